@@ -1,0 +1,1 @@
+"""The plugins that ship with PumpWatch, installed as pumpwatch_plugins."""

@@ -1,0 +1,1 @@
+"""How the simulator speaks as each exchange."""

@@ -1,0 +1,1 @@
+"""Stores beyond the journal."""

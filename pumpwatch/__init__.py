@@ -1,0 +1,34 @@
+"""PumpWatch records every public trade around new listings.
+
+What is named in `__all__` is what a plugin author may rely on; everything else may change.
+The names load on first use, so that `import pumpwatch` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "pumpwatch.model": (
+        "BUY", "FUTURES", "NO_SEQUENCE", "SELL", "SPOT", "Columns", "Control", "ControlKind", "Flag", "Heartbeat",
+        "HistoryDepth", "HistoryQuery", "HttpRequest", "IdKind", "Instrument", "Limits", "Listing", "Notice",
+        "QuantityUnit", "TradeBatch", "Venue",
+    ),
+    "pumpwatch.catalogue": ("Catalogue",),
+    "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
+    "pumpwatch.hookspecs": ("ListingSource", "Sink", "SinkPlugin", "Verdict", "WriteResult", "hookimpl"),
+    "pumpwatch.sim.dialect": ("Dialect",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'pumpwatch' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)

@@ -1,0 +1,63 @@
+"""Every instrument this process knows, numbered.
+
+A trade names its instrument by an int32; this table turns it back into words. Ids are given in order of arrival and
+live as long as the process: whatever is stored carries the names it needs (see store.journal).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pumpwatch.model import Instrument
+
+VenueKey = tuple[str, str]  # exchange, market_type
+
+
+class Catalogue:
+    """Instruments by id, and ids by venue and symbol."""
+
+    def __init__(self) -> None:
+        self.instruments: list[Instrument] = []
+        self.venues: list[VenueKey] = []  # venues[id] is the venue of instrument id
+        self._by_venue: dict[VenueKey, dict[str, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self.instruments)
+
+    def add(self, venue: VenueKey, instrument: Instrument) -> int:
+        """Return the id of this symbol on this venue; a known symbol keeps its id and takes the new facts."""
+        ids = self.ids_of(venue)
+        known = ids.get(instrument.symbol)
+        if known is not None:
+            self.instruments[known] = instrument
+            return known
+        ids[instrument.symbol] = number = len(self.instruments)
+        self.instruments.append(instrument)
+        self.venues.append(venue)
+        return number
+
+    def ids_of(self, venue: VenueKey) -> dict[str, int]:
+        """Return the live symbol -> id table of a venue; it grows as instruments are added."""
+        return self._by_venue.setdefault(venue, {})
+
+    def matching(self, coin: str) -> list[int]:
+        """Return the ids of every instrument whose base is this coin (`PEPE` finds 1000PEPE), quoted in USDT."""
+        wanted = coin.upper()
+        return [number for number, one in enumerate(self.instruments)
+                if one.quote == "USDT" and coin_of(one) == wanted]
+
+    def names(self, ids: Iterable[int] | NDArray[np.int32]) -> list[tuple[str, str, str]]:
+        """Return (exchange, market_type, symbol) of each id."""
+        return [(*self.venues[number], self.instruments[number].symbol) for number in ids]
+
+
+def coin_of(instrument: Instrument) -> str:
+    """Return the coin behind an instrument: PEPE for base 1000PEPE with multiplier 1000."""
+    base = instrument.base.upper()
+    if instrument.multiplier != 1:
+        digits = str(instrument.multiplier)
+        base = base.removeprefix(digits).removesuffix(digits)
+    return base

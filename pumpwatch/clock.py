@@ -1,0 +1,37 @@
+"""Time, in one place, so that a test can hold it still."""
+
+from __future__ import annotations
+
+import time
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+class Clock:
+    """The machine's clocks: wall time in ns UTC, and a monotonic one in seconds."""
+
+    def now_ns(self) -> int:
+        """Return the wall clock in nanoseconds since 1970, UTC."""
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never steps back."""
+        return time.monotonic()
+
+
+class FakeClock(Clock):
+    """A clock that moves only when told to."""
+
+    def __init__(self, now_ns: int = 1_700_000_000 * NS_PER_S) -> None:
+        self._now_ns = now_ns
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def monotonic(self) -> float:
+        return self._now_ns / NS_PER_S
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock by `seconds`."""
+        self._now_ns += int(seconds * NS_PER_S)

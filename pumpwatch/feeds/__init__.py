@@ -1,0 +1,1 @@
+"""Which symbols on which connection, and keeping those connections."""

@@ -1,0 +1,121 @@
+"""Every hook a plugin may implement.
+
+A plugin is a module (or object) registered under the entry-point group `pumpwatch.plugins`, or a `.py` file in the
+plugin folder of the config. It marks its functions with `pumpwatch.hookimpl` and returns values made of
+`pumpwatch` types; it imports nothing else of PumpWatch, and no other plugin. A misspelt hook is refused at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pluggy
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.model import Listing, Notice, TradeBatch, Venue
+
+if TYPE_CHECKING:
+    from pumpwatch.sim.dialect import Dialect
+
+hookspec = pluggy.HookspecMarker("pumpwatch")
+hookimpl = pluggy.HookimplMarker("pumpwatch")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What a sink did with a batch. A row that is neither accepted nor refused is kept and sent again."""
+
+    accepted: int
+    refused: Sequence[tuple[int, str]] = ()  # row in the batch, reason: refused for ever
+
+
+class Sink(Protocol):
+    """A store beyond the journal.
+
+    `open`, `write` and `close` run in one worker thread of the sink's own and may block; the rest runs in a greenlet
+    and must use cooperative I/O only (requests).
+    """
+
+    def open(self) -> None:
+        """Make what is missing and check the rest. Raise ServiceUnavailable to be called again later,
+        ConfigError where only a person can mend it."""
+
+    def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
+        """Store the batch and return only when the sink answers for it. Writing a batch again must be harmless.
+        Raise ServiceUnavailable when the outcome is unknown: the batch is kept and sent again."""
+
+    def trouble(self) -> str:
+        """Return in one line why acknowledged trades do not become visible, or an empty string."""
+
+    def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
+        """Return the trades of these (exchange, market_type, symbol) in [start_ns, end_ns), any order."""
+
+    def write_listing(self, listing: Listing, archive: str, trades: int) -> None:
+        """Store one listing event with the path of its archive and the trades in it."""
+
+    def write_health(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Store one minute of exchange health: exchange, market_type, connections, trades, lag_ms, gaps."""
+
+    def close(self) -> None:
+        """Let go of everything; nothing is lost by closing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPlugin:
+    """A kind of sink: `options` is a msgspec Struct (forbid_unknown_fields) read from `sinks.<name>` of the config."""
+
+    name: str
+    options: type[Any]
+    create: Callable[[Any], Sink]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a notice's title says.
+
+    kind: krw_listing, non_krw_listing, delisting, warning, maintenance, event or other. symbols: those that get a KRW
+    market. markets: symbol -> its markets. needs_body: the title alone cannot say. notes: trailing remarks, classified.
+    """
+
+    kind: str
+    symbols: tuple[str, ...] = ()
+    markets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needs_body: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingSource:
+    """A notice board: where it is, how politely it is asked, and how it is read. Pure, like a venue."""
+
+    name: str
+    url: str
+    headers: Mapping[str, str]
+    interval_s: float
+    parse: Callable[[bytes], list[Notice]]  # body -> rows; raises BadFrame where it is no such list
+    verdict: Callable[[str], Verdict]
+
+
+class HookSpecs:
+    """The hooks. Each is optional; each returns a list."""
+
+    @hookspec
+    def exchange_venues(self) -> list[Venue]:  # type: ignore[empty-body]
+        """Return the venues (exchange x market) this plugin speaks for: facts and pure functions, no I/O.
+
+        See plugins/exchanges/binance.py for the order such a module keeps.
+        """
+
+    @hookspec
+    def sinks(self) -> list[SinkPlugin]:  # type: ignore[empty-body]
+        """Return the kinds of sink this plugin offers. One is opened for each `sinks.<name>` in the config."""
+
+    @hookspec
+    def listing_sources(self) -> list[ListingSource]:  # type: ignore[empty-body]
+        """Return the notice boards this plugin reads."""
+
+    @hookspec
+    def simulator_dialects(self) -> list[Dialect]:  # type: ignore[empty-body]
+        """Return how the simulator speaks as these exchanges or notice boards."""

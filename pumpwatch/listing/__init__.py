@@ -1,0 +1,1 @@
+"""From a notice to the archive of what was traded around it."""

@@ -1,0 +1,1 @@
+"""Sockets: streams, frames, HTTP, back-off and rate limits."""

@@ -1,0 +1,1 @@
+"""From frames to clean batches of trades: parse, dedupe, continuity."""

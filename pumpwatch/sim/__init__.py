@@ -1,0 +1,1 @@
+"""Simulated venues: a real server that speaks as the exchanges do."""

@@ -1,0 +1,1 @@
+"""Where trades are kept: memory, journal, sinks; and how they are found again."""
