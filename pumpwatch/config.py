@@ -37,8 +37,8 @@ class VenueConfig(Section):
 
 class ExchangeConfig(Section):
     enabled: bool = True
-    spot: VenueConfig = VenueConfig()
-    futures: VenueConfig = VenueConfig()
+    spot: VenueConfig = msgspec.field(default_factory=VenueConfig)
+    futures: VenueConfig = msgspec.field(default_factory=VenueConfig)
 
 
 class NetConfig(Section):
