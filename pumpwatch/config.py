@@ -147,7 +147,7 @@ def convert(raw: Any, struct: type[T], where: str, prefix: str = "") -> T:
 
 def _explain(text: str, struct: type[Any], where: str, prefix: str) -> tuple[str, str]:
     at = re.search(r" - at `(?:key in )?\$(.*?)`$", text)
-    path = _readable(at.group(1)) if at else ""
+    path = at.group(1).lstrip(".") if at else ""
     message = re.sub(r" - at `.*`$", "", text)
     unknown = re.search(r"unknown field `(.*?)`", message)
     if not unknown:
@@ -160,14 +160,10 @@ def _explain(text: str, struct: type[Any], where: str, prefix: str) -> tuple[str
     return f"{where}: unknown key `{key}`", f"{hint}known here: {', '.join(known)}"
 
 
-def _readable(path: str) -> str:
-    return path.lstrip(".")
-
-
 def _keys_at(struct: type[Any], path: str) -> list[str]:
     """Return the field names of the struct that a dotted path leads to; `[...]` stands for any key of a mapping."""
     current: Any = struct
-    for step in filter(None, path.replace("[...]", ".[...]").split(".")):
+    for step in re.findall(r"\[\.\.\.\]|[^.\[]+", path):
         if step == "[...]":
             current = current.__args__[-1]
         else:
