@@ -1,0 +1,125 @@
+"""A real QuestDB on loopback, started by packaging/questdb as a user would start it.
+
+Where it cannot be started the tests that need it fail: a store that was not tried is not a store that works.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+SCRIPT = Path(__file__).resolve().parent.parent / "packaging" / "questdb"
+START_TIMEOUT_S = 90.0
+
+
+class QuestDBServer:
+    """One server process with its folder and port; both stay the same over restarts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def addr(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start the server and return when it answers."""
+        environ = os.environ | {
+            "QDB_HTTP_BIND_TO": self.addr, "QDB_PG_ENABLED": "false", "QDB_HTTP_MIN_ENABLED": "false",
+            "QDB_METRICS_ENABLED": "false", "QDB_DEV_MODE_ENABLED": "true",
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "server.log", "ab") as log:
+            self._process = subprocess.Popen([str(SCRIPT), "start", str(self.folder)], env=environ, stdout=log,
+                                             stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                self.sql("SELECT 1")
+                return
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        lines = (self.folder / "server.log").read_text("utf-8", "replace").splitlines()[-15:]
+        self.end()
+        raise RuntimeError("QuestDB did not start:\n" + "\n".join(lines))
+
+    def sql(self, statement: str) -> list[Any]:
+        """Run one statement; return its rows, [] where it has none."""
+        answer = requests.get(f"http://{self.addr}/exec", params={"query": statement}, timeout=30)
+        body = answer.json()
+        if "error" in body:
+            raise RuntimeError(f"{statement}: {body['error']}")
+        return list(body.get("dataset", []))
+
+    def value(self, statement: str) -> Any:
+        """Return the first column of the first row."""
+        return self.sql(statement)[0][0]
+
+    def count(self, table: str = "trades", where: str = "true") -> int:
+        """Return the rows of a table that can be seen."""
+        return int(self.value(f"SELECT count() FROM {table} WHERE {where}"))
+
+    def await_count(self, rows: int, table: str = "trades", timeout_s: float = 60.0) -> int:
+        """Wait until at least `rows` rows can be seen (the WAL is applied a little later); return the count."""
+        deadline = time.monotonic() + timeout_s
+        while (seen := self.count(table)) < rows and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return seen
+
+    def kill(self) -> None:
+        """End the server as a power cut would."""
+        self._signal(signal.SIGKILL)
+        assert self._process
+        self._process.wait()
+        self._process = None
+
+    def hang(self) -> None:
+        """Stop the server in mid-thought: connections are taken and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def unhang(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """End the server if it runs."""
+        if self._process is not None:
+            self.kill()
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process, "the server is not running"
+        self._process.send_signal(number)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def questdb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]:
+    """The server all tests of a session share: give each test tables of its own."""
+    server = QuestDBServer(tmp_path_factory.mktemp("questdb"))
+    server.start()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def private_questdb(tmp_path: Path) -> Iterator[QuestDBServer]:
+    """A server that the test may kill, hang and start again."""
+    server = QuestDBServer(tmp_path / "questdb")
+    server.start()
+    yield server
+    server.end()
