@@ -17,7 +17,7 @@ _HOMES = {
         "HistoryDepth", "HistoryQuery", "HttpRequest", "IdKind", "Instrument", "Limits", "Listing", "Notice",
         "QuantityUnit", "TradeBatch", "Venue",
     ),
-    "pumpwatch.catalogue": ("Catalogue",),
+    "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": ("ListingSource", "Sink", "SinkPlugin", "Verdict", "WriteResult", "hookimpl"),
     "pumpwatch.sim.dialect": ("Dialect",),

@@ -6,6 +6,7 @@ live as long as the process: whatever is stored carries the names it needs (see 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from pumpwatch.model import Instrument
 
+_MULTIPLIER = re.compile(r"(?:10{3,6}(?=[A-Z])|1M(?=[A-Z]{3,}))")
 VenueKey = tuple[str, str]  # exchange, market_type
 
 
@@ -52,6 +54,14 @@ class Catalogue:
     def names(self, ids: Iterable[int] | NDArray[np.int32]) -> list[tuple[str, str, str]]:
         """Return (exchange, market_type, symbol) of each id."""
         return [(*self.venues[number], self.instruments[number].symbol) for number in ids]
+
+
+def split_multiplier(base: str) -> int:
+    """Return the multiplier a base asset's name carries: 1000 for 1000PEPE, 1000000 for 1MBABYDOGE, 1 for 1INCH."""
+    found = _MULTIPLIER.match(base)
+    if not found:
+        return 1
+    return 1_000_000 if found.group(0) == "1M" else int(found.group(0))
 
 
 def coin_of(instrument: Instrument) -> str:

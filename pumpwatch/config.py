@@ -33,6 +33,8 @@ class VenueConfig(Section):
     ws_url: str = ""
     rest_url: str = ""
     symbols: list[str] = []  # only these; empty: all that trade
+    symbols_per_connection: int = 0  # fewer than the venue allows; 0: as many as it allows
+    variant: str = ""  # another protocol the plugin offers for this venue
 
 
 class ExchangeConfig(Section):

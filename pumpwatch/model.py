@@ -29,6 +29,11 @@ class Flag(enum.IntFlag):
     INTERNAL = 16
     AGGREGATED = 32
 
+    @classmethod
+    def takeovers(cls) -> int:
+        """Return the bits of rows that a venue sends and its own trade history leaves out: kept, but no market trade."""
+        return cls.INSURANCE_FUND | cls.ADL
+
 
 class IdKind(enum.StrEnum):
     """What a venue's trade ids promise, per symbol."""
@@ -89,7 +94,7 @@ class HistoryDepth:
     reach_s: float  # 0: bounded by rows alone; inf: all of it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class HttpRequest:
     """A GET (or POST) relative to the venue's rest_url, with its cost in the venue's own weight."""
 
@@ -135,7 +140,7 @@ class Columns:
         self.symbol: list[str] = []
         self.price: list[float] = []
         self.quantity: list[float] = []
-        self.sell: list[bool] = []
+        self.sell: list[bool] | list[bool | None] = []  # None counts as False: only for void rows
         self.trade_id: list[int] | list[str] = []
         self.sequence_number: list[int] = []  # empty where the venue has none
         self.timestamp: list[int] = []
@@ -178,6 +183,7 @@ class Venue:
     parse_instruments: Callable[[Sequence[bytes]], list[Instrument]]
     history_request: Callable[[HistoryQuery], HttpRequest]
     parse_history: Callable[[bytes, str, Columns], None]  # body, symbol
+    variant: str = ""  # another protocol of the same venue, chosen by `exchanges.<name>.<market_type>.variant`
 
     @property
     def name(self) -> str:

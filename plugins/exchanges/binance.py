@@ -1,0 +1,219 @@
+"""Binance spot and USDⓈ-M futures: every trade, from the raw `@trade` streams.
+
+Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-21), their CHANGELOG; for the futures
+`@trade` stream, which no official page describes, the 2026 base split as observed by several recorders (2026-08).
+Checked 2026-11-21.
+
+Symbols: REST upper case, streams lower case (`btcusdt@trade`); 1000SATS and 1000PEPE carry their multiplier in the base.
+Ids: `t`, contiguous per symbol. On futures the rows X="NA" (price and quantity 0) use up an id and are no trades;
+INSURANCE_FUND and ADL rows are takeovers, flagged:
+the venue's own history leaves them out. Times: ms. Side: `m` says that the buyer was the maker, so the taker sold.
+Quirks: futures `@trade` lives on `/public`; on `/market` it is acknowledged and silent for ever, and there only
+`@aggTrade` flows (variant `agg_trade`). Unknown symbols are acknowledged and silent. Old spot frames carry order ids in
+`a` and `b`. Pongs count as messages: 5/s on spot, 10/s on futures, else the server closes with 1008.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from pumpwatch import (
+    FUTURES,
+    SPOT,
+    BadFrame,
+    Columns,
+    Control,
+    ControlKind,
+    Flag,
+    Heartbeat,
+    HistoryDepth,
+    HistoryQuery,
+    HttpRequest,
+    IdKind,
+    Instrument,
+    Limits,
+    QuantityUnit,
+    Venue,
+    hookimpl,
+    split_multiplier,
+)
+
+SPECIAL = {"INSURANCE_FUND": Flag.INSURANCE_FUND.value, "ADL": Flag.ADL.value}
+ALIVE = "TRADING"
+TRADE_EVENTS = ("trade", "aggTrade")
+
+
+class Trade(msgspec.Struct, gc=False):
+    """A trade event; numbers in text become floats while they are decoded."""
+
+    e: Literal["trade", "aggTrade"]
+    s: str
+    p: float
+    q: float
+    T: int
+    m: bool | None = None
+    t: int = -1
+    a: int = -1
+    X: str = "MARKET"
+
+
+class Wrapped(msgspec.Struct, gc=False):
+    """The same on a combined stream."""
+
+    stream: str
+    data: Trade
+
+
+class Row(msgspec.Struct, gc=False):
+    """A trade of the REST history."""
+
+    id: int
+    price: float
+    qty: float
+    time: int
+    isBuyerMaker: bool
+
+
+_trades = msgspec.json.Decoder(list[Trade], strict=False)
+_wrapped = msgspec.json.Decoder(list[Wrapped], strict=False)
+_rows = msgspec.json.Decoder(list[Row], strict=False)
+
+
+def _subscribe_to(channel: str, method: str) -> Any:
+    def frame(symbols: Sequence[str], request_id: int) -> str:
+        params = [f"{symbol.lower()}@{channel}" for symbol in symbols]
+        return msgspec.json.encode({"method": method, "params": params, "id": request_id}).decode()
+
+    return frame
+
+
+def parse(text: bytes | memoryview, columns: Columns) -> None:
+    """Append the trades of a JSON array of `@trade` or `@aggTrade` frames, bare or from a combined stream."""
+    try:
+        trades = _trades.decode(text)
+    except msgspec.ValidationError:
+        trades = [frame.data for frame in _wrapped.decode(text)]
+    ids = [trade.t for trade in trades]
+    if trades and min(ids) < 0:
+        ids = [_id_of(trade) for trade in trades]
+        columns.flags.update((row, Flag.AGGREGATED.value) for row, trade in enumerate(trades) if trade.e == "aggTrade")
+    columns.trade_id = ids
+    columns.symbol = [trade.s for trade in trades]
+    columns.price = [trade.p for trade in trades]
+    columns.quantity = [trade.q for trade in trades]
+    columns.timestamp = [trade.T for trade in trades]
+    columns.sell = sells = [trade.m for trade in trades]
+    kinds = [trade.X for trade in trades]
+    if kinds.count("MARKET") != len(kinds):
+        columns.void = [row for row, kind in enumerate(kinds) if kind == "NA"]
+        columns.flags.update((row, SPECIAL[kind]) for row, kind in enumerate(kinds) if kind in SPECIAL)
+    if None in sells and any(sell is None and kind != "NA" for sell, kind in zip(sells, kinds, strict=True)):
+        raise BadFrame("a trade without a side")
+
+
+def _id_of(trade: Trade) -> int:
+    number = trade.t if trade.e == "trade" else trade.a
+    if number < 0:
+        raise BadFrame("a trade without an id")
+    return number
+
+
+def read_control(frame: bytes) -> Control | None:
+    """Read a frame that is no trade: acknowledgement, refusal, shutdown, or another stream's event."""
+    message = msgspec.json.decode(frame)
+    if not isinstance(message, dict):
+        return None
+    if "stream" in message and isinstance(message.get("data"), dict):
+        message = message["data"]
+    event = message.get("e")
+    if event == "serverShutdown":
+        return Control(ControlKind.RECONNECT, reason="serverShutdown")
+    if isinstance(event, str):
+        return None if event in TRADE_EVENTS else Control(ControlKind.OTHER, reason=event)
+    request_id = message.get("id") if isinstance(message.get("id"), int) else None
+    error = message.get("error", message if "code" in message else None)
+    if isinstance(error, dict):
+        return Control(ControlKind.REFUSAL, request_id, reason=f"{error.get('code')} {error.get('msg')}")
+    if "result" in message and "id" in message:
+        return Control(ControlKind.ACK, request_id)
+    if "lastUpdateId" in message or {"u", "s", "b", "a"} <= message.keys():
+        return Control(ControlKind.OTHER, reason="order book")
+    return None
+
+
+def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
+    """Read exchangeInfo: what trades against USDT, spot or perpetual, dated contracts left out."""
+    rows = msgspec.json.decode(bodies[0])["symbols"]
+    return [
+        Instrument(symbol=row["symbol"], base=row["baseAsset"], quote=row["quoteAsset"],
+                   multiplier=split_multiplier(row["baseAsset"]))
+        for row in rows
+        if row["status"] == ALIVE and row["quoteAsset"] == "USDT"
+        and row.get("contractType", "PERPETUAL") in ("PERPETUAL", "TRADIFI_PERPETUAL")
+        and row.get("isSpotTradingAllowed", True)
+    ]
+
+
+def spot_history(query: HistoryQuery) -> HttpRequest:
+    """By id, 1,000 a page, all of it: historicalTrades needs no key since 2023."""
+    params: dict[str, str | int] = {"symbol": query.symbol, "limit": 1000}
+    if query.first_id >= 0:
+        return HttpRequest("/api/v3/historicalTrades", params | {"fromId": query.first_id}, weight=25)
+    return HttpRequest("/api/v3/trades", params, weight=25)
+
+
+def futures_history(query: HistoryQuery) -> HttpRequest:
+    """The last 1,000, whatever is asked: paging by id needs a key. NA, ADL and insurance rows are missing in it."""
+    return HttpRequest("/fapi/v1/trades", {"symbol": query.symbol, "limit": 1000}, weight=5)
+
+
+def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
+    """Append the rows of trades or historicalTrades."""
+    rows = _rows.decode(body)
+    columns.symbol = [symbol] * len(rows)
+    columns.trade_id = [row.id for row in rows]
+    columns.price = [row.price for row in rows]
+    columns.quantity = [row.qty for row in rows]
+    columns.timestamp = [row.time for row in rows]
+    columns.sell = [row.isBuyerMaker for row in rows]
+
+
+def _venue(market_type: str, channel: str = "trade", **facts: Any) -> Venue:
+    return Venue(
+        exchange="binance", market_type=market_type, headers={}, heartbeat=Heartbeat(interval_s=0, text=None),
+        id_kind=IdKind.CONTIGUOUS, quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1_000_000, parse=parse,
+        subscribe=_subscribe_to(channel, "SUBSCRIBE"), unsubscribe=_subscribe_to(channel, "UNSUBSCRIBE"),
+        read_control=read_control, parse_instruments=parse_instruments, parse_history=parse_history, **facts,
+    )
+
+
+FUTURES_FACTS: dict[str, Any] = {
+    "rest_url": "https://fapi.binance.com",
+    "limits": Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, messages_per_second=10,
+                     connects_per_5_minutes=300, connection_age_s=23 * 3600, requests_per_minute=2400),
+    "stale_after_s": 60,
+    "history": HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
+    "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)],
+    "history_request": futures_history,
+}
+
+VENUES = [
+    _venue(
+        SPOT, ws_url="wss://stream.binance.com:9443/ws", rest_url="https://api.binance.com",
+        limits=Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, messages_per_second=5,
+                      connects_per_5_minutes=300, connection_age_s=23 * 3600, requests_per_minute=6000),
+        stale_after_s=60, history=HistoryDepth(rows_per_request=1000, pages=True, reach_s=math.inf),
+        instruments_requests=[HttpRequest("/api/v3/exchangeInfo", weight=20)], history_request=spot_history,
+    ),
+    _venue(FUTURES, ws_url="wss://fstream.binance.com/public/ws", **FUTURES_FACTS),
+    _venue(FUTURES, "aggTrade", variant="agg_trade", ws_url="wss://fstream.binance.com/market/ws", **FUTURES_FACTS),
+]
+
+
+@hookimpl
+def exchange_venues() -> list[Venue]:
+    return VENUES
