@@ -1,0 +1,211 @@
+"""One WebSocket connection after its handshake: from its bytes to the venue's frame buffer.
+
+RFC 6455 as a client meets it: control frames are answered here, fragments are joined here, frames cut by the end of a read wait
+here for their rest. Nothing is decoded; a payload that is not JSON is the parser's to find.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from websocket import ABNF
+
+from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.stream import ROOM_BYTES, Stream, StreamClosed
+
+TEXT_FINAL, BINARY_FINAL = 0x81, 0x82
+SEPARATOR_SHORT, SEPARATOR_LONG, SEPARATOR_HUGE = b", ", b",   ", b",         "
+PROTOCOL_ERROR, TOO_BIG, GOING_AWAY = 1002, 1009, 1001
+
+_header = struct.Struct(">BBH").unpack_from
+_huge_length = struct.Struct(">Q").unpack_from
+
+
+class Connection:
+    """Frames in, control frames out. `on_closed` is called once, with the reason.
+
+    received_at_ns is the time of the last data; opened for tests: frames, bytes_read.
+    """
+
+    def __init__(self, stream: Stream, buffer: FrameBuffer, max_frame_bytes: int,
+                 on_closed: Callable[[str], None], name: str = "") -> None:
+        self.stream, self.buffer, self.name = stream, buffer, name
+        self.received_at_ns = 0
+        self.bytes_read = 0
+        self.closed = ""
+        self.on_control: Callable[[object], None] | None = None  # for the parser: what it reads goes to the feed
+        self.on_trades: Callable[[], None] | None = None
+        self._max_frame_bytes = max_frame_bytes
+        self._on_closed = on_closed
+        self._tail = b""  # a frame cut by the end of a read
+        self._message: list[bytes] | None = None  # fragments of one message so far
+        self._flushed = True
+
+    def sweep(self, now_ns: int) -> None:
+        """Read what has arrived and split it into frames."""
+        buffer, tail = self.buffer, self._tail
+        buffer.reserve(len(tail) + ROOM_BYTES)
+        start = buffer.end
+        at = start + len(tail)
+        if tail:
+            buffer.data[start:at] = tail
+        try:
+            end = self.stream.receive(buffer.view, at)
+        except StreamClosed as error:
+            self._lost(str(error))
+            return
+        if end == at:
+            return
+        self.received_at_ns = now_ns
+        self.bytes_read += end - at
+        self._tail = b""
+        self._split(start, end)
+        buffer.note(now_ns, self)
+        if not self._flushed:
+            self.post(b"")
+
+    def _split(self, at: int, end: int) -> None:
+        data, stops = self.buffer.data, self.buffer.stops
+        limit = self._max_frame_bytes
+        while end - at >= 4:
+            first, length, extended = _header(data, at)
+            if (first == TEXT_FINAL or first == BINARY_FINAL) and length < 126 and self._message is None:
+                stop = at + 2 + length
+                if stop > end:
+                    break
+                data[at : at + 2] = SEPARATOR_SHORT
+            elif (first == TEXT_FINAL or first == BINARY_FINAL) and length == 126 and self._message is None:
+                stop = at + 4 + extended
+                if stop > end:
+                    break
+                if extended > limit:
+                    return self._fail(at, TOO_BIG, f"a frame of {extended} bytes, {limit} are allowed")
+                data[at : at + 4] = SEPARATOR_LONG
+            else:
+                moved = self._unusual(at, end)
+                if moved is None:
+                    break
+                at, end = moved
+                if self.closed:
+                    self.buffer.end = at
+                    return None
+                data, stops = self.buffer.data, self.buffer.stops
+                continue
+            stops.append(stop)
+            at = stop
+        if 2 <= end - at < 4:  # too short for the loop above, and perhaps whole: an empty control frame
+            moved = self._unusual(at, end)
+            if moved is not None:
+                at, end = moved
+        self._tail = b"" if self.closed else bytes(self.buffer.view[at:end])
+        self.buffer.end = at
+        return None
+
+    def _unusual(self, at: int, end: int) -> tuple[int, int] | None:
+        """Handle a frame that is not simply one short message; return (next, end), or None when it is cut."""
+        view = self.buffer.view
+        first, length = view[at], view[at + 1]
+        size, opcode = 2, first & 0x0F
+        problem = _header_problem(first, length, opcode, self._message is not None)
+        if problem:
+            self._fail(at, PROTOCOL_ERROR, problem)
+            return at, at
+        if length >= 126:
+            size = 4 if length == 126 else 10
+            if end - at < size:
+                return None
+            length = int.from_bytes(view[at + 2 : at + size])
+        if length > self._max_frame_bytes:
+            self._fail(at, TOO_BIG, f"a frame of {length} bytes, {self._max_frame_bytes} are allowed")
+            return at, at
+        stop = at + size + length
+        if stop > end:
+            return None
+        payload = bytes(view[at + size : stop])
+        if opcode >= ABNF.OPCODE_CLOSE:
+            self._control(opcode, payload)
+            return self._replace(at, stop, end, b"")
+        if self._message is None:
+            self._message = []
+        self._message.append(payload)
+        if sum(map(len, self._message)) > self._max_frame_bytes:
+            self._fail(at, TOO_BIG, f"a message of more than {self._max_frame_bytes} bytes")
+            return at, at
+        if not first & 0x80:
+            return self._replace(at, stop, end, b"")
+        message, self._message = b"".join(self._message), None
+        at, end = self._replace(at, stop, end, b"," + message)
+        self.buffer.stops.append(at)
+        return at, end
+
+    def _replace(self, at: int, stop: int, end: int, text: bytes) -> tuple[int, int]:
+        """Put `text` where a frame stood, move what follows, and return the new (stop, end)."""
+        buffer = self.buffer
+        rest = bytes(buffer.view[stop:end])
+        buffer.end = at
+        buffer.reserve(len(text) + len(rest) + ROOM_BYTES)
+        middle = at + len(text)
+        last = middle + len(rest)
+        buffer.view[at:middle] = text
+        buffer.view[middle:last] = rest
+        return middle, last
+
+    def _control(self, opcode: int, payload: bytes) -> None:
+        if opcode == ABNF.OPCODE_PING:
+            self._send(payload, ABNF.OPCODE_PONG)
+        elif opcode == ABNF.OPCODE_CLOSE:
+            code = int.from_bytes(payload[:2]) if len(payload) >= 2 else 1005
+            reason = payload[2:].decode("utf-8", "replace")
+            self._send(payload[:2], ABNF.OPCODE_CLOSE)
+            self._lost(f"closed by the venue: {code} {reason}".rstrip())
+
+    def send_text(self, text: str) -> None:
+        """Send one text frame, as soon as the kernel takes it."""
+        self._send(text.encode(), ABNF.OPCODE_TEXT)
+
+    def send_ping(self) -> None:
+        """Send one protocol ping."""
+        self._send(b"", ABNF.OPCODE_PING)
+
+    def _send(self, payload: bytes, opcode: int) -> None:
+        self.post(ABNF.create_frame(payload, opcode).format())
+
+    def post(self, data: bytes) -> None:
+        """Hand bytes to the stream; a broken stream closes the connection."""
+        if self.closed:
+            return
+        try:
+            self._flushed = self.stream.post(data)
+        except StreamClosed as error:
+            self._lost(str(error))
+
+    def _fail(self, at: int, code: int, reason: str) -> None:
+        self.buffer.end = at
+        self.close(reason, code)
+
+    def close(self, reason: str, code: int = 1000) -> None:
+        """Say goodbye with a close frame and end the connection; frames already split off stay."""
+        if not self.closed:
+            self._send(code.to_bytes(2), ABNF.OPCODE_CLOSE)
+            self._lost(reason)
+
+    def _lost(self, reason: str) -> None:
+        if not self.closed:
+            self.closed = reason
+            self._on_closed(reason)
+
+
+def _header_problem(first: int, length: int, opcode: int, fragmented: bool) -> str:
+    """Return what RFC 6455 forbids about these first two bytes, or nothing."""
+    if first & 0x70:
+        return "reserved bits are set, though no extension was agreed on"
+    if length & 0x80:
+        return "a masked frame from a server"
+    if opcode in (ABNF.OPCODE_CLOSE, ABNF.OPCODE_PING, ABNF.OPCODE_PONG):
+        return "a control frame that is fragmented or too long" if length > 125 or not first & 0x80 else ""
+    if opcode not in (ABNF.OPCODE_CONT, ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY):
+        return f"unknown opcode {opcode}"
+    if (opcode == ABNF.OPCODE_CONT) != fragmented:
+        return "a continuation of nothing" if not fragmented else "a new message inside a fragmented one"
+    return ""

@@ -1,0 +1,85 @@
+"""The one greenlet that reads every socket.
+
+It sweeps an epoll set of its own every few milliseconds and reads whatever is ready, instead of waking a greenlet a socket
+and a frame: at 50,000 frames/s that is the difference between a sixth of a core and all of it. While a listing
+window is open it sweeps every millisecond, so that received_at is sharp when it counts. It stops reading a venue
+whose frames pile up unparsed: the kernel's buffers fill, TCP holds the sender back, and nothing here grows without bound.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+
+import gevent
+from gevent import monkey
+
+from pumpwatch.clock import Clock
+from pumpwatch.net.connection import Connection
+from pumpwatch.stats import Stats
+
+log = logging.getLogger(__name__)
+
+READY = select.EPOLLIN | select.EPOLLRDHUP if hasattr(select, "EPOLLIN") else 0x2001
+SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
+
+
+class Sweep:
+    """Reads every added connection; `interval_s` apart, or `quick_s` while hastened."""
+
+    def __init__(self, clock: Clock, stats: Stats, interval_s: float, quick_s: float, max_pending_bytes: int) -> None:
+        self._clock, self._stats = clock, stats
+        self._interval_s, self._quick_s = interval_s, quick_s
+        self._max_pending_bytes = max_pending_bytes
+        self._quick_until = 0.0
+        self._epoll = monkey.get_original("select", "epoll")()
+        self._connections: dict[int, Connection] = {}
+        self._held_back = False
+        self._stopped = False
+
+    def add(self, connection: Connection) -> None:
+        """Read this connection from the next sweep on."""
+        number = connection.stream.fileno()
+        self._connections[number] = connection
+        self._epoll.register(number, READY)
+
+    def remove(self, connection: Connection) -> None:
+        """Stop reading it; call before the stream is closed. Harmless when it was removed before."""
+        number = connection.stream.fileno()
+        if self._connections.get(number) is connection:
+            del self._connections[number]
+            self._epoll.unregister(number)
+
+    def hasten(self, seconds: float) -> None:
+        """Sweep quickly for that long."""
+        self._quick_until = max(self._quick_until, self._clock.monotonic() + seconds)
+
+    def run(self) -> None:
+        """Sweep until `stop`; the body of a supervised greenlet."""
+        while not self._stopped:
+            started = self._clock.monotonic()
+            self.once()
+            interval = self._quick_s if started < self._quick_until else self._interval_s
+            gevent.sleep(max(SHORTEST_PAUSE_S, interval - (self._clock.monotonic() - started)))
+
+    def stop(self) -> None:
+        """End `run` at its next turn."""
+        self._stopped = True
+
+    def once(self) -> None:
+        """Read everything that is ready now."""
+        held_back = False
+        for number, _ in self._epoll.poll(0):
+            connection = self._connections.get(number)
+            if connection is None:
+                continue
+            if connection.buffer.end > self._max_pending_bytes:
+                held_back = True
+                continue
+            connection.sweep(self._clock.now_ns())
+            if connection.closed:
+                self.remove(connection)
+        if held_back != self._held_back:
+            self._held_back = held_back
+            self._stats.add("net_held_back_total", held_back)
+            log.warning("reading is held back: frames wait to be parsed" if held_back else "reading goes on at full speed")

@@ -1,0 +1,208 @@
+"""From a venue's frames to a batch of trades.
+
+The plugin's `parse` is called once for all frames that wait. When it refuses, the frames are halved until the ones that are no
+trades stand alone: those are control frames, or go to quarantine with the reason. So a venue that only sends
+trades pays for one call a tick, and a frame nobody can read costs a few more and stops nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import Clock
+from pumpwatch.errors import BadFrame
+from pumpwatch.model import NO_SEQUENCE, Columns, Control, Int64, QuantityUnit, TradeBatch, Venue
+from pumpwatch.net.frames import Frames
+from pumpwatch.records import KEPT_BYTES, Quarantined
+from pumpwatch.stats import Stats
+
+# What a plugin's pure function may raise on a frame it was not made for.
+REFUSALS = (msgspec.MsgspecError, BadFrame, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+
+EARLIEST_NS = 1_230_768_000 * 10**9  # 2009: no venue is older; seconds or ms taken for another unit fall outside
+FUTURE_NS = 86_400 * 10**9  # a host's clock may be wrong, a trade of tomorrow is not
+QUARANTINE_PER_S = 20.0  # of a venue; what is more is counted and not kept
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Trades of one venue, and which rows only use up an id (None: no such row)."""
+
+    batch: TradeBatch
+    void: NDArray[np.bool_] | None
+
+
+class VenueParser:
+    """Reads the frames of one venue. `on_control(connection, control)` gets what is no trade."""
+
+    def __init__(self, venue: Venue, catalogue: Catalogue, clock: Clock, stats: Stats,
+                 on_control: Callable[[object, Control], None]) -> None:
+        self.venue = venue
+        self.quarantine: list[Quarantined] = []
+        self._catalogue, self._clock, self._stats, self._on_control = catalogue, clock, stats, on_control
+        self._ids = catalogue.ids_of((venue.exchange, venue.market_type))
+        self._scales = Scales(catalogue)
+        self._allowance = QUARANTINE_PER_S
+        self._allowed_at = clock.monotonic()
+
+    def parse(self, frames: Frames) -> list[Parsed]:
+        """Return the trades in the frames, in their order; the rest is handed on or quarantined."""
+        parsed: list[Parsed] = []
+        waiting = [(0, len(frames))]
+        while waiting:
+            first, last = waiting.pop()
+            try:
+                parsed.append(self._range(frames, first, last))
+            except REFUSALS as error:
+                if last - first > 1:
+                    middle = (first + last) // 2
+                    waiting += [(middle, last), (first, middle)]
+                else:
+                    self._single(frames, first, error, parsed)
+        return parsed
+
+    def _range(self, frames: Frames, first: int, last: int) -> Parsed:
+        columns = Columns()
+        self.venue.parse(frames.array(first, last), columns)
+        received_at = frames.received_at(first, last)
+        if columns.counts:
+            received_at = np.repeat(received_at, columns.counts)
+        if len(received_at) != len(columns.symbol):
+            raise BadFrame("more or fewer trades than frames")
+        parsed = self._build(columns, received_at)
+        problem = _first_problem(parsed)
+        if problem:
+            raise BadFrame(problem[1])
+        return parsed
+
+    def _single(self, frames: Frames, index: int, error: Exception, parsed: list[Parsed]) -> None:
+        """Decide about one frame that did not parse: some good trades, control, or quarantine."""
+        payload = frames.payload(index)
+        good = self._good_rows(payload, int(frames.received_at(index, index + 1)[0]))
+        if good is not None:
+            parsed.append(good)
+            self._put_away(payload, str(error))
+            return
+        try:
+            control = self.venue.read_control(payload)
+        except REFUSALS:
+            control = None
+        if control is not None:
+            self._on_control(frames.connection(index), control)
+        else:
+            self._put_away(payload, str(error) or type(error).__name__)
+
+    def _good_rows(self, payload: bytes, received_at_ns: int) -> Parsed | None:
+        """Return the good trades of a frame in which only some are bad; None when it has none."""
+        columns = Columns()
+        try:
+            self.venue.parse(b"[" + payload + b"]", columns)
+            parsed = self._build(columns, np.full(len(columns.symbol), received_at_ns))
+        except REFUSALS:
+            return None
+        good = _good(parsed)
+        if not good.any():
+            return None
+        return Parsed(parsed.batch.take(good), None if parsed.void is None else parsed.void[good])
+
+    def _build(self, columns: Columns, received_at: Int64) -> Parsed:
+        count = len(columns.symbol)
+        try:
+            instrument = np.fromiter(map(self._ids.__getitem__, columns.symbol), np.int32, count)
+        except KeyError as error:
+            raise BadFrame(f"unknown symbol {str(error)[:80]}") from None
+        trade_id, text_id = _ids(columns.trade_id, count)
+        unit = self.venue.timestamp_unit_ns
+        timestamp = np.array(columns.timestamp, np.int64)
+        if count and (timestamp.max() > (self._clock.now_ns() + FUTURE_NS) // unit or timestamp.min() < EARLIEST_NS // unit):
+            raise BadFrame("a time that cannot be one")
+        price = np.array(columns.price, np.float64)
+        quantity = np.array(columns.quantity, np.float64)
+        if self._scales.needed(self.venue, len(self._catalogue)):
+            price, quantity = self._scales.apply(instrument, price, quantity)
+        flags = np.zeros(count, np.uint8)
+        for row, bits in columns.flags.items():
+            flags[row] = bits
+        void = None
+        if columns.void:
+            void = np.zeros(count, np.bool_)
+            void[columns.void] = True
+        sequence = np.array(columns.sequence_number, np.int64) if columns.sequence_number else np.full(count, NO_SEQUENCE)
+        side = np.array(columns.sell, np.bool_).view(np.uint8)
+        return Parsed(TradeBatch(timestamp * unit, instrument, price, quantity, side, trade_id, sequence, received_at, flags,
+                                 text_id), void)
+
+    def _put_away(self, payload: bytes, reason: str) -> None:
+        venue = self.venue
+        self._stats.add("quarantined_frames_total", venue=venue.name)
+        now = self._clock.monotonic()
+        self._allowance = min(QUARANTINE_PER_S, self._allowance + (now - self._allowed_at) * QUARANTINE_PER_S)
+        self._allowed_at = now
+        if self._allowance < 1:
+            self._stats.add("quarantined_frames_not_kept_total", venue=venue.name)
+            return
+        self._allowance -= 1
+        self.quarantine.append(Quarantined(at_ns=self._clock.now_ns(), exchange=venue.exchange, reason=reason,
+                                           market_type=venue.market_type, payload=payload[:KEPT_BYTES]))
+
+
+class Scales:
+    """What turns a venue's own numbers into prices and base quantities, by instrument.
+
+    Multiplies by the contract size as a fraction of whole numbers (3 contracts of 0.0001 are 3 * 1 / 10000), which is rounded
+    once and so gives the number the decimal digits mean.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._known = 0
+        self._numerator = self._denominator = self._divisor = np.ones(0)
+        self._plain = True
+
+    def needed(self, venue: Venue, count: int) -> bool:
+        """Return whether any instrument's numbers have to be scaled."""
+        if count != self._known:
+            instruments = self._catalogue.instruments
+            sizes = [Decimal(repr(one.contract_size)).as_integer_ratio() for one in instruments]
+            self._numerator = np.array([size[0] for size in sizes], np.float64)
+            self._denominator = np.array([size[1] for size in sizes], np.float64)
+            self._divisor = np.array([one.price_divisor for one in instruments])
+            ids = np.fromiter(self._catalogue.ids_of((venue.exchange, venue.market_type)).values(), np.int64)
+            self._plain = venue.quantity_unit == QuantityUnit.BASE and bool(
+                (self._divisor[ids] == 1).all() and (self._numerator[ids] == self._denominator[ids]).all())
+            self._known = count
+        return not self._plain
+
+    def apply(self, instrument: NDArray[np.int32], price: NDArray[np.float64],
+              quantity: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return (price, quantity in base units)."""
+        return (price / self._divisor[instrument],
+                quantity * self._numerator[instrument] / self._denominator[instrument])
+
+
+def _ids(ids: list[int] | list[str], count: int) -> tuple[Int64, NDArray[np.bytes_] | None]:
+    if count and isinstance(ids[0], str):
+        return np.full(count, -1, np.int64), np.array([text.encode() for text in ids])  # type: ignore[union-attr]
+    return np.array(ids, np.int64), None
+
+
+def _good(parsed: Parsed) -> NDArray[np.bool_]:
+    batch = parsed.batch
+    good: NDArray[np.bool_] = ((batch.price > 0) & (batch.price < np.inf) & (batch.quantity > 0) & (batch.quantity < np.inf))
+    return good if parsed.void is None else good | parsed.void
+
+
+def _first_problem(parsed: Parsed) -> tuple[int, str] | None:
+    good = _good(parsed)
+    if good.all():
+        return None
+    row = int(np.argmin(good))
+    batch = parsed.batch
+    return row, f"a price of {batch.price[row]} or a quantity of {batch.quantity[row]} is no trade (row {row})"

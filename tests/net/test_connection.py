@@ -1,0 +1,210 @@
+"""What a connection makes of the bytes that arrive, compared with websocket-client's own reader."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+import websocket
+from hypothesis import given
+from hypothesis import strategies as st
+from websocket import ABNF
+
+from pumpwatch.net.connection import Connection
+from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.stream import StreamClosed
+
+
+class ScriptedStream:
+    """Gives out its chunks one a read, and remembers what was sent."""
+
+    def __init__(self, chunks):
+        self.chunks, self.sent = list(chunks), b""
+
+    def receive(self, target, at):
+        if not self.chunks:
+            raise StreamClosed("script ended")
+        chunk = self.chunks.pop(0)
+        target[at : at + len(chunk)] = chunk
+        return at + len(chunk)
+
+    def post(self, data):
+        self.sent += data
+        return True
+
+
+class ScriptedSocket:
+    """The same bytes for websocket-client."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def recv(self, size):
+        data, self.data = self.data[:size], self.data[size:]
+        return data
+
+    def gettimeout(self):
+        return 1.0
+
+    def settimeout(self, seconds):
+        pass
+
+    def send(self, data):
+        return len(data)
+
+    def close(self):
+        pass
+
+    def fileno(self):
+        return -1
+
+
+def frame(payload: bytes, opcode: int = ABNF.OPCODE_TEXT, final: bool = True, length_as: int = 0) -> bytes:
+    first = opcode | (0x80 if final else 0)
+    size = len(payload)
+    if length_as == 127 or size > 0xFFFF:
+        return struct.pack(">BBQ", first, 127, size) + payload
+    if length_as == 126 or size > 125:
+        return struct.pack(">BBH", first, 126, size) + payload
+    return struct.pack(">BB", first, size) + payload
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def read_all(chunks, max_frame_bytes=1 << 20, take_every=0):
+    """Sweep until the script ends; return the payloads, the reason of the close, and what was sent."""
+    reasons: list[str] = []
+    buffer = FrameBuffer()
+    stream = ScriptedStream(chunks)
+    connection = Connection(stream, buffer, max_frame_bytes, reasons.append)
+    payloads: list[bytes] = []
+    turn = 0
+    while not connection.closed:
+        turn += 1
+        connection.sweep(turn)
+        if take_every and turn % take_every == 0 or connection.closed:
+            taken = buffer.take()
+            if taken:
+                assert bytes(taken.text[:1]) == b"[" and bytes(taken.text[-1:]) == b"]"
+                payloads += [taken.payload(i) for i in range(len(taken))]
+                assert len(taken.received_at(0, len(taken))) == len(taken)
+    return payloads, reasons, stream.sent
+
+
+def read_with_websocket_client(data: bytes) -> list[bytes]:
+    peer = websocket.WebSocket()
+    peer.sock = ScriptedSocket(data)
+    peer.connected = True
+    payloads = []
+    try:
+        while True:
+            opcode, payload = peer.recv_data(control_frame=False)
+            if opcode == ABNF.OPCODE_CLOSE:
+                break
+            payloads.append(payload)
+    except websocket.WebSocketConnectionClosedException:
+        pass
+    return payloads
+
+
+texts = st.text(alphabet=st.characters(codec="utf-8"), max_size=200).map(lambda text: b'"' + text.encode() + b'"')
+messages = st.one_of(
+    st.tuples(st.just("text"), texts, st.sampled_from([0, 126, 127])),
+    st.tuples(st.just("fragments"), st.lists(texts, min_size=2, max_size=4), st.booleans()),
+    st.tuples(st.just("ping"), st.binary(max_size=125), st.just(0)),
+    st.tuples(st.just("pong"), st.binary(max_size=125), st.just(0)),
+)
+
+
+def encode(message) -> bytes:
+    kind, body, extra = message
+    if kind == "text":
+        return frame(body, length_as=extra)
+    if kind == "fragments":
+        parts = [frame(part, ABNF.OPCODE_TEXT if i == 0 else ABNF.OPCODE_CONT, i == len(body) - 1)
+                 for i, part in enumerate(body)]
+        between = frame(b"x", ABNF.OPCODE_PING) if extra else b""
+        return between.join(parts)
+    return frame(body, ABNF.OPCODE_PING if kind == "ping" else ABNF.OPCODE_PONG)
+
+
+@given(st.lists(messages, max_size=12), st.lists(st.integers(0, 10_000), max_size=20), st.integers(0, 3))
+def test_reads_what_websocket_client_reads_wherever_the_bytes_are_cut(script, places, take_every):
+    data = b"".join(map(encode, script))
+    ours, reasons, _ = read_all(cut(data, places) if data else [], take_every=take_every)
+    assert ours == [payload.lstrip(b" ") for payload in read_with_websocket_client(data)]
+    assert reasons == ["script ended"]
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
+def test_arbitrary_bytes_never_crash_it(data, places):
+    read_all(cut(data, places) if data else [])
+
+
+def test_every_length_around_the_encodings_is_read():
+    for size in (0, 1, 2, 3, 4, 125, 126, 127, 65_535, 65_536, 70_000):
+        payload = b"x" * size
+        payloads, _, _ = read_all([frame(payload) + frame(b"1")])
+        assert payloads == [payload, b"1"], size
+
+
+def test_a_ping_is_answered_with_its_payload():
+    _, _, sent = read_all([frame(b"hello", ABNF.OPCODE_PING)])
+    assert sent[:2] == b"\x8a\x85"
+    key, masked = sent[2:6], sent[6:11]
+    assert bytes(a ^ b for a, b in zip(masked, (key * 2)[:5], strict=True)) == b"hello"
+
+
+def test_a_close_frame_gives_its_code_and_is_answered():
+    payloads, reasons, sent = read_all([frame(b"1") + frame(struct.pack(">H", 1008) + b"Too many requests", ABNF.OPCODE_CLOSE)
+                                        + frame(b"2")])
+    assert payloads == [b"1"]
+    assert reasons == ["closed by the venue: 1008 Too many requests"]
+    assert sent[0] == 0x88
+
+
+@pytest.mark.parametrize(("data", "reason"), [
+    (b"\x81\x85abcdhello", "masked"),
+    (b"\xc1\x02{}", "reserved bits"),
+    (b"\x83\x02{}", "unknown opcode 3"),
+    (frame(b"x", ABNF.OPCODE_CONT), "a continuation of nothing"),
+    (frame(b"x", ABNF.OPCODE_TEXT, final=False) + frame(b"y"), "inside a fragmented one"),
+    (b"\x09\x00\x00\x00", "a control frame that is fragmented"),
+    (frame(b"x" * 2000), "a frame of 2000 bytes"),
+    (frame(b"x" * 600, final=False) + frame(b"x" * 600, ABNF.OPCODE_CONT), "a message of more than 1000"),
+])
+def test_what_the_protocol_forbids_ends_the_connection_and_keeps_what_came_before(data, reason):
+    payloads, reasons, sent = read_all([frame(b'"before"') + data], max_frame_bytes=1000)
+    assert payloads == [b'"before"']
+    assert len(reasons) == 1 and reason in reasons[0]
+    assert sent[0] == 0x88
+
+
+def test_frames_remember_when_and_from_whom_they_came():
+    buffer = FrameBuffer()
+    one = Connection(ScriptedStream([frame(b"1") + frame(b"2"), frame(b"5")]), buffer, 1000, lambda reason: None, "one")
+    two = Connection(ScriptedStream([frame(b"3") + frame(b"4")]), buffer, 1000, lambda reason: None, "two")
+    one.sweep(100)
+    two.sweep(200)
+    one.sweep(300)
+    frames = buffer.take()
+    assert bytes(frames.text).replace(b" ", b"") == b"[1,2,3,4,5]"
+    assert frames.received_at(0, 5).tolist() == [100, 100, 200, 200, 300]
+    assert frames.received_at(1, 4).tolist() == [100, 200, 200]
+    assert bytes(frames.array(1, 4)).replace(b" ", b"") == b"[2,3,4]"
+    assert [frames.connection(i).name for i in range(5)] == ["one", "one", "two", "two", "one"]
+
+
+def test_the_buffer_grows_and_is_used_again():
+    buffer = FrameBuffer()
+    payload = b'"' + b"y" * 60_000 + b'"'
+    stream = ScriptedStream([frame(payload) * 4] * 12)
+    connection = Connection(stream, buffer, 1 << 20, lambda reason: None)
+    for _ in range(11):
+        connection.sweep(1)
+    assert len(buffer.take()) == 44
+    connection.sweep(2)
+    assert len(buffer.take()) == 4
