@@ -1,8 +1,8 @@
 """Every key of the configuration, typed; an unknown key is an error.
 
-One YAML file, then the environment: `PUMPWATCH_STORE__DIR=/data` sets `store.dir`. `config/pumpwatch.yaml` shows every
-key at its default and a test keeps it equal to this module. The sections `sinks.<name>` belong to their plugins
-and are read by `options_of`.
+One YAML file, then the environment: `PUMPWATCH_STORE__DIR=/data` sets `store.dir`. A key without a value keeps its
+default. `config/pumpwatch.yaml` shows every key at its default and a test keeps it equal to this module. The sections
+`sinks.<name>` belong to their plugins and are read by `options_of`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 import yaml
+from msgspec import Meta
 
 from pumpwatch.errors import ConfigError
 
 ENV_PREFIX = "PUMPWATCH_"
+
+Positive = Annotated[float, Meta(gt=0)]
+PositiveInt = Annotated[int, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
 
 
 class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -33,7 +38,7 @@ class VenueConfig(Section):
     ws_url: str = ""
     rest_url: str = ""
     symbols: list[str] = []  # only these; empty: all that trade
-    symbols_per_connection: int = 0  # fewer than the venue allows; 0: as many as it allows
+    symbols_per_connection: Count = 0  # fewer than the venue allows; 0: as many as it allows
     variant: str = ""  # another protocol the plugin offers for this venue
 
 
@@ -44,41 +49,41 @@ class ExchangeConfig(Section):
 
 
 class NetConfig(Section):
-    sweep_ms: float = 10.0
-    window_sweep_ms: float = 1.0
-    max_frame_bytes: int = 4_194_304
-    max_pending_bytes: int = 33_554_432
-    connect_timeout_s: float = 10.0
+    sweep_ms: Positive = 10.0
+    window_sweep_ms: Positive = 1.0
+    max_frame_bytes: PositiveInt = 4_194_304
+    max_pending_bytes: PositiveInt = 33_554_432
+    connect_timeout_s: Positive = 10.0
     proxy: str = ""
     ca_file: str = ""
 
 
 class StoreConfig(Section):
     dir: str = "data"
-    commit_ms: float = 70.0
-    commit_trades: int = 5000
-    recent_minutes: int = 20
-    retention_hours: float = 72.0
-    max_bytes: int = 50_000_000_000
-    memory_limit_trades: int = 2_000_000
+    commit_ms: Positive = 70.0
+    commit_trades: PositiveInt = 5000
+    recent_minutes: PositiveInt = 20
+    retention_hours: Positive = 72.0
+    max_bytes: PositiveInt = 50_000_000_000
+    memory_limit_trades: PositiveInt = 2_000_000
 
 
 class DrainConfig(Section):
-    flush_ms: float = 1000.0
-    flush_rows: int = 20_000
-    catch_up_rows: int = 100_000
-    memory_rows: int = 300_000
+    flush_ms: Positive = 1000.0
+    flush_rows: PositiveInt = 20_000
+    catch_up_rows: PositiveInt = 100_000
+    memory_rows: PositiveInt = 300_000
 
 
 class SourceConfig(Section):
     enabled: bool = True
     url: str = ""
-    interval_s: float = 5.0
+    interval_s: Positive = 5.0
 
 
 class ListingConfig(Section):
-    window_s: float = 20.0
-    fresh_s: float = 600.0
+    window_s: Positive = 20.0
+    fresh_s: Positive = 600.0
     archive_dir: str = "data"
     sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {"upbit": SourceConfig()})
 
@@ -89,15 +94,15 @@ class PluginsConfig(Section):
 
 
 class LogConfig(Section):
-    level: str = "info"
-    summary_s: float = 60.0
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    summary_s: Positive = 60.0
 
 
 class Config(Section):
     """The whole file."""
 
     exchanges: dict[str, ExchangeConfig] = msgspec.field(default_factory=lambda: {"binance": ExchangeConfig()})
-    roster_refresh_s: float = 300.0
+    roster_refresh_s: Positive = 300.0
     net: NetConfig = msgspec.field(default_factory=NetConfig)
     store: StoreConfig = msgspec.field(default_factory=StoreConfig)
     drain: DrainConfig = msgspec.field(default_factory=DrainConfig)
@@ -110,15 +115,28 @@ class Config(Section):
 T = TypeVar("T")
 
 
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, where YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key `{key_node.value}` is given twice",
+                                                        key_node.start_mark)
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """Read a config file (None: defaults) and the environment.
 
-    Raises ConfigError that names the file, the key's path, what is allowed and the nearest known key.
+    Raises ConfigError that names the file or the variable, the key's path, what is allowed and the nearest known key.
     """
     raw: Any = {}
     if path is not None:
         try:
-            raw = yaml.safe_load(path.read_text("utf-8")) or {}
+            raw = _without_empty(yaml.load(path.read_text("utf-8"), _Loader)) or {}
         except OSError as error:
             raise ConfigError(f"{path}: cannot read the config file: {error.strerror}",
                               "give an existing file with -c, or leave -c out for the defaults") from error
@@ -127,10 +145,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: the file must be a mapping of sections, not {type(raw).__name__}")
     environ = os.environ if environ is None else environ
+    given: dict[str, str] = {}  # key's path -> variable
     for name, text in sorted(environ.items()):
         if name.startswith(ENV_PREFIX):
-            _set_from_environment(raw, name, text)
-    return convert(raw, Config, str(path) if path else "defaults and environment")
+            given[_set_from_environment(raw, name, text)] = name
+    return convert(raw, Config, str(path) if path else "config", given=given)
 
 
 def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
@@ -139,45 +158,95 @@ def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
     return convert(raw, options, "config", f"{section}.{name}.")
 
 
-def convert(raw: Any, struct: type[T], where: str, prefix: str = "") -> T:
-    """Turn plain data into `struct`, or say in one message which key is wrong and what it may be."""
+def convert(raw: Any, struct: type[T], where: str, prefix: str = "", given: Mapping[str, str] | None = None) -> T:
+    """Turn plain data into `struct`, or say in one message which key is wrong and what it may be.
+
+    `given` maps the keys that did not come from `where` to the environment variable that they came from.
+    """
     try:
         return msgspec.convert(raw, struct, strict=True)
     except msgspec.ValidationError as error:
-        raise ConfigError(*_explain(str(error), struct, where, prefix)) from error
+        at = re.search(r" - at `(?:key in )?\$(.*?)`$", str(error))
+        steps = _real_steps(raw, struct, re.findall(r"\[[^\]]*\]|[^.\[]+", at.group(1)) if at else [])
+        message = re.sub(r" - at `.*`$", "", str(error))
+        key, text, hint = _explain(message, struct, steps, prefix)
+        variable = next((name for known, name in (given or {}).items() if f"{known}.".startswith(f"{key}.")), None)
+        raise ConfigError(f"{f'environment {variable}' if variable else where}: {text}", hint) from error
 
 
-def _explain(text: str, struct: type[Any], where: str, prefix: str) -> tuple[str, str]:
-    at = re.search(r" - at `(?:key in )?\$(.*?)`$", text)
-    path = at.group(1).lstrip(".") if at else ""
-    message = re.sub(r" - at `.*`$", "", text)
+def _explain(message: str, struct: type[Any], steps: list[tuple[str, bool]], prefix: str) -> tuple[str, str, str]:
+    """Return the key's path, the message and the hint."""
+    path = prefix + ".".join(name for name, _ in steps)
     unknown = re.search(r"unknown field `(.*?)`", message)
     if not unknown:
-        return f"{where}: {prefix}{path}: {message[0].lower()}{message[1:]}", "see config/pumpwatch.yaml for every key"
+        allowed = _choices_at(struct, steps)
+        return path, f"{path or 'a key'}: {message[0].lower()}{message[1:]}", (
+            f"allowed: {', '.join(map(str, allowed))}" if allowed else "see config/pumpwatch.yaml for every key")
     name = unknown.group(1)
-    known = _keys_at(struct, path)
+    known = [field.encode_name for field in msgspec.structs.fields(_type_at(struct, steps))]
     near = difflib.get_close_matches(name, known, 1, 0.5)
-    key = f"{prefix}{path}.{name}" if path else f"{prefix}{name}"
+    key = f"{path}.{name}" if steps else f"{prefix}{name}"
     hint = f"did you mean `{near[0]}`? " if near else ""
-    return f"{where}: unknown key `{key}`", f"{hint}known here: {', '.join(known)}"
+    return key, f"unknown key `{key}`", f"{hint}known here: {', '.join(known)}"
 
 
-def _keys_at(struct: type[Any], path: str) -> list[str]:
-    """Return the field names of the struct that a dotted path leads to; `[...]` stands for any key of a mapping."""
-    current: Any = struct
-    for step in re.findall(r"\[\.\.\.\]|[^.\[]+", path):
+def _real_steps(raw: Any, struct: type[Any], steps: list[str]) -> list[tuple[str, bool]]:
+    """Return (name, is a mapping's or list's own key) of each step, with the key that msgspec only calls `[...]`."""
+    real: list[tuple[str, bool]] = []
+    for step in steps:
+        inside = raw.items() if isinstance(raw, dict) else enumerate(raw)
+        own = step.startswith("[")
         if step == "[...]":
+            kind = _type_at(struct, [*real, ("", True)])
+            step, raw = next(((str(key), value) for key, value in inside if not _fits(value, kind)), ("?", None))
+        else:
+            step = step.strip("[]")
+            raw = next((value for key, value in inside if str(key) == step), None)
+        real.append((step, own))
+    return real
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _type_at(struct: type[Any], steps: list[tuple[str, bool]]) -> Any:
+    """Return the type that a path leads to."""
+    current: Any = struct
+    for name, own in steps:
+        if own:
             current = current.__args__[-1]
         else:
-            current = next(f.type for f in msgspec.structs.fields(current) if f.encode_name == step)
-    return [f.encode_name for f in msgspec.structs.fields(current)]
+            current = next(f.type for f in msgspec.structs.fields(current) if f.encode_name == name)
+    return current
 
 
-def _set_from_environment(raw: dict[str, Any], name: str, text: str) -> None:
-    *sections, key = name.removeprefix(ENV_PREFIX).lower().split("__")
+def _choices_at(struct: type[Any], steps: list[tuple[str, bool]]) -> tuple[Any, ...]:
+    kind = _type_at(struct, steps)
+    return get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
+
+
+def _without_empty(raw: Any) -> Any:
+    """Return the data without the keys that have no value, at any depth."""
+    if not isinstance(raw, dict):
+        return raw
+    return {key: _without_empty(value) for key, value in raw.items() if value is not None}
+
+
+def _set_from_environment(raw: dict[str, Any], name: str, text: str) -> str:
+    """Put one variable's value into the data and return the key's path."""
+    steps = name.removeprefix(ENV_PREFIX).lower().split("__")
     place: Any = raw
-    for section in sections:
+    for section in steps[:-1]:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
             raise ConfigError(f"environment {name}: `{section}` is not a section")
-    place[key] = yaml.safe_load(text)
+    try:
+        place[steps[-1]] = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"environment {name}: not a valid value: {' '.join(str(error).split())}") from error
+    return ".".join(steps)

@@ -1,0 +1,156 @@
+"""The config file: every key, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from pumpwatch.config import Config, ExchangeConfig, load, options_of
+from pumpwatch.errors import EXIT_CONFIG, ConfigError
+from pumpwatch.plugins import load_plugins
+
+SHIPPED = Path(__file__).parent.parent / "config" / "pumpwatch.yaml"
+
+
+def load_text(folder: Path, text: str, **environ: str) -> Config:
+    file = folder / "pumpwatch.yaml"
+    file.write_text(text)
+    return load(file, environ)
+
+
+def refusal(folder: Path, text: str, **environ: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_text(folder, text, **environ)
+    assert caught.value.exit_code == EXIT_CONFIG
+    return caught.value
+
+
+def test_the_shipped_file_holds_every_key_at_its_default() -> None:
+    written = yaml.safe_load(SHIPPED.read_text())
+    assert written == msgspec.to_builtins(Config())
+
+
+def test_every_key_of_the_shipped_file_that_needs_words_has_a_comment() -> None:
+    lines = SHIPPED.read_text().splitlines()
+    first_seen: set[str] = set()
+    for line in lines:
+        key = re.match(r"\s*(\w+): \S", line)
+        if key and key.group(1) not in first_seen | {"enabled", "rest_url"}:
+            assert "#" in line, line
+            first_seen.add(key.group(1))
+
+
+def test_every_exchange_and_source_that_ships_is_in_the_shipped_file() -> None:
+    plugins, config = load_plugins(Config()), load(SHIPPED, {})
+    assert {venue.exchange for venue in plugins.venues} == set(config.exchanges)
+    assert set(plugins.sources) == set(config.listing.sources)
+
+
+def test_the_commented_sink_options_are_the_sinks_defaults() -> None:
+    text = SHIPPED.read_text()
+    commented = text[text.index("#  questdb:"):text.index("\nlisting:")]
+    written = yaml.safe_load("\n".join(line[1:] for line in commented.splitlines()))
+    options = load_plugins(Config()).sinks["questdb"].options
+    assert written["questdb"] == msgspec.to_builtins(options())
+
+
+def test_no_file_gives_the_defaults() -> None:
+    assert load(None, {}) == Config()
+
+
+def test_a_section_left_empty_keeps_its_defaults(tmp_path: Path) -> None:
+    assert load_text(tmp_path, "store:\nlog:\n  level:\n") == Config()
+
+
+def test_two_configs_share_nothing() -> None:
+    one, other = Config(), Config()
+    one.exchanges["other"] = ExchangeConfig()
+    one.plugins.disabled.append("x")
+    assert other == Config()
+
+
+@pytest.mark.parametrize(("text", "path", "nearest"), [
+    ("store: {dirr: x}", "store.dirr", "dir"),
+    ("stoer: {dir: x}", "stoer", "store"),
+    ("exchanges: {binance: {spto: {}}}", "exchanges.binance.spto", "spot"),
+    ("exchanges: {a: {}, b: {spot: {ws_ur: x}}}", "exchanges.b.spot.ws_ur", "ws_url"),
+    ("listing: {sources: {x: {intervals: 3}}}", "listing.sources.x.intervals", "interval_s"),
+])
+def test_an_unknown_key_is_named_with_its_path_and_the_nearest_known_one(
+        tmp_path: Path, text: str, path: str, nearest: str) -> None:
+    error = refusal(tmp_path, text)
+    assert str(tmp_path) in error.message
+    assert f"unknown key `{path}`" in error.message
+    assert f"did you mean `{nearest}`?" in error.hint
+    assert "known here: " in error.hint
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("store: {commit_trades: many}", "store.commit_trades: expected `int`, got `str`"),
+    ("store: {commit_ms: 0}", "store.commit_ms: expected `float` > 0"),
+    ("exchanges: {a: {spot: {symbols: [X, 3]}}}", "exchanges.a.spot.symbols.1: expected `str`, got `int`"),
+    ("exchanges: {a: {}, b: {enabled: maybe}}", "exchanges.b.enabled: expected `bool`, got `str`"),
+    ("store: 5", "store: expected `object`, got `int`"),
+    ("1: 2", "expected `str`"),
+])
+def test_a_wrong_value_is_named_with_its_path_and_what_is_allowed(tmp_path: Path, text: str, says: str) -> None:
+    assert says in refusal(tmp_path, text).message
+
+
+def test_a_value_outside_its_choices_is_answered_with_the_choices(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "log: {level: loud}")
+    assert "log.level" in error.message
+    assert error.hint == "allowed: debug, info, warning, error"
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("- 1\n- 2", "must be a mapping"),
+    ("a: [", "not valid YAML"),
+    ("store: {dir: a, dir: b}", "`dir` is given twice"),
+])
+def test_a_file_that_is_no_config_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
+    error = refusal(tmp_path, text)
+    assert "pumpwatch.yaml" in error.message
+    assert says in error.message
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nope\.yaml: cannot read"):
+        load(tmp_path / "nope.yaml", {})
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    config = load_text(tmp_path, "store: {dir: a, commit_ms: 20}", PUMPWATCH_STORE__DIR="/data",
+                       PUMPWATCH_SINKS__QUESTDB__ADDR="db:9000", PUMPWATCH_ROSTER_REFRESH_S="60",
+                       PUMPWATCH_PLUGINS__DISABLED="[x, y]", PATH="/bin")
+    assert (config.store.dir, config.store.commit_ms, config.roster_refresh_s) == ("/data", 20, 60)
+    assert config.sinks == {"questdb": {"addr": "db:9000"}}
+    assert config.plugins.disabled == ["x", "y"]
+
+
+@pytest.mark.parametrize(("variable", "value", "says"), [
+    ("PUMPWATCH_STORE__DIRR", "x", "unknown key `store.dirr`"),
+    ("PUMPWATCH_STOER__DIR", "x", "unknown key `stoer`"),
+    ("PUMPWATCH_STORE__COMMIT_MS", "soon", "store.commit_ms: expected `float`, got `str`"),
+    ("PUMPWATCH_STORE__COMMIT_MS", "[", "not a valid value"),
+])
+def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, value: str, says: str) -> None:
+    error = refusal(tmp_path, "log: {level: info}", **{variable: value})
+    assert f"environment {variable}" in error.message
+    assert says in error.message
+
+
+def test_a_plugins_own_options_are_checked_like_the_rest() -> None:
+    class Options(msgspec.Struct, forbid_unknown_fields=True):
+        addr: str = "here"
+
+    config = Config(sinks={"thing": {"adr": "there"}})
+    with pytest.raises(ConfigError) as caught:
+        options_of(config, "sinks", "thing", Options)
+    assert "unknown key `sinks.thing.adr`" in caught.value.message
+    assert "did you mean `addr`?" in caught.value.hint
+    assert options_of(Config(), "sinks", "thing", Options) == Options()
