@@ -1,0 +1,239 @@
+"""Sends what the journal holds to one sink, in order, and acknowledges what the sink has answered for.
+
+Memory is the newest end of the journal: batches are sent from there while the sink keeps up. Where more than
+`memory_rows` wait, the oldest leave memory and are read back from the journal, in larger batches, until memory's first is
+reached. Nothing here slows the journal or the feeds, whatever the sink does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import gevent
+import msgspec
+from gevent.event import Event
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import Clock
+from pumpwatch.config import DrainConfig
+from pumpwatch.errors import ConfigError, PumpWatchError, ServiceUnavailable
+from pumpwatch.hookspecs import Sink, WriteResult
+from pumpwatch.model import TradeBatch
+from pumpwatch.net.backoff import Backoff
+from pumpwatch.stats import Stats
+from pumpwatch.store.refused import store_all
+from pumpwatch.store.schema import trade_records
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Entry = tuple[int, TradeBatch]
+NEVER_READ = 2**63 - 1
+RETRY_BASE_S, RETRY_CAP_S = 0.25, 5.0
+STOP_S = 2.0
+
+
+class DrainJournal(Protocol):
+    """What a drain asks of the journal."""
+
+    def read_after(self, batch_id: int, max_rows: int) -> Sequence[Entry]:
+        """Return the oldest batches after this one, of `max_rows` or the one batch that is larger. In the journal's thread."""
+
+    def acknowledge(self, sink: str, batch_id: int) -> None:
+        """Note that the sink has this batch and all before it."""
+
+    def acknowledged(self, sink: str) -> int:
+        """Return the last batch the sink has."""
+
+    def backlog(self, sink: str) -> int:
+        """Return the trades the sink does not have. In the journal's thread."""
+
+
+class Drain:
+    """One sink's way out of the journal: a greenlet (`run`) and a thread of its own for the sink's calls."""
+
+    def __init__(
+        self, name: str, sink: Sink, journal: DrainJournal, run_in_journal_thread: Callable[..., Any], catalogue: Catalogue,
+        stats: Stats, clock: Clock, on_quarantine: Callable[[str, str, str, bytes], None], options: DrainConfig,
+        trouble_poll_s: float = 5.0,
+    ) -> None:
+        self._name, self._sink, self._journal = name, sink, journal
+        self._in_journal_thread, self._catalogue = run_in_journal_thread, catalogue
+        self._stats, self._clock, self._on_quarantine, self._options = stats, clock, on_quarantine, options
+        self._trouble_poll_s = trouble_poll_s
+        self._thread = ThreadPool(1)
+        self._memory: deque[Entry] = deque()  # the newest batches, none missing between them
+        self._memory_rows = 0
+        self._cursor = -1  # the last batch acknowledged
+        self._journal_upto = NEVER_READ  # batches after the cursor and up to here are read from the journal
+        self._arrived, self._full, self._stopping, self._idle = Event(), Event(), Event(), Event()
+        self._idle.set()  # `run` is not running
+        self._backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S, cool_after=2**31)
+        self._open = False
+        self._down_since: float | None = None
+        self._trouble = ""
+        self._left_over: int | None = None  # trades in the journal from before the start; None: not asked yet
+        self._offered_rows = self._settled_rows = 0
+
+    @property
+    def lag_rows(self) -> int:
+        """Trades that are durable here and not in the sink."""
+        return max(0, (self._left_over or 0) + self._offered_rows - self._settled_rows)
+
+    def offer(self, batch_id: int, batch: TradeBatch) -> None:
+        """Take a batch whose commit is durable. Never blocks; ids must ascend."""
+        self._memory.append((batch_id, batch))
+        self._memory_rows += len(batch)
+        self._offered_rows += len(batch)
+        while self._memory_rows > self._options.memory_rows:
+            dropped_id, dropped = self._memory.popleft()
+            self._memory_rows -= len(dropped)
+            self._journal_upto = max(self._journal_upto, dropped_id)
+        self._arrived.set()
+        if self._memory_rows >= self._options.flush_rows:
+            self._full.set()
+
+    def open(self) -> None:
+        """Open the sink. Raises ConfigError where only a person can mend it, ServiceUnavailable where time may."""
+        self._open = False
+        self._thread.apply(self._sink.open)
+        self._open = True
+
+    def run(self) -> None:
+        """Send until stopped. May be run again after it failed; nothing is forgotten."""
+        if self._left_over is None:
+            self._cursor = self._journal.acknowledged(self._name)
+            self._left_over = self._in_journal_thread(self._journal.backlog, self._name) - self._offered_rows
+        watch = gevent.spawn(self._watch_trouble)
+        self._idle.clear()
+        try:
+            while not self._stopping.is_set():
+                self._wait_until_due()
+                self._send_or_wait()
+            self._send_rest()
+        finally:
+            watch.kill()
+            self._idle.set()
+
+    def stop(self, within_s: float = STOP_S) -> None:
+        """Have `run` send what it can and return; what is not sent by then stays in the journal."""
+        self._stopping.set()
+        self._arrived.set()
+        self._full.set()
+        with gevent.Timeout(within_s, False):
+            self._idle.wait()
+            self._thread.apply(self._sink.close)
+
+    def _wait_until_due(self) -> None:
+        """Return when there is something to send and it is enough, or has waited long enough."""
+        if self._journal_upto > self._cursor or self._memory_rows >= self._options.flush_rows:
+            return
+        self._arrived.wait()
+        self._full.wait(self._options.flush_ms / 1000)
+
+    def _send_or_wait(self) -> None:
+        try:
+            if self._trouble:
+                raise ServiceUnavailable(self._trouble)
+            if not self._open:
+                self.open()
+            entries = self._next_entries()
+            if entries:
+                self._deliver(entries)
+        except PumpWatchError as error:
+            if not isinstance(error, ServiceUnavailable | ConfigError):
+                raise
+            self._failed(error)
+            self._stopping.wait(self._backoff.next_s())
+
+    def _send_rest(self) -> None:
+        """Send what is in memory where that is all there is: a journal full of backlog is for the next start."""
+        while self._down_since is None and self._open and self._journal_upto <= self._cursor and self._memory:
+            try:
+                self._deliver(self._next_entries())
+            except ServiceUnavailable as error:
+                self._failed(error)
+
+    def _next_entries(self) -> list[Entry]:
+        """Return the oldest batches that the sink does not have, from the journal or from memory."""
+        rows = self._options.catch_up_rows
+        while self._journal_upto > self._cursor:
+            upto = self._journal_upto
+            found = self._in_journal_thread(self._journal.read_after, self._cursor, rows)
+            first = self._memory[0][0] if self._memory else NEVER_READ
+            older = [entry for entry in found if entry[0] < first]
+            if older:
+                return older
+            if self._journal_upto == upto:  # nothing has left memory since: the rest is there
+                self._journal_upto = self._cursor
+        entries: list[Entry] = []
+        for entry in self._memory:
+            rows -= len(entry[1])
+            if entries and rows < 0:
+                break
+            entries.append(entry)
+        return entries
+
+    def _deliver(self, entries: Sequence[Entry]) -> None:
+        """Send these batches as one, put what is refused for ever in quarantine, and acknowledge."""
+        batch = self._thread.apply(TradeBatch.concat, ([one for _, one in entries],))
+        started = self._clock.monotonic()
+        refused = store_all(self._write, batch)
+        self._stats.add("sink_write_seconds_total", self._clock.monotonic() - started, sink=self._name)
+        if refused:
+            self._quarantine(batch, refused)
+        self._stats.add("sink_rows_total", len(batch) - len(refused), sink=self._name)
+        self._stats.add("sink_writes_total", sink=self._name)
+        self._settle(entries[-1][0], len(batch))
+        self._succeeded()
+
+    def _write(self, batch: TradeBatch) -> WriteResult:
+        result: WriteResult = self._thread.apply(self._sink.write, (batch, self._catalogue))
+        return result
+
+    def _settle(self, batch_id: int, rows: int) -> None:
+        self._cursor = batch_id
+        self._journal.acknowledge(self._name, batch_id)
+        while self._memory and self._memory[0][0] <= batch_id:
+            self._memory_rows -= len(self._memory.popleft()[1])
+        if not self._memory and not self._stopping.is_set():
+            self._arrived.clear()
+        if self._memory_rows < self._options.flush_rows and not self._stopping.is_set():
+            self._full.clear()
+        self._settled_rows += rows
+        self._stats.set("sink_lag_rows", self.lag_rows, sink=self._name)
+
+    def _quarantine(self, batch: TradeBatch, refused: Sequence[tuple[int, str]]) -> None:
+        self._stats.add("sink_refused_total", len(refused), sink=self._name)
+        log.warning("sink=%s refused=%d of=%d reason=%r: quarantined", self._name, len(refused), len(batch), refused[0][1])
+        rows = trade_records(batch.take([row for row, _ in refused]), self._catalogue)  # type: ignore[arg-type]
+        for (_, reason), row in zip(refused, rows, strict=True):
+            self._on_quarantine(row["exchange"], row["market_type"], f"sink {self._name}: {reason}", msgspec.json.encode(row))
+
+    def _failed(self, error: PumpWatchError) -> None:
+        self._open = False
+        if self._down_since is None:
+            self._down_since = self._clock.monotonic()
+            log.warning("sink=%s state=down backlog=%d reason=%r: trades stay in the journal", self._name, self.lag_rows, str(error))
+        self._stats.set("sink_up", 0, sink=self._name)
+        self._stats.set("sink_lag_rows", self.lag_rows, sink=self._name)
+
+    def _succeeded(self) -> None:
+        self._backoff.reset()
+        self._stats.set("sink_up", 1, sink=self._name)
+        if self._down_since is not None:
+            log.warning("sink=%s state=up after_s=%.1f backlog=%d", self._name, self._clock.monotonic() - self._down_since, self.lag_rows)
+            self._down_since = None
+
+    def _watch_trouble(self) -> None:
+        """Ask the sink now and then whether what it took becomes visible; where not, sending pauses."""
+        while True:
+            gevent.sleep(self._trouble_poll_s)
+            try:
+                self._trouble = self._sink.trouble()
+            except ServiceUnavailable:
+                continue  # the next write says so
