@@ -1,0 +1,41 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.questdb_server import private_questdb, questdb_server  # noqa: F401 fixtures
+
+settings.register_profile("pumpwatch", deadline=None, print_blob=True)  # a busy machine is no failure
+settings.load_profile("pumpwatch")
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_configuration_from_outside() -> Iterator[None]:
+    """Keep the developer's own PUMPWATCH_ variables out of every test and of what it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("PUMPWATCH_"):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run `pumpwatch ARGS...` in a process of its own, in an empty folder; input, env and timeout_s may be given."""
+
+    def run(*args: str | Path, input: str = "", env: dict[str, str] | None = None,
+            timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "pumpwatch", *map(str, args)], input=input, text=True,
+                              capture_output=True, cwd=tmp_path, env=os.environ | (env or {}), timeout=timeout_s, check=False)
+
+    return run
