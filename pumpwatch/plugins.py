@@ -136,7 +136,7 @@ def explain(error: BaseException) -> str:
     frame, trace = "", error.__traceback__
     while trace is not None:
         path = trace.tb_frame.f_code.co_filename
-        if not path.startswith("<") and path != __file__:
+        if not path.startswith("<") and path != __file__ and "importlib" not in path:
             frame = f" ({Path(path).name}:{trace.tb_lineno})"
         trace = trace.tb_next
     return f"{type(error).__name__}: {text}{frame}"

@@ -1,0 +1,56 @@
+"""The command line: every command, its exit code, and one clear message for every error.
+
+Exit codes: 0 fine, 1 found what it was asked to look for, 2 wrong usage, 69 a service is not there, 74 disk,
+78 bad config, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from pumpwatch import __version__
+from pumpwatch.commands import upkeep
+from pumpwatch.errors import EXIT_DISK, EXIT_OK, PumpWatchError
+
+EXIT_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="pumpwatch")
+def pumpwatch() -> None:
+    """Record every public trade around new exchange listings.
+
+    \b
+    See it work, on simulated venues:   pumpwatch demo
+    Run it:                             pumpwatch collect
+    """
+
+
+for command in (upkeep.status, upkeep.check, upkeep.plugins):
+    pumpwatch.add_command(command)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error becomes one message on stderr."""
+    try:
+        code = pumpwatch.main(list(args), prog_name="pumpwatch", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except PumpWatchError as error:
+        print(f"pumpwatch: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except OSError as error:
+        print(f"pumpwatch: {error.filename or 'disk'}: {error.strerror or error}", file=sys.stderr)
+        return EXIT_DISK
+    return code if isinstance(code, int) else EXIT_OK

@@ -1,0 +1,75 @@
+"""What several commands take: the config file, `--json`, moments in time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pumpwatch.config import Config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+NS = 1_000_000_000
+
+
+def config_option(command: F) -> F:
+    """Add `-c FILE`, given to the command as a loaded Config."""
+    return click.option("-c", "--config", "config", metavar="FILE", default=None, callback=_load, is_eager=False,
+                        help="Config file; without it every key has its default.")(command)
+
+
+def json_option(command: F) -> F:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")(command)
+
+
+def _load(context: click.Context, parameter: click.Parameter, value: str | None) -> Config:
+    from pumpwatch.config import load
+
+    return load(Path(value) if value else None)
+
+
+def moment(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Turn a point in time into ns UTC; the callback of every option that takes one."""
+    if value is None:
+        return None
+    from pumpwatch.clock import Clock
+
+    try:
+        return parse_moment(value, Clock().now_ns())
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no time: give ISO 8601 (2026-11-21T10:00:00Z, UTC where no zone is given), "
+                                 "an epoch in s, ms, us or ns, `now`, or `-20m`") from None
+
+
+def parse_moment(text: str, now_ns: int) -> int:
+    """Return ns UTC; raise ValueError where the text is no time."""
+    text = text.strip()
+    if text == "now":
+        return now_ns
+    ago = re.fullmatch(r"-(\d+(?:\.\d+)?)([smhd])", text)
+    if ago:
+        return now_ns - round(float(ago.group(1)) * UNITS_S[ago.group(2)] * NS)
+    epoch = re.fullmatch(r"(\d{9,19})(?:\.(\d+))?", text)
+    if epoch:
+        whole, fraction = epoch.groups()
+        unit = 10 ** (9 - 3 * max(0, -(-(len(whole) - 11) // 3)))  # 9-11 digits s, 12-14 ms, 15-17 us, 18+ ns
+        return int(whole) * unit + (int(fraction[:9].ljust(9, "0")) * unit // NS if fraction else 0)
+    return _from_iso(text)
+
+
+def _from_iso(text: str) -> int:
+    from datetime import UTC, datetime
+
+    fraction = re.search(r"\.(\d+)", text)  # datetime keeps microseconds, trades have nanoseconds
+    moment = datetime.fromisoformat(text.replace(fraction.group(0), "", 1) if fraction else text)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    nanoseconds = int(fraction.group(1)[:9].ljust(9, "0")) if fraction else 0
+    return int(moment.timestamp()) * NS + nanoseconds
+

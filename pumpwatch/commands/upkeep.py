@@ -1,0 +1,111 @@
+"""Looking after a collector: status, check, plugins."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import click
+
+from pumpwatch.commands.options import config_option, json_option
+from pumpwatch.commands.output import print_json, print_rich, print_table
+
+if TYPE_CHECKING:
+    from pumpwatch.config import Config
+    from pumpwatch.ops.doctor import Finding
+
+
+@click.command()
+@config_option
+@json_option
+@click.option("--line", is_flag=True, help="Print the one-line summary that the collector logs each minute.")
+def status(config: Config, as_json: bool, line: bool) -> int:
+    """Show what the collector is doing.
+
+    Exit code 69 where none runs on the config's data folder.
+
+    \b
+    Example: pumpwatch status -c /etc/pumpwatch.yaml
+    """
+    from pathlib import Path
+
+    from pumpwatch.ops import health
+
+    figures = health.read(Path(config.store.dir))
+    if as_json:
+        print_json([figures])
+    elif line:
+        click.echo(health.summary_line(figures))
+    else:
+        print_rich(health.table(figures))
+    return 0
+
+
+@click.command()
+@config_option
+@json_option
+@click.option("--connect", is_flag=True, help="Also reach every configured service.")
+def check(config: Config, as_json: bool, connect: bool) -> int:
+    """Check config, plugins, data folder and clock.
+
+    Exit code 1 where something fails. With --connect it also reaches every venue, notice board and sink, and the exit
+    code is 69 where only one of those is not there.
+
+    \b
+    Example: pumpwatch check --connect
+    """
+    from pumpwatch.ops import doctor
+
+    hush_plugins()
+    return print_findings(doctor.check(config, connect), as_json)
+
+
+def hush_plugins() -> None:
+    """Keep refused plugins out of the log of a command that prints them anyway."""
+    logging.getLogger("pumpwatch.plugins").setLevel(logging.ERROR)
+
+
+def print_findings(findings: list[Finding], as_json: bool) -> int:
+    """Print the findings and return the exit code they amount to."""
+    from pumpwatch.ops import doctor
+
+    if as_json:
+        print_json({"name": f.name, "state": f.state, "detail": f.detail, "hint": f.hint, "ms": f.ms} for f in findings)
+    else:
+        print_table(("what", "state", "found", "ms"), (
+            (f.name, f.state, f.detail + (f"\n{f.hint}" if f.hint else ""), "" if f.ms is None else f"{f.ms:.0f}")
+            for f in findings))
+    return doctor.exit_code(findings)
+
+
+@click.group()
+def plugins() -> None:
+    """Look at the plugins."""
+
+
+@plugins.command("list")
+@config_option
+@json_option
+def list_plugins(config: Config, as_json: bool) -> int:
+    """List every plugin found, and what became of it.
+
+    Exit code 1 where one was refused.
+
+    \b
+    Example: pumpwatch plugins list --json
+    """
+    from pumpwatch.plugins import load_plugins
+
+    hush_plugins()
+    found = load_plugins(config)
+    rows = found.describe()
+    named = {row["name"] for row in rows}
+    rows += [{"name": name, "status": "refused", "offers": [], "origin": "", "reason": reason}
+             for name, reason in found.problems if name not in named]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(("plugin", "state", "offers", "from", "reason"),
+                    ((row["name"], row["status"], "\n".join(row["offers"]), row["origin"], row["reason"])
+                     for row in rows))
+    return 1 if found.problems else 0

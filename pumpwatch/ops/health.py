@@ -1,0 +1,137 @@
+"""What a collector says of itself: the figures in its data folder, as one line, as a table, or as they are.
+
+The collector replaces `status.json` in its data folder each second; whoever can read the folder can look. Nothing
+here talks to the collector, so looking never slows it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import ServiceUnavailable
+
+FILE = "status.json"
+SILENT_AFTER_S = 15.0  # written each second; this long without means that it hangs
+
+Status = Mapping[str, Any]
+
+
+def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
+    """Return the figures of the collector that runs on this data folder.
+
+    Raises ServiceUnavailable where none runs, where it was killed, and where it has stopped writing.
+    """
+    path = folder / FILE
+    hint = "start one with `pumpwatch collect`, or name its config with -c"
+    try:
+        status = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except FileNotFoundError:
+        raise ServiceUnavailable(f"no collector runs on {folder}", hint) from None
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ServiceUnavailable(f"{path}: cannot read the collector's figures: {error}", hint) from error
+    pid = int(status.get("pid", 0))
+    silent_s = ((clock or Clock()).now_ns() - int(status.get("written_at_ns", 0))) / NS_PER_S
+    if not _alive(pid):
+        raise ServiceUnavailable(f"no collector runs on {folder}: the last one (pid {pid}) ended {_ago(silent_s)}",
+                                 hint)
+    if silent_s > SILENT_AFTER_S:
+        raise ServiceUnavailable(f"the collector on {folder} (pid {pid}) has said nothing since {_ago(silent_s)}",
+                                 "it hangs, is stopped, or its disk is full: look at its log")
+    return status
+
+
+def summary_line(status: Status) -> str:
+    """Return a minute's health as one line: per exchange its connections, trades/s, lag and gaps; journal, sinks."""
+    parts = [_exchange_part(name, rows) for name, rows in _by_exchange(status).items()]
+    journal = status.get("journal", {})
+    parts.append(f"journal backlog {_count(journal.get('backlog_trades', 0))}")
+    parts += [f"{sink.get('name')} {sink.get('state')} {_count(sink.get('backlog_trades', 0))} behind"
+              for sink in status.get("sinks", ())]
+    return " | ".join(parts)
+
+
+def table(status: Status, clock: Clock | None = None) -> Any:
+    """Return the same as a rich renderable for a terminal."""
+    from rich.console import Group
+    from rich.table import Table
+
+    venues = Table(title=_title(status, (clock or Clock()).now_ns()), title_justify="left")
+    for heading in ("venue", "connections", "symbols", "trades", "trades/s", "lag ms", "open gaps"):
+        venues.add_column(heading, justify="left" if heading == "venue" else "right")
+    for row in status.get("venues", ()):
+        venues.add_row(
+            f"{row.get('exchange')}.{row.get('market_type')}",
+            f"{row.get('connections_up', 0)}/{row.get('connections', 0)}", str(row.get("instruments", 0)),
+            f"{int(row.get('trades_total', 0)):,}", f"{row.get('trades_per_s', 0):,.0f}",
+            f"{row.get('lag_ms', 0):,.0f}", str(row.get("gaps_open", 0)))
+    stores = Table.grid(padding=(0, 2))
+    journal, recent = status.get("journal", {}), status.get("recent", {})
+    stores.add_row("journal", f"{_bytes(journal.get('bytes', 0))}, {int(journal.get('backlog_trades', 0)):,} trades "
+                              f"to send, {int(journal.get('commits', 0)):,} commits")
+    stores.add_row("recent", f"{int(recent.get('trades', 0)):,} trades, {_bytes(recent.get('bytes', 0))}")
+    for sink in status.get("sinks", ()):
+        behind = int(sink.get("backlog_trades", 0))
+        stores.add_row(f"sink {sink.get('name')}", f"{sink.get('state')}, {behind:,} trades behind")
+    for name, value in (status.get("listing") or {}).items():
+        stores.add_row(f"listing {name}", ", ".join(f"{k} {v}" for k, v in value.items())
+                       if isinstance(value, Mapping) else str(value))
+    return Group(venues, stores)
+
+
+def _by_exchange(status: Status) -> dict[str, list[Status]]:
+    exchanges: dict[str, list[Status]] = {}
+    for row in status.get("venues", ()):
+        exchanges.setdefault(str(row.get("exchange")), []).append(row)
+    return exchanges
+
+
+def _exchange_part(name: str, rows: list[Status]) -> str:
+    up = " + ".join(f"{row.get('market_type')} {row.get('connections_up', 0)}/{row.get('connections', 0)}"
+                    for row in rows)
+    rate = sum(float(row.get("trades_per_s", 0)) for row in rows)
+    lag = max((float(row.get("lag_ms", 0)) for row in rows), default=0.0)
+    gaps = sum(int(row.get("gaps_open", 0)) for row in rows)
+    return f"{name}: {up} up, {rate:,.0f} trades/s, lag {lag:.0f} ms, gaps {gaps}"
+
+
+def _title(status: Status, now_ns: int) -> str:
+    up_s = max(0, (now_ns - int(status.get("started_at_ns", now_ns))) // NS_PER_S)
+    hours, rest = divmod(up_s, 3600)
+    return (f"PumpWatch {status.get('version', '')}, pid {status.get('pid')}, "
+            f"up {hours}:{rest // 60:02}:{rest % 60:02}")
+
+
+def _alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s ago"
+    return f"{seconds / 60:.0f} min ago" if seconds < 7200 else f"{seconds / 3600:.0f} h ago"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"

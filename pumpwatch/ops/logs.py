@@ -1,0 +1,63 @@
+"""Logging of the long-running commands: one line a change of state, on stderr, times in UTC.
+
+A line that repeats is limited, and the next one that passes says how many were held back.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import IO
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class RepeatLimit(logging.Filter):
+    """Let each kind of line (logger, level, words without their values) through `burst` times a period."""
+
+    def __init__(self, burst: int = 10, period_s: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._burst, self._period_s, self._now = burst, period_s, now
+        self._seen: dict[tuple[str, int, str], list[float]] = {}  # start of the period, passed, held back
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.CRITICAL:
+            return True
+        now = self._now()
+        state = self._seen.setdefault((record.name, record.levelno, str(record.msg)), [now, 0, 0])
+        if now - state[0] >= self._period_s:
+            if state[2]:
+                record.msg = f"{record.getMessage()} held_back={int(state[2])}"
+                record.args = None
+            state[:] = [now, 0, 0]
+        if state[1] >= self._burst:
+            state[2] += 1
+            return False
+        state[1] += 1
+        return True
+
+
+class LineFormatter(logging.Formatter):
+    """`2026-11-21T10:20:33.123Z INFO feeds.feed connection up venue=...`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(short)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.short = record.name.removeprefix("pumpwatch.")
+        return super().format(record)
+
+
+def set_up(level: str, stream: IO[str] | None = None) -> None:
+    """Send the log to stderr (or `stream`) from this level on; calling it again replaces what was set up before."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(LineFormatter())
+    handler.addFilter(RepeatLimit())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.getLevelName(level.upper()) if level.lower() in LEVELS else logging.INFO)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it logs each poll
+    logging.getLogger("urllib3").setLevel(logging.INFO)
