@@ -20,6 +20,8 @@ _HOMES = {
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": ("ListingSource", "Sink", "SinkPlugin", "Verdict", "WriteResult", "hookimpl"),
+    "pumpwatch.listing.titles": ("judge",),
+    "pumpwatch.listing.wording": ("Wording",),
     "pumpwatch.sim.dialect": ("Dialect",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

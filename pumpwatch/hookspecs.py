@@ -88,10 +88,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingSource:
-    """A notice board: where it is, how politely it is asked, and how it is read. Pure, like a venue."""
+    """A notice board: where it is, how politely it is asked, and how it is read. Pure, like a venue.
+
+    fallback_urls: other addresses of the same list, asked in turn when one does not answer.
+    """
 
     name: str
     url: str
+    fallback_urls: Sequence[str] = ()
     headers: Mapping[str, str]
     interval_s: float
     parse: Callable[[bytes], list[Notice]]  # body -> rows; raises BadFrame where it is no such list

@@ -1,0 +1,162 @@
+"""Upbit's notice board (https://upbit.com/service_center/notice): the list that its own page reads.
+
+Checked 2026-11-21 against stored answers of 2025-04 to 2026-10. The list is undocumented and needs no key.
+Addresses: api-manager.upbit.com (2024 on) and pub-info.upbit.com (mid-2026 on) serve the same list. `per_page` of 20
+and 30 are accepted, 40 and more refused. ETags are served. Some networks get 403 or an HTML page from the firewall
+in front: the list is then down, not empty.
+Rate: one address may ask every 2 to 3 s; faster gives 429, which passes after some 30 s. 5 s is our default.
+Headers: a plain client is refused with 403; a browser's User-Agent, Referer and Origin are let in. `Origin` is for
+these two hosts alone: on api.upbit.com, the trading API, it limits a client to one request in 10 s. English titles come
+with `Accept-Language: en`.
+Ids: `id` ascends over all categories; `uuid` (a random number since mid-2026) is what the page's own address takes.
+Order: by `listed_at`, which every edit stamps anew, so an old notice may stand first. `fixed_notices` are pinned.
+Times: ISO 8601 with +09:00, whole seconds; `first_listed_at` is the first publication, and the moment that markets
+move; `listed_at` is the last edit.
+Titles: a new coin is `이름(SYM) 신규 거래지원 안내 (KRW, BTC, USDT 마켓)`, a further market of a known coin
+`이름(SYM) KRW 마켓 디지털 자산 추가`, before 2024-04 `KRW, BTC 마켓 디지털 자산 추가 (AAA, BBB)`. Where several
+coins share one list it may be their union (YGG, IMX, GAL, ALT got KRW only later). Edits append remarks, which may say anything.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+import msgspec
+
+from pumpwatch import BadFrame, ListingSource, Notice, Verdict, Wording, hookimpl, judge
+
+HOSTS = ("api-manager.upbit.com", "pub-info.upbit.com")
+LIST = "https://{}/api/v1/announcements?os=web&page=1&per_page=20&category=trade"
+PAGE = "https://upbit.com/service_center/notice?id={}"
+HEADERS = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+                  "Chrome/142.0.0.0 Safari/537.36",
+    "Accept": "application/json",
+    "Accept-Language": "ko-KR, ko;q=0.9",
+    "Referer": "https://upbit.com/service_center/notice",
+    "Origin": "https://upbit.com",
+}
+EVENT_CATEGORIES = ("이벤트", "Event")  # a category never opens a market; unknown ones are left to the title
+
+# What may stand behind a statement: its end, parentheses (\ue000), a mark, or a word that announces. An event
+# (`추가 기념 이벤트`) has none of these there.
+ENDS = r"(?=\s*(?:$|[\ue000:,;/\-–—~\[]|및(?:\s|$)|안내|공지|예정|완료|and\b))"
+ANNOUNCES = r"(?:\s*(?:예정|예고|완료))?(?:\s*(?:안내|공지))?"
+
+STATEMENTS = (  # 2020-08 on
+    re.compile(r"신규\s*거래\s*지원\s*(?:(?:\ue000|예정|개시)\s*){0,3}(?:안내|공지)"),
+    re.compile(rf"(?:디지털|가상)\s*자산\s*(?:신규\s*)?추가{ENDS}{ANNOUNCES}"),
+    re.compile(r"^(?:(?:notice|announcement|information)\s+(?:on|of|for|about|regarding)\s+)?(?:(?:new|additional)\s+)?"
+               r"(?:digital\s+assets?\s+)?market\s+support\s+for\b", re.IGNORECASE),
+)
+RETIRED_STATEMENTS = (  # 2017-11 to 2021-01, only directly behind a market list
+    re.compile(rf"(?:신규\s*상장|코인\s*추가)(?:\s*오픈)?(?:{ENDS}|(?=\s[^\s,\ue000]+\s?\ue000)){ANNOUNCES}"),
+    re.compile(rf"오픈(?:\s*(?:예정|예고|완료))?{ENDS}{ANNOUNCES}"),
+    re.compile(rf"거래\s*지원\s*예정{ENDS}{ANNOUNCES}"),
+)
+
+WALLET = r"(?:입\s*출금|입금|출금|월렛|지갑)"
+STOPS = r"(?:중단|중지|정지|지연|재개|점검|장애|업그레이드)"
+OPENS = r"(?:오픈|개시|지원)"
+
+WORDING = Wording(
+    markets={"KRW": "KRW", "원화": "KRW", "BTC": "BTC", "USDT": "USDT", "ETH": "ETH"},
+    never_coins=frozenset({"KRW"}),
+    noun=r"마켓(?:에서|에|의|을|은)?(?![가-힣])|markets?(?![A-Za-z0-9])",
+    joiners=("및", "와", "과", "and"),
+    statements=STATEMENTS,
+    tied_statements=RETIRED_STATEMENTS,
+    refused_prefix=re.compile(r"이벤트|\bevent", re.IGNORECASE),
+    kinds=(
+        ("event", re.compile(r"이벤트|기념|당첨|경품|상금|받아\s*가세요|\bevents?\b", re.IGNORECASE)),
+        ("delisting", re.compile(r"거래\s*지원\s*종료|상장\s*폐지|terminat\w*\s+(?:of\s+)?(?:\w+\s+)?support|delist",
+                                 re.IGNORECASE)),
+        ("maintenance", re.compile(rf"{WALLET}[^,]{{0,80}}{STOPS}")),
+        ("warning", re.compile(r"유의\s*(?:종목|촉구)|주의\s*종목|투자\s*유의(?!\s*사항)"
+                               r"|\bcaution|investment\s+(?:alert|warning)", re.IGNORECASE)),
+        ("maintenance", re.compile(rf"{STOPS}|{WALLET}[^,]{{0,40}}{OPENS}|하드\s*포크"
+                                   r"|suspen|resum|maintenance|upgrade|hard\s*fork", re.IGNORECASE)),
+    ),
+    cause=re.compile(r"에\s*(?:따른|의한)|(?:로|으로)\s*인한|\bdue\s+to\b"),
+    remarks={
+        "cancelled": re.compile(r"취소|철회|cancel", re.IGNORECASE),
+        "postponed": re.compile(r"연기|연장|postpon|delay", re.IGNORECASE),
+        "start_time": re.compile(r"거래\s*지원\s*(?:개시|일시|일정)|개시\s*시점|오픈\s*시[간점]|start", re.IGNORECASE),
+        "price_band": re.compile(r"최저가|최저\s*매도가|기준\s*가격|price", re.IGNORECASE),
+        "order_limit": re.compile(r"주문\s*(?:타입\s*)?제한|매수\s*대기", re.IGNORECASE),
+        "rename": re.compile(r"(?:명칭|국문명|영문명|이름|심볼|티커)\s*변경|rename", re.IGNORECASE),
+        "supply": re.compile(r"유통량|supply", re.IGNORECASE),
+        "transfers": re.compile(rf"{WALLET}|네트워크"),
+        "event": re.compile(r"이벤트|\bevent", re.IGNORECASE),
+        "done": re.compile(r"완료|정상화"),
+    },
+)
+
+
+class Row(msgspec.Struct):
+    """A row of the list; keys that are of no use here are skipped."""
+
+    id: int
+    title: str
+    listed_at: str
+    first_listed_at: str = ""
+    category: str = ""
+    uuid: str = ""
+
+
+class Page(msgspec.Struct):
+    notices: list[Row]
+
+
+class Answer(msgspec.Struct):
+    success: bool
+    data: Page | None = None
+    error_message: str = ""
+
+
+_decode = msgspec.json.Decoder(Answer).decode
+
+
+def verdict(title: str) -> Verdict:
+    """Judge a title, Korean or English."""
+    return judge(title, WORDING)
+
+
+def parse(body: bytes) -> list[Notice]:
+    """Return the rows of the list in its order. Raises BadFrame on anything else: an HTML page, an error answer."""
+    try:
+        answer = _decode(body)
+    except msgspec.DecodeError as error:
+        raise BadFrame(f"not Upbit's list of notices: {error}") from error
+    if not answer.success or answer.data is None:
+        raise BadFrame(f"Upbit's list of notices answers with an error: {answer.error_message or 'no data'}")
+    return [_notice(row) for row in answer.data.notices if row.category not in EVENT_CATEGORIES]
+
+
+def _notice(row: Row) -> Notice:
+    return Notice(source="upbit", notice_id=str(row.id), title=row.title, category=row.category,
+                  published_at_ns=_ns(row.first_listed_at or row.listed_at), updated_at_ns=_ns(row.listed_at),
+                  url=PAGE.format(row.uuid or row.id))
+
+
+def _ns(stamp: str) -> int:
+    try:
+        moment = datetime.fromisoformat(stamp)
+    except ValueError as error:
+        raise BadFrame(f"Upbit's list of notices has the time {stamp!r}, which is no ISO 8601") from error
+    if moment.tzinfo is None:
+        raise BadFrame(f"Upbit's list of notices has the time {stamp!r} without its offset")
+    return round(moment.timestamp() * 1000) * 1_000_000
+
+
+UPBIT = ListingSource(
+    name="upbit", url=LIST.format(HOSTS[0]), fallback_urls=(LIST.format(HOSTS[1]),), headers=HEADERS,
+    interval_s=5.0, parse=parse, verdict=verdict,
+)
+
+
+@hookimpl
+def listing_sources() -> list[ListingSource]:
+    """Offer Upbit's board."""
+    return [UPBIT]
