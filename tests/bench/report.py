@@ -1,0 +1,133 @@
+"""The figures that were asked for beside those that were measured."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Results = Mapping[str, Any]  # scenario -> its figures
+OURS, PEER = "pumpwatch+questdb", "cryptofeed+questdb"
+LOAD_COLUMNS = (
+    ("collector", "collector", "{}"), ("offered/s", "offered_per_s", "{:,.0f}"),
+    ("received/s", "received_per_s", "{:,.0f}"),
+    ("µs/trade", "cpu_us_per_trade", "{:.2f}"), ("core", "core_share", "{:.0%}"), ("rss MB", "rss_mb", "{:.0f}"),
+    ("durable p50 ms", "durable_ms_p50", "{:.0f}"), ("p99 ms", "durable_ms_p99", "{:.0f}"), ("sent", "sent", "{:,}"),
+    ("stored", "stored", "{:,}"), ("missing", "missing", "{:,}"), ("doubled", "doubled", "{:,}"),
+    ("drained s", "drained_s", "{:.1f}"), ("venue core", "venue_core_share", "{:.0%}"),
+    ("questdb core", "database_core_share", "{:.0%}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One line of the table of figures: at most `must`, better `aim`; both in the unit of `shown`."""
+
+    what: str
+    must: float
+    aim: float | None
+    shown: str  # format of one value
+    measured: Callable[[Results], float | None]
+
+
+def against_peer(scenario: str) -> Callable[[Results], float | None]:
+    """Return our CPU per trade as a share of cryptofeed's, both through to QuestDB: the median over the rounds."""
+    def measured(results: Results) -> float | None:
+        runs = results.get(scenario, {}).get("runs", ())
+        ours, peers = (([run["cpu_us_per_trade"] for run in runs if run["collector"] == name]) for name in (OURS, PEER))
+        return median(ours) / median(peers) if ours and peers else None
+    return measured
+
+
+def of_ours(scenario: str, figure: str, collectors: Sequence[str] = (OURS,)) -> Callable[[Results], float | None]:
+    """Return the worst value of a figure over our runs of a scenario."""
+    def measured(results: Results) -> float | None:
+        values = [run[figure] for run in results.get(scenario, {}).get("runs", ())
+                  if run["collector"] in collectors and run[figure] is not None]
+        return max(values) if values else None
+    return measured
+
+
+def single(scenario: str, figure: str) -> Callable[[Results], float | None]:
+    """Return one figure of a scenario that has no runs."""
+    def measured(results: Results) -> float | None:
+        value = results.get(scenario, {}).get(figure)
+        return None if value is None else float(value)
+    return measured
+
+
+WANTED = (
+    Wanted("CPU per trade against cryptofeed, both to QuestDB: 5,000/s, 56 connections", 0.25, 0.20, "{:.3f}",
+           against_peer("steady-5000")),
+    Wanted("the same at 50,000/s", 0.25, 1 / 6, "{:.3f}", against_peer("steady-50000")),
+    Wanted("the same at saturation", 0.25, 1 / 6, "{:.3f}", against_peer("saturation")),
+    Wanted("frame to durable at 5,000/s, p99", 150, 100, "{:.0f} ms",
+           of_ours("steady-5000", "durable_ms_p99", (OURS, "pumpwatch"))),
+    Wanted("burst of 150,000/s on 12 connections: trades lost", 0, 0, "{:.0f}", of_ours("burst", "missing")),
+    Wanted("burst: share of a core", 0.70, 0.50, "{:.0%}", of_ours("burst", "core_share")),
+    Wanted("burst: backlog drained after", 60, 10, "{:.1f} s", of_ours("burst", "drained_s")),
+    Wanted("recent: 20 minutes at 5,000/s", 200, 100, "{:.0f} MB", single("recent", "rss_mb")),
+    Wanted("±20 s of a coin, warm: from recent", 10, 5, "{:.1f} ms", single("query", "recent_ms")),
+    Wanted("±20 s of a coin, warm: from the journal", 100, 30, "{:.1f} ms", single("query", "journal_ms")),
+    Wanted("±20 s of a coin, warm: from QuestDB", 50, 10, "{:.1f} ms", single("query", "questdb_ms")),
+    Wanted("import pumpwatch", 0.3, None, "{:.3f} s", single("start", "import_s")),
+    Wanted("pumpwatch --help", 0.3, None, "{:.3f} s", single("start", "help_s")),
+)
+
+
+def judge(results: Results) -> list[dict[str, Any]]:
+    """Return each wanted figure with what was measured and how that stands; lines nobody measured are left out."""
+    lines = []
+    for wanted in WANTED:
+        value = wanted.measured(results)
+        if value is not None:
+            met = "must" if value <= wanted.must else "missed"
+            if wanted.aim is not None and value <= wanted.aim:
+                met = "aim"
+            lines.append({"what": wanted.what, "must": wanted.must, "aim": wanted.aim, "measured": value, "met": met})
+    return lines
+
+
+def print_load(title: str, runs: Sequence[Mapping[str, Any]]) -> None:
+    """Print the runs of a load scenario; columns that nobody has are left out."""
+    table = Table(title=title, title_justify="left")
+    columns = [column for column in LOAD_COLUMNS if any(run.get(column[1]) is not None for run in runs)]
+    for heading, _, _ in columns:
+        table.add_column(heading, justify="left" if heading == "collector" else "right")
+    for run in runs:
+        table.add_row(*("" if run.get(key) is None else shown.format(run[key]) for _, key, shown in columns))
+    _console().print(table)
+
+
+def print_verdict(results: Results) -> None:
+    """Print the table of figures: wanted, measured, met."""
+    table = Table(title="figures: must, aim, measured", title_justify="left")
+    for heading in ("what", "must", "aim", "measured", "met"):
+        table.add_column(heading, justify="left" if heading in ("what", "met") else "right")
+    shown = {wanted.what: wanted.shown for wanted in WANTED}
+    for line in judge(results):
+        texts = ["" if value is None else shown[line["what"]].format(value)
+                 for value in (line["must"], line["aim"], line["measured"])]
+        table.add_row(line["what"], *texts, line["met"])
+    _console().print(table)
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were taken on."""
+    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+                  if line.startswith("model name")), platform.machine())
+    cores = sum(line.startswith("processor") for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines())
+    load = float(Path("/proc/loadavg").read_text("ascii").split()[0])
+    return {"cpu": model, "cores": cores, "kernel": platform.release(), "python": sys.version.split()[0],
+            "load_before": load}
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
