@@ -116,7 +116,7 @@ def load_plugins(config: Config) -> Plugins:
                 raise PluginError(f"the name is taken by {seen[candidate.name].origin}")
             seen[candidate.name] = candidate
             _adopt(plugins, manager, candidate, owners)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             candidate.status, candidate.reason = "refused", explain(error)
             plugins.problems.append((candidate.name, candidate.reason))
     names = [candidate.name for candidate in plugins.candidates]

@@ -36,6 +36,7 @@ def cli(tmp_path: Path) -> Cli:
     def run(*args: str | Path, input: str = "", env: dict[str, str] | None = None,
             timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-m", "pumpwatch", *map(str, args)], input=input, text=True,
-                              capture_output=True, cwd=tmp_path, env=os.environ | (env or {}), timeout=timeout_s, check=False)
+                              capture_output=True, cwd=tmp_path, env=os.environ | (env or {}), timeout=timeout_s,
+                              check=False)
 
     return run

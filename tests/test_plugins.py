@@ -1,0 +1,179 @@
+"""Finding plugins: what is installed, what lies in the folder, and what is said about a bad one."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pumpwatch.config import Config, ExchangeConfig, PluginsConfig
+from pumpwatch.errors import PluginError
+from pumpwatch.plugins import Plugins, load_plugins
+
+SINK = '''
+import msgspec
+from pumpwatch import SinkPlugin, hookimpl
+
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    path: str = ""
+
+@hookimpl
+def sinks():
+    return [SinkPlugin("{name}", Options, lambda options: None)]
+'''
+
+MISSPELT = '''
+from pumpwatch import hookimpl
+
+@hookimpl
+def exchange_venue():
+    return []
+'''
+
+LACKS_A_FACT = '''
+from pumpwatch import Limits
+
+LIMITS = Limits(symbols_per_connection=10, symbols_per_message=10, message_bytes=1000, messages_per_second=1.0,
+                connects_per_5_minutes=10, connection_age_s=100.0)
+'''
+
+
+@pytest.fixture
+def clean_path() -> Iterator[None]:
+    """Take wheels out of the import path again."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+
+
+def load_from(folder: Path, *disabled: str, **files: str) -> Plugins:
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return load_plugins(Config(plugins=PluginsConfig(folder=str(folder), disabled=list(disabled))))
+
+
+def reason_for(plugins: Plugins, name: str) -> str:
+    return dict(plugins.problems)[name]
+
+
+def make_wheel(folder: Path, name: str, module: str, extra: str = "") -> Path:
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(f"{name}.py", module)
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/entry_points.txt", f"[pumpwatch.plugins]\n{name} = {name}\n")
+        if extra:
+            wheel.writestr(extra, b"")
+    return path
+
+
+def test_what_ships_is_found_by_its_entry_points_and_all_of_it_is_good() -> None:
+    plugins = load_plugins(Config())
+    assert plugins.problems == []
+    assert {row["name"] for row in plugins.describe()} == {
+        "binance", "binance_simulator", "questdb", "upbit", "upbit_simulator"}
+    assert plugins.venue("binance.spot").market_type == "spot"
+    assert plugins.source("upbit").name == "upbit"
+    assert set(plugins.sinks) == {"questdb"}
+    assert {dialect.exchange for dialect in plugins.dialects} == {"binance", "upbit"}
+
+
+def test_a_file_in_the_folder_is_a_plugin(tmp_path: Path) -> None:
+    plugins = load_from(tmp_path, mine=SINK.format(name="mine"))
+    assert plugins.sinks["mine"].options().path == ""
+    assert plugins.problems == []
+
+
+def test_a_wheel_in_the_folder_is_a_plugin(tmp_path: Path, clean_path: None) -> None:
+    make_wheel(tmp_path, "pw_wheel_sink", SINK.format(name="wheeled"))
+    plugins = load_from(tmp_path)
+    assert "wheeled" in plugins.sinks
+    assert plugins.problems == []
+
+
+def test_a_wheel_with_compiled_code_and_a_broken_one_are_named(tmp_path: Path, clean_path: None) -> None:
+    compiled = make_wheel(tmp_path, "pw_compiled", SINK.format(name="compiled"), extra="pw_compiled/fast.so")
+    (tmp_path / "broken-1.0-py3-none-any.whl").write_bytes(b"PK nothing")
+    plugins = load_from(tmp_path)
+    assert "install it with pip" in reason_for(plugins, compiled.name)
+    assert "not a readable wheel" in reason_for(plugins, "broken-1.0-py3-none-any.whl")
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    (MISSPELT, "`exchange_venue` is no hook; did you mean `exchange_venues`?"),
+    (LACKS_A_FACT, "requests_per_minute"),
+    ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
+    ("1 / 0", "ZeroDivisionError"),
+    ("def broken(:", "SyntaxError"),
+    ("raise SystemExit(3)", "SystemExit"),
+    ("x = 1", "implements no hook"),
+    ("from pumpwatch import hookimpl\n@hookimpl\ndef sinks(): return 5", "sinks must return a list, not int"),
+    ("from pumpwatch import hookimpl\n@hookimpl\ndef sinks(): return [5]", "sinks must return SinkPlugin values"),
+    ("from pumpwatch import hookimpl\n@hookimpl\ndef sinks(config): return []", "config"),
+    (SINK.format(name="questdb"), "sink `questdb` is already offered by the plugin `questdb`"),
+])
+def test_a_bad_plugin_is_named_with_the_reason_and_the_rest_runs_on(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, says: str) -> None:
+    with caplog.at_level(logging.WARNING):
+        plugins = load_from(tmp_path, bad=text, good=SINK.format(name="good"))
+    assert says in reason_for(plugins, "bad")
+    assert "name=bad" in caplog.text
+    assert "good" in plugins.sinks
+    assert plugins.venue("binance.spot")
+    rows = {row["name"]: row for row in plugins.describe()}
+    assert rows["bad"]["status"] == "refused"
+    assert rows["bad"]["reason"] == reason_for(plugins, "bad")
+    assert rows["good"]["offers"] == ["sink good"]
+
+
+def test_a_plugin_that_is_half_good_gives_nothing(tmp_path: Path) -> None:
+    half = SINK.format(name="half") + "\n@hookimpl\ndef listing_sources():\n    return [None]\n"
+    plugins = load_from(tmp_path, half=half)
+    assert "half" not in plugins.sinks
+    assert "ListingSource" in reason_for(plugins, "half")
+
+
+def test_a_plugin_that_takes_a_name_twice_gives_nothing(tmp_path: Path) -> None:
+    twice = SINK.format(name="twice").replace("lambda options: None)]", "lambda options: None)] * 2")
+    plugins = load_from(tmp_path, twice=twice)
+    assert "twice" not in plugins.sinks
+    assert "already offered" in reason_for(plugins, "twice")
+
+
+def test_a_file_cannot_take_an_installed_plugins_name(tmp_path: Path) -> None:
+    plugins = load_from(tmp_path, questdb=SINK.format(name="other"))
+    assert "other" not in plugins.sinks
+    assert "name is taken" in reason_for(plugins, "questdb")
+
+
+def test_a_disabled_plugin_is_not_even_imported(tmp_path: Path) -> None:
+    plugins = load_from(tmp_path, "trap", trap="raise RuntimeError('imported')")
+    assert plugins.problems == []
+    assert {"name": "trap", "status": "disabled"}.items() <= plugins.describe()[-1].items()
+
+
+def test_disabling_what_is_not_there_is_a_problem_with_the_nearest_name(tmp_path: Path) -> None:
+    assert "did you mean `binance`?" in reason_for(load_from(tmp_path, "binanse"), "binanse")
+
+
+def test_a_folder_that_is_not_there_is_a_problem() -> None:
+    plugins = load_plugins(Config(plugins=PluginsConfig(folder="/nowhere")))
+    assert reason_for(plugins, "/nowhere") == "plugins.folder is no folder"
+
+
+def test_what_the_config_wants_and_nobody_offers_is_listed() -> None:
+    config = Config(exchanges={"binanse": ExchangeConfig()}, sinks={"questdb": {}, "postgres": {}})
+    lines = load_plugins(config).unmet(config)
+    assert [line.split(":")[0] for line in lines] == ["exchanges.binanse", "sinks.postgres"]
+    assert "did you mean `binance`?" in lines[0]
+
+
+def test_an_unknown_venue_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(PluginError) as caught:
+        load_plugins(Config()).venue("binance.sport")
+    assert "did you mean `binance.spot`?" in caught.value.hint
