@@ -1,7 +1,8 @@
 """Every instrument this process knows, numbered.
 
 A trade names its instrument by an int32; this table turns it back into words. Ids are given in order of arrival and
-live as long as the process: whatever is stored carries the names it needs (see store.journal).
+live as long as the process: whatever is stored carries the names it needs (see store.journal). Adding is safe from any
+thread; an id, once returned, may be read from any.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
+from gevent.monkey import get_original
 from numpy.typing import NDArray
 
 from pumpwatch.model import Instrument
@@ -25,21 +27,29 @@ class Catalogue:
         self.instruments: list[Instrument] = []
         self.venues: list[VenueKey] = []  # venues[id] is the venue of instrument id
         self._by_venue: dict[VenueKey, dict[str, int]] = {}
+        self._adding = get_original("threading", "Lock")()  # the journal's reader adds names from a native thread
 
     def __len__(self) -> int:
         return len(self.instruments)
 
     def add(self, venue: VenueKey, instrument: Instrument) -> int:
         """Return the id of this symbol on this venue; a known symbol keeps its id and takes the new facts."""
+        number = self.add_if_new(venue, instrument)
+        self.instruments[number] = instrument
+        return number
+
+    def add_if_new(self, venue: VenueKey, instrument: Instrument) -> int:
+        """Return the id of this symbol on this venue; a known symbol keeps its facts too."""
         ids = self.ids_of(venue)
         known = ids.get(instrument.symbol)
         if known is not None:
-            self.instruments[known] = instrument
             return known
-        ids[instrument.symbol] = number = len(self.instruments)
-        self.instruments.append(instrument)
-        self.venues.append(venue)
-        return number
+        with self._adding:
+            if instrument.symbol not in ids:
+                self.instruments.append(instrument)
+                self.venues.append(venue)
+                ids[instrument.symbol] = len(self.instruments) - 1
+            return ids[instrument.symbol]
 
     def ids_of(self, venue: VenueKey) -> dict[str, int]:
         """Return the live symbol -> id table of a venue; it grows as instruments are added."""

@@ -99,7 +99,7 @@ class Encoder:
 
     def _fill_decimals(self, out: NDArray[np.int64], batch: TradeBatch, ids: NDArray[np.int32],
                        counts: NDArray[np.int64]) -> tuple[bytes, bytes]:
-        """Fill `out` with price and quantity as integers; return each instrument's decimals and the rows that differ."""
+        """Fill `out` with price and quantity as integers; return each instrument's decimals, and what is no decimal."""
         if len(ids) and int(ids[-1]) >= self._digits.shape[1]:
             more = ((0, 0), (0, int(ids[-1]) * 2 + 64 - self._digits.shape[1]))
             self._digits, self._misses = np.pad(self._digits, more), np.pad(self._misses, more)
@@ -120,7 +120,7 @@ class Encoder:
 
     def _scale(self, out: NDArray[np.int64], values: NDArray[np.float64], ids: NDArray[np.int32],
                counts: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-        """Multiply out the decimals; return a mask of the numbers that do not divide back to the bit, None if all do."""
+        """Multiply out the decimals; return a mask of what does not divide back to the bit, None if all does."""
         scale = _POWERS[self._digits[:, ids]].repeat(counts, axis=1)
         scaled = values * scale
         np.rint(scaled, out=scaled)

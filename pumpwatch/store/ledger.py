@@ -1,0 +1,237 @@
+"""What is known beside the trades: gaps, the lives of connections, quarantine, notices and listings.
+
+One small SQLite file, `ledger.sqlite`, kept for ever. Every write is durable when it returns and harmless when
+repeated, so a commit that fails half-way is simply tried again. One Ledger is one connection: each thread opens its own.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlite_utils import Database, Migrations
+
+from pumpwatch.errors import StorageError
+from pumpwatch.model import Gap, GapState, Listing, Notice
+from pumpwatch.store.sqlite import BUSY_MS, connect, make_durable, storage_errors, transaction
+
+FILE_NAME = "ledger.sqlite"
+PAYLOAD_BYTES = 4096
+_SET = "ledger"
+
+migrations = Migrations(_SET)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEvent:
+    """A moment in a connection's life. event: up, down, refused, reconnect."""
+
+    at_ns: int
+    exchange: str
+    market_type: str
+    connection: int
+    event: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Something that arrived and could not be understood. The first 4,096 bytes are kept."""
+
+    at_ns: int
+    exchange: str
+    market_type: str
+    reason: str
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Records:
+    """What is written with a commit, beside its trades."""
+
+    gaps: list[Gap] = field(default_factory=list)
+    connection_events: list[ConnectionEvent] = field(default_factory=list)
+    quarantine: list[Quarantined] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.gaps or self.connection_events or self.quarantine)
+
+
+@dataclass(frozen=True, slots=True)
+class ListingRecord:
+    """A listing and what became of it: archive is empty and trades None until its window has closed."""
+
+    listing: Listing
+    archive: str
+    trades: int | None
+
+
+@migrations()
+def first(db: Database) -> None:
+    """Make the first schema."""
+    db["gaps"].create({
+        "id": int, "exchange": str, "market_type": str, "symbol": str, "from_ns": int, "to_ns": int, "first_id": int,
+        "last_id": int, "reason": str, "state": str, "note": str}, pk="id")
+    db.execute("CREATE UNIQUE INDEX gaps_key ON gaps "
+               "(exchange, market_type, symbol, ifnull(first_id, -1), ifnull(last_id, -1), from_ns)")
+    db.execute("CREATE INDEX gaps_state ON gaps (state)")
+    db["connection_events"].create({
+        "at_ns": int, "exchange": str, "market_type": str, "connection": int, "event": str, "reason": str},
+        pk=("at_ns", "exchange", "market_type", "connection", "event"))
+    db["quarantine"].create({
+        "at_ns": int, "exchange": str, "market_type": str, "reason": str, "digest": int, "nth": int, "size": int,
+        "payload": bytes}, pk=("at_ns", "exchange", "market_type", "reason", "digest", "nth"))
+    db["notices"].create({
+        "source": str, "notice_id": str, "title": str, "category": str, "published_at_ns": int, "updated_at_ns": int,
+        "url": str, "verdict_kind": str, "revision": str}, pk=("source", "notice_id"))
+    db["listings"].create({
+        "source": str, "notice_id": str, "symbol": str, "title": str, "announced_at_ns": int, "detected_at_ns": int,
+        "triggered_at_ns": int, "needs_body": int, "archive": str, "trades": int},
+        pk=("source", "notice_id", "symbol"))
+
+
+class Ledger:
+    """The ledger file of a data folder. Every method blocks shortly and raises StorageError when the disk refuses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+        with self._guard("open"):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._connection = connect(self.path)
+            try:
+                make_durable(self._connection)
+                self._connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+                self._migrate()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _migrate(self) -> None:
+        db = Database(self._connection)
+        known = {step.name for step in migrations.pending(db)} | {step.name for step in migrations.applied(db)}
+        newer = {step.name for step in migrations.applied(db)} - {step.name for step in migrations._migrations}
+        if newer:
+            raise StorageError(f"{self.path}: written by a newer pumpwatch (it knows {', '.join(sorted(newer))})",
+                               "run that version, or give another store.dir")
+        if known and migrations.pending(db):
+            migrations.apply(db)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def write(self, records: Records) -> None:
+        """Store all of it or nothing. Writing the same records again changes nothing."""
+        with self._guard("write"), transaction(self._connection):
+            self._write_gaps(records.gaps)
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO connection_events VALUES (?, ?, ?, ?, ?, ?)",
+                [(e.at_ns, e.exchange, e.market_type, e.connection, e.event, e.reason)
+                 for e in records.connection_events])
+            self._write_quarantine(records.quarantine)
+
+    def _write_gaps(self, gaps: Sequence[Gap]) -> None:
+        # A gap told again with a later end has grown, and is open again.
+        self._connection.executemany(
+            "INSERT INTO gaps (exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state, note)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '') ON CONFLICT DO UPDATE SET to_ns = excluded.to_ns,"
+            " state = excluded.state WHERE excluded.to_ns > to_ns",
+            [(g.exchange, g.market_type, g.symbol, g.from_ns, g.to_ns, g.first_id, g.last_id, g.reason, g.state.value)
+             for g in gaps])
+
+    def _write_quarantine(self, rows: Sequence[Quarantined]) -> None:
+        seen: Counter[tuple[int, str, str, str, int]] = Counter()
+        values = []
+        for row in rows:
+            key = (row.at_ns, row.exchange, row.market_type, row.reason, zlib.crc32(row.payload))
+            values.append((*key, seen[key], len(row.payload), row.payload[:PAYLOAD_BYTES]))
+            seen[key] += 1
+        self._connection.executemany("INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def gaps(self, state: GapState | None = None) -> list[tuple[int, Gap]]:
+        """Return (id, gap), oldest first."""
+        where, values = ("WHERE state = ?", (state.value,)) if state else ("", ())
+        rows = self._rows("SELECT id, exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state"
+                          f" FROM gaps {where} ORDER BY from_ns, id", values)
+        return [(row[0], Gap(exchange=row[1], market_type=row[2], symbol=row[3], from_ns=row[4], to_ns=row[5],
+                             first_id=row[6], last_id=row[7], reason=row[8], state=GapState(row[9]))) for row in rows]
+
+    def update_gap(self, gap_id: int, state: GapState, note: str = "") -> None:
+        """Change a gap's state; the note says how it was filled or why it never can be."""
+        self._change("UPDATE gaps SET state = ?, note = ? WHERE id = ?", (state.value, note, gap_id))
+
+    def connection_events(self, since_ns: int = 0) -> list[ConnectionEvent]:
+        """Return the events from a moment on, oldest first."""
+        return [ConnectionEvent(*row) for row in self._rows(
+            "SELECT * FROM connection_events WHERE at_ns >= ? ORDER BY at_ns", (since_ns,))]
+
+    def quarantine(self, limit: int = 1000) -> list[Quarantined]:
+        """Return the newest rows, oldest first."""
+        rows = self._rows("SELECT at_ns, exchange, market_type, reason, payload FROM quarantine"
+                          " ORDER BY at_ns DESC, nth DESC LIMIT ?", (limit,))
+        return [Quarantined(*row) for row in reversed(rows)]
+
+    def quarantine_count(self) -> int:
+        """Return how many rows are kept."""
+        return int(self._rows("SELECT count(*) FROM quarantine", ())[0][0])
+
+    def seen_notice(self, source: str, notice_id: str) -> str | None:
+        """Return the revision last remembered of a notice, None for a new one."""
+        rows = self._rows("SELECT revision FROM notices WHERE source = ? AND notice_id = ?", (source, notice_id))
+        return str(rows[0][0]) if rows else None
+
+    def remember_notice(self, notice: Notice, verdict_kind: str, revision: str) -> None:
+        """Store a notice as last seen."""
+        self._change("INSERT OR REPLACE INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                     (notice.source, notice.notice_id, notice.title, notice.category, notice.published_at_ns,
+                      notice.updated_at_ns, notice.url, verdict_kind, revision))
+
+    def notice_count(self, source: str) -> int:
+        """Return how many notices of a source are known: 0 before its first poll."""
+        return int(self._rows("SELECT count(*) FROM notices WHERE source = ?", (source,))[0][0])
+
+    def remember_listing(self, listing: Listing) -> bool:
+        """Store a listing; return False, and change nothing, when it is known already."""
+        return self._change("INSERT OR IGNORE INTO listings VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', NULL)",
+                            (listing.source, listing.notice_id, listing.symbol, listing.title, listing.announced_at_ns,
+                             listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body))) == 1
+
+    def finish_listing(self, source: str, notice_id: str, symbol: str, archive: str, trades: int) -> None:
+        """Say where a listing's archive is and how many trades are in it."""
+        self._change("UPDATE listings SET archive = ?, trades = ? WHERE source = ? AND notice_id = ? AND symbol = ?",
+                     (archive, trades, source, notice_id, symbol))
+
+    def listings(self, unfinished_only: bool = False) -> list[ListingRecord]:
+        """Return the listings by the time they were detected."""
+        where = "WHERE trades IS NULL" if unfinished_only else ""
+        rows = self._rows("SELECT source, notice_id, symbol, title, announced_at_ns, detected_at_ns, triggered_at_ns,"
+                          f" needs_body, archive, trades FROM listings {where} ORDER BY detected_at_ns, symbol", ())
+        return [ListingRecord(Listing(source=row[0], notice_id=row[1], symbol=row[2], title=row[3],
+                                      announced_at_ns=row[4], detected_at_ns=row[5], triggered_at_ns=row[6],
+                                      needs_body=bool(row[7])), row[8], row[9]) for row in rows]
+
+    def prune(self, before_ns: int, keep_quarantine: int = 100_000) -> None:
+        """Forget connection events and quarantine older than a moment, and all but the newest quarantine rows."""
+        with self._guard("prune"), transaction(self._connection):
+            self._connection.execute("DELETE FROM connection_events WHERE at_ns < ?", (before_ns,))
+            self._connection.execute("DELETE FROM quarantine WHERE at_ns < ?", (before_ns,))
+            self._connection.execute(
+                "DELETE FROM quarantine WHERE rowid NOT IN (SELECT rowid FROM quarantine ORDER BY at_ns DESC LIMIT ?)",
+                (keep_quarantine,))
+
+    def _rows(self, sql: str, values: Sequence[object]) -> list[tuple[object, ...]]:  # type: ignore[type-arg]
+        with self._guard("read"):
+            return self._connection.execute(sql, values).fetchall()
+
+    def _change(self, sql: str, values: Sequence[object]) -> int:
+        with self._guard("write"), transaction(self._connection):
+            return self._connection.execute(sql, values).rowcount
+
+    @contextmanager
+    def _guard(self, doing: str) -> Iterator[None]:
+        with storage_errors(self.path, doing):
+            yield

@@ -1,0 +1,246 @@
+"""Reading the journal's files: by id for the drain, by coin and time for a query, around damage where there is any.
+
+Readers take short looks and hold no lock, so they never pin the writer, and a file may be unlinked under them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.errors import StorageError
+from pumpwatch.model import Instrument, TradeBatch
+from pumpwatch.store import codec
+from pumpwatch.store.segment import Segment, check_schema, read_segment
+from pumpwatch.store.sqlite import connect
+
+log = logging.getLogger(__name__)
+
+Name = tuple[str, str, str]  # exchange, market_type, symbol
+OnDamage = Callable[[Path, int, str], None]  # file, batch id, why
+FOLDER = "journal"
+SUFFIX = ".sqlite"
+
+
+class SegmentReader:
+    """One open file. One thread at a time; raises sqlite3.Error only where the whole file cannot be opened."""
+
+    def __init__(self, path: Path, catalogue: Catalogue, on_damage: OnDamage, *, own_run: bool = False) -> None:
+        self.path = path
+        self._catalogue, self._on_damage, self._own_run = catalogue, on_damage, own_run
+        self._table: NDArray[np.int32] = np.empty(0, np.int32)
+        self._connection = connect(path, read_only=True)
+        try:
+            row = self._connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+            check_schema(path, row and row[0])
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def instruments(self) -> dict[int, tuple[tuple[str, str], Instrument]]:
+        """Return the run's numbers with venue and instrument."""
+        rows = self._connection.execute("SELECT * FROM instruments").fetchall()
+        return {row[0]: ((row[1], row[2]), Instrument(symbol=row[3], base=row[4], quote=row[5], multiplier=row[6],
+                                                      contract_size=row[7])) for row in rows}
+
+    def after(self, batch_id: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
+        """Yield the batches in (batch_id, last_id] in order, without those that cannot be read."""
+        at = batch_id
+        try:
+            cursor = self._connection.execute(
+                "SELECT id, head, body FROM batches WHERE id > ? AND id <= ? ORDER BY id", (batch_id, last_id))
+            for number, head, body in cursor:
+                for missing in range(at + 1, number):
+                    self._on_damage(self.path, missing, "it is not in the file")
+                at = number
+                batch = self._decode(number, head, body)
+                if batch is not None:
+                    yield number, batch
+        except sqlite3.DatabaseError as error:
+            log.warning("segment damaged file=%s after_batch=%d error=%s", self.path.name, at, error)
+            yield from self._one_by_one(at + 1, last_id)
+            return
+        for missing in range(at + 1, last_id + 1):
+            self._on_damage(self.path, missing, "it is not in the file")
+
+    def _one_by_one(self, first_id: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
+        """Try each id alone: a damaged page costs only the batches on it."""
+        for number in range(first_id, last_id + 1):
+            parts = self._parts(number)
+            batch = self._decode(number, *parts) if parts else None
+            if batch is not None:
+                yield number, batch
+
+    def _parts(self, number: int) -> tuple[bytes, bytes] | None:
+        try:
+            row = self._connection.execute("SELECT head, body FROM batches WHERE id = ?", (number,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            self._on_damage(self.path, number, str(error))
+            return None
+        if row is None:
+            self._on_damage(self.path, number, "it is not in the file")
+        return row
+
+    def _decode(self, number: int, head: object, body: object) -> TradeBatch | None:
+        try:
+            if not isinstance(head, bytes) or not isinstance(body, bytes):
+                raise StorageError("a stored batch is damaged: it is no blob")
+            batch = codec.decode(head, body)
+            return batch if self._own_run else self._translate(batch)
+        except StorageError as error:
+            self._on_damage(self.path, number, error.message)
+            return None
+
+    def _translate(self, batch: TradeBatch) -> TradeBatch:
+        top = int(batch.instrument.max(initial=-1))
+        if top >= len(self._table) or bool((self._table[batch.instrument] < 0).any()):
+            try:
+                known = self.instruments()
+            except (sqlite3.DatabaseError, TypeError) as error:
+                raise StorageError(f"the names of its instruments cannot be read: {error}") from error
+            table = np.full(max(known, default=-1) + 1, -1, np.int32)
+            for number, (venue, instrument) in known.items():
+                table[number] = self._catalogue.add_if_new(venue, instrument)
+            if top >= len(table) or bool((table[batch.instrument] < 0).any()):
+                raise StorageError("a stored batch names an instrument that its file does not know")
+            self._table = table
+        return replace(batch, instrument=self._table[batch.instrument])
+
+    def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int) -> list[TradeBatch]:
+        """Return the trades of these instruments in [start_ns, end_ns)."""
+        wanted = self._numbers(names)
+        if not len(wanted):
+            return []
+        found = []
+        for number in self._holding(wanted, start_ns, end_ns, last_id):
+            parts = self._parts(number)
+            batch = self._decode_rows(number, parts, wanted) if parts else None
+            if batch is not None:
+                inside = (batch.timestamp >= start_ns) & (batch.timestamp < end_ns)
+                found.append(batch if inside.all() else batch.take(inside))
+        return found
+
+    def _numbers(self, names: Sequence[Name]) -> NDArray[np.int64]:
+        numbers = []
+        for name in names:
+            numbers += [row[0] for row in self._connection.execute(
+                "SELECT id FROM instruments WHERE exchange = ? AND market_type = ? AND symbol = ?", name)]
+        return np.array(sorted(numbers), np.int64)
+
+    def _holding(self, wanted: NDArray[np.int64], start_ns: int, end_ns: int, last_id: int) -> list[int]:
+        """Return the batches of the time that hold a wanted instrument, by their heads alone."""
+        rows = self._connection.execute(
+            "SELECT id, head FROM batches WHERE last_timestamp >= ? AND first_timestamp < ? AND id <= ? ORDER BY id",
+            (start_ns, end_ns, last_id)).fetchall()
+        holding = []
+        for number, head in rows:
+            try:
+                ids = codec.instruments_in(head)
+            except StorageError as error:
+                self._on_damage(self.path, number, error.message)
+                continue
+            at = ids.searchsorted(wanted)
+            at[at == len(ids)] = 0
+            if (ids[at] == wanted).any():
+                holding.append(number)
+        return holding
+
+    def _decode_rows(self, number: int, parts: tuple[bytes, bytes], wanted: NDArray[np.int64]) -> TradeBatch | None:
+        own_run, self._own_run = self._own_run, True
+        try:
+            batch = self._decode(number, *parts)
+        finally:
+            self._own_run = own_run
+        if batch is None:
+            return None
+        ranges = zip(batch.instrument.searchsorted(wanted, "left").tolist(),
+                     batch.instrument.searchsorted(wanted, "right").tolist(), strict=True)
+        batch = TradeBatch.concat([batch.take(slice(first, last)) for first, last in ranges if last > first])
+        return batch if self._own_run else self._translate(batch)
+
+
+class JournalReader:
+    """Look into a data folder's journal from outside, whether its collector runs or not. Takes no lock."""
+
+    def __init__(self, folder: Path, catalogue: Catalogue) -> None:
+        self.unreadable: list[str] = []
+        self._folder, self._catalogue = folder / FOLDER, catalogue
+
+    def segments(self) -> list[Segment]:
+        """Return the readable segments, oldest first."""
+        segments = []
+        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
+            try:
+                segments.append(read_segment(path))
+            except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
+                if path.exists():
+                    self.unreadable.append(f"{path.name}: {error}")
+        return in_order(segments)
+
+    def load_instruments(self) -> None:
+        """Put every instrument that the journal names into the catalogue, so that a coin can be looked up."""
+        for segment in reversed(self.segments()):
+            reader = self._open(segment)
+            if reader is None:
+                continue
+            try:
+                for venue, instrument in reader.instruments().values():
+                    self._catalogue.add_if_new(venue, instrument)
+            except (sqlite3.DatabaseError, TypeError) as error:
+                self.unreadable.append(f"{segment.path.name}: {error}")
+            finally:
+                reader.close()
+
+    def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
+        """Return these instruments' trades in [start_ns, end_ns), by timestamp."""
+        found: list[TradeBatch] = []
+        for segment in self.segments():
+            if segment.last_timestamp < start_ns or segment.first_timestamp >= end_ns:
+                continue
+            reader = self._open(segment)
+            if reader is None:
+                continue
+            try:
+                found += reader.find(names, start_ns, end_ns, segment.last_id)
+            except sqlite3.Error as error:
+                self.unreadable.append(f"{segment.path.name}: {error}")
+            finally:
+                reader.close()
+        return by_time(found)
+
+    def _open(self, segment: Segment) -> SegmentReader | None:
+        try:
+            return SegmentReader(segment.path, self._catalogue, self._damage)
+        except sqlite3.Error as error:
+            if segment.path.exists():
+                self.unreadable.append(f"{segment.path.name}: {error}")
+            return None
+
+    def _damage(self, path: Path, batch_id: int, why: str) -> None:
+        self.unreadable.append(f"{path.name}: batch {batch_id}: {why}")
+
+
+def in_order(segments: list[Segment]) -> list[Segment]:
+    """Sort by id, and leave out of each what a later one holds: rows of a commit that failed and was made again."""
+    segments.sort(key=lambda one: (one.first_id, one.created_ns, one.path.name))
+    for one, following in pairwise(segments):
+        one.last_id = min(one.last_id, following.first_id - 1)
+    return segments
+
+
+def by_time(batches: Sequence[TradeBatch]) -> TradeBatch:
+    """Return the rows of all batches in order of their timestamps; equal ones keep their order."""
+    batch = TradeBatch.concat([one for one in batches if len(one)])
+    return batch.take(batch.timestamp.argsort(kind="stable")) if len(batch) > 1 else batch

@@ -1,0 +1,269 @@
+"""One file of the journal: its schema, its writer, and what a crash leaves of it.
+
+A segment belongs to one run of one process, so instrument numbers are that run's own and the file carries the names.
+While it is written it is in WAL mode; closed, it is one plain file. Batch ids are contiguous inside a segment and
+ascend over all of them; where a failed commit left rows behind, the next segment's first id says which rows do not count.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.errors import StorageError
+from pumpwatch.store.sqlite import connect, make_durable, storage_errors, transaction
+
+SCHEMA = 1
+CLEAN, RECOVERED = "clean", "recovered"
+_PAGE_BYTES = 4096
+_WAL_HEADER = struct.Struct(">4sIIIIIII")
+_WAL_FRAME = struct.Struct(">IIIIII")
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE instruments (id INTEGER PRIMARY KEY, exchange TEXT, market_type TEXT, symbol TEXT, base TEXT, quote TEXT,
+    multiplier INTEGER, contract_size REAL);
+CREATE TABLE batches (id INTEGER PRIMARY KEY, first_timestamp INTEGER, last_timestamp INTEGER, first_received INTEGER,
+    last_received INTEGER, trades INTEGER, head BLOB, body BLOB);
+CREATE INDEX batches_time ON batches (last_timestamp, first_timestamp, trades);
+CREATE TABLE acknowledged (sink TEXT PRIMARY KEY, batch_id INTEGER) WITHOUT ROWID;
+CREATE TABLE last_ids (id INTEGER PRIMARY KEY CHECK (id = 1), batch_id INTEGER, ids BLOB);
+"""
+_INSERT = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+Row = tuple[int, int, int, int, int, int, bytes, bytes]  # a row of `batches`
+
+
+@dataclass(slots=True)
+class Segment:
+    """What is known of a file without opening it again. Empty, last_id is first_id - 1."""
+
+    path: Path
+    first_id: int
+    last_id: int
+    run: str = ""
+    trades: int = 0
+    first_timestamp: int = 2**63 - 1
+    last_timestamp: int = -(2**63)
+    last_received: int = 0
+    created_ns: int = 0
+    state: str = ""  # CLEAN, RECOVERED, or empty: being written, or left by a crash
+    readable: bool = True
+    counts: array[int] | None = field(default=None, repr=False)  # trades of each batch, where they were needed
+
+    def took(self, rows: Sequence[Row]) -> None:
+        """Count rows that were written."""
+        for row in rows:
+            self.last_id, self.trades = row[0], self.trades + row[5]
+            self.first_timestamp = min(self.first_timestamp, row[1])
+            self.last_timestamp = max(self.last_timestamp, row[2])
+            self.last_received = max(self.last_received, row[4])
+            if self.counts is not None:
+                self.counts.append(row[5])
+
+    def size_bytes(self) -> int:
+        """Return what the file and its companions take on disk."""
+        return sum(_size(companion) for companion in companions(self.path))
+
+
+class Writer:
+    """The segment that is being written. One thread."""
+
+    def __init__(self, path: Path, first_id: int, run: str, now_ns: int) -> None:
+        """Make the file; leaves nothing behind when that fails."""
+        self.segment = Segment(path, first_id, first_id - 1, run, created_ns=now_ns, counts=array("I"))
+        self.unchecked_bytes = 0  # written since the last checkpoint, roughly
+        self.written_bytes = 0
+        self._held: set[int] = set()
+        with storage_errors(path, "make a segment"):
+            self._connection = connect(path)
+            try:
+                self._connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+                make_durable(self._connection)
+                self._connection.execute("PRAGMA wal_autocheckpoint=0")
+                with transaction(self._connection):
+                    for statement in _TABLES.split(";"):
+                        self._connection.execute(statement)
+                    self._set({"schema": SCHEMA, "first_batch_id": first_id, "run": run, "created_ns": now_ns,
+                               "state": ""})
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                sync_folder(path.parent)
+            except BaseException:
+                self._connection.close()
+                unlink(path)
+                raise
+
+    def commit(self, rows: Sequence[Row], instruments: Iterable[int], catalogue: Catalogue,
+               acknowledged: Mapping[str, int], last_ids: bytes | None) -> None:
+        """Store all of it durably, or nothing and raise sqlite3.Error."""
+        new = [number for number in instruments if number not in self._held]
+        with transaction(self._connection):
+            execute = self._connection.execute
+            for number in new:
+                one, (exchange, market_type) = catalogue.instruments[number], catalogue.venues[number]
+                execute("INSERT INTO instruments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                        (number, exchange, market_type, one.symbol, one.base, one.quote, one.multiplier,
+                         one.contract_size))
+            for row in rows:
+                execute(_INSERT, row)
+            for item in acknowledged.items():
+                execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", item)
+            if last_ids is not None:
+                execute("INSERT OR REPLACE INTO last_ids VALUES (1, ?, ?)",
+                        (rows[-1][0] if rows else self.segment.last_id, last_ids))
+        self._held.update(new)
+        self.segment.took(rows)
+        size = sum(len(row[6]) + len(row[7]) for row in rows)
+        self.written_bytes += size
+        self.unchecked_bytes += size + 4 * _PAGE_BYTES
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file, without waiting for readers."""
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self.unchecked_bytes = 0
+
+    def close(self, state: str = CLEAN) -> None:
+        """Write the summary and leave one plain file. Raises sqlite3.Error with the file still whole."""
+        try:
+            finish(self._connection, self.segment, state)
+        finally:
+            self._connection.close()
+
+    def abandon(self) -> None:
+        """Let go of a file that refuses writes."""
+        self._connection.close()
+
+    def _set(self, values: Mapping[str, object]) -> None:
+        self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+
+
+def finish(connection: sqlite3.Connection, segment: Segment, state: str) -> None:
+    """Write a segment's summary and take it out of WAL mode; a reader in the way only leaves it in WAL mode."""
+    summary = {"last_batch_id": segment.last_id, "trades": segment.trades, "first_timestamp": segment.first_timestamp,
+               "last_timestamp": segment.last_timestamp, "last_received": segment.last_received, "state": state}
+    with transaction(connection):
+        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(summary.items()))
+    segment.state = state
+    connection.execute("PRAGMA busy_timeout=100")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error) and "busy" not in str(error):
+            raise
+
+
+def read_segment(path: Path) -> Segment:
+    """Read a segment's summary. Raises StorageError for a newer schema, sqlite3.Error for a damaged file."""
+    connection = connect(path, read_only=True)
+    try:
+        return _read(connection, path)
+    finally:
+        connection.close()
+
+
+def _read(connection: sqlite3.Connection, path: Path) -> Segment:
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    check_schema(path, meta.get("schema"))
+    first_id = int(meta["first_batch_id"])
+    segment = Segment(path, first_id, first_id - 1, str(meta["run"]), created_ns=int(meta["created_ns"]),
+                      state=str(meta["state"]))
+    if segment.state:
+        segment.last_id, segment.trades = int(meta["last_batch_id"]), int(meta["trades"])
+        segment.first_timestamp, segment.last_timestamp = int(meta["first_timestamp"]), int(meta["last_timestamp"])
+        segment.last_received = int(meta["last_received"])
+        return segment
+    row = connection.execute("SELECT max(id), sum(trades), min(first_timestamp), max(last_timestamp),"
+                             " max(last_received) FROM batches").fetchone()
+    if row[0] is not None:
+        (segment.last_id, segment.trades, segment.first_timestamp, segment.last_timestamp,
+         segment.last_received) = row
+    return segment
+
+
+def check_schema(path: Path, schema: object) -> None:
+    """Refuse what a newer version wrote."""
+    if not isinstance(schema, int) or schema < 1:
+        raise sqlite3.DatabaseError("it is no journal segment")
+    if schema > SCHEMA:
+        raise StorageError(f"{path}: written by a newer pumpwatch (schema {schema}, known here: {SCHEMA})",
+                           "run that version, or give another store.dir")
+
+
+def recover_segment(path: Path) -> tuple[Segment, str]:
+    """Read a segment that a crash left in WAL mode, finish it where the disk allows, and name what the log lost.
+
+    The caller holds the folder's lock. Raises as `read_segment`.
+    """
+    frames = _whole_frames(path)
+    connection = connect(path)
+    try:
+        segment = _read(connection, path)
+        _, in_log, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        lost = frames - max(in_log, 0)
+        try:
+            finish(connection, segment, RECOVERED)
+        except sqlite3.Error:
+            segment.state = RECOVERED  # no room to write: it is read as it is, and finished another time
+    finally:
+        connection.close()
+    note = f"{path.name}: the write-ahead log is damaged, its last {lost} pages are lost" if lost > 0 else ""
+    return segment, note
+
+
+def _whole_frames(path: Path) -> int:
+    """Return how many frames of the write-ahead log belong to commits that were written whole.
+
+    SQLite stops at the first frame whose checksum is wrong and says nothing; what lies behind it is counted here.
+    """
+    try:
+        with path.with_name(path.name + "-wal").open("rb") as log:
+            header = log.read(_WAL_HEADER.size)
+            if len(header) < _WAL_HEADER.size:
+                return 0
+            _, _, page_bytes, _, salt1, salt2, _, _ = _WAL_HEADER.unpack(header)
+            count = whole = 0
+            while len(frame := log.read(_WAL_FRAME.size)) == _WAL_FRAME.size and page_bytes:
+                _, committed_pages, frame_salt1, frame_salt2, _, _ = _WAL_FRAME.unpack(frame)
+                if (frame_salt1, frame_salt2) != (salt1, salt2):
+                    break
+                if len(log.read(page_bytes)) < page_bytes:
+                    break
+                count += 1
+                if committed_pages:
+                    whole = count
+            return whole
+    except OSError:
+        return 0
+
+
+def companions(path: Path) -> list[Path]:
+    """Return a segment's file and those that SQLite keeps beside it."""
+    return [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))]
+
+
+def unlink(path: Path) -> None:
+    """Remove a segment and its companions; the file itself last, so that nothing is left without it."""
+    for companion in reversed(companions(path)):
+        companion.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
