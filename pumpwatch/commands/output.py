@@ -10,13 +10,13 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "unreachable": "red", 
 
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print one JSON object a line."""
+    """Print one JSON object a line, as UTF-8 whatever the terminal speaks."""
     import msgspec
 
-    encoder = msgspec.json.Encoder()
+    encode, stdout = msgspec.json.Encoder().encode, sys.stdout.buffer
     for row in rows:
-        sys.stdout.write(encoder.encode(row).decode() + "\n")
-    sys.stdout.flush()
+        stdout.write(encode(row) + b"\n")
+    stdout.flush()
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
