@@ -22,7 +22,12 @@ _HOMES = {
     "pumpwatch.hookspecs": ("ListingSource", "Sink", "SinkPlugin", "Verdict", "WriteResult", "hookimpl"),
     "pumpwatch.listing.titles": ("judge",),
     "pumpwatch.listing.wording": ("Wording",),
-    "pumpwatch.sim.dialect": ("Dialect",),
+    "pumpwatch.sim.board": ("Board", "Post"),
+    "pumpwatch.sim.dialect": (
+        "BoardDialect", "Coin", "Dialect", "History", "HttpCall", "HttpReply", "Message", "Meter", "Past", "Reply",
+        "Rules", "Session", "Stamp", "TapeTrade",
+    ),
+    "pumpwatch.sim.rows": ("VOID", "Rows", "SymbolSpec"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

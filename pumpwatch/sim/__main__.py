@@ -1,0 +1,30 @@
+"""`python -m pumpwatch.sim '{"symbols": 20, "rate": 5000}'`: simulated venues as a child process.
+
+Nothing here needs a patched standard library: the simulator uses gevent's own sockets and sleeps.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from pumpwatch.errors import EXIT_USAGE, PumpWatchError
+
+
+def run(arguments: list[str]) -> int:
+    """Run with options from one JSON argument; commands come on stdin, whose end is the end."""
+    from pumpwatch.sim.server import main
+
+    try:
+        options = json.loads(arguments[0]) if arguments else {}
+        return main(stdin_commands=True, **options)
+    except (ValueError, TypeError) as error:
+        print(f"the argument is one JSON object of options: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except PumpWatchError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,192 @@
+"""How the simulator speaks as one exchange: what a simulator plugin gives.
+
+A dialect is facts and functions without sockets or clocks, like a venue's. The simulator does the rest: TLS, frames,
+limits, pings, pacing, faults and the record of what was sent. A plugin returns its dialects from the hook
+`simulator_dialects`; a notice board (`BoardDialect`) comes the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pumpwatch.sim.rows import Rows, SymbolSpec, SymbolTable
+
+if TYPE_CHECKING:
+    from pumpwatch.sim.board import Board, Post
+
+Message = str | bytes  # a text or a binary frame
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """A coin the simulated markets trade."""
+
+    name: str
+    price: float  # USDT
+    korean: str = ""
+
+
+@dataclass(slots=True)
+class Session:
+    """One client connection as its dialect sees it; the dialect keeps `topics`, `form` and `notes`.
+
+    topics maps what the client subscribed to, in its own words, to the symbol whose trades it gets ("" = acknowledged,
+    and silent). form names the shape of trade frames (plain, wrapped, ...). notes is the dialect's own.
+    """
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    form: str = "plain"
+    topics: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A frame of past trades, as some venues send on subscribing."""
+
+    message: Message
+    rows: Rows
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the venue does about a client's message (or its arrival): frames to send, then perhaps a close."""
+
+    send: Sequence[Message | Past] = ()
+    close: tuple[int, str] | None = None
+
+
+@dataclass(slots=True)
+class HttpReply:
+    """An HTTP answer."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """An HTTP request that reached the venue."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+    now_ns: int
+
+
+class Meter(Protocol):
+    """The REST budget of one client address."""
+
+    def spend(self, weight: float) -> float:
+        """Count a request and return the weight used in the running minute, itself included."""
+
+    def retry_after_s(self) -> int:
+        """Return the seconds until the minute is over."""
+
+
+class History(Protocol):
+    """What a venue's REST side and its snapshots may look at."""
+
+    table: SymbolTable
+
+    def recent(self, symbol: int, limit: int) -> Rows:
+        """Return the newest rows of a symbol, oldest first."""
+
+    def from_id(self, symbol: int, first_id: int, limit: int) -> Rows:
+        """Return rows with ids from first_id on, ascending."""
+
+    def between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> Rows:
+        """Return the first rows with start_ns <= timestamp <= end_ns, ascending."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the venue enforces, with the real refusals. 0 means that there is no such rule."""
+
+    messages_per_second: float  # per connection; pings and pongs count
+    messages_close: tuple[int, str]  # what over-sending gets
+    streams_per_connection: int  # for the dialect to enforce in its own words
+    connects_per_5_minutes: int  # per address: more get HTTP 429 at the handshake
+    ping_every_s: float  # protocol pings from the venue
+    pong_within_s: float
+    client_silence_s: float  # a client that sends nothing for so long is closed
+    connection_age_s: float
+    requests_per_minute: float  # REST weight per address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """Where a frame carries a number that moves on: after `marker`, in a fixed number of digits.
+
+    what: `id`, or `time` (in units of unit_ns). It lets frames be made beforehand and only stamped when sent.
+    """
+
+    marker: bytes
+    what: str
+    digits: int
+    unit_ns: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapeTrade:
+    """A trade of a recorded frame; price and quantity are the frame's own digits."""
+
+    symbol: str
+    trade_id: int
+    timestamp_ns: int
+    price: str
+    quantity: str
+    sell: bool
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One market of one exchange, as a server."""
+
+    exchange: str
+    market_type: str
+    ws_path: str  # appended to the listener's address: what a collector is given as ws_url
+    rest_path: str  # the same for rest_url
+    rules: Rules
+    first_id: int  # of the generated markets, per symbol; ids go up by one
+    timestamp_unit_ns: int
+    flag_shares: Mapping[int, float]  # flags (VOID, pumpwatch.Flag) -> share of rows that carry them
+    trades_per_frame: int  # above 1, rows of one symbol on one connection are grouped
+    binary: bool  # trades come in binary frames
+    stamps: Sequence[Stamp]  # empty: frames cannot be made beforehand
+    symbols: Callable[[Sequence[Coin]], list[SymbolSpec]]
+    open: Callable[[Session, Rules], Reply | HttpReply]  # HttpReply refuses the handshake
+    receive: Callable[[Session, Message, Rules, History], Reply]
+    encode: Callable[[str, Rows], list[bytes]]  # form, rows -> payloads; rows are one symbol's where grouped
+    rest: Callable[[HttpCall, Rules, History, Meter], HttpReply]
+    maintenance: Callable[[str, int], bytes | None]  # form, now_ns -> the event that announces it
+    read_tape: Callable[[bytes], list[TapeTrade]]
+    reframe: Callable[[str, bytes], bytes]  # form, a recorded frame -> the frame in that form
+
+    @property
+    def name(self) -> str:
+        """`exchange.market_type`."""
+        return f"{self.exchange}.{self.market_type}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardDialect:
+    """A notice board, as a server."""
+
+    name: str  # of the listing source it answers
+    url_path: str  # path and query a collector polls
+    requests_per_second: float  # per address, more get 429
+    burst: int
+    seed: Callable[[int, Sequence[Coin]], list[Post]]  # now_ns, coins -> the notices already there
+    title: Callable[[Coin, Sequence[str], bool], str]  # coin, markets, already listed -> title of a listing
+    body: Callable[[Coin, Sequence[str], int], str]  # coin, markets, trading starts at ns -> body of its notice
+    category: str
+    rest: Callable[[HttpCall, Board], HttpReply]

@@ -1,0 +1,76 @@
+"""What happened on a simulated venue, for its REST side: bounded, by symbol, by id and by time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pumpwatch.sim.rows import Rows, SymbolTable
+
+CHUNK = 4096
+
+
+class TradeHistory:
+    """The last trades of a venue, sent or not."""
+
+    def __init__(self, table: SymbolTable, limit: int) -> None:
+        self.table = table
+        self._limit = limit
+        self._chunks: deque[Rows] = deque()
+        self._fresh: list[Rows] = []
+        self._fresh_count = 0
+        self._count = 0
+
+    def add(self, rows: Rows) -> None:
+        """Remember rows; the oldest are forgotten beyond the limit."""
+        if not len(rows):
+            return
+        self._fresh.append(rows)
+        self._fresh_count += len(rows)
+        if self._fresh_count >= CHUNK:
+            self._close()
+
+    def recent(self, symbol: int, limit: int) -> Rows:
+        """Return the newest rows of a symbol, oldest first."""
+        found, missing = [], limit
+        self._close()
+        for chunk in reversed(self._chunks):
+            rows = np.flatnonzero(chunk.symbol == symbol)[-missing:]
+            if len(rows):
+                found.append(chunk.take(rows))
+                missing -= len(rows)
+            if missing <= 0:
+                break
+        return Rows.concat(found[::-1]) if found else Rows.empty(self.table)
+
+    def from_id(self, symbol: int, first_id: int, limit: int) -> Rows:
+        """Return rows with ids from first_id on, ascending."""
+        return self._forward(symbol, limit, lambda chunk: chunk.trade_id >= first_id)
+
+    def between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> Rows:
+        """Return the first rows with start_ns <= timestamp <= end_ns, ascending."""
+        return self._forward(symbol, limit, lambda chunk: (chunk.timestamp >= start_ns) & (chunk.timestamp <= end_ns))
+
+    def _forward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
+        found, missing = [], limit
+        self._close()
+        for chunk in self._chunks:
+            rows = np.flatnonzero((chunk.symbol == symbol) & wanted(chunk))[:missing]
+            if len(rows):
+                found.append(chunk.take(rows))
+                missing -= len(rows)
+            if missing <= 0:
+                break
+        return Rows.concat(found) if found else Rows.empty(self.table)
+
+    def _close(self) -> None:
+        if self._fresh:
+            chunk = Rows.concat(self._fresh)
+            self._chunks.append(chunk)
+            self._count += len(chunk)
+            self._fresh, self._fresh_count = [], 0
+        while self._count - len(self._chunks[0] if self._chunks else ()) > self._limit:
+            self._count -= len(self._chunks.popleft())

@@ -1,0 +1,73 @@
+"""What a simulation can be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pumpwatch.config import Section
+
+
+class TapeOptions(Section):
+    """Recorded frames to replay instead of generated markets."""
+
+    files: dict[str, list[str]] = {}  # venue -> JSON lines with `raw` and `received_ns`, plain or .gz
+    speed: float = 1.0  # of the recording's own pace
+    rate: float = 0.0  # frames a second and venue instead of that pace
+
+
+class ListingOptions(Section):
+    """A listing that is published at a planned moment, and the jump of its coin."""
+
+    at_s: float  # after the start of trading
+    coin: str
+    board: str = ""  # the first there is
+    markets: list[str] = msgspec.field(default_factory=lambda: ["KRW", "BTC", "USDT"])
+    listed: bool = False  # the coin already has other markets there: the other wording
+    title: str = ""  # instead of the board's own wording
+    height: float = 0.25
+    volume: float = 40.0
+
+
+class FaultOptions(Section):
+    """A fault: when, which, where. See sim.faults for the kinds."""
+
+    kind: str
+    at_s: float = 0.0
+    venue: str = ""  # empty: every venue
+    connection: int = 0  # 0: all of them, or `connections` of them
+    connections: int = 0
+    seconds: float = 5.0
+    count: int = 1
+    code: int = 1008
+    reason: str = "Too many requests"
+    status: int = 429
+    form: str = ""
+
+
+class SimOptions(Section):
+    """Everything."""
+
+    venues: list[str] = []  # of the plugins' dialects; empty: all
+    symbols: int | list[str] = 20  # how many coins, or which
+    rate: float = 1000.0  # trades a second, all venues together, before listings
+    seed: int = 1
+    seconds: float = 0.0  # of trading, then it pauses; 0: until it is stopped
+    mode: str = "live"  # live, burst (frames made beforehand), tape
+    paused: bool = False  # trading waits for the command `resume`
+    folder: str = ""  # certificates and ground truth; empty: a temporary folder
+    truth: bool = True
+    host: str = "127.0.0.1"
+    ports: dict[str, int] = {}  # by venue, board or `control`; any free port where not given
+    tick_ms: float = 5.0
+    shares: dict[str, float] = {}  # of the rate, by venue; equal where not given
+    flag_shares: dict[str, dict[str, float]] = {}  # venue -> flag bits -> share of rows, instead of the dialect's own
+    rules: dict[str, dict[str, Any]] = {}  # venue -> limits that differ from the real ones
+    history_trades: int = 2_000_000  # kept for REST, by venue
+    backlog_bytes: int = 8_388_608  # a client further behind is cut off (in bursts it is waited for)
+    lap_trades: int = 200_000  # frames made beforehand, all connections together
+    listings: list[ListingOptions] = []
+    faults: list[FaultOptions] = []
+    tape: TapeOptions = msgspec.field(default_factory=TapeOptions)
+    plugin_folder: str = ""

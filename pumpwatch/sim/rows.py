@@ -1,0 +1,111 @@
+"""Trades of a simulated venue as columns: exact decimals as integers, and the texts that frames are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+VOID = 128  # flags bit: uses up an id and is no trade; the other bits are pumpwatch.Flag
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolSpec:
+    """One symbol of a simulated venue."""
+
+    symbol: str
+    coin: str  # what a listing names: PEPE for 1000PEPEUSDT
+    base: str
+    quote: str
+    price: float  # at the start
+    price_decimals: int  # of the price's text
+    quantity_decimals: int
+    contract_size: float = 1.0
+
+
+class SymbolTable:
+    """All symbols of a venue, numbered; fixed once made."""
+
+    def __init__(self, specs: Sequence[SymbolSpec]) -> None:
+        self.specs = list(specs)
+        self.symbols = [spec.symbol for spec in specs]
+        self.index = {spec.symbol: number for number, spec in enumerate(specs)}
+        self.price_scale = np.array([10**spec.price_decimals for spec in specs], np.int64)
+        self.quantity_scale = np.array([10**spec.quantity_decimals for spec in specs], np.int64)
+        self.price_formats = [_format(spec.price_decimals) for spec in specs]
+        self.quantity_formats = [_format(spec.quantity_decimals) for spec in specs]
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+
+def _format(decimals: int) -> str:
+    """Return a %-format of (whole, part); without decimals the part prints as nothing."""
+    return f"%d.%0{decimals}d" if decimals else "%d%.0s"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Trades in the order they happened. price and quantity count units of the symbol's last decimal."""
+
+    table: SymbolTable
+    symbol: NDArray[np.int32]
+    trade_id: Ints
+    timestamp: Ints  # ns, whole units of the venue
+    price: Ints
+    quantity: Ints
+    sell: NDArray[np.bool_]
+    flags: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.symbol)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Rows:
+        """Return the given rows."""
+        return Rows(self.table, self.symbol[rows], self.trade_id[rows], self.timestamp[rows], self.price[rows],
+                    self.quantity[rows], self.sell[rows], self.flags[rows])
+
+    @staticmethod
+    def concat(parts: Sequence[Rows]) -> Rows:
+        """Return the rows of all parts (at least one), in order."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [field.name for field in fields(Rows)][1:]
+        return Rows(parts[0].table, *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    @staticmethod
+    def empty(table: SymbolTable) -> Rows:
+        """Return no rows."""
+        return Rows(table, np.empty(0, np.int32), *(np.empty(0, np.int64) for _ in range(4)),
+                    np.empty(0, np.bool_), np.empty(0, np.uint8))
+
+    def symbols(self) -> list[str]:
+        """Return each row's symbol as text."""
+        names = self.table.symbols
+        return [names[number] for number in self.symbol.tolist()]
+
+    def price_texts(self) -> list[str]:
+        """Return each price as the venue writes it."""
+        return self._texts(self.price, self.table.price_scale, self.table.price_formats)
+
+    def quantity_texts(self) -> list[str]:
+        """Return each quantity as the venue writes it."""
+        return self._texts(self.quantity, self.table.quantity_scale, self.table.quantity_formats)
+
+    def prices(self) -> NDArray[np.float64]:
+        """Return prices as `float()` of their texts (one correctly rounded division gives the same)."""
+        return self.price / self.table.price_scale[self.symbol]
+
+    def quantities(self) -> NDArray[np.float64]:
+        """Return quantities as `float()` of their texts."""
+        return self.quantity / self.table.quantity_scale[self.symbol]
+
+    def _texts(self, values: Ints, scales: Ints, formats: Sequence[str]) -> list[str]:
+        numbers = self.symbol
+        whole, part = np.divmod(values, scales[numbers])
+        return [formats[number] % (a, b) for number, a, b in
+                zip(numbers.tolist(), whole.tolist(), part.tolist(), strict=True)]

@@ -1,0 +1,220 @@
+"""One simulated market of an exchange: who is connected, who subscribed to what, and the delivery of trades."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pumpwatch.clock import Clock
+from pumpwatch.sim import wire
+from pumpwatch.sim.dialect import Dialect, HttpCall, HttpReply, Rules, Session
+from pumpwatch.sim.history import TradeHistory
+from pumpwatch.sim.link import Link
+from pumpwatch.sim.market import Market
+from pumpwatch.sim.rows import Rows, SymbolTable
+from pumpwatch.sim.tls import TlsStream
+from pumpwatch.sim.truth import NO_SUBSCRIBER, SENT, TruthWriter, records_of
+
+log = logging.getLogger(__name__)
+CONNECT_WINDOW_S = 300.0
+
+
+class MinuteMeter:
+    """REST weight of one client address, by the minute of the wall clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._minute = 0
+        self.used = 0.0
+
+    def spend(self, weight: float) -> float:
+        """Count a request and return the weight used in the running minute, itself included."""
+        minute = self._clock.now_ns() // 60_000_000_000
+        if minute != self._minute:
+            self._minute, self.used = minute, 0.0
+        self.used += weight
+        return self.used
+
+    def retry_after_s(self) -> int:
+        """Return the seconds until the minute is over."""
+        return 60 - self._clock.now_ns() // 1_000_000_000 % 60
+
+
+@dataclass
+class Trouble:
+    """Faults of a whole venue: until when (monotonic seconds) it refuses what."""
+
+    refuse_until: float = 0.0
+    refuse_status: int = 503
+    rest_until: float = 0.0
+    rest_status: int = 429
+
+
+@dataclass
+class Routes:
+    """For each symbol the connections that get it, flat: positions in `links`."""
+
+    links: list[Link] = field(default_factory=list)
+    numbers: Any = None
+    counts: Any = None
+    starts: Any = None
+    flat: Any = None
+    form: str | None = None  # the one form in use, None when there are several
+
+
+class SimVenue:
+    """A market that is served."""
+
+    def __init__(self, number: int, dialect: Dialect, rules: Rules, table: SymbolTable, market: Market,
+                 truth: TruthWriter, clock: Clock, *, history_trades: int, backlog_bytes: int) -> None:
+        self.number, self.dialect, self.rules, self.table, self.market = number, dialect, rules, table, market
+        self.name = dialect.name
+        self.truth = truth
+        self.history = TradeHistory(table, history_trades)
+        self.links: dict[int, Link] = {}
+        self.trouble = Trouble()
+        self.made = self.connects = 0
+        self.late_s = 0.0
+        self._clock = clock
+        self._backlog_bytes = backlog_bytes
+        self._arrivals: dict[str, deque[float]] = {}
+        self._meters: dict[str, MinuteMeter] = {}
+        self._routes: Routes | None = None
+
+    def connect(self, stream: TlsStream, request: wire.Request, number: int) -> HttpReply | Link:
+        """Answer a WebSocket handshake: a link that has been greeted, or the refusal."""
+        now = self._clock.monotonic()
+        if self.trouble.refuse_until > now:
+            return HttpReply(self.trouble.refuse_status)
+        limit, arrivals = self.rules.connects_per_5_minutes, self._arrivals.setdefault(stream.peer, deque())
+        arrivals.append(now)
+        while arrivals[0] < now - CONNECT_WINDOW_S:
+            arrivals.popleft()
+        if 0 < limit < len(arrivals):
+            self.truth.event("refused", venue=self.name, reason="too many connects")
+            return HttpReply(429, b"", {"Retry-After": str(math.ceil(arrivals[0] + CONNECT_WINDOW_S - now))})
+        session = Session(request.path, request.query, request.headers)
+        opened = self.dialect.open(session, self.rules)
+        if isinstance(opened, HttpReply):
+            return opened
+        link = Link(number, self, stream, session, self._clock)
+        self.links[number] = link
+        self.connects += 1
+        self.truth.event("up", venue=self.name, connection=number, path=request.path)
+        stream.write(wire.accept(request))
+        stream.flush()
+        link.answer(opened)
+        self.resubscribed()
+        return link
+
+    def rest(self, request: wire.Request, peer: str) -> HttpReply:
+        """Answer a REST request."""
+        if self.trouble.rest_until > self._clock.monotonic():
+            return HttpReply(self.trouble.rest_status, b'{"code":-1003,"msg":"simulated trouble"}', {"Retry-After": "1"})
+        meter = self._meters.setdefault(peer, MinuteMeter(self._clock))
+        call = HttpCall(request.method, request.path, request.query, request.headers, request.body, self._clock.now_ns())
+        return self.dialect.rest(call, self.rules, self.history, meter)
+
+    def resubscribed(self) -> None:
+        """Note that connections or subscriptions changed."""
+        self._routes = None
+
+    def deliver(self, rows: Rows, payloads: list[bytes] | None = None) -> None:
+        """Let trades happen: remember them and send each to whoever subscribed to its symbol.
+
+        payloads: recorded frames, one a row, in the dialect's own form; None has them made from the rows.
+        """
+        if not len(rows):
+            return
+        self.made += len(rows)
+        self.history.add(rows)
+        routes = self._routes or self._route()
+        counts = routes.counts[rows.symbol]
+        now_ns = self._clock.now_ns()
+        total = int(counts.sum())
+        if total < len(rows) and (alone := counts == 0).any():
+            self.truth.add(records_of(self.number, rows.take(alone), -1, NO_SUBSCRIBER, now_ns))
+        if not total:
+            return
+        picked, position = _fan_out(rows, counts, routes)
+        chosen = rows.take(picked)
+        records = records_of(self.number, chosen, routes.numbers[position], SENT, now_ns)
+        recorded = [payloads[row] for row in picked.tolist()] if payloads is not None else None
+        edges = np.flatnonzero(np.diff(position, prepend=-1)).tolist()
+        frames = None
+        if recorded is None and routes.form is not None and self.dialect.trades_per_frame == 1:
+            frames = self._frames(self.dialect.encode(routes.form, chosen))
+        settled = []
+        for begin, end in zip(edges, [*edges[1:], total], strict=True):
+            link = routes.links[int(position[begin])]
+            counts_of = None
+            if frames is not None:
+                part = frames[begin:end]
+            elif recorded is not None:
+                reframe, form = self.dialect.reframe, link.session.form
+                part = self._frames([reframe(form, payload) for payload in recorded[begin:end]])
+            else:
+                part, counts_of = self._encode_for(link, chosen.take(slice(begin, end)))
+            if link.push(part, records[begin:end], counts_of):
+                settled.append((begin, end))
+            elif link.stream.queued > self._backlog_bytes:
+                link.drop("client too slow", abort=True)
+        if len(settled) == len(edges):
+            self.truth.add(records)
+        else:
+            for begin, end in settled:
+                self.truth.add(records[begin:end])
+
+    def _frames(self, payloads: list[bytes]) -> list[bytes]:
+        return wire.frames_of(payloads, wire.BINARY if self.dialect.binary else wire.TEXT)
+
+    def _encode_for(self, link: Link, rows: Rows) -> tuple[list[bytes], list[int] | None]:
+        """Encode the rows of one connection; runs of a symbol share frames where the venue does that."""
+        most = self.dialect.trades_per_frame
+        if most == 1:
+            return self._frames(self.dialect.encode(link.session.form, rows)), None
+        payloads, counts, begin = [], [], 0
+        numbers = rows.symbol.tolist()
+        while begin < len(numbers):
+            end = begin + 1
+            while end < len(numbers) and numbers[end] == numbers[begin] and end - begin < most:
+                end += 1
+            payloads += self.dialect.encode(link.session.form, rows.take(slice(begin, end)))
+            counts.append(end - begin)
+            begin = end
+        return self._frames(payloads), counts
+
+    def _route(self) -> Routes:
+        """Work out who gets which symbol."""
+        links = list(self.links.values())
+        takers: list[list[int]] = [[] for _ in self.table.symbols]
+        for position, link in enumerate(links):
+            known = {self.table.index[symbol] for symbol in link.session.topics.values() if symbol in self.table.index}
+            link.symbols = sorted(known)
+            for number in link.symbols:
+                takers[number].append(position)
+        counts = np.array([len(one) for one in takers])
+        flat = np.array([position for one in takers for position in one], np.intp)
+        forms = {link.session.form for link in links}
+        self._routes = Routes(links, np.array([link.number for link in links], np.int32), counts,
+                              np.cumsum(counts) - counts, flat, forms.pop() if len(forms) == 1 else None)
+        return self._routes
+
+
+def _fan_out(rows: Rows, counts: Any, routes: Routes) -> tuple[Any, Any]:
+    """Return for each delivery the row and the position of its connection, by connection, rows in order."""
+    first = routes.starts[rows.symbol]
+    if counts.max() == 1:
+        picked = np.flatnonzero(counts)
+        position = routes.flat[first[picked]]
+    else:
+        picked = np.repeat(np.arange(len(rows)), counts)
+        nth = np.arange(len(picked)) - np.repeat(np.cumsum(counts) - counts, counts)
+        position = routes.flat[first[picked] + nth]
+    order = np.argsort(position, kind="stable")
+    return picked[order], position[order]
