@@ -44,8 +44,8 @@ def moment(context: click.Context, parameter: click.Parameter, value: str | None
     try:
         return parse_moment(value, Clock().now_ns())
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no time: give ISO 8601 (2026-11-21T10:00:00Z, UTC where no zone is given), "
-                                 "an epoch in s, ms, us or ns, `now`, or `-20m`") from None
+        raise click.BadParameter(f"{value!r} is no time: give 2026-11-21T10:00:00Z (UTC where no zone is given), "
+                                 "an epoch in s, ms, us or ns, now, or -20m") from None
 
 
 def parse_moment(text: str, now_ns: int) -> int:

@@ -17,7 +17,7 @@ MARKETS = ("spot", "futures")
 
 @click.command()
 @click.argument("file", default="-")
-@click.option("--source", metavar="NAME", help="Whose titles these are; needed only where several boards are installed.")
+@click.option("--source", metavar="NAME", help="Whose titles these are; needed where several are installed.")
 @config_option
 def titles(file: str, source: str | None, config: Config) -> int:
     """Judge notice titles, one a line.
@@ -35,7 +35,7 @@ def titles(file: str, source: str | None, config: Config) -> int:
     plugins = load_plugins(config)
     if source is None:
         if len(plugins.sources) != 1:
-            raise UsageError("several notice boards are installed" if plugins.sources else "no notice board is installed",
+            raise UsageError(f"{len(plugins.sources)} listing sources are installed",
                              f"name one with --source: {', '.join(sorted(plugins.sources))}")
         source = next(iter(plugins.sources))
     print_json(titles_command(file, plugins.source(source)))

@@ -1,0 +1,63 @@
+"""Log lines: their form, and that a repeated one is limited."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from pumpwatch.clock import FakeClock
+from pumpwatch.ops.logs import RepeatLimit, set_up
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    logger = logging.getLogger()
+    handlers, level = list(logger.handlers), logger.level
+    yield logger
+    logger.handlers[:], logger.level = handlers, level
+
+
+def record(message: str, *args: object, level: int = logging.WARNING, name: str = "pumpwatch.x") -> logging.LogRecord:
+    return logging.LogRecord(name, level, "", 0, message, args, None)
+
+
+def test_a_line_is_time_level_place_and_words(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    set_up("info", stream)
+    logging.getLogger("pumpwatch.feeds.feed").info("connection up venue=%s", "a.spot")
+    logging.getLogger("pumpwatch.feeds.feed").debug("not shown")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO feeds\.feed connection up venue=a\.spot\n",
+                        stream.getvalue())
+
+
+def test_setting_up_again_does_not_double_the_lines(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    set_up("info", stream)
+    set_up("info", stream)
+    logging.getLogger("pumpwatch").warning("once")
+    assert stream.getvalue().count("once") == 1
+
+
+def test_a_repeated_line_is_held_back_and_counted_whatever_its_values() -> None:
+    clock = FakeClock()
+    limit = RepeatLimit(burst=3, period_s=60, now=clock.monotonic)
+    passed = [limit.filter(record("down reason=%s", n)) for n in range(10)]
+    assert passed == [True] * 3 + [False] * 7
+    clock.advance(61)
+    after = record("down reason=%s", 10)
+    assert limit.filter(after)
+    assert after.getMessage() == "down reason=10 held_back=7"
+
+
+def test_other_lines_pass_meanwhile() -> None:
+    limit = RepeatLimit(burst=1, period_s=60, now=FakeClock().monotonic)
+    assert limit.filter(record("down"))
+    assert not limit.filter(record("down"))
+    assert limit.filter(record("up"))
+    assert limit.filter(record("down", name="pumpwatch.y"))
+    assert limit.filter(record("down", level=logging.CRITICAL))
+    assert limit.filter(record("down", level=logging.CRITICAL))
