@@ -58,3 +58,7 @@ class StorageError(PumpWatchError):
 
 class BadFrame(PumpWatchError):
     """Quarantine the frame: it is neither a trade nor known control."""
+
+
+# What a plugin's pure function may raise on input it was not made for; msgspec's errors are ValueErrors.
+REFUSALS = (BadFrame, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)

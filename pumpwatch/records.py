@@ -9,7 +9,7 @@ from pumpwatch.model import Gap
 KEPT_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ConnectionEvent:
     """A change in a connection's life. event: up, down, refused, renewed."""
 
@@ -21,7 +21,7 @@ class ConnectionEvent:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """A frame, or a row a sink will never take, with the reason; the first KEPT_BYTES of it are kept."""
 

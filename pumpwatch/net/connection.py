@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from websocket import ABNF
 
+from pumpwatch.model import Control
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.stream import ROOM_BYTES, Stream, StreamClosed
 
@@ -23,9 +24,9 @@ _huge_length = struct.Struct(">Q").unpack_from
 
 
 class Connection:
-    """Frames in, control frames out. `on_closed` is called once, with the reason.
+    """Frames in, control frames out. `on_closed` is called once, with the reason, which `closed` then holds.
 
-    received_at_ns is the time of the last data; opened for tests: frames, bytes_read.
+    received_at_ns is the time of the last data, whatever it was.
     """
 
     def __init__(self, stream: Stream, buffer: FrameBuffer, max_frame_bytes: int,
@@ -34,8 +35,8 @@ class Connection:
         self.received_at_ns = 0
         self.bytes_read = 0
         self.closed = ""
-        self.on_control: Callable[[object], None] | None = None  # for the parser: what it reads goes to the feed
-        self.on_trades: Callable[[], None] | None = None
+        self.on_control: Callable[[Control], None] | None = None  # set by the feed, called by the pipeline
+        self.traded = False  # set by the pipeline with the first good trade
         self._max_frame_bytes = max_frame_bytes
         self._on_closed = on_closed
         self._tail = b""  # a frame cut by the end of a read

@@ -8,7 +8,7 @@ bounded window of known ids is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,6 +39,7 @@ class Dedupe:
 
     def __init__(self, catalogue: Catalogue, id_kind_of: Callable[[str, str], IdKind]) -> None:
         self._catalogue, self._id_kind_of = catalogue, id_kind_of
+        self._recovered: Mapping[tuple[str, str, str], tuple[int, int]] = {}
         self._last_id: Int64 = np.empty(0, np.int64)
         self._last_ns: Int64 = np.empty(0, np.int64)
         self._first_id: Int64 = np.empty(0, np.int64)
@@ -46,7 +47,6 @@ class Dedupe:
         self._missing: dict[int, MissingIds] = {}
         self._open_gaps: dict[int, list[Gap]] = {}
         self._windows: dict[int, dict[int | bytes, None]] = {}
-        self._grow()
 
     def _grow(self) -> None:
         known, count = len(self._last_id), len(self._catalogue)
@@ -57,11 +57,19 @@ class Dedupe:
         self._first_id = np.concatenate([self._first_id, np.full(count - known, UNSEEN)])
         self._last_ns = np.concatenate([self._last_ns, np.zeros(count - known, np.int64)])
         self._kind = np.concatenate([self._kind, np.array(kinds, np.uint8)])
+        for number, name in enumerate(self._catalogue.names(range(known, count)), known):
+            last_id, last_ns = self._recovered.get(name, (UNSEEN, 0))
+            if last_id > UNSEEN:
+                self._last_id[number], self._last_ns[number], self._first_id[number] = last_id, last_ns, 0
 
-    def restore(self, instrument: int, last_id: int, last_ns: int) -> None:
-        """Take up where an earlier run ended: everything up to `last_id` counts as seen."""
-        self._grow()
-        self._last_id[instrument], self._last_ns[instrument], self._first_id[instrument] = last_id, last_ns, 0
+    def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
+        """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns).
+
+        Everything up to that id counts as seen. Call it before the first batch.
+        """
+        self._recovered = last
+        self._last_id, self._last_ns, self._first_id = (np.empty(0, np.int64) for _ in range(3))
+        self._kind = np.empty(0, np.uint8)
 
     def expect_doubles(self, instruments: Iterable[int], known: TradeBatch) -> None:
         """From now on these may come twice; `known` holds their recent trades."""

@@ -11,20 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
-from pumpwatch.errors import BadFrame
+from pumpwatch.errors import REFUSALS, BadFrame
 from pumpwatch.model import NO_SEQUENCE, Columns, Control, Int64, QuantityUnit, TradeBatch, Venue
+from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import Frames
 from pumpwatch.records import KEPT_BYTES, Quarantined
 from pumpwatch.stats import Stats
-
-# What a plugin's pure function may raise on a frame it was not made for.
-REFUSALS = (msgspec.MsgspecError, BadFrame, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 EARLIEST_NS = 1_230_768_000 * 10**9  # 2009: no venue is older; seconds or ms taken for another unit fall outside
 FUTURE_NS = 86_400 * 10**9  # a host's clock may be wrong, a trade of tomorrow is not
@@ -43,7 +40,7 @@ class VenueParser:
     """Reads the frames of one venue. `on_control(connection, control)` gets what is no trade."""
 
     def __init__(self, venue: Venue, catalogue: Catalogue, clock: Clock, stats: Stats,
-                 on_control: Callable[[object, Control], None]) -> None:
+                 on_control: Callable[[Connection, Control], None]) -> None:
         self.venue = venue
         self.quarantine: list[Quarantined] = []
         self._catalogue, self._clock, self._stats, self._on_control = catalogue, clock, stats, on_control

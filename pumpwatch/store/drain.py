@@ -80,6 +80,15 @@ class Drain:
         self._offered_rows = self._settled_rows = 0
 
     @property
+    def state(self) -> str:
+        """In one word or line: starting, up, down, or the sink's own trouble."""
+        if self._trouble:
+            return self._trouble
+        if self._down_since is not None:
+            return "down"
+        return "up" if self._open else "starting"
+
+    @property
     def lag_rows(self) -> int:
         """Trades that are durable here and not in the sink."""
         return max(0, (self._left_over or 0) + self._offered_rows - self._settled_rows)

@@ -80,7 +80,7 @@ def test_disorder_within_a_batch_is_no_gap():
 
 def test_a_restored_instrument_continues_where_it_was():
     dedupe = make(IdKind.CONTIGUOUS)
-    dedupe.restore(2, 100, 5)
+    dedupe.take_up({("venue", "spot", "S2"): (100, 5)})
     got, seen = kept(dedupe, [(2, 99), (2, 100), (2, 103)])
     assert got == [(2, 103)]
     assert [(gap.first_id, gap.last_id, gap.from_ns) for gap in seen.gaps] == [(101, 102, 5)]

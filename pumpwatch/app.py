@@ -1,0 +1,188 @@
+"""The collector: every stage, wired.
+
+    exchange -ws-> feeds -> net.sweep -> frames -> pipeline.ingest -TradeBatch-> store.committer -> store.journal
+                                                        |                             | durable
+                                                        | gaps, quarantine            +-> store.recent (memory)
+                                                        +-> journal's ledger          +-> store.drain -> sink
+    notice board -> listing.watch -> listing.window -> store.query (recent, journal, sinks) -> archive
+
+This module joins stages and knows no detail of any. Start goes from the store towards the sockets, stop the other way, so
+that whatever was read is durable at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+
+import gevent
+from gevent.event import Event
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import Clock
+from pumpwatch.config import Config, VenueConfig, options_of
+from pumpwatch.errors import EXIT_OK, ConfigError
+from pumpwatch.feeds.feed import DISORDER_NS
+from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.figures import Figures
+from pumpwatch.hookspecs import Sink
+from pumpwatch.jobs import Jobs
+from pumpwatch.model import FUTURES, SPOT, Gap, TradeBatch, Venue
+from pumpwatch.net.http import Http
+from pumpwatch.net.sweep import Sweep
+from pumpwatch.net.ws import Dialer, tls_context
+from pumpwatch.pipeline.ingest import Ingest
+from pumpwatch.plugins import Plugins, load_plugins
+from pumpwatch.records import Quarantined, Records
+from pumpwatch.stats import Stats
+from pumpwatch.store.committer import Committer
+from pumpwatch.store.drain import Drain
+from pumpwatch.store.journal import Journal, Recovery
+from pumpwatch.store.recent import Recent
+from pumpwatch.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+STOP_S = 2.5  # all of it, from the signal to the end
+
+
+class Collector:
+    """One running collector. Make it, `start`, `wait`, `stop`."""
+
+    def __init__(self, config: Config, plugins: Plugins | None = None) -> None:
+        self.config = config
+        self.plugins = plugins or load_plugins(config)
+        unmet = self.plugins.unmet(config)
+        if unmet:
+            raise ConfigError("; ".join(unmet), "`pumpwatch plugins list` shows what there is")
+        self.clock, self.stats, self.catalogue = Clock(), Stats(), Catalogue()
+        self.started_at_ns = self.clock.now_ns()
+        self.supervisor = Supervisor(self.stats)
+        self.folder = Path(config.store.dir)
+        net, store = config.net, config.store
+        context = tls_context(net.ca_file)
+        self.http = Http(context, net.connect_timeout_s, net.proxy)
+        self.dialer = Dialer(context, net.connect_timeout_s, net.proxy)
+        self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes)
+        self.journal_thread = ThreadPool(1)
+        self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats)
+        self.recent = Recent(store.recent_minutes)
+        self.committer = Committer(self.journal, self.journal_thread, self.catalogue, self.clock, self.stats,
+                                   store.memory_limit_trades, self._durable)
+        self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, self.committer.put)
+        self.sinks: dict[str, Sink] = {}
+        self.drains: dict[str, Drain] = {}
+        self.venues: list[VenueFeeds] = []
+        self.figures = Figures(self)
+        self.jobs = Jobs(self)
+        self.ended = Event()
+
+    def start(self) -> None:
+        """Open the journal, take up where the last run ended, and start reading.
+
+        Raises StorageError when the folder cannot be used.
+        """
+        recovery: Recovery = self.journal_thread.apply(self.journal.open)
+        self.ingest.dedupe.take_up(recovery.last_ids)  # so that a jump over the downtime shows
+        for venue, part in self._configured_venues():
+            self._add_venue(venue, part, recovery)
+        for name in self.config.sinks:
+            self._add_sink(name)
+        self.supervisor.spawn("committer", self.committer.run)
+        self.supervisor.spawn("ingest", self.ingest.run)
+        self.supervisor.spawn("sweep", self.sweep.run)
+        for feeds in self.venues:
+            self.supervisor.spawn(f"venue {feeds.venue.name}", feeds.run)
+        self.jobs.start()
+        log.info("collecting venues=%s store=%s sinks=%s", ",".join(one.venue.name for one in self.venues), self.folder,
+                 ",".join(self.drains) or "none")
+
+    def stop(self) -> None:
+        """Read what is there, commit it, and close everything; what a sink lacks stays in the journal."""
+        deadline = self.clock.monotonic() + STOP_S
+        self.jobs.stop()
+        self.sweep.stop()
+        self.supervisor.stop("sweep", 0.3)
+        self.sweep.once()
+        for feeds in self.venues:
+            feeds.stop()
+        self.ingest.stop()
+        self.supervisor.stop("ingest", 0.5)
+        self.ingest.turn()
+        self.committer.stop()
+        self.supervisor.stop("committer", max(0.5, deadline - self.clock.monotonic()))
+        for name, drain in self.drains.items():
+            drain.stop(max(0.2, deadline - self.clock.monotonic()))
+            self.supervisor.stop(f"drain {name}", 0.1)
+        self.supervisor.stop_all(0.2)
+        if self.committer.waiting_trades:
+            log.error("trades lost at stop, the journal refuses them trades=%d", self.committer.waiting_trades)
+        self.journal_thread.apply(self.journal.close)
+        self.figures.write(ended=True)
+
+    def wait(self) -> None:
+        """Return after SIGTERM, SIGINT or `ended.set()`."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, self.ended.set)
+        self.ended.wait()
+
+    def in_journal_thread(self, function, *args):  # type: ignore[no-untyped-def]
+        """Run a call of the journal in its thread and wait for it in this greenlet."""
+        return self.journal_thread.apply(function, args)
+
+    def _configured_venues(self) -> list[tuple[Venue, VenueConfig]]:
+        """Return the venues to collect, each with its part of the config."""
+        chosen = []
+        for name, exchange in self.config.exchanges.items():
+            for market_type in (SPOT, FUTURES):
+                part: VenueConfig = getattr(exchange, market_type)
+                if not exchange.enabled or not part.enabled or not self._offers(name, market_type):
+                    continue
+                variant = f":{part.variant}" if part.variant else ""
+                chosen.append((self.plugins.venue(f"{name}.{market_type}{variant}"), part))
+        return chosen
+
+    def _offers(self, exchange: str, market_type: str) -> bool:
+        return any(one.exchange == exchange and one.market_type == market_type for one in self.plugins.venues)
+
+    def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery) -> None:
+        down_since_ns = recovery.last_received_at_ns
+        if down_since_ns:
+            self.ingest.record(Records(gaps=[Gap(
+                exchange=venue.exchange, market_type=venue.market_type, symbol="", from_ns=down_since_ns - DISORDER_NS,
+                to_ns=self.clock.now_ns(), first_id=None, last_id=None,
+                reason="not running" if recovery.clean else "not running, after it was killed")]))
+        self.venues.append(VenueFeeds(
+            venue, config, self.catalogue, self.ingest.add_venue(venue), self.http, self.dialer, self.sweep, self.clock,
+            self.stats, self.config.net.max_frame_bytes, self.config.roster_refresh_s, down_since_ns, self.ingest.record,
+            self.supervisor.spawn))
+
+    def _add_sink(self, name: str) -> None:
+        plugin = self.plugins.sinks[name]
+        sink = plugin.create(options_of(self.config, "sinks", name, plugin.options))
+        drain = Drain(name, sink, self.journal, self.in_journal_thread, self.catalogue, self.stats, self.clock,
+                      self._quarantine_row, self.config.drain)
+        self.sinks[name], self.drains[name] = sink, drain
+        self.supervisor.spawn(f"drain {name}", drain.run)
+
+    def _quarantine_row(self, exchange: str, market_type: str, reason: str, payload: bytes) -> None:
+        self.ingest.record(Records(quarantine=[
+            Quarantined(self.clock.now_ns(), exchange, market_type, reason, payload)]))
+
+    def _durable(self, batch_id: int, batch: TradeBatch) -> None:
+        self.recent.add(batch)
+        for drain in self.drains.values():
+            drain.offer(batch_id, batch)
+
+
+def collect(config: Config) -> int:
+    """Run a collector until it is told to stop; everything received is then durable. Returns the exit code."""
+    collector = Collector(config)
+    collector.start()
+    try:
+        collector.wait()
+    finally:
+        collector.stop()
+    return EXIT_OK

@@ -1,0 +1,98 @@
+"""Which symbols are read on which connection of a venue.
+
+Placement is stable: a symbol stays where it is as long as it trades, so a refresh disturbs no connection that does not
+need it. Newcomers go to the connection with the least recent volume that has room; when none has, a new one is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pumpwatch.errors import REFUSALS, ServiceUnavailable
+from pumpwatch.model import Instrument, Limits, Venue
+from pumpwatch.net.http import Http
+from pumpwatch.net.ratelimit import TokenBucket
+
+log = logging.getLogger(__name__)
+
+USUAL_SYMBOLS = 100  # on one connection where the venue allows more: a lost connection then loses little
+HEADROOM = 0.9  # of a venue's own limit, for newcomers
+SHRUNKEN = 0.8  # a list this much shorter than the one before is taken for a broken answer
+
+
+@dataclass(slots=True)
+class Place:
+    """One connection's share."""
+
+    symbols: set[str]
+    volume: float = 0.0
+
+
+class Roster:
+    """The placement of one venue's symbols. `per_connection` lowers the venue's limit; 0 keeps the usual number."""
+
+    def __init__(self, limits: Limits, per_connection: int = 0) -> None:
+        usual = min(USUAL_SYMBOLS, int(limits.symbols_per_connection * HEADROOM))
+        self.capacity = max(1, min(per_connection or usual, limits.symbols_per_connection))
+        self.places: list[Place] = []
+        self._where: dict[str, int] = {}
+
+    def __contains__(self, symbol: str) -> bool:
+        return symbol in self._where
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def refresh(self, instruments: Sequence[Instrument]) -> tuple[set[str], set[str]]:
+        """Take the venue's current list; return (symbols that came, symbols that went).
+
+        An empty or suddenly much shorter list removes nothing: a broken answer must not unsubscribe what trades.
+        """
+        listed = {one.symbol: one.volume for one in instruments}
+        gone = set(self._where) - listed.keys()
+        if gone and len(listed) < SHRUNKEN * len(self._where):
+            log.warning("instrument list shrank, nothing is dropped listed=%d known=%d", len(listed), len(self._where))
+            gone = set()
+        for symbol in gone:
+            self.remove(symbol)
+        came = [symbol for symbol in listed if symbol not in self._where]
+        for symbol in sorted(came, key=lambda name: -listed[name]):
+            self._place(symbol, listed[symbol], len(listed))
+        return set(came), gone
+
+    def remove(self, symbol: str) -> None:
+        """Take a symbol off its connection: delisted, or refused."""
+        number = self._where.pop(symbol, None)
+        if number is not None:
+            self.places[number].symbols.discard(symbol)
+
+    def _place(self, symbol: str, volume: float, total: int) -> None:
+        wanted = -(-total // self.capacity)
+        while len(self.places) < wanted:
+            self.places.append(Place(set()))
+        with_room = [number for number, place in enumerate(self.places) if len(place.symbols) < self.capacity]
+        if not with_room:
+            self.places.append(Place(set()))
+            with_room = [len(self.places) - 1]
+        number = min(with_room, key=lambda n: (self.places[n].volume, len(self.places[n].symbols)))
+        self.places[number].symbols.add(symbol)
+        self.places[number].volume += volume
+        self._where[symbol] = number
+
+
+def fetch_instruments(venue: Venue, rest_url: str, http: Http, budget: TokenBucket) -> list[Instrument]:
+    """Ask a venue for its instruments. Raises ServiceUnavailable when it does not answer with such a list."""
+    bodies = [http.ask(rest_url, request, venue.headers, budget) for request in venue.instruments_requests]
+    try:
+        return venue.parse_instruments(bodies)
+    except REFUSALS as error:
+        raise ServiceUnavailable(
+            f"{venue.name}: not an instrument list ({sum(map(len, bodies))} bytes): {type(error).__name__} {error}") from error
+
+
+def only(instruments: Iterable[Instrument], symbols: Sequence[str]) -> list[Instrument]:
+    """Return the instruments named in the config, or all when it names none."""
+    wanted = set(symbols)
+    return [one for one in instruments if not wanted or one.symbol in wanted]

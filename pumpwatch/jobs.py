@@ -1,0 +1,93 @@
+"""What a collector does by the clock: figures, upkeep of memory and journal, retention, health rows, notice boards."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from apscheduler.schedulers.gevent import GeventScheduler
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.ops.health import summary_line
+
+if TYPE_CHECKING:
+    from pumpwatch.app import Collector
+
+log = logging.getLogger(__name__)
+
+UPKEEP_S = 5.0
+RETENTION_S = 60.0
+HEALTH_S = 60.0
+
+
+class Jobs:
+    """The scheduler of one collector. A job that is late is run once, never twice at a time."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._of = collector
+        self._scheduler = GeventScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1,
+                                                                        "misfire_grace_time": None})
+        self._memory_thread = ThreadPool(1)
+        self._trades_before: dict[str, int] = {}
+
+    def start(self) -> None:
+        """Start the clock."""
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        one = self._of
+        self.every(1.0, one.figures.write)
+        self.every(UPKEEP_S, self._compact)
+        self.every(UPKEEP_S, self._maintain)
+        self.every(RETENTION_S, self._expire)
+        self.every(one.config.log.summary_s, self._summary)
+        if one.sinks:
+            self.every(HEALTH_S, self._health)
+        self._scheduler.start()
+
+    def every(self, seconds: float, job: Any) -> None:
+        """Run a job again and again."""
+        self._scheduler.add_job(job, "interval", seconds=seconds)
+
+    def stop(self) -> None:
+        """Start nothing more."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def listing_status(self) -> dict[str, Any]:
+        """Return how the notice boards fare."""
+        return {}
+
+    def _compact(self) -> None:
+        self._memory_thread.apply(self._of.recent.compact)
+
+    def _maintain(self) -> None:
+        self._of.in_journal_thread(self._of.journal.maintain)
+
+    def _expire(self) -> None:
+        store = self._of.config.store
+        try:
+            removed = self._of.in_journal_thread(self._of.journal.expire, self._of.clock.now_ns(),
+                                                 store.retention_hours * 3600, store.max_bytes, list(self._of.drains))
+        except StorageError as error:
+            log.warning("retention failed reason=%s", error)
+            return
+        if removed:
+            log.info("retention removed_segments=%d", len(removed))
+
+    def _summary(self) -> None:
+        log.info("health %s", summary_line(self._of.figures.now()))
+
+    def _health(self) -> None:
+        rows = []
+        for venue in self._of.figures.now()["venues"]:
+            name = f"{venue['exchange']}.{venue['market_type']}"
+            rows.append({"exchange": venue["exchange"], "market_type": venue["market_type"],
+                         "connections": venue["connections_up"], "lag_ms": venue["lag_ms"], "gaps": venue["gaps_open"],
+                         "trades": venue["trades_total"] - self._trades_before.get(name, 0)})
+            self._trades_before[name] = venue["trades_total"]
+        for name, sink in self._of.sinks.items():
+            try:
+                sink.write_health(rows)
+            except ServiceUnavailable as error:
+                self._of.stats.add("health_rows_not_written_total", sink=name)
+                log.debug("health rows not written sink=%s reason=%s", name, error)

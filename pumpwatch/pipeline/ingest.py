@@ -1,0 +1,112 @@
+"""The pipeline's one greenlet: takes every venue's frames, parses, drops doubles, notes gaps, hands on a batch.
+
+It turns every `tick_ms`, or sooner when many frames wait. All venues of a turn become one batch: what follows works on
+columns, and is cheaper the longer they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import gevent
+import numpy as np
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_MS, Clock
+from pumpwatch.model import Control, IdKind, TradeBatch, Venue
+from pumpwatch.net.connection import Connection
+from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.pipeline.dedupe import Dedupe
+from pumpwatch.pipeline.parse import Parsed, VenueParser
+from pumpwatch.records import Records
+from pumpwatch.stats import Stats
+
+log = logging.getLogger(__name__)
+
+Put = Callable[[TradeBatch | None, Records], None]
+
+
+class Ingest:
+    """Frames in, one clean batch a turn out. `run` is the body of a supervised greenlet."""
+
+    def __init__(self, catalogue: Catalogue, clock: Clock, stats: Stats, tick_ms: float, put: Put) -> None:
+        self._catalogue, self._clock, self._stats, self._put = catalogue, clock, stats, put
+        self._tick_s = tick_ms / 1000
+        self._sources: list[tuple[FrameBuffer, VenueParser]] = []
+        self._kinds: dict[tuple[str, str], IdKind] = {}
+        self._records = Records()
+        self._stopped = False
+        self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
+
+    def add_venue(self, venue: Venue) -> FrameBuffer:
+        """Return the buffer into which this venue's connections read."""
+        self._kinds[venue.exchange, venue.market_type] = venue.id_kind
+        buffer = FrameBuffer()
+        parser = VenueParser(venue, self._catalogue, self._clock, self._stats, _hand_on)
+        self._sources.append((buffer, parser))
+        return buffer
+
+    def record(self, records: Records) -> None:
+        """Take records of others (feeds) along with the next batch."""
+        self._records.extend(records)
+
+    def run(self) -> None:
+        """Turn until stopped."""
+        while not self._stopped:
+            started = self._clock.monotonic()
+            self.turn()
+            gevent.sleep(max(0.0001, self._tick_s - (self._clock.monotonic() - started)))
+
+    def stop(self) -> None:
+        """End `run` at its next turn."""
+        self._stopped = True
+
+    def turn(self) -> None:
+        """Take what is there and hand it on; nothing is left behind."""
+        parsed: list[Parsed] = []
+        for buffer, parser in self._sources:
+            parsed += self._take(buffer, parser)
+        records, self._records = self._records, Records()
+        for _, parser in self._sources:
+            if parser.quarantine:
+                records.quarantine += parser.quarantine
+                parser.quarantine = []
+        batch = self._clean(parsed, records) if parsed else None
+        if batch is not None or records:
+            self._put(batch, records)
+
+    def _take(self, buffer: FrameBuffer, parser: VenueParser) -> list[Parsed]:
+        frames = buffer.take()
+        if frames is None:
+            return []
+        name = parser.venue.name
+        self._stats.add("frames_total", len(frames), venue=name)
+        parsed = [one for one in parser.parse(frames) if len(one.batch)]
+        if parsed:
+            for connection in frames.connections():
+                connection.traded = True
+            newest = parsed[-1].batch
+            self._stats.add("trades_total", sum(len(one.batch) for one in parsed), venue=name)
+            self._stats.set("lag_ms", float(newest.received_at[-1] - newest.timestamp[-1]) / NS_PER_MS, venue=name)
+        return parsed
+
+    def _clean(self, parsed: list[Parsed], records: Records) -> TradeBatch:
+        batch = TradeBatch.concat([one.batch for one in parsed])
+        seen = self.dedupe.observe(batch)
+        keep = seen.keep
+        if any(one.void is not None for one in parsed):
+            void = np.concatenate([np.zeros(len(one.batch), np.bool_) if one.void is None else one.void for one in parsed])
+            self._stats.add("void_rows_total", int(void.sum()))
+            keep = ~void if keep is None else keep & ~void
+        for number, count in seen.doubled.items():
+            self._stats.add("doubled_trades_total", count, venue=".".join(self._catalogue.venues[number]))
+        for gap in seen.gaps:
+            self._stats.add("gaps_total", venue=f"{gap.exchange}.{gap.market_type}", state=gap.state)
+        records.gaps += seen.gaps
+        return batch if keep is None else batch.take(keep)
+
+
+def _hand_on(connection: Connection, control: Control) -> None:
+    if connection.on_control is not None:
+        connection.on_control(control)

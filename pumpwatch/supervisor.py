@@ -1,0 +1,65 @@
+"""Keeps the parts running: a part that fails is named with its reason and started again.
+
+This is the one place that catches everything. A part is a function that runs until it is told to stop; when it returns, it
+is done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import gevent
+
+from pumpwatch.net.backoff import Backoff
+from pumpwatch.stats import Stats
+
+log = logging.getLogger(__name__)
+
+STEADY_S = 60.0  # a part that ran that long before it failed starts with a fresh back-off
+
+
+class Supervisor:
+    """Greenlets by name, restarted with back-off."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+        self._parts: dict[str, gevent.Greenlet] = {}
+        self._stopping = False
+
+    def spawn(self, name: str, body: Callable[[], None]) -> None:
+        """Run `body` in a greenlet of its own until it returns, is killed, or the supervisor stops."""
+        self._parts = {known: part for known, part in self._parts.items() if not part.dead}
+        self._parts[name] = gevent.spawn(self._keep, name, body)
+
+    def _keep(self, name: str, body: Callable[[], None]) -> None:
+        backoff = Backoff(base_s=0.2, cap_s=30.0)
+        while not self._stopping:
+            started = gevent.get_hub().loop.now()
+            try:
+                body()
+                return
+            except Exception as error:
+                if gevent.get_hub().loop.now() - started > STEADY_S:
+                    backoff.reset()
+                wait_s = backoff.next_s()
+                self._stats.add("restarts_total", part=name)
+                log.exception("part failed part=%s reason=%s restart_in_s=%.1f", name, error, wait_s)
+                gevent.sleep(wait_s)
+
+    def stop(self, name: str, timeout_s: float) -> bool:
+        """Wait for a part that was told to end; kill it at the deadline and return False."""
+        part = self._parts.pop(name, None)
+        if part is None:
+            return True
+        part.join(timeout_s)
+        if part.dead:
+            return True
+        log.warning("part did not end in time part=%s timeout_s=%.1f", name, timeout_s)
+        part.kill(block=False)
+        return False
+
+    def stop_all(self, timeout_s: float) -> None:
+        """End what is left."""
+        self._stopping = True
+        gevent.killall(list(self._parts.values()), timeout=timeout_s)
