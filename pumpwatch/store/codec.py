@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from bisect import bisect_right
+from collections.abc import Iterator
 
 import numpy as np
 import zstandard
@@ -42,6 +44,21 @@ def grouped(batch: TradeBatch) -> TradeBatch:
     if int(ids.min()) >= 0 and int(ids.max()) < 65536:
         ids = ids.astype(np.uint16)  # a radix sort, five times faster
     return batch.take(ids.argsort(kind="stable"))
+
+
+def split(batch: TradeBatch, rows: int) -> Iterator[TradeBatch]:
+    """Cut a grouped batch into pieces of about so many rows, between instruments where that is near."""
+    total = len(batch)
+    first = 0
+    if total > rows * 3 // 2:
+        cuts = run_starts(batch.instrument).tolist()
+        while total - first > rows * 3 // 2:
+            cut = cuts[bisect_right(cuts, first + rows) - 1]
+            if cut < first + rows // 2:
+                cut = first + rows
+            yield batch.take(slice(first, cut))
+            first = cut
+    yield batch.take(slice(first, total)) if first else batch
 
 
 class Encoder:

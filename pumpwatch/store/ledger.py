@@ -1,7 +1,8 @@
 """What is known beside the trades: gaps, the lives of connections, quarantine, notices and listings.
 
 One small SQLite file, `ledger.sqlite`, kept for ever. Every write is durable when it returns and harmless when
-repeated, so a commit that fails half-way is simply tried again. One Ledger is one connection: each thread opens its own.
+repeated, so a commit that fails half-way is simply tried again. One Ledger is one connection: each thread opens its
+own.
 """
 
 from __future__ import annotations
@@ -10,55 +11,21 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database, Migrations
 
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState, Listing, Notice
+from pumpwatch.records import KEPT_BYTES, ConnectionEvent, Quarantined, Records
 from pumpwatch.store.sqlite import BUSY_MS, connect, make_durable, storage_errors, transaction
 
 FILE_NAME = "ledger.sqlite"
-PAYLOAD_BYTES = 4096
 _SET = "ledger"
 
 migrations = Migrations(_SET)
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionEvent:
-    """A moment in a connection's life. event: up, down, refused, reconnect."""
-
-    at_ns: int
-    exchange: str
-    market_type: str
-    connection: int
-    event: str
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """Something that arrived and could not be understood. The first 4,096 bytes are kept."""
-
-    at_ns: int
-    exchange: str
-    market_type: str
-    reason: str
-    payload: bytes
-
-
-@dataclass(slots=True)
-class Records:
-    """What is written with a commit, beside its trades."""
-
-    gaps: list[Gap] = field(default_factory=list)
-    connection_events: list[ConnectionEvent] = field(default_factory=list)
-    quarantine: list[Quarantined] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.gaps or self.connection_events or self.quarantine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +115,7 @@ class Ledger:
         values = []
         for row in rows:
             key = (row.at_ns, row.exchange, row.market_type, row.reason, zlib.crc32(row.payload))
-            values.append((*key, seen[key], len(row.payload), row.payload[:PAYLOAD_BYTES]))
+            values.append((*key, seen[key], len(row.payload), row.payload[:KEPT_BYTES]))
             seen[key] += 1
         self._connection.executemany("INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
@@ -223,7 +190,7 @@ class Ledger:
                 "DELETE FROM quarantine WHERE rowid NOT IN (SELECT rowid FROM quarantine ORDER BY at_ns DESC LIMIT ?)",
                 (keep_quarantine,))
 
-    def _rows(self, sql: str, values: Sequence[object]) -> list[tuple[object, ...]]:  # type: ignore[type-arg]
+    def _rows(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._guard("read"):
             return self._connection.execute(sql, values).fetchall()
 

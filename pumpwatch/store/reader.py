@@ -19,12 +19,12 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Instrument, TradeBatch
 from pumpwatch.store import codec
+from pumpwatch.store.lastids import Name
 from pumpwatch.store.segment import Segment, check_schema, read_segment
 from pumpwatch.store.sqlite import connect
 
 log = logging.getLogger(__name__)
 
-Name = tuple[str, str, str]  # exchange, market_type, symbol
 OnDamage = Callable[[Path, int, str], None]  # file, batch id, why
 FOLDER = "journal"
 SUFFIX = ".sqlite"

@@ -2,7 +2,7 @@
 
 A segment belongs to one run of one process, so instrument numbers are that run's own and the file carries the names.
 While it is written it is in WAL mode; closed, it is one plain file. Batch ids are contiguous inside a segment and
-ascend over all of them; where a failed commit left rows behind, the next segment's first id says which rows do not count.
+ascend over all of them; where a failed commit left rows behind, the next segment's first id says which do not count.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Writer:
                 raise
 
     def commit(self, rows: Sequence[Row], instruments: Iterable[int], catalogue: Catalogue,
-               acknowledged: Mapping[str, int], last_ids: bytes | None) -> None:
+               acknowledged: Mapping[str, int], last_ids: tuple[int, bytes] | None) -> None:
         """Store all of it durably, or nothing and raise sqlite3.Error."""
         new = [number for number in instruments if number not in self._held]
         with transaction(self._connection):
@@ -114,8 +114,7 @@ class Writer:
             for item in acknowledged.items():
                 execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", item)
             if last_ids is not None:
-                execute("INSERT OR REPLACE INTO last_ids VALUES (1, ?, ?)",
-                        (rows[-1][0] if rows else self.segment.last_id, last_ids))
+                execute("INSERT OR REPLACE INTO last_ids VALUES (1, ?, ?)", last_ids)
         self._held.update(new)
         self.segment.took(rows)
         size = sum(len(row[6]) + len(row[7]) for row in rows)
@@ -195,8 +194,8 @@ def check_schema(path: Path, schema: object) -> None:
                            "run that version, or give another store.dir")
 
 
-def recover_segment(path: Path) -> tuple[Segment, str]:
-    """Read a segment that a crash left in WAL mode, finish it where the disk allows, and name what the log lost.
+def recover_segment(path: Path) -> tuple[Segment, int]:
+    """Read a segment that a crash left in WAL mode, finish it where the disk allows, and count the log's lost pages.
 
     The caller holds the folder's lock. Raises as `read_segment`.
     """
@@ -212,8 +211,7 @@ def recover_segment(path: Path) -> tuple[Segment, str]:
             segment.state = RECOVERED  # no room to write: it is read as it is, and finished another time
     finally:
         connection.close()
-    note = f"{path.name}: the write-ahead log is damaged, its last {lost} pages are lost" if lost > 0 else ""
-    return segment, note
+    return segment, max(lost, 0)
 
 
 def _whole_frames(path: Path) -> int:
