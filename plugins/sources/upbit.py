@@ -14,7 +14,8 @@ Times: ISO 8601 with +09:00, whole seconds; `first_listed_at` is the first publi
 move; `listed_at` is the last edit.
 Titles: a new coin is `이름(SYM) 신규 거래지원 안내 (KRW, BTC, USDT 마켓)`, a further market of a known coin
 `이름(SYM) KRW 마켓 디지털 자산 추가`, before 2024-04 `KRW, BTC 마켓 디지털 자산 추가 (AAA, BBB)`. Where several
-coins share one list it may be their union (YGG, IMX, GAL, ALT got KRW only later). Edits append remarks, which may say anything.
+coins share one list it may be their union (YGG, IMX, GAL, ALT got KRW only later). Edits append remarks, which may say
+anything.
 """
 
 from __future__ import annotations

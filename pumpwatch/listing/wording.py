@@ -21,8 +21,8 @@ class Wording:
     """How a notice board says things. Patterns see NFKC text with single spaces.
 
     markets: spelling -> market (`원화` -> `KRW`). never_coins: markets that are no coin anywhere. noun: pattern of the
-    word that ends a market list. joiners: words between coins (`및`). statements: patterns of "a new market", in order of
-    trust, matched outside parentheses, where a pair of parentheses reads as `HOLE`. tied_statements: the same, but
+    word that ends a market list. joiners: words between coins (`및`). statements: patterns of "a new market", in order
+    of trust, matched outside parentheses, where a pair of parentheses reads as `HOLE`. tied_statements: the same, but
     valid only directly after a market list; these are looked for inside parentheses too. refused_prefix: a leading
     `[...]` that makes the title an event, whatever follows. kinds: (kind, pattern) of titles that open no market; the
     first match wins, on the text without parentheses, what stands behind the last `cause` before the whole. remarks:

@@ -1,0 +1,238 @@
+"""A listing's archive: a folder with every trade of its window, and what they say.
+
+    <archive_dir>/KITE_20261103T060000Z/         coin, and the announced time in UTC
+        raw/binance/spot.json                    one file a venue that has the coin, also where nothing was traded
+        raw/binance/futures.json
+        refined/pump_analysis.json               listing.analysis, and where the trades came from
+
+A raw file is one JSON object, one key a line. Before `trades` stand what the file is (`format`, exchange, market_type,
+coin, the venue's `symbols` with multiplier and contract size), the times (`announced_at_ns`, `detected_at_ns`,
+`triggered_at_ns`, the same in ISO 8601, and `window`: a list of [from, to) in ns), the `listings` it belongs to, the
+`parts` of the store that gave the trades with their ms, the `gaps` of this venue that overlap the window, and `count`.
+
+`trades` is an object of columns of one length, sorted by timestamp (pandas: `DataFrame(raw["trades"])`), because a
+busy coin has 100,000 trades in a window: symbol, side (`buy`, `sell`: the taker's), price and quantity (numbers; base
+units), trade_id (text), sequence_number (integer or null), timestamp and received_at (ns since 1970 UTC: more than a
+double holds, so read them as integers), flags (integer, 0 for an ordinary trade).
+
+An archive is complete or absent: it is written to a hidden folder and renamed. One that is already there is replaced
+only by one with at least as many trades.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import StorageError
+from pumpwatch.listing.analysis import analyse
+from pumpwatch.model import NO_SEQUENCE, SIDES, Gap, Listing, TradeBatch
+
+RAW_FORMAT = "pumpwatch.raw/1"
+ANALYSIS_FORMAT = "pumpwatch.analysis/1"
+ANALYSIS = Path("refined") / "pump_analysis.json"
+
+
+class Part(Protocol):
+    """What one part of the store gave to a query."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def ms(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What an archive is about. intervals: [from, to) in ns, ascending, apart from each other."""
+
+    coin: str
+    listings: Sequence[Listing]
+    intervals: Sequence[tuple[int, int]]
+
+    @property
+    def announced_at_ns(self) -> int:
+        """Return the first announcement, after which the archive is named."""
+        return min(listing.announced_at_ns for listing in self.listings)
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A written archive; kept: an older one with more trades was left in place."""
+
+    path: Path
+    trades: int
+    kept: bool = False
+
+
+def archive_name(coin: str, announced_at_ns: int) -> str:
+    """Return the folder's name: `KITE_20261103T060000Z`."""
+    return f"{coin}_{datetime.fromtimestamp(announced_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}"
+
+
+def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, parts: Sequence[Part],
+                  gaps: Sequence[Gap]) -> Archive:
+    """Write an archive and return where it is. Blocks; raises StorageError and leaves nothing half-written.
+
+    Trades outside the intervals and of other coins are left out. Gaps are filtered by venue and symbol here.
+    """
+    path = archive_dir / archive_name(span.coin, span.announced_at_ns)
+    ids = catalogue.matching(span.coin)
+    inside = np.zeros(len(batch), bool)
+    for start, end in span.intervals:
+        inside |= (batch.timestamp >= start) & (batch.timestamp < end)
+    batch = batch.take(inside & np.isin(batch.instrument, ids))
+    batch = batch.take(np.argsort(batch.timestamp, kind="stable"))
+    try:
+        _settle(path)
+        known = trades_in(path)
+        if known is not None and known > len(batch):
+            return Archive(path, known, kept=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            _write(partial, span, batch, catalogue, ids, parts, gaps)
+            _put_in_place(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot write the archive: {error.strerror or error}",
+                           "make room, or give a writable listing.archive_dir") from error
+    return Archive(path, len(batch))
+
+
+def trades_in(path: Path) -> int | None:
+    """Return how many trades an archive holds, None where there is none or it cannot be read."""
+    try:
+        return int(msgspec.json.decode((path / ANALYSIS).read_bytes())["overall"]["trades"])
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def read_analysis(path: Path) -> dict[str, Any]:
+    """Return an archive's analysis as plain data. Raises StorageError where it cannot be read."""
+    try:
+        found = msgspec.json.decode((path / ANALYSIS).read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        raise StorageError(f"{path}: no readable archive: {error}",
+                           "make it again: pumpwatch listing replay COIN --at TIME") from error
+    return found
+
+
+def iso(at_ns: int) -> str:
+    """Return a time as ISO 8601 in UTC with microseconds."""
+    second = datetime.fromtimestamp(at_ns // NS_PER_S, UTC)
+    return f"{second:%Y-%m-%dT%H:%M:%S}.{at_ns % NS_PER_S // 1000:06d}Z"
+
+
+def _write(folder: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, ids: Sequence[int],
+           parts: Sequence[Part], gaps: Sequence[Gap]) -> None:
+    venues: dict[tuple[str, str], list[int]] = {}
+    for number in ids:
+        venues.setdefault(catalogue.venues[number], []).append(number)
+    first = min(span.listings, key=lambda listing: listing.announced_at_ns)
+    header = {
+        "announced_at_ns": first.announced_at_ns, "announced_at": iso(first.announced_at_ns),
+        "detected_at_ns": first.detected_at_ns, "detected_at": iso(first.detected_at_ns),
+        "triggered_at_ns": first.triggered_at_ns, "triggered_at": iso(first.triggered_at_ns),
+        "needs_body": any(listing.needs_body for listing in span.listings),
+        "window": [list(interval) for interval in span.intervals],
+        "listings": [asdict(listing) for listing in span.listings],
+        "parts": [{"source": part.source, "rows": part.rows, "ms": round(part.ms, 3)} for part in parts],
+    }
+    for (exchange, market_type), numbers in sorted(venues.items()):
+        trades = batch.take(np.isin(batch.instrument, numbers))
+        instruments = [catalogue.instruments[number] for number in numbers]
+        symbols = [{"symbol": one.symbol, "base": one.base, "quote": one.quote, "multiplier": one.multiplier,
+                    "contract_size": one.contract_size, "status": one.status} for one in instruments]
+        named = {one.symbol for one in instruments}
+        raw = {
+            "format": RAW_FORMAT, "exchange": exchange, "market_type": market_type, "coin": span.coin,
+            "symbols": symbols, **header,
+            "gaps": [_gap(gap) for gap in gaps if _touches(gap, exchange, market_type, named, span.intervals)],
+            "count": len(trades),
+        }
+        _write_file(folder / "raw" / exchange / f"{market_type}.json", raw, _columns(trades, catalogue))
+    analysis = analyse(batch, catalogue, list(ids), first.announced_at_ns, first.detected_at_ns)
+    touching = [gap for gap in gaps if any(
+        _touches(gap, *venue, {catalogue.instruments[number].symbol for number in numbers}, span.intervals)
+        for venue, numbers in venues.items())]
+    _write_file(folder / ANALYSIS, {"format": ANALYSIS_FORMAT, "coin": span.coin, **header,
+                                    "gaps": [_gap(gap) for gap in touching], **analysis}, None)
+
+
+def _columns(trades: TradeBatch, catalogue: Catalogue) -> dict[str, list[Any]]:
+    return {
+        "timestamp": trades.timestamp.tolist(),
+        "symbol": [catalogue.instruments[number].symbol for number in trades.instrument.tolist()],
+        "side": [SIDES[side] for side in trades.side.tolist()],
+        "price": trades.price.tolist(),
+        "quantity": trades.quantity.tolist(),
+        "trade_id": trades.id_texts(),
+        "sequence_number": [None if number == NO_SEQUENCE else number for number in trades.sequence_number.tolist()],
+        "received_at": trades.received_at.tolist(),
+        "flags": trades.flags.tolist(),
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {"symbol": gap.symbol, "from_ns": gap.from_ns, "to_ns": gap.to_ns, "first_id": gap.first_id,
+            "last_id": gap.last_id, "reason": gap.reason, "state": str(gap.state)}
+
+
+def _touches(gap: Gap, exchange: str, market_type: str, symbols: set[str],
+             intervals: Sequence[tuple[int, int]]) -> bool:
+    if (gap.exchange, gap.market_type) != (exchange, market_type) or (gap.symbol and gap.symbol not in symbols):
+        return False
+    return any(gap.from_ns < end and max(gap.to_ns, gap.from_ns + 1) > start for start, end in intervals)
+
+
+def _write_file(path: Path, header: Mapping[str, Any], columns: Mapping[str, Sequence[Any]] | None) -> None:
+    """Write one JSON object, a key a line; encoded piece by piece, so that no single call is long."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as out:
+        lines = [b'"%s": %s' % (key.encode(), msgspec.json.encode(value)) for key, value in header.items()]
+        out.write(b"{\n" + b",\n".join(lines))
+        if columns is not None:
+            out.write(b',\n"trades": {')
+            for number, (name, values) in enumerate(columns.items()):
+                out.write(b'%s\n  "%s": ' % (b"," if number else b"", name.encode()) + msgspec.json.encode(values))
+            out.write(b"\n}")
+        out.write(b"\n}\n")
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Rename the new folder to its name; the old one steps aside first, and `_settle` mends a crash in between."""
+    aside = path.with_name(f".{path.name}.replaced")
+    if path.exists():
+        path.rename(aside)
+    partial.rename(path)
+    shutil.rmtree(aside, ignore_errors=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _settle(path: Path) -> None:
+    aside = path.with_name(f".{path.name}.replaced")
+    if aside.exists():
+        if path.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(path)
