@@ -40,14 +40,16 @@ class VenueParser:
     """Reads the frames of one venue. `on_control(connection, control)` gets what is no trade."""
 
     def __init__(self, venue: Venue, catalogue: Catalogue, clock: Clock, stats: Stats,
-                 on_control: Callable[[Connection, Control], None]) -> None:
+                 on_control: Callable[[Connection, Control], None],
+                 quarantine_per_s: float = QUARANTINE_PER_S, earliest_ns: int = EARLIEST_NS) -> None:
         self.venue = venue
         self.quarantine: list[Quarantined] = []
         self._catalogue, self._clock, self._stats, self._on_control = catalogue, clock, stats, on_control
         self._ids = catalogue.ids_of((venue.exchange, venue.market_type))
         self._scales = Scales(catalogue)
-        self._allowance = QUARANTINE_PER_S
+        self._per_s = self._allowance = quarantine_per_s
         self._allowed_at = clock.monotonic()
+        self._earliest = earliest_ns // venue.timestamp_unit_ns
 
     def parse(self, frames: Frames) -> list[Parsed]:
         """Return the trades in the frames, in their order; the rest is handed on or quarantined."""
@@ -118,8 +120,8 @@ class VenueParser:
         trade_id, text_id = _ids(columns.trade_id, count)
         unit = self.venue.timestamp_unit_ns
         timestamp = np.array(columns.timestamp, np.int64)
-        if count and (timestamp.max() > (self._clock.now_ns() + FUTURE_NS) // unit or timestamp.min() < EARLIEST_NS // unit):
-            raise BadFrame("a time that cannot be one")
+        if count and (timestamp.max() > (self._clock.now_ns() + FUTURE_NS) // unit or timestamp.min() < self._earliest):
+            raise BadFrame("a time out of range, or in another unit")
         price = np.array(columns.price, np.float64)
         quantity = np.array(columns.quantity, np.float64)
         if self._scales.needed(self.venue, len(self._catalogue)):
@@ -140,7 +142,7 @@ class VenueParser:
         venue = self.venue
         self._stats.add("quarantined_frames_total", venue=venue.name)
         now = self._clock.monotonic()
-        self._allowance = min(QUARANTINE_PER_S, self._allowance + (now - self._allowed_at) * QUARANTINE_PER_S)
+        self._allowance = min(self._per_s, self._allowance + (now - self._allowed_at) * self._per_s)
         self._allowed_at = now
         if self._allowance < 1:
             self._stats.add("quarantined_frames_not_kept_total", venue=venue.name)

@@ -1,0 +1,110 @@
+"""Frames of one venue, as text, through the collector's own parser: what `pumpwatch decode` prints.
+
+Symbols need not be known: without an instrument list a contract counts one base unit. Rows that a venue itself leaves
+out of its trade history (insurance fund, ADL) are kept by the collector, flagged, and not printed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import REFUSALS, UsageError
+from pumpwatch.model import NO_SEQUENCE, SIDES, Columns, Control, Flag, Instrument, TradeBatch, Venue
+from pumpwatch.net.connection import Connection
+from pumpwatch.net.frames import Frames
+from pumpwatch.pipeline.parse import EARLIEST_NS, VenueParser
+from pumpwatch.stats import Stats
+
+
+class Decoder:
+    """One venue's parser with a catalogue that grows by what it meets. `refused` holds (line, reason)."""
+
+    def __init__(self, venue: Venue, instruments: bytes | None = None) -> None:
+        self.refused: list[tuple[int, str]] = []
+        self.controls = 0
+        self._venue = venue
+        self._key = (venue.exchange, venue.market_type)
+        self._catalogue, self._clock = Catalogue(), Clock()
+        self._parser = VenueParser(venue, self._catalogue, self._clock, Stats(), self._control,
+                                   quarantine_per_s=1e12, earliest_ns=0)
+        if instruments is not None:
+            self._add_all(instruments)
+
+    def _add_all(self, body: bytes) -> None:
+        try:
+            listed = self._venue.parse_instruments([body])
+        except REFUSALS as error:
+            raise UsageError(f"--instruments: not a symbol list of {self._venue.name}: {error}",
+                             "give the body of the venue's own symbol list, as it answers it") from error
+        for one in listed:
+            self._catalogue.add(self._key, one)
+
+    def lines(self, lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
+        """Yield the trades of each line: a raw frame, or JSON with the frame in `raw`; then `line` is its number."""
+        for number, line in enumerate(lines, 1):
+            text = line.encode() if isinstance(line, str) else line
+            if not text.strip():
+                continue
+            inner = _inner(text)
+            for trade in self.frame(inner if inner is not None else text.strip(), number):
+                yield {**trade, "line": number} if inner is not None else trade
+
+    def frame(self, payload: bytes, line: int = 0) -> list[dict[str, Any]]:
+        """Return the trades of one frame; a frame that is refused is noted in `refused`."""
+        problem = self._meet(payload)
+        if problem:
+            self.refused.append((line, problem))
+            return []
+        frames = Frames(memoryview(b"[" + payload + b"]"), [len(payload) + 1], [(1, self._clock.now_ns(), None)])  # type: ignore[list-item]
+        before = len(self._parser.quarantine)
+        trades: list[dict[str, Any]] = []
+        for parsed in self._parser.parse(frames):
+            batch = parsed.batch if parsed.void is None else parsed.batch.take(~parsed.void)
+            trades += self._rows(batch.take(batch.flags & Flag.takeovers() == 0))
+        self.refused += [(line, one.reason) for one in self._parser.quarantine[before:]]
+        self._parser.quarantine.clear()
+        return trades
+
+    def _meet(self, payload: bytes) -> str:
+        """Make the symbols of a frame known; return what is wrong with its times, as a recording may be of any age."""
+        columns = Columns()
+        try:
+            self._venue.parse(b"[" + payload + b"]", columns)
+        except REFUSALS:
+            return ""
+        if any(EARLIEST_NS // NS_PER_S <= at < EARLIEST_NS // NS_PER_S * 4 for at in columns.timestamp):
+            return "a time in seconds where a smaller unit is due"
+        known = self._catalogue.ids_of(self._key)
+        for symbol in columns.symbol:
+            if symbol not in known:
+                self._catalogue.add(self._key, Instrument(symbol=symbol, base=symbol, quote=""))
+        return ""
+
+    def _control(self, connection: Connection, control: Control) -> None:
+        self.controls += 1
+
+    def _rows(self, batch: TradeBatch) -> list[dict[str, Any]]:
+        rows = zip(batch.instrument.tolist(), batch.side.tolist(), batch.price.tolist(), batch.quantity.tolist(),
+                   batch.id_texts(), batch.sequence_number.tolist(), batch.timestamp.tolist(), strict=True)
+        return [{"exchange": self._venue.exchange, "market_type": self._venue.market_type,
+                 "symbol": self._catalogue.instruments[number].symbol, "side": SIDES[side], "price": price,
+                 "quantity": quantity, "trade_id": trade_id,
+                 "sequence_number": None if sequence == NO_SEQUENCE else sequence, "timestamp": timestamp}
+                for number, side, price, quantity, trade_id, sequence, timestamp in rows]
+
+
+def _inner(text: bytes) -> bytes | None:
+    """Return the frame inside a JSON line with `raw`; None when the line is the frame itself."""
+    if b'"raw"' not in text:
+        return None
+    try:
+        line = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+    raw = line.get("raw") if isinstance(line, dict) else None
+    return raw.encode() if isinstance(raw, str) else None
