@@ -1,8 +1,9 @@
 """Sends what the journal holds to one sink, in order, and acknowledges what the sink has answered for.
 
 Memory is the newest end of the journal: batches are sent from there while the sink keeps up. Where more than
-`memory_rows` wait, the oldest leave memory and are read back from the journal, in larger batches, until memory's first is
-reached. Nothing here slows the journal or the feeds, whatever the sink does.
+`memory_rows` wait, the oldest leave memory and are read back from the journal, in larger batches, until memory's first
+is reached. A commit may be several batches in the journal and is one in memory, named by its last id. Nothing here slows
+the journal or the feeds, whatever the sink does.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import gevent
 import msgspec
+import numpy as np
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import DrainConfig
-from pumpwatch.errors import ConfigError, PumpWatchError, ServiceUnavailable
+from pumpwatch.errors import ConfigError, ServiceUnavailable
 from pumpwatch.hookspecs import Sink, WriteResult
 from pumpwatch.model import TradeBatch
 from pumpwatch.net.backoff import Backoff
@@ -30,7 +32,6 @@ from pumpwatch.store.schema import trade_records
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Entry = tuple[int, TradeBatch]
 NEVER_READ = 2**63 - 1
 RETRY_BASE_S, RETRY_CAP_S = 0.25, 5.0
@@ -41,7 +42,7 @@ class DrainJournal(Protocol):
     """What a drain asks of the journal."""
 
     def read_after(self, batch_id: int, max_rows: int) -> Sequence[Entry]:
-        """Return the oldest batches after this one, of `max_rows` or the one batch that is larger. In the journal's thread."""
+        """Return the oldest batches after this one, about `max_rows` trades, at least one if any. In its thread."""
 
     def acknowledge(self, sink: str, batch_id: int) -> None:
         """Note that the sink has this batch and all before it."""
@@ -57,9 +58,9 @@ class Drain:
     """One sink's way out of the journal: a greenlet (`run`) and a thread of its own for the sink's calls."""
 
     def __init__(
-        self, name: str, sink: Sink, journal: DrainJournal, run_in_journal_thread: Callable[..., Any], catalogue: Catalogue,
-        stats: Stats, clock: Clock, on_quarantine: Callable[[str, str, str, bytes], None], options: DrainConfig,
-        trouble_poll_s: float = 5.0,
+        self, name: str, sink: Sink, journal: DrainJournal, run_in_journal_thread: Callable[..., Any],
+        catalogue: Catalogue, stats: Stats, clock: Clock, on_quarantine: Callable[[str, str, str, bytes], None],
+        options: DrainConfig, trouble_poll_s: float = 5.0,
     ) -> None:
         self._name, self._sink, self._journal = name, sink, journal
         self._in_journal_thread, self._catalogue = run_in_journal_thread, catalogue
@@ -95,9 +96,12 @@ class Drain:
 
     def offer(self, batch_id: int, batch: TradeBatch) -> None:
         """Take a batch whose commit is durable. Never blocks; ids must ascend."""
-        self._memory.append((batch_id, batch))
-        self._memory_rows += len(batch)
         self._offered_rows += len(batch)
+        if self._journal_upto == NEVER_READ:
+            self._journal_upto = batch_id  # where memory begins
+        else:
+            self._memory.append((batch_id, batch))
+            self._memory_rows += len(batch)
         while self._memory_rows > self._options.memory_rows:
             dropped_id, dropped = self._memory.popleft()
             self._memory_rows -= len(dropped)
@@ -153,9 +157,7 @@ class Drain:
             entries = self._next_entries()
             if entries:
                 self._deliver(entries)
-        except PumpWatchError as error:
-            if not isinstance(error, ServiceUnavailable | ConfigError):
-                raise
+        except (ServiceUnavailable, ConfigError) as error:  # a schema changed under us: a person will mend it
             self._failed(error)
             self._stopping.wait(self._backoff.next_s())
 
@@ -169,20 +171,20 @@ class Drain:
 
     def _next_entries(self) -> list[Entry]:
         """Return the oldest batches that the sink does not have, from the journal or from memory."""
-        rows = self._options.catch_up_rows
-        while self._journal_upto > self._cursor:
-            upto = self._journal_upto
-            found = self._in_journal_thread(self._journal.read_after, self._cursor, rows)
-            first = self._memory[0][0] if self._memory else NEVER_READ
-            older = [entry for entry in found if entry[0] < first]
-            if older:
-                return older
-            if self._journal_upto == upto:  # nothing has left memory since: the rest is there
-                self._journal_upto = self._cursor
+        wanted = self._options.catch_up_rows
         entries: list[Entry] = []
+        while self._journal_upto > self._cursor and not entries:
+            upto = self._journal_upto
+            found = self._in_journal_thread(self._journal.read_after, self._cursor, wanted)
+            entries = [entry for entry in found if entry[0] <= upto]
+            if entries and (entries[-1][0] < upto or self._journal_upto != upto):
+                return entries  # memory does not follow on these
+            if not entries and self._journal_upto == upto:
+                self._journal_upto = self._cursor  # the journal has no more of it
+        rows = sum(len(batch) for _, batch in entries)
         for entry in self._memory:
-            rows -= len(entry[1])
-            if entries and rows < 0:
+            rows += len(entry[1])
+            if entries and rows > wanted:
                 break
             entries.append(entry)
         return entries
@@ -214,20 +216,25 @@ class Drain:
         if self._memory_rows < self._options.flush_rows and not self._stopping.is_set():
             self._full.clear()
         self._settled_rows += rows
+        if not self._memory and self._journal_upto <= batch_id:
+            self._left_over = self._offered_rows = self._settled_rows = 0  # nothing waits: what was sent twice is forgotten
         self._stats.set("sink_lag_rows", self.lag_rows, sink=self._name)
 
     def _quarantine(self, batch: TradeBatch, refused: Sequence[tuple[int, str]]) -> None:
         self._stats.add("sink_refused_total", len(refused), sink=self._name)
-        log.warning("sink=%s refused=%d of=%d reason=%r: quarantined", self._name, len(refused), len(batch), refused[0][1])
-        rows = trade_records(batch.take([row for row, _ in refused]), self._catalogue)  # type: ignore[arg-type]
+        log.warning("sink=%s refused=%d of=%d reason=%r: quarantined", self._name, len(refused), len(batch),
+                    refused[0][1])
+        rows = trade_records(batch.take(np.array([row for row, _ in refused])), self._catalogue)
         for (_, reason), row in zip(refused, rows, strict=True):
-            self._on_quarantine(row["exchange"], row["market_type"], f"sink {self._name}: {reason}", msgspec.json.encode(row))
+            self._on_quarantine(row["exchange"], row["market_type"], f"sink {self._name}: {reason}",
+                                msgspec.json.encode(row))
 
-    def _failed(self, error: PumpWatchError) -> None:
+    def _failed(self, error: ServiceUnavailable | ConfigError) -> None:
         self._open = False
         if self._down_since is None:
             self._down_since = self._clock.monotonic()
-            log.warning("sink=%s state=down backlog=%d reason=%r: trades stay in the journal", self._name, self.lag_rows, str(error))
+            log.warning("sink=%s state=down backlog=%d reason=%r: trades stay in the journal", self._name,
+                        self.lag_rows, " ".join(str(error).split()))
         self._stats.set("sink_up", 0, sink=self._name)
         self._stats.set("sink_lag_rows", self.lag_rows, sink=self._name)
 
@@ -235,7 +242,8 @@ class Drain:
         self._backoff.reset()
         self._stats.set("sink_up", 1, sink=self._name)
         if self._down_since is not None:
-            log.warning("sink=%s state=up after_s=%.1f backlog=%d", self._name, self._clock.monotonic() - self._down_since, self.lag_rows)
+            log.warning("sink=%s state=up after_s=%.1f backlog=%d", self._name,
+                        self._clock.monotonic() - self._down_since, self.lag_rows)
             self._down_since = None
 
     def _watch_trouble(self) -> None:

@@ -10,8 +10,8 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import NO_SEQUENCE, SIDES, TradeBatch
 
 TRADE_FIELDS = (
-    "exchange", "market_type", "symbol", "side", "price", "quantity", "trade_id", "sequence_number", "timestamp", "received_at",
-    "flags",
+    "exchange", "market_type", "symbol", "side", "price", "quantity", "trade_id", "sequence_number", "timestamp",
+    "received_at", "flags",
 )
 
 
@@ -20,7 +20,8 @@ def trade_columns(batch: TradeBatch, catalogue: Catalogue) -> dict[str, list[Any
     names = {int(one): name for one, name in _names(batch, catalogue)}
     rows = [names[one] for one in batch.instrument.tolist()]
     columns = (
-        [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], [SIDES[one] for one in batch.side.tolist()],
+        [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows],
+        [SIDES[one] for one in batch.side.tolist()],
         batch.price.tolist(), batch.quantity.tolist(), batch.id_texts(),
         [None if one == NO_SEQUENCE else one for one in batch.sequence_number.tolist()],
         batch.timestamp.tolist(), batch.received_at.tolist(), batch.flags.tolist(),

@@ -6,27 +6,29 @@ from pumpwatch.model import TradeBatch
 
 
 class JournalInMemory:
-    """Holds what is committed; `calls` is what was asked of it."""
+    """Holds what is committed, a commit as one or more batches; `calls` is what was asked of it."""
 
-    def __init__(self, acknowledged: int = 0) -> None:
+    def __init__(self, acknowledged: int = 0, batch_rows: int = 40) -> None:
+        self._batch_rows = batch_rows
         self.batches: list[tuple[int, TradeBatch]] = []
         self.calls: list[tuple[str, int]] = []
         self.acknowledgements: list[int] = []
         self._acknowledged = acknowledged
 
     def commit(self, batch: TradeBatch) -> int:
-        number = self.batches[-1][0] + 1 if self.batches else self._acknowledged + 1
-        self.batches.append((number, batch))
-        return number
+        for start in range(0, len(batch), self._batch_rows):
+            number = self.batches[-1][0] + 1 if self.batches else self._acknowledged + 1
+            self.batches.append((number, batch.take(slice(start, start + self._batch_rows))))
+        return self.batches[-1][0]
 
     def read_after(self, batch_id: int, max_rows: int) -> list[tuple[int, TradeBatch]]:
         self.calls.append(("read_after", batch_id))
         found: list[tuple[int, TradeBatch]] = []
         for number, batch in self.batches:
             if number > batch_id:
-                if found and sum(len(one) for _, one in found) + len(batch) > max_rows:
-                    break
                 found.append((number, batch))
+                if sum(len(one) for _, one in found) >= max_rows:
+                    break
         return found
 
     def acknowledge(self, sink: str, batch_id: int) -> None:

@@ -90,7 +90,7 @@ class Bench:
 def bench() -> Iterator[Bench]:
     made = Bench()
     yield made
-    if made.greenlet:
+    if made.greenlet is not None:
         made.drain.stop(1.0)
         made.greenlet.kill()
 
@@ -107,7 +107,7 @@ def test_what_is_offered_is_sent_in_order_and_acknowledged(bench: Bench) -> None
     bench.wait(lambda: bench.drain.lag_rows == 0)
     assert bench.sink.stored == list(range(1, 501))
     assert bench.journal.acknowledgements == sorted(bench.journal.acknowledgements)
-    assert bench.journal.acknowledged("fake") == 5
+    assert bench.journal.acknowledged("fake") == bench.journal.batches[-1][0]
 
 
 def test_while_it_keeps_up_the_journal_is_not_read(bench: Bench) -> None:
@@ -168,7 +168,8 @@ def test_what_does_not_fit_into_memory_is_read_from_the_journal_in_larger_batche
     bench.wait(lambda: bench.drain.lag_rows == 0)
     bench.drain.stop()
     assert bench.sink.stored == list(range(1, 5501))
-    assert max(bench.sink.writes) == 1000
+    assert max(bench.sink.writes) in range(1000, 1040)
+    assert bench.sink.writes.count(100) <= 6, 'small batches only once it has caught up'
 
 
 def test_offers_made_while_the_journal_is_read_are_neither_lost_nor_doubled() -> None:
@@ -258,7 +259,9 @@ def test_stopping_sends_what_is_in_memory_and_closes_the_sink() -> None:
     assert bench.sink.stored == []
     bench.drain.stop()
     assert bench.sink.stored == list(range(1, 21)) and bench.sink.closed == 1
-    assert bench.greenlet and bench.greenlet.dead
+    assert bench.greenlet is not None
+    bench.greenlet.join(5)
+    assert bench.greenlet.dead
 
 
 def test_stopping_does_not_wait_for_a_sink_that_is_down() -> None:
@@ -275,7 +278,7 @@ def test_a_restarted_run_forgets_nothing(bench: Bench) -> None:
     bench.start()
     bench.commit(10)
     bench.wait(lambda: bench.drain.lag_rows == 0)
-    assert bench.greenlet
+    assert bench.greenlet is not None
     bench.greenlet.kill()
     bench.commit(10)
     bench.start()
