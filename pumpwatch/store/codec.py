@@ -16,13 +16,14 @@ import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
 from pumpwatch.errors import StorageError
-from pumpwatch.model import TradeBatch
+from pumpwatch.model import Float64, TradeBatch
 
 VERSION = 1
 MAX_DIGITS = 15  # decimals of a price or quantity that are tried; two fit one byte
@@ -32,7 +33,7 @@ _UNITS = (1_000_000, 1_000, 1)
 _COLUMNS = 6  # timestamp, trade_id, sequence_number, received_at, price, quantity
 _HEAD = struct.Struct("<BI BBBB 6B II I 6q")
 _PACKED_SIDE, _HAS_FLAGS, _HAS_TEXT = 1, 2, 4
-_WIDTHS = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+_WIDTHS: dict[int, np.dtype[np.unsignedinteger[Any]]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _UINT64 = np.dtype("<u8")
 
 
@@ -71,6 +72,7 @@ class Encoder:
         self._compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
         self._digits = np.zeros((2, 0), np.uint8)
         self._misses = np.zeros((2, 0), np.uint8)
+        self._scales: Float64 = np.zeros((2, 0))  # 10 to the power of the digits
 
     def encode(self, batch: TradeBatch) -> bytes:
         """Return the blob of a batch; rows come back grouped by instrument."""
@@ -81,64 +83,55 @@ class Encoder:
         rows = len(batch)
         starts = run_starts(batch.instrument)
         ids = batch.instrument[starts]
-        counts = np.diff(starts, append=rows)
         matrix = np.empty((_COLUMNS, rows), np.int64)
         unit = _fill_times(matrix[0], batch.timestamp)
         matrix[1], matrix[2], matrix[3] = batch.trade_id, batch.sequence_number, batch.received_at
         with np.errstate(all="ignore"):
-            digits, raw = self._fill_decimals(matrix[4:], batch, ids, counts)
+            raw = self._fill_decimals(matrix[4:], batch, int(ids[-1]) if rows else -1)
         firsts = matrix[:, 0].tolist() if rows else [0] * _COLUMNS
         widths, planes = _planes(matrix)
-        options = 0
-        side, flags = batch.side, batch.flags
-        parts = [_narrow(counts), digits, planes]
-        if not rows or int(side.max()) <= 1:
-            options |= _PACKED_SIDE
-            parts.append(np.packbits(side).tobytes())
-        else:
-            parts.append(side.tobytes())
-        if flags.any():
-            options |= _HAS_FLAGS
-            parts.append(flags.tobytes())
-        text_width = 0
-        if batch.text_id is not None:
-            options |= _HAS_TEXT
-            text_width = batch.text_id.dtype.itemsize
-            parts.append(batch.text_id.tobytes())
+        counts = np.empty(len(ids), np.int64)
+        counts[:-1] = starts[1:]
+        counts[-1:] = rows
+        counts -= starts
+        digits = self._digits.take(ids, axis=1)
+        run_counts = _narrow(counts)
+        parts = [run_counts, digits.tobytes(), *planes]
+        options, text_width = _pack_rest(batch, parts)
         parts.append(raw)
         body = self._compressor.compress(b"".join(parts))
-        held = _narrow(np.diff(ids.astype(np.int64), prepend=0))
-        width = len(held) // len(ids) if rows else 1
-        count_width = len(parts[0]) // len(ids) if rows else 1
-        head = _HEAD.pack(VERSION, 0, options, unit, width, count_width, *widths, rows, len(ids), text_width, *firsts)
+        steps = ids.astype(np.int64)
+        steps[1:] -= ids[:-1]
+        held = _narrow(steps)
+        head = _HEAD.pack(VERSION, 0, options, unit, len(held) // max(len(ids), 1), len(run_counts) // max(len(ids), 1),
+                          *widths, rows, len(ids), text_width, *firsts)
         check = zlib.crc32(body, zlib.crc32(held, zlib.crc32(head[5:])))
         return b"%c%b%b%b" % (VERSION, check.to_bytes(4, "little"), head[5:], held), body
 
-    def _fill_decimals(self, out: NDArray[np.int64], batch: TradeBatch, ids: NDArray[np.int32],
-                       counts: NDArray[np.int64]) -> tuple[bytes, bytes]:
-        """Fill `out` with price and quantity as integers; return each instrument's decimals, and what is no decimal."""
-        if len(ids) and int(ids[-1]) >= self._digits.shape[1]:
-            more = ((0, 0), (0, int(ids[-1]) * 2 + 64 - self._digits.shape[1]))
+    def _fill_decimals(self, out: NDArray[np.int64], batch: TradeBatch, top: int) -> bytes:
+        """Fill `out` with price and quantity as integers; return the rows that are no decimals, as bytes."""
+        if top >= self._digits.shape[1]:
+            more = ((0, 0), (0, top * 2 + 64 - self._digits.shape[1]))
             self._digits, self._misses = np.pad(self._digits, more), np.pad(self._misses, more)
-        values = np.stack((batch.price, batch.quantity))
-        wrong = self._scale(out, values, ids, counts)
+            self._scales = _POWERS[self._digits]
+        values = np.empty(out.shape)
+        values[0], values[1] = batch.price, batch.quantity
+        wrong = self._scale(out, values, batch.instrument)
         if wrong is not None and self._learn(values, wrong, batch.instrument):
-            wrong = self._scale(out, values, ids, counts)
-        digits = self._digits[:, ids]
-        packed = (digits[0] | digits[1] << 4).tobytes()
+            wrong = self._scale(out, values, batch.instrument)
         if wrong is None:
-            return packed, bytes(8)
+            return bytes(8)
         raw = [np.count_nonzero(wrong, axis=1).astype("<u4").tobytes()]
         out[wrong] = 0
         for column in range(2):
             rows = wrong[column].nonzero()[0]
             raw += [rows.astype("<u4").tobytes(), values[column, rows].tobytes()]
-        return packed, b"".join(raw)
+        return b"".join(raw)
 
-    def _scale(self, out: NDArray[np.int64], values: NDArray[np.float64], ids: NDArray[np.int32],
-               counts: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    def _scale(self, out: NDArray[np.int64], values: NDArray[np.float64],
+               instrument: NDArray[np.int32]) -> NDArray[np.bool_] | None:
         """Multiply out the decimals; return a mask of what does not divide back to the bit, None if all does."""
-        scale = _POWERS[self._digits[:, ids]].repeat(counts, axis=1)
+        scale = self._scales.take(instrument, axis=1)
         scaled = values * scale
         np.rint(scaled, out=scaled)
         out[:] = scaled
@@ -162,10 +155,66 @@ class Encoder:
             digits = self._digits[column]
             before = digits[ids]
             np.maximum.at(digits, ids[found], fits.argmax(axis=0)[found].astype(np.uint8))
-            missed = ids[(~found) | (digits[ids] == before)]
-            self._misses[column, missed] += 1
-            learned = learned or bool((digits[ids] != before).any())
+            same = digits[ids] == before
+            self._misses[column, ids[same]] += 1  # also where the decimals are right and the number is too long
+            self._scales[column, ids] = _POWERS[digits[ids]]
+            learned = learned or not bool(same.all())
         return learned
+
+
+class Decoder:
+    """Read blobs. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._decompressor = zstandard.ZstdDecompressor()
+
+    def decode(self, blob: bytes, body: bytes = b"") -> TradeBatch:
+        """Return the batch of a blob, given whole or as head and body. Raises StorageError when a bit is wrong."""
+        data = blob + body if body else blob
+        if len(data) < _HEAD.size or data[0] != VERSION:
+            kind = f"version {data[0]}" if data and data[0] > VERSION else "damaged"
+            raise StorageError(f"a stored batch cannot be read: {kind}", "a newer pumpwatch may have written it")
+        if zlib.crc32(memoryview(data)[5:]) != int.from_bytes(data[1:5], "little"):
+            raise StorageError("a stored batch is damaged: its checksum does not match")
+        try:
+            return self._decode(data)
+        except (struct.error, ValueError, IndexError, KeyError, zstandard.ZstdError) as error:
+            raise StorageError(f"a stored batch cannot be read: {error}") from error
+
+    def _decode(self, data: bytes) -> TradeBatch:
+        fields = _HEAD.unpack_from(data)
+        options, unit, held_width, count_width = fields[2:6]
+        widths, rows, runs, text_width, firsts = fields[6:12], fields[12], fields[13], fields[14], fields[15:]
+        end = _HEAD.size + runs * held_width
+        ids = np.frombuffer(data, _WIDTHS[held_width], runs, _HEAD.size).cumsum(dtype=np.int32)
+        raw = self._decompressor.decompress(memoryview(data)[end:])
+        instrument = ids.repeat(np.frombuffer(raw, _WIDTHS[count_width], runs))
+        at = runs * count_width
+        digits = np.frombuffer(raw, np.uint8, 2 * runs, at).reshape(2, runs)
+        counts = np.frombuffer(raw, _WIDTHS[count_width], runs)
+        at += 2 * runs
+        matrix = _unplane(raw, at, widths, rows, firsts)
+        at += sum(widths) * rows
+        side_rows = (rows + 7) // 8 if options & _PACKED_SIDE else rows
+        side = np.frombuffer(raw, np.uint8, side_rows, at)
+        if options & _PACKED_SIDE:
+            side = np.unpackbits(side, count=rows)
+        at += side_rows
+        if options & _HAS_FLAGS:
+            flags = np.frombuffer(raw, np.uint8, rows, at)
+            at += rows
+        else:
+            flags = np.zeros(rows, np.uint8)
+        text_id = None
+        if options & _HAS_TEXT:
+            text_id = np.frombuffer(raw, f"S{text_width}", rows, at)
+            at += rows * text_width
+        numbers = matrix[4:] / _POWERS.take(digits).repeat(counts, axis=1)
+        _restore(numbers, raw, at)
+        if unit < len(_UNITS) - 1:
+            matrix[0] *= _UNITS[unit]
+        return TradeBatch(matrix[0], instrument, numbers[0], numbers[1], side, matrix[1], matrix[2], matrix[3], flags,
+                          text_id)
 
 
 def encode(batch: TradeBatch) -> bytes:
@@ -173,91 +222,54 @@ def encode(batch: TradeBatch) -> bytes:
     return Encoder().encode(batch)
 
 
+def decode(blob: bytes, body: bytes = b"") -> TradeBatch:
+    """Return the batch of one blob. Who reads many keeps a Decoder."""
+    return Decoder().decode(blob, body)
+
+
 def run_starts(ids: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the first row of each group of a grouped instrument column."""
-    if not len(ids):
-        return np.empty(0, np.int64)
-    return np.concatenate((np.zeros(1, np.int64), (ids[1:] != ids[:-1]).nonzero()[0] + 1))
+    changes = (ids[1:] != ids[:-1]).nonzero()[0]
+    starts = np.zeros(len(changes) + min(len(ids), 1), np.int64)
+    np.add(changes, 1, out=starts[1:])
+    return starts
 
 
 def instruments_in(head: bytes) -> NDArray[np.int64]:
     """Return the instrument ids of a blob, ascending; `head` may be the whole blob. Damage is not noticed here."""
     try:
         fields = _HEAD.unpack_from(head)
-        return np.frombuffer(head, _WIDTHS[fields[4]], fields[13], _HEAD.size).cumsum(dtype=np.int64)
+        steps = np.frombuffer(head, _WIDTHS[fields[4]], fields[13], _HEAD.size)
+        return np.add.accumulate(steps, dtype=np.int64)
     except (struct.error, ValueError, KeyError) as error:
         raise StorageError(f"a stored batch has a damaged head: {error}") from error
-
-
-def decode(blob: bytes, body: bytes = b"") -> TradeBatch:
-    """Return the batch of a blob, given whole or as head and body. Raises StorageError when a bit of it is wrong."""
-    data = blob + body if body else blob
-    if len(data) < _HEAD.size or data[0] != VERSION:
-        kind = f"version {data[0]}" if data and data[0] > VERSION else "damaged"
-        raise StorageError(f"a stored batch cannot be read: {kind}", "a newer pumpwatch may have written it")
-    if zlib.crc32(memoryview(data)[5:]) != int.from_bytes(data[1:5], "little"):
-        raise StorageError("a stored batch is damaged: its checksum does not match")
-    try:
-        return _decode(data)
-    except (struct.error, ValueError, IndexError, KeyError, zstandard.ZstdError) as error:
-        raise StorageError(f"a stored batch cannot be read: {error}") from error
-
-
-def _decode(data: bytes) -> TradeBatch:
-    fields = _HEAD.unpack_from(data)
-    options, unit, held_width, count_width = fields[2:6]
-    widths, rows, runs, text_width, firsts = fields[6:12], fields[12], fields[13], fields[14], fields[15:]
-    end = _HEAD.size + runs * held_width
-    ids = np.frombuffer(data, _WIDTHS[held_width], runs, _HEAD.size).cumsum(dtype=np.int64)
-    raw = _decompressor().decompress(memoryview(data)[end:])
-    counts = np.frombuffer(raw, _WIDTHS[count_width], runs)
-    at = runs * count_width
-    digits = np.frombuffer(raw, np.uint8, runs, at)
-    at += runs
-    matrix = _unplane(raw, at, widths, rows, firsts)
-    at += sum(widths) * rows
-    if options & _PACKED_SIDE:
-        size = (rows + 7) // 8
-        side = np.unpackbits(np.frombuffer(raw, np.uint8, size, at), count=rows)
-    else:
-        size = rows
-        side = np.frombuffer(raw, np.uint8, rows, at)
-    at += size
-    flags = np.zeros(rows, np.uint8)
-    if options & _HAS_FLAGS:
-        flags = np.frombuffer(raw, np.uint8, rows, at)
-        at += rows
-    text_id = None
-    if options & _HAS_TEXT:
-        text_id = np.frombuffer(raw, f"S{text_width}", rows, at)
-        at += rows * text_width
-    numbers = matrix[4:] / _POWERS[np.stack((digits & 15, digits >> 4))].repeat(counts, axis=1)
-    _restore(numbers, raw, at)
-    return TradeBatch(matrix[0] * _UNITS[unit] if unit < 2 else matrix[0], ids.astype(np.int32).repeat(counts),
-                      numbers[0], numbers[1], side, matrix[1], matrix[2], matrix[3], flags, text_id)
 
 
 def _fill_times(out: NDArray[np.int64], times: NDArray[np.int64]) -> int:
     """Fill `out` with the times in the coarsest unit that loses nothing; return that unit's number."""
     for number, unit in enumerate(_UNITS[:-1]):
         np.floor_divide(times, unit, out=out)
-        if np.array_equal(out * unit, times):
+        if not (out * unit != times).any():
             return number
     out[:] = times
     return len(_UNITS) - 1
 
 
-def _planes(matrix: NDArray[np.int64]) -> tuple[list[int], bytes]:
+def _planes(matrix: NDArray[np.int64]) -> tuple[list[int], list[bytes]]:
     """Return each column's width in bytes and the byte planes of its zigzag differences, lowest first."""
     columns, rows = matrix.shape
-    if not rows:
-        return [0] * columns, b""
-    steps = np.zeros_like(matrix)
+    if rows < 2:
+        return [0] * columns, []
+    steps = np.empty_like(matrix)
+    steps[:, 0] = 0
     np.subtract(matrix[:, 1:], matrix[:, :-1], out=steps[:, 1:])
-    zigzag = ((steps << 1) ^ (steps >> 63)).view(np.uint64)
-    widths = [(int(top).bit_length() + 7) // 8 for top in zigzag.max(axis=1).tolist()]
+    signs = steps >> 63
+    steps <<= 1
+    steps ^= signs
+    zigzag = steps.view(np.uint64)
+    widths = [(top.bit_length() + 7) // 8 for top in np.maximum.reduce(zigzag, axis=1).tolist()]
     by_plane = zigzag.astype(_UINT64, copy=False).view(np.uint8).reshape(columns, rows, 8).transpose(0, 2, 1)
-    return widths, b"".join([by_plane[column, :width].tobytes() for column, width in enumerate(widths) if width])
+    return widths, [by_plane[column, :width].tobytes() for column, width in enumerate(widths) if width]
 
 
 def _unplane(raw: bytes, at: int, widths: tuple[int, ...], rows: int, firsts: tuple[int, ...]) -> NDArray[np.int64]:
@@ -270,16 +282,37 @@ def _unplane(raw: bytes, at: int, widths: tuple[int, ...], rows: int, firsts: tu
             planes = np.frombuffer(raw, np.uint8, width * rows, at).reshape(width, rows)
             spread[column, :, :width] = planes.T
             at += width * rows
-    zigzag = spread.view(_UINT64).reshape(len(widths), rows)
-    steps = ((zigzag >> 1) ^ (-(zigzag & 1).view(np.int64)).view(np.uint64)).view(np.int64)
+    zigzag = spread.reshape(len(widths), rows * 8).view(_UINT64)
+    signs = -(zigzag.view(np.int64) & 1)
+    zigzag >>= np.uint64(1)
+    steps = zigzag.view(np.int64)
+    steps ^= signs
     steps[:, 0] = firsts
-    matrix: NDArray[np.int64] = steps.cumsum(axis=1)
+    matrix: NDArray[np.int64] = np.add.accumulate(steps, axis=1)
     return matrix
+
+
+def _pack_rest(batch: TradeBatch, parts: list[bytes]) -> tuple[int, int]:
+    """Append side, flags and text ids as far as there is anything to say; return the options and the text's width."""
+    options = text_width = 0
+    if not len(batch) or np.maximum.reduce(batch.side) <= 1:
+        options |= _PACKED_SIDE
+        parts.append(np.packbits(batch.side).tobytes())
+    else:
+        parts.append(batch.side.tobytes())
+    if batch.flags.any():
+        options |= _HAS_FLAGS
+        parts.append(batch.flags.tobytes())
+    if batch.text_id is not None:
+        options |= _HAS_TEXT
+        text_width = batch.text_id.dtype.itemsize
+        parts.append(batch.text_id.tobytes())
+    return options, text_width
 
 
 def _restore(numbers: NDArray[np.float64], raw: bytes, at: int) -> None:
     """Put the numbers that are no decimals back in their rows."""
-    counts = np.frombuffer(raw, "<u4", 2, at).tolist()
+    counts = struct.unpack_from("<II", raw, at)
     at += 8
     for column, count in enumerate(counts):
         if count:
@@ -290,9 +323,7 @@ def _restore(numbers: NDArray[np.float64], raw: bytes, at: int) -> None:
 
 def _narrow(numbers: NDArray[np.int64]) -> bytes:
     """Return numbers of 0 or more in the narrowest of 1, 2 or 4 bytes each."""
-    top = int(numbers.max()) if len(numbers) else 0
-    return numbers.astype(_WIDTHS[1 if top < 256 else 2 if top < 65536 else 4]).tobytes()
+    top = np.maximum.reduce(numbers) if len(numbers) else 0
+    narrow: NDArray[np.unsignedinteger[Any]] = numbers.astype(_WIDTHS[1 if top < 256 else 2 if top < 65536 else 4])
+    return narrow.tobytes()
 
-
-def _decompressor() -> zstandard.ZstdDecompressor:
-    return zstandard.ZstdDecompressor()

@@ -40,22 +40,22 @@ class ListingRecord:
 @migrations()
 def first(db: Database) -> None:
     """Make the first schema."""
-    db["gaps"].create({
+    db.create_table("gaps", {
         "id": int, "exchange": str, "market_type": str, "symbol": str, "from_ns": int, "to_ns": int, "first_id": int,
         "last_id": int, "reason": str, "state": str, "note": str}, pk="id")
     db.execute("CREATE UNIQUE INDEX gaps_key ON gaps "
                "(exchange, market_type, symbol, ifnull(first_id, -1), ifnull(last_id, -1), from_ns)")
     db.execute("CREATE INDEX gaps_state ON gaps (state)")
-    db["connection_events"].create({
+    db.create_table("connection_events", {
         "at_ns": int, "exchange": str, "market_type": str, "connection": int, "event": str, "reason": str},
         pk=("at_ns", "exchange", "market_type", "connection", "event"))
-    db["quarantine"].create({
+    db.create_table("quarantine", {
         "at_ns": int, "exchange": str, "market_type": str, "reason": str, "digest": int, "nth": int, "size": int,
         "payload": bytes}, pk=("at_ns", "exchange", "market_type", "reason", "digest", "nth"))
-    db["notices"].create({
+    db.create_table("notices", {
         "source": str, "notice_id": str, "title": str, "category": str, "published_at_ns": int, "updated_at_ns": int,
         "url": str, "verdict_kind": str, "revision": str}, pk=("source", "notice_id"))
-    db["listings"].create({
+    db.create_table("listings", {
         "source": str, "notice_id": str, "symbol": str, "title": str, "announced_at_ns": int, "detected_at_ns": int,
         "triggered_at_ns": int, "needs_body": int, "archive": str, "trades": int},
         pk=("source", "notice_id", "symbol"))

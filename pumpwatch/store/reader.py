@@ -36,6 +36,7 @@ class SegmentReader:
     def __init__(self, path: Path, catalogue: Catalogue, on_damage: OnDamage, *, own_run: bool = False) -> None:
         self.path = path
         self._catalogue, self._on_damage, self._own_run = catalogue, on_damage, own_run
+        self._decoder = codec.Decoder()
         self._table: NDArray[np.int32] = np.empty(0, np.int32)
         self._connection = connect(path, read_only=True)
         try:
@@ -83,9 +84,9 @@ class SegmentReader:
             if batch is not None:
                 yield number, batch
 
-    def _parts(self, number: int) -> tuple[bytes, bytes] | None:
+    def _parts(self, number: int) -> tuple[object, object] | None:
         try:
-            row = self._connection.execute("SELECT head, body FROM batches WHERE id = ?", (number,)).fetchone()
+            row: tuple[object, object] | None = self._connection.execute("SELECT head, body FROM batches WHERE id = ?", (number,)).fetchone()
         except sqlite3.DatabaseError as error:
             self._on_damage(self.path, number, str(error))
             return None
@@ -97,7 +98,7 @@ class SegmentReader:
         try:
             if not isinstance(head, bytes) or not isinstance(body, bytes):
                 raise StorageError("a stored batch is damaged: it is no blob")
-            batch = codec.decode(head, body)
+            batch = self._decoder.decode(head, body)
             return batch if self._own_run else self._translate(batch)
         except StorageError as error:
             self._on_damage(self.path, number, error.message)
@@ -157,7 +158,7 @@ class SegmentReader:
                 holding.append(number)
         return holding
 
-    def _decode_rows(self, number: int, parts: tuple[bytes, bytes], wanted: NDArray[np.int64]) -> TradeBatch | None:
+    def _decode_rows(self, number: int, parts: tuple[object, object], wanted: NDArray[np.int64]) -> TradeBatch | None:
         own_run, self._own_run = self._own_run, True
         try:
             batch = self._decode(number, *parts)

@@ -56,7 +56,8 @@ class Recent:
         self._bucket_ns = int(bucket_s * NS_PER_S)
         self._max_bytes = max_bytes
         self._buckets: deque[_Bucket] = deque()
-        self._encoder = codec.Encoder()
+        self._encoder = codec.Encoder()  # the worker's
+        self._decoder = codec.Decoder()  # the hub's
         self._size = 0
         self.rows = 0
         self.covers_from_ns = 2**63 - 1  # every trade that reached us with this timestamp or a later one is here
@@ -111,7 +112,7 @@ class Recent:
             for first, last, blob in zip(chunks.first, chunks.last, chunks.blobs, strict=True):
                 inside = [number for number in wanted if first <= number <= last]
                 if inside:
-                    _take(found, codec.decode(blob), inside, start_ns, end_ns)
+                    _take(found, self._decoder.decode(blob), inside, start_ns, end_ns)
         return by_time(found)
 
     def compact(self) -> int:
