@@ -15,6 +15,7 @@ from pumpwatch.config import convert
 from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.sim.board import MOODS
 from pumpwatch.sim.dialect import Coin
+from pumpwatch.sim.faults import cause
 from pumpwatch.sim.options import FaultOptions, ListingOptions
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def plan(simulation: Simulation) -> list[tuple[float, Callable[[], Any]]]:
     due: list[tuple[float, Callable[[], Any]]] = []
     for listing in simulation.options.listings:
         due.append((listing.at_s, lambda one=listing: publish(simulation, one)))
+    for fault in simulation.options.faults:
+        due.append((fault.at_s, lambda one=fault: cause(simulation, one)))
     return sorted(due, key=lambda one: one[0])
 
 
@@ -93,6 +96,10 @@ def publish(simulation: Simulation, listing: ListingOptions) -> dict[str, Any]:
 
 def _publish(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
     return publish(simulation, convert({"at_s": 0.0, **body}, ListingOptions, "publish"))
+
+
+def _fault(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
+    return cause(simulation, convert(body, FaultOptions, "fault"))
 
 
 def _edit(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +152,5 @@ def _stop(simulation: Simulation, _: dict[str, Any]) -> dict[str, Any]:
 
 COMMANDS: dict[str, Callable[[Simulation, dict[str, Any]], dict[str, Any]]] = {
     "status": _status, "pause": _pause, "resume": _resume, "stop": _stop, "publish": _publish, "edit": _edit,
-    "mood": _mood,
+    "mood": _mood, "fault": _fault,
 }
-__all__ = ["COMMANDS", "FaultOptions", "addresses", "command", "config_yaml", "plan", "publish", "read_commands"]

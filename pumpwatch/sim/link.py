@@ -35,13 +35,14 @@ class Link:
         self.deaf = False  # a fault: pings of the client get no answer, its close no close
         self.sent = 0
         self.reason = ""
-        self._clock = clock
+        self.clock = clock
         self._frames = wire.ClientFrames()
         self._pending: deque[tuple[int, int, Records, list[int], Sequence[int] | None]] = deque()
         self._arrivals: deque[float] = deque()
         self.opened = self.heard = self.pinged = clock.monotonic()
         self.ping_due = 0.0  # when an unanswered ping was sent, 0 if none is due
-        self.closing_since = 0.0
+        self.closing_by = 0.0  # when the connection is dropped although the client did not answer our close
+        self._said = ""  # what we closed it with
         self._reader: Any = None
         stream.on_progress = self.settle
 
@@ -58,8 +59,10 @@ class Link:
                     break
         except wire.ProtocolError as error:
             self.close(error.code, str(error))
+            while self.stream.read():  # until the client goes, or the janitor drops it
+                pass
         finally:
-            self.drop(self.reason or "client went")
+            self.drop("client went")
 
     def send(self, message: Message) -> None:
         """Send a control or text message of the venue at once."""
@@ -81,8 +84,10 @@ class Link:
         if self.stream.closed:
             self._account(records, UNSENT)
             return False
+        mine = False
         if self.bender is not None:
             frames, records, counts = self.bender.bend(self, frames, records, counts)
+            mine = True
             if not frames:
                 return False
         start = self.stream.made
@@ -92,10 +97,9 @@ class Link:
         if self.stream.queued:
             self._pending.append((self.stream.made, start, records, list(map(len, frames)), counts))
             return False
-        if self.bender is not None:
+        if mine:
             self._account(records)
-            return False
-        return True
+        return not mine
 
     def settle(self) -> None:
         """Account for what the kernel has taken since."""
@@ -106,7 +110,9 @@ class Link:
         """End the connection now and account for what was queued on it. Harmless when it has ended already."""
         if self.venue.links.pop(self.number, None) is None:
             return
-        self.reason = self.reason or reason
+        self.reason = self._said or self.reason or reason
+        if self.bender is not None:
+            self.bender.release(self)
         self.stream.close(abort=abort)
         self.settle()
         for end, start, records, sizes, counts in self._pending:
@@ -120,28 +126,31 @@ class Link:
         if self._reader is not None and self._reader is not gevent.getcurrent():
             self._reader.kill(block=False)
 
-    def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake; the janitor drops the connection when the client does not answer."""
-        if not self.closing_since:
-            self.reason = self.reason or f"closed {code} {reason}"
-            self.closing_since = self._clock.monotonic()
+    def close(self, code: int, reason: str, linger_s: float = 0.0) -> None:
+        """Start the closing handshake; no trade follows. The janitor drops the connection a little (and linger_s)
+        later, if the client has not answered."""
+        if not self.closing_by and not self.stream.closed:
+            self._said = f"closed {code} {reason}"
+            self.closing_by = self.clock.monotonic() + CLOSE_WAIT_S + linger_s
             payload = code.to_bytes(2, "big") + reason.encode()[:123]
             self.raw(wire.head(len(payload), wire.CLOSE) + payload)
+            self.venue.resubscribed()
 
     def ping(self) -> None:
         """Send a protocol ping; its pong is due."""
-        self.pinged = self._clock.monotonic()
+        self.pinged = self.clock.monotonic()
         self.ping_due = self.ping_due or self.pinged
-        payload = str(self._clock.now_ns() // 1_000_000).encode()
+        payload = str(self.clock.now_ns() // 1_000_000).encode()
         self.raw(wire.head(len(payload), wire.PING) + payload)
 
     def _receive(self, data: bytes) -> None:
-        now = self.heard = self._clock.monotonic()
+        now = self.heard = self.clock.monotonic()
         for opcode, payload in self._frames.feed(data):
             if opcode == wire.CLOSE:
                 if not self.deaf:
-                    self.raw(wire.head(len(payload[:2]), wire.CLOSE) + payload[:2])
-                    self.reason = self.reason or "client closed"
+                    if not self.closing_by:
+                        self.raw(wire.head(len(payload[:2]), wire.CLOSE) + payload[:2])
+                    self.reason = "client closed"
                 return
             if self._too_many(now):
                 self.close(*self.venue.rules.messages_close)
@@ -151,7 +160,7 @@ class Link:
                     self.raw(wire.head(len(payload), wire.PONG) + payload)
             elif opcode == wire.PONG:
                 self.ping_due = 0.0
-            elif not self.closing_since:
+            elif not self.closing_by:
                 self._hear(payload, opcode)
 
     def _too_many(self, now: float) -> bool:
@@ -183,7 +192,7 @@ class Link:
             self.close(*reply.close)
 
     def _send_past(self, message: Message, rows: Rows) -> None:
-        records = records_of(self.venue.number, rows, self.number, PAST, self._clock.now_ns())
+        records = records_of(self.venue.number, rows, self.number, PAST, self.clock.now_ns())
         payload, opcode = (message.encode(), wire.TEXT) if isinstance(message, str) else (message, wire.BINARY)
         start = self.stream.made
         frame = wire.head(len(payload), opcode) + payload
@@ -194,7 +203,7 @@ class Link:
             self._account(records)
 
     def _account(self, records: Records, state: int | None = None) -> None:
-        records["sent_at"] = self._clock.now_ns()
+        records["sent_at"] = self.clock.now_ns()
         if state is not None:
             records["state"] = np.where(records["state"] <= PAST, state, records["state"])
         self.venue.truth.add(records)

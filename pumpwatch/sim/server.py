@@ -27,19 +27,20 @@ from pumpwatch.config import Config, PluginsConfig, convert
 from pumpwatch.errors import EXIT_OK, ConfigError, PumpWatchError
 from pumpwatch.sim import control, wire
 from pumpwatch.sim.board import Board
+from pumpwatch.sim.burst import BurstSource
 from pumpwatch.sim.dialect import BoardDialect, Coin, Dialect, HttpReply
 from pumpwatch.sim.link import Link
 from pumpwatch.sim.market import Market, coins
 from pumpwatch.sim.options import SimOptions
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.sim.source import LiveSource, Source
+from pumpwatch.sim.tape import TapeSource, tape_specs
 from pumpwatch.sim.tls import TlsStream, make_certificates
 from pumpwatch.sim.truth import TruthWriter
 from pumpwatch.sim.venue import SimVenue
 
 log = logging.getLogger(__name__)
 JANITOR_S = 0.25
-CLOSE_WAIT_S = 2.0
 
 
 class Simulation:
@@ -55,7 +56,7 @@ class Simulation:
             raise ConfigError(f"no simulator plugin speaks as {', '.join(sorted(missing)) or 'any venue'}",
                               f"known: {', '.join(one.name for one in dialects)}")
         self.coins = _coins(options.symbols)
-        tables = [SymbolTable(dialect.symbols(self.coins)) for dialect in chosen]
+        tables = [self._table(dialect) for dialect in chosen]
         names = [(dialect.name, table.symbols) for dialect, table in zip(chosen, tables, strict=True)]
         self.truth = TruthWriter(self.folder if options.truth else None, names, {"seed": options.seed})
         self.venues = {dialect.name: self._venue(number, dialect, tables[number])
@@ -85,9 +86,18 @@ class Simulation:
         return SimVenue(number, dialect, rules, table, market, self.truth, self.clock,
                         history_trades=options.history_trades, backlog_bytes=options.backlog_bytes)
 
+    def _table(self, dialect: Dialect) -> SymbolTable:
+        if self.options.mode == "tape":
+            return SymbolTable(tape_specs(dialect, self.options.tape.files.get(dialect.name, [])))
+        return SymbolTable(dialect.symbols(self.coins))
+
     def _source(self, venue: SimVenue) -> Source:
         shares = self.options.shares
         rate = self.options.rate * shares.get(venue.name, 1 / len(self.venues) if not shares else 0.0)
+        if self.options.mode == "burst" and venue.dialect.stamps:
+            return BurstSource(venue, rate, self.options.lap_trades // len(self.venues))
+        if self.options.mode == "tape":
+            return TapeSource(venue, self.options.tape)
         return LiveSource(venue, rate)
 
     def listen(self) -> dict[str, Any]:
@@ -206,15 +216,15 @@ class Simulation:
 
 def _look_after(link: Link, now: float) -> None:
     rules = link.venue.rules
-    if link.closing_since and now - link.closing_since > CLOSE_WAIT_S:
-        link.drop(link.reason)
+    if 0 < link.closing_by < now:
+        link.drop("close unanswered")
     elif link.ping_due and 0 < rules.pong_within_s < now - link.ping_due:
         link.drop("no pong")
     elif 0 < rules.client_silence_s < now - link.heard:
         link.drop("client silent")
     elif 0 < rules.connection_age_s < now - link.opened:
         link.drop("too old")
-    elif 0 < rules.ping_every_s < now - link.pinged and not link.closing_since:
+    elif 0 < rules.ping_every_s < now - link.pinged and not link.closing_by:
         link.ping()
 
 

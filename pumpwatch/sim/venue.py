@@ -28,13 +28,13 @@ class MinuteMeter:
     """REST weight of one client address, by the minute of the wall clock."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._minute = 0
         self.used = 0.0
 
     def spend(self, weight: float) -> float:
         """Count a request and return the weight used in the running minute, itself included."""
-        minute = self._clock.now_ns() // 60_000_000_000
+        minute = self.clock.now_ns() // 60_000_000_000
         if minute != self._minute:
             self._minute, self.used = minute, 0.0
         self.used += weight
@@ -42,7 +42,7 @@ class MinuteMeter:
 
     def retry_after_s(self) -> int:
         """Return the seconds until the minute is over."""
-        return 60 - self._clock.now_ns() // 1_000_000_000 % 60
+        return 60 - self.clock.now_ns() // 1_000_000_000 % 60
 
 
 @dataclass
@@ -80,7 +80,7 @@ class SimVenue:
         self.trouble = Trouble()
         self.made = self.connects = 0
         self.late_s = 0.0
-        self._clock = clock
+        self.clock = clock
         self._backlog_bytes = backlog_bytes
         self._arrivals: dict[str, deque[float]] = {}
         self._meters: dict[str, MinuteMeter] = {}
@@ -88,7 +88,7 @@ class SimVenue:
 
     def connect(self, stream: TlsStream, request: wire.Request, number: int) -> HttpReply | Link:
         """Answer a WebSocket handshake: a link that has been greeted, or the refusal."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if self.trouble.refuse_until > now:
             return HttpReply(self.trouble.refuse_status)
         limit, arrivals = self.rules.connects_per_5_minutes, self._arrivals.setdefault(stream.peer, deque())
@@ -102,7 +102,7 @@ class SimVenue:
         opened = self.dialect.open(session, self.rules)
         if isinstance(opened, HttpReply):
             return opened
-        link = Link(number, self, stream, session, self._clock)
+        link = Link(number, self, stream, session, self.clock)
         self.links[number] = link
         self.connects += 1
         self.truth.event("up", venue=self.name, connection=number, path=request.path)
@@ -114,10 +114,10 @@ class SimVenue:
 
     def rest(self, request: wire.Request, peer: str) -> HttpReply:
         """Answer a REST request."""
-        if self.trouble.rest_until > self._clock.monotonic():
+        if self.trouble.rest_until > self.clock.monotonic():
             return HttpReply(self.trouble.rest_status, b'{"code":-1003,"msg":"simulated trouble"}', {"Retry-After": "1"})
-        meter = self._meters.setdefault(peer, MinuteMeter(self._clock))
-        call = HttpCall(request.method, request.path, request.query, request.headers, request.body, self._clock.now_ns())
+        meter = self._meters.setdefault(peer, MinuteMeter(self.clock))
+        call = HttpCall(request.method, request.path, request.query, request.headers, request.body, self.clock.now_ns())
         return self.dialect.rest(call, self.rules, self.history, meter)
 
     def resubscribed(self) -> None:
@@ -133,9 +133,9 @@ class SimVenue:
             return
         self.made += len(rows)
         self.history.add(rows)
-        routes = self._routes or self._route()
+        routes = self.routes()
         counts = routes.counts[rows.symbol]
-        now_ns = self._clock.now_ns()
+        now_ns = self.clock.now_ns()
         total = int(counts.sum())
         if total < len(rows) and (alone := counts == 0).any():
             self.truth.add(records_of(self.number, rows.take(alone), -1, NO_SUBSCRIBER, now_ns))
@@ -148,7 +148,7 @@ class SimVenue:
         edges = np.flatnonzero(np.diff(position, prepend=-1)).tolist()
         frames = None
         if recorded is None and routes.form is not None and self.dialect.trades_per_frame == 1:
-            frames = self._frames(self.dialect.encode(routes.form, chosen))
+            frames = self.frames(self.dialect.encode(routes.form, chosen))
         settled = []
         for begin, end in zip(edges, [*edges[1:], total], strict=True):
             link = routes.links[int(position[begin])]
@@ -157,7 +157,7 @@ class SimVenue:
                 part = frames[begin:end]
             elif recorded is not None:
                 reframe, form = self.dialect.reframe, link.session.form
-                part = self._frames([reframe(form, payload) for payload in recorded[begin:end]])
+                part = self.frames([reframe(form, payload) for payload in recorded[begin:end]])
             else:
                 part, counts_of = self._encode_for(link, chosen.take(slice(begin, end)))
             if link.push(part, records[begin:end], counts_of):
@@ -170,14 +170,19 @@ class SimVenue:
             for begin, end in settled:
                 self.truth.add(records[begin:end])
 
-    def _frames(self, payloads: list[bytes]) -> list[bytes]:
+    def routes(self) -> Routes:
+        """Return who gets which symbol now; a new object after each change."""
+        return self._routes or self._route()
+
+    def frames(self, payloads: list[bytes]) -> list[bytes]:
+        """Return whole WebSocket frames for payloads of trades."""
         return wire.frames_of(payloads, wire.BINARY if self.dialect.binary else wire.TEXT)
 
     def _encode_for(self, link: Link, rows: Rows) -> tuple[list[bytes], list[int] | None]:
         """Encode the rows of one connection; runs of a symbol share frames where the venue does that."""
         most = self.dialect.trades_per_frame
         if most == 1:
-            return self._frames(self.dialect.encode(link.session.form, rows)), None
+            return self.frames(self.dialect.encode(link.session.form, rows)), None
         payloads, counts, begin = [], [], 0
         numbers = rows.symbol.tolist()
         while begin < len(numbers):
@@ -187,11 +192,11 @@ class SimVenue:
             payloads += self.dialect.encode(link.session.form, rows.take(slice(begin, end)))
             counts.append(end - begin)
             begin = end
-        return self._frames(payloads), counts
+        return self.frames(payloads), counts
 
     def _route(self) -> Routes:
         """Work out who gets which symbol."""
-        links = list(self.links.values())
+        links = [link for link in self.links.values() if not link.closing_by]
         takers: list[list[int]] = [[] for _ in self.table.symbols]
         for position, link in enumerate(links):
             known = {self.table.index[symbol] for symbol in link.session.topics.values() if symbol in self.table.index}
