@@ -80,7 +80,8 @@ def add_market(handler: FeedHandler, market: dict[str, Any], callback: Any) -> N
         listed = json.load(answer)["symbols"]
     suffix = "" if spot else "-PERP"
     names = {f"{one['baseAsset']}-{one['quoteAsset']}{suffix}": one["symbol"]
-             for one in listed if one["status"] == "TRADING" and one["quoteAsset"] == "USDT"}
+             for one in listed if one["status"] == "TRADING" and one["quoteAsset"] == "USDT"
+             and one.get("contractType", "PERPETUAL") == "PERPETUAL"}
     Symbols.set(feed.id, names, {})
     options = None if spot else {"compression": None}  # as the original endpoint has it
     feed.websocket_endpoints = [WebsocketEndpoint(market["ws_url"], options=options)]

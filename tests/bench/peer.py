@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,14 +63,3 @@ def read_status(path: Path) -> RunnerStatus | None:
         return RunnerStatus(**json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
-
-
-def fresh_status(path: Path, timeout_s: float) -> RunnerStatus:
-    """Wait for the next words of the runner: its figures are then as old as reading a file takes."""
-    before = read_status(path)
-    deadline = time.monotonic() + timeout_s
-    while (now := read_status(path)) is None or (before is not None and now.at == before.at):
-        if time.monotonic() > deadline:
-            raise BenchError(f"cryptofeed has said nothing for {timeout_s:.0f} s")
-        time.sleep(0.005)
-    return now

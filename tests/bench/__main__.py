@@ -1,0 +1,160 @@
+"""`python -m tests.bench [SCENARIO ...]`: how the collector stands against cryptofeed, and against the figures it owes.
+
+Scenarios: steady-5000, steady-50000 (56 connections), saturation (as much as the venues can push), burst (150,000/s on
+12 connections), recent (memory of 20 minutes), query (±20 s of a coin from each store), start (import and --help).
+Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
+
+What makes the comparison fair:
+- Both run on the same machine one after the other, on the same Python, against the same venues: TLS on loopback, one
+  frame a TLS record, frames that follow from one seed, the same symbols on the same connections. `--rounds` repeats
+  the pair, each time in the other order; ratios are of medians.
+- Frames leave the venue as they happen (ticks of 0.5 ms at 5,000/s), not in clumps: a reader that is woken for each
+  frame pays for it, as it does on the real internet. `--tick-ms` changes that.
+- cryptofeed gets uvloop, one shared sink (one connection to QuestDB), and ILP over TCP, its own and cheapest way; what
+  is changed in it is told in cryptofeed_runner.py. It reads combined streams (`/stream`), as it always does; ours reads
+  bare ones (`/ws`), as it always does.
+- It promises less: its sink does not know what QuestDB took, nothing is on disk before that, trades carry milliseconds
+  as a float, and nothing is checked for gaps or doubles. Ours is measured with all of that in it.
+- CPU is user + system time of the whole collector process. What was stored is compared with what was sent, by id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pumpwatch.errors import PumpWatchError
+from tests.bench import peer, report
+from tests.bench.database import Database
+from tests.bench.loads import MAKERS, run
+from tests.bench.processes import BenchError
+from tests.bench.startup import start
+from tests.bench.venues import Load
+
+
+@dataclass(frozen=True, slots=True)
+class LoadScenario:
+    """A load, for how long it is measured, and after how long a warm-up; short and full."""
+
+    title: str
+    load: Load
+    seconds: tuple[float, float]
+    warm_s: tuple[float, float]
+    collectors: Sequence[str] = tuple(MAKERS)
+
+
+LOADS = {
+    "steady-5000": LoadScenario("5,000 trades/s on 56 connections", Load(5_000, 56, "live", 0.5), (15, 60), (5, 10)),
+    "steady-50000": LoadScenario("50,000 trades/s on 56 connections", Load(50_000, 56, "burst", 1), (15, 60), (5, 10)),
+    "saturation": LoadScenario("all that can be pushed on 56 connections", Load(250_000, 56, "burst", 2), (10, 30),
+                               (3, 5)),
+    "burst": LoadScenario("150,000 trades/s on 12 connections", Load(150_000, 12, "burst", 2), (8, 60), (0, 0),
+                          ("pumpwatch+questdb",)),
+}
+SCENARIOS = (*LOADS, "recent", "query", "start")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the chosen scenarios; print their tables, and the table of figures. Exit code 1 when a `must` was missed."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if unknown := set(options.scenarios) - set(SCENARIOS):
+        parser.error(f"no scenario {', '.join(sorted(unknown))}; known: {', '.join(SCENARIOS)}")
+    results: dict[str, Any] = {"machine": report.machine()}
+    with tempfile.TemporaryDirectory(prefix="pumpwatch-bench-", dir=options.folder) as folder:
+        bench = Bench(options, Path(folder))
+        try:
+            for name in options.scenarios or SCENARIOS:
+                print(f"bench: {name}", file=sys.stderr, flush=True)
+                results[name] = bench.load(name) if name in LOADS else bench.others[name]()
+        except (BenchError, PumpWatchError) as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 1
+        finally:
+            bench.end()
+            if options.json:
+                results["verdict"] = report.judge(results)
+                text = json.dumps(results, indent=2)
+                if options.json == "-":
+                    print(text)
+                else:
+                    Path(options.json).write_text(text + "\n", "utf-8")
+    report.print_verdict(results)
+    return int(any(line["met"] == "missed" for line in report.judge(results)))
+
+
+class Bench:
+    """The scenarios and the database they share, which starts with the first that needs it."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self._options, self._folder = options, folder
+        self._database: Database | None = None
+        self._size = 1 if options.full else 0
+        self.others: dict[str, Callable[[], dict[str, Any]]] = {
+            "recent": self.recent, "query": self.query, "start": lambda: start((5, 20)[self._size])}
+
+    def load(self, name: str) -> dict[str, Any]:
+        """Run a load on each collector, in turn and back again."""
+        scenario, options = LOADS[name], self._options
+        wanted = [one for one in scenario.collectors if not options.only or one in options.only]
+        load = scenario.load
+        if options.tick_ms:
+            load = Load(load.rate, load.connections, load.mode, options.tick_ms)
+        runs: list[dict[str, Any]] = []
+        for number in range(options.rounds):
+            for collector in wanted if number % 2 == 0 else reversed(wanted):
+                print(f"bench: {name}: {collector}", file=sys.stderr, flush=True)
+                runs.append(run(collector, load, options.seconds or scenario.seconds[self._size],
+                                scenario.warm_s[self._size], self._folder, self.database()).as_dict())
+        report.print_load(scenario.title, runs)
+        used = peer.versions() if any(one.startswith("cryptofeed") for one in wanted) else []
+        return {"title": scenario.title, "runs": runs, "peer": used}
+
+    def recent(self) -> dict[str, Any]:
+        """Fill `recent` with 20 minutes (short: 4, scaled up)."""
+        from tests.bench.stores import recent
+
+        return recent(20 if self._size else 4)
+
+    def query(self) -> dict[str, Any]:
+        """Ask each store for ±20 s at 30 million trades (short: 2 million)."""
+        from tests.bench.stores import query
+
+        return query(self._folder, self._options.trades or (2_000_000, 30_000_000)[self._size], self.database())
+
+    def database(self) -> Database:
+        """Return the running QuestDB."""
+        if self._database is None:
+            self._database = Database(self._folder / "questdb")
+            self._database.start()
+        return self._database
+
+    def end(self) -> None:
+        """End what still runs."""
+        if self._database is not None:
+            self._database.end()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
+    parser.add_argument("--full", action="store_true", help="the sizes that the figures speak of")
+    parser.add_argument("--seconds", type=float, default=0, help="length of the window of each load")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each load is run on each collector")
+    parser.add_argument("--only", action="append", choices=list(MAKERS), help="only this collector; may be repeated")
+    parser.add_argument("--trades", type=int, default=0, help="size of the stores of the scenario `query`")
+    parser.add_argument("--tick-ms", type=float, default=0, help="how often the venues send what has happened")
+    parser.add_argument("--folder", type=Path, help="where the data goes while it runs (default: the temporary folder)")
+    parser.add_argument("--json", metavar="FILE", help="write all figures there; - is stdout")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""A collector under load: started, warmed up, measured over a window, stopped when it has caught up, and checked."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.bench.checks import Verdict, check
+from tests.bench.collectors import Collector, Cryptofeed, Ours, Sample
+from tests.bench.database import Database
+from tests.bench.processes import BenchError, Usage, await_that
+from tests.bench.venues import Load, Venues
+
+CONNECT_S = 180.0
+CAUGHT_UP_S = 300.0
+MAKERS: dict[str, tuple[Callable[[Path, Database | None], Collector], bool]] = {
+    "pumpwatch": (Ours, False), "pumpwatch+questdb": (Ours, True),
+    "cryptofeed": (Cryptofeed, False), "cryptofeed+questdb": (Cryptofeed, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of one collector under one load.
+
+    cpu_us_per_trade and core_share are of the steady window; cpu_us_to_end is all CPU from the first trade until
+    everything was stored, over all trades: what a load that leaves a backlog really costs.
+    """
+
+    collector: str
+    offered_per_s: float
+    received_per_s: float
+    cpu_us_per_trade: float
+    cpu_us_to_end: float
+    core_share: float
+    rss_mb: float
+    peak_rss_mb: float
+    durable_ms_p50: float | None
+    durable_ms_p99: float | None
+    backlog: int
+    drained_s: float
+    sent: int
+    stored: int
+    missing: int
+    doubled: int
+    strangers: int
+    read_ms_p50: float | None
+    read_ms_p99: float | None
+    venue_core_share: float
+    database_core_share: float | None
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    first: Sample
+    last: Sample
+    venue: tuple[Usage, Usage]
+    database: tuple[Usage, Usage] | None
+    sent: int
+    rss_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        return self.last.usage.at - self.first.usage.at
+
+
+def run(name: str, load: Load, seconds: float, warm_s: float, folder: Path, database: Database) -> Run:
+    """Run one collector under one load. Raises BenchError when it ends, stalls or never catches up."""
+    make, with_database = MAKERS[name]
+    home = folder / f"{name}-{time.monotonic_ns()}"
+    collector = make(home / "collector", database if with_database else None)
+    venues = Venues(home / "venues", load)
+    try:
+        addresses = venues.addresses()
+        collector.start(addresses)
+        await_that(f"{name} to open {addresses.connections} connections",
+                   lambda: collector.sample().connections == addresses.connections, CONNECT_S)
+        settled = collector.sample()
+        venues.resume()
+        time.sleep(warm_s)
+        window = _measure(collector, venues, database if with_database else None, seconds)
+        paused = time.monotonic()
+        venues.pause()
+        caught_up = _catch_up(collector, venues)
+        drained_s = time.monotonic() - paused
+        collector.end()
+        verdict = check(collector, venues)
+        return _figures(name, load, window, settled, caught_up, drained_s, verdict)
+    finally:
+        _end(collector, venues)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _measure(collector: Collector, venues: Venues, database: Database | None, seconds: float) -> _Window:
+    sent = venues.sent()
+    first = last = collector.sample()
+    venue, stored = venues.usage(), database.usage() if database else None
+    rss = first.usage.rss_bytes
+    while last.usage.at - first.usage.at < seconds:
+        last = collector.sample()
+        rss = max(rss, last.usage.rss_bytes)
+    return _Window(first, last, (venue, venues.usage()),
+                   (stored, database.usage()) if database and stored else None, venues.sent() - sent, rss)
+
+
+def _catch_up(collector: Collector, venues: Venues) -> Sample:
+    """Wait until all that was sent has been read and passed on, and, where there is a database, can be seen in it."""
+    def caught_up() -> Sample | None:
+        sample = collector.sample()
+        if venues.queued_bytes() or sample.received < (sent := venues.sent()) or sample.waiting:
+            return None
+        return sample if collector.stored() >= sent else None
+    try:
+        return await_that("everything sent to be stored", caught_up, CAUGHT_UP_S, 0.05) or collector.sample()
+    except BenchError:
+        return collector.sample()  # the check says what is missing
+
+
+def _figures(name: str, load: Load, window: _Window, settled: Sample, caught_up: Sample, drained_s: float,
+             verdict: Verdict) -> Run:
+    received = window.last.received - window.first.received
+    cpu_s = window.last.usage.cpu_s - window.first.usage.cpu_s
+    all_cpu_s = caught_up.usage.cpu_s - settled.usage.cpu_s
+    p50, p99 = window.last.durable_ms or (None, None)
+    read_p50, read_p99 = verdict.read_ms or (None, None)
+    return Run(
+        collector=name, offered_per_s=load.rate, received_per_s=received / window.seconds,
+        cpu_us_per_trade=cpu_s / max(received, 1) * 1e6,
+        cpu_us_to_end=all_cpu_s / max(caught_up.received - settled.received, 1) * 1e6,
+        core_share=cpu_s / window.seconds, rss_mb=window.rss_bytes / 1e6,
+        peak_rss_mb=caught_up.usage.peak_rss_bytes / 1e6, durable_ms_p50=p50, durable_ms_p99=p99,
+        backlog=window.last.waiting, drained_s=drained_s, sent=verdict.sent, stored=verdict.stored,
+        missing=verdict.missing, doubled=verdict.doubled, strangers=verdict.strangers, read_ms_p50=read_p50,
+        read_ms_p99=read_p99, venue_core_share=_share(window.venue),
+        database_core_share=_share(window.database) if window.database else None)
+
+
+def _share(pair: tuple[Usage, Usage]) -> float:
+    before, after = pair
+    return (after.cpu_s - before.cpu_s) / (after.at - before.at)
+
+
+def _end(collector: Collector, venues: Venues) -> None:
+    try:
+        collector.end()
+    finally:
+        venues.end()
