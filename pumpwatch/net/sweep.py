@@ -25,13 +25,13 @@ SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 
 
 class Sweep:
-    """Reads every added connection; `interval_s` apart, or `quick_s` while hastened."""
+    """Reads every added connection; `interval_s` apart, or `quick_s` while a window is open."""
 
     def __init__(self, clock: Clock, stats: Stats, interval_s: float, quick_s: float, max_pending_bytes: int) -> None:
         self._clock, self._stats = clock, stats
         self._interval_s, self._quick_s = interval_s, quick_s
         self._max_pending_bytes = max_pending_bytes
-        self._quick_until = 0.0
+        self._quick = False
         self._epoll = monkey.get_original("select", "epoll")()
         self._connections: dict[int, Connection] = {}
         self._held_back = False
@@ -50,16 +50,16 @@ class Sweep:
             del self._connections[number]
             self._epoll.unregister(number)
 
-    def hasten(self, seconds: float) -> None:
-        """Sweep quickly for that long."""
-        self._quick_until = max(self._quick_until, self._clock.monotonic() + seconds)
+    def hasten(self, quick: bool) -> None:
+        """Sweep quickly, until told otherwise."""
+        self._quick = quick
 
     def run(self) -> None:
         """Sweep until `stop`; the body of a supervised greenlet."""
         while not self._stopped:
             started = self._clock.monotonic()
             self.once()
-            interval = self._quick_s if started < self._quick_until else self._interval_s
+            interval = self._quick_s if self._quick else self._interval_s
             gevent.sleep(max(SHORTEST_PAUSE_S, interval - (self._clock.monotonic() - started)))
 
     def stop(self) -> None:
