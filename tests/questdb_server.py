@@ -40,7 +40,7 @@ class QuestDBServer:
             "QDB_METRICS_ENABLED": "false", "QDB_DEV_MODE_ENABLED": "true",
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "server.log", "ab") as log:
+        with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen([str(SCRIPT), "start", str(self.folder)], env=environ, stdout=log,
                                              stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
         deadline = time.monotonic() + START_TIMEOUT_S

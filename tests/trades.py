@@ -30,4 +30,5 @@ def batch_of(rows: int, *, first_id: int = 1, instruments: int = 8, start_ns: in
         timestamp=timestamp, instrument=draw.integers(0, instruments, rows).astype(np.int32),
         price=np.round(draw.lognormal(3, 2, rows), 6), quantity=np.round(draw.lognormal(0, 2, rows), 5) + 0.00001,
         side=draw.integers(0, 2, rows).astype(np.uint8), trade_id=np.arange(first_id, first_id + rows, dtype=np.int64),
-        sequence_number=np.full(rows, NO_SEQUENCE, np.int64), received_at=timestamp + 3_000_000, flags=np.zeros(rows, np.uint8))
+        sequence_number=np.full(rows, NO_SEQUENCE, np.int64), received_at=timestamp + 3_000_000,
+        flags=np.zeros(rows, np.uint8))

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+from pumpwatch_plugins.sinks.questdb_sql import DDL_TIMEOUT_S, UNREACHABLE, Server, TradeRow, candle_views, tables, text
 from questdb import QuestDBError, QuestDBErrorCode, Sender
 
 from pumpwatch import (
@@ -30,12 +31,12 @@ from pumpwatch import (
     WriteResult,
     hookimpl,
 )
-from pumpwatch_plugins.sinks.questdb_sql import DDL_TIMEOUT_S, UNREACHABLE, Server, candle_views, tables, text
 
 FLUSH_ROWS = 100_000  # 150 bytes a row, 100 MB a buffer
 FRAME_ROWS = 10_000  # the client holds the GIL while it reads a frame: 4 ms
 SYMBOLS = ["exchange", "market_type", "symbol", "side"]
 SIDES = np.array(["buy", "sell"], object)
+NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that an int64 gives back as it was
 
 
 class QuestDBOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -97,13 +98,14 @@ class QuestDBSink:
         """Name the suspended tables, if there are any."""
         ours = {table.name for table in self._tables}
         rows = self._server.exec("SELECT name, errorTag, errorMessage FROM wal_tables() WHERE suspended")
-        return "; ".join(" ".join(f"table {name} is suspended {tag} {message}".split()) + f": ALTER TABLE {name} RESUME WAL"
-                         for name, tag, message in rows if name in ours)
+        return "; ".join(" ".join(f"table {name} is suspended {tag} {message}".split())
+                         + f": ALTER TABLE {name} RESUME WAL" for name, tag, message in rows if name in ours)
 
-    def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
+    def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int,
+             catalogue: Catalogue) -> TradeBatch:
         """Return the trades of these names in [start_ns, end_ns) that are visible."""
         symbols = ", ".join(sorted({text(symbol) for _, _, symbol in names}))
-        rows = self._server.exec(
+        rows = self._server.trades(
             "SELECT timestamp::long, exchange, market_type, symbol, side, price, quantity, trade_id, sequence_number,"
             f" received_at::long, flags FROM {self._trades}"
             f" WHERE timestamp >= {start_ns:d} AND timestamp < {end_ns:d} AND symbol IN ({symbols})") if names else []
@@ -112,7 +114,8 @@ class QuestDBSink:
     def write_listing(self, listing: Listing, archive: str, trades: int) -> None:
         """Insert one row of listing_events; the same listing again replaces it."""
         self._server.exec(
-            f"INSERT INTO {self._listings} VALUES ({listing.announced_at_ns:d}, {text(listing.source)},"
+            f"INSERT INTO {self._listings} (timestamp, source, notice_id, symbol, title, detected_at, triggered_at,"
+            f" needs_body, archive, trades) VALUES ({listing.announced_at_ns:d}, {text(listing.source)},"
             f" {text(listing.notice_id)}, {text(listing.symbol)}, {text(listing.title)}, {listing.detected_at_ns:d},"
             f" {listing.triggered_at_ns:d}, {str(listing.needs_body).lower()}, {text(archive)}, {trades:d})")
 
@@ -123,7 +126,8 @@ class QuestDBSink:
             f"({minute:d}, {text(row['exchange'])}, {text(row['market_type'])}, {int(row['connections'])},"
             f" {int(row['trades'])}, {float(row['lag_ms'])}, {int(row['gaps'])})" for row in rows)
         if values:
-            self._server.exec(f"INSERT INTO {self._health} VALUES {values}")
+            self._server.exec(f"INSERT INTO {self._health} (timestamp, exchange, market_type, connections, trades,"
+                              f" lag_ms, gaps) VALUES {values}")
 
     def close(self) -> None:
         """Drop the connection; what was not flushed is the caller's still."""
@@ -162,7 +166,8 @@ class QuestDBSink:
     def _frame(self, batch: TradeBatch, catalogue: Catalogue, flagged: bool) -> pd.DataFrame:
         if not self._names or len(self._names[0]) < len(catalogue):
             venues, instruments = catalogue.venues[:], catalogue.instruments
-            self._names = (np.array([exchange for exchange, _ in venues], object), np.array([market for _, market in venues], object),
+            self._names = (np.array([exchange for exchange, _ in venues], object),
+                           np.array([market_type for _, market_type in venues], object),
                            np.array([instruments[number].symbol for number in range(len(venues))], object))
         exchanges, markets, symbols = self._names
         columns: dict[str, Any] = {
@@ -181,8 +186,8 @@ class QuestDBSink:
         options = self._options
         login = f"username={_escape(options.user)};password={_escape(options.password)};" if options.user else ""
         roots = f"tls_roots={_escape(options.ca_file)};" if options.tls and options.ca_file else ""
-        return (f"{'https' if options.tls else 'http'}::addr={options.addr};{login}{roots}auto_flush=off;protocol_version=2;"
-                f"retry_timeout=0;request_timeout={options.request_timeout_ms};")
+        return (f"{'https' if options.tls else 'http'}::addr={options.addr};{login}{roots}auto_flush=off;"
+                f"protocol_version=2;retry_timeout=0;request_timeout={options.request_timeout_ms};")
 
 
 def _slices(start: int, end: int) -> list[tuple[int, int]]:
@@ -194,7 +199,7 @@ def _objects(texts: Any) -> Any:
     return pd.Series(texts, dtype=object, copy=False)
 
 
-def _batch(rows: list[list[Any]], ids: Mapping[tuple[str, str, str], int]) -> TradeBatch:
+def _batch(rows: list[TradeRow], ids: Mapping[tuple[str, str, str], int]) -> TradeBatch:
     found = [ids.get((row[1], row[2], row[3]), -1) for row in rows]
     if -1 in found:
         rows = [row for row, one in zip(rows, found, strict=True) if one >= 0]
@@ -202,11 +207,12 @@ def _batch(rows: list[list[Any]], ids: Mapping[tuple[str, str, str], int]) -> Tr
     if not rows:
         return TradeBatch.empty()
     timestamp, _, _, _, side, price, quantity, trade_id, sequence, received, flags = zip(*rows, strict=True)
-    plain = [one if len(one) < 19 and one.isdecimal() and one.isascii() and (one[0] != "0" or one == "0") else "" for one in trade_id]
+    plain = [one if NUMBER.fullmatch(one) else "" for one in trade_id]
     odd = [b"" if number else one.encode() for number, one in zip(plain, trade_id, strict=True)]
     return TradeBatch(
-        timestamp=np.array(timestamp, np.int64), instrument=np.array(found, np.int32), price=np.array(price, np.float64),
-        quantity=np.array(quantity, np.float64), side=np.array([one == "sell" for one in side], np.uint8),
+        timestamp=np.array(timestamp, np.int64), instrument=np.array(found, np.int32),
+        price=np.array(price, np.float64), quantity=np.array(quantity, np.float64),
+        side=np.array([one == "sell" for one in side], np.uint8),
         trade_id=np.array([int(one or 0) for one in plain], np.int64),
         sequence_number=np.array([NO_SEQUENCE if one is None else one for one in sequence], np.int64),
         received_at=np.array(received, np.int64), flags=np.array([one or 0 for one in flags], np.uint8),

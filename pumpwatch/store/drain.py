@@ -1,9 +1,9 @@
 """Sends what the journal holds to one sink, in order, and acknowledges what the sink has answered for.
 
 Memory is the newest end of the journal: batches are sent from there while the sink keeps up. Where more than
-`memory_rows` wait, the oldest leave memory and are read back from the journal, in larger batches, until memory's first
-is reached. A commit may be several batches in the journal and is one in memory, named by its last id. Nothing here slows
-the journal or the feeds, whatever the sink does.
+`memory_rows` wait, the oldest leave memory and are read back from the journal, in larger batches, until memory's
+first is reached. A commit may be several batches in the journal and is one in memory, named by its last id. Nothing
+here slows the journal or the feeds, whatever the sink does.
 """
 
 from __future__ import annotations
@@ -216,8 +216,8 @@ class Drain:
         if self._memory_rows < self._options.flush_rows and not self._stopping.is_set():
             self._full.clear()
         self._settled_rows += rows
-        if not self._memory and self._journal_upto <= batch_id:
-            self._left_over = self._offered_rows = self._settled_rows = 0  # nothing waits: what was sent twice is forgotten
+        if not self._memory and self._journal_upto <= batch_id:  # nothing waits, however it was counted
+            self._left_over = self._offered_rows = self._settled_rows = 0
         self._stats.set("sink_lag_rows", self.lag_rows, sink=self._name)
 
     def _quarantine(self, batch: TradeBatch, refused: Sequence[tuple[int, str]]) -> None:

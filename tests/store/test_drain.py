@@ -1,4 +1,4 @@
-"""The drain: in order, memory first, the journal when behind, and one message when the sink goes and when it returns."""
+"""The drain: in order, memory first, the journal when behind, one message when the sink goes, one when it returns."""
 
 from __future__ import annotations
 
@@ -136,7 +136,8 @@ def test_what_was_left_by_the_last_run_is_sent_first() -> None:
     assert bench.drain.lag_rows == 0
 
 
-def test_a_sink_that_is_down_is_named_once_and_gets_everything_afterwards(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sink_that_is_down_is_named_once_and_gets_everything_afterwards(
+        bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     bench.start()
     bench.commit(100)
@@ -150,7 +151,8 @@ def test_a_sink_that_is_down_is_named_once_and_gets_everything_afterwards(bench:
     bench.wait(lambda: bench.drain.lag_rows == 0)
     assert bench.sink.stored == list(range(1, 1101))
     down, up = changes(caplog)
-    assert "state=down" in down and "connection refused" in down
+    assert "state=down" in down
+    assert "connection refused" in down
     assert "state=up" in up
 
 
@@ -191,7 +193,8 @@ def test_offers_made_while_the_journal_is_read_are_neither_lost_nor_doubled() ->
     assert bench.sink.stored == list(range(1, 10_001))
 
 
-def test_a_poisonous_trade_goes_to_quarantine_and_the_rest_is_stored(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_poisonous_trade_goes_to_quarantine_and_the_rest_is_stored(
+        bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     bench.sink.poisonous = {57, 312}
     bench.start()
@@ -200,19 +203,22 @@ def test_a_poisonous_trade_goes_to_quarantine_and_the_rest_is_stored(bench: Benc
     assert sorted(bench.sink.stored) == [number for number in range(1, 501) if number not in {57, 312}]
     assert [json.loads(payload)["trade_id"] for *_, payload in bench.quarantined] == ["57", "312"]
     exchange, market_type, reason, _ = bench.quarantined[0]
-    assert (exchange, reason) == ("binance", "sink fake: cast error") and market_type in ("spot", "futures")
+    assert (exchange, reason) == ("binance", "sink fake: cast error")
+    assert market_type in ("spot", "futures")
     assert bench.stats.get("sink_refused_total", sink="fake") == 2
     assert changes(caplog) == []
 
 
-def test_a_sink_that_refuses_everything_is_down_and_no_trade_is_blamed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sink_that_refuses_everything_is_down_and_no_trade_is_blamed(
+        bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     bench.sink.poisonous = set(range(1, 1001))
     bench.start()
     bench.commit(1000)
     bench.wait(lambda: bool(changes(caplog)))
     assert "refuses every trade" in changes(caplog)[0]
-    assert not bench.quarantined and bench.drain.lag_rows == 1000
+    assert not bench.quarantined
+    assert bench.drain.lag_rows == 1000
     bench.sink.poisonous = set()
     bench.wait(lambda: bench.drain.lag_rows == 0)
     assert bench.sink.stored == list(range(1, 1001))
@@ -226,7 +232,8 @@ def test_a_lonely_poisonous_trade_waits_for_company_and_is_then_found(bench: Ben
     assert not bench.quarantined
     bench.commit(1)
     bench.wait(lambda: bench.drain.lag_rows == 0)
-    assert bench.sink.stored == [2] and len(bench.quarantined) == 1
+    assert bench.sink.stored == [2]
+    assert len(bench.quarantined) == 1
 
 
 def test_a_suspended_table_stops_the_sending_until_it_is_mended(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
@@ -236,10 +243,12 @@ def test_a_suspended_table_stops_the_sending_until_it_is_mended(bench: Bench, ca
     gevent.sleep(0.05)
     bench.commit(100)
     bench.wait(lambda: bool(changes(caplog)))
-    assert bench.sink.stored == [] and "table trades is suspended" in changes(caplog)[0]
+    assert bench.sink.stored == []
+    assert "table trades is suspended" in changes(caplog)[0]
     bench.sink.suspended = ""
     bench.wait(lambda: bench.drain.lag_rows == 0)
-    assert bench.sink.stored == list(range(1, 101)) and len(changes(caplog)) == 2
+    assert bench.sink.stored == list(range(1, 101))
+    assert len(changes(caplog)) == 2
 
 
 def test_a_schema_that_does_not_fit_is_raised_when_the_program_starts() -> None:
@@ -258,7 +267,8 @@ def test_stopping_sends_what_is_in_memory_and_closes_the_sink() -> None:
     bench.commit(10)
     assert bench.sink.stored == []
     bench.drain.stop()
-    assert bench.sink.stored == list(range(1, 21)) and bench.sink.closed == 1
+    assert bench.sink.stored == list(range(1, 21))
+    assert bench.sink.closed == 1
     assert bench.greenlet is not None
     bench.greenlet.join(5)
     assert bench.greenlet.dead
@@ -271,7 +281,8 @@ def test_stopping_does_not_wait_for_a_sink_that_is_down() -> None:
     bench.commit(10)
     bench.wait(lambda: bench.sink.opened > 1)
     bench.drain.stop()
-    assert bench.drain.lag_rows == 10 and bench.journal.acknowledgements == []
+    assert bench.drain.lag_rows == 10
+    assert bench.journal.acknowledgements == []
 
 
 def test_a_restarted_run_forgets_nothing(bench: Bench) -> None:
