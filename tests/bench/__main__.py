@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(text)
                 else:
                     Path(options.json).write_text(text + "\n", "utf-8")
-    report.print_verdict(results)
+    if report.judge(results):
+        report.print_verdict(results)
     return int(any(line["met"] == "missed" for line in report.judge(results)))
 
 
