@@ -27,6 +27,7 @@ _HOMES = {
         "BoardDialect", "Coin", "Dialect", "History", "HttpCall", "HttpReply", "Message", "Meter", "Past", "Reply",
         "Rules", "Session", "Stamp", "TapeTrade",
     ),
+    "pumpwatch.sim.history": ("aggregate",),
     "pumpwatch.sim.rows": ("VOID", "Rows", "SymbolSpec"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

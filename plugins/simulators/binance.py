@@ -13,6 +13,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from pumpwatch_plugins.simulators.binance_rest import rest_of
+
 from pumpwatch import (
     FUTURES,
     SPOT,
@@ -21,10 +23,8 @@ from pumpwatch import (
     Dialect,
     Flag,
     History,
-    HttpCall,
     HttpReply,
     Message,
-    Meter,
     Reply,
     Rows,
     Rules,
@@ -42,7 +42,6 @@ FLAGS = {name: flag for flag, name in EXECUTIONS.items()}
 SPOT_FRAME = '{"e":"trade","E":%d,"s":"%s","t":%d,"p":"%s","q":"%s","T":%d,"m":%s,"M":true}'
 FUTURES_FRAME = '{"e":"trade","E":%d,"T":%d,"s":"%s","t":%d,"p":"%s","q":"%s","X":"%s","m":%s,"st":1}'
 WRAPPED = '{"stream":"%s@trade","data":%s}'
-ROW_LIMIT = 1000
 
 
 def _open(session: Session, rules: Rules) -> Reply | HttpReply:
@@ -141,8 +140,8 @@ def _reframe(form: str, raw: bytes) -> bytes:
 
 
 def _maintenance(form: str, now_ns: int) -> bytes:
-    event = '{"e":"serverShutdown","E":%d}' % (now_ns // 1_000_000)
-    return (event if form == "plain" else '{"stream":"serverShutdown","data":%s}' % event).encode()
+    event = b'{"e":"serverShutdown","E":%d}' % (now_ns // 1_000_000)
+    return event if form == "plain" else b'{"stream":"serverShutdown","data":%s}' % event
 
 
 def _spot_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
@@ -162,133 +161,6 @@ def _futures_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
     return specs
 
 
-def _json(body: Any, used: float) -> HttpReply:
-    return HttpReply(200, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(),
-                     {"X-MBX-USED-WEIGHT-1M": str(int(used))})
-
-
-def _error(status: int, code: int, text: str, headers: dict[str, str] | None = None) -> HttpReply:
-    return HttpReply(status, json.dumps({"code": code, "msg": text}).encode(), headers or {})
-
-
-def _rest(spot: bool) -> Any:
-    prefix = "/api/v3/" if spot else "/fapi/v1/"
-    weights = ({"ping": 1, "time": 1, "exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4} if spot else
-               {"ping": 1, "time": 1, "exchangeInfo": 1, "trades": 5, "historicalTrades": 200, "aggTrades": 20})
-
-    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
-        name = call.path.removeprefix(prefix)
-        if not call.path.startswith(prefix) or name not in weights:
-            return HttpReply(404, b"<html><body><h2>404 Not found</h2></body></html>", {"Content-Type": "text/html"})
-        used = meter.spend(weights[name])
-        if used > rules.requests_per_minute > 0:
-            return _over(used, rules, meter, call.now_ns)
-        if name == "exchangeInfo":
-            return _json(_exchange_info(spot, history, rules, call.now_ns), used)
-        if name in ("ping", "time"):
-            return _json({"serverTime": call.now_ns // 1_000_000} if name == "time" else {}, used)
-        return _trades(call, name, spot, history, used)
-
-    return rest
-
-
-def _over(used: float, rules: Rules, meter: Meter, now_ns: int) -> HttpReply:
-    limit, wait = int(rules.requests_per_minute), meter.retry_after_s()
-    if used > 1.5 * limit:
-        until = now_ns // 1_000_000 + 120_000
-        return _error(418, -1003, f"Way too much request weight used; IP banned until {until}. Please use WebSocket "
-                                  "Streams for live updates to avoid bans.", {"Retry-After": "120"})
-    return _error(429, -1003, f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
-                              "Please use WebSocket Streams for live updates to avoid polling the API.",
-                  {"Retry-After": str(wait), "X-MBX-USED-WEIGHT-1M": str(int(used))})
-
-
-def _trades(call: HttpCall, name: str, spot: bool, history: History, used: float) -> HttpReply:
-    if not spot and name == "historicalTrades" and "x-mbx-apikey" not in call.headers:
-        return _error(401, -2014, "API-key format invalid.")
-    symbol = history.table.index.get(call.query.get("symbol", ""))
-    if symbol is None:
-        missing = not call.query.get("symbol")
-        return (_error(400, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.") if missing
-                else _error(400, -1121, "Invalid symbol."))
-    numbers = {}
-    for key in ("limit", "fromId", "startTime", "endTime"):
-        if key in call.query:
-            if not call.query[key].isdigit():
-                return _error(400, -1100, f"Illegal characters found in parameter '{key}'; legal range is '^[0-9]{{1,20}}$'.")
-            numbers[key] = int(call.query[key])
-    limit = numbers.get("limit", 500)
-    if not 1 <= limit <= ROW_LIMIT:
-        if not spot or limit < 1:
-            return _error(400, -1130, "Data sent for parameter 'limit' is not valid.")
-        limit = ROW_LIMIT
-    if name == "aggTrades":
-        return _json(_aggregated(history, symbol, numbers, limit, spot), used)
-    if name == "historicalTrades" and "fromId" in numbers:
-        rows = history.from_id(symbol, numbers["fromId"], limit)
-    else:
-        rows = history.recent(symbol, limit)
-    return _json(_history_rows(rows, spot), used)
-
-
-def _history_rows(rows: Rows, spot: bool) -> list[dict[str, Any]]:
-    rows = rows.take(rows.flags == 0)
-    quotes = rows.prices() * rows.quantities()
-    return [{"id": number, "price": price, "qty": quantity, "quoteQty": f"{quote:.8f}", "time": at, "isBuyerMaker": sell,
-             **({"isBestMatch": True} if spot else {"isRPITrade": False})}
-            for number, price, quantity, quote, at, sell in
-            zip(rows.trade_id.tolist(), rows.price_texts(), rows.quantity_texts(), quotes.tolist(),
-                (rows.timestamp // 1_000_000).tolist(), rows.sell.tolist(), strict=True)]
-
-
-def _aggregated(history: History, symbol: int, numbers: dict[str, int], limit: int, spot: bool) -> list[dict[str, Any]]:
-    """Return aggregate trades: neighbours of one price, side and time are one. Their id here is that of their first."""
-    if "startTime" in numbers or "endTime" in numbers:
-        end = numbers.get("endTime", 2**53) * 1_000_000
-        rows = history.between(symbol, numbers.get("startTime", 0) * 1_000_000, end, limit)
-    elif "fromId" in numbers:
-        rows = history.from_id(symbol, numbers["fromId"], limit)
-    else:
-        rows = history.recent(symbol, limit)
-    found: list[dict[str, Any]] = []
-    sums: list[int] = []
-    scale = int(history.table.quantity_scale[symbol])
-    for row, units in zip(_history_rows(rows, spot), rows.take(rows.flags == 0).quantity.tolist(), strict=True):
-        last = found[-1] if found else {}
-        if (last.get("p"), last.get("m"), last.get("T")) == (row["price"], row["isBuyerMaker"], row["time"]):
-            last["l"], sums[-1] = row["id"], sums[-1] + units
-        else:
-            found.append({"a": row["id"], "p": row["price"], "q": "", "f": row["id"], "l": row["id"], "T": row["time"],
-                          "m": row["isBuyerMaker"], **({"M": True} if spot else {})})
-            sums.append(units)
-    for one, units in zip(found, sums, strict=True):
-        one["q"] = f"{units / scale:.8f}"
-    return found
-
-
-def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> dict[str, Any]:
-    """Return the symbol list: what trades, and beside it what a collector must leave out."""
-    rows = [_listed(spec.symbol, spec.base, spec.quote, spot) for spec in history.table.specs]
-    if spot:
-        rows += [_listed("ETHBTC", "ETH", "BTC", spot), {**_listed("LUNAUSDT", "LUNA", "USDT", spot), "status": "BREAK"},
-                 {**_listed("VENUSDT", "VEN", "USDT", spot), "status": "HALT"}]
-    else:
-        rows += [{**_listed("BTCUSDT_261225", "BTC", "USDT", spot), "contractType": "CURRENT_QUARTER", "pair": "BTCUSDT"},
-                 {**_listed("BTCUSDC", "BTC", "USDC", spot), "marginAsset": "USDC"},
-                 {**_listed("RAYUSDT", "RAY", "USDT", spot), "status": "SETTLING"}]
-    return {"timezone": "UTC", "serverTime": now_ns // 1_000_000, "exchangeFilters": [], "symbols": rows,
-            "rateLimits": [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
-                            "limit": int(rules.requests_per_minute)}]}
-
-
-def _listed(symbol: str, base: str, quote: str, spot: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {"symbol": symbol, "status": "TRADING", "baseAsset": base, "quoteAsset": quote}
-    if spot:
-        return {**row, "isSpotTradingAllowed": True, "permissions": [], "permissionSets": [["SPOT", "MARGIN"]]}
-    return {**row, "pair": symbol, "contractType": "PERPETUAL", "deliveryDate": 4133404800000, "marginAsset": quote,
-            "onboardDate": 1569398400000, "underlyingType": "COIN", "underlyingSubType": []}
-
-
 STAMPS = (Stamp(marker=b'"E":', what="time", digits=13, unit_ns=1_000_000),
           Stamp(marker=b'"T":', what="time", digits=13, unit_ns=1_000_000), Stamp(marker=b'"t":', what="id", digits=10))
 SPOT_RULES = Rules(messages_per_second=5, messages_close=(1008, "Too many requests"), streams_per_connection=1024,
@@ -299,15 +171,15 @@ FUTURES_RULES = Rules(messages_per_second=10, messages_close=(1008, "Too many re
                       connection_age_s=86_400, requests_per_minute=2400)
 SPOT_DIALECT = Dialect(
     exchange="binance", market_type=SPOT, ws_path="/ws", rest_path="", rules=SPOT_RULES, first_id=3_735_683_259,
-    timestamp_unit_ns=1_000_000, flag_shares={}, trades_per_frame=1, binary=False, stamps=STAMPS, symbols=_spot_symbols,
-    open=_open, receive=_receive, encode=_encode_spot, rest=_rest(True), maintenance=_maintenance, read_tape=_read_tape,
+    timestamp_unit_ns=1_000_000, flag_shares={}, trades_per_frame=1, binary=False, stamps=STAMPS,
+    symbols=_spot_symbols, open=_open, receive=_receive, encode=_encode_spot, rest=rest_of(spot=True), maintenance=_maintenance, read_tape=_read_tape,
     reframe=_reframe)
 FUTURES_DIALECT = Dialect(
     exchange="binance", market_type=FUTURES, ws_path="/public/ws", rest_path="", rules=FUTURES_RULES,
     first_id=5_266_583_935, timestamp_unit_ns=1_000_000,
     flag_shares={VOID: 0.0037, Flag.INSURANCE_FUND.value: 0.0002, Flag.ADL.value: 0.0001}, trades_per_frame=1,
     binary=False, stamps=STAMPS, symbols=_futures_symbols, open=_open, receive=_receive, encode=_encode_futures,
-    rest=_rest(False), maintenance=_maintenance, read_tape=_read_tape, reframe=_reframe)
+    rest=rest_of(spot=False), maintenance=_maintenance, read_tape=_read_tape, reframe=_reframe)
 
 
 @hookimpl

@@ -18,7 +18,7 @@ from pumpwatch import Board, BoardDialect, Coin, HttpCall, HttpReply, Post, hook
 KST = timezone(timedelta(hours=9))
 PATH = "/api/v1/announcements"
 TRADE = "거래"
-CATEGORIES = {"trade": TRADE, "digital_asset": "디지털 자산", "event": "이벤트", "maintenance": "점검", "wallet": "입출금"}
+CATEGORIES = {"trade": TRADE, "digital_asset": "디지털 자산", "event": "이벤트", "maintenance": "점검"}
 NS_PER_S = 1_000_000_000
 DAY_S = 86_400
 TOTAL = 5_748  # what the board says it has; the pages beyond the posts are empty here
@@ -28,9 +28,11 @@ OLD_POSTS: Sequence[tuple[str, str, float, float]] = (
     ("오덜리(ORDER) KRW 마켓 디지털 자산 추가", TRADE, 52, 52),
     ("엔진코인(ENJ) KRW 마켓 거래지원 종료(10/10 18:00) 및 BTC 마켓 유의 종목 지정 해제 안내", TRADE, 75, 75),
     ("인피닛(IN) BTC, USDT 마켓, 비쓰리(B3) USDT 마켓 신규 거래지원 안내", TRADE, 98, 98),
-    ("셀레스티아(TIA)(KRW, BTC, USDT 마켓), 아이오넷(IO)(BTC, USDT 마켓) 신규 거래지원 안내 (주문 타입 제한 관련 안내)", TRADE, 124, 101),
+    (("셀레스티아(TIA)(KRW, BTC, USDT 마켓), 아이오넷(IO)(BTC, USDT 마켓) 신규 거래지원 안내 "
+      "(주문 타입 제한 관련 안내)"), TRADE, 124, 101),
     ("PUFFER(퍼퍼), SWELL(스웰네트워크) 신규 거래지원 안내 (BTC, USDT 마켓) (SWELL 국문명 변경 안내)", TRADE, 150, 147),
-    ("헤미(HEMI), 유즈리스(USELESS) 신규 거래지원 안내 (BTC, USDT 마켓) (헤미(HEMI) 거래지원 취소 안내)", TRADE, 171, 170),
+    (("헤미(HEMI), 유즈리스(USELESS) 신규 거래지원 안내 (BTC, USDT 마켓) "
+      "(헤미(HEMI) 거래지원 취소 안내)"), TRADE, 171, 170),
     ("스택스(STX) 거래 유의 종목 지정 안내", TRADE, 190, 190),
     ("솜니아(SOMI) 거래지원 기념, 총 상금 이벤트 안내", "이벤트", 200, 200),
     ("원화 입출금 서비스 일시 중단 안내 (11/21 00:00 ~ 02:00)", "입출금", 210, 210),

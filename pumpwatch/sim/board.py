@@ -74,7 +74,8 @@ class Board:
         post = Post(number=max((post.number for post in self.posts), default=0) + self._random.randint(1, 4),
                     uuid=str(self._random.randint(10**8, 10**9 - 1)),
                     title=title or self.dialect.title(coin, markets, listed),
-                    category=category or self.dialect.category, first_listed_at_ns=now_ns, listed_at_ns=now_ns, body=body)
+                    category=category or self.dialect.category, first_listed_at_ns=now_ns, listed_at_ns=now_ns,
+                    body=body)
         self.posts.append(post)
         self.truth.event("published", board=self.name, number=post.number, title=post.title, coin=coin.name)
         return post

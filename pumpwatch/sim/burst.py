@@ -18,7 +18,8 @@ from pumpwatch.sim.rows import Ints, Rows
 from pumpwatch.sim.truth import SENT, records_of
 from pumpwatch.sim.venue import SimVenue
 
-CATCH_UP = 4  # a connection that is behind gets at most so many ticks' trades at once
+CATCH_UP = 4  # a connection that is behind gets at most so many ticks' trades at once,
+MOST_AT_ONCE = 2_000  # and never more than this, so that everyone gets a turn
 ZERO = 48
 
 
@@ -31,7 +32,7 @@ class Lap:
         frames = venue.frames(venue.dialect.encode(link.session.form, rows))
         self._buffer = np.frombuffer(bytearray(b"".join(frames)), np.uint8)
         ends = np.cumsum([len(frame) for frame in frames])
-        view = memoryview(self._buffer)
+        view = self._buffer.data
         starts = np.concatenate([[0], ends[:-1]])
         self._views = [view[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         self._stamps = [(stamp, _places(stamp, frames, starts)) for stamp in venue.dialect.stamps]
@@ -60,7 +61,7 @@ class Lap:
             begin, end = self._at, min(self._at + count, len(self.rows))
             for stamp, places in self._stamps:
                 number = self._ids[begin:end] if stamp.what == "id" else now_ns // stamp.unit_ns
-                _write(self._buffer, places[begin:end], number, stamp.digits)
+                _write(self._buffer, places[begin:end], number)
             records = self._records[begin:end].copy()
             records["trade_id"], records["timestamp"], records["sent_at"] = self._ids[begin:end], now_ns, now_ns
             self._at = end
@@ -73,13 +74,13 @@ class Lap:
 
     def end(self) -> None:
         """Give back the ids that were not used: nothing happened under them."""
-        unused = slice(self._at, None)
-        np.minimum.at(self.venue.market.next_id, self.rows.symbol[unused], self._ids[unused] if len(self._ids) else 2**62)
+        if len(self._ids):
+            np.minimum.at(self.venue.market.next_id, self.rows.symbol[self._at:], self._ids[self._at:])
 
     def _happened(self, begin: int, end: int, now_ns: int) -> Rows:
         rows = self.rows.take(slice(begin, end))
-        return Rows(rows.table, rows.symbol, self._ids[begin:end], np.full(len(rows), now_ns), rows.price, rows.quantity,
-                    rows.sell, rows.flags)
+        return Rows(rows.table, rows.symbol, self._ids[begin:end], np.full(len(rows), now_ns), rows.price,
+                    rows.quantity, rows.sell, rows.flags)
 
 
 class BurstSource:
@@ -95,12 +96,11 @@ class BurstSource:
 
     def advance(self, seconds: float, from_ns: int, to_ns: int) -> None:
         """Send what is due on each connection."""
-        if self._venue.routes() is not self._routes:
-            self._prepare()
+        self.prepare()
         for lap in self._laps.values():
             due = self.rate * lap.share * seconds
             lap.due += due
-            lap.send(min(int(lap.due), int(CATCH_UP * due) + 1), to_ns)
+            lap.send(min(int(lap.due), int(CATCH_UP * due) + 1, MOST_AT_ONCE), to_ns)
 
     def behind(self) -> int:
         """Return how many trades are late because their connection does not read fast enough."""
@@ -110,8 +110,10 @@ class BurstSource:
         """Return False: a lap follows the other."""
         return False
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Make laps for connections whose subscriptions are new."""
+        if self._venue.routes() is self._routes:
+            return
         self._routes = self._venue.routes()
         if self._drawn is None:
             market = self._venue.market
@@ -149,18 +151,16 @@ class BurstSource:
 
 
 def _places(stamp: Stamp, frames: list[bytes], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where each frame's first digit of the stamp lies in the buffer."""
+    """Return where each frame's digits of the stamp lie in the buffer: a row a frame."""
     marker, length = stamp.marker, len(stamp.marker)
-    return np.array([frame.index(marker) + length for frame in frames], np.int64) + starts
+    first = np.array([frame.index(marker) + length for frame in frames], np.int64) + starts
+    return first[:, None] + np.arange(stamp.digits)
 
 
-def _write(buffer: NDArray[np.uint8], places: NDArray[np.int64], number: Ints | int, digits: int) -> None:
-    """Write numbers as so many decimal digits, from their places on."""
+def _write(buffer: NDArray[np.uint8], places: NDArray[np.int64], number: Ints | int) -> None:
+    """Write a number a row (or one for all) as decimal digits into their places."""
     if isinstance(number, int):
-        text = np.frombuffer(str(number).encode(), np.uint8)
-        buffer[places[:, None] + np.arange(digits)] = text
-        return
-    rest = number
-    for digit in range(digits - 1, -1, -1):
-        rest, last = np.divmod(rest, 10)
-        buffer[places + digit] = last + ZERO
+        buffer[places] = np.frombuffer(str(number).encode(), np.uint8)
+    else:
+        powers = 10 ** np.arange(places.shape[1] - 1, -1, -1)
+        buffer[places] = number[:, None] // powers % 10 + ZERO

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ def config_yaml(known: dict[str, Any]) -> str:
     exchanges: dict[str, Any] = {}
     for name, urls in known["venues"].items():
         exchange, _, market_type = name.partition(".")
-        exchanges.setdefault(exchange, {"spot": {"enabled": False}, "futures": {"enabled": False}})[market_type] = dict(urls)
+        markets = exchanges.setdefault(exchange, {"spot": {"enabled": False}, "futures": {"enabled": False}})
+        markets[market_type] = dict(urls)
     config = {"exchanges": exchanges, "net": {"ca_file": known["ca_file"]},
               "listing": {"sources": {name: dict(board) for name, board in known["boards"].items()}}}
     return str(yaml.safe_dump(config, sort_keys=False))
@@ -51,9 +53,9 @@ def plan(simulation: Simulation) -> list[tuple[float, Callable[[], Any]]]:
     """Return what is to happen by schedule, by seconds of trading."""
     due: list[tuple[float, Callable[[], Any]]] = []
     for listing in simulation.options.listings:
-        due.append((listing.at_s, lambda one=listing: publish(simulation, one)))
+        due.append((listing.at_s, partial(publish, simulation, listing)))
     for fault in simulation.options.faults:
-        due.append((fault.at_s, lambda one=fault: cause(simulation, one)))
+        due.append((fault.at_s, partial(cause, simulation, fault)))
     return sorted(due, key=lambda one: one[0])
 
 
@@ -125,9 +127,11 @@ def _status(simulation: Simulation, _: dict[str, Any]) -> dict[str, Any]:
         venues[name] = {"made": venue.made, "connects": venue.connects, "connections": [
             {"connection": link.number, "streams": len(link.session.topics), "sent": link.sent,
              "queued_bytes": link.stream.queued} for link in venue.links.values()]}
-    return {"running": simulation.running, "traded_s": simulation.traded_s, "late_s": simulation.late_s, "venues": venues,
-            "records": {word: counts.get(state, 0) for state, word in names.items()},
-            "queued_bytes": sum(link.stream.queued for venue in simulation.venues.values() for link in venue.links.values()),
+    links = [link for venue in simulation.venues.values() for link in venue.links.values()]
+    return {"running": simulation.running, "traded_s": simulation.traded_s, "late_s": simulation.late_s,
+            "venues": venues, "records": {word: counts.get(state, 0) for state, word in names.items()},
+            "behind": sum(source.behind() for source in simulation.sources),
+            "queued_bytes": sum(link.stream.queued for link in links),
             "boards": {name: board.status() for name, board in simulation.boards.items()}}
 
 
@@ -141,6 +145,8 @@ def _resume(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
         total = sum(source.rate for source in simulation.sources) or 1.0
         for source in simulation.sources:
             source.rate *= float(body["rate"]) / total
+    for source in simulation.sources:
+        source.prepare()
     simulation.running = True
     return {"running": True}
 

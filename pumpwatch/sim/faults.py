@@ -172,7 +172,7 @@ def _malformed(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> Non
 
 def _ping(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
     for link in links:
-        for _ in range(fault.count):
+        for _number in range(fault.count):
             link.ping()
 
 
@@ -181,7 +181,8 @@ def _maintenance(venues: list[SimVenue], links: list[Link], fault: FaultOptions)
         event = link.venue.dialect.maintenance(link.session.form, link.clock.now_ns())
         if event is not None:
             link.raw(wire.head(len(event), wire.BINARY if link.venue.dialect.binary else wire.TEXT) + event)
-    gevent.spawn_later(fault.seconds, lambda: [link.close(1001, "going away") for link in links])
+    for link in links:
+        gevent.spawn_later(fault.seconds, link.close, 1001, "going away")
 
 
 def _refuse(venues: list[SimVenue], _: list[Link], fault: FaultOptions) -> None:

@@ -74,3 +74,14 @@ class TradeHistory:
             self._fresh, self._fresh_count = [], 0
         while self._count - len(self._chunks[0] if self._chunks else ()) > self._limit:
             self._count -= len(self._chunks.popleft())
+
+
+def aggregate(rows: Rows) -> list[tuple[int, int, int]]:
+    """Return (first row, last row, quantity) of each run of neighbours with one symbol, price, side and time."""
+    if not len(rows):
+        return []
+    columns = (rows.symbol, rows.price, rows.sell, rows.timestamp)
+    first = np.flatnonzero(np.any([np.diff(column.astype(np.int64), prepend=-1) != 0 for column in columns], axis=0))
+    last = np.append(first[1:], len(rows)) - 1
+    sums = np.add.reduceat(rows.quantity, first)
+    return list(zip(first.tolist(), last.tolist(), sums.tolist(), strict=True))

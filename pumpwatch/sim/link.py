@@ -121,7 +121,8 @@ class Link:
             self._account(records[:count])
             self._account(records[count:], UNSENT)
         self._pending.clear()
-        self.venue.truth.event("down", venue=self.venue.name, connection=self.number, reason=self.reason, sent=self.sent)
+        self.venue.truth.event("down", venue=self.venue.name, connection=self.number, reason=self.reason,
+                               sent=self.sent)
         self.venue.resubscribed()
         if self._reader is not None and self._reader is not gevent.getcurrent():
             self._reader.kill(block=False)

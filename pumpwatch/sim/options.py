@@ -12,7 +12,7 @@ from pumpwatch.config import Section
 class TapeOptions(Section):
     """Recorded frames to replay instead of generated markets."""
 
-    files: dict[str, list[str]] = {}  # venue -> JSON lines with `raw` and `received_ns`, plain or .gz
+    files: dict[str, list[str]] = msgspec.field(default_factory=dict)  # venue -> JSON lines with `raw`
     speed: float = 1.0  # of the recording's own pace
     rate: float = 0.0  # frames a second and venue instead of that pace
 
@@ -49,7 +49,7 @@ class FaultOptions(Section):
 class SimOptions(Section):
     """Everything."""
 
-    venues: list[str] = []  # of the plugins' dialects; empty: all
+    venues: list[str] = msgspec.field(default_factory=list)  # of the plugins' dialects; empty: all
     symbols: int | list[str] = 20  # how many coins, or which
     rate: float = 1000.0  # trades a second, all venues together, before listings
     seed: int = 1
@@ -59,15 +59,15 @@ class SimOptions(Section):
     folder: str = ""  # certificates and ground truth; empty: a temporary folder
     truth: bool = True
     host: str = "127.0.0.1"
-    ports: dict[str, int] = {}  # by venue, board or `control`; any free port where not given
+    ports: dict[str, int] = msgspec.field(default_factory=dict)  # by venue, board or `control`; else any
     tick_ms: float = 5.0
-    shares: dict[str, float] = {}  # of the rate, by venue; equal where not given
-    flag_shares: dict[str, dict[str, float]] = {}  # venue -> flag bits -> share of rows, instead of the dialect's own
-    rules: dict[str, dict[str, Any]] = {}  # venue -> limits that differ from the real ones
+    shares: dict[str, float] = msgspec.field(default_factory=dict)  # of the rate, by venue; equal where not given
+    flag_shares: dict[str, dict[str, float]] = msgspec.field(default_factory=dict)  # venue -> flags -> share
+    rules: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)  # venue -> what is not as real
     history_trades: int = 2_000_000  # kept for REST, by venue
     backlog_bytes: int = 8_388_608  # a client further behind is cut off (in bursts it is waited for)
     lap_trades: int = 200_000  # frames made beforehand, all connections together
-    listings: list[ListingOptions] = []
-    faults: list[FaultOptions] = []
+    listings: list[ListingOptions] = msgspec.field(default_factory=list)
+    faults: list[FaultOptions] = msgspec.field(default_factory=list)
     tape: TapeOptions = msgspec.field(default_factory=TapeOptions)
     plugin_folder: str = ""

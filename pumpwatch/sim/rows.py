@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,14 +74,17 @@ class Rows:
         """Return the rows of all parts (at least one), in order."""
         if len(parts) == 1:
             return parts[0]
-        names = [field.name for field in fields(Rows)][1:]
-        return Rows(parts[0].table, *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return Rows(parts[0].table, np.concatenate([part.symbol for part in parts]),
+                    np.concatenate([part.trade_id for part in parts]),
+                    np.concatenate([part.timestamp for part in parts]),
+                    np.concatenate([part.price for part in parts]), np.concatenate([part.quantity for part in parts]),
+                    np.concatenate([part.sell for part in parts]), np.concatenate([part.flags for part in parts]))
 
     @staticmethod
     def empty(table: SymbolTable) -> Rows:
         """Return no rows."""
-        return Rows(table, np.empty(0, np.int32), *(np.empty(0, np.int64) for _ in range(4)),
-                    np.empty(0, np.bool_), np.empty(0, np.uint8))
+        none = np.empty(0, np.int64)
+        return Rows(table, np.empty(0, np.int32), none, none, none, none, np.empty(0, np.bool_), np.empty(0, np.uint8))
 
     def symbols(self) -> list[str]:
         """Return each row's symbol as text."""

@@ -11,9 +11,11 @@ import dataclasses
 import json
 import logging
 import signal
+import ssl
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ class Simulation:
         self.options = options
         self.clock = Clock()
         self.folder = Path(options.folder or tempfile.mkdtemp(prefix="pumpwatch-sim-"))
-        chosen = [one for one in dialects if isinstance(one, Dialect) and (not options.venues or one.name in options.venues)]
+        chosen = [one for one in dialects if isinstance(one, Dialect) and one.name in (options.venues or [one.name])]
         missing = set(options.venues) - {one.name for one in chosen}
         if missing or not chosen:
             raise ConfigError(f"no simulator plugin speaks as {', '.join(sorted(missing)) or 'any venue'}",
@@ -109,10 +111,11 @@ class Simulation:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((self.options.host, self.options.ports.get(name, 0)))
             listener.listen(1024)
-            server = StreamServer(listener, lambda sock, peer, home=home: self._accept(sock, peer, context, home))
+            server = StreamServer(listener, partial(self._accept, context, home))
             server.start()
             self._servers[name] = server
-        return control.addresses(self, {name: server.address[1] for name, server in self._servers.items()}, ca_file)
+        ports = {name: int(server.server_port or 0) for name, server in self._servers.items()}
+        return control.addresses(self, ports, ca_file)
 
     def run(self) -> None:
         """Trade until stopped; then settle everything."""
@@ -133,14 +136,17 @@ class Simulation:
         tick = self.options.tick_ms / 1000
         last, last_ns = self.clock.monotonic(), self.clock.now_ns()
         following = last + tick
+        trading = False
         while not self.stopping.is_set():
             gevent.sleep(max(following - self.clock.monotonic(), 0.0001))
             now, now_ns = self.clock.monotonic(), self.clock.now_ns()
-            self.late_s = max(self.late_s, now - following)
+            late = now - following
             following = max(following + tick, now)
             seconds, from_ns, last, last_ns = now - last, last_ns, now, now_ns
-            if not self.running:
+            if not self.running or not trading:
+                trading = self.running
                 continue
+            self.late_s = max(self.late_s, late)
             limit = self.options.seconds
             if limit:
                 seconds = min(seconds, limit - self.traded_s)
@@ -171,7 +177,7 @@ class Simulation:
                 self.truth.flush()
                 flushed = now
 
-    def _accept(self, sock: Any, peer: Any, context: Any, home: SimVenue | Board | None) -> None:
+    def _accept(self, context: ssl.SSLContext, home: SimVenue | Board | None, sock: Any, peer: Any) -> None:
         stream = TlsStream(sock.detach(), context, str(peer[0]))
         left = bytearray()
         try:
@@ -254,7 +260,8 @@ def main(options: SimOptions | None = None, *, stdin_commands: bool = False, sho
     options, or the fields of SimOptions as keywords: venues, symbols, rate, seed, seconds, mode, paused, folder, truth,
     host, ports, tick_ms, shares, rules, listings, faults, tape, ... As soon as everything listens, `show` gets one line
     of JSON: `venues` (name -> ws_url, rest_url), `boards` (name -> url), `control`, `ca_file`, `folder`, `coins`,
-    `pid` (default: printed to stdout). stdin_commands: a line `{"do": "fault", ...}` does what a POST to `/sim/fault` does.
+    `pid` (default: printed to stdout). stdin_commands: a line `{"do": "fault", ...}` does what a POST to `/sim/fault`
+    does.
     Returns an exit code; raises ConfigError for options that cannot be meant.
     """
     chosen = options or convert(keywords, SimOptions, "simulation")

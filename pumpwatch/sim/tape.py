@@ -17,7 +17,7 @@ from pumpwatch.errors import ConfigError
 from pumpwatch.sim.dialect import Dialect, TapeTrade
 from pumpwatch.sim.options import TapeOptions
 from pumpwatch.sim.rows import Rows, SymbolSpec
-from pumpwatch.sim.venue import SimVenue
+from pumpwatch.sim.venue import Payloads, SimVenue
 
 QUOTES = ("USDT", "USDC", "BTC", "ETH", "USD")
 
@@ -37,19 +37,20 @@ def read(dialect: Dialect, files: list[str]) -> list[Recorded]:
     for name in files:
         path = Path(name).expanduser()
         try:
-            with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-                for number, line in enumerate(lines, 1):
-                    try:
-                        one = json.loads(line)
-                        raw = one["raw"].encode()
-                        trades = dialect.read_tape(raw)
-                    except (ValueError, KeyError, TypeError, AttributeError) as error:
-                        raise ConfigError(f"{path}:{number}: not a recorded frame of {dialect.name}: {error!r}",
-                                          "a line is a JSON object with `raw` and `received_ns`") from error
-                    if trades:
-                        tape.append(Recorded(int(one.get("received_ns", number)), raw, trades))
+            blob = path.read_bytes()
+            lines = (gzip.decompress(blob) if path.suffix == ".gz" else blob).splitlines()
         except OSError as error:
             raise ConfigError(f"{path}: cannot read the tape: {error}") from error
+        for number, line in enumerate(lines, 1):
+            try:
+                one = json.loads(line)
+                raw = one["raw"].encode()
+                trades = dialect.read_tape(raw)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ConfigError(f"{path}:{number}: not a recorded frame of {dialect.name}: {error!r}",
+                                  "a line is a JSON object with `raw` and `received_ns`") from error
+            if trades:
+                tape.append(Recorded(int(one.get("received_ns", number)), raw, trades))
     return sorted(tape, key=lambda one: one.received_ns)
 
 
@@ -81,8 +82,12 @@ class TapeSource:
         self.rate = options.rate
         self._venue = venue
         self._speed = options.speed
-        self._tape = [one for one in read(venue.dialect, options.files.get(venue.name, [])) if len(one.trades) == 1]
-        self._rows = _rows_of(venue, self._tape)
+        self._tape = read(venue.dialect, options.files.get(venue.name, []))
+        self._payloads = [one.raw for one in self._tape]
+        counts = [len(one.trades) for one in self._tape]
+        self._payload_of = np.repeat(np.arange(len(self._tape)), counts)
+        self._ends = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._rows = _rows_of(venue, [trade for one in self._tape for trade in one.trades])
         received = np.array([one.received_ns for one in self._tape], np.int64)
         self._offsets = (received - received[0]) / 1e9 if len(received) else received.astype(float)
         self._played_s = self._due = 0.0
@@ -97,17 +102,24 @@ class TapeSource:
             self._played_s += seconds * self._speed
             end = int(np.searchsorted(self._offsets, self._played_s, side="right"))
         if end > self._at:
-            part, self._at = slice(self._at, end), end
-            self._venue.deliver(self._rows.take(part), [one.raw for one in self._tape[part]])
+            rows = slice(self._ends[self._at], self._ends[end])
+            self._at = end
+            self._venue.deliver(self._rows.take(rows), Payloads(self._payloads, self._payload_of[rows]))
+
+    def prepare(self) -> None:
+        """Nothing to do beforehand: the tape was read at the start."""
+
+    def behind(self) -> int:
+        """Return 0: a tape is never behind itself."""
+        return 0
 
     def finished(self) -> bool:
         """Return whether the tape is at its end."""
         return self._at >= len(self._tape)
 
 
-def _rows_of(venue: SimVenue, tape: list[Recorded]) -> Rows:
+def _rows_of(venue: SimVenue, trades: list[TapeTrade]) -> Rows:
     table = venue.table
-    trades = [one.trades[0] for one in tape]
     symbol = np.array([table.index[trade.symbol] for trade in trades], np.int32)
     places = [(table.specs[number].price_decimals, table.specs[number].quantity_decimals) for number in symbol.tolist()]
     price = [_units(trade.price, place) for trade, (place, _) in zip(trades, places, strict=True)]

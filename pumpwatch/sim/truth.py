@@ -49,7 +49,8 @@ def records_of(venue: int, rows: Rows, connection: NDArray[np.int32] | int, stat
 class TruthWriter:
     """Collects records and writes them about once a second."""
 
-    def __init__(self, folder: Path | None, names: Sequence[tuple[str, Sequence[str]]], about: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path | None, names: Sequence[tuple[str, Sequence[str]]],
+                 about: Mapping[str, Any]) -> None:
         self.counts: dict[int, int] = {}
         self._waiting: list[Records] = []
         self._trades = self._events = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections import deque
@@ -53,6 +54,14 @@ class Trouble:
     refuse_status: int = 503
     rest_until: float = 0.0
     rest_status: int = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Payloads:
+    """Recorded payloads, and for each row the one that carries it."""
+
+    payloads: list[bytes]
+    payload_of: Any
 
 
 @dataclass
@@ -115,7 +124,7 @@ class SimVenue:
     def rest(self, request: wire.Request, peer: str) -> HttpReply:
         """Answer a REST request."""
         if self.trouble.rest_until > self.clock.monotonic():
-            return HttpReply(self.trouble.rest_status, b'{"code":-1003,"msg":"simulated trouble"}', {"Retry-After": "1"})
+            return HttpReply(self.trouble.rest_status, b'{"code":-1,"msg":"simulated trouble"}', {"Retry-After": "1"})
         meter = self._meters.setdefault(peer, MinuteMeter(self.clock))
         call = HttpCall(request.method, request.path, request.query, request.headers, request.body, self.clock.now_ns())
         return self.dialect.rest(call, self.rules, self.history, meter)
@@ -124,10 +133,10 @@ class SimVenue:
         """Note that connections or subscriptions changed."""
         self._routes = None
 
-    def deliver(self, rows: Rows, payloads: list[bytes] | None = None) -> None:
+    def deliver(self, rows: Rows, recorded: Payloads | None = None) -> None:
         """Let trades happen: remember them and send each to whoever subscribed to its symbol.
 
-        payloads: recorded frames, one a row, in the dialect's own form; None has them made from the rows.
+        recorded: the frames they came in; None has frames made from the rows.
         """
         if not len(rows):
             return
@@ -136,39 +145,44 @@ class SimVenue:
         routes = self.routes()
         counts = routes.counts[rows.symbol]
         now_ns = self.clock.now_ns()
-        total = int(counts.sum())
-        if total < len(rows) and (alone := counts == 0).any():
+        if (alone := counts == 0).any():
             self.truth.add(records_of(self.number, rows.take(alone), -1, NO_SUBSCRIBER, now_ns))
-        if not total:
-            return
+            if alone.all():
+                return
         picked, position = _fan_out(rows, counts, routes)
         chosen = rows.take(picked)
         records = records_of(self.number, chosen, routes.numbers[position], SENT, now_ns)
-        recorded = [payloads[row] for row in picked.tolist()] if payloads is not None else None
-        edges = np.flatnonzero(np.diff(position, prepend=-1)).tolist()
+        edges = [*np.flatnonzero(np.diff(position, prepend=-1)).tolist(), len(position)]
         frames = None
         if recorded is None and routes.form is not None and self.dialect.trades_per_frame == 1:
             frames = self.frames(self.dialect.encode(routes.form, chosen))
         settled = []
-        for begin, end in zip(edges, [*edges[1:], total], strict=True):
+        for begin, end in itertools.pairwise(edges):
             link = routes.links[int(position[begin])]
             counts_of = None
             if frames is not None:
                 part = frames[begin:end]
             elif recorded is not None:
-                reframe, form = self.dialect.reframe, link.session.form
-                part = self.frames([reframe(form, payload) for payload in recorded[begin:end]])
+                part, counts_of = self._recorded_for(link, recorded, picked[begin:end])
             else:
                 part, counts_of = self._encode_for(link, chosen.take(slice(begin, end)))
             if link.push(part, records[begin:end], counts_of):
                 settled.append((begin, end))
             elif link.stream.queued > self._backlog_bytes:
                 link.drop("client too slow", abort=True)
-        if len(settled) == len(edges):
+        if len(settled) == len(edges) - 1:
             self.truth.add(records)
         else:
             for begin, end in settled:
                 self.truth.add(records[begin:end])
+
+    def _recorded_for(self, link: Link, recorded: Payloads, picked: Any) -> tuple[list[bytes], list[int]]:
+        """Return one connection's recorded frames in its form, and how many of the picked rows each carries."""
+        numbers = recorded.payload_of[picked]
+        first = np.flatnonzero(np.diff(numbers, prepend=-1))
+        counts: list[int] = np.diff(first, append=len(numbers)).tolist()
+        reframe, form = self.dialect.reframe, link.session.form
+        return self.frames([reframe(form, recorded.payloads[number]) for number in numbers[first].tolist()]), counts
 
     def routes(self) -> Routes:
         """Return who gets which symbol now; a new object after each change."""

@@ -1,0 +1,84 @@
+"""What the venues sent against what a collector stored, trade by trade."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.model import TradeBatch
+from pumpwatch.sim.truth import Truth
+
+KEY = np.dtype([("instrument", "<i4"), ("trade_id", "<i8")])
+EXAMPLES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Counts of trades. `different` are stored with another time, price, quantity or side than was sent."""
+
+    sent: int
+    stored: int
+    missing: int
+    doubled: int
+    unknown: int  # stored, and never sent
+    different: int
+    missing_keys: list[tuple[str, str, int]] = field(default_factory=list)  # some: venue, symbol, id
+
+    @property
+    def equal(self) -> bool:
+        """Whether sent = stored, to the trade."""
+        return self.sent == self.stored and not (self.missing or self.doubled or self.unknown or self.different)
+
+    def figures(self) -> dict[str, Any]:
+        """Return the counts as plain data."""
+        return {name: value for name, value in asdict(self).items() if name != "missing_keys"}
+
+
+def names_of(truth: Truth) -> list[tuple[str, str, str]]:
+    """Return (exchange, market_type, symbol) of everything the venues offered."""
+    return [(*_split(venue), symbol) for venue, symbols in zip(truth.venues, truth.symbols, strict=True)
+            for symbol in symbols]
+
+
+def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Comparison:
+    """Hold a store's trades against the ground truth. Ids are per symbol; a trade is known by symbol and id."""
+    sent = truth.trades()
+    ids = _instrument_ids(truth, catalogue)
+    wanted = np.empty(len(sent), KEY)
+    wanted["instrument"] = ids[sent["venue"], sent["symbol"]]
+    wanted["trade_id"] = sent["trade_id"]
+    have = np.empty(len(stored), KEY)
+    have["instrument"], have["trade_id"] = stored.instrument, stored.trade_id
+    unique, first, counts = np.unique(have, return_index=True, return_counts=True)
+    order = np.argsort(wanted)
+    wanted, sent = wanted[order], sent[order]
+    at = np.searchsorted(unique, wanted)
+    found = np.zeros(len(wanted), np.bool_)
+    inside = at < len(unique)
+    found[inside] = unique[at[inside]] == wanted[inside]
+    rows = first[at[found]]
+    same = ((stored.timestamp[rows] == sent["timestamp"][found]) & (stored.price[rows] == sent["price"][found])
+            & (stored.quantity[rows] == sent["quantity"][found]) & (stored.side[rows] == sent["sell"][found]))
+    lost = [(truth.venues[one["venue"]], truth.symbols[one["venue"]][one["symbol"]], int(one["trade_id"]))
+            for one in sent[~found][:EXAMPLES]]
+    return Comparison(sent=len(sent), stored=len(stored), missing=int((~found).sum()), doubled=int((counts - 1).sum()),
+                      unknown=len(unique) - int(found.sum()), different=int((~same).sum()), missing_keys=lost)
+
+
+def _instrument_ids(truth: Truth, catalogue: Catalogue) -> NDArray[np.int64]:
+    """Return the catalogue's id by [venue, symbol] of the truth; below -1 where the catalogue has none."""
+    widest = max(map(len, truth.symbols), default=0)
+    ids = np.full((len(truth.venues), widest), -2, np.int64)
+    for number, (venue, symbols) in enumerate(zip(truth.venues, truth.symbols, strict=True)):
+        known = catalogue.ids_of(_split(venue))
+        ids[number, : len(symbols)] = [known.get(symbol, -2 - place) for place, symbol in enumerate(symbols)]
+    return ids
+
+
+def _split(venue: str) -> tuple[str, str]:
+    exchange, _, market_type = venue.partition(".")
+    return exchange, market_type
