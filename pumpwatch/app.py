@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import gevent
 from gevent.event import Event
@@ -29,6 +31,7 @@ from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.figures import Figures
 from pumpwatch.hookspecs import Sink
 from pumpwatch.jobs import Jobs
+from pumpwatch.listings import Listings
 from pumpwatch.model import FUTURES, SPOT, Gap, TradeBatch, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
@@ -44,6 +47,8 @@ from pumpwatch.store.recent import Recent
 from pumpwatch.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 STOP_S = 2.5  # all of it, from the signal to the end
 
@@ -77,6 +82,7 @@ class Collector:
         self.venues: list[VenueFeeds] = []
         self.figures = Figures(self)
         self.jobs = Jobs(self)
+        self.listings: Listings | None = None  # made by `start`, once the ledger is open
         self.ended = Event()
 
     def start(self) -> None:
@@ -95,7 +101,9 @@ class Collector:
         self.supervisor.spawn("sweep", self.sweep.run)
         for feeds in self.venues:
             self.supervisor.spawn(f"venue {feeds.venue.name}", feeds.run)
+        self.listings = Listings(self)
         self.jobs.start()
+        self.listings.start()
         log.info("collecting venues=%s store=%s sinks=%s", ",".join(one.venue.name for one in self.venues), self.folder,
                  ",".join(self.drains) or "none")
 
@@ -103,6 +111,8 @@ class Collector:
         """Read what is there, commit it, and close everything; what a sink lacks stays in the journal."""
         deadline = self.clock.monotonic() + STOP_S
         self.jobs.stop()
+        if self.listings:
+            self.listings.windows.stop()
         self.sweep.stop()
         self.supervisor.stop("sweep", 0.3)
         self.sweep.once()
@@ -128,9 +138,14 @@ class Collector:
             gevent.signal_handler(number, self.ended.set)
         self.ended.wait()
 
-    def in_journal_thread(self, function, *args):  # type: ignore[no-untyped-def]
+    def in_journal_thread(self, function: Callable[..., T], /, *args: Any) -> T:
         """Run a call of the journal in its thread and wait for it in this greenlet."""
-        return self.journal_thread.apply(function, args)
+        result: T = self.journal_thread.apply(function, args)
+        return result
+
+    def journal_query(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int) -> TradeBatch:
+        """Ask the journal, in its thread."""
+        return self.in_journal_thread(self.journal.query, names, start_ns, end_ns)
 
     def _configured_venues(self) -> list[tuple[Venue, VenueConfig]]:
         """Return the venues to collect, each with its part of the config."""

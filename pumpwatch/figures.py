@@ -41,7 +41,7 @@ class Figures:
             "sinks": [{"name": name, "state": drain.state, "backlog_trades": drain.lag_rows}
                       for name, drain in one.drains.items()],
             "recent": {"trades": one.recent.rows, "bytes": one.recent.nbytes},
-            "listing": one.jobs.listing_status(),
+            "listing": one.listings.status() if one.listings else {},
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in one.stats.items()],
         }
 

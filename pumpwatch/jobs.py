@@ -26,7 +26,7 @@ class Jobs:
 
     def __init__(self, collector: Collector) -> None:
         self._of = collector
-        self._scheduler = GeventScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1,
+        self.scheduler = GeventScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1,
                                                                         "misfire_grace_time": None})
         self._memory_thread = ThreadPool(1)
         self._trades_before: dict[str, int] = {}
@@ -42,20 +42,16 @@ class Jobs:
         self.every(one.config.log.summary_s, self._summary)
         if one.sinks:
             self.every(HEALTH_S, self._health)
-        self._scheduler.start()
+        self.scheduler.start()
 
     def every(self, seconds: float, job: Any) -> None:
         """Run a job again and again."""
-        self._scheduler.add_job(job, "interval", seconds=seconds)
+        self.scheduler.add_job(job, "interval", seconds=seconds)
 
     def stop(self) -> None:
         """Start nothing more."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
-
-    def listing_status(self) -> dict[str, Any]:
-        """Return how the notice boards fare."""
-        return {}
+        if self.scheduler.running:
+            self.scheduler.shutdown(wait=False)
 
     def _compact(self) -> None:
         self._memory_thread.apply(self._of.recent.compact)

@@ -38,6 +38,7 @@ class Roster:
         self.capacity = max(1, min(per_connection or usual, limits.symbols_per_connection))
         self.places: list[Place] = []
         self._where: dict[str, int] = {}
+        self._volume: dict[str, float] = {}
 
     def __contains__(self, symbol: str) -> bool:
         return symbol in self._where
@@ -67,6 +68,7 @@ class Roster:
         number = self._where.pop(symbol, None)
         if number is not None:
             self.places[number].symbols.discard(symbol)
+            self.places[number].volume -= self._volume.pop(symbol)
 
     def _place(self, symbol: str, volume: float, total: int) -> None:
         wanted = -(-total // self.capacity)
@@ -79,7 +81,7 @@ class Roster:
         number = min(with_room, key=lambda n: (self.places[n].volume, len(self.places[n].symbols)))
         self.places[number].symbols.add(symbol)
         self.places[number].volume += volume
-        self._where[symbol] = number
+        self._where[symbol], self._volume[symbol] = number, volume
 
 
 def fetch_instruments(venue: Venue, rest_url: str, http: Http, budget: TokenBucket) -> list[Instrument]:

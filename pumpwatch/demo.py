@@ -1,0 +1,239 @@
+"""One minute that shows everything: simulated venues, the real collector, a listing, and a count of both sides.
+
+The venues run in a process of their own and write down what they sent; the collector in this process is the one that
+`pumpwatch collect` runs. The result is good only when both agree to the trade.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gevent
+import numpy as np
+import yaml
+
+from pumpwatch.app import Collector
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.config import Config, convert
+from pumpwatch.errors import EXIT_FOUND, EXIT_OK, ServiceUnavailable, StorageError
+from pumpwatch.model import TradeBatch
+from pumpwatch.sim.compare import Comparison, compare, names_of
+from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.truth import Truth
+from pumpwatch.store.committer import percentile_ms
+
+COINS = 40
+COIN = "SOMI"
+WINDOW_S = 20.0
+SETTLE_S = 6.0  # poll, end of the window, its archive
+READY_WITHIN_S = 30.0
+DRAINED_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a demo found. Times in ms, memory in bytes, CPU of the collector in microseconds a trade."""
+
+    sent: int
+    stored: int
+    missing: int
+    doubled: int
+    unknown: int
+    different: int
+    store: str
+    seconds: float
+    trades_per_s: float
+    cpu_us_per_trade: float
+    cpu_percent_of_a_core: float
+    max_rss_bytes: int
+    durable_ms_p50: int
+    durable_ms_p99: int
+    coin: str
+    archive: str
+    archive_trades: int
+    data: str
+
+    @property
+    def good(self) -> bool:
+        """Whether sent = stored and the listing has its archive."""
+        return self.sent == self.stored > 0 and not (self.missing or self.doubled or self.unknown or self.different) \
+            and self.archive_trades > 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {**asdict(self), "good": self.good}
+
+
+class Demo:
+    """One run. `step` tells what it is doing; `collector` and `sim` are there from the second step on."""
+
+    def __init__(self, seconds: float, rate: float, questdb: str, folder: Path) -> None:
+        self.seconds, self.rate, self.questdb, self.folder = seconds, rate, questdb, folder
+        self.window_s = max(1.0, min(WINDOW_S, (seconds - SETTLE_S) / 2))
+        self.listing_at_s = max(1.0, min(self.window_s + 2, seconds - self.window_s - SETTLE_S))
+        self.step = "starting the simulated venues"
+        self.collector: Collector | None = None
+        self.started = 0.0
+
+    def run(self) -> Report:
+        """Do all of it. Raises ServiceUnavailable when a part does not come up."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if any(self.folder.glob("journal/*")):
+            raise StorageError(f"{self.folder}: there is a journal in it already", "give an empty or new folder with --data")
+        listing = {"at_s": self.listing_at_s, "coin": COIN}
+        with SimProcess(symbols=COINS, rate=self.rate, paused=True, folder=str(self.folder / "venues"),
+                        listings=[listing]) as sim:
+            self.collector = collector = Collector(self._config(sim))
+            collector.start()
+            try:
+                self.step = "connecting and subscribing"
+                self._wait(lambda: self._ready(collector), READY_WITHIN_S, "the connections did not come up")
+                cpu_before, self.started = _cpu_s(), time.monotonic()
+                sim.resume()
+                self.step = f"recording; {COIN} will be listed after {self.listing_at_s:.0f} s"
+                self._trade(collector)
+                cpu_s = _cpu_s() - cpu_before
+                sim.pause()
+                self.step = "waiting for the stores"
+                self._wait(lambda: self._drained(collector), DRAINED_WITHIN_S, "the stores did not catch up")
+            finally:
+                archive, archive_trades = self._archive(collector)
+                collector.stop()
+            truth = sim.truth()
+        self.step = "counting both sides"
+        counted = self._count(collector, truth)
+        return self._report(collector, counted, cpu_s, archive, archive_trades)
+
+    def _config(self, sim: SimProcess) -> Config:
+        raw = yaml.safe_load(sim.config_yaml())
+        raw["store"] = {"dir": str(self.folder)}
+        raw["listing"] |= {"window_s": self.window_s, "archive_dir": str(self.folder)}
+        for source in raw["listing"]["sources"].values():
+            source["interval_s"] = 1.0
+        if self.questdb:
+            raw["sinks"] = {"questdb": {"addr": self.questdb, "table_prefix": "pumpwatch_demo_"}}
+        return convert(raw, Config, "the demo's config")
+
+    def _ready(self, collector: Collector) -> bool:
+        rows = [feeds.status() for feeds in collector.venues]
+        return all(row["connections"] and row["connections"] == row["connections_up"] for row in rows)
+
+    def _trade(self, collector: Collector) -> None:
+        """Let it run; after the listing say what its window does."""
+        while (elapsed := time.monotonic() - self.started) < self.seconds:
+            windows = collector.listings.windows.open_windows() if collector.listings else []
+            if windows:
+                left = max(0.0, (int(str(windows[0]["end_ns"])) - time.time_ns()) / NS_PER_S)
+                self.step = f"{COIN} is listed on Upbit: its window closes in {left:.0f} s"
+            elif elapsed > self.listing_at_s + self.window_s:
+                self.step = "the archive is written; a moment more"
+            gevent.sleep(0.1)
+
+    def _drained(self, collector: Collector) -> bool:
+        assert collector.listings is not None
+        return (not collector.listings.windows.open_windows() and collector.committer.waiting_trades == 0
+                and all(drain.lag_rows == 0 for drain in collector.drains.values()))
+
+    def _wait(self, done: Callable[[], bool], within_s: float, problem: str) -> None:
+        deadline = time.monotonic() + within_s
+        while not done():
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(f"{problem} within {within_s:.0f} s", f"see {self.folder / 'collector.log'}")
+            gevent.sleep(0.1)
+
+    def _archive(self, collector: Collector) -> tuple[str, int]:
+        records = collector.in_journal_thread(collector.journal.ledger.listings)
+        done = [record for record in records if record.archive]
+        return (done[-1].archive, done[-1].trades or 0) if done else ("", 0)
+
+    def _count(self, collector: Collector, truth: Truth) -> Comparison:
+        """Count what the store has: QuestDB when there is one (its rows become visible a little later), else the journal."""
+        from pumpwatch.store.reader import JournalReader
+
+        names = names_of(truth)
+        first, last = _span(truth)
+        if not self.questdb:
+            return compare(truth, JournalReader(self.folder, collector.catalogue).query(names, first, last),
+                           collector.catalogue)
+        deadline = time.monotonic() + DRAINED_WITHIN_S
+        while True:
+            stored: TradeBatch = collector.sinks["questdb"].read(names, first, last, collector.catalogue)
+            counted = compare(truth, stored, collector.catalogue)
+            if counted.equal or time.monotonic() > deadline:
+                return counted
+            gevent.sleep(1.0)
+
+    def _report(self, collector: Collector, counted: Comparison, cpu_s: float, archive: str, archive_trades: int) -> Report:
+        latency = collector.committer.latency_ms
+        return Report(
+            **counted.figures(), store=f"QuestDB {self.questdb}" if self.questdb else "journal", seconds=self.seconds,
+            trades_per_s=round(counted.sent / self.seconds, 1), cpu_us_per_trade=round(cpu_s / max(1, counted.sent) * 1e6, 2),
+            cpu_percent_of_a_core=round(100 * cpu_s / self.seconds, 1),
+            max_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            durable_ms_p50=percentile_ms(latency, 0.5), durable_ms_p99=percentile_ms(latency, 0.99),
+            coin=COIN, archive=archive, archive_trades=archive_trades, data=str(self.folder))
+
+
+def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: str = "",
+        show: Callable[[Demo], Any] | None = None) -> tuple[int, Report]:
+    """Run a demo and return (exit code, report); `show` is called several times a second while it runs."""
+    folder = Path(data or time.strftime("pumpwatch-demo-%Y%m%dT%H%M%S"))
+    demo = Demo(seconds, rate, questdb, folder)
+    with _log_to(folder), _showing(demo, show):
+        report = demo.run()
+    return (EXIT_OK if report.good else EXIT_FOUND), report
+
+
+@contextmanager
+def _log_to(folder: Path) -> Iterator[None]:
+    """Keep the collector's log beside its data instead of in the middle of the display."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(folder / "collector.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        handler.close()
+
+
+@contextmanager
+def _showing(demo: Demo, show: Callable[[Demo], Any] | None) -> Iterator[None]:
+    if show is None:
+        yield
+        return
+
+    def repeat() -> None:
+        while True:
+            show(demo)
+            gevent.sleep(0.5)
+
+    part = gevent.spawn(repeat)
+    try:
+        yield
+    finally:
+        part.kill()
+
+
+def _span(truth: Truth) -> tuple[int, int]:
+    times = truth.records["timestamp"]
+    return (int(np.min(times)), int(np.max(times)) + 1) if len(times) else (0, 1)
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+

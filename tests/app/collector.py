@@ -1,0 +1,90 @@
+"""A collector as a child process: start, look at its figures, kill, stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pumpwatch.sim.process import SimProcess
+
+
+class CollectorProcess:
+    """`pumpwatch collect` against a simulation, its data in `folder/data`, its log in `folder/collector.log`.
+
+    `sections` are merged into the config. Ended by its own process id.
+    """
+
+    def __init__(self, sim: SimProcess, folder: Path, **sections: dict[str, Any]) -> None:
+        self.folder, self.data = folder, folder / "data"
+        self.config_file = folder / "pumpwatch.yaml"
+        config = yaml.safe_load(sim.config_yaml())
+        config["store"] = {"dir": str(self.data)}
+        config["listing"] |= {"archive_dir": str(folder / "archive")}
+        for name, section in sections.items():
+            config[name] = {**config.get(name, {}), **section}
+        self.config_file.write_text(yaml.safe_dump(config), "utf-8")
+        self.child: subprocess.Popen[bytes] | None = None
+        self._started_ns = 0
+
+    def start(self) -> None:
+        """Start it; returns at once."""
+        self._started_ns = time.time_ns()
+        with (self.folder / "collector.log").open("ab") as log:
+            self.child = subprocess.Popen([sys.executable, "-m", "pumpwatch", "collect", "-c", str(self.config_file)],
+                                          stdout=log, stderr=log, env=dict(os.environ), cwd=self.folder)
+
+    def figures(self) -> dict[str, Any]:
+        """Return this run's figures, empty while it has written none."""
+        try:
+            figures = json.loads((self.data / "status.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return figures if figures["started_at_ns"] >= self._started_ns else {}
+
+    def wait_until(self, done, within_s: float = 30.0) -> dict[str, Any]:
+        """Wait until `done(figures)` is true and return them; fail with the log when it never is."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            figures = self.figures()
+            if figures and done(figures):
+                return figures
+            assert self.child is not None and self.child.poll() is None, self.log()
+            time.sleep(0.05)
+        raise AssertionError(f"not within {within_s} s: {self.figures()}\n{self.log()}")
+
+    def wait_until_up(self) -> dict[str, Any]:
+        """Wait until every connection stands with its subscriptions."""
+        return self.wait_until(lambda figures: figures["venues"] and all(
+            row["connections"] and row["connections_up"] == row["connections"] for row in figures["venues"]))
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal and wait for the end."""
+        assert self.child is not None
+        self.child.send_signal(number)
+        self.child.wait(20)
+
+    def stop(self) -> int:
+        """End it as a service manager does; return its exit code."""
+        self.kill(signal.SIGTERM)
+        assert self.child is not None
+        return int(self.child.returncode)
+
+    def log(self) -> str:
+        """Return the end of its log."""
+        return (self.folder / "collector.log").read_text("utf-8", "replace")[-4000:]
+
+    def __enter__(self) -> CollectorProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.child is not None and self.child.poll() is None:
+            self.kill()

@@ -1,0 +1,75 @@
+"""kill -9 at random moments under load: nothing the venue sent is lost in silence, and nothing is there twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.sim.compare import compare, names_of
+from pumpwatch.sim.process import SimProcess
+from pumpwatch.store.ledger import Ledger
+from pumpwatch.store.reader import JournalReader
+from tests.app.collector import CollectorProcess
+
+KILLS = int(os.environ.get("TEST_KILLS", "20"))
+
+
+def test_killed_at_random_moments_everything_sent_is_stored_or_in_a_gap_and_nothing_twice(tmp_path):
+    rng = random.Random(20)
+    options = {"venues": ["binance.spot", "binance.futures"], "rules": {"binance.spot": {"connects": 10_000},
+                                                                        "binance.futures": {"connects": 10_000}}}
+    with SimProcess(symbols=12, rate=4000.0, paused=True, folder=str(tmp_path / "venues"), **options) as sim:
+        collector = CollectorProcess(sim, tmp_path)
+        collector.start()
+        collector.wait_until_up()
+        sim.resume()
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.0, 1.5))
+            collector.kill(signal.SIGKILL)
+            collector.start()
+            if rng.random() < 0.7:
+                collector.wait_until_up()
+        collector.wait_until_up()
+        time.sleep(1.0)
+        sim.pause()
+        time.sleep(0.5)
+        assert collector.stop() == 0
+        truth = sim.truth()
+    catalogue = Catalogue()
+    reader = JournalReader(tmp_path / "data", catalogue)
+    reader.load_instruments()
+    stored = reader.query(names_of(truth), 0, 2**62)
+    counted = compare(truth, stored, catalogue)
+    assert counted.doubled == counted.unknown == counted.different == 0, counted
+    assert counted.stored > 10_000
+    ledger = Ledger(tmp_path / "data")
+    gaps = [gap for _, gap in ledger.gaps()]
+    ledger.close()
+    assert len([gap for gap in gaps if "killed" in gap.reason]) >= KILLS
+    uncovered = [one for one in missing(truth, stored, catalogue) if not covered(one, gaps)]
+    assert not uncovered, uncovered[:10]
+
+
+def missing(truth, stored, catalogue):
+    """Return (exchange, market_type, symbol, id, timestamp) of what was sent and is not stored."""
+    have = set(zip(stored.instrument.tolist(), stored.trade_id.tolist(), strict=True))
+    for one in truth.trades():
+        exchange, market_type = truth.venues[one["venue"]].split(".")
+        symbol = truth.symbols[one["venue"]][one["symbol"]]
+        if (catalogue.ids_of((exchange, market_type)).get(symbol), int(one["trade_id"])) not in have:
+            yield exchange, market_type, symbol, int(one["trade_id"]), int(one["timestamp"])
+
+
+def covered(one, gaps) -> bool:
+    exchange, market_type, symbol, trade_id, at_ns = one
+    for gap in gaps:
+        if (gap.exchange, gap.market_type) != (exchange, market_type) or gap.symbol not in ("", symbol):
+            continue
+        if gap.first_id is not None and gap.first_id <= trade_id <= gap.last_id:
+            return True
+        if gap.first_id is None and gap.from_ns <= at_ns < gap.to_ns:
+            return True
+    return False

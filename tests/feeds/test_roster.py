@@ -1,0 +1,69 @@
+"""Which symbol goes on which connection."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pumpwatch.feeds.roster import Roster
+from pumpwatch.model import Instrument, Limits
+
+LIMITS = Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, messages_per_second=5,
+                connects_per_5_minutes=300, connection_age_s=1e5, requests_per_minute=6000)
+
+
+def listed(*symbols: str, volume: float = 0.0) -> list[Instrument]:
+    return [Instrument(symbol=symbol, base=symbol, quote="USDT", volume=volume) for symbol in symbols]
+
+
+def where(roster: Roster) -> dict[str, int]:
+    return {symbol: number for number, place in enumerate(roster.places) for symbol in place.symbols}
+
+
+def test_symbols_are_spread_evenly_within_the_limit():
+    roster = Roster(LIMITS, per_connection=10)
+    roster.refresh(listed(*(f"S{i}" for i in range(25))))
+    assert sorted(len(place.symbols) for place in roster.places) == [8, 8, 9]
+
+
+def test_a_refresh_moves_nobody():
+    roster = Roster(LIMITS, per_connection=3)
+    roster.refresh(listed("A", "B", "C", "D", "E"))
+    before = where(roster)
+    came, gone = roster.refresh(listed("A", "B", "C", "D", "F", "E"))
+    assert (came, gone) == ({"F"}, set())
+    assert {symbol: number for symbol, number in where(roster).items() if symbol != "F"} == before
+
+
+def test_what_is_no_longer_listed_is_dropped():
+    roster = Roster(LIMITS)
+    roster.refresh(listed(*(f"S{i}" for i in range(10))))
+    came, gone = roster.refresh(listed(*(f"S{i}" for i in range(9))))
+    assert (came, gone) == (set(), {"S9"}) and "S9" not in roster
+
+
+def test_an_empty_or_shrunken_list_drops_nothing():
+    roster = Roster(LIMITS)
+    roster.refresh(listed(*(f"S{i}" for i in range(10))))
+    for broken in ([], listed("S0"), listed("NEW")):
+        _, gone = roster.refresh(broken)
+        assert gone == set()
+    assert len(roster) == 11
+
+
+def test_the_busiest_symbols_do_not_share_a_connection_without_need():
+    roster = Roster(LIMITS, per_connection=3)
+    busy = [Instrument(symbol=f"B{i}", base="B", quote="USDT", volume=1000.0) for i in range(3)]
+    roster.refresh(listed("A", "C", "D", "E", "F", "G", volume=1.0) + busy)
+    assert len({where(roster)[one.symbol] for one in busy}) == 3
+
+
+@given(st.lists(st.sets(st.integers(0, 60), max_size=60), max_size=8), st.integers(1, 20))
+def test_no_connection_ever_holds_more_than_its_limit(lists, per_connection):
+    roster = Roster(LIMITS, per_connection)
+    for names in lists:
+        roster.refresh(listed(*(f"S{i}" for i in sorted(names))))
+        assert all(len(place.symbols) <= per_connection for place in roster.places)
+        placed = [symbol for place in roster.places for symbol in place.symbols]
+        assert len(placed) == len(set(placed)) == len(roster)
+        assert {f"S{i}" for i in names} <= set(placed)

@@ -1,0 +1,85 @@
+"""What is asked of a venue, and what its answers lead to."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
+from pumpwatch.model import Control, ControlKind
+from pumpwatch_plugins.exchanges.binance import VENUES
+
+SPOT = VENUES[0]
+
+
+def drive(subscriptions: Subscriptions, bad: set[str]) -> int:
+    """Play a venue that refuses a request whole when it holds a bad symbol; return the number of messages."""
+    messages = 0
+    while subscriptions.waiting:
+        message = json.loads(subscriptions.next_text(0.0))
+        messages += 1
+        symbols = {param.split("@")[0].upper() for param in message["params"]}
+        kind = ControlKind.REFUSAL if symbols & bad else ControlKind.ACK
+        subscriptions.answer(Control(kind, message["id"], reason="2 no"))
+    return messages
+
+
+def test_messages_keep_the_venues_limits():
+    subscriptions = Subscriptions(SPOT, lambda symbol, reason: None)
+    subscriptions.want([f"SYMBOL{i:04}USDT" for i in range(1000)], add=True)
+    while subscriptions.waiting:
+        text = subscriptions.next_text(0.0)
+        assert len(json.loads(text)["params"]) <= SPOT.limits.symbols_per_message
+        assert len(text.encode()) <= SPOT.limits.message_bytes
+
+
+@given(st.sets(st.integers(0, 299), max_size=5))
+def test_a_refused_request_is_split_until_the_bad_symbol_stands_alone(bad_numbers):
+    refused: list[str] = []
+    subscriptions = Subscriptions(SPOT, lambda symbol, reason: refused.append(symbol))
+    names = {f"S{i}" for i in range(300)}
+    bad = {f"S{i}" for i in bad_numbers}
+    subscriptions.want(names, add=True)
+    messages = drive(subscriptions, bad)
+    assert set(refused) == bad and len(refused) == len(bad)
+    assert subscriptions.granted == names - bad and subscriptions.settled
+    assert messages <= 2 + len(bad) * 20
+
+
+def test_a_symbol_the_venue_names_is_left_out_at_once():
+    refused: list[str] = []
+    subscriptions = Subscriptions(SPOT, lambda symbol, reason: refused.append(symbol))
+    subscriptions.want(["A", "B", "C", "D"], add=True)
+    number = json.loads(subscriptions.next_text(0.0))["id"]
+    subscriptions.answer(Control(ControlKind.REFUSAL, number, symbols=("C",), reason="unknown C"))
+    assert refused == ["C"]
+    drive(subscriptions, set())
+    assert subscriptions.granted == {"A", "B", "D"}
+
+
+def test_dropping_takes_the_symbol_from_what_is_granted():
+    subscriptions = Subscriptions(SPOT, lambda symbol, reason: None)
+    subscriptions.want(["A", "B"], add=True)
+    drive(subscriptions, set())
+    subscriptions.want(["A"], add=False)
+    drive(subscriptions, set())
+    assert subscriptions.granted == {"B"}
+
+
+def test_a_missing_answer_is_noticed():
+    subscriptions = Subscriptions(SPOT, lambda symbol, reason: None)
+    subscriptions.want(["A"], add=True)
+    subscriptions.next_text(100.0)
+    assert not subscriptions.overdue(100.0 + ANSWER_WITHIN_S)
+    assert subscriptions.overdue(100.1 + ANSWER_WITHIN_S)
+
+
+def test_an_answer_to_nothing_we_asked_is_ignored():
+    subscriptions = Subscriptions(SPOT, lambda symbol, reason: None)
+    subscriptions.want(["A"], add=True)
+    subscriptions.next_text(0.0)
+    subscriptions.answer(Control(ControlKind.ACK, 999))
+    subscriptions.answer(Control(ControlKind.ACK, None))
+    assert not subscriptions.granted and not subscriptions.settled
