@@ -80,7 +80,7 @@ class QuestDBSink:
         for view in candle_views(self._options.table_prefix) if self._options.candles else ():
             self._server.exec(view, DDL_TIMEOUT_S)
         self._sender = Sender.from_conf(self._conf())
-        self._sender.establish()
+        self._sender.establish()  # type: ignore[no-untyped-call]
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
         """Send the batch in flushes of at most FLUSH_ROWS rows; return when the server has answered for each."""

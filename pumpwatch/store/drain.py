@@ -137,9 +137,8 @@ class Drain:
         self._stopping.set()
         self._arrived.set()
         self._full.set()
-        with gevent.Timeout(within_s, False):
-            self._idle.wait()
-            self._thread.apply(self._sink.close)
+        if self._idle.wait(within_s):
+            self._thread.spawn(self._sink.close).wait(1.0)
 
     def _wait_until_due(self) -> None:
         """Return when there is something to send and it is enough, or has waited long enough."""
