@@ -10,7 +10,8 @@ time is given in whole seconds and the venues' clocks are not ours. The first ab
 - volume: at least `burst_trades` trades in the second up to it, worth more than burst_factor x the most that the second
   up to any baseline trade was worth (not used without a baseline).
 
-Trades that no public order made (blocks, insurance fund, ADL, internal ones) are counted and not judged.
+Trades that no public order made (blocks, insurance fund, ADL, internal ones), or without a price, are counted as odd
+and not judged.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ def analyse(batch: TradeBatch, catalogue: Catalogue, ids: list[int], announced_a
 
 def _instrument(trades: TradeBatch, announced_at_ns: int, detected_at_ns: int) -> dict[str, Any]:
     before = int(np.searchsorted(trades.timestamp, announced_at_ns))
-    flags = trades.flags & ODD
+    odd = ((trades.flags & ODD) != 0) | ~(np.isfinite(trades.price) & (trades.price > 0))
     row: dict[str, Any] = {
-        "trades": len(trades), "odd_trades": int(np.count_nonzero(flags)),
+        "trades": len(trades), "odd_trades": int(np.count_nonzero(odd)),
         "before": _volume(trades.take(slice(None, before))), "after": _volume(trades.take(slice(before, None))),
         "price_before": None, "first_abnormal": None, "peak": None,
     }
-    judged = trades.take(flags == 0)
+    judged = trades.take(~odd)
     if not len(judged):
         return row
     search_ns = announced_at_ns - int(RULE["grace_s"] * NS_PER_S)
@@ -80,8 +81,7 @@ def _instrument(trades: TradeBatch, announced_at_ns: int, detected_at_ns: int) -
 def _first_abnormal(trades: TradeBatch, start: int, search_ns: int) -> tuple[int, list[str]] | None:
     """Return the index of the first abnormal trade from `start` on, and what makes it so."""
     baseline = trades.timestamp[:start] >= search_ns - int(RULE["baseline_s"] * NS_PER_S)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(trades.price)
+    logs = np.log(trades.price)
     price = np.zeros(len(trades) - start, bool)
     usual = logs[:start][baseline]
     if len(usual) >= RULE["baseline_trades"]:
@@ -112,7 +112,7 @@ def _last_second(timestamp: Int64, value: Float64) -> tuple[Float64, Int64]:
 def _moment(trades: TradeBatch, index: int, reference: float, announced_at_ns: int) -> dict[str, Any]:
     at_ns, price = int(trades.timestamp[index]), float(trades.price[index])
     return {"at_ns": at_ns, "after_announcement_ms": (at_ns - announced_at_ns) / NS_PER_MS, "price": price,
-            "change_percent": round((price / reference - 1) * 100, 4) if reference else None}
+            "change_percent": round((price / reference - 1) * 100, 4)}
 
 
 def _volume(trades: TradeBatch) -> dict[str, float]:

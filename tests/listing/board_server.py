@@ -18,11 +18,12 @@ def stamp(at_ns: int) -> str:
     return datetime.fromtimestamp(at_ns // 10**9, UTC).astimezone(KST).isoformat()
 
 
-def row(number: int, title: str, published_at_ns: int, edited_at_ns: int | None = None, category: str = "거래") -> dict[str, Any]:
+def row(number: int, title: str, published_at_ns: int, edited_at_ns: int | None = None,
+        category: str = "거래") -> dict[str, Any]:
     """Return one row of the list."""
-    return {"listed_at": stamp(edited_at_ns or published_at_ns), "first_listed_at": stamp(published_at_ns), "id": number,
-            "uuid": str(number * 7919), "title": title, "category": category, "need_new_badge": edited_at_ns is None,
-            "need_update_badge": edited_at_ns is not None}
+    return {"listed_at": stamp(edited_at_ns or published_at_ns), "first_listed_at": stamp(published_at_ns),
+            "id": number, "uuid": str(number * 7919), "title": title, "category": category,
+            "need_new_badge": edited_at_ns is None, "need_update_badge": edited_at_ns is not None}
 
 
 def listing_of(rows: Sequence[dict[str, Any]]) -> bytes:
@@ -46,7 +47,8 @@ class BoardServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                board.requests.append({"path": self.path} | {name.lower(): value for name, value in self.headers.items()})
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                board.requests.append({"path": self.path} | headers)
                 status, headers, body = board.answer(self.headers.get("If-None-Match", ""))
                 board.statuses.append(status)
                 self.send_response(status)
@@ -76,7 +78,8 @@ class BoardServer:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

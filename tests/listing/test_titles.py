@@ -15,8 +15,11 @@ from pumpwatch.listing import titles_command
 from pumpwatch.listing.titles import judge
 from pumpwatch.listing.wording import HOLE, MAX_TITLE, normalise, split_groups, split_prefixes
 
-PIECES = ["(", ")", "[", "]", " ", ",", "KRW", "BTC", "원화", "마켓", "및", "카이트", "KITE", "신규 거래지원 안내", "디지털 자산 추가", "오픈",
-          "Market Support for", "(A)", "(KRW 마켓)", "코인 추가", "/", ":", "에 따른", "종료", "이벤트", HOLE, "Ａ", "ﬁ", "\u200b", "😀"]
+PIECES = ["(", ")", "[", "]", " ", ",", "KRW", "BTC", "원화", "마켓", "및", "카이트", "KITE", "오픈", "코인 추가",
+          "신규 거래지원 안내", "디지털 자산 추가", "Market Support for", "(A)", "(KRW 마켓)", "/", ":", "에 따른",
+          "종료", "이벤트", HOLE, "Ａ", "ﬁ", "\u200b", "😀"]
+HOSTILE = [*PIECES, "KRW, ", "((", "가(A) ", "원화마켓 오픈 ", "신규 거래지원 ", "A/", "KRW 및 ", "입금 ", "KRW 마켓 오픈 ("]
+NOTES = ["거래지원 개시 시점 안내", "업데이트", "유통량 계획표 수정 안내"]
 TITLES = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
 TICKERS = st.from_regex(r"[A-Z0-9]{0,4}[A-Z][A-Z0-9]{0,4}", fullmatch=True).filter(lambda t: t not in WORDING.markets)
 NAMES = st.text(alphabet="가나다라마바사아자차", min_size=1, max_size=8)
@@ -42,8 +45,8 @@ def test_coins_with_lists_of_their_own_are_told_apart(coins: list[tuple[str, str
 
 
 @given(st.lists(st.tuples(NAMES, TICKERS), min_size=2, max_size=6, unique_by=lambda coin: coin[1]),
-       st.lists(st.sampled_from(["거래지원 개시 시점 안내", "업데이트", "유통량 계획표 수정 안내"]), max_size=3))
-def test_coins_that_share_a_list_of_several_markets_need_the_body(coins: list[tuple[str, str]], notes: list[str]) -> None:
+       st.lists(st.sampled_from(NOTES), max_size=3))
+def test_coins_that_share_a_list_of_markets_need_the_body(coins: list[tuple[str, str]], notes: list[str]) -> None:
     named = ", ".join(f"{name}({ticker})" for name, ticker in coins)
     tail = "".join(f" ({note})" for note in notes)
     verdict = judge(f"{named} 신규 거래지원 안내 (KRW, BTC 마켓){tail}", WORDING)
@@ -52,7 +55,7 @@ def test_coins_that_share_a_list_of_several_markets_need_the_body(coins: list[tu
     assert len(verdict.notes) == len(notes)
 
 
-@pytest.mark.parametrize("piece", [*PIECES, "KRW, ", "((", "가(A) ", "원화마켓 오픈 ", "신규 거래지원 ", "A/", "KRW 및 ", "입금 ", "KRW 마켓 오픈 ("])
+@pytest.mark.parametrize("piece", HOSTILE)
 def test_a_title_of_a_megabyte_is_cut_and_judged(piece: str) -> None:
     assert judge(piece * (1_000_000 // len(piece)), WORDING).kind
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -48,7 +47,8 @@ KRW_LISTINGS = [
     ("엑스알피(리플)(XRP) KRW 마켓 디지털 자산 추가", "XRP", False),
     ("월드코인 WLD KRW 마켓 디지털 자산 추가", "WLD", False),
     # several coins: own lists, reversed names, one list that may be a union, one market that cannot be one
-    ("셀레스티아(TIA)(KRW, BTC, USDT 마켓), 아이오넷(IO)(BTC, USDT 마켓) 신규 거래지원 안내 (주문 타입 제한 관련 안내)", "TIA", False),
+    ("셀레스티아(TIA)(KRW, BTC, USDT 마켓), 아이오넷(IO)(BTC, USDT 마켓) 신규 거래지원 안내 (주문 타입 제한 안내)",
+     "TIA", False),
     ("라이브피어(LPT)(KRW, USDT 마켓), 포켓네트워크(POKT)(KRW 마켓) 디지털 자산 추가", "LPT POKT", False),
     ("에이(AAA), 씨(CCC) KRW 마켓, 비(BBB) USDT 마켓 디지털 자산 추가", "AAA CCC", False),
     ("에이(AAA)(KRW 마켓) 및 비(BBB)(USDT 마켓) 신규 거래지원 안내", "AAA", False),
@@ -60,7 +60,8 @@ KRW_LISTINGS = [
     ("커널다오(KERNEL) 신규 거래지원 안내 (KRW, BTC 마켓) (업비트 ATH 이벤트 안내)", "KERNEL", False),
     ("헤미(HEMI) 신규 거래지원 안내 (KRW 마켓) (헤미(HEMI) 거래지원 취소 안내)", "HEMI", False),
     ("밸런스(EPT) 신규 거래지원 안내 (KRW 마켓)(거래지원 종료 관련 안내)(유의 종목 안내)", "EPT", False),
-    ("KRW, BTC 마켓 디지털 자산 추가 (T) 및 이에 따른 NU 유의 종목 지정 안내 (NU <> T 스왑 사이트 추가 안내)", "T", False),
+    ("KRW, BTC 마켓 디지털 자산 추가 (T) 및 이에 따른 NU 유의 종목 지정 안내 (NU <> T 스왑 사이트 추가 안내)",
+     "T", False),
     ("KRW, BTC 마켓 디지털 자산 추가 (T) 및 누사이퍼(NU) 유의 종목 지정 안내", "T", False),
     # a title that a typing error spoilt is still a listing, of an unknown coin
     ("카이트(KITE 신규 거래지원 안내 (KRW 마켓)", "", True),
@@ -140,11 +141,10 @@ def test_the_recorded_krw_symbols_are_found_and_only_unions_have_more_and_need_t
 
 
 def test_the_list_is_read_with_first_publication_and_edit_apart() -> None:
-    body = listing_of([row(6496, "넥소(NEXO) 신규 거래지원 안내 (USDT 마켓)", 1_787_000_000 * 10**9, 1_787_009_000 * 10**9)])
-    (notice,) = parse(body)
+    published_ns, edited_ns = 1_787_000_000 * 10**9, 1_787_009_000 * 10**9
+    (notice,) = parse(listing_of([row(6496, "넥소(NEXO) 신규 거래지원 안내 (USDT 마켓)", published_ns, edited_ns)]))
     assert (notice.notice_id, notice.category) == ("6496", "거래")
-    assert notice.published_at_ns == 1_787_000_000 * 10**9
-    assert notice.updated_at_ns == 1_787_009_000 * 10**9
+    assert (notice.published_at_ns, notice.updated_at_ns) == (published_ns, edited_ns)
     assert notice.url == f"https://upbit.com/service_center/notice?id={6496 * 7919}"
 
 
@@ -162,9 +162,9 @@ def test_a_list_without_uuid_links_by_id() -> None:
 
 @pytest.mark.parametrize("body", [
     b"", b"<html>Just a moment...</html>", b"[]", b"null", b"{}", b'{"success":true}', b'{"success":true,"data":{}}',
-    b'{"success":false,"error_message":"Bad request"}', b'{"success":true,"data":{"notices":[{"id":"x"}]}}', b"\xff\xfe",
-    json.dumps({"success": True, "data": {"notices": [row(1, "가", 0) | {"first_listed_at": "yesterday"}]}}).encode(),
-    json.dumps({"success": True, "data": {"notices": [row(1, "가", 0) | {"first_listed_at": "2026-01-01T00:00:00"}]}}).encode(),
+    b'{"success":false,"error_message":"Bad request"}', b'{"success":true,"data":{"notices":[{"id":"x"}]}}',
+    b"\xff\xfe", listing_of([row(1, "가", 0) | {"first_listed_at": "yesterday"}]),
+    listing_of([row(1, "가", 0) | {"first_listed_at": "2026-01-01T00:00:00"}]),
 ])
 def test_anything_but_the_list_is_refused_and_never_an_empty_list(body: bytes) -> None:
     with pytest.raises(BadFrame):

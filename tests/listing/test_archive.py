@@ -1,0 +1,139 @@
+"""An archive holds every trade of its window, exactly, and is whole or absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import StorageError
+from pumpwatch.listing.archive import ANALYSIS, Span, archive_name, trades_in, write_archive
+from pumpwatch.listing.window import intervals_of
+from pumpwatch.model import SIDES, Gap, TradeBatch
+from tests.listing.market import ANNOUNCED_NS, GivenPart, catalogue_of_venues, listing_of, trades
+
+S = NS_PER_S
+CATALOGUE = catalogue_of_venues()
+LISTING = listing_of()
+SPAN = Span("KITE", [LISTING], intervals_of([LISTING], 20))
+MARKET = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250), trades(3, jump_ms=None)])
+PARTS = [GivenPart("recent", 1000, 2.0), GivenPart("journal", 10, 7.5)]
+
+
+def write(folder: Path, batch: TradeBatch = MARKET, gaps: list[Gap] | None = None) -> Any:
+    return write_archive(folder, SPAN, batch, CATALOGUE, PARTS, gaps or [])
+
+
+def raw(path: Path, exchange: str, market_type: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "raw" / exchange / f"{market_type}.json").read_text())
+    return found
+
+
+def gap(exchange: str, market_type: str, symbol: str, from_s: float, to_s: float) -> Gap:
+    return Gap(exchange=exchange, market_type=market_type, symbol=symbol, from_ns=ANNOUNCED_NS + int(from_s * S),
+               to_ns=ANNOUNCED_NS + int(to_s * S), first_id=None, last_id=None, reason="cut")
+
+
+def test_every_trade_of_the_window_is_in_its_venues_file_to_the_digit(tmp_path: Path) -> None:
+    archive = write(tmp_path)
+    assert archive.path == tmp_path / "KITE_20261103T060000Z"
+    total = 0
+    for number, venue in ((0, ("alpha", "spot")), (1, ("alpha", "futures"))):
+        wanted = MARKET.take((MARKET.instrument == number) & (MARKET.timestamp >= SPAN.intervals[0][0])
+                             & (MARKET.timestamp < SPAN.intervals[0][1]))
+        stored = pd.DataFrame(raw(archive.path, *venue)["trades"])
+        assert stored["timestamp"].tolist() == wanted.timestamp.tolist()
+        assert stored["price"].tolist() == wanted.price.tolist()
+        assert stored["quantity"].tolist() == wanted.quantity.tolist()
+        assert stored["trade_id"].tolist() == wanted.id_texts()
+        assert stored["side"].tolist() == [SIDES[side] for side in wanted.side]
+        assert stored["received_at"].tolist() == wanted.received_at.tolist()
+        assert stored["sequence_number"].isna().all()
+        assert set(stored["symbol"]) == {CATALOGUE.instruments[number].symbol}
+        total += len(wanted)
+    assert archive.trades == total == trades_in(archive.path)
+
+
+def test_a_file_says_what_it_is_about(tmp_path: Path) -> None:
+    found = raw(write(tmp_path).path, "alpha", "futures")
+    assert (found["exchange"], found["market_type"], found["coin"]) == ("alpha", "futures", "KITE")
+    assert found["symbols"] == [{"symbol": "1000KITEUSDT", "base": "1000KITE", "quote": "USDT", "multiplier": 1000,
+                                 "contract_size": 1.0, "status": "trading"}]
+    assert found["window"] == [[ANNOUNCED_NS - 20 * S, ANNOUNCED_NS + 23 * S]]
+    assert found["announced_at"] == "2026-11-03T06:00:00.000000Z"
+    assert found["detected_at"] == "2026-11-03T06:00:03.000000Z"
+    assert found["listings"][0]["title"] == LISTING.title
+    assert found["parts"] == [{"source": "recent", "rows": 1000, "ms": 2.0},
+                              {"source": "journal", "rows": 10, "ms": 7.5}]
+    assert found["count"] == len(found["trades"]["price"])
+
+
+def test_a_venue_that_has_the_coin_and_no_trades_says_so_and_others_have_no_file(tmp_path: Path) -> None:
+    path = write(tmp_path).path
+    quiet = raw(path, "beta", "spot")
+    assert (quiet["count"], quiet["trades"]["price"]) == (0, [])
+    assert sorted(str(file.relative_to(path)) for file in path.rglob("*.json")) == [
+        "raw/alpha/futures.json", "raw/alpha/spot.json", "raw/beta/spot.json", "refined/pump_analysis.json"]
+
+
+def test_gaps_of_the_venue_that_touch_the_window_are_named(tmp_path: Path) -> None:
+    gaps = [gap("alpha", "spot", "KITEUSDT", -5, -4), gap("alpha", "spot", "", 22, 50),
+            gap("alpha", "spot", "KITEUSDT", 23, 24), gap("alpha", "spot", "OTHERUSDT", 0, 1),
+            gap("beta", "spot", "", -40, -20), gap("beta", "spot", "KITE-USDT", 7, 7)]
+    path = write(tmp_path, gaps=gaps).path
+    assert [(one["symbol"], one["reason"], one["state"]) for one in raw(path, "alpha", "spot")["gaps"]] == [
+        ("KITEUSDT", "cut", "open"), ("", "cut", "open")]
+    assert raw(path, "alpha", "futures")["gaps"] == []
+    assert [one["from_ns"] for one in raw(path, "beta", "spot")["gaps"]] == [ANNOUNCED_NS + 7 * S]
+    assert len(json.loads((path / ANALYSIS).read_text())["gaps"]) == 3
+
+
+def test_an_archive_is_replaced_only_by_one_with_at_least_as_many_trades(tmp_path: Path) -> None:
+    half = MARKET.take(slice(0, len(MARKET), 2))
+    first = write(tmp_path, half)
+    second = write(tmp_path)
+    assert (second.kept, second.trades > first.trades) == (False, True)
+    third = write(tmp_path, half)
+    assert (third.kept, third.trades, third.path) == (True, second.trades, second.path)
+    assert trades_in(second.path) == second.trades
+    assert write(tmp_path).kept is False
+    assert [path.name for path in tmp_path.iterdir()] == [second.path.name]
+
+
+def test_a_crash_between_two_renames_loses_no_archive(tmp_path: Path) -> None:
+    first = write(tmp_path)
+    first.path.rename(tmp_path / f".{first.path.name}.replaced")
+    again = write(tmp_path, MARKET.take(slice(0, 10)))
+    assert (again.kept, trades_in(again.path)) == (True, first.trades)
+    assert [path.name for path in tmp_path.iterdir()] == [first.path.name]
+
+
+def test_an_archive_that_was_damaged_is_written_anew(tmp_path: Path) -> None:
+    first = write(tmp_path)
+    (first.path / ANALYSIS).write_text("{")
+    assert trades_in(first.path) is None
+    assert write(tmp_path, MARKET.take(slice(0, 2000))).kept is False
+    assert trades_in(first.path) is not None
+
+
+def test_a_folder_that_cannot_be_written_is_a_storage_error_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write the archive"):
+        write(tmp_path / "file" / "archives")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_trades_come_out_in_order_whatever_order_they_came_in(tmp_path: Path) -> None:
+    shuffled = MARKET.take(np.random.default_rng(3).permutation(len(MARKET)))
+    times = raw(write(tmp_path, shuffled).path, "alpha", "spot")["trades"]["timestamp"]
+    assert times == sorted(times)
+    assert len(times) > 500
+
+
+def test_names_are_in_utc_seconds() -> None:
+    assert archive_name("1INCH", ANNOUNCED_NS + 999_999_999) == "1INCH_20261103T060000Z"

@@ -1,0 +1,271 @@
+"""Finding listings on a board: each once, over restarts, edits and crashes; and manners while asking."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from pumpwatch_plugins.sources.upbit import UPBIT
+
+from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.errors import StorageError
+from pumpwatch.listing.watch import Watch
+from pumpwatch.model import Listing, Notice
+from pumpwatch.net.http import Http
+from pumpwatch.stats import Stats
+from pumpwatch.store.ledger import Ledger
+from tests.listing.board_server import BoardServer, row
+
+KITE = "카이트(KITE) 신규 거래지원 안내 (KRW, BTC, USDT 마켓)"
+ORDER = "오덜리(ORDER) KRW 마켓 디지털 자산 추가"
+TWO = "헤미(HEMI), 유즈리스(USELESS) 신규 거래지원 안내 (KRW, BTC 마켓)"
+OLD = "랠리(RLY) 거래지원 종료 안내 (12/22 15:00)"
+HTML = b"<!DOCTYPE html><html><title>Just a moment...</title></html>"
+S = NS_PER_S
+
+
+class Machine:
+    """A collector's listing part that can be started again on the same data folder."""
+
+    def __init__(self, folder: Path, board: BoardServer) -> None:
+        self.folder, self.board = folder, board
+        self.clock, self.stats = FakeClock(), Stats()
+        self.seen: list[Listing] = []
+        self.fetch = Http(ssl.create_default_context(), timeout_s=5).fetch
+        self.ledger = Ledger(folder)
+        self.start()
+
+    def start(self, url: str | None = None) -> None:
+        self.watch = Watch(UPBIT, self.fetch, self.ledger, self.clock, self.stats, self.seen.append,
+                           url=self.board.url if url is None else url)
+
+    def restart(self) -> None:
+        self.ledger.close()
+        self.ledger = Ledger(self.folder)
+        self.start()
+
+    def poll(self, times: int = 1) -> list[str]:
+        """Poll every 5 s and return the coins that were announced meanwhile."""
+        before = len(self.seen)
+        for _ in range(times):
+            self.clock.advance(5)
+            self.watch.poll()
+        return [one.symbol for one in self.seen[before:]]
+
+    def publish(self, number: int, title: str, age_s: float = 1) -> None:
+        self.board.rows.insert(0, row(number, title, self.clock.now_ns() - int(age_s * S)))
+
+
+@pytest.fixture
+def board() -> Iterator[BoardServer]:
+    with BoardServer() as server:
+        yield server
+
+
+@pytest.fixture
+def machine(tmp_path: Path, board: BoardServer) -> Iterator[Machine]:
+    made = Machine(tmp_path, board)
+    yield made
+    made.ledger.close()
+
+
+def test_what_the_first_look_shows_is_remembered_and_not_announced(machine: Machine) -> None:
+    machine.publish(1, OLD)
+    machine.publish(2, KITE)
+    assert machine.poll(3) == []
+    machine.publish(3, ORDER)
+    assert machine.poll(2) == ["ORDER"]
+    assert machine.ledger.notice_count("upbit") == 3
+
+
+def test_a_first_look_at_an_empty_board_is_a_first_look_too(machine: Machine) -> None:
+    assert machine.poll() == []
+    machine.publish(1, KITE)
+    assert machine.poll() == ["KITE"]
+
+
+def test_a_listing_says_when_it_was_announced_and_when_it_was_seen(machine: Machine) -> None:
+    machine.poll()
+    machine.publish(7, TWO, age_s=0)
+    published = machine.clock.now_ns()
+    assert machine.poll() == ["HEMI", "USELESS"]
+    for one in machine.seen:
+        assert (one.source, one.notice_id, one.title, one.needs_body) == ("upbit", "7", TWO, True)
+        assert one.announced_at_ns == published // S * S
+        assert one.detected_at_ns == one.triggered_at_ns == published + 5 * S
+    assert [record.listing for record in machine.ledger.listings()] == machine.seen
+
+
+def test_after_a_restart_only_what_is_new_and_fresh_is_announced(machine: Machine) -> None:
+    machine.publish(1, OLD)
+    machine.poll()
+    machine.publish(2, KITE)
+    assert machine.poll() == ["KITE"]
+    machine.clock.advance(3600)
+    machine.publish(3, "비토르(VTHO) 신규 거래지원 안내 (KRW 마켓)", age_s=1200)
+    machine.publish(4, ORDER, age_s=300)
+    machine.restart()
+    assert machine.poll(3) == ["ORDER"]
+    machine.restart()
+    assert machine.poll(2) == []
+
+
+def test_an_edit_is_an_update_and_never_a_listing(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    machine.poll()
+    machine.publish(1, KITE)
+    machine.publish(2, "넥소(NEXO) 신규 거래지원 안내 (USDT 마켓)")
+    assert machine.poll() == ["KITE"]
+    published = machine.clock.now_ns() - 6 * S
+    machine.board.rows = [
+        row(1, f"{KITE} (거래지원 개시 시점 연기 안내)", published, machine.clock.now_ns()),
+        row(2, "넥소(NEXO) 신규 거래지원 안내 (KRW, USDT 마켓)", published, machine.clock.now_ns())]
+    assert machine.poll(3) == []
+    machine.restart()
+    assert machine.poll() == []
+    updates = [record.message for record in caplog.records if record.message.startswith("updated")]
+    assert len(updates) == 2
+    assert "id=1 kind=krw_listing remarks=postponed+start_time" in updates[0]
+
+
+def test_an_old_notice_that_an_edit_moves_to_the_top_is_no_listing(machine: Machine) -> None:
+    machine.poll()
+    machine.board.rows = [row(900, KITE, machine.clock.now_ns() - 460 * 3600 * S, machine.clock.now_ns())]
+    assert machine.poll(2) == []
+
+
+def test_a_listing_that_was_remembered_before_a_crash_is_not_announced_twice(machine: Machine) -> None:
+    machine.poll()
+    machine.publish(1, KITE)
+    machine.poll()
+    machine.ledger._connection.execute("DELETE FROM notices")  # as if it had died between the two writes
+    machine.ledger._connection.execute("INSERT INTO notices (source, notice_id) VALUES ('upbit', '0')")
+    machine.restart()
+    assert machine.poll() == []
+    assert [record.trades for record in machine.ledger.listings(unfinished_only=True)] == [None]
+
+
+class FullLedger(Ledger):
+    """A ledger whose disk is full while `full` says so."""
+
+    full = True
+
+    def remember_listing(self, listing: Listing) -> bool:
+        if self.full:
+            raise StorageError("disk full")
+        return super().remember_listing(listing)
+
+    def remember_notice(self, notice: Notice, verdict_kind: str, revision: str) -> None:
+        if self.full and verdict_kind == "krw_listing":
+            raise StorageError("disk full")
+        super().remember_notice(notice, verdict_kind, revision)
+
+
+def test_a_full_disk_delays_a_listing_and_loses_none(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    machine.poll()
+    ledger = FullLedger(machine.folder)
+    machine.watch = Watch(UPBIT, machine.fetch, ledger, machine.clock, machine.stats, machine.seen.append,
+                          url=machine.board.url)
+    machine.publish(1, OLD)
+    machine.poll()
+    machine.publish(2, KITE)
+    assert machine.poll(3) == []
+    ledger.full = False
+    assert machine.poll(2) == ["KITE"]
+    assert sum("nothing can be remembered" in record.message for record in caplog.records) == 1
+    ledger.close()
+
+
+def test_the_same_list_is_not_sent_again(machine: Machine, board: BoardServer) -> None:
+    machine.publish(1, OLD)
+    machine.poll(4)
+    assert board.statuses == [200, 304, 304, 304]
+    machine.publish(2, KITE)
+    assert machine.poll(2) == ["KITE"]
+    assert board.statuses[4:] == [200, 304]
+    assert machine.stats.get("listing_polls_total", source="upbit", outcome="unchanged") == 4
+
+
+def test_it_asks_as_a_korean_browser_and_says_no_origin_to_another_host(machine: Machine, board: BoardServer) -> None:
+    machine.poll()
+    asked = board.requests[0]
+    assert asked["accept-language"].startswith("ko-KR")
+    assert "Mozilla" in asked["user-agent"]
+    assert asked["referer"].startswith("https://upbit.com/")
+    assert "origin" not in asked
+
+
+def test_a_refusal_is_answered_by_resting_twice_as_long_each_time(machine: Machine, board: BoardServer) -> None:
+    board.script = [(429, {}, b"slow down")] * 3
+    asked_at = []
+    for _ in range(60):
+        machine.poll()
+        if len(board.statuses) > len(asked_at):
+            asked_at.append(machine.clock.monotonic())
+    rests = [later - earlier for earlier, later in pairwise(asked_at)]
+    assert 30 <= rests[0] <= 40
+    assert 60 <= rests[1] <= 75
+    assert 120 <= rests[2] <= 140
+    assert rests[3] == 5  # answered: back to the usual interval
+
+
+@pytest.mark.parametrize("wait", ["90", "Tue, 14 Nov 2023 22:14:55 GMT"])
+def test_a_refusal_is_left_alone_for_as_long_as_it_asks(machine: Machine, board: BoardServer, wait: str) -> None:
+    board.script = [(429, {"Retry-After": wait}, b"")]
+    machine.poll(16)
+    assert board.statuses == [429]
+    machine.poll(8)
+    assert board.statuses[:2] == [429, 200]
+
+
+@pytest.mark.parametrize("answer", [
+    (403, {}, HTML), (200, {"Content-Type": "text/html"}, HTML), (200, {}, b'{"success":false,"error_message":"Bad"}'),
+    (500, {}, b""), (200, {}, b'{"data": []}')])
+def test_a_board_that_does_not_answer_is_down_once_and_up_once(
+        machine: Machine, board: BoardServer, caplog: pytest.LogCaptureFixture,
+        answer: tuple[int, dict[str, str], bytes]) -> None:
+    caplog.set_level(logging.INFO)
+    machine.publish(1, OLD)
+    machine.poll()
+    board.script = [answer] * 4
+    machine.poll(200)
+    said = [record.message for record in caplog.records if record.message.startswith("listing source")]
+    assert len(said) == 2
+    assert said[0].startswith("listing source down source=upbit reason=")
+    assert said[1].startswith("listing source up again source=upbit")
+    assert machine.watch.up is True
+    machine.publish(2, KITE)
+    assert machine.poll(2) == ["KITE"]
+
+
+def test_of_two_addresses_the_one_that_answers_is_kept(machine: Machine, board: BoardServer) -> None:
+    from dataclasses import replace
+
+    with BoardServer() as second:
+        second.rows = board.rows
+        source = replace(UPBIT, url=board.url, fallback_urls=(second.url,))
+        board.script = [(403, {}, HTML)] * 99
+        machine.watch = Watch(source, machine.fetch, machine.ledger, machine.clock, machine.stats, machine.seen.append)
+        machine.poll(6)
+        assert board.statuses == [403]
+        assert second.statuses == [200, 304, 304, 304, 304]
+        assert machine.watch.up is True
+
+
+def test_an_address_where_nobody_listens_is_down_and_tried_gently(machine: Machine) -> None:
+    machine.start("http://127.0.0.1:9/list")
+    machine.poll(20)
+    assert machine.watch.up is False
+    assert 3 <= machine.stats.get("listing_polls_total", source="upbit", outcome="failed") <= 10
+    assert machine.watch.state()["reason"]
+
+
+def test_a_listing_whose_coin_cannot_be_read_is_said_aloud(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    machine.poll()
+    machine.publish(1, "카이트(KITE 신규 거래지원 안내 (KRW 마켓)")
+    assert machine.poll() == []
+    assert sum("does not name" in record.message for record in caplog.records) == 1
