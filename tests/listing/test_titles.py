@@ -18,7 +18,8 @@ from pumpwatch.listing.wording import HOLE, MAX_TITLE, normalise, split_groups, 
 PIECES = ["(", ")", "[", "]", " ", ",", "KRW", "BTC", "원화", "마켓", "및", "카이트", "KITE", "오픈", "코인 추가",
           "신규 거래지원 안내", "디지털 자산 추가", "Market Support for", "(A)", "(KRW 마켓)", "/", ":", "에 따른",
           "종료", "이벤트", HOLE, "Ａ", "ﬁ", "\u200b", "😀"]
-HOSTILE = [*PIECES, "KRW, ", "((", "가(A) ", "원화마켓 오픈 ", "신규 거래지원 ", "A/", "KRW 및 ", "입금 ", "KRW 마켓 오픈 ("]
+HOSTILE = [*PIECES, "KRW, ", "((", "가(A) ", "원화마켓 오픈 ", "신규 거래지원 ", "A/", "KRW 및 ", "입금 ",
+           "KRW 마켓 오픈 ("]
 NOTES = ["거래지원 개시 시점 안내", "업데이트", "유통량 계획표 수정 안내"]
 TITLES = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
 TICKERS = st.from_regex(r"[A-Z0-9]{0,4}[A-Z][A-Z0-9]{0,4}", fullmatch=True).filter(lambda t: t not in WORDING.markets)
