@@ -7,7 +7,7 @@ object a frame. What the array cannot hold (control frames, fragments) is taken 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,15 @@ FIRST_BYTES = 1_048_576
 class Frames:
     """Frames of one venue in order of arrival.
 
-    text is a JSON array of them all, valid until the buffer's next `take`. stops[i] is where frame i ends. runs says which
-    frames came together: (frames up to here, received_at in ns, connection).
+    text is a JSON array of them all, valid until the buffer's next `take`. stops[i] is where frame i ends. A run is what one
+    read of one connection gave: its frames end before run_ends, and came at run_times (ns) from connections.
     """
 
     text: memoryview
     stops: list[int]
-    runs: list[tuple[int, int, Connection]]
+    run_ends: list[int]
+    run_times: list[int]
+    connections: list[Connection]
 
     def __len__(self) -> int:
         return len(self.stops)
@@ -50,17 +52,12 @@ class Frames:
 
     def received_at(self, first: int, last: int) -> Int64:
         """Return when each of the frames [first, last) was read, in ns."""
-        ends = np.fromiter((run[0] for run in self.runs), np.int64, len(self.runs))
-        counts = np.diff(np.clip(ends, first, last), prepend=first)
-        return np.repeat(np.fromiter((run[1] for run in self.runs), np.int64, len(self.runs)), counts)
+        counts = np.diff(np.clip(np.array(self.run_ends), first, last), prepend=first)
+        return np.repeat(np.array(self.run_times, np.int64), counts)
 
     def connection(self, index: int) -> Connection:
         """Return the connection that frame `index` came from."""
-        return next(run[2] for run in self.runs if index < run[0])
-
-    def connections(self) -> Iterator[Connection]:
-        """Yield every connection that sent something, perhaps more than once."""
-        return (run[2] for run in self.runs)
+        return self.connections[bisect_right(self.run_ends, index)]
 
 
 class FrameBuffer:
@@ -71,7 +68,9 @@ class FrameBuffer:
         self.view = memoryview(self.data)
         self.end = 0  # up to here everything is whole frames, or blank
         self.stops: list[int] = []
-        self._runs: list[tuple[int, int, Connection]] = []
+        self._run_ends: list[int] = []
+        self._run_times: list[int] = []
+        self._connections: list[Connection] = []
 
     def reserve(self, size: int) -> None:
         """Make room for `size` bytes behind `end`, and one more for the closing bracket."""
@@ -83,9 +82,11 @@ class FrameBuffer:
 
     def note(self, received_at_ns: int, connection: Connection) -> None:
         """Say who the frames since the last note came from, and when they were read."""
-        known = self._runs[-1][0] if self._runs else 0
+        known = self._run_ends[-1] if self._run_ends else 0
         if len(self.stops) > known:
-            self._runs.append((len(self.stops), received_at_ns, connection))
+            self._run_ends.append(len(self.stops))
+            self._run_times.append(received_at_ns)
+            self._connections.append(connection)
 
     def take(self) -> Frames | None:
         """Hand over everything and start afresh; None when there is nothing."""
@@ -95,6 +96,7 @@ class FrameBuffer:
         first = self.data.find(b",")
         self.data[first] = 0x5B
         self.data[self.end] = 0x5D
-        frames = Frames(self.view[first : self.end + 1], [stop - first for stop in self.stops], self._runs)
-        self.stops, self._runs, self.end = [], [], 0
+        stops = self.stops if first == 0 else [stop - first for stop in self.stops]
+        frames = Frames(self.view[first : self.end + 1], stops, self._run_ends, self._run_times, self._connections)
+        self.stops, self._run_ends, self._run_times, self._connections, self.end = [], [], [], [], 0
         return frames

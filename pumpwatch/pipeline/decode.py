@@ -60,7 +60,8 @@ class Decoder:
         if problem:
             self.refused.append((line, problem))
             return []
-        frames = Frames(memoryview(b"[" + payload + b"]"), [len(payload) + 1], [(1, self._clock.now_ns(), None)])  # type: ignore[list-item]
+        frames = Frames(memoryview(b"[" + payload + b"]"), [len(payload) + 1], [1], [self._clock.now_ns()],
+                        [None])  # type: ignore[list-item]
         before = len(self._parser.quarantine)
         trades: list[dict[str, Any]] = []
         for parsed in self._parser.parse(frames):

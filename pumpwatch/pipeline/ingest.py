@@ -84,7 +84,7 @@ class Ingest:
         self._stats.add("frames_total", len(frames), venue=name)
         parsed = [one for one in parser.parse(frames) if len(one.batch)]
         if parsed:
-            for connection in frames.connections():
+            for connection in frames.connections:
                 connection.traded = True
             newest = parsed[-1].batch
             self._stats.add("trades_total", sum(len(one.batch) for one in parsed), venue=name)

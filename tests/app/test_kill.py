@@ -19,8 +19,8 @@ KILLS = int(os.environ.get("TEST_KILLS", "20"))
 
 def test_killed_at_random_moments_everything_sent_is_stored_or_in_a_gap_and_nothing_twice(tmp_path):
     rng = random.Random(20)
-    options = {"venues": ["binance.spot", "binance.futures"], "rules": {"binance.spot": {"connects": 10_000},
-                                                                        "binance.futures": {"connects": 10_000}}}
+    options = {"venues": ["binance.spot", "binance.futures"], "rules": {"binance.spot": {"connects_per_5_minutes": 10_000},
+                                                                        "binance.futures": {"connects_per_5_minutes": 10_000}}}
     with SimProcess(symbols=12, rate=4000.0, paused=True, folder=str(tmp_path / "venues"), **options) as sim:
         collector = CollectorProcess(sim, tmp_path)
         collector.start()
