@@ -7,7 +7,10 @@ The names load on first use, so that `import pumpwatch` costs nothing.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pumpwatch.hookspecs import hookimpl as hookimpl  # so that a decorated hook keeps its types
 
 __version__ = "0.1.0"
 

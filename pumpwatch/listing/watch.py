@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from pumpwatch.clock import NS_PER_S, Clock
@@ -49,8 +50,9 @@ class Watch:
         self._reason = ""
 
     def schedule(self, scheduler: Any) -> None:
-        """Have an APScheduler poll from now on, with a jitter of a tenth of the interval."""
+        """Have an APScheduler poll at once and from now on, with a jitter of a tenth of the interval."""
         scheduler.add_job(self.poll, "interval", seconds=self.interval_s, jitter=self.interval_s * JITTER,
+                          next_run_time=datetime.now(UTC),
                           id=f"listing.{self.source.name}", max_instances=1, coalesce=True, misfire_grace_time=None)
 
     def poll(self) -> None:

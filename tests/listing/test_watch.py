@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import gevent
 import pytest
+from apscheduler.schedulers.gevent import GeventScheduler
 from pumpwatch_plugins.sources.upbit import UPBIT
 
-from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.watch import Watch
 from pumpwatch.model import Listing, Notice
@@ -269,3 +271,16 @@ def test_a_listing_whose_coin_cannot_be_read_is_said_aloud(machine: Machine, cap
     machine.publish(1, "카이트(KITE 신규 거래지원 안내 (KRW 마켓)")
     assert machine.poll() == []
     assert sum("does not name" in record.message for record in caplog.records) == 1
+
+
+def test_a_scheduler_polls_at_once_and_again(machine: Machine, board: BoardServer) -> None:
+    machine.watch = Watch(UPBIT, machine.fetch, machine.ledger, Clock(), machine.stats, machine.seen.append,
+                          url=board.url, interval_s=0.05)
+    scheduler = GeventScheduler(timezone="UTC")
+    machine.watch.schedule(scheduler)
+    scheduler.start()
+    with gevent.Timeout(60):
+        while len(board.statuses) < 3:
+            gevent.sleep(0.01)
+    scheduler.shutdown()
+    assert board.statuses[:3] == [200, 304, 304]
