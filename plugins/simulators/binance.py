@@ -172,8 +172,8 @@ FUTURES_RULES = Rules(messages_per_second=10, messages_close=(1008, "Too many re
 SPOT_DIALECT = Dialect(
     exchange="binance", market_type=SPOT, ws_path="/ws", rest_path="", rules=SPOT_RULES, first_id=3_735_683_259,
     timestamp_unit_ns=1_000_000, flag_shares={}, trades_per_frame=1, binary=False, stamps=STAMPS,
-    symbols=_spot_symbols, open=_open, receive=_receive, encode=_encode_spot, rest=rest_of(spot=True), maintenance=_maintenance, read_tape=_read_tape,
-    reframe=_reframe)
+    symbols=_spot_symbols, open=_open, receive=_receive, encode=_encode_spot, rest=rest_of(spot=True),
+    maintenance=_maintenance, read_tape=_read_tape, reframe=_reframe)
 FUTURES_DIALECT = Dialect(
     exchange="binance", market_type=FUTURES, ws_path="/public/ws", rest_path="", rules=FUTURES_RULES,
     first_id=5_266_583_935, timestamp_unit_ns=1_000_000,

@@ -33,7 +33,8 @@ class Session:
     """One client connection as its dialect sees it; the dialect keeps `topics`, `form` and `notes`.
 
     topics maps what the client subscribed to, in its own words, to the symbol whose trades it gets ("" = acknowledged,
-    and silent). form names the shape of trade frames (plain, wrapped, ...). notes is the dialect's own.
+    and silent). form names the shape of trade frames (plain, wrapped, ...). notes is the dialect's own, and so is
+    memory, which all connections and REST calls of a venue share (tokens, say).
     """
 
     path: str
@@ -42,6 +43,7 @@ class Session:
     form: str = "plain"
     topics: dict[str, str] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class HttpCall:
     headers: Mapping[str, str]  # names in lower case
     body: bytes
     now_ns: int
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 class Meter(Protocol):

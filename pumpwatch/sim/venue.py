@@ -93,6 +93,7 @@ class SimVenue:
         self._backlog_bytes = backlog_bytes
         self._arrivals: dict[str, deque[float]] = {}
         self._meters: dict[str, MinuteMeter] = {}
+        self._memory: dict[str, Any] = {}
         self._routes: Routes | None = None
 
     def connect(self, stream: TlsStream, request: wire.Request, number: int) -> HttpReply | Link:
@@ -107,7 +108,7 @@ class SimVenue:
         if 0 < limit < len(arrivals):
             self.truth.event("refused", venue=self.name, reason="too many connects")
             return HttpReply(429, b"", {"Retry-After": str(math.ceil(arrivals[0] + CONNECT_WINDOW_S - now))})
-        session = Session(request.path, request.query, request.headers)
+        session = Session(request.path, request.query, request.headers, memory=self._memory)
         opened = self.dialect.open(session, self.rules)
         if isinstance(opened, HttpReply):
             return opened
@@ -126,7 +127,8 @@ class SimVenue:
         if self.trouble.rest_until > self.clock.monotonic():
             return HttpReply(self.trouble.rest_status, b'{"code":-1,"msg":"simulated trouble"}', {"Retry-After": "1"})
         meter = self._meters.setdefault(peer, MinuteMeter(self.clock))
-        call = HttpCall(request.method, request.path, request.query, request.headers, request.body, self.clock.now_ns())
+        call = HttpCall(request.method, request.path, request.query, request.headers, request.body,
+                        self.clock.now_ns(), self._memory)
         return self.dialect.rest(call, self.rules, self.history, meter)
 
     def resubscribed(self) -> None:
