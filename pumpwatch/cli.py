@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from pumpwatch import __version__
-from pumpwatch.commands import reading, upkeep
+from pumpwatch.commands import reading, running, upkeep
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, PumpWatchError
 
 EXIT_INTERRUPTED = 130
@@ -30,7 +30,7 @@ def pumpwatch() -> None:
     """
 
 
-for command in (reading.titles, upkeep.status, upkeep.check, upkeep.plugins):
+for command in (running.collect, running.demo, running.simulate, reading.titles, upkeep.status, upkeep.check, upkeep.plugins):
     pumpwatch.add_command(command)
 
 

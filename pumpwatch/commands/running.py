@@ -1,0 +1,107 @@
+"""What runs until it is told to stop, or for a minute: collect, demo, simulate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pumpwatch.commands.options import config_option, json_option
+from pumpwatch.commands.output import print_json, print_rich, say
+
+if TYPE_CHECKING:
+    from pumpwatch.config import Config
+
+
+@click.command()
+@config_option
+def collect(config: Config) -> int:
+    """Record every trade of the configured exchanges, until stopped.
+
+    Without a config: every exchange there is, the journal in ./data as the store. Ctrl-C or SIGTERM commits what was
+    received and ends with exit code 0. Logs go to stderr.
+
+    \b
+    Example: pumpwatch collect -c /etc/pumpwatch.yaml
+    """
+    from pumpwatch.app import collect as run
+    from pumpwatch.ops.logs import set_up
+
+    set_up(config.log.level)
+    return run(config)
+
+
+@click.command()
+@click.option("--seconds", type=click.FloatRange(8, 3600), default=52.0, show_default=True, help="How long the venues trade.")
+@click.option("--rate", type=click.FloatRange(1, 200_000), default=2000.0, show_default=True, help="Trades a second.")
+@click.option("--questdb", metavar="HOST:PORT", default="", help="Store in this QuestDB as well, and count there.")
+@click.option("--data", metavar="DIR", default="", help="Keep everything here; else in a new folder beside you.")
+@json_option
+def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) -> int:
+    """Watch the whole path at work, in a minute, without network.
+
+    Simulated Binance venues trade over TLS on loopback, the collector records them, a simulated Upbit lists one coin, its
+    window is archived, and at the end both sides are counted. Exit code 0 only when every trade sent is stored, once.
+
+    \b
+    Example: pumpwatch demo --rate 10000 --questdb 127.0.0.1:9000
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from pumpwatch.demo import run
+    from pumpwatch.demo_view import Display, report_view
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            code, report = run(seconds, rate, questdb, data, Display(live).show)
+    else:
+        code, report = run(seconds, rate, questdb, data)
+    if as_json:
+        print_json([report.as_json()])
+    else:
+        print_rich(report_view(report))
+    return code
+
+
+@click.command()
+@click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation (see --help of each key "
+                                                                "in pumpwatch/sim/options.py).")
+@click.option("--symbols", type=click.IntRange(1), help="How many coins trade.")
+@click.option("--rate", type=click.FloatRange(0), help="Trades a second, all venues together.")
+@click.option("--seconds", type=click.FloatRange(0), help="Of trading; 0: until stopped.")
+@click.option("--folder", metavar="DIR", help="Where certificate and ground truth go; else a temporary folder.")
+@click.option("--stdin", is_flag=True, help="Take commands as JSON lines from stdin; its end ends the simulation.")
+@json_option
+def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> int:
+    """Run simulated venues as a server on loopback, until stopped.
+
+    Prints the config that points a collector at them (with --json the bare addresses). Commands such as a fault or a
+    notice are POSTs to the control address, or JSON lines with --stdin.
+
+    \b
+    Example: pumpwatch simulate --symbols 50 --rate 5000 > sim.yaml &  pumpwatch collect -c sim.yaml
+    """
+    import json
+
+    import yaml
+
+    from pumpwatch.errors import ConfigError
+    from pumpwatch.sim.server import config_yaml, main
+
+    raw: dict[str, Any] = {}
+    if options:
+        try:
+            with open(options, encoding="utf-8") as file:
+                raw = yaml.safe_load(file) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{options}: cannot read the simulation's options: {error}") from error
+    raw |= {name: value for name, value in given.items() if value is not None}
+
+    def show(line: str) -> None:
+        print(line if as_json else config_yaml(json.loads(line)), flush=True)
+        say("simulated venues are listening; Ctrl-C ends them")
+
+    return main(show=show, stdin_commands=stdin, **raw)
+
