@@ -59,7 +59,7 @@ RETIRED_STATEMENTS = (  # 2017-11 to 2021-01, only directly behind a market list
 
 WALLET = r"(?:입\s*출금|입금|출금|월렛|지갑)"
 STOPS = r"(?:중단|중지|정지|지연|재개|점검|장애|업그레이드)"
-OPENS = r"(?:오픈|개시|지원)"
+OPENS = r"(?:오픈|개시)"
 
 WORDING = Wording(
     markets={"KRW": "KRW", "원화": "KRW", "BTC": "BTC", "USDT": "USDT", "ETH": "ETH"},

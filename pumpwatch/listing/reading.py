@@ -16,8 +16,8 @@ from itertools import islice
 
 from pumpwatch.listing.wording import HOLE, Wording, normalise, split_groups, split_prefixes
 
-_TICKER = re.compile(r"(?=[0-9]*[A-Z])[A-Z0-9]{1,12}")
-_MIXED_TICKER = re.compile(r"(?=[^A-Z]*[A-Z][^A-Z]*[A-Z])[A-Za-z0-9]{2,12}")  # USDe, stETH: at least two capitals
+_TICKER = re.compile(r"(?=[0-9]*[A-Z])[A-Z0-9]{1,15}")
+_MIXED_TICKER = re.compile(r"(?=[^A-Z]*[A-Z][^A-Z]*[A-Z])[A-Za-z0-9]{2,15}")  # USDe, stETH: at least two capitals
 _LIST_SPLIT = re.compile(r"[,、·・&+/]")
 _BRACKETS = str.maketrans("[]{}", "()()")
 _TRIES = 8  # places of one statement that are looked at in one title

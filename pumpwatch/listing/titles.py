@@ -16,7 +16,7 @@ import msgspec
 from pumpwatch.errors import UsageError
 from pumpwatch.hookspecs import ListingSource, Verdict
 from pumpwatch.listing.reading import Reading, read_title
-from pumpwatch.listing.wording import Wording
+from pumpwatch.listing.wording import Wording, normalise
 
 KRW = "KRW"
 
@@ -31,7 +31,7 @@ def judge(title: str, wording: Wording) -> Verdict:
     if any(wording.refused_prefix.search(prefix) for prefix in reading.prefixes):
         return Verdict("event", notes=reading.remarks)
     if not reading.opens:
-        return Verdict(_other_kind(reading, wording), notes=reading.remarks)
+        return Verdict(_other_kind(title, reading, wording), notes=reading.remarks)
     symbols = tuple(coin for coin, markets in reading.coins.items() if KRW in markets)
     if not symbols and (reading.coins or KRW not in reading.markets):
         return Verdict("non_krw_listing", (), reading.coins, not reading.markets, reading.remarks)
@@ -39,11 +39,11 @@ def judge(title: str, wording: Wording) -> Verdict:
     return Verdict("krw_listing", symbols, reading.coins, needs_body, reading.remarks)
 
 
-def _other_kind(reading: Reading, wording: Wording) -> str:
-    """Return the label of a title that opens no market: what follows its cause decides, then the whole."""
+def _other_kind(title: str, reading: Reading, wording: Wording) -> str:
+    """Return the label of a title that opens no market: what follows its cause decides, then more and more."""
     causes = list(wording.cause.finditer(reading.head))
     subject = reading.head[causes[-1].end():] if causes else reading.head
-    for text in (subject, " ".join((*reading.prefixes, reading.head))):
+    for text in (subject, " ".join((*reading.prefixes, reading.head)), normalise(title)):
         for kind, pattern in wording.kinds:
             if pattern.search(text):
                 return kind

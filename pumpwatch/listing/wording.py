@@ -25,8 +25,8 @@ class Wording:
     of trust, matched outside parentheses, where a pair of parentheses reads as `HOLE`. tied_statements: the same, but
     valid only directly after a market list; these are looked for inside parentheses too. refused_prefix: a leading
     `[...]` that makes the title an event, whatever follows. kinds: (kind, pattern) of titles that open no market; the
-    first match wins, on the text without parentheses, what stands behind the last `cause` before the whole. remarks:
-    kind -> pattern of a remark in parentheses.
+    first match wins; asked of what stands behind the last `cause` without parentheses, then of more of the title.
+    remarks: kind -> pattern of a remark in parentheses.
     """
 
     markets: Mapping[str, str]
