@@ -50,7 +50,10 @@ class Sink(Protocol):
         """Return in one line why acknowledged trades do not become visible, or an empty string."""
 
     def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
-        """Return the trades of these (exchange, market_type, symbol) in [start_ns, end_ns), any order."""
+        """Return the trades of these (exchange, market_type, symbol) in [start_ns, end_ns), any order.
+
+        Works before `open`, too: a command that only reads opens nothing. Raises ServiceUnavailable.
+        """
 
     def write_listing(self, listing: Listing, archive: str, trades: int) -> None:
         """Store one listing event with the path of its archive and the trades in it."""
