@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,12 @@ from pumpwatch.model import Float64, TradeBatch
 VERSION = 1
 MAX_DIGITS = 15  # decimals of a price or quantity that are tried; two fit one byte
 TRIES = 8  # searches for the decimals of an instrument whose numbers are no decimals
-_POWERS = 10.0 ** np.arange(MAX_DIGITS + 1)
+_POWERS: Float64 = np.power(10.0, np.arange(MAX_DIGITS + 1))
 _UNITS = (1_000_000, 1_000, 1)
 _COLUMNS = 6  # timestamp, trade_id, sequence_number, received_at, price, quantity
 _HEAD = struct.Struct("<BI BBBB 6B II I 6q")
+_HELD = struct.Struct("<7xB11xI")
+_WIDTH_AT = 7
 _PACKED_SIDE, _HAS_FLAGS, _HAS_TEXT = 1, 2, 4
 _WIDTHS: dict[int, np.dtype[np.unsignedinteger[Any]]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 _UINT64 = np.dtype("<u8")
@@ -55,7 +57,7 @@ def split(batch: TradeBatch, rows: int) -> Iterator[TradeBatch]:
         cuts = run_starts(batch.instrument).tolist()
         while total - first > rows * 3 // 2:
             cut = cuts[bisect_right(cuts, first + rows) - 1]
-            if cut < first + rows // 2:
+            if cut < first + max(rows // 2, 1):
                 cut = first + rows
             yield batch.take(slice(first, cut))
             first = cut
@@ -103,8 +105,9 @@ class Encoder:
         steps = ids.astype(np.int64)
         steps[1:] -= ids[:-1]
         held = _narrow(steps)
-        head = _HEAD.pack(VERSION, 0, options, unit, len(held) // max(len(ids), 1), len(run_counts) // max(len(ids), 1),
-                          *widths, rows, len(ids), text_width, *firsts)
+        runs = len(ids)
+        sizes = (len(held) // runs, len(run_counts) // runs) if runs else (1, 1)
+        head = _HEAD.pack(VERSION, 0, options, unit, *sizes, *widths, rows, runs, text_width, *firsts)
         check = zlib.crc32(body, zlib.crc32(held, zlib.crc32(head[5:])))
         return b"%c%b%b%b" % (VERSION, check.to_bytes(4, "little"), head[5:], held), body
 
@@ -113,7 +116,7 @@ class Encoder:
         if top >= self._digits.shape[1]:
             more = ((0, 0), (0, top * 2 + 64 - self._digits.shape[1]))
             self._digits, self._misses = np.pad(self._digits, more), np.pad(self._misses, more)
-            self._scales = _POWERS[self._digits]
+            self._scales = _POWERS.take(self._digits)
         values = np.empty(out.shape)
         values[0], values[1] = batch.price, batch.quantity
         wrong = self._scale(out, values, batch.instrument)
@@ -238,11 +241,37 @@ def run_starts(ids: NDArray[np.int32]) -> NDArray[np.int64]:
 def instruments_in(head: bytes) -> NDArray[np.int64]:
     """Return the instrument ids of a blob, ascending; `head` may be the whole blob. Damage is not noticed here."""
     try:
-        fields = _HEAD.unpack_from(head)
-        steps = np.frombuffer(head, _WIDTHS[fields[4]], fields[13], _HEAD.size)
+        width, runs = _HELD.unpack_from(head)
+        steps = np.frombuffer(head, _WIDTHS[width], runs, _HEAD.size)
         return np.add.accumulate(steps, dtype=np.int64)
     except (struct.error, ValueError, KeyError) as error:
         raise StorageError(f"a stored batch has a damaged head: {error}") from error
+
+
+def which_hold(heads: Sequence[bytes], wanted: Collection[int]) -> list[int]:
+    """Return the indexes of the heads that hold a wanted instrument, ascending. A damaged head is among them."""
+    holding: list[int] = []
+    by_width: dict[int, list[int]] = {1: [], 2: [], 4: []}
+    for index, head in enumerate(heads):
+        held = len(head) - _HEAD.size
+        if held < 0 or head[_WIDTH_AT] not in by_width or held % head[_WIDTH_AT]:
+            holding.append(index)
+        elif held:
+            by_width[head[_WIDTH_AT]].append(index)
+    for width, indexes in by_width.items():
+        steps = np.frombuffer(b"".join([heads[index][_HEAD.size:] for index in indexes]), _WIDTHS[width])
+        if not len(steps):
+            continue
+        ends = np.cumsum([(len(heads[index]) - _HEAD.size) // width for index in indexes])
+        sums = np.add.accumulate(steps, dtype=np.int64)
+        starts = np.concatenate(([0], sums[ends[:-1] - 1]))
+        ids = sums - starts.repeat(np.diff(ends, prepend=0))
+        hits = np.zeros(len(ids), np.bool_)
+        for number in wanted:
+            hits |= ids == number
+        found = np.unique(ends.searchsorted(hits.nonzero()[0], "right"))
+        holding += [indexes[index] for index in found.tolist()]
+    return sorted(holding)
 
 
 def _fill_times(out: NDArray[np.int64], times: NDArray[np.int64]) -> int:

@@ -292,8 +292,8 @@ class Journal:
             reader = self._reader(segment)
             if reader is not None:
                 try:
-                    found += reader.find(names, start_ns, end_ns, segment.last_id)
-                except sqlite3.Error as error:
+                    found.append(reader.find(names, start_ns, end_ns, segment.last_id))
+                except (sqlite3.Error, StorageError) as error:
                     self._found().file(segment.path, error)
         return by_time(found)
 

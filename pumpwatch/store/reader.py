@@ -20,7 +20,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.model import Instrument, TradeBatch
 from pumpwatch.store import codec
 from pumpwatch.store.lastids import Name
-from pumpwatch.store.segment import Segment, check_schema, read_segment
+from pumpwatch.store.segment import LONG_NS, Segment, check_schema, read_segment
 from pumpwatch.store.sqlite import connect
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,13 @@ log = logging.getLogger(__name__)
 OnDamage = Callable[[Path, int, str], None]  # file, batch id, why
 FOLDER = "journal"
 SUFFIX = ".sqlite"
+_OVERLAPPING = f"""
+SELECT id, head FROM batches INDEXED BY batches_time
+    WHERE last_timestamp >= ?1 AND last_timestamp < ?4 AND first_timestamp < ?2 AND id <= ?3
+UNION ALL SELECT id, head FROM batches INDEXED BY batches_long
+    WHERE last_timestamp >= ?1 AND first_timestamp < ?2 AND id <= ?3
+        AND last_timestamp - first_timestamp > {LONG_NS}
+"""
 
 
 class SegmentReader:
@@ -66,7 +73,7 @@ class SegmentReader:
                 for missing in range(at + 1, number):
                     self._on_damage(self.path, missing, "it is not in the file")
                 at = number
-                batch = self._decode(number, head, body)
+                batch = self._readable(number, head, body)
                 if batch is not None:
                     yield number, batch
         except sqlite3.DatabaseError as error:
@@ -80,13 +87,14 @@ class SegmentReader:
         """Try each id alone: a damaged page costs only the batches on it."""
         for number in range(first_id, last_id + 1):
             parts = self._parts(number)
-            batch = self._decode(number, *parts) if parts else None
+            batch = self._readable(number, *parts) if parts else None
             if batch is not None:
                 yield number, batch
 
     def _parts(self, number: int) -> tuple[object, object] | None:
         try:
-            row: tuple[object, object] | None = self._connection.execute("SELECT head, body FROM batches WHERE id = ?", (number,)).fetchone()
+            row: tuple[object, object] | None = self._connection.execute(
+                "SELECT head, body FROM batches WHERE id = ?", (number,)).fetchone()
         except sqlite3.DatabaseError as error:
             self._on_damage(self.path, number, str(error))
             return None
@@ -98,8 +106,18 @@ class SegmentReader:
         try:
             if not isinstance(head, bytes) or not isinstance(body, bytes):
                 raise StorageError("a stored batch is damaged: it is no blob")
-            batch = self._decoder.decode(head, body)
-            return batch if self._own_run else self._translate(batch)
+            return self._decoder.decode(head, body)
+        except StorageError as error:
+            self._on_damage(self.path, number, error.message)
+            return None
+
+    def _readable(self, number: int, head: object, body: object) -> TradeBatch | None:
+        """Return a batch in the process's own numbers, None where it cannot be read."""
+        batch = self._decode(number, head, body)
+        if batch is None or self._own_run:
+            return batch
+        try:
+            return self._translate(batch)
         except StorageError as error:
             self._on_damage(self.path, number, error.message)
             return None
@@ -119,19 +137,23 @@ class SegmentReader:
             self._table = table
         return replace(batch, instrument=self._table[batch.instrument])
 
-    def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int) -> list[TradeBatch]:
-        """Return the trades of these instruments in [start_ns, end_ns)."""
+    def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int) -> TradeBatch:
+        """Return the trades of these instruments in [start_ns, end_ns), in the order they were stored."""
         wanted = self._numbers(names)
         if not len(wanted):
-            return []
-        found = []
+            return TradeBatch.empty()
+        found: list[TradeBatch] = []
         for number in self._holding(wanted, start_ns, end_ns, last_id):
             parts = self._parts(number)
-            batch = self._decode_rows(number, parts, wanted) if parts else None
+            batch = self._decode(number, *parts) if parts else None
             if batch is not None:
-                inside = (batch.timestamp >= start_ns) & (batch.timestamp < end_ns)
-                found.append(batch if inside.all() else batch.take(inside))
-        return found
+                firsts = batch.instrument.searchsorted(wanted, "left").tolist()
+                lasts = batch.instrument.searchsorted(wanted, "right").tolist()
+                found += [batch.take(slice(first, last)) for first, last in zip(firsts, lasts, strict=True)
+                          if first < last]
+        batch = TradeBatch.concat(found)
+        batch = batch.take((batch.timestamp >= start_ns) & (batch.timestamp < end_ns))
+        return batch if self._own_run or not len(batch) else self._translate(batch)
 
     def _numbers(self, names: Sequence[Name]) -> NDArray[np.int64]:
         numbers = []
@@ -142,34 +164,9 @@ class SegmentReader:
 
     def _holding(self, wanted: NDArray[np.int64], start_ns: int, end_ns: int, last_id: int) -> list[int]:
         """Return the batches of the time that hold a wanted instrument, by their heads alone."""
-        rows = self._connection.execute(
-            "SELECT id, head FROM batches WHERE last_timestamp >= ? AND first_timestamp < ? AND id <= ? ORDER BY id",
-            (start_ns, end_ns, last_id)).fetchall()
-        holding = []
-        for number, head in rows:
-            try:
-                ids = codec.instruments_in(head)
-            except StorageError as error:
-                self._on_damage(self.path, number, error.message)
-                continue
-            at = ids.searchsorted(wanted)
-            at[at == len(ids)] = 0
-            if (ids[at] == wanted).any():
-                holding.append(number)
-        return holding
-
-    def _decode_rows(self, number: int, parts: tuple[object, object], wanted: NDArray[np.int64]) -> TradeBatch | None:
-        own_run, self._own_run = self._own_run, True
-        try:
-            batch = self._decode(number, *parts)
-        finally:
-            self._own_run = own_run
-        if batch is None:
-            return None
-        ranges = zip(batch.instrument.searchsorted(wanted, "left").tolist(),
-                     batch.instrument.searchsorted(wanted, "right").tolist(), strict=True)
-        batch = TradeBatch.concat([batch.take(slice(first, last)) for first, last in ranges if last > first])
-        return batch if self._own_run else self._translate(batch)
+        rows = self._connection.execute(_OVERLAPPING, (start_ns, end_ns, last_id, end_ns + LONG_NS)).fetchall()
+        heads = [head if isinstance(head, bytes) else b"" for _, head in rows]
+        return sorted({rows[index][0] for index in codec.which_hold(heads, wanted.tolist())})
 
 
 class JournalReader:
@@ -214,8 +211,8 @@ class JournalReader:
             if reader is None:
                 continue
             try:
-                found += reader.find(names, start_ns, end_ns, segment.last_id)
-            except sqlite3.Error as error:
+                found.append(reader.find(names, start_ns, end_ns, segment.last_id))
+            except (sqlite3.Error, StorageError) as error:
                 self.unreadable.append(f"{segment.path.name}: {error}")
             finally:
                 reader.close()

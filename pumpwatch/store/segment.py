@@ -31,9 +31,12 @@ CREATE TABLE instruments (id INTEGER PRIMARY KEY, exchange TEXT, market_type TEX
 CREATE TABLE batches (id INTEGER PRIMARY KEY, first_timestamp INTEGER, last_timestamp INTEGER, first_received INTEGER,
     last_received INTEGER, trades INTEGER, head BLOB, body BLOB);
 CREATE INDEX batches_time ON batches (last_timestamp, first_timestamp, trades);
+CREATE INDEX batches_long ON batches (last_timestamp, first_timestamp)
+    WHERE last_timestamp - first_timestamp > 60000000000;
 CREATE TABLE acknowledged (sink TEXT PRIMARY KEY, batch_id INTEGER) WITHOUT ROWID;
 CREATE TABLE last_ids (id INTEGER PRIMARY KEY CHECK (id = 1), batch_id INTEGER, ids BLOB);
 """
+LONG_NS = 60_000_000_000  # batches that span more, with late trades in them, have an index of their own
 _INSERT = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 Row = tuple[int, int, int, int, int, int, bytes, bytes]  # a row of `batches`
