@@ -8,7 +8,8 @@
 A raw file is one JSON object, one key a line. Before `trades` stand what the file is (`format`, exchange, market_type,
 coin, the venue's `symbols` with multiplier and contract size), the times (`announced_at_ns`, `detected_at_ns`,
 `triggered_at_ns`, the same in ISO 8601, and `window`: a list of [from, to) in ns), the `listings` it belongs to, the
-`parts` of the store that gave the trades with their ms, the `gaps` of this venue that overlap the window, and `count`.
+`parts` of the store that gave the trades with their ms (and the problem, where one could not give all), the `gaps` of
+this venue that overlap the window, and `count`.
 
 `trades` is an object of columns of one length, sorted by timestamp (pandas: `DataFrame(raw["trades"])`), because a
 busy coin has 100,000 trades in a window: symbol, side (`buy`, `sell`: the taker's), price and quantity (numbers; base
@@ -44,7 +45,7 @@ ANALYSIS = Path("refined") / "pump_analysis.json"
 
 
 class Part(Protocol):
-    """What one part of the store gave to a query."""
+    """What one part of the store gave to a query; `problem` says why it could not give all, where that is so."""
 
     @property
     def source(self) -> str: ...
@@ -52,6 +53,8 @@ class Part(Protocol):
     def rows(self) -> int: ...
     @property
     def ms(self) -> float: ...
+    @property
+    def problem(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,12 @@ def read_analysis(path: Path) -> dict[str, Any]:
     return found
 
 
+def part_row(part: Part) -> dict[str, Any]:
+    """Return a part as plain data; `problem` only where there is one."""
+    row = {"source": part.source, "rows": part.rows, "ms": round(part.ms, 3)}
+    return row | ({"problem": part.problem} if part.problem else {})
+
+
 def iso(at_ns: int) -> str:
     """Return a time as ISO 8601 in UTC with microseconds."""
     second = datetime.fromtimestamp(at_ns // NS_PER_S, UTC)
@@ -150,7 +159,7 @@ def _write(folder: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, id
         "needs_body": any(listing.needs_body for listing in span.listings),
         "window": [list(interval) for interval in span.intervals],
         "listings": [asdict(listing) for listing in span.listings],
-        "parts": [{"source": part.source, "rows": part.rows, "ms": round(part.ms, 3)} for part in parts],
+        "parts": [part_row(part) for part in parts],
     }
     for (exchange, market_type), numbers in sorted(venues.items()):
         trades = batch.take(np.isin(batch.instrument, numbers))

@@ -8,7 +8,7 @@ from typing import Any
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError
-from pumpwatch.listing.archive import Span, iso, read_analysis, trades_in, write_archive
+from pumpwatch.listing.archive import Span, iso, part_row, read_analysis, trades_in, write_archive
 from pumpwatch.listing.inbox import coin_name
 from pumpwatch.listing.memory import ListingMemory
 from pumpwatch.listing.window import intervals_of
@@ -50,7 +50,7 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
     return {"archive": str(archive.path), "coin": coin, "trades": archive.trades, "kept": archive.kept,
             "window": [[iso(start), iso(end)] for start, end in intervals],
             "listings": [f"{one.source}:{one.notice_id}" for one in listings],
-            "parts": [{"source": part.source, "rows": part.rows, "ms": part.ms} for part in parts],
+            "parts": [part_row(part) for part in parts],
             "venues": sorted({".".join(catalogue.venues[number]) for number in catalogue.matching(coin)})}
 
 

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SETTLE_S = 3.0
 RETRY_S = 10.0
+TRIES = 6  # an archive for which some part of the store could not give all is written, and so often written again
 LOOK_S = 0.25  # the longest sleep between two looks while a window is open
 
 Interval = tuple[int, int]
@@ -82,12 +83,15 @@ class _Window:
         self.window_s = window_s
         self.listings: list[Listing] = []
         self.retry_at_ns = 0
+        self.tries = 0
+        self.written: Archive | None = None
         self.add(listing)
 
     def add(self, listing: Listing) -> None:
         self.listings.append(listing)
         self.intervals = intervals_of(self.listings, self.window_s)
         self.end_ns = self.intervals[-1][1]
+        self.tries, self.written = 0, None
 
     def meets(self, listing: Listing) -> bool:
         """Return whether a listing of the same coin belongs into this window."""
@@ -204,13 +208,25 @@ class WindowKeeper:
             self._said_trouble = True
             return None
         self._said_trouble = False
-        if window.listings == listings:
-            self._windows.remove(window)  # else a listing joined while we wrote: the wider window is written later
+        problems = sorted({part.problem for part in parts if part.problem})
+        if window.listings == listings:  # else a listing joined while we wrote: the wider window is written later
+            window.tries += 1
+            if not problems or window.tries >= TRIES:
+                self._windows.remove(window)
+            window.retry_at_ns = self._clock.now_ns() + int(RETRY_S * NS_PER_S)
         self._pace()
+        if window.written is not None and window.written.trades == archive.trades:
+            return None  # tried again, and nothing came to it
+        window.written = archive
+        self._say(window, listings, archive, problems)
+        return archive
+
+    def _say(self, window: _Window, listings: Sequence[Listing], archive: Archive, problems: Sequence[str]) -> None:
         self._stats.add("listing_archives_total")
         self._stats.add("listing_archived_trades_total", archive.trades)
         log.info("archive %s coin=%s trades=%d path=%s", "kept" if archive.kept else "written", window.coin,
                  archive.trades, archive.path)
+        if problems:
+            log.warning("the archive may lack trades coin=%s reason=%s", window.coin, "; ".join(problems))
         for one in listings:
             self._publish(one, str(archive.path), archive.trades)
-        return archive

@@ -56,6 +56,7 @@ class GivenPart:
     source: str
     rows: int
     ms: float
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Shelf:
     catalogue: Catalogue
     trouble: list[Exception] = field(default_factory=list)
     asked: list[tuple[str, int, int]] = field(default_factory=list)
+    sick: int = 0  # so many answers have half of the trades and name a problem
 
     def query(self, coin: str, start_ns: int, end_ns: int) -> Given:
         self.asked.append((coin, start_ns, end_ns))
@@ -80,4 +82,8 @@ class Shelf:
         rows = np.isin(self.batch.instrument, self.catalogue.matching(coin)) & (self.batch.timestamp >= start_ns) \
             & (self.batch.timestamp < end_ns)
         found = self.batch.take(rows)
+        if self.sick:
+            self.sick -= 1
+            found = found.take(slice(0, len(found) // 2))
+            return Given(found, [GivenPart("journal", len(found), 0.5, "a page is damaged")])
         return Given(found, [GivenPart("recent", len(found), 1.25)])

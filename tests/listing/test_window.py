@@ -12,7 +12,7 @@ import pytest
 from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.listing.archive import read_analysis
-from pumpwatch.listing.window import SETTLE_S, WindowKeeper, intervals_of
+from pumpwatch.listing.window import SETTLE_S, TRIES, WindowKeeper, intervals_of
 from pumpwatch.model import Listing, TradeBatch
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import Ledger
@@ -122,6 +122,31 @@ def test_a_store_that_refuses_is_asked_again_and_said_once(desk: Desk, caplog: p
     assert [desk.wait(30), desk.wait(5), desk.wait(6), desk.wait(10)] == [[], [], [], []]
     assert desk.wait(10) == ["KITE_20261103T060000Z"]
     assert sum("must wait" in record.message for record in caplog.records) == 1
+
+
+def test_what_a_sick_store_gave_is_written_and_written_again_when_it_is_well(
+        desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.shelf.sick = 3
+    desk.detect(listing_of())
+    assert desk.wait(30) == ["KITE_20261103T060000Z"]
+    assert [desk.wait(11), desk.wait(11)] == [[], []]
+    assert desk.wait(11) == ["KITE_20261103T060000Z"]
+    (_, _, half), (_, _, whole) = desk.published
+    assert half == whole // 2
+    assert desk.ledger.listings()[0].trades == whole
+    assert desk.keeper.open_windows() == []
+    assert sum("may lack trades" in record.message for record in caplog.records) == 1
+
+
+def test_a_store_that_stays_sick_is_not_asked_for_ever(desk: Desk) -> None:
+    desk.shelf.sick = 99
+    desk.detect(listing_of())
+    for _ in range(20):
+        desk.wait(11)
+    assert len(desk.shelf.asked) == TRIES
+    assert desk.keeper.open_windows() == []
+    (name,) = [path.name for path in (desk.folder / "archives").iterdir()]
+    assert read_analysis(desk.folder / "archives" / name)["parts"][0]["problem"] == "a page is damaged"
 
 
 def test_a_window_open_at_the_stop_is_finished_after_the_start(desk: Desk) -> None:
