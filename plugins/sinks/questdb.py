@@ -34,6 +34,7 @@ from pumpwatch import (
 
 FLUSH_ROWS = 100_000  # 150 bytes a row, 100 MB a buffer
 FRAME_ROWS = 10_000  # the client holds the GIL while it reads a frame: 4 ms
+MIN_BYTES_PER_S = 2 << 20  # added to the timeout by size; the client's own 100 KiB/s waits minutes for a hung server
 SYMBOLS = ["exchange", "market_type", "symbol", "side"]
 SIDES = np.array(["buy", "sell"], object)
 NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that an int64 gives back as it was
@@ -187,7 +188,8 @@ class QuestDBSink:
         login = f"username={_escape(options.user)};password={_escape(options.password)};" if options.user else ""
         roots = f"tls_roots={_escape(options.ca_file)};" if options.tls and options.ca_file else ""
         return (f"{'https' if options.tls else 'http'}::addr={options.addr};{login}{roots}auto_flush=off;"
-                f"protocol_version=2;retry_timeout=0;request_timeout={options.request_timeout_ms};")
+                f"protocol_version=2;retry_timeout=0;request_timeout={options.request_timeout_ms};"
+                f"request_min_throughput={MIN_BYTES_PER_S};")
 
 
 def _slices(start: int, end: int) -> list[tuple[int, int]]:

@@ -169,8 +169,11 @@ class Drain:
                 self._failed(error)
 
     def _next_entries(self) -> list[Entry]:
-        """Return the oldest batches that the sink does not have, from the journal or from memory."""
-        wanted = self._options.catch_up_rows
+        """Return the oldest batches that the sink does not have, from the journal or from memory.
+
+        After a failure fewer, so that a sink that is merely slow answers in time.
+        """
+        wanted = self._options.catch_up_rows if self._down_since is None else self._options.flush_rows
         entries: list[Entry] = []
         while self._journal_upto > self._cursor and not entries:
             upto = self._journal_upto

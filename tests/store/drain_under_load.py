@@ -1,0 +1,101 @@
+"""A journal and a drain to QuestDB under a steady load, in a patched process of its own, for the tests of outages.
+
+`python -m tests.store.drain_under_load ADDR PREFIX FOLDER RATE` makes RATE trades a second until its stdin is closed,
+waits until everything is sent, and prints one JSON object: trades made, what is left, the log, the longest hub stall.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import json  # noqa: E402
+import logging  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import gevent  # noqa: E402
+from gevent.event import Event  # noqa: E402
+from gevent.fileobject import FileObject  # noqa: E402
+from gevent.threadpool import ThreadPool  # noqa: E402
+from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink  # noqa: E402
+
+from pumpwatch.clock import Clock  # noqa: E402
+from pumpwatch.config import DrainConfig  # noqa: E402
+from pumpwatch.records import Records  # noqa: E402
+from pumpwatch.stats import Stats  # noqa: E402
+from pumpwatch.store.committer import Committer  # noqa: E402
+from pumpwatch.store.drain import Drain  # noqa: E402
+from pumpwatch.store.journal import Journal  # noqa: E402
+from tests.trades import batch_of, catalogue_of  # noqa: E402
+
+TICK_S = 0.05
+CATCH_UP_S = 90.0
+OPTIONS = DrainConfig(flush_ms=200.0, flush_rows=2_000, catch_up_rows=50_000, memory_rows=5_000)
+
+
+class Lines(logging.Handler):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+def main(addr: str, prefix: str, folder: str, rate: int) -> None:
+    lines = Lines()
+    logging.getLogger("pumpwatch").addHandler(lines)
+    clock, stats, catalogue, thread = Clock(), Stats(), catalogue_of(50), ThreadPool(1)
+    journal = Journal(Path(folder), catalogue, clock, stats)
+    recovery = thread.apply(journal.open)
+    sink = QuestDBSink(QuestDBOptions(addr=addr, table_prefix=prefix, candles=False, request_timeout_ms=1000))
+    drain = Drain("questdb", sink, journal, lambda call, *args: thread.apply(call, args), catalogue, stats, clock,
+                  lambda *record: lines.said.append(f"quarantined {record}"), OPTIONS, trouble_poll_s=0.3)
+    committer = Committer(journal, thread, catalogue, clock, stats, 10**7, drain.offer)
+    running = gevent.spawn(drain.run)
+    gevent.spawn(committer.run)
+    closed, stall = Event(), Stall()
+    gevent.spawn(stall.watch)
+    gevent.spawn(_until_closed, closed)
+    print("ready", flush=True)
+    made, started, first_id = 0, clock.monotonic(), recovery.last_received_at_ns + 1
+    while not closed.is_set():
+        due = int((clock.monotonic() - started) * rate) - made
+        if due > 0:
+            committer.put(batch_of(due, first_id=first_id + made, instruments=100, step_ns=1_000, seed=made), Records())
+            made += due
+        gevent.sleep(TICK_S)
+    with gevent.Timeout(CATCH_UP_S, None):
+        while drain.lag_rows or committer.waiting_trades:
+            assert not running.dead, lines.said
+            gevent.sleep(0.02)
+    left = drain.lag_rows
+    drain.stop()
+    thread.apply(journal.close)
+    print(json.dumps({"made": made, "left": left, "log": lines.said, "stall_ms": stall.longest_s * 1000,
+                      "acknowledged": journal.acknowledged("questdb")}), flush=True)
+
+
+class Stall:
+    """Measures how long the hub does not come round."""
+
+    longest_s = 0.0
+
+    def watch(self) -> None:
+        clock = Clock()
+        last = clock.monotonic()
+        while True:
+            gevent.sleep(0.005)
+            now = clock.monotonic()
+            self.longest_s, last = max(self.longest_s, now - last - 0.005), now
+
+
+def _until_closed(closed: Event) -> None:
+    FileObject(sys.stdin.buffer).read()
+    closed.set()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
