@@ -12,7 +12,7 @@ drop            the next `count` trade frames are lost
 double          the next `count` trade frames come twice
 reorder         the next `count` trade frames come in reverse order
 spoil           the next `count` trade frames are cut in half inside their WebSocket frame
-fragment        the next `count` trade frames come as WebSocket fragments, with a ping in between
+fragment        the next `count` trade frames come as WebSocket fragments, with a pong nobody asked for in between
 malformed       `count` frames that are no trades come on top; `form` names one of MALFORMED, else they take turns
 ping            `count` pings come at once
 maintenance     the venue announces its shutdown, and closes with 1001 after `seconds`
@@ -228,7 +228,7 @@ def _fragmented(frame: Any) -> bytes:
     parts = [payload[:third], payload[third:2 * third], payload[2 * third:]]
     return (wire.head(len(parts[0]), opcode, final=False) + parts[0]
             + wire.head(len(parts[1]), wire.CONTINUATION, final=False) + parts[1]
-            + wire.head(3, wire.PING) + b"mid" + wire.head(len(parts[2]), wire.CONTINUATION) + parts[2])
+            + wire.head(3, wire.PONG) + b"mid" + wire.head(len(parts[2]), wire.CONTINUATION) + parts[2])
 
 
 KINDS: dict[str, Callable[[list[SimVenue], list[Link], FaultOptions], None]] = {

@@ -66,6 +66,7 @@ class SimOptions(Section):
     rules: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)  # venue -> what is not as real
     history_trades: int = 2_000_000  # kept for REST, by venue
     backlog_bytes: int = 8_388_608  # a client further behind is cut off (in bursts it is waited for)
+    send_buffer_bytes: int = 0  # of the kernel, for each connection; 0: its own choice
     lap_trades: int = 200_000  # frames made beforehand, all connections together
     listings: list[ListingOptions] = msgspec.field(default_factory=list)
     faults: list[FaultOptions] = msgspec.field(default_factory=list)

@@ -178,7 +178,7 @@ class Simulation:
                 flushed = now
 
     def _accept(self, context: ssl.SSLContext, home: SimVenue | Board | None, sock: Any, peer: Any) -> None:
-        stream = TlsStream(sock.detach(), context, str(peer[0]))
+        stream = TlsStream(sock.detach(), context, str(peer[0]), self.options.send_buffer_bytes)
         left = bytearray()
         try:
             if not stream.handshake():

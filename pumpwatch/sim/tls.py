@@ -39,7 +39,7 @@ def make_certificates(folder: Path) -> tuple[ssl.SSLContext, Path]:
 class TlsStream:
     """One accepted connection. `made` and `handed` count ciphertext bytes made and taken by the kernel."""
 
-    def __init__(self, fileno: int, context: ssl.SSLContext, peer: str) -> None:
+    def __init__(self, fileno: int, context: ssl.SSLContext, peer: str, send_buffer_bytes: int = 0) -> None:
         self.peer = peer
         self.made = self.handed = 0
         self.closed = self.broken = False
@@ -47,6 +47,8 @@ class TlsStream:
         self._socket = PlainSocket(fileno=fileno)
         self._socket.setblocking(False)
         self._socket.setsockopt(socket_module.IPPROTO_TCP, socket_module.TCP_NODELAY, 1)
+        if send_buffer_bytes:
+            self._socket.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_SNDBUF, send_buffer_bytes)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self.write: Callable[[Any], int] = self._tls.write

@@ -1,0 +1,246 @@
+"""Binance's markets as simulated, seen by websocket-client and wsproto over TLS."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import websocket
+from wsproto import events
+
+from pumpwatch.sim.process import SimProcess
+from tests.sim.clients import PlainClient, closed_with, connect, get, receive, subscribe
+
+SPOT, FUTURES = "binance.spot", "binance.futures"
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[SimProcess]:
+    with SimProcess(symbols=12, rate=2000, flag_shares={FUTURES: {"128": 0.05, "4": 0.02, "8": 0.02}}) as running:
+        yield running
+
+
+def test_a_subscription_is_acknowledged_and_listed_and_ended(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT)
+    assert subscribe(connection, "btcusdt@trade", "nosuchusdt@trade", number=7)[-1] == {"result": None, "id": 7}
+    assert {frame["s"] for frame in receive(connection, 20)} == {"BTCUSDT"}
+    connection.send('{"method":"LIST_SUBSCRIPTIONS","id":"mine"}')
+    while (answer := json.loads(connection.recv())).get("id") != "mine":
+        pass
+    assert answer["result"] == ["btcusdt@trade", "nosuchusdt@trade"]
+    connection.send('{"method":"UNSUBSCRIBE","params":["btcusdt@trade"],"id":9}')
+    while json.loads(connection.recv()) != {"result": None, "id": 9}:
+        pass
+    connection.settimeout(0.3)
+    with pytest.raises(websocket.WebSocketTimeoutException):
+        connection.recv()
+
+
+def test_spot_frames_have_the_real_keys_and_contiguous_ids(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT)
+    subscribe(connection, "btcusdt@trade", "ethusdt@trade")
+    frames = receive(connection, 300)
+    assert list(frames[0]) == ["e", "E", "s", "t", "p", "q", "T", "m", "M"]
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        ids = [frame["t"] for frame in frames if frame["s"] == symbol]
+        assert len(ids) > 50
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert abs(frames[0]["T"] / 1000 - time.time()) < 60
+
+
+def test_futures_rows_that_are_no_trades_use_up_ids(sim: SimProcess) -> None:
+    connection = connect(sim, FUTURES)
+    subscribe(connection, "btcusdt@trade")
+    frames = receive(connection, 400)
+    assert list(frames[0])[:8] == ["e", "E", "T", "s", "t", "p", "q", "X"]
+    kinds = {frame["X"] for frame in frames}
+    assert kinds == {"MARKET", "NA", "INSURANCE_FUND", "ADL"}
+    assert {(frame["p"], frame["q"]) for frame in frames if frame["X"] == "NA"} == {("0", "0")}
+    ids = [frame["t"] for frame in frames]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+def test_combined_streams_are_wrapped_and_may_be_named_in_the_url(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT, "/stream?streams=btcusdt@trade/ethusdt@trade")
+    frames = receive(connection, 20)
+    assert {frame["stream"] for frame in frames} <= {"btcusdt@trade", "ethusdt@trade"}
+    assert all(frame["data"]["s"].lower() + "@trade" == frame["stream"] for frame in frames)
+    assert receive(connect(sim, SPOT, "/ws/btcusdt@trade"), 1)[0]["s"] == "BTCUSDT"
+
+
+@pytest.mark.parametrize(("venue", "path", "stream"), [
+    (FUTURES, "/market/ws", "btcusdt@trade"), (SPOT, "/ws", "BTCUSDT@trade"), (SPOT, "/ws", "btcusdt@bookTicker"),
+])
+def test_the_wrong_path_or_stream_is_acknowledged_and_silent(sim: SimProcess, venue: str, path: str, stream: str) -> None:
+    connection = connect(sim, venue, path)
+    assert subscribe(connection, stream) == [{"result": None, "id": 1}]
+    connection.settimeout(0.4)
+    with pytest.raises(websocket.WebSocketTimeoutException):
+        connection.recv()
+
+
+def test_an_unknown_path_is_not_found(sim: SimProcess) -> None:
+    with pytest.raises(websocket.WebSocketBadStatusException) as caught:
+        connect(sim, SPOT, "/nothing")
+    assert caught.value.status_code == 404
+
+
+@pytest.mark.parametrize(("text", "code"), [
+    ("{", 3), ("[1]", 2), ('{"method":"SUBSCRIBE","params":"btcusdt@trade","id":4}', 2), ('{"method":"DANCE","id":4}', 2),
+])
+def test_a_request_that_is_none_is_refused_in_words(sim: SimProcess, text: str, code: int) -> None:
+    connection = connect(sim, SPOT)
+    connection.send(text)
+    answer = json.loads(connection.recv())
+    assert answer["code"] == code
+    assert answer["id"] in (4, None)
+
+
+def test_a_connection_holds_1024_streams(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT)
+    subscribe(connection, *(f"x{number}usdt@trade" for number in range(1024)))
+    connection.send('{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":2}')
+    assert json.loads(connection.recv()) == {"error": {"code": 4, "msg": "Too many subscriptions"}, "id": 2}
+
+
+@pytest.mark.parametrize(("venue", "allowed"), [(SPOT, 5), (FUTURES, 10)])
+def test_more_messages_a_second_than_allowed_are_answered_1008(sim: SimProcess, venue: str, allowed: int) -> None:
+    connection = connect(sim, venue)
+    for number in range(allowed):
+        connection.send(json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": number}))
+    assert len(receive(connection, allowed)) == allowed
+    connection.pong("")
+    assert closed_with(connection) == (1008, "Too many requests")
+
+
+def test_an_unmasked_frame_is_a_protocol_error(sim: SimProcess) -> None:
+    client = PlainClient(sim, SPOT)
+    client.socket.sendall(b"\x81\x02{}")
+    closing = client.next()
+    assert isinstance(closing, events.CloseConnection)
+    assert closing.code == 1002
+    client.close()
+
+
+def test_a_ping_of_the_client_is_answered_and_its_close_too(sim: SimProcess) -> None:
+    client = PlainClient(sim, SPOT)
+    client.send(events.Ping(payload=b"mine"))
+    pong = client.next()
+    assert isinstance(pong, events.Pong)
+    assert bytes(pong.payload) == b"mine"
+    client.send(events.CloseConnection(code=1000))
+    answer = client.next()
+    assert isinstance(answer, events.CloseConnection)
+    assert answer.code == 1000
+    client.close()
+
+
+def test_the_authority_vouches_for_loopback_only(sim: SimProcess) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        websocket.create_connection(sim.addresses["venues"][SPOT]["ws_url"])
+
+
+def test_symbol_lists_hold_what_trades_and_what_must_be_left_out(sim: SimProcess) -> None:
+    rest = sim.addresses["venues"][SPOT]["rest_url"]
+    answer = get(sim, rest + "/api/v3/exchangeInfo")
+    symbols = {row["symbol"]: row for row in answer.json["symbols"]}
+    assert symbols["BTCUSDT"] | {"status": "TRADING", "baseAsset": "BTC"} == symbols["BTCUSDT"]
+    assert symbols["LUNAUSDT"]["status"] == "BREAK"
+    assert int(answer.headers["X-MBX-USED-WEIGHT-1M"]) >= 20
+    rest = sim.addresses["venues"][FUTURES]["rest_url"]
+    symbols = {row["symbol"]: row for row in get(sim, rest + "/fapi/v1/exchangeInfo").json["symbols"]}
+    assert symbols["1000PEPEUSDT"]["baseAsset"] == "1000PEPE"
+    assert symbols["BTCUSDT_261225"]["contractType"] != "PERPETUAL"
+
+
+def test_history_fills_exactly_what_a_stream_missed(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT)
+    subscribe(connection, "btcusdt@trade")
+    first = receive(connection, 1)[0]["t"]
+    frames = {frame["t"]: frame for frame in receive(connection, 100)}
+    rest = sim.addresses["venues"][SPOT]["rest_url"] + "/api/v3/"
+    rows = get(sim, f"{rest}historicalTrades?symbol=BTCUSDT&fromId={first + 1}&limit=100").json
+    assert [row["id"] for row in rows] == list(range(first + 1, first + 101))
+    assert [(row["price"], row["qty"], row["time"], row["isBuyerMaker"]) for row in rows] == [
+        (frames[row["id"]]["p"], frames[row["id"]]["q"], frames[row["id"]]["T"], frames[row["id"]]["m"]) for row in rows]
+    rows = get(sim, f"{rest}aggTrades?symbol=BTCUSDT&fromId={first + 1}&limit=100").json
+    spans = [(row["f"], row["l"]) for row in rows]
+    assert [before[1] + 1 for before in spans[:-1]] == [after[0] for after in spans[1:]]
+    assert len(get(sim, f"{rest}trades?symbol=BTCUSDT&limit=10").json) == 10
+
+
+def test_futures_history_needs_a_key_and_leaves_rows_out(sim: SimProcess) -> None:
+    rest = sim.addresses["venues"][FUTURES]["rest_url"] + "/fapi/v1/"
+    answer = get(sim, rest + "historicalTrades?symbol=BTCUSDT")
+    assert (answer.status, answer.json["code"]) == (401, -2014)
+    ids = [row["id"] for row in get(sim, rest + "trades?symbol=BTCUSDT&limit=1000").json]
+    assert len(set(np.diff(ids).tolist()) - {1}) > 0
+
+
+@pytest.mark.parametrize(("query", "code"), [
+    ("trades", -1102), ("trades?symbol=NOPE", -1121), ("trades?symbol=BTCUSDT&limit=x", -1100),
+    ("trades?symbol=BTCUSDT&limit=0", -1130),
+])
+def test_a_wrong_rest_request_is_told_so(sim: SimProcess, query: str, code: int) -> None:
+    answer = get(sim, sim.addresses["venues"][SPOT]["rest_url"] + "/api/v3/" + query)
+    assert (answer.status, answer.json["code"]) == (400, code)
+
+
+def test_truth_is_what_the_clients_got(sim: SimProcess) -> None:
+    spot, futures = connect(sim, SPOT), connect(sim, FUTURES)
+    subscribe(spot, "btcusdt@trade", "ethusdt@trade")
+    subscribe(futures, "solusdt@trade")
+    time.sleep(0.3)
+    before = len(sim.truth().records)
+    sim.pause()
+    got: set[tuple[str, str, int]] = set()
+    for venue, connection in ((SPOT, spot), (FUTURES, futures)):
+        connection.settimeout(0.3)
+        try:
+            while True:
+                frame = json.loads(connection.recv())
+                got.add((venue, frame["s"], frame["t"]))
+        except websocket.WebSocketTimeoutException:
+            pass
+    truth = sim.truth()
+    assert len(truth.records) > before
+    mine = [event["connection"] for event in truth.events if event["kind"] == "up"][-2:]
+    sent = truth.records[np.isin(truth.records["connection"], mine)]
+    assert set(sent["state"].tolist()) == {0}
+    assert truth.keys(sent) == got
+    assert len(sent) == len(got)
+    sim.resume()
+
+
+def test_weight_beyond_the_minute_is_refused_and_more_is_a_ban() -> None:
+    rules = {SPOT: {"requests_per_minute": 60}}
+    with SimProcess(symbols=2, rate=10, venues=[SPOT], rules=rules, truth=False) as sim:
+        if time.time() % 60 > 50:
+            time.sleep(60 - time.time() % 60)
+        url = sim.addresses["venues"][SPOT]["rest_url"] + "/api/v3/trades?symbol=BTCUSDT"
+        answers = [get(sim, url) for _ in range(4)]
+        assert [answer.status for answer in answers] == [200, 200, 429, 418]
+        assert 0 < int(answers[2].headers["Retry-After"]) <= 60
+
+
+def test_handshakes_pongs_and_age_have_limits() -> None:
+    rules = {SPOT: {"connects_per_5_minutes": 3, "ping_every_s": 0.2, "pong_within_s": 0.5, "connection_age_s": 1.5}}
+    with SimProcess(symbols=2, rate=10, venues=[SPOT], rules=rules) as sim:
+        mute = PlainClient(sim, SPOT)
+        assert isinstance(mute.next(), events.Ping)
+        while mute.next() is not None:  # no pong: the venue ends it
+            pass
+        polite = connect(sim, SPOT)
+        with pytest.raises((websocket.WebSocketException, ConnectionError, ssl.SSLError)):
+            while True:  # recv answers pings; only age ends it
+                polite.recv_data(control_frame=True)
+        connect(sim, SPOT).close()
+        with pytest.raises(websocket.WebSocketBadStatusException) as caught:
+            connect(sim, SPOT)
+        assert caught.value.status_code == 429
+        reasons = [event["reason"] for event in sim.truth().events if event["kind"] == "down"]
+        assert reasons[:2] == ["no pong", "too old"]

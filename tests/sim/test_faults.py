@@ -1,0 +1,238 @@
+"""Faults happen to whom they are meant for, and the truth knows what was sent all the same."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import websocket
+
+from pumpwatch.errors import UsageError
+from pumpwatch.sim.faults import MALFORMED
+from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.truth import DOUBLED, SENT, SPOILT, UNSENT, WITHHELD, Truth
+from tests.sim.clients import closed_with, connect, get, receive, subscribe
+
+SPOT = "binance.spot"
+GONE = (websocket.WebSocketException, ConnectionError, ssl.SSLError)
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[SimProcess]:
+    with SimProcess(symbols=6, rate=1500, venues=[SPOT]) as running:
+        yield running
+
+
+@pytest.fixture
+def client(sim: SimProcess) -> Iterator[websocket.WebSocket]:
+    connection = connect(sim, SPOT)
+    subscribe(connection, "btcusdt@trade")
+    receive(connection, 5)
+    yield connection
+    connection.shutdown()
+    while sim.status()["venues"][SPOT]["connections"]:
+        time.sleep(0.02)
+
+
+def number_of(sim: SimProcess) -> int:
+    [connection] = sim.status()["venues"][SPOT]["connections"]
+    return int(connection["connection"])
+
+
+def ids(frames: list[dict[str, Any]]) -> list[int]:
+    return [frame["t"] for frame in frames]
+
+
+def states(truth: Truth, connection: int) -> dict[int, list[int]]:
+    """Return trade ids by state on a connection."""
+    records = truth.records[truth.records["connection"] == connection]
+    return {int(state): records["trade_id"][records["state"] == state].tolist() for state in set(records["state"].tolist())}
+
+
+def ended(sim: SimProcess, connection: int) -> dict[str, Any]:
+    """Wait for the end of a connection and return its event."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for event in sim.truth().events:
+            if event["kind"] == "down" and event["connection"] == connection:
+                return event
+        time.sleep(0.05)
+    raise AssertionError("the connection did not end")
+
+
+@pytest.mark.parametrize("kind", ["cut", "fin"])
+def test_a_cut_ends_it_without_a_close(sim: SimProcess, client: websocket.WebSocket, kind: str) -> None:
+    number = number_of(sim)
+    assert sim.fault(kind, venue=SPOT)["connections"] == [number]
+    with pytest.raises(GONE):
+        while True:
+            assert client.recv_data(control_frame=True)[0] != websocket.ABNF.OPCODE_CLOSE
+    assert ended(sim, number)["reason"] == f"fault: {kind}"
+
+
+def test_a_close_has_its_code_and_reason(sim: SimProcess, client: websocket.WebSocket) -> None:
+    sim.fault("close")
+    assert closed_with(client) == (1008, "Too many requests")
+
+
+def test_a_slow_close_keeps_tcp_open_and_answers_nothing(sim: SimProcess, client: websocket.WebSocket) -> None:
+    number = number_of(sim)
+    sim.fault("slow_close", code=1001, reason="bye", seconds=0.5)
+    assert closed_with(client) == (1001, "bye")
+    client.ping("x")
+    client.settimeout(0.5)
+    with pytest.raises(websocket.WebSocketTimeoutException):
+        client.recv_data(control_frame=True)
+    assert ended(sim, number)["reason"] == "closed 1001 bye"
+
+
+def test_silence_withholds_trades_and_still_answers_pings(sim: SimProcess, client: websocket.WebSocket) -> None:
+    number = number_of(sim)
+    sim.fault("silence", connection=number, seconds=1.0)
+    client.settimeout(0.3)
+    last = 0
+    with pytest.raises(websocket.WebSocketTimeoutException):
+        while True:
+            last = json.loads(client.recv())["t"]
+    client.settimeout(20)
+    client.ping("still there")
+    assert client.recv_data(control_frame=True)[0] == websocket.ABNF.OPCODE_PONG
+    after = ids(receive(client, 20))
+    assert after[0] > last + 1
+    sim.pause()
+    found = states(sim.truth(), number)
+    assert found[WITHHELD] == list(range(last + 1, after[0]))
+    sim.resume()
+
+
+def test_a_frozen_network_delivers_everything_late(sim: SimProcess, client: websocket.WebSocket) -> None:
+    sim.fault("freeze", seconds=1.0)
+    started, frames = time.monotonic(), receive(client, 600)
+    assert time.monotonic() - started > 0.5
+    assert ids(frames) == list(range(frames[0]["t"], frames[0]["t"] + 600))
+
+
+def test_dropped_frames_leave_a_hole_and_doubled_ones_come_twice(sim: SimProcess, client: websocket.WebSocket) -> None:
+    number = number_of(sim)
+    sim.fault("drop", count=3)
+    frames = ids(receive(client, 300))
+    [hole] = [(one, other) for one, other in zip(frames, frames[1:], strict=False) if other != one + 1]
+    assert hole[1] - hole[0] == 4
+    sim.fault("double", count=2)
+    frames = ids(receive(client, 300))
+    twice = sorted({one for one in frames if frames.count(one) == 2})
+    assert len(twice) == 2
+    sim.pause()
+    found = states(sim.truth(), number)
+    assert found[WITHHELD] == list(range(hole[0] + 1, hole[1]))
+    assert found[DOUBLED] == twice
+    sim.resume()
+
+
+def test_reordered_frames_come_backwards_and_none_is_missing(sim: SimProcess, client: websocket.WebSocket) -> None:
+    sim.fault("reorder", count=4)
+    frames = ids(receive(client, 300))
+    assert frames != sorted(frames)
+    assert sorted(frames) == list(range(min(frames), min(frames) + 300))
+    first = next(at for at, (one, other) in enumerate(zip(frames, frames[1:], strict=False)) if other < one)
+    assert frames[first:first + 4] == sorted(frames[first:first + 4], reverse=True)
+
+
+def test_a_spoilt_frame_is_half_and_truth_does_not_count_it(sim: SimProcess, client: websocket.WebSocket) -> None:
+    number = number_of(sim)
+    sim.fault("spoil", count=1)
+    texts = [client.recv() for _ in range(200)]
+    broken = [text for text in texts if not text.endswith("}")]
+    assert len(broken) == 1
+    sim.pause()
+    truth = sim.truth()
+    [lost] = states(truth, number)[SPOILT]
+    assert lost in states(truth, number)[SPOILT]
+    assert (SPOT, "BTCUSDT", lost) not in truth.keys(truth.trades())
+    sim.resume()
+
+
+def test_fragments_are_joined_by_another_client(sim: SimProcess, client: websocket.WebSocket) -> None:
+    sim.fault("fragment", count=5)
+    frames = ids(receive(client, 200))
+    assert frames == list(range(frames[0], frames[0] + 200))
+
+
+def test_every_malformed_frame_arrives_as_it_is(sim: SimProcess, client: websocket.WebSocket) -> None:
+    sim.fault("malformed", count=len(MALFORMED))
+    wanted = {payload for payload, _ in MALFORMED.values()}
+    client.skip_utf8_validation = True
+    client.frame_buffer.skip_utf8_validation = client.cont_frame.skip_utf8_validation = True
+    found = set()
+    for _ in range(300):
+        _, data = client.recv_data()
+        found |= {data} & wanted
+    assert found == wanted
+
+
+def test_maintenance_is_announced_and_then_it_closes(sim: SimProcess, client: websocket.WebSocket) -> None:
+    sim.fault("maintenance", seconds=0.5)
+    seen = []
+    while not seen or seen[-1].get("e") != "serverShutdown":
+        seen.append(json.loads(client.recv()))
+    assert closed_with(client) == (1001, "going away")
+
+
+def test_handshakes_and_rest_are_refused_for_a_while(sim: SimProcess) -> None:
+    sim.fault("refuse", status=503, seconds=0.6)
+    with pytest.raises(websocket.WebSocketBadStatusException) as caught:
+        connect(sim, SPOT)
+    assert caught.value.status_code == 503
+    sim.fault("rest", status=500, seconds=0.6)
+    url = sim.addresses["venues"][SPOT]["rest_url"] + "/api/v3/ping"
+    assert get(sim, url).status == 500
+    time.sleep(0.7)
+    assert get(sim, url).status == 200
+    connect(sim, SPOT).close()
+
+
+def test_what_was_queued_when_a_connection_was_cut_is_unsent(sim: SimProcess, client: websocket.WebSocket) -> None:
+    number = number_of(sim)
+    sim.fault("freeze", seconds=30)
+    time.sleep(0.5)
+    sim.fault("cut", connection=number)
+    got = []
+    try:
+        while True:
+            got.append(json.loads(client.recv())["t"])
+    except GONE:
+        pass
+    ended(sim, number)
+    sim.pause()
+    found = states(sim.truth(), number)
+    assert len(found[UNSENT]) > 50
+    assert found[UNSENT][0] == found[SENT][-1] + 1
+    assert set(got) <= set(found[SENT])
+    sim.resume()
+
+
+def test_a_fault_that_is_none_is_refused_with_the_known_ones(sim: SimProcess) -> None:
+    with pytest.raises(UsageError, match="no fault `melt`"):
+        sim.fault("melt")
+    with pytest.raises(UsageError, match="nosuch"):
+        sim.fault("cut", venue="nosuch")
+    with pytest.raises(UsageError, match="unknown key `wher`"):
+        sim.ask("fault", kind="cut", wher="there")
+    with pytest.raises(UsageError, match="no command `dance`"):
+        sim.ask("dance")
+
+
+def test_faults_and_the_end_come_by_schedule() -> None:
+    plan = [{"kind": "close", "at_s": 0.6, "code": 1012, "reason": "restart"}]
+    with SimProcess(symbols=2, rate=500, venues=[SPOT], faults=plan, seconds=1.0, paused=True) as sim:
+        client = connect(sim, SPOT)
+        subscribe(client, "btcusdt@trade")
+        sim.resume()
+        assert closed_with(client) == (1012, "restart")
+        while sim.status()["running"]:
+            time.sleep(0.05)
+        assert 490 <= sim.status()["venues"][SPOT]["made"] <= 500
