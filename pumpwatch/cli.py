@@ -13,13 +13,26 @@ from collections.abc import Sequence
 import click
 
 from pumpwatch import __version__
-from pumpwatch.commands import reading, running, upkeep
+from pumpwatch.commands import listings, reading, running, upkeep
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, PumpWatchError
 
 EXIT_INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """The group of all commands; a reader that has seen enough (`| head`) is no error."""
+
+    def invoke(self, ctx: click.Context) -> int:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_OK
+        return code if isinstance(code, int) else EXIT_OK
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="pumpwatch")
 def pumpwatch() -> None:
     """Record every public trade around new exchange listings.
@@ -30,7 +43,10 @@ def pumpwatch() -> None:
     """
 
 
-for command in (running.collect, running.demo, running.simulate, reading.titles, upkeep.status, upkeep.check, upkeep.plugins):
+for command in (
+    running.collect, running.demo, running.simulate, reading.trades, reading.decode, reading.titles,
+    reading.init_symbols, listings.listing, upkeep.status, upkeep.check, upkeep.plugins,
+):
     pumpwatch.add_command(command)
 
 
@@ -38,7 +54,6 @@ def run(args: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error becomes one message on stderr."""
     try:
         code = pumpwatch.main(list(args), prog_name="pumpwatch", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -47,9 +62,6 @@ def run(args: Sequence[str]) -> int:
     except PumpWatchError as error:
         print(f"pumpwatch: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
     except OSError as error:
         print(f"pumpwatch: {error.filename or 'disk'}: {error.strerror or error}", file=sys.stderr)
         return EXIT_DISK

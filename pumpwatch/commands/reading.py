@@ -1,18 +1,112 @@
-"""What is stored and what was recorded: trades, decode, titles."""
+"""What is stored, what was recorded, what trades: trades, decode, titles, init-symbols."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from pumpwatch.commands.options import config_option
-from pumpwatch.commands.output import print_json
+from pumpwatch.commands.options import config_option, json_option, moment
+from pumpwatch.commands.output import print_json, print_table, say
+from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PluginError, UsageError
 
 if TYPE_CHECKING:
+    from pumpwatch.catalogue import Catalogue
     from pumpwatch.config import Config
+    from pumpwatch.model import TradeBatch
 
-MARKETS = ("spot", "futures")
+SHOWN = 40  # rows of a table; --json and --csv give all
+
+
+@click.command()
+@click.argument("coin")
+@click.option("--from", "start_ns", callback=moment, default="-20m", show_default=True, metavar="TIME", help="Since.")
+@click.option("--to", "end_ns", callback=moment, default="now", show_default=True, metavar="TIME", help="Before.")
+@click.option("--exchange", metavar="NAME", help="Only this exchange.")
+@click.option("--market", type=click.Choice(("spot", "futures")), help="Only this market.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
+@click.option("--parquet", metavar="FILE", help="Write a Parquet file.")
+@json_option
+@config_option
+def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: str | None, as_csv: bool,
+           parquet: str | None, as_json: bool, config: Config) -> int:
+    """Show a coin's stored trades, wherever they are.
+
+    TIME is ISO 8601 (UTC where no zone is given), an epoch in s, ms, us or ns, `now`, or `-20m`. Where the trades came
+    from goes to stderr; exit code 69 where a place that may hold some did not answer.
+
+    \b
+    Example: pumpwatch trades PEPE --from 2026-11-21T10:00:00Z --to 2026-11-21T10:01:00Z --json
+    """
+    from pumpwatch.store import export
+    from pumpwatch.store.query import trades_command
+
+    if as_csv + as_json + bool(parquet) > 1:
+        raise UsageError("--json, --csv and --parquet are three ways to give the same: choose one")
+    batch, catalogue, parts = trades_command(config, coin, start_ns, end_ns, exchange, market)
+    if parquet:
+        export.write_parquet(batch, catalogue, Path(parquet))
+    elif as_json:
+        export.write_json_lines(batch, catalogue, sys.stdout.buffer)
+    elif as_csv:
+        export.write_csv(batch, catalogue, sys.stdout.buffer)
+    else:
+        _print_trades(batch, catalogue)
+    sys.stdout.buffer.flush()
+    for part in parts:
+        say(f"{part.source}: {part.rows:,} trades in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
+    say(f"{len(batch):,} trades of {coin.upper()}")
+    return EXIT_UNAVAILABLE if any(part.problem for part in parts) else EXIT_OK
+
+
+def _print_trades(batch: TradeBatch, catalogue: Catalogue) -> None:
+    from pumpwatch.store import export
+
+    if len(batch):
+        print_table(export.TABLE_FIELDS, export.table_rows(batch.take(slice(SHOWN)), catalogue))
+    if len(batch) > SHOWN:
+        say(f"the first {SHOWN} of {len(batch):,}; --json and --csv give all")
+
+
+@click.command()
+@click.argument("venue")
+@click.argument("file", default="-")
+@click.option("--instruments", metavar="FILE", help="The venue's recorded symbol list, for contract sizes; else 1.")
+@config_option
+def decode(venue: str, file: str, instruments: str | None, config: Config) -> int:
+    """Turn recorded frames into trades.
+
+    VENUE is an exchange and a market, such as binance.spot. A line is a frame as it came, or JSON with the frame in
+    `raw`. One JSON trade a line; frames that are neither trades nor known control go to stderr, and the exit code is 1.
+
+    \b
+    Example: pumpwatch decode binance.spot frames.txt
+    """
+    from pumpwatch.pipeline.decode import Decoder
+    from pumpwatch.plugins import load_plugins
+
+    try:
+        found = load_plugins(config).venue(venue)
+    except PluginError as error:
+        raise UsageError(error.message, error.hint) from error
+    body = _open(instruments).read() if instruments else None
+    decoder = Decoder(found, body)
+    with _open(file) as lines:
+        print_json(decoder.lines(lines))
+    for line, reason in decoder.refused:
+        say(f"line {line}: refused: {reason}")
+    return EXIT_FOUND if decoder.refused else EXIT_OK
+
+
+def _open(file: str) -> BinaryIO:
+    if file == "-":
+        return sys.stdin.buffer
+    try:
+        return Path(file).open("rb")
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 @click.command()
@@ -28,7 +122,6 @@ def titles(file: str, source: str | None, config: Config) -> int:
     \b
     Example: pumpwatch titles notices.txt --source upbit
     """
-    from pumpwatch.errors import UsageError
     from pumpwatch.listing.titles import titles_command
     from pumpwatch.plugins import load_plugins
 
@@ -38,5 +131,47 @@ def titles(file: str, source: str | None, config: Config) -> int:
             raise UsageError(f"{len(plugins.sources)} listing sources are installed",
                              f"name one with --source: {', '.join(sorted(plugins.sources))}")
         source = next(iter(plugins.sources))
-    print_json(titles_command(file, plugins.source(source)))
-    return 0
+    try:
+        judge = plugins.source(source)
+    except PluginError as error:
+        raise UsageError(error.message, error.hint) from error
+    print_json(titles_command(file, judge))
+    return EXIT_OK
+
+
+@click.command("init-symbols")
+@click.option("-o", "--output", metavar="FILE", help="Write there instead of stdout; an existing file is left alone.")
+@json_option
+@config_option
+def init_symbols(output: str | None, as_json: bool, config: Config) -> int:
+    """Ask every configured venue what trades there.
+
+    Gives the `exchanges` section of a config with each symbol, largest volume first where the venue tells: delete what
+    you do not want and collect with it. Without such a list everything that trades is collected, new symbols included.
+    With --json one instrument a line. Exit code 69 where a venue did not answer.
+
+    \b
+    Example: pumpwatch init-symbols -o symbols.yaml
+    """
+    import yaml
+
+    from pumpwatch.feeds.symbols import as_config
+    from pumpwatch.feeds.symbols import init_symbols as ask
+    from pumpwatch.plugins import load_plugins
+
+    rows, problems = ask(config, load_plugins(config))
+    text = yaml.safe_dump(as_config(rows), sort_keys=False, allow_unicode=True)
+    if as_json:
+        print_json(rows)
+    elif output:
+        try:
+            with Path(output).open("x", encoding="utf-8") as target:
+                target.write(text)
+        except FileExistsError:
+            raise UsageError(f"{output} is there already", "give another name, or remove it first") from None
+    else:
+        click.echo(text, nl=False)
+    for problem in problems:
+        say(problem)
+    say(f"{len(rows):,} symbols")
+    return EXIT_UNAVAILABLE if problems else EXIT_OK

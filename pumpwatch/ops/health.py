@@ -37,9 +37,10 @@ def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
         raise ServiceUnavailable(f"{path}: cannot read the collector's figures: {error}", hint) from error
     pid = int(status.get("pid", 0))
     silent_s = ((clock or Clock()).now_ns() - int(status.get("written_at_ns", 0))) / NS_PER_S
+    if not pid:  # it said so itself
+        raise ServiceUnavailable(f"no collector runs on {folder}: the last one ended {_ago(silent_s)}", hint)
     if not _alive(pid):
-        raise ServiceUnavailable(f"no collector runs on {folder}: the last one (pid {pid}) ended {_ago(silent_s)}",
-                                 hint)
+        raise ServiceUnavailable(f"no collector runs on {folder}: the last one (pid {pid}) died {_ago(silent_s)}", hint)
     if silent_s > SILENT_AFTER_S:
         raise ServiceUnavailable(f"the collector on {folder} (pid {pid}) has said nothing since {_ago(silent_s)}",
                                  "it hangs, is stopped, or its disk is full: look at its log")

@@ -50,7 +50,13 @@ def test_an_empty_folder_has_no_collector(tmp_path: Path) -> None:
 def test_a_killed_collector_is_not_taken_for_a_running_one(tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     write(tmp_path, figures(pid=int(dead.stdout), written_at_ns=CLOCK.now_ns() - 90 * NS_PER_S))
-    with pytest.raises(ServiceUnavailable, match="ended 90 s ago"):
+    with pytest.raises(ServiceUnavailable, match="died 90 s ago"):
+        health.read(tmp_path, CLOCK)
+
+
+def test_a_collector_that_was_stopped_says_when(tmp_path: Path) -> None:
+    write(tmp_path, figures(pid=0, written_at_ns=CLOCK.now_ns() - 300 * NS_PER_S))
+    with pytest.raises(ServiceUnavailable, match="the last one ended 5 min ago"):
         health.read(tmp_path, CLOCK)
 
 

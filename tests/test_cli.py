@@ -1,0 +1,193 @@
+"""The command line: help, exit codes, one clear message for every error."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from pumpwatch import __version__
+from pumpwatch.cli import pumpwatch as root
+from pumpwatch.commands.options import parse_moment
+from tests.conftest import Cli
+
+NOW = 1_795_000_000_123_456_789
+
+
+def commands(group: click.Group = root, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+ALL = {" ".join(path): command for path, command in commands()}
+
+
+def test_every_command_of_the_design_is_there() -> None:
+    assert set(ALL) >= {
+        "collect", "demo", "simulate", "trades", "listing replay", "listing fake", "listing show", "decode", "titles",
+        "init-symbols", "status", "check", "plugins list"}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_explains_itself_with_an_example(name: str, cli: Cli) -> None:
+    shown = root.main([*name.split(), "--help"], standalone_mode=False)
+    assert shown == 0
+    assert f"Example: pumpwatch {name}" in (ALL[name].help or "")
+    for parameter in ALL[name].params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.name}"
+
+
+def test_json_is_called_the_same_everywhere() -> None:
+    for name, command in ALL.items():
+        for parameter in command.params:
+            assert ("--json" in parameter.opts) == (parameter.name == "as_json"), name
+
+
+def test_help_and_import_load_nothing_heavy() -> None:
+    heavy = {"numpy", "pandas", "questdb", "msgspec", "yaml", "rich", "requests", "websocket", "sqlite_utils"}
+    code = ("import sys, pumpwatch; bare = set(sys.modules); from pumpwatch.cli import run; run(['--help']);"
+            "print(sorted(set(sys.modules)), file=sys.stderr); assert 'gevent' not in bare")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert heavy & set(eval(done.stderr)) == set()
+
+
+def test_the_version_is_the_packages(cli: Cli) -> None:
+    done = cli("--version")
+    assert (done.returncode, done.stdout) == (0, f"pumpwatch, version {__version__}\n")
+
+
+def test_the_process_is_patched_before_anything_else_is_imported() -> None:
+    code = ("import pumpwatch.__main__, gevent.monkey as m, sys;"
+            "assert m.is_module_patched('ssl') and m.is_module_patched('threading');"
+            "assert 'requests' not in sys.modules")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("args", "code", "says"), [
+    (["collekt"], 2, "No such command 'collekt'"),
+    (["status", "--nonsense"], 2, "No such option"),
+    (["status"], 69, "pumpwatch: no collector runs on data"),
+    (["status", "-c", "nope.yaml"], 78, "nope.yaml: cannot read the config file"),
+    (["titles", "nope.txt"], 2, "nope.txt: cannot read titles"),
+])
+def test_an_error_is_one_message_and_its_exit_code(cli: Cli, args: list[str], code: int, says: str) -> None:
+    done = cli(*args)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("store: {dri: x}")
+    done = cli("check", "-c", "c.yaml")
+    assert done.returncode == 78
+    assert "unknown key `store.dri`" in done.stderr
+    assert "did you mean `dir`?" in done.stderr
+
+
+def test_a_key_may_come_from_the_environment(cli: Cli, tmp_path: Path) -> None:
+    done = cli("check", "--json", env={"PUMPWATCH_STORE__DIR": str(tmp_path / "elsewhere")})
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert any("elsewhere" in row["detail"] for row in rows)
+    assert all(list(row) == ["name", "state", "detail", "hint", "ms"] for row in rows)
+
+
+def test_check_names_what_fails_and_ends_with_1(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where the folder should be")
+    done = cli("check")
+    assert done.returncode == 1
+    assert "data folder" in done.stdout
+
+
+def test_plugins_list_names_each_with_its_state(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "bad.py").write_text("import nowhere_to_be_found")
+    (tmp_path / "c.yaml").write_text("plugins: {folder: more, disabled: [questdb]}")
+    done = cli("plugins", "list", "--json", "-c", "c.yaml")
+    rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == 1
+    assert rows["binance"]["status"] == "ok"
+    assert "venue binance.spot" in rows["binance"]["offers"]
+    assert rows["questdb"]["status"] == "disabled"
+    assert rows["bad"]["status"] == "refused"
+    assert "nowhere_to_be_found" in rows["bad"]["reason"]
+    assert "nowhere_to_be_found" in cli("plugins", "list", "-c", "c.yaml").stdout
+
+
+def test_plugins_list_is_fine_when_all_are() -> None:
+    assert root.main(["plugins", "list", "--json"], standalone_mode=False) == 0
+
+
+def test_titles_go_in_raw_or_as_json_and_verdicts_come_out(cli: Cli) -> None:
+    title = "[거래] 센트(SENT) 신규 거래지원 안내 (KRW, BTC, USDT 마켓)"
+    done = cli("titles", "--source", "upbit", input=f"{title}\n\n{json.dumps({'title': title})}\n")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert len(rows) == 2
+    assert rows[0] == rows[1]
+    assert {"kind": "krw_listing", "symbols": ["SENT"], "needs_body": False}.items() <= rows[0].items()
+
+
+def test_an_unknown_source_is_answered_with_the_known_ones(cli: Cli) -> None:
+    done = cli("titles", "--source", "upbti")
+    assert done.returncode == 2
+    assert "did you mean `upbit`?" in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    many = tmp_path / "titles.txt"
+    many.write_text("a title\n" * 50_000)
+    line = f"{sys.executable} -m pumpwatch titles {many} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[1] == "0"
+
+
+def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-m", "pumpwatch", "titles"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, cwd=tmp_path, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write("a title\n" * 300)
+        child.stdin.flush()
+        child.stdout.read(1)  # it is at work
+        child.send_signal(signal.SIGINT)
+        errors = child.communicate(timeout=60)[1]
+    assert child.returncode == 130
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(("text", "ns"), [
+    ("now", NOW),
+    ("-20m", NOW - 1_200 * 10**9),
+    ("-1.5s", NOW - 1_500_000_000),
+    ("1795000000", 1_795_000_000 * 10**9),
+    ("1795000000.25", 1_795_000_000_250_000_000),
+    ("1795000000123", 1_795_000_000_123_000_000),
+    ("1795000000123456", 1_795_000_000_123_456_000),
+    ("1795000000123456789", 1_795_000_000_123_456_789),
+    ("2026-11-18T11:06:40Z", 1_795_000_000 * 10**9),
+    ("2026-11-18 11:06:40", 1_795_000_000 * 10**9),
+    ("2026-11-18T20:06:40.123456789+09:00", 1_795_000_000_123_456_789),
+    ("2026-11-18", 1_794_960_000 * 10**9),
+])
+def test_a_moment_may_be_written_in_many_ways_and_keeps_its_nanoseconds(text: str, ns: int) -> None:
+    assert parse_moment(text, NOW) == ns
+
+
+@pytest.mark.parametrize("text", ["", "soon", "12", "20m", "-20y", "2026-13-01", "2026-11-18T25:00:00Z"])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_moment(text, NOW)
