@@ -20,7 +20,7 @@ from tests.bench import peer
 from tests.bench.database import PEER_TABLES, Database
 from tests.bench.processes import BenchError, Child, Usage
 
-SILENCE_S = 30.0  # a collector that says nothing for so long is stuck
+SILENCE_S = 60.0  # a collector that says nothing for so long is stuck
 TABLE_PREFIX = "ours_"
 
 

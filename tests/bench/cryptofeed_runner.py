@@ -37,7 +37,7 @@ from yapic import json as yapic_json
 class TradesOnly:
     """Cryptofeed's own handling of a combined-stream frame, for the event `trade` instead of `aggTrade`."""
 
-    async def message_handler(self, msg: str, conn: Any, timestamp: float) -> None:
+    async def message_handler(self, msg: Any, conn: Any, timestamp: float) -> None:
         msg = yapic_json.loads(msg, parse_float=Decimal)
         if self.requires_authentication:
             return

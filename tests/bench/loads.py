@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tests.bench.checks import Verdict, check
@@ -16,6 +16,9 @@ from tests.bench.venues import Load, Venues
 
 CONNECT_S = 180.0
 CAUGHT_UP_S = 300.0
+FIRST_RATE, STEP, FINE_STEP = 20_000.0, 1.35, 1.12  # how a collector's limit is searched
+SETTLE_S, PROBE_S = 2.0, 4.0
+KEEPS_UP = 0.97  # of what is offered, or it does not sustain it
 MAKERS: dict[str, tuple[Callable[[Path, Database | None], Collector], bool]] = {
     "pumpwatch": (Ours, False), "pumpwatch+questdb": (Ours, True),
     "cryptofeed": (Cryptofeed, False), "cryptofeed+questdb": (Cryptofeed, True),
@@ -82,8 +85,10 @@ def run(name: str, load: Load, seconds: float, warm_s: float, folder: Path, data
         collector.start(addresses)
         await_that(f"{name} to open {addresses.connections} connections",
                    lambda: collector.sample().connections == addresses.connections, CONNECT_S)
+        if load.search:
+            load = replace(load, rate=_limit(collector, venues, load.rate))
         settled = collector.sample()
-        venues.resume()
+        venues.resume(load.rate)
         time.sleep(warm_s)
         window = _measure(collector, venues, database if with_database else None, seconds)
         paused = time.monotonic()
@@ -96,6 +101,32 @@ def run(name: str, load: Load, seconds: float, warm_s: float, folder: Path, data
     finally:
         _end(collector, venues)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _limit(collector: Collector, venues: Venues, most: float) -> float:
+    """Return the highest rate that the collector sustains, by steps up to `most`; it has caught up on return."""
+    held, rate, step = 0.0, min(FIRST_RATE, most), STEP
+    while rate <= most:
+        venues.resume(rate)
+        time.sleep(SETTLE_S)
+        first = last = collector.sample()
+        while last.usage.at - first.usage.at < PROBE_S:
+            last = collector.sample()
+        done = (last.received - last.waiting) - (first.received - first.waiting)
+        keeps_up = done >= KEEPS_UP * rate * (last.usage.at - first.usage.at)
+        if keeps_up:
+            held = rate
+        elif step == FINE_STEP:
+            break
+        else:
+            step = FINE_STEP
+        if not keeps_up:
+            venues.pause()
+            _catch_up(collector, venues)
+        rate = held * step or rate / 2
+    venues.pause()
+    _catch_up(collector, venues)
+    return held or rate
 
 
 def _measure(collector: Collector, venues: Venues, database: Database | None, seconds: float) -> _Window:

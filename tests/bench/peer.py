@@ -41,7 +41,7 @@ def environment() -> Path:
 
 def versions() -> list[str]:
     """Return what is installed beside it, as `name==version`."""
-    command = [environment(), "-m", "pip", "freeze"]
+    command = [str(environment()), "-m", "pip", "freeze"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout.split()
 

@@ -29,12 +29,16 @@ _ID_BITS = 40
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the venues offer. tick_ms: frames that happen within a tick arrive together."""
+    """What the venues offer. tick_ms: frames that happen within a tick arrive together.
+
+    search: find the highest rate the collector sustains, up to `rate`, and measure at that.
+    """
 
     rate: float
     connections: int
     mode: str
     tick_ms: float
+    search: bool = False
 
 
 class Venues:
@@ -66,9 +70,9 @@ class Venues:
                                          [sorted(place.symbols) for place in roster.places]))
         return Addresses(markets, Path(self._sim.addresses["ca_file"]))
 
-    def resume(self) -> None:
-        """Start to trade."""
-        self._sim.resume()
+    def resume(self, rate: float = 0) -> None:
+        """Start to trade, or go on; with a rate, at that rate from now on."""
+        self._sim.resume(**({"rate": rate} if rate else {}))
 
     def pause(self) -> None:
         """Stop trading; what is queued still goes out."""
@@ -99,7 +103,8 @@ def sent_keys(truth: Truth) -> Keys:
     """Return the key of each trade that was sent."""
     records = truth.records[truth.records["state"] <= PAST]
     place = np.array([number << _ID_BITS for number in range(len(truth.venues) * COINS)], np.int64)
-    return place[records["venue"].astype(np.int64) * COINS + records["symbol"]] | records["trade_id"]
+    keys: Keys = place[records["venue"].astype(np.int64) * COINS + records["symbol"]] | records["trade_id"]
+    return keys
 
 
 def stored_keys(truth: Truth, batch: TradeBatch, names: Mapping[int, tuple[str, str, str]]) -> Keys:
