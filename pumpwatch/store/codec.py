@@ -152,7 +152,7 @@ class Encoder:
                 continue
             sought = values[column, rows]
             scaled = np.rint(sought * _POWERS[:, None])
-            fits = (scaled / _POWERS[:, None] == sought) & (np.abs(scaled) < 2.0**62)
+            fits = (scaled / _POWERS[:, None] == sought) & (np.abs(scaled) < 2.0**53)
             found = fits.any(axis=0)
             ids = instrument[rows]
             digits = self._digits[column]

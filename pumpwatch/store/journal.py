@@ -314,14 +314,14 @@ class Journal:
     def expire(self, now_ns: int, retention_s: float, max_bytes: int, sinks: Sequence[str]) -> list[Path]:
         """Unlink whole segments, oldest first: those too old, and as many as make the rest fit into max_bytes.
 
-        Never one that a configured sink has not acknowledged, and never the open one.
+        Never one that a configured sink has not acknowledged, and never the newest, which knows the ids and watermarks.
         """
-        open_path = self._writer.segment.path if self._writer else None
+        newest = next((one for one in reversed(self._segments) if one.readable), None)
         oldest_ns = now_ns - int(retention_s * NS_PER_S)
         size = self.size_bytes()
         removed = []
         for segment in sorted(self._segments, key=lambda one: one.last_received or one.created_ns):
-            if segment.path == open_path:
+            if segment is newest:
                 continue
             old = (segment.last_received or segment.created_ns) < oldest_ns
             if not old and (size <= max_bytes or not segment.readable):

@@ -48,12 +48,13 @@ def batches(draw: st.DrawFn) -> TradeBatch:
         draw(st.one_of(st.none(), arrays.arrays("S9", count))))
 
 
+@settings(max_examples=60)
 @given(batches())
 def test_any_batch_comes_back_to_the_bit_grouped_by_instrument(batch: TradeBatch) -> None:
     assert same(codec.decode(codec.encode(batch)), codec.grouped(batch))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(batches(), min_size=2, max_size=4))
 def test_what_an_encoder_remembers_changes_no_result(several: list[TradeBatch]) -> None:
     encoder, decoder = codec.Encoder(), codec.Decoder()
@@ -61,7 +62,7 @@ def test_what_an_encoder_remembers_changes_no_result(several: list[TradeBatch]) 
         assert same(decoder.decode(encoder.encode(batch)), codec.grouped(batch))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(batches(), st.data())
 def test_one_wrong_bit_anywhere_is_a_storage_error(batch: TradeBatch, data: st.DataObject) -> None:
     blob = bytearray(codec.encode(batch))
@@ -71,7 +72,7 @@ def test_one_wrong_bit_anywhere_is_a_storage_error(batch: TradeBatch, data: st.D
         codec.decode(bytes(blob))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(batches(), st.data())
 def test_a_blob_cut_short_is_a_storage_error(batch: TradeBatch, data: st.DataObject) -> None:
     blob = codec.encode(batch)
@@ -126,13 +127,15 @@ def test_split_cuts_without_loss_and_mostly_between_instruments(count: int, inst
 def test_decimals_of_an_exchange_are_small_and_odd_floats_still_exact() -> None:
     odd = np.array([0.1 + 0.2, -0.0, 5e-324, np.inf, np.nan, 1e300, 123456789.123456789])
     batch = batch_of(2000, instruments=1)
+    plain = len(codec.encode(batch))
     batch.price[100:107] = odd
     assert same(codec.decode(codec.encode(batch)), batch)
-    assert len(codec.encode(batch)) / 2000 < 12
+    assert len(codec.encode(batch)) < plain + 20 * len(odd), "a few odd rows cost themselves alone"
 
 
 @needs_corpus
-@pytest.mark.parametrize(("name", "limit"), [("binance_usdm_btcusdt_20240808", 6), ("binance_spot_btcusdt_20240808", 7)])
+@pytest.mark.parametrize(("name", "limit"), [
+    ("binance_usdm_btcusdt_20240808", 6), ("binance_spot_btcusdt_20240808", 7)])
 def test_recorded_trades_take_few_bytes(name: str, limit: float) -> None:
     recorded = [(trade, row["received_ns"]) for row in rows(f"{name}.jsonl.gz") for trade in row["expected"]][:5000]
     count = len(recorded)
