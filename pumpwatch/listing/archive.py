@@ -197,8 +197,7 @@ def _columns(trades: TradeBatch, catalogue: Catalogue) -> dict[str, list[Any]]:
 
 
 def _gap(gap: Gap) -> dict[str, Any]:
-    return {"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns, "to_ns": gap.to_ns, "first_id": gap.first_id,
-            "last_id": gap.last_id, "reason": gap.reason, "state": str(gap.state)}
+    return asdict(gap) | {"state": str(gap.state)}
 
 
 def _touches(gap: Gap, exchange: str, market_type: str, symbols: set[str],
