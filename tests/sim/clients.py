@@ -18,6 +18,7 @@ from wsproto import events
 from pumpwatch.sim.process import SimProcess
 
 TIMEOUT_S = 20
+GONE = (websocket.WebSocketException, ConnectionError, ssl.SSLError)
 
 
 def connect(sim: SimProcess, venue: str, path: str = "", timeout_s: float = TIMEOUT_S,
@@ -53,6 +54,17 @@ def closed_with(connection: websocket.WebSocket) -> tuple[int, str]:
         opcode, data = connection.recv_data(control_frame=True)
         if opcode == websocket.ABNF.OPCODE_CLOSE:
             return int.from_bytes(data[:2], "big"), data[2:].decode()
+
+
+def drained(connection: websocket.WebSocket, wait_s: float = TIMEOUT_S) -> list[tuple[int, bytes]]:
+    """Read until the connection ends or nothing comes for `wait_s`; return opcodes and payloads."""
+    connection.settimeout(wait_s)
+    found = []
+    try:
+        while True:
+            found.append(connection.recv_data(control_frame=True))
+    except GONE:
+        return found
 
 
 @dataclass

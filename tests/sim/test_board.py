@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -86,14 +85,14 @@ def test_an_edit_moves_an_old_notice_to_the_top(sim: SimProcess) -> None:
         sim.ask("edit", number=1)
 
 
-@pytest.mark.parametrize(("mood", "status"), [("429", 429), ("403", 403), ("500", 500), ("garbage", 200), ("empty", 200)])
+@pytest.mark.parametrize(("mood", "status"), [
+    ("429", 429), ("403", 403), ("500", 500), ("garbage", 200), ("empty", 200)])
 def test_the_board_has_moods(sim: SimProcess, mood: str, status: int) -> None:
     sim.ask("mood", mood=mood)
     answer = ask(sim)
     sim.ask("mood", mood="fine")
     assert answer.status == status
-    with pytest.raises(json.JSONDecodeError) if mood not in ("429",) else pytest.raises(KeyError):
-        answer.json["data"]
+    assert b'"title"' not in answer.body
 
 
 def test_too_many_requests_are_refused_and_pass_later(sim: SimProcess) -> None:

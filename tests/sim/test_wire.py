@@ -34,8 +34,8 @@ def test_messages_come_whole_wherever_the_bytes_are_cut(messages: list[tuple[int
 
 
 def test_fragments_are_joined_around_a_control_frame() -> None:
-    stream = (client_frame(wire.TEXT, b"ab", 0) + client_frame(wire.PING, b"x") + client_frame(wire.CONTINUATION, b"cd", 0)
-              + client_frame(wire.CONTINUATION, b"ef"))
+    stream = (client_frame(wire.TEXT, b"ab", 0) + client_frame(wire.PING, b"x")
+              + client_frame(wire.CONTINUATION, b"cd", 0) + client_frame(wire.CONTINUATION, b"ef"))
     assert wire.ClientFrames().feed(stream) == [(wire.PING, b"x"), (wire.TEXT, b"abcdef")]
 
 
