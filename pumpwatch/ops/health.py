@@ -80,9 +80,17 @@ def table(status: Status, clock: Clock | None = None) -> Any:
         behind = int(sink.get("backlog_trades", 0))
         stores.add_row(f"sink {sink.get('name')}", f"{sink.get('state')}, {behind:,} trades behind")
     for name, value in (status.get("listing") or {}).items():
-        stores.add_row(f"listing {name}", ", ".join(f"{k} {v}" for k, v in value.items())
-                       if isinstance(value, Mapping) else str(value))
+        stores.add_row(f"listing {name}", _listing_cell(value))
     return Group(venues, stores)
+
+
+def _listing_cell(value: Any) -> str:
+    """Return a notice board's state, or a plain figure, in words."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    if "up" in value:
+        return "up" if value["up"] else f"down, {value.get('reason') or 'no answer'}"
+    return ", ".join(f"{key} {figure}" for key, figure in value.items())
 
 
 def _by_exchange(status: Status) -> dict[str, list[Status]]:

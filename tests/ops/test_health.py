@@ -30,7 +30,8 @@ def figures(**changes: Any) -> dict[str, Any]:
                    {"exchange": "beta", "market_type": "spot", **venue, "gaps_open": 0}],
         "journal": {"backlog_trades": 4321, "bytes": 1_500_000_000, "last_commit_ns": CLOCK.now_ns(), "commits": 99},
         "sinks": [{"name": "questdb", "state": "up", "backlog_trades": 17}],
-        "recent": {"trades": 900_000, "bytes": 20_000_000}, "listing": {"upbit": {"polls": 7}}, **changes}
+        "recent": {"trades": 900_000, "bytes": 20_000_000},
+        "listing": {"board": {"up": True}, "other": {"up": False, "reason": "HTTP 429"}, "windows": {"open": 2}}, **changes}
 
 
 def write(folder: Path, status: dict[str, Any]) -> None:
@@ -88,5 +89,5 @@ def test_the_table_shows_every_venue_and_store() -> None:
     console.print(health.table(figures(), CLOCK))
     text = console.export_text()
     for expected in ("up 1:02:05", "alpha.spot", "alpha.futures", "beta.spot", "2/3", "1,234,567", "1.5 GB",
-                     "sink questdb", "17 trades behind", "listing upbit", "polls 7"):
+                     "sink questdb", "17 trades behind", "listing board", "down, HTTP 429", "open 2"):
         assert expected in text
