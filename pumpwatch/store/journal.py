@@ -146,7 +146,7 @@ class Journal:
         path = self._folder
         now_s = self._clock.monotonic()
         try:
-            writer = self._ready_writer()
+            writer = self._ready_writer(may_roll=bool(rows))
             path = writer.segment.path
             due = now_s - self._last_ids_stored_s >= LAST_IDS_S
             acknowledged = self._unstored_watermarks()
@@ -174,14 +174,14 @@ class Journal:
         except sqlite3.Error as closing:
             log.warning("journal segment close file=%s error=%s", writer.segment.path.name, closing)
 
-    def _ready_writer(self) -> Writer:
+    def _ready_writer(self, may_roll: bool) -> Writer:
         """Return the open segment's writer; roll over when its time or size is up."""
         writer = self._writer
         now_ns = self._clock.now_ns()
         if writer is not None:
             due = (now_ns // NS_PER_S // self._segment_seconds
                    != writer.segment.created_ns // NS_PER_S // self._segment_seconds)
-            if not due and writer.written_bytes < self._segment_bytes:
+            if not may_roll or (not due and writer.written_bytes < self._segment_bytes):
                 return writer
             if self._clock.monotonic() - self._roll_failed_s < ROLL_RETRY_S:
                 return writer

@@ -12,8 +12,8 @@ from pumpwatch.errors import StorageError
 from pumpwatch.store.damage import Damage
 from pumpwatch.store.lastids import LastId, Name, unpack
 from pumpwatch.store.reader import FOLDER, SUFFIX, in_order
-from pumpwatch.store.segment import CLEAN, Segment, read_segment, recover_segment
-from pumpwatch.store.sqlite import connect
+from pumpwatch.store.segment import CLEAN, NEW, Segment, read_segment, recover_segment
+from pumpwatch.store.sqlite import connect, no_room, storage_error
 
 LOCK_NAME = "lock"
 _SKIPPED_IDS = 1_000_000  # more than a file holds
@@ -56,7 +56,12 @@ def lock_folder(folder: Path) -> int:
 
 
 def load_segments(folder: Path, damage: Damage) -> Found:
-    """Read every segment's summary and mend those that a crash left. Raises StorageError for a newer schema."""
+    """Read every segment's summary and mend those that a crash left.
+
+    Raises StorageError for a newer schema, and where there is no room to read what a crash left.
+    """
+    for unfinished in (folder / FOLDER).glob(f"*{SUFFIX}{NEW}*"):
+        unfinished.unlink()
     found = Found()
     broken: list[Segment] = []
     readable: list[Segment] = []
@@ -64,6 +69,8 @@ def load_segments(folder: Path, damage: Damage) -> Found:
         try:
             readable.append(_read(path, damage))
         except (sqlite3.Error, OSError, KeyError, ValueError, TypeError) as error:
+            if no_room(error):
+                raise storage_error(path, "recovery", error) from error
             damage.file(path, error)
             broken.append(Segment(path, 0, -1, created_ns=path.stat().st_mtime_ns, readable=False))
     for one in broken:

@@ -21,6 +21,7 @@ from pumpwatch.store.sqlite import connect, make_durable, storage_errors, transa
 
 SCHEMA = 1
 CLEAN, RECOVERED = "clean", "recovered"
+NEW = ".new"  # ends the name of a file that is being made
 _PAGE_BYTES = 4096
 _WAL_HEADER = struct.Struct(">4sIIIIIII")
 _WAL_FRAME = struct.Struct(">IIIIII")
@@ -84,20 +85,16 @@ class Writer:
         self.written_bytes = 0
         self._held: set[int] = set()
         with storage_errors(path, "make a segment"):
-            self._connection = connect(path)
             try:
-                self._connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
-                make_durable(self._connection)
-                self._connection.execute("PRAGMA wal_autocheckpoint=0")
-                with transaction(self._connection):
-                    for statement in _TABLES.split(";"):
-                        self._connection.execute(statement)
-                    self._set({"schema": SCHEMA, "first_batch_id": first_id, "run": run, "created_ns": now_ns,
-                               "state": ""})
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                sync_folder(path.parent)
+                _make(path, {"schema": SCHEMA, "first_batch_id": first_id, "run": run, "created_ns": now_ns, "state": ""})
+                self._connection = connect(path)
+                try:
+                    make_durable(self._connection)
+                    self._connection.execute("PRAGMA wal_autocheckpoint=0")
+                except BaseException:
+                    self._connection.close()
+                    raise
             except BaseException:
-                self._connection.close()
                 unlink(path)
                 raise
 
@@ -140,8 +137,27 @@ class Writer:
         """Let go of a file that refuses writes."""
         self._connection.close()
 
-    def _set(self, values: Mapping[str, object]) -> None:
-        self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+
+def _make(path: Path, meta: Mapping[str, object]) -> None:
+    """Make a file with its tables under another name first: one with a segment's name is never half made."""
+    new = path.with_name(path.name + NEW)
+    unlink(new)
+    try:
+        connection = connect(new)
+        try:
+            connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+            connection.execute("PRAGMA synchronous=FULL")
+            with transaction(connection):
+                for statement in _TABLES.split(";"):
+                    connection.execute(statement)
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
+        finally:
+            connection.close()
+        new.rename(path)
+        sync_folder(path.parent)
+    except BaseException:
+        unlink(new)
+        raise
 
 
 def finish(connection: sqlite3.Connection, segment: Segment, state: str) -> None:

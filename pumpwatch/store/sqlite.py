@@ -10,7 +10,8 @@ from pathlib import Path
 from pumpwatch.errors import StorageError
 
 BUSY_MS = 5000
-_FULL = ("disk is full", "No space left", "disk I/O error", "File too large", "unable to open database file")
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
+            sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_CANTOPEN}
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -35,10 +36,13 @@ def make_durable(connection: sqlite3.Connection) -> None:
 
 def storage_error(path: Path, doing: str, error: Exception) -> StorageError:
     """Say what SQLite or the system said, with the file and a way out."""
-    text = str(error)
-    full = any(words in text for words in _FULL)
-    hint = "make room on this disk; writing goes on by itself" if full else ""
-    return StorageError(f"{path}: {doing} failed: {text}", hint)
+    hint = "make room on this disk, or see whether it can be written" if no_room(error) else ""
+    return StorageError(f"{path}: {doing} failed: {error}", hint)
+
+
+def no_room(error: Exception) -> bool:
+    """Whether the disk is full, or refuses writes as if it were; a damaged file is another matter."""
+    return isinstance(error, OSError) or getattr(error, "sqlite_errorcode", None) in _NO_ROOM
 
 
 @contextmanager
