@@ -37,6 +37,8 @@ FRAME_ROWS = 10_000  # the client holds the GIL while it reads a frame: 4 ms
 MIN_BYTES_PER_S = 2 << 20  # added to the timeout by size; the client's own 100 KiB/s waits minutes for a hung server
 SYMBOLS = ["exchange", "market_type", "symbol", "side"]
 SIDES = np.array(["buy", "sell"], object)
+ROW_ERRORS = {QuestDBErrorCode.BadDataFrame, QuestDBErrorCode.InvalidTimestamp, QuestDBErrorCode.InvalidUtf8,
+              QuestDBErrorCode.InvalidName}  # the client will not send such a row, and does not say which
 NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that an int64 gives back as it was
 
 
@@ -157,7 +159,7 @@ class QuestDBSink:
 
     def _refusal(self, error: QuestDBError) -> tuple[int, str]:
         message = str(error)
-        if error.code is QuestDBErrorCode.BadDataFrame:
+        if error.code in ROW_ERRORS:
             return -1, message
         if error.code is QuestDBErrorCode.ServerFlushError and '"line":' in message:
             answer = json.loads(message[message.index("{"):message.rindex("}") + 1], strict=False)

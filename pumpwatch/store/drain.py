@@ -115,6 +115,7 @@ class Drain:
         self._open = False
         self._thread.apply(self._sink.open)
         self._open = True
+        self._stats.set("sink_up", 1, sink=self._name)
 
     def run(self) -> None:
         """Send until stopped. May be run again after it failed; nothing is forgotten."""

@@ -267,6 +267,16 @@ def test_the_poisonous_row_of_a_batch_is_found(
     assert questdb_server.await_count(29_999, f"{prefix}trades") == 29_999
 
 
+def test_a_row_that_the_client_will_not_send_is_found(
+        sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
+    batch = batch_of(3_000)
+    timestamp = batch.timestamp.copy()
+    timestamp[[7, 2_000]] = -1, 2**63 - 1  # before 1970 for the client, beyond 2261 for the server
+    refused = store_all(lambda one: sink.write(one, CATALOGUE), replace(batch, timestamp=timestamp))
+    assert [row for row, _ in refused] == [7, 2_000]
+    assert questdb_server.await_count(2_998, f"{prefix}trades") == 2_998
+
+
 def test_a_suspended_table_is_named_until_it_is_resumed(
         sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
     assert sink.trouble() == ""
