@@ -43,6 +43,7 @@ from pumpwatch.sim.venue import SimVenue
 
 log = logging.getLogger(__name__)
 JANITOR_S = 0.25
+MODES = ("live", "burst", "tape")
 
 
 class Simulation:
@@ -57,6 +58,8 @@ class Simulation:
         if missing or not chosen:
             raise ConfigError(f"no simulator plugin speaks as {', '.join(sorted(missing)) or 'any venue'}",
                               f"known: {', '.join(one.name for one in dialects)}")
+        if options.mode not in MODES:
+            raise ConfigError(f"simulation: no mode `{options.mode}`", f"known: {', '.join(MODES)}")
         self.coins = _coins(options.symbols)
         tables = [self._table(dialect) for dialect in chosen]
         names = [(dialect.name, table.symbols) for dialect, table in zip(chosen, tables, strict=True)]

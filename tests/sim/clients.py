@@ -21,15 +21,13 @@ TIMEOUT_S = 20
 GONE = (websocket.WebSocketException, ConnectionError, ssl.SSLError)
 
 
-def connect(sim: SimProcess, venue: str, path: str = "", timeout_s: float = TIMEOUT_S,
-            receive_buffer_bytes: int = 0) -> websocket.WebSocket:
+def connect(sim: SimProcess, venue: str, path: str = "", timeout_s: float = TIMEOUT_S) -> websocket.WebSocket:
     """Open a connection by websocket-client; path replaces that of the venue's address."""
     url = sim.addresses["venues"][venue]["ws_url"]
     if path:
         url = "wss://" + urlsplit(url).netloc + path
     opened: websocket.WebSocket = websocket.create_connection(
-        url, sslopt={"ca_certs": sim.addresses["ca_file"]}, timeout=timeout_s,
-        sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)] if receive_buffer_bytes else [])
+        url, sslopt={"ca_certs": sim.addresses["ca_file"]}, timeout=timeout_s)
     return opened
 
 

@@ -88,15 +88,14 @@ def test_a_real_recording_is_replayed_whole() -> None:
     assert len(truth.trades()) == len(recorded)
 
 
-def burst(symbols: int, rate: float, clients: int, receive_buffer_bytes: int = 0,
-          **options: Any) -> tuple[SimProcess, list[websocket.WebSocket]]:
+def burst(symbols: int, rate: float, clients: int, **options: Any) -> tuple[SimProcess, list[websocket.WebSocket]]:
     """Start a burst that waits, with symbols dealt out to clients."""
     sim = SimProcess(symbols=symbols, rate=rate, venues=[SPOT], mode="burst", paused=True, rules=NO_RULES,
                      lap_trades=2000, **options)
     sim.start()
     connections = []
     for number in range(clients):
-        connection = connect(sim, SPOT, receive_buffer_bytes=receive_buffer_bytes)
+        connection = connect(sim, SPOT)
         subscribe(connection, *(f"{coin.lower()}usdt@trade" for coin in sim.addresses["coins"][number::clients]))
         connections.append(connection)
     return sim, connections
@@ -128,8 +127,7 @@ def test_a_burst_goes_round_its_laps_with_ids_that_go_up_and_times_of_now() -> N
 
 
 def test_a_client_that_does_not_read_holds_back_itself_alone() -> None:
-    sim, (reader, sleeper) = burst(symbols=2, rate=10_000, clients=2, receive_buffer_bytes=65_536,
-                                   send_buffer_bytes=65_536)
+    sim, (reader, sleeper) = burst(symbols=2, rate=10_000, clients=2, send_buffer_bytes=65_536)
     try:
         sim.resume()
         receive(reader, 8_000)
