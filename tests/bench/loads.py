@@ -17,8 +17,9 @@ from tests.bench.venues import Load, Venues
 CONNECT_S = 180.0
 CAUGHT_UP_S = 300.0
 FIRST_RATE, STEP, FINE_STEP = 20_000.0, 1.35, 1.12  # how a collector's limit is searched
-SETTLE_S, PROBE_S = 2.0, 4.0
-KEEPS_UP = 0.97  # of what is offered, or it does not sustain it
+SETTLE_S, PROBE_S = 2.0, 6.0
+KEEPS_UP = 0.97  # of what is offered is received in its time, or it does not sustain it,
+GROWS = 0.1  # and so it is where what waits behind grows by this share of it
 MAKERS: dict[str, tuple[Callable[[Path, Database | None], Collector], bool]] = {
     "pumpwatch": (Ours, False), "pumpwatch+questdb": (Ours, True),
     "cryptofeed": (Cryptofeed, False), "cryptofeed+questdb": (Cryptofeed, True),
@@ -36,6 +37,7 @@ class Run:
     collector: str
     offered_per_s: float
     received_per_s: float
+    shortfall: float  # share of what was offered that was not received in its time
     cpu_us_per_trade: float
     cpu_us_to_end: float
     core_share: float
@@ -109,11 +111,7 @@ def _limit(collector: Collector, venues: Venues, most: float) -> float:
     while rate <= most:
         venues.resume(rate)
         time.sleep(SETTLE_S)
-        first = last = collector.sample()
-        while last.usage.at - first.usage.at < PROBE_S:
-            last = collector.sample()
-        done = (last.received - last.waiting) - (first.received - first.waiting)
-        keeps_up = done >= KEEPS_UP * rate * (last.usage.at - first.usage.at)
+        keeps_up = _keeps_up(collector, rate)
         if keeps_up:
             held = rate
         elif step == FINE_STEP:
@@ -127,6 +125,18 @@ def _limit(collector: Collector, venues: Venues, most: float) -> float:
     venues.pause()
     _catch_up(collector, venues)
     return held or rate
+
+
+def _keeps_up(collector: Collector, rate: float) -> bool:
+    """Watch for a while. What waits goes up and down with each flush, so the lowest of each half is compared."""
+    samples = [collector.sample()]
+    while samples[-1].usage.at - samples[0].usage.at < PROBE_S:
+        samples.append(collector.sample())
+    seconds = samples[-1].usage.at - samples[0].usage.at
+    half = len(samples) // 2
+    growth = min(one.waiting for one in samples[half:]) - min(one.waiting for one in samples[:half])
+    received = samples[-1].received - samples[0].received
+    return received >= KEEPS_UP * rate * seconds and growth <= GROWS * rate * seconds / 2
 
 
 def _measure(collector: Collector, venues: Venues, database: Database | None, seconds: float) -> _Window:
@@ -163,6 +173,7 @@ def _figures(name: str, load: Load, window: _Window, settled: Sample, caught_up:
     read_p50, read_p99 = verdict.read_ms or (None, None)
     return Run(
         collector=name, offered_per_s=load.rate, received_per_s=received / window.seconds,
+        shortfall=max(0.0, 1 - received / window.seconds / load.rate),
         cpu_us_per_trade=cpu_s / max(received, 1) * 1e6,
         cpu_us_to_end=all_cpu_s / max(caught_up.received - settled.received, 1) * 1e6,
         core_share=cpu_s / window.seconds, rss_mb=window.rss_bytes / 1e6,

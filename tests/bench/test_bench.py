@@ -1,0 +1,72 @@
+"""The benchmark's own arithmetic: what it says of others must be right."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.bench.processes import BenchError, Child, await_that, usage
+from tests.bench.report import judge
+from tests.bench.venues import compare
+
+BURN = """
+import sys, threading, time
+def burn():
+    began = time.thread_time()
+    while time.thread_time() - began < 0.25:
+        pass
+threads = [threading.Thread(target=burn) for _ in range(2)]
+for one in threads: one.start()
+for one in threads: one.join()
+block = bytearray(64 << 20)
+block[::4096] = b"x" * len(block[::4096])
+print(time.process_time(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_cpu_of_all_threads_and_memory_are_counted():
+    with subprocess.Popen([sys.executable, "-c", BURN], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        own = float(child.stdout.readline())
+        seen = usage(child.pid)
+        assert child.stdin is not None
+        child.stdin.close()
+    assert own >= 0.5
+    assert seen.cpu_s == pytest.approx(own, abs=0.05)
+    assert 64 << 20 < seen.rss_bytes <= seen.peak_rss_bytes < 256 << 20
+
+
+def test_a_child_that_ended_is_named_with_its_last_words(tmp_path):
+    child = Child("runner", [sys.executable, "-c", "raise SystemExit('no such venue')"], tmp_path, {})
+
+    def last_words() -> str:
+        try:
+            child.usage()
+        except BenchError as error:
+            return str(error)
+        return ""
+
+    assert "runner ended with 1:\nno such venue" in await_that("the child to end", last_words, 30, 0.02)
+    assert child.end() == 1
+
+
+def test_trades_missing_doubled_and_never_sent_are_told_apart():
+    sent = np.array([1, 2, 3, 4, 4])  # 4 went to two connections
+    assert compare(sent, np.array([1, 2, 2, 4, 9])) == (1, 1, 1)
+    assert compare(sent, np.array([4, 3, 2, 1])) == (0, 0, 0)
+
+
+def test_a_ratio_is_of_medians_and_judged_by_must_and_aim():
+    def results(ours: list[float]) -> dict[str, object]:
+        runs = [{"collector": "pumpwatch+questdb", "cpu_us_per_trade": one} for one in ours]
+        peers = [{"collector": "cryptofeed+questdb", "cpu_us_per_trade": one} for one in (90.0, 100.0, 500.0)]
+        return {"steady-50000": {"runs": [*runs, *peers]}}
+
+    assert [(line["measured"], line["met"]) for line in judge(results([16.0, 12.0, 80.0]))] == [(0.16, "aim")]
+    assert [line["met"] for line in judge(results([24.0]))] == ["must"]
+    assert [line["met"] for line in judge(results([26.0]))] == ["missed"]
+    assert judge({}) == []
