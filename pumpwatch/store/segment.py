@@ -86,7 +86,8 @@ class Writer:
         self._held: set[int] = set()
         with storage_errors(path, "make a segment"):
             try:
-                _make(path, {"schema": SCHEMA, "first_batch_id": first_id, "run": run, "created_ns": now_ns, "state": ""})
+                _make(path, {"schema": SCHEMA, "first_batch_id": first_id, "run": run, "created_ns": now_ns,
+                             "state": ""})
                 self._connection = connect(path)
                 try:
                     make_durable(self._connection)

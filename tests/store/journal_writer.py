@@ -1,8 +1,8 @@
 """A process that commits until it is killed: `python -m tests.store.journal_writer FOLDER [FILE_BYTES]`.
 
-Prints `open LAST_TRADE`, then a line with the number of trades in each commit that returned, or `refused TEXT`. A refused
-commit is made again, with what came meanwhile, as the collector does. FILE_BYTES limits the size of every file it writes;
-a line on stdin lifts the limit.
+Prints `open LAST_TRADE`, then for each commit that returned a line with its last trade, or `refused TEXT`. A refused
+commit is made again, with what came meanwhile, as the collector does. FILE_BYTES limits the size of every file it
+writes; a line on stdin lifts the limit.
 """
 
 from __future__ import annotations

@@ -1,0 +1,145 @@
+"""What is written in the ledger stays, once, however often it is written."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database, Migrations
+
+from pumpwatch.errors import EXIT_DISK, StorageError
+from pumpwatch.model import Gap, GapState, Listing, Notice
+from pumpwatch.records import KEPT_BYTES, ConnectionEvent, Quarantined, Records
+from pumpwatch.store.ledger import FILE_NAME, Ledger
+
+GAP = Gap(exchange="binance", market_type="spot", symbol="BTCUSDT", from_ns=10, to_ns=20, first_id=5, last_id=7,
+          reason="ids jumped")
+VENUE_GAP = Gap(exchange="binance", market_type="spot", symbol="", from_ns=10, to_ns=20, first_id=None, last_id=None,
+                reason="down")
+EVENT = ConnectionEvent(11, "binance", "spot", 3, "down", "1006")
+BAD = Quarantined(12, "binance", "spot", "no JSON", b"x" * 5000)
+LISTING = Listing(source="upbit", notice_id="77", symbol="PEPE", title="t", announced_at_ns=1, detected_at_ns=2,
+                  triggered_at_ns=3)
+NOTICE = Notice(source="upbit", notice_id="77", title="t", category="c", published_at_ns=1, updated_at_ns=1)
+
+
+def test_records_come_back_after_opening_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write(Records([GAP, VENUE_GAP], [EVENT], [BAD]))
+    ledger.close()
+    ledger = Ledger(tmp_path)
+    assert [gap for _, gap in ledger.gaps()] == [GAP, VENUE_GAP]
+    assert ledger.connection_events() == [EVENT]
+    assert ledger.connection_events(since_ns=12) == []
+    kept, = ledger.quarantine()
+    assert (kept.reason, kept.payload) == (BAD.reason, BAD.payload[:KEPT_BYTES])
+
+
+def test_writing_the_same_records_again_changes_nothing(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    records = Records([GAP, VENUE_GAP], [EVENT], [BAD, BAD])
+    for _ in range(3):
+        ledger.write(records)
+    assert len(ledger.gaps()) == 2
+    assert len(ledger.connection_events()) == 1
+    assert ledger.quarantine_count() == 2, "two equal frames of one sweep are two"
+
+
+def test_more_records_added_before_the_second_try_are_all_stored(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    records = Records([GAP], [], [BAD])
+    ledger.write(records)
+    records.extend(Records([VENUE_GAP], [EVENT], [BAD]))
+    ledger.write(records)
+    assert (len(ledger.gaps()), ledger.quarantine_count()) == (2, 2)
+
+
+def test_a_gap_that_grew_is_one_gap_and_open_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write(Records(gaps=[VENUE_GAP]))
+    (number, _), = ledger.gaps()
+    ledger.update_gap(number, GapState.FILLED, "by history")
+    ledger.write(Records(gaps=[VENUE_GAP]))
+    assert ledger.gaps(GapState.OPEN) == []
+    ledger.write(Records(gaps=[Gap(exchange="binance", market_type="spot", symbol="", from_ns=10, to_ns=30,
+                                   first_id=None, last_id=None, reason="down")]))
+    (same, gap), = ledger.gaps(GapState.OPEN)
+    assert (same, gap.to_ns) == (number, 30)
+
+
+def test_gaps_are_listed_by_state(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write(Records(gaps=[GAP, VENUE_GAP]))
+    ledger.update_gap(ledger.gaps()[0][0], GapState.LOST, "no history")
+    assert [gap.symbol for _, gap in ledger.gaps(GapState.OPEN)] == [""]
+    assert [gap.state for _, gap in ledger.gaps(GapState.LOST)] == [GapState.LOST]
+
+
+def test_a_notice_is_remembered_with_its_last_revision(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    assert ledger.seen_notice("upbit", "77") is None
+    assert ledger.notice_count("upbit") == 0
+    ledger.remember_notice(NOTICE, "krw_listing", "a")
+    ledger.remember_notice(NOTICE, "krw_listing", "b")
+    assert ledger.seen_notice("upbit", "77") == "b"
+    assert ledger.notice_count("upbit") == 1
+    assert ledger.seen_notice("bithumb", "77") is None
+
+
+def test_a_listing_is_new_once_and_unfinished_until_its_archive_is_there(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    assert ledger.remember_listing(LISTING)
+    assert not ledger.remember_listing(LISTING)
+    ledger.close()
+    ledger = Ledger(tmp_path)
+    record, = ledger.listings(unfinished_only=True)
+    assert (record.listing, record.archive, record.trades) == (LISTING, "", None)
+    ledger.finish_listing("upbit", "77", "PEPE", "data/PEPE_1", 12)
+    assert ledger.listings(unfinished_only=True) == []
+    record, = ledger.listings()
+    assert (record.archive, record.trades) == ("data/PEPE_1", 12)
+
+
+def test_two_threads_ledgers_write_side_by_side(tmp_path: Path) -> None:
+    one, other = Ledger(tmp_path), Ledger(tmp_path)
+    one.write(Records(gaps=[GAP]))
+    other.write(Records(gaps=[VENUE_GAP]))
+    assert len(one.gaps()) == len(other.gaps()) == 2
+
+
+def test_old_events_and_surplus_quarantine_are_pruned_and_gaps_never(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write(Records([GAP], [EVENT], [Quarantined(at, "binance", "spot", "bad", b"") for at in range(10, 30)]))
+    ledger.prune(before_ns=12, keep_quarantine=5)
+    assert [row.at_ns for row in ledger.quarantine()] == [25, 26, 27, 28, 29]
+    assert ledger.connection_events() == []
+    assert len(ledger.gaps()) == 1
+
+
+def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
+    Ledger(tmp_path).close()
+    later = Migrations("ledger")
+
+    @later()
+    def of_the_future(db: Database) -> None:
+        db.execute("SELECT 1")
+
+    later.apply(Database(sqlite3.connect(tmp_path / FILE_NAME)))
+    with pytest.raises(StorageError, match="of_the_future") as refused:
+        Ledger(tmp_path)
+    assert refused.value.exit_code == EXIT_DISK
+
+
+def test_a_full_disk_and_a_damaged_file_are_storage_errors_with_nothing_half_written(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
+    ledger._connection.execute(f"PRAGMA max_page_count={pages}")
+    many = [Quarantined(at, "binance", "spot", "bad", b"x" * 4000) for at in range(100)]
+    with pytest.raises(StorageError, match="full"):
+        ledger.write(Records([GAP], [EVENT], many))
+    assert (ledger.gaps(), ledger.quarantine_count()) == ([], 0)
+    ledger.close()
+    (tmp_path / FILE_NAME).write_bytes(b"no database at all" * 100)
+    with pytest.raises(StorageError):
+        Ledger(tmp_path)
