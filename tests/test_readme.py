@@ -1,0 +1,165 @@
+"""What the README states is run: every command line, the config, the plugin, the tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from pumpwatch.cli import pumpwatch as root
+from pumpwatch.config import Config, PluginsConfig, load
+from pumpwatch.ops import health
+from pumpwatch.plugins import load_plugins
+from tests.collecting import Collecting, collecting
+from tests.conftest import Cli
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+SHORT = ("--seconds", "8", "--rate", "300")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.strip().splitlines()]
+OF_A_COLLECTOR = [line for line in COMMANDS if line.startswith("pumpwatch ")]
+
+
+def run(folder: Path, *words: str | Path, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(list(map(str, words)), cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          timeout=timeout_s, check=False)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collecting]:
+    with collecting(tmp_path_factory.mktemp("readme")) as one:
+        yield one
+
+
+def test_every_command_line_of_the_readme_is_run_here() -> None:
+    others = set(COMMANDS) - set(OF_A_COLLECTOR)
+    assert others == {"packaging/run demo", "packaging/run collect", "packaging/build", "packaging/test"}
+
+
+def test_packaging_run_demo_counts_both_sides_and_leaves_an_archive(tmp_path: Path) -> None:
+    done = run(tmp_path, ROOT / "packaging" / "run", "demo", *SHORT)
+    assert done.returncode == 0, done.stderr
+    stated = next(block for block in blocks("text") if "sent by" in block)
+    for line in stated.splitlines():
+        if line and line != "...":
+            words = re.split(r"\s{2,}", line)[0]
+            assert words in done.stdout, done.stdout
+    assert re.search(r"missing +0\b", done.stdout)
+    archive = re.search(r"^archive +(\S+)", done.stdout, re.MULTILINE)
+    assert archive is not None
+    assert (tmp_path / archive.group(1) / "refined" / "pump_analysis.json").is_file()
+
+
+def test_packaging_run_collect_logs_health_and_ends_with_0_when_told_to(running: Collecting, tmp_path: Path) -> None:
+    environ = os.environ | {"PUMPWATCH_STORE__DIR": str(tmp_path / "data"), "PUMPWATCH_LOG__SUMMARY_S": "1"}
+    with subprocess.Popen([ROOT / "packaging" / "run", "collect", "-c", running.config_file], cwd=tmp_path, env=environ,
+                          stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        seen = ""
+        for line in child.stderr:
+            seen += line
+            if re.search(r" health .*: spot [1-9]\d*/\d+ \+ futures [1-9]\d*/\d+ up, ", line):
+                break
+        child.terminate()
+        seen += child.stderr.read()
+        assert child.wait(60) == 0, seen
+    for name in ("journal", "ledger.sqlite", "status.json"):
+        assert (tmp_path / "data" / name).exists()
+        assert f"`{name}" in README
+
+
+@pytest.mark.parametrize("line", OF_A_COLLECTOR)
+def test_a_command_line_of_the_readme_works_beside_a_collector(running: Collecting, cli: Cli, line: str) -> None:
+    done = cli(*line.split()[1:], "-c", running.config_file)
+    assert done.returncode == 0, done.stderr + done.stdout
+    if "--json" in line:
+        assert all(isinstance(json.loads(row), dict) for row in done.stdout.splitlines())
+        assert done.stdout.strip()
+
+
+def test_packaging_build_makes_a_file_that_runs_the_demo_from_an_empty_folder(tmp_path: Path) -> None:
+    done = run(ROOT, ROOT / "packaging" / "build")
+    assert done.returncode == 0, done.stderr
+    zipapp = ROOT / "dist" / "pumpwatch.pyz"
+    assert done.stdout == f"dist/pumpwatch.pyz {zipapp.stat().st_size} bytes\n"
+    (tmp_path / "empty").mkdir()
+    shown = subprocess.run([zipapp, "demo", *SHORT, "--json"], cwd=tmp_path / "empty", capture_output=True, text=True,
+                           env=os.environ | {"SHIV_ROOT": str(tmp_path / "shiv")}, timeout=300, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["missing"] == 0
+
+
+@pytest.mark.parametrize("script", [".ci/run", *(f"packaging/{name}" for name in ("run", "test", "build", "questdb"))])
+def test_every_script_is_there_and_parses(script: str) -> None:
+    assert os.access(ROOT / script, os.X_OK)
+    assert run(ROOT, "sh", "-n", script).returncode == 0
+
+
+def test_packaging_says_what_is_missing_and_ends_with_69(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for tool in ("sh", "dirname", "cat", "cksum", "pwd", "env"):
+        (tmp_path / "bin" / tool).symlink_to(next(path for path in (Path("/bin") / tool, Path("/usr/bin") / tool)
+                                                  if path.exists()))
+    done = subprocess.run([ROOT / "packaging" / "run", "demo"], capture_output=True, text=True, check=False,
+                          env={"PATH": str(tmp_path / "bin"), "PUMPWATCH_VENV": str(tmp_path / "venv")})
+    assert done.returncode == 69
+    assert "missing: Python 3.11, 3.12 or 3.13" in done.stderr
+
+
+def test_the_config_in_the_readme_is_one(tmp_path: Path) -> None:
+    for block in blocks("yaml"):
+        (tmp_path / "c.yaml").write_text(block)
+        config = load(tmp_path / "c.yaml", {})
+        assert load_plugins(config).unmet(config) == []
+
+
+def test_the_plugin_in_the_readme_is_one(tmp_path: Path) -> None:
+    for number, block in enumerate(blocks("python")):
+        (tmp_path / f"from_readme_{number}.py").write_text(block)
+    plugins = load_plugins(Config(plugins=PluginsConfig(folder=str(tmp_path))))
+    assert plugins.problems == []
+    example = plugins.source("example")
+    notices = example.parse(b'[{"id": 7, "title": "ABC gets a KRW market", "at": 1700000000}]')
+    assert example.verdict(notices[0].title).symbols == ("ABC",)
+
+
+def test_the_table_of_commands_is_the_commands() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)", README, re.MULTILINE)
+    known = set(root.commands)
+    assert {row for row in rows if row in known} == known
+
+
+def test_options_and_keys_that_are_named_exist() -> None:
+    options = {opt for command in walk(root) for parameter in command.params for opt in parameter.opts} | {"--help"}
+    assert set(re.findall(r"`(--[a-z-]+)", README)) <= options
+    config = load(None, {})
+    for section, key in re.findall(r"`(store|net|plugins)\.([a-z_]+)`", README):
+        assert hasattr(getattr(config, section), key)
+
+
+def walk(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            yield from walk(inner)
+
+
+def test_every_linked_file_is_there() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_the_status_file_is_called_as_stated() -> None:
+    assert f"`{health.FILE}`" in README
