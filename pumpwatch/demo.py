@@ -116,7 +116,7 @@ class Demo:
         raw["store"] = {"dir": str(self.folder)}
         raw["listing"] |= {"window_s": self.window_s, "archive_dir": str(self.folder)}
         for source in raw["listing"]["sources"].values():
-            source["interval_s"] = 1.0
+            source["interval_s"] = 2.0
         if self.questdb:
             raw["sinks"] = {"questdb": {"addr": self.questdb, "table_prefix": "pumpwatch_demo_"}}
         return convert(raw, Config, "the demo's config")

@@ -61,4 +61,4 @@ class BadFrame(PumpWatchError):
 
 
 # What a plugin's pure function may raise on input it was not made for; msgspec's errors are ValueErrors.
-REFUSALS = (BadFrame, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+REFUSALS = (BadFrame, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)

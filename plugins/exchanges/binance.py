@@ -44,7 +44,11 @@ from pumpwatch import (
 
 SPECIAL = {"INSURANCE_FUND": Flag.INSURANCE_FUND.value, "ADL": Flag.ADL.value}
 ALIVE = "TRADING"
-TRADE_EVENTS = ("trade", "aggTrade")
+OTHER_EVENTS = frozenset({
+    "1hTicker", "24hrMiniTicker", "24hrTicker", "4hTicker", "1dTicker", "assetIndexUpdate", "avgPrice", "blockTrade",
+    "bookTicker", "compositeIndex", "continuous_kline", "contractInfo", "depthUpdate", "forceOrder", "kline",
+    "markPriceUpdate", "referencePrice",
+})
 
 
 class Trade(msgspec.Struct, gc=False):
@@ -133,7 +137,7 @@ def read_control(frame: bytes) -> Control | None:
     if event == "serverShutdown":
         return Control(ControlKind.RECONNECT, reason="serverShutdown")
     if isinstance(event, str):
-        return None if event in TRADE_EVENTS else Control(ControlKind.OTHER, reason=event)
+        return Control(ControlKind.OTHER, reason=event) if event in OTHER_EVENTS else None
     request_id = message.get("id") if isinstance(message.get("id"), int) else None
     error = message.get("error", message if "code" in message else None)
     if isinstance(error, dict):

@@ -1,0 +1,167 @@
+"""The collector as a user runs it: against simulated venues, with and without QuestDB, through what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.hookspecs import Sink
+from pumpwatch.sim.compare import compare, names_of
+from pumpwatch.sim.process import SimProcess
+from pumpwatch.store.ledger import Ledger
+from pumpwatch.store.reader import JournalReader
+from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
+from tests.app.collector import CollectorProcess
+from tests.questdb_server import QuestDBServer
+
+OUTAGE_S = float(os.environ.get("OUTAGE_S", "4"))
+VENUES = ["binance.spot", "binance.futures"]
+
+
+def settle(sim: SimProcess, collector: CollectorProcess) -> None:
+    """End trading and wait until everything sent was taken."""
+    sent = sim.pause()["records"]["sent"]
+    collector.wait_until(lambda figures: sum(row["trades_total"] for row in figures["venues"]) >= sent
+                         and figures["journal"]["backlog_trades"] == 0, 60)
+
+
+def counted_in_journal(truth, folder):
+    catalogue = Catalogue()
+    reader = JournalReader(folder, catalogue)
+    reader.load_instruments()
+    return compare(truth, reader.query(names_of(truth), 0, 2**62), catalogue)
+
+
+def test_every_trade_of_both_venues_is_in_the_journal_and_a_stop_is_quick_and_clean(tmp_path):
+    with SimProcess(venues=VENUES, symbols=15, rate=3000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
+            CollectorProcess(sim, tmp_path) as collector:
+        collector.wait_until_up()
+        sim.resume()
+        time.sleep(3)
+        settle(sim, collector)
+        assert collector.stop() == 0
+        counted = counted_in_journal(sim.truth(), collector.data)
+    assert counted.equal and counted.sent > 6000, counted
+
+
+def test_stopped_in_full_flow_what_was_received_is_durable_and_the_rest_is_a_gap_of_the_next_run(tmp_path):
+    with SimProcess(venues=VENUES, symbols=8, rate=3000.0, paused=True, folder=str(tmp_path / "venues")) as sim:
+        collector = CollectorProcess(sim, tmp_path)
+        collector.start()
+        collector.wait_until_up()
+        sim.resume()
+        time.sleep(1.5)
+        assert collector.stop() == 0
+        time.sleep(0.5)
+        collector.start()
+        collector.wait_until_up()
+        time.sleep(1.0)
+        settle_then_stop = collector.stop()
+        assert settle_then_stop == 0
+    ledger = Ledger(collector.data)
+    gaps = [gap for _, gap in ledger.gaps()]
+    ledger.close()
+    reasons = " ".join(gap.reason for gap in gaps)
+    assert "not running" in reasons and "killed" not in reasons
+    assert any(gap.first_id is not None for gap in gaps)  # ids tell what was missed
+
+
+@pytest.mark.parametrize("fault", [
+    {"kind": "cut"}, {"kind": "double", "count": 500}, {"kind": "reorder", "count": 500}, {"kind": "drop", "count": 5},
+    {"kind": "malformed", "count": 9}, {"kind": "fragment", "count": 200}, {"kind": "close"},
+    {"kind": "maintenance", "seconds": 1.0},
+], ids=lambda fault: fault["kind"])
+def test_through_a_fault_nothing_is_doubled_and_what_is_missing_is_named(tmp_path, fault):
+    with SimProcess(venues=["binance.spot"], symbols=8, rate=2000.0, paused=True, folder=str(tmp_path / "venues"),
+                    flag_shares={"binance.spot": {}}) as sim, CollectorProcess(sim, tmp_path) as collector:
+        collector.wait_until_up()
+        sim.resume()
+        time.sleep(1.0)
+        sim.fault(**fault)
+        time.sleep(2.5)
+        collector.wait_until_up()
+        time.sleep(0.5)
+        sim.pause()
+        time.sleep(1.5)
+        assert collector.stop() == 0
+        truth = sim.truth()
+    counted = counted_in_journal(truth, collector.data)
+    assert counted.doubled == counted.unknown == counted.different == 0, counted
+    ledger = Ledger(collector.data)
+    gaps = [gap for _, gap in ledger.gaps()]
+    quarantined = ledger.quarantine_count()
+    ledger.close()
+    for venue, symbol, number in counted.missing_keys:
+        assert any(f"{gap.exchange}.{gap.market_type}" == venue and (
+            gap.symbol == symbol and gap.first_id is not None and gap.first_id <= number <= gap.last_id
+            or gap.symbol == "") for gap in gaps), (venue, symbol, number)
+    if fault["kind"] == "malformed":
+        assert quarantined == 9
+    if fault["kind"] in ("double", "reorder", "malformed", "fragment"):
+        assert counted.equal, counted
+    if fault["kind"] == "drop":
+        assert any(gap.first_id is not None for gap in gaps)
+
+
+def test_questdb_killed_hung_and_suspended_in_mid_stream_gets_every_trade(tmp_path, private_questdb: QuestDBServer):
+    with SimProcess(venues=VENUES, symbols=10, rate=3000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
+            CollectorProcess(sim, tmp_path, sinks={"questdb": {"addr": private_questdb.addr,
+                                                               "request_timeout_ms": 1000}}) as collector:
+        collector.wait_until_up()
+        sim.resume()
+        time.sleep(1.5)
+        private_questdb.kill()
+        time.sleep(OUTAGE_S)
+        private_questdb.start()
+        time.sleep(2)
+        private_questdb.hang()
+        time.sleep(OUTAGE_S)
+        private_questdb.unhang()
+        time.sleep(2)
+        private_questdb.sql("ALTER TABLE trades SUSPEND WAL")
+        time.sleep(OUTAGE_S + 5)
+        private_questdb.sql("ALTER TABLE trades RESUME WAL")
+        settle(sim, collector)
+        figures = collector.wait_until(lambda figures: figures["sinks"][0]["backlog_trades"] == 0, 90)
+        assert figures["sinks"][0]["state"] == "up"
+        assert collector.stop() == 0
+        truth = sim.truth()
+    expected = len(truth.trades())
+    assert private_questdb.await_count(expected) == expected
+    catalogue = Catalogue()
+    reader = JournalReader(collector.data, catalogue)
+    reader.load_instruments()
+    sink: Sink = QuestDBSink(QuestDBOptions(addr=private_questdb.addr))
+    counted = compare(truth, sink.read(names_of(truth), 0, 2**62, catalogue), catalogue)
+    assert counted.equal, counted
+    downs = [line for line in collector.log().splitlines() if "state=down" in line]
+    assert 1 <= len(downs) <= 3
+
+
+def test_a_listing_is_found_and_its_window_archived(tmp_path):
+    with SimProcess(symbols=10, rate=1000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
+            CollectorProcess(sim, tmp_path, listing={
+                "window_s": 2.0, "sources": {"upbit": {"url": sim.addresses["boards"]["upbit"]["url"],
+                                                       "interval_s": 2.0}}}) as collector:
+        collector.wait_until_up()
+        sim.resume()
+        time.sleep(3)
+        sim.publish("SOMI")
+        archives = tmp_path / "archive"
+        deadline = time.monotonic() + 30
+        while not list(archives.glob("SOMI_*/refined/pump_analysis.json")):
+            assert time.monotonic() < deadline, collector.log()
+            time.sleep(0.1)
+        assert collector.stop() == 0
+    (analysis,) = archives.glob("SOMI_*/refined/pump_analysis.json")
+    for market_type in ("spot", "futures"):
+        raw = json.loads((analysis.parents[1] / "raw" / "binance" / f"{market_type}.json").read_text("utf-8"))
+        assert raw["trades"]
+    ledger = Ledger(collector.data)
+    (record,) = ledger.listings()
+    ledger.close()
+    assert record.listing.symbol == "SOMI" and record.trades and record.archive.endswith(analysis.parents[1].name)
