@@ -17,6 +17,8 @@ malformed       `count` frames that are no trades come on top; `form` names one 
 ping            `count` pings come at once
 maintenance     the venue announces its shutdown, and closes with 1001 after `seconds`
 refuse          handshakes get HTTP `status` for `seconds`
+down            who connects is cut off at once, for `seconds`
+hang            who connects gets no answer, not even to TLS, for `seconds`
 rest            REST requests get HTTP `status` for `seconds`
 """
 
@@ -101,7 +103,7 @@ class Bender:
         if not self.left["reorder"]:
             return groups
         taken = min(self.left["reorder"] - len(self._held), len(groups))
-        self._held += groups[:taken]
+        self._held += [(bytes(frame), part) for frame, part in groups[:taken]]  # its buffer may be written anew
         if len(self._held) < self.left["reorder"]:
             return []
         turned, self._held, self.left["reorder"] = self._held[::-1], [], 0
@@ -189,6 +191,7 @@ def _refuse(venues: list[SimVenue], _: list[Link], fault: FaultOptions) -> None:
     for venue in venues:
         venue.trouble.refuse_until = venue.clock.monotonic() + fault.seconds
         venue.trouble.refuse_status = fault.status
+        venue.trouble.refusal = fault.kind
 
 
 def _rest(venues: list[SimVenue], _: list[Link], fault: FaultOptions) -> None:
@@ -234,5 +237,6 @@ def _fragmented(frame: Any) -> bytes:
 KINDS: dict[str, Callable[[list[SimVenue], list[Link], FaultOptions], None]] = {
     "cut": _cut, "fin": _cut, "close": _close, "slow_close": _close, "silence": _silence, "freeze": _freeze,
     "deaf": _deaf, "drop": _bend, "double": _bend, "reorder": _bend, "spoil": _bend, "fragment": _bend,
-    "malformed": _malformed, "ping": _ping, "maintenance": _maintenance, "refuse": _refuse, "rest": _rest,
+    "malformed": _malformed, "ping": _ping, "maintenance": _maintenance, "refuse": _refuse,
+    "down": _refuse, "hang": _refuse, "rest": _rest,
 }

@@ -27,7 +27,9 @@ class SimProcess:
     """
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("folder", tempfile.mkdtemp(prefix="pumpwatch-sim-"))
+        if not options.get("folder"):
+            self._temporary = tempfile.TemporaryDirectory(prefix="pumpwatch-sim-")  # goes when this object goes
+            options["folder"] = self._temporary.name
         self.options = options
         self.folder = Path(options["folder"])
         self.addresses: dict[str, Any] = {}

@@ -184,6 +184,10 @@ class Simulation:
         stream = TlsStream(sock.detach(), context, str(peer[0]), self.options.send_buffer_bytes)
         left = bytearray()
         try:
+            while isinstance(home, SimVenue) and (refusal := home.refusal()) in ("down", "hang"):
+                if refusal == "down":
+                    return
+                gevent.sleep(JANITOR_S)
             if not stream.handshake():
                 return
             while (request := wire.read_request(stream.read, left)) is not None:

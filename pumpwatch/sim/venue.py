@@ -52,6 +52,7 @@ class Trouble:
 
     refuse_until: float = 0.0
     refuse_status: int = 503
+    refusal: str = ""  # refuse (by status), down (cut off at once), hang (never answered)
     rest_until: float = 0.0
     rest_status: int = 429
 
@@ -96,10 +97,14 @@ class SimVenue:
         self._memory: dict[str, Any] = {}
         self._routes: Routes | None = None
 
+    def refusal(self) -> str:
+        """Return how connections are refused now: "" (they are not), refuse, down or hang."""
+        return self.trouble.refusal if self.trouble.refuse_until > self.clock.monotonic() else ""
+
     def connect(self, stream: TlsStream, request: wire.Request, number: int) -> HttpReply | Link:
         """Answer a WebSocket handshake: a link that has been greeted, or the refusal."""
         now = self.clock.monotonic()
-        if self.trouble.refuse_until > now:
+        if self.refusal() == "refuse":
             return HttpReply(self.trouble.refuse_status)
         limit, arrivals = self.rules.connects_per_5_minutes, self._arrivals.setdefault(stream.peer, deque())
         arrivals.append(now)

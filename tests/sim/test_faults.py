@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -186,6 +187,16 @@ def test_handshakes_and_rest_are_refused_for_a_while(sim: SimProcess) -> None:
     assert get(sim, url).status == 500
     time.sleep(0.7)
     assert get(sim, url).status == 200
+    connect(sim, SPOT).close()
+
+
+def test_a_venue_that_is_down_or_hangs_makes_no_connection_and_comes_back(sim: SimProcess) -> None:
+    sim.fault("down", seconds=0.5)
+    with pytest.raises((ConnectionError, ssl.SSLError, websocket.WebSocketException)):
+        connect(sim, SPOT)
+    sim.fault("hang", seconds=1.0)
+    with pytest.raises((TimeoutError, ssl.SSLError, websocket.WebSocketException)):
+        connect(sim, SPOT, timeout_s=0.2)
     connect(sim, SPOT).close()
 
 
