@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,7 +220,8 @@ class TradeBatch:
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> TradeBatch:
         """Return the given rows (indexes, mask or slice) as a batch."""
-        return TradeBatch(*(None if column is None else column[rows] for column in self.columns()))
+        taken: list[Any] = [None if column is None else column[rows] for column in self.columns()]
+        return TradeBatch(*taken)
 
     def columns(self) -> tuple[NDArray | None, ...]:  # type: ignore[type-arg]
         """Return every column in the order of the fields."""
@@ -245,7 +247,7 @@ class TradeBatch:
             return batches[0]
         if not batches:
             return TradeBatch.empty()
-        numbers = (np.concatenate(parts) for parts in zip(*(b.columns()[:-1] for b in batches), strict=True))
+        numbers: list[Any] = [np.concatenate(parts) for parts in zip(*(b.columns()[:-1] for b in batches), strict=True)]
         text_id = None
         if any(b.text_id is not None for b in batches):
             text_id = np.concatenate([np.zeros(len(b), "S1") if b.text_id is None else b.text_id for b in batches])

@@ -59,7 +59,7 @@ def parse_moment(text: str, now_ns: int) -> int:
     epoch = re.fullmatch(r"(\d{9,19})(?:\.(\d+))?", text)
     if epoch:
         whole, fraction = epoch.groups()
-        unit = 10 ** (9 - 3 * max(0, -(-(len(whole) - 11) // 3)))  # 9-11 digits s, 12-14 ms, 15-17 us, 18+ ns
+        unit: int = 10 ** (9 - 3 * max(0, -(-(len(whole) - 11) // 3)))  # 9-11 digits s, 12-14 ms, 15-17 us, 18+ ns
         return int(whole) * unit + (int(fraction[:9].ljust(9, "0")) * unit // NS if fraction else 0)
     return _from_iso(text)
 
@@ -71,5 +71,5 @@ def _from_iso(text: str) -> int:
     moment = datetime.fromisoformat(text.replace(fraction.group(0), "", 1) if fraction else text)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     nanoseconds = int(fraction.group(1)[:9].ljust(9, "0")) if fraction else 0
-    return int(moment.timestamp()) * NS + nanoseconds
+    return round(moment.timestamp()) * NS + nanoseconds
 

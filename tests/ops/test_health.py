@@ -31,7 +31,8 @@ def figures(**changes: Any) -> dict[str, Any]:
         "journal": {"backlog_trades": 4321, "bytes": 1_500_000_000, "last_commit_ns": CLOCK.now_ns(), "commits": 99},
         "sinks": [{"name": "questdb", "state": "up", "backlog_trades": 17}],
         "recent": {"trades": 900_000, "bytes": 20_000_000},
-        "listing": {"board": {"up": True}, "other": {"up": False, "reason": "HTTP 429"}, "windows": {"open": 2}}, **changes}
+        "listing": {"board": {"up": True}, "other": {"up": False, "reason": "HTTP 429"}, "windows": {"open": 2}},
+        **changes}
 
 
 def write(folder: Path, status: dict[str, Any]) -> None:
