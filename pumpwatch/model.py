@@ -238,7 +238,8 @@ class TradeBatch:
     @staticmethod
     def empty() -> TradeBatch:
         """Return a batch of no trades."""
-        return TradeBatch(*(np.empty(0, dtype) for dtype in BATCH_DTYPES))
+        empty: list[Any] = [np.empty(0, dtype) for dtype in BATCH_DTYPES]
+        return TradeBatch(*empty)
 
     @staticmethod
     def concat(batches: Sequence[TradeBatch]) -> TradeBatch:
@@ -251,7 +252,7 @@ class TradeBatch:
         text_id = None
         if any(b.text_id is not None for b in batches):
             text_id = np.concatenate([np.zeros(len(b), "S1") if b.text_id is None else b.text_id for b in batches])
-        return TradeBatch(*numbers, text_id)
+        return TradeBatch(*[*numbers, text_id])
 
 
 BATCH_DTYPES = (np.int64, np.int32, np.float64, np.float64, np.uint8, np.int64, np.int64, np.int64, np.uint8)
