@@ -24,7 +24,7 @@ class Supervisor:
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
-        self._parts: dict[str, gevent.Greenlet] = {}
+        self._parts: dict[str, gevent.Greenlet[..., None]] = {}
         self._stopping = False
 
     def spawn(self, name: str, body: Callable[[], None]) -> None:

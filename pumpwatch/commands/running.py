@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +25,7 @@ def collect(config: Config) -> int:
     \b
     Example: pumpwatch collect -c /etc/pumpwatch.yaml
     """
-    from pumpwatch.app import collect as run
+    from pumpwatch.app.collector import collect as run
     from pumpwatch.ops.logs import set_up
 
     set_up(config.log.level)
@@ -49,8 +50,8 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
     from rich.console import Console
     from rich.live import Live
 
-    from pumpwatch.demo import run
-    from pumpwatch.demo_view import Display, report_view
+    from pumpwatch.demo.run import run
+    from pumpwatch.demo.view import Display, report_view
 
     console = Console(stderr=True)
     if console.is_terminal:
@@ -93,8 +94,7 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     raw: dict[str, Any] = {}
     if options:
         try:
-            with open(options, encoding="utf-8") as file:
-                raw = yaml.safe_load(file) or {}
+            raw = yaml.safe_load(Path(options).read_text("utf-8")) or {}
         except (OSError, yaml.YAMLError) as error:
             raise ConfigError(f"{options}: cannot read the simulation's options: {error}") from error
     raw |= {name: value for name, value in given.items() if value is not None}

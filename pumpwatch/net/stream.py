@@ -166,7 +166,7 @@ class TlsStream(PlainStream):
         try:
             # The handshake may have left whole records in the BIO and plain bytes in OpenSSL: both are read here too.
             while incoming.pending or self._tls.pending():
-                size = read(RECORD_BYTES, target[end:])  # type: ignore[call-overload]
+                size = read(RECORD_BYTES, target[end:])  # type: ignore[assignment]
                 if not size:
                     raise StreamClosed("TLS closed by the other side without a close frame")
                 end += size

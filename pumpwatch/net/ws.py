@@ -46,8 +46,8 @@ class Dialer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             stream = TlsStream(sock, self.context, host) if secure else PlainStream(sock)
             shaker = websocket.WebSocket()
-            shaker.connect(url, socket=stream, header=dict(headers), timeout=self.timeout_s, redirect_limit=0,
-                           suppress_origin=True)
+            shaker.connect(url, socket=stream, header=dict(headers), timeout=self.timeout_s,  # type: ignore[no-untyped-call]
+                           redirect_limit=0, suppress_origin=True)
             stream.release()
             return stream
         except (OSError, ssl.SSLError, websocket.WebSocketException, ValueError) as error:
@@ -64,8 +64,9 @@ class Dialer:
         auth = (via.username, via.password or "") if via.username else None
         options = sock_opt(None, None)
         options.timeout = self.timeout_s
-        info = proxy_info(http_proxy_host=via.hostname, http_proxy_port=via.port, http_proxy_auth=auth,
-                          proxy_type=via.scheme, http_proxy_timeout=self.timeout_s)
+        info = proxy_info(  # type: ignore[no-untyped-call]
+            http_proxy_host=via.hostname, http_proxy_port=via.port, http_proxy_auth=auth, proxy_type=via.scheme,
+            http_proxy_timeout=self.timeout_s)
         sock: socket.socket = connect_through(f"ws://{host}:{port}/", options, info, None)[0]
         return sock
 

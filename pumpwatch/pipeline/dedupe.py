@@ -180,7 +180,8 @@ class Dedupe:
 
     def _filled(self, number: int, missing: MissingIds) -> list[Gap]:
         """Return the recorded gaps of an instrument whose every id has arrived after all, as filled."""
-        done, still = [], []
+        done: list[Gap] = []
+        still: list[Gap] = []
         for gap in self._open_gaps.get(number, []):
             assert gap.first_id is not None and gap.last_id is not None
             (still if missing.holds_any(gap.first_id, gap.last_id) else done).append(gap)

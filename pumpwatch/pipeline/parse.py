@@ -188,7 +188,7 @@ class Scales:
 
 def _ids(ids: list[int] | list[str], count: int) -> tuple[Int64, NDArray[np.bytes_] | None]:
     if count and isinstance(ids[0], str):
-        return np.full(count, -1, np.int64), np.array([text.encode() for text in ids])  # type: ignore[union-attr]
+        return np.full(count, -1, np.int64), np.array([text.encode() for text in ids])
     return np.array(ids, np.int64), None
 
 

@@ -7,6 +7,7 @@ import os
 import time
 
 import pytest
+from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.hookspecs import Sink
@@ -14,7 +15,6 @@ from pumpwatch.sim.compare import compare, names_of
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
-from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 from tests.app.collector import CollectorProcess
 from tests.questdb_server import QuestDBServer
 
@@ -97,7 +97,7 @@ def test_through_a_fault_nothing_is_doubled_and_what_is_missing_is_named(tmp_pat
     ledger.close()
     for venue, symbol, number in counted.missing_keys:
         assert any(f"{gap.exchange}.{gap.market_type}" == venue and (
-            gap.symbol == symbol and gap.first_id is not None and gap.first_id <= number <= gap.last_id
+            (gap.symbol == symbol and gap.first_id is not None and gap.first_id <= number <= gap.last_id)
             or gap.symbol == "") for gap in gaps), (venue, symbol, number)
     if fault["kind"] == "malformed":
         assert quarantined == 9

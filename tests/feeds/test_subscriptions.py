@@ -6,10 +6,10 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
+from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
 from pumpwatch.model import Control, ControlKind
-from pumpwatch_plugins.exchanges.binance import VENUES
 
 SPOT = VENUES[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -71,7 +72,7 @@ def frame(payload: bytes, opcode: int = ABNF.OPCODE_TEXT, final: bool = True, le
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def read_all(chunks, max_frame_bytes=1 << 20, take_every=0):
@@ -85,7 +86,7 @@ def read_all(chunks, max_frame_bytes=1 << 20, take_every=0):
     while not connection.closed:
         turn += 1
         connection.sweep(turn)
-        if take_every and turn % take_every == 0 or connection.closed:
+        if (take_every and turn % take_every == 0) or connection.closed:
             taken = buffer.take()
             if taken:
                 assert bytes(taken.text[:1]) == b"[" and bytes(taken.text[-1:]) == b"]"

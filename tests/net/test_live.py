@@ -175,14 +175,14 @@ def test_nobody_listening_is_one_clear_error():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(ServiceUnavailable, match=f"127.0.0.1:{port}: .*refused"):
+    with pytest.raises(ServiceUnavailable, match=rf"127\.0\.0\.1:{port}: .*refused"):
         Reader(f"ws://127.0.0.1:{port}/")
 
 
 def test_a_wrong_authority_file_names_the_key(tmp_path):
     path = tmp_path / "ca.pem"
     path.write_text("nonsense")
-    with pytest.raises(ConfigError, match="net.ca_file"):
+    with pytest.raises(ConfigError, match=r"net\.ca_file"):
         tls_context(str(path))
 
 

@@ -8,9 +8,9 @@ import random
 from decimal import Decimal
 
 import pytest
+from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.pipeline.decode import Decoder
-from pumpwatch_plugins.exchanges.binance import VENUES
 from tests.corpus import CORPUS
 
 recorded = pytest.mark.skipif(CORPUS is None, reason="the recorded frames are not on this machine")
@@ -51,7 +51,7 @@ def test_rows_that_are_no_market_trades_are_not_printed(kind):
 def test_a_frame_with_an_impossible_value_is_refused_with_a_reason(change):
     one = decoder()
     frame = json.loads(SPOT) | change
-    assert list(one.lines([json.dumps(frame)])) in ([],)
+    assert list(one.lines([json.dumps(frame)])) == []
     assert len(one.refused) == 1 or one.controls == 1
     assert all(reason for _, reason in one.refused)
 
@@ -101,7 +101,7 @@ def test_every_recorded_binance_frame_gives_what_is_expected():
 
 @recorded
 def test_recorded_control_frames_give_no_trade():
-    with open(CORPUS / "control.jsonl", encoding="utf-8") as lines:
+    with (CORPUS / "control.jsonl").open(encoding="utf-8") as lines:
         rows = [row for row in map(json.loads, lines) if row["exchange"] == "binance"]
     for row in rows:
         one = decoder(row["market"])

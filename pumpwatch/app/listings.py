@@ -16,7 +16,7 @@ from pumpwatch.net.http import Response
 from pumpwatch.store.query import QueryResult, find
 
 if TYPE_CHECKING:
-    from pumpwatch.app import Collector
+    from pumpwatch.app.collector import Collector
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pumpwatch.demo import Demo, Report
+from pumpwatch.demo.run import Demo, Report
 from pumpwatch.store.committer import percentile_ms
 
 GOOD, BAD = "green", "bold red"
@@ -48,7 +48,8 @@ def view(demo: Demo) -> RenderableType:
     stores = Table.grid(padding=(0, 2))
     journal, latency = figures["journal"], demo.collector.committer.latency_ms
     stores.add_row("journal", f"{journal['durable_trades']:,} trades durable, {journal['bytes'] / 1e6:.1f} MB",
-                   f"read to durable: half within {percentile_ms(latency, 0.5)} ms, 99 % within {percentile_ms(latency, 0.99)} ms")
+                   f"read to durable: half within {percentile_ms(latency, 0.5)} ms, "
+                   f"99 % within {percentile_ms(latency, 0.99)} ms")
     for sink in figures["sinks"]:
         stores.add_row(sink["name"], f"{sink['state']}, {sink['backlog_trades']:,} trades to send", "")
     return Group(head, Text(), venues, Text(), stores)
@@ -73,7 +74,8 @@ def report_view(report: Report) -> RenderableType:
     table.add_row("CPU", f"{report.cpu_us_per_trade:.1f} µs", f"a trade; {report.cpu_percent_of_a_core:.1f} % of a core at "
                                                              f"{report.trades_per_s:,.0f} trades/s, display included")
     table.add_row("memory", f"{report.max_rss_bytes / 1e6:.0f} MB", "at most")
-    table.add_row("read to durable", f"{report.durable_ms_p99} ms", f"for 99 % of the trades; half within {report.durable_ms_p50} ms")
+    table.add_row("read to durable", f"{report.durable_ms_p99} ms",
+                  f"for 99 % of the trades; half within {report.durable_ms_p50} ms")
     table.add_row()
     table.add_row(f"listing of {report.coin}", f"{report.archive_trades:,}", "trades in its window")
     verdict = Text("Every trade that was sent is stored, once.", style=GOOD) if report.good else Text(

@@ -19,7 +19,7 @@ import gevent
 import numpy as np
 import yaml
 
-from pumpwatch.app import Collector
+from pumpwatch.app.collector import Collector
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.config import Config, convert
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, ServiceUnavailable, StorageError
@@ -131,7 +131,7 @@ class Demo:
             windows = collector.listings.windows.open_windows() if collector.listings else []
             if windows:
                 left = max(0.0, (int(str(windows[0]["end_ns"])) - time.time_ns()) / NS_PER_S)
-                self.step = f"{COIN} is listed on Upbit: its window closes in {left:.0f} s"
+                self.step = f"{COIN} is listed: its window closes in {left:.0f} s"
             elif elapsed > self.listing_at_s + self.window_s:
                 self.step = "the archive is written; a moment more"
             gevent.sleep(0.1)

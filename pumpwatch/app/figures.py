@@ -17,7 +17,7 @@ from pumpwatch.ops.health import FILE
 from pumpwatch.store.committer import percentile_ms
 
 if TYPE_CHECKING:
-    from pumpwatch.app import Collector
+    from pumpwatch.app.collector import Collector
 
 RATE_OVER_S = 10
 

@@ -1,13 +1,6 @@
-"""The collector: every stage, wired.
+"""The running collector: made of every stage, started from the store towards the sockets, stopped the other way.
 
-    exchange -ws-> feeds -> net.sweep -> frames -> pipeline.ingest -TradeBatch-> store.committer -> store.journal
-                                                        |                             | durable
-                                                        | gaps, quarantine            +-> store.recent (memory)
-                                                        +-> journal's ledger          +-> store.drain -> sink
-    notice board -> listing.watch -> listing.window -> store.query (recent, journal, sinks) -> archive
-
-This module joins stages and knows no detail of any. Start goes from the store towards the sockets, stop the other way, so
-that whatever was read is durable at the end.
+The order matters: whatever was read is durable at the end.
 """
 
 from __future__ import annotations
@@ -22,16 +15,16 @@ import gevent
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
+from pumpwatch.app.figures import Figures
+from pumpwatch.app.jobs import Jobs
+from pumpwatch.app.listings import Listings
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config, VenueConfig, options_of
 from pumpwatch.errors import EXIT_OK, ConfigError
 from pumpwatch.feeds.feed import DISORDER_NS
 from pumpwatch.feeds.venue import VenueFeeds
-from pumpwatch.figures import Figures
 from pumpwatch.hookspecs import Sink
-from pumpwatch.jobs import Jobs
-from pumpwatch.listings import Listings
 from pumpwatch.model import FUTURES, SPOT, Gap, TradeBatch, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep

@@ -12,7 +12,7 @@ from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.ops.health import summary_line
 
 if TYPE_CHECKING:
-    from pumpwatch.app import Collector
+    from pumpwatch.app.collector import Collector
 
 log = logging.getLogger(__name__)
 
