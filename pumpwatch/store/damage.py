@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import Ledger
-from pumpwatch.store.sqlite import connect
+from pumpwatch.store.sqlite import DAMAGED, connect
 
 log = logging.getLogger(__name__)
 
@@ -84,5 +83,5 @@ def _ask(path: Path, sql: str, value: int) -> list[tuple[Any, ...]]:
             return list(connection.execute(sql, (value,)))
         finally:
             connection.close()
-    except sqlite3.Error:
+    except DAMAGED:
         return []

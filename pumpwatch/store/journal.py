@@ -29,7 +29,7 @@ from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader, SegmentReader, by_time
 from pumpwatch.store.recovery import Recovery, load_segments, lock_folder, stored_last_ids
 from pumpwatch.store.segment import Row, Segment, Writer, sync_folder, unlink
-from pumpwatch.store.sqlite import connect, storage_error
+from pumpwatch.store.sqlite import DAMAGED, connect, storage_error
 
 __all__ = ["Journal", "JournalReader", "LastId", "Recovery"]
 
@@ -293,7 +293,7 @@ class Journal:
             if reader is not None:
                 try:
                     found.append(reader.find(names, start_ns, end_ns, segment.last_id))
-                except (sqlite3.Error, StorageError) as error:
+                except (*DAMAGED, StorageError) as error:
                     self._found().file(segment.path, error)
         return by_time(found)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,14 @@ from pumpwatch.model import Instrument, TradeBatch
 from pumpwatch.store import codec
 from pumpwatch.store.lastids import Name
 from pumpwatch.store.segment import LONG_NS, Segment, check_schema, read_segment
-from pumpwatch.store.sqlite import connect
+from pumpwatch.store.sqlite import DAMAGED, check_of, connect
 
 log = logging.getLogger(__name__)
 
 OnDamage = Callable[[Path, int, str], None]  # file, batch id, why
 FOLDER = "journal"
 SUFFIX = ".sqlite"
+MOST_INSTRUMENTS = 100_000  # numbers tried where the table of names is damaged
 _OVERLAPPING = f"""
 SELECT id, head FROM batches INDEXED BY batches_time
     WHERE last_timestamp >= ?1 AND last_timestamp < ?4 AND first_timestamp < ?2 AND id <= ?3
@@ -58,10 +60,24 @@ class SegmentReader:
         self._connection.close()
 
     def instruments(self) -> dict[int, tuple[tuple[str, str], Instrument]]:
-        """Return the run's numbers with venue and instrument."""
-        rows = self._connection.execute("SELECT * FROM instruments").fetchall()
+        """Return the run's numbers with venue and instrument, without those that cannot be read."""
+        try:
+            rows = self._connection.execute("SELECT * FROM instruments").fetchall()
+        except DAMAGED:
+            rows = self._instruments_one_by_one()
         return {row[0]: ((row[1], row[2]), Instrument(symbol=row[3], base=row[4], quote=row[5], multiplier=row[6],
-                                                      contract_size=row[7])) for row in rows}
+                                                      contract_size=row[7]))
+                for row in rows if row[-1] == check_of(*row[:-1])}
+
+    def _instruments_one_by_one(self) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        for number in range(MOST_INSTRUMENTS):
+            try:
+                row = self._connection.execute("SELECT * FROM instruments WHERE id = ?", (number,)).fetchone()
+                rows += [row] if row else []
+            except DAMAGED:
+                continue
+        return rows
 
     def after(self, batch_id: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
         """Yield the batches in (batch_id, last_id] in order, without those that cannot be read."""
@@ -76,7 +92,7 @@ class SegmentReader:
                 batch = self._readable(number, head, body)
                 if batch is not None:
                     yield number, batch
-        except sqlite3.DatabaseError as error:
+        except DAMAGED as error:
             log.warning("segment damaged file=%s after_batch=%d error=%s", self.path.name, at, error)
             yield from self._one_by_one(at + 1, last_id)
             return
@@ -95,7 +111,7 @@ class SegmentReader:
         try:
             row: tuple[object, object] | None = self._connection.execute(
                 "SELECT head, body FROM batches WHERE id = ?", (number,)).fetchone()
-        except sqlite3.DatabaseError as error:
+        except DAMAGED as error:
             self._on_damage(self.path, number, str(error))
             return None
         if row is None:
@@ -116,26 +132,23 @@ class SegmentReader:
         batch = self._decode(number, head, body)
         if batch is None or self._own_run:
             return batch
-        try:
-            return self._translate(batch)
-        except StorageError as error:
-            self._on_damage(self.path, number, error.message)
-            return None
+        translated = self._translate(batch)
+        if len(translated) < len(batch):
+            self._on_damage(self.path, number, f"{len(batch) - len(translated)} trades whose symbol cannot be read")
+        return translated if len(translated) else None
 
     def _translate(self, batch: TradeBatch) -> TradeBatch:
+        """Turn the file's numbers into the process's own; leave out trades whose instrument has no readable name."""
         top = int(batch.instrument.max(initial=-1))
-        if top >= len(self._table) or bool((self._table[batch.instrument] < 0).any()):
-            try:
-                known = self.instruments()
-            except (sqlite3.DatabaseError, TypeError) as error:
-                raise StorageError(f"the names of its instruments cannot be read: {error}") from error
-            table = np.full(max(known, default=-1) + 1, -1, np.int32)
+        if top >= len(self._table):
+            known = self.instruments()
+            table = np.full(max(top, *known, 0) + 1, -1, np.int32)
             for number, (venue, instrument) in known.items():
                 table[number] = self._catalogue.add_if_new(venue, instrument)
-            if top >= len(table) or bool((table[batch.instrument] < 0).any()):
-                raise StorageError("a stored batch names an instrument that its file does not know")
             self._table = table
-        return replace(batch, instrument=self._table[batch.instrument])
+        numbers = self._table[batch.instrument]
+        named = numbers >= 0
+        return replace(batch, instrument=numbers) if named.all() else replace(batch, instrument=numbers).take(named)
 
     def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int) -> TradeBatch:
         """Return the trades of these instruments in [start_ns, end_ns), in the order they were stored."""
@@ -182,7 +195,7 @@ class JournalReader:
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             try:
                 segments.append(read_segment(path))
-            except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
+            except DAMAGED as error:
                 if path.exists():
                     self.unreadable.append(f"{path.name}: {error}")
         return in_order(segments)
@@ -196,7 +209,7 @@ class JournalReader:
             try:
                 for venue, instrument in reader.instruments().values():
                     self._catalogue.add_if_new(venue, instrument)
-            except (sqlite3.DatabaseError, TypeError) as error:
+            except DAMAGED as error:
                 self.unreadable.append(f"{segment.path.name}: {error}")
             finally:
                 reader.close()
@@ -212,7 +225,7 @@ class JournalReader:
                 continue
             try:
                 found.append(reader.find(names, start_ns, end_ns, segment.last_id))
-            except (sqlite3.Error, StorageError) as error:
+            except (*DAMAGED, StorageError) as error:
                 self.unreadable.append(f"{segment.path.name}: {error}")
             finally:
                 reader.close()

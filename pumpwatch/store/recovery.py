@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from pumpwatch.store.damage import Damage
 from pumpwatch.store.lastids import LastId, Name, unpack
 from pumpwatch.store.reader import FOLDER, SUFFIX, in_order
 from pumpwatch.store.segment import CLEAN, NEW, Segment, read_segment, recover_segment
-from pumpwatch.store.sqlite import connect, no_room, storage_error
+from pumpwatch.store.sqlite import DAMAGED, check_of, connect, no_room, storage_error
 
 LOCK_NAME = "lock"
 _SKIPPED_IDS = 1_000_000  # more than a file holds
@@ -68,7 +67,7 @@ def load_segments(folder: Path, damage: Damage) -> Found:
     for path in sorted((folder / FOLDER).glob(f"*{SUFFIX}")):
         try:
             readable.append(_read(path, damage))
-        except (sqlite3.Error, OSError, KeyError, ValueError, TypeError) as error:
+        except (*DAMAGED, OSError) as error:
             if no_room(error):
                 raise storage_error(path, "recovery", error) from error
             damage.file(path, error)
@@ -104,13 +103,16 @@ def _watermarks(path: Path, damage: Damage) -> list[tuple[str, int]]:
     try:
         connection = connect(path, read_only=True)
         try:
-            return [(str(sink), int(number)) for sink, number
-                    in connection.execute("SELECT sink, batch_id FROM acknowledged")]
+            rows = connection.execute("SELECT sink, batch_id, checksum FROM acknowledged").fetchall()
         finally:
             connection.close()
-    except (sqlite3.Error, ValueError, TypeError) as error:
+    except DAMAGED as error:
         damage.file(path, f"watermarks: {error}")
         return []
+    whole = [(sink, number) for sink, number, check in rows if check == check_of(sink, number)]
+    if len(whole) < len(rows):  # an earlier one counts, and the sink gets some trades twice
+        damage.file(path, "watermarks: a checksum does not match")
+    return whole
 
 
 def stored_last_ids(segments: list[Segment], damage: Damage) -> tuple[int, dict[Name, LastId]]:
@@ -121,11 +123,13 @@ def stored_last_ids(segments: list[Segment], damage: Damage) -> tuple[int, dict[
         try:
             connection = connect(segment.path, read_only=True)
             try:
-                row = connection.execute("SELECT batch_id, ids FROM last_ids").fetchone()
+                row = connection.execute("SELECT batch_id, ids, checksum FROM last_ids").fetchone()
             finally:
                 connection.close()
-            if row is not None and int(row[0]) <= segment.last_id:
-                return int(row[0]), unpack(row[1])
-        except (sqlite3.Error, ValueError, TypeError) as error:
+            if row is not None and row[2] != check_of(row[0], row[1]):
+                raise ValueError("a checksum does not match")
+            if row is not None and row[0] <= segment.last_id:
+                return row[0], unpack(row[1])
+        except DAMAGED as error:
             damage.file(segment.path, f"last ids: {error}")
     return 0, {}

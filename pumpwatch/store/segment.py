@@ -14,10 +14,11 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
-from pumpwatch.store.sqlite import connect, make_durable, storage_errors, transaction
+from pumpwatch.store.sqlite import check_of, connect, make_durable, storage_errors, transaction
 
 SCHEMA = 1
 CLEAN, RECOVERED = "clean", "recovered"
@@ -28,14 +29,14 @@ _WAL_FRAME = struct.Struct(">IIIIII")
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE instruments (id INTEGER PRIMARY KEY, exchange TEXT, market_type TEXT, symbol TEXT, base TEXT, quote TEXT,
-    multiplier INTEGER, contract_size REAL);
+    multiplier INTEGER, contract_size REAL, checksum INTEGER);
 CREATE TABLE batches (id INTEGER PRIMARY KEY, first_timestamp INTEGER, last_timestamp INTEGER, first_received INTEGER,
     last_received INTEGER, trades INTEGER, head BLOB, body BLOB);
 CREATE INDEX batches_time ON batches (last_timestamp, first_timestamp, trades);
 CREATE INDEX batches_long ON batches (last_timestamp, first_timestamp)
     WHERE last_timestamp - first_timestamp > 60000000000;
-CREATE TABLE acknowledged (sink TEXT PRIMARY KEY, batch_id INTEGER) WITHOUT ROWID;
-CREATE TABLE last_ids (id INTEGER PRIMARY KEY CHECK (id = 1), batch_id INTEGER, ids BLOB);
+CREATE TABLE acknowledged (sink TEXT PRIMARY KEY, batch_id INTEGER, checksum INTEGER) WITHOUT ROWID;
+CREATE TABLE last_ids (id INTEGER PRIMARY KEY CHECK (id = 1), batch_id INTEGER, ids BLOB, checksum INTEGER);
 """
 LONG_NS = 60_000_000_000  # batches that span more, with late trades in them, have an index of their own
 _INSERT = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -107,15 +108,15 @@ class Writer:
             execute = self._connection.execute
             for number in new:
                 one, (exchange, market_type) = catalogue.instruments[number], catalogue.venues[number]
-                execute("INSERT INTO instruments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                        (number, exchange, market_type, one.symbol, one.base, one.quote, one.multiplier,
-                         one.contract_size))
+                values = (number, exchange, market_type, one.symbol, one.base, one.quote, one.multiplier,
+                          float(one.contract_size))
+                execute("INSERT INTO instruments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, check_of(*values)))
             for row in rows:
                 execute(_INSERT, row)
             for item in acknowledged.items():
-                execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", item)
+                execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?, ?)", (*item, check_of(*item)))
             if last_ids is not None:
-                execute("INSERT OR REPLACE INTO last_ids VALUES (1, ?, ?)", last_ids)
+                execute("INSERT OR REPLACE INTO last_ids VALUES (1, ?, ?, ?)", (*last_ids, check_of(*last_ids)))
         self._held.update(new)
         self.segment.took(rows)
         size = sum(len(row[6]) + len(row[7]) for row in rows)
@@ -151,7 +152,7 @@ def _make(path: Path, meta: Mapping[str, object]) -> None:
             with transaction(connection):
                 for statement in _TABLES.split(";"):
                     connection.execute(statement)
-                connection.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
+                _write_meta(connection, meta)
         finally:
             connection.close()
         new.rename(path)
@@ -166,7 +167,7 @@ def finish(connection: sqlite3.Connection, segment: Segment, state: str) -> None
     summary = {"last_batch_id": segment.last_id, "trades": segment.trades, "first_timestamp": segment.first_timestamp,
                "last_timestamp": segment.last_timestamp, "last_received": segment.last_received, "state": state}
     with transaction(connection):
-        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(summary.items()))
+        _write_meta(connection, {**_meta(connection), **summary})
     segment.state = state
     connection.execute("PRAGMA busy_timeout=100")
     try:
@@ -187,8 +188,8 @@ def read_segment(path: Path) -> Segment:
 
 
 def _read(connection: sqlite3.Connection, path: Path) -> Segment:
-    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    check_schema(path, meta.get("schema"))
+    meta = _meta(connection)
+    check_schema(path, meta["schema"])
     first_id = int(meta["first_batch_id"])
     segment = Segment(path, first_id, first_id - 1, str(meta["run"]), created_ns=int(meta["created_ns"]),
                       state=str(meta["state"]))
@@ -203,6 +204,18 @@ def _read(connection: sqlite3.Connection, path: Path) -> Segment:
         (segment.last_id, segment.trades, segment.first_timestamp, segment.last_timestamp,
          segment.last_received) = row
     return segment
+
+
+def _meta(connection: sqlite3.Connection) -> dict[str, Any]:
+    meta: dict[str, Any] = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    if meta.pop("checksum", None) != check_of(*sorted(meta.items())):
+        raise sqlite3.DatabaseError("it is no journal segment, or its summary is damaged")
+    return meta
+
+
+def _write_meta(connection: sqlite3.Connection, meta: Mapping[str, object]) -> None:
+    rows = [*meta.items(), ("checksum", check_of(*sorted(meta.items())))]
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
 
 def check_schema(path: Path, schema: object) -> None:

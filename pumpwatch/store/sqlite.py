@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,15 @@ from pathlib import Path
 from pumpwatch.errors import StorageError
 
 BUSY_MS = 5000
+# what reading a damaged file may raise: SQLite's own errors, and values that are not what they should be
+DAMAGED: tuple[type[Exception], ...] = (sqlite3.Error, ValueError, TypeError, KeyError)
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
             sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_CANTOPEN}
+
+
+def check_of(*values: object) -> int:
+    """Return a checksum of a row's values: SQLite does not notice a flipped bit in a name or a number."""
+    return zlib.crc32(repr(values).encode())
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

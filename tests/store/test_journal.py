@@ -21,6 +21,7 @@ from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import journal as journal_module
 from pumpwatch.store.journal import Journal, JournalReader
+from pumpwatch.store.sqlite import check_of
 from tests.trades import batch_of, catalogue_of
 
 START_NS = 1_790_000_000 * NS_PER_S
@@ -319,7 +320,10 @@ def test_a_file_of_a_newer_version_is_refused_with_a_hint(tmp_path: Path, clock:
     journal.commit([batch_of(3)])
     journal.close()
     with sqlite3.connect(next((tmp_path / "journal").glob("*.sqlite"))) as connection:
-        connection.execute("UPDATE meta SET value = 2 WHERE key = 'schema'")
+        meta = dict(connection.execute("SELECT key, value FROM meta")) | {"schema": 2}
+        del meta["checksum"]
+        meta["checksum"] = check_of(*sorted(meta.items()))
+        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
     with pytest.raises(StorageError, match="newer pumpwatch"):
         again(tmp_path, clock).open()
 
