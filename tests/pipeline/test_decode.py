@@ -8,8 +8,11 @@ import random
 from decimal import Decimal
 
 import pytest
-from pumpwatch_plugins.exchanges.binance import VENUES
+from hypothesis import given
+from hypothesis import strategies as st
+from pumpwatch_plugins.exchanges.binance import VENUES, parse
 
+from pumpwatch.model import Columns
 from pumpwatch.pipeline.decode import Decoder
 from tests.corpus import CORPUS
 
@@ -117,3 +120,13 @@ def _comparable(trade):
 def _expected(one):
     return (one["symbol"], Decimal(one["price"]).normalize() + 0, Decimal(one["quantity"]).normalize() + 0, one["side"],
             one["trade_id"], one["timestamp_ns"])
+
+
+@given(st.one_of(
+    st.decimals(min_value=Decimal("1e-12"), max_value=Decimal("1e12"), allow_nan=False, allow_infinity=False).map("{:f}".format),
+    st.floats(min_value=1e-300, max_value=1e300).map(repr),
+    st.from_regex(r"[1-9][0-9]{0,18}\.[0-9]{1,20}", fullmatch=True)))
+def test_digits_become_the_very_float_that_python_makes_of_them(text):
+    columns = Columns()
+    parse(b"[" + json.dumps(json.loads(SPOT) | {"p": text, "q": text}).encode() + b"]", columns)
+    assert columns.price == columns.quantity == [float(text)]
