@@ -293,7 +293,7 @@ class Journal:
             if reader is not None:
                 try:
                     found.append(reader.find(names, start_ns, end_ns, segment.last_id))
-                except (*DAMAGED, StorageError) as error:
+                except DAMAGED as error:
                     self._found().file(segment.path, error)
         return by_time(found)
 

@@ -225,7 +225,7 @@ class JournalReader:
                 continue
             try:
                 found.append(reader.find(names, start_ns, end_ns, segment.last_id))
-            except (*DAMAGED, StorageError) as error:
+            except DAMAGED as error:
                 self.unreadable.append(f"{segment.path.name}: {error}")
             finally:
                 reader.close()

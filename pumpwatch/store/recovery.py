@@ -15,6 +15,7 @@ from pumpwatch.store.segment import CLEAN, NEW, Segment, read_segment, recover_s
 from pumpwatch.store.sqlite import DAMAGED, check_of, connect, no_room, storage_error
 
 LOCK_NAME = "lock"
+_DAMAGED_OR_REFUSED: tuple[type[Exception], ...] = (*DAMAGED, OSError)
 _SKIPPED_IDS = 1_000_000  # more than a file holds
 
 
@@ -67,7 +68,7 @@ def load_segments(folder: Path, damage: Damage) -> Found:
     for path in sorted((folder / FOLDER).glob(f"*{SUFFIX}")):
         try:
             readable.append(_read(path, damage))
-        except (*DAMAGED, OSError) as error:
+        except _DAMAGED_OR_REFUSED as error:
             if no_room(error):
                 raise storage_error(path, "recovery", error) from error
             damage.file(path, error)
