@@ -2,11 +2,13 @@
 
 What moves on is written into the frames where they lie (ids go up by one a symbol, times are those of sending), so a
 lap neither ends nor repeats an id. A connection that does not read is waited for, and is the only one that waits; how
-far it is behind is `behind` in the status. Where two connections subscribe to a symbol, the newer one gets it.
+far it is behind is `behind` in the status. Where two connections subscribe to a symbol, the newer one gets it. Coins
+do not jump here: what is listed keeps its prices.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -24,63 +26,102 @@ ZERO = 48
 
 
 class Lap:
-    """The frames of one connection, in one buffer, and where their numbers lie."""
+    """The frames of one connection and where their numbers lie."""
 
-    def __init__(self, venue: SimVenue, link: Link, rows: Rows, owned: list[int], share: float) -> None:
-        self.link, self.share, self.rows, self.venue = link, share, rows, venue
-        self.owned = owned
-        frames = venue.frames(venue.dialect.encode(link.session.form, rows))
-        self._buffer = np.frombuffer(bytearray(b"".join(frames)), np.uint8)
-        ends = np.cumsum([len(frame) for frame in frames])
-        view = self._buffer.data
-        starts = np.concatenate([[0], ends[:-1]])
-        self._views = [view[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-        self._stamps = [(stamp, _places(stamp, frames, starts)) for stamp in venue.dialect.stamps]
-        self._records = records_of(venue.number, rows, link.number, SENT, 0)
+    def __init__(self, venue: SimVenue, link: Link, rows: Rows, owned: list[int]) -> None:
+        self.link, self.rows, self.owned = link, rows, owned
+        self.frames = venue.frames(venue.dialect.encode(link.session.form, rows))
+        lengths = np.array([len(frame) for frame in self.frames], np.int64)
+        self.ends = np.cumsum(lengths)
+        self.places = [_places(stamp, self.frames, self.ends - lengths) for stamp in venue.dialect.stamps]
+        self.records = records_of(venue.number, rows, link.number, SENT, 0)
         order = np.argsort(rows.symbol, kind="stable")
         grouped = rows.symbol[order]
         first = np.flatnonzero(np.diff(grouped, prepend=-1))
-        sizes = np.diff(first, append=len(rows))
+        counts = np.diff(first, append=len(rows))
         self._rank = np.empty(len(rows), np.int64)
-        self._rank[order] = np.arange(len(rows)) - np.repeat(first, sizes)
-        self._sizes = np.zeros(len(venue.table), np.int64)
-        self._sizes[grouped[first]] = sizes
-        self._ids: Ints = np.empty(0, np.int64)
-        self._at = len(rows)
+        self._rank[order] = np.arange(len(rows)) - np.repeat(first, counts)
+        self._counts = np.zeros(len(venue.table), np.int64)
+        self._counts[grouped[first]] = counts
+        self.ids: Ints = np.zeros(len(rows), np.int64)  # in a deck, a view of the deck's
+        self.at = len(rows)
         self.due = 0.0
 
-    def send(self, count: int, now_ns: int) -> None:
-        """Send the next `count` frames, or as many as the connection takes without waiting."""
-        unit = self.venue.dialect.timestamp_unit_ns
-        now_ns -= now_ns % unit
-        while count > 0 and not self.link.stream.queued and not self.link.stream.closed:
-            if self._at == len(self.rows):
-                self._ids = self.venue.market.next_id[self.rows.symbol] + self._rank
-                self.venue.market.next_id += self._sizes
-                self._at = 0
-            begin, end = self._at, min(self._at + count, len(self.rows))
-            for stamp, places in self._stamps:
-                number = self._ids[begin:end] if stamp.what == "id" else now_ns // stamp.unit_ns
-                _write(self._buffer, places[begin:end], number)
-            records = self._records[begin:end].copy()
-            records["trade_id"], records["timestamp"], records["sent_at"] = self._ids[begin:end], now_ns, now_ns
-            self._at = end
-            count -= end - begin
-            self.due -= end - begin
-            self.venue.made += end - begin
-            self.venue.history.add(self._happened(begin, end, now_ns))
-            if self.link.push(self._views[begin:end], records):
-                self.venue.truth.add(records)
+    def wrap(self, next_id: Ints) -> None:
+        """Start again: take the next ids."""
+        self.ids[:] = next_id[self.rows.symbol] + self._rank
+        next_id += self._counts
+        self.at = 0
 
-    def end(self) -> None:
+    def end(self, next_id: Ints) -> None:
         """Give back the ids that were not used: nothing happened under them."""
-        if len(self._ids):
-            np.minimum.at(self.venue.market.next_id, self.rows.symbol[self._at:], self._ids[self._at:])
+        np.minimum.at(next_id, self.rows.symbol[self.at:], self.ids[self.at:])
 
-    def _happened(self, begin: int, end: int, now_ns: int) -> Rows:
-        rows = self.rows.take(slice(begin, end))
-        return Rows(rows.table, rows.symbol, self._ids[begin:end], np.full(len(rows), now_ns), rows.price,
-                    rows.quantity, rows.sell, rows.flags)
+
+class Deck:
+    """The laps of all connections of a venue, end to end, so that one step stamps the frames of many."""
+
+    def __init__(self, venue: SimVenue, laps: list[Lap], shares: list[float]) -> None:
+        self.laps = laps
+        self.shares = np.array(shares)
+        self.due = np.array([lap.due for lap in laps])
+        self._venue = venue
+        sizes = [len(lap.rows) for lap in laps]
+        self._starts: list[int] = (np.cumsum(sizes) - sizes).tolist()
+        offsets = np.cumsum([0] + [int(lap.ends[-1]) for lap in laps])[:-1]
+        self._buffer = np.frombuffer(bytearray(b"".join(frame for lap in laps for frame in lap.frames)), np.uint8)
+        ends = np.concatenate([lap.ends + offset for lap, offset in zip(laps, offsets, strict=True)])
+        view, bounds = self._buffer.data, [0, *ends.tolist()]
+        self._views = [view[begin:end] for begin, end in itertools.pairwise(bounds)]
+        self._places = [np.concatenate([lap.places[number] + offset for lap, offset in zip(laps, offsets, strict=True)])
+                        for number in range(len(venue.dialect.stamps))]
+        self._records = np.concatenate([lap.records for lap in laps])
+        self._rows = Rows.concat([lap.rows for lap in laps])
+        self._ids = np.concatenate([lap.ids for lap in laps])
+        for lap, start in zip(laps, self._starts, strict=True):
+            lap.ids = self._ids[start:start + len(lap.rows)]
+
+    def send(self, wanted: Ints, now_ns: int) -> None:
+        """Send so many frames of each lap, or as many as its connection takes without waiting."""
+        begins, counts, laps = [], [], []
+        for number in np.flatnonzero(wanted).tolist():
+            lap = self.laps[number]
+            if lap.link.stream.queued or lap.link.stream.closed:
+                continue
+            if lap.at == len(lap.rows):
+                lap.wrap(self._venue.market.next_id)
+            count = min(int(wanted[number]), len(lap.rows) - lap.at)
+            begins.append(self._starts[number] + lap.at)
+            counts.append(count)
+            laps.append(lap)
+            lap.at += count
+            self.due[number] -= count
+        if laps:
+            self._push(laps, begins, counts, now_ns)
+
+    def _push(self, laps: list[Lap], begins: list[int], counts: list[int], now_ns: int) -> None:
+        venue, total = self._venue, sum(counts)
+        edges = np.cumsum(counts)
+        picked = np.repeat(np.array(begins) - edges + counts, counts) + np.arange(total)
+        at_ns = now_ns - now_ns % venue.dialect.timestamp_unit_ns
+        ids = self._ids[picked]
+        for stamp, places in zip(venue.dialect.stamps, self._places, strict=True):
+            _write(self._buffer, places[picked], ids if stamp.what == "id" else at_ns // stamp.unit_ns)
+        records = self._records[picked]
+        records["trade_id"], records["timestamp"], records["sent_at"] = ids, at_ns, now_ns
+        venue.made += total
+        if venue.history.limit:
+            rows = self._rows.take(picked)
+            venue.history.add(Rows(rows.table, rows.symbol, ids, np.full(total, at_ns), rows.price, rows.quantity,
+                                   rows.sell, rows.flags))
+        settled, first = [], 0
+        for lap, begin, count in zip(laps, begins, counts, strict=True):
+            part = records[first:first + count]
+            if lap.link.push(self._views[begin:begin + count], part):
+                settled.append(part)
+            first += count
+        for part in [records] if len(settled) == len(laps) else settled:
+            venue.truth.add(part)
 
 
 class BurstSource:
@@ -91,20 +132,24 @@ class BurstSource:
         self._venue = venue
         self._drawn: Rows | None = None
         self._lap_trades = lap_trades
-        self._laps: dict[int, Lap] = {}
+        self._deck: Deck | None = None
         self._routes: Any = None
 
     def advance(self, seconds: float, from_ns: int, to_ns: int) -> None:
         """Send what is due on each connection."""
         self.prepare()
-        for lap in self._laps.values():
-            due = self.rate * lap.share * seconds
-            lap.due += due
-            lap.send(min(int(lap.due), int(CATCH_UP * due) + 1, MOST_AT_ONCE), to_ns)
+        deck = self._deck
+        if deck is None:
+            return
+        due = deck.shares * (self.rate * seconds)
+        deck.due += due
+        wanted = np.minimum(deck.due, np.minimum(CATCH_UP * due + 1, MOST_AT_ONCE)).astype(np.int64)
+        if wanted.any():
+            deck.send(wanted, to_ns)
 
     def behind(self) -> int:
         """Return how many trades are late because their connection does not read fast enough."""
-        return int(sum(lap.due for lap in self._laps.values()))
+        return int(self._deck.due.sum()) if self._deck is not None else 0
 
     def finished(self) -> bool:
         """Return False: a lap follows the other."""
@@ -112,42 +157,48 @@ class BurstSource:
 
     def prepare(self) -> None:
         """Make laps for connections whose subscriptions are new."""
-        if self._venue.routes() is self._routes:
+        venue, market = self._venue, self._venue.market
+        if venue.routes() is self._routes:
             return
-        self._routes = self._venue.routes()
+        self._routes = venue.routes()
         if self._drawn is None:
-            market = self._venue.market
             ids = market.next_id.copy()
-            self._drawn = market.take(self._lap_trades, self._venue.clock.now_ns(), self._venue.clock.now_ns())
+            self._drawn = market.take(self._lap_trades, venue.clock.now_ns(), venue.clock.now_ns())
             market.next_id[:] = ids
-        owner: dict[int, Link] = {}
-        for link in sorted(self._routes.links, key=lambda one: one.number):
-            owner.update(dict.fromkeys(link.symbols, link))
-        wanted: dict[int, list[int]] = {}
-        for symbol, link in owner.items():
-            wanted.setdefault(link.number, []).append(symbol)
-        total = self._venue.market.weights[list(owner)].sum() if owner else 1.0
-        laps = {}
+        old = {}
+        if self._deck is not None:
+            for lap, due in zip(self._deck.laps, self._deck.due.tolist(), strict=True):
+                lap.due = due
+                old[lap.link.number] = lap
+        owned = _owned(self._routes.links)
+        laps, shares = [], []
         for link in self._routes.links:
-            symbols = sorted(wanted.get(link.number, []))
+            symbols = owned.get(link.number)
             if not symbols:
                 continue
-            share = float(self._venue.market.weights[symbols].sum() / total)
-            lap = self._laps.get(link.number)
-            if lap is not None and lap.owned == symbols:
-                lap.share = share
+            known = old.get(link.number)
+            if known is not None and known.owned == symbols:
+                laps.append(old.pop(link.number))
             else:
-                if lap is not None:
-                    lap.end()
                 rows = self._drawn.take(np.isin(self._drawn.symbol, symbols))
                 if not len(rows):
                     continue
-                lap = Lap(self._venue, link, rows, symbols, share)
-            laps[link.number] = lap
-        for number, lap in self._laps.items():
-            if number not in laps:
-                lap.end()
-        self._laps = laps
+                laps.append(Lap(venue, link, rows, symbols))
+            shares.append(float(market.weights[symbols].sum()))
+        for lap in old.values():
+            lap.end(market.next_id)
+        self._deck = Deck(venue, laps, [share / sum(shares) for share in shares]) if laps else None
+
+
+def _owned(links: list[Link]) -> dict[int, list[int]]:
+    """Return the symbols that each connection gets: its own, save those that a newer one has as well."""
+    owner: dict[int, int] = {}
+    for link in sorted(links, key=lambda one: one.number):
+        owner.update(dict.fromkeys(link.symbols, link.number))
+    owned: dict[int, list[int]] = {}
+    for symbol in sorted(owner):
+        owned.setdefault(owner[symbol], []).append(symbol)
+    return owned
 
 
 def _places(stamp: Stamp, frames: list[bytes], starts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,11 +14,11 @@ CHUNK = 4096
 
 
 class TradeHistory:
-    """The last trades of a venue, sent or not."""
+    """The last trades of a venue, sent or not; limit 0 keeps none."""
 
     def __init__(self, table: SymbolTable, limit: int) -> None:
         self.table = table
-        self._limit = limit
+        self.limit = limit
         self._chunks: deque[Rows] = deque()
         self._fresh: list[Rows] = []
         self._fresh_count = 0
@@ -26,7 +26,7 @@ class TradeHistory:
 
     def add(self, rows: Rows) -> None:
         """Remember rows; the oldest are forgotten beyond the limit."""
-        if not len(rows):
+        if not len(rows) or not self.limit:
             return
         self._fresh.append(rows)
         self._fresh_count += len(rows)
@@ -72,7 +72,7 @@ class TradeHistory:
             self._chunks.append(chunk)
             self._count += len(chunk)
             self._fresh, self._fresh_count = [], 0
-        while self._count - len(self._chunks[0] if self._chunks else ()) > self._limit:
+        while self._count - len(self._chunks[0] if self._chunks else ()) > self.limit:
             self._count -= len(self._chunks.popleft())
 
 

@@ -215,6 +215,26 @@ def test_what_was_queued_when_a_connection_was_cut_is_unsent(sim: SimProcess, cl
     sim.resume()
 
 
+def test_over_many_cuts_and_closes_truth_and_client_agree_to_the_trade(sim: SimProcess) -> None:
+    for number, kind in enumerate(["cut", "fin", "close", "cut", "maintenance", "fin"]):
+        client = connect(sim, SPOT)
+        subscribe(client, "btcusdt@trade", "ethusdt@trade", "solusdt@trade")
+        connection = number_of(sim)
+        frames = receive(client, 37 * (number + 1))
+        sim.fault(kind, seconds=0.1)
+        frames += [json.loads(data) for opcode, data in drained(client) if opcode == websocket.ABNF.OPCODE_TEXT]
+        client.shutdown()
+        ended(sim, connection)
+        sim.pause()
+        truth = sim.truth()
+        sent = truth.records[(truth.records["connection"] == connection) & (truth.records["state"] == SENT)]
+        got = {(SPOT, frame["s"], frame["t"]) for frame in frames if frame["e"] == "trade"}
+        assert got <= truth.keys(sent)
+        if kind != "cut":  # a reset may overtake what the kernel still had
+            assert len(got) == len(sent)
+        sim.resume()
+
+
 def test_a_fault_that_is_none_is_refused_with_the_known_ones(sim: SimProcess) -> None:
     with pytest.raises(UsageError, match="no fault `melt`"):
         sim.fault("melt")
