@@ -1,15 +1,15 @@
 """QuestDB as a sink: ILP over HTTP in, SQL over HTTP out.
 
-Documents: questdb.com/docs (ILP, DDL, REST), the `questdb` client 6.0.0; tried on server 9.3.4, checked 2026-11-21.
+Documents: questdb.com/docs (ILP, DDL, REST); tried on server 9.3.4, checked 2026-11-21.
 An acknowledged flush is in the server's WAL and becomes visible a little later; it survives a killed server, not a lost
 disk. Writing a batch again changes nothing: DEDUP UPSERT over (timestamp, exchange, market_type, symbol, trade_id).
 One row of a wrong type refuses its whole flush, naming the line; nothing of that flush is stored. A suspended table
-goes on acknowledging and shows nothing: `trouble` asks for it. The client refuses buffers over 100 MB.
+goes on acknowledging and shows nothing: `trouble` asks for it. Lines are made here, not by the `questdb` client:
+see questdb_ilp for the figures.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
-from pumpwatch_plugins.sinks.questdb_sql import DDL_TIMEOUT_S, UNREACHABLE, Server, TradeRow, candle_views, tables, text
-from questdb import QuestDBError, QuestDBErrorCode, Sender
+import requests
+from pumpwatch_plugins.sinks.questdb_ilp import Encoder
+from pumpwatch_plugins.sinks.questdb_sql import DDL_TIMEOUT_S, Server, TradeRow, candle_views, tables, text
 
 from pumpwatch import (
     NO_SEQUENCE,
@@ -32,13 +32,7 @@ from pumpwatch import (
     hookimpl,
 )
 
-FLUSH_ROWS = 100_000  # 150 bytes a row, 100 MB a buffer
-FRAME_ROWS = 10_000  # the client holds the GIL while it reads a frame: 4 ms
-MIN_BYTES_PER_S = 2 << 20  # added to the timeout by size; the client's own 100 KiB/s waits minutes for a hung server
-SYMBOLS = ["exchange", "market_type", "symbol", "side"]
-SIDES = np.array(["buy", "sell"], object)
-ROW_ERRORS = {QuestDBErrorCode.BadDataFrame, QuestDBErrorCode.InvalidTimestamp, QuestDBErrorCode.InvalidUtf8,
-              QuestDBErrorCode.InvalidName}  # the client will not send such a row, and does not say which
+FLUSH_ROWS = 100_000  # 17 MB
 NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that an int64 gives back as it was
 
 
@@ -71,8 +65,8 @@ class QuestDBSink:
                               options.request_timeout_ms / 1000)
         self._tables = tables(options.table_prefix, options.ttl_days)
         self._trades, self._health, self._listings = (table.name for table in self._tables)
-        self._sender: Sender | None = None
-        self._names: tuple[np.ndarray[Any, Any], ...] = ()
+        self._encoder = Encoder(self._trades)
+        self._session: requests.Session | None = None  # the sink's thread's own
 
     def open(self) -> None:
         """Make the tables and views that are missing and check those that are there."""
@@ -82,8 +76,7 @@ class QuestDBSink:
             self._server.ensure(table)
         for view in candle_views(self._options.table_prefix) if self._options.candles else ():
             self._server.exec(view, DDL_TIMEOUT_S)
-        self._sender = Sender.from_conf(self._conf())
-        self._sender.establish()  # type: ignore[no-untyped-call]
+        self._session = requests.Session()
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
         """Send the batch in flushes of at most FLUSH_ROWS rows; return when the server has answered for each."""
@@ -134,73 +127,18 @@ class QuestDBSink:
 
     def close(self) -> None:
         """Drop the connection; what was not flushed is the caller's still."""
-        sender, self._sender = self._sender, None
-        if sender is not None:
-            sender.close(flush=False)
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     def _flush(self, batch: TradeBatch, catalogue: Catalogue) -> tuple[int, str] | None:
-        """Send one buffer. None: stored. (row, reason): nothing is stored, and this row is why (-1: not said which)."""
-        if self._sender is None:
+        """Send one body. None: stored. (row, reason): nothing is stored, and this row is why (-1: not said which)."""
+        if self._session is None:
             raise ServiceUnavailable("the QuestDB sink is not open")
-        buffer = self._sender.new_buffer()
-        odd = batch.flags != 0  # the few with flags go last, in a frame that has the column
-        order = np.argsort(odd, kind="stable") if odd.any() else None
-        rows = batch if order is None else batch.take(order)
-        plain = len(rows) - int(odd.sum())
-        try:
-            for start, end in [*_slices(0, plain), *_slices(plain, len(rows))]:
-                frame = self._frame(rows.take(slice(start, end)), catalogue, start >= plain)
-                buffer.dataframe(frame, table_name=self._trades, symbols=SYMBOLS, at="timestamp")
-            self._sender.flush(buffer, clear=False)
-        except QuestDBError as error:
-            row, reason = self._refusal(error)
-            return (int(order[row]) if order is not None and row >= 0 else row), reason
-        return None
-
-    def _refusal(self, error: QuestDBError) -> tuple[int, str]:
-        message = str(error)
-        if error.code in ROW_ERRORS:
-            return -1, message
-        if error.code is QuestDBErrorCode.ServerFlushError and '"line":' in message:
-            answer = json.loads(message[message.index("{"):message.rindex("}") + 1], strict=False)
-            return int(answer["line"]) - 1, " ".join(str(answer["message"]).split("\n")[1:])
-        raise ServiceUnavailable(f"QuestDB at {self._options.addr}: {message}", UNREACHABLE) from error
-
-    def _frame(self, batch: TradeBatch, catalogue: Catalogue, flagged: bool) -> pd.DataFrame:
-        if not self._names or len(self._names[0]) < len(catalogue):
-            venues, instruments = catalogue.venues[:], catalogue.instruments
-            self._names = (np.array([exchange for exchange, _ in venues], object),
-                           np.array([market_type for _, market_type in venues], object),
-                           np.array([instruments[number].symbol for number in range(len(venues))], object))
-        exchanges, markets, symbols = self._names
-        columns: dict[str, Any] = {
-            "exchange": _objects(exchanges[batch.instrument]), "market_type": _objects(markets[batch.instrument]),
-            "symbol": _objects(symbols[batch.instrument]), "side": _objects(SIDES[batch.side]),
-            "price": batch.price, "quantity": batch.quantity, "trade_id": _objects(batch.id_texts()),
-            "received_at": batch.received_at.view("M8[ns]"), "timestamp": batch.timestamp.view("M8[ns]"),
-        }
-        if flagged:
-            columns["flags"] = batch.flags.astype(np.int32)
-        if (batch.sequence_number != NO_SEQUENCE).any():
-            columns["sequence_number"] = batch.sequence_number
-        return pd.DataFrame(columns, copy=False)
-
-    def _conf(self) -> str:
-        options = self._options
-        login = f"username={_escape(options.user)};password={_escape(options.password)};" if options.user else ""
-        roots = f"tls_roots={_escape(options.ca_file)};" if options.tls and options.ca_file else ""
-        return (f"{'https' if options.tls else 'http'}::addr={options.addr};{login}{roots}auto_flush=off;"
-                f"protocol_version=2;retry_timeout=0;request_timeout={options.request_timeout_ms};"
-                f"request_min_throughput={MIN_BYTES_PER_S};")
-
-
-def _slices(start: int, end: int) -> list[tuple[int, int]]:
-    return [(one, min(one + FRAME_ROWS, end)) for one in range(start, end, FRAME_ROWS)]
-
-
-def _objects(texts: Any) -> Any:
-    """Return a column that pandas takes as it is: left to itself it looks at every text (0.06 us a row)."""
-    return pd.Series(texts, dtype=object, copy=False)
+        early = np.flatnonzero((batch.timestamp < 0) | (batch.received_at < 0))
+        if len(early):
+            return int(early[0]), "a time before 1970"
+        return self._server.ingest(self._session, self._encoder.encode(batch, catalogue))
 
 
 def _batch(rows: list[TradeRow], ids: Mapping[tuple[str, str, str], int]) -> TradeBatch:
@@ -221,10 +159,6 @@ def _batch(rows: list[TradeRow], ids: Mapping[tuple[str, str, str], int]) -> Tra
         sequence_number=np.array([NO_SEQUENCE if one is None else one for one in sequence], np.int64),
         received_at=np.array(received, np.int64), flags=np.array([one or 0 for one in flags], np.uint8),
         text_id=np.array(odd) if any(odd) else None)
-
-
-def _escape(value: str) -> str:
-    return value.replace(";", ";;")
 
 
 @hookimpl

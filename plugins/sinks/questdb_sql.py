@@ -17,6 +17,7 @@ from pumpwatch import ConfigError, ServiceUnavailable
 
 UNREACHABLE = "is QuestDB running there? `packaging/questdb start DIR` starts one"
 DDL_TIMEOUT_S = 30.0
+MIN_BYTES_PER_S = 2 << 20  # a write may take this much longer than the timeout
 HOURS = {"HOUR": 1, "DAY": 24, "WEEK": 168}
 
 TRADE_COLUMNS = (
@@ -105,21 +106,29 @@ class TradesAnswer(msgspec.Struct):
     error: str = ""
 
 
+class Refusal(msgspec.Struct):
+    """What the server says of lines it does not take."""
+
+    message: str = ""
+    line: int | None = None
+
+
+REFUSAL = msgspec.json.Decoder(Refusal)
 ANSWER = msgspec.json.Decoder(Answer)
 TRADES_ANSWER = msgspec.json.Decoder(TradesAnswer)
 A = TypeVar("A", Answer, TradesAnswer)
 
 
 class Server:
-    """The REST side of one QuestDB; cooperative where sockets are.
+    """The HTTP side of one QuestDB; cooperative where sockets are, in any thread.
 
-    `exec` may be called in any thread. `trades` belongs to the greenlets of one: it keeps its connection, which is a
-    millisecond of the five that a short query takes.
+    `exec` and `ingest` may be called in any thread. `trades` belongs to the greenlets of one: it keeps its connection,
+    which is a millisecond of the five that a short query takes.
     """
 
     def __init__(self, addr: str, user: str, password: str, tls: bool, ca_file: str, timeout_s: float) -> None:
         self.addr = addr
-        self._url = f"{'https' if tls else 'http'}://{addr}/exec"
+        self._url = f"{'https' if tls else 'http'}://{addr}"
         self._auth = (user, password) if user else None
         self._verify: bool | str = ca_file or True
         self._timeout_s = timeout_s
@@ -134,9 +143,31 @@ class Server:
         """Run a SELECT of whole trades."""
         return self._ask(self._session, statement, self._timeout_s, TRADES_ANSWER).dataset
 
+    def ingest(self, session: requests.Session, body: bytes) -> tuple[int, str] | None:
+        """Write lines. None: all are stored. (row, reason): none is, and this row is why; -1 where it is not said.
+
+        Raises ServiceUnavailable when the outcome is unknown or the server refuses for another reason than a row.
+        """
+        timeout_s = self._timeout_s + len(body) / MIN_BYTES_PER_S
+        try:
+            answer = session.post(f"{self._url}/write?precision=n", data=body, auth=self._auth, verify=self._verify,
+                                  timeout=timeout_s, allow_redirects=False)
+        except requests.RequestException as error:
+            raise ServiceUnavailable(f"QuestDB at {self.addr} does not take trades: {error}", UNREACHABLE) from error
+        if answer.status_code in (200, 204):
+            return None
+        try:
+            refusal = REFUSAL.decode(answer.content)
+        except msgspec.DecodeError:
+            refusal = Refusal()
+        if answer.status_code != 400 or refusal.line is None:
+            reason = refusal.message or answer.text[:200]
+            raise ServiceUnavailable(f"QuestDB at {self.addr} does not take trades: HTTP {answer.status_code}: {reason}")
+        return refusal.line - 1, " ".join(refusal.message.split("\n")[1:]) or refusal.message
+
     def _ask(self, session: requests.Session, statement: str, timeout_s: float, decoder: msgspec.json.Decoder[A]) -> A:
         try:
-            answer = session.get(self._url, params={"query": statement, "nm": "true"}, auth=self._auth,
+            answer = session.get(f"{self._url}/exec", params={"query": statement, "nm": "true"}, auth=self._auth,
                                  verify=self._verify, timeout=timeout_s)
         except requests.RequestException as error:
             raise ServiceUnavailable(f"QuestDB at {self.addr} does not answer: {error}", UNREACHABLE) from error
