@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from pumpwatch import __version__
-from pumpwatch.commands import listings, reading, running, upkeep
+from pumpwatch.commands import listings, reading, running, stored, upkeep
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, PumpWatchError
 
 EXIT_INTERRUPTED = 130
@@ -45,7 +45,8 @@ def pumpwatch() -> None:
 
 for command in (
     running.collect, running.demo, running.simulate, reading.trades, reading.decode, reading.titles,
-    reading.init_symbols, listings.listing, upkeep.status, upkeep.check, upkeep.plugins,
+    reading.init_symbols, listings.listing, upkeep.status, upkeep.check, upkeep.doctor, upkeep.plugins,
+    stored.verify, stored.backup, stored.restore,
 ):
     pumpwatch.add_command(command)
 

@@ -34,7 +34,7 @@ ALL = {" ".join(path): command for path, command in commands()}
 def test_every_command_of_the_design_is_there() -> None:
     assert set(ALL) >= {
         "collect", "demo", "simulate", "trades", "listing replay", "listing fake", "listing show", "decode", "titles",
-        "init-symbols", "status", "check", "plugins list"}
+        "init-symbols", "status", "check", "doctor", "verify", "backup", "restore", "plugins list"}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -60,6 +60,27 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
     return print_findings(doctor.check(config, connect), as_json)
 
 
+@click.command()
+@config_option
+@json_option
+def doctor(config: Config, as_json: bool) -> int:
+    """Say what is wrong, and how to mend it.
+
+    All that `check --connect` looks at, and what the collector left or is doing: its connections, damaged files, gaps,
+    refused frames. Exit codes as those of `check`.
+
+    \b
+    Example: pumpwatch doctor
+    """
+    from pathlib import Path
+
+    from pumpwatch.ops import doctor
+    from pumpwatch.ops.examine import examine
+
+    hush_plugins()
+    return print_findings([*doctor.check(config, connect=True), *examine(Path(config.store.dir))], as_json)
+
+
 def hush_plugins() -> None:
     """Keep refused plugins out of the log of a command that prints them anyway."""
     logging.getLogger("pumpwatch.plugins").setLevel(logging.ERROR)

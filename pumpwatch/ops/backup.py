@@ -1,0 +1,131 @@
+"""Copy a data folder into one tar file, and back.
+
+Each SQLite file is copied by SQLite's own backup, so the copy is consistent beside a running collector: what was committed
+when its turn came is in it. The tar begins with `manifest.json`: version, time, and size and SHA-256 of every file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from pumpwatch import __version__
+from pumpwatch.clock import Clock
+from pumpwatch.errors import StorageError, UsageError
+from pumpwatch.store.sqlite import connect, storage_errors
+
+MANIFEST = "manifest.json"
+PATTERNS = ("ledger.sqlite", "journal/*.sqlite")
+
+
+def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[str, Any]]:
+    """Write the tar, whole or not at all, and return a row a file: name, bytes, sha256.
+
+    Raises UsageError where the target exists, StorageError where nothing is stored or the disk refuses.
+    """
+    if target.exists():
+        raise UsageError(f"{target} is there already", "give another name, or remove it first")
+    sources = [path for pattern in PATTERNS for path in sorted(folder.glob(pattern))]
+    if not sources:
+        raise StorageError(f"{folder}: nothing is stored in this folder", "give the collector's config with -c")
+    partial = target.with_name(f".{target.name}.partial")
+    with _disk(target), tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=".pumpwatch-backup-") as scratch:
+        rows: list[dict[str, Any]] = []
+        for source in sources:
+            name = source.relative_to(folder).as_posix()
+            copy = Path(scratch) / name
+            copy.parent.mkdir(exist_ok=True)
+            _copy(source, copy)
+            rows.append({"name": name, "bytes": copy.stat().st_size, "sha256": _sum(copy)})
+        manifest = Path(scratch) / MANIFEST
+        manifest.write_bytes(msgspec.json.format(msgspec.json.encode(
+            {"version": __version__, "made_at_ns": (clock or Clock()).now_ns(), "files": rows})))
+        try:
+            with tarfile.open(partial, "w") as tar:
+                for name in (MANIFEST, *(row["name"] for row in rows)):
+                    tar.add(Path(scratch) / name, name, recursive=False)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    return rows
+
+
+def restore(source: Path, folder: Path) -> list[dict[str, Any]]:
+    """Unpack a backup into a data folder that holds no journal and no ledger, and return its rows.
+
+    Every file's sum is checked before the first one is put in place. Raises UsageError where the folder is in use or the
+    file is no backup, StorageError where a sum differs or the disk refuses.
+    """
+    taken = [path for pattern in PATTERNS for path in folder.glob(pattern)]
+    if taken:
+        raise UsageError(f"{folder} holds {taken[0].relative_to(folder)} already",
+                         "restore into an empty folder: set store.dir to one")
+    with _disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".pumpwatch-restore-") as scratch:
+            rows = _unpack(source, Path(scratch))
+            for row in rows:
+                place = folder / row["name"]
+                place.parent.mkdir(exist_ok=True)
+                (Path(scratch) / row["name"]).replace(place)
+    return rows
+
+
+def _unpack(source: Path, scratch: Path) -> list[dict[str, Any]]:
+    """Unpack what the manifest names, and nothing else, and check every sum."""
+    try:
+        with tarfile.open(source, "r:") as tar:
+            rows: list[dict[str, Any]] = msgspec.json.decode(_member(tar, MANIFEST).read())["files"]
+            for row in rows:
+                if not any(fnmatchcase(row["name"], pattern) for pattern in PATTERNS) or ".." in row["name"]:
+                    raise UsageError(f"{source}: no backup of pumpwatch: it names {row['name']}")
+                path = scratch / row["name"]
+                path.parent.mkdir(exist_ok=True)
+                with path.open("wb") as target:
+                    shutil.copyfileobj(_member(tar, row["name"]), target)
+    except (tarfile.TarError, KeyError, TypeError, msgspec.DecodeError) as error:
+        raise UsageError(f"{source}: no backup of pumpwatch: {error}") from error
+    for row in rows:
+        if _sum(scratch / row["name"]) != row["sha256"]:
+            raise StorageError(f"{source}: {row['name']} is damaged", "take another backup; nothing was restored")
+    return rows
+
+
+def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    member = tar.extractfile(name)
+    if member is None:
+        raise KeyError(name)
+    return member
+
+
+def _copy(source: Path, copy: Path) -> None:
+    with storage_errors(source, "copying"):
+        origin, target = connect(source, read_only=True), sqlite3.connect(copy)
+        try:
+            origin.backup(target)
+        finally:
+            target.close()
+            origin.close()
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _disk(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{place}: {error.strerror or error}", "is there room, and may this user write there?") from error

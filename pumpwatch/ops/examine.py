@@ -1,0 +1,94 @@
+"""Look over what a collector left or is doing: the second half of `pumpwatch doctor`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.model import GapState
+from pumpwatch.ops import health
+from pumpwatch.ops.doctor import FAIL, OK, WARN, Finding
+from pumpwatch.store.ledger import FILE_NAME, Ledger
+from pumpwatch.store.reader import JournalReader
+
+LAG_MS = 5_000  # a venue's trades later than this: the clock or the line is wrong
+
+
+def examine(folder: Path, clock: Clock | None = None) -> Iterator[Finding]:
+    """Yield findings about a data folder: its collector, journal, gaps and refused frames."""
+    if not (folder / FILE_NAME).exists():
+        yield Finding("data", OK, f"{folder} is new: nothing is stored yet")
+        return
+    yield from _collector(folder, clock or Clock())
+    yield from _journal(folder)
+    yield from _ledger(folder)
+
+
+def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
+    try:
+        status = health.read(folder, clock)
+    except ServiceUnavailable as error:
+        yield Finding("collector", WARN, error.message, error.hint)
+        return
+    yield Finding("collector", OK, health.summary_line(status))
+    for row in status.get("venues", ()):
+        name = f"{row['exchange']}.{row['market_type']}"
+        up, wanted = row.get("connections_up", 0), row.get("connections", 0)
+        if up < wanted or not wanted:
+            yield Finding(name, WARN, f"{up} of {wanted} connections are up", "its log says why")
+        if row.get("lag_ms", 0) > LAG_MS:
+            yield Finding(name, WARN, f"trades arrive {row['lag_ms'] / 1e3:.1f} s late",
+                          "is this machine's clock right, and its line wide enough?")
+    for sink in status.get("sinks", ()):
+        if sink.get("backlog_trades", 0) > 1_000_000:
+            yield Finding(f"sink {sink['name']}", WARN, f"{sink['state']}, {sink['backlog_trades']:,} trades behind",
+                          "it catches up by itself once it answers; the journal keeps them meanwhile")
+    dropped = status.get("journal", {}).get("dropped_trades", 0)
+    if dropped:
+        yield Finding("memory", FAIL, f"{dropped:,} trades were dropped while the disk refused them; the gaps are recorded",
+                      "make room on the disk")
+
+
+def _journal(folder: Path) -> Iterator[Finding]:
+    journal = JournalReader(folder, Catalogue())
+    try:
+        segments = journal.segments()
+    except StorageError as error:
+        yield Finding("journal", FAIL, error.message, error.hint)
+        return
+    size = sum(segment.size_bytes() for segment in segments)
+    yield Finding("journal", OK, f"{len(segments)} segments, {sum(one.trades for one in segments):,} trades, "
+                                 f"{size / 1e9:.2f} GB")
+    for line in journal.unreadable:
+        yield Finding("journal", FAIL, line, "the rest is used as it is; `pumpwatch verify` reads all of it")
+
+
+def _ledger(folder: Path) -> Iterator[Finding]:
+    try:
+        ledger = Ledger(folder)
+    except StorageError as error:
+        yield Finding("ledger", FAIL, error.message, error.hint)
+        return
+    try:
+        gaps = [gap for _, gap in ledger.gaps()]
+        refused = ledger.quarantine_count()
+    finally:
+        ledger.close()
+    states = Counter(gap.state for gap in gaps)
+    still = [gap for gap in gaps if gap.state != GapState.FILLED]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(gap.reason for gap in still).most_common(3))
+    seconds = sum(gap.to_ns - gap.from_ns for gap in still if not gap.symbol) / NS_PER_S
+    detail = f"{states[GapState.OPEN]:,} open, {states[GapState.LOST]:,} lost, {states[GapState.FILLED]:,} filled"
+    if still:
+        yield Finding("gaps", WARN, f"{detail}; {reasons}; whole venues for {seconds:,.0f} s in all")
+    else:
+        yield Finding("gaps", OK, detail)
+    if refused:
+        yield Finding("quarantine", WARN, f"{refused:,} frames or rows that were neither trades nor known control",
+                      "they are in ledger.sqlite, table quarantine, with reason and first bytes")
+    else:
+        yield Finding("quarantine", OK, "empty")

@@ -1,0 +1,76 @@
+"""What `doctor` says of a data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from pumpwatch.clock import FakeClock
+from pumpwatch.model import Gap, GapState
+from pumpwatch.ops import health
+from pumpwatch.ops.doctor import FAIL, OK, WARN, Finding
+from pumpwatch.ops.examine import examine
+from pumpwatch.records import Quarantined, Records
+from pumpwatch.stats import Stats
+from pumpwatch.store.journal import Journal
+from tests.ops.test_health import figures
+from tests.trades import batch_of, catalogue_of
+
+GAP = Gap(exchange="binance", market_type="spot", symbol="", from_ns=0, to_ns=7_000_000_000, first_id=None, last_id=None,
+          reason="not running", state=GapState.OPEN)
+
+
+def store(folder: Path, *records: Records) -> None:
+    journal = Journal(folder, catalogue_of(), FakeClock(), Stats())
+    journal.open()
+    journal.commit([batch_of(1000)], *records)
+    journal.close()
+
+
+def states(findings: list[Finding]) -> dict[str, str]:
+    return {finding.name: finding.state for finding in findings}
+
+
+def details(findings: list[Finding]) -> str:
+    return "\n".join(finding.detail for finding in findings)
+
+
+def test_a_new_folder_is_fine_and_stays_empty(tmp_path: Path) -> None:
+    assert states(list(examine(tmp_path / "data"))) == {"data": OK}
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_good_folder_without_a_collector_says_so(tmp_path: Path) -> None:
+    store(tmp_path)
+    found = list(examine(tmp_path))
+    assert states(found) == {"collector": WARN, "journal": OK, "gaps": OK, "quarantine": OK}
+    assert "1,000 trades" in details(found)
+
+
+def test_gaps_and_refused_frames_are_counted_with_their_reasons(tmp_path: Path) -> None:
+    store(tmp_path, Records(gaps=[GAP], quarantine=[Quarantined(1, "binance", "spot", "not JSON", b"{")]))
+    found = list(examine(tmp_path))
+    assert states(found)["gaps"] == states(found)["quarantine"] == WARN
+    assert "1 open, 0 lost, 0 filled; 1 not running; whole venues for 7 s in all" in details(found)
+
+
+def test_a_file_that_is_no_segment_fails(tmp_path: Path) -> None:
+    store(tmp_path)
+    (tmp_path / "journal" / "20000101T00-000.sqlite").write_bytes(b"no database" * 100)
+    assert states(list(examine(tmp_path)))["journal"] == FAIL
+
+
+def test_a_collector_with_missing_connections_and_late_trades_is_told_so(tmp_path: Path) -> None:
+    store(tmp_path)
+    clock = FakeClock()
+    status = figures(written_at_ns=clock.now_ns())
+    status["venues"][0]["lag_ms"] = 9_000.0
+    status["sinks"][0]["backlog_trades"] = 5_000_000
+    status["journal"]["dropped_trades"] = 12
+    (tmp_path / health.FILE).write_bytes(msgspec.json.encode(status))
+    found = list(examine(tmp_path, clock))
+    assert states(found)["collector"] == OK
+    assert states(found)["memory"] == FAIL
+    for text in ("2 of 3 connections are up", "trades arrive 9.0 s late", "5,000,000 trades behind", "12 trades were dropped"):
+        assert text in details(found)
