@@ -135,7 +135,7 @@ def test_a_client_that_does_not_read_holds_back_itself_alone() -> None:
         assert status["behind"] > 1000
         numbers = [one["connection"] for one in status["venues"][SPOT]["connections"]]
         late = receive(sleeper, 4_000)
-        sim.pause()
+        sim.ask("pause")  # not waiting for what the sleeper will never read
         truth = sim.truth()
     finally:
         sim.stop()
