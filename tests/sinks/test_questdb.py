@@ -239,9 +239,9 @@ def test_a_ttl_changed_in_the_config_is_set(questdb_server: QuestDBServer, prefi
         assert ttl_of(questdb_server, prefix) == found
 
 
-def test_a_refused_row_is_named_and_the_others_are_stored_without_it(
+def test_a_refused_row_is_named_and_a_table_that_refuses_all_is_at_fault(
         sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
-    """An id that is no UTF-8 never leaves the client; a table that takes no letters shows the server's refusal."""
+    """A side column that takes no letters: the server names the first line, and it is the table's fault."""
     table = f"{prefix}trades"
     questdb_server.sql(f"ALTER TABLE {table} ALTER COLUMN side TYPE LONG")
     refusals = sink.write(batch_of(20_000), CATALOGUE)
@@ -267,11 +267,11 @@ def test_the_poisonous_row_of_a_batch_is_found(
     assert questdb_server.await_count(29_999, f"{prefix}trades") == 29_999
 
 
-def test_a_row_that_the_client_will_not_send_is_found(
+def test_rows_with_impossible_times_are_found(
         sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
     batch = batch_of(3_000)
     timestamp = batch.timestamp.copy()
-    timestamp[[7, 2_000]] = -1, 2**63 - 1  # before 1970 for the client, beyond 2261 for the server
+    timestamp[[7, 2_000]] = -1, 2**63 - 1  # before 1970 here, beyond 2261 for the server
     refused = store_all(lambda one: sink.write(one, CATALOGUE), replace(batch, timestamp=timestamp))
     assert [row for row, _ in refused] == [7, 2_000]
     assert questdb_server.await_count(2_998, f"{prefix}trades") == 2_998
