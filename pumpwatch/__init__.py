@@ -27,8 +27,8 @@ _HOMES = {
     "pumpwatch.listing.wording": ("Wording",),
     "pumpwatch.sim.board": ("Board", "Post"),
     "pumpwatch.sim.dialect": (
-        "BoardDialect", "Coin", "Dialect", "History", "HttpCall", "HttpReply", "Message", "Meter", "Past", "Reply",
-        "Rules", "Session", "Stamp", "TapeTrade",
+        "BoardDialect", "ClientSession", "Coin", "Dialect", "History", "HttpCall", "HttpReply", "Message", "Meter",
+        "Past", "Reply", "Rules", "Stamp", "TapeTrade",
     ),
     "pumpwatch.sim.history": ("aggregate",),
     "pumpwatch.sim.rows": ("VOID", "Rows", "SymbolSpec"),

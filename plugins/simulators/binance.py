@@ -19,6 +19,7 @@ from pumpwatch import (
     FUTURES,
     SPOT,
     VOID,
+    ClientSession,
     Coin,
     Dialect,
     Flag,
@@ -28,7 +29,6 @@ from pumpwatch import (
     Reply,
     Rows,
     Rules,
-    Session,
     Stamp,
     SymbolSpec,
     TapeTrade,
@@ -44,7 +44,7 @@ FUTURES_FRAME = '{"e":"trade","E":%d,"T":%d,"s":"%s","t":%d,"p":"%s","q":"%s","X
 WRAPPED = '{"stream":"%s@trade","data":%s}'
 
 
-def _open(session: Session, rules: Rules) -> Reply | HttpReply:
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     match = PATHS.match(session.path)
     if match is None:
         return HttpReply(404)
@@ -56,14 +56,14 @@ def _open(session: Session, rules: Rules) -> Reply | HttpReply:
     return Reply()
 
 
-def _symbol_of(stream: str, session: Session) -> str:
+def _symbol_of(stream: str, session: ClientSession) -> str:
     """Return the symbol whose trades a stream carries here, "" where it is acknowledged and silent."""
     name, _, channel = stream.partition("@")
     routed_away = session.notes["route"] in ("/market", "/private")
     return name.upper() if channel == "trade" and name == name.lower() and not routed_away else ""
 
 
-def _receive(session: Session, message: Message, rules: Rules, history: History) -> Reply:
+def _receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
     try:
         request = json.loads(message)
     except ValueError as error:

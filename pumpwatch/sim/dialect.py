@@ -29,7 +29,7 @@ class Coin:
 
 
 @dataclass(slots=True)
-class Session:
+class ClientSession:
     """One client connection as its dialect sees it; the dialect keeps `topics`, `form` and `notes`.
 
     topics maps what the client subscribed to, in its own words, to the symbol whose trades it gets ("" = acknowledged,
@@ -166,8 +166,8 @@ class Dialect:
     binary: bool  # trades come in binary frames
     stamps: Sequence[Stamp]  # empty: frames cannot be made beforehand
     symbols: Callable[[Sequence[Coin]], list[SymbolSpec]]
-    open: Callable[[Session, Rules], Reply | HttpReply]  # HttpReply refuses the handshake
-    receive: Callable[[Session, Message, Rules, History], Reply]
+    open: Callable[[ClientSession, Rules], Reply | HttpReply]  # HttpReply refuses the handshake
+    receive: Callable[[ClientSession, Message, Rules, History], Reply]
     encode: Callable[[str, Rows], list[bytes]]  # form, rows -> payloads; rows are one symbol's where grouped
     rest: Callable[[HttpCall, Rules, History, Meter], HttpReply]
     maintenance: Callable[[str, int], bytes | None]  # form, now_ns -> the event that announces it

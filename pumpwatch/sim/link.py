@@ -12,7 +12,7 @@ import numpy as np
 
 from pumpwatch.clock import Clock
 from pumpwatch.sim import wire
-from pumpwatch.sim.dialect import Message, Past, Reply, Session
+from pumpwatch.sim.dialect import ClientSession, Message, Past, Reply
 from pumpwatch.sim.rows import Rows
 from pumpwatch.sim.tls import RECORD_BYTES, TlsStream
 from pumpwatch.sim.truth import PAST, UNSENT, Records, records_of
@@ -28,7 +28,7 @@ CLOSE_WAIT_S = 2.0
 class Link:
     """A connection and the trades that are queued on it."""
 
-    def __init__(self, number: int, venue: SimVenue, stream: TlsStream, session: Session, clock: Clock) -> None:
+    def __init__(self, number: int, venue: SimVenue, stream: TlsStream, session: ClientSession, clock: Clock) -> None:
         self.number, self.venue, self.stream, self.session = number, venue, stream, session
         self.symbols: list[int] = []
         self.bender: Bender | None = None  # a fault that is at work on this connection's frames

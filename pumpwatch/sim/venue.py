@@ -13,7 +13,7 @@ import numpy as np
 
 from pumpwatch.clock import Clock
 from pumpwatch.sim import wire
-from pumpwatch.sim.dialect import Dialect, HttpCall, HttpReply, Rules, Session
+from pumpwatch.sim.dialect import ClientSession, Dialect, HttpCall, HttpReply, Rules
 from pumpwatch.sim.history import TradeHistory
 from pumpwatch.sim.link import Link
 from pumpwatch.sim.market import Market
@@ -113,7 +113,7 @@ class SimVenue:
         if 0 < limit < len(arrivals):
             self.truth.event("refused", venue=self.name, reason="too many connects")
             return HttpReply(429, b"", {"Retry-After": str(math.ceil(arrivals[0] + CONNECT_WINDOW_S - now))})
-        session = Session(request.path, request.query, request.headers, memory=self._memory)
+        session = ClientSession(request.path, request.query, request.headers, memory=self._memory)
         opened = self.dialect.open(session, self.rules)
         if isinstance(opened, HttpReply):
             return opened

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from pumpwatch import (
     SPOT,
+    ClientSession,
     Coin,
     Dialect,
     History,
@@ -22,20 +23,19 @@ from pumpwatch import (
     Reply,
     Rows,
     Rules,
-    Session,
     SymbolSpec,
     TapeTrade,
     hookimpl,
 )
 
 
-def open_(session: Session, rules: Rules) -> Reply | HttpReply:
+def open_(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     if not session.memory.get("tokens", {}).pop(session.query.get("token"), None):
         return HttpReply(401, b"token is expired")
     return Reply(['{"type":"welcome"}'])
 
 
-def receive(session: Session, message: Message, rules: Rules, history: History) -> Reply:
+def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
     if message == "ping":
         return Reply(["pong"])
     wanted = json.loads(message)["subscribe"]
