@@ -138,7 +138,8 @@ class QuestDBSink:
         early = np.flatnonzero((batch.timestamp < 0) | (batch.received_at < 0))
         if len(early):
             return int(early[0]), "a time before 1970"
-        return self._server.ingest(self._session, self._encoder.encode(batch, catalogue))
+        blamed: tuple[int, str] | None = self._server.ingest(self._session, self._encoder.encode(batch, catalogue))
+        return blamed
 
 
 def _batch(rows: list[TradeRow], ids: Mapping[tuple[str, str, str], int]) -> TradeBatch:

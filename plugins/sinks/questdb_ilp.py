@@ -116,8 +116,8 @@ class Encoder:
         parts += [("", b",received_at="), ("received_at", "V19"), ("", b"n "), ("timestamp", "V19"), ("", b"\n")]
         row = np.zeros(1, [(name or f"_{at}", f"V{len(what)}" if isinstance(what, bytes) else what)
                            for at, (name, what) in enumerate(parts)])
-        for at, (name, what) in enumerate(parts):
-            if not name:
+        for at, (_, what) in enumerate(parts):
+            if isinstance(what, bytes):
                 row[f"_{at}"] = np.void(what)
         return row
 
