@@ -9,7 +9,8 @@ What makes the comparison fair:
   frame a TLS record, frames that follow from one seed, the same symbols on the same connections. `--rounds` repeats
   the pair, each time in the other order; ratios are of medians.
 - Frames leave the venue as they happen (ticks of 0.2 ms at 5,000/s), not in clumps: a reader that is woken for each
-  frame pays for it, as it does on the real internet. `--tick-ms` changes that.
+  frame pays for it, as it does on the real internet. `--tick-ms` changes that, and `together` tells how it came out:
+  on a machine that is busy otherwise frames clump, which flatters cryptofeed, and such a run says little.
 - cryptofeed gets uvloop, one shared sink (one connection to QuestDB), and ILP over TCP, its own and cheapest way; what
   is changed in it is told in cryptofeed_runner.py. It reads combined streams (`/stream`), as it always does; ours reads
   bare ones (`/ws`), as it always does.

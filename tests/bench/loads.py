@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tests.bench.checks import Verdict, check
+from tests.bench.checks import Verdict, check, together
 from tests.bench.collectors import Collector, Cryptofeed, Ours, Sample
 from tests.bench.database import Database
 from tests.bench.processes import BenchError, Usage, await_that
@@ -54,6 +54,7 @@ class Run:
     strangers: int
     read_ms_p50: float | None
     read_ms_p99: float | None
+    together: float
     venue_core_share: float
     database_core_share: float | None
 
@@ -70,6 +71,12 @@ class _Window:
     database: tuple[Usage, Usage] | None
     sent: int
     rss_bytes: int
+
+    @property
+    def wall_ns(self) -> tuple[int, int]:
+        """From and to, by the wall clock."""
+        ahead = time.time() - time.monotonic()
+        return int((self.first.usage.at + ahead) * 1e9), int((self.last.usage.at + ahead) * 1e9)
 
     @property
     def seconds(self) -> float:
@@ -99,7 +106,7 @@ def run(name: str, load: Load, seconds: float, warm_s: float, folder: Path, data
         drained_s = time.monotonic() - paused
         collector.end()
         verdict = check(collector, venues)
-        return _figures(name, load, window, settled, caught_up, drained_s, verdict)
+        return _figures(name, load, window, settled, caught_up, drained_s, verdict, together(venues.truth(), *window.wall_ns))
     finally:
         _end(collector, venues)
         shutil.rmtree(home, ignore_errors=True)
@@ -165,7 +172,7 @@ def _catch_up(collector: Collector, venues: Venues) -> Sample:
 
 
 def _figures(name: str, load: Load, window: _Window, settled: Sample, caught_up: Sample, drained_s: float,
-             verdict: Verdict) -> Run:
+             verdict: Verdict, sent_together: float) -> Run:
     received = window.last.received - window.first.received
     cpu_s = window.last.usage.cpu_s - window.first.usage.cpu_s
     all_cpu_s = caught_up.usage.cpu_s - settled.usage.cpu_s
@@ -180,7 +187,7 @@ def _figures(name: str, load: Load, window: _Window, settled: Sample, caught_up:
         peak_rss_mb=caught_up.usage.peak_rss_bytes / 1e6, durable_ms_p50=p50, durable_ms_p99=p99,
         backlog=window.last.waiting, drained_s=drained_s, sent=verdict.sent, stored=verdict.stored,
         missing=verdict.missing, doubled=verdict.doubled, strangers=verdict.strangers, read_ms_p50=read_p50,
-        read_ms_p99=read_p99, venue_core_share=_share(window.venue),
+        read_ms_p99=read_p99, together=sent_together, venue_core_share=_share(window.venue),
         database_core_share=_share(window.database) if window.database else None)
 
 

@@ -21,7 +21,8 @@ LOAD_COLUMNS = (
     ("µs/trade", "cpu_us_per_trade", "{:.2f}"), ("core", "core_share", "{:.0%}"), ("rss MB", "rss_mb", "{:.0f}"),
     ("durable p50 ms", "durable_ms_p50", "{:.0f}"), ("p99 ms", "durable_ms_p99", "{:.0f}"), ("sent", "sent", "{:,}"),
     ("stored", "stored", "{:,}"), ("missing", "missing", "{:,}"), ("doubled", "doubled", "{:,}"),
-    ("drained s", "drained_s", "{:.1f}"), ("venue core", "venue_core_share", "{:.0%}"),
+    ("drained s", "drained_s", "{:.1f}"), ("together", "together", "{:.1f}"),
+    ("venue core", "venue_core_share", "{:.0%}"),
     ("questdb core", "database_core_share", "{:.0%}"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tests.bench.processes import Usage, usage
 
 MARKETS = ("binance.spot", "binance.futures")
 COINS = 448  # on each market, as many as Binance has
+VENUE_NICENESS = -15  # where that is allowed
 Keys = NDArray[np.int64]  # symbol and trade id in one number
 _ID_BITS = 40
 
@@ -54,6 +56,8 @@ class Venues:
             backlog_bytes=1 << 33)
         self._sim.start()
         del os.environ["GEVENT_BACKEND"]
+        with contextlib.suppress(PermissionError):  # venues are other machines: they do not wait for our processes
+            os.setpriority(os.PRIO_PROCESS, self._sim.pid, VENUE_NICENESS)
 
     def addresses(self) -> Addresses:
         """Return where the markets are, and the placement of symbols that our collector will choose for itself."""
