@@ -41,7 +41,8 @@ class IdKind(enum.StrEnum):
 
     CONTIGUOUS = "contiguous"  # +1 a trade: a jump is a lost trade
     MONOTONIC = "monotonic"  # ascend, but skip: they order, and prove nothing
-    NONE = "none"  # no order: UUIDs, or identities made from the trade itself
+    UNIQUE = "unique"  # neither ascend nor repeat: UUIDs
+    NONE = "none"  # the venue sends none: the parser gives what tells a trade from others, the core numbers the equal ones
 
 
 class QuantityUnit(enum.StrEnum):
@@ -72,7 +73,10 @@ class Limits:
     symbols_per_connection: int
     symbols_per_message: int
     message_bytes: int
+    connection_bytes: int  # of all subscriptions of a connection together; 0: no such limit
     messages_per_second: float  # per connection, pings and pongs counted
+    subscriptions_per_hour: int  # per connection, symbols added and dropped; 0: no such limit
+    connects_per_second: float  # per address
     connects_per_5_minutes: int  # per address
     connection_age_s: float  # a connection is renewed before it is this old
     requests_per_minute: float  # REST, in the weight the requests below carry
@@ -105,6 +109,18 @@ class HttpRequest:
     weight: float = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a venue wants before each connection: a request, and the address that its answer leads to.
+
+    url(body, ws_url, connection) makes the address. welcome: nothing may be sent before the venue's own greeting.
+    """
+
+    request: HttpRequest | None
+    url: Callable[[bytes, str, str], str]
+    welcome: bool
+
+
 class ControlKind(enum.StrEnum):
     """What a frame that is no trade can be."""
 
@@ -122,7 +138,7 @@ class Control:
 
     kind: ControlKind
     request_id: int | None = None
-    symbols: tuple[str, ...] = ()  # refused ones, where the venue names them
+    symbols: tuple[str, ...] = ()  # the ones granted or refused, where the venue names them; empty: all of the request
     reason: str = ""
 
 
@@ -131,11 +147,12 @@ class Columns:
 
     `timestamp` is in the venue's own unit (Venue.timestamp_unit_ns), `quantity` and `price` as the frame has them.
     `void` names rows that use up a trade id and are no trades; `flags` maps a row to its Flag bits where there are any.
+    `past` names rows that a venue sends as history on subscribing.
     `counts` holds the trades of each frame; left empty it means one a frame.
     `trade_id` takes ints, or str where the venue's ids are text.
     """
 
-    __slots__ = ("counts", "flags", "price", "quantity", "sell", "sequence_number", "symbol", "timestamp", "trade_id", "void")
+    __slots__ = ("counts", "flags", "past", "price", "quantity", "sell", "sequence_number", "symbol", "timestamp", "trade_id", "void")
 
     def __init__(self) -> None:
         self.symbol: list[str] = []
@@ -147,6 +164,7 @@ class Columns:
         self.timestamp: list[int] = []
         self.flags: dict[int, int] = {}
         self.void: list[int] = []
+        self.past: list[int] = []
         self.counts: list[int] = []
 
 
@@ -184,6 +202,9 @@ class Venue:
     parse_instruments: Callable[[Sequence[bytes]], list[Instrument]]
     history_request: Callable[[HistoryQuery], HttpRequest]
     parse_history: Callable[[bytes, str, Columns], None]  # body, symbol
+    session: Session | None = None  # most venues want none
+    answers_by_symbol: bool = False  # one acknowledgement or refusal a symbol instead of one a request
+    next_instruments: Callable[[bytes], HttpRequest | None] | None = None  # the page after this body, where there are pages
     variant: str = ""  # another protocol of the same venue, chosen by `exchanges.<name>.<market_type>.variant`
 
     @property

@@ -37,7 +37,8 @@ def exchange_venue():
 LACKS_A_FACT = '''
 from pumpwatch import Limits
 
-LIMITS = Limits(symbols_per_connection=10, symbols_per_message=10, message_bytes=1000, messages_per_second=1.0,
+LIMITS = Limits(symbols_per_connection=10, symbols_per_message=10, message_bytes=1000, connection_bytes=0,
+                subscriptions_per_hour=0, connects_per_second=1.0, messages_per_second=1.0,
                 connects_per_5_minutes=10, connection_age_s=100.0)
 '''
 

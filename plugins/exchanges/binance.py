@@ -197,8 +197,9 @@ def _venue(market_type: str, channel: str = "trade", **facts: Any) -> Venue:
 
 FUTURES_FACTS: dict[str, Any] = {
     "rest_url": "https://fapi.binance.com",
-    "limits": Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, messages_per_second=10,
-                     connects_per_5_minutes=300, connection_age_s=23 * 3600, requests_per_minute=2400),
+    "limits": Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0,
+                     messages_per_second=10, subscriptions_per_hour=0, connects_per_second=10, connects_per_5_minutes=300,
+                     connection_age_s=23 * 3600, requests_per_minute=2400),
     "stale_after_s": 60,
     "history": HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
     "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)],
@@ -208,8 +209,9 @@ FUTURES_FACTS: dict[str, Any] = {
 VENUES = [
     _venue(
         SPOT, ws_url="wss://stream.binance.com:9443/ws", rest_url="https://api.binance.com",
-        limits=Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, messages_per_second=5,
-                      connects_per_5_minutes=300, connection_age_s=23 * 3600, requests_per_minute=6000),
+        limits=Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0,
+                      messages_per_second=5, subscriptions_per_hour=0, connects_per_second=10, connects_per_5_minutes=300,
+                      connection_age_s=23 * 3600, requests_per_minute=6000),
         stale_after_s=60, history=HistoryDepth(rows_per_request=1000, pages=True, reach_s=math.inf),
         instruments_requests=[HttpRequest("/api/v3/exchangeInfo", weight=20)], history_request=spot_history,
     ),

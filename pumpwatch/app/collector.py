@@ -84,7 +84,7 @@ class Collector:
         Raises StorageError when the folder cannot be used.
         """
         recovery: Recovery = self.journal_thread.apply(self.journal.open)
-        self.ingest.dedupe.take_up(recovery.last_ids)  # so that a jump over the downtime shows
+        self.ingest.take_up(recovery.last_ids)  # so that a jump over the downtime shows
         for venue, part in self._configured_venues():
             self._add_venue(venue, part, recovery)
         for name in self.config.sinks:

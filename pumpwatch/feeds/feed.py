@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from gevent.event import Event
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.subscriptions import Subscriptions
-from pumpwatch.model import Control, ControlKind, Gap, Venue
+from pumpwatch.errors import REFUSALS, ServiceUnavailable
+from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
+from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Limits, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY, Connection
 from pumpwatch.net.frames import FrameBuffer
@@ -40,7 +40,8 @@ class Surroundings:
     dialer: Dialer
     sweep: Sweep
     buffer: FrameBuffer
-    connects: TokenBucket
+    pace: ConnectPace
+    ask: Callable[[HttpRequest], bytes]  # REST of this venue, within its budget
     clock: Clock
     stats: Stats
     max_frame_bytes: int
@@ -48,12 +49,28 @@ class Surroundings:
     on_refused: Callable[[str, str], None]
 
 
+class ConnectPace:
+    """How fast a venue may be connected to: so many a second, and so many in five minutes."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._second = TokenBucket(0.8 * limits.connects_per_second, 1, clock)
+        # A third of the limit at once, the rest spread out: no five minutes ever hold more than the venue allows.
+        limit = limits.connects_per_5_minutes
+        self._five_minutes = TokenBucket(0.6 * limit / 300, max(1.0, limit / 3), clock)
+
+    def take(self) -> None:
+        """Wait for a turn."""
+        self._five_minutes.take()
+        self._second.take()
+
+
 class Link:
     """One live connection of a feed, with what was asked on it."""
 
     def __init__(self, around: Surroundings, number: int, wake: Event) -> None:
         venue = around.venue
-        stream = around.dialer.open(around.ws_url, venue.headers)
+        stream = around.dialer.open(self._address(around, number), venue.headers)
+        self.greeted = venue.session is None or not venue.session.welcome
         self.connection = Connection(stream, around.buffer, around.max_frame_bytes, lambda reason: wake.set(),
                                      f"{venue.name}#{number}")
         self.connection.on_control = self._control
@@ -63,11 +80,35 @@ class Link:
         self.renew = ""
         limit = venue.limits.messages_per_second
         self.messages = TokenBucket(max(0.5, limit - 2), 1, around.clock)  # a second never holds more than limit - 1
+        hourly = venue.limits.subscriptions_per_hour
+        self._hour = TokenBucket(0.2 * hourly / 3600, 0.8 * hourly, around.clock) if hourly else None
         self._wake = wake
+
+    def _address(self, around: Surroundings, number: int) -> str:
+        """Return where to connect: some venues tell it anew each time, with a token."""
+        session = around.venue.session
+        if session is None:
+            return around.ws_url
+        body = around.ask(session.request) if session.request else b""
+        try:
+            return session.url(body, around.ws_url, f"{around.clock.now_ns()}{number}")
+        except REFUSALS as error:
+            raise ServiceUnavailable(f"{around.venue.name}: no session in the answer: {error}") from error
+
+    def send_next(self, now: float) -> None:
+        """Send the next subscription request when its turn has come."""
+        symbols = self.subscriptions.next_size
+        self.messages.take()
+        if self._hour:
+            self._hour.take(symbols)
+        if not self.connection.closed:
+            self.connection.send_text(self.subscriptions.next_text(now))
 
     def _control(self, control: Control) -> None:
         if control.kind == ControlKind.RECONNECT:
-            self.renew = control.reason
+            self.renew = control.reason or "the venue asks for it"
+        elif control.kind == ControlKind.WELCOME:
+            self.greeted = True
         else:
             self.subscriptions.answer(control)
         self._wake.set()
@@ -124,7 +165,7 @@ class Feed:
 
     def _connect(self) -> bool:
         around = self._around
-        around.connects.take()
+        around.pace.take()
         if self._stopped:
             return False
         try:
@@ -158,10 +199,8 @@ class Feed:
             if link.connection.traded:
                 self._backoff.reset()
             now = self._around.clock.monotonic()
-            if link.subscriptions.waiting:
-                link.messages.take()
-                if not link.connection.closed:
-                    link.connection.send_text(link.subscriptions.next_text(now))
+            if link.subscriptions.waiting and link.greeted:
+                link.send_next(now)
                 continue
             if link.subscriptions.settled and not told:
                 told = True
@@ -182,6 +221,8 @@ class Feed:
         silent_s = (self._around.clock.now_ns() - link.connection.received_at_ns) / NS_PER_S
         if link.subscriptions.overdue(now):
             return "a subscription was not answered"
+        if not link.greeted and now - link.opened_at > ANSWER_WITHIN_S:
+            return "no welcome"
         if self.symbols and silent_s > venue.stale_after_s:
             return f"silent for {silent_s:.0f} s"
         if link.renew or now - link.opened_at > venue.limits.connection_age_s:
@@ -208,7 +249,7 @@ class Feed:
         assert old is not None
         why = old.renew or "connection age"
         old.renew, old.opened_at = "", self._around.clock.monotonic()
-        self._around.connects.take()
+        self._around.pace.take()
         try:
             successor = self._open()
         except ServiceUnavailable as error:
@@ -219,9 +260,8 @@ class Feed:
         while not successor.connection.closed and not successor.subscriptions.settled and not self._stopped:
             if self._around.clock.monotonic() > deadline:
                 break
-            if successor.subscriptions.waiting:
-                successor.messages.take()
-                successor.connection.send_text(successor.subscriptions.next_text(self._around.clock.monotonic()))
+            if successor.subscriptions.waiting and successor.greeted:
+                successor.send_next(self._around.clock.monotonic())
             else:
                 self._wake.wait(1.0)
                 self._wake.clear()

@@ -7,18 +7,17 @@ need it. Newcomers go to the connection with the least recent volume that has ro
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
-from pumpwatch.model import Instrument, Limits, Venue
-from pumpwatch.net.http import Http
-from pumpwatch.net.ratelimit import TokenBucket
+from pumpwatch.model import HttpRequest, Instrument, Limits, Venue
 
 log = logging.getLogger(__name__)
 
 USUAL_SYMBOLS = 100  # on one connection where the venue allows more: a lost connection then loses little
 HEADROOM = 0.9  # of a venue's own limit, for newcomers
+PAGES = 100  # a list that never ends is no list
 SHRUNKEN = 0.8  # a list this much shorter than the one before is taken for a broken answer
 
 
@@ -84,14 +83,28 @@ class Roster:
         self._where[symbol], self._volume[symbol] = number, volume
 
 
-def fetch_instruments(venue: Venue, rest_url: str, http: Http, budget: TokenBucket) -> list[Instrument]:
-    """Ask a venue for its instruments. Raises ServiceUnavailable when it does not answer with such a list."""
-    bodies = [http.ask(rest_url, request, venue.headers, budget) for request in venue.instruments_requests]
+def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes]) -> list[Instrument]:
+    """Ask a venue for its instruments, every page. Raises ServiceUnavailable when it does not answer with such a list."""
+    bodies: list[bytes] = []
+    for request in venue.instruments_requests:
+        page: HttpRequest | None = request
+        while page is not None and len(bodies) < PAGES:
+            bodies.append(ask(page))
+            page = _next_page(venue, bodies[-1])
     try:
         return venue.parse_instruments(bodies)
     except REFUSALS as error:
         raise ServiceUnavailable(
             f"{venue.name}: not an instrument list ({sum(map(len, bodies))} bytes): {type(error).__name__} {error}") from error
+
+
+def _next_page(venue: Venue, body: bytes) -> HttpRequest | None:
+    if venue.next_instruments is None:
+        return None
+    try:
+        return venue.next_instruments(body)
+    except REFUSALS as error:
+        raise ServiceUnavailable(f"{venue.name}: not a page of an instrument list: {type(error).__name__} {error}") from error
 
 
 def only(instruments: Iterable[Instrument], symbols: Sequence[str]) -> list[Instrument]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pumpwatch.model import Control, ControlKind, Venue
 
@@ -18,6 +18,7 @@ class Request:
     symbols: list[str]
     add: bool
     sent_at: float = 0.0
+    open: set[str] = field(default_factory=set)  # not answered yet, where a venue answers symbol by symbol
 
 
 class Subscriptions:
@@ -56,10 +57,15 @@ class Subscriptions:
         """Whether everything was sent and answered."""
         return not self._waiting and not self._asked
 
+    @property
+    def next_size(self) -> int:
+        """How many symbols the next message has."""
+        return len(self._waiting[0].symbols)
+
     def next_text(self, now: float) -> str:
         """Return the next message to send, and take it as sent."""
         request = self._waiting.popleft()
-        request.sent_at = now
+        request.sent_at, request.open = now, set(request.symbols)
         number, self._next_id = self._next_id, self._next_id + 1
         self._asked[number] = request
         make = self._venue.subscribe if request.add else self._venue.unsubscribe
@@ -70,24 +76,44 @@ class Subscriptions:
         return any(now - request.sent_at > ANSWER_WITHIN_S for request in self._asked.values())
 
     def answer(self, control: Control) -> None:
-        """Take an acknowledgement or a refusal; anything without a known id is not for us."""
-        request = self._asked.pop(control.request_id, None) if control.request_id is not None else None
-        if request is None:
+        """Take an acknowledgement or a refusal; anything without a known id is not for us.
+
+        A venue that answers symbol by symbol names them; the request is done when each was named.
+        """
+        number = control.request_id
+        request = self._asked.get(number) if number is not None else None
+        if request is None or number is None:
             return
-        if control.kind == ControlKind.ACK:
-            if request.add:
-                self.granted.update(request.symbols)
-            else:
-                self.granted.difference_update(request.symbols)
-        elif request.add:
-            self._split(request.symbols, control)
+        granted = control.kind == ControlKind.ACK
+        named = [symbol for symbol in control.symbols if symbol in request.open]
+        if granted:
+            self._grant(named or list(request.open), request.add)
+            request.open.difference_update(named or request.symbols)
+        if granted and request.open:
+            return
+        if not granted and named and len(request.open) > len(named) and self._venue.answers_by_symbol:
+            request.open.difference_update(named)
+            self._refuse(named, control.reason)
+            return
+        del self._asked[number]
+        if not granted and request.add:
+            self._split(sorted(request.open), control)
+
+    def _grant(self, symbols: Sequence[str], add: bool) -> None:
+        if add:
+            self.granted.update(symbols)
+        else:
+            self.granted.difference_update(symbols)
+
+    def _refuse(self, symbols: Sequence[str], reason: str) -> None:
+        for symbol in symbols:
+            self._on_refused(symbol, reason)
 
     def _split(self, symbols: Sequence[str], control: Control) -> None:
         """Ask again in halves until the symbol the venue does not like stands alone, and leave that one out."""
         named = [symbol for symbol in control.symbols if symbol in symbols]
         if named or len(symbols) == 1:
-            for symbol in named or symbols:
-                self._on_refused(symbol, control.reason)
+            self._refuse(named or symbols, control.reason)
             rest = [symbol for symbol in symbols if symbol not in (named or symbols)]
             if rest:
                 self._waiting.append(Request(rest, True))

@@ -45,7 +45,8 @@ def as_config(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def _rows_of(venue: Venue, options: VenueConfig, http: Http) -> list[dict[str, Any]]:
     minute = venue.limits.requests_per_minute
     budget = TokenBucket(minute / 60, minute, Clock())
-    listed = fetch_instruments(venue, options.rest_url or venue.rest_url, http, budget)
+    base_url = options.rest_url or venue.rest_url
+    listed = fetch_instruments(venue, lambda request: http.ask(base_url, request, venue.headers, budget))
     listed.sort(key=lambda one: (-one.volume, one.symbol))
     return [{"exchange": venue.exchange, "market_type": venue.market_type, "symbol": one.symbol, "coin": coin_of(one),
              "base": one.base, "quote": one.quote, "multiplier": one.multiplier, "contract_size": one.contract_size,

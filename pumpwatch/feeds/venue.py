@@ -12,9 +12,9 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.feed import Feed, Surroundings
+from pumpwatch.feeds.feed import ConnectPace, Feed, Surroundings
 from pumpwatch.feeds.roster import Roster, fetch_instruments, only
-from pumpwatch.model import Venue
+from pumpwatch.model import HttpRequest, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.http import Http
@@ -26,8 +26,6 @@ from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
 
-FIVE_MINUTES_S = 300.0
-
 
 class VenueFeeds:
     """Keeps one venue's connections. `run` fetches the instruments, then again every `refresh_s`."""
@@ -37,14 +35,12 @@ class VenueFeeds:
                  down_since_ns: int, record: Callable[[Records], None], spawn: Callable[[str, Callable[[], None]], None]) -> None:
         self.venue, self._config, self._catalogue = venue, config, catalogue
         self._http, self._clock, self._stats, self._refresh_s, self._spawn = http, clock, stats, refresh_s, spawn
-        limit = venue.limits.connects_per_5_minutes
-        # A third of the limit at once, the rest spread out: no five minutes ever hold more than the venue allows.
-        connects = TokenBucket(0.6 * limit / FIVE_MINUTES_S, max(1.0, limit / 3), clock)
         budget = venue.limits.requests_per_minute
         self.budget = TokenBucket(0.5 * budget / 60, budget / 4, clock)
-        self._around = Surroundings(venue, config.ws_url or venue.ws_url, dialer, sweep, buffer, connects, clock, stats,
-                                    max_frame_bytes, record, self._refused)
         self.rest_url = config.rest_url or venue.rest_url
+        self._around = Surroundings(venue, config.ws_url or venue.ws_url, dialer, sweep, buffer,
+                                    ConnectPace(venue.limits, clock), self._ask, clock, stats, max_frame_bytes, record,
+                                    self._refused)
         self.roster = Roster(venue.limits, config.symbols_per_connection)
         self.feeds: list[Feed] = []
         self._refused_symbols: set[str] = set()
@@ -79,8 +75,11 @@ class VenueFeeds:
                 "instruments": len(self.roster), "subscribed": sum(feed.granted for feed in self.feeds),
                 "refused": sorted(self._refused_symbols)}
 
+    def _ask(self, request: HttpRequest) -> bytes:
+        return self._http.ask(self.rest_url, request, self.venue.headers, self.budget)
+
     def _refresh(self) -> None:
-        listed = only(fetch_instruments(self.venue, self.rest_url, self._http, self.budget), self._config.symbols)
+        listed = only(fetch_instruments(self.venue, self._ask), self._config.symbols)
         wanted = [one for one in listed if one.symbol not in self._refused_symbols]
         before = [set(place.symbols) for place in self.roster.places]
         came, gone = self.roster.refresh(wanted)

@@ -21,7 +21,7 @@ from pumpwatch.pipeline.continuity import RANGES_KEPT, MissingIds
 UNSEEN = -1
 WINDOW_IDS = 20_000  # ids kept of one instrument while its source may be doubled
 
-CODES = {IdKind.CONTIGUOUS: 2, IdKind.MONOTONIC: 1, IdKind.NONE: 0}
+CODES = {IdKind.CONTIGUOUS: 2, IdKind.MONOTONIC: 1, IdKind.UNIQUE: 0, IdKind.NONE: 0}
 CONTIGUOUS, MONOTONIC, UNORDERED = 2, 1, 0
 
 

@@ -7,7 +7,7 @@ columns, and is cheaper the longer they are.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import gevent
 import numpy as np
@@ -18,6 +18,7 @@ from pumpwatch.model import Control, IdKind, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.pipeline.dedupe import Dedupe
+from pumpwatch.pipeline.occurrence import Occurrences
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
@@ -37,7 +38,13 @@ class Ingest:
         self._kinds: dict[tuple[str, str], IdKind] = {}
         self._records = Records()
         self._stopped = False
+        self.occurrences = Occurrences(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
+
+    def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
+        """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns)."""
+        self.dedupe.take_up(last)
+        self.occurrences = Occurrences(self._catalogue, last)
 
     def add_venue(self, venue: Venue) -> FrameBuffer:
         """Return the buffer into which this venue's connections read."""
@@ -83,13 +90,24 @@ class Ingest:
         name = parser.venue.name
         self._stats.add("frames_total", len(frames), venue=name)
         parsed = [one for one in parser.parse(frames) if len(one.batch)]
+        if parsed and parser.venue.id_kind == IdKind.NONE:
+            parsed = [self._number(one) for one in parsed]
         if parsed:
             for connection in frames.connections:
                 connection.traded = True
-            newest = parsed[-1].batch
             self._stats.add("trades_total", sum(len(one.batch) for one in parsed), venue=name)
-            self._stats.set("lag_ms", float(newest.received_at[-1] - newest.timestamp[-1]) / NS_PER_MS, venue=name)
+            newest = parsed[-1].batch
+            if len(newest):
+                self._stats.set("lag_ms", float(newest.received_at[-1] - newest.timestamp[-1]) / NS_PER_MS, venue=name)
         return parsed
+
+    def _number(self, parsed: Parsed) -> Parsed:
+        """Give the trades of a venue without ids what tells them apart."""
+        before = self.occurrences.left_out
+        batch, gaps = self.occurrences.number(parsed.batch, parsed.past)
+        self._stats.add("history_rows_left_out_total", self.occurrences.left_out - before)
+        self._records.gaps += gaps
+        return Parsed(batch, None, None)
 
     def _clean(self, parsed: list[Parsed], records: Records) -> TradeBatch:
         batch = TradeBatch.concat([one.batch for one in parsed])

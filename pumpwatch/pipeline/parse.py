@@ -30,10 +30,16 @@ QUARANTINE_PER_S = 20.0  # of a venue; what is more is counted and not kept
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Trades of one venue, and which rows only use up an id (None: no such row)."""
+    """Trades of one venue; which rows only use up an id, and which were sent as history (None: no such row)."""
 
     batch: TradeBatch
     void: NDArray[np.bool_] | None
+    past: NDArray[np.bool_] | None
+
+    def take(self, rows: NDArray[np.bool_]) -> Parsed:
+        """Return these rows."""
+        return Parsed(self.batch.take(rows), None if self.void is None else self.void[rows],
+                      None if self.past is None else self.past[rows])
 
 
 class VenueParser:
@@ -109,7 +115,7 @@ class VenueParser:
         good = _good(parsed)
         if not good.any():
             return None
-        return Parsed(parsed.batch.take(good), None if parsed.void is None else parsed.void[good])
+        return parsed.take(good)
 
     def _build(self, columns: Columns, received_at: Int64) -> Parsed:
         count = len(columns.symbol)
@@ -129,14 +135,10 @@ class VenueParser:
         flags = np.zeros(count, np.uint8)
         for row, bits in columns.flags.items():
             flags[row] = bits
-        void = None
-        if columns.void:
-            void = np.zeros(count, np.bool_)
-            void[columns.void] = True
         sequence = np.array(columns.sequence_number, np.int64) if columns.sequence_number else np.full(count, NO_SEQUENCE)
         side = np.array(columns.sell, np.bool_).view(np.uint8)
         return Parsed(TradeBatch(timestamp * unit, instrument, price, quantity, side, trade_id, sequence, received_at, flags,
-                                 text_id), void)
+                                 text_id), _mask(columns.void, count), _mask(columns.past, count))
 
     def _put_away(self, payload: bytes, reason: str) -> None:
         venue = self.venue
@@ -190,6 +192,14 @@ def _ids(ids: list[int] | list[str], count: int) -> tuple[Int64, NDArray[np.byte
     if count and isinstance(ids[0], str):
         return np.full(count, -1, np.int64), np.array([text.encode() for text in ids])
     return np.array(ids, np.int64), None
+
+
+def _mask(rows: list[int], count: int) -> NDArray[np.bool_] | None:
+    if not rows:
+        return None
+    mask = np.zeros(count, np.bool_)
+    mask[rows] = True
+    return mask
 
 
 def _good(parsed: Parsed) -> NDArray[np.bool_]:

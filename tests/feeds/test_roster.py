@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pumpwatch.feeds.roster import Roster
 from pumpwatch.model import Instrument, Limits
 
-LIMITS = Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, messages_per_second=5,
+LIMITS = Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0, subscriptions_per_hour=0,
+                messages_per_second=5, connects_per_second=5,
                 connects_per_5_minutes=300, connection_age_s=1e5, requests_per_minute=6000)
 
 

@@ -1,0 +1,1 @@
+"""One minute that shows everything, and counts it."""

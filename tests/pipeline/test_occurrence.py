@@ -1,0 +1,72 @@
+"""Telling trades apart where a venue sends no ids."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.model import NO_SEQUENCE, Instrument, TradeBatch
+from pumpwatch.pipeline.occurrence import KEPT, Occurrences
+
+
+def make(recovered=None) -> Occurrences:
+    catalogue = Catalogue()
+    for symbol in ("A", "B"):
+        catalogue.add(("venue", "spot"), Instrument(symbol=symbol, base=symbol, quote="USDT"))
+    return Occurrences(catalogue, recovered or {})
+
+
+def number(occurrences: Occurrences, *rows: tuple[int, bytes], past: bool = False, instrument: int = 0):
+    count = len(rows)
+    ones = np.ones(count)
+    batch = TradeBatch(np.array([row[0] for row in rows]), np.full(count, instrument, np.int32), ones, ones,
+                       np.zeros(count, np.uint8), np.full(count, -1), np.full(count, NO_SEQUENCE), ones.astype(np.int64),
+                       np.zeros(count, np.uint8), np.array([row[1] for row in rows]))
+    fresh, gaps = occurrences.number(batch, np.full(count, past) if past else None)
+    return list(zip(fresh.timestamp.tolist(), fresh.text_id.tolist(), strict=True)), gaps
+
+
+def test_equal_trades_of_one_moment_are_told_apart_within_and_across_frames():
+    one = make()
+    assert number(one, (5, b"x"), (5, b"x"), (5, b"y"))[0] == [(5, b"x"), (5, b"x#1"), (5, b"y")]
+    assert number(one, (5, b"x"), (6, b"x"))[0] == [(5, b"x#2"), (6, b"x")]
+
+
+def test_history_of_a_symbol_never_seen_is_left_out_and_counted():
+    one = make()
+    assert number(one, (1, b"x"), (2, b"y"), past=True) == ([], [])
+    assert one.left_out == 2
+
+
+def test_after_a_reconnect_history_gives_only_what_was_missed():
+    one = make()
+    number(one, (1, b"a"), (2, b"b"), (2, b"b"))
+    fresh, gaps = number(one, (1, b"a"), (2, b"b"), (2, b"b"), (2, b"b"), (3, b"c"), past=True)
+    assert fresh == [(2, b"b#2"), (3, b"c")] and gaps == []
+    assert number(one, (3, b"c"), (4, b"d"))[0] == [(3, b"c#1"), (4, b"d")]
+
+
+def test_history_that_does_not_reach_back_leaves_a_gap_with_its_bounds():
+    one = make()
+    number(one, (10, b"a"))
+    fresh, (gap,) = number(one, (20, b"b"), (21, b"c"), past=True)
+    assert fresh == [(20, b"b"), (21, b"c")]
+    assert (gap.symbol, gap.from_ns, gap.to_ns) == ("A", 10, 20)
+
+
+def test_after_a_restart_history_is_taken_from_the_last_stored_trade_on():
+    one = make({("venue", "spot", "A"): (-1, 10)})
+    fresh, gaps = number(one, (9, b"a"), (10, b"b"), (11, b"c"), past=True)
+    assert fresh == [(11, b"c")] and gaps == []
+
+
+def test_symbols_do_not_mix():
+    one = make()
+    number(one, (1, b"a"))
+    assert number(one, (1, b"a"), instrument=1)[0] == [(1, b"a")]
+
+
+def test_memory_is_bounded_and_history_older_than_it_is_left_out():
+    one = make()
+    number(one, *((at, b"t") for at in range(KEPT + 10)))
+    assert number(one, (5, b"t"), (5, b"u"), (KEPT + 20, b"t"), past=True)[0] == [(KEPT + 20, b"t")]
