@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import configparser
 import io
+import re
 import statistics
+import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,6 +204,18 @@ def test_every_plugin_that_ships_has_an_entry_point() -> None:
     assert set(points.values()) == hooked
 
 
+DISTRIBUTION_OF = {"websocket": "websocket-client", "sqlite_utils": "sqlite-utils", "yaml": "PyYAML"}
+
+
+def test_what_is_installed_is_what_is_imported() -> None:
+    """Tests and the `parquet` extra have their own lists."""
+    declared = {re.split(r"[><=]", line)[0] for line in SETUP["options"]["install_requires"].split("\n") if line}
+    extra = {re.split(r"[><=]", line)[0] for line in SETUP["options.extras_require"]["parquet"].split("\n") if line}
+    imported = {module.split(".")[0] for path in [*CORE, *PLUGINS] for _, module in imports(parsed(path))}
+    ours_or_pythons = sys.stdlib_module_names | {"pumpwatch", "pumpwatch_plugins"}
+    assert {DISTRIBUTION_OF.get(name, name) for name in imported - ours_or_pythons} - extra == declared
+
+
 def test_every_dependency_has_a_range_and_a_reason() -> None:
     lines = (ROOT / "setup.cfg").read_text("utf-8").splitlines()
     wanted = lines[lines.index("install_requires ="):lines.index("[options.package_data]")]
@@ -215,5 +229,5 @@ def test_every_dependency_has_a_range_and_a_reason() -> None:
         else:
             assert ">=" in text, line
             assert reason, f"{line} has no reason"
-            if not text.startswith(("types-", "pandas-stubs")):  # these share one
+            if not text.startswith(("types-", "pandas")):  # these share one with what follows
                 reason = ""
