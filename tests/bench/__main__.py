@@ -22,6 +22,7 @@ What makes the comparison fair:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -68,6 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := set(options.scenarios) - set(SCENARIOS):
         parser.error(f"no scenario {', '.join(sorted(unknown))}; known: {', '.join(SCENARIOS)}")
     results: dict[str, Any] = {"machine": report.machine()}
+    with contextlib.redirect_stdout(sys.stderr if options.json == "-" else sys.stdout):
+        code = _run(options, results)
+    if options.json:
+        text = json.dumps({**results, "verdict": report.judge(results)}, indent=2)
+        if options.json == "-":
+            print(text)
+        else:
+            Path(options.json).write_text(text + "\n", "utf-8")
+    return code
+
+
+def _run(options: argparse.Namespace, results: dict[str, Any]) -> int:
     with tempfile.TemporaryDirectory(prefix="pumpwatch-bench-", dir=options.folder) as folder:
         bench = Bench(options, Path(folder))
         try:
@@ -79,13 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         finally:
             bench.end()
-            if options.json:
-                results["verdict"] = report.judge(results)
-                text = json.dumps(results, indent=2)
-                if options.json == "-":
-                    print(text)
-                else:
-                    Path(options.json).write_text(text + "\n", "utf-8")
     report.print_verdict(results, "full sizes" if options.full else "short sizes; --full for those they speak of")
     return int(any(line["met"] == "missed" for line in report.judge(results)))
 
