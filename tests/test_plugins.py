@@ -81,7 +81,7 @@ def test_what_ships_is_found_by_its_entry_points_and_all_of_it_is_good() -> None
     assert plugins.venue("binance.spot").market_type == "spot"
     assert plugins.source("upbit").name == "upbit"
     assert set(plugins.sinks) == {"questdb"}
-    assert {dialect.exchange for dialect in plugins.dialects} == {"binance", "upbit"}
+    assert {dialect.name for dialect in plugins.dialects} == {"binance.spot", "binance.futures", "upbit"}
 
 
 def test_a_file_in_the_folder_is_a_plugin(tmp_path: Path) -> None:

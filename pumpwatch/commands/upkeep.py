@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -56,8 +58,9 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
     """
     from pumpwatch.ops import doctor
 
-    hush_plugins()
-    return print_findings(doctor.check(config, connect), as_json)
+    with plugins_hushed():
+        findings = doctor.check(config, connect)
+    return print_findings(findings, as_json)
 
 
 @click.command()
@@ -77,13 +80,21 @@ def doctor(config: Config, as_json: bool) -> int:
     from pumpwatch.ops import doctor
     from pumpwatch.ops.examine import examine
 
-    hush_plugins()
-    return print_findings([*doctor.check(config, connect=True), *examine(Path(config.store.dir))], as_json)
+    with plugins_hushed():
+        findings = doctor.check(config, connect=True)
+    return print_findings([*findings, *examine(Path(config.store.dir))], as_json)
 
 
-def hush_plugins() -> None:
+@contextmanager
+def plugins_hushed() -> Iterator[None]:
     """Keep refused plugins out of the log of a command that prints them anyway."""
-    logging.getLogger("pumpwatch.plugins").setLevel(logging.ERROR)
+    logger = logging.getLogger("pumpwatch.plugins")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def print_findings(findings: list[Finding], as_json: bool) -> int:
@@ -117,8 +128,8 @@ def list_plugins(config: Config, as_json: bool) -> int:
     """
     from pumpwatch.plugins import load_plugins
 
-    hush_plugins()
-    found = load_plugins(config)
+    with plugins_hushed():
+        found = load_plugins(config)
     rows = found.describe()
     named = {row["name"] for row in rows}
     rows += [{"name": name, "status": "refused", "offers": [], "origin": "", "reason": reason}
