@@ -10,6 +10,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.ops.health import summary_line
+from pumpwatch.ops.retention import Retention
 
 if TYPE_CHECKING:
     from pumpwatch.app.collector import Collector
@@ -38,7 +39,8 @@ class Jobs:
         self.every(1.0, one.figures.write)
         self.every(UPKEEP_S, self._compact)
         self.every(UPKEEP_S, self._maintain)
-        self.every(RETENTION_S, self._expire)
+        retention = Retention(one.journal, one.config.store, list(one.drains), one.clock, one.stats, one.in_journal_thread)
+        self.every(RETENTION_S, retention.run)
         self.every(one.config.log.summary_s, self._summary)
         if one.sinks:
             self.every(HEALTH_S, self._health)
@@ -57,18 +59,10 @@ class Jobs:
         self._memory_thread.apply(self._of.recent.compact)
 
     def _maintain(self) -> None:
-        self._of.in_journal_thread(self._of.journal.maintain)
-
-    def _expire(self) -> None:
-        store = self._of.config.store
         try:
-            removed = self._of.in_journal_thread(self._of.journal.expire, self._of.clock.now_ns(),
-                                                 store.retention_hours * 3600, store.max_bytes, list(self._of.drains))
-        except StorageError as error:
-            log.warning("retention failed reason=%s", error)
-            return
-        if removed:
-            log.info("retention removed_segments=%d", len(removed))
+            self._of.in_journal_thread(self._of.journal.maintain)
+        except StorageError as error:  # it is tried again; commits go on meanwhile
+            log.debug("journal upkeep reason=%s", error)
 
     def _summary(self) -> None:
         log.info("health %s", summary_line(self._of.figures.now()))

@@ -58,7 +58,7 @@ class Listings:
     def _trades(self, coin: str, start_ns: int, end_ns: int) -> QueryResult:
         one = self._of
         return find(coin, start_ns, end_ns, recent=one.recent, journal_query=one.journal_query, sinks=one.sinks,
-                    catalogue=one.catalogue)
+                    catalogue=one.catalogue, journal_from_ns=one.journal.whole_from_ns())
 
     def _gaps(self, start_ns: int, end_ns: int) -> Sequence[Gap]:
         known = self._of.in_journal_thread(self._of.journal.ledger.gaps)

@@ -257,6 +257,12 @@ class Journal:
                 waiting += segment.trades - _trades_up_to(segment, mark)
         return waiting
 
+    def whole_from_ns(self) -> int:
+        """Return from when on everything received is here; any thread. Far in the future where a part is unreadable."""
+        if self.unreadable:
+            return 2**63 - 1
+        return min((segment.created_ns for segment in list(self._segments)), default=2**63 - 1)
+
     def size_bytes(self) -> int:
         """Return what the journal takes on disk; any thread."""
         return sum(segment.size_bytes() for segment in list(self._segments))

@@ -102,11 +102,12 @@ class Ledger:
             self._write_quarantine(records.quarantine)
 
     def _write_gaps(self, gaps: Sequence[Gap]) -> None:
-        # A gap told again with a later end has grown, and is open again.
+        # A gap told again with a later end has grown, and is open again; told again as filled or lost, it is settled.
         self._connection.executemany(
             "INSERT INTO gaps (exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state, note)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '') ON CONFLICT DO UPDATE SET to_ns = excluded.to_ns,"
-            " state = excluded.state WHERE excluded.to_ns > to_ns",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '') ON CONFLICT DO UPDATE SET"
+            " to_ns = max(to_ns, excluded.to_ns), state = excluded.state"
+            " WHERE excluded.to_ns > to_ns OR excluded.state != 'open'",
             [(g.exchange, g.market_type, g.symbol, g.from_ns, g.to_ns, g.first_id, g.last_id, g.reason, g.state.value)
              for g in gaps])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,13 @@ def test_a_full_disk_and_a_damaged_file_are_storage_errors_with_nothing_half_wri
     (tmp_path / FILE_NAME).write_bytes(b"no database at all" * 100)
     with pytest.raises(StorageError):
         Ledger(tmp_path)
+
+
+def test_a_gap_that_is_told_again_as_filled_is_filled(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    gap = Gap(exchange="one", market_type="spot", symbol="A", from_ns=1, to_ns=9, first_id=3, last_id=4, reason="ids jump")
+    ledger.write(Records(gaps=[gap]))
+    ledger.write(Records(gaps=[replace(gap, state=GapState.FILLED)]))
+    ledger.write(Records(gaps=[gap]))
+    assert [(one.state, one.to_ns) for _, one in ledger.gaps()] == [(GapState.FILLED, 9)]
+    ledger.close()
