@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import requests
-from pumpwatch_plugins.sinks.questdb_ilp import Encoder
+from pumpwatch_plugins.sinks.questdb_ilp import POWERS, Encoder
 from pumpwatch_plugins.sinks.questdb_sql import DDL_TIMEOUT_S, Server, TradeRow, candle_views, tables, text
 
 from pumpwatch import (
@@ -100,12 +100,16 @@ class QuestDBSink:
     def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int,
              catalogue: Catalogue) -> TradeBatch:
         """Return the trades of these names in [start_ns, end_ns) that are visible."""
+        if not names:
+            return TradeBatch.empty()
+        which = " ".join(f"WHEN exchange = {text(exchange)} AND market_type = {text(market_type)} AND symbol = {text(symbol)}"
+                         f" THEN {at}" for at, (exchange, market_type, symbol) in enumerate(names))
         symbols = ", ".join(sorted({text(symbol) for _, _, symbol in names}))
         rows = self._server.trades(
-            "SELECT timestamp::long, exchange, market_type, symbol, side, price, quantity, trade_id, sequence_number,"
+            f"SELECT CASE {which} ELSE -1 END, timestamp::long, side = 'sell', price, quantity, trade_id, sequence_number,"
             f" received_at::long, flags FROM {self._trades}"
-            f" WHERE timestamp >= {start_ns:d} AND timestamp < {end_ns:d} AND symbol IN ({symbols})") if names else []
-        return _batch(rows, {name: catalogue.ids_of(name[:2])[name[2]] for name in names})
+            f" WHERE timestamp >= {start_ns:d} AND timestamp < {end_ns:d} AND symbol IN ({symbols})")
+        return _batch(rows, np.array([catalogue.ids_of(name[:2])[name[2]] for name in names], np.int32))
 
     def write_listing(self, listing: Listing, archive: str, trades: int) -> None:
         """Insert one row of listing_events; the same listing again replaces it."""
@@ -142,24 +146,40 @@ class QuestDBSink:
         return blamed
 
 
-def _batch(rows: list[TradeRow], ids: Mapping[tuple[str, str, str], int]) -> TradeBatch:
-    found = [ids.get((row[1], row[2], row[3]), -1) for row in rows]
-    if -1 in found:
-        rows = [row for row, one in zip(rows, found, strict=True) if one >= 0]
-        found = [one for one in found if one >= 0]
+def _batch(rows: Sequence[TradeRow], ids: np.ndarray[Any, Any]) -> TradeBatch:
+    """Turn rows into columns, a column at a time: the busiest coin has 20,000 of them in a window."""
+    which = np.array([row[0] for row in rows], np.int64)
+    if len(rows) and which.min() < 0:  # another venue's instrument of the same symbol
+        rows = [row for row in rows if row[0] >= 0]
+        which = which[which >= 0]
     if not rows:
         return TradeBatch.empty()
-    timestamp, _, _, _, side, price, quantity, trade_id, sequence, received, flags = zip(*rows, strict=True)
-    plain = [one if NUMBER.fullmatch(one) else "" for one in trade_id]
-    odd = [b"" if number else one.encode() for number, one in zip(plain, trade_id, strict=True)]
+    numbers, text_id = _ids([row[5] for row in rows])
     return TradeBatch(
-        timestamp=np.array(timestamp, np.int64), instrument=np.array(found, np.int32),
-        price=np.array(price, np.float64), quantity=np.array(quantity, np.float64),
-        side=np.array([one == "sell" for one in side], np.uint8),
-        trade_id=np.array([int(one or 0) for one in plain], np.int64),
-        sequence_number=np.array([NO_SEQUENCE if one is None else one for one in sequence], np.int64),
-        received_at=np.array(received, np.int64), flags=np.array([one or 0 for one in flags], np.uint8),
-        text_id=np.array(odd) if any(odd) else None)
+        timestamp=np.array([row[1] for row in rows], np.int64), instrument=ids[which],
+        price=np.array([row[3] for row in rows], np.float64), quantity=np.array([row[4] for row in rows], np.float64),
+        side=np.array([row[2] for row in rows], np.uint8), trade_id=numbers,
+        sequence_number=_or(NO_SEQUENCE, [row[6] for row in rows], np.int64),
+        received_at=np.array([row[7] for row in rows], np.int64),
+        flags=_or(0, [row[8] for row in rows], np.uint8), text_id=text_id)
+
+
+def _ids(texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """Return ids as numbers, and as text where a number would not give the text back."""
+    joined = "".join(texts)
+    if joined.isascii() and joined.isdecimal() and max(map(len, texts)) < 19 and "" not in texts:
+        numbers = np.array(list(map(int, texts)), np.int64)
+        if len(joined) == int((np.searchsorted(POWERS, numbers, side="right") + 1).sum()):  # no leading zeros
+            return numbers, None
+    plain = [text if NUMBER.fullmatch(text) else "" for text in texts]
+    odd = [b"" if number else text.encode() for number, text in zip(plain, texts, strict=True)]
+    return np.array([int(text or 0) for text in plain], np.int64), np.array(odd) if any(odd) else None
+
+
+def _or(nothing: int, values: Sequence[int | None], dtype: type[np.integer[Any]]) -> np.ndarray[Any, Any]:
+    if set(values) == {None}:
+        return np.full(len(values), nothing, dtype)
+    return np.array([nothing if one is None else one for one in values], dtype)
 
 
 @hookimpl

@@ -88,8 +88,8 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-# timestamp, exchange, market_type, symbol, side, price, quantity, trade_id, sequence_number, received_at, flags
-TradeRow = tuple[int, str, str, str, str, float | None, float | None, str, int | None, int, int | None]
+# which of the names asked for, timestamp, sell, price, quantity, trade_id, sequence_number, received_at, flags
+TradeRow = tuple[int, int, bool, float | None, float | None, str, int | None, int, int | None]
 
 
 class Answer(msgspec.Struct):
