@@ -137,9 +137,13 @@ def test_a_range_ends_before_its_end_and_names_only_what_was_asked(
     assert len(sink.read([], 0, 2**62, CATALOGUE)) == 0
 
 
-def ttl_of(server: QuestDBServer, prefix: str) -> list[object]:
-    rows = server.sql(f"SELECT ttlValue, ttlUnit FROM tables() WHERE table_name = '{prefix}trades'")
-    return list(rows[0])
+def await_ttl(server: QuestDBServer, prefix: str, expected: list[object]) -> None:
+    """Wait until the TTL is this: changes go through the table's WAL."""
+    deadline = time.monotonic() + 30
+    statement = f"SELECT ttlValue, ttlUnit FROM tables() WHERE table_name = '{prefix}trades'"
+    while (found := server.sql(statement)[0]) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
 
 
 def test_tables_and_views_are_made_and_opening_again_changes_nothing(
@@ -151,7 +155,7 @@ def test_tables_and_views_are_made_and_opening_again_changes_nothing(
     made = {row[0] for row in questdb_server.sql("SELECT table_name FROM tables()") if row[0].startswith(prefix)}
     assert made == {prefix + name for name in
                     ("trades", "exchange_health", "listing_events", "candles_1m", "candles_5m")}
-    assert ttl_of(questdb_server, prefix) == [1, "WEEK"]
+    await_ttl(questdb_server, prefix, [1, "WEEK"])
     assert {row[0] for row in questdb_server.sql(
         f"SELECT view_status FROM materialized_views() WHERE view_name LIKE '{prefix}%'")} == {"valid"}
 
@@ -236,7 +240,7 @@ def test_a_ttl_changed_in_the_config_is_set(questdb_server: QuestDBServer, prefi
         sink = QuestDBSink(QuestDBOptions(addr=questdb_server.addr, table_prefix=prefix, ttl_days=days, candles=False))
         sink.open()
         sink.close()
-        assert ttl_of(questdb_server, prefix) == found
+        await_ttl(questdb_server, prefix, found)
 
 
 def test_a_refused_row_is_named_and_a_table_that_refuses_all_is_at_fault(
