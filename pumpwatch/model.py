@@ -204,7 +204,12 @@ class Venue:
     parse_history: Callable[[bytes, str, Columns], None]  # body, symbol
     session: Session | None = None  # most venues want none
     answers_by_symbol: bool = False  # one acknowledgement or refusal a symbol instead of one a request
+    acknowledges: bool = True  # False: a request is answered by trades alone, so what was sent counts as granted
+    replaces: bool = False  # a request names every symbol of its connection: it takes the place of the one before
     next_instruments: Callable[[bytes], HttpRequest | None] | None = None  # the page after this body, where there are pages
+    unlisted: Callable[[str], Instrument | None] | None = None  # how to read a symbol of which only the name is known
+    repeats_last: bool = False  # pushes a symbol's last trade on subscribing, however old, like any other
+    newest_first: bool = False  # within a frame: `parse` leaves the rows as they are, the core puts the oldest first
     variant: str = ""  # another protocol of the same venue, chosen by `exchanges.<name>.<market_type>.variant`
 
     @property

@@ -29,14 +29,28 @@ class Subscriptions:
         self._waiting: deque[Request] = deque()
         self._asked: dict[int, Request] = {}
         self._next_id = 1
+        self._whole: set[str] = set()  # where each request names everything
         self.granted: set[str] = set()
 
     def want(self, symbols: Iterable[str], add: bool) -> None:
         """Queue symbols, as few messages as the venue's limits allow."""
         wanted = sorted(symbols)
+        if self._venue.replaces:
+            self._replace(wanted, add)
+            return
         step = self._venue.limits.symbols_per_message
         for start in range(0, len(wanted), step):
             self._queue_within_bytes(wanted[start : start + step], add)
+
+    def _replace(self, symbols: Sequence[str], add: bool) -> None:
+        """Queue one request for all that is wanted now, in place of any that waits."""
+        before = set(self._whole)
+        self._whole = before | set(symbols) if add else before - set(symbols)
+        if self._whole != before:
+            self.granted &= self._whole
+            self._waiting.clear()
+            if self._whole:  # a request for nothing is none: a connection without symbols stays as it was
+                self._waiting.append(Request(sorted(self._whole), True))
 
     def _queue_within_bytes(self, symbols: list[str], add: bool) -> None:
         text = (self._venue.subscribe if add else self._venue.unsubscribe)(symbols, 2**31)
@@ -67,7 +81,10 @@ class Subscriptions:
         request = self._waiting.popleft()
         request.sent_at, request.open = now, set(request.symbols)
         number, self._next_id = self._next_id, self._next_id + 1
-        self._asked[number] = request
+        if self._venue.acknowledges:
+            self._asked[number] = request
+        else:
+            self._grant(request.symbols, request.add)
         make = self._venue.subscribe if request.add else self._venue.unsubscribe
         return make(request.symbols, number)
 

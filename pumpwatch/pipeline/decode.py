@@ -12,13 +12,15 @@ from typing import Any
 import msgspec
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, UsageError
 from pumpwatch.model import NO_SEQUENCE, SIDES, Columns, Control, Flag, Instrument, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import EARLIEST_NS, VenueParser
 from pumpwatch.stats import Stats
+
+COARSER = ((NS_PER_S, "seconds"), (NS_PER_MS, "milliseconds"), (1000, "microseconds"))
 
 
 class Decoder:
@@ -50,7 +52,7 @@ class Decoder:
             text = line.encode() if isinstance(line, str) else line
             if not text.strip():
                 continue
-            inner = _inner(text)
+            inner = raw_of(text)
             for trade in self.frame(inner if inner is not None else text.strip(), number):
                 yield {**trade, "line": number} if inner is not None else trade
 
@@ -66,6 +68,8 @@ class Decoder:
         trades: list[dict[str, Any]] = []
         for parsed in self._parser.parse(frames):
             batch = parsed.batch if parsed.void is None else parsed.batch.take(~parsed.void)
+            if self._venue.newest_first:  # printed as the frame has them
+                batch = batch.take(slice(None, None, -1))
             trades += self._rows(batch.take(batch.flags & Flag.takeovers() == 0))
         self.refused += [(line, one.reason) for one in self._parser.quarantine[before:]]
         self._parser.quarantine.clear()
@@ -78,13 +82,20 @@ class Decoder:
             self._venue.parse(b"[" + payload + b"]", columns)
         except REFUSALS:
             return ""
-        if any(EARLIEST_NS // NS_PER_S <= at < EARLIEST_NS // NS_PER_S * 4 for at in columns.timestamp):
-            return "a time in seconds where a smaller unit is due"
+        for unit, name in COARSER:
+            early = EARLIEST_NS // unit
+            if unit > self._venue.timestamp_unit_ns and any(early <= at < 4 * early for at in columns.timestamp):
+                return f"a time in {name} where a smaller unit is due"
         known = self._catalogue.ids_of(self._key)
         for symbol in columns.symbol:
-            if symbol not in known:
-                self._catalogue.add(self._key, Instrument(symbol=symbol, base=symbol, quote=""))
+            if symbol not in known and (instrument := self._unlisted(symbol)) is not None:
+                self._catalogue.add(self._key, instrument)
         return ""
+
+    def _unlisted(self, symbol: str) -> Instrument | None:
+        if self._venue.unlisted is not None:
+            return self._venue.unlisted(symbol)
+        return Instrument(symbol=symbol, base=symbol, quote="")
 
     def _control(self, connection: Connection, control: Control) -> None:
         self.controls += 1
@@ -99,7 +110,7 @@ class Decoder:
                 for number, side, price, quantity, trade_id, sequence, timestamp in rows]
 
 
-def _inner(text: bytes) -> bytes | None:
+def raw_of(text: bytes) -> bytes | None:
     """Return the frame inside a JSON line with `raw`; None when the line is the frame itself."""
     if b'"raw"' not in text:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from hypothesis import given
@@ -83,3 +84,31 @@ def test_an_answer_to_nothing_we_asked_is_ignored():
     subscriptions.answer(Control(ControlKind.ACK, 999))
     subscriptions.answer(Control(ControlKind.ACK, None))
     assert not subscriptions.granted and not subscriptions.settled
+
+
+def test_a_venue_that_replaces_is_asked_for_everything_each_time():
+    subscriptions = Subscriptions(dataclasses.replace(SPOT, replaces=True), lambda symbol, reason: None)
+    subscriptions.want(["A", "B"], add=True)
+    subscriptions.want(["C"], add=True)
+    asked = []
+    while subscriptions.waiting:
+        message = json.loads(subscriptions.next_text(0.0))
+        asked.append(message["params"])
+        subscriptions.answer(Control(ControlKind.ACK, message["id"]))
+    subscriptions.want(["B"], add=False)
+    subscriptions.want(["B"], add=False)
+    asked.append(json.loads(subscriptions.next_text(0.0))["params"])
+    assert asked == [["a@trade", "b@trade", "c@trade"], ["a@trade", "c@trade"]]
+    assert subscriptions.granted == {"A", "C"} and not subscriptions.waiting
+
+
+def test_where_a_venue_does_not_acknowledge_what_was_sent_is_granted():
+    subscriptions = Subscriptions(dataclasses.replace(SPOT, acknowledges=False), lambda symbol, reason: None)
+    subscriptions.want(["A", "B"], add=True)
+    assert not subscriptions.settled
+    subscriptions.next_text(0.0)
+    assert subscriptions.settled and subscriptions.granted == {"A", "B"}
+    assert not subscriptions.overdue(ANSWER_WITHIN_S + 1)
+    subscriptions.want(["A"], add=False)
+    subscriptions.next_text(1.0)
+    assert subscriptions.granted == {"B"}
