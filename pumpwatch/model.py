@@ -210,6 +210,7 @@ class Venue:
     unlisted: Callable[[str], Instrument | None] | None = None  # how to read a symbol of which only the name is known
     repeats_last: bool = False  # pushes a symbol's last trade on subscribing, however old, like any other
     newest_first: bool = False  # within a frame: `parse` leaves the rows as they are, the core puts the oldest first
+    stamp: Callable[[str, int], str] | None = None  # puts the time of sending (ns) into a subscription request
     variant: str = ""  # another protocol of the same venue, chosen by `exchanges.<name>.<market_type>.variant`
 
     @property
