@@ -23,8 +23,11 @@ _HOMES = {
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": ("ListingSource", "Sink", "SinkPlugin", "Verdict", "WriteResult", "hookimpl"),
+    "pumpwatch.kit.contract": ("check_venue",),
+    "pumpwatch.kit.findings": ("Check",),
     "pumpwatch.listing.titles": ("judge",),
     "pumpwatch.listing.wording": ("Wording",),
+    "pumpwatch.pipeline.decode": ("Decoder",),
     "pumpwatch.sim.board": ("Board", "Post"),
     "pumpwatch.sim.dialect": (
         "BoardDialect", "ClientSession", "Coin", "Dialect", "History", "HttpCall", "HttpReply", "Message", "Meter",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import print_json, print_rich, print_table
+from pumpwatch.commands.output import print_json, print_rich, print_table, say
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
@@ -29,8 +30,6 @@ def status(config: Config, as_json: bool, line: bool) -> int:
     \b
     Example: pumpwatch status -c /etc/pumpwatch.yaml
     """
-    from pathlib import Path
-
     from pumpwatch.ops import health
 
     figures = health.read(Path(config.store.dir))
@@ -75,8 +74,6 @@ def doctor(config: Config, as_json: bool) -> int:
     \b
     Example: pumpwatch doctor
     """
-    from pathlib import Path
-
     from pumpwatch.ops import doctor
     from pumpwatch.ops.examine import examine
 
@@ -112,7 +109,7 @@ def print_findings(findings: list[Finding], as_json: bool) -> int:
 
 @click.group()
 def plugins() -> None:
-    """Look at the plugins."""
+    """Look at the plugins, check them, begin a new one."""
 
 
 @plugins.command("list")
@@ -141,3 +138,59 @@ def list_plugins(config: Config, as_json: bool) -> int:
                     ((row["name"], row["status"], "\n".join(row["offers"]), row["origin"], row["reason"])
                      for row in rows))
     return 1 if found.problems else 0
+
+
+@plugins.command("check")
+@click.argument("name")
+@click.option("--frames", metavar="FILE", help="Recorded frames: a frame a line as it came, or JSON with the frame in `raw`.")
+@json_option
+@config_option
+def check_plugin(name: str, frames: str | None, as_json: bool, config: Config) -> int:
+    """Hold a plugin against the contract.
+
+    Whoever wrote it: facts, frames as no venue should send them, limits, answers that are none, speed, and, where a
+    simulator plugin plays its venues, the whole way through a collector, which takes some seconds. NAME is one of
+    `plugins list`. Exit code 1 where a check fails.
+
+    \b
+    Example: pumpwatch plugins check binance --frames frames.jsonl
+    """
+    from pumpwatch.kit.contract import check_plugin as run
+    from pumpwatch.kit.findings import FAIL
+
+    with plugins_hushed():
+        checks = list(run(name, config, Path(frames) if frames else None))
+    if as_json:
+        print_json(one.as_json() for one in checks)
+    else:
+        print_table(("of", "check", "state", "found"), ((one.of, one.check, one.state, one.detail) for one in checks))
+    failures = sum(one.state == FAIL for one in checks)
+    say(f"{len(checks)} checks, {failures} failed")
+    return 1 if failures else 0
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option("--dir", "parent", metavar="DIR", default=".", help="Where the package's folder goes; else here.")
+@json_option
+@config_option
+def new_plugin(name: str, parent: str, as_json: bool, config: Config) -> int:
+    """Begin a plugin for another exchange.
+
+    Writes a package with a made-up protocol that works: one plugin file, its entry point, a test with one frame, a
+    README that says how to go on. NAME is the exchange's name. Nothing that is there already is touched.
+
+    \b
+    Example: pumpwatch plugins new bitmart --dir src
+    """
+    from pumpwatch.kit.new import new_plugin as write
+
+    with plugins_hushed():
+        files = write(name, Path(parent), config)
+    if as_json:
+        print_json({"file": str(file)} for file in files)
+    else:
+        for file in files:
+            click.echo(file)
+    say(f"next: pip install -e {files[0].parent}, then python -m pytest in it, then pumpwatch plugins check {name}")
+    return 0

@@ -1,0 +1,144 @@
+"""What a venue is asked: subscriptions within its own limits, requests that can be recognised, history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pumpwatch.errors import REFUSALS
+from pumpwatch.feeds.roster import Roster
+from pumpwatch.feeds.subscriptions import Subscriptions
+from pumpwatch.kit.attempt import attempt, listening
+from pumpwatch.kit.facts import WHENEVER_NS, want_request
+from pumpwatch.kit.findings import Check, Problems, short
+from pumpwatch.kit.material import Material
+from pumpwatch.model import Control, ControlKind, HistoryQuery, Venue
+
+ODD_SYMBOLS = ("A/B", 'A"B', "A\\B", "A\nB", "A\x00B", "币安人生USDT", "É-USDT", "S" * 200, "A,B", "A B", "%s", "{0}", "0G", "1INCH-USDT",
+               "1000000BABYDOGE-USDT", "]}")
+LONG_NAME = "{:05}1000000BABYDOGE-USDT"  # 24 characters, more than real ones have
+REQUEST_ID = 1_234_567
+
+
+def check_asking(venue: Venue, material: Material) -> list[Check]:
+    """Return a row for each kind of question."""
+    rows = [_limits(venue, what, make) for what, make in (("subscribe", venue.subscribe), ("unsubscribe", venue.unsubscribe))]
+    rows += [_odd_symbols(venue), _history(venue)]
+    if material.stage is not None:
+        rows.append(_answers(venue, material))
+    return rows
+
+
+def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) -> Check:
+    """Subscribe a whole connection to long names, cut as the feed does it."""
+    problems, limits = Problems(venue.name, f"{what} within its limits"), venue.limits
+    names = [LONG_NAME.format(number) for number in range(Roster(limits).capacity)]
+    asked = Subscriptions(venue, lambda symbol, reason: None)
+    asked.want(names, add=True)
+    if what == "unsubscribe":
+        asked.want(names, add=False)
+    texts: list[str] = []
+    while asked.waiting:
+        size = asked.next_size
+        problems.want(size <= limits.symbols_per_message, f"{size} symbols in a message")
+        made = attempt(asked.next_text, 0.0)
+        if not isinstance(made.value, str):
+            problems.want(False, f"{what} gives {made.value!r} {made.said()}")
+            return problems.row("")
+        texts.append(made.value)
+    sizes = [len(text.encode()) for text in texts]
+    problems.want(max(sizes, default=0) <= limits.message_bytes, f"a message of {max(sizes, default=0)} bytes of {limits.message_bytes}")
+    problems.want(not limits.connection_bytes or sum(sizes) <= 2 * limits.connection_bytes, "more than connection_bytes in all")
+    missing = [name for name in names if not any(name.casefold() in text.casefold() for text in texts)] if texts else []
+    problems.want(not missing, f"{len(missing)} symbols are in no message, {missing[:1]}")
+    whole = attempt(make, names[: limits.symbols_per_message], 1)
+    problems.want(whole.error is None, f"it raises {whole.said()}")
+    return problems.row(f"{len(names)} symbols of 24 characters in {len(texts)} messages, {max(sizes, default=0):,} bytes at most")
+
+
+def _odd_symbols(venue: Venue) -> Check:
+    problems = Problems(venue.name, "odd symbols and request ids")
+    for what, make in (("subscribe", venue.subscribe), ("unsubscribe", venue.unsubscribe)):
+        for symbol in ODD_SYMBOLS:
+            with listening() as heard:
+                made, again = attempt(make, [symbol], REQUEST_ID), attempt(make, [symbol], REQUEST_ID)
+            text = made.value
+            if not isinstance(text, str):
+                problems.want(False, f"{what} of {short(symbol, 20)!r} gives {text!r} {made.said()}")
+                continue
+            problems.want(text == again.value and not heard, f"{what} gives another text the second time, or reaches outside")
+            problems.want(len(text.encode(errors="replace")) <= venue.limits.message_bytes,
+                          f"{what} of one symbol of {len(symbol)} characters is longer than message_bytes")
+            problems.want(_holds(text, symbol), f"{what} of {short(symbol, 20)!r} asks for something else: {short(text)}")
+            if venue.acknowledges:
+                problems.want(str(REQUEST_ID) in text, f"{what} leaves out the request id, so no answer can be told from another")
+    return problems.row(f"{len(ODD_SYMBOLS)} odd symbols stay what they are; the request id is in the text")
+
+
+def _holds(text: str, symbol: str) -> bool:
+    """Return whether a message asks for this symbol, whole: inside one of its texts where it is JSON."""
+    if text[:1] not in ("{", "["):
+        return symbol.casefold() in text.casefold()
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return False
+    return any(symbol.casefold() in inner.casefold() for inner in _texts(message))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+def _history(venue: Venue) -> Check:
+    problems = Problems(venue.name, "history requests")
+    for symbol in ("BTC-USDT", *ODD_SYMBOLS):
+        for ids in ((-1, -1), (1000, 2000)):
+            query = HistoryQuery(symbol, WHENEVER_NS, WHENEVER_NS + 60 * 10**9, *ids)
+            with listening() as heard:
+                made, again = attempt(venue.history_request, query), attempt(venue.history_request, query)
+            if made.error is not None:
+                problems.want(False, f"it raises {made.said()} for {short(symbol, 20)!r}")
+                continue
+            want_request(problems, "history_request", made.value, venue)
+            problems.want(made.value == again.value and not heard, "it gives another request the second time, or reaches outside")
+    return problems.row("by time and by id; the same each time")
+
+
+def _answers(venue: Venue, material: Material) -> Check:
+    """Ask the dialect and read what it answers."""
+    problems, stage = Problems(venue.name, "answers are understood"), material.stage
+    assert stage is not None
+    try:
+        session, _ = stage.connect()
+    except REFUSALS as error:
+        problems.want(False, f"no session: {error}")
+        return problems.row("")
+    symbols = stage.table.symbols[: min(5, venue.limits.symbols_per_message)]
+    kinds: list[str] = []
+    for number, make in ((REQUEST_ID, venue.subscribe), (REQUEST_ID + 1, venue.unsubscribe)):
+        if make is venue.unsubscribe and venue.replaces:
+            break
+        made = attempt(make, symbols, number)
+        reply = stage.dialect.receive(session, made.value or "", stage.dialect.rules, stage.history)
+        problems.want(reply.close is None, f"the venue closes: {reply.close}")
+        controls = [_control(venue, message) for message in reply.send if isinstance(message, (str, bytes))]
+        kinds += [control.kind for control in controls if control]
+        acknowledged = [control for control in controls if control and control.kind == ControlKind.ACK]
+        if not venue.acknowledges:
+            problems.want(not any(kind == ControlKind.REFUSAL for kind in kinds), "the venue refuses")
+            continue
+        problems.want(bool(acknowledged), f"the answer is not read as an acknowledgement: {short(repr(list(reply.send)))}")
+        problems.want(all(one.request_id == number for one in acknowledged), "the request id is not recovered from the answer")
+        problems.want(venue.answers_by_symbol == (len(acknowledged) > 1) or len(symbols) == 1,
+                      "answers_by_symbol does not fit the answers")
+    return problems.row(f"{', '.join(kinds)} with the request's id" if venue.acknowledges else "none is given, and none is waited for")
+
+
+def _control(venue: Venue, message: str | bytes) -> Control | None:
+    return attempt(venue.read_control, message.encode() if isinstance(message, str) else message).value

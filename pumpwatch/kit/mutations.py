@@ -1,0 +1,134 @@
+"""Frames and bodies as no venue should send them, made from good ones: what the plugin's functions must survive.
+
+All of it is the same at each run.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+ODD_VALUES: tuple[Any, ...] = (
+    None, True, False, -1, 0, 1, 0.5, 2**53 + 1, 2**63 - 1, 2**63, 2**64 + 5, -(2**63) - 1, 10**40, 1e308, "", " ", "x", "0", "-1",
+    "1e3", "1e400", "NaN", "Infinity", "-0", "1,5", "0x10", "٣", "A/B", 'A"B', "A\x00B", "币安人生USDT", "S" * 200, "9" * 400,
+    [], {}, [[]], [None], {"a": 1}, [1, 2, 3],
+)
+RAW_NUMBERS = ("1e400", "-1e400", "NaN", "Infinity", "1E5", "00", "1.", "-", "123456789012345678901234567890")
+ELSEWHERE = ("", " ", "null", "true", "0", '""', "[]", "{}", "[[]]", "[{}]", "[null]", '{"a":1}', "ping", "pong", "<html></html>",
+             '{"event":"other","data":[{"x":1}]}', '{"code":1,"msg":"no"}', "\x00", "\ufeff{}", '"\\ud800"', "{]", "{,}")
+DEEP = 20_000
+STAND_IN = "\ue000"  # a private character where a number goes that the encoder would not write
+
+
+def mutated_frames(seeds: list[bytes], most: int = 4000) -> list[bytes]:
+    """Return mutations of each seed, then frames that have nothing to do with them; each once."""
+    made: dict[bytes, None] = {}
+    each = max(50, most // max(1, len(seeds)))
+    for number, seed in enumerate(seeds):
+        mutants = [*_structural(seed), *_textual(seed, random.Random(number))]
+        if len(mutants) > each:
+            mutants = random.Random(number).sample(mutants, each)
+        made.update(dict.fromkeys(mutants))
+    made.update(dict.fromkeys(text.encode() for text in ELSEWHERE))
+    made.update(dict.fromkeys((b"[" * DEEP, b'{"a":' * DEEP, b"\xff\xfe", b'{"s":"\xc3("}')))
+    return [one for one in made if one not in seeds]
+
+
+def _structural(seed: bytes) -> Iterator[bytes]:
+    """Yield the JSON value with one place in it left out, replaced, doubled or moved to another unit."""
+    try:
+        value = json.loads(seed)
+    except (ValueError, RecursionError):
+        return
+    for path in _places(value):
+        old = _at(value, path)
+        for odd in ODD_VALUES:
+            yield _text(_with(value, path, odd))
+        for raw in RAW_NUMBERS:
+            yield _text(_with(value, path, STAND_IN)).replace(json.dumps(STAND_IN).encode(), raw.encode())
+        if path:
+            yield _text(_without(value, path))
+        if isinstance(old, int) and not isinstance(old, bool):
+            for changed in (old // 10**6, old // 1000, old * 1000, old * 10**6, str(old), float(old), -old):
+                yield _text(_with(value, path, changed))
+        elif isinstance(old, str):
+            for text in (old.lower(), old.upper(), old + " ", f"-{old}", [old]):
+                yield _text(_with(value, path, text))
+        elif isinstance(old, list):
+            yield _text(_with(value, path, old * 2))
+        elif isinstance(old, dict):
+            yield _text(_with(value, path, {**old, "extra": {"deep": [1, None]}, "": ""}))
+            yield _text(_with(value, path, list(old.values())))
+    yield _text([value])
+    yield _text([value, value])
+
+
+def _textual(seed: bytes, chance: random.Random) -> Iterator[bytes]:
+    """Yield the bytes cut off, damaged, and run together."""
+    for _ in range(40):
+        yield seed[: chance.randrange(len(seed) or 1)]
+        at = chance.randrange(len(seed) or 1)
+        yield seed[:at] + bytes([chance.randrange(256)]) + seed[at + 1:]
+    yield from (seed + seed, seed + b",", b" " + seed, seed + b"\x00", b"," + seed)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield from _places(inner, (*path, key))
+
+
+def _at(value: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    changed = dict(value) if isinstance(value, dict) else list(value)
+    changed[path[0]] = _with(value[path[0]], path[1:], new)
+    return changed
+
+
+def _without(value: Any, path: tuple[Any, ...]) -> Any:
+    changed = dict(value) if isinstance(value, dict) else list(value)
+    if len(path) == 1:
+        del changed[path[0]]
+    else:
+        changed[path[0]] = _without(value[path[0]], path[1:])
+    return changed
+
+
+def _text(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+
+
+HTML = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Checking your browser</body></html>"
+BIG = 40_000_000
+MUST_REFUSE = {  # none of these is a list of anything
+    "an empty body": b"", "an empty object": b"{}", "null": b"null", "a text": b'"maintenance"', "a number": b"503",
+    "an error message": b'{"code":-1003,"msg":"Too many requests","retCode":10006,"retMsg":"busy","error":{"name":"busy"}}',
+    "HTML": HTML, "a list of numbers": b"[1,2,3]", "half an object": b'{"data":[{"symbol":"BTC', "bytes that are no text": b"\xff\xfe\x00",
+    "nested too deep": b"[" * DEEP,
+}
+
+
+def big_bodies() -> Iterator[tuple[str, bytes]]:
+    """Yield bodies of 40 MB that are no list of anything: HTML, and JSON of another kind."""
+    yield "40 MB of HTML", HTML + b" " * BIG
+    row = b'{"other":"' + b"x" * 4000 + b'","n":[1,2,3]},'
+    yield "40 MB of other JSON", b'{"rows":[' + row * (BIG // len(row)) + b"{}]}"
+
+
+def mutated_bodies(body: bytes, most: int = 600) -> list[bytes]:
+    """Return mutations of a good body, the one cut in the middle first."""
+    if len(body) > 20_000:  # every place of a long list is its first rows over again
+        return [body[: len(body) // 2], body[:-1], body[1:]]
+    mutants = [*_structural(body), *_textual(body, random.Random(7))]
+    chosen = random.Random(7).sample(mutants, min(most, len(mutants)))
+    return [body[: len(body) // 2], *chosen]
