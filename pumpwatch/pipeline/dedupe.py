@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Gap, GapState, IdKind, Int64, TradeBatch
+from pumpwatch.pipeline.ascending import AscendingIds
 from pumpwatch.pipeline.continuity import RANGES_KEPT, MissingIds
 
 UNSEEN = -1
@@ -47,6 +48,7 @@ class Dedupe:
         self._missing: dict[int, MissingIds] = {}
         self._open_gaps: dict[int, list[Gap]] = {}
         self._windows: dict[int, dict[int | bytes, None]] = {}
+        self._ascending = AscendingIds()
 
     def _grow(self) -> None:
         known, count = len(self._last_id), len(self._catalogue)
@@ -61,6 +63,12 @@ class Dedupe:
             last_id, last_ns = self._recovered.get(name, (UNSEEN, 0))
             if last_id > UNSEEN:
                 self._last_id[number], self._last_ns[number], self._first_id[number] = last_id, last_ns, 0
+        self._ascending.grow(self._last_id[known:])
+
+    def unseen(self, instruments: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return for each of these whether no trade of it was ever seen."""
+        self._grow()
+        return np.equal(self._last_id[instruments], UNSEEN)
 
     def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns).
@@ -70,6 +78,7 @@ class Dedupe:
         self._recovered = last
         self._last_id, self._last_ns, self._first_id = (np.empty(0, np.int64) for _ in range(3))
         self._kind = np.empty(0, np.uint8)
+        self._ascending = AscendingIds()
 
     def expect_doubles(self, instruments: Iterable[int], known: TradeBatch) -> None:
         """From now on these may come twice; `known` holds their recent trades."""
@@ -121,7 +130,13 @@ class Dedupe:
         last = ends - 1
         self._last_id[who[plain]] = ids[last[plain]]
         self._last_ns[who[plain]] = batch.timestamp[order[last[plain]]]
+        self._remember(batch)
         return seen
+
+    def _remember(self, batch: TradeBatch) -> None:
+        ascend = self._kind[batch.instrument] == MONOTONIC
+        if ascend.any():
+            self._ascending.remember(batch.instrument[ascend], batch.trade_id[ascend])
 
     def _one_by_one(self, batch: TradeBatch, order: NDArray[np.intp], who: NDArray[np.int32],
                     starts: NDArray[np.intp], ends: NDArray[np.intp], seen: Seen) -> None:
@@ -197,12 +212,12 @@ class Dedupe:
 
     def _windowed(self, number: int, batch: TradeBatch, rows: NDArray[np.intp], keys: list[int | bytes]) -> list[bool]:
         """Drop what the window of this instrument knows; without a window nothing can have come twice."""
-        ids = batch.trade_id[rows]
+        ids, last = batch.trade_id[rows], int(self._last_id[number])
         self._last_id[number] = max(int(self._last_id[number]), int(ids.max()))
         self._last_ns[number] = max(int(self._last_ns[number]), int(batch.timestamp[rows].max()))
         window = self._windows.get(number)
         if window is None:
-            return [True] * len(rows)
+            return self._ascending.fresh(number, last, ids.tolist()) if self._kind[number] == MONOTONIC else [True] * len(rows)
         fresh = []
         for row in rows.tolist():
             key = keys[row]

@@ -93,6 +93,13 @@ def test_monotonic_ids_may_skip():
     assert got == rows and not seen.gaps
 
 
+def test_monotonic_repetitions_are_dropped_without_being_told_of_a_reconnect_and_late_ones_are_kept():
+    dedupe = make(IdKind.MONOTONIC)
+    assert kept(dedupe, [(0, 5), (0, 6), (1, 1)])[0] == [(0, 5), (0, 6), (1, 1)]
+    assert kept(dedupe, [(0, 7), (0, 8), (0, 12)])[0] == [(0, 7), (0, 8), (0, 12)]
+    assert kept(dedupe, [(0, 6), (0, 7), (0, 10), (0, 12), (0, 13), (1, 1)])[0] == [(0, 10), (0, 13)]
+
+
 def test_without_order_doubles_are_dropped_only_while_the_source_may_be_doubled():
     dedupe = make(IdKind.NONE)
     before = batch([(0, -1), (0, -1), (1, -1)], [b"a", b"b", b"a"])
