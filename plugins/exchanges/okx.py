@@ -1,0 +1,234 @@
+"""OKX spot and USDT perpetual swaps: every trade, from the channel `trades-all`.
+
+Documents: OKX API v5, "All trades channel", "Connection count limit", "Notification", "Get instruments", "Get trades
+history" (as of 2026-08-09); recordings of 2022-05, 2023, 2025 and 2026-09. Checked 2026-11-21.
+
+Symbols: `SOMI-USDT`, `SOMI-USDT-SWAP`, one spelling everywhere. A swap's row has no base and quote: they are in
+`instFamily` (before: `uly`). Ids: `tradeId`, contiguous per symbol. Times: ms, as text like every number. Side: the
+taker's. Quantity: base units on spot; contracts on swaps, also fractions, of ctVal x ctMult base units each.
+Quirks: `trades-all` lives on `/business`; `trades` on `/public` joins the fills of an order (`count` of them, the id is
+the last one's): understood here, flagged, never asked for. A subscription is acknowledged or refused symbol by symbol.
+The last trade, however old, is pushed on subscribing. Ping and pong are the bare words, which are no JSON, and due
+within 30 s of silence. Notice 64008 announces the end of the connection.
+Limits: 480 subscriptions and unsubscriptions an hour and connection, so at most half of that is placed on one; 64 KB of
+arguments a request by the newer text, 4,096 bytes by the older one, which is kept; 3 connects a second. No limit of
+messages or age is documented: what is set here is ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+from pumpwatch import (
+    FUTURES,
+    SPOT,
+    BadFrame,
+    Columns,
+    Control,
+    ControlKind,
+    Flag,
+    Heartbeat,
+    HistoryDepth,
+    HistoryQuery,
+    HttpRequest,
+    IdKind,
+    Instrument,
+    Limits,
+    QuantityUnit,
+    Venue,
+    hookimpl,
+    split_multiplier,
+)
+
+CHANNEL = "trades-all"
+OURS = (CHANNEL, "trades")
+UPGRADE = "64008"
+REFUSED_SYMBOL = re.compile(r"instId[\"']?\s*[:=]\s*[\"']?([^\s,\"'}]+)")
+
+
+class Argument(msgspec.Struct, gc=False):
+    """What a frame answers to."""
+
+    channel: Literal["trades-all", "trades"]
+
+
+class Trade(msgspec.Struct, gc=False):
+    """A trade, pushed or of the history; numbers in text become numbers while they are decoded."""
+
+    instId: str
+    tradeId: int
+    px: float
+    sz: float
+    side: Literal["buy", "sell"]
+    ts: int
+    count: int = 1
+
+
+class Single(msgspec.Struct, gc=False):
+    """A frame as documented: "every update contains only one trade"."""
+
+    arg: Argument
+    data: tuple[Trade]
+
+
+class Several(msgspec.Struct, gc=False):
+    """A frame with any number of trades."""
+
+    arg: Argument
+    data: list[Trade]
+
+
+class Answer(msgspec.Struct, gc=False):
+    """The history's answer."""
+
+    code: str
+    data: list[Trade]
+    msg: str = ""
+
+
+_single = msgspec.json.Decoder(list[Single], strict=False)
+_several = msgspec.json.Decoder(list[Several], strict=False)
+_answer = msgspec.json.Decoder(Answer, strict=False)
+
+
+def _request_of(method: str) -> Any:
+    def frame(symbols: Sequence[str], request_id: int) -> str:
+        arguments = [{"channel": CHANNEL, "instId": symbol} for symbol in symbols]
+        return msgspec.json.encode({"id": str(request_id), "op": method, "args": arguments}).decode()
+
+    return frame
+
+
+def ping(_: int) -> str:
+    """The bare word."""
+    return "ping"
+
+
+def parse(text: bytes | memoryview, columns: Columns) -> None:
+    """Append the trades of a JSON array of frames of `trades-all` (or `trades`)."""
+    try:
+        trades = [frame.data[0] for frame in _single.decode(text)]
+    except msgspec.ValidationError:
+        frames = _several.decode(text)
+        trades = [trade for frame in frames for trade in frame.data]
+        columns.counts = [len(frame.data) for frame in frames]
+        if 0 in columns.counts:
+            raise BadFrame("a frame without a trade") from None
+    _append(trades, columns)
+    columns.symbol = [trade.instId for trade in trades]
+
+
+def _append(trades: list[Trade], columns: Columns) -> None:
+    columns.trade_id = ids = [trade.tradeId for trade in trades]
+    columns.price = [trade.px for trade in trades]
+    columns.quantity = [trade.sz for trade in trades]
+    columns.timestamp = [trade.ts for trade in trades]
+    columns.sell = [trade.side == "sell" for trade in trades]
+    if ids and min(ids) < 0:
+        raise BadFrame("a negative id")
+    fills = [trade.count for trade in trades]
+    if fills.count(1) != len(fills):
+        columns.flags = {row: Flag.AGGREGATED.value for row, count in enumerate(fills) if count != 1}
+
+
+def read_control(frame: bytes) -> Control | None:
+    """Read a frame that is no trade: pong, acknowledgement or refusal of a symbol, notice, or another channel's data."""
+    if frame.strip() == b"pong":
+        return Control(ControlKind.PONG)
+    message = msgspec.json.decode(frame)
+    if not isinstance(message, dict):
+        return None
+    event = message.get("event")
+    if event is None:
+        return _data_of(message)
+    number = message.get("id")
+    request_id = int(number) if isinstance(number, str) and number.isdecimal() else None
+    argument = message.get("arg")
+    symbol = argument.get("instId") if isinstance(argument, dict) else None
+    symbols = (symbol,) if isinstance(symbol, str) else ()
+    if event in ("subscribe", "unsubscribe"):
+        return Control(ControlKind.ACK, request_id, symbols)
+    reason = f"{message.get('code')} {message.get('msg')}"
+    if event == "error":
+        return Control(ControlKind.REFUSAL, request_id, symbols or _named_in(str(message.get("msg"))), reason)
+    if event == "notice" and str(message.get("code")) == UPGRADE:
+        return Control(ControlKind.RECONNECT, reason=reason)
+    return Control(ControlKind.OTHER, reason=event) if isinstance(event, str) else None
+
+
+def _named_in(text: str) -> tuple[str, ...]:
+    """Return the symbol that a refusal names; none where it is about the whole request."""
+    found = set(REFUSED_SYMBOL.findall(text))
+    return (found.pop(),) if len(found) == 1 else ()
+
+
+def _data_of(message: dict[str, Any]) -> Control | None:
+    argument, table = message.get("arg"), message.get("table")
+    if isinstance(argument, dict) and "data" in message and argument.get("channel") not in OURS:
+        return Control(ControlKind.OTHER, reason=str(argument.get("channel")))
+    if isinstance(table, str) and not table.endswith("/trade"):  # of the protocol before v5
+        return Control(ControlKind.OTHER, reason=table)
+    return None if message else Control(ControlKind.OTHER, reason="nothing")
+
+
+def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
+    """Read the instruments of one type: what is live against USDT, spot or linear perpetual."""
+    answer = msgspec.json.decode(bodies[0])
+    if str(answer["code"]) != "0":
+        raise BadFrame(f"{answer['code']} {answer.get('msg')}")
+    rows = [row for row in answer["data"] if row["state"] == "live"]
+    spot = [_instrument(row["instId"], row["baseCcy"], 1.0) for row in rows
+            if row["instType"] == "SPOT" and row["quoteCcy"] == "USDT"]
+    swaps = [(row, *(row.get("instFamily") or row["uly"]).rsplit("-", 1)) for row in rows
+             if row["instType"] == "SWAP" and row["ctType"] == "linear" and row["settleCcy"] == "USDT"]
+    return spot + [_instrument(row["instId"], base, float(Decimal(row["ctVal"]) * Decimal(row["ctMult"] or 1)))
+                   for row, base, quote in swaps if quote == "USDT"]
+
+
+def _instrument(symbol: str, base: str, contract_size: float) -> Instrument:
+    return Instrument(symbol=symbol, base=base, quote="USDT", multiplier=split_multiplier(base), contract_size=contract_size)
+
+
+def history_request(query: HistoryQuery) -> HttpRequest:
+    """The 100 rows up to an id, or up to a time, newest first, of the last three months."""
+    params: dict[str, str | int] = {"instId": query.symbol, "limit": 100}
+    if query.last_id >= 0:
+        return HttpRequest("/api/v5/market/history-trades", params | {"type": 1, "after": query.last_id + 1})
+    return HttpRequest("/api/v5/market/history-trades", params | {"type": 2, "after": query.end_ns // 1_000_000 + 1})
+
+
+def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
+    """Append the rows of history-trades (or trades)."""
+    answer = _answer.decode(body)
+    if answer.code != "0":
+        raise BadFrame(f"{answer.code} {answer.msg}")
+    _append(answer.data, columns)
+    columns.symbol = [symbol] * len(answer.data)
+
+
+def _venue(market_type: str, instrument_type: str, quantity_unit: QuantityUnit) -> Venue:
+    return Venue(
+        exchange="okx", market_type=market_type, ws_url="wss://ws.okx.com:8443/ws/v5/business", rest_url="https://www.okx.com",
+        headers={}, heartbeat=Heartbeat(interval_s=20, text=ping), stale_after_s=60, id_kind=IdKind.CONTIGUOUS,
+        quantity_unit=quantity_unit, timestamp_unit_ns=1_000_000, answers_by_symbol=True, repeats_last=True,
+        limits=Limits(symbols_per_connection=240, symbols_per_message=60, message_bytes=4096, connection_bytes=0,
+                      messages_per_second=5, subscriptions_per_hour=480, connects_per_second=3, connects_per_5_minutes=300,
+                      connection_age_s=23 * 3600, requests_per_minute=600),
+        history=HistoryDepth(rows_per_request=100, pages=True, reach_s=90 * 86_400),
+        subscribe=_request_of("subscribe"), unsubscribe=_request_of("unsubscribe"), parse=parse, read_control=read_control,
+        instruments_requests=[HttpRequest("/api/v5/public/instruments", {"instType": instrument_type})],
+        parse_instruments=parse_instruments, history_request=history_request, parse_history=parse_history,
+    )
+
+
+VENUES = [_venue(SPOT, "SPOT", QuantityUnit.BASE), _venue(FUTURES, "SWAP", QuantityUnit.CONTRACTS)]
+
+
+@hookimpl
+def exchange_venues() -> list[Venue]:
+    return VENUES
