@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from pumpwatch.model import Instrument
 
-_MULTIPLIER = re.compile(r"(?:10{3,6}(?=[A-Z])|1M(?=[A-Z]{3,}))")
+# 1000PEPE, 10000000AIDOGE, 1MBABYDOGE; SHIB1000. A real name may begin with a digit (1INCH, 0G, 2Z) or end with one (API3).
+_PREFIX = re.compile(r"(10{3,9}|1M(?=.{3}))(?=[^\W\d])")
+_SUFFIX = re.compile(r"(?<=[^\W\d])10{3,9}$")
+_ALIASES = {"XBT": "BTC"}
 VenueKey = tuple[str, str]  # exchange, market_type
 
 
@@ -56,10 +59,14 @@ class Catalogue:
         return self._by_venue.setdefault(venue, {})
 
     def matching(self, coin: str) -> list[int]:
-        """Return the ids of every instrument whose base is this coin (`PEPE` finds 1000PEPE), quoted in USDT."""
-        wanted = coin.upper()
+        """Return the ids of every instrument of this coin on any venue, quoted in USDT.
+
+        By base and quote, never by the symbol's spelling: PEPE finds 1000PEPEUSDT and PEPE_USDT, and so does 1000PEPE.
+        """
+        name = _plain(coin)
+        wanted = {name, _split(name)[1]}
         return [number for number, one in enumerate(self.instruments)
-                if one.quote == "USDT" and coin_of(one) == wanted]
+                if one.quote.upper() == "USDT" and coin_of(one) in wanted]
 
     def names(self, ids: Iterable[int] | NDArray[np.int32]) -> list[tuple[str, str, str]]:
         """Return (exchange, market_type, symbol) of each id."""
@@ -67,17 +74,31 @@ class Catalogue:
 
 
 def split_multiplier(base: str) -> int:
-    """Return the multiplier a base asset's name carries: 1000 for 1000PEPE, 1000000 for 1MBABYDOGE, 1 for 1INCH."""
-    found = _MULTIPLIER.match(base)
-    if not found:
-        return 1
-    return 1_000_000 if found.group(0) == "1M" else int(found.group(0))
+    """Return the multiplier a base asset's name carries: 1000 for 1000PEPE or SHIB1000, 1000000 for 1MBABYDOGE, 1 for 1INCH."""
+    return _split(_plain(base))[0]
 
 
 def coin_of(instrument: Instrument) -> str:
-    """Return the coin behind an instrument: PEPE for base 1000PEPE with multiplier 1000."""
-    base = instrument.base.upper()
-    if instrument.multiplier != 1:
-        digits = str(instrument.multiplier)
-        base = base.removeprefix(digits).removesuffix(digits)
-    return base
+    """Return the coin behind an instrument: PEPE for base 1000PEPE with multiplier 1000, BTC for XBT.
+
+    With multiplier 1 the base is the coin's real name, whatever it begins or ends with.
+    """
+    name = _plain(instrument.base)
+    multiplier, coin = _split(name)
+    return coin if multiplier == instrument.multiplier else name
+
+
+def _plain(name: str) -> str:
+    name = "".join(name.split()).upper()
+    return _ALIASES.get(name, name)
+
+
+def _split(name: str) -> tuple[int, str]:
+    """Return (multiplier, coin) of a plain name."""
+    if found := _PREFIX.match(name):
+        digits = found[1]
+        multiplier = 1_000_000 if digits == "1M" else int(digits)
+        return multiplier, _plain(name[len(digits):])
+    if found := _SUFFIX.search(name):
+        return int(found[0]), _plain(name[:found.start()])
+    return 1, name

@@ -15,7 +15,7 @@ from gevent.event import Event
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
-from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Limits, Venue
+from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, IdKind, Limits, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY, Connection
 from pumpwatch.net.frames import FrameBuffer
@@ -82,7 +82,7 @@ class Link:
         self.messages = TokenBucket(max(0.5, limit - 2), 1, around.clock)  # a second never holds more than limit - 1
         hourly = venue.limits.subscriptions_per_hour
         self._hour = TokenBucket(0.2 * hourly / 3600, 0.8 * hourly, around.clock) if hourly else None
-        self._wake = wake
+        self._wake, self._clock, self._stamp = wake, around.clock, venue.stamp
 
     def _address(self, around: Surroundings, number: int) -> str:
         """Return where to connect: some venues tell it anew each time, with a token."""
@@ -102,7 +102,8 @@ class Link:
         if self._hour:
             self._hour.take(symbols)
         if not self.connection.closed:
-            self.connection.send_text(self.subscriptions.next_text(now))
+            text = self.subscriptions.next_text(now)
+            self.connection.send_text(self._stamp(text, self._clock.now_ns()) if self._stamp else text)
 
     def _control(self, control: Control) -> None:
         if control.kind == ControlKind.RECONNECT:
@@ -156,7 +157,7 @@ class Feed:
             if self._link is None and not self._connect():
                 continue
             reason = self._tend()
-            if reason == "renew":
+            if reason == "renew" and self._around.venue.id_kind != IdKind.NONE:
                 self._renew()
             else:
                 self._let_go(reason)
@@ -244,7 +245,10 @@ class Feed:
         return self._next_beat - now
 
     def _renew(self) -> None:
-        """Open the successor first, and drop the old connection when it stands: nothing is missed between them."""
+        """Open the successor first, and drop the old connection when it stands: nothing is missed between them.
+
+        Not for venues without ids: there a trade that comes on both is two, and the history sent on subscribing fills the hole.
+        """
         old = self._link
         assert old is not None
         why = old.renew or "connection age"

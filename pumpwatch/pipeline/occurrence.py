@@ -3,12 +3,12 @@
 Such a venue's parser gives a text that is equal for equal trades (side, price, quantity). Equal trades at the same
 nanosecond are legitimate, so the nth of them gets the suffix `#n`. Rows sent as history on subscribing repeat what was seen
 live: the nth of equal rows there is new only when fewer than n were seen. History of a symbol never seen before is
-left out, and counted: recording starts where it starts.
+left out, and counted: recording starts where that history ends, and what is older is never taken up later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Gap, TradeBatch
 
-KEPT = 4000  # distinct trades remembered of an instrument: several times what a venue sends as history
+KEPT = 2000  # distinct trades remembered of an instrument: twice what a venue sends as history
 
 Key = tuple[int, bytes]
 
@@ -30,7 +30,14 @@ class _Known:
     def __init__(self, last_ns: int) -> None:
         self.counts: dict[Key, int] = {}
         self.last_ns = last_ns
-        self.floor = last_ns + 1  # history before this cannot be told from what was seen
+        self.floor = last_ns + 1  # history before this was seen, or cannot be told from what was, or is older than recording
+
+    def begin(self, rows: Sequence[Key]) -> None:
+        """Start recording behind this history: whatever comes now is new, save what is its newest moment again."""
+        self.last_ns = self.floor = max(at_ns for at_ns, _ in rows)
+        for key in rows:
+            if key[0] == self.last_ns:
+                self.add(key)
 
     def add(self, key: Key) -> int:
         """Count one more of these trades; return how many there were before."""
@@ -59,21 +66,27 @@ class Occurrences:
             gaps = self._gaps(batch, past)
         keep = np.ones(len(batch), np.bool_)
         texts: list[bytes] = batch.text_id.tolist()
-        repeats: dict[tuple[int, Key], int] = {}
+        moments: dict[int, tuple[int, dict[bytes, int]]] = {}  # of each instrument, the equal rows of one ns of history
         rows = zip(batch.instrument.tolist(), batch.timestamp.tolist(), texts, strict=True)
         history = [False] * len(batch) if past is None else past.tolist()
+        self._begin(batch, past, texts, keep)
         for row, (instrument, at_ns, text) in enumerate(rows):
             known = self._of(instrument)
             key = (at_ns, text)
             if history[row]:
-                if known.last_ns < 0 or at_ns < known.floor:
-                    keep[row] = False
+                keep[row] &= at_ns >= known.floor
+                if not keep[row]:
                     continue
-                nth = repeats.get((instrument, key), 0)
-                repeats[instrument, key] = nth + 1
+                moment, equal = moments.get(instrument, (-1, {}))
+                if moment != at_ns:  # a second history in one batch goes back in time, and is counted anew
+                    moments[instrument] = at_ns, (equal := {})
+                nth = equal.get(text, 0)
+                equal[text] = nth + 1
                 if nth < known.counts.get(key, 0):
                     keep[row] = False
                     continue
+            if known.last_ns < 0:
+                known.floor = at_ns
             before = known.add(key)
             if before:
                 texts[row] = text + b"#%d" % before
@@ -82,6 +95,19 @@ class Occurrences:
         columns: list[Any] = [*batch.columns()[:-1], np.array(texts)]
         fresh = TradeBatch(*columns)
         return (fresh if keep.all() else fresh.take(keep)), gaps
+
+    def _begin(self, batch: TradeBatch, past: NDArray[np.bool_] | None, texts: list[bytes],
+               keep: NDArray[np.bool_]) -> None:
+        """Leave out the history of the symbols that were never seen before, and start behind it."""
+        if past is None:
+            return
+        for instrument in np.unique(batch.instrument[past]).tolist():
+            known = self._of(instrument)
+            if known.last_ns < 0:
+                rows = np.flatnonzero(past & (batch.instrument == instrument))
+                keep[rows] = False
+                known.begin([(at_ns, texts[row]) for at_ns, row in
+                             zip(batch.timestamp[rows].tolist(), rows.tolist(), strict=True)])
 
     def _of(self, instrument: int) -> _Known:
         known = self._known.get(instrument)

@@ -38,6 +38,39 @@ def test_history_of_a_symbol_never_seen_is_left_out_and_counted():
     assert one.left_out == 2
 
 
+def test_recording_starts_where_the_first_history_ends_so_that_a_break_before_the_first_trade_loses_none():
+    one = make()
+    number(one, (1, b"x"), (2, b"y"), past=True)
+    fresh, gaps = number(one, (1, b"x"), (2, b"y"), (2, b"z"), (3, b"x"), past=True)
+    assert fresh == [(2, b"z"), (3, b"x")] and gaps == []
+    assert number(one, (3, b"x"))[0] == [(3, b"x#1")]
+
+
+def test_what_is_older_than_the_first_trade_seen_is_never_taken_up_later():
+    one = make()
+    number(one, (10, b"a"))
+    fresh, gaps = number(one, (3, b"x"), (9, b"y"), (10, b"a"), (10, b"b"), (11, b"c"), past=True)
+    assert fresh == [(10, b"b"), (11, b"c")] and gaps == []
+
+
+def test_the_same_history_twice_in_one_batch_is_one_history():
+    one = make()
+    number(one, (1, b"a"), (1, b"a"))
+    rows = [(1, b"a"), (1, b"a"), (1, b"a"), (2, b"b")]
+    assert number(one, *rows, *rows, past=True)[0] == [(1, b"a#2"), (2, b"b")]
+
+
+def test_history_and_what_follows_it_live_may_come_in_one_batch():
+    one = make()
+    count = 4
+    ones = np.ones(count)
+    batch = TradeBatch(np.array([1, 2, 3, 3]), np.zeros(count, np.int32), ones, ones, np.zeros(count, np.uint8),
+                       np.full(count, -1), np.full(count, NO_SEQUENCE), ones.astype(np.int64), np.zeros(count, np.uint8),
+                       np.array([b"a", b"b", b"c", b"c"]))
+    fresh, _ = one.number(batch, np.array([True, True, False, False]))
+    assert fresh.text_id.tolist() == [b"c", b"c#1"] and one.left_out == 2
+
+
 def test_after_a_reconnect_history_gives_only_what_was_missed():
     one = make()
     number(one, (1, b"a"), (2, b"b"), (2, b"b"))

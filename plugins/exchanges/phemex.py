@@ -1,0 +1,249 @@
+"""Phemex spot and USDT perpetuals: every trade, from `trade.subscribe` and `trade_p.subscribe`.
+
+Documents: phemex-docs _spot.md and _contract.md (2026-01-07), phemex-api-docs (2024-06-17); limits and snapshots as
+probed by others in 2026-09, recorded sessions of 2021-07 and 2025-12. Checked 2026-11-21.
+
+Symbols: case matters and is kept. Spot has a prefix: `sSOMIUSDT`; but `sOLUSDT` is spot OL, and no SOL. Perpetuals of cheap
+coins count thousands: `u1000PEPEUSDT`, base "1000 PEPE". Coin and quote come from the product row, never from the symbol.
+Ids: none. `sequence` is shared by all symbols: it orders, and skips. A trade is known by time, side, price and quantity,
+and its number among equals. Times: ns. Side: the taker's. Rows come newest first.
+Units: spot prices and quantities are integers, scaled by 10^valueScale of the quote and of the base (`currencies`, all 8 so
+far); perpetuals have decimal texts, in base units. Coin-margined contracts (`BTCUSD`), which are not collected, have
+integer prices of scale 4; their frames are read all the same.
+Quirks: every subscription is answered with up to 1,000 past trades, before or after its acknowledgement. One symbol a
+request. `unsubscribe` drops all symbols, and whether it can drop one is not known: a delisted symbol is left to fall
+silent, and its place on the connection is free after the next renewal. Without a ping the server closes after 31 s, data
+or no data. The documents allow 20 symbols a connection, their later revision 100; 101 were counted, so 90 are used. Both
+markets share one address, and here its limits by halves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from pumpwatch import (
+    FUTURES,
+    SPOT,
+    BadFrame,
+    Columns,
+    Control,
+    ControlKind,
+    Heartbeat,
+    HistoryDepth,
+    HistoryQuery,
+    HttpRequest,
+    IdKind,
+    Instrument,
+    Limits,
+    QuantityUnit,
+    Venue,
+    hookimpl,
+    split_multiplier,
+)
+
+COIN_MARGINED_SCALE = 10**4  # `priceScale` of every coin-margined contract recorded
+PING = '{"id":%d,"method":"server.ping","params":[]}'
+OTHER_DATA = ("book", "orderbook_p", "kline", "kline_p", "tick", "tick_p", "market24h", "market24h_p", "spot_market24h",
+              "index_market24h", "data", "fields")
+
+
+class Row(msgspec.Struct, array_like=True, gc=False):
+    """A trade of a perpetual."""
+
+    at: int
+    side: Literal["Buy", "Sell"]
+    price: str
+    quantity: str
+
+
+class ScaledRow(msgspec.Struct, array_like=True, gc=False):
+    """A trade of spot, or of a coin-margined contract."""
+
+    at: int
+    side: Literal["Buy", "Sell"]
+    price: int
+    quantity: int
+
+
+class Frame(msgspec.Struct, gc=False):
+    """Trades of a perpetual, live or past."""
+
+    symbol: str
+    sequence: int
+    trades_p: list[Row]
+    type: Literal["incremental", "snapshot"] = "incremental"
+
+
+class ScaledFrame(msgspec.Struct, gc=False):
+    """The same of spot."""
+
+    symbol: str
+    sequence: int
+    trades: list[ScaledRow]
+    type: Literal["incremental", "snapshot"] = "incremental"
+
+
+class Answer(msgspec.Struct):
+    """A REST answer with trades in it."""
+
+    result: msgspec.Raw
+
+
+_frames = msgspec.json.Decoder(list[Frame], strict=False)
+_scaled = msgspec.json.Decoder(list[ScaledFrame], strict=False)
+_answer = msgspec.json.Decoder(Answer)
+
+
+def _subscribe_to(method: str) -> Callable[[Sequence[str], int], str]:
+    def frame(symbols: Sequence[str], request_id: int) -> str:
+        return msgspec.json.encode({"id": request_id, "method": method, "params": list(symbols)}).decode()
+
+    return frame
+
+
+def unsubscribe(symbols: Sequence[str], request_id: int) -> str:
+    """Ask for nothing, and be answered: `unsubscribe` would drop every other symbol as well."""
+    return PING % request_id
+
+
+def parse_spot(text: bytes | memoryview, columns: Columns) -> None:
+    """Append the trades of a JSON array of spot frames, as the venue's integers."""
+    _scaled_into(_scaled.decode(text), columns)
+
+
+def parse_futures(text: bytes | memoryview, columns: Columns) -> None:
+    """Append the trades of a JSON array of frames of perpetuals (or, all of them, of coin-margined contracts)."""
+    try:
+        frames = _frames.decode(text)
+    except msgspec.ValidationError:
+        _coin_margined_into(_scaled.decode(text), columns)
+    else:
+        _decimal_into(frames, columns)
+
+
+def _decimal_into(frames: list[Frame], columns: Columns) -> None:
+    rows = [row for frame in frames for row in frame.trades_p]
+    _common(frames, [len(frame.trades_p) for frame in frames], rows, columns)
+    columns.price = [float(row.price) for row in rows]
+    columns.quantity = [float(row.quantity) for row in rows]
+    texts = "".join(map(str, columns.trade_id))
+    if "_" in texts or not texts.isascii():
+        raise BadFrame("a number that only Python would read as one")
+
+
+def _scaled_into(frames: list[ScaledFrame], columns: Columns) -> None:
+    rows = [row for frame in frames for row in frame.trades]
+    _common(frames, [len(frame.trades) for frame in frames], rows, columns)
+    columns.price = [row.price for row in rows]
+    columns.quantity = [row.quantity for row in rows]
+
+
+def _coin_margined_into(frames: list[ScaledFrame], columns: Columns) -> None:
+    if not all(frame.symbol.endswith("USD") for frame in frames):
+        raise BadFrame("integers where a perpetual has decimals")
+    _scaled_into(frames, columns)
+    columns.price = [price / COIN_MARGINED_SCALE for price in columns.price]
+
+
+def _common(frames: Sequence[Frame | ScaledFrame], counts: list[int], rows: Sequence[Row | ScaledRow],
+            columns: Columns) -> None:
+    """Fill the columns that both kinds of frames have alike."""
+    single = counts.count(1) == len(counts)
+    frame_of = frames if single else [frame for frame, count in zip(frames, counts, strict=True) for _ in range(count)]
+    columns.counts = counts
+    columns.symbol = [frame.symbol for frame in frame_of]
+    columns.sequence_number = [frame.sequence for frame in frame_of]
+    columns.past = [row for row, frame in enumerate(frame_of) if frame.type == "snapshot"]
+    columns.timestamp = [row.at for row in rows]
+    columns.sell = [row.side == "Sell" for row in rows]
+    columns.trade_id = [f"{row.side[0]}{row.price}x{row.quantity}" for row in rows]
+
+
+def read_control(frame: bytes) -> Control | None:
+    """Read a frame that is no trade: acknowledgement, refusal, pong, or another channel's data."""
+    message = msgspec.json.decode(frame)
+    if not isinstance(message, dict):
+        return None
+    if "result" in message or "error" in message:
+        number = message.get("id")
+        request_id = number if isinstance(number, int) else None
+        error, result = message.get("error"), message.get("result")
+        if isinstance(error, dict):
+            return Control(ControlKind.REFUSAL, request_id, reason=f"{error.get('code')} {error.get('message')}")
+        if result == "pong":  # to a heartbeat, or to what stands for an unsubscription
+            return Control(ControlKind.ACK if request_id else ControlKind.PONG, request_id)
+        return Control(ControlKind.ACK, request_id) if isinstance(result, dict) else None
+    known = [key for key in OTHER_DATA if isinstance(message.get(key), (dict, list))]
+    return Control(ControlKind.OTHER, reason=known[0]) if known else None
+
+
+def _products(body: bytes, kind: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return (what trades against USDT of this type, valueScale by currency)."""
+    data = msgspec.json.decode(body)["data"]
+    rows = [row for row in (*data["products"], *(data.get("perpProductsV2") or ()))
+            if row["type"] == kind and row["status"] == "Listed" and row["quoteCurrency"] == "USDT"]
+    return rows, {row["currency"]: row["valueScale"] for row in data["currencies"]}
+
+
+def spot_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
+    """Read the spot products: a symbol without a known scale is an error, for its trades could not be read."""
+    rows, scales = _products(bodies[0], "Spot")
+    return [Instrument(symbol=row["symbol"], base=(base := row["baseCurrency"].replace(" ", "")), quote=row["quoteCurrency"],
+                       multiplier=split_multiplier(base), price_divisor=float(10 ** scales[row["quoteCurrency"]]),
+                       contract_size=float(f"1e-{scales[row['baseCurrency']]}")) for row in rows]
+
+
+def futures_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
+    """Read the perpetuals that are quoted and settled in USDT: crypto, stocks and pre-market alike."""
+    rows, _ = _products(bodies[0], "PerpetualV2")
+    return [Instrument(symbol=row["symbol"], base=(base := row["baseCurrency"].replace(" ", "")), quote=row["quoteCurrency"],
+                       multiplier=split_multiplier(base)) for row in rows if row["settleCurrency"] == "USDT"]
+
+
+def unlisted_spot(symbol: str) -> Instrument | None:
+    """Read a spot symbol in the scale that all of them have had so far; what has no `s` before it is no spot symbol."""
+    return None if not symbol.startswith("s") else Instrument(symbol=symbol, base=symbol, quote="", price_divisor=1e8,
+                                                                     contract_size=1e-8)
+
+
+def _history_at(path: str) -> Callable[[HistoryQuery], HttpRequest]:
+    """The newest trades, whatever is asked: no paging."""
+    return lambda query: HttpRequest(path, {"symbol": query.symbol})
+
+
+def _history_by(parse: Callable[[bytes, Columns], None]) -> Callable[[bytes, str, Columns], None]:
+    def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
+        parse(b"[" + bytes(_answer.decode(body).result) + b"]", columns)
+        if set(columns.symbol) - {symbol}:
+            raise BadFrame(f"the history of another symbol where {symbol[:80]} was asked for")
+
+    return parse_history
+
+
+def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> Venue:
+    return Venue(
+        exchange="phemex", market_type=market_type, ws_url="wss://ws.phemex.com", rest_url="https://api.phemex.com", headers={},
+        limits=Limits(symbols_per_connection=100, symbols_per_message=1, message_bytes=4096, connection_bytes=0,
+                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=2, connects_per_5_minutes=100,
+                      connection_age_s=24 * 3600, requests_per_minute=500),
+        heartbeat=Heartbeat(interval_s=5, text=lambda now_ns: PING % 0), stale_after_s=20, id_kind=IdKind.NONE,
+        timestamp_unit_ns=1, newest_first=True, history=HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
+        subscribe=_subscribe_to(f"{channel}.subscribe"), unsubscribe=unsubscribe, read_control=read_control,
+        instruments_requests=[HttpRequest("/public/products")], history_request=_history_at(history_path), **facts,
+    )
+
+
+VENUES = [
+    _venue(SPOT, "trade", "/md/trade", quantity_unit=QuantityUnit.CONTRACTS, parse=parse_spot, unlisted=unlisted_spot,
+           parse_instruments=spot_instruments, parse_history=_history_by(parse_spot)),
+    _venue(FUTURES, "trade_p", "/md/v2/trade", quantity_unit=QuantityUnit.BASE, parse=parse_futures,
+           parse_instruments=futures_instruments, parse_history=_history_by(parse_futures)),
+]
+
+
+@hookimpl
+def exchange_venues() -> list[Venue]:
+    return VENUES
