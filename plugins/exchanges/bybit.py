@@ -1,0 +1,238 @@
+"""Bybit v5 spot and linear USDT perpetuals: every trade, from `publicTrade`.
+
+Documents: bybit-exchange/docs v5 websocket/public/trade, wss-authentication, market/instrument, market/recent-trade,
+rate-limit (2026-07-24), and sessions recorded in 2026-08 and 2026-09. Checked 2026-11-21.
+
+Symbols: `BTCUSDT`, spelt alike on both markets; only the address tells which one it is. Multipliers are part of the base:
+1000PEPE, 10000SATS, and behind it in SHIB1000. Ids: on linear a UUID; on spot a number that ascends and skips. `seq`
+ascends, skips, and is shared by trades of one match. Times: ms. Quantities: base units on both.
+Side: `S`, the taker's. Block (`BT`) and RPI trades are trades, flagged.
+Quirks: `type` is always "snapshot" and the data live; nothing is replayed on subscribing. A spot request takes 10 topics.
+One bad topic refuses its whole request, an already subscribed one too, and then that one goes on flowing. A pong says
+op `ping`. Linear lists have more than 500 rows and are paged; the cursor comes percent-encoded.
+Limits: topics of a connection may have 21,000 characters together: 600 symbols of the longest names. How many
+messages a second are allowed is not documented; a connection has no announced age.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import unquote
+
+import msgspec
+
+from pumpwatch import (
+    FUTURES,
+    NO_SEQUENCE,
+    SPOT,
+    BadFrame,
+    Columns,
+    Control,
+    ControlKind,
+    Flag,
+    Heartbeat,
+    HistoryDepth,
+    HistoryQuery,
+    HttpRequest,
+    IdKind,
+    Instrument,
+    Limits,
+    QuantityUnit,
+    Venue,
+    hookimpl,
+    split_multiplier,
+)
+
+TOPIC = "publicTrade."
+TOPICS_NAMED = re.compile(r"publicTrade\.([^\s,]+)")
+BLOCK, RPI = Flag.BLOCK.value, Flag.RPI.value
+ALIVE = ("Trading", "1")  # spot had numbers in 2023
+INSTRUMENTS, RECENT = "/v5/market/instruments-info", "/v5/market/recent-trade"
+CATEGORY = {SPOT: "spot", FUTURES: "linear"}
+
+Id = TypeVar("Id", int, str)
+
+
+class Trade(msgspec.Struct, Generic[Id], gc=False):
+    """One trade; numbers in text become floats while they are decoded."""
+
+    T: int
+    s: str
+    S: Literal["Buy", "Sell"]
+    v: float
+    p: float
+    i: Id
+    BT: bool = False
+    RPI: bool = False
+    seq: int = NO_SEQUENCE
+
+
+class Message(msgspec.Struct, Generic[Id], gc=False):
+    """A frame: up to 1,024 trades of a symbol."""
+
+    topic: str
+    data: list[Trade[Id]]
+
+
+class Row(msgspec.Struct, Generic[Id], gc=False):
+    """The same in the REST history."""
+
+    T: int = msgspec.field(name="time")
+    S: Literal["Buy", "Sell"] = msgspec.field(name="side")
+    v: float = msgspec.field(name="size")
+    p: float = msgspec.field(name="price")
+    i: Id = msgspec.field(name="execId")
+    s: str = msgspec.field(name="symbol")
+    BT: bool = msgspec.field(name="isBlockTrade", default=False)
+    RPI: bool = msgspec.field(name="isRPITrade", default=False)
+    seq: int = NO_SEQUENCE
+
+
+def _topics(method: str) -> Callable[[Sequence[str], int], str]:
+    def frame(symbols: Sequence[str], request_id: int) -> str:
+        args = [TOPIC + symbol for symbol in symbols]
+        return msgspec.json.encode({"req_id": str(request_id), "op": method, "args": args}).decode()
+
+    return frame
+
+
+def ping(now_ns: int) -> str:
+    """Return the ping that is due every 20 seconds."""
+    return f'{{"req_id":"{now_ns}","op":"ping"}}'
+
+
+def _parser(frames: type[list[Message[Any]]]) -> Callable[[bytes | memoryview, Columns], None]:
+    decode = msgspec.json.Decoder(frames, strict=False).decode
+
+    def parse(text: bytes | memoryview, columns: Columns) -> None:
+        """Append the trades of a JSON array of `publicTrade` frames."""
+        messages = decode(text)
+        if {message.topic[:12] for message in messages} - {TOPIC}:
+            raise BadFrame("another topic's data")
+        counts = [len(message.data) for message in messages]
+        if counts.count(1) != len(counts):
+            if 0 in counts:
+                raise BadFrame("a frame without a trade")
+            columns.counts = counts
+        _fill([trade for message in messages for trade in message.data], columns)
+
+    return parse
+
+
+def _fill(trades: Sequence[Trade[Any] | Row[Any]], columns: Columns) -> None:
+    columns.trade_id = ids = [trade.i for trade in trades]
+    if ids and ("" in ids if isinstance(ids[0], str) else min(ids) < 0):
+        raise BadFrame("a trade without an id")
+    columns.symbol = [trade.s for trade in trades]
+    columns.price = [trade.p for trade in trades]
+    columns.quantity = [trade.v for trade in trades]
+    columns.timestamp = [trade.T for trade in trades]
+    columns.sell = [trade.S == "Sell" for trade in trades]
+    columns.sequence_number = [trade.seq for trade in trades]
+    blocks, rpis = [trade.BT for trade in trades], [trade.RPI for trade in trades]
+    if True in blocks or True in rpis:
+        pairs = enumerate(zip(blocks, rpis, strict=True))
+        columns.flags = {row: BLOCK * block | RPI * rpi for row, (block, rpi) in pairs if block or rpi}
+
+
+def read_control(frame: bytes) -> Control | None:
+    """Read a frame that is no trade: acknowledgement, refusal, pong, or another topic's data."""
+    message = msgspec.json.decode(frame)
+    if not isinstance(message, dict):
+        return None
+    topic = message.get("topic")
+    if isinstance(topic, str):
+        if topic.startswith(TOPIC):
+            return Control(ControlKind.OTHER, reason="no trades") if message.get("data") == [] else None
+        return Control(ControlKind.OTHER, reason=topic)
+    text = str(message.get("ret_msg", ""))
+    if message.get("op") == "pong" or text == "pong":
+        return Control(ControlKind.PONG)
+    if not isinstance(message.get("success"), bool):
+        return None
+    number = message.get("req_id")
+    request_id = int(number) if isinstance(number, str) and number.isdecimal() else None
+    if message["success"]:
+        return Control(ControlKind.ACK, request_id)
+    named = tuple(TOPICS_NAMED.findall(text))
+    if "already subscribed" in text and named:  # that one flows; the rest of its request does not
+        return Control(ControlKind.ACK, request_id, named, text)
+    return Control(ControlKind.REFUSAL, request_id, named, text)
+
+
+def _result(body: bytes) -> dict[str, Any]:
+    """Return the result inside an answer; some recordings hold the result alone."""
+    answer: dict[str, Any] = msgspec.json.decode(body)
+    if answer.get("retCode"):
+        raise BadFrame(f"retCode {answer['retCode']}: {answer.get('retMsg')}")
+    return answer.get("result", answer)  # type: ignore[no-any-return]
+
+
+def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
+    """Read every page: what trades against USDT, spot or perpetual; dated and USDC contracts left out."""
+    rows = [row for body in bodies for row in _result(body)["list"]]
+    return [
+        Instrument(symbol=row["symbol"], base=row["baseCoin"], quote=row["quoteCoin"],
+                   multiplier=split_multiplier(row["baseCoin"]))
+        for row in rows
+        if row["status"] in ALIVE and row["quoteCoin"] == "USDT" and row.get("settleCoin", "USDT") == "USDT"
+        and row.get("contractType", "LinearPerpetual") == "LinearPerpetual"
+    ]
+
+
+def _instruments(category: str, cursor: str = "") -> HttpRequest:
+    page = {"cursor": unquote(cursor)} if cursor else {}
+    return HttpRequest(INSTRUMENTS, {"category": category, "limit": 1000, **page})
+
+
+def next_linear(body: bytes) -> HttpRequest | None:
+    """Return the page that follows, if there is one."""
+    cursor = _result(body).get("nextPageCursor")
+    return _instruments("linear", cursor) if cursor else None
+
+
+def _history(category: str, limit: int) -> Callable[[HistoryQuery], HttpRequest]:
+    def request(query: HistoryQuery) -> HttpRequest:
+        """The newest rows, whatever is asked: there is no paging."""
+        return HttpRequest(RECENT, {"category": category, "symbol": query.symbol, "limit": limit})
+
+    return request
+
+
+def _history_parser(rows: type[list[Row[Any]]]) -> Callable[[bytes, str, Columns], None]:
+    def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
+        """Append the rows of recent-trade, newest first as they come."""
+        _fill(msgspec.convert(_result(body)["list"], rows, strict=False), columns)
+
+    return parse_history
+
+
+def _venue(market_type: str, symbols_per_message: int, history_rows: int, **facts: Any) -> Venue:
+    category = CATEGORY[market_type]
+    return Venue(
+        exchange="bybit", market_type=market_type, ws_url=f"wss://stream.bybit.com/v5/public/{category}",
+        rest_url="https://api.bybit.com", headers={}, heartbeat=Heartbeat(interval_s=20, text=ping), stale_after_s=60,
+        limits=Limits(symbols_per_connection=600, symbols_per_message=symbols_per_message, message_bytes=20_000,
+                      connection_bytes=21_000, messages_per_second=10, subscriptions_per_hour=0, connects_per_second=5,
+                      connects_per_5_minutes=500, connection_age_s=math.inf, requests_per_minute=3600),
+        quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1_000_000, subscribe=_topics("subscribe"),
+        unsubscribe=_topics("unsubscribe"), read_control=read_control, instruments_requests=[_instruments(category)],
+        parse_instruments=parse_instruments, history=HistoryDepth(rows_per_request=history_rows, pages=False, reach_s=0),
+        history_request=_history(category, history_rows), **facts,
+    )
+
+
+VENUES = [
+    _venue(SPOT, 10, 60, id_kind=IdKind.MONOTONIC, parse=_parser(list[Message[int]]),
+           parse_history=_history_parser(list[Row[int]])),
+    _venue(FUTURES, 100, 1000, id_kind=IdKind.UNIQUE, parse=_parser(list[Message[str]]),
+           parse_history=_history_parser(list[Row[str]]), next_instruments=next_linear),
+]
+
+
+@hookimpl
+def exchange_venues() -> list[Venue]:
+    return VENUES
