@@ -21,6 +21,7 @@ from msgspec import Meta
 from pumpwatch.errors import ConfigError
 
 ENV_PREFIX = "PUMPWATCH_"
+EXCHANGES = ("binance", "phemex")  # collected where the config says nothing
 
 Positive = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(gt=0)]
@@ -60,7 +61,7 @@ class NetConfig(Section):
 
 class StoreConfig(Section):
     dir: str = "data"
-    commit_ms: Positive = 70.0
+    commit_ms: Positive = 90.0
     commit_trades: PositiveInt = 5000
     recent_minutes: PositiveInt = 20
     retention_hours: Positive = 72.0
@@ -101,7 +102,8 @@ class LogConfig(Section):
 class Config(Section):
     """The whole file."""
 
-    exchanges: dict[str, ExchangeConfig] = msgspec.field(default_factory=lambda: {"binance": ExchangeConfig()})
+    exchanges: dict[str, ExchangeConfig] = msgspec.field(
+        default_factory=lambda: {name: ExchangeConfig() for name in EXCHANGES})
     roster_refresh_s: Positive = 300.0
     net: NetConfig = msgspec.field(default_factory=NetConfig)
     store: StoreConfig = msgspec.field(default_factory=StoreConfig)

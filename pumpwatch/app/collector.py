@@ -63,13 +63,14 @@ class Collector:
         context = tls_context(net.ca_file)
         self.http = Http(context, net.connect_timeout_s, net.proxy)
         self.dialer = Dialer(context, net.connect_timeout_s, net.proxy)
-        self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes)
         self.journal_thread = ThreadPool(1)
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats)
         self.recent = Recent(store.recent_minutes)
         self.committer = Committer(self.journal, self.journal_thread, self.catalogue, self.clock, self.stats,
                                    store.memory_limit_trades, self._durable)
-        self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, self.committer.put)
+        self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, store.commit_trades, self.committer.put)
+        self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes,
+                           self.ingest.hurry)
         self.sinks: dict[str, Sink] = {}
         self.drains: dict[str, Drain] = {}
         self.venues: list[VenueFeeds] = []

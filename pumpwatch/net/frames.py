@@ -52,7 +52,12 @@ class Frames:
 
     def received_at(self, first: int, last: int) -> Int64:
         """Return when each of the frames [first, last) was read, in ns."""
-        counts = np.diff(np.clip(np.array(self.run_ends), first, last), prepend=first)
+        ends = np.array(self.run_ends)
+        if first or last != len(self.stops):
+            ends = np.clip(ends, first, last)
+        counts = ends.copy()
+        counts[1:] -= ends[:-1]
+        counts[0] -= first
         return np.repeat(np.array(self.run_times, np.int64), counts)
 
     def connection(self, index: int) -> Connection:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import select
+from collections.abc import Callable
 
 import gevent
 from gevent import monkey
@@ -25,10 +26,11 @@ SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 
 
 class Sweep:
-    """Reads every added connection; `interval_s` apart, or `quick_s` while a window is open."""
+    """Reads every added connection, and calls `after` each time; `interval_s` apart, or `quick_s` while a window is open."""
 
-    def __init__(self, clock: Clock, stats: Stats, interval_s: float, quick_s: float, max_pending_bytes: int) -> None:
-        self._clock, self._stats = clock, stats
+    def __init__(self, clock: Clock, stats: Stats, interval_s: float, quick_s: float, max_pending_bytes: int,
+                 after: Callable[[], None] = lambda: None) -> None:
+        self._clock, self._stats, self._after = clock, stats, after
         self._interval_s, self._quick_s = interval_s, quick_s
         self._max_pending_bytes = max_pending_bytes
         self._quick = False
@@ -59,6 +61,7 @@ class Sweep:
         while not self._stopped:
             started = self._clock.monotonic()
             self.once()
+            self._after()
             interval = self._quick_s if self._quick else self._interval_s
             gevent.sleep(max(SHORTEST_PAUSE_S, interval - (self._clock.monotonic() - started)))
 

@@ -115,19 +115,24 @@ class Dedupe:
         previous[starts] = before
         step = ids - previous
         step[starts[before == UNSEEN]] = 1
+        ends = np.append(starts[1:], len(order))
+        last = ends - 1
+        if not self._windows and (step == 1).all():  # nothing but the next id, everywhere: what mostly happens
+            self._first_id[who[before == UNSEEN]] = ids[starts[before == UNSEEN]]
+            self._last_id[who], self._last_ns[who] = ids[last], batch.timestamp[order[last]]
+            self._remember(batch)
+            return seen
         kind = self._kind[who]
         special = np.logical_or.reduceat(step != 1, starts) & (kind != UNORDERED)
         if special.any():
             special &= (kind == CONTIGUOUS) | np.logical_or.reduceat(step < 1, starts)
         if self._windows:
             special |= np.isin(who, list(self._windows))
-        ends = np.append(starts[1:], len(order))
         if special.any():
             self._one_by_one(batch, order, who[special], starts[special], ends[special], seen)
         plain = ~special
         unseen = plain & (before == UNSEEN)
         self._first_id[who[unseen]] = ids[starts[unseen]]
-        last = ends - 1
         self._last_id[who[plain]] = ids[last[plain]]
         self._last_ns[who[plain]] = batch.timestamp[order[last[plain]]]
         self._remember(batch)

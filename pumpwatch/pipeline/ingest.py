@@ -1,6 +1,6 @@
 """The pipeline's one greenlet: takes every venue's frames, parses, drops doubles, notes gaps, hands on a batch.
 
-It turns every `tick_ms`, or sooner when many frames wait. All venues of a turn become one batch: what follows works on
+It turns every `tick_ms`, or as soon as `tick_frames` wait. All venues of a turn become one batch: what follows works on
 columns, and is cheaper the longer they are.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-import gevent
 import numpy as np
+from gevent.event import Event
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, Clock
@@ -31,9 +31,10 @@ Put = Callable[[TradeBatch | None, Records], None]
 class Ingest:
     """Frames in, one clean batch a turn out. `run` is the body of a supervised greenlet."""
 
-    def __init__(self, catalogue: Catalogue, clock: Clock, stats: Stats, tick_ms: float, put: Put) -> None:
+    def __init__(self, catalogue: Catalogue, clock: Clock, stats: Stats, tick_ms: float, tick_frames: int, put: Put) -> None:
         self._catalogue, self._clock, self._stats, self._put = catalogue, clock, stats, put
-        self._tick_s = tick_ms / 1000
+        self._tick_s, self._tick_frames = tick_ms / 1000, tick_frames
+        self._due = Event()
         self._sources: list[tuple[FrameBuffer, VenueParser]] = []
         self._kinds: dict[tuple[str, str], IdKind] = {}
         self._records = Records()
@@ -63,11 +64,18 @@ class Ingest:
         while not self._stopped:
             started = self._clock.monotonic()
             self.turn()
-            gevent.sleep(max(0.0001, self._tick_s - (self._clock.monotonic() - started)))
+            self._due.clear()
+            self._due.wait(max(0.0001, self._tick_s - (self._clock.monotonic() - started)))
 
     def stop(self) -> None:
         """End `run` at its next turn."""
         self._stopped = True
+        self._due.set()
+
+    def hurry(self) -> None:
+        """Turn at once when many frames wait; the sweep calls it each time it has read."""
+        if sum(len(buffer.stops) for buffer, _ in self._sources) >= self._tick_frames:
+            self._due.set()
 
     def turn(self) -> None:
         """Take what is there and hand it on; nothing is left behind."""

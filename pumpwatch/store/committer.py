@@ -119,7 +119,8 @@ class Committer:
 
     def _note_latency(self, batch: TradeBatch) -> None:
         ms = (self._clock.now_ns() - batch.received_at) // NS_PER_MS
-        self.latency_ms += np.bincount(np.clip(ms, 0, LATENCY_BINS_MS - 1), minlength=LATENCY_BINS_MS)
+        counts = np.bincount(np.clip(ms, 0, LATENCY_BINS_MS - 1))
+        self.latency_ms[: len(counts)] += counts
         self._stats.add("commits_total")
         self._stats.add("durable_trades_total", len(batch))
         self._stats.set("last_commit_ns", self._clock.now_ns())

@@ -30,7 +30,7 @@ class Bench:
         self.catalogue, self.stats = Catalogue(), Stats()
         self.batches: list[TradeBatch] = []
         self.records = Records()
-        self.ingest = Ingest(self.catalogue, Clock(), self.stats, 1.0, self._put)
+        self.ingest = Ingest(self.catalogue, Clock(), self.stats, 1.0, 5000, self._put)
         self.controls: list[ControlKind] = []
         self.connections = {}
         for venue in (SPOT, FUTURES):
