@@ -77,7 +77,7 @@ def test_what_ships_is_found_by_its_entry_points_and_all_of_it_is_good() -> None
     plugins = load_plugins(Config())
     assert plugins.problems == []
     assert {row["name"] for row in plugins.describe()} == {
-        "binance", "binance_simulator", "questdb", "upbit", "upbit_simulator"}
+        "binance", "binance_simulator", "bybit", "gate", "phemex", "questdb", "upbit", "upbit_simulator"}
     assert plugins.venue("binance.spot").market_type == "spot"
     assert plugins.source("upbit").name == "upbit"
     assert set(plugins.sinks) == {"questdb"}
