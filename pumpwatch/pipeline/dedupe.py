@@ -65,10 +65,10 @@ class Dedupe:
                 self._last_id[number], self._last_ns[number], self._first_id[number] = last_id, last_ns, 0
         self._ascending.grow(self._last_id[known:])
 
-    def unseen(self, instruments: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return for each of these whether no trade of it was ever seen."""
+    def last_ids(self, instruments: NDArray[np.int32]) -> Int64:
+        """Return the last id seen of each of these, UNSEEN where there was none."""
         self._grow()
-        return np.equal(self._last_id[instruments], UNSEEN)
+        return self._last_id[instruments]
 
     def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns).

@@ -20,6 +20,7 @@ from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.occurrence import Occurrences
 from pumpwatch.pipeline.parse import Parsed, VenueParser
+from pumpwatch.pipeline.repeats import Repeats
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 
@@ -41,6 +42,7 @@ class Ingest:
         self._stopped = False
         self.occurrences = Occurrences(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
+        self._repeats = Repeats(self.dedupe.last_ids)
 
     def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns)."""
@@ -100,11 +102,14 @@ class Ingest:
         parsed = [one for one in parser.parse(frames) if len(one.batch)]
         if parsed and parser.venue.id_kind == IdKind.NONE:
             parsed = [self._number(one) for one in parsed]
-        if parsed:
+        elif parser.venue.repeats_last:
+            parsed = [self._without_history(one) for one in parsed]
+        fresh = sum(len(one.batch) if one.past is None else int((~one.past).sum()) for one in parsed)
+        if fresh:
             for connection in frames.connections:
                 connection.traded = True
-            self._stats.add("trades_total", sum(len(one.batch) for one in parsed), venue=name)
-            newest = parsed[-1].batch
+            self._stats.add("trades_total", fresh, venue=name)
+            newest = parsed[-1].batch if parsed[-1].past is None else parsed[-1].batch.take(~parsed[-1].past)
             if len(newest):
                 self._stats.set("lag_ms", float(newest.received_at[-1] - newest.timestamp[-1]) / NS_PER_MS, venue=name)
         return parsed
@@ -116,6 +121,12 @@ class Ingest:
         self._stats.add("history_rows_left_out_total", self.occurrences.left_out - before)
         self._records.gaps += gaps
         return Parsed(batch, None, None)
+
+    def _without_history(self, parsed: Parsed) -> Parsed:
+        """Leave out the last trades of symbols never seen, pushed on subscribing."""
+        kept = self._repeats.sort_out(parsed)
+        self._stats.add("history_rows_left_out_total", len(parsed.batch) - len(kept.batch))
+        return kept
 
     def _clean(self, parsed: list[Parsed], records: Records) -> TradeBatch:
         batch = TradeBatch.concat([one.batch for one in parsed])
