@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ class SymbolTable:
         self.price_scale = np.array([10**spec.price_decimals for spec in specs], np.int64)
         self.quantity_scale = np.array([10**spec.quantity_decimals for spec in specs], np.int64)
         self.price_formats = [_format(spec.price_decimals) for spec in specs]
+        sizes = [Decimal(repr(spec.contract_size)).as_integer_ratio() for spec in specs]
+        self.contract_size = np.array(sizes, np.float64).reshape(len(sizes), 2)  # numerator, denominator
         self.quantity_formats = [_format(spec.quantity_decimals) for spec in specs]
 
     def __len__(self) -> int:
@@ -106,6 +109,11 @@ class Rows:
     def quantities(self) -> NDArray[np.float64]:
         """Return quantities as `float()` of their texts."""
         return self.quantity / self.table.quantity_scale[self.symbol]
+
+    def base_quantities(self) -> NDArray[np.float64]:
+        """Return quantities in base units: contracts times their size, the float nearest to what the digits mean."""
+        size = self.table.contract_size[self.symbol]
+        return self.quantities() * size[:, 0] / size[:, 1]
 
     def _texts(self, values: Ints, scales: Ints, formats: Sequence[str]) -> list[str]:
         numbers = self.symbol

@@ -42,7 +42,7 @@ def records_of(venue: int, rows: Rows, connection: NDArray[np.int32] | int, stat
     records["venue"], records["state"], records["sent_at"], records["connection"] = venue, state, now_ns, connection
     records["flags"], records["sell"], records["symbol"] = rows.flags, rows.sell, rows.symbol
     records["trade_id"], records["timestamp"] = rows.trade_id, rows.timestamp
-    records["price"], records["quantity"] = rows.prices(), rows.quantities()
+    records["price"], records["quantity"] = rows.prices(), rows.base_quantities()
     return records
 
 
