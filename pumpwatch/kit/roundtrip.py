@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import yaml
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import PumpWatchError, ServiceUnavailable
 from pumpwatch.kit.findings import FAIL, OK, Check, short
-from pumpwatch.model import SIDES, IdKind, QuantityUnit, TradeBatch, Venue
+from pumpwatch.model import SIDES, IdKind, TradeBatch, Venue
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.truth import Truth
 from pumpwatch.store.reader import JournalReader
@@ -130,7 +129,7 @@ def _last_line(folder: Path) -> str:
 def _compared(venue: Venue, truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Check:
     """Compare trade by trade; ids count where the venue's are numbers in an order."""
     with_ids = venue.id_kind in (IdKind.CONTIGUOUS, IdKind.MONOTONIC)
-    sent = Counter(_sent(venue, truth, catalogue, with_ids))
+    sent = Counter(_sent(venue, truth, with_ids))
     ids = stored.trade_id.tolist() if with_ids else [0] * len(stored)
     have = Counter((catalogue.instruments[number].symbol, at, price, quantity, SIDES[side], trade_id)
                    for number, at, price, quantity, side, trade_id in zip(
@@ -147,13 +146,9 @@ def _compared(venue: Venue, truth: Truth, stored: TradeBatch, catalogue: Catalog
     return Check(venue.name, CHECK, OK, f"{sum(sent.values()):,} trades sent, as many stored, each once and as it was sent")
 
 
-def _sent(venue: Venue, truth: Truth, catalogue: Catalogue, with_ids: bool) -> Iterator[tuple[Any, ...]]:
+def _sent(venue: Venue, truth: Truth, with_ids: bool) -> Iterator[tuple[Any, ...]]:
     symbols = truth.symbols[truth.venues.index(venue.name)]
-    ids = catalogue.ids_of((venue.exchange, venue.market_type))
-    sizes = {symbol: Decimal(repr(catalogue.instruments[ids[symbol]].contract_size)).as_integer_ratio()
-             if symbol in ids and venue.quantity_unit == QuantityUnit.CONTRACTS else (1, 1) for symbol in symbols}
     for one in truth.trades(venue.name):
         symbol = symbols[one["symbol"]]
-        numerator, denominator = sizes[symbol]
-        yield (symbol, int(one["timestamp"]), float(one["price"]), float(one["quantity"]) * numerator / denominator,
+        yield (symbol, int(one["timestamp"]), float(one["price"]), float(one["quantity"]),
                SIDES[int(one["sell"])], int(one["trade_id"]) if with_ids else 0)
