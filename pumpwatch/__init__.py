@@ -35,6 +35,7 @@ _HOMES = {
     ),
     "pumpwatch.sim.history": ("aggregate",),
     "pumpwatch.sim.rows": ("VOID", "Rows", "SymbolSpec"),
+    "pumpwatch.sim.truth": ("id_number",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

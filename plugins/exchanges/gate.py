@@ -103,16 +103,20 @@ def _answer(message: dict[str, Any]) -> Control:
     return Control(ControlKind.REFUSAL, request_id, tuple(NAMES.findall(text)), f"{code} {text}")
 
 
+def _list(body: bytes) -> list[dict[str, Any]]:
+    return msgspec.json.decode(body, type=list[dict[str, Any]])
+
+
 def parse_spot_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
     """Read currency_pairs: what trades against USDT."""
     return [Instrument(symbol=row["id"], base=row["base"], quote=row["quote"], multiplier=split_multiplier(row["base"]))
-            for row in msgspec.json.decode(bodies[0]) if row["quote"] == "USDT" and row["trade_status"] == "tradable"]
+            for row in _list(bodies[0]) if row["quote"] == "USDT" and row["trade_status"] == "tradable"]
 
 
 def parse_futures_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
     """Read contracts, which have no base and quote but in their names. What is being delisted is left out."""
     found = []
-    for row in msgspec.json.decode(bodies[0]):
+    for row in _list(bodies[0]):
         base, _, quote = row["name"].rpartition("_")
         size = float(row["quanto_multiplier"])
         if quote == "USDT" and size > 0 and row.get("status", "trading") == "trading" and not row.get("in_delisting"):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import TradeBatch
-from pumpwatch.sim.truth import Truth
+from pumpwatch.sim.truth import Truth, id_number
 
 KEY = np.dtype([("instrument", "<i4"), ("trade_id", "<i8")])
 EXAMPLES = 10
@@ -52,7 +52,7 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Compariso
     wanted["instrument"] = ids[sent["venue"], sent["symbol"]]
     wanted["trade_id"] = sent["trade_id"]
     have = np.empty(len(stored), KEY)
-    have["instrument"], have["trade_id"] = stored.instrument, stored.trade_id
+    have["instrument"], have["trade_id"] = stored.instrument, _numbers(stored)
     unique, first, counts = np.unique(have, return_index=True, return_counts=True)
     order = np.argsort(wanted)
     wanted, sent = wanted[order], sent[order]
@@ -62,11 +62,20 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Compariso
     found[inside] = unique[at[inside]] == wanted[inside]
     rows = first[at[found]]
     same = ((stored.timestamp[rows] == sent["timestamp"][found]) & (stored.price[rows] == sent["price"][found])
-            & (stored.quantity[rows] == sent["quantity"][found]) & (stored.side[rows] == sent["sell"][found]))
+            & (stored.quantity[rows] == truth.base_quantities(sent[found])) & (stored.side[rows] == sent["sell"][found]))
     lost = [(truth.venues[one["venue"]], truth.symbols[one["venue"]][one["symbol"]], int(one["trade_id"]))
             for one in sent[~found][:EXAMPLES]]
     return Comparison(sent=len(sent), stored=len(stored), missing=int((~found).sum()), doubled=int((counts - 1).sum()),
                       unknown=len(unique) - int(found.sum()), different=int((~same).sum()), missing_keys=lost)
+
+
+def _numbers(stored: TradeBatch) -> NDArray[np.int64]:
+    """Return each trade's number in the truth."""
+    if stored.text_id is None:
+        return stored.trade_id
+    texts = stored.text_id.tolist()
+    return np.array([id_number(text.decode()) if text else number
+                     for text, number in zip(texts, stored.trade_id.tolist(), strict=True)], np.int64)
 
 
 def _instrument_ids(truth: Truth, catalogue: Catalogue) -> NDArray[np.int64]:

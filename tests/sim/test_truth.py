@@ -10,7 +10,7 @@ import pytest
 from pumpwatch.errors import StorageError
 from pumpwatch.sim import truth as truth_module
 from pumpwatch.sim.rows import VOID, Rows, SymbolSpec, SymbolTable
-from pumpwatch.sim.truth import DOUBLED, NO_SUBSCRIBER, SENT, TruthWriter, load_truth, records_of
+from pumpwatch.sim.truth import DOUBLED, NO_SUBSCRIBER, SENT, TruthWriter, id_number, load_truth, records_of
 
 TABLE = SymbolTable([SymbolSpec(symbol=name, coin=name, base=name, quote="USDT", price=1.0, price_decimals=3,
                                 quantity_decimals=0) for name in ("AUSDT", "BUSDT")])
@@ -52,3 +52,13 @@ def test_a_record_cut_off_at_the_end_is_left_out(tmp_path: Path) -> None:
 def test_a_folder_without_truth_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=str(tmp_path)):
         load_truth(tmp_path)
+
+
+def test_contracts_are_counted_in_base_units_and_ids_in_text_by_the_number_they_end_in(tmp_path: Path) -> None:
+    writer = TruthWriter(tmp_path, [("x.futures", TABLE.symbols)], {"contract_sizes": {"x.futures": [0.0001, 10.0]}})
+    writer.add(records_of(0, rows_of(3, 4), 1, SENT, 99))
+    writer.close()
+    truth = load_truth(tmp_path)
+    assert truth.base_quantities(truth.trades()).tolist() == [0.0003, 40.0]
+    assert [id_number(text) for text in ("9f418363-6eb4-598e-9176-000000000017", "x-8371e2c496cc", "sell|1.5")] == [
+        17, 0x8371e2c496cc, -1]
