@@ -62,7 +62,7 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Compariso
     found[inside] = unique[at[inside]] == wanted[inside]
     rows = first[at[found]]
     same = ((stored.timestamp[rows] == sent["timestamp"][found]) & (stored.price[rows] == sent["price"][found])
-            & (stored.quantity[rows] == truth.base_quantities(sent[found])) & (stored.side[rows] == sent["sell"][found]))
+            & (stored.quantity[rows] == sent["quantity"][found]) & (stored.side[rows] == sent["sell"][found]))
     lost = [(truth.venues[one["venue"]], truth.symbols[one["venue"]][one["symbol"]], int(one["trade_id"]))
             for one in sent[~found][:EXAMPLES]]
     return Comparison(sent=len(sent), stored=len(stored), missing=int((~found).sum()), doubled=int((counts - 1).sum()),

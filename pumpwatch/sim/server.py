@@ -63,9 +63,7 @@ class Simulation:
         self.coins = _coins(options.symbols)
         tables = [self._table(dialect) for dialect in chosen]
         names = [(dialect.name, table.symbols) for dialect, table in zip(chosen, tables, strict=True)]
-        self.truth = TruthWriter(self.folder if options.truth else None, names, {
-            "seed": options.seed, "contract_sizes": {dialect.name: [spec.contract_size for spec in table.specs]
-                                                     for dialect, table in zip(chosen, tables, strict=True)}})
+        self.truth = TruthWriter(self.folder if options.truth else None, names, {"seed": options.seed})
         self.venues = {dialect.name: self._venue(number, dialect, tables[number])
                        for number, dialect in enumerate(chosen)}
         self.boards = {one.name: Board(one, self.clock, self.truth, options.seed)

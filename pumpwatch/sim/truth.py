@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,6 @@ class Truth:
     venues: list[str]  # by records["venue"]
     symbols: list[list[str]]  # by venue, by records["symbol"]
     events: list[dict[str, Any]]
-    contract_sizes: dict[str, list[float]] = field(default_factory=dict)  # venue -> by records["symbol"]; else all 1
 
     def trades(self, venue: str = "") -> Records:
         """Return what a perfect collector has: each trade that was sent on any connection, once, void rows left out."""
@@ -115,17 +113,6 @@ class Truth:
         for name in ("venue", "symbol", "trade_id"):
             key[name] = kept[name]
         return np.sort(kept[np.unique(key, return_index=True)[1]], order="timestamp", kind="stable")
-
-    def base_quantities(self, records: Records) -> NDArray[np.float64]:
-        """Return the quantities of records in base units: those of contracts times their size, rounded once."""
-        quantities: NDArray[np.float64] = records["quantity"].astype(np.float64)
-        for number, venue in enumerate(self.venues):
-            mine = np.flatnonzero(records["venue"] == number)
-            if len(mine) and venue in self.contract_sizes:
-                ratios = np.array([Decimal(repr(size)).as_integer_ratio() for size in self.contract_sizes[venue]], float)
-                size = ratios[records["symbol"][mine]]
-                quantities[mine] = quantities[mine] * size[:, 0] / size[:, 1]
-        return quantities
 
     def keys(self, records: Records) -> set[tuple[str, str, int]]:
         """Return (venue, symbol, id) of records; a void row's id is one too."""
@@ -145,7 +132,7 @@ def load_truth(folder: Path) -> Truth:
     records = blob[:len(blob) - len(blob) % RECORD.itemsize].view(RECORD)
     venues = names["venues"]
     return Truth(records, [one["venue"] for one in venues], [one["symbols"] for one in venues],
-                 [json.loads(line) for line in lines if line.endswith("}")], names.get("contract_sizes", {}))
+                 [json.loads(line) for line in lines if line.endswith("}")])
 
 
 def id_number(text: str) -> int:

@@ -54,11 +54,6 @@ def test_a_folder_without_truth_is_named(tmp_path: Path) -> None:
         load_truth(tmp_path)
 
 
-def test_contracts_are_counted_in_base_units_and_ids_in_text_by_the_number_they_end_in(tmp_path: Path) -> None:
-    writer = TruthWriter(tmp_path, [("x.futures", TABLE.symbols)], {"contract_sizes": {"x.futures": [0.0001, 10.0]}})
-    writer.add(records_of(0, rows_of(3, 4), 1, SENT, 99))
-    writer.close()
-    truth = load_truth(tmp_path)
-    assert truth.base_quantities(truth.trades()).tolist() == [0.0003, 40.0]
+def test_an_id_in_text_is_known_by_the_number_it_ends_in() -> None:
     assert [id_number(text) for text in ("9f418363-6eb4-598e-9176-000000000017", "x-8371e2c496cc", "sell|1.5")] == [
         17, 0x8371e2c496cc, -1]
