@@ -205,7 +205,7 @@ class Venue:
     session: Session | None = None  # most venues want none
     answers_by_symbol: bool = False  # one acknowledgement or refusal a symbol instead of one a request
     acknowledges: bool = True  # False: a request is answered by trades alone, so what was sent counts as granted
-    replaces: bool = False  # a request names every symbol of its connection: it takes the place of the one before
+    replaces: bool = False  # a request names all symbols of its connection, in place of the one before: none is unsubscribed
     next_instruments: Callable[[bytes], HttpRequest | None] | None = None  # the page after this body, where there are pages
     unlisted: Callable[[str], Instrument | None] | None = None  # how to read a symbol of which only the name is known
     repeats_last: bool = False  # pushes a symbol's last trade on subscribing, however old, like any other

@@ -15,19 +15,25 @@ from pumpwatch.kit.findings import Check, Problems, short
 from pumpwatch.kit.material import Material
 from pumpwatch.model import Control, ControlKind, HistoryQuery, Venue
 
-ODD_SYMBOLS = ("A/B", 'A"B', "A\\B", "A\nB", "A\x00B", "币安人生USDT", "É-USDT", "S" * 200, "A,B", "A B", "%s", "{0}", "0G", "1INCH-USDT",
-               "1000000BABYDOGE-USDT", "]}")
+ODD_SYMBOLS = ("A/B", 'A"B', "A\\B", "A\nB", "A\x00B", "币安人生USDT", "É-USDT", "S" * 200, "A,B", "A B", "%s", "{0}", "]}",
+               "0G", "1INCH-USDT", "1000000BABYDOGE-USDT")
 LONG_NAME = "{:05}1000000BABYDOGE-USDT"  # 24 characters, more than real ones have
 REQUEST_ID = 1_234_567
 
 
 def check_asking(venue: Venue, material: Material) -> list[Check]:
     """Return a row for each kind of question."""
-    rows = [_limits(venue, what, make) for what, make in (("subscribe", venue.subscribe), ("unsubscribe", venue.unsubscribe))]
+    rows = [_limits(venue, what, make) for what, make in _requests(venue)]
     rows += [_odd_symbols(venue), _history(venue)]
     if material.stage is not None:
         rows.append(_answers(venue, material))
     return rows
+
+
+def _requests(venue: Venue) -> list[tuple[str, Callable[[Sequence[str], int], str]]]:
+    """Return what can be asked; where a request replaces the one before, nobody unsubscribes."""
+    asked = [("subscribe", venue.subscribe)]
+    return asked if venue.replaces else [*asked, ("unsubscribe", venue.unsubscribe)]
 
 
 def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) -> Check:
@@ -48,18 +54,19 @@ def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) 
             return problems.row("")
         texts.append(made.value)
     sizes = [len(text.encode()) for text in texts]
-    problems.want(max(sizes, default=0) <= limits.message_bytes, f"a message of {max(sizes, default=0)} bytes of {limits.message_bytes}")
+    longest = max(sizes, default=0)
+    problems.want(longest <= limits.message_bytes, f"a message of {longest} bytes of {limits.message_bytes}")
     problems.want(not limits.connection_bytes or sum(sizes) <= 2 * limits.connection_bytes, "more than connection_bytes in all")
     missing = [name for name in names if not any(name.casefold() in text.casefold() for text in texts)] if texts else []
     problems.want(not missing, f"{len(missing)} symbols are in no message, {missing[:1]}")
     whole = attempt(make, names[: limits.symbols_per_message], 1)
     problems.want(whole.error is None, f"it raises {whole.said()}")
-    return problems.row(f"{len(names)} symbols of 24 characters in {len(texts)} messages, {max(sizes, default=0):,} bytes at most")
+    return problems.row(f"{len(names)} symbols of 24 characters in {len(texts)} messages, {longest:,} bytes at most")
 
 
 def _odd_symbols(venue: Venue) -> Check:
     problems = Problems(venue.name, "odd symbols and request ids")
-    for what, make in (("subscribe", venue.subscribe), ("unsubscribe", venue.unsubscribe)):
+    for what, make in _requests(venue):
         for symbol in ODD_SYMBOLS:
             with listening() as heard:
                 made, again = attempt(make, [symbol], REQUEST_ID), attempt(make, [symbol], REQUEST_ID)
@@ -121,9 +128,7 @@ def _answers(venue: Venue, material: Material) -> Check:
         return problems.row("")
     symbols = stage.table.symbols[: min(5, venue.limits.symbols_per_message)]
     kinds: list[str] = []
-    for number, make in ((REQUEST_ID, venue.subscribe), (REQUEST_ID + 1, venue.unsubscribe)):
-        if make is venue.unsubscribe and venue.replaces:
-            break
+    for number, (_, make) in enumerate(_requests(venue), REQUEST_ID):
         made = attempt(make, symbols, number)
         reply = stage.dialect.receive(session, made.value or "", stage.dialect.rules, stage.history)
         problems.want(reply.close is None, f"the venue closes: {reply.close}")
@@ -137,7 +142,8 @@ def _answers(venue: Venue, material: Material) -> Check:
         problems.want(all(one.request_id == number for one in acknowledged), "the request id is not recovered from the answer")
         problems.want(venue.answers_by_symbol == (len(acknowledged) > 1) or len(symbols) == 1,
                       "answers_by_symbol does not fit the answers")
-    return problems.row(f"{', '.join(kinds)} with the request's id" if venue.acknowledges else "none is given, and none is waited for")
+    good = f"{', '.join(kinds)} with the request's id" if venue.acknowledges else "none is given, and none is waited for"
+    return problems.row(good)
 
 
 def _control(venue: Venue, message: str | bytes) -> Control | None:

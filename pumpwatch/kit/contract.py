@@ -27,7 +27,7 @@ from pumpwatch.kit.material import gather, read_frames
 from pumpwatch.kit.mutations import MUST_REFUSE, ODD_VALUES
 from pumpwatch.kit.reading import check_reading
 from pumpwatch.kit.roundtrip import CHECK, check_round_trip
-from pumpwatch.model import Venue
+from pumpwatch.model import Columns, Venue
 from pumpwatch.plugins import Plugins, load_plugins
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ def check_plugin(name: str, config: Config, frames_file: Path | None = None, *, 
     yield Check(name, "it loads", OK, f"{', '.join(candidate.offers)} from {candidate.origin}")
     offers = set(candidate.offers)
     venues = [one for one in plugins.venues if f"venue {_full_name(one)}" in offers]
+    read_by = [[venue for venue in venues if _understands(venue, frame)] for frame in frames]  # a file may hold all markets'
     for venue in venues:
-        yield from _named(check_venue(venue, _frames_of(venue, frames), _dialect_of(venue, plugins)), _full_name(venue))
+        mine = [frame for frame, readers in zip(frames, read_by, strict=True) if venue in readers or not readers]
+        yield from _named(check_venue(venue, mine, _dialect_of(venue, plugins)), _full_name(venue))
     for source in plugins.sources.values():
         if f"source {source.name}" in offers:
             yield from check_source(source)
@@ -90,18 +92,13 @@ def _dialect_of(venue: Venue, plugins: Plugins) -> Dialect | None:
     """Return the dialect that plays this venue in its usual protocol; it may be another plugin's."""
     from pumpwatch.sim.dialect import Dialect
 
-    return next((one for one in plugins.dialects if isinstance(one, Dialect) and one.name == venue.name and not venue.variant), None)
+    known = {one.name: one for one in plugins.dialects if isinstance(one, Dialect)}
+    return None if venue.variant else known.get(venue.name)
 
 
-def _frames_of(venue: Venue, frames: Sequence[bytes]) -> list[bytes]:
-    """Return the recorded frames that are this venue's: a file may hold those of all markets of an exchange."""
-    from pumpwatch.model import Columns
-
-    def read(frame: bytes) -> bool:
-        return attempt(venue.parse, b"[" + frame + b"]", Columns()).error is None or bool(attempt(venue.read_control, frame).value)
-
-    mine = [frame for frame in frames if read(frame)]
-    return mine if mine else list(frames)
+def _understands(venue: Venue, frame: bytes) -> bool:
+    parsed = attempt(venue.parse, b"[" + frame + b"]", Columns())
+    return parsed.error is None or attempt(venue.read_control, frame).value is not None
 
 
 def check_source(source: ListingSource) -> list[Check]:

@@ -20,6 +20,7 @@ from pumpwatch.model import (
     HistoryDepth,
     HttpRequest,
     IdKind,
+    Instrument,
     Limits,
     QuantityUnit,
     Session,
@@ -56,13 +57,19 @@ def _names(venue: Venue) -> Check:
     problems.want(venue.timestamp_unit_ns in UNITS_NS, f"timestamp_unit_ns {venue.timestamp_unit_ns!r} is no unit of time")
     for name in FUNCTIONS:
         problems.want(callable(getattr(venue, name)), f"{name} is no function")
+    if venue.unlisted is not None:
+        for symbol in ("", "BTC", "币安人生USDT", "S" * 200):
+            given = attempt(venue.unlisted, symbol)
+            problems.want(not given.broke and isinstance(given.value, (Instrument, type(None))),
+                          f"unlisted of {symbol[:20]!r} gives {given.value!r} {given.said()}")
     good = f"ids {venue.id_kind}, quantities in {venue.quantity_unit}, times in {venue.timestamp_unit_ns:,} ns"
     return problems.row(good)
 
 
 def _addresses(venue: Venue) -> Check:
     problems = Problems(venue.name, "facts: addresses")
-    for name, url, scheme in (("ws_url", venue.ws_url, "wss"), ("rest_url", venue.rest_url, "https")):
+    addresses: tuple[tuple[str, Any, str], ...] = (("ws_url", venue.ws_url, "wss"), ("rest_url", venue.rest_url, "https"))
+    for name, url, scheme in addresses:
         if not isinstance(url, str):
             problems.want(False, f"{name} {url!r} is no text")
             continue
@@ -79,7 +86,8 @@ def _addresses(venue: Venue) -> Check:
 
 
 def _limits(venue: Venue) -> Check:
-    problems, limits = Problems(venue.name, "facts: limits"), venue.limits
+    problems = Problems(venue.name, "facts: limits")
+    limits: Any = venue.limits
     if not isinstance(limits, Limits):
         problems.want(False, "limits is no Limits")
         return problems.row("")
@@ -88,7 +96,8 @@ def _limits(venue: Venue) -> Check:
         whole = field.type != "int" or isinstance(value, int)
         problems.want(is_number(value) and whole and (value > 0 or (value == 0 and field.name in MAY_BE_0)),
                       f"{field.name} is {value!r}")
-    problems.want(is_number(venue.stale_after_s) and 0 < venue.stale_after_s < math.inf, f"stale_after_s is {venue.stale_after_s!r}")
+    stale = venue.stale_after_s
+    problems.want(is_number(stale) and 0 < stale < math.inf, f"stale_after_s is {stale!r}")
     if problems.failures:
         return problems.row("")
     capacity = Roster(limits).capacity
@@ -98,8 +107,10 @@ def _limits(venue: Venue) -> Check:
                   "connection_bytes is less than message_bytes")
     problems.want(not limits.subscriptions_per_hour or limits.subscriptions_per_hour >= capacity,
                   f"{limits.subscriptions_per_hour} subscriptions an hour never fill a connection of {capacity}")
+    problems.want(not venue.replaces or limits.symbols_per_message >= limits.symbols_per_connection,
+                  "a request names every symbol of its connection, and a message cannot hold them")
     problems.wish(limits.symbols_per_message <= limits.symbols_per_connection, "a message holds more symbols than a connection")
-    problems.wish(limits.connects_per_second * 300 >= limits.connects_per_5_minutes, "connects_per_5_minutes can never be reached")
+    problems.wish(limits.connects_per_second * 300 >= limits.connects_per_5_minutes, "connects_per_5_minutes is never reached")
     seconds = -(-capacity // limits.symbols_per_message) / max(0.5, limits.messages_per_second - 2)
     problems.wish(seconds <= SETTLED_WITHIN_S, f"{capacity} symbols take {seconds:.0f} s to subscribe")
     return problems.row(f"{capacity} symbols a connection, subscribed in {seconds:.1f} s")

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 ODD_VALUES: tuple[Any, ...] = (
-    None, True, False, -1, 0, 1, 0.5, 2**53 + 1, 2**63 - 1, 2**63, 2**64 + 5, -(2**63) - 1, 10**40, 1e308, "", " ", "x", "0", "-1",
-    "1e3", "1e400", "NaN", "Infinity", "-0", "1,5", "0x10", "٣", "A/B", 'A"B', "A\x00B", "币安人生USDT", "S" * 200, "9" * 400,
-    [], {}, [[]], [None], {"a": 1}, [1, 2, 3],
+    None, True, False, -1, 0, 1, 0.5, 2**53 + 1, 2**63 - 1, 2**63, 2**64 + 5, -(2**63) - 1, 10**40, 1e308, "", " ", "x", "0",
+    "-1", "1e3", "1e400", "NaN", "Infinity", "-0", "1,5", "0x10", "٣", "A/B", 'A"B', "A\x00B", "币安人生USDT", "S" * 200,
+    "9" * 400, [], {}, [[]], [None], {"a": 1}, [1, 2, 3],
 )
 RAW_NUMBERS = ("1e400", "-1e400", "NaN", "Infinity", "1E5", "00", "1.", "-", "123456789012345678901234567890")
 ELSEWHERE = ("", " ", "null", "true", "0", '""', "[]", "{}", "[[]]", "[{}]", "[null]", '{"a":1}', "ping", "pong", "<html></html>",
@@ -113,7 +113,8 @@ BIG = 40_000_000
 MUST_REFUSE = {  # none of these is a list of anything
     "an empty body": b"", "an empty object": b"{}", "null": b"null", "a text": b'"maintenance"', "a number": b"503",
     "an error message": b'{"code":-1003,"msg":"Too many requests","retCode":10006,"retMsg":"busy","error":{"name":"busy"}}',
-    "HTML": HTML, "a list of numbers": b"[1,2,3]", "half an object": b'{"data":[{"symbol":"BTC', "bytes that are no text": b"\xff\xfe\x00",
+    "HTML": HTML, "a list of numbers": b"[1,2,3]", "half an object": b'{"data":[{"symbol":"BTC',
+    "bytes that are no text": b"\xff\xfe\x00",
     "nested too deep": b"[" * DEEP,
 }
 

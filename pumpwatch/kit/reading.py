@@ -159,12 +159,10 @@ def _mutated(venue: Venue, material: Material) -> list[Check]:
     mutants = mutated_frames(material.seeds)
     outcomes: list[Read] = []
     for mutant in mutants:
-        broken = [(what, one) for what, one in (
-            ("parse", attempt(venue.parse, b"[" + mutant + b"]", Columns())), ("read_control", attempt(venue.read_control, mutant)))
-            if one.broke]
-        for what, one in broken:
-            raising.want(False, f"{what} raises {one.said()} on {short(mutant)}")
-        if broken:
+        parsed, control = attempt(venue.parse, b"[" + mutant + b"]", Columns()), attempt(venue.read_control, mutant)
+        raising.want(not parsed.broke, f"parse raises {parsed.said()} on {short(mutant)}")
+        raising.want(not control.broke, f"read_control raises {control.said()} on {short(mutant)}")
+        if parsed.broke or control.broke:
             continue
         read = attempt(reader.read, [mutant])
         raising.want(read.error is None, f"{read.said()} on {short(mutant)}")

@@ -140,9 +140,10 @@ def _compared(venue: Venue, truth: Truth, stored: TradeBatch, catalogue: Catalog
         return Check(venue.name, CHECK, FAIL, "nothing was sent: no subscription led to trades")
     if missing or more:
         example = f"sent {missing[0]}" if missing else f"stored {more[0]}"
-        other = f", stored {next((one for one in more if one[0] == missing[0][0]), 'nothing like it')}" if missing and more else ""
+        if missing and more:
+            example += f", stored {next((one for one in more if one[0] == missing[0][0]), 'nothing like it')}"
         return Check(venue.name, CHECK, FAIL, f"of {sum(sent.values()):,} trades sent {len(missing):,} are not stored, and "
-                                              f"{len(more):,} are stored that were not sent: {example}{other}")
+                                              f"{len(more):,} are stored that were not sent: {example}")
     return Check(venue.name, CHECK, OK, f"{sum(sent.values()):,} trades sent, as many stored, each once and as it was sent")
 
 
