@@ -30,7 +30,7 @@ class Lap:
 
     def __init__(self, venue: SimVenue, link: Link, rows: Rows, owned: list[int]) -> None:
         self.link, self.rows, self.owned = link, rows, owned
-        self.frames = venue.frames(venue.dialect.encode(link.session.form, rows))
+        self.frames = venue.frames(venue.dialect.encode(link.session.form, rows), link.session.form)
         lengths = np.array([len(frame) for frame in self.frames], np.int64)
         self.ends = np.cumsum(lengths)
         self.places = [_places(stamp, self.frames, self.ends - lengths) for stamp in venue.dialect.stamps]

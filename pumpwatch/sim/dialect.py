@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pumpwatch.sim.board import Board, Post
 
 Message = str | bytes  # a text or a binary frame
+TEXT, BINARY = 0x1, 0x2
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ class Rules:
     client_silence_s: float  # a client that sends nothing for so long is closed
     connection_age_s: float
     requests_per_minute: float  # REST weight per address
+    connects_per_second: int = 0  # per address, as connects_per_5_minutes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,11 @@ class Dialect:
     maintenance: Callable[[str, int], bytes | None]  # form, now_ns -> the event that announces it
     read_tape: Callable[[bytes], list[TapeTrade]]
     reframe: Callable[[str, bytes], bytes]  # form, a recorded frame -> the frame in that form
+    binary_forms: frozenset[str] = frozenset()  # forms whose trades come in binary frames where others' do not
+
+    def opcode(self, form: str) -> int:
+        """Return the WebSocket opcode of frames in this form."""
+        return BINARY if self.binary or form in self.binary_forms else TEXT
 
     @property
     def name(self) -> str:

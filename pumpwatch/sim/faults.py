@@ -182,7 +182,7 @@ def _maintenance(venues: list[SimVenue], links: list[Link], fault: FaultOptions)
     for link in links:
         event = link.venue.dialect.maintenance(link.session.form, link.clock.now_ns())
         if event is not None:
-            link.raw(wire.head(len(event), wire.BINARY if link.venue.dialect.binary else wire.TEXT) + event)
+            link.raw(wire.head(len(event), link.venue.dialect.opcode(link.session.form)) + event)
     for link in links:
         gevent.spawn_later(fault.seconds, link.close, 1001, "going away")
 

@@ -163,7 +163,8 @@ class Market:
     def _rows(self, symbol: NDArray[np.int32], price: Ints, random: np.random.Generator) -> Rows:
         count = len(symbol)
         worth = np.exp(random.normal(4.6, 1.4, count))  # USDT, median 100
-        units = worth * self.table.quantity_scale[symbol] * self.table.price_scale[symbol] / np.maximum(price, 1)
+        size = self.table.contract_size[symbol]
+        units = worth * size[:, 1] / size[:, 0] * self.table.quantity_scale[symbol] * self.table.price_scale[symbol] / np.maximum(price, 1)
         lot = np.maximum(units // 1000, 1)
         quantity = np.maximum(np.rint(units / lot) * lot, 1).astype(np.int64)
         sell = random.random(count) < 0.5

@@ -110,6 +110,9 @@ class SimVenue:
         arrivals.append(now)
         while arrivals[0] < now - CONNECT_WINDOW_S:
             arrivals.popleft()
+        if 0 < self.rules.connects_per_second < sum(at > now - 1.0 for at in arrivals):
+            self.truth.event("refused", venue=self.name, reason="too many connects a second")
+            return HttpReply(429, b"", {"Retry-After": "1"})
         if 0 < limit < len(arrivals):
             self.truth.event("refused", venue=self.name, reason="too many connects")
             return HttpReply(429, b"", {"Retry-After": str(math.ceil(arrivals[0] + CONNECT_WINDOW_S - now))})
@@ -162,7 +165,7 @@ class SimVenue:
         edges = [*np.flatnonzero(np.diff(position, prepend=-1)).tolist(), len(position)]
         frames = None
         if recorded is None and routes.form is not None and self.dialect.trades_per_frame == 1:
-            frames = self.frames(self.dialect.encode(routes.form, chosen))
+            frames = self.frames(self.dialect.encode(routes.form, chosen), routes.form)
         settled = []
         for begin, end in itertools.pairwise(edges):
             link = routes.links[int(position[begin])]
@@ -189,21 +192,21 @@ class SimVenue:
         first = np.flatnonzero(np.diff(numbers, prepend=-1))
         counts: list[int] = np.diff(first, append=len(numbers)).tolist()
         reframe, form = self.dialect.reframe, link.session.form
-        return self.frames([reframe(form, recorded.payloads[number]) for number in numbers[first].tolist()]), counts
+        return self.frames([reframe(form, recorded.payloads[number]) for number in numbers[first].tolist()], form), counts
 
     def routes(self) -> Routes:
         """Return who gets which symbol now; a new object after each change."""
         return self._routes or self._route()
 
-    def frames(self, payloads: list[bytes]) -> list[bytes]:
-        """Return whole WebSocket frames for payloads of trades."""
-        return wire.frames_of(payloads, wire.BINARY if self.dialect.binary else wire.TEXT)
+    def frames(self, payloads: list[bytes], form: str) -> list[bytes]:
+        """Return whole WebSocket frames for payloads of trades in a form."""
+        return wire.frames_of(payloads, self.dialect.opcode(form))
 
     def _encode_for(self, link: Link, rows: Rows) -> tuple[list[bytes], list[int] | None]:
         """Encode the rows of one connection; runs of a symbol share frames where the venue does that."""
         most = self.dialect.trades_per_frame
         if most == 1:
-            return self.frames(self.dialect.encode(link.session.form, rows)), None
+            return self.frames(self.dialect.encode(link.session.form, rows), link.session.form), None
         payloads, counts, begin = [], [], 0
         numbers = rows.symbol.tolist()
         while begin < len(numbers):
@@ -213,7 +216,7 @@ class SimVenue:
             payloads += self.dialect.encode(link.session.form, rows.take(slice(begin, end)))
             counts.append(end - begin)
             begin = end
-        return self.frames(payloads), counts
+        return self.frames(payloads, link.session.form), counts
 
     def _route(self) -> Routes:
         """Work out who gets which symbol."""
