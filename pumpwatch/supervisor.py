@@ -1,7 +1,7 @@
 """Keeps the parts running: a part that fails is named with its reason and started again.
 
-This is the one place that catches everything. A part is a function that runs until it is told to stop; when it returns, it
-is done.
+This module is the one place that catches everything. A part is a function that runs until it is told to stop; when
+it returns, it is done.
 """
 
 from __future__ import annotations
@@ -63,3 +63,13 @@ class Supervisor:
         """End what is left."""
         self._stopping = True
         gevent.killall(list(self._parts.values()), timeout=timeout_s)
+
+
+def guarded(body: Callable[[], None], on_error: Callable[[Exception], None]) -> bool:
+    """Run `body` once; where it raises, call `on_error` and return False, so that whoever else is served goes on."""
+    try:
+        body()
+    except Exception as error:
+        on_error(error)
+        return False
+    return True

@@ -37,10 +37,14 @@ class Connection:
         self.closed = ""
         self.on_control: Callable[[Control], None] | None = None  # set by the feed, called by the pipeline
         self.traded = False  # set by the pipeline with the first good trade
+        self.traded_at_ns = 0  # when the last good trade was read; set by the pipeline
         self._max_frame_bytes = max_frame_bytes
         self._on_closed = on_closed
         self._tail = b""  # a frame cut by the end of a read
         self._message: list[bytes] | None = None  # fragments of one message so far
+        self._message_bytes = 0
+        self._message_from = 0  # where this read's part of that message begins in the buffer
+        self._ping: bytes | None = None  # the newest one not answered
         self._flushed = True
 
     def sweep(self, now_ns: int) -> None:
@@ -61,8 +65,12 @@ class Connection:
         self.received_at_ns = now_ns
         self.bytes_read += end - at
         self._tail = b""
+        self._message_from = start
         self._split(start, end)
         buffer.note(now_ns, self)
+        if self._ping is not None:  # of several in one read the newest stands for all, and a flood costs one answer
+            ping, self._ping = self._ping, None
+            self._send(ping, ABNF.OPCODE_PONG)
         if not self._flushed:
             self.post(b"")
 
@@ -126,21 +134,32 @@ class Connection:
         payload = bytes(view[at + size : stop])
         if opcode >= ABNF.OPCODE_CLOSE:
             self._control(opcode, payload)
-            return self._replace(at, stop, end, b"")
+            view[at:stop] = b" " * (stop - at)
+            return stop, end
+        return self._fragment(at, stop, end, payload, bool(first & 0x80))
+
+    def _fragment(self, at: int, stop: int, end: int, payload: bytes, final: bool) -> tuple[int, int]:
+        """Take a part of a message out of the array; put the whole message in with its last part."""
         if self._message is None:
-            self._message = []
+            self._message, self._message_bytes, self._message_from = [], 0, at
         self._message.append(payload)
-        if sum(map(len, self._message)) > self._max_frame_bytes:
+        self._message_bytes += len(payload)
+        if self._message_bytes > self._max_frame_bytes:
             self._fail(at, TOO_BIG, f"a message of more than {self._max_frame_bytes} bytes")
             return at, at
-        if not first & 0x80:
-            return self._replace(at, stop, end, b"")
-        message, self._message = b"".join(self._message), None
-        at, end = self._replace(at, stop, end, b"," + message)
-        self.buffer.stops.append(at)
-        return at, end
+        view = self.buffer.view
+        view[at:stop] = b" " * (stop - at)
+        if not final:
+            return stop, end
+        text, self._message = b"," + b"".join(self._message), None
+        if len(text) <= stop - self._message_from:  # its parts in this read, blanked, leave room enough
+            view[stop - len(text) : stop] = text
+        else:  # it began in an earlier read: what follows has to move
+            stop, end = self._insert(at, stop, end, text)
+        self.buffer.stops.append(stop)
+        return stop, end
 
-    def _replace(self, at: int, stop: int, end: int, text: bytes) -> tuple[int, int]:
+    def _insert(self, at: int, stop: int, end: int, text: bytes) -> tuple[int, int]:
         """Put `text` where a frame stood, move what follows, and return the new (stop, end)."""
         buffer = self.buffer
         rest = bytes(buffer.view[stop:end])
@@ -154,7 +173,7 @@ class Connection:
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == ABNF.OPCODE_PING:
-            self._send(payload, ABNF.OPCODE_PONG)
+            self._ping = payload
         elif opcode == ABNF.OPCODE_CLOSE:
             code = int.from_bytes(payload[:2]) if len(payload) >= 2 else 1005
             reason = payload[2:].decode("utf-8", "replace")

@@ -25,7 +25,8 @@ FIRST_BYTES = 1_048_576
 class Frames:
     """Frames of one venue in order of arrival.
 
-    text is a JSON array of them all, valid until the buffer's next `take`. stops[i] is where frame i ends. A run is what one
+    text is a JSON array of them all, valid until the buffer's next `take`, whatever is read meanwhile.
+    stops[i] is where frame i ends. A run is what one
     read of one connection gave: its frames end before run_ends, and came at run_times (ns) from connections.
     """
 
@@ -69,7 +70,7 @@ class FrameBuffer:
     """Where the connections of one venue put their frames until the parser takes them."""
 
     def __init__(self) -> None:
-        self.data = bytearray(FIRST_BYTES)
+        self.data, self._other = bytearray(FIRST_BYTES), bytearray(FIRST_BYTES)
         self.view = memoryview(self.data)
         self.end = 0  # up to here everything is whole frames, or blank
         self.stops: list[int] = []
@@ -104,4 +105,6 @@ class FrameBuffer:
         stops = self.stops if first == 0 else [stop - first for stop in self.stops]
         frames = Frames(self.view[first : self.end + 1], stops, self._run_ends, self._run_times, self._connections)
         self.stops, self._run_ends, self._run_times, self._connections, self.end = [], [], [], [], 0
+        self.data, self._other = self._other, self.data  # the parser keeps what it got while the sweep reads on
+        self.view = memoryview(self.data)
         return frames

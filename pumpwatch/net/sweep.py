@@ -22,6 +22,7 @@ from pumpwatch.stats import Stats
 log = logging.getLogger(__name__)
 
 READY = select.EPOLLIN | select.EPOLLRDHUP if hasattr(select, "EPOLLIN") else 0x2001
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, BufferError)
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 
 
@@ -36,6 +37,7 @@ class Sweep:
         self._quick = False
         self._epoll = monkey.get_original("select", "epoll")()
         self._connections: dict[int, Connection] = {}
+        self._fresh: list[Connection] = []  # the handshake may have left frames in them that epoll knows nothing of
         self._held_back = False
         self._stopped = False
 
@@ -44,6 +46,7 @@ class Sweep:
         number = connection.stream.fileno()
         self._connections[number] = connection
         self._epoll.register(number, READY)
+        self._fresh.append(connection)
 
     def remove(self, connection: Connection) -> None:
         """Stop reading it; call before the stream is closed. Harmless when it was removed before."""
@@ -69,19 +72,27 @@ class Sweep:
         """End `run` at its next turn."""
         self._stopped = True
 
+    def _drop_if_closed(self, connection: Connection) -> None:
+        if connection.closed:
+            self.remove(connection)
+
     def once(self) -> None:
-        """Read everything that is ready now."""
+        """Read everything that is ready now. A connection whose reading fails is closed, and the others are read on."""
+        fresh, self._fresh = self._fresh, []
+        ready = [self._connections.get(number) for number, _ in self._epoll.poll(0)]
         held_back = False
-        for number, _ in self._epoll.poll(0):
-            connection = self._connections.get(number)
-            if connection is None:
+        for connection in (*fresh, *ready):
+            if connection is None or connection.closed:
                 continue
             if connection.buffer.end > self._max_pending_bytes:
                 held_back = True
                 continue
-            connection.sweep(self._clock.now_ns())
-            if connection.closed:
-                self.remove(connection)
+            try:
+                connection.sweep(self._clock.now_ns())
+            except UNREADABLE as error:
+                log.exception("reading failed connection=%s", connection.name)
+                connection.close(f"reading failed: {type(error).__name__} {error}")
+            self._drop_if_closed(connection)
         if held_back != self._held_back:
             self._held_back = held_back
             self._stats.add("net_held_back_total", held_back)

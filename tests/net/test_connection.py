@@ -209,3 +209,26 @@ def test_the_buffer_grows_and_is_used_again():
     assert len(buffer.take()) == 44
     connection.sweep(2)
     assert len(buffer.take()) == 4
+
+
+def test_a_flood_of_pings_costs_one_answer_a_read_and_a_flood_of_fragments_little():
+    pings = frame(b"a", ABNF.OPCODE_PING) * 20_000 + frame(b"newest", ABNF.OPCODE_PING)
+    payloads, _, sent = read_all([pings + frame(b"1")])
+    assert payloads == [b"1"] and len(sent) == 2 + 4 + 6
+    fragments = frame(b"x", final=False) + frame(b"y", ABNF.OPCODE_CONT, final=False) * 20_000 + frame(b"z", ABNF.OPCODE_CONT)
+    payloads, _, _ = read_all([fragments + frame(b"1")])
+    assert payloads == [b"x" + b"y" * 20_000 + b"z", b"1"]
+    payloads, _, _ = read_all([(frame(b"x", final=False) + frame(b"y", ABNF.OPCODE_CONT)) * 10_000])
+    assert payloads == [b"xy"] * 10_000
+
+
+def test_what_the_parser_got_is_not_overwritten_by_what_is_read_meanwhile():
+    buffer = FrameBuffer()
+    connection = Connection(ScriptedStream([frame(b"1"), frame(b"2"), frame(b"3")]), buffer, 1000, lambda reason: None)
+    connection.sweep(1)
+    first = buffer.take()
+    connection.sweep(2)
+    assert bytes(first.text).replace(b" ", b"") == b"[1]"
+    second = buffer.take()
+    connection.sweep(3)
+    assert bytes(second.text).replace(b" ", b"") == b"[2]"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import socket
 import ssl
 import threading
@@ -43,6 +45,19 @@ def venue(handler, ca=None, **options):
         scheme = "ws" if ca is None else "wss"
         yield f"{scheme}://127.0.0.1:{server.socket.getsockname()[1]}/ws"
         server.shutdown()
+
+
+class Failing:
+    """A stream whose reading has a bug."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def receive(self, target, at):
+        raise ValueError("a bug")
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
 
 
 class Reader:
@@ -250,3 +265,43 @@ def test_reserved_bits_from_a_server_end_the_connection():
     with venue(odd) as url:
         reader = Reader(url).until_closed()
     assert reader.payloads == [b"1"] and "reserved bits" in reader.connection.closed
+
+
+def test_a_frame_that_comes_with_the_handshakes_answer_is_read_at_once(authority):
+    ca, ca_file = authority
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+
+    def answer(listener):
+        with context.wrap_socket(listener.accept()[0], server_side=True) as client:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                request += client.recv(4096)
+            key = next(line.split(b": ")[1] for line in request.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key"))
+            accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            client.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                           b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + b"\x81\x05early")
+            client.recv(100)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        reader = Reader(f"wss://127.0.0.1:{listener.getsockname()[1]}/", ca_file).until(lambda one: one.payloads, 3.0)
+        reader.connection.close("done")
+        reader.connection.stream.close()
+    assert reader.payloads == [b"early"]
+
+
+def test_a_connection_whose_reading_fails_is_closed_and_the_others_are_read_on():
+    def chatty(ws):
+        ws.send("1")
+        ws.recv()
+
+    with venue(chatty) as url:
+        reader, broken = Reader(url), Reader(url)
+        broken.connection.stream = Failing(broken.connection.stream)
+        reader.sweep.add(broken.connection)
+        reader.until(lambda one: one.payloads and broken.connection.closed)
+        for one in (reader, broken):
+            one.connection.close("done")
+            one.connection.stream.close()
+    assert "a bug" in broken.connection.closed and reader.payloads == [b"1"]
