@@ -1,0 +1,231 @@
+"""Bybit v5 spot and linear as a server: `publicTrade`, its requests and refusals, and the REST side.
+
+From the same documents and observations as the exchange plugin (2026): the path alone tells the market; a spot request
+takes 10 topics and a connection 21,000 characters of them; one unknown or already subscribed topic refuses its whole
+request; a client that says nothing for ten minutes is cut off. Linear ids are UUIDs, here ending in the trade's number.
+Symbol lists are paged by a cursor that comes percent-encoded. How it refuses too many characters is made up: no
+document says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pumpwatch import (
+    FUTURES,
+    SPOT,
+    ClientSession,
+    Coin,
+    Dialect,
+    Flag,
+    History,
+    HttpCall,
+    HttpReply,
+    Message,
+    Meter,
+    Reply,
+    Rows,
+    Rules,
+    Stamp,
+    SymbolSpec,
+    TapeTrade,
+    hookimpl,
+    id_number,
+)
+
+TOPIC = "publicTrade."
+CATEGORY = {SPOT: "spot", FUTURES: "linear"}
+MOST_CHARACTERS = 21_000
+SPOT_ARGS = 10
+ROW_LIMIT = {SPOT: 60, FUTURES: 1000}
+PREFIXED, SUFFIXED = ("PEPE", "BONK", "FLOKI", "RATS", "LUNC"), ("SHIB",)
+TRADE = '{"T":%d,"s":"%s","S":"%s","v":"%s","p":"%s","L":"PlusTick","i":"%s","BT":%s,"RPI":%s,"seq":%d}'
+FRAME = '{"topic":"publicTrade.%s","type":"snapshot","ts":%d,"data":[%s]}'
+JSON_BOOL = ("false", "true")
+
+
+def _open_at(path: str) -> Callable[[ClientSession, Rules], Reply | HttpReply]:
+    def open_(session: ClientSession, rules: Rules) -> Reply | HttpReply:
+        return Reply() if session.path == path else HttpReply(404)
+
+    return open_
+
+
+def _receive_on(market_type: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
+        try:
+            request = json.loads(message)
+        except ValueError:
+            request = None
+        if not isinstance(request, dict) or request.get("op") not in ("ping", "subscribe", "unsubscribe"):
+            return _say({}, False, "Params Error", "")
+        op, args = request["op"], request.get("args", [])
+        if op == "ping":
+            return _say(request, True, "pong", op)
+        if not isinstance(args, list) or not args or not all(isinstance(one, str) for one in args):
+            return _say(request, False, "Params Error", op)
+        if op == "unsubscribe":
+            for topic in args:
+                session.topics.pop(topic, None)
+            return _say(request, True, op if market_type == SPOT else "", op)
+        problem = _problem(args, market_type, session, history)
+        if not problem:
+            session.topics.update((topic, topic.removeprefix(TOPIC)) for topic in args)
+        return _say(request, not problem, problem or (op if market_type == SPOT else ""), op)
+
+    return receive
+
+
+def _problem(args: Sequence[str], market_type: str, session: ClientSession, history: History) -> str:
+    if market_type == SPOT and len(args) > SPOT_ARGS:
+        return f"args size >{SPOT_ARGS}"
+    for topic in args:
+        if not topic.startswith(TOPIC) or topic.removeprefix(TOPIC) not in history.table.index:
+            return f"error:handler not found,topic:{topic}"
+        if topic in session.topics:
+            return f"error:already subscribed,topic:{topic}"
+    if len(json.dumps([*session.topics, *args], separators=(",", ":"))) > MOST_CHARACTERS:
+        return f"error:args length >{MOST_CHARACTERS}"
+    return ""
+
+
+def _say(request: dict[str, Any], success: bool, text: str, op: str) -> Reply:
+    number = {"req_id": request["req_id"]} if "req_id" in request else {}
+    return Reply([json.dumps({"success": success, "ret_msg": text, "conn_id": "2324d924-aa4d-45b0-a858-7b8be29ab52b",
+                              **number, "op": op}, separators=(",", ":"))])
+
+
+def _trades(rows: Rows, ids: Sequence[str]) -> list[str]:
+    block, rpi = (rows.flags & Flag.BLOCK.value != 0).tolist(), (rows.flags & Flag.RPI.value != 0).tolist()
+    return [TRADE % (at, name, "Sell" if sell else "Buy", quantity, price, one, JSON_BOOL[is_block], JSON_BOOL[is_rpi], number)
+            for at, name, sell, quantity, price, one, is_block, is_rpi, number in
+            zip((rows.timestamp // 1_000_000).tolist(), rows.symbols(), rows.sell.tolist(), rows.quantity_texts(),
+                rows.price_texts(), ids, block, rpi, rows.trade_id.tolist(), strict=True)]
+
+
+def _encode_spot(form: str, rows: Rows) -> list[bytes]:
+    times = (rows.timestamp // 1_000_000).tolist()
+    return [(FRAME % (name, at, trade)).encode()
+            for name, at, trade in zip(rows.symbols(), times, _trades(rows, _spot_ids(rows)), strict=True)]
+
+
+def _encode_linear(form: str, rows: Rows) -> list[bytes]:
+    """Return one frame: the rows are of one symbol."""
+    trades = ",".join(_trades(rows, _linear_ids(rows)))
+    return [(FRAME % (rows.symbols()[0], int(rows.timestamp[-1]) // 1_000_000, trades)).encode()]
+
+
+def _spot_ids(rows: Rows) -> list[str]:
+    return list(map(str, rows.trade_id.tolist()))
+
+
+def _linear_ids(rows: Rows) -> list[str]:
+    """Return UUIDs that look random, and end in the trade's number."""
+    return [f"{(number * 2654435761 + symbol * 40503) & 0xFFFFFFFF:08x}-{symbol & 0xFFFF:04x}-5{number * 7919 & 0xFFF:03x}-"
+            f"8{number * 104729 & 0xFFF:03x}-{number % 10**12:012d}"
+            for number, symbol in zip(rows.trade_id.tolist(), rows.symbol.tolist(), strict=True)]
+
+
+def _read_tape(raw: bytes) -> list[TapeTrade]:
+    frame = json.loads(raw)
+    if not str(frame.get("topic")).startswith(TOPIC):
+        return []
+    return [TapeTrade(symbol=one["s"], trade_id=int(one["i"]) if one["i"].isdecimal() else id_number(one["i"]),
+                      timestamp_ns=one["T"] * 1_000_000, price=one["p"], quantity=one["v"], sell=one["S"] == "Sell",
+                      flags=Flag.BLOCK.value * one.get("BT", False) | Flag.RPI.value * one.get("RPI", False))
+            for one in frame["data"]]
+
+
+def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    category, ids_of = CATEGORY[market_type], _spot_ids if market_type == SPOT else _linear_ids
+
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
+        if meter.spend(1) > rules.requests_per_minute > 0:
+            return HttpReply(403, b"access too frequent")
+        if call.path not in ("/v5/market/instruments-info", "/v5/market/recent-trade"):
+            return HttpReply(404, b"404 page not found")
+        if call.query.get("category") != category:
+            return _answer(call, {}, 10001, "params error: Category is invalid")
+        if call.path.endswith("instruments-info"):
+            return _instruments(call, market_type, history)
+        symbol = history.table.index.get(call.query.get("symbol", ""))
+        if symbol is None:
+            return _answer(call, {}, 10001, "Not supported symbols")
+        most = ROW_LIMIT[market_type]
+        rows = history.recent(symbol, min(_limit(call, min(500, most)), most))
+        listed = [{"execId": one, "symbol": name, "price": price, "size": size, "side": "Sell" if sell else "Buy",
+                   "time": str(at), "isBlockTrade": bool(flags & Flag.BLOCK.value), "isRPITrade": bool(flags & Flag.RPI.value),
+                   "seq": str(number)}
+                  for one, name, price, size, sell, at, flags, number in
+                  zip(ids_of(rows), rows.symbols(), rows.price_texts(), rows.quantity_texts(), rows.sell.tolist(),
+                      (rows.timestamp // 1_000_000).tolist(), rows.flags.tolist(), rows.trade_id.tolist(), strict=True)]
+        return _answer(call, {"category": category, "list": listed[::-1]})
+
+    return rest
+
+
+def _limit(call: HttpCall, usual: int) -> int:
+    text = call.query.get("limit", "")
+    return max(1, min(1000, int(text))) if text.isdecimal() else usual
+
+
+def _answer(call: HttpCall, result: dict[str, Any], code: int = 0, text: str = "OK") -> HttpReply:
+    body = {"retCode": code, "retMsg": text, "result": result, "retExtInfo": {}, "time": call.now_ns // 1_000_000}
+    return HttpReply(200, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _instruments(call: HttpCall, market_type: str, history: History) -> HttpReply:
+    """Answer with the list: all of it on spot, a page on linear. What a collector must leave out is in it."""
+    names = [(spec.symbol, spec.base, spec.quote, "LinearPerpetual") for spec in history.table.specs]
+    if market_type == SPOT:
+        names += [("ETHBTC", "ETH", "BTC", ""), ("SOLUSDC", "SOL", "USDC", "")]
+        rows = [{"symbol": symbol, "baseCoin": base, "quoteCoin": quote, "innovation": "0", "status": "Trading"}
+                for symbol, base, quote, _ in names]
+        return _answer(call, {"category": "spot", "list": rows})
+    names += [("BTCPERP", "BTC", "USDC", "LinearPerpetual"), ("BTCUSDT-25DEC26", "BTC", "USDT", "LinearFutures")]
+    cursor = call.query.get("cursor", "first=0")
+    if not cursor.removeprefix("first=").isdecimal():
+        return _answer(call, {}, 10001, "params error: cursor invalid")
+    first, limit = int(cursor.removeprefix("first=")), _limit(call, 500)
+    rows = [{"symbol": symbol, "contractType": kind, "status": "Trading", "baseCoin": base, "quoteCoin": quote,
+             "launchTime": "1758175736000", "deliveryTime": "0" if kind == "LinearPerpetual" else "1798185600000",
+             "settleCoin": quote} for symbol, base, quote, kind in names[first:first + limit]]
+    following = f"first%3D{first + limit}" if first + limit < len(names) else ""
+    return _answer(call, {"category": "linear", "list": rows, "nextPageCursor": following})
+
+
+def _symbols_of(market_type: str) -> Callable[[Sequence[Coin]], list[SymbolSpec]]:
+    def symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
+        specs = []
+        for coin in coins:
+            base, price = coin.name, coin.price
+            if market_type == FUTURES and base in PREFIXED + SUFFIXED:
+                base, price = f"1000{base}" if base in PREFIXED else f"{base}1000", price * 1000
+            decimals = max(0, 6 - len(str(int(price)))) if price >= 1 else 9
+            specs.append(SymbolSpec(symbol=f"{base}USDT", coin=coin.name, base=base, quote="USDT", price=price,
+                                    price_decimals=decimals, quantity_decimals=6 if market_type == SPOT else 3))
+        return specs
+
+    return symbols
+
+
+def _dialect(market_type: str, **facts: Any) -> Dialect:
+    path = f"/v5/public/{CATEGORY[market_type]}"
+    rules = Rules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=500,
+                  ping_every_s=0, pong_within_s=0, client_silence_s=600, connection_age_s=0, requests_per_minute=7200)
+    return Dialect(exchange="bybit", market_type=market_type, ws_path=path, rest_path="", rules=rules, binary=False,
+                   timestamp_unit_ns=1_000_000, flag_shares={Flag.RPI.value: 0.03, Flag.BLOCK.value: 0.001},
+                   symbols=_symbols_of(market_type), open=_open_at(path), receive=_receive_on(market_type),
+                   rest=_rest_of(market_type), maintenance=lambda form, now_ns: None, read_tape=_read_tape,
+                   reframe=lambda form, raw: raw, **facts)
+
+
+@hookimpl
+def simulator_dialects() -> list[Dialect]:
+    """Return both markets."""
+    stamps = (Stamp(marker=b'"ts":', what="time", digits=13, unit_ns=1_000_000), Stamp(marker=b'"i":"', what="id", digits=19),
+              Stamp(marker=b'"T":', what="time", digits=13, unit_ns=1_000_000), Stamp(marker=b'"seq":', what="id", digits=19))
+    return [_dialect(SPOT, first_id=2_290_000_000_050_703_789, trades_per_frame=1, stamps=stamps, encode=_encode_spot),
+            _dialect(FUTURES, first_id=30_000_000_000, trades_per_frame=8, stamps=(), encode=_encode_linear)]

@@ -1,0 +1,239 @@
+"""Gate v4 spot and USDT futures as a server: trades, requests that are granted or refused whole, and the REST side.
+
+From the same documents and observations as the exchange plugin (2026): one unknown symbol refuses its whole request and
+is named; sizes are text where the client sent X-Gate-Size-Decimal: 1, and whole contracts, cut towards zero, where it did
+not; a client that says nothing for a minute is closed; REST gives the newest rows of a stretch of whole seconds. That a
+`time` is close to the server's own is not checked, that it counts seconds is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pumpwatch import (
+    FUTURES,
+    SPOT,
+    ClientSession,
+    Coin,
+    Dialect,
+    Flag,
+    History,
+    HttpCall,
+    HttpReply,
+    Message,
+    Meter,
+    Reply,
+    Rows,
+    Rules,
+    Stamp,
+    SymbolSpec,
+    TapeTrade,
+    hookimpl,
+)
+
+SIZES_IN_TEXT = "x-gate-size-decimal"
+DECIMAL_COINS = ("ETH", "SOL", "XRP", "PEPE")  # their contracts trade in parts
+UNKNOWN = {SPOT: "unknown currency pair", FUTURES: "unknown contract"}
+SECONDS = range(1_500_000_000, 10_000_000_000)
+SPOT_FRAME = ('{"time":%d,"time_ms":%d,"channel":"spot.trades","event":"update","result":{"id":%d,"id_market":%d,'
+              '"create_time":%d,"create_time_ms":"%d.%06d","side":"%s","currency_pair":"%s","amount":"%s","price":"%s",'
+              '"range":"%d-%d","stock":"%s","money":"USDT","trade_mode":0}}')
+FUTURES_FRAME = ('{"time":%d,"time_ms":%d,"channel":"futures.trades","event":"update","result":[{"id":%d,"size":%s,'
+                 '"create_time":%d,"create_time_ms":%d,"price":"%s","contract":"%s"%s}]}')
+
+
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
+    session.form = "decimal" if session.headers.get(SIZES_IN_TEXT) == "1" else "whole"
+    return Reply()
+
+
+def _receive_on(market_type: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
+    channel = f"{market_type}.trades"
+
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
+        try:
+            request = json.loads(message)
+        except ValueError:
+            request = None
+        if not isinstance(request, dict):
+            return _say({}, 1, "Invalid request body format")
+        if request.get("channel") == f"{market_type}.ping":
+            return Reply([f'{{"time":{request.get("time", 0)},"channel":"{market_type}.pong","event":"","result":null}}'])
+        event, payload = request.get("event"), request.get("payload")
+        if "time" in request and request["time"] not in SECONDS:
+            return _say(request, 2, "the gap between request time and server time is too large")
+        if request.get("channel") != channel or event not in ("subscribe", "unsubscribe"):
+            return _say(request, 2, f"unknown channel {request.get('channel')}")
+        if not isinstance(payload, list) or not payload or not all(isinstance(one, str) for one in payload):
+            return _say(request, 1, "request payload does not follow json schema")
+        unknown = next((symbol for symbol in payload if symbol not in history.table.index), None)
+        if unknown is not None:
+            return _say(request, 2, f"{UNKNOWN[market_type]} {unknown}")
+        for symbol in payload:
+            if event == "subscribe":
+                session.topics[symbol] = symbol
+            else:
+                session.topics.pop(symbol, None)
+        return _say(request)
+
+    return receive
+
+
+def _say(request: dict[str, Any], code: int = 0, text: str = "") -> Reply:
+    answer: dict[str, Any] = {name: request[name] for name in ("time", "id", "channel", "event", "payload") if name in request}
+    if code:
+        answer["error"] = {"code": code, "message": text}
+    answer["result"] = {"status": "fail" if code else "success"}
+    return Reply([json.dumps(answer, separators=(",", ":"), ensure_ascii=False)])
+
+
+def _encode_spot(form: str, rows: Rows) -> list[bytes]:
+    return [(SPOT_FRAME % (at // 10**9, at // 10**6, number, number, at // 10**9, at // 10**6, at % 10**6, _side(sell), name,
+                           amount, price, number, number, name.removesuffix("_USDT"))).encode()
+            for at, number, sell, name, amount, price in
+            zip(rows.timestamp.tolist(), rows.trade_id.tolist(), rows.sell.tolist(), rows.symbols(), rows.quantity_texts(),
+                rows.price_texts(), strict=True)]
+
+
+def _side(sell: bool) -> str:
+    return "sell" if sell else "buy"
+
+
+def _sizes(form: str, rows: Rows) -> list[str]:
+    """Return the signed sizes as they stand in JSON."""
+    signed = [f"-{text}" if sell else text for text, sell in zip(rows.quantity_texts(), rows.sell.tolist(), strict=True)]
+    return [f'"{text}"' for text in signed] if form == "decimal" else [str(int(float(text))) for text in signed]
+
+
+def _encode_futures(form: str, rows: Rows) -> list[bytes]:
+    internal = [',"is_internal":true' if flags & Flag.INTERNAL.value else "" for flags in rows.flags.tolist()]
+    return [(FUTURES_FRAME % (at // 1000, at, number, size, at // 1000, at, price, name, more)).encode()
+            for at, number, size, price, name, more in
+            zip((rows.timestamp // 10**6).tolist(), rows.trade_id.tolist(), _sizes(form, rows), rows.price_texts(),
+                rows.symbols(), internal, strict=True)]
+
+
+def _read_tape(raw: bytes) -> list[TapeTrade]:
+    frame = json.loads(raw)
+    result = frame.get("result")
+    if frame.get("event") != "update" or frame.get("channel") not in ("spot.trades", "futures.trades"):
+        return []
+    if isinstance(result, dict):
+        whole, _, part = result["create_time_ms"].partition(".")
+        return [TapeTrade(symbol=result["currency_pair"], trade_id=result.get("id_market", result["id"]),
+                          timestamp_ns=int(whole) * 10**6 + int(f"{part[:6]:0<6}"), price=result["price"],
+                          quantity=result["amount"], sell=result["side"] == "sell")]
+    return [TapeTrade(symbol=one["contract"], trade_id=one["id"], timestamp_ns=one["create_time_ms"] * 10**6,
+                      price=one["price"], quantity=str(one["size"]).lstrip("-"), sell=str(one["size"]).startswith("-"),
+                      flags=Flag.INTERNAL.value * one.get("is_internal", False)) for one in result]
+
+
+def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    spot = market_type == SPOT
+    list_path, trades_path = (("/spot/currency_pairs", "/spot/trades") if spot
+                              else ("/futures/usdt/contracts", "/futures/usdt/trades"))
+
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
+        path = call.path.removeprefix("/api/v4")
+        if meter.spend(1) > rules.requests_per_minute > 0:
+            return _refuse(429, "TOO_MANY_REQUESTS", "Request Rate limit Exceeded")
+        if path == list_path:
+            return _json(_pairs(history) if spot else _contracts(history))
+        if path != trades_path:
+            return _refuse(404, "NOT_FOUND", "not found")
+        symbol = history.table.index.get(call.query.get("currency_pair" if spot else "contract", ""))
+        numbers = {name: call.query.get(name, usual) for name, usual in (("limit", "100"), ("from", "0"), ("to", "9999999999"))}
+        if symbol is None:
+            return _refuse(400, "INVALID_CURRENCY_PAIR" if spot else "CONTRACT_NOT_FOUND", "unknown symbol")
+        if not all(text.isdecimal() for text in numbers.values()) or not 1 <= int(numbers["limit"]) <= 1000:
+            return _refuse(400, "INVALID_PARAM_VALUE", "invalid limit or time")
+        limit, start, end = (int(text) for text in numbers.values())
+        rows = history.between(symbol, start * 10**9, end * 10**9 + 10**9 - 1, 2**31)
+        rows = rows.take(slice(max(0, len(rows) - limit), None))
+        form = "decimal" if call.headers.get(SIZES_IN_TEXT) == "1" else "whole"
+        return _json((_spot_rows(rows) if spot else _futures_rows(form, rows))[::-1])
+
+    return rest
+
+
+def _json(body: Any) -> HttpReply:
+    return HttpReply(200, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _refuse(status: int, label: str, text: str) -> HttpReply:
+    return HttpReply(status, json.dumps({"label": label, "message": text}).encode())
+
+
+def _spot_rows(rows: Rows) -> list[dict[str, Any]]:
+    return [{"id": str(number), "create_time": str(at // 10**9), "create_time_ms": f"{at // 10**6}.{at % 10**6:06d}",
+             "currency_pair": name, "side": _side(sell), "amount": amount, "price": price, "sequence_id": str(number)}
+            for number, at, name, sell, amount, price in
+            zip(rows.trade_id.tolist(), rows.timestamp.tolist(), rows.symbols(), rows.sell.tolist(), rows.quantity_texts(),
+                rows.price_texts(), strict=True)]
+
+
+def _futures_rows(form: str, rows: Rows) -> list[dict[str, Any]]:
+    return [{"id": number, "contract": name, "create_time": at / 1000, "create_time_ms": at / 1000, "size": json.loads(size),
+             "price": price, **({"is_internal": True} if flags & Flag.INTERNAL.value else {})}
+            for number, name, at, size, price, flags in
+            zip(rows.trade_id.tolist(), rows.symbols(), (rows.timestamp // 10**6).tolist(), _sizes(form, rows),
+                rows.price_texts(), rows.flags.tolist(), strict=True)]
+
+
+def _pairs(history: History) -> list[dict[str, Any]]:
+    """Return what trades, and beside it what a collector must leave out."""
+    listed = [(spec.base, spec.quote, "tradable") for spec in history.table.specs]
+    listed += [("ETH", "BTC", "tradable"), ("LUNA", "USDT", "untradable")]
+    return [{"id": f"{base}_{quote}", "base": base, "quote": quote, "fee": "0.2", "precision": 4, "trade_status": status,
+             "sell_start": 0, "buy_start": 0} for base, quote, status in listed]
+
+
+def _contracts(history: History) -> list[dict[str, Any]]:
+    listed = [(spec.symbol, spec.contract_size, "trading", spec.coin in DECIMAL_COINS) for spec in history.table.specs]
+    listed += [("RAY_USDT", 1.0, "delisting", False), ("NEW_USDT", 1.0, "prelaunch", False)]
+    return [{"name": name, "type": "direct", "quanto_multiplier": f"{size:.10f}".rstrip("0").rstrip("."), "status": status,
+             "in_delisting": status == "delisting", "enable_decimal": decimal, "funding_interval": 28800}
+            for name, size, status, decimal in listed]
+
+
+def _symbols_of(market_type: str) -> Callable[[Sequence[Coin]], list[SymbolSpec]]:
+    def symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
+        return [SymbolSpec(symbol=f"{coin.name}_USDT", coin=coin.name, base=coin.name, quote="USDT", price=coin.price,
+                           price_decimals=max(0, 6 - len(str(int(coin.price)))) if coin.price >= 1 else 10,
+                           quantity_decimals=6 if market_type == SPOT else 2 * (coin.name in DECIMAL_COINS),
+                           contract_size=1.0 if market_type == SPOT else _contract_size(coin.price)) for coin in coins]
+
+    return symbols
+
+
+def _contract_size(price: float) -> float:
+    """Return base units of a contract that is worth some USDT."""
+    return 0.0001 if price > 10_000 else 0.01 if price > 100 else 1.0 if price > 0.1 else 10_000.0
+
+
+def _dialect(market_type: str, ws_path: str, **facts: Any) -> Dialect:
+    def maintenance(form: str, now_ns: int) -> bytes:
+        return (f'{{"time":{now_ns // 10**9},"time_ms":{now_ns // 10**6},"channel":"{market_type}.system","event":"update",'
+                '"result":{"type":"upgrade","msg":"The connection will soon be closed, please reconnect"}}').encode()
+
+    rules = Rules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=300,
+                  ping_every_s=0, pong_within_s=0, client_silence_s=60, connection_age_s=0, requests_per_minute=1200)
+    return Dialect(exchange="gate", market_type=market_type, ws_path=ws_path, rest_path="/api/v4", rules=rules, binary=False,
+                   trades_per_frame=1, symbols=_symbols_of(market_type), open=_open, receive=_receive_on(market_type),
+                   rest=_rest_of(market_type), maintenance=maintenance, read_tape=_read_tape, reframe=lambda form, raw: raw,
+                   **facts)
+
+
+@hookimpl
+def simulator_dialects() -> list[Dialect]:
+    """Return both markets."""
+    stamps = (Stamp(marker=b'"time":', what="time", digits=10, unit_ns=10**9),
+              Stamp(marker=b'"time_ms":', what="time", digits=13, unit_ns=10**6), Stamp(marker=b'"id":', what="id", digits=9),
+              Stamp(marker=b'"create_time":', what="time", digits=10, unit_ns=10**9),
+              Stamp(marker=b'"create_time_ms":', what="time", digits=13, unit_ns=10**6))
+    return [_dialect(SPOT, "/ws/v4/", first_id=217_831_625, timestamp_unit_ns=1000, flag_shares={}, stamps=(),
+                     encode=_encode_spot),
+            _dialect(FUTURES, "/v4/ws/usdt", first_id=825_348_721, timestamp_unit_ns=10**6,
+                     flag_shares={Flag.INTERNAL.value: 0.002}, stamps=stamps, encode=_encode_futures)]
