@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import TradeBatch
-from pumpwatch.sim.truth import Truth, id_number
+from pumpwatch.sim.truth import Records, Truth, id_number
 
 KEY = np.dtype([("instrument", "<i4"), ("trade_id", "<i8")])
+CONTENT = np.dtype([("instrument", "<i4"), ("timestamp", "<i8"), ("price", "<f8"), ("quantity", "<f8"), ("sell", "?"),
+                    ("nth", "<i8")])
 EXAMPLES = 10
 
 
@@ -52,7 +54,7 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Compariso
     wanted["instrument"] = ids[sent["venue"], sent["symbol"]]
     wanted["trade_id"] = sent["trade_id"]
     have = np.empty(len(stored), KEY)
-    have["instrument"], have["trade_id"] = stored.instrument, _numbers(stored)
+    have["instrument"], have["trade_id"] = stored.instrument, _numbers(stored, sent, wanted["instrument"])
     unique, first, counts = np.unique(have, return_index=True, return_counts=True)
     order = np.argsort(wanted)
     wanted, sent = wanted[order], sent[order]
@@ -69,13 +71,49 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Compariso
                       unknown=len(unique) - int(found.sum()), different=int((~same).sum()), missing_keys=lost)
 
 
-def _numbers(stored: TradeBatch) -> NDArray[np.int64]:
-    """Return each trade's number in the truth."""
+def _numbers(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return each stored trade's number in the truth, or a negative one of its own where it was never sent.
+
+    Where no id of an instrument is such a number, its venue has no ids, and what its trades say tells them apart.
+    """
     if stored.text_id is None:
         return stored.trade_id
     texts = stored.text_id.tolist()
-    return np.array([id_number(text.decode()) if text else number
-                     for text, number in zip(texts, stored.trade_id.tolist(), strict=True)], np.int64)
+    numbers = np.array([id_number(text.decode()) if text else number
+                        for text, number in zip(texts, stored.trade_id.tolist(), strict=True)], np.int64)
+    known = set(zip(instruments.tolist(), sent["trade_id"].tolist(), strict=True))
+    with_ids = {one for one, number in zip(stored.instrument.tolist(), numbers.tolist(), strict=True) if (one, number) in known}
+    nameless = np.flatnonzero(~np.isin(stored.instrument, list(with_ids)) & (stored.text_id != b""))
+    if len(nameless) and len(sent):
+        numbers[nameless] = _by_content(stored.take(nameless), sent, instruments)
+    return numbers
+
+
+def _by_content(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the numbers of trades by all that they say, and by their place among equal ones."""
+    texts: Any = stored.text_id
+    identity = np.rec.fromarrays([stored.instrument, stored.timestamp, texts])
+    _, first, trade_of = np.unique(identity, return_index=True, return_inverse=True)
+    once = stored.take(first)
+    have = _content(once.instrument, once.timestamp, once.price, once.quantity, once.side)
+    wanted = _content(instruments, sent["timestamp"], sent["price"], sent["quantity"], sent["sell"])
+    order = np.argsort(wanted)
+    at = order[np.searchsorted(wanted[order], have).clip(0, len(wanted) - 1)]
+    numbers = np.where(wanted[at] == have, sent["trade_id"][at], -2 - np.arange(len(have)))
+    return numbers[trade_of.reshape(-1)]
+
+
+def _content(instrument: Any, timestamp: Any, price: Any, quantity: Any, sell: Any) -> NDArray[np.void]:
+    """Return what trades say, equal ones numbered."""
+    content = np.zeros(len(timestamp), CONTENT)
+    content["instrument"], content["timestamp"], content["sell"] = instrument, timestamp, sell
+    content["price"], content["quantity"] = price, quantity
+    order = np.argsort(content, kind="stable")
+    ordered = content[order]
+    starts = np.flatnonzero(np.append([True], ordered[1:] != ordered[:-1]))
+    sizes = np.diff(starts, append=len(order))
+    content["nth"][order] = np.arange(len(order)) - np.repeat(starts, sizes)
+    return content
 
 
 def _instrument_ids(truth: Truth, catalogue: Catalogue) -> NDArray[np.int64]:

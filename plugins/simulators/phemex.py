@@ -1,0 +1,200 @@
+"""Phemex spot and USDT perpetuals as a server: one symbol a request, past trades on subscribing, and a ping that is due.
+
+From the same documents and probes as the exchange plugin (2026). What they leave open is answered the harder way:
+`unsubscribe` drops every symbol whatever it names, more than one symbol a request is an invalid argument, and every
+second acknowledgement comes after the past trades it belongs to. Equal trades at one nanosecond happen, as they do there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pumpwatch import (
+    FUTURES,
+    SPOT,
+    ClientSession,
+    Coin,
+    Dialect,
+    History,
+    HttpCall,
+    HttpReply,
+    Message,
+    Meter,
+    Past,
+    Reply,
+    Rows,
+    Rules,
+    SymbolSpec,
+    TapeTrade,
+    hookimpl,
+)
+
+PAST_ROWS = 1000
+MOMENT_NS = 20_000_000  # trades of one moment share their nanosecond, as those of one taker do on the real venue
+SCALE = 8  # of every currency here but USD and TRY
+THOUSANDS = ("PEPE", "BONK", "FLOKI", "LUNC", "XEC", "RATS", "SHIB")
+INVALID, TOO_MANY = (6001, "invalid argument"), (6015, "subscription limit exceeded")
+
+
+def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
+    return Reply() if session.path in ("", "/", "/ws") else HttpReply(404)
+
+
+def _answer(number: Any, result: Any, error: tuple[int, str] | None = None) -> str:
+    said = None if error is None else {"code": error[0], "message": error[1]}
+    return json.dumps({"error": said, "id": number, "result": result}, separators=(",", ":"))
+
+
+def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
+    """Return what a market does about a request; `trade.subscribe` is wrong on perpetuals, and `trade_p.subscribe` on spot."""
+
+    def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
+        try:
+            request = json.loads(message)
+            number, method, params = request.get("id"), request["method"], request.get("params", [])
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return Reply([_answer(None, None, INVALID)])
+        if method == "server.ping":
+            return Reply([_answer(number, "pong")])
+        if method == f"{channel}.unsubscribe":
+            session.topics.clear()
+            return Reply([_answer(number, {"status": "success"})])
+        known = isinstance(params, list) and len(params) == 1 and params[0] in history.table.index
+        if method != f"{channel}.subscribe" or not known:
+            return Reply([_answer(number, None, INVALID)])
+        symbol = params[0]
+        if symbol not in session.topics and len(session.topics) >= rules.streams_per_connection:
+            return Reply([_answer(number, None, TOO_MANY)])
+        session.topics[symbol] = symbol
+        rows = history.recent(history.table.index[symbol], PAST_ROWS)
+        past = Past(_frame(key, symbol, rows, "snapshot"), rows)
+        said = _answer(number, {"status": "success"})
+        session.notes["asked"] = asked = session.notes.get("asked", 0) + 1
+        return Reply([said, past] if asked % 2 else [past, said])
+
+    return receive
+
+
+def _frame(key: str, symbol: str, rows: Rows, kind: str) -> bytes:
+    """Return one frame of one symbol's rows, newest first."""
+    newest = int(rows.timestamp[-1]) if len(rows) else 0
+    text = json.dumps({"dts": newest + 168_537_240, "mts": newest + 10_091_398, "sequence": newest // 1_000_000, "symbol": symbol,
+                       key: _trades(key, rows), "type": kind}, separators=(",", ":"))
+    return text.encode()
+
+
+def _trades(key: str, rows: Rows) -> list[list[Any]]:
+    scaled = key == "trades"
+    prices: Sequence[Any] = rows.price.tolist() if scaled else rows.price_texts()
+    quantities: Sequence[Any] = rows.quantity.tolist() if scaled else rows.quantity_texts()
+    found = [[at, "Sell" if sell else "Buy", price, quantity] for at, sell, price, quantity in
+             zip(rows.timestamp.tolist(), rows.sell.tolist(), prices, quantities, strict=True)]
+    return found[::-1]
+
+
+def _encode_as(key: str) -> Callable[[str, Rows], list[bytes]]:
+    return lambda form, rows: [_frame(key, rows.symbols()[0], rows, "incremental")]
+
+
+def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
+        if call.path not in ("/public/products", path):
+            return HttpReply(404, b'{"code":404,"msg":"not found"}')
+        if meter.spend(1) > rules.requests_per_minute > 0:
+            return HttpReply(429, b'{"code":429,"msg":"too many requests"}', {"Retry-After": str(meter.retry_after_s())})
+        if call.path == "/public/products":
+            return HttpReply(200, json.dumps({"code": 0, "msg": "", "data": _products(history, key)}).encode())
+        symbol = call.query.get("symbol", "")
+        number = history.table.index.get(symbol)
+        if number is None:
+            return HttpReply(500, _answer(None, None, INVALID).encode())
+        frame = _frame(key, symbol, history.recent(number, PAST_ROWS), "snapshot").decode()
+        return HttpReply(200, f'{{"error":null,"id":0,"result":{frame}}}'.encode())
+
+    return rest
+
+
+def _products(history: History, key: str) -> dict[str, Any]:
+    """Return the products of both markets: this one's symbols, and beside them what a collector must leave out."""
+    mine = [(_spot if key == "trades" else _perpetual)(spec.symbol, spec.base, "Listed") for spec in history.table.specs]
+    others = [_coin_margined("BTCUSD", "BTC"), _coin_margined("cETHUSD", "ETH"),
+              _spot("sSAITAMAUSDT", "SAITAMA", "Delisted"), _spot("sUSDTTRY", "USDT", "Listed", "TRY")]
+    perpetuals = [_perpetual("LUNAUSDT", "LUNA", "Delisted"), _perpetual("BTCUSDC", "BTC", "Listed", "USDC")]
+    names = {row["baseCurrency"] for row in mine} | {"USDT", "USDC", "BTC", "ETH", "LUNA", "SAITAMA"}
+    currencies = [{"currency": name, "name": name, "valueScale": SCALE, "status": "Listed"} for name in sorted(names)]
+    currencies += [{"currency": name, "name": name, "valueScale": 4, "status": "Listed"} for name in ("USD", "TRY")]
+    spot = key == "trades"
+    return {"ratioScale": 8, "currencies": currencies, "products": others + (mine if spot else []),
+            "perpProductsV2": perpetuals + ([] if spot else mine), "perpProductsPilot": None}
+
+
+def _spot(symbol: str, base: str, status: str, quote: str = "USDT") -> dict[str, Any]:
+    return {"symbol": symbol, "type": "Spot", "displaySymbol": f"{base} / {quote}", "quoteCurrency": quote, "baseCurrency": base,
+            "priceScale": SCALE if quote == "USDT" else 4, "pricePrecision": 4, "status": status}
+
+
+def _perpetual(symbol: str, base: str, status: str, quote: str = "USDT") -> dict[str, Any]:
+    base = base.replace("1000", "1000 ") if base.startswith("1000") else base
+    return {"perpProductSubType": "Normal", "symbol": symbol, "type": "PerpetualV2", "displaySymbol": f"{base} / {quote}",
+            "contractUnderlyingAssets": base, "settleCurrency": quote, "quoteCurrency": quote, "baseCurrency": base,
+            "priceScale": 0, "status": status, "qtyPrecision": 3}
+
+
+def _coin_margined(symbol: str, coin: str) -> dict[str, Any]:
+    return {"symbol": symbol, "type": "Perpetual", "displaySymbol": f"{coin} / USD", "contractUnderlyingAssets": "USD",
+            "settleCurrency": coin, "quoteCurrency": "USD", "contractSize": 1.0, "priceScale": 4, "status": "Listed"}
+
+
+def _spot_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
+    return [SymbolSpec(symbol=f"s{coin.name}USDT", coin=coin.name, base=coin.name, quote="USDT", price=coin.price,
+                       price_decimals=SCALE, quantity_decimals=SCALE) for coin in coins]
+
+
+def _futures_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
+    specs = []
+    for coin in coins:
+        symbol, base, price = f"{coin.name}USDT", coin.name, coin.price
+        if base in THOUSANDS:
+            symbol, base, price = f"u1000{base}USDT", f"1000{base}", price * 1000
+        specs.append(SymbolSpec(symbol=symbol, coin=coin.name, base=base, quote="USDT", price=price,
+                                price_decimals=max(0, 5 - len(str(int(price)))) if price >= 1 else 7,
+                                quantity_decimals=3 if price > 100 else 1))
+    return specs
+
+
+def _read_tape(raw: bytes) -> list[TapeTrade]:
+    frame = json.loads(raw)
+    places = SCALE if "trades" in frame else 0
+    rows = frame.get("trades_p") or frame.get("trades") or []
+    return [TapeTrade(symbol=frame["symbol"], trade_id=frame["sequence"] * PAST_ROWS + number, timestamp_ns=at,
+                      price=_digits(price, places), quantity=_digits(quantity, places), sell=side == "Sell")
+            for number, (at, side, price, quantity) in enumerate(rows[::-1]) if frame.get("type") != "snapshot"]
+
+
+def _digits(number: Any, places: int) -> str:
+    text = str(number)
+    return f"{text[:-places] or '0'}.{text[-places:]}" if places and len(text) > places else (
+        f"0.{text.zfill(places)}" if places else text)
+
+
+RULES = Rules(messages_per_second=20, messages_close=(1008, "too many requests"), streams_per_connection=101,
+              connects_per_5_minutes=200, ping_every_s=0, pong_within_s=0, client_silence_s=31, connection_age_s=0,
+              requests_per_minute=1000)
+
+
+def _dialect(market_type: str, channel: str, key: str, path: str,
+             symbols: Callable[[Sequence[Coin]], list[SymbolSpec]]) -> Dialect:
+    return Dialect(
+        exchange="phemex", market_type=market_type, ws_path="", rest_path="", rules=RULES, first_id=1,
+        timestamp_unit_ns=MOMENT_NS, flag_shares={}, trades_per_frame=20, binary=False, stamps=(), symbols=symbols, open=_open,
+        receive=_receive_on(channel, key), encode=_encode_as(key), rest=_rest_of(path, key),
+        maintenance=lambda form, now_ns: None, read_tape=_read_tape, reframe=lambda form, raw: raw)
+
+
+@hookimpl
+def simulator_dialects() -> list[Dialect]:
+    """Return both markets."""
+    return [_dialect(SPOT, "trade", "trades", "/md/trade", _spot_symbols),
+            _dialect(FUTURES, "trade_p", "trades_p", "/md/v2/trade", _futures_symbols)]
