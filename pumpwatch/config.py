@@ -21,7 +21,7 @@ from msgspec import Meta
 from pumpwatch.errors import ConfigError
 
 ENV_PREFIX = "PUMPWATCH_"
-EXCHANGES = ("binance", "bybit", "gate", "phemex")  # collected where the config says nothing
+EXCHANGES = ("binance", "bybit", "gate", "kucoin", "okx", "phemex")  # collected where the config says nothing
 
 Positive = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(gt=0)]
