@@ -18,7 +18,7 @@ from pumpwatch.errors import REFUSALS
 
 T = TypeVar("T")
 
-# Audit events of Python itself: files, sockets, processes, other I/O, and waiting.
+# Audit events of Python itself: files, sockets, processes, other I/O; waiting only where Python tells (3.13).
 OUTSIDE = ("open", "socket.", "subprocess.", "os.", "sqlite3.", "urllib.", "http.", "shutil.", "tempfile.", "time.sleep",
            "ftplib.", "smtplib.", "ctypes.dlopen")
 
@@ -70,7 +70,7 @@ class _Ear:
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.thread and event.startswith(OUTSIDE) and threading.get_ident() == self.thread:
-            self.heard.append(f"{event} {str(arguments[0])[:60] if arguments else ''}".strip())
+            self.heard.append(f"{event} {str(arguments[0])[-60:] if arguments else ''}".strip())
 
 
 _ear = _Ear()
@@ -78,7 +78,7 @@ _ear = _Ear()
 
 @contextmanager
 def listening() -> Iterator[list[str]]:
-    """Collect what this thread does to files, sockets, processes and the clock meanwhile."""
+    """Collect what this thread does to files, sockets and processes meanwhile."""
     if not _ear.installed:
         sys.addaudithook(_ear)
         _ear.installed = True

@@ -53,7 +53,6 @@ def _names(venue: Venue) -> Check:
     problems.want(venue.variant == "" or NAME.fullmatch(venue.variant) is not None, f"variant {venue.variant!r} is no name")
     problems.want(isinstance(venue.id_kind, IdKind), f"id_kind {venue.id_kind!r} is no IdKind")
     problems.want(isinstance(venue.quantity_unit, QuantityUnit), f"quantity_unit {venue.quantity_unit!r} is no QuantityUnit")
-    problems.wish(venue.market_type != SPOT or venue.quantity_unit == QuantityUnit.BASE, "spot quantities that count contracts")
     problems.want(venue.timestamp_unit_ns in UNITS_NS, f"timestamp_unit_ns {venue.timestamp_unit_ns!r} is no unit of time")
     for name in FUNCTIONS:
         problems.want(callable(getattr(venue, name)), f"{name} is no function")

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from pumpwatch.errors import UsageError
+from pumpwatch.kit.attempt import attempt
 from pumpwatch.model import Columns, HttpRequest, Venue
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Material:
     others: list[bytes] = field(default_factory=list)
     origin: str = ""
     stage: Stage | None = None
+    groups: list[list[bytes]] = field(default_factory=list)  # of trades: what is read together, the largest first
 
     @property
     def seeds(self) -> list[bytes]:
@@ -65,12 +67,25 @@ def gather(venue: Venue, recorded: Sequence[bytes], dialect: Dialect | None) -> 
         if not material.trades:
             material.trades = material.stage.frames()
             material.origin = f"{len(material.trades)} frames of its dialect"
+    material.groups = _groups(venue, material.trades)
     return material
 
 
-def _is_trade(venue: Venue, frame: bytes) -> bool:
-    from pumpwatch.kit.attempt import attempt
+def _groups(venue: Venue, frames: Sequence[bytes]) -> list[list[bytes]]:
+    """Sort frames by what can be read together: a recording may hold several protocols, a connection has one."""
+    if not frames or _is_trade(venue, b",".join(frames)):
+        return [list(frames)] if frames else []
+    groups: list[list[bytes]] = []
+    for frame in frames:
+        group = next((one for one in groups if _is_trade(venue, one[0] + b"," + frame)), None)
+        if group is None:
+            groups.append([frame])
+        else:
+            group.append(frame)
+    return sorted(groups, key=len, reverse=True)
 
+
+def _is_trade(venue: Venue, frame: bytes) -> bool:
     return attempt(venue.parse, b"[" + frame + b"]", Columns()).error is None
 
 
@@ -130,7 +145,8 @@ class Stage:
             body = self.answer(self.venue.session.request) if self.venue.session.request else b""
             url = self.venue.session.url(body, url, "1")
         parts = urlsplit(url)
-        session = ClientSession(parts.path, dict(parse_qsl(parts.query)), dict(self.venue.headers), memory=self._memory)
+        headers = {key.lower(): value for key, value in self.venue.headers.items()}  # as a server reads them
+        session = ClientSession(parts.path, dict(parse_qsl(parts.query)), headers, memory=self._memory)
         return session, self.dialect.open(session, self.dialect.rules)
 
     def frames(self) -> list[bytes]:

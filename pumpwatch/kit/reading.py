@@ -21,6 +21,7 @@ from pumpwatch.stats import Stats
 SINGLE_US, GROUPED_US = 1.3, 0.7  # a trade, from the frame to numpy columns
 TOGETHER = 3000  # frames that are read at once for the speed
 ROUNDS = 7
+GROUPS = 5  # of frames that are read together
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,15 @@ def check_reading(venue: Venue, material: Material) -> list[Check]:
 def _known(venue: Venue, material: Material) -> Check:
     problems, reader = Problems(venue.name, "frames are understood"), Reader(venue)
     reader.meet(material.trades)
-    for frame in (*material.trades[:1000], *material.others[:1000]):
+    for frame in material.others[:1000]:
+        control = attempt(venue.read_control, frame)
+        problems.want(control.value is not None, f"neither trade nor control {control.said()}: {short(frame)}")
+    for frame in material.trades[:1000]:
         read = attempt(reader.read, [frame])
-        if read.value is None or read.value.nothing or read.value.refused:
-            why = read.said() or (reader.parser.quarantine[0].reason if reader.parser.quarantine else "neither trade nor control")
-            problems.want(False, f"{why}: {short(frame)}")
+        if read.value is None or read.value.nothing:
+            problems.want(False, f"{read.said() or 'nothing comes of it'}: {short(frame)}")
+        elif read.value.refused:
+            problems.wish(False, f"{reader.parser.quarantine[0].reason}: {short(frame)}")
     return problems.row(f"{material.origin or 'no frames'}: trades and control")
 
 
@@ -103,53 +108,56 @@ def columns_of(venue: Venue, text: Any) -> dict[str, Any]:
 
 def _pure(venue: Venue, material: Material) -> Check:
     problems = Problems(venue.name, "parse is pure")
-    frames = material.trades[:500]
-    text = bytearray(b"[" + b",".join(frames) + b"]")
-    before = bytes(text)
-    first = attempt(columns_of, venue, memoryview(text))
-    if first.value is None:
-        problems.want(False, f"parse raises {first.said()}")
-        return problems.row("")
-    kept = repr(first.value)
-    with listening() as heard:
-        second = attempt(columns_of, venue, memoryview(text))
-        attempt(columns_of, venue, b"[" + frames[-1] + b"]")
-        for other in material.others[:100]:
-            attempt(venue.read_control, other)
-    problems.want(not heard, f"it reaches outside: {', '.join(sorted(set(heard))[:5])}")
-    problems.want(bytes(text) == before, "it changes its input")
-    problems.want(repr(first.value) == kept, "it changes columns that it has already given")
-    problems.want(second.value is not None and repr(second.value) == kept, "the same frames give other columns the second time")
-    problems.want(repr(attempt(columns_of, venue, before).value) == kept, "bytes give other columns than a memoryview")
-    return problems.row("same frames, same columns; input unchanged; no files, sockets or waiting")
+    for group in material.groups[:GROUPS]:
+        frames = group[:500]
+        text = bytearray(b"[" + b",".join(frames) + b"]")
+        before = bytes(text)
+        first = attempt(columns_of, venue, memoryview(text))
+        kept = repr(first.value)
+        with listening() as heard:
+            second = attempt(columns_of, venue, memoryview(text))
+            attempt(columns_of, venue, b"[" + frames[-1] + b"]")
+            for other in material.others[:100]:
+                attempt(venue.read_control, other)
+        problems.want(first.value is not None, f"parse of a memoryview raises {first.said()}")
+        problems.want(not heard, f"it reaches outside: {', '.join(sorted(set(heard))[:5])}")
+        problems.want(bytes(text) == before, "it changes its input")
+        problems.want(repr(first.value) == kept, "it changes columns that it has already given")
+        problems.want(repr(second.value) == kept, "the same frames give other columns the second time")
+        problems.want(repr(attempt(columns_of, venue, before).value) == kept, "bytes give other columns than a memoryview")
+    return problems.row("same frames, same columns; input unchanged; no files, sockets or processes")
 
 
 def _columns(venue: Venue, material: Material) -> Check:
-    problems = Problems(venue.name, "columns agree")
-    frames = material.trades[:200]
-    together = attempt(columns_of, venue, b"[" + b",".join(frames) + b"]")
-    alone = [attempt(columns_of, venue, b"[" + frame + b"]").value for frame in frames]
-    if together.value is None or None in alone:
-        problems.want(False, f"frames that are read alone are not read together: {together.said()}")
-        return problems.row("")
-    columns = together.value
+    problems, trades = Problems(venue.name, "columns agree"), 0
+    for group in material.groups[:GROUPS]:
+        frames = group[:200]
+        together = attempt(columns_of, venue, b"[" + b",".join(frames) + b"]")
+        alone = [attempt(columns_of, venue, b"[" + frame + b"]").value for frame in frames]
+        if together.value is None:
+            problems.want(False, f"frames that are read in pairs are not read together: {together.said()}")
+            continue
+        trades += len(together.value["symbol"])
+        _agree(problems, venue, together.value, [one for one in alone if one])
+    return problems.row(f"{trades} trades, the same together and frame by frame")
+
+
+def _agree(problems: Problems, venue: Venue, columns: dict[str, Any], alone: list[dict[str, Any]]) -> None:
+    """Hold the columns of frames against each other, and against those of each frame."""
     count = len(columns["symbol"])
     for name in ("price", "quantity", "sell", "trade_id", "timestamp"):
         problems.want(len(columns[name]) == count, f"{name} has {len(columns[name])} rows, symbol {count}")
-        problems.want([value for one in alone if one for value in one[name]] == columns[name],
+        problems.want([value for one in alone for value in one[name]] == columns[name],
                       f"{name} depends on which frames come together")
     problems.want(len(columns["sequence_number"]) in (0, count), "sequence_number is there for some rows only")
     counts = columns["counts"] or [1] * count
-    problems.want(len(counts) == len(frames) and sum(counts) == count, "counts are not the trades of each frame")
+    problems.want(counts == [len(one["symbol"]) for one in alone], "counts are not the trades of each frame")
     kinds = {type(one) for one in columns["trade_id"]}
     problems.want(len(kinds) <= 1 and kinds <= {int, str}, f"trade ids are {', '.join(sorted(kind.__name__ for kind in kinds))}")
     problems.want(venue.id_kind not in (IdKind.CONTIGUOUS, IdKind.MONOTONIC) or kinds <= {int},
                   f"ids that are {venue.id_kind} must be whole numbers")
-    rows = range(count)
     marked = {*columns["flags"], *columns["void"], *columns["past"]}
-    problems.want(all(row in rows for row in marked), "flags, void or past name rows that are not there")
-    symbols = len(set(columns["symbol"]))
-    return problems.row(f"{count} trades of {symbols} symbols in {len(frames)} frames, together and one by one")
+    problems.want(all(row in range(count) for row in marked), "flags, void or past name rows that are not there")
 
 
 def _mutated(venue: Venue, material: Material) -> list[Check]:
@@ -199,8 +207,11 @@ def _neighbours(problems: Problems, reader: Reader, material: Material, mutants:
 
 def _speed(venue: Venue, material: Material) -> list[Check]:
     """Return how long a trade takes; never a failure, since it is this machine's speed."""
-    single = [frame for frame in material.trades if _trades_in(venue, frame) == 1]
-    grouped = [frame for frame in material.trades if _trades_in(venue, frame) >= 5]
+    taker = Reader(venue)
+    taker.meet(material.groups[0])
+    good = [frame for frame in material.groups[0] if (read := attempt(taker.read, [frame]).value) and not read.refused]
+    single = [frame for frame in good if _trades_in(venue, frame) == 1]
+    grouped = [frame for frame in good if _trades_in(venue, frame) >= 5]
     rows = []
     for name, frames, target in (("one trade a frame", single, SINGLE_US), ("several trades a frame", grouped, GROUPED_US)):
         if not frames:

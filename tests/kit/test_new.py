@@ -41,7 +41,8 @@ def test_a_new_package_installs_passes_its_tests_and_keeps_the_contract(cli: Cli
     plugin_wheel.pip("--python", python, "install", "--no-build-isolation", "--editable", package)
     tested = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=package)
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    checked = run(python, "-m", "pumpwatch", "plugins", "check", "example", "--frames", "tests/frames.jsonl", "--json", cwd=package)
+    check = ("-m", "pumpwatch", "plugins", "check", "example", "--frames", "tests/frames.jsonl", "--json")
+    checked = run(python, *check, cwd=package)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     states = {row["check"]: row["state"] for row in map(json.loads, checked.stdout.splitlines())}
     assert states.pop("round trip") == "warn"  # nobody plays it
@@ -60,7 +61,10 @@ def test_its_file_alone_is_a_plugin_in_the_plugin_folder(cli: Cli, tmp_path: Pat
     assert cli("plugins", "check", "example", "--frames", frames, env=there).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["", "Example", "1inch", "a-b", "a b", "../up", "a/b", "é", "class", "a__b", "_a", "a_", "x" * 31])
+NO_NAMES = ["", "Example", "1inch", "a-b", "a b", "../up", "a/b", "é", "class", "a__b", "_a", "a_", "x" * 31]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
 def test_a_name_that_cannot_be_one_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be the name"):
         new_plugin(name, tmp_path, Config())
