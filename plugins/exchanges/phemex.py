@@ -126,11 +126,10 @@ def parse_futures(text: bytes | memoryview, columns: Columns) -> None:
 
 def _decimal_into(frames: list[Frame], columns: Columns) -> None:
     rows = [row for frame in frames for row in frame.trades_p]
-    _common(frames, [len(frame.trades_p) for frame in frames], rows, columns)
+    ids = _common(frames, [len(frame.trades_p) for frame in frames], rows, columns)
     columns.price = [float(row.price) for row in rows]
     columns.quantity = [float(row.quantity) for row in rows]
-    texts = "".join(map(str, columns.trade_id))
-    if "_" in texts or not texts.isascii():
+    if "_" in (texts := "".join(ids)) or not texts.isascii():
         raise BadFrame("a number that only Python would read as one")
 
 
@@ -149,8 +148,8 @@ def _coin_margined_into(frames: list[ScaledFrame], columns: Columns) -> None:
 
 
 def _common(frames: Sequence[Frame | ScaledFrame], counts: list[int], rows: Sequence[Row | ScaledRow],
-            columns: Columns) -> None:
-    """Fill the columns that both kinds of frames have alike."""
+            columns: Columns) -> list[str]:
+    """Fill the columns that both kinds of frames have alike; return the identities."""
     single = counts.count(1) == len(counts)
     frame_of = frames if single else [frame for frame, count in zip(frames, counts, strict=True) for _ in range(count)]
     columns.counts = counts
@@ -159,7 +158,8 @@ def _common(frames: Sequence[Frame | ScaledFrame], counts: list[int], rows: Sequ
     columns.past = [row for row, frame in enumerate(frame_of) if frame.type == "snapshot"]
     columns.timestamp = [row.at for row in rows]
     columns.sell = [row.side == "Sell" for row in rows]
-    columns.trade_id = [f"{row.side[0]}{row.price}x{row.quantity}" for row in rows]
+    columns.trade_id = ids = [f"{row.side[0]}{row.price}x{row.quantity}" for row in rows]
+    return ids
 
 
 def read_control(frame: bytes) -> Control | None:

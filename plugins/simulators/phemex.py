@@ -69,7 +69,7 @@ def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, Rul
             return Reply([_answer(number, None, TOO_MANY)])
         session.topics[symbol] = symbol
         rows = history.recent(history.table.index[symbol], PAST_ROWS)
-        past = Past(_frame(key, symbol, rows, "snapshot"), rows)
+        past = Past(_frame(key, symbol, rows, "snapshot").decode(), rows)
         said = _answer(number, {"status": "success"})
         session.notes["asked"] = asked = session.notes.get("asked", 0) + 1
         return Reply([said, past] if asked % 2 else [past, said])

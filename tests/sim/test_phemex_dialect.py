@@ -1,0 +1,159 @@
+"""Phemex's markets as simulated: refusals, past trades on subscribing, the ping that is due."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import websocket
+from pumpwatch_plugins.simulators.phemex import simulator_dialects
+
+from pumpwatch.sim.process import SimProcess
+from tests.sim.clients import closed_with, connect, drained, get
+
+SPOT, FUTURES = "phemex.spot", "phemex.futures"
+INVALID = {"code": 6001, "message": "invalid argument"}
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[SimProcess]:
+    with SimProcess(venues=[SPOT, FUTURES], symbols=["BTC", "ETH", "PEPE", "OL", "SOL"], rate=2000,
+                    rules={SPOT: {"client_silence_s": 2.0}}) as running:
+        time.sleep(1.0)
+        yield running
+
+
+def ask(connection: websocket.WebSocket, method: str, *params: str, number: int = 1) -> tuple[dict[str, Any], list[Any]]:
+    """Send a request; return its answer and the frames before it."""
+    connection.send(json.dumps({"id": number, "method": method, "params": params}))
+    before: list[Any] = []
+    while (frame := json.loads(connection.recv())).get("id", -1) != number:
+        before.append(frame)
+    return frame, before
+
+
+def snapshot_of(connection: websocket.WebSocket, before: list[Any], symbol: str) -> dict[str, Any]:
+    for frame in before:
+        if frame.get("type") == "snapshot" and frame["symbol"] == symbol:
+            return frame
+    while True:
+        frame = json.loads(connection.recv())
+        if frame.get("type") == "snapshot" and frame["symbol"] == symbol:
+            return frame
+
+
+def test_every_subscription_is_acknowledged_and_gives_past_trades_newest_first_in_either_order(sim: SimProcess) -> None:
+    connection = connect(sim, FUTURES)
+    orders = []
+    for number in range(1, 5):
+        answer, before = ask(connection, "trade_p.subscribe", "BTCUSDT", number=number)
+        assert answer == {"error": None, "id": number, "result": {"status": "success"}}
+        orders.append(any(frame.get("type") == "snapshot" for frame in before))
+        frame = snapshot_of(connection, before, "BTCUSDT")
+        times = [row[0] for row in frame["trades_p"]]
+        assert times == sorted(times, reverse=True) and 100 < len(times) <= 1000
+    assert orders == [False, True, False, True]
+    live = json.loads(connection.recv())
+    assert (list(live)[:5], live["type"]) == (["dts", "mts", "sequence", "symbol", "trades_p"], "incremental")
+    at, side, price, quantity = live["trades_p"][0]
+    assert abs(at / 1e9 - time.time()) < 60 and side in ("Buy", "Sell") and float(price) > 0 and float(quantity) > 0
+
+
+def test_spot_frames_hold_scaled_integers(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT)
+    _, before = ask(connection, "trade.subscribe", "sBTCUSDT")
+    row = snapshot_of(connection, before, "sBTCUSDT")["trades"][0]
+    assert all(isinstance(number, int) for number in (row[0], row[2], row[3]))
+    assert 1e12 < row[2] < 1e14
+
+
+@pytest.mark.parametrize(("venue", "method", "params"), [
+    (SPOT, "trade_p.subscribe", ["sBTCUSDT"]), (FUTURES, "trade.subscribe", ["BTCUSDT"]),
+    (FUTURES, "trade_p.subscribe", ["NOPE"]), (SPOT, "trade.subscribe", ["SBTCUSDT"]),
+    (SPOT, "trade.subscribe", ["sBTCUSDT", "sETHUSDT"]), (SPOT, "trade.subscribe", []),
+    (SPOT, "dance", ["sBTCUSDT"]),
+])
+def test_a_wrong_request_is_an_invalid_argument(sim: SimProcess, venue: str, method: str, params: list[str]) -> None:
+    answer, _ = ask(connect(sim, venue), method, *params, number=9)
+    assert answer == {"error": INVALID, "id": 9, "result": None}
+
+
+def test_what_is_no_request_is_answered_too(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT)
+    for text in ("{", "[1]", '{"id":1}'):
+        connection.send(text)
+        assert json.loads(connection.recv())["error"] == INVALID
+
+
+def test_unsubscribing_drops_every_symbol(sim: SimProcess) -> None:
+    connection = connect(sim, FUTURES)
+    for number, symbol in enumerate(("BTCUSDT", "ETHUSDT"), 1):
+        ask(connection, "trade_p.subscribe", symbol, number=number)
+    ask(connection, "trade_p.unsubscribe", "BTCUSDT", number=3)
+    assert drained(connection, 0.5) == []
+
+
+def test_a_connection_holds_101_symbols() -> None:
+    with SimProcess(venues=[SPOT], symbols=103, rate=10, truth=False, rules={SPOT: {"messages_per_second": 0}}) as sim:
+        connection = connect(sim, SPOT)
+        symbols = [f"s{coin}USDT" for coin in sim.addresses["coins"]]
+        for number, symbol in enumerate(symbols[:101]):
+            assert ask(connection, "trade.subscribe", symbol, number=number)[0]["error"] is None
+        answer, _ = ask(connection, "trade.subscribe", symbols[101], number=102)
+        assert answer["error"] == {"code": 6015, "message": "subscription limit exceeded"}
+        assert ask(connection, "trade.subscribe", symbols[0], number=103)[0]["error"] is None
+
+
+def test_who_does_not_ping_is_cut_off_without_a_word_though_data_flows(sim: SimProcess) -> None:
+    mute, polite = connect(sim, SPOT), connect(sim, SPOT)
+    ask(mute, "trade.subscribe", "sBTCUSDT")
+    for number in range(4):
+        time.sleep(1)
+        answer, _ = ask(polite, "server.ping", number=number)
+        assert answer == {"error": None, "id": number, "result": "pong"}
+    opcodes = {opcode for opcode, _ in drained(mute, 1)}
+    assert opcodes == {websocket.ABNF.OPCODE_TEXT}
+    reasons = [event["reason"] for event in sim.truth().events if event["kind"] == "down"]
+    assert "client silent" in reasons
+
+
+def test_more_than_20_requests_a_second_are_too_many(sim: SimProcess) -> None:
+    connection = connect(sim, FUTURES)
+    for number in range(22):
+        connection.send(json.dumps({"id": number, "method": "server.ping", "params": []}))
+    assert closed_with(connection)[0] == 1008
+
+
+def test_products_hold_what_trades_and_what_must_be_left_out(sim: SimProcess) -> None:
+    data = get(sim, sim.addresses["venues"][FUTURES]["rest_url"] + "/public/products").json["data"]
+    rows = {row["symbol"]: row for row in (*data["products"], *data["perpProductsV2"])}
+    assert rows["u1000PEPEUSDT"]["baseCurrency"] == "1000 PEPE"
+    assert rows["BTCUSDC"]["quoteCurrency"] == "USDC" and rows["BTCUSD"]["type"] == "Perpetual"
+    assert rows["LUNAUSDT"]["status"] == "Delisted"
+    data = get(sim, sim.addresses["venues"][SPOT]["rest_url"] + "/public/products").json["data"]
+    assert {row["symbol"] for row in data["products"]} >= {"sOLUSDT", "sSOLUSDT", "sPEPEUSDT"}
+    assert {row["currency"]: row["valueScale"] for row in data["currencies"]}["OL"] == 8
+
+
+def test_rest_gives_the_newest_trades_of_a_symbol(sim: SimProcess) -> None:
+    for venue, path, symbol, key in ((SPOT, "/md/trade", "sBTCUSDT", "trades"), (FUTURES, "/md/v2/trade", "BTCUSDT", "trades_p")):
+        rest = sim.addresses["venues"][venue]["rest_url"]
+        result = get(sim, f"{rest}{path}?symbol={symbol}").json["result"]
+        assert (result["symbol"], result["type"]) == (symbol, "snapshot") and len(result[key]) > 100
+        answer = get(sim, f"{rest}{path}?symbol=NOPE")
+        assert (answer.status, answer.json["error"]) == (500, INVALID)
+        assert get(sim, f"{rest}/nothing").status == 404
+
+
+def test_recorded_frames_are_read_with_their_own_digits() -> None:
+    spot, futures = simulator_dialects()
+    frame = b'{"sequence":3,"symbol":"sETHUSDT","trades":[[9,"Buy",24025000001,50],[8,"Sell",7,1234567890]],"type":"incremental"}'
+    assert [(one.price, one.quantity, one.sell, one.timestamp_ns) for one in spot.read_tape(frame)] == [
+        ("0.00000007", "12.34567890", True, 8), ("240.25000001", "0.00000050", False, 9)]
+    frame = b'{"sequence":3,"symbol":"BTCUSDT","trades_p":[[9,"Buy","76426.7","0.091"]],"type":"incremental"}'
+    (one,) = futures.read_tape(frame)
+    assert (one.symbol, one.price, one.quantity) == ("BTCUSDT", "76426.7", "0.091")
+    assert futures.read_tape(frame.replace(b"incremental", b"snapshot")) == futures.read_tape(b'{"id":1,"result":"pong"}') == []
