@@ -163,6 +163,8 @@ def parse_futures(text: bytes | memoryview, columns: Columns) -> None:
     columns.timestamp = times = [trade.create_time_ms for trade in trades]
     if 0 in times:  # delivery contracts of old
         columns.timestamp = [at or round(trade.create_time * 1000) for at, trade in zip(times, trades, strict=True)]
+        if 0 in columns.timestamp:
+            raise BadFrame("a trade without a time")
     _fill_futures(trades, columns)
 
 
