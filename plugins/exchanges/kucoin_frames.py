@@ -105,7 +105,9 @@ def _append(frames: list[Any], columns: Columns) -> None:
     columns.symbol = [trade.symbol for trade in trades]
     columns.price = [trade.price for trade in trades]
     columns.quantity = [trade.size for trade in trades]
-    columns.timestamp = [trade.time or trade.ts for trade in trades]
+    columns.timestamp = times = [trade.time or trade.ts for trade in trades]
+    if 0 in times:
+        raise BadFrame("a trade without a time")
     columns.sequence_number = [trade.sequence for trade in trades]
     columns.sell = [trade.side == "sell" for trade in trades]
 
