@@ -24,21 +24,33 @@ VenueKey = tuple[str, str]  # exchange, market_type
 
 
 class Catalogue:
-    """Instruments by id, and ids by venue and symbol."""
+    """Instruments by id, and ids by venue and symbol.
+
+    `revision` goes up with each instrument added, and whenever what the numbers of one mean has changed.
+    """
 
     def __init__(self) -> None:
         self.instruments: list[Instrument] = []
-        self.venues: list[VenueKey] = []  # venues[id] is the venue of instrument id
+        self.venues: list[VenueKey] = []  # venues[id] is the venue of instrument id; written last, so its length is what counts
+        self.revision = 0
         self._by_venue: dict[VenueKey, dict[str, int]] = {}
+        self._by_coin: dict[str, set[int]] = {}
         self._adding = get_original("threading", "Lock")()  # the journal's reader adds names from a native thread
 
     def __len__(self) -> int:
-        return len(self.instruments)
+        return len(self.venues)
 
     def add(self, venue: VenueKey, instrument: Instrument) -> int:
         """Return the id of this symbol on this venue; a known symbol keeps its id and takes the new facts."""
         number = self.add_if_new(venue, instrument)
-        self.instruments[number] = instrument
+        before, self.instruments[number] = self.instruments[number], instrument
+        if (before.contract_size, before.price_divisor) != (instrument.contract_size, instrument.price_divisor):
+            with self._adding:
+                self.revision += 1
+        if (was := coin_of(before)) != (now := coin_of(instrument)):
+            with self._adding:
+                self._by_coin[was].discard(number)
+                self._by_coin.setdefault(now, set()).add(number)
         return number
 
     def add_if_new(self, venue: VenueKey, instrument: Instrument) -> int:
@@ -51,7 +63,9 @@ class Catalogue:
             if instrument.symbol not in ids:
                 self.instruments.append(instrument)
                 self.venues.append(venue)
-                ids[instrument.symbol] = len(self.instruments) - 1
+                ids[instrument.symbol] = number = len(self.venues) - 1
+                self._by_coin.setdefault(coin_of(instrument), set()).add(number)
+                self.revision += 1
             return ids[instrument.symbol]
 
     def ids_of(self, venue: VenueKey) -> dict[str, int]:
@@ -59,14 +73,14 @@ class Catalogue:
         return self._by_venue.setdefault(venue, {})
 
     def matching(self, coin: str) -> list[int]:
-        """Return the ids of every instrument of this coin on any venue, quoted in USDT.
+        """Return the ids, ascending, of every instrument of this coin on any venue, quoted in USDT.
 
         By base and quote, never by the symbol's spelling: PEPE finds 1000PEPEUSDT and PEPE_USDT, and so does 1000PEPE.
         """
         name = _plain(coin)
-        wanted = {name, _split(name)[1]}
-        return [number for number, one in enumerate(self.instruments)
-                if one.quote.upper() == "USDT" and coin_of(one) in wanted]
+        # sorted() copies in one step, whatever another thread adds meanwhile
+        found = {number for coin in (name, _split(name)[1]) for number in sorted(self._by_coin.get(coin, ()))}
+        return sorted(number for number in found if self.instruments[number].quote.upper() == "USDT")
 
     def names(self, ids: Iterable[int] | NDArray[np.int32]) -> list[tuple[str, str, str]]:
         """Return (exchange, market_type, symbol) of each id."""

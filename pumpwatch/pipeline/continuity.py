@@ -6,31 +6,40 @@ ranges kept here. A range opens when an id jumps, shrinks when a late trade arri
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 
-RANGES_KEPT = 1000  # of an instrument; older ones are given up (their Gap records stay)
+RANGES_KEPT = 1000  # of an instrument; the lowest ones are given up (their Gap records stay open)
 
 
 class MissingIds:
-    """The ids of one instrument that were skipped, as ascending ranges [first, last]."""
+    """The ids of one instrument that were skipped, as ascending ranges [first, last].
 
-    __slots__ = ("_ranges",)
+    Ranges up to `given_up` are no longer known, so nothing that begins there can be told as complete.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_ranges", "_ranges_kept", "given_up")
+
+    def __init__(self, ranges_kept: int = RANGES_KEPT) -> None:
         self._ranges: list[tuple[int, int]] = []
+        self._ranges_kept = ranges_kept
+        self.given_up = -1
 
     def __bool__(self) -> bool:
         return bool(self._ranges)
 
-    def open(self, first: int, last: int) -> None:
-        """Remember that [first, last] was skipped; it lies beyond every range known."""
-        self._ranges.append((first, last))
-        if len(self._ranges) > RANGES_KEPT:
-            del self._ranges[0]
+    def __len__(self) -> int:
+        return len(self._ranges)
 
-    def open_before(self, first: int, last: int) -> None:
-        """The same for a range before every range known."""
-        self._ranges.insert(0, (first, last))
+    def open(self, first: int, last: int) -> None:
+        """Remember that [first, last] was skipped; nothing of it was before."""
+        insort(self._ranges, (first, last))
+        self._trim()
+
+    def _trim(self) -> None:
+        over = len(self._ranges) - self._ranges_kept
+        if over > 0:
+            self.given_up = max(self.given_up, self._ranges[over - 1][1])
+            del self._ranges[:over]
 
     def find(self, number: int) -> bool:
         """Return whether this id was missing, and take it out if so."""
@@ -41,8 +50,10 @@ class MissingIds:
         if number > last:
             return False
         self._ranges[at : at + 1] = [part for part in ((first, number - 1), (number + 1, last)) if part[0] <= part[1]]
+        self._trim()
         return True
 
     def holds_any(self, first: int, last: int) -> bool:
-        """Return whether any id of [first, last] is still missing."""
-        return any(low <= last and first <= high for low, high in self._ranges)
+        """Return whether any id of [first, last] is still missing, or was when it was given up."""
+        at = bisect_right(self._ranges, (last, 2**63)) - 1
+        return first <= self.given_up or (at >= 0 and self._ranges[at][1] >= first)

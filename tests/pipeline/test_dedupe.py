@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import NO_SEQUENCE, GapState, IdKind, Instrument, TradeBatch
+from pumpwatch.pipeline.continuity import RANGES_KEPT
 from pumpwatch.pipeline.dedupe import Dedupe
+from pumpwatch.pipeline.unordered import KEPT
+
+SCRIPTS = st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30)), max_size=12), max_size=12)
 
 
-def make(kind: IdKind, symbols: int = 3) -> Dedupe:
+def make(kind: IdKind, symbols: int = 3, **options: int) -> Dedupe:
     catalogue = Catalogue()
     for number in range(symbols):
         catalogue.add(("venue", "spot"), Instrument(symbol=f"S{number}", base=f"S{number}", quote="USDT"))
-    return Dedupe(catalogue, lambda exchange, market_type: kind)
+    return Dedupe(catalogue, lambda exchange, market_type: kind, **options)
 
 
 def batch(rows: list[tuple[int, int]], texts: list[bytes] | None = None) -> TradeBatch:
@@ -100,27 +107,117 @@ def test_monotonic_repetitions_are_dropped_without_being_told_of_a_reconnect_and
     assert kept(dedupe, [(0, 6), (0, 7), (0, 10), (0, 12), (0, 13), (1, 1)])[0] == [(0, 10), (0, 13)]
 
 
-def test_without_order_doubles_are_dropped_only_while_the_source_may_be_doubled():
-    dedupe = make(IdKind.NONE)
-    before = batch([(0, -1), (0, -1), (1, -1)], [b"a", b"b", b"a"])
-    dedupe.observe(before)
-    dedupe.expect_doubles([0, 1], before)
-    seen = dedupe.observe(batch([(0, -1), (0, -1), (1, -1), (1, -1)], [b"b", b"c", b"a", b"b"]))
-    assert seen.keep.tolist() == [False, True, False, True]
-    dedupe.forget_doubles([0, 1])
-    assert dedupe.observe(batch([(0, -1)], [b"b"])).keep is None
+def texts(dedupe: Dedupe, *ids: bytes, number: int = 0) -> list[bool]:
+    seen = dedupe.observe(batch([(number, -1)] * len(ids), list(ids)))
+    return [True] * len(ids) if seen.keep is None else seen.keep.tolist()
 
 
-def test_monotonic_doubles_after_a_reconnect_are_dropped():
-    dedupe = make(IdKind.MONOTONIC)
-    before = batch([(0, 10), (0, 12)])
-    dedupe.observe(before)
-    dedupe.expect_doubles([0], before)
-    seen = dedupe.observe(batch([(0, 10), (0, 11), (0, 12), (0, 15)]))
-    assert seen.keep.tolist() == [False, True, False, True]
+def test_ids_without_order_are_kept_once_whichever_connection_brings_them():
+    dedupe = make(IdKind.UNIQUE)
+    assert texts(dedupe, b"a", b"b", b"a") == [True, True, False]
+    assert texts(dedupe, b"c", b"b", b"d") == [True, False, True]
+    assert texts(dedupe, b"a", b"e", number=1) == [True, True]
+    assert texts(dedupe, b"e") == [True]
+    assert dedupe.observe(batch([(0, -1), (1, -1)], [b"a", b"a"])).doubled == {0: 1, 1: 1}
 
 
-@given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30)), max_size=12), max_size=12))
+def test_the_memory_of_ids_without_order_is_bounded_and_holds_the_last_while():
+    dedupe = make(IdKind.UNIQUE)
+    ids = [b"%d" % number for number in range(3 * KEPT)]
+    for at in range(0, len(ids), 5000):
+        assert all(texts(dedupe, *ids[at : at + 5000]))
+    assert not any(texts(dedupe, *ids[-KEPT:]))
+    assert all(texts(dedupe, *ids[:100]))
+
+
+def test_where_trades_are_numbered_on_the_way_in_nothing_is_dropped():
+    assert texts(make(IdKind.NONE), b"a", b"a") == [True, True]
+
+
+HOUR_NS = 3600 * 10**9
+
+
+def at(dedupe: Dedupe, rows: list[tuple[int, int]], number: int = 0):
+    """Observe (id, time in ns) of one instrument; return the ids kept, and the gaps."""
+    one = batch([(number, trade_id) for trade_id, _ in rows])
+    seen = dedupe.observe(replace(one, timestamp=np.array([at_ns for _, at_ns in rows], np.int64)))
+    mask = [True] * len(rows) if seen.keep is None else seen.keep.tolist()
+    return [row[0] for row, keep in zip(rows, mask, strict=True) if keep], seen.gaps
+
+
+@pytest.mark.parametrize("kind", [IdKind.CONTIGUOUS, IdKind.MONOTONIC])
+@pytest.mark.parametrize("recovered", [True, False])
+def test_ids_that_start_anew_are_kept_and_the_time_between_is_a_gap(kind: IdKind, recovered: bool):
+    dedupe = make(kind)
+    if recovered:
+        dedupe.take_up({("venue", "spot", "S0"): (6_000_000, HOUR_NS)})
+    else:
+        at(dedupe, [(5_999_999, HOUR_NS - 1), (6_000_000, HOUR_NS)])
+    start_ns = 2 * HOUR_NS
+    got, gaps = at(dedupe, [(20 + n, start_ns + n) for n in range(50)])
+    assert got == list(range(20, 70))
+    (gap,) = gaps
+    assert (gap.symbol, gap.from_ns, gap.to_ns, gap.first_id, gap.last_id) == ("S0", HOUR_NS, start_ns, None, None)
+    assert "anew" in gap.reason and gap.state == GapState.OPEN
+    assert at(dedupe, [(69, start_ns + 49), (70, start_ns + 50), (72, start_ns + 52)])[0] == [70, 72]
+    assert at(dedupe, [(71, start_ns + 51), (20, start_ns), (71, start_ns + 51)])[0] == [71]
+
+
+@pytest.mark.parametrize("kind", [IdKind.CONTIGUOUS, IdKind.MONOTONIC])
+def test_a_repetition_is_no_new_start_though_its_time_be_new(kind: IdKind):
+    dedupe = make(kind)
+    at(dedupe, [(1, 1), (2, 2), (3, HOUR_NS)])
+    assert at(dedupe, [(2, 2), (1, HOUR_NS + 10**9), (3, 3 * HOUR_NS)]) == ([], [])
+
+
+def test_a_gap_of_the_former_ids_stays_open_when_they_start_anew():
+    dedupe = make(IdKind.CONTIGUOUS)
+    at(dedupe, [(10, 1), (20, 2)])
+    at(dedupe, [(1, HOUR_NS), (2, HOUR_NS)])
+    got, gaps = at(dedupe, [(n, HOUR_NS + n) for n in range(3, 30)])
+    assert got == list(range(3, 30)) and not gaps
+
+
+def test_a_gap_given_up_is_never_told_as_filled():
+    dedupe, state, have = make(IdKind.CONTIGUOUS), {}, {0}
+    kept(dedupe, [(0, 0)])
+    script = [[(0, number)] for number in range(2, 2 * RANGES_KEPT + 1, 2)]
+    script.append([(0, 2 * RANGES_KEPT + 2), (0, 999)])
+    for rows in script:
+        have |= {number for _, number in rows}
+        for gap in kept(dedupe, rows)[1].gaps:
+            state[gap.first_id] = gap.state
+    assert {first for first, one in state.items() if one == GapState.FILLED} == {999}
+    assert {first for first, one in state.items() if one == GapState.OPEN} == {
+        number for number in range(2 * RANGES_KEPT + 2) if number not in have}
+
+
+def test_the_ranges_of_a_large_gap_that_is_half_filled_are_bounded_too():
+    dedupe, state = make(IdKind.CONTIGUOUS), {}
+    for rows in ([0], [2], [6000], *([one] for one in range(4, 5000, 2)), [6002], [5001]):
+        for gap in kept(dedupe, [(0, number) for number in rows])[1].gaps:
+            state[gap.first_id, gap.last_id] = gap.state
+    assert state == dict.fromkeys([(1, 1), (3, 5999), (6001, 6001)], GapState.OPEN)
+    assert len(dedupe._missing[0]) <= RANGES_KEPT
+
+
+@given(SCRIPTS)
+def test_beyond_the_ranges_kept_an_id_is_kept_once_or_stays_in_an_open_gap(script):
+    dedupe, gaps = make(IdKind.CONTIGUOUS, ranges_kept=2), {}
+    ids: list[tuple[int, int]] = []
+    for rows in script:
+        got, seen = kept(dedupe, rows)
+        ids += got
+        gaps |= {(gap.symbol, gap.first_id, gap.last_id): gap.state for gap in seen.gaps}
+    assert len(ids) == len(set(ids))
+    first = {who: number for who, number in reversed(ids)}
+    for who, number in {(who, n) for who, low in first.items() for n in range(low, max(i for w, i in ids if w == who))}:
+        if (who, number) not in ids:
+            assert any(symbol == f"S{who}" and low <= number <= high and state == GapState.OPEN
+                       for (symbol, low, high), state in gaps.items())
+
+
+@given(SCRIPTS)
 def test_contiguous_every_id_is_kept_exactly_once_and_what_is_missing_is_in_an_open_gap(script):
     dedupe = make(IdKind.CONTIGUOUS)
     seen_ids: dict[int, list[int]] = {}
