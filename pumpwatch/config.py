@@ -121,8 +121,12 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that refuses a key given twice, where YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word, not a list or a mapping (put "
+                                                        "quotes around a value that begins with { or [)",
+                                                        key_node.start_mark)
             if key_node.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key `{key_node.value}` is given twice",
                                                         key_node.start_mark)
@@ -130,22 +134,38 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def read_mapping(path: Path) -> dict[Any, Any]:
+    """Read a YAML file that holds sections; an empty one has none. Raises ConfigError that names the file."""
+    try:
+        raw = _parse(path.read_text("utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the config file: {error.strerror}",
+                          "give an existing file with -c, or leave -c out for the defaults") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: the file must be a mapping of sections, not {type(raw).__name__}")
+    return raw
+
+
+def _parse(text: str) -> Any:
+    """Return what YAML text holds; raise ValueError in one line where it is none, or holds itself."""
+    try:
+        found = yaml.load(text, _Loader)
+        _without_empty(found)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    except RecursionError:
+        raise ValueError("an alias (*) stands within what it names, or it is nested too deeply") from None
+    return found
+
+
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """Read a config file (None: defaults) and the environment.
 
     Raises ConfigError that names the file or the variable, the key's path, what is allowed and the nearest known key.
     """
-    raw: Any = {}
-    if path is not None:
-        try:
-            raw = _without_empty(yaml.load(path.read_text("utf-8"), _Loader)) or {}
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot read the config file: {error.strerror}",
-                              "give an existing file with -c, or leave -c out for the defaults") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: the file must be a mapping of sections, not {type(raw).__name__}")
+    raw = _without_empty(read_mapping(path)) if path is not None else {}
     environ = os.environ if environ is None else environ
     given: dict[str, str] = {}  # key's path -> variable
     for name, text in sorted(environ.items()):
@@ -234,6 +254,8 @@ def _choices_at(struct: type[Any], steps: list[tuple[str, bool]]) -> tuple[Any, 
 
 def _without_empty(raw: Any) -> Any:
     """Return the data without the keys that have no value, at any depth."""
+    if isinstance(raw, list):
+        return [_without_empty(value) for value in raw]
     if not isinstance(raw, dict):
         return raw
     return {key: _without_empty(value) for key, value in raw.items() if value is not None}
@@ -248,7 +270,7 @@ def _set_from_environment(raw: dict[str, Any], name: str, text: str) -> str:
         if not isinstance(place, dict):
             raise ConfigError(f"environment {name}: `{section}` is not a section")
     try:
-        place[steps[-1]] = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"environment {name}: not a valid value: {' '.join(str(error).split())}") from error
+        place[steps[-1]] = _parse(text)
+    except ValueError as error:
+        raise ConfigError(f"environment {name}: not a valid value: {error}") from error
     return ".".join(steps)

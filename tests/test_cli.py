@@ -89,6 +89,16 @@ def test_an_error_is_one_message_and_its_exit_code(cli: Cli, args: list[str], co
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("options", [b"- 1\n- 2", b"\xff\xfe\x00PK", b"rate: {{ rate }}", b"venues: &a\n- *a", b"1: 2",
+                                     b"symbols: {a: 1}"], ids=repr)
+def test_wrong_options_of_a_simulation_are_one_message_and_78(cli: Cli, tmp_path: Path, options: bytes) -> None:
+    (tmp_path / "sim.yaml").write_bytes(options)
+    done = cli("simulate", "-c", "sim.yaml", timeout_s=30)
+    assert done.returncode == 78, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("pumpwatch: ")
+
+
 def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("store: {dri: x}")
     done = cli("check", "-c", "c.yaml")

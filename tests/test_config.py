@@ -115,11 +115,24 @@ def test_a_value_outside_its_choices_is_answered_with_the_choices(tmp_path: Path
     ("- 1\n- 2", "must be a mapping"),
     ("a: [", "not valid YAML"),
     ("store: {dir: a, dir: b}", "`dir` is given twice"),
+    ("store: {dir: {{ data }}}", "a key must be a word"),
+    ("? [a]\n: 1", "a key must be a word"),
+    ("sinks: &a\n  questdb: *a", "stands within what it names"),
+    ("sinks: {questdb: {addr: &a [*a]}}", "stands within what it names"),
+    ("log: " + "[" * 3000, "nested too deeply"),
+    ("store: {dir: 2026-13-45}", "not valid YAML"),
+    ("\x00", "not valid YAML"),
 ])
 def test_a_file_that_is_no_config_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
     error = refusal(tmp_path, text)
     assert "pumpwatch.yaml" in error.message
     assert says in error.message
+
+
+def test_a_file_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "pumpwatch.yaml").write_bytes(b"\xff\xfe\x00PK")
+    with pytest.raises(ConfigError, match=r"pumpwatch\.yaml: not valid YAML"):
+        load(tmp_path / "pumpwatch.yaml", {})
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
@@ -141,6 +154,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     ("PUMPWATCH_STOER__DIR", "x", "unknown key `stoer`"),
     ("PUMPWATCH_STORE__COMMIT_MS", "soon", "store.commit_ms: expected `float`, got `str`"),
     ("PUMPWATCH_STORE__COMMIT_MS", "[", "not a valid value"),
+    ("PUMPWATCH_STORE__DIR", "{{x}}", "a key must be a word"),
 ])
 def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, value: str, says: str) -> None:
     error = refusal(tmp_path, "log: {level: info}", **{variable: value})

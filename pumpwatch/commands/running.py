@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def collect(config: Config) -> int:
     """Record every trade of the configured exchanges, until stopped.
 
-    Without a config: every exchange there is, the journal in ./data as the store. Ctrl-C or SIGTERM commits what was
-    received and ends with exit code 0. Logs go to stderr.
+    Without a config: every exchange that ships, the journal in ./data as the store. Ctrl-C or SIGTERM commits what was
+    received and ends with exit code 0, or 74 where the disk refused some of it. Logs go to stderr.
 
     \b
     Example: pumpwatch collect -c /etc/pumpwatch.yaml
@@ -86,17 +86,10 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     """
     import json
 
-    import yaml
-
-    from pumpwatch.errors import ConfigError
+    from pumpwatch.config import read_mapping
     from pumpwatch.sim.server import config_yaml, main
 
-    raw: dict[str, Any] = {}
-    if options:
-        try:
-            raw = yaml.safe_load(Path(options).read_text("utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{options}: cannot read the simulation's options: {error}") from error
+    raw = {str(key): value for key, value in read_mapping(Path(options)).items()} if options else {}
     raw |= {name: value for name, value in given.items() if value is not None}
 
     def show(line: str) -> None:
