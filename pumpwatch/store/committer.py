@@ -160,7 +160,9 @@ class Committer:
         return self._journal.commit([batch] if len(batch) else [], records), batch
 
     def _landed(self, flight: Flight) -> None:
-        batch_id, batch = flight.outcome.get()
+        result = flight.outcome.get()
+        assert result is not None
+        batch_id, batch = result
         self._pending.written()
         self._waiting_trades -= len(batch)
         if self._refused:

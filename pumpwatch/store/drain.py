@@ -22,7 +22,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import DrainConfig
-from pumpwatch.errors import ConfigError, ServiceUnavailable
+from pumpwatch.errors import ConfigError, PumpWatchError, ServiceUnavailable
 from pumpwatch.hookspecs import Sink, WriteResult
 from pumpwatch.model import TradeBatch
 from pumpwatch.net.backoff import Backoff
@@ -74,7 +74,7 @@ class Drain:
         self._arrived, self._full, self._stopping, self._idle = Event(), Event(), Event(), Event()
         self._idle.set()  # `run` is not running
         self._backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S, cool_after=2**31)
-        self._open = False
+        self._open = self._tried = False
         self._down_since: float | None = None
         self._trouble = ""
         self._left_over: int | None = None  # trades in the journal from before the start; None: not asked yet
@@ -118,13 +118,19 @@ class Drain:
         self._stats.set("sink_up", 1, sink=self._name)
 
     def run(self) -> None:
-        """Send until stopped. May be run again after it failed; nothing is forgotten."""
+        """Send until stopped. May be run again after it failed; nothing is forgotten.
+
+        The sink is opened at once, not when there is something to send: raises ConfigError where that shows, the first
+        time, that only a person can mend it. Afterwards it is a sink that is down.
+        """
         if self._left_over is None:
             self._cursor = self._journal.acknowledged(self._name)
             self._left_over = self._in_journal_thread(self._journal.backlog, self._name) - self._offered_rows
         watch = gevent.spawn(self._watch_trouble)
         self._idle.clear()
         try:
+            if not self._tried:
+                self._open_first()
             while not self._stopping.is_set():
                 self._wait_until_due()
                 self._send_or_wait()
@@ -132,6 +138,13 @@ class Drain:
         finally:
             watch.kill()
             self._idle.set()
+
+    def _open_first(self) -> None:
+        self._tried = True
+        try:
+            self.open()
+        except ServiceUnavailable as error:
+            self._failed(error)
 
     def stop(self, within_s: float = STOP_S) -> None:
         """Have `run` send what it can and return; what is not sent by then stays in the journal."""
@@ -166,7 +179,7 @@ class Drain:
         while self._down_since is None and self._open and self._journal_upto <= self._cursor and self._memory:
             try:
                 self._deliver(self._next_entries())
-            except ServiceUnavailable as error:
+            except (ServiceUnavailable, ConfigError) as error:
                 self._failed(error)
 
     def _next_entries(self) -> list[Entry]:
@@ -255,5 +268,5 @@ class Drain:
             gevent.sleep(self._trouble_poll_s)
             try:
                 self._trouble = self._sink.trouble()
-            except ServiceUnavailable:
-                continue  # the next write says so
+            except PumpWatchError:
+                self._trouble = ""  # not known any more: the next write says what is wrong

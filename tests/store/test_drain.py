@@ -33,6 +33,8 @@ class ScriptedSink:
         self.down = ""
         self.misfit = ""
         self.suspended = ""
+        self.confused = ""
+        self.asked = 0
         self.poisonous: set[int] = set()
 
     def open(self) -> None:
@@ -53,6 +55,9 @@ class ScriptedSink:
         return WriteResult(len(batch))
 
     def trouble(self) -> str:
+        self.asked += 1
+        if self.confused:
+            raise ConfigError(self.confused)
         return self.suspended
 
     def close(self) -> None:
@@ -249,6 +254,36 @@ def test_a_suspended_table_stops_the_sending_until_it_is_mended(bench: Bench, ca
     bench.wait(lambda: bench.drain.lag_rows == 0)
     assert bench.sink.stored == list(range(1, 101))
     assert len(changes(caplog)) == 2
+
+
+def test_a_sink_that_cannot_say_whether_it_is_in_trouble_is_sent_to_and_asked_again(bench: Bench) -> None:
+    bench.start()
+    bench.sink.suspended = "table trades is suspended"
+    bench.wait(lambda: bench.drain.state == "table trades is suspended")
+    bench.sink.confused = "it refuses the user"
+    asked = bench.sink.asked
+    bench.commit(100)
+    bench.wait(lambda: bench.sink.asked > asked + 2 and bench.drain.lag_rows == 0)
+    bench.sink.confused = ""
+    bench.wait(lambda: bench.drain.state == "table trades is suspended")
+
+
+def test_a_sink_is_opened_at_the_start_and_not_with_the_first_trade(bench: Bench) -> None:
+    bench.start()
+    bench.wait(lambda: bench.drain.state == "up")
+    assert bench.sink.opened == 1
+
+
+def test_a_schema_that_does_not_fit_ends_the_drain_at_the_start_and_is_a_sink_that_is_down_later(bench: Bench) -> None:
+    bench.sink.misfit = "column price is STRING, expected DOUBLE"
+    first = gevent.spawn(bench.drain.run)
+    first.join(5)
+    assert isinstance(first.exception, ConfigError)
+    bench.start()
+    bench.commit(10)
+    bench.wait(lambda: bench.drain.state == "down")
+    bench.sink.misfit = ""
+    bench.wait(lambda: bench.drain.lag_rows == 0)
 
 
 def test_a_schema_that_does_not_fit_is_raised_when_the_program_starts() -> None:
