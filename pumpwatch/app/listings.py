@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.errors import PumpWatchError
 from pumpwatch.listing.inbox import Inbox, folder_of
 from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
@@ -61,12 +61,11 @@ class Listings:
                     catalogue=one.catalogue, journal_from_ns=one.journal.whole_from_ns())
 
     def _gaps(self, start_ns: int, end_ns: int) -> Sequence[Gap]:
-        known = self._of.in_journal_thread(self._of.journal.ledger.gaps)
-        return [gap for _, gap in known if gap.from_ns < end_ns and gap.to_ns > start_ns]
+        return self._of.in_journal_thread(self._of.journal.ledger.gaps_between, start_ns, end_ns)
 
     def _publish(self, listing: Listing, archive: str, trades: int) -> None:
         for name, sink in self._of.sinks.items():
             try:
                 sink.write_listing(listing, archive, trades)
-            except ServiceUnavailable as error:
+            except PumpWatchError as error:
                 log.warning("a listing is not in the sink sink=%s coin=%s reason=%s", name, listing.symbol, error)

@@ -40,7 +40,7 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
         batch, catalogue, parts = trades_command(config, coin, start_ns, end_ns, None, None)
         if not known and not catalogue.matching(coin):
             raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}", "see `pumpwatch listing show`")
-        gaps = [gap for _, gap in ledger.gaps() if gap.from_ns < end_ns and gap.to_ns >= start_ns]
+        gaps = ledger.gaps_between(start_ns, end_ns)
         archive = write_archive(Path(config.listing.archive_dir), Span(coin, listings, intervals), batch, catalogue,
                                 parts, gaps)
         for one in listings:

@@ -61,6 +61,12 @@ def first(db: Database) -> None:
         pk=("source", "notice_id", "symbol"))
 
 
+@migrations()
+def gaps_by_time(db: Database) -> None:
+    """A window asks for the gaps around it, of all there ever were."""
+    db.execute("CREATE INDEX gaps_time ON gaps (to_ns, from_ns)")
+
+
 class Ledger:
     """The ledger file of a data folder. Every method blocks shortly and raises StorageError when the disk refuses."""
 
@@ -122,7 +128,13 @@ class Ledger:
 
     def gaps(self, state: GapState | None = None) -> list[tuple[int, Gap]]:
         """Return (id, gap), oldest first."""
-        where, values = ("WHERE state = ?", (state.value,)) if state else ("", ())
+        return self._gaps("WHERE state = ?", (state.value,)) if state else self._gaps("", ())
+
+    def gaps_between(self, start_ns: int, end_ns: int) -> list[Gap]:
+        """Return the gaps that have a moment in common with [start_ns, end_ns), oldest first."""
+        return [gap for _, gap in self._gaps("WHERE to_ns > ? AND from_ns < ?", (start_ns, end_ns))]
+
+    def _gaps(self, where: str, values: Sequence[object]) -> list[tuple[int, Gap]]:
         rows = self._rows("SELECT id, exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state"
                           f" FROM gaps {where} ORDER BY from_ns, id", values)
         return [(row[0], Gap(exchange=row[1], market_type=row[2], symbol=row[3], from_ns=row[4], to_ns=row[5],

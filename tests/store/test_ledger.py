@@ -56,6 +56,15 @@ def test_more_records_added_before_the_second_try_are_all_stored(tmp_path: Path)
     assert (len(ledger.gaps()), ledger.quarantine_count()) == (2, 2)
 
 
+def test_the_gaps_around_a_window_are_found_without_reading_all(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write(Records([replace(GAP, from_ns=start, to_ns=start + 5) for start in range(0, 100, 10)]))
+    assert [gap.from_ns for gap in ledger.gaps_between(24, 41)] == [20, 30, 40]
+    assert ledger.gaps_between(25, 30) == ledger.gaps_between(105, 10**18) == []
+    plan = ledger._rows("EXPLAIN QUERY PLAN SELECT * FROM gaps WHERE to_ns > ? AND from_ns < ?", (24, 41))
+    assert "gaps_time" in plan[0][-1]
+
+
 def test_a_gap_that_grew_is_one_gap_and_open_again(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.write(Records(gaps=[VENUE_GAP]))
