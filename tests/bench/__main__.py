@@ -1,7 +1,8 @@
 """`python -m tests.bench [SCENARIO ...]`: how the collector stands against cryptofeed, and against the figures it owes.
 
 Scenarios: steady-5000, steady-50000 (56 connections), saturation (the highest rate each sustains), burst (150,000/s on
-12 connections), recent (memory of 20 minutes), query (±20 s of a coin from each store), start (import and --help).
+12 connections), recent (memory of 20 minutes), query (±20 s of a coin from each store), parse (frame to columns, each
+venue), start (import and --help).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -59,7 +60,7 @@ LOADS = {
     "burst": LoadScenario("150,000 trades/s on 12 connections", Load(150_000, 12, "burst", 2), (8, 60), (0, 0),
                           ("pumpwatch+questdb",)),
 }
-SCENARIOS = (*LOADS, "recent", "query", "start")
+SCENARIOS = (*LOADS, "recent", "query", "parse", "start")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,7 +105,8 @@ class Bench:
         self._database: Database | None = None
         self._size = 1 if options.full else 0
         self.others: dict[str, Callable[[], dict[str, Any]]] = {
-            "recent": self.recent, "query": self.query, "start": lambda: start((5, 20)[self._size])}
+            "recent": self.recent, "query": self.query, "parse": self.parse,
+            "start": lambda: start((5, 20)[self._size])}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -134,6 +136,15 @@ class Bench:
         from tests.bench.stores import query
 
         return query(self._folder, self._options.trades or (2_000_000, 30_000_000)[self._size], self.database())
+
+    def parse(self) -> dict[str, Any]:
+        """Turn each venue's frames into columns; beside it cryptofeed, unless `--only` leaves it out."""
+        from tests.bench.parsing import parse
+
+        only = self._options.only
+        figures = parse((20, 100)[self._size], not only or any(one.startswith("cryptofeed") for one in only))
+        report.print_parse(figures["venues"])
+        return figures
 
     def database(self) -> Database:
         """Return the running QuestDB."""

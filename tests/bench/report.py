@@ -25,6 +25,14 @@ LOAD_COLUMNS = (
     ("venue core", "venue_core_share", "{:.0%}"),
     ("questdb core", "database_core_share", "{:.0%}"),
 )
+PARSE_COLUMNS = (
+    ("venue", "venue", "{}"), ("bytes", "bytes", "{:.0f}"), ("one a frame", "single_us", "{:.2f}"), ("of few", "few_us", "{:.2f}"),
+    ("cryptofeed", "cryptofeed_single_us", "{:.2f}"), ("share", "cryptofeed_single_ratio", "{:.2f}"),
+    ("orjson", "orjson_single_us", "{:.2f}"), ("share", "orjson_single_ratio", "{:.2f}"),
+    ("ten a frame", "together_us", "{:.2f}"), ("cryptofeed", "cryptofeed_together_us", "{:.2f}"),
+    ("share", "cryptofeed_together_ratio", "{:.2f}"), ("orjson", "orjson_together_us", "{:.2f}"),
+    ("share", "orjson_together_ratio", "{:.2f}"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,9 @@ WANTED = (
     Wanted("±20 s of a coin, warm: from recent", 10, 5, "{:.1f} ms", single("query", "recent_ms")),
     Wanted("±20 s of a coin, warm: from the journal", 100, 30, "{:.1f} ms", single("query", "journal_ms")),
     Wanted("±20 s of a coin, warm: from QuestDB", 50, 10, "{:.1f} ms", single("query", "questdb_ms")),
+    Wanted("frame to numpy columns, a trade a frame: the slowest venue", 1.3, None, "{:.2f} µs",
+           single("parse", "worst_single_us")),
+    Wanted("the same, ten trades a frame", 0.7, None, "{:.2f} µs", single("parse", "worst_together_us")),
     Wanted("import pumpwatch", 0.3, None, "{:.3f} s", single("start", "import_s")),
     Wanted("pumpwatch --help", 0.3, None, "{:.3f} s", single("start", "help_s")),
 )
@@ -100,10 +111,27 @@ def judge(results: Results) -> list[dict[str, Any]]:
 
 def print_load(title: str, runs: Sequence[Mapping[str, Any]]) -> None:
     """Print the runs of a load scenario; columns that nobody has are left out."""
+    _print_rows(title, LOAD_COLUMNS, runs)
+
+
+def print_parse(venues: Sequence[Mapping[str, Any]]) -> None:
+    """Print what reading the frames of each venue costs, and what it costs others."""
+    rows = []
+    for venue in venues:
+        row = dict(venue)
+        for other in ("cryptofeed", "orjson"):
+            for what in ("single", "together"):
+                theirs = venue.get(f"{other}_{what}_us")
+                row[f"{other}_{what}_ratio"] = None if theirs is None else venue[f"{what}_us"] / theirs
+        rows.append(row)
+    _print_rows("frame to numpy columns, µs a trade, and as a share of what others need", PARSE_COLUMNS, rows)
+
+
+def _print_rows(title: str, known: Sequence[tuple[str, str, str]], runs: Sequence[Mapping[str, Any]]) -> None:
     table = Table(title=title, title_justify="left")
-    columns = [column for column in LOAD_COLUMNS if any(run.get(column[1]) is not None for run in runs)]
-    for heading, _, _ in columns:
-        table.add_column(heading, justify="left" if heading == "collector" else "right")
+    columns = [column for column in known if any(run.get(column[1]) is not None for run in runs)]
+    for number, (heading, _, _) in enumerate(columns):
+        table.add_column(heading, justify="right" if number else "left")
     for run in runs:
         table.add_row(*("" if run.get(key) is None else shown.format(run[key]) for _, key, shown in columns))
     _console().print(table)
