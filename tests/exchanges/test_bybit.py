@@ -107,7 +107,8 @@ def test_frames_that_are_no_trades_are_understood(text: str, kind: ControlKind, 
     assert (control.kind, control.request_id, control.symbols) == (kind, number, symbols)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", '"x"', "{}", '{"topic":5}', '{"topic":"publicTrade.X","data":{}}', '{"success":"yes"}'])
+@pytest.mark.parametrize("text", ["[]", "null", '"x"', "{}", '{"topic":5}',
+                                  '{"topic":"publicTrade.X","data":{}}', '{"success":"yes"}'])
 def test_what_is_neither_is_not_guessed(text: str) -> None:
     assert LINEAR.read_control(text.encode()) is None
 
@@ -168,7 +169,8 @@ def test_every_page_of_the_list_is_asked_for_and_what_is_no_perpetual_in_usdt_le
     assert all(request.params["limit"] == 1000 for request in asked)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"<html></html>", b'{"retCode":0}', b'{"result":{}}', b'{"result":{"list":5}}',
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"<html></html>", b'{"retCode":0}',
+                                 b'{"result":{}}', b'{"result":{"list":5}}',
                                   page(code=10001)])
 def test_a_body_that_is_no_list_is_refused(body: bytes) -> None:
     with pytest.raises(REFUSALS):

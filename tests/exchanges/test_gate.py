@@ -177,8 +177,9 @@ def test_frames_that_are_no_trades_are_understood(text: str, kind: ControlKind, 
     assert (control.kind, control.request_id) == (kind, number)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", '"x"', "{}", '{"channel":5}', '{"channel":"spot.trades","event":"update","result":{}}',
-                                  '{"channel":"spot.trades","event":"dance"}', '{"method":"trades.update","params":[]}'])
+@pytest.mark.parametrize("text", ["[]", "null", '"x"', "{}", '{"channel":5}',
+                                  '{"channel":"spot.trades","event":"update","result":{}}',
+                                 '{"channel":"spot.trades","event":"dance"}', '{"method":"trades.update","params":[]}'])
 def test_what_is_neither_is_not_guessed(text: str) -> None:
     assert SPOT.read_control(text.encode()) is None
 

@@ -1,0 +1,176 @@
+"""Gate's markets as simulated: requests granted or refused whole, sizes with and without the header, REST."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import websocket
+
+from pumpwatch.sim.process import SimProcess
+from tests.sim.clients import drained, get, receive
+
+SPOT, FUTURES = "gate.spot", "gate.futures"
+DECIMAL = {"X-Gate-Size-Decimal": "1"}
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[SimProcess]:
+    with SimProcess(venues=[SPOT, FUTURES], symbols=12, rate=1500, flag_shares={FUTURES: {"16": 0.1}}) as running:
+        yield running
+
+
+def opened(sim: SimProcess, venue: str, headers: dict[str, str] | None = None) -> websocket.WebSocket:
+    connection: websocket.WebSocket = websocket.create_connection(
+        sim.addresses["venues"][venue]["ws_url"], header=headers, sslopt={"ca_certs": sim.addresses["ca_file"]}, timeout=20)
+    return connection
+
+
+def ask(connection: websocket.WebSocket, venue: str, event: str, *symbols: str, number: int = 1) -> dict[str, Any]:
+    """Send a request and return its answer."""
+    channel = f"{venue.removeprefix('gate.')}.trades"
+    connection.send(json.dumps({"time": int(time.time()), "id": number, "channel": channel, "event": event,
+                                "payload": list(symbols)}))
+    while True:
+        frame: dict[str, Any] = json.loads(connection.recv())
+        if frame.get("event") != "update":
+            return frame
+
+
+def test_a_granted_request_is_answered_with_its_payload_and_spot_ids_go_up_by_one(sim: SimProcess) -> None:
+    connection = opened(sim, SPOT)
+    answer = ask(connection, SPOT, "subscribe", "BTC_USDT", "ETH_USDT", number=7)
+    assert (answer["id"], answer["payload"], answer["result"]) == (7, ["BTC_USDT", "ETH_USDT"], {"status": "success"})
+    assert "error" not in answer
+    rows = [frame["result"] for frame in receive(connection, 200)]
+    for symbol in ("BTC_USDT", "ETH_USDT"):
+        ids = [row["id_market"] for row in rows if row["currency_pair"] == symbol]
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert all(row["range"] == f"{row['id_market']}-{row['id_market']}" for row in rows)
+    whole, _, part = rows[0]["create_time_ms"].partition(".")
+    assert (len(whole), len(part), whole[:10]) == (13, 6, str(rows[0]["create_time"]))
+    assert any(row["create_time_ms"].partition(".")[2] != "000000" for row in rows)
+
+
+@pytest.mark.parametrize(("venue", "words"), [(SPOT, "unknown currency pair GONE_USDT"), (FUTURES, "unknown contract GONE_USDT")])
+def test_one_unknown_symbol_refuses_its_whole_request_and_is_named(sim: SimProcess, venue: str, words: str) -> None:
+    connection = opened(sim, venue)
+    answer = ask(connection, venue, "subscribe", "BTC_USDT", "GONE_USDT", "ETH_USDT")
+    assert (answer["error"], answer["result"]) == ({"code": 2, "message": words}, {"status": "fail"})
+    assert {opcode for opcode, _ in drained(connection, 0.3)} <= {websocket.ABNF.OPCODE_CLOSE}
+
+
+@pytest.mark.parametrize(("more", "code"), [
+    ({"channel": "spot.dances"}, 2), ({"event": "dance"}, 2), ({"payload": "BTC_USDT"}, 1), ({"payload": []}, 1),
+    ({"time": 1790000000000}, 2),
+])
+def test_a_request_that_is_none_is_refused_in_words(sim: SimProcess, more: dict[str, Any], code: int) -> None:
+    connection = opened(sim, SPOT)
+    connection.send(json.dumps({"time": 1790000000, "id": 1, "channel": "spot.trades", "event": "subscribe",
+                                "payload": ["BTC_USDT"], **more}))
+    assert json.loads(connection.recv())["error"]["code"] == code
+
+
+def test_what_is_no_json_is_refused_too(sim: SimProcess) -> None:
+    connection = opened(sim, SPOT)
+    connection.send("{")
+    assert json.loads(connection.recv())["error"]["code"] == 1
+
+
+def test_sizes_are_text_with_the_header_and_cut_to_whole_contracts_without(sim: SimProcess) -> None:
+    with_header, without = opened(sim, FUTURES, DECIMAL), opened(sim, FUTURES)
+    for connection in (with_header, without):
+        ask(connection, FUTURES, "subscribe", "ETH_USDT", "BTC_USDT")
+    exact = {(row["contract"], row["id"]): row for frame in receive(with_header, 400) for row in frame["result"]}
+    cut = {(row["contract"], row["id"]): row for frame in receive(without, 400) for row in frame["result"]}
+    both = exact.keys() & cut.keys()
+    assert len(both) > 100
+    for key in both:
+        assert isinstance(exact[key]["size"], str)
+        assert cut[key]["size"] == int(Decimal(exact[key]["size"]))
+    assert any("." in row["size"] for row in exact.values())
+    assert any(row["size"] == 0 for row in cut.values())  # neither amount nor side is left
+    assert any(row.get("is_internal") for row in exact.values())
+
+
+def test_a_ping_has_its_own_channel_and_a_subscription_ends(sim: SimProcess) -> None:
+    connection = opened(sim, FUTURES)
+    connection.send('{"time":1790000000,"channel":"futures.ping"}')
+    pong = json.loads(connection.recv())
+    assert (pong["channel"], pong["event"]) == ("futures.pong", "")
+    ask(connection, FUTURES, "subscribe", "BTC_USDT")
+    receive(connection, 3)
+    assert ask(connection, FUTURES, "unsubscribe", "BTC_USDT", number=2)["result"] == {"status": "success"}
+    assert drained(connection, 0.3) == []
+
+
+def test_a_client_that_says_nothing_is_closed_and_a_ping_is_something() -> None:
+    with SimProcess(venues=[SPOT], symbols=2, rate=10, rules={SPOT: {"client_silence_s": 1.0}}) as sim:
+        polite, mute = opened(sim, SPOT), opened(sim, SPOT)
+        for _ in range(6):
+            polite.send('{"time":1790000000,"channel":"spot.ping"}')
+            assert json.loads(polite.recv())["channel"] == "spot.pong"
+            time.sleep(0.3)
+        drained(mute)
+        assert [event["reason"] for event in sim.truth().events if event["kind"] == "down"] == ["client silent"]
+        polite.send('{"time":1790000000,"channel":"spot.ping"}')
+        assert json.loads(polite.recv())["channel"] == "spot.pong"
+
+
+def test_lists_hold_what_trades_and_what_must_be_left_out(sim: SimProcess) -> None:
+    pairs = get(sim, sim.addresses["venues"][SPOT]["rest_url"] + "/spot/currency_pairs").json
+    assert {(row["quote"], row["trade_status"]) for row in pairs} == {("USDT", "tradable"), ("BTC", "tradable"),
+                                                                      ("USDT", "untradable")}
+    contracts = {row["name"]: row for row in
+                 get(sim, sim.addresses["venues"][FUTURES]["rest_url"] + "/futures/usdt/contracts").json}
+    assert (contracts["BTC_USDT"]["quanto_multiplier"], contracts["ETH_USDT"]["enable_decimal"]) == ("0.0001", True)
+    assert contracts["RAY_USDT"]["in_delisting"] and contracts["NEW_USDT"]["status"] == "prelaunch"
+
+
+@pytest.mark.parametrize(("venue", "path", "symbol"), [
+    (SPOT, "/spot/trades?currency_pair=", "BTC_USDT"), (FUTURES, "/futures/usdt/trades?contract=", "ETH_USDT"),
+])
+def test_history_is_the_newest_rows_of_a_stretch_and_agrees_with_the_stream(sim: SimProcess, venue: str, path: str,
+                                                                            symbol: str) -> None:
+    connection = opened(sim, venue, DECIMAL)
+    ask(connection, venue, "subscribe", symbol)
+    results = [frame["result"] for frame in receive(connection, 120)]
+    live = {row["id"]: row for result in results for row in (result if isinstance(result, list) else [result])}
+    url = sim.addresses["venues"][venue]["rest_url"] + path + symbol
+    now = int(time.time())
+    rows = get(sim, f"{url}&limit=1000&from={now - 60}&to={now + 1}", DECIMAL).json
+    ids = [int(row.get("sequence_id", row["id"])) for row in rows]
+    assert ids == list(range(ids[0], ids[0] - len(ids), -1)) and set(live) <= set(ids)
+    for number, row in zip(ids, rows, strict=True):
+        if number in live:
+            trade = live[number]
+            assert row["price"] == trade["price"]
+            assert row.get("size") == trade.get("size") and row.get("amount") == trade.get("amount")
+            if venue == SPOT:
+                assert row["create_time_ms"] == trade["create_time_ms"]
+            else:
+                assert round(row["create_time_ms"] * 1000) == trade["create_time_ms"]
+    assert [row["id"] for row in get(sim, f"{url}&limit=5", DECIMAL).json] != []
+    assert len(get(sim, f"{url}&limit=5", DECIMAL).json) == 5
+    assert get(sim, f"{url}&from=1&to=2", DECIMAL).json == []
+    assert get(sim, url.replace(symbol, "NOPE_USDT")).status == 400
+    assert get(sim, f"{url}&limit=5000").status == 400
+
+
+def test_an_announced_restart_is_an_upgrade_on_the_system_channel(sim: SimProcess) -> None:
+    connection = opened(sim, SPOT)
+    ask(connection, SPOT, "subscribe", "BTC_USDT")
+    sim.fault("maintenance", venue=SPOT, seconds=5.0)
+    while (frame := json.loads(connection.recv()))["channel"] != "spot.system":
+        pass
+    assert (frame["event"], frame["result"]["type"]) == ("update", "upgrade")
+
+
+def test_too_many_requests_are_told_so() -> None:
+    with SimProcess(venues=[SPOT], symbols=2, rate=10, rules={SPOT: {"requests_per_minute": 2}}, truth=False) as sim:
+        url = sim.addresses["venues"][SPOT]["rest_url"] + "/spot/currency_pairs"
+        assert 429 in [get(sim, url).status for _ in range(5)]
