@@ -7,8 +7,11 @@ need it. Newcomers go to the connection with the least recent volume that has ro
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
 
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.model import HttpRequest, Instrument, Limits, Venue
@@ -18,6 +21,7 @@ log = logging.getLogger(__name__)
 USUAL_SYMBOLS = 100  # on one connection where the venue allows more: a lost connection then loses little
 HEADROOM = 0.9  # of a venue's own limit, for newcomers
 PAGES = 100  # a list that never ends is no list
+LONGEST_NAME = 100  # characters of a symbol
 SHRUNKEN = 0.8  # a list this much shorter than the one before is taken for a broken answer
 
 
@@ -83,8 +87,13 @@ class Roster:
         self._where[symbol], self._volume[symbol] = number, volume
 
 
-def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes]) -> list[Instrument]:
-    """Ask a venue for its instruments, every page. Raises ServiceUnavailable when it does not answer with such a list."""
+def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
+                      on_left_out: Callable[[str], None] = lambda one: None) -> list[Instrument]:
+    """Ask a venue for its instruments, every page. Raises ServiceUnavailable when it does not answer with such a list.
+
+    A row that no instrument can have (no name, a contract of nothing) is left out and told to on_left_out; of two with one
+    symbol the last counts.
+    """
     bodies: list[bytes] = []
     for request in venue.instruments_requests:
         page: HttpRequest | None = request
@@ -92,10 +101,26 @@ def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes]) -> list
             bodies.append(ask(page))
             page = _next_page(venue, bodies[-1])
     try:
-        return venue.parse_instruments(bodies)
+        listed = venue.parse_instruments(bodies)
     except REFUSALS as error:
         raise ServiceUnavailable(
             f"{venue.name}: not an instrument list ({sum(map(len, bodies))} bytes): {type(error).__name__} {error}") from error
+
+
+    for one in listed:
+        if not _possible(one):
+            on_left_out(repr(one)[:300])
+    return list({one.symbol: one for one in listed if _possible(one)}.values())
+
+
+def _possible(one: Instrument) -> bool:
+    """Return whether it can be subscribed to, and its trades be scaled."""
+    names: tuple[Any, ...] = (one.symbol, one.base, one.quote)
+    sizes: tuple[Any, ...] = (one.contract_size, one.price_divisor)
+    volume: Any = one.volume
+    return (all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable() for name in names)
+            and all(isinstance(size, (int, float)) and 0 < size < math.inf for size in sizes)
+            and isinstance(volume, (int, float)) and 0 <= volume < math.inf)
 
 
 def _next_page(venue: Venue, body: bytes) -> HttpRequest | None:
@@ -111,3 +136,15 @@ def only(instruments: Iterable[Instrument], symbols: Sequence[str]) -> list[Inst
     """Return the instruments named in the config, or all when it names none."""
     wanted = set(symbols)
     return [one for one in instruments if not wanted or one.symbol in wanted]
+
+
+def unlisted(instruments: Iterable[Instrument], symbols: Sequence[str]) -> dict[str, str]:
+    """Return each of `symbols` that no instrument has, with the nearest one that exists (empty: nothing is near)."""
+    listed = {one.symbol for one in instruments}
+    missing = [symbol for symbol in symbols if symbol not in listed]
+    plain = {_plain(symbol): symbol for symbol in sorted(listed)} if missing else {}
+    return {symbol: next((plain[name] for name in get_close_matches(_plain(symbol), plain, 1)), "") for symbol in missing}
+
+
+def _plain(symbol: str) -> str:
+    return "".join(letter for letter in symbol.upper() if letter.isalnum())

@@ -1,4 +1,9 @@
-"""Subscription requests of one connection: cut to the venue's limits, matched with their answers, split when refused."""
+"""Subscription requests of one connection: cut to the venue's limits, matched with their answers, split when refused.
+
+A refusal may be about a symbol, or about us: too many requests, a service that is down. Symbols are left out only where
+others of their request were granted. A request of which nothing was granted fails the connection, which is
+made again later; only when the same symbols are refused once more, and others are not, they are left out.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +17,43 @@ ANSWER_WITHIN_S = 15.0
 
 
 @dataclass(slots=True)
+class Origin:
+    """A message as it was first meant, before refusals split it."""
+
+    symbols: set[str]
+    late: bool  # the connection had symbols already
+    refused: dict[str, str] = field(default_factory=dict)  # symbol -> reason
+    granted: int = 0
+    named: bool = False  # the venue said which symbols it means
+
+
+@dataclass(slots=True)
 class Request:
     """Symbols to add, or to drop."""
 
     symbols: list[str]
     add: bool
+    origin: Origin
     sent_at: float = 0.0
     open: set[str] = field(default_factory=set)  # not answered yet, where a venue answers symbol by symbol
 
 
 class Subscriptions:
-    """What is still to be asked, what was asked, and what was granted."""
+    """What is still to be asked, what was asked, and what was granted.
 
-    def __init__(self, venue: Venue, on_refused: Callable[[str, str], None]) -> None:
+    suspects: symbols that made an earlier connection of this feed fail; kept by the feed, added to here.
+    """
+
+    def __init__(self, venue: Venue, on_refused: Callable[[str, str], None], suspects: set[str] | None = None) -> None:
         self._venue, self._on_refused = venue, on_refused
+        self._suspects = set() if suspects is None else suspects
         self._waiting: deque[Request] = deque()
         self._asked: dict[int, Request] = {}
         self._next_id = 1
         self._whole: set[str] = set()  # where each request names everything
+        self._doubtful: dict[str, str] = {}  # refused; left out if anything else is granted
         self.granted: set[str] = set()
+        self.failed = ""  # why nothing is granted, though no single symbol is to blame
 
     def want(self, symbols: Iterable[str], add: bool) -> None:
         """Queue symbols, as few messages as the venue's limits allow."""
@@ -50,7 +73,7 @@ class Subscriptions:
             self.granted &= self._whole
             self._waiting.clear()
             if self._whole:  # a request for nothing is none: a connection without symbols stays as it was
-                self._waiting.append(Request(sorted(self._whole), True))
+                self._queue(sorted(self._whole), True)
 
     def _queue_within_bytes(self, symbols: list[str], add: bool) -> None:
         text = (self._venue.subscribe if add else self._venue.unsubscribe)(symbols, 2**31)
@@ -59,7 +82,10 @@ class Subscriptions:
             self._queue_within_bytes(symbols[:middle], add)
             self._queue_within_bytes(symbols[middle:], add)
         else:
-            self._waiting.append(Request(symbols, add))
+            self._queue(symbols, add)
+
+    def _queue(self, symbols: list[str], add: bool) -> None:
+        self._waiting.append(Request(symbols, add, Origin(set(symbols), bool(self.granted))))
 
     @property
     def waiting(self) -> bool:
@@ -68,8 +94,8 @@ class Subscriptions:
 
     @property
     def settled(self) -> bool:
-        """Whether everything was sent and answered."""
-        return not self._waiting and not self._asked
+        """Whether everything was sent and answered, and some of it granted."""
+        return not self._waiting and not self._asked and not self.failed
 
     @property
     def next_size(self) -> int:
@@ -84,7 +110,7 @@ class Subscriptions:
         if self._venue.acknowledges:
             self._asked[number] = request
         else:
-            self._grant(request.symbols, request.add)
+            self._grant(request.symbols, request)
         make = self._venue.subscribe if request.add else self._venue.unsubscribe
         return make(request.symbols, number)
 
@@ -101,39 +127,69 @@ class Subscriptions:
         request = self._asked.get(number) if number is not None else None
         if request is None or number is None:
             return
-        granted = control.kind == ControlKind.ACK
         named = [symbol for symbol in control.symbols if symbol in request.open]
-        if granted:
-            self._grant(named or list(request.open), request.add)
-            request.open.difference_update(named or request.symbols)
-        if granted and request.open:
-            return
-        if not granted and named and len(request.open) > len(named) and self._venue.answers_by_symbol:
-            request.open.difference_update(named)
-            self._refuse(named, control.reason)
-            return
-        del self._asked[number]
-        if not granted and request.add:
-            self._split(sorted(request.open), control)
+        if control.kind == ControlKind.ACK:
+            answered = named or list(request.open)
+            self._grant(answered, request)
+        elif named and self._venue.answers_by_symbol:
+            answered = named
+            self._refuse(named, control.reason, request, named=True)
+        else:
+            answered = list(request.open)
+            if request.add:
+                self._split(sorted(request.open), named, control.reason, request)
+        request.open.difference_update(answered)
+        if not request.open:
+            del self._asked[number]
+            self._conclude(request.origin)
 
-    def _grant(self, symbols: Sequence[str], add: bool) -> None:
-        if add:
+    def _grant(self, symbols: Sequence[str], request: Request) -> None:
+        if request.add:
             self.granted.update(symbols)
+            request.origin.granted += len(symbols)
         else:
             self.granted.difference_update(symbols)
 
-    def _refuse(self, symbols: Sequence[str], reason: str) -> None:
-        for symbol in symbols:
-            self._on_refused(symbol, reason)
+    def _refuse(self, symbols: Sequence[str], reason: str, request: Request, named: bool = False) -> None:
+        if request.add:
+            request.origin.refused.update(dict.fromkeys(symbols, reason))
+            request.origin.named |= named
 
-    def _split(self, symbols: Sequence[str], control: Control) -> None:
+    def _split(self, symbols: Sequence[str], named: Sequence[str], reason: str, request: Request) -> None:
         """Ask again in halves until the symbol the venue does not like stands alone, and leave that one out."""
-        named = [symbol for symbol in control.symbols if symbol in symbols]
-        if named or len(symbols) == 1:
-            self._refuse(named or symbols, control.reason)
-            rest = [symbol for symbol in symbols if symbol not in (named or symbols)]
-            if rest:
-                self._waiting.append(Request(rest, True))
-            return
-        middle = len(symbols) // 2
-        self._waiting.extend((Request(list(symbols[:middle]), True), Request(list(symbols[middle:]), True)))
+        if self._venue.replaces and not named and len(symbols) > 1:
+            self.failed = reason or "no reason given"  # a half would replace the other half
+        elif named and len(named) < len(symbols):  # whoever names one means it
+            self._whole.difference_update(named)
+            request.origin.symbols -= set(named)
+            self._waiting.append(Request([symbol for symbol in symbols if symbol not in named], True, request.origin))
+            self._leave_out(dict.fromkeys(named, reason))
+        elif named or len(symbols) == 1:
+            self._whole.difference_update(symbols)
+            self._refuse(symbols, reason, request, named=bool(named))
+        else:
+            middle = len(symbols) // 2
+            self._waiting.extend(Request(list(half), True, request.origin) for half in (symbols[:middle], symbols[middle:]))
+
+    def _conclude(self, origin: Origin) -> None:
+        """Once all of a message is answered, decide what its refusals mean."""
+        refused = origin.refused
+        if refused and len(refused) + origin.granted >= len(origin.symbols):
+            origin.refused = {}
+            if origin.granted or origin.late:
+                self._leave_out(refused)
+            elif len(refused) == 1 or origin.named or refused.keys() <= self._suspects:
+                self._doubtful |= refused
+            else:
+                self._suspects |= refused.keys()
+                self.failed = next(iter(refused.values())) or "no reason given"
+        if self._doubtful and not self._waiting and not self._asked:
+            doubtful, self._doubtful = self._doubtful, {}
+            if self.granted:
+                self._leave_out(doubtful)
+            else:
+                self.failed = next(iter(doubtful.values())) or "no reason given"
+
+    def _leave_out(self, refused: dict[str, str]) -> None:
+        for symbol, reason in refused.items():
+            self._on_refused(symbol, reason)

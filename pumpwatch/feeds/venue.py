@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from gevent.event import Event
@@ -12,19 +13,33 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.feed import ConnectPace, Feed, Surroundings
-from pumpwatch.feeds.roster import Roster, fetch_instruments, only
-from pumpwatch.model import HttpRequest, Venue
+from pumpwatch.feeds.feed import Feed
+from pumpwatch.feeds.link import Surroundings
+from pumpwatch.feeds.pace import ConnectPace
+from pumpwatch.feeds.roster import Roster, fetch_instruments, only, unlisted
+from pumpwatch.model import Gap, HttpRequest, Instrument, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.http import Http
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
-from pumpwatch.records import Records
+from pumpwatch.records import ConnectionEvent, Records
 from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
+
+LONGEST_ROUNDS = 12  # refreshes between two tries of a symbol that the venue refuses
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """A symbol the venue refuses, for now."""
+
+    reason: str
+    from_ns: int  # trades may be missing since; 0: it was never seen
+    times: int = 0
+    rounds: int = 0  # refreshes until it is asked for again; 0: it is asked for
 
 
 class VenueFeeds:
@@ -43,7 +58,10 @@ class VenueFeeds:
                                     self._refused)
         self.roster = Roster(venue.limits, config.symbols_per_connection)
         self.feeds: list[Feed] = []
-        self._refused_symbols: set[str] = set()
+        self._left_out: dict[str, LeftOut] = {}
+        self._unlisted: dict[str, str] = {}
+        self._ran_before = down_since_ns > 0
+        self._impossible: set[str] = set()
         self._down_since_ns = down_since_ns  # of the run before this one
         self._stopping = Event()
 
@@ -72,18 +90,22 @@ class VenueFeeds:
         """Return this venue's row of the figures."""
         return {"exchange": self.venue.exchange, "market_type": self.venue.market_type,
                 "connections": len(self.feeds), "connections_up": sum(feed.up for feed in self.feeds),
-                "instruments": len(self.roster), "subscribed": sum(feed.granted for feed in self.feeds),
-                "refused": sorted(self._refused_symbols)}
+                "instruments": len(self.roster), "subscribed": sum(len(feed.granted) for feed in self.feeds),
+                "refused": sorted(symbol for symbol, left in self._left_out.items() if left.rounds),
+                "unlisted": sorted(self._unlisted)}
 
     def _ask(self, request: HttpRequest) -> bytes:
         return self._http.ask(self.rest_url, request, self.venue.headers, self.budget)
 
     def _refresh(self) -> None:
-        listed = only(fetch_instruments(self.venue, self._ask), self._config.symbols)
-        wanted = [one for one in listed if one.symbol not in self._refused_symbols]
+        listed = fetch_instruments(self.venue, self._ask)
+        self._tell_unlisted(listed)
+        chosen = only(listed, self._config.symbols)
+        self._review_left_out({one.symbol for one in chosen})
+        wanted = [one for one in chosen if one.symbol not in self._left_out or not self._left_out[one.symbol].rounds]
         before = [set(place.symbols) for place in self.roster.places]
         came, gone = self.roster.refresh(wanted)
-        for one in wanted:
+        for one in chosen:
             self._catalogue.add((self.venue.exchange, self.venue.market_type), one)
         if came or gone:
             log.info("roster venue=%s symbols=%d came=%d went=%d connections=%d",
@@ -95,14 +117,54 @@ class VenueFeeds:
                 feed = Feed(self._around, number, place.symbols, self._down_since_ns)
                 self.feeds.append(feed)
                 self._spawn(f"feed {self.venue.name}#{number}", feed.run)
-
         self._down_since_ns = 0
 
-    def _refused(self, symbol: str, reason: str) -> None:
-        """Leave out a symbol the venue will not subscribe, and say so once."""
-        self._refused_symbols.add(symbol)
+    def _tell_unlisted(self, listed: Iterable[Instrument]) -> None:
+        """Say once which configured symbols the venue does not have."""
+        missing = unlisted(listed, self._config.symbols)
+        for symbol in missing.keys() - self._unlisted.keys():
+            log.warning("configured symbol is not listed venue=%s symbol=%s nearest=%s",
+                        self.venue.name, symbol, missing[symbol] or "none")
+        for symbol in self._unlisted.keys() - missing.keys():
+            log.info("configured symbol is listed now venue=%s symbol=%s", self.venue.name, symbol)
+        self._unlisted = missing
+
+    def _review_left_out(self, listed: set[str]) -> None:
+        """Forget what is granted by now or gone, and let the others have another try when their time comes."""
+        for symbol, left in list(self._left_out.items()):
+            if symbol not in listed:
+                del self._left_out[symbol]
+            elif left.rounds:
+                self._note_gap(symbol, left)
+                left.rounds -= 1
+            elif any(symbol in feed.granted for feed in self.feeds):
+                self._note_gap(symbol, left)
+                del self._left_out[symbol]
+                log.info("symbol is granted after all venue=%s symbol=%s", self.venue.name, symbol)
+
+    def _refused(self, number: int, symbol: str, reason: str) -> None:
+        """Leave out a symbol the venue will not subscribe, say so once, and try again after 1, 2, 4, ... refreshes."""
+        left = self._left_out.get(symbol)
+        if left is None:
+            seen = self._ran_before or any(symbol in feed.known for feed in self.feeds)
+            left = LeftOut(reason, self._clock.now_ns() - self._around.slack_ns() if seen else 0)
+            self._left_out[symbol] = left
+            log.warning("symbol left out venue=%s symbol=%s reason=%s", self.venue.name, symbol, reason)
+            self._stats.add("refused_symbols_total", venue=self.venue.name)
+        left.rounds = min(2**left.times, LONGEST_ROUNDS)
+        left.times += 1
         self.roster.remove(symbol)
         for feed in self.feeds:
             feed.symbols.discard(symbol)
-        log.warning("symbol left out venue=%s symbol=%s reason=%s", self.venue.name, symbol, reason)
-        self._stats.add("refused_symbols_total", venue=self.venue.name)
+        self._around.record(Records(connection_events=[ConnectionEvent(
+            at_ns=self._clock.now_ns(), exchange=self.venue.exchange, market_type=self.venue.market_type,
+            connection=number, event="refused", reason=f"{symbol}: {reason}")]))
+        self._note_gap(symbol, left)
+
+    def _note_gap(self, symbol: str, left: LeftOut) -> None:
+        """Write down what is missing of a symbol that was seen before; told again it grows."""
+        if left.from_ns:
+            self._around.record(Records(gaps=[Gap(
+                exchange=self.venue.exchange, market_type=self.venue.market_type, symbol=symbol, from_ns=left.from_ns,
+                to_ns=self._clock.now_ns() + self._around.slack_ns(), first_id=None, last_id=None,
+                reason=f"the venue refuses it: {left.reason}")]))

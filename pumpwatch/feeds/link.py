@@ -1,0 +1,199 @@
+"""One live connection of a feed: what was asked on it, what has to be sent, and whether it is still good."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gevent
+from gevent.event import Event
+
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import REFUSALS, ServiceUnavailable
+from pumpwatch.feeds.pace import ConnectPace
+from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
+from pumpwatch.model import Control, ControlKind, HttpRequest, Venue
+from pumpwatch.net.connection import Connection
+from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.ratelimit import TokenBucket
+from pumpwatch.net.sweep import Sweep
+from pumpwatch.net.ws import Dialer
+from pumpwatch.records import Records
+from pumpwatch.stats import Stats
+
+DISORDER_NS = NS_PER_S  # how much later than its neighbours a trade may be sent, at least
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What all feeds of a venue share."""
+
+    venue: Venue
+    ws_url: str
+    dialer: Dialer
+    sweep: Sweep
+    buffer: FrameBuffer
+    pace: ConnectPace
+    ask: Callable[[HttpRequest], bytes]  # REST of this venue, within its budget
+    clock: Clock
+    stats: Stats
+    max_frame_bytes: int
+    record: Callable[[Records], None]
+    on_refused: Callable[[int, str, str], None]  # connection, symbol, reason
+
+    def slack_ns(self) -> int:
+        """Return how far a trade's own time may lie from the moment it was, or would have been, received."""
+        return max(DISORDER_NS, int(abs(self.stats.get("lag_ms", venue=self.venue.name)) * NS_PER_S / 1000))
+
+
+class Link:
+    """One live connection. Making it dials, and waits for that; raises ServiceUnavailable."""
+
+    def __init__(self, around: Surroundings, number: int, suspects: set[str], wake: Event) -> None:
+        venue, clock = around.venue, around.clock
+        stream = around.dialer.open(_address(around, number), venue.headers)
+        self.greeted = venue.session is None or not venue.session.welcome
+        self.connection = Connection(stream, around.buffer, around.max_frame_bytes, lambda reason: wake.set(),
+                                     f"{venue.name}#{number}")
+        self.connection.on_control = self._control
+        self.connection.received_at_ns = clock.now_ns()
+        self.subscriptions = Subscriptions(venue, lambda symbol, reason: around.on_refused(number, symbol, reason), suspects)
+        self.renew = ""  # why, once the venue asks for it
+        self.stood_at_ns = 0  # since when everything asked for has been granted
+        self.opened_at = self._heard_at = self._sent_at = clock.monotonic()
+        self._venue, self._clock, self._wake = venue, clock, wake
+        self._bytes_read = 0
+        self._next_beat = self.opened_at + venue.heartbeat.interval_s
+        limit = venue.limits.messages_per_second
+        self._messages = TokenBucket(max(0.5, limit - 2), 1, clock)  # a second never holds more than limit - 1
+        hourly = venue.limits.subscriptions_per_hour
+        self._hour = TokenBucket(0.2 * hourly / 3600, 0.8 * hourly, clock) if hourly else None
+        self._paid = 0  # symbols of the next request that are off the limits already; its turn comes at _due
+        self._due = 0.0
+
+    def serve(self, now: float) -> float:
+        """Send what is due and notice what was heard; return the seconds until something else is due."""
+        if self.connection.bytes_read != self._bytes_read:
+            self._bytes_read, self._heard_at = self.connection.bytes_read, now
+        if not self.greeted:
+            return ANSWER_WITHIN_S
+        return min(self._ask(now), self._beat(now))
+
+    def problem(self, now: float, trading: bool) -> str:
+        """Return why this connection must be given up, or nothing. trading: whether it has symbols that trade."""
+        silent_s = now - self._heard_at
+        if self.connection.closed:
+            return self.connection.closed
+        if self.subscriptions.failed:
+            return f"every symbol was refused: {self.subscriptions.failed}"
+        if self.subscriptions.overdue(now):
+            return "a subscription was not answered"
+        if not self.greeted and now - self.opened_at > ANSWER_WITHIN_S:
+            return "no welcome"
+        if trading and silent_s > self._venue.stale_after_s:
+            return f"silent for {silent_s:.0f} s"
+        return ""
+
+    def stands(self, now: float) -> bool:
+        """Whether all that is wanted flows: granted, or where nobody acknowledges, a trade or a good while later."""
+        if self.connection.closed or not self.subscriptions.settled:
+            return False
+        return (self._venue.acknowledges or not self.subscriptions.granted or self.connection.traded_at_ns > 0
+                or now - self._sent_at > ANSWER_WITHIN_S)
+
+    def renewal(self, now: float) -> str:
+        """Return why a new connection should take its place, or nothing."""
+        return self.renew or ("connection age" if now - self.opened_at > self._venue.limits.connection_age_s else "")
+
+    def _ask(self, now: float) -> float:
+        asked = self.subscriptions
+        while asked.waiting and not self.connection.closed:
+            due = self._turn(now)
+            if due > now:
+                return due - now
+            text = asked.next_text(now)
+            self.connection.send_text(self._venue.stamp(text, self._clock.now_ns()) if self._venue.stamp else text)
+            self._paid, self._sent_at = 0, now
+        return math.inf
+
+    def _turn(self, now: float) -> float:
+        """Return when the next request may go; what it costs is taken off the limits once."""
+        size = self.subscriptions.next_size
+        if not self._paid:
+            self._due = now + self._messages.reserve()
+        if size > self._paid:
+            if self._hour:
+                self._due = max(self._due, now + self._hour.reserve(size - self._paid))
+            self._paid = size
+        return self._due
+
+    def _beat(self, now: float) -> float:
+        """Send what the venue wants to hear regularly; return the seconds until the next time."""
+        heartbeat = self._venue.heartbeat
+        if not heartbeat.interval_s:
+            return math.inf
+        if now >= self._next_beat:
+            self._next_beat = now + heartbeat.interval_s
+            self._messages.reserve()
+            if heartbeat.text:
+                self.connection.send_text(heartbeat.text(self._clock.now_ns()))
+            else:
+                self.connection.send_ping()
+        return self._next_beat - now
+
+    def _control(self, control: Control) -> None:
+        if control.kind == ControlKind.RECONNECT:
+            self.renew = control.reason or "the venue asks for it"
+        elif control.kind == ControlKind.WELCOME:
+            self.greeted = True
+        else:
+            self.subscriptions.answer(control)
+        self._wake.set()
+
+
+class Dial:
+    """A connection in the making, in a greenlet of its own, so that whoever wants it stays awake. It wakes them when `done`."""
+
+    def __init__(self, around: Surroundings, number: int, suspects: set[str], wake: Event) -> None:
+        self._around, self._number, self._suspects, self._wake = around, number, suspects, wake
+        self._greenlet = gevent.spawn(self._make)
+        self._greenlet.link(lambda _: wake.set())
+
+    @property
+    def done(self) -> bool:
+        """Whether `take` may be called."""
+        return bool(self._greenlet.ready())
+
+    def take(self) -> Link:
+        """Return the connection. Raises ServiceUnavailable with the reason where there is none."""
+        made: Link | ServiceUnavailable = self._greenlet.get(block=False)
+        if isinstance(made, ServiceUnavailable):
+            raise made
+        return made
+
+    def cancel(self) -> None:
+        """Give it up, made or not."""
+        if not self._greenlet.ready():
+            self._greenlet.kill(block=False)
+        elif isinstance(self._greenlet.value, Link):
+            self._greenlet.value.connection.stream.close()
+
+    def _make(self) -> Link | ServiceUnavailable:
+        gevent.sleep(self._around.pace.reserve())
+        try:
+            return Link(self._around, self._number, self._suspects, self._wake)
+        except ServiceUnavailable as error:
+            return error
+
+
+def _address(around: Surroundings, number: int) -> str:
+    """Return where to connect: some venues tell it anew each time, with a token."""
+    session = around.venue.session
+    if session is None:
+        return around.ws_url
+    body = around.ask(session.request) if session.request else b""
+    try:
+        return session.url(body, around.ws_url, f"{around.clock.now_ns()}{number}")
+    except REFUSALS as error:
+        raise ServiceUnavailable(f"{around.venue.name}: no session in the answer: {error}") from error

@@ -1,0 +1,70 @@
+"""How regularly a connection's trades come, and when their absence means something.
+
+A server may answer every ping and send no trade any more. Only the connection's own past tells that from a quiet
+market: the longest quiet of the last hours, times four, never less than the venue's own `stale_after_s`.
+"""
+
+from __future__ import annotations
+
+import math
+
+LOOKS = 12  # in the time after which a venue's connection is stale
+LONGEST_LOOK_S = 5.0
+ENOUGH = 20  # looks that found trades, before anything is concluded
+SPAN_S = 3600.0
+OVERDUE, UNUSUAL = 4.0, 2.0  # times the longest quiet
+DOUBLINGS = 6
+
+
+class Rhythm:
+    """Outlives the connections of a feed. Told now and then when the last trade came; times are monotonic seconds."""
+
+    def __init__(self, stale_after_s: float) -> None:
+        self.look_s = min(LONGEST_LOOK_S, stale_after_s / LOOKS)
+        self._stale_after_s = stale_after_s
+        self._traded_at_ns = 0
+        self._quiet_since = self._looked_at = self._span_began = -math.inf
+        self._longest_s = self._longest_before_s = 0.0
+        self._found = self._found_before = 0
+        self._fruitless = 0
+
+    def resume(self, now: float) -> None:
+        """Begin with a connection that just stands; the time without one teaches nothing."""
+        self._traded_at_ns, self._quiet_since, self._looked_at = 0, now, now
+
+    def look(self, now: float, traded_at_ns: int) -> None:
+        """Take in when the connection's last trade came (0: none yet)."""
+        if now - self._looked_at < self.look_s:
+            return
+        self._looked_at = now
+        if traded_at_ns == self._traded_at_ns:
+            return
+        self._longest_s = max(self._longest_s, now - self._quiet_since)
+        self._found += 1
+        self._traded_at_ns, self._quiet_since, self._fruitless = traded_at_ns, now, 0
+        if self._found >= ENOUGH and now - self._span_began > SPAN_S:
+            self._longest_before_s, self._found_before = self._longest_s, self._found
+            self._longest_s, self._found, self._span_began = 0.0, 0, now
+
+    def give_up(self) -> None:
+        """Count a connection ended for its quiet; should the next be as quiet, it has twice the time."""
+        self._fruitless = min(self._fruitless + 1, DOUBLINGS)
+
+    def quiet_s(self, now: float) -> float:
+        """Return for how long no trade has come."""
+        return now - self._quiet_since if self._quiet_since > -math.inf else 0.0
+
+    @property
+    def _usual_s(self) -> float:
+        """The longest quiet known, infinite before enough is known."""
+        if self._found < ENOUGH and not self._found_before:
+            return math.inf
+        return max(self._longest_s, self._longest_before_s)
+
+    def unusual(self, now: float) -> bool:
+        """Whether it has been quiet for longer than it ever was."""
+        return self.quiet_s(now) > UNUSUAL * self._usual_s
+
+    def overdue(self, now: float) -> bool:
+        """Whether it has been quiet for so long that the connection must be taken for dead."""
+        return bool(self.quiet_s(now) > max(self._stale_after_s, OVERDUE * self._usual_s) * 2**self._fruitless)
