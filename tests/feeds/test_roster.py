@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pumpwatch_plugins.exchanges.binance import VENUES
 
-from pumpwatch.feeds.roster import Roster
+from pumpwatch.feeds.roster import Roster, fetch_instruments
 from pumpwatch.model import Instrument, Limits
 
-LIMITS = Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0, subscriptions_per_hour=0,
-                messages_per_second=5, connects_per_second=5,
+LIMITS = Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0,
+                subscriptions_per_hour=0, messages_per_second=5, connects_per_second=5,
                 connects_per_5_minutes=300, connection_age_s=1e5, requests_per_minute=6000)
 
 
@@ -68,3 +74,24 @@ def test_no_connection_ever_holds_more_than_its_limit(lists, per_connection):
         placed = [symbol for place in roster.places for symbol in place.symbols]
         assert len(placed) == len(set(placed)) == len(roster)
         assert {f"S{i}" for i in names} <= set(placed)
+
+
+def listing(*symbols: object) -> bytes:
+    rows = [{"symbol": symbol, "baseAsset": "BTC", "quoteAsset": "USDT", "status": "TRADING"} for symbol in symbols]
+    return json.dumps({"symbols": rows}).encode()
+
+
+def test_rows_that_cannot_be_instruments_are_left_out_and_told():
+    told: list[str] = []
+    body = listing("BTCUSDT", None, 7, "", "A\x00B", "S" * 200, "A/B", "币安人生USDT", "BTCUSDT")
+    found = fetch_instruments(VENUES[0], lambda request: body, told.append)
+    assert [one.symbol for one in found] == ["BTCUSDT", "A/B", "币安人生USDT"]
+    assert len(told) == 5 and "symbol=None" in told[0]
+
+
+@pytest.mark.parametrize("fact", [{"contract_size": 0.0}, {"contract_size": math.inf}, {"price_divisor": math.nan},
+                                  {"volume": -1.0}, {"contract_size": None}, {"base": ""}, {"quote": None}])
+def test_an_instrument_that_would_spoil_its_trades_is_left_out(fact):
+    good = Instrument(symbol="A", base="A", quote="USDT")
+    venue = dataclasses.replace(VENUES[0], parse_instruments=lambda bodies: [good, dataclasses.replace(good, symbol="B", **fact)])
+    assert fetch_instruments(venue, lambda request: b"") == [good]
