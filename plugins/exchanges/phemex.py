@@ -155,7 +155,8 @@ def _common(frames: Sequence[Frame | ScaledFrame], counts: list[int], rows: Sequ
     columns.counts = counts
     columns.symbol = [frame.symbol for frame in frame_of]
     columns.sequence_number = [frame.sequence for frame in frame_of]
-    columns.past = [row for row, frame in enumerate(frame_of) if frame.type == "snapshot"]
+    if any(frame.type == "snapshot" for frame in frames):
+        columns.past = [row for row, frame in enumerate(frame_of) if frame.type == "snapshot"]
     columns.timestamp = [row.at for row in rows]
     columns.sell = [row.side == "Sell" for row in rows]
     columns.trade_id = ids = [f"{row.side[0]}{row.price}x{row.quantity}" for row in rows]
