@@ -98,7 +98,7 @@ class VenueFeeds:
         return self._http.ask(self.rest_url, request, self.venue.headers, self.budget)
 
     def _refresh(self) -> None:
-        listed = fetch_instruments(self.venue, self._ask)
+        listed = fetch_instruments(self.venue, self._ask, self._tell_impossible)
         self._tell_unlisted(listed)
         chosen = only(listed, self._config.symbols)
         self._review_left_out({one.symbol for one in chosen})
@@ -118,6 +118,13 @@ class VenueFeeds:
                 self.feeds.append(feed)
                 self._spawn(f"feed {self.venue.name}#{number}", feed.run)
         self._down_since_ns = 0
+
+    def _tell_impossible(self, instrument: str) -> None:
+        """Say once that the list has a row which cannot be an instrument."""
+        if instrument not in self._impossible:
+            self._impossible.add(instrument)
+            log.warning("instrument left out venue=%s instrument=%s", self.venue.name, instrument)
+            self._stats.add("impossible_instruments_total", venue=self.venue.name)
 
     def _tell_unlisted(self, listed: Iterable[Instrument]) -> None:
         """Say once which configured symbols the venue does not have."""
