@@ -55,7 +55,13 @@ class Dedupe:
         self._missing: dict[int, MissingIds] = {}
         self._open_gaps: dict[int, list[Gap]] = {}
         self._unordered = UnorderedIds()
-        self.take_up({})
+        self._recovered: Mapping[tuple[str, str, str], tuple[int, int]] = {}
+        self._last_id: Int64 = np.empty(0, np.int64)
+        self._last_ns: Int64 = np.empty(0, np.int64)  # the time of the last id
+        self._first_id: Int64 = np.empty(0, np.int64)
+        self._kind: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._has: set[int] = set()  # the kinds there are
+        self._ascending = AscendingIds()
 
     def _grow(self) -> None:
         known, count = len(self._last_id), len(self._catalogue)
@@ -84,11 +90,8 @@ class Dedupe:
         Everything up to that id counts as seen. Call it before the first batch.
         """
         self._recovered = last
-        self._last_id: Int64 = np.empty(0, np.int64)
-        self._last_ns: Int64 = np.empty(0, np.int64)  # the time of the last id
-        self._first_id: Int64 = np.empty(0, np.int64)
-        self._kind: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._has: set[int] = set()  # the kinds there are
+        self._last_id, self._last_ns, self._first_id = (np.empty(0, np.int64) for _ in range(3))
+        self._kind = np.empty(0, np.uint8)
         self._ascending = AscendingIds()
 
     def observe(self, batch: TradeBatch) -> Seen:
@@ -97,7 +100,8 @@ class Dedupe:
         seen = Seen()
         if not len(batch):
             return seen
-        order = np.argsort(batch.instrument, kind="stable")
+        who_sorts = batch.instrument.astype(np.uint16) if len(self._last_id) <= 1 << 16 else batch.instrument
+        order = np.argsort(who_sorts, kind="stable")  # of 16 bits, which numpy sorts in one go, ten times quicker
         instrument, ids = batch.instrument[order], batch.trade_id[order]
         heads = np.empty(len(order), np.bool_)
         heads[0] = True
@@ -112,8 +116,7 @@ class Dedupe:
         step = ids - previous
         step[starts[unseen]] = 1
         ends = np.append(starts[1:], len(order))
-        plain = None  # all: nothing but the next id, everywhere, is what mostly happens
-        if not (step == 1).all():
+        if not (step == 1).all():  # nothing but the next id, everywhere, is what mostly happens
             kind = self._kind[who]
             special = np.logical_or.reduceat(step != 1, starts) & (kind >= MONOTONIC)
             if special.any():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from gevent.event import Event
@@ -16,13 +17,14 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, Clock
 from pumpwatch.model import Control, IdKind, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
-from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.frames import FrameBuffer, Frames
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.occurrence import Occurrences
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.pipeline.repeats import Repeats
-from pumpwatch.records import Records
+from pumpwatch.records import KEPT_BYTES, Quarantined, Records
 from pumpwatch.stats import Stats
+from pumpwatch.supervisor import guarded
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Ingest:
         self._kinds: dict[tuple[str, str], IdKind] = {}
         self._records = Records()
         self._stopped = False
+        self._said: set[tuple[str, str]] = set()  # failures that were logged
         self.occurrences = Occurrences(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
         self._repeats = Repeats(self.dedupe.last_ids)
@@ -83,20 +86,24 @@ class Ingest:
         """Take what is there and hand it on; nothing is left behind."""
         parsed: list[Parsed] = []
         for buffer, parser in self._sources:
-            parsed += self._take(buffer, parser)
+            frames = buffer.take()
+            if frames is not None:
+                guarded(partial(self._read, frames, parser, parsed), partial(self._unread, frames, parser))
         records, self._records = self._records, Records()
         for _, parser in self._sources:
             if parser.quarantine:
                 records.quarantine += parser.quarantine
                 parser.quarantine = []
-        batch = self._clean(parsed, records) if parsed else None
+            records.gaps += parser.not_kept()
+        clean: list[TradeBatch] = []
+        if parsed:
+            guarded(lambda: clean.append(self._clean(parsed, records)), partial(self._unclean, parsed, records))
+        batch = clean[0] if clean else None
         if batch is not None or records:
             self._put(batch, records)
 
-    def _take(self, buffer: FrameBuffer, parser: VenueParser) -> list[Parsed]:
-        frames = buffer.take()
-        if frames is None:
-            return []
+    def _read(self, frames: Frames, parser: VenueParser, into: list[Parsed]) -> None:
+        """Add the trades of one venue, and note which of its connections they came from."""
         name = parser.venue.name
         self._stats.add("frames_total", len(frames), venue=name)
         parsed = [one for one in parser.parse(frames) if len(one.batch)]
@@ -104,15 +111,46 @@ class Ingest:
             parsed = [self._number(one) for one in parsed]
         elif parser.venue.repeats_last:
             parsed = [self._without_history(one) for one in parsed]
-        fresh = sum(len(one.batch) if one.past is None else int((~one.past).sum()) for one in parsed)
-        if fresh:
-            for connection in frames.connections:
-                connection.traded = True
-            self._stats.add("trades_total", fresh, venue=name)
-            newest = parsed[-1].batch if parsed[-1].past is None else parsed[-1].batch.take(~parsed[-1].past)
-            if len(newest):
-                self._stats.set("lag_ms", float(newest.received_at[-1] - newest.timestamp[-1]) / NS_PER_MS, venue=name)
-        return parsed
+        count, times = 0, set[int]()
+        for one in parsed:
+            fresh = one.batch if one.past is None else one.batch.take(~one.past)
+            if len(fresh):
+                count += len(fresh)
+                times.update(fresh.received_at.tolist())
+                lag_ms = float(fresh.received_at[-1] - fresh.timestamp[-1]) / NS_PER_MS
+        if count:
+            for at_ns, connection in zip(frames.run_times, frames.connections, strict=True):
+                if at_ns in times:
+                    connection.traded_at_ns = at_ns
+            self._stats.add("trades_total", count, venue=name)
+            self._stats.set("lag_ms", lag_ms, venue=name)
+        into += parsed
+
+    def _unread(self, frames: Frames, parser: VenueParser, error: Exception) -> None:
+        """Record that the frames of a venue could not be read, for a reason that lies in its plugin, or in us."""
+        venue, reason = parser.venue, f"reading failed: {type(error).__name__}: {error}"
+        self._failed(venue.name, reason)
+        self._records.gaps.append(parser.gap(frames.run_times[0], frames.run_times[-1], reason))
+        self._records.quarantine.append(Quarantined(
+            at_ns=self._clock.now_ns(), exchange=venue.exchange, market_type=venue.market_type, reason=reason,
+            payload=bytes(frames.text[:KEPT_BYTES])))
+
+    def _unclean(self, parsed: list[Parsed], records: Records, error: Exception) -> None:
+        """Record that the trades of a turn were lost on their way through."""
+        reason = f"sorting out doubles failed: {type(error).__name__}: {error}"
+        received = np.concatenate([one.batch.received_at for one in parsed])
+        numbers = {number for one in parsed for number in one.batch.instrument.tolist()}
+        lost = {self._catalogue.venues[number] for number in numbers}
+        for _, parser in self._sources:
+            if (parser.venue.exchange, parser.venue.market_type) in lost:
+                self._failed(parser.venue.name, reason)
+                records.gaps.append(parser.gap(int(received.min()), int(received.max()), reason))
+
+    def _failed(self, name: str, reason: str) -> None:
+        self._stats.add("turns_failed_total", venue=name)
+        if (name, reason) not in self._said:
+            self._said.add((name, reason))
+            log.exception("a turn failed venue=%s", name)
 
     def _number(self, parsed: Parsed) -> Parsed:
         """Give the trades of a venue without ids what tells them apart."""

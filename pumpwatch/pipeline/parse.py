@@ -8,24 +8,26 @@ trades pays for one call a tick, and a frame nobody can read costs a few more an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import Clock
+from pumpwatch.clock import NS_PER_MS, Clock
 from pumpwatch.errors import REFUSALS, BadFrame
-from pumpwatch.model import NO_SEQUENCE, Columns, Control, Int64, QuantityUnit, TradeBatch, Venue
+from pumpwatch.feeds.feed import DISORDER_NS
+from pumpwatch.model import NO_SEQUENCE, Columns, Control, Gap, Int64, QuantityUnit, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import Frames
 from pumpwatch.records import KEPT_BYTES, Quarantined
 from pumpwatch.stats import Stats
+from pumpwatch.supervisor import guarded
 
 EARLIEST_NS = 1_230_768_000 * 10**9  # 2009: no venue is older; seconds or ms taken for another unit fall outside
 FUTURE_NS = 86_400 * 10**9  # a host's clock may be wrong, a trade of tomorrow is not
-QUARANTINE_PER_S = 20.0  # of a venue; what is more is counted and not kept
+QUARANTINE_PER_S = 20.0  # of a venue; what is more is counted, and a gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,11 @@ class VenueParser:
         self.quarantine: list[Quarantined] = []
         self._catalogue, self._clock, self._stats, self._on_control = catalogue, clock, stats, on_control
         self._ids = catalogue.ids_of((venue.exchange, venue.market_type))
-        self._scales = Scales(catalogue)
+        self._scales = Scales(catalogue, venue)
         self._per_s = self._allowance = quarantine_per_s
         self._allowed_at = clock.monotonic()
+        self._not_kept: Gap | None = None  # the while in which frames came that quarantine had no room for
+        self._told_ns = 0
         self._earliest = earliest_ns // venue.timestamp_unit_ns
 
     def parse(self, frames: Frames) -> list[Parsed]:
@@ -89,20 +93,22 @@ class VenueParser:
 
     def _single(self, frames: Frames, index: int, error: Exception, parsed: list[Parsed]) -> None:
         """Decide about one frame that did not parse: some good trades, control, or quarantine."""
-        payload = frames.payload(index)
-        good = self._good_rows(payload, int(frames.received_at(index, index + 1)[0]))
+        payload, received_at_ns = frames.payload(index), int(frames.received_at(index, index + 1)[0])
+        good = self._good_rows(payload, received_at_ns)
         if good is not None:
             parsed.append(good)
-            self._put_away(payload, str(error))
+            self._put_away(payload, str(error), received_at_ns)
             return
         try:
             control = self.venue.read_control(payload)
         except REFUSALS:
             control = None
-        if control is not None:
-            self._on_control(frames.connection(index), control)
-        else:
-            self._put_away(payload, str(error) or type(error).__name__)
+        if control is None:
+            self._put_away(payload, str(error) or type(error).__name__, received_at_ns)
+            return
+        connection, understood = frames.connection(index), control
+        guarded(lambda: self._on_control(connection, understood),
+                lambda problem: self._put_away(payload, f"{understood.kind}: {problem}", received_at_ns))
 
     def _good_rows(self, payload: bytes, received_at_ns: int) -> Parsed | None:
         """Return the good trades of a frame in which only some are bad; None when it has none."""
@@ -139,7 +145,7 @@ class VenueParser:
             raise BadFrame("a time out of range, or in another unit")
         price = np.array(columns.price, np.float64)
         quantity = np.array(columns.quantity, np.float64)
-        if self._scales.needed(self.venue, len(self._catalogue)):
+        if self._scales.needed():
             price, quantity = self._scales.apply(instrument, price, quantity)
         flags = np.zeros(count, np.uint8)
         for row, bits in columns.flags.items():
@@ -149,7 +155,20 @@ class VenueParser:
         return Parsed(TradeBatch(timestamp * unit, instrument, price, quantity, side, trade_id, sequence, received_at, flags,
                                  text_id), _mask(columns.void, count), _mask(columns.past, count))
 
-    def _put_away(self, payload: bytes, reason: str) -> None:
+    def gap(self, from_ns: int, to_ns: int, reason: str) -> Gap:
+        """Return the gap of a venue whose frames of this time, as we received them, were not read."""
+        lag_ns = int(abs(self._stats.get("lag_ms", venue=self.venue.name)) * NS_PER_MS)
+        return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, symbol="",
+                   from_ns=from_ns - max(DISORDER_NS, lag_ns), to_ns=to_ns + 1, first_id=None, last_id=None, reason=reason)
+
+    def not_kept(self) -> list[Gap]:
+        """Return the gap of frames that quarantine had no room for, each time it has grown."""
+        if self._not_kept is None or self._not_kept.to_ns <= self._told_ns:
+            return []
+        self._told_ns = self._not_kept.to_ns
+        return [self._not_kept]
+
+    def _put_away(self, payload: bytes, reason: str, received_at_ns: int) -> None:
         venue = self.venue
         self._stats.add("quarantined_frames_total", venue=venue.name)
         now = self._clock.monotonic()
@@ -157,7 +176,11 @@ class VenueParser:
         self._allowed_at = now
         if self._allowance < 1:
             self._stats.add("quarantined_frames_not_kept_total", venue=venue.name)
+            told = self._not_kept or self.gap(received_at_ns, received_at_ns, "unreadable frames, more than quarantine keeps")
+            self._not_kept = replace(told, to_ns=max(told.to_ns, received_at_ns + 1))
             return
+        if self._allowance == self._per_s:
+            self._not_kept = None  # a second of peace: what comes now is another flood
         self._allowance -= 1
         self.quarantine.append(Quarantined(at_ns=self._clock.now_ns(), exchange=venue.exchange, reason=reason,
                                            market_type=venue.market_type, payload=payload[:KEPT_BYTES]))
@@ -170,25 +193,32 @@ class Scales:
     once and so gives the number the decimal digits mean.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-        self._known = 0
+    def __init__(self, catalogue: Catalogue, venue: Venue) -> None:
+        self._catalogue, self._venue = catalogue, venue
+        self._known = -1  # the catalogue's revision
         self._numerator = self._denominator = self._divisor = np.ones(0)
         self._plain = True
 
-    def needed(self, venue: Venue, count: int) -> bool:
+    def needed(self) -> bool:
         """Return whether any instrument's numbers have to be scaled."""
-        if count != self._known:
-            instruments = self._catalogue.instruments
-            sizes = [Decimal(repr(one.contract_size)).as_integer_ratio() for one in instruments]
-            self._numerator = np.array([size[0] for size in sizes], np.float64)
-            self._denominator = np.array([size[1] for size in sizes], np.float64)
-            self._divisor = np.array([one.price_divisor for one in instruments])
-            ids = np.fromiter(self._catalogue.ids_of((venue.exchange, venue.market_type)).values(), np.int64)
-            self._plain = venue.quantity_unit == QuantityUnit.BASE and bool(
-                (self._divisor[ids] == 1).all() and (self._numerator[ids] == self._denominator[ids]).all())
-            self._known = count
+        catalogue = self._catalogue
+        if catalogue.revision != self._known:
+            self._known = catalogue.revision
+            self._read(catalogue)
         return not self._plain
+
+    def _read(self, catalogue: Catalogue) -> None:
+        key = (self._venue.exchange, self._venue.market_type)
+        self._numerator, self._denominator, self._divisor = np.ones((3, len(catalogue)))
+        for number, venue in enumerate(catalogue.venues):
+            if venue == key:
+                one = catalogue.instruments[number]
+                self._divisor[number] = one.price_divisor
+                if one.contract_size != 1:
+                    size = Decimal(repr(one.contract_size)).as_integer_ratio()
+                    self._numerator[number], self._denominator[number] = size
+        self._plain = self._venue.quantity_unit == QuantityUnit.BASE and bool(
+            (self._divisor == 1).all() and (self._numerator == self._denominator).all())
 
     def apply(self, instrument: NDArray[np.int32], price: NDArray[np.float64],
               quantity: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -210,7 +210,7 @@ def test_beyond_the_ranges_kept_an_id_is_kept_once_or_stays_in_an_open_gap(scrip
         ids += got
         gaps |= {(gap.symbol, gap.first_id, gap.last_id): gap.state for gap in seen.gaps}
     assert len(ids) == len(set(ids))
-    first = {who: number for who, number in reversed(ids)}
+    first = dict(reversed(ids))
     for who, number in {(who, n) for who, low in first.items() for n in range(low, max(i for w, i in ids if w == who))}:
         if (who, number) not in ids:
             assert any(symbol == f"S{who}" and low <= number <= high and state == GapState.OPEN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
-from pumpwatch.model import ControlKind, Flag, GapState, Instrument, TradeBatch
+from pumpwatch.model import ControlKind, Flag, Gap, GapState, Instrument, QuantityUnit, TradeBatch
 from pumpwatch.net.connection import Connection
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.records import Records
@@ -60,7 +61,8 @@ class Bench:
 
 
 def trade(number: int, symbol: str = "BTCUSDT", price: str = "1.5", kind: str = "MARKET", at_ms: int = 1_700_000_000_000) -> str:
-    return json.dumps({"e": "trade", "E": at_ms, "T": at_ms, "s": symbol, "t": number, "p": price, "q": "2", "X": kind, "m": True})
+    return json.dumps({"e": "trade", "E": at_ms, "T": at_ms, "s": symbol, "t": number, "p": price, "q": "2", "X": kind,
+                       "m": True})
 
 
 def test_a_turn_makes_one_batch_of_all_venues():
@@ -72,7 +74,7 @@ def test_a_turn_makes_one_batch_of_all_venues():
     assert bench.catalogue.names(batch.instrument) == [
         ("binance", "spot", "BTCUSDT"), ("binance", "spot", "ETHUSDT"), ("binance", "futures", "BTCUSDT")]
     assert (batch.received_at > batch.timestamp).all()
-    assert bench.connections["spot"].traded
+    assert bench.connections["spot"].traded_at_ns == batch.received_at[0]
 
 
 def test_what_is_no_trade_is_handed_on_or_quarantined_and_stops_nothing():
@@ -113,6 +115,135 @@ def test_a_flood_of_unreadable_frames_is_counted_and_only_some_are_kept():
     assert bench.stats.get("quarantined_frames_total", venue="binance.spot") == 500
     assert len(bench.records.quarantine) + bench.stats.get("quarantined_frames_not_kept_total", venue="binance.spot") == 500
     assert len(bench.records.quarantine) < 50
+
+
+def test_frames_beyond_what_quarantine_keeps_are_a_gap_that_grows_while_they_come():
+    bench = Bench()
+    bench.send("spot", trade(1), *["nonsense"] * 200, trade(2))
+    bench.turn()
+    (first,) = bench.records.gaps
+    assert (first.exchange, first.market_type, first.symbol, first.state) == ("binance", "spot", "", GapState.OPEN)
+    bench.send("spot", *["nonsense"] * 200)
+    bench.turn()
+    grown = bench.records.gaps[-1]
+    assert len(bench.records.gaps) == 2 and grown.from_ns == first.from_ns < first.to_ns < grown.to_ns
+    bench.turn()
+    assert len(bench.records.gaps) == 2  # told anew only when it grew
+
+
+def strange(payload_with: bytes, **changes: object):
+    """Return a venue whose parser fails in a way no parser may, at frames that hold these bytes."""
+    def parse(text, columns) -> None:
+        SPOT.parse(text, columns)
+        if payload_with in bytes(text):
+            raise RuntimeError("dictionary changed size during iteration")
+    return replace(SPOT, exchange="strange", parse=parse, **changes)
+
+
+def add_strange(bench: Bench, venue) -> None:
+    bench.catalogue.add(("strange", "spot"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT"))
+    bench.connections["strange"] = Connection(ScriptedStream([]), bench.ingest.add_venue(venue), 1 << 20, lambda reason: None)
+
+
+def test_a_venue_whose_parser_fails_loses_its_own_frames_by_record_and_no_other_venue_any(caplog):
+    bench = Bench()
+    add_strange(bench, strange(b"13"))
+    bench.send("futures", trade(1))
+    bench.ingest.record(Records(gaps=[Gap(exchange="a", market_type="spot", symbol="", from_ns=1, to_ns=2, first_id=None,
+                                          last_id=None, reason="told by a feed")]))
+    before_ns = Clock().now_ns()
+    bench.send("strange", trade(5, at_ms=2_000_000_000_003), trade(13))
+    assert bench.turn().trade_id.tolist() == [1]
+    told, lost = bench.records.gaps
+    assert told.reason == "told by a feed"
+    assert (lost.exchange, lost.symbol, lost.state) == ("strange", "", GapState.OPEN)
+    assert lost.from_ns < before_ns < lost.to_ns and "dictionary changed size" in lost.reason
+    (kept,) = bench.records.quarantine
+    assert kept.exchange == "strange" and b'"t": 5' in kept.payload
+    assert bench.stats.get("turns_failed_total", venue="strange.spot") == 1
+    bench.send("strange", trade(7))
+    assert bench.turn().trade_id.tolist() == [7]
+
+
+def test_a_control_frame_that_cannot_be_handled_is_quarantined_and_costs_no_trade():
+    bench = Bench()
+
+    def refuse(control) -> None:
+        raise RuntimeError("no such request")
+
+    bench.connections["spot"].on_control = refuse
+    bench.send("spot", trade(1), '{"result":null,"id":1}', trade(2))
+    bench.send("futures", trade(1))
+    assert bench.turn().trade_id.tolist() == [1, 2, 1]
+    (kept,) = bench.records.quarantine
+    assert kept.payload == b'{"result":null,"id":1}' and "no such request" in kept.reason
+
+
+def test_rows_that_cannot_be_cleaned_are_a_gap_of_each_venue_and_the_next_turn_goes_on():
+    bench = Bench()
+    kinds = bench.ingest._kinds
+    known = dict(kinds)
+    kinds["binance", "spot"] = "nonsense"  # type: ignore[assignment]
+    bench.send("spot", trade(1))
+    bench.send("futures", trade(1))
+    bench.ingest.turn()
+    assert not bench.batches
+    assert {(gap.exchange, gap.market_type) for gap in bench.records.gaps} == {("binance", "spot"), ("binance", "futures")}
+    kinds.update(known)
+    bench.send("spot", trade(2))
+    assert len(bench.turn()) == 1
+
+
+def test_a_connection_traded_when_its_own_frames_held_trades():
+    bench = Bench()
+    buffer = bench.connections["spot"].buffer
+    quiet, acked, late = (Connection(ScriptedStream(chunks), buffer, 1 << 20, lambda reason: None) for chunks in (
+        [], [frame(b'{"result":null,"id":1}')], [frame(trade(2).encode()), frame(b'{"result":null,"id":2}')]))
+    acked.sweep(1)
+    bench.send("spot", trade(1))
+    late.sweep(7)
+    late.sweep(8)
+    bench.turn()
+    assert (quiet.traded_at_ns, acked.traded_at_ns, late.traded_at_ns) == (0, 0, 7)
+    assert bench.connections["spot"].traded_at_ns > 8
+
+
+def test_frames_with_several_trades_or_none_are_told_apart_by_connection():
+    bench = Bench()
+
+    def parse(text, columns) -> None:
+        for numbers in json.loads(bytes(text)):
+            columns.counts.append(len(numbers))
+            for number in numbers:
+                columns.symbol.append("BTCUSDT")
+                columns.price.append(1.0)
+                columns.quantity.append(1.0)
+                columns.sell.append(False)
+                columns.trade_id.append(number)
+                columns.timestamp.append(1_700_000_000_000)
+
+    add_strange(bench, replace(SPOT, exchange="strange", parse=parse))
+    buffer = bench.connections["strange"].buffer
+    links = [Connection(ScriptedStream([frame(one)]), buffer, 1 << 20, lambda reason: None)
+             for one in (b"[1,2,3]", b"[]", b"[4]", b"[]")]
+    for at_ns, link in enumerate(links, 1):
+        link.sweep(at_ns)
+    batch = bench.turn()
+    assert batch.received_at.tolist() == [1, 1, 1, 3]
+    assert [link.traded_at_ns for link in links] == [1, 0, 3, 0]
+
+
+def test_numbers_are_read_by_the_facts_of_now():
+    bench = Bench()
+    venue = replace(SPOT, exchange="strange", quantity_unit=QuantityUnit.CONTRACTS)
+    add_strange(bench, venue)
+    bench.send("strange", trade(1))
+    assert bench.turn().quantity.tolist() == [2.0]
+    bench.catalogue.add(("strange", "spot"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT", contract_size=0.01,
+                                                        price_divisor=10.0))
+    bench.send("strange", trade(2))
+    batch = bench.turn()
+    assert (batch.quantity.tolist(), batch.price.tolist()) == ([0.02], [0.15])
 
 
 @recorded

@@ -57,10 +57,10 @@ class Bench:
 def test_an_old_trade_of_a_symbol_never_seen_is_left_out_and_opens_no_gap():
     bench = Bench()
     assert bench.push((500, HOUR_S)) == []
-    assert not bench.connection.traded and bench.stats.get("trades_total", venue="okx.spot") == 0
+    assert not bench.connection.traded_at_ns and bench.stats.get("trades_total", venue="okx.spot") == 0
     assert bench.push((507, 0), (508, 0)) == [507, 508]
     assert not bench.records.gaps
-    assert bench.connection.traded and bench.stats.get("trades_total", venue="okx.spot") == 2
+    assert bench.connection.traded_at_ns and bench.stats.get("trades_total", venue="okx.spot") == 2
     assert bench.stats.get("history_rows_left_out_total") == 1
 
 
@@ -69,7 +69,7 @@ def test_the_last_trade_pushed_again_after_a_reconnect_is_a_double_and_no_sign_o
     bench.push((1, 0), (2, 6))
     bench.connect()
     assert bench.push((2, 9)) == []
-    assert not bench.connection.traded and not bench.records.gaps
+    assert not bench.connection.traded_at_ns and not bench.records.gaps
     assert bench.stats.get("doubled_trades_total", venue="okx.spot") == 1
     assert bench.push((3, 0)) == [3]
 
