@@ -31,7 +31,7 @@ def collecting(folder: Path, symbols: int = 6, rate: int = 200) -> Iterator[Coll
     """Run simulated venues and a collector on them; return when trades are stored, end both by their ids."""
     environ = os.environ | {"PYTHONUNBUFFERED": "1"}
     with tempfile.TemporaryFile() as log, subprocess.Popen(
-            [sys.executable, "-m", "pumpwatch", "simulate", "--symbols", str(symbols), "--rate", str(rate), "--stdin"],
+            [sys.executable, "-m", "pumpwatch", "simulate", "--coins", str(symbols), "--rate", str(rate), "--stdin"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=environ) as venues:
         try:
             assert venues.stdout is not None

@@ -170,13 +170,13 @@ FUTURES_RULES = Rules(messages_per_second=10, messages_close=(1008, "Too many re
                       connects_per_5_minutes=300, ping_every_s=180, pong_within_s=600, client_silence_s=0,
                       connection_age_s=86_400, requests_per_minute=2400)
 SPOT_DIALECT = Dialect(
-    exchange="binance", market_type=SPOT, ws_path="/ws", rest_path="", rules=SPOT_RULES, first_id=3_735_683_259,
+    exchange="binance", market_type=SPOT, ws_path="/ws", rest_path="", rules=SPOT_RULES, first_id=3_735_683_259, listed=448,
     timestamp_unit_ns=1_000_000, flag_shares={}, trades_per_frame=1, binary=False, stamps=STAMPS,
     symbols=_spot_symbols, open=_open, receive=_receive, encode=_encode_spot, rest=rest_of(spot=True),
     maintenance=_maintenance, read_tape=_read_tape, reframe=_reframe)
 FUTURES_DIALECT = Dialect(
     exchange="binance", market_type=FUTURES, ws_path="/public/ws", rest_path="", rules=FUTURES_RULES,
-    first_id=5_266_583_935, timestamp_unit_ns=1_000_000,
+    first_id=5_266_583_935, listed=540, timestamp_unit_ns=1_000_000,
     flag_shares={VOID: 0.0037, Flag.INSURANCE_FUND.value: 0.0002, Flag.ADL.value: 0.0001}, trades_per_frame=1,
     binary=False, stamps=STAMPS, symbols=_futures_symbols, open=_open, receive=_receive, encode=_encode_futures,
     rest=rest_of(spot=False), maintenance=_maintenance, read_tape=_read_tape, reframe=_reframe)

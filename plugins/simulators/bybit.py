@@ -227,5 +227,6 @@ def simulator_dialects() -> list[Dialect]:
     """Return both markets."""
     stamps = (Stamp(marker=b'"ts":', what="time", digits=13, unit_ns=1_000_000), Stamp(marker=b'"i":"', what="id", digits=19),
               Stamp(marker=b'"T":', what="time", digits=13, unit_ns=1_000_000), Stamp(marker=b'"seq":', what="id", digits=19))
-    return [_dialect(SPOT, first_id=2_290_000_000_050_703_789, trades_per_frame=1, stamps=stamps, encode=_encode_spot),
-            _dialect(FUTURES, first_id=30_000_000_000, trades_per_frame=8, stamps=(), encode=_encode_linear)]
+    return [_dialect(SPOT, first_id=2_290_000_000_050_703_789, listed=420, trades_per_frame=1, stamps=stamps,
+                     encode=_encode_spot),
+            _dialect(FUTURES, first_id=30_000_000_000, listed=560, trades_per_frame=8, stamps=(), encode=_encode_linear)]

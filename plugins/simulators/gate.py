@@ -233,7 +233,7 @@ def simulator_dialects() -> list[Dialect]:
               Stamp(marker=b'"time_ms":', what="time", digits=13, unit_ns=10**6), Stamp(marker=b'"id":', what="id", digits=9),
               Stamp(marker=b'"create_time":', what="time", digits=10, unit_ns=10**9),
               Stamp(marker=b'"create_time_ms":', what="time", digits=13, unit_ns=10**6))
-    return [_dialect(SPOT, "/ws/v4/", first_id=217_831_625, timestamp_unit_ns=1000, flag_shares={}, stamps=(),
+    return [_dialect(SPOT, "/ws/v4/", first_id=217_831_625, listed=1001, timestamp_unit_ns=1000, flag_shares={}, stamps=(),
                      encode=_encode_spot),
-            _dialect(FUTURES, "/v4/ws/usdt", first_id=825_348_721, timestamp_unit_ns=10**6,
+            _dialect(FUTURES, "/v4/ws/usdt", first_id=825_348_721, listed=580, timestamp_unit_ns=10**6,
                      flag_shares={Flag.INTERNAL.value: 0.002}, stamps=stamps, encode=_encode_futures)]

@@ -196,7 +196,7 @@ def _dialect(market_type: str, first_id: int, stamps: tuple[Stamp, ...], symbols
         timestamp_unit_ns=1, flag_shares={}, trades_per_frame=1, binary=False, binary_forms=frozenset({"tokenless"}),
         stamps=stamps, symbols=symbols, open=_open, receive=_receiver(market_type), encode=encode,
         rest=rest_of(spot=market_type == SPOT), maintenance=lambda form, now_ns: None, read_tape=_read_tape,
-        reframe=lambda form, raw: raw)
+        reframe=lambda form, raw: raw, listed=850 if market_type == SPOT else 470)
 
 
 def _stamps(*places: tuple[bytes, str, int]) -> tuple[Stamp, ...]:

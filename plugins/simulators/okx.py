@@ -145,7 +145,7 @@ def _dialect(market_type: str, symbols: Any) -> Dialect:
         exchange="okx", market_type=market_type, ws_path="/ws/v5/business", rest_path="", rules=RULES, first_id=338_476_307,
         timestamp_unit_ns=1_000_000, flag_shares={}, trades_per_frame=1, binary=False, stamps=STAMPS, symbols=symbols,
         open=_open, receive=_receive, encode=_encode, rest=rest_of(spot=market_type == SPOT), maintenance=_maintenance,
-        read_tape=_read_tape, reframe=lambda form, raw: raw)
+        read_tape=_read_tape, reframe=lambda form, raw: raw, listed=290 if market_type == SPOT else 260)
 
 
 @hookimpl

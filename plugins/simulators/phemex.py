@@ -190,7 +190,8 @@ def _dialect(market_type: str, channel: str, key: str, path: str,
         exchange="phemex", market_type=market_type, ws_path="", rest_path="", rules=RULES, first_id=1,
         timestamp_unit_ns=MOMENT_NS, flag_shares={}, trades_per_frame=20, binary=False, stamps=(), symbols=symbols, open=_open,
         receive=_receive_on(channel, key), encode=_encode_as(key), rest=_rest_of(path, key),
-        maintenance=lambda form, now_ns: None, read_tape=_read_tape, reframe=lambda form, raw: raw)
+        maintenance=lambda form, now_ns: None, read_tape=_read_tape, reframe=lambda form, raw: raw,
+        listed=177 if market_type == SPOT else 116)
 
 
 @hookimpl

@@ -69,7 +69,9 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
 @click.command()
 @click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation (see --help of each key "
                                                                 "in pumpwatch/sim/options.py).")
-@click.option("--symbols", type=click.IntRange(1), help="How many coins trade.")
+@click.option("--coins", "symbols", type=click.IntRange(1), help="How many coins trade on every venue.")
+@click.option("--symbols", "roster", type=click.IntRange(1), help="How many symbols trade on all venues together, spread as on "
+                                                                  "the real ones, instead of --coins.")
 @click.option("--rate", type=click.FloatRange(0), help="Trades a second, all venues together.")
 @click.option("--seconds", type=click.FloatRange(0), help="Of trading; 0: until stopped.")
 @click.option("--folder", metavar="DIR", help="Where certificate and ground truth go; else a temporary folder.")
@@ -82,7 +84,7 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     notice are POSTs to the control address, or JSON lines with --stdin.
 
     \b
-    Example: pumpwatch simulate --symbols 50 --rate 5000 > sim.yaml &  pumpwatch collect -c sim.yaml
+    Example: pumpwatch simulate --coins 50 --rate 5000 > sim.yaml &  pumpwatch collect -c sim.yaml
     """
     import json
 

@@ -175,6 +175,7 @@ class Dialect:
     maintenance: Callable[[str, int], bytes | None]  # form, now_ns -> the event that announces it
     read_tape: Callable[[bytes], list[TapeTrade]]
     reframe: Callable[[str, bytes], bytes]  # form, a recorded frame -> the frame in that form
+    listed: int = 400  # how many symbols the real venue has, about: its share of a full roster
     binary_forms: frozenset[str] = frozenset()  # forms whose trades come in binary frames where others' do not
 
     def opcode(self, form: str) -> int:

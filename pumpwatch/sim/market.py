@@ -38,6 +38,12 @@ def coins(count: int) -> list[Coin]:
     return known + [Coin(f"SIM{number}", round(10 ** (number % 7 - 3) * 1.37, 6), f"심{number}") for number in made]
 
 
+def spread(total: int, weights: Sequence[float]) -> list[int]:
+    """Return whole numbers in the proportion of the weights that make up the total, none below 1."""
+    ends = np.rint(np.cumsum(weights) * (total / sum(weights))).astype(np.int64)
+    return [max(1, int(count)) for count in np.diff(ends, prepend=0)]
+
+
 @dataclass(slots=True)
 class Pump:
     """A coin's price and volume after its listing became known: a leap, a climb to the peak, a slow way back."""
@@ -164,7 +170,8 @@ class Market:
         count = len(symbol)
         worth = np.exp(random.normal(4.6, 1.4, count))  # USDT, median 100
         size = self.table.contract_size[symbol]
-        units = worth * size[:, 1] / size[:, 0] * self.table.quantity_scale[symbol] * self.table.price_scale[symbol] / np.maximum(price, 1)
+        scale = self.table.quantity_scale[symbol] * self.table.price_scale[symbol]
+        units = worth * size[:, 1] / size[:, 0] * scale / np.maximum(price, 1)
         lot = np.maximum(units // 1000, 1)
         quantity = np.maximum(np.rint(units / lot) * lot, 1).astype(np.int64)
         sell = random.random(count) < 0.5

@@ -50,7 +50,8 @@ class SimOptions(Section):
     """Everything."""
 
     venues: list[str] = msgspec.field(default_factory=list)  # of the plugins' dialects; empty: all
-    symbols: int | list[str] = 20  # how many coins, or which
+    symbols: int | list[str] = 20  # how many coins trade on every venue, or which
+    roster: int = 0  # instead: how many symbols trade on all venues together, spread as on the real ones
     rate: float = 1000.0  # trades a second, all venues together, before listings
     seed: int = 1
     seconds: float = 0.0  # of trading, then it pauses; 0: until it is stopped

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from pumpwatch.sim.board import Board
 from pumpwatch.sim.burst import BurstSource
 from pumpwatch.sim.dialect import BoardDialect, Coin, Dialect, HttpReply
 from pumpwatch.sim.link import Link
-from pumpwatch.sim.market import Market, coins
+from pumpwatch.sim.market import Market, coins, spread
 from pumpwatch.sim.options import SimOptions
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.sim.source import LiveSource, Source
@@ -60,8 +61,9 @@ class Simulation:
                               f"known: {', '.join(one.name for one in dialects)}")
         if options.mode not in MODES:
             raise ConfigError(f"simulation: no mode `{options.mode}`", f"known: {', '.join(MODES)}")
-        self.coins = _coins(options.symbols)
-        tables = [self._table(dialect) for dialect in chosen]
+        listed = spread(options.roster, [one.listed for one in chosen]) if options.roster else []
+        self.coins = _coins(max(listed, default=0) or options.symbols)
+        tables = [self._table(dialect, count) for dialect, count in zip_longest(chosen, listed)]
         names = [(dialect.name, table.symbols) for dialect, table in zip(chosen, tables, strict=True)]
         self.truth = TruthWriter(self.folder if options.truth else None, names, {"seed": options.seed})
         self.venues = {dialect.name: self._venue(number, dialect, tables[number])
@@ -91,10 +93,10 @@ class Simulation:
         return SimVenue(number, dialect, rules, table, market, self.truth, self.clock,
                         history_trades=options.history_trades, backlog_bytes=options.backlog_bytes)
 
-    def _table(self, dialect: Dialect) -> SymbolTable:
+    def _table(self, dialect: Dialect, count: int | None) -> SymbolTable:
         if self.options.mode == "tape":
             return SymbolTable(tape_specs(dialect, self.options.tape.files.get(dialect.name, [])))
-        return SymbolTable(dialect.symbols(self.coins))
+        return SymbolTable(dialect.symbols(self.coins[:count]))
 
     def _source(self, venue: SimVenue) -> Source:
         shares = self.options.shares

@@ -1,10 +1,11 @@
 """Read frames with cryptofeed's own handlers, and with `orjson.loads` alone. Executed by cryptofeed's interpreter.
 
-stdin: a JSON list of {venue, market_type, symbols: [[base, quote, symbol]], trades, plain, frames}; plain and frames are pairs of lists:
-frames of one trade, frames of ten. The one argument is the number of rounds. stdout: venue -> µs a trade, the best of the rounds.
+stdin: a JSON list of {venue, market_type, symbols: [[base, quote, symbol]], trades, plain, frames}; plain and frames are pairs
+of lists: frames of one trade, frames of ten. The one argument is the number of rounds. stdout: venue -> µs a trade, the best of
+the rounds.
 
-Changed against cryptofeed as installed: symbols come from stdin through `Symbols.set`; Binance as in cryptofeed_runner.py; KuCoin's token
-is not fetched. Its callback does nothing, so no queue and no sink is in the figures.
+Changed against cryptofeed as installed: symbols come from stdin through `Symbols.set`; Binance as in cryptofeed_runner.py;
+KuCoin's token is not fetched. Its callback does nothing but count, so no queue and no sink is in the figures.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class KuCoinWithoutToken(KuCoin):
     http_sync = SimpleNamespace(write=lambda *args, **kwargs: INSTANCE)
 
 
-FEEDS = {"binance.spot": SpotTrades, "binance.futures": FuturesTrades, "bybit.spot": Bybit, "bybit.futures": Bybit, "okx.spot": OKX,
-         "okx.futures": OKX, "kucoin.spot": KuCoinWithoutToken, "gate.spot": Gateio, "gate.futures": GateioFutures,
-         "phemex.spot": Phemex}
+FEEDS = {"binance.spot": SpotTrades, "binance.futures": FuturesTrades, "bybit.spot": Bybit, "bybit.futures": Bybit,
+         "okx.spot": OKX, "okx.futures": OKX, "kucoin.spot": KuCoinWithoutToken, "gate.spot": Gateio,
+         "gate.futures": GateioFutures, "phemex.spot": Phemex}
 
 
 class Discard:

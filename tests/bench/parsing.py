@@ -8,8 +8,8 @@ checked, columns made. Beside it, on the same trades:
 - cryptofeed's own handling of the frame, up to a callback that does nothing (parse_peer.py). It reads Binance from combined
   streams and Gate's sizes as numbers, so it gets the same trades in those frames; it has no parser for the rest.
 
-Frames come in calls of 1,000 trades, as when much happens at once; `of few` is a call of 20, which is what a tick of 10 ms gives a
-venue at 2,000 trades a second. CPU time of the thread, the best of the rounds.
+Frames come in calls of 1,000 trades, as when much happens at once; `of few` is calls of 20, which is what a tick of 10 ms
+gives a venue at 2,000 trades a second. CPU time of the thread, the best of the rounds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ COINS = 200
 TRADES, FEW, TOGETHER = 1000, 20, 10
 PEER = Path(__file__).with_name("parse_peer.py")
 SEVERAL = {  # venues whose frames carry several trades when they happen at once, and where in the frame
-    "bybit.spot": "data", "bybit.futures": "data", "gate.futures": "result", "phemex.spot": "trades", "phemex.futures": "trades_p"}
+    "bybit.spot": "data", "bybit.futures": "data", "gate.futures": "result", "phemex.spot": "trades",
+    "phemex.futures": "trades_p"}
 PEER_READS = {"binance.spot": "wrapped", "binance.futures": "wrapped", "gate.futures": "whole"}  # another form of frame
 
 

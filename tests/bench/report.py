@@ -26,7 +26,8 @@ LOAD_COLUMNS = (
     ("questdb core", "database_core_share", "{:.0%}"),
 )
 PARSE_COLUMNS = (
-    ("venue", "venue", "{}"), ("bytes", "bytes", "{:.0f}"), ("one a frame", "single_us", "{:.2f}"), ("of few", "few_us", "{:.2f}"),
+    ("venue", "venue", "{}"), ("bytes", "bytes", "{:.0f}"), ("one a frame", "single_us", "{:.2f}"),
+    ("of few", "few_us", "{:.2f}"),
     ("cryptofeed", "cryptofeed_single_us", "{:.2f}"), ("share", "cryptofeed_single_ratio", "{:.2f}"),
     ("orjson", "orjson_single_us", "{:.2f}"), ("share", "orjson_single_ratio", "{:.2f}"),
     ("ten a frame", "together_us", "{:.2f}"), ("cryptofeed", "cryptofeed_together_us", "{:.2f}"),
