@@ -13,18 +13,21 @@ LONGEST_RANGE = 10_000  # fills in one row; more is taken for a damaged frame
 UNIT_NS = {13: 1_000_000, 10: 1_000_000_000}  # by digits before the point: these years' ms and seconds
 
 
-class SpotTrade(msgspec.Struct, gc=False):
-    """A trade on spot, one a frame; REST has the same fields, and sequence_id for id_market."""
+class SpotTrade(msgspec.Struct, gc=False, kw_only=True):
+    """A trade on spot, one a frame, its fields in the order they come in, which decodes faster.
+
+    REST has the same fields, and sequence_id for id_market.
+    """
 
     id: int
+    id_market: int = -1
+    create_time_ms: str
     side: Literal["buy", "sell"]
     currency_pair: str
     amount: float
     price: float
-    create_time_ms: str
-    id_market: int = -1
-    sequence_id: int = -1
     range: str = ""
+    sequence_id: int = -1
 
 
 class SpotMessage(msgspec.Struct, gc=False):
@@ -35,15 +38,15 @@ class SpotMessage(msgspec.Struct, gc=False):
     result: SpotTrade
 
 
-class FuturesTrade(msgspec.Struct, gc=False):
+class FuturesTrade(msgspec.Struct, gc=False, kw_only=True):
     """A trade on futures; size is in contracts, negative where the taker sold."""
 
     id: int
-    contract: str
-    price: float
     size: float
-    create_time_ms: int = 0
     create_time: float = 0.0
+    create_time_ms: int = 0
+    price: float
+    contract: str
     is_internal: bool = False
 
 
