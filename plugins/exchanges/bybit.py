@@ -8,7 +8,8 @@ in front (1000PEPE) or behind (SHIB1000). Ids: on linear a UUID; on spot a numbe
 ascends, skips, and is shared by trades of one match. Times: ms. Quantities: base units on both.
 Side: `S`, the taker's. Block (`BT`) and RPI trades are trades, flagged.
 Quirks: `type` is always "snapshot" and the data live; nothing is replayed on subscribing. A spot request takes 10 topics.
-One bad topic refuses its whole request; so does one subscribed already, which goes on flowing. A pong says op `ping`. Linear lists have more than 500 rows and are paged; the cursor comes percent-encoded.
+One bad topic refuses its whole request; so does one subscribed already, which goes on flowing. A pong says op `ping`.
+Linear lists have more than 500 rows and are paged; the cursor comes percent-encoded.
 Limits: topics of a connection may have 21,000 characters together: 600 symbols of the longest names. How many
 messages a second are allowed is not documented; a connection has no announced age.
 """
