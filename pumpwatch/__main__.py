@@ -11,11 +11,16 @@ monkey.patch_all()
 
 import sys
 
+from gevent.hub import Hub
+
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
     from pumpwatch.cli import run
+    from pumpwatch.errors import PumpWatchError
 
+    # A thread hands its error to the greenlet that waits for it; the hub would print it with a traceback as well.
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, PumpWatchError)
     sys.exit(run(sys.argv[1:]))
 
 

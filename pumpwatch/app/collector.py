@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from pumpwatch.app.listings import Listings
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config, VenueConfig, options_of
-from pumpwatch.errors import EXIT_OK, ConfigError
+from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.feed import DISORDER_NS
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import Sink
@@ -55,6 +56,11 @@ class Collector:
         unmet = self.plugins.unmet(config)
         if unmet:
             raise ConfigError("; ".join(unmet), "`pumpwatch plugins list` shows what there is")
+        self.chosen = self._configured_venues()
+        self.sinks: dict[str, Sink] = {}
+        for name in config.sinks:
+            plugin = self.plugins.sinks[name]
+            self.sinks[name] = plugin.create(options_of(config, "sinks", name, plugin.options))
         self.clock, self.stats, self.catalogue = Clock(), Stats(), Catalogue()
         self.started_at_ns = self.clock.now_ns()
         self.supervisor = Supervisor(self.stats)
@@ -63,7 +69,7 @@ class Collector:
         context = tls_context(net.ca_file)
         self.http = Http(context, net.connect_timeout_s, net.proxy)
         self.dialer = Dialer(context, net.connect_timeout_s, net.proxy)
-        self.journal_thread = ThreadPool(1)
+        self.journal_thread, self.memory_thread = ThreadPool(1), ThreadPool(1)
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats)
         self.recent = Recent(store.recent_minutes)
         self.committer = Committer(self.journal, self.journal_thread, self.catalogue, self.clock, self.stats,
@@ -71,38 +77,46 @@ class Collector:
         self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, store.commit_trades, self.committer.put)
         self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes,
                            self.ingest.hurry)
-        self.sinks: dict[str, Sink] = {}
         self.drains: dict[str, Drain] = {}
         self.venues: list[VenueFeeds] = []
         self.figures = Figures(self)
         self.jobs = Jobs(self)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
         self.ended = Event()
+        self.refusal: ConfigError | None = None  # of a sink, which is opened when all the rest runs
 
     def start(self) -> None:
         """Open the journal, take up where the last run ended, and start reading.
 
-        Raises StorageError when the folder cannot be used.
+        Raises StorageError when the folder cannot be used. Sinks are opened by their drains while reading begins: a server
+        that hangs must cost no trade, and one that is only away is no reason not to start. Where a sink's first open shows
+        that only a person can mend it, `refusal` says so and `ended` is set; what was read until then is durable.
         """
         recovery: Recovery = self.journal_thread.apply(self.journal.open)
         self.ingest.take_up(recovery.last_ids)  # so that a jump over the downtime shows
-        for venue, part in self._configured_venues():
+        for venue, part in self.chosen:
             self._add_venue(venue, part, recovery)
-        for name in self.config.sinks:
-            self._add_sink(name)
+        for name, sink in self.sinks.items():
+            self.drains[name] = Drain(name, sink, self.journal, self.in_journal_thread, self.catalogue, self.stats,
+                                      self.clock, self._quarantine_row, self.config.drain)
         self.supervisor.spawn("committer", self.committer.run)
         self.supervisor.spawn("ingest", self.ingest.run)
         self.supervisor.spawn("sweep", self.sweep.run)
         for feeds in self.venues:
             self.supervisor.spawn(f"venue {feeds.venue.name}", feeds.run)
+        for name, drain in self.drains.items():
+            self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))
         self.listings = Listings(self)
         self.jobs.start()
         self.listings.start()
         log.info("collecting venues=%s store=%s sinks=%s", ",".join(one.venue.name for one in self.venues), self.folder,
                  ",".join(self.drains) or "none")
 
-    def stop(self) -> None:
-        """Read what is there, commit it, and close everything; what a sink lacks stays in the journal."""
+    def stop(self) -> int:
+        """Read what is there, commit it, and close everything; what a sink lacks stays in the journal.
+
+        Returns the exit code: EXIT_DISK where the journal did not take all of it.
+        """
         deadline = self.clock.monotonic() + STOP_S
         self.jobs.stop()
         if self.listings:
@@ -120,17 +134,36 @@ class Collector:
         for name, drain in self.drains.items():
             drain.stop(max(0.2, deadline - self.clock.monotonic()))
             self.supervisor.stop(f"drain {name}", 0.1)
+        self.ingest.turn()  # what a sink refused at the end is acknowledged, so its quarantine record must be stored
+        self.supervisor.spawn("last commit", self._commit_rest)
+        self.supervisor.stop("last commit", max(0.5, deadline - self.clock.monotonic()))
         self.supervisor.stop_all(0.2)
-        if self.committer.waiting_trades:
-            log.error("trades lost at stop, the journal refuses them trades=%d", self.committer.waiting_trades)
-        self.journal_thread.apply(self.journal.close)
+        code = self._close_journal()
         self.figures.write(ended=True)
+        return code
+
+    def _commit_rest(self) -> None:
+        self.committer.flush()
+
+    def _close_journal(self) -> int:
+        code = EXIT_OK
+        if self.committer.holds_something:
+            log.error("lost at stop, the journal did not take it trades=%d", self.committer.waiting_trades)
+            code = EXIT_DISK
+        try:
+            self.journal_thread.apply(self.journal.close)
+        except StorageError as error:
+            log.error("the journal was not closed cleanly reason=%s", error)
+            code = EXIT_DISK
+        return code
 
     def wait(self) -> None:
-        """Return after SIGTERM, SIGINT or `ended.set()`."""
+        """Return after SIGTERM, SIGINT or `ended.set()`. Raises the ConfigError of a sink that cannot be used as it is."""
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self.ended.set)
         self.ended.wait()
+        if self.refusal is not None:
+            raise self.refusal
 
     def in_journal_thread(self, function: Callable[..., T], /, *args: Any) -> T:
         """Run a call of the journal in its thread and wait for it in this greenlet."""
@@ -151,13 +184,16 @@ class Collector:
                     continue
                 variant = f":{part.variant}" if part.variant else ""
                 chosen.append((self.plugins.venue(f"{name}.{market_type}{variant}"), part))
+        if not chosen:
+            raise ConfigError("no venue is to be collected", "`exchanges` names all that are collected; leave it out for all "
+                                                             "that ship")
         return chosen
 
     def _offers(self, exchange: str, market_type: str) -> bool:
         return any(one.exchange == exchange and one.market_type == market_type for one in self.plugins.venues)
 
     def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery) -> None:
-        down_since_ns = recovery.last_received_at_ns
+        down_since_ns = _down_since_ns(venue, recovery)
         if down_since_ns:
             self.ingest.record(Records(gaps=[Gap(
                 exchange=venue.exchange, market_type=venue.market_type, symbol="", from_ns=down_since_ns - DISORDER_NS,
@@ -168,13 +204,12 @@ class Collector:
             self.stats, self.config.net.max_frame_bytes, self.config.roster_refresh_s, down_since_ns, self.ingest.record,
             self.supervisor.spawn))
 
-    def _add_sink(self, name: str) -> None:
-        plugin = self.plugins.sinks[name]
-        sink = plugin.create(options_of(self.config, "sinks", name, plugin.options))
-        drain = Drain(name, sink, self.journal, self.in_journal_thread, self.catalogue, self.stats, self.clock,
-                      self._quarantine_row, self.config.drain)
-        self.sinks[name], self.drains[name] = sink, drain
-        self.supervisor.spawn(f"drain {name}", drain.run)
+    def _run_drain(self, drain: Drain) -> None:
+        try:
+            drain.run()
+        except ConfigError as error:
+            self.refusal = error
+            self.ended.set()
 
     def _quarantine_row(self, exchange: str, market_type: str, reason: str, payload: bytes) -> None:
         self.ingest.record(Records(quarantine=[
@@ -186,12 +221,26 @@ class Collector:
             drain.offer(batch_id, batch)
 
 
+def _down_since_ns(venue: Venue, recovery: Recovery) -> int:
+    """Return from when on a venue's trades may be missing, 0 where nothing is stored.
+
+    That is its own newest trade where the others went on without it: it was down when the last run ended.
+    """
+    own = [at_ns for (exchange, market_type, _), (_, at_ns) in recovery.last_ids.items()
+           if (exchange, market_type) == (venue.exchange, venue.market_type)]
+    return min(recovery.last_received_at_ns, max(own, default=recovery.last_received_at_ns))
+
+
 def collect(config: Config) -> int:
-    """Run a collector until it is told to stop; everything received is then durable. Returns the exit code."""
+    """Run a collector until it is told to stop; everything received is then durable. Returns the exit code.
+
+    Raises ConfigError, after the same orderly end, when a sink turns out to be one that only a person can mend.
+    """
     collector = Collector(config)
     collector.start()
+    code = EXIT_OK
     try:
         collector.wait()
     finally:
-        collector.stop()
-    return EXIT_OK
+        code = collector.stop()
+    return code

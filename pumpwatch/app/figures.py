@@ -27,6 +27,7 @@ class Figures:
 
     def __init__(self, collector: Collector) -> None:
         self._of = collector
+        self._journal_bytes = 0  # as of the last write: a file each hour is asked for its size
         self._history: deque[tuple[float, dict[str, float]]] = deque(maxlen=RATE_OVER_S + 1)
 
     def now(self, ended: bool = False) -> dict[str, Any]:
@@ -47,13 +48,20 @@ class Figures:
 
     def write(self, ended: bool = False) -> None:
         """Replace the file; a reader sees the old one or the new one, whole. A full disk leaves the old one."""
+        if not self._of.memory_thread.apply(self._put, (self.now(ended),)):
+            self._of.stats.add("figures_not_written_total")
+
+    def _put(self, figures: dict[str, Any]) -> bool:
+        """In a thread: a disk that is slow holds up nothing else."""
         path = self._of.folder / FILE
         fresh = path.with_suffix(".new")
+        figures["journal"]["bytes"] = self._journal_bytes = self._of.journal.size_bytes()
         try:
-            fresh.write_bytes(msgspec.json.encode(self.now(ended)))
+            fresh.write_bytes(msgspec.json.encode(figures))
             fresh.replace(path)
         except OSError:
-            self._of.stats.add("figures_not_written_total")
+            return False
+        return True
 
     def _venues(self) -> list[dict[str, Any]]:
         stats, now = self._of.stats, self._of.clock.monotonic()
@@ -74,7 +82,7 @@ class Figures:
     def _journal(self) -> dict[str, Any]:
         one = self._of
         latency = one.committer.latency_ms
-        return {"backlog_trades": one.committer.waiting_trades, "bytes": one.journal.size_bytes(),
+        return {"backlog_trades": one.committer.waiting_trades, "bytes": self._journal_bytes,
                 "commits": int(one.stats.get("commits_total")), "durable_trades": int(one.stats.get("durable_trades_total")),
                 "last_commit_ns": int(one.stats.get("last_commit_ns")),
                 "dropped_trades": int(one.stats.get("dropped_trades_total")),

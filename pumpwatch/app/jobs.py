@@ -6,9 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.schedulers.gevent import GeventScheduler
-from gevent.threadpool import ThreadPool
 
-from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.ops.health import summary_line
 from pumpwatch.ops.retention import Retention
 
@@ -29,7 +28,6 @@ class Jobs:
         self._of = collector
         self.scheduler = GeventScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1,
                                                                         "misfire_grace_time": None})
-        self._memory_thread = ThreadPool(1)
         self._trades_before: dict[str, int] = {}
 
     def start(self) -> None:
@@ -56,7 +54,7 @@ class Jobs:
             self.scheduler.shutdown(wait=False)
 
     def _compact(self) -> None:
-        self._memory_thread.apply(self._of.recent.compact)
+        self._of.memory_thread.apply(self._of.recent.compact)
 
     def _maintain(self) -> None:
         try:
@@ -78,6 +76,6 @@ class Jobs:
         for name, sink in self._of.sinks.items():
             try:
                 sink.write_health(rows)
-            except ServiceUnavailable as error:
+            except PumpWatchError as error:
                 self._of.stats.add("health_rows_not_written_total", sink=name)
                 log.debug("health rows not written sink=%s reason=%s", name, error)

@@ -76,6 +76,11 @@ class Committer:
         """Trades that are in memory only."""
         return self._waiting_trades
 
+    @property
+    def holds_something(self) -> bool:
+        """Whether anything is in memory only: trades, or records beside them."""
+        return bool(self._waiting or self._pending or self._parts or self._flight)
+
     def put(self, batch: TradeBatch | None, records: Records) -> None:
         """Take trades and records for the next commit. Never blocks."""
         if batch is not None and len(batch):
@@ -83,19 +88,19 @@ class Committer:
             self._waiting_trades += len(batch)
             self._drop_oldest()
         self._pending.add(records)
-        if self._something_waits():
+        if self.holds_something:
             self._arrived.set()
 
     def run(self) -> None:
         """Commit until stopped; then commit what is left. May be run again after it failed; nothing is forgotten."""
-        if self._something_waits():
+        if self.holds_something:
             self._arrived.set()
         while not self._stopping.is_set():
             self._arrived.wait()
             self._arrived.clear()
             if not self._commit():
                 self._stopping.wait(RETRY_S)
-            if self._something_waits():
+            if self.holds_something:
                 self._arrived.set()
         self.flush()
 
@@ -106,13 +111,10 @@ class Committer:
 
     def flush(self) -> bool:
         """Commit all that is here; return whether the journal took it. Not while `run` runs."""
-        while self._something_waits():
+        while self.holds_something:
             if not self._commit():
                 return False
         return True
-
-    def _something_waits(self) -> bool:
-        return bool(self._waiting or self._pending or self._parts or self._flight)
 
     def _commit(self) -> bool:
         """Commit once; False where the journal refuses. Raises what is neither a success nor a StorageError."""
@@ -203,7 +205,7 @@ class Committer:
         return True
 
     def _trust_again(self) -> None:
-        if not self._something_waits():
+        if not self.holds_something:
             self._errors, self._proven = 0, False
 
     def _blame_within(self, batch: TradeBatch, reason: str) -> None:

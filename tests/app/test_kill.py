@@ -13,6 +13,7 @@ from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess
+from tests.app.coverage import covered, missing
 
 KILLS = int(os.environ.get("TEST_KILLS", "20"))
 
@@ -51,25 +52,3 @@ def test_killed_at_random_moments_everything_sent_is_stored_or_in_a_gap_and_noth
     assert len([gap for gap in gaps if "killed" in gap.reason]) >= KILLS
     uncovered = [one for one in missing(truth, stored, catalogue) if not covered(one, gaps)]
     assert not uncovered, uncovered[:10]
-
-
-def missing(truth, stored, catalogue):
-    """Return (exchange, market_type, symbol, id, timestamp) of what was sent and is not stored."""
-    have = set(zip(stored.instrument.tolist(), stored.trade_id.tolist(), strict=True))
-    for one in truth.trades():
-        exchange, market_type = truth.venues[one["venue"]].split(".")
-        symbol = truth.symbols[one["venue"]][one["symbol"]]
-        if (catalogue.ids_of((exchange, market_type)).get(symbol), int(one["trade_id"])) not in have:
-            yield exchange, market_type, symbol, int(one["trade_id"]), int(one["timestamp"])
-
-
-def covered(one, gaps) -> bool:
-    exchange, market_type, symbol, trade_id, at_ns = one
-    for gap in gaps:
-        if (gap.exchange, gap.market_type) != (exchange, market_type) or gap.symbol not in ("", symbol):
-            continue
-        if gap.first_id is not None and gap.first_id <= trade_id <= gap.last_id:
-            return True
-        if gap.first_id is None and gap.from_ns <= at_ns < gap.to_ns:
-            return True
-    return False

@@ -1,0 +1,34 @@
+"""Whether what was sent and is not stored is named in a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.model import Gap, TradeBatch
+from pumpwatch.sim.truth import Truth
+
+Sent = tuple[str, str, str, int, int]  # exchange, market_type, symbol, id, timestamp
+
+
+def missing(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Iterator[Sent]:
+    """Yield what was sent and is not stored."""
+    have = set(zip(stored.instrument.tolist(), stored.trade_id.tolist(), strict=True))
+    for one in truth.trades():
+        exchange, market_type = truth.venues[one["venue"]].split(".")
+        symbol = truth.symbols[one["venue"]][one["symbol"]]
+        if (catalogue.ids_of((exchange, market_type)).get(symbol), int(one["trade_id"])) not in have:
+            yield exchange, market_type, symbol, int(one["trade_id"]), int(one["timestamp"])
+
+
+def covered(one: Sent, gaps: Iterable[Gap]) -> bool:
+    """Return whether a gap of its symbol or of its venue holds a trade, by id where the gap has ids, else by time."""
+    exchange, market_type, symbol, trade_id, at_ns = one
+    for gap in gaps:
+        if (gap.exchange, gap.market_type) != (exchange, market_type) or gap.symbol not in ("", symbol):
+            continue
+        if gap.first_id is not None and gap.last_id is not None and gap.first_id <= trade_id <= gap.last_id:
+            return True
+        if gap.first_id is None and gap.from_ns <= at_ns < gap.to_ns:
+            return True
+    return False

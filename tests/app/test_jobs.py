@@ -1,0 +1,71 @@
+"""What a collector does beside collecting: it holds nothing up, and survives what a sink says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from pathlib import Path
+
+import gevent
+import pytest
+
+from pumpwatch.app.collector import Collector
+from pumpwatch.app.listings import Listings
+from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
+from pumpwatch.model import Listing
+from pumpwatch.ops.health import FILE
+
+LISTING = Listing(source="upbit", notice_id="7", symbol="SOMI", title="t", announced_at_ns=1, detected_at_ns=2, triggered_at_ns=3)
+
+
+class SlowDisk:
+    """A journal whose files take their time to say how large they are."""
+
+    def __init__(self) -> None:
+        self.asked, self.answer = threading.Event(), threading.Event()
+
+    def size_bytes(self) -> int:
+        self.asked.set()
+        assert self.answer.wait(10)
+        return 4711
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Collector:
+    return Collector(Config(
+        store=StoreConfig(dir=str(tmp_path)), listing=ListingConfig(archive_dir=str(tmp_path)),
+        plugins=PluginsConfig(folder=str(Path(__file__).parent / "sinks")), sinks={"odd": {"way": "misfit"}}))
+
+
+def test_figures_are_written_while_everything_else_goes_on(collector: Collector, tmp_path: Path) -> None:
+    disk = SlowDisk()
+    collector.journal = disk  # type: ignore[assignment]
+    part = gevent.spawn(collector.figures.write)
+    with gevent.Timeout(10):
+        while not disk.asked.is_set():
+            gevent.sleep(0.001)
+    assert not part.dead and not (tmp_path / FILE).exists()
+    disk.answer.set()
+    part.join(10)
+    assert json.loads((tmp_path / FILE).read_text("utf-8"))["journal"]["bytes"] == 4711
+    assert collector.figures.now()["journal"]["bytes"] == 4711
+
+
+def test_figures_that_cannot_be_written_are_counted(tmp_path: Path, collector: Collector) -> None:
+    (tmp_path / FILE).with_suffix(".new").mkdir()
+    collector.figures.write()
+    assert collector.stats.get("figures_not_written_total") == 1
+
+
+def test_a_sink_that_refuses_health_rows_and_listings_stops_neither(
+        collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    collector.jobs._health()
+    assert collector.stats.get("health_rows_not_written_total", sink="odd") == 1
+    collector.journal.open()
+    try:
+        Listings(collector)._publish(LISTING, "archive", 1)
+    finally:
+        collector.journal.close()
+    assert "it refuses the user" in caplog.text
