@@ -1,0 +1,154 @@
+"""OKX as simulated: answers an argument, refuses as the real venue does, and pushes the last trade first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import websocket
+from pumpwatch_plugins.exchanges.okx import VENUES
+
+from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.truth import PAST
+from tests.sim.clients import GONE, closed_with, connect, drained, get
+
+SPOT, FUTURES = "okx.spot", "okx.futures"
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[SimProcess]:
+    lenient = {"connects_per_second": 0}
+    with SimProcess(venues=[SPOT, FUTURES], symbols=8, rate=2000, rules={SPOT: lenient, FUTURES: lenient}) as running:
+        yield running
+
+
+def ask(connection: websocket.WebSocket, *symbols: str, op: str = "subscribe", channel: str = "trades-all") -> list[dict[str,
+                                                                                                                         Any]]:
+    """Send a request and return its answers, one an argument; trades in between are left out."""
+    arguments = [{"channel": channel, "instId": symbol} for symbol in symbols]
+    connection.send(json.dumps({"id": "7", "op": op, "args": arguments}))
+    answers: list[dict[str, Any]] = []
+    while len(answers) < len(symbols):
+        frame = json.loads(connection.recv())
+        answers += [frame] if "event" in frame else []
+    return answers
+
+
+def trades(connection: websocket.WebSocket, count: int) -> list[dict[str, Any]]:
+    return [json.loads(connection.recv())["data"][0] for _ in range(count)]
+
+
+def test_each_argument_is_answered_and_a_bad_one_spoils_no_other(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT)
+    answers = ask(connection, "BTC-USDT", "NOPE-USDT", "ETH-USDT")
+    assert [one["event"] for one in answers] == ["subscribe", "error", "subscribe"]
+    assert answers[1]["code"] == "60018" and "instId:NOPE-USDT " in answers[1]["msg"]
+    assert {one["id"] for one in answers} == {"7"}
+    assert {one["instId"] for one in trades(connection, 50)} == {"BTC-USDT", "ETH-USDT"}
+    assert ask(connection, "BTC-USDT", "ETH-USDT", op="unsubscribe")[0]["event"] == "unsubscribe"
+
+
+def test_the_last_trade_comes_first_and_is_past(sim: SimProcess) -> None:
+    sim.pause()
+    connection = connect(sim, SPOT)
+    ask(connection, "BTC-USDT")
+    (last,) = trades(connection, 1)
+    sim.resume()
+    ids = [int(last["tradeId"]), *(int(one["tradeId"]) for one in trades(connection, 20))]
+    assert ids == list(range(ids[0], ids[0] + 21))
+    sim.pause()
+    truth = sim.truth()
+    past = truth.records[truth.records["state"] == PAST]
+    assert int(last["tradeId"]) in past["trade_id"].tolist()
+    sim.resume()
+
+
+@pytest.mark.parametrize(("path", "channel"), [("/ws/v5/public", "trades-all"), ("/ws/v5/business", "trades")])
+def test_a_channel_of_the_other_path_is_refused(sim: SimProcess, path: str, channel: str) -> None:
+    (answer,) = ask(connect(sim, SPOT, path), "BTC-USDT", channel=channel)
+    assert (answer["event"], answer["code"]) == ("error", "60018")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"op":"dance","args":[]}', '{"op":"subscribe","args":7}',
+                                  json.dumps({"op": "subscribe", "args": [{"channel": "trades-all",
+                                                                           "instId": "BTC-USDT"}] * 100})])
+def test_a_request_that_is_none_or_too_long_is_refused_whole(sim: SimProcess, text: str) -> None:
+    connection = connect(sim, SPOT)
+    connection.send(text)
+    answer = json.loads(connection.recv())
+    assert (answer["event"], answer["code"]) == ("error", "60012")
+
+
+def test_the_481st_subscription_of_a_connection_is_refused(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT)
+    for _ in range(12):
+        assert all(one["code"] == "60018" for one in ask(connection, *["NO-USDT"] * 40))
+    assert ask(connection, "BTC-USDT")[0]["code"] == "60014"
+
+
+def test_ping_and_pong_are_bare_words(sim: SimProcess) -> None:
+    connection = connect(sim, FUTURES)
+    connection.send("ping")
+    assert connection.recv() == "pong"
+
+
+def test_maintenance_is_a_notice_that_the_plugin_understands(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT)
+    sim.fault("maintenance", venue=SPOT, seconds=0.2)
+    notice = connection.recv()
+    assert json.loads(notice)["code"] == "64008" and VENUES[0].read_control(notice.encode()).kind == "reconnect"
+    assert closed_with(connection)[0] == 1001
+
+
+def test_instruments_are_listed_with_what_does_not_trade_and_the_plugin_finds_what_does(sim: SimProcess) -> None:
+    for venue in VENUES:
+        request = venue.instruments_requests[0]
+        url = sim.addresses["venues"][venue.name]["rest_url"] + f"{request.path}?instType={request.params['instType']}"
+        found = venue.parse_instruments([get(sim, url).body])
+        assert sorted(one.symbol for one in found) == sorted(sim.truth().symbols[sim.truth().venues.index(venue.name)])
+    bitcoin = next(one for one in found if one.base == "BTC")
+    assert bitcoin.contract_size == 0.01
+
+
+def test_history_pages_from_new_to_old_by_id_and_by_time(sim: SimProcess) -> None:
+    url = sim.addresses["venues"][SPOT]["rest_url"] + "/api/v5/market/history-trades?instId=BTC-USDT"
+    newest = get(sim, url + "&limit=10").json["data"]
+    ids = [int(row["tradeId"]) for row in newest]
+    assert ids == list(range(ids[0], ids[0] - 10, -1))
+    older = get(sim, f"{url}&type=1&after={ids[-1]}&limit=5").json["data"]
+    assert [int(row["tradeId"]) for row in older] == list(range(ids[-1] - 1, ids[-1] - 6, -1))
+    by_time = get(sim, f"{url}&type=2&after={newest[5]['ts']}").json["data"]
+    assert all(int(row["ts"]) < int(newest[5]["ts"]) for row in by_time) and len(by_time) <= 100
+    assert get(sim, url.replace("BTC-USDT", "NO-USDT")).json["code"] == "51001"
+
+
+def test_too_many_connects_a_second_are_refused_and_a_silent_client_is_dropped() -> None:
+    with SimProcess(venues=[SPOT], symbols=1, rate=10, paused=True, rules={SPOT: {"client_silence_s": 1.0}}) as sim:
+        first = connect(sim, SPOT)
+        with pytest.raises(websocket.WebSocketBadStatusException) as caught:
+            [connect(sim, SPOT) for _ in range(50)]
+        assert caught.value.status_code == 429
+        assert drained(first) == []
+        with pytest.raises(GONE):
+            first.recv()
+
+
+def test_too_many_requests_are_answered_429() -> None:
+    with SimProcess(venues=[SPOT], symbols=1, rate=10, rules={SPOT: {"requests_per_minute": 3}}) as sim:
+        url = sim.addresses["venues"][SPOT]["rest_url"] + "/api/v5/market/trades?instId=BTC-USDT"
+        answers = [get(sim, url) for _ in range(8)]
+    assert answers[-1].status == 429 and answers[-1].json["code"] == "50011"
+
+
+def test_frames_made_beforehand_have_ids_and_times_of_their_own() -> None:
+    with SimProcess(venues=[SPOT, FUTURES], symbols=2, rate=4000, mode="burst", lap_trades=2000, paused=True) as sim:
+        for venue in (SPOT, FUTURES):
+            connection = connect(sim, venue)
+            symbol = "BTC-USDT" if venue == SPOT else "BTC-USDT-SWAP"
+            ask(connection, symbol)
+            sim.resume()
+            ids = [int(one["tradeId"]) for one in trades(connection, 200)]
+            assert ids == list(range(ids[0], ids[0] + 200))
+            sim.pause()
