@@ -53,13 +53,12 @@ class Frames:
 
     def received_at(self, first: int, last: int) -> Int64:
         """Return when each of the frames [first, last) was read, in ns."""
-        ends = np.array(self.run_ends)
+        runs = len(self.run_ends)
+        bounds = np.empty(runs + 1, np.int64)
+        bounds[0], bounds[1:] = first, self.run_ends
         if first or last != len(self.stops):
-            ends = np.clip(ends, first, last)
-        counts = ends.copy()
-        counts[1:] -= ends[:-1]
-        counts[0] -= first
-        return np.repeat(np.array(self.run_times, np.int64), counts)
+            bounds.clip(first, last, out=bounds)
+        return np.fromiter(self.run_times, np.int64, runs).repeat(bounds[1:] - bounds[:-1])
 
     def connection(self, index: int) -> Connection:
         """Return the connection that frame `index` came from."""

@@ -115,7 +115,9 @@ class Dedupe:
         previous[starts] = before
         step = ids - previous
         step[starts[unseen]] = 1
-        ends = np.append(starts[1:], len(order))
+        ends = np.empty_like(starts)
+        ends[:-1] = starts[1:]
+        ends[-1] = len(order)
         if not (step == 1).all():  # nothing but the next id, everywhere, is what mostly happens
             kind = self._kind[who]
             special = np.logical_or.reduceat(step != 1, starts) & (kind >= MONOTONIC)
