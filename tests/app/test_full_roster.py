@@ -1,0 +1,37 @@
+"""Everything that trades on all venues at once, subscribed within every limit that the simulated venues enforce."""
+
+from __future__ import annotations
+
+import time
+
+from pumpwatch.sim.compare import compare, names_of
+from pumpwatch.sim.process import SimProcess
+from tests.app.collector import CollectorProcess
+from tests.app.test_collect import settle, stored_of
+
+SYMBOLS = 5712  # about what the real venues list
+WITHIN_S = 60.0  # the slowest limit (30 connects a minute on one exchange) takes most of it
+
+
+def test_the_full_roster_is_subscribed_within_all_limits_and_then_nothing_is_missed(tmp_path):
+    with SimProcess(roster=SYMBOLS, rate=2000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
+            CollectorProcess(sim, tmp_path) as collector:
+        figures = collector.wait_until(lambda figures: _listed(figures) >= SYMBOLS and all(
+            row["connections_up"] == row["connections"] and row["subscribed"] == row["instruments"]
+            for row in figures["venues"]), WITHIN_S)
+        sim.resume()
+        time.sleep(3)
+        settle(sim, collector)
+        assert collector.stop() == 0
+        truth = sim.truth()
+        counted = compare(truth, *stored_of(truth, collector.data))
+    assert not any(row["refused"] for row in figures["venues"])
+    told = [event for event in truth.events if event["kind"] in ("refused", "down")]
+    assert all(event["kind"] == "down" and event["reason"] == "client closed" for event in told), told
+    assert len(told) == sum(row["connections"] for row in figures["venues"])  # each went once, when the collector stopped
+    assert len(names_of(truth)) == SYMBOLS
+    assert counted.equal and counted.sent > 4000, counted
+
+
+def _listed(figures):
+    return sum(row["instruments"] for row in figures["venues"])
