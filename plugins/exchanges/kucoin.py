@@ -135,7 +135,7 @@ def _classic_venue(market_type: str, ws_url: str) -> Venue:
         session=Session(HttpRequest("/api/v1/bullet-public", method="POST", weight=10), _session_of(ws_url), welcome=True),
         subscribe=_classic_request(market_type, "subscribe"), unsubscribe=_classic_request(market_type, "unsubscribe"),
         limits=Limits(symbols_per_connection=300, symbols_per_message=100, message_bytes=8000, connection_bytes=0,
-                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=0.3, connects_per_5_minutes=150,
+                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=0.3, connects_per_5_minutes=90,
                       connection_age_s=23 * 3600, requests_per_minute=4000),
     )
 
@@ -145,7 +145,7 @@ def _tokenless_venue(market_type: str, ws_url: str) -> Venue:
         market_type, "tokenless", ws_url=ws_url, session=Session(None, lambda _, address, __: address, welcome=True),
         subscribe=_tokenless_request(market_type, "SUBSCRIBE"), unsubscribe=_tokenless_request(market_type, "UNSUBSCRIBE"),
         limits=Limits(symbols_per_connection=200, symbols_per_message=1, message_bytes=8000, connection_bytes=0,
-                      messages_per_second=30, subscriptions_per_hour=0, connects_per_second=0.8, connects_per_5_minutes=250,
+                      messages_per_second=30, subscriptions_per_hour=0, connects_per_second=0.8, connects_per_5_minutes=240,
                       connection_age_s=23 * 3600, requests_per_minute=4000),
     )
 

@@ -94,8 +94,8 @@ def _checked(ids: list[Any]) -> list[Any]:
             raise BadFrame("a negative id")
         if max(ids) >= 2**63:
             raise OverflowError
-    elif "" in ids:
-        raise BadFrame("a trade without an id")
+    elif not all(one.isalnum() for one in ids):
+        raise BadFrame("an id that is neither a number nor a word")
     return ids
 
 

@@ -60,6 +60,13 @@ def test_ids_that_are_words_are_kept_as_text_also_beside_numbers():
     assert decoded(SPOT, changed(FRAME, tradeId=str(2**70)))[0]["trade_id"] == str(2**70)
 
 
+@pytest.mark.parametrize("bad", ["-1", "", "4 5"])
+def test_an_id_that_is_neither_is_refused_also_beside_a_word(bad):
+    for frame in (FRAME, changed(FRAME, tradeId=WORD)):
+        with pytest.raises(BadFrame):
+            columns_of(SPOT, changed(FRAME, tradeId=bad), payload(frame))
+
+
 def test_the_tokenless_protocol_is_read_by_either_variant():
     for venue in (SPOT, TOKENLESS_SPOT):
         (trade,) = decoded(venue, PUSH)
