@@ -36,7 +36,6 @@ class Connection:
         self.bytes_read = 0
         self.closed = ""
         self.on_control: Callable[[Control], None] | None = None  # set by the feed, called by the pipeline
-        self.traded = False  # set by the pipeline with the first good trade
         self.traded_at_ns = 0  # when the last good trade was read; set by the pipeline
         self._max_frame_bytes = max_frame_bytes
         self._on_closed = on_closed
