@@ -63,9 +63,9 @@ class Catalogue:
             if instrument.symbol not in ids:
                 self.instruments.append(instrument)
                 self.venues.append(venue)
+                self.revision += 1  # before the symbol can be met, so that whoever meets it looks again
                 ids[instrument.symbol] = number = len(self.venues) - 1
                 self._by_coin.setdefault(coin_of(instrument), set()).add(number)
-                self.revision += 1
             return ids[instrument.symbol]
 
     def ids_of(self, venue: VenueKey) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Instrument
@@ -32,4 +33,4 @@ def test_the_revision_goes_up_with_a_symbol_and_with_what_its_numbers_mean():
         seen.append(catalogue.revision)
     catalogue.add_if_new(("a", "spot"), replace(ONE, contract_size=7.0))
     seen.append(catalogue.revision)
-    assert [later - earlier for earlier, later in zip(seen, seen[1:], strict=False)] == [0, 1, 1, 1, 0]
+    assert [later - earlier for earlier, later in pairwise(seen)] == [0, 1, 1, 1, 0]
