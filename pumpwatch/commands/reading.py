@@ -141,27 +141,36 @@ def titles(file: str, source: str | None, config: Config) -> int:
 
 @click.command("init-symbols")
 @click.option("-o", "--output", metavar="FILE", help="Write there instead of stdout; an existing file is left alone.")
+@click.option("--plan", "as_plan", is_flag=True, help="Show on which connections the symbols would be read, and how long "
+                                                      "the venues' limits make it take.")
 @json_option
 @config_option
-def init_symbols(output: str | None, as_json: bool, config: Config) -> int:
+def init_symbols(output: str | None, as_plan: bool, as_json: bool, config: Config) -> int:
     """Ask every configured venue what trades there.
 
-    Gives the `exchanges` section of a config with each symbol, largest volume first where the venue tells: delete what
-    you do not want and collect with it. Without such a list everything that trades is collected, new symbols included.
-    With --json one instrument a line. Exit code 69 where a venue did not answer.
+    Gives the `exchanges` section of a config with each symbol, largest volume first where the venue tells, and as comments
+    what is left out and why: delete what you do not want and collect with it. Without such a list everything that trades
+    is collected, new symbols included. With --json one instrument a line, with --plan one connection a line. Exit code 69
+    where a venue did not answer.
 
     \b
-    Example: pumpwatch init-symbols -o symbols.yaml
+    Example: pumpwatch init-symbols -o config/symbols.yaml
     """
-    import yaml
-
-    from pumpwatch.feeds.symbols import as_config
-    from pumpwatch.feeds.symbols import init_symbols as ask
+    from pumpwatch.feeds import symbols
     from pumpwatch.plugins import load_plugins
 
-    rows, problems = ask(config, load_plugins(config))
-    text = yaml.safe_dump(as_config(rows), sort_keys=False, allow_unicode=True)
-    if as_json:
+    if output and as_plan:
+        raise UsageError("--output takes the config, --plan shows a table: choose one")
+    lists, problems = symbols.ask_venues(config, load_plugins(config))
+    rows = symbols.rows_of(lists)
+    text = symbols.as_config(lists)
+    if as_plan:
+        places = symbols.plan(lists)
+        if as_json:
+            print_json(places)
+        else:
+            print_table(symbols.PLAN_HEADINGS, symbols.plan_table(places), f"{len(places)} connections")
+    elif as_json:
         print_json(rows)
     elif output:
         try:
@@ -169,9 +178,11 @@ def init_symbols(output: str | None, as_json: bool, config: Config) -> int:
                 target.write(text)
         except FileExistsError:
             raise UsageError(f"{output} is there already", "give another name, or remove it first") from None
+        except OSError as error:
+            raise UsageError(f"{output}: cannot be written: {error.strerror}") from error
     else:
         click.echo(text, nl=False)
     for problem in problems:
         say(problem)
-    say(f"{len(rows):,} symbols")
+    say(f"{len(rows):,} symbols, {sum(len(one.left_out) for one in lists):,} left out")
     return EXIT_UNAVAILABLE if problems else EXIT_OK

@@ -11,7 +11,7 @@ from gevent.event import Event
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
-from pumpwatch.feeds.pace import ConnectPace
+from pumpwatch.feeds.pace import ConnectPace, message_pace
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
 from pumpwatch.model import Control, ControlKind, HttpRequest, Venue
 from pumpwatch.net.connection import Connection
@@ -65,8 +65,7 @@ class Link:
         self._venue, self._clock, self._wake = venue, clock, wake
         self._bytes_read = 0
         self._next_beat = self.opened_at + venue.heartbeat.interval_s
-        limit = venue.limits.messages_per_second
-        self._messages = TokenBucket(max(0.5, limit - 2), 1, clock)  # a second never holds more than limit - 1
+        self._messages = message_pace(venue.limits, clock)
         hourly = venue.limits.subscriptions_per_hour
         self._hour = TokenBucket(0.2 * hourly / 3600, 0.8 * hourly, clock) if hourly else None
         self._paid = 0  # symbols of the next request that are off the limits already; its turn comes at _due

@@ -1,4 +1,4 @@
-"""How fast a venue may be connected to."""
+"""How fast a venue may be connected to, and how fast it may be told something."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ class ConnectPace:
     def reserve(self) -> float:
         """Take a turn and return the seconds until it comes."""
         return max(self._five_minutes.reserve(), self._second.reserve())
+
+
+def message_pace(limits: Limits, clock: Clock) -> TokenBucket:
+    """Return what a connection's messages wait for: no second ever holds more than the limit less one."""
+    return TokenBucket(max(0.5, limits.messages_per_second - 2), 1, clock)

@@ -1,53 +1,136 @@
-"""Ask every configured venue what trades there: `pumpwatch init-symbols`."""
+"""Ask every configured venue what trades there, and say where it would be read: `pumpwatch init-symbols`."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from gevent.pool import Pool
+
 from pumpwatch.catalogue import coin_of
-from pumpwatch.clock import Clock
+from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.config import Config, ExchangeConfig, VenueConfig
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.roster import fetch_instruments
-from pumpwatch.model import Venue
+from pumpwatch.feeds.left_out import left_out
+from pumpwatch.feeds.pace import ConnectPace, message_pace
+from pumpwatch.feeds.roster import Roster, fetch_instruments, only
+from pumpwatch.feeds.subscriptions import Subscriptions
+from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.ws import tls_context
 from pumpwatch.plugins import Plugins
 
 
-def init_symbols(config: Config, plugins: Plugins) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return a row for each instrument of each enabled venue, largest volume first, and a line for each that failed."""
-    http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
-    rows: list[dict[str, Any]] = []
-    problems: list[str] = []
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A venue's list: what is taken, largest volume first, and what is left out with the reason."""
+
+    venue: Venue
+    options: VenueConfig
+    instruments: Sequence[Instrument]
+    left_out: dict[str, str]
+
+
+def ask_venues(config: Config, plugins: Plugins) -> tuple[list[Listed], list[str]]:
+    """Ask all enabled venues at once; return their lists, and a line for each that failed."""
+    context = tls_context(config.net.ca_file)
+    wanted = []
     for venue in plugins.venues:
         exchange = config.exchanges.get(venue.exchange, ExchangeConfig(enabled=False))
         options: VenueConfig = getattr(exchange, venue.market_type)
-        if not (exchange.enabled and options.enabled and options.variant == venue.variant):
-            continue
-        try:
-            rows += _rows_of(venue, options, http)
-        except ServiceUnavailable as error:
-            problems.append(f"{venue.name}: {error.message}")
-    return rows, problems
+        if exchange.enabled and options.enabled and options.variant == venue.variant:
+            wanted.append((venue, options, Http(context, config.net.connect_timeout_s, config.net.proxy)))
+    answers = Pool(max(1, len(wanted))).map(lambda one: _ask(*one), wanted)
+    return [one for one in answers if isinstance(one, Listed)], [one for one in answers if isinstance(one, str)]
 
 
-def as_config(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the rows as the `exchanges` section of a config, which then collects these symbols and no others."""
-    exchanges: dict[str, Any] = {}
-    for row in rows:
-        market = exchanges.setdefault(row["exchange"], {}).setdefault(row["market_type"], {"symbols": []})
-        market["symbols"].append(row["symbol"])
-    return {"exchanges": exchanges}
-
-
-def _rows_of(venue: Venue, options: VenueConfig, http: Http) -> list[dict[str, Any]]:
+def _ask(venue: Venue, options: VenueConfig, http: Http) -> Listed | str:
     minute = venue.limits.requests_per_minute
     budget = TokenBucket(minute / 60, minute, Clock())
-    base_url = options.rest_url or venue.rest_url
-    listed = fetch_instruments(venue, lambda request: http.ask(base_url, request, venue.headers, budget))
+    bodies: list[bytes] = []
+
+    def ask(request: HttpRequest) -> bytes:
+        bodies.append(http.ask(options.rest_url or venue.rest_url, request, venue.headers, budget))
+        return bodies[-1]
+
+    try:
+        listed = fetch_instruments(venue, ask)
+    except ServiceUnavailable as error:
+        return f"{venue.name}: {error.message}"
     listed.sort(key=lambda one: (-one.volume, one.symbol))
-    return [{"exchange": venue.exchange, "market_type": venue.market_type, "symbol": one.symbol, "coin": coin_of(one),
-             "base": one.base, "quote": one.quote, "multiplier": one.multiplier, "contract_size": one.contract_size,
-             "status": one.status, "volume": one.volume} for one in listed]
+    return Listed(venue, options, listed, left_out(bodies, {one.symbol for one in listed}))
+
+
+def rows_of(lists: Iterable[Listed]) -> list[dict[str, Any]]:
+    """Return a row for each instrument."""
+    return [{"exchange": one.venue.exchange, "market_type": one.venue.market_type, "symbol": each.symbol,
+             "coin": coin_of(each), "base": each.base, "quote": each.quote, "multiplier": each.multiplier,
+             "contract_size": each.contract_size, "status": each.status, "volume": each.volume}
+            for one in lists for each in one.instruments]
+
+
+def as_config(lists: Iterable[Listed]) -> str:
+    """Return the lists as the `exchanges` section of a config, which then collects these symbols and no others.
+
+    Comments say what each symbol is, and at the end of each venue what was left out and why.
+    """
+    lines, exchange = ["exchanges:"], ""
+    for one in sorted(lists, key=lambda one: one.venue.exchange):  # keeps a venue's place within its exchange
+        if one.venue.exchange != exchange:
+            exchange = one.venue.exchange
+            lines.append(f"  {exchange}:")
+        lines += [f"    {one.venue.market_type}:", "      symbols:" if one.instruments else "      symbols: []"]
+        lines += [f"        - {_quoted(each.symbol)}  # {_multiple(each)}{_quoted(coin_of(each))[1:-1]}"
+                  for each in one.instruments]
+        lines += [f"      # left out: {_quoted(symbol)}: {_quoted(reason)[1:-1]}" for symbol, reason in one.left_out.items()]
+    return "\n".join(lines if len(lines) > 1 else ["exchanges: {}"]) + "\n"
+
+
+def plan(lists: Iterable[Listed]) -> list[dict[str, Any]]:
+    """Return a row for each connection: its symbols, the requests that subscribe them, and after how many seconds
+    the venue's limits, and no network, let the last of them go."""
+    rows = []
+    for one in lists:
+        roster, clock = Roster(one.venue.limits, one.options.symbols_per_connection), FakeClock()
+        roster.refresh(only(one.instruments, one.options.symbols))
+        pace = ConnectPace(one.venue.limits, clock)
+        for number, place in enumerate(roster.places):
+            subscriptions = Subscriptions(one.venue, lambda symbol, reason: None)
+            messages = message_pace(one.venue.limits, clock)
+            subscriptions.want(place.symbols, add=True)
+            requests, wait_s, connected_s = 0, 0.0, pace.reserve()
+            while subscriptions.waiting:
+                subscriptions.next_text(0.0)
+                requests, wait_s = requests + 1, messages.reserve()
+            rows.append({"exchange": one.venue.exchange, "market_type": one.venue.market_type, "connection": number,
+                         "symbols": sorted(place.symbols), "room": roster.capacity - len(place.symbols), "volume": place.volume,
+                         "requests": requests, "seconds": round(connected_s + wait_s, 2)})
+    return rows
+
+
+def plan_table(rows: Iterable[dict[str, Any]]) -> list[list[str]]:
+    """Return the plan as cells, a row a venue: PLAN_HEADINGS."""
+    venues: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        venues.setdefault(f"{row['exchange']}.{row['market_type']}", []).append(row)
+    cells = []
+    for name, places in venues.items():
+        sizes = [len(place["symbols"]) for place in places]
+        cells.append([name, f"{sum(sizes):,}", str(len(places)), f"{min(sizes)} to {max(sizes)}",
+                      str(max(sizes) + places[sizes.index(max(sizes))]["room"]), str(sum(place["requests"] for place in places)),
+                      f"{max(place['seconds'] for place in places):.1f}"])
+    return cells
+
+
+PLAN_HEADINGS = ("venue", "symbols", "connections", "on each", "at most", "requests", "seconds")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _multiple(one: Instrument) -> str:
+    return f"{one.multiplier} x " if one.multiplier != 1 else ""

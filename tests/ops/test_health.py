@@ -20,7 +20,8 @@ CLOCK = FakeClock()
 
 
 def figures(**changes: Any) -> dict[str, Any]:
-    venue = {"connections_up": 2, "connections": 3, "instruments": 450, "trades_total": 1_234_567,
+    venue = {"connections_up": 2, "connections": 3, "instruments": 450, "subscribed": 448, "refused": ["AUSDT", "BUSDT"],
+             "trades_total": 1_234_567,
              "trades_per_s": 812.4, "lag_ms": 61.2, "gaps_open": 1}
     return {
         "pid": os.getpid(), "started_at_ns": CLOCK.now_ns() - 3_725 * NS_PER_S, "written_at_ns": CLOCK.now_ns(),
@@ -89,6 +90,6 @@ def test_the_table_shows_every_venue_and_store() -> None:
     console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
     console.print(health.table(figures(), CLOCK))
     text = console.export_text()
-    for expected in ("up 1:02:05", "alpha.spot", "alpha.futures", "beta.spot", "2/3", "1,234,567", "1.5 GB",
+    for expected in ("up 1:02:05", "alpha.spot", "alpha.futures", "beta.spot", "2/3", "448/450", "1,234,567", "1.5 GB",
                      "sink questdb", "17 trades behind", "listing board", "down, HTTP 429", "open 2"):
         assert expected in text
