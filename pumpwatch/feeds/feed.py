@@ -41,6 +41,7 @@ class Feed:
         self.known: set[str] = set()  # symbols that an earlier connection was granted
         self._suspects: set[str] = set()  # refused together with all others of their request, once
         self._backoff = Backoff()
+        self._refusal_told = False
         self._renewals = Backoff(base_s=2.0)
         self._renew_at = -math.inf
         self._rhythm = Rhythm(around.venue.stale_after_s)
@@ -109,12 +110,14 @@ class Feed:
         try:
             self._link = self._adopt(dial)
         except ServiceUnavailable as error:
-            if self._backoff.failures == 0:
+            if not self._refusal_told:
+                self._refusal_told = True
                 log.warning("connection refused venue=%s connection=%d reason=%s", self._around.venue.name, self.number, error)
                 self._event("refused", str(error))
             self._around.stats.add("connect_failures_total", venue=self._around.venue.name)
             self._rest(self._backoff.next_s())
             return False
+        self._refusal_told = False
         return True
 
     def _new_dial(self) -> Dial:
@@ -187,10 +190,12 @@ class Feed:
                 self._end(self._successor, problem)
                 self._successor = None
                 self._renewal_failed(problem, now)
+                return 0.0
             return wait_s
         if self._dial is None:
-            if now >= self._renew_at:
-                self._dial = self._new_dial()
+            if now < self._renew_at:
+                return self._renew_at - now
+            self._dial = self._new_dial()
         elif self._dial.done:
             dial, self._dial = self._dial, None
             try:

@@ -11,7 +11,7 @@ import math
 LOOKS = 12  # in the time after which a venue's connection is stale
 LONGEST_LOOK_S = 5.0
 ENOUGH = 20  # looks that found trades, before anything is concluded
-SPAN_S = 3600.0
+SPAN_S, SPAN_LOOKS = 3600.0, 100  # what is learned is forgotten after one to two spans, of both time and trades
 OVERDUE, UNUSUAL = 4.0, 2.0  # times the longest quiet
 DOUBLINGS = 6
 
@@ -23,14 +23,16 @@ class Rhythm:
         self.look_s = min(LONGEST_LOOK_S, stale_after_s / LOOKS)
         self._stale_after_s = stale_after_s
         self._traded_at_ns = 0
-        self._quiet_since = self._looked_at = self._span_began = -math.inf
+        self._quiet_since = self._looked_at = -math.inf
+        self._span_began = math.inf
         self._longest_s = self._longest_before_s = 0.0
-        self._found = self._found_before = 0
+        self._found = 0
         self._fruitless = 0
 
     def resume(self, now: float) -> None:
         """Begin with a connection that just stands; the time without one teaches nothing."""
         self._traded_at_ns, self._quiet_since, self._looked_at = 0, now, now
+        self._span_began = min(self._span_began, now)
 
     def look(self, now: float, traded_at_ns: int) -> None:
         """Take in when the connection's last trade came (0: none yet)."""
@@ -42,8 +44,8 @@ class Rhythm:
         self._longest_s = max(self._longest_s, now - self._quiet_since)
         self._found += 1
         self._traded_at_ns, self._quiet_since, self._fruitless = traded_at_ns, now, 0
-        if self._found >= ENOUGH and now - self._span_began > SPAN_S:
-            self._longest_before_s, self._found_before = self._longest_s, self._found
+        if self._found >= SPAN_LOOKS and now - self._span_began > SPAN_S:
+            self._longest_before_s = self._longest_s
             self._longest_s, self._found, self._span_began = 0.0, 0, now
 
     def give_up(self) -> None:
@@ -57,7 +59,7 @@ class Rhythm:
     @property
     def _usual_s(self) -> float:
         """The longest quiet known, infinite before enough is known."""
-        if self._found < ENOUGH and not self._found_before:
+        if self._found < ENOUGH and not self._longest_before_s:
             return math.inf
         return max(self._longest_s, self._longest_before_s)
 

@@ -181,7 +181,7 @@ class Subscriptions:
             elif len(refused) == 1 or origin.named or refused.keys() <= self._suspects:
                 self._doubtful |= refused
             else:
-                self._suspects |= refused.keys()
+                self._suspects.update(refused)
                 self.failed = next(iter(refused.values())) or "no reason given"
         if self._doubtful and not self._waiting and not self._asked:
             doubtful, self._doubtful = self._doubtful, {}

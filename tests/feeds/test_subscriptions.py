@@ -112,3 +112,70 @@ def test_where_a_venue_does_not_acknowledge_what_was_sent_is_granted():
     subscriptions.want(["A"], add=False)
     subscriptions.next_text(1.0)
     assert subscriptions.granted == {"B"}
+
+
+def test_a_request_of_which_nothing_is_granted_fails_the_connection_and_leaves_nobody_out():
+    refused: list[str] = []
+    suspects: set[str] = set()
+    subscriptions = Subscriptions(SPOT, lambda symbol, reason: refused.append(symbol), suspects)
+    names = {f"S{i:03}" for i in range(300)}
+    subscriptions.want(names, add=True)
+    drive(subscriptions, {f"S{i:03}" for i in range(200)})  # the first message, whole
+    assert subscriptions.failed == "2 no" and not subscriptions.settled and not refused
+    assert len(suspects) == 200
+
+
+def test_refused_once_more_while_others_are_granted_the_same_symbols_are_left_out():
+    refused: list[str] = []
+    bad = {f"S{i:03}" for i in range(200)}
+    again = Subscriptions(SPOT, lambda symbol, reason: refused.append(symbol), set(bad))
+    again.want({f"S{i:03}" for i in range(300)}, add=True)
+    drive(again, bad)
+    assert set(refused) == bad and len(again.granted) == 100 and again.settled
+
+
+def test_when_nothing_at_all_is_granted_nobody_is_left_out_however_often():
+    names = {f"S{i}" for i in range(9)}
+    suspects: set[str] = set()
+    for venue in (SPOT, dataclasses.replace(SPOT, limits=dataclasses.replace(SPOT.limits, symbols_per_message=1))):
+        for _ in range(3):
+            refused: list[str] = []
+            subscriptions = Subscriptions(venue, lambda symbol, reason, told=refused: told.append(symbol), suspects)
+            subscriptions.want(names, add=True)
+            drive(subscriptions, names)
+            assert subscriptions.failed and not refused
+
+
+def test_newcomers_that_are_refused_leave_a_good_connection_alone():
+    refused: list[str] = []
+    subscriptions = Subscriptions(SPOT, lambda symbol, reason: refused.append(symbol))
+    subscriptions.want(["A", "B"], add=True)
+    drive(subscriptions, set())
+    subscriptions.want(["C", "D"], add=True)
+    drive(subscriptions, {"C", "D"})
+    assert sorted(refused) == ["C", "D"] and subscriptions.settled and subscriptions.granted == {"A", "B"}
+
+
+def test_where_each_symbol_is_answered_for_itself_the_refused_one_is_left_out():
+    refused: list[str] = []
+    venue = dataclasses.replace(SPOT, answers_by_symbol=True)
+    subscriptions = Subscriptions(venue, lambda symbol, reason: refused.append(symbol))
+    subscriptions.want(["A", "B", "C"], add=True)
+    number = json.loads(subscriptions.next_text(0.0))["id"]
+    subscriptions.answer(Control(ControlKind.REFUSAL, number, symbols=("B",), reason="no such"))
+    subscriptions.answer(Control(ControlKind.ACK, number, symbols=("A",)))
+    assert not subscriptions.settled
+    subscriptions.answer(Control(ControlKind.ACK, number, symbols=("C",)))
+    assert refused == ["B"] and subscriptions.granted == {"A", "C"} and subscriptions.settled
+
+
+def test_where_a_request_replaces_the_refused_symbol_is_not_named_again():
+    refused: list[str] = []
+    subscriptions = Subscriptions(dataclasses.replace(SPOT, replaces=True), lambda symbol, reason: refused.append(symbol))
+    subscriptions.want(["A", "B", "C"], add=True)
+    number = json.loads(subscriptions.next_text(0.0))["id"]
+    subscriptions.answer(Control(ControlKind.REFUSAL, number, symbols=("B",), reason="no such"))
+    message = json.loads(subscriptions.next_text(0.0))
+    assert message["params"] == ["a@trade", "c@trade"] and refused == ["B"]
+    subscriptions.answer(Control(ControlKind.REFUSAL, message["id"], reason="busy"))
+    assert subscriptions.failed == "busy" and refused == ["B"]  # halves would replace each other

@@ -1,0 +1,262 @@
+"""A connection kept alive, against a scripted venue: what is renewed, what is given up, and what the ledger hears of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import gevent
+import pytest
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.feeds.feed import DISORDER_NS
+from pumpwatch.model import Control, ControlKind, Heartbeat, IdKind, Session
+from tests.feeds.scripted import World, quick, until
+
+RECONNECT = Control(ControlKind.RECONNECT, reason="serverShutdown")
+EARLIER_NS = 1_700_000_000 * NS_PER_S
+
+
+def beating(interval_s: float, **facts: object):
+    return quick(heartbeat=Heartbeat(interval_s=interval_s, text=lambda now_ns: "PING"), **facts)
+
+
+def test_everything_is_subscribed_and_a_first_connection_leaves_no_gap():
+    with World(symbols=["A", "B", "C"]) as world:
+        world.wait_up()
+        assert world.feed.granted == {"A", "B", "C"} and world.events == ["up"] and not world.gaps
+
+
+def test_a_cut_connection_comes_back_and_the_gap_reaches_from_the_last_data_to_the_grant():
+    with World() as world:
+        world.wait_up()
+        world.ping()
+        until(lambda: world.connections[0].bytes_read)
+        last_ns = world.connections[0].received_at_ns
+        world.streams[0].ended = True
+        until(lambda: world.events == ["up", "down", "up"])
+        granted_ns = world.records.connection_events[-1].at_ns
+        (gap,) = world.gaps.values()
+        assert gap.from_ns == last_ns - DISORDER_NS and gap.to_ns >= granted_ns + DISORDER_NS
+        assert (gap.exchange, gap.market_type, gap.symbol) == ("binance", "spot", "")
+
+
+def test_the_run_before_is_missed_until_the_connection_stands():
+    with World(down_since_ns=EARLIER_NS) as world:
+        world.wait_up()
+        assert list(world.gaps) == [EARLIER_NS - DISORDER_NS]
+
+
+def test_where_a_venue_lags_a_gap_is_wider():
+    with World() as world:
+        world.wait_up()
+        world.stats.set("lag_ms", 7000.0, venue=world.venue.name)
+        last_ns = world.connections[0].received_at_ns
+        world.streams[0].ended = True
+        until(lambda: world.events == ["up", "down", "up"])
+        assert list(world.gaps) == [last_ns - 7 * NS_PER_S]
+        assert world.gaps[last_ns - 7 * NS_PER_S].to_ns >= world.records.connection_events[-1].at_ns + 7 * NS_PER_S
+
+
+def test_while_a_connection_is_down_its_gap_reaches_past_now_and_a_stop_ends_it():
+    with World() as world:
+        world.wait_up()
+        world.failing = True
+        world.streams[0].ended = True
+        until(lambda: "refused" in world.events)
+        world.clock.wall_s += 3600  # an outage of an hour
+        count = len(world.records.gaps)
+        until(lambda: len(world.records.gaps) > count)
+        assert max(gap.to_ns for gap in world.gaps.values()) > world.clock.now_ns()
+        world.clock.wall_s += 3600
+        stopped_ns = world.clock.now_ns()
+        world.feed.stop()
+        (gap,) = world.gaps.values()  # written before `stop` returns
+        assert gap.to_ns >= stopped_ns + DISORDER_NS
+
+
+def test_refused_connections_are_said_once_and_tried_again():
+    with World(down_since_ns=EARLIER_NS) as world:
+        world.failing = True
+        until(lambda: world.stats.total("connect_failures_total") >= 2)
+        world.failing = False
+        world.wait_up()
+        assert world.events == ["refused", "up"]
+
+
+def test_a_connection_that_answers_pings_and_trades_no_more_is_given_up_and_its_gap_begins_with_the_last_trade():
+    with World(quick(stale_after_s=0.6)) as world:
+        world.wait_up()
+        world.trade_often(25)
+        traded_ns = world.connections[0].traded_at_ns
+        with gevent.Timeout(20):
+            while "down" not in world.events:
+                world.ping()
+                gevent.sleep(0.02)
+        assert "no trade for" in world.records.connection_events[-1].reason
+        assert list(world.gaps) == [traded_ns - DISORDER_NS]
+
+
+def test_a_connection_of_which_too_little_is_known_may_be_quiet():
+    with World(quick(stale_after_s=0.3)) as world:
+        world.wait_up()
+        world.trade_often(3)
+        for _ in range(60):
+            world.ping()
+            gevent.sleep(0.02)
+        assert world.events == ["up"]
+
+
+def test_no_bytes_at_all_is_silence_whatever_the_wall_clock_says():
+    with World(quick(stale_after_s=30.0)) as world:
+        world.wait_up()
+        world.clock.wall_s += 3600
+        world.feed.change(["C"], [])  # which makes it look
+        until(lambda: world.feed.granted == {"A", "B", "C"})
+        gevent.sleep(0.1)
+        assert world.events == ["up"]
+        world.clock.monotonic_s += 31
+        until(lambda: world.events == ["up", "down", "up"])
+        assert world.records.connection_events[1].reason.startswith("silent for")
+
+
+def test_a_connection_is_renewed_with_no_gap_when_it_is_old():
+    limits = dataclasses.replace(quick().limits, connection_age_s=0.3)
+    with World(quick(limits=limits, stale_after_s=1.0)) as world:
+        until(lambda: [world.ping(), world.events == ["up", "renewed", "renewed"]][1])
+        assert not world.gaps and not world.stats.total("disconnects_total")
+
+
+def test_asked_to_reconnect_the_successor_stands_before_the_old_connection_goes():
+    with World() as world:
+        world.wait_up()
+        world.answering = False
+        world.say(RECONNECT)
+        until(lambda: len(world.streams) == 2 and world.streams[1].texts)
+        assert not world.streams[0].closed and world.events == ["up"]
+        world.answering = True
+        until(lambda: world.events == ["up", "renewed"])
+        assert world.streams[0].closed and not world.streams[1].closed and not world.gaps
+        assert world.records.connection_events[-1].reason == "serverShutdown"
+
+
+def test_a_successor_that_dies_leaves_the_old_connection_alone_and_another_follows():
+    with World() as world:
+        world.wait_up()
+        world.answering = False
+        world.say(RECONNECT)
+        until(lambda: len(world.streams) == 2 and world.streams[1].texts)
+        world.streams[1].ended = True
+        until(lambda: world.streams[1].closed)
+        assert world.feed.up and world.events == ["up"]
+        world.answering = True
+        until(lambda: world.events == ["up", "renewed"])
+        assert len(world.streams) == 3 and not world.gaps
+        assert world.stats.total("renewal_failures_total") == 1
+
+
+def test_a_renewal_that_cannot_connect_is_tried_again():
+    with World() as world:
+        world.wait_up()
+        world.failing = True
+        world.say(RECONNECT)
+        until(lambda: world.stats.total("renewal_failures_total"))
+        world.failing = False
+        until(lambda: world.events == ["up", "renewed"])
+        assert not world.gaps
+
+
+def test_the_old_connection_dies_while_its_successor_is_opened_and_that_is_a_gap():
+    with World() as world:
+        world.wait_up()
+        last_ns = world.connections[0].received_at_ns
+        world.answering = False
+        world.say(RECONNECT)
+        until(lambda: len(world.streams) == 2 and world.streams[1].texts)
+        world.streams[0].ended = True
+        until(lambda: world.events == ["up", "down"])
+        world.answering = True
+        until(lambda: world.events == ["up", "down", "up"])
+        assert len(world.streams) == 2  # the successor took over
+        (gap,) = world.gaps.values()
+        assert gap.from_ns == last_ns - DISORDER_NS and gap.to_ns >= world.records.connection_events[-1].at_ns
+
+
+def test_during_a_renewal_the_old_connection_has_its_heartbeats_and_newcomers_go_to_both():
+    with World(beating(0.1)) as world:
+        world.wait_up()
+        world.answering = False
+        world.say(RECONNECT)
+        until(lambda: len(world.streams) == 2 and world.streams[1].texts)
+        before = world.streams[0].texts.count("PING")
+        until(lambda: world.streams[0].texts.count("PING") >= before + 3)
+        world.feed.change(["C"], ["A"])
+        world.answering = True
+        until(lambda: world.events == ["up", "renewed"] and world.feed.granted == {"B", "C"})
+
+
+def test_without_ids_a_connection_ends_before_its_successor_begins():
+    with World(quick(id_kind=IdKind.NONE)) as world:
+        world.wait_up()
+        world.say(RECONNECT)
+        until(lambda: world.events == ["up", "down", "up"])
+        assert world.records.connection_events[1].reason == "renewed: serverShutdown"
+        assert len(world.gaps) == 1
+
+
+def test_nothing_is_sent_before_the_welcome():
+    session = Session(request=None, url=lambda body, url, connection: url, welcome=True)
+    with World(beating(0.05, session=session)) as world:
+        until(lambda: world.connections)
+        gevent.sleep(0.2)
+        assert not world.streams[0].texts
+        world.say(Control(ControlKind.WELCOME))
+        until(lambda: world.feed.up and "PING" in world.streams[0].texts)
+
+
+def test_a_heartbeat_is_not_kept_waiting_by_requests_and_a_stop_neither():
+    limits = dataclasses.replace(quick().limits, symbols_per_message=1, messages_per_second=3)
+    with World(beating(0.1, limits=limits), symbols=[f"S{i}" for i in range(500)]) as world:
+        until(lambda: world.connections)
+        until(lambda: world.streams[0].texts.count("PING") >= 3)
+        assert world.feed.up is False
+    assert len(world.streams[0].texts) < 100  # stopped long before all were asked
+
+
+def test_requests_keep_the_hourly_limit():
+    limits = dataclasses.replace(quick().limits, symbols_per_message=10, subscriptions_per_hour=100)
+    with World(quick(limits=limits), symbols=[f"S{i:03}" for i in range(100)]) as world:
+        until(lambda: world.streams and len(world.streams[0].texts) == 8)
+        gevent.sleep(0.1)
+        assert len(world.streams[0].texts) == 8
+
+
+def test_where_everything_is_refused_the_connection_fails_and_no_symbol_is_left_out():
+    with World(symbols=[f"S{i}" for i in range(9)]) as world:
+        world.refuses = lambda symbol: True
+        until(lambda: world.events.count("down") >= 2)
+        assert not world.refused and "every symbol was refused" in world.records.connection_events[0].reason
+        world.refuses = lambda symbol: False
+        world.wait_up()
+        assert len(world.feed.granted) == 9
+
+
+def test_a_whole_message_of_bad_symbols_is_left_out_at_the_second_try():
+    limits = dataclasses.replace(quick().limits, symbols_per_message=3)
+    bad = {"S3", "S4", "S5"}
+    with World(quick(limits=limits), symbols=[f"S{i}" for i in range(6)]) as world:
+        world.refuses = lambda symbol: symbol in bad
+        until(lambda: world.feed.up)
+        assert set(world.refused) == bad and world.events[0] == "down" and world.events.count("down") == 1
+
+
+@pytest.mark.parametrize("traded", [True, False])
+def test_where_nobody_acknowledges_a_trade_tells_that_the_connection_stands(traded):
+    with World(quick(acknowledges=False, stale_after_s=20.0), down_since_ns=EARLIER_NS) as world:
+        until(lambda: world.connections and world.feed.up)
+        gevent.sleep(0.1)
+        assert "up" not in world.events
+        if traded:
+            world.trade()
+        else:
+            world.clock.monotonic_s += 16
+        until(lambda: "up" in world.events)

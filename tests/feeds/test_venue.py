@@ -1,0 +1,109 @@
+"""All feeds of a venue, against a scripted one: its list, what it refuses, and what the config asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.feeds.venue import LONGEST_ROUNDS
+from tests.feeds.scripted import VenueWorld, quick, until
+
+EARLIER_NS = 1_700_000_000 * NS_PER_S
+
+
+def subscribed(world: VenueWorld) -> set[str]:
+    return {symbol for feed in world.feeds.feeds for symbol in feed.granted}
+
+
+def test_newcomers_are_subscribed_and_what_went_is_dropped_on_the_running_connection():
+    with VenueWorld([f"S{i}" for i in range(20)]) as world:
+        until(lambda: len(subscribed(world)) == 20)
+        world.listed = (world.listed - {"S3"}) | {"NEW"}
+        until(lambda: "NEW" in subscribed(world) and "S3" not in subscribed(world))
+        assert len(world.streams) == 1 and world.feeds.status()["instruments"] == 20
+        assert "NEW" in world.catalogue.ids_of(("binance", "spot"))
+
+
+def test_a_list_that_does_not_come_is_asked_for_again():
+    with VenueWorld([]) as world:
+        until(lambda: world.asked >= 2)
+        world.listed = {"A"}
+        until(lambda: subscribed(world) == {"A"})
+        assert world.stats.total("instrument_list_failures_total") >= 2
+
+
+def test_many_symbols_are_spread_over_connections():
+    with VenueWorld([f"S{i}" for i in range(25)], symbols_per_connection=10) as world:
+        until(lambda: len(subscribed(world)) == 25)
+        assert world.feeds.status()["connections"] == 3
+
+
+def test_a_refused_symbol_is_told_of_and_tried_again_until_it_is_granted(caplog):
+    caplog.set_level(logging.INFO, "pumpwatch.feeds.venue")
+    with VenueWorld(["A", "B", "C"]) as world:
+        world.refuses = lambda symbol: symbol == "B"
+        until(lambda: world.feeds.status()["refused"] == ["B"] and subscribed(world) == {"A", "C"})
+        until(lambda: world.events.count("refused") >= 3)  # each try is an event
+        assert world.records.connection_events[-1].reason.startswith("B: ")
+        world.refuses = lambda symbol: False
+        until(lambda: subscribed(world) == {"A", "B", "C"} and "granted after all" in caplog.text)
+        assert world.feeds.status()["refused"] == [] and caplog.text.count("left out") == 1
+        assert not world.gaps  # it was never seen before
+
+
+def test_a_symbol_that_is_refused_after_it_was_seen_is_a_gap_that_grows():
+    with VenueWorld(["A", "B", "C"]) as world:
+        until(lambda: len(subscribed(world)) == 3)
+        world.refuses = lambda symbol: symbol == "B"
+        world.streams[0].ended = True
+        until(lambda: subscribed(world) == {"A", "C"})
+
+        def of_b():
+            return [gap for gap in world.gaps.values() if gap.symbol == "B"]
+
+        until(of_b)
+        (first,) = of_b()
+        until(lambda: of_b()[0].to_ns > first.to_ns)
+        assert [gap.from_ns for gap in of_b()] == [first.from_ns] and "refuses" in first.reason
+
+
+def test_after_an_earlier_run_every_refused_symbol_may_have_been_seen():
+    with VenueWorld(["A", "B"], down_since_ns=EARLIER_NS) as world:
+        world.refuses = lambda symbol: symbol == "B"
+        until(lambda: any(gap.symbol == "B" for gap in world.gaps.values()))
+
+
+def test_a_refused_symbol_that_is_listed_no_more_is_forgotten():
+    with VenueWorld([f"S{i}" for i in range(20)]) as world:
+        world.refuses = lambda symbol: symbol == "S7"
+        until(lambda: world.feeds.status()["refused"] == ["S7"])
+        world.listed -= {"S7"}
+        until(lambda: world.feeds.status()["refused"] == [])
+
+
+def test_tries_grow_rarer_and_never_end():
+    with VenueWorld(["A", "B"]) as world:
+        world.refuses = lambda symbol: symbol == "B"
+        until(lambda: world.events.count("refused") >= 5)
+        assert world.asked >= 1 + 1 + 2 + 4 + 8
+        assert LONGEST_ROUNDS * 300 <= 3600  # an hour at the default refresh
+
+
+def test_a_configured_symbol_that_is_not_listed_is_said_once_with_the_nearest_and_again_when_it_comes(caplog):
+    caplog.set_level(logging.INFO, "pumpwatch.feeds.venue")
+    with VenueWorld(["BTCUSDT", "ETHUSDT"], symbols=["btc-usdt", "ETHUSDT"]) as world:
+        until(lambda: subscribed(world) == {"ETHUSDT"})
+        world.refresh(3)
+        assert caplog.text.count("not listed venue=binance.spot symbol=btc-usdt nearest=BTCUSDT") == 1
+        assert world.feeds.status()["unlisted"] == ["btc-usdt"]
+        world.listed |= {"btc-usdt"}
+        until(lambda: "is listed now" in caplog.text)
+        until(lambda: world.feeds.status()["unlisted"] == [])
+
+
+def test_a_stop_closes_every_connection_also_one_that_waits_for_its_turn():
+    limits = dataclasses.replace(quick().limits, connects_per_5_minutes=3)
+    with VenueWorld([f"S{i}" for i in range(9)], quick(limits=limits), symbols_per_connection=3) as world:
+        until(lambda: len(world.feeds.feeds) == 3 and len(world.streams) == 1)
+    assert len(world.streams) == 1  # the others would have waited for minutes
