@@ -44,6 +44,8 @@ from pumpwatch import (
 
 SPECIAL = {"INSURANCE_FUND": Flag.INSURANCE_FUND.value, "ADL": Flag.ADL.value}
 ALIVE = "TRADING"
+ENDED = frozenset({"SETTLING", "DELIVERING", "DELIVERED", "CLOSE"})  # any other status may become TRADING
+PERPETUAL = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL", ""})  # the type is empty before trading begins
 OTHER_EVENTS = frozenset({
     "1hTicker", "24hrMiniTicker", "24hrTicker", "4hTicker", "1dTicker", "assetIndexUpdate", "avgPrice", "blockTrade",
     "bookTicker", "compositeIndex", "continuous_kline", "contractInfo", "depthUpdate", "forceOrder", "kline",
@@ -150,14 +152,18 @@ def read_control(frame: bytes) -> Control | None:
 
 
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read exchangeInfo: what trades against USDT, spot or perpetual, dated contracts left out."""
+    """Read exchangeInfo: what trades against USDT or may yet, spot or perpetual, dated contracts left out.
+
+    What is halted or not open yet (BREAK, HALT, END_OF_DAY, PENDING_TRADING) is subscribed too: that costs an acknowledgement,
+    and its first trade comes as it happens.
+    """
     rows = msgspec.json.decode(bodies[0])["symbols"]
     return [
         Instrument(symbol=row["symbol"], base=row["baseAsset"], quote=row["quoteAsset"],
-                   multiplier=split_multiplier(row["baseAsset"]))
+                   multiplier=split_multiplier(row["baseAsset"]),
+                   status="trading" if row["status"] == ALIVE else row["status"].lower())
         for row in rows
-        if row["status"] == ALIVE and row["quoteAsset"] == "USDT"
-        and row.get("contractType", "PERPETUAL") in ("PERPETUAL", "TRADIFI_PERPETUAL")
+        if row["status"] not in ENDED and row["quoteAsset"] == "USDT" and row.get("contractType", "PERPETUAL") in PERPETUAL
         and row.get("isSpotTradingAllowed", True)
     ]
 

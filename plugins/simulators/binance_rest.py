@@ -114,7 +114,7 @@ def _aggregated(history: History, symbol: int, numbers: dict[str, int], limit: i
 
 
 def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> dict[str, Any]:
-    """Return the symbol list: what trades, and beside it what a collector must leave out."""
+    """Return the symbol list: what trades, what may again, and what a collector must leave out."""
     rows = [_listed(spec.symbol, spec.base, spec.quote, spot) for spec in history.table.specs]
     if spot:
         rows += [_listed("ETHBTC", "ETH", "BTC", spot),
