@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,7 +173,25 @@ def _ms_since(started: float) -> float:
 def _ask_rest(config: Config, venue: Venue, options: VenueConfig) -> str:
     url = (options.rest_url or venue.rest_url).rstrip("/")
     request = venue.instruments_requests[0]
-    return _get(config, url + request.path, venue.headers, request.params, request.method)
+    said = _get(config, url + request.path, venue.headers, request.params, request.method)
+    missing = _unlisted(config, venue, url, options.symbols) if options.symbols else {}
+    if missing:
+        nearest = ", ".join(name for name in missing.values() if name)
+        raise PumpWatchError(f"not listed: {', '.join(missing)}",
+                             f"the nearest: {nearest}" if nearest else "`pumpwatch init-symbols` tells what is")
+    return said
+
+
+def _unlisted(config: Config, venue: Venue, url: str, symbols: Sequence[str]) -> dict[str, str]:
+    from pumpwatch.feeds.roster import fetch_instruments, unlisted
+    from pumpwatch.net.http import Http
+    from pumpwatch.net.ratelimit import TokenBucket
+    from pumpwatch.net.ws import tls_context
+
+    http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
+    minute = venue.limits.requests_per_minute
+    budget = TokenBucket(minute / 60, minute, Clock())
+    return unlisted(fetch_instruments(venue, lambda request: http.ask(url, request, venue.headers, budget)), symbols)
 
 
 def _ask_source(config: Config, source: ListingSource, asked: SourceConfig) -> str:
