@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from pumpwatch.sim.truth import Records, Truth, id_number
 KEY = np.dtype([("instrument", "<i4"), ("trade_id", "<i8")])
 CONTENT = np.dtype([("instrument", "<i4"), ("timestamp", "<i8"), ("price", "<f8"), ("quantity", "<f8"), ("sell", "?"),
                     ("nth", "<i8")])
-EXAMPLES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Comparison:
     doubled: int
     unknown: int  # stored, and never sent
     different: int
-    missing_keys: list[tuple[str, str, int]] = field(default_factory=list)  # some: venue, symbol, id
+    lost: Records  # of the truth: what is missing
 
     @property
     def equal(self) -> bool:
@@ -37,7 +36,7 @@ class Comparison:
 
     def figures(self) -> dict[str, Any]:
         """Return the counts as plain data."""
-        return {name: value for name, value in asdict(self).items() if name != "missing_keys"}
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "lost"}
 
 
 def names_of(truth: Truth) -> list[tuple[str, str, str]]:
@@ -65,10 +64,8 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Compariso
     rows = first[at[found]]
     same = ((stored.timestamp[rows] == sent["timestamp"][found]) & (stored.price[rows] == sent["price"][found])
             & (stored.quantity[rows] == sent["quantity"][found]) & (stored.side[rows] == sent["sell"][found]))
-    lost = [(truth.venues[one["venue"]], truth.symbols[one["venue"]][one["symbol"]], int(one["trade_id"]))
-            for one in sent[~found][:EXAMPLES]]
     return Comparison(sent=len(sent), stored=len(stored), missing=int((~found).sum()), doubled=int((counts - 1).sum()),
-                      unknown=len(unique) - int(found.sum()), different=int((~same).sum()), missing_keys=lost)
+                      unknown=len(unique) - int(found.sum()), different=int((~same).sum()), lost=sent[~found])
 
 
 def _numbers(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32]) -> NDArray[np.int64]:

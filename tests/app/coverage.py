@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pumpwatch.catalogue import Catalogue
-from pumpwatch.model import Gap, TradeBatch
+from pumpwatch.model import Gap
+from pumpwatch.sim.compare import Comparison
 from pumpwatch.sim.truth import Truth
 
 Sent = tuple[str, str, str, int, int]  # exchange, market_type, symbol, id, timestamp
 
 
-def missing(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Iterator[Sent]:
+def missing(truth: Truth, counted: Comparison) -> Iterator[Sent]:
     """Yield what was sent and is not stored."""
-    have = set(zip(stored.instrument.tolist(), stored.trade_id.tolist(), strict=True))
-    for one in truth.trades():
+    for one in counted.lost:
         exchange, market_type = truth.venues[one["venue"]].split(".")
-        symbol = truth.symbols[one["venue"]][one["symbol"]]
-        if (catalogue.ids_of((exchange, market_type)).get(symbol), int(one["trade_id"])) not in have:
-            yield exchange, market_type, symbol, int(one["trade_id"]), int(one["timestamp"])
+        yield (exchange, market_type, truth.symbols[one["venue"]][one["symbol"]], int(one["trade_id"]),
+               int(one["timestamp"]))
 
 
 def covered(one: Sent, gaps: Iterable[Gap]) -> bool:

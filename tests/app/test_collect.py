@@ -100,7 +100,7 @@ def test_through_a_fault_nothing_is_doubled_and_what_is_missing_is_named(tmp_pat
     gaps = [gap for _, gap in ledger.gaps()]
     quarantined = ledger.quarantine_count()
     ledger.close()
-    uncovered = [one for one in missing(truth, *stored_of(truth, collector.data)) if not covered(one, gaps)]
+    uncovered = [one for one in missing(truth, counted) if not covered(one, gaps)]
     assert not uncovered, (uncovered[:10], gaps)
     if fault["kind"] == "malformed":
         assert quarantined == 9
