@@ -8,6 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from pumpwatch.config import Config
+from pumpwatch.plugins import load_plugins
+from pumpwatch.sim.dialect import Dialect
+from tests.bench.parsing import form_of, made, parser_of, read
 from tests.bench.processes import BenchError, Child, await_that, usage
 from tests.bench.report import judge
 from tests.bench.venues import compare
@@ -70,3 +74,15 @@ def test_a_ratio_is_of_medians_and_judged_by_must_and_aim():
     assert [line["met"] for line in judge(results([24.0]))] == ["must"]
     assert [line["met"] for line in judge(results([26.0]))] == ["missed"]
     assert judge({}) == []
+
+
+def test_the_frames_that_are_timed_are_read_whole_on_every_venue_one_and_ten_at_once():
+    plugins = load_plugins(Config())
+    dialects = [one for one in plugins.dialects if isinstance(one, Dialect)]
+    assert len(dialects) == 12
+    for dialect in dialects:
+        venue = plugins.venue(dialect.name)
+        frames, parser = made(dialect, form_of(venue, dialect), 40), parser_of(venue, dialect)
+        assert len(frames.single) == 40 and len(frames.together) in (0, 4)
+        for some in filter(None, (frames.single, frames.together)):
+            assert [read(parser, some)[0], parser.quarantine] == [40, []], dialect.name
