@@ -19,6 +19,7 @@ from pumpwatch.model import HttpRequest, Instrument, Limits, Venue
 log = logging.getLogger(__name__)
 
 USUAL_SYMBOLS = 100  # on one connection where the venue allows more: a lost connection then loses little
+SLOW_CONNECTS_PER_S = 1.0  # below that many connections would take long to stand, first and after an outage: they are fuller
 HEADROOM = 0.9  # of a venue's own limit, for newcomers
 PAGES = 100  # a list that never ends is no list
 LONGEST_NAME = 100  # characters of a symbol
@@ -37,7 +38,9 @@ class Roster:
     """The placement of one venue's symbols. `per_connection` lowers the venue's limit; 0 keeps the usual number."""
 
     def __init__(self, limits: Limits, per_connection: int = 0) -> None:
-        usual = min(USUAL_SYMBOLS, int(limits.symbols_per_connection * HEADROOM))
+        usual = int(limits.symbols_per_connection * HEADROOM)
+        if limits.connects_per_second >= SLOW_CONNECTS_PER_S:
+            usual = min(usual, USUAL_SYMBOLS)
         self.capacity = max(1, min(per_connection or usual, limits.symbols_per_connection))
         self.places: list[Place] = []
         self._where: dict[str, int] = {}

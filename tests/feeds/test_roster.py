@@ -33,6 +33,14 @@ def test_symbols_are_spread_evenly_within_the_limit():
     assert sorted(len(place.symbols) for place in roster.places) == [8, 8, 9]
 
 
+@pytest.mark.parametrize(("per_second", "connections"), [(5.0, 9), (0.3, 4)])
+def test_where_connecting_is_slow_connections_are_fewer_and_fuller(per_second, connections):
+    roster = Roster(dataclasses.replace(LIMITS, symbols_per_connection=300, connects_per_second=per_second))
+    roster.refresh(listed(*(f"S{i}" for i in range(850))))
+    assert len(roster.places) == connections
+    assert max(len(place.symbols) for place in roster.places) <= 270
+
+
 def test_a_refresh_moves_nobody():
     roster = Roster(LIMITS, per_connection=3)
     roster.refresh(listed("A", "B", "C", "D", "E"))
