@@ -152,7 +152,8 @@ class Columns:
     `trade_id` takes ints, or str where the venue's ids are text.
     """
 
-    __slots__ = ("counts", "flags", "past", "price", "quantity", "sell", "sequence_number", "symbol", "timestamp", "trade_id", "void")
+    __slots__ = ("counts", "flags", "past", "price", "quantity", "sell", "sequence_number", "symbol", "timestamp",
+                 "trade_id", "void")
 
     def __init__(self) -> None:
         self.symbol: list[str] = []
