@@ -6,7 +6,7 @@ import numpy as np
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.sim.history import TradeHistory, aggregate
-from pumpwatch.sim.market import Market, coins
+from pumpwatch.sim.market import Market, coins, spread
 from pumpwatch.sim.rows import VOID, Rows, SymbolSpec, SymbolTable
 
 NOW = 1_700_000_000 * NS_PER_S
@@ -106,3 +106,8 @@ def test_neighbours_of_one_price_side_and_time_are_one_aggregate() -> None:
                 np.array([1, 2, 3, 4, 5]), np.array([True, True, True, True, False]), np.zeros(5, np.uint8))
     assert aggregate(rows) == [(0, 1, 3), (2, 2, 3), (3, 3, 4), (4, 4, 5)]
     assert aggregate(Rows.empty(table)) == []
+
+
+def test_a_full_roster_is_spread_to_the_last_symbol():
+    assert spread(5712, [448, 540, 1001, 116]) == [1216, 1465, 2716, 315]
+    assert sum(spread(5712, [1.0] * 12)) == 5712 and spread(3, [1000, 1, 1]) == [3, 1, 1]  # no market is empty
