@@ -87,7 +87,7 @@ def add_market(handler: FeedHandler, market: dict[str, Any], callback: Any) -> N
     feed.websocket_endpoints = [WebsocketEndpoint(market["ws_url"], options=options)]
     listed_as = {symbol: name for name, symbol in names.items()}
     for symbols in market["connections"]:
-        mine = [listed_as[symbol] for symbol in symbols]
+        mine = [listed_as[symbol] for symbol in symbols if symbol in listed_as]  # what is halted is not listed here
         handler.add_feed(feed(symbols=mine, channels=[TRADES], callbacks={TRADES: callback}, config=handler.config))
 
 

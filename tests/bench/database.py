@@ -70,11 +70,12 @@ class Database:
         return {str(row[0]): row[1:] for row in found}
 
     def clear(self, *tables: str) -> None:
-        """Drop what is there of these tables, so that the next collector starts with none."""
+        """Drop what is there of these tables and views, so that the next collector starts with none."""
         known = self._tables()
+        views = {row[0] for row in self.server.sql("SELECT view_name FROM materialized_views()")}
         for table in tables:
             if table in known:
-                self.server.sql(f"DROP TABLE '{table}'")
+                self.server.sql(f"DROP {'MATERIALIZED VIEW' if table in views else 'TABLE'} '{table}'")
 
     def _tables(self) -> set[str]:
         return {row[0] for row in self.server.sql("SELECT table_name FROM tables()")}

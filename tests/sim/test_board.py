@@ -19,7 +19,7 @@ TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+09:00$")
 
 @pytest.fixture(scope="module")
 def sim() -> Iterator[SimProcess]:
-    with SimProcess(symbols=8, rate=1000) as running:
+    with SimProcess(venues=[SPOT, "binance.futures"], symbols=8, rate=1000) as running:
         yield running
 
 
