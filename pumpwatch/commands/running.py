@@ -41,7 +41,7 @@ def collect(config: Config) -> int:
 def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) -> int:
     """Watch the whole path at work, in a minute, without network.
 
-    Simulated Binance venues trade over TLS on loopback, the collector records them, a simulated Upbit lists one coin, its
+    Simulated venues trade over TLS on loopback, the collector records them, a simulated notice board lists one coin, its
     window is archived, and at the end both sides are counted. Exit code 0 only when every trade sent is stored, once.
 
     \b
