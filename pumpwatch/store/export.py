@@ -44,7 +44,7 @@ def write_parquet(batch: TradeBatch, catalogue: Catalogue, path: Path) -> None:
     """
     try:
         import pandas as pd
-        import pyarrow  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+        import pyarrow  # noqa: F401
     except ImportError as error:
         raise UsageError("Parquet needs pyarrow, which is not installed",
                          "pip install 'pumpwatch[parquet]', or write --csv or --json") from error
