@@ -21,7 +21,6 @@ from msgspec import Meta
 from pumpwatch.errors import ConfigError
 
 ENV_PREFIX = "PUMPWATCH_"
-EXCHANGES = ("binance", "bybit", "gate", "kucoin", "okx", "phemex")  # collected where the config says nothing
 
 Positive = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(gt=0)]
@@ -102,8 +101,7 @@ class LogConfig(Section):
 class Config(Section):
     """The whole file."""
 
-    exchanges: dict[str, ExchangeConfig] = msgspec.field(
-        default_factory=lambda: {name: ExchangeConfig() for name in EXCHANGES})
+    exchanges: dict[str, ExchangeConfig] = {}  # only these; empty: every one that a plugin offers
     roster_refresh_s: Positive = 300.0
     net: NetConfig = msgspec.field(default_factory=NetConfig)
     store: StoreConfig = msgspec.field(default_factory=StoreConfig)

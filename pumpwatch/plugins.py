@@ -23,10 +23,10 @@ from typing import Any
 
 import pluggy
 
-from pumpwatch.config import Config
+from pumpwatch.config import Config, ExchangeConfig, VenueConfig
 from pumpwatch.errors import PluginError
 from pumpwatch.hookspecs import HookSpecs, ListingSource, SinkPlugin
-from pumpwatch.model import Venue
+from pumpwatch.model import FUTURES, SPOT, Venue
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +72,35 @@ class Plugins:
             return self.sources[name]
         raise PluginError(f"no plugin offers the listing source `{name}`", _known(name, self.sources))
 
+    def chosen(self, config: Config) -> list[tuple[Venue, VenueConfig]]:
+        """Return the venues to collect, each with its part of the config: of the exchanges it names, else of all there are.
+
+        Raises PluginError for a variant that no plugin offers.
+        """
+        offered = dict.fromkeys(venue.exchange for venue in self.venues)
+        markets = {(venue.exchange, venue.market_type) for venue in self.venues}
+        chosen = []
+        for name, exchange in (config.exchanges or {name: ExchangeConfig() for name in offered}).items():
+            for market_type in (SPOT, FUTURES):
+                part: VenueConfig = getattr(exchange, market_type)
+                if exchange.enabled and part.enabled and (name, market_type) in markets:
+                    variant = f":{part.variant}" if part.variant else ""
+                    chosen.append((self.venue(f"{name}.{market_type}{variant}"), part))
+        return chosen
+
     def unmet(self, config: Config) -> list[str]:
-        """Return a line for each exchange, sink or source that the config names and no plugin offers."""
+        """Return a line for each exchange, sink or source that the config names and no plugin offers.
+
+        An exchange or source whose plugin is disabled is not wanted; a sink is, as trades would go nowhere in silence.
+        """
+        disabled = set(config.plugins.disabled)
         wanted = (
-            ("exchanges", config.exchanges, {venue.exchange for venue in self.venues}),
-            ("sinks", config.sinks, set(self.sinks)),
-            ("listing.sources", config.listing.sources, set(self.sources)),
+            ("exchanges", config.exchanges.keys() - disabled, {venue.exchange for venue in self.venues}),
+            ("sinks", config.sinks.keys(), set(self.sinks)),
+            ("listing.sources", config.listing.sources.keys() - disabled, set(self.sources)),
         )
-        return [f"{section}.{name}: no plugin offers it; {_known(name, offered)}"
-                for section, named, offered in wanted for name in named if name not in offered]
+        return [f"{section}.{name}: {'its plugin is disabled' if name in disabled else 'no plugin offers it'}; "
+                f"{_known(name, offered)}" for section, named, offered in wanted for name in sorted(named - offered)]
 
     def describe(self) -> list[dict[str, Any]]:
         """Return one row a plugin found: name, status (ok, disabled, refused), offers, origin, reason."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.config import Config, ExchangeConfig, PluginsConfig
+from pumpwatch.config import Config, ExchangeConfig, PluginsConfig, VenueConfig
 from pumpwatch.errors import PluginError
 from pumpwatch.plugins import Plugins, load_plugins
 
@@ -175,6 +175,52 @@ def test_what_the_config_wants_and_nobody_offers_is_listed() -> None:
     lines = load_plugins(config).unmet(config)
     assert [line.split(":")[0] for line in lines] == ["exchanges.binanse", "sinks.postgres"]
     assert "did you mean `binance`?" in lines[0]
+
+
+NAMED = {name: ExchangeConfig() for name in ("binance", "phemex")}
+
+
+@pytest.mark.parametrize(("exchanges", "rest"), [({}, {"binance", "bybit", "gate", "kucoin", "okx"}), (NAMED, {"binance"})])
+def test_an_exchange_whose_plugin_is_disabled_is_not_collected_named_or_not(
+        exchanges: dict[str, ExchangeConfig], rest: set[str]) -> None:
+    config = Config(exchanges=exchanges, plugins=PluginsConfig(disabled=["phemex", "upbit"]))
+    plugins = load_plugins(config)
+    assert plugins.unmet(config) == []
+    assert {venue.exchange for venue, _ in plugins.chosen(config)} == rest
+
+
+def test_a_sink_whose_plugin_is_disabled_is_not_forgotten_in_silence() -> None:
+    config = Config(sinks={"questdb": {}}, plugins=PluginsConfig(disabled=["questdb"]))
+    assert load_plugins(config).unmet(config) == ["sinks.questdb: its plugin is disabled; known: none"]
+
+
+SEVENTH = """
+from dataclasses import replace
+
+from pumpwatch_plugins.exchanges.binance import VENUES
+
+from pumpwatch import hookimpl
+
+
+@hookimpl
+def exchange_venues():
+    return [replace(VENUES[0], exchange="seventh")]
+"""
+
+
+def test_an_exchange_is_collected_as_soon_as_its_plugin_is_there_unless_the_config_names_others(tmp_path: Path) -> None:
+    plugins = load_from(tmp_path, seventh=SEVENTH)
+    assert "seventh.spot" in {venue.name for venue, _ in plugins.chosen(Config())}
+    assert {venue.name for venue, _ in plugins.chosen(Config(exchanges=NAMED))} == {
+        f"{name}.{market_type}" for name in NAMED for market_type in ("spot", "futures")}
+    assert [venue.name for venue, _ in plugins.chosen(Config(exchanges={"seventh": ExchangeConfig()}))] == ["seventh.spot"]
+
+
+def test_a_variant_that_no_plugin_offers_is_refused() -> None:
+    config = Config(exchanges={"binance": ExchangeConfig(futures=VenueConfig(variant="agg_trades"))})
+    with pytest.raises(PluginError, match=r"binance\.futures:agg_trades") as caught:
+        load_plugins(config).chosen(config)
+    assert "did you mean `binance.futures:agg_trade`?" in caught.value.hint
 
 
 def test_an_unknown_venue_is_answered_with_the_known_ones() -> None:

@@ -153,7 +153,7 @@ class Server:
             answer = session.post(f"{self._url}/write?precision=n", data=body, auth=self._auth, verify=self._verify,
                                   timeout=timeout_s, allow_redirects=False)
         except requests.RequestException as error:
-            raise ServiceUnavailable(f"QuestDB at {self.addr} does not take trades: {error}", UNREACHABLE) from error
+            raise ServiceUnavailable(f"QuestDB at {self.addr} does not take trades: {_cause(error)}", UNREACHABLE) from error
         if answer.status_code in (200, 204):
             return None
         try:
@@ -170,7 +170,7 @@ class Server:
             answer = session.get(f"{self._url}/exec", params={"query": statement, "nm": "true"}, auth=self._auth,
                                  verify=self._verify, timeout=timeout_s)
         except requests.RequestException as error:
-            raise ServiceUnavailable(f"QuestDB at {self.addr} does not answer: {error}", UNREACHABLE) from error
+            raise ServiceUnavailable(f"QuestDB at {self.addr} does not answer: {_cause(error)}", UNREACHABLE) from error
         if answer.status_code in (401, 403):
             raise ConfigError(f"QuestDB at {self.addr} refuses the user",
                               "set sinks.questdb.user and sinks.questdb.password")
@@ -213,3 +213,10 @@ class Server:
         value, unit = self.exec(statement, DDL_TIMEOUT_S)[0]
         if value * HOURS.get(unit, 0) != days * 24:  # 7 days come back as 1 WEEK, none as 0 HOUR
             self.exec(f"ALTER TABLE {name} SET TTL {days} DAYS", DDL_TIMEOUT_S)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason: requests wraps urllib3 wraps the system's own error."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error) or type(error).__name__

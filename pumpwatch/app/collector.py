@@ -26,7 +26,7 @@ from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.feed import DISORDER_NS
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import Sink
-from pumpwatch.model import FUTURES, SPOT, Gap, TradeBatch, Venue
+from pumpwatch.model import Gap, TradeBatch, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer, tls_context
@@ -56,7 +56,10 @@ class Collector:
         unmet = self.plugins.unmet(config)
         if unmet:
             raise ConfigError("; ".join(unmet), "`pumpwatch plugins list` shows what there is")
-        self.chosen = self._configured_venues()
+        self.chosen = self.plugins.chosen(config)
+        if not self.chosen:
+            raise ConfigError("no venue is to be collected", "`exchanges` names all that are collected; leave it out for every "
+                                                             "one that a plugin offers")
         self.sinks: dict[str, Sink] = {}
         for name in config.sinks:
             plugin = self.plugins.sinks[name]
@@ -173,24 +176,6 @@ class Collector:
     def journal_query(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int) -> TradeBatch:
         """Ask the journal, in its thread."""
         return self.in_journal_thread(self.journal.query, names, start_ns, end_ns)
-
-    def _configured_venues(self) -> list[tuple[Venue, VenueConfig]]:
-        """Return the venues to collect, each with its part of the config."""
-        chosen = []
-        for name, exchange in self.config.exchanges.items():
-            for market_type in (SPOT, FUTURES):
-                part: VenueConfig = getattr(exchange, market_type)
-                if not exchange.enabled or not part.enabled or not self._offers(name, market_type):
-                    continue
-                variant = f":{part.variant}" if part.variant else ""
-                chosen.append((self.plugins.venue(f"{name}.{market_type}{variant}"), part))
-        if not chosen:
-            raise ConfigError("no venue is to be collected", "`exchanges` names all that are collected; leave it out for all "
-                                                             "that ship")
-        return chosen
-
-    def _offers(self, exchange: str, market_type: str) -> bool:
-        return any(one.exchange == exchange and one.market_type == market_type for one in self.plugins.venues)
 
     def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery) -> None:
         down_since_ns = _down_since_ns(venue, recovery)

@@ -34,7 +34,7 @@ class Listings:
         self.watches = [
             Watch(one.plugins.source(name), self._fetch, ledger, one.clock, one.stats, self.windows.open, url=part.url,
                   interval_s=part.interval_s, fresh_s=options.fresh_s, call=one.in_journal_thread)
-            for name, part in options.sources.items() if part.enabled]
+            for name, part in options.sources.items() if part.enabled and name in one.plugins.sources]
         self._inbox = Inbox(folder_of(one.config), ledger, one.clock, one.stats, self.windows.open,
                             fresh_s=options.fresh_s, call=one.in_journal_thread)
 

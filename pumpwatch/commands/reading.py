@@ -10,7 +10,7 @@ import click
 
 from pumpwatch.commands.options import config_option, json_option, moment
 from pumpwatch.commands.output import print_json, print_table, say
-from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PluginError, UsageError
+from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PluginError, ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
     from pumpwatch.catalogue import Catalogue
@@ -162,6 +162,8 @@ def init_symbols(output: str | None, as_plan: bool, as_json: bool, config: Confi
     if output and as_plan:
         raise UsageError("--output takes the config, --plan shows a table: choose one")
     lists, problems = symbols.ask_venues(config, load_plugins(config))
+    if not lists:
+        raise ServiceUnavailable(f"no venue gave its list: {'; '.join(problems) or 'none is to be collected'}")
     rows = symbols.rows_of(lists)
     text = symbols.as_config(lists)
     if as_plan:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def collect(config: Config) -> int:
     """Record every trade of the configured exchanges, until stopped.
 
-    Without a config: every exchange that ships, the journal in ./data as the store. Ctrl-C or SIGTERM commits what was
+    Without a config: every exchange that a plugin offers, the journal in ./data as the store. Ctrl-C or SIGTERM commits what was
     received and ends with exit code 0, or 74 where the disk refused some of it. Logs go to stderr.
 
     \b

@@ -24,6 +24,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.config import Config, convert
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, ServiceUnavailable, StorageError
 from pumpwatch.model import TradeBatch
+from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.compare import Comparison, compare, names_of
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.truth import Truth
@@ -118,8 +119,20 @@ class Demo:
         for source in raw["listing"]["sources"].values():
             source["interval_s"] = 2.0
         if self.questdb:
-            raw["sinks"] = {"questdb": {"addr": self.questdb, "table_prefix": "pumpwatch_demo_"}}
+            raw["sinks"] = {"questdb": self._questdb_options()}
         return convert(raw, Config, "the demo's config")
+
+    def _questdb_options(self) -> dict[str, Any]:
+        return {"addr": self.questdb, "table_prefix": "pumpwatch_demo_"}
+
+    def try_questdb(self) -> None:
+        """Open the sink and close it: what is wrong with it is better said before anything else runs than after a minute."""
+        plugin = load_plugins(Config()).sinks["questdb"]
+        sink = plugin.create(convert(self._questdb_options(), plugin.options, "the demo's config", "sinks.questdb."))
+        try:
+            sink.open()
+        finally:
+            sink.close()
 
     def _ready(self, collector: Collector) -> bool:
         rows = [feeds.status() for feeds in collector.venues]
@@ -186,6 +199,8 @@ def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: st
     """Run a demo and return (exit code, report); `show` is called several times a second while it runs."""
     folder = Path(data or time.strftime("pumpwatch-demo-%Y%m%dT%H%M%S"))
     demo = Demo(seconds, rate, questdb, folder)
+    if questdb:
+        demo.try_questdb()
     with _log_to(folder), _showing(demo, show):
         report = demo.run()
     return (EXIT_OK if report.good else EXIT_FOUND), report

@@ -11,7 +11,7 @@ from gevent.pool import Pool
 
 from pumpwatch.catalogue import coin_of
 from pumpwatch.clock import Clock, FakeClock
-from pumpwatch.config import Config, ExchangeConfig, VenueConfig
+from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.left_out import left_out
 from pumpwatch.feeds.pace import ConnectPace, message_pace
@@ -37,12 +37,8 @@ class Listed:
 def ask_venues(config: Config, plugins: Plugins) -> tuple[list[Listed], list[str]]:
     """Ask all enabled venues at once; return their lists, and a line for each that failed."""
     context = tls_context(config.net.ca_file)
-    wanted = []
-    for venue in plugins.venues:
-        exchange = config.exchanges.get(venue.exchange, ExchangeConfig(enabled=False))
-        options: VenueConfig = getattr(exchange, venue.market_type)
-        if exchange.enabled and options.enabled and options.variant == venue.variant:
-            wanted.append((venue, options, Http(context, config.net.connect_timeout_s, config.net.proxy)))
+    wanted = [(venue, options, Http(context, config.net.connect_timeout_s, config.net.proxy))
+              for venue, options in plugins.chosen(config)]
     answers = Pool(max(1, len(wanted))).map(lambda one: _ask(*one), wanted)
     return [one for one in answers if isinstance(one, Listed)], [one for one in answers if isinstance(one, str)]
 
@@ -82,11 +78,12 @@ def as_config(lists: Iterable[Listed]) -> str:
         if one.venue.exchange != exchange:
             exchange = one.venue.exchange
             lines.append(f"  {exchange}:")
-        lines += [f"    {one.venue.market_type}:", "      symbols:" if one.instruments else "      symbols: []"]
+        lines.append(f"    {one.venue.market_type}:")
+        lines.append("      symbols:" if one.instruments else "      enabled: false  # no symbols would mean all")
         lines += [f"        - {_quoted(each.symbol)}  # {_multiple(each)}{_quoted(coin_of(each))[1:-1]}"
                   for each in one.instruments]
         lines += [f"      # left out: {_quoted(symbol)}: {_quoted(reason)[1:-1]}" for symbol, reason in one.left_out.items()]
-    return "\n".join(lines if len(lines) > 1 else ["exchanges: {}"]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def plan(lists: Iterable[Listed]) -> list[dict[str, Any]]:

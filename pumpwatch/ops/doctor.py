@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.config import Config, ExchangeConfig, SourceConfig, VenueConfig, options_of
-from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PumpWatchError, ServiceUnavailable
+from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of
+from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PluginError, PumpWatchError, ServiceUnavailable
 from pumpwatch.hookspecs import ListingSource
 from pumpwatch.model import Venue
 from pumpwatch.plugins import Plugins, load_plugins
@@ -67,6 +67,10 @@ def _plugin_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
     for line in plugins.unmet(config):
         key, _, text = line.partition(": ")
         yield Finding(key, FAIL, text, "take the section out of the config, or install the plugin")
+    try:
+        plugins.chosen(config)
+    except PluginError as error:
+        yield Finding("exchanges", FAIL, error.message, error.hint)
     for name in config.sinks:
         if name in plugins.sinks:
             yield _options_finding(config, name, plugins)
@@ -140,12 +144,9 @@ def _ntp_synchronised() -> bool | None:
 
 def _service_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
     """Yield one finding a service, in the order a trade travels."""
-    for venue in plugins.venues:
-        exchange = config.exchanges.get(venue.exchange, ExchangeConfig())
-        options: VenueConfig = getattr(exchange, venue.market_type)
-        if exchange.enabled and options.enabled and options.variant == venue.variant:
-            yield _reach(f"{venue.name} REST", lambda v=venue, o=options: _ask_rest(config, v, o))  # type: ignore[misc]
-            yield _reach(f"{venue.name} WebSocket", lambda v=venue, o=options: _ask_socket(config, v, o))  # type: ignore[misc]
+    for venue, options in _chosen(config, plugins):
+        yield _reach(f"{venue.name} REST", lambda v=venue, o=options: _ask_rest(config, v, o))  # type: ignore[misc]
+        yield _reach(f"{venue.name} WebSocket", lambda v=venue, o=options: _ask_socket(config, v, o))  # type: ignore[misc]
     for name, source in plugins.sources.items():
         asked = config.listing.sources.get(name)
         if asked is not None and asked.enabled:
@@ -153,6 +154,13 @@ def _service_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
     for name in config.sinks:
         if name in plugins.sinks:
             yield _reach(f"sink {name}", lambda n=name: _ask_sink(config, n, plugins))  # type: ignore[misc]
+
+
+def _chosen(config: Config, plugins: Plugins) -> list[tuple[Venue, VenueConfig]]:
+    try:
+        return plugins.chosen(config)
+    except PluginError:
+        return []  # a finding of its own
 
 
 def _reach(name: str, ask: Callable[[], str]) -> Finding:

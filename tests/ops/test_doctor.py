@@ -53,7 +53,7 @@ def config_for(folder: Path, web: str, closed: str) -> Config:
     futures = VenueConfig(enabled=False)
     config = Config(store=StoreConfig(dir=str(folder / "data")), exchanges={
         name: ExchangeConfig(spot=VenueConfig(ws_url=f"ws://{closed}/ws", rest_url=web), futures=futures)
-        for name in Config().exchanges})
+        for name in {venue.exchange for venue in load_plugins(Config()).venues}})
     config.listing.sources = {name: SourceConfig(url=f"{web}/notices") for name in config.listing.sources}
     return config
 
