@@ -201,3 +201,31 @@ def test_a_moment_may_be_written_in_many_ways_and_keeps_its_nanoseconds(text: st
 def test_what_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_moment(text, NOW)
+
+
+GATE_TRADE = ('{"time":1700000000,"time_ms":1700000000123,"channel":"futures.trades","event":"update","result":[{"size":3,"id":7,'
+              '"create_time":1700000000,"create_time_ms":1700000000123,"price":"61800.5","contract":"BTC_USDT"}]}\n')
+
+
+def test_decode_tells_of_contracts_that_it_cannot_count_in_base_units(cli: Cli, tmp_path: Path) -> None:
+    done = cli("decode", "gate.futures", input=GATE_TRADE)
+    assert done.returncode == 0 and json.loads(done.stdout)["quantity"] == 3
+    assert done.stderr.splitlines() == ["a contract counts 1, as there is no --instruments: BTC_USDT",
+                                        "trades: 1, control frames: 0, refused: 0"]
+    (tmp_path / "list").write_text("[]")
+    assert "--instruments lacks it: BTC_USDT" in cli("decode", "gate.futures", "--instruments", "list", input=GATE_TRADE).stderr
+
+
+@pytest.mark.parametrize(("words", "stdin", "code", "says"), [
+    (("bybit.spot",), "", 0, "trades: 0, control frames: 0, refused: 0"),
+    (("bybit.spot",), "\x00\x01\n\x02", 1, "line 2: refused: JSON is malformed"),
+    (("kucoin.spot:tokenles",), "", 2, "did you mean `kucoin.spot:tokenless`?"),
+    (("bybit.spot", "nowhere"), "", 2, "nowhere: cannot be read: No such file or directory"),
+    (("bybit.spot", "--instruments", "nowhere"), "", 2, "nowhere: cannot be read"),
+    (("bybit.spot", "--instruments", "c.yaml"), "", 2, "--instruments: not a symbol list of bybit.spot: "),
+])
+def test_decode_says_what_it_cannot_use(cli: Cli, tmp_path: Path, words: tuple[str, ...], stdin: str, code: int, says: str) -> None:
+    (tmp_path / "c.yaml").write_text("store: {}")
+    done = cli("decode", *words, input=stdin)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert says in done.stderr and "Traceback" not in done.stderr

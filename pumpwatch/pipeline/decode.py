@@ -14,7 +14,7 @@ import msgspec
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, UsageError
-from pumpwatch.model import NO_SEQUENCE, SIDES, Columns, Control, Flag, Instrument, TradeBatch, Venue
+from pumpwatch.model import NO_SEQUENCE, SIDES, Columns, Control, Flag, Instrument, QuantityUnit, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import EARLIEST_NS, VenueParser
@@ -24,10 +24,14 @@ COARSER = ((NS_PER_S, "seconds"), (NS_PER_MS, "milliseconds"), (1000, "microseco
 
 
 class Decoder:
-    """One venue's parser with a catalogue that grows by what it meets. `refused` holds (line, reason)."""
+    """One venue's parser with a catalogue that grows by what it meets.
+
+    `refused` holds (line, reason), `guessed` the symbols of which a contract counts one base unit for want of a list.
+    """
 
     def __init__(self, venue: Venue, instruments: bytes | None = None) -> None:
         self.refused: list[tuple[int, str]] = []
+        self.guessed: set[str] = set()
         self.controls = 0
         self._venue = venue
         self._key = (venue.exchange, venue.market_type)
@@ -95,6 +99,8 @@ class Decoder:
     def _unlisted(self, symbol: str) -> Instrument | None:
         if self._venue.unlisted is not None:
             return self._venue.unlisted(symbol)
+        if self._venue.quantity_unit == QuantityUnit.CONTRACTS:
+            self.guessed.add(symbol)
         return Instrument(symbol=symbol, base=symbol, quote="")
 
     def _control(self, connection: Connection, control: Control) -> None:
