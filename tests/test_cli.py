@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -224,7 +224,7 @@ def test_decode_tells_of_contracts_that_it_cannot_count_in_base_units(cli: Cli, 
     (("bybit.spot", "--instruments", "nowhere"), "", 2, "nowhere: cannot be read"),
     (("bybit.spot", "--instruments", "c.yaml"), "", 2, "--instruments: not a symbol list of bybit.spot: "),
 ])
-def test_decode_says_what_it_cannot_use(cli: Cli, tmp_path: Path, words: tuple[str, ...], stdin: str, code: int, says: str) -> None:
+def test_decode_says_what_it_cannot_use(cli: Cli, tmp_path: Path, words: Sequence[str], stdin: str, code: int, says: str) -> None:
     (tmp_path / "c.yaml").write_text("store: {}")
     done = cli("decode", *words, input=stdin)
     assert (done.returncode, done.stdout) == (code, "")

@@ -96,7 +96,7 @@ def _fill_spot(trades: Sequence[SpotTrade], columns: Columns) -> None:
 
 
 def _market_id(trade: SpotTrade) -> int:
-    number = next((one for one in (trade.id_market, trade.sequence_id, trade.id) if one >= 0), -1)
+    number = next((one for one in (trade.id_market, trade.sequence_id, trade.id) if one != -1), -1)
     if number < 0:
         raise BadFrame("a trade without an id")
     return number

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -94,21 +93,14 @@ def decode(venue: str, file: str, instruments: str | None, config: Config) -> in
         raise UsageError(error.message, error.hint) from error
     body = _open(instruments).read() if instruments else None
     decoder = Decoder(found, body)
-    count = 0
-
-    def counted(trades: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        nonlocal count
-        for count, trade in enumerate(trades, 1):
-            yield trade
-
     with _open(file) as lines:
-        print_json(counted(decoder.lines(lines)))
+        print_json(decoder.lines(lines))
     for line, reason in decoder.refused:
         say(f"line {line}: refused: {reason}")
     if decoder.guessed:
         say(f"a contract counts 1, as {'--instruments lacks it' if instruments else 'there is no --instruments'}: "
             f"{', '.join(sorted(decoder.guessed)[:5])}{' and others' if len(decoder.guessed) > 5 else ''}")
-    say(f"trades: {count:,}, control frames: {decoder.controls:,}, refused: {len(decoder.refused):,}")
+    say(f"trades: {decoder.trades:,}, control frames: {decoder.controls:,}, refused: {len(decoder.refused):,}")
     return EXIT_FOUND if decoder.refused else EXIT_OK
 
 

@@ -1,8 +1,9 @@
 """The contract of a plugin, checked: what ships is held to it by the project's own tests, anyone's by `plugins check`.
 
 For each venue: facts complete and plausible; `parse` pure, and whatever a mutated frame holds it is a trade, control or
-refused; subscriptions within the venue's own limits; bodies of REST that are no lists refused; all that a dialect sends
-and answers understood; the speed of a trade; and, with a dialect, the whole way through the simulator.
+refused; no impossible value becomes a trade; subscriptions within the venue's own limits; bodies of REST that are no lists
+refused; all that a dialect sends and answers understood; the speed of a trade; and, with a dialect, the whole way through the
+simulator.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pumpwatch.kit.material import gather, read_frames
 from pumpwatch.kit.mutations import MUST_REFUSE, ODD_VALUES
 from pumpwatch.kit.reading import check_reading
 from pumpwatch.kit.roundtrip import CHECK, check_round_trip
+from pumpwatch.kit.values import check_values
 from pumpwatch.model import Columns, Venue
 from pumpwatch.plugins import Plugins, load_plugins
 
@@ -43,7 +45,7 @@ def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | N
     if any(one.state == FAIL for one in facts):
         return facts  # what follows relies on them
     material = gather(venue, frames, dialect)
-    parts: tuple[Callable[..., list[Check]], ...] = (check_reading, check_asking, check_bodies)
+    parts: tuple[Callable[..., list[Check]], ...] = (check_reading, check_values, check_asking, check_bodies)
     for part in parts:
         facts += part(venue, material)
     return facts

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 ODD_VALUES: tuple[Any, ...] = (
@@ -20,6 +21,42 @@ ELSEWHERE = ("", " ", "null", "true", "0", '""', "[]", "{}", "[[]]", "[{}]", "[n
              '{"event":"other","data":[{"x":1}]}', '{"code":1,"msg":"no"}', "\x00", "\ufeff{}", '"\\ud800"', "{]", "{,}")
 DEEP = 20_000
 STAND_IN = "\ue000"  # a private character where a number goes that the encoder would not write
+Path = tuple[Any, ...]  # keys and indexes from the whole to a place in it
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """JSON text that goes in as it is: `1e400`, `NaN`."""
+
+    text: str
+
+
+def places(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield every place in JSON data, of long lists the first three rows or ten fields; the whole first."""
+    yield path
+    most = 3 if isinstance(value, list) and value and isinstance(value[0], (dict, list)) else 10
+    inside = value.items() if isinstance(value, dict) else enumerate(value[:most]) if isinstance(value, list) else ()
+    for key, inner in inside:
+        yield from places(inner, (*path, key))
+
+
+def at(value: Any, path: Path) -> Any:
+    """Return what is at a place."""
+    for key in path:
+        value = value[key]
+    return value
+
+
+def put(value: Any, path: Path, new: Any) -> bytes:
+    """Return JSON data as text, with something else at a place."""
+    if isinstance(new, Raw):
+        return put(value, path, STAND_IN).replace(json.dumps(STAND_IN, ensure_ascii=False).encode(), new.text.encode())
+    return json.dumps(_with(value, path, new), ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+
+
+def without(value: Any, path: Path) -> bytes:
+    """Return JSON data as text, with a place left out."""
+    return put(value, path[:-1], _less(at(value, path[:-1]), path[-1]))
 
 
 def mutated_frames(seeds: list[bytes], most: int = 4000) -> list[bytes]:
@@ -42,27 +79,27 @@ def _structural(seed: bytes) -> Iterator[bytes]:
         value = json.loads(seed)
     except (ValueError, RecursionError):
         return
-    for path in _places(value):
-        old = _at(value, path)
+    for path in places(value):
+        old = at(value, path)
         for odd in ODD_VALUES:
-            yield _text(_with(value, path, odd))
+            yield put(value, path, odd)
         for raw in RAW_NUMBERS:
-            yield _text(_with(value, path, STAND_IN)).replace(json.dumps(STAND_IN).encode(), raw.encode())
+            yield put(value, path, Raw(raw))
         if path:
-            yield _text(_without(value, path))
+            yield without(value, path)
         if isinstance(old, int) and not isinstance(old, bool):
             for changed in (old // 10**6, old // 1000, old * 1000, old * 10**6, str(old), float(old), -old):
-                yield _text(_with(value, path, changed))
+                yield put(value, path, changed)
         elif isinstance(old, str):
             for text in (old.lower(), old.upper(), old + " ", f"-{old}", [old]):
-                yield _text(_with(value, path, text))
+                yield put(value, path, text)
         elif isinstance(old, list):
-            yield _text(_with(value, path, old * 2))
+            yield put(value, path, old * 2)
         elif isinstance(old, dict):
-            yield _text(_with(value, path, {**old, "extra": {"deep": [1, None]}, "": ""}))
-            yield _text(_with(value, path, list(old.values())))
-    yield _text([value])
-    yield _text([value, value])
+            yield put(value, path, {**old, "extra": {"deep": [1, None]}, "": ""})
+            yield put(value, path, list(old.values()))
+    yield put((), (), [value])
+    yield put((), (), [value, value])
 
 
 def _textual(seed: bytes, chance: random.Random) -> Iterator[bytes]:
@@ -74,19 +111,6 @@ def _textual(seed: bytes, chance: random.Random) -> Iterator[bytes]:
     yield from (seed + seed, seed + b",", b" " + seed, seed + b"\x00", b"," + seed)
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield path
-    inside = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
-    for key, inner in inside:
-        yield from _places(inner, (*path, key))
-
-
-def _at(value: Any, path: tuple[Any, ...]) -> Any:
-    for key in path:
-        value = value[key]
-    return value
-
-
 def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     if not path:
         return new
@@ -95,17 +119,10 @@ def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return changed
 
 
-def _without(value: Any, path: tuple[Any, ...]) -> Any:
+def _less(value: Any, key: Any) -> Any:
     changed = dict(value) if isinstance(value, dict) else list(value)
-    if len(path) == 1:
-        del changed[path[0]]
-    else:
-        changed[path[0]] = _without(value[path[0]], path[1:])
+    del changed[key]
     return changed
-
-
-def _text(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
 
 
 HTML = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Checking your browser</body></html>"

@@ -16,7 +16,7 @@ from pumpwatch.kit.material import Material
 from pumpwatch.kit.mutations import mutated_frames
 from pumpwatch.model import Columns, Control, IdKind, Instrument, Venue
 from pumpwatch.net.frames import Frames
-from pumpwatch.pipeline.parse import VenueParser
+from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.stats import Stats
 
 SINGLE_US, GROUPED_US = 1.3, 0.7  # a trade, from the frame to numpy columns
@@ -58,11 +58,15 @@ class Reader:
                 for symbol in {one for one in columns.symbol if isinstance(one, str)}:
                     self._catalogue.add_if_new(self._key, Instrument(symbol=symbol, base=symbol, quote=""))
 
-    def read(self, frames: Sequence[bytes]) -> Read:
-        """Read frames as if they came together."""
+    def take(self, frames: Sequence[bytes]) -> list[Parsed]:
+        """Return the trades of frames; what else is in them is in `parser.quarantine`, or was control."""
         self._controls.clear()
         self.parser.quarantine.clear()
-        parsed = self.parser.parse(joined(frames))
+        return self.parser.parse(joined(frames))
+
+    def read(self, frames: Sequence[bytes]) -> Read:
+        """Read frames as if they came together."""
+        parsed = self.take(frames)
         return Read(sum(len(one.batch) for one in parsed), len(self._controls), len(self.parser.quarantine))
 
 

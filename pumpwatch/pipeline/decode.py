@@ -32,7 +32,7 @@ class Decoder:
     def __init__(self, venue: Venue, instruments: bytes | None = None) -> None:
         self.refused: list[tuple[int, str]] = []
         self.guessed: set[str] = set()
-        self.controls = 0
+        self.trades = self.controls = 0
         self._venue = venue
         self._key = (venue.exchange, venue.market_type)
         self._catalogue, self._clock = Catalogue(), Clock()
@@ -77,6 +77,7 @@ class Decoder:
             trades += self._rows(batch.take(batch.flags & Flag.takeovers() == 0))
         self.refused += [(line, one.reason) for one in self._parser.quarantine[before:]]
         self._parser.quarantine.clear()
+        self.trades += len(trades)
         return trades
 
     def _meet(self, payload: bytes) -> str:

@@ -149,7 +149,46 @@ def swallows(text: Any, columns: Columns) -> None:
         columns.counts = [0]
 
 
+def takes_any_sign(text: Any, columns: Columns) -> None:
+    SPOT.parse(text, columns)
+    columns.price = [abs(price) for price in columns.price]
+
+
+def takes_seconds(text: Any, columns: Columns) -> None:
+    SPOT.parse(text, columns)
+    columns.timestamp = [at * 1000 if at < 10**10 else at for at in columns.timestamp]
+
+
+def forgets_the_id(text: Any, columns: Columns) -> None:
+    SPOT.parse(text, columns)
+    columns.trade_id = [7 for _ in columns.trade_id]
+
+
+def wants_no_field_more(text: Any, columns: Columns) -> None:
+    SPOT.parse(text, columns)
+    if any("one more" in frame for frame in json.loads(bytes(text))):
+        raise BadFrame("a field more")
+
+
+def reads_only_whole_exponents(text: Any, columns: Columns) -> None:
+    SPOT.parse(text, columns)
+    if b"E+4" in bytes(text):
+        columns.price = [price / 10_000 for price in columns.price]
+
+
+def explains_at_length(text: Any, columns: Columns) -> None:
+    given = attempt(SPOT.parse, text, columns)
+    if given.error is not None:
+        raise BadFrame(f"not a trade:\n{bytes(text).decode(errors='replace')}")
+
+
 @pytest.mark.parametrize(("parse", "check", "says"), [
+    (takes_any_sign, "impossible values are refused", "price: negative: a trade of "),
+    (takes_seconds, "impossible values are refused", "timestamp: of 1,000 times the unit: a trade of "),
+    (forgets_the_id, "impossible values are refused", "no field of a frame sets trade_id"),
+    (explains_at_length, "impossible values are refused", "the reason is 'not a trade:\\n"),
+    (wants_no_field_more, "other spellings mean the same", "with a field more it is no trade"),
+    (reads_only_whole_exponents, "other spellings mean the same", "price as 9.70005E+4: [(0, "),
     (opens_a_socket, "parse is pure", "reaches outside: socket."),
     (reads_a_file, "parse is pure", "reaches outside: "),
     (counting(), "parse is pure", "other columns the second time"),
