@@ -187,7 +187,7 @@ class Collector:
         self.venues.append(VenueFeeds(
             venue, config, self.catalogue, self.ingest.add_venue(venue), self.http, self.dialer, self.sweep, self.clock,
             self.stats, self.config.net.max_frame_bytes, self.config.roster_refresh_s, down_since_ns, self.ingest.record,
-            self.supervisor.spawn))
+            self.supervisor.spawn, self.ingest.dedupe.last_times))
 
     def _run_drain(self, drain: Drain) -> None:
         try:

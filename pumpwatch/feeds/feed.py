@@ -17,7 +17,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.link import DISORDER_NS, Dial, Link, Surroundings
 from pumpwatch.feeds.pace import ConnectPace
-from pumpwatch.feeds.rhythm import Rhythm
+from pumpwatch.feeds.rhythm import MUTE, Rhythm
 from pumpwatch.model import Gap, IdKind
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY
@@ -45,6 +45,7 @@ class Feed:
         self._renewals = Backoff(base_s=2.0)
         self._renew_at = -math.inf
         self._rhythm = Rhythm(around.venue.stale_after_s)
+        self._left_for = ""  # why the connection is to be left, though it looks alive
         self._wake = Event()
         self._stopped = False
         self._link: Link | None = None
@@ -62,6 +63,31 @@ class Feed:
     def granted(self) -> set[str]:
         """The symbols that the venue has acknowledged."""
         return self._link.subscriptions.granted if self._link else set()
+
+    @property
+    def stood_at_ns(self) -> int:
+        """Since when the connection stands with all that was asked for; 0: it does not."""
+        return self._link.stood_at_ns if self._link and not self._link.connection.closed else 0
+
+    @property
+    def heard_at_ns(self) -> int:
+        """When the connection's last good trade was read; 0: it has had none."""
+        return self._link.connection.traded_at_ns if self._link else 0
+
+    def mute(self, now: float) -> bool:
+        """Whether the connection has stood for a while and never had a trade; each that is left for that has twice the time."""
+        return not self.heard_at_ns and self._rhythm.quiet_s(now) > MUTE * self._rhythm.stale_s
+
+    def leave(self, reason: str) -> None:
+        """Give up a connection that looks alive and sends no trades; what came since its last trade is a gap."""
+        self._left_for = reason
+        self._wake.set()
+
+    def ask_again(self, symbol: str) -> None:
+        """Subscribe to a symbol once more on the running connection."""
+        if self._link and symbol in self.symbols:
+            self._link.subscriptions.renew(symbol)
+            self._wake.set()
 
     def change(self, add: Iterable[str], drop: Iterable[str]) -> None:
         """Subscribe newcomers and drop others on the running connection."""
@@ -96,6 +122,10 @@ class Feed:
 
     def _now(self) -> float:
         return self._around.clock.monotonic()
+
+    @property
+    def _stale_s(self) -> float:
+        return self._rhythm.stale_s if self.symbols else math.inf
 
     def _connect(self) -> bool:
         """Take the successor where one is on its way, else dial."""
@@ -160,7 +190,7 @@ class Feed:
 
     def _overdue(self, link: Link, now: float) -> str:
         """Return why the connection has to go now, or nothing."""
-        problem = link.problem(now, bool(self.symbols))
+        problem = link.problem(now, self._stale_s)
         if problem:
             return problem
         if link.renewal(now) and self._around.venue.id_kind == IdKind.NONE:
@@ -168,6 +198,9 @@ class Feed:
             return f"renewed: {link.renewal(now)}"
         if not link.stood_at_ns:
             return ""
+        if self._left_for:
+            self._rhythm.give_up()
+            return self._left_for
         self._rhythm.look(now, link.connection.traded_at_ns)
         if link.connection.traded_at_ns or now - link.opened_at > STEADY_S:
             self._backoff.reset()
@@ -183,7 +216,7 @@ class Feed:
         """
         if self._successor is not None:
             wait_s = self._successor.serve(now)
-            problem = self._successor.problem(now, bool(self.symbols))
+            problem = self._successor.problem(now, self._stale_s)
             if not problem and now - self._successor.opened_at > RENEW_WITHIN_S:
                 problem = "its subscriptions take too long"
             if problem:
@@ -214,7 +247,7 @@ class Feed:
 
     def _switch(self, old: Link, successor: Link, now: float) -> Link:
         why = old.renewal(now) or "connection age"
-        self._link, self._successor = successor, None
+        self._link, self._successor, self._left_for = successor, None, ""
         self._renewals.reset()
         self.known |= old.subscriptions.granted
         successor.stood_at_ns = self._around.clock.now_ns()
@@ -230,7 +263,7 @@ class Feed:
         assert link is not None
         self._down_from_ns = self._down_from_ns or self._lost_from(link)
         self.known |= link.subscriptions.granted
-        self._link = None
+        self._link, self._left_for = None, ""
         self._end(link, reason)
         log.warning("connection down venue=%s connection=%d symbols=%d reason=%s",
                     self._around.venue.name, self.number, len(self.symbols), reason)
@@ -243,7 +276,7 @@ class Feed:
     def _lost_from(self, link: Link) -> int:
         """Return from when on trades may be missing: the last sign of life, or the last trade where the quiet is unusual."""
         since_ns = link.connection.received_at_ns
-        if self._rhythm.unusual(self._now()):
+        if self._left_for or self._rhythm.unusual(self._now()):
             since_ns = link.connection.traded_at_ns or link.stood_at_ns or since_ns
         return since_ns - self._around.slack_ns()
 

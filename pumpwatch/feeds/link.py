@@ -79,8 +79,8 @@ class Link:
             return ANSWER_WITHIN_S
         return min(self._ask(now), self._beat(now))
 
-    def problem(self, now: float, trading: bool) -> str:
-        """Return why this connection must be given up, or nothing. trading: whether it has symbols that trade."""
+    def problem(self, now: float, stale_s: float) -> str:
+        """Return why this connection must be given up, or nothing; `stale_s` without a byte are a reason."""
         silent_s = now - self._heard_at
         if self.connection.closed:
             return self.connection.closed
@@ -90,7 +90,7 @@ class Link:
             return "a subscription was not answered"
         if not self.greeted and now - self.opened_at > ANSWER_WITHIN_S:
             return "no welcome"
-        if trading and silent_s > self._venue.stale_after_s:
+        if silent_s > stale_s:
             return f"silent for {silent_s:.0f} s"
         return ""
 

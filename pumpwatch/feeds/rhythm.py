@@ -1,7 +1,8 @@
 """How regularly a connection's trades come, and when their absence means something.
 
 A server may answer every ping and send no trade any more. Only the connection's own past tells that from a quiet
-market: the longest quiet of the last hours, times four, never less than the venue's own `stale_after_s`.
+market: the longest quiet of the last hours, times four, never less than the venue's own `stale_after_s`. The same holds
+for the trades of a single symbol.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ ENOUGH = 20  # looks that found trades, before anything is concluded
 SPAN_S, SPAN_LOOKS = 3600.0, 100  # what is learned is forgotten after one to two spans, of both time and trades
 OVERDUE, UNUSUAL = 4.0, 2.0  # times the longest quiet
 DOUBLINGS = 6
+MUTE = 0.5  # of the time after which a silent connection is dead: one that never had a trade is looked into before that
 
 
 class Rhythm:
-    """Outlives the connections of a feed. Told now and then when the last trade came; times are monotonic seconds."""
+    """Outlives the connections that it is about. Told now and then when the last trade came; times are monotonic seconds."""
 
     def __init__(self, stale_after_s: float) -> None:
         self.look_s = min(LONGEST_LOOK_S, stale_after_s / LOOKS)
@@ -29,9 +31,12 @@ class Rhythm:
         self._found = 0
         self._fruitless = 0
 
-    def resume(self, now: float) -> None:
-        """Begin with a connection that just stands; the time without one teaches nothing."""
-        self._traded_at_ns, self._quiet_since, self._looked_at = 0, now, now
+    def resume(self, now: float, traded_at_ns: int = 0) -> None:
+        """Begin with a connection that just stands; the time without one teaches nothing.
+
+        traded_at_ns is what `look` will be told until the first trade of this connection.
+        """
+        self._traded_at_ns, self._quiet_since, self._looked_at = traded_at_ns, now, now
         self._span_began = min(self._span_began, now)
 
     def look(self, now: float, traded_at_ns: int) -> None:
@@ -49,7 +54,7 @@ class Rhythm:
             self._longest_s, self._found, self._span_began = 0.0, 0, now
 
     def give_up(self) -> None:
-        """Count a connection ended for its quiet; should the next be as quiet, it has twice the time."""
+        """Count a quiet of which the most was made; the next must last twice as long."""
         self._fruitless = min(self._fruitless + 1, DOUBLINGS)
 
     def quiet_s(self, now: float) -> float:
@@ -63,10 +68,21 @@ class Rhythm:
             return math.inf
         return max(self._longest_s, self._longest_before_s)
 
+    @property
+    def stale_s(self) -> float:
+        """The venue's own time after which a silent connection is dead, longer after some that were left in vain."""
+        return self._stale_after_s * 2.0**self._fruitless
+
     def unusual(self, now: float) -> bool:
         """Whether it has been quiet for longer than it ever was."""
         return self.quiet_s(now) > UNUSUAL * self._usual_s
 
-    def overdue(self, now: float) -> bool:
-        """Whether it has been quiet for so long that the connection must be taken for dead."""
-        return bool(self.quiet_s(now) > max(self._stale_after_s, OVERDUE * self._usual_s) * 2**self._fruitless)
+    def patience_s(self, unknown_s: float = math.inf) -> float:
+        """Return how long a quiet is still usual: `unknown_s`, or the venue's own time if longer, before enough is known."""
+        usual_s = self._usual_s
+        expected_s = OVERDUE * usual_s if usual_s < math.inf else unknown_s
+        return float(max(self._stale_after_s, expected_s) * 2**self._fruitless)
+
+    def overdue(self, now: float, unknown_s: float = math.inf) -> bool:
+        """Whether it has been quiet for so long that it must be taken for dead."""
+        return self.quiet_s(now) > self.patience_s(unknown_s)

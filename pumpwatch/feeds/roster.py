@@ -76,11 +76,20 @@ class Roster:
             self.places[number].symbols.discard(symbol)
             self.places[number].volume -= self._volume.pop(symbol)
 
-    def _place(self, symbol: str, volume: float, total: int) -> None:
+    def move(self, symbol: str) -> None:
+        """Put a symbol on another connection than its own, a new one where no other has room."""
+        number = self._where.get(symbol)
+        if number is not None:
+            volume = self._volume[symbol]
+            self.remove(symbol)
+            self._place(symbol, volume, len(self), avoid=number)
+
+    def _place(self, symbol: str, volume: float, total: int, avoid: int = -1) -> None:
         wanted = -(-total // self.capacity)
         while len(self.places) < wanted:
             self.places.append(Place(set()))
-        with_room = [number for number, place in enumerate(self.places) if len(place.symbols) < self.capacity]
+        with_room = [number for number, place in enumerate(self.places)
+                     if len(place.symbols) < self.capacity and number != avoid]
         if not with_room:
             self.places.append(Place(set()))
             with_room = [len(self.places) - 1]

@@ -75,6 +75,15 @@ class Subscriptions:
             if self._whole:  # a request for nothing is none: a connection without symbols stays as it was
                 self._queue(sorted(self._whole), True)
 
+    def renew(self, symbol: str) -> None:
+        """Queue a symbol that is subscribed once more, as if it were not."""
+        if self._venue.replaces:
+            self._whole.discard(symbol)
+            self._replace([symbol], True)
+        else:
+            self.want([symbol], add=False)
+            self.want([symbol], add=True)
+
     def _queue_within_bytes(self, symbols: list[str], add: bool) -> None:
         text = (self._venue.subscribe if add else self._venue.unsubscribe)(symbols, 2**31)
         if len(text.encode()) > self._venue.limits.message_bytes and len(symbols) > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.link import Surroundings
 from pumpwatch.feeds.pace import ConnectPace
 from pumpwatch.feeds.roster import Roster, fetch_instruments, only, unlisted
+from pumpwatch.feeds.silence import LastTimes, SilenceWatch
 from pumpwatch.model import Gap, HttpRequest, Instrument, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
@@ -47,7 +48,8 @@ class VenueFeeds:
 
     def __init__(self, venue: Venue, config: VenueConfig, catalogue: Catalogue, buffer: FrameBuffer, http: Http,
                  dialer: Dialer, sweep: Sweep, clock: Clock, stats: Stats, max_frame_bytes: int, refresh_s: float,
-                 down_since_ns: int, record: Callable[[Records], None], spawn: Callable[[str, Callable[[], None]], None]) -> None:
+                 down_since_ns: int, record: Callable[[Records], None], spawn: Callable[[str, Callable[[], None]], None],
+                 last_times: LastTimes) -> None:
         self.venue, self._config, self._catalogue = venue, config, catalogue
         self._http, self._clock, self._stats, self._refresh_s, self._spawn = http, clock, stats, refresh_s, spawn
         budget = venue.limits.requests_per_minute
@@ -64,9 +66,11 @@ class VenueFeeds:
         self._impossible: set[str] = set()
         self._down_since_ns = down_since_ns  # of the run before this one
         self._stopping = Event()
+        self._silence = SilenceWatch(self._around, self, catalogue, last_times, self._stopping)
 
     def run(self) -> None:
         """Keep the placement in step with the venue's own list until stopped."""
+        self._spawn(f"silence {self.venue.name}", self._silence.run)
         backoff = Backoff(base_s=1.0, cap_s=60.0)
         while not self._stopping.is_set():
             try:
@@ -92,7 +96,7 @@ class VenueFeeds:
                 "connections": len(self.feeds), "connections_up": sum(feed.up for feed in self.feeds),
                 "instruments": len(self.roster), "subscribed": sum(len(feed.granted) for feed in self.feeds),
                 "refused": sorted(symbol for symbol, left in self._left_out.items() if left.rounds),
-                "unlisted": sorted(self._unlisted)}
+                "silent": self._silence.silent, "unlisted": sorted(self._unlisted)}
 
     def _ask(self, request: HttpRequest) -> bytes:
         return self._http.ask(self.rest_url, request, self.venue.headers, self.budget)
@@ -103,13 +107,27 @@ class VenueFeeds:
         chosen = only(listed, self._config.symbols)
         self._review_left_out({one.symbol for one in chosen})
         wanted = [one for one in chosen if one.symbol not in self._left_out or not self._left_out[one.symbol].rounds]
-        before = [set(place.symbols) for place in self.roster.places]
+        before = self._placed()
         came, gone = self.roster.refresh(wanted)
         for one in chosen:
             self._catalogue.add((self.venue.exchange, self.venue.market_type), one)
         if came or gone:
             log.info("roster venue=%s symbols=%d came=%d went=%d connections=%d",
                      self.venue.name, len(self.roster), len(came), len(gone), len(self.roster.places))
+        self._apply(before)
+        self._down_since_ns = 0
+
+    def move(self, symbol: str) -> None:
+        """Read this symbol on another connection than now."""
+        before = self._placed()
+        self.roster.move(symbol)
+        self._apply(before)
+
+    def _placed(self) -> list[set[str]]:
+        return [set(place.symbols) for place in self.roster.places]
+
+    def _apply(self, before: Sequence[set[str]]) -> None:
+        """Let the feeds follow the roster, which was like that before."""
         for number, place in enumerate(self.roster.places):
             if number < len(self.feeds):
                 self.feeds[number].change(place.symbols - before[number], before[number] - place.symbols)
@@ -117,7 +135,6 @@ class VenueFeeds:
                 feed = Feed(self._around, number, place.symbols, self._down_since_ns)
                 self.feeds.append(feed)
                 self._spawn(f"feed {self.venue.name}#{number}", feed.run)
-        self._down_since_ns = 0
 
     def _tell_impossible(self, instrument: str) -> None:
         """Say once that the list has a row which cannot be an instrument."""

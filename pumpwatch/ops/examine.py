@@ -15,6 +15,7 @@ from pumpwatch.ops.doctor import FAIL, OK, WARN, Finding
 from pumpwatch.store.ledger import FILE_NAME, Ledger
 from pumpwatch.store.reader import JournalReader
 
+SHOWN = 5  # symbols of many
 LAG_MS = 5_000  # a venue's trades later than this: the clock or the line is wrong
 
 
@@ -40,6 +41,11 @@ def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
         up, wanted = row.get("connections_up", 0), row.get("connections", 0)
         if up < wanted or not wanted:
             yield Finding(name, WARN, f"{up} of {wanted} connections are up", "its log says why")
+        silent = row.get("silent", ())
+        if silent:
+            yield Finding(name, WARN, f"{len(silent):,} symbols are subscribed and silent, though they trade: "
+                                      f"{', '.join(silent[:SHOWN])}{', ...' if len(silent) > SHOWN else ''}",
+                          "it subscribes again by itself; where all of a market are silent, has its address changed (ws_url)?")
         if row.get("lag_ms", 0) > LAG_MS:
             yield Finding(name, WARN, f"trades arrive {row['lag_ms'] / 1e3:.1f} s late",
                           "is this machine's clock right, and its line wide enough?")

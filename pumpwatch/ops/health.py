@@ -63,13 +63,14 @@ def table(status: Status, clock: Clock | None = None) -> Any:
     from rich.table import Table
 
     venues = Table(title=_title(status, (clock or Clock()).now_ns()), title_justify="left")
-    for heading in ("venue", "connections", "subscribed", "refused", "trades", "trades/s", "lag ms", "open gaps"):
+    for heading in ("venue", "connections", "subscribed", "refused", "silent", "trades", "trades/s", "lag ms", "open gaps"):
         venues.add_column(heading, justify="left" if heading == "venue" else "right")
     for row in status.get("venues", ()):
         venues.add_row(
             f"{row.get('exchange')}.{row.get('market_type')}",
             f"{row.get('connections_up', 0)}/{row.get('connections', 0)}",
             f"{row.get('subscribed', 0)}/{row.get('instruments', 0)}", str(len(row.get("refused", ()))),
+            str(len(row.get("silent", ()))),
             f"{int(row.get('trades_total', 0)):,}", f"{row.get('trades_per_s', 0):,.0f}",
             f"{row.get('lag_ms', 0):,.0f}", str(row.get("gaps_open", 0)))
     stores = Table.grid(padding=(0, 2))

@@ -84,6 +84,11 @@ class Dedupe:
         self._grow()
         return self._last_id[instruments]
 
+    def last_times(self, instruments: NDArray[np.int32]) -> Int64:
+        """Return the time of the last trade of each of these, in ns, 0 where there was none."""
+        self._grow()
+        return self._last_ns[instruments]
+
     def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns).
 

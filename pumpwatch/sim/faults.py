@@ -6,6 +6,7 @@ fin             it ends without a WebSocket close
 close           closed with `code` and `reason` (1008 "Too many requests" by default)
 slow_close      closed, but the venue answers nothing and keeps TCP open for `seconds`
 silence         open and answering pings, but no trades for `seconds`: they are lost to it
+mute            one `symbol` is subscribed, and its trades are lost to the connection for `seconds`
 freeze          neither reads nor sends for `seconds`, as if the network had died; then everything comes at once
 deaf            pings and closes of the client get no answer for `seconds`
 drop            the next `count` trade frames are lost
@@ -60,6 +61,7 @@ class Bender:
 
     def __init__(self) -> None:
         self.silent_until = 0.0
+        self.muted: dict[int, float] = {}  # symbol -> until when
         self.left = {"drop": 0, "double": 0, "reorder": 0, "spoil": 0, "fragment": 0}
         self._held: Groups = []
 
@@ -72,6 +74,8 @@ class Bender:
         if self.silent_until > link.clock.monotonic():
             self._settle(link, groups, WITHHELD)
             return [], records[:0], []
+        if self.muted:
+            groups = self._mute(link, groups)
         lost = self._take("drop", len(groups))
         self._settle(link, groups[:lost], WITHHELD)
         groups = groups[lost:]
@@ -83,7 +87,7 @@ class Bender:
         again = [(frame, _marked(part, DOUBLED)) for frame, part in groups[:twice]]
         groups = [one for pair in zip(groups, again, strict=False) for one in pair] + groups[twice:]
         groups = self._reorder(groups)
-        if not any(self.left.values()) and not self._held:
+        if not any(self.left.values()) and not self._held and not self.muted:
             link.bender = None
         parts = [part for _, part in groups]
         return ([frame for frame, _ in groups], np.concatenate(parts) if parts else records[:0],
@@ -93,6 +97,13 @@ class Bender:
         """Account for frames that are still held when the connection goes."""
         self._settle(link, self._held, UNSENT)
         self._held = []
+
+    def _mute(self, link: Link, groups: Groups) -> Groups:
+        now = link.clock.monotonic()
+        self.muted = {symbol: until for symbol, until in self.muted.items() if until > now}
+        mute = [bool(len(part)) and int(part["symbol"][0]) in self.muted for _, part in groups]
+        self._settle(link, list(itertools.compress(groups, mute)), WITHHELD)
+        return [group for group, silent in zip(groups, mute, strict=True) if not silent]
 
     def _take(self, kind: str, available: int) -> int:
         taken = min(self.left[kind], available)
@@ -123,6 +134,8 @@ def cause(simulation: Simulation, fault: FaultOptions) -> dict[str, Any]:
     if fault.form and fault.form not in MALFORMED:
         raise UsageError(f"no malformed frame `{fault.form}`", f"known: {', '.join(MALFORMED)}")
     venues = [venue for name, venue in simulation.venues.items() if fault.venue in ("", name)]
+    if fault.kind == "mute" and not any(fault.symbol in venue.table.index for venue in venues):
+        raise UsageError(f"no symbol `{fault.symbol}` to mute", "`symbol` is in the venue's own spelling")
     links = [link for venue in venues for link in venue.links.values() if fault.connection in (0, link.number)]
     links = links[:fault.connections or None]
     simulation.truth.event("fault", fault=fault.kind, venues=[venue.name for venue in venues], seconds=fault.seconds,
@@ -145,6 +158,13 @@ def _close(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
 def _silence(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
     for link in links:
         _bender(link).silent_until = link.clock.monotonic() + fault.seconds
+
+
+def _mute(venues: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+    for link in links:
+        symbol = link.venue.table.index.get(fault.symbol)
+        if symbol is not None:
+            _bender(link).muted[symbol] = link.clock.monotonic() + fault.seconds
 
 
 def _freeze(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
@@ -235,7 +255,7 @@ def _fragmented(frame: Any) -> bytes:
 
 
 KINDS: dict[str, Callable[[list[SimVenue], list[Link], FaultOptions], None]] = {
-    "cut": _cut, "fin": _cut, "close": _close, "slow_close": _close, "silence": _silence, "freeze": _freeze,
+    "cut": _cut, "fin": _cut, "close": _close, "slow_close": _close, "silence": _silence, "mute": _mute, "freeze": _freeze,
     "deaf": _deaf, "drop": _bend, "double": _bend, "reorder": _bend, "spoil": _bend, "fragment": _bend,
     "malformed": _malformed, "ping": _ping, "maintenance": _maintenance, "refuse": _refuse,
     "down": _refuse, "hang": _refuse, "rest": _rest,

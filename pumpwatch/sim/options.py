@@ -44,6 +44,7 @@ class FaultOptions(Section):
     reason: str = "Too many requests"
     status: int = 429
     form: str = ""
+    symbol: str = ""  # in the venue's own spelling
 
 
 class SimOptions(Section):

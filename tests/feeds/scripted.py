@@ -6,8 +6,10 @@ import dataclasses
 import json
 import struct
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import gevent
+import numpy as np
 from pumpwatch_plugins.exchanges.binance import VENUES
 from websocket import ABNF
 
@@ -210,9 +212,13 @@ class VenueWorld(ScriptedVenue):
     def __init__(self, listed: Iterable[str], venue: Venue | None = None, down_since_ns: int = 0, **config: object) -> None:
         super().__init__(venue or quick())
         self.listed, self.asked = set(listed), 0
+        self.volumes: dict[str, float] = {}
+        self.heard: dict[str, int] = {}  # symbol -> time of the last trade that reached us, ns
+        self.history: dict[str, list[int]] = {}  # symbol -> times of the trades that REST has, ns
+        self.looked_up: list[str] = []  # whose history was asked for
         self.catalogue = Catalogue()
         self.feeds = VenueFeeds(self.venue, VenueConfig(**config), self.catalogue, self.buffer, self, self, self, self.clock,
-                                self.stats, 1 << 20, 0.05, down_since_ns, self.records.extend, self.spawn)
+                                self.stats, 1 << 20, 0.05, down_since_ns, self.records.extend, self.spawn, self.last_times)
         self._running: list[gevent.Greenlet] = []
         self.spawn("venue", self.feeds.run)
 
@@ -229,12 +235,25 @@ class VenueWorld(ScriptedVenue):
         self._running.append(gevent.spawn(body))
 
     def ask(self, base_url: str, request: HttpRequest, headers: object, budget: object) -> bytes:
-        """Answer the request for instruments, as Http does."""
+        """Answer the request for instruments, or for a symbol's past, as Http does."""
+        if "symbol" in request.params:
+            return self._past(str(request.params["symbol"]))
         self.asked += 1
         if not self.listed:
             raise ServiceUnavailable("HTTP 500")
         return json.dumps({"symbols": [{"symbol": symbol, "status": "TRADING", "baseAsset": symbol, "quoteAsset": "USDT"}
                                        for symbol in sorted(self.listed)]}).encode()
+
+    def _past(self, symbol: str) -> bytes:
+        self.looked_up.append(symbol)
+        if symbol not in self.history:
+            raise ServiceUnavailable("HTTP 500")
+        return json.dumps([{"id": number, "price": "1", "qty": "1", "time": at_ns // 10**6, "isBuyerMaker": False}
+                           for number, at_ns in enumerate(self.history[symbol])]).encode()
+
+    def last_times(self, instruments: Iterable[int]) -> Any:
+        """Return the time of each instrument's last trade."""
+        return np.array([self.heard.get(self.catalogue.instruments[one].symbol, 0) for one in instruments], np.int64)
 
     def refresh(self, times: int = 1) -> None:
         """Wait until the list was asked for again, and dealt with."""

@@ -66,11 +66,13 @@ def test_a_collector_with_missing_connections_and_late_trades_is_told_so(tmp_pat
     clock = FakeClock()
     status = figures(written_at_ns=clock.now_ns())
     status["venues"][0]["lag_ms"] = 9_000.0
+    status["venues"][0]["silent"] = [f"S{number}" for number in range(7)]
     status["sinks"][0]["backlog_trades"] = 5_000_000
     status["journal"]["dropped_trades"] = 12
     (tmp_path / health.FILE).write_bytes(msgspec.json.encode(status))
     found = list(examine(tmp_path, clock))
     assert states(found)["collector"] == OK
     assert states(found)["memory"] == FAIL
-    for text in ("2 of 3 connections are up", "trades arrive 9.0 s late", "5,000,000 trades behind", "12 trades were dropped"):
+    for text in ("2 of 3 connections are up", "trades arrive 9.0 s late", "5,000,000 trades behind", "12 trades were dropped",
+                 "7 symbols are subscribed and silent, though they trade: S0, S1, S2, S3, S4, ..."):
         assert text in details(found)

@@ -104,6 +104,24 @@ def test_silence_withholds_trades_and_still_answers_pings(sim: SimProcess, clien
     sim.resume()
 
 
+def test_a_mute_symbol_is_withheld_from_its_connection_and_the_others_flow(sim: SimProcess, client: websocket.WebSocket) -> None:
+    subscribe(client, "ethusdt@trade")
+    number = number_of(sim)
+    sim.fault("mute", symbol="BTCUSDT", connection=number, seconds=2.0)
+    assert {frame["s"] for frame in receive(client, 200)[-50:]} == {"ETHUSDT"}
+    until = time.monotonic() + 20
+    while receive(client, 1)[0]["s"] != "BTCUSDT":
+        assert time.monotonic() < until
+    sim.pause()
+    names = sim.truth().symbols[0]
+    records = sim.truth().records
+    withheld = records[(records["connection"] == number) & (records["state"] == WITHHELD)]
+    assert {names[one] for one in withheld["symbol"].tolist()} == {"BTCUSDT"}
+    sim.resume()
+    with pytest.raises(UsageError, match="no symbol `BTC-USDT`"):
+        sim.fault("mute", symbol="BTC-USDT")
+
+
 def test_a_frozen_network_delivers_everything_late(sim: SimProcess, client: websocket.WebSocket) -> None:
     sim.fault("freeze", seconds=1.0)
     started, frames = time.monotonic(), receive(client, 600)
