@@ -20,15 +20,14 @@ markets share one address, and here its limits by halves.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
+from pumpwatch_plugins.exchanges.phemex_trades import parse_futures, parse_futures_history, parse_spot, parse_spot_history
 
 from pumpwatch import (
     FUTURES,
     SPOT,
-    BadFrame,
-    Columns,
     Control,
     ControlKind,
     Heartbeat,
@@ -44,57 +43,9 @@ from pumpwatch import (
     split_multiplier,
 )
 
-COIN_MARGINED_SCALE = 10**4  # `priceScale` of every coin-margined contract recorded
 PING = '{"id":%d,"method":"server.ping","params":[]}'
 OTHER_DATA = ("book", "orderbook_p", "kline", "kline_p", "tick", "tick_p", "market24h", "market24h_p", "spot_market24h",
               "index_market24h", "data", "fields")
-
-
-class Row(msgspec.Struct, array_like=True, gc=False):
-    """A trade of a perpetual."""
-
-    at: int
-    side: Literal["Buy", "Sell"]
-    price: str
-    quantity: str
-
-
-class ScaledRow(msgspec.Struct, array_like=True, gc=False):
-    """A trade of spot, or of a coin-margined contract."""
-
-    at: int
-    side: Literal["Buy", "Sell"]
-    price: int
-    quantity: int
-
-
-class Frame(msgspec.Struct, gc=False):
-    """Trades of a perpetual, live or past."""
-
-    symbol: str
-    sequence: int
-    trades_p: list[Row]
-    type: Literal["incremental", "snapshot"] = "incremental"
-
-
-class ScaledFrame(msgspec.Struct, gc=False):
-    """The same of spot."""
-
-    symbol: str
-    sequence: int
-    trades: list[ScaledRow]
-    type: Literal["incremental", "snapshot"] = "incremental"
-
-
-class Answer(msgspec.Struct):
-    """A REST answer with trades in it."""
-
-    result: msgspec.Raw
-
-
-_frames = msgspec.json.Decoder(list[Frame], strict=False)
-_scaled = msgspec.json.Decoder(list[ScaledFrame], strict=False)
-_answer = msgspec.json.Decoder(Answer)
 
 
 def _subscribe_to(method: str) -> Callable[[Sequence[str], int], str]:
@@ -107,60 +58,6 @@ def _subscribe_to(method: str) -> Callable[[Sequence[str], int], str]:
 def unsubscribe(symbols: Sequence[str], request_id: int) -> str:
     """Ask for nothing, and be answered: `unsubscribe` would drop every other symbol as well."""
     return PING % request_id
-
-
-def parse_spot(text: bytes | memoryview, columns: Columns) -> None:
-    """Append the trades of a JSON array of spot frames, as the venue's integers."""
-    _scaled_into(_scaled.decode(text), columns)
-
-
-def parse_futures(text: bytes | memoryview, columns: Columns) -> None:
-    """Append the trades of a JSON array of frames of perpetuals (or, all of them, of coin-margined contracts)."""
-    try:
-        frames = _frames.decode(text)
-    except msgspec.ValidationError:
-        _coin_margined_into(_scaled.decode(text), columns)
-    else:
-        _decimal_into(frames, columns)
-
-
-def _decimal_into(frames: list[Frame], columns: Columns) -> None:
-    rows = [row for frame in frames for row in frame.trades_p]
-    ids = _common(frames, [len(frame.trades_p) for frame in frames], rows, columns)
-    columns.price = [float(row.price) for row in rows]
-    columns.quantity = [float(row.quantity) for row in rows]
-    if "_" in (texts := "".join(ids)) or not texts.isascii():
-        raise BadFrame("a number that only Python would read as one")
-
-
-def _scaled_into(frames: list[ScaledFrame], columns: Columns) -> None:
-    rows = [row for frame in frames for row in frame.trades]
-    _common(frames, [len(frame.trades) for frame in frames], rows, columns)
-    columns.price = [row.price for row in rows]
-    columns.quantity = [row.quantity for row in rows]
-
-
-def _coin_margined_into(frames: list[ScaledFrame], columns: Columns) -> None:
-    if not all(frame.symbol.endswith("USD") for frame in frames):
-        raise BadFrame("integers where a perpetual has decimals")
-    _scaled_into(frames, columns)
-    columns.price = [price / COIN_MARGINED_SCALE for price in columns.price]
-
-
-def _common(frames: Sequence[Frame | ScaledFrame], counts: list[int], rows: Sequence[Row | ScaledRow],
-            columns: Columns) -> list[str]:
-    """Fill the columns that both kinds of frames have alike; return the identities."""
-    single = counts.count(1) == len(counts)
-    frame_of = frames if single else [frame for frame, count in zip(frames, counts, strict=True) for _ in range(count)]
-    columns.counts = counts
-    columns.symbol = [frame.symbol for frame in frame_of]
-    columns.sequence_number = [frame.sequence for frame in frame_of]
-    if any(frame.type == "snapshot" for frame in frames):
-        columns.past = [row for row, frame in enumerate(frame_of) if frame.type == "snapshot"]
-    columns.timestamp = [row.at for row in rows]
-    columns.sell = [row.side == "Sell" for row in rows]
-    columns.trade_id = ids = [f"{row.side[0]}{row.price}x{row.quantity}" for row in rows]
-    return ids
 
 
 def read_control(frame: bytes) -> Control | None:
@@ -215,15 +112,6 @@ def _history_at(path: str) -> Callable[[HistoryQuery], HttpRequest]:
     return lambda query: HttpRequest(path, {"symbol": query.symbol})
 
 
-def _history_by(parse: Callable[[bytes, Columns], None]) -> Callable[[bytes, str, Columns], None]:
-    def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
-        parse(b"[" + bytes(_answer.decode(body).result) + b"]", columns)
-        if set(columns.symbol) - {symbol}:
-            raise BadFrame(f"the history of another symbol where {symbol[:80]} was asked for")
-
-    return parse_history
-
-
 def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> Venue:
     return Venue(
         exchange="phemex", market_type=market_type, ws_url="wss://ws.phemex.com", rest_url="https://api.phemex.com", headers={},
@@ -239,9 +127,9 @@ def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> V
 
 VENUES = [
     _venue(SPOT, "trade", "/md/trade", quantity_unit=QuantityUnit.CONTRACTS, parse=parse_spot, unlisted=unlisted_spot,
-           parse_instruments=spot_instruments, parse_history=_history_by(parse_spot)),
+           parse_instruments=spot_instruments, parse_history=parse_spot_history),
     _venue(FUTURES, "trade_p", "/md/v2/trade", quantity_unit=QuantityUnit.BASE, parse=parse_futures,
-           parse_instruments=futures_instruments, parse_history=_history_by(parse_futures)),
+           parse_instruments=futures_instruments, parse_history=parse_futures_history),
 ]
 
 

@@ -9,7 +9,8 @@ left out, and counted: recording starts where that history ends, and what is old
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,36 +19,70 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Gap, TradeBatch
 
 KEPT = 2000  # distinct trades remembered of an instrument: twice what a venue sends as history
+CUT_AFTER = 100_000  # trades numbered, after which every instrument's memory is cut back to that
 
 Key = tuple[int, bytes]
 
 
 class _Known:
-    """What was seen of one instrument: how often each trade, from `floor` on, and the time of the last one."""
+    """What was seen of one instrument: how often each trade, from `floor` on, and the time of the last one.
 
-    __slots__ = ("counts", "floor", "last_ns")
+    Most trades are later than all before them, so that none of those equals them: they are only put into a list (`later`),
+    at a third of the cost, until the number of some trade is asked for.
+    """
+
+    __slots__ = ("_counts", "floor", "last_ns", "later")
 
     def __init__(self, last_ns: int) -> None:
-        self.counts: dict[Key, int] = {}
+        self._counts: dict[Key, int] = {}
+        self.later: list[Key] = []  # each later than the one before it and than all that is counted
         self.last_ns = last_ns
         self.floor = last_ns + 1  # history before this was seen, or cannot be told from what was, or is older than recording
 
     def begin(self, rows: Sequence[Key]) -> None:
         """Start recording behind this history: whatever comes now is new, save what is its newest moment again."""
-        self.last_ns = self.floor = max(at_ns for at_ns, _ in rows)
+        newest_ns = max(at_ns for at_ns, _ in rows)
         for key in rows:
-            if key[0] == self.last_ns:
+            if key[0] == newest_ns:
                 self.add(key)
 
     def add(self, key: Key) -> int:
-        """Count one more of these trades; return how many there were before."""
-        before = self.counts.pop(key, 0)
-        self.counts[key] = before + 1
-        if len(self.counts) > KEPT:
-            oldest = next(iter(self.counts))
-            del self.counts[oldest]
-            self.floor = max(self.floor, oldest[0] + 1)
+        """Count one more of these trades, whatever its time; return how many there were before."""
+        if key[0] > self.last_ns:
+            self.floor = self.floor if self.last_ns >= 0 else key[0]
+            self.last_ns = key[0]
+        if self.later:
+            self._count_later()
+        before = self._counts.pop(key, 0)
+        self._counts[key] = before + 1
+        if len(self._counts) > KEPT:
+            self._shorten()
         return before
+
+    def count(self, key: Key) -> int:
+        """Return how many of these trades were seen."""
+        if self.later:
+            self._count_later()
+        return self._counts.get(key, 0)
+
+    def _count_later(self) -> None:
+        self.cut()
+        self._counts.update(dict.fromkeys(self.later, 1))
+        self.later.clear()
+        self._shorten()
+
+    def _shorten(self) -> None:
+        for oldest in list(islice(self._counts, max(0, len(self._counts) - KEPT))):
+            del self._counts[oldest]
+            self.floor = max(self.floor, oldest[0] + 1)
+
+    def cut(self) -> None:
+        """Forget what is too much of `later`, and all that came before."""
+        over = len(self.later) - KEPT
+        if over > 0:
+            self.floor = self.later[over - 1][0] + 1
+            self._counts.clear()
+            del self.later[:over]
 
 
 class Occurrences:
@@ -56,58 +91,57 @@ class Occurrences:
     def __init__(self, catalogue: Catalogue, recovered: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         self._catalogue, self._recovered = catalogue, recovered
         self._known: dict[int, _Known] = {}
+        self._until_cut = CUT_AFTER
         self.left_out = 0  # rows of history that were known, or out of reach
 
     def number(self, batch: TradeBatch, past: NDArray[np.bool_] | None) -> tuple[TradeBatch, list[Gap]]:
         """Return the trades that are new, with ids that tell them apart, and the gaps that history did not close."""
         assert batch.text_id is not None
+        self._cut(len(batch))
+        keys: list[Key] = list(zip(batch.timestamp.tolist(), batch.text_id.tolist(), strict=True))
         gaps: list[Gap] = []
+        history, left_out = [False] * len(batch), set[int]()
         if past is not None and past.any():
-            gaps = self._gaps(batch, past)
-        keep = np.ones(len(batch), np.bool_)
-        texts: list[bytes] = batch.text_id.tolist()
-        moments: dict[int, tuple[int, dict[bytes, int]]] = {}  # of each instrument, the equal rows of one ns of history
-        rows = zip(batch.instrument.tolist(), batch.timestamp.tolist(), texts, strict=True)
-        history = [False] * len(batch) if past is None else past.tolist()
-        self._begin(batch, past, texts, keep)
-        for row, (instrument, at_ns, text) in enumerate(rows):
-            known = self._of(instrument)
-            key = (at_ns, text)
+            gaps, history = self._gaps(batch, past), past.tolist()
+            left_out = self._begin(batch, past, keys)
+        moments: dict[int, tuple[int, dict[Key, int]]] = {}  # of each instrument, the equal rows of one ns of history
+        numbered: dict[int, bytes] = {}
+        for row, (instrument, key) in enumerate(zip(batch.instrument.tolist(), keys, strict=True)):
+            known = self._known.get(instrument) or self._of(instrument)
             if history[row]:
-                keep[row] &= at_ns >= known.floor
-                if not keep[row]:
+                if row in left_out or not _is_new(known, instrument, key, moments):
+                    left_out.add(row)
                     continue
-                moment, equal = moments.get(instrument, (-1, {}))
-                if moment != at_ns:  # a second history in one batch goes back in time, and is counted anew
-                    moments[instrument] = at_ns, (equal := {})
-                nth = equal.get(text, 0)
-                equal[text] = nth + 1
-                if nth < known.counts.get(key, 0):
-                    keep[row] = False
-                    continue
-            if known.last_ns < 0:
-                known.floor = at_ns
+            elif key[0] > known.last_ns >= 0:
+                known.last_ns = key[0]
+                known.later.append(key)
+                continue
             before = known.add(key)
             if before:
-                texts[row] = text + b"#%d" % before
-            known.last_ns = max(known.last_ns, at_ns)
-        self.left_out += int(len(keep) - keep.sum())
-        columns: list[Any] = [*batch.columns()[:-1], np.array(texts)]
-        fresh = TradeBatch(*columns)
-        return (fresh if keep.all() else fresh.take(keep)), gaps
+                numbered[row] = key[1] + b"#%d" % before
+        self.left_out += len(left_out)
+        if numbered:
+            batch = replace(batch, text_id=_with(batch.text_id, numbered))
+        return (batch.take(np.delete(np.arange(len(batch)), list(left_out))) if left_out else batch), gaps
 
-    def _begin(self, batch: TradeBatch, past: NDArray[np.bool_] | None, texts: list[bytes],
-               keep: NDArray[np.bool_]) -> None:
-        """Leave out the history of the symbols that were never seen before, and start behind it."""
-        if past is None:
-            return
+    def _cut(self, trades: int) -> None:
+        """Keep the memory of all instruments bounded, now and then."""
+        self._until_cut -= trades
+        if self._until_cut < 0:
+            self._until_cut = CUT_AFTER
+            for known in self._known.values():
+                known.cut()
+
+    def _begin(self, batch: TradeBatch, past: NDArray[np.bool_], keys: Sequence[Key]) -> set[int]:
+        """Start behind the history of the symbols that were never seen before; return its rows, which are left out."""
+        left_out: set[int] = set()
         for instrument in np.unique(batch.instrument[past]).tolist():
             known = self._of(instrument)
             if known.last_ns < 0:
-                rows = np.flatnonzero(past & (batch.instrument == instrument))
-                keep[rows] = False
-                known.begin([(at_ns, texts[row]) for at_ns, row in
-                             zip(batch.timestamp[rows].tolist(), rows.tolist(), strict=True)])
+                rows = np.flatnonzero(past & (batch.instrument == instrument)).tolist()
+                known.begin([keys[row] for row in rows])
+                left_out.update(rows)
+        return left_out
 
     def _of(self, instrument: int) -> _Known:
         known = self._known.get(instrument)
@@ -128,3 +162,20 @@ class Occurrences:
                                 to_ns=oldest_ns, first_id=None, last_id=None,
                                 reason="the history sent on subscribing does not reach back to the last trade seen"))
         return gaps
+
+
+def _is_new(known: _Known, instrument: int, key: Key, moments: dict[int, tuple[int, dict[Key, int]]]) -> bool:
+    """Return whether a row of history is the nth of its equals where fewer than n were seen."""
+    seen = known.count(key)
+    moment, equal = moments.get(instrument, (-1, {}))
+    if moment != key[0]:  # a second history in one batch goes back in time, and is counted anew
+        moments[instrument] = key[0], (equal := {})
+    nth = equal[key] = equal.get(key, 0) + 1
+    return key[0] >= known.floor and nth > seen
+
+
+def _with(texts: NDArray[np.bytes_], other: Mapping[int, bytes]) -> NDArray[np.bytes_]:
+    """Return texts with other ones in some rows, and as wide as those need."""
+    changed = texts.astype(f"S{max(texts.itemsize, *map(len, other.values()))}")
+    changed[list(other)] = list(other.values())
+    return changed

@@ -142,8 +142,10 @@ class VenueParser:
         trade_id, text_id = _ids(columns.trade_id, count)
         unit = self.venue.timestamp_unit_ns
         timestamp = np.array(columns.timestamp, np.int64)
-        if count and (timestamp.max() > (self._clock.now_ns() + FUTURE_NS) // unit or timestamp.min() < self._earliest):
-            raise BadFrame("a time out of range, or in another unit")
+        if count:
+            earliest, latest = _ends(timestamp)
+            if latest > (self._clock.now_ns() + FUTURE_NS) // unit or earliest < self._earliest:
+                raise BadFrame("a time out of range, or in another unit")
         price = np.array(columns.price, np.float64)
         quantity = np.array(columns.quantity, np.float64)
         if self._scales.needed():
@@ -151,10 +153,10 @@ class VenueParser:
         flags = np.zeros(count, np.uint8)
         for row, bits in columns.flags.items():
             flags[row] = bits
-        sequence = np.array(columns.sequence_number, np.int64) if columns.sequence_number else np.full(count, NO_SEQUENCE)
-        side = np.array(columns.sell, np.bool_).view(np.uint8)
-        return Parsed(TradeBatch(timestamp * unit, instrument, price, quantity, side, trade_id, sequence, received_at, flags,
-                                 text_id), _mask(columns.void, count), _mask(columns.past, count))
+        sequence = np.array(columns.sequence_number, np.int64) if columns.sequence_number else (
+            np.full(count, NO_SEQUENCE, np.int64))
+        return Parsed(TradeBatch(timestamp * unit, instrument, price, quantity, _side(columns.sell), trade_id, sequence,
+                                 received_at, flags, text_id), _mask(columns.void, count), _mask(columns.past, count))
 
     def gap(self, from_ns: int, to_ns: int, reason: str) -> Gap:
         """Return the gap of a venue whose frames of this time, as we received them, were not read."""
@@ -239,9 +241,25 @@ def _texts(ids: list[Any]) -> NDArray[np.bytes_]:
     joined = "".join(ids)
     if not joined.isascii():
         return np.array([text.encode() for text in ids])
-    if ids[0] and len(set(map(len, ids))) == 1:
+    lengths = set(map(len, ids))
+    if len(lengths) == 1 and joined:
         return np.frombuffer(joined.encode(), f"S{len(ids[0])}")
-    return np.array(ids, np.bytes_)
+    return np.array(ids, f"S{max(lengths)}")
+
+
+def _side(sells: list[Any]) -> NDArray[np.uint8]:
+    """Return 1 where the taker sold; bytes are made at a third of the cost of an array."""
+    try:
+        numbers = bytes(sells)
+    except TypeError:  # None among them
+        numbers = bytes(map(bool, sells))
+    sold: NDArray[np.bool_] = np.frombuffer(numbers, np.uint8) != 0
+    return sold.view(np.uint8)
+
+
+def _ends(numbers: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the lowest and the highest number, NaN for both where there is one; for few at a fifth of the cost of `min`."""
+    return numbers[numbers.argmin()], numbers[numbers.argmax()]
 
 
 def _mask(rows: list[int], count: int) -> NDArray[np.bool_] | None:
@@ -259,10 +277,9 @@ def _good(parsed: Parsed) -> NDArray[np.bool_]:
 
 
 def _first_problem(parsed: Parsed) -> str:
-    """Return what is wrong with the first bad row; nothing where all are good, which four reductions tell mostly."""
+    """Return what is wrong with the first bad row; nothing where all are good, which their extremes tell mostly."""
     batch = parsed.batch
-    if not len(batch) or (batch.price.min() > 0 and batch.price.max() < np.inf
-                          and batch.quantity.min() > 0 and batch.quantity.max() < np.inf):
+    if not len(batch) or all(lowest > 0 and highest < np.inf for lowest, highest in map(_ends, (batch.price, batch.quantity))):
         return ""
     good = _good(parsed)
     if good.all():

@@ -45,6 +45,7 @@ PEER = Path(__file__).with_name("parse_peer.py")
 SEVERAL = {  # venues whose frames carry several trades when they happen at once, and where in the frame
     "bybit.spot": "data", "bybit.futures": "data", "gate.futures": "result", "phemex.spot": "trades",
     "phemex.futures": "trades_p"}
+NEWEST_FIRST = {"trades", "trades_p"}
 PEER_READS = {"binance.spot": "wrapped", "binance.futures": "wrapped", "gate.futures": "whole"}  # another form of frame
 
 
@@ -88,7 +89,8 @@ def _joined(singles: Sequence[bytes], key: str) -> list[bytes]:
         parts = [json.loads(single) for single in singles[start : start + TOGETHER]]
         first = parts[0][key][0]
         names = {name: first[name] for name in ("s", "contract") if name in first} if isinstance(first, dict) else {}
-        parts[0][key] = [{**part[key][0], **names} if names else part[key][0] for part in parts]
+        rows = [{**part[key][0], **names} if names else part[key][0] for part in parts]
+        parts[0][key] = rows[::-1] if key in NEWEST_FIRST else rows
         frames.append(json.dumps(parts[0], separators=(",", ":")).encode())
     return frames
 

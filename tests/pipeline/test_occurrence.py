@@ -6,6 +6,7 @@ import numpy as np
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import NO_SEQUENCE, Instrument, TradeBatch
+from pumpwatch.pipeline import occurrence
 from pumpwatch.pipeline.occurrence import KEPT, Occurrences
 
 
@@ -60,6 +61,13 @@ def test_the_same_history_twice_in_one_batch_is_one_history():
     assert number(one, *rows, *rows, past=True)[0] == [(1, b"a#2"), (2, b"b")]
 
 
+def test_the_same_history_twice_is_one_where_its_oldest_rows_are_out_of_reach():
+    one = make()
+    number(one, (3, b"w"), past=True)
+    rows = [(2, b"y"), (3, b"x")]
+    assert number(one, *rows, *rows, past=True)[0] == [(3, b"x")]
+
+
 def test_history_and_what_follows_it_live_may_come_in_one_batch():
     one = make()
     count = 4
@@ -97,6 +105,24 @@ def test_symbols_do_not_mix():
     one = make()
     number(one, (1, b"a"))
     assert number(one, (1, b"a"), instrument=1)[0] == [(1, b"a")]
+
+
+def test_a_trade_out_of_its_order_is_numbered_among_all_its_equals():
+    one = make()
+    assert number(one, (1, b"a"), (2, b"a"), (3, b"b"), (2, b"a"), (4, b"a"), (2, b"a"), (1, b"b"))[0] == [
+        (1, b"a"), (2, b"a"), (3, b"b"), (2, b"a#1"), (4, b"a"), (2, b"a#2"), (1, b"b")]
+    assert number(one, (4, b"a"), (3, b"b"))[0] == [(4, b"a#1"), (3, b"b#1")]
+
+
+def test_the_memory_of_an_instrument_that_only_goes_on_is_cut_back(monkeypatch):
+    monkeypatch.setattr(occurrence, "CUT_AFTER", KEPT)
+    one = make()
+    for start in range(0, 10 * KEPT, 100):
+        number(one, *((at, b"t") for at in range(start, start + 100)))
+    (known,) = one._known.values()
+    assert len(known.later) < 3 * KEPT
+    last = 10 * KEPT - 1
+    assert number(one, (last - KEPT * 3, b"t"), (last - 5, b"t"), (last, b"t"), (last, b"u"), past=True)[0] == [(last, b"u")]
 
 
 def test_memory_is_bounded_and_history_older_than_it_is_left_out():
