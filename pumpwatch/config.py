@@ -38,6 +38,7 @@ class VenueConfig(Section):
     ws_url: str = ""
     rest_url: str = ""
     symbols: list[str] = []  # only these; empty: all that trade
+    excluded: list[str] = []  # none of these
     symbols_per_connection: Count = 0  # fewer than the venue allows; 0: as many as it allows
     variant: str = ""  # another protocol the plugin offers for this venue
 
@@ -103,6 +104,7 @@ class Config(Section):
 
     exchanges: dict[str, ExchangeConfig] = {}  # only these; empty: every one that a plugin offers
     roster_refresh_s: Positive = 300.0
+    symbols_file: str = "config/symbols.yaml"
     net: NetConfig = msgspec.field(default_factory=NetConfig)
     store: StoreConfig = msgspec.field(default_factory=StoreConfig)
     drain: DrainConfig = msgspec.field(default_factory=DrainConfig)

@@ -24,6 +24,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.config import Config, VenueConfig, options_of
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.feed import DISORDER_NS
+from pumpwatch.feeds.symbols_file import SymbolsFile
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import Sink
 from pumpwatch.model import Gap, TradeBatch, Venue
@@ -82,6 +83,7 @@ class Collector:
                            self.ingest.hurry)
         self.drains: dict[str, Drain] = {}
         self.venues: list[VenueFeeds] = []
+        self.symbols = SymbolsFile(config.symbols_file)
         self.figures = Figures(self)
         self.jobs = Jobs(self)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
@@ -187,7 +189,7 @@ class Collector:
         self.venues.append(VenueFeeds(
             venue, config, self.catalogue, self.ingest.add_venue(venue), self.http, self.dialer, self.sweep, self.clock,
             self.stats, self.config.net.max_frame_bytes, self.config.roster_refresh_s, down_since_ns, self.ingest.record,
-            self.supervisor.spawn, self.ingest.dedupe.last_times))
+            self.supervisor.spawn, self.ingest.dedupe.last_times, self.symbols))
 
     def _run_drain(self, drain: Drain) -> None:
         try:

@@ -29,6 +29,7 @@ class Jobs:
         self.scheduler = GeventScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1,
                                                                         "misfire_grace_time": None})
         self._trades_before: dict[str, int] = {}
+        self._symbols_refused = False
 
     def start(self) -> None:
         """Start the clock."""
@@ -37,6 +38,7 @@ class Jobs:
         self.every(1.0, one.figures.write)
         self.every(UPKEEP_S, self._compact)
         self.every(UPKEEP_S, self._maintain)
+        self.every(UPKEEP_S, self._write_symbols)
         retention = Retention(one.journal, one.config.store, list(one.drains), one.clock, one.stats, one.in_journal_thread)
         self.every(RETENTION_S, retention.run)
         self.every(one.config.log.summary_s, self._summary)
@@ -61,6 +63,16 @@ class Jobs:
             self._of.in_journal_thread(self._of.journal.maintain)
         except StorageError as error:  # it is tried again; commits go on meanwhile
             log.debug("journal upkeep reason=%s", error)
+
+    def _write_symbols(self) -> None:
+        try:
+            self._of.memory_thread.apply(self._of.symbols.write)
+        except StorageError as error:
+            if not self._symbols_refused:
+                log.warning("%s; %s", error.message, error.hint)
+            self._symbols_refused = True
+        else:
+            self._symbols_refused = False
 
     def _summary(self) -> None:
         log.info("health %s", summary_line(self._of.figures.now()))

@@ -144,32 +144,31 @@ def titles(file: str, source: str | None, config: Config) -> int:
 
 
 @click.command("init-symbols")
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of stdout; an existing file is left alone.")
+@click.option("-o", "--output", metavar="FILE", help="Write there instead of `symbols_file` of the config; - is stdout.")
+@click.option("--as-config", is_flag=True, help="Print the `exchanges` section of a config that collects just these symbols, "
+                                                "to be pruned.")
 @click.option("--plan", "as_plan", is_flag=True, help="Show on which connections the symbols would be read, and how long "
                                                       "the venues' limits make it take.")
 @json_option
 @config_option
-def init_symbols(output: str | None, as_plan: bool, as_json: bool, config: Config) -> int:
+def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bool, config: Config) -> int:
     """Ask every configured venue what trades there.
 
-    Gives the `exchanges` section of a config with each symbol, largest volume first where the venue tells, and as comments
-    what is left out and why: delete what you do not want and collect with it. Without such a list everything that trades
-    is collected, new symbols included. With --json one instrument a line, with --plan one connection a line. Exit code 69
-    where a venue did not answer.
+    Writes config/symbols.yaml: for each venue every symbol with its base and multiplier, and what is left out and why. A
+    running collector keeps that file up to date. With --json one instrument a line, with --plan one connection a line,
+    and nothing is written. Exit code 69 where a venue did not answer; what the file knew of it stays.
 
     \b
-    Example: pumpwatch init-symbols -o config/symbols.yaml
+    Example: pumpwatch init-symbols --plan
     """
     from pumpwatch.feeds import symbols
     from pumpwatch.plugins import load_plugins
 
-    if output and as_plan:
-        raise UsageError("--output takes the config, --plan shows a table: choose one")
+    if sum((bool(output), as_config, as_plan)) > 1:
+        raise UsageError("--output, --as-config and --plan are three different things: choose one")
     lists, problems = symbols.ask_venues(config, load_plugins(config))
     if not lists:
         raise ServiceUnavailable(f"no venue gave its list: {'; '.join(problems) or 'none is to be collected'}")
-    rows = symbols.rows_of(lists)
-    text = symbols.as_config(lists)
     if as_plan:
         places = symbols.plan(lists)
         if as_json:
@@ -177,18 +176,19 @@ def init_symbols(output: str | None, as_plan: bool, as_json: bool, config: Confi
         else:
             print_table(symbols.PLAN_HEADINGS, symbols.plan_table(places), f"{len(places)} connections")
     elif as_json:
-        print_json(rows)
-    elif output:
-        try:
-            with Path(output).open("x", encoding="utf-8") as target:
-                target.write(text)
-        except FileExistsError:
-            raise UsageError(f"{output} is there already", "give another name, or remove it first") from None
-        except OSError as error:
-            raise UsageError(f"{output}: cannot be written: {error.strerror}") from error
+        print_json(symbols.rows_of(lists))
+    elif as_config:
+        click.echo(symbols.as_config(lists), nl=False)
     else:
-        click.echo(text, nl=False)
+        where = output or config.symbols_file
+        if not where:
+            raise UsageError("the config has no `symbols_file`", "say where to with -o FILE, or -o - for stdout")
+        if where == "-":
+            click.echo(symbols.as_file(lists, "").text(), nl=False)
+        else:
+            symbols.as_file(lists, where).write()
+            print_table(("venue", "symbols", "left out"), symbols.counts(lists), where)
     for problem in problems:
         say(problem)
-    say(f"{len(rows):,} symbols, {sum(len(one.left_out) for one in lists):,} left out")
+    say(f"{sum(len(one.instruments) for one in lists):,} symbols, {sum(len(one.left_out) for one in lists):,} left out")
     return EXIT_UNAVAILABLE if problems else EXIT_OK

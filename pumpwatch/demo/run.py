@@ -120,6 +120,7 @@ class Demo:
             source["interval_s"] = 2.0
         if self.questdb:
             raw["sinks"] = {"questdb": self._questdb_options()}
+        raw["symbols_file"] = ""
         return convert(raw, Config, "the demo's config")
 
     def _questdb_options(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from pumpwatch.config import VenueConfig
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.model import HttpRequest, Instrument, Limits, Venue
 
@@ -144,10 +145,10 @@ def _next_page(venue: Venue, body: bytes) -> HttpRequest | None:
         raise ServiceUnavailable(f"{venue.name}: not a page of an instrument list: {type(error).__name__} {error}") from error
 
 
-def only(instruments: Iterable[Instrument], symbols: Sequence[str]) -> list[Instrument]:
-    """Return the instruments named in the config, or all when it names none."""
-    wanted = set(symbols)
-    return [one for one in instruments if not wanted or one.symbol in wanted]
+def only(instruments: Iterable[Instrument], options: VenueConfig) -> list[Instrument]:
+    """Return the instruments named in the config, or all when it names none, without those that it excludes."""
+    wanted, excluded = set(options.symbols), set(options.excluded)
+    return [one for one in instruments if (not wanted or one.symbol in wanted) and one.symbol not in excluded]
 
 
 def unlisted(instruments: Iterable[Instrument], symbols: Sequence[str]) -> dict[str, str]:

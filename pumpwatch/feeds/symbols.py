@@ -17,6 +17,7 @@ from pumpwatch.feeds.left_out import left_out
 from pumpwatch.feeds.pace import ConnectPace, message_pace
 from pumpwatch.feeds.roster import Roster, fetch_instruments, only
 from pumpwatch.feeds.subscriptions import Subscriptions
+from pumpwatch.feeds.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
 from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.ratelimit import TokenBucket
@@ -56,8 +57,10 @@ def _ask(venue: Venue, options: VenueConfig, http: Http) -> Listed | str:
         listed = fetch_instruments(venue, ask)
     except ServiceUnavailable as error:
         return f"{venue.name}: {error.message}"
-    listed.sort(key=lambda one: (-one.volume, one.symbol))
-    return Listed(venue, options, listed, left_out(bodies, {one.symbol for one in listed}))
+    chosen = only(listed, options)
+    chosen.sort(key=lambda one: (-one.volume, one.symbol))
+    not_chosen = dict.fromkeys({one.symbol for one in listed} - {one.symbol for one in chosen}, NOT_CHOSEN)
+    return Listed(venue, options, chosen, left_out(bodies, {one.symbol for one in listed}) | not_chosen)
 
 
 def rows_of(lists: Iterable[Listed]) -> list[dict[str, Any]]:
@@ -66,6 +69,19 @@ def rows_of(lists: Iterable[Listed]) -> list[dict[str, Any]]:
              "coin": coin_of(each), "base": each.base, "quote": each.quote, "multiplier": each.multiplier,
              "contract_size": each.contract_size, "status": each.status, "volume": each.volume}
             for one in lists for each in one.instruments]
+
+
+def as_file(lists: Iterable[Listed], path: str) -> SymbolsFile:
+    """Return the symbols file of that path with these lists in it, still to be written."""
+    now_ns, file = Clock().now_ns(), SymbolsFile(path)
+    for one in lists:
+        file.put(one.venue.name, VenueSymbols(now_ns, one.instruments, one.left_out))
+    return file
+
+
+def counts(lists: Iterable[Listed]) -> list[list[str]]:
+    """Return a row a venue: its name, how many symbols are taken, how many left out."""
+    return [[one.venue.name, f"{len(one.instruments):,}", f"{len(one.left_out):,}"] for one in lists]
 
 
 def as_config(lists: Iterable[Listed]) -> str:
@@ -92,7 +108,7 @@ def plan(lists: Iterable[Listed]) -> list[dict[str, Any]]:
     rows = []
     for one in lists:
         roster, clock = Roster(one.venue.limits, one.options.symbols_per_connection), FakeClock()
-        roster.refresh(only(one.instruments, one.options.symbols))
+        roster.refresh(one.instruments)
         pace = ConnectPace(one.venue.limits, clock)
         for number, place in enumerate(roster.places):
             subscriptions = Subscriptions(one.venue, lambda symbol, reason: None)

@@ -12,12 +12,14 @@ from gevent.event import Event
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import VenueConfig
-from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.feeds.feed import Feed
+from pumpwatch.feeds.left_out import left_out
 from pumpwatch.feeds.link import Surroundings
 from pumpwatch.feeds.pace import ConnectPace
 from pumpwatch.feeds.roster import Roster, fetch_instruments, only, unlisted
 from pumpwatch.feeds.silence import LastTimes, SilenceWatch
+from pumpwatch.feeds.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
 from pumpwatch.model import Gap, HttpRequest, Instrument, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
@@ -49,7 +51,7 @@ class VenueFeeds:
     def __init__(self, venue: Venue, config: VenueConfig, catalogue: Catalogue, buffer: FrameBuffer, http: Http,
                  dialer: Dialer, sweep: Sweep, clock: Clock, stats: Stats, max_frame_bytes: int, refresh_s: float,
                  down_since_ns: int, record: Callable[[Records], None], spawn: Callable[[str, Callable[[], None]], None],
-                 last_times: LastTimes) -> None:
+                 last_times: LastTimes, symbols: SymbolsFile) -> None:
         self.venue, self._config, self._catalogue = venue, config, catalogue
         self._http, self._clock, self._stats, self._refresh_s, self._spawn = http, clock, stats, refresh_s, spawn
         budget = venue.limits.requests_per_minute
@@ -66,6 +68,8 @@ class VenueFeeds:
         self._impossible: set[str] = set()
         self._down_since_ns = down_since_ns  # of the run before this one
         self._stopping = Event()
+        self._symbols = symbols
+        self._noted: tuple[set[str], set[str]] | None = None  # symbols and refusals that the symbols file has
         self._silence = SilenceWatch(self._around, self, catalogue, last_times, self._stopping)
 
     def run(self) -> None:
@@ -81,6 +85,8 @@ class VenueFeeds:
                 wait_s = backoff.next_s() if not len(self.roster) else self._refresh_s
                 if backoff.failures <= 1:
                     log.warning("no instrument list venue=%s reason=%s", self.venue.name, error)
+                    if not len(self.roster):
+                        self._place_known()
                 self._stats.add("instrument_list_failures_total", venue=self.venue.name)
             self._stopping.wait(wait_s)
 
@@ -102,9 +108,42 @@ class VenueFeeds:
         return self._http.ask(self.rest_url, request, self.venue.headers, self.budget)
 
     def _refresh(self) -> None:
-        listed = fetch_instruments(self.venue, self._ask, self._tell_impossible)
+        bodies: list[bytes] = []
+
+        def ask(request: HttpRequest) -> bytes:
+            bodies.append(self._ask(request))
+            return bodies[-1]
+
+        listed = fetch_instruments(self.venue, ask, self._tell_impossible)
         self._tell_unlisted(listed)
-        chosen = only(listed, self._config.symbols)
+        self._place(only(listed, self._config))
+        self._note_symbols(listed, bodies)
+
+    def _place_known(self) -> None:
+        """Begin with the instruments of an earlier list while the venue gives none."""
+        try:
+            known = self._symbols.known(self.venue.name)
+        except StorageError as error:
+            log.warning("%s; %s", error.message, error.hint)
+            return
+        if known:
+            log.warning("beginning with the symbols of an earlier list venue=%s symbols=%d file=%s",
+                        self.venue.name, len(known.instruments), self._symbols.path)
+            self._place(only(known.instruments, self._config))
+
+    def _note_symbols(self, listed: Sequence[Instrument], bodies: Sequence[bytes]) -> None:
+        """Tell the symbols file what is read and what is not, when that has changed."""
+        refused = {symbol: f"the venue refuses it: {left.reason}" for symbol, left in self._left_out.items() if left.rounds}
+        taken = {one.symbol for one in listed if one.symbol in self.roster}
+        if self._noted == (taken, set(refused)):
+            return
+        self._noted = taken, set(refused)
+        others = {one.symbol: NOT_CHOSEN for one in listed if one.symbol not in taken}
+        self._symbols.put(self.venue.name, VenueSymbols(
+            self._clock.now_ns(), [one for one in listed if one.symbol in taken],
+            left_out(bodies, {one.symbol for one in listed}) | others | refused))
+
+    def _place(self, chosen: Sequence[Instrument]) -> None:
         self._review_left_out({one.symbol for one in chosen})
         wanted = [one for one in chosen if one.symbol not in self._left_out or not self._left_out[one.symbol].rounds]
         before = self._placed()
@@ -145,7 +184,7 @@ class VenueFeeds:
 
     def _tell_unlisted(self, listed: Iterable[Instrument]) -> None:
         """Say once which configured symbols the venue does not have."""
-        missing = unlisted(listed, self._config.symbols)
+        missing = unlisted(listed, [*self._config.symbols, *self._config.excluded])
         for symbol in missing.keys() - self._unlisted.keys():
             log.warning("configured symbol is not listed venue=%s symbol=%s nearest=%s",
                         self.venue.name, symbol, missing[symbol] or "none")

@@ -20,6 +20,7 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.link import Surroundings
 from pumpwatch.feeds.pace import ConnectPace
+from pumpwatch.feeds.symbols_file import SymbolsFile
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Venue
 from pumpwatch.net.connection import Connection
@@ -209,16 +210,18 @@ class World(ScriptedVenue):
 class VenueWorld(ScriptedVenue):
     """A venue's feeds, and its instrument list: the symbols in `listed`."""
 
-    def __init__(self, listed: Iterable[str], venue: Venue | None = None, down_since_ns: int = 0, **config: object) -> None:
+    def __init__(self, listed: Iterable[str], venue: Venue | None = None, down_since_ns: int = 0,
+                 symbols_file: SymbolsFile | None = None, **config: object) -> None:
         super().__init__(venue or quick())
         self.listed, self.asked = set(listed), 0
         self.volumes: dict[str, float] = {}
         self.heard: dict[str, int] = {}  # symbol -> time of the last trade that reached us, ns
         self.history: dict[str, list[int]] = {}  # symbol -> times of the trades that REST has, ns
         self.looked_up: list[str] = []  # whose history was asked for
-        self.catalogue = Catalogue()
+        self.catalogue, self.symbols = Catalogue(), symbols_file or SymbolsFile("")
         self.feeds = VenueFeeds(self.venue, VenueConfig(**config), self.catalogue, self.buffer, self, self, self, self.clock,
-                                self.stats, 1 << 20, 0.05, down_since_ns, self.records.extend, self.spawn, self.last_times)
+                                self.stats, 1 << 20, 0.05, down_since_ns, self.records.extend, self.spawn, self.last_times,
+                                self.symbols)
         self._running: list[gevent.Greenlet] = []
         self.spawn("venue", self.feeds.run)
 

@@ -9,6 +9,7 @@ import yaml
 
 from pumpwatch.config import Config, VenueConfig, convert
 from pumpwatch.feeds.symbols import Listed, as_config, plan, plan_table, rows_of
+from pumpwatch.feeds.symbols_file import read
 from pumpwatch.model import Instrument
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.process import SimProcess
@@ -51,18 +52,27 @@ def test_the_plan_places_every_symbol_once_within_the_limits_and_says_how_long_t
     assert futures[:6] == ["phemex.futures", "250", "4", "62 to 63", "80", "250"]
 
 
-@pytest.mark.parametrize(("arguments", "code"), [
-    ((), 0), (("--plan",), 0), (("--plan", "--json"), 0), (("--plan", "-o", "x"), 2)])
-def test_every_venue_is_asked(cli, tmp_path, arguments, code):
+def test_every_venue_is_asked_and_what_it_has_is_written_shown_or_planned(cli, tmp_path):
     with SimProcess(venues=["gate.futures", "phemex.spot"], symbols=120, paused=True) as sim:
-        (tmp_path / "sim.yaml").write_text(sim.config_yaml(), "utf-8")
-        ran = cli("init-symbols", "-c", str(tmp_path / "sim.yaml"), *arguments)
-    assert ran.returncode == code, ran.stderr
-    if arguments == ("--plan", "--json"):
-        rows = [json.loads(line) for line in ran.stdout.splitlines()]
-        assert [(row["exchange"], len(row["symbols"])) for row in rows] == 2 * [("gate", 60)] + 2 * [("phemex", 60)]
-    elif arguments == ("--plan",):
-        assert "4 connections" in ran.stdout and "gate.futures" in ran.stdout
-    elif not arguments:
+        config = yaml.safe_load(sim.config_yaml()) | {"symbols_file": str(tmp_path / "here" / "symbols.yaml")}
+        config["exchanges"]["phemex"]["spot"]["excluded"] = ["sBTCUSDT"]
+        (tmp_path / "sim.yaml").write_text(yaml.safe_dump(config), "utf-8")
+
+        def ask(*arguments: str):
+            return cli("init-symbols", "-c", str(tmp_path / "sim.yaml"), *arguments)
+
+        ran = ask()
+        assert ran.returncode == 0 and "239 symbols" in ran.stderr and "gate.futures" in ran.stdout, ran.stderr
+        known = read(tmp_path / "here" / "symbols.yaml")
+        assert len(known["gate.futures"].instruments) == 120 and len(known["phemex.spot"].instruments) == 119
+        assert known["phemex.spot"].excluded["sBTCUSDT"] == "not chosen in the config"
+        ran = ask("--as-config")
         assert len(yaml.safe_load(ran.stdout)["exchanges"]["gate"]["futures"]["symbols"]) == 120
-        assert "240 symbols" in ran.stderr
+        rows = [json.loads(line) for line in ask("--plan", "--json").stdout.splitlines()]
+        assert [(row["exchange"], len(row["symbols"])) for row in rows] == [
+            ("gate", 60), ("gate", 60), ("phemex", 60), ("phemex", 59)]
+        ran = ask("--plan")
+        assert "4 connections" in ran.stdout and "gate.futures" in ran.stdout
+        assert yaml.safe_load(ask("-o", "-").stdout)["gate.futures"]["symbols"].keys() == {
+            one.symbol for one in known["gate.futures"].instruments}
+        assert ask("--plan", "-o", "x").returncode == 2
