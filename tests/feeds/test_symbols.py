@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 import yaml
 
 from pumpwatch.config import Config, VenueConfig, convert

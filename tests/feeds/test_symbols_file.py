@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,7 @@ def test_what_was_put_is_read_again_whatever_symbols_are_called(tmp_path: Path) 
     assert all(again[venue].same_as(one) and again[venue].listed_at_ns == AT_NS for venue, one in
                (("a.spot", put), ("b.spot", symbols(ODD, dict.fromkeys(ODD, "because: \"#\""))), ("c.spot", symbols(()))))
     assert '    "1000PEPEUSDT": {base: "1000PEPE", quote: "USDT", multiplier: 1000}\n' in path.read_text("utf-8")
-    assert os.listdir(path.parent) == ["symbols.yaml"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_it_is_written_when_something_has_changed_and_keeps_the_venues_that_are_only_in_it(tmp_path: Path) -> None:
