@@ -16,6 +16,23 @@ from tests.questdb_server import private_questdb, questdb_server  # noqa: F401 f
 settings.register_profile("pumpwatch", deadline=None, print_blob=True)  # a busy machine is no failure
 settings.load_profile("pumpwatch")
 
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Share out whole files where there are several processes."""
+    from tests.schedule import ByFile
+
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put what takes longest in front where there are several processes; alone, the order is that of the files."""
+    if hasattr(config, "workerinput"):
+        from tests.schedule import line_of
+
+        items.sort(key=lambda item: line_of(item.nodeid))
+
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

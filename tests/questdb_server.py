@@ -5,7 +5,9 @@ Where it cannot be started the tests that need it fail: a store that was not tri
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,7 +28,7 @@ class QuestDBServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = _quiet_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -101,10 +103,14 @@ class QuestDBServer:
         self._process.send_signal(number)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _quiet_port() -> int:
+    """Return a free port that the kernel gives nobody by itself: a server that was killed finds it free again."""
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+    while True:
+        port = random.SystemRandom().randrange(10_000, first_given)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture(scope="session")

@@ -45,13 +45,13 @@ def test_a_long_message_is_read() -> None:
 
 
 @pytest.mark.parametrize(("data", "code"), [
-    (b"\x81\x02hi", 1002),  # not masked
-    (b"\xf1\x80\0\0\0\0", 1002),  # reserved bits
-    (b"\x83\x80\0\0\0\0", 1002),  # reserved opcode
-    (client_frame(wire.CONTINUATION, b"x"), 1002),
-    (client_frame(wire.TEXT, b"x", 0) + client_frame(wire.TEXT, b"y"), 1002),
-    (b"\x09\x80\0\0\0\0", 1002),  # a ping in fragments
-    (b"\x82\xff\0\0\0\0\x7f\0\0\0\0\0\0\0", 1009),
+    pytest.param(b"\x81\x02hi", 1002, id="not masked"),
+    pytest.param(b"\xf1\x80\0\0\0\0", 1002, id="reserved bits"),
+    pytest.param(b"\x83\x80\0\0\0\0", 1002, id="reserved opcode"),
+    pytest.param(client_frame(wire.CONTINUATION, b"x"), 1002, id="goes on with nothing"),
+    pytest.param(client_frame(wire.TEXT, b"x", 0) + client_frame(wire.TEXT, b"y"), 1002, id="begins anew in the middle"),
+    pytest.param(b"\x09\x80\0\0\0\0", 1002, id="a ping in fragments"),
+    pytest.param(b"\x82\xff\0\0\0\0\x7f\0\0\0\0\0\0\0", 1009, id="too long"),
 ])
 def test_what_a_client_may_not_send_is_refused(data: bytes, code: int) -> None:
     with pytest.raises(wire.ProtocolError) as caught:

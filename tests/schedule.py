@@ -1,0 +1,37 @@
+"""How the tests are shared out among the processes of pytest-xdist (`packaging/test` starts some; `pytest` alone none).
+
+A file's tests stay together, in their order, in one process: they share what the file starts. Files of one line below stay
+together as well. Those lines are begun first, the longest in front, so that no process is left alone with them at the end.
+"""
+
+from __future__ import annotations
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+TOGETHER = (
+    # they kill and crowd: one at a time is as much as two cores carry beside what else runs
+    ("tests/app/test_kill.py", "tests/app/test_full_roster.py", "tests/app/test_silence.py"),
+    # one QuestDB after another
+    ("tests/app/test_collect.py", "tests/store/test_drain_outages.py"),
+    # one .venv and one zipapp
+    ("tests/test_readme.py", "tests/seventh/test_seventh.py"),
+)
+
+
+def line_of(nodeid: str) -> int:
+    """Return the place in TOGETHER of the file that a test is in, past its end for one that it does not name."""
+    file = nodeid.partition("::")[0]
+    return next((number for number, files in enumerate(TOGETHER) if file in files), len(TOGETHER))
+
+
+class ByFile(LoadScopeScheduling):
+    """Shares out files and the lines of TOGETHER, in the order in which they were collected."""
+
+    def __init__(self, config: pytest.Config, log: object = None) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False  # it would put files of many small tests in front
+
+    def _split_scope(self, nodeid: str) -> str:
+        line = line_of(nodeid)
+        return TOGETHER[line][0] if line < len(TOGETHER) else nodeid.partition("::")[0]
