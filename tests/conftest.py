@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tests.questdb_server import private_questdb, questdb_server  # noqa: F401 fixtures
+from tests.zipapp import zipapp  # noqa: F401 a fixture
 
 settings.register_profile("pumpwatch", deadline=None, print_blob=True)  # a busy machine is no failure
 settings.load_profile("pumpwatch")

@@ -165,14 +165,18 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[1] == "0"
 
 
-def heed_interrupts() -> None:
+@pytest.fixture
+def interrupts_heeded() -> Iterator[None]:
     """What a shell starts in the background ignores them, and so would its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.usefixtures("interrupts_heeded")
 def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-m", "pumpwatch", "titles"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, cwd=tmp_path, text=True, preexec_fn=heed_interrupts) as child:
+                          stderr=subprocess.PIPE, cwd=tmp_path, text=True) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write("a title\n" * 300)

@@ -18,6 +18,7 @@ from pumpwatch.ops import health
 from pumpwatch.plugins import load_plugins
 from tests.collecting import Collecting, collecting
 from tests.conftest import Cli
+from tests.zipapp import Zipapp
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -89,14 +90,10 @@ def test_a_command_line_of_the_readme_works_beside_a_collector(running: Collecti
         assert done.stdout.strip()
 
 
-def test_packaging_build_makes_a_file_that_runs_the_demo_from_an_empty_folder(tmp_path: Path) -> None:
-    done = run(ROOT, ROOT / "packaging" / "build")
-    assert done.returncode == 0, done.stderr
-    zipapp = ROOT / "dist" / "pumpwatch.pyz"
-    assert done.stdout == f"dist/pumpwatch.pyz {zipapp.stat().st_size} bytes\n"
-    (tmp_path / "empty").mkdir()
-    shown = subprocess.run([zipapp, "demo", *SHORT, "--json"], cwd=tmp_path / "empty", capture_output=True, text=True,
-                           env=os.environ | {"SHIV_ROOT": str(tmp_path / "shiv")}, timeout=300, check=False)
+def test_packaging_build_makes_a_file_that_runs_the_demo_from_an_empty_folder(zipapp: Zipapp, tmp_path: Path) -> None:
+    assert zipapp.file == ROOT / "dist" / "pumpwatch.pyz"
+    assert zipapp.printed == f"dist/pumpwatch.pyz {zipapp.file.stat().st_size} bytes\n"
+    shown = zipapp.run("demo", *SHORT, "--json", folder=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)["missing"] == 0
 

@@ -125,7 +125,8 @@ class Drain:
         """
         if self._left_over is None:
             self._cursor = self._journal.acknowledged(self._name)
-            self._left_over = self._in_journal_thread(self._journal.backlog, self._name) - self._offered_rows
+            offered = self._offered_rows  # what is offered during the count may be counted twice, but not left out
+            self._left_over = self._in_journal_thread(self._journal.backlog, self._name) - offered
         watch = gevent.spawn(self._watch_trouble)
         self._idle.clear()
         try:

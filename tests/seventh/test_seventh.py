@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import subprocess
 from decimal import Decimal
 from pathlib import Path
@@ -19,9 +18,9 @@ from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.plugins import load_plugins
 from tests import corpus, plugin_wheel
 from tests.conftest import Cli
+from tests.zipapp import Zipapp
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 FRAMES = HERE / "frames.jsonl"
 
 
@@ -129,20 +128,9 @@ def test_a_plugin_that_takes_sellers_for_buyers_does_not_come_through_the_round_
     assert "are not stored" in rows["round trip"][1] and "'buy'" in rows["round trip"][1]
 
 
-def built_zipapp() -> Path:
-    """Return the zipapp; it is built where it is older than what goes into it."""
-    zipapp = ROOT / "dist" / "pumpwatch.pyz"
-    sources = [ROOT / "setup.cfg", *(file for tree in ("pumpwatch", "plugins") for file in (ROOT / tree).rglob("*.*")
-                                     if file.suffix in (".py", ".txt"))]
-    if not zipapp.exists() or zipapp.stat().st_mtime < max(file.stat().st_mtime for file in sources):
-        done = subprocess.run([ROOT / "packaging" / "build"], capture_output=True, text=True, timeout=400, check=False)
-        assert done.returncode == 0, done.stderr
-    return zipapp
-
-
-def test_the_zipapp_finds_its_wheel_in_the_plugin_folder_and_takes_it_all_the_way(wheel: Path, tmp_path: Path) -> None:
-    environ = os.environ | {"SHIV_ROOT": str(tmp_path / "shiv"), "PUMPWATCH_PLUGINS__FOLDER": str(wheel.parent)}
-    done = subprocess.run([built_zipapp(), "plugins", "check", "upbit_trades", "--json"], cwd=tmp_path, env=environ, text=True,
-                          capture_output=True, timeout=200, check=False)
+def test_the_zipapp_finds_its_wheel_in_the_plugin_folder_and_takes_it_all_the_way(
+        zipapp: Zipapp, wheel: Path, tmp_path: Path) -> None:
+    done = zipapp.run("plugins", "check", "upbit_trades", "--json", folder=tmp_path,
+                      PUMPWATCH_PLUGINS__FOLDER=str(wheel.parent))
     assert done.returncode == 0, done.stdout + done.stderr
     assert rows_of(done)["round trip"][0] == "ok"

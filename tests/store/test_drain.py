@@ -198,6 +198,20 @@ def test_offers_made_while_the_journal_is_read_are_neither_lost_nor_doubled() ->
     assert bench.sink.stored == list(range(1, 10_001))
 
 
+def test_what_is_offered_while_the_backlog_is_counted_is_not_left_out_of_it(bench: Bench) -> None:
+    def counted_slowly(call: Any, *args: Any) -> Any:
+        found = call(*args)
+        bench.commit(70)
+        return found
+
+    bench.sink.down = "away"
+    bench.drain._in_journal_thread = counted_slowly
+    bench.commit(30)
+    bench.start()
+    bench.wait(lambda: bench.drain.state == "down")
+    assert bench.drain.lag_rows == 100
+
+
 def test_a_poisonous_trade_goes_to_quarantine_and_the_rest_is_stored(
         bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)

@@ -1,0 +1,34 @@
+"""The zipapp as packaging/build makes it, once for all tests of a session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Zipapp:
+    """The file, what its build printed, and the folder that it unpacks itself into."""
+
+    file: Path
+    printed: str
+    unpacked: Path
+
+    def run(self, *words: str | Path, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run it with these words in a folder, with these variables beside those of this process."""
+        return subprocess.run([self.file, *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+                              env=os.environ | {"SHIV_ROOT": str(self.unpacked)} | environ)
+
+
+@pytest.fixture(scope="session")
+def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Zipapp:
+    """Build it."""
+    done = subprocess.run([ROOT / "packaging" / "build"], capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    return Zipapp(ROOT / "dist" / "pumpwatch.pyz", done.stdout, tmp_path_factory.mktemp("shiv"))
