@@ -125,29 +125,29 @@ def _parser(frames: type[list[Message[Any]]]) -> Callable[[bytes | memoryview, C
         messages = decode(text)
         if {message.topic[:12] for message in messages} - {TOPIC}:
             raise BadFrame("another topic's data")
+        trades: list[LinearTrade | SpotTrade] = []
+        for message in messages:
+            trades += message.data
         counts = [len(message.data) for message in messages]
-        if counts.count(1) != len(counts):
-            if 0 in counts:
-                raise BadFrame("a frame without a trade")
+        if 0 in counts:
+            raise BadFrame("a frame without a trade")
+        if len(trades) != len(messages):
             columns.counts = counts
-        _fill([trade for message in messages for trade in message.data], columns)
+        _fill(trades, columns)
 
     return parse
 
 
 def _fill(trades: Sequence[LinearTrade | SpotTrade | Row[Any]], columns: Columns) -> None:
     ids: list[Any] = [trade.i for trade in trades]
-    if ids and ("" in ids if isinstance(ids[0], str) else min(ids) < 0):
+    if ids and (not all(ids) if isinstance(ids[0], str) else min(ids) < 0):
         raise BadFrame("a trade without an id")
     columns.trade_id, columns.symbol = ids, [trade.s for trade in trades]
     columns.price, columns.quantity = [trade.p for trade in trades], [trade.v for trade in trades]
     columns.timestamp = [trade.T for trade in trades]
     columns.sell = [trade.S == "Sell" for trade in trades]
     columns.sequence_number = [trade.seq for trade in trades]
-    blocks, rpis = [trade.BT for trade in trades], [trade.RPI for trade in trades]
-    if True in blocks or True in rpis:
-        pairs = enumerate(zip(blocks, rpis, strict=True))
-        columns.flags = {row: BLOCK * block | RPI * rpi for row, (block, rpi) in pairs if block or rpi}
+    columns.flags = {row: BLOCK * trade.BT | RPI * trade.RPI for row, trade in enumerate(trades) if trade.RPI or trade.BT}
 
 
 def read_control(frame: bytes) -> Control | None:

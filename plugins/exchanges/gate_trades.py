@@ -156,15 +156,17 @@ def _use_up(merged: Sequence[int], spans: Sequence[str], columns: Columns) -> No
 def parse_futures(text: bytes | memoryview, columns: Columns) -> None:
     """Append the trades of a JSON array of `futures.trades` frames."""
     messages = _futures.decode(text)
+    trades: list[FuturesTrade] = []
+    for message in messages:
+        trades += message.result
     counts = [len(message.result) for message in messages]
-    if counts.count(1) != len(counts):
-        if 0 in counts:
-            raise BadFrame("a frame without a trade")
+    if 0 in counts:
+        raise BadFrame("a frame without a trade")
+    if len(trades) != len(messages):
         columns.counts = counts
-    trades = [trade for message in messages for trade in message.result]
     columns.symbol = [trade.contract for trade in trades]
     columns.timestamp = times = [trade.create_time_ms for trade in trades]
-    if 0 in times:  # delivery contracts of old
+    if not all(times):  # delivery contracts of old
         columns.timestamp = [at or round(trade.create_time * 1000) for at, trade in zip(times, trades, strict=True)]
         if 0 in columns.timestamp:
             raise BadFrame("a trade without a time")
@@ -177,11 +179,9 @@ def _fill_futures(trades: Sequence[FuturesTrade | FuturesRow], columns: Columns)
         raise BadFrame("a trade without an id")
     columns.price = [trade.price for trade in trades]
     sizes = [trade.size for trade in trades]
-    columns.quantity = [abs(size) for size in sizes]
+    columns.quantity = list(map(abs, sizes))
     columns.sell = [size < 0 for size in sizes]
-    internal = [trade.is_internal for trade in trades]
-    if True in internal:
-        columns.flags = {row: Flag.INTERNAL.value for row, one in enumerate(internal) if one}
+    columns.flags = {row: Flag.INTERNAL.value for row, trade in enumerate(trades) if trade.is_internal}
 
 
 def parse_spot_history(body: bytes, symbol: str, columns: Columns) -> None:

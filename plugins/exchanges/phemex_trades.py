@@ -98,12 +98,12 @@ def _coin_margined_into(frames: list[ScaledFrame], columns: Columns) -> None:
 def _rows_of(frames: Sequence[Frame | ScaledFrame], parts: Sequence[Sequence[Any]], columns: Columns) -> list[Any]:
     """Return the rows of these frames, given frame by frame, with the columns filled that both kinds have alike."""
     counts = [len(part) for part in parts]
-    if counts.count(1) == len(counts):
-        rows = [part[0] for part in parts]
-        frame_of = frames
-    else:
+    rows: list[Any] = []
+    for part in parts:
+        rows += part
+    frame_of = frames
+    if counts.count(1) != len(counts):
         columns.counts = counts
-        rows = [row for part in parts for row in part]
         frame_of = [frame for frame, part in zip(frames, parts, strict=True) for _ in part]
     columns.symbol = [frame.symbol for frame in frame_of]
     columns.sequence_number = [frame.sequence for frame in frame_of]

@@ -41,8 +41,11 @@ MOST_CHARACTERS = 21_000
 SPOT_ARGS = 10
 ROW_LIMIT = {SPOT: 60, FUTURES: 1000}
 PREFIXED, SUFFIXED = ("PEPE", "BONK", "FLOKI", "RATS", "LUNC"), ("SHIB",)
-TRADE = '{"T":%d,"s":"%s","S":"%s","v":"%s","p":"%s","L":"PlusTick","i":"%s","BT":%s,"RPI":%s,"seq":%d}'
-FRAME = '{"topic":"publicTrade.%s","type":"snapshot","ts":%d,"data":[%s]}'
+# The order of the fields is the servers'. Time, symbol, side, quantity, price, id, block, RPI, seq; then symbol, time, trades.
+SPOT_TRADE = '{{"i":"{5}","T":{0},"p":"{4}","v":"{3}","S":"{2}","seq":{8},"s":"{1}","BT":{6},"RPI":{7}}}'
+SPOT_FRAME = '{{"topic":"publicTrade.{0}","ts":{1},"type":"snapshot","data":[{2}]}}'
+LINEAR_TRADE = '{{"T":{0},"s":"{1}","S":"{2}","v":"{3}","p":"{4}","L":"PlusTick","i":"{5}","BT":{6},"RPI":{7},"seq":{8}}}'
+LINEAR_FRAME = '{{"topic":"publicTrade.{0}","type":"snapshot","ts":{1},"data":[{2}]}}'
 JSON_BOOL = ("false", "true")
 
 
@@ -97,9 +100,9 @@ def _say(request: dict[str, Any], success: bool, text: str, op: str) -> Reply:
                               **number, "op": op}, separators=(",", ":"))])
 
 
-def _trades(rows: Rows, ids: Sequence[str]) -> list[str]:
+def _trades(form: str, rows: Rows, ids: Sequence[str]) -> list[str]:
     block, rpi = (rows.flags & Flag.BLOCK.value != 0).tolist(), (rows.flags & Flag.RPI.value != 0).tolist()
-    return [TRADE % (at, name, "Sell" if sell else "Buy", quantity, price, one, JSON_BOOL[is_block], JSON_BOOL[is_rpi], number)
+    return [form.format(at, name, "Sell" if sell else "Buy", quantity, price, one, JSON_BOOL[is_block], JSON_BOOL[is_rpi], number)
             for at, name, sell, quantity, price, one, is_block, is_rpi, number in
             zip((rows.timestamp // 1_000_000).tolist(), rows.symbols(), rows.sell.tolist(), rows.quantity_texts(),
                 rows.price_texts(), ids, block, rpi, rows.trade_id.tolist(), strict=True)]
@@ -107,14 +110,14 @@ def _trades(rows: Rows, ids: Sequence[str]) -> list[str]:
 
 def _encode_spot(form: str, rows: Rows) -> list[bytes]:
     times = (rows.timestamp // 1_000_000).tolist()
-    return [(FRAME % (name, at, trade)).encode()
-            for name, at, trade in zip(rows.symbols(), times, _trades(rows, _spot_ids(rows)), strict=True)]
+    return [SPOT_FRAME.format(name, at, trade).encode()
+            for name, at, trade in zip(rows.symbols(), times, _trades(SPOT_TRADE, rows, _spot_ids(rows)), strict=True)]
 
 
 def _encode_linear(form: str, rows: Rows) -> list[bytes]:
     """Return one frame: the rows are of one symbol."""
-    trades = ",".join(_trades(rows, _linear_ids(rows)))
-    return [(FRAME % (rows.symbols()[0], int(rows.timestamp[-1]) // 1_000_000, trades)).encode()]
+    trades = ",".join(_trades(LINEAR_TRADE, rows, _linear_ids(rows)))
+    return [LINEAR_FRAME.format(rows.symbols()[0], int(rows.timestamp[-1]) // 1_000_000, trades).encode()]
 
 
 def _spot_ids(rows: Rows) -> list[str]:

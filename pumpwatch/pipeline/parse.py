@@ -279,7 +279,10 @@ def _good(parsed: Parsed) -> NDArray[np.bool_]:
 def _first_problem(parsed: Parsed) -> str:
     """Return what is wrong with the first bad row; nothing where all are good, which their extremes tell mostly."""
     batch = parsed.batch
-    if not len(batch) or all(lowest > 0 and highest < np.inf for lowest, highest in map(_ends, (batch.price, batch.quantity))):
+    if not len(batch):
+        return ""
+    (cheapest, dearest), (least, most) = _ends(batch.price), _ends(batch.quantity)
+    if cheapest > 0 and dearest < np.inf and least > 0 and most < np.inf:
         return ""
     good = _good(parsed)
     if good.all():
