@@ -28,6 +28,9 @@ from pumpwatch.supervisor import guarded
 
 log = logging.getLogger(__name__)
 
+TOLD_EACH_S = 60.0
+SHOWN_BYTES = 100  # of a frame in the log
+
 Put = Callable[[TradeBatch | None, Records], None]
 
 
@@ -43,6 +46,7 @@ class Ingest:
         self._records = Records()
         self._stopped = False
         self._said: set[tuple[str, str]] = set()  # failures that were logged
+        self._told: dict[str, tuple[float, float]] = {}  # venue -> when its quarantined frames were logged, and how many by then
         self.occurrences = Occurrences(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
         self._repeats = Repeats(self.dedupe.last_ids)
@@ -92,6 +96,7 @@ class Ingest:
         records, self._records = self._records, Records()
         for _, parser in self._sources:
             if parser.quarantine:
+                self._tell(parser.venue.name, parser.quarantine[-1])
                 records.quarantine += parser.quarantine
                 parser.quarantine = []
             records.gaps += parser.not_kept()
@@ -135,6 +140,16 @@ class Ingest:
         self._records.quarantine.append(Quarantined(
             at_ns=self._clock.now_ns(), exchange=venue.exchange, market_type=venue.market_type, reason=reason,
             payload=bytes(frames.text[:KEPT_BYTES])))
+
+    def _tell(self, name: str, latest: Quarantined) -> None:
+        """Log that frames of a venue went to quarantine: the first at once, then at most once in a while, with their number."""
+        now = self._clock.monotonic()
+        told_at, told = self._told.get(name, (-TOLD_EACH_S, 0.0))
+        if now - told_at >= TOLD_EACH_S:
+            total = self._stats.get("quarantined_frames_total", venue=name)
+            self._told[name] = now, total
+            log.warning("frames quarantined venue=%s count=%d reason=%s frame=%r", name, total - told,
+                        " ".join(latest.reason.split())[:200], latest.payload[:SHOWN_BYTES])
 
     def _unclean(self, parsed: list[Parsed], records: Records, error: Exception) -> None:
         """Record that the trades of a turn were lost on their way through."""

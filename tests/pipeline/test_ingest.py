@@ -11,7 +11,7 @@ import pytest
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import Clock
+from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.model import ControlKind, Flag, Gap, GapState, Instrument, QuantityUnit, TradeBatch
 from pumpwatch.net.connection import Connection
 from pumpwatch.pipeline.ingest import Ingest
@@ -85,6 +85,26 @@ def test_what_is_no_trade_is_handed_on_or_quarantined_and_stops_nothing():
     assert bench.controls == [ControlKind.ACK]
     assert [(one.payload, one.reason) for one in bench.records.quarantine][1][1] == "unknown symbol 'NEWUSDT'"
     assert len(bench.records.quarantine) == 3
+
+
+def test_quarantined_frames_are_told_at_once_in_one_line_and_then_once_a_minute_with_their_number(caplog):
+    bench = Bench()
+    bench.ingest._clock = clock = FakeClock()
+    bench.send("spot", b"<html>\n\x1b[31m\xff")
+    bench.turn()
+    for price in ("-1", "0", "nan"):
+        bench.send("spot", trade(1, price=price))
+        bench.turn()
+    clock.advance(61)
+    bench.send("spot", trade(2, "A\nB"))
+    bench.send("futures", "[]")
+    bench.turn()
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(" reason=")[0] for line in lines] == [
+        "frames quarantined venue=binance.spot count=1", "frames quarantined venue=binance.spot count=4",
+        "frames quarantined venue=binance.futures count=1"]
+    assert all(line.isprintable() for line in lines) and r"frame=b'<html>\n\x1b[31m\xff'" in lines[0]
+    assert len(bench.records.quarantine) == 6
 
 
 def test_rows_that_only_use_up_an_id_are_no_trades_and_leave_no_gap():
