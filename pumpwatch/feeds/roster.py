@@ -6,7 +6,6 @@ need it. Newcomers go to the connection with the least recent volume that has ro
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from typing import Any
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.model import HttpRequest, Instrument, Limits, Venue
-
-log = logging.getLogger(__name__)
 
 USUAL_SYMBOLS = 100  # on one connection where the venue allows more: a lost connection then loses little
 SLOW_CONNECTS_PER_S = 1.0  # below that many connections would take long to stand, first and after an outage: they are fuller
@@ -44,6 +41,7 @@ class Roster:
             usual = min(usual, USUAL_SYMBOLS)
         self.capacity = max(1, min(per_connection or usual, limits.symbols_per_connection))
         self.places: list[Place] = []
+        self.kept: set[str] = set()  # read although the last list did not have them
         self._where: dict[str, int] = {}
         self._volume: dict[str, float] = {}
 
@@ -53,16 +51,18 @@ class Roster:
     def __len__(self) -> int:
         return len(self._where)
 
-    def refresh(self, instruments: Sequence[Instrument]) -> tuple[set[str], set[str]]:
+    def refresh(self, instruments: Sequence[Instrument], trades: Callable[[str], bool] = lambda symbol: False,
+                ) -> tuple[set[str], set[str]]:
         """Take the venue's current list; return (symbols that came, symbols that went).
 
-        An empty or suddenly much shorter list removes nothing: a broken answer must not unsubscribe what trades.
+        A broken answer must not unsubscribe what trades: an empty or suddenly much shorter list removes nothing, and no list
+        a symbol that `trades`.
         """
         listed = {one.symbol: one.volume for one in instruments}
-        gone = set(self._where) - listed.keys()
-        if gone and len(listed) < SHRUNKEN * len(self._where):
-            log.warning("instrument list shrank, nothing is dropped listed=%d known=%d", len(listed), len(self._where))
-            gone = set()
+        missing = set(self._where) - listed.keys()
+        shrunken = len(listed) < SHRUNKEN * len(self._where)
+        self.kept = {symbol for symbol in missing if shrunken or trades(symbol)}
+        gone = missing - self.kept
         for symbol in gone:
             self.remove(symbol)
         came = [symbol for symbol in listed if symbol not in self._where]
@@ -117,13 +117,18 @@ def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
         listed = venue.parse_instruments(bodies)
     except REFUSALS as error:
         raise ServiceUnavailable(
-            f"{venue.name}: not an instrument list ({sum(map(len, bodies))} bytes): {type(error).__name__} {error}") from error
-
-
+            f"not an instrument list ({sum(map(len, bodies)):,} bytes): {_in_words(error)}") from error
     for one in listed:
         if not _possible(one):
             on_left_out(repr(one)[:300])
-    return list({one.symbol: one for one in listed if _possible(one)}.values())
+    possible = {one.symbol: one for one in listed if _possible(one)}
+    if not possible:
+        raise ServiceUnavailable(f"an instrument list without an instrument ({sum(map(len, bodies)):,} bytes)")
+    return list(possible.values())
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__} {' '.join(str(error).split())}"[:200]
 
 
 def _possible(one: Instrument) -> bool:
@@ -142,7 +147,7 @@ def _next_page(venue: Venue, body: bytes) -> HttpRequest | None:
     try:
         return venue.next_instruments(body)
     except REFUSALS as error:
-        raise ServiceUnavailable(f"{venue.name}: not a page of an instrument list: {type(error).__name__} {error}") from error
+        raise ServiceUnavailable(f"not a page of an instrument list ({len(body):,} bytes): {_in_words(error)}") from error
 
 
 def only(instruments: Iterable[Instrument], options: VenueConfig) -> list[Instrument]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from gevent.event import Event
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import Clock
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.feeds.feed import Feed
@@ -66,10 +67,12 @@ class VenueFeeds:
         self._unlisted: dict[str, str] = {}
         self._ran_before = down_since_ns > 0
         self._impossible: set[str] = set()
+        self._list_problem = ""  # of the instrument list, as it came last
         self._down_since_ns = down_since_ns  # of the run before this one
         self._stopping = Event()
         self._symbols = symbols
         self._noted: tuple[set[str], set[str]] | None = None  # symbols and refusals that the symbols file has
+        self._last_times = last_times
         self._silence = SilenceWatch(self._around, self, catalogue, last_times, self._stopping)
 
     def run(self) -> None:
@@ -83,10 +86,9 @@ class VenueFeeds:
                 wait_s = self._refresh_s
             except ServiceUnavailable as error:
                 wait_s = backoff.next_s() if not len(self.roster) else self._refresh_s
-                if backoff.failures <= 1:
-                    log.warning("no instrument list venue=%s reason=%s", self.venue.name, error)
-                    if not len(self.roster):
-                        self._place_known()
+                self._tell_list(error.message)
+                if backoff.failures <= 1 and not len(self.roster):
+                    self._place_known()
                 self._stats.add("instrument_list_failures_total", venue=self.venue.name)
             self._stopping.wait(wait_s)
 
@@ -102,7 +104,7 @@ class VenueFeeds:
                 "connections": len(self.feeds), "connections_up": sum(feed.up for feed in self.feeds),
                 "instruments": len(self.roster), "subscribed": sum(len(feed.granted) for feed in self.feeds),
                 "refused": sorted(symbol for symbol, left in self._left_out.items() if left.rounds),
-                "silent": self._silence.silent, "unlisted": sorted(self._unlisted)}
+                "silent": self._silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem}
 
     def _ask(self, request: HttpRequest) -> bytes:
         return self._http.ask(self.rest_url, request, self.venue.headers, self.budget)
@@ -117,7 +119,10 @@ class VenueFeeds:
         listed = fetch_instruments(self.venue, ask, self._tell_impossible)
         self._tell_unlisted(listed)
         self._place(only(listed, self._config))
-        self._note_symbols(listed, bodies)
+        kept = sorted(self.roster.kept)
+        self._tell_list(f"it lacks {len(kept)} symbols that are read, such as {kept[0]}" if kept else "")
+        if not kept:
+            self._note_symbols(listed, bodies)
 
     def _place_known(self) -> None:
         """Begin with the instruments of an earlier list while the venue gives none."""
@@ -147,7 +152,7 @@ class VenueFeeds:
         self._review_left_out({one.symbol for one in chosen})
         wanted = [one for one in chosen if one.symbol not in self._left_out or not self._left_out[one.symbol].rounds]
         before = self._placed()
-        came, gone = self.roster.refresh(wanted)
+        came, gone = self.roster.refresh(wanted, self._trades)
         for one in chosen:
             self._catalogue.add((self.venue.exchange, self.venue.market_type), one)
         if came or gone:
@@ -174,6 +179,21 @@ class VenueFeeds:
                 feed = Feed(self._around, number, place.symbols, self._down_since_ns)
                 self.feeds.append(feed)
                 self._spawn(f"feed {self.venue.name}#{number}", feed.run)
+
+    def _trades(self, symbol: str) -> bool:
+        """Return whether it had a trade since about the refresh before this one."""
+        number = self._catalogue.ids_of((self.venue.exchange, self.venue.market_type)).get(symbol)
+        since_ns = self._clock.now_ns() - int(self._refresh_s * NS_PER_S)
+        return number is not None and int(self._last_times(np.array([number], np.int32))[0]) > since_ns
+
+    def _tell_list(self, problem: str) -> None:
+        """Say that the instrument list cannot be relied on, and when it can be again; what is read goes on."""
+        before, self._list_problem = self._list_problem, problem
+        if problem and not before:
+            log.warning("instrument list is doubtful, what is read goes on venue=%s symbols=%d reason=%s",
+                        self.venue.name, len(self.roster), problem)
+        elif before and not problem:
+            log.info("instrument list is good again venue=%s", self.venue.name)
 
     def _tell_impossible(self, instrument: str) -> None:
         """Say once that the list has a row which cannot be an instrument."""

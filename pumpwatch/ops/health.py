@@ -61,9 +61,11 @@ def table(status: Status, clock: Clock | None = None) -> Any:
     """Return the same as a rich renderable for a terminal."""
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     venues = Table(title=_title(status, (clock or Clock()).now_ns()), title_justify="left")
-    for heading in ("venue", "connections", "subscribed", "refused", "silent", "trades", "trades/s", "lag ms", "open gaps"):
+    for heading in ("venue", "connections", "subscribed", "refused", "silent", "trades", "trades/s", "lag ms", "open gaps",
+                    "quarantined"):
         venues.add_column(heading, justify="left" if heading == "venue" else "right")
     for row in status.get("venues", ()):
         venues.add_row(
@@ -72,8 +74,11 @@ def table(status: Status, clock: Clock | None = None) -> Any:
             f"{row.get('subscribed', 0)}/{row.get('instruments', 0)}", str(len(row.get("refused", ()))),
             str(len(row.get("silent", ()))),
             f"{int(row.get('trades_total', 0)):,}", f"{row.get('trades_per_s', 0):,.0f}",
-            f"{row.get('lag_ms', 0):,.0f}", str(row.get("gaps_open", 0)))
+            f"{row.get('lag_ms', 0):,.0f}", str(row.get("gaps_open", 0)), f"{int(row.get('quarantined_total', 0)):,}")
     stores = Table.grid(padding=(0, 2))
+    for row in status.get("venues", ()):
+        if row.get("list_problem"):
+            stores.add_row(f"list of {row.get('exchange')}.{row.get('market_type')}", Text(row["list_problem"]))
     journal, recent = status.get("journal", {}), status.get("recent", {})
     stores.add_row("journal", f"{_bytes(journal.get('bytes', 0))}, {int(journal.get('backlog_trades', 0)):,} trades "
                               f"to send, {int(journal.get('commits', 0)):,} commits")
@@ -82,7 +87,7 @@ def table(status: Status, clock: Clock | None = None) -> Any:
         behind = int(sink.get("backlog_trades", 0))
         stores.add_row(f"sink {sink.get('name')}", f"{sink.get('state')}, {behind:,} trades behind")
     for name, value in (status.get("listing") or {}).items():
-        stores.add_row(f"listing {name}", _listing_cell(value))
+        stores.add_row(f"listing {name}", Text(_listing_cell(value)))
     return Group(venues, stores)
 
 

@@ -214,6 +214,7 @@ class VenueWorld(ScriptedVenue):
                  symbols_file: SymbolsFile | None = None, **config: object) -> None:
         super().__init__(venue or quick())
         self.listed, self.asked = set(listed), 0
+        self.answer: bytes | ServiceUnavailable | None = None  # instead of the list
         self.volumes: dict[str, float] = {}
         self.heard: dict[str, int] = {}  # symbol -> time of the last trade that reached us, ns
         self.history: dict[str, list[int]] = {}  # symbol -> times of the trades that REST has, ns
@@ -242,6 +243,10 @@ class VenueWorld(ScriptedVenue):
         if "symbol" in request.params:
             return self._past(str(request.params["symbol"]))
         self.asked += 1
+        if isinstance(self.answer, ServiceUnavailable):
+            raise self.answer
+        if self.answer is not None:
+            return self.answer
         if not self.listed:
             raise ServiceUnavailable("HTTP 500")
         return json.dumps({"symbols": [{"symbol": symbol, "status": "TRADING", "baseAsset": symbol, "quoteAsset": "USDT"}

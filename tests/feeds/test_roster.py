@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pumpwatch_plugins.exchanges.binance import VENUES
 
+from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.roster import Roster, fetch_instruments
 from pumpwatch.model import Instrument, Limits
 
@@ -66,6 +67,14 @@ def test_an_empty_or_shrunken_list_drops_nothing():
     assert len(roster) == 11
 
 
+def test_no_list_drops_what_trades():
+    roster = Roster(LIMITS)
+    roster.refresh(listed(*(f"S{i}" for i in range(10))))
+    without = listed(*(f"S{i}" for i in range(1, 10)))
+    assert roster.refresh(without, lambda symbol: symbol == "S0") == (set(), set()) and roster.kept == {"S0"}
+    assert roster.refresh(without) == (set(), {"S0"}) and not roster.kept
+
+
 def test_the_busiest_symbols_do_not_share_a_connection_without_need():
     roster = Roster(LIMITS, per_connection=3)
     busy = [Instrument(symbol=f"B{i}", base="B", quote="USDT", volume=1000.0) for i in range(3)]
@@ -95,6 +104,13 @@ def test_rows_that_cannot_be_instruments_are_left_out_and_told():
     found = fetch_instruments(VENUES[0], lambda request: body, told.append)
     assert [one.symbol for one in found] == ["BTCUSDT", "A/B", "币安人生USDT"]
     assert len(told) == 5 and "symbol=None" in told[0]
+
+
+@pytest.mark.parametrize("body", [listing(), listing(None, 7), b"", b"[]", b"null", b"<html>\n<b>busy</b>", listing("A")[:40]])
+def test_what_is_no_list_of_instruments_is_refused_in_one_line(body):
+    with pytest.raises(ServiceUnavailable) as caught:
+        fetch_instruments(VENUES[0], lambda request: body)
+    assert caught.value.message.isprintable() and "instrument list" in caught.value.message
 
 
 @pytest.mark.parametrize("fact", [{"contract_size": 0.0}, {"contract_size": math.inf}, {"price_divisor": math.nan},

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 
+import pytest
+
 from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.venue import LONGEST_ROUNDS
 from tests.feeds.scripted import VenueWorld, quick, until
 
@@ -31,6 +34,48 @@ def test_a_list_that_does_not_come_is_asked_for_again():
         world.listed = {"A"}
         until(lambda: subscribed(world) == {"A"})
         assert world.stats.total("instrument_list_failures_total") >= 2
+
+
+@pytest.mark.parametrize("answer", [b"[]", b'{"symbols":[]}', b"<html>busy</html>", ServiceUnavailable("HTTP 502"), "S1"])
+def test_a_list_that_is_none_or_short_is_told_once_and_drops_nothing(caplog, answer):
+    caplog.set_level(logging.INFO, "pumpwatch.feeds.venue")
+    with VenueWorld([f"S{i}" for i in range(20)]) as world:
+        until(lambda: len(subscribed(world)) == 20)
+        listed = world.listed
+        if isinstance(answer, str):
+            world.listed = {answer}
+        else:
+            world.answer = answer
+        world.refresh(3)
+        assert len(subscribed(world)) == 20 and world.feeds.status()["list_problem"]
+        world.answer, world.listed = None, listed
+        until(lambda: not world.feeds.status()["list_problem"])
+        world.refresh(1)
+    told = [record.getMessage() for record in caplog.records if "instrument list" in record.getMessage()]
+    assert [line.split(" venue=")[0] for line in told] == ["instrument list is doubtful, what is read goes on",
+                                                           "instrument list is good again"]
+    assert told[0].isprintable() and "symbols=20 reason=" in told[0]
+
+
+def test_an_empty_list_at_the_start_is_asked_for_again_at_once(caplog):
+    with VenueWorld(["A"]) as world:
+        world.answer = b'{"symbols":[]}'
+        until(lambda: world.asked >= 2)
+        world.answer = None
+        until(lambda: subscribed(world) == {"A"})
+    assert "symbols=0 reason=an instrument list without an instrument" in caplog.text
+
+
+def test_what_trades_is_read_on_whatever_the_list_says():
+    with VenueWorld([f"S{i}" for i in range(20)]) as world:
+        until(lambda: len(subscribed(world)) == 20)
+        world.heard["S3"] = world.clock.now_ns() + 10 * NS_PER_S  # it trades, and goes on
+        world.listed -= {"S3", "S4"}
+        until(lambda: "S4" not in subscribed(world))
+        world.refresh(3)
+        assert "S3" in subscribed(world) and world.feeds.status()["list_problem"].endswith("such as S3")
+        world.heard["S3"] = world.clock.now_ns() - NS_PER_S
+        until(lambda: "S3" not in subscribed(world))
 
 
 def test_many_symbols_are_spread_over_connections():

@@ -22,17 +22,17 @@ CLOCK = FakeClock()
 def figures(**changes: Any) -> dict[str, Any]:
     venue = {"connections_up": 2, "connections": 3, "instruments": 450, "subscribed": 448, "refused": ["AUSDT", "BUSDT"],
              "trades_total": 1_234_567,
-             "trades_per_s": 812.4, "lag_ms": 61.2, "gaps_open": 1}
+             "trades_per_s": 812.4, "lag_ms": 61.2, "gaps_open": 1, "quarantined_total": 7_654, "list_problem": ""}
     return {
         "pid": os.getpid(), "started_at_ns": CLOCK.now_ns() - 3_725 * NS_PER_S, "written_at_ns": CLOCK.now_ns(),
         "version": "0.1.0",
         "venues": [{"exchange": "alpha", "market_type": "spot", **venue},
                    {"exchange": "alpha", "market_type": "futures", **venue, "lag_ms": 90.0},
-                   {"exchange": "beta", "market_type": "spot", **venue, "gaps_open": 0}],
+                   {"exchange": "beta", "market_type": "spot", **venue, "gaps_open": 0, "list_problem": "HTTP 502: [/busy]"}],
         "journal": {"backlog_trades": 4321, "bytes": 1_500_000_000, "last_commit_ns": CLOCK.now_ns(), "commits": 99},
         "sinks": [{"name": "questdb", "state": "up", "backlog_trades": 17}],
         "recent": {"trades": 900_000, "bytes": 20_000_000},
-        "listing": {"board": {"up": True}, "other": {"up": False, "reason": "HTTP 429"}, "windows": {"open": 2}},
+        "listing": {"board": {"up": True}, "other": {"up": False, "reason": "HTTP 429 [/]"}, "windows": {"open": 2}},
         **changes}
 
 
@@ -91,5 +91,5 @@ def test_the_table_shows_every_venue_and_store() -> None:
     console.print(health.table(figures(), CLOCK))
     text = console.export_text()
     for expected in ("up 1:02:05", "alpha.spot", "alpha.futures", "beta.spot", "2/3", "448/450", "1,234,567", "1.5 GB",
-                     "sink questdb", "17 trades behind", "listing board", "down, HTTP 429", "open 2"):
+                     "sink questdb", "17 trades behind", "listing board", "down, HTTP 429 [/]", "open 2", "7,654", "list of beta.spot", "HTTP 502: [/busy]"):
         assert expected in text
