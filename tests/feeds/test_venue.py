@@ -48,6 +48,7 @@ def test_a_list_that_is_none_or_short_is_told_once_and_drops_nothing(caplog, ans
             world.answer = answer
         world.refresh(3)
         assert len(subscribed(world)) == 20 and world.feeds.status()["list_problem"]
+        assert len(world.symbols.known("binance.spot").instruments) == 20  # what a next run begins with
         world.answer, world.listed = None, listed
         until(lambda: not world.feeds.status()["list_problem"])
         world.refresh(1)

@@ -91,5 +91,6 @@ def test_the_table_shows_every_venue_and_store() -> None:
     console.print(health.table(figures(), CLOCK))
     text = console.export_text()
     for expected in ("up 1:02:05", "alpha.spot", "alpha.futures", "beta.spot", "2/3", "448/450", "1,234,567", "1.5 GB",
-                     "sink questdb", "17 trades behind", "listing board", "down, HTTP 429 [/]", "open 2", "7,654", "list of beta.spot", "HTTP 502: [/busy]"):
+                     "sink questdb", "17 trades behind", "listing board", "down, HTTP 429 [/]", "open 2", "7,654",
+                     "list of beta.spot", "HTTP 502: [/busy]"):
         assert expected in text
