@@ -1,8 +1,8 @@
 """Every key of the configuration, typed; an unknown key is an error.
 
-One YAML file, then the environment: `PUMPWATCH_STORE__DIR=/data` sets `store.dir`. A key without a value keeps its
-default. `config/pumpwatch.yaml` shows every key at its default and a test keeps it equal to this module. The sections
-`sinks.<name>` belong to their plugins and are read by `options_of`.
+One YAML file, then the environment: `PUMPWATCH_STORE__DIR=/data` sets `store.dir`. A key or variable without a value
+keeps its default ('""' is the empty text). `config/pumpwatch.yaml` shows every key at its default and a test keeps it equal
+to this module. The sections `sinks.<name>` belong to their plugins and are read by `options_of`.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     environ = os.environ if environ is None else environ
     given: dict[str, str] = {}  # key's path -> variable
     for name, text in sorted(environ.items()):
-        if name.startswith(ENV_PREFIX):
+        if name.startswith(ENV_PREFIX) and text.strip():
             given[_set_from_environment(raw, name, text)] = name
     return convert(raw, Config, str(path) if path else "config", given=given)
 

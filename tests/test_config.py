@@ -142,6 +142,11 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
         load(tmp_path / "nope.yaml", {})
 
 
+def test_a_variable_without_a_value_keeps_the_default_and_quotes_are_the_empty_text(tmp_path: Path) -> None:
+    config = load_text(tmp_path, "", PUMPWATCH_NET__PROXY="", PUMPWATCH_SYMBOLS_FILE='""', PUMPWATCH_STORE__DIR=" ")
+    assert (config.net.proxy, config.symbols_file, config.store.dir) == ("", "", "data")
+
+
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     config = load_text(tmp_path, "store: {dir: a, commit_ms: 20}", PUMPWATCH_STORE__DIR="/data",
                        PUMPWATCH_SINKS__QUESTDB__ADDR="db:9000", PUMPWATCH_ROSTER_REFRESH_S="60",
