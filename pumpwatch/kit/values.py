@@ -158,7 +158,8 @@ def _respelt(frame: bytes, where: dict[Path, str]) -> Iterator[tuple[str, bytes]
         old = at(value, path)
         number = _number(str(old)) if column != "symbol" else None
         if number is not None:
-            longer = f"{old}0" if "." in str(old) else f"{old}.0"
+            plain = f"{number:f}"
+            longer = f"{plain}0" if "." in plain else f"{plain}.0"
             for new in (str(old), Raw(str(old)), f"{number:E}", Raw(f"{number:E}"), longer):
                 yield f"{column} as {new if isinstance(new, str) else new.text}", put(value, path, new)
 

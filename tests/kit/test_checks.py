@@ -224,6 +224,10 @@ def test_a_recorded_trade_with_an_impossible_time_is_worth_a_warning() -> None:
     assert row.state == "warn" and "a time out of range" in row.detail
 
 
+def test_a_small_number_may_be_written_with_an_exponent() -> None:
+    assert failures(SPOT, [frame.replace(b'"0.01"', b'"5.7e-05"') for frame in FRAMES]) == {}
+
+
 def test_frames_of_two_protocols_may_be_in_one_recording() -> None:
     wrapped = [b'{"stream":"btcusdt@trade","data":%s}' % frame for frame in FRAMES[:20]]
     assert failures(SPOT, [*FRAMES, *wrapped]) == {}

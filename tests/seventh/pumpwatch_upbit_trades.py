@@ -16,7 +16,7 @@ History: the newest 500; a time of day without its date is all that older ones c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -38,6 +38,7 @@ from pumpwatch import (
 )
 
 QUOTE = "KRW"
+Id = Annotated[int, msgspec.Meta(ge=0)]
 OTHER_TYPES = ("ticker", "orderbook", "candle.")
 
 
@@ -50,7 +51,7 @@ class Trade(msgspec.Struct, gc=False):
     trade_price: float
     trade_volume: float
     ask_bid: Literal["ASK", "BID"]
-    sequential_id: int
+    sequential_id: Id
     stream_type: Literal["REALTIME", "SNAPSHOT"]
 
 
@@ -62,7 +63,7 @@ class Tick(msgspec.Struct, gc=False):
     trade_price: float
     trade_volume: float
     ask_bid: Literal["ASK", "BID"]
-    sequential_id: int
+    sequential_id: Id
 
 
 class Market(msgspec.Struct, gc=False):
