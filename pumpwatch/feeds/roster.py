@@ -117,14 +117,20 @@ def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
         listed = venue.parse_instruments(bodies)
     except REFUSALS as error:
         raise ServiceUnavailable(
-            f"not an instrument list ({sum(map(len, bodies)):,} bytes): {_in_words(error)}") from error
+            f"not an instrument list ({_shown(bodies)}): {_in_words(error)}") from error
     for one in listed:
         if not _possible(one):
             on_left_out(repr(one)[:300])
     possible = {one.symbol: one for one in listed if _possible(one)}
     if not possible:
-        raise ServiceUnavailable(f"an instrument list without an instrument ({sum(map(len, bodies)):,} bytes)")
+        raise ServiceUnavailable(f"an instrument list without an instrument ({_shown(bodies)})")
     return list(possible.values())
+
+
+def _shown(bodies: Sequence[bytes]) -> str:
+    """Return how much it was and how it begins: a page in HTML says more than a parser about it."""
+    size = sum(map(len, bodies))
+    return f"{size:,} bytes, {bodies[0][:60]!r}" if size else "0 bytes"
 
 
 def _in_words(error: Exception) -> str:
@@ -147,7 +153,7 @@ def _next_page(venue: Venue, body: bytes) -> HttpRequest | None:
     try:
         return venue.next_instruments(body)
     except REFUSALS as error:
-        raise ServiceUnavailable(f"not a page of an instrument list ({len(body):,} bytes): {_in_words(error)}") from error
+        raise ServiceUnavailable(f"not a page of an instrument list ({_shown([body])}): {_in_words(error)}") from error
 
 
 def only(instruments: Iterable[Instrument], options: VenueConfig) -> list[Instrument]:

@@ -14,13 +14,13 @@ double          the next `count` trade frames come twice
 reorder         the next `count` trade frames come in reverse order
 spoil           the next `count` trade frames are cut in half inside their WebSocket frame
 fragment        the next `count` trade frames come as WebSocket fragments, with a pong nobody asked for in between
-malformed       `count` frames that are no trades come on top; `form` names one of MALFORMED, else they take turns
+malformed       `count` frames that are no trades come on top; `form` names one of MALFORMED, else they take turns; or `frames`
 ping            `count` pings come at once
 maintenance     the venue announces its shutdown, and closes with 1001 after `seconds`
 refuse          handshakes get HTTP `status` for `seconds`
 down            who connects is cut off at once, for `seconds`
 hang            who connects gets no answer, not even to TLS, for `seconds`
-rest            REST requests get HTTP `status` for `seconds`
+rest            REST requests get HTTP `status` for `seconds`, or with `form` an answer that is none: see sim.rest_faults
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from pumpwatch.errors import UsageError
 from pumpwatch.sim import wire
 from pumpwatch.sim.link import Link
 from pumpwatch.sim.options import FaultOptions
+from pumpwatch.sim.rest_faults import FORMS
 from pumpwatch.sim.truth import DOUBLED, SPOILT, UNSENT, WITHHELD, Records
 from pumpwatch.sim.venue import SimVenue
 
@@ -131,8 +132,10 @@ def cause(simulation: Simulation, fault: FaultOptions) -> dict[str, Any]:
         raise UsageError(f"no fault `{fault.kind}`", f"known: {', '.join(KINDS)}")
     if fault.venue and fault.venue not in simulation.venues:
         raise UsageError(f"no venue `{fault.venue}`", f"known: {', '.join(simulation.venues)}")
-    if fault.form and fault.form not in MALFORMED:
-        raise UsageError(f"no malformed frame `{fault.form}`", f"known: {', '.join(MALFORMED)}")
+    forms = FORMS if fault.kind == "rest" else MALFORMED
+    if fault.form and fault.form not in forms:
+        raise UsageError(f"no malformed {'answer' if fault.kind == 'rest' else 'frame'} `{fault.form}`",
+                         f"known: {', '.join(forms)}")
     venues = [venue for name, venue in simulation.venues.items() if fault.venue in ("", name)]
     if fault.kind == "mute" and not any(fault.symbol in venue.table.index for venue in venues):
         raise UsageError(f"no symbol `{fault.symbol}` to mute", "`symbol` is in the venue's own spelling")
@@ -185,10 +188,10 @@ def _bend(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
 
 
 def _malformed(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
-    forms = itertools.cycle([fault.form] if fault.form else MALFORMED)
+    given = [(text.encode(), wire.TEXT) for text in fault.frames]
+    turns = itertools.cycle(given or ([MALFORMED[fault.form]] if fault.form else MALFORMED.values()))
     for link in links:
-        for form in itertools.islice(forms, fault.count):
-            payload, opcode = MALFORMED[form]
+        for payload, opcode in itertools.islice(turns, len(given) or fault.count):
             link.raw(wire.head(len(payload), opcode) + payload)
 
 
@@ -217,7 +220,7 @@ def _refuse(venues: list[SimVenue], _: list[Link], fault: FaultOptions) -> None:
 def _rest(venues: list[SimVenue], _: list[Link], fault: FaultOptions) -> None:
     for venue in venues:
         venue.trouble.rest_until = venue.clock.monotonic() + fault.seconds
-        venue.trouble.rest_status = fault.status
+        venue.trouble.rest_status, venue.trouble.rest_form = fault.status, fault.form
 
 
 def _bender(link: Link) -> Bender:

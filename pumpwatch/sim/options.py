@@ -44,6 +44,7 @@ class FaultOptions(Section):
     reason: str = "Too many requests"
     status: int = 429
     form: str = ""
+    frames: list[str] = msgspec.field(default_factory=list)  # of `malformed`: these, as they are
     symbol: str = ""  # in the venue's own spelling
 
 

@@ -17,6 +17,7 @@ from pumpwatch.sim.dialect import ClientSession, Dialect, HttpCall, HttpReply, R
 from pumpwatch.sim.history import TradeHistory
 from pumpwatch.sim.link import Link
 from pumpwatch.sim.market import Market
+from pumpwatch.sim.rest_faults import shorter, spoilt
 from pumpwatch.sim.rows import Rows, SymbolTable
 from pumpwatch.sim.tls import TlsStream
 from pumpwatch.sim.truth import NO_SUBSCRIBER, SENT, TruthWriter, records_of
@@ -55,6 +56,7 @@ class Trouble:
     refusal: str = ""  # refuse (by status), down (cut off at once), hang (never answered)
     rest_until: float = 0.0
     rest_status: int = 429
+    rest_form: str = ""  # of sim.rest_faults, instead of that status
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +134,15 @@ class SimVenue:
 
     def rest(self, request: wire.Request, peer: str) -> HttpReply:
         """Answer a REST request."""
-        if self.trouble.rest_until > self.clock.monotonic():
+        troubled = self.trouble.rest_until > self.clock.monotonic()
+        form = self.trouble.rest_form if troubled else ""
+        if troubled and not form:
             return HttpReply(self.trouble.rest_status, b'{"code":-1,"msg":"simulated trouble"}', {"Retry-After": "1"})
         meter = self._meters.setdefault(peer, MinuteMeter(self.clock))
         call = HttpCall(request.method, request.path, request.query, request.headers, request.body,
                         self.clock.now_ns(), self._memory)
-        return self.dialect.rest(call, self.rules, self.history, meter)
+        reply = self.dialect.rest(call, self.rules, shorter(self.history, form), meter)
+        return spoilt(reply, form) if form else reply
 
     def resubscribed(self) -> None:
         """Note that connections or subscriptions changed."""

@@ -19,17 +19,17 @@ from pumpwatch.sim.process import SimProcess
 class CollectorProcess:
     """`pumpwatch collect` against a simulation, its data in `folder/data`, its log in `folder/collector.log`.
 
-    `sections` are merged into the config. Ended by its own process id.
+    `sections` (or plain keys) are merged into the config. Ended by its own process id.
     """
 
-    def __init__(self, sim: SimProcess, folder: Path, **sections: dict[str, Any]) -> None:
+    def __init__(self, sim: SimProcess, folder: Path, **sections: Any) -> None:
         self.folder, self.data = folder, folder / "data"
         self.config_file = folder / "pumpwatch.yaml"
         config = yaml.safe_load(sim.config_yaml())
         config["store"] = {"dir": str(self.data)}
         config["listing"] |= {"archive_dir": str(folder / "archive")}
         for name, section in sections.items():
-            config[name] = {**config.get(name, {}), **section}
+            config[name] = {**config.get(name, {}), **section} if isinstance(section, dict) else section
         self.config_file.write_text(yaml.safe_dump(config), "utf-8")
         self.child: subprocess.Popen[bytes] | None = None
         self._started_ns = 0
