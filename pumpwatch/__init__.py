@@ -18,7 +18,7 @@ _HOMES = {
     "pumpwatch.model": (
         "BUY", "FUTURES", "NO_SEQUENCE", "SELL", "SPOT", "Columns", "Control", "ControlKind", "Flag", "Heartbeat",
         "HistoryDepth", "HistoryQuery", "HttpRequest", "IdKind", "Instrument", "Limits", "Listing", "Notice",
-        "QuantityUnit", "Session", "TradeBatch", "Venue",
+        "QuantityUnit", "Session", "TradeBatch", "Venue", "Volumes",
     ),
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),

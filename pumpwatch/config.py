@@ -39,7 +39,7 @@ class VenueConfig(Section):
     rest_url: str = ""
     symbols: list[str] = []  # only these; empty: all that trade
     excluded: list[str] = []  # none of these
-    symbols_per_connection: Count = 0  # fewer than the venue allows; 0: as many as it allows
+    symbols_per_connection: Count = 0  # at most, within what the venue allows; 0: usually 100, and some newcomers
     variant: str = ""  # another protocol the plugin offers for this venue
 
 

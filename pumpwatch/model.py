@@ -54,7 +54,12 @@ class QuantityUnit(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
-    """One tradable symbol, in the venue's own spelling."""
+    """One tradable symbol, in the venue's own spelling.
+
+    volume: what was traded of it in the last 24 hours, in units of the quote (USDT), both sides of a trade counted once, as
+    the venue itself reports it when the list is asked for. 0 means that nothing is known as well as that nothing traded. It
+    balances connections and says how much to expect; it is no account of trades.
+    """
 
     symbol: str
     base: str
@@ -63,12 +68,17 @@ class Instrument:
     contract_size: float = 1.0  # base units a contract
     price_divisor: float = 1.0  # raw price / this = price, for scaled integers
     status: str = "trading"
-    volume: float = 0.0  # recent quote volume, 0 where the list has none
+    volume: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a venue allows; every feed keeps all of it. Sources belong in the plugin's docstring."""
+    """What a venue allows; every feed keeps all of it. Sources belong in the plugin's docstring.
+
+    connection_bytes counts what each symbol adds to a request that names others too (`,"publicTrade.BTCUSDT"`), and a whole
+    request where it takes one symbol. shared_by_markets: connects and REST requests are counted for an exchange's markets
+    together, as one address reaches both.
+    """
 
     symbols_per_connection: int
     symbols_per_message: int
@@ -80,6 +90,8 @@ class Limits:
     connects_per_5_minutes: int  # per address
     connection_age_s: float  # a connection is renewed before it is this old
     requests_per_minute: float  # REST, in the weight the requests below carry
+    request_window_s: float  # in which the venue counts them: 2 for "20 requests in 2 seconds"
+    shared_by_markets: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +133,23 @@ class Session:
     welcome: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Volumes:
+    """Where a venue says what traded lately, when its instrument list does not. Asked for with each list, which holds without.
+
+    parse(body) returns Instrument.volume by symbol, of as many symbols as it likes; it raises if the body is no such answer.
+    """
+
+    request: HttpRequest
+    parse: Callable[[bytes], Mapping[str, float]]
+
+
 class ControlKind(enum.StrEnum):
     """What a frame that is no trade can be."""
 
     ACK = "ack"
     REFUSAL = "refusal"
+    FULL = "full"  # a refusal that is about the connection: it holds no more symbols, and another one may take these
     PONG = "pong"
     WELCOME = "welcome"
     RECONNECT = "reconnect"  # the venue asks us to open a new connection now
@@ -207,6 +231,7 @@ class Venue:
     answers_by_symbol: bool = False  # one acknowledgement or refusal a symbol instead of one a request
     acknowledges: bool = True  # False: a request is answered by trades alone, so what was sent counts as granted
     replaces: bool = False  # a request names all symbols of its connection, in place of the one before: none is unsubscribed
+    volumes: Volumes | None = None  # where the list itself does not tell the instruments' volumes
     next_instruments: Callable[[bytes], HttpRequest | None] | None = None  # the page after this body, where there are pages
     unlisted: Callable[[str], Instrument | None] | None = None  # how to read a symbol of which only the name is known
     repeats_last: bool = False  # pushes a symbol's last trade on subscribing, however old, like any other

@@ -11,7 +11,7 @@ KEPT_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class ConnectionEvent:
-    """A change in a connection's life. event: up, down, refused, renewed, silent."""
+    """A change in a connection's life. event: up, down, refused, renewed, silent, full."""
 
     at_ns: int
     exchange: str

@@ -40,7 +40,8 @@ from pumpwatch import Limits
 
 LIMITS = Limits(symbols_per_connection=10, symbols_per_message=10, message_bytes=1000, connection_bytes=0,
                 subscriptions_per_hour=0, connects_per_second=1.0, messages_per_second=1.0,
-                connects_per_5_minutes=10, connection_age_s=100.0)
+                connects_per_5_minutes=10, connection_age_s=100.0, request_window_s=60.0,
+                shared_by_markets=False)
 '''
 
 

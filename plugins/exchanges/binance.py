@@ -10,7 +10,9 @@ INSURANCE_FUND and ADL rows are takeovers, flagged:
 the venue's own history leaves them out. Times: ms. Side: `m` says that the buyer was the maker, so the taker sold.
 Quirks: futures `@trade` lives on `/public`; on `/market` it is acknowledged and silent for ever, and there only
 `@aggTrade` flows (variant `agg_trade`). Unknown symbols are acknowledged and silent. Old spot frames carry order ids in
-`a` and `b`. Pongs count as messages: 5/s on spot, 10/s on futures, else the server closes with 1008.
+`a` and `b`. The symbol lists tell no volumes, ticker/24hr does.
+Limits: 1,024 streams a connection, then code 4; 5 messages/s on spot and 10 on futures, pongs counted, else the server
+closes with 1008; 300 connects in 5 minutes, and REST weight a minute, each market for itself.
 """
 
 from __future__ import annotations
@@ -38,12 +40,13 @@ from pumpwatch import (
     Limits,
     QuantityUnit,
     Venue,
+    Volumes,
     hookimpl,
     split_multiplier,
 )
 
 SPECIAL = {"INSURANCE_FUND": Flag.INSURANCE_FUND.value, "ADL": Flag.ADL.value}
-ALIVE = "TRADING"
+NO_ROOM, ALIVE = {"code": 4, "msg": "Too many subscriptions"}, "TRADING"
 ENDED = frozenset({"SETTLING", "DELIVERING", "DELIVERED", "CLOSE"})  # any other status may become TRADING
 PERPETUAL = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL", ""})  # the type is empty before trading begins
 OTHER_EVENTS = frozenset({
@@ -84,9 +87,17 @@ class Row(msgspec.Struct, gc=False):
     isBuyerMaker: bool
 
 
+class Day(msgspec.Struct, gc=False):
+    """What traded of a symbol in 24 hours."""
+
+    symbol: str
+    quoteVolume: float
+
+
 _trades = msgspec.json.Decoder(list[Trade], strict=False)
 _wrapped = msgspec.json.Decoder(list[Wrapped], strict=False)
 _rows = msgspec.json.Decoder(list[Row], strict=False)
+_days = msgspec.json.Decoder(list[Day], strict=False)
 
 
 def _subscribe_to(channel: str, method: str) -> Any:
@@ -143,7 +154,8 @@ def read_control(frame: bytes) -> Control | None:
     request_id = message.get("id") if isinstance(message.get("id"), int) else None
     error = message.get("error", message if "code" in message else None)
     if isinstance(error, dict):
-        return Control(ControlKind.REFUSAL, request_id, reason=f"{error.get('code')} {error.get('msg')}")
+        kind = ControlKind.FULL if error == NO_ROOM else ControlKind.REFUSAL
+        return Control(kind, request_id, reason=f"{error.get('code')} {error.get('msg')}")
     if "result" in message and "id" in message:
         return Control(ControlKind.ACK, request_id)
     if "lastUpdateId" in message or {"u", "s", "b", "a"} <= message.keys():
@@ -166,6 +178,11 @@ def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
         if row["status"] not in ENDED and row["quoteAsset"] == "USDT" and row.get("contractType", "PERPETUAL") in PERPETUAL
         and row.get("isSpotTradingAllowed", True)
     ]
+
+
+def parse_volumes(body: bytes) -> dict[str, float]:
+    """Read ticker/24hr of all symbols."""
+    return {day.symbol: day.quoteVolume for day in _days.decode(body)}
 
 
 def spot_history(query: HistoryQuery) -> HttpRequest:
@@ -205,10 +222,11 @@ FUTURES_FACTS: dict[str, Any] = {
     "rest_url": "https://fapi.binance.com",
     "limits": Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0,
                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=10, connects_per_5_minutes=300,
-                     connection_age_s=23 * 3600, requests_per_minute=2400),
+                     connection_age_s=23 * 3600, requests_per_minute=2400, request_window_s=60, shared_by_markets=False),
     "stale_after_s": 60,
     "history": HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
     "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)],
+    "volumes": Volumes(HttpRequest("/fapi/v1/ticker/24hr", weight=40), parse_volumes),
     "history_request": futures_history,
 }
 
@@ -217,9 +235,10 @@ VENUES = [
         SPOT, ws_url="wss://stream.binance.com:9443/ws", rest_url="https://api.binance.com",
         limits=Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0,
                       messages_per_second=5, subscriptions_per_hour=0, connects_per_second=10, connects_per_5_minutes=300,
-                      connection_age_s=23 * 3600, requests_per_minute=6000),
+                      connection_age_s=23 * 3600, requests_per_minute=6000, request_window_s=60, shared_by_markets=False),
         stale_after_s=60, history=HistoryDepth(rows_per_request=1000, pages=True, reach_s=math.inf),
         instruments_requests=[HttpRequest("/api/v3/exchangeInfo", weight=20)], history_request=spot_history,
+        volumes=Volumes(HttpRequest("/api/v3/ticker/24hr", {"type": "MINI"}, weight=80), parse_volumes),
     ),
     _venue(FUTURES, ws_url="wss://fstream.binance.com/public/ws", **FUTURES_FACTS),
     _venue(FUTURES, "aggTrade", variant="agg_trade", ws_url="wss://fstream.binance.com/market/ws", **FUTURES_FACTS),

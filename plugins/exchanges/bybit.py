@@ -9,9 +9,9 @@ ascends, skips, and is shared by trades of one match. Times: ms. Quantities: bas
 Side: `S`, the taker's. Block (`BT`) and RPI trades are trades, flagged.
 Quirks: `type` is always "snapshot" and the data live; nothing is replayed on subscribing. A spot request takes 10 topics.
 One bad topic refuses its whole request; so does one subscribed already, which goes on flowing. A pong says op `ping`.
-Linear lists have more than 500 rows and are paged; the cursor comes percent-encoded.
-Limits: topics of a connection may have 21,000 characters together: 600 symbols of the longest names. How many
-messages a second are allowed is not documented; a connection has no announced age.
+Limits: topics of a connection may have 21,000 characters together; 500 connects in 5 minutes and 600 REST requests in 5 s, for
+both markets together, which have one domain. How many messages a second are allowed is not documented; a connection has
+no announced age.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, TypeVar
-from urllib.parse import unquote
 
 import msgspec
+from pumpwatch_plugins.exchanges.bybit_lists import instruments_of, next_linear, parse_instruments, result_in, volumes_of
 
 from pumpwatch import (
     FUTURES,
@@ -38,19 +38,16 @@ from pumpwatch import (
     HistoryQuery,
     HttpRequest,
     IdKind,
-    Instrument,
     Limits,
     QuantityUnit,
     Venue,
     hookimpl,
-    split_multiplier,
 )
 
 TOPIC = "publicTrade."
 TOPICS_NAMED = re.compile(r"publicTrade\.([^\s,]+)")
 BLOCK, RPI = Flag.BLOCK.value, Flag.RPI.value
-ALIVE = ("Trading", "1")  # spot had numbers in 2023
-INSTRUMENTS, RECENT = "/v5/market/instruments-info", "/v5/market/recent-trade"
+RECENT = "/v5/market/recent-trade"
 PING = '{{"req_id":"{}","op":"ping"}}'
 CATEGORY = {SPOT: "spot", FUTURES: "linear"}
 
@@ -175,37 +172,6 @@ def read_control(frame: bytes) -> Control | None:
     return Control(ControlKind.REFUSAL, request_id, named, text)
 
 
-def _result(body: bytes) -> dict[str, Any]:
-    """Return the result inside an answer; some recordings hold the result alone."""
-    answer: dict[str, Any] = msgspec.json.decode(body)
-    if answer.get("retCode"):
-        raise BadFrame(f"retCode {answer['retCode']}: {answer.get('retMsg')}")
-    return answer.get("result", answer)  # type: ignore[no-any-return]
-
-
-def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read every page: what trades against USDT, spot or perpetual; dated and USDC contracts left out."""
-    rows = [row for body in bodies for row in _result(body)["list"]]
-    return [
-        Instrument(symbol=row["symbol"], base=row["baseCoin"], quote=row["quoteCoin"],
-                   multiplier=split_multiplier(row["baseCoin"]))
-        for row in rows
-        if row["status"] in ALIVE and row["quoteCoin"] == "USDT" and row.get("settleCoin", "USDT") == "USDT"
-        and row.get("contractType", "LinearPerpetual") == "LinearPerpetual"
-    ]
-
-
-def _instruments(category: str, cursor: str = "") -> HttpRequest:
-    page = {"cursor": unquote(cursor)} if cursor else {}
-    return HttpRequest(INSTRUMENTS, {"category": category, "limit": 1000, **page})
-
-
-def next_linear(body: bytes) -> HttpRequest | None:
-    """Return the page that follows, if there is one."""
-    cursor = _result(body).get("nextPageCursor")
-    return _instruments("linear", cursor) if cursor else None
-
-
 def _history(category: str, limit: int) -> Callable[[HistoryQuery], HttpRequest]:
     def request(query: HistoryQuery) -> HttpRequest:
         """The newest rows, whatever is asked: there is no paging."""
@@ -217,7 +183,7 @@ def _history(category: str, limit: int) -> Callable[[HistoryQuery], HttpRequest]
 def _history_parser(rows: type[list[Row[Any]]]) -> Callable[[bytes, str, Columns], None]:
     def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
         """Append the rows of recent-trade, newest first as they come."""
-        _fill(msgspec.convert(_result(body)["list"], rows, strict=False), columns)
+        _fill(msgspec.convert(result_in(body)["list"], rows, strict=False), columns)
 
     return parse_history
 
@@ -229,9 +195,11 @@ def _venue(market_type: str, symbols_per_message: int, history_rows: int, **fact
         rest_url="https://api.bybit.com", headers={}, heartbeat=Heartbeat(interval_s=20, text=PING.format), stale_after_s=60,
         limits=Limits(symbols_per_connection=600, symbols_per_message=symbols_per_message, message_bytes=20_000,
                       connection_bytes=21_000, messages_per_second=10, subscriptions_per_hour=0, connects_per_second=5,
-                      connects_per_5_minutes=500, connection_age_s=math.inf, requests_per_minute=3600),
+                      connects_per_5_minutes=500, connection_age_s=math.inf, requests_per_minute=7200, request_window_s=5,
+                      shared_by_markets=True),
         quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1_000_000, subscribe=_topics("subscribe"),
-        unsubscribe=_topics("unsubscribe"), read_control=read_control, instruments_requests=[_instruments(category)],
+        unsubscribe=_topics("unsubscribe"), read_control=read_control, instruments_requests=[instruments_of(category)],
+        volumes=volumes_of(category),
         parse_instruments=parse_instruments, history=HistoryDepth(rows_per_request=history_rows, pages=False, reach_s=0),
         history_request=_history(category, history_rows), **facts,
     )

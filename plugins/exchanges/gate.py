@@ -12,7 +12,8 @@ quanto_multiplier. `is_internal`: a takeover by insurance fund or ADL, flagged.
 Quirks: without the header X-Gate-Size-Decimal sizes are cut to whole contracts, and a part of one shows as 0: no side, no
 size, so it is refused. One unknown symbol refuses its whole request, and is named. A request carries the time it is sent
 at, within 60 s of the server's. `spot.system` and `futures.system` announce a restart. Spot lists leveraged tokens.
-Limits: 300 connections an address, no documented number of symbols; 200 worked in probes. REST: 200 a 10 s.
+Limits: 300 connections an address at once, no documented number of symbols; 200 worked in probes. REST: 200 requests in
+10 s, each path for itself. How often one may connect, and send, is not documented: what is set here is ours.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from pumpwatch import (
     Limits,
     QuantityUnit,
     Venue,
+    Volumes,
     hookimpl,
     split_multiplier,
 )
@@ -125,6 +127,10 @@ def parse_futures_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
     return found
 
 
+def _volumes_in(symbol_key: str, volume_key: str) -> Callable[[bytes], dict[str, float]]:
+    return lambda body: {row[symbol_key]: float(row[volume_key] or 0) for row in _list(body)}
+
+
 def _history(path: str, symbol_key: str) -> Callable[[HistoryQuery], HttpRequest]:
     def request(query: HistoryQuery) -> HttpRequest:
         """The newest 1,000 of a stretch of time in whole seconds; what is older is asked for with an earlier end."""
@@ -140,7 +146,7 @@ def _venue(market_type: str, **facts: Any) -> Venue:
         exchange="gate", market_type=market_type, rest_url="https://api.gateio.ws/api/v4", id_kind=IdKind.CONTIGUOUS,
         limits=Limits(symbols_per_connection=200, symbols_per_message=50, message_bytes=8000, connection_bytes=0,
                       messages_per_second=10, subscriptions_per_hour=0, connects_per_second=2, connects_per_5_minutes=200,
-                      connection_age_s=math.inf, requests_per_minute=1200),
+                      connection_age_s=math.inf, requests_per_minute=1200, request_window_s=10, shared_by_markets=False),
         heartbeat=Heartbeat(interval_s=10, text=_ping(f"{market_type}.ping")), stale_after_s=45, stamp=stamp,
         subscribe=_request(channel, "subscribe"), unsubscribe=_request(channel, "unsubscribe"), read_control=read_control,
         history=HistoryDepth(rows_per_request=1000, pages=True, reach_s=THIRTY_DAYS_S), **facts,
@@ -151,11 +157,13 @@ VENUES = [
     _venue(SPOT, ws_url="wss://api.gateio.ws/ws/v4/", headers={}, quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1,
            parse=parse_spot, parse_history=parse_spot_history, parse_instruments=parse_spot_instruments,
            instruments_requests=[HttpRequest("/spot/currency_pairs")],
+           volumes=Volumes(HttpRequest("/spot/tickers"), _volumes_in("currency_pair", "quote_volume")),
            history_request=_history("/spot/trades", "currency_pair")),
     _venue(FUTURES, ws_url="wss://fx-ws.gateio.ws/v4/ws/usdt", headers={"X-Gate-Size-Decimal": "1"},
            quantity_unit=QuantityUnit.CONTRACTS, timestamp_unit_ns=1_000_000, parse=parse_futures,
            parse_history=parse_futures_history, parse_instruments=parse_futures_instruments,
            instruments_requests=[HttpRequest("/futures/usdt/contracts")],
+           volumes=Volumes(HttpRequest("/futures/usdt/tickers"), _volumes_in("contract", "volume_24h_quote")),
            history_request=_history("/futures/usdt/trades", "contract")),
 ]
 

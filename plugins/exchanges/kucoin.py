@@ -11,9 +11,10 @@ Quirks: each connection wants a token of its own (an old one ends in 401, for ev
 welcome. A symbol that does not exist is acknowledged and silent. The last trades may come again after a reconnect.
 Pings are due every 18 s. The tokenless protocol takes one symbol a request and answers in binary frames. Its REST twins
 end with 2026: the lists and the history are the classic ones in both.
-Limits, classic: 100 symbols a topic, 400 a spot session (300 in older text, which is kept), 100 messages in 10 s, 30
-connects a minute, taken as one limit of both markets. Tokenless: 600 topics a connection (200 are used), 300 messages
-in 10 s, 250 connects in 5 minutes.
+Limits, classic: 100 symbols a topic, 400 a spot session (300 in older text, which is kept; more are refused with 509), 100
+messages in 10 s, 30 connects a minute. Tokenless: 600 topics a connection (200 are used), 300 messages in 10 s, 250
+connects in 5 minutes. Connects, and the 2,000 of REST weight in 30 s, are taken as one limit of both markets: the text
+does not say, and that is the harder reading. The contract list tells volumes; for spot allTickers does.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from pumpwatch import (
     QuantityUnit,
     Session,
     Venue,
+    Volumes,
     hookimpl,
     split_multiplier,
 )
@@ -106,6 +108,11 @@ def _instrument(row: dict[str, Any]) -> Instrument:
                       volume=float(row.get("turnoverOf24h") or 0))
 
 
+def parse_volumes(body: bytes) -> dict[str, float]:
+    """Read allTickers; a symbol that did not trade has null."""
+    return {row["symbol"]: float(row["volValue"] or 0) for row in data_in(body)["ticker"]}
+
+
 def _history_of(path: str, weight: float) -> Callable[[HistoryQuery], HttpRequest]:
     def request(query: HistoryQuery) -> HttpRequest:
         return HttpRequest(path, {"symbol": query.symbol}, weight=weight)
@@ -123,6 +130,7 @@ def _venue(market_type: str, variant: str, **facts: Any) -> Venue:
         history=HistoryDepth(rows_per_request=100, pages=False, reach_s=0), parse=parse, read_control=read_control,
         instruments_requests=[HttpRequest("/api/v2/symbols", weight=4) if spot else
                               HttpRequest("/api/v1/contracts/active", weight=3)],
+        volumes=Volumes(HttpRequest("/api/v1/market/allTickers", weight=15), parse_volumes) if spot else None,
         parse_instruments=parse_instruments, parse_history=parse_history,
         history_request=_history_of("/api/v1/market/histories", 3) if spot else _history_of("/api/v1/trade/history", 5),
         **facts,
@@ -135,8 +143,8 @@ def _classic_venue(market_type: str, ws_url: str) -> Venue:
         session=Session(HttpRequest("/api/v1/bullet-public", method="POST", weight=10), _session_of(ws_url), welcome=True),
         subscribe=_classic_request(market_type, "subscribe"), unsubscribe=_classic_request(market_type, "unsubscribe"),
         limits=Limits(symbols_per_connection=300, symbols_per_message=100, message_bytes=8000, connection_bytes=0,
-                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=0.3, connects_per_5_minutes=90,
-                      connection_age_s=23 * 3600, requests_per_minute=4000),
+                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=0.5, connects_per_5_minutes=150,
+                      connection_age_s=23 * 3600, requests_per_minute=4000, request_window_s=30, shared_by_markets=True),
     )
 
 
@@ -145,8 +153,8 @@ def _tokenless_venue(market_type: str, ws_url: str) -> Venue:
         market_type, "tokenless", ws_url=ws_url, session=Session(None, lambda _, address, __: address, welcome=True),
         subscribe=_tokenless_request(market_type, "SUBSCRIBE"), unsubscribe=_tokenless_request(market_type, "UNSUBSCRIBE"),
         limits=Limits(symbols_per_connection=200, symbols_per_message=1, message_bytes=8000, connection_bytes=0,
-                      messages_per_second=30, subscriptions_per_hour=0, connects_per_second=0.8, connects_per_5_minutes=240,
-                      connection_age_s=23 * 3600, requests_per_minute=4000),
+                      messages_per_second=30, subscriptions_per_hour=0, connects_per_second=0.8, connects_per_5_minutes=250,
+                      connection_age_s=23 * 3600, requests_per_minute=4000, request_window_s=30, shared_by_markets=True),
     )
 
 

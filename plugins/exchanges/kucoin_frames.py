@@ -12,6 +12,7 @@ import msgspec
 from pumpwatch import NO_SEQUENCE, BadFrame, Columns, Control, ControlKind, Flag
 
 OK = "200000"
+TOO_MANY = 509
 TRADES = frozenset({"trade.l3match", "match", "trade.SPOT", "trade.FUTURES"})
 Id = TypeVar("Id", int, str)
 
@@ -141,7 +142,8 @@ def read_control(frame: bytes) -> Control | None:
         return Control(ControlKind.ACK, request_id)
     if kind == "error" or message.get("result") is False:
         text = message.get("data") or message.get("msg")
-        return Control(ControlKind.REFUSAL, request_id, reason=f"{message.get('code')} {text}")
+        full = message.get("code") == TOO_MANY and "per session" in str(text)  # the same code says "per topic"
+        return Control(ControlKind.FULL if full else ControlKind.REFUSAL, request_id, reason=f"{message.get('code')} {text}")
     subject = message.get("subject") or message.get("T") or message.get("op")
     if isinstance(subject, str) and subject not in TRADES:
         return Control(ControlKind.OTHER, reason=subject)

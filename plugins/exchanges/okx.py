@@ -1,7 +1,7 @@
 """OKX spot and USDT perpetual swaps: every trade, from the channel `trades-all`.
 
 Documents: OKX API v5, "All trades channel", "Connection count limit", "Notification", "Get instruments", "Get trades
-history" (as of 2026-08-09); recordings of 2022-05, 2023, 2025 and 2026-09. Checked 2026-11-21.
+history", "Get tickers" (as of 2026-08-09); recordings of 2022-05, 2023, 2025 and 2026-09. Checked 2026-11-21.
 
 Symbols: `SOMI-USDT`, `SOMI-USDT-SWAP`, one spelling everywhere. A swap's row has no base and quote: they are in
 `instFamily` (before: `uly`). Ids: `tradeId`, contiguous per symbol. Times: ms, as text like every number. Side: the
@@ -11,8 +11,8 @@ the last one's): understood here, flagged, never asked for. A subscription is ac
 The last trade, however old, is pushed on subscribing. Ping and pong are the bare words, which are no JSON, and due
 within 30 s of silence. Notice 64008 announces the end of the connection.
 Limits: 480 subscriptions and unsubscriptions an hour and connection, so at most half of that is placed on one; 64 KB of
-arguments a request by the newer text, 4,096 bytes by the older one, which is kept; 3 connects a second. No limit of
-messages or age is documented: what is set here is ours.
+arguments a request by the newer text, 4,096 bytes by the older one, which is kept; 3 connects a second and address, and
+both markets have one; REST 20 requests in 2 seconds. No limit of messages or age is documented: what is set here is ours.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from pumpwatch import (
     Limits,
     QuantityUnit,
     Venue,
+    Volumes,
     hookimpl,
     split_multiplier,
 )
@@ -194,6 +195,15 @@ def _instrument(symbol: str, base: str, contract_size: float) -> Instrument:
     return Instrument(symbol=symbol, base=base, quote="USDT", multiplier=split_multiplier(base), contract_size=contract_size)
 
 
+def parse_volumes(body: bytes) -> dict[str, float]:
+    """Read the tickers of one type: `volCcy24h` counts the quote on spot, and the base on swaps."""
+    answer = msgspec.json.decode(body)
+    if str(answer["code"]) != "0":
+        raise BadFrame(f"{answer['code']} {answer.get('msg')}")
+    return {row["instId"]: float(row["volCcy24h"] or 0) * (float(row["last"] or 0) if row["instType"] == "SWAP" else 1.0)
+            for row in answer["data"]}
+
+
 def history_request(query: HistoryQuery) -> HttpRequest:
     """The 100 rows up to an id, or up to a time, newest first, of the last three months."""
     params: dict[str, str | int] = {"instId": query.symbol, "limit": 100}
@@ -218,10 +228,11 @@ def _venue(market_type: str, instrument_type: str, quantity_unit: QuantityUnit) 
         quantity_unit=quantity_unit, timestamp_unit_ns=1_000_000, answers_by_symbol=True, repeats_last=True,
         limits=Limits(symbols_per_connection=240, symbols_per_message=60, message_bytes=4096, connection_bytes=0,
                       messages_per_second=5, subscriptions_per_hour=480, connects_per_second=3, connects_per_5_minutes=300,
-                      connection_age_s=23 * 3600, requests_per_minute=600),
+                      connection_age_s=23 * 3600, requests_per_minute=600, request_window_s=2, shared_by_markets=True),
         history=HistoryDepth(rows_per_request=100, pages=True, reach_s=90 * 86_400),
         subscribe=_request_of("subscribe"), unsubscribe=_request_of("unsubscribe"), parse=parse, read_control=read_control,
         instruments_requests=[HttpRequest("/api/v5/public/instruments", {"instType": instrument_type})],
+        volumes=Volumes(HttpRequest("/api/v5/market/tickers", {"instType": instrument_type}), parse_volumes),
         parse_instruments=parse_instruments, history_request=history_request, parse_history=parse_history,
     )
 

@@ -13,8 +13,10 @@ integer prices of scale 4; their frames are read all the same.
 Quirks: every subscription is answered with up to 1,000 past trades, before or after its acknowledgement. One symbol a
 request. `unsubscribe` drops all symbols, and whether it can drop one is not known: a delisted symbol is left to fall
 silent, and its place on the connection is free after the next renewal. Without a ping the server closes after 31 s, data
-or no data. The documents allow 20 symbols a connection, their later revision 100; 101 were counted, so 90 are used. Both
-markets share one address, and here its limits by halves.
+or no data.
+Limits: 20 requests a second and connection. The documents allow 20 symbols a connection, their later revision 100; 101 were
+counted before 6015 came: 100 is kept, and 6015 puts a symbol on another connection. They allow 5 connections a client,
+and more were open without a word. Both markets share one address and with it 200 connects and 5,000 requests in 5 minutes.
 """
 
 from __future__ import annotations
@@ -23,6 +25,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from pumpwatch_plugins.exchanges.phemex_lists import (
+    FUTURES_VOLUMES,
+    SPOT_VOLUMES,
+    futures_instruments,
+    spot_instruments,
+    unlisted_spot,
+)
 from pumpwatch_plugins.exchanges.phemex_trades import parse_futures, parse_futures_history, parse_spot, parse_spot_history
 
 from pumpwatch import (
@@ -35,14 +44,13 @@ from pumpwatch import (
     HistoryQuery,
     HttpRequest,
     IdKind,
-    Instrument,
     Limits,
     QuantityUnit,
     Venue,
     hookimpl,
-    split_multiplier,
 )
 
+NO_ROOM = 6015
 PING = '{"id":%d,"method":"server.ping","params":[]}'
 OTHER_DATA = ("book", "orderbook_p", "kline", "kline_p", "tick", "tick_p", "market24h", "market24h_p", "spot_market24h",
               "index_market24h", "data", "fields")
@@ -70,41 +78,13 @@ def read_control(frame: bytes) -> Control | None:
         request_id = number if isinstance(number, int) else None
         error, result = message.get("error"), message.get("result")
         if isinstance(error, dict):
-            return Control(ControlKind.REFUSAL, request_id, reason=f"{error.get('code')} {error.get('message')}")
+            kind = ControlKind.FULL if error.get("code") == NO_ROOM else ControlKind.REFUSAL
+            return Control(kind, request_id, reason=f"{error.get('code')} {error.get('message')}")
         if result == "pong":  # to a heartbeat, or to what stands for an unsubscription
             return Control(ControlKind.ACK if request_id else ControlKind.PONG, request_id)
         return Control(ControlKind.ACK, request_id) if isinstance(result, dict) else None
     known = [key for key in OTHER_DATA if isinstance(message.get(key), (dict, list))]
     return Control(ControlKind.OTHER, reason=known[0]) if known else None
-
-
-def _products(body: bytes, kind: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Return (what trades against USDT of this type, valueScale by currency)."""
-    data = msgspec.json.decode(body)["data"]
-    rows = [row for row in (*data["products"], *(data.get("perpProductsV2") or ()))
-            if row["type"] == kind and row["status"] == "Listed" and row["quoteCurrency"] == "USDT"]
-    return rows, {row["currency"]: row["valueScale"] for row in data["currencies"]}
-
-
-def spot_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read the spot products: a symbol without a known scale is an error, for its trades could not be read."""
-    rows, scales = _products(bodies[0], "Spot")
-    return [Instrument(symbol=row["symbol"], base=(base := row["baseCurrency"].replace(" ", "")), quote=row["quoteCurrency"],
-                       multiplier=split_multiplier(base), price_divisor=float(10 ** scales[row["quoteCurrency"]]),
-                       contract_size=float(f"1e-{scales[row['baseCurrency']]}")) for row in rows]
-
-
-def futures_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read the perpetuals that are quoted and settled in USDT: crypto, stocks and pre-market alike."""
-    rows, _ = _products(bodies[0], "PerpetualV2")
-    return [Instrument(symbol=row["symbol"], base=(base := row["baseCurrency"].replace(" ", "")), quote=row["quoteCurrency"],
-                       multiplier=split_multiplier(base)) for row in rows if row["settleCurrency"] == "USDT"]
-
-
-def unlisted_spot(symbol: str) -> Instrument | None:
-    """Read a spot symbol in the scale that all of them have had so far; what has no `s` before it is no spot symbol."""
-    return None if not symbol.startswith("s") else Instrument(symbol=symbol, base=symbol, quote="", price_divisor=1e8,
-                                                                     contract_size=1e-8)
 
 
 def _history_at(path: str) -> Callable[[HistoryQuery], HttpRequest]:
@@ -116,8 +96,8 @@ def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> V
     return Venue(
         exchange="phemex", market_type=market_type, ws_url="wss://ws.phemex.com", rest_url="https://api.phemex.com", headers={},
         limits=Limits(symbols_per_connection=100, symbols_per_message=1, message_bytes=4096, connection_bytes=0,
-                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=2, connects_per_5_minutes=100,
-                      connection_age_s=24 * 3600, requests_per_minute=500),
+                      messages_per_second=20, subscriptions_per_hour=0, connects_per_second=2, connects_per_5_minutes=200,
+                      connection_age_s=24 * 3600, requests_per_minute=1000, request_window_s=300, shared_by_markets=True),
         heartbeat=Heartbeat(interval_s=5, text=lambda now_ns: PING % 0), stale_after_s=20, id_kind=IdKind.NONE,
         timestamp_unit_ns=1, newest_first=True, history=HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
         subscribe=_subscribe_to(f"{channel}.subscribe"), unsubscribe=unsubscribe, read_control=read_control,
@@ -127,9 +107,9 @@ def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> V
 
 VENUES = [
     _venue(SPOT, "trade", "/md/trade", quantity_unit=QuantityUnit.CONTRACTS, parse=parse_spot, unlisted=unlisted_spot,
-           parse_instruments=spot_instruments, parse_history=parse_spot_history),
+           volumes=SPOT_VOLUMES, parse_instruments=spot_instruments, parse_history=parse_spot_history),
     _venue(FUTURES, "trade_p", "/md/v2/trade", quantity_unit=QuantityUnit.BASE, parse=parse_futures,
-           parse_instruments=futures_instruments, parse_history=parse_futures_history),
+           volumes=FUTURES_VOLUMES, parse_instruments=futures_instruments, parse_history=parse_futures_history),
 ]
 
 

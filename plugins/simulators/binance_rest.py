@@ -12,8 +12,10 @@ from typing import Any
 
 from pumpwatch import History, HttpCall, HttpReply, Meter, Rows, Rules, aggregate
 
-SPOT_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4}
-FUTURES_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 1, "trades": 5, "historicalTrades": 200, "aggTrades": 20}
+SPOT_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4,
+                "ticker/24hr": 80}
+FUTURES_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 1, "trades": 5, "historicalTrades": 200, "aggTrades": 20,
+                   "ticker/24hr": 40}
 ROW_LIMIT = 1000
 
 
@@ -36,10 +38,13 @@ def rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpRe
         if not call.path.startswith(prefix) or name not in weights:
             return HttpReply(404, b"<html><body><h2>404 Not found</h2></body></html>", {"Content-Type": "text/html"})
         used = meter.spend(weights[name])
-        if used > rules.requests_per_minute > 0:
+        if used > rules.requests > 0:
             return _over(used, rules, meter, call.now_ns)
         if name == "exchangeInfo":
             return _json(_exchange_info(spot, history, rules, call.now_ns), used)
+        if name == "ticker/24hr":
+            return _json([{"symbol": symbol, "quoteVolume": f"{volume:.8f}", "count": 1000} for symbol, volume in
+                          zip(history.table.symbols, history.table.volumes, strict=True)], used)
         if name in ("ping", "time"):
             return _json({"serverTime": call.now_ns // 1_000_000} if name == "time" else {}, used)
         return _trades(call, name, spot, history, used)
@@ -48,7 +53,7 @@ def rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpRe
 
 
 def _over(used: float, rules: Rules, meter: Meter, now_ns: int) -> HttpReply:
-    limit, wait = int(rules.requests_per_minute), meter.retry_after_s()
+    limit, wait = int(rules.requests), meter.retry_after_s()
     if used > 1.5 * limit:
         until = now_ns // 1_000_000 + 120_000
         return _error(418, -1003, f"Way too much request weight used; IP banned until {until}. Please use WebSocket "
@@ -126,7 +131,7 @@ def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> d
                  {**_listed("RAYUSDT", "RAY", "USDT", spot), "status": "SETTLING"}]
     return {"timezone": "UTC", "serverTime": now_ns // 1_000_000, "exchangeFilters": [], "symbols": rows,
             "rateLimits": [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
-                            "limit": int(rules.requests_per_minute)}]}
+                            "limit": int(rules.requests)}]}
 
 
 def _listed(symbol: str, base: str, quote: str, spot: bool) -> dict[str, Any]:

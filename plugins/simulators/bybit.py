@@ -3,8 +3,8 @@
 From the same documents and observations as the exchange plugin (2026): the path alone tells the market; a spot request
 takes 10 topics and a connection 21,000 characters of them; one unknown or already subscribed topic refuses its whole
 request; a client that says nothing for ten minutes is cut off. Linear ids are UUIDs, here ending in the trade's number.
-Symbol lists are paged by a cursor that comes percent-encoded. How it refuses too many characters is made up: no
-document says.
+Connects and REST requests count for both markets together, at most 1,000 connections for each. Symbol lists are paged by a
+cursor that comes percent-encoded. How it refuses too many characters is made up: no document says.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _problem(args: Sequence[str], market_type: str, session: ClientSession, hist
             return f"error:handler not found,topic:{topic}"
         if topic in session.topics:
             return f"error:already subscribed,topic:{topic}"
-    if len(json.dumps([*session.topics, *args], separators=(",", ":"))) > MOST_CHARACTERS:
+    if len(json.dumps([*session.topics, *args], separators=(",", ":"), ensure_ascii=False)) > MOST_CHARACTERS:
         return f"error:args length >{MOST_CHARACTERS}"
     return ""
 
@@ -145,14 +145,18 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
     category, ids_of = CATEGORY[market_type], _spot_ids if market_type == SPOT else _linear_ids
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
-        if meter.spend(1) > rules.requests_per_minute > 0:
+        if meter.spend(1) > rules.requests > 0:
             return HttpReply(403, b"access too frequent")
-        if call.path not in ("/v5/market/instruments-info", "/v5/market/recent-trade"):
+        if call.path not in ("/v5/market/instruments-info", "/v5/market/recent-trade", "/v5/market/tickers"):
             return HttpReply(404, b"404 page not found")
         if call.query.get("category") != category:
             return _answer(call, {}, 10001, "params error: Category is invalid")
         if call.path.endswith("instruments-info"):
             return _instruments(call, market_type, history)
+        if call.path.endswith("tickers"):
+            pairs = zip(history.table.symbols, history.table.volumes, strict=True)
+            return _answer(call, {"category": category, "list": [{"symbol": symbol, "turnover24h": str(volume)}
+                                                                 for symbol, volume in pairs]})
         symbol = history.table.index.get(call.query.get("symbol", ""))
         if symbol is None:
             return _answer(call, {}, 10001, "Not supported symbols")
@@ -217,7 +221,8 @@ def _symbols_of(market_type: str) -> Callable[[Sequence[Coin]], list[SymbolSpec]
 def _dialect(market_type: str, **facts: Any) -> Dialect:
     path = f"/v5/public/{CATEGORY[market_type]}"
     rules = Rules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=500,
-                  ping_every_s=0, pong_within_s=0, client_silence_s=600, connection_age_s=0, requests_per_minute=7200)
+                  ping_every_s=0, pong_within_s=0, client_silence_s=600, connection_age_s=0, requests_per_minute=7200,
+                  request_window_s=5, connections=1000, shared_by_markets=True)
     return Dialect(exchange="bybit", market_type=market_type, ws_path=path, rest_path="", rules=rules, binary=False,
                    timestamp_unit_ns=1_000_000, flag_shares={Flag.RPI.value: 0.03, Flag.BLOCK.value: 0.001},
                    symbols=_symbols_of(market_type), open=_open_at(path), receive=_receive_on(market_type),

@@ -1,9 +1,9 @@
 """Gate v4 spot and USDT futures as a server: trades, requests that are granted or refused whole, and the REST side.
 
-From the same documents and observations as the exchange plugin (2026): one unknown symbol refuses its whole request and
-is named; sizes are text where the client sent X-Gate-Size-Decimal: 1, and whole contracts, cut towards zero, where it did
-not; a client that says nothing for a minute is closed; REST gives the newest rows of a stretch of whole seconds. That a
-`time` is close to the server's own is not checked, that it counts seconds is.
+From the same documents and observations as the exchange plugin (2026): one unknown symbol refuses its whole request and is
+named; sizes are text where the client sent X-Gate-Size-Decimal: 1, and whole contracts, cut towards zero, where it did not;
+a client that says nothing for a minute is closed; an address has 300 connections at once; REST gives the newest rows of a
+stretch of whole seconds. That a `time` is close to the server's own is not checked, that it counts seconds is.
 """
 
 from __future__ import annotations
@@ -137,10 +137,14 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         path = call.path.removeprefix("/api/v4")
-        if meter.spend(1) > rules.requests_per_minute > 0:
+        if meter.spend(1) > rules.requests > 0:
             return _refuse(429, "TOO_MANY_REQUESTS", "Request Rate limit Exceeded")
         if path == list_path:
             return _json(_pairs(history) if spot else _contracts(history))
+        if path == ("/spot/tickers" if spot else "/futures/usdt/tickers"):
+            keys = ("currency_pair", "quote_volume") if spot else ("contract", "volume_24h_quote")
+            pairs = zip(history.table.symbols, history.table.volumes, strict=True)
+            return _json([dict(zip(keys, (symbol, str(volume)), strict=True)) for symbol, volume in pairs])
         if path != trades_path:
             return _refuse(404, "NOT_FOUND", "not found")
         symbol = history.table.index.get(call.query.get("currency_pair" if spot else "contract", ""))
@@ -218,8 +222,9 @@ def _dialect(market_type: str, ws_path: str, **facts: Any) -> Dialect:
         return (f'{{"time":{now_ns // 10**9},"time_ms":{now_ns // 10**6},"channel":"{market_type}.system","event":"update",'
                 '"result":{"type":"upgrade","msg":"The connection will soon be closed, please reconnect"}}').encode()
 
-    rules = Rules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=300,
-                  ping_every_s=0, pong_within_s=0, client_silence_s=60, connection_age_s=0, requests_per_minute=1200)
+    rules = Rules(messages_per_second=0, messages_close=(1008, ""), streams_per_connection=0, connects_per_5_minutes=0,
+                  connections=300, ping_every_s=0, pong_within_s=0, client_silence_s=60, connection_age_s=0,
+                  requests_per_minute=1200, request_window_s=10)
     return Dialect(exchange="gate", market_type=market_type, ws_path=ws_path, rest_path="/api/v4", rules=rules, binary=False,
                    trades_per_frame=1, symbols=_symbols_of(market_type), open=_open, receive=_receive_on(market_type),
                    rest=_rest_of(market_type), maintenance=maintenance, read_tape=_read_tape, reframe=lambda form, raw: raw,

@@ -3,11 +3,13 @@
 From the same documents as the exchange plugin. Classic: a token is good for one connection, any other is told 401 and
 closed; the welcome comes first; unknown symbols are acknowledged and silent; more than 100 symbols a topic or 400 a spot
 session are refused; who subscribes again to a future gets its last trades once more, as after a reconnect. Without a ping
-for 60 s the connection ends. Tokenless, on `/tokenless`: binary frames, one symbol a request, 600 of them.
+for 60 s the connection ends. An address connects 30 times a minute, both markets and both protocols together. Tokenless, on
+`/tokenless`: binary frames, one symbol a request, 600 of them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -36,7 +38,6 @@ from pumpwatch import (
 
 TOPICS = {SPOT: "/market/match:", FUTURES: "/contractMarket/execution:"}
 SYMBOLS_PER_TOPIC = 100
-TOKENLESS_TOPICS = 600
 REPLAYED = 3
 OLD_NAMES = {"BTC": "XBT"}
 THOUSANDS = {"BONK": ("1000", 1000), "CAT": ("10000", 10_000), "MOG": ("1000000", 1_000_000), "BABYDOGE": ("1M", 1_000_000)}
@@ -57,6 +58,7 @@ def _text(**message: Any) -> str:
 def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     if session.path == "/tokenless":
         session.form = "tokenless"
+        session.rules = dataclasses.replace(rules, messages_per_second=30, streams_per_connection=600)
         return Reply([_text(sessionId="9f2c5f0e", message="welcome", pingInterval=18000).encode()])
     if session.path != "/":
         return HttpReply(404)
@@ -75,7 +77,7 @@ def _receiver(market_type: str) -> Callable[[ClientSession, Message, Rules, Hist
         if not isinstance(request, dict):
             request = {}
         if session.form == "tokenless":
-            return Reply([one.encode() for one in _tokenless(market_type, session, request, history)])
+            return Reply([one.encode() for one in _tokenless(market_type, session, request, rules, history)])
         number = request.get("id", "")
         if request.get("type") == "ping":
             return Reply([_text(id=number, type="pong")])
@@ -120,7 +122,8 @@ def _replayed(session: ClientSession, symbols: Sequence[str], history: History) 
             for rows in again for row, frame in enumerate(_encode_futures("plain", rows))]
 
 
-def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any], history: History) -> list[str]:
+def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any], rules: Rules,
+               history: History) -> list[str]:
     number, symbol = request.get("id", ""), request.get("symbol")
     if request.get("type") == "ping":
         return [_text(type="pong", id=number)]
@@ -129,8 +132,9 @@ def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any]
     if request.get("action") == "UNSUBSCRIBE":
         session.topics.pop(symbol, None)
         return [_text(id=number, result=True)]
-    if request.get("action") != "SUBSCRIBE" or len(session.topics) >= TOKENLESS_TOPICS:
-        return [_text(id=number, result=False, code="400100", msg="exceed max topics count limitation of 600 per session")]
+    if request.get("action") != "SUBSCRIBE" or len(session.topics) >= rules.streams_per_connection:
+        return [_text(id=number, result=False, code="400100",
+                      msg=f"exceed max topics count limitation of {rules.streams_per_connection} per session")]
     session.topics[symbol] = symbol if symbol in history.table.index else ""
     return [_text(id=number, result=True)]
 
@@ -186,8 +190,9 @@ def _futures_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
 
 def _rules(streams: int) -> Rules:
     return Rules(messages_per_second=10, messages_close=(1008, "exceed max permits per second"), streams_per_connection=streams,
-                 connects_per_5_minutes=150, ping_every_s=0, pong_within_s=0, client_silence_s=60, connection_age_s=0,
-                 requests_per_minute=4000)
+                 message_window_s=10, connects_per_5_minutes=0, connects_per_minute=30, connections=800, ping_every_s=0,
+                 pong_within_s=0, client_silence_s=60, connection_age_s=0, requests_per_minute=4000, request_window_s=30,
+                 shared_by_markets=True)
 
 
 def _dialect(market_type: str, first_id: int, stamps: tuple[Stamp, ...], symbols: Any, encode: Any, streams: int) -> Dialect:

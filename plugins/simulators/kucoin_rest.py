@@ -12,7 +12,7 @@ from typing import Any
 from pumpwatch import History, HttpCall, HttpReply, Meter, Rules, SymbolSpec
 
 WEIGHTS = {"/api/v1/bullet-public": 10, "/api/v2/symbols": 4, "/api/v1/contracts/active": 3, "/api/v1/market/histories": 3,
-           "/api/v1/trade/history": 5}
+           "/api/v1/trade/history": 5, "/api/v1/market/allTickers": 15}
 LISTS = {True: "/api/v2/symbols", False: "/api/v1/contracts/active"}
 HISTORIES = {True: "/api/v1/market/histories", False: "/api/v1/trade/history"}
 DEPTH = 100
@@ -34,13 +34,17 @@ def rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpRe
         weight = WEIGHTS.get(call.path)
         if weight is None:
             return _error("404000", "Url Not Found", 404)
-        if meter.spend(weight) > rules.requests_per_minute > 0:
+        if meter.spend(weight) > rules.requests > 0:
             return _error("429000", "Too many requests", 429)
         if call.path == "/api/v1/bullet-public":
             return _token(call) if call.method == "POST" else _error("405000", "Method Not Allowed", 405)
         if call.path == LISTS[spot]:
-            rows = [_row(spot, spec) for spec in history.table.specs]
+            rows = [_row(spot, spec, volume) for spec, volume in zip(history.table.specs, history.table.volumes, strict=True)]
             return _answer(rows + (_spot_extras() if spot else _futures_extras()))
+        if spot and call.path == "/api/v1/market/allTickers":
+            rows = [{"symbol": spec.symbol, "symbolName": spec.symbol, "volValue": str(volume)}
+                    for spec, volume in zip(history.table.specs, history.table.volumes, strict=True)]
+            return _answer({"time": call.now_ns // 1_000_000, "ticker": [*rows, {"symbol": "LUNA-USDT", "volValue": None}]})
         if call.path == HISTORIES[spot]:
             return _trades(call, spot, history)
         return _error("404000", "Url Not Found", 404)
@@ -58,7 +62,7 @@ def _token(call: HttpCall) -> HttpReply:
     return _answer({"token": token, "instanceServers": [server]})
 
 
-def _row(spot: bool, spec: SymbolSpec) -> dict[str, Any]:
+def _row(spot: bool, spec: SymbolSpec, volume: float = 0.0) -> dict[str, Any]:
     if spot:
         return {"symbol": spec.symbol, "name": spec.symbol, "baseCurrency": spec.base, "quoteCurrency": spec.quote,
                 "feeCurrency": spec.quote, "market": "USDS", "baseIncrement": "0.00000001", "priceIncrement": "0.0000000001",
@@ -66,7 +70,7 @@ def _row(spot: bool, spec: SymbolSpec) -> dict[str, Any]:
     return {"symbol": spec.symbol, "rootSymbol": "USDT", "type": "FFWCSX", "expireDate": None, "settleDate": None,
             "baseCurrency": spec.base, "displayBaseCurrency": spec.base, "quoteCurrency": spec.quote,
             "settleCurrency": spec.quote, "lotSize": 1, "multiplier": spec.contract_size, "isQuanto": True,
-            "isInverse": False, "status": "Open", "turnoverOf24h": 1e9 / (1 + len(spec.base)), "markPrice": spec.price}
+            "isInverse": False, "status": "Open", "turnoverOf24h": volume, "markPrice": spec.price}
 
 
 def _spot_extras() -> list[dict[str, Any]]:

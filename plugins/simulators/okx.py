@@ -2,7 +2,8 @@
 
 From the same documents as the exchange plugin. Wrong channels and unknown symbols are refused one by one (60018), requests
 that are none or too long whole (60012); the 481st subscription or unsubscription of a connection is refused (60014; the
-hour is not waited for). Who sends nothing for 30 s is dropped. The texts of refusals vary on the real venue.
+hour is not waited for). Connects and requests count for both markets together. Who sends nothing for 30 s is dropped. The
+texts of refusals vary on the real venue.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def _contract_size(price: float) -> float:
 
 RULES = Rules(messages_per_second=0, messages_close=(4001, ""), streams_per_connection=0, connects_per_5_minutes=0,
               connects_per_second=3, ping_every_s=0, pong_within_s=0, client_silence_s=30, connection_age_s=0,
-              requests_per_minute=600)
+              requests_per_minute=600, request_window_s=2, shared_by_markets=True)
 STAMPS = (Stamp(marker=b'"tradeId":"', what="id", digits=9), Stamp(marker=b'"ts":"', what="time", digits=13, unit_ns=1_000_000))
 
 

@@ -1,7 +1,7 @@
-"""OKX's REST side, simulated: instruments of a type, and the trades of the last three months, by id or by time.
+"""OKX's REST side, simulated: instruments and tickers of a type, and the trades of the last three months, by id or by time.
 
-`after` is exclusive and pages towards older rows. More requests than the minute's share of "20 in 2 seconds" are answered
-429 with code 50011; everything else that is wrong is answered 200 with a code of its own.
+`after` is exclusive and pages towards older rows. More than 20 requests in 2 seconds, of all paths and both markets, are
+answered 429 with code 50011; everything else that is wrong is answered 200 with a code of its own.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ def rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpRe
     """Return the REST side of a market."""
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
-        if meter.spend(1) > rules.requests_per_minute > 0:
+        if meter.spend(1) > rules.requests > 0:
             return _error("50011", "Too Many Requests", 429)
         if call.path == "/api/v5/public/instruments":
             return _instruments(call, spot, history)
+        if call.path == "/api/v5/market/tickers":
+            return _answer(_tickers(spot, history) if call.query.get("instType") == ("SPOT" if spot else "SWAP") else [])
         if call.path in DEPTHS:
             return _trades(call, history)
         return _error("404", "Not Found", 404)
@@ -54,6 +56,13 @@ def _instruments(call: HttpCall, spot: bool, history: History) -> HttpReply:
         rows = [_swap_row(spec, number) for number, spec in enumerate(history.table.specs)]
         return _answer([*rows, *_swap_extras()])
     return _answer([])
+
+
+def _tickers(spot: bool, history: History) -> list[dict[str, Any]]:
+    """Return rows whose volume is in the quote on spot, and in the base on swaps."""
+    return [{"instType": "SPOT" if spot else "SWAP", "instId": spec.symbol, "last": str(spec.price),
+             "volCcy24h": str(volume if spot else volume / spec.price)}
+            for spec, volume in zip(history.table.specs, history.table.volumes, strict=True)]
 
 
 def _spot_row(symbol: str, base: str, quote: str, state: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.config import Config, VenueConfig, options_of
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.feed import DISORDER_NS
+from pumpwatch.feeds.pace import Paces
 from pumpwatch.feeds.symbols_file import SymbolsFile
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import Sink
@@ -73,6 +74,7 @@ class Collector:
         context = tls_context(net.ca_file)
         self.http = Http(context, net.connect_timeout_s, net.proxy)
         self.dialer = Dialer(context, net.connect_timeout_s, net.proxy)
+        self.paces = Paces(self.clock)
         self.journal_thread, self.memory_thread = ThreadPool(1), ThreadPool(1)
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats)
         self.recent = Recent(store.recent_minutes)
@@ -189,7 +191,7 @@ class Collector:
         self.venues.append(VenueFeeds(
             venue, config, self.catalogue, self.ingest.add_venue(venue), self.http, self.dialer, self.sweep, self.clock,
             self.stats, self.config.net.max_frame_bytes, self.config.roster_refresh_s, down_since_ns, self.ingest.record,
-            self.supervisor.spawn, self.ingest.dedupe.last_times, self.symbols))
+            self.supervisor.spawn, self.ingest.dedupe.last_times, self.symbols, self.paces))
 
     def _run_drain(self, drain: Drain) -> None:
         try:

@@ -95,8 +95,8 @@ class Feed:
         self.symbols = (self.symbols | add) - drop
         for link in (self._link, self._successor):
             if link:
+                link.subscriptions.want(drop, add=False)  # first, so that a connection never has more than it may
                 link.subscriptions.want(add, add=True)
-                link.subscriptions.want(drop, add=False)
         self._wake.set()
 
     def stop(self) -> None:

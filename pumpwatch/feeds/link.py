@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import gevent
@@ -41,6 +41,7 @@ class Surroundings:
     max_frame_bytes: int
     record: Callable[[Records], None]
     on_refused: Callable[[int, str, str], None]  # connection, symbol, reason
+    on_full: Callable[[int, Sequence[str], str], None]  # connection, symbols it has no room for, reason
 
     def slack_ns(self) -> int:
         """Return how far a trade's own time may lie from the moment it was, or would have been, received."""
@@ -58,7 +59,8 @@ class Link:
                                      f"{venue.name}#{number}")
         self.connection.on_control = self._control
         self.connection.received_at_ns = clock.now_ns()
-        self.subscriptions = Subscriptions(venue, lambda symbol, reason: around.on_refused(number, symbol, reason), suspects)
+        self.subscriptions = Subscriptions(venue, lambda symbol, reason: around.on_refused(number, symbol, reason), suspects,
+                                           lambda symbols, reason: around.on_full(number, symbols, reason))
         self.renew = ""  # why, once the venue asks for it
         self.stood_at_ns = 0  # since when everything asked for has been granted
         self.opened_at = self._heard_at = self._sent_at = clock.monotonic()

@@ -1,14 +1,14 @@
-"""How fast a venue may be connected to, and how fast it may be told something."""
+"""How fast a venue may be connected to, asked, and told something."""
 
 from __future__ import annotations
 
 from pumpwatch.clock import Clock
-from pumpwatch.model import Limits
+from pumpwatch.model import Limits, Venue
 from pumpwatch.net.ratelimit import TokenBucket
 
 
 class ConnectPace:
-    """So many connections a second, and so many in five minutes; all connections of a venue share it."""
+    """So many connections a second, and so many in five minutes; whoever connects from one address shares it."""
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self._second = TokenBucket(0.8 * limits.connects_per_second, 1, clock)
@@ -19,6 +19,32 @@ class ConnectPace:
     def reserve(self) -> float:
         """Take a turn and return the seconds until it comes."""
         return max(self._five_minutes.reserve(), self._second.reserve())
+
+
+class Paces:
+    """What venues count by address: one pace a venue, or one an exchange where its markets are counted together."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._connects: dict[tuple[object, ...], ConnectPace] = {}
+        self._requests: dict[tuple[object, ...], TokenBucket] = {}
+
+    def connects(self, venue: Venue) -> ConnectPace:
+        """Return what new connections of this venue wait for."""
+        limits = venue.limits
+        counted = (_counted_as(venue), limits.connects_per_second, limits.connects_per_5_minutes)
+        return self._connects.setdefault(counted, ConnectPace(limits, self._clock))
+
+    def requests(self, venue: Venue) -> TokenBucket:
+        """Return what REST requests of this venue wait for: three quarters of the limit in any window of the venue's."""
+        a_second = venue.limits.requests_per_minute / 60
+        counted = (_counted_as(venue), a_second, venue.limits.request_window_s)
+        burst = max(1.0, a_second * venue.limits.request_window_s / 4)
+        return self._requests.setdefault(counted, TokenBucket(0.5 * a_second, burst, self._clock))
+
+
+def _counted_as(venue: Venue) -> str:
+    return venue.exchange if venue.limits.shared_by_markets else venue.name
 
 
 def message_pace(limits: Limits, clock: Clock) -> TokenBucket:

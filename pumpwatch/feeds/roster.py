@@ -1,24 +1,27 @@
 """Which symbols are read on which connection of a venue.
 
 Placement is stable: a symbol stays where it is as long as it trades, so a refresh disturbs no connection that does not
-need it. Newcomers go to the connection with the least recent volume that has room; when none has, a new one is opened.
+need it. Symbols go to the connection with the least recent volume that has room; when none has, a new one is opened. A
+connection is filled to its usual number at first; the rest, a tenth of what it may hold, is for newcomers.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
-from pumpwatch.model import HttpRequest, Instrument, Limits, Venue
+from pumpwatch.feeds.subscriptions import added_bytes
+from pumpwatch.model import HttpRequest, Instrument, Venue, Volumes
 
 USUAL_SYMBOLS = 100  # on one connection where the venue allows more: a lost connection then loses little
 SLOW_CONNECTS_PER_S = 1.0  # below that many connections would take long to stand, first and after an outage: they are fuller
-HEADROOM = 0.9  # of a venue's own limit, for newcomers
+HEADROOM = 10  # one in so many places of a connection is for newcomers
 PAGES = 100  # a list that never ends is no list
 LONGEST_NAME = 100  # characters of a symbol
 SHRUNKEN = 0.8  # a list this much shorter than the one before is taken for a broken answer
@@ -28,22 +31,32 @@ SHRUNKEN = 0.8  # a list this much shorter than the one before is taken for a br
 class Place:
     """One connection's share."""
 
-    symbols: set[str]
+    most: int  # symbols it can ever have
+    symbols: set[str] = dataclasses.field(default_factory=set)
     volume: float = 0.0
+    bytes: int = 0  # of its subscriptions
 
 
 class Roster:
-    """The placement of one venue's symbols. `per_connection` lowers the venue's limit; 0 keeps the usual number."""
+    """The placement of one venue's symbols. `per_connection` lowers the venue's limit; 0 keeps the usual number.
 
-    def __init__(self, limits: Limits, per_connection: int = 0) -> None:
-        usual = int(limits.symbols_per_connection * HEADROOM)
-        if limits.connects_per_second >= SLOW_CONNECTS_PER_S:
-            usual = min(usual, USUAL_SYMBOLS)
-        self.capacity = max(1, min(per_connection or usual, limits.symbols_per_connection))
+    capacity: symbols on a connection at first; most: with newcomers.
+    """
+
+    def __init__(self, venue: Venue, per_connection: int = 0) -> None:
+        limits = venue.limits
+        most = min(per_connection or limits.symbols_per_connection, limits.symbols_per_connection)
+        self.capacity = max(1, most - most // HEADROOM)
+        if not per_connection and limits.connects_per_second >= SLOW_CONNECTS_PER_S:
+            self.capacity = min(self.capacity, USUAL_SYMBOLS)
+        self.most = min(most, self.capacity + -(-self.capacity // (HEADROOM - 1)))
+        self._most_bytes = limits.connection_bytes or math.inf
+        self._venue = venue
         self.places: list[Place] = []
         self.kept: set[str] = set()  # read although the last list did not have them
         self._where: dict[str, int] = {}
         self._volume: dict[str, float] = {}
+        self._bytes: dict[str, int] = {}
 
     def __contains__(self, symbol: str) -> bool:
         return symbol in self._where
@@ -56,7 +69,7 @@ class Roster:
         """Take the venue's current list; return (symbols that came, symbols that went).
 
         A broken answer must not unsubscribe what trades: an empty or suddenly much shorter list removes nothing, and no list
-        a symbol that `trades`.
+        a symbol that `trades`. A volume of 0 in place of a known one is taken for a list that does not tell.
         """
         listed = {one.symbol: one.volume for one in instruments}
         missing = set(self._where) - listed.keys()
@@ -65,49 +78,101 @@ class Roster:
         gone = missing - self.kept
         for symbol in gone:
             self.remove(symbol)
-        came = [symbol for symbol in listed if symbol not in self._where]
-        for symbol in sorted(came, key=lambda name: -listed[name]):
-            self._place(symbol, listed[symbol], len(listed))
+        self._weigh(listed)
+        came = {symbol: volume for symbol, volume in listed.items() if symbol not in self._where}
+        self._place_all(came)
         return set(came), gone
 
     def remove(self, symbol: str) -> None:
         """Take a symbol off its connection: delisted, or refused."""
         number = self._where.pop(symbol, None)
         if number is not None:
-            self.places[number].symbols.discard(symbol)
-            self.places[number].volume -= self._volume.pop(symbol)
+            place = self.places[number]
+            place.symbols.discard(symbol)
+            place.volume = max(0.0, place.volume - self._volume.pop(symbol))
+            place.bytes -= self._bytes.pop(symbol)
 
     def move(self, symbol: str) -> None:
         """Put a symbol on another connection than its own, a new one where no other has room."""
-        number = self._where.get(symbol)
-        if number is not None:
-            volume = self._volume[symbol]
-            self.remove(symbol)
-            self._place(symbol, volume, len(self), avoid=number)
+        if symbol in self._where:
+            self._clear(self._where[symbol], [symbol])
 
-    def _place(self, symbol: str, volume: float, total: int, avoid: int = -1) -> None:
-        wanted = -(-total // self.capacity)
-        while len(self.places) < wanted:
-            self.places.append(Place(set()))
-        with_room = [number for number, place in enumerate(self.places)
-                     if len(place.symbols) < self.capacity and number != avoid]
-        if not with_room:
-            self.places.append(Place(set()))
-            with_room = [len(self.places) - 1]
-        number = min(with_room, key=lambda n: (self.places[n].volume, len(self.places[n].symbols)))
-        self.places[number].symbols.add(symbol)
-        self.places[number].volume += volume
-        self._where[symbol], self._volume[symbol] = number, volume
+    def full(self, number: int, symbols: Iterable[str]) -> None:
+        """Take down that a connection has no room for these, nor for any more than it has, and place them on others."""
+        place, without = self.places[number], set(symbols)
+        place.most = max(1, min(place.most, len(place.symbols - without)))
+        self._clear(number, without)
+
+    def _clear(self, number: int, symbols: Iterable[str]) -> None:
+        """Place symbols of one connection on others."""
+        moved = {symbol: self._volume[symbol] for symbol in symbols if self._where.get(symbol) == number}
+        for symbol in moved:
+            self.remove(symbol)
+        self._place_all(moved, number)
+
+    def _weigh(self, listed: Mapping[str, float]) -> None:
+        """Take in what is traded now."""
+        for symbol, number in self._where.items():
+            if volume := listed.get(symbol):
+                self.places[number].volume += volume - self._volume[symbol]
+                self._volume[symbol] = volume
+
+    def _place_all(self, volumes: Mapping[str, float], away_from: int = -1) -> None:
+        """Place newcomers, the busiest first, on as few more connections as give all of them headroom."""
+        sizes = {symbol: added_bytes(self._venue, symbol) if self._most_bytes < math.inf else 0 for symbol in volumes}
+        there = [place for number, place in enumerate(self.places) if number != away_from]
+        wanted = max(
+            _lacking(len(volumes), [(len(place.symbols), self._usual(place), place.most) for place in there], self.capacity),
+            _lacking(sum(sizes.values()), [(place.bytes, self._usual_bytes, self._most_bytes) for place in there],
+                     self._usual_bytes))
+        self.places += [Place(self.most) for _ in range(wanted)]
+        for symbol in sorted(volumes, key=lambda name: -volumes[name]):
+            self._place(symbol, volumes[symbol], sizes[symbol], away_from)
+
+    def _usual(self, place: Place) -> int:
+        return min(self.capacity, place.most)
+
+    @property
+    def _usual_bytes(self) -> float:
+        return self._most_bytes * (1 - 1 / HEADROOM)
+
+    def _place(self, symbol: str, volume: float, size: int, away_from: int) -> None:
+        there = [number for number, place in enumerate(self.places)
+                 if number != away_from and len(place.symbols) < place.most and place.bytes + size < self._most_bytes]
+        roomy = [number for number in there if len(self.places[number].symbols) < self._usual(self.places[number])
+                 and self.places[number].bytes + size < self._usual_bytes]
+        if not there:
+            self.places.append(Place(self.most))
+            there = [len(self.places) - 1]
+        number = min(roomy or there, key=lambda n: (self.places[n].volume, len(self.places[n].symbols)))
+        place = self.places[number]
+        place.symbols.add(symbol)
+        place.volume += volume
+        place.bytes += size
+        self._where[symbol], self._volume[symbol], self._bytes[symbol] = number, volume, size
+
+
+def _lacking(wanted: float, there: Sequence[tuple[float, float, float]], usual: float) -> int:
+    """Return how many connections are lacking: none while all fits on those there, else so many that each keeps its headroom.
+
+    there: what each connection has, has usually, and has at most. usual: of a new one.
+    """
+    if wanted <= sum(max(0, most - has) for has, _, most in there):
+        return 0
+    return math.ceil((wanted - sum(max(0, usually - has) for has, usually, _ in there)) / usual)
 
 
 def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
-                      on_left_out: Callable[[str], None] = lambda one: None) -> list[Instrument]:
+                      on_left_out: Callable[[str], None] = lambda one: None,
+                      on_volumes: Callable[[str], None] = lambda trouble: None,
+                      pages: list[bytes] | None = None) -> list[Instrument]:
     """Ask a venue for its instruments, every page. Raises ServiceUnavailable when it does not answer with such a list.
 
     A row that no instrument can have (no name, a contract of nothing) is left out and told to on_left_out; of two with one
-    symbol the last counts.
+    symbol the last counts. Where volumes are asked for apart, on_volumes hears why there are none, or "" where there are.
+    pages: is filled with the bodies of the list.
     """
-    bodies: list[bytes] = []
+    bodies = [] if pages is None else pages
     for request in venue.instruments_requests:
         page: HttpRequest | None = request
         while page is not None and len(bodies) < PAGES:
@@ -124,7 +189,26 @@ def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
     possible = {one.symbol: one for one in listed if _possible(one)}
     if not possible:
         raise ServiceUnavailable(f"an instrument list without an instrument ({_shown(bodies)})")
-    return list(possible.values())
+    if venue.volumes is None:
+        return list(possible.values())
+    volumes = _volumes(venue.volumes, ask, on_volumes)
+    return [dataclasses.replace(one, volume=volumes.get(symbol, one.volume)) for symbol, one in possible.items()]
+
+
+def _volumes(volumes: Volumes, ask: Callable[[HttpRequest], bytes], on_volumes: Callable[[str], None]) -> dict[str, float]:
+    """Ask what traded lately; whatever cannot be a volume is left out."""
+    try:
+        told = volumes.parse(ask(volumes.request))
+        found = {symbol: volume for symbol, volume in told.items() if _possible_volume(volume)}
+    except (ServiceUnavailable, *REFUSALS) as error:
+        on_volumes(_in_words(error))
+        return {}
+    on_volumes("")
+    return found
+
+
+def _possible_volume(volume: Any) -> bool:
+    return isinstance(volume, (int, float)) and 0 <= volume < math.inf
 
 
 def _shown(bodies: Sequence[bytes]) -> str:
@@ -141,10 +225,9 @@ def _possible(one: Instrument) -> bool:
     """Return whether it can be subscribed to, and its trades be scaled."""
     names: tuple[Any, ...] = (one.symbol, one.base, one.quote)
     sizes: tuple[Any, ...] = (one.contract_size, one.price_divisor)
-    volume: Any = one.volume
     return (all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable() for name in names)
             and all(isinstance(size, (int, float)) and 0 < size < math.inf for size in sizes)
-            and isinstance(volume, (int, float)) and 0 <= volume < math.inf)
+            and _possible_volume(one.volume))
 
 
 def _next_page(venue: Venue, body: bytes) -> HttpRequest | None:

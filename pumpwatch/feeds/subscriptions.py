@@ -3,6 +3,9 @@
 A refusal may be about a symbol, or about us: too many requests, a service that is down. Symbols are left out only where
 others of their request were granted. A request of which nothing was granted fails the connection, which is
 made again later; only when the same symbols are refused once more, and others are not, they are left out.
+
+A refusal may also be about the connection: it holds no more symbols. What it has then stays, nothing more is asked of it, and
+the rest is handed back for another connection.
 """
 
 from __future__ import annotations
@@ -41,17 +44,20 @@ class Request:
 class Subscriptions:
     """What is still to be asked, what was asked, and what was granted.
 
-    suspects: symbols that made an earlier connection of this feed fail; kept by the feed, added to here.
+    suspects: symbols that made an earlier connection of this feed fail; kept by the feed, added to here. on_full: is told, once
+    everything asked was answered, which symbols the connection has no room for, and what the venue said.
     """
 
-    def __init__(self, venue: Venue, on_refused: Callable[[str, str], None], suspects: set[str] | None = None) -> None:
-        self._venue, self._on_refused = venue, on_refused
+    def __init__(self, venue: Venue, on_refused: Callable[[str, str], None], suspects: set[str] | None = None,
+                 on_full: Callable[[list[str], str], None] = lambda symbols, reason: None) -> None:
+        self._venue, self._on_refused, self._on_full = venue, on_refused, on_full
         self._suspects = set() if suspects is None else suspects
         self._waiting: deque[Request] = deque()
         self._asked: dict[int, Request] = {}
         self._next_id = 1
         self._whole: set[str] = set()  # where each request names everything
         self._doubtful: dict[str, str] = {}  # refused; left out if anything else is granted
+        self._homeless: dict[str, str] = {}  # there is no room for them here
         self.granted: set[str] = set()
         self.failed = ""  # why nothing is granted, though no single symbol is to blame
 
@@ -140,6 +146,9 @@ class Subscriptions:
         if control.kind == ControlKind.ACK:
             answered = named or list(request.open)
             self._grant(answered, request)
+        elif control.kind == ControlKind.FULL and request.add:
+            answered = named or list(request.open)
+            self._overflow(sorted(answered), control.reason, request)
         elif named and self._venue.answers_by_symbol:
             answered = named
             self._refuse(named, control.reason, request, named=True)
@@ -180,6 +189,26 @@ class Subscriptions:
             middle = len(symbols) // 2
             self._waiting.extend(Request(list(half), True, request.origin) for half in (symbols[:middle], symbols[middle:]))
 
+    def _overflow(self, symbols: Sequence[str], reason: str, request: Request) -> None:
+        """Hand back what there is no room for, and what is not asked yet; ask for half where nothing is granted so far."""
+        if self._venue.replaces and len(symbols) > 1:
+            kept = [symbol for symbol in symbols if symbol in self.granted]
+            if len(kept) in (0, len(symbols)):
+                kept = list(symbols[: len(symbols) // 2])
+            self._whole = set(kept)
+            self.granted &= self._whole
+            request.origin.symbols &= self._whole
+            self._waiting.append(Request(kept, True, request.origin))
+            self._homeless.update(dict.fromkeys(set(symbols) - self._whole, reason))
+        elif len(symbols) > 1 and not self.granted:
+            self._split(symbols, (), reason, request)
+        else:
+            for one in (Request(list(symbols), True, request.origin), *(one for one in self._waiting if one.add)):
+                self._homeless.update(dict.fromkeys(one.symbols, reason))
+                one.origin.symbols.difference_update(one.symbols)
+            self._whole.difference_update(symbols)
+            self._waiting = deque(one for one in self._waiting if not one.add)
+
     def _conclude(self, origin: Origin) -> None:
         """Once all of a message is answered, decide what its refusals mean."""
         refused = origin.refused
@@ -198,7 +227,25 @@ class Subscriptions:
                 self._leave_out(doubtful)
             else:
                 self.failed = next(iter(doubtful.values())) or "no reason given"
+        self._hand_back()
+
+    def _hand_back(self) -> None:
+        """Once everything is answered, say what is to go elsewhere; a connection that holds nothing at all is a failed one."""
+        if self._homeless and not self._waiting and not self._asked:
+            homeless, self._homeless = self._homeless, {}
+            reason = next(iter(homeless.values())) or "no reason given"
+            if self.granted:
+                self._on_full(sorted(homeless), reason)
+            else:
+                self.failed = reason
 
     def _leave_out(self, refused: dict[str, str]) -> None:
         for symbol, reason in refused.items():
             self._on_refused(symbol, reason)
+
+
+def added_bytes(venue: Venue, symbol: str) -> int:
+    """Return what subscribing a symbol takes of Limits.connection_bytes."""
+    if venue.limits.symbols_per_message == 1:
+        return len(venue.subscribe([symbol], 0).encode())
+    return len(venue.subscribe([symbol, symbol], 0).encode()) - len(venue.subscribe([symbol], 0).encode())

@@ -14,13 +14,12 @@ from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.left_out import left_out
-from pumpwatch.feeds.pace import ConnectPace, message_pace
+from pumpwatch.feeds.pace import Paces, message_pace
 from pumpwatch.feeds.roster import Roster, fetch_instruments, only
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.feeds.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
 from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.http import Http
-from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.ws import tls_context
 from pumpwatch.plugins import Plugins
 
@@ -40,21 +39,20 @@ def ask_venues(config: Config, plugins: Plugins) -> tuple[list[Listed], list[str
     context = tls_context(config.net.ca_file)
     wanted = [(venue, options, Http(context, config.net.connect_timeout_s, config.net.proxy))
               for venue, options in plugins.chosen(config)]
-    answers = Pool(max(1, len(wanted))).map(lambda one: _ask(*one), wanted)
+    paces = Paces(Clock())
+    answers = Pool(max(1, len(wanted))).map(lambda one: _ask(*one, paces), wanted)
     return [one for one in answers if isinstance(one, Listed)], [one for one in answers if isinstance(one, str)]
 
 
-def _ask(venue: Venue, options: VenueConfig, http: Http) -> Listed | str:
-    minute = venue.limits.requests_per_minute
-    budget = TokenBucket(minute / 60, minute, Clock())
+def _ask(venue: Venue, options: VenueConfig, http: Http, paces: Paces) -> Listed | str:
+    budget = paces.requests(venue)
     bodies: list[bytes] = []
 
     def ask(request: HttpRequest) -> bytes:
-        bodies.append(http.ask(options.rest_url or venue.rest_url, request, venue.headers, budget))
-        return bodies[-1]
+        return http.ask(options.rest_url or venue.rest_url, request, venue.headers, budget)
 
     try:
-        listed = fetch_instruments(venue, ask)
+        listed = fetch_instruments(venue, ask, pages=bodies)
     except ServiceUnavailable as error:
         return f"{venue.name}: {error.message}"
     chosen = only(listed, options)
@@ -105,11 +103,12 @@ def as_config(lists: Iterable[Listed]) -> str:
 def plan(lists: Iterable[Listed]) -> list[dict[str, Any]]:
     """Return a row for each connection: its symbols, the requests that subscribe them, and after how many seconds
     the venue's limits, and no network, let the last of them go."""
-    rows = []
+    rows, clock = [], FakeClock()
+    paces = Paces(clock)
     for one in lists:
-        roster, clock = Roster(one.venue.limits, one.options.symbols_per_connection), FakeClock()
+        roster = Roster(one.venue, one.options.symbols_per_connection)
         roster.refresh(one.instruments)
-        pace = ConnectPace(one.venue.limits, clock)
+        pace = paces.connects(one.venue)
         for number, place in enumerate(roster.places):
             subscriptions = Subscriptions(one.venue, lambda symbol, reason: None)
             messages = message_pace(one.venue.limits, clock)
@@ -119,7 +118,7 @@ def plan(lists: Iterable[Listed]) -> list[dict[str, Any]]:
                 subscriptions.next_text(0.0)
                 requests, wait_s = requests + 1, messages.reserve()
             rows.append({"exchange": one.venue.exchange, "market_type": one.venue.market_type, "connection": number,
-                         "symbols": sorted(place.symbols), "room": roster.capacity - len(place.symbols), "volume": place.volume,
+                         "symbols": sorted(place.symbols), "room": roster.most - len(place.symbols), "volume": place.volume,
                          "requests": requests, "seconds": round(connected_s + wait_s, 2)})
     return rows
 

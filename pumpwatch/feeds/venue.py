@@ -17,7 +17,7 @@ from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.left_out import left_out
 from pumpwatch.feeds.link import Surroundings
-from pumpwatch.feeds.pace import ConnectPace
+from pumpwatch.feeds.pace import Paces
 from pumpwatch.feeds.roster import Roster, fetch_instruments, only, unlisted
 from pumpwatch.feeds.silence import LastTimes, SilenceWatch
 from pumpwatch.feeds.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
@@ -25,7 +25,6 @@ from pumpwatch.model import Gap, HttpRequest, Instrument, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.http import Http
-from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
 from pumpwatch.records import ConnectionEvent, Records
@@ -34,6 +33,7 @@ from pumpwatch.stats import Stats
 log = logging.getLogger(__name__)
 
 LONGEST_ROUNDS = 12  # refreshes between two tries of a symbol that the venue refuses
+FOLLOW_S = 1.0  # how often a symbol on its way to another connection is looked for
 
 
 @dataclass(slots=True)
@@ -52,19 +52,19 @@ class VenueFeeds:
     def __init__(self, venue: Venue, config: VenueConfig, catalogue: Catalogue, buffer: FrameBuffer, http: Http,
                  dialer: Dialer, sweep: Sweep, clock: Clock, stats: Stats, max_frame_bytes: int, refresh_s: float,
                  down_since_ns: int, record: Callable[[Records], None], spawn: Callable[[str, Callable[[], None]], None],
-                 last_times: LastTimes, symbols: SymbolsFile) -> None:
+                 last_times: LastTimes, symbols: SymbolsFile, paces: Paces) -> None:
         self.venue, self._config, self._catalogue = venue, config, catalogue
         self._http, self._clock, self._stats, self._refresh_s, self._spawn = http, clock, stats, refresh_s, spawn
-        budget = venue.limits.requests_per_minute
-        self.budget = TokenBucket(0.5 * budget / 60, budget / 4, clock)
+        self.budget = paces.requests(venue)
         self.rest_url = config.rest_url or venue.rest_url
         self._around = Surroundings(venue, config.ws_url or venue.ws_url, dialer, sweep, buffer,
-                                    ConnectPace(venue.limits, clock), self._ask, clock, stats, max_frame_bytes, record,
-                                    self._refused)
-        self.roster = Roster(venue.limits, config.symbols_per_connection)
+                                    paces.connects(venue), self._ask, clock, stats, max_frame_bytes, record,
+                                    self._refused, self._full)
+        self.roster = Roster(venue, config.symbols_per_connection)
         self.feeds: list[Feed] = []
         self._left_out: dict[str, LeftOut] = {}
         self._unlisted: dict[str, str] = {}
+        self._no_volumes = ""  # why the volumes are not known
         self._ran_before = down_since_ns > 0
         self._impossible: set[str] = set()
         self._list_problem = ""  # of the instrument list, as it came last
@@ -111,12 +111,7 @@ class VenueFeeds:
 
     def _refresh(self) -> None:
         bodies: list[bytes] = []
-
-        def ask(request: HttpRequest) -> bytes:
-            bodies.append(self._ask(request))
-            return bodies[-1]
-
-        listed = fetch_instruments(self.venue, ask, self._tell_impossible)
+        listed = fetch_instruments(self.venue, self._ask, self._tell_impossible, self._tell_volumes, bodies)
         self._tell_unlisted(listed)
         self._place(only(listed, self._config))
         kept = sorted(self.roster.kept)
@@ -151,30 +146,26 @@ class VenueFeeds:
     def _place(self, chosen: Sequence[Instrument]) -> None:
         self._review_left_out({one.symbol for one in chosen})
         wanted = [one for one in chosen if one.symbol not in self._left_out or not self._left_out[one.symbol].rounds]
-        before = self._placed()
         came, gone = self.roster.refresh(wanted, self._trades)
         for one in chosen:
             self._catalogue.add((self.venue.exchange, self.venue.market_type), one)
         if came or gone:
             log.info("roster venue=%s symbols=%d came=%d went=%d connections=%d",
                      self.venue.name, len(self.roster), len(came), len(gone), len(self.roster.places))
-        self._apply(before)
+        self._follow_roster()
         self._down_since_ns = 0
 
     def move(self, symbol: str) -> None:
         """Read this symbol on another connection than now."""
-        before = self._placed()
         self.roster.move(symbol)
-        self._apply(before)
+        self._follow_roster()
 
-    def _placed(self) -> list[set[str]]:
-        return [set(place.symbols) for place in self.roster.places]
-
-    def _apply(self, before: Sequence[set[str]]) -> None:
-        """Let the feeds follow the roster, which was like that before."""
+    def _follow_roster(self) -> None:
+        """Bring the feeds in step with the roster."""
         for number, place in enumerate(self.roster.places):
             if number < len(self.feeds):
-                self.feeds[number].change(place.symbols - before[number], before[number] - place.symbols)
+                feed = self.feeds[number]
+                feed.change(place.symbols - feed.symbols, feed.symbols - place.symbols)
             else:
                 feed = Feed(self._around, number, place.symbols, self._down_since_ns)
                 self.feeds.append(feed)
@@ -195,12 +186,43 @@ class VenueFeeds:
         elif before and not problem:
             log.info("instrument list is good again venue=%s", self.venue.name)
 
+    def _full(self, number: int, symbols: Sequence[str], reason: str) -> None:
+        """Put symbols that a connection has no room for on others, and no more on it than it has."""
+        seen = {symbol for symbol in symbols if self._seen(symbol)}
+        since_ns = self._clock.now_ns() - self._around.slack_ns()
+        self.roster.full(number, symbols)
+        log.warning("connection is full, symbols go to others venue=%s connection=%d has=%d moved=%d reason=%s",
+                    self.venue.name, number, len(self.roster.places[number].symbols), len(symbols), reason)
+        self._stats.add("moved_symbols_total", len(symbols), venue=self.venue.name)
+        self._event(number, "full", f"{len(symbols)} symbols go to others: {reason}")
+        self.feeds[number].symbols -= set(symbols)  # they were not granted, so there is nothing to unsubscribe
+        self._follow_roster()
+        if seen:
+            self._spawn(f"gap {self.venue.name}#{number}", lambda: self._note_until_moved(number, seen, since_ns, reason))
+
+    def _note_until_moved(self, number: int, symbols: set[str], since_ns: int, reason: str) -> None:
+        """Write down what is missing of symbols that were seen before, until each is granted on another connection."""
+        while symbols and not self._stopping.is_set():
+            for symbol in symbols:
+                self._note_gap(symbol, since_ns, f"no room on its connection: {reason}", int(2 * FOLLOW_S * NS_PER_S))
+            self._stopping.wait(FOLLOW_S)
+            granted = {symbol for feed in self.feeds if feed.number != number for symbol in feed.granted}
+            symbols = {symbol for symbol in symbols if symbol in self.roster and symbol not in granted}
+
     def _tell_impossible(self, instrument: str) -> None:
         """Say once that the list has a row which cannot be an instrument."""
         if instrument not in self._impossible:
             self._impossible.add(instrument)
             log.warning("instrument left out venue=%s instrument=%s", self.venue.name, instrument)
             self._stats.add("impossible_instruments_total", venue=self.venue.name)
+
+    def _tell_volumes(self, trouble: str) -> None:
+        """Say once that connections cannot be balanced, and once that they can be again."""
+        if trouble and not self._no_volumes:
+            log.warning("volumes are not known venue=%s reason=%s", self.venue.name, trouble)
+        elif self._no_volumes and not trouble:
+            log.info("volumes are known again venue=%s", self.venue.name)
+        self._no_volumes = trouble
 
     def _tell_unlisted(self, listed: Iterable[Instrument]) -> None:
         """Say once which configured symbols the venue does not have."""
@@ -218,10 +240,10 @@ class VenueFeeds:
             if symbol not in listed:
                 del self._left_out[symbol]
             elif left.rounds:
-                self._note_gap(symbol, left)
+                self._note_refused(symbol, left)
                 left.rounds -= 1
             elif any(symbol in feed.granted for feed in self.feeds):
-                self._note_gap(symbol, left)
+                self._note_refused(symbol, left)
                 del self._left_out[symbol]
                 log.info("symbol is granted after all venue=%s symbol=%s", self.venue.name, symbol)
 
@@ -229,8 +251,7 @@ class VenueFeeds:
         """Leave out a symbol the venue will not subscribe, say so once, and try again after 1, 2, 4, ... refreshes."""
         left = self._left_out.get(symbol)
         if left is None:
-            seen = self._ran_before or any(symbol in feed.known for feed in self.feeds)
-            left = LeftOut(reason, self._clock.now_ns() - self._around.slack_ns() if seen else 0)
+            left = LeftOut(reason, self._clock.now_ns() - self._around.slack_ns() if self._seen(symbol) else 0)
             self._left_out[symbol] = left
             log.warning("symbol left out venue=%s symbol=%s reason=%s", self.venue.name, symbol, reason)
             self._stats.add("refused_symbols_total", venue=self.venue.name)
@@ -239,15 +260,24 @@ class VenueFeeds:
         self.roster.remove(symbol)
         for feed in self.feeds:
             feed.symbols.discard(symbol)
+        self._event(number, "refused", f"{symbol}: {reason}")
+        self._note_refused(symbol, left)
+
+    def _seen(self, symbol: str) -> bool:
+        """Whether it may have been subscribed to before."""
+        return self._ran_before or any(symbol in feed.known for feed in self.feeds)
+
+    def _note_refused(self, symbol: str, left: LeftOut) -> None:
+        if left.from_ns:
+            self._note_gap(symbol, left.from_ns, f"the venue refuses it: {left.reason}")
+
+    def _note_gap(self, symbol: str, from_ns: int, reason: str, ahead_ns: int = 0) -> None:
+        """Write down what is missing of a symbol that was seen before; told again it grows."""
+        self._around.record(Records(gaps=[Gap(
+            exchange=self.venue.exchange, market_type=self.venue.market_type, symbol=symbol, from_ns=from_ns,
+            to_ns=self._clock.now_ns() + max(self._around.slack_ns(), ahead_ns), first_id=None, last_id=None, reason=reason)]))
+
+    def _event(self, number: int, event: str, reason: str) -> None:
         self._around.record(Records(connection_events=[ConnectionEvent(
             at_ns=self._clock.now_ns(), exchange=self.venue.exchange, market_type=self.venue.market_type,
-            connection=number, event="refused", reason=f"{symbol}: {reason}")]))
-        self._note_gap(symbol, left)
-
-    def _note_gap(self, symbol: str, left: LeftOut) -> None:
-        """Write down what is missing of a symbol that was seen before; told again it grows."""
-        if left.from_ns:
-            self._around.record(Records(gaps=[Gap(
-                exchange=self.venue.exchange, market_type=self.venue.market_type, symbol=symbol, from_ns=left.from_ns,
-                to_ns=self._clock.now_ns() + self._around.slack_ns(), first_id=None, last_id=None,
-                reason=f"the venue refuses it: {left.reason}")]))
+            connection=number, event=event, reason=reason)]))

@@ -13,7 +13,7 @@ from pumpwatch.kit.attempt import attempt, listening
 from pumpwatch.kit.facts import WHENEVER_NS, want_request
 from pumpwatch.kit.findings import Check, Problems, short
 from pumpwatch.kit.material import Material
-from pumpwatch.model import Control, ControlKind, HistoryQuery, Venue
+from pumpwatch.model import Control, ControlKind, HistoryQuery, Instrument, Venue
 
 ODD_SYMBOLS = ("A/B", 'A"B', "A\\B", "A\nB", "A\x00B", "币安人生USDT", "É-USDT", "S" * 200, "A,B", "A B", "%s", "{0}", "]}",
                "0G", "1INCH-USDT", "1000000BABYDOGE-USDT")
@@ -39,7 +39,11 @@ def _requests(venue: Venue) -> list[tuple[str, Callable[[Sequence[str], int], st
 def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) -> Check:
     """Subscribe a whole connection to long names, cut as the feed does it."""
     problems, limits = Problems(venue.name, f"{what} within its limits"), venue.limits
-    names = [LONG_NAME.format(number) for number in range(Roster(limits).capacity)]
+    roster = Roster(venue)
+    long = [LONG_NAME.format(number) for number in range(roster.capacity)]
+    roster.refresh([Instrument(symbol=name, base=name, quote="USDT") for name in long])
+    names = sorted(roster.places[0].symbols)
+    problems.wish(len(roster.places) == 1, f"connection_bytes is too little for {len(long)} symbols of 24 characters")
     asked = Subscriptions(venue, lambda symbol, reason: None)
     for add in (True, False)[: 1 if what == "subscribe" else 2]:
         queued = attempt(asked.want, names, add)
@@ -58,7 +62,6 @@ def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) 
     sizes = [len(text.encode()) for text in texts]
     longest = max(sizes, default=0)
     problems.want(longest <= limits.message_bytes, f"a message of {longest} bytes of {limits.message_bytes}")
-    problems.want(not limits.connection_bytes or sum(sizes) <= 2 * limits.connection_bytes, "more than connection_bytes in all")
     missing = [name for name in names if not any(name.casefold() in text.casefold() for text in texts)] if texts else []
     problems.want(not missing, f"{len(missing)} symbols are in no message, {missing[:1]}")
     whole = attempt(make, names[: limits.symbols_per_message], 1)

@@ -26,6 +26,8 @@ def check_bodies(venue: Venue, material: Material) -> list[Check]:
         rows.append(_session(venue))
     if material.stage is not None:
         rows += [_instruments_of(venue, material.stage), _history_of(venue, material.stage)]
+        if venue.volumes is not None:
+            rows.append(_volumes_of(venue, material.stage))
     return rows
 
 
@@ -89,6 +91,24 @@ def _instruments_of(venue: Venue, stage: Stage) -> Check:
         half = attempt(venue.parse_instruments, [*bodies[:number], body[: len(body) // 2], *bodies[number + 1:]])
         problems.want(half.error is not None, "half a body is taken for a whole one")
     return problems.row(f"{len(listed.value)} of {len(bodies)} bodies, and their mutations")
+
+
+def _volumes_of(venue: Venue, stage: Stage) -> Check:
+    """Read what the dialect says was traded: whole, mutated, and what stands there on a bad day."""
+    problems = Problems(venue.name, "volumes")
+    assert venue.volumes is not None
+    body = stage.answer(venue.volumes.request)
+    given = attempt(venue.volumes.parse, body)
+    if given.value is None:
+        problems.want(False, f"the answer to its own request is not read: {given.said()} {short(body)}")
+        return problems.row("")
+    volumes = given.value
+    problems.want(all(is_number(volume) and 0 <= volume < math.inf for volume in volumes.values()), "a volume that is none")
+    missing = [symbol for symbol in stage.table.symbols if not volumes.get(symbol)]
+    problems.want(not missing, f"{len(missing)} symbols that trade have none: {missing[:3]}")
+    for other in (*mutated_bodies(body), *MUST_REFUSE.values()):
+        _refuses(problems, attempt(venue.volumes.parse, other), other)
+    return problems.row(f"{len(volumes)} symbols, and mutations of the answer")
 
 
 def _plausible(problems: Problems, instruments: Sequence[Instrument]) -> None:

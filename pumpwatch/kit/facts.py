@@ -25,6 +25,7 @@ from pumpwatch.model import (
     QuantityUnit,
     Session,
     Venue,
+    Volumes,
 )
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -92,6 +93,9 @@ def _limits(venue: Venue) -> Check:
         return problems.row("")
     for field in dataclasses.fields(Limits):
         value = getattr(limits, field.name)
+        if field.type == "bool":
+            problems.want(isinstance(value, bool), f"{field.name} is {value!r}")
+            continue
         whole = field.type != "int" or isinstance(value, int)
         problems.want(is_number(value) and whole and (value > 0 or (value == 0 and field.name in MAY_BE_0)),
                       f"{field.name} is {value!r}")
@@ -99,7 +103,7 @@ def _limits(venue: Venue) -> Check:
     problems.want(is_number(stale) and 0 < stale < math.inf, f"stale_after_s is {stale!r}")
     if problems.failures:
         return problems.row("")
-    capacity = Roster(limits).capacity
+    capacity = Roster(venue).capacity
     problems.want(limits.connection_age_s >= 60, f"connections live only {limits.connection_age_s} s")
     problems.want(venue.stale_after_s < limits.connection_age_s, "stale_after_s is longer than a connection lives")
     problems.want(not limits.connection_bytes or limits.connection_bytes >= limits.message_bytes,
@@ -156,6 +160,9 @@ def _rest(venue: Venue) -> Check:
             want_request(problems, "session.request", session.request, venue)
     pages: Callable[..., Any] | None = venue.next_instruments
     problems.want(pages is None or callable(pages), "next_instruments is no function")
+    if venue.volumes is not None:
+        problems.want(isinstance(venue.volumes, Volumes) and callable(venue.volumes.parse), "volumes is no Volumes")
+        want_request(problems, "volumes.request", getattr(venue.volumes, "request", None), venue)
     return problems.row(f"{len(venue.instruments_requests)} requests for instruments; history of {depth.rows_per_request} rows"
                         if not problems.failures else "")
 

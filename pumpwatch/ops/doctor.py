@@ -191,14 +191,13 @@ def _ask_rest(config: Config, venue: Venue, options: VenueConfig) -> str:
 
 
 def _unlisted(config: Config, venue: Venue, url: str, symbols: Sequence[str]) -> dict[str, str]:
+    from pumpwatch.feeds.pace import Paces
     from pumpwatch.feeds.roster import fetch_instruments, unlisted
     from pumpwatch.net.http import Http
-    from pumpwatch.net.ratelimit import TokenBucket
     from pumpwatch.net.ws import tls_context
 
     http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
-    minute = venue.limits.requests_per_minute
-    budget = TokenBucket(minute / 60, minute, Clock())
+    budget = Paces(Clock()).requests(venue)
     return unlisted(fetch_instruments(venue, lambda request: http.ask(url, request, venue.headers, budget)), symbols)
 
 

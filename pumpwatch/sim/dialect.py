@@ -35,7 +35,8 @@ class ClientSession:
 
     topics maps what the client subscribed to, in its own words, to the symbol whose trades it gets ("" = acknowledged,
     and silent). form names the shape of trade frames (plain, wrapped, ...). notes is the dialect's own, and so is
-    memory, which all connections and REST calls of a venue share (tokens, say).
+    memory, which all connections and REST calls of a venue share (tokens, say). rules: set by `open` where this
+    connection's protocol has limits of its own for messages and streams.
     """
 
     path: str
@@ -45,6 +46,7 @@ class ClientSession:
     topics: dict[str, str] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,10 @@ class Meter(Protocol):
     """The REST budget of one client address."""
 
     def spend(self, weight: float) -> float:
-        """Count a request and return the weight used in the running minute, itself included."""
+        """Count a request and return the weight used in the running window, itself included."""
 
     def retry_after_s(self) -> int:
-        """Return the seconds until the minute is over."""
+        """Return the seconds until the window is over."""
 
 
 class History(Protocol):
@@ -114,7 +116,7 @@ class History(Protocol):
 class Rules:
     """What the venue enforces, with the real refusals. 0 means that there is no such rule."""
 
-    messages_per_second: float  # per connection; pings and pongs count
+    messages_per_second: float  # per connection, counted in message_window_s; pings and pongs count
     messages_close: tuple[int, str]  # what over-sending gets
     streams_per_connection: int  # for the dialect to enforce in its own words
     connects_per_5_minutes: int  # per address: more get HTTP 429 at the handshake
@@ -122,8 +124,18 @@ class Rules:
     pong_within_s: float
     client_silence_s: float  # a client that sends nothing for so long is closed
     connection_age_s: float
-    requests_per_minute: float  # REST weight per address
+    requests_per_minute: float  # REST weight per address, counted in request_window_s: see `requests`
     connects_per_second: int = 0  # per address, as connects_per_5_minutes
+    connects_per_minute: int = 0
+    connections: int = 0  # at once, per address and market: more get HTTP 403
+    message_window_s: float = 1.0
+    request_window_s: float = 60.0
+    shared_by_markets: bool = False  # what counts by address counts all markets of the exchange together
+
+    @property
+    def requests(self) -> float:
+        """The REST weight of a window; 0 where there is no such rule."""
+        return self.requests_per_minute * self.request_window_s / 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

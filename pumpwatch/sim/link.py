@@ -12,7 +12,7 @@ import numpy as np
 
 from pumpwatch.clock import Clock
 from pumpwatch.sim import wire
-from pumpwatch.sim.dialect import ClientSession, Message, Past, Reply
+from pumpwatch.sim.dialect import ClientSession, Message, Past, Reply, Rules
 from pumpwatch.sim.rows import Rows
 from pumpwatch.sim.tls import RECORD_BYTES, TlsStream
 from pumpwatch.sim.truth import PAST, UNSENT, Records, records_of
@@ -45,6 +45,11 @@ class Link:
         self._said = ""  # what we closed it with
         self._reader: Any = None
         stream.on_progress = self.settle
+
+    @property
+    def rules(self) -> Rules:
+        """What is enforced on this connection."""
+        return self.session.rules or self.venue.rules
 
     def serve(self, left: bytes) -> None:
         """Read until the client goes; the body of the connection's greenlet."""
@@ -165,12 +170,11 @@ class Link:
                 self._hear(payload, opcode)
 
     def _too_many(self, now: float) -> bool:
-        limit = self.venue.rules.messages_per_second
-        arrivals = self._arrivals
+        rules, arrivals = self.rules, self._arrivals
         arrivals.append(now)
-        while arrivals[0] <= now - 1.0:
+        while arrivals[0] <= now - rules.message_window_s:
             arrivals.popleft()
-        return 0 < limit < len(arrivals)
+        return 0 < rules.messages_per_second * rules.message_window_s < len(arrivals)
 
     def _hear(self, payload: bytes, opcode: int) -> None:
         try:
@@ -178,7 +182,7 @@ class Link:
         except UnicodeDecodeError:
             raise wire.ProtocolError(1007, "text that is no UTF-8") from None
         before = set(self.session.topics)
-        self.answer(self.venue.dialect.receive(self.session, message, self.venue.rules, self.venue.history))
+        self.answer(self.venue.dialect.receive(self.session, message, self.rules, self.venue.history))
         if before != set(self.session.topics):
             self.venue.resubscribed()
 

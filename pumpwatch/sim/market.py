@@ -76,8 +76,7 @@ class Market:
         self.table = table
         self._random = np.random.default_rng(seed)
         self._extra_random = np.random.default_rng([*seed, 1])
-        weights = 1 / (1 + np.arange(len(table))) ** 0.7  # a few symbols have most of the trades
-        self.weights = weights / weights.sum()
+        self.weights = table.shares
         self._cumulative = np.cumsum(self.weights)
         self._flags = [*flag_shares.items()]
         self._level = np.array([spec.price for spec in table.specs]) * table.price_scale

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 VOID = 128  # flags bit: uses up an id and is no trade; the other bits are pumpwatch.Flag
 
+DAY_VOLUME = 5e9  # USDT, of a venue
+
 Ints = NDArray[np.int64]
 
 
@@ -41,6 +43,9 @@ class SymbolTable:
         sizes = [Decimal(repr(spec.contract_size)).as_integer_ratio() for spec in specs]
         self.contract_size = np.array(sizes, np.float64).reshape(len(sizes), 2)  # numerator, denominator
         self.quantity_formats = [_format(spec.quantity_decimals) for spec in specs]
+        weights = 1 / (1 + np.arange(len(specs))) ** 0.7  # a few symbols have most of the trades
+        self.shares = weights / weights.sum()  # of the venue's trades
+        self.volumes = (DAY_VOLUME * self.shares).tolist()  # what lists say of the last 24 hours, in quote units
 
     def __len__(self) -> int:
         return len(self.specs)

@@ -31,6 +31,7 @@ from pumpwatch.errors import EXIT_OK, ConfigError, PumpWatchError
 from pumpwatch.sim import control, wire
 from pumpwatch.sim.board import Board
 from pumpwatch.sim.burst import BurstSource
+from pumpwatch.sim.callers import Callers
 from pumpwatch.sim.dialect import BoardDialect, Coin, Dialect, HttpReply
 from pumpwatch.sim.link import Link
 from pumpwatch.sim.market import Market, coins, spread
@@ -66,6 +67,7 @@ class Simulation:
         tables = [self._table(dialect, count) for dialect, count in zip_longest(chosen, listed)]
         names = [(dialect.name, table.symbols) for dialect, table in zip(chosen, tables, strict=True)]
         self.truth = TruthWriter(self.folder if options.truth else None, names, {"seed": options.seed})
+        self._callers: dict[str, Callers] = {}
         self.venues = {dialect.name: self._venue(number, dialect, tables[number])
                        for number, dialect in enumerate(chosen)}
         self.boards = {one.name: Board(one, self.clock, self.truth, options.seed)
@@ -90,7 +92,9 @@ class Simulation:
         flags = dialect.flag_shares if shares is None else {int(flag): share for flag, share in shares.items()}
         market = Market(table, [options.seed, number], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns,
                         flag_shares=flags)
-        return SimVenue(number, dialect, rules, table, market, self.truth, self.clock,
+        counted = dialect.exchange if rules.shared_by_markets else dialect.name
+        callers = self._callers.setdefault(counted, Callers(self.clock))
+        return SimVenue(number, dialect, rules, table, market, self.truth, self.clock, callers,
                         history_trades=options.history_trades, backlog_bytes=options.backlog_bytes)
 
     def _table(self, dialect: Dialect, count: int | None) -> SymbolTable:

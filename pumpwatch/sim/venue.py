@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from pumpwatch.clock import Clock
 from pumpwatch.sim import wire
+from pumpwatch.sim.callers import Callers
 from pumpwatch.sim.dialect import ClientSession, Dialect, HttpCall, HttpReply, Rules
 from pumpwatch.sim.history import TradeHistory
 from pumpwatch.sim.link import Link
@@ -23,28 +22,6 @@ from pumpwatch.sim.tls import TlsStream
 from pumpwatch.sim.truth import NO_SUBSCRIBER, SENT, TruthWriter, records_of
 
 log = logging.getLogger(__name__)
-CONNECT_WINDOW_S = 300.0
-
-
-class MinuteMeter:
-    """REST weight of one client address, by the minute of the wall clock."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self._minute = 0
-        self.used = 0.0
-
-    def spend(self, weight: float) -> float:
-        """Count a request and return the weight used in the running minute, itself included."""
-        minute = self.clock.now_ns() // 60_000_000_000
-        if minute != self._minute:
-            self._minute, self.used = minute, 0.0
-        self.used += weight
-        return self.used
-
-    def retry_after_s(self) -> int:
-        """Return the seconds until the minute is over."""
-        return 60 - self.clock.now_ns() // 1_000_000_000 % 60
 
 
 @dataclass
@@ -83,7 +60,7 @@ class SimVenue:
     """A market that is served."""
 
     def __init__(self, number: int, dialect: Dialect, rules: Rules, table: SymbolTable, market: Market,
-                 truth: TruthWriter, clock: Clock, *, history_trades: int, backlog_bytes: int) -> None:
+                 truth: TruthWriter, clock: Clock, callers: Callers, *, history_trades: int, backlog_bytes: int) -> None:
         self.number, self.dialect, self.rules, self.table, self.market = number, dialect, rules, table, market
         self.name = dialect.name
         self.truth = truth
@@ -94,8 +71,7 @@ class SimVenue:
         self.late_s = 0.0
         self.clock = clock
         self._backlog_bytes = backlog_bytes
-        self._arrivals: dict[str, deque[float]] = {}
-        self._meters: dict[str, MinuteMeter] = {}
+        self.callers = callers
         self._memory: dict[str, Any] = {}
         self._routes: Routes | None = None
 
@@ -105,19 +81,14 @@ class SimVenue:
 
     def connect(self, stream: TlsStream, request: wire.Request, number: int) -> HttpReply | Link:
         """Answer a WebSocket handshake: a link that has been greeted, or the refusal."""
-        now = self.clock.monotonic()
         if self.refusal() == "refuse":
             return HttpReply(self.trouble.refuse_status)
-        limit, arrivals = self.rules.connects_per_5_minutes, self._arrivals.setdefault(stream.peer, deque())
-        arrivals.append(now)
-        while arrivals[0] < now - CONNECT_WINDOW_S:
-            arrivals.popleft()
-        if 0 < self.rules.connects_per_second < sum(at > now - 1.0 for at in arrivals):
-            self.truth.event("refused", venue=self.name, reason="too many connects a second")
-            return HttpReply(429, b"", {"Retry-After": "1"})
-        if 0 < limit < len(arrivals):
-            self.truth.event("refused", venue=self.name, reason="too many connects")
-            return HttpReply(429, b"", {"Retry-After": str(math.ceil(arrivals[0] + CONNECT_WINDOW_S - now))})
+        if (refused := self.callers.arrive(stream.peer, self.rules)) is not None:
+            self.truth.event("refused", venue=self.name, reason=refused[0])
+            return refused[1]
+        if 0 < self.rules.connections <= sum(link.stream.peer == stream.peer for link in self.links.values()):
+            self.truth.event("refused", venue=self.name, reason="too many connections")
+            return HttpReply(403)
         session = ClientSession(request.path, request.query, request.headers, memory=self._memory)
         opened = self.dialect.open(session, self.rules)
         if isinstance(opened, HttpReply):
@@ -138,10 +109,9 @@ class SimVenue:
         form = self.trouble.rest_form if troubled else ""
         if troubled and not form:
             return HttpReply(self.trouble.rest_status, b'{"code":-1,"msg":"simulated trouble"}', {"Retry-After": "1"})
-        meter = self._meters.setdefault(peer, MinuteMeter(self.clock))
         call = HttpCall(request.method, request.path, request.query, request.headers, request.body,
                         self.clock.now_ns(), self._memory)
-        reply = self.dialect.rest(call, self.rules, shorter(self.history, form), meter)
+        reply = self.dialect.rest(call, self.rules, shorter(self.history, form), self.callers.meter(peer, self.rules))
         return spoilt(reply, form) if form else reply
 
     def resubscribed(self) -> None:

@@ -30,11 +30,11 @@ from pumpwatch.model import HttpRequest, Venue
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.plugins import load_plugins
+from pumpwatch.sim.callers import WindowMeter
 from pumpwatch.sim.dialect import ClientSession, Dialect, HttpCall
 from pumpwatch.sim.history import TradeHistory
 from pumpwatch.sim.market import Market, coins
 from pumpwatch.sim.rows import SymbolTable
-from pumpwatch.sim.venue import MinuteMeter
 from pumpwatch.stats import Stats
 from tests.bench import peer
 from tests.bench.processes import BenchError
@@ -105,7 +105,7 @@ def form_of(venue: Venue, dialect: Dialect) -> str:
 def parser_of(venue: Venue, dialect: Dialect) -> VenueParser:
     """Return the collector's parser with all of a dialect's instruments, as its REST side lists them."""
     history = TradeHistory(SymbolTable(dialect.symbols(coins(COINS))), 0)
-    meter, catalogue, clock = MinuteMeter(Clock()), Catalogue(), Clock()
+    meter, catalogue, clock = WindowMeter(Clock(), 60), Catalogue(), Clock()
 
     def ask(request: HttpRequest) -> bytes:
         query = {name: str(value) for name, value in request.params.items()}

@@ -159,10 +159,13 @@ def test_every_page_of_the_list_is_asked_for_and_what_is_no_perpetual_in_usdt_le
                   instrument("NEWUSDT", "NEW", status="PreLaunch"))]
 
     def ask(request: HttpRequest) -> bytes:
+        if request.path.endswith("tickers"):
+            return page({"symbol": "BTCUSDT", "turnover24h": "8.5e9"}, {"symbol": "SHIB1000USDT", "turnover24h": ""})
         asked.append(request)
         return pages[len(asked) - 1]
 
     found = fetch_instruments(LINEAR, ask)
+    assert [one.volume for one in found] == [8.5e9, 0.0, 0.0]
     assert [(one.symbol, one.multiplier, coin_of(one), one.contract_size) for one in found] == [
         ("BTCUSDT", 1, "BTC", 1.0), ("SHIB1000USDT", 1000, "SHIB", 1.0), ("10000SATSUSDT", 10000, "SATS", 1.0)]
     assert [request.params.get("cursor") for request in asked] == [None, "first=2&x"]  # encoded once more on its way

@@ -162,7 +162,7 @@ def test_one_symbol_a_request_and_no_symbol_is_ever_dropped_by_dropping_all():
 @pytest.mark.parametrize(("frame", "kind", "request_id"), [
     ({"error": None, "id": 7, "result": {"status": "success"}}, ControlKind.ACK, 7),
     ({"error": {"code": 6001, "message": "invalid argument"}, "id": 7, "result": None}, ControlKind.REFUSAL, 7),
-    ({"error": {"code": 6015, "message": "subscription limit exceeded"}, "id": 8, "result": None}, ControlKind.REFUSAL, 8),
+    ({"error": {"code": 6015, "message": "subscription limit exceeded"}, "id": 8, "result": None}, ControlKind.FULL, 8),
     ({"error": None, "id": 0, "result": "pong"}, ControlKind.PONG, 0),
     ({"error": {"code": 6001, "message": "invalid argument"}, "id": None, "result": None}, ControlKind.REFUSAL, None),
     ({"book": {"asks": [], "bids": []}, "sequence": 1, "symbol": "sBTCUSDT", "type": "snapshot"}, ControlKind.OTHER, None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import struct
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,7 +20,7 @@ from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.link import Surroundings
-from pumpwatch.feeds.pace import ConnectPace
+from pumpwatch.feeds.pace import ConnectPace, Paces
 from pumpwatch.feeds.symbols_file import SymbolsFile
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Venue
@@ -99,6 +100,8 @@ class ScriptedVenue:
         self.streams: list[ScriptedStream] = []
         self.connections: list[Connection] = []  # those that are read
         self.refuses: Callable[[str], bool] = lambda symbol: False
+        self.room = math.inf  # symbols that a connection holds
+        self._held: dict[int, set[str]] = {}
         self.answering, self.failing = True, False
         self.buffer = FrameBuffer()
         self._answered: dict[int, int] = {}
@@ -141,7 +144,14 @@ class ScriptedVenue:
                 continue
             request = json.loads(text)
             symbols = [name.split("@")[0].upper() for name in request["params"]]
+            held = self._held.setdefault(connection.stream.fileno(), set())
             kind = ControlKind.REFUSAL if any(map(self.refuses, symbols)) else ControlKind.ACK
+            if kind == ControlKind.ACK and request["method"] == "UNSUBSCRIBE":
+                held.difference_update(symbols)
+            elif kind == ControlKind.ACK and len(held.union(symbols)) > self.room:
+                kind = ControlKind.FULL
+            elif kind == ControlKind.ACK:
+                held.update(symbols)
             connection.on_control(Control(kind, request["id"], reason="no"))
 
     def say(self, control: Control, number: int = -1) -> None:
@@ -188,9 +198,11 @@ class World(ScriptedVenue):
     def __init__(self, venue: Venue | None = None, symbols: Iterable[str] = ("A", "B"), down_since_ns: int = 0) -> None:
         super().__init__(venue or quick())
         self.refused: list[str] = []
+        self.moved: list[str] = []
         around = Surroundings(self.venue, "ws://venue", self, self, self.buffer, ConnectPace(self.venue.limits, self.clock),
                               lambda request: b"", self.clock, self.stats, 1 << 20, self.records.extend,
-                              lambda number, symbol, reason: self.refused.append(symbol))
+                              lambda number, symbol, reason: self.refused.append(symbol),
+                              lambda number, symbols, reason: self.moved.extend(symbols))
         self.feed = Feed(around, 0, symbols, down_since_ns)
         self._running = gevent.spawn(self.feed.run)
 
@@ -222,7 +234,7 @@ class VenueWorld(ScriptedVenue):
         self.catalogue, self.symbols = Catalogue(), symbols_file or SymbolsFile("")
         self.feeds = VenueFeeds(self.venue, VenueConfig(**config), self.catalogue, self.buffer, self, self, self, self.clock,
                                 self.stats, 1 << 20, 0.05, down_since_ns, self.records.extend, self.spawn, self.last_times,
-                                self.symbols)
+                                self.symbols, Paces(self.clock))
         self._running: list[gevent.Greenlet] = []
         self.spawn("venue", self.feeds.run)
 
@@ -239,9 +251,11 @@ class VenueWorld(ScriptedVenue):
         self._running.append(gevent.spawn(body))
 
     def ask(self, base_url: str, request: HttpRequest, headers: object, budget: object) -> bytes:
-        """Answer the request for instruments, or for a symbol's past, as Http does."""
+        """Answer the request for instruments, volumes, or a symbol's past, as Http does."""
         if "symbol" in request.params:
             return self._past(str(request.params["symbol"]))
+        if self.venue.volumes and request == self.venue.volumes.request:
+            return json.dumps([{"symbol": symbol, "quoteVolume": volume} for symbol, volume in self.volumes.items()]).encode()
         self.asked += 1
         if isinstance(self.answer, ServiceUnavailable):
             raise self.answer

@@ -7,17 +7,15 @@ import json
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.roster import Roster, fetch_instruments
-from pumpwatch.model import Instrument, Limits
+from pumpwatch.model import HttpRequest, Instrument, Venue, Volumes
 
-LIMITS = Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0,
-                subscriptions_per_hour=0, messages_per_second=5, connects_per_second=5,
-                connects_per_5_minutes=300, connection_age_s=1e5, requests_per_minute=6000)
+
+def venue(**limits) -> Venue:
+    return dataclasses.replace(VENUES[0], limits=dataclasses.replace(VENUES[0].limits, **limits))
 
 
 def listed(*symbols: str, volume: float = 0.0) -> list[Instrument]:
@@ -29,21 +27,21 @@ def where(roster: Roster) -> dict[str, int]:
 
 
 def test_symbols_are_spread_evenly_within_the_limit():
-    roster = Roster(LIMITS, per_connection=10)
+    roster = Roster(venue(), per_connection=10)
     roster.refresh(listed(*(f"S{i}" for i in range(25))))
     assert sorted(len(place.symbols) for place in roster.places) == [8, 8, 9]
 
 
 @pytest.mark.parametrize(("per_second", "connections"), [(5.0, 9), (0.3, 4)])
 def test_where_connecting_is_slow_connections_are_fewer_and_fuller(per_second, connections):
-    roster = Roster(dataclasses.replace(LIMITS, symbols_per_connection=300, connects_per_second=per_second))
+    roster = Roster(venue(symbols_per_connection=300, connects_per_second=per_second))
     roster.refresh(listed(*(f"S{i}" for i in range(850))))
     assert len(roster.places) == connections
     assert max(len(place.symbols) for place in roster.places) <= 270
 
 
 def test_a_refresh_moves_nobody():
-    roster = Roster(LIMITS, per_connection=3)
+    roster = Roster(venue(), per_connection=3)
     roster.refresh(listed("A", "B", "C", "D", "E"))
     before = where(roster)
     came, gone = roster.refresh(listed("A", "B", "C", "D", "F", "E"))
@@ -52,14 +50,14 @@ def test_a_refresh_moves_nobody():
 
 
 def test_what_is_no_longer_listed_is_dropped():
-    roster = Roster(LIMITS)
+    roster = Roster(venue())
     roster.refresh(listed(*(f"S{i}" for i in range(10))))
     came, gone = roster.refresh(listed(*(f"S{i}" for i in range(9))))
     assert (came, gone) == (set(), {"S9"}) and "S9" not in roster
 
 
 def test_an_empty_or_shrunken_list_drops_nothing():
-    roster = Roster(LIMITS)
+    roster = Roster(venue())
     roster.refresh(listed(*(f"S{i}" for i in range(10))))
     for broken in ([], listed("S0"), listed("NEW")):
         _, gone = roster.refresh(broken)
@@ -68,7 +66,7 @@ def test_an_empty_or_shrunken_list_drops_nothing():
 
 
 def test_no_list_drops_what_trades():
-    roster = Roster(LIMITS)
+    roster = Roster(venue())
     roster.refresh(listed(*(f"S{i}" for i in range(10))))
     without = listed(*(f"S{i}" for i in range(1, 10)))
     assert roster.refresh(without, lambda symbol: symbol == "S0") == (set(), set()) and roster.kept == {"S0"}
@@ -76,21 +74,10 @@ def test_no_list_drops_what_trades():
 
 
 def test_the_busiest_symbols_do_not_share_a_connection_without_need():
-    roster = Roster(LIMITS, per_connection=3)
+    roster = Roster(venue(), per_connection=3)
     busy = [Instrument(symbol=f"B{i}", base="B", quote="USDT", volume=1000.0) for i in range(3)]
     roster.refresh(listed("A", "C", "D", "E", "F", "G", volume=1.0) + busy)
     assert len({where(roster)[one.symbol] for one in busy}) == 3
-
-
-@given(st.lists(st.sets(st.integers(0, 60), max_size=60), max_size=8), st.integers(1, 20))
-def test_no_connection_ever_holds_more_than_its_limit(lists, per_connection):
-    roster = Roster(LIMITS, per_connection)
-    for names in lists:
-        roster.refresh(listed(*(f"S{i}" for i in sorted(names))))
-        assert all(len(place.symbols) <= per_connection for place in roster.places)
-        placed = [symbol for place in roster.places for symbol in place.symbols]
-        assert len(placed) == len(set(placed)) == len(roster)
-        assert {f"S{i}" for i in names} <= set(placed)
 
 
 def listing(*symbols: object) -> bytes:
@@ -119,3 +106,38 @@ def test_an_instrument_that_would_spoil_its_trades_is_left_out(fact):
     good = Instrument(symbol="A", base="A", quote="USDT")
     venue = dataclasses.replace(VENUES[0], parse_instruments=lambda bodies: [good, dataclasses.replace(good, symbol="B", **fact)])
     assert fetch_instruments(venue, lambda request: b"") == [good]
+
+
+VOLUMES = Volumes(HttpRequest("/volumes"), json.loads)
+
+
+def answering(volumes: object):
+    """Return what asks a venue that answers the request for volumes with this, or not at all."""
+    def ask(request: HttpRequest) -> bytes:
+        if request.path != "/volumes":
+            return listing("BTCUSDT", "ETHUSDT", "SOLUSDT")
+        if isinstance(volumes, Exception):
+            raise volumes
+        return json.dumps(volumes).encode()
+
+    return ask
+
+
+def test_volumes_are_asked_for_with_the_list_and_what_cannot_be_one_is_none():
+    troubles: list[str] = []
+    pages: list[bytes] = []
+    venue_with_volumes = dataclasses.replace(VENUES[0], volumes=VOLUMES)
+    body = {"BTCUSDT": 12.5, "ETHUSDT": -1, "SOLUSDT": math.nan, "OTHER": 3.0}
+    found = fetch_instruments(venue_with_volumes, answering(body), on_volumes=troubles.append, pages=pages)
+    assert pages == [listing("BTCUSDT", "ETHUSDT", "SOLUSDT")]
+    assert [(one.symbol, one.volume) for one in found] == [("BTCUSDT", 12.5), ("ETHUSDT", 0.0), ("SOLUSDT", 0.0)]
+    assert troubles == [""]
+
+
+@pytest.mark.parametrize("answer", [ServiceUnavailable("HTTP 500"), "text", [1], None, {"BTCUSDT": "x"}])
+def test_without_volumes_the_list_holds(answer):
+    troubles: list[str] = []
+    venue_with_volumes = dataclasses.replace(VENUES[0], volumes=VOLUMES)
+    found = fetch_instruments(venue_with_volumes, answering(answer), on_volumes=troubles.append)
+    assert [(one.symbol, one.volume) for one in found] == [("BTCUSDT", 0.0), ("ETHUSDT", 0.0), ("SOLUSDT", 0.0)]
+    assert len(troubles) == 1 and (troubles[0] or isinstance(answer, dict))

@@ -179,3 +179,96 @@ def test_where_a_request_replaces_the_refused_symbol_is_not_named_again():
     assert message["params"] == ["a@trade", "c@trade"] and refused == ["B"]
     subscriptions.answer(Control(ControlKind.REFUSAL, message["id"], reason="busy"))
     assert subscriptions.failed == "busy" and refused == ["B"]  # halves would replace each other
+
+
+class Roomy:
+    """Subscriptions of a connection that holds so many symbols, and what came of them."""
+
+    def __init__(self, room: int, in_flight: int = 1, **facts: object) -> None:
+        self.room, self.in_flight, self.has = room, in_flight, set()
+        self.refused: list[str] = []
+        self.moved: list[str] = []
+        limits = dataclasses.replace(SPOT.limits, symbols_per_message=facts.pop("symbols_per_message", 200))
+        venue = dataclasses.replace(SPOT, limits=limits, **facts)
+        self.subscriptions = Subscriptions(venue, lambda symbol, reason: self.refused.append(symbol), None,
+                                           lambda symbols, reason: self.moved.extend(symbols))
+
+    def play(self) -> int:
+        """Ask, so many at a time, and answer in order; return the number of messages."""
+        messages = 0
+        while self.subscriptions.waiting:
+            asked = []
+            while self.subscriptions.waiting and len(asked) < self.in_flight:
+                asked.append(json.loads(self.subscriptions.next_text(0.0)))
+            messages += len(asked)
+            for message in asked:
+                self._answer(message)
+        return messages
+
+    def _answer(self, message: dict[str, object]) -> None:
+        symbols = {param.split("@")[0].upper() for param in message["params"]}
+        wanted = symbols if self.subscriptions._venue.replaces else self.has | symbols
+        fits = len(wanted) <= self.room
+        if message["method"] == "UNSUBSCRIBE":
+            self.has -= symbols
+        elif fits:
+            self.has = wanted
+        kind = ControlKind.ACK if fits or message["method"] == "UNSUBSCRIBE" else ControlKind.FULL
+        self.subscriptions.answer(Control(kind, message["id"], reason="full"))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 7, 200]), st.integers(1, 5))
+def test_what_a_full_connection_holds_stays_and_all_the_rest_is_handed_back_once(count, room, per_message, in_flight):
+    names = {f"S{i:02}" for i in range(count)}
+    world = Roomy(room, in_flight, symbols_per_message=per_message)
+    world.subscriptions.want(names, add=True)
+    messages = world.play()
+    assert world.subscriptions.granted == world.has and len(world.has) <= room
+    assert sorted(world.moved) == sorted(names - world.has) and not world.refused
+    assert world.has and world.subscriptions.settled and not world.subscriptions.failed
+    assert len(world.has) == count if count <= room else per_message > 1 or len(world.has) == room
+    assert messages <= count + in_flight
+
+
+def test_a_connection_that_has_no_room_for_a_single_symbol_has_failed():
+    world = Roomy(0)
+    world.subscriptions.want(["A", "B", "C"], add=True)
+    world.play()
+    assert world.subscriptions.failed == "full" and not world.moved and not world.refused
+
+
+def test_newcomers_without_room_go_elsewhere_and_a_place_that_was_freed_is_taken():
+    world = Roomy(2)
+    world.subscriptions.want(["A", "B"], add=True)
+    world.play()
+    world.subscriptions.want(["C"], add=True)
+    world.play()
+    assert world.moved == ["C"] and world.subscriptions.granted == {"A", "B"}
+    world.subscriptions.want(["A"], add=False)
+    world.subscriptions.want(["D"], add=True)
+    world.play()
+    assert world.moved == ["C"] and world.subscriptions.granted == {"B", "D"} and world.subscriptions.settled
+
+
+def test_what_is_refused_for_its_own_sake_is_left_out_though_the_connection_is_full():
+    refused: list[str] = []
+    moved: list[str] = []
+    venue = dataclasses.replace(SPOT, answers_by_symbol=True)
+    subscriptions = Subscriptions(venue, lambda symbol, reason: refused.append(symbol), None,
+                                  lambda symbols, reason: moved.extend(symbols))
+    subscriptions.want(["A", "B", "C"], add=True)
+    number = json.loads(subscriptions.next_text(0.0))["id"]
+    subscriptions.answer(Control(ControlKind.ACK, number, symbols=("A",)))
+    subscriptions.answer(Control(ControlKind.FULL, number, symbols=("B",), reason="full"))
+    assert not moved
+    subscriptions.answer(Control(ControlKind.REFUSAL, number, symbols=("C",), reason="no such"))
+    assert (refused, moved, subscriptions.granted) == (["C"], ["B"], {"A"}) and subscriptions.settled
+
+
+@given(st.integers(2, 40), st.integers(1, 40))
+def test_where_a_request_replaces_the_one_before_it_is_cut_until_it_fits(count, room):
+    names = {f"S{i:02}" for i in range(count)}
+    world = Roomy(room, replaces=True)
+    world.subscriptions.want(names, add=True)
+    world.play()
+    assert world.subscriptions.granted == world.has == names - set(world.moved) and 0 < len(world.has) <= room

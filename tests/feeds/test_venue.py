@@ -148,6 +148,31 @@ def test_a_configured_symbol_that_is_not_listed_is_said_once_with_the_nearest_an
         until(lambda: world.feeds.status()["unlisted"] == [])
 
 
+def test_what_a_full_connection_has_no_room_for_goes_to_another_and_newcomers_with_it(caplog):
+    with VenueWorld([f"S{i}" for i in range(20)]) as world:
+        world.room = 12
+        until(lambda: len(subscribed(world)) == 20)
+        status = world.feeds.status()
+        assert status["connections"] == 2 and status["refused"] == [] and "connection is full" in caplog.text
+        assert world.events.count("full") == 1 and not world.gaps  # nothing of it was seen before
+        first = world.feeds.feeds[0].granted.copy()
+        world.listed |= {"NEW"}
+        until(lambda: "NEW" in subscribed(world))
+        assert world.feeds.feeds[0].granted == first
+
+
+def test_symbols_that_were_seen_and_lose_their_place_are_a_gap_until_another_connection_has_them():
+    with VenueWorld([f"S{i}" for i in range(20)]) as world:
+        until(lambda: len(subscribed(world)) == 20)
+        world.room = 12
+        world.streams[0].ended = True
+        until(lambda: len(world.feeds.feeds) == 2 and len(subscribed(world)) == 20)
+        moved = world.feeds.feeds[1].granted
+        gaps = [gap for gap in world.records.gaps if gap.symbol]
+        assert {gap.symbol for gap in gaps} == moved and all("no room" in gap.reason for gap in gaps)
+        assert max(gap.to_ns for gap in gaps) > world.records.connection_events[-1].at_ns
+
+
 def test_a_stop_closes_every_connection_also_one_that_waits_for_its_turn():
     limits = dataclasses.replace(quick().limits, connects_per_5_minutes=3)
     with VenueWorld([f"S{i}" for i in range(9)], quick(limits=limits), symbols_per_connection=3) as world:

@@ -145,7 +145,7 @@ VENUES = [
         quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1_000_000, acknowledges=False, replaces=True,
         limits=Limits(symbols_per_connection=150, symbols_per_message=150, message_bytes=8000, connection_bytes=0,
                       messages_per_second=5, subscriptions_per_hour=0, connects_per_second=5, connects_per_5_minutes=300,
-                      connection_age_s=23 * 3600, requests_per_minute=600),
+                      connection_age_s=23 * 3600, requests_per_minute=600, request_window_s=60, shared_by_markets=False),
         history=HistoryDepth(rows_per_request=500, pages=False, reach_s=0),
         subscribe=subscribe, unsubscribe=subscribe, parse=parse, read_control=read_control,
         instruments_requests=[HttpRequest("/v1/market/all")], parse_instruments=parse_instruments,

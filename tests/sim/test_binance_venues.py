@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import websocket
+from pumpwatch_plugins.exchanges.binance import VENUES
 from wsproto import events
 
+from pumpwatch.model import Control, ControlKind
 from pumpwatch.sim.process import SimProcess
 from tests.sim.clients import PlainClient, closed_with, connect, drained, get, receive, subscribe
 
@@ -106,7 +108,9 @@ def test_a_connection_holds_1024_streams(sim: SimProcess) -> None:
     connection = connect(sim, SPOT)
     subscribe(connection, *(f"x{number}usdt@trade" for number in range(1024)))
     connection.send('{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":2}')
-    assert json.loads(connection.recv()) == {"error": {"code": 4, "msg": "Too many subscriptions"}, "id": 2}
+    refusal = connection.recv()
+    assert json.loads(refusal) == {"error": {"code": 4, "msg": "Too many subscriptions"}, "id": 2}
+    assert VENUES[0].read_control(refusal.encode()) == Control(ControlKind.FULL, 2, reason="4 Too many subscriptions")
 
 
 @pytest.mark.parametrize(("venue", "allowed"), [(SPOT, 5), (FUTURES, 10)])

@@ -147,6 +147,17 @@ def test_history_is_the_newest_rows_and_no_more_than_the_market_gives(sim: SimPr
     assert get(sim, spot.replace("=spot", "=linear")).json["retCode"] == 10001
 
 
+def test_a_connection_holds_21_000_characters_of_topics() -> None:
+    coins = [f"{number:03}{'L' * 87}" for number in range(200)]  # 109 characters each, as they stand in a request
+    with SimProcess(venues=[LINEAR], symbols=coins, rate=10, paused=True, truth=False) as sim:
+        connection = connect(sim, LINEAR)
+        symbols = [f"{coin}USDT" for coin in coins]
+        assert ask(connection, "subscribe", *symbols[:190])["success"]
+        refusal = ask(connection, "subscribe", *symbols[190:])
+        assert not refusal["success"] and "21000" in refusal["ret_msg"]
+        assert ask(connection, "subscribe", *symbols[190:192])["success"]
+
+
 def test_too_many_requests_are_forbidden() -> None:
     with SimProcess(venues=[SPOT], symbols=2, rate=10, rules={SPOT: {"requests_per_minute": 2}}, truth=False) as sim:
         url = sim.addresses["venues"][SPOT]["rest_url"] + "/v5/market/recent-trade?category=spot&symbol=BTCUSDT"

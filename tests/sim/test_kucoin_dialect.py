@@ -11,7 +11,7 @@ import pytest
 import websocket
 from pumpwatch_plugins.exchanges.kucoin import VENUES
 
-from pumpwatch.model import Columns
+from pumpwatch.model import Columns, ControlKind
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.truth import PAST
 from tests.sim.clients import closed_with, connect, drained, get
@@ -101,15 +101,35 @@ def test_a_spot_session_holds_400_symbols(sim: SimProcess) -> None:
     for start in range(0, 400, 100):
         topic = "/market/match:" + ",".join(f"A{number}-USDT" for number in range(start, start + 100))
         assert subscribe(connection, topic)["type"] == "ack"
-    assert subscribe(connection, "/market/match:B-USDT")["code"] == 509
+    refusal = subscribe(connection, "/market/match:B-USDT")
+    assert refusal["code"] == 509
+    assert VENUES[0].read_control(json.dumps(refusal).encode()).kind == ControlKind.FULL
 
 
 def test_pings_are_answered_with_their_id_and_too_many_messages_close(sim: SimProcess) -> None:
     connection = opened(sim)
     assert ask(connection, type="ping")["type"] == "pong"
-    for _ in range(12):
+    for _ in range(100):  # in ten seconds, however they come
         connection.send('{"id":"6","type":"ping"}')
     assert closed_with(connection)[0] == 1008
+
+
+def test_30_connects_a_minute_are_counted_for_both_markets_together() -> None:
+    with SimProcess(venues=[SPOT, FUTURES], symbols=1, rate=10, paused=True) as sim:
+        for number in range(30):
+            connect(sim, (SPOT, FUTURES)[number % 2], "/tokenless").close()
+        with pytest.raises(websocket.WebSocketBadStatusException) as caught:
+            connect(sim, FUTURES, "/tokenless")
+    assert caught.value.status_code == 429
+
+
+def test_the_tokenless_protocol_takes_300_messages_in_10_s_and_600_symbols(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT, "/tokenless")
+    for number in range(299):
+        connection.send(json.dumps({"id": str(number), "action": "SUBSCRIBE", "channel": "trade", "tradeType": "SPOT",
+                                    "symbol": f"A{number}-USDT"}))
+    answers = [json.loads(connection.recv()) for _ in range(300)]
+    assert answers[0]["message"] == "welcome" and all(answer["result"] is True for answer in answers[1:])
 
 
 def test_without_a_ping_the_connection_ends() -> None:
