@@ -232,6 +232,7 @@ class Venue:
     acknowledges: bool = True  # False: a request is answered by trades alone, so what was sent counts as granted
     replaces: bool = False  # a request names all symbols of its connection, in place of the one before: none is unsubscribed
     volumes: Volumes | None = None  # where the list itself does not tell the instruments' volumes
+    drops: bool = True  # False: no request ends the trades of one symbol; `unsubscribe` asks for nothing, and is answered
     next_instruments: Callable[[bytes], HttpRequest | None] | None = None  # the page after this body, where there are pages
     unlisted: Callable[[str], Instrument | None] | None = None  # how to read a symbol of which only the name is known
     repeats_last: bool = False  # pushes a symbol's last trade on subscribing, however old, like any other

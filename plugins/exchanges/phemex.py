@@ -100,7 +100,7 @@ def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> V
                       connection_age_s=24 * 3600, requests_per_minute=1000, request_window_s=300, shared_by_markets=True),
         heartbeat=Heartbeat(interval_s=5, text=lambda now_ns: PING % 0), stale_after_s=20, id_kind=IdKind.NONE,
         timestamp_unit_ns=1, newest_first=True, history=HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
-        subscribe=_subscribe_to(f"{channel}.subscribe"), unsubscribe=unsubscribe, read_control=read_control,
+        subscribe=_subscribe_to(f"{channel}.subscribe"), unsubscribe=unsubscribe, drops=False, read_control=read_control,
         instruments_requests=[HttpRequest("/public/products")], history_request=_history_at(history_path), **facts,
     )
 

@@ -199,7 +199,8 @@ def _dialect(market_type: str, first_id: int, stamps: tuple[Stamp, ...], symbols
     return Dialect(
         exchange="kucoin", market_type=market_type, ws_path="/", rest_path="", rules=_rules(streams), first_id=first_id,
         timestamp_unit_ns=1, flag_shares={}, trades_per_frame=1, binary=False, binary_forms=frozenset({"tokenless"}),
-        stamps=stamps, symbols=symbols, open=_open, receive=_receiver(market_type), encode=encode,
+        variants={"tokenless": "/tokenless"}, stamps=stamps, symbols=symbols, open=_open, receive=_receiver(market_type),
+        encode=encode,
         rest=rest_of(spot=market_type == SPOT), maintenance=lambda form, now_ns: None, read_tape=_read_tape,
         reframe=lambda form, raw: raw, listed=850 if market_type == SPOT else 470)
 

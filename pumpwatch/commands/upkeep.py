@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,8 +157,10 @@ def check_plugin(name: str, frames: str | None, as_json: bool, config: Config) -
     Example: pumpwatch plugins check binance --frames frames.jsonl
     """
     from pumpwatch.kit.contract import check_plugin as run
-    from pumpwatch.kit.findings import FAIL
+    from pumpwatch.kit.findings import FAIL, WARN
 
+    if sys.stderr.isatty():
+        say(f"checking {name}, which takes some seconds")
     with plugins_hushed():
         checks = list(run(name, config, Path(frames) if frames else None))
     if as_json:
@@ -165,7 +168,8 @@ def check_plugin(name: str, frames: str | None, as_json: bool, config: Config) -
     else:
         print_table(("of", "check", "state", "found"), ((one.of, one.check, one.state, one.detail) for one in checks))
     failures = sum(one.state == FAIL for one in checks)
-    say(f"{len(checks)} checks, {failures} failed")
+    warnings = [f"{one.of}: {one.check}" for one in checks if one.state == WARN]
+    say(f"{len(checks)} checks, {failures} failed, {len(warnings)} to look at{': ' if warnings else ''}{', '.join(warnings)}")
     return 1 if failures else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from pumpwatch.feeds.roster import Roster
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.kit.attempt import attempt, listening
 from pumpwatch.kit.facts import WHENEVER_NS, want_request
-from pumpwatch.kit.findings import Check, Problems, short
+from pumpwatch.kit.findings import Check, Problems, many, short
 from pumpwatch.kit.material import Material
 from pumpwatch.model import Control, ControlKind, HistoryQuery, Instrument, Venue
 
@@ -31,9 +32,9 @@ def check_asking(venue: Venue, material: Material) -> list[Check]:
 
 
 def _requests(venue: Venue) -> list[tuple[str, Callable[[Sequence[str], int], str]]]:
-    """Return what can be asked; where a request replaces the one before, nobody unsubscribes."""
+    """Return what can be asked; nobody unsubscribes where a request replaces the one before, or where none drops a symbol."""
     asked = [("subscribe", venue.subscribe)]
-    return asked if venue.replaces else [*asked, ("unsubscribe", venue.unsubscribe)]
+    return asked if venue.replaces or not venue.drops else [*asked, ("unsubscribe", venue.unsubscribe)]
 
 
 def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) -> Check:
@@ -45,11 +46,10 @@ def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) 
     names = sorted(roster.places[0].symbols)
     problems.wish(len(roster.places) == 1, f"connection_bytes is too little for {len(long)} symbols of 24 characters")
     asked = Subscriptions(venue, lambda symbol, reason: None)
-    for add in (True, False)[: 1 if what == "subscribe" else 2]:
-        queued = attempt(asked.want, names, add)
-        if queued.error is not None:
-            problems.want(False, f"it raises {queued.said()}")
-            return problems.row("")
+    queued = attempt(asked.want, names, what == "subscribe")
+    if queued.error is not None:
+        problems.want(False, f"it raises {queued.said()}")
+        return problems.row("")
     texts: list[str] = []
     while asked.waiting:
         size = asked.next_size
@@ -66,7 +66,8 @@ def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) 
     problems.want(not missing, f"{len(missing)} symbols are in no message, {missing[:1]}")
     whole = attempt(make, names[: limits.symbols_per_message], 1)
     problems.want(whole.error is None, f"it raises {whole.said()}")
-    return problems.row(f"{len(names)} symbols of 24 characters in {len(texts)} messages, {longest:,} bytes at most")
+    good = f"{many(len(names), 'symbol')} of 24 characters in {many(len(texts), 'message')}, {longest:,} bytes at most"
+    return problems.row(good)
 
 
 def _odd_symbols(venue: Venue) -> Check:
@@ -82,10 +83,7 @@ def _odd_symbols(venue: Venue) -> Check:
             problems.want(text == again.value and not heard, f"{what} gives another text the second time, or reaches outside")
             problems.want(len(text.encode(errors="replace")) <= venue.limits.message_bytes,
                           f"{what} of one symbol of {len(symbol)} characters is longer than message_bytes")
-            if what == "subscribe":
-                problems.want(_holds(text, symbol), f"{what} of {short(symbol, 20)!r} asks for something else: {short(text)}")
-            else:  # some venues have no such request: what is dropped goes on until the connection is renewed
-                problems.wish(_holds(text, symbol), f"{what} of {short(symbol, 20)!r} does not name it: {short(text)}")
+            problems.want(_holds(text, symbol), f"{what} of {short(symbol, 20)!r} asks for something else: {short(text)}")
             if venue.acknowledges:
                 problems.want(str(REQUEST_ID) in text, f"{what} leaves out the request id, so no answer can be told from another")
     return problems.row(f"{len(ODD_SYMBOLS)} odd symbols stay what they are; the request id is in the text")
@@ -136,7 +134,8 @@ def _answers(venue: Venue, material: Material) -> Check:
         return problems.row("")
     symbols = stage.table.symbols[: min(5, venue.limits.symbols_per_message)]
     kinds: list[str] = []
-    for number, (_, make) in enumerate(_requests(venue), REQUEST_ID):
+    asked = [venue.subscribe] if venue.replaces else [venue.subscribe, venue.unsubscribe]
+    for number, make in enumerate(asked, REQUEST_ID):
         made = attempt(make, symbols, number)
         reply = stage.dialect.receive(session, made.value or "", stage.dialect.rules, stage.history)
         problems.want(reply.close is None, f"the venue closes: {reply.close}")
@@ -150,7 +149,8 @@ def _answers(venue: Venue, material: Material) -> Check:
         problems.want(all(one.request_id == number for one in acknowledged), "the request id is not recovered from the answer")
         problems.want(venue.answers_by_symbol == (len(acknowledged) > 1) or len(symbols) == 1,
                       "answers_by_symbol does not fit the answers")
-    good = f"{', '.join(kinds)} with the request's id" if venue.acknowledges else "none is given, and none is waited for"
+    counts = ", ".join(f"{count} {kind}" for kind, count in Counter(map(str, kinds)).items())
+    good = f"{counts}, with the request's id" if venue.acknowledges else "none is given, and none is waited for"
     return problems.row(good)
 
 

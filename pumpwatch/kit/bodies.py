@@ -9,7 +9,7 @@ from typing import Any
 
 from pumpwatch.kit.attempt import Outcome, attempt, listening
 from pumpwatch.kit.facts import is_number
-from pumpwatch.kit.findings import Check, Problems, short
+from pumpwatch.kit.findings import Check, Problems, many, short
 from pumpwatch.kit.material import Material, Stage
 from pumpwatch.kit.mutations import MUST_REFUSE, big_bodies, mutated_bodies
 from pumpwatch.model import Columns, HistoryQuery, HttpRequest, Instrument, Venue
@@ -90,7 +90,8 @@ def _instruments_of(venue: Venue, stage: Stage) -> Check:
                 _refuses(problems, attempt(venue.next_instruments, mutant), mutant)
         half = attempt(venue.parse_instruments, [*bodies[:number], body[: len(body) // 2], *bodies[number + 1:]])
         problems.want(half.error is not None, "half a body is taken for a whole one")
-    return problems.row(f"{len(listed.value)} of {len(bodies)} bodies, and their mutations")
+    good = f"{many(len(listed.value), 'instrument')} in {many(len(bodies), 'answer')}, and what mutations make of them"
+    return problems.row(good)
 
 
 def _volumes_of(venue: Venue, stage: Stage) -> Check:
@@ -151,4 +152,4 @@ def _history_of(venue: Venue, stage: Stage) -> Check:
     problems.want(set(columns.timestamp) <= known, "times that no trade had: another unit than the stream's?")
     for mutant in mutated_bodies(body):
         _refuses(problems, attempt(_history, venue, mutant, symbol), mutant)
-    return problems.row(f"{count} rows of {symbol}, and mutations of the answer")
+    return problems.row(f"{many(count, 'row')} of {symbol}, and what mutations make of them")

@@ -75,10 +75,12 @@ def check_plugin(name: str, config: Config, frames_file: Path | None = None, *, 
     for sink in plugins.sinks.values():
         if f"sink {sink.name}" in offers:
             yield check_sink(sink)
-    played = [one for one in venues if _dialect_of(one, plugins) is not None]
-    if played and round_trip:
-        yield from check_round_trip(played, config.plugins.folder)
-    elif venues and not played:
+    played = [(one, dialect) for one in venues if (dialect := _dialect_of(one, plugins)) is not None]
+    for variant in sorted({one.variant for one, _ in played} if round_trip else ()):  # of a venue one protocol at a time
+        pairs = [pair for pair in played if pair[0].variant == variant]
+        for (venue, _), row in zip(pairs, check_round_trip(pairs, config.plugins.folder), strict=True):
+            yield dataclasses.replace(row, of=_full_name(venue))
+    if venues and not played:
         yield Check(name, CHECK, WARN, "no simulator plugin plays its venues, so the whole way was not gone")
 
 
@@ -91,11 +93,12 @@ def _named(checks: list[Check], name: str) -> Iterator[Check]:
 
 
 def _dialect_of(venue: Venue, plugins: Plugins) -> Dialect | None:
-    """Return the dialect that plays this venue in its usual protocol; it may be another plugin's."""
+    """Return the dialect that plays this venue, in its protocol; it may be another plugin's."""
     from pumpwatch.sim.dialect import Dialect
 
     known = {one.name: one for one in plugins.dialects if isinstance(one, Dialect)}
-    return None if venue.variant else known.get(venue.name)
+    dialect = known.get(venue.name)
+    return dialect if dialect is not None and dialect.path_of(venue.variant) is not None else None
 
 
 def _understands(venue: Venue, frame: bytes) -> bool:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pumpwatch.feeds.roster import Roster
 from pumpwatch.kit.attempt import attempt
-from pumpwatch.kit.findings import Check, Problems
+from pumpwatch.kit.findings import Check, Problems, many
 from pumpwatch.model import (
     FUTURES,
     SPOT,
@@ -163,8 +163,10 @@ def _rest(venue: Venue) -> Check:
     if venue.volumes is not None:
         problems.want(isinstance(venue.volumes, Volumes) and callable(venue.volumes.parse), "volumes is no Volumes")
         want_request(problems, "volumes.request", getattr(venue.volumes, "request", None), venue)
-    return problems.row(f"{len(venue.instruments_requests)} requests for instruments; history of {depth.rows_per_request} rows"
-                        if not problems.failures else "")
+    if problems.failures:
+        return problems.row("")
+    asked = many(len(venue.instruments_requests), "request")
+    return problems.row(f"{asked} for instruments; history of {many(depth.rows_per_request, 'row')}")
 
 
 def want_request(problems: Problems, what: str, request: Any, venue: Venue) -> None:

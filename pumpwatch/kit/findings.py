@@ -56,6 +56,11 @@ def short(text: bytes | str, most: int = 80) -> str:
     return shown if len(shown) <= most else f"{shown[:most]}... ({len(text):,} in all)"
 
 
+def many(number: int, what: str) -> str:
+    """Return `1 message`, `2 messages`, `3,000 messages`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def failed(checks: Sequence[Check]) -> Iterator[Check]:
     """Return the rows that fail."""
     return (one for one in checks if one.state == FAIL)

@@ -140,7 +140,7 @@ class Stage:
         """Open a connection as the collector does, session and all; return it and the venue's first words."""
         from pumpwatch.sim.dialect import ClientSession
 
-        url = f"wss://127.0.0.1:1{self.dialect.ws_path}"
+        url = f"wss://127.0.0.1:1{self.dialect.path_of(self.venue.variant)}"
         if self.venue.session is not None:
             body = self.answer(self.venue.session.request) if self.venue.session.request else b""
             url = self.venue.session.url(body, url, "1")

@@ -83,7 +83,7 @@ def joined(frames: Sequence[bytes]) -> Frames:
 def check_reading(venue: Venue, material: Material) -> list[Check]:
     """Return a row for each part of reading frames."""
     if not material.trades:
-        none = "no frame of a trade to work on: give recorded ones with --frames FILE"
+        none = "no simulator plugin speaks its protocol, and no recorded frame of a trade is given: --frames FILE does that"
         return [_known(venue, material), Check(venue.name, "frames", WARN, none), *_mutated(venue, material)]
     return [_known(venue, material), _pure(venue, material), _columns(venue, material), *_mutated(venue, material),
             *_speed(venue, material)]
@@ -101,7 +101,7 @@ def _known(venue: Venue, material: Material) -> Check:
             problems.want(False, f"{read.said() or 'nothing comes of it'}: {short(frame)}")
         elif read.value.refused:
             problems.wish(False, f"{reader.parser.quarantine[0].reason}: {short(frame)}")
-    return problems.row(f"{material.origin or 'no frames'}: trades and control")
+    return problems.row(material.origin or "no frames to look at")
 
 
 def columns_of(venue: Venue, text: Any) -> dict[str, Any]:

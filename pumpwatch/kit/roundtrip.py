@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -27,30 +27,42 @@ from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.truth import Truth
 from pumpwatch.store.reader import JournalReader
 
+if TYPE_CHECKING:
+    from pumpwatch.sim.dialect import Dialect
+
 CHECK = "round trip"
 SECONDS, RATE, COINS = 4.0, 400.0, 8
 UP_WITHIN_S, STORED_WITHIN_S, END_WITHIN_S = 30.0, 15.0, 20.0
 
 
-def check_round_trip(venues: Sequence[Venue], plugin_folder: str) -> list[Check]:
-    """Return a row for each venue: ok where every trade that was sent is stored, once, as it was sent."""
-    names = [venue.name for venue in venues]
+def check_round_trip(played: Sequence[tuple[Venue, Dialect]], plugin_folder: str) -> list[Check]:
+    """Return a row for each venue as its dialect plays it: ok where every trade sent is stored, once, as it was sent."""
+    names = [venue.name for venue, _ in played]
     try:
         with tempfile.TemporaryDirectory(prefix="pumpwatch-check-") as folder, SimProcess(
                 venues=names, symbols=COINS, rate=RATE * len(names), paused=True, plugin_folder=plugin_folder) as sim:
-            stored = _collect(sim, Path(folder), plugin_folder)
+            stored = _collect(sim, _config(sim, played, Path(folder), plugin_folder), Path(folder))
             sim.stop()
-            return [_compared(venue, sim.truth(), *stored(venue)) for venue in venues]
+            return [_compared(venue, sim.truth(), *stored(venue)) for venue, _ in played]
     except PumpWatchError as error:
         return [Check(name, CHECK, FAIL, error.message) for name in names]
 
 
-def _collect(sim: SimProcess, folder: Path, plugin_folder: str) -> Callable[[Venue], tuple[TradeBatch, Catalogue]]:
-    """Let the venues trade into a collector; return what reads a venue's stored trades."""
-    config = yaml.safe_load(sim.config_yaml())
+def _config(sim: SimProcess, played: Sequence[tuple[Venue, Dialect]], folder: Path, plugin_folder: str) -> dict[str, Any]:
+    """Return the collector's config."""
+    config: dict[str, Any] = yaml.safe_load(sim.config_yaml())
     config["store"] = {"dir": str(folder / "data")}
     config["listing"] = {"sources": {}}
     config["plugins"] = {"folder": plugin_folder}
+    for venue, dialect in played:
+        part = config["exchanges"][venue.exchange][venue.market_type]
+        part["ws_url"] = f"{part['ws_url'].removesuffix(dialect.ws_path)}{dialect.path_of(venue.variant)}"
+        part["variant"] = venue.variant
+    return config
+
+
+def _collect(sim: SimProcess, config: dict[str, Any], folder: Path) -> Callable[[Venue], tuple[TradeBatch, Catalogue]]:
+    """Let the venues trade into a collector; return what reads a venue's stored trades."""
     with _collector(config, folder) as figures:
         _wait(lambda: _up(figures()), UP_WITHIN_S, "its connections do not come up", folder)
         refused = [symbol for row in figures()["venues"] for symbol in row["refused"]]

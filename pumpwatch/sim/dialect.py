@@ -188,6 +188,7 @@ class Dialect:
     read_tape: Callable[[bytes], list[TapeTrade]]
     reframe: Callable[[str, bytes], bytes]  # form, a recorded frame -> the frame in that form
     listed: int = 400  # how many symbols the real venue has, about: its share of a full roster
+    variants: Mapping[str, str] = field(default_factory=dict)  # another protocol of the plugin's that it speaks -> its ws_path
     binary_forms: frozenset[str] = frozenset()  # forms whose trades come in binary frames where others' do not
 
     def opcode(self, form: str) -> int:
@@ -198,6 +199,10 @@ class Dialect:
     def name(self) -> str:
         """`exchange.market_type`."""
         return f"{self.exchange}.{self.market_type}"
+
+    def path_of(self, variant: str) -> str | None:
+        """Return the ws_path of a protocol ("" is the usual one); None where it is not spoken."""
+        return self.variants.get(variant) if variant else self.ws_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -241,6 +241,8 @@ def test_frames_of_two_protocols_may_be_in_one_recording() -> None:
     ({"subscribe": lambda symbols, number: json.dumps([[name[:64] for name in symbols], number])}, "odd symbols and request ids",
      "asks for something else"),
     ({"unsubscribe": lambda symbols, number: symbols[100]}, "odd symbols and request ids", "IndexError"),
+    ({"unsubscribe": lambda symbols, number: f'{{"method":"PING","id":{number}}}'}, "odd symbols and request ids",
+     "unsubscribe of 'A/B' asks for something else"),
     ({"subscribe": lambda symbols, number: json.dumps([*symbols[1:], number])}, "subscribe within its limits", "in no message"),
     ({"subscribe": lambda symbols, number: json.dumps([*symbols, "x" * 9000, number])}, "subscribe within its limits",
      "bytes of 8000"),
@@ -349,6 +351,21 @@ def test_a_file_may_hold_the_frames_of_all_markets_but_none_that_nobody_knows(tm
     rows = [one for one in check_plugin("binance", Config(), tmp_path / "frames", round_trip=False) if one.state == "fail"]
     assert {(one.of, one.check) for one in rows} == {
         (name, "frames are understood") for name in ("binance.spot", "binance.futures", "binance.futures:agg_trade")}
+
+
+def test_where_no_request_drops_a_symbol_unsubscribing_need_not_name_it() -> None:
+    assert failures(changed(unsubscribe=lambda symbols, number: f'{{"method":"PING","id":{number}}}', drops=False)) == {}
+
+
+def test_another_protocol_of_a_venue_is_checked_with_the_frames_of_it_that_its_dialect_makes() -> None:
+    rows = {(one.of, one.check): one for one in check_plugin("kucoin", Config(), round_trip=False)}
+    assert rows["kucoin.spot:tokenless", "frames are understood"].detail == "3000 frames of its dialect"
+    assert ("kucoin.spot:tokenless", "frames") not in rows
+
+
+def test_numbers_that_no_encoder_writes_are_among_the_mutations() -> None:
+    made = mutated_frames([TRADE % 7], 10_000)
+    assert TRADE.replace(b'"97000.5"', b"1e400") % 7 in made and TRADE.replace(b'"0.01"', b"NaN") % 7 in made
 
 
 @given(st.lists(st.sampled_from(FRAMES), min_size=1, max_size=3, unique=True))
