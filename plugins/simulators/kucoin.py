@@ -132,7 +132,7 @@ def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any]
     if request.get("action") == "UNSUBSCRIBE":
         session.topics.pop(symbol, None)
         return [_text(id=number, result=True)]
-    if request.get("action") != "SUBSCRIBE" or len(session.topics) >= rules.streams_per_connection:
+    if request.get("action") != "SUBSCRIBE" or 0 < rules.streams_per_connection <= len(session.topics):
         return [_text(id=number, result=False, code="400100",
                       msg=f"exceed max topics count limitation of {rules.streams_per_connection} per session")]
     session.topics[symbol] = symbol if symbol in history.table.index else ""
