@@ -40,6 +40,7 @@ class QuestDBServer:
         environ = os.environ | {
             "QDB_HTTP_BIND_TO": self.addr, "QDB_PG_ENABLED": "false", "QDB_HTTP_MIN_ENABLED": "false",
             "QDB_METRICS_ENABLED": "false", "QDB_DEV_MODE_ENABLED": "true",
+            "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",  # it does not live long enough to be worth compiling well
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:

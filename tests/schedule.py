@@ -14,6 +14,8 @@ TOGETHER = (
     ("tests/app/test_kill.py", "tests/app/test_full_roster.py", "tests/app/test_silence.py"),
     # one QuestDB after another
     ("tests/app/test_collect.py", "tests/store/test_drain_outages.py"),
+    # one QuestDB for all of them
+    ("tests/sinks/test_questdb.py", "tests/store/test_query.py", "tests/demo/test_demo.py"),
     # one .venv and one zipapp
     ("tests/test_readme.py", "tests/seventh/test_seventh.py"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import io
 import re
 import statistics
@@ -57,6 +58,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
         yield from imports(node)
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
 
