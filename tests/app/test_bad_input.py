@@ -21,10 +21,10 @@ from tests.app.test_collect import counted_in_journal, settle
 from tests.conftest import Cli
 
 COINS = 8
-STEP_S = 1.0
 PROBLEMS = {"page": "bytes, b'<!DOCTYPE html>", "nothing": "(0 bytes)", "half": "Input data was truncated", "listed": ", b'[",
             "large": "an answer of more than 33,554,432 bytes", "few": "it lacks 4 symbols", "none": "without an instrument"}
-A_STEP = 15  # frames of a venue: quarantine keeps 20 a second
+A_STEP = 18  # frames of a venue: quarantine keeps 20 a second,
+ROOM_AGAIN_S = 1.0  # and has room for as many after this long without any
 
 
 def bad_frames(venue: Venue, dialect: Dialect) -> list[tuple[str, int]]:
@@ -64,10 +64,10 @@ def test_bad_frames_and_lists_of_every_venue_are_put_away_and_told_and_nothing_i
             for name, frames in bad.items():
                 if part := [frame for frame, _ in frames[turn * A_STEP:][:A_STEP]]:
                     sim.fault("malformed", venue=name, frames=part, connections=1)
-            time.sleep(STEP_S)
             put_away = sum(one for frames in bad.values() for _, one in frames[:(turn + 1) * A_STEP])
             collector.wait_until(lambda figures, until=put_away, said=PROBLEMS[form]: quarantined(figures) >= until and any(
                 said in row["list_problem"] for row in figures["venues"]))
+            time.sleep(ROOM_AGAIN_S)
         status = cli("status", "-c", collector.config_file)
         sim.fault("rest", seconds=0.0)
         settle(sim, collector)

@@ -9,10 +9,10 @@ from tests.conftest import Cli
 from tests.questdb_server import QuestDBServer
 
 
-def test_tables_that_do_not_fit_are_told_before_anything_runs(cli: Cli, tmp_path: Path, private_questdb: QuestDBServer) -> None:
-    private_questdb.sql("CREATE TABLE pumpwatch_demo_trades (timestamp TIMESTAMP_NS, exchange LONG) TIMESTAMP(timestamp) "
-                        "PARTITION BY HOUR WAL")
-    done = cli("demo", "--questdb", private_questdb.addr, "--data", tmp_path / "demo")
+def test_tables_that_do_not_fit_are_told_before_anything_runs(cli: Cli, tmp_path: Path, questdb_server: QuestDBServer) -> None:
+    questdb_server.sql("CREATE TABLE pumpwatch_demo_trades (timestamp TIMESTAMP_NS, exchange LONG) TIMESTAMP(timestamp) "
+                       "PARTITION BY HOUR WAL")
+    done = cli("demo", "--questdb", questdb_server.addr, "--data", tmp_path / "demo")
     assert done.returncode == 78
     assert done.stdout == "" and "Traceback" not in done.stderr
     assert "QuestDB table pumpwatch_demo_trades: column exchange is LONG, expected SYMBOL" in done.stderr
