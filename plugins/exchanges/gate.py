@@ -145,7 +145,7 @@ def _venue(market_type: str, **facts: Any) -> Venue:
     return Venue(
         exchange="gate", market_type=market_type, rest_url="https://api.gateio.ws/api/v4", id_kind=IdKind.CONTIGUOUS,
         limits=Limits(symbols_per_connection=200, symbols_per_message=50, message_bytes=8000, connection_bytes=0,
-                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=2, connects_per_5_minutes=200,
+                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=4, connects_per_5_minutes=200,
                       connection_age_s=math.inf, requests_per_minute=1200, request_window_s=10, shared_by_markets=False),
         heartbeat=Heartbeat(interval_s=10, text=_ping(f"{market_type}.ping")), stale_after_s=45, stamp=stamp,
         subscribe=_request(channel, "subscribe"), unsubscribe=_request(channel, "unsubscribe"), read_control=read_control,

@@ -96,7 +96,7 @@ def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> V
     return Venue(
         exchange="phemex", market_type=market_type, ws_url="wss://ws.phemex.com", rest_url="https://api.phemex.com", headers={},
         limits=Limits(symbols_per_connection=100, symbols_per_message=1, message_bytes=4096, connection_bytes=0,
-                      messages_per_second=20, subscriptions_per_hour=0, connects_per_second=2, connects_per_5_minutes=200,
+                      messages_per_second=20, subscriptions_per_hour=0, connects_per_second=4, connects_per_5_minutes=200,
                       connection_age_s=24 * 3600, requests_per_minute=1000, request_window_s=300, shared_by_markets=True),
         heartbeat=Heartbeat(interval_s=5, text=lambda now_ns: PING % 0), stale_after_s=20, id_kind=IdKind.NONE,
         timestamp_unit_ns=1, newest_first=True, history=HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),

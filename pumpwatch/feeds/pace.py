@@ -11,7 +11,7 @@ class ConnectPace:
     """So many connections a second, and so many in five minutes; whoever connects from one address shares it."""
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
-        self._second = TokenBucket(0.8 * limits.connects_per_second, 1, clock)
+        self._second = TokenBucket(steady(limits.connects_per_second), 1, clock)
         # A third of the limit at once, the rest spread out: no five minutes ever hold more than the venue allows.
         limit = limits.connects_per_5_minutes
         self._five_minutes = TokenBucket(0.6 * limit / 300, max(1.0, limit / 3), clock)
@@ -48,5 +48,11 @@ def _counted_as(venue: Venue) -> str:
 
 
 def message_pace(limits: Limits, clock: Clock) -> TokenBucket:
-    """Return what a connection's messages wait for: no second ever holds more than the limit less one."""
-    return TokenBucket(max(0.5, limits.messages_per_second - 2), 1, clock)
+    """Return what a connection's messages wait for."""
+    return TokenBucket(steady(limits.messages_per_second), 1, clock)
+
+
+def steady(a_second: float) -> float:
+    """Return how often to do what a venue allows so often in a second: what leaves evenly may arrive in bunches, so no
+    second and a half ever holds more."""
+    return max(0.8 * min(a_second, 1.0), (a_second - 1) / 1.5)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from pumpwatch.feeds.pace import steady
 from pumpwatch.feeds.roster import Roster
 from pumpwatch.kit.attempt import attempt
 from pumpwatch.kit.findings import Check, Problems, many
@@ -113,7 +114,7 @@ def _limits(venue: Venue) -> Check:
     problems.want(not venue.replaces or limits.symbols_per_message >= limits.symbols_per_connection,
                   "a request names every symbol of its connection, and a message cannot hold them")
     problems.wish(limits.symbols_per_message <= limits.symbols_per_connection, "a message holds more symbols than a connection")
-    seconds = -(-capacity // limits.symbols_per_message) / max(0.5, limits.messages_per_second - 2)
+    seconds = -(-capacity // limits.symbols_per_message) / steady(limits.messages_per_second)
     problems.wish(seconds <= SETTLED_WITHIN_S, f"{capacity} symbols take {seconds:.0f} s to subscribe")
     return problems.row(f"{capacity} symbols a connection, subscribed in {seconds:.1f} s")
 

@@ -8,8 +8,9 @@ import pytest
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config
-from pumpwatch.feeds.pace import Paces
+from pumpwatch.feeds.pace import Paces, steady
 from pumpwatch.model import Venue
+from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.plugins import load_plugins
 
 VENUES = {f"{venue.name}:{venue.variant}": venue for venue in load_plugins(Config()).venues}
@@ -32,7 +33,7 @@ def test_the_markets_of_an_exchange_share_a_pace_where_they_are_counted_together
 
 
 @pytest.mark.parametrize(("name", "window_s", "most"), [
-    ("kucoin", 60.0, 30), ("okx", 1.0, 3), ("bybit", 300.0, 500), ("phemex", 300.0, 200), ("binance", 300.0, 300)])
+    ("kucoin", 60.0, 30), ("okx", 1.4, 3), ("bybit", 300.0, 500), ("phemex", 300.0, 200), ("binance", 300.0, 300)])
 def test_both_markets_reconnecting_at_once_keep_what_the_exchange_allows(name, window_s, most):
     clock = FakeClock()
     paces = Paces(clock)
@@ -51,3 +52,10 @@ def test_no_window_of_the_venue_holds_more_requests_than_it_allows(venue: Venue)
     step = max(1, int(allowed / 50))  # so many at a time
     times = [paces.requests(venue).reserve(step) for _ in range(200)]
     assert most_within(times, window_s) * step <= allowed
+
+
+@pytest.mark.parametrize("a_second", [1.0, 2.0, 3.0, 5.0, 10.0, 20.0])
+def test_what_is_allowed_so_often_in_a_second_is_not_done_more_often_in_any_second_and_a_half(a_second):
+    clock = FakeClock()
+    bucket = TokenBucket(steady(a_second), 1, clock)
+    assert most_within([bucket.reserve() for _ in range(200)], 1.45) <= max(2, a_second)
