@@ -17,7 +17,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.link import DISORDER_NS, Dial, Link, Surroundings
 from pumpwatch.feeds.pace import ConnectPace
-from pumpwatch.feeds.rhythm import MUTE, Rhythm
+from pumpwatch.feeds.rhythm import UNHEARD, Rhythm
 from pumpwatch.model import Gap, IdKind
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY
@@ -74,9 +74,9 @@ class Feed:
         """When the connection's last good trade was read; 0: it has had none."""
         return self._link.connection.traded_at_ns if self._link else 0
 
-    def mute(self, now: float) -> bool:
+    def unheard(self, now: float) -> bool:
         """Whether the connection has stood for a while and never had a trade; each that is left for that has twice the time."""
-        return not self.heard_at_ns and self._rhythm.quiet_s(now) > MUTE * self._rhythm.stale_s
+        return not self.heard_at_ns and self._rhythm.quiet_s(now) > UNHEARD * self._rhythm.stale_s
 
     def leave(self, reason: str) -> None:
         """Give up a connection that looks alive and sends no trades; what came since its last trade is a gap."""

@@ -15,7 +15,7 @@ ENOUGH = 20  # looks that found trades, before anything is concluded
 SPAN_S, SPAN_LOOKS = 3600.0, 100  # what is learned is forgotten after one to two spans, of both time and trades
 OVERDUE, UNUSUAL = 4.0, 2.0  # times the longest quiet
 DOUBLINGS = 6
-MUTE = 0.5  # of the time after which a silent connection is dead: one that never had a trade is looked into before that
+UNHEARD = 0.5  # times the venue's own time: a connection that never had a trade is looked into before it is given up
 
 
 class Rhythm:
@@ -56,6 +56,10 @@ class Rhythm:
     def give_up(self) -> None:
         """Count a quiet of which the most was made; the next must last twice as long."""
         self._fruitless = min(self._fruitless + 1, DOUBLINGS)
+
+    def begin_anew(self) -> None:
+        """Forget the quiets of which the most was made: the next is judged like the first."""
+        self._fruitless = 0
 
     def quiet_s(self, now: float) -> float:
         """Return for how long no trade has come."""

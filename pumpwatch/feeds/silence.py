@@ -2,13 +2,14 @@
 
 A venue may grant a subscription and then send nothing: the stream has moved to another path, or a server has lost the
 symbol. On the connection that looks like a quiet market. So what is quiet for longer than expected is looked up in the
-venue's own trade history (REST), one symbol a look, the most doubtful first, and only trades that are there and never
+venue's own trade history (REST), one symbol at a time, the most doubtful first, and only trades that are there and never
 came prove it. What is proven is told once, is a gap until a trade comes, and is mended: the symbol is subscribed again,
 then on another connection; a connection on which nothing came at all is made anew.
 
 Expected is four times the symbol's own longest quiet (rhythm.py); before that is known, what its share of the venue's
 volume makes of the trades that its neighbours have, half an hour at most; without a volume ten minutes. On a connection
-that never had a trade it is half the venue's `stale_after_s`, so that it is examined before it is given up.
+that never had a trade it is half the venue's `stale_after_s`, so that it is examined before it is given up. Each history
+that shows nothing new, or cannot be had, doubles the time until the next.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import gevent
 import numpy as np
 from gevent.event import Event
 from numpy.typing import NDArray
@@ -28,8 +30,8 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.link import Surroundings
-from pumpwatch.feeds.rhythm import MUTE, Rhythm
-from pumpwatch.model import Columns, Gap, HistoryQuery, Int64
+from pumpwatch.feeds.rhythm import UNHEARD, Rhythm
+from pumpwatch.model import Columns, Gap, HistoryQuery, IdKind, Int64
 from pumpwatch.records import ConnectionEvent, Records
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,9 @@ USUAL_TRADE = 2_000.0  # of the quote currency; until the venue's own trades tel
 UNLIKELY = 30.0  # times the mean time between trades
 UNKNOWN_S, LONGEST_S = 600.0, 1800.0  # before a history is asked for: without a volume, and with however small a one
 PROOF = 2  # trades that never came; one alone may be of a kind that the stream leaves out
-REST_PAUSE_S = 60.0  # after a history that was not to be had
+FAILURES, PAUSE_S = 3, 60.0  # histories in a row that were not to be had, and the rest after each more
+MENDED_S = 600.0  # a symbol that traded for so long is mended
+SHORTEST_PAUSE_S = 0.0001  # between connections, so that sockets are read
 
 LastTimes = Callable[[NDArray[np.int32]], Int64]  # instruments -> times of their last trades, 0: none yet
 
@@ -55,29 +59,31 @@ class Placement(Protocol):
 
 @dataclass(slots=True)
 class Watched:
-    """One symbol."""
+    """One symbol. Times in ns; those of trades are the venue's, the others ours."""
 
     rhythm: Rhythm
     stood_at_ns: int = 0  # of the connection it is granted on
-    since_ns: int = 0  # granted there since
+    since_ns: int = 0  # not granted there before
+    seen_ns: int = 0  # granted there at the latest
     heard_ns: int = 0  # the time of its last trade
-    tries: int = 0  # to mend it
     silent_from_ns: int = 0  # 0: it is not known to be silent
+    tries: int = 0  # to mend it
+    mended_at: float = -math.inf  # s, monotonic
 
-    def begin(self, now: float, now_ns: int, stood_at_ns: int, heard_ns: int) -> None:
-        """Note that it was granted just now."""
+    def begin(self, now: float, now_ns: int, since_ns: int, heard_ns: int) -> None:
+        """Note that it is granted, and has been since some moment after `since_ns`."""
         self.rhythm.resume(now, heard_ns)
-        self.stood_at_ns, self.since_ns, self.heard_ns = stood_at_ns, now_ns, heard_ns
+        self.since_ns, self.seen_ns, self.heard_ns = since_ns, now_ns, heard_ns
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
-    """A symbol that has been quiet for too long. doubt: what is examined first."""
+class Doubt:
+    """A symbol that has been quiet for too long. The largest weight is examined first."""
 
     symbol: str
     watched: Watched
     feed: Feed
-    doubt: tuple[float, float]
+    weight: tuple[float, float]
 
 
 class SilenceWatch:
@@ -90,56 +96,78 @@ class SilenceWatch:
         venue = around.venue
         self._ids: Mapping[str, int] = catalogue.ids_of((venue.exchange, venue.market_type))
         self._watched: dict[str, Watched] = {}
-        self._told: set[int] = set()  # silent connections that were told of
+        self._told: dict[int, tuple[int, int]] = {}  # silent connection -> since when it stands, where its gap begins
         self._began = around.clock.monotonic()
+        self._looked_at_ns = 0
         self._examine_at = -math.inf
+        self._failures = 0
         self.look_s = Rhythm(venue.stale_after_s).look_s
 
     @property
     def silent(self) -> list[str]:
-        """The symbols known to be silent, alone or with their whole connection."""
+        """The symbols known to be silent, and all symbols of silent connections."""
         alone = {symbol for symbol, one in self._watched.items() if one.silent_from_ns}
         return sorted(alone.union(*(feed.symbols for feed in self._placement.feeds if feed.number in self._told)))
 
     def run(self) -> None:
-        """Look again and again."""
-        while not self._stopping.wait(self.look_s):
-            self.once()
+        """Look again and again; a history is asked for beside that, one at a time."""
+        examination: gevent.Greenlet[..., None] | None = None
+        try:
+            while not self._stopping.wait(self.look_s):
+                doubts: list[Doubt] = []
+                for found in self.looks():
+                    doubts += found
+                    gevent.sleep(SHORTEST_PAUSE_S)
+                if examination is not None and not examination.ready():
+                    continue
+                if examination is not None:
+                    examination.get()  # what went wrong in it is raised here
+                examination = gevent.spawn(self.examine, doubts)
+        finally:
+            if examination is not None:
+                examination.kill(block=False)
 
-    def once(self) -> None:
-        """Look at every symbol, and examine the most doubtful."""
-        suspects = list(self._look())
-        if suspects and self._around.clock.monotonic() >= self._examine_at:
-            self._examine(max(suspects, key=lambda one: one.doubt))
-
-    def _look(self) -> Iterator[Suspect]:
-        """Take in who has traded; yield who has been quiet for too long."""
-        around, now, now_ns = self._around, self._around.clock.monotonic(), self._around.clock.now_ns()
-        feeds = [feed for feed in self._placement.feeds if feed.stood_at_ns]
-        recovered = self._follow_connections(feeds, now_ns)
+    def looks(self) -> Iterator[list[Doubt]]:
+        """Take in who has traded, a connection at a time; yield who has been quiet for too long."""
+        now, now_ns = self._around.clock.monotonic(), self._around.clock.now_ns()
         wanted = {symbol for feed in self._placement.feeds for symbol in feed.symbols}
         for symbol in self._watched.keys() - wanted:
             del self._watched[symbol]
-        self._follow_symbols(now_ns)
+        recovered = self._follow_connections(now_ns)
+        self._follow_symbols(now, now_ns)
         per_value = self._trades_per_value(now)
-        for feed in feeds:
-            symbols = [symbol for symbol in feed.granted if symbol in self._ids]
-            mute = feed.mute(now)
-            for symbol, heard_ns in zip(symbols, self._heard(symbols), strict=True):
-                one = self._watched.get(symbol)
-                if one is None:
-                    one = self._watched[symbol] = Watched(Rhythm(around.venue.stale_after_s))
-                if one.stood_at_ns != feed.stood_at_ns or feed.number in recovered:
-                    one.begin(now, now_ns, feed.stood_at_ns, heard_ns)
-                    continue
-                one.rhythm.look(now, heard_ns)
+        for feed in list(self._placement.feeds):
+            if feed.stood_at_ns:
+                yield self._look_at(feed, feed.number in recovered, per_value, now, now_ns)
+        self._looked_at_ns = now_ns
+
+    def _look_at(self, feed: Feed, recovered: bool, per_value: float, now: float, now_ns: int) -> list[Doubt]:
+        stale_s, stood_at_ns = self._around.venue.stale_after_s, feed.stood_at_ns
+        symbols = [symbol for symbol in feed.granted if symbol in self._ids]
+        never = feed.unheard(now)
+        doubts = []
+        for symbol, heard_ns in zip(symbols, self._heard(symbols), strict=True):
+            one = self._watched.get(symbol)
+            if one is None:
+                one = self._watched[symbol] = Watched(Rhythm(stale_s))
+            if one.stood_at_ns != stood_at_ns or recovered:
+                one.stood_at_ns = stood_at_ns
+                one.begin(now, now_ns, max(stood_at_ns, feed.heard_at_ns if recovered else self._looked_at_ns), heard_ns)
+                continue
+            if not one.silent_from_ns and heard_ns > one.since_ns - self._around.slack_ns():
+                one.rhythm.look(now, heard_ns)  # older ones are sent again on subscribing, and say nothing
                 one.heard_ns = heard_ns
-                volume = self._catalogue.instruments[self._ids[symbol]].volume
-                expected_s = min(UNLIKELY / (volume * per_value), LONGEST_S) if volume else UNKNOWN_S
-                quiet_s = one.rhythm.quiet_s(now)
-                allowed_s = one.rhythm.patience_s(expected_s) if feed.heard_at_ns else MUTE * one.rhythm.stale_s
-                if (mute or feed.heard_at_ns) and quiet_s > allowed_s:
-                    yield Suspect(symbol, one, feed, (quiet_s / allowed_s, volume))
+            volume = self._catalogue.instruments[self._ids[symbol]].volume
+            if one.silent_from_ns:
+                allowed_s = one.rhythm.stale_s
+            elif feed.heard_at_ns:
+                allowed_s = one.rhythm.patience_s(min(UNLIKELY / (volume * per_value), LONGEST_S) if volume else UNKNOWN_S)
+            else:
+                allowed_s = UNHEARD * one.rhythm.stale_s if never else math.inf
+            quiet_s = one.rhythm.quiet_s(now)
+            if quiet_s > allowed_s:
+                doubts.append(Doubt(symbol, one, feed, (quiet_s / allowed_s, volume)))
+        return doubts
 
     def _heard(self, symbols: Sequence[str]) -> list[int]:
         times: list[int] = self._last_times(np.array([self._ids[symbol] for symbol in symbols], np.int32)).tolist()
@@ -154,85 +182,124 @@ class SilenceWatch:
             return 1 / USUAL_TRADE / DAY_S
         return trades / (now - self._began) / volume
 
-    def _examine(self, suspect: Suspect) -> None:
-        """Ask the venue's history whether it is silent or the market quiet."""
-        one, stats, venue = suspect.watched, self._around.stats, self._around.venue
+    def examine(self, doubts: Sequence[Doubt]) -> None:
+        """Ask the venue's history whether the most doubtful symbol is silent or the market quiet."""
+        clock, stats, venue = self._around.clock, self._around.stats, self._around.venue
+        if not doubts or clock.monotonic() < self._examine_at:
+            return
+        doubt = max(doubts, key=lambda one: one.weight)
+        one, feed = doubt.watched, doubt.feed
         stats.add("silence_checks_total", venue=venue.name)
         try:
-            missed = self._missed(suspect.symbol, max(one.heard_ns, one.since_ns) + self._around.slack_ns())
+            missed = self._missed(doubt.symbol, max(one.heard_ns, one.seen_ns) + self._around.slack_ns())
         except (ServiceUnavailable, *REFUSALS) as error:
-            self._examine_at = self._around.clock.monotonic() + REST_PAUSE_S
-            stats.add("silence_checks_failed_total", venue=venue.name)
-            log.debug("no history to check a silence venue=%s symbol=%s reason=%s", venue.name, suspect.symbol, error)
+            self._no_history(doubt.symbol, one, error)
             return
-        if self._heard([suspect.symbol]) != [one.heard_ns] or one.stood_at_ns != suspect.feed.stood_at_ns:
-            return  # something came while the answer was on its way
-        one.rhythm.give_up()
-        if len(missed) >= PROOF:
-            if suspect.feed.heard_at_ns < missed.min():
-                self._connect_again(suspect, len(missed))
-            else:
-                self._subscribe_again(suspect, len(missed))
+        self._failures = 0
+        if not self._still(doubt):
+            return
+        if len(missed) < PROOF:
+            one.rhythm.give_up()
+        elif self._nothing_came(feed, int(missed.min())):
+            self._connect_again(doubt, f"{doubt.symbol} has traded {len(missed)} times by the venue's own history")
+        else:
+            self._subscribe_again(doubt, len(missed))
+
+    def _still(self, doubt: Doubt) -> bool:
+        """Whether nothing has changed while the answer was on its way: no trade, no other connection, no refusal."""
+        one, feed, symbol = doubt.watched, doubt.feed, doubt.symbol
+        return (self._watched.get(symbol) is one and symbol in feed.symbols and symbol in feed.granted
+                and one.stood_at_ns == feed.stood_at_ns and self._heard([symbol])[0] <= max(one.heard_ns, one.seen_ns))
 
     def _missed(self, symbol: str, after_ns: int) -> Int64:
         """Return the times of the trades after that moment which should have come by now."""
         venue, now_ns = self._around.venue, self._around.clock.now_ns()
-        body = self._around.ask(venue.history_request(HistoryQuery(symbol, after_ns, now_ns)))
+        start_ns = max(after_ns, now_ns - int(DAY_S * NS_PER_S))  # no venue answers for all time
+        body = self._around.ask(venue.history_request(HistoryQuery(symbol, start_ns, now_ns)))
         columns = Columns()
         venue.parse_history(body, symbol, columns)
         times = np.array(columns.timestamp, np.int64) * venue.timestamp_unit_ns
-        found: Int64 = times[(times > after_ns) & (times < now_ns - int(self.look_s * NS_PER_S) - self._around.slack_ns())]
+        found: Int64 = times[(times > start_ns) & (times < now_ns - int(self.look_s * NS_PER_S) - self._around.slack_ns())]
         return found
 
-    def _connect_again(self, suspect: Suspect, missed: int) -> None:
-        venue, feed = self._around.venue, suspect.feed
-        if feed.number not in self._told:
-            self._told.add(feed.number)
-            log.warning("subscribed and silent venue=%s connection=%d symbols=%d: nothing came, though %s has traded %d times "
-                        "by the venue's own history; connecting again. Where that does not help, has its address changed? "
-                        "ws_url=%s", venue.name, feed.number, len(feed.symbols), suspect.symbol, missed, self._around.ws_url)
-            self._around.stats.add("silent_connections_total", venue=venue.name)
-        feed.leave(f"subscribed and silent: {suspect.symbol} has traded {missed} times by the venue's own history")
+    def _no_history(self, symbol: str, one: Watched, error: Exception) -> None:
+        """Let this symbol wait; where it is the same with others, let the venue rest, and say so."""
+        one.rhythm.give_up()
+        self._failures += 1
+        self._around.stats.add("silence_checks_failed_total", venue=self._around.venue.name)
+        if self._failures >= FAILURES:
+            self._examine_at = self._around.clock.monotonic() + PAUSE_S
+        if self._failures == FAILURES:
+            log.warning("whether symbols are silent cannot be checked venue=%s symbol=%s reason=%s",
+                        self._around.venue.name, symbol, " ".join(str(error).split())[:200])
 
-    def _subscribe_again(self, suspect: Suspect, missed: int) -> None:
-        one, around, feed, symbol = suspect.watched, self._around, suspect.feed, suspect.symbol
-        reason = f"{symbol}: subscribed and silent: {missed} trades of the venue's own history never came"
-        if not one.silent_from_ns:
+    def _nothing_came(self, feed: Feed, missed_ns: int) -> bool:
+        """Whether the whole connection has been silent since the first trade that never came."""
+        newest_ns = max(self._heard([symbol for symbol in feed.granted if symbol in self._ids]), default=0)
+        quiet_ns = self._around.clock.now_ns() - max(feed.heard_at_ns, feed.stood_at_ns)
+        return newest_ns < missed_ns and quiet_ns > UNHEARD * self._around.venue.stale_after_s * NS_PER_S
+
+    def _connect_again(self, doubt: Doubt, reason: str) -> None:
+        venue, feed = self._around.venue, doubt.feed
+        if feed.number not in self._told:
+            log.warning("subscribed and silent venue=%s connection=%d symbols=%d: nothing came, though %s; connecting again. "
+                        "Where that does not help, has its address changed? ws_url=%s",
+                        venue.name, feed.number, len(feed.symbols), reason, self._around.ws_url)
+            self._around.stats.add("silent_connections_total", venue=venue.name)
+        self._told.setdefault(feed.number, (0, 0))
+        feed.leave(f"subscribed and silent: {reason}")
+
+    def _subscribe_again(self, doubt: Doubt, missed: int) -> None:
+        one, around, feed, symbol = doubt.watched, self._around, doubt.feed, doubt.symbol
+        now, now_ns = around.clock.monotonic(), around.clock.now_ns()
+        if one.silent_from_ns:
+            one.rhythm.give_up()
+        else:
+            one.rhythm.begin_anew()
             one.silent_from_ns = max(one.heard_ns, one.since_ns - around.slack_ns())
+            one.tries *= now - one.mended_at < MENDED_S
+            reason = f"{symbol}: subscribed and silent: {missed} trades of the venue's own history never came"
             log.warning("subscribed and silent venue=%s connection=%d symbol=%s: %d trades of the venue's own history never "
                         "came; subscribing again", around.venue.name, feed.number, symbol, missed)
             around.stats.add("silent_symbols_total", venue=around.venue.name)
             around.record(Records(connection_events=[ConnectionEvent(
-                at_ns=around.clock.now_ns(), exchange=around.venue.exchange, market_type=around.venue.market_type,
+                at_ns=now_ns, exchange=around.venue.exchange, market_type=around.venue.market_type,
                 connection=feed.number, event="silent", reason=reason)]))
-        self._note_gap(symbol, one.silent_from_ns, self._ahead_ns(around.clock.now_ns()))
-        if one.tries % 2:
-            self._placement.move(symbol)
-        else:
-            feed.ask_again(symbol)
+        self._note_gap(symbol, one.silent_from_ns, self._ahead_ns(now_ns))
         one.tries += 1
-        one.begin(around.clock.monotonic(), around.clock.now_ns(), feed.stood_at_ns, one.heard_ns)
+        one.begin(now, now_ns, one.since_ns, one.heard_ns)
+        if one.tries % 2:
+            feed.ask_again(symbol)
+        elif around.venue.id_kind == IdKind.NONE:  # on two connections for a moment its trades could not be told apart
+            feed.leave(f"{symbol} stays silent on it")
+        else:
+            self._placement.move(symbol)
 
-    def _follow_connections(self, feeds: Sequence[Feed], now_ns: int) -> set[int]:
+    def _follow_connections(self, now_ns: int) -> set[int]:
         """Let the gaps of silent connections grow, until a trade ends them; return those that it has ended."""
         recovered = set()
-        for feed in feeds:
-            if feed.number in self._told:
-                self._note_gap("", feed.stood_at_ns - self._around.slack_ns(), feed.heard_at_ns or self._ahead_ns(now_ns))
-                if feed.heard_at_ns:
-                    log.info("trades come again venue=%s connection=%d", self._around.venue.name, feed.number)
-                    recovered.add(feed.number)
-        self._told -= recovered
+        for feed in self._placement.feeds:
+            stood_at_ns = feed.stood_at_ns
+            if feed.number not in self._told or not stood_at_ns:
+                continue
+            if self._told[feed.number][0] != stood_at_ns:  # what was before is in the gap of the connection before
+                self._told[feed.number] = stood_at_ns, stood_at_ns - self._around.slack_ns()
+            heard = feed.heard_at_ns > stood_at_ns
+            self._note_gap("", self._told[feed.number][1], feed.heard_at_ns if heard else self._ahead_ns(now_ns), feed.number)
+            if heard:
+                log.info("trades come again venue=%s connection=%d", self._around.venue.name, feed.number)
+                recovered.add(feed.number)
+                del self._told[feed.number]
         return recovered
 
-    def _follow_symbols(self, now_ns: int) -> None:
-        """Let the gaps of silent symbols grow, until a trade ends them."""
+    def _follow_symbols(self, now: float, now_ns: int) -> None:
+        """Let the gaps of silent symbols grow, until a trade ends them that is younger than the last try to mend it."""
         silent = {symbol: one for symbol, one in self._watched.items() if one.silent_from_ns}
         for (symbol, one), heard_ns in zip(silent.items(), self._heard(list(silent)), strict=True):
-            if heard_ns > one.heard_ns:
+            if heard_ns > max(one.heard_ns, one.seen_ns):
                 self._note_gap(symbol, one.silent_from_ns, heard_ns)
                 log.info("trades come again venue=%s symbol=%s", self._around.venue.name, symbol)
-                one.silent_from_ns = one.tries = 0
+                one.silent_from_ns, one.mended_at = 0, now
             else:
                 self._note_gap(symbol, one.silent_from_ns, self._ahead_ns(now_ns))
 
@@ -240,8 +307,9 @@ class SilenceWatch:
         """Return up to when a gap that grows is written, so that a kill before the next look finds it long enough."""
         return now_ns + 2 * int(self.look_s * NS_PER_S)
 
-    def _note_gap(self, symbol: str, from_ns: int, to_ns: int) -> None:
+    def _note_gap(self, symbol: str, from_ns: int, to_ns: int, connection: int = -1) -> None:
         venue = self._around.venue
         self._around.record(Records(gaps=[Gap(
             exchange=venue.exchange, market_type=venue.market_type, symbol=symbol, from_ns=from_ns, to_ns=to_ns,
-            first_id=None, last_id=None, reason="subscribed and silent")]))
+            first_id=None, last_id=None,
+            reason=f"connection {connection}: subscribed and silent" if connection >= 0 else "subscribed and silent")]))

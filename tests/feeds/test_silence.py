@@ -5,11 +5,13 @@ The watch is real, and so are Binance's facts; the market, the feeds and the clo
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import random
 from types import SimpleNamespace
 
+import gevent
 import numpy as np
 import pytest
 from gevent.event import Event
@@ -18,12 +20,12 @@ from pumpwatch_plugins.exchanges.binance import VENUES
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.rhythm import MUTE, Rhythm
-from pumpwatch.feeds.silence import REST_PAUSE_S, SilenceWatch
-from pumpwatch.model import Instrument
+from pumpwatch.feeds.rhythm import UNHEARD, Rhythm
+from pumpwatch.feeds.silence import FAILURES, PAUSE_S, SilenceWatch
+from pumpwatch.model import IdKind, Instrument, Venue
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
-from tests.feeds.scripted import VenueWorld, quick, until
+from tests.feeds.scripted import SteppedClock, VenueWorld, quick, until
 
 FUTURES = VENUES[1]
 DAY_S = 86_400
@@ -43,8 +45,8 @@ class ScriptedFeed:
         self.stood_at_ns, self.heard_at_ns = int(now * NS_PER_S), 0
         self.rhythm.resume(now)
 
-    def mute(self, now: float) -> bool:
-        return not self.heard_at_ns and self.rhythm.quiet_s(now) > MUTE * self.rhythm.stale_s
+    def unheard(self, now: float) -> bool:
+        return not self.heard_at_ns and self.rhythm.quiet_s(now) > UNHEARD * self.rhythm.stale_s
 
     def leave(self, reason: str) -> None:
         self.left.append(self.stood_at_ns / NS_PER_S)
@@ -57,7 +59,8 @@ class ScriptedFeed:
 class Market:
     """Symbols with a mean time between trades each. `reaches(symbol, feed)` says what comes through."""
 
-    def __init__(self, mean_s: dict[str, float], connections: int = 1, volumes: bool = True, seed: int = 1) -> None:
+    def __init__(self, mean_s: dict[str, float], connections: int = 1, volumes: bool = True, seed: int = 1,
+                 venue: Venue = FUTURES) -> None:
         self.clock, self.stats, self.records, self.rng = FakeClock(), Stats(), Records(), random.Random(seed)
         self.mean_s = mean_s
         self.catalogue = Catalogue()
@@ -71,10 +74,12 @@ class Market:
         self.history = {name: [] for name in mean_s}
         self.heard = dict.fromkeys(mean_s, 0)
         self.lookups: list[tuple[float, str]] = []
-        self.rest_works = True
+        self.broken: set[str] = set()  # whose history cannot be had
+        self.meanwhile = lambda: None  # happens while a history is on its way
+        self.slack_s = 1.0
         self._next_s = {name: self.now + self.rng.expovariate(1 / mean) for name, mean in mean_s.items()}
-        around = SimpleNamespace(venue=FUTURES, ws_url="wss://venue", clock=self.clock, stats=self.stats, ask=self._ask,
-                                 record=self.records.extend, slack_ns=lambda: NS_PER_S)
+        around = SimpleNamespace(venue=venue, ws_url="wss://venue", clock=self.clock, stats=self.stats, ask=self._ask,
+                                 record=self.records.extend, slack_ns=lambda: int(self.slack_s * NS_PER_S))
         self.watch = SilenceWatch(around, self, self.catalogue, self._last_times, Event())
 
     @property
@@ -87,7 +92,8 @@ class Market:
     def _ask(self, request):
         symbol = request.params["symbol"]
         self.lookups.append((self.now, symbol))
-        if not self.rest_works:
+        self.meanwhile()
+        if symbol in self.broken:
             raise ServiceUnavailable("HTTP 503")
         return json.dumps([{"id": number, "price": "1", "qty": "1", "time": at_ns // 10**6, "isBuyerMaker": False}
                            for number, at_ns in enumerate(self.history[symbol][-1000:])]).encode()
@@ -106,7 +112,7 @@ class Market:
                 feed.rhythm.look(self.now, feed.heard_at_ns)
                 if feed.left and feed.left[-1] == feed.stood_at_ns / NS_PER_S:
                     feed.stand(self.now)
-            self.watch.once()
+            self.watch.examine([doubt for doubts in self.watch.looks() for doubt in doubts])
 
     def _trade(self, symbol: str, feed: ScriptedFeed) -> None:
         while self._next_s[symbol] <= self.now:
@@ -158,11 +164,10 @@ def test_a_silent_symbol_whose_neighbours_trade_is_subscribed_again_then_elsewhe
     market = Market({"GONE": 1.0} | {f"S{i}": 2.0 for i in range(9)})
     (feed,) = market.feeds
     market.reaches = lambda symbol, feed: symbol != "GONE"
-    since_ns = market.clock.now_ns()
     assert market.run_until(lambda: feed.asked_again == ["GONE"], 120.0) > FUTURES.stale_after_s
     assert market.watch.silent == ["GONE"] and not market.moved and not feed.left
-    assert since_ns - NS_PER_S <= market.gap().from_ns <= since_ns + 5 * NS_PER_S and market.gap().symbol == "GONE"
-    market.run_until(lambda: market.moved == ["GONE"], 300.0)
+    assert market.gap().from_ns == feed.stood_at_ns - NS_PER_S and market.gap().symbol == "GONE"
+    assert FUTURES.stale_after_s <= market.run_until(lambda: market.moved == ["GONE"], 90.0)
     assert market.gap().to_ns > market.clock.now_ns()
     assert sum("subscribed and silent" in line for line in caplog.messages) == 1
     market.reaches = lambda symbol, feed: True
@@ -200,16 +205,93 @@ def test_a_quiet_market_is_left_alone_and_its_history_is_asked_for_rarely(seed):
     assert len(market.lookups) < 20 * hours
 
 
-def test_where_the_history_cannot_be_had_nothing_is_concluded_and_it_is_asked_for_once_a_minute():
+def test_where_the_history_cannot_be_had_nothing_is_concluded_and_it_is_asked_for_once_a_minute(caplog):
     market = Market({f"S{i}": 1.0 for i in range(5)})
-    market.reaches, market.rest_works = lambda symbol, feed: False, False
+    market.reaches, market.broken = lambda symbol, feed: False, set(market.mean_s)
     market.run(3600.0)
     assert not market.feeds[0].left and market.watch.silent == []
     times = [at for at, _ in market.lookups]
-    assert times and min(np.diff(times)) >= REST_PAUSE_S
-    market.rest_works = True
-    market.run(2 * REST_PAUSE_S)
+    assert len(times) > FAILURES and min(np.diff(times[FAILURES - 1:])) >= PAUSE_S
+    assert [line.count("cannot be checked") for line in caplog.messages] == [1]
+    market.broken = set()
+    market.run(2 * PAUSE_S)
     assert market.feeds[0].left
+
+
+def test_one_history_that_cannot_be_had_hides_no_other_silence(caplog):
+    market = Market({"BAD": 1.0, "GONE": 2.0} | {f"S{i}": 2.0 for i in range(5)})
+    market.reaches, market.broken = lambda symbol, feed: symbol not in ("BAD", "GONE"), {"BAD"}
+    market.run_until(lambda: market.watch.silent == ["GONE"], 180.0)
+    market.run(3600.0)
+    assert 0 < [symbol for _, symbol in market.lookups].count("BAD") < 10 and "cannot be checked" not in caplog.text
+
+
+def test_a_connection_whose_neighbours_are_only_quiet_is_not_left_for_one_silent_symbol():
+    market = Market({"GONE": 1.0, "A": 15.0, "B": 15.0})
+    market.run(600.0)
+    market.reaches = lambda symbol, feed: symbol != "GONE"
+    market.run_until(lambda: market.watch.silent == ["GONE"], 300.0)
+    assert not market.feeds[0].left
+
+
+def test_an_old_trade_sent_again_on_subscribing_is_no_recovery(caplog):
+    market = Market({"GONE": 1.0} | {f"S{i}": 2.0 for i in range(5)})
+    (feed,) = market.feeds
+    market.reaches = lambda symbol, feed: symbol != "GONE"
+
+    def sent_again(symbol: str) -> None:
+        market.moved.append(symbol)
+        market.heard[symbol] = market.history[symbol][-1]
+
+    feed.ask_again = market.move = sent_again
+    market.run(4 * 3600.0)
+    assert market.watch.silent == ["GONE"] and 4 <= len(market.moved) <= 12
+    assert [line.count("GONE") for line in caplog.messages] == [1] and market.gap().to_ns > market.clock.now_ns()
+
+
+def test_the_gap_of_a_silent_connection_is_one_whatever_the_lag():
+    market = Market({"A": 1.0, "B": 1.0})
+    (feed,) = market.feeds
+    market.reaches = lambda symbol, feed: False
+    market.run_until(lambda: feed.left, 120.0)
+    market.records.gaps.clear()
+    stood = set()
+    for step in range(200):
+        market.slack_s = 1.0 + 0.01 * (step % 7)
+        market.run(market.watch.look_s)
+        stood.add(feed.stood_at_ns)
+    assert len({gap.from_ns for gap in market.records.gaps}) == len(stood) < 8
+    assert all("connection 0" in gap.reason for gap in market.records.gaps)
+
+
+@pytest.mark.parametrize("change", ["dropped", "refused", "reconnected", "traded"])
+def test_what_has_changed_while_the_history_was_on_its_way_is_not_judged(change):
+    market = Market({"GONE": 1.0, "B": 1.0})
+    (feed,) = market.feeds
+    market.reaches = lambda symbol, feed: symbol != "GONE"
+
+    def meanwhile() -> None:
+        if change == "dropped":
+            feed.symbols.discard("GONE")
+            feed.granted.discard("GONE")
+        elif change == "refused":
+            feed.granted.discard("GONE")
+        elif change == "reconnected":
+            feed.stand(market.now)
+        else:
+            market.heard["GONE"] = market.clock.now_ns()
+
+    market.meanwhile = meanwhile
+    market.run_until(lambda: market.lookups, 120.0)
+    assert not feed.asked_again and not feed.left and not market.records.gaps and market.watch.silent == []
+
+
+def test_where_trades_have_no_ids_a_silent_symbol_is_never_read_on_two_connections():
+    market = Market({"GONE": 1.0, "B": 1.0, "C": 1.0}, venue=dataclasses.replace(FUTURES, id_kind=IdKind.NONE))
+    (feed,) = market.feeds
+    market.reaches = lambda symbol, feed: symbol != "GONE"
+    market.run_until(lambda: feed.left, 300.0)
+    assert feed.asked_again == ["GONE"] and not market.moved
 
 
 def test_one_trade_that_never_came_proves_nothing():
@@ -234,6 +316,39 @@ def test_what_is_listed_no_more_is_forgotten():
 
 
 # The same through real feeds.
+
+
+def running_watch(meanwhile) -> tuple[Market, gevent.Greenlet]:
+    """Return a market of which everything is doubtful, and its watch, running."""
+    market = Market({"A": 1.0, "B": 1.0})
+    clock = market.watch._around.clock = SteppedClock()
+    market.feeds[0].stand(clock.monotonic())
+    market.watch.look_s, market.meanwhile = 0.001, meanwhile
+    running = gevent.spawn(market.watch.run)
+    until(lambda: len(market.watch._watched) == 2)
+    clock.monotonic_s = FUTURES.stale_after_s
+    until(lambda: market.lookups)
+    return market, running
+
+
+def test_while_a_history_hangs_the_looks_go_on():
+    answer = Event()
+    market, running = running_watch(answer.wait)
+    looked_ns = market.watch._looked_at_ns
+    until(lambda: market.watch._looked_at_ns > looked_ns)
+    assert len(market.lookups) == 1
+    answer.set()
+    until(lambda: len(market.lookups) == 2)
+    running.kill()
+
+
+def test_what_goes_wrong_in_an_examination_ends_the_watch_so_that_it_is_told_and_started_again():
+    def fail() -> None:
+        raise RuntimeError("a fault of ours")
+
+    _, running = running_watch(fail)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        running.get(timeout=10)
 
 
 def requests(world: VenueWorld, symbol: str) -> list[tuple[str, int]]:
