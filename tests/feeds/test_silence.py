@@ -338,7 +338,7 @@ def test_while_a_history_hangs_the_looks_go_on():
     until(lambda: market.watch._looked_at_ns > looked_ns)
     assert len(market.lookups) == 1
     answer.set()
-    until(lambda: len(market.lookups) == 2)
+    until(lambda: len(market.lookups) >= 2)
     running.kill()
 
 
@@ -372,7 +372,7 @@ def test_feeds_subscribe_again_move_and_leave():
         home.leave("nothing comes")
         until(lambda: "down" in world.events and home.up)
         assert {gap.symbol for gap in world.gaps.values()} == {""}
-        assert "nothing comes" in world.records.connection_events[-2].reason
+        assert [one.reason for one in world.records.connection_events if one.event == "down"] == ["nothing comes"]
 
 
 def test_a_venue_whose_requests_name_everything_is_asked_for_all_of_it_again():
