@@ -176,9 +176,10 @@ def check_plugin(name: str, frames: str | None, as_json: bool, config: Config) -
 @plugins.command("new")
 @click.argument("name")
 @click.option("--dir", "parent", metavar="DIR", default=".", help="Where the package's folder goes; else here.")
+@click.option("--futures", is_flag=True, help="With a futures market beside the spot market.")
 @json_option
 @config_option
-def new_plugin(name: str, parent: str, as_json: bool, config: Config) -> int:
+def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Config) -> int:
     """Begin a plugin for another exchange.
 
     Writes a package with a made-up protocol that works: one plugin file, its entry point, a test with one frame, a
@@ -190,11 +191,13 @@ def new_plugin(name: str, parent: str, as_json: bool, config: Config) -> int:
     from pumpwatch.kit.new import new_plugin as write
 
     with plugins_hushed():
-        files = write(name, Path(parent), config)
+        files = write(name, Path(parent), config, futures=futures)
     if as_json:
         print_json({"file": str(file)} for file in files)
     else:
         for file in files:
             click.echo(file)
-    say(f"next: pip install -e {files[0].parent}, then python -m pytest in it, then pumpwatch plugins check {name}")
+    package = files[0].parent
+    say(f"next: pip install -e '{package}[test]', then cd {package}, python -m pytest,\n"
+        f"pumpwatch plugins check {name} --frames tests/frames.jsonl")
     return 0

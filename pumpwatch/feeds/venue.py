@@ -181,8 +181,10 @@ class VenueFeeds:
         """Say that the instrument list cannot be relied on, and when it can be again; what is read goes on."""
         before, self._list_problem = self._list_problem, problem
         if problem and not before:
-            log.warning("instrument list is doubtful, what is read goes on venue=%s symbols=%d reason=%s",
-                        self.venue.name, len(self.roster), problem)
+            known = len(self.roster)
+            log.warning("instrument list is doubtful, what is read goes on venue=%s symbols=%d reason=%s" if known else
+                        "no instrument list, so nothing is read yet venue=%s symbols=%d reason=%s",
+                        self.venue.name, known, problem)
         elif before and not problem:
             log.info("instrument list is good again venue=%s", self.venue.name)
 

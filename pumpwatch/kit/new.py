@@ -29,18 +29,20 @@ FILES = {  # template -> where it goes
 }
 
 
-def new_plugin(name: str, parent: Path, config: Config) -> list[Path]:
+def new_plugin(name: str, parent: Path, config: Config, *, futures: bool = False) -> list[Path]:
     """Write the package into `parent/pumpwatch-NAME` and return its files.
 
-    All of it appears at once, or nothing. Raises UsageError for a name that cannot be one or is taken, and where
-    something is there already.
+    It has a spot market, with `futures` another. All of it appears at once, or nothing. Raises UsageError for a name that
+    cannot be one or is taken, and where something is there already.
     """
     _check_name(name, config)
     target = parent / f"pumpwatch-{name.replace('_', '-')}"
     if target.exists() or target.is_symlink():
         raise UsageError(f"{target} is there already", "give another name or --dir, or remove it first")
     parent.mkdir(parents=True, exist_ok=True)
-    words = {"name": name, "package": target.name, "version": __version__}
+    words = {"name": name, "package": target.name, "version": __version__,
+             "markets": "SPOT, FUTURES" if futures else "SPOT,", "market_words": "spot and futures" if futures else "spot",
+             "market_imports": "    FUTURES,\n    SPOT," if futures else "    SPOT,"}
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=parent) as folder:
         made = Path(folder) / target.name
         for template, where in FILES.items():

@@ -11,7 +11,7 @@ from typing import Any
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.kit.attempt import attempt, listening
-from pumpwatch.kit.findings import WARN, Check, Problems, short
+from pumpwatch.kit.findings import WARN, Check, Problems, many, short
 from pumpwatch.kit.material import Material
 from pumpwatch.kit.mutations import mutated_frames
 from pumpwatch.model import Columns, Control, IdKind, Instrument, Venue
@@ -144,7 +144,7 @@ def _columns(venue: Venue, material: Material) -> Check:
             continue
         trades += len(together.value["symbol"])
         _agree(problems, venue, together.value, [one for one in alone if one])
-    return problems.row(f"{trades} trades, the same together and frame by frame")
+    return problems.row(f"{many(trades, 'trade')}, the same together and frame by frame")
 
 
 def _agree(problems: Problems, venue: Venue, columns: dict[str, Any], alone: list[dict[str, Any]]) -> None:

@@ -67,9 +67,11 @@ def check_values(venue: Venue, material: Material) -> list[Check]:
         for made in _longer(frame):
             respelt += 1
             same.want(attempt(trades_of, reader, made).value == good, f"with a field more it is no trade: {short(made)}")
+    if not impossible:
+        return []  # there is no frame to make them from, which is told elsewhere
     wanted = [name for name in COLUMNS if name != "trade_id" or venue.id_kind != IdKind.NONE]
     missing = [name for name in wanted if name not in found]
-    refused.want(not material.trades or not missing, f"no field of a frame sets {', '.join(missing)}")
+    refused.want(not missing, f"no field of a frame sets {', '.join(missing)}")
     return [refused.row(f"{impossible} frames with one value each that no trade can have"),
             same.row(f"{respelt} frames with numbers as text, with exponents, and with fields more")]
 

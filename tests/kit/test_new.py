@@ -32,8 +32,9 @@ def run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
                           env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")})
 
 
-def test_a_new_package_installs_passes_its_tests_and_keeps_the_contract(cli: Cli, tmp_path: Path) -> None:
-    made = cli("plugins", "new", "example", "--dir", tmp_path / "src")
+@pytest.mark.parametrize("markets", [(), ("--futures",)], ids=["spot", "both"])
+def test_a_new_package_installs_passes_its_tests_and_keeps_the_contract(cli: Cli, tmp_path: Path, markets: list[str]) -> None:
+    made = cli("plugins", "new", "example", "--dir", tmp_path / "src", *markets)
     assert made.returncode == 0, made.stderr
     package = tmp_path / "src" / "pumpwatch-example"
     assert {Path(line) for line in made.stdout.splitlines()} == {path for path in package.rglob("*") if path.is_file()}
@@ -44,6 +45,8 @@ def test_a_new_package_installs_passes_its_tests_and_keeps_the_contract(cli: Cli
     check = ("-m", "pumpwatch", "plugins", "check", "example", "--frames", "tests/frames.jsonl", "--json")
     checked = run(python, *check, cwd=package)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert {row["of"] for row in map(json.loads, checked.stdout.splitlines())} == {
+        "example", "example.spot", *(["example.futures"] if markets else [])}
     states = {row["check"]: row["state"] for row in map(json.loads, checked.stdout.splitlines())}
     assert states.pop("round trip") == "warn"  # nobody plays it
     assert "fail" not in states.values() and states["no frame vanishes"] == "ok"
