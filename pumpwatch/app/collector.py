@@ -111,6 +111,7 @@ class Collector:
         self.supervisor.spawn("sweep", self.sweep.run)
         for feeds in self.venues:
             self.supervisor.spawn(f"venue {feeds.venue.name}", feeds.run)
+            self.supervisor.spawn(f"silence {feeds.venue.name}", feeds.silence.run)
         for name, drain in self.drains.items():
             self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))
         self.listings = Listings(self)

@@ -18,10 +18,9 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.link import DISORDER_NS, Dial, Link, Surroundings
 from pumpwatch.feeds.pace import ConnectPace
 from pumpwatch.feeds.rhythm import UNHEARD, Rhythm
-from pumpwatch.model import Gap, IdKind
+from pumpwatch.model import IdKind
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY
-from pumpwatch.records import ConnectionEvent, Records
 
 __all__ = ["DISORDER_NS", "ConnectPace", "Feed", "Surroundings"]
 
@@ -38,7 +37,6 @@ class Feed:
 
     def __init__(self, around: Surroundings, number: int, symbols: Iterable[str], down_since_ns: int = 0) -> None:
         self._around, self.number, self.symbols = around, number, set(symbols)
-        self.known: set[str] = set()  # symbols that an earlier connection was granted
         self._suspects: set[str] = set()  # refused together with all others of their request, once
         self._backoff = Backoff()
         self._refusal_told = False
@@ -249,7 +247,6 @@ class Feed:
         why = old.renewal(now) or "connection age"
         self._link, self._successor, self._left_for = successor, None, ""
         self._renewals.reset()
-        self.known |= old.subscriptions.granted
         successor.stood_at_ns = self._around.clock.now_ns()
         self._rhythm.resume(now)
         self._event("renewed", why)
@@ -262,7 +259,6 @@ class Feed:
         link = self._link
         assert link is not None
         self._down_from_ns = self._down_from_ns or self._lost_from(link)
-        self.known |= link.subscriptions.granted
         self._link, self._left_for = None, ""
         self._end(link, reason)
         log.warning("connection down venue=%s connection=%d symbols=%d reason=%s",
@@ -294,17 +290,10 @@ class Feed:
         link.connection.stream.close()
 
     def _event(self, event: str, reason: str) -> None:
-        venue = self._around.venue
-        self._around.record(Records(connection_events=[ConnectionEvent(
-            at_ns=self._around.clock.now_ns(), exchange=venue.exchange, market_type=venue.market_type,
-            connection=self.number, event=event, reason=reason)]))
+        self._around.note_event(self.number, event, reason)
 
     def _note_gap(self, reason: str, ahead_ns: int = 0) -> None:
         """Write down what may have been missed since the connection went down; told again it grows."""
-        if not self._down_from_ns or not self.symbols:
-            return
-        venue, around = self._around.venue, self._around
-        around.record(Records(gaps=[Gap(
-            exchange=venue.exchange, market_type=venue.market_type, symbol="", from_ns=self._down_from_ns,
-            to_ns=around.clock.now_ns() + max(around.slack_ns(), ahead_ns), first_id=None, last_id=None,
-            reason=f"connection {self.number} with {len(self.symbols)} symbols: {reason}")]))
+        if self._down_from_ns and self.symbols:
+            self._around.note_gap("", self._down_from_ns,
+                                  f"connection {self.number} with {len(self.symbols)} symbols: {reason}", ahead_ns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import gevent
 from gevent.event import Event
@@ -13,13 +13,13 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.pace import ConnectPace, message_pace
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
-from pumpwatch.model import Control, ControlKind, HttpRequest, Venue
+from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
-from pumpwatch.records import Records
+from pumpwatch.records import ConnectionEvent, Records
 from pumpwatch.stats import Stats
 
 DISORDER_NS = NS_PER_S  # how much later than its neighbours a trade may be sent, at least
@@ -42,10 +42,23 @@ class Surroundings:
     record: Callable[[Records], None]
     on_refused: Callable[[int, str, str], None]  # connection, symbol, reason
     on_full: Callable[[int, Sequence[str], str], None]  # connection, symbols it has no room for, reason
+    ever_granted: set[str] = field(default_factory=set)  # symbols that were read in this run, on whatever connection
 
     def slack_ns(self) -> int:
         """Return how far a trade's own time may lie from the moment it was, or would have been, received."""
         return max(DISORDER_NS, int(abs(self.stats.get("lag_ms", venue=self.venue.name)) * NS_PER_S / 1000))
+
+    def note_event(self, number: int, event: str, reason: str) -> None:
+        """Record what became of a connection."""
+        self.record(Records(connection_events=[ConnectionEvent(
+            at_ns=self.clock.now_ns(), exchange=self.venue.exchange, market_type=self.venue.market_type,
+            connection=number, event=event, reason=reason)]))
+
+    def note_gap(self, symbol: str, from_ns: int, reason: str, ahead_ns: int = 0) -> None:
+        """Record what may be missing, up to now and ahead, of a symbol (empty: of the venue); told again it grows."""
+        self.record(Records(gaps=[Gap(
+            exchange=self.venue.exchange, market_type=self.venue.market_type, symbol=symbol, from_ns=from_ns,
+            to_ns=self.clock.now_ns() + max(self.slack_ns(), ahead_ns), first_id=None, last_id=None, reason=reason)]))
 
 
 class Link:
@@ -60,7 +73,7 @@ class Link:
         self.connection.on_control = self._control
         self.connection.received_at_ns = clock.now_ns()
         self.subscriptions = Subscriptions(venue, lambda symbol, reason: around.on_refused(number, symbol, reason), suspects,
-                                           lambda symbols, reason: around.on_full(number, symbols, reason))
+                                           lambda symbols, reason: around.on_full(number, symbols, reason), around.ever_granted)
         self.renew = ""  # why, once the venue asks for it
         self.stood_at_ns = 0  # since when everything asked for has been granted
         self.opened_at = self._heard_at = self._sent_at = clock.monotonic()

@@ -8,6 +8,7 @@ connection is filled to its usual number at first; the rest, a tenth of what it 
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ HEADROOM = 10  # one in so many places of a connection is for newcomers
 PAGES = 100  # a list that never ends is no list
 LONGEST_NAME = 100  # characters of a symbol
 SHRUNKEN = 0.8  # a list this much shorter than the one before is taken for a broken answer
+AGREED = 6  # lists one after the other that lack the same symbols are right, half an hour's at the usual refresh
 
 
 @dataclass(slots=True)
@@ -54,9 +56,12 @@ class Roster:
         self._venue = venue
         self.places: list[Place] = []
         self.kept: set[str] = set()  # read although the last list did not have them
+        self._missing: set[str] = set()  # in the last list
+        self._agreed = 0  # so many lists lacked just these
         self._where: dict[str, int] = {}
         self._volume: dict[str, float] = {}
         self._bytes: dict[str, int] = {}
+        self._still_on: dict[str, int] = {}  # taken off, but the venue drops nothing: if they come back, it is to this connection
 
     def __contains__(self, symbol: str) -> bool:
         return symbol in self._where
@@ -68,12 +73,15 @@ class Roster:
                 ) -> tuple[set[str], set[str]]:
         """Take the venue's current list; return (symbols that came, symbols that went).
 
-        A broken answer must not unsubscribe what trades: an empty or suddenly much shorter list removes nothing, and no list
-        a symbol that `trades`. A volume of 0 in place of a known one is taken for a list that does not tell.
+        A broken answer must not unsubscribe what trades: an empty or suddenly much shorter list removes nothing until AGREED
+        lists said the same, and no list removes a symbol that `trades`. A volume of 0 in place of a known one is taken for a
+        list that does not tell.
         """
         listed = {one.symbol: one.volume for one in instruments}
         missing = set(self._where) - listed.keys()
-        shrunken = len(listed) < SHRUNKEN * len(self._where)
+        self._agreed = self._agreed + 1 if missing == self._missing else 1
+        self._missing = missing
+        shrunken = len(listed) < SHRUNKEN * len(self._where) and self._agreed < AGREED
         self.kept = {symbol for symbol in missing if shrunken or trades(symbol)}
         gone = missing - self.kept
         for symbol in gone:
@@ -85,12 +93,21 @@ class Roster:
 
     def remove(self, symbol: str) -> None:
         """Take a symbol off its connection: delisted, or refused."""
-        number = self._where.pop(symbol, None)
+        number = self._where.get(symbol)
         if number is not None:
-            place = self.places[number]
-            place.symbols.discard(symbol)
-            place.volume = max(0.0, place.volume - self._volume.pop(symbol))
-            place.bytes -= self._bytes.pop(symbol)
+            self._take_off(symbol)
+            if not self._venue.drops:
+                self._still_on[symbol] = number
+
+    def _take_off(self, symbol: str) -> None:
+        place = self.places[self._where.pop(symbol)]
+        place.symbols.discard(symbol)
+        place.volume = max(0.0, place.volume - self._volume.pop(symbol))
+        place.bytes -= self._bytes.pop(symbol)
+
+    def connection_of(self, symbol: str) -> int:
+        """Return the number of the connection that a symbol is on."""
+        return self._where[symbol]
 
     def move(self, symbol: str) -> None:
         """Put a symbol on another connection than its own, a new one where no other has room."""
@@ -107,7 +124,7 @@ class Roster:
         """Place symbols of one connection on others."""
         moved = {symbol: self._volume[symbol] for symbol in symbols if self._where.get(symbol) == number}
         for symbol in moved:
-            self.remove(symbol)
+            self._take_off(symbol)
         self._place_all(moved, number)
 
     def _weigh(self, listed: Mapping[str, float]) -> None:
@@ -120,14 +137,36 @@ class Roster:
     def _place_all(self, volumes: Mapping[str, float], away_from: int = -1) -> None:
         """Place newcomers, the busiest first, on as few more connections as give all of them headroom."""
         sizes = {symbol: added_bytes(self._venue, symbol) if self._most_bytes < math.inf else 0 for symbol in volumes}
+        for symbol in volumes.keys() & self._still_on.keys():
+            self._put(symbol, volumes[symbol], sizes.pop(symbol), self._still_on.pop(symbol))
+        volumes = {symbol: volume for symbol, volume in volumes.items() if symbol in sizes}
         there = [place for number, place in enumerate(self.places) if number != away_from]
         wanted = max(
             _lacking(len(volumes), [(len(place.symbols), self._usual(place), place.most) for place in there], self.capacity),
             _lacking(sum(sizes.values()), [(place.bytes, self._usual_bytes, self._most_bytes) for place in there],
                      self._usual_bytes))
         self.places += [Place(self.most) for _ in range(wanted)]
+        largest = max(sizes.values(), default=0)
+        ranks = [self._rank(number, largest) for number in range(len(self.places)) if number != away_from]
+        heapq.heapify(ranks)
         for symbol in sorted(volumes, key=lambda name: -volumes[name]):
-            self._place(symbol, volumes[symbol], sizes[symbol], away_from)
+            while ranks and not self._has_room(self.places[ranks[0][-1]], largest):
+                heapq.heappop(ranks)
+            if not ranks:
+                self.places.append(Place(self.most))
+                ranks.append(self._rank(len(self.places) - 1, largest))
+            number = ranks[0][-1]
+            self._put(symbol, volumes[symbol], sizes[symbol], number)
+            heapq.heapreplace(ranks, self._rank(number, largest))
+
+    def _rank(self, number: int, size: int) -> tuple[bool, float, int, int]:
+        """Return what puts connections in the order in which they are filled: headroom last, then by volume."""
+        place = self.places[number]
+        roomy = len(place.symbols) < self._usual(place) and place.bytes + size < self._usual_bytes
+        return not roomy, place.volume, len(place.symbols), number
+
+    def _has_room(self, place: Place, size: int) -> bool:
+        return len(place.symbols) < place.most and place.bytes + size < self._most_bytes
 
     def _usual(self, place: Place) -> int:
         return min(self.capacity, place.most)
@@ -136,15 +175,7 @@ class Roster:
     def _usual_bytes(self) -> float:
         return self._most_bytes * (1 - 1 / HEADROOM)
 
-    def _place(self, symbol: str, volume: float, size: int, away_from: int) -> None:
-        there = [number for number, place in enumerate(self.places)
-                 if number != away_from and len(place.symbols) < place.most and place.bytes + size < self._most_bytes]
-        roomy = [number for number in there if len(self.places[number].symbols) < self._usual(self.places[number])
-                 and self.places[number].bytes + size < self._usual_bytes]
-        if not there:
-            self.places.append(Place(self.most))
-            there = [len(self.places) - 1]
-        number = min(roomy or there, key=lambda n: (self.places[n].volume, len(self.places[n].symbols)))
+    def _put(self, symbol: str, volume: float, size: int, number: int) -> None:
         place = self.places[number]
         place.symbols.add(symbol)
         place.volume += volume

@@ -45,13 +45,16 @@ class Subscriptions:
     """What is still to be asked, what was asked, and what was granted.
 
     suspects: symbols that made an earlier connection of this feed fail; kept by the feed, added to here. on_full: is told, once
-    everything asked was answered, which symbols the connection has no room for, and what the venue said.
+    everything asked was answered, which symbols the connection has no room for, and what the venue said. ever_granted: is added
+    to, and outlives the connection.
     """
 
     def __init__(self, venue: Venue, on_refused: Callable[[str, str], None], suspects: set[str] | None = None,
-                 on_full: Callable[[list[str], str], None] = lambda symbols, reason: None) -> None:
+                 on_full: Callable[[list[str], str], None] = lambda symbols, reason: None,
+                 ever_granted: set[str] | None = None) -> None:
         self._venue, self._on_refused, self._on_full = venue, on_refused, on_full
         self._suspects = set() if suspects is None else suspects
+        self._ever_granted = set() if ever_granted is None else ever_granted
         self._waiting: deque[Request] = deque()
         self._asked: dict[int, Request] = {}
         self._next_id = 1
@@ -164,6 +167,7 @@ class Subscriptions:
     def _grant(self, symbols: Sequence[str], request: Request) -> None:
         if request.add:
             self.granted.update(symbols)
+            self._ever_granted.update(symbols)
             request.origin.granted += len(symbols)
         else:
             self.granted.difference_update(symbols)

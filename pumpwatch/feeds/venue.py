@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,32 +17,22 @@ from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.left_out import left_out
 from pumpwatch.feeds.link import Surroundings
 from pumpwatch.feeds.pace import Paces
+from pumpwatch.feeds.refusals import Refusals
 from pumpwatch.feeds.roster import Roster, fetch_instruments, only, unlisted
 from pumpwatch.feeds.silence import LastTimes, SilenceWatch
 from pumpwatch.feeds.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
-from pumpwatch.model import Gap, HttpRequest, Instrument, Venue
+from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
-from pumpwatch.records import ConnectionEvent, Records
+from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
 
-LONGEST_ROUNDS = 12  # refreshes between two tries of a symbol that the venue refuses
 FOLLOW_S = 1.0  # how often a symbol on its way to another connection is looked for
-
-
-@dataclass(slots=True)
-class LeftOut:
-    """A symbol the venue refuses, for now."""
-
-    reason: str
-    from_ns: int  # trades may be missing since; 0: it was never seen
-    times: int = 0
-    rounds: int = 0  # refreshes until it is asked for again; 0: it is asked for
 
 
 class VenueFeeds:
@@ -62,7 +51,7 @@ class VenueFeeds:
                                     self._refused, self._full)
         self.roster = Roster(venue, config.symbols_per_connection)
         self.feeds: list[Feed] = []
-        self._left_out: dict[str, LeftOut] = {}
+        self._refusals = Refusals(self._around, self._was_read)
         self._unlisted: dict[str, str] = {}
         self._no_volumes = ""  # why the volumes are not known
         self._ran_before = down_since_ns > 0
@@ -73,21 +62,19 @@ class VenueFeeds:
         self._symbols = symbols
         self._noted: tuple[set[str], set[str]] | None = None  # symbols and refusals that the symbols file has
         self._last_times = last_times
-        self._silence = SilenceWatch(self._around, self, catalogue, last_times, self._stopping)
+        self.silence = SilenceWatch(self._around, self, catalogue, last_times, self._stopping)
 
     def run(self) -> None:
         """Keep the placement in step with the venue's own list until stopped."""
-        self._spawn(f"silence {self.venue.name}", self._silence.run)
-        backoff = Backoff(base_s=1.0, cap_s=60.0)
+        backoff, listed = Backoff(base_s=1.0, cap_s=60.0), False
         while not self._stopping.is_set():
             try:
                 self._refresh()
-                backoff.reset()
-                wait_s = self._refresh_s
+                listed, wait_s = True, self._refresh_s
             except ServiceUnavailable as error:
-                wait_s = backoff.next_s() if not len(self.roster) else self._refresh_s
+                wait_s = self._refresh_s if listed else backoff.next_s()
                 self._tell_list(error.message)
-                if backoff.failures <= 1 and not len(self.roster):
+                if backoff.failures == 1 and not len(self.roster):
                     self._place_known()
                 self._stats.add("instrument_list_failures_total", venue=self.venue.name)
             self._stopping.wait(wait_s)
@@ -103,8 +90,8 @@ class VenueFeeds:
         return {"exchange": self.venue.exchange, "market_type": self.venue.market_type,
                 "connections": len(self.feeds), "connections_up": sum(feed.up for feed in self.feeds),
                 "instruments": len(self.roster), "subscribed": sum(len(feed.granted) for feed in self.feeds),
-                "refused": sorted(symbol for symbol, left in self._left_out.items() if left.rounds),
-                "silent": self._silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem}
+                "refused": sorted(self._refusals.left_out),
+                "silent": self.silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem}
 
     def _ask(self, request: HttpRequest) -> bytes:
         return self._http.ask(self.rest_url, request, self.venue.headers, self.budget)
@@ -133,7 +120,7 @@ class VenueFeeds:
 
     def _note_symbols(self, listed: Sequence[Instrument], bodies: Sequence[bytes]) -> None:
         """Tell the symbols file what is read and what is not, when that has changed."""
-        refused = {symbol: f"the venue refuses it: {left.reason}" for symbol, left in self._left_out.items() if left.rounds}
+        refused = {symbol: f"the venue refuses it: {reason}" for symbol, reason in self._refusals.left_out.items()}
         taken = {one.symbol for one in listed if one.symbol in self.roster}
         if self._noted == (taken, set(refused)):
             return
@@ -144,8 +131,9 @@ class VenueFeeds:
             left_out(bodies, {one.symbol for one in listed}) | others | refused))
 
     def _place(self, chosen: Sequence[Instrument]) -> None:
-        self._review_left_out({one.symbol for one in chosen})
-        wanted = [one for one in chosen if one.symbol not in self._left_out or not self._left_out[one.symbol].rounds]
+        self._refusals.review({one.symbol for one in chosen}, set().union(*(feed.granted for feed in self.feeds)))
+        left_out = self._refusals.left_out
+        wanted = [one for one in chosen if one.symbol not in left_out]
         came, gone = self.roster.refresh(wanted, self._trades)
         for one in chosen:
             self._catalogue.add((self.venue.exchange, self.venue.market_type), one)
@@ -157,6 +145,9 @@ class VenueFeeds:
 
     def move(self, symbol: str) -> None:
         """Read this symbol on another connection than now."""
+        if not self.venue.drops and symbol in self.roster:  # its connection could send it again beside the other, so it goes
+            self.feeds[self.roster.connection_of(symbol)].leave(f"{symbol} is silent, and no request ends what was asked for it")
+            return
         self.roster.move(symbol)
         self._follow_roster()
 
@@ -190,26 +181,26 @@ class VenueFeeds:
 
     def _full(self, number: int, symbols: Sequence[str], reason: str) -> None:
         """Put symbols that a connection has no room for on others, and no more on it than it has."""
-        seen = {symbol for symbol in symbols if self._seen(symbol)}
+        read = {symbol for symbol in symbols if self._was_read(symbol)}
         since_ns = self._clock.now_ns() - self._around.slack_ns()
         self.roster.full(number, symbols)
         log.warning("connection is full, symbols go to others venue=%s connection=%d has=%d moved=%d reason=%s",
                     self.venue.name, number, len(self.roster.places[number].symbols), len(symbols), reason)
         self._stats.add("moved_symbols_total", len(symbols), venue=self.venue.name)
-        self._event(number, "full", f"{len(symbols)} symbols go to others: {reason}")
+        self._around.note_event(number, "full", f"{len(symbols)} symbols go to others: {reason}")
         self.feeds[number].symbols -= set(symbols)  # they were not granted, so there is nothing to unsubscribe
         self._follow_roster()
-        if seen:
-            self._spawn(f"gap {self.venue.name}#{number}", lambda: self._note_until_moved(number, seen, since_ns, reason))
+        if read:
+            self._spawn(f"gap {self.venue.name}#{number}", lambda: self._note_until_moved(read, since_ns, reason))
 
-    def _note_until_moved(self, number: int, symbols: set[str], since_ns: int, reason: str) -> None:
-        """Write down what is missing of symbols that were seen before, until each is granted on another connection."""
+    def _note_until_moved(self, symbols: set[str], since_ns: int, reason: str) -> None:
+        """Write down what is missing of symbols that were read before, until each is granted where it is placed now."""
         while symbols and not self._stopping.is_set():
             for symbol in symbols:
-                self._note_gap(symbol, since_ns, f"no room on its connection: {reason}", int(2 * FOLLOW_S * NS_PER_S))
+                self._around.note_gap(symbol, since_ns, f"no room on its connection: {reason}", int(2 * FOLLOW_S * NS_PER_S))
             self._stopping.wait(FOLLOW_S)
-            granted = {symbol for feed in self.feeds if feed.number != number for symbol in feed.granted}
-            symbols = {symbol for symbol in symbols if symbol in self.roster and symbol not in granted}
+            symbols = {symbol for symbol in symbols
+                       if symbol in self.roster and symbol not in self.feeds[self.roster.connection_of(symbol)].granted}
 
     def _tell_impossible(self, instrument: str) -> None:
         """Say once that the list has a row which cannot be an instrument."""
@@ -236,50 +227,13 @@ class VenueFeeds:
             log.info("configured symbol is listed now venue=%s symbol=%s", self.venue.name, symbol)
         self._unlisted = missing
 
-    def _review_left_out(self, listed: set[str]) -> None:
-        """Forget what is granted by now or gone, and let the others have another try when their time comes."""
-        for symbol, left in list(self._left_out.items()):
-            if symbol not in listed:
-                del self._left_out[symbol]
-            elif left.rounds:
-                self._note_refused(symbol, left)
-                left.rounds -= 1
-            elif any(symbol in feed.granted for feed in self.feeds):
-                self._note_refused(symbol, left)
-                del self._left_out[symbol]
-                log.info("symbol is granted after all venue=%s symbol=%s", self.venue.name, symbol)
-
     def _refused(self, number: int, symbol: str, reason: str) -> None:
-        """Leave out a symbol the venue will not subscribe, say so once, and try again after 1, 2, 4, ... refreshes."""
-        left = self._left_out.get(symbol)
-        if left is None:
-            left = LeftOut(reason, self._clock.now_ns() - self._around.slack_ns() if self._seen(symbol) else 0)
-            self._left_out[symbol] = left
-            log.warning("symbol left out venue=%s symbol=%s reason=%s", self.venue.name, symbol, reason)
-            self._stats.add("refused_symbols_total", venue=self.venue.name)
-        left.rounds = min(2**left.times, LONGEST_ROUNDS)
-        left.times += 1
+        """Leave out a symbol the venue will not subscribe."""
+        self._refusals.add(number, symbol, reason)
         self.roster.remove(symbol)
         for feed in self.feeds:
             feed.symbols.discard(symbol)
-        self._event(number, "refused", f"{symbol}: {reason}")
-        self._note_refused(symbol, left)
 
-    def _seen(self, symbol: str) -> bool:
-        """Whether it may have been subscribed to before."""
-        return self._ran_before or any(symbol in feed.known for feed in self.feeds)
-
-    def _note_refused(self, symbol: str, left: LeftOut) -> None:
-        if left.from_ns:
-            self._note_gap(symbol, left.from_ns, f"the venue refuses it: {left.reason}")
-
-    def _note_gap(self, symbol: str, from_ns: int, reason: str, ahead_ns: int = 0) -> None:
-        """Write down what is missing of a symbol that was seen before; told again it grows."""
-        self._around.record(Records(gaps=[Gap(
-            exchange=self.venue.exchange, market_type=self.venue.market_type, symbol=symbol, from_ns=from_ns,
-            to_ns=self._clock.now_ns() + max(self._around.slack_ns(), ahead_ns), first_id=None, last_id=None, reason=reason)]))
-
-    def _event(self, number: int, event: str, reason: str) -> None:
-        self._around.record(Records(connection_events=[ConnectionEvent(
-            at_ns=self._clock.now_ns(), exchange=self.venue.exchange, market_type=self.venue.market_type,
-            connection=number, event=event, reason=reason)]))
+    def _was_read(self, symbol: str) -> bool:
+        """Whether trades of it may be stored, so that what is missing now is a gap."""
+        return self._ran_before or symbol in self._around.ever_granted

@@ -223,7 +223,7 @@ class VenueWorld(ScriptedVenue):
     """A venue's feeds, and its instrument list: the symbols in `listed`."""
 
     def __init__(self, listed: Iterable[str], venue: Venue | None = None, down_since_ns: int = 0,
-                 symbols_file: SymbolsFile | None = None, **config: object) -> None:
+                 symbols_file: SymbolsFile | None = None, refresh_s: float = 0.05, **config: object) -> None:
         super().__init__(venue or quick())
         self.listed, self.asked = set(listed), 0
         self.answer: bytes | ServiceUnavailable | None = None  # instead of the list
@@ -233,10 +233,12 @@ class VenueWorld(ScriptedVenue):
         self.looked_up: list[str] = []  # whose history was asked for
         self.catalogue, self.symbols = Catalogue(), symbols_file or SymbolsFile("")
         self.feeds = VenueFeeds(self.venue, VenueConfig(**config), self.catalogue, self.buffer, self, self, self, self.clock,
-                                self.stats, 1 << 20, 0.05, down_since_ns, self.records.extend, self.spawn, self.last_times,
+                                self.stats, 1 << 20, refresh_s, down_since_ns, self.records.extend, self.spawn, self.last_times,
                                 self.symbols, Paces(self.clock))
         self._running: list[gevent.Greenlet] = []
+        self.spawned: list[str] = []
         self.spawn("venue", self.feeds.run)
+        self.spawn("silence", self.feeds.silence.run)
 
     def __enter__(self) -> VenueWorld:
         return self
@@ -248,6 +250,7 @@ class VenueWorld(ScriptedVenue):
         self.end()
 
     def spawn(self, name: str, body: Callable[[], None]) -> None:
+        self.spawned.append(name)
         self._running.append(gevent.spawn(body))
 
     def ask(self, base_url: str, request: HttpRequest, headers: object, budget: object) -> bytes:

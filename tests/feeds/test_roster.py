@@ -10,7 +10,7 @@ import pytest
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.roster import Roster, fetch_instruments
+from pumpwatch.feeds.roster import AGREED, Roster, fetch_instruments
 from pumpwatch.model import HttpRequest, Instrument, Venue, Volumes
 
 
@@ -63,6 +63,29 @@ def test_an_empty_or_shrunken_list_drops_nothing():
         _, gone = roster.refresh(broken)
         assert gone == set()
     assert len(roster) == 11
+
+
+def test_a_list_that_stays_shorter_is_believed_in_the_end_but_for_what_trades():
+    roster = Roster(venue())
+    everything = listed(*(f"S{i}" for i in range(10)))
+    for _ in range(2):  # the first time it was broken after all
+        roster.refresh(everything)
+        for _ in range(AGREED - 1):
+            assert roster.refresh(everything[:6])[1] == set() and len(roster.kept) == 4
+    assert roster.refresh([*everything[:6], *listed("NEW")], lambda symbol: symbol == "S7")[1] == {"S6", "S8", "S9"}
+    assert roster.kept == {"S7"}
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_where_a_venue_drops_no_symbol_one_that_comes_back_is_read_where_it_was(drops):
+    roster = Roster(dataclasses.replace(venue(), drops=drops), per_connection=20)
+    everything = [Instrument(symbol=f"S{i}", base="S", quote="USDT", volume=float(i)) for i in range(36)]
+    roster.refresh(everything)
+    was = where(roster)["S0"]
+    roster.refresh([*everything[1:], *listed("N1", "N2")])
+    roster.places[was].volume += 1000.0  # every newcomer would go elsewhere
+    roster.refresh([*everything, *listed("N1", "N2", "N3")])
+    assert (where(roster)["S0"] == was) is not drops and where(roster)["N3"] != was
 
 
 def test_no_list_drops_what_trades():

@@ -110,3 +110,11 @@ def test_while_a_venue_gives_no_list_the_symbols_of_an_earlier_one_are_collected
         world.listed = {"A", "B", "D"}
         until(lambda: world.feeds.feeds[0].granted == {"A", "B", "D"})
     assert "beginning with the symbols of an earlier list venue=binance.spot symbols=3" in caplog.text
+
+
+def test_after_a_start_from_the_file_the_list_is_soon_asked_for_again_and_again() -> None:
+    file = SymbolsFile("")
+    file.put("binance.spot", symbols(["A"]))
+    with VenueWorld([], symbols_file=file, refresh_s=300.0) as world:
+        until(lambda: world.asked >= 3)
+        assert len(world.feeds.roster) == 1

@@ -9,7 +9,8 @@ import pytest
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.venue import LONGEST_ROUNDS
+from pumpwatch.feeds.refusals import LONGEST_ROUNDS
+from pumpwatch.model import Control, ControlKind
 from tests.feeds.scripted import VenueWorld, quick, until
 
 EARLIER_NS = 1_700_000_000 * NS_PER_S
@@ -86,7 +87,7 @@ def test_many_symbols_are_spread_over_connections():
 
 
 def test_a_refused_symbol_is_told_of_and_tried_again_until_it_is_granted(caplog):
-    caplog.set_level(logging.INFO, "pumpwatch.feeds.venue")
+    caplog.set_level(logging.INFO, "pumpwatch.feeds")
     with VenueWorld(["A", "B", "C"]) as world:
         world.refuses = lambda symbol: symbol == "B"
         until(lambda: world.feeds.status()["refused"] == ["B"] and subscribed(world) == {"A", "C"})
@@ -112,6 +113,14 @@ def test_a_symbol_that_is_refused_after_it_was_seen_is_a_gap_that_grows():
         (first,) = of_b()
         until(lambda: of_b()[0].to_ns > first.to_ns)
         assert [gap.from_ns for gap in of_b()] == [first.from_ns] and "refuses" in first.reason
+
+
+def test_a_symbol_that_is_refused_when_it_is_asked_for_again_was_read_and_is_a_gap():
+    with VenueWorld(["A", "B", "C"]) as world:
+        until(lambda: len(subscribed(world)) == 3)
+        world.refuses = lambda symbol: symbol == "B"
+        world.feeds.feeds[0].ask_again("B")
+        until(lambda: [gap for gap in world.records.gaps if gap.symbol == "B" and "refuses" in gap.reason])
 
 
 def test_after_an_earlier_run_every_refused_symbol_may_have_been_seen():
@@ -171,6 +180,36 @@ def test_symbols_that_were_seen_and_lose_their_place_are_a_gap_until_another_con
         gaps = [gap for gap in world.records.gaps if gap.symbol]
         assert {gap.symbol for gap in gaps} == moved and all("no room" in gap.reason for gap in gaps)
         assert max(gap.to_ns for gap in gaps) > world.records.connection_events[-1].at_ns
+
+
+def test_what_a_successor_has_no_room_for_is_a_gap_until_another_connection_has_it():
+    with VenueWorld([f"S{i}" for i in range(20)]) as world:
+        until(lambda: len(subscribed(world)) == 20)
+        world.room = 12
+        world.say(Control(ControlKind.RECONNECT, reason="asked to"))
+        until(lambda: len(world.feeds.feeds) == 2 and len(subscribed(world)) == 20)
+        up_ns = next(one.at_ns for one in reversed(world.records.connection_events) if one.event == "up")
+        moved = world.feeds.feeds[1].granted
+        until(lambda: max((gap.to_ns for gap in world.records.gaps), default=0) > up_ns)
+        assert {gap.symbol for gap in world.records.gaps} == moved and "renewed" in world.events
+
+
+def test_where_a_venue_drops_no_symbol_a_silent_one_has_its_connection_made_anew_and_stays_on_it():
+    with VenueWorld([f"S{i}" for i in range(20)], quick(drops=False), symbols_per_connection=12) as world:
+        until(lambda: len(subscribed(world)) == 20)
+        number = world.feeds.roster.connection_of("S3")
+        until(lambda: world.feeds.feeds[number].stood_at_ns)
+        world.feeds.move("S3")
+        until(lambda: "down" in world.events and len(subscribed(world)) == 20)
+        assert world.feeds.roster.connection_of("S3") == number and len(world.streams) == 3
+
+
+def test_a_venue_that_fails_and_is_begun_again_looks_for_silence_once():
+    with VenueWorld(["A"]) as world:
+        until(lambda: len(subscribed(world)) == 1)
+        world.spawn("venue again", world.feeds.run)
+        world.refresh(2)
+        assert world.spawned == ["venue", "silence", "feed binance.spot#0", "venue again"]
 
 
 def test_a_stop_closes_every_connection_also_one_that_waits_for_its_turn():
