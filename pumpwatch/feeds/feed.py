@@ -30,6 +30,7 @@ NOTE_EVERY_S = 1.0
 AHEAD_NS = 2 * NS_PER_S  # the next note is durable before that
 STEADY_S = 60.0  # a connection that stood that long was a good one
 RENEW_WITHIN_S = 300.0
+NO_SYMBOLS = "no symbols are left on it"
 
 
 class Feed:
@@ -109,7 +110,9 @@ class Feed:
     def run(self) -> None:
         """Connect, and connect again, until stopped."""
         while not self._stopped:
-            if self._link is not None or self._connect():
+            if not self.symbols:
+                self._idle()
+            elif self._link is not None or self._connect():
                 self._let_go(self._tend())
         if self._dial:
             self._dial.cancel()
@@ -118,12 +121,23 @@ class Feed:
                 self._end(link, "stopped")
         self._link = self._successor = self._dial = None
 
+    def _idle(self) -> None:
+        """Without symbols there is nothing to connect for, and venues close such a connection: wait for newcomers without one."""
+        if self._dial:
+            self._dial.cancel()
+        for link in (self._link, self._successor):
+            if link:
+                self._end(link, NO_SYMBOLS)
+        if self._link:
+            self._event("down", NO_SYMBOLS)
+        self._link = self._successor = self._dial = None
+        self._left_for, self._down_from_ns = "", 0
+        self._wake.clear()
+        if not self.symbols and not self._stopped:
+            self._wake.wait()
+
     def _now(self) -> float:
         return self._around.clock.monotonic()
-
-    @property
-    def _stale_s(self) -> float:
-        return self._rhythm.stale_s if self.symbols else math.inf
 
     def _connect(self) -> bool:
         """Take the successor where one is on its way, else dial."""
@@ -132,7 +146,7 @@ class Feed:
             return True
         self._dial = dial = self._dial or self._new_dial()
         self._rest(math.inf, lambda: dial.done)
-        if self._stopped:
+        if self._stopped or not self.symbols:
             return False
         self._dial = None
         try:
@@ -158,7 +172,7 @@ class Feed:
         return link
 
     def _tend(self) -> str:
-        """Serve the connection, and the successor it may get, until it ends or has to; return the reason."""
+        """Serve the connection, and the successor it may get, until it ends or has to; return why (nothing: no symbols)."""
         link = self._link
         assert link is not None
         while not self._stopped:
@@ -168,7 +182,7 @@ class Feed:
             if not link.stood_at_ns and link.stands(now):
                 self._settled(link, now)
             reason = self._overdue(link, now)
-            if reason:
+            if reason or not self.symbols:
                 return reason
             if link.renewal(now) or self._successor or self._dial:
                 wait_s = min(wait_s, self._renew(link, now))
@@ -188,7 +202,7 @@ class Feed:
 
     def _overdue(self, link: Link, now: float) -> str:
         """Return why the connection has to go now, or nothing."""
-        problem = link.problem(now, self._stale_s)
+        problem = link.problem(now, self._rhythm.stale_s)
         if problem:
             return problem
         if link.renewal(now) and self._around.venue.id_kind == IdKind.NONE:
@@ -202,7 +216,7 @@ class Feed:
         self._rhythm.look(now, link.connection.traded_at_ns)
         if link.connection.traded_at_ns or now - link.opened_at > STEADY_S:
             self._backoff.reset()
-        if self.symbols and self._rhythm.overdue(now):
+        if self._rhythm.overdue(now):
             self._rhythm.give_up()
             return f"no trade for {self._rhythm.quiet_s(now):.0f} s"
         return ""
@@ -214,7 +228,7 @@ class Feed:
         """
         if self._successor is not None:
             wait_s = self._successor.serve(now)
-            problem = self._successor.problem(now, self._stale_s)
+            problem = self._successor.problem(now, self._rhythm.stale_s)
             if not problem and now - self._successor.opened_at > RENEW_WITHIN_S:
                 problem = "its subscriptions take too long"
             if problem:
@@ -254,7 +268,7 @@ class Feed:
         return successor
 
     def _let_go(self, reason: str) -> None:
-        if reason == "stopped":
+        if reason == "stopped" or not self.symbols:
             return
         link = self._link
         assert link is not None
@@ -279,7 +293,7 @@ class Feed:
     def _rest(self, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
         """Wait without a connection until it is over or the feed is stopped; the gap grows meanwhile."""
         end = self._now() + seconds
-        while not self._stopped and not over() and self._now() < end:
+        while not self._stopped and self.symbols and not over() and self._now() < end:
             self._note_gap("connection is down", AHEAD_NS)
             self._wake.clear()
             self._wake.wait(min(NOTE_EVERY_S, end - self._now()))

@@ -81,7 +81,7 @@ class Subscriptions:
         if self._whole != before:
             self.granted &= self._whole
             self._waiting.clear()
-            if self._whole:  # a request for nothing is none: a connection without symbols stays as it was
+            if self._whole:  # a request for nothing is none; a connection without symbols is closed
                 self._queue(sorted(self._whole), True)
 
     def renew(self, symbol: str) -> None:

@@ -87,8 +87,9 @@ class VenueFeeds:
 
     def status(self) -> dict[str, Any]:
         """Return this venue's row of the figures."""
+        wanted = [feed for feed in self.feeds if feed.symbols]
         return {"exchange": self.venue.exchange, "market_type": self.venue.market_type,
-                "connections": len(self.feeds), "connections_up": sum(feed.up for feed in self.feeds),
+                "connections": len(wanted), "connections_up": sum(feed.up for feed in wanted),
                 "instruments": len(self.roster), "subscribed": sum(len(feed.granted) for feed in self.feeds),
                 "refused": sorted(self._refusals.left_out),
                 "silent": self.silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem}

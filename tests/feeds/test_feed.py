@@ -260,3 +260,28 @@ def test_where_nobody_acknowledges_a_trade_tells_that_the_connection_stands(trad
         else:
             world.clock.monotonic_s += 16
         until(lambda: "up" in world.events)
+
+
+def test_a_connection_that_has_lost_its_last_symbol_is_closed_until_there_is_another():
+    with World() as world:
+        world.wait_up()
+        world.feed.change((), ("A", "B"))
+        until(lambda: world.streams[0].closed)
+        gevent.sleep(0.2)
+        assert len(world.streams) == 1 and not world.stats.total("disconnects_total") and world.events == ["up", "down"]
+        world.feed.change(("C",), ())
+        until(lambda: world.feed.granted == {"C"})
+        world.wait_up()
+        assert len(world.streams) == 2 and not world.gaps
+
+
+def test_a_connection_that_cannot_be_made_is_given_up_with_its_last_symbol():
+    with World() as world:
+        world.failing = True
+        until(lambda: "refused" in world.events)
+        world.feed.change((), ("A", "B"))
+        gevent.sleep(0.1)
+        failures = world.stats.total("connect_failures_total")
+        world.failing = False
+        gevent.sleep(1.5)
+        assert not world.streams and world.stats.total("connect_failures_total") == failures

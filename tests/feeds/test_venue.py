@@ -86,6 +86,14 @@ def test_many_symbols_are_spread_over_connections():
         assert world.feeds.status()["connections"] == 3
 
 
+def test_a_connection_without_symbols_is_not_counted():
+    with VenueWorld([f"S{i}" for i in range(21)], symbols_per_connection=10) as world:
+        until(lambda: world.feeds.status()["connections_up"] == 3)
+        world.listed -= set(world.feeds.feeds[0].symbols)
+        until(lambda: world.feeds.status()["connections"] == 2 and world.streams[0].closed)
+        assert world.feeds.status()["connections_up"] == 2
+
+
 def test_a_refused_symbol_is_told_of_and_tried_again_until_it_is_granted(caplog):
     caplog.set_level(logging.INFO, "pumpwatch.feeds")
     with VenueWorld(["A", "B", "C"]) as world:
