@@ -76,6 +76,7 @@ class Jobs:
 
     def _summary(self) -> None:
         log.info("health %s", summary_line(self._of.figures.now()))
+        self._of.ingest.tell_rest()
 
     def _health(self) -> None:
         rows = []

@@ -45,7 +45,10 @@ class Surroundings:
     ever_granted: set[str] = field(default_factory=set)  # symbols that were read in this run, on whatever connection
 
     def slack_ns(self) -> int:
-        """Return how far a trade's own time may lie from the moment it was, or would have been, received."""
+        """Return how far a trade's own time may lie from the moment it was, or would have been, received.
+
+        However far: with a clock that is hours wrong, a gap with less slack would lie beside the trades that are missing.
+        """
         return max(DISORDER_NS, int(abs(self.stats.get("lag_ms", venue=self.venue.name)) * NS_PER_S / 1000))
 
     def note_event(self, number: int, event: str, reason: str) -> None:

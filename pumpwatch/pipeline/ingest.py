@@ -7,7 +7,9 @@ columns, and is cheaper the longer they are.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -34,6 +36,15 @@ SHOWN_BYTES = 100  # of a frame in the log
 Put = Callable[[TradeBatch | None, Records], None]
 
 
+@dataclass(slots=True)
+class Told:
+    """When a venue's quarantined frames were logged, how many there were by then, and the latest one."""
+
+    latest: Quarantined
+    at: float = -math.inf
+    count: float = 0
+
+
 class Ingest:
     """Frames in, one clean batch a turn out. `run` is the body of a supervised greenlet."""
 
@@ -46,10 +57,10 @@ class Ingest:
         self._records = Records()
         self._stopped = False
         self._said: set[tuple[str, str]] = set()  # failures that were logged
-        self._told: dict[str, tuple[float, float]] = {}  # venue -> when its quarantined frames were logged, and how many by then
+        self._told: dict[str, Told] = {}  # by venue
         self.occurrences = Occurrences(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
-        self._repeats = Repeats(self.dedupe.last_ids)
+        self._repeats: dict[str, Repeats] = {}  # by venue
 
     def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns)."""
@@ -62,6 +73,8 @@ class Ingest:
         buffer = FrameBuffer()
         parser = VenueParser(venue, self._catalogue, self._clock, self._stats, _hand_on)
         self._sources.append((buffer, parser))
+        if venue.repeats_last:
+            self._repeats[venue.name] = Repeats(self.dedupe.last_ids)
         return buffer
 
     def record(self, records: Records) -> None:
@@ -96,7 +109,9 @@ class Ingest:
         records, self._records = self._records, Records()
         for _, parser in self._sources:
             if parser.quarantine:
-                self._tell(parser.venue.name, parser.quarantine[-1])
+                told = self._told.setdefault(parser.venue.name, Told(parser.quarantine[-1]))
+                told.latest = parser.quarantine[-1]
+                self._tell(parser.venue.name, told)
                 records.quarantine += parser.quarantine
                 parser.quarantine = []
             records.gaps += parser.not_kept()
@@ -115,21 +130,22 @@ class Ingest:
         if parsed and parser.venue.id_kind == IdKind.NONE:
             parsed = [self._number(one) for one in parsed]
         elif parser.venue.repeats_last:
-            parsed = [self._without_history(one) for one in parsed]
+            parsed = [self._without_history(one, self._repeats[name]) for one in parsed]
         count, times = 0, set[int]()
         for one in parsed:
-            fresh = one.batch if one.past is None else one.batch.take(~one.past)
-            if len(fresh):
-                count += len(fresh)
-                received = fresh.received_at  # equal in all rows of a read, so that the last of each is enough
+            count += len(one.batch)
+            live = one.batch if one.past is None else one.batch.take(~one.past)  # history tells neither life nor lag
+            if len(live):
+                received = live.received_at  # equal in all rows of a read, so that the last of each is enough
                 times.update(received[:-1][received[1:] != received[:-1]].tolist(), received[-1:].tolist())
-                lag_ms = float(fresh.received_at[-1] - fresh.timestamp[-1]) / NS_PER_MS
+                parser.lag.take(received - live.timestamp)
         if count:
+            self._stats.add("trades_total", count, venue=name)
+        if times:
             for at_ns, connection in zip(frames.run_times, frames.connections, strict=True):
                 if at_ns in times:
                     connection.traded_at_ns = at_ns
-            self._stats.add("trades_total", count, venue=name)
-            self._stats.set("lag_ms", lag_ms, venue=name)
+            self._stats.set("lag_ms", parser.lag.ns / NS_PER_MS, venue=name)
         into += parsed
 
     def _unread(self, frames: Frames, parser: VenueParser, error: Exception) -> None:
@@ -141,15 +157,18 @@ class Ingest:
             at_ns=self._clock.now_ns(), exchange=venue.exchange, market_type=venue.market_type, reason=reason,
             payload=bytes(frames.text[:KEPT_BYTES])))
 
-    def _tell(self, name: str, latest: Quarantined) -> None:
+    def tell_rest(self) -> None:
+        """Log the quarantined frames that came too soon after a line to get one; call it now and then."""
+        for name, told in self._told.items():
+            self._tell(name, told)
+
+    def _tell(self, name: str, told: Told) -> None:
         """Log that frames of a venue went to quarantine: the first at once, then at most once in a while, with their number."""
-        now = self._clock.monotonic()
-        told_at, told = self._told.get(name, (-TOLD_EACH_S, 0.0))
-        if now - told_at >= TOLD_EACH_S:
-            total = self._stats.get("quarantined_frames_total", venue=name)
-            self._told[name] = now, total
-            log.warning("frames quarantined venue=%s count=%d reason=%s frame=%r", name, total - told,
-                        " ".join(latest.reason.split())[:200], latest.payload[:SHOWN_BYTES])
+        now, total = self._clock.monotonic(), self._stats.get("quarantined_frames_total", venue=name)
+        if total > told.count and now - told.at >= TOLD_EACH_S:
+            log.warning("frames quarantined venue=%s count=%d reason=%s frame=%r", name, total - told.count,
+                        " ".join(told.latest.reason.split())[:200], told.latest.payload[:SHOWN_BYTES])
+            told.at, told.count = now, total
 
     def _unclean(self, parsed: list[Parsed], records: Records, error: Exception) -> None:
         """Record that the trades of a turn were lost on their way through."""
@@ -171,14 +190,14 @@ class Ingest:
     def _number(self, parsed: Parsed) -> Parsed:
         """Give the trades of a venue without ids what tells them apart."""
         before = self.occurrences.left_out
-        batch, gaps = self.occurrences.number(parsed.batch, parsed.past)
+        numbered, gaps = self.occurrences.number(parsed)
         self._stats.add("history_rows_left_out_total", self.occurrences.left_out - before)
         self._records.gaps += gaps
-        return Parsed(batch, None, None)
+        return numbered
 
-    def _without_history(self, parsed: Parsed) -> Parsed:
+    def _without_history(self, parsed: Parsed, repeats: Repeats) -> Parsed:
         """Leave out the last trades of symbols never seen, pushed on subscribing."""
-        kept = self._repeats.sort_out(parsed)
+        kept = repeats.sort_out(parsed)
         self._stats.add("history_rows_left_out_total", len(parsed.batch) - len(kept.batch))
         return kept
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Gap, TradeBatch
+from pumpwatch.pipeline.parse import Parsed
 
 KEPT = 2000  # distinct trades remembered of an instrument: twice what a venue sends as history
 CUT_AFTER = 100_000  # trades numbered, after which every instrument's memory is cut back to that
@@ -94,8 +95,9 @@ class Occurrences:
         self._until_cut = CUT_AFTER
         self.left_out = 0  # rows of history that were known, or out of reach
 
-    def number(self, batch: TradeBatch, past: NDArray[np.bool_] | None) -> tuple[TradeBatch, list[Gap]]:
+    def number(self, parsed: Parsed) -> tuple[Parsed, list[Gap]]:
         """Return the trades that are new, with ids that tell them apart, and the gaps that history did not close."""
+        batch, past = parsed.batch, parsed.past
         assert batch.text_id is not None
         self._cut(len(batch))
         keys: list[Key] = list(zip(batch.timestamp.tolist(), batch.text_id.tolist(), strict=True))
@@ -121,8 +123,8 @@ class Occurrences:
                 numbered[row] = key[1] + b"#%d" % before
         self.left_out += len(left_out)
         if numbered:
-            batch = replace(batch, text_id=_with(batch.text_id, numbered))
-        return (batch.take(np.delete(np.arange(len(batch)), list(left_out))) if left_out else batch), gaps
+            parsed = replace(parsed, batch=replace(batch, text_id=_with(batch.text_id, numbered)))
+        return (parsed.take(np.delete(np.arange(len(batch)), list(left_out))) if left_out else parsed), gaps
 
     def _cut(self, trades: int) -> None:
         """Keep the memory of all instruments bounded, now and then."""

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import NS_PER_MS, Clock
+from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, BadFrame
 from pumpwatch.feeds.feed import DISORDER_NS
 from pumpwatch.model import NO_SEQUENCE, Columns, Control, Gap, Int64, QuantityUnit, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import Frames
+from pumpwatch.pipeline.lag import Lag
 from pumpwatch.records import KEPT_BYTES, Quarantined
 from pumpwatch.stats import Stats
 from pumpwatch.supervisor import guarded
@@ -53,6 +54,7 @@ class VenueParser:
                  quarantine_per_s: float = QUARANTINE_PER_S, earliest_ns: int = EARLIEST_NS) -> None:
         self.venue = venue
         self.quarantine: list[Quarantined] = []
+        self.lag = Lag()
         self._catalogue, self._clock, self._stats, self._on_control = catalogue, clock, stats, on_control
         self._ids = catalogue.ids_of((venue.exchange, venue.market_type))
         self._scales = Scales(catalogue, venue)
@@ -160,9 +162,9 @@ class VenueParser:
 
     def gap(self, from_ns: int, to_ns: int, reason: str) -> Gap:
         """Return the gap of a venue whose frames of this time, as we received them, were not read."""
-        lag_ns = int(abs(self._stats.get("lag_ms", venue=self.venue.name)) * NS_PER_MS)
-        return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, symbol="",
-                   from_ns=from_ns - max(DISORDER_NS, lag_ns), to_ns=to_ns + 1, first_id=None, last_id=None, reason=reason)
+        slack_ns = max(DISORDER_NS, abs(self.lag.ns))
+        return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, symbol="", from_ns=from_ns - slack_ns,
+                   to_ns=to_ns + 1, first_id=None, last_id=None, reason=reason)
 
     def not_kept(self) -> list[Gap]:
         """Return the gap of frames that quarantine had no room for, each time it has grown."""

@@ -15,6 +15,8 @@ from pumpwatch.app.listings import Listings
 from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
 from pumpwatch.model import Listing
 from pumpwatch.ops.health import FILE
+from pumpwatch.pipeline.ingest import Told
+from pumpwatch.records import Quarantined
 
 LISTING = Listing(source="upbit", notice_id="7", symbol="SOMI", title="t", announced_at_ns=1, detected_at_ns=2, triggered_at_ns=3)
 
@@ -69,3 +71,11 @@ def test_a_sink_that_refuses_health_rows_and_listings_stops_neither(
     finally:
         collector.journal.close()
     assert "it refuses the user" in caplog.text
+
+
+def test_the_summary_tells_what_was_quarantined_since_the_last_line(
+        collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    collector.ingest._told["binance.spot"] = Told(Quarantined(1, "binance", "spot", "no trade", b"<html>"))
+    collector.stats.add("quarantined_frames_total", 3, venue="binance.spot")
+    collector.jobs._summary()
+    assert "frames quarantined venue=binance.spot count=3 reason=no trade frame=b'<html>'" in caplog.text

@@ -107,6 +107,22 @@ def test_quarantined_frames_are_told_at_once_in_one_line_and_then_once_a_minute_
     assert len(bench.records.quarantine) == 6
 
 
+def test_the_end_of_a_burst_of_quarantined_frames_is_told_though_no_other_comes(caplog):
+    bench = Bench()
+    bench.ingest._clock = clock = FakeClock()
+    for payload in ("<1>", "<2>", "<3>"):
+        bench.send("spot", payload)
+        bench.turn()
+    bench.ingest.tell_rest()
+    assert len(caplog.records) == 1
+    clock.advance(61)
+    bench.ingest.tell_rest()
+    assert "venue=binance.spot count=2" in caplog.text and "frame=b'<3>'" in caplog.text
+    clock.advance(61)
+    bench.ingest.tell_rest()
+    assert len(caplog.records) == 2
+
+
 def test_rows_that_only_use_up_an_id_are_no_trades_and_leave_no_gap():
     bench = Bench()
     bench.send("futures", trade(1), trade(2, price="0", kind="NA"), trade(3), trade(4, kind="ADL"))

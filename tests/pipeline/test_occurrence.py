@@ -8,6 +8,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import NO_SEQUENCE, Instrument, TradeBatch
 from pumpwatch.pipeline import occurrence
 from pumpwatch.pipeline.occurrence import KEPT, Occurrences
+from pumpwatch.pipeline.parse import Parsed
 
 
 def make(recovered=None) -> Occurrences:
@@ -23,7 +24,8 @@ def number(occurrences: Occurrences, *rows: tuple[int, bytes], past: bool = Fals
     batch = TradeBatch(np.array([row[0] for row in rows]), np.full(count, instrument, np.int32), ones, ones,
                        np.zeros(count, np.uint8), np.full(count, -1), np.full(count, NO_SEQUENCE), ones.astype(np.int64),
                        np.zeros(count, np.uint8), np.array([row[1] for row in rows]))
-    fresh, gaps = occurrences.number(batch, np.full(count, past) if past else None)
+    numbered, gaps = occurrences.number(Parsed(batch, None, np.full(count, past) if past else None))
+    fresh = numbered.batch
     return list(zip(fresh.timestamp.tolist(), fresh.text_id.tolist(), strict=True)), gaps
 
 
@@ -75,8 +77,9 @@ def test_history_and_what_follows_it_live_may_come_in_one_batch():
     batch = TradeBatch(np.array([1, 2, 3, 3]), np.zeros(count, np.int32), ones, ones, np.zeros(count, np.uint8),
                        np.full(count, -1), np.full(count, NO_SEQUENCE), ones.astype(np.int64), np.zeros(count, np.uint8),
                        np.array([b"a", b"b", b"c", b"c"]))
-    fresh, _ = one.number(batch, np.array([True, True, False, False]))
-    assert fresh.text_id.tolist() == [b"c", b"c#1"] and one.left_out == 2
+    fresh, _ = one.number(Parsed(batch, None, np.array([True, True, False, False])))
+    assert fresh.batch.text_id.tolist() == [b"c", b"c#1"] and one.left_out == 2
+    assert fresh.past is not None and not fresh.past.any()
 
 
 def test_after_a_reconnect_history_gives_only_what_was_missed():

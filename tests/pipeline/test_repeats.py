@@ -12,6 +12,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.model import Instrument, TradeBatch
 from pumpwatch.net.connection import Connection
+from pumpwatch.pipeline import repeats
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
@@ -91,3 +92,21 @@ def test_with_a_clock_that_is_wrong_no_more_than_the_first_trade_is_left_out():
     bench = Bench()
     assert bench.push((1, 60), (2, 60), (3, 60)) == [2, 3]
     assert bench.push((4, 60)) == [4]
+
+
+def test_missed_trades_pushed_after_a_reconnect_are_stored_and_tell_neither_life_nor_lag():
+    bench = Bench()
+    bench.push((99, HOUR_S))
+    bench.push((100, 0))
+    bench.connect()
+    lag_ms = bench.stats.get("lag_ms", venue="okx.spot")
+    assert [bench.push((number, HOUR_S)) for number in range(101, 110)] == [[number] for number in range(101, 110)]
+    assert not bench.connection.traded_at_ns and bench.stats.get("lag_ms", venue="okx.spot") == lag_ms < 5000
+    assert bench.push((110, 0)) == [110] and bench.connection.traded_at_ns
+
+
+def test_where_nothing_but_old_trades_comes_the_clock_is_wrong_and_they_are_signs_of_life(monkeypatch):
+    monkeypatch.setattr(repeats, "ALL_OLD_NS", 0)
+    bench = Bench()
+    assert bench.push((1, 60), (2, 60)) == [2] and bench.connection.traded_at_ns
+    assert 59_000 < bench.stats.get("lag_ms", venue="okx.spot") < 70_000

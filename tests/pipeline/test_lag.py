@@ -1,0 +1,81 @@
+"""How late trades arrive, as the slack of gaps needs it: what a single late trade or history says does not count."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from pumpwatch_plugins.exchanges.phemex import VENUES
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.model import Instrument
+from pumpwatch.net.connection import Connection
+from pumpwatch.pipeline.ingest import Ingest
+from pumpwatch.pipeline.lag import Lag
+from pumpwatch.stats import Stats
+from tests.net.test_connection import ScriptedStream, frame
+
+FUTURES = VENUES[1]
+HALF_AN_HOUR_NS = 1800 * NS_PER_S
+
+
+def lag_after(*reads: list[int]) -> int:
+    lag = Lag()
+    for ages in reads:
+        lag.take(np.array(ages))
+    return lag.ns
+
+
+def test_single_trades_that_are_late_or_early_say_nothing_and_what_stays_late_does():
+    assert lag_after() == 0
+    assert lag_after([5, 7, 9000]) == lag_after([7], [9000]) == lag_after([9000], [-9000], [7]) == 7
+    assert lag_after([7], [7], [8], [9000], [9000]) == 8
+    assert lag_after([7], [7], [7], [9000], [9000], [9000]) == 9000
+    assert lag_after([-9000], [-9000]) == -9000
+
+
+class Link:
+    """A connection of a venue that sends past trades on subscribing."""
+
+    def __init__(self, buffer) -> None:
+        self.connection = Connection(ScriptedStream([]), buffer, 1 << 20, lambda reason: None)
+
+    def read(self, kind: str, *times_ns: int) -> None:
+        rows = [[at_ns, "Buy", "76426.7", "0.091"] for at_ns in sorted(times_ns, reverse=True)]
+        text = json.dumps({"dts": 1, "mts": 1, "sequence": 1, "symbol": "BTCUSDT", "trades_p": rows, "type": kind})
+        self.connection.stream.chunks.append(frame(text.encode()))
+        self.connection.sweep(Clock().now_ns())
+
+
+def test_trades_of_the_history_sent_on_subscribing_are_stored_and_tell_neither_life_nor_lag():
+    catalogue, stats, stored = Catalogue(), Stats(), []
+    catalogue.add(("phemex", "futures"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT"))
+    ingest = Ingest(catalogue, Clock(), stats, 1.0, 5000, lambda batch, records: stored.append(batch))
+    first, second = (Link(buffer) for buffer in [ingest.add_venue(FUTURES)] * 2)
+    now_ns = Clock().now_ns()
+    missed_ns = now_ns - HALF_AN_HOUR_NS
+    first.read("incremental", missed_ns - 9 * NS_PER_S)
+    for _ in range(5):
+        now_ns += 1
+        first.read("incremental", now_ns)
+        ingest.turn()
+    second.read("snapshot", now_ns, now_ns + 1)
+    ingest.turn()
+    assert sum(map(len, stored)) == 7 and stats.get("trades_total", venue="phemex.futures") == 7
+    assert not second.connection.traded_at_ns
+    second.read("incremental", now_ns + 2)
+    ingest.turn()
+    assert second.connection.traded_at_ns
+
+
+def test_missed_trades_of_half_an_hour_ago_in_a_history_leave_the_lag_as_it_was():
+    catalogue, stats = Catalogue(), Stats()
+    catalogue.add(("phemex", "futures"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT"))
+    ingest = Ingest(catalogue, Clock(), stats, 1.0, 5000, lambda batch, records: None)
+    ingest.take_up({("phemex", "futures", "BTCUSDT"): (-1, 1)})
+    link = Link(ingest.add_venue(FUTURES))
+    link.read("snapshot", *(Clock().now_ns() - HALF_AN_HOUR_NS + number for number in range(3)))
+    ingest.turn()
+    assert stats.get("trades_total", venue="phemex.futures") == 3
+    assert stats.get("lag_ms", venue="phemex.futures") == 0 and not link.connection.traded_at_ns
