@@ -12,9 +12,12 @@ from typing import Any
 
 import msgspec
 
+from pumpwatch.feeds.instruments import possible_name
+
 FEW = 4  # values of a field that says what kind of thing a row is
 EACH = 5  # rows, at least, on average, that have each of them
 SHOWN = 3  # fields of a reason
+LONGEST_REASON = 200  # characters
 DEEPEST = 4  # where a list of rows may be in a body
 
 Row = Mapping[str, Any]
@@ -27,7 +30,7 @@ def left_out(bodies: Sequence[bytes], kept: set[str]) -> dict[str, str]:
     if not hits:
         return {}
     key = hits.most_common(1)[0][0]
-    named = {row[key]: row for row in reversed(rows) if isinstance(row.get(key), str)}  # of two the first counts
+    named = {row[key]: row for row in reversed(rows) if possible_name(row.get(key))}  # of two the first counts
     kinds = _kinds([row for symbol, row in named.items() if symbol in kept])
     return {symbol: _reason(row, kinds) for symbol, row in reversed(named.items()) if symbol not in kept}
 
@@ -62,4 +65,4 @@ def _kinds(rows: Sequence[Row]) -> dict[str, set[str]]:
 def _reason(row: Row, kinds: Mapping[str, set[str]]) -> str:
     told = [f"{field} {row[field]}" for field, known in kinds.items()
             if isinstance(row.get(field), (str, bool)) and str(row[field]) not in known]
-    return ", ".join(told[:SHOWN]) or "the list does not tell"
+    return ", ".join(told[:SHOWN])[:LONGEST_REASON] or "the list does not tell"

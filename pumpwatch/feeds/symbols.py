@@ -13,9 +13,10 @@ from pumpwatch.catalogue import coin_of
 from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.feeds.instruments import fetch_instruments, only
 from pumpwatch.feeds.left_out import left_out
 from pumpwatch.feeds.pace import Paces, message_pace
-from pumpwatch.feeds.roster import Roster, fetch_instruments, only
+from pumpwatch.feeds.roster import Roster
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.feeds.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
 from pumpwatch.model import HttpRequest, Instrument, Venue

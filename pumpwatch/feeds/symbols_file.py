@@ -3,12 +3,18 @@
 `pumpwatch init-symbols` writes it and a running collector keeps it up to date. It is for people to read, and for a
 collector that starts while a venue's REST side is down: that one subscribes what the file knows until the list comes.
 What is collected is chosen in the config (`symbols`, `excluded`), never here.
+
+It is YAML in which every line is a key and a JSON value, so that 14,000 lines are read in the time that YAML takes for a
+hundred; what a hand has changed is read as YAML. Processes that write it take turns, and each replaces only its own venues.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +26,7 @@ import yaml
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
+from pumpwatch.feeds.instruments import possible
 from pumpwatch.model import Instrument
 
 HEAD = """\
@@ -28,6 +35,8 @@ HEAD = """\
 # exchanges.<name>.<market_type>.symbols (only these) and .excluded (all but these).
 """
 NOT_CHOSEN = "not chosen in the config"
+RENEWED_NS = 86_400 * NS_PER_S  # a venue's moment is written again when it is so old, though nothing else has changed
+LINE = re.compile(r'(?P<indent> *)(?P<key>"(?:[^"\\]|\\.)*"|\w+):(?: (?P<value>.*))?')
 
 
 class Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,61 +72,137 @@ class VenueSymbols:
 
 
 class SymbolsFile:
-    """The file, and what is to be written into it. An empty path is no file: nothing is read or written."""
+    """The file, and what is to be written into it. An empty path is no file: nothing is read or written.
+
+    `write` may be called in another thread than the rest.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path) if path else None
-        self._venues: dict[str, VenueSymbols] = {}
-        self._changed = self._read = False
+        self._put: dict[str, VenueSymbols] = {}
+        self._changed: set[str] = set()  # venues whose last state is not in the file yet
+        self._known: dict[str, VenueSymbols] | None = None  # the file as it was read once, for those that begin with it
+        self._refused: tuple[tuple[int, int], StorageError] | None = None  # size and time of a file that cannot be read, and why
 
     def known(self, venue: str) -> VenueSymbols | None:
         """Return what is known of a venue, from before or from the file. Raises StorageError where the file cannot be read."""
-        if not self._read and self.path:
-            self._venues = read(self.path) | self._venues
-            self._read = True
-        return self._venues.get(venue)
+        if venue not in self._put and self._known is None and self.path:
+            self._known = self._read(self.path)
+        return self._put.get(venue) or (self._known or {}).get(venue)
 
     def put(self, venue: str, symbols: VenueSymbols) -> None:
-        """Take a venue's symbols over; what is the same as before is not written again."""
-        if not symbols.same_as(self._venues.get(venue)):
-            self._changed = True
-        self._venues[venue] = symbols
+        """Take a venue's symbols over; what is the same as before is not written again for a day."""
+        before = self._put.get(venue)
+        if before is None or not symbols.same_as(before) or symbols.listed_at_ns - before.listed_at_ns >= RENEWED_NS:
+            self._put[venue] = symbols
+            self._changed.add(venue)
 
     def text(self) -> str:
-        """Return the file as it is to be."""
-        return "".join(_lines(self._venues))
+        """Return the file as it is to be, with the venues that were put."""
+        return "".join(_lines(self._put))
 
     def write(self) -> None:
-        """Replace the file where something has changed, keeping the venues that are only in it. Raises StorageError."""
-        if self.path is None or not self._changed:
+        """Bring the file up to date: what has changed, and what is not in it, as when it was removed. Raises StorageError."""
+        if self.path is None or not self._put or (not self._changed and self.path.exists()):
             return
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        changed, self._changed = self._changed, set()
         try:
-            self.known("")
-            self._changed = False
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(self.text(), "utf-8")
-            partial.replace(self.path)
+            with _turn(self.path.parent) as folder:
+                there = self._read(self.path)
+                ours = {venue: one for venue, one in list(self._put.items()) if venue in changed or venue not in there}
+                _replace(self.path, "".join(_lines(there | ours)), folder)
         except OSError as error:
-            self._changed = True
+            self._changed |= changed
             raise StorageError(f"{self.path}: cannot be written: {error.strerror}",
                              "make its folder writable, or set `symbols_file` to another path, or to none (empty)") from error
+        except StorageError:
+            self._changed |= changed
+            raise
+
+    def _read(self, path: Path) -> dict[str, VenueSymbols]:
+        """Read the file; one that was refused is not read again before it has changed."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return read(path)
+        if self._refused and self._refused[0] == (stat.st_size, stat.st_mtime_ns):
+            raise self._refused[1]
+        try:
+            return read(path)
+        except StorageError as error:
+            self._refused = (stat.st_size, stat.st_mtime_ns), error
+            raise
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[int]:
+    """Keep other processes from writing into the folder as this does; yields its descriptor."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str, folder: int) -> None:
+    """Replace a file at once and for good, or leave it as it was."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(path)
+        os.fsync(folder)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read(path: Path) -> dict[str, VenueSymbols]:
-    """Return what a symbols file says of each venue; nothing where there is none. Raises StorageError that names the place."""
+    """Return what a symbols file says of each venue; nothing where there is none. Raises StorageError that names the place.
+
+    What cannot be an instrument is passed over: its trades would be stored with quantities of nothing.
+    """
     try:
-        raw = yaml.load(path.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        sections = msgspec.convert(raw or {}, dict[str, Section], strict=False)  # to YAML 1e-08 is a text
-        return {venue: VenueSymbols(_moment(one.listed_at), [
+        sections = _sections(path.read_text("utf-8"))
+        return {venue: VenueSymbols(_moment(one.listed_at), list(filter(possible, (
             Instrument(symbol=symbol, base=each.base, quote=each.quote, multiplier=each.multiplier,
                        contract_size=each.contract_size, price_divisor=each.price_divisor)
-            for symbol, each in one.symbols.items()], one.excluded) for venue, one in sections.items()}
+            for symbol, each in one.symbols.items()))), one.excluded) for venue, one in sections.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, yaml.YAMLError) as error:  # msgspec's ValidationError is a ValueError
         raise StorageError(f"{path}: not a symbols file: {' '.join(str(error).split())}",
                          "remove it; it is written anew") from error
+
+
+def _sections(text: str) -> dict[str, Section]:
+    try:
+        return msgspec.json.decode(_as_json(text), type=dict[str, Section])
+    except ValueError:
+        raw = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return msgspec.convert(raw or {}, dict[str, Section], strict=False)  # to YAML 1e-08 is a text
+
+
+def _as_json(text: str) -> str:
+    """Return what `_lines` wrote as JSON. Raises ValueError for a line of another kind; what it makes of one may be no JSON."""
+    parts: list[str] = []
+    depth, opened = 0, True
+    for line in text.split("\n"):
+        if not line or line.startswith("#"):
+            continue
+        found = LINE.fullmatch(line)
+        level = len(found["indent"]) // 2 if found else -1
+        if found is None or level > depth:
+            raise ValueError(line)
+        parts.append("" if opened and level == depth else "}" * (depth - level) + ",")
+        parts.append(found["key"] if found["key"].startswith('"') else f'"{found["key"]}"')
+        parts.append(f":{found['value'] or '{'}")
+        opened = not found["value"]
+        depth = level + opened
+    return "{" + "".join(parts) + "}" * (depth + 1)
 
 
 def _moment(text: str) -> int:
@@ -137,12 +222,18 @@ def _lines(venues: Mapping[str, VenueSymbols]) -> Iterator[str]:
         yield f"\n{_quoted(venue)}:\n  listed_at: \"{moment:%Y-%m-%dT%H:%M:%SZ}\"\n"
         yield "  symbols:\n" if listed.instruments else "  symbols: {}\n"
         for one in listed.instruments:
-            facts = {name: value for name, value in _facts(one).items() if name != "symbol"}
-            yield f"    {_quoted(one.symbol)}: {{{', '.join(f'{name}: {_quoted(value)}' for name, value in facts.items())}}}\n"
+            facts = {name: fact for name, fact in _facts(one).items() if name != "symbol"}
+            yield f"    {_quoted(one.symbol)}: {_quoted(facts)}\n"
         if listed.excluded:
             yield "  excluded:\n"
             yield from (f"    {_quoted(symbol)}: {_quoted(reason)}\n" for symbol, reason in sorted(listed.excluded.items()))
 
 
 def _quoted(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """Return it as JSON that is also YAML: what cannot be printed is escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(one if one.isprintable() else _escaped(ord(one)) for one in text)
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}"

@@ -14,13 +14,14 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.feeds.feed import Feed
+from pumpwatch.feeds.instruments import fetch_instruments, only, unlisted
 from pumpwatch.feeds.left_out import left_out
 from pumpwatch.feeds.link import Surroundings
 from pumpwatch.feeds.pace import Paces
 from pumpwatch.feeds.refusals import Refusals
-from pumpwatch.feeds.roster import Roster, fetch_instruments, only, unlisted
+from pumpwatch.feeds.roster import Roster
 from pumpwatch.feeds.silence import LastTimes, SilenceWatch
-from pumpwatch.feeds.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
+from pumpwatch.feeds.symbols_file import NOT_CHOSEN, RENEWED_NS, SymbolsFile, VenueSymbols
 from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
@@ -60,7 +61,7 @@ class VenueFeeds:
         self._down_since_ns = down_since_ns  # of the run before this one
         self._stopping = Event()
         self._symbols = symbols
-        self._noted: tuple[set[str], set[str]] | None = None  # symbols and refusals that the symbols file has
+        self._noted = VenueSymbols(0, [], {})  # what the symbols file has been told is read, and refused
         self._last_times = last_times
         self.silence = SilenceWatch(self._around, self, catalogue, last_times, self._stopping)
 
@@ -115,21 +116,23 @@ class VenueFeeds:
             log.warning("%s; %s", error.message, error.hint)
             return
         if known:
-            log.warning("beginning with the symbols of an earlier list venue=%s symbols=%d file=%s",
-                        self.venue.name, len(known.instruments), self._symbols.path)
+            age_h = (self._clock.now_ns() - known.listed_at_ns) / NS_PER_S / 3600
+            log.warning("beginning with the symbols of an earlier list venue=%s symbols=%d hours_old=%.0f file=%s",
+                        self.venue.name, len(known.instruments), age_h, self._symbols.path)
             self._place(only(known.instruments, self._config))
 
     def _note_symbols(self, listed: Sequence[Instrument], bodies: Sequence[bytes]) -> None:
         """Tell the symbols file what is read and what is not, when that has changed."""
         refused = {symbol: f"the venue refuses it: {reason}" for symbol, reason in self._refusals.left_out.items()}
-        taken = {one.symbol for one in listed if one.symbol in self.roster}
-        if self._noted == (taken, set(refused)):
+        taken = [one for one in listed if one.symbol in self.roster]
+        now_ns = self._clock.now_ns()
+        noted = VenueSymbols(now_ns, taken, refused)
+        if noted.same_as(self._noted) and now_ns - self._noted.listed_at_ns < RENEWED_NS:
             return
-        self._noted = taken, set(refused)
-        others = {one.symbol: NOT_CHOSEN for one in listed if one.symbol not in taken}
+        self._noted = noted
+        others = {one.symbol: NOT_CHOSEN for one in listed if one.symbol not in self.roster}
         self._symbols.put(self.venue.name, VenueSymbols(
-            self._clock.now_ns(), [one for one in listed if one.symbol in taken],
-            left_out(bodies, {one.symbol for one in listed}) | others | refused))
+            now_ns, taken, left_out(bodies, {one.symbol for one in listed}) | others | refused))
 
     def _place(self, chosen: Sequence[Instrument]) -> None:
         self._refusals.review({one.symbol for one in chosen}, set().union(*(feed.granted for feed in self.feeds)))

@@ -191,8 +191,8 @@ def _ask_rest(config: Config, venue: Venue, options: VenueConfig) -> str:
 
 
 def _unlisted(config: Config, venue: Venue, url: str, symbols: Sequence[str]) -> dict[str, str]:
+    from pumpwatch.feeds.instruments import fetch_instruments, unlisted
     from pumpwatch.feeds.pace import Paces
-    from pumpwatch.feeds.roster import fetch_instruments, unlisted
     from pumpwatch.net.http import Http
     from pumpwatch.net.ws import tls_context
 

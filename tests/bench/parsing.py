@@ -25,7 +25,7 @@ from typing import Any
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
-from pumpwatch.feeds.roster import fetch_instruments
+from pumpwatch.feeds.instruments import fetch_instruments
 from pumpwatch.model import HttpRequest, Venue
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import VenueParser

@@ -11,7 +11,7 @@ from pumpwatch_plugins.exchanges.bybit import VENUES
 
 from pumpwatch.catalogue import coin_of
 from pumpwatch.errors import REFUSALS
-from pumpwatch.feeds.roster import fetch_instruments
+from pumpwatch.feeds.instruments import fetch_instruments
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.model import NO_SEQUENCE, Columns, ControlKind, Flag, HistoryQuery, HttpRequest
 from pumpwatch.pipeline.decode import Decoder

@@ -16,7 +16,7 @@ from pumpwatch_plugins.exchanges.phemex import VENUES, parse_futures, parse_spot
 from pumpwatch.catalogue import Catalogue, coin_of
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
-from pumpwatch.feeds.roster import fetch_instruments
+from pumpwatch.feeds.instruments import fetch_instruments
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.model import Columns, ControlKind, HistoryQuery, Instrument, Venue
 from pumpwatch.net.frames import Frames

@@ -38,3 +38,10 @@ def test_pages_and_lists_within_lists_are_one_list_and_other_lists_are_none():
 def test_a_body_that_is_no_list_gives_nothing(body):
     assert left_out([body], KEPT) == {}
     assert left_out([body], set()) == {}
+
+
+def test_names_that_no_symbol_can_have_are_passed_over_and_a_reason_is_short():
+    rows = [{"s": name, "kind": kind} for name, kind in (
+        *((f"S{i}", "SPOT") for i in range(9)), ("A\u2028B", "DATED"), ("X" * 2000, "DATED"), ("GOOD", "D" * 5000))]
+    told = left_out([json.dumps(rows).encode()], {f"S{i}" for i in range(9)})
+    assert told.keys() == {"GOOD"} and told["GOOD"].startswith("kind DDD") and len(told["GOOD"]) <= 200
