@@ -11,7 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = (
     # they kill and crowd: one at a time is as much as two cores carry beside what else runs
-    ("tests/app/test_kill.py", "tests/app/test_full_roster.py", "tests/app/test_silence.py"),
+    ("tests/app/test_kill.py", "tests/app/test_full_roster.py", "tests/app/test_silence.py", "tests/app/test_bad_input.py"),
     # one QuestDB after another
     ("tests/app/test_collect.py", "tests/store/test_drain_outages.py"),
     # one QuestDB for all of them
