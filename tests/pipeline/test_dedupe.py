@@ -170,6 +170,32 @@ def test_a_repetition_is_no_new_start_though_its_time_be_new(kind: IdKind):
     assert at(dedupe, [(2, 2), (1, HOUR_NS + 10**9), (3, 3 * HOUR_NS)]) == ([], [])
 
 
+def test_a_last_trade_that_was_reported_late_makes_no_new_start_of_the_ones_that_come_again():
+    before, late = [(1, HOUR_NS), (2, HOUR_NS + 1)], (3, 1)
+    for reads in ([[*before, late]], [before, [late]], [before, [(0, 1), late]], [[(0, 1), *before, late]]):
+        dedupe = make(IdKind.CONTIGUOUS)
+        for read in reads:
+            at(dedupe, read)
+        assert at(dedupe, [*before, late, (4, HOUR_NS + 2)]) == ([4], [])
+
+
+@given(st.sampled_from([IdKind.CONTIGUOUS, IdKind.MONOTONIC]), st.integers(6, 600),
+       st.lists(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 12)), max_size=6), min_size=1, max_size=12))
+def test_before_and_after_a_new_start_every_trade_is_kept_once_however_often_it_comes_again(kind, pause_s, reads):
+    dedupe = make(kind)
+    dedupe.take_up({("venue", "spot", "S0"): (1000, 0)})
+    end_ns = sum(len(read) for read in reads) * 10**9
+    for start_id, start_ns in ((1000, 0), (0, end_ns + pause_s * 10**9)):
+        sent, kept_ids = [], []
+        for read in reads:
+            rows = []
+            for repeat, count in read:  # the next trade, then some of those before it again, each with the time it had
+                sent.append((start_id + len(sent) + 1, start_ns + len(sent) * 10**9))
+                rows += [sent[-1], *sent[-repeat:][:count]]
+            kept_ids += at(dedupe, rows)[0] if rows else []
+        assert kept_ids == [one for one, _ in sent]
+
+
 def test_a_gap_of_the_former_ids_stays_open_when_they_start_anew():
     dedupe = make(IdKind.CONTIGUOUS)
     at(dedupe, [(10, 1), (20, 2)])
