@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
@@ -18,13 +17,11 @@ LONGEST_NAME = 100  # characters of a symbol
 
 def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
                       on_left_out: Callable[[str], None] = lambda one: None,
-                      on_volumes: Callable[[str], None] = lambda trouble: None,
                       pages: list[bytes] | None = None) -> list[Instrument]:
     """Ask a venue for its instruments, every page. Raises ServiceUnavailable when it does not answer with such a list.
 
     A row that no instrument can have (no name, a contract of nothing) is left out and told to on_left_out; of two with one
-    symbol the last counts. Where volumes are asked for apart, on_volumes hears why there are none, or "" where there are.
-    pages: is filled with the bodies of the list.
+    symbol the last counts. pages: is filled with the bodies of the list.
     """
     bodies = [] if pages is None else pages
     for request in venue.instruments_requests:
@@ -45,22 +42,16 @@ def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
             on_left_out(repr(one)[:300])
     if not found:
         raise ServiceUnavailable(f"an instrument list without an instrument ({_shown(bodies)})")
-    if venue.volumes is None:
-        return list(found.values())
-    volumes = _volumes(venue.volumes, ask, on_volumes)
-    return [dataclasses.replace(one, volume=volumes.get(symbol, one.volume)) for symbol, one in found.items()]
+    return list(found.values())
 
 
-def _volumes(volumes: Volumes, ask: Callable[[HttpRequest], bytes], on_volumes: Callable[[str], None]) -> dict[str, float]:
-    """Ask what traded lately; whatever cannot be a volume is left out."""
+def fetch_volumes(volumes: Volumes, ask: Callable[[HttpRequest], bytes]) -> dict[str, float]:
+    """Ask what traded lately; whatever cannot be a volume is left out. Raises ServiceUnavailable where that is not told."""
     try:
         told = volumes.parse(ask(volumes.request))
-        found = {symbol: volume for symbol, volume in told.items() if _possible_volume(volume)}
-    except (ServiceUnavailable, *REFUSALS) as error:
-        on_volumes(_in_words(error))
-        return {}
-    on_volumes("")
-    return found
+        return {symbol: volume for symbol, volume in told.items() if _possible_volume(volume)}
+    except REFUSALS as error:
+        raise ServiceUnavailable(_in_words(error)) from error
 
 
 def _possible_volume(volume: Any) -> bool:

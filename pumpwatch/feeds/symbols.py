@@ -14,6 +14,7 @@ from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.instruments import fetch_instruments, only
+from pumpwatch.feeds.latest_volumes import LatestVolumes
 from pumpwatch.feeds.left_out import left_out
 from pumpwatch.feeds.pace import Paces, message_pace
 from pumpwatch.feeds.roster import Roster
@@ -52,8 +53,10 @@ def _ask(venue: Venue, options: VenueConfig, http: Http, paces: Paces) -> Listed
     def ask(request: HttpRequest) -> bytes:
         return http.ask(options.rest_url or venue.rest_url, request, venue.headers, budget)
 
+    volumes = LatestVolumes(venue, ask)
+    volumes.begin()
     try:
-        listed = fetch_instruments(venue, ask, pages=bodies)
+        listed = volumes.put_on(fetch_instruments(venue, ask, pages=bodies), within_s=None)
     except ServiceUnavailable as error:
         return f"{venue.name}: {error.message}"
     chosen = only(listed, options)

@@ -15,6 +15,7 @@ from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.instruments import fetch_instruments, only, unlisted
+from pumpwatch.feeds.latest_volumes import LatestVolumes
 from pumpwatch.feeds.left_out import left_out
 from pumpwatch.feeds.link import Surroundings
 from pumpwatch.feeds.pace import Paces
@@ -54,7 +55,7 @@ class VenueFeeds:
         self.feeds: list[Feed] = []
         self._refusals = Refusals(self._around, self._was_read)
         self._unlisted: dict[str, str] = {}
-        self._no_volumes = ""  # why the volumes are not known
+        self._volumes = LatestVolumes(venue, self._ask)
         self._ran_before = down_since_ns > 0
         self._impossible: set[str] = set()
         self._list_problem = ""  # of the instrument list, as it came last
@@ -83,6 +84,7 @@ class VenueFeeds:
     def stop(self) -> None:
         """Close every connection."""
         self._stopping.set()
+        self._volumes.stop()
         for feed in self.feeds:
             feed.stop()
 
@@ -100,7 +102,8 @@ class VenueFeeds:
 
     def _refresh(self) -> None:
         bodies: list[bytes] = []
-        listed = fetch_instruments(self.venue, self._ask, self._tell_impossible, self._tell_volumes, bodies)
+        self._volumes.begin()
+        listed = self._volumes.put_on(fetch_instruments(self.venue, self._ask, self._tell_impossible, bodies))
         self._tell_unlisted(listed)
         self._place(only(listed, self._config))
         kept = sorted(self.roster.kept)
@@ -212,14 +215,6 @@ class VenueFeeds:
             self._impossible.add(instrument)
             log.warning("instrument left out venue=%s instrument=%s", self.venue.name, instrument)
             self._stats.add("impossible_instruments_total", venue=self.venue.name)
-
-    def _tell_volumes(self, trouble: str) -> None:
-        """Say once that connections cannot be balanced, and once that they can be again."""
-        if trouble and not self._no_volumes:
-            log.warning("volumes are not known venue=%s reason=%s", self.venue.name, trouble)
-        elif self._no_volumes and not trouble:
-            log.info("volumes are known again venue=%s", self.venue.name)
-        self._no_volumes = trouble
 
     def _tell_unlisted(self, listed: Iterable[Instrument]) -> None:
         """Say once which configured symbols the venue does not have."""

@@ -11,7 +11,7 @@ from pumpwatch_plugins.exchanges.bybit import VENUES
 
 from pumpwatch.catalogue import coin_of
 from pumpwatch.errors import REFUSALS
-from pumpwatch.feeds.instruments import fetch_instruments
+from pumpwatch.feeds.instruments import fetch_instruments, fetch_volumes
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.model import NO_SEQUENCE, Columns, ControlKind, Flag, HistoryQuery, HttpRequest
 from pumpwatch.pipeline.decode import Decoder
@@ -165,7 +165,7 @@ def test_every_page_of_the_list_is_asked_for_and_what_is_no_perpetual_in_usdt_le
         return pages[len(asked) - 1]
 
     found = fetch_instruments(LINEAR, ask)
-    assert [one.volume for one in found] == [8.5e9, 0.0, 0.0]
+    assert fetch_volumes(LINEAR.volumes, ask) == {"BTCUSDT": 8.5e9, "SHIB1000USDT": 0.0}
     assert [(one.symbol, one.multiplier, coin_of(one), one.contract_size) for one in found] == [
         ("BTCUSDT", 1, "BTC", 1.0), ("SHIB1000USDT", 1000, "SHIB", 1.0), ("10000SATSUSDT", 10000, "SATS", 1.0)]
     assert [request.params.get("cursor") for request in asked] == [None, "first=2&x"]  # encoded once more on its way

@@ -228,6 +228,7 @@ class VenueWorld(ScriptedVenue):
         self.listed, self.asked = set(listed), 0
         self.answer: bytes | ServiceUnavailable | None = None  # instead of the list
         self.volumes: dict[str, float] = {}
+        self.volumes_hang = False
         self.heard: dict[str, int] = {}  # symbol -> time of the last trade that reached us, ns
         self.history: dict[str, list[int]] = {}  # symbol -> times of the trades that REST has, ns
         self.looked_up: list[str] = []  # whose history was asked for
@@ -258,6 +259,8 @@ class VenueWorld(ScriptedVenue):
         if "symbol" in request.params:
             return self._past(str(request.params["symbol"]))
         if self.venue.volumes and request == self.venue.volumes.request:
+            while self.volumes_hang:
+                gevent.sleep(0.05)
             return json.dumps([{"symbol": symbol, "quoteVolume": volume} for symbol, volume in self.volumes.items()]).encode()
         self.asked += 1
         if isinstance(self.answer, ServiceUnavailable):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 
+import gevent
 import pytest
+from gevent.event import Event
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.instruments import fetch_instruments
+from pumpwatch.feeds.instruments import fetch_instruments, fetch_volumes
+from pumpwatch.feeds.latest_volumes import WITHIN_S, LatestVolumes
 from pumpwatch.model import HttpRequest, Instrument, Volumes
+from tests.feeds.scripted import VenueWorld, quick, until
 
 
 def listing(*symbols: object) -> bytes:
@@ -57,21 +62,55 @@ def answering(volumes: object):
     return ask
 
 
-def test_volumes_are_asked_for_with_the_list_and_what_cannot_be_one_is_none():
-    troubles: list[str] = []
-    pages: list[bytes] = []
-    venue_with_volumes = dataclasses.replace(VENUES[0], volumes=VOLUMES)
+def test_what_cannot_be_a_volume_is_none():
     body = {"BTCUSDT": 12.5, "ETHUSDT": -1, "SOLUSDT": math.nan, "OTHER": 3.0}
-    found = fetch_instruments(venue_with_volumes, answering(body), on_volumes=troubles.append, pages=pages)
-    assert pages == [listing("BTCUSDT", "ETHUSDT", "SOLUSDT")]
-    assert [(one.symbol, one.volume) for one in found] == [("BTCUSDT", 12.5), ("ETHUSDT", 0.0), ("SOLUSDT", 0.0)]
-    assert troubles == [""]
+    assert fetch_volumes(VOLUMES, answering(body)) == {"BTCUSDT": 12.5, "OTHER": 3.0}
 
 
-@pytest.mark.parametrize("answer", [ServiceUnavailable("HTTP 500"), "text", [1], None, {"BTCUSDT": "x"}])
-def test_without_volumes_the_list_holds(answer):
-    troubles: list[str] = []
-    venue_with_volumes = dataclasses.replace(VENUES[0], volumes=VOLUMES)
-    found = fetch_instruments(venue_with_volumes, answering(answer), on_volumes=troubles.append)
-    assert [(one.symbol, one.volume) for one in found] == [("BTCUSDT", 0.0), ("ETHUSDT", 0.0), ("SOLUSDT", 0.0)]
-    assert len(troubles) == 1 and (troubles[0] or isinstance(answer, dict))
+@pytest.mark.parametrize("answer", [ServiceUnavailable("HTTP 500"), "text", [1], None])
+def test_where_no_volumes_are_told_that_is_said(answer):
+    with pytest.raises(ServiceUnavailable):
+        fetch_volumes(VOLUMES, answering(answer))
+
+
+def test_volumes_come_with_the_list_and_hold_until_they_are_told_anew(caplog):
+    caplog.set_level(logging.INFO, "pumpwatch.feeds")
+    venue, answers = dataclasses.replace(VENUES[0], volumes=VOLUMES), Answers()
+    volumes = LatestVolumes(venue, answers)
+
+    def told() -> list[float]:
+        volumes.begin()
+        return [one.volume for one in volumes.put_on(fetch_instruments(venue, answers), within_s=0.2)]
+
+    answers.volumes = {"BTCUSDT": 2.0, "ETHUSDT": 1.0}
+    assert told() == [2.0, 1.0, 0.0]
+    answers.volumes = ServiceUnavailable("HTTP 500")
+    assert told() == told() == [2.0, 1.0, 0.0]
+    answers.volumes, answers.hangs = {"BTCUSDT": 3.0}, Event()
+    assert told() == told() == [2.0, 1.0, 0.0] and answers.asked == 4  # the last one is on its way
+    answers.hangs.set()
+    assert told() == [3.0, 1.0, 0.0]
+    assert [line.split(" venue=")[0] for line in caplog.messages] == ["volumes are not known", "volumes are known again"]
+
+
+def test_a_request_for_volumes_that_hangs_keeps_no_symbol_waiting_for_long():
+    with VenueWorld(["A", "B"], quick(volumes=VOLUMES)) as world:
+        world.volumes_hang = True
+        with gevent.Timeout(WITHIN_S + 5.0):
+            until(lambda: world.feeds.feeds and world.feeds.feeds[0].granted == {"A", "B"})
+
+
+class Answers:
+    """A venue that answers the request for its list, and that for volumes as it is told to, once nothing `hangs`."""
+
+    def __init__(self) -> None:
+        self.volumes: object = {}
+        self.hangs: Event | None = None
+        self.asked = 0  # for volumes
+
+    def __call__(self, request: HttpRequest) -> bytes:
+        if request.path == "/volumes":
+            self.asked += 1
+            if self.hangs:
+                self.hangs.wait()
+        return answering(self.volumes)(request)

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pumpwatch_plugins.exchanges.binance import VENUES as BINANCE
 from pumpwatch_plugins.exchanges.bybit import VENUES as BYBIT
 
-from pumpwatch.feeds.roster import SHRUNKEN, Roster
+from pumpwatch.feeds.roster import AGREED, SHRUNKEN, Roster
 from pumpwatch.model import Instrument, Venue
 
 NAMES = [f"S{number}" for number in range(60)]
@@ -49,6 +49,8 @@ class Placement(RuleBasedStateMachine):
         self.connection_bytes, self.per_connection = connection_bytes, per_connection
         self.roster = Roster(venue(BYBIT[1], connection_bytes=connection_bytes, symbols_per_connection=30), per_connection)
         self.known: dict[str, float] = {}
+        self.lacking: set[str] = set()  # in the last list
+        self.agreed = 0  # lists that lacked just these
 
     @rule(volumes=st.dictionaries(st.sampled_from(NAMES + LONG), VOLUMES, max_size=120))
     def refresh(self, volumes: dict[str, float]) -> None:
@@ -56,7 +58,10 @@ class Placement(RuleBasedStateMachine):
         came, gone = self.roster.refresh(listed(volumes))
         after = placed(self.roster)
         assert came == volumes.keys() - before.keys()
-        assert gone == (before.keys() - volumes.keys() if len(volumes) >= SHRUNKEN * len(before) else set())
+        lacking = before.keys() - volumes.keys()
+        self.agreed = self.agreed + 1 if lacking == self.lacking else 1
+        self.lacking = lacking
+        assert gone == (lacking if len(volumes) >= SHRUNKEN * len(before) or self.agreed >= AGREED else set())
         assert after.keys() == (before.keys() | volumes.keys()) - gone
         assert {symbol: after[symbol] for symbol in before.keys() - gone} == {
             symbol: number for symbol, number in before.items() if symbol not in gone}  # nobody moved
