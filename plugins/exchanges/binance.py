@@ -97,6 +97,10 @@ class Day(msgspec.Struct, gc=False):
 _trades = msgspec.json.Decoder(list[Trade], strict=False)
 _wrapped = msgspec.json.Decoder(list[Wrapped], strict=False)
 _rows = msgspec.json.Decoder(list[Row], strict=False)
+# A row of exchangeInfo is 4 KB, most of it permissions: what is not named here is not decoded.
+_symbol = msgspec.defstruct("Symbol", ["symbol", "status", "baseAsset", "quoteAsset", ("contractType", Any, "PERPETUAL"),
+                                       ("isSpotTradingAllowed", Any, True)])
+_listed = msgspec.json.Decoder(msgspec.defstruct("ExchangeInfo", [("symbols", list[_symbol])]))  # type: ignore[valid-type]
 _days = msgspec.json.Decoder(list[Day], strict=False)
 
 
@@ -166,17 +170,13 @@ def read_control(frame: bytes) -> Control | None:
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
     """Read exchangeInfo: what trades against USDT or may yet, spot or perpetual, dated contracts left out.
 
-    What is halted or not open yet (BREAK, HALT, END_OF_DAY, PENDING_TRADING) is subscribed too: that costs an acknowledgement,
-    and its first trade comes as it happens.
+    What is halted or not open yet (BREAK, HALT, END_OF_DAY, PENDING_TRADING) is subscribed too: its first trade comes as it is.
     """
-    rows = msgspec.json.decode(bodies[0])["symbols"]
     return [
-        Instrument(symbol=row["symbol"], base=row["baseAsset"], quote=row["quoteAsset"],
-                   multiplier=split_multiplier(row["baseAsset"]),
-                   status="trading" if row["status"] == ALIVE else row["status"].lower())
-        for row in rows
-        if row["status"] not in ENDED and row["quoteAsset"] == "USDT" and row.get("contractType", "PERPETUAL") in PERPETUAL
-        and row.get("isSpotTradingAllowed", True)
+        Instrument(symbol=row.symbol, base=row.baseAsset, quote=row.quoteAsset, multiplier=split_multiplier(row.baseAsset),
+                   status="trading" if row.status == ALIVE else row.status.lower())
+        for row in _listed.decode(bodies[0]).symbols  # type: ignore[attr-defined]
+        if row.status not in ENDED and row.quoteAsset == "USDT" and row.contractType in PERPETUAL and row.isSpotTradingAllowed
     ]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+import gevent
 import pytest
 
-from pumpwatch.feeds.left_out import left_out
+from pumpwatch.feeds.left_out import PAUSE_ROWS, left_out
 
 KEPT = {f"C{number}USDT" for number in range(20)}
 
@@ -45,3 +46,12 @@ def test_names_that_no_symbol_can_have_are_passed_over_and_a_reason_is_short():
         *((f"S{i}", "SPOT") for i in range(9)), ("A\u2028B", "DATED"), ("X" * 2000, "DATED"), ("GOOD", "D" * 5000))]
     told = left_out([json.dumps(rows).encode()], {f"S{i}" for i in range(9)})
     assert told.keys() == {"GOOD"} and told["GOOD"].startswith("kind DDD") and len(told["GOOD"]) <= 200
+
+
+def test_others_have_their_turn_while_a_long_list_is_gone_through():
+    turns: list[int] = []
+    others = gevent.spawn(lambda: [turns.append(gevent.sleep(0) or 1) for _ in range(10**6)])
+    body = listing(*({"symbol": f"X{number}BTC", "quote": "BTC"} for number in range(3000)))
+    assert len(left_out([body], KEPT)) == 3000
+    others.kill()
+    assert len(turns) >= 3000 / PAUSE_ROWS
