@@ -46,7 +46,7 @@ def pumpwatch() -> None:
 for command in (
     running.collect, running.demo, running.simulate, reading.trades, reading.decode, reading.titles,
     reading.init_symbols, listings.listing, upkeep.status, upkeep.check, upkeep.doctor, upkeep.plugins,
-    stored.verify, stored.backup, stored.restore,
+    stored.gaps, stored.verify, stored.backup, stored.restore,
 ):
     pumpwatch.add_command(command)
 

@@ -20,7 +20,7 @@ from pumpwatch.app.figures import Figures
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import Clock
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig, options_of
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.feed import DISORDER_NS
@@ -101,6 +101,10 @@ class Collector:
         """
         recovery: Recovery = self.journal_thread.apply(self.journal.open)
         self.ingest.take_up(recovery.last_ids)  # so that a jump over the downtime shows
+        if recovery.last_received_at_ns:
+            log.info("going on after a run that %s, last trade %.0f s ago; what was missed since is a gap",
+                     "was stopped" if recovery.clean else "was killed",
+                     (self.clock.now_ns() - recovery.last_received_at_ns) / NS_PER_S)
         for venue, part in self.chosen:
             self._add_venue(venue, part, recovery)
         for name, sink in self.sinks.items():
@@ -148,6 +152,9 @@ class Collector:
         self.supervisor.stop_all(0.2)
         code = self._close_journal()
         self.figures.write(ended=True)
+        log.info("stopped, trades stored in this run=%d%s", self.stats.get("durable_trades_total"),
+                 "".join(f" {name} lacks={drain.lag_rows}, kept in the journal" for name, drain in self.drains.items()
+                         if drain.lag_rows))
         return code
 
     def _commit_rest(self) -> None:

@@ -1,4 +1,4 @@
-"""Care of what is stored: verify, backup, restore."""
+"""Care of what is stored, and what is missing of it: verify, backup, restore, gaps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pumpwatch.commands.options import config_option, json_option
+from pumpwatch.commands.options import config_option, json_option, moment
 from pumpwatch.commands.output import print_json, print_table, say
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK
 
+SHOWN = 40  # rows of a table; --json gives all
+
 if TYPE_CHECKING:
     from pumpwatch.config import Config
+    from pumpwatch.model import Gap
 
 
 @click.command()
@@ -88,3 +91,51 @@ def _say_files(rows: list[dict[str, Any]], as_json: bool, where: str) -> int:
         print_json(rows)
     say(f"{len(rows)} files, {sum(row['bytes'] for row in rows):,} bytes, {where}")
     return EXIT_OK
+
+
+@click.command()
+@click.option("--from", "start_ns", callback=moment, default="-24h", show_default=True, metavar="TIME", help="That end after.")
+@click.option("--to", "end_ns", callback=moment, default="now", show_default=True, metavar="TIME", help="That begin before.")
+@click.option("--exchange", metavar="NAME", help="Only of this exchange.")
+@click.option("--all", "with_filled", is_flag=True, help="Also those that were filled.")
+@json_option
+@config_option
+def gaps(start_ns: int, end_ns: int, exchange: str | None, with_filled: bool, as_json: bool, config: Config) -> int:
+    """List what may be missing: where, from when to when, and why.
+
+    A gap without a symbol is one of a whole venue or connection. One with ids is proven by a jump in them. Works beside a
+    running collector. Exit code 1 where there are gaps.
+
+    \b
+    Example: pumpwatch gaps --from -2h --exchange okx
+    """
+    from pumpwatch.errors import ServiceUnavailable
+    from pumpwatch.store.ledger import FILE_NAME, Ledger
+
+    folder = Path(config.store.dir)
+    if not (folder / FILE_NAME).exists():
+        raise ServiceUnavailable(f"nothing is stored in {folder}", "name the collector's config with -c")
+    ledger = Ledger(folder)
+    try:
+        found = [gap for gap in ledger.gaps_between(start_ns, end_ns)
+                 if exchange in (None, gap.exchange) and (with_filled or gap.state != "filled")]
+    finally:
+        ledger.close()
+    if as_json:
+        print_json({"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns,
+                    "to_ns": gap.to_ns, "first_id": gap.first_id, "last_id": gap.last_id, "state": gap.state.value,
+                    "reason": gap.reason} for gap in found)
+    elif found:
+        print_table(("venue", "symbol", "from", "seconds", "ids", "state", "reason"), map(_gap_cells, found[-SHOWN:]),
+                    f"the last {SHOWN} of {len(found):,}" if len(found) > SHOWN else "")
+    say(f"{len(found):,} gaps")
+    return EXIT_FOUND if found else EXIT_OK
+
+
+def _gap_cells(gap: Gap) -> tuple[str, ...]:
+    from datetime import UTC, datetime
+
+    began = datetime.fromtimestamp(gap.from_ns / 1e9, UTC)
+    return (f"{gap.exchange}.{gap.market_type}", gap.symbol or "all", f"{began:%Y-%m-%dT%H:%M:%SZ}",
+            f"{(gap.to_ns - gap.from_ns) / 1e9:,.1f}", "" if gap.first_id is None else f"{gap.first_id} to {gap.last_id}",
+            gap.state.value, gap.reason)

@@ -40,7 +40,7 @@ class Feed:
         self._around, self.number, self.symbols = around, number, set(symbols)
         self._suspects: set[str] = set()  # refused together with all others of their request, once
         self._backoff = Backoff()
-        self._refusal_told = False
+        self._refusal_told = self._told_down = False
         self._renewals = Backoff(base_s=2.0)
         self._renew_at = -math.inf
         self._rhythm = Rhythm(around.venue.stale_after_s)
@@ -154,6 +154,7 @@ class Feed:
         except ServiceUnavailable as error:
             if not self._refusal_told:
                 self._refusal_told = True
+                self._told_down = True
                 log.warning("connection refused venue=%s connection=%d reason=%s", self._around.venue.name, self.number, error)
                 self._event("refused", str(error))
             self._around.stats.add("connect_failures_total", venue=self._around.venue.name)
@@ -196,7 +197,10 @@ class Feed:
         link.stood_at_ns = self._around.clock.now_ns()
         self._event("up", f"{len(link.subscriptions.granted)} symbols in {now - link.opened_at:.1f} s")
         self._note_gap("connection was down")
-        self._down_from_ns = 0
+        if self._told_down:
+            log.info("connection up again venue=%s connection=%d symbols=%d",
+                     self._around.venue.name, self.number, len(link.subscriptions.granted))
+        self._down_from_ns, self._told_down = 0, False
         self._suspects.clear()
         self._rhythm.resume(now)
 
@@ -277,6 +281,7 @@ class Feed:
         self._end(link, reason)
         log.warning("connection down venue=%s connection=%d symbols=%d reason=%s",
                     self._around.venue.name, self.number, len(self.symbols), reason)
+        self._told_down = True
         self._event("down", reason)
         self._note_gap(reason)
         self._around.stats.add("disconnects_total", venue=self._around.venue.name)

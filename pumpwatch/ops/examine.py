@@ -90,7 +90,8 @@ def _ledger(folder: Path) -> Iterator[Finding]:
     seconds = sum(gap.to_ns - gap.from_ns for gap in still if not gap.symbol) / NS_PER_S
     detail = f"{states[GapState.OPEN]:,} open, {states[GapState.LOST]:,} lost, {states[GapState.FILLED]:,} filled"
     if still:
-        yield Finding("gaps", WARN, f"{detail}; {reasons}; whole venues for {seconds:,.0f} s in all")
+        yield Finding("gaps", WARN, f"{detail}; {reasons}; of venues and connections {seconds:,.0f} s, added up",
+                      "`pumpwatch gaps` lists them")
     else:
         yield Finding("gaps", OK, detail)
     if refused:

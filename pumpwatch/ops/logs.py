@@ -1,6 +1,6 @@
 """Logging of the long-running commands: one line a change of state, on stderr, times in UTC.
 
-A line that repeats is limited, and the next one that passes says how many were held back.
+A line that repeats is limited, for each venue apart, and how many were held back is said within about a minute.
 """
 
 from __future__ import annotations
@@ -11,32 +11,44 @@ import time
 from collections.abc import Callable
 from typing import IO
 
+Kind = tuple[str, int, str, str]  # logger, level, words, first value
 LEVELS = ("debug", "info", "warning", "error")
 
 
 class RepeatLimit(logging.Filter):
-    """Let each kind of line (logger, level, words without their values) through `burst` times a period."""
+    """Let each kind of line (logger, level, words without their values but the first) through `burst` times a period.
+
+    The first value is that of the venue, sink or source. What was held back is told before the first line, of any kind,
+    that comes after the period.
+    """
 
     def __init__(self, burst: int = 10, period_s: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._burst, self._period_s, self._now = burst, period_s, now
-        self._seen: dict[tuple[str, int, str], list[float]] = {}  # start of the period, passed, held back
+        self._seen: dict[Kind, list[float]] = {}  # start of the period, passed, held back
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.CRITICAL:
             return True
         now = self._now()
-        state = self._seen.setdefault((record.name, record.levelno, str(record.msg)), [now, 0, 0])
-        if now - state[0] >= self._period_s:
-            if state[2]:
-                record.msg = f"{record.getMessage()} held_back={int(state[2])}"
-                record.args = None
-            state[:] = [now, 0, 0]
+        self._tell_held_back(now)
+        first = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
+        state = self._seen.setdefault((record.name, record.levelno, str(record.msg), first), [now, 0, 0])
         if state[1] >= self._burst:
             state[2] += 1
             return False
         state[1] += 1
         return True
+
+    def _tell_held_back(self, now: float) -> None:
+        """Forget the kinds whose period is over, and say how many lines of each were held back."""
+        over = {kind: state for kind, state in self._seen.items() if now - state[0] >= self._period_s}
+        for kind in over:
+            del self._seen[kind]
+        for (name, level, words, first), (_, _, held_back) in over.items():
+            if held_back:
+                logging.getLogger(name).log(level, "%d more lines were held back like: %s",
+                                            int(held_back), words.replace("%s", first or "%s", 1))
 
 
 class LineFormatter(logging.Formatter):

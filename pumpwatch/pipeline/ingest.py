@@ -17,7 +17,7 @@ from gevent.event import Event
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, Clock
-from pumpwatch.model import Control, IdKind, TradeBatch, Venue
+from pumpwatch.model import Control, Gap, IdKind, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer, Frames
 from pumpwatch.pipeline.dedupe import Dedupe
@@ -30,6 +30,7 @@ from pumpwatch.supervisor import guarded
 
 log = logging.getLogger(__name__)
 
+GROWING_KEPT = 10_000  # gaps
 TOLD_EACH_S = 60.0
 SHOWN_BYTES = 100  # of a frame in the log
 
@@ -58,6 +59,7 @@ class Ingest:
         self._stopped = False
         self._said: set[tuple[str, str]] = set()  # failures that were logged
         self._told: dict[str, Told] = {}  # by venue
+        self._growing: dict[tuple[str, str, str, int], None] = {}  # gaps that were counted, and may be told of again
         self.occurrences = Occurrences(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
         self._repeats: dict[str, Repeats] = {}  # by venue
@@ -80,6 +82,16 @@ class Ingest:
     def record(self, records: Records) -> None:
         """Take records of others (feeds) along with the next batch."""
         self._records.extend(records)
+        for gap in records.gaps:
+            key = (gap.exchange, gap.market_type, gap.symbol, gap.from_ns)
+            if key not in self._growing:
+                self._count(gap)
+                self._growing[key] = None
+                if len(self._growing) > GROWING_KEPT:
+                    del self._growing[next(iter(self._growing))]
+
+    def _count(self, gap: Gap) -> None:
+        self._stats.add("gaps_total", venue=f"{gap.exchange}.{gap.market_type}", state=gap.state)
 
     def run(self) -> None:
         """Turn until stopped."""
@@ -212,7 +224,7 @@ class Ingest:
         for number, count in seen.doubled.items():
             self._stats.add("doubled_trades_total", count, venue=".".join(self._catalogue.venues[number]))
         for gap in seen.gaps:
-            self._stats.add("gaps_total", venue=f"{gap.exchange}.{gap.market_type}", state=gap.state)
+            self._count(gap)
         records.gaps += seen.gaps
         return batch if keep is None else batch.take(keep)
 

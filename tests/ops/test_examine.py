@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,7 @@ from pumpwatch.ops.examine import examine
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
+from tests.conftest import Cli
 from tests.ops.test_health import figures
 from tests.trades import batch_of, catalogue_of
 
@@ -52,7 +55,32 @@ def test_gaps_and_refused_frames_are_counted_with_their_reasons(tmp_path: Path) 
     store(tmp_path, Records(gaps=[GAP], quarantine=[Quarantined(1, "binance", "spot", "not JSON", b"{")]))
     found = list(examine(tmp_path))
     assert states(found)["gaps"] == states(found)["quarantine"] == WARN
-    assert "1 open, 0 lost, 0 filled; 1 not running; whole venues for 7 s in all" in details(found)
+    assert "1 open, 0 lost, 0 filled; 1 not running; of venues and connections 7 s, added up" in details(found)
+
+
+def test_gaps_are_listed_with_where_when_and_why(tmp_path: Path, cli: Cli) -> None:
+    store(tmp_path, Records(gaps=[
+        GAP, replace(GAP, exchange="okx", symbol="BTC-USDT", from_ns=10**18, to_ns=10**18 + 5, first_id=7, last_id=9,
+                     reason="ids jump"),
+        replace(GAP, symbol="ETHUSDT", state=GapState.FILLED)]))
+    config = tmp_path / "c.yaml"
+    config.write_text(f"store: {{dir: {tmp_path}}}", "utf-8")
+
+    def gaps(*arguments: str) -> tuple[int, list[dict[str, object]], str]:
+        done = cli("gaps", "-c", str(config), "--json", *arguments)
+        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+    code, rows, said = gaps("--from", "1970-01-01T00:00:00Z")
+    assert code == 1 and [row["symbol"] for row in rows] == ["", "BTC-USDT"] and "2 gaps" in said
+    assert rows[1] == {"exchange": "okx", "market_type": "spot", "symbol": "BTC-USDT", "from_ns": 10**18, "to_ns": 10**18 + 5,
+                       "first_id": 7, "last_id": 9, "state": "open", "reason": "ids jump"}
+    assert len(gaps("--from", "1970-01-01T00:00:00Z", "--all")[1]) == 3
+    assert len(gaps("--from", "1970-01-01T00:00:00Z", "--exchange", "okx")[1]) == 1
+    assert gaps()[:2] == (0, [])
+    shown = cli("gaps", "-c", str(config), "--from", "1970-01-01T00:00:00Z").stdout
+    assert "binance.spot" in shown and "all" in shown and "7 to 9" in shown and "2001-09-09T01:46:40Z" in shown
+    config.write_text(f"store: {{dir: {tmp_path / 'none'}}}", "utf-8")
+    assert gaps()[0] == 69
 
 
 def test_a_file_that_is_no_segment_fails(tmp_path: Path) -> None:

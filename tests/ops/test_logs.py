@@ -42,15 +42,20 @@ def test_setting_up_again_does_not_double_the_lines(root: logging.Logger) -> Non
     assert stream.getvalue().count("once") == 1
 
 
-def test_a_repeated_line_is_held_back_and_counted_whatever_its_values() -> None:
+def test_a_repeated_line_is_held_back_and_counted_whatever_its_values(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     limit = RepeatLimit(burst=3, period_s=60, now=clock.monotonic)
-    passed = [limit.filter(record("down reason=%s", n)) for n in range(10)]
+    passed = [limit.filter(record("down venue=%s reason=%s", "a.spot", n)) for n in range(10)]
     assert passed == [True] * 3 + [False] * 7
     clock.advance(61)
-    after = record("down reason=%s", 10)
-    assert limit.filter(after)
-    assert after.getMessage() == "down reason=10 held_back=7"
+    assert limit.filter(record("health %s", "fine"))
+    assert caplog.messages == ["7 more lines were held back like: down venue=a.spot reason=%s"]
+    assert limit.filter(record("down venue=%s reason=%s", "a.spot", 10))
+
+
+def test_each_venue_has_its_own_lines() -> None:
+    limit = RepeatLimit(burst=1, period_s=60, now=FakeClock().monotonic)
+    assert all(limit.filter(record("roster venue=%s symbols=%d", f"{number}.spot", 7)) for number in range(50))
 
 
 def test_other_lines_pass_meanwhile() -> None:

@@ -123,6 +123,15 @@ def test_the_end_of_a_burst_of_quarantined_frames_is_told_though_no_other_comes(
     assert len(caplog.records) == 2
 
 
+def test_a_gap_of_others_is_counted_once_however_often_it_is_told_as_it_grows():
+    world = Bench("BTCUSDT")
+    gap = Gap(exchange="binance", market_type="spot", symbol="", from_ns=1, to_ns=2, first_id=None, last_id=None, reason="down")
+    for to_ns in range(3, 9):
+        world.ingest.record(Records(gaps=[replace(gap, to_ns=to_ns)]))
+    world.ingest.record(Records(gaps=[replace(gap, from_ns=50, to_ns=60)]))
+    assert world.stats.get("gaps_total", venue="binance.spot", state="open") == 2
+
+
 def test_rows_that_only_use_up_an_id_are_no_trades_and_leave_no_gap():
     bench = Bench()
     bench.send("futures", trade(1), trade(2, price="0", kind="NA"), trade(3), trade(4, kind="ADL"))
