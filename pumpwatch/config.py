@@ -135,14 +135,20 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_mapping(path: Path) -> dict[Any, Any]:
-    """Read a YAML file that holds sections; an empty one has none. Raises ConfigError that names the file."""
+    """Read a YAML file that holds sections, or comments only. Raises ConfigError that names the file.
+
+    A file without a character is refused: it is one that is not written yet, and its defaults are every real exchange.
+    """
     try:
-        raw = _parse(path.read_text("utf-8")) or {}
+        written = path.read_text("utf-8")
+        raw = _parse(written) or {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config file: {error.strerror}",
                           "give an existing file with -c, or leave -c out for the defaults") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not written.strip():
+        raise ConfigError(f"{path} is empty", "is it still being written? leave -c out for the defaults")
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: the file must be a mapping of sections, not {type(raw).__name__}")
     return raw
@@ -198,7 +204,7 @@ def convert(raw: Any, struct: type[T], where: str, prefix: str = "", given: Mapp
 
 def _explain(message: str, struct: type[Any], steps: list[tuple[str, bool]], prefix: str) -> tuple[str, str, str]:
     """Return the key's path, the message and the hint."""
-    path = prefix + ".".join(name for name, _ in steps)
+    path = (prefix + ".".join(name for name, _ in steps)).rstrip(".")
     unknown = re.search(r"unknown field `(.*?)`", message)
     if not unknown:
         allowed = _choices_at(struct, steps)

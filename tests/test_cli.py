@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import signal
+import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +19,8 @@ import pytest
 from pumpwatch import __version__
 from pumpwatch.cli import pumpwatch as root
 from pumpwatch.commands.options import parse_moment
+from pumpwatch.sim.control import COMMANDS
+from pumpwatch.sim.faults import KINDS
 from tests.conftest import Cli
 
 NOW = 1_795_000_000_123_456_789
@@ -97,6 +103,37 @@ def test_wrong_options_of_a_simulation_are_one_message_and_78(cli: Cli, tmp_path
     assert done.returncode == 78, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("pumpwatch: ")
+
+
+def test_a_config_that_is_not_written_yet_is_refused_and_one_of_comments_is_not(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "sim.yaml").write_text("\n")
+    done = cli("collect", "-c", "sim.yaml", timeout_s=30)  # else it would be the real exchanges
+    assert (done.returncode, done.stderr.splitlines()[0]) == (78, "pumpwatch: sim.yaml is empty")
+    (tmp_path / "sim.yaml").write_text("# store:\n#   dir: elsewhere\n")
+    assert cli("status", "-c", "sim.yaml").returncode == 69
+
+
+def test_the_help_of_simulate_names_every_command_and_kind_of_fault() -> None:
+    words = " ".join((ALL["simulate"].help or "").split())
+    assert f"Commands: {' '.join(COMMANDS)} " in words
+    assert f"Kinds of fault: {' '.join(KINDS)} " in words
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_simulate_tells_how_to_cause_a_fault_and_leaves_no_folder(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-m", "pumpwatch", "simulate", "--coins", "1"], stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.PIPE, cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)}) as child:
+        assert child.stderr is not None
+        lines = [child.stderr.readline(), child.stderr.readline()]
+        words = shlex.split(lines[1].partition("a fault: curl ")[2])
+        assert [words[0], words[2]] == ["--cacert", "-d"] and Path(words[1]).parent.parent == tmp_path
+        request = urllib.request.Request(words[4], words[3].encode())
+        with urllib.request.urlopen(request, timeout=30, context=ssl.create_default_context(cafile=words[1])) as answer:
+            assert json.loads(answer.read()) == {"fault": "cut", "connections": []}
+        child.send_signal(number)
+        assert "Traceback" not in child.communicate(timeout=60)[1]
+    assert child.returncode == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(cli: Cli, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_variable_without_a_value_keeps_the_default_and_quotes_are_the_empty_text(tmp_path: Path) -> None:
-    config = load_text(tmp_path, "", PUMPWATCH_NET__PROXY="", PUMPWATCH_SYMBOLS_FILE='""', PUMPWATCH_STORE__DIR=" ")
+    config = load_text(tmp_path, "{}", PUMPWATCH_NET__PROXY="", PUMPWATCH_SYMBOLS_FILE='""', PUMPWATCH_STORE__DIR=" ")
     assert (config.net.proxy, config.symbols_file, config.store.dir) == ("", "", "data")
 
 

@@ -33,6 +33,7 @@ from pumpwatch import (
 )
 
 FLUSH_ROWS = 100_000  # 17 MB
+ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s\[\]/:@?#]+):([0-9]{1,5})")  # [::1]:9000 too
 NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that an int64 gives back as it was
 
 
@@ -50,6 +51,9 @@ class QuestDBOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     request_timeout_ms: int = 3000
 
     def __post_init__(self) -> None:
+        address = ADDRESS.fullmatch(self.addr)
+        if not address or not 0 < int(address[1]) < 65_536:
+            raise ValueError(f"addr must be HOST:PORT, such as 127.0.0.1:9000, not {self.addr!r}")
         if not re.fullmatch(r"[A-Za-z0-9_]*", self.table_prefix):
             raise ValueError("table_prefix may hold letters, digits and _ only")
         if self.ttl_days < 0 or self.request_timeout_ms <= 0:

@@ -74,19 +74,28 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
                                                                   "the real ones, instead of --coins.")
 @click.option("--rate", type=click.FloatRange(0), help="Trades a second, all venues together.")
 @click.option("--seconds", type=click.FloatRange(0), help="Of trading; 0: until stopped.")
-@click.option("--folder", metavar="DIR", help="Where certificate and ground truth go; else a temporary folder.")
+@click.option("--folder", metavar="DIR", help="Where certificate and ground truth go; else a folder "
+                                                    "that is gone at the end.")
 @click.option("--stdin", is_flag=True, help="Take commands as JSON lines from stdin; its end ends the simulation.")
 @json_option
 def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> int:
     """Run simulated venues as a server on loopback, until stopped.
 
-    Prints the config that points a collector at them (with --json the bare addresses). Commands such as a fault or a
-    notice are POSTs to the control address, or JSON lines with --stdin.
+    Prints the config that points a collector at them (with --json the bare addresses). Commands are POSTs to the control
+    address, which is told on stderr, or with --stdin JSON lines such as {"do": "fault", "kind": "cut"}.
 
     \b
-    Example: pumpwatch simulate --coins 50 --rate 5000 > sim.yaml &  pumpwatch collect -c sim.yaml
+    Commands: status pause resume stop publish edit mood fault
+    Kinds of fault: cut fin close slow_close silence mute freeze deaf drop double reorder
+                    spoil fragment malformed ping maintenance refuse down hang rest
+    A fault:  curl --cacert DIR/ca.pem -d '{"kind": "cut"}' https://127.0.0.1:PORT/sim/fault
+
+    \b
+    Example: pumpwatch simulate --coins 50 --rate 5000 > sim.yaml
+    and when it says that they listen, in another terminal: pumpwatch collect -c sim.yaml
     """
     import json
+    import shlex
 
     from pumpwatch.config import read_mapping
     from pumpwatch.sim.server import config_yaml, main
@@ -95,8 +104,10 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     raw |= {name: value for name, value in given.items() if value is not None}
 
     def show(line: str) -> None:
-        print(line if as_json else config_yaml(json.loads(line)), flush=True)
-        say("simulated venues are listening; Ctrl-C ends them")
+        known = json.loads(line)
+        print(line if as_json else config_yaml(known), flush=True)
+        say("simulated venues are listening; Ctrl-C ends them\n"
+            f"a fault: curl --cacert {shlex.quote(known['ca_file'])} -d '{{\"kind\": \"cut\"}}' {known['control']}/fault")
 
     return main(show=show, stdin_commands=stdin, **raw)
 

@@ -59,7 +59,7 @@ class SimOptions(Section):
     seconds: float = 0.0  # of trading, then it pauses; 0: until it is stopped
     mode: str = "live"  # live, burst (frames made beforehand), tape
     paused: bool = False  # trading waits for the command `resume`
-    folder: str = ""  # certificates and ground truth; empty: a temporary folder
+    folder: str = ""  # certificates and ground truth; empty: one that `main` removes at the end
     truth: bool = True
     host: str = "127.0.0.1"
     ports: dict[str, int] = msgspec.field(default_factory=dict)  # by venue, board or `control`; else any

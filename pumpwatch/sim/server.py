@@ -15,12 +15,14 @@ import ssl
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import gevent
+import msgspec
 from gevent import socket
 from gevent.event import Event
 from gevent.server import StreamServer
@@ -54,7 +56,7 @@ class Simulation:
     def __init__(self, options: SimOptions, dialects: list[Dialect | BoardDialect]) -> None:
         self.options = options
         self.clock = Clock()
-        self.folder = Path(options.folder or tempfile.mkdtemp(prefix="pumpwatch-sim-"))
+        self.folder = Path(options.folder)
         chosen = [one for one in dialects if isinstance(one, Dialect) and one.name in (options.venues or [one.name])]
         missing = set(options.venues) - {one.name for one in chosen}
         if missing or not chosen:
@@ -275,17 +277,19 @@ def main(options: SimOptions | None = None, *, stdin_commands: bool = False, sho
     of JSON: `venues` (name -> ws_url, rest_url), `boards` (name -> url), `control`, `ca_file`, `folder`, `coins`,
     `pid` (default: printed to stdout). stdin_commands: a line `{"do": "fault", ...}` does what a POST to `/sim/fault`
     does.
+    Without `folder` it is a temporary one, removed at the end.
     Returns an exit code; raises ConfigError for options that cannot be meant.
     """
     chosen = options or convert(keywords, SimOptions, "simulation")
-    simulation = Simulation(chosen, load_dialects(chosen.plugin_folder))
-    line = json.dumps(simulation.listen(), ensure_ascii=False)
-    (show or _print)(line)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, simulation.stopping.set)
-    if stdin_commands:
-        gevent.spawn(control.read_commands, simulation, sys.stdin)
-    simulation.run()
+    with tempfile.TemporaryDirectory(prefix="pumpwatch-sim-") if not chosen.folder else nullcontext(chosen.folder) as folder:
+        simulation = Simulation(msgspec.structs.replace(chosen, folder=folder), load_dialects(chosen.plugin_folder))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, simulation.stopping.set)
+        line = json.dumps(simulation.listen(), ensure_ascii=False)
+        (show or _print)(line)
+        if stdin_commands:
+            gevent.spawn(control.read_commands, simulation, sys.stdin)
+        simulation.run()
     return EXIT_OK
 
 

@@ -251,7 +251,7 @@ class Drain:
         if self._down_since is None:
             self._down_since = self._clock.monotonic()
             log.warning("sink=%s state=down backlog=%d reason=%r: trades stay in the journal", self._name,
-                        self.lag_rows, " ".join(str(error).split()))
+                        self.lag_rows, " ".join("; ".join(filter(None, (error.message, error.hint))).split()))
         self._stats.set("sink_up", 0, sink=self._name)
         self._stats.set("sink_lag_rows", self.lag_rows, sink=self._name)
 

@@ -324,6 +324,10 @@ def test_a_server_that_is_not_there_is_unavailable_and_says_how_to_start_one() -
 
 def test_unknown_and_impossible_options_are_config_errors() -> None:
     for options, word in (({"adr": "x"}, "did you mean `addr`"), ({"ttl_days": -1}, "ttl_days"),
+                          *(({"addr": addr}, "config: sinks.questdb: addr must be HOST:PORT") for addr in (
+                              "127.0.0.1:nope", "localhost", "http://localhost:9000", "::1", "db:0", "db:70000", "a b:9000", "")),
                           ({"table_prefix": "a;b"}, "table_prefix")):
         with pytest.raises(ConfigError, match=word):
             options_of(Config(sinks={"questdb": options}), "sinks", "questdb", QuestDBOptions)
+    for addr in ("db.example.com:9000", "[::1]:9000", "10.0.0.7:443"):
+        assert QuestDBOptions(addr=addr).addr == addr

@@ -42,11 +42,11 @@ class ScriptedSink:
         if self.misfit:
             raise ConfigError(self.misfit)
         if self.down:
-            raise ServiceUnavailable(self.down)
+            raise ServiceUnavailable(self.down, "is it running?")
 
     def write(self, batch: TradeBatch, catalogue: Any) -> WriteResult:
         if self.down:
-            raise ServiceUnavailable(self.down)
+            raise ServiceUnavailable(self.down, "is it running?")
         self.writes.append(len(batch))
         for row, number in enumerate(batch.trade_id.tolist()):
             if number in self.poisonous:
@@ -157,7 +157,7 @@ def test_a_sink_that_is_down_is_named_once_and_gets_everything_afterwards(
     assert bench.sink.stored == list(range(1, 1101))
     down, up = changes(caplog)
     assert "state=down" in down
-    assert "connection refused" in down
+    assert "'connection refused; is it running?'" in down
     assert "state=up" in up
 
 
