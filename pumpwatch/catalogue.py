@@ -82,6 +82,10 @@ class Catalogue:
         found = {number for coin in (name, _split(name)[1]) for number in sorted(self._by_coin.get(coin, ()))}
         return sorted(number for number in found if self.instruments[number].quote.upper() == "USDT")
 
+    def coins(self) -> list[str]:
+        """Return every coin there is an instrument of, quoted in USDT."""
+        return sorted(coin for coin in list(self._by_coin) if self.matching(coin))
+
     def names(self, ids: Iterable[int] | NDArray[np.int32]) -> list[tuple[str, str, str]]:
         """Return (exchange, market_type, symbol) of each id."""
         return [(*self.venues[number], self.instruments[number].symbol) for number in ids]

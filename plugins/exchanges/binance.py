@@ -1,13 +1,12 @@
 """Binance spot and USDⓈ-M futures: every trade, from the raw `@trade` streams.
 
 Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-21), their CHANGELOG; for the futures
-`@trade` stream, which no official page describes, the 2026 base split as observed by several recorders (2026-08).
-Checked 2026-11-21.
+`@trade` stream, which no official page describes, the 2026 base split as several recorders saw it (2026-08). Checked 2026-11-21.
 
 Symbols: REST upper case, streams lower case (`btcusdt@trade`); 1000SATS and 1000PEPE carry their multiplier in the base.
 Ids: `t`, contiguous per symbol. On futures the rows X="NA" (price and quantity 0) use up an id and are no trades;
-INSURANCE_FUND and ADL rows are takeovers, flagged:
-the venue's own history leaves them out. Times: ms. Side: `m` says that the buyer was the maker, so the taker sold.
+INSURANCE_FUND and ADL rows are takeovers, flagged: the venue's own history leaves them out. Times: ms.
+Side: `m` says that the buyer was the maker, so the taker sold.
 Quirks: futures `@trade` lives on `/public`; on `/market` it is acknowledged and silent for ever, and there only
 `@aggTrade` flows (variant `agg_trade`). Unknown symbols are acknowledged and silent. Old spot frames carry order ids in
 `a` and `b`. The symbol lists tell no volumes, ticker/24hr does.
@@ -116,8 +115,11 @@ def parse(text: bytes | memoryview, columns: Columns) -> None:
     """Append the trades of a JSON array of `@trade` or `@aggTrade` frames, bare or from a combined stream."""
     try:
         trades = _trades.decode(text)
-    except msgspec.ValidationError:
-        trades = [frame.data for frame in _wrapped.decode(text)]
+    except msgspec.ValidationError as plain:
+        try:
+            trades = [frame.data for frame in _wrapped.decode(text)]
+        except msgspec.ValidationError as error:
+            raise (plain if "`stream`" in str(error) else error) from None
     ids = [trade.t for trade in trades]
     if trades and min(ids) < 0:
         ids = [_id_of(trade) for trade in trades]
@@ -214,8 +216,7 @@ def _venue(market_type: str, channel: str = "trade", **facts: Any) -> Venue:
         exchange="binance", market_type=market_type, headers={}, heartbeat=Heartbeat(interval_s=0, text=None),
         id_kind=IdKind.CONTIGUOUS, quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1_000_000, parse=parse,
         subscribe=_subscribe_to(channel, "SUBSCRIBE"), unsubscribe=_subscribe_to(channel, "UNSUBSCRIBE"),
-        read_control=read_control, parse_instruments=parse_instruments, parse_history=parse_history, **facts,
-    )
+        read_control=read_control, parse_instruments=parse_instruments, parse_history=parse_history, **facts)
 
 
 FUTURES_FACTS: dict[str, Any] = {
@@ -238,8 +239,7 @@ VENUES = [
                       connection_age_s=23 * 3600, requests_per_minute=6000, request_window_s=60, shared_by_markets=False),
         stale_after_s=60, history=HistoryDepth(rows_per_request=1000, pages=True, reach_s=math.inf),
         instruments_requests=[HttpRequest("/api/v3/exchangeInfo", weight=20)], history_request=spot_history,
-        volumes=Volumes(HttpRequest("/api/v3/ticker/24hr", {"type": "MINI"}, weight=80), parse_volumes),
-    ),
+        volumes=Volumes(HttpRequest("/api/v3/ticker/24hr", {"type": "MINI"}, weight=80), parse_volumes)),
     _venue(FUTURES, ws_url="wss://fstream.binance.com/public/ws", **FUTURES_FACTS),
     _venue(FUTURES, "aggTrade", variant="agg_trade", ws_url="wss://fstream.binance.com/market/ws", **FUTURES_FACTS),
 ]

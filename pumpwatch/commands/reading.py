@@ -35,14 +35,17 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     """Show a coin's stored trades, wherever they are.
 
     TIME is ISO 8601 (UTC where no zone is given), an epoch in s, ms, us or ns, `now`, or `-20m`. Where the trades came
-    from goes to stderr; exit code 69 where a place that may hold some did not answer.
+    from goes to stderr, as do the nearest coins where there is none of that name; exit code 69 where a place that may
+    hold some did not answer.
 
     \b
     Example: pumpwatch trades PEPE --from 2026-11-21T10:00:00Z --to 2026-11-21T10:01:00Z --json
     """
     from pumpwatch.store import export
-    from pumpwatch.store.query import trades_command
+    from pumpwatch.store.query import nearest_coins, trades_command
 
+    if start_ns > end_ns:
+        raise UsageError("--from is after --to", "give the earlier moment with --from")
     if as_csv + as_json + bool(parquet) > 1:
         raise UsageError("--json, --csv and --parquet are three ways to give the same: choose one")
     batch, catalogue, parts = trades_command(config, coin, start_ns, end_ns, exchange, market)
@@ -58,6 +61,8 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     for part in parts:
         say(f"{part.source}: {part.rows:,} trades in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
     say(f"{len(batch):,} trades of {coin.upper()}")
+    if not catalogue.matching(coin):
+        say(f"no such coin is stored in {config.store.dir}; nearest: {', '.join(nearest_coins(coin, catalogue)) or 'none'}")
     return EXIT_UNAVAILABLE if any(part.problem for part in parts) else EXIT_OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -198,6 +199,8 @@ def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Con
         for file in files:
             click.echo(file)
     package = files[0].parent
-    say(f"next: pip install -e '{package}[test]', then cd {package}, python -m pytest,\n"
-        f"pumpwatch plugins check {name} --frames tests/frames.jsonl")
+    python = shlex.quote(sys.executable)
+    say(f"next: {python} -m pip install -e {shlex.quote(f'{package}[test]')}\n"
+        f"then: cd {shlex.quote(str(package))}; {python} -m pytest; "
+        f"{python} -m pumpwatch plugins check {name} --frames tests/frames.jsonl")
     return 0

@@ -217,14 +217,17 @@ class VenueFeeds:
             self._stats.add("impossible_instruments_total", venue=self.venue.name)
 
     def _tell_unlisted(self, listed: Iterable[Instrument]) -> None:
-        """Say once which configured symbols the venue does not have."""
+        """Say once which symbols that the config chooses or excludes the venue does not have."""
         missing = unlisted(listed, [*self._config.symbols, *self._config.excluded])
         for symbol in missing.keys() - self._unlisted.keys():
-            log.warning("configured symbol is not listed venue=%s symbol=%s nearest=%s",
-                        self.venue.name, symbol, missing[symbol] or "none")
+            log.warning("%s symbol is not listed venue=%s symbol=%s nearest=%s",
+                        self._word_for(symbol), self.venue.name, symbol, missing[symbol] or "none")
         for symbol in self._unlisted.keys() - missing.keys():
-            log.info("configured symbol is listed now venue=%s symbol=%s", self.venue.name, symbol)
+            log.info("%s symbol is listed now venue=%s symbol=%s", self._word_for(symbol), self.venue.name, symbol)
         self._unlisted = missing
+
+    def _word_for(self, symbol: str) -> str:
+        return "excluded" if symbol in self._config.excluded else "configured"
 
     def _refused(self, number: int, symbol: str, reason: str) -> None:
         """Leave out a symbol the venue will not subscribe."""

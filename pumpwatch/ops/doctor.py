@@ -22,6 +22,7 @@ from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PluginError,
 from pumpwatch.hookspecs import ListingSource
 from pumpwatch.model import Venue
 from pumpwatch.plugins import Plugins, load_plugins
+from pumpwatch.store.sqlite import ANOTHER_FOLDER
 
 OK, WARN, FAIL, UNREACHABLE = "ok", "warn", "fail", "unreachable"
 
@@ -94,8 +95,7 @@ def _folder_findings(folder: Path) -> Iterator[Finding]:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        yield Finding("data folder", FAIL, f"{folder}: {error.strerror or error}",
-                      "set store.dir to a folder this user may write to")
+        yield Finding("data folder", FAIL, f"{folder}: {error.strerror or error}", ANOTHER_FOLDER)
         return
     new = "" if place == folder.absolute() else ", will be made"
     yield Finding("data folder", OK, f"{folder.absolute()} can be written to{new}")

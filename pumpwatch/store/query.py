@@ -6,6 +6,7 @@ the journal is asked, and before the journal's beginning the sinks. Parts are me
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.config import Config, options_of
-from pumpwatch.errors import PumpWatchError
+from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.hookspecs import Sink
 from pumpwatch.model import Instrument, TradeBatch
 from pumpwatch.plugins import Plugins, load_plugins
@@ -115,12 +116,14 @@ def trades_command(config: Config, coin: str, start_ns: int, end_ns: int, exchan
                    market: str | None = None) -> tuple[TradeBatch, Catalogue, list[Part]]:
     """Return a coin's stored trades, the catalogue that names them and the parts, with or without a running collector.
 
-    A coin that the journal has never seen is looked for in the sinks under its usual spellings.
+    A coin that the journal has never seen is looked for in the sinks under its usual spellings. Raises UsageError where no
+    plugin speaks with `exchange` (or has that market of it) and nothing of it is stored either.
     """
     catalogue = Catalogue()
     journal = JournalReader(Path(config.store.dir), catalogue)
     journal.load_instruments()
     plugins = load_plugins(config)
+    _check_known({(venue.exchange, venue.market_type) for venue in plugins.venues} | set(catalogue.venues), exchange, market)
     sinks = {name: plugins.sinks[name].create(options_of(config, "sinks", name, plugins.sinks[name].options))
              for name in config.sinks if name in plugins.sinks}
 
@@ -139,6 +142,18 @@ def trades_command(config: Config, coin: str, start_ns: int, end_ns: int, exchan
     found = find([number for number in range(len(guesses)) if (exchange in (None, guesses.venues[number][0]))
                   and (market in (None, guesses.venues[number][1]))], start_ns, end_ns, catalogue=guesses, sinks=sinks)
     return _adopt(found.batch, guesses, catalogue), catalogue, found.parts
+
+
+def _check_known(known: set[tuple[str, str]], exchange: str | None, market: str | None) -> None:
+    if not any(exchange in (None, one) and market in (None, its_market) for one, its_market in known):
+        names = sorted({f"{one} {its_market}" if exchange == one else one for one, its_market in known})
+        raise UsageError(f"no exchange `{exchange or 'any'}`{f' with a market `{market}`' if market else ''}",
+                         f"known: {', '.join(names)}")
+
+
+def nearest_coins(coin: str, catalogue: Catalogue) -> list[str]:
+    """Return up to three coins of the catalogue that are spelt much like this one."""
+    return difflib.get_close_matches(coin.upper(), catalogue.coins(), 3, 0.5)
 
 
 def _guesses(coin: str, plugins: Plugins) -> Catalogue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ BUSY_MS = 5000
 DAMAGED: tuple[type[Exception], ...] = (sqlite3.Error, ValueError, TypeError, KeyError)
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
             sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_CANTOPEN}
+_CLOSED_TO_US = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+ANOTHER_FOLDER = "set store.dir to a folder this user may write to"
 
 
 def check_of(*values: object) -> int:
@@ -44,8 +47,15 @@ def make_durable(connection: sqlite3.Connection) -> None:
 
 def storage_error(path: Path, doing: str, error: Exception) -> StorageError:
     """Say what SQLite or the system said, with the file and a way out."""
-    hint = "make room on this disk, or see whether it can be written" if no_room(error) else ""
+    hint = ANOTHER_FOLDER if _closed_to_us(error) else "make room on this disk" if no_room(error) else ""
     return StorageError(f"{path}: {doing} failed: {error}", hint)
+
+
+def _closed_to_us(error: Exception) -> bool:
+    """Whether the folder is one that this process may not write, or none."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CLOSED_TO_US
 
 
 def no_room(error: Exception) -> bool:

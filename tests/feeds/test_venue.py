@@ -158,11 +158,16 @@ def test_a_configured_symbol_that_is_not_listed_is_said_once_with_the_nearest_an
     with VenueWorld(["BTCUSDT", "ETHUSDT"], symbols=["btc-usdt", "ETHUSDT"]) as world:
         until(lambda: subscribed(world) == {"ETHUSDT"})
         world.refresh(3)
-        assert caplog.text.count("not listed venue=binance.spot symbol=btc-usdt nearest=BTCUSDT") == 1
+        assert caplog.text.count("configured symbol is not listed venue=binance.spot symbol=btc-usdt nearest=BTCUSDT") == 1
         assert world.feeds.status()["unlisted"] == ["btc-usdt"]
         world.listed |= {"btc-usdt"}
         until(lambda: "is listed now" in caplog.text)
         until(lambda: world.feeds.status()["unlisted"] == [])
+
+
+def test_an_excluded_symbol_that_is_not_listed_is_called_so(caplog):
+    with VenueWorld(["BTCUSDT", "ETHUSDT"], excluded=["btc-usdt"]):
+        until(lambda: "excluded symbol is not listed venue=binance.spot symbol=btc-usdt nearest=BTCUSDT" in caplog.text)
 
 
 def test_what_a_full_connection_has_no_room_for_goes_to_another_and_newcomers_with_it(caplog):

@@ -37,6 +37,7 @@ def test_a_new_package_installs_passes_its_tests_and_keeps_the_contract(cli: Cli
     made = cli("plugins", "new", "example", "--dir", tmp_path / "src", *markets)
     assert made.returncode == 0, made.stderr
     package = tmp_path / "src" / "pumpwatch-example"
+    assert f"next: {sys.executable} -m pip install -e '{package}[test]'" in made.stderr
     assert {Path(line) for line in made.stdout.splitlines()} == {path for path in package.rglob("*") if path.is_file()}
     python = beside(tmp_path / "venv")
     plugin_wheel.pip("--python", python, "install", "--no-build-isolation", "--editable", package)

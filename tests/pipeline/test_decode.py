@@ -86,6 +86,14 @@ def test_mutated_frames_never_crash_and_each_is_a_trade_control_or_refused():
         assert trades or outcomes == 1 or b'"NA"' in frame
 
 
+@pytest.mark.parametrize("combined", [False, True])
+def test_a_frame_that_lacks_something_is_refused_with_what_it_lacks(combined):
+    lacking = {"e": "trade", "s": "BTCUSDT", "t": 7, "p": "1.5", "q": "2", "m": True}
+    one = decoder()
+    assert one.frame(json.dumps({"stream": "btcusdt@trade", "data": lacking} if combined else lacking).encode()) == []
+    assert "missing required field `T`" in one.refused[0][1]
+
+
 @recorded
 def test_every_recorded_binance_frame_gives_what_is_expected():
     checked = 0

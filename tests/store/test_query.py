@@ -15,13 +15,14 @@ from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.config import Config, StoreConfig
-from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.errors import ServiceUnavailable, StorageError, UsageError
 from pumpwatch.model import FUTURES, SPOT, TradeBatch
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
 from pumpwatch.store.query import find, merged, trades_command
 from pumpwatch.store.recent import Recent
+from tests.conftest import Cli
 from tests.questdb_server import QuestDBServer
 from tests.trades import batch_of, catalogue_of
 
@@ -160,7 +161,34 @@ def test_the_command_keeps_to_one_market(tmp_path: Path, market: str) -> None:
     config = Config(store=StoreConfig(dir=str(tmp_path)))
     batch, catalogue, _ = trades_command(config, "C1", START, END, "binance", market)
     assert {catalogue.venues[number] for number in batch.instrument.tolist()} == {("binance", market)}
-    assert len(trades_command(config, "C1", START, END, "elsewhere", market)[0]) == 0
+    assert len(trades_command(config, "C1", START, END, "gate", market)[0]) == 0
+
+
+def test_an_exchange_that_nobody_knows_is_refused_and_one_that_is_only_stored_is_not(tmp_path: Path) -> None:
+    config = Config(store=StoreConfig(dir=str(tmp_path)))
+    catalogue = Catalogue()
+    catalogue.add(("bygone", SPOT), CATALOGUE.instruments[0])
+    stored(tmp_path, [batch_of(1, start_ns=START, instruments=1)], catalogue, FakeClock(START))
+    assert len(trades_command(config, "C0", START, END, "bygone")[0]) == 1
+    with pytest.raises(UsageError, match=r"no exchange `elsewhere`\n  known: binance, .*bygone"):
+        trades_command(config, "C0", START, END, "elsewhere")
+    with pytest.raises(UsageError, match=r"`bygone` with a market `futures`\n  known: .*bygone spot"):
+        trades_command(config, "C0", START, END, "bygone", FUTURES)
+
+
+@pytest.mark.parametrize(("words", "code", "says"), [
+    (("C11", "--from", "-20m"), 0, "0 trades of C11\nno such coin is stored in data; nearest: C1"),
+    (("NOTHINGLIKEIT",), 0, "nearest: none\n"),
+    (("C1", "--from", "now", "--to", "-20m"), 2, "pumpwatch: --from is after --to"),
+    (("C1", "--exchange", "binanse"), 2, "pumpwatch: no exchange `binanse`"),
+])
+def test_the_command_says_when_it_cannot_find_what_is_meant(
+        cli: Cli, tmp_path: Path, words: Sequence[str], code: int, says: str) -> None:
+    stored(tmp_path / "data", [TRADES], CATALOGUE, FakeClock(START))
+    done = cli("trades", *words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert says in done.stderr
+    assert "no such coin" not in cli("trades", "C1").stderr
 
 
 def test_the_command_finds_in_questdb_what_the_journal_no_longer_has(
