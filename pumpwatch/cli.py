@@ -14,9 +14,7 @@ import click
 
 from pumpwatch import __version__
 from pumpwatch.commands import listings, reading, running, stored, upkeep
-from pumpwatch.errors import EXIT_DISK, EXIT_OK, PumpWatchError
-
-EXIT_INTERRUPTED = 130
+from pumpwatch.errors import EXIT_DISK, EXIT_INTERRUPTED, EXIT_OK, PumpWatchError
 
 
 class Commands(click.Group):

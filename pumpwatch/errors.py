@@ -12,6 +12,7 @@ EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69
 EXIT_DISK = 74
 EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130
 
 
 class PumpWatchError(Exception):
@@ -54,6 +55,12 @@ class StorageError(PumpWatchError):
     """Keep what is in memory and say so: the disk or a file on it refuses."""
 
     exit_code = EXIT_DISK
+
+
+class Interrupted(PumpWatchError):
+    """End, as a person asked by Ctrl-C, and say what is left."""
+
+    exit_code = EXIT_INTERRUPTED
 
 
 class BadFrame(PumpWatchError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ import yaml
 from pumpwatch.app.collector import Collector
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.config import Config, convert
-from pumpwatch.errors import EXIT_FOUND, EXIT_OK, ServiceUnavailable, StorageError
+from pumpwatch.errors import EXIT_FOUND, EXIT_OK, Interrupted, ServiceUnavailable, StorageError
 from pumpwatch.model import TradeBatch
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.compare import Comparison, compare, names_of
@@ -73,7 +74,7 @@ class Report:
 
 
 class Demo:
-    """One run. `step` tells what it is doing; `collector` and `sim` are there from the second step on."""
+    """One run. `step` tells what it is doing; `collector` is there from the second step on."""
 
     def __init__(self, seconds: float, rate: float, questdb: str, folder: Path) -> None:
         self.seconds, self.rate, self.questdb, self.folder = seconds, rate, questdb, folder
@@ -82,6 +83,12 @@ class Demo:
         self.step = "starting the simulated venues"
         self.collector: Collector | None = None
         self.started = 0.0
+        self._last_figures: dict[str, Any] | None = None
+
+    def figures(self) -> dict[str, Any]:
+        """Return the collector's figures; once it is told to stop, those it had before."""
+        assert self.collector is not None
+        return self._last_figures or self.collector.figures.now()
 
     def run(self) -> Report:
         """Do all of it. Raises ServiceUnavailable when a part does not come up."""
@@ -106,6 +113,7 @@ class Demo:
                 self._wait(lambda: self._drained(collector), DRAINED_WITHIN_S, "the stores did not catch up")
             finally:
                 archive, archive_trades = self._archive(collector)
+                self._last_figures = collector.figures.now()
                 collector.stop()
             truth = sim.truth()
         self.step = "counting both sides"
@@ -197,14 +205,30 @@ class Demo:
 
 def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: str = "",
         show: Callable[[Demo], Any] | None = None) -> tuple[int, Report]:
-    """Run a demo and return (exit code, report); `show` is called several times a second while it runs."""
+    """Run a demo and return (exit code, report); `show` is called several times a second while it runs.
+
+    Raises Interrupted on Ctrl-C, when what was received is stored.
+    """
     folder = Path(data or time.strftime("pumpwatch-demo-%Y%m%dT%H%M%S"))
     demo = Demo(seconds, rate, questdb, folder)
     if questdb:
         demo.try_questdb()
-    with _log_to(folder), _showing(demo, show):
+    with _interruptible(folder), _log_to(folder), _showing(demo, show):
         report = demo.run()
     return (EXIT_OK if report.good else EXIT_FOUND), report
+
+
+@contextmanager
+def _interruptible(folder: Path) -> Iterator[None]:
+    """Raise Interrupted here on SIGINT, and not a KeyboardInterrupt in whichever greenlet happens to run."""
+    before = signal.getsignal(signal.SIGINT)
+    watcher = gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(),
+                                    Interrupted(f"interrupted; data in {folder}"))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def view(demo: Demo) -> RenderableType:
                  Text(demo.step, style="bold"))
     if demo.collector is None:
         return head
-    figures: dict[str, Any] = demo.collector.figures.now()
+    figures: dict[str, Any] = demo.figures()
     venues = Table(box=None, padding=(0, 2))
     for name, justify in (("venue", "left"), ("connections", "right"), ("symbols", "right"), ("trades/s", "right"),
                           ("trades", "right"), ("lag", "right"), ("gaps", "right")):

@@ -48,6 +48,7 @@ class SimProcess:
         paths = os.pathsep.join(path for path in sys.path if path)  # a zipapp's packages are on no other path
         self._child = subprocess.Popen([sys.executable, "-m", "pumpwatch.sim", json.dumps(self.options)],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       process_group=0,  # Ctrl-C is for this process, which ends it in its turn
                                        env={**os.environ, "PYTHONPATH": paths})
         assert self._child.stdout is not None
         line = self._child.stdout.readline()

@@ -1,10 +1,17 @@
-"""The demo's QuestDB: what is wrong with it is said at once, and nothing is left behind."""
+"""The demo: what is wrong with its QuestDB is said at once and nothing is left behind; what it shows; how it is ended."""
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import gevent
+
+from pumpwatch.demo.run import Demo, run
 from tests.conftest import Cli
 from tests.questdb_server import QuestDBServer
 
@@ -25,3 +32,30 @@ def test_a_server_that_is_not_there_is_told_before_anything_runs(cli: Cli, tmp_p
     done = cli("demo", "--questdb", closed, "--data", tmp_path / "demo")
     assert done.returncode == 69 and f"QuestDB at {closed} does not answer" in done.stderr
     assert not (tmp_path / "demo").exists()
+
+
+def test_what_is_shown_while_it_ends_are_the_connections_that_were_up(tmp_path: Path) -> None:
+    shown: list[tuple[str, int]] = []
+
+    def look(demo: Demo) -> None:
+        if demo.collector is not None and demo.started:
+            shown.append((demo.step, sum(row["connections_up"] for row in demo.figures()["venues"])))
+
+    with gevent.Timeout(100):
+        code, report = run(8, 300, "", str(tmp_path / "demo"), look)
+    assert (code, report.good) == (0, True)
+    ending = [up for step, up in shown if step in ("waiting for the stores", "counting both sides")]
+    assert ending and set(ending) == {shown[0][1]} != {0}
+
+
+def test_an_interrupt_ends_it_with_one_line_that_names_the_data_and_130(tmp_path: Path) -> None:
+    # in a terminal's foreground group, as Ctrl-C would meet it: the venues' process must not mind
+    with subprocess.Popen([sys.executable, "-m", "pumpwatch", "demo", "--data", "demo"], cwd=tmp_path, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as child:
+        log = tmp_path / "demo" / "collector.log"
+        with gevent.Timeout(60):
+            while not (log.exists() and "collecting" in log.read_text()):
+                gevent.sleep(0.05)
+        os.killpg(child.pid, signal.SIGINT)
+        out, errors = child.communicate(timeout=60)
+    assert (child.returncode, out, errors) == (130, "", "pumpwatch: interrupted; data in demo\n")
