@@ -22,6 +22,8 @@ from pumpwatch.sim.options import FaultOptions, ListingOptions
 if TYPE_CHECKING:
     from pumpwatch.sim.server import Simulation
 
+DATA = "sim-data"  # where a collector that is pointed at the simulation puts everything
+
 
 def addresses(simulation: Simulation, ports: dict[str, int], ca_file: Path) -> dict[str, Any]:
     """Return where everything is."""
@@ -38,14 +40,15 @@ def addresses(simulation: Simulation, ports: dict[str, int], ca_file: Path) -> d
 
 
 def config_yaml(known: dict[str, Any]) -> str:
-    """Return the config that points a collector at these addresses."""
+    """Return the config that points a collector at these addresses, and away from where real data may be."""
     exchanges: dict[str, Any] = {}
     for name, urls in known["venues"].items():
         exchange, _, market_type = name.partition(".")
         markets = exchanges.setdefault(exchange, {"spot": {"enabled": False}, "futures": {"enabled": False}})
         markets[market_type] = dict(urls)
-    config = {"exchanges": exchanges, "net": {"ca_file": known["ca_file"]},
-              "listing": {"sources": {name: dict(board) for name, board in known["boards"].items()}}}
+    config = {"exchanges": exchanges, "net": {"ca_file": known["ca_file"]}, "symbols_file": f"{DATA}/symbols.yaml",
+              "store": {"dir": DATA}, "listing": {
+                  "archive_dir": DATA, "sources": {name: dict(board) for name, board in known["boards"].items()}}}
     return str(yaml.safe_dump(config, sort_keys=False))
 
 

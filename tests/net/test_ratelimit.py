@@ -59,5 +59,5 @@ def test_those_who_wait_are_served_in_the_order_they_came():
         bucket.take()
         served.append(number)
 
-    gevent.joinall([gevent.spawn(take, number) for number in range(20)], timeout=10)
+    gevent.joinall([gevent.spawn(take, number) for number in range(20)])
     assert served == list(range(20))

@@ -31,6 +31,9 @@ def test_its_config_is_one_that_a_collector_takes(tmp_path: Path) -> None:
         assert read.exchanges["binance"].spot.rest_url == venues["binance.spot"]["rest_url"]
         assert read.net.ca_file == sim.addresses["ca_file"]
         assert read.listing.sources["upbit"].url == sim.addresses["boards"]["upbit"]["url"]
+        real = config.Config()
+        assert read.store.dir != real.store.dir and read.symbols_file != real.symbols_file
+        assert read.listing.archive_dir != real.listing.archive_dir
 
 
 def test_a_market_that_is_not_simulated_is_off_in_its_config(tmp_path: Path) -> None:
