@@ -31,6 +31,7 @@ class MarketAddress:
     market_type: str
     ws_url: str
     rest_url: str
+    symbols_per_connection: int  # with which our collector places them so
     connections: Sequence[Sequence[str]]
 
 
@@ -139,7 +140,7 @@ class Ours:
     def _config(self, addresses: Addresses) -> dict[str, Any]:
         venues = {market.market_type: {
             "ws_url": market.ws_url, "rest_url": market.rest_url,
-            "symbols_per_connection": max(map(len, market.connections)),
+            "symbols_per_connection": market.symbols_per_connection,
         } for market in addresses.markets}
         sinks = {"questdb": {"addr": self.database.addr, "table_prefix": TABLE_PREFIX}} if self.database else {}
         return {"exchanges": {"binance": venues}, "net": {"ca_file": str(addresses.ca_file)},

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from pumpwatch.config import Config
+from pumpwatch.model import Instrument
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.dialect import Dialect
 from tests.bench.parsing import form_of, made, parser_of, read
 from tests.bench.processes import BenchError, Child, await_that, usage
 from tests.bench.report import judge
-from tests.bench.venues import compare
+from tests.bench.venues import compare, placed
 
 BURN = """
 import sys, threading, time
@@ -86,3 +87,12 @@ def test_the_frames_that_are_timed_are_read_whole_on_every_venue_one_and_ten_at_
         assert len(frames.single) == 40 and len(frames.together) in (0, 4)
         for some in filter(None, (frames.single, frames.together)):
             assert [read(parser, some)[0], parser.quarantine] == [40, []], dialect.name
+
+
+def test_the_collector_is_told_how_many_symbols_a_connection_has_and_makes_about_as_many_connections_as_the_load_says():
+    venue = load_plugins(Config()).venue("binance.spot")
+    listed = [Instrument(symbol=f"S{number}USDT", base=f"S{number}", quote="USDT", volume=float(number)) for number in range(450)]
+    for connections in (6, 28):
+        per_connection, roster = placed(venue, listed, connections)
+        assert connections - 1 <= len(roster.places) <= connections and len(roster) == 450
+        assert per_connection >= max(len(place.symbols) for place in roster.places)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import requests
 from numpy.typing import NDArray
 
 from pumpwatch.config import Config
+from pumpwatch.feeds.instruments import fetch_instruments
 from pumpwatch.feeds.roster import Roster
-from pumpwatch.model import TradeBatch
+from pumpwatch.model import HttpRequest, Instrument, TradeBatch, Venue
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.truth import PAST, Truth
@@ -27,6 +29,16 @@ COINS = 448  # on each market, as many as Binance has
 VENUE_NICENESS = -15  # where that is allowed
 Keys = NDArray[np.int64]  # symbol and trade id in one number
 _ID_BITS = 40
+
+
+def placed(venue: Venue, listed: Sequence[Instrument], connections: int) -> tuple[int, Roster]:
+    """Return the smallest `symbols_per_connection` with which so many connections are enough, and the placement it gives."""
+    for per_connection in range(-(-len(listed) // connections), len(listed) + 2):
+        roster = Roster(venue, per_connection)
+        roster.refresh(listed)
+        if len(roster.places) <= connections:
+            break
+    return per_connection, roster
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +78,15 @@ class Venues:
         markets = []
         for name in MARKETS:
             venue, urls = plugins.venue(name), self._sim.addresses["venues"][name]
-            bodies = [requests.get(urls["rest_url"] + one.path, params=dict(one.params), timeout=10,
-                                   verify=self._sim.addresses["ca_file"]).content for one in venue.instruments_requests]
-            roster = Roster(venue.limits, -(-COINS // each))
-            roster.refresh(venue.parse_instruments(bodies))
-            markets.append(MarketAddress(venue.market_type, urls["ws_url"], urls["rest_url"],
+            listed = fetch_instruments(venue, partial(self._get, urls["rest_url"]))
+            per_connection, roster = placed(venue, listed, each)
+            markets.append(MarketAddress(venue.market_type, urls["ws_url"], urls["rest_url"], per_connection,
                                          [sorted(place.symbols) for place in roster.places]))
         return Addresses(markets, Path(self._sim.addresses["ca_file"]))
+
+    def _get(self, url: str, request: HttpRequest) -> bytes:
+        return requests.get(url + request.path, params=dict(request.params), timeout=10,
+                            verify=self._sim.addresses["ca_file"]).content
 
     def resume(self, rate: float = 0) -> None:
         """Start to trade, or go on; with a rate, at that rate from now on."""
