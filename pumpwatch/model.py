@@ -324,7 +324,8 @@ class GapState(enum.StrEnum):
 class Gap:
     """Trades we may not have: [from_ns, to_ns) of one symbol, or of a whole venue when symbol is empty.
 
-    first_id and last_id (inclusive) are set where a jump in contiguous ids proves the loss.
+    first_id and last_id (inclusive) are set where a jump in contiguous ids proves the loss. `symbols` names the symbols of
+    the connection that was lost, when `symbol` is empty; both empty means every symbol of the venue.
     """
 
     exchange: str
@@ -336,6 +337,11 @@ class Gap:
     last_id: int | None
     reason: str
     state: GapState = GapState.OPEN
+    symbols: tuple[str, ...] = ()
+
+    def touches(self, symbol: str) -> bool:
+        """Return whether trades of this symbol may be missing; the venue is the caller's to compare."""
+        return symbol == self.symbol or (not self.symbol and (not self.symbols or symbol in self.symbols))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
