@@ -6,6 +6,7 @@ Times are int nanoseconds since 1970, UTC. Quantities are in base units. Sides a
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,11 +105,13 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryDepth:
-    """How far back keyless REST history reaches."""
+    """How far back keyless REST history reaches, and how fine it is."""
 
     rows_per_request: int
     pages: bool  # False: only the newest rows, whatever is asked
     reach_s: float  # 0: bounded by rows alone; inf: all of it
+    resolution_ns: int = 0  # of its times where they are coarser than the stream's: 10**9 for whole seconds
+    window_s: float = math.inf  # the longest range of time that one request may ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +231,7 @@ class Venue:
     history_request: Callable[[HistoryQuery], HttpRequest]
     parse_history: Callable[[bytes, str, Columns], None]  # body, symbol
     session: Session | None = None  # most venues want none
-    answers_by_symbol: bool = False  # one acknowledgement or refusal a symbol instead of one a request
+    answers_by_symbol: bool = False  # an acknowledgement or rejection per symbol, with the request's id or without one
     acknowledges: bool = True  # False: a request is answered by trades alone, so what was sent counts as granted
     replaces: bool = False  # a request names all symbols of its connection, in place of the one before: none is unsubscribed
     volumes: Volumes | None = None  # where the list itself does not tell the instruments' volumes

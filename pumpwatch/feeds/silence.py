@@ -214,7 +214,8 @@ class SilenceWatch:
     def _missed(self, symbol: str, after_ns: int) -> Int64:
         """Return the times of the trades after that moment which should have come by now."""
         venue, now_ns = self._around.venue, self._around.clock.now_ns()
-        start_ns = max(after_ns, now_ns - int(DAY_S * NS_PER_S))  # no venue answers for all time
+        reach_s = min(DAY_S, venue.history.window_s)  # no venue answers for all time
+        start_ns = max(after_ns, now_ns - int(reach_s * NS_PER_S))
         body = self._around.ask(venue.history_request(HistoryQuery(symbol, start_ns, now_ns)))
         columns = Columns()
         venue.parse_history(body, symbol, columns)

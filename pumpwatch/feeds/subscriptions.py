@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pumpwatch.model import Control, ControlKind, Venue
 
@@ -137,14 +137,21 @@ class Subscriptions:
         return any(now - request.sent_at > ANSWER_WITHIN_S for request in self._asked.values())
 
     def answer(self, control: Control) -> None:
-        """Take an acknowledgement or a refusal; anything without a known id is not for us.
+        """Take an acknowledgement or a refusal; one that belongs to no request is not for us.
 
-        A venue that answers symbol by symbol names them; the request is done when each was named.
+        A venue that answers symbol by symbol names them; the request is done when each was named. Where its answers carry
+        no request id, each symbol belongs to the oldest request that still waits for it.
         """
-        number = control.request_id
-        request = self._asked.get(number) if number is not None else None
-        if request is None or number is None:
-            return
+        if control.request_id is None and self._venue.answers_by_symbol:
+            for symbol in control.symbols:
+                number = next((number for number, asked in self._asked.items() if symbol in asked.open), None)
+                if number is not None:
+                    self._answer(number, replace(control, request_id=number, symbols=(symbol,)))
+        elif control.request_id in self._asked:
+            self._answer(control.request_id, control)
+
+    def _answer(self, number: int, control: Control) -> None:
+        request = self._asked[number]
         named = [symbol for symbol in control.symbols if symbol in request.open]
         if control.kind == ControlKind.ACK:
             answered = named or list(request.open)

@@ -272,3 +272,43 @@ def test_where_a_request_replaces_the_one_before_it_is_cut_until_it_fits(count, 
     world.subscriptions.want(names, add=True)
     world.play()
     assert world.subscriptions.granted == world.has == names - set(world.moved) and 0 < len(world.has) <= room
+
+
+def by_symbol_only() -> tuple[Subscriptions, list[str]]:
+    """A venue whose answers name a symbol and carry no request id."""
+    rejected: list[str] = []
+    venue = dataclasses.replace(SPOT, answers_by_symbol=True)
+    return Subscriptions(venue, lambda symbol, reason: rejected.append(f"{symbol}: {reason}")), rejected
+
+
+def test_answers_without_a_request_id_are_matched_by_their_symbol():
+    subscriptions, rejected = by_symbol_only()
+    subscriptions.want(["A", "B", "C"], add=True)
+    subscriptions.next_text(0.0)
+    for symbol in ("B", "A"):
+        subscriptions.answer(Control(ControlKind.ACK, symbols=(symbol,)))
+    assert subscriptions.granted == {"A", "B"} and not subscriptions.settled
+    subscriptions.answer(Control(ControlKind.REFUSAL, symbols=("C",), reason="unknown symbol"))
+    assert subscriptions.settled and subscriptions.granted == {"A", "B"} and rejected == ["C: unknown symbol"]
+
+
+def test_an_answer_without_an_id_belongs_to_the_oldest_request_that_waits_for_its_symbol():
+    subscriptions, _ = by_symbol_only()
+    subscriptions.want(["A"], add=True)
+    subscriptions.next_text(0.0)
+    subscriptions.answer(Control(ControlKind.ACK, symbols=("A",)))
+    subscriptions.renew("A")
+    subscriptions.next_text(1.0)
+    subscriptions.next_text(1.0)
+    subscriptions.answer(Control(ControlKind.ACK, symbols=("A",)))
+    assert subscriptions.granted == set()  # that was the answer to the request that dropped it
+    subscriptions.answer(Control(ControlKind.ACK, symbols=("A",)))
+    assert subscriptions.granted == {"A"} and subscriptions.settled
+
+
+def test_an_answer_without_an_id_and_without_a_symbol_answers_nothing():
+    subscriptions, _ = by_symbol_only()
+    subscriptions.want(["A"], add=True)
+    subscriptions.next_text(0.0)
+    subscriptions.answer(Control(ControlKind.ACK))
+    assert not subscriptions.granted and subscriptions.overdue(ANSWER_WITHIN_S + 1)
