@@ -25,6 +25,7 @@ _HOMES = {
     "pumpwatch.hookspecs": ("ListingSource", "Sink", "SinkPlugin", "Verdict", "WriteResult", "hookimpl"),
     "pumpwatch.kit.contract": ("check_venue",),
     "pumpwatch.kit.findings": ("Check",),
+    "pumpwatch.kit.record": ("read_recording",),
     "pumpwatch.listing.titles": ("judge",),
     "pumpwatch.listing.wording": ("Wording",),
     "pumpwatch.pipeline.decode": ("Decoder",),

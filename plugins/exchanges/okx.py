@@ -49,6 +49,7 @@ from pumpwatch import (
 CHANNEL = "trades-all"
 OURS = (CHANNEL, "trades")
 UPGRADE = "64008"
+KNOWN_EVENTS = ("notice", "login", "channel-conn-count", "channel-conn-count-error")  # besides answers to requests
 REFUSED_SYMBOL = re.compile(r"instId[\"']?\s*[:=]\s*[\"']?([^\s,\"'}]+)")
 
 
@@ -159,7 +160,7 @@ def read_control(frame: bytes) -> Control | None:
         return Control(ControlKind.REFUSAL, request_id, symbols or _named_in(str(message.get("msg"))), reason)
     if event == "notice" and str(message.get("code")) == UPGRADE:
         return Control(ControlKind.RECONNECT, reason=reason)
-    return Control(ControlKind.OTHER, reason=event) if isinstance(event, str) else None
+    return Control(ControlKind.OTHER, reason=event) if event in KNOWN_EVENTS else None
 
 
 def _named_in(text: str) -> tuple[str, ...]:

@@ -145,9 +145,15 @@ def list_plugins(config: Config, as_json: bool) -> int:
 @plugins.command("check")
 @click.argument("name")
 @click.option("--frames", metavar="FILE", help="Recorded frames: a frame a line as it came, or JSON with the frame in `raw`.")
+@click.option("--instruments", metavar="FILE", multiple=True,
+              help="A recorded symbol list, as the venue answered it; once for each market, or for each page of one list.")
+@click.option("--history", "histories", metavar="[SYMBOL=]FILE", multiple=True,
+              help="A recorded trade history, best of the same minutes as the frames.")
+@click.option("--recorded", metavar="DIR", help="A folder that `plugins record` wrote: frames, lists and histories.")
 @json_option
 @config_option
-def check_plugin(name: str, frames: str | None, as_json: bool, config: Config) -> int:
+def check_plugin(name: str, frames: str | None, instruments: tuple[str, ...], histories: tuple[str, ...], recorded: str | None,
+                 as_json: bool, config: Config) -> int:
     """Hold a plugin against the contract.
 
     Whoever wrote it: facts, frames as no venue should send them, limits, answers that are none, speed, and, where a
@@ -155,15 +161,18 @@ def check_plugin(name: str, frames: str | None, as_json: bool, config: Config) -
     `plugins list`. Exit code 1 where a check fails.
 
     \b
-    Example: pumpwatch plugins check binance --frames frames.jsonl
+    Examples: pumpwatch plugins check binance --frames frames.jsonl
+              pumpwatch plugins check binance --recorded recorded
     """
     from pumpwatch.kit.contract import check_plugin as run
     from pumpwatch.kit.findings import FAIL, WARN
+    from pumpwatch.kit.record import recorded_files
 
+    files = recorded_files(frames, instruments, histories, recorded)
     if sys.stderr.isatty():
         say(f"checking {name}, which takes some seconds")
     with plugins_hushed():
-        checks = list(run(name, config, Path(frames) if frames else None))
+        checks = list(run(name, config, files))
     if as_json:
         print_json(one.as_json() for one in checks)
     else:
@@ -172,6 +181,40 @@ def check_plugin(name: str, frames: str | None, as_json: bool, config: Config) -
     warnings = [f"{one.of}: {one.check}" for one in checks if one.state == WARN]
     say(f"{len(checks)} checks, {failures} failed, {len(warnings)} to look at{': ' if warnings else ''}{', '.join(warnings)}")
     return 1 if failures else 0
+
+
+@plugins.command("record")
+@click.argument("name")
+@click.option("--dir", "folder", metavar="DIR", default="recorded", show_default=True, help="Where it goes, a folder a venue.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="How long frames are recorded.")
+@click.option("--symbols", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, the busiest first.")
+@json_option
+@config_option
+def record_plugin(name: str, folder: str, seconds: float, symbols: int, as_json: bool, config: Config) -> int:
+    """Record what the real venues of a plugin send and answer.
+
+    Writes frames, symbol lists and trade histories to files that `plugins check --recorded DIR` and the tests of a new plugin
+    read. NAME is one of `plugins list`; addresses and `enabled` of the config count. Exit code 69 where a venue did not give
+    all of it; what it gave is written.
+
+    \b
+    Example: pumpwatch plugins record bitmart --dir tests/recorded
+    """
+    from pumpwatch.kit.record import record
+
+    if sys.stderr.isatty():
+        say(f"recording {name} for {seconds:.0f} s")
+    with plugins_hushed():
+        made = record(name, config, Path(folder), seconds, symbols)
+    if as_json:
+        print_json({"venue": one.venue, "folder": str(one.folder.absolute()), "frames": one.frames, "trades": one.trades,
+                    "instruments": one.instruments, "histories": one.histories, "problem": one.problem} for one in made)
+    else:
+        print_table(("venue", "frames", "trades", "instruments", "histories", "problem"), (
+            (one.venue, f"{one.frames:,}", f"{one.trades:,}", f"{one.instruments:,}", ", ".join(one.histories), one.problem)
+            for one in made))
+    say(f"next: pumpwatch plugins check {name} --recorded {shlex.quote(str(Path(folder).absolute()))}")
+    return 69 if any(one.problem for one in made) else 0
 
 
 @plugins.command("new")

@@ -84,8 +84,9 @@ def _odd_symbols(venue: Venue) -> Check:
             problems.want(len(text.encode(errors="replace")) <= venue.limits.message_bytes,
                           f"{what} of one symbol of {len(symbol)} characters is longer than message_bytes")
             problems.want(_holds(text, symbol), f"{what} of {short(symbol, 20)!r} asks for something else: {short(text)}")
-            if venue.acknowledges:
-                problems.want(str(REQUEST_ID) in text, f"{what} leaves out the request id, so no answer can be told from another")
+            if venue.acknowledges and not venue.answers_by_symbol:
+                problems.want(str(REQUEST_ID) in text, f"{what} leaves out the request id, so no answer can be told from another "
+                              "(where answers name their symbol instead: answers_by_symbol)")
     return problems.row(f"{len(ODD_SYMBOLS)} odd symbols stay what they are; the request id is in the text")
 
 
@@ -146,12 +147,20 @@ def _answers(venue: Venue, material: Material) -> Check:
             problems.want(not any(kind == ControlKind.REFUSAL for kind in kinds), "the venue refuses")
             continue
         problems.want(bool(acknowledged), f"the answer is not read as an acknowledgement: {short(repr(list(reply.send)))}")
-        problems.want(all(one.request_id == number for one in acknowledged), "the request id is not recovered from the answer")
+        problems.want(all(_belongs(venue, one, number, symbols) for one in acknowledged),
+                      "neither the request id nor, with answers_by_symbol, the symbol is recovered from the answer")
         problems.want(venue.answers_by_symbol == (len(acknowledged) > 1) or len(symbols) == 1,
                       "answers_by_symbol does not fit the answers")
     counts = ", ".join(f"{count} {kind}" for kind, count in Counter(map(str, kinds)).items())
     good = f"{counts}, with the request's id" if venue.acknowledges else "none is given, and none is waited for"
     return problems.row(good)
+
+
+def _belongs(venue: Venue, answer: Control, number: int, symbols: Sequence[str]) -> bool:
+    """Return whether the feed can tell which request an answer belongs to."""
+    if answer.request_id is None and venue.answers_by_symbol:
+        return bool(answer.symbols) and set(answer.symbols) <= set(symbols)
+    return answer.request_id == number
 
 
 def _control(venue: Venue, message: str | bytes) -> Control | None:

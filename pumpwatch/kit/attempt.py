@@ -6,10 +6,11 @@ raises is what the contract asks about.
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -76,14 +77,27 @@ class _Ear:
 _ear = _Ear()
 
 
+class _Printed(io.TextIOBase):
+    """Stands in for stdout and stderr, and hears what is written to them."""
+
+    def __init__(self, heard: list[str]) -> None:
+        self._heard = heard
+
+    def write(self, text: str) -> int:
+        self._heard.append(f"print {text.strip()[:60]!r}")
+        return len(text)
+
+
 @contextmanager
 def listening() -> Iterator[list[str]]:
-    """Collect what this thread does to files, sockets and processes meanwhile."""
+    """Collect what this thread does to files, sockets and processes meanwhile, and what is printed."""
     if not _ear.installed:
         sys.addaudithook(_ear)
         _ear.installed = True
     _ear.heard, _ear.thread = [], threading.get_ident()
+    printed = _Printed(_ear.heard)
     try:
-        yield _ear.heard
+        with redirect_stdout(printed), redirect_stderr(printed):
+            yield _ear.heard
     finally:
         _ear.thread = 0

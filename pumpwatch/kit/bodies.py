@@ -21,7 +21,7 @@ PAGES = 20
 def check_bodies(venue: Venue, material: Material) -> list[Check]:
     """Return a row for each kind of body."""
     rows = [_bad(venue, "instruments", lambda body: venue.parse_instruments([body] * len(venue.instruments_requests))),
-            _bad(venue, "history", lambda body: _history(venue, body, "BTC-USDT"))]
+            _bad(venue, "history", lambda body: history_of(venue, body, "BTC-USDT"))]
     if venue.session is not None:
         rows.append(_session(venue))
     if material.stage is not None:
@@ -31,7 +31,8 @@ def check_bodies(venue: Venue, material: Material) -> list[Check]:
     return rows
 
 
-def _history(venue: Venue, body: bytes, symbol: str) -> Columns:
+def history_of(venue: Venue, body: bytes, symbol: str) -> Columns:
+    """Return what `parse_history` reads of a body. Raises what it raises."""
     columns = Columns()
     venue.parse_history(body, symbol, columns)
     return columns
@@ -79,7 +80,7 @@ def _instruments_of(venue: Venue, stage: Stage) -> Check:
         problems.want(False, f"it raises {listed.said()}")
         return problems.row("")
     problems.want(listed.value == again.value and not heard, "the same bodies give other instruments, or it reaches outside")
-    _plausible(problems, listed.value)
+    want_plausible(problems, listed.value)
     found = {one.symbol for one in listed.value}
     missing = [symbol for symbol in stage.table.symbols if symbol not in found]
     problems.want(not missing, f"{len(missing)} symbols that trade are left out: {missing[:3]}")
@@ -112,7 +113,8 @@ def _volumes_of(venue: Venue, stage: Stage) -> Check:
     return problems.row(f"{len(volumes)} symbols, and mutations of the answer")
 
 
-def _plausible(problems: Problems, instruments: Sequence[Instrument]) -> None:
+def want_plausible(problems: Problems, instruments: Sequence[Instrument]) -> None:
+    """Fail where a list has a symbol twice, or an instrument that cannot be one."""
     symbols = [one.symbol for one in instruments]
     problems.want(len(set(symbols)) == len(symbols), "a symbol is listed twice")
     for one in instruments:
@@ -138,7 +140,7 @@ def _history_of(venue: Venue, stage: Stage) -> Check:
     query = HistoryQuery(symbol, int(rows.timestamp[0]), int(rows.timestamp[-1]) + 1)
     made = attempt(venue.history_request, query)
     body = stage.answer(made.value) if made.value else b""
-    given = attempt(_history, venue, body, symbol)
+    given = attempt(history_of, venue, body, symbol)
     if given.value is None:
         problems.want(False, f"the answer to its own request is not read: {made.said()} {given.said()} {short(body)}")
         return problems.row("")
@@ -148,8 +150,12 @@ def _history_of(venue: Venue, stage: Stage) -> Check:
     problems.want(set(columns.symbol) <= {symbol}, f"rows of another symbol than {symbol}")
     for name in ("price", "quantity", "sell", "trade_id", "timestamp"):
         problems.want(len(getattr(columns, name)) == count, f"{name} has {len(getattr(columns, name))} rows, symbol {count}")
-    known = set((rows.timestamp // venue.timestamp_unit_ns).tolist())
-    problems.want(set(columns.timestamp) <= known, "times that no trade had: another unit than the stream's?")
+    step = max(venue.timestamp_unit_ns, venue.history.resolution_ns)
+    known = set((rows.timestamp // step).tolist())
+    problems.want({at * venue.timestamp_unit_ns // step for at in columns.timestamp} <= known,
+                  "times that no trade had: another unit than the stream's? (coarser ones: HistoryDepth.resolution_ns)")
+    problems.want(len(set(columns.symbol)) == 0 or count <= venue.history.rows_per_request,
+                  f"an answer of {many(count, 'row')}, and rows_per_request is {venue.history.rows_per_request}")
     for mutant in mutated_bodies(body):
-        _refuses(problems, attempt(_history, venue, mutant, symbol), mutant)
+        _refuses(problems, attempt(history_of, venue, mutant, symbol), mutant)
     return problems.row(f"{many(count, 'row')} of {symbol}, and what mutations make of them")

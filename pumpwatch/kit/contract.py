@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,51 +23,55 @@ from pumpwatch.kit.attempt import attempt, listening
 from pumpwatch.kit.bodies import check_bodies
 from pumpwatch.kit.facts import check_facts, is_number
 from pumpwatch.kit.findings import FAIL, OK, WARN, Check, Problems, short
-from pumpwatch.kit.material import gather, read_frames
+from pumpwatch.kit.material import HistoryBody, gather
 from pumpwatch.kit.mutations import MUST_REFUSE, ODD_VALUES
 from pumpwatch.kit.reading import check_reading
+from pumpwatch.kit.recorded import Recorded, check_recorded
 from pumpwatch.kit.roundtrip import CHECK, check_round_trip
 from pumpwatch.kit.values import check_values
-from pumpwatch.model import Columns, Venue
+from pumpwatch.model import Venue
 from pumpwatch.plugins import Plugins, load_plugins
 
 if TYPE_CHECKING:
     from pumpwatch.sim.dialect import Dialect
 
 
-def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | None = None) -> list[Check]:
-    """Hold one venue against the contract, the round trip left out, and return a row for each check.
+def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | None = None, *,
+                instruments: Sequence[bytes] = (), histories: Mapping[str, bytes] | None = None) -> list[Check]:
+    """Check one venue against the contract, the round trip left out, and return a row for each check.
 
-    frames: recorded ones, as they came. Without any, and without a dialect, nothing can be said of trades.
+    frames: recorded ones, as they came. Without any, and without a dialect, nothing can be said of trades. instruments: the
+    pages of the venue's own symbol list. histories: symbol -> the body of its trade history, best of the same minutes as the
+    frames.
     """
     facts = check_facts(venue)
     if any(one.state == FAIL for one in facts):
         return facts  # what follows relies on them
-    material = gather(venue, frames, dialect)
-    parts: tuple[Callable[..., list[Check]], ...] = (check_reading, check_values, check_asking, check_bodies)
+    bodies = [HistoryBody(symbol, body) for symbol, body in (histories or {}).items()]
+    material = gather(venue, frames, dialect, instruments, bodies)
+    parts: tuple[Callable[..., list[Check]], ...] = (check_reading, check_values, check_asking, check_bodies, check_recorded)
     for part in parts:
         facts += part(venue, material)
     return facts
 
 
-def check_plugin(name: str, config: Config, frames_file: Path | None = None, *, round_trip: bool = True) -> Iterator[Check]:
+def check_plugin(name: str, config: Config, recorded: Recorded | None = None, *, round_trip: bool = True) -> Iterator[Check]:
     """Yield a row for each check of everything that a plugin offers. Raises UsageError where there is no such plugin."""
-    plugins = load_plugins(config)
+    plugins, recorded = load_plugins(config), recorded or Recorded()
     candidate = next((one for one in plugins.candidates if one.name == name), None)
     if candidate is None or candidate.status == "disabled":
         known = ", ".join(sorted(one.name for one in plugins.candidates if one.status != "disabled"))
         raise UsageError(f"no plugin is called `{name}`", f"known: {known}")
-    frames = read_frames(frames_file) if frames_file else []
     if candidate.status == "refused":
         yield Check(name, "it loads", FAIL, candidate.reason)
         return
     yield Check(name, "it loads", OK, f"{', '.join(candidate.offers)} from {candidate.origin}")
     offers = set(candidate.offers)
     venues = [one for one in plugins.venues if f"venue {_full_name(one)}" in offers]
-    read_by = [[venue for venue in venues if _understands(venue, frame)] for frame in frames]  # a file may hold all markets'
     for venue in venues:
-        mine = [frame for frame, readers in zip(frames, read_by, strict=True) if venue in readers or not readers]
-        yield from _named(check_venue(venue, mine, _dialect_of(venue, plugins)), _full_name(venue))
+        rows = check_venue(venue, recorded.frames_of(venue, venues), _dialect_of(venue, plugins),
+                           instruments=recorded.instruments_of(venue, venues), histories=recorded.histories_of(venue, venues))
+        yield from _named(rows, _full_name(venue))
     for source in plugins.sources.values():
         if f"source {source.name}" in offers:
             yield from check_source(source)
@@ -99,11 +102,6 @@ def _dialect_of(venue: Venue, plugins: Plugins) -> Dialect | None:
     known = {one.name: one for one in plugins.dialects if isinstance(one, Dialect)}
     dialect = known.get(venue.name)
     return dialect if dialect is not None and dialect.path_of(venue.variant) is not None else None
-
-
-def _understands(venue: Venue, frame: bytes) -> bool:
-    parsed = attempt(venue.parse, b"[" + frame + b"]", Columns())
-    return parsed.error is None or attempt(venue.read_control, frame).value is not None
 
 
 def check_source(source: ListingSource) -> list[Check]:

@@ -56,9 +56,9 @@ def short(text: bytes | str, most: int = 80) -> str:
     return shown if len(shown) <= most else f"{shown[:most]}... ({len(text):,} in all)"
 
 
-def many(number: int, what: str) -> str:
+def many(number: int, what: str, plural: str = "") -> str:
     """Return `1 message`, `2 messages`, `3,000 messages`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
 
 
 def failed(checks: Sequence[Check]) -> Iterator[Check]:

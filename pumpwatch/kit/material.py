@@ -24,15 +24,25 @@ COINS, ROWS = 8, 3000
 NS = 1_000_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryBody:
+    """A history as the venue answered it. symbol: empty where nobody said which one it is of."""
+
+    symbol: str
+    body: bytes
+
+
 @dataclass(slots=True)
 class Material:
-    """Frames of trades, other frames, and where they are from. `stage` is there where the venue has a dialect."""
+    """Frames of trades, other frames, and where they are from; bodies that the venue answered. `stage` is its dialect's."""
 
     trades: list[bytes] = field(default_factory=list)
     others: list[bytes] = field(default_factory=list)
     origin: str = ""
     stage: Stage | None = None
     groups: list[list[bytes]] = field(default_factory=list)  # of trades: what is read together, the largest first
+    instruments: Sequence[bytes] = ()  # the pages of one list
+    histories: Sequence[HistoryBody] = ()
 
     @property
     def seeds(self) -> list[bytes]:
@@ -57,9 +67,11 @@ def read_frames(file: Path) -> list[bytes]:
     return frames
 
 
-def gather(venue: Venue, recorded: Sequence[bytes], dialect: Dialect | None) -> Material:
+def gather(venue: Venue, recorded: Sequence[bytes], dialect: Dialect | None, instruments: Sequence[bytes] = (),
+           histories: Sequence[HistoryBody] = ()) -> Material:
     """Sort recorded frames into trades and others; a dialect adds frames of its own where there is no recording."""
-    material = Material(origin=f"{len(recorded)} recorded frames" if recorded else "")
+    material = Material(origin=f"{len(recorded)} recorded frames" if recorded else "", instruments=instruments,
+                        histories=histories)
     for frame in recorded:
         (material.trades if _is_trade(venue, frame) else material.others).append(frame)
     if dialect is not None:

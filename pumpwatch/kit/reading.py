@@ -14,7 +14,7 @@ from pumpwatch.kit.attempt import attempt, listening
 from pumpwatch.kit.findings import WARN, Check, Problems, many, short
 from pumpwatch.kit.material import Material
 from pumpwatch.kit.mutations import mutated_frames
-from pumpwatch.model import Columns, Control, IdKind, Instrument, Venue
+from pumpwatch.model import Columns, Control, ControlKind, IdKind, Instrument, Venue
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.stats import Stats
@@ -23,6 +23,8 @@ SINGLE_US, GROUPED_US = 1.3, 0.7  # a trade, from the frame to numpy columns
 TOGETHER = 3000  # frames that are read at once for the speed
 ROUNDS = 7
 GROUPS = 5  # of frames that are read together
+ALIEN = (b'{"never_heard_of":1}', b'{"never_heard_of":"a","of_that":{"neither":[1,2,3]}}', b'["never","heard","of"]',
+         b'{"event":"never_heard_of","arg":{"channel":"never_heard_of"}}', b'{"never_heard_of":[{"price":"1","size":"2"}]}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ class Reader:
                 for symbol in {one for one in columns.symbol if isinstance(one, str)}:
                     self._catalogue.add_if_new(self._key, Instrument(symbol=symbol, base=symbol, quote=""))
 
+    @property
+    def others(self) -> int:
+        """Frames of the last `take` that read_control knew, and that mean nothing to a feed."""
+        return sum(control.kind == ControlKind.OTHER for control in self._controls)
+
     def take(self, frames: Sequence[bytes]) -> list[Parsed]:
         """Return the trades of frames; what else is in them is in `parser.quarantine`, or was control."""
         self._controls.clear()
@@ -84,8 +91,8 @@ def check_reading(venue: Venue, material: Material) -> list[Check]:
     """Return a row for each part of reading frames."""
     if not material.trades:
         none = "no simulator plugin speaks its protocol, and no recorded frame of a trade is given: --frames FILE does that"
-        return [_known(venue, material), Check(venue.name, "frames", WARN, none), *_mutated(venue, material)]
-    return [_known(venue, material), _pure(venue, material), _columns(venue, material), *_mutated(venue, material),
+        return [_known(venue, material), _alien(venue), Check(venue.name, "frames", WARN, none), *_mutated(venue, material)]
+    return [_known(venue, material), _alien(venue), _pure(venue, material), _columns(venue, material), *_mutated(venue, material),
             *_speed(venue, material)]
 
 
@@ -102,6 +109,15 @@ def _known(venue: Venue, material: Material) -> Check:
         elif read.value.refused:
             problems.wish(False, f"{reader.parser.quarantine[0].reason}: {short(frame)}")
     return problems.row(material.origin or "no frames to look at")
+
+
+def _alien(venue: Venue) -> Check:
+    """Hand over frames that no venue sends: whoever knows them would let anything pass without a word."""
+    problems = Problems(venue.name, "unknown frames are reported")
+    for frame in ALIEN:
+        control = attempt(venue.read_control, frame)
+        problems.want(control.value is None, f"{control.value and control.value.kind} is read of {short(frame)}")
+    return problems.row(f"{len(ALIEN)} frames that no venue sends are neither control nor trade")
 
 
 def columns_of(venue: Venue, text: Any) -> dict[str, Any]:
@@ -130,7 +146,7 @@ def _pure(venue: Venue, material: Material) -> Check:
         problems.want(repr(first.value) == kept, "it changes columns that it has already given")
         problems.want(repr(second.value) == kept, "the same frames give other columns the second time")
         problems.want(repr(attempt(columns_of, venue, before).value) == kept, "bytes give other columns than a memoryview")
-    return problems.row("same frames, same columns; input unchanged; no files, sockets or processes")
+    return problems.row("same frames, same columns; input unchanged; no files, sockets, processes or prints")
 
 
 def _columns(venue: Venue, material: Material) -> Check:

@@ -18,7 +18,7 @@ from pumpwatch.kit.findings import Check, Problems, short
 from pumpwatch.kit.material import Material
 from pumpwatch.kit.mutations import Path, Raw, at, places, put, without
 from pumpwatch.kit.reading import Reader, columns_of
-from pumpwatch.model import IdKind, Venue
+from pumpwatch.model import ControlKind, IdKind, Venue
 
 SHAPES = 4  # frames that differ in shape, from which the others are made
 LONGEST_REASON = 200
@@ -77,10 +77,24 @@ def check_values(venue: Venue, material: Material) -> list[Check]:
 
 
 def seeds(venue: Venue, material: Material) -> list[bytes]:
-    """Return frames that differ in shape, of one trade each where there are such."""
-    found = [frame for frame in material.seeds if _columns(venue, frame).get("symbol")]
+    """Return frames that differ in shape, of one trade each where there are such, or where they can be cut to one."""
+    found = [cut_to_one(venue, frame) for frame in material.seeds if _columns(venue, frame).get("symbol")]
     alone = [frame for frame in found if len(_columns(venue, frame)["symbol"]) == 1]
     return (alone or found)[:SHAPES]
+
+
+def cut_to_one(venue: Venue, frame: bytes) -> bytes:
+    """Return a frame with only the first of its trades, as a snapshot of one would be; itself where that cannot be made."""
+    rows = len(_columns(venue, frame)["symbol"])
+    if rows < 2:
+        return frame
+    value = json.loads(frame)
+    for path in places(value):
+        if isinstance(inner := at(value, path), list) and len(inner) == rows:
+            cut = put(value, path, inner[:1])
+            if len(_columns(venue, cut).get("symbol", ())) == 1:
+                return cut
+    return frame
 
 
 def _columns(venue: Venue, frame: bytes) -> dict[str, Any]:
@@ -144,6 +158,8 @@ def _want_refused(problems: Problems, reader: Reader, name: str, frame: bytes, g
         return
     stands_in = name.endswith(SAYS_NOTHING) and _nearly(given.value, good)
     problems.want(not given.value or stands_in, f"{name}: a trade of {given.value[:1]} comes of {short(frame)}")
+    vanished = not given.value and not reader.parser.quarantine and reader.others
+    problems.want(not vanished, f"{name}: read_control takes it for {ControlKind.OTHER}, so it vanishes: {short(frame)}")
     for one in reader.parser.quarantine:
         problems.want(one.reason.isprintable() and 0 < len(one.reason) <= LONGEST_REASON, f"{name}: the reason is {one.reason!r}")
 

@@ -21,7 +21,9 @@ from pumpwatch.kit import attempt as watching
 from pumpwatch.kit.attempt import attempt, listening
 from pumpwatch.kit.contract import check_plugin, check_sink, check_source, check_venue
 from pumpwatch.kit.findings import Check
+from pumpwatch.kit.material import read_frames
 from pumpwatch.kit.mutations import mutated_frames
+from pumpwatch.kit.recorded import Recorded
 from pumpwatch.model import Columns, Control, ControlKind, Heartbeat, IdKind, Instrument, Venue
 
 SPOT = VENUES[0]
@@ -290,7 +292,7 @@ def test_answers_are_held_against_the_dialect() -> None:
 
     venue = changed(read_control=anonymous, parse_instruments=half, id_kind=IdKind.CONTIGUOUS, timestamp_unit_ns=1_000_000)
     found = {one.check: one.detail for one in check_venue(venue, FRAMES, SPOT_DIALECT) if one.state == "fail"}
-    assert "request id is not recovered" in found["answers are understood"]
+    assert "recovered from the answer" in found["answers are understood"]
     assert "symbols that trade are left out" in found["instruments"]
 
 
@@ -343,12 +345,13 @@ def test_a_file_without_frames_is_a_wrong_word(tmp_path: Path) -> None:
     (tmp_path / "frames").write_text("\n\n")
     for file in (tmp_path / "frames", tmp_path / "none"):
         with pytest.raises(UsageError):
-            list(check_plugin("binance", Config(), file))
+            list(check_plugin("binance", Config(), Recorded(frames=read_frames(file))))
 
 
 def test_a_file_may_hold_the_frames_of_all_markets_but_none_that_nobody_knows(tmp_path: Path) -> None:
     (tmp_path / "frames").write_bytes(b"\n".join([*FRAMES, json.dumps({"raw": '{"e":"new"}'}).encode()]))
-    rows = [one for one in check_plugin("binance", Config(), tmp_path / "frames", round_trip=False) if one.state == "fail"]
+    recorded = Recorded(frames=read_frames(tmp_path / "frames"))
+    rows = [one for one in check_plugin("binance", Config(), recorded, round_trip=False) if one.state == "fail"]
     assert {(one.of, one.check) for one in rows} == {
         (name, "frames are understood") for name in ("binance.spot", "binance.futures", "binance.futures:agg_trade")}
 

@@ -1,0 +1,51 @@
+"""`plugins record` writes what a venue sends and answers, and `plugins check` reads it back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pumpwatch.sim.process import SimProcess
+
+
+def pumpwatch(*words: str) -> tuple[int, list[dict[str, Any]], str]:
+    done = subprocess.run([sys.executable, "-m", "pumpwatch", *words, "--json"], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "COLUMNS": "200"}, check=False)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def test_what_a_venue_sends_and_answers_is_recorded_and_keeps_the_contract(tmp_path: Path) -> None:
+    config, folder = tmp_path / "config.yaml", tmp_path / "recorded"
+    with SimProcess(venues=["kucoin.spot", "kucoin.futures"], symbols=5, rate=600.0) as sim:
+        config.write_text(sim.config_yaml())
+        code, made, said = pumpwatch("plugins", "record", "kucoin", "-c", str(config), "--dir", str(folder), "--seconds", "3",
+                                     "--symbols", "4")
+    assert code == 0, said
+    assert [(one["venue"], one["instruments"], one["problem"]) for one in made] == [
+        ("kucoin.spot", 5, ""), ("kucoin.futures", 5, "")]
+    assert all(one["trades"] > 100 and len(one["histories"]) == 3 for one in made)
+    assert min(path.name for path in (folder / "kucoin.spot").iterdir()) == "frames.jsonl"
+    code, checks, said = pumpwatch("plugins", "check", "kucoin", "--recorded", str(folder))
+    histories = [one for one in checks if one["check"].startswith("recorded history of ")]
+    assert code == 0 and len(histories) >= 6, said
+    assert all("of them in the frames as well, and equal" in one["detail"] for one in histories if one["state"] == "ok")
+
+
+def test_a_venue_that_is_not_there_is_named_and_the_others_are_recorded(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("net: {connect_timeout_s: 2}\nexchanges: {kucoin: {futures: {enabled: false}, spot: {"
+                      "ws_url: 'wss://127.0.0.1:1/x', rest_url: 'https://127.0.0.1:1'}}}\n")
+    code, made, said = pumpwatch("plugins", "record", "kucoin", "-c", str(config), "--dir", str(tmp_path / "r"), "--seconds", "1")
+    assert code == 69 and [one["venue"] for one in made] == ["kucoin.spot"] and "127.0.0.1:1" in made[0]["problem"], said
+
+
+@pytest.mark.parametrize("name", ["questdb", "nobody"])
+def test_a_plugin_without_a_venue_is_wrong_usage(name: str, tmp_path: Path) -> None:
+    code, _, said = pumpwatch("plugins", "record", name, "--dir", str(tmp_path))
+    assert code == 2 and "no plugin with a venue is called" in said
