@@ -109,7 +109,7 @@ class ScriptedVenue:
 
     # The dialer and the sweep, as feeds see them.
 
-    def open(self, url: str, headers: object) -> ScriptedStream:
+    def open(self, url: str, headers: object, configured: str = "") -> ScriptedStream:
         if self.failing:
             raise ServiceUnavailable("nobody there")
         self.streams.append(ScriptedStream(len(self.streams)))
