@@ -11,6 +11,7 @@ from pumpwatch.net.heads import BadAnswer
 from pumpwatch.net.texts import one_line
 
 CHUNK_BYTES = 65_536
+EITHER_HEADER = 32 + zlib.MAX_WBITS  # gzip's or zlib's
 GZIP_MAGIC = b"\x1f"
 ACCEPTED = "gzip, deflate"
 
@@ -36,11 +37,10 @@ def read_body(answer: http.client.HTTPResponse, allowance: Allowance, largest_by
 
 
 class _Decoder:
-    """gzip (in one part or several) or deflate (with the zlib header it should have, or without)."""
+    """gzip, in one member or several, or deflate with the header it should have."""
 
-    def __init__(self, gzip: bool) -> None:
-        self._gzip = gzip
-        self._inner = zlib.decompressobj(31 if gzip else 15)
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(EITHER_HEADER)
         self._begun = False
 
     @property
@@ -49,29 +49,20 @@ class _Decoder:
 
     def decoded(self, data: bytes) -> Iterator[bytes]:
         """Yield what data becomes, at most CHUNK_BYTES at a time. Raises BadAnswer."""
-        try:
-            full = False  # then the rest may be in zlib already, with no data left
-            while data or full:
-                if self._inner.eof:
-                    if not self._gzip or not data.startswith(GZIP_MAGIC):
-                        return
-                    self._inner, self._begun = zlib.decompressobj(31), False
-                piece = self._step(data)
-                yield piece
-                full = len(piece) == CHUNK_BYTES
-                data = self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail
-        except zlib.error as error:
-            raise BadAnswer(f"its compressed answer is broken: {error}") from error
-
-    def _step(self, data: bytes) -> bytes:
-        begun, self._begun = self._begun, True
-        try:
-            return self._inner.decompress(data, CHUNK_BYTES)
-        except zlib.error:
-            if begun or self._gzip:
-                raise
-            self._inner = zlib.decompressobj(-15)
-            return self._inner.decompress(data, CHUNK_BYTES)
+        full = False  # then the rest may be in zlib already, with no data left
+        while data or full:
+            if self._inner.eof:
+                if not data.startswith(GZIP_MAGIC):  # padding
+                    return
+                self._inner = zlib.decompressobj(EITHER_HEADER)
+            self._begun = True
+            try:
+                piece = self._inner.decompress(data, CHUNK_BYTES)
+            except zlib.error as error:
+                raise BadAnswer(f"its compressed answer is broken: {error}") from error
+            yield piece
+            full = len(piece) == CHUNK_BYTES
+            data = self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail
 
 
 def _decoder(encoding: str) -> _Decoder | None:
@@ -79,5 +70,5 @@ def _decoder(encoding: str) -> _Decoder | None:
     if encoding in ("", "identity"):
         return None
     if encoding in ("gzip", "x-gzip", "deflate"):
-        return _Decoder(encoding != "deflate")
+        return _Decoder()
     raise BadAnswer(f"its answer is encoded as {one_line(encoding, 40)}, and {ACCEPTED} were asked for")

@@ -54,7 +54,7 @@ def read_head(stream: Stream, step: str) -> Head:
 def _parsed(head: bytes, rest: bytes, step: str) -> Head:
     status = _status_line.match(head)
     if not status:
-        raise BadAnswer(f"{step} is not HTTP/1.1: {one_line(head)}")
+        raise BadAnswer(f"{step} is not HTTP/1.1: {one_line(head) or 'an empty line'}")
     headers: dict[str, str] = {}
     for line in head.split(b"\n")[1:]:
         name, _, value = line.decode("latin-1").partition(":")
