@@ -15,6 +15,7 @@ import gevent
 
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.allowance import Allowance
+from pumpwatch.net.heads import BadAnswer
 from pumpwatch.net.proxy import Proxies, Proxy
 from pumpwatch.net.redirects import MayReach, anywhere, is_ip, looks_like_ip
 from pumpwatch.net.stream import PlainStream, Stream
@@ -65,7 +66,10 @@ class Dial:
         if proxy is None:
             sock, peer = self._tcp(place.host, place.port, place.may_reach, allowance)
         else:
-            sock, peer = self._tcp(proxy.host, proxy.port, anywhere, allowance)[0], ""
+            try:
+                sock, peer = self._tcp(proxy.host, proxy.port, anywhere, allowance)[0], ""
+            except OSError as error:
+                raise BadAnswer(f"the proxy {proxy} is not reached: {reason(error)}") from error
         stream: Stream | None = None
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -158,6 +158,17 @@ def test_a_socks_proxy_that_refuses_says_why(said: bytes, reason: str) -> None:
         Dialer(PLAIN, 5.0, f"socks5h://{proxy.address}").open("wss://api.test/ws", {})
 
 
+def test_a_proxy_that_is_not_there_is_named_without_its_password() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://user:{SECRET}@127.0.0.1:{free.getsockname()[1]}"
+    for dial in (lambda: Dialer(PLAIN, 5.0, url).open("wss://api.test/ws", {}),
+                 lambda: Http(PLAIN, 5.0, url).fetch("https://api.test/")):
+        with pytest.raises(ServiceUnavailable, match=r"the proxy http://\*\*\*@127\.0\.0\.1:\d+ is not reached") as caught:
+            dial()
+        assert SECRET not in str(caught.value)
+
+
 def test_a_redirect_may_not_lead_to_an_address_of_the_inside_through_a_proxy_either() -> None:
     from pumpwatch.net.allowance import Allowance
     from pumpwatch.net.dial import Dial, NotReached
