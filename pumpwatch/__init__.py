@@ -28,6 +28,7 @@ _HOMES = {
     "pumpwatch.kit.record": ("read_recording",),
     "pumpwatch.listing.titles": ("judge",),
     "pumpwatch.listing.wording": ("Wording",),
+    "pumpwatch.net.texts": ("masked", "shown_address"),
     "pumpwatch.pipeline.decode": ("Decoder",),
     "pumpwatch.sim.board": ("Board", "Post"),
     "pumpwatch.sim.dialect": (

@@ -19,6 +19,7 @@ import yaml
 from msgspec import Meta
 
 from pumpwatch.errors import ConfigError
+from pumpwatch.net.proxy import parse_proxy
 
 ENV_PREFIX = "PUMPWATCH_"
 
@@ -160,10 +161,19 @@ def _parse(text: str) -> Any:
         found = yaml.load(text, _Loader)
         _without_empty(found)
     except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(_without_snippet(error)) from None  # the snippet may show a password
     except RecursionError:
         raise ValueError("an alias (*) stands within what it names, or it is nested too deeply") from None
     return found
+
+
+def _without_snippet(error: yaml.YAMLError) -> str:
+    """Return what is wrong with YAML text and where, without the text itself."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    mark = error.problem_mark or error.context_mark
+    at = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    return f"{', '.join(filter(None, (error.context, error.problem)))}{at}"
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
@@ -177,7 +187,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     for name, text in sorted(environ.items()):
         if name.startswith(ENV_PREFIX) and text.strip():
             given[_set_from_environment(raw, name, text)] = name
-    return convert(raw, Config, str(path) if path else "config", given=given)
+    where = str(path) if path else "config"
+    config = convert(raw, Config, where, given=given)
+    if config.net.proxy:
+        parse_proxy(config.net.proxy, f"environment {given['net.proxy']}" if "net.proxy" in given else f"{where}: net.proxy")
+    return config
 
 
 def options_of(config: Config, section: str, name: str, options: type[T]) -> T:

@@ -30,6 +30,7 @@ from pumpwatch import (
     TradeBatch,
     WriteResult,
     hookimpl,
+    shown_address,
 )
 
 FLUSH_ROWS = 100_000  # 17 MB
@@ -53,7 +54,7 @@ class QuestDBOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     def __post_init__(self) -> None:
         address = ADDRESS.fullmatch(self.addr)
         if not address or not 0 < int(address[1]) < 65_536:
-            raise ValueError(f"addr must be HOST:PORT, such as 127.0.0.1:9000, not {self.addr!r}")
+            raise ValueError(f"addr must be HOST:PORT, such as 127.0.0.1:9000, not {shown_address(self.addr)}")
         if not re.fullmatch(r"[A-Za-z0-9_]*", self.table_prefix):
             raise ValueError("table_prefix may hold letters, digits and _ only")
         if self.ttl_days < 0 or self.request_timeout_ms <= 0:

@@ -69,7 +69,8 @@ class Link:
 
     def __init__(self, around: Surroundings, number: int, suspects: set[str], wake: Event) -> None:
         venue, clock = around.venue, around.clock
-        stream = around.dialer.open(_address(around, number), venue.headers)
+        # a session's answer names an address: it may not lead anywhere
+        stream = around.dialer.open(_address(around, number), venue.headers, around.ws_url if venue.session else "")
         self.greeted = venue.session is None or not venue.session.welcome
         self.connection = Connection(stream, around.buffer, around.max_frame_bytes, lambda reason: wake.set(),
                                      f"{venue.name}#{number}")

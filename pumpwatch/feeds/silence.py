@@ -32,6 +32,7 @@ from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.link import Surroundings
 from pumpwatch.feeds.rhythm import UNHEARD, Rhythm
 from pumpwatch.model import Columns, Gap, HistoryQuery, IdKind, Int64
+from pumpwatch.net.texts import masked
 from pumpwatch.records import ConnectionEvent, Records
 
 log = logging.getLogger(__name__)
@@ -245,7 +246,7 @@ class SilenceWatch:
         if feed.number not in self._told:
             log.warning("subscribed and silent venue=%s connection=%d symbols=%d: nothing came, though %s; connecting again. "
                         "Where that does not help, has its address changed? ws_url=%s",
-                        venue.name, feed.number, len(feed.symbols), reason, self._around.ws_url)
+                        venue.name, feed.number, len(feed.symbols), reason, masked(self._around.ws_url))
             self._around.stats.add("silent_connections_total", venue=venue.name)
         self._told.setdefault(feed.number, (0, 0))
         feed.leave(f"subscribed and silent: {reason}")

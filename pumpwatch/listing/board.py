@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.clock import Clock
 from pumpwatch.errors import BadFrame, ServiceUnavailable
 from pumpwatch.hookspecs import ListingSource
 from pumpwatch.model import Notice
+from pumpwatch.net.retry_after import retry_after_s
+from pumpwatch.net.texts import masked, one_line
 
 REFUSED = (403, 418, 429)
 REST_REFUSED_S, REST_REFUSED_MOST_S = 30.0, 900.0
 REST_FAILED_S, REST_FAILED_MOST_S = 5.0, 60.0
-RETRY_AFTER_MOST_S = 3600.0
 JITTER = 0.1
 
 
@@ -103,14 +102,14 @@ class Board:
             self._etags.pop(self.url, None)
 
     def _refused(self, answer: Response) -> ServiceUnavailable:
-        start = " ".join(answer.body[:80].decode("utf-8", "replace").split())
         if answer.status in REFUSED:
             self._refusals += 1
             last_address = (self._failures + 1) % len(self._urls) == 0
             if answer.status != 403 or last_address:  # a firewall may stand before one address alone
                 rest = min(REST_REFUSED_MOST_S, REST_REFUSED_S * 2 ** min(self._refusals - 1, 16))
-                self._rest(max(rest, _retry_after_s(answer.headers.get("Retry-After", ""), self._clock.now_ns())))
-        return ServiceUnavailable(f"{self.url} answers {answer.status}: {start}")
+                asked = retry_after_s(answer.status, answer.headers.get("Retry-After", ""), self._clock.now_ns())
+                self._rest(max(rest, asked))
+        return ServiceUnavailable(f"{masked(self.url)} answers {answer.status}: {one_line(answer.body, 80)}")
 
     def _failed(self) -> None:
         self._failures += 1
@@ -122,18 +121,3 @@ class Board:
     def _rest(self, seconds: float) -> None:
         until = self._clock.monotonic() + seconds * (1 + JITTER * random.random())
         self._rest_until = max(self._rest_until, until)
-
-
-def _retry_after_s(text: str, now_ns: int) -> float:
-    """Return what a Retry-After header asks for, in seconds (at most an hour), 0 where it says nothing readable."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return min(RETRY_AFTER_MOST_S, float(text[:9]))
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    now = datetime.fromtimestamp(now_ns / NS_PER_S, UTC)
-    return min(RETRY_AFTER_MOST_S, max(0.0, (moment - now).total_seconds()))

@@ -21,6 +21,7 @@ from pumpwatch.hookspecs import ListingSource, Verdict
 from pumpwatch.listing.board import JITTER, Board, Fetch
 from pumpwatch.listing.memory import Call, ListingMemory, call_here
 from pumpwatch.model import Listing, Notice
+from pumpwatch.net.texts import masked
 from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
@@ -146,14 +147,14 @@ class Watch:
             now_ns = self._clock.now_ns()
             if self.up is False:
                 log.info("listing source up again source=%s after_s=%.0f url=%s", self.source.name,
-                         (now_ns - self._since_ns) / NS_PER_S, self._board.url)
+                         (now_ns - self._since_ns) / NS_PER_S, masked(self._board.url))
             self.up, self._since_ns, self._reason = True, now_ns, ""
             self._stats.set("listing_source_up", 1, source=self.source.name)
 
     def state(self) -> dict[str, Any]:
         """Return what a status shows: up (None before the first poll), since_ns, reason, url, rest_s."""
         return {"source": self.source.name, "up": self.up, "since_ns": self._since_ns, "reason": self._reason,
-                "url": self._board.url, "rest_s": round(self._board.rest_s(), 1)}
+                "url": masked(self._board.url), "rest_s": round(self._board.rest_s(), 1)}
 
 
 def revision_of(notice: Notice) -> str:

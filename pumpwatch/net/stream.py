@@ -1,17 +1,20 @@
 """A connection's bytes: plain or TLS, first for the handshake, then for the sweep.
 
-A stream lives twice. Until `release` it behaves like a blocking socket (websocket-client does its handshake over it; under
-gevent it waits cooperatively). After `release` it is non-blocking and belongs to the sweep, which decrypts straight into
-the frame buffer. TLS goes through memory BIOs, because an SSLSocket gives one record and costs one system call
-(and at the end one exception) each time, and real venues send a record a frame.
+A stream lives twice. Until `release` it behaves like a blocking socket, read and written under an allowance of time and bytes
+(under gevent it waits cooperatively); REST never goes further. After `release` it is non-blocking and belongs to the sweep,
+which decrypts straight into the frame buffer. TLS goes through memory BIOs, because an SSLSocket gives one record and costs
+one system call (and at the end one exception) each time, and real venues send a record a frame.
 """
 
 from __future__ import annotations
 
 import _socket
+import contextlib
 import socket
 import ssl
 from typing import Protocol
+
+from pumpwatch.net.allowance import TLS_BYTES, Allowance
 
 SCRATCH_BYTES = 262_144
 RECORD_BYTES = 16_384 + 512  # the largest TLS record, decrypted, with room to spare
@@ -26,12 +29,20 @@ class StreamClosed(Exception):
 
 
 class Stream(Protocol):
-    """What websocket-client needs of a socket, and what the sweep needs of a connection."""
+    """What a handshake needs of a socket, and what the sweep needs of a connection."""
 
-    def recv(self, size: int) -> bytes: ...
+    allowance: Allowance  # of what is read and sent before `release`
+
+    def recv(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end of the stream. Raises OSError, and by the allowance Overdue and TooMuch."""
+
     def send(self, data: bytes) -> int: ...
-    def settimeout(self, seconds: float | None) -> None: ...
-    def gettimeout(self) -> float | None: ...
+    def unread(self, data: bytes) -> None:
+        """Put back what was read too far: it comes first again, for `recv` and for `receive`."""
+
+    def quiet(self) -> bool:
+        """Whether it is open and nothing has come that was not asked for."""
+
     def fileno(self) -> int: ...
     def close(self) -> None: ...
 
@@ -52,23 +63,56 @@ class Stream(Protocol):
 class PlainStream:
     """A TCP connection without TLS: for tests and for proxies on this host."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, allowance: Allowance, ahead: bytes = b"") -> None:
+        self.allowance = allowance
         self._sock = sock
         self._raw: _socket.socket | None = None
         self._unsent = b""
+        self._ahead = ahead  # read, and not yet asked for
 
     def recv(self, size: int) -> bytes:
-        return self._sock.recv(size)
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+            return data
+        return self._pull(size)
+
+    def unread(self, data: bytes) -> None:
+        self._ahead = data + self._ahead
+
+    def _pull(self, size: int) -> bytes:
+        """Read from the kernel within the allowance, and let others run."""
+        self._sock.settimeout(self.allowance.left_s())
+        try:
+            data = self._sock.recv(min(size, RECORD_BYTES))
+        except TimeoutError:
+            raise self.allowance.overdue() from None
+        self.allowance.take(len(data))
+        return data
 
     def send(self, data: bytes) -> int:
-        self._sock.sendall(data)
+        self._push(data)
         return len(data)
 
-    def settimeout(self, seconds: float | None) -> None:
-        self._sock.settimeout(seconds)
+    def _push(self, data: bytes) -> None:
+        self._sock.settimeout(self.allowance.left_s())
+        try:
+            self._sock.sendall(data)
+        except TimeoutError:
+            raise self.allowance.overdue() from None
 
-    def gettimeout(self) -> float | None:
-        return self._sock.gettimeout()
+    def quiet(self) -> bool:
+        self._sock.settimeout(0.0)
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return not self._ahead
+        except OSError:
+            pass
+        return False
+
+    def secured(self, context: ssl.SSLContext, hostname: str) -> TlsStream:
+        """Return this connection with TLS on it. Raises ssl.SSLError, and what `recv` raises."""
+        return TlsStream(self._sock, self.allowance, context, hostname, self._ahead)
 
     def fileno(self) -> int:
         return (self._raw or self._sock).fileno()
@@ -81,7 +125,17 @@ class PlainStream:
         self._raw.setblocking(False)
 
     def receive(self, target: memoryview, at: int) -> int:
+        if self._ahead:
+            return self._hand_over(target, at)
         return at + self._take(target[at : at + SCRATCH_BYTES])
+
+    def _hand_over(self, target: memoryview, at: int) -> int:
+        """Write what came with the handshake's answer."""
+        if not self._ahead:
+            return at
+        ahead, self._ahead = self._ahead, b""
+        target[at : at + len(ahead)] = ahead
+        return at + len(ahead)
 
     def _take(self, into: memoryview) -> int:
         assert self._raw is not None
@@ -114,47 +168,60 @@ class PlainStream:
 class TlsStream(PlainStream):
     """A TLS connection over memory BIOs."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, hostname: str) -> None:
-        super().__init__(sock)
+    def __init__(self, sock: socket.socket, allowance: Allowance, context: ssl.SSLContext, hostname: str,
+                 ahead: bytes = b"") -> None:
+        super().__init__(sock, allowance)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._incoming.write(ahead)
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
+        allowance.begin("its TLS handshake", TLS_BYTES)
         while True:
             try:
                 self._tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
-                self._push_handshake()
-                self._pull_handshake()
+                self._push_records()
+                if not self._pull_records():
+                    raise ssl.SSLEOFError("connection closed during the TLS handshake") from None
             except ssl.SSLError:
-                self._push_handshake()  # the alert that tells the other side why
+                with contextlib.suppress(OSError):
+                    self._push_records()  # the alert that says why
                 raise
-        self._push_handshake()
+        self._push_records()
 
-    def _push_handshake(self) -> None:
+    def _push_records(self) -> None:
         if self._outgoing.pending:
-            self._sock.sendall(self._outgoing.read())
+            self._push(self._outgoing.read())
 
-    def _pull_handshake(self) -> None:
-        data = self._sock.recv(RECORD_BYTES)
-        if not data:
-            raise ssl.SSLEOFError("connection closed during the TLS handshake")
+    def _pull_records(self) -> bool:
+        """Read records; False at the end of the connection."""
+        data = self._pull(RECORD_BYTES)
         self._incoming.write(data)
+        return bool(data)
 
     def recv(self, size: int) -> bytes:
+        if self._ahead:
+            return super().recv(size)
         while True:
             try:
                 return self._tls.read(size)
             except ssl.SSLWantReadError:
-                self._pull_handshake()
+                self._push_records()
+                if not self._pull_records():
+                    raise ConnectionResetError("connection closed in the midst of TLS") from None
 
     def send(self, data: bytes) -> int:
         self._tls.write(data)
-        self._push_handshake()
+        self._push_records()
         return len(data)
+
+    def quiet(self) -> bool:
+        return not self._incoming.pending and not self._tls.pending() and super().quiet()
 
     def receive(self, target: memoryview, at: int) -> int:
         incoming = self._incoming
         closed = None
+        start, at = at, self._hand_over(target, at)
         try:
             size = self._take(_scratch_view)
             if size:
@@ -176,7 +243,7 @@ class TlsStream(PlainStream):
             closed = closed or StreamClosed(str(error))
         if self._outgoing.pending:
             self.post(b"")
-        if closed and end == at:
+        if closed and end == start:
             raise closed
         return end
 

@@ -18,9 +18,11 @@ from pathlib import Path
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of
-from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PluginError, PumpWatchError, ServiceUnavailable
+from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError, PluginError, PumpWatchError, ServiceUnavailable
 from pumpwatch.hookspecs import ListingSource
 from pumpwatch.model import Venue
+from pumpwatch.net.proxy import Proxies
+from pumpwatch.net.texts import masked
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.store.sqlite import ANOTHER_FOLDER
 
@@ -47,8 +49,8 @@ class Finding:
 def check(config: Config, connect: bool = False, plugins: Plugins | None = None) -> list[Finding]:
     """Return every finding, in order; raises nothing for what it finds."""
     plugins = plugins or load_plugins(config)
-    findings = [Finding("config", OK, "every key is known and of its type"), *_plugin_findings(config, plugins),
-                *_folder_findings(Path(config.store.dir)), *_clock_findings(Clock())]
+    findings = [Finding("config", OK, "every key is known and of its type"), *_proxy_findings(config),
+                *_plugin_findings(config, plugins), *_folder_findings(Path(config.store.dir)), *_clock_findings(Clock())]
     return [*findings, *_service_findings(config, plugins)] if connect else findings
 
 
@@ -58,6 +60,16 @@ def exit_code(findings: list[Finding]) -> int:
     if FAIL in states:
         return EXIT_FOUND
     return EXIT_UNAVAILABLE if UNREACHABLE in states else EXIT_OK
+
+
+def _proxy_findings(config: Config) -> Iterator[Finding]:
+    try:
+        used = Proxies(config.net.proxy).describe()
+    except ConfigError as error:
+        yield Finding("proxy", FAIL, error.message, error.hint)
+        return
+    if used:
+        yield Finding("proxy", OK, used)
 
 
 def _plugin_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
@@ -212,8 +224,8 @@ def _get(config: Config, url: str, headers: Mapping[str, str], params: Mapping[s
     http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
     answer = http.fetch(url, headers, params, method)
     if answer.status >= 400:
-        raise ServiceUnavailable(f"{url} answers HTTP {answer.status}", REFUSED_HINT.get(answer.status, ""))
-    return f"{url} answers HTTP {answer.status}, {len(answer.body):,} bytes"
+        raise ServiceUnavailable(f"{masked(url)} answers HTTP {answer.status}", REFUSED_HINT.get(answer.status, ""))
+    return f"{masked(url)} answers HTTP {answer.status}, {len(answer.body):,} bytes"
 
 
 def _ask_socket(config: Config, venue: Venue, options: VenueConfig) -> str:
@@ -222,7 +234,7 @@ def _ask_socket(config: Config, venue: Venue, options: VenueConfig) -> str:
     url = options.ws_url or venue.ws_url
     dialer = Dialer(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
     dialer.open(url, venue.headers).close()
-    return f"{url} opens"
+    return f"{masked(url)} opens"
 
 
 def _ask_sink(config: Config, name: str, plugins: Plugins) -> str:

@@ -98,6 +98,7 @@ class ScriptedVenue:
         self.venue = venue
         self.clock, self.stats, self.records = SteppedClock(), Stats(), Records()
         self.streams: list[ScriptedStream] = []
+        self.dialed: list[tuple[str, str]] = []  # address, and the configured one where a session named it
         self.connections: list[Connection] = []  # those that are read
         self.refuses: Callable[[str], bool] = lambda symbol: False
         self.room = math.inf  # symbols that a connection holds
@@ -109,7 +110,8 @@ class ScriptedVenue:
 
     # The dialer and the sweep, as feeds see them.
 
-    def open(self, url: str, headers: object) -> ScriptedStream:
+    def open(self, url: str, headers: object, configured: str = "") -> ScriptedStream:
+        self.dialed.append((url, configured))
         if self.failing:
             raise ServiceUnavailable("nobody there")
         self.streams.append(ScriptedStream(len(self.streams)))

@@ -203,6 +203,14 @@ def test_without_ids_a_connection_ends_before_its_successor_begins():
         assert len(world.gaps) == 1
 
 
+def test_an_address_that_a_session_names_is_dialed_as_one_that_someone_else_wrote():
+    session = Session(request=None, url=lambda body, url, connection: "ws://127.0.0.1:9000/exec", welcome=True)
+    for venue, dialed in ((quick(session=session), ("ws://127.0.0.1:9000/exec", "ws://venue")), (quick(), ("ws://venue", ""))):
+        with World(venue) as world:
+            until(lambda: world.dialed)
+        assert world.dialed[0] == dialed
+
+
 def test_nothing_is_sent_before_the_welcome():
     session = Session(request=None, url=lambda body, url, connection: url, welcome=True)
     with World(beating(0.05, session=session)) as world:

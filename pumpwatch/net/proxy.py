@@ -1,0 +1,145 @@
+"""The one place that decides whether a proxy is used, and which.
+
+`net.proxy` goes before the environment, for REST and WebSocket alike, whatever NO_PROXY says. Without it HTTPS_PROXY serves
+https and wss, HTTP_PROXY http and ws, ALL_PROXY both, in either case of letters; NO_PROXY is honoured, and an address of this
+machine is never reached by a proxy of the environment. A proxy that cannot be meant is refused at the start, and its password
+is in no message.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from pumpwatch.errors import ConfigError
+from pumpwatch.net.texts import HIDDEN, one_line, shown_address
+
+SCHEMES = ("http", "socks5", "socks5h")
+USUAL_PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
+HINT = "write http://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A way out. scheme `http` tunnels by CONNECT; `socks5` is given addresses, `socks5h` names."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{f'{HIDDEN}@' if self.user else ''}{host}:{self.port}"
+
+
+def parse_proxy(text: str, where: str) -> Proxy:
+    """Return the proxy that an address names. Raises ConfigError, which shows `where` it stands and no password."""
+    shown = shown_address(text)
+
+    def refused(problem: str) -> ConfigError:
+        return ConfigError(f"{where}: {shown}: {problem}", HINT)
+
+    if text != text.strip() or not text.isprintable() or " " in text:
+        raise refused("a space or an unprintable character in it")
+    if "://" not in text:
+        raise refused("without http:// or socks5:// before it")
+    scheme = text.partition("://")[0].lower()
+    if scheme not in SCHEMES:
+        raise refused(f"{one_line(scheme, 20)} is not supported")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError:  # its text would show a part of the password
+        raise refused("not an address (in a password write / as %2F, ? as %3F, # as %23, @ as %40)") from None
+    if not host or port == 0 or parts.path.strip("/") or parts.query or parts.fragment:
+        raise refused("not HOST:PORT (in a password write / as %2F, ? as %3F, # as %23)")
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if scheme != "http" and max(len(user.encode()), len(password.encode())) > 255:
+        raise refused("SOCKS takes a user and a password of at most 255 bytes")
+    return Proxy(scheme, host, port or USUAL_PORTS[scheme], user, password)
+
+
+class Proxies:
+    """Which proxy leads to an address. Raises ConfigError at once where a configured one cannot be meant."""
+
+    def __init__(self, configured: str = "", environ: Mapping[str, str] | None = None) -> None:
+        environ = os.environ if environ is None else environ
+        self._configured = parse_proxy(configured, "net.proxy") if configured else None
+        self._secure = self._plain = None
+        self._no_proxy: list[str] = []
+        if self._configured is None:
+            self._secure = _from_environment(environ, "https_proxy", "all_proxy")
+            self._plain = _from_environment(environ, "http_proxy", "all_proxy")
+            listed = _either_case(environ, "no_proxy")[1]
+            self._no_proxy = [one.strip().lower() for one in listed.replace(",", " ").split()]
+
+    def describe(self) -> str:
+        """Return what is used, without passwords; empty where nothing is."""
+        if self._configured is not None:
+            return f"{self._configured} (net.proxy)"
+        used = [f"{proxy} for {what}" for proxy, what in ((self._secure, "https and wss"), (self._plain, "http and ws")) if proxy]
+        return f"{', '.join(used)} (environment)" if used else ""
+
+    def way_to(self, host: str, port: int, secure: bool) -> Proxy | None:
+        """Return the proxy that leads there, None for the direct way."""
+        if self._configured is not None:
+            return self._configured
+        proxy = self._secure if secure else self._plain
+        if proxy is None or _is_this_machine(host) or any(_covers(one, host, port) for one in self._no_proxy):
+            return None
+        return proxy
+
+
+def _either_case(environ: Mapping[str, str], name: str) -> tuple[str, str]:
+    """Return (name as written, value); lower case goes first, and is honoured when it is empty."""
+    written = name if name in environ else name.upper()
+    return written, environ.get(written, "").strip()
+
+
+def _from_environment(environ: Mapping[str, str], *names: str) -> Proxy | None:
+    for name in names:
+        written, text = _either_case(environ, name)
+        if text:
+            return parse_proxy(text if "://" in text else f"http://{text}", f"environment {written}")
+    return None
+
+
+def _is_this_machine(host: str) -> bool:
+    host = host.lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    address = _address(host)
+    return address is not None and (address.is_loopback or address.is_unspecified)
+
+
+def _covers(entry: str, host: str, port: int) -> bool:
+    """Return whether an entry of NO_PROXY names a host: itself, a domain above it, a network it lies in, or `*`."""
+    if entry == "*":
+        return True
+    host = host.lower().rstrip(".")
+    address = _address(host)
+    if address is not None:
+        try:
+            return address in ipaddress.ip_network(entry.strip("[]"), strict=False)
+        except ValueError:
+            pass
+    name, colon, wanted = entry.rpartition(":")
+    if colon and wanted.isdigit():
+        if int(wanted) != port:
+            return False
+        entry = name.strip("[]")
+    entry = entry.removeprefix("*").lstrip(".")
+    return bool(entry) and (host == entry or host.endswith(f".{entry}"))
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None

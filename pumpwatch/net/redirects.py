@@ -1,0 +1,115 @@
+"""Where an answer may send us, and where it may not.
+
+An address that someone else wrote (a redirect, or the server that a venue's session names) is followed in two cases:
+
+- the same origin: scheme, host and port are those of the configured address;
+- https on port 443, or on the configured port, of the same site: the same host, a name below it, or a name below the same
+  parent (api.bithumb.com may lead to feed-api.bithumb.com). A parent has two labels at least, and three where the last two
+  are of the kind `co.kr`.
+
+Beyond that the address it resolves to is public, or it is the very address that sent us, on the same host and port. So no
+answer can make this process ask a database or a router on the inside.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from urllib.parse import SplitResult, urlsplit
+
+MOST_REDIRECTS = 3
+SECURE = {"https": True, "wss": True, "http": False, "ws": False}
+SECOND_LEVEL = {"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"}  # before a country's two letters
+
+Origin = tuple[bool, str, int]
+MayReach = Callable[[str], bool]
+
+
+def anywhere(_: str) -> bool:
+    """Return true: for an address that a person configured."""
+    return True
+
+
+def origin_of(url: str) -> Origin:
+    """Return (secure, host, port). Raises ValueError where the URL has none."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme not in SECURE or not host:
+        raise ValueError("not an http, https, ws or wss address")
+    secure = SECURE[parts.scheme]
+    return secure, host, _port(parts, secure)
+
+
+def refusal(configured: str, target: str) -> str:
+    """Return why `target`, which someone else wrote, is not followed from a configured address; empty: it may be."""
+    own = origin_of(configured)
+    try:
+        led = origin_of(target)
+    except ValueError:
+        return "not an address"
+    if "@" in urlsplit(target).netloc:
+        return "it carries a user name"
+    if led == own:
+        return ""
+    if not led[0]:
+        return "it is neither https nor the same host and port"
+    if not _same_site(own[1], led[1]):
+        return "it is another site"
+    return "" if led[2] in (443, own[2]) else "it is another port"
+
+
+def may_reach(configured: str, target: str, sent_by: str) -> MayReach:
+    """Return which IP addresses `target` may be reached at; `sent_by` is the address that the redirect came from."""
+    same = origin_of(configured)[1:] == origin_of(target)[1:]
+    return lambda address: is_public(address) or (same and address == sent_by)
+
+
+def is_public(address: str) -> bool:
+    """Return whether an IP address belongs to the internet: not loopback, private, link-local, multicast or reserved."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if inner is None and found in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if inner is not None:
+            found = inner
+    return found.is_global and not found.is_multicast
+
+
+def is_ip(host: str) -> bool:
+    """Return whether a host is an IP address in its usual form."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def looks_like_ip(host: str) -> bool:
+    """Return whether a host is an IP address in any form that some resolver takes (127.1, 0x7f000001)."""
+    last = host.rstrip(".").rpartition(".")[2]
+    return ":" in host or last.isdigit() or last.startswith("0x")
+
+
+def _same_site(own: str, other: str) -> bool:
+    if own == other:
+        return True
+    if looks_like_ip(own) or looks_like_ip(other):
+        return False
+    labels = own.split(".")
+    if other.endswith(f".{own}") and len(labels) >= 2 and not _is_suffix(labels):
+        return True
+    parent = labels[1:]
+    return len(parent) >= 2 and not _is_suffix(parent) and other.endswith("." + ".".join(parent))
+
+
+def _is_suffix(labels: list[str]) -> bool:
+    return len(labels) == 2 and len(labels[1]) == 2 and labels[0] in SECOND_LEVEL
+
+
+def _port(parts: SplitResult, secure: bool) -> int:
+    port = parts.port  # raises ValueError
+    return port if port is not None else 443 if secure else 80

@@ -1,0 +1,38 @@
+"""Text that is shown: without passwords, on one line, printable."""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "***"
+
+_userinfo = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#]*@")
+_scheme = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}")
+_place = re.compile(r"[A-Za-z0-9._-]{1,80}(:\d{1,5})?/?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?/?")
+
+
+def masked(text: str) -> str:
+    """Return text with `user:password@` of every URL in it replaced by `***@`."""
+    return _userinfo.sub(rf"\g<scheme>{HIDDEN}@", text)
+
+
+def shown_address(text: str) -> str:
+    """Return what can be shown of an address that may be none: its scheme, and a host and port that look like such.
+
+    Where it is malformed, anything else may be a part of a password.
+    """
+    scheme, there, rest = text.partition("://") if "://" in text else ("", "", text)
+    _, at, place = rest.rpartition("@")
+    if not _place.fullmatch(place):
+        place = HIDDEN
+    if scheme and not _scheme.fullmatch(scheme):
+        scheme = HIDDEN
+    return f"{scheme}{there}{f'{HIDDEN}@' if at and place != HIDDEN else ''}{place}"
+
+
+def one_line(text: str | bytes, most: int = 120) -> str:
+    """Return the first words of what another side sent: one line, printable, passwords masked."""
+    if isinstance(text, bytes):
+        text = text[: 4 * most + 100].decode("utf-8", "replace")
+    words = masked(" ".join(text[: 4 * most + 100].split()))
+    return "".join(letter if letter.isprintable() else "?" for letter in words)[:most]
