@@ -139,8 +139,8 @@ class Collector:
         for feeds in self.venues:
             feeds.stop()
         self.ingest.stop()
-        self.supervisor.stop("ingest", 0.5)
-        self.ingest.turn()
+        self.supervisor.stop("ingest", 0.3)
+        self.ingest.finish(0.5)
         self.committer.stop()
         self.supervisor.stop("committer", max(0.5, deadline - self.clock.monotonic()))
         for name, drain in self.drains.items():

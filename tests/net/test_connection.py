@@ -274,7 +274,7 @@ def test_a_venue_that_never_reads_is_left_when_too_much_waits_to_be_sent():
 def test_a_close_reason_cannot_forge_a_line_nor_steer_a_terminal():
     forged = b"bye\r\n2026-11-21 ERROR all is lost \x1b[2J\xe2\x80\xae\xff"
     _, (reason,), _ = read_all([frame(struct.pack(">H", 1008) + forged, ABNF.OPCODE_CLOSE)])
-    assert reason == r"closed by the venue: 1008 bye\r\n2026-11-21 ERROR all is lost \x1b[2J\u202e\ufffd".replace(r"\ufffd", "\ufffd")
+    assert reason == r"closed by the venue: 1008 bye\r\n2026-11-21 ERROR all is lost \x1b[2J\u202e" + "\ufffd"
     assert reason.isprintable()
 
 
