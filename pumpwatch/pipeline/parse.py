@@ -76,7 +76,7 @@ class VenueParser:
     def parse(self, frames: Frames) -> list[Parsed]:
         """Return the trades in the frames, in their order; the rest is handed on or quarantined."""
         scan, parsed = Scan(frames), list[Parsed]()
-        while scan:
+        while scan.at < scan.count:
             one = self.advance(scan)
             if one is not None:
                 parsed.append(one)
@@ -102,19 +102,19 @@ class VenueParser:
 
     def _built(self, columns: Columns, received_at: Int64) -> Parsed:
         """Return what the columns of frames received then hold. Raises one of REFUSALS where any of it cannot be a trade."""
-        frames = len(received_at)
-        if columns.counts:
-            received_at = np.repeat(received_at, columns.counts)
+        counts, frame = columns.counts, None
+        if self.venue.id_kind is IdKind.NONE:
+            frame = np.arange(len(received_at))
+            frame = np.repeat(frame, counts) if counts else frame
+        if counts:
+            received_at = np.repeat(received_at, counts)
         if len(received_at) != len(columns.symbol):
             raise BadFrame("more or fewer trades than frames")
-        parsed = self._build(columns, received_at)
+        parsed = self._build(columns, received_at, frame)
         problem = _first_problem(parsed)
         if problem:
             raise BadFrame(problem)
-        if self.venue.id_kind == IdKind.NONE:
-            number = np.arange(frames)
-            parsed = replace(parsed, frame=np.repeat(number, columns.counts) if columns.counts else number)
-        return self._in_order(parsed, columns.counts)
+        return self._in_order(parsed, counts)
 
     def _single(self, frames: Frames, index: int) -> tuple[Parsed | None, bool]:
         """Return the trades of one frame, and whether they are all of it; the rest is handed on or quarantined."""
@@ -152,14 +152,14 @@ class VenueParser:
     def _good_rows(self, columns: Columns, received_at_ns: int) -> Parsed | None:
         """Return the good trades of a frame in which only some are bad; None when it has none."""
         try:
-            parsed = self._build(columns, np.full(len(columns.symbol), received_at_ns))
+            count = len(columns.symbol)
+            parsed = self._build(columns, np.full(count, received_at_ns), np.zeros(count, np.intp))
         except REFUSALS:
             return None
         good = _good(parsed)
         if not good.any():
             return None
-        parsed = self._in_order(parsed.take(good), [int(good.sum())])
-        return replace(parsed, frame=np.zeros(len(parsed.batch), np.intp)) if self.venue.id_kind == IdKind.NONE else parsed
+        return self._in_order(parsed.take(good), [int(good.sum())])
 
     def _in_order(self, parsed: Parsed, counts: list[int]) -> Parsed:
         """Return the rows with the oldest of each frame first."""
@@ -170,7 +170,7 @@ class VenueParser:
         starts = ends - np.repeat(sizes, sizes)
         return parsed.take(starts + ends - 1 - np.arange(len(ends)))
 
-    def _build(self, columns: Columns, received_at: Int64) -> Parsed:
+    def _build(self, columns: Columns, received_at: Int64, frame: NDArray[np.intp] | None) -> Parsed:
         count = len(columns.symbol)
         try:
             instrument = np.fromiter(map(self._ids.__getitem__, columns.symbol), np.int32, count)
@@ -193,11 +193,11 @@ class VenueParser:
         sequence = np.array(columns.sequence_number, np.int64) if columns.sequence_number else (
             np.full(count, NO_SEQUENCE, np.int64))
         return Parsed(TradeBatch(timestamp * unit, instrument, price, quantity, _side(columns.sell), trade_id, sequence,
-                                 received_at, flags, text_id), _mask(columns.void, count), _mask(columns.past, count))
+                                 received_at, flags, text_id), _mask(columns.void, count), _mask(columns.past, count), frame)
 
     def gap(self, from_ns: int, to_ns: int, reason: str) -> Gap:
         """Return the gap of a venue whose frames of this time, as we received them, were not read."""
-        slack_ns = max(DISORDER_NS, abs(self.lag.ns))
+        slack_ns = DISORDER_NS + abs(self.lag.ns)  # trades carry the venue's time, which may be days from ours
         return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, symbol="", from_ns=from_ns - slack_ns,
                    to_ns=to_ns + slack_ns, first_id=None, last_id=None, reason=reason)
 

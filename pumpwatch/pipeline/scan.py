@@ -15,23 +15,27 @@ MOST_BYTES = 1 << 20
 class Scan:
     """A place in frames that are being read, and how far to go next. True until all are read."""
 
-    __slots__ = ("_bad_before", "_before", "_run", "_size", "at", "frames")
+    __slots__ = ("_bad_before", "_before", "_large", "_run", "_size", "at", "count", "frames")
 
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
-        self.at = 0
-        self._size = MOST_FRAMES
-        self._run = 0  # good frames since the last bad one
-        self._before = MOST_FRAMES  # the same before that
-        self._bad_before = 0  # not all in [at, this) are good; 0: nothing is known
+        self.at, self.count = 0, len(frames.stops)
+        self._large = len(frames.text) > MOST_BYTES
+        self._size = self._before = MOST_FRAMES  # _before: good frames between the last two bad ones
+        self._run = self._bad_before = 0  # good frames since the last bad one; not all in [at, that) are good, 0: not known
 
     def __bool__(self) -> bool:
-        return self.at < len(self.frames)
+        return self.at < self.count
 
     def range(self) -> tuple[int, int]:
         """Return the [first, last) to read next."""
-        last = min(self.at + self._size, len(self.frames))
-        return self.at, min(last, self.frames.within(self.at, MOST_BYTES)) if last - self.at > 1 else last
+        first = self.at
+        last = first + self._size
+        if last > self.count:
+            last = self.count
+        if self._large and last - first > 1:
+            last = min(last, self.frames.within(first, MOST_BYTES))
+        return first, last
 
     def took(self, last: int) -> None:
         """Go on behind a range that was read."""
