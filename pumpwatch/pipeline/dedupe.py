@@ -142,16 +142,21 @@ class Dedupe:
         last = ends - 1
         self._last_id[who], self._last_ns[who] = ids[last], timestamp[last]
         self._newest_ns[who] = np.maximum(self._newest_ns[who], newest)
-        if UNIQUE in self._has:
-            self._unique(batch, seen)
+        if UNIQUE in self._has or batch.text_id is not None:
+            self._unordered_ids(batch, seen)
         if MONOTONIC in self._has:
             ascend = self._kind[batch.instrument] == MONOTONIC
             self._ascending.remember(batch.instrument[ascend], batch.trade_id[ascend])
         return seen
 
-    def _unique(self, batch: TradeBatch, seen: Seen) -> None:
-        """Drop what came before where ids have no order."""
-        rows = np.flatnonzero(self._kind[batch.instrument] == UNIQUE)
+    def _unordered_ids(self, batch: TradeBatch, seen: Seen) -> None:
+        """Drop what came before where ids have no order, or none that can be seen: they are text."""
+        kind = self._kind[batch.instrument]
+        rows = np.flatnonzero(kind == UNIQUE)
+        if batch.text_id is not None:
+            texts = np.flatnonzero((kind >= MONOTONIC) & (batch.trade_id < 0))
+            texts = texts[batch.text_id[texts] != b""]
+            rows = np.concatenate([rows, texts]) if len(texts) else rows
         if not len(rows):
             return
         numbers = batch.instrument[rows]

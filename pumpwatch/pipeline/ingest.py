@@ -192,9 +192,12 @@ class Ingest:
 
     def _number(self, parsed: Parsed) -> Parsed:
         """Give the trades of a venue without ids what tells them apart."""
-        before = self.occurrences.left_out
+        before, repeated = self.occurrences.left_out, self.occurrences.repeated
         numbered, gaps = self.occurrences.number(parsed)
         self._stats.add("history_rows_left_out_total", self.occurrences.left_out - before)
+        if self.occurrences.repeated > repeated:
+            venue = ".".join(self._catalogue.venues[int(parsed.batch.instrument[0])])
+            self._stats.add("doubled_trades_total", self.occurrences.repeated - repeated, venue=venue)
         self._records.gaps += gaps
         return numbered
 

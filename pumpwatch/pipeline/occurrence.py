@@ -4,6 +4,9 @@ Such a venue's parser gives a text that is equal for equal trades (side, price, 
 nanosecond are legitimate, so the nth of them gets the suffix `#n`. Rows sent as history on subscribing repeat what was seen
 live: the nth of equal rows there is new only when fewer than n were seen. History of a symbol never seen before is
 left out, and counted: recording starts where that history ends, and what is older is never taken up later.
+
+A venue may send a live frame again, as it may any message. Where it numbers its frames (`sequence_number`), the same number with
+the same rows is the same frame, and is dropped; without a number, or under another one, equal rows are trades that are equal.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.model import Gap, TradeBatch
+from pumpwatch.model import NO_SEQUENCE, Gap, TradeBatch
 from pumpwatch.pipeline.parse import Parsed
+from pumpwatch.pipeline.unordered import UnorderedIds
 
 KEPT = 2000  # distinct trades remembered of an instrument: twice what a venue sends as history
 CUT_AFTER = 100_000  # trades numbered, after which every instrument's memory is cut back to that
@@ -93,10 +97,13 @@ class Occurrences:
         self._catalogue, self._recovered = catalogue, recovered
         self._known: dict[int, _Known] = {}
         self._until_cut = CUT_AFTER
+        self._frames = UnorderedIds()
         self.left_out = 0  # rows of history that were known, or out of reach
+        self.repeated = 0  # rows of live frames that came before
 
     def number(self, parsed: Parsed) -> tuple[Parsed, list[Gap]]:
         """Return the trades that are new, with ids that tell them apart, and the gaps that history did not close."""
+        parsed = self._without_repeats(parsed)
         batch, past = parsed.batch, parsed.past
         assert batch.text_id is not None
         self._cut(len(batch))
@@ -125,6 +132,31 @@ class Occurrences:
         if numbered:
             parsed = replace(parsed, batch=replace(batch, text_id=_with(batch.text_id, numbered)))
         return (parsed.take(np.delete(np.arange(len(batch)), list(left_out))) if left_out else parsed), gaps
+
+    def _without_repeats(self, parsed: Parsed) -> Parsed:
+        """Leave out the rows of live frames that came before."""
+        batch, frame = parsed.batch, parsed.frame
+        if frame is None or not len(batch) or int(batch.sequence_number[0]) == NO_SEQUENCE:
+            return parsed
+        assert batch.text_id is not None
+        heads = np.flatnonzero(np.diff(frame, prepend=-1))
+        live = heads if parsed.past is None else heads[~parsed.past[heads]]
+        rows = list(zip(batch.timestamp.tolist(), batch.text_id.tolist(), strict=True))
+        names = zip(batch.instrument[live].tolist(), batch.sequence_number[live].tolist(), strict=True)
+        if len(heads) == len(rows):
+            contents: Sequence[object] = rows if len(live) == len(rows) else [rows[row] for row in live.tolist()]
+        else:
+            ends = np.append(heads[1:], len(rows))[np.isin(heads, live)]
+            contents = [rows[first] if last - first == 1 else tuple(rows[first:last])
+                        for first, last in zip(live.tolist(), ends.tolist(), strict=True)]
+        fresh = self._frames.fresh(list(zip(names, contents, strict=True)))
+        if fresh is None:
+            return parsed
+        again = np.zeros(len(heads), np.bool_)
+        again[np.searchsorted(heads, live)] = ~np.array(fresh)
+        keep = ~np.repeat(again, np.diff(heads, append=len(rows)))
+        self.repeated += len(rows) - int(keep.sum())
+        return parsed.take(keep)
 
     def _cut(self, trades: int) -> None:
         """Keep the memory of all instruments bounded, now and then."""
