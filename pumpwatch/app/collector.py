@@ -101,6 +101,7 @@ class Collector:
         """
         recovery: Recovery = self.journal_thread.apply(self.journal.open)
         self.ingest.take_up(recovery.last_ids)  # so that a jump over the downtime shows
+        self.recent.came_before(max((at_ns for _, at_ns in recovery.last_ids.values()), default=0))
         if recovery.last_received_at_ns:
             log.info("going on after a run that %s, last trade %.0f s ago; what was missed since is a gap",
                      "was stopped" if recovery.clean else "was killed",
