@@ -124,6 +124,9 @@ class VenueParser:
         except REFUSALS as error:
             self._no_trade(frames, index, error)
             return None, False
+        if not columns.symbol and not columns.counts:
+            self._no_trade(frames, index, BadFrame("there is nothing in it"))
+            return None, False
         received_at = frames.received_at(index, index + 1)
         try:
             return self._built(columns, received_at), True
