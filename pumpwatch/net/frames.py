@@ -79,6 +79,7 @@ class FrameBuffer:
 
     def __init__(self, name: str = "") -> None:
         self.name = name
+        self.behind_since_ns = 0  # set by the sweep: what it reads may have been sent since then; 0: it was sent just now
         self.data, self._other = bytearray(FIRST_BYTES), bytearray(FIRST_BYTES)
         self.view = memoryview(self.data)
         self.end = 0  # up to here everything is whole frames, or blank

@@ -104,6 +104,7 @@ class Sweep:
 
     def _hold_back(self, buffer: FrameBuffer) -> None:
         if buffer not in self._held_back:
+            buffer.behind_since_ns = self._clock.now_ns()
             self._stats.add("net_held_back_total", venue=buffer.name)
             log.warning("reading is held back venue=%s frames=%d bytes=%d reason=they wait to be parsed",
                         buffer.name, len(buffer.stops), buffer.end)
@@ -113,4 +114,5 @@ class Sweep:
         now = self._clock.monotonic()
         for buffer in [one for one, held_at in self._held_back.items() if now - held_at > AT_EASE_S]:
             del self._held_back[buffer]
+            buffer.behind_since_ns = 0
             log.warning("reading goes on at full speed venue=%s", buffer.name)

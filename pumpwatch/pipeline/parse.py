@@ -62,6 +62,7 @@ class VenueParser:
         self.venue = venue
         self.quarantine: list[Quarantined] = []
         self.lag = Lag()
+        self.behind_since_ns = 0  # what is received may have been sent since then; 0: it was sent just now
         self._catalogue, self._clock, self._stats, self._on_control = catalogue, clock, stats, on_control
         self._ids = catalogue.ids_of((venue.exchange, venue.market_type))
         self._scales = Scales(catalogue, venue)
@@ -201,6 +202,7 @@ class VenueParser:
     def gap(self, from_ns: int, to_ns: int, reason: str) -> Gap:
         """Return the gap of a venue whose frames of this time, as we received them, were not read."""
         slack_ns = DISORDER_NS + abs(self.lag.ns)  # trades carry the venue's time, which may be days from ours
+        from_ns = min(from_ns, self.behind_since_ns or from_ns)
         return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, symbol="", from_ns=from_ns - slack_ns,
                    to_ns=to_ns + slack_ns, first_id=None, last_id=None, reason=reason)
 

@@ -61,6 +61,7 @@ class Reading:
 
     def slice(self) -> None:
         """Read for as long as a slice lasts."""
+        self._note_behind()
         now = self._clock.monotonic()
         self._credit = min(REFUSING_S, self._credit + (now - self._credited_at) * REFUSING_SHARE)
         self._credited_at = now
@@ -68,6 +69,7 @@ class Reading:
 
     def rest(self, until: float) -> None:
         """Read all there is. What is not read by then is put away as a whole: counted, one frame kept, and a gap."""
+        self._note_behind()
         self._credit = math.inf
         while self._scan or self.buffer.stops:
             self._go_on(self._clock.monotonic(), until)
@@ -81,6 +83,18 @@ class Reading:
         """Hand over the trades that were read."""
         taken, self._taken = self._taken, []
         return taken
+
+    def _note_behind(self) -> None:
+        """Let gaps begin, and the lag be as large, as what waits unread makes them."""
+        since_ns = self.buffer.behind_since_ns
+        if since_ns or self.parser.behind_since_ns:
+            self.parser.behind_since_ns = since_ns
+            self._publish_lag()
+
+    def _publish_lag(self) -> None:
+        behind_ns = self._clock.now_ns() - self.parser.behind_since_ns if self.parser.behind_since_ns else 0
+        lag_ns = self.parser.lag.ns
+        self._stats.set("lag_ms", (lag_ns if abs(lag_ns) > behind_ns else behind_ns) / NS_PER_MS, venue=self.parser.venue.name)
 
     def _go_on(self, now: float, until: float) -> None:
         if self._scan is None:
@@ -153,5 +167,5 @@ class Reading:
             for at_ns, connection in zip(scan.frames.run_times, scan.frames.connections, strict=True):
                 if at_ns in times:
                     connection.traded_at_ns = at_ns
-            self._stats.set("lag_ms", lag.ns / NS_PER_MS, venue=name)
+            self._publish_lag()
         self._taken += read

@@ -60,6 +60,13 @@ class Failing:
         return getattr(self._stream, name)
 
 
+class Later(Clock):
+    """Ten seconds from now."""
+
+    def monotonic(self) -> float:
+        return super().monotonic() + 10
+
+
 class Reader:
     """One connection, swept until it ends or is told enough."""
 
@@ -335,7 +342,11 @@ def test_a_venue_that_sends_too_many_frames_is_held_back_by_their_number_and_the
         assert 2000 <= held <= 60_000 and len(other.buffer.stops) == 100
         assert reader.stats.get("net_held_back_total", venue="a.spot") == 1
         assert [one.getMessage().split(" frames=")[0] for one in caplog.records] == ["reading is held back venue=a.spot"]
+        assert reader.buffer.behind_since_ns > 0 == other.buffer.behind_since_ns
         reader.until(lambda one: len(one.payloads) == 60_000)
+        reader.sweep._clock = Later()
+        reader.sweep.once()
+        assert reader.buffer.behind_since_ns == 0
         for one in (reader, other):
             one.connection.close("done")
             one.connection.stream.close()

@@ -129,6 +129,24 @@ def test_what_cannot_be_read_before_the_end_is_counted_and_kept_as_one_and_is_a_
     assert gap.from_ns < last_ns - NS_PER_S // 2 < gap.to_ns
 
 
+def test_gaps_of_a_venue_that_is_read_behind_begin_when_it_fell_behind_and_its_lag_says_so():
+    bench = Bench()
+    reading = bench.ingest._readings[0]
+    reading.parser._per_s = reading.parser._allowance = 0.0
+    bench.send("spot", trade(1, at_ms=Clock().now_ns() // 10**6))
+    bench.turn()
+    behind_ns = Clock().now_ns() - 40 * NS_PER_S
+    reading.buffer.behind_since_ns = behind_ns
+    bench.send("spot", BAD)
+    bench.turn()
+    (gap,) = bench.records.gaps
+    assert behind_ns - 5 * NS_PER_S < gap.from_ns < behind_ns
+    assert bench.stats.get("lag_ms", venue="binance.spot") >= 40_000
+    reading.buffer.behind_since_ns = 0
+    bench.turn()
+    assert bench.stats.get("lag_ms", venue="binance.spot") < 5_000
+
+
 def test_a_plugin_that_fails_at_one_portion_loses_that_one_alone(monkeypatch: pytest.MonkeyPatch):
     def parse(text, columns) -> None:
         SPOT.parse(text, columns)
