@@ -104,15 +104,19 @@ class Dedupe:
         self._kind = np.empty(0, np.uint8)
         self._ascending = AscendingIds()
 
-    def observe(self, batch: TradeBatch) -> Seen:
-        """Look at a batch in order of arrival, remember its ids, and say what to drop."""
+    def observe(self, batch: TradeBatch, settled: Int64 | None = None) -> Seen:
+        """Look at a batch in order of arrival, remember its ids, and say what to drop.
+
+        settled: the times to go by, where the trades' own say nothing.
+        """
         self._grow()
         seen = Seen()
         if not len(batch):
             return seen
         who_sorts = batch.instrument.astype(np.uint16) if len(self._last_id) <= 1 << 16 else batch.instrument
         order = np.argsort(who_sorts, kind="stable")  # of 16 bits, which numpy sorts in one go, ten times quicker
-        instrument, ids, timestamp = batch.instrument[order], batch.trade_id[order], batch.timestamp[order]
+        times = batch.timestamp if settled is None else settled
+        instrument, ids, timestamp = batch.instrument[order], batch.trade_id[order], times[order]
         heads = np.empty(len(order), np.bool_)
         heads[0] = True
         np.not_equal(instrument[1:], instrument[:-1], out=heads[1:])
@@ -134,7 +138,7 @@ class Dedupe:
             if special.any():
                 special &= (kind == CONTIGUOUS) | np.logical_or.reduceat(step < 1, starts)
             if special.any():
-                self._one_by_one(batch, order, who[special], starts[special], ends[special], seen)
+                self._one_by_one(batch, times, order, who[special], starts[special], ends[special], seen)
                 plain = ~special
                 who, starts, ends, unseen, newest = who[plain], starts[plain], ends[plain], unseen[plain], newest[plain]
         if unseen.any():
@@ -171,7 +175,7 @@ class Dedupe:
             twice = rows[doubled & (numbers == number)]
             seen.drop(twice, number, [False] * len(twice), len(batch))
 
-    def _one_by_one(self, batch: TradeBatch, order: NDArray[np.intp], who: NDArray[np.int32],
+    def _one_by_one(self, batch: TradeBatch, times: Int64, order: NDArray[np.intp], who: NDArray[np.int32],
                     starts: NDArray[np.intp], ends: NDArray[np.intp], seen: Seen) -> None:
         rows_of = {number: order[start:end] for number, start, end in
                    zip(who.tolist(), starts.tolist(), ends.tolist(), strict=True)}
@@ -179,29 +183,29 @@ class Dedupe:
                   if self._kind[number] == MONOTONIC}
         known = self._ascending.known(lowest) if lowest else {}
         for number, rows in rows_of.items():
-            trades = list(zip(batch.trade_id[rows].tolist(), batch.timestamp[rows].tolist(), strict=True))
+            ids, at_ns = batch.trade_id[rows].tolist(), times[rows].tolist()
             if number in known:
-                fresh = self._monotonic(number, trades, known[number], seen)
+                fresh = self._monotonic(number, list(zip(ids, at_ns, strict=True)), known[number], seen)
             else:
-                fresh = self._contiguous(number, trades, seen)
+                fresh = self._contiguous(number, list(zip(ids, at_ns, batch.timestamp[rows].tolist(), strict=True)), seen)
             if not all(fresh):
                 seen.drop(rows, number, fresh, len(batch))
 
-    def _contiguous(self, number: int, trades: list[tuple[int, int]], seen: Seen) -> list[bool]:
-        """Walk the (id, time) of one instrument; open and fill gaps on the way."""
+    def _contiguous(self, number: int, trades: list[tuple[int, int, int]], seen: Seen) -> list[bool]:
+        """Walk the (id, time to go by, its own time) of one instrument; open and fill gaps on the way."""
         last, last_ns = int(self._last_id[number]), int(self._last_ns[number])
         first, newest_ns = int(self._first_id[number]), int(self._newest_ns[number])
         missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
         opened: list[tuple[int, int, int, int]] = []
         fresh: list[bool] = []
-        for trade_id, at_ns in trades:
+        for trade_id, at_ns, own_ns in trades:
             new = True
             if last == UNSEEN:
                 first, last, last_ns = trade_id, trade_id, at_ns
             elif trade_id > last:
                 if trade_id > last + 1:
                     missing.open(last + 1, trade_id - 1)
-                    opened.append((last + 1, trade_id - 1, last_ns, at_ns))
+                    opened.append((last + 1, trade_id - 1, last_ns, max(at_ns, own_ns)))
                 last, last_ns = trade_id, at_ns
             elif missing.find(trade_id):
                 pass

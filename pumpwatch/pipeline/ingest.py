@@ -209,7 +209,10 @@ class Ingest:
 
     def _clean(self, parsed: list[Parsed], records: Records) -> TradeBatch:
         batch = TradeBatch.concat([one.batch for one in parsed])
-        seen = self.dedupe.observe(batch)
+        settled = None
+        if any(one.settled is not None for one in parsed):
+            settled = np.concatenate([one.batch.timestamp if one.settled is None else one.settled for one in parsed])
+        seen = self.dedupe.observe(batch, settled)
         keep = seen.keep
         if any(one.void is not None for one in parsed):
             void = np.concatenate([np.zeros(len(one.batch), np.bool_) if one.void is None else one.void for one in parsed])

@@ -23,6 +23,7 @@ from pumpwatch.model import NO_SEQUENCE, Gap, TradeBatch
 from pumpwatch.pipeline.parse import Parsed
 from pumpwatch.pipeline.unordered import UnorderedIds
 
+AHEAD_KEPT = 100  # distinct trades with impossible times remembered of an instrument
 KEPT = 2000  # distinct trades remembered of an instrument: twice what a venue sends as history
 CUT_AFTER = 100_000  # trades numbered, after which every instrument's memory is cut back to that
 
@@ -36,17 +37,18 @@ class _Known:
     at a third of the cost, until the number of some trade is asked for.
     """
 
-    __slots__ = ("_counts", "floor", "last_ns", "later")
+    __slots__ = ("_counts", "ahead", "floor", "last_ns", "later")
 
     def __init__(self, last_ns: int) -> None:
         self._counts: dict[Key, int] = {}
+        self.ahead: dict[Key, int] = {}  # the same of trades stamped hours ahead, which say nothing about the others
         self.later: list[Key] = []  # each later than the one before it and than all that is counted
         self.last_ns = last_ns
         self.floor = last_ns + 1  # history before this was seen, or cannot be told from what was, or is older than recording
 
     def begin(self, rows: Sequence[Key]) -> None:
         """Start recording behind this history: whatever comes now is new, save what is its newest moment again."""
-        newest_ns = max(at_ns for at_ns, _ in rows)
+        newest_ns = max((at_ns for at_ns, _ in rows), default=-1)
         for key in rows:
             if key[0] == newest_ns:
                 self.add(key)
@@ -62,6 +64,14 @@ class _Known:
         self._counts[key] = before + 1
         if len(self._counts) > KEPT:
             self._shorten()
+        return before
+
+    def add_ahead(self, key: Key) -> int:
+        """Count one more of these trades, whose time is hours ahead; return how many there were before."""
+        before = self.ahead.pop(key, 0)
+        self.ahead[key] = before + 1
+        if len(self.ahead) > AHEAD_KEPT:
+            del self.ahead[next(iter(self.ahead))]
         return before
 
     def count(self, key: Key) -> int:
@@ -109,14 +119,21 @@ class Occurrences:
         self._cut(len(batch))
         keys: list[Key] = list(zip(batch.timestamp.tolist(), batch.text_id.tolist(), strict=True))
         gaps: list[Gap] = []
+        ahead = set[int]() if parsed.settled is None else set(np.flatnonzero(parsed.settled != batch.timestamp).tolist())
         history, left_out = [False] * len(batch), set[int]()
         if past is not None and past.any():
             gaps, history = self._gaps(batch, past), past.tolist()
-            left_out = self._begin(batch, past, keys)
+            left_out = self._begin(batch, past, keys, ahead)
         moments: dict[int, tuple[int, dict[Key, int]]] = {}  # of each instrument, the equal rows of one ns of history
         numbered: dict[int, bytes] = {}
         for row, (instrument, key) in enumerate(zip(batch.instrument.tolist(), keys, strict=True)):
             known = self._known.get(instrument) or self._of(instrument)
+            if row in ahead:
+                if row in left_out or (history[row] and key in known.ahead):
+                    left_out.add(row)
+                elif before := known.add_ahead(key):
+                    numbered[row] = key[1] + b"#%d" % before
+                continue
             if history[row]:
                 if row in left_out or not _is_new(known, instrument, key, moments):
                     left_out.add(row)
@@ -166,14 +183,16 @@ class Occurrences:
             for known in self._known.values():
                 known.cut()
 
-    def _begin(self, batch: TradeBatch, past: NDArray[np.bool_], keys: Sequence[Key]) -> set[int]:
+    def _begin(self, batch: TradeBatch, past: NDArray[np.bool_], keys: Sequence[Key], ahead: set[int]) -> set[int]:
         """Start behind the history of the symbols that were never seen before; return its rows, which are left out."""
         left_out: set[int] = set()
         for instrument in np.unique(batch.instrument[past]).tolist():
             known = self._of(instrument)
             if known.last_ns < 0:
                 rows = np.flatnonzero(past & (batch.instrument == instrument)).tolist()
-                known.begin([keys[row] for row in rows])
+                known.begin([keys[row] for row in rows if row not in ahead])
+                for row in ahead.intersection(rows):
+                    known.add_ahead(keys[row])
                 left_out.update(rows)
         return left_out
 

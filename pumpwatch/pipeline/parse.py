@@ -39,18 +39,20 @@ QUARANTINE_PER_S = 20.0  # of a venue; what is more is counted, and a gap
 class Parsed:
     """Trades of one venue; which rows only use up an id, and which were sent as history (None: no such row).
 
-    frame: where the venue has no ids, the number of each row's frame; the rows of a frame stand together.
+    frame: where the venue has no ids, the number of each row's frame; the rows of a frame stand together. settled: the times to
+    go by, where those of some rows are hours ahead of the others.
     """
 
     batch: TradeBatch
     void: NDArray[np.bool_] | None
     past: NDArray[np.bool_] | None
     frame: NDArray[np.intp] | None = None
+    settled: Int64 | None = None
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Parsed:
         """Return these rows."""
-        return Parsed(self.batch.take(rows), None if self.void is None else self.void[rows],
-                      None if self.past is None else self.past[rows], None if self.frame is None else self.frame[rows])
+        columns = (None if one is None else one[rows] for one in (self.void, self.past, self.frame, self.settled))
+        return Parsed(self.batch.take(rows), *columns)  # type: ignore[arg-type]
 
 
 class VenueParser:

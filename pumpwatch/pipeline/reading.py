@@ -11,13 +11,15 @@ What was read stays here until it is handed on, so that a turn that is broken of
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import gevent
 
 from pumpwatch.clock import NS_PER_MS, Clock
-from pumpwatch.model import Gap
+from pumpwatch.model import Gap, IdKind
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.pipeline.scan import Scan
@@ -34,7 +36,7 @@ NOT_READ = "frames not read when the collector was stopped"
 
 
 class Reading:
-    """Reads what waits in a venue's buffer. `sort` (None: nothing to do) sees all trades before they are handed on.
+    """Reads what waits in a venue's buffer. All trades pass `sort` (None: nothing to sort out) before they are handed on.
 
     on_unread(gap, error) is told of frames that could not be read: for an error of the plugin's, or (None) for want of time.
     """
@@ -48,6 +50,7 @@ class Reading:
         self._taken: list[Parsed] = []
         self._credit, self._credited_at = REFUSING_S, clock.monotonic()
         self._until = self._breathed = 0.0
+        self._cpu_s = time.thread_time  # a busy machine is not the venue's fault
 
     @property
     def goes_on(self) -> bool:
@@ -105,8 +108,10 @@ class Reading:
             self._stats.add("frames_total", len(frames), venue=self.parser.venue.name)
         scan = self._scan
         self._until, self._breathed = until, now
-        while scan and self._credit > 0 and self._clock.monotonic() < until:
+        while scan and self._credit > 0:  # once at least, however late it is
             guarded(partial(self._portions, scan), partial(self._unreadable, scan))
+            if self._clock.monotonic() >= until:
+                break
         self._account(scan)
         self.parser.count()
         if not scan:
@@ -114,14 +119,16 @@ class Reading:
 
     def _portions(self, scan: Scan) -> None:
         monotonic, advance = self._clock.monotonic, self.parser.advance
-        now = monotonic()
-        while scan and self._credit > 0 and now < self._until:
-            parsed, began = advance(scan), now
-            now = monotonic()
+        while scan and self._credit > 0:
+            began = self._cpu_s()
+            parsed = advance(scan)
             if parsed is None:
-                self._credit -= now - began
+                self._credit = max(-REFUSING_S, self._credit - (self._cpu_s() - began))
             else:
                 self._read.append(parsed)
+            now = monotonic()
+            if now >= self._until:
+                return
             if now - self._breathed > PORTION_S and scan:
                 gevent.sleep(SHORTEST_PAUSE_S)
                 now = self._breathed = monotonic()
@@ -132,6 +139,14 @@ class Reading:
         reason = f"reading failed: {type(error).__name__}: {error}"
         self._on_unread(self.parser.give_up(scan.frames, first, last, reason), error)
         scan.took(last)
+
+    def _sorted(self, read: list[Parsed]) -> list[Parsed]:
+        if self._sort is None:
+            return read
+        done: list[Parsed] = []
+        for one in read:
+            guarded(partial(self._sort_into, done, one), partial(self._unsorted, one))
+        return done
 
     def _sort_into(self, read: list[Parsed], one: Parsed) -> None:
         assert self._sort is not None
@@ -146,23 +161,26 @@ class Reading:
         """Sort what was read, and note which connections it came from."""
         read, self._read = self._read, []
         read = [one for one in read if len(one.batch)]
-        if self._sort is not None:
-            unsorted, read = read, []
-            for one in unsorted:
-                guarded(partial(self._sort_into, read, one), partial(self._unsorted, one))
         if not read:
             return
-        name, lag = self.parser.venue.name, self.parser.lag
-        count, times = 0, set[int]()
-        for one in read:
-            count += len(one.batch)
+        numbers = self.parser.venue.id_kind is IdKind.NONE
+        if not numbers:  # it may find out what is history
+            read = self._sorted(read)
+        times, lag = set[int](), self.parser.lag
+        for at, one in enumerate(read):
             live = one.batch if one.past is None else one.batch.take(~one.past)  # history tells neither life nor lag
             if len(live):
                 received = live.received_at  # equal in all rows of a read, so that the last of each is enough
                 times.update(received[:-1][received[1:] != received[:-1]].tolist(), received[-1:].tolist())
                 lag.take(received - live.timestamp)
+            settled = lag.settled(one.batch) if len(one.batch) else None
+            if settled is not None:
+                read[at] = replace(one, settled=settled)
+        if numbers:
+            read = self._sorted(read)
+        count = sum(len(one.batch) for one in read)
         if count:
-            self._stats.add("trades_total", count, venue=name)
+            self._stats.add("trades_total", count, venue=self.parser.venue.name)
         if times:
             for at_ns, connection in zip(scan.frames.run_times, scan.frames.connections, strict=True):
                 if at_ns in times:

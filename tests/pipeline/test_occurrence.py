@@ -180,3 +180,26 @@ def test_rows_of_history_and_of_frames_that_come_again_may_be_in_one_batch():
                        np.array([text for _, text in rows]))
     numbered, _ = one.number(Parsed(batch, None, np.array([True, False, False]), np.arange(3)))
     assert numbered.batch.timestamp.tolist() == [6] and (one.left_out, one.repeated) == (1, 1)
+
+
+HOURS_NS = 3 * 3600 * 10**9
+
+
+def test_a_trade_stamped_hours_ahead_is_kept_once_and_hides_no_history_of_the_others():
+    one = make()
+
+    def given(*rows: tuple[int, bytes], past: bool = False) -> list[tuple[int, bytes]]:
+        count, ones = len(rows), np.ones(len(rows))
+        times = np.array([at for at, _ in rows])
+        batch = TradeBatch(times, np.zeros(count, np.int32), ones, ones, np.zeros(count, np.uint8), np.full(count, -1),
+                           np.full(count, NO_SEQUENCE), ones.astype(np.int64), np.zeros(count, np.uint8),
+                           np.array([text for _, text in rows]))
+        numbered, gaps = one.number(Parsed(batch, None, np.full(count, past) if past else None, None,
+                                           np.where(times > HOURS_NS, 100, times)))
+        assert gaps == []
+        return list(zip(numbered.batch.timestamp.tolist(), numbered.batch.text_id.tolist(), strict=True))
+
+    assert given((10, b"a"), (HOURS_NS + 1, b"x"), past=True) == []
+    assert given((11, b"b"), (HOURS_NS + 5, b"y"), (12, b"c")) == [(11, b"b"), (HOURS_NS + 5, b"y"), (12, b"c")]
+    assert given((HOURS_NS + 5, b"y")) == [(HOURS_NS + 5, b"y#1")]
+    assert given((11, b"b"), (12, b"c"), (13, b"d"), (HOURS_NS + 1, b"x"), (HOURS_NS + 5, b"y"), past=True) == [(13, b"d")]

@@ -39,15 +39,17 @@ def worked(bench: Bench, step_s: float, market_type: str = "spot") -> None:
     for one in bench.ingest._readings:
         if one.parser.venue.market_type == market_type:
             one._clock, one._credited_at = WorkClock(step_s), 0.0
+            one._cpu_s = WorkClock(step_s).monotonic
 
 
 def test_a_venue_that_sends_rubbish_has_its_share_and_the_other_venues_are_read_whole_each_turn():
     bench = Bench()
     worked(bench, 0.001, "spot")
+    worked(bench, 0.0, "futures")
     bench.send("spot", *[BAD] * 20_000, trade(1))
     for number in range(1, 30):
         bench.send("futures", trade(number))
-        batch = bench.turn()
+        batch = bench.slice()
         assert batch.trade_id.tolist() == [number]
     refused = bench.stats.get("quarantined_frames_total", venue="binance.spot")
     assert 50 <= refused < 5000
@@ -64,10 +66,10 @@ def test_what_was_left_over_is_read_before_what_came_later_and_none_of_it_is_los
             number = next(numbers)
             sent.append(number)
             bench.send("spot", trade(number), *[BAD] * 20)
-        bench.turn()
+        bench.slice()
     while len(TradeBatch.concat(bench.batches)) < len(sent):
         bench.ingest._readings[0]._credit = 1.0
-        bench.turn()
+        bench.slice()
     assert TradeBatch.concat(bench.batches).trade_id.tolist() == sent
     assert bench.stats.get("quarantined_frames_total", venue="binance.spot") == 20 * 10 * 20
     assert [gap for gap in bench.records.gaps if gap.first_id is not None] == []
@@ -78,13 +80,14 @@ def test_good_frames_use_no_credit_however_many_wait():
     bench.send("spot", *map(trade, range(1, 30_001)))
     total = 0
     while bench.ingest._readings[0].goes_on or not total:
-        total += len(bench.turn())
+        total += len(bench.slice())
     assert total == 30_000
 
 
 def test_others_run_between_the_portions_of_a_turn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(readings, "PORTION_S", 0.0)
     bench = Bench()
+    worked(bench, 0.000001)
     ran: list[int] = []
 
     def other() -> None:
@@ -94,7 +97,7 @@ def test_others_run_between_the_portions_of_a_turn(monkeypatch: pytest.MonkeyPat
 
     task = gevent.spawn(other)
     bench.send("spot", *[BAD] * 20)
-    bench.turn()
+    bench.slice()
     task.join()
     assert ran == [0, 1, 2]
 
@@ -102,13 +105,14 @@ def test_others_run_between_the_portions_of_a_turn(monkeypatch: pytest.MonkeyPat
 def test_a_turn_that_is_killed_between_two_portions_loses_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(readings, "PORTION_S", 0.0)
     bench = Bench()
+    worked(bench, 0.000001)
     bench.send("spot", trade(1), BAD, trade(2), BAD, trade(3))
     turn = gevent.spawn(bench.ingest.turn)
     gevent.sleep(0)
     turn.kill()
     assert not bench.batches
     bench.send("spot", trade(4))
-    bench.ingest.finish(5.0)
+    bench.turn()
     assert TradeBatch.concat(bench.batches).trade_id.tolist() == [1, 2, 3, 4]
     assert len(bench.records.quarantine) == 2
 
