@@ -73,8 +73,8 @@ class Ingest:
         self.dedupe.take_up(last)
         self.occurrences = Occurrences(self._catalogue, last)
 
-    def add_venue(self, venue: Venue) -> FrameBuffer:
-        """Return the buffer into which this venue's connections read."""
+    def add_venue(self, venue: Venue, down: Gap | None = None) -> FrameBuffer:
+        """Return the buffer into which this venue's connections read; `down` is the gap recorded for the time before this run."""
         self._kinds[venue.exchange, venue.market_type] = venue.id_kind
         buffer = FrameBuffer(venue.name)
         parser = VenueParser(venue, self._catalogue, self._clock, self._stats, _hand_on)
@@ -83,7 +83,7 @@ class Ingest:
             sort = self._number
         elif venue.repeats_last:
             sort = partial(self._without_history, Repeats(self.dedupe.last_ids))
-        self._readings.append(Reading(buffer, parser, self._clock, self._stats, sort, self._unread))
+        self._readings.append(Reading(buffer, parser, self._clock, self._stats, sort, self._unread, down))
         return buffer
 
     def record(self, records: Records) -> None:

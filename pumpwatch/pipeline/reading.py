@@ -18,7 +18,7 @@ from functools import partial
 
 import gevent
 
-from pumpwatch.clock import NS_PER_MS, Clock
+from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.model import Gap, IdKind
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.pipeline.parse import Parsed, VenueParser
@@ -32,19 +32,23 @@ PORTION_S = 0.005
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 REFUSING_SHARE = 0.2  # of a core, for frames of a venue that are refused
 REFUSING_S = 0.05  # that much at once
+TURNED_BACK_NS = 60 * NS_PER_S
 NOT_READ = "frames not read when the collector was stopped"
 
 
 class Reading:
     """Reads what waits in a venue's buffer. All trades pass `sort` (None: nothing to sort out) before they are handed on.
 
-    on_unread(gap, error) is told of frames that could not be read: for an error of the plugin's, or (None) for want of time.
+    on_unread(gap, error) is told of what could not be read: for an error of the plugin's, or (None) for want of time. `down` is
+    the gap that was recorded for the time before this run.
     """
 
     def __init__(self, buffer: FrameBuffer, parser: VenueParser, clock: Clock, stats: Stats,
-                 sort: Callable[[Parsed], Parsed] | None, on_unread: Callable[[Gap, Exception | None], None]) -> None:
+                 sort: Callable[[Parsed], Parsed] | None, on_unread: Callable[[Gap, Exception | None], None],
+                 down: Gap | None = None) -> None:
         self.buffer, self.parser = buffer, parser
         self._clock, self._stats, self._sort, self._on_unread = clock, stats, sort, on_unread
+        self._down = down  # the gap before this run, until its end is sure
         self._scan: Scan | None = None
         self._read: list[Parsed] = []  # of the scan, not accounted for yet
         self._taken: list[Parsed] = []
@@ -157,6 +161,12 @@ class Reading:
         reason = f"sorting out what was seen before failed: {type(error).__name__}: {error}"
         self._on_unread(self.parser.gap(int(received.min()), int(received.max()), printable(reason)), error)
 
+    def _end_down(self, down: Gap, first_ns: int, received_ns: int) -> None:
+        """Let the gap before this run reach up to its first trade where our clock has been turned back meanwhile."""
+        self._down = None
+        if first_ns - received_ns > TURNED_BACK_NS and first_ns > down.to_ns:
+            self._on_unread(replace(down, to_ns=first_ns), None)
+
     def _account(self, scan: Scan) -> None:
         """Sort what was read, and note which connections it came from."""
         read, self._read = self._read, []
@@ -172,6 +182,8 @@ class Reading:
             if len(live):
                 received = live.received_at  # equal in all rows of a read, so that the last of each is enough
                 times.update(received[:-1][received[1:] != received[:-1]].tolist(), received[-1:].tolist())
+                if self._down is not None:
+                    self._end_down(self._down, int(live.timestamp.min()), int(received[-1]))
                 lag.take(received - live.timestamp)
             settled = lag.settled(one.batch) if len(one.batch) else None
             if settled is not None:

@@ -10,7 +10,7 @@ import pytest
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.model import IdKind, Instrument, TradeBatch, Venue
+from pumpwatch.model import Gap, IdKind, Instrument, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.pipeline import reading as readings
 from pumpwatch.pipeline.ingest import Ingest
@@ -207,6 +207,22 @@ def test_a_clock_of_ours_that_is_days_off_refuses_no_trade_and_gaps_still_cover_
     (gap,) = bench.records.gaps
     assert gap.from_ns < now_ns < gap.to_ns
     assert abs(bench.stats.get("lag_ms", venue="binance.spot") - days * 86_400_000) < 60_000
+
+
+def test_the_gap_before_a_run_reaches_its_first_trade_though_our_clock_was_turned_back_meanwhile():
+    bench = Bench()
+    now_ns = Clock().now_ns()
+    two_days_back_ns = now_ns - 2 * 86_400 * NS_PER_S
+    down = Gap(exchange="strange", market_type="spot", symbol="", from_ns=now_ns - 600 * NS_PER_S, to_ns=now_ns - 599 * NS_PER_S,
+               first_id=None, last_id=None, reason="not running")
+    bench.catalogue.add(("strange", "spot"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT"))
+    connection = Connection(ScriptedStream([frame(trade(number, at_ms=now_ns // 10**6).encode()) for number in (1, 2)]),
+                            bench.ingest.add_venue(replace(SPOT, exchange="strange"), down), 1 << 20, lambda reason: None)
+    for number in range(2):
+        connection.sweep(two_days_back_ns + number)
+        assert len(bench.turn()) == 1
+    (gap,) = bench.records.gaps
+    assert gap == replace(down, to_ns=now_ns // 10**6 * 10**6)
 
 
 def test_impossible_times_alone_are_refused():
