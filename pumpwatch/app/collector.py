@@ -55,13 +55,7 @@ class Collector:
     def __init__(self, config: Config, plugins: Plugins | None = None) -> None:
         self.config = config
         self.plugins = plugins or load_plugins(config)
-        unmet = self.plugins.unmet(config)
-        if unmet:
-            raise ConfigError("; ".join(unmet), "`pumpwatch plugins list` shows what there is")
-        self.chosen = self.plugins.chosen(config)
-        if not self.chosen:
-            raise ConfigError("no venue is to be collected", "`exchanges` names all that are collected; leave it out for every "
-                                                             "one that a plugin offers")
+        self.chosen = self.plugins.fit(config)
         self.sinks: dict[str, Sink] = {}
         for name in config.sinks:
             plugin = self.plugins.sinks[name]
@@ -99,6 +93,8 @@ class Collector:
         that hangs must cost no trade, and one that is only away is no reason not to start. Where a sink's first open shows
         that only a person can mend it, `refusal` says so and `ended` is set; what was read until then is durable.
         """
+        log.info("collecting venues=%s store=%s sinks=%s", ",".join(venue.name for venue, _ in self.chosen), self.folder,
+                 ",".join(self.sinks) or "none")
         recovery: Recovery = self.journal_thread.apply(self.journal.open)
         self.ingest.take_up(recovery.last_ids)  # so that a jump over the downtime shows
         if recovery.last_received_at_ns:
@@ -121,8 +117,6 @@ class Collector:
         self.listings = Listings(self)
         self.jobs.start()
         self.listings.start()
-        log.info("collecting venues=%s store=%s sinks=%s", ",".join(one.venue.name for one in self.venues), self.folder,
-                 ",".join(self.drains) or "none")
 
     def stop(self) -> int:
         """Read what is there, commit it, and close everything; what a sink lacks stays in the journal.

@@ -51,16 +51,19 @@ def status(config: Config, as_json: bool, line: bool) -> int:
 def check(config: Config, as_json: bool, connect: bool) -> int:
     """Check config, plugins, data folder and clock.
 
-    Exit code 1 where something fails. With --connect it also reaches every venue, notice board and sink, and the exit
-    code is 69 where only one of those is not there.
+    Exit code 1 where something fails, 78 and one message where the config cannot be meant. With --connect it also reaches
+    every venue, notice board and sink, and the exit code is 69 where only one of those is not there.
 
     \b
     Example: pumpwatch check --connect
     """
     from pumpwatch.ops import doctor
+    from pumpwatch.plugins import load_plugins
 
     with plugins_hushed():
-        findings = doctor.check(config, connect)
+        found = load_plugins(config)
+        found.fit(config)
+        findings = doctor.check(config, connect, found)
     return print_findings(findings, as_json)
 
 
@@ -133,13 +136,15 @@ def list_plugins(config: Config, as_json: bool) -> int:
     named = {row["name"] for row in rows}
     rows += [{"name": name, "status": "refused", "offers": [], "origin": "", "reason": reason}
              for name, reason in found.problems if name not in named]
+    rows += [{"name": key, "status": "refused", "offers": [], "origin": "", "reason": reason}
+             for key, _, reason in (fault.partition(": ") for fault in found.faults)]
     if as_json:
         print_json(rows)
     else:
         print_table(("plugin", "state", "offers", "from", "reason"),
                     ((row["name"], row["status"], "\n".join(row["offers"]), row["origin"], row["reason"])
                      for row in rows))
-    return 1 if found.problems else 0
+    return 1 if found.problems or found.faults else 0
 
 
 @plugins.command("check")

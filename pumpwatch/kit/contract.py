@@ -54,7 +54,7 @@ def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | N
 def check_plugin(name: str, config: Config, frames_file: Path | None = None, *, round_trip: bool = True) -> Iterator[Check]:
     """Yield a row for each check of everything that a plugin offers. Raises UsageError where there is no such plugin."""
     plugins = load_plugins(config)
-    candidate = next((one for one in plugins.candidates if one.name == name), None)
+    candidate = plugins.candidate(name)
     if candidate is None or candidate.status == "disabled":
         known = ", ".join(sorted(one.name for one in plugins.candidates if one.status != "disabled"))
         raise UsageError(f"no plugin is called `{name}`", f"known: {known}")
