@@ -117,7 +117,7 @@ def _exchange_part(name: str, rows: list[Status]) -> str:
 
 
 def _title(status: Status, now_ns: int) -> str:
-    up_s = max(0, (now_ns - int(status.get("started_at_ns", now_ns))) // NS_PER_S)
+    up_s = int(status.get("up_s", max(0, (now_ns - int(status.get("started_at_ns", now_ns))) // NS_PER_S)))
     hours, rest = divmod(up_s, 3600)
     return (f"PumpWatch {status.get('version', '')}, pid {status.get('pid')}, "
             f"up {hours}:{rest // 60:02}:{rest % 60:02}")
