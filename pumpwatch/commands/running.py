@@ -106,7 +106,7 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     def show(line: str) -> None:
         known = json.loads(line)
         print(line if as_json else config_yaml(known), flush=True)
-        say("simulated venues are listening; Ctrl-C ends them\n"
+        say("simulated venues are listening; Ctrl-C ends them",
             f"a fault: curl --cacert {shlex.quote(known['ca_file'])} -d '{{\"kind\": \"cut\"}}' {known['control']}/fault")
 
     return main(show=show, stdin_commands=stdin, **raw)

@@ -47,7 +47,7 @@ def verify(with_sinks: bool, as_json: bool, config: Config) -> int:
     else:
         print_table(("segment", "where", "trades", "found", "state", "problems"), (
             (one.segment, one.where, f"{one.expected:,}", f"{one.found:,}", "ok" if one.good else "fail",
-             "\n".join(one.problems[:5])) for one in checked))
+             one.problems[:5]) for one in checked))
     say(f"{sum(one.found for one in checked if one.where == 'journal'):,} trades read")
     return EXIT_OK if all(one.good for one in checked) else EXIT_FOUND
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import print_json, print_rich, print_table, say
+from pumpwatch.commands.output import print_json, print_rich, print_table, put, say, shown
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
@@ -38,9 +38,9 @@ def status(config: Config, as_json: bool, line: bool) -> int:
     if as_json:
         print_json([figures])
     elif line:
-        click.echo(health.summary_line(figures))
+        put(health.summary_line(figures))
     else:
-        print_rich(health.table(figures))
+        print_rich(health.table(shown(figures)))
     return 0
 
 
@@ -107,7 +107,7 @@ def print_findings(findings: list[Finding], as_json: bool) -> int:
         print_json({"name": f.name, "state": f.state, "detail": f.detail, "hint": f.hint, "ms": f.ms} for f in findings)
     else:
         print_table(("what", "state", "found", "ms"), (
-            (f.name, f.state, f.detail + (f"\n{f.hint}" if f.hint else ""), "" if f.ms is None else f"{f.ms:.0f}")
+            (f.name, f.state, [f.detail, *([f.hint] if f.hint else [])], "" if f.ms is None else f"{f.ms:.0f}")
             for f in findings))
     return doctor.exit_code(findings)
 
@@ -142,7 +142,7 @@ def list_plugins(config: Config, as_json: bool) -> int:
         print_json(rows)
     else:
         print_table(("plugin", "state", "offers", "from", "reason"),
-                    ((row["name"], row["status"], "\n".join(row["offers"]), row["origin"], row["reason"])
+                    ((row["name"], row["status"], row["offers"], row["origin"], row["reason"])
                      for row in rows))
     return 1 if found.problems or found.faults else 0
 
@@ -202,7 +202,7 @@ def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Con
         print_json({"file": str(file)} for file in files)
     else:
         for file in files:
-            click.echo(file)
+            put(file)
     package = files[0].parent
     python = shlex.quote(sys.executable)
     say(f"next: {python} -m pip install -e {shlex.quote(f'{package}[test]')}\n"
