@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pumpwatch.commands.options import config_option, json_option, moment
+from pumpwatch.commands.options import config_option, json_option, moment, refuse_unknown
 from pumpwatch.commands.output import print_json, print_table, say
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK
 
@@ -66,7 +66,8 @@ def backup(file: str, as_json: bool, config: Config) -> int:
     """
     from pumpwatch.ops.backup import backup as run
 
-    return _say_files(run(Path(config.store.dir), Path(file)), as_json, f"in {file}")
+    target = Path(file).absolute()
+    return _say_files(run(Path(config.store.dir), target), as_json, f"in {target}")
 
 
 @click.command()
@@ -110,6 +111,7 @@ def gaps(start_ns: int, end_ns: int, exchange: str | None, with_filled: bool, as
     Example: pumpwatch gaps --from -2h --exchange okx
     """
     from pumpwatch.errors import ServiceUnavailable
+    from pumpwatch.plugins import load_plugins
     from pumpwatch.store.ledger import FILE_NAME, Ledger
 
     folder = Path(config.store.dir)
@@ -117,10 +119,13 @@ def gaps(start_ns: int, end_ns: int, exchange: str | None, with_filled: bool, as
         raise ServiceUnavailable(f"nothing is stored in {folder}", "name the collector's config with -c")
     ledger = Ledger(folder)
     try:
-        found = [gap for gap in ledger.gaps_between(start_ns, end_ns)
-                 if exchange in (None, gap.exchange) and (with_filled or gap.state != "filled")]
+        between = ledger.gaps_between(start_ns, end_ns)
     finally:
         ledger.close()
+    if exchange is not None:
+        known = {(venue.exchange, venue.market_type) for venue in load_plugins(config).venues}
+        refuse_unknown(known | {(gap.exchange, gap.market_type) for gap in between}, exchange)
+    found = [gap for gap in between if exchange in (None, gap.exchange) and (with_filled or gap.state != "filled")]
     if as_json:
         print_json({"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns,
                     "to_ns": gap.to_ns, "first_id": gap.first_id, "last_id": gap.last_id, "state": gap.state.value,
