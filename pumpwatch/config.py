@@ -211,7 +211,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         given[".".join(steps)] = name
     keys = convert(raw, Keys, str(path) if path else "config", given=given)
     found = Config(**{name: getattr(keys, name) for name in keys.__struct_fields__})
-    _make_absolute(found, path.absolute().parent if path is not None else Path.cwd())
+    make_absolute(found, path.absolute().parent if path is not None else Path.cwd())
     found.overrides = {name: found.exchanges.pop(name) for name in sorted(beside)}
     return found
 
@@ -322,7 +322,7 @@ def _kind_of(field: msgspec.structs.FieldInfo) -> Any:
     return next(one for one in get_args(kind) if one is not type(None)) if isinstance(kind, UnionType) else kind
 
 
-def _make_absolute(place: Any, base: Path) -> None:
+def make_absolute(place: Any, base: Path) -> None:
     """Let every path at any depth of a section or of plain data count from `base`; an empty one is none, and stays so."""
     struct = isinstance(place, Section)
     for name in place.__struct_fields__ if struct else list(place):
@@ -336,7 +336,7 @@ def _make_absolute(place: Any, base: Path) -> None:
             else:
                 place[name] = value
         elif isinstance(value, (dict, Section)):
-            _make_absolute(value, base)
+            make_absolute(value, base)
 
 
 def _set_from_environment(raw: dict[str, Any], steps: list[str], name: str, text: str) -> None:
@@ -351,5 +351,5 @@ def _set_from_environment(raw: dict[str, Any], steps: list[str], name: str, text
         given = {steps[-1]: _parse(text)}
     except ValueError as error:
         raise ConfigError(f"environment {name}: not a valid value: {error}") from error
-    _make_absolute(given, Path.cwd())
+    make_absolute(given, Path.cwd())
     place |= given

@@ -184,6 +184,8 @@ def load_plugins(config: Config) -> Plugins:
                        for name in config.plugins.disabled if plugins.candidate(name) is None]
     for name, reason in plugins.problems:
         log.warning("plugin left out name=%s reason=%s", name, reason)
+    for fault in plugins.faults:
+        log.warning("config not as it should be reason=%s", fault)
     return plugins
 
 

@@ -54,7 +54,7 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     found, catalogue = stored.of(coin, start_ns, end_ns, exchange, market), stored.catalogue
     batch = found.batch
     if parquet:
-        export.write_parquet(batch, catalogue, Path(parquet))
+        export.write_parquet(batch, catalogue, Path(parquet).absolute())
     elif as_json:
         export.write_json_lines(batch, catalogue, sys.stdout.buffer)
     elif as_csv:
@@ -182,7 +182,9 @@ def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bo
 
     if sum((bool(output), as_config, as_plan)) > 1:
         raise UsageError("--output, --as-config and --plan are three different things: choose one")
-    lists, problems = symbols.ask_venues(config, load_plugins(config))
+    plugins = load_plugins(config)
+    plugins.fit(config)
+    lists, problems = symbols.ask_venues(config, plugins)
     if not lists:
         raise ServiceUnavailable(f"no venue gave its list: {'; '.join(problems) or 'none is to be collected'}")
     if as_plan:
@@ -196,7 +198,7 @@ def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bo
     elif as_config:
         click.echo(symbols.as_config(lists), nl=False)
     else:
-        where = output or config.symbols_file
+        where = config.symbols_file if not output else output if output == "-" else str(Path(output).absolute())
         if not where:
             raise UsageError("the config has no `symbols_file`", "say where to with -o FILE, or -o - for stdout")
         if where == "-":

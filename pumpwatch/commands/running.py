@@ -98,11 +98,14 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     import json
     import shlex
 
-    from pumpwatch.config import read_mapping
+    from pumpwatch.config import make_absolute, read_mapping
     from pumpwatch.errors import UsageError
     from pumpwatch.sim.server import config_yaml, main
 
     raw = {str(key): value for key, value in read_mapping(Path(options)).items()} if options else {}
+    if options:
+        make_absolute(raw, Path(options).absolute().parent)
+    make_absolute(given, Path.cwd())
     raw |= {name: value for name, value in given.items() if value is not None}
     if {"symbols", "roster"} <= raw.keys():
         raise UsageError("--coins and --symbols (in a file: symbols and roster) are two ways to say how many trade: choose one")

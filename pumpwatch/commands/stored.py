@@ -84,7 +84,7 @@ def restore(file: str, as_json: bool, config: Config) -> int:
     """
     from pumpwatch.ops.backup import restore as run
 
-    return _say_files(run(Path(file), Path(config.store.dir)), as_json, f"restored into {config.store.dir}")
+    return _say_files(run(Path(file).absolute(), Path(config.store.dir)), as_json, f"restored into {config.store.dir}")
 
 
 def _say_files(rows: list[dict[str, Any]], as_json: bool, where: str) -> int:

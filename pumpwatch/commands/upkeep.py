@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -197,15 +198,24 @@ def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Con
     from pumpwatch.kit.new import new_plugin as write
 
     with plugins_hushed():
-        files = write(name, Path(parent), config, futures=futures)
+        files = write(name, Path(parent).absolute(), config, futures=futures)
     if as_json:
         print_json({"file": str(file)} for file in files)
     else:
         for file in files:
             put(file)
-    package = files[0].parent
-    python = shlex.quote(sys.executable)
-    say(f"next: {python} -m pip install -e {shlex.quote(f'{package}[test]')}\n"
-        f"then: cd {shlex.quote(str(package))}; {python} -m pytest; "
-        f"{python} -m pumpwatch plugins check {name} --frames tests/frames.jsonl")
+    say(*_next_steps(files[0].parent, name))
     return 0
+
+
+def _next_steps(package: Path, name: str) -> list[str]:
+    """Return the commands that go on from a new package; a zipapp has no environment to install it into."""
+    folder, program = shlex.quote(str(package)), Path(sys.argv[0]).absolute()
+    if zipfile.is_zipfile(program):
+        frames = shlex.quote(str(package / "tests" / "frames.jsonl"))
+        return [f"next: PUMPWATCH_PLUGINS__FOLDER={folder} {shlex.quote(str(program))} plugins check {name} --frames {frames}",
+                f"to collect it: `plugins.folder: {package}` in the config, or pumpwatch_{name}.py in the folder named there",
+                "its tests need pytest and PumpWatch installed by pip, not the zipapp"]
+    python = shlex.quote(sys.executable)
+    return [f"next: {python} -m pip install -e {shlex.quote(f'{package}[test]')}",
+            f"then: cd {folder}; {python} -m pytest; {python} -m pumpwatch plugins check {name} --frames tests/frames.jsonl"]

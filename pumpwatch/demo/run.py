@@ -210,7 +210,7 @@ def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: st
 
     Raises Interrupted on Ctrl-C, when what was received is stored.
     """
-    folder = Path(data or time.strftime("pumpwatch-demo-%Y%m%dT%H%M%S"))
+    folder = Path(data or time.strftime("pumpwatch-demo-%Y%m%dT%H%M%S")).absolute()
     demo = Demo(seconds, rate, questdb, folder)
     if questdb:
         demo.try_questdb()
