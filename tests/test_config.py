@@ -147,6 +147,15 @@ def test_relative_paths_of_the_environment_count_from_the_working_directory(
     assert config.listing.archive_dir == f"{tmp_path}/etc/../a"
 
 
+def test_the_services_config_keeps_every_path_in_its_state_folder() -> None:
+    packaging = SHIPPED.parent.parent / "packaging" / "systemd"
+    config = load(packaging / "pumpwatch.yaml", {})
+    paths = [config.store.dir, config.listing.archive_dir, config.symbols_file]
+    assert all(path.startswith("/var/lib/pumpwatch/") for path in paths)
+    unit = (packaging / "pumpwatch.service").read_text("utf-8")
+    assert "StateDirectory=pumpwatch\n" in unit and "packaging/systemd/pumpwatch.yaml /etc/pumpwatch/pumpwatch.yaml" in unit
+
+
 @pytest.mark.parametrize("text", ['store: {dir: ""}', 'listing: {archive_dir: ""}', 'store: {dir: "a\\0b"}'])
 def test_a_folder_must_have_a_name(tmp_path: Path, text: str) -> None:
     assert "dir" in refusal(tmp_path, text).message
