@@ -23,7 +23,7 @@ import pluggy
 
 from pumpwatch.config import Config, VenueConfig, options_of
 from pumpwatch.errors import ConfigError, PluginError
-from pumpwatch.hookspecs import HookSpecs, ListingSource, SinkPlugin
+from pumpwatch.hookspecs import HookSpecs, ListingSource, Sink, SinkPlugin
 from pumpwatch.model import FUTURES, SPOT, Venue
 from pumpwatch.plugin_folder import GROUP, files_in, import_file, points_of, put_on_path, why_not, why_unsafe
 
@@ -97,6 +97,14 @@ class Plugins:
             raise ConfigError("no venue is to be collected", "`exchanges` names all that are collected; leave it out for every "
                                                              "one that a plugin offers")
         return chosen
+
+    def make_sinks(self, config: Config) -> dict[str, Sink]:
+        """Return every sink that the config names, not yet open. Raises ConfigError for one that cannot be meant."""
+        missing = [line for line in self.unmet(config) if line.startswith("sinks.")]
+        if missing:
+            raise ConfigError("; ".join(missing), "`pumpwatch plugins list` shows what there is")
+        return {name: self.sinks[name].create(options_of(config, "sinks", name, self.sinks[name].options))
+                for name in config.sinks}
 
     def chosen(self, config: Config) -> list[tuple[Venue, VenueConfig]]:
         """Return the venues to collect, each with its part of the config: of the exchanges it names, else of all there are.

@@ -263,6 +263,11 @@ def test_a_sink_whose_plugin_is_disabled_is_not_forgotten_in_silence() -> None:
     assert load_plugins(config).unmet(config) == ["sinks.questdb: its plugin is disabled; known: none"]
 
 
+def test_a_sink_that_nobody_offers_is_not_left_out_of_what_is_read() -> None:
+    with pytest.raises(ConfigError, match=r"sinks\.postgres: no plugin offers it"):
+        load_plugins(Config()).make_sinks(Config(sinks={"postgres": {}}, exchanges={"binanse": ExchangeConfig()}))
+
+
 SEVENTH = """
 from dataclasses import replace
 

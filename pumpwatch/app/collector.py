@@ -21,13 +21,12 @@ from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.config import Config, VenueConfig, options_of
+from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.feed import DISORDER_NS
 from pumpwatch.feeds.pace import Paces
 from pumpwatch.feeds.symbols_file import SymbolsFile
 from pumpwatch.feeds.venue import VenueFeeds
-from pumpwatch.hookspecs import Sink
 from pumpwatch.model import Gap, TradeBatch, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
@@ -56,10 +55,7 @@ class Collector:
         self.config = config
         self.plugins = plugins or load_plugins(config)
         self.chosen = self.plugins.fit(config)
-        self.sinks: dict[str, Sink] = {}
-        for name in config.sinks:
-            plugin = self.plugins.sinks[name]
-            self.sinks[name] = plugin.create(options_of(config, "sinks", name, plugin.options))
+        self.sinks = self.plugins.make_sinks(config)
         self.clock, self.stats, self.catalogue = Clock(), Stats(), Catalogue()
         self.started_at_ns = self.clock.now_ns()
         self.supervisor = Supervisor(self.stats)

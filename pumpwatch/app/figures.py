@@ -39,6 +39,7 @@ class Figures:
         return {
             "pid": 0 if ended else os.getpid(), "version": __version__, "started_at_ns": one.started_at_ns,
             "up_s": round(one.clock.monotonic() - self._began, 1), "written_at_ns": one.clock.now_ns(),
+            "written_monotonic_s": one.clock.monotonic(),  # the machine's: another process can compare, whatever the date says
             "cpu_s": usage.ru_utime + usage.ru_stime, "max_rss_bytes": usage.ru_maxrss * 1024,
             "venues": self._venues(), "journal": self._journal(),
             "sinks": [{"name": name, "state": drain.state, "backlog_trades": drain.lag_rows}

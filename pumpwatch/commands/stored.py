@@ -31,15 +31,10 @@ def verify(with_sinks: bool, as_json: bool, config: Config) -> int:
     \b
     Example: pumpwatch verify --sinks
     """
-    from pumpwatch.config import options_of
     from pumpwatch.ops.verify import verify as run
     from pumpwatch.plugins import load_plugins
 
-    sinks: dict[str, Any] = {}
-    if with_sinks:
-        kinds = load_plugins(config).sinks
-        sinks = {name: kinds[name].create(options_of(config, "sinks", name, kinds[name].options))
-                 for name in config.sinks if name in kinds}
+    sinks = load_plugins(config).make_sinks(config) if with_sinks else {}
     checked = list(run(Path(config.store.dir), sinks))
     if as_json:
         print_json({"segment": one.segment, "where": one.where, "expected": one.expected, "found": one.found,

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pumpwatch.catalogue import Catalogue, VenueKey
-from pumpwatch.config import Config, options_of
-from pumpwatch.hookspecs import Sink
+from pumpwatch.config import Config
 from pumpwatch.model import Instrument, TradeBatch
 from pumpwatch.plugins import Plugins
 from pumpwatch.store.query import NEVER, QueryResult, find
@@ -26,9 +25,7 @@ class StoredTrades:
         self._plugins = plugins
         self._journal = JournalReader(Path(config.store.dir), self.catalogue)
         self._journal.load_instruments()
-        self._sinks: dict[str, Sink] = {
-            name: plugins.sinks[name].create(options_of(config, "sinks", name, plugins.sinks[name].options))
-            for name in config.sinks if name in plugins.sinks}
+        self._sinks = plugins.make_sinks(config)
 
     def venues(self) -> set[VenueKey]:
         """Return every (exchange, market_type) of which there are trades in the journal, or a plugin."""
