@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 found what it was asked to look for, 2 wrong usage, 69 a s
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ import click
 
 from pumpwatch import __version__
 from pumpwatch.commands import listings, reading, running, stored, upkeep
+from pumpwatch.commands.output import say
 from pumpwatch.errors import EXIT_DISK, EXIT_INTERRUPTED, EXIT_OK, PumpWatchError
+from pumpwatch.ops.logs import PrintableFormatter
 
 
 class Commands(click.Group):
@@ -51,6 +54,8 @@ for command in (
 
 def run(args: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error becomes one message on stderr."""
+    if logging.lastResort is not None:  # warnings of commands that keep no log
+        logging.lastResort.setFormatter(PrintableFormatter())
     try:
         code = pumpwatch.main(list(args), prog_name="pumpwatch", standalone_mode=False)
     except click.ClickException as error:
@@ -59,9 +64,9 @@ def run(args: Sequence[str]) -> int:
     except click.Abort:
         return EXIT_INTERRUPTED
     except PumpWatchError as error:
-        print(f"pumpwatch: {error}", file=sys.stderr)
+        say(f"pumpwatch: {error.message}", *([f"  {error.hint}"] if error.hint else []))
         return error.exit_code
     except OSError as error:
-        print(f"pumpwatch: {error.filename or 'disk'}: {error.strerror or error}", file=sys.stderr)
+        say(f"pumpwatch: {error.filename or 'disk'}: {error.strerror or error}")
         return EXIT_DISK
     return code if isinstance(code, int) else EXIT_OK

@@ -1,8 +1,12 @@
 """Every key of the configuration, typed; an unknown key is an error.
 
 One YAML file, then the environment: `PUMPWATCH_STORE__DIR=/data` sets `store.dir`. A key or variable without a value
-keeps its default ('""' is the empty text). `config/pumpwatch.yaml` shows every key at its default and a test keeps it equal
-to this module. The sections `sinks.<name>` belong to their plugins and are read by `options_of`.
+keeps its default ('""' is the empty text); an exchange, sink or source without one is there with its defaults.
+`config/pumpwatch.yaml` shows every key at its default and a test keeps it equal to this module. The sections
+`sinks.<name>` belong to their plugins and are read by `options_of`.
+
+A key named `dir`, `file` or `folder`, or ending in `_dir`, `_file` or `_folder`, holds a path. A relative one counts from the
+config file's folder, one from the environment or without a file from the working directory; `load` makes all absolute.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -26,6 +31,7 @@ ENV_PREFIX = "PUMPWATCH_"
 Positive = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
+Folder = Annotated[str, Meta(min_length=1)]
 
 
 class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -45,9 +51,15 @@ class VenueConfig(Section):
 
 
 class ExchangeConfig(Section):
+    """An exchange. A market that is not named (None) is collected with its defaults where the exchange has it."""
+
     enabled: bool = True
-    spot: VenueConfig = msgspec.field(default_factory=VenueConfig)
-    futures: VenueConfig = msgspec.field(default_factory=VenueConfig)
+    spot: VenueConfig | None = None
+    futures: VenueConfig | None = None
+
+    def market(self, market_type: str) -> VenueConfig:
+        """Return the options of a market, named or not."""
+        return getattr(self, market_type) or VenueConfig()
 
 
 class NetConfig(Section):
@@ -61,7 +73,7 @@ class NetConfig(Section):
 
 
 class StoreConfig(Section):
-    dir: str = "data"
+    dir: Folder = "data"
     commit_ms: Positive = 90.0
     commit_trades: PositiveInt = 5000
     recent_minutes: PositiveInt = 20
@@ -86,7 +98,7 @@ class SourceConfig(Section):
 class ListingConfig(Section):
     window_s: Positive = 20.0
     fresh_s: Positive = 600.0
-    archive_dir: str = "data"
+    archive_dir: Folder = "data"
     sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {"upbit": SourceConfig()})
 
 
@@ -100,7 +112,7 @@ class LogConfig(Section):
     summary_s: Positive = 60.0
 
 
-class Config(Section):
+class Keys(Section):
     """The whole file."""
 
     exchanges: dict[str, ExchangeConfig] = {}  # only these; empty: every one that a plugin offers
@@ -115,7 +127,19 @@ class Config(Section):
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 
 
+class Config(Keys):
+    """What a collector runs by: the file, and what the environment says of exchanges beside those that it chooses."""
+
+    overrides: dict[str, ExchangeConfig] = {}  # options alone: they choose nothing
+
+    def exchange(self, name: str) -> ExchangeConfig:
+        """Return the options of an exchange, named or not."""
+        return self.exchanges.get(name) or self.overrides.get(name) or ExchangeConfig()
+
+
 T = TypeVar("T")
+
+PATHS = re.compile(r"(?:\w+_)?(?:dir|file|folder)")  # keys that hold one
 
 
 class _Loader(yaml.SafeLoader):
@@ -159,7 +183,7 @@ def _parse(text: str) -> Any:
     """Return what YAML text holds; raise ValueError in one line where it is none, or holds itself."""
     try:
         found = yaml.load(text, _Loader)
-        _without_empty(found)
+        _filled(found, Any)
     except yaml.YAMLError as error:
         raise ValueError(_without_snippet(error)) from None  # the snippet may show a password
     except RecursionError:
@@ -177,21 +201,32 @@ def _without_snippet(error: yaml.YAMLError) -> str:
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
-    """Read a config file (None: defaults) and the environment.
+    """Read a config file (None: defaults) and the environment; every path in what is returned is absolute.
 
     Raises ConfigError that names the file or the variable, the key's path, what is allowed and the nearest known key.
     """
-    raw = _without_empty(read_mapping(path)) if path is not None else {}
+    raw = _filled(read_mapping(path), Keys) if path is not None else {}
     environ = os.environ if environ is None else environ
     given: dict[str, str] = {}  # key's path -> variable
-    for name, text in sorted(environ.items()):
-        if name.startswith(ENV_PREFIX) and text.strip():
-            given[_set_from_environment(raw, name, text)] = name
+    beside: set[str] = set()  # exchanges of which only a variable speaks
+    for name in sorted(environ, key=lambda name: (name.count("__"), name)):  # a whole section before what is in it
+        if not name.startswith(ENV_PREFIX) or not environ[name].strip():
+            continue
+        steps = name.removeprefix(ENV_PREFIX).lower().split("__")
+        named = raw.get("exchanges", {})
+        if steps[0] == "exchanges" and len(steps) > 1 and isinstance(named, dict) and steps[1] not in named:
+            beside.add(steps[1])
+        _set_from_environment(raw, steps, name, environ[name])
+        raw = _filled(raw, Keys)
+        given[".".join(steps)] = name
     where = str(path) if path else "config"
-    config = convert(raw, Config, where, given=given)
-    if config.net.proxy:
-        parse_proxy(config.net.proxy, f"environment {given['net.proxy']}" if "net.proxy" in given else f"{where}: net.proxy")
-    return config
+    keys = convert(raw, Keys, where, given=given)
+    found = Config(**{name: getattr(keys, name) for name in keys.__struct_fields__})
+    if found.net.proxy:
+        parse_proxy(found.net.proxy, f"environment {given['net.proxy']}" if "net.proxy" in given else f"{where}: net.proxy")
+    make_absolute(found, path.absolute().parent if path is not None else Path.cwd())
+    found.overrides = {name: found.exchanges.pop(name) for name in sorted(beside)}
+    return found
 
 
 def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
@@ -210,7 +245,7 @@ def convert(raw: Any, struct: type[T], where: str, prefix: str = "", given: Mapp
     except msgspec.ValidationError as error:
         at = re.search(r" - at `(?:key in )?\$(.*?)`$", str(error))
         steps = _real_steps(raw, struct, re.findall(r"\[[^\]]*\]|[^.\[]+", at.group(1)) if at else [])
-        message = re.sub(r" - at `.*`$", "", str(error))
+        message = re.sub(r" - at `.*`$", "", str(error)).replace(" | null`", "`")
         key, text, hint = _explain(message, struct, steps, prefix)
         variable = next((name for known, name in (given or {}).items() if f"{known}.".startswith(f"{key}.")), None)
         raise ConfigError(f"{f'environment {variable}' if variable else where}: {text}", hint) from error
@@ -263,7 +298,7 @@ def _type_at(struct: type[Any], steps: list[tuple[str, bool]]) -> Any:
         if own:
             current = current.__args__[-1]
         else:
-            current = next(f.type for f in msgspec.structs.fields(current) if f.encode_name == name)
+            current = next(_kind_of(f) for f in msgspec.structs.fields(current) if f.encode_name == name)
     return current
 
 
@@ -272,25 +307,62 @@ def _choices_at(struct: type[Any], steps: list[tuple[str, bool]]) -> tuple[Any, 
     return get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
 
 
-def _without_empty(raw: Any) -> Any:
-    """Return the data without the keys that have no value, at any depth."""
+def _filled(raw: Any, kind: Any) -> Any:
+    """Return the data without the keys that have no value; one that names an entry or a section stays, with its defaults."""
     if isinstance(raw, list):
-        return [_without_empty(value) for value in raw]
+        return [_filled(value, Any) for value in raw]
     if not isinstance(raw, dict):
         return raw
-    return {key: _without_empty(value) for key, value in raw.items() if value is not None}
+    by_name = get_origin(kind) is dict  # entries that the file names, all of one kind
+    kinds = {one.encode_name: _kind_of(one) for one in msgspec.structs.fields(kind)} if _is_section(kind) else {}
+    filled = {}
+    for key, value in raw.items():
+        inner = get_args(kind)[1] if by_name else kinds.get(key, Any)
+        if value is None and (_is_section(inner) or (by_name and get_origin(inner) is dict)):
+            value = {}
+        if value is not None:
+            filled[key] = _filled(value, inner)
+    return filled
 
 
-def _set_from_environment(raw: dict[str, Any], name: str, text: str) -> str:
-    """Put one variable's value into the data and return the key's path."""
-    steps = name.removeprefix(ENV_PREFIX).lower().split("__")
-    place: Any = raw
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _kind_of(field: msgspec.structs.FieldInfo) -> Any:
+    """Return a field's type without the None that it may be."""
+    kind = field.type
+    return next(one for one in get_args(kind) if one is not type(None)) if isinstance(kind, UnionType) else kind
+
+
+def make_absolute(place: Any, base: Path) -> None:
+    """Let every path at any depth of a section or of plain data count from `base`; an empty one is none, and stays so."""
+    struct = isinstance(place, Section)
+    for name in place.__struct_fields__ if struct else list(place):
+        value = getattr(place, name) if struct else place[name]
+        if isinstance(value, str) and value and PATHS.fullmatch(str(name)):
+            if "\0" in value:
+                raise ConfigError(f"{name}: a path cannot hold a zero byte")
+            value = str(base / (Path.home() / value[2:] if value.startswith("~/") else value))
+            if struct:
+                setattr(place, name, value)
+            else:
+                place[name] = value
+        elif isinstance(value, (dict, Section)):
+            make_absolute(value, base)
+
+
+def _set_from_environment(raw: dict[str, Any], steps: list[str], name: str, text: str) -> None:
+    """Put one variable's value into the data. What it does not name of a section keeps its defaults."""
+    place, known = raw, msgspec.to_builtins(Keys())
     for section in steps[:-1]:
-        place = place.setdefault(section, {})
+        known = known.get(section, {}) if isinstance(known, dict) else {}
+        place = place.setdefault(section, known)
         if not isinstance(place, dict):
             raise ConfigError(f"environment {name}: `{section}` is not a section")
     try:
-        place[steps[-1]] = _parse(text)
+        given = {steps[-1]: _parse(text)}
     except ValueError as error:
         raise ConfigError(f"environment {name}: not a valid value: {error}") from error
-    return ".".join(steps)
+    make_absolute(given, Path.cwd())
+    place |= given

@@ -2,7 +2,8 @@
 
 Three ways in, treated alike: the entry-point group `pumpwatch.plugins` of anything installed, a wheel in the plugin
 folder (`plugins.folder`), and a `.py` file in it. A plugin that cannot be imported, lacks a fact, misspells a hook or
-offers what another already does is left out whole and named with the reason; the rest runs on.
+offers what another already does is left out whole and named with the reason; the rest runs on. `plugins.disabled` knows
+a plugin by its name, its module and the exchange it offers; only by the last must it be imported to be known.
 
 This is the one place beside the supervisor that catches everything: importing a plugin runs other people's code.
 """
@@ -11,26 +12,22 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
-import importlib.util
 import logging
-import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pluggy
 
-from pumpwatch.config import Config, ExchangeConfig, VenueConfig
-from pumpwatch.errors import PluginError
-from pumpwatch.hookspecs import HookSpecs, ListingSource, SinkPlugin
+from pumpwatch.config import Config, VenueConfig, options_of
+from pumpwatch.errors import ConfigError, PluginError
+from pumpwatch.hookspecs import HookSpecs, ListingSource, Sink, SinkPlugin
 from pumpwatch.model import FUTURES, SPOT, Venue
+from pumpwatch.plugin_folder import GROUP, files_in, import_file, points_of, put_on_path, why_not, why_unsafe
 
 log = logging.getLogger(__name__)
-
-GROUP = "pumpwatch.plugins"
 
 
 @dataclass(slots=True)
@@ -43,6 +40,13 @@ class Candidate:
     status: str = "ok"  # ok, disabled, or refused
     reason: str = ""
     offers: list[str] = field(default_factory=list)
+    module: str = ""
+    wheel: Path | None = None
+    exchanges: list[str] = field(default_factory=list)  # known once it is imported
+
+    def is_called(self, name: str) -> bool:
+        """Return whether this plugin or its module has that name."""
+        return name in (self.name, self.module)
 
 
 class Plugins:
@@ -54,7 +58,13 @@ class Plugins:
         self.sources: dict[str, ListingSource] = {}
         self.dialects: list[Any] = []  # pumpwatch.sim.dialect.Dialect, not imported here: a collector never needs it
         self.problems: list[tuple[str, str]] = []
+        self.faults: list[str] = []  # of the section `plugins`: key, colon, what is wrong
         self.candidates: list[Candidate] = []
+
+    def candidate(self, name: str) -> Candidate | None:
+        """Return the plugin of this name, of this module, or that offers this exchange."""
+        ranked = sorted(self.candidates, key=lambda one: (name != one.name, name != one.module))
+        return next((one for one in ranked if one.is_called(name) or name in one.exchanges), None)
 
     def venue(self, name: str) -> Venue:
         """Return the venue called `exchange.market_type` (or `exchange.market_type:variant`).
@@ -72,35 +82,71 @@ class Plugins:
             return self.sources[name]
         raise PluginError(f"no plugin offers the listing source `{name}`", _known(name, self.sources))
 
+    def fit(self, config: Config) -> list[tuple[Venue, VenueConfig]]:
+        """Return the venues to collect, each with its part of the config.
+
+        Raises one ConfigError that names all that the config wants and no plugin gives, options of sinks included.
+        """
+        unmet = self.unmet(config)
+        if unmet:
+            raise ConfigError("; ".join(unmet), "`pumpwatch plugins list` shows what there is")
+        for name in config.sinks:
+            options_of(config, "sinks", name, self.sinks[name].options)
+        chosen = self.chosen(config)
+        if not chosen:
+            raise ConfigError("no venue is to be collected", "`exchanges` names all that are collected; leave it out for every "
+                                                             "one that a plugin offers")
+        return chosen
+
+    def make_sinks(self, config: Config) -> dict[str, Sink]:
+        """Return every sink that the config names, not yet open. Raises ConfigError for one that cannot be meant."""
+        missing = [line for line in self.unmet(config) if line.startswith("sinks.")]
+        if missing:
+            raise ConfigError("; ".join(missing), "`pumpwatch plugins list` shows what there is")
+        return {name: self.sinks[name].create(options_of(config, "sinks", name, self.sinks[name].options))
+                for name in config.sinks}
+
     def chosen(self, config: Config) -> list[tuple[Venue, VenueConfig]]:
         """Return the venues to collect, each with its part of the config: of the exchanges it names, else of all there are.
 
         Raises PluginError for a variant that no plugin offers.
         """
-        offered = dict.fromkeys(venue.exchange for venue in self.venues)
-        markets = {(venue.exchange, venue.market_type) for venue in self.venues}
         chosen = []
-        for name, exchange in (config.exchanges or {name: ExchangeConfig() for name in offered}).items():
-            for market_type in (SPOT, FUTURES):
-                part: VenueConfig = getattr(exchange, market_type)
-                if exchange.enabled and part.enabled and (name, market_type) in markets:
+        for name in config.exchanges or dict.fromkeys(venue.exchange for venue in self.venues):
+            exchange = config.exchange(name)
+            for market_type in self.markets(name):
+                part = exchange.market(market_type)
+                if exchange.enabled and part.enabled:
                     variant = f":{part.variant}" if part.variant else ""
                     chosen.append((self.venue(f"{name}.{market_type}{variant}"), part))
         return chosen
 
-    def unmet(self, config: Config) -> list[str]:
-        """Return a line for each exchange, sink or source that the config names and no plugin offers.
+    def markets(self, exchange: str) -> list[str]:
+        """Return the markets that an exchange's plugin offers, spot before futures."""
+        offered = {venue.market_type for venue in self.venues if venue.exchange == exchange}
+        return [market_type for market_type in (SPOT, FUTURES) if market_type in offered]
 
-        An exchange or source whose plugin is disabled is not wanted; a sink is, as trades would go nowhere in silence.
+    def unmet(self, config: Config) -> list[str]:
+        """Return a line for each exchange, market, sink or source that the config names and no plugin offers.
+
+        An exchange or source whose plugin is disabled is not wanted; a sink is, as trades would go nowhere in silence. What
+        cannot be meant in the section `plugins` comes first.
         """
         disabled = set(config.plugins.disabled)
+        exchanges = {**config.overrides, **config.exchanges}
+        offered = {venue.exchange for venue in self.venues}
         wanted = (
-            ("exchanges", config.exchanges.keys() - disabled, {venue.exchange for venue in self.venues}),
+            ("exchanges", exchanges.keys() - disabled, offered),
             ("sinks", config.sinks.keys(), set(self.sinks)),
             ("listing.sources", config.listing.sources.keys() - disabled, set(self.sources)),
         )
-        return [f"{section}.{name}: {'its plugin is disabled' if name in disabled else 'no plugin offers it'}; "
-                f"{_known(name, offered)}" for section, named, offered in wanted for name in sorted(named - offered)]
+        lines = [f"{section}.{name}: {'its plugin is disabled' if name in disabled else 'no plugin offers it'}; "
+                 f"{_known(name, known)}" for section, named, known in wanted for name in sorted(named - known)]
+        lines += [f"exchanges.{name}.{market_type}: the exchange's plugin has no such market; it has: "
+                  f"{', '.join(self.markets(name))}" for name in sorted(exchanges.keys() & offered)
+                  for market_type in (SPOT, FUTURES) if market_type not in self.markets(name) and exchanges[name].enabled
+                  and (part := getattr(exchanges[name], market_type)) is not None and part.enabled]
+        return [*self.faults, *lines]
 
     def describe(self) -> list[dict[str, Any]]:
         """Return one row a plugin found: name, status (ok, disabled, refused), offers, origin, reason."""
@@ -126,25 +172,28 @@ def load_plugins(config: Config) -> Plugins:
     manager.add_hookspecs(HookSpecs)
     owners: dict[str, str] = {}
     seen: dict[str, Candidate] = {}
-    for candidate in _candidates(config.plugins.folder, plugins.problems):
+    for candidate in _candidates(config, plugins):
         plugins.candidates.append(candidate)
-        if candidate.name in config.plugins.disabled:
+        if _is_disabled(candidate, config):
             candidate.status = "disabled"
             continue
         try:
             if candidate.name in seen:
                 raise PluginError(f"the name is taken by {seen[candidate.name].origin}")
             seen[candidate.name] = candidate
-            _adopt(plugins, manager, candidate, owners)
+            _adopt(plugins, manager, candidate, owners, config)
         except (Exception, SystemExit) as error:
             candidate.status, candidate.reason = "refused", explain(error)
             plugins.problems.append((candidate.name, candidate.reason))
-    names = [candidate.name for candidate in plugins.candidates]
-    for name in config.plugins.disabled:
-        if name not in names:
-            plugins.problems.append((name, f"plugins.disabled names it, but there is none; {_known(name, names)}"))
+    for wheel in {one.wheel for one in plugins.candidates if one.wheel}:
+        put_on_path(wheel, any(one.status != "disabled" for one in plugins.candidates if one.wheel == wheel))
+    names = {name for one in plugins.candidates for name in (one.name, *one.exchanges)}
+    plugins.faults += [f"plugins.disabled: no plugin is called `{name}`, and none offers such an exchange; {_known(name, names)}"
+                       for name in config.plugins.disabled if plugins.candidate(name) is None]
     for name, reason in plugins.problems:
         log.warning("plugin left out name=%s reason=%s", name, reason)
+    for fault in plugins.faults:
+        log.warning("config not as it should be reason=%s", fault)
     return plugins
 
 
@@ -162,7 +211,8 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}{frame}"
 
 
-def _adopt(plugins: Plugins, manager: pluggy.PluginManager, candidate: Candidate, owners: dict[str, str]) -> None:
+def _adopt(plugins: Plugins, manager: pluggy.PluginManager, candidate: Candidate, owners: dict[str, str],
+           config: Config) -> None:
     """Import, check and read one plugin; all that it offers is taken, or nothing."""
     module = candidate.load()
     try:
@@ -177,6 +227,12 @@ def _adopt(plugins: Plugins, manager: pluggy.PluginManager, candidate: Candidate
     if not offered:
         _withdraw(manager, candidate.name)
         raise PluginError(f"it implements no hook; mark one of {', '.join(_KINDS)} with @pumpwatch.hookimpl")
+    candidate.exchanges = sorted({value.exchange for hook, value in offered if hook == "exchange_venues"})
+    named = sorted(set(candidate.exchanges) & set(config.plugins.disabled))
+    if named:
+        _withdraw(manager, candidate.name)
+        candidate.status, candidate.reason = "disabled", f"it offers the exchange {', '.join(named)}"
+        return
     trial, tried = Plugins(), dict(owners)
     for hook, value in offered:
         trial.take(hook, value, tried, candidate.name)
@@ -207,56 +263,40 @@ def _hook_problem(module: Any, error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _candidates(folder: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
+def _candidates(config: Config, plugins: Plugins) -> Iterator[Candidate]:
     """Yield what is installed, then what lies in the plugin folder."""
-    files: list[Path] = []
-    if folder:
-        path = Path(folder).expanduser()
-        if path.is_dir():
-            files = sorted(path.iterdir())
-        else:
-            problems.append((folder, "plugins.folder is no folder"))
-    for wheel in files:
-        if wheel.suffix == ".whl":
-            reason = _wheel_problem(wheel)
-            if reason:
-                problems.append((wheel.name, reason))
-            elif str(wheel) not in sys.path:
-                sys.path.append(str(wheel))
+    files = _usable_files(config.plugins.folder, plugins)
+    points = [(point, wheel) for wheel in files if wheel.suffix == ".whl" for point in points_of(wheel)]
+    in_wheels = {(point.name, point.value) for point, _ in points}
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
-        yield Candidate(point.name, point.value, point.load)
+        if (point.name, point.value) not in in_wheels:  # a wheel is on the path where plugins were loaded before
+            yield Candidate(point.name, point.value, point.load, module=point.module)
+    found = [Candidate(point.name, point.value, point.load, module=point.module, wheel=wheel) for point, wheel in points]
+    for one in found:
+        if one.wheel and not _is_disabled(one, config):
+            put_on_path(one.wheel, True)
+    yield from found
     for file in files:
-        if file.suffix == ".py" and not file.name.startswith("_"):
-            yield Candidate(file.stem, str(file), lambda file=file: _import_file(file))  # type: ignore[misc]
+        if file.suffix == ".py":
+            yield Candidate(file.stem, str(file), partial(import_file, file))
 
 
-def _wheel_problem(wheel: Path) -> str:
-    """Return why a wheel cannot be used where it lies, or an empty string."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
-        return f"not a readable wheel: {error}"
-    if any(name.endswith((".so", ".pyd")) for name in names):
-        return "it holds compiled code, which cannot be run from inside a wheel: install it with pip"
-    if not any(name.endswith(".dist-info/entry_points.txt") for name in names):
-        return f"it has no entry points, so no `{GROUP}`"
-    return ""
+def _usable_files(folder: str, plugins: Plugins) -> list[Path]:
+    """Return the files of the plugin folder that may be loaded; what may not is named among the problems or faults."""
+    if not folder:
+        return []
+    path = Path(folder)
+    reason = why_unsafe(path) if path.is_dir() else f"{path} is not a folder"
+    if reason:
+        plugins.faults.append(f"plugins.folder: {reason}")
+        return []
+    files = {file: why_not(file) for file in files_in(path)}
+    plugins.problems += [(file.name, reason) for file, reason in files.items() if reason]
+    return [file for file, reason in files.items() if not reason]
 
 
-def _import_file(path: Path) -> ModuleType:
-    name = f"pumpwatch_folder_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError("not a Python module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+def _is_disabled(candidate: Candidate, config: Config) -> bool:
+    return any(candidate.is_called(name) for name in config.plugins.disabled)
 
 
 def _name_of(value: Any) -> str:

@@ -15,9 +15,9 @@ TOGETHER = (
     # one QuestDB after another
     ("tests/app/test_collect.py", "tests/store/test_drain_outages.py"),
     # one QuestDB for all of them
-    ("tests/sinks/test_questdb.py", "tests/store/test_query.py", "tests/demo/test_demo.py"),
+    ("tests/sinks/test_questdb.py", "tests/store/test_stored.py", "tests/demo/test_demo.py"),
     # one .venv and one zipapp
-    ("tests/test_readme.py", "tests/seventh/test_seventh.py"),
+    ("tests/test_readme.py", "tests/seventh/test_seventh.py", "tests/kit/test_new.py"),
 )
 
 

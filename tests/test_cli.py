@@ -83,7 +83,8 @@ def test_the_process_is_patched_before_anything_else_is_imported() -> None:
 @pytest.mark.parametrize(("args", "code", "says"), [
     (["collekt"], 2, "No such command 'collekt'"),
     (["status", "--nonsense"], 2, "No such option"),
-    (["status"], 69, "pumpwatch: no collector runs on data"),
+    (["status"], 69, "pumpwatch: no collector runs on /"),
+    (["listing", "fake", "PEPE"], 69, "pumpwatch: no collector runs on /"),
     (["status", "-c", "nope.yaml"], 78, "nope.yaml: cannot read the config file"),
     (["titles", "nope.txt"], 2, "nope.txt: cannot read titles"),
 ])
@@ -119,6 +120,18 @@ def test_the_help_of_simulate_names_every_command_and_kind_of_fault() -> None:
     assert f"Kinds of fault: {' '.join(KINDS)} " in words
 
 
+def test_a_simulation_of_some_seconds_ends_by_itself(cli: Cli) -> None:
+    done = cli("simulate", "--coins", "1", "--seconds", "0.5", timeout_s=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_ways_to_say_how_many_coins_are_refused(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "sim.yaml").write_text("symbols: 3")
+    for words in (("--coins", "3", "--symbols", "90"), ("-c", "sim.yaml", "--symbols", "90")):
+        done = cli("simulate", *words, timeout_s=60)
+        assert done.returncode == 2 and "choose one" in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_simulate_tells_how_to_cause_a_fault_and_leaves_no_folder(tmp_path: Path, number: signal.Signals) -> None:
     with subprocess.Popen([sys.executable, "-m", "pumpwatch", "simulate", "--coins", "1"], stdout=subprocess.PIPE, text=True,
@@ -142,6 +155,32 @@ def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(cli: Cli, tmp_path:
     assert done.returncode == 78
     assert "unknown key `store.dri`" in done.stderr
     assert "did you mean `dir`?" in done.stderr
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("exchanges: {binanse: }", "exchanges.binanse: no plugin offers it"),
+    ("sinks: {postgres: }", "sinks.postgres: no plugin offers it"),
+    ("sinks: {questdb: {adr: x}}", "unknown key `sinks.questdb.adr`"),
+    ("exchanges: {okx: {spot: {variant: x}}}", "no plugin offers the venue `okx.spot:x`"),
+    ("exchanges: {okx: {enabled: false}}", "no venue is to be collected"),
+    ("plugins: {disabled: [binanse]}", "no plugin is called `binanse`"),
+    ("plugins: {folder: nowhere}", "nowhere is not a folder"),
+])
+def test_check_and_collect_refuse_a_config_that_cannot_be_meant_with_one_message(
+        cli: Cli, tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    for command in ("check", "collect"):
+        done = cli(command, "-c", "c.yaml")
+        assert (done.returncode, done.stdout) == (78, "")
+        assert done.stderr.count("pumpwatch: ") == 1 and says in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_check_names_what_will_be_collected(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("exchanges: {binance: , okx: {futures: {enabled: false}}}")
+    done = cli("check", "--json", "-c", "c.yaml", env={"PUMPWATCH_EXCHANGES__GATE__SPOT__ENABLED": "true"})
+    rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert rows["venues"]["detail"] == "binance.spot, binance.futures, okx.spot"
 
 
 def test_a_key_may_come_from_the_environment(cli: Cli, tmp_path: Path) -> None:

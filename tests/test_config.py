@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import yaml
 
-from pumpwatch.config import Config, ExchangeConfig, load, options_of
+from pumpwatch.config import Config, ExchangeConfig, Keys, SourceConfig, VenueConfig, load, options_of
 from pumpwatch.errors import EXIT_CONFIG, ConfigError
 from pumpwatch.plugins import load_plugins
 
@@ -30,9 +30,10 @@ def refusal(folder: Path, text: str, **environ: str) -> ConfigError:
 
 
 def test_the_shipped_file_holds_every_key_at_its_default() -> None:
-    written, defaults = yaml.safe_load(SHIPPED.read_text()), msgspec.to_builtins(Config())
+    written, defaults = yaml.safe_load(SHIPPED.read_text()), msgspec.to_builtins(Keys())
     exchanges = written.pop("exchanges")
-    assert next(iter(exchanges.values())) == msgspec.to_builtins(ExchangeConfig())  # the others have the same keys
+    whole = ExchangeConfig(spot=VenueConfig(), futures=VenueConfig())
+    assert next(iter(exchanges.values())) == msgspec.to_builtins(whole)  # the others have the same keys
     assert all(keys == {"enabled": True} for name, keys in exchanges.items() if name != "binance")
     assert {**written, "exchanges": {}} == defaults
     plugins = load_plugins(Config())
@@ -64,12 +65,100 @@ def test_the_commented_sink_options_are_the_sinks_defaults() -> None:
     assert written["questdb"] == msgspec.to_builtins(options())
 
 
-def test_no_file_gives_the_defaults() -> None:
-    assert load(None, {}) == Config()
+def defaults_in(folder: Path) -> Config:
+    """Return the defaults, with their paths counted from a folder."""
+    config = Config(symbols_file=str(folder / "config" / "symbols.yaml"))
+    config.store.dir = config.listing.archive_dir = str(folder / "data")
+    return config
+
+
+def test_no_file_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(None, {}) == defaults_in(tmp_path)
 
 
 def test_a_section_left_empty_keeps_its_defaults(tmp_path: Path) -> None:
-    assert load_text(tmp_path, "store:\nlog:\n  level:\n") == Config()
+    assert load_text(tmp_path, "store:\nlog:\n  level:\nlisting:\n  sources:\nexchanges:\n") == defaults_in(tmp_path)
+
+
+def test_a_bare_key_that_names_an_entry_is_that_entry_with_its_defaults(tmp_path: Path) -> None:
+    config = load_text(tmp_path, "exchanges: {binance: , okx: {spot: }}\nsinks: {questdb: , other: {addr: , user: x}}\n"
+                                 "listing: {sources: {upbit: , mine: }}")
+    assert config.exchanges == {"binance": ExchangeConfig(), "okx": ExchangeConfig(spot=VenueConfig())}
+    assert config.sinks == {"questdb": {}, "other": {"user": "x"}}
+    assert config.listing.sources == {"upbit": SourceConfig(), "mine": SourceConfig()}
+
+
+def test_a_variable_of_one_exchange_chooses_none(tmp_path: Path) -> None:
+    off = {"PUMPWATCH_EXCHANGES__BINANCE__FUTURES__ENABLED": "false", "PUMPWATCH_EXCHANGES__BINANCE__SPOT__SYMBOLS": "[X]"}
+    config = load_text(tmp_path, "log: {level: info}", **off)
+    assert config.exchanges == {}
+    assert config.overrides == {"binance": ExchangeConfig(spot=VenueConfig(symbols=["X"]), futures=VenueConfig(enabled=False))}
+    config = load_text(tmp_path, "exchanges: {okx: , gate: }", **off)
+    assert list(config.exchanges) == ["okx", "gate"]
+    config = load_text(tmp_path, "exchanges: {binance: {futures: {rest_url: y}}}", **off)
+    assert config.exchanges["binance"].futures == VenueConfig(enabled=False, rest_url="y")
+    assert config.overrides == {}
+
+
+def test_a_variable_that_is_the_whole_section_chooses_as_the_file_does(tmp_path: Path) -> None:
+    config = load_text(tmp_path, "{}", PUMPWATCH_EXCHANGES="{okx: }", PUMPWATCH_EXCHANGES__OKX__SPOT__ENABLED="false",
+                       PUMPWATCH_EXCHANGES__GATE__ENABLED="false")
+    assert config.exchanges == {"okx": ExchangeConfig(spot=VenueConfig(enabled=False))}
+    assert config.overrides == {"gate": ExchangeConfig(enabled=False)}
+
+
+def test_a_variable_of_one_source_takes_no_other_away(tmp_path: Path) -> None:
+    config = load_text(tmp_path, "{}", PUMPWATCH_LISTING__SOURCES__MINE__INTERVAL_S="3")
+    assert config.listing.sources == {"upbit": SourceConfig(), "mine": SourceConfig(interval_s=3)}
+
+
+PATH_KEYS = """
+store: {dir: d}
+listing: {archive_dir: ../a}
+symbols_file: s.yaml
+plugins: {folder: ~/p}
+net: {ca_file: /etc/ca.pem}
+sinks: {questdb: {ca_file: q.pem, addr: q}}
+"""
+
+
+def test_relative_paths_of_a_file_count_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "c.yaml").write_text(PATH_KEYS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load(Path("etc/c.yaml"), {})
+    etc = f"{tmp_path}/etc"
+    assert (config.store.dir, config.listing.archive_dir, config.symbols_file) == (f"{etc}/d", f"{etc}/../a", f"{etc}/s.yaml")
+    assert (config.plugins.folder, config.net.ca_file) == ("/home/me/p", "/etc/ca.pem")
+    assert config.sinks == {"questdb": {"ca_file": f"{etc}/q.pem", "addr": "q"}}
+
+
+def test_relative_paths_of_the_environment_count_from_the_working_directory(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "c.yaml").write_text(PATH_KEYS)
+    monkeypatch.chdir(tmp_path)
+    config = load(Path("etc/c.yaml"), {"PUMPWATCH_STORE__DIR": "here", "PUMPWATCH_SINKS": "{questdb: {ca_file: x.pem}}",
+                                       "PUMPWATCH_SYMBOLS_FILE": '""'})
+    assert (config.store.dir, config.symbols_file) == (f"{tmp_path}/here", "")
+    assert config.sinks == {"questdb": {"ca_file": f"{tmp_path}/x.pem"}}
+    assert config.listing.archive_dir == f"{tmp_path}/etc/../a"
+
+
+def test_the_services_config_keeps_every_path_in_its_state_folder() -> None:
+    packaging = SHIPPED.parent.parent / "packaging" / "systemd"
+    config = load(packaging / "pumpwatch.yaml", {})
+    paths = [config.store.dir, config.listing.archive_dir, config.symbols_file]
+    assert all(path.startswith("/var/lib/pumpwatch/") for path in paths)
+    unit = (packaging / "pumpwatch.service").read_text("utf-8")
+    assert "StateDirectory=pumpwatch\n" in unit and "packaging/systemd/pumpwatch.yaml /etc/pumpwatch/pumpwatch.yaml" in unit
+
+
+@pytest.mark.parametrize("text", ['store: {dir: ""}', 'listing: {archive_dir: ""}', 'store: {dir: "a\\0b"}'])
+def test_a_folder_must_have_a_name(tmp_path: Path, text: str) -> None:
+    assert "dir" in refusal(tmp_path, text).message
 
 
 def test_two_configs_share_nothing() -> None:
@@ -101,6 +190,7 @@ def test_an_unknown_key_is_named_with_its_path_and_the_nearest_known_one(
     ("exchanges: {a: {spot: {symbols: [X, 3]}}}", "exchanges.a.spot.symbols.1: expected `str`, got `int`"),
     ("exchanges: {a: {}, b: {enabled: maybe}}", "exchanges.b.enabled: expected `bool`, got `str`"),
     ("store: 5", "store: expected `object`, got `int`"),
+    ("exchanges: {a: {spot: 5}}", "exchanges.a.spot: expected `object`, got `int`"),
     ("1: 2", "expected `str`"),
 ])
 def test_a_wrong_value_is_named_with_its_path_and_what_is_allowed(tmp_path: Path, text: str, says: str) -> None:
@@ -144,7 +234,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_variable_without_a_value_keeps_the_default_and_quotes_are_the_empty_text(tmp_path: Path) -> None:
     config = load_text(tmp_path, "{}", PUMPWATCH_NET__PROXY="", PUMPWATCH_SYMBOLS_FILE='""', PUMPWATCH_STORE__DIR=" ")
-    assert (config.net.proxy, config.symbols_file, config.store.dir) == ("", "", "data")
+    assert (config.net.proxy, config.symbols_file, config.store.dir) == ("", "", f"{tmp_path}/data")
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
@@ -161,6 +251,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     ("PUMPWATCH_STOER__DIR", "x", "unknown key `stoer`"),
     ("PUMPWATCH_STORE__COMMIT_MS", "soon", "store.commit_ms: expected `float`, got `str`"),
     ("PUMPWATCH_STORE__COMMIT_MS", "[", "not a valid value"),
+    ("PUMPWATCH_STORE__DIR__X__Y", "1", "`dir` is not a section"),
+    ("PUMPWATCH_EXCHANGES__A__ENABLED", "maybe", "exchanges.a.enabled: expected `bool`, got `str`"),
     ("PUMPWATCH_STORE__DIR", "{{x}}", "a key must be a word"),
 ])
 def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, value: str, says: str) -> None:

@@ -30,6 +30,8 @@ READS = {
     "listing": {"store"},
     "ops": {"feeds", "pipeline", "store", "listing"},
     "sim": set(),
+    "plugin_folder": set(),
+    "plugins": {"plugin_folder"},
 }
 # These join the stages: the app, its commands, what starts them, and the contract that plugins are held to.
 JOINERS = {"app", "cli", "commands", "demo", "kit", "__main__"}

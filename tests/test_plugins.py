@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import logging
+import os
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.config import Config, ExchangeConfig, PluginsConfig, VenueConfig
-from pumpwatch.errors import PluginError
+from pumpwatch.errors import ConfigError, PluginError
 from pumpwatch.plugins import Plugins, load_plugins
 
 SINK = '''
@@ -63,13 +64,13 @@ def reason_for(plugins: Plugins, name: str) -> str:
     return dict(plugins.problems)[name]
 
 
-def make_wheel(folder: Path, name: str, module: str, extra: str = "") -> Path:
+def make_wheel(folder: Path, name: str, module: str, extra: str = "", point: str = "") -> Path:
     path = folder / f"{name}-1.0-py3-none-any.whl"
     info = f"{name}-1.0.dist-info"
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr(f"{name}.py", module)
         wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/entry_points.txt", f"[pumpwatch.plugins]\n{name} = {name}\n")
+        wheel.writestr(f"{info}/entry_points.txt", f"[pumpwatch.plugins]\n{point or name} = {name}\n")
         if extra:
             wheel.writestr(extra, b"")
     return path
@@ -162,13 +163,80 @@ def test_a_disabled_plugin_is_not_even_imported(tmp_path: Path) -> None:
     assert {"name": "trap", "status": "disabled"}.items() <= plugins.describe()[-1].items()
 
 
-def test_disabling_what_is_not_there_is_a_problem_with_the_nearest_name(tmp_path: Path) -> None:
-    assert "did you mean `binance`?" in reason_for(load_from(tmp_path, "binanse"), "binanse")
+def test_disabling_what_is_not_there_is_an_error_with_the_nearest_name() -> None:
+    config = Config(plugins=PluginsConfig(disabled=["binanse"]))
+    with pytest.raises(ConfigError, match=r"plugins\.disabled: no plugin is called `binanse`.* did you mean `binance`\?"):
+        load_plugins(config).fit(config)
 
 
-def test_a_folder_that_is_not_there_is_a_problem() -> None:
-    plugins = load_plugins(Config(plugins=PluginsConfig(folder="/nowhere")))
-    assert reason_for(plugins, "/nowhere") == "plugins.folder is no folder"
+def test_a_folder_that_is_not_there_is_an_error() -> None:
+    config = Config(plugins=PluginsConfig(folder="/nowhere"))
+    with pytest.raises(ConfigError, match=r"plugins\.folder: /nowhere is not a folder"):
+        load_plugins(config).fit(config)
+
+
+def test_a_plugin_is_known_by_the_exchange_it_offers_and_by_its_module(tmp_path: Path, clean_path: None) -> None:
+    make_wheel(tmp_path, "pw_eighth", SEVENTH.replace("seventh", "eighth"), point="short")
+    for name in ("eighth", "pw_eighth", "short"):
+        plugins = load_from(tmp_path, name, pumpwatch_seventh=SEVENTH)
+        assert plugins.faults == [] and plugins.problems == []
+        assert "eighth" not in {venue.exchange for venue in plugins.venues}
+        assert {one.name for one in plugins.candidates if one.status == "disabled"} == {"short"}
+        assert not any("pw_eighth" in path for path in sys.path)
+        assert plugins.candidate("seventh") is plugins.candidate("pumpwatch_seventh")
+    plugins = load_from(tmp_path)
+    assert {"seventh", "eighth"} <= {venue.exchange for venue in plugins.venues}
+    assert [one.name for one in plugins.candidates if one.name == "short"] == ["short"]
+    assert len({one.name for one in load_from(tmp_path).candidates}) == len(plugins.candidates)
+
+
+def why_refused(folder: Path) -> list[str]:
+    plugins = load_from(folder)
+    assert "mine" not in plugins.sinks
+    return plugins.faults
+
+
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "mine.py").write_text(SINK.format(name="mine"))
+    for mode in (0o775, 0o757, 0o1777):  # sticky keeps nobody from adding a file
+        folder.chmod(mode)
+        assert why_refused(folder) == [f"plugins.folder: others may write to {folder} (mode {mode:04o}): `chmod go-w {folder}`"]
+    folder.chmod(0o755)
+    tmp_path.chmod(0o777)
+    assert "others may write to" in why_refused(folder)[0]
+    tmp_path.chmod(0o1777)
+    assert "mine" in load_from(folder).sinks
+    if os.geteuid() == 0:
+        os.chown(folder, 12345, 0)
+        assert f"{folder} belongs to user 12345" in why_refused(folder)[0]
+
+
+def test_a_link_to_a_folder_is_as_safe_as_both_ends(tmp_path: Path) -> None:
+    (tmp_path / "open" / "p").mkdir(parents=True)
+    (tmp_path / "open" / "p" / "mine.py").write_text(SINK.format(name="mine"))
+    (tmp_path / "link").symlink_to(tmp_path / "open" / "p")
+    assert "mine" in load_from(tmp_path / "link").sinks
+    (tmp_path / "open").chmod(0o777)
+    assert str(tmp_path / "open") in why_refused(tmp_path / "link")[0]
+
+
+def test_a_file_that_others_may_write_to_is_left_out(tmp_path: Path, clean_path: None) -> None:
+    wheel = make_wheel(tmp_path, "pw_open", SINK.format(name="open"))
+    (tmp_path / "mine.py").write_text(SINK.format(name="mine"))
+    for path in (wheel, tmp_path / "mine.py"):
+        path.chmod(0o666)
+    plugins = load_from(tmp_path, good=SINK.format(name="good"))
+    assert set(plugins.sinks) == {"questdb", "good"}
+    assert "chmod go-w" in reason_for(plugins, wheel.name) and "chmod go-w" in reason_for(plugins, "mine.py")
+    assert not any("pw_open" in path for path in sys.path)
+
+
+def test_compiled_code_that_others_may_write_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__").chmod(0o777)
+    assert "__pycache__" in reason_for(load_from(tmp_path, mine=SINK.format(name="mine")), "mine.py")
 
 
 def test_what_the_config_wants_and_nobody_offers_is_listed() -> None:
@@ -195,6 +263,11 @@ def test_a_sink_whose_plugin_is_disabled_is_not_forgotten_in_silence() -> None:
     assert load_plugins(config).unmet(config) == ["sinks.questdb: its plugin is disabled; known: none"]
 
 
+def test_a_sink_that_nobody_offers_is_not_left_out_of_what_is_read() -> None:
+    with pytest.raises(ConfigError, match=r"sinks\.postgres: no plugin offers it"):
+        load_plugins(Config()).make_sinks(Config(sinks={"postgres": {}}, exchanges={"binanse": ExchangeConfig()}))
+
+
 SEVENTH = """
 from dataclasses import replace
 
@@ -215,6 +288,29 @@ def test_an_exchange_is_collected_as_soon_as_its_plugin_is_there_unless_the_conf
     assert {venue.name for venue, _ in plugins.chosen(Config(exchanges=NAMED))} == {
         f"{name}.{market_type}" for name in NAMED for market_type in ("spot", "futures")}
     assert [venue.name for venue, _ in plugins.chosen(Config(exchanges={"seventh": ExchangeConfig()}))] == ["seventh.spot"]
+
+
+def test_a_market_that_the_plugin_does_not_have_is_an_error_that_says_what_it_has(tmp_path: Path) -> None:
+    plugins = load_from(tmp_path, seventh=SEVENTH)
+    for part in (VenueConfig(), VenueConfig(symbols=["X"])):
+        named = {"seventh": ExchangeConfig(futures=part), "binance": ExchangeConfig(futures=part)}
+        for config in (Config(exchanges=named), Config(overrides=named)):
+            assert plugins.unmet(config) == ["exchanges.seventh.futures: the exchange's plugin has no such market; it has: spot"]
+            with pytest.raises(ConfigError):
+                plugins.fit(config)
+    for exchange in (ExchangeConfig(), ExchangeConfig(futures=VenueConfig(enabled=False)),
+                     ExchangeConfig(enabled=False, futures=VenueConfig())):
+        assert plugins.unmet(Config(exchanges={"seventh": exchange})) == []
+
+
+def test_options_beside_the_chosen_exchanges_choose_none() -> None:
+    plugins = load_plugins(Config())
+    off = {"binance": ExchangeConfig(futures=VenueConfig(enabled=False))}
+    every = {venue.name for venue, _ in plugins.chosen(Config())}
+    assert {venue.name for venue, _ in plugins.chosen(Config(overrides=off))} == every - {"binance.futures"}
+    assert {venue.name for venue, _ in plugins.chosen(Config(overrides=off, exchanges={"okx": ExchangeConfig()}))} == {
+        "okx.spot", "okx.futures"}
+    assert plugins.unmet(Config(overrides={"binanse": ExchangeConfig()}))[0].startswith("exchanges.binanse: no plugin offers it")
 
 
 def test_a_variant_that_no_plugin_offers_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,14 @@ from tests.questdb_server import SCRIPT
 
 TOOLS = ("sh", "sed", "mkdir", "mktemp", "mv", "rm", "rmdir", "cat")
 JAR = "questdb-9.3.4.jar"
+
+
+PORTS = ("QDB_HTTP_BIND_TO", "QDB_HTTP_MIN_NET_BIND_TO", "QDB_PG_NET_BIND_TO")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 class Machine:
@@ -32,7 +41,9 @@ class Machine:
         program.chmod(0o755)
 
     def run(self, *args: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-        environ = {"PATH": str(self.bin), "HOME": str(self.home), **environ}
+        """Run the script; it would find the usual ports free, whatever else runs on this machine."""
+        free = {name: f"127.0.0.1:{free_port()}" for name in PORTS}
+        environ = {"PATH": str(self.bin), "HOME": str(self.home), **free, **environ}
         return subprocess.run([SCRIPT, *args], env=environ, text=True, capture_output=True, timeout=60, check=False)
 
 
@@ -112,6 +123,29 @@ def test_a_server_is_started_on_loopback_with_settings_that_may_be_edited(
     settings.write_text("http.bind.to=127.0.0.1:9100\n")
     machine.run("start", folder)
     assert settings.read_text() == "http.bind.to=127.0.0.1:9100\n"
+
+
+JAVA = "case $1 in -version) echo 'openjdk version \"17.0.15\"' >&2 ;; *) echo started ;; esac"
+
+
+def test_a_port_that_is_taken_is_named_in_a_line_before_anything_starts(machine: Machine, tmp_path: Path) -> None:
+    machine.install("mvn", MAVEN)
+    machine.install("java", JAVA)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for name in PORTS:
+            for host in ("127.0.0.1", "0.0.0.0"):
+                done = machine.run("start", tmp_path / "db", **{name: f"{host}:{port}"})
+                assert (done.returncode, done.stdout) == (69, "")
+                assert f"{host}:{port} (" in done.stderr.splitlines()[0] and "is taken" in done.stderr
+                assert name in done.stderr
+        assert machine.run("start", tmp_path / "db", QDB_HTTP_BIND_TO=f"127.0.0.9:{port}").stdout == "started\n"
+        assert machine.run("start", tmp_path / "db", QDB_PG_NET_BIND_TO=f"127.0.0.1:{port}",
+                           QDB_PG_ENABLED="false").stdout == "started\n"
+    (tmp_path / "db" / "conf" / "server.conf").write_text(f"# http.bind.to=1.2.3.4:1\n http.bind.to = 127.0.0.1:{port}\n")
+    with socket.create_server(("127.0.0.1", port)):
+        assert f"127.0.0.1:{port} (http.bind.to)" in machine.run("start", tmp_path / "db", QDB_HTTP_BIND_TO="").stderr
+    assert machine.run("start", tmp_path / "db", QDB_HTTP_BIND_TO="").stdout == "started\n"
 
 
 def test_wrong_words_are_answered_with_the_usage(machine: Machine) -> None:

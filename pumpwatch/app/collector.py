@@ -21,13 +21,12 @@ from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.config import Config, VenueConfig, options_of
+from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.feed import DISORDER_NS
 from pumpwatch.feeds.pace import Paces
 from pumpwatch.feeds.symbols_file import SymbolsFile
 from pumpwatch.feeds.venue import VenueFeeds
-from pumpwatch.hookspecs import Sink
 from pumpwatch.model import Gap, TradeBatch, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
@@ -55,17 +54,8 @@ class Collector:
     def __init__(self, config: Config, plugins: Plugins | None = None) -> None:
         self.config = config
         self.plugins = plugins or load_plugins(config)
-        unmet = self.plugins.unmet(config)
-        if unmet:
-            raise ConfigError("; ".join(unmet), "`pumpwatch plugins list` shows what there is")
-        self.chosen = self.plugins.chosen(config)
-        if not self.chosen:
-            raise ConfigError("no venue is to be collected", "`exchanges` names all that are collected; leave it out for every "
-                                                             "one that a plugin offers")
-        self.sinks: dict[str, Sink] = {}
-        for name in config.sinks:
-            plugin = self.plugins.sinks[name]
-            self.sinks[name] = plugin.create(options_of(config, "sinks", name, plugin.options))
+        self.chosen = self.plugins.fit(config)
+        self.sinks = self.plugins.make_sinks(config)
         self.clock, self.stats, self.catalogue = Clock(), Stats(), Catalogue()
         self.started_at_ns = self.clock.now_ns()
         self.supervisor = Supervisor(self.stats)
@@ -99,6 +89,8 @@ class Collector:
         that hangs must cost no trade, and one that is only away is no reason not to start. Where a sink's first open shows
         that only a person can mend it, `refusal` says so and `ended` is set; what was read until then is durable.
         """
+        log.info("collecting venues=%s store=%s sinks=%s", ",".join(venue.name for venue, _ in self.chosen), self.folder,
+                 ",".join(self.sinks) or "none")
         recovery: Recovery = self.journal_thread.apply(self.journal.open)
         self.ingest.take_up(recovery.last_ids)  # so that a jump over the downtime shows
         self.recent.came_before(max((at_ns for _, at_ns in recovery.last_ids.values()), default=0))
@@ -122,8 +114,6 @@ class Collector:
         self.listings = Listings(self)
         self.jobs.start()
         self.listings.start()
-        log.info("collecting venues=%s store=%s sinks=%s", ",".join(one.venue.name for one in self.venues), self.folder,
-                 ",".join(self.drains) or "none")
 
     def stop(self) -> int:
         """Read what is there, commit it, and close everything; what a sink lacks stays in the journal.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pumpwatch.app.collector import Collector
 
 RATE_OVER_S = 10
+MODE = 0o640  # it names what is collected and how it fares
 
 
 class Figures:
@@ -28,6 +29,7 @@ class Figures:
     def __init__(self, collector: Collector) -> None:
         self._of = collector
         self._journal_bytes = 0  # as of the last write: a file each hour is asked for its size
+        self._began = collector.clock.monotonic()
         self._history: deque[tuple[float, dict[str, float]]] = deque(maxlen=RATE_OVER_S + 1)
 
     def now(self, ended: bool = False) -> dict[str, Any]:
@@ -36,8 +38,9 @@ class Figures:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "pid": 0 if ended else os.getpid(), "version": __version__, "started_at_ns": one.started_at_ns,
-            "written_at_ns": one.clock.now_ns(), "cpu_s": usage.ru_utime + usage.ru_stime,
-            "max_rss_bytes": usage.ru_maxrss * 1024,
+            "up_s": round(one.clock.monotonic() - self._began, 1), "written_at_ns": one.clock.now_ns(),
+            "written_monotonic_s": one.clock.monotonic(),  # the machine's: another process can compare, whatever the date says
+            "cpu_s": usage.ru_utime + usage.ru_stime, "max_rss_bytes": usage.ru_maxrss * 1024,
             "venues": self._venues(), "journal": self._journal(),
             "sinks": [{"name": name, "state": drain.state, "backlog_trades": drain.lag_rows}
                       for name, drain in one.drains.items()],
@@ -57,7 +60,9 @@ class Figures:
         fresh = path.with_suffix(".new")
         figures["journal"]["bytes"] = self._journal_bytes = self._of.journal.size_bytes()
         try:
-            fresh.write_bytes(msgspec.json.encode(figures))
+            fresh.unlink(missing_ok=True)  # one that a killed run left may have another mode
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE), "wb") as out:
+                out.write(msgspec.json.encode(figures))
             fresh.replace(path)
         except OSError:
             return False

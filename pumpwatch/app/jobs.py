@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from apscheduler.schedulers.gevent import GeventScheduler
+import gevent
 
+from pumpwatch.app.schedule import Scheduler
+from pumpwatch.clock import ClockWatch
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.ops.health import summary_line
 from pumpwatch.ops.retention import Retention
@@ -19,15 +21,16 @@ log = logging.getLogger(__name__)
 UPKEEP_S = 5.0
 RETENTION_S = 60.0
 HEALTH_S = 60.0
+CLOCK_S = 1.0
 
 
 class Jobs:
-    """The scheduler of one collector. A job that is late is run once, never twice at a time."""
+    """The scheduler of one collector, and a look at the clock each second that needs no scheduler."""
 
     def __init__(self, collector: Collector) -> None:
         self._of = collector
-        self.scheduler = GeventScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1,
-                                                                        "misfire_grace_time": None})
+        self.scheduler = Scheduler()
+        self._clock_watch = ClockWatch(collector.clock)
         self._trades_before: dict[str, int] = {}
         self._symbols_refused = False
 
@@ -45,6 +48,7 @@ class Jobs:
         if one.sinks:
             self.every(HEALTH_S, self._health)
         self.scheduler.start()
+        one.supervisor.spawn("clock", self._watch_clock)
 
     def every(self, seconds: float, job: Any) -> None:
         """Run a job again and again."""
@@ -54,6 +58,20 @@ class Jobs:
         """Start nothing more."""
         if self.scheduler.running:
             self.scheduler.shutdown(wait=False)
+
+    def _watch_clock(self) -> None:
+        while True:
+            self.look_at_clock()
+            gevent.sleep(CLOCK_S)
+
+    def look_at_clock(self) -> None:
+        """Log a step of the wall clock and lay every job anew."""
+        step_s = self._clock_watch.look()
+        if step_s:
+            self._of.stats.add("clock_steps_total")
+            log.warning("the clock was stepped by_s=%+.1f: jobs are laid anew, lags and windows around now are off by as much",
+                        step_s)
+            self.scheduler.lay_anew()
 
     def _compact(self) -> None:
         self._of.memory_thread.apply(self._of.recent.compact)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pumpwatch.commands.options import config_option, json_option, moment
-from pumpwatch.commands.output import print_json, print_table, say
+from pumpwatch.commands.output import print_json, print_table, put, say
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
@@ -37,7 +38,7 @@ def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
     if as_json:
         print_json([made])
     else:
-        click.echo(made["archive"])
+        put(made["archive"])
         say(f"{made['trades']:,} trades of {made['coin']} from {', '.join(made['venues']) or 'no venue'}")
     return 0
 
@@ -50,13 +51,16 @@ def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
 def fake(coin: str, title: str, as_json: bool, config: Config) -> int:
     """Drop a notice for this coin into a running collector.
 
-    It takes the notice within a second and opens a window, as if a notice board had published it now.
+    It takes the notice within a second and opens a window, as if a notice board had published it now. Exit code 69 where
+    no collector runs on the config's data folder.
 
     \b
     Example: pumpwatch listing fake PEPE
     """
     from pumpwatch.listing.inbox import drop
+    from pumpwatch.ops import health
 
+    health.read(Path(config.store.dir))  # that one runs
     dropped = drop(config, coin, title=title)
     if as_json:
         print_json([dropped])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -73,3 +73,12 @@ def _from_iso(text: str) -> int:
     nanoseconds = int(fraction.group(1)[:9].ljust(9, "0")) if fraction else 0
     return round(moment.timestamp()) * NS + nanoseconds
 
+
+def refuse_unknown(known: Collection[tuple[str, str]], exchange: str | None, market: str | None = None) -> None:
+    """Raise UsageError where none of the venues, each (exchange, market_type), is of this exchange and market."""
+    from pumpwatch.errors import UsageError
+
+    if not any(exchange in (None, one) and market in (None, its_market) for one, its_market in known):
+        names = sorted({f"{one} {its_market}" if exchange == one else one for one, its_market in known})
+        raise UsageError(f"no exchange `{exchange or 'any'}`{f' with a market `{market}`' if market else ''}",
+                         f"known: {', '.join(names)}")

@@ -1,4 +1,7 @@
-"""Where results go: JSON lines or tables on stdout, words about them on stderr."""
+"""Where results go: JSON lines or tables on stdout, words about them on stderr.
+
+Text in them may come from a venue, a board or a server. It is made printable here, so that it steers no terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pumpwatch.printable import printable
+
+LONGEST = 2000  # characters of a line or a cell
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "unreachable": "red", "refused": "red", "disabled": "dim"}
 
 
@@ -19,8 +25,8 @@ def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
     stdout.flush()
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Print a table; a cell that is a state (ok, warn, fail, ...) gets its colour."""
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Sequence[str]]], title: str = "") -> None:
+    """Print a table; a cell that is a state (ok, warn, fail, ...) gets its colour, one of several lines is a list."""
     from rich.table import Table
     from rich.text import Text
 
@@ -28,7 +34,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: s
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(text, style=STYLES.get(text, "")) for text in map(_cell, row)))
     print_rich(table)
 
 
@@ -42,6 +48,25 @@ def print_rich(renderable: Any) -> None:
     console.print(renderable)
 
 
-def say(text: str) -> None:
-    """Print one line about the work, to stderr."""
-    print(text, file=sys.stderr, flush=True)
+def _cell(cell: str | Sequence[str]) -> str:
+    return shown(cell) if isinstance(cell, str) else "\n".join(map(shown, cell))
+
+
+def shown(value: Any) -> Any:
+    """Return a text made printable, and data with every text in it."""
+    if isinstance(value, str):
+        return printable(value, LONGEST)
+    if isinstance(value, dict):
+        return {shown(key): shown(inner) for key, inner in value.items()}
+    return list(map(shown, value)) if isinstance(value, (list, tuple)) else value
+
+
+def put(text: object) -> None:
+    """Print one line of the result to stdout."""
+    print(shown(str(text)), flush=True)
+
+
+def say(*lines: str) -> None:
+    """Print lines about the work to stderr."""
+    for line in lines:
+        print(shown(line), file=sys.stderr, flush=True)

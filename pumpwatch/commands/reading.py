@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from pumpwatch.commands.options import config_option, json_option, moment
+from pumpwatch.commands.options import config_option, json_option, moment, refuse_unknown
 from pumpwatch.commands.output import print_json, print_table, say
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PluginError, ServiceUnavailable, UsageError
 
@@ -41,16 +41,20 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     \b
     Example: pumpwatch trades PEPE --from 2026-11-21T10:00:00Z --to 2026-11-21T10:01:00Z --json
     """
+    from pumpwatch.plugins import load_plugins
     from pumpwatch.store import export
-    from pumpwatch.store.query import nearest_coins, trades_command
+    from pumpwatch.store.stored import StoredTrades
 
     if start_ns > end_ns:
         raise UsageError("--from is after --to", "give the earlier moment with --from")
     if as_csv + as_json + bool(parquet) > 1:
         raise UsageError("--json, --csv and --parquet are three ways to give the same: choose one")
-    batch, catalogue, parts = trades_command(config, coin, start_ns, end_ns, exchange, market)
+    stored = StoredTrades(config, load_plugins(config))
+    refuse_unknown(stored.venues(), exchange, market)
+    found, catalogue = stored.of(coin, start_ns, end_ns, exchange, market), stored.catalogue
+    batch = found.batch
     if parquet:
-        export.write_parquet(batch, catalogue, Path(parquet))
+        export.write_parquet(batch, catalogue, Path(parquet).absolute())
     elif as_json:
         export.write_json_lines(batch, catalogue, sys.stdout.buffer)
     elif as_csv:
@@ -58,12 +62,19 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     else:
         _print_trades(batch, catalogue)
     sys.stdout.buffer.flush()
-    for part in parts:
+    for part in found.parts:
         say(f"{part.source}: {part.rows:,} trades in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
     say(f"{len(batch):,} trades of {coin.upper()}")
     if not catalogue.matching(coin):
-        say(f"no such coin is stored in {config.store.dir}; nearest: {', '.join(nearest_coins(coin, catalogue)) or 'none'}")
-    return EXIT_UNAVAILABLE if any(part.problem for part in parts) else EXIT_OK
+        say(f"no such coin is stored in {config.store.dir}; nearest: {', '.join(_nearest(coin, catalogue)) or 'none'}")
+    return EXIT_UNAVAILABLE if any(part.problem for part in found.parts) else EXIT_OK
+
+
+def _nearest(coin: str, catalogue: Catalogue) -> list[str]:
+    """Return up to three coins of the catalogue that are spelt much like this one."""
+    import difflib
+
+    return difflib.get_close_matches(coin.upper(), catalogue.coins(), 3, 0.5)
 
 
 def _print_trades(batch: TradeBatch, catalogue: Catalogue) -> None:
@@ -171,7 +182,9 @@ def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bo
 
     if sum((bool(output), as_config, as_plan)) > 1:
         raise UsageError("--output, --as-config and --plan are three different things: choose one")
-    lists, problems = symbols.ask_venues(config, load_plugins(config))
+    plugins = load_plugins(config)
+    plugins.fit(config)
+    lists, problems = symbols.ask_venues(config, plugins)
     if not lists:
         raise ServiceUnavailable(f"no venue gave its list: {'; '.join(problems) or 'none is to be collected'}")
     if as_plan:
@@ -185,7 +198,7 @@ def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bo
     elif as_config:
         click.echo(symbols.as_config(lists), nl=False)
     else:
-        where = output or config.symbols_file
+        where = config.symbols_file if not output else output if output == "-" else str(Path(output).absolute())
         if not where:
             raise UsageError("the config has no `symbols_file`", "say where to with -o FILE, or -o - for stdout")
         if where == "-":

@@ -73,7 +73,8 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
 @click.option("--symbols", "roster", type=click.IntRange(1), help="How many symbols trade on all venues together, spread as on "
                                                                   "the real ones, instead of --coins.")
 @click.option("--rate", type=click.FloatRange(0), help="Trades a second, all venues together.")
-@click.option("--seconds", type=click.FloatRange(0), help="Of trading; 0: until stopped.")
+@click.option("--seconds", type=click.FloatRange(0), help="Of trading, then it ends, with --stdin it pauses; 0: until "
+                                                                  "stopped.")
 @click.option("--folder", metavar="DIR", help="Where certificate and ground truth go; else a folder "
                                                     "that is gone at the end.")
 @click.option("--stdin", is_flag=True, help="Take commands as JSON lines from stdin; its end ends the simulation.")
@@ -97,17 +98,23 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     import json
     import shlex
 
-    from pumpwatch.config import read_mapping
+    from pumpwatch.config import make_absolute, read_mapping
+    from pumpwatch.errors import UsageError
     from pumpwatch.sim.server import config_yaml, main
 
     raw = {str(key): value for key, value in read_mapping(Path(options)).items()} if options else {}
+    if options:
+        make_absolute(raw, Path(options).absolute().parent)
+    make_absolute(given, Path.cwd())
     raw |= {name: value for name, value in given.items() if value is not None}
+    if {"symbols", "roster"} <= raw.keys():
+        raise UsageError("--coins and --symbols (in a file: symbols and roster) are two ways to say how many trade: choose one")
 
     def show(line: str) -> None:
         known = json.loads(line)
         print(line if as_json else config_yaml(known), flush=True)
-        say("simulated venues are listening; Ctrl-C ends them\n"
+        say("simulated venues are listening; Ctrl-C ends them",
             f"a fault: curl --cacert {shlex.quote(known['ca_file'])} -d '{{\"kind\": \"cut\"}}' {known['control']}/fault")
 
-    return main(show=show, stdin_commands=stdin, **raw)
+    return main(show=show, stdin_commands=stdin, end_with_trading=not stdin, **raw)
 

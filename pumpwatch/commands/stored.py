@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pumpwatch.commands.options import config_option, json_option, moment
+from pumpwatch.commands.options import config_option, json_option, moment, refuse_unknown
 from pumpwatch.commands.output import print_json, print_table, say
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK
 
@@ -31,15 +31,10 @@ def verify(with_sinks: bool, as_json: bool, config: Config) -> int:
     \b
     Example: pumpwatch verify --sinks
     """
-    from pumpwatch.config import options_of
     from pumpwatch.ops.verify import verify as run
     from pumpwatch.plugins import load_plugins
 
-    sinks: dict[str, Any] = {}
-    if with_sinks:
-        kinds = load_plugins(config).sinks
-        sinks = {name: kinds[name].create(options_of(config, "sinks", name, kinds[name].options))
-                 for name in config.sinks if name in kinds}
+    sinks = load_plugins(config).make_sinks(config) if with_sinks else {}
     checked = list(run(Path(config.store.dir), sinks))
     if as_json:
         print_json({"segment": one.segment, "where": one.where, "expected": one.expected, "found": one.found,
@@ -47,7 +42,7 @@ def verify(with_sinks: bool, as_json: bool, config: Config) -> int:
     else:
         print_table(("segment", "where", "trades", "found", "state", "problems"), (
             (one.segment, one.where, f"{one.expected:,}", f"{one.found:,}", "ok" if one.good else "fail",
-             "\n".join(one.problems[:5])) for one in checked))
+             one.problems[:5]) for one in checked))
     say(f"{sum(one.found for one in checked if one.where == 'journal'):,} trades read")
     return EXIT_OK if all(one.good for one in checked) else EXIT_FOUND
 
@@ -66,7 +61,8 @@ def backup(file: str, as_json: bool, config: Config) -> int:
     """
     from pumpwatch.ops.backup import backup as run
 
-    return _say_files(run(Path(config.store.dir), Path(file)), as_json, f"in {file}")
+    target = Path(file).absolute()
+    return _say_files(run(Path(config.store.dir), target), as_json, f"in {target}")
 
 
 @click.command()
@@ -83,7 +79,7 @@ def restore(file: str, as_json: bool, config: Config) -> int:
     """
     from pumpwatch.ops.backup import restore as run
 
-    return _say_files(run(Path(file), Path(config.store.dir)), as_json, f"restored into {config.store.dir}")
+    return _say_files(run(Path(file).absolute(), Path(config.store.dir)), as_json, f"restored into {config.store.dir}")
 
 
 def _say_files(rows: list[dict[str, Any]], as_json: bool, where: str) -> int:
@@ -110,6 +106,7 @@ def gaps(start_ns: int, end_ns: int, exchange: str | None, with_filled: bool, as
     Example: pumpwatch gaps --from -2h --exchange okx
     """
     from pumpwatch.errors import ServiceUnavailable
+    from pumpwatch.plugins import load_plugins
     from pumpwatch.store.ledger import FILE_NAME, Ledger
 
     folder = Path(config.store.dir)
@@ -117,10 +114,13 @@ def gaps(start_ns: int, end_ns: int, exchange: str | None, with_filled: bool, as
         raise ServiceUnavailable(f"nothing is stored in {folder}", "name the collector's config with -c")
     ledger = Ledger(folder)
     try:
-        found = [gap for gap in ledger.gaps_between(start_ns, end_ns)
-                 if exchange in (None, gap.exchange) and (with_filled or gap.state != "filled")]
+        between = ledger.gaps_between(start_ns, end_ns)
     finally:
         ledger.close()
+    if exchange is not None:
+        known = {(venue.exchange, venue.market_type) for venue in load_plugins(config).venues}
+        refuse_unknown(known | {(gap.exchange, gap.market_type) for gap in between}, exchange)
+    found = [gap for gap in between if exchange in (None, gap.exchange) and (with_filled or gap.state != "filled")]
     if as_json:
         print_json({"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns,
                     "to_ns": gap.to_ns, "first_id": gap.first_id, "last_id": gap.last_id, "state": gap.state.value,

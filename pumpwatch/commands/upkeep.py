@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import print_json, print_rich, print_table, say
+from pumpwatch.commands.output import print_json, print_rich, print_table, put, say, shown
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
@@ -38,9 +39,9 @@ def status(config: Config, as_json: bool, line: bool) -> int:
     if as_json:
         print_json([figures])
     elif line:
-        click.echo(health.summary_line(figures))
+        put(health.summary_line(figures))
     else:
-        print_rich(health.table(figures))
+        print_rich(health.table(shown(figures)))
     return 0
 
 
@@ -51,16 +52,19 @@ def status(config: Config, as_json: bool, line: bool) -> int:
 def check(config: Config, as_json: bool, connect: bool) -> int:
     """Check config, plugins, data folder and clock.
 
-    Exit code 1 where something fails. With --connect it also reaches every venue, notice board and sink, and the exit
-    code is 69 where only one of those is not there.
+    Exit code 1 where something fails, 78 and one message where the config cannot be meant. With --connect it also reaches
+    every venue, notice board and sink, and the exit code is 69 where only one of those is not there.
 
     \b
     Example: pumpwatch check --connect
     """
     from pumpwatch.ops import doctor
+    from pumpwatch.plugins import load_plugins
 
     with plugins_hushed():
-        findings = doctor.check(config, connect)
+        found = load_plugins(config)
+        found.fit(config)
+        findings = doctor.check(config, connect, found)
     return print_findings(findings, as_json)
 
 
@@ -104,7 +108,7 @@ def print_findings(findings: list[Finding], as_json: bool) -> int:
         print_json({"name": f.name, "state": f.state, "detail": f.detail, "hint": f.hint, "ms": f.ms} for f in findings)
     else:
         print_table(("what", "state", "found", "ms"), (
-            (f.name, f.state, f.detail + (f"\n{f.hint}" if f.hint else ""), "" if f.ms is None else f"{f.ms:.0f}")
+            (f.name, f.state, [f.detail, *([f.hint] if f.hint else [])], "" if f.ms is None else f"{f.ms:.0f}")
             for f in findings))
     return doctor.exit_code(findings)
 
@@ -133,13 +137,15 @@ def list_plugins(config: Config, as_json: bool) -> int:
     named = {row["name"] for row in rows}
     rows += [{"name": name, "status": "refused", "offers": [], "origin": "", "reason": reason}
              for name, reason in found.problems if name not in named]
+    rows += [{"name": key, "status": "refused", "offers": [], "origin": "", "reason": reason}
+             for key, _, reason in (fault.partition(": ") for fault in found.faults)]
     if as_json:
         print_json(rows)
     else:
         print_table(("plugin", "state", "offers", "from", "reason"),
-                    ((row["name"], row["status"], "\n".join(row["offers"]), row["origin"], row["reason"])
+                    ((row["name"], row["status"], row["offers"], row["origin"], row["reason"])
                      for row in rows))
-    return 1 if found.problems else 0
+    return 1 if found.problems or found.faults else 0
 
 
 @plugins.command("check")
@@ -235,15 +241,24 @@ def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Con
     from pumpwatch.kit.new import new_plugin as write
 
     with plugins_hushed():
-        files = write(name, Path(parent), config, futures=futures)
+        files = write(name, Path(parent).absolute(), config, futures=futures)
     if as_json:
         print_json({"file": str(file)} for file in files)
     else:
         for file in files:
-            click.echo(file)
-    package = files[0].parent
-    python = shlex.quote(sys.executable)
-    say(f"next: {python} -m pip install -e {shlex.quote(f'{package}[test]')}\n"
-        f"then: cd {shlex.quote(str(package))}; {python} -m pytest; "
-        f"{python} -m pumpwatch plugins check {name} --frames tests/frames.jsonl")
+            put(file)
+    say(*_next_steps(files[0].parent, name))
     return 0
+
+
+def _next_steps(package: Path, name: str) -> list[str]:
+    """Return the commands that go on from a new package; a zipapp has no environment to install it into."""
+    folder, program = shlex.quote(str(package)), Path(sys.argv[0]).absolute()
+    if zipfile.is_zipfile(program):
+        frames = shlex.quote(str(package / "tests" / "frames.jsonl"))
+        return [f"next: PUMPWATCH_PLUGINS__FOLDER={folder} {shlex.quote(str(program))} plugins check {name} --frames {frames}",
+                f"to collect it: `plugins.folder: {package}` in the config, or pumpwatch_{name}.py in the folder named there",
+                "its tests need pytest and PumpWatch installed by pip, not the zipapp"]
+    python = shlex.quote(sys.executable)
+    return [f"next: {python} -m pip install -e {shlex.quote(f'{package}[test]')}",
+            f"then: cd {folder}; {python} -m pytest; {python} -m pumpwatch plugins check {name} --frames tests/frames.jsonl"]

@@ -25,6 +25,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.config import Config, convert
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, Interrupted, ServiceUnavailable, StorageError
 from pumpwatch.model import TradeBatch
+from pumpwatch.ops.logs import LineFormatter
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.compare import Comparison, compare, names_of
 from pumpwatch.sim.process import SimProcess
@@ -209,7 +210,7 @@ def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: st
 
     Raises Interrupted on Ctrl-C, when what was received is stored.
     """
-    folder = Path(data or time.strftime("pumpwatch-demo-%Y%m%dT%H%M%S"))
+    folder = Path(data or time.strftime("pumpwatch-demo-%Y%m%dT%H%M%S")).absolute()
     demo = Demo(seconds, rate, questdb, folder)
     if questdb:
         demo.try_questdb()
@@ -236,7 +237,7 @@ def _log_to(folder: Path) -> Iterator[None]:
     """Keep the collector's log beside its data instead of in the middle of the display."""
     folder.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(folder / "collector.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(LineFormatter())
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     root.handlers[:] = [handler]

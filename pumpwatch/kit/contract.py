@@ -58,7 +58,7 @@ def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | N
 def check_plugin(name: str, config: Config, recorded: Recorded | None = None, *, round_trip: bool = True) -> Iterator[Check]:
     """Yield a row for each check of everything that a plugin offers. Raises UsageError where there is no such plugin."""
     plugins, recorded = load_plugins(config), recorded or Recorded()
-    candidate = next((one for one in plugins.candidates if one.name == name), None)
+    candidate = plugins.candidate(name)
     if candidate is None or candidate.status == "disabled":
         known = ", ".join(sorted(one.name for one in plugins.candidates if one.status != "disabled"))
         raise UsageError(f"no plugin is called `{name}`", f"known: {known}")

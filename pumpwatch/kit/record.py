@@ -18,7 +18,7 @@ import gevent
 from gevent.event import Event
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.config import Config, ExchangeConfig, VenueConfig
+from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import REFUSALS, ServiceUnavailable, UsageError
 from pumpwatch.feeds.instruments import fetch_instruments, fetch_volumes
 from pumpwatch.feeds.link import Link, Surroundings
@@ -197,14 +197,15 @@ def recorded_files(frames: str | None, instruments: Sequence[str], histories: Se
 def record(name: str, config: Config, folder: Path, seconds: float, symbols: int) -> list[Recording]:
     """Record every enabled venue of a plugin, one after another. Raises UsageError where the plugin offers none."""
     plugins = load_plugins(config)
-    offers = {offer for one in plugins.candidates if one.name == name for offer in one.offers}
+    candidate = plugins.candidate(name)
+    offers = set(candidate.offers if candidate else ())
     venues = [venue for venue in plugins.venues if f"venue {venue.name}" in offers and not venue.variant]
     if not venues:
         known = ", ".join(sorted(one.name for one in plugins.candidates if any(o.startswith("venue ") for o in one.offers)))
         raise UsageError(f"no plugin with a venue is called `{name}`", f"known: {known}")
     made = []
     for venue in venues:
-        exchange = config.exchanges.get(venue.exchange, ExchangeConfig())
+        exchange = config.exchange(venue.exchange)
         options: VenueConfig = getattr(exchange, venue.market_type)
         if exchange.enabled and options.enabled:
             made.append(Recorder(venue, options, config).run(folder / venue.name, seconds, symbols))

@@ -26,7 +26,8 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
     listings, parts and venues. Raises PumpWatchError where nothing of the coin is known, StorageError and
     ServiceUnavailable as the store does.
     """
-    from pumpwatch.store.query import trades_command
+    from pumpwatch.plugins import load_plugins
+    from pumpwatch.store.stored import StoredTrades
 
     coin = coin_name(coin)
     ledger = _ledger(config)
@@ -37,12 +38,13 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
             listings = [_made_up(coin, at_ns, (clock or Clock()).now_ns())]
         intervals = intervals_of(listings, config.listing.window_s)
         start_ns, end_ns = intervals[0][0], intervals[-1][1]
-        batch, catalogue, parts = trades_command(config, coin, start_ns, end_ns, None, None)
+        stored = StoredTrades(config, load_plugins(config))
+        found, catalogue = stored.of(coin, start_ns, end_ns), stored.catalogue
         if not known and not catalogue.matching(coin):
             raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}", "see `pumpwatch listing show`")
         gaps = ledger.gaps_between(start_ns, end_ns)
-        archive = write_archive(Path(config.listing.archive_dir), Span(coin, listings, intervals), batch, catalogue,
-                                parts, gaps)
+        archive = write_archive(Path(config.listing.archive_dir), Span(coin, listings, intervals), found.batch,
+                                catalogue, found.parts, gaps)
         for one in listings:
             ledger.finish_listing(one.source, one.notice_id, one.symbol, str(archive.path), archive.trades)
     finally:
@@ -50,7 +52,7 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
     return {"archive": str(archive.path), "coin": coin, "trades": archive.trades, "kept": archive.kept,
             "window": [[iso(start), iso(end)] for start, end in intervals],
             "listings": [f"{one.source}:{one.notice_id}" for one in listings],
-            "parts": [part_row(part) for part in parts],
+            "parts": [part_row(part) for part in found.parts],
             "venues": sorted({".".join(catalogue.venues[number]) for number in catalogue.matching(coin)})}
 
 

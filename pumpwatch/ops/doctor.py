@@ -81,7 +81,8 @@ def _plugin_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
         key, _, text = line.partition(": ")
         yield Finding(key, FAIL, text, "take the section out of the config, or install the plugin")
     try:
-        plugins.chosen(config)
+        venues = [venue.name for venue, _ in plugins.chosen(config)]
+        yield Finding("venues", OK if venues else FAIL, ", ".join(venues) or "none is to be collected")
     except PluginError as error:
         yield Finding("exchanges", FAIL, error.message, error.hint)
     for name in config.sinks:

@@ -36,7 +36,7 @@ def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
     except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
         raise ServiceUnavailable(f"{path}: cannot read the collector's figures: {error}", hint) from error
     pid = int(status.get("pid", 0))
-    silent_s = ((clock or Clock()).now_ns() - int(status.get("written_at_ns", 0))) / NS_PER_S
+    silent_s = _silent_s(status, clock or Clock())
     if not pid:  # it said so itself
         raise ServiceUnavailable(f"no collector runs on {folder}: the last one ended {_ago(silent_s)}", hint)
     if not _alive(pid):
@@ -45,6 +45,14 @@ def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
         raise ServiceUnavailable(f"the collector on {folder} (pid {pid}) has said nothing since {_ago(silent_s)}",
                                  "it hangs, is stopped, or its disk is full: look at its log")
     return status
+
+
+def _silent_s(status: Status, clock: Clock) -> float:
+    """Return how long ago the figures were written: by the machine's steady clock, by its date where it began anew since."""
+    written_s = status.get("written_monotonic_s")
+    if isinstance(written_s, float) and written_s <= clock.monotonic():
+        return clock.monotonic() - written_s
+    return (clock.now_ns() - int(status.get("written_at_ns", 0))) / NS_PER_S
 
 
 def summary_line(status: Status) -> str:
@@ -117,7 +125,7 @@ def _exchange_part(name: str, rows: list[Status]) -> str:
 
 
 def _title(status: Status, now_ns: int) -> str:
-    up_s = max(0, (now_ns - int(status.get("started_at_ns", now_ns))) // NS_PER_S)
+    up_s = int(status.get("up_s", max(0, (now_ns - int(status.get("started_at_ns", now_ns))) // NS_PER_S)))
     hours, rest = divmod(up_s, 3600)
     return (f"PumpWatch {status.get('version', '')}, pid {status.get('pid')}, "
             f"up {hours}:{rest // 60:02}:{rest % 60:02}")

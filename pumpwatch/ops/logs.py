@@ -1,6 +1,7 @@
 """Logging of the long-running commands: one line a change of state, on stderr, times in UTC.
 
-A line that repeats is limited, for each venue apart, and how many were held back is said within about a minute.
+A line that repeats is limited, for each venue apart, and how many were held back is said within about a minute. What venues
+and boards say cannot forge a line or steer a terminal: a message is one printable line, a traceback's lines are indented.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
+
+from pumpwatch.printable import printable
 
 Kind = tuple[str, int, str, str]  # logger, level, words, first value
 LEVELS = ("debug", "info", "warning", "error")
+LONGEST = 4000  # characters of a line; a health summary of many exchanges takes a thousand
 
 
 class RepeatLimit(logging.Filter):
@@ -51,7 +55,18 @@ class RepeatLimit(logging.Filter):
                                             int(held_back), words.replace("%s", first or "%s", 1))
 
 
-class LineFormatter(logging.Formatter):
+class PrintableFormatter(logging.Formatter):
+    """The message as one printable line; a traceback follows it indented, so that no line of it looks like one of the log."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message, LONGEST)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(f"  {printable(line, LONGEST)}" for line in super().formatException(ei).splitlines())
+
+
+class LineFormatter(PrintableFormatter):
     """`2026-11-21T10:20:33.123Z INFO feeds.feed connection up venue=...`."""
 
     def __init__(self) -> None:

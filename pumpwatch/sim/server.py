@@ -47,6 +47,7 @@ from pumpwatch.sim.venue import SimVenue
 
 log = logging.getLogger(__name__)
 JANITOR_S = 0.25
+SETTLE_S = 5.0
 MODES = ("live", "burst", "tape")
 
 
@@ -268,8 +269,19 @@ def config_yaml(addresses: dict[str, Any]) -> str:
     return control.config_yaml(addresses)
 
 
-def main(options: SimOptions | None = None, *, stdin_commands: bool = False, show: Callable[[str], None] | None = None,
-         **keywords: Any) -> int:
+def _end_with_trading(simulation: Simulation) -> None:
+    """Stop the simulation when its time of trading is over and what was sent has left, or after SETTLE_S."""
+    while simulation.traded_s < simulation.options.seconds:
+        gevent.sleep(JANITOR_S)
+    deadline = simulation.clock.monotonic() + SETTLE_S
+    links = [link for venue in simulation.venues.values() for link in venue.links.values()]
+    while any(link.stream.queued for link in links) and simulation.clock.monotonic() < deadline:
+        gevent.sleep(JANITOR_S)
+    simulation.stopping.set()
+
+
+def main(options: SimOptions | None = None, *, stdin_commands: bool = False, end_with_trading: bool = False,
+         show: Callable[[str], None] | None = None, **keywords: Any) -> int:
     """Run simulated venues until SIGTERM, SIGINT, the command `stop` or, with stdin_commands, the end of stdin.
 
     options, or the fields of SimOptions as keywords: venues, symbols, rate, seed, seconds, mode, paused, folder, truth,
@@ -277,6 +289,7 @@ def main(options: SimOptions | None = None, *, stdin_commands: bool = False, sho
     of JSON: `venues` (name -> ws_url, rest_url), `boards` (name -> url), `control`, `ca_file`, `folder`, `coins`,
     `pid` (default: printed to stdout). stdin_commands: a line `{"do": "fault", ...}` does what a POST to `/sim/fault`
     does.
+    end_with_trading: after `seconds` it ends; else it pauses and can be resumed.
     Without `folder` it is a temporary one, removed at the end.
     Returns an exit code; raises ConfigError for options that cannot be meant.
     """
@@ -289,6 +302,8 @@ def main(options: SimOptions | None = None, *, stdin_commands: bool = False, sho
         (show or _print)(line)
         if stdin_commands:
             gevent.spawn(control.read_commands, simulation, sys.stdin)
+        if end_with_trading and chosen.seconds:
+            gevent.spawn(_end_with_trading, simulation)
         simulation.run()
     return EXIT_OK
 

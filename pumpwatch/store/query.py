@@ -7,27 +7,21 @@ in order of time, without doubles.
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.config import Config, options_of
-from pumpwatch.errors import PumpWatchError, UsageError
+from pumpwatch.errors import PumpWatchError
 from pumpwatch.hookspecs import Sink
-from pumpwatch.model import Instrument, TradeBatch
-from pumpwatch.plugins import Plugins, load_plugins
-from pumpwatch.store.reader import JournalReader
+from pumpwatch.model import TradeBatch
 
 Name = tuple[str, str, str]  # exchange, market_type, symbol
 NEVER = 2**63 - 1
-SPELLINGS = ("{}USDT", "{}-USDT", "{}_USDT", "{}/USDT", "1000{}USDT", "1000{}-USDT", "1000{}_USDT")
 
 
 class RecentTrades(Protocol):
@@ -113,65 +107,3 @@ def merged(batches: Sequence[TradeBatch]) -> TradeBatch:
         ordered = column[order]
         same &= ordered[1:] == ordered[:-1]
     return batch.take(order[np.concatenate(([True], ~same))] if same.any() else order)
-
-
-def trades_command(config: Config, coin: str, start_ns: int, end_ns: int, exchange: str | None = None,
-                   market: str | None = None) -> tuple[TradeBatch, Catalogue, list[Part]]:
-    """Return a coin's stored trades, the catalogue that names them and the parts, with or without a running collector.
-
-    A coin that the journal has never seen is looked for in the sinks under its usual spellings. Raises UsageError where no
-    plugin speaks with `exchange` (or has that market of it) and nothing of it is stored either.
-    """
-    catalogue = Catalogue()
-    journal = JournalReader(Path(config.store.dir), catalogue)
-    journal.load_instruments()
-    plugins = load_plugins(config)
-    _check_known({(venue.exchange, venue.market_type) for venue in plugins.venues} | set(catalogue.venues), exchange, market)
-    sinks = {name: plugins.sinks[name].create(options_of(config, "sinks", name, plugins.sinks[name].options))
-             for name in config.sinks if name in plugins.sinks}
-
-    def wanted(number: int) -> bool:
-        return (exchange in (None, catalogue.venues[number][0])) and (market in (None, catalogue.venues[number][1]))
-
-    ids = [number for number in catalogue.matching(coin) if wanted(number)]
-    if ids or not sinks:
-        whole_from_ns = min((one.created_ns for one in journal.segments()), default=NEVER)
-        found = find(ids, start_ns, end_ns, catalogue=catalogue, journal_query=journal.query, sinks=sinks,
-                     journal_from_ns=whole_from_ns)
-        if journal.unreadable and sinks:  # it is not whole: what it lacks may be there
-            found = find(ids, start_ns, end_ns, catalogue=catalogue, journal_query=journal.query, sinks=sinks)
-        return found.batch, catalogue, found.parts
-    guesses = _guesses(coin, plugins)
-    found = find([number for number in range(len(guesses)) if (exchange in (None, guesses.venues[number][0]))
-                  and (market in (None, guesses.venues[number][1]))], start_ns, end_ns, catalogue=guesses, sinks=sinks)
-    return _adopt(found.batch, guesses, catalogue), catalogue, found.parts
-
-
-def _check_known(known: set[tuple[str, str]], exchange: str | None, market: str | None) -> None:
-    if not any(exchange in (None, one) and market in (None, its_market) for one, its_market in known):
-        names = sorted({f"{one} {its_market}" if exchange == one else one for one, its_market in known})
-        raise UsageError(f"no exchange `{exchange or 'any'}`{f' with a market `{market}`' if market else ''}",
-                         f"known: {', '.join(names)}")
-
-
-def nearest_coins(coin: str, catalogue: Catalogue) -> list[str]:
-    """Return up to three coins of the catalogue that are spelt much like this one."""
-    return difflib.get_close_matches(coin.upper(), catalogue.coins(), 3, 0.5)
-
-
-def _guesses(coin: str, plugins: Plugins) -> Catalogue:
-    catalogue = Catalogue()
-    for venue in plugins.venues:
-        for spelling in SPELLINGS:
-            catalogue.add((venue.exchange, venue.market_type), Instrument(
-                symbol=spelling.format(coin.upper()), base=coin.upper(), quote="USDT",
-                multiplier=1000 if spelling.startswith("1000") else 1))
-    return catalogue
-
-
-def _adopt(batch: TradeBatch, guesses: Catalogue, catalogue: Catalogue) -> TradeBatch:
-    """Move the trades of guessed symbols to the catalogue, with those instruments only that have trades."""
-    numbers = np.zeros(len(guesses), np.int32)
-    for number in np.unique(batch.instrument).tolist():
-        numbers[number] = catalogue.add_if_new(guesses.venues[number], guesses.instruments[number])
-    return replace(batch, instrument=numbers[batch.instrument])

@@ -47,7 +47,7 @@ def make_durable(connection: sqlite3.Connection) -> None:
 
 def storage_error(path: Path, doing: str, error: Exception) -> StorageError:
     """Say what SQLite or the system said, with the file and a way out."""
-    hint = ANOTHER_FOLDER if _closed_to_us(error) else "make room on this disk" if no_room(error) else ""
+    hint = ANOTHER_FOLDER if _closed_to_us(error) else "make room on this disk" if _full(error) else ""
     return StorageError(f"{path}: {doing} failed: {error}", hint)
 
 
@@ -56,6 +56,12 @@ def _closed_to_us(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CLOSED_TO_US
+
+
+def _full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return no_room(error)
 
 
 def no_room(error: Exception) -> bool:

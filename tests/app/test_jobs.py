@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import stat
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import gevent
 import pytest
 
 from pumpwatch.app.collector import Collector
+from pumpwatch.app.figures import Figures
+from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
+from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
 from pumpwatch.model import Listing
 from pumpwatch.ops.health import FILE
@@ -79,3 +84,36 @@ def test_the_summary_tells_what_was_quarantined_since_the_last_line(
     collector.stats.add("quarantined_frames_total", 3, venue="binance.spot")
     collector.jobs._summary()
     assert "frames quarantined venue=binance.spot count=3 reason=no trade frame=b'<html>'" in caplog.text
+
+
+def test_a_step_of_the_clock_is_logged_and_the_jobs_are_laid_anew(
+        collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    collector.clock = clock
+    jobs = Jobs(collector)
+    far = datetime.now(UTC) + timedelta(hours=1)
+    job = jobs.scheduler.add_job(print, "interval", seconds=5, next_run_time=far)
+    jobs.scheduler.start(paused=True)
+    try:
+        jobs.look_at_clock()
+        assert job.next_run_time == far and caplog.text == ""
+        clock.step(-3600)
+        jobs.look_at_clock()
+        assert job.next_run_time < datetime.now(UTC) + timedelta(seconds=6)
+        assert "the clock was stepped by_s=-3600.0" in caplog.text
+        assert collector.stats.get("clock_steps_total") == 1
+    finally:
+        jobs.stop()
+
+
+def test_figures_are_not_for_everybody_and_count_their_time_by_the_steady_clock(tmp_path: Path, collector: Collector) -> None:
+    (tmp_path / FILE).with_suffix(".new").write_text("left by a killed run")
+    (tmp_path / FILE).with_suffix(".new").chmod(0o666)
+    clock = FakeClock()
+    collector.clock = clock
+    collector.figures = Figures(collector)
+    clock.advance(5)
+    clock.step(-3600)
+    collector.figures.write()
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o640
+    assert json.loads((tmp_path / FILE).read_text("utf-8"))["up_s"] == 5.0

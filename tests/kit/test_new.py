@@ -16,6 +16,7 @@ from pumpwatch.errors import UsageError
 from pumpwatch.kit.new import FILES, new_plugin
 from tests import plugin_wheel
 from tests.conftest import Cli
+from tests.zipapp import Zipapp
 
 
 def beside(folder: Path) -> Path:
@@ -63,6 +64,18 @@ def test_its_file_alone_is_a_plugin_in_the_plugin_folder(cli: Cli, tmp_path: Pat
     done = cli("decode", "example.spot", frames, env=there)
     assert [json.loads(line)["trade_id"] for line in done.stdout.splitlines()] == ["7001"]
     assert cli("plugins", "check", "example", "--frames", frames, env=there).returncode == 0
+
+
+def test_what_a_zipapp_prints_works_there(zipapp: Zipapp, tmp_path: Path) -> None:
+    made = zipapp.run("plugins", "new", "example", folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    package = tmp_path / "pumpwatch-example"
+    assert str(package / "pumpwatch_example.py") in made.stdout.splitlines()
+    command = made.stderr.splitlines()[0].removeprefix("next: ")
+    assert "pip" not in command and str(zipapp.file) in command
+    checked = run("sh", "-c", f"SHIV_ROOT={zipapp.unpacked} {command}", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert "example.spot" in checked.stdout
 
 
 NO_NAMES = ["", "Example", "1inch", "a-b", "a b", "../up", "a/b", "é", "class", "a__b", "_a", "a_", "x" * 31]

@@ -69,6 +69,24 @@ def test_a_collector_that_stopped_writing_is_said_to_hang(tmp_path: Path) -> Non
         health.read(tmp_path, CLOCK)
 
 
+@pytest.mark.parametrize("step_s", [-3600, 432_000])
+def test_a_step_of_the_clock_makes_no_collector_silent_and_hides_none_that_is(tmp_path: Path, step_s: float) -> None:
+    clock = FakeClock()
+    write(tmp_path, figures(written_at_ns=clock.now_ns(), written_monotonic_s=clock.monotonic(), up_s=65.0))
+    clock.advance(2)
+    clock.step(step_s)
+    assert "up 0:01:05" in health._title(health.read(tmp_path, clock), clock.now_ns())
+    clock.advance(60)
+    with pytest.raises(ServiceUnavailable, match="has said nothing since 62 s ago"):
+        health.read(tmp_path, clock)
+
+
+def test_figures_from_before_a_reboot_are_judged_by_their_date(tmp_path: Path) -> None:
+    write(tmp_path, figures(written_at_ns=CLOCK.now_ns() - 60 * NS_PER_S, written_monotonic_s=CLOCK.monotonic() + 500.0))
+    with pytest.raises(ServiceUnavailable, match="has said nothing since 60 s ago"):
+        health.read(tmp_path, CLOCK)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]"])
 def test_a_damaged_file_is_no_crash(tmp_path: Path, content: bytes) -> None:
     (tmp_path / health.FILE).write_bytes(content)

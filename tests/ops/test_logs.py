@@ -66,3 +66,27 @@ def test_other_lines_pass_meanwhile() -> None:
     assert limit.filter(record("down", name="pumpwatch.y"))
     assert limit.filter(record("down", level=logging.CRITICAL))
     assert limit.filter(record("down", level=logging.CRITICAL))
+
+
+FORGED = "gone\r\n2026-11-21T10:00:00.000Z ERROR store.journal all is lost\x1b[2J\x9b2J\u202e"
+
+
+def test_what_a_venue_says_is_one_line_that_steers_no_terminal(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    set_up("info", stream)
+    logging.getLogger("pumpwatch.feeds.feed").warning("connection down venue=%s reason=%s", "a.spot", FORGED)
+    line, rest = stream.getvalue().split("\n")
+    assert rest == "" and line.isprintable()
+    assert r"reason=gone\r\n2026-11-21T10:00:00.000Z ERROR store.journal all is lost\x1b[2J\x9b2J\u202e" in line
+
+
+def test_no_line_of_a_traceback_looks_like_one_of_the_log(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    set_up("info", stream)
+    try:
+        raise ValueError(FORGED)
+    except ValueError as error:
+        logging.getLogger("pumpwatch.supervisor").exception("part failed part=%s reason=%s", "x", error)
+    first, *rest = stream.getvalue().splitlines()
+    assert "part failed part=x" in first and len(rest) > 3
+    assert all(line.startswith("  ") and line.isprintable() for line in rest)

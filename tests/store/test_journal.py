@@ -371,6 +371,8 @@ def test_whatever_the_order_of_events_nothing_is_lost_or_doubled(
     (PermissionError(errno.EACCES, "Permission denied"), "set store.dir to a folder this user may write to"),
     (OSError(errno.EROFS, "Read-only file system"), "set store.dir to a folder this user may write to"),
     (OSError(errno.ENOSPC, "No space left on device"), "make room on this disk"),
+    (FileNotFoundError(errno.ENOENT, "No such file or directory"), ""),
+    (OSError(errno.EIO, "Input/output error"), ""),
     (ValueError("not ours to mend"), ""),
 ])
 def test_what_the_disk_refuses_is_told_with_the_way_out(error: Exception, way_out: str) -> None:

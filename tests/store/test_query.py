@@ -7,23 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import NS_PER_S, Clock, FakeClock
-from pumpwatch.config import Config, StoreConfig
-from pumpwatch.errors import ServiceUnavailable, StorageError, UsageError
-from pumpwatch.model import FUTURES, SPOT, TradeBatch
+from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.model import TradeBatch
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
-from pumpwatch.store.query import find, merged, trades_command
+from pumpwatch.store.query import find, merged
 from pumpwatch.store.recent import Recent
-from tests.conftest import Cli
-from tests.questdb_server import QuestDBServer
 from tests.trades import batch_of, catalogue_of
 
 CATALOGUE = catalogue_of()
@@ -136,14 +131,6 @@ def test_merging_keeps_one_of_each_identity_in_order(held: list[list[tuple[int, 
     assert [row[0] for row in rows] == sorted(row[0] for row in rows)
 
 
-def stored(folder: Path, batches: Sequence[TradeBatch], catalogue: Catalogue, clock: Clock) -> None:
-    journal = Journal(folder, catalogue, clock, Stats())
-    journal.open()
-    for batch in batches:
-        journal.commit([batch], Records())
-    journal.close()
-
-
 def test_memory_and_journal_together_give_every_trade_once(tmp_path: Path) -> None:
     """As a collector does: committed, then remembered; memory is too short for all of it."""
     journal = Journal(tmp_path, CATALOGUE, FakeClock(START), Stats())
@@ -158,87 +145,3 @@ def test_memory_and_journal_together_give_every_trade_once(tmp_path: Path) -> No
     assert found.batch.trade_id.tolist() == expected()
     assert [part.source for part in found.parts] == ["recent", "journal"]
     assert all(part.rows for part in found.parts)
-
-
-def test_the_command_reads_a_data_folder_that_nobody_collects_into(tmp_path: Path) -> None:
-    stored(tmp_path, [TRADES], CATALOGUE, FakeClock(START))
-    config = Config(store=StoreConfig(dir=str(tmp_path)))
-    batch, catalogue, parts = trades_command(config, "c1", START + NS_PER_S, START + 3 * NS_PER_S)
-    assert batch.trade_id.tolist() == expected("C1", START + NS_PER_S, START + 3 * NS_PER_S)
-    assert {catalogue.instruments[number].symbol for number in batch.instrument.tolist()} == {"C1USDT"}
-    assert [(part.source, part.rows) for part in parts] == [("journal", len(batch))]
-
-
-@pytest.mark.parametrize("market", [SPOT, FUTURES])
-def test_the_command_keeps_to_one_market(tmp_path: Path, market: str) -> None:
-    stored(tmp_path, [TRADES], CATALOGUE, FakeClock(START))
-    config = Config(store=StoreConfig(dir=str(tmp_path)))
-    batch, catalogue, _ = trades_command(config, "C1", START, END, "binance", market)
-    assert {catalogue.venues[number] for number in batch.instrument.tolist()} == {("binance", market)}
-    assert len(trades_command(config, "C1", START, END, "gate", market)[0]) == 0
-
-
-def test_an_exchange_that_nobody_knows_is_refused_and_one_that_is_only_stored_is_not(tmp_path: Path) -> None:
-    config = Config(store=StoreConfig(dir=str(tmp_path)))
-    catalogue = Catalogue()
-    catalogue.add(("bygone", SPOT), CATALOGUE.instruments[0])
-    stored(tmp_path, [batch_of(1, start_ns=START, instruments=1)], catalogue, FakeClock(START))
-    assert len(trades_command(config, "C0", START, END, "bygone")[0]) == 1
-    with pytest.raises(UsageError, match=r"no exchange `elsewhere`\n  known: binance, .*bygone"):
-        trades_command(config, "C0", START, END, "elsewhere")
-    with pytest.raises(UsageError, match=r"`bygone` with a market `futures`\n  known: .*bygone spot"):
-        trades_command(config, "C0", START, END, "bygone", FUTURES)
-
-
-@pytest.mark.parametrize(("words", "code", "says"), [
-    (("C11", "--from", "-20m"), 0, "0 trades of C11\nno such coin is stored in data; nearest: C1"),
-    (("NOTHINGLIKEIT",), 0, "nearest: none\n"),
-    (("C1", "--from", "now", "--to", "-20m"), 2, "pumpwatch: --from is after --to"),
-    (("C1", "--exchange", "binanse"), 2, "pumpwatch: no exchange `binanse`"),
-])
-def test_the_command_says_when_it_cannot_find_what_is_meant(
-        cli: Cli, tmp_path: Path, words: Sequence[str], code: int, says: str) -> None:
-    stored(tmp_path / "data", [TRADES], CATALOGUE, FakeClock(START))
-    done = cli("trades", *words)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert says in done.stderr
-    assert "no such coin" not in cli("trades", "C1").stderr
-
-
-def test_the_command_finds_in_questdb_what_the_journal_no_longer_has(
-        tmp_path: Path, questdb_server: QuestDBServer) -> None:
-    now = Clock().now_ns()
-    older, newer = (batch_of(500, start_ns=now - back * NS_PER_S, first_id=first, step_ns=1_000_000)
-                    for back, first in ((60, 1), (2, 501)))
-    sink = QuestDBSink(QuestDBOptions(addr=questdb_server.addr, table_prefix="query_", candles=False))
-    sink.open()
-    for batch in (older, newer):
-        sink.write(batch, CATALOGUE)
-    sink.close()
-    questdb_server.await_count(1_000, "query_trades")
-    stored(tmp_path, [newer], CATALOGUE, FakeClock(now - 30 * NS_PER_S))
-    options = {"questdb": {"addr": questdb_server.addr, "table_prefix": "query_"}}
-    both = TradeBatch.concat([older, newer])
-    wanted = both.trade_id[np.isin(both.instrument, CATALOGUE.matching("C2"))].tolist()
-
-    config = Config(store=StoreConfig(dir=str(tmp_path)), sinks=options)
-    batch, _, parts = trades_command(config, "C2", now - 90 * NS_PER_S, now)
-    assert batch.trade_id.tolist() == wanted
-    assert [part.source for part in parts] == ["journal", "questdb"]
-    assert sum(part.rows for part in parts) == len(wanted)
-
-    nothing = Config(store=StoreConfig(dir=str(tmp_path / "none")), sinks=options)
-    batch, catalogue, parts = trades_command(nothing, "C2", now - 90 * NS_PER_S, now)
-    assert batch.trade_id.tolist() == wanted
-    assert sorted(catalogue.names(range(len(catalogue)))) == [
-        ("binance", FUTURES, "C2USDT"), ("binance", SPOT, "C2USDT")]
-    assert [part.source for part in parts] == ["questdb"]
-
-
-def test_a_questdb_that_is_away_does_not_hide_the_journal(tmp_path: Path) -> None:
-    stored(tmp_path, [TRADES], CATALOGUE, FakeClock(START + NS_PER_S))
-    config = Config(store=StoreConfig(dir=str(tmp_path)), sinks={"questdb": {"addr": "127.0.0.1:1"}})
-    batch, _, parts = trades_command(config, "C1", START, END)
-    assert batch.trade_id.tolist() == expected()
-    assert [part.source for part in parts] == ["journal", "questdb"]
-    assert "127.0.0.1:1 does not answer" in parts[1].problem

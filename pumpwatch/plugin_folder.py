@@ -1,0 +1,104 @@
+"""The plugin folder: which of its files may be loaded, and how.
+
+Whoever can write there runs code as the collector. So the folder, what is loaded from it and every folder above must belong to
+root or to the user that runs this, and nobody else may write to them; above it a sticky folder, as /tmp is one, will do.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import stat
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from pumpwatch.errors import PluginError
+
+GROUP = "pumpwatch.plugins"
+
+
+def why_unsafe(path: Path) -> str:
+    """Return why somebody else could change what is loaded from here, and how to mend it; empty where nobody can."""
+    for end in dict.fromkeys((path.absolute(), path.resolve())):
+        for place in (end, *end.parents):
+            reason = _why_open(place, above=place != end)
+            if reason:
+                return reason
+    return ""
+
+
+def _why_open(place: Path, *, above: bool) -> str:
+    try:
+        found = place.lstat()
+    except OSError as error:
+        return f"{place}: {error.strerror}"
+    if found.st_uid not in (0, os.geteuid()):
+        return f"{place} belongs to user {found.st_uid}, who could change it: let it belong to root or to the user that runs this"
+    if stat.S_ISLNK(found.st_mode) or not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return ""
+    if above and found.st_mode & stat.S_ISVTX:
+        return ""
+    return f"others may write to {place} (mode {stat.S_IMODE(found.st_mode):04o}): `chmod go-w {place}`"
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the wheels and the `.py` files of a folder, in order of their names."""
+    return sorted(path for path in folder.iterdir()
+                  if path.suffix == ".whl" or (path.suffix == ".py" and not path.name.startswith("_")))
+
+
+def why_not(file: Path) -> str:
+    """Return why a file cannot be loaded, or an empty string."""
+    compiled = Path(importlib.util.cache_from_source(str(file)))
+    for path in (file, compiled.parent, compiled) if file.suffix == ".py" else (file,):
+        reason = why_unsafe(path) if path == file or path.exists() else ""
+        if reason:
+            return reason
+    return _why_no_wheel(file) if file.suffix == ".whl" else ""
+
+
+def _why_no_wheel(wheel: Path) -> str:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile) as error:
+        return f"not a readable wheel: {error}"
+    if any(name.endswith((".so", ".pyd")) for name in names):
+        return "it holds compiled code, which cannot be run from inside a wheel: install it with pip"
+    if not any(name.endswith(".dist-info/entry_points.txt") for name in names):
+        return f"it has no entry points, so no `{GROUP}`"
+    return ""
+
+
+def points_of(wheel: Path) -> Iterator[importlib.metadata.EntryPoint]:
+    """Yield the plugins of a wheel, which need not be on the import path."""
+    for distribution in importlib.metadata.distributions(path=[str(wheel)]):
+        yield from distribution.entry_points.select(group=GROUP)
+
+
+def put_on_path(wheel: Path, wanted: bool) -> None:
+    """Put a wheel on the import path, or take it off."""
+    if wanted and str(wheel) not in sys.path:
+        sys.path.append(str(wheel))
+    elif not wanted and str(wheel) in sys.path:
+        sys.path.remove(str(wheel))
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a `.py` file under a name of its own. Raises whatever the file raises."""
+    name = f"pumpwatch_folder_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError("not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,74 @@
+"""Jobs go on at their pace whatever the wall clock does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from pumpwatch.app.schedule import Every, Scheduler
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Scheduler]:
+    one = Scheduler()
+    yield one
+    if one.running:
+        one.shutdown(wait=False)
+
+
+def test_a_run_follows_the_last_by_the_interval() -> None:
+    every = Every(5)
+    assert every.get_next_fire_time(None, NOW) == NOW + 5 * SECOND
+    assert every.get_next_fire_time(NOW - 2 * SECOND, NOW) == NOW + 3 * SECOND
+
+
+@pytest.mark.parametrize("step", [timedelta(days=5), timedelta(days=9000), timedelta(seconds=-120), timedelta(hours=-1)])
+def test_after_a_step_the_next_run_is_an_interval_away(step: timedelta) -> None:
+    assert Every(5).get_next_fire_time(NOW - SECOND, NOW + step) == NOW + step + 5 * SECOND
+
+
+def test_a_jitter_delays_by_no_more() -> None:
+    every = Every(5, 0.5)
+    for _ in range(100):
+        assert NOW + 5 * SECOND <= every.get_next_fire_time(None, NOW) <= every.latest(NOW) == NOW + 5.5 * SECOND
+
+
+def test_a_step_forward_of_years_is_one_run_and_not_each_that_was_missed(scheduler: Scheduler) -> None:
+    runs: list[int] = []
+    done = Event()
+
+    def job() -> None:
+        runs.append(1)
+        done.set()
+
+    planned = scheduler.add_job(job, "interval", seconds=50, next_run_time=datetime.now(UTC) - timedelta(days=9000))
+    scheduler.start()
+    assert done.wait(20)
+    gevent.sleep(0.05)
+    assert runs == [1]
+    assert planned.next_run_time <= datetime.now(UTC) + 51 * SECOND
+
+
+def test_jobs_that_a_step_back_has_moved_away_run_again(scheduler: Scheduler) -> None:
+    done = Event()
+    far = datetime.now(UTC) + timedelta(hours=1)  # as an hour's step back leaves it
+
+    def job() -> None:
+        done.set()
+
+    stranded = scheduler.add_job(job, "interval", seconds=0.02, next_run_time=far)
+    waiting = scheduler.add_job(print, "interval", seconds=30)
+    scheduler.start()
+    before = waiting.next_run_time
+    gevent.sleep(0.05)
+    assert stranded.next_run_time == far and not done.is_set()
+    scheduler.lay_anew()
+    assert done.wait(20)
+    assert waiting.next_run_time == before
