@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import BadFrame, ServiceUnavailable
 from pumpwatch.hookspecs import ListingSource
-from pumpwatch.model import Notice
+from pumpwatch.listing.border import Rows, rows_of
 
 REFUSED = (403, 418, 429)
 REST_REFUSED_S, REST_REFUSED_MOST_S = 30.0, 900.0
@@ -73,7 +73,7 @@ class Board:
         """Return how many seconds the board is left alone from now on."""
         return max(0.0, self._rest_until - self._clock.monotonic())
 
-    def read(self) -> list[Notice] | None:
+    def read(self) -> Rows | None:
         """Return the rows, or None where nothing has changed. Raises ServiceUnavailable and plans the next try."""
         headers = dict(self._headers)
         if etag := self._etags.get(self.url):
@@ -85,7 +85,7 @@ class Board:
             elif answer.status != 200:
                 raise self._refused(answer)
             else:
-                rows = self._source.parse(answer.body)
+                rows = rows_of(self._source, answer.body, self._clock.now_ns())
         except (ServiceUnavailable, BadFrame) as error:
             self._failed()
             if isinstance(error, ServiceUnavailable):

@@ -12,8 +12,8 @@ import pytest
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
-from pumpwatch.listing.archive import ANALYSIS, Span, archive_name, trades_in, write_archive
-from pumpwatch.listing.window import intervals_of
+from pumpwatch.listing.archive import ANALYSIS, Pass, Span, archive_name, trades_in, write_archive
+from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import SIDES, Gap, TradeBatch
 from tests.listing.market import ANNOUNCED_NS, GivenPart, catalogue_of_venues, listing_of, trades
 
@@ -26,7 +26,7 @@ PARTS = [GivenPart("recent", 1000, 2.0), GivenPart("journal", 10, 7.5)]
 
 
 def write(folder: Path, batch: TradeBatch = MARKET, gaps: list[Gap] | None = None) -> Any:
-    return write_archive(folder, SPAN, batch, CATALOGUE, PARTS, gaps or [])
+    return write_archive(folder, SPAN, batch, CATALOGUE, PARTS, gaps or [], Pass(ANNOUNCED_NS + 600 * S))
 
 
 def raw(path: Path, exchange: str, market_type: str) -> dict[str, Any]:
