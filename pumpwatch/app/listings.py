@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.errors import PumpWatchError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Listings:
     """Every notice board of the config, the inbox, and the windows they open."""
@@ -30,6 +34,7 @@ class Listings:
         self._of = one = collector
         options = one.config.listing
         ledger = one.journal.ledger
+        self._reading_thread = ThreadPool(1)
         kept_s = one.config.store.retention_hours * 3600
         self.windows = WindowKeeper(
             self._trades, one.catalogue, ledger, one.clock, one.stats, Path(options.archive_dir), window_s=options.window_s,
@@ -38,7 +43,7 @@ class Listings:
         self.watches = [
             Watch(one.plugins.source(name), self._fetch, ledger, one.clock, one.stats, self.windows.open, url=part.url,
                   interval_s=part.interval_s, fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record,
-                  call=one.in_journal_thread)
+                  call=one.in_journal_thread, think=self._think)
             for name, part in options.sources.items() if part.enabled and name in one.plugins.sources]
         self._inbox = Inbox(folder_of(one.config), ledger, one.clock, one.stats, self.windows.open,
                             fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record, call=one.in_journal_thread)
@@ -51,6 +56,12 @@ class Listings:
             watch.schedule(one.jobs.scheduler)
         self._inbox.schedule(one.jobs.scheduler)
 
+    def stop(self) -> None:
+        """Look no more, and leave open windows to the next start."""
+        for watch in self.watches:
+            watch.stop()
+        self.windows.stop()
+
     def status(self) -> dict[str, Any]:
         """Return how the boards fare, and the windows that are open."""
         return {**{watch.source.name: watch.state() for watch in self.watches},
@@ -58,6 +69,10 @@ class Listings:
 
     def _fetch(self, url: str, headers: Mapping[str, str]) -> Response:
         return self._of.http.fetch(url, headers)
+
+    def _think(self, function: Callable[..., T], /, *args: Any) -> T:
+        result: T = self._reading_thread.apply(function, args)
+        return result
 
     def _trades(self, coin: str, start_ns: int, end_ns: int) -> QueryResult:
         one = self._of

@@ -18,6 +18,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import BadFrame, ServiceUnavailable
 from pumpwatch.hookspecs import ListingSource
 from pumpwatch.listing.border import Rows, rows_of
+from pumpwatch.listing.memory import Call, call_here
 
 REFUSED = (403, 418, 429)
 REST_REFUSED_S, REST_REFUSED_MOST_S = 30.0, 900.0
@@ -44,10 +45,13 @@ class Fetch(Protocol):
 
 
 class Board:
-    """One notice board. `url` of the config takes the place of all that the source knows."""
+    """One notice board. `url` of the config takes the place of all that the source knows.
 
-    def __init__(self, source: ListingSource, fetch: Fetch, clock: Clock, url: str = "") -> None:
-        self._source, self._fetch, self._clock = source, fetch, clock
+    think runs what takes time where it holds up nobody: a list of many thousand rows is read in seconds.
+    """
+
+    def __init__(self, source: ListingSource, fetch: Fetch, clock: Clock, url: str = "", think: Call = call_here) -> None:
+        self._source, self._fetch, self._clock, self._think = source, fetch, clock, think
         own = (source.url, *source.fallback_urls)
         self._urls = (url,) if url else own
         hosts = {urlsplit(one).hostname for one in own}
@@ -85,7 +89,7 @@ class Board:
             elif answer.status != 200:
                 raise self._refused(answer)
             else:
-                rows = rows_of(self._source, answer.body, self._clock.now_ns())
+                rows = self._think(rows_of, self._source, answer.body, self._clock.now_ns())
         except (ServiceUnavailable, BadFrame) as error:
             self._failed()
             if isinstance(error, ServiceUnavailable):

@@ -90,16 +90,25 @@ class Inbox:
         self._folder, self._clock = folder, clock
         self._register = Register(SOURCE, memory, clock, stats, on_listing, fresh_s=fresh_s, kept_s=kept_s, call=call)
         self._quarantine = Quarantine(SOURCE, record, clock, stats)
-        self._full = False
+        self._full = self._looking = False
         self._stuck: set[str] = set()  # names that could not be set aside
 
     def schedule(self, scheduler: Any, interval_s: float = 0.5) -> None:
         """Have an APScheduler look from now on."""
-        scheduler.add_job(self.poll, "interval", seconds=interval_s, id="listing.inbox", max_instances=1,
+        scheduler.add_job(self.poll, "interval", seconds=interval_s, id="listing.inbox", max_instances=2,
                           coalesce=True, misfire_grace_time=None)
 
     def poll(self) -> None:
         """Take each file once: it is removed when its listing is durable, and renamed `.rejected` where it is not a notice."""
+        if self._looking:
+            return
+        self._looking = True
+        try:
+            self._look()
+        finally:
+            self._looking = False
+
+    def _look(self) -> None:
         try:
             with os.scandir(self._folder) as found:
                 names = sorted(islice((one.name for one in found if one.name.endswith(".json")), LOOKED_AT))

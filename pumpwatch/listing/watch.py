@@ -42,21 +42,22 @@ class Watch:
 
     url and interval_s override the source's own. on_listing is called once for each coin that gets a window, in the order
     of the title. kept_s: how long trades are kept. record takes what did not pass the border. call runs the memory's
-    blocking methods where they may block.
+    blocking methods where they may block, think the reading of a list where it holds up nobody.
     """
 
     def __init__(self, source: ListingSource, fetch: Fetch, memory: ListingMemory, clock: Clock, stats: Stats,
                  on_listing: OnListing, *, url: str = "", interval_s: float = 0.0, fresh_s: float = 600.0,
-                 kept_s: float = KEPT_S, record: Record = record_nothing, call: Call = call_here) -> None:
+                 kept_s: float = KEPT_S, record: Record = record_nothing, call: Call = call_here,
+                 think: Call = call_here) -> None:
         self.source = source
         self.interval_s = interval_s or source.interval_s
         self.up: bool | None = None  # None until the first answer or failure
-        self._board = Board(source, fetch, clock, url)
+        self._board = Board(source, fetch, clock, url, think)
         self._memory, self._clock, self._stats, self._call = memory, clock, stats, call
         self._register = Register(source.name, memory, clock, stats, on_listing, fresh_s=fresh_s, kept_s=kept_s, call=call)
         self._quarantine = Quarantine(source.name, record, clock, stats)
         self._known: dict[str, str] = {}  # notice id -> revision, of the rows last shown
-        self._begun = self._more = False
+        self._begun = self._more = self._stopped = self._looking = False
         self._since_ns = clock.now_ns()
         self._reason = ""
         self._lines = 0
@@ -66,17 +67,26 @@ class Watch:
         """Have an APScheduler poll at once and from now on, with a jitter of a tenth of the interval."""
         scheduler.add_job(self.poll, "interval", seconds=self.interval_s, jitter=self.interval_s * JITTER,
                           next_run_time=datetime.now(UTC),
-                          id=f"listing.{self.source.name}", max_instances=1, coalesce=True, misfire_grace_time=None)
+                          id=f"listing.{self.source.name}", max_instances=2, coalesce=True, misfire_grace_time=None)
+
+    def stop(self) -> None:
+        """Look no more; what is being looked at is left to the next start."""
+        self._stopped = True
 
     def poll(self) -> None:
         """Look once, unless the board is to be left alone. Never raises."""
+        if self._looking:  # a look may take longer than the interval; the scheduler would warn each time
+            return
+        self._looking = True
         try:
             alone(self._look, lambda error: self._say_down(f"looking failed: {type(error).__name__}: {error}"))
         except StorageError as error:
             self._say_down(f"nothing can be remembered: {error.message}")
+        finally:
+            self._looking = False
 
     def _look(self) -> None:
-        if not self._board.due():
+        if self._stopped or not self._board.due():
             return
         try:
             rows = self._board.read()
@@ -107,6 +117,8 @@ class Watch:
         new = list(fresh.values())
         size = len(new) if seeding else CHUNK  # a first look is remembered as a whole, or not at all
         for start in range(0, len(new), max(size, 1)):
+            if self._stopped:
+                return False
             failed = self._chunk(new[start:start + size], detected_at_ns, seeding)
             for notice_id in failed:
                 del shown_now[notice_id]
