@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
-from pumpwatch.errors import PumpWatchError
+from pumpwatch.config import SourceConfig
+from pumpwatch.errors import BadFrame, PumpWatchError
+from pumpwatch.hookspecs import ListingSource
+from pumpwatch.listing.border import check_source
 from pumpwatch.listing.inbox import Inbox, folder_of
 from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
 from pumpwatch.model import Gap, Listing
 from pumpwatch.net.http import Response
+from pumpwatch.printable import printable
 from pumpwatch.store.query import QueryResult, find
 
 if TYPE_CHECKING:
@@ -41,10 +45,10 @@ class Listings:
             fresh_s=options.fresh_s, gaps=self._gaps, sweep=one.sweep.hasten, publish=self._publish, behind=self._behind,
             unlisted=self._unlisted, call=one.in_journal_thread)
         self.watches = [
-            Watch(one.plugins.source(name), self._fetch, ledger, one.clock, one.stats, self.windows.open, url=part.url,
+            Watch(source, self._fetch, ledger, one.clock, one.stats, self.windows.open, url=part.url,
                   interval_s=part.interval_s, fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record,
                   call=one.in_journal_thread, think=self._think)
-            for name, part in options.sources.items() if part.enabled and name in one.plugins.sources]
+            for source, part in _usable(one)]
         self._inbox = Inbox(folder_of(one.config), ledger, one.clock, one.stats, self.windows.open,
                             fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record, call=one.in_journal_thread)
 
@@ -100,3 +104,17 @@ class Listings:
                 sink.write_listing(listing, archive, trades)
             except PumpWatchError as error:
                 log.warning("a listing is not in the sink sink=%s coin=%s reason=%s", name, listing.symbol, error)
+
+
+def _usable(one: Collector) -> Iterator[tuple[ListingSource, SourceConfig]]:
+    """Yield the sources of the config; one whose facts are wrong is left out and named, and the others are asked."""
+    for name, part in one.config.listing.sources.items():
+        if not part.enabled or name not in one.plugins.sources:
+            continue
+        source = one.plugins.source(name)
+        try:
+            check_source(source)
+        except BadFrame as error:
+            log.error("listing source left out source=%s reason=%s", printable(name), printable(error.message))
+        else:
+            yield source, part

@@ -91,5 +91,5 @@ def show(wanted: str | None, as_json: bool, config: Config) -> int:
              row["state"], f"{row['trades']:,}", {None: "-", True: row["final_at"], False: "not yet"}[row["final"]],
              row["archive"] or printable(row["problem"])) for row in rows))
     if not rows:
-        say(f"no listing is called {wanted}" if wanted else "no listing yet")
+        say(f"no listing is called {printable(wanted)}" if wanted else "no listing yet")
     return 1 if wanted and not rows else 0

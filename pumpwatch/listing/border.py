@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -100,6 +100,20 @@ def alone(body: Callable[[], None], on_error: Callable[[Exception], None]) -> bo
     if refused:
         raise refused[0]
     return done
+
+
+def check_source(source: ListingSource) -> None:
+    """Raise BadFrame where a source cannot be asked: its facts are not what they should be."""
+    given: Any = source
+    _text("name", given.name, NAME_LENGTH, line=True)
+    for url in (given.url, *call(tuple, given.fallback_urls)):
+        _text("an address", url, URL_LENGTH, line=True)
+    if not isinstance(given.headers, Mapping) or any(type(one) is not str for pair in given.headers.items() for one in pair):
+        raise BadFrame("headers is not a table of texts")
+    if type(given.interval_s) not in (int, float) or not 0 < given.interval_s < float("inf"):
+        raise BadFrame("interval_s is not a number of seconds")
+    if not callable(given.parse) or not callable(given.verdict):
+        raise BadFrame("parse and verdict are not both functions")
 
 
 def rows_of(source: ListingSource, body: bytes, now_ns: int) -> Rows:

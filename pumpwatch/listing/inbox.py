@@ -50,7 +50,7 @@ def coin_name(text: str) -> str:
     try:
         return coin_of(text.strip())
     except BadFrame:
-        raise UsageError(f"{printable(text)!r} is not a coin",
+        raise UsageError(f"`{printable(text)}` is not a coin",
                          "give its ticker: letters and digits, as in PEPE or 1INCH") from None
 
 

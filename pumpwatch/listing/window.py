@@ -198,11 +198,11 @@ class WindowKeeper:
         now_s = self._clock.monotonic()
         if self._stopped or now_s < window.next_s:
             return False
+        waiting = now_s < self._starting_until_s and bool(self._unlisted())
         if window.written is not None:
-            return True
+            return not waiting
         if window.since_end_s(now_s) < SETTLE_S:
             return False
-        waiting = now_s < self._starting_until_s and bool(self._unlisted())
         return window.settled(now_s, sum(self._behind(window.coin)), waiting)
 
     def run(self, retention_s: float | None = None) -> None:
@@ -262,6 +262,7 @@ class WindowKeeper:
             archive = self._writer.apply(write_archive, (
                 self._dir, span, TradeBatch.concat([answer.batch for answer in answers]), self._catalogue, parts,
                 list(dict.fromkeys(gaps)), Pass(self._clock.now_ns(), final, problems)))
+            known = known or archive.trades > 0  # the instruments of one written before may be gone
             for one in listings:
                 self._finish(one, str(archive.path), archive.trades, "" if known else NO_INSTRUMENT)
         except PumpWatchError as error:

@@ -17,6 +17,7 @@ from pumpwatch.listing.border import (
     ROWS,
     alone,
     check_listing,
+    check_source,
     coin_of,
     notice_of,
     rows_of,
@@ -172,3 +173,14 @@ def test_an_error_in_one_row_is_told_and_the_disks_refusal_is_raised() -> None:
     assert [type(one) for one in told] == [LookupError]
     with pytest.raises(StorageError):
         alone(lambda: raising(StorageError("full"))(0), told.append)
+
+
+@pytest.mark.parametrize("facts", [
+    {"name": ""}, {"name": "a\nb"}, {"url": None}, {"url": ""}, {"fallback_urls": None}, {"fallback_urls": [1]},
+    {"headers": None},
+    {"headers": {"a": 1}}, {"interval_s": 0}, {"interval_s": float("nan")}, {"interval_s": "1"}, {"parse": None},
+    {"verdict": "x"}])
+def test_a_source_that_cannot_be_asked_is_left_out(facts: dict[str, Any]) -> None:
+    check_source(source())
+    with pytest.raises(BadFrame):
+        check_source(replace(source(), **facts))

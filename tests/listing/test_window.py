@@ -223,6 +223,23 @@ def test_what_was_written_and_is_not_final_is_looked_at_again_after_a_restart(de
     assert desk.keeper.resume(retention_s=7200) == 0
 
 
+def test_a_look_after_a_restart_waits_for_the_instrument_lists(desk: Desk) -> None:
+    desk.shelf.batch = MARKET.take(slice(0, 900))
+    desk.detect(listing_of())
+    (name,) = desk.wait(23)
+    desk.clock.advance(1000)
+    desk.shelf.batch = MARKET
+    desk.start(catalogue=Catalogue())
+    desk.missing = ["alpha.spot"]
+    assert desk.keeper.resume(retention_s=3600) == 1
+    assert [desk.wait(5), desk.wait(5)] == [[], []]
+    for number, instrument in enumerate(CATALOGUE.instruments):
+        desk.catalogue.add(CATALOGUE.venues[number], instrument)
+    desk.missing = []
+    assert desk.wait(5) == [name]
+    assert desk.keeper.looked_at() == 0
+
+
 def test_an_archive_is_not_final_while_a_trade_of_its_window_waits_for_the_disk(desk: Desk) -> None:
     desk.detect(listing_of())
     (name,) = desk.wait(23)
