@@ -11,43 +11,23 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database, Migrations
 
 from pumpwatch.errors import StorageError
-from pumpwatch.model import Gap, GapState, Listing, Notice
+from pumpwatch.model import Gap, GapState
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, Quarantined, Records
+from pumpwatch.store.listed import ListedRows, ListingRecord
 from pumpwatch.store.sqlite import BUSY_MS, connect, make_durable, storage_errors, transaction
+
+__all__ = ["FILE_NAME", "Ledger", "ListingRecord"]
 
 FILE_NAME = "ledger.sqlite"
 _SET = "ledger"
 
 migrations = Migrations(_SET)
-
-
-@dataclass(frozen=True, slots=True)
-class ListingRecord:
-    """A listing and what became of it: archive is empty and trades None until its window has closed.
-
-    problem: why there is no archive of it, or none that can be relied on; empty where all is well.
-    """
-
-    listing: Listing
-    archive: str
-    trades: int | None
-    problem: str = ""
-
-
-_NEW_LISTING = ("INSERT OR IGNORE INTO listings (source, notice_id, symbol, title, announced_at_ns, detected_at_ns,"
-                " triggered_at_ns, needs_body, archive, trades, problem) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?)")
-
-
-def _values(one: Listing, trades: int | None, problem: str) -> tuple[object, ...]:
-    return (one.source, one.notice_id, one.symbol, one.title, one.announced_at_ns, one.detected_at_ns,
-            one.triggered_at_ns, int(one.needs_body), trades, problem)
 
 
 @migrations()
@@ -86,7 +66,7 @@ def listing_problems(db: Database) -> None:
     db.execute("ALTER TABLE listings ADD COLUMN problem TEXT NOT NULL DEFAULT ''")
 
 
-class Ledger:
+class Ledger(ListedRows):
     """The ledger file of a data folder. Every method blocks shortly and raises StorageError when the disk refuses."""
 
     def __init__(self, folder: Path) -> None:
@@ -178,55 +158,9 @@ class Ledger:
         """Return how many rows are kept."""
         return int(self._rows("SELECT count(*) FROM quarantine", ())[0][0])
 
-    def seen_notices(self, source: str, notice_ids: Sequence[str]) -> dict[str, str]:
-        """Return the revision last remembered of each notice that is known."""
-        marks = ",".join("?" * len(notice_ids))
-        return dict(self._rows(f"SELECT notice_id, revision FROM notices WHERE source = ? AND notice_id IN ({marks})",
-                               (source, *notice_ids)))
-
-    def remember_notices(self, notices: Sequence[tuple[Notice, str, str]]) -> None:
-        """Store notices as last seen, each with the kind of its verdict and its revision: all of them or none."""
-        with self._guard("write"), transaction(self._connection):
-            self._connection.executemany("INSERT OR REPLACE INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [
-                (one.source, one.notice_id, one.title, one.category, one.published_at_ns, one.updated_at_ns, one.url,
-                 kind, revision) for one, kind, revision in notices])
-
     def notice_count(self, source: str) -> int:
         """Return how many notices of a source are known: 0 before its first poll."""
         return int(self._rows("SELECT count(*) FROM notices WHERE source = ?", (source,))[0][0])
-
-    def remember_listing(self, listing: Listing) -> bool:
-        """Store a listing; return False, and change nothing, when it is known already."""
-        return self._change(_NEW_LISTING, _values(listing, None, "")) == 1
-
-    def remember_unopened(self, listings: Sequence[Listing], problem: str) -> None:
-        """Store listings for which no window is opened, with the reason; a known one is left as it is."""
-        with self._guard("write"), transaction(self._connection):
-            self._connection.executemany(_NEW_LISTING, [_values(one, 0, problem) for one in listings])
-
-    def finish_listing(self, source: str, notice_id: str, symbol: str, archive: str, trades: int,
-                       problem: str = "") -> None:
-        """Say where a listing's archive is and how many trades are in it, or why there is none to rely on."""
-        self._change("UPDATE listings SET archive = ?, trades = ?, problem = ?"
-                     " WHERE source = ? AND notice_id = ? AND symbol = ?",
-                     (archive, trades, problem, source, notice_id, symbol))
-
-    def listings(self, unfinished_only: bool = False) -> list[ListingRecord]:
-        """Return the listings by the time they were detected."""
-        where = "WHERE trades IS NULL" if unfinished_only else ""
-        rows = self._rows("SELECT source, notice_id, symbol, title, announced_at_ns, detected_at_ns, triggered_at_ns,"
-                          f" needs_body, archive, trades, problem FROM listings {where} ORDER BY detected_at_ns, symbol", ())
-        return [ListingRecord(Listing(source=row[0], notice_id=row[1], symbol=row[2], title=row[3],
-                                      announced_at_ns=row[4], detected_at_ns=row[5], triggered_at_ns=row[6],
-                                      needs_body=bool(row[7])), *row[8:]) for row in rows]
-
-    def forget_notices(self, source: str, keep: int) -> None:
-        """Forget all but the newest `keep` notices of a source, and of its listings that opened no window."""
-        with self._guard("prune"), transaction(self._connection):
-            for table, which in (("notices", ""), ("listings", " AND problem != '' AND archive = ''")):
-                self._connection.execute(
-                    f"DELETE FROM {table} WHERE source = ?{which} AND rowid <= (SELECT rowid FROM {table} WHERE source = ?"
-                    f"{which} ORDER BY rowid DESC LIMIT 1 OFFSET ?)", (source, source, keep))
 
     def prune(self, before_ns: int, keep_quarantine: int = 100_000) -> None:
         """Forget connection events and quarantine older than a moment, and all but the newest quarantine rows."""
