@@ -38,7 +38,7 @@ class Listings:
         self._of = one = collector
         options = one.config.listing
         ledger = one.journal.ledger
-        self._reading_thread = ThreadPool(1)
+        self._reading_threads = ThreadPool(max(1, len(options.sources)))  # a source that hangs holds up no other
         kept_s = one.config.store.retention_hours * 3600
         self.windows = WindowKeeper(
             self._trades, one.catalogue, ledger, one.clock, one.stats, Path(options.archive_dir), window_s=options.window_s,
@@ -75,7 +75,7 @@ class Listings:
         return self._of.http.fetch(url, headers)
 
     def _think(self, function: Callable[..., T], /, *args: Any) -> T:
-        result: T = self._reading_thread.apply(function, args)
+        result: T = self._reading_threads.apply(function, args)
         return result
 
     def _trades(self, coin: str, start_ns: int, end_ns: int) -> QueryResult:

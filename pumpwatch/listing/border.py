@@ -22,6 +22,7 @@ from pumpwatch.errors import BadFrame, StorageError
 from pumpwatch.hookspecs import ListingSource, Verdict
 from pumpwatch.listing.wording import MAX_TITLE
 from pumpwatch.model import Listing, Notice
+from pumpwatch.printable import printable
 from pumpwatch.supervisor import guarded
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ ROWS = 20_000  # of one list; real ones show 20 to 100
 COINS = 1000  # of one notice
 ID_LENGTH, NAME_LENGTH, CATEGORY_LENGTH, URL_LENGTH = 100, 64, 200, 2000
 NOTES, NOTE_LENGTH = 20, 200
+REASON_LENGTH, SHOWN_BYTES = 400, 8000
 KINDS = frozenset({"krw_listing", "non_krw_listing", "delisting", "warning", "maintenance", "event", "other"})
 
 _COIN = re.compile(r"[A-Za-z0-9]{1,20}")
@@ -69,17 +71,22 @@ class Judged:
 
 
 def call(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a source's code and return its answer. Raises BadFrame whatever it raises."""
+    """Call a source's code and return its answer. Raises BadFrame, with a bounded message, whatever it raises."""
     try:
         return function(*arguments)
-    except (BadFrame, GreenletExit):
+    except GreenletExit:
         raise
     except BaseException as error:  # SystemExit too: a source ends no collector
-        try:
-            said = str(error)
-        except BaseException:
-            said = ""
-        raise BadFrame(f"{type(error).__name__}: {said[:NOTE_LENGTH]}") from error
+        raise BadFrame(_said(error)) from error
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error says, on a line; of one that cannot be put into words its name."""
+    kind = "" if isinstance(error, BadFrame) else f"{type(error).__name__}: "
+    try:
+        return printable(f"{kind}{str(error).splitlines()[0]}", REASON_LENGTH)
+    except BaseException:
+        return kind or "it gives no reason"
 
 
 def alone(body: Callable[[], None], on_error: Callable[[Exception], None]) -> bool:
@@ -145,7 +152,7 @@ def rows_of(source: ListingSource, body: bytes, now_ns: int) -> Rows:
 def notice_of(given: object, source: str, now_ns: int) -> Notice:
     """Return a notice that passes, under the name of its source. Raises BadFrame with the reason."""
     if isinstance(given, BadFrame):  # so a source names a row that it cannot read
-        raise given
+        raise BadFrame(_said(given))
     if type(given) is not Notice:
         raise BadFrame(f"a row is a {type(given).__name__}, not a Notice")
     _text("notice_id", given.notice_id, ID_LENGTH, line=True)
@@ -212,17 +219,19 @@ def time_problem(at_ns: object, now_ns: int) -> str:
 
 
 def shown(given: object) -> bytes:
-    """Return what was given as bytes for a record, at most a few thousand."""
-    if isinstance(given, BadFrame):
-        return given.message.encode("utf-8", "replace")
+    """Return what was given as bytes for a record, at most some thousand."""
     try:
-        if type(given) is Notice:
-            text = repr({field.name: _repr.repr(getattr(given, field.name)) for field in dataclasses.fields(given)})
-        else:
-            text = call(_repr.repr, given)
+        return call(_words, given).encode("utf-8", "replace")[:SHOWN_BYTES]
     except BadFrame:
-        text = f"a {type(given).__name__} that cannot be shown"
-    return text.encode("utf-8", "replace")
+        return f"a {type(given).__name__} that cannot be shown".encode("utf-8", "replace")[:SHOWN_BYTES]
+
+
+def _words(given: object) -> str:
+    if isinstance(given, BadFrame):
+        return str(given)
+    if type(given) is Notice:
+        return repr({field.name: _repr.repr(getattr(given, field.name)) for field in dataclasses.fields(given)})
+    return _repr.repr(given)
 
 
 def _each(given: Any) -> Iterator[object]:

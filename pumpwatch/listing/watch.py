@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import gevent
-
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import BadFrame, ServiceUnavailable, StorageError
 from pumpwatch.hookspecs import ListingSource
@@ -32,6 +30,7 @@ from pumpwatch.stats import Stats
 log = logging.getLogger(__name__)
 
 CHUNK = 500  # rows that are looked up, and remembered, together
+LONGEST_LOOK_S = 120.0
 LINES = 20  # in the log, of one look; the rest is counted
 UNJUDGED = Judged("other", (), False, (), ())
 REMEMBERED = 100_000  # notices of a source; the oldest are forgotten
@@ -42,7 +41,7 @@ class Watch:
 
     url and interval_s override the source's own. on_listing is called once for each coin that gets a window, in the order
     of the title. kept_s: how long trades are kept. record takes what did not pass the border. call runs the memory's
-    blocking methods where they may block, think the reading of a list where it holds up nobody.
+    blocking methods where they may block, think the source's code where it holds up nobody.
     """
 
     def __init__(self, source: ListingSource, fetch: Fetch, memory: ListingMemory, clock: Clock, stats: Stats,
@@ -53,12 +52,13 @@ class Watch:
         self.interval_s = interval_s or source.interval_s
         self.up: bool | None = None  # None until the first answer or failure
         self._board = Board(source, fetch, clock, url, think)
-        self._memory, self._clock, self._stats, self._call = memory, clock, stats, call
+        self._memory, self._clock, self._stats, self._call, self._think = memory, clock, stats, call, think
         self._register = Register(source.name, memory, clock, stats, on_listing, fresh_s=fresh_s, kept_s=kept_s, call=call)
         self._quarantine = Quarantine(source.name, record, clock, stats)
         self._known: dict[str, str] = {}  # notice id -> revision, of the rows last shown
         self._begun = self._more = self._stopped = self._looking = False
         self._since_ns = clock.now_ns()
+        self._began_s = clock.monotonic()
         self._reason = ""
         self._lines = 0
         self._taken = 0  # notices remembered in this run
@@ -76,8 +76,10 @@ class Watch:
     def poll(self) -> None:
         """Look once, unless the board is to be left alone. Never raises."""
         if self._looking:  # a look may take longer than the interval; the scheduler would warn each time
+            if (lasts_s := self._clock.monotonic() - self._began_s) > LONGEST_LOOK_S:
+                self._say_down(f"a look has not ended for {lasts_s:.0f} s")
             return
-        self._looking = True
+        self._looking, self._began_s = True, self._clock.monotonic()
         try:
             alone(self._look, lambda error: self._say_down(f"looking failed: {type(error).__name__}: {error}"))
         except StorageError as error:
@@ -136,12 +138,10 @@ class Watch:
         before = {} if seeding else self._call(self._memory.seen_notices, name, [one.notice_id for one, _ in new])
         done: list[tuple[Notice, str, str]] = []
         failed: list[str] = []
-        for number, (notice, revision) in enumerate(new):
+        for notice, revision in new:
             row = partial(self._row, notice, revision, before.get(notice.notice_id), detected_at_ns, seeding, done)
             if not alone(row, partial(self._row_failed, notice)):
                 failed.append(notice.notice_id)
-            if number % 50 == 49:
-                gevent.sleep(0.0001)  # judging titles takes time, and trades come first
         self._register.store()
         if done:
             self._call(self._memory.remember_notices, done)
@@ -155,7 +155,7 @@ class Watch:
         if before == revision:
             return
         try:
-            verdict = verdict_of(self.source, notice.title)
+            verdict = self._think(verdict_of, self.source, notice.title)
         except BadFrame:
             if not seeding:
                 raise

@@ -14,7 +14,9 @@ from pumpwatch.hookspecs import ListingSource, Verdict
 from pumpwatch.listing.border import (
     COINS,
     EARLIEST_NS,
+    REASON_LENGTH,
     ROWS,
+    SHOWN_BYTES,
     alone,
     check_listing,
     check_source,
@@ -86,6 +88,25 @@ def test_a_notice_with_a_field_that_cannot_be_meant_does_not_pass(fields: dict[s
 def test_times_from_2017_to_an_hour_ahead_pass() -> None:
     for at_ns in (EARLIEST_NS, NOW_NS, NOW_NS + HOUR_NS):
         assert notice_of(replace(GOOD, published_at_ns=at_ns), "board", NOW_NS).published_at_ns == at_ns
+
+
+class Odd(BadFrame):
+    """A bad row without words."""
+
+    def __init__(self) -> None:
+        self.message = 5  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("bad", [
+    replace(GOOD, published_at_ns=10**6000), replace(GOOD, title=Sly()), replace(GOOD, title="x" * 10**7),  # type: ignore[arg-type]
+    BadFrame("x" * 10**7), BadFrame("a\nb\x1b[2J"), BadFrame(None), Odd(), 10**6000, "x" * 10**7],  # type: ignore[arg-type]
+    ids=range(9))
+def test_what_does_not_pass_is_named_in_few_words_whatever_it_is(bad: object) -> None:
+    rows = rows_of(source(lambda body: [bad, GOOD]), b"", NOW_NS)
+    assert len(rows.notices) == len(rows.bad) == 1
+    assert len(rows.bad[0].payload) <= SHOWN_BYTES
+    assert len(rows.bad[0].reason) <= REASON_LENGTH
+    assert rows.bad[0].reason.isprintable()
 
 
 def test_one_bad_row_costs_no_other() -> None:
