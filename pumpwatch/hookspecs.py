@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pluggy
 
 from pumpwatch.catalogue import Catalogue
+from pumpwatch.errors import BadFrame
 from pumpwatch.model import Listing, Notice, TradeBatch, Venue
 
 if TYPE_CHECKING:
@@ -93,7 +94,10 @@ class Verdict:
 class ListingSource:
     """A notice board: where it is, how politely it is asked, and how it is read. Pure, like a venue.
 
-    fallback_urls: other addresses of the same list, asked in turn when one does not answer.
+    fallback_urls: other addresses of the same list, asked in turn when one does not answer. parse puts a BadFrame in the
+    place of a row that it cannot read, so that the others count, and raises one where the body is no such list. Whatever it
+    gives is checked before anyone acts on it: types, lengths, times between 2017 and an hour from now, and of a verdict's
+    symbols those of 1 to 20 letters and digits count. What does not pass is quarantined.
     """
 
     name: str
@@ -101,7 +105,7 @@ class ListingSource:
     fallback_urls: Sequence[str] = ()
     headers: Mapping[str, str]
     interval_s: float
-    parse: Callable[[bytes], list[Notice]]  # body -> rows; raises BadFrame where it is no such list
+    parse: Callable[[bytes], Sequence[Notice | BadFrame]]  # body -> rows
     verdict: Callable[[str], Verdict]
 
 

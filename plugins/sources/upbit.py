@@ -107,7 +107,7 @@ class Row(msgspec.Struct):
 
 
 class Page(msgspec.Struct):
-    notices: list[Row]
+    notices: list[msgspec.Raw]  # read one by one: a row that cannot be read costs no other
 
 
 class Answer(msgspec.Struct):
@@ -117,6 +117,7 @@ class Answer(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(Answer).decode
+_decode_row = msgspec.json.Decoder(Row).decode
 
 
 def verdict(title: str) -> Verdict:
@@ -124,15 +125,29 @@ def verdict(title: str) -> Verdict:
     return judge(title, WORDING)
 
 
-def parse(body: bytes) -> list[Notice]:
-    """Return the rows of the list in its order. Raises BadFrame on anything else: an HTML page, an error answer."""
+def parse(body: bytes) -> list[Notice | BadFrame]:
+    """Return the rows of the list in its order, a BadFrame in the place of one that cannot be read.
+
+    Raises BadFrame where it is no such list (an HTML page, an error answer), or has no row that can be read.
+    """
     try:
         answer = _decode(body)
     except msgspec.DecodeError as error:
         raise BadFrame(f"not Upbit's list of notices: {error}") from error
     if not answer.success or answer.data is None:
         raise BadFrame(f"Upbit's list of notices answers with an error: {answer.error_message or 'no data'}")
-    return [_notice(row) for row in answer.data.notices if row.category not in EVENT_CATEGORIES]
+    rows: list[Notice | BadFrame] = []
+    for raw in answer.data.notices:
+        try:
+            row = _decode_row(raw)
+            if row.category not in EVENT_CATEGORIES:
+                rows.append(_notice(row))
+        except (msgspec.DecodeError, ValueError, OverflowError) as error:
+            text = bytes(raw)[:300].decode("utf-8", "replace")
+            rows.append(BadFrame(f"a row of Upbit's list cannot be read: {error}: {text}"))
+    if rows and all(isinstance(row, BadFrame) for row in rows):
+        raise BadFrame(f"Upbit's list of notices has no row that can be read, the first: {rows[0]}")
+    return rows
 
 
 def _notice(row: Row) -> Notice:
@@ -142,12 +157,10 @@ def _notice(row: Row) -> Notice:
 
 
 def _ns(stamp: str) -> int:
-    try:
-        moment = datetime.fromisoformat(stamp)
-    except ValueError as error:
-        raise BadFrame(f"Upbit's list of notices has the time {stamp!r}, which is no ISO 8601") from error
+    """Return ns since 1970. Raises ValueError; whether a time can be meant is not judged here."""
+    moment = datetime.fromisoformat(stamp)
     if moment.tzinfo is None:
-        raise BadFrame(f"Upbit's list of notices has the time {stamp!r} without its offset")
+        raise ValueError(f"the time {stamp!r} has no offset")
     return round(moment.timestamp() * 1000) * 1_000_000
 
 

@@ -123,7 +123,7 @@ class Collector:
         deadline = self.clock.monotonic() + STOP_S
         self.jobs.stop()
         if self.listings:
-            self.listings.windows.stop()
+            self.listings.stop()
         self.sweep.stop()
         self.supervisor.stop("sweep", 0.3)
         self.sweep.once()

@@ -9,6 +9,7 @@ import click
 
 from pumpwatch.commands.options import config_option, json_option, moment
 from pumpwatch.commands.output import print_json, print_table, put, say
+from pumpwatch.printable import printable
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
@@ -76,7 +77,9 @@ def fake(coin: str, title: str, as_json: bool, config: Config) -> int:
 def show(wanted: str | None, as_json: bool, config: Config) -> int:
     """Show listings and their archives.
 
-    ID is a coin, a notice's id or an archive's name, and shows the analysis as well; exit code 1 where there is none.
+    ID is a coin, a notice's id or an archive's name, and shows the analysis as well; exit code 1 where there is none. An
+    archive is final once no trade of its window is to come; until then it is looked at again. A late one was seen long after
+    its publication.
 
     \b
     Example: pumpwatch listing show PEPE --json
@@ -87,9 +90,10 @@ def show(wanted: str | None, as_json: bool, config: Config) -> int:
     if as_json:
         print_json(rows)
     elif rows:
-        print_table(("listing", "coin", "announced", "state", "trades", "archive"), (
-            (row["id"], row["coin"], row["announced_at"], row["state"], f"{row['trades']:,}", row["archive"])
-            for row in rows))
+        print_table(("listing", "coin", "announced", "late", "state", "trades", "final", "archive"), (
+            (printable(row["id"]), printable(row["coin"]), row["announced_at"], "yes" if row["late"] else "no",
+             row["state"], f"{row['trades']:,}", {None: "-", True: row["final_at"], False: "not yet"}[row["final"]],
+             row["archive"] or printable(row["problem"])) for row in rows))
     if not rows:
-        say(f"no listing is called {wanted}" if wanted else "no listing yet")
+        say(f"no listing is called {printable(wanted)}" if wanted else "no listing yet")
     return 1 if wanted and not rows else 0

@@ -1,7 +1,8 @@
 """One minute that shows everything: simulated venues, the real collector, a listing, and a count of both sides.
 
 The venues run in a process of their own and write down what they sent; the collector in this process is the one that
-`pumpwatch collect` runs. The result is good only when both agree to the trade.
+`pumpwatch collect` runs. The result is good only when both agree to the trade. The archive shown is the one written when the
+window ends: a demo does not wait the ten minutes after which it would be final, and its manifest says so.
 """
 
 from __future__ import annotations

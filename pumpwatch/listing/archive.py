@@ -4,12 +4,14 @@
         raw/binance/spot.json                    one file a venue that has the coin, also where nothing was traded
         raw/binance/futures.json
         refined/pump_analysis.json               listing.analysis, and where the trades came from
+        manifest.json                            listing.manifest: the passes made, what each added, and when it was final
 
 A raw file is one JSON object, one key a line. Before `trades` stand what the file is (`format`, exchange, market_type,
 coin, the venue's `symbols` with multiplier and contract size), the times (`announced_at_ns`, `detected_at_ns`,
-`triggered_at_ns`, the same in ISO 8601, and `window`: a list of [from, to) in ns), the `listings` it belongs to, the
-`parts` of the store that gave the trades with their ms (and the problem, where one could not give all), the `gaps` of
-this venue that overlap the window, and `count`.
+`triggered_at_ns`, the same in ISO 8601, `late` where it was seen long after its publication, and `window`: a list of
+[from, to) in ns), the `listings` it belongs to, the `parts` of the store that gave the trades with their ms (and the
+problem, where one could not give all), the `gaps` of this venue that overlap the window and may have cost trades of this
+coin, and `count`.
 
 `trades` is an object of columns of one length, sorted by timestamp (pandas: `DataFrame(raw["trades"])`), because a
 busy coin has 100,000 trades in a window: symbol, side (`buy`, `sell`: the taker's), price and quantity (numbers; base
@@ -37,6 +39,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.analysis import analyse
+from pumpwatch.listing.manifest import Manifest, iso, read_manifest, write_manifest
 from pumpwatch.model import NO_SEQUENCE, SIDES, Gap, Listing, TradeBatch
 
 RAW_FORMAT = "pumpwatch.raw/1"
@@ -64,6 +67,7 @@ class Span:
     coin: str
     listings: Sequence[Listing]
     intervals: Sequence[tuple[int, int]]
+    late: bool = False
 
     @property
     def announced_at_ns(self) -> int:
@@ -73,11 +77,21 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A written archive; kept: an older one with more trades was left in place."""
+    """A written archive; kept: an older one with more trades was left in place; added: since the pass before."""
 
     path: Path
     trades: int
     kept: bool = False
+    added: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What is to be said in the manifest of one writing: when, whether it is the last one, and what was wrong with it."""
+
+    at_ns: int
+    final: bool = True
+    problems: Sequence[str] = ()
 
 
 def archive_name(coin: str, announced_at_ns: int) -> str:
@@ -86,10 +100,11 @@ def archive_name(coin: str, announced_at_ns: int) -> str:
 
 
 def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, parts: Sequence[Part],
-                  gaps: Sequence[Gap]) -> Archive:
+                  gaps: Sequence[Gap], made: Pass) -> Archive:
     """Write an archive and return where it is. Blocks; raises StorageError and leaves nothing half-written.
 
-    Trades outside the intervals and of other coins are left out. Gaps are filtered by venue and symbol here.
+    Trades outside the intervals and of other coins are left out. Gaps are filtered by venue and symbol here. The passes of
+    the manifest that is there are kept, and this one is added.
     """
     path = archive_dir / archive_name(span.coin, span.announced_at_ns)
     ids = catalogue.matching(span.coin)
@@ -101,19 +116,27 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     try:
         _settle(path)
         known = trades_in(path)
-        if known is not None and known > len(batch):
-            return Archive(path, known, kept=True)
+        before = read_manifest(path)
+        kept = known is not None and known > len(batch)
+        trades = max(known or 0, len(batch))
+        added = trades - (before.trades if before is not None else known or 0)
+        manifest = (before or Manifest(coin=span.coin)).with_pass(made.at_ns, trades, added, final=made.final,
+                                                                  late=span.late, problems=made.problems)
+        if kept:
+            write_manifest(path, manifest)
+            return Archive(path, trades, kept=True, added=added)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         try:
             _write(partial, span, batch, catalogue, ids, parts, gaps)
+            write_manifest(partial, manifest)
             _put_in_place(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"{path}: cannot write the archive: {error.strerror or error}",
                            "make room, or give a writable listing.archive_dir") from error
-    return Archive(path, len(batch))
+    return Archive(path, trades, added=added)
 
 
 def trades_in(path: Path) -> int | None:
@@ -140,12 +163,6 @@ def part_row(part: Part) -> dict[str, Any]:
     return row | ({"problem": part.problem} if part.problem else {})
 
 
-def iso(at_ns: int) -> str:
-    """Return a time as ISO 8601 in UTC with microseconds."""
-    second = datetime.fromtimestamp(at_ns // NS_PER_S, UTC)
-    return f"{second:%Y-%m-%dT%H:%M:%S}.{at_ns % NS_PER_S // 1000:06d}Z"
-
-
 def _write(folder: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, ids: Sequence[int],
            parts: Sequence[Part], gaps: Sequence[Gap]) -> None:
     venues: dict[tuple[str, str], list[int]] = {}
@@ -156,7 +173,7 @@ def _write(folder: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, id
         "announced_at_ns": first.announced_at_ns, "announced_at": iso(first.announced_at_ns),
         "detected_at_ns": first.detected_at_ns, "detected_at": iso(first.detected_at_ns),
         "triggered_at_ns": first.triggered_at_ns, "triggered_at": iso(first.triggered_at_ns),
-        "needs_body": any(listing.needs_body for listing in span.listings),
+        "late": span.late, "needs_body": any(listing.needs_body for listing in span.listings),
         "window": [list(interval) for interval in span.intervals],
         "listings": [asdict(listing) for listing in span.listings],
         "parts": [part_row(part) for part in parts],
@@ -202,7 +219,7 @@ def _gap(gap: Gap) -> dict[str, Any]:
 
 def _touches(gap: Gap, exchange: str, market_type: str, symbols: set[str],
              intervals: Sequence[tuple[int, int]]) -> bool:
-    if (gap.exchange, gap.market_type) != (exchange, market_type) or (gap.symbol and gap.symbol not in symbols):
+    if (gap.exchange, gap.market_type) != (exchange, market_type) or not any(map(gap.touches, symbols)):
         return False
     return any(gap.from_ns < end and max(gap.to_ns, gap.from_ns + 1) > start for start, end in intervals)
 

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from pumpwatch.clock import Clock
 from pumpwatch.errors import BadFrame, ServiceUnavailable
 from pumpwatch.hookspecs import ListingSource
-from pumpwatch.model import Notice
+from pumpwatch.listing.border import Rows, rows_of
+from pumpwatch.listing.memory import Call, call_here
 from pumpwatch.net.retry_after import retry_after_s
 from pumpwatch.net.texts import masked, one_line
 
@@ -43,10 +44,13 @@ class Fetch(Protocol):
 
 
 class Board:
-    """One notice board. `url` of the config takes the place of all that the source knows."""
+    """One notice board. `url` of the config takes the place of all that the source knows.
 
-    def __init__(self, source: ListingSource, fetch: Fetch, clock: Clock, url: str = "") -> None:
-        self._source, self._fetch, self._clock = source, fetch, clock
+    think runs what takes time where it holds up nobody: a list of many thousand rows is read in seconds.
+    """
+
+    def __init__(self, source: ListingSource, fetch: Fetch, clock: Clock, url: str = "", think: Call = call_here) -> None:
+        self._source, self._fetch, self._clock, self._think = source, fetch, clock, think
         own = (source.url, *source.fallback_urls)
         self._urls = (url,) if url else own
         hosts = {urlsplit(one).hostname for one in own}
@@ -72,7 +76,7 @@ class Board:
         """Return how many seconds the board is left alone from now on."""
         return max(0.0, self._rest_until - self._clock.monotonic())
 
-    def read(self) -> list[Notice] | None:
+    def read(self) -> Rows | None:
         """Return the rows, or None where nothing has changed. Raises ServiceUnavailable and plans the next try."""
         headers = dict(self._headers)
         if etag := self._etags.get(self.url):
@@ -84,7 +88,7 @@ class Board:
             elif answer.status != 200:
                 raise self._refused(answer)
             else:
-                rows = self._source.parse(answer.body)
+                rows = self._think(rows_of, self._source, answer.body, self._clock.now_ns())
         except (ServiceUnavailable, BadFrame) as error:
             self._failed()
             if isinstance(error, ServiceUnavailable):

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Remembered(Protocol):
-    """A listing and what became of it: trades is None until its archive is written."""
+    """A listing and what became of it: trades is None until its archive is written; problem: why it cannot be relied on."""
 
     @property
     def listing(self) -> Listing: ...
@@ -19,6 +19,8 @@ class Remembered(Protocol):
     def archive(self) -> str: ...
     @property
     def trades(self) -> int | None: ...
+    @property
+    def problem(self) -> str: ...
 
 
 class ListingMemory(Protocol):
@@ -27,20 +29,27 @@ class ListingMemory(Protocol):
     def notice_count(self, source: str) -> int:
         """Return how many notices of a source are known: 0 before its first poll."""
 
-    def seen_notice(self, source: str, notice_id: str) -> str | None:
-        """Return the revision last remembered, None for a notice never seen."""
+    def seen_notices(self, source: str, notice_ids: Sequence[str]) -> dict[str, str]:
+        """Return the revision last remembered of each notice that is known."""
 
-    def remember_notice(self, notice: Notice, verdict_kind: str, revision: str) -> None:
-        """Store a notice as last seen."""
+    def remember_notices(self, notices: Sequence[tuple[Notice, str, str]]) -> None:
+        """Store notices as last seen, each with the kind of its verdict and its revision: all of them or none."""
 
     def remember_listing(self, listing: Listing) -> bool:
         """Store a listing; False, and no change, where it is known."""
 
-    def finish_listing(self, source: str, notice_id: str, symbol: str, archive: str, trades: int) -> None:
-        """Say where a listing's archive is, and how many trades are in it."""
+    def remember_unopened(self, listings: Sequence[Listing], problem: str) -> None:
+        """Store listings for which no window is opened, with the reason."""
+
+    def finish_listing(self, source: str, notice_id: str, symbol: str, archive: str, trades: int,
+                       problem: str = "") -> None:
+        """Say where a listing's archive is and how many trades are in it, or why there is none to rely on."""
 
     def listings(self, unfinished_only: bool = False) -> Sequence[Remembered]:
         """Return the listings by the time they were detected."""
+
+    def forget_notices(self, source: str, keep: int) -> None:
+        """Forget all but the newest `keep` notices of a source, and of its listings that opened no window."""
 
 
 class Call(Protocol):

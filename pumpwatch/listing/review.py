@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
-from pumpwatch.errors import PumpWatchError
-from pumpwatch.listing.archive import Span, iso, part_row, read_analysis, trades_in, write_archive
+from pumpwatch.errors import PumpWatchError, UsageError
+from pumpwatch.listing.archive import Pass, Span, part_row, read_analysis, trades_in, write_archive
+from pumpwatch.listing.border import time_problem
 from pumpwatch.listing.inbox import coin_name
+from pumpwatch.listing.manifest import iso, read_manifest
 from pumpwatch.listing.memory import ListingMemory
-from pumpwatch.listing.window import intervals_of
+from pumpwatch.listing.open_window import LOOKS_S, intervals_of
 from pumpwatch.model import Listing
 from pumpwatch.store.ledger import FILE_NAME, Ledger
 
@@ -23,19 +27,22 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
 
     A listing that is remembered near that time gives its own times; else the time stands for announcement and
     detection. Returns archive (path), coin, trades, kept (an older archive with more trades was left alone), window,
-    listings, parts and venues. Raises PumpWatchError where nothing of the coin is known, StorageError and
-    ServiceUnavailable as the store does.
+    listings, parts and venues. Raises UsageError for what is not a coin or a time of a notice, PumpWatchError where nothing
+    of the coin is known, StorageError and ServiceUnavailable as the store does.
     """
     from pumpwatch.plugins import load_plugins
     from pumpwatch.store.stored import StoredTrades
 
     coin = coin_name(coin)
+    now_ns = (clock or Clock()).now_ns()
+    if problem := time_problem(at_ns, now_ns):
+        raise UsageError(f"the time {iso(at_ns)} {problem}", "give the time at which the coin was announced")
     ledger = _ledger(config)
     try:
         listings = _listings_near(ledger, coin, at_ns)
         known = bool(listings)
         if not known:
-            listings = [_made_up(coin, at_ns, (clock or Clock()).now_ns())]
+            listings = [_made_up(coin, at_ns, now_ns)]
         intervals = intervals_of(listings, config.listing.window_s)
         start_ns, end_ns = intervals[0][0], intervals[-1][1]
         stored = StoredTrades(config, load_plugins(config))
@@ -43,8 +50,11 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
         if not known and not catalogue.matching(coin):
             raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}", "see `pumpwatch listing show`")
         gaps = ledger.gaps_between(start_ns, end_ns)
-        archive = write_archive(Path(config.listing.archive_dir), Span(coin, listings, intervals), found.batch,
-                                catalogue, found.parts, gaps)
+        final = now_ns >= end_ns + int(LOOKS_S[-1] * NS_PER_S)
+        problems = sorted({part.problem for part in found.parts if part.problem})
+        late = known and all(_is_late(config, one) for one in listings)
+        archive = write_archive(Path(config.listing.archive_dir), Span(coin, listings, intervals, late), found.batch,
+                                catalogue, found.parts, gaps, Pass(now_ns, final, problems))
         for one in listings:
             ledger.finish_listing(one.source, one.notice_id, one.symbol, str(archive.path), archive.trades)
     finally:
@@ -60,7 +70,8 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
     """Return the listings and archives of a data folder, oldest first; with `wanted` only those, with their analysis.
 
     `wanted` is a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id,
-    coin, title, announced_at, detected_at, needs_body, state (`open`, `written`, `missing`), trades and archive.
+    coin, title, announced_at, detected_at, late, needs_body, trades, archive, state (`open`; `written`; `missing`, where the
+    archive was removed; `problem`, with the reason in `problem`) and of the archive's manifest final, final_at and passes.
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     archives: set[str] = set()
@@ -69,7 +80,7 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
         try:
             for record in ledger.listings():
                 rows[record.listing.source + record.listing.notice_id, record.listing.symbol] = _row(
-                    record.listing, record.archive, record.trades)
+                    config, record.listing, record.archive, record.trades, record.problem)
                 archives.add(Path(record.archive).name)
         finally:
             ledger.close()
@@ -77,7 +88,7 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
         if path.name not in archives and trades_in(path) is not None:
             for made in read_analysis(path)["listings"]:
                 rows.setdefault((made["source"] + made["notice_id"], made["symbol"]),
-                                _row(Listing(**made), str(path), trades_in(path)))
+                                _row(config, Listing(**made), str(path), trades_in(path)))
     found = sorted(rows.values(), key=lambda row: (row["announced_at"], row["coin"]))
     if wanted is None:
         return found
@@ -87,12 +98,22 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
             for row in found]
 
 
-def _row(listing: Listing, archive: str, trades: int | None) -> dict[str, Any]:
-    state = "open" if trades is None else "written" if archive and trades_in(Path(archive)) is not None else "missing"
+def _row(config: Config, listing: Listing, archive: str, trades: int | None, problem: str = "") -> dict[str, Any]:
+    state = "open"
+    if trades is not None:
+        state = "written" if archive and trades_in(Path(archive)) is not None else "missing"
+    manifest = read_manifest(Path(archive)) if archive else None
+    passes = [msgspec.structs.asdict(one) for one in manifest.passes] if manifest else []
     return {"id": f"{listing.source}:{listing.notice_id}", "source": listing.source, "notice_id": listing.notice_id,
             "coin": listing.symbol, "title": listing.title, "announced_at": iso(listing.announced_at_ns),
-            "detected_at": iso(listing.detected_at_ns), "needs_body": listing.needs_body, "state": state,
-            "trades": trades or 0, "archive": archive}
+            "detected_at": iso(listing.detected_at_ns), "late": _is_late(config, listing),
+            "needs_body": listing.needs_body, "state": "problem" if problem else state, "problem": problem,
+            "trades": trades or 0, "archive": archive, "final": manifest.final if manifest else None,
+            "final_at": manifest.final_at if manifest else None, "passes": passes}
+
+
+def _is_late(config: Config, listing: Listing) -> bool:
+    return listing.detected_at_ns - listing.announced_at_ns > config.listing.fresh_s * NS_PER_S
 
 
 def _ledger(config: Config) -> Ledger:

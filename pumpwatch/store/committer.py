@@ -77,6 +77,12 @@ class Committer:
         return self._waiting_trades
 
     @property
+    def oldest_waiting_ns(self) -> int:
+        """When the oldest of the trades that are in memory only was received, 0 where none is."""
+        first = next(iter(self._flight.batches if self._flight and self._flight.batches else self._waiting), None)
+        return int(first.received_at.min()) if first is not None else 0
+
+    @property
     def holds_something(self) -> bool:
         """Whether anything is in memory only: trades, or records beside them."""
         return bool(self._waiting or self._pending or self._parts or self._flight)

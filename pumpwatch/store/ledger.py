@@ -11,30 +11,23 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database, Migrations
 
 from pumpwatch.errors import StorageError
-from pumpwatch.model import Gap, GapState, Listing, Notice
+from pumpwatch.model import Gap, GapState
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, Quarantined, Records
+from pumpwatch.store.listed import ListedRows, ListingRecord
 from pumpwatch.store.sqlite import BUSY_MS, connect, make_durable, storage_errors, transaction
+
+__all__ = ["FILE_NAME", "Ledger", "ListingRecord"]
 
 FILE_NAME = "ledger.sqlite"
 _SET = "ledger"
 
 migrations = Migrations(_SET)
-
-
-@dataclass(frozen=True, slots=True)
-class ListingRecord:
-    """A listing and what became of it: archive is empty and trades None until its window has closed."""
-
-    listing: Listing
-    archive: str
-    trades: int | None
 
 
 @migrations()
@@ -67,7 +60,13 @@ def gaps_by_time(db: Database) -> None:
     db.execute("CREATE INDEX gaps_time ON gaps (to_ns, from_ns)")
 
 
-class Ledger:
+@migrations()
+def listing_problems(db: Database) -> None:
+    """A listing can be known and have no archive, for a reason."""
+    db.execute("ALTER TABLE listings ADD COLUMN problem TEXT NOT NULL DEFAULT ''")
+
+
+class Ledger(ListedRows):
     """The ledger file of a data folder. Every method blocks shortly and raises StorageError when the disk refuses."""
 
     def __init__(self, folder: Path) -> None:
@@ -159,40 +158,9 @@ class Ledger:
         """Return how many rows are kept."""
         return int(self._rows("SELECT count(*) FROM quarantine", ())[0][0])
 
-    def seen_notice(self, source: str, notice_id: str) -> str | None:
-        """Return the revision last remembered of a notice, None for a new one."""
-        rows = self._rows("SELECT revision FROM notices WHERE source = ? AND notice_id = ?", (source, notice_id))
-        return str(rows[0][0]) if rows else None
-
-    def remember_notice(self, notice: Notice, verdict_kind: str, revision: str) -> None:
-        """Store a notice as last seen."""
-        self._change("INSERT OR REPLACE INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                     (notice.source, notice.notice_id, notice.title, notice.category, notice.published_at_ns,
-                      notice.updated_at_ns, notice.url, verdict_kind, revision))
-
     def notice_count(self, source: str) -> int:
         """Return how many notices of a source are known: 0 before its first poll."""
         return int(self._rows("SELECT count(*) FROM notices WHERE source = ?", (source,))[0][0])
-
-    def remember_listing(self, listing: Listing) -> bool:
-        """Store a listing; return False, and change nothing, when it is known already."""
-        return self._change("INSERT OR IGNORE INTO listings VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', NULL)",
-                            (listing.source, listing.notice_id, listing.symbol, listing.title, listing.announced_at_ns,
-                             listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body))) == 1
-
-    def finish_listing(self, source: str, notice_id: str, symbol: str, archive: str, trades: int) -> None:
-        """Say where a listing's archive is and how many trades are in it."""
-        self._change("UPDATE listings SET archive = ?, trades = ? WHERE source = ? AND notice_id = ? AND symbol = ?",
-                     (archive, trades, source, notice_id, symbol))
-
-    def listings(self, unfinished_only: bool = False) -> list[ListingRecord]:
-        """Return the listings by the time they were detected."""
-        where = "WHERE trades IS NULL" if unfinished_only else ""
-        rows = self._rows("SELECT source, notice_id, symbol, title, announced_at_ns, detected_at_ns, triggered_at_ns,"
-                          f" needs_body, archive, trades FROM listings {where} ORDER BY detected_at_ns, symbol", ())
-        return [ListingRecord(Listing(source=row[0], notice_id=row[1], symbol=row[2], title=row[3],
-                                      announced_at_ns=row[4], detected_at_ns=row[5], triggered_at_ns=row[6],
-                                      needs_body=bool(row[7])), row[8], row[9]) for row in rows]
 
     def prune(self, before_ns: int, keep_quarantine: int = 100_000) -> None:
         """Forget connection events and quarantine older than a moment, and all but the newest quarantine rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
-from pumpwatch.listing.archive import ANALYSIS, Span, archive_name, trades_in, write_archive
-from pumpwatch.listing.window import intervals_of
+from pumpwatch.listing.archive import ANALYSIS, Pass, Span, archive_name, trades_in, write_archive
+from pumpwatch.listing.manifest import iso, read_manifest
+from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import SIDES, Gap, TradeBatch
 from tests.listing.market import ANNOUNCED_NS, GivenPart, catalogue_of_venues, listing_of, trades
 
@@ -26,7 +28,7 @@ PARTS = [GivenPart("recent", 1000, 2.0), GivenPart("journal", 10, 7.5)]
 
 
 def write(folder: Path, batch: TradeBatch = MARKET, gaps: list[Gap] | None = None) -> Any:
-    return write_archive(folder, SPAN, batch, CATALOGUE, PARTS, gaps or [])
+    return write_archive(folder, SPAN, batch, CATALOGUE, PARTS, gaps or [], Pass(ANNOUNCED_NS + 600 * S))
 
 
 def raw(path: Path, exchange: str, market_type: str) -> dict[str, Any]:
@@ -78,7 +80,8 @@ def test_a_venue_that_has_the_coin_and_no_trades_says_so_and_others_have_no_file
     quiet = raw(path, "beta", "spot")
     assert (quiet["count"], quiet["trades"]["price"]) == (0, [])
     assert sorted(str(file.relative_to(path)) for file in path.rglob("*.json")) == [
-        "raw/alpha/futures.json", "raw/alpha/spot.json", "raw/beta/spot.json", "refined/pump_analysis.json"]
+        "manifest.json", "raw/alpha/futures.json", "raw/alpha/spot.json", "raw/beta/spot.json",
+        "refined/pump_analysis.json"]
 
 
 def test_gaps_of_the_venue_that_touch_the_window_are_named(tmp_path: Path) -> None:
@@ -91,6 +94,32 @@ def test_gaps_of_the_venue_that_touch_the_window_are_named(tmp_path: Path) -> No
     assert raw(path, "alpha", "futures")["gaps"] == []
     assert [one["from_ns"] for one in raw(path, "beta", "spot")["gaps"]] == [ANNOUNCED_NS + 7 * S]
     assert len(json.loads((path / ANALYSIS).read_text())["gaps"]) == 3
+
+
+def test_of_a_lost_connection_only_the_gaps_that_may_have_cost_trades_of_the_coin_are_named(tmp_path: Path) -> None:
+    lost = gap("alpha", "spot", "", -5, -4)
+    path = write(tmp_path, gaps=[replace(lost, symbols=("OTHERUSDT", "KITEUSDT")), replace(lost, symbols=("OTHERUSDT",)),
+                                 replace(lost, market_type="futures", symbols=("KITEUSDT",))]).path
+    assert [one["symbols"] for one in raw(path, "alpha", "spot")["gaps"]] == [["OTHERUSDT", "KITEUSDT"]]
+    assert raw(path, "alpha", "futures")["gaps"] == []
+    assert len(json.loads((path / ANALYSIS).read_text())["gaps"]) == 1
+
+
+def test_the_manifest_says_which_passes_were_made_and_what_each_added(tmp_path: Path) -> None:
+    half = MARKET.take(slice(0, len(MARKET), 2))
+    first = write_archive(tmp_path, SPAN, half, CATALOGUE, PARTS, [], Pass(ANNOUNCED_NS + 26 * S, final=False))
+    found = read_manifest(first.path)
+    assert found is not None
+    assert (found.final, found.final_at_ns, found.trades) == (False, None, first.trades)
+    second = write_archive(tmp_path, SPAN, MARKET, CATALOGUE, PARTS, [], Pass(ANNOUNCED_NS + 83 * S, final=False))
+    third = write_archive(tmp_path, SPAN, half, CATALOGUE, PARTS, [], Pass(ANNOUNCED_NS + 623 * S, True, ["a page"]))
+    found = read_manifest(third.path)
+    assert found is not None
+    assert [(one.trades, one.added) for one in found.passes] == [
+        (first.trades, first.trades), (second.trades, second.trades - first.trades), (second.trades, 0)]
+    assert (found.final, found.final_at_ns, found.problems) == (True, ANNOUNCED_NS + 623 * S, ("a page",))
+    assert found.final_at == "2026-11-03T06:10:23.000000Z"
+    assert (third.kept, trades_in(third.path)) == (True, second.trades)
 
 
 def test_an_archive_is_replaced_only_by_one_with_at_least_as_many_trades(tmp_path: Path) -> None:
@@ -137,3 +166,8 @@ def test_trades_come_out_in_order_whatever_order_they_came_in(tmp_path: Path) ->
 
 def test_names_are_in_utc_seconds() -> None:
     assert archive_name("1INCH", ANNOUNCED_NS + 999_999_999) == "1INCH_20261103T060000Z"
+
+
+@pytest.mark.parametrize("at_ns", [-(2**63), 2**63 - 1, 10**30, -(10**30)])
+def test_no_time_breaks_the_words_for_it(at_ns: int) -> None:
+    assert iso(at_ns)

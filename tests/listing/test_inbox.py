@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pumpwatch.clock import FakeClock
+from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.errors import UsageError
 from pumpwatch.listing.inbox import Inbox, drop, folder_of
+from pumpwatch.listing.register import OPENED_A_MINUTE
 from pumpwatch.model import Listing
+from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import Ledger
 
@@ -20,8 +25,13 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.config = Config(store=StoreConfig(dir=str(folder)))
         self.clock, self.seen = FakeClock(), list[Listing]()
+        self.quarantined: list[Quarantined] = []
         self.ledger = Ledger(folder)
-        self.inbox = Inbox(folder_of(self.config), self.ledger, self.clock, Stats(), self.seen.append)
+        self.inbox = Inbox(folder_of(self.config), self.ledger, self.clock, Stats(), self.seen.append,
+                           record=self.record)
+
+    def record(self, records: Records) -> None:
+        self.quarantined += records.quarantine
 
 
 @pytest.fixture
@@ -45,11 +55,13 @@ def test_a_dropped_notice_becomes_a_listing_once(desk: Desk) -> None:
     assert list(folder_of(desk.config).iterdir()) == []
 
 
-def test_what_was_dropped_long_ago_is_cleared_and_not_announced(desk: Desk) -> None:
+def test_what_was_dropped_while_nobody_looked_is_taken_as_long_as_its_trades_are_kept(desk: Desk) -> None:
     drop(desk.config, "PEPE", clock=desk.clock)
-    desk.clock.advance(601)
+    desk.clock.advance(3600)
+    drop(desk.config, "KITE", clock=desk.clock)
+    desk.clock.advance(47.5 * 3600)
     desk.inbox.poll()
-    assert desk.seen == []
+    assert [one.symbol for one in desk.seen] == ["KITE"]
     assert list(folder_of(desk.config).iterdir()) == []
 
 
@@ -64,7 +76,60 @@ def test_a_file_that_is_no_notice_is_set_aside(desk: Desk) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["a.rejected", "b.rejected", "c.json.partial"]
 
 
-@pytest.mark.parametrize("coin", ["", "a b", "../x", "ＰＥＰＥ", "X" * 21])
+@pytest.mark.parametrize("fields", [
+    {"symbol": "../../x"}, {"symbol": ""}, {"symbol": "X" * 21}, {"announced_at_ns": 0},
+    {"announced_at_ns": 1_924_992_000 * NS_PER_S}, {"announced_at_ns": 2**62}, {"announced_at_ns": 2**64},
+    {"announced_at_ns": -(2**63)}, {"announced_at_ns": 1.5}, {"notice_id": ""}, {"notice_id": "a\nb"}, {"notice_id": "x" * 101},
+    {"title": "x" * 2001}, {"unknown": 1}])
+def test_a_file_that_cannot_be_meant_is_quarantined_and_set_aside(desk: Desk, fields: dict[str, Any]) -> None:
+    folder = folder_of(desk.config)
+    folder.mkdir()
+    good = {"notice_id": "1", "symbol": "KITE", "announced_at_ns": desk.clock.now_ns(), "title": "t"}
+    (folder / "a.json").write_text(json.dumps(good | fields))
+    (folder / "b.json").write_text(json.dumps(good))
+    for _ in range(3):
+        desk.inbox.poll()
+    assert [one.symbol for one in desk.seen] == ["KITE"]
+    assert [path.name for path in folder.iterdir()] == ["a.rejected"]
+    assert [(one.exchange, one.market_type) for one in desk.quarantined] == [("fake", "listing")]
+
+
+def test_whatever_lies_in_the_inbox_does_not_block_the_rest(desk: Desk) -> None:
+    folder = folder_of(desk.config)
+    (folder / "a.json").mkdir(parents=True)
+    (folder / "a.json" / "full").write_text("")
+    os.mkfifo(folder / "b.json")
+    (folder / "c.json").symlink_to(folder / "c.json")
+    (folder / "d.json").symlink_to("/dev/zero")
+    with (folder / "e.json").open("wb") as huge:
+        huge.truncate(1 << 36)
+    (folder / "e.rejected").mkdir()
+    (folder / "f.json").write_bytes(b"\xff\xfe{")
+    (folder / "f.json").rename(folder / os.fsdecode(b"\xff.json"))
+    drop(desk.config, "PEPE", clock=desk.clock)
+    desk.inbox.poll()
+    assert [one.symbol for one in desk.seen] == ["PEPE"]
+    left = sorted(os.fsencode(path.name) for path in folder.iterdir())
+    assert left == [b"a.rejected", b"b.rejected", b"c.rejected", b"d.rejected", b"e.1.rejected", b"e.rejected",
+                    b"\xff.rejected"]
+    desk.inbox.poll()
+    assert len(desk.quarantined) == 6
+
+
+def test_of_thousands_of_dropped_notices_few_open_a_window_and_all_are_recorded(
+        desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(150):
+        drop(desk.config, f"C{number:03d}", clock=desk.clock)
+        desk.clock.advance(0.001)
+    for _ in range(3):
+        desk.inbox.poll()
+    assert len(desk.seen) == OPENED_A_MINUTE
+    assert len(desk.ledger.listings()) == 150
+    assert list(folder_of(desk.config).iterdir()) == []
+    assert sum("listings not opened" in record.message for record in caplog.records) == 2
+
+
+@pytest.mark.parametrize("coin", ["", "a b", "../x", "ＰＥＰＥ", "ſ", "X" * 21])
 def test_only_a_ticker_can_be_dropped(desk: Desk, coin: str) -> None:
     with pytest.raises(UsageError):
         drop(desk.config, coin)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from pumpwatch_plugins.sources.upbit import UPBIT
 
 from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.errors import StorageError
+from pumpwatch.listing.register import OPENED_A_MINUTE, OPENED_OF_A_NOTICE
 from pumpwatch.listing.watch import Watch
 from pumpwatch.model import Listing, Notice
 from pumpwatch.net.http import Http
+from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import Ledger
 from tests.listing.board_server import BoardServer, row
@@ -37,13 +40,17 @@ class Machine:
         self.folder, self.board = folder, board
         self.clock, self.stats = FakeClock(), Stats()
         self.seen: list[Listing] = []
+        self.quarantined: list[Quarantined] = []
         self.fetch = Http(ssl.create_default_context(), timeout_s=5).fetch
         self.ledger = Ledger(folder)
         self.start()
 
     def start(self, url: str | None = None) -> None:
         self.watch = Watch(UPBIT, self.fetch, self.ledger, self.clock, self.stats, self.seen.append,
-                           url=self.board.url if url is None else url)
+                           url=self.board.url if url is None else url, record=self.record)
+
+    def record(self, records: Records) -> None:
+        self.quarantined += records.quarantine
 
     def restart(self) -> None:
         self.ledger.close()
@@ -102,7 +109,7 @@ def test_a_listing_says_when_it_was_announced_and_when_it_was_seen(machine: Mach
     assert [record.listing for record in machine.ledger.listings()] == machine.seen
 
 
-def test_after_a_restart_only_what_is_new_and_fresh_is_announced(machine: Machine) -> None:
+def test_after_a_restart_what_is_new_is_announced_as_long_as_its_trades_are_kept(machine: Machine) -> None:
     machine.publish(1, OLD)
     machine.poll()
     machine.publish(2, KITE)
@@ -110,8 +117,9 @@ def test_after_a_restart_only_what_is_new_and_fresh_is_announced(machine: Machin
     machine.clock.advance(3600)
     machine.publish(3, "비토르(VTHO) 신규 거래지원 안내 (KRW 마켓)", age_s=1200)
     machine.publish(4, ORDER, age_s=300)
+    machine.publish(5, "네오(NEO) 신규 거래지원 안내 (KRW 마켓)", age_s=49 * 3600)
     machine.restart()
-    assert machine.poll(3) == ["ORDER"]
+    assert machine.poll(3) == ["ORDER", "VTHO"]
     machine.restart()
     assert machine.poll(2) == []
 
@@ -161,10 +169,10 @@ class FullLedger(Ledger):
             raise StorageError("disk full")
         return super().remember_listing(listing)
 
-    def remember_notice(self, notice: Notice, verdict_kind: str, revision: str) -> None:
-        if self.full and verdict_kind == "krw_listing":
+    def remember_notices(self, notices: Sequence[tuple[Notice, str, str]]) -> None:
+        if self.full and any(kind == "krw_listing" for _, kind, _ in notices):
             raise StorageError("disk full")
-        super().remember_notice(notice, verdict_kind, revision)
+        super().remember_notices(notices)
 
 
 def test_a_full_disk_delays_a_listing_and_loses_none(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
@@ -245,8 +253,6 @@ def test_a_board_that_does_not_answer_is_down_once_and_up_once(
 
 
 def test_of_two_addresses_the_one_that_answers_is_kept(machine: Machine, board: BoardServer) -> None:
-    from dataclasses import replace
-
     with BoardServer() as second:
         second.rows = board.rows
         source = replace(UPBIT, url=board.url, fallback_urls=(second.url,))
@@ -284,3 +290,100 @@ def test_a_scheduler_polls_at_once_and_again(machine: Machine, board: BoardServe
             gevent.sleep(0.01)
     scheduler.shutdown()
     assert board.statuses[:3] == [200, 304, 304]
+
+
+def test_rows_that_cannot_be_meant_are_quarantined_once_and_cost_no_other(
+        machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    machine.poll()
+    machine.publish(1, KITE)
+    kite = machine.board.rows.pop()
+    machine.board.rows = [
+        kite | {"id": 90, "first_listed_at": "9999-12-31T23:59:59+09:00"},
+        kite | {"id": 91, "listed_at": "0001-01-01T00:00:00+09:00"},
+        kite | {"id": 92, "first_listed_at": "2031-01-01T00:00:00+09:00"},
+        kite | {"id": "x"}, kite | {"id": 93, "title": "x" * 2001}, None, kite]  # type: ignore[list-item]
+    assert machine.poll(4) == ["KITE"]
+    assert machine.watch.state()["up"] is True
+    assert machine.watch.state()["quarantined"] == len(machine.quarantined) == 6
+    assert {(one.exchange, one.market_type) for one in machine.quarantined} == {("upbit", "listing")}
+    assert sum("quarantined" in record.message for record in caplog.records) == 1
+
+
+def test_a_row_ahead_of_a_clock_that_is_wrong_is_taken_when_the_clock_is_right_again(machine: Machine) -> None:
+    machine.publish(1, OLD)
+    machine.poll()
+    machine.board.rows.insert(0, row(2, KITE, machine.clock.now_ns() + 2 * 86400 * S))
+    assert machine.poll(2) == []
+    machine.clock.advance(2 * 86400)
+    assert machine.poll() == ["KITE"]
+
+
+def coins(count: int) -> list[str]:
+    return [f"C{number:05d}" for number in range(count)]
+
+
+def test_a_board_that_lists_thousands_of_coins_opens_few_windows_and_all_are_recorded(
+        machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    machine.publish(1, OLD)
+    machine.poll()
+    published = machine.clock.now_ns()
+    machine.board.rows = [row(10 + number, f"코인({coin}) 신규 거래지원 안내 (KRW 마켓)", published)
+                          for number, coin in enumerate(coins(3000))]
+    assert machine.poll() == coins(OPENED_A_MINUTE)
+    assert machine.poll(2) == []
+    records = machine.ledger.listings()
+    assert len(records) == 3000
+    assert sum(record.trades is None for record in records) == OPENED_A_MINUTE
+    assert {record.problem for record in records if record.trades is not None} == {"not opened: too many at once"}
+    assert sum("listings not opened" in record.message for record in caplog.records) == 1
+    assert len(caplog.records) < 20
+    machine.clock.advance(60)
+    machine.publish(9000, KITE)
+    assert machine.poll() == ["KITE"]
+
+
+def test_a_notice_of_many_coins_opens_few_windows(machine: Machine) -> None:
+    machine.poll()
+    machine.publish(1, f"KRW 마켓 디지털 자산 추가 ({', '.join(coins(40))})")
+    assert machine.poll(3) == coins(OPENED_OF_A_NOTICE)
+    assert len(machine.ledger.listings()) == 40
+
+
+def test_a_board_may_open_a_few_windows_each_minute(machine: Machine) -> None:
+    machine.poll()
+    names = coins(30)
+    seen = []
+    for number, coin in enumerate(names):
+        machine.publish(10 + number, f"코인({coin}) 신규 거래지원 안내 (KRW 마켓)")
+        seen += machine.poll()  # each 5 s: 12 a minute
+    assert OPENED_A_MINUTE * 2 <= len(seen) < len(names)
+
+
+def test_a_notice_id_that_stands_twice_in_a_list_is_taken_once(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    machine.poll()
+    machine.publish(1, KITE)
+    machine.publish(1, ORDER)
+    assert machine.poll(4) == ["ORDER"]
+    assert "updated" not in caplog.text
+
+
+def test_what_a_board_says_of_itself_forges_no_line_of_the_log(
+        machine: Machine, board: BoardServer, caplog: pytest.LogCaptureFixture) -> None:
+    board.script = [(200, {}, b'{"success":false,"error_message":"x\\n2026 ERROR forged\\u001b[2J"}'), (500, {}, b"a\x1b[2Jb")]
+    machine.poll(3)
+    assert caplog.records
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+    assert str(machine.watch.state()["reason"]).isprintable()
+
+
+def test_a_source_that_breaks_is_down_and_never_ends_the_collector(machine: Machine, board: BoardServer) -> None:
+    def parse(body: bytes) -> list[Notice]:
+        raise SystemExit(1)
+
+    machine.watch = Watch(replace(UPBIT, parse=parse), machine.fetch, machine.ledger, machine.clock, machine.stats,
+                          machine.seen.append, url=board.url)
+    machine.poll(3)
+    assert machine.watch.up is False
+    assert "SystemExit" in machine.watch.state()["reason"]

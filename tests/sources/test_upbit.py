@@ -9,6 +9,8 @@ import pytest
 from pumpwatch_plugins.sources.upbit import HOSTS, UPBIT, parse, verdict
 
 from pumpwatch.errors import BadFrame
+from pumpwatch.listing.border import rows_of
+from pumpwatch.model import Notice
 from tests.corpus import needs_corpus, rows
 from tests.listing.board_server import listing_of, row
 
@@ -119,6 +121,10 @@ def test_a_listing_without_a_market_list_needs_its_body() -> None:
     assert (found.kind, found.needs_body) == ("non_krw_listing", True)
 
 
+def read(body: bytes) -> list[Notice]:
+    return [one for one in parse(body) if isinstance(one, Notice)]
+
+
 @needs_corpus
 def test_every_recorded_title_gets_the_kind_that_a_person_gave_it() -> None:
     confused = Counter((one["label"], verdict(one["title"]).kind) for one in rows("upbit_titles.jsonl"))
@@ -143,7 +149,7 @@ def test_the_recorded_krw_symbols_are_found_and_only_unions_have_more_and_need_t
 
 def test_the_list_is_read_with_first_publication_and_edit_apart() -> None:
     published_ns, edited_ns = 1_787_000_000 * 10**9, 1_787_009_000 * 10**9
-    (notice,) = parse(listing_of([row(6496, "넥소(NEXO) 신규 거래지원 안내 (USDT 마켓)", published_ns, edited_ns)]))
+    (notice,) = read(listing_of([row(6496, "넥소(NEXO) 신규 거래지원 안내 (USDT 마켓)", published_ns, edited_ns)]))
     assert (notice.notice_id, notice.category) == ("6496", "거래")
     assert (notice.published_at_ns, notice.updated_at_ns) == (published_ns, edited_ns)
     assert notice.url == f"https://upbit.com/service_center/notice?id={6496 * 7919}"
@@ -151,13 +157,13 @@ def test_the_list_is_read_with_first_publication_and_edit_apart() -> None:
 
 def test_pinned_rows_and_events_are_left_out_and_unknown_categories_kept() -> None:
     body = listing_of([row(1, "가", 10**18, category="이벤트"), row(2, "나", 10**18, category="새로운 분류")])
-    assert [notice.notice_id for notice in parse(body)] == ["2"]
+    assert [notice.notice_id for notice in read(body)] == ["2"]
 
 
 def test_a_list_without_uuid_links_by_id() -> None:
     one: dict[str, Any] = row(77, "가", 10**18)
     del one["uuid"], one["need_new_badge"]
-    (notice,) = parse(listing_of([one]))
+    (notice,) = read(listing_of([one]))
     assert notice.url.endswith("id=77")
 
 
@@ -170,6 +176,22 @@ def test_a_list_without_uuid_links_by_id() -> None:
 def test_anything_but_the_list_is_refused_and_never_an_empty_list(body: bytes) -> None:
     with pytest.raises(BadFrame):
         parse(body)
+
+
+def test_a_row_that_cannot_be_read_costs_no_other() -> None:
+    good = row(1, "가", 10**18)
+    odd: list[Any] = [None, 7, {}, good | {"id": "x"}, good | {"title": None}, good | {"listed_at": "yesterday"},
+                      good | {"first_listed_at": "2026-01-01T00:00:00"}, good | {"first_listed_at": "10000-01-01T00:00:00Z"}]
+    rows = parse(listing_of([*odd, good | {"id": 2}]))
+    assert [type(one) for one in rows] == [BadFrame] * len(odd) + [Notice]
+
+
+@pytest.mark.parametrize("stamp", ["9999-12-31T23:59:59-09:00", "0001-01-01T00:00:00+09:00", "2500-01-01T00:00:00+09:00"])
+def test_a_date_that_nobody_means_is_read_and_left_to_the_border(stamp: str) -> None:
+    now_ns = 1_787_000_000 * 10**9
+    body = listing_of([row(1, "가", now_ns) | {"first_listed_at": stamp}, row(2, "나", now_ns)])
+    rows = rows_of(UPBIT, body, now_ns)
+    assert ([one.notice_id for one in rows.notices], len(rows.bad)) == (["2"], 1)
 
 
 def test_it_is_asked_politely_and_in_korean() -> None:

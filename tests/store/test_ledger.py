@@ -88,13 +88,13 @@ def test_gaps_are_listed_by_state(tmp_path: Path) -> None:
 
 def test_a_notice_is_remembered_with_its_last_revision(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    assert ledger.seen_notice("upbit", "77") is None
+    assert ledger.seen_notices("upbit", ["77"]) == {}
     assert ledger.notice_count("upbit") == 0
-    ledger.remember_notice(NOTICE, "krw_listing", "a")
-    ledger.remember_notice(NOTICE, "krw_listing", "b")
-    assert ledger.seen_notice("upbit", "77") == "b"
+    ledger.remember_notices([(NOTICE, "krw_listing", "a")])
+    ledger.remember_notices([(NOTICE, "krw_listing", "b")])
+    assert ledger.seen_notices("upbit", ["76", "77"]) == {"77": "b"}
     assert ledger.notice_count("upbit") == 1
-    assert ledger.seen_notice("bithumb", "77") is None
+    assert ledger.seen_notices("bithumb", ["77"]) == {}
 
 
 def test_a_listing_is_new_once_and_unfinished_until_its_archive_is_there(tmp_path: Path) -> None:

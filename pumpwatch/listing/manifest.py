@@ -1,0 +1,84 @@
+"""An archive's manifest: how often its trades were looked for, what each pass added, and when it was final.
+
+    {"format": "pumpwatch.manifest/1", "coin": "KITE", "late": false, "final": false, "final_at_ns": null,
+     "final_at": null, "trades": 5120, "problems": [],
+     "passes": [{"at_ns": 1793685626000000000, "at": "2026-11-03T06:00:26.000000Z", "trades": 5120, "added": 5120}]}
+
+`final` is false as long as another pass is to come; what it finds more is written, and counted in `added`. `problems` says
+why trades may be lacking, as of the last pass.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from pumpwatch.clock import NS_PER_S
+
+FILE = "manifest.json"
+FORMAT = "pumpwatch.manifest/1"
+PASSES = 100  # an archive that is made again by hand keeps the newest
+
+
+class PassRow(msgspec.Struct, frozen=True):
+    """One pass: when it was made, the trades in the archive after it, and how many of them it added."""
+
+    at_ns: int
+    at: str
+    trades: int
+    added: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in the file."""
+
+    format: str = FORMAT
+    coin: str
+    late: bool = False
+    final: bool = False
+    final_at_ns: int | None = None
+    final_at: str | None = None
+    trades: int = 0
+    problems: tuple[str, ...] = ()
+    passes: tuple[PassRow, ...] = ()
+
+    def with_pass(self, at_ns: int, trades: int, added: int, *, final: bool, late: bool,
+                  problems: Sequence[str]) -> Manifest:
+        """Return it with one more pass."""
+        row = PassRow(at_ns, iso(at_ns), trades, added)
+        return msgspec.structs.replace(
+            self, late=late, final=final, final_at_ns=at_ns if final else None, final_at=iso(at_ns) if final else None,
+            trades=trades, problems=tuple(problems), passes=(*self.passes, row)[-PASSES:])
+
+
+def read_manifest(archive: Path) -> Manifest | None:
+    """Return an archive's manifest, None where there is none or it cannot be read."""
+    try:
+        found = msgspec.json.decode((archive / FILE).read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return found if found.format == FORMAT else None
+
+
+def write_manifest(archive: Path, manifest: Manifest) -> None:
+    """Put the manifest into an archive's folder, whole or not at all. Raises OSError."""
+    archive.mkdir(parents=True, exist_ok=True)
+    fresh = archive / f".{FILE}.{os.getpid()}"
+    with fresh.open("wb") as out:
+        out.write(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.replace(archive / FILE)
+
+
+def iso(at_ns: int) -> str:
+    """Return a time as ISO 8601 in UTC with microseconds; one that no calendar has, as it is."""
+    try:
+        second = datetime.fromtimestamp(at_ns // NS_PER_S, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{at_ns} ns"
+    return f"{second:%Y-%m-%dT%H:%M:%S}.{at_ns % NS_PER_S // 1000:06d}Z"

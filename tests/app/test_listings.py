@@ -1,0 +1,169 @@
+"""Listings as a user meets them: windows cut by a stop and by a kill, and boards, inboxes and plugins that mean harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.listing.manifest import read_manifest
+from pumpwatch.sim.process import SimProcess
+from pumpwatch.store.ledger import Ledger, ListingRecord
+from pumpwatch.store.reader import JournalReader
+from tests.app.collector import CollectorProcess
+from tests.listing.board_server import BoardServer, row
+
+WINDOW_S = 3.0
+COINS = 500
+VENUES = ["binance.spot", "binance.futures"]
+
+
+def listing_config(url: str) -> dict[str, Any]:
+    return {"window_s": WINDOW_S, "sources": {"upbit": {"url": url, "interval_s": 1.0}}}
+
+
+def not_opened(figures: dict[str, Any]) -> int:
+    return int(sum(one["value"] for one in figures["counters"] if one["name"] == "listing_not_opened_total"))
+
+
+def listings(data: Path) -> list[ListingRecord]:
+    ledger = Ledger(data)
+    try:
+        return ledger.listings()
+    finally:
+        ledger.close()
+
+
+def stored(data: Path, coin: str, intervals: list[list[int]]) -> set[tuple[str, str, int]]:
+    """Return (symbol, trade id, timestamp) of what the journal has of a coin."""
+    catalogue = Catalogue()
+    reader = JournalReader(data, catalogue)
+    reader.load_instruments()
+    ids = catalogue.matching(coin)
+    found = set()
+    for start, end in intervals:
+        batch = reader.query(catalogue.names(ids), start, end)
+        symbols = [".".join(catalogue.venues[one]) + catalogue.instruments[one].symbol for one in batch.instrument.tolist()]
+        found |= set(zip(symbols, batch.id_texts(), batch.timestamp.tolist(), strict=True))
+    return found
+
+
+def archived(archive: Path) -> tuple[set[tuple[str, str, int]], list[list[int]]]:
+    found, window = set(), []
+    for path in archive.glob("raw/*/*.json"):
+        raw = json.loads(path.read_text("utf-8"))
+        window = raw["window"]
+        venue = f"{raw['exchange']}.{raw['market_type']}"
+        trades = raw["trades"]
+        found |= {(venue + symbol, number, at_ns) for symbol, number, at_ns
+                  in zip(trades["symbol"], trades["trade_id"], trades["timestamp"], strict=True)}
+    return found, window
+
+
+@pytest.mark.parametrize(("number", "away_s"), [(signal.SIGTERM, WINDOW_S + 1), (signal.SIGKILL, 0.0)])
+def test_a_window_that_a_stop_or_a_kill_cut_is_archived_whole_after_the_restart(
+        tmp_path: Path, number: signal.Signals, away_s: float) -> None:
+    with SimProcess(venues=VENUES, symbols=6, rate=1000.0, paused=True, folder=str(tmp_path / "venues")) as sim:
+        collector = CollectorProcess(sim, tmp_path, listing=listing_config(sim.addresses["boards"]["upbit"]["url"]))
+        with collector:
+            collector.wait_until_up()
+            sim.resume()
+            time.sleep(WINDOW_S)
+            sim.publish("SOMI")
+            collector.wait_until(lambda figures: figures["listing"]["windows"]["open"] == 1)
+            time.sleep(1.0)
+            collector.kill(number)
+            time.sleep(away_s)
+            collector.start()
+            collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] == 1)
+            sim.pause()
+            collector.wait_until(lambda figures: figures["journal"]["backlog_trades"] == 0)
+            assert collector.stop() == 0
+    (record,) = listings(collector.data)
+    taken, window = archived(Path(record.archive))
+    assert taken == stored(collector.data, "SOMI", window)
+    before = {at_ns for _, _, at_ns in taken if at_ns < record.listing.announced_at_ns}
+    assert record.trades == len(taken) > len(before) > 0
+    assert np.ptp(list(before)) > 1e9  # the trades of the run before
+    manifest = read_manifest(Path(record.archive))
+    assert manifest is not None
+    assert (manifest.final, manifest.problems) == (False, ())
+
+
+SLY_PLUGIN = '''
+from pumpwatch import ListingSource, Notice, Verdict, hookimpl
+import time
+
+def parse(body):
+    now = time.time_ns()
+    yield None
+    yield Notice(source="sly", notice_id="1", title="first", category="", published_at_ns=now - 10**9, updated_at_ns=now)
+    if seen:
+        yield Notice(source="upbit", notice_id="2", title="KITE", category="", published_at_ns=now, updated_at_ns=now)
+        yield Notice(source="sly", notice_id="3", title="years", category="", published_at_ns=1924992000 * 10**9, updated_at_ns=0)
+    seen.append(1)
+    raise SystemExit(7)
+
+def verdict(title):
+    return Verdict("krw_listing", ("../../x", None, "..", "SOMI"))
+
+seen = []
+
+@hookimpl
+def listing_sources():
+    return [ListingSource(name="sly", url="https://example.com", headers={}, interval_s=1, parse=parse, verdict=verdict)]
+'''
+
+
+def test_boards_files_and_plugins_that_mean_harm_cost_neither_a_trade_nor_the_listing_beside_them(tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir(mode=0o755)
+    (plugins / "sly.py").write_text(SLY_PLUGIN)
+    inbox = tmp_path / "data" / "inbox"
+    inbox.mkdir(parents=True)
+    (inbox / "a.json").mkdir()
+    os.mkfifo(inbox / "b.json")
+    (inbox / "c.json").symlink_to("c.json")
+    with BoardServer() as board, SimProcess(venues=VENUES, symbols=6, rate=500.0, paused=True,
+                                            folder=str(tmp_path / "venues")) as sim:
+        board.rows = [row(1, "처음", time.time_ns())]
+        listing = listing_config(board.url)
+        listing["sources"]["sly"] = {"url": board.url + "&sly", "interval_s": 1.0}
+        with CollectorProcess(sim, tmp_path, listing=listing, plugins={"folder": str(plugins)}) as collector:
+            collector.wait_until(lambda figures: figures["listing"]["upbit"]["up"] and figures["listing"]["sly"]["up"])
+            collector.wait_until_up()
+            sim.resume()
+            time.sleep(1.0)
+            now_ns = time.time_ns()
+            odd = row(2, "카이트(KITE) 신규 거래지원 안내 (KRW 마켓)", now_ns)
+            board.rows = [
+                *(odd | {"id": 100 + number, "first_listed_at": stamp} for number, stamp in enumerate((
+                    "9999-12-31T23:59:59+09:00", "0001-01-01T00:00:00+09:00", "2500-01-01T00:00:00+09:00",
+                    "2031-01-01T00:00:00+09:00"))),
+                odd | {"id": 110, "title": "x\n2026 ERROR forged \x1b[2J(KITE) 신규 거래지원 안내 (KRW 마켓)"},
+                *(row(1000 + number, f"코인(C{number}) 신규 거래지원 안내 (KRW 마켓)", now_ns) for number in range(COINS))]
+            collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] >= 1 and not_opened(figures)
+                                 >= COINS - 10)
+            assert collector.figures()["listing"]["upbit"]["up"] is True
+            sim.pause()
+            collector.wait_until(lambda figures: sum(row["trades_total"] for row in figures["venues"])
+                                 >= sim.ask("status")["records"]["sent"] and figures["journal"]["backlog_trades"] == 0)
+            assert collector.stop() == 0
+            log = (collector.folder / "collector.log").read_text("utf-8")
+    records = listings(collector.data)
+    opened = [record for record in records if not record.problem]
+    assert [record.listing.symbol for record in opened if record.listing.source == "sly"] == ["SOMI"]
+    assert len([record for record in opened if record.listing.source == "upbit"]) <= 10
+    assert len(records) >= COINS + 2
+    assert sorted(path.name for path in inbox.iterdir()) == ["a.rejected", "b.rejected", "c.rejected"]
+    assert "\x1b" not in log
+    assert not any(line.startswith("2026 ERROR forged") for line in log.splitlines())
+    assert not (tmp_path.parent / "x").exists()
+    assert [path.name[:5] for path in (tmp_path / "archive").iterdir()] == ["SOMI_"]
