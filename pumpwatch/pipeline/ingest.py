@@ -2,17 +2,19 @@
 
 It turns every `tick_ms`, or as soon as `tick_frames` wait. All venues of a turn become one batch: what follows works on
 columns, and is cheaper the longer they are. A venue has a slice of each turn (reading.py); other greenlets run between the
-portions of a slice, and only one turn is under way at a time.
+slices of a long turn, and only one turn is under way at a time.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import gevent
 import numpy as np
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
@@ -37,6 +39,7 @@ GROWING_KEPT = 10_000  # gaps
 TOLD_EACH_S = 60.0
 SHOWN_BYTES = 100  # of a frame in the log
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
+BREATH_S = 0.05  # of CPU time, after which a turn lets others run
 
 Put = Callable[[TradeBatch | None, Records], None]
 
@@ -106,7 +109,9 @@ class Ingest:
             started = self._clock.monotonic()
             self.turn()
             self._due.clear()
-            if not any(reading.goes_on for reading in self._readings):
+            if any(reading.goes_on for reading in self._readings):
+                gevent.sleep(SHORTEST_PAUSE_S)
+            else:
                 self._due.wait(max(SHORTEST_PAUSE_S, self._tick_s - (self._clock.monotonic() - started)))
 
     def stop(self) -> None:
@@ -122,8 +127,12 @@ class Ingest:
     def turn(self) -> None:
         """Take what is there and hand it on. What is more than a venue's slice stays for the next turn."""
         with self._turning:
+            breathed = time.thread_time()
             for reading in self._readings:
                 reading.slice()
+                if time.thread_time() - breathed > BREATH_S:
+                    gevent.sleep(SHORTEST_PAUSE_S)
+                    breathed = time.thread_time()
             self._hand_over()
 
     def finish(self, within_s: float) -> None:

@@ -1,11 +1,11 @@
 """One venue's frames on their way through its parser, a slice a turn.
 
 No venue holds up another: a slice ends after some time, and what is left is read on in the next turn, before anything that came
-later. Other greenlets run between portions. Frames that are refused cost far more than trades, so the time spent on them is
-credit: a venue has a share of it each second, and one that uses it up waits. Meanwhile its buffer fills, the sweep holds its
-reading back, and TCP its sender. Nothing is dropped for that.
+later. Other greenlets run between slices, not within: each time they do may take long. Frames that are refused cost far more
+than trades, so the time spent on them is credit: a venue has a share of it each second, and one that uses it up waits. Meanwhile
+its buffer fills, the sweep holds its reading back, and TCP its sender. Nothing is dropped for that.
 
-What was read stays here until it is handed on, so that a turn that is broken off between two portions loses nothing.
+What was read stays here until it is handed on, so that a turn that is broken off between two slices loses nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from pumpwatch.printable import printable
 from pumpwatch.stats import Stats
 from pumpwatch.supervisor import guarded
 
+# In CPU time, which is what greenlets take from each other: a busy machine is not the venue's fault.
 SLICE_S = 0.05
-PORTION_S = 0.005
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 REFUSING_SHARE = 0.2  # of a core, for frames of a venue that are refused
 REFUSING_S = 0.05  # that much at once
@@ -53,8 +53,8 @@ class Reading:
         self._read: list[Parsed] = []  # of the scan, not accounted for yet
         self._taken: list[Parsed] = []
         self._credit, self._credited_at = REFUSING_S, clock.monotonic()
-        self._until = self._breathed = 0.0
-        self._cpu_s = time.thread_time  # a busy machine is not the venue's fault
+        self._slice_until = 0.0
+        self._cpu_s = time.thread_time
 
     @property
     def goes_on(self) -> bool:
@@ -72,14 +72,15 @@ class Reading:
         now = self._clock.monotonic()
         self._credit = min(REFUSING_S, self._credit + (now - self._credited_at) * REFUSING_SHARE)
         self._credited_at = now
-        self._go_on(now, now + SLICE_S)
+        self._go_on()
 
     def rest(self, until: float) -> None:
         """Read all there is. What is not read by then is put away as a whole: counted, one frame kept, and a gap."""
         self._note_behind()
         self._credit = math.inf
         while self._scan or self.buffer.stops:
-            self._go_on(self._clock.monotonic(), until)
+            self._go_on()
+            gevent.sleep(SHORTEST_PAUSE_S)
             if self._scan and self._clock.monotonic() >= until:
                 self._account(self._scan)
                 self._on_unread(self.parser.give_up(self._scan.frames, self._scan.at, len(self._scan.frames), NOT_READ), None)
@@ -103,7 +104,7 @@ class Reading:
         lag_ns = self.parser.lag.ns
         self._stats.set("lag_ms", (lag_ns if abs(lag_ns) > behind_ns else behind_ns) / NS_PER_MS, venue=self.parser.venue.name)
 
-    def _go_on(self, now: float, until: float) -> None:
+    def _go_on(self) -> None:
         if self._scan is None:
             frames = self.buffer.take()
             if frames is None:
@@ -111,31 +112,27 @@ class Reading:
             self._scan = Scan(frames)
             self._stats.add("frames_total", len(frames), venue=self.parser.venue.name)
         scan = self._scan
-        self._until, self._breathed = until, now
-        while scan and self._credit > 0:  # once at least, however late it is
-            guarded(partial(self._portions, scan), partial(self._unreadable, scan))
-            if self._clock.monotonic() >= until:
-                break
+        self._slice_until = self._cpu_s() + SLICE_S
+        while scan and self._credit > 0 and not guarded(partial(self._ranges, scan), partial(self._unreadable, scan)):
+            pass  # behind what could not be read
         self._account(scan)
         self.parser.count()
         if not scan:
             self._scan = None
 
-    def _portions(self, scan: Scan) -> None:
-        monotonic, advance = self._clock.monotonic, self.parser.advance
+    def _ranges(self, scan: Scan) -> None:
+        """Read until the slice is over, and one range at least."""
+        cpu_s, advance = self._cpu_s, self.parser.advance
         while scan and self._credit > 0:
-            began = self._cpu_s()
+            began = cpu_s()
             parsed = advance(scan)
+            now = cpu_s()
             if parsed is None:
-                self._credit = max(-REFUSING_S, self._credit - (self._cpu_s() - began))
+                self._credit = max(-REFUSING_S, self._credit - (now - began))
             else:
                 self._read.append(parsed)
-            now = monotonic()
-            if now >= self._until:
+            if now >= self._slice_until:
                 return
-            if now - self._breathed > PORTION_S and scan:
-                gevent.sleep(SHORTEST_PAUSE_S)
-                now = self._breathed = monotonic()
 
     def _unreadable(self, scan: Scan, error: Exception) -> None:
         """Go on behind frames at which the parser fails in a way no parser may."""
