@@ -57,11 +57,15 @@ class Surroundings:
             at_ns=self.clock.now_ns(), exchange=self.venue.exchange, market_type=self.venue.market_type,
             connection=number, event=event, reason=reason)]))
 
-    def note_gap(self, symbol: str, from_ns: int, reason: str, ahead_ns: int = 0) -> None:
-        """Record what may be missing, up to now and ahead, of a symbol (empty: of the venue); told again it grows."""
+    def note_gap(self, symbol: str, from_ns: int, reason: str, ahead_ns: int = 0, symbols: tuple[str, ...] = ()) -> None:
+        """Record what may be missing, up to now and ahead; told again it grows.
+
+        It is missing of a symbol, or where that is empty of these symbols, and of the whole venue without any.
+        """
         self.record(Records(gaps=[Gap(
             exchange=self.venue.exchange, market_type=self.venue.market_type, symbol=symbol, from_ns=from_ns,
-            to_ns=self.clock.now_ns() + max(self.slack_ns(), ahead_ns), first_id=None, last_id=None, reason=reason)]))
+            to_ns=self.clock.now_ns() + max(self.slack_ns(), ahead_ns), first_id=None, last_id=None, reason=reason,
+            symbols=symbols)]))
 
 
 class Link:
@@ -79,6 +83,7 @@ class Link:
                                            lambda symbols, reason: around.on_full(number, symbols, reason), around.ever_granted)
         self.renew = ""  # why, once the venue asks for it
         self.stood_at_ns = 0  # since when everything asked for has been granted
+        self.stood_at = math.inf  # the same, monotonic seconds
         self.opened_at = self._heard_at = self._sent_at = clock.monotonic()
         self._venue, self._clock, self._wake = venue, clock, wake
         self._bytes_read = 0
@@ -118,6 +123,10 @@ class Link:
             return False
         return (self._venue.acknowledges or not self.subscriptions.granted or self.connection.traded_at_ns > 0
                 or now - self._sent_at > ANSWER_WITHIN_S)
+
+    def stand(self, now: float) -> None:
+        """Note that it stands from now on."""
+        self.stood_at, self.stood_at_ns = now, self._clock.now_ns()
 
     def renewal(self, now: float) -> str:
         """Return why a new connection should take its place, or nothing."""

@@ -59,7 +59,7 @@ class Ingest:
         self._stopped = False
         self._said: set[tuple[str, str]] = set()  # failures that were logged
         self._told: dict[str, Told] = {}  # by venue
-        self._growing: dict[tuple[str, str, str, int], None] = {}  # gaps that were counted, and may be told of again
+        self._growing: dict[tuple[str, str, str, int, tuple[str, ...]], None] = {}  # gaps that were counted, and may be told of again
         self.occurrences = Occurrences(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
         self._repeats: dict[str, Repeats] = {}  # by venue
@@ -83,7 +83,7 @@ class Ingest:
         """Take records of others (feeds) along with the next batch."""
         self._records.extend(records)
         for gap in records.gaps:
-            key = (gap.exchange, gap.market_type, gap.symbol, gap.from_ns)
+            key = (gap.exchange, gap.market_type, gap.symbol, gap.from_ns, gap.symbols)
             if key not in self._growing:
                 self._count(gap)
                 self._growing[key] = None
@@ -140,7 +140,7 @@ class Ingest:
         self._stats.add("frames_total", len(frames), venue=name)
         parsed = [one for one in parser.parse(frames) if len(one.batch)]
         if parsed and parser.venue.id_kind == IdKind.NONE:
-            parsed = [self._number(one) for one in parsed]
+            parsed = [self._number(one, name) for one in parsed]
         elif parser.venue.repeats_last:
             parsed = [self._without_history(one, self._repeats[name]) for one in parsed]
         count, times = 0, set[int]()
@@ -199,11 +199,13 @@ class Ingest:
             self._said.add((name, reason))
             log.exception("a turn failed venue=%s", name)
 
-    def _number(self, parsed: Parsed) -> Parsed:
+    def _number(self, parsed: Parsed, name: str) -> Parsed:
         """Give the trades of a venue without ids what tells them apart."""
-        before = self.occurrences.left_out
+        left_out, doubled = self.occurrences.left_out, self.occurrences.doubled
         numbered, gaps = self.occurrences.number(parsed)
-        self._stats.add("history_rows_left_out_total", self.occurrences.left_out - before)
+        self._stats.add("history_rows_left_out_total", self.occurrences.left_out - left_out)
+        if self.occurrences.doubled > doubled:
+            self._stats.add("doubled_trades_total", self.occurrences.doubled - doubled, venue=name)
         self._records.gaps += gaps
         return numbered
 

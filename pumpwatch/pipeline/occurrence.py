@@ -4,23 +4,29 @@ Such a venue's parser gives a text that is equal for equal trades (side, price, 
 nanosecond are legitimate, so the nth of them gets the suffix `#n`. Rows sent as history on subscribing repeat what was seen
 live: the nth of equal rows there is new only when fewer than n were seen. History of a symbol never seen before is
 left out, and counted: recording starts where that history ends, and what is older is never taken up later.
+
+While a connection is renewed two of them bring the same trades. Then the equal ones are counted for each connection: the nth
+is new only when no connection has brought n of them so far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, TradeBatch
 from pumpwatch.pipeline.parse import Parsed
 
 KEPT = 2000  # distinct trades remembered of an instrument: twice what a venue sends as history
 CUT_AFTER = 100_000  # trades numbered, after which every instrument's memory is cut back to that
+BESIDE_KEPT = 20_000  # while two connections bring it, of which one may be seconds behind
+BESIDE_NS = 60 * NS_PER_S  # after which a connection that brought nothing of an instrument is taken for gone
 
 Key = tuple[int, bytes]
 
@@ -32,9 +38,12 @@ class _Known:
     at a third of the cost, until the number of some trade is asked for.
     """
 
-    __slots__ = ("_counts", "floor", "last_ns", "later")
+    __slots__ = ("_counts", "_turned_ns", "beside", "floor", "last_ns", "later", "source")
 
     def __init__(self, last_ns: int) -> None:
+        self.source = 0  # the connection that brought the last row; 0: none yet
+        self.beside: dict[int, dict[Key, int]] = {}  # what each brought, while there are several
+        self._turned_ns = 0  # when a row last came on another connection than the one before it
         self._counts: dict[Key, int] = {}
         self.later: list[Key] = []  # each later than the one before it and than all that is counted
         self.last_ns = last_ns
@@ -47,6 +56,27 @@ class _Known:
             if key[0] == newest_ns:
                 self.add(key)
 
+    def hear(self, source: int, received_ns: int) -> None:
+        """Take down that the next row comes on another connection than the last one."""
+        if self.source:
+            if not self.beside or received_ns - self._turned_ns > BESIDE_NS:
+                self.count((0, b""))  # so that all is counted
+                self.beside = {self.source: self._counts.copy()}
+            self.beside.setdefault(source, {})
+            self._turned_ns = received_ns
+        self.source = source
+
+    def brought(self, received_ns: int) -> dict[Key, int] | None:
+        """Return what the last row's connection has brought so far; None once no other one brings anything."""
+        if received_ns - self._turned_ns > BESIDE_NS:
+            self.beside = {}
+            return None
+        mine = self.beside[self.source]
+        if len(mine) > 2 * BESIDE_KEPT:
+            for oldest in list(islice(mine, BESIDE_KEPT)):
+                del mine[oldest]
+        return mine
+
     def add(self, key: Key) -> int:
         """Count one more of these trades, whatever its time; return how many there were before."""
         if key[0] > self.last_ns:
@@ -56,7 +86,7 @@ class _Known:
             self._count_later()
         before = self._counts.pop(key, 0)
         self._counts[key] = before + 1
-        if len(self._counts) > KEPT:
+        if len(self._counts) > self._kept:
             self._shorten()
         return before
 
@@ -73,9 +103,13 @@ class _Known:
         self._shorten()
 
     def _shorten(self) -> None:
-        for oldest in list(islice(self._counts, max(0, len(self._counts) - KEPT))):
+        for oldest in list(islice(self._counts, max(0, len(self._counts) - self._kept))):
             del self._counts[oldest]
             self.floor = max(self.floor, oldest[0] + 1)
+
+    @property
+    def _kept(self) -> int:
+        return BESIDE_KEPT if self.beside else KEPT
 
     def cut(self) -> None:
         """Forget what is too much of `later`, and all that came before."""
@@ -94,6 +128,7 @@ class Occurrences:
         self._known: dict[int, _Known] = {}
         self._until_cut = CUT_AFTER
         self.left_out = 0  # rows of history that were known, or out of reach
+        self.doubled = 0  # trades that came on a second connection
 
     def number(self, parsed: Parsed) -> tuple[Parsed, list[Gap]]:
         """Return the trades that are new, with ids that tell them apart, and the gaps that history did not close."""
@@ -108,11 +143,23 @@ class Occurrences:
             left_out = self._begin(batch, past, keys)
         moments: dict[int, tuple[int, dict[Key, int]]] = {}  # of each instrument, the equal rows of one ns of history
         numbered: dict[int, bytes] = {}
-        for row, (instrument, key) in enumerate(zip(batch.instrument.tolist(), keys, strict=True)):
+        doubled: list[int] = []
+        sources = repeat(0) if parsed.source is None else parsed.source.tolist()
+        rows = zip(batch.instrument.tolist(), keys, sources, strict=False)
+        for row, (instrument, key, source) in enumerate(rows):
             known = self._known.get(instrument) or self._of(instrument)
+            if source != known.source:
+                known.hear(source, int(batch.received_at[row]))
+            mine = known.brought(int(batch.received_at[row])) if known.beside else None
             if history[row]:
-                if row in left_out or not _is_new(known, instrument, key, moments):
+                fresh = _is_new(known, instrument, key, moments, mine)
+                if row in left_out or not fresh:
                     left_out.add(row)
+                    continue
+            elif mine is not None:
+                mine[key] = nth = mine.get(key, 0) + 1
+                if nth <= known.count(key):
+                    doubled.append(row)
                     continue
             elif key[0] > known.last_ns >= 0:
                 known.last_ns = key[0]
@@ -122,6 +169,8 @@ class Occurrences:
             if before:
                 numbered[row] = key[1] + b"#%d" % before
         self.left_out += len(left_out)
+        self.doubled += len(doubled)
+        left_out.update(doubled)
         if numbered:
             parsed = replace(parsed, batch=replace(batch, text_id=_with(batch.text_id, numbered)))
         return (parsed.take(np.delete(np.arange(len(batch)), list(left_out))) if left_out else parsed), gaps
@@ -166,13 +215,16 @@ class Occurrences:
         return gaps
 
 
-def _is_new(known: _Known, instrument: int, key: Key, moments: dict[int, tuple[int, dict[Key, int]]]) -> bool:
-    """Return whether a row of history is the nth of its equals where fewer than n were seen."""
+def _is_new(known: _Known, instrument: int, key: Key, moments: dict[int, tuple[int, dict[Key, int]]],
+            mine: dict[Key, int] | None) -> bool:
+    """Return whether a row of history is the nth of its equals where fewer than n were seen; its connection has brought n."""
     seen = known.count(key)
     moment, equal = moments.get(instrument, (-1, {}))
     if moment != key[0]:  # a second history in one batch goes back in time, and is counted anew
         moments[instrument] = key[0], (equal := {})
     nth = equal[key] = equal.get(key, 0) + 1
+    if mine is not None:
+        mine[key] = max(nth, mine.get(key, 0))
     return key[0] >= known.floor and nth > seen
 
 

@@ -19,7 +19,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, BadFrame
 from pumpwatch.feeds.feed import DISORDER_NS
-from pumpwatch.model import NO_SEQUENCE, Columns, Control, Gap, Int64, QuantityUnit, TradeBatch, Venue
+from pumpwatch.model import NO_SEQUENCE, Columns, Control, Gap, IdKind, Int64, QuantityUnit, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.lag import Lag
@@ -34,16 +34,21 @@ QUARANTINE_PER_S = 20.0  # of a venue; what is more is counted, and a gap
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Trades of one venue; which rows only use up an id, and which were sent as history (None: no such row)."""
+    """Trades of one venue; which rows only use up an id, and which were sent as history (None: no such row).
+
+    source: which connection each row came on, where the venue's trades have no ids.
+    """
 
     batch: TradeBatch
     void: NDArray[np.bool_] | None
     past: NDArray[np.bool_] | None
+    source: Int64 | None = None
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Parsed:
         """Return these rows."""
         return Parsed(self.batch.take(rows), None if self.void is None else self.void[rows],
-                      None if self.past is None else self.past[rows])
+                      None if self.past is None else self.past[rows],
+                      None if self.source is None else self.source[rows])
 
 
 class VenueParser:
@@ -92,14 +97,21 @@ class VenueParser:
         problem = _first_problem(parsed)
         if problem:
             raise BadFrame(problem)
-        return self._in_order(parsed, columns.counts)
+        return self._in_order(self._from(parsed, frames, first, last, columns.counts), columns.counts)
+
+    def _from(self, parsed: Parsed, frames: Frames, first: int, last: int, counts: list[int]) -> Parsed:
+        """Note which connection each row came on, where nothing else tells the trades of two apart."""
+        if self.venue.id_kind != IdKind.NONE:
+            return parsed
+        sources = frames.sources(first, last)
+        return replace(parsed, source=np.repeat(sources, counts) if counts else sources)
 
     def _single(self, frames: Frames, index: int, error: Exception, parsed: list[Parsed]) -> None:
         """Decide about one frame that did not parse: some good trades, control, or quarantine."""
         payload, received_at_ns = frames.payload(index), int(frames.received_at(index, index + 1)[0])
         good = self._good_rows(payload, received_at_ns)
         if good is not None:
-            parsed.append(good)
+            parsed.append(self._from(good, frames, index, index + 1, [len(good.batch)]))
             self._put_away(payload, str(error), received_at_ns)
             return
         try:

@@ -99,6 +99,7 @@ class ScriptedVenue:
         self.clock, self.stats, self.records = SteppedClock(), Stats(), Records()
         self.streams: list[ScriptedStream] = []
         self.connections: list[Connection] = []  # those that are read
+        self.drained: list[Connection] = []  # those that were read to their end
         self.refuses: Callable[[str], bool] = lambda symbol: False
         self.room = math.inf  # symbols that a connection holds
         self._held: dict[int, set[str]] = {}
@@ -121,6 +122,11 @@ class ScriptedVenue:
     def remove(self, connection: Connection) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
+
+    def drain(self, connection: Connection) -> None:
+        self.drained.append(connection)
+        if not connection.closed:
+            connection.sweep(self.clock.now_ns())
 
     # The venue.
 
@@ -195,7 +201,8 @@ class ScriptedVenue:
 class World(ScriptedVenue):
     """One feed and everything around it."""
 
-    def __init__(self, venue: Venue | None = None, symbols: Iterable[str] = ("A", "B"), down_since_ns: int = 0) -> None:
+    def __init__(self, venue: Venue | None = None, symbols: Iterable[str] = ("A", "B"), down_since_ns: int = 0,
+                 began_ns: int = 0) -> None:
         super().__init__(venue or quick())
         self.refused: list[str] = []
         self.moved: list[str] = []
@@ -203,7 +210,7 @@ class World(ScriptedVenue):
                               lambda request: b"", self.clock, self.stats, 1 << 20, self.records.extend,
                               lambda number, symbol, reason: self.refused.append(symbol),
                               lambda number, symbols, reason: self.moved.extend(symbols))
-        self.feed = Feed(around, 0, symbols, down_since_ns)
+        self.feed = Feed(around, 0, symbols, down_since_ns, began_ns)
         self._running = gevent.spawn(self.feed.run)
 
     def __enter__(self) -> World:
@@ -214,6 +221,12 @@ class World(ScriptedVenue):
         self._running.join(WITHIN_S)
         assert self._running.successful()
         self.end()
+
+    def overlap(self) -> None:
+        """Let both connections trade, and the time pass that they are read side by side."""
+        until(lambda: len(self.connections) == 2 and self.feed._successor and self.feed._successor.stood_at_ns)
+        self.trade()
+        self.clock.monotonic_s += 2.5
 
     def wait_up(self) -> None:
         until(lambda: self.feed.up and self.events and self.events[-1] in ("up", "renewed"))

@@ -132,3 +132,49 @@ def test_memory_is_bounded_and_history_older_than_it_is_left_out():
     one = make()
     number(one, *((at, b"t") for at in range(KEPT + 10)))
     assert number(one, (5, b"t"), (5, b"u"), (KEPT + 20, b"t"), past=True)[0] == [(KEPT + 20, b"t")]
+
+
+def heard(occurrences: Occurrences, *rows: tuple[int, int, bytes], past: bool = False, received_ns: int = 1):
+    """Return what is new of rows (connection, time, text)."""
+    count = len(rows)
+    ones = np.ones(count)
+    batch = TradeBatch(np.array([row[1] for row in rows]), np.zeros(count, np.int32), ones, ones, np.zeros(count, np.uint8),
+                       np.full(count, -1), np.full(count, NO_SEQUENCE), np.full(count, received_ns), np.zeros(count, np.uint8),
+                       np.array([row[2] for row in rows]))
+    numbered, _ = occurrences.number(Parsed(batch, None, np.full(count, past) if past else None,
+                                            np.array([row[0] for row in rows])))
+    assert numbered.source is not None and len(numbered.source) == len(numbered.batch)
+    return list(zip(numbered.batch.timestamp.tolist(), numbered.batch.text_id.tolist(), strict=True))
+
+
+def test_what_two_connections_bring_is_counted_for_each_of_them():
+    one = make()
+    assert heard(one, (1, 5, b"x"), (1, 5, b"x")) == [(5, b"x"), (5, b"x#1")]
+    assert heard(one, (2, 6, b"x"), (1, 6, b"x"), (1, 6, b"x"), (2, 6, b"x"), (2, 6, b"x")) == [
+        (6, b"x"), (6, b"x#1"), (6, b"x#2")]
+    assert heard(one, (1, 6, b"x"), (1, 7, b"x"), (2, 7, b"x")) == [(7, b"x")] and one.doubled == 4
+
+
+def test_a_successor_brings_history_beside_a_connection_that_lags():
+    one = make()
+    heard(one, (1, 1, b"a"), (1, 2, b"b"))
+    assert heard(one, (2, 1, b"a"), (2, 2, b"b"), (2, 3, b"c"), (2, 3, b"c"), past=True) == [(3, b"c"), (3, b"c#1")]
+    assert heard(one, (1, 3, b"c"), (1, 3, b"c"), (1, 4, b"d")) == [(4, b"d")]  # the old one comes later, and is further then
+    assert heard(one, (2, 3, b"c"), (2, 4, b"d"), (2, 5, b"e")) == [(3, b"c#2"), (5, b"e")]
+
+
+def test_a_minute_after_the_old_connection_has_gone_all_is_as_before():
+    one = make()
+    heard(one, (1, 1, b"a"))
+    heard(one, (2, 2, b"a"))
+    assert heard(one, (2, 3, b"a"), received_ns=occurrence.BESIDE_NS + 2) == [(3, b"a")]
+    (known,) = one._known.values()
+    assert not known.beside and known.later == [(3, b"a")]
+
+
+def test_while_two_connections_bring_thousands_the_one_behind_brings_nothing_new():
+    one = make()
+    rows = [(at, b"t") for at in range(5 * KEPT)]
+    heard(one, *((1, *row) for row in rows[:10]))
+    assert heard(one, *((2, *row) for row in rows[10:])) == rows[10:]
+    assert heard(one, *((1, *row) for row in rows[10:])) == []
