@@ -59,7 +59,7 @@ class Ingest:
         self._stopped = False
         self._said: set[tuple[str, str]] = set()  # failures that were logged
         self._told: dict[str, Told] = {}  # by venue
-        self._growing: dict[tuple[str, str, str, int, tuple[str, ...]], None] = {}  # gaps that were counted, and may be told of again
+        self._growing: dict[tuple[str, str, str, int, tuple[str, ...]], None] = {}  # counted, and told of again
         self.occurrences = Occurrences(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
         self._repeats: dict[str, Repeats] = {}  # by venue
