@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from apscheduler.schedulers.gevent import GeventScheduler
 
 from pumpwatch.errors import PumpWatchError, StorageError
-from pumpwatch.ops.health import summary_line
+from pumpwatch.ops.health import problems, summary_line
 from pumpwatch.ops.retention import Retention
 
 if TYPE_CHECKING:
@@ -75,7 +75,12 @@ class Jobs:
             self._symbols_refused = False
 
     def _summary(self) -> None:
-        log.info("health %s", summary_line(self._of.figures.now()))
+        status = self._of.figures.now()
+        wrong = problems(status)
+        if wrong:
+            log.warning("health %s | wrong: %s", summary_line(status), "; ".join(wrong))
+        else:
+            log.info("health %s", summary_line(status))
         self._of.ingest.tell_rest()
 
     def _health(self) -> None:

@@ -100,7 +100,8 @@ class Link:
             self._bytes_read, self._heard_at = self.connection.bytes_read, now
         if not self.greeted:
             return ANSWER_WITHIN_S
-        return min(self._ask(now), self._beat(now))
+        ages_s = self.opened_at + self._venue.limits.connection_age_s - now
+        return min(self._ask(now), self._beat(now), ages_s if ages_s > 0 else math.inf)
 
     def problem(self, now: float, stale_s: float) -> str:
         """Return why this connection must be given up, or nothing; `stale_s` without a byte are a reason."""
@@ -130,7 +131,7 @@ class Link:
 
     def renewal(self, now: float) -> str:
         """Return why a new connection should take its place, or nothing."""
-        return self.renew or ("connection age" if now - self.opened_at > self._venue.limits.connection_age_s else "")
+        return self.renew or ("connection age" if now - self.opened_at >= self._venue.limits.connection_age_s else "")
 
     def _ask(self, now: float) -> float:
         asked = self.subscriptions
