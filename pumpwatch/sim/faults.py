@@ -221,6 +221,7 @@ def _rest(venues: list[SimVenue], _: list[Link], fault: FaultOptions) -> None:
     for venue in venues:
         venue.trouble.rest_until = venue.clock.monotonic() + fault.seconds
         venue.trouble.rest_status, venue.trouble.rest_form = fault.status, fault.form
+        venue.trouble.rest_symbol = fault.symbol
 
 
 def _bender(link: Link) -> Bender:
