@@ -209,7 +209,7 @@ class Feed:
             if link.renewal(now) or self._successor or self._dial:
                 wait_s = min(wait_s, self._renew(link, now))
             successor = self._successor
-            if successor and successor.stood_at_ns and (reason or self._may_take_over(successor, now)):
+            if successor and successor.stood_at_ns and (reason or self._may_take_over(link, successor, now)):
                 link = self._switch(link, successor, now, reason)
                 continue
             if reason:
@@ -269,6 +269,7 @@ class Feed:
             wait_s = self._successor.serve(now)
             if not self._successor.stood_at_ns and self._successor.stands(now):
                 self._successor.stand(now)
+                link.probe()
             problem = self._unfit(link, self._successor, now)
             if problem:
                 self._end(self._successor, problem)
@@ -301,11 +302,17 @@ class Feed:
             return "it is silent, while the old connection has trades"
         return ""
 
-    def _may_take_over(self, successor: Link, now: float) -> bool:
-        """Whether the successor delivers, and has been read beside the old connection for long enough."""
+    def _may_take_over(self, old: Link, successor: Link, now: float) -> bool:
+        """Whether both were read for long enough, the successor delivers, and the old one has brought all that came before it.
+
+        The answer to a ping proves that; where a venue answers none, bytes that came well after the successor stood.
+        """
         lag_s = abs(self._around.stats.get("lag_ms", venue=self._around.venue.name)) / 1000
         both_s = now - successor.stood_at
         if both_s < max(OVERLAP_S, min(OVERLAP_LAGS * lag_s, LONGEST_OVERLAP_S)) or not successor.stands(now):
+            return False
+        heard_ns = old.connection.received_at_ns - self._around.slack_ns()
+        if not old.caught_up and not (both_s > QUIET_S and heard_ns > successor.stood_at_ns):
             return False
         return bool(successor.connection.traded_at_ns) or both_s > QUIET_S
 

@@ -88,6 +88,7 @@ class Link:
         self._venue, self._clock, self._wake = venue, clock, wake
         self._bytes_read = 0
         self._next_beat = self.opened_at + venue.heartbeat.interval_s
+        self._beats = self._probe = 0  # pings sent, and how many with the one whose answer is waited for
         self._messages = message_pace(venue.limits, clock)
         hourly = venue.limits.subscriptions_per_hour
         self._hour = TokenBucket(0.2 * hourly / 3600, 0.8 * hourly, clock) if hourly else None
@@ -124,6 +125,17 @@ class Link:
             return False
         return (self._venue.acknowledges or not self.subscriptions.granted or self.connection.traded_at_ns > 0
                 or now - self._sent_at > ANSWER_WITHIN_S)
+
+    def probe(self) -> None:
+        """Send a ping now: its answer comes behind all that the venue sent before."""
+        if not self._probe:
+            self._send_beat()
+            self._probe = self._beats
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the answer to the probe is there, and so all that was sent before it."""
+        return 0 < self._probe <= self.connection.pongs
 
     def stand(self, now: float) -> None:
         """Note that it stands from now on."""
@@ -162,12 +174,17 @@ class Link:
             return math.inf
         if now >= self._next_beat:
             self._next_beat = now + heartbeat.interval_s
-            self._messages.reserve()
-            if heartbeat.text:
-                self.connection.send_text(heartbeat.text(self._clock.now_ns()))
-            else:
-                self.connection.send_ping()
+            self._send_beat()
         return self._next_beat - now
+
+    def _send_beat(self) -> None:
+        heartbeat = self._venue.heartbeat
+        self._beats += 1
+        self._messages.reserve()
+        if heartbeat.text:
+            self.connection.send_text(heartbeat.text(self._clock.now_ns()))
+        else:
+            self.connection.send_ping()
 
     def _control(self, control: Control) -> None:
         if control.kind == ControlKind.RECONNECT:
@@ -175,6 +192,7 @@ class Link:
         elif control.kind == ControlKind.WELCOME:
             self.greeted = True
         else:
+            self.connection.pongs += control.kind == ControlKind.PONG
             self.subscriptions.answer(control)
         self._wake.set()
 

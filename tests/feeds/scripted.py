@@ -69,6 +69,7 @@ class ScriptedStream:
         self.texts: list[str] = []
         self.pings = 0
         self.ended = self.closed = False
+        self.answers_pings = True
 
     def fileno(self) -> int:
         return self._fileno
@@ -84,7 +85,9 @@ class ScriptedStream:
         for opcode, payload in unmasked(data):
             if opcode == ABNF.OPCODE_TEXT:
                 self.texts.append(payload.decode())
-            self.pings += opcode == ABNF.OPCODE_PING
+            if opcode == ABNF.OPCODE_PING:
+                self.pings += 1
+                self.incoming += b"\x8a\x00" if self.answers_pings else b""
         return True
 
     def close(self) -> None:

@@ -152,6 +152,26 @@ def test_asked_to_reconnect_both_are_read_until_the_successor_delivers_and_the_o
         assert world.records.connection_events[-1].reason == "serverShutdown"
 
 
+@pytest.mark.parametrize("speaks", [True, False])
+def test_an_old_connection_that_answers_no_ping_is_read_until_it_has_said_something_later_or_is_dead(speaks):
+    with World(quick(stale_after_s=40.0)) as world:
+        world.wait_up()
+        world.streams[0].answers_pings = False
+        world.say(RECONNECT)
+        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        for _ in range(2):
+            world.streams[1].incoming += b"\x89\x00"
+            world.connections[1].traded_at_ns = world.clock.now_ns()
+            world.clock.monotonic_s += 16
+            world.clock.wall_s += 16
+            gevent.sleep(0.5)
+        assert world.events == ["up"]
+        world.streams[speaks is False].incoming += b"\x89\x00"
+        world.clock.monotonic_s += 0 if speaks else 16
+        until(lambda: world.events == ["up", "renewed"])
+        assert len(world.gaps) == (not speaks)
+
+
 def test_where_nothing_trades_a_successor_takes_over_after_a_while():
     with World() as world:
         world.wait_up()
@@ -278,6 +298,10 @@ def test_during_a_renewal_the_old_connection_has_its_heartbeats_and_newcomers_go
         world.feed.change(["C"], ["A"])
         world.answering = True
         world.overlap()
+        gevent.sleep(0.3)
+        assert world.events == ["up"]  # it may still bring what was sent before the successor came
+        for _ in range(world.streams[0].texts.count("PING")):
+            world.say(Control(ControlKind.PONG), 0)
         until(lambda: world.events == ["up", "renewed"] and world.feed.granted == {"B", "C"})
 
 
