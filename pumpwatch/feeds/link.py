@@ -128,9 +128,8 @@ class Link:
 
     def probe(self) -> None:
         """Send a ping now: its answer comes behind all that the venue sent before."""
-        if not self._probe:
-            self._send_beat()
-            self._probe = self._beats
+        self._send_beat()
+        self._probe = self._beats
 
     @property
     def caught_up(self) -> bool:

@@ -13,7 +13,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable, StorageError
-from pumpwatch.feeds.feed import Feed
+from pumpwatch.feeds.feed import FIRST_S, Feed
 from pumpwatch.feeds.instruments import fetch_instruments, only, unlisted
 from pumpwatch.feeds.latest_volumes import LatestVolumes
 from pumpwatch.feeds.left_out import left_out
@@ -79,6 +79,7 @@ class VenueFeeds:
     def run(self) -> None:
         """Keep the placement in step with the venue's own list until stopped."""
         backoff, listed = Backoff(base_s=1.0, cap_s=60.0), False
+        self._spawn(f"list {self.venue.name}", self._follow_list)
         while not self._stopping.is_set():
             try:
                 self._refresh()
@@ -89,22 +90,20 @@ class VenueFeeds:
                 if backoff.failures == 1 and not len(self.roster):
                     self._place_known()
                 self._stats.add("instrument_list_failures_total", venue=self.venue.name)
-            self._wait(wait_s)
+            self._stopping.wait(wait_s)
 
-    def _wait(self, seconds: float) -> None:
-        """Wait; as long as no symbol is known, the gap of the venue grows meanwhile."""
-        end = self._clock.monotonic() + seconds
-        while not self._stopping.is_set() and (left_s := end - self._clock.monotonic()) > 0:
-            if self._asked_ns:
-                self._stopping.wait(left_s)
-            else:
+    def _follow_list(self) -> None:
+        """Let the gap of the venue grow as long as no list could be had, or none has come for a while."""
+        while not self._asked_ns and not self._stopping.is_set():
+            if self._list_problem or self._clock.monotonic() - self._began > FIRST_S:
                 self._failed_ns = self._failed_ns or self._began_ns
                 self._note_no_list(int(2 * NOTE_EVERY_S * NS_PER_S))
-                self._stopping.wait(min(NOTE_EVERY_S, left_s))
+            self._stopping.wait(NOTE_EVERY_S)
 
     def _note_no_list(self, ahead_ns: int = 0) -> None:
         if self._failed_ns:
-            self._around.note_gap("", self._failed_ns, f"no instrument list: {self._list_problem}", ahead_ns)
+            why = self._list_problem or "it has not come yet"
+            self._around.note_gap("", self._failed_ns, f"no instrument list: {why}", ahead_ns)
 
     def stop(self) -> None:
         """Close every connection. What is missing by now is recorded before this returns."""
@@ -223,7 +222,8 @@ class VenueFeeds:
     def _is_granted(self, symbol: str) -> bool | None:
         if symbol not in self.roster:
             return None
-        return symbol in self.feeds[self.roster.connection_of(symbol)].granted
+        number = self.roster.connection_of(symbol)
+        return number < len(self.feeds) and symbol in self.feeds[number].granted
 
     def _trades(self, symbol: str) -> bool:
         """Return whether it had a trade since about the refresh before this one."""

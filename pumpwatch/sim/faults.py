@@ -20,7 +20,8 @@ maintenance     the venue announces its shutdown, and closes with 1001 after `se
 refuse          handshakes get HTTP `status` for `seconds`
 down            who connects is cut off at once, for `seconds`
 hang            who connects gets no answer, not even to TLS, for `seconds`
-rest            REST requests get HTTP `status` for `seconds`, or with `form` an answer that is none: see sim.rest_faults
+rest            REST requests get HTTP `status` for `seconds`, or with `form` an answer that is none, or (`without`) a list that
+                lacks `symbol`: see sim.rest_faults
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ class VenueWorld(ScriptedVenue):
         self.listed, self.asked = set(listed), 0
         self.answer: bytes | ServiceUnavailable | None = None  # instead of the list
         self.volumes: dict[str, float] = {}
-        self.volumes_hang = False
+        self.volumes_hang = self.lists_hang = False
         self.heard: dict[str, int] = {}  # symbol -> time of the last trade that reached us, ns
         self.history: dict[str, list[int]] = {}  # symbol -> times of the trades that REST has, ns
         self.looked_up: list[str] = []  # whose history was asked for
@@ -279,6 +279,8 @@ class VenueWorld(ScriptedVenue):
                 gevent.sleep(0.05)
             return json.dumps([{"symbol": symbol, "quoteVolume": volume} for symbol, volume in self.volumes.items()]).encode()
         self.asked += 1
+        while self.lists_hang:
+            gevent.sleep(0.05)
         if isinstance(self.answer, ServiceUnavailable):
             raise self.answer
         if self.answer is not None:

@@ -6,10 +6,12 @@ import dataclasses
 import logging
 import time
 
+import gevent
 import pytest
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.feeds.feed import FIRST_S
 from pumpwatch.feeds.refusals import LONGEST_ROUNDS
 from pumpwatch.feeds.symbols_file import SymbolsFile, VenueSymbols
 from pumpwatch.model import Control, ControlKind, Gap, Instrument
@@ -113,6 +115,19 @@ def test_a_venue_whose_list_never_comes_is_a_gap_from_the_start_until_its_connec
         count = len(world.records.gaps)
         world.refresh(3)
         assert len(world.records.gaps) == count
+
+
+def test_a_list_that_is_neither_given_nor_refused_is_a_gap_after_a_while():
+    with VenueWorld(["A"], quick(volumes=None)) as world:
+        world.lists_hang = True
+        gevent.sleep(0.3)
+        assert not world.records.gaps
+        world.clock.monotonic_s += FIRST_S
+        until(lambda: len(world.records.gaps) > 1)
+        (gap,) = world.gaps.values()
+        assert gap.reason == "no instrument list: it has not come yet" and gap.to_ns > world.clock.now_ns()
+        world.lists_hang = False
+        until(lambda: "up" in world.events)
 
 
 def test_a_first_start_that_works_leaves_no_gap():
@@ -338,7 +353,8 @@ def test_a_venue_that_fails_and_is_begun_again_looks_for_silence_once():
         until(lambda: len(subscribed(world)) == 1)
         world.spawn("venue again", world.feeds.run)
         world.refresh(2)
-        assert world.spawned == ["venue", "silence", "feed binance.spot#0", "venue again"]
+        assert sorted(set(world.spawned)) == ["feed binance.spot#0", "list binance.spot", "silence", "venue", "venue again"]
+        assert world.spawned.count("silence") == world.spawned.count("feed binance.spot#0") == 1
 
 
 def test_a_stop_closes_every_connection_also_one_that_waits_for_its_turn():
