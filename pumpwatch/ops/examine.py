@@ -58,8 +58,8 @@ def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
     for sink in status.get("sinks", ()):
         yield from _sink(f"sink {sink['name']}", sink.get("state", ""), sink.get("backlog_trades", 0))
     for name, board in (status.get("listing") or {}).items():
-        if isinstance(board, Mapping) and not board.get("up", True):
-            yield Finding(f"listing {name}", FAIL, f"down: {board.get('reason') or 'no answer'}",
+        if isinstance(board, Mapping) and not board.get("up", True) and board.get("reason"):
+            yield Finding(f"listing {name}", FAIL, f"down: {board['reason']}",
                           "listings are not seen meanwhile; it is asked again by itself")
     dropped = status.get("journal", {}).get("dropped_trades", 0)
     if dropped:

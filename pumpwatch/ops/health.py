@@ -75,8 +75,8 @@ def problems(status: Status) -> list[str]:
         if sink.get("state") not in ("up", "starting"):
             found.append(f"sink {sink.get('name')}: {_short(sink.get('state'))}, {_count(sink.get('backlog_trades', 0))} behind")
     for name, value in (status.get("listing") or {}).items():
-        if isinstance(value, Mapping) and not value.get("up", True):
-            found.append(f"listing {name}: {_short(value.get('reason') or 'no answer')}")
+        if isinstance(value, Mapping) and not value.get("up", True) and value.get("reason"):  # without one it was not asked yet
+            found.append(f"listing {name}: {_short(value['reason'])}")
     dropped = status.get("journal", {}).get("dropped_trades", 0)
     return found + ([f"memory: {_count(dropped)} trades were dropped while the disk refused them"] if dropped else [])
 

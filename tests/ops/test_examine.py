@@ -146,6 +146,15 @@ def test_a_sink_that_does_not_take_trades_is_told(tmp_path: Path, sink: str, sta
     assert states(list(examine(tmp_path, clock))).get("sink questdb") == state
 
 
+def test_a_notice_board_that_is_down_fails_and_one_that_was_not_asked_yet_does_not(tmp_path: Path) -> None:
+    store(tmp_path)
+    clock = FakeClock()
+    boards = {"board": {"up": False, "reason": "HTTP 429"}, "other": {"up": False, "reason": ""}, "windows": {"open": 0}}
+    (tmp_path / health.FILE).write_bytes(msgspec.json.encode(figures(written_at_ns=clock.now_ns(), listing=boards)))
+    found = {name: state for name, state in states(list(examine(tmp_path, clock))).items() if name.startswith("listing")}
+    assert found == {"listing board": FAIL}
+
+
 def test_figures_that_are_none_fail(tmp_path: Path) -> None:
     store(tmp_path)
     (tmp_path / health.FILE).write_bytes(b"[]")
