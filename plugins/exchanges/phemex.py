@@ -5,8 +5,10 @@ probed by others in 2026-09, recorded sessions of 2021-07 and 2025-12. Checked 2
 
 Symbols: case matters and is kept. Spot has a prefix: `sSOMIUSDT`; but `sOLUSDT` is spot OL, and no SOL. Perpetuals of cheap
 coins count thousands: `u1000PEPEUSDT`, base "1000 PEPE". Coin and quote come from the product row, never from the symbol.
-Ids: none. `sequence` is shared by all symbols: it orders, and skips. A trade is known by time, side, price and quantity,
-and its number among equals. Times: ns. Side: the taker's. Rows come newest first.
+Ids: none. `sequence` is shared by all symbols: it orders, and skips. A trade is known by time, side, price and quantity
+(as numbers, however they are spelt), and its number among equals. A live frame with the sequence and rows of an earlier one is
+that one sent again; no recorded frame shares its sequence with another of its symbol. Times: ns. Side: the taker's. Rows come
+newest first.
 Units: spot prices and quantities are integers, scaled by 10^valueScale of the quote and of the base (`currencies`, all 8 so
 far); perpetuals have decimal texts, in base units. Coin-margined contracts (`BTCUSD`), which are not collected, have
 integer prices of scale 4; their frames are read all the same.

@@ -79,7 +79,7 @@ def _decimal_into(frames: list[Frame], columns: Columns) -> None:
     rows = _rows_of(frames, [frame.trades_p for frame in frames], columns)
     prices, quantities = [row.price for row in rows], [row.quantity for row in rows]
     columns.price, columns.quantity = _numbers(prices), _numbers(quantities)
-    columns.trade_id = _identities(columns.sell, prices, quantities)
+    columns.trade_id = _identities(columns.sell, _texts(columns.price), _texts(columns.quantity))
 
 
 def _scaled_into(frames: list[ScaledFrame], columns: Columns) -> None:
@@ -127,9 +127,11 @@ def _numbers(texts: Sequence[str]) -> list[float]:
     return numbers
 
 
-def _texts(numbers: Sequence[int]) -> list[str]:
-    """Return integers as text, written all at once in half the time."""
-    return msgspec.json.encode(numbers).decode()[1:-1].split(",") if numbers else []
+def _texts(numbers: Sequence[float]) -> list[str]:
+    """Return numbers as text, written all at once in half the time. 100, 100.0 and 100.00 are one number, and become one text."""
+    if not numbers:
+        return []
+    return f"{msgspec.json.encode(numbers).decode()[1:-1]},".replace(".0,", ",")[:-1].split(",")
 
 
 def _history_by(parse: Callable[[bytes, Columns], None]) -> Callable[[bytes, str, Columns], None]:

@@ -81,8 +81,8 @@ def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, Rul
 
 def _frame(key: str, symbol: str, rows: Rows, kind: str) -> bytes:
     """Return one frame of one symbol's rows, newest first."""
-    newest = int(rows.timestamp[-1]) if len(rows) else 0
-    text = json.dumps({"dts": newest + 168_537_240, "mts": newest + 10_091_398, "sequence": newest // 1_000_000, "symbol": symbol,
+    newest, sequence = (int(rows.timestamp[-1]), int(rows.trade_id[-1])) if len(rows) else (0, 0)
+    text = json.dumps({"dts": newest + 168_537_240, "mts": newest + 10_091_398, "sequence": sequence, "symbol": symbol,
                        key: _trades(key, rows), "type": kind}, separators=(",", ":"))
     return text.encode()
 

@@ -102,6 +102,7 @@ class Collector:
         """
         recovery: Recovery = self.journal_thread.apply(self.journal.open)
         self.ingest.take_up(recovery.last_ids)  # so that a jump over the downtime shows
+        self.recent.came_before(max((at_ns for _, at_ns in recovery.last_ids.values()), default=0))
         if recovery.last_received_at_ns:
             log.info("going on after a run that %s, last trade %.0f s ago; what was missed since is a gap",
                      "was stopped" if recovery.clean else "was killed",
@@ -141,8 +142,8 @@ class Collector:
         for feeds in self.venues:
             feeds.stop()
         self.ingest.stop()
-        self.supervisor.stop("ingest", 0.5)
-        self.ingest.turn()
+        self.supervisor.stop("ingest", 0.3)
+        self.ingest.finish(0.5)
         self.committer.stop()
         self.supervisor.stop("committer", max(0.5, deadline - self.clock.monotonic()))
         for name, drain in self.drains.items():
@@ -192,14 +193,14 @@ class Collector:
         return self.in_journal_thread(self.journal.query, names, start_ns, end_ns)
 
     def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery, ended_ns: int) -> None:
-        down_since_ns = _down_since_ns(venue, recovery) or ended_ns
+        down_since_ns, down = _down_since_ns(venue, recovery) or ended_ns, None
         if down_since_ns:
-            self.ingest.record(Records(gaps=[Gap(
-                exchange=venue.exchange, market_type=venue.market_type, symbol="", from_ns=down_since_ns - DISORDER_NS,
-                to_ns=self.clock.now_ns(), first_id=None, last_id=None,
-                reason="not running" if recovery.clean else "not running, after it was killed")]))
+            down = Gap(exchange=venue.exchange, market_type=venue.market_type, symbol="", from_ns=down_since_ns - DISORDER_NS,
+                       to_ns=max(down_since_ns, self.clock.now_ns()), first_id=None, last_id=None,
+                       reason="not running" if recovery.clean else "not running, after it was killed")
+            self.ingest.record(Records(gaps=[down]))
         self.venues.append(VenueFeeds(
-            venue, config, self.catalogue, self.ingest.add_venue(venue), self.http, self.dialer, self.sweep, self.clock,
+            venue, config, self.catalogue, self.ingest.add_venue(venue, down), self.http, self.dialer, self.sweep, self.clock,
             self.stats, self.config.net.max_frame_bytes, self.config.roster_refresh_s, down_since_ns, self.ingest.record,
             self.supervisor.spawn, self.ingest.dedupe.last_times, self.symbols, self.paces))
 

@@ -1,7 +1,9 @@
 """One WebSocket connection after its handshake: from its bytes to the venue's frame buffer.
 
 RFC 6455 as a client meets it: control frames are answered here, fragments are joined here, frames cut by the end of a read wait
-here for their rest. Nothing is decoded; a payload that is not JSON is the parser's to find.
+here for their rest. Nothing is decoded; a payload that is not JSON is the parser's to find. What costs more than it brings has a
+limit, and passing it ends the connection: parts of a message, control frames and parts in a second, bytes that the venue does
+not read.
 """
 
 from __future__ import annotations
@@ -11,13 +13,18 @@ from collections.abc import Callable
 
 from websocket import ABNF
 
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Control
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.stream import ROOM_BYTES, Stream, StreamClosed
+from pumpwatch.printable import printable
 
 TEXT_FINAL, BINARY_FINAL = 0x81, 0x82
 SEPARATOR_SHORT, SEPARATOR_LONG, SEPARATOR_HUGE = b", ", b",   ", b",         "
-PROTOCOL_ERROR, TOO_BIG, GOING_AWAY = 1002, 1009, 1001
+PROTOCOL_ERROR, TOO_BIG, GOING_AWAY, POLICY = 1002, 1009, 1001, 1008
+PARTS_OF_A_MESSAGE = 4096  # the largest message there may be, in parts of 1 KiB
+ODD_PER_S = 10_000  # control frames and parts of messages: each costs ten times a plain frame, and venues send a few a minute
+UNREAD_BYTES = 1 << 20  # of what we send, which is some bytes each few seconds
 
 _header = struct.Struct(">BBH").unpack_from
 _huge_length = struct.Struct(">Q").unpack_from
@@ -40,12 +47,15 @@ class Connection:
         self.traded_at_ns = 0  # when the last good trade was read; set by the pipeline
         self._max_frame_bytes = max_frame_bytes
         self._on_closed = on_closed
-        self._tail = b""  # a frame cut by the end of a read
+        self._tail = bytearray()  # a frame cut by the end of a read
+        self._tail_until = 0  # so many bytes of it are needed before there is something to split off
         self._message: list[bytes] | None = None  # fragments of one message so far
         self._message_bytes = 0
         self._message_from = 0  # where this read's part of that message begins in the buffer
         self._ping: bytes | None = None  # the newest one not answered
         self._flushed = True
+        self._unread = 0  # bytes given to the stream since it last could send them all
+        self._odd, self._odd_since_ns = 0, 0  # control frames and parts, in the second that began then
 
     def sweep(self, now_ns: int) -> None:
         """Read what has arrived and split it into frames."""
@@ -53,8 +63,6 @@ class Connection:
         buffer.reserve(len(tail) + ROOM_BYTES)
         start = buffer.end
         at = start + len(tail)
-        if tail:
-            buffer.data[start:at] = tail
         try:
             end = self.stream.receive(buffer.view, at)
         except StreamClosed as error:
@@ -64,10 +72,14 @@ class Connection:
             return
         self.received_at_ns = now_ns
         self.bytes_read += end - at
-        self._tail = b""
-        self._message_from = start
-        self._split(start, end)
-        buffer.note(now_ns, self)
+        if end - start < self._tail_until:  # a large frame that drips in is not copied each time
+            tail += buffer.view[at:end]
+        else:
+            if tail:
+                buffer.data[start:at] = tail
+            self._message_from = start
+            self._split(start, end)
+            buffer.note(now_ns, self)
         if self._ping is not None:  # of several in one read the newest stands for all, and a flood costs one answer
             ping, self._ping = self._ping, None
             self._send(ping, ABNF.OPCODE_PONG)
@@ -107,8 +119,10 @@ class Connection:
             moved = self._unusual(at, end)
             if moved is not None:
                 at, end = moved
-        self._tail = b"" if self.closed else bytes(self.buffer.view[at:end])
-        self.buffer.end = at
+        self._tail, self._tail_until, self.buffer.end = bytearray(), 0, at
+        if at < end and not self.closed:
+            self._tail += self.buffer.view[at:end]
+            self._tail_until = _whole_bytes(self._tail)
         return None
 
     def _unusual(self, at: int, end: int) -> tuple[int, int] | None:
@@ -131,6 +145,10 @@ class Connection:
         stop = at + size + length
         if stop > end:
             return None
+        plain = first & 0x80 and opcode < ABNF.OPCODE_CLOSE and self._message is None
+        if not plain and self._too_many_odd():
+            self._fail(at, POLICY, f"more than {ODD_PER_S} control frames and parts of messages in a second")
+            return at, at
         payload = bytes(view[at + size : stop])
         if opcode >= ABNF.OPCODE_CLOSE:
             self._control(opcode, payload)
@@ -142,6 +160,9 @@ class Connection:
         """Take a part of a message out of the array; put the whole message in with its last part."""
         if self._message is None:
             self._message, self._message_bytes, self._message_from = [], 0, at
+        if len(self._message) == PARTS_OF_A_MESSAGE:
+            self._fail(at, TOO_BIG, f"a message in more than {PARTS_OF_A_MESSAGE} parts")
+            return at, at
         self._message.append(payload)
         self._message_bytes += len(payload)
         if self._message_bytes > self._max_frame_bytes:
@@ -182,6 +203,13 @@ class Connection:
             self._send(payload[:2], ABNF.OPCODE_CLOSE)
             self._lost(f"closed by the venue: {code} {reason}".rstrip())
 
+    def _too_many_odd(self) -> bool:
+        """Count one more control frame or part, and return whether that is too many in a second."""
+        if not 0 <= self.received_at_ns - self._odd_since_ns < NS_PER_S:
+            self._odd, self._odd_since_ns = 0, self.received_at_ns
+        self._odd += 1
+        return self._odd > ODD_PER_S
+
     def send_text(self, text: str) -> None:
         """Send one text frame, as soon as the kernel takes it."""
         self._send(text.encode(), ABNF.OPCODE_TEXT)
@@ -201,6 +229,10 @@ class Connection:
             self._flushed = self.stream.post(data)
         except StreamClosed as error:
             self._lost(str(error))
+            return
+        self._unread = 0 if self._flushed else self._unread + len(data)
+        if self._unread > UNREAD_BYTES:
+            self._lost(f"the venue does not read: more than {UNREAD_BYTES} bytes wait to be sent")
 
     def _fail(self, at: int, code: int, reason: str) -> None:
         self.buffer.end = at
@@ -214,8 +246,19 @@ class Connection:
 
     def _lost(self, reason: str) -> None:
         if not self.closed:
-            self.closed = reason
-            self._on_closed(reason)
+            self.closed = printable(reason)  # it may hold the venue's own words
+            self._on_closed(self.closed)
+
+
+def _whole_bytes(begun: bytearray) -> int:
+    """Return how long the frame is that begins so; 0 where that cannot be said yet."""
+    if len(begun) < 2:
+        return 0
+    length = begun[1] & 0x7F
+    if length < 126:
+        return 2 + length
+    size = 4 if length == 126 else 10
+    return size + int.from_bytes(begun[2:size]) if len(begun) >= size else 0
 
 
 def _header_problem(first: int, length: int, opcode: int, fragmented: bool) -> str:

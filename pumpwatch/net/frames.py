@@ -39,6 +39,11 @@ class Frames:
     def __len__(self) -> int:
         return len(self.stops)
 
+    def within(self, first: int, most_bytes: int) -> int:
+        """Return where to end so that frames from `first` on, one at least, have so many bytes at most."""
+        start = self.stops[first - 1] if first else 0
+        return max(first + 1, bisect_right(self.stops, start + most_bytes, first))
+
     def array(self, first: int, last: int) -> bytes | memoryview:
         """Return frames [first, last) as a JSON array."""
         if first == 0 and last == len(self.stops):
@@ -65,15 +70,21 @@ class Frames:
         ends = np.array(self.run_ends, np.int64).clip(first, last)
         return np.array([id(one) for one in self.connections], np.int64).repeat(np.diff(ends, prepend=first))
 
+    def read_at_ns(self, index: int) -> int:
+        """Return when frame `index` was read."""
+        return self.run_times[bisect_right(self.run_ends, index)]
+
     def connection(self, index: int) -> Connection:
         """Return the connection that frame `index` came from."""
         return self.connections[bisect_right(self.run_ends, index)]
 
 
 class FrameBuffer:
-    """Where the connections of one venue put their frames until the parser takes them."""
+    """Where the connections of one venue, `name`, put their frames until the parser takes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.behind_since_ns = 0  # set by the sweep: what it reads may have been sent since then; 0: it was sent just now
         self.data, self._other = bytearray(FIRST_BYTES), bytearray(FIRST_BYTES)
         self.view = memoryview(self.data)
         self.end = 0  # up to here everything is whole frames, or blank

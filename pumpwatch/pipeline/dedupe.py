@@ -104,15 +104,19 @@ class Dedupe:
         self._kind = np.empty(0, np.uint8)
         self._ascending = AscendingIds()
 
-    def observe(self, batch: TradeBatch) -> Seen:
-        """Look at a batch in order of arrival, remember its ids, and say what to drop."""
+    def observe(self, batch: TradeBatch, settled: Int64 | None = None) -> Seen:
+        """Look at a batch in order of arrival, remember its ids, and say what to drop.
+
+        settled: the times to go by, where the trades' own say nothing.
+        """
         self._grow()
         seen = Seen()
         if not len(batch):
             return seen
         who_sorts = batch.instrument.astype(np.uint16) if len(self._last_id) <= 1 << 16 else batch.instrument
         order = np.argsort(who_sorts, kind="stable")  # of 16 bits, which numpy sorts in one go, ten times quicker
-        instrument, ids, timestamp = batch.instrument[order], batch.trade_id[order], batch.timestamp[order]
+        times = batch.timestamp if settled is None else settled
+        instrument, ids, timestamp = batch.instrument[order], batch.trade_id[order], times[order]
         heads = np.empty(len(order), np.bool_)
         heads[0] = True
         np.not_equal(instrument[1:], instrument[:-1], out=heads[1:])
@@ -134,7 +138,7 @@ class Dedupe:
             if special.any():
                 special &= (kind == CONTIGUOUS) | np.logical_or.reduceat(step < 1, starts)
             if special.any():
-                self._one_by_one(batch, order, who[special], starts[special], ends[special], seen)
+                self._one_by_one(batch, times, order, who[special], starts[special], ends[special], seen)
                 plain = ~special
                 who, starts, ends, unseen, newest = who[plain], starts[plain], ends[plain], unseen[plain], newest[plain]
         if unseen.any():
@@ -142,16 +146,21 @@ class Dedupe:
         last = ends - 1
         self._last_id[who], self._last_ns[who] = ids[last], timestamp[last]
         self._newest_ns[who] = np.maximum(self._newest_ns[who], newest)
-        if UNIQUE in self._has:
-            self._unique(batch, seen)
+        if UNIQUE in self._has or batch.text_id is not None:
+            self._unordered_ids(batch, seen)
         if MONOTONIC in self._has:
             ascend = self._kind[batch.instrument] == MONOTONIC
             self._ascending.remember(batch.instrument[ascend], batch.trade_id[ascend])
         return seen
 
-    def _unique(self, batch: TradeBatch, seen: Seen) -> None:
-        """Drop what came before where ids have no order."""
-        rows = np.flatnonzero(self._kind[batch.instrument] == UNIQUE)
+    def _unordered_ids(self, batch: TradeBatch, seen: Seen) -> None:
+        """Drop what came before where ids have no order, or none that can be seen: they are text."""
+        kind = self._kind[batch.instrument]
+        rows = np.flatnonzero(kind == UNIQUE)
+        if batch.text_id is not None:
+            texts = np.flatnonzero((kind >= MONOTONIC) & (batch.trade_id < 0))
+            texts = texts[batch.text_id[texts] != b""]
+            rows = np.concatenate([rows, texts]) if len(texts) else rows
         if not len(rows):
             return
         numbers = batch.instrument[rows]
@@ -166,7 +175,7 @@ class Dedupe:
             twice = rows[doubled & (numbers == number)]
             seen.drop(twice, number, [False] * len(twice), len(batch))
 
-    def _one_by_one(self, batch: TradeBatch, order: NDArray[np.intp], who: NDArray[np.int32],
+    def _one_by_one(self, batch: TradeBatch, times: Int64, order: NDArray[np.intp], who: NDArray[np.int32],
                     starts: NDArray[np.intp], ends: NDArray[np.intp], seen: Seen) -> None:
         rows_of = {number: order[start:end] for number, start, end in
                    zip(who.tolist(), starts.tolist(), ends.tolist(), strict=True)}
@@ -174,29 +183,29 @@ class Dedupe:
                   if self._kind[number] == MONOTONIC}
         known = self._ascending.known(lowest) if lowest else {}
         for number, rows in rows_of.items():
-            trades = list(zip(batch.trade_id[rows].tolist(), batch.timestamp[rows].tolist(), strict=True))
+            ids, at_ns = batch.trade_id[rows].tolist(), times[rows].tolist()
             if number in known:
-                fresh = self._monotonic(number, trades, known[number], seen)
+                fresh = self._monotonic(number, list(zip(ids, at_ns, strict=True)), known[number], seen)
             else:
-                fresh = self._contiguous(number, trades, seen)
+                fresh = self._contiguous(number, list(zip(ids, at_ns, batch.timestamp[rows].tolist(), strict=True)), seen)
             if not all(fresh):
                 seen.drop(rows, number, fresh, len(batch))
 
-    def _contiguous(self, number: int, trades: list[tuple[int, int]], seen: Seen) -> list[bool]:
-        """Walk the (id, time) of one instrument; open and fill gaps on the way."""
+    def _contiguous(self, number: int, trades: list[tuple[int, int, int]], seen: Seen) -> list[bool]:
+        """Walk the (id, time to go by, its own time) of one instrument; open and fill gaps on the way."""
         last, last_ns = int(self._last_id[number]), int(self._last_ns[number])
         first, newest_ns = int(self._first_id[number]), int(self._newest_ns[number])
         missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
         opened: list[tuple[int, int, int, int]] = []
         fresh: list[bool] = []
-        for trade_id, at_ns in trades:
+        for trade_id, at_ns, own_ns in trades:
             new = True
             if last == UNSEEN:
                 first, last, last_ns = trade_id, trade_id, at_ns
             elif trade_id > last:
                 if trade_id > last + 1:
                     missing.open(last + 1, trade_id - 1)
-                    opened.append((last + 1, trade_id - 1, last_ns, at_ns))
+                    opened.append((last + 1, trade_id - 1, last_ns, max(at_ns, own_ns)))
                 last, last_ns = trade_id, at_ns
             elif missing.find(trade_id):
                 pass

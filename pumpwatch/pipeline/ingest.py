@@ -1,7 +1,8 @@
 """The pipeline's one greenlet: takes every venue's frames, parses, drops doubles, notes gaps, hands on a batch.
 
 It turns every `tick_ms`, or as soon as `tick_frames` wait. All venues of a turn become one batch: what follows works on
-columns, and is cheaper the longer they are.
+columns, and is cheaper the longer they are. A venue has a slice of each turn (reading.py); other greenlets run between the
+portions of a slice, and only one turn is under way at a time.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from functools import partial
 
 import numpy as np
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import NS_PER_MS, Clock
+from pumpwatch.clock import Clock
 from pumpwatch.model import Control, Gap, IdKind, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
-from pumpwatch.net.frames import FrameBuffer, Frames
+from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.occurrence import Occurrences
 from pumpwatch.pipeline.parse import Parsed, VenueParser
+from pumpwatch.pipeline.reading import Reading
 from pumpwatch.pipeline.repeats import Repeats
-from pumpwatch.records import KEPT_BYTES, Quarantined, Records
+from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.supervisor import guarded
 
@@ -33,6 +36,7 @@ log = logging.getLogger(__name__)
 GROWING_KEPT = 10_000  # gaps
 TOLD_EACH_S = 60.0
 SHOWN_BYTES = 100  # of a frame in the log
+SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 
 Put = Callable[[TradeBatch | None, Records], None]
 
@@ -53,7 +57,8 @@ class Ingest:
         self._catalogue, self._clock, self._stats, self._put = catalogue, clock, stats, put
         self._tick_s, self._tick_frames = tick_ms / 1000, tick_frames
         self._due = Event()
-        self._sources: list[tuple[FrameBuffer, VenueParser]] = []
+        self._readings: list[Reading] = []
+        self._turning = BoundedSemaphore(1)
         self._kinds: dict[tuple[str, str], IdKind] = {}
         self._records = Records()
         self._stopped = False
@@ -62,21 +67,23 @@ class Ingest:
         self._growing: dict[tuple[str, str, str, int, tuple[str, ...]], None] = {}  # counted, and told of again
         self.occurrences = Occurrences(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
-        self._repeats: dict[str, Repeats] = {}  # by venue
 
     def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns)."""
         self.dedupe.take_up(last)
         self.occurrences = Occurrences(self._catalogue, last)
 
-    def add_venue(self, venue: Venue) -> FrameBuffer:
-        """Return the buffer into which this venue's connections read."""
+    def add_venue(self, venue: Venue, down: Gap | None = None) -> FrameBuffer:
+        """Return the buffer into which this venue's connections read; `down` is the gap recorded for the time before this run."""
         self._kinds[venue.exchange, venue.market_type] = venue.id_kind
-        buffer = FrameBuffer()
+        buffer = FrameBuffer(venue.name)
         parser = VenueParser(venue, self._catalogue, self._clock, self._stats, _hand_on)
-        self._sources.append((buffer, parser))
-        if venue.repeats_last:
-            self._repeats[venue.name] = Repeats(self.dedupe.last_ids)
+        sort: Callable[[Parsed], Parsed] | None = None
+        if venue.id_kind == IdKind.NONE:
+            sort = self._number
+        elif venue.repeats_last:
+            sort = partial(self._without_history, Repeats(self.dedupe.last_ids))
+        self._readings.append(Reading(buffer, parser, self._clock, self._stats, sort, self._unread, down))
         return buffer
 
     def record(self, records: Records) -> None:
@@ -99,7 +106,8 @@ class Ingest:
             started = self._clock.monotonic()
             self.turn()
             self._due.clear()
-            self._due.wait(max(0.0001, self._tick_s - (self._clock.monotonic() - started)))
+            if not any(reading.goes_on for reading in self._readings):
+                self._due.wait(max(SHORTEST_PAUSE_S, self._tick_s - (self._clock.monotonic() - started)))
 
     def stop(self) -> None:
         """End `run` at its next turn."""
@@ -108,18 +116,28 @@ class Ingest:
 
     def hurry(self) -> None:
         """Turn at once when many frames wait; the sweep calls it each time it has read."""
-        if sum(len(buffer.stops) for buffer, _ in self._sources) >= self._tick_frames:
+        if sum(reading.waiting for reading in self._readings) >= self._tick_frames:
             self._due.set()
 
     def turn(self) -> None:
-        """Take what is there and hand it on; nothing is left behind."""
-        parsed: list[Parsed] = []
-        for buffer, parser in self._sources:
-            frames = buffer.take()
-            if frames is not None:
-                guarded(partial(self._read, frames, parser, parsed), partial(self._unread, frames, parser))
+        """Take what is there and hand it on. What is more than a venue's slice stays for the next turn."""
+        with self._turning:
+            for reading in self._readings:
+                reading.slice()
+            self._hand_over()
+
+    def finish(self, within_s: float) -> None:
+        """Take everything and hand it on; what cannot be read in time is put away as a whole."""
+        with self._turning:
+            until = self._clock.monotonic() + within_s
+            for reading in self._readings:
+                reading.rest(until)
+            self._hand_over()
+
+    def _hand_over(self) -> None:
         records, self._records = self._records, Records()
-        for _, parser in self._sources:
+        for reading in self._readings:
+            parser = reading.parser
             if parser.quarantine:
                 told = self._told.setdefault(parser.venue.name, Told(parser.quarantine[-1]))
                 told.latest = parser.quarantine[-1]
@@ -127,6 +145,7 @@ class Ingest:
                 records.quarantine += parser.quarantine
                 parser.quarantine = []
             records.gaps += parser.not_kept()
+        parsed = [one for reading in self._readings for one in reading.taken()]
         clean: list[TradeBatch] = []
         if parsed:
             guarded(lambda: clean.append(self._clean(parsed, records)), partial(self._unclean, parsed, records))
@@ -134,40 +153,11 @@ class Ingest:
         if batch is not None or records:
             self._put(batch, records)
 
-    def _read(self, frames: Frames, parser: VenueParser, into: list[Parsed]) -> None:
-        """Add the trades of one venue, and note which of its connections they came from."""
-        name = parser.venue.name
-        self._stats.add("frames_total", len(frames), venue=name)
-        parsed = [one for one in parser.parse(frames) if len(one.batch)]
-        if parsed and parser.venue.id_kind == IdKind.NONE:
-            parsed = [self._number(one, name) for one in parsed]
-        elif parser.venue.repeats_last:
-            parsed = [self._without_history(one, self._repeats[name]) for one in parsed]
-        count, times = 0, set[int]()
-        for one in parsed:
-            count += len(one.batch)
-            live = one.batch if one.past is None else one.batch.take(~one.past)  # history tells neither life nor lag
-            if len(live):
-                received = live.received_at  # equal in all rows of a read, so that the last of each is enough
-                times.update(received[:-1][received[1:] != received[:-1]].tolist(), received[-1:].tolist())
-                parser.lag.take(received - live.timestamp)
-        if count:
-            self._stats.add("trades_total", count, venue=name)
-        if times:
-            for at_ns, connection in zip(frames.run_times, frames.connections, strict=True):
-                if at_ns in times:
-                    connection.traded_at_ns = at_ns
-            self._stats.set("lag_ms", parser.lag.ns / NS_PER_MS, venue=name)
-        into += parsed
-
-    def _unread(self, frames: Frames, parser: VenueParser, error: Exception) -> None:
-        """Record that the frames of a venue could not be read, for a reason that lies in its plugin, or in us."""
-        venue, reason = parser.venue, f"reading failed: {type(error).__name__}: {error}"
-        self._failed(venue.name, reason)
-        self._records.gaps.append(parser.gap(frames.run_times[0], frames.run_times[-1], reason))
-        self._records.quarantine.append(Quarantined(
-            at_ns=self._clock.now_ns(), exchange=venue.exchange, market_type=venue.market_type, reason=reason,
-            payload=bytes(frames.text[:KEPT_BYTES])))
+    def _unread(self, gap: Gap, error: Exception | None) -> None:
+        """Record frames of a venue that were not read, for a reason that lies in its plugin, or in us."""
+        if error is not None:
+            self._failed(f"{gap.exchange}.{gap.market_type}", gap.reason)
+        self._records.gaps.append(gap)
 
     def tell_rest(self) -> None:
         """Log the quarantined frames that came too soon after a line to get one; call it now and then."""
@@ -188,10 +178,11 @@ class Ingest:
         received = np.concatenate([one.batch.received_at for one in parsed])
         numbers = {number for one in parsed for number in one.batch.instrument.tolist()}
         lost = {self._catalogue.venues[number] for number in numbers}
-        for _, parser in self._sources:
-            if (parser.venue.exchange, parser.venue.market_type) in lost:
-                self._failed(parser.venue.name, reason)
-                records.gaps.append(parser.gap(int(received.min()), int(received.max()), reason))
+        for reading in self._readings:
+            venue = reading.parser.venue
+            if (venue.exchange, venue.market_type) in lost:
+                self._failed(venue.name, reason)
+                records.gaps.append(reading.parser.gap(int(received.min()), int(received.max()), reason))
 
     def _failed(self, name: str, reason: str) -> None:
         self._stats.add("turns_failed_total", venue=name)
@@ -199,17 +190,18 @@ class Ingest:
             self._said.add((name, reason))
             log.exception("a turn failed venue=%s", name)
 
-    def _number(self, parsed: Parsed, name: str) -> Parsed:
+    def _number(self, parsed: Parsed) -> Parsed:
         """Give the trades of a venue without ids what tells them apart."""
-        left_out, doubled = self.occurrences.left_out, self.occurrences.doubled
+        before, repeated = self.occurrences.left_out, self.occurrences.repeated
         numbered, gaps = self.occurrences.number(parsed)
-        self._stats.add("history_rows_left_out_total", self.occurrences.left_out - left_out)
-        if self.occurrences.doubled > doubled:
-            self._stats.add("doubled_trades_total", self.occurrences.doubled - doubled, venue=name)
+        self._stats.add("history_rows_left_out_total", self.occurrences.left_out - before)
+        if self.occurrences.repeated > repeated:
+            venue = ".".join(self._catalogue.venues[int(parsed.batch.instrument[0])])
+            self._stats.add("doubled_trades_total", self.occurrences.repeated - repeated, venue=venue)
         self._records.gaps += gaps
         return numbered
 
-    def _without_history(self, parsed: Parsed, repeats: Repeats) -> Parsed:
+    def _without_history(self, repeats: Repeats, parsed: Parsed) -> Parsed:
         """Leave out the last trades of symbols never seen, pushed on subscribing."""
         kept = repeats.sort_out(parsed)
         self._stats.add("history_rows_left_out_total", len(parsed.batch) - len(kept.batch))
@@ -217,7 +209,10 @@ class Ingest:
 
     def _clean(self, parsed: list[Parsed], records: Records) -> TradeBatch:
         batch = TradeBatch.concat([one.batch for one in parsed])
-        seen = self.dedupe.observe(batch)
+        settled = None
+        if any(one.settled is not None for one in parsed):
+            settled = np.concatenate([one.batch.timestamp if one.settled is None else one.settled for one in parsed])
+        seen = self.dedupe.observe(batch, settled)
         keep = seen.keep
         if any(one.void is not None for one in parsed):
             void = np.concatenate([np.zeros(len(one.batch), np.bool_) if one.void is None else one.void for one in parsed])

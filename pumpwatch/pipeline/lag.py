@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from pumpwatch.model import Int64
+import numpy as np
 
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import Int64, TradeBatch
+
+AHEAD_NS = 3600 * NS_PER_S  # of the others: far more than the trades of a venue differ
 READS = 5  # a read of a quiet venue may be one trade, reported late: two of five change nothing
 
 
@@ -28,3 +32,14 @@ class Lag:
         middle = len(ages) // 2
         ages.partition(middle)
         self._medians.append(int(ages[middle]))
+
+    def settled(self, batch: TradeBatch) -> Int64 | None:
+        """Return times to go by where some trades are hours ahead of the others: when they came, by the venue's clock.
+
+        None where there are no such trades.
+        """
+        age = batch.received_at - batch.timestamp
+        usual = self.ns if self._medians else min(0, int(np.median(age)))
+        if int(age.min()) >= usual - AHEAD_NS:
+            return None
+        return np.where(age < usual - AHEAD_NS, batch.received_at - usual, batch.timestamp)

@@ -1,8 +1,8 @@
 """From a venue's frames to a batch of trades.
 
-The plugin's `parse` is called once for all frames that wait. When it refuses, the frames are halved until the ones that are no
-trades stand alone: those are control frames, or go to quarantine with the reason. So a venue that only sends
-trades pays for one call a tick, and a frame nobody can read costs a few more and stops nothing.
+The plugin's `parse` is called once for all frames that wait, or for some thousand of them. When it refuses, the frames are halved
+until the ones that are not trades stand alone: those are control frames, or go to quarantine with the reason. So a venue that
+only sends trades pays for one call a tick, and a frame nobody can read costs a few more and stops nothing.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from pumpwatch.model import NO_SEQUENCE, Columns, Control, Gap, IdKind, Int64, Q
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.lag import Lag
+from pumpwatch.pipeline.scan import Scan
+from pumpwatch.printable import printable
 from pumpwatch.records import KEPT_BYTES, Quarantined
 from pumpwatch.stats import Stats
 from pumpwatch.supervisor import guarded
 
-EARLIEST_NS = 1_230_768_000 * 10**9  # 2009: no venue is older; seconds or ms taken for another unit fall outside
-FUTURE_NS = 86_400 * 10**9  # a host's clock may be wrong, a trade of tomorrow is not
+# [2009, 2100): no venue is older, and seconds or ms taken for another unit fall outside. Our own clock has no say in it: were
+# it days behind, every trade would be of the future.
+EARLIEST_NS, LATEST_NS = 1_230_768_000 * 10**9, 4_102_444_800 * 10**9
 QUARANTINE_PER_S = 20.0  # of a venue; what is more is counted, and a gap
 
 
@@ -36,19 +39,21 @@ QUARANTINE_PER_S = 20.0  # of a venue; what is more is counted, and a gap
 class Parsed:
     """Trades of one venue; which rows only use up an id, and which were sent as history (None: no such row).
 
-    source: which connection each row came on, where the venue's trades have no ids.
+    frame: where the venue has no ids, the number of each row's frame; the rows of a frame stand together. settled: the times to
+    go by, where those of some rows are hours ahead of the others. source: which connection each row came on, as `frame`.
     """
 
     batch: TradeBatch
     void: NDArray[np.bool_] | None
     past: NDArray[np.bool_] | None
+    frame: NDArray[np.intp] | None = None
+    settled: Int64 | None = None
     source: Int64 | None = None
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Parsed:
         """Return these rows."""
-        return Parsed(self.batch.take(rows), None if self.void is None else self.void[rows],
-                      None if self.past is None else self.past[rows],
-                      None if self.source is None else self.source[rows])
+        columns = (None if one is None else one[rows] for one in (self.void, self.past, self.frame, self.settled, self.source))
+        return Parsed(self.batch.take(rows), *columns)  # type: ignore[arg-type]
 
 
 class VenueParser:
@@ -60,77 +65,102 @@ class VenueParser:
         self.venue = venue
         self.quarantine: list[Quarantined] = []
         self.lag = Lag()
+        self.behind_since_ns = 0  # what is received may have been sent since then; 0: it was sent just now
         self._catalogue, self._clock, self._stats, self._on_control = catalogue, clock, stats, on_control
         self._ids = catalogue.ids_of((venue.exchange, venue.market_type))
         self._scales = Scales(catalogue, venue)
         self._per_s = self._allowance = quarantine_per_s
         self._allowed_at = clock.monotonic()
-        self._not_kept: Gap | None = None  # the while in which frames came that quarantine had no room for
+        self._not_kept: tuple[int, int] | None = None  # the while in which frames came that quarantine had no room for
         self._told_ns = 0
-        self._earliest = earliest_ns // venue.timestamp_unit_ns
+        self._told: Gap | None = None
+        self._refused = self._refused_not_kept = 0  # frames, since they were last counted
+        self._earliest, self._latest = earliest_ns // venue.timestamp_unit_ns, LATEST_NS // venue.timestamp_unit_ns
 
     def parse(self, frames: Frames) -> list[Parsed]:
         """Return the trades in the frames, in their order; the rest is handed on or quarantined."""
-        parsed: list[Parsed] = []
-        waiting = [(0, len(frames))]
-        while waiting:
-            first, last = waiting.pop()
-            try:
-                parsed.append(self._range(frames, first, last))
-            except REFUSALS as error:
-                if last - first > 1:
-                    middle = (first + last) // 2
-                    waiting += [(middle, last), (first, middle)]
-                else:
-                    self._single(frames, first, error, parsed)
+        scan, parsed = Scan(frames), list[Parsed]()
+        while scan.at < scan.count:
+            one = self.advance(scan)
+            if one is not None:
+                parsed.append(one)
+        self.count()
         return parsed
 
-    def _range(self, frames: Frames, first: int, last: int) -> Parsed:
+    def advance(self, scan: Scan) -> Parsed | None:
+        """Read the next range; None where it has to be a shorter one, or was a frame without a good trade."""
+        first, last = scan.range()
+        if last - first == 1:
+            one, whole = self._single(scan.frames, first)
+            scan.took(last) if whole else scan.passed()
+            return one
         columns = Columns()
-        self.venue.parse(frames.array(first, last), columns)
+        try:
+            self.venue.parse(scan.frames.array(first, last), columns)
+            parsed = self._built(columns, scan.frames, first, last)
+        except REFUSALS:
+            scan.refused(last)
+            return None
+        scan.took(last)
+        return parsed
+
+    def _built(self, columns: Columns, frames: Frames, first: int, last: int) -> Parsed:
+        """Return what the columns of these frames hold. Raises one of REFUSALS where any of it cannot be a trade."""
+        counts, frame, source = columns.counts, None, None
         received_at = frames.received_at(first, last)
-        if columns.counts:
-            received_at = np.repeat(received_at, columns.counts)
+        if self.venue.id_kind is IdKind.NONE:
+            frame, source = np.arange(len(received_at)), frames.sources(first, last)
+            frame, source = (np.repeat(frame, counts), np.repeat(source, counts)) if counts else (frame, source)
+        if counts:
+            received_at = np.repeat(received_at, counts)
         if len(received_at) != len(columns.symbol):
             raise BadFrame("more or fewer trades than frames")
-        parsed = self._build(columns, received_at)
+        parsed = self._build(columns, received_at, frame, source)
         problem = _first_problem(parsed)
         if problem:
             raise BadFrame(problem)
-        return self._in_order(self._from(parsed, frames, first, last, columns.counts), columns.counts)
+        return self._in_order(parsed, counts)
 
-    def _from(self, parsed: Parsed, frames: Frames, first: int, last: int, counts: list[int]) -> Parsed:
-        """Note which connection each row came on, where nothing else tells the trades of two apart."""
-        if self.venue.id_kind != IdKind.NONE:
-            return parsed
-        sources = frames.sources(first, last)
-        return replace(parsed, source=np.repeat(sources, counts) if counts else sources)
+    def _single(self, frames: Frames, index: int) -> tuple[Parsed | None, bool]:
+        """Return the trades of one frame, and whether they are all of it; the rest is handed on or quarantined."""
+        columns = Columns()
+        try:
+            self.venue.parse(frames.array(index, index + 1), columns)
+        except REFUSALS as error:
+            self._no_trade(frames, index, error)
+            return None, False
+        if not columns.symbol and not columns.counts:
+            self._no_trade(frames, index, BadFrame("there is nothing in it"))
+            return None, False
+        try:
+            return self._built(columns, frames, index, index + 1), True
+        except REFUSALS as error:
+            good = self._good_rows(columns, frames.read_at_ns(index), id(frames.connection(index)))
+            if good is None:
+                self._no_trade(frames, index, error)
+            else:
+                self._put_away(frames.payload(index), error, frames.read_at_ns(index))
+            return good, False
 
-    def _single(self, frames: Frames, index: int, error: Exception, parsed: list[Parsed]) -> None:
-        """Decide about one frame that did not parse: some good trades, control, or quarantine."""
-        payload, received_at_ns = frames.payload(index), int(frames.received_at(index, index + 1)[0])
-        good = self._good_rows(payload, received_at_ns)
-        if good is not None:
-            parsed.append(self._from(good, frames, index, index + 1, [len(good.batch)]))
-            self._put_away(payload, str(error), received_at_ns)
-            return
+    def _no_trade(self, frames: Frames, index: int, error: Exception) -> None:
+        """Hand a frame without a trade on as control, or put it away."""
+        payload, received_at_ns = frames.payload(index), frames.read_at_ns(index)
         try:
             control = self.venue.read_control(payload)
         except REFUSALS:
             control = None
         if control is None:
-            self._put_away(payload, str(error) or type(error).__name__, received_at_ns)
+            self._put_away(payload, error, received_at_ns)
             return
-        connection, understood = frames.connection(index), control
+        connection, understood = frames.connection(index), replace(control, reason=printable(control.reason))
         guarded(lambda: self._on_control(connection, understood),
                 lambda problem: self._put_away(payload, f"{understood.kind}: {problem}", received_at_ns))
 
-    def _good_rows(self, payload: bytes, received_at_ns: int) -> Parsed | None:
+    def _good_rows(self, columns: Columns, received_at_ns: int, source: int) -> Parsed | None:
         """Return the good trades of a frame in which only some are bad; None when it has none."""
-        columns = Columns()
         try:
-            self.venue.parse(b"[" + payload + b"]", columns)
-            parsed = self._build(columns, np.full(len(columns.symbol), received_at_ns))
+            count = len(columns.symbol)
+            parsed = self._build(columns, np.full(count, received_at_ns), np.zeros(count, np.intp), np.full(count, source))
         except REFUSALS:
             return None
         good = _good(parsed)
@@ -147,7 +177,7 @@ class VenueParser:
         starts = ends - np.repeat(sizes, sizes)
         return parsed.take(starts + ends - 1 - np.arange(len(ends)))
 
-    def _build(self, columns: Columns, received_at: Int64) -> Parsed:
+    def _build(self, columns: Columns, received_at: Int64, frame: NDArray[np.intp] | None, source: Int64 | None) -> Parsed:
         count = len(columns.symbol)
         try:
             instrument = np.fromiter(map(self._ids.__getitem__, columns.symbol), np.int32, count)
@@ -158,7 +188,7 @@ class VenueParser:
         timestamp = np.array(columns.timestamp, np.int64)
         if count:
             earliest, latest = _ends(timestamp)
-            if latest > (self._clock.now_ns() + FUTURE_NS) // unit or earliest < self._earliest:
+            if latest >= self._latest or earliest < self._earliest:
                 raise BadFrame("a time out of range, or in another unit")
         price = np.array(columns.price, np.float64)
         quantity = np.array(columns.quantity, np.float64)
@@ -170,37 +200,60 @@ class VenueParser:
         sequence = np.array(columns.sequence_number, np.int64) if columns.sequence_number else (
             np.full(count, NO_SEQUENCE, np.int64))
         return Parsed(TradeBatch(timestamp * unit, instrument, price, quantity, _side(columns.sell), trade_id, sequence,
-                                 received_at, flags, text_id), _mask(columns.void, count), _mask(columns.past, count))
+                                 received_at, flags, text_id), _mask(columns.void, count), _mask(columns.past, count), frame,
+                      source=source)
 
     def gap(self, from_ns: int, to_ns: int, reason: str) -> Gap:
         """Return the gap of a venue whose frames of this time, as we received them, were not read."""
-        slack_ns = max(DISORDER_NS, abs(self.lag.ns))
+        slack_ns = DISORDER_NS + abs(self.lag.ns)  # trades carry the venue's time, which may be days from ours
+        from_ns = min(from_ns, self.behind_since_ns or from_ns)
         return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, symbol="", from_ns=from_ns - slack_ns,
-                   to_ns=to_ns + 1, first_id=None, last_id=None, reason=reason)
+                   to_ns=to_ns + slack_ns, first_id=None, last_id=None, reason=reason)
 
     def not_kept(self) -> list[Gap]:
         """Return the gap of frames that quarantine had no room for, each time it has grown."""
-        if self._not_kept is None or self._not_kept.to_ns <= self._told_ns:
+        if self._not_kept is None or self._not_kept[1] <= self._told_ns:
             return []
-        self._told_ns = self._not_kept.to_ns
-        return [self._not_kept]
+        self._told_ns = self._not_kept[1]
+        gap = self.gap(*self._not_kept, "unreadable frames, more than quarantine keeps")
+        if self._told and self._told.from_ns <= gap.from_ns + DISORDER_NS:  # the same one, which is known by its beginning
+            gap = replace(self._told, to_ns=max(self._told.to_ns, gap.to_ns))
+        self._told = gap
+        return [gap]
 
-    def _put_away(self, payload: bytes, reason: str, received_at_ns: int) -> None:
-        venue = self.venue
-        self._stats.add("quarantined_frames_total", venue=venue.name)
+    def count(self) -> None:
+        """Bring the counters up to date."""
+        if self._refused:
+            self._stats.add("quarantined_frames_total", self._refused, venue=self.venue.name)
+        if self._refused_not_kept:
+            self._stats.add("quarantined_frames_not_kept_total", self._refused_not_kept, venue=self.venue.name)
+        self._refused = self._refused_not_kept = 0
+
+    def give_up(self, frames: Frames, first: int, last: int, reason: str) -> Gap:
+        """Put frames away as a whole: all are counted, the first is kept, and the gap returned is their time."""
+        self._refused += last - first
+        self._refused_not_kept += last - first - 1
+        self.quarantine.append(self._quarantined(frames.payload(first), f"{reason} frames={last - first}"))
+        return self.gap(frames.read_at_ns(first), frames.read_at_ns(last - 1), printable(reason))
+
+    def _put_away(self, payload: bytes, reason: Exception | str, received_at_ns: int) -> None:
+        self._refused += 1
         now = self._clock.monotonic()
         self._allowance = min(self._per_s, self._allowance + (now - self._allowed_at) * self._per_s)
         self._allowed_at = now
         if self._allowance < 1:
-            self._stats.add("quarantined_frames_not_kept_total", venue=venue.name)
-            told = self._not_kept or self.gap(received_at_ns, received_at_ns, "unreadable frames, more than quarantine keeps")
-            self._not_kept = replace(told, to_ns=max(told.to_ns, received_at_ns + 1))
+            self._refused_not_kept += 1
+            began, ended = self._not_kept or (received_at_ns, received_at_ns)
+            self._not_kept = min(began, received_at_ns), max(ended, received_at_ns)
             return
         if self._allowance == self._per_s:
-            self._not_kept = None  # a second of peace: what comes now is another flood
+            self._not_kept = self._told = None  # a second of peace: what comes now is another flood
         self._allowance -= 1
-        self.quarantine.append(Quarantined(at_ns=self._clock.now_ns(), exchange=venue.exchange, reason=reason,
-                                           market_type=venue.market_type, payload=payload[:KEPT_BYTES]))
+        self.quarantine.append(self._quarantined(payload, str(reason) or type(reason).__name__))
+
+    def _quarantined(self, payload: bytes, reason: str) -> Quarantined:
+        return Quarantined(at_ns=self._clock.now_ns(), exchange=self.venue.exchange, market_type=self.venue.market_type,
+                           reason=printable(reason), payload=payload[:KEPT_BYTES])
 
 
 class Scales:

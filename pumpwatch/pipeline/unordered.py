@@ -6,9 +6,9 @@ ids of the last while are always kept. What is older than they are cannot be tol
 
 from __future__ import annotations
 
-KEPT = 40_000  # the last so many ids of all instruments together, and never more than twice that: 8 to 16 MB
+from collections.abc import Hashable, Sequence
 
-Key = tuple[int, int | bytes]  # instrument, id
+KEPT = 40_000  # the last so many ids of all instruments together, and never more than twice that: 8 to 16 MB
 
 
 class UnorderedIds:
@@ -16,10 +16,10 @@ class UnorderedIds:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
-        self._young: set[Key] = set()
-        self._old: set[Key] = set()
+        self._young: set[Hashable] = set()
+        self._old: set[Hashable] = set()
 
-    def fresh(self, keys: list[Key]) -> list[bool] | None:
+    def fresh(self, keys: Sequence[Hashable]) -> list[bool] | None:
         """Remember these, and return which of them are new; None where all are."""
         young, old, told = self._young, self._old, set(keys)
         fresh: list[bool] | None = None

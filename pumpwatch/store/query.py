@@ -1,7 +1,8 @@
 """Trades of a coin and a time, from wherever they are: memory, the journal, the sinks.
 
-Each part of the range is asked where it is nearest. Memory holds every trade since `Recent.covers_from_ns`; before that
-the journal is asked, and before the journal's beginning the sinks. Parts are merged in order of time, without doubles.
+Each part of the range is asked where it is nearest. Memory holds every trade since `Recent.covers_from_ns` and says which it
+does not; for those and for what was before the journal is asked, and before the journal's beginning the sinks. Parts are merged
+in order of time, without doubles.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import difflib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +37,9 @@ class RecentTrades(Protocol):
 
     def query(self, ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
         """Return the trades of these instruments in [start_ns, end_ns)."""
+
+    def elsewhere(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+        """Return the parts of [start_ns, end_ns) that have to be asked for elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +86,18 @@ def find(
         parts.append(Part(source, len(batch), (time.perf_counter() - started) * 1000, problem))
         batches.append(batch)
 
-    until_ns = end_ns
+    rest = [(start_ns, end_ns)]
     if recent is not None:
-        until_ns = min(end_ns, recent.covers_from_ns)
-        held = recent
-        ask("recent", max(start_ns, until_ns), end_ns, lambda first, last: held.query(ids, first, last))
-    if journal_query is not None:
-        journal = journal_query
-        ask("journal", start_ns, until_ns, lambda first, last: journal(names, first, last))
-        if parts and parts[-1].problem:
-            journal_from_ns = NEVER
-    for name, sink in (sinks or {}).items():
-        reading = sink
-        ask(name, start_ns, min(until_ns, journal_from_ns),
-            lambda first, last, reading=reading: reading.read(names, first, last, catalogue))  # type: ignore[misc]
+        held, rest = recent, recent.elsewhere(start_ns, end_ns)
+        ask("recent", max(start_ns, recent.covers_from_ns), end_ns, lambda first, last: held.query(ids, first, last))
+    for first_ns, last_ns in rest:
+        whole_from_ns = journal_from_ns
+        if journal_query is not None:
+            ask("journal", first_ns, last_ns, partial(journal_query, names))
+            if parts and parts[-1].problem:
+                whole_from_ns = NEVER
+        for name, sink in (sinks or {}).items():
+            ask(name, first_ns, min(last_ns, whole_from_ns), partial(sink.read, names, catalogue=catalogue))
     return QueryResult(merged(batches), parts)
 
 

@@ -3,6 +3,9 @@
 A bucket holds a few seconds. While it is open it is a list of the batches as they came; closed, `compact` (in a
 worker) sorts it by instrument and encodes it in chunks, so that one coin's trades are one small chunk a bucket. Buckets
 know the span of their trades' own times, so a late trade is found where it arrived.
+
+Since when memory is whole is said by the times of arrival. A trade whose own time is far ahead of its arrival (its venue's clock
+is wrong, or ours) says nothing about the others: once its bucket is gone, its own time alone is a span to be asked for elsewhere.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from pumpwatch.store.reader import by_time
 CHUNK_ROWS = 2000
 BUCKET_ROWS = 100_000
 MAX_BYTES = 512 << 20
+AHEAD_NS = 60 * NS_PER_S  # more than a good clock differs from ours
+SPANS_KEPT = 64  # of trades far ahead that are gone; more are joined where they are nearest
 _ROW_BYTES = 54  # a row of a batch as columns
 
 
@@ -36,9 +41,11 @@ class _Chunks:
 
 @dataclass(slots=True)
 class _Bucket:
-    opened_ns: int
+    opened_ns: int  # by the age of memory
     first_timestamp: int = 2**63 - 1
     last_timestamp: int = -(2**63)
+    last_usual: int = -(2**63)  # the last one that is not far ahead
+    first_ahead: int = 2**63 - 1
     rows: int = 0
     batches: list[TradeBatch] = field(default_factory=list)
     chunks: _Chunks | None = None
@@ -59,8 +66,15 @@ class Recent:
         self._encoder = codec.Encoder()  # the worker's
         self._decoder = codec.Decoder()  # the hub's
         self._size = 0
+        self._age_ns, self._seen_ns = 0, 0  # of memory, which no step of the clock turns back; the last time of arrival
+        self._spans: list[tuple[int, int]] = []  # [from, to), ascending
+        self._before_ns = 0
         self.rows = 0
-        self.covers_from_ns = 2**63 - 1  # every trade that reached us with this timestamp or a later one is here
+        self.covers_from_ns = 2**63 - 1  # every trade with this timestamp or a later one is here, save what `elsewhere` names
+
+    def came_before(self, last_ns: int) -> None:
+        """Say that trades up to this time were stored by an earlier run. Call it before the first trade."""
+        self._before_ns = last_ns
 
     def add(self, batch: TradeBatch) -> None:
         """Take a batch just received."""
@@ -68,27 +82,57 @@ class Recent:
         if not rows:
             return
         now_ns = int(batch.received_at[-1])
+        self._age_ns += max(0, now_ns - self._seen_ns) if self._seen_ns else 0
+        self._seen_ns = now_ns
         bucket = self._buckets[-1] if self._buckets else None
-        if bucket is None or now_ns - bucket.opened_ns >= self._bucket_ns or bucket.rows >= BUCKET_ROWS:
+        if bucket is None or self._age_ns - bucket.opened_ns >= self._bucket_ns or bucket.rows >= BUCKET_ROWS:
             bucket = self._open_bucket(now_ns)
         bucket.batches.append(batch)
         bucket.rows += rows
         bucket.size += rows * _ROW_BYTES
         self.rows += rows
-        bucket.first_timestamp = min(bucket.first_timestamp, int(batch.timestamp.min()))
-        bucket.last_timestamp = max(bucket.last_timestamp, int(batch.timestamp.max()))
+        first, last = int(batch.timestamp.min()), int(batch.timestamp.max())
+        bucket.first_timestamp = min(bucket.first_timestamp, first)
+        bucket.last_timestamp = max(bucket.last_timestamp, last)
+        if last > now_ns + AHEAD_NS:
+            ahead = batch.timestamp > batch.received_at + AHEAD_NS
+            bucket.first_ahead = min(bucket.first_ahead, int(batch.timestamp[ahead].min(initial=2**63 - 1)))
+            last = int(batch.timestamp[~ahead].max(initial=-(2**63)))
+        bucket.last_usual = max(bucket.last_usual, last)
 
     def _open_bucket(self, now_ns: int) -> _Bucket:
         if not self._buckets:
             self.covers_from_ns = min(self.covers_from_ns, now_ns)
-        bucket = _Bucket(now_ns)
+            if self._before_ns >= now_ns:  # the clock was turned back between the runs
+                self._note_span(now_ns, self._before_ns + 1)
+        bucket = _Bucket(self._age_ns)
         self._buckets.append(bucket)
-        while len(self._buckets) > 1 and (self._buckets[1].opened_ns <= now_ns - self._span_ns
+        while len(self._buckets) > 1 and (self._buckets[1].opened_ns <= self._age_ns - self._span_ns
                                           or self.nbytes > self._max_bytes):
             gone = self._buckets.popleft()
             self.rows -= gone.rows
-            self.covers_from_ns = max(self.covers_from_ns, gone.last_timestamp + 1)
+            self.covers_from_ns = max(self.covers_from_ns, gone.last_usual + 1)
+            if gone.first_ahead <= gone.last_timestamp:
+                self._note_span(gone.first_ahead, gone.last_timestamp + 1)
         return bucket
+
+    def _note_span(self, first_ns: int, end_ns: int) -> None:
+        spans: list[tuple[int, int]] = []
+        for first, end in sorted([*self._spans, (first_ns, end_ns)]):
+            if spans and first <= spans[-1][1] + AHEAD_NS:
+                spans[-1] = spans[-1][0], max(end, spans[-1][1])
+            else:
+                spans.append((first, end))
+        if len(spans) > SPANS_KEPT:
+            at = min(range(1, len(spans)), key=lambda one: spans[one][0] - spans[one - 1][1])
+            spans[at - 1 : at + 1] = [(spans[at - 1][0], spans[at][1])]
+        self._spans = spans
+
+    def elsewhere(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+        """Return the parts of [start_ns, end_ns), ascending, of which trades may be in the journal and are not here."""
+        covered_ns = max(start_ns, min(end_ns, self.covers_from_ns))
+        parts = [(start_ns, covered_ns), *((max(first, covered_ns), min(end, end_ns)) for first, end in self._spans)]
+        return [(first, end) for first, end in parts if first < end]
 
     @property
     def nbytes(self) -> int:

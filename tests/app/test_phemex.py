@@ -81,3 +81,21 @@ def test_what_history_does_not_reach_is_a_gap_of_its_symbol(tmp_path):
     never_sent = truth.records[truth.records["state"] > 2]["timestamp"]
     assert gap.symbol == "BTCUSDT" and len(never_sent)
     assert ((never_sent >= gap.from_ns) & (never_sent < gap.to_ns)).sum() > 100
+
+
+def test_frames_that_the_venue_sends_twice_are_stored_once(tmp_path):
+    with SimProcess(venues=VENUES, symbols=8, rate=800.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
+            CollectorProcess(sim, tmp_path) as collector:
+        collector.wait_until_up()
+        sim.resume()
+        time.sleep(0.5)
+        sim.fault("double", count=60)
+        time.sleep(1.5)
+        settle(sim, collector)
+        figures = collector.figures()
+        assert collector.stop() == 0
+        truth = sim.truth()
+    reader, catalogue = stored(collector.data)
+    counted = compare(truth, reader.query(names_of(truth), 0, 2**62), catalogue)
+    assert counted.equal and counted.sent > 500, counted
+    assert sum(row["trades_total"] for row in figures["venues"]) >= counted.sent

@@ -78,6 +78,13 @@ def test_a_perpetuals_digits_are_taken_as_they_are():
     assert trade["trade_id"] == "S71044.3x0.052"
 
 
+@pytest.mark.parametrize(("spelt", "other"), [("100.0", "100.00"), ("100", "100.0"), ("0.052", "0.0520"), ("1e2", "100"),
+                                              ("10.05", "10.050")])
+def test_a_number_is_the_same_identity_however_it_is_spelt(spelt, other):
+    ids = {decoded(FUTURES, FRAME | {"trades_p": [[AT, "Buy", text, text]]})[0]["trade_id"] for text in (spelt, other)}
+    assert len(ids) == 1
+
+
 def test_a_frame_of_several_trades_is_printed_as_it_is_and_stored_oldest_first():
     frame = FRAME | {"trades_p": [[AT + 2, "Buy", "3", "1"], [AT + 1, "Buy", "2", "1"], [AT, "Sell", "1", "1"]]}
     assert [trade["price"] for trade in decoded(FUTURES, frame)] == [3, 2, 1]

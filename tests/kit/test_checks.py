@@ -176,17 +176,10 @@ def reads_only_whole_exponents(text: Any, columns: Columns) -> None:
         columns.price = [price / 10_000 for price in columns.price]
 
 
-def explains_at_length(text: Any, columns: Columns) -> None:
-    given = attempt(SPOT.parse, text, columns)
-    if given.error is not None:
-        raise BadFrame(f"not a trade:\n{bytes(text).decode(errors='replace')}")
-
-
 @pytest.mark.parametrize(("parse", "check", "says"), [
     (takes_any_sign, "impossible values are refused", "price: negative: a trade of "),
     (takes_seconds, "impossible values are refused", "timestamp: of 1,000 times the unit: a trade of "),
     (forgets_the_id, "impossible values are refused", "no field of a frame sets trade_id"),
-    (explains_at_length, "impossible values are refused", "the reason is 'not a trade:\\n"),
     (wants_no_field_more, "other spellings mean the same", "with a field more it is no trade"),
     (reads_only_whole_exponents, "other spellings mean the same", "price as 9.70005E+4: [(0, "),
     (opens_a_socket, "parse is pure", "reaches outside: socket."),

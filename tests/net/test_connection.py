@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websocket import ABNF
 
-from pumpwatch.net.connection import Connection
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.net.connection import ODD_PER_S, PARTS_OF_A_MESSAGE, UNREAD_BYTES, Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.stream import StreamClosed
 
@@ -211,15 +212,70 @@ def test_the_buffer_grows_and_is_used_again():
     assert len(buffer.take()) == 4
 
 
-def test_a_flood_of_pings_costs_one_answer_a_read_and_a_flood_of_fragments_little():
-    pings = frame(b"a", ABNF.OPCODE_PING) * 20_000 + frame(b"newest", ABNF.OPCODE_PING)
+def test_many_pings_cost_one_answer_a_read_and_a_message_in_many_parts_is_one():
+    pings = frame(b"a", ABNF.OPCODE_PING) * (ODD_PER_S - 1) + frame(b"newest", ABNF.OPCODE_PING)
     payloads, _, sent = read_all([pings + frame(b"1")])
     assert payloads == [b"1"] and len(sent) == 2 + 4 + 6
-    fragments = frame(b"x", final=False) + frame(b"y", ABNF.OPCODE_CONT, final=False) * 20_000 + frame(b"z", ABNF.OPCODE_CONT)
+    parts = PARTS_OF_A_MESSAGE - 2
+    fragments = frame(b"x", final=False) + frame(b"y", ABNF.OPCODE_CONT, final=False) * parts + frame(b"z", ABNF.OPCODE_CONT)
     payloads, _, _ = read_all([fragments + frame(b"1")])
-    assert payloads == [b"x" + b"y" * 20_000 + b"z", b"1"]
-    payloads, _, _ = read_all([(frame(b"x", final=False) + frame(b"y", ABNF.OPCODE_CONT)) * 10_000])
-    assert payloads == [b"xy"] * 10_000
+    assert payloads == [b"x" + b"y" * parts + b"z", b"1"]
+    payloads, _, _ = read_all([(frame(b"x", final=False) + frame(b"y", ABNF.OPCODE_CONT)) * (ODD_PER_S // 2)])
+    assert payloads == [b"xy"] * (ODD_PER_S // 2)
+
+
+@pytest.mark.parametrize(("flood", "reason"), [
+    (frame(b"x", final=False) + frame(b"", ABNF.OPCODE_CONT, final=False) * PARTS_OF_A_MESSAGE, "in more than 4096 parts"),
+    (frame(b"", final=False) + frame(b"y", ABNF.OPCODE_CONT, final=False) * PARTS_OF_A_MESSAGE, "in more than 4096 parts"),
+    (frame(b"", ABNF.OPCODE_PING) * (ODD_PER_S + 1), "more than 10000 control frames and parts of messages in a second"),
+    (frame(b"late", ABNF.OPCODE_PONG) * (ODD_PER_S + 1), "more than 10000 control frames and parts of messages in a second"),
+    ((frame(b"1", final=False) + frame(b"", ABNF.OPCODE_CONT)) * ODD_PER_S, "parts of messages in a second"),
+])
+def test_a_flood_of_what_brings_nothing_ends_the_connection_and_says_why(flood, reason):
+    payloads, reasons, _ = read_all([frame(b"before") + flood[:200_000], flood[200_000:], frame(b"after")])
+    assert payloads[0] == b"before" and b"after" not in payloads
+    assert len(reasons) == 1 and reason in reasons[0]
+
+
+def test_control_frames_spread_over_seconds_are_no_flood():
+    buffer = FrameBuffer()
+    pings = frame(b"", ABNF.OPCODE_PING) * (ODD_PER_S // 2)
+    connection = Connection(ScriptedStream([pings] * 20), buffer, 1000, lambda reason: None)
+    for second in range(20):
+        connection.sweep(second * NS_PER_S)
+    assert connection.closed == ""
+
+
+def test_a_large_frame_that_drips_in_is_put_together_once():
+    payload = b'"' + b"x" * 300_000 + b'"'
+    data = frame(b"1") + frame(payload) + frame(b"2")
+    payloads, _, _ = read_all([data[at : at + 700] for at in range(0, len(data), 700)], take_every=3)
+    assert payloads == [b"1", payload, b"2"]
+
+
+class Deaf(ScriptedStream):
+    """A venue that sends and never reads."""
+
+    def post(self, data):
+        self.sent += data
+        return False
+
+
+def test_a_venue_that_never_reads_is_left_when_too_much_waits_to_be_sent():
+    stream = Deaf([frame(b"p" * 125, ABNF.OPCODE_PING)] * 20_000)
+    connection = Connection(stream, FrameBuffer(), 1000, lambda reason: None)
+    for second in range(20_000):
+        if not connection.closed:
+            connection.sweep(second * NS_PER_S)
+    assert "does not read" in connection.closed
+    assert len(stream.sent) < 2 * UNREAD_BYTES
+
+
+def test_a_close_reason_cannot_forge_a_line_nor_steer_a_terminal():
+    forged = b"bye\r\n2026-11-21 ERROR all is lost \x1b[2J\xe2\x80\xae\xff"
+    _, (reason,), _ = read_all([frame(struct.pack(">H", 1008) + forged, ABNF.OPCODE_CLOSE)])
+    assert reason == r"closed by the venue: 1008 bye\r\n2026-11-21 ERROR all is lost \x1b[2J\u202e" + "\ufffd"
+    assert reason.isprintable()
 
 
 def test_what_the_parser_got_is_not_overwritten_by_what_is_read_meanwhile():

@@ -60,6 +60,13 @@ class Failing:
         return getattr(self._stream, name)
 
 
+class Later(Clock):
+    """Ten seconds from now."""
+
+    def monotonic(self) -> float:
+        return super().monotonic() + 10
+
+
 class Reader:
     """One connection, swept until it ends or is told enough."""
 
@@ -305,3 +312,41 @@ def test_a_connection_whose_reading_fails_is_closed_and_the_others_are_read_on()
             one.connection.close("done")
             one.connection.stream.close()
     assert "a bug" in broken.connection.closed and reader.payloads == [b"1"]
+
+
+def test_a_venue_that_sends_too_many_frames_is_held_back_by_their_number_and_the_others_are_read(caplog):
+    def flood(ws):
+        for _ in range(60):
+            ws.socket.sendall(b"\x81\x01x" * 1000)
+        ws.recv()
+
+    def chatty(ws):
+        for number in range(100):
+            ws.send(str(number))
+        ws.recv()
+
+    with venue(flood) as url, venue(chatty) as other_url:
+        reader = Reader(url)
+        reader.buffer.name = "a.spot"
+        reader.sweep._max_pending_frames = 2000
+        other = Reader(other_url)
+        reader.sweep.add(other.connection)
+        deadline = time.monotonic() + 5
+        while len(other.buffer.stops) < 100 and time.monotonic() < deadline:
+            reader.sweep.once()
+            time.sleep(0.001)
+        for _ in range(50):
+            reader.sweep.once()
+            time.sleep(0.001)
+        held = len(reader.buffer.stops)
+        assert 2000 <= held <= 60_000 and len(other.buffer.stops) == 100
+        assert reader.stats.get("net_held_back_total", venue="a.spot") == 1
+        assert [one.getMessage().split(" frames=")[0] for one in caplog.records] == ["reading is held back venue=a.spot"]
+        assert reader.buffer.behind_since_ns > 0 == other.buffer.behind_since_ns
+        reader.until(lambda one: len(one.payloads) == 60_000)
+        reader.sweep._clock = Later()
+        reader.sweep.once()
+        assert reader.buffer.behind_since_ns == 0
+        for one in (reader, other):
+            one.connection.close("done")
+            one.connection.stream.close()

@@ -145,6 +145,14 @@ def at(dedupe: Dedupe, rows: list[tuple[int, int]], number: int = 0):
     return [row[0] for row, keep in zip(rows, mask, strict=True) if keep], seen.gaps
 
 
+@pytest.mark.parametrize("kind", [IdKind.MONOTONIC, IdKind.CONTIGUOUS])
+def test_ids_that_are_text_are_dropped_when_they_come_again_whatever_their_venue_promises(kind: IdKind):
+    dedupe = make(kind)
+    assert texts(dedupe, b"a", b"b", b"a") == [True, True, False]
+    assert texts(dedupe, b"c", b"b", b"d") == [True, False, True]
+    assert texts(dedupe, b"a", number=1) == [True]
+
+
 @pytest.mark.parametrize("kind", [IdKind.CONTIGUOUS, IdKind.MONOTONIC])
 @pytest.mark.parametrize("recovered", [True, False])
 def test_ids_that_start_anew_are_kept_and_the_time_between_is_a_gap(kind: IdKind, recovered: bool):

@@ -55,6 +55,13 @@ class Bench:
             connection.sweep(Clock().now_ns())
 
     def turn(self) -> TradeBatch:
+        """Read all there is, however long it takes on this machine."""
+        before = len(self.batches)
+        self.ingest.finish(3600.0)
+        return TradeBatch.concat(self.batches[before:])
+
+    def slice(self) -> TradeBatch:
+        """Read for as long as a turn has for each venue."""
         before = len(self.batches)
         self.ingest.turn()
         return TradeBatch.concat(self.batches[before:])
@@ -231,7 +238,7 @@ def test_rows_that_cannot_be_cleaned_are_a_gap_of_each_venue_and_the_next_turn_g
     kinds["binance", "spot"] = "nonsense"  # type: ignore[assignment]
     bench.send("spot", trade(1))
     bench.send("futures", trade(1))
-    bench.ingest.turn()
+    bench.turn()
     assert not bench.batches
     assert {(gap.exchange, gap.market_type) for gap in bench.records.gaps} == {("binance", "spot"), ("binance", "futures")}
     kinds.update(known)
@@ -276,6 +283,18 @@ def test_frames_with_several_trades_or_none_are_told_apart_by_connection():
     batch = bench.turn()
     assert batch.received_at.tolist() == [1, 1, 1, 3]
     assert [link.traded_at_ns for link in links] == [1, 0, 3, 0]
+
+
+def test_ids_that_start_anew_are_told_from_doubles_though_a_trade_was_stamped_hours_ahead():
+    bench = Bench()
+    now_ms = Clock().now_ns() // 10**6
+    for number, ahead_ms in ((5000, 0), (5001, 0), (5002, 0), (5003, 3 * 3_600_000), (5004, 0)):
+        bench.send("spot", trade(number, at_ms=now_ms + ahead_ms))
+        assert len(bench.turn()) == 1
+    bench.send("spot", trade(1, at_ms=now_ms + 20_000))
+    assert bench.turn().trade_id.tolist() == [1]
+    (gap,) = bench.records.gaps
+    assert "anew" in gap.reason
 
 
 def test_numbers_are_read_by_the_facts_of_now():

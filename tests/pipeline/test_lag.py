@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 from pumpwatch_plugins.exchanges.phemex import VENUES
@@ -15,6 +16,7 @@ from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.pipeline.lag import Lag
 from pumpwatch.stats import Stats
 from tests.net.test_connection import ScriptedStream, frame
+from tests.trades import batch_of
 
 FUTURES = VENUES[1]
 HALF_AN_HOUR_NS = 1800 * NS_PER_S
@@ -79,3 +81,16 @@ def test_missed_trades_of_half_an_hour_ago_in_a_history_leave_the_lag_as_it_was(
     ingest.turn()
     assert stats.get("trades_total", venue="phemex.futures") == 3
     assert stats.get("lag_ms", venue="phemex.futures") == 0 and not link.connection.traded_at_ns
+
+
+def test_trades_hours_ahead_of_the_others_have_the_time_of_their_arrival_and_a_wrong_clock_of_ours_changes_nothing():
+    for off_ns in (0, -2 * 86_400 * 10**9, 5 * 86_400 * 10**9):
+        lag, now_ns = Lag(), 1_790_000_000 * 10**9
+        lag.take(np.full(10, off_ns + 20_000_000))
+        times = now_ns + np.arange(10) * 1000
+        batch = replace(batch_of(10), timestamp=times, received_at=times + off_ns + 20_000_000)
+        assert lag.settled(batch) is None
+        ahead = times.copy()
+        ahead[3] += 3 * 3600 * 10**9
+        settled = lag.settled(replace(batch, timestamp=ahead))
+        assert settled is not None and settled.tolist() == times.tolist()

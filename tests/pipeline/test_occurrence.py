@@ -134,6 +134,7 @@ def test_memory_is_bounded_and_history_older_than_it_is_left_out():
     assert number(one, (5, b"t"), (5, b"u"), (KEPT + 20, b"t"), past=True)[0] == [(KEPT + 20, b"t")]
 
 
+
 def heard(occurrences: Occurrences, *rows: tuple[int, int, bytes], past: bool = False, received_ns: int = 1):
     """Return what is new of rows (connection, time, text)."""
     count = len(rows)
@@ -142,7 +143,7 @@ def heard(occurrences: Occurrences, *rows: tuple[int, int, bytes], past: bool = 
                        np.full(count, -1), np.full(count, NO_SEQUENCE), np.full(count, received_ns), np.zeros(count, np.uint8),
                        np.array([row[2] for row in rows]))
     numbered, _ = occurrences.number(Parsed(batch, None, np.full(count, past) if past else None,
-                                            np.array([row[0] for row in rows])))
+                                            source=np.array([row[0] for row in rows])))
     assert numbered.source is not None and len(numbered.source) == len(numbered.batch)
     return list(zip(numbered.batch.timestamp.tolist(), numbered.batch.text_id.tolist(), strict=True))
 
@@ -152,7 +153,7 @@ def test_what_two_connections_bring_is_counted_for_each_of_them():
     assert heard(one, (1, 5, b"x"), (1, 5, b"x")) == [(5, b"x"), (5, b"x#1")]
     assert heard(one, (2, 6, b"x"), (1, 6, b"x"), (1, 6, b"x"), (2, 6, b"x"), (2, 6, b"x")) == [
         (6, b"x"), (6, b"x#1"), (6, b"x#2")]
-    assert heard(one, (1, 6, b"x"), (1, 7, b"x"), (2, 7, b"x")) == [(7, b"x")] and one.doubled == 4
+    assert heard(one, (1, 6, b"x"), (1, 7, b"x"), (2, 7, b"x")) == [(7, b"x")] and one.repeated == 4
 
 
 def test_a_successor_brings_history_beside_a_connection_that_lags():
@@ -178,3 +179,88 @@ def test_while_two_connections_bring_thousands_the_one_behind_brings_nothing_new
     heard(one, *((1, *row) for row in rows[:10]))
     assert heard(one, *((2, *row) for row in rows[10:])) == rows[10:]
     assert heard(one, *((1, *row) for row in rows[10:])) == []
+
+def framed(occurrences: Occurrences, *frames: tuple[int, list[tuple[int, bytes]]], past: bool = False) -> list[tuple[int, bytes]]:
+    """Frames are (sequence, rows), of one symbol; return what is new of them."""
+    rows = [row for _, part in frames for row in part]
+    count, ones = len(rows), np.ones(len(rows))
+    sequences = np.repeat([sequence for sequence, _ in frames], [len(part) for _, part in frames])
+    batch = TradeBatch(np.array([row[0] for row in rows]), np.zeros(count, np.int32), ones, ones, np.zeros(count, np.uint8),
+                       np.full(count, -1), sequences, ones.astype(np.int64), np.zeros(count, np.uint8),
+                       np.array([row[1] for row in rows]))
+    number_of = np.repeat(np.arange(len(frames)), [len(part) for _, part in frames])
+    numbered, _ = occurrences.number(Parsed(batch, None, np.full(count, past) if past else None, number_of))
+    return list(zip(numbered.batch.timestamp.tolist(), numbered.batch.text_id.tolist(), strict=True))
+
+
+def test_a_frame_that_the_venue_sends_again_is_dropped_at_once_and_later():
+    one = make()
+    assert framed(one, (7, [(5, b"x")]), (7, [(5, b"x")])) == [(5, b"x")]
+    assert framed(one, (8, [(6, b"x"), (6, b"x")]), (9, [(7, b"y")]), (8, [(6, b"x"), (6, b"x")])) == [
+        (6, b"x"), (6, b"x#1"), (7, b"y")]
+    assert framed(one, (7, [(5, b"x")]), (8, [(6, b"x"), (6, b"x")])) == []
+    assert one.repeated == 6
+
+
+def test_equal_trades_under_another_sequence_or_beside_other_ones_are_trades():
+    one = make()
+    assert framed(one, (7, [(5, b"x")]), (8, [(5, b"x")])) == [(5, b"x"), (5, b"x#1")]
+    assert framed(one, (8, [(5, b"x"), (6, b"y")]), (8, [(6, b"z")])) == [(5, b"x#2"), (6, b"y"), (6, b"z")]
+    assert one.repeated == 0
+
+
+def test_a_frame_that_comes_again_with_history_leaves_what_history_says():
+    one = make()
+    framed(one, (7, [(5, b"x")]))
+    assert framed(one, (9, [(5, b"x"), (6, b"y")]), past=True) == [(6, b"y")]
+    assert framed(one, (9, [(6, b"y"), (7, b"y")]), past=True) == [(7, b"y")]
+
+
+def test_rows_of_history_and_of_frames_that_come_again_may_be_in_one_batch():
+    one = make()
+    framed(one, (7, [(5, b"x")]))
+    rows = [(5, b"x"), (5, b"x"), (6, b"y")]
+    count, ones = 3, np.ones(3)
+    batch = TradeBatch(np.array([at for at, _ in rows]), np.zeros(count, np.int32), ones, ones, np.zeros(count, np.uint8),
+                       np.full(count, -1), np.array([9, 7, 10]), ones.astype(np.int64), np.zeros(count, np.uint8),
+                       np.array([text for _, text in rows]))
+    numbered, _ = one.number(Parsed(batch, None, np.array([True, False, False]), np.arange(3)))
+    assert numbered.batch.timestamp.tolist() == [6] and (one.left_out, one.repeated) == (1, 1)
+
+
+HOURS_NS = 3 * 3600 * 10**9
+
+
+def test_a_trade_stamped_hours_ahead_is_kept_once_and_hides_no_history_of_the_others():
+    one = make()
+
+    def given(*rows: tuple[int, bytes], past: bool = False) -> list[tuple[int, bytes]]:
+        count, ones = len(rows), np.ones(len(rows))
+        times = np.array([at for at, _ in rows])
+        batch = TradeBatch(times, np.zeros(count, np.int32), ones, ones, np.zeros(count, np.uint8), np.full(count, -1),
+                           np.full(count, NO_SEQUENCE), ones.astype(np.int64), np.zeros(count, np.uint8),
+                           np.array([text for _, text in rows]))
+        numbered, gaps = one.number(Parsed(batch, None, np.full(count, past) if past else None, None,
+                                           np.where(times > HOURS_NS, 100, times)))
+        assert gaps == []
+        return list(zip(numbered.batch.timestamp.tolist(), numbered.batch.text_id.tolist(), strict=True))
+
+    assert given((10, b"a"), (HOURS_NS + 1, b"x"), past=True) == []
+    assert given((11, b"b"), (HOURS_NS + 5, b"y"), (12, b"c")) == [(11, b"b"), (HOURS_NS + 5, b"y"), (12, b"c")]
+    assert given((HOURS_NS + 5, b"y")) == [(HOURS_NS + 5, b"y#1")]
+    assert given((11, b"b"), (12, b"c"), (13, b"d"), (HOURS_NS + 1, b"x"), (HOURS_NS + 5, b"y"), past=True) == [(13, b"d")]
+
+
+
+def test_a_frame_that_comes_on_two_connections_is_counted_for_each_of_them():
+    one = make()
+    ones = np.ones(2)
+
+    def frame(sequence: int, source: int) -> list[bytes]:
+        batch = TradeBatch(np.array([5, 5]), np.zeros(2, np.int32), ones, ones, np.zeros(2, np.uint8), np.full(2, -1),
+                           np.full(2, sequence), ones.astype(np.int64), np.zeros(2, np.uint8), np.array([b"x", b"x"]))
+        return one.number(Parsed(batch, None, None, np.zeros(2, np.intp), source=np.full(2, source)))[0].batch.text_id.tolist()
+
+    assert frame(7, 1) == [b"x", b"x#1"] and frame(7, 1) == []  # the same frame again
+    assert frame(7, 2) == [] and frame(8, 2) == [b"x#2", b"x#3"] and frame(8, 1) == []
+    assert one.repeated == 6

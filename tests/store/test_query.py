@@ -38,6 +38,7 @@ class Place:
     def __init__(self, from_ns: int = 0, problem: Exception | None = None) -> None:
         self.covers_from_ns = from_ns
         self.asked: list[tuple[int, int]] = []
+        self.spans: list[tuple[int, int]] = []
         self._problem = problem
 
     def __call__(self, names: Sequence[Any], start_ns: int, end_ns: int) -> TradeBatch:
@@ -50,6 +51,10 @@ class Place:
 
     def query(self, ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
         return self(CATALOGUE.names(ids), start_ns, end_ns)
+
+    def elsewhere(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+        parts = [(start_ns, min(end_ns, self.covers_from_ns)), *self.spans]
+        return [(first, end) for first, end in parts if first < end]
 
     def read(self, names: Sequence[Any], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
         return self(names, start_ns, end_ns)
@@ -78,6 +83,15 @@ def test_each_place_is_asked_for_its_part_of_the_range() -> None:
     assert sink.asked == [(START, START + 4 * NS_PER_S)]
     assert sum(part.rows for part in found.parts) == len(found.batch)
     assert [part.source for part in found.parts] == ["recent", "journal", "q"]
+
+
+def test_what_memory_no_longer_has_of_trades_far_ahead_is_asked_of_the_journal() -> None:
+    recent, journal, sink = Place(START + 4 * NS_PER_S), Place(), Place()
+    recent.spans = [(START + 6 * NS_PER_S, START + 7 * NS_PER_S)]
+    found = find("C1", START, END, catalogue=CATALOGUE, recent=recent, journal_query=journal, sinks={"q": sink},  # type: ignore[dict-item]
+                 journal_from_ns=START)
+    assert journal.asked == [(START, START + 4 * NS_PER_S), (START + 6 * NS_PER_S, START + 7 * NS_PER_S)]
+    assert sink.asked == [] and found.batch.trade_id.tolist() == expected()
 
 
 def test_a_trade_held_twice_is_given_once() -> None:

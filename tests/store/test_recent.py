@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -118,3 +119,68 @@ def test_any_sequence_of_batches_and_compactions_keeps_every_trade_it_covers(
         covered = every.trade_id[every.timestamp >= recent.covers_from_ns]
         assert set(covered.tolist()) <= set(recent.query(range(7), 0, 2**62).trade_id.tolist())
         assert recent.rows == len(recent.query(range(7), 0, 2**62))
+
+
+def at(timestamp_ns: int, received_ns: int, first_id: int) -> TradeBatch:
+    """One trade with its own time and that of its arrival."""
+    return replace(batch_of(1, first_id=first_id, instruments=1, start_ns=timestamp_ns), received_at=np.array([received_ns]))
+
+
+HOUR_NS, DAY_NS = 3600 * NS_PER_S, 86_400 * NS_PER_S
+
+
+def test_a_trade_stamped_hours_ahead_moves_no_beginning_and_is_asked_for_elsewhere_once_it_is_gone() -> None:
+    recent = Recent(1, 10.0)
+    recent.add(at(START_NS + 3 * HOUR_NS, START_NS, 1))
+    for second in range(1, 31):
+        recent.add(at(START_NS + second * NS_PER_S, START_NS + second * NS_PER_S, 1 + second))
+    assert recent.elsewhere(START_NS, START_NS + 9 * HOUR_NS) == []
+    for second in range(31, 200):
+        recent.add(at(START_NS + second * NS_PER_S, START_NS + second * NS_PER_S, 1 + second))
+    assert START_NS + 100 * NS_PER_S < recent.covers_from_ns < START_NS + 140 * NS_PER_S
+    ahead_ns = START_NS + 3 * HOUR_NS
+    assert recent.elsewhere(START_NS, START_NS + 9 * HOUR_NS) == [(START_NS, recent.covers_from_ns), (ahead_ns, ahead_ns + 1)]
+    assert recent.elsewhere(START_NS + 150 * NS_PER_S, START_NS + 200 * NS_PER_S) == []
+
+
+@pytest.mark.parametrize("step_ns", [-2 * DAY_NS, 5 * DAY_NS])
+def test_a_clock_that_steps_leaves_memory_in_use_and_claims_nothing_that_is_gone(step_ns: int) -> None:
+    recent = Recent(1, 10.0)
+    for second in range(400):
+        now_ns = START_NS + second * NS_PER_S
+        recent.add(at(now_ns, now_ns + (step_ns if second >= 100 else 0), second + 1))
+    assert 60 <= recent.rows <= 90
+    until_ns = START_NS + 400 * NS_PER_S
+    assert recent.elsewhere(until_ns - 45 * NS_PER_S, until_ns) == []
+    parts = recent.elsewhere(START_NS, until_ns)
+    here = set(recent.query([0], START_NS, until_ns).trade_id.tolist())
+    for second in range(400):
+        asked = any(first <= START_NS + second * NS_PER_S < end for first, end in parts)
+        assert asked or second + 1 in here
+
+
+def test_what_an_earlier_run_stored_with_times_that_are_still_to_come_is_asked_for_elsewhere() -> None:
+    recent = Recent(20)
+    recent.came_before(START_NS + 2 * DAY_NS)
+    recent.add(at(START_NS + 2 * DAY_NS + NS_PER_S, START_NS, 1))
+    assert recent.elsewhere(START_NS - 1, START_NS + 3 * DAY_NS) == [
+        (START_NS - 1, START_NS), (START_NS, START_NS + 2 * DAY_NS + 1)]
+    usual = Recent(20)
+    usual.came_before(START_NS - NS_PER_S)
+    usual.add(at(START_NS, START_NS, 1))
+    assert usual.elsewhere(START_NS, START_NS + DAY_NS) == []
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from([0, 0, 0, 30, 90, 7200, 10**6, -10**4])), max_size=120))
+def test_whatever_times_trades_carry_each_is_here_or_in_a_part_to_be_asked_for_elsewhere(
+        steps: list[tuple[int, int]]) -> None:
+    recent, now_ns, times = Recent(1, 5.0), START_NS, dict[int, int]()
+    for number, (wait_s, ahead_s) in enumerate(steps, 1):
+        now_ns += wait_s * NS_PER_S
+        times[number] = now_ns + ahead_s * NS_PER_S
+        recent.add(at(times[number], now_ns, number))
+    parts = recent.elsewhere(0, 2**62)
+    assert all(end <= first for (_, end), (first, _) in pairwise(parts))
+    here = set(recent.query([0], 0, 2**62).trade_id.tolist())
+    assert all(number in here or any(first <= ns < end for first, end in parts) for number, ns in times.items())
