@@ -7,11 +7,11 @@ Symbols: REST upper case, streams lower case (`btcusdt@trade`); 1000SATS and 100
 Ids: `t`, contiguous per symbol. On futures the rows X="NA" (price and quantity 0) use up an id and are no trades;
 INSURANCE_FUND and ADL rows are takeovers, flagged: the venue's own history leaves them out. Times: ms.
 Side: `m` says that the buyer was the maker, so the taker sold.
-Quirks: futures `@trade` lives on `/public`; on `/market` it is acknowledged and silent for ever, and there only
-`@aggTrade` flows (variant `agg_trade`). Unknown symbols are acknowledged and silent. Old spot frames carry order ids in
-`a` and `b`. The symbol lists tell no volumes, ticker/24hr does.
-Limits: 1,024 streams a connection, then code 4; 5 messages/s on spot and 10 on futures, pongs counted, else the server
-closes with 1008; 300 connects in 5 minutes, and REST weight a minute, each market for itself.
+Quirks: futures `@trade` lives on `/public`; on `/market` it is acknowledged and silent for ever, and there only `@aggTrade`
+flows (variant `agg_trade`). Unknown symbols are acknowledged and silent. Old spot frames carry order ids in `a` and `b`. The
+symbol lists tell no volumes, ticker/24hr does.
+Limits: 1,024 streams a connection, then code 4; 5 messages/s on spot, 10 on futures, pings counted, else 1008; 300 connects in
+5 minutes, and REST weight a minute, each market for itself. Heartbeat: futures pings every 3 minutes only, so we do as well.
 """
 
 from __future__ import annotations
@@ -213,10 +213,10 @@ def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
 
 def _venue(market_type: str, channel: str = "trade", **facts: Any) -> Venue:
     return Venue(
-        exchange="binance", market_type=market_type, headers={}, heartbeat=Heartbeat(interval_s=0, text=None),
-        id_kind=IdKind.CONTIGUOUS, quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1_000_000, parse=parse,
-        subscribe=_subscribe_to(channel, "SUBSCRIBE"), unsubscribe=_subscribe_to(channel, "UNSUBSCRIBE"),
-        read_control=read_control, parse_instruments=parse_instruments, parse_history=parse_history, **facts)
+        exchange="binance", market_type=market_type, headers={}, id_kind=IdKind.CONTIGUOUS, quantity_unit=QuantityUnit.BASE,
+        timestamp_unit_ns=1_000_000, parse=parse, subscribe=_subscribe_to(channel, "SUBSCRIBE"),
+        unsubscribe=_subscribe_to(channel, "UNSUBSCRIBE"), read_control=read_control, parse_instruments=parse_instruments,
+        parse_history=parse_history, **facts)
 
 
 FUTURES_FACTS: dict[str, Any] = {
@@ -224,11 +224,10 @@ FUTURES_FACTS: dict[str, Any] = {
     "limits": Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0,
                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=10, connects_per_5_minutes=300,
                      connection_age_s=23 * 3600, requests_per_minute=2400, request_window_s=60, shared_by_markets=False),
-    "stale_after_s": 60,
+    "heartbeat": Heartbeat(interval_s=30, text=None), "stale_after_s": 75,
     "history": HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
-    "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)],
+    "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)], "history_request": futures_history,
     "volumes": Volumes(HttpRequest("/fapi/v1/ticker/24hr", weight=40), parse_volumes),
-    "history_request": futures_history,
 }
 
 VENUES = [
@@ -237,8 +236,9 @@ VENUES = [
         limits=Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0,
                       messages_per_second=5, subscriptions_per_hour=0, connects_per_second=10, connects_per_5_minutes=300,
                       connection_age_s=23 * 3600, requests_per_minute=6000, request_window_s=60, shared_by_markets=False),
-        stale_after_s=60, history=HistoryDepth(rows_per_request=1000, pages=True, reach_s=math.inf),
-        instruments_requests=[HttpRequest("/api/v3/exchangeInfo", weight=20)], history_request=spot_history,
+        heartbeat=Heartbeat(interval_s=0, text=None), stale_after_s=60, history_request=spot_history,
+        history=HistoryDepth(rows_per_request=1000, pages=True, reach_s=math.inf),
+        instruments_requests=[HttpRequest("/api/v3/exchangeInfo", weight=20)],
         volumes=Volumes(HttpRequest("/api/v3/ticker/24hr", {"type": "MINI"}, weight=80), parse_volumes)),
     _venue(FUTURES, ws_url="wss://fstream.binance.com/public/ws", **FUTURES_FACTS),
     _venue(FUTURES, "aggTrade", variant="agg_trade", ws_url="wss://fstream.binance.com/market/ws", **FUTURES_FACTS),

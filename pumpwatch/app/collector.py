@@ -31,6 +31,7 @@ from pumpwatch.model import Gap, TradeBatch, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer, tls_context
+from pumpwatch.ops.figures_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.records import Quarantined, Records
@@ -98,8 +99,9 @@ class Collector:
             log.info("going on after a run that %s, last trade %.0f s ago; what was missed since is a gap",
                      "was stopped" if recovery.clean else "was killed",
                      (self.clock.now_ns() - recovery.last_received_at_ns) / NS_PER_S)
+        ended_ns = _ended_ns(self.folder, self.started_at_ns)
         for venue, part in self.chosen:
-            self._add_venue(venue, part, recovery)
+            self._add_venue(venue, part, recovery, ended_ns)
         for name, sink in self.sinks.items():
             self.drains[name] = Drain(name, sink, self.journal, self.in_journal_thread, self.catalogue, self.stats,
                                       self.clock, self._quarantine_row, self.config.drain)
@@ -180,8 +182,8 @@ class Collector:
         """Ask the journal, in its thread."""
         return self.in_journal_thread(self.journal.query, names, start_ns, end_ns)
 
-    def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery) -> None:
-        down_since_ns, down = _down_since_ns(venue, recovery), None
+    def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery, ended_ns: int) -> None:
+        down_since_ns, down = _down_since_ns(venue, recovery) or ended_ns, None
         if down_since_ns:
             down = Gap(exchange=venue.exchange, market_type=venue.market_type, symbol="", from_ns=down_since_ns - DISORDER_NS,
                        to_ns=max(down_since_ns, self.clock.now_ns()), first_id=None, last_id=None,
@@ -217,6 +219,15 @@ def _down_since_ns(venue: Venue, recovery: Recovery) -> int:
     own = [at_ns for (exchange, market_type, _), (_, at_ns) in recovery.last_ids.items()
            if (exchange, market_type) == (venue.exchange, venue.market_type)]
     return min(recovery.last_received_at_ns, max(own, default=recovery.last_received_at_ns))
+
+
+def _ended_ns(folder: Path, now_ns: int) -> int:
+    """Return when an earlier run on this folder last wrote its figures, 0 where there was none: it may have stored nothing."""
+    try:
+        written_ns = int(read_figures(folder)["written_at_ns"])
+    except Unreadable:
+        return 0
+    return min(written_ns, now_ns)
 
 
 def collect(config: Config) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pumpwatch import __version__
-from pumpwatch.ops.health import FILE
+from pumpwatch.ops.figures_file import FILE
 from pumpwatch.store.committer import percentile_ms
 
 if TYPE_CHECKING:

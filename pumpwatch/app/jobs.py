@@ -10,7 +10,7 @@ import gevent
 from pumpwatch.app.schedule import Scheduler
 from pumpwatch.clock import ClockWatch
 from pumpwatch.errors import PumpWatchError, StorageError
-from pumpwatch.ops.health import summary_line
+from pumpwatch.ops.health import problems, summary_line
 from pumpwatch.ops.retention import Retention
 
 if TYPE_CHECKING:
@@ -93,7 +93,12 @@ class Jobs:
             self._symbols_refused = False
 
     def _summary(self) -> None:
-        log.info("health %s", summary_line(self._of.figures.now()))
+        status = self._of.figures.now()
+        wrong = problems(status)
+        if wrong:
+            log.warning("health %s | wrong: %s", summary_line(status), "; ".join(wrong))
+        else:
+            log.info("health %s", summary_line(status))
         self._of.ingest.tell_rest()
 
     def _health(self) -> None:

@@ -3,6 +3,9 @@
 A feed is a greenlet that mostly sleeps: reading is the sweep's, parsing the pipeline's. It wakes for what has to be
 sent, for answers, and for the end of its connection. While it has no connection, the gap is in the ledger: told every
 second and a little ahead, so that a kill finds it written.
+
+A renewed connection has its successor beside it: both are read for a while, what comes twice is dropped by the pipeline, and
+the old one is read to its end before it is closed. A first connection that fails is a gap from the beginning of its feed.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.link import DISORDER_NS, Dial, Link, Surroundings
 from pumpwatch.feeds.pace import ConnectPace
 from pumpwatch.feeds.rhythm import UNHEARD, Rhythm
-from pumpwatch.model import IdKind
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY
 
@@ -30,13 +32,21 @@ NOTE_EVERY_S = 1.0
 AHEAD_NS = 2 * NS_PER_S  # the next note is durable before that
 STEADY_S = 60.0  # a connection that stood that long was a good one
 RENEW_WITHIN_S = 300.0
+OVERLAP_S, OVERLAP_LAGS = 2.0, 2.0  # both connections are read for so long, or for so many times the venue's lag
+LONGEST_OVERLAP_S = 60.0  # a lag of hours is a wrong clock
+QUIET_S = 15.0  # a successor without a trade may take over after that, where the old connection had none either
+FIRST_S = 30.0  # a first connection that does not stand by then is a gap, whatever it waits for
 NO_SYMBOLS = "no symbols are left on it"
 
 
 class Feed:
-    """Keeps one connection with its symbols. `run` is the body of a supervised greenlet."""
+    """Keeps one connection with its symbols. `run` is the body of a supervised greenlet.
 
-    def __init__(self, around: Surroundings, number: int, symbols: Iterable[str], down_since_ns: int = 0) -> None:
+    down_since_ns: its symbols were read before, and not since; 0: they never were. began_ns: since when they should be read.
+    """
+
+    def __init__(self, around: Surroundings, number: int, symbols: Iterable[str], down_since_ns: int = 0,
+                 began_ns: int = 0) -> None:
         self._around, self.number, self.symbols = around, number, set(symbols)
         self._suspects: set[str] = set()  # refused together with all others of their request, once
         self._backoff = Backoff()
@@ -52,11 +62,19 @@ class Feed:
         self._dial: Dial | None = None
         # Where the gap begins while there is no connection; 0: nothing is missed.
         self._down_from_ns = down_since_ns - around.slack_ns() if down_since_ns else 0
+        self._began_ns = began_ns  # where it begins if the first connection fails; 0 once one stood
+        self._lost: tuple[str, ...] = ()  # whose gap it is: the symbols as the connection went down
+        self._down_at = around.clock.monotonic()  # since when there is no connection that stands
+        self.trouble = ""  # why there is none, as it was said last
 
     @property
     def up(self) -> bool:
         """Whether the connection stands and everything asked for was granted."""
         return self._link is not None and not self._link.connection.closed and self._link.subscriptions.settled
+
+    def down_s(self, now: float) -> float:
+        """Return for how long there has been no connection that stands."""
+        return 0.0 if self.stood_at_ns else now - self._down_at
 
     @property
     def granted(self) -> set[str]:
@@ -131,10 +149,11 @@ class Feed:
         if self._link:
             self._event("down", NO_SYMBOLS)
         self._link = self._successor = self._dial = None
-        self._left_for, self._down_from_ns = "", 0
+        self._left_for, self._down_from_ns, self._began_ns, self._lost, self.trouble = "", 0, 0, (), ""
         self._wake.clear()
         if not self.symbols and not self._stopped:
             self._wake.wait()
+        self._down_at = self._now()
 
     def _now(self) -> float:
         return self._around.clock.monotonic()
@@ -152,6 +171,8 @@ class Feed:
         try:
             self._link = self._adopt(dial)
         except ServiceUnavailable as error:
+            self.trouble = error.message
+            self._down_from_ns = self._down_from_ns or self._began_ns
             if not self._refusal_told:
                 self._refusal_told = True
                 self._told_down = True
@@ -180,27 +201,44 @@ class Feed:
             self._wake.clear()
             now = self._now()
             wait_s = min(link.serve(now), self._rhythm.look_s)
-            if not link.stood_at_ns and link.stands(now):
-                self._settled(link, now)
+            if not link.stood_at_ns:
+                wait_s = min(wait_s, self._await(link, now))
             reason = self._overdue(link, now)
-            if reason or not self.symbols:
+            if not self.symbols:
                 return reason
             if link.renewal(now) or self._successor or self._dial:
                 wait_s = min(wait_s, self._renew(link, now))
-                if self._successor and self._successor.stands(now):
-                    link = self._switch(link, self._successor, now)
-                    continue
+            successor = self._successor
+            if successor and successor.stood_at_ns and (reason or self._may_take_over(link, successor, now)):
+                link = self._switch(link, successor, now, reason)
+                continue
+            if reason:
+                return reason
             self._wake.wait(max(0.001, wait_s))
         return "stopped"
 
+    def _await(self, link: Link, now: float) -> float:
+        """See whether everything asked for is granted by now, else let the gap grow; return the seconds until the next look."""
+        if link.stands(now):
+            self._settled(link, now)
+            return math.inf
+        self._note_wait("its subscriptions take their time")
+        return NOTE_EVERY_S
+
+    def _note_wait(self, what: str) -> None:
+        """Let the gap grow; a first connection that has failed, or takes too long, has one from the beginning."""
+        if self._began_ns and self._now() - self._down_at > FIRST_S:
+            self._down_from_ns, self.trouble = self._down_from_ns or self._began_ns, self.trouble or what
+        self._note_gap(self.trouble or "connection is down", AHEAD_NS)
+
     def _settled(self, link: Link, now: float) -> None:
-        link.stood_at_ns = self._around.clock.now_ns()
+        link.stand(now)
         self._event("up", f"{len(link.subscriptions.granted)} symbols in {now - link.opened_at:.1f} s")
         self._note_gap("connection was down")
         if self._told_down:
             log.info("connection up again venue=%s connection=%d symbols=%d",
                      self._around.venue.name, self.number, len(link.subscriptions.granted))
-        self._down_from_ns, self._told_down = 0, False
+        self._down_from_ns, self._began_ns, self._lost, self._told_down, self.trouble = 0, 0, (), False, ""
         self._suspects.clear()
         self._rhythm.resume(now)
 
@@ -209,9 +247,6 @@ class Feed:
         problem = link.problem(now, self._rhythm.stale_s)
         if problem:
             return problem
-        if link.renewal(now) and self._around.venue.id_kind == IdKind.NONE:
-            # Trades that came on two connections could not be told apart, and the history sent on subscribing fills the hole.
-            return f"renewed: {link.renewal(now)}"
         if not link.stood_at_ns:
             return ""
         if self._left_for:
@@ -226,21 +261,22 @@ class Feed:
         return ""
 
     def _renew(self, link: Link, now: float) -> float:
-        """Bring up the successor beside the old connection, which stays until it stands: nothing is missed between them.
+        """Bring up the successor beside the old connection, which is read on until the successor has taken over.
 
         A successor that fails is given up and tried again later. Returns the seconds until it needs attention.
         """
         if self._successor is not None:
             wait_s = self._successor.serve(now)
-            problem = self._successor.problem(now, self._rhythm.stale_s)
-            if not problem and now - self._successor.opened_at > RENEW_WITHIN_S:
-                problem = "its subscriptions take too long"
+            if not self._successor.stood_at_ns and self._successor.stands(now):
+                self._successor.stand(now)
+                link.probe()
+            problem = self._unfit(link, self._successor, now)
             if problem:
                 self._end(self._successor, problem)
                 self._successor = None
                 self._renewal_failed(problem, now)
                 return 0.0
-            return wait_s
+            return min(wait_s, OVERLAP_S / 10)
         if self._dial is None:
             if now < self._renew_at:
                 return self._renew_at - now
@@ -254,6 +290,32 @@ class Feed:
             return 0.0
         return math.inf
 
+    def _unfit(self, link: Link, successor: Link, now: float) -> str:
+        """Return why a successor cannot take the link's place, or nothing."""
+        problem = successor.problem(now, self._rhythm.stale_s)
+        if problem:
+            return problem
+        if not successor.stood_at_ns:
+            return "its subscriptions take too long" if now - successor.opened_at > RENEW_WITHIN_S else ""
+        silent = not successor.connection.traded_at_ns and now - successor.stood_at > QUIET_S
+        if silent and link.connection.traded_at_ns > successor.stood_at_ns + self._around.slack_ns():
+            return "it is silent, while the old connection has trades"
+        return ""
+
+    def _may_take_over(self, old: Link, successor: Link, now: float) -> bool:
+        """Whether both were read for long enough, the successor delivers, and the old one has brought all that came before it.
+
+        The answer to a ping proves that; where a venue answers none, bytes that came well after the successor stood.
+        """
+        lag_s = abs(self._around.stats.get("lag_ms", venue=self._around.venue.name)) / 1000
+        both_s = now - successor.stood_at
+        if both_s < max(OVERLAP_S, min(OVERLAP_LAGS * lag_s, LONGEST_OVERLAP_S)) or not successor.stands(now):
+            return False
+        heard_ns = old.connection.received_at_ns - self._around.slack_ns()
+        if not old.caught_up and not (both_s > QUIET_S and heard_ns > successor.stood_at_ns):
+            return False
+        return bool(successor.connection.traded_at_ns) or both_s > QUIET_S
+
     def _renewal_failed(self, reason: str, now: float) -> None:
         self._renew_at = now + max(1.0, self._renewals.next_s())
         self._around.stats.add("renewal_failures_total", venue=self._around.venue.name)
@@ -261,14 +323,23 @@ class Feed:
             log.warning("renewal failed, the old connection stays venue=%s connection=%d reason=%s",
                         self._around.venue.name, self.number, reason)
 
-    def _switch(self, old: Link, successor: Link, now: float) -> Link:
+    def _switch(self, old: Link, successor: Link, now: float, reason: str) -> Link:
+        """Put the successor in the place of the old connection, which is read to its end; `reason` has cut that one short.
+
+        Where it was cut short before the successor's time had come for certain, what lies between is a gap.
+        """
         why = old.renewal(now) or "connection age"
+        lost_from_ns = self._lost_from(old)
+        self._around.sweep.drain(old.connection)
         self._link, self._successor, self._left_for = successor, None, ""
         self._renewals.reset()
-        successor.stood_at_ns = self._around.clock.now_ns()
         self._rhythm.resume(now)
-        self._event("renewed", why)
+        self._event("renewed", f"{why}, the old connection went first: {reason}" if reason else why)
         self._end(old, f"renewed: {why}")
+        if reason and lost_from_ns < successor.stood_at_ns:
+            self._down_from_ns = lost_from_ns
+            self._note_gap(reason)
+            self._down_from_ns, self._lost = 0, ()
         return successor
 
     def _let_go(self, reason: str) -> None:
@@ -276,8 +347,9 @@ class Feed:
             return
         link = self._link
         assert link is not None
-        self._down_from_ns = self._down_from_ns or self._lost_from(link)
-        self._link, self._left_for = None, ""
+        self._down_from_ns = self._down_from_ns or self._began_ns or self._lost_from(link)
+        self._down_at = self._now() if link.stood_at_ns else self._down_at
+        self._link, self._left_for, self.trouble = None, "", reason
         self._end(link, reason)
         log.warning("connection down venue=%s connection=%d symbols=%d reason=%s",
                     self._around.venue.name, self.number, len(self.symbols), reason)
@@ -299,7 +371,7 @@ class Feed:
         """Wait without a connection until it is over or the feed is stopped; the gap grows meanwhile."""
         end = self._now() + seconds
         while not self._stopped and self.symbols and not over() and self._now() < end:
-            self._note_gap("connection is down", AHEAD_NS)
+            self._note_wait("it waits for its turn to connect")
             self._wake.clear()
             self._wake.wait(min(NOTE_EVERY_S, end - self._now()))
 
@@ -314,5 +386,6 @@ class Feed:
     def _note_gap(self, reason: str, ahead_ns: int = 0) -> None:
         """Write down what may have been missed since the connection went down; told again it grows."""
         if self._down_from_ns and self.symbols:
+            self._lost = self._lost or tuple(sorted(self.symbols))
             self._around.note_gap("", self._down_from_ns,
-                                  f"connection {self.number} with {len(self.symbols)} symbols: {reason}", ahead_ns)
+                                  f"connection {self.number} with {len(self._lost)} symbols: {reason}", ahead_ns, self._lost)

@@ -57,11 +57,15 @@ class Surroundings:
             at_ns=self.clock.now_ns(), exchange=self.venue.exchange, market_type=self.venue.market_type,
             connection=number, event=event, reason=reason)]))
 
-    def note_gap(self, symbol: str, from_ns: int, reason: str, ahead_ns: int = 0) -> None:
-        """Record what may be missing, up to now and ahead, of a symbol (empty: of the venue); told again it grows."""
+    def note_gap(self, symbol: str, from_ns: int, reason: str, ahead_ns: int = 0, symbols: tuple[str, ...] = ()) -> None:
+        """Record what may be missing, up to now and ahead; told again it grows.
+
+        It is missing of a symbol, or where that is empty of these symbols, and of the whole venue without any.
+        """
         self.record(Records(gaps=[Gap(
             exchange=self.venue.exchange, market_type=self.venue.market_type, symbol=symbol, from_ns=from_ns,
-            to_ns=self.clock.now_ns() + max(self.slack_ns(), ahead_ns), first_id=None, last_id=None, reason=reason)]))
+            to_ns=self.clock.now_ns() + max(self.slack_ns(), ahead_ns), first_id=None, last_id=None, reason=reason,
+            symbols=symbols)]))
 
 
 class Link:
@@ -80,10 +84,12 @@ class Link:
                                            lambda symbols, reason: around.on_full(number, symbols, reason), around.ever_granted)
         self.renew = ""  # why, once the venue asks for it
         self.stood_at_ns = 0  # since when everything asked for has been granted
+        self.stood_at = math.inf  # the same, monotonic seconds
         self.opened_at = self._heard_at = self._sent_at = clock.monotonic()
         self._venue, self._clock, self._wake = venue, clock, wake
         self._bytes_read = 0
         self._next_beat = self.opened_at + venue.heartbeat.interval_s
+        self._beats = self._probe = 0  # pings sent, and how many with the one whose answer is waited for
         self._messages = message_pace(venue.limits, clock)
         hourly = venue.limits.subscriptions_per_hour
         self._hour = TokenBucket(0.2 * hourly / 3600, 0.8 * hourly, clock) if hourly else None
@@ -96,7 +102,8 @@ class Link:
             self._bytes_read, self._heard_at = self.connection.bytes_read, now
         if not self.greeted:
             return ANSWER_WITHIN_S
-        return min(self._ask(now), self._beat(now))
+        ages_s = self.opened_at + self._venue.limits.connection_age_s - now
+        return min(self._ask(now), self._beat(now), ages_s if ages_s > 0 else math.inf)
 
     def problem(self, now: float, stale_s: float) -> str:
         """Return why this connection must be given up, or nothing; `stale_s` without a byte are a reason."""
@@ -120,9 +127,23 @@ class Link:
         return (self._venue.acknowledges or not self.subscriptions.granted or self.connection.traded_at_ns > 0
                 or now - self._sent_at > ANSWER_WITHIN_S)
 
+    def probe(self) -> None:
+        """Send a ping now: its answer comes behind all that the venue sent before."""
+        self._send_beat()
+        self._probe = self._beats
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the answer to the probe is there, and so all that was sent before it."""
+        return 0 < self._probe <= self.connection.pongs
+
+    def stand(self, now: float) -> None:
+        """Note that it stands from now on."""
+        self.stood_at, self.stood_at_ns = now, self._clock.now_ns()
+
     def renewal(self, now: float) -> str:
         """Return why a new connection should take its place, or nothing."""
-        return self.renew or ("connection age" if now - self.opened_at > self._venue.limits.connection_age_s else "")
+        return self.renew or ("connection age" if now - self.opened_at >= self._venue.limits.connection_age_s else "")
 
     def _ask(self, now: float) -> float:
         asked = self.subscriptions
@@ -153,12 +174,17 @@ class Link:
             return math.inf
         if now >= self._next_beat:
             self._next_beat = now + heartbeat.interval_s
-            self._messages.reserve()
-            if heartbeat.text:
-                self.connection.send_text(heartbeat.text(self._clock.now_ns()))
-            else:
-                self.connection.send_ping()
+            self._send_beat()
         return self._next_beat - now
+
+    def _send_beat(self) -> None:
+        heartbeat = self._venue.heartbeat
+        self._beats += 1
+        self._messages.reserve()
+        if heartbeat.text:
+            self.connection.send_text(heartbeat.text(self._clock.now_ns()))
+        else:
+            self.connection.send_ping()
 
     def _control(self, control: Control) -> None:
         if control.kind == ControlKind.RECONNECT:
@@ -166,6 +192,7 @@ class Link:
         elif control.kind == ControlKind.WELCOME:
             self.greeted = True
         else:
+            self.connection.pongs += control.kind == ControlKind.PONG
             self.subscriptions.answer(control)
         self._wake.set()
 

@@ -30,6 +30,9 @@ class Refusals:
         self._around, self._was_read = around, was_read
         self._refused: dict[str, Refused] = {}
 
+    def __contains__(self, symbol: str) -> bool:
+        return symbol in self._refused
+
     @property
     def left_out(self) -> dict[str, str]:
         """The symbols that are not asked for now, with what the venue said."""

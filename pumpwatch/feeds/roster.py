@@ -21,6 +21,7 @@ SLOW_CONNECTS_PER_S = 1.0  # below that many connections would take long to stan
 HEADROOM = 10  # one in so many places of a connection is for newcomers
 SHRUNKEN = 0.8  # a list this much shorter than the one before is taken for a broken answer
 AGREED = 6  # lists one after the other that lack the same symbols are right, half an hour's at the usual refresh
+DROPPED_AFTER = 3  # lists one after the other without a symbol: one or two may lack it by mistake
 
 
 @dataclass(slots=True)
@@ -49,7 +50,9 @@ class Roster:
         self._most_bytes = limits.connection_bytes or math.inf
         self._venue = venue
         self.places: list[Place] = []
-        self.kept: set[str] = set()  # read although the last list did not have them
+        self.kept: set[str] = set()  # read although the last lists did not have them
+        self.leaving: set[str] = set()  # the last list lacks them, and the lists before may decide
+        self._absent: dict[str, int] = {}  # so many lists lacked them, one after the other
         self._missing: set[str] = set()  # in the last list
         self._agreed = 0  # so many lists lacked just these
         self._where: dict[str, int] = {}
@@ -67,17 +70,19 @@ class Roster:
                 ) -> tuple[set[str], set[str]]:
         """Take the venue's current list; return (symbols that came, symbols that went).
 
-        A broken answer must not unsubscribe what trades: an empty or suddenly much shorter list removes nothing until AGREED
-        lists said the same, and no list removes a symbol that `trades`. A volume of 0 in place of a known one is taken for a
-        list that does not tell.
+        A broken answer must not unsubscribe what trades: a symbol goes when DROPPED_AFTER lists lacked it, an empty or suddenly
+        much shorter list removes nothing until AGREED lists said the same, and no list removes a symbol that `trades`.
+        A volume of 0 in place of a known one is taken for a list that does not tell.
         """
         listed = {one.symbol: one.volume for one in instruments}
         missing = set(self._where) - listed.keys()
         self._agreed = self._agreed + 1 if missing == self._missing else 1
         self._missing = missing
         shrunken = len(listed) < SHRUNKEN * len(self._where) and self._agreed < AGREED
+        self._absent = {symbol: self._absent.get(symbol, 0) + 1 for symbol in missing}
         self.kept = {symbol for symbol in missing if shrunken or trades(symbol)}
-        gone = missing - self.kept
+        self.leaving = {symbol for symbol in missing - self.kept if self._absent[symbol] < DROPPED_AFTER}
+        gone = missing - self.kept - self.leaving
         for symbol in gone:
             self.remove(symbol)
         self._weigh(listed)

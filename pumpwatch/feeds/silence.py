@@ -31,7 +31,7 @@ from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.link import Surroundings
 from pumpwatch.feeds.rhythm import UNHEARD, Rhythm
-from pumpwatch.model import Columns, Gap, HistoryQuery, IdKind, Int64
+from pumpwatch.model import Columns, Gap, HistoryQuery, Int64
 from pumpwatch.net.texts import masked
 from pumpwatch.records import ConnectionEvent, Records
 
@@ -97,7 +97,8 @@ class SilenceWatch:
         venue = around.venue
         self._ids: Mapping[str, int] = catalogue.ids_of((venue.exchange, venue.market_type))
         self._watched: dict[str, Watched] = {}
-        self._told: dict[int, tuple[int, int]] = {}  # silent connection -> since when it stands, where its gap begins
+        # Silent connection -> since when it stands, where its gap begins, and whose it is.
+        self._told: dict[int, tuple[int, int, tuple[str, ...]]] = {}
         self._began = around.clock.monotonic()
         self._looked_at_ns = 0
         self._examine_at = -math.inf
@@ -248,7 +249,7 @@ class SilenceWatch:
                         "Where that does not help, has its address changed? ws_url=%s",
                         venue.name, feed.number, len(feed.symbols), reason, masked(self._around.ws_url))
             self._around.stats.add("silent_connections_total", venue=venue.name)
-        self._told.setdefault(feed.number, (0, 0))
+        self._told.setdefault(feed.number, (0, 0, ()))
         feed.leave(f"subscribed and silent: {reason}")
 
     def _subscribe_again(self, doubt: Doubt, missed: int) -> None:
@@ -272,8 +273,6 @@ class SilenceWatch:
         one.begin(now, now_ns, one.since_ns, one.heard_ns)
         if one.tries % 2:
             feed.ask_again(symbol)
-        elif around.venue.id_kind == IdKind.NONE:  # on two connections for a moment its trades could not be told apart
-            feed.leave(f"{symbol} stays silent on it")
         else:
             self._placement.move(symbol)
 
@@ -285,9 +284,10 @@ class SilenceWatch:
             if feed.number not in self._told or not stood_at_ns:
                 continue
             if self._told[feed.number][0] != stood_at_ns:  # what was before is in the gap of the connection before
-                self._told[feed.number] = stood_at_ns, stood_at_ns - self._around.slack_ns()
+                self._told[feed.number] = stood_at_ns, stood_at_ns - self._around.slack_ns(), tuple(sorted(feed.symbols))
             heard = feed.heard_at_ns > stood_at_ns
-            self._note_gap("", self._told[feed.number][1], feed.heard_at_ns if heard else self._ahead_ns(now_ns), feed.number)
+            _, from_ns, symbols = self._told[feed.number]
+            self._note_gap("", from_ns, feed.heard_at_ns if heard else self._ahead_ns(now_ns), feed.number, symbols)
             if heard:
                 log.info("trades come again venue=%s connection=%d", self._around.venue.name, feed.number)
                 recovered.add(feed.number)
@@ -309,9 +309,9 @@ class SilenceWatch:
         """Return up to when a gap that grows is written, so that a kill before the next look finds it long enough."""
         return now_ns + 2 * int(self.look_s * NS_PER_S)
 
-    def _note_gap(self, symbol: str, from_ns: int, to_ns: int, connection: int = -1) -> None:
+    def _note_gap(self, symbol: str, from_ns: int, to_ns: int, connection: int = -1, symbols: tuple[str, ...] = ()) -> None:
         venue = self._around.venue
         self._around.record(Records(gaps=[Gap(
             exchange=venue.exchange, market_type=venue.market_type, symbol=symbol, from_ns=from_ns, to_ns=to_ns,
-            first_id=None, last_id=None,
+            first_id=None, last_id=None, symbols=symbols,
             reason=f"connection {connection}: subscribed and silent" if connection >= 0 else "subscribed and silent")]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable, StorageError
-from pumpwatch.feeds.feed import Feed
+from pumpwatch.feeds.feed import FIRST_S, Feed
 from pumpwatch.feeds.instruments import fetch_instruments, only, unlisted
 from pumpwatch.feeds.latest_volumes import LatestVolumes
 from pumpwatch.feeds.left_out import left_out
@@ -23,6 +23,7 @@ from pumpwatch.feeds.refusals import Refusals
 from pumpwatch.feeds.roster import Roster
 from pumpwatch.feeds.silence import LastTimes, SilenceWatch
 from pumpwatch.feeds.symbols_file import NOT_CHOSEN, RENEWED_NS, SymbolsFile, VenueSymbols
+from pumpwatch.feeds.unread import Unread
 from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
@@ -34,11 +35,16 @@ from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
 
-FOLLOW_S = 1.0  # how often a symbol on its way to another connection is looked for
+NOTE_EVERY_S = 1.0  # of the gap while there is no list at all
+LISTED, LISTED_AGAIN = "listed, not yet read", "listed again, and not read since it left the list"
 
 
 class VenueFeeds:
-    """Keeps one venue's connections. `run` fetches the instruments, then again every `refresh_s`."""
+    """Keeps one venue's connections. `run` fetches the instruments, then again every `refresh_s`.
+
+    down_since_ns: when the run before this one had its last trade, which the caller has recorded as a gap up to now; 0: there
+    was none. What is missing from now on is recorded here: of the venue until its symbols are known, then of connections.
+    """
 
     def __init__(self, venue: Venue, config: VenueConfig, catalogue: Catalogue, buffer: FrameBuffer, http: Http,
                  dialer: Dialer, sweep: Sweep, clock: Clock, stats: Stats, max_frame_bytes: int, refresh_s: float,
@@ -59,8 +65,12 @@ class VenueFeeds:
         self._ran_before = down_since_ns > 0
         self._impossible: set[str] = set()
         self._list_problem = ""  # of the instrument list, as it came last
-        self._down_since_ns = down_since_ns  # of the run before this one
+        self._began, self._began_ns = clock.monotonic(), clock.now_ns()
+        self._failed_ns = 0  # since when nothing is read, as no list could be had; 0: nothing is missing for that reason
+        self._asked_ns = 0  # when the last list was asked for
+        self._left: dict[str, int] = {}  # symbols that left the list, and when they were read no more
         self._stopping = Event()
+        self._unread = Unread(self._around, self._is_granted, spawn, self._stopping)
         self._symbols = symbols
         self._noted = VenueSymbols(0, [], {})  # what the symbols file has been told is read, and refused
         self._last_times = last_times
@@ -69,6 +79,7 @@ class VenueFeeds:
     def run(self) -> None:
         """Keep the placement in step with the venue's own list until stopped."""
         backoff, listed = Backoff(base_s=1.0, cap_s=60.0), False
+        self._spawn(f"list {self.venue.name}", self._follow_list)
         while not self._stopping.is_set():
             try:
                 self._refresh()
@@ -81,34 +92,54 @@ class VenueFeeds:
                 self._stats.add("instrument_list_failures_total", venue=self.venue.name)
             self._stopping.wait(wait_s)
 
+    def _follow_list(self) -> None:
+        """Let the gap of the venue grow as long as no list could be had, or none has come for a while."""
+        while not self._asked_ns and not self._stopping.is_set():
+            if self._list_problem or self._clock.monotonic() - self._began > FIRST_S:
+                self._failed_ns = self._failed_ns or self._began_ns
+                self._note_no_list(int(2 * NOTE_EVERY_S * NS_PER_S))
+            self._stopping.wait(NOTE_EVERY_S)
+
+    def _note_no_list(self, ahead_ns: int = 0) -> None:
+        if self._failed_ns:
+            why = self._list_problem or "it has not come yet"
+            self._around.note_gap("", self._failed_ns, f"no instrument list: {why}", ahead_ns)
+
     def stop(self) -> None:
-        """Close every connection."""
+        """Close every connection. What is missing by now is recorded before this returns."""
         self._stopping.set()
         self._volumes.stop()
+        self._note_no_list()
+        self._unread.look()
         for feed in self.feeds:
             feed.stop()
 
     def status(self) -> dict[str, Any]:
         """Return this venue's row of the figures."""
         wanted = [feed for feed in self.feeds if feed.symbols]
+        down = [feed for feed in wanted if not feed.up and feed.trouble]
+        now = self._clock.monotonic()
         return {"exchange": self.venue.exchange, "market_type": self.venue.market_type,
                 "connections": len(wanted), "connections_up": sum(feed.up for feed in wanted),
                 "instruments": len(self.roster), "subscribed": sum(len(feed.granted) for feed in self.feeds),
                 "refused": sorted(self._refusals.left_out),
-                "silent": self.silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem}
+                "silent": self.silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem,
+                "problem": f"connection {down[0].number}: {down[0].trouble}" if down else "",
+                "down_s": round(max((feed.down_s(now) for feed in wanted), default=now - self._began), 1)}
 
     def _ask(self, request: HttpRequest) -> bytes:
         return self._http.ask(self.rest_url, request, self.venue.headers, self.budget)
 
     def _refresh(self) -> None:
         bodies: list[bytes] = []
+        asked_ns = self._clock.now_ns()
         self._volumes.begin()
         listed = self._volumes.put_on(fetch_instruments(self.venue, self._ask, self._tell_impossible, bodies))
         self._tell_unlisted(listed)
-        self._place(only(listed, self._config))
+        self._place(only(listed, self._config), asked_ns)
         kept = sorted(self.roster.kept)
         self._tell_list(f"it lacks {len(kept)} symbols that are read, such as {kept[0]}" if kept else "")
-        if not kept:
+        if not kept and not self.roster.leaving:
             self._note_symbols(listed, bodies)
 
     def _place_known(self) -> None:
@@ -122,7 +153,7 @@ class VenueFeeds:
             age_h = (self._clock.now_ns() - known.listed_at_ns) / NS_PER_S / 3600
             log.warning("beginning with the symbols of an earlier list venue=%s symbols=%d hours_old=%.0f file=%s",
                         self.venue.name, len(known.instruments), age_h, self._symbols.path)
-            self._place(only(known.instruments, self._config))
+            self._place(only(known.instruments, self._config), self._began_ns)
 
     def _note_symbols(self, listed: Sequence[Instrument], bodies: Sequence[bytes]) -> None:
         """Tell the symbols file what is read and what is not, when that has changed."""
@@ -137,7 +168,8 @@ class VenueFeeds:
         self._symbols.put(self.venue.name, VenueSymbols(
             now_ns, taken, left_out(bodies, {one.symbol for one in listed}) | others | refused))
 
-    def _place(self, chosen: Sequence[Instrument]) -> None:
+    def _place(self, chosen: Sequence[Instrument], asked_ns: int) -> None:
+        """Take the list that was asked for at this time: place its symbols, and drop what has left it."""
         self._refusals.review({one.symbol for one in chosen}, set().union(*(feed.granted for feed in self.feeds)))
         left_out = self._refusals.left_out
         wanted = [one for one in chosen if one.symbol not in left_out]
@@ -148,7 +180,19 @@ class VenueFeeds:
             log.info("roster venue=%s symbols=%d came=%d went=%d connections=%d",
                      self.venue.name, len(self.roster), len(came), len(gone), len(self.roster.places))
         self._follow_roster()
-        self._down_since_ns = 0
+        self._note_no_list()
+        self._failed_ns = 0
+        self._note_unread(came, gone)
+        self._asked_ns = asked_ns
+
+    def _note_unread(self, came: Set[str], gone: Set[str]) -> None:
+        """Write down from when on the newcomers were not read: when they left, else when the list before was asked for."""
+        now_ns = self._clock.now_ns()
+        self._left |= dict.fromkeys(gone, now_ns - self._around.slack_ns())
+        for symbol in came & self._left.keys():
+            self._unread.add([symbol], self._left.pop(symbol), LISTED_AGAIN)
+        if self._asked_ns:
+            self._unread.add((symbol for symbol in came if symbol not in self._refusals), self._asked_ns, LISTED)
 
     def move(self, symbol: str) -> None:
         """Read this symbol on another connection than now."""
@@ -165,9 +209,21 @@ class VenueFeeds:
                 feed = self.feeds[number]
                 feed.change(place.symbols - feed.symbols, feed.symbols - place.symbols)
             else:
-                feed = Feed(self._around, number, place.symbols, self._down_since_ns)
+                feed = Feed(self._around, number, place.symbols, *self._since())
                 self.feeds.append(feed)
                 self._spawn(f"feed {self.venue.name}#{number}", feed.run)
+
+    def _since(self) -> tuple[int, int]:
+        """Return since when a new connection's symbols are not read though they were, and since when they should be."""
+        if self._asked_ns:
+            return 0, self._clock.now_ns()
+        return (self._began_ns if self._ran_before or self._failed_ns else 0), self._began_ns
+
+    def _is_granted(self, symbol: str) -> bool | None:
+        if symbol not in self.roster:
+            return None
+        number = self.roster.connection_of(symbol)
+        return number < len(self.feeds) and symbol in self.feeds[number].granted
 
     def _trades(self, symbol: str) -> bool:
         """Return whether it had a trade since about the refresh before this one."""
@@ -197,17 +253,7 @@ class VenueFeeds:
         self._around.note_event(number, "full", f"{len(symbols)} symbols go to others: {reason}")
         self.feeds[number].symbols -= set(symbols)  # they were not granted, so there is nothing to unsubscribe
         self._follow_roster()
-        if read:
-            self._spawn(f"gap {self.venue.name}#{number}", lambda: self._note_until_moved(read, since_ns, reason))
-
-    def _note_until_moved(self, symbols: set[str], since_ns: int, reason: str) -> None:
-        """Write down what is missing of symbols that were read before, until each is granted where it is placed now."""
-        while symbols and not self._stopping.is_set():
-            for symbol in symbols:
-                self._around.note_gap(symbol, since_ns, f"no room on its connection: {reason}", int(2 * FOLLOW_S * NS_PER_S))
-            self._stopping.wait(FOLLOW_S)
-            symbols = {symbol for symbol in symbols
-                       if symbol in self.roster and symbol not in self.feeds[self.roster.connection_of(symbol)].granted}
+        self._unread.add(read, since_ns, f"no room on its connection: {reason}")
 
     def _tell_impossible(self, instrument: str) -> None:
         """Say once that the list has a row which cannot be an instrument."""
@@ -238,4 +284,4 @@ class VenueFeeds:
 
     def _was_read(self, symbol: str) -> bool:
         """Whether trades of it may be stored, so that what is missing now is a gap."""
-        return self._ran_before or symbol in self._around.ever_granted
+        return self._ran_before or symbol in self._around.ever_granted or symbol in self._unread

@@ -43,6 +43,7 @@ class Connection:
         self.bytes_read = 0
         self.closed = ""
         self.on_control: Callable[[Control], None] | None = None  # set by the feed, called by the pipeline
+        self.pongs = 0  # answers to pings; those in text are counted by the feed
         self.traded_at_ns = 0  # when the last good trade was read; set by the pipeline
         self._max_frame_bytes = max_frame_bytes
         self._on_closed = on_closed
@@ -194,6 +195,8 @@ class Connection:
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == ABNF.OPCODE_PING:
             self._ping = payload
+        elif opcode == ABNF.OPCODE_PONG:
+            self.pongs += 1
         elif opcode == ABNF.OPCODE_CLOSE:
             code = int.from_bytes(payload[:2]) if len(payload) >= 2 else 1005
             reason = payload[2:].decode("utf-8", "replace")

@@ -65,6 +65,11 @@ class Frames:
             bounds.clip(first, last, out=bounds)
         return np.fromiter(self.run_times, np.int64, runs).repeat(bounds[1:] - bounds[:-1])
 
+    def sources(self, first: int, last: int) -> Int64:
+        """Return for each of the frames [first, last) a number that tells its connection from the others that are open."""
+        ends = np.array(self.run_ends, np.int64).clip(first, last)
+        return np.array([id(one) for one in self.connections], np.int64).repeat(np.diff(ends, prepend=first))
+
     def read_at_ns(self, index: int) -> int:
         """Return when frame `index` was read."""
         return self.run_times[bisect_right(self.run_ends, index)]

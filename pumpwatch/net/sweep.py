@@ -27,6 +27,7 @@ READY = select.EPOLLIN | select.EPOLLRDHUP if hasattr(select, "EPOLLIN") else 0x
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, BufferError)
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 MAX_PENDING_FRAMES = 50_000  # of a venue: a third of a second of the busiest venue there could be
+LAST_READS = 64  # of a connection before it is closed: more than the kernel holds for it
 AT_EASE_S = 5.0  # a venue that was not held back for so long is read at full speed again
 
 
@@ -76,6 +77,22 @@ class Sweep:
         """End `run` at its next turn."""
         self._stopped = True
 
+    def drain(self, connection: Connection) -> None:
+        """Read what has arrived on one connection, to its end, before it is closed: whatever waits to be parsed."""
+        for _ in range(LAST_READS):
+            before = connection.bytes_read
+            if not connection.closed:
+                self._read(connection)
+            if connection.bytes_read == before:
+                return
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            connection.sweep(self._clock.now_ns())
+        except UNREADABLE as error:
+            log.exception("reading failed connection=%s", connection.name)
+            connection.close(f"reading failed: {type(error).__name__} {error}")
+
     def _drop_if_closed(self, connection: Connection) -> None:
         if connection.closed:
             self.remove(connection)
@@ -93,11 +110,7 @@ class Sweep:
                 if connection in fresh:
                     self._fresh.append(connection)
                 continue
-            try:
-                connection.sweep(self._clock.now_ns())
-            except UNREADABLE as error:
-                log.exception("reading failed connection=%s", connection.name)
-                connection.close(f"reading failed: {type(error).__name__} {error}")
+            self._read(connection)
             self._drop_if_closed(connection)
         if self._held_back:
             self._let_go()

@@ -3,60 +3,101 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable, StorageError
-from pumpwatch.model import GapState
+from pumpwatch.model import Gap, GapState
 from pumpwatch.ops import health
 from pumpwatch.ops.doctor import FAIL, OK, WARN, Finding
+from pumpwatch.records import ConnectionEvent
 from pumpwatch.store.ledger import FILE_NAME, Ledger
+from pumpwatch.store.reader import FOLDER as SEGMENTS
 from pumpwatch.store.reader import JournalReader
 
 SHOWN = 5  # symbols of many
 LAG_MS = 5_000  # a venue's trades later than this: the clock or the line is wrong
+PATIENCE_S = 30.0  # a connection that is lost and comes back within that is no failure
+BEHIND = 1_000_000  # trades that a sink lacks
+FLAPPING, FLAPPING_NS = 3, 3600 * NS_PER_S  # losses of one connection within that time
+DAMAGE = ("journal damaged", "the ledger was")  # what gaps begin with that damage has made
+ASIDE = "ledger*damaged*"
 
 
 def examine(folder: Path, clock: Clock | None = None) -> Iterator[Finding]:
     """Yield findings about a data folder: its collector, journal, gaps and refused frames."""
-    if not (folder / FILE_NAME).exists():
+    clock = clock or Clock()
+    stored = any((folder / SEGMENTS).glob("*")) or (folder / health.FILE).exists()
+    if not stored and not (folder / FILE_NAME).exists():
         yield Finding("data", OK, f"{folder} is new: nothing is stored yet")
         return
-    yield from _collector(folder, clock or Clock())
+    yield from _collector(folder, clock)
     yield from _journal(folder)
-    yield from _ledger(folder)
+    if (folder / FILE_NAME).exists():
+        yield from _ledger(folder, clock)
+    else:
+        yield Finding("ledger", FAIL, f"{folder / FILE_NAME} is not there, though trades are stored: its gaps are unknown",
+                      "put it back from a backup; a collector begins a new one when it starts, and records what that means")
 
 
 def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
     try:
         status = health.read(folder, clock)
+    except health.DamagedFigures as error:
+        yield Finding("collector", FAIL, error.message, error.hint)
+        return
     except ServiceUnavailable as error:
         yield Finding("collector", WARN, error.message, error.hint)
         return
     yield Finding("collector", OK, health.summary_line(status))
     for row in status.get("venues", ()):
-        name = f"{row['exchange']}.{row['market_type']}"
-        up, wanted = row.get("connections_up", 0), row.get("connections", 0)
-        if up < wanted or not wanted:
-            yield Finding(name, WARN, f"{up} of {wanted} connections are up", "its log says why")
-        silent = row.get("silent", ())
-        if silent:
-            yield Finding(name, WARN, f"{len(silent):,} symbols are subscribed and silent, though they trade: "
-                                      f"{', '.join(silent[:SHOWN])}{', ...' if len(silent) > SHOWN else ''}",
-                          "it subscribes again by itself; where all of a market are silent, has its address changed (ws_url)?")
-        if row.get("lag_ms", 0) > LAG_MS:
-            yield Finding(name, WARN, f"trades arrive {row['lag_ms'] / 1e3:.1f} s late",
-                          "is this machine's clock right, and its line wide enough?")
+        yield from _venue(f"{row['exchange']}.{row['market_type']}", row)
     for sink in status.get("sinks", ()):
-        if sink.get("backlog_trades", 0) > 1_000_000:
-            yield Finding(f"sink {sink['name']}", WARN, f"{sink['state']}, {sink['backlog_trades']:,} trades behind",
-                          "it catches up by itself once it answers; the journal keeps them meanwhile")
+        yield from _sink(f"sink {sink['name']}", sink.get("state", ""), sink.get("backlog_trades", 0))
+    for name, board in (status.get("listing") or {}).items():
+        if isinstance(board, Mapping) and not board.get("up", True) and board.get("reason"):
+            yield Finding(f"listing {name}", FAIL, f"down: {board['reason']}",
+                          "listings are not seen meanwhile; it is asked again by itself")
     dropped = status.get("journal", {}).get("dropped_trades", 0)
     if dropped:
         yield Finding("memory", FAIL, f"{dropped:,} trades were dropped while the disk refused them; the gaps are recorded",
                       "make room on the disk")
+
+
+def _venue(name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
+    up, wanted, why = row.get("connections_up", 0), row.get("connections", 0), row.get("problem", "")
+    listed, late = row.get("list_problem", ""), row.get("down_s", 0) > PATIENCE_S
+    if not wanted:
+        yield Finding(name, FAIL if listed or late else WARN, "nothing is read: " + (
+            f"no instrument list: {listed}" if listed else "no symbol is known yet"),
+            "is its rest_url reachable from here? it is asked again by itself, and the gap is recorded")
+    elif up < wanted:
+        yield Finding(name, FAIL if late or (why and not up) else WARN,
+                      f"{up} of {wanted} connections are up" + (f", {why}" if why else ""),
+                      "is its ws_url reachable from here? it connects again by itself, and the gap is recorded")
+    if wanted and listed:
+        yield Finding(name, WARN, f"its instrument list cannot be relied on: {listed}",
+                      "what is read goes on; newcomers are not seen meanwhile")
+    silent = row.get("silent", ())
+    if silent:
+        yield Finding(name, WARN, f"{len(silent):,} symbols are subscribed and silent, though they trade: "
+                                  f"{', '.join(silent[:SHOWN])}{', ...' if len(silent) > SHOWN else ''}",
+                      "it subscribes again by itself; where all of a market are silent, has its address changed (ws_url)?")
+    if row.get("lag_ms", 0) > LAG_MS:
+        yield Finding(name, WARN, f"trades arrive {row['lag_ms'] / 1e3:.1f} s late",
+                      "is this machine's clock right, and its line wide enough?")
+
+
+def _sink(name: str, state: str, behind: int) -> Iterator[Finding]:
+    detail = f"{state}, {behind:,} trades behind"
+    if state in ("up", "starting") or state.startswith("refilling"):
+        if behind > BEHIND or state not in ("up", "starting"):
+            yield Finding(name, WARN, detail, "it catches up by itself; the journal keeps the trades meanwhile")
+    else:
+        yield Finding(name, FAIL, detail, "the journal keeps the trades; the collector's log says what the sink answers")
 
 
 def _journal(folder: Path) -> Iterator[Finding]:
@@ -73,7 +114,8 @@ def _journal(folder: Path) -> Iterator[Finding]:
         yield Finding("journal", FAIL, line, "the rest is used as it is; `pumpwatch verify` reads all of it")
 
 
-def _ledger(folder: Path) -> Iterator[Finding]:
+def _ledger(folder: Path, clock: Clock) -> Iterator[Finding]:
+    yield from _set_aside(folder)
     try:
         ledger = Ledger(folder)
     except StorageError as error:
@@ -81,11 +123,38 @@ def _ledger(folder: Path) -> Iterator[Finding]:
         return
     try:
         gaps = [gap for _, gap in ledger.gaps()]
+        events = ledger.connection_events(clock.now_ns() - FLAPPING_NS)
         refused = ledger.quarantine_count()
+    except StorageError as error:
+        yield Finding("ledger", FAIL, error.message, error.hint)
+        return
     finally:
         ledger.close()
+    yield from _gaps(gaps)
+    yield from _flapping(events)
+    if refused:
+        yield Finding("quarantine", WARN, f"{refused:,} frames or rows that were neither trades nor known control",
+                      "they are in ledger.sqlite, table quarantine, with reason and first bytes")
+    else:
+        yield Finding("quarantine", OK, "empty")
+
+
+def _set_aside(folder: Path) -> Iterator[Finding]:
+    aside = sorted(path.name for path in folder.glob(ASIDE) if not path.name.endswith(("-wal", "-shm", "-journal")))
+    if aside:
+        yield Finding("ledger", WARN, f"damaged and set aside: {', '.join(aside[:SHOWN])}{', ...' if aside[SHOWN:] else ''}",
+                      "what could be read of it is in the new one; is the disk sound? Remove the file once it is of no use")
+
+
+def _gaps(gaps: Sequence[Gap]) -> Iterator[Finding]:
     states = Counter(gap.state for gap in gaps)
     still = [gap for gap in gaps if gap.state != GapState.FILLED]
+    damaged = [gap for gap in still if gap.reason.startswith(DAMAGE)]
+    if damaged:
+        reasons = ", ".join(sorted({gap.reason for gap in damaged})[:SHOWN])
+        yield Finding("damage", FAIL, f"{len(damaged):,} gaps are open for what damage made unreadable: {reasons}",
+                      "is the disk sound? A backup or a sink may have these trades: `pumpwatch restore` reads a backup into an "
+                      "empty folder, `pumpwatch trades` and `pumpwatch verify --sinks` look into the sinks as well")
     reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(gap.reason for gap in still).most_common(3))
     seconds = sum(gap.to_ns - gap.from_ns for gap in still if not gap.symbol) / NS_PER_S
     detail = f"{states[GapState.OPEN]:,} open, {states[GapState.LOST]:,} lost, {states[GapState.FILLED]:,} filled"
@@ -94,8 +163,14 @@ def _ledger(folder: Path) -> Iterator[Finding]:
                       "`pumpwatch gaps` lists them")
     else:
         yield Finding("gaps", OK, detail)
-    if refused:
-        yield Finding("quarantine", WARN, f"{refused:,} frames or rows that were neither trades nor known control",
-                      "they are in ledger.sqlite, table quarantine, with reason and first bytes")
-    else:
-        yield Finding("quarantine", OK, "empty")
+
+
+def _flapping(events: Sequence[ConnectionEvent]) -> Iterator[Finding]:
+    """Yield the venues of which a connection was lost again and again."""
+    lost = Counter((f"{one.exchange}.{one.market_type}", one.connection) for one in events if one.event == "down")
+    last = {f"{one.exchange}.{one.market_type}": one.reason for one in events if one.event == "down"}
+    for name in sorted({name for (name, _), count in lost.items() if count >= FLAPPING}):
+        often = {number: count for (of, number), count in lost.items() if of == name and count >= FLAPPING}
+        yield Finding(name, WARN, f"{len(often)} of its connections were lost {sum(often.values())} times within an hour, "
+                                  f"the last time: {last[name]}",
+                      "each time is a gap; is the line good, and does one address have too many connections there?")

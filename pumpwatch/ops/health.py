@@ -11,30 +11,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.ops.figures_file import FILE, Unreadable, read_figures
 
-FILE = "status.json"
+__all__ = ["FILE", "DamagedFigures", "problems", "read", "summary_line", "table"]
+
+SHOWN = 160  # characters of a reason in a line
 SILENT_AFTER_S = 15.0  # written each second; this long without means that it hangs
 
 Status = Mapping[str, Any]
 
 
+class DamagedFigures(ServiceUnavailable):
+    """Say so: the file is there, and holds no figures of a collector."""
+
+
 def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
     """Return the figures of the collector that runs on this data folder.
 
-    Raises ServiceUnavailable where none runs, where it was killed, and where it has stopped writing.
+    Raises ServiceUnavailable where none runs, where it was killed, and where it has stopped writing; DamagedFigures where
+    they cannot be read.
     """
     path = folder / FILE
     hint = "start one with `pumpwatch collect`, or name its config with -c"
     try:
-        status = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        status = read_figures(folder)
     except FileNotFoundError:
         raise ServiceUnavailable(f"no collector runs on {folder}", hint) from None
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ServiceUnavailable(f"{path}: cannot read the collector's figures: {error}", hint) from error
+    except Unreadable as error:
+        raise DamagedFigures(f"{path}: these are no figures of a collector: {' '.join(str(error).split())[:SHOWN]}",
+                             "a running collector replaces the file each second: where none runs, start one") from error
     pid = int(status.get("pid", 0))
     silent_s = _silent_s(status, clock or Clock())
     if not pid:  # it said so itself
@@ -65,6 +72,41 @@ def summary_line(status: Status) -> str:
     return " | ".join(parts)
 
 
+def problems(status: Status) -> list[str]:
+    """Return what is wrong, a line each: venues that are not read, or not wholly, sinks, boards and the disk."""
+    found = []
+    for row in status.get("venues", ()):
+        wrong = _venue_problem(row)
+        if wrong:
+            found.append(f"{row.get('exchange')}.{row.get('market_type')}: {wrong}")
+    for sink in status.get("sinks", ()):
+        if sink.get("state") not in ("up", "starting"):
+            found.append(f"sink {sink.get('name')}: {_short(sink.get('state'))}, {_count(sink.get('backlog_trades', 0))} behind")
+    for name, value in (status.get("listing") or {}).items():
+        if isinstance(value, Mapping) and not value.get("up", True) and value.get("reason"):  # without one it was not asked yet
+            found.append(f"listing {name}: {_short(value['reason'])}")
+    dropped = status.get("journal", {}).get("dropped_trades", 0)
+    return found + ([f"memory: {_count(dropped)} trades were dropped while the disk refused them"] if dropped else [])
+
+
+def _venue_problem(row: Status) -> str:
+    up, wanted = row.get("connections_up", 0), row.get("connections", 0)
+    listed, why = _short(row.get("list_problem")), _short(row.get("problem"))
+    if not wanted:
+        return f"nothing is read, {f'no instrument list: {listed}' if listed else 'no symbol is known yet'}"
+    if up < wanted:
+        return f"{up} of {wanted} connections are up{f', {why}' if why else ''}"
+    if listed:
+        return f"instrument list: {listed}"
+    silent = len(row.get("silent", ()))
+    return f"{silent:,} symbols are subscribed and silent" if silent else ""
+
+
+def _short(text: object) -> str:
+    words = " ".join(str(text or "").split())
+    return words if len(words) <= SHOWN else f"{words[:SHOWN]}..."
+
+
 def table(status: Status, clock: Clock | None = None) -> Any:
     """Return the same as a rich renderable for a terminal."""
     from rich.console import Group
@@ -87,6 +129,8 @@ def table(status: Status, clock: Clock | None = None) -> Any:
     for row in status.get("venues", ()):
         if row.get("list_problem"):
             stores.add_row(f"list of {row.get('exchange')}.{row.get('market_type')}", Text(row["list_problem"]))
+        if row.get("problem"):
+            stores.add_row(f"{row.get('exchange')}.{row.get('market_type')}", Text(row["problem"]))
     journal, recent = status.get("journal", {}), status.get("recent", {})
     stores.add_row("journal", f"{_bytes(journal.get('bytes', 0))}, {int(journal.get('backlog_trades', 0)):,} trades "
                               f"to send, {int(journal.get('commits', 0)):,} commits")

@@ -67,7 +67,7 @@ class Ingest:
         self._stopped = False
         self._said: set[tuple[str, str]] = set()  # failures that were logged
         self._told: dict[str, Told] = {}  # by venue
-        self._growing: dict[tuple[str, str, str, int], None] = {}  # gaps that were counted, and may be told of again
+        self._growing: dict[tuple[str, str, str, int, tuple[str, ...]], None] = {}  # counted, and told of again
         self.occurrences = Occurrences(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
 
@@ -93,7 +93,7 @@ class Ingest:
         """Take records of others (feeds) along with the next batch."""
         self._records.extend(records)
         for gap in records.gaps:
-            key = (gap.exchange, gap.market_type, gap.symbol, gap.from_ns)
+            key = (gap.exchange, gap.market_type, gap.symbol, gap.from_ns, gap.symbols)
             if key not in self._growing:
                 self._count(gap)
                 self._growing[key] = None

@@ -5,20 +5,24 @@ nanosecond are legitimate, so the nth of them gets the suffix `#n`. Rows sent as
 live: the nth of equal rows there is new only when fewer than n were seen. History of a symbol never seen before is
 left out, and counted: recording starts where that history ends, and what is older is never taken up later.
 
+While a connection is renewed two of them bring the same trades. Then the equal ones are counted for each connection: the nth
+is new only when no connection has brought n of them so far.
+
 A venue may send a live frame again, as it may any message. Where it numbers its frames (`sequence_number`), the same number with
 the same rows is the same frame, and is dropped; without a number, or under another one, equal rows are trades that are equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import NO_SEQUENCE, Gap, TradeBatch
 from pumpwatch.pipeline.parse import Parsed
 from pumpwatch.pipeline.unordered import UnorderedIds
@@ -26,6 +30,8 @@ from pumpwatch.pipeline.unordered import UnorderedIds
 AHEAD_KEPT = 100  # distinct trades with impossible times remembered of an instrument
 KEPT = 2000  # distinct trades remembered of an instrument: twice what a venue sends as history
 CUT_AFTER = 100_000  # trades numbered, after which every instrument's memory is cut back to that
+BESIDE_KEPT = 20_000  # while two connections bring it, of which one may be seconds behind
+BESIDE_NS = 60 * NS_PER_S  # after which a connection that brought nothing of an instrument is taken for gone
 
 Key = tuple[int, bytes]
 
@@ -37,9 +43,12 @@ class _Known:
     at a third of the cost, until the number of some trade is asked for.
     """
 
-    __slots__ = ("_counts", "ahead", "floor", "last_ns", "later")
+    __slots__ = ("_counts", "_turned_ns", "ahead", "beside", "floor", "last_ns", "later", "source")
 
     def __init__(self, last_ns: int) -> None:
+        self.source = 0  # the connection that brought the last row; 0: none yet
+        self.beside: dict[int, dict[Key, int]] = {}  # what each brought, while there are several
+        self._turned_ns = 0  # when a row last came on another connection than the one before it
         self._counts: dict[Key, int] = {}
         self.ahead: dict[Key, int] = {}  # the same of trades stamped hours ahead, which say nothing about the others
         self.later: list[Key] = []  # each later than the one before it and than all that is counted
@@ -53,6 +62,27 @@ class _Known:
             if key[0] == newest_ns:
                 self.add(key)
 
+    def hear(self, source: int, received_ns: int) -> None:
+        """Take down that the next row comes on another connection than the last one."""
+        if self.source:
+            if not self.beside or received_ns - self._turned_ns > BESIDE_NS:
+                self.count((0, b""))  # so that all is counted
+                self.beside = {self.source: self._counts.copy()}
+            self.beside.setdefault(source, {})
+            self._turned_ns = received_ns
+        self.source = source
+
+    def brought(self, received_ns: int) -> dict[Key, int] | None:
+        """Return what the last row's connection has brought so far; None once no other one brings anything."""
+        if received_ns - self._turned_ns > BESIDE_NS:
+            self.beside = {}
+            return None
+        mine = self.beside[self.source]
+        if len(mine) > 2 * BESIDE_KEPT:
+            for oldest in list(islice(mine, BESIDE_KEPT)):
+                del mine[oldest]
+        return mine
+
     def add(self, key: Key) -> int:
         """Count one more of these trades, whatever its time; return how many there were before."""
         if key[0] > self.last_ns:
@@ -62,7 +92,7 @@ class _Known:
             self._count_later()
         before = self._counts.pop(key, 0)
         self._counts[key] = before + 1
-        if len(self._counts) > KEPT:
+        if len(self._counts) > self._kept:
             self._shorten()
         return before
 
@@ -87,9 +117,13 @@ class _Known:
         self._shorten()
 
     def _shorten(self) -> None:
-        for oldest in list(islice(self._counts, max(0, len(self._counts) - KEPT))):
+        for oldest in list(islice(self._counts, max(0, len(self._counts) - self._kept))):
             del self._counts[oldest]
             self.floor = max(self.floor, oldest[0] + 1)
+
+    @property
+    def _kept(self) -> int:
+        return BESIDE_KEPT if self.beside else KEPT
 
     def cut(self) -> None:
         """Forget what is too much of `later`, and all that came before."""
@@ -109,7 +143,7 @@ class Occurrences:
         self._until_cut = CUT_AFTER
         self._frames = UnorderedIds()
         self.left_out = 0  # rows of history that were known, or out of reach
-        self.repeated = 0  # rows of live frames that came before
+        self.repeated = 0  # rows of live frames that came before, on the same connection or on another
 
     def number(self, parsed: Parsed) -> tuple[Parsed, list[Gap]]:
         """Return the trades that are new, with ids that tell them apart, and the gaps that history did not close."""
@@ -126,17 +160,27 @@ class Occurrences:
             left_out = self._begin(batch, past, keys, ahead)
         moments: dict[int, tuple[int, dict[Key, int]]] = {}  # of each instrument, the equal rows of one ns of history
         numbered: dict[int, bytes] = {}
-        for row, (instrument, key) in enumerate(zip(batch.instrument.tolist(), keys, strict=True)):
+        doubled: set[int] = set()
+        rows = zip(batch.instrument.tolist(), keys, _sources(parsed), strict=False)
+        for row, (instrument, key, source) in enumerate(rows):
             known = self._known.get(instrument) or self._of(instrument)
+            if source != known.source:
+                known.hear(source, int(batch.received_at[row]))
+            mine = known.brought(int(batch.received_at[row])) if known.beside else None
             if row in ahead:
-                if row in left_out or (history[row] and key in known.ahead):
+                if row in left_out or ((history[row] or mine is not None) and key in known.ahead):
                     left_out.add(row)
                 elif before := known.add_ahead(key):
                     numbered[row] = key[1] + b"#%d" % before
                 continue
             if history[row]:
-                if row in left_out or not _is_new(known, instrument, key, moments):
+                if row in left_out or not _is_new(known, instrument, key, moments, mine):
                     left_out.add(row)
+                    continue
+            elif mine is not None:
+                mine[key] = nth = mine.get(key, 0) + 1
+                if nth <= known.count(key):
+                    doubled.add(row)
                     continue
             elif key[0] > known.last_ns >= 0:
                 known.last_ns = key[0]
@@ -146,6 +190,8 @@ class Occurrences:
             if before:
                 numbered[row] = key[1] + b"#%d" % before
         self.left_out += len(left_out)
+        self.repeated += len(doubled)
+        left_out |= doubled
         if numbered:
             parsed = replace(parsed, batch=replace(batch, text_id=_with(batch.text_id, numbered)))
         return (parsed.take(np.delete(np.arange(len(batch)), list(left_out))) if left_out else parsed), gaps
@@ -159,7 +205,8 @@ class Occurrences:
         heads = np.flatnonzero(np.diff(frame, prepend=-1))
         live = heads if parsed.past is None else heads[~parsed.past[heads]]
         rows = list(zip(batch.timestamp.tolist(), batch.text_id.tolist(), strict=True))
-        names = zip(batch.instrument[live].tolist(), batch.sequence_number[live].tolist(), strict=True)
+        source = repeat(0) if parsed.source is None else parsed.source[live].tolist()
+        names = zip(batch.instrument[live].tolist(), batch.sequence_number[live].tolist(), source, strict=False)
         if len(heads) == len(rows):
             contents: Sequence[object] = rows if len(live) == len(rows) else [rows[row] for row in live.tolist()]
         else:
@@ -217,13 +264,20 @@ class Occurrences:
         return gaps
 
 
-def _is_new(known: _Known, instrument: int, key: Key, moments: dict[int, tuple[int, dict[Key, int]]]) -> bool:
-    """Return whether a row of history is the nth of its equals where fewer than n were seen."""
+def _sources(parsed: Parsed) -> Iterable[int]:
+    return repeat(0) if parsed.source is None else parsed.source.tolist()
+
+
+def _is_new(known: _Known, instrument: int, key: Key, moments: dict[int, tuple[int, dict[Key, int]]],
+            mine: dict[Key, int] | None) -> bool:
+    """Return whether a row of history is the nth of its equals where fewer than n were seen; its connection has brought n."""
     seen = known.count(key)
     moment, equal = moments.get(instrument, (-1, {}))
     if moment != key[0]:  # a second history in one batch goes back in time, and is counted anew
         moments[instrument] = key[0], (equal := {})
     nth = equal[key] = equal.get(key, 0) + 1
+    if mine is not None:
+        mine[key] = max(nth, mine.get(key, 0))
     return key[0] >= known.floor and nth > seen
 
 

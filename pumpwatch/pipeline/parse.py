@@ -40,7 +40,7 @@ class Parsed:
     """Trades of one venue; which rows only use up an id, and which were sent as history (None: no such row).
 
     frame: where the venue has no ids, the number of each row's frame; the rows of a frame stand together. settled: the times to
-    go by, where those of some rows are hours ahead of the others.
+    go by, where those of some rows are hours ahead of the others. source: which connection each row came on, as `frame`.
     """
 
     batch: TradeBatch
@@ -48,10 +48,11 @@ class Parsed:
     past: NDArray[np.bool_] | None
     frame: NDArray[np.intp] | None = None
     settled: Int64 | None = None
+    source: Int64 | None = None
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Parsed:
         """Return these rows."""
-        columns = (None if one is None else one[rows] for one in (self.void, self.past, self.frame, self.settled))
+        columns = (None if one is None else one[rows] for one in (self.void, self.past, self.frame, self.settled, self.source))
         return Parsed(self.batch.take(rows), *columns)  # type: ignore[arg-type]
 
 
@@ -96,24 +97,25 @@ class VenueParser:
         columns = Columns()
         try:
             self.venue.parse(scan.frames.array(first, last), columns)
-            parsed = self._built(columns, scan.frames.received_at(first, last))
+            parsed = self._built(columns, scan.frames, first, last)
         except REFUSALS:
             scan.refused(last)
             return None
         scan.took(last)
         return parsed
 
-    def _built(self, columns: Columns, received_at: Int64) -> Parsed:
-        """Return what the columns of frames received then hold. Raises one of REFUSALS where any of it cannot be a trade."""
-        counts, frame = columns.counts, None
+    def _built(self, columns: Columns, frames: Frames, first: int, last: int) -> Parsed:
+        """Return what the columns of these frames hold. Raises one of REFUSALS where any of it cannot be a trade."""
+        counts, frame, source = columns.counts, None, None
+        received_at = frames.received_at(first, last)
         if self.venue.id_kind is IdKind.NONE:
-            frame = np.arange(len(received_at))
-            frame = np.repeat(frame, counts) if counts else frame
+            frame, source = np.arange(len(received_at)), frames.sources(first, last)
+            frame, source = (np.repeat(frame, counts), np.repeat(source, counts)) if counts else (frame, source)
         if counts:
             received_at = np.repeat(received_at, counts)
         if len(received_at) != len(columns.symbol):
             raise BadFrame("more or fewer trades than frames")
-        parsed = self._build(columns, received_at, frame)
+        parsed = self._build(columns, received_at, frame, source)
         problem = _first_problem(parsed)
         if problem:
             raise BadFrame(problem)
@@ -130,15 +132,14 @@ class VenueParser:
         if not columns.symbol and not columns.counts:
             self._no_trade(frames, index, BadFrame("there is nothing in it"))
             return None, False
-        received_at = frames.received_at(index, index + 1)
         try:
-            return self._built(columns, received_at), True
+            return self._built(columns, frames, index, index + 1), True
         except REFUSALS as error:
-            good = self._good_rows(columns, int(received_at[0]))
+            good = self._good_rows(columns, frames.read_at_ns(index), id(frames.connection(index)))
             if good is None:
                 self._no_trade(frames, index, error)
             else:
-                self._put_away(frames.payload(index), error, int(received_at[0]))
+                self._put_away(frames.payload(index), error, frames.read_at_ns(index))
             return good, False
 
     def _no_trade(self, frames: Frames, index: int, error: Exception) -> None:
@@ -155,11 +156,11 @@ class VenueParser:
         guarded(lambda: self._on_control(connection, understood),
                 lambda problem: self._put_away(payload, f"{understood.kind}: {problem}", received_at_ns))
 
-    def _good_rows(self, columns: Columns, received_at_ns: int) -> Parsed | None:
+    def _good_rows(self, columns: Columns, received_at_ns: int, source: int) -> Parsed | None:
         """Return the good trades of a frame in which only some are bad; None when it has none."""
         try:
             count = len(columns.symbol)
-            parsed = self._build(columns, np.full(count, received_at_ns), np.zeros(count, np.intp))
+            parsed = self._build(columns, np.full(count, received_at_ns), np.zeros(count, np.intp), np.full(count, source))
         except REFUSALS:
             return None
         good = _good(parsed)
@@ -176,7 +177,7 @@ class VenueParser:
         starts = ends - np.repeat(sizes, sizes)
         return parsed.take(starts + ends - 1 - np.arange(len(ends)))
 
-    def _build(self, columns: Columns, received_at: Int64, frame: NDArray[np.intp] | None) -> Parsed:
+    def _build(self, columns: Columns, received_at: Int64, frame: NDArray[np.intp] | None, source: Int64 | None) -> Parsed:
         count = len(columns.symbol)
         try:
             instrument = np.fromiter(map(self._ids.__getitem__, columns.symbol), np.int32, count)
@@ -199,7 +200,8 @@ class VenueParser:
         sequence = np.array(columns.sequence_number, np.int64) if columns.sequence_number else (
             np.full(count, NO_SEQUENCE, np.int64))
         return Parsed(TradeBatch(timestamp * unit, instrument, price, quantity, _side(columns.sell), trade_id, sequence,
-                                 received_at, flags, text_id), _mask(columns.void, count), _mask(columns.past, count), frame)
+                                 received_at, flags, text_id), _mask(columns.void, count), _mask(columns.past, count), frame,
+                      source=source)
 
     def gap(self, from_ns: int, to_ns: int, reason: str) -> Gap:
         """Return the gap of a venue whose frames of this time, as we received them, were not read."""

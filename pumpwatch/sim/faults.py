@@ -20,7 +20,8 @@ maintenance     the venue announces its shutdown, and closes with 1001 after `se
 refuse          handshakes get HTTP `status` for `seconds`
 down            who connects is cut off at once, for `seconds`
 hang            who connects gets no answer, not even to TLS, for `seconds`
-rest            REST requests get HTTP `status` for `seconds`, or with `form` an answer that is none: see sim.rest_faults
+rest            REST requests get HTTP `status` for `seconds`, or with `form` an answer that is none, or (`without`) a list that
+                lacks `symbol`: see sim.rest_faults
 """
 
 from __future__ import annotations
@@ -221,6 +222,7 @@ def _rest(venues: list[SimVenue], _: list[Link], fault: FaultOptions) -> None:
     for venue in venues:
         venue.trouble.rest_until = venue.clock.monotonic() + fault.seconds
         venue.trouble.rest_status, venue.trouble.rest_form = fault.status, fault.form
+        venue.trouble.rest_symbol = fault.symbol
 
 
 def _bender(link: Link) -> Bender:

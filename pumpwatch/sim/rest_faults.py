@@ -9,12 +9,15 @@ from pumpwatch.sim.rows import SymbolTable
 PAGE = b"<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head>\n<body>Checking your browser</body></html>"
 LARGE_BYTES = 40_000_000
 SHORT = {"few": 0.5, "none": 0.0}  # form -> the share of its symbols that the venue still lists
-FORMS = ("page", "nothing", "half", "listed", "large", *SHORT)
+WITHOUT = "without"  # one symbol, which the fault names
+FORMS = ("page", "nothing", "half", "listed", "large", WITHOUT, *SHORT)
 
 
-def shorter(history: TradeHistory, form: str) -> TradeHistory:
+def shorter(history: TradeHistory, form: str, symbol: str = "") -> TradeHistory:
     """Return the same venue with fewer symbols, or with none."""
     specs = history.table.specs
+    if form == WITHOUT:
+        return TradeHistory(SymbolTable([spec for spec in specs if spec.symbol != symbol]), 0)
     return TradeHistory(SymbolTable(specs[:int(len(specs) * SHORT[form])]), 0) if form in SHORT else history
 
 

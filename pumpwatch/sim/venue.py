@@ -34,6 +34,7 @@ class Trouble:
     rest_until: float = 0.0
     rest_status: int = 429
     rest_form: str = ""  # of sim.rest_faults, instead of that status
+    rest_symbol: str = ""  # which that form is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class SimVenue:
             return HttpReply(self.trouble.rest_status, b'{"code":-1,"msg":"simulated trouble"}', {"Retry-After": "1"})
         call = HttpCall(request.method, request.path, request.query, request.headers, request.body,
                         self.clock.now_ns(), self._memory)
-        reply = self.dialect.rest(call, self.rules, shorter(self.history, form), self.callers.meter(peer, self.rules))
+        history = shorter(self.history, form, self.trouble.rest_symbol)
+        reply = self.dialect.rest(call, self.rules, history, self.callers.meter(peer, self.rules))
         return spoilt(reply, form) if form else reply
 
     def resubscribed(self) -> None:

@@ -23,7 +23,7 @@ def covered(one: Sent, gaps: Iterable[Gap]) -> bool:
     """Return whether a gap of its symbol or of its venue holds a trade, by id where the gap has ids, else by time."""
     exchange, market_type, symbol, trade_id, at_ns = one
     for gap in gaps:
-        if (gap.exchange, gap.market_type) != (exchange, market_type) or gap.symbol not in ("", symbol):
+        if (gap.exchange, gap.market_type) != (exchange, market_type) or not gap.touches(symbol):
             continue
         if gap.first_id is not None and gap.last_id is not None and gap.first_id <= trade_id <= gap.last_id:
             return True

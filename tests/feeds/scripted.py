@@ -69,6 +69,7 @@ class ScriptedStream:
         self.texts: list[str] = []
         self.pings = 0
         self.ended = self.closed = False
+        self.answers_pings = True
 
     def fileno(self) -> int:
         return self._fileno
@@ -84,7 +85,9 @@ class ScriptedStream:
         for opcode, payload in unmasked(data):
             if opcode == ABNF.OPCODE_TEXT:
                 self.texts.append(payload.decode())
-            self.pings += opcode == ABNF.OPCODE_PING
+            if opcode == ABNF.OPCODE_PING:
+                self.pings += 1
+                self.incoming += b"\x8a\x00" if self.answers_pings else b""
         return True
 
     def close(self) -> None:
@@ -100,6 +103,7 @@ class ScriptedVenue:
         self.streams: list[ScriptedStream] = []
         self.dialed: list[tuple[str, str]] = []  # address, and the configured one where a session named it
         self.connections: list[Connection] = []  # those that are read
+        self.drained: list[Connection] = []  # those that were read to their end
         self.refuses: Callable[[str], bool] = lambda symbol: False
         self.room = math.inf  # symbols that a connection holds
         self._held: dict[int, set[str]] = {}
@@ -123,6 +127,11 @@ class ScriptedVenue:
     def remove(self, connection: Connection) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
+
+    def drain(self, connection: Connection) -> None:
+        self.drained.append(connection)
+        if not connection.closed:
+            connection.sweep(self.clock.now_ns())
 
     # The venue.
 
@@ -197,7 +206,8 @@ class ScriptedVenue:
 class World(ScriptedVenue):
     """One feed and everything around it."""
 
-    def __init__(self, venue: Venue | None = None, symbols: Iterable[str] = ("A", "B"), down_since_ns: int = 0) -> None:
+    def __init__(self, venue: Venue | None = None, symbols: Iterable[str] = ("A", "B"), down_since_ns: int = 0,
+                 began_ns: int = 0) -> None:
         super().__init__(venue or quick())
         self.refused: list[str] = []
         self.moved: list[str] = []
@@ -205,7 +215,7 @@ class World(ScriptedVenue):
                               lambda request: b"", self.clock, self.stats, 1 << 20, self.records.extend,
                               lambda number, symbol, reason: self.refused.append(symbol),
                               lambda number, symbols, reason: self.moved.extend(symbols))
-        self.feed = Feed(around, 0, symbols, down_since_ns)
+        self.feed = Feed(around, 0, symbols, down_since_ns, began_ns)
         self._running = gevent.spawn(self.feed.run)
 
     def __enter__(self) -> World:
@@ -216,6 +226,12 @@ class World(ScriptedVenue):
         self._running.join(WITHIN_S)
         assert self._running.successful()
         self.end()
+
+    def overlap(self) -> None:
+        """Let both connections trade, and the time pass that they are read side by side."""
+        until(lambda: len(self.connections) == 2 and self.feed._successor and self.feed._successor.stood_at_ns)
+        self.trade()
+        self.clock.monotonic_s += 2.5
 
     def wait_up(self) -> None:
         until(lambda: self.feed.up and self.events and self.events[-1] in ("up", "renewed"))
@@ -230,7 +246,7 @@ class VenueWorld(ScriptedVenue):
         self.listed, self.asked = set(listed), 0
         self.answer: bytes | ServiceUnavailable | None = None  # instead of the list
         self.volumes: dict[str, float] = {}
-        self.volumes_hang = False
+        self.volumes_hang = self.lists_hang = False
         self.heard: dict[str, int] = {}  # symbol -> time of the last trade that reached us, ns
         self.history: dict[str, list[int]] = {}  # symbol -> times of the trades that REST has, ns
         self.looked_up: list[str] = []  # whose history was asked for
@@ -265,6 +281,8 @@ class VenueWorld(ScriptedVenue):
                 gevent.sleep(0.05)
             return json.dumps([{"symbol": symbol, "quoteVolume": volume} for symbol, volume in self.volumes.items()]).encode()
         self.asked += 1
+        while self.lists_hang:
+            gevent.sleep(0.05)
         if isinstance(self.answer, ServiceUnavailable):
             raise self.answer
         if self.answer is not None:

@@ -121,22 +121,125 @@ def test_no_bytes_at_all_is_silence_whatever_the_wall_clock_says():
 
 def test_a_connection_is_renewed_with_no_gap_when_it_is_old():
     limits = dataclasses.replace(quick().limits, connection_age_s=0.3)
-    with World(quick(limits=limits, stale_after_s=6.0)) as world:
-        until(lambda: [world.ping(), world.events[:3] == ["up", "renewed", "renewed"]][1])
-        assert not world.gaps and not world.stats.total("disconnects_total")
+    with World(quick(limits=limits, stale_after_s=60.0)) as world:
+        world.wait_up()
+        world.overlap()
+        until(lambda: world.events.count("renewed") == 1)
+        world.overlap()
+        until(lambda: world.events.count("renewed") == 2)
+        assert not world.gaps and not world.stats.total("disconnects_total") and world.events[:3] == ["up", "renewed", "renewed"]
 
 
-def test_asked_to_reconnect_the_successor_stands_before_the_old_connection_goes():
-    with World() as world:
+@pytest.mark.parametrize("kind", list(IdKind))
+def test_asked_to_reconnect_both_are_read_until_the_successor_delivers_and_the_old_one_to_its_end(kind):
+    with World(quick(id_kind=kind)) as world:
         world.wait_up()
         world.answering = False
         world.say(RECONNECT)
         until(lambda: len(world.streams) == 2 and world.streams[1].texts)
         assert not world.streams[0].closed and world.events == ["up"]
         world.answering = True
+        until(lambda: world.feed._successor.stood_at_ns)
+        gevent.sleep(0.1)
+        assert not world.streams[0].closed and world.events == ["up"]  # granted, and no trade so far
+        world.clock.monotonic_s += 2.5
+        gevent.sleep(0.5)
+        assert not world.streams[0].closed
+        old = world.connections[0]
+        world.trade()
         until(lambda: world.events == ["up", "renewed"])
-        assert world.streams[0].closed and not world.streams[1].closed and not world.gaps
+        assert world.streams[0].closed and not world.streams[1].closed and not world.gaps and world.drained == [old]
         assert world.records.connection_events[-1].reason == "serverShutdown"
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_an_old_connection_that_answers_no_ping_is_read_until_it_has_said_something_later_or_is_dead(speaks):
+    with World(quick(stale_after_s=40.0)) as world:
+        world.wait_up()
+        world.streams[0].answers_pings = False
+        world.say(RECONNECT)
+        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        for _ in range(2):
+            world.streams[1].incoming += b"\x89\x00"
+            world.connections[1].traded_at_ns = world.clock.now_ns()
+            world.clock.monotonic_s += 16
+            world.clock.wall_s += 16
+            gevent.sleep(0.5)
+        assert world.events == ["up"]
+        world.streams[speaks is False].incoming += b"\x89\x00"
+        world.clock.monotonic_s += 0 if speaks else 16
+        until(lambda: world.events == ["up", "renewed"])
+        assert len(world.gaps) == (not speaks)
+
+
+def test_where_nothing_trades_a_successor_takes_over_after_a_while():
+    with World() as world:
+        world.wait_up()
+        world.say(RECONNECT)
+        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        world.clock.monotonic_s += 10
+        gevent.sleep(0.5)
+        assert world.events == ["up"]
+        world.clock.monotonic_s += 6
+        until(lambda: world.events == ["up", "renewed"])
+        assert not world.gaps
+
+
+def test_where_a_venue_lags_both_are_read_for_longer():
+    with World() as world:
+        world.wait_up()
+        world.stats.set("lag_ms", 7000.0, venue=world.venue.name)
+        world.say(RECONNECT)
+        world.overlap()
+        world.clock.monotonic_s += 10
+        gevent.sleep(0.5)
+        assert world.events == ["up"]
+        world.clock.monotonic_s += 2
+        until(lambda: world.events == ["up", "renewed"])
+
+
+def test_a_successor_that_is_silent_while_the_old_connection_trades_does_not_take_over():
+    with World(quick(stale_after_s=600.0)) as world:
+        world.wait_up()
+        world.say(RECONNECT)
+        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        world.clock.wall_s += 10
+        world.connections[0].traded_at_ns = world.clock.now_ns()
+        world.clock.monotonic_s += 16
+        until(lambda: world.stats.total("renewal_failures_total") == 1)
+        assert world.streams[1].closed and not world.streams[0].closed and world.feed.up and not world.gaps
+
+
+@pytest.mark.parametrize(("stood_s", "gaps"), [(3.0, 0), (0.0, 1)])
+def test_an_old_connection_that_the_venue_cuts_in_the_overlap_leaves_a_gap_only_where_the_successor_had_just_come(stood_s, gaps):
+    with World() as world:
+        world.wait_up()
+        world.say(RECONNECT)
+        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        stood_ns = world.feed._successor.stood_at_ns
+        world.clock.wall_s += stood_s
+        read = world.connections[0].bytes_read
+        world.ping()
+        until(lambda: not world.connections or world.connections[0].bytes_read > read)
+        world.streams[0].ended = True
+        until(lambda: world.events == ["up", "renewed"])
+        assert "the old connection went first: cut" in world.records.connection_events[-1].reason
+        assert len(world.gaps) == gaps and not world.stats.total("disconnects_total") and world.feed.up
+        for gap in world.gaps.values():
+            assert gap.from_ns < stood_ns < gap.to_ns and gap.symbols == ("A", "B")
+
+
+def test_a_successor_that_dies_in_the_overlap_leaves_the_old_connection_alone():
+    with World() as world:
+        world.wait_up()
+        world.say(RECONNECT)
+        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        world.streams[1].ended = True
+        until(lambda: world.streams[1].closed)
+        assert world.feed.up and world.events == ["up"] and not world.gaps
+        until(lambda: len(world.streams) == 3)
+        world.overlap()
+        until(lambda: world.events == ["up", "renewed"])
 
 
 def test_a_successor_that_dies_leaves_the_old_connection_alone_and_another_follows():
@@ -149,6 +252,8 @@ def test_a_successor_that_dies_leaves_the_old_connection_alone_and_another_follo
         until(lambda: world.streams[1].closed)
         assert world.feed.up and world.events == ["up"]
         world.answering = True
+        until(lambda: len(world.streams) == 3)
+        world.overlap()
         until(lambda: world.events == ["up", "renewed"])
         assert len(world.streams) == 3 and not world.gaps
         assert world.stats.total("renewal_failures_total") == 1
@@ -161,6 +266,7 @@ def test_a_renewal_that_cannot_connect_is_tried_again():
         world.say(RECONNECT)
         until(lambda: world.stats.total("renewal_failures_total"))
         world.failing = False
+        world.overlap()
         until(lambda: world.events == ["up", "renewed"])
         assert not world.gaps
 
@@ -191,16 +297,48 @@ def test_during_a_renewal_the_old_connection_has_its_heartbeats_and_newcomers_go
         until(lambda: world.streams[0].texts.count("PING") >= before + 3)
         world.feed.change(["C"], ["A"])
         world.answering = True
+        world.overlap()
+        gevent.sleep(0.3)
+        assert world.events == ["up"]  # it may still bring what was sent before the successor came
+        for _ in range(world.streams[0].texts.count("PING")):
+            world.say(Control(ControlKind.PONG), 0)
         until(lambda: world.events == ["up", "renewed"] and world.feed.granted == {"B", "C"})
 
 
-def test_without_ids_a_connection_ends_before_its_successor_begins():
-    with World(quick(id_kind=IdKind.NONE)) as world:
+def test_the_gap_of_a_connection_names_the_symbols_that_it_had():
+    with World() as world:
         world.wait_up()
-        world.say(RECONNECT)
-        until(lambda: world.events == ["up", "down", "up"])
-        assert world.records.connection_events[1].reason == "renewed: serverShutdown"
-        assert len(world.gaps) == 1
+        world.failing = True
+        world.streams[0].ended = True
+        until(lambda: "refused" in world.events)
+        world.feed.change(["C"], ["A"])
+        world.failing = False
+        world.wait_up()
+        assert {gap.symbols for gap in world.records.gaps} == {("A", "B")} and len(world.gaps) == 1
+
+
+@pytest.mark.parametrize("how", ["refused", "refused symbols", "slow"])
+def test_a_first_connection_that_does_not_come_about_is_a_gap_from_the_beginning(how):
+    with World(began_ns=EARLIER_NS) as world:
+        world.failing = how == "refused"
+        world.refuses = lambda symbol: how == "refused symbols"
+        world.answering = how != "slow"
+        if how == "slow":
+            until(lambda: world.streams and world.streams[0].texts)
+            assert not world.gaps and world.feed.trouble == ""
+            world.clock.monotonic_s += 31
+        until(lambda: world.gaps and world.feed.trouble)
+        world.clock.monotonic_s += 20
+        assert list(world.gaps) == [EARLIER_NS] and world.gaps[EARLIER_NS].symbols == ("A", "B")
+        assert world.feed.down_s(world.clock.monotonic()) > 20
+        world.failing, world.answering, world.refuses = False, True, lambda symbol: False
+        world.wait_up()
+        assert world.gaps[EARLIER_NS].to_ns > world.records.connection_events[-1].at_ns
+        assert world.feed.trouble == "" and world.feed.down_s(world.clock.monotonic()) == 0
+        world.streams[-1].ended = True
+        until(lambda: len(world.gaps) == 2)
+        world.wait_up()
+        assert len(world.gaps) == 2  # what comes later is another gap
 
 
 def test_an_address_that_a_session_names_is_dialed_as_one_that_someone_else_wrote():

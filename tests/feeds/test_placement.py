@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pumpwatch_plugins.exchanges.binance import VENUES as BINANCE
 from pumpwatch_plugins.exchanges.bybit import VENUES as BYBIT
 
-from pumpwatch.feeds.roster import AGREED, SHRUNKEN, Roster
+from pumpwatch.feeds.roster import AGREED, DROPPED_AFTER, SHRUNKEN, Roster
 from pumpwatch.model import Instrument, Venue
 
 NAMES = [f"S{number}" for number in range(60)]
@@ -51,6 +51,7 @@ class Placement(RuleBasedStateMachine):
         self.known: dict[str, float] = {}
         self.lacking: set[str] = set()  # in the last list
         self.agreed = 0  # lists that lacked just these
+        self.absent: dict[str, int] = {}  # so many lists lacked each of them, one after the other
 
     @rule(volumes=st.dictionaries(st.sampled_from(NAMES + LONG), VOLUMES, max_size=120))
     def refresh(self, volumes: dict[str, float]) -> None:
@@ -61,7 +62,9 @@ class Placement(RuleBasedStateMachine):
         lacking = before.keys() - volumes.keys()
         self.agreed = self.agreed + 1 if lacking == self.lacking else 1
         self.lacking = lacking
-        assert gone == (lacking if len(volumes) >= SHRUNKEN * len(before) or self.agreed >= AGREED else set())
+        self.absent = {symbol: self.absent.get(symbol, 0) + 1 for symbol in lacking}
+        believed = len(volumes) >= SHRUNKEN * len(before) or self.agreed >= AGREED
+        assert gone == {symbol for symbol in lacking if believed and self.absent[symbol] >= DROPPED_AFTER}
         assert after.keys() == (before.keys() | volumes.keys()) - gone
         assert {symbol: after[symbol] for symbol in before.keys() - gone} == {
             symbol: number for symbol, number in before.items() if symbol not in gone}  # nobody moved

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from pumpwatch_plugins.exchanges.binance import VENUES
 
-from pumpwatch.feeds.roster import AGREED, Roster
+from pumpwatch.feeds.roster import AGREED, DROPPED_AFTER, Roster
 from pumpwatch.model import Instrument, Venue
 
 
@@ -48,9 +48,14 @@ def test_a_refresh_moves_nobody():
 
 def test_what_is_no_longer_listed_is_dropped():
     roster = Roster(venue())
-    roster.refresh(listed(*(f"S{i}" for i in range(10))))
-    came, gone = roster.refresh(listed(*(f"S{i}" for i in range(9))))
-    assert (came, gone) == (set(), {"S9"}) and "S9" not in roster
+    everything = listed(*(f"S{i}" for i in range(10)))
+    roster.refresh(everything)
+    for _ in range(DROPPED_AFTER - 1):
+        assert roster.refresh(everything[:9]) == (set(), set()) and roster.leaving == {"S9"}
+    assert roster.refresh(everything) == (set(), set()) and not roster.leaving  # it was a mistake
+    for _ in range(DROPPED_AFTER - 1):
+        assert roster.refresh(everything[:9]) == (set(), set())
+    assert roster.refresh(everything[:9]) == (set(), {"S9"}) and "S9" not in roster and not roster.leaving
 
 
 def test_an_empty_or_shrunken_list_drops_nothing():
@@ -79,6 +84,8 @@ def test_where_a_venue_drops_no_symbol_one_that_comes_back_is_read_where_it_was(
     everything = [Instrument(symbol=f"S{i}", base="S", quote="USDT", volume=float(i)) for i in range(36)]
     roster.refresh(everything)
     was = where(roster)["S0"]
+    for _ in range(DROPPED_AFTER - 1):
+        roster.refresh(everything[1:])
     roster.refresh([*everything[1:], *listed("N1", "N2")])
     roster.places[was].volume += 1000.0  # every newcomer would go elsewhere
     roster.refresh([*everything, *listed("N1", "N2", "N3")])
@@ -89,7 +96,8 @@ def test_no_list_drops_what_trades():
     roster = Roster(venue())
     roster.refresh(listed(*(f"S{i}" for i in range(10))))
     without = listed(*(f"S{i}" for i in range(1, 10)))
-    assert roster.refresh(without, lambda symbol: symbol == "S0") == (set(), set()) and roster.kept == {"S0"}
+    for _ in range(2 * DROPPED_AFTER):
+        assert roster.refresh(without, lambda symbol: symbol == "S0") == (set(), set()) and roster.kept == {"S0"}
     assert roster.refresh(without) == (set(), {"S0"}) and not roster.kept
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 
+import gevent
 import pytest
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.feeds.feed import FIRST_S
 from pumpwatch.feeds.refusals import LONGEST_ROUNDS
-from pumpwatch.model import Control, ControlKind
+from pumpwatch.feeds.symbols_file import SymbolsFile, VenueSymbols
+from pumpwatch.model import Control, ControlKind, Gap, Instrument
 from tests.feeds.scripted import VenueWorld, quick, until
 
 EARLIER_NS = 1_700_000_000 * NS_PER_S
@@ -27,6 +31,131 @@ def test_newcomers_are_subscribed_and_what_went_is_dropped_on_the_running_connec
         until(lambda: "NEW" in subscribed(world) and "S3" not in subscribed(world))
         assert len(world.streams) == 1 and world.feeds.status()["instruments"] == 20
         assert "NEW" in world.catalogue.ids_of(("binance", "spot"))
+
+
+def gaps_of(world: VenueWorld, symbol: str) -> list[Gap]:
+    """Return a symbol's own gaps as far as they have grown."""
+    return [gap for gap in world.gaps.values() if gap.symbol == symbol]
+
+
+def test_a_symbol_that_a_list_or_two_lack_is_read_on():
+    with VenueWorld([f"S{i}" for i in range(20)], refresh_s=1.0) as world:
+        until(lambda: len(subscribed(world)) == 20)
+        world.listed -= {"S3"}
+        until(lambda: world.feeds.roster.leaving == {"S3"})
+        world.listed |= {"S3"}
+        world.refresh(2)
+        assert not any("UNSUBSCRIBE" in text for text in world.streams[0].texts) and not world.gaps
+        assert not world.feeds.status()["list_problem"]
+
+
+def test_a_symbol_that_left_the_list_and_returns_is_a_gap_from_when_it_was_dropped_to_its_grant():
+    with VenueWorld([f"S{i}" for i in range(20)]) as world:
+        until(lambda: len(subscribed(world)) == 20)
+        world.listed -= {"S3"}
+        until(lambda: "S3" not in subscribed(world))
+        gone_ns = world.clock.now_ns()
+        world.clock.wall_s += 3600
+        world.refresh(2)
+        assert not world.gaps  # as long as it is not listed it does not trade
+        world.listed |= {"S3"}
+        until(lambda: "S3" in subscribed(world))
+        granted_ns = world.clock.now_ns()
+        until(lambda: "S3" not in world.feeds._unread)
+        (gap,) = gaps_of(world, "S3")
+        assert gone_ns - 3 * NS_PER_S < gap.from_ns <= gone_ns and gap.to_ns >= granted_ns and "listed again" in gap.reason
+
+
+def test_a_newcomer_is_a_gap_from_the_list_before_to_its_grant():
+    with VenueWorld([f"S{i}" for i in range(20)], refresh_s=0.5) as world:
+        until(lambda: len(subscribed(world)) == 20)
+        began_ns = world.clock.now_ns()
+        world.refresh(2)
+        world.answering = False
+        before_ns = world.clock.now_ns()
+        world.listed |= {"NEW"}
+        until(lambda: "NEW" in world.feeds._unread)
+        until(lambda: len([gap for gap in world.records.gaps if gap.symbol == "NEW"]) > 1)  # it grows
+        world.answering = True
+        until(lambda: "NEW" in subscribed(world))
+        granted_ns = world.clock.now_ns()
+        until(lambda: "NEW" not in world.feeds._unread)
+        (gap,) = gaps_of(world, "NEW")
+        assert began_ns < gap.from_ns <= before_ns and gap.to_ns >= granted_ns and gap.reason == "listed, not yet read"
+        assert {one.symbol for one in world.records.gaps} == {"NEW"}
+
+
+def test_a_newcomer_that_is_refused_stays_a_gap():
+    with VenueWorld([f"S{i}" for i in range(20)]) as world:
+        until(lambda: len(subscribed(world)) == 20)
+        world.refuses = lambda symbol: symbol == "NEW"
+        world.listed |= {"NEW"}
+        until(lambda: world.feeds.status()["refused"] == ["NEW"] and len(gaps_of(world, "NEW")) == 2)
+        listed, refused = sorted(gaps_of(world, "NEW"), key=lambda gap: gap.reason)
+        assert listed.reason == "listed, not yet read" and "refuses" in refused.reason and listed.to_ns >= refused.from_ns
+        world.refuses = lambda symbol: False
+        until(lambda: "NEW" in subscribed(world) and not world.feeds.status()["refused"])
+        assert len(gaps_of(world, "NEW")) == 2
+
+
+@pytest.mark.parametrize("down_since_ns", [0, EARLIER_NS])
+def test_a_venue_whose_list_never_comes_is_a_gap_from_the_start_until_its_connections_stand(down_since_ns):
+    started_ns = time.time_ns()
+    with VenueWorld([], down_since_ns=down_since_ns) as world:
+        until(lambda: len(world.records.gaps) > 2)
+        (gap,) = world.gaps.values()
+        assert started_ns <= gap.from_ns < started_ns + NS_PER_S and gap.to_ns > world.clock.now_ns()
+        assert not gap.symbol and not gap.symbols and "no instrument list: HTTP 500" in gap.reason
+        world.listed = {"A", "B"}
+        until(lambda: "up" in world.events)
+        until(lambda: any(gap.symbols for gap in world.records.gaps))
+        named = [gap for gap in world.records.gaps if gap.symbols]
+        assert {gap.symbols for gap in named} == {("A", "B")} and max(gap.to_ns for gap in named) > (
+            world.records.connection_events[-1].at_ns)
+        count = len(world.records.gaps)
+        world.refresh(3)
+        assert len(world.records.gaps) == count
+
+
+def test_a_list_that_is_neither_given_nor_refused_is_a_gap_after_a_while():
+    with VenueWorld(["A"], quick(volumes=None)) as world:
+        world.lists_hang = True
+        gevent.sleep(0.3)
+        assert not world.records.gaps
+        world.clock.monotonic_s += FIRST_S
+        until(lambda: len(world.records.gaps) > 1)
+        (gap,) = world.gaps.values()
+        assert gap.reason == "no instrument list: it has not come yet" and gap.to_ns > world.clock.now_ns()
+        world.lists_hang = False
+        until(lambda: "up" in world.events)
+
+
+def test_a_first_start_that_works_leaves_no_gap():
+    with VenueWorld(["A", "B"]) as world:
+        until(lambda: "up" in world.events)
+        world.refresh(3)
+        assert not world.records.gaps and world.feeds.status()["problem"] == "" and world.feeds.status()["down_s"] == 0
+
+
+def test_a_venue_that_gives_its_list_and_no_connection_is_a_gap_from_the_start_and_says_why():
+    with VenueWorld(["A", "B"]) as world:
+        world.failing = True
+        until(lambda: world.gaps and world.feeds.status()["problem"] == "connection 0: nobody there")
+        (gap,) = world.gaps.values()
+        assert gap.symbols == ("A", "B") and gap.from_ns <= world.clock.now_ns() - world.feeds.status()["down_s"]
+
+
+def test_begun_with_an_earlier_list_what_only_the_next_one_has_was_not_read_since_the_start(tmp_path):
+    file = SymbolsFile(str(tmp_path / "symbols.yaml"))
+    file.put("binance.spot", VenueSymbols(EARLIER_NS, [Instrument(symbol="A", base="A", quote="USDT")], {}))
+    file.write()
+    started_ns = time.time_ns()
+    with VenueWorld([], symbols_file=SymbolsFile(str(tmp_path / "symbols.yaml"))) as world:
+        until(lambda: subscribed(world) == {"A"})
+        world.listed = {"A", "B"}
+        until(lambda: subscribed(world) == {"A", "B"})
+        (gap,) = gaps_of(world, "B")
+        assert started_ns <= gap.from_ns < started_ns + NS_PER_S
 
 
 def test_a_list_that_does_not_come_is_asked_for_again():
@@ -200,7 +329,9 @@ def test_what_a_successor_has_no_room_for_is_a_gap_until_another_connection_has_
         until(lambda: len(subscribed(world)) == 20)
         world.room = 12
         world.say(Control(ControlKind.RECONNECT, reason="asked to"))
-        until(lambda: len(world.feeds.feeds) == 2 and len(subscribed(world)) == 20)
+        until(lambda: len(world.feeds.feeds) == 2)
+        world.clock.monotonic_s += 16
+        until(lambda: "renewed" in world.events and len(subscribed(world)) == 20)
         up_ns = next(one.at_ns for one in reversed(world.records.connection_events) if one.event == "up")
         moved = world.feeds.feeds[1].granted
         until(lambda: max((gap.to_ns for gap in world.records.gaps), default=0) > up_ns)
@@ -222,7 +353,8 @@ def test_a_venue_that_fails_and_is_begun_again_looks_for_silence_once():
         until(lambda: len(subscribed(world)) == 1)
         world.spawn("venue again", world.feeds.run)
         world.refresh(2)
-        assert world.spawned == ["venue", "silence", "feed binance.spot#0", "venue again"]
+        assert sorted(set(world.spawned)) == ["feed binance.spot#0", "list binance.spot", "silence", "venue", "venue again"]
+        assert world.spawned.count("silence") == world.spawned.count("feed binance.spot#0") == 1
 
 
 def test_a_stop_closes_every_connection_also_one_that_waits_for_its_turn():

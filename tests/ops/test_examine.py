@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.model import Gap, GapState
 from pumpwatch.ops import health
 from pumpwatch.ops.doctor import FAIL, OK, WARN, Finding
 from pumpwatch.ops.examine import examine
-from pumpwatch.records import Quarantined, Records
+from pumpwatch.records import ConnectionEvent, Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
 from tests.conftest import Cli
@@ -81,6 +82,83 @@ def test_gaps_are_listed_with_where_when_and_why(tmp_path: Path, cli: Cli) -> No
     assert "binance.spot" in shown and "all" in shown and "7 to 9" in shown and "2001-09-09T01:46:40Z" in shown
     config.write_text(f"store: {{dir: {tmp_path / 'none'}}}", "utf-8")
     assert gaps()[0] == 69
+
+
+def test_gaps_that_damage_made_fail_as_long_as_they_are_open(tmp_path: Path) -> None:
+    torn = replace(GAP, reason="journal damaged: 20000101T00-000.sqlite: batch 3 cannot be read")
+    lost = replace(GAP, from_ns=5, reason="the ledger was lost: gaps before this are unknown", state=GapState.LOST)
+    store(tmp_path, Records(gaps=[torn, lost, replace(torn, from_ns=9, state=GapState.FILLED)]))
+    (found,) = [one for one in examine(tmp_path) if one.name == "damage"]
+    assert found.state == FAIL and "2 gaps are open" in found.detail and "batch 3" in found.detail and "restore" in found.hint
+
+
+def test_a_ledger_that_was_set_aside_or_is_gone_is_told(tmp_path: Path) -> None:
+    store(tmp_path)
+    (tmp_path / "ledger.damaged-1.sqlite").write_bytes(b"x")
+    assert "ledger.damaged-1.sqlite" in details(list(examine(tmp_path))) and states(list(examine(tmp_path)))["ledger"] == WARN
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    assert states(list(examine(tmp_path)))["ledger"] == FAIL
+    assert not (tmp_path / "ledger.sqlite").exists()
+
+
+def test_a_connection_that_is_lost_again_and_again_is_told(tmp_path: Path) -> None:
+    clock = FakeClock()
+    events = [ConnectionEvent(clock.now_ns() - number * 10**9, exchange, "spot", 3, event, "cut")
+              for exchange, event, count in (("okx", "down", 3), ("gate", "down", 2), ("bybit", "renewed", 9))
+              for number in range(count)]
+    old = replace(events[3], at_ns=clock.now_ns() - 4 * 3600 * 10**9)
+    store(tmp_path, Records(connection_events=[*events, old]))
+    found = list(examine(tmp_path, clock))
+    assert "1 of its connections were lost 3 times within an hour, the last time: cut" in details(found)
+    assert states(found)["okx.spot"] == WARN and not {"gate.spot", "bybit.spot"} & states(found).keys()
+
+
+@pytest.mark.parametrize(("changes", "state"), [
+    ({"connections_up": 0, "problem": "connection 0: refused", "down_s": 1.0}, FAIL),
+    ({"connections_up": 0, "problem": "", "down_s": 1.0}, WARN), ({"connections_up": 0, "down_s": 40.0}, FAIL),
+    ({"connections_up": 2, "problem": "connection 1: cut", "down_s": 3.0}, WARN),
+    ({"connections_up": 2, "problem": "connection 1: cut", "down_s": 300.0}, FAIL),
+    ({"connections": 0, "connections_up": 0, "list_problem": "HTTP 502"}, FAIL),
+    ({"connections_up": 3, "list_problem": "HTTP 502"}, WARN), ({"connections_up": 3}, None),
+])
+def test_a_venue_that_cannot_be_seen_fails_with_the_reason_that_its_status_has(tmp_path: Path, changes: dict[str, object],
+                                                                                state: str | None) -> None:
+    store(tmp_path)
+    clock = FakeClock()
+    status = figures(written_at_ns=clock.now_ns())
+    status["venues"] = [status["venues"][0] | changes]
+    (tmp_path / health.FILE).write_bytes(msgspec.json.encode(status))
+    found = [one for one in examine(tmp_path, clock) if one.name == "alpha.spot"]
+    assert [one.state for one in found] == ([state] if state else [])
+    for text in (changes.get("problem"), changes.get("list_problem")):
+        assert not text or str(text) in found[0].detail
+
+
+@pytest.mark.parametrize(("sink", "state"), [("down", FAIL), ("the table is of another kind", FAIL), ("refilling 5 trades", WARN),
+                                              ("up", None), ("starting", None)])
+def test_a_sink_that_does_not_take_trades_is_told(tmp_path: Path, sink: str, state: str | None) -> None:
+    store(tmp_path)
+    clock = FakeClock()
+    status = figures(written_at_ns=clock.now_ns())
+    status["sinks"][0]["state"] = sink
+    (tmp_path / health.FILE).write_bytes(msgspec.json.encode(status))
+    assert states(list(examine(tmp_path, clock))).get("sink questdb") == state
+
+
+def test_a_notice_board_that_is_down_fails_and_one_that_was_not_asked_yet_does_not(tmp_path: Path) -> None:
+    store(tmp_path)
+    clock = FakeClock()
+    boards = {"board": {"up": False, "reason": "HTTP 429"}, "other": {"up": False, "reason": ""}, "windows": {"open": 0}}
+    (tmp_path / health.FILE).write_bytes(msgspec.json.encode(figures(written_at_ns=clock.now_ns(), listing=boards)))
+    found = {name: state for name, state in states(list(examine(tmp_path, clock))).items() if name.startswith("listing")}
+    assert found == {"listing board": FAIL}
+
+
+def test_figures_that_are_none_fail(tmp_path: Path) -> None:
+    store(tmp_path)
+    (tmp_path / health.FILE).write_bytes(b"[]")
+    assert states(list(examine(tmp_path)))["collector"] == FAIL
 
 
 def test_a_file_that_is_no_segment_fails(tmp_path: Path) -> None:

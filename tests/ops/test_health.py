@@ -15,6 +15,7 @@ from rich.console import Console
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.ops import health
+from tests.conftest import Cli
 
 CLOCK = FakeClock()
 
@@ -87,11 +88,72 @@ def test_figures_from_before_a_reboot_are_judged_by_their_date(tmp_path: Path) -
         health.read(tmp_path, CLOCK)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]"])
-def test_a_damaged_file_is_no_crash(tmp_path: Path, content: bytes) -> None:
+WHOLE = msgspec.json.encode(figures())
+DAMAGED = [
+    b"", b"{", b"[]", b"[[1]]", b"null", b"7", b'"text"', b"{}", WHOLE[:-1], WHOLE[: len(WHOLE) // 2], b"\0" * 4096,
+    b"\xff\xfe{}", b"[" * 200_000, b'{"a":' * 200_000, WHOLE + b"x", msgspec.json.encode([figures()]),
+    *(msgspec.json.encode(figures(**wrong)) for wrong in (
+        {"pid": "1"}, {"pid": None}, {"pid": []}, {"pid": -1}, {"pid": 10**15}, {"written_at_ns": "now"}, {"written_at_ns": {}},
+        {"started_at_ns": []}, {"venues": 5}, {"venues": [5]}, {"venues": [{}]}, {"venues": {"a": 1}}, {"sinks": [None]},
+        {"sinks": [{"name": 1, "state": []}]}, {"journal": []}, {"journal": {"bytes": "many"}}, {"listing": [1]},
+        {"recent": {"trades": {}}}, {"version": {}})),
+    *(msgspec.json.encode(figures(venues=[figures()["venues"][0] | wrong])) for wrong in (
+        {"exchange": None}, {"connections_up": "2"}, {"silent": 3}, {"refused": {"a": 1}}, {"lag_ms": []}, {"trades_per_s": "x"},
+        {"gaps_open": [1]}, {"list_problem": 7}, {"problem": {}}, {"down_s": "x"})),
+    WHOLE.replace(b"61.2", b"1e999999999"),
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_file_is_one_message(tmp_path: Path, content: bytes) -> None:
     (tmp_path / health.FILE).write_bytes(content)
-    with pytest.raises(ServiceUnavailable, match="cannot read"):
+    with pytest.raises(health.DamagedFigures, match="no figures of a collector") as raised:
         health.read(tmp_path, CLOCK)
+    assert len(raised.value.message) < 400 and "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "large", "forbidden"])
+def test_what_is_no_file_of_figures_holds_up_nobody(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / health.FILE
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "large":
+        path.write_bytes(b" " * 20_000_000)
+    else:
+        path.symlink_to(path)
+    with pytest.raises(health.DamagedFigures):
+        health.read(tmp_path, CLOCK)
+
+
+def test_commands_say_in_a_line_that_the_figures_are_damaged(tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "c.yaml").write_text(f"store: {{dir: {tmp_path}}}\nexchanges: {{}}\n", "utf-8")
+    (tmp_path / health.FILE).write_bytes(b"[1, 2]")
+    for arguments in ((), ("--json",), ("--line",)):
+        done = cli("status", "-c", str(tmp_path / "c.yaml"), *arguments)
+        assert done.returncode == 69 and "no figures of a collector" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_is_wrong_is_named_and_nothing_else() -> None:
+    assert health.problems({}) == []
+    good = figures(listing={"board": {"up": True}})
+    for row in good["venues"]:
+        row |= {"connections_up": 3, "list_problem": ""}
+    assert health.problems(good) == []
+    first, second, third = good["venues"]
+    first |= {"connections_up": 0, "problem": "connection 0: refused\n" + "x" * 300}
+    second |= {"connections": 0, "connections_up": 0, "list_problem": "HTTP 502"}
+    third["list_problem"] = "it lacks 3 symbols"
+    good["sinks"][0]["state"] = "down"
+    good["listing"] = {"board": {"up": False, "reason": "HTTP 429"}}
+    good["journal"]["dropped_trades"] = 5
+    found = health.problems(good)
+    assert found[0].startswith("alpha.spot: 0 of 3 connections are up, connection 0: refused xxx") and len(found[0]) < 250
+    assert found[1:] == [
+        "alpha.futures: nothing is read, no instrument list: HTTP 502", "beta.spot: instrument list: it lacks 3 symbols",
+        "sink questdb: down, 17 behind", "listing board: HTTP 429",
+        "memory: 5 trades were dropped while the disk refused them"]
 
 
 def test_the_minute_line_sums_up_each_exchange_and_the_stores() -> None:

@@ -134,6 +134,52 @@ def test_memory_is_bounded_and_history_older_than_it_is_left_out():
     assert number(one, (5, b"t"), (5, b"u"), (KEPT + 20, b"t"), past=True)[0] == [(KEPT + 20, b"t")]
 
 
+
+def heard(occurrences: Occurrences, *rows: tuple[int, int, bytes], past: bool = False, received_ns: int = 1):
+    """Return what is new of rows (connection, time, text)."""
+    count = len(rows)
+    ones = np.ones(count)
+    batch = TradeBatch(np.array([row[1] for row in rows]), np.zeros(count, np.int32), ones, ones, np.zeros(count, np.uint8),
+                       np.full(count, -1), np.full(count, NO_SEQUENCE), np.full(count, received_ns), np.zeros(count, np.uint8),
+                       np.array([row[2] for row in rows]))
+    numbered, _ = occurrences.number(Parsed(batch, None, np.full(count, past) if past else None,
+                                            source=np.array([row[0] for row in rows])))
+    assert numbered.source is not None and len(numbered.source) == len(numbered.batch)
+    return list(zip(numbered.batch.timestamp.tolist(), numbered.batch.text_id.tolist(), strict=True))
+
+
+def test_what_two_connections_bring_is_counted_for_each_of_them():
+    one = make()
+    assert heard(one, (1, 5, b"x"), (1, 5, b"x")) == [(5, b"x"), (5, b"x#1")]
+    assert heard(one, (2, 6, b"x"), (1, 6, b"x"), (1, 6, b"x"), (2, 6, b"x"), (2, 6, b"x")) == [
+        (6, b"x"), (6, b"x#1"), (6, b"x#2")]
+    assert heard(one, (1, 6, b"x"), (1, 7, b"x"), (2, 7, b"x")) == [(7, b"x")] and one.repeated == 4
+
+
+def test_a_successor_brings_history_beside_a_connection_that_lags():
+    one = make()
+    heard(one, (1, 1, b"a"), (1, 2, b"b"))
+    assert heard(one, (2, 1, b"a"), (2, 2, b"b"), (2, 3, b"c"), (2, 3, b"c"), past=True) == [(3, b"c"), (3, b"c#1")]
+    assert heard(one, (1, 3, b"c"), (1, 3, b"c"), (1, 4, b"d")) == [(4, b"d")]  # the old one comes later, and is further then
+    assert heard(one, (2, 3, b"c"), (2, 4, b"d"), (2, 5, b"e")) == [(3, b"c#2"), (5, b"e")]
+
+
+def test_a_minute_after_the_old_connection_has_gone_all_is_as_before():
+    one = make()
+    heard(one, (1, 1, b"a"))
+    heard(one, (2, 2, b"a"))
+    assert heard(one, (2, 3, b"a"), received_ns=occurrence.BESIDE_NS + 2) == [(3, b"a")]
+    (known,) = one._known.values()
+    assert not known.beside and known.later == [(3, b"a")]
+
+
+def test_while_two_connections_bring_thousands_the_one_behind_brings_nothing_new():
+    one = make()
+    rows = [(at, b"t") for at in range(5 * KEPT)]
+    heard(one, *((1, *row) for row in rows[:10]))
+    assert heard(one, *((2, *row) for row in rows[10:])) == rows[10:]
+    assert heard(one, *((1, *row) for row in rows[10:])) == []
+
 def framed(occurrences: Occurrences, *frames: tuple[int, list[tuple[int, bytes]]], past: bool = False) -> list[tuple[int, bytes]]:
     """Frames are (sequence, rows), of one symbol; return what is new of them."""
     rows = [row for _, part in frames for row in part]
@@ -203,3 +249,18 @@ def test_a_trade_stamped_hours_ahead_is_kept_once_and_hides_no_history_of_the_ot
     assert given((11, b"b"), (HOURS_NS + 5, b"y"), (12, b"c")) == [(11, b"b"), (HOURS_NS + 5, b"y"), (12, b"c")]
     assert given((HOURS_NS + 5, b"y")) == [(HOURS_NS + 5, b"y#1")]
     assert given((11, b"b"), (12, b"c"), (13, b"d"), (HOURS_NS + 1, b"x"), (HOURS_NS + 5, b"y"), past=True) == [(13, b"d")]
+
+
+
+def test_a_frame_that_comes_on_two_connections_is_counted_for_each_of_them():
+    one = make()
+    ones = np.ones(2)
+
+    def frame(sequence: int, source: int) -> list[bytes]:
+        batch = TradeBatch(np.array([5, 5]), np.zeros(2, np.int32), ones, ones, np.zeros(2, np.uint8), np.full(2, -1),
+                           np.full(2, sequence), ones.astype(np.int64), np.zeros(2, np.uint8), np.array([b"x", b"x"]))
+        return one.number(Parsed(batch, None, None, np.zeros(2, np.intp), source=np.full(2, source)))[0].batch.text_id.tolist()
+
+    assert frame(7, 1) == [b"x", b"x#1"] and frame(7, 1) == []  # the same frame again
+    assert frame(7, 2) == [] and frame(8, 2) == [b"x#2", b"x#3"] and frame(8, 1) == []
+    assert one.repeated == 6

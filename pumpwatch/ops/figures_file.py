@@ -1,0 +1,84 @@
+"""The file of figures in a data folder, `status.json`, read as something that anyone may have damaged."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+FILE = "status.json"
+MOST_BYTES = 16_000_000  # figures of every venue take a hundredth of that
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Unreadable = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
+
+
+class _Row(msgspec.Struct):
+    """A venue."""
+
+    exchange: str
+    market_type: str
+    connections: Count = 0
+    connections_up: Count = 0
+    instruments: Count = 0
+    subscribed: Count = 0
+    refused: list[str] = []
+    silent: list[str] = []
+    unlisted: list[str] = []
+    list_problem: str = ""
+    problem: str = ""
+    down_s: float = 0.0
+    trades_total: Count = 0
+    trades_per_s: float = 0.0
+    lag_ms: float = 0.0
+    gaps_open: int = 0
+    doubled_total: Count = 0
+    quarantined_total: Count = 0
+
+
+class _Sink(msgspec.Struct):
+    name: str
+    state: str
+    backlog_trades: Count = 0
+
+
+class _Journal(msgspec.Struct):
+    bytes: Count = 0
+    commits: Count = 0
+    backlog_trades: Count = 0
+    dropped_trades: Count = 0
+    durable_trades: Count = 0
+
+
+class _Recent(msgspec.Struct):
+    trades: Count = 0
+    bytes: Count = 0
+
+
+class _Figures(msgspec.Struct):
+    """What must hold of the file for those who read it; what else is in it they do not touch."""
+
+    pid: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    written_at_ns: Count
+    started_at_ns: Count = 0
+    up_s: float = 0.0
+    version: str = ""
+    venues: list[_Row] = []
+    sinks: list[_Sink] = []
+    journal: _Journal = msgspec.field(default_factory=_Journal)
+    recent: _Recent = msgspec.field(default_factory=_Recent)
+    listing: dict[str, Any] = {}
+
+
+def read_figures(folder: Path) -> dict[str, Any]:
+    """Return the figures as they are. Raises FileNotFoundError, or one of `Unreadable` where they are not figures."""
+    handle = os.open(folder / FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hold us up
+    with os.fdopen(handle, "rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
+    msgspec.json.decode(content, type=_Figures)
+    figures: dict[str, Any] = msgspec.json.decode(content)
+    return figures
