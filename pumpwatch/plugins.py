@@ -85,13 +85,11 @@ class Plugins:
     def fit(self, config: Config) -> list[tuple[Venue, VenueConfig]]:
         """Return the venues to collect, each with its part of the config.
 
-        Raises one ConfigError that names all that the config wants and no plugin gives, options of sinks included.
+        Raises one ConfigError that names all that the config wants and no plugin gives.
         """
         unmet = self.unmet(config)
         if unmet:
             raise ConfigError("; ".join(unmet), "`pumpwatch plugins list` shows what there is")
-        for name in config.sinks:
-            options_of(config, "sinks", name, self.sinks[name].options)
         chosen = self.chosen(config)
         if not chosen:
             raise ConfigError("no venue is to be collected", "`exchanges` names all that are collected; leave it out for every "

@@ -161,6 +161,8 @@ def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(cli: Cli, tmp_path:
     ("exchanges: {binanse: }", "exchanges.binanse: no plugin offers it"),
     ("sinks: {postgres: }", "sinks.postgres: no plugin offers it"),
     ("sinks: {questdb: {adr: x}}", "unknown key `sinks.questdb.adr`"),
+    ("sinks: {questdb: {addr: nowhere}}", "addr must be HOST:PORT"),
+    ("net: {ca_file: nowhere.pem}", "nowhere.pem"),
     ("exchanges: {okx: {spot: {variant: x}}}", "no plugin offers the venue `okx.spot:x`"),
     ("exchanges: {okx: {enabled: false}}", "no venue is to be collected"),
     ("plugins: {disabled: [binanse]}", "no plugin is called `binanse`"),

@@ -58,12 +58,15 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
     \b
     Example: pumpwatch check --connect
     """
+    from pumpwatch.net.ws import tls_context
     from pumpwatch.ops import doctor
     from pumpwatch.plugins import load_plugins
 
     with plugins_hushed():
         found = load_plugins(config)
         found.fit(config)
+        found.make_sinks(config)
+        tls_context(config.net.ca_file)
         findings = doctor.check(config, connect, found)
     return print_findings(findings, as_json)
 

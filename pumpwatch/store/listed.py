@@ -71,8 +71,8 @@ class ListedRows:
     def listings(self, unfinished_only: bool = False) -> list[ListingRecord]:
         """Return the listings by the time they were detected."""
         where = "WHERE trades IS NULL" if unfinished_only else ""
-        rows = self._rows(f"SELECT {_FIELDS}, archive, trades, problem FROM listings {where}"
-                          " ORDER BY detected_at_ns, symbol", ())
+        # all columns in their order: the ledger of an older version lacks the last
+        rows = self._rows(f"SELECT * FROM listings {where} ORDER BY detected_at_ns, symbol", ())
         return [ListingRecord(Listing(source=row[0], notice_id=row[1], symbol=row[2], title=row[3],
                                       announced_at_ns=row[4], detected_at_ns=row[5], triggered_at_ns=row[6],
                                       needs_body=bool(row[7])), *row[8:]) for row in rows]

@@ -57,3 +57,9 @@ def test_thousands_of_notices_are_remembered_at_once_and_the_newest_kept(ledger:
         str(number): f"r{number}" for number in range(1995, 2000)}
     assert ledger.notice_count("other") == 1
     assert {record.listing.symbol for record in ledger.listings()} == {"KITE", *(f"C{number}" for number in range(15, 20))}
+
+
+def test_listings_of_an_older_ledger_can_be_read(ledger: Ledger) -> None:
+    ledger.remember_listing(LISTING)
+    ledger._change("ALTER TABLE listings DROP COLUMN problem", ())
+    assert [(record.listing, record.problem) for record in ledger.listings()] == [(LISTING, "")]
