@@ -27,7 +27,9 @@ GAP = Gap(exchange="binance", market_type="spot", symbol="", from_ns=0, to_ns=7_
 def store(folder: Path, *records: Records) -> None:
     journal = Journal(folder, catalogue_of(), FakeClock(), Stats())
     journal.open()
-    journal.commit([batch_of(1000)], *records)
+    for one in records:
+        journal.record(one)
+    journal.commit([batch_of(1000)])
     journal.close()
 
 

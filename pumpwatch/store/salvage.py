@@ -1,0 +1,148 @@
+"""Takes out of a damaged ledger what can still be read, and puts it into a new one.
+
+Each table is read by row number from both ends up to the damage, then row by row across it. A row counts when every
+value is of the kind that belongs there; SQLite does not notice more, and neither does this.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pumpwatch.model import GapState
+from pumpwatch.store.sqlite import transaction
+
+PART_ROWS = 500
+TRIED_ROWS = 100_000  # across a damaged part; what lies behind is given up
+_HIGHEST = 2**63 - 1
+_Row = tuple[Any, ...]
+_OPTIONAL = {"first_id", "last_id", "trades"}
+_STATES = frozenset(GapState)
+TABLES: dict[str, dict[str, type]] = {
+    "listings": {"source": str, "notice_id": str, "symbol": str, "title": str, "announced_at_ns": int,
+                 "detected_at_ns": int, "triggered_at_ns": int, "needs_body": int, "archive": str, "trades": int},
+    "notices": {"source": str, "notice_id": str, "title": str, "category": str, "published_at_ns": int,
+                "updated_at_ns": int, "url": str, "verdict_kind": str, "revision": str},
+    "gap_symbols": {"digest": str, "symbols": str},
+    "gaps": {"exchange": str, "market_type": str, "symbol": str, "from_ns": int, "to_ns": int, "first_id": int,
+             "last_id": int, "reason": str, "state": str, "note": str, "symbols_key": str},
+    "connection_events": {"at_ns": int, "exchange": str, "market_type": str, "connection": int, "event": str,
+                          "reason": str},
+    "quarantine": {"at_ns": int, "exchange": str, "market_type": str, "reason": str, "digest": int, "nth": int,
+                   "size": int, "payload": bytes},
+    "first_looks": {"source": str},
+}
+_ADDED = {"gap_symbols", "first_looks"}  # tables that older ledgers do not have
+
+
+@dataclass(slots=True)
+class Kept:
+    """What was readable: rows by table, and the tables of which a part was not."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        return " ".join(f"{table}={count}" for table, count in self.rows.items() if table not in _ADDED)
+
+
+def salvage(source: sqlite3.Connection | None, target: sqlite3.Connection) -> Kept:
+    """Copy what can be read; rows that the target has stay as they are. Raises sqlite3.Error where the target refuses."""
+    kept = Kept()
+    for table, kinds in TABLES.items():
+        kept.rows[table] = 0
+        there = _columns(source, table)
+        columns = [name for name in kinds if name in there]
+        if source is None or not columns:
+            if table not in _ADDED or not _is_older(source):
+                kept.broken.add(table)
+            continue
+        walk = _Walk(source, f"SELECT rowid, {', '.join(columns)} FROM {table} NOT INDEXED")
+        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        for part in walk.parts():
+            good = [row[1:] for row in part if _is_sound(columns, kinds, row[1:])]
+            if len(good) < len(part):
+                kept.broken.add(table)
+            with transaction(target):
+                kept.rows[table] += target.executemany(insert, good).rowcount
+        if walk.broken:
+            kept.broken.add(table)
+    if {"notices", "first_looks"} & kept.broken:
+        with transaction(target):
+            target.execute("DELETE FROM first_looks")
+            target.execute("INSERT INTO first_looks VALUES ('*')")
+    return kept
+
+
+def _columns(source: sqlite3.Connection | None, table: str) -> set[str]:
+    try:
+        return {row[1] for row in source.execute(f"PRAGMA table_info({table})")} if source else set()
+    except sqlite3.Error:
+        return set()
+
+
+def _is_older(source: sqlite3.Connection | None) -> bool:
+    """Whether the ledger is readable and simply has no such table."""
+    return bool(_columns(source, "gaps"))
+
+
+def _is_sound(columns: list[str], kinds: dict[str, type], row: _Row) -> bool:
+    for name, value in zip(columns, row, strict=True):
+        if value is None and name in _OPTIONAL:
+            continue
+        if type(value) is not kinds[name] or (name == "state" and value not in _STATES):
+            return False
+    return True
+
+
+class _Walk:
+    """Reads a table around its damage."""
+
+    def __init__(self, source: sqlite3.Connection, select: str) -> None:
+        self._source, self._select = source, select
+        self.broken = False
+
+    def parts(self) -> Iterator[list[_Row]]:
+        """Yield rows, each once."""
+        low = -_HIGHEST - 1
+        for part in self._scan("rowid > ? AND rowid < ? ORDER BY rowid", low, _HIGHEST):
+            low = part[-1][0]
+            yield part
+        if not self.broken:
+            return
+        high = _HIGHEST
+        for part in self._scan("rowid > ? AND rowid < ? ORDER BY rowid DESC", low, high):
+            high = part[-1][0]
+            yield part
+        first = max(low + 1, 1)
+        for start in range(first, min(high, first + TRIED_ROWS), PART_ROWS):
+            if part := self._one_by_one(start, min(start + PART_ROWS, high)):
+                yield part
+
+    def _scan(self, where: str, low: int, high: int) -> Iterator[list[_Row]]:
+        """Yield rows in order up to the first that cannot be read."""
+        while True:
+            part: list[_Row] = []
+            try:
+                for row in self._source.execute(f"{self._select} WHERE {where} LIMIT {PART_ROWS}", (low, high)):
+                    part.append(row)
+            except sqlite3.Error:
+                self.broken = True
+                if part:
+                    yield part
+                return
+            if not part:
+                return
+            yield part
+            low, high = (low, part[-1][0]) if "DESC" in where else (part[-1][0], high)
+
+    def _one_by_one(self, first: int, end: int) -> list[_Row]:
+        found: list[_Row] = []
+        for number in range(first, end):
+            try:
+                found += self._source.execute(f"{self._select} WHERE rowid = ?", (number,)).fetchall()
+            except sqlite3.Error:
+                continue
+        return found
