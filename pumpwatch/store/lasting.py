@@ -28,7 +28,7 @@ from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import UNSTORABLE, Ledger, NewerError
 from pumpwatch.store.reader import FOLDER, SUFFIX
-from pumpwatch.store.salvage import Kept, salvage
+from pumpwatch.store.salvage import Kept, lengthen, salvage
 from pumpwatch.store.sqlite import (
     DAMAGED,
     DamagedError,
@@ -334,8 +334,9 @@ class LastingLedger(Ledger):
 
 def _salvage_file(path: Path, target: sqlite3.Connection) -> Kept:
     try:
+        lengthen(path)
         source = connect(path, read_only=True)
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         return salvage(None, target)
     try:
         return salvage(source, target)

@@ -6,9 +6,12 @@ value is of the kind that belongs there; SQLite does not notice more, and neithe
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pumpwatch.model import GapState
@@ -16,6 +19,7 @@ from pumpwatch.store.sqlite import transaction
 
 PART_ROWS = 500
 TRIED_ROWS = 100_000  # across a damaged part; what lies behind is given up
+HOPELESS_ROWS = 3_000  # that fail one after the other: none of the rest is readable
 _HIGHEST = 2**63 - 1
 _Row = tuple[Any, ...]
 _OPTIONAL = {"first_id", "last_id", "trades"}
@@ -46,6 +50,17 @@ class Kept:
 
     def __str__(self) -> str:
         return " ".join(f"{table}={count}" for table, count in self.rows.items() if table not in _ADDED)
+
+
+def lengthen(path: Path) -> None:
+    """Give a file that was cut its length again, in zeros: SQLite reads nothing of one that lacks pages."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) == 100 and header.startswith(b"SQLite format 3\0"):
+        page_bytes, pages = struct.unpack(">H", header[16:18])[0], struct.unpack(">I", header[28:32])[0]
+        length = (65536 if page_bytes == 1 else page_bytes) * pages
+        if path.stat().st_size < length:
+            os.truncate(path, length)
 
 
 def salvage(source: sqlite3.Connection | None, target: sqlite3.Connection) -> Kept:
@@ -103,6 +118,7 @@ class _Walk:
     def __init__(self, source: sqlite3.Connection, select: str) -> None:
         self._source, self._select = source, select
         self.broken = False
+        self._failed = 0  # rows in a row
 
     def parts(self) -> Iterator[list[_Row]]:
         """Yield rows, each once."""
@@ -120,6 +136,8 @@ class _Walk:
         for start in range(first, min(high, first + TRIED_ROWS), PART_ROWS):
             if part := self._one_by_one(start, min(start + PART_ROWS, high)):
                 yield part
+            if self._failed >= HOPELESS_ROWS:
+                return
 
     def _scan(self, where: str, low: int, high: int) -> Iterator[list[_Row]]:
         """Yield rows in order up to the first that cannot be read."""
@@ -143,6 +161,7 @@ class _Walk:
         for number in range(first, end):
             try:
                 found += self._source.execute(f"{self._select} WHERE rowid = ?", (number,)).fetchall()
+                self._failed = 0
             except sqlite3.Error:
-                continue
+                self._failed += 1
         return found

@@ -64,7 +64,8 @@ def make(limit: int = 1000):
         catalogue.add(venue, Instrument(symbol=f"S{number}", base=f"S{number}", quote="USDT"))
     journal, durable = ScriptedJournal(), []
     clock = FakeClock()
-    one = Committer(journal, ThreadPool(1), ThreadPool(1), catalogue, clock, Stats(), limit, lambda number, batch: durable.append(batch))
+    one = Committer(journal, ThreadPool(1), ThreadPool(1), catalogue, clock, Stats(), limit,
+                    lambda number, batch: durable.append(batch))
     return one, journal, durable, clock
 
 
