@@ -33,7 +33,6 @@ from pumpwatch.store.sqlite import (
     DAMAGED,
     DamagedError,
     connect,
-    is_damage,
     storage_error,
     write_private,
 )
@@ -120,19 +119,17 @@ class LastingLedger(Ledger):
     def check(self) -> None:
         """Look at every page, and set the file aside where one is broken. Slow; other calls go on beside it."""
         try:
-            connection = connect(self.path, read_only=True)
+            ledger = Ledger(self._folder, read_only=True)
             try:
-                found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+                ledger.check_pages()
             finally:
-                connection.close()
-        except (sqlite3.Error, OSError) as error:
-            if not isinstance(error, sqlite3.Error) or not is_damage(error):
-                return  # locked, or gone: whoever uses it next will see
-            found = str(error)
-        if found != "ok":
+                ledger.close()
+        except DamagedError as error:
             with self._lock:
                 if not self._closed:
-                    self._begin_anew(f"a check found: {' '.join(found.split())}")
+                    self._begin_anew(error.message)
+        except StorageError:
+            return  # locked, or gone: whoever uses it next will see
 
     def _run(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
         if not self._lock.acquire(timeout=LOCK_S):

@@ -9,7 +9,6 @@ read, say so, and change nothing.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import sqlite3
 import zlib
 from collections import Counter
@@ -20,11 +19,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlite_utils import Database, Migrations
+from sqlite_utils import Database
 
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState, Listing, Notice
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, Quarantined, Records
+from pumpwatch.store.migrations import migrations
 from pumpwatch.store.sqlite import (
     BUSY_MS,
     DamagedError,
@@ -42,13 +42,10 @@ T = TypeVar("T")
 
 FILE_NAME = "ledger.sqlite"
 DAMAGED_HINT = "a collector sets a damaged ledger aside when it starts, keeps what is readable of it, and begins a new one"
-_SET = "ledger"
+JOURNAL_FOLDER = "journal"
 # what a record itself is to blame for: a number beyond 64 bits, a text that is not UTF-8, a value of another kind
 UNSTORABLE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError, OverflowError, ValueError, TypeError,
               AttributeError)
-
-migrations = Migrations(_SET)
-
 
 class NewerError(StorageError):
     """Refuse to start: an older version would not keep what a newer one wrote."""
@@ -61,67 +58,6 @@ class ListingRecord:
     listing: Listing
     archive: str
     trades: int | None
-
-
-@migrations()
-def first(db: Database) -> None:
-    """Make the first schema."""
-    db.create_table("gaps", {
-        "id": int, "exchange": str, "market_type": str, "symbol": str, "from_ns": int, "to_ns": int, "first_id": int,
-        "last_id": int, "reason": str, "state": str, "note": str}, pk="id")
-    db.execute("CREATE UNIQUE INDEX gaps_key ON gaps "
-               "(exchange, market_type, symbol, ifnull(first_id, -1), ifnull(last_id, -1), from_ns)")
-    db.execute("CREATE INDEX gaps_state ON gaps (state)")
-    db.create_table("connection_events", {
-        "at_ns": int, "exchange": str, "market_type": str, "connection": int, "event": str, "reason": str},
-        pk=("at_ns", "exchange", "market_type", "connection", "event"))
-    db.create_table("quarantine", {
-        "at_ns": int, "exchange": str, "market_type": str, "reason": str, "digest": int, "nth": int, "size": int,
-        "payload": bytes}, pk=("at_ns", "exchange", "market_type", "reason", "digest", "nth"))
-    db.create_table("notices", {
-        "source": str, "notice_id": str, "title": str, "category": str, "published_at_ns": int, "updated_at_ns": int,
-        "url": str, "verdict_kind": str, "revision": str}, pk=("source", "notice_id"))
-    db.create_table("listings", {
-        "source": str, "notice_id": str, "symbol": str, "title": str, "announced_at_ns": int, "detected_at_ns": int,
-        "triggered_at_ns": int, "needs_body": int, "archive": str, "trades": int},
-        pk=("source", "notice_id", "symbol"))
-
-
-@migrations()
-def gaps_by_time(db: Database) -> None:
-    """A window asks for the gaps around it, of all there ever were."""
-    db.execute("CREATE INDEX gaps_time ON gaps (to_ns, from_ns)")
-
-
-@migrations()
-def gaps_of_connections(db: Database) -> None:
-    """A gap of a connection names its symbols: each set of them once, and by its digest in the gap and in its key."""
-    db.create_table("gap_symbols", {"digest": str, "symbols": str}, pk="digest")
-    db.execute("ALTER TABLE gaps ADD COLUMN symbols_key TEXT NOT NULL DEFAULT ''")
-    db.execute("DROP INDEX gaps_key")
-    db.execute("CREATE UNIQUE INDEX gaps_key ON gaps "
-               "(exchange, market_type, symbol, ifnull(first_id, -1), ifnull(last_id, -1), from_ns, symbols_key)")
-    db.execute("CREATE INDEX gaps_symbols ON gaps (symbols_key) WHERE symbols_key != ''")
-
-
-@migrations()
-def upkeep_by_age(db: Database) -> None:
-    """The upkeep asks for the oldest rows and for the weight of all, without reading a payload."""
-    db.execute("CREATE INDEX quarantine_age ON quarantine (at_ns, exchange, market_type, size)")
-    db.execute("CREATE INDEX gaps_filled ON gaps (to_ns) WHERE state = 'filled'")
-
-
-@migrations()
-def identity(db: Database) -> None:
-    """A ledger has a name of its own, so that another one in its place is noticed."""
-    db.create_table("identity", {"id": str})
-    db.execute("INSERT INTO identity VALUES (?)", [secrets.token_hex(8)])
-
-
-@migrations()
-def first_looks(db: Database) -> None:
-    """Where known notices were lost (`*`), the next first look at a source seeds again; those that did are named."""
-    db.create_table("first_looks", {"source": str}, pk="source")
 
 
 class Ledger:
@@ -210,6 +146,13 @@ class Ledger:
         """Return the name that this file was given when it was made."""
         rows = self._rows("SELECT id FROM identity", ())
         return str(rows[0][0]) if rows else ""
+
+    def check_pages(self) -> None:
+        """Read every page. Slow where much is stored; raises DamagedError where one is broken."""
+        self._rows("SELECT 1 FROM gaps LIMIT 1", ())
+        found = " ".join(str(self._rows("PRAGMA quick_check(1)", ())[0][0]).split())
+        if found != "ok":
+            raise DamagedError(f"{self.path}: the ledger is damaged: {found}", DAMAGED_HINT)
 
     def write(self, records: Records) -> None:
         """Store all of it or nothing. Writing the same records again changes nothing.
@@ -381,6 +324,17 @@ class Ledger:
             with transaction(connection):
                 return connection.execute(sql, values).rowcount
         return self._run("write", work)
+
+
+def is_missing(folder: Path) -> bool:
+    """Whether a data folder has no ledger and nothing that would need one. Raises DamagedError where it lost its own."""
+    path = folder / FILE_NAME
+    if path.exists() and (not path.is_file() or path.stat().st_size):
+        return False
+    if any((folder / JOURNAL_FOLDER).glob("*.sqlite")):
+        raise DamagedError(f"{path}: the ledger is missing or empty, though trades are stored: its gaps are unknown",
+                           "a collector begins a new one when it starts, and records since when gaps are unknown")
+    return not path.exists()
 
 
 def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:

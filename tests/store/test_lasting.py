@@ -25,7 +25,8 @@ from pumpwatch.store import lasting, recorder
 from pumpwatch.store.committer import Committer
 from pumpwatch.store.journal import Journal
 from pumpwatch.store.lasting import DAMAGED_GAPS, IDENTITY_NAME, LOST, LastingLedger
-from pumpwatch.store.ledger import FILE_NAME, Ledger, migrations
+from pumpwatch.store.ledger import FILE_NAME, Ledger
+from pumpwatch.store.migrations import migrations
 from pumpwatch.store.waiting import WAITING_NAME
 from tests.trades import batch_of, catalogue_of
 

@@ -14,7 +14,8 @@ from pumpwatch.errors import EXIT_DISK, StorageError
 from pumpwatch.model import Gap, GapState, Listing, Notice
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, Quarantined, Records
 from pumpwatch.store import upkeep
-from pumpwatch.store.ledger import FILE_NAME, Ledger, migrations
+from pumpwatch.store.ledger import FILE_NAME, Ledger
+from pumpwatch.store.migrations import migrations
 from pumpwatch.store.sqlite import DamagedError
 
 GAP = Gap(exchange="binance", market_type="spot", symbol="BTCUSDT", from_ns=10, to_ns=20, first_id=5, last_id=7,
