@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 UPKEEP_S = 5.0
 RETENTION_S = 60.0
 LEDGER_UPKEEP_S, LEDGER_STEPS = 30.0, 200  # so many short transactions at a time, at most
-LEDGER_CHECK_S = 3600.0
+LEDGER_CHECK_S = 600.0
 HEALTH_S = 60.0
 
 

@@ -112,16 +112,18 @@ def gaps(start_ns: int, end_ns: int, exchange: str | None, with_filled: bool, as
     """
     from pumpwatch.errors import ServiceUnavailable
     from pumpwatch.store.ledger import Ledger, is_missing
+    from pumpwatch.store.waiting import waiting_gaps
 
     folder = Path(config.store.dir)
     if is_missing(folder):
         raise ServiceUnavailable(f"nothing is stored in {folder}", "name the collector's config with -c")
     ledger = Ledger(folder, read_only=True)
     try:
-        found = [gap for gap in ledger.gaps_between(start_ns, end_ns)
-                 if exchange in (None, gap.exchange) and (with_filled or gap.state != "filled")]
+        known = ledger.gaps_between(start_ns, end_ns)
     finally:
         ledger.close()
+    late = [gap for gap in waiting_gaps(folder) if gap.to_ns > start_ns and gap.from_ns < end_ns and gap not in known]
+    found = [gap for gap in [*known, *late] if exchange in (None, gap.exchange) and (with_filled or gap.state != "filled")]
     if as_json:
         print_json({"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns,
                     "to_ns": gap.to_ns, "first_id": gap.first_id, "last_id": gap.last_id, "state": gap.state.value,

@@ -28,7 +28,8 @@ from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import UNSTORABLE, Ledger, NewerError
 from pumpwatch.store.reader import FOLDER, SUFFIX
-from pumpwatch.store.salvage import Kept, lengthen, salvage
+from pumpwatch.store.salvage import salvage_file
+from pumpwatch.store.segment import _whole_frames
 from pumpwatch.store.sqlite import (
     DAMAGED,
     DamagedError,
@@ -46,6 +47,7 @@ T = TypeVar("T")
 IDENTITY_NAME = "ledger.identity"
 BUSY_MS = 1000  # another process may hold the file so long before the ledger refuses
 LOCK_S = 10.0
+WAL_HEADER_BYTES = 32
 COMPANIONS = ("", "-wal", "-shm", "-journal")
 MOST_ASIDE, WITHIN_S = 10, 60.0  # a disk that breaks every new file must not be filled with them
 LOST = "the ledger was lost: gaps before this are unknown"
@@ -184,6 +186,7 @@ class LastingLedger(Ledger):
         beside = self._beside()
         if self.path.exists() and self._is_unusable():
             self._set_aside()
+        torn = _lost_pages(self.path)
         self._connection = self._open()
         try:
             own = self._own_identity()
@@ -193,6 +196,9 @@ class LastingLedger(Ledger):
                 log.error("ledger lost file=%s: %s", self.path.name,
                           "a new one is begun" if self.is_new else "another one lies in its place")
                 self._note_unknown(LOST)
+            elif torn:
+                log.error("ledger damaged file=%s-wal: its write-ahead log is torn", self.path.name)
+                self._note_unknown(DAMAGED_GAPS)
             self._unnamed = own if own != beside else ""
         except BaseException:
             self._connection.close()
@@ -235,6 +241,7 @@ class LastingLedger(Ledger):
             saved = sqlite3.connect(copy)
             try:
                 connection.backup(saved)
+                saved.execute("PRAGMA journal_mode=DELETE")
             finally:
                 saved.close()
             copy.chmod(0o640)
@@ -269,7 +276,7 @@ class LastingLedger(Ledger):
     def _salvage(self) -> None:
         while self._aside:
             path = self._aside[0]
-            kept = super()._run("keep", partial(_salvage_file, path))
+            kept = super()._run("keep", partial(salvage_file, path))
             if "gaps" in kept.broken:
                 self._note_unknown(DAMAGED_GAPS)
             self._aside.pop(0)
@@ -329,16 +336,21 @@ class LastingLedger(Ledger):
             self._noted.append(records)
 
 
-def _salvage_file(path: Path, target: sqlite3.Connection) -> Kept:
+def _lost_pages(path: Path) -> bool:
+    """Whether a crash left a write-ahead log of which SQLite takes less than was written whole, and says nothing."""
+    wal = path.with_name(path.name + "-wal")
     try:
-        lengthen(path)
-        source = connect(path, read_only=True)
+        if not path.stat().st_size or wal.stat().st_size <= WAL_HEADER_BYTES:
+            return False
+        frames = _whole_frames(path)
+        connection = connect(path)
+        try:
+            taken = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+        finally:
+            connection.close()
     except (sqlite3.Error, OSError):
-        return salvage(None, target)
-    try:
-        return salvage(source, target)
-    finally:
-        source.close()
+        return False  # opening it says what is wrong
+    return int(taken) <= 0 or int(taken) < frames
 
 
 def stored_venues(folder: Path) -> tuple[int, list[tuple[str, str]]]:

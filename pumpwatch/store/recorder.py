@@ -31,6 +31,7 @@ class Recorder:
         self.pending = PendingRecords(stats)
         self._flight: tuple[Records, AsyncResult[None]] | None = None
         self._refused_at: float | None = None
+        self._slow = False  # the flight was waited for in vain
         self._failed = ""  # the last error that was no StorageError
 
     @property
@@ -41,7 +42,8 @@ class Recorder:
     def settle(self, wait_s: float, *, at_once: bool = False) -> bool:
         """Have what waits written; return whether the ledger took all of it within `wait_s`.
 
-        While the ledger refuses it is tried each RETRY_S, and not waited for; `at_once` tries and waits all the same.
+        While the ledger refuses it is tried each RETRY_S, and not waited for, nor is one that did not answer waited for again;
+        `at_once` tries and waits all the same.
         """
         end = time.monotonic() + wait_s
         while self.holds_something:
@@ -52,10 +54,11 @@ class Recorder:
                 self._take_off()
             assert self._flight is not None
             records, outcome = self._flight
-            outcome.wait(0 if refused else max(0.0, end - time.monotonic()))
+            outcome.wait(0 if refused or (self._slow and not at_once) else max(0.0, end - time.monotonic()))
             if not outcome.ready():
+                self._slow = True
                 return False
-            self._flight = None
+            self._flight, self._slow = None, False
             if not self._landed(records, outcome.exception):
                 return False
         return True

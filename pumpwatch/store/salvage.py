@@ -6,6 +6,7 @@ value is of the kind that belongs there; SQLite does not notice more, and neithe
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import struct
@@ -15,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from pumpwatch.model import GapState
-from pumpwatch.store.sqlite import transaction
+from pumpwatch.store.sqlite import connect, transaction
 
 PART_ROWS = 500
 TRIED_ROWS = 100_000  # across a damaged part; what lies behind is given up
 HOPELESS_ROWS = 3_000  # that fail one after the other: none of the rest is readable
 _HIGHEST = 2**63 - 1
+
+log = logging.getLogger(__name__)
+
 _Row = tuple[Any, ...]
 _OPTIONAL = {"first_id", "last_id", "trades"}
 _STATES = frozenset(GapState)
@@ -52,7 +56,32 @@ class Kept:
         return " ".join(f"{table}={count}" for table, count in self.rows.items() if table not in _ADDED)
 
 
-def lengthen(path: Path) -> None:
+def salvage_file(path: Path, target: sqlite3.Connection) -> Kept:
+    """Copy what can be read of a file that was set aside. Raises sqlite3.Error where the target refuses."""
+    try:
+        _lengthen(path)
+        source = connect(path, read_only=True)
+    except (sqlite3.Error, OSError):
+        return _salvage(None, target)
+    try:
+        return _salvage(source, target)
+    finally:
+        source.close()
+        _tidy(path)
+
+
+def _tidy(path: Path) -> None:
+    """Remove what reading a file left beside it."""
+    log_file = path.with_name(path.name + "-wal")
+    try:
+        path.with_name(path.name + "-shm").unlink(missing_ok=True)
+        if log_file.exists() and not log_file.stat().st_size:
+            log_file.unlink()
+    except OSError as error:
+        log.debug("beside a ledger set aside file=%s reason=%s", path.name, error)
+
+
+def _lengthen(path: Path) -> None:
     """Give a file that was cut its length again, in zeros: SQLite reads nothing of one that lacks pages."""
     with path.open("rb") as file:
         header = file.read(100)
@@ -63,7 +92,7 @@ def lengthen(path: Path) -> None:
             os.truncate(path, length)
 
 
-def salvage(source: sqlite3.Connection | None, target: sqlite3.Connection) -> Kept:
+def _salvage(source: sqlite3.Connection | None, target: sqlite3.Connection) -> Kept:
     """Copy what can be read; rows that the target has stay as they are. Raises sqlite3.Error where the target refuses."""
     kept = Kept()
     for table, kinds in TABLES.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from pumpwatch.model import Gap
 from pumpwatch.records import Records
 from pumpwatch.store.sqlite import write_private
 
@@ -57,6 +58,15 @@ class WaitingFile:
             except OSError as error:  # read again at the next start, which is harmless
                 log.warning("waiting records not removed file=%s reason=%s", self.path.name, error)
             self.is_there = False
+
+
+def waiting_gaps(folder: Path) -> list[Gap]:
+    """Return the gaps that a ledger has not taken yet; none where the file cannot be read, which a start records."""
+    try:
+        records = WaitingFile(folder).load()
+    except ValueError:
+        return []
+    return records.gaps if records else []
 
 
 def _encoded(records: Records) -> bytes:

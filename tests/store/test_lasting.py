@@ -291,6 +291,31 @@ def test_a_locked_ledger_refuses_and_what_it_refused_is_there_after_a_kill(
     ledger.close()
 
 
+@pytest.mark.parametrize("at", [10, 32 + 3 * (24 + PAGE), 32 + 8 * (24 + PAGE) + 500])
+def test_a_write_ahead_log_that_a_crash_left_and_someone_damaged_is_told(tmp_path: Path, at: int) -> None:
+    running = tmp_path / "running"
+    filled(running)
+    journal = journal_of(running)
+    journal.open()
+    for gap in GAPS:
+        journal.record(Records(gaps=[replace(gap, symbol="NEW")]))
+    folder = Path(shutil.copytree(running, tmp_path / "crashed"))
+    journal.close()
+    for name in ("lock", f"{FILE_NAME}-shm"):
+        (folder / name).unlink()
+    journal = journal_of(Path(shutil.copytree(folder, tmp_path / "whole")))
+    journal.open()
+    assert reasons(journal.ledger) == set() and len(journal.ledger.gaps()) == 2 * len(GAPS)
+    journal.close()
+    with (folder / f"{FILE_NAME}-wal").open("r+b") as file:
+        file.seek(at)
+        file.write(random.Random(at).randbytes(64))
+    journal = journal_of(folder)
+    journal.open()
+    assert reasons(journal.ledger) == {DAMAGED_GAPS}
+    journal.close()
+
+
 def test_a_start_with_a_ledger_that_cannot_even_be_read_goes_on_without_it(
         folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lasting, "BUSY_MS", 20)
