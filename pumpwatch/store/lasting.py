@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -65,7 +66,7 @@ class LastingLedger(Ledger):
         self._aside_at: deque[float] = deque(maxlen=MOST_ASIDE)
         self._file: tuple[int, ...] = ()  # what tells the file from another one of its name
         self._unnamed = ""  # an identity that is not written beside the file yet
-        self._refused = False  # the last write was
+        self._refused: Records | None = None  # what the last write had, where it was refused
         self._waiting = WaitingFile(folder)
         self._said = ""
         self._closed = False
@@ -90,10 +91,10 @@ class LastingLedger(Ledger):
         """Let go of the file; what waits is written, or kept on disk for the next start."""
         with self._lock:
             if self._noted and not self._closed:
-                try:
+                with suppress(StorageError):
                     self._run("write", lambda connection: None)
-                except StorageError:
-                    self._waiting.keep(self._noted)
+                if self._noted:
+                    self._waiting.keep([*self._noted, self._refused or Records()])
             self._closed = True
             super().close()
             self._connection = None
@@ -107,15 +108,15 @@ class LastingLedger(Ledger):
         try:
             self._write_storable(super().write, records)
         except StorageError as error:
-            self._refused = True
+            self._refused = records
             if error.message != self._said:
                 self._said = error.message
                 log.error("ledger refuses reason=%s: trades are stored, records wait", error.message)
             self._waiting.keep([*self._noted, records])
             raise
-        if self._refused:
+        if self._refused is not None:
             log.warning("ledger takes records again")
-        self._refused, self._said = False, ""
+        self._refused, self._said = None, ""
         self._waiting.forget()
 
     def check(self) -> None:
@@ -302,7 +303,7 @@ class LastingLedger(Ledger):
             except StorageError:
                 return
             self._noted.popleft()
-        if not self._refused:
+        if self._refused is None:
             self._waiting.forget()
 
     def _write_storable(self, write: Callable[[Records], None], records: Records) -> None:

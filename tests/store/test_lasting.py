@@ -287,8 +287,14 @@ def test_a_locked_ledger_refuses_and_what_it_refused_is_there_after_a_kill(
     assert records.gaps[0] in [gap for _, gap in again.gaps()] and b"\xff" in [row.payload for row in again.quarantine()]
     assert not (folder / WAITING_NAME).exists()
     again.close()
-    ledger.write(records)
-    ledger.close()
+    with locked(folder / FILE_NAME):
+        with pytest.raises(StorageError, match="locked"):
+            ledger.write(Records(gaps=[replace(GAPS[0], symbol="LATER")]))
+        ledger.note(Records(gaps=[replace(GAPS[0], symbol="NOTED")]))
+        ledger.close()
+    again = opened(folder)
+    assert {"LATER", "NOTED"} <= {gap.symbol for _, gap in again.gaps()}
+    again.close()
 
 
 @pytest.mark.parametrize("at", [10, 32 + 3 * (24 + PAGE), 32 + 8 * (24 + PAGE) + 500])
