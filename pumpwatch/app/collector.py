@@ -164,7 +164,7 @@ class Collector:
     def _close_journal(self) -> int:
         code = EXIT_OK
         if self.committer.waiting_trades:
-            log.error("lost at stop, the journal did not take them trades=%d", self.committer.waiting_trades)
+            log.error("lost at stop, the journal did not take it trades=%d", self.committer.waiting_trades)
             code = EXIT_DISK
         elif self.committer.holds_something and self.journal.ledger.waits_on_disk:
             log.warning("the ledger refuses the last records, the next start takes them file=%s",
