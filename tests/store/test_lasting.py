@@ -184,6 +184,15 @@ def test_a_ledger_that_is_garbage_cut_or_emptied_is_begun_anew_and_says_from_whe
     journal.close()
 
 
+def test_a_folder_in_the_ledgers_place_is_set_aside(folder: Path) -> None:
+    (folder / FILE_NAME).unlink()
+    (folder / FILE_NAME / "inner").mkdir(parents=True)
+    ledger = opened(folder)
+    use_all(ledger)
+    assert reasons(ledger) == {LOST} and [path.name for path in folder.glob("*damaged-*/*")] == ["inner"]
+    ledger.close()
+
+
 def test_a_ledger_that_was_removed_or_replaced_between_two_runs_is_noticed(folder: Path, tmp_path: Path) -> None:
     (folder / FILE_NAME).unlink()
     ledger = opened(folder)
