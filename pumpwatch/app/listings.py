@@ -43,14 +43,14 @@ class Listings:
         self.windows = WindowKeeper(
             self._trades, one.catalogue, ledger, one.clock, one.stats, Path(options.archive_dir), window_s=options.window_s,
             fresh_s=options.fresh_s, gaps=self._gaps, sweep=one.sweep.hasten, publish=self._publish, behind=self._behind,
-            unlisted=self._unlisted, call=one.in_journal_thread)
+            unlisted=self._unlisted, call=one.in_ledger_thread)
         self.watches = [
             Watch(source, self._fetch, ledger, one.clock, one.stats, self.windows.open, url=part.url,
                   interval_s=part.interval_s, fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record,
-                  call=one.in_journal_thread, think=self._think)
+                  call=one.in_ledger_thread, think=self._think)
             for source, part in _usable(one)]
         self._inbox = Inbox(folder_of(one.config), ledger, one.clock, one.stats, self.windows.open,
-                            fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record, call=one.in_journal_thread)
+                            fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record, call=one.in_ledger_thread)
 
     def start(self) -> None:
         """Take up unfinished windows and start looking."""
@@ -84,7 +84,7 @@ class Listings:
                     catalogue=one.catalogue, journal_from_ns=one.journal.whole_from_ns())
 
     def _gaps(self, start_ns: int, end_ns: int) -> Sequence[Gap]:
-        return self._of.in_journal_thread(self._of.journal.ledger.gaps_between, start_ns, end_ns)
+        return self._of.in_ledger_thread(self._of.journal.ledger.gaps_between, start_ns, end_ns)
 
     def _behind(self, coin: str) -> tuple[float, float]:
         """Return by how much the trades of a coin arrive late now, and how long the oldest trade has waited for the disk."""

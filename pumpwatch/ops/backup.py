@@ -22,10 +22,11 @@ import msgspec
 from pumpwatch import __version__
 from pumpwatch.clock import Clock
 from pumpwatch.errors import StorageError, UsageError
-from pumpwatch.store.sqlite import connect, storage_errors
+from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
+from pumpwatch.store.sqlite import FILE_MODE, connect, private_folder, storage_errors
 
 MANIFEST = "manifest.json"
-PATTERNS = ("ledger.sqlite", "journal/*.sqlite")
+PATTERNS = (FILE_NAME, "journal/*.sqlite")
 
 
 def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[str, Any]]:
@@ -45,6 +46,8 @@ def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[
             name = source.relative_to(folder).as_posix()
             copy = Path(scratch) / name
             copy.parent.mkdir(exist_ok=True)
+            if name == FILE_NAME:
+                _check_ledger(folder)
             _copy(source, copy)
             rows.append({"name": name, "bytes": copy.stat().st_size, "sha256": _sum(copy)})
         manifest = Path(scratch) / MANIFEST
@@ -54,6 +57,7 @@ def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[
             with tarfile.open(partial, "w") as tar:
                 for name in (MANIFEST, *(row["name"] for row in rows)):
                     tar.add(Path(scratch) / name, name, recursive=False)
+            partial.chmod(FILE_MODE)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -71,12 +75,13 @@ def restore(source: Path, folder: Path) -> list[dict[str, Any]]:
         raise UsageError(f"{folder} holds {taken[0].relative_to(folder)} already",
                          "restore into an empty folder: set store.dir to one")
     with _disk(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".pumpwatch-restore-") as scratch:
             rows = _unpack(source, Path(scratch))
             for row in rows:
                 place = folder / row["name"]
-                place.parent.mkdir(exist_ok=True)
+                private_folder(place.parent)
+                (Path(scratch) / row["name"]).chmod(FILE_MODE)
                 (Path(scratch) / row["name"]).replace(place)
     return rows
 
@@ -116,6 +121,16 @@ def _copy(source: Path, copy: Path) -> None:
         finally:
             target.close()
             origin.close()
+
+
+def _check_ledger(folder: Path) -> None:
+    """Refuse a damaged ledger: SQLite copies broken pages as they are."""
+    is_missing(folder)
+    ledger = Ledger(folder, read_only=True)
+    try:
+        ledger.check_pages()
+    finally:
+        ledger.close()
 
 
 def _sum(path: Path) -> str:

@@ -14,8 +14,7 @@ from pumpwatch.model import Gap, GapState
 from pumpwatch.ops import health
 from pumpwatch.ops.doctor import FAIL, OK, WARN, Finding
 from pumpwatch.records import ConnectionEvent
-from pumpwatch.store.ledger import FILE_NAME, Ledger
-from pumpwatch.store.reader import FOLDER as SEGMENTS
+from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
 from pumpwatch.store.reader import JournalReader
 
 SHOWN = 5  # symbols of many
@@ -30,17 +29,15 @@ ASIDE = "ledger*damaged*"
 def examine(folder: Path, clock: Clock | None = None) -> Iterator[Finding]:
     """Yield findings about a data folder: its collector, journal, gaps and refused frames."""
     clock = clock or Clock()
-    stored = any((folder / SEGMENTS).glob("*")) or (folder / health.FILE).exists()
-    if not stored and not (folder / FILE_NAME).exists():
-        yield Finding("data", OK, f"{folder} is new: nothing is stored yet")
-        return
+    try:
+        if is_missing(folder) and not (folder / health.FILE).exists():
+            yield Finding("data", OK, f"{folder} is new: nothing is stored yet")
+            return
+    except StorageError as error:
+        yield Finding("ledger", FAIL, error.message, error.hint)
     yield from _collector(folder, clock)
     yield from _journal(folder)
-    if (folder / FILE_NAME).exists():
-        yield from _ledger(folder, clock)
-    else:
-        yield Finding("ledger", FAIL, f"{folder / FILE_NAME} is not there, though trades are stored: its gaps are unknown",
-                      "put it back from a backup; a collector begins a new one when it starts, and records what that means")
+    yield from _ledger(folder, clock)
 
 
 def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
@@ -116,20 +113,20 @@ def _journal(folder: Path) -> Iterator[Finding]:
 
 def _ledger(folder: Path, clock: Clock) -> Iterator[Finding]:
     yield from _set_aside(folder)
+    if not (folder / FILE_NAME).exists() or not (folder / FILE_NAME).stat().st_size:
+        return  # that is found already
     try:
-        ledger = Ledger(folder)
+        ledger = Ledger(folder, read_only=True)
+        try:
+            gaps = [gap for _, gap in ledger.gaps()]
+            events = ledger.connection_events(clock.now_ns() - FLAPPING_NS)
+            refused = ledger.quarantine_count()
+            ledger.check_pages()
+        finally:
+            ledger.close()
     except StorageError as error:
         yield Finding("ledger", FAIL, error.message, error.hint)
         return
-    try:
-        gaps = [gap for _, gap in ledger.gaps()]
-        events = ledger.connection_events(clock.now_ns() - FLAPPING_NS)
-        refused = ledger.quarantine_count()
-    except StorageError as error:
-        yield Finding("ledger", FAIL, error.message, error.hint)
-        return
-    finally:
-        ledger.close()
     yield from _gaps(gaps)
     yield from _flapping(events)
     if refused:

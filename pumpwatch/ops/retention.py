@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.clock import Clock
 from pumpwatch.config import StoreConfig
 from pumpwatch.errors import StorageError
 from pumpwatch.stats import Stats
@@ -15,22 +15,10 @@ from pumpwatch.stats import Stats
 log = logging.getLogger(__name__)
 
 KEPT_BEHIND_SINKS_S = 2 * 3600.0  # what every sink has is still kept so long: a window's past right after a restart
-RECORDS_KEPT_S = 90 * 86_400.0  # connection events and quarantine
-
-
-class RetainedLedger(Protocol):
-    """What is asked of the ledger."""
-
-    def prune(self, before_ns: int) -> None:
-        """Forget what is older."""
 
 
 class RetainedJournal(Protocol):
     """What is asked of the journal, in its thread."""
-
-    @property
-    def ledger(self) -> RetainedLedger:
-        """The ledger of the journal's thread."""
 
     def expire(self, now_ns: int, retention_s: float, max_bytes: int, sinks: Sequence[str]) -> list[Path]:
         """Unlink what is too old or too much."""
@@ -81,7 +69,4 @@ class Retention:
         keep_s = self._options.retention_hours * 3600
         if self._sinks:
             keep_s = min(keep_s, KEPT_BEHIND_SINKS_S)
-        removed = self._journal.expire(now_ns, keep_s, self._options.max_bytes, self._sinks)
-        if removed:
-            self._journal.ledger.prune(now_ns - int(RECORDS_KEPT_S * NS_PER_S))
-        return removed
+        return self._journal.expire(now_ns, keep_s, self._options.max_bytes, self._sinks)

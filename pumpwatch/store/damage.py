@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
-from pumpwatch.store.ledger import Ledger
+from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.sqlite import DAMAGED, connect
 
 log = logging.getLogger(__name__)
@@ -20,7 +19,7 @@ log = logging.getLogger(__name__)
 class Damage:
     """The damage found in one data folder."""
 
-    def __init__(self, stats: Stats, ledger: Ledger) -> None:
+    def __init__(self, stats: Stats, ledger: LastingLedger) -> None:
         self.notes: list[str] = []
         self._stats, self._ledger = stats, ledger
         self._batches: set[tuple[Path, int]] = set()
@@ -40,21 +39,15 @@ class Damage:
         self._batches.add((path, batch_id))
         self.file(path, f"batch {batch_id}: {why}")
         from_ns, to_ns = _bounds(path, batch_id)
-        if not self.gap(path, f"batch {batch_id} cannot be read", from_ns, to_ns):
-            self._batches.discard((path, batch_id))  # told again at the next reading
+        self.gap(path, f"batch {batch_id} cannot be read", from_ns, to_ns)
 
-    def gap(self, path: Path, what: str, from_ns: int, to_ns: int) -> bool:
+    def gap(self, path: Path, what: str, from_ns: int, to_ns: int) -> None:
         """Record [from_ns, to_ns) of a file's venues; lost for good where even the venues are unknown."""
         venues: list[tuple[Any, ...]] = _venues(path)
         gaps = [Gap(exchange=venue[0], market_type=venue[1], symbol="", from_ns=from_ns, to_ns=max(to_ns, from_ns + 1),
                     first_id=None, last_id=None, reason=f"journal damaged: {path.name}: {what}",
                     state=GapState.OPEN if venue[0] else GapState.LOST) for venue in venues or [("", "")]]
-        try:
-            self._ledger.write(Records(gaps=gaps))
-        except StorageError as error:
-            log.error("journal gap not stored %s", error.message)
-            return False
-        return True
+        self._ledger.note(Records(gaps=gaps))
 
 
 def _venues(path: Path) -> list[tuple[Any, ...]]:

@@ -1,9 +1,11 @@
 """The journal: where a trade becomes durable, and the embedded store.
 
 Segments of an hour in `journal/`, the ledger beside them. A commit is one SQLite transaction with `synchronous=FULL`:
-when it returns its trades survive the power cut, when it raises none of them are stored and the caller keeps them. Its
-ledger records go first, because writing those twice is harmless. Watermarks of the sinks travel with commits: after a
-crash the drain sends a little again, which is harmless too. What damage made unreadable is named, and becomes a gap.
+when it returns its trades survive the power cut, when it raises none of them are stored and the caller keeps them. The
+ledger has no part in it: records are written by `record`, before the trades they belong to (committer.py), and where the
+ledger refuses them the trades are stored all the same. Watermarks of the sinks travel with commits: after a crash the
+drain sends a little again, which is harmless, and what a sink refuses then is recorded again. What damage made unreadable
+is named, and becomes a gap.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ from pumpwatch.stats import Stats
 from pumpwatch.store import codec
 from pumpwatch.store.damage import Damage
 from pumpwatch.store.lastids import LastId, LastIds, Name
-from pumpwatch.store.ledger import Ledger
+from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader, SegmentReader, by_time
 from pumpwatch.store.recovery import Recovery, load_segments, lock_folder, stored_last_ids
 from pumpwatch.store.segment import Row, Segment, Writer, sync_folder, unlink
-from pumpwatch.store.sqlite import DAMAGED, connect, storage_error
+from pumpwatch.store.sqlite import DAMAGED, connect, private_folder, storage_error
+from pumpwatch.store.upkeep import QUARANTINE_BYTES
 
 __all__ = ["Journal", "JournalReader", "LastId", "Recovery"]
 
@@ -46,7 +49,8 @@ class Journal:
     """The store of one data folder. All methods block and belong to one thread, except where said."""
 
     def __init__(self, folder: Path, catalogue: Catalogue, clock: Clock, stats: Stats, *,
-                 segment_seconds: int = 3600, segment_bytes: int = 1 << 30) -> None:
+                 segment_seconds: int = 3600, segment_bytes: int = 1 << 30,
+                 quarantine_bytes: int = QUARANTINE_BYTES) -> None:
         self._folder, self._catalogue, self._clock, self._stats = folder, catalogue, clock, stats
         self._segment_seconds, self._segment_bytes = segment_seconds, segment_bytes
         self._run = f"{os.getpid()}-{time.time_ns()}"
@@ -55,7 +59,8 @@ class Journal:
         self._writer: Writer | None = None
         self._readers: dict[Path, SegmentReader] = {}
         self._lock_handle = -1
-        self._ledger: Ledger | None = None
+        self._ledger: LastingLedger | None = None
+        self._quarantine_bytes = quarantine_bytes
         self._damage: Damage | None = None
         self._last_id = 0
         self._acknowledged: dict[str, int] = {}
@@ -64,8 +69,8 @@ class Journal:
         self._last_ids_stored_s = self._committed_s = self._roll_failed_s = float("-inf")
 
     @property
-    def ledger(self) -> Ledger:
-        """The ledger's connection of this thread."""
+    def ledger(self) -> LastingLedger:
+        """The ledger; any native thread, but it may block for seconds where another process holds the file."""
         if self._ledger is None:
             raise StorageError(f"{self._folder}: the journal is not open")
         return self._ledger
@@ -87,12 +92,12 @@ class Journal:
         be written at all. Damaged files are named in `unreadable` and cost only what is damaged.
         """
         try:
-            (self._folder / FOLDER).mkdir(parents=True, exist_ok=True)
+            private_folder(self._folder / FOLDER)
             self._lock_handle = lock_folder(self._folder)
         except OSError as error:
             raise storage_error(self._folder, "open", error) from error
         try:
-            self._ledger = Ledger(self._folder)
+            self._ledger = LastingLedger(self._folder, self._clock, self._stats, quarantine_bytes=self._quarantine_bytes)
             self._damage = Damage(self._stats, self._ledger)
             found = load_segments(self._folder, self._damage)
             self._segments, self._last_id = found.segments, found.last_id
@@ -118,13 +123,15 @@ class Journal:
             os.close(self._lock_handle)
             self._lock_handle = -1
 
-    def commit(self, batches: Sequence[TradeBatch], records: Records | None = None) -> int:
-        """Store the batches and records durably; return the id of the last batch stored.
+    def record(self, records: Records) -> None:
+        """Store records durably in the ledger; any native thread. Raises StorageError where it refuses them."""
+        self.ledger.write(records)
+
+    def commit(self, batches: Sequence[TradeBatch]) -> int:
+        """Store the batches durably; return the id of the last batch stored.
 
         Raises StorageError with none of these trades stored: keep them and try again, in the same order.
         """
-        if records:
-            self.ledger.write(records)
         batch = codec.grouped(TradeBatch.concat(batches))
         if not len(batch):
             return self._last_id

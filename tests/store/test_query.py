@@ -14,7 +14,6 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.model import TradeBatch
-from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
 from pumpwatch.store.query import find, merged
@@ -138,7 +137,7 @@ def test_memory_and_journal_together_give_every_trade_once(tmp_path: Path) -> No
     recent = Recent(minutes=4 / 60, bucket_s=1.0)
     for start in range(0, 1_000, 70):
         batch = TRADES.take(slice(start, start + 70))
-        journal.commit([batch], Records())
+        journal.commit([batch])
         recent.add(batch)
     found = find("C1", START, END, catalogue=CATALOGUE, recent=recent, journal_query=journal.query)
     journal.close()
