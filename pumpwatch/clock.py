@@ -25,13 +25,18 @@ class FakeClock(Clock):
 
     def __init__(self, now_ns: int = 1_700_000_000 * NS_PER_S) -> None:
         self._now_ns = now_ns
+        self._stepped_ns = 0
 
     def now_ns(self) -> int:
-        return self._now_ns
+        return self._now_ns + self._stepped_ns
 
     def monotonic(self) -> float:
         return self._now_ns / NS_PER_S
 
     def advance(self, seconds: float) -> None:
-        """Move the clock by `seconds`."""
+        """Move both clocks by `seconds`."""
         self._now_ns += int(seconds * NS_PER_S)
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock ahead or back; the monotonic one does not notice."""
+        self._stepped_ns += int(seconds * NS_PER_S)

@@ -150,13 +150,16 @@ class SegmentReader:
         named = numbers >= 0
         return replace(batch, instrument=numbers) if named.all() else replace(batch, instrument=numbers).take(named)
 
-    def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int) -> TradeBatch:
-        """Return the trades of these instruments in [start_ns, end_ns), in the order they were stored."""
+    def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int, *, by_index: bool = True) -> TradeBatch:
+        """Return the trades of these instruments in [start_ns, end_ns), in the order they were stored.
+
+        Without `by_index` the head of every batch is looked at: slower, and right where the index of times is damaged.
+        """
         wanted = self._numbers(names)
         if not len(wanted):
             return TradeBatch.empty()
         found: list[TradeBatch] = []
-        for number in self._holding(wanted, start_ns, end_ns, last_id):
+        for number in self._holding(wanted, start_ns, end_ns, last_id, by_index):
             parts = self._parts(number)
             batch = self._decode(number, *parts) if parts else None
             if batch is not None:
@@ -169,17 +172,41 @@ class SegmentReader:
         return batch if self._own_run or not len(batch) else self._translate(batch)
 
     def _numbers(self, names: Sequence[Name]) -> NDArray[np.int64]:
-        numbers = []
-        for name in names:
-            numbers += [row[0] for row in self._connection.execute(
-                "SELECT id FROM instruments WHERE exchange = ? AND market_type = ? AND symbol = ?", name)]
+        numbers: list[int] = []
+        try:
+            for name in names:
+                numbers += [row[0] for row in self._connection.execute(
+                    "SELECT id FROM instruments WHERE exchange = ? AND market_type = ? AND symbol = ?", name)]
+        except DAMAGED:
+            wanted = set(names)
+            numbers = [number for number, (venue, one) in self.instruments().items() if (*venue, one.symbol) in wanted]
         return np.array(sorted(numbers), np.int64)
 
-    def _holding(self, wanted: NDArray[np.int64], start_ns: int, end_ns: int, last_id: int) -> list[int]:
+    def _holding(self, wanted: NDArray[np.int64], start_ns: int, end_ns: int, last_id: int, by_index: bool) -> list[int]:
         """Return the batches of the time that hold a wanted instrument, by their heads alone."""
-        rows = self._connection.execute(_OVERLAPPING, (start_ns, end_ns, last_id, end_ns + LONG_NS)).fetchall()
+        try:
+            rows = (self._connection.execute(_OVERLAPPING, (start_ns, end_ns, last_id, end_ns + LONG_NS)).fetchall()
+                    if by_index else self._heads(last_id))
+        except DAMAGED:
+            rows = self._heads(last_id)
         heads = [head if isinstance(head, bytes) else b"" for _, head in rows]
         return sorted({rows[index][0] for index in codec.which_hold(heads, wanted.tolist())})
+
+    def _heads(self, last_id: int) -> list[tuple[int, object]]:
+        """Return id and head of every batch that can be read."""
+        rows: list[tuple[int, object]] = []
+        try:
+            for row in self._connection.execute("SELECT id, head FROM batches NOT INDEXED WHERE id <= ? ORDER BY id", (last_id,)):
+                rows.append(row)
+        except DAMAGED:
+            at = rows[-1][0] if rows else self._first_id() - 1
+            for number in range(at + 1, last_id + 1):
+                parts = self._parts(number)
+                rows += [(number, parts[0])] if parts else []
+        return rows
+
+    def _first_id(self) -> int:
+        return int(self._connection.execute("SELECT value FROM meta WHERE key = 'first_batch_id'").fetchone()[0])
 
 
 class JournalReader:
@@ -245,7 +272,7 @@ class JournalReader:
 
 def in_order(segments: list[Segment]) -> list[Segment]:
     """Sort by id, and leave out of each what a later one holds: rows of a commit that failed and was made again."""
-    segments.sort(key=lambda one: (one.first_id, one.created_ns, one.path.name))
+    segments.sort(key=lambda one: (one.first_id, one.ordinal, one.created_ns, one.path.name))
     for one, following in pairwise(segments):
         one.last_id = min(one.last_id, following.first_id - 1)
     return segments

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pumpwatch.errors import StorageError
 
 BUSY_MS = 5000
+FILE_MODE, FOLDER_MODE = 0o640, 0o750  # of everything stored, whatever the umask: owner and group, nobody else
 # what reading a damaged file may raise: SQLite's own errors, and values that are not what they should be
 DAMAGED: tuple[type[Exception], ...] = (sqlite3.Error, ValueError, TypeError, KeyError)
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
@@ -25,8 +27,36 @@ def check_of(*values: object) -> int:
     return zlib.crc32(repr(values).encode())
 
 
+def make_file(path: Path) -> None:
+    """Make an empty file that owner and group alone may read; one that is there already is not touched.
+
+    SQLite gives its own files beside it the same mode. An existing database is never opened here: closing it again would
+    drop the locks that this process holds on it.
+    """
+    with suppress(FileExistsError):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        try:
+            os.fchmod(handle, FILE_MODE)
+        finally:
+            os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that lack, that owner and group alone may enter; an existing one keeps its mode."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        one.chmod(FOLDER_MODE)
+
+
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open a file in autocommit mode; the caller writes BEGIN and COMMIT. Used by one thread at a time."""
+    """Open a file in autocommit mode; the caller writes BEGIN and COMMIT. Used by one thread at a time.
+
+    A file that is not there yet is made with FILE_MODE. Raises sqlite3.Error.
+    """
+    if not read_only:
+        with suppress(OSError):  # SQLite says better what is wrong
+            make_file(path)
     mode = "ro" if read_only else "rwc"
     uri = f"file:{str(path.absolute()).replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
