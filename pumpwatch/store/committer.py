@@ -37,6 +37,9 @@ DROPPED = "trades dropped: the journal refused them and memory is full"
 class CommitJournal(Protocol):
     """What the committer asks of the journal, in the journal's thread."""
 
+    def pass_over(self, void: Sequence[TradeBatch]) -> None:
+        """Count the ids of these rows as seen, durably with the next commit."""
+
     def commit(self, batches: Sequence[TradeBatch], records: Records | None = None) -> int:
         """Make all of it durable and return the batch id; or raise StorageError with nothing stored."""
 
@@ -159,6 +162,9 @@ class Committer:
     def _store(self, batches: list[TradeBatch], records: Records) -> tuple[int, TradeBatch]:
         """In the journal's thread."""
         batch = TradeBatch.concat(batches)
+        if records.void:
+            self._journal.pass_over(records.void)
+            records = Records(records.gaps, records.connection_events, records.quarantine)
         return self._journal.commit([batch] if len(batch) else [], records), batch
 
     def _landed(self, flight: Flight) -> None:

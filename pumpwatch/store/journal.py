@@ -164,6 +164,8 @@ class Journal:
             due = now_s - self._last_ids_stored_s >= LAST_IDS_S
             acknowledged = self._unstored_watermarks()
             passed = [(number, *last) for number, last in self._passed.items()]
+            for number, last in self._passed.items():
+                self._last_ids.pass_over(number, last)
             writer.commit(rows, held, self._catalogue, acknowledged,
                           (self._last_id, self._last_ids.pack()) if due else None, passed)
         except (sqlite3.Error, OSError) as error:
@@ -251,12 +253,14 @@ class Journal:
             self._write((), ())
         self.files.maintain()
 
-    def pass_over(self, passed: Sequence[TradeBatch]) -> None:
+    def pass_over(self, void: Sequence[TradeBatch]) -> None:
         """Note rows that use up an id and are no trades: stored with the next commit, so that the next run misses none."""
-        for batch in passed:
-            self._last_ids.note(codec.grouped(batch))
-            for number in np.unique(batch.instrument).tolist():
-                self._passed[number] = self._last_ids.of(number)
+        batch = codec.grouped(TradeBatch.concat(void))
+        starts = codec.run_starts(batch.instrument)
+        if len(starts):
+            newest = zip(np.maximum.reduceat(batch.trade_id, starts).tolist(),
+                         np.maximum.reduceat(batch.timestamp, starts).tolist(), strict=True)
+            self._passed.update(zip(batch.instrument[starts].tolist(), newest, strict=True))
 
     def _checkpoint(self, writer: Writer) -> None:
         try:

@@ -113,7 +113,7 @@ class Writer:
 
         `passed` are ids that are used up though no trade has them: instrument, id, time.
         """
-        instruments = [*instruments, *(row[0] for row in passed)]
+        instruments = dict.fromkeys([*instruments, *(row[0] for row in passed)])
         new = [number for number in instruments if number not in self._held]
         with transaction(self._connection):
             execute = self._connection.execute
