@@ -57,7 +57,8 @@ def test_it_is_what_the_running_dedupe_goes_by() -> None:
     draw = np.random.default_rng(7)
     for kind in (IdKind.CONTIGUOUS, IdKind.MONOTONIC):
         dedupe = Dedupe(catalogue_of(), lambda *venue, kind=kind: kind)
-        last_ids = LastIds(catalogue_of())
+        dedupe.take_up({NAME: (99_999, START_NS - NS_PER_S)})
+        last_ids = LastIds(catalogue_of(), {NAME: (99_999, START_NS - NS_PER_S)})
         top, at_s = 100_000, 0.0
         for _ in range(300):
             if draw.random() < 0.1:
