@@ -62,7 +62,7 @@ def test_it_is_what_the_running_dedupe_goes_by() -> None:
         top, at_s = 100_000, 0.0
         for _ in range(300):
             if draw.random() < 0.1:
-                top = int(draw.integers(1, top))
+                top, at_s = int(draw.integers(1, top)), at_s + 20
             at_s += float(draw.choice((0.1, 1.0, 20.0)))
             rows = [(top + number, at_s + number / 100) for number in range(int(draw.integers(1, 5)))]
             top = rows[-1][0] + 1
