@@ -10,6 +10,7 @@ from apscheduler.schedulers.gevent import GeventScheduler
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.ops.health import summary_line
 from pumpwatch.ops.retention import Retention
+from pumpwatch.store.scrub import Scrub
 
 if TYPE_CHECKING:
     from pumpwatch.app.collector import Collector
@@ -41,6 +42,7 @@ class Jobs:
         self.every(UPKEEP_S, self._write_symbols)
         retention = Retention(one.journal, one.config.store, list(one.drains), one.clock, one.stats, one.in_journal_thread)
         self.every(RETENTION_S, retention.run)
+        one.supervisor.spawn("scrub", Scrub(one.journal, one.in_journal_thread, one.clock, one.stats).run)
         self.every(one.config.log.summary_s, self._summary)
         if one.sinks:
             self.every(HEALTH_S, self._health)

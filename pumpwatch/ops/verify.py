@@ -19,8 +19,10 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.hookspecs import Sink
 from pumpwatch.model import TradeBatch
+from pumpwatch.store.missing import missing_files
 from pumpwatch.store.reader import JournalReader, SegmentReader
 from pumpwatch.store.segment import Segment
+from pumpwatch.store.soundness import Soundness
 from pumpwatch.store.sqlite import connect
 
 CHUNK_ROWS = 50_000  # compared with a sink at a time
@@ -52,6 +54,8 @@ def verify(folder: Path, sinks: Mapping[str, Sink] | None = None) -> Iterator[Ch
     for text in journal.unreadable:
         name, _, reason = text.partition(": ")
         yield Checked(name, "journal", 0, 0, [reason or "it cannot be read"])
+    for one in missing_files(folder, segments):
+        yield Checked(one.name, "journal", one.trades, 0, [one.why])
     marks = _acknowledged(segments)
     for segment in segments:
         yield from _verify_segment(segment, catalogue, sinks or {}, marks)
@@ -79,6 +83,10 @@ def _verify_segment(segment: Segment, catalogue: Catalogue, sinks: Mapping[str, 
                         _compare(others[name], sink, waiting[name], catalogue)
     finally:
         reader.close()
+    look = Soundness(segment)  # what a query would not find, though all of it can be read
+    look.step(float("inf"))
+    journal.problems += [line for line in look.lines() if line.partition(":")[0] not in
+                         {problem.partition(":")[0] for problem in journal.problems}]
     yield journal
     for name, sink in sinks.items():
         _compare(others[name], sink, waiting[name], catalogue)

@@ -157,9 +157,10 @@ def note_missing(damage: Damage, manifest: Manifest, segments: Sequence[Segment]
             following = next((start for start in starts if start[0] > one.first_id), None)
             to_ns = max(to_ns, following[1] if following else now_ns)
             one.last_id = max(one.last_id, following[0] - 1 if following else one.first_id)
-        what = f"the file is gone, with batches {one.first_id} to {one.last_id}"
-        damage.file(Path(one.name), what)
-        damage.gap(one.name, what, (from_ns, to_ns), set(one.venues) or everywhere)
+        if not one.unreadable:  # that was recorded then
+            what = f"the file is gone, with batches {one.first_id} to {one.last_id}"
+            damage.file(Path(one.name), what)
+            damage.gap(one.name, what, (from_ns, to_ns), set(one.venues) or everywhere)
         manifest.explain(one.first_id, one.last_id)
         manifest.vanished.append(Vanished(one.name, one.first_id, one.last_id, from_ns, to_ns, one.trades))
     for before, after, first, last in holes(segments, manifest.explained):

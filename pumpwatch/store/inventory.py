@@ -74,7 +74,7 @@ class Inventory:
         self.settle()
         return found
 
-    def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str = "") -> None:
+    def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
         """Take what a look at a closed segment found, and record what is new of it."""
         for number, why in batches.items():
             self.damage.batch(path, number, why)

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +298,14 @@ class Journal:
     def size_bytes(self) -> int:
         """Return what the journal takes on disk; any thread."""
         return sum(segment.size_bytes() for segment in list(self._segments))
+
+    def closed_segments(self) -> list[Segment]:
+        """Return the readable segments that are written no more, oldest first; any thread."""
+        return [one for one in list(self._segments) if one.state and one.readable]
+
+    def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
+        """Take what a look at a closed segment found; what is new of it becomes a gap."""
+        self.files.found_damage(path, batches, index_damaged, whole)
 
     def newest_trades_ns(self) -> int:
         """Return the time by the trades stored lately in this run, 0 before the first."""

@@ -13,10 +13,9 @@ from pumpwatch.store.damage import Damage
 from pumpwatch.store.lastids import Name
 from pumpwatch.store.reader import SegmentReader, by_time
 from pumpwatch.store.segment import Segment
-from pumpwatch.store.sqlite import DAMAGED
+from pumpwatch.store.sqlite import DAMAGED, passing
 
 KEPT_OPEN = 4
-PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 
 
 class SegmentReaders:
@@ -61,8 +60,8 @@ class SegmentReaders:
             self.close_one(path)
 
     def _cannot_read(self, path: Path, error: Exception) -> None:
-        """Note a file that is damaged or gone; where this process lacks memory or handles, it is good another time."""
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in PASSING and path.exists():
+        """Note a file that is damaged or gone."""
+        if passing(error, path):
             self._damage.file(path, error)
         else:
             self._damage.whole(path, error)

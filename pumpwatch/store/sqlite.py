@@ -18,6 +18,7 @@ FILE_MODE, FOLDER_MODE = 0o640, 0o750  # of everything stored, whatever the umas
 DAMAGED: tuple[type[Exception], ...] = (sqlite3.Error, ValueError, TypeError, KeyError)
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
             sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_CANTOPEN}
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN}
 _CLOSED_TO_US = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 ANOTHER_FOLDER = "set store.dir to a folder this user may write to"
 
@@ -91,6 +92,11 @@ def _closed_to_us(error: Exception) -> bool:
 def no_room(error: Exception) -> bool:
     """Whether the disk is full, or refuses writes as if it were; a damaged file is another matter."""
     return isinstance(error, OSError) or getattr(error, "sqlite_errorcode", None) in _NO_ROOM
+
+
+def passing(error: Exception, path: Path) -> bool:
+    """Whether a file that is there could not be read for want of memory, handles or a lock: it is good another time."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING and path.exists()
 
 
 @contextmanager
