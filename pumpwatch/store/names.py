@@ -5,18 +5,43 @@ A file carries the names of what it holds. Most files carry the same ones: only 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.store.reader import SegmentReader
+from pumpwatch.model import Instrument
 from pumpwatch.store.segment import Segment
-from pumpwatch.store.sqlite import DAMAGED, connect
+from pumpwatch.store.sqlite import DAMAGED, check_of, connect
 
+MOST_INSTRUMENTS = 100_000  # numbers tried where the table of names is damaged
+Instruments = dict[int, tuple[tuple[str, str], Instrument]]  # a file's number -> venue and instrument
 OnDamage = Callable[[Path, object], None]
 UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, AttributeError)  # the latter: NULL where a text should be
 _NUMBERS = "SELECT group_concat(id) FROM instruments"
 _NAMES = "SELECT group_concat(exchange || char(9) || market_type || char(9) || symbol, char(10)) FROM instruments"
+
+
+def read_instruments(connection: sqlite3.Connection) -> Instruments:
+    """Return a file's numbers with venue and instrument, without those that cannot be read."""
+    try:
+        rows = connection.execute("SELECT * FROM instruments").fetchall()
+    except DAMAGED:
+        rows = _one_by_one(connection)
+    return {row[0]: ((row[1], row[2]), Instrument(symbol=row[3], base=row[4], quote=row[5], multiplier=row[6],
+                                                  contract_size=row[7]))
+            for row in rows if row[-1] == check_of(*row[:-1])}
+
+
+def _one_by_one(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for number in range(MOST_INSTRUMENTS):
+        with suppress(*DAMAGED):
+            row = connection.execute("SELECT * FROM instruments WHERE id = ?", (number,)).fetchone()
+            rows += [row] if row else []
+    return rows
 
 
 def load_names(segments: Iterable[Segment], catalogue: Catalogue, on_damage: OnDamage) -> None:
@@ -53,11 +78,11 @@ def _load(segment: Segment, known: set[str], numbers: set[str], catalogue: Catal
 
 
 def _read_all(segment: Segment, names: set[str], known: set[str], catalogue: Catalogue, on_damage: OnDamage) -> None:
-    reader = SegmentReader(segment.path, catalogue, lambda path, _, why: on_damage(path, why))
+    connection = connect(segment.path, read_only=True)
     try:
-        found = reader.instruments().values()
+        found = read_instruments(connection).values()
     finally:
-        reader.close()
+        connection.close()
     for venue, instrument in found:
         catalogue.add_if_new(venue, instrument)
         known.add("\t".join((*venue, instrument.symbol)))

@@ -11,25 +11,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
-from pumpwatch.model import Instrument, TradeBatch
+from pumpwatch.model import TradeBatch
 from pumpwatch.store import codec
 from pumpwatch.store.lastids import Name
+from pumpwatch.store.manifest import Manifest
+from pumpwatch.store.names import Instruments, load_names, read_instruments
 from pumpwatch.store.segment import LONG_NS, Segment, check_schema, read_segment
-from pumpwatch.store.sqlite import DAMAGED, check_of, connect
+from pumpwatch.store.sqlite import DAMAGED, connect
 
 log = logging.getLogger(__name__)
 
 OnDamage = Callable[[Path, int, str], None]  # file, batch id, why
 FOLDER = "journal"
 SUFFIX = ".sqlite"
-MOST_INSTRUMENTS = 100_000  # numbers tried where the table of names is damaged
 _OVERLAPPING = f"""
 SELECT id, head FROM batches INDEXED BY batches_time
     WHERE last_timestamp >= ?1 AND last_timestamp < ?4 AND first_timestamp < ?2 AND id <= ?3
@@ -59,25 +59,9 @@ class SegmentReader:
         """Let go of the file."""
         self._connection.close()
 
-    def instruments(self) -> dict[int, tuple[tuple[str, str], Instrument]]:
+    def instruments(self) -> Instruments:
         """Return the run's numbers with venue and instrument, without those that cannot be read."""
-        try:
-            rows = self._connection.execute("SELECT * FROM instruments").fetchall()
-        except DAMAGED:
-            rows = self._instruments_one_by_one()
-        return {row[0]: ((row[1], row[2]), Instrument(symbol=row[3], base=row[4], quote=row[5], multiplier=row[6],
-                                                      contract_size=row[7]))
-                for row in rows if row[-1] == check_of(*row[:-1])}
-
-    def _instruments_one_by_one(self) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = []
-        for number in range(MOST_INSTRUMENTS):
-            try:
-                row = self._connection.execute("SELECT * FROM instruments WHERE id = ?", (number,)).fetchone()
-                rows += [row] if row else []
-            except DAMAGED:
-                continue
-        return rows
+        return read_instruments(self._connection)
 
     def after(self, batch_id: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
         """Yield the batches in (batch_id, last_id] in order, without those that cannot be read."""
@@ -219,27 +203,20 @@ class JournalReader:
     def segments(self) -> list[Segment]:
         """Return the readable segments, oldest first."""
         segments = []
+        manifest = Manifest.read(self._folder.parent)
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             try:
                 segments.append(read_segment(path))
             except DAMAGED as error:
                 if path.exists():
                     self.unreadable.append(f"{path.name}: {error}")
+        for one in segments:
+            manifest.recall(one)
         return in_order(segments)
 
     def load_instruments(self) -> None:
         """Put every instrument that the journal names into the catalogue, so that a coin can be looked up."""
-        for segment in reversed(self.segments()):
-            reader = self._open(segment)
-            if reader is None:
-                continue
-            try:
-                for venue, instrument in reader.instruments().values():
-                    self._catalogue.add_if_new(venue, instrument)
-            except DAMAGED as error:
-                self.unreadable.append(f"{segment.path.name}: {error}")
-            finally:
-                reader.close()
+        load_names(self.segments(), self._catalogue, lambda path, why: self.unreadable.append(f"{path.name}: {why}"))
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
         """Return these instruments' trades in [start_ns, end_ns), by timestamp."""
@@ -251,7 +228,7 @@ class JournalReader:
             if reader is None:
                 continue
             try:
-                found.append(reader.find(names, start_ns, end_ns, segment.last_id))
+                found.append(reader.find(names, start_ns, end_ns, segment.last_id, by_index=not segment.index_damaged))
             except DAMAGED as error:
                 self.unreadable.append(f"{segment.path.name}: {error}")
             finally:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.store import codec
-from pumpwatch.store.reader import SegmentReader
+from pumpwatch.store.names import read_instruments
 from pumpwatch.store.segment import LONG_NS, Segment, read_segment
 from pumpwatch.store.sqlite import DAMAGED, connect, passing
 
@@ -79,14 +78,10 @@ class Soundness:
 
     def _open(self) -> None:
         read_segment(self.path)
-        reader = SegmentReader(self.path, Catalogue(), lambda *_: None)
-        try:
-            numbers = list(reader.instruments())
-        finally:
-            reader.close()
+        self._connection = connect(self.path, read_only=True)
+        numbers = list(read_instruments(self._connection))
         self._named = np.zeros(max(numbers, default=-1) + 1, np.bool_)
         self._named[numbers] = True
-        self._connection = connect(self.path, read_only=True)
 
     def _look(self, number: int) -> None:
         assert self._connection is not None
@@ -122,3 +117,13 @@ class Soundness:
                     or self._connection.execute(_LONG, (last_ns, first_ns, number)).fetchone() is not None)
         except DAMAGED:
             return False
+
+
+def look_over(segments: Sequence[Segment], seconds: float) -> Iterator[tuple[Segment, list[str] | None]]:
+    """Yield each segment, the newest first, with what is wrong with it; None where the time was over before its end."""
+    until = time.monotonic() + seconds
+    for segment in reversed(segments):
+        look = Soundness(segment)
+        done = look.step(max(0.0, until - time.monotonic())) if time.monotonic() < until else False
+        look.close()
+        yield segment, look.lines() if done or not look.good else None
