@@ -1,7 +1,8 @@
 """Copy a data folder into one tar file, and back.
 
 Each SQLite file is copied by SQLite's own backup, so the copy is consistent beside a running collector: what was committed
-when its turn came is in it. The tar begins with `manifest.json`: version, time, and size and SHA-256 of every file.
+when its turn came is in it. Tar, files and folders are for owner and group alone. The tar begins with `manifest.json`:
+version, time, and size and SHA-256 of every file.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import msgspec
 from pumpwatch import __version__
 from pumpwatch.clock import Clock
 from pumpwatch.errors import StorageError, UsageError
-from pumpwatch.store.sqlite import connect, storage_errors
+from pumpwatch.store.sqlite import connect, make_file, make_folder, storage_errors
 
 MANIFEST = "manifest.json"
 PATTERNS = ("ledger.sqlite", "journal/*.sqlite")
@@ -44,13 +45,15 @@ def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[
         for source in sources:
             name = source.relative_to(folder).as_posix()
             copy = Path(scratch) / name
-            copy.parent.mkdir(exist_ok=True)
-            _copy(source, copy)
+            make_folder(copy.parent)
+            if not _copy(source, copy):
+                continue
             rows.append({"name": name, "bytes": copy.stat().st_size, "sha256": _sum(copy)})
         manifest = Path(scratch) / MANIFEST
         manifest.write_bytes(msgspec.json.format(msgspec.json.encode(
             {"version": __version__, "made_at_ns": (clock or Clock()).now_ns(), "files": rows})))
         try:
+            make_file(partial)
             with tarfile.open(partial, "w") as tar:
                 for name in (MANIFEST, *(row["name"] for row in rows)):
                     tar.add(Path(scratch) / name, name, recursive=False)
@@ -71,12 +74,12 @@ def restore(source: Path, folder: Path) -> list[dict[str, Any]]:
         raise UsageError(f"{folder} holds {taken[0].relative_to(folder)} already",
                          "restore into an empty folder: set store.dir to one")
     with _disk(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".pumpwatch-restore-") as scratch:
             rows = _unpack(source, Path(scratch))
             for row in rows:
                 place = folder / row["name"]
-                place.parent.mkdir(exist_ok=True)
+                make_folder(place.parent)
                 (Path(scratch) / row["name"]).replace(place)
     return rows
 
@@ -90,7 +93,8 @@ def _unpack(source: Path, scratch: Path) -> list[dict[str, Any]]:
                 if not any(fnmatchcase(row["name"], pattern) for pattern in PATTERNS) or ".." in row["name"]:
                     raise UsageError(f"{source}: no backup of pumpwatch: it names {row['name']}")
                 path = scratch / row["name"]
-                path.parent.mkdir(exist_ok=True)
+                make_folder(path.parent)
+                make_file(path)
                 with path.open("wb") as target:
                     shutil.copyfileobj(_member(tar, row["name"]), target)
     except (tarfile.TarError, KeyError, TypeError, msgspec.DecodeError) as error:
@@ -108,14 +112,22 @@ def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
     return member
 
 
-def _copy(source: Path, copy: Path) -> None:
+def _copy(source: Path, copy: Path) -> bool:
+    """Copy a database; return False for one that expired meanwhile."""
     with storage_errors(source, "copying"):
-        origin, target = connect(source, read_only=True), sqlite3.connect(copy)
+        try:
+            origin = connect(source, read_only=True)
+        except sqlite3.OperationalError:
+            if source.exists():
+                raise
+            return False
+        target = connect(copy)
         try:
             origin.backup(target)
         finally:
             target.close()
             origin.close()
+    return True
 
 
 def _sum(path: Path) -> str:
