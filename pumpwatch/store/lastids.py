@@ -42,8 +42,9 @@ class LastIds:
         last, newest = self._last[0, who], self._last[1, who]
         highest, latest = np.maximum.reduceat(batch.trade_id, starts), np.maximum.reduceat(batch.timestamp, starts)
         since = np.where(newest == _NONE, batch.timestamp[starts], newest)
-        lower = np.minimum.reduceat(batch.trade_id, starts) < np.maximum(last, highest)
-        anew = lower & (latest > since + ANEW_NS)
+        anew = latest > since + ANEW_NS
+        if anew.any():
+            anew &= np.minimum.reduceat(batch.trade_id, starts) < np.maximum(last, highest)
         self._last[0, who], self._last[1, who] = np.maximum(last, highest), np.maximum(newest, latest)
         ends = np.append(starts[1:], len(batch))
         for at in anew.nonzero()[0].tolist():

@@ -30,7 +30,8 @@ def missing_files(folder: Path, segments: Sequence[Segment]) -> list[Missing]:
     What a start recorded as a gap is among it until it would have expired.
     """
     there = {path.name for path in (folder / FOLDER).glob(f"*{SUFFIX}")}
-    manifest = Manifest.read(folder)  # after the files: whoever expires one writes the list first
+    manifest = Manifest.read(folder)
+    there |= {path.name for path in (folder / FOLDER).glob(f"*{SUFFIX}")}  # one may have been made, as well as expired
     found = [Missing(one.name, one.trades, f"the file is gone, with batches {one.first_id} to {one.last_id}, {one.trades:,} "
                                            f"trades, {_span(*of_segment(one))}; the next start records a gap")
              for one in manifest.missing(there) if one.trades or not one.closed]

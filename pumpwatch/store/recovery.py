@@ -103,7 +103,8 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> Found:
     for one in readable:
         for sink, number in _watermarks(one.path, damage):
             found.acknowledged[sink] = max(number, found.acknowledged.get(sink, 0))
-    unknown = broken or any(not one.closed for one in found.manifest.missing(one.path.name for one in readable))
+    unknown = (any(not one.state for one, _ in broken)
+               or any(not one.closed for one in found.manifest.missing(one.path.name for one in found.segments)))
     note_missing(damage, found.manifest, found.segments, now_ns)
     highest = [one.last_id for one in found.segments] + [one.last_id for one in found.manifest.vanished]
     found.last_id = max([*highest, *found.acknowledged.values()], default=0)
@@ -128,7 +129,7 @@ def _broken(path: Path, manifest: Manifest, readable: Sequence[Segment]) -> Segm
     if known is not None:
         return Segment(path, known.first_id, known.last_id, trades=known.trades, created_ns=known.created_ns, readable=False,
                        first_timestamp=known.first_timestamp, last_timestamp=known.last_timestamp,
-                       last_received=known.last_received)
+                       last_received=known.last_received, state=CLEAN if known.closed else "")
     changed_ns = path.stat().st_mtime_ns
     before_ns = max((one.last_received for one in readable), default=changed_ns - 3600 * NS_PER_S)
     return Segment(path, 0, -1, created_ns=changed_ns, first_timestamp=min(before_ns, changed_ns), last_timestamp=changed_ns,
