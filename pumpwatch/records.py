@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pumpwatch.model import Gap, TradeBatch
+from pumpwatch.model import Gap
 
 KEPT_BYTES = 4096
+PassedId = tuple[int, int, int]  # instrument, id, time in ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,14 @@ class Records:
     gaps: list[Gap] = field(default_factory=list)
     connection_events: list[ConnectionEvent] = field(default_factory=list)
     quarantine: list[Quarantined] = field(default_factory=list)
-    void: list[TradeBatch] = field(default_factory=list)  # rows that use up an id and are no trades: their ids count as seen
+    passed: list[PassedId] = field(default_factory=list)  # ids that rows use up which are no trades: they count as seen
 
     def __bool__(self) -> bool:
-        return bool(self.gaps or self.connection_events or self.quarantine or self.void)
+        return bool(self.gaps or self.connection_events or self.quarantine or self.passed)
 
     def extend(self, other: Records) -> None:
         """Take over what the other holds."""
         self.gaps += other.gaps
         self.connection_events += other.connection_events
         self.quarantine += other.quarantine
-        self.void += other.void
+        self.passed += other.passed

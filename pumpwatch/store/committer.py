@@ -21,7 +21,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, Clock
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
-from pumpwatch.records import KEPT_BYTES, Quarantined, Records
+from pumpwatch.records import KEPT_BYTES, PassedId, Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.pending import PendingRecords
 
@@ -37,8 +37,8 @@ DROPPED = "trades dropped: the journal refused them and memory is full"
 class CommitJournal(Protocol):
     """What the committer asks of the journal, in the journal's thread."""
 
-    def pass_over(self, void: Sequence[TradeBatch]) -> None:
-        """Count the ids of these rows as seen, durably with the next commit."""
+    def pass_over(self, passed: Sequence[PassedId]) -> None:
+        """Count these ids as seen, durably with the next commit."""
 
     def commit(self, batches: Sequence[TradeBatch], records: Records | None = None) -> int:
         """Make all of it durable and return the batch id; or raise StorageError with nothing stored."""
@@ -162,8 +162,8 @@ class Committer:
     def _store(self, batches: list[TradeBatch], records: Records) -> tuple[int, TradeBatch]:
         """In the journal's thread."""
         batch = TradeBatch.concat(batches)
-        if records.void:
-            self._journal.pass_over(records.void)
+        if records.passed:
+            self._journal.pass_over(records.passed)
             records = Records(records.gaps, records.connection_events, records.quarantine)
         return self._journal.commit([batch] if len(batch) else [], records), batch
 

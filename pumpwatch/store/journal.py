@@ -16,13 +16,11 @@ from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
-from pumpwatch.records import Records
+from pumpwatch.records import PassedId, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import codec
 from pumpwatch.store.damage import Damage
@@ -253,14 +251,12 @@ class Journal:
             self._write((), ())
         self.files.maintain()
 
-    def pass_over(self, void: Sequence[TradeBatch]) -> None:
-        """Note rows that use up an id and are no trades: stored with the next commit, so that the next run misses none."""
-        batch = codec.grouped(TradeBatch.concat(void))
-        starts = codec.run_starts(batch.instrument)
-        if len(starts):
-            newest = zip(np.maximum.reduceat(batch.trade_id, starts).tolist(),
-                         np.maximum.reduceat(batch.timestamp, starts).tolist(), strict=True)
-            self._passed.update(zip(batch.instrument[starts].tolist(), newest, strict=True))
+    def pass_over(self, passed: Sequence[PassedId]) -> None:
+        """Count ids as seen that no trade has: stored with the next commit, so that the next run misses none of them."""
+        for number, used_id, at_ns in passed:
+            known = self._passed.get(number)
+            if known is None or used_id > known[0]:
+                self._passed[number] = used_id, at_ns
 
     def _checkpoint(self, writer: Writer) -> None:
         try:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.model import Gap, GapState, TradeBatch
-from pumpwatch.records import ConnectionEvent, Quarantined, Records
+from pumpwatch.model import Gap, GapState
+from pumpwatch.records import ConnectionEvent, PassedId, Quarantined, Records
 from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 QUARANTINE_KEPT = 2000  # of KEPT_BYTES each
 GAPS_KEPT = 20_000
 EVENTS_KEPT = 20_000
-VOID_KEPT = 10_000  # batches of rows that only use up an id: without them the next run sees a gap that is none
+PASSED_KEPT = 100_000  # without them the next run may see a gap that is none
 REFUSED_SLACK_NS = NS_PER_S  # trades of a frame are that much older than the frame, at most about
 
 Key = tuple[str, str, str, int | None, int | None, int]
@@ -34,12 +34,12 @@ class PendingRecords:
         self._gaps: dict[Key, Gap] = {}
         self._events: list[ConnectionEvent] = []
         self._quarantine: list[Quarantined] = []
-        self._void: list[TradeBatch] = []
+        self._passed: list[PassedId] = []
         self._growing: dict[tuple[str, str, str], int] = {}  # (exchange, market_type, reason) -> the gap's from_ns
         self._said = False
 
     def __bool__(self) -> bool:
-        return bool(self._gaps or self._events or self._quarantine or self._void)
+        return bool(self._gaps or self._events or self._quarantine or self._passed)
 
     def add(self, records: Records) -> None:
         """Take records over."""
@@ -47,15 +47,15 @@ class PendingRecords:
             self._add_gap(gap)
         self._events += records.connection_events
         self._quarantine += records.quarantine
-        self._void += records.void
-        if len(self._void) > VOID_KEPT:
-            self._void = self._void[-VOID_KEPT // 2:]
+        self._passed += records.passed
+        if len(self._passed) > PASSED_KEPT:
+            self._passed = self._passed[-PASSED_KEPT // 2:]
         self._keep_within_bounds()
 
     def take(self) -> Records:
         """Return all there is, for a commit."""
-        records = Records(list(self._gaps.values()), self._events, self._quarantine, self._void)
-        self._gaps, self._events, self._quarantine, self._void = {}, [], [], []
+        records = Records(list(self._gaps.values()), self._events, self._quarantine, self._passed)
+        self._gaps, self._events, self._quarantine, self._passed = {}, [], [], []
         return records
 
     def put_back(self, records: Records) -> None:

@@ -112,7 +112,7 @@ def test_an_id_that_a_void_row_used_up_is_not_missed_after_a_restart(tmp_path: P
     journal, dedupe = run_of(tmp_path, clock)
     if how == "killed":
         journal.commit([trades((98, 0), (99, 0.1))])  # the last ids are stored now, and not again within a minute
-    journal.pass_over([trades((101, 1))])
+    journal.pass_over([(0, 101, START_NS + 1 * NS_PER_S)])
     journal.commit([trades((100, 1))])
     end(journal, how)
     for _ in range(2):
@@ -128,7 +128,7 @@ def test_a_void_row_alone_is_stored_by_upkeep(tmp_path: Path) -> None:
     clock = FakeClock(START_NS)
     journal, dedupe = run_of(tmp_path, clock)
     journal.commit([trades((100, 1))])
-    journal.pass_over([trades((101, 2))])
+    journal.pass_over([(0, 101, START_NS + 2 * NS_PER_S)])
     clock.advance(10)
     journal.maintain()
     end(journal, "killed")
@@ -141,7 +141,7 @@ def test_a_void_id_from_before_ids_started_anew_does_not_count(tmp_path: Path) -
     clock = FakeClock(START_NS)
     journal, dedupe = run_of(tmp_path, clock)
     journal.commit([trades((99, 0))])
-    journal.pass_over([trades((101, 1))])
+    journal.pass_over([(0, 101, START_NS + 1 * NS_PER_S)])
     journal.commit([trades((100, 1))])
     journal.commit([trades((3, 60))])
     end(journal, "killed")
