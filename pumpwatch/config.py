@@ -67,6 +67,7 @@ class StoreConfig(Section):
     retention_hours: Positive = 72.0
     max_bytes: PositiveInt = 50_000_000_000
     memory_limit_trades: PositiveInt = 2_000_000
+    quarantine_bytes: PositiveInt = 200_000_000
 
 
 class DrainConfig(Section):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap
 
 KEPT_BYTES = 4096
 PassedId = tuple[int, int, int]  # instrument, id, time in ns
+REFUSED_SLACK_NS = NS_PER_S  # trades of a frame are that much older than the frame, at most about
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,9 @@ class Records:
         self.connection_events += other.connection_events
         self.quarantine += other.quarantine
         self.passed += other.passed
+
+    def one_by_one(self) -> Iterator[Records]:
+        """Yield each of them alone."""
+        yield from (Records(gaps=[one]) for one in self.gaps)
+        yield from (Records(connection_events=[one]) for one in self.connection_events)
+        yield from (Records(quarantine=[one]) for one in self.quarantine)

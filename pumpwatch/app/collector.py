@@ -40,6 +40,7 @@ from pumpwatch.store.committer import Committer
 from pumpwatch.store.drain import Drain
 from pumpwatch.store.journal import Journal, Recovery
 from pumpwatch.store.recent import Recent
+from pumpwatch.store.waiting import WAITING_NAME
 from pumpwatch.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -75,11 +76,11 @@ class Collector:
         self.http = Http(context, net.connect_timeout_s, net.proxy)
         self.dialer = Dialer(context, net.connect_timeout_s, net.proxy)
         self.paces = Paces(self.clock)
-        self.journal_thread, self.memory_thread = ThreadPool(1), ThreadPool(1)
-        self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats)
+        self.journal_thread, self.ledger_thread, self.memory_thread = ThreadPool(1), ThreadPool(1), ThreadPool(1)
+        self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats, quarantine_bytes=store.quarantine_bytes)
         self.recent = Recent(store.recent_minutes)
-        self.committer = Committer(self.journal, self.journal_thread, self.catalogue, self.clock, self.stats,
-                                   store.memory_limit_trades, self._durable)
+        self.committer = Committer(self.journal, self.journal_thread, self.ledger_thread, self.catalogue, self.clock,
+                                   self.stats, store.memory_limit_trades, self._durable)
         self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, store.commit_trades, self.committer.put)
         self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes,
                            self.ingest.hurry)
@@ -162,8 +163,14 @@ class Collector:
 
     def _close_journal(self) -> int:
         code = EXIT_OK
-        if self.committer.holds_something:
+        if self.committer.waiting_trades:
             log.error("lost at stop, the journal did not take it trades=%d", self.committer.waiting_trades)
+            code = EXIT_DISK
+        elif self.committer.holds_something and self.journal.ledger.waits_on_disk:
+            log.warning("the ledger refuses the last records, the next start takes them file=%s",
+                        self.folder / WAITING_NAME)
+        elif self.committer.holds_something:
+            log.error("lost at stop, the ledger did not take the last records")
             code = EXIT_DISK
         try:
             self.journal_thread.apply(self.journal.close)
@@ -183,6 +190,11 @@ class Collector:
     def in_journal_thread(self, function: Callable[..., T], /, *args: Any) -> T:
         """Run a call of the journal in its thread and wait for it in this greenlet."""
         result: T = self.journal_thread.apply(function, args)
+        return result
+
+    def in_ledger_thread(self, function: Callable[..., T], /, *args: Any) -> T:
+        """Run a call of the ledger in its thread and wait for it in this greenlet; a ledger that hangs delays no trade."""
+        result: T = self.ledger_thread.apply(function, args)
         return result
 
     def journal_query(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int) -> TradeBatch:

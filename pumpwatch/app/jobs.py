@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.schedulers.gevent import GeventScheduler
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 UPKEEP_S = 5.0
 RETENTION_S = 60.0
+LEDGER_UPKEEP_S, LEDGER_STEPS = 30.0, 200  # so many short transactions at a time, at most
+LEDGER_CHECK_S = 600.0
 HEALTH_S = 60.0
 
 
@@ -43,14 +46,16 @@ class Jobs:
         retention = Retention(one.journal, one.config.store, list(one.drains), one.clock, one.stats, one.in_journal_thread)
         self.every(RETENTION_S, retention.run)
         one.supervisor.spawn("scrub", Scrub(one.journal, one.in_journal_thread, one.clock, one.stats).run)
+        self.every(LEDGER_UPKEEP_S, self._keep_ledger_small)
+        self.every(LEDGER_CHECK_S, self._check_ledger, at_once=True)
         self.every(one.config.log.summary_s, self._summary)
         if one.sinks:
             self.every(HEALTH_S, self._health)
         self.scheduler.start()
 
-    def every(self, seconds: float, job: Any) -> None:
+    def every(self, seconds: float, job: Any, *, at_once: bool = False) -> None:
         """Run a job again and again."""
-        self.scheduler.add_job(job, "interval", seconds=seconds)
+        self.scheduler.add_job(job, "interval", seconds=seconds, **({"next_run_time": datetime.now(UTC)} if at_once else {}))
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -65,6 +70,21 @@ class Jobs:
             self._of.in_journal_thread(self._of.journal.maintain)
         except StorageError as error:  # it is tried again; commits go on meanwhile
             log.debug("journal upkeep reason=%s", error)
+
+    def _keep_ledger_small(self) -> None:
+        one = self._of
+        try:
+            for _ in range(LEDGER_STEPS):
+                if not one.in_ledger_thread(one.journal.ledger.upkeep, one.clock.now_ns()):
+                    return
+        except StorageError as error:  # it is tried again; the ledger says itself that it refuses
+            log.debug("ledger upkeep reason=%s", error)
+
+    def _check_ledger(self) -> None:
+        try:
+            self._of.memory_thread.apply(self._of.journal.ledger.check)
+        except StorageError as error:
+            log.error("ledger check reason=%s", error.message)
 
     def _write_symbols(self) -> None:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pumpwatch.errors import PumpWatchError
+from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.listing.inbox import Inbox, folder_of
 from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
@@ -30,18 +30,21 @@ class Listings:
         ledger = one.journal.ledger
         self.windows = WindowKeeper(
             self._trades, one.catalogue, ledger, one.clock, one.stats, Path(options.archive_dir), window_s=options.window_s,
-            gaps=self._gaps, sweep=one.sweep.hasten, publish=self._publish, call=one.in_journal_thread)
+            gaps=self._gaps, sweep=one.sweep.hasten, publish=self._publish, call=one.in_ledger_thread)
         self.watches = [
             Watch(one.plugins.source(name), self._fetch, ledger, one.clock, one.stats, self.windows.open, url=part.url,
-                  interval_s=part.interval_s, fresh_s=options.fresh_s, call=one.in_journal_thread)
+                  interval_s=part.interval_s, fresh_s=options.fresh_s, call=one.in_ledger_thread)
             for name, part in options.sources.items() if part.enabled and name in one.plugins.sources]
         self._inbox = Inbox(folder_of(one.config), ledger, one.clock, one.stats, self.windows.open,
-                            fresh_s=options.fresh_s, call=one.in_journal_thread)
+                            fresh_s=options.fresh_s, call=one.in_ledger_thread)
 
     def start(self) -> None:
         """Take up unfinished windows and start looking."""
         one = self._of
-        self.windows.resume(one.config.store.retention_hours * 3600)
+        try:
+            self.windows.resume(one.config.store.retention_hours * 3600)
+        except StorageError as error:  # a locked ledger is no reason not to record
+            log.error("unfinished windows are left to the next start reason=%s", error.message)
         one.supervisor.spawn("windows", self.windows.run)
         for watch in self.watches:
             watch.schedule(one.jobs.scheduler)
@@ -61,7 +64,7 @@ class Listings:
                     catalogue=one.catalogue, journal_from_ns=one.journal.whole_from_ns())
 
     def _gaps(self, start_ns: int, end_ns: int) -> Sequence[Gap]:
-        return self._of.in_journal_thread(self._of.journal.ledger.gaps_between, start_ns, end_ns)
+        return self._of.in_ledger_thread(self._of.journal.ledger.gaps_between, start_ns, end_ns)
 
     def _publish(self, listing: Listing, archive: str, trades: int) -> None:
         for name, sink in self._of.sinks.items():

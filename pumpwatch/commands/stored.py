@@ -103,28 +103,31 @@ def _say_files(rows: list[dict[str, Any]], as_json: bool, where: str) -> int:
 def gaps(start_ns: int, end_ns: int, exchange: str | None, with_filled: bool, as_json: bool, config: Config) -> int:
     """List what may be missing: where, from when to when, and why.
 
-    A gap without a symbol is one of a whole venue or connection. One with ids is proven by a jump in them. Works beside a
+    A gap without a symbol is one of a whole venue, or of a connection (--json names its symbols). One with ids is proven by
+    a jump in them. Works beside a
     running collector. Exit code 1 where there are gaps.
 
     \b
     Example: pumpwatch gaps --from -2h --exchange okx
     """
     from pumpwatch.errors import ServiceUnavailable
-    from pumpwatch.store.ledger import FILE_NAME, Ledger
+    from pumpwatch.store.ledger import Ledger, is_missing
+    from pumpwatch.store.waiting import waiting_gaps
 
     folder = Path(config.store.dir)
-    if not (folder / FILE_NAME).exists():
+    if is_missing(folder):
         raise ServiceUnavailable(f"nothing is stored in {folder}", "name the collector's config with -c")
-    ledger = Ledger(folder)
+    ledger = Ledger(folder, read_only=True)
     try:
-        found = [gap for gap in ledger.gaps_between(start_ns, end_ns)
-                 if exchange in (None, gap.exchange) and (with_filled or gap.state != "filled")]
+        known = ledger.gaps_between(start_ns, end_ns)
     finally:
         ledger.close()
+    late = [gap for gap in waiting_gaps(folder) if gap.to_ns > start_ns and gap.from_ns < end_ns and gap not in known]
+    found = [gap for gap in [*known, *late] if exchange in (None, gap.exchange) and (with_filled or gap.state != "filled")]
     if as_json:
         print_json({"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns,
                     "to_ns": gap.to_ns, "first_id": gap.first_id, "last_id": gap.last_id, "state": gap.state.value,
-                    "reason": gap.reason} for gap in found)
+                    "reason": gap.reason, "symbols": gap.symbols} for gap in found)
     elif found:
         print_table(("venue", "symbol", "from", "seconds", "ids", "state", "reason"), map(_gap_cells, found[-SHOWN:]),
                     f"the last {SHOWN} of {len(found):,}" if len(found) > SHOWN else "")
@@ -136,6 +139,7 @@ def _gap_cells(gap: Gap) -> tuple[str, ...]:
     from datetime import UTC, datetime
 
     began = datetime.fromtimestamp(gap.from_ns / 1e9, UTC)
-    return (f"{gap.exchange}.{gap.market_type}", gap.symbol or "all", f"{began:%Y-%m-%dT%H:%M:%SZ}",
+    named = gap.symbol or (f"{len(gap.symbols):,} of a connection" if gap.symbols else "all")
+    return (f"{gap.exchange}.{gap.market_type}", named, f"{began:%Y-%m-%dT%H:%M:%SZ}",
             f"{(gap.to_ns - gap.from_ns) / 1e9:,.1f}", "" if gap.first_id is None else f"{gap.first_id} to {gap.last_id}",
             gap.state.value, gap.reason)

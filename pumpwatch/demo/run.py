@@ -171,7 +171,7 @@ class Demo:
             gevent.sleep(0.1)
 
     def _archive(self, collector: Collector) -> tuple[str, int]:
-        records = collector.in_journal_thread(collector.journal.ledger.listings)
+        records = collector.in_ledger_thread(collector.journal.ledger.listings)
         done = [record for record in records if record.archive]
         return (done[-1].archive, done[-1].trades or 0) if done else ("", 0)
 

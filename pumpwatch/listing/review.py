@@ -13,7 +13,7 @@ from pumpwatch.listing.inbox import coin_name
 from pumpwatch.listing.memory import ListingMemory
 from pumpwatch.listing.window import intervals_of
 from pumpwatch.model import Listing
-from pumpwatch.store.ledger import FILE_NAME, Ledger
+from pumpwatch.store.ledger import Ledger, is_missing
 
 SAME_S = 60.0  # a remembered listing of the coin this near to the asked time is the one that is meant
 
@@ -62,8 +62,8 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     archives: set[str] = set()
-    if (Path(config.store.dir) / FILE_NAME).exists():
-        ledger = _ledger(config)
+    if not is_missing(Path(config.store.dir)):
+        ledger = _ledger(config, read_only=True)
         try:
             for record in ledger.listings():
                 rows[record.listing.source + record.listing.notice_id, record.listing.symbol] = _row(
@@ -93,11 +93,12 @@ def _row(listing: Listing, archive: str, trades: int | None) -> dict[str, Any]:
             "trades": trades or 0, "archive": archive}
 
 
-def _ledger(config: Config) -> Ledger:
+def _ledger(config: Config, *, read_only: bool = False) -> Ledger:
     folder = Path(config.store.dir)
     if not folder.is_dir():
         raise PumpWatchError(f"{folder}: no such data folder", "give the collector's config with -c, or set store.dir")
-    return Ledger(folder)
+    is_missing(folder)  # no empty one is made in place of one that was lost
+    return Ledger(folder, read_only=read_only)
 
 
 def _listings_near(memory: ListingMemory, coin: str, at_ns: int) -> list[Listing]:

@@ -23,10 +23,11 @@ import msgspec
 from pumpwatch import __version__
 from pumpwatch.clock import Clock
 from pumpwatch.errors import StorageError, UsageError
-from pumpwatch.store.sqlite import connect, make_file, make_folder, storage_errors
+from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
+from pumpwatch.store.sqlite import FILE_MODE, connect, make_private, private_folder, storage_errors
 
 MANIFEST = "manifest.json"
-PATTERNS = ("ledger.sqlite", "journal/*.sqlite")
+PATTERNS = (FILE_NAME, "journal/*.sqlite")
 
 
 def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[str, Any]]:
@@ -45,7 +46,9 @@ def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[
         for source in sources:
             name = source.relative_to(folder).as_posix()
             copy = Path(scratch) / name
-            make_folder(copy.parent)
+            private_folder(copy.parent)
+            if name == FILE_NAME:
+                _check_ledger(folder)
             if not _copy(source, copy):
                 continue
             rows.append({"name": name, "bytes": copy.stat().st_size, "sha256": _sum(copy)})
@@ -53,7 +56,7 @@ def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[
         manifest.write_bytes(msgspec.json.format(msgspec.json.encode(
             {"version": __version__, "made_at_ns": (clock or Clock()).now_ns(), "files": rows})))
         try:
-            make_file(partial)
+            make_private(partial)
             with tarfile.open(partial, "w") as tar:
                 for name in (MANIFEST, *(row["name"] for row in rows)):
                     tar.add(Path(scratch) / name, name, recursive=False)
@@ -74,12 +77,13 @@ def restore(source: Path, folder: Path) -> list[dict[str, Any]]:
         raise UsageError(f"{folder} holds {taken[0].relative_to(folder)} already",
                          "restore into an empty folder: set store.dir to one")
     with _disk(folder):
-        make_folder(folder)
+        private_folder(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".pumpwatch-restore-") as scratch:
             rows = _unpack(source, Path(scratch))
             for row in rows:
                 place = folder / row["name"]
-                make_folder(place.parent)
+                private_folder(place.parent)
+                (Path(scratch) / row["name"]).chmod(FILE_MODE)
                 (Path(scratch) / row["name"]).replace(place)
     return rows
 
@@ -93,8 +97,8 @@ def _unpack(source: Path, scratch: Path) -> list[dict[str, Any]]:
                 if not any(fnmatchcase(row["name"], pattern) for pattern in PATTERNS) or ".." in row["name"]:
                     raise UsageError(f"{source}: no backup of pumpwatch: it names {row['name']}")
                 path = scratch / row["name"]
-                make_folder(path.parent)
-                make_file(path)
+                private_folder(path.parent)
+                make_private(path)
                 with path.open("wb") as target:
                     shutil.copyfileobj(_member(tar, row["name"]), target)
     except (tarfile.TarError, KeyError, TypeError, msgspec.DecodeError) as error:
@@ -128,6 +132,16 @@ def _copy(source: Path, copy: Path) -> bool:
             target.close()
             origin.close()
     return True
+
+
+def _check_ledger(folder: Path) -> None:
+    """Refuse a damaged ledger: SQLite copies broken pages as they are."""
+    is_missing(folder)
+    ledger = Ledger(folder, read_only=True)
+    try:
+        ledger.check_pages()
+    finally:
+        ledger.close()
 
 
 def _sum(path: Path) -> str:

@@ -12,7 +12,7 @@ from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.model import GapState
 from pumpwatch.ops import health
 from pumpwatch.ops.doctor import FAIL, OK, WARN, Finding
-from pumpwatch.store.ledger import FILE_NAME, Ledger
+from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
 from pumpwatch.store.missing import missing_files
 from pumpwatch.store.reader import JournalReader
 from pumpwatch.store.segment import Segment
@@ -25,9 +25,12 @@ LAG_MS = 5_000  # a venue's trades later than this: the clock or the line is wro
 
 def examine(folder: Path, clock: Clock | None = None) -> Iterator[Finding]:
     """Yield findings about a data folder: its collector, journal, gaps and refused frames."""
-    if not (folder / FILE_NAME).exists():
-        yield Finding("data", OK, f"{folder} is new: nothing is stored yet")
-        return
+    try:
+        if is_missing(folder):
+            yield Finding("data", OK, f"{folder} is new: nothing is stored yet")
+            return
+    except StorageError as error:
+        yield Finding("ledger", FAIL, error.message, error.hint)
     yield from _collector(folder, clock or Clock())
     yield from _journal(folder)
     yield from _ledger(folder)
@@ -95,16 +98,22 @@ def _damage(segments: Sequence[Segment]) -> Iterator[Finding]:
 
 
 def _ledger(folder: Path) -> Iterator[Finding]:
+    if not (folder / FILE_NAME).exists() or not (folder / FILE_NAME).stat().st_size:
+        return  # that is found already
     try:
-        ledger = Ledger(folder)
+        ledger = Ledger(folder, read_only=True)
+        try:
+            gaps = [gap for _, gap in ledger.gaps()]
+            refused = ledger.quarantine_count()
+            ledger.check_pages()
+        finally:
+            ledger.close()
     except StorageError as error:
         yield Finding("ledger", FAIL, error.message, error.hint)
         return
-    try:
-        gaps = [gap for _, gap in ledger.gaps()]
-        refused = ledger.quarantine_count()
-    finally:
-        ledger.close()
+    for path in sorted(folder.glob(f"{FILE_NAME}.damaged-*Z")):
+        yield Finding("ledger", WARN, f"{path.name} was set aside: it was damaged",
+                      "what was readable is in the new one; look for the disk's errors, and remove it when done")
     states = Counter(gap.state for gap in gaps)
     still = [gap for gap in gaps if gap.state != GapState.FILLED]
     reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(gap.reason for gap in still).most_common(3))

@@ -15,26 +15,14 @@ from pumpwatch.store.expiry import Removed
 
 log = logging.getLogger(__name__)
 
-RECORDS_KEPT_S = 90 * 86_400.0  # connection events and quarantine
 START_S = 600.0  # how much journal a start may expire at once
 MOST_S = 3600.0  # how much at a time, later
 CATCH_UP = 2.0  # hours an hour while behind, as after a long pause
 STEP_S = 30.0  # our clocks part by that much between two looks: one of them was set
 
 
-class RetainedLedger(Protocol):
-    """What is asked of the ledger."""
-
-    def prune(self, before_ns: int) -> None:
-        """Forget what is older."""
-
-
 class RetainedJournal(Protocol):
     """What is asked of the journal, in its thread."""
-
-    @property
-    def ledger(self) -> RetainedLedger:
-        """The ledger of the journal's thread."""
 
     def expire(self, before_ns: int, max_bytes: int, sinks: Sequence[str], span_s: float) -> list[Removed]:
         """Unlink what is too old, as much as was written in `span_s`, or too much."""
@@ -119,6 +107,4 @@ class Retention:
         removed = self._journal.expire(now_ns - int(self._options.retention_hours * 3600 * NS_PER_S), self._options.max_bytes,
                                        self._sinks, span_s)
         self._allowance.span_s -= sum(one.span_s for one in removed if not one.early)
-        if removed:
-            self._journal.ledger.prune(now_ns - int(RECORDS_KEPT_S * NS_PER_S))
         return removed

@@ -1,5 +1,10 @@
 """Hands batches to the journal: one group commit at a time, in a thread, and never loses one that failed.
 
+Records go to the ledger first: a gap must be known before the trades that step over it are stored, or a crash between
+the two would make it look as if nothing were missing. That order is given up where the ledger does not answer in
+RECORDS_WAIT_S: trades are committed whatever the ledger does, and what it refuses waits, on disk too where that can be
+written. A gap is recorded as filled only after the trades that fill it are stored; where they were dropped it stays open.
+
 While the disk refuses, batches wait here in memory up to a limit and commits are tried again; beyond the limit the oldest
 are dropped, and each drop is in a gap record with its bounds. A batch that fails for a reason of its own, again and again
 while others are stored, is halved until the trade to blame is found, and that one goes to quarantine.
@@ -10,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -20,10 +25,10 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, Clock
 from pumpwatch.errors import StorageError
-from pumpwatch.model import TradeBatch
+from pumpwatch.model import Gap, GapState, TradeBatch
 from pumpwatch.records import KEPT_BYTES, PassedId, Quarantined, Records
 from pumpwatch.stats import Stats
-from pumpwatch.store.pending import PendingRecords
+from pumpwatch.store.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -32,45 +37,62 @@ COMMIT_ROWS = 200_000  # of a commit, about: what waited for a disk is stored in
 SUSPECT_AFTER = 3  # equal errors that no disk is to blame for, before batches are committed one by one
 LATENCY_BINS_MS = 10_000
 DROPPED = "trades dropped: the journal refused them and memory is full"
+UNSTORABLE = "trades that cannot be stored, see the quarantine"
+PASSED_KEPT = 100_000
+RECORDS_WAIT_S = 0.2  # trades wait so long for the records that belong before them
+LAST_WAIT_S = 1.5  # and a stop so long for the last records
 
 
 class CommitJournal(Protocol):
-    """What the committer asks of the journal, in the journal's thread."""
+    """What the committer asks of the journal."""
 
     def pass_over(self, passed: Sequence[PassedId]) -> None:
-        """Count these ids as seen, durably with the next commit."""
+        """Count these ids as seen, durably with the next commit. In its thread."""
 
-    def commit(self, batches: Sequence[TradeBatch], records: Records | None = None) -> int:
-        """Make all of it durable and return the batch id; or raise StorageError with nothing stored."""
+    def commit(self, batches: Sequence[TradeBatch]) -> int:
+        """Make all of it durable and return the batch id; or raise StorageError with nothing stored. In its thread."""
+
+    def record(self, records: Records) -> None:
+        """Make all of it durable, or raise StorageError; harmless when repeated. In the ledger's thread."""
+
+
+@dataclass(slots=True)
+class Load:
+    """A batch that waits, the gaps that are filled once it and all before it are stored, and the ids that no trade has."""
+
+    batch: TradeBatch
+    fills: list[Gap] = field(default_factory=list)
+    passed: list[PassedId] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Flight:
     """What the journal's thread is at work on. It goes on there whatever happens to the greenlet that waits for it."""
 
-    batches: list[TradeBatch]
-    records: Records
+    loads: list[Load]
     outcome: AsyncResult[tuple[int, TradeBatch]]
 
 
 class Committer:
-    """A greenlet (`run`) between the pipeline and the journal's thread.
+    """A greenlet (`run`) between the pipeline and the threads of journal and ledger.
 
     `on_durable(batch_id, batch)` is called after each commit, in order.
     """
 
-    def __init__(self, journal: CommitJournal, thread: ThreadPool, catalogue: Catalogue, clock: Clock, stats: Stats,
-                 memory_limit_trades: int, on_durable: Callable[[int, TradeBatch], None]) -> None:
+    def __init__(self, journal: CommitJournal, thread: ThreadPool, ledger_thread: ThreadPool, catalogue: Catalogue,
+                 clock: Clock, stats: Stats, memory_limit_trades: int, on_durable: Callable[[int, TradeBatch], None]) -> None:
         self._journal, self._thread, self._catalogue = journal, thread, catalogue
         self._clock, self._stats, self._limit, self._on_durable = clock, stats, memory_limit_trades, on_durable
-        self._waiting: deque[TradeBatch] = deque()
+        self._waiting: deque[Load] = deque()
         self._waiting_trades = 0  # with those in flight
-        self._pending = PendingRecords(stats)
-        self._parts: deque[Records] = deque()  # of records that failed as a whole
+        self._recorder = Recorder(journal.record, ledger_thread, stats)
         self._flight: Flight | None = None
         self._arrived, self._stopping = Event(), Event()
         self._refused = ""
         self._error, self._errors = "", 0  # the last one that was no StorageError, and how often in a row
+        self._passed: list[PassedId] = []  # that no batch came with yet
+        self._has_fills = False  # gaps that waiting batches fill
+        self._filled: list[Gap] = []  # their last trades are stored
         self._proven = False  # while batches are committed one by one: another one was stored
         self.latency_ms = np.zeros(LATENCY_BINS_MS, np.int64)  # frames read to durable: trades by ms, the last bin is more
 
@@ -81,16 +103,30 @@ class Committer:
 
     @property
     def holds_something(self) -> bool:
-        """Whether anything is in memory only: trades, or records beside them."""
-        return bool(self._waiting or self._pending or self._parts or self._flight)
+        """Whether the journal or the ledger has not taken all of it: trades, or records beside them."""
+        return bool(self._waiting or self._flight or self._recorder.holds_something)
 
     def put(self, batch: TradeBatch | None, records: Records) -> None:
         """Take trades and records for the next commit. Never blocks."""
+        fills = [gap for gap in records.gaps if gap.state == GapState.FILLED]
+        self._has_fills |= bool(fills)
         if batch is not None and len(batch):
-            self._waiting.append(batch)
+            self._waiting.append(Load(batch, list(fills), self._passed + records.passed))
+            self._passed = []
             self._waiting_trades += len(batch)
             self._drop_oldest()
-        self._pending.add(records)
+        elif fills:
+            loads = self._waiting or (self._flight.loads if self._flight else ())
+            if loads:
+                loads[-1].fills += fills
+            else:
+                self._recorder.pending.add(Records(gaps=fills))
+        elif records.passed:
+            self._passed = (self._passed + records.passed)[-PASSED_KEPT:]
+        if fills:
+            records = Records([gap for gap in records.gaps if gap.state != GapState.FILLED], records.connection_events,
+                              records.quarantine)
+        self._recorder.pending.add(records)
         if self.holds_something:
             self._arrived.set()
 
@@ -99,11 +135,11 @@ class Committer:
         if self.holds_something:
             self._arrived.set()
         while not self._stopping.is_set():
-            self._arrived.wait()
+            self._arrived.wait(RETRY_S if self._recorder.holds_something else None)
             self._arrived.clear()
             if not self._commit():
                 self._stopping.wait(RETRY_S)
-            if self.holds_something:
+            if self._waiting or self._flight:
                 self._arrived.set()
         self.flush()
 
@@ -113,14 +149,16 @@ class Committer:
         self._arrived.set()
 
     def flush(self) -> bool:
-        """Commit all that is here; return whether the journal took it. Not while `run` runs."""
-        while self.holds_something:
+        """Commit all that is here; return whether journal and ledger took it. Not while `run` runs."""
+        self._recorder.settle(RECORDS_WAIT_S, at_once=True)
+        while self._waiting or self._flight:
             if not self._commit():
                 return False
-        return True
+        return self._recorder.settle(LAST_WAIT_S, at_once=True)
 
     def _commit(self) -> bool:
         """Commit once; False where the journal refuses. Raises what is neither a success nor a StorageError."""
+        self._recorder.settle(RECORDS_WAIT_S)
         flight = self._flight or self._take_off()
         if flight is None:
             return True
@@ -141,37 +179,36 @@ class Committer:
 
     def _take_off(self) -> Flight | None:
         alone = self._errors >= SUSPECT_AFTER
-        batches: list[TradeBatch] = []
+        loads: list[Load] = []
         rows = 0
-        while self._waiting and (not batches or (not alone and rows + len(self._waiting[0]) <= COMMIT_ROWS)):
-            batches.append(self._waiting.popleft())
-            rows += len(batches[-1])
-        if alone:
-            records = Records() if batches else self._parts.popleft() if self._parts else self._pending.take()
-        else:
-            records = self._pending.take()
-        if not batches and not records:
+        while self._waiting and (not loads or (not alone and rows + len(self._waiting[0].batch) <= COMMIT_ROWS)):
+            loads.append(self._waiting.popleft())
+            rows += len(loads[-1].batch)
+        if not loads:
             return None
         try:
-            self._flight = Flight(batches, records, self._thread.spawn(self._store, batches, records))
+            self._flight = Flight(loads, self._thread.spawn(self._store, [load.batch for load in loads],
+                                                              [one for load in loads for one in load.passed]))
         except BaseException:
-            self._put_back(Flight(batches, records, AsyncResult()))
+            self._put_back(Flight(loads, AsyncResult()))
             raise
         return self._flight
 
-    def _store(self, batches: list[TradeBatch], records: Records) -> tuple[int, TradeBatch]:
+    def _store(self, batches: list[TradeBatch], passed: list[PassedId]) -> tuple[int, TradeBatch]:
         """In the journal's thread."""
         batch = TradeBatch.concat(batches)
-        if records.passed:
-            self._journal.pass_over(records.passed)
-            records = Records(records.gaps, records.connection_events, records.quarantine)
-        return self._journal.commit([batch] if len(batch) else [], records), batch
+        if passed:
+            self._journal.pass_over(passed)
+        return self._journal.commit([batch]), batch
 
     def _landed(self, flight: Flight) -> None:
         result = flight.outcome.get()
         assert result is not None
         batch_id, batch = result
-        self._pending.written()
+        self._recorder.pending.settled((DROPPED, UNSTORABLE))
+        self._filled += [gap for load in flight.loads for gap in load.fills]
+        if self._errors < SUSPECT_AFTER:  # batches come in order
+            self._settle_fills()
         self._waiting_trades -= len(batch)
         if self._refused:
             self._refused = ""
@@ -181,63 +218,56 @@ class Committer:
         else:
             self._errors = 0
         self._trust_again()
-        if len(batch):
-            self._note_latency(batch)
-            self._on_durable(batch_id, batch)
+        self._note_latency(batch)
+        self._on_durable(batch_id, batch)
 
     def _put_back(self, flight: Flight) -> None:
-        self._waiting.extendleft(reversed(flight.batches))
-        self._pending.put_back(flight.records)
+        self._waiting.extendleft(reversed(flight.loads))
         self._drop_oldest()
 
     def _failed(self, flight: Flight, error: BaseException) -> bool:
         """Keep what failed and raise, or find out what in it is to blame where others are stored."""
         text = f"{type(error).__name__}: {error}"
-        alone = self._errors >= SUSPECT_AFTER  # then it is one batch, or records
+        alone = self._errors >= SUSPECT_AFTER  # then it is one batch
         self._errors = self._errors + 1 if alone or text == self._error else 1
         self._error = text
         if not alone:
             self._put_back(flight)
             raise error
         if not self._proven:  # the next one may show whether it is this one or the journal
-            self._waiting.extend(flight.batches)
-            if flight.records:
-                self._parts.append(flight.records)
+            self._waiting.extend(flight.loads)
             raise error
-        for batch in flight.batches:
-            self._blame_within(batch, text)
-        self._blame_record(flight.records, text)
+        for load in flight.loads:
+            self._blame_within(load, text)
         self._trust_again()
         return True
 
     def _trust_again(self) -> None:
-        if not self.holds_something:
+        if not self._waiting:
             self._errors, self._proven = 0, False
+            self._settle_fills()
 
-    def _blame_within(self, batch: TradeBatch, reason: str) -> None:
+    def _settle_fills(self) -> None:
+        """Record gaps as filled whose trades are stored, with all that came before them."""
+        if self._filled:
+            self._recorder.pending.add(Records(gaps=self._filled))
+            self._filled = []
+
+    def _blame_within(self, load: Load, reason: str) -> None:
+        batch = load.batch
         if len(batch) > 1:
             half = len(batch) // 2
-            self._waiting.extendleft([batch.take(slice(half, None)), batch.take(slice(0, half))])
+            self._waiting.extendleft([Load(batch.take(slice(half, None)), load.fills), Load(batch.take(slice(0, half)))])
             return
         exchange, market_type = self._venue_of(int(batch.instrument[0]))
         log.error("trade quarantined, it cannot be stored venue=%s.%s reason=%s", exchange, market_type, reason)
         self._stats.add("unstorable_trades_total")
         self._waiting_trades -= 1
         at_ns = int(batch.timestamp[0])
-        self._pending.add(Records(quarantine=[Quarantined(
+        self._recorder.pending.add(Records(quarantine=[Quarantined(
             self._clock.now_ns(), exchange, market_type, f"cannot be stored: {reason}",
             repr([None if column is None else column[0] for column in batch.columns()]).encode()[:KEPT_BYTES])]))
-        self._pending.lost(exchange, market_type, at_ns, at_ns + 1, "trades that cannot be stored, see the quarantine")
-
-    def _blame_record(self, records: Records, reason: str) -> None:
-        kept = [Records(gaps=[one]) for one in records.gaps]
-        kept += [Records(connection_events=[one]) for one in records.connection_events]
-        kept += [Records(quarantine=[one]) for one in records.quarantine]
-        if len(kept) > 1:
-            self._parts.extendleft(reversed(kept))
-        elif kept:
-            log.error("record left out, it cannot be stored record=%r reason=%s", kept[0], reason)
-            self._stats.add("unstorable_records_total")
+        self._recorder.pending.lost(exchange, market_type, at_ns, at_ns + 1, UNSTORABLE)
 
     def _note_latency(self, batch: TradeBatch) -> None:
         ms = (self._clock.now_ns() - batch.received_at) // NS_PER_MS
@@ -250,8 +280,11 @@ class Committer:
     def _drop_oldest(self) -> None:
         """Drop until the rest fits; never what the journal is at work on, which may be stored, nor the newest batch."""
         while self._waiting_trades > self._limit and len(self._waiting) > 1:
-            batch = self._waiting.popleft()
+            batch = self._waiting.popleft().batch
             self._waiting_trades -= len(batch)
+            for load in self._waiting if self._has_fills else ():
+                load.fills.clear()  # it may have been a part of what fills them: they stay open
+            self._has_fills = False
             self._stats.add("dropped_trades_total", len(batch))
             self._lose(batch)
 
@@ -263,7 +296,7 @@ class Committer:
         bounds = zip(numbers[starts].tolist(), np.minimum.reduceat(times, starts).tolist(),
                      np.maximum.reduceat(times, starts).tolist(), strict=True)
         for number, first_ns, last_ns in bounds:
-            self._pending.lost(*self._venue_of(number), first_ns, last_ns + 1, DROPPED)
+            self._recorder.pending.lost(*self._venue_of(number), first_ns, last_ns + 1, DROPPED)
 
     def _venue_of(self, number: int) -> tuple[str, str]:
         return self._catalogue.venues[number] if 0 <= number < len(self._catalogue) else ("", "")

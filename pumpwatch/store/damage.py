@@ -2,7 +2,7 @@
 
 Damage is noted where it is met (`batch`, `whole`), and `settle` makes gaps of it: neighbouring batches are one gap a venue.
 What was recorded is remembered with its segment, in the list of segments, so that a start or another query records it no
-second time. A gap that the ledger refuses waits here.
+second time. The list is written once the ledger has the gaps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
@@ -40,13 +39,15 @@ class Found:
 
 
 class Damage:
-    """The damage found in one data folder. `write` stores records, and raises StorageError where it cannot. One thread."""
+    """The damage found in one data folder. One thread.
 
-    def __init__(self, stats: Stats, write: Callable[[Records], None]) -> None:
+    `note` takes records for the ledger, and never blocks; `waits` says whether it holds any that are not written.
+    """
+
+    def __init__(self, stats: Stats, note: Callable[[Records], None], waits: Callable[[], bool]) -> None:
         self.notes: list[str] = []
-        self._stats, self._write = stats, write
+        self._stats, self._note, self._waits = stats, note, waits
         self._found: dict[Path, Found] = {}
-        self._waiting: list[Gap] = []
 
     def file(self, path: Path, why: object) -> None:
         """Name a file, or a part of one, that cannot be read."""
@@ -82,7 +83,7 @@ class Damage:
     @property
     def waits(self) -> bool:
         """Whether the ledger has not taken every gap yet."""
-        return bool(self._waiting)
+        return self._waits()
 
     def settle(self, segments: Sequence[Segment]) -> bool:
         """Record what was noted; return whether anything is new, so that the list of segments is to be written."""
@@ -94,8 +95,6 @@ class Damage:
             segment = by_path.get(path)
             if segment is not None:  # else it expired meanwhile
                 changed |= self._settle_file(segment, one, everywhere)
-        if self._waiting:
-            self._store()
         return changed
 
     def _settle_file(self, segment: Segment, found: Found, everywhere: set[Venue]) -> bool:
@@ -128,17 +127,8 @@ class Damage:
                   for exchange, market_type in sorted(venues) or [("", "")]])
 
     def add(self, gaps: Iterable[Gap]) -> None:
-        """Record gaps, now or as soon as the ledger takes them."""
-        self._waiting += gaps
-        self._store()
-
-    def _store(self) -> None:
-        try:
-            self._write(Records(gaps=self._waiting))
-        except StorageError as error:
-            log.error("journal gap not stored yet reason=%s", error.message)
-        else:
-            self._waiting = []
+        """Record gaps, as soon as the ledger takes them."""
+        self._note(Records(gaps=list(gaps)))
 
 
 def note_missing(damage: Damage, manifest: Manifest, segments: Sequence[Segment], now_ns: int) -> None:

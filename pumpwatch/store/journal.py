@@ -1,9 +1,11 @@
 """The journal: where a trade becomes durable, and the embedded store.
 
 Segments of an hour in `journal/`, the ledger beside them. A commit is one SQLite transaction with `synchronous=FULL`:
-when it returns its trades survive the power cut, when it raises none of them are stored and the caller keeps them. Its
-ledger records go first, because writing those twice is harmless. Watermarks of the sinks travel with commits: after a
-crash the drain sends a little again, which is harmless too. What damage made unreadable is named, and becomes a gap.
+when it returns its trades survive the power cut, when it raises none of them are stored and the caller keeps them. The
+ledger has no part in it: records are written by `record`, before the trades they belong to (committer.py), and where the
+ledger refuses them the trades are stored all the same. Watermarks of the sinks travel with commits: after a crash the
+drain sends a little again, which is harmless, and what a sink refuses then is recorded again. What damage made unreadable
+is named, and becomes a gap.
 """
 
 from __future__ import annotations
@@ -27,12 +29,13 @@ from pumpwatch.store.damage import Damage
 from pumpwatch.store.expiry import NewestTrades, Removed
 from pumpwatch.store.inventory import Inventory
 from pumpwatch.store.lastids import LastId, LastIds, Name
-from pumpwatch.store.ledger import Ledger
+from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.names import load_names
 from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader
 from pumpwatch.store.recovery import Recovery, last_moment_ns, load_segments, lock_folder, recover_last_ids
 from pumpwatch.store.segment import Row, Segment, Writer
-from pumpwatch.store.sqlite import connect, make_folder, storage_error
+from pumpwatch.store.sqlite import connect, private_folder, storage_error
+from pumpwatch.store.upkeep import QUARANTINE_BYTES
 
 __all__ = ["Journal", "JournalReader", "LastId", "Recovery"]
 
@@ -49,7 +52,8 @@ class Journal:
     """The store of one data folder. All methods block and belong to one thread, except where said."""
 
     def __init__(self, folder: Path, catalogue: Catalogue, clock: Clock, stats: Stats, *,
-                 segment_seconds: int = 3600, segment_bytes: int = 1 << 30) -> None:
+                 segment_seconds: int = 3600, segment_bytes: int = 1 << 30,
+                 quarantine_bytes: int = QUARANTINE_BYTES) -> None:
         self._folder, self._catalogue, self._clock, self._stats = folder, catalogue, clock, stats
         self._segment_seconds, self._segment_bytes = segment_seconds, segment_bytes
         self._run = f"{os.getpid()}-{time.time_ns()}"
@@ -58,8 +62,9 @@ class Journal:
         self._writer: Writer | None = None
         self._files: Inventory | None = None
         self._lock_handle = -1
-        self._ledger: Ledger | None = None
-        self._damage = Damage(stats, self._record)
+        self._ledger: LastingLedger | None = None
+        self._quarantine_bytes = quarantine_bytes
+        self._damage: Damage | None = None
         self._last_id = 0
         self._acknowledged: dict[str, int] = {}
         self._stored_acknowledged: dict[str, int] = {}
@@ -69,19 +74,16 @@ class Journal:
         self._last_ids_stored_s = self._committed_s = self._rolled_s = self._roll_failed_s = float("-inf")
 
     @property
-    def ledger(self) -> Ledger:
-        """The ledger's connection of this thread."""
+    def ledger(self) -> LastingLedger:
+        """The ledger; any native thread, but it may block for seconds where another process holds the file."""
         if self._ledger is None:
             raise StorageError(f"{self._folder}: the journal is not open")
         return self._ledger
 
-    def _record(self, records: Records) -> None:
-        self.ledger.write(records)
-
     @property
     def unreadable(self) -> list[str]:
         """What damage was found, one line each; any thread."""
-        return list(self._damage.notes)
+        return list(self._damage.notes) if self._damage else []
 
     def open(self) -> Recovery:
         """Lock the folder, mend what a crash left, and say what is there.
@@ -90,13 +92,13 @@ class Journal:
         be written at all. Damaged files are named in `unreadable` and cost only what is damaged.
         """
         try:
-            make_folder(self._folder / FOLDER)
+            private_folder(self._folder / FOLDER)
             self._lock_handle = lock_folder(self._folder)
         except OSError as error:
             raise storage_error(self._folder, "open", error) from error
         try:
-            self._ledger = Ledger(self._folder)
-            self._damage = Damage(self._stats, self._record)
+            self._ledger = LastingLedger(self._folder, self._clock, self._stats, quarantine_bytes=self._quarantine_bytes)
+            self._damage = Damage(self._stats, self._ledger.note, self._ledger.holds_notes)
             found = load_segments(self._folder, self._damage, self._clock.now_ns())
             self._segments, self._last_id = found.segments, found.last_id
             self._acknowledged, self._stored_acknowledged = found.acknowledged, dict(found.acknowledged)
@@ -129,13 +131,15 @@ class Journal:
             raise StorageError(f"{self._folder}: the journal is not open")
         return self._files
 
-    def commit(self, batches: Sequence[TradeBatch], records: Records | None = None) -> int:
-        """Store the batches and records durably; return the id of the last batch stored.
+    def record(self, records: Records) -> None:
+        """Store records durably in the ledger; any native thread. Raises StorageError where it refuses them."""
+        self.ledger.write(records)
+
+    def commit(self, batches: Sequence[TradeBatch]) -> int:
+        """Store the batches durably; return the id of the last batch stored.
 
         Raises StorageError with none of these trades stored: keep them and try again, in the same order.
         """
-        if records:
-            self.ledger.write(records)
         batch = codec.grouped(TradeBatch.concat(batches))
         if not len(batch):
             return self._last_id

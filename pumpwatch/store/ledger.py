@@ -1,31 +1,54 @@
 """What is known beside the trades: gaps, the lives of connections, quarantine, notices and listings.
 
 One small SQLite file, `ledger.sqlite`, kept for ever. Every write is durable when it returns and harmless when
-repeated, so a commit that fails half-way is simply tried again. One Ledger is one connection: each thread opens its
-own.
+repeated, so one that fails half-way is simply tried again. One Ledger is one connection: each thread opens its own.
+A file that is broken raises DamagedError. The collector's own ledger (lasting.py) then begins a new file; commands
+read, say so, and change nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
+import sqlite3
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlite_utils import Database, Migrations
+import msgspec
+from sqlite_utils import Database
 
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState, Listing, Notice
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, Quarantined, Records
-from pumpwatch.store.sqlite import BUSY_MS, connect, make_durable, storage_errors, transaction
+from pumpwatch.store.migrations import migrations
+from pumpwatch.store.sqlite import (
+    BUSY_MS,
+    DamagedError,
+    connect,
+    is_damage,
+    make_durable,
+    make_private,
+    private_folder,
+    storage_error,
+    transaction,
+)
+from pumpwatch.store.upkeep import QUARANTINE_BYTES, Upkeep
+
+T = TypeVar("T")
 
 FILE_NAME = "ledger.sqlite"
-_SET = "ledger"
+DAMAGED_HINT = "a collector sets a damaged ledger aside when it starts, keeps what is readable of it, and begins a new one"
+JOURNAL_FOLDER = "journal"
+# what a record itself is to blame for: a number beyond 64 bits, a text that is not UTF-8, a value of another kind
+UNSTORABLE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError, OverflowError, ValueError, TypeError,
+              AttributeError)
 
-migrations = Migrations(_SET)
+class NewerError(StorageError):
+    """Refuse to start: an older version would not keep what a newer one wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,94 +60,157 @@ class ListingRecord:
     trades: int | None
 
 
-@migrations()
-def first(db: Database) -> None:
-    """Make the first schema."""
-    db.create_table("gaps", {
-        "id": int, "exchange": str, "market_type": str, "symbol": str, "from_ns": int, "to_ns": int, "first_id": int,
-        "last_id": int, "reason": str, "state": str, "note": str}, pk="id")
-    db.execute("CREATE UNIQUE INDEX gaps_key ON gaps "
-               "(exchange, market_type, symbol, ifnull(first_id, -1), ifnull(last_id, -1), from_ns)")
-    db.execute("CREATE INDEX gaps_state ON gaps (state)")
-    db.create_table("connection_events", {
-        "at_ns": int, "exchange": str, "market_type": str, "connection": int, "event": str, "reason": str},
-        pk=("at_ns", "exchange", "market_type", "connection", "event"))
-    db.create_table("quarantine", {
-        "at_ns": int, "exchange": str, "market_type": str, "reason": str, "digest": int, "nth": int, "size": int,
-        "payload": bytes}, pk=("at_ns", "exchange", "market_type", "reason", "digest", "nth"))
-    db.create_table("notices", {
-        "source": str, "notice_id": str, "title": str, "category": str, "published_at_ns": int, "updated_at_ns": int,
-        "url": str, "verdict_kind": str, "revision": str}, pk=("source", "notice_id"))
-    db.create_table("listings", {
-        "source": str, "notice_id": str, "symbol": str, "title": str, "announced_at_ns": int, "detected_at_ns": int,
-        "triggered_at_ns": int, "needs_body": int, "archive": str, "trades": int},
-        pk=("source", "notice_id", "symbol"))
-
-
-@migrations()
-def gaps_by_time(db: Database) -> None:
-    """A window asks for the gaps around it, of all there ever were."""
-    db.execute("CREATE INDEX gaps_time ON gaps (to_ns, from_ns)")
-
-
 class Ledger:
-    """The ledger file of a data folder. Every method blocks shortly and raises StorageError when the disk refuses."""
+    """The ledger file of a data folder. Every method blocks shortly and raises StorageError when the disk refuses.
 
-    def __init__(self, folder: Path) -> None:
+    read_only makes no file, changes no schema, and reads a ledger of an older version as it is.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS,
+                 quarantine_bytes: int = QUARANTINE_BYTES) -> None:
         self.path = folder / FILE_NAME
-        with self._guard("open"):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._connection = connect(self.path)
-            try:
-                make_durable(self._connection)
-                self._connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-                self._migrate()
-            except BaseException:
-                self._connection.close()
-                raise
+        self._read_only, self._busy_ms = read_only, busy_ms
+        self._upkeep = Upkeep(quarantine_bytes)
+        self._sets: dict[str, tuple[str, ...]] = {}  # digest -> symbols
+        self._written_sets: set[str] = set()
+        self.is_new = False  # this opening made its tables
+        self._names_symbols = True
+        self._connection: sqlite3.Connection | None = None
+        self._start()
 
-    def _migrate(self) -> None:
-        db = Database(self._connection)
-        known = {step.name for step in migrations.pending(db)} | {step.name for step in migrations.applied(db)}
-        newer = {step.name for step in migrations.applied(db)} - {step.name for step in migrations._migrations}
-        if newer:
-            raise StorageError(f"{self.path}: written by a newer pumpwatch (it knows {', '.join(sorted(newer))})",
-                               "run that version, or give another store.dir")
-        if known and migrations.pending(db):
-            migrations.apply(db)
+    def _start(self) -> None:
+        self._connection = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        with self._guard("open"):
+            if not self._read_only:
+                private_folder(self.path.parent)
+                make_private(self.path)
+            connection = connect(self.path, read_only=self._read_only)
+            try:
+                connection.execute(f"PRAGMA busy_timeout={self._busy_ms}")
+                if self._read_only:
+                    self._names_symbols = _has_column(connection, "gaps", "symbols_key")
+                else:
+                    make_durable(connection)
+                    self.is_new = self._migrate(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> bool:
+        """Bring the schema up to date; return whether there was none."""
+        db = Database(connection)
+        applied = {step.name for step in migrations.applied(db)}
+        known = {step.name for step in migrations._migrations}
+        if applied - known:
+            raise NewerError(f"{self.path}: written by a newer pumpwatch (it knows {', '.join(sorted(applied - known))})",
+                             "run that version, or give another store.dir")
+        if known - applied:
+            try:
+                migrations.apply(db)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # its tables are not those that it says it has
+                    raise self._damaged("open", error) from error
+                raise
+        return not applied
 
     def close(self) -> None:
         """Let go of the file."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _run(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do one piece of work on the file; all reading and writing goes through here."""
+        with self._guard(doing):
+            if self._connection is None:
+                raise StorageError(f"{self.path}: {doing} failed: the ledger is not open")
+            return work(self._connection)
+
+    @contextmanager
+    def _guard(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except UNSTORABLE:
+            raise
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.Error) and is_damage(error):
+                raise self._damaged(doing, error) from error
+            raise storage_error(self.path, doing, error) from error
+
+    def _damaged(self, doing: str, error: Exception) -> DamagedError:
+        return DamagedError(f"{self.path}: the ledger is damaged: {doing} failed: {error}", DAMAGED_HINT)
+
+    def identity(self) -> str:
+        """Return the name that this file was given when it was made."""
+        rows = self._rows("SELECT id FROM identity", ())
+        return str(rows[0][0]) if rows else ""
+
+    def check_pages(self) -> None:
+        """Read every page. Slow where much is stored; raises DamagedError where one is broken."""
+        self._rows("SELECT 1 FROM gaps LIMIT 1", ())
+        found = " ".join(str(self._rows("PRAGMA quick_check(1)", ())[0][0]).split())
+        if found != "ok":
+            raise DamagedError(f"{self.path}: the ledger is damaged: {found}", DAMAGED_HINT)
 
     def write(self, records: Records) -> None:
-        """Store all of it or nothing. Writing the same records again changes nothing."""
-        with self._guard("write"), transaction(self._connection):
-            self._write_gaps(records.gaps)
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO connection_events VALUES (?, ?, ?, ?, ?, ?)",
-                [(e.at_ns, e.exchange, e.market_type, e.connection, e.event, e.reason)
-                 for e in records.connection_events])
-            self._write_quarantine(records.quarantine)
+        """Store all of it or nothing. Writing the same records again changes nothing.
 
-    def _write_gaps(self, gaps: Sequence[Gap]) -> None:
+        Raises StorageError where the file or the disk refuses, another error where a record itself cannot be stored.
+        """
+        self._run("write", self._writing(records))
+
+    def _writing(self, records: Records) -> Callable[[sqlite3.Connection], None]:
+        def work(connection: sqlite3.Connection) -> None:
+            with self._upkeep.weighing(), self._settling_sets(), transaction(connection):
+                self._write_gaps(connection, records.gaps)
+                connection.executemany(
+                    "INSERT OR IGNORE INTO connection_events VALUES (?, ?, ?, ?, ?, ?)",
+                    [(e.at_ns, e.exchange, e.market_type, e.connection, e.event, e.reason)
+                     for e in records.connection_events])
+                self._write_quarantine(connection, records.quarantine)
+                if records.quarantine:
+                    self._write_gaps(connection, self._upkeep.make_room(connection, records.quarantine))
+        return work
+
+    @contextmanager
+    def _settling_sets(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._written_sets.clear()  # what was written may have been rolled back
+            raise
+
+    def _write_gaps(self, connection: sqlite3.Connection, gaps: Sequence[Gap]) -> None:
         # A gap told again with a later end has grown, and is open again; told again as filled or lost, it is settled.
-        self._connection.executemany(
-            "INSERT INTO gaps (exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state, note)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '') ON CONFLICT DO UPDATE SET"
+        keys = [self._symbols_key(connection, gap.symbols) for gap in gaps]
+        connection.executemany(
+            "INSERT INTO gaps (exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state, note,"
+            " symbols_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET"
             " to_ns = max(to_ns, excluded.to_ns), state = excluded.state"
             " WHERE excluded.to_ns > to_ns OR excluded.state != 'open'",
-            [(g.exchange, g.market_type, g.symbol, g.from_ns, g.to_ns, g.first_id, g.last_id, g.reason, g.state.value)
-             for g in gaps])
+            [(g.exchange, g.market_type, g.symbol, g.from_ns, g.to_ns, g.first_id, g.last_id, g.reason, g.state.value, key)
+             for g, key in zip(gaps, keys, strict=True)])
 
-    def _write_quarantine(self, rows: Sequence[Quarantined]) -> None:
+    def _symbols_key(self, connection: sqlite3.Connection, symbols: tuple[str, ...]) -> str:
+        if not symbols:
+            return ""
+        digest = hashlib.sha256(msgspec.json.encode(sorted(symbols))).hexdigest()[:16]
+        if digest not in self._written_sets:
+            connection.execute("INSERT OR IGNORE INTO gap_symbols VALUES (?, ?)",
+                               (digest, msgspec.json.encode(symbols).decode()))
+            self._written_sets.add(digest)
+        return digest
+
+    def _write_quarantine(self, connection: sqlite3.Connection, rows: Sequence[Quarantined]) -> None:
         seen: Counter[tuple[int, str, str, str, int]] = Counter()
         values = []
         for row in rows:
             key = (row.at_ns, row.exchange, row.market_type, row.reason, zlib.crc32(row.payload))
             values.append((*key, seen[key], len(row.payload), row.payload[:KEPT_BYTES]))
             seen[key] += 1
-        self._connection.executemany("INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        connection.executemany("INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def gaps(self, state: GapState | None = None) -> list[tuple[int, Gap]]:
         """Return (id, gap), oldest first."""
@@ -135,10 +221,30 @@ class Ledger:
         return [gap for _, gap in self._gaps("WHERE to_ns > ? AND from_ns < ?", (start_ns, end_ns))]
 
     def _gaps(self, where: str, values: Sequence[object]) -> list[tuple[int, Gap]]:
-        rows = self._rows("SELECT id, exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state"
-                          f" FROM gaps {where} ORDER BY from_ns, id", values)
-        return [(row[0], Gap(exchange=row[1], market_type=row[2], symbol=row[3], from_ns=row[4], to_ns=row[5],
-                             first_id=row[6], last_id=row[7], reason=row[8], state=GapState(row[9]))) for row in rows]
+        symbols = ("(SELECT symbols FROM gap_symbols WHERE digest = symbols_key)", "symbols_key") if self._names_symbols else (
+            "NULL", "''")
+        sql = ("SELECT id, exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state,"
+               f" {', '.join(symbols)} FROM gaps {where} ORDER BY from_ns, id")
+
+        def work(connection: sqlite3.Connection) -> list[tuple[int, Gap]]:
+            try:
+                return [(row[0], Gap(exchange=row[1], market_type=row[2], symbol=row[3], from_ns=row[4], to_ns=row[5],
+                                     first_id=row[6], last_id=row[7], reason=row[8], state=GapState(row[9]),
+                                     symbols=self._set_of(row[10], row[11])))
+                        for row in connection.execute(sql, values)]
+            except (ValueError, TypeError) as error:
+                raise self._damaged("read", error) from error
+        return self._run("read", work)
+
+    def _set_of(self, text: str | None, digest: str) -> tuple[str, ...]:
+        """Return a gap's symbols; where their names are lost it is one of the whole venue."""
+        if text is None:
+            return ()
+        if digest not in self._sets:
+            if len(self._sets) > 10_000:
+                self._sets.clear()
+            self._sets[digest] = msgspec.json.decode(text, type=tuple[str, ...])
+        return self._sets[digest]
 
     def update_gap(self, gap_id: int, state: GapState, note: str = "") -> None:
         """Change a gap's state; the note says how it was filled or why it never can be."""
@@ -171,7 +277,10 @@ class Ledger:
                       notice.updated_at_ns, notice.url, verdict_kind, revision))
 
     def notice_count(self, source: str) -> int:
-        """Return how many notices of a source are known: 0 before its first poll."""
+        """Return how many notices of a source are known: 0 before its first poll, and once after known ones were lost."""
+        if self._rows("SELECT 1 FROM first_looks WHERE source = '*'", ()) and self._change(
+                "INSERT OR IGNORE INTO first_looks VALUES (?)", (source,)):
+            return 0
         return int(self._rows("SELECT count(*) FROM notices WHERE source = ?", (source,))[0][0])
 
     def remember_listing(self, listing: Listing) -> bool:
@@ -194,24 +303,39 @@ class Ledger:
                                       announced_at_ns=row[4], detected_at_ns=row[5], triggered_at_ns=row[6],
                                       needs_body=bool(row[7])), row[8], row[9]) for row in rows]
 
-    def prune(self, before_ns: int, keep_quarantine: int = 100_000) -> None:
-        """Forget connection events and quarantine older than a moment, and all but the newest quarantine rows."""
-        with self._guard("prune"), transaction(self._connection):
-            self._connection.execute("DELETE FROM connection_events WHERE at_ns < ?", (before_ns,))
-            self._connection.execute("DELETE FROM quarantine WHERE at_ns < ?", (before_ns,))
-            self._connection.execute(
-                "DELETE FROM quarantine WHERE rowid NOT IN (SELECT rowid FROM quarantine ORDER BY at_ns DESC LIMIT ?)",
-                (keep_quarantine,))
+    def upkeep(self, now_ns: int) -> bool:
+        """Forget a few rows of what is too old or too much; return whether there is more to do.
+
+        Each call is one short transaction. What goes before its time leaves a gap that names its venue and its time.
+        """
+        def work(connection: sqlite3.Connection) -> bool:
+            with self._upkeep.weighing(), transaction(connection):
+                self._written_sets.clear()  # sets that no gap names any more are forgotten here
+                step = self._upkeep.step(connection, now_ns)
+                self._write_gaps(connection, step.gaps)
+                return step.more
+        return self._run("upkeep", work)
 
     def _rows(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        with self._guard("read"):
-            return self._connection.execute(sql, values).fetchall()
+        return self._run("read", lambda connection: connection.execute(sql, values).fetchall())
 
     def _change(self, sql: str, values: Sequence[object]) -> int:
-        with self._guard("write"), transaction(self._connection):
-            return self._connection.execute(sql, values).rowcount
+        def work(connection: sqlite3.Connection) -> int:
+            with transaction(connection):
+                return connection.execute(sql, values).rowcount
+        return self._run("write", work)
 
-    @contextmanager
-    def _guard(self, doing: str) -> Iterator[None]:
-        with storage_errors(self.path, doing):
-            yield
+
+def is_missing(folder: Path) -> bool:
+    """Whether a data folder has no ledger and nothing that would need one. Raises DamagedError where it lost its own."""
+    path = folder / FILE_NAME
+    if path.exists() and (not path.is_file() or path.stat().st_size):
+        return False
+    if any((folder / JOURNAL_FOLDER).glob("*.sqlite")):
+        raise DamagedError(f"{path}: the ledger is missing or empty, though trades are stored: its gaps are unknown",
+                           "a collector begins a new one when it starts, and records since when gaps are unknown")
+    return not path.exists()
+
+
+def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    return any(row[1] == column for row in connection.execute(f"PRAGMA table_info({table})"))

@@ -1,4 +1,4 @@
-"""Records on their way into the journal: kept while it refuses, and bounded however long it does.
+"""Records on their way into the ledger: kept while it refuses, and bounded however long it does.
 
 What is told again is kept once, as the ledger would keep it. Beyond the bounds, rows become one growing gap a venue: what
 is known of a loss may get coarser here, it never gets lost.
@@ -7,12 +7,11 @@ is known of a loss may get coarser here, it never gets lost.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, GapState
-from pumpwatch.records import ConnectionEvent, PassedId, Quarantined, Records
+from pumpwatch.records import REFUSED_SLACK_NS, ConnectionEvent, Quarantined, Records
 from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
@@ -20,10 +19,10 @@ log = logging.getLogger(__name__)
 QUARANTINE_KEPT = 2000  # of KEPT_BYTES each
 GAPS_KEPT = 20_000
 EVENTS_KEPT = 20_000
-PASSED_KEPT = 100_000  # without them the next run may see a gap that is none
-REFUSED_SLACK_NS = NS_PER_S  # trades of a frame are that much older than the frame, at most about
+NOT_KEPT = "refused frames were not kept: the ledger took no records"
+FOLDED = "gaps of single symbols or connections, too many to keep: the ledger took no records"
 
-Key = tuple[str, str, str, int | None, int | None, int]
+Key = tuple[str, str, str, int | None, int | None, int, tuple[str, ...]]
 
 
 class PendingRecords:
@@ -34,12 +33,11 @@ class PendingRecords:
         self._gaps: dict[Key, Gap] = {}
         self._events: list[ConnectionEvent] = []
         self._quarantine: list[Quarantined] = []
-        self._passed: list[PassedId] = []
         self._growing: dict[tuple[str, str, str], int] = {}  # (exchange, market_type, reason) -> the gap's from_ns
         self._said = False
 
     def __bool__(self) -> bool:
-        return bool(self._gaps or self._events or self._quarantine or self._passed)
+        return bool(self._gaps or self._events or self._quarantine)
 
     def add(self, records: Records) -> None:
         """Take records over."""
@@ -47,15 +45,12 @@ class PendingRecords:
             self._add_gap(gap)
         self._events += records.connection_events
         self._quarantine += records.quarantine
-        self._passed += records.passed
-        if len(self._passed) > PASSED_KEPT:
-            self._passed = self._passed[-PASSED_KEPT // 2:]
         self._keep_within_bounds()
 
     def take(self) -> Records:
         """Return all there is, for a commit."""
-        records = Records(list(self._gaps.values()), self._events, self._quarantine, self._passed)
-        self._gaps, self._events, self._quarantine, self._passed = {}, [], [], []
+        records = Records(list(self._gaps.values()), self._events, self._quarantine)
+        self._gaps, self._events, self._quarantine = {}, [], []
         return records
 
     def put_back(self, records: Records) -> None:
@@ -65,16 +60,20 @@ class PendingRecords:
         self.add(newer)
 
     def written(self) -> None:
-        """Note that a commit went through: what is lost from now on is another gap."""
+        """Note that the ledger took what was taken: what is lost here from now on is another gap."""
         self._said = False
+        self.settled((NOT_KEPT, FOLDED))
+
+    def settled(self, reasons: Collection[str]) -> None:
+        """Note that a loss for these reasons has ended: the next one is another gap."""
         self._growing = {which: from_ns for which, from_ns in self._growing.items()
-                         if (*which[:2], "", None, None, from_ns) in self._gaps}
+                         if which[2] not in reasons or (*which[:2], "", None, None, from_ns, ()) in self._gaps}
 
     def lost(self, exchange: str, market_type: str, from_ns: int, to_ns: int, reason: str) -> None:
-        """Note a loss of a whole venue; losses of one kind while the journal refuses are one gap, which grows."""
+        """Note a loss of a whole venue; losses of one kind are one gap, which grows until they have ended."""
         start_ns = self._growing.get((exchange, market_type, reason), from_ns)
         if from_ns < start_ns:
-            old = self._gaps.pop((exchange, market_type, "", None, None, start_ns), None)
+            old = self._gaps.pop((exchange, market_type, "", None, None, start_ns, ()), None)
             to_ns = max(to_ns, old.to_ns) if old else to_ns
             start_ns = from_ns
         self._growing[exchange, market_type, reason] = start_ns
@@ -82,7 +81,7 @@ class PendingRecords:
                           first_id=None, last_id=None, reason=reason))
 
     def _add_gap(self, gap: Gap) -> None:
-        key = (gap.exchange, gap.market_type, gap.symbol, gap.first_id, gap.last_id, gap.from_ns)
+        key = _key(gap)
         known = self._gaps.get(key)
         if known is None:
             self._gaps[key] = gap
@@ -94,25 +93,34 @@ class PendingRecords:
             dropped, self._quarantine = self._quarantine[:-QUARANTINE_KEPT], self._quarantine[-QUARANTINE_KEPT:]
             self._coarser("quarantine rows", len(dropped))
             for row in dropped:
-                self.lost(row.exchange, row.market_type, row.at_ns - REFUSED_SLACK_NS, row.at_ns + 1,
-                          "refused frames were not kept: the journal took no records")
+                self.lost(row.exchange, row.market_type, row.at_ns - REFUSED_SLACK_NS, row.at_ns + 1, NOT_KEPT)
         if len(self._gaps) > GAPS_KEPT:
-            self._fold(list(self._gaps.values()))
+            self._fold()
         if len(self._events) > EVENTS_KEPT:
             self._coarser("connection events", len(self._events) - EVENTS_KEPT)
             self._events = self._events[-EVENTS_KEPT:]
 
-    def _fold(self, gaps: Iterable[Gap]) -> None:
-        """Make the gaps of single symbols one gap a venue."""
-        single = [gap for gap in gaps if gap.symbol and gap.state == GapState.OPEN]
-        self._gaps = {key: gap for key, gap in self._gaps.items() if not gap.symbol or gap.state != GapState.OPEN}
-        self._coarser("gaps of single symbols", len(single))
-        for gap in single:
-            self.lost(gap.exchange, gap.market_type, gap.from_ns, gap.to_ns,
-                      "gaps of single symbols, too many to keep: the journal took no records")
+    def _fold(self) -> None:
+        """Make the gaps of single symbols, and where that is not enough those of connections, one gap a venue."""
+        still = [gap for gap in self._gaps.values() if gap.state == GapState.OPEN]
+        self._fold_these("gaps of single symbols", [gap for gap in still if gap.symbol])
+        if len(self._gaps) > GAPS_KEPT:
+            self._fold_these("gaps of connections", [gap for gap in still if gap.symbols])
+
+    def _fold_these(self, what: str, gaps: Sequence[Gap]) -> None:
+        self._coarser(what, len(gaps))
+        for gap in gaps:
+            del self._gaps[_key(gap)]
+        for gap in gaps:
+            self.lost(gap.exchange, gap.market_type, gap.from_ns, gap.to_ns, FOLDED)
 
     def _coarser(self, what: str, count: int) -> None:
         self._stats.add("records_dropped_total", count)
         if not self._said:
             self._said = True
-            log.error("records are dropped, the journal refuses them what=%s count=%d: their times stay, as a gap", what, count)
+            log.error("records are dropped, the ledger refuses them what=%s count=%d: their times stay, as a gap", what, count)
+
+
+def _key(gap: Gap) -> Key:
+    """Return what tells a gap from others, as the ledger does."""
+    return gap.exchange, gap.market_type, gap.symbol, gap.first_id, gap.last_id, gap.from_ns, gap.symbols

@@ -21,7 +21,7 @@ from pumpwatch.store.manifest import Manifest
 from pumpwatch.store.names import venues_in
 from pumpwatch.store.reader import FOLDER, SUFFIX, in_order
 from pumpwatch.store.segment import CLEAN, NEW, Segment, companions, read_segment, recover_segment
-from pumpwatch.store.sqlite import DAMAGED, FILE_MODE, check_of, connect, no_room, storage_error
+from pumpwatch.store.sqlite import DAMAGED, FILE_MODE, check_of, connect, make_private, no_room, storage_error
 
 LOCK_NAME = "lock"
 _DAMAGED_OR_REFUSED: tuple[type[Exception], ...] = (*DAMAGED, OSError)
@@ -53,9 +53,8 @@ class Found:
 
 def lock_folder(folder: Path) -> int:
     """Lock a data folder for this process; return the handle that holds it. The lock dies with the process."""
-    handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-    with suppress(PermissionError):  # another user's
-        os.fchmod(handle, FILE_MODE)
+    make_private(folder / LOCK_NAME)
+    handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,12 +1,13 @@
 """Reads every closed segment again, slowly, all day long, so that damage is found before it is needed.
 
-A round begins at the start and then once a day, the newest file first. It takes a fiftieth of one core while it runs, in a
-thread of its own, in steps of some milliseconds. What it finds is told to the journal, which makes gaps of it.
+A round begins at the start and then once a day, the newest file first. It takes a fortieth of one core while it runs, about
+25 MB/s, in a thread of its own and in steps of some milliseconds. What it finds goes to the journal, which makes gaps of it.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 ROUND_S = 86_400.0
 STEP_S = 0.005
-REST = 50  # a step is followed by so many times its length of rest
+REST = 40  # a step is followed by so many times its length of rest
 IDLE_S = 60.0
 
 
@@ -64,15 +65,21 @@ class Scrub:
             log.info("journal scrubbed segments=%d damaged=%d", len(segments), damaged)
 
     def _look(self, segment: Segment) -> bool:
-        look = Soundness(segment)
+        look = Soundness(segment, time.thread_time)
         try:
             done = False
             while not done:
-                started = self._clock.monotonic()
-                done = self._thread.apply(look.step, (STEP_S,))
-                gevent.sleep(max(0.001, (self._clock.monotonic() - started) * REST))
+                done, used_s = self._thread.apply(_step, (look,))
+                gevent.sleep(max(0.001, used_s * REST))
         finally:
             self._thread.spawn(look.close)  # behind a step that still runs
         if not look.good:
             self._in_journal_thread(self._journal.found_damage, segment.path, look.batches, look.index_damaged, look.whole)
         return look.good
+
+
+def _step(look: Soundness) -> tuple[bool, float]:
+    """In the thread: look on; return whether all was seen, and how much of a core that took, whatever else kept it busy."""
+    started = time.thread_time()
+    done = look.step(STEP_S)
+    return done, time.thread_time() - started

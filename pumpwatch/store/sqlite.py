@@ -13,14 +13,20 @@ from pathlib import Path
 from pumpwatch.errors import StorageError
 
 BUSY_MS = 5000
-FILE_MODE, FOLDER_MODE = 0o640, 0o750  # of everything stored, whatever the umask: owner and group, nobody else
 # what reading a damaged file may raise: SQLite's own errors, and values that are not what they should be
 DAMAGED: tuple[type[Exception], ...] = (sqlite3.Error, ValueError, TypeError, KeyError)
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
             sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_CANTOPEN}
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN}
 _CLOSED_TO_US = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+_UNREADABLE = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
+FILE_MODE, FOLDER_MODE = 0o640, 0o750  # trades and notices are the owner's and their group's, whatever the umask says
 ANOTHER_FOLDER = "set store.dir to a folder this user may write to"
+
+
+class DamagedError(StorageError):
+    """Set the file aside: what it holds cannot be read as it was written."""
 
 
 def check_of(*values: object) -> int:
@@ -28,36 +34,14 @@ def check_of(*values: object) -> int:
     return zlib.crc32(repr(values).encode())
 
 
-def make_file(path: Path) -> None:
-    """Make an empty file that owner and group alone may read; one that is there already is not touched.
-
-    SQLite gives its own files beside it the same mode. An existing database is never opened here: closing it again would
-    drop the locks that this process holds on it.
-    """
-    with suppress(FileExistsError):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        try:
-            os.fchmod(handle, FILE_MODE)
-        finally:
-            os.close(handle)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that lack, that owner and group alone may enter; an existing one keeps its mode."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for one in missing:
-        one.chmod(FOLDER_MODE)
-
-
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Open a file in autocommit mode; the caller writes BEGIN and COMMIT. Used by one thread at a time.
 
     A file that is not there yet is made with FILE_MODE. Raises sqlite3.Error.
     """
-    if not read_only:
+    if not read_only and not path.exists():
         with suppress(OSError):  # SQLite says better what is wrong
-            make_file(path)
+            make_private(path)
     mode = "ro" if read_only else "rwc"
     uri = f"file:{str(path.absolute()).replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
@@ -80,6 +64,64 @@ def storage_error(path: Path, doing: str, error: Exception) -> StorageError:
     """Say what SQLite or the system said, with the file and a way out."""
     hint = ANOTHER_FOLDER if _closed_to_us(error) else "make room on this disk" if no_room(error) else ""
     return StorageError(f"{path}: {doing} failed: {error}", hint)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the file itself is broken: not locked, not full, and not closed to this user."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # what is no SQLite answer: text that is not UTF-8, a value of another kind
+        return isinstance(error, (sqlite3.OperationalError, ValueError, TypeError))
+    return code & 0xFF in _BROKEN or code in _UNREADABLE or str(error).startswith("no such ")
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that its owner may write, its group read, and others neither; one that is there gets that mode.
+
+    SQLite gives a file's companions the same mode. A file that is there is not opened: closing it would end the locks
+    that this process holds on it.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    except FileExistsError:
+        state = path.stat()
+        if state.st_mode & 0o777 != FILE_MODE and state.st_uid == os.geteuid() and path.is_file():
+            path.chmod(FILE_MODE)
+        return
+    try:
+        os.fchmod(handle, FILE_MODE)
+    finally:
+        os.close(handle)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a small file, whole and durably or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    make_private(partial)
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, that others may not enter; one that is there stays as it is."""
+    if path.is_dir():
+        return
+    private_folder(path.parent)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
+    path.chmod(FOLDER_MODE)
 
 
 def _closed_to_us(error: Exception) -> bool:

@@ -32,7 +32,8 @@ def config(tmp_path: Path) -> Config:
               first_id=None, last_id=None, reason="connection lost")
     market = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250), trades(3, jump_ms=None)])
     batches = [market.take(slice(start, start + 500)) for start in range(0, len(market), 500)]
-    journal.commit(batches, Records(gaps=[gap]))
+    journal.record(Records(gaps=[gap]))
+    journal.commit(batches)
     journal.ledger.remember_listing(KITE)
     journal.close()
     return Config(store=StoreConfig(dir=str(tmp_path / "data")),

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from pumpwatch.clock import FakeClock
+from pumpwatch.config import Config, ListingConfig, StoreConfig
+from pumpwatch.listing.review import replay, show
 from pumpwatch.model import Gap, GapState
 from pumpwatch.ops import health
+from pumpwatch.ops.backup import backup
 from pumpwatch.ops.doctor import FAIL, OK, WARN, Finding
 from pumpwatch.ops.examine import examine
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
+from pumpwatch.store.sqlite import DamagedError
 from tests.conftest import Cli
 from tests.ops.test_health import figures
 from tests.trades import batch_of, catalogue_of
@@ -27,7 +33,9 @@ GAP = Gap(exchange="binance", market_type="spot", symbol="", from_ns=0, to_ns=7_
 def store(folder: Path, *records: Records) -> None:
     journal = Journal(folder, catalogue_of(), FakeClock(), Stats())
     journal.open()
-    journal.commit([batch_of(1000)], *records)
+    for one in records:
+        journal.record(one)
+    journal.commit([batch_of(1000)])
     journal.close()
 
 
@@ -73,7 +81,7 @@ def test_gaps_are_listed_with_where_when_and_why(tmp_path: Path, cli: Cli) -> No
     code, rows, said = gaps("--from", "1970-01-01T00:00:00Z")
     assert code == 1 and [row["symbol"] for row in rows] == ["", "BTC-USDT"] and "2 gaps" in said
     assert rows[1] == {"exchange": "okx", "market_type": "spot", "symbol": "BTC-USDT", "from_ns": 10**18, "to_ns": 10**18 + 5,
-                       "first_id": 7, "last_id": 9, "state": "open", "reason": "ids jump"}
+                       "first_id": 7, "last_id": 9, "state": "open", "reason": "ids jump", "symbols": []}
     assert len(gaps("--from", "1970-01-01T00:00:00Z", "--all")[1]) == 3
     assert len(gaps("--from", "1970-01-01T00:00:00Z", "--exchange", "okx")[1]) == 1
     assert gaps()[:2] == (0, [])
@@ -81,6 +89,39 @@ def test_gaps_are_listed_with_where_when_and_why(tmp_path: Path, cli: Cli) -> No
     assert "binance.spot" in shown and "all" in shown and "7 to 9" in shown and "2001-09-09T01:46:40Z" in shown
     config.write_text(f"store: {{dir: {tmp_path / 'none'}}}", "utf-8")
     assert gaps()[0] == 69
+
+
+def test_a_damaged_or_missing_ledger_is_one_clear_error_of_every_command_and_none_sets_it_aside(
+        tmp_path: Path, cli: Cli) -> None:
+    data = tmp_path / "data"
+    store(data, Records(gaps=[GAP]))
+    config = Config(store=StoreConfig(dir=str(data)), listing=ListingConfig(archive_dir=str(tmp_path)))
+    ledger = data / "ledger.sqlite"
+    whole = ledger.read_bytes()
+    for content in (b"no database at all" * 500, b"", whole[:8192] + b"\0" * (len(whole) - 8192)):
+        ledger.write_bytes(content)
+        for command in (partial(show, config), partial(backup, data, tmp_path / "b.tar"), partial(replay, config, "C1", 10**18)):
+            with pytest.raises(DamagedError, match=r"the ledger is (damaged|missing or empty)"):
+                command()
+        assert states(list(examine(data)))["ledger"] == FAIL
+        assert not list(data.glob("*damaged-*")) and not (tmp_path / "b.tar").exists()
+    (tmp_path / "c.yaml").write_text(f"store: {{dir: {data}}}", "utf-8")
+    done = cli("gaps", "-c", str(tmp_path / "c.yaml"))
+    assert done.returncode == 74 and "the ledger is damaged" in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 3
+    ledger.unlink()
+    done = cli("gaps", "-c", str(tmp_path / "c.yaml"))
+    assert done.returncode == 74 and "the ledger is missing or empty" in done.stderr
+    assert states(list(examine(data)))["ledger"] == FAIL and not ledger.exists()
+
+
+def test_a_ledger_that_was_set_aside_is_told(tmp_path: Path) -> None:
+    store(tmp_path, Records(gaps=[GAP]))
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database at all" * 500)
+    store(tmp_path)
+    found = list(examine(tmp_path))
+    assert states(found)["ledger"] == states(found)["gaps"] == WARN
+    assert "was set aside" in details(found) and "the ledger was damaged: gaps before this may be unknown" in details(found)
 
 
 def test_a_file_that_is_no_segment_fails(tmp_path: Path) -> None:

@@ -176,13 +176,6 @@ def test_a_sink_that_lags_keeps_its_files_beyond_the_size_and_that_is_said_once(
 class RefusingJournal:
     """A journal whose disk refuses."""
 
-    @property
-    def ledger(self) -> RefusingJournal:
-        return self
-
-    def prune(self, before_ns: int) -> None:
-        raise StorageError("not here")
-
     def expire(self, before_ns: int, max_bytes: int, sinks: object, span_s: float) -> list[Removed]:
         raise StorageError("disk: remove failed")
 

@@ -36,7 +36,8 @@ def main(folder: Path, file_bytes: int | None) -> None:
         gap = Gap(exchange="binance", market_type="spot", symbol="", from_ns=last, to_ns=last + 1, first_id=None,
                   last_id=None, reason="test")
         try:
-            journal.commit(waiting, Records(gaps=[gap]))
+            journal.record(Records(gaps=[gap]))
+            journal.commit(waiting)
         except StorageError as error:
             print("refused", error.message, flush=True)
             if select.select([sys.stdin], [], [], 0.05)[0] and sys.stdin.readline():

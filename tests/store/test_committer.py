@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import gevent
 import numpy as np
@@ -12,27 +13,31 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import StorageError
-from pumpwatch.model import NO_SEQUENCE, Gap, Instrument, TradeBatch
+from pumpwatch.model import NO_SEQUENCE, Gap, GapState, Instrument, TradeBatch
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import committer as module
-from pumpwatch.store import pending
+from pumpwatch.store import pending, recorder
 from pumpwatch.store.committer import Committer, percentile_ms
 
 VENUES = (("one", "spot"), ("two", "futures"))
 
 
 class ScriptedJournal:
-    """Refuses while told to, fails on a `poison` id or, `broken`, on everything; keeps what it took."""
+    """Refuses while told to, fails on a `poison` id or, `broken`, on everything; keeps what it took, in order.
+
+    `locked` is its ledger alone: what it refuses then is no trade.
+    """
 
     def __init__(self):
-        self.full = False
+        self.full = self.locked = False
         self.poison: set[int] = set()
         self.broken = False
-        self.gate = None
+        self.gate = self.ledger_gate = None
         self.batches, self.records, self.calls = [], [], 0
+        self.history: list[str] = []
 
-    def commit(self, batches, records=None):
+    def commit(self, batches):
         self.calls += 1
         if self.gate is not None:
             self.gate.wait(10)
@@ -41,8 +46,16 @@ class ScriptedJournal:
         if self.broken or self.poison & set(ids(batches)):
             raise IndexError("no such column")
         self.batches += batches
-        self.records.append(records)
+        self.history.append("trades")
         return len(self.batches)
+
+    def record(self, records):
+        if self.ledger_gate is not None:
+            self.ledger_gate.wait(10)
+        if self.full or self.locked:
+            raise StorageError("database is locked")
+        self.records.append(records)
+        self.history.append("records")
 
 
 def make(limit: int = 1000):
@@ -51,7 +64,8 @@ def make(limit: int = 1000):
         catalogue.add(venue, Instrument(symbol=f"S{number}", base=f"S{number}", quote="USDT"))
     journal, durable = ScriptedJournal(), []
     clock = FakeClock()
-    one = Committer(journal, ThreadPool(1), catalogue, clock, Stats(), limit, lambda number, batch: durable.append(batch))
+    one = Committer(journal, ThreadPool(1), ThreadPool(1), catalogue, clock, Stats(), limit,
+                    lambda number, batch: durable.append(batch))
     return one, journal, durable, clock
 
 
@@ -235,21 +249,106 @@ def test_a_journal_that_fails_on_everything_blames_no_trade():
     assert [row for records in journal.records for row in records.quarantine] == []
 
 
-def test_a_record_that_cannot_be_stored_is_left_out_and_the_others_are_not(caplog):
-    class Fussy(ScriptedJournal):
-        def commit(self, batches, records=None):
-            if records and any(gap.symbol == "S3" for gap in records.gaps):
-                raise IndexError("no such symbol")
-            return super().commit(batches, records)
+def test_a_fault_in_writing_records_stops_no_trade_and_the_records_wait(monkeypatch, caplog):
+    class Faulty(ScriptedJournal):
+        def record(self, records):
+            if self.locked:
+                raise IndexError("a fault of ours")
+            super().record(records)
 
-    one, _, durable, clock = make()
-    journal = Fussy()
-    one = Committer(journal, ThreadPool(1), Catalogue(), clock, Stats(), 1000, lambda number, batch: durable.append(batch))
-    one.put(batch(0, 10), Records(gaps=[venue_gap(f"S{number}") for number in range(8)]))
-    part = gevent.spawn(restarted, one)
-    finish(one, part)
-    assert sorted(gap.symbol for gap in gaps_of(journal)) == [f"S{number}" for number in range(8) if number != 3]
-    assert [record for record in caplog.records if "record left out" in record.message]
+    monkeypatch.setattr(recorder, "RETRY_S", 0.01)
+    _, _, durable, clock = make()
+    journal = Faulty()
+    journal.locked = True
+    one = Committer(journal, ThreadPool(1), ThreadPool(1), Catalogue(), clock, Stats(), 1000,
+                    lambda number, batch: durable.append(batch))
+    part = gevent.spawn(one.run)
+    for start in range(0, 50, 10):
+        one.put(batch(start, 10), Records(gaps=[venue_gap(f"S{start}")]))
+        gevent.sleep(0.02)
+    assert ids(durable) == list(range(50)) and one.waiting_trades == 0 and one.holds_something
+    assert len([record for record in caplog.records if "records failed" in record.message]) == 1
+    journal.locked = False
+    one.stop()
+    part.join(5)
+    assert {gap.symbol for gap in gaps_of(journal)} == {f"S{start}" for start in range(0, 50, 10)}
+
+
+def test_trades_are_committed_while_the_ledger_refuses_and_its_records_wait(monkeypatch):
+    monkeypatch.setattr(recorder, "RETRY_S", 0.01)
+    one, journal, durable, _ = make()
+    journal.locked = True
+    part = gevent.spawn(one.run)
+    for start in range(0, 50, 10):
+        one.put(batch(start, 10), Records(gaps=[venue_gap(from_ns=start, to_ns=start + 1)]))
+        gevent.sleep(0.02)
+    assert ids(durable) == list(range(50)) and journal.records == [] and one.holds_something
+    journal.locked = False
+    with gevent.Timeout(10):
+        while one.holds_something:
+            gevent.sleep(0.005)
+    one.stop()
+    part.join(5)
+    assert [gap.from_ns for gap in gaps_of(journal)] == [0, 10, 20, 30, 40]
+
+
+def test_trades_are_committed_while_the_ledger_hangs():
+    one, journal, durable, _ = make()
+    journal.ledger_gate = threading.Event()
+    part = gevent.spawn(one.run)
+    one.put(batch(0, 10), Records(gaps=[venue_gap()]))
+    with gevent.Timeout(10):
+        while one.waiting_trades:
+            gevent.sleep(0.005)
+    one.put(batch(10, 10), Records(gaps=[venue_gap("S1")]))
+    with gevent.Timeout(10):
+        while one.waiting_trades:
+            gevent.sleep(0.005)
+    assert ids(durable) == list(range(20)) and journal.records == []
+    journal.ledger_gate.set()
+    one.stop()
+    part.join(5)
+    assert gaps_of(journal) == [venue_gap(), venue_gap("S1")]
+
+
+def test_a_gap_is_recorded_before_the_trades_that_step_over_it_and_as_filled_after_those_that_fill_it():
+    one, journal, _, _ = make()
+    filled = replace(venue_gap("S1"), state=GapState.FILLED)
+    one.put(batch(0, 10), Records(gaps=[venue_gap("S0"), filled]))
+    assert one.flush()
+    assert journal.history == ["records", "trades", "records"]
+    assert gaps_of(journal) == [venue_gap("S0"), filled]
+
+
+def test_a_gap_stays_open_while_the_trades_that_fill_it_wait_and_for_good_where_they_are_dropped():
+    one, journal, _, _ = make(limit=25)
+    filled = [replace(venue_gap(f"S{number}"), state=GapState.FILLED) for number in range(3)]
+    journal.full = True
+    one.put(batch(0, 10), Records(gaps=[filled[0]]))
+    one.put(None, Records(gaps=[filled[1]]))
+    assert not one.flush()
+    journal.full = False
+    assert one.flush() and gaps_of(journal) == filled[:2]
+    journal.full = True
+    for start in range(10, 60, 10):
+        one.put(batch(start, 10), Records(gaps=[filled[2]] if start == 30 else []))
+    assert not one.flush()
+    journal.full = False
+    assert one.flush()
+    assert filled[2] not in gaps_of(journal)
+
+
+def test_gaps_of_two_connections_lost_at_one_moment_are_two_and_fold_into_one_of_their_venue(monkeypatch):
+    one, journal, _, _ = make()
+    gaps = [replace(venue_gap(from_ns=10, to_ns=20), symbols=(f"S{number}", "S9")) for number in range(3)]
+    one.put(None, Records(gaps=gaps))
+    assert one.flush() and gaps_of(journal) == gaps
+    journal.records.clear()
+    monkeypatch.setattr(pending, "GAPS_KEPT", 2)
+    one.put(None, Records(gaps=gaps))
+    assert one.flush()
+    (gap,) = gaps_of(journal)
+    assert (gap.symbols, gap.from_ns, gap.to_ns) == ((), 10, 20) and gap.touches("anything")
 
 
 def test_what_is_dropped_while_the_journal_refuses_is_one_growing_gap_a_venue():

@@ -60,8 +60,8 @@ def test_committed_batches_come_back_with_ascending_ids(journal: Journal) -> Non
 def test_a_commit_without_trades_stores_its_records_and_no_batch(journal: Journal) -> None:
     gap = Gap(exchange="binance", market_type="spot", symbol="C0USDT", from_ns=1, to_ns=2, first_id=None, last_id=None,
               reason="down")
-    assert journal.commit([], Records(gaps=[gap])) == 0
-    assert journal.commit([TradeBatch.empty()], Records()) == 0
+    journal.record(Records(gaps=[gap]))
+    assert journal.commit([]) == journal.commit([TradeBatch.empty()]) == 0
     assert [one for _, one in journal.ledger.gaps()] == [gap]
     assert journal.read_after(0, 1) == []
 

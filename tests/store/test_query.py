@@ -17,7 +17,6 @@ from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.errors import ServiceUnavailable, StorageError, UsageError
 from pumpwatch.model import FUTURES, SPOT, TradeBatch
-from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
 from pumpwatch.store.query import find, merged, trades_command
@@ -126,7 +125,7 @@ def stored(folder: Path, batches: Sequence[TradeBatch], catalogue: Catalogue, cl
     journal = Journal(folder, catalogue, clock, Stats())
     journal.open()
     for batch in batches:
-        journal.commit([batch], Records())
+        journal.commit([batch])
     journal.close()
 
 
@@ -137,7 +136,7 @@ def test_memory_and_journal_together_give_every_trade_once(tmp_path: Path) -> No
     recent = Recent(minutes=4 / 60, bucket_s=1.0)
     for start in range(0, 1_000, 70):
         batch = TRADES.take(slice(start, start + 70))
-        journal.commit([batch], Records())
+        journal.commit([batch])
         recent.add(batch)
     found = find("C1", START, END, catalogue=CATALOGUE, recent=recent, journal_query=journal.query)
     journal.close()

@@ -1,0 +1,377 @@
+"""The collector's own ledger: it goes on whatever becomes of the file, and its methods serve any native thread.
+
+A damaged file is set aside under another name, what is readable of it is put into a new one, and the work that met the
+damage is done again. A ledger that was removed, emptied or replaced is noticed by its identity, which is written beside
+it. Where records of gaps may have gone with it, a gap of each stored venue, from the oldest segment on, says so.
+
+A ledger that is locked or has no room refuses, and is tried again at the next call. Records that it refuses are kept in
+`ledger.waiting.json` until it takes them, in this run or the next, so that neither a kill nor a stop loses them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from gevent.monkey import get_original
+
+from pumpwatch.clock import Clock
+from pumpwatch.errors import StorageError
+from pumpwatch.model import Gap, GapState
+from pumpwatch.records import Records
+from pumpwatch.stats import Stats
+from pumpwatch.store.ledger import UNSTORABLE, Ledger, NewerError
+from pumpwatch.store.reader import FOLDER, SUFFIX
+from pumpwatch.store.salvage import salvage_file
+from pumpwatch.store.segment import _whole_frames
+from pumpwatch.store.sqlite import (
+    DAMAGED,
+    DamagedError,
+    connect,
+    storage_error,
+    write_private,
+)
+from pumpwatch.store.upkeep import QUARANTINE_BYTES
+from pumpwatch.store.waiting import WaitingFile
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+IDENTITY_NAME = "ledger.identity"
+BUSY_MS = 1000  # another process may hold the file so long before the ledger refuses
+LOCK_S = 10.0
+WAL_HEADER_BYTES = 32
+COMPANIONS = ("", "-wal", "-shm", "-journal")
+MOST_ASIDE, WITHIN_S = 10, 60.0  # a disk that breaks every new file must not be filled with them
+LOST = "the ledger was lost: gaps before this are unknown"
+DAMAGED_GAPS = "the ledger was damaged: gaps before this may be unknown"
+
+
+class LastingLedger(Ledger):
+    """Opening it fails for a newer version's file alone; any other call may raise StorageError, and works again later."""
+
+    def __init__(self, folder: Path, clock: Clock, stats: Stats, *, quarantine_bytes: int = QUARANTINE_BYTES) -> None:
+        self._folder, self._clock, self._stats = folder, clock, stats
+        self._lock = get_original("threading", "RLock")()  # between native threads; never held by the hub's for long
+        self._noted: deque[Records] = deque()
+        self._aside: list[Path] = []  # files whose rows are not in the new one yet
+        self._aside_at: deque[float] = deque(maxlen=MOST_ASIDE)
+        self._file: tuple[int, ...] = ()  # what tells the file from another one of its name
+        self._unnamed = ""  # an identity that is not written beside the file yet
+        self._refused: Records | None = None  # what the last write had, where it was refused
+        self._waiting = WaitingFile(folder)
+        self._said = ""
+        self._closed = False
+        super().__init__(folder, busy_ms=BUSY_MS, quarantine_bytes=quarantine_bytes)
+
+    @property
+    def waits_on_disk(self) -> bool:
+        """Whether the records that were refused last are kept in a file for the next start."""
+        return self._waiting.is_there
+
+    def _start(self) -> None:
+        self._load_waiting()
+        try:
+            self._run("open", lambda connection: None)
+        except NewerError:
+            self.close()
+            raise
+        except StorageError as error:
+            log.error("ledger refuses reason=%s: trades are stored, records wait", error.message)
+
+    def close(self) -> None:
+        """Let go of the file; what waits is written, or kept on disk for the next start."""
+        with self._lock:
+            if self._noted and not self._closed:
+                with suppress(StorageError):
+                    self._run("write", lambda connection: None)
+                if self._noted:
+                    self._waiting.keep([*self._noted, self._refused or Records()])
+            self._closed = True
+            super().close()
+            self._connection = None
+
+    def note(self, records: Records) -> None:
+        """Have records written with whatever is done next. Never blocks, never fails; any thread."""
+        self._noted.append(records)
+
+    def holds_notes(self) -> bool:
+        """Whether anything that was noted is not written yet; any thread."""
+        return bool(self._noted)
+
+    def write(self, records: Records) -> None:
+        """Store all of it. Raises as `Ledger.write`; what the ledger refused waits on disk, and is the caller's still."""
+        try:
+            self._write_storable(super().write, records)
+        except StorageError as error:
+            self._refused = records
+            if error.message != self._said:
+                self._said = error.message
+                log.error("ledger refuses reason=%s: trades are stored, records wait", error.message)
+            self._waiting.keep([*self._noted, records])
+            raise
+        if self._refused is not None:
+            log.warning("ledger takes records again")
+        self._refused, self._said = None, ""
+        self._waiting.forget()
+
+    def check(self) -> None:
+        """Look at every page, and set the file aside where one is broken. Slow; other calls go on beside it."""
+        try:
+            ledger = Ledger(self._folder, read_only=True)
+            try:
+                ledger.check_pages()
+            finally:
+                ledger.close()
+        except DamagedError as error:
+            with self._lock:
+                if not self._closed:
+                    self._begin_anew(error.message)
+        except StorageError:
+            return  # locked, or gone: whoever uses it next will see
+
+    def _run(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        if not self._lock.acquire(timeout=LOCK_S):
+            raise StorageError(f"{self.path}: {doing} failed: the ledger is at work")
+        try:
+            try:
+                self._ready()
+                self._write_noted()
+                return super()._run(doing, work)
+            except DamagedError as error:
+                self._begin_anew(error.message)
+                self._write_noted()
+                return super()._run(doing, work)
+        except OSError as error:
+            raise storage_error(self.path, doing, error) from error
+        finally:
+            self._lock.release()
+
+    def _ready(self) -> None:
+        if self._closed:
+            raise StorageError(f"{self.path}: the ledger is closed")
+        if self._connection is not None and self._identify() != self._file:
+            self._moved()
+        if self._connection is None:
+            self._take_up()
+        if self._aside:
+            self._salvage()
+        if self._unnamed:
+            self._name()
+
+    def _name(self) -> None:
+        """Write the ledger's identity beside it, once what it lacks is recorded in it."""
+        self._write_noted()
+        try:
+            write_private(self._folder / IDENTITY_NAME, f"{self._unnamed}\n".encode())
+        except OSError as error:
+            raise storage_error(self._folder / IDENTITY_NAME, "write", error) from error
+        self._unnamed = ""
+
+    def _identify(self) -> tuple[int, ...]:
+        found: list[int] = []
+        try:
+            for suffix in ("", "-wal"):
+                state = self.path.with_name(self.path.name + suffix).stat()
+                found += [state.st_dev, state.st_ino]
+        except OSError:
+            return ()
+        return tuple(found)
+
+    def _take_up(self) -> None:
+        """Open what is there or make a new file, and notice where that is not the ledger of before."""
+        beside = self._beside()
+        if self.path.exists() and self._is_unusable():
+            self._set_aside()
+        torn = _lost_pages(self.path)
+        self._connection = self._open()
+        try:
+            own = self._own_identity()
+            self._file = self._identify()
+            stored = any((self._folder / FOLDER).glob(f"*{SUFFIX}"))
+            if not self._aside and ((self.is_new and (stored or beside)) or (not self.is_new and beside not in ("", own))):
+                log.error("ledger lost file=%s: %s", self.path.name,
+                          "a new one is begun" if self.is_new else "another one lies in its place")
+                self._note_unknown(LOST)
+            elif torn:
+                log.error("ledger damaged file=%s-wal: its write-ahead log is torn", self.path.name)
+                self._note_unknown(DAMAGED_GAPS)
+            self._unnamed = own if own != beside else ""
+        except BaseException:
+            self._connection.close()
+            self._connection = None
+            raise
+
+    def _own_identity(self) -> str:
+        return str(super()._run("read", lambda connection: connection.execute("SELECT id FROM identity").fetchone()[0]))
+
+    def _beside(self) -> str:
+        try:
+            return (self._folder / IDENTITY_NAME).read_text("ascii", "replace").strip()
+        except OSError:
+            return ""
+
+    def _is_unusable(self) -> bool:
+        """Whether what lies in the ledger's place can never be one: a folder, or an empty file with another one's log."""
+        if not self.path.is_file():
+            return True
+        wal = self.path.with_name(self.path.name + "-wal")
+        return self.path.stat().st_size == 0 and wal.exists() and wal.stat().st_size > 0
+
+    def _begin_anew(self, reason: str) -> None:
+        """Set the damaged file aside, and go on with a new one that has what is readable of it."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._aside.append(self._set_aside())
+        log.error("ledger set aside file=%s reason=%s", self._aside[-1].name, reason)
+        self._stats.add("ledger_set_aside_total")
+        self._ready()
+
+    def _moved(self) -> None:
+        """Save what the connection still reads of a file that is gone from its place."""
+        log.error("ledger moved away file=%s: it is removed or replaced", self.path.name)
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        copy = self._free_name("moved")
+        try:
+            saved = sqlite3.connect(copy)
+            try:
+                connection.backup(saved)
+                saved.execute("PRAGMA journal_mode=DELETE")
+            finally:
+                saved.close()
+            copy.chmod(0o640)
+            self._aside.append(copy)
+        except (sqlite3.Error, OSError) as error:
+            log.error("ledger not saved reason=%s", error)
+        finally:
+            connection.close()
+
+    def _set_aside(self) -> Path:
+        now_s = time.monotonic()
+        if len(self._aside_at) == MOST_ASIDE and now_s - self._aside_at[0] < WITHIN_S:
+            raise StorageError(f"{self.path}: the ledger is damaged again and again", "is the disk broken? see its log")
+        self._aside_at.append(now_s)
+        aside = self._free_name("damaged")
+        try:
+            for suffix in COMPANIONS:
+                companion = self.path.with_name(self.path.name + suffix)
+                if companion.exists():
+                    companion.rename(aside.with_name(aside.name + suffix))
+        except OSError as error:
+            raise storage_error(self.path, "setting aside", error) from error
+        return aside
+
+    def _free_name(self, what: str) -> Path:
+        stem = f"{self.path.name}.{what}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(self._clock.now_ns() // 10**9))}"
+        number = 0
+        while (path := self.path.with_name(f"{stem}-{number}" if number else stem)).exists():
+            number += 1
+        return path
+
+    def _salvage(self) -> None:
+        while self._aside:
+            path = self._aside[0]
+            kept = super()._run("keep", partial(salvage_file, path))
+            if "gaps" in kept.broken:
+                self._note_unknown(DAMAGED_GAPS)
+            self._aside.pop(0)
+            log.warning("ledger begun anew from=%s kept %s unreadable=%s", path.name, kept,
+                        ",".join(sorted(kept.broken)) or "nothing")
+
+    def _note_unknown(self, reason: str) -> None:
+        oldest_ns, venues = stored_venues(self._folder)
+        now_ns = self._clock.now_ns()
+        self.note(Records(gaps=[
+            Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=min(oldest_ns or now_ns - 1, now_ns - 1),
+                to_ns=now_ns, first_id=None, last_id=None, reason=reason,
+                state=GapState.OPEN if exchange else GapState.LOST) for exchange, market_type in venues or [("", "")]]))
+
+    def _write_noted(self) -> None:
+        """Write what was noted; what is not taken stays noted."""
+        while self._noted:
+            try:
+                self._write_storable(lambda records: super(LastingLedger, self)._run("write", self._writing(records)),
+                                     self._noted[0])
+            except DamagedError:
+                raise
+            except StorageError:
+                return
+            self._noted.popleft()
+        if self._refused is None:
+            self._waiting.forget()
+
+    def _write_storable(self, write: Callable[[Records], None], records: Records) -> None:
+        """Write all of it but what can be in no file: one such record must not hold up the others."""
+        try:
+            write(records)
+        except UNSTORABLE as error:
+            each = list(records.one_by_one())
+            if len(each) <= 1:
+                log.error("record left out, it cannot be stored record=%r reason=%s", records, error)
+                self._stats.add("unstorable_records_total")
+                return
+            for part in (each[: len(each) // 2], each[len(each) // 2:]):
+                together = Records()
+                for one in part:
+                    together.extend(one)
+                self._write_storable(write, together)
+
+    def _load_waiting(self) -> None:
+        try:
+            records = self._waiting.load()
+        except ValueError as error:
+            log.error("waiting records cannot be read file=%s reason=%s", self._waiting.path.name, error)
+            self._note_unknown(DAMAGED_GAPS)
+            try:
+                self._waiting.path.rename(self._free_name("waiting-damaged"))
+            except OSError as renaming:
+                log.error("waiting records not set aside file=%s reason=%s", self._waiting.path.name, renaming)
+            return
+        if records:
+            self._noted.append(records)
+
+
+def _lost_pages(path: Path) -> bool:
+    """Whether a crash left a write-ahead log of which SQLite takes less than was written whole, and says nothing."""
+    wal = path.with_name(path.name + "-wal")
+    try:
+        if not path.stat().st_size or wal.stat().st_size <= WAL_HEADER_BYTES:
+            return False
+        frames = _whole_frames(path)
+        connection = connect(path)
+        try:
+            taken = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+        finally:
+            connection.close()
+    except (sqlite3.Error, OSError):
+        return False  # opening it says what is wrong
+    return int(taken) <= 0 or int(taken) < frames
+
+
+def stored_venues(folder: Path) -> tuple[int, list[tuple[str, str]]]:
+    """Return since when trades are stored (0: not known), and of which venues."""
+    oldest_ns: list[int] = []
+    venues: set[tuple[str, str]] = set()
+    for path in sorted((folder / FOLDER).glob(f"*{SUFFIX}")):
+        try:
+            connection = connect(path, read_only=True)
+            try:
+                oldest_ns += [int(row[0]) for row in connection.execute(
+                    "SELECT value FROM meta WHERE key = 'created_ns'")]
+                venues |= {(str(row[0]), str(row[1])) for row in connection.execute(
+                    "SELECT DISTINCT exchange, market_type FROM instruments")}
+            finally:
+                connection.close()
+        except DAMAGED:
+            continue
+    return min(oldest_ns, default=0), sorted(venues)

@@ -1,0 +1,70 @@
+"""The ledger's schema, as the steps that made it: each is applied once to a file, in this order, and never changed."""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("ledger")
+
+
+@migrations()
+def first(db: Database) -> None:
+    """Make the first schema."""
+    db.create_table("gaps", {
+        "id": int, "exchange": str, "market_type": str, "symbol": str, "from_ns": int, "to_ns": int, "first_id": int,
+        "last_id": int, "reason": str, "state": str, "note": str}, pk="id")
+    db.execute("CREATE UNIQUE INDEX gaps_key ON gaps "
+               "(exchange, market_type, symbol, ifnull(first_id, -1), ifnull(last_id, -1), from_ns)")
+    db.execute("CREATE INDEX gaps_state ON gaps (state)")
+    db.create_table("connection_events", {
+        "at_ns": int, "exchange": str, "market_type": str, "connection": int, "event": str, "reason": str},
+        pk=("at_ns", "exchange", "market_type", "connection", "event"))
+    db.create_table("quarantine", {
+        "at_ns": int, "exchange": str, "market_type": str, "reason": str, "digest": int, "nth": int, "size": int,
+        "payload": bytes}, pk=("at_ns", "exchange", "market_type", "reason", "digest", "nth"))
+    db.create_table("notices", {
+        "source": str, "notice_id": str, "title": str, "category": str, "published_at_ns": int, "updated_at_ns": int,
+        "url": str, "verdict_kind": str, "revision": str}, pk=("source", "notice_id"))
+    db.create_table("listings", {
+        "source": str, "notice_id": str, "symbol": str, "title": str, "announced_at_ns": int, "detected_at_ns": int,
+        "triggered_at_ns": int, "needs_body": int, "archive": str, "trades": int},
+        pk=("source", "notice_id", "symbol"))
+
+
+@migrations()
+def gaps_by_time(db: Database) -> None:
+    """A window asks for the gaps around it, of all there ever were."""
+    db.execute("CREATE INDEX gaps_time ON gaps (to_ns, from_ns)")
+
+
+@migrations()
+def gaps_of_connections(db: Database) -> None:
+    """A gap of a connection names its symbols: each set of them once, and by its digest in the gap and in its key."""
+    db.create_table("gap_symbols", {"digest": str, "symbols": str}, pk="digest")
+    db.execute("ALTER TABLE gaps ADD COLUMN symbols_key TEXT NOT NULL DEFAULT ''")
+    db.execute("DROP INDEX gaps_key")
+    db.execute("CREATE UNIQUE INDEX gaps_key ON gaps "
+               "(exchange, market_type, symbol, ifnull(first_id, -1), ifnull(last_id, -1), from_ns, symbols_key)")
+    db.execute("CREATE INDEX gaps_symbols ON gaps (symbols_key) WHERE symbols_key != ''")
+
+
+@migrations()
+def upkeep_by_age(db: Database) -> None:
+    """The upkeep asks for the oldest rows and for the weight of all, without reading a payload."""
+    db.execute("CREATE INDEX quarantine_age ON quarantine (at_ns, exchange, market_type, size)")
+    db.execute("CREATE INDEX gaps_filled ON gaps (to_ns) WHERE state = 'filled'")
+
+
+@migrations()
+def identity(db: Database) -> None:
+    """A ledger has a name of its own, so that another one in its place is noticed."""
+    db.create_table("identity", {"id": str})
+    db.execute("INSERT INTO identity VALUES (?)", [secrets.token_hex(8)])
+
+
+@migrations()
+def first_looks(db: Database) -> None:
+    """Where known notices were lost (`*`), the next first look at a source seeds again; those that did are named."""
+    db.create_table("first_looks", {"source": str}, pk="source")
