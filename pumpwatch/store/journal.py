@@ -12,7 +12,6 @@ import logging
 import os
 import sqlite3
 import time
-from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,7 +28,8 @@ from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader, SegmentReader, by_time
 from pumpwatch.store.recovery import Recovery, load_segments, lock_folder, stored_last_ids
 from pumpwatch.store.segment import Row, Segment, Writer, sync_folder, unlink
-from pumpwatch.store.sqlite import DAMAGED, connect, storage_error
+from pumpwatch.store.sqlite import DAMAGED, storage_error
+from pumpwatch.store.watermarks import Watermarks
 
 __all__ = ["Journal", "JournalReader", "LastId", "Recovery"]
 
@@ -58,8 +58,9 @@ class Journal:
         self._ledger: Ledger | None = None
         self._damage: Damage | None = None
         self._last_id = 0
-        self._acknowledged: dict[str, int] = {}
-        self._stored_acknowledged: dict[str, int] = {}
+        self.watermarks = Watermarks(lambda: self._segments)
+        self.acknowledge, self.acknowledged = self.watermarks.acknowledge, self.watermarks.acknowledged
+        self.backlog = self.watermarks.backlog
         self._last_ids = LastIds()
         self._last_ids_stored_s = self._committed_s = self._roll_failed_s = float("-inf")
 
@@ -96,7 +97,7 @@ class Journal:
             self._damage = Damage(self._stats, self._ledger)
             found = load_segments(self._folder, self._damage)
             self._segments, self._last_id = found.segments, found.last_id
-            self._acknowledged, self._stored_acknowledged = found.acknowledged, dict(found.acknowledged)
+            self.watermarks.load(found.acknowledged)
             start, carried = stored_last_ids(self._segments, self._damage)
             self._last_ids = LastIds(carried)
             for _, batch in self._after(start):
@@ -149,7 +150,7 @@ class Journal:
             writer = self._ready_writer(may_roll=bool(rows))
             path = writer.segment.path
             due = now_s - self._last_ids_stored_s >= LAST_IDS_S
-            acknowledged = self._unstored_watermarks()
+            acknowledged = self.watermarks.unstored()
             writer.commit(rows, held, self._catalogue, acknowledged,
                           (self._last_id, self._last_ids.pack(self._catalogue)) if due else None)
         except (sqlite3.Error, OSError) as error:
@@ -159,7 +160,7 @@ class Journal:
         self._committed_s = now_s
         if due:
             self._last_ids_stored_s = now_s
-        self._stored_acknowledged.update(acknowledged)
+        self.watermarks.note_stored(acknowledged)
         if writer.unchecked_bytes > WAL_LIMIT_BYTES:
             self._checkpoint(writer)
 
@@ -195,7 +196,7 @@ class Journal:
         self._writer = following
         self._segments.append(following.segment)
         self._last_ids_stored_s = float("-inf")
-        self._stored_acknowledged = {}
+        self.watermarks.begin_segment()
         if writer is not None:
             self._close_writer(writer)
         return following
@@ -216,10 +217,6 @@ class Journal:
             number += 1
         return path
 
-    def _unstored_watermarks(self) -> dict[str, int]:
-        return {sink: number for sink, number in list(self._acknowledged.items())
-                if number != self._stored_acknowledged.get(sink)}
-
     def maintain(self) -> None:
         """Do what may wait. Call it after a commit, when nothing else waits, and now and then when idle.
 
@@ -227,7 +224,7 @@ class Journal:
         writer = self._writer
         if writer is not None and writer.unchecked_bytes > WAL_BYTES:
             self._checkpoint(writer)
-        if self._unstored_watermarks() and self._clock.monotonic() - self._committed_s > IDLE_S:
+        if self.watermarks.unstored() and self._clock.monotonic() - self._committed_s > IDLE_S:
             self._write((), ())
 
     def _checkpoint(self, writer: Writer) -> None:
@@ -236,26 +233,6 @@ class Journal:
         except sqlite3.Error as error:  # the log holds the trades; it only grows
             self._stats.add("journal_failed_checkpoints_total")
             log.debug("journal checkpoint file=%s error=%s", writer.segment.path.name, error)
-
-    def acknowledge(self, sink: str, batch_id: int) -> None:
-        """Move a sink's watermark; any thread. Stored with the next commit, and by `close`."""
-        if batch_id > self._acknowledged.get(sink, 0):
-            self._acknowledged[sink] = batch_id
-
-    def acknowledged(self, sink: str) -> int:
-        """Return a sink's watermark, 0 for a new sink; any thread."""
-        return self._acknowledged.get(sink, 0)
-
-    def backlog(self, sink: str) -> int:
-        """Return how many trades the sink has not acknowledged; any thread."""
-        mark = self._acknowledged.get(sink, 0)
-        waiting = 0
-        for segment in list(self._segments):
-            if segment.first_id > mark:
-                waiting += segment.trades
-            elif segment.last_id > mark:
-                waiting += segment.trades - _trades_up_to(segment, mark)
-        return waiting
 
     def whole_from_ns(self) -> int:
         """Return from when on everything received is here; any thread. Far in the future where a part is unreadable."""
@@ -320,7 +297,7 @@ class Journal:
     def expire(self, now_ns: int, retention_s: float, max_bytes: int, sinks: Sequence[str]) -> list[Path]:
         """Unlink whole segments, oldest first: those too old, and as many as make the rest fit into max_bytes.
 
-        Never one that a configured sink has not acknowledged, and never the newest, which knows the ids and watermarks.
+        Never one that a configured sink may still need, and never the newest, which knows the ids and watermarks.
         """
         newest = next((one for one in reversed(self._segments) if one.readable), None)
         oldest_ns = now_ns - int(retention_s * NS_PER_S)
@@ -332,7 +309,7 @@ class Journal:
             old = (segment.last_received or segment.created_ns) < oldest_ns
             if not old and (size <= max_bytes or not segment.readable):
                 continue
-            if segment.readable and any(self.acknowledged(sink) < segment.last_id for sink in sinks):
+            if segment.readable and any(self.watermarks.safe(sink) < segment.last_id for sink in sinks):
                 continue
             size -= segment.size_bytes()
             self._remove(segment)
@@ -353,7 +330,7 @@ class Journal:
     def close(self) -> None:
         """Store the watermarks, mark the clean end, and let go of the folder. Raises StorageError after letting go."""
         try:
-            if self._writer is not None or self._unstored_watermarks():
+            if self._writer is not None or self.watermarks.unstored():
                 self._last_ids_stored_s = float("-inf")
                 self._write((), ())
             if self._writer is not None:
@@ -361,21 +338,3 @@ class Journal:
         finally:
             self._writer = None
             self._release()
-
-
-def _trades_up_to(segment: Segment, batch_id: int) -> int:
-    """Return the trades of a segment's batches up to an id; reads the file once, for segments of an earlier run."""
-    if segment.counts is None:
-        counts = array("I", bytes(4 * (segment.last_id - segment.first_id + 1)))
-        try:
-            connection = connect(segment.path, read_only=True)
-            try:
-                for number, trades in connection.execute("SELECT id, trades FROM batches INDEXED BY batches_time"):
-                    if segment.first_id <= number <= segment.last_id:
-                        counts[number - segment.first_id] = trades
-            finally:
-                connection.close()
-        except sqlite3.Error:
-            return 0
-        segment.counts = counts
-    return sum(segment.counts[: batch_id - segment.first_id + 1])

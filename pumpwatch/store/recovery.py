@@ -79,10 +79,11 @@ def load_segments(folder: Path, damage: Damage) -> Found:
     in_order(readable)
     found.segments = broken + readable
     found.clean = not broken and (not readable or readable[-1].state == CLEAN)
-    for one in readable:
+    found.last_id = max((one.last_id for one in readable), default=0)
+    for one in readable:  # the newest file counts: a mark may have gone back
         for sink, number in _watermarks(one.path, damage):
-            found.acknowledged[sink] = max(number, found.acknowledged.get(sink, 0))
-    found.last_id = max([one.last_id for one in readable] + list(found.acknowledged.values()), default=0)
+            found.acknowledged[sink] = number
+            found.last_id = max(found.last_id, number)
     if broken:
         found.last_id += _SKIPPED_IDS  # the unreadable file may hold the next ones
     return found
