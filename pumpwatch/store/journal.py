@@ -22,6 +22,7 @@ from pumpwatch.model import TradeBatch
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import codec
+from pumpwatch.store.census import Census
 from pumpwatch.store.damage import Damage
 from pumpwatch.store.lastids import LastId, LastIds, Name
 from pumpwatch.store.ledger import Ledger
@@ -239,6 +240,10 @@ class Journal:
         if self.unreadable:
             return 2**63 - 1
         return min((segment.created_ns for segment in list(self._segments)), default=2**63 - 1)
+
+    def census(self) -> Census:
+        """Return a way to count what is here, for another thread."""
+        return Census(lambda: self._segments)
 
     def size_bytes(self) -> int:
         """Return what the journal takes on disk; any thread."""
