@@ -20,9 +20,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import requests
-from pumpwatch_plugins.sinks import questdb_reading
 from pumpwatch_plugins.sinks.questdb_http import Server, StatementRefused
 from pumpwatch_plugins.sinks.questdb_ilp import Encoder
+from pumpwatch_plugins.sinks.questdb_reading import read as read_trades
 from pumpwatch_plugins.sinks.questdb_sql import ensure, ensure_views, insert, tables, text
 
 from pumpwatch import (
@@ -155,7 +155,7 @@ class QuestDBSink:
         if not names:
             return TradeBatch.empty()
         ids = {name: catalogue.ids_of(name[:2])[name[2]] for name in names}
-        return questdb_reading.read(self._server, self._trades, ids, start_ns, end_ns)
+        return read_trades(self._server, self._trades, ids, start_ns, end_ns)
 
     def write_listing(self, listing: Listing, event: ListingEvent) -> None:
         """Insert one row of listing_events; the same listing again replaces it."""

@@ -18,7 +18,7 @@ from pumpwatch_plugins.sinks.questdb_sql import text
 from pumpwatch import NO_SEQUENCE, TradeBatch
 
 Name = tuple[str, str, str]  # exchange, market_type, symbol
-PAGE_ROWS = 50_000
+PAGE_ROWS = 20_000  # decoded in one go, on the hub
 NAMED_CHARS = 2_000  # of symbols in a statement; in an address each may take twelve, and 32 KB are the limit
 NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that an int64 gives back as it was
 
