@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from apscheduler.schedulers.gevent import GeventScheduler
 
+from pumpwatch.app.health_rows import HealthRows
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.ops.health import summary_line
 from pumpwatch.ops.retention import Retention
@@ -32,7 +33,7 @@ class Jobs:
         self._of = collector
         self.scheduler = GeventScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1,
                                                                         "misfire_grace_time": None})
-        self._trades_before: dict[str, int] = {}
+        self._health_rows = HealthRows(collector)
         self._symbols_refused = False
 
     def start(self) -> None:
@@ -101,13 +102,7 @@ class Jobs:
         self._of.ingest.tell_rest()
 
     def _health(self) -> None:
-        rows = []
-        for venue in self._of.figures.now()["venues"]:
-            name = f"{venue['exchange']}.{venue['market_type']}"
-            rows.append({"exchange": venue["exchange"], "market_type": venue["market_type"],
-                         "connections": venue["connections_up"], "lag_ms": venue["lag_ms"], "gaps": venue["gaps_open"],
-                         "trades": venue["trades_total"] - self._trades_before.get(name, 0)})
-            self._trades_before[name] = venue["trades_total"]
+        rows = self._health_rows.take()
         for name, sink in self._of.sinks.items():
             try:
                 sink.write_health(rows)

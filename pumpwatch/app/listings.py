@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pumpwatch.errors import PumpWatchError, StorageError
+from pumpwatch.hookspecs import ListingEvent
+from pumpwatch.listing.archive import exchanges_in
 from pumpwatch.listing.inbox import Inbox, folder_of
 from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
@@ -67,8 +69,9 @@ class Listings:
         return self._of.in_ledger_thread(self._of.journal.ledger.gaps_between, start_ns, end_ns)
 
     def _publish(self, listing: Listing, archive: str, trades: int) -> None:
+        exchanges = self._of.memory_thread.apply(exchanges_in, (Path(archive),))
         for name, sink in self._of.sinks.items():
             try:
-                sink.write_listing(listing, archive, trades)
+                sink.write_listing(listing, ListingEvent(archive, trades, exchanges))
             except PumpWatchError as error:
                 log.warning("a listing is not in the sink sink=%s coin=%s reason=%s", name, listing.symbol, error)

@@ -43,6 +43,7 @@ class Surroundings:
     on_refused: Callable[[int, str, str], None]  # connection, symbol, reason
     on_full: Callable[[int, Sequence[str], str], None]  # connection, symbols it has no room for, reason
     ever_granted: set[str] = field(default_factory=set)  # symbols that were read in this run, on whatever connection
+    problem: str = ""  # why a connection was refused or lost last
 
     def slack_ns(self) -> int:
         """Return how far a trade's own time may lie from the moment it was, or would have been, received.
@@ -53,6 +54,8 @@ class Surroundings:
 
     def note_event(self, number: int, event: str, reason: str) -> None:
         """Record what became of a connection."""
+        if event in ("down", "refused"):
+            self.problem = reason
         self.record(Records(connection_events=[ConnectionEvent(
             at_ns=self.clock.now_ns(), exchange=self.venue.exchange, market_type=self.venue.market_type,
             connection=number, event=event, reason=reason)]))

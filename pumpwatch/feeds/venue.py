@@ -95,7 +95,8 @@ class VenueFeeds:
                 "connections": len(wanted), "connections_up": sum(feed.up for feed in wanted),
                 "instruments": len(self.roster), "subscribed": sum(len(feed.granted) for feed in self.feeds),
                 "refused": sorted(self._refusals.left_out),
-                "silent": self.silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem}
+                "silent": self.silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem,
+                "problem": self._around.problem}
 
     def _ask(self, request: HttpRequest) -> bytes:
         return self._http.ask(self.rest_url, request, self.venue.headers, self.budget)

@@ -14,7 +14,6 @@ import logging
 import os
 import sqlite3
 import time
-from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pumpwatch.model import TradeBatch
 from pumpwatch.records import PassedId, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import codec
+from pumpwatch.store.census import Census
 from pumpwatch.store.damage import Damage
 from pumpwatch.store.expiry import NewestTrades, Removed
 from pumpwatch.store.inventory import Inventory
@@ -34,8 +34,9 @@ from pumpwatch.store.names import load_names
 from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader
 from pumpwatch.store.recovery import Recovery, last_moment_ns, load_segments, lock_folder, recover_last_ids
 from pumpwatch.store.segment import Row, Segment, Writer
-from pumpwatch.store.sqlite import connect, private_folder, storage_error
+from pumpwatch.store.sqlite import private_folder, storage_error
 from pumpwatch.store.upkeep import QUARANTINE_BYTES
+from pumpwatch.store.watermarks import Watermarks
 
 __all__ = ["Journal", "JournalReader", "LastId", "Recovery"]
 
@@ -66,8 +67,9 @@ class Journal:
         self._quarantine_bytes = quarantine_bytes
         self._damage: Damage | None = None
         self._last_id = 0
-        self._acknowledged: dict[str, int] = {}
-        self._stored_acknowledged: dict[str, int] = {}
+        self.watermarks = Watermarks(lambda: self._segments)
+        self.acknowledge, self.acknowledged = self.watermarks.acknowledge, self.watermarks.acknowledged
+        self.backlog = self.watermarks.backlog
         self._last_ids = LastIds(catalogue)
         self._newest_trades = NewestTrades()
         self._passed: dict[int, tuple[int, int]] = {}  # instrument -> id and time of what is no trade and uses up an id
@@ -101,7 +103,7 @@ class Journal:
             self._damage = Damage(self._stats, self._ledger.note, self._ledger.holds_notes)
             found = load_segments(self._folder, self._damage, self._clock.now_ns())
             self._segments, self._last_id = found.segments, found.last_id
-            self._acknowledged, self._stored_acknowledged = found.acknowledged, dict(found.acknowledged)
+            self.watermarks.load(found.acknowledged)
             files = self._files = Inventory(self._segments, found.manifest, self._damage, self._catalogue, self._clock, self._run)
             load_names(self._segments, self._catalogue, self._damage.file)
             self._last_ids = recover_last_ids(files, self._catalogue)
@@ -164,7 +166,7 @@ class Journal:
             writer = self._ready_writer(may_roll=bool(rows))
             path = writer.segment.path
             due = now_s - self._last_ids_stored_s >= LAST_IDS_S
-            acknowledged = self._unstored_watermarks()
+            acknowledged = self.watermarks.unstored()
             passed = [(number, *last) for number, last in self._passed.items()]
             for number, last in self._passed.items():
                 self._last_ids.pass_over(number, last)
@@ -177,7 +179,7 @@ class Journal:
         self._committed_s = now_s
         if due:
             self._last_ids_stored_s = now_s
-        self._stored_acknowledged.update(acknowledged)
+        self.watermarks.note_stored(acknowledged)
         self._passed.clear()
         for row in rows:
             self._newest_trades.note(now_s, row[1])
@@ -219,7 +221,7 @@ class Journal:
         self.files.add(following.segment)
         self._rolled_s = self._clock.monotonic()
         self._last_ids_stored_s = float("-inf")
-        self._stored_acknowledged = {}
+        self.watermarks.begin_segment()
         if writer is not None:
             self._close_writer(writer)
         self.files.write_list()
@@ -240,10 +242,6 @@ class Journal:
             number += 1
         return path
 
-    def _unstored_watermarks(self) -> dict[str, int]:
-        return {sink: number for sink, number in list(self._acknowledged.items())
-                if number != self._stored_acknowledged.get(sink)}
-
     def maintain(self) -> None:
         """Do what may wait. Call it after a commit, when nothing else waits, and now and then when idle.
 
@@ -251,7 +249,7 @@ class Journal:
         writer = self._writer
         if writer is not None and writer.unchecked_bytes > WAL_BYTES:
             self._checkpoint(writer)
-        if (self._unstored_watermarks() or self._passed) and self._clock.monotonic() - self._committed_s > IDLE_S:
+        if (self.watermarks.unstored() or self._passed) and self._clock.monotonic() - self._committed_s > IDLE_S:
             self._write((), ())
         self.files.maintain()
 
@@ -269,31 +267,15 @@ class Journal:
             self._stats.add("journal_failed_checkpoints_total")
             log.debug("journal checkpoint file=%s error=%s", writer.segment.path.name, error)
 
-    def acknowledge(self, sink: str, batch_id: int) -> None:
-        """Move a sink's watermark; any thread. Stored with the next commit, and by `close`."""
-        if batch_id > self._acknowledged.get(sink, 0):
-            self._acknowledged[sink] = batch_id
-
-    def acknowledged(self, sink: str) -> int:
-        """Return a sink's watermark, 0 for a new sink; any thread."""
-        return self._acknowledged.get(sink, 0)
-
-    def backlog(self, sink: str) -> int:
-        """Return how many trades the sink has not acknowledged; any thread."""
-        mark = self._acknowledged.get(sink, 0)
-        waiting = 0
-        for segment in list(self._segments):
-            if segment.first_id > mark:
-                waiting += segment.trades
-            elif segment.last_id > mark:
-                waiting += segment.trades - _trades_up_to(segment, mark)
-        return waiting
-
     def whole_from_ns(self) -> int:
         """Return from when on everything received is here; any thread. Far in the future where a part is unreadable."""
         if self.unreadable:
             return 2**63 - 1
         return min((segment.created_ns for segment in list(self._segments)), default=2**63 - 1)
+
+    def census(self) -> Census:
+        """Return a way to count what is here, for another thread."""
+        return Census(lambda: self._segments)
 
     def size_bytes(self) -> int:
         """Return what the journal takes on disk; any thread."""
@@ -325,15 +307,15 @@ class Journal:
     def expire(self, before_ns: int, max_bytes: int, sinks: Sequence[str], span_s: float = float("inf")) -> list[Removed]:
         """Unlink whole segments, oldest first: those that ended before a moment, and as many as make the rest fit into max_bytes.
 
-        Of the former only as much as was written in `span_s`. Never one that a configured sink has not acknowledged, and
-        never the newest, which knows the ids and watermarks. What goes before its time without a sink that has it is a gap.
+        Of the former only as much as was written in `span_s`. Never one that a configured sink may still need, and never the
+        newest, which knows the ids and watermarks. What goes before its time without a sink that has it is a gap.
         """
-        return self.files.expire(before_ns, max_bytes, min(map(self.acknowledged, sinks), default=None), span_s)
+        return self.files.expire(before_ns, max_bytes, min(map(self.watermarks.safe, sinks), default=None), span_s)
 
     def close(self) -> None:
         """Store the watermarks, mark the clean end, and let go of the folder. Raises StorageError after letting go."""
         try:
-            if self._writer is not None or self._unstored_watermarks() or self._passed:
+            if self._writer is not None or self.watermarks.unstored() or self._passed:
                 self._last_ids_stored_s = float("-inf")
                 self._write((), ())
             if self._writer is not None:
@@ -344,21 +326,3 @@ class Journal:
         finally:
             self._writer = None
             self._release()
-
-
-def _trades_up_to(segment: Segment, batch_id: int) -> int:
-    """Return the trades of a segment's batches up to an id; reads the file once, for segments of an earlier run."""
-    if segment.counts is None:
-        counts = array("I", bytes(4 * (segment.last_id - segment.first_id + 1)))
-        try:
-            connection = connect(segment.path, read_only=True)
-            try:
-                for number, trades in connection.execute("SELECT id, trades FROM batches INDEXED BY batches_time"):
-                    if segment.first_id <= number <= segment.last_id:
-                        counts[number - segment.first_id] = trades
-            finally:
-                connection.close()
-        except sqlite3.Error:
-            return 0
-        segment.counts = counts
-    return sum(segment.counts[: batch_id - segment.first_id + 1])

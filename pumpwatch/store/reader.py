@@ -155,6 +155,15 @@ class SegmentReader:
         batch = batch.take((batch.timestamp >= start_ns) & (batch.timestamp < end_ns))
         return batch if self._own_run or not len(batch) else self._translate(batch)
 
+    def between(self, start_ns: int, end_ns: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
+        """Yield the batches that may hold a trade of [start_ns, end_ns), in order, without those that cannot be read."""
+        rows = self._connection.execute(_OVERLAPPING, (start_ns, end_ns, last_id, end_ns + LONG_NS)).fetchall()
+        for number in sorted({row[0] for row in rows}):
+            parts = self._parts(number)
+            batch = self._readable(number, *parts) if parts else None
+            if batch is not None:
+                yield number, batch
+
     def _numbers(self, names: Sequence[Name]) -> NDArray[np.int64]:
         numbers: list[int] = []
         try:

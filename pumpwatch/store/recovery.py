@@ -99,14 +99,16 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> Found:
         damage.remember(one)
     _record(damage, found, broken, cut)
     found.clean = not broken and (not readable or readable[-1].state == CLEAN)
-    for one in readable:
+    found.last_id = max((one.last_id for one in readable), default=0)
+    for one in readable:  # the newest file counts: a mark may have gone back
         for sink, number in _watermarks(one.path, damage):
-            found.acknowledged[sink] = max(number, found.acknowledged.get(sink, 0))
+            found.acknowledged[sink] = number
+            found.last_id = max(found.last_id, number)
     unknown = (any(not one.state for one, _ in broken)
                or any(not one.closed for one in found.manifest.missing(one.path.name for one in found.segments)))
     note_missing(damage, found.manifest, found.segments, now_ns)
-    highest = [one.last_id for one in found.segments] + [one.last_id for one in found.manifest.vanished]
-    found.last_id = max([*highest, *found.acknowledged.values()], default=0)
+    found.last_id = max([found.last_id, *(one.last_id for one in found.segments),
+                         *(one.last_id for one in found.manifest.vanished)])
     if unknown:  # what cannot be read may hold the next ones
         found.manifest.explain(found.last_id + 1, found.last_id + _SKIPPED_IDS)
         found.last_id += _SKIPPED_IDS
