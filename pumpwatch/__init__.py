@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pumpwatch.errors import ServiceUnavailable as ServiceUnavailable  # so that it can be a base
     from pumpwatch.hookspecs import hookimpl as hookimpl  # so that a decorated hook keeps its types
 
 __version__ = "0.1.0"
@@ -22,7 +23,10 @@ _HOMES = {
     ),
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
-    "pumpwatch.hookspecs": ("ListingSource", "Sink", "SinkPlugin", "Verdict", "WriteResult", "hookimpl"),
+    "pumpwatch.hookspecs": (
+        "CountingSink", "Keeping", "KeepingSink", "ListingEvent", "ListingSource", "Sink", "SinkPlugin", "Verdict", "WriteResult",
+        "hookimpl",
+    ),
     "pumpwatch.kit.contract": ("check_venue",),
     "pumpwatch.kit.findings": ("Check",),
     "pumpwatch.kit.record": ("read_recording",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pluggy
 
@@ -32,11 +32,36 @@ class WriteResult:
     refused: Sequence[tuple[int, str]] = ()  # row in the batch, reason: refused for ever
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """How a sink keeps what it has acknowledged.
+
+    at_risk_s: what it acknowledged in so many seconds before its host loses power may be gone; 0 where each answer is
+    synced to its disk. run: another text once its server was started anew, or once a table of it is another one; empty
+    where that cannot be told. empty: it holds no trade at all, so it gets everything that the journal has. keeps_s: it
+    deletes trades with an older timestamp by itself; 0: none.
+    """
+
+    at_risk_s: float = 300.0  # an operating system writes to the disk by itself within a minute
+    run: str = ""
+    empty: bool = False
+    keeps_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ListingEvent:
+    """What is stored of a listing besides the notice: its archive's folder, its trades, and the exchanges that have any."""
+
+    archive: str
+    trades: int
+    exchanges_with_data: tuple[str, ...] = ()
+
+
 class Sink(Protocol):
     """A store beyond the journal.
 
     `open`, `write` and `close` run in one worker thread of the sink's own and may block; the rest runs in a greenlet
-    and must use cooperative I/O only (requests).
+    and must use cooperative I/O only (requests). A sink may have the methods of `KeepingSink` and `CountingSink` too.
     """
 
     def open(self) -> None:
@@ -56,14 +81,39 @@ class Sink(Protocol):
         Works before `open`, too: a command that only reads opens nothing. Raises ServiceUnavailable.
         """
 
-    def write_listing(self, listing: Listing, archive: str, trades: int) -> None:
-        """Store one listing event with the path of its archive and the trades in it."""
+    def write_listing(self, listing: Listing, event: ListingEvent) -> None:
+        """Store one listing event; the same listing again replaces it."""
 
     def write_health(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Store one minute of exchange health: exchange, market_type, connections, trades, lag_ms, gaps."""
+        """Store one minute of exchange health, a row a venue.
+
+        Keys: exchange, market_type, connections (up), trades and message_count (of the minute), lag_ms, gaps (open),
+        status (connected, degraded, disconnected, error), last_trade_time (ns, 0: none yet), error_message.
+        """
 
     def close(self) -> None:
         """Let go of everything; nothing is lost by closing."""
+
+
+@runtime_checkable
+class KeepingSink(Protocol):
+    """A sink that says how it keeps what it has; of another the defaults of `Keeping` are taken to be true."""
+
+    def keeping(self) -> Keeping:
+        """Say so, as of now. Called after `open` and every few seconds; works before `open`, too.
+
+        Raises ServiceUnavailable, ConfigError."""
+
+
+@runtime_checkable
+class CountingSink(Protocol):
+    """A sink that can be counted cheaply, so that rows it has lost are noticed and sent again."""
+
+    def count(self, ranges: Sequence[tuple[int, int]]) -> Sequence[int]:
+        """Return the trades in each [from, to) of timestamps, with all that was acknowledged before the call.
+
+        Raises ServiceUnavailable where that cannot be said now, for example while acknowledged trades become visible.
+        """
 
 
 @dataclass(frozen=True, slots=True)

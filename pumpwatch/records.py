@@ -9,6 +9,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap
 
 KEPT_BYTES = 4096
+PassedId = tuple[int, int, int]  # instrument, id, time in ns
 REFUSED_SLACK_NS = NS_PER_S  # trades of a frame are that much older than the frame, at most about
 
 
@@ -42,15 +43,17 @@ class Records:
     gaps: list[Gap] = field(default_factory=list)
     connection_events: list[ConnectionEvent] = field(default_factory=list)
     quarantine: list[Quarantined] = field(default_factory=list)
+    passed: list[PassedId] = field(default_factory=list)  # ids that rows use up which are no trades: they count as seen
 
     def __bool__(self) -> bool:
-        return bool(self.gaps or self.connection_events or self.quarantine)
+        return bool(self.gaps or self.connection_events or self.quarantine or self.passed)
 
     def extend(self, other: Records) -> None:
         """Take over what the other holds."""
         self.gaps += other.gaps
         self.connection_events += other.connection_events
         self.quarantine += other.quarantine
+        self.passed += other.passed
 
     def one_by_one(self) -> Iterator[Records]:
         """Yield each of them alone."""

@@ -1,8 +1,10 @@
 """QuestDB as a sink: ILP over HTTP in, SQL over HTTP out.
 
 Documents: questdb.com/docs (ILP, DDL, REST); tried on server 9.3.4, checked 2026-11-21.
-An acknowledged flush is in the server's WAL and becomes visible a little later; it survives a killed server, not a lost
-disk. Writing a batch again changes nothing: DEDUP UPSERT over (timestamp, exchange, market_type, symbol, trade_id).
+An acknowledged flush is in the server's WAL and becomes visible a little later. It survives a killed server; a power cut
+it survives only where the server syncs each commit (`cairo.commit.mode=sync`), which it does not by default. A write on a
+connection that was open when its table was dropped is acknowledged and goes nowhere: `keeping` shows that.
+Writing a batch again changes nothing: DEDUP UPSERT over (timestamp, exchange, market_type, symbol, trade_id).
 One row of a wrong type refuses its whole flush, naming the line; nothing of that flush is stored. A suspended table
 goes on acknowledging and shows nothing: `trouble` asks for it. Lines are made here, not by the `questdb` client:
 see questdb_ilp for the figures.
@@ -18,13 +20,16 @@ from typing import Any
 import msgspec
 import numpy as np
 import requests
-from pumpwatch_plugins.sinks.questdb_ilp import POWERS, Encoder
-from pumpwatch_plugins.sinks.questdb_sql import DDL_TIMEOUT_S, Server, TradeRow, candle_views, tables, text
+from pumpwatch_plugins.sinks.questdb_http import Server, StatementRefused
+from pumpwatch_plugins.sinks.questdb_ilp import Encoder
+from pumpwatch_plugins.sinks.questdb_reading import read as read_trades
+from pumpwatch_plugins.sinks.questdb_sql import ensure, ensure_views, insert, tables, text
 
 from pumpwatch import (
-    NO_SEQUENCE,
     Catalogue,
+    Keeping,
     Listing,
+    ListingEvent,
     ServiceUnavailable,
     SinkPlugin,
     TradeBatch,
@@ -35,7 +40,11 @@ from pumpwatch import (
 
 FLUSH_ROWS = 100_000  # 17 MB
 ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s\[\]/:@?#]+):([0-9]{1,5})")  # [::1]:9000 too
-NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that an int64 gives back as it was
+COUNTED_AT_ONCE = 50  # ranges in one statement
+VISIBLE_WITHIN_S = 10.0  # acknowledged trades, before they are counted
+NOTHING_SYNCED_S = 300.0  # what a server that leaves writing to the operating system may lose, with much to spare
+ERROR_CHARS = 200
+HEALTH_ROWS = 10  # in one statement
 
 
 class QuestDBOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -78,10 +87,10 @@ class QuestDBSink:
         self.close()
         self._server.exec("SELECT 1")  # a server that hangs is found out in request_timeout_ms
         for table in self._tables:
-            self._server.ensure(table)
-        for view in candle_views(self._options.table_prefix) if self._options.candles else ():
-            self._server.exec(view, DDL_TIMEOUT_S)
-        self._session = requests.Session()
+            ensure(self._server, table)
+        if self._options.candles:
+            ensure_views(self._server, self._options.table_prefix)
+        self._session = self._server.session()
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
         """Send the batch in flushes of at most FLUSH_ROWS rows; return when the server has answered for each."""
@@ -102,37 +111,74 @@ class QuestDBSink:
         return "; ".join(" ".join(f"table {name} is suspended {tag} {message}".split())
                          + f": ALTER TABLE {name} RESUME WAL" for name, tag, message in rows if name in ours)
 
+    def keeping(self) -> Keeping:
+        """Return what this server may lose and does delete, by its own word where it gives one."""
+        try:
+            mode, started = self._server.exec("SELECT value, pg_postmaster_start_time()::long FROM (SHOW PARAMETERS)"
+                                              " WHERE property_path = 'cairo.commit.mode'")[0]
+        except (StatementRefused, IndexError):
+            mode, started = "", 0
+        listed = ", ".join(text(table.name) for table in self._tables)
+        there = dict(self._server.exec(f"SELECT table_name, id FROM tables() WHERE table_name IN ({listed})"))
+        run = "/".join(str(there.get(table.name, "missing")) for table in self._tables)
+        return Keeping(at_risk_s=0.0 if mode == "sync" else NOTHING_SYNCED_S, run=f"{started}/{run}" if started else "",
+                       empty=self._trades not in there or self._is_empty(), keeps_s=self._options.ttl_days * 86_400.0)
+
+    def _is_empty(self) -> bool:
+        """Return whether no trade is stored, nor on its way to be visible."""
+        applied, sent = self._transactions()
+        return applied >= sent and not self._server.exec(f"SELECT 1 FROM {self._trades} LIMIT 1")
+
+    def _transactions(self) -> tuple[int, int]:
+        """Return up to which transaction the trades are visible, and up to which they were acknowledged."""
+        rows = self._server.exec(f"SELECT writerTxn, sequencerTxn FROM wal_tables() WHERE name = {text(self._trades)}")
+        return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
+
+    def count(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
+        """Count ranges by the table's index of time alone: half a millisecond each, however many rows they hold."""
+        _, sent = self._transactions()
+        deadline = time.monotonic() + VISIBLE_WITHIN_S
+        while self._transactions()[0] < sent:
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(f"QuestDB at {self._server.addr}: what it acknowledged is not visible yet")
+            time.sleep(0.2)
+        counts = [0] * len(ranges)
+        for first in range(0, len(ranges), COUNTED_AT_ONCE):
+            for at, rows in self._server.exec(" UNION ALL ".join(
+                    f"SELECT {at} at, count() FROM {self._trades} WHERE timestamp >= {start:d} AND timestamp < {end:d}"
+                    for at, (start, end) in enumerate(ranges[first:first + COUNTED_AT_ONCE], first))):
+                counts[at] = rows
+        return counts
+
     def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int,
              catalogue: Catalogue) -> TradeBatch:
         """Return the trades of these names in [start_ns, end_ns) that are visible."""
         if not names:
             return TradeBatch.empty()
-        which = " ".join(f"WHEN exchange = {text(exchange)} AND market_type = {text(market_type)} AND symbol = {text(symbol)}"
-                         f" THEN {at}" for at, (exchange, market_type, symbol) in enumerate(names))
-        symbols = ", ".join(sorted({text(symbol) for _, _, symbol in names}))
-        rows = self._server.trades(
-            f"SELECT CASE {which} ELSE -1 END, timestamp::long, side = 'sell', price, quantity, trade_id, sequence_number,"
-            f" received_at::long, flags FROM {self._trades}"
-            f" WHERE timestamp >= {start_ns:d} AND timestamp < {end_ns:d} AND symbol IN ({symbols})")
-        return _batch(rows, np.array([catalogue.ids_of(name[:2])[name[2]] for name in names], np.int32))
+        ids = {name: catalogue.ids_of(name[:2])[name[2]] for name in names}
+        return read_trades(self._server, self._trades, ids, start_ns, end_ns)
 
-    def write_listing(self, listing: Listing, archive: str, trades: int) -> None:
+    def write_listing(self, listing: Listing, event: ListingEvent) -> None:
         """Insert one row of listing_events; the same listing again replaces it."""
-        self._server.exec(
-            f"INSERT INTO {self._listings} (timestamp, source, notice_id, symbol, title, detected_at, triggered_at,"
-            f" needs_body, archive, trades) VALUES ({listing.announced_at_ns:d}, {text(listing.source)},"
-            f" {text(listing.notice_id)}, {text(listing.symbol)}, {text(listing.title)}, {listing.detected_at_ns:d},"
-            f" {listing.triggered_at_ns:d}, {str(listing.needs_body).lower()}, {text(archive)}, {trades:d})")
+        row = {
+            "timestamp": listing.announced_at_ns, "source": listing.source, "notice_id": listing.notice_id,
+            "symbol": listing.symbol, "title": listing.title, "announced_at": listing.announced_at_ns,
+            "detected_at": listing.detected_at_ns, "triggered_at": listing.triggered_at_ns,
+            "trigger_delay_ms": (listing.triggered_at_ns - listing.announced_at_ns) / 1e6, "needs_body": listing.needs_body,
+            "archive": event.archive, "trades": event.trades, "exchanges_with_data": ",".join(event.exchanges_with_data),
+        }
+        self._server.exec(insert(self._listings, list(row), [list(row.values())]))
 
     def write_health(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert one minute of exchange_health; the same minute again replaces it."""
         minute = time.time_ns() // 60_000_000_000 * 60_000_000_000
-        values = ", ".join(
-            f"({minute:d}, {text(row['exchange'])}, {text(row['market_type'])}, {int(row['connections'])},"
-            f" {int(row['trades'])}, {float(row['lag_ms'])}, {int(row['gaps'])})" for row in rows)
-        if values:
-            self._server.exec(f"INSERT INTO {self._health} (timestamp, exchange, market_type, connections, trades,"
-                              f" lag_ms, gaps) VALUES {values}")
+        columns = ("exchange", "market_type", "connections", "trades", "lag_ms", "gaps", "status", "last_trade_time",
+                   "message_count", "error_message")
+        values = [(minute, *({**row, "last_trade_time": row["last_trade_time"] or None,
+                              "error_message": row["error_message"][:ERROR_CHARS] or None}[column] for column in columns))
+                  for row in rows]
+        for first in range(0, len(values), HEALTH_ROWS):
+            self._server.exec(insert(self._health, ("timestamp", *columns), values[first:first + HEALTH_ROWS]))
 
     def close(self) -> None:
         """Drop the connection; what was not flushed is the caller's still."""
@@ -149,42 +195,6 @@ class QuestDBSink:
             return int(early[0]), "a time before 1970"
         blamed: tuple[int, str] | None = self._server.ingest(self._session, self._encoder.encode(batch, catalogue))
         return blamed
-
-
-def _batch(rows: Sequence[TradeRow], ids: np.ndarray[Any, Any]) -> TradeBatch:
-    """Turn rows into columns, a column at a time: the busiest coin has 20,000 of them in a window."""
-    which = np.array([row[0] for row in rows], np.int64)
-    if len(rows) and which.min() < 0:  # another venue's instrument of the same symbol
-        rows = [row for row in rows if row[0] >= 0]
-        which = which[which >= 0]
-    if not rows:
-        return TradeBatch.empty()
-    numbers, text_id = _ids([row[5] for row in rows])
-    return TradeBatch(
-        timestamp=np.array([row[1] for row in rows], np.int64), instrument=ids[which],
-        price=np.array([row[3] for row in rows], np.float64), quantity=np.array([row[4] for row in rows], np.float64),
-        side=np.array([row[2] for row in rows], np.uint8), trade_id=numbers,
-        sequence_number=_or(NO_SEQUENCE, [row[6] for row in rows], np.int64),
-        received_at=np.array([row[7] for row in rows], np.int64),
-        flags=_or(0, [row[8] for row in rows], np.uint8), text_id=text_id)
-
-
-def _ids(texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-    """Return ids as numbers, and as text where a number would not give the text back."""
-    joined = "".join(texts)
-    if joined.isascii() and joined.isdecimal() and max(map(len, texts)) < 19 and "" not in texts:
-        numbers = np.array(list(map(int, texts)), np.int64)
-        if len(joined) == int((np.searchsorted(POWERS, numbers, side="right") + 1).sum()):  # no leading zeros
-            return numbers, None
-    plain = [text if NUMBER.fullmatch(text) else "" for text in texts]
-    odd = [b"" if number else text.encode() for number, text in zip(plain, texts, strict=True)]
-    return np.array([int(text or 0) for text in plain], np.int64), np.array(odd) if any(odd) else None
-
-
-def _or(nothing: int, values: Sequence[int | None], dtype: type[np.integer[Any]]) -> np.ndarray[Any, Any]:
-    if set(values) == {None}:
-        return np.full(len(values), nothing, dtype)
-    return np.array([nothing if one is None else one for one in values], dtype)
 
 
 @hookimpl

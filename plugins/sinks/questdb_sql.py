@@ -1,4 +1,4 @@
-"""What the QuestDB sink says in SQL: its tables and views, the check of those that exist, and the REST call.
+"""What the QuestDB sink says in SQL: its tables and views, and the check of those that exist.
 
 No INDEX on symbol: it makes nothing we ask faster but the count of a day, and the table 1.7 times as large. Views are
 refreshed once a minute, which costs the server a fifth of refreshing them at once. `flags` and `sequence_number` are
@@ -7,17 +7,17 @@ NULL for a trade that has none.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
-import msgspec
-import requests
+from pumpwatch_plugins.sinks.questdb_http import Server
 
 from pumpwatch import ConfigError, ServiceUnavailable
 
-UNREACHABLE = "is QuestDB running there? `packaging/questdb start DIR` starts one"
 DDL_TIMEOUT_S = 30.0
-MIN_BYTES_PER_S = 2 << 20  # a write may take this much longer than the timeout
+ADDED_WITHIN_S = 10.0
+REFRESHED_WITHIN_S = 10.0  # trades do not wait longer for candles
 HOURS = {"HOUR": 1, "DAY": 24, "WEEK": 168}
 
 TRADE_COLUMNS = (
@@ -27,13 +27,18 @@ TRADE_COLUMNS = (
 )
 HEALTH_COLUMNS = (
     ("timestamp", "TIMESTAMP_NS"), ("exchange", "SYMBOL"), ("market_type", "SYMBOL"), ("connections", "INT"),
-    ("trades", "LONG"), ("lag_ms", "DOUBLE"), ("gaps", "LONG"),
+    ("trades", "LONG"), ("lag_ms", "DOUBLE"), ("gaps", "LONG"), ("status", "SYMBOL"),
+    ("last_trade_time", "TIMESTAMP_NS"), ("message_count", "LONG"), ("error_message", "VARCHAR"),
 )
 LISTING_COLUMNS = (
     ("timestamp", "TIMESTAMP_NS"), ("source", "SYMBOL"), ("notice_id", "VARCHAR"), ("symbol", "SYMBOL"),
     ("title", "VARCHAR"), ("detected_at", "TIMESTAMP_NS"), ("triggered_at", "TIMESTAMP_NS"), ("needs_body", "BOOLEAN"),
-    ("archive", "VARCHAR"), ("trades", "LONG"),
+    ("archive", "VARCHAR"), ("trades", "LONG"), ("announced_at", "TIMESTAMP_NS"), ("trigger_delay_ms", "DOUBLE"),
+    ("exchanges_with_data", "VARCHAR"),
 )
+# columns that tables of an earlier version lack: they are added where those are found
+ADDED = frozenset({"status", "last_trade_time", "message_count", "error_message", "announced_at", "trigger_delay_ms",
+                   "exchanges_with_data"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,135 +93,89 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-# which of the names asked for, timestamp, sell, price, quantity, trade_id, sequence_number, received_at, flags
-TradeRow = tuple[int, int, bool, float | None, float | None, str, int | None, int, int | None]
+def literal(value: float | str | bool | None) -> str:
+    """Return any value as an SQL literal; None is NULL."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return text(value)
+    return str(value).lower()
 
 
-class Answer(msgspec.Struct):
-    """The part of a REST answer that is looked at."""
-
-    dataset: list[list[Any]] = []
-    error: str = ""
-
-
-class TradesAnswer(msgspec.Struct):
-    """The same for trades: rows of known types are read in half the time."""
-
-    dataset: list[TradeRow] = []
-    error: str = ""
+def insert(table: str, columns: Sequence[str], rows: Iterable[Sequence[float | str | bool | None]]) -> str:
+    """Return an INSERT of these rows."""
+    values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}"
 
 
-class Refusal(msgspec.Struct):
-    """What the server says of lines it does not take."""
+def ensure(server: Server, table: Table) -> None:
+    """Make the table where it is missing; where it is there, check it, add what is new, and set its TTL.
 
-    message: str = ""
-    line: int | None = None
-
-
-REFUSAL = msgspec.json.Decoder(Refusal)
-ANSWER = msgspec.json.Decoder(Answer)
-TRADES_ANSWER = msgspec.json.Decoder(TradesAnswer)
-A = TypeVar("A", Answer, TradesAnswer)
-
-
-class Server:
-    """The HTTP side of one QuestDB; cooperative where sockets are, in any thread.
-
-    `exec` and `ingest` may be called in any thread. `trades` belongs to the greenlets of one: it keeps its connection,
-    which is a millisecond of the five that a short query takes.
+    Raises ConfigError that names table and column, what is expected and found, and the statement that mends it.
     """
-
-    def __init__(self, addr: str, user: str, password: str, tls: bool, ca_file: str, timeout_s: float) -> None:
-        self.addr = addr
-        self._url = f"{'https' if tls else 'http'}://{addr}"
-        self._auth = (user, password) if user else None
-        self._verify: bool | str = ca_file or True
-        self._timeout_s = timeout_s
-        self._session = requests.Session()
-
-    def exec(self, statement: str, timeout_s: float | None = None) -> list[list[Any]]:
-        """Run one statement and return its rows. Raises ServiceUnavailable; ConfigError where the user is refused."""
-        with requests.Session() as session:
-            return self._ask(session, statement, timeout_s or self._timeout_s, ANSWER).dataset
-
-    def trades(self, statement: str) -> list[TradeRow]:
-        """Run a SELECT of whole trades."""
-        return self._ask(self._session, statement, self._timeout_s, TRADES_ANSWER).dataset
-
-    def ingest(self, session: requests.Session, body: bytes) -> tuple[int, str] | None:
-        """Write lines. None: all are stored. (row, reason): none is, and this row is why; -1 where it is not said.
-
-        Raises ServiceUnavailable when the outcome is unknown or the server refuses for another reason than a row.
-        """
-        timeout_s = self._timeout_s + len(body) / MIN_BYTES_PER_S
-        try:
-            answer = session.post(f"{self._url}/write?precision=n", data=body, auth=self._auth, verify=self._verify,
-                                  timeout=timeout_s, allow_redirects=False)
-        except requests.RequestException as error:
-            raise ServiceUnavailable(f"QuestDB at {self.addr} does not take trades: {_cause(error)}", UNREACHABLE) from error
-        if answer.status_code in (200, 204):
-            return None
-        try:
-            refusal = REFUSAL.decode(answer.content)
-        except msgspec.DecodeError:
-            refusal = Refusal()
-        if answer.status_code != 400 or refusal.line is None:
-            reason = refusal.message or answer.text[:200]
-            raise ServiceUnavailable(f"QuestDB at {self.addr} does not take trades: HTTP {answer.status_code}: {reason}")
-        return refusal.line - 1, " ".join(refusal.message.split("\n")[1:]) or refusal.message
-
-    def _ask(self, session: requests.Session, statement: str, timeout_s: float, decoder: msgspec.json.Decoder[A]) -> A:
-        try:
-            answer = session.get(f"{self._url}/exec", params={"query": statement, "nm": "true"}, auth=self._auth,
-                                 verify=self._verify, timeout=timeout_s)
-        except requests.RequestException as error:
-            raise ServiceUnavailable(f"QuestDB at {self.addr} does not answer: {_cause(error)}", UNREACHABLE) from error
-        if answer.status_code in (401, 403):
-            raise ConfigError(f"QuestDB at {self.addr} refuses the user",
-                              "set sinks.questdb.user and sinks.questdb.password")
-        try:
-            body = decoder.decode(answer.content)
-        except msgspec.DecodeError as error:
-            status = f"HTTP {answer.status_code}: {answer.text[:200]!r}"
-            raise ServiceUnavailable(f"QuestDB at {self.addr}: {status}") from error
-        if body.error:
-            raise ServiceUnavailable(f"QuestDB at {self.addr}: {body.error}: {statement[:200]}")
-        return body
-
-    def ensure(self, table: Table) -> None:
-        """Make the table where it is missing; where it is there, check it and set its TTL.
-
-        Raises ConfigError that names table and column, what is expected and found, and the statement that mends it.
-        """
-        self.exec(table.ddl(), DDL_TIMEOUT_S)
-        found = {row[0]: (row[1], row[2]) for row in self.exec(
-            f'SELECT "column", type, upsertKey FROM table_columns({text(table.name)})', DDL_TIMEOUT_S)}
-        away = (f"or rename the table away (RENAME TABLE {table.name} TO {table.name}_old),"
-                " or set sinks.questdb.table_prefix")
-        for column, kind in table.columns:
-            if column not in found:
-                raise ConfigError(f"QuestDB table {table.name}: column {column} is missing, expected {kind}",
-                                  f"ALTER TABLE {table.name} ADD COLUMN {column} {kind}, {away}")
-            if found[column][0] != kind:
-                raise ConfigError(f"QuestDB table {table.name}: column {column} is {found[column][0]}, expected {kind}",
-                                  f"ALTER TABLE {table.name} ALTER COLUMN {column} TYPE {kind}, {away}")
-        keys = {column for column, (_, key) in found.items() if key}
-        if keys != set(table.keys):
-            raise ConfigError(f"QuestDB table {table.name}: deduplicates on {', '.join(sorted(keys)) or 'nothing'},"
-                              f" expected {', '.join(table.keys)}",
-                              f"ALTER TABLE {table.name} DEDUP ENABLE UPSERT KEYS({', '.join(table.keys)}), {away}")
-        if table.ttl_days is not None:
-            self._set_ttl(table.name, table.ttl_days)
-
-    def _set_ttl(self, name: str, days: int) -> None:
-        statement = f"SELECT ttlValue, ttlUnit FROM tables() WHERE table_name = {text(name)}"
-        value, unit = self.exec(statement, DDL_TIMEOUT_S)[0]
-        if value * HOURS.get(unit, 0) != days * 24:  # 7 days come back as 1 WEEK, none as 0 HOUR
-            self.exec(f"ALTER TABLE {name} SET TTL {days} DAYS", DDL_TIMEOUT_S)
+    server.exec(table.ddl(), DDL_TIMEOUT_S)
+    found = _columns(server, table)
+    if new := [(name, kind) for name, kind in table.columns if name in ADDED and name not in found]:
+        found = _add_columns(server, table, new)
+    away = (f"or rename the table away (RENAME TABLE {table.name} TO {table.name}_old),"
+            " or set sinks.questdb.table_prefix")
+    for column, kind in table.columns:
+        if column not in found:
+            raise ConfigError(f"QuestDB table {table.name}: column {column} is missing, expected {kind}",
+                              f"ALTER TABLE {table.name} ADD COLUMN {column} {kind}, {away}")
+        if found[column][0] != kind:
+            raise ConfigError(f"QuestDB table {table.name}: column {column} is {found[column][0]}, expected {kind}",
+                              f"ALTER TABLE {table.name} ALTER COLUMN {column} TYPE {kind}, {away}")
+    keys = {column for column, (_, key) in found.items() if key}
+    if keys != set(table.keys):
+        raise ConfigError(f"QuestDB table {table.name}: deduplicates on {', '.join(sorted(keys)) or 'nothing'},"
+                          f" expected {', '.join(table.keys)}",
+                          f"ALTER TABLE {table.name} DEDUP ENABLE UPSERT KEYS({', '.join(table.keys)}), {away}")
+    if table.ttl_days is not None:
+        _set_ttl(server, table.name, table.ttl_days)
 
 
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason: requests wraps urllib3 wraps the system's own error."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return str(error) or type(error).__name__
+def _columns(server: Server, table: Table) -> dict[str, tuple[str, bool]]:
+    return {row[0]: (row[1], row[2]) for row in server.exec(
+        f'SELECT "column", type, upsertKey FROM table_columns({text(table.name)})', DDL_TIMEOUT_S)}
+
+
+def _add_columns(server: Server, table: Table, new: Sequence[tuple[str, str]]) -> dict[str, tuple[str, bool]]:
+    """Add columns and wait until they are there: the change goes through the table's write-ahead log."""
+    for column, kind in new:
+        server.exec(f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column} {kind}", DDL_TIMEOUT_S)
+    deadline = time.monotonic() + ADDED_WITHIN_S
+    while not {name for name, _ in new} <= (found := _columns(server, table)).keys():
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(f"QuestDB table {table.name}: new columns are not there after {ADDED_WITHIN_S:.0f} s",
+                                     f"is it suspended? ALTER TABLE {table.name} RESUME WAL")
+        time.sleep(0.05)
+    return found
+
+
+def _set_ttl(server: Server, name: str, days: int) -> None:
+    statement = f"SELECT ttlValue, ttlUnit FROM tables() WHERE table_name = {text(name)}"
+    value, unit = server.exec(statement, DDL_TIMEOUT_S)[0]
+    if value * HOURS.get(unit, 0) != days * 24:  # 7 days come back as 1 WEEK, none as 0 HOUR
+        server.exec(f"ALTER TABLE {name} SET TTL {days} DAYS", DDL_TIMEOUT_S)
+
+
+def ensure_views(server: Server, prefix: str) -> None:
+    """Make the candles where they are missing, and anew where their table was dropped or emptied.
+
+    Candles made anew are those of the trades that are there. What takes long is taken up again when the sink is opened
+    the next time.
+    """
+    for view in candle_views(prefix):
+        server.exec(view, DDL_TIMEOUT_S)
+    stale = _stale_views(server)
+    for name in (f"{prefix}candles_1m", f"{prefix}candles_5m"):  # the second can be filled once the first is valid
+        if name in stale:
+            server.exec(f"REFRESH MATERIALIZED VIEW {name} FULL", DDL_TIMEOUT_S)
+            deadline = time.monotonic() + REFRESHED_WITHIN_S
+            while name in _stale_views(server) and time.monotonic() < deadline:
+                time.sleep(0.1)
+
+
+def _stale_views(server: Server) -> set[str]:
+    return {row[0] for row in server.exec("SELECT view_name FROM materialized_views() WHERE view_status = 'invalid'")}

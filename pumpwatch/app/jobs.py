@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from pumpwatch.app.health_rows import HealthRows
 from pumpwatch.app.schedule import Scheduler
 from pumpwatch.clock import ClockWatch
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.ops.health import problems, summary_line
 from pumpwatch.ops.retention import Retention
+from pumpwatch.store.scrub import Scrub
 
 if TYPE_CHECKING:
     from pumpwatch.app.collector import Collector
@@ -34,7 +36,7 @@ class Jobs:
         self._of = collector
         self.scheduler = Scheduler()
         self._clock_watch = ClockWatch(collector.clock)
-        self._trades_before: dict[str, int] = {}
+        self._health_rows = HealthRows(collector)
         self._symbols_refused = False
 
     def start(self) -> None:
@@ -47,6 +49,7 @@ class Jobs:
         self.every(UPKEEP_S, self._write_symbols)
         retention = Retention(one.journal, one.config.store, list(one.drains), one.clock, one.stats, one.in_journal_thread)
         self.every(RETENTION_S, retention.run)
+        one.supervisor.spawn("scrub", Scrub(one.journal, one.in_journal_thread, one.clock, one.stats).run)
         self.every(LEDGER_UPKEEP_S, self._keep_ledger_small)
         self.every(LEDGER_CHECK_S, self._check_ledger, at_once=True)
         self.every(one.config.log.summary_s, self._summary)
@@ -122,13 +125,7 @@ class Jobs:
         self._of.ingest.tell_rest()
 
     def _health(self) -> None:
-        rows = []
-        for venue in self._of.figures.now()["venues"]:
-            name = f"{venue['exchange']}.{venue['market_type']}"
-            rows.append({"exchange": venue["exchange"], "market_type": venue["market_type"],
-                         "connections": venue["connections_up"], "lag_ms": venue["lag_ms"], "gaps": venue["gaps_open"],
-                         "trades": venue["trades_total"] - self._trades_before.get(name, 0)})
-            self._trades_before[name] = venue["trades_total"]
+        rows = self._health_rows.take()
         for name, sink in self._of.sinks.items():
             try:
                 sink.write_health(rows)

@@ -13,7 +13,8 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import SourceConfig
 from pumpwatch.errors import BadFrame, PumpWatchError
-from pumpwatch.hookspecs import ListingSource
+from pumpwatch.hookspecs import ListingEvent, ListingSource
+from pumpwatch.listing.archive import exchanges_in
 from pumpwatch.listing.border import check_source
 from pumpwatch.listing.inbox import Inbox, folder_of
 from pumpwatch.listing.watch import Watch
@@ -99,9 +100,10 @@ class Listings:
         return [feeds.venue.name for feeds in self._of.venues if not len(feeds.roster)]
 
     def _publish(self, listing: Listing, archive: str, trades: int) -> None:
+        exchanges = self._of.memory_thread.apply(exchanges_in, (Path(archive),))
         for name, sink in self._of.sinks.items():
             try:
-                sink.write_listing(listing, archive, trades)
+                sink.write_listing(listing, ListingEvent(archive, trades, exchanges))
             except PumpWatchError as error:
                 log.warning("a listing is not in the sink sink=%s coin=%s reason=%s", name, listing.symbol, error)
 

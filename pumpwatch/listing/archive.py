@@ -147,6 +147,15 @@ def trades_in(path: Path) -> int | None:
         return None
 
 
+def exchanges_in(path: Path) -> tuple[str, ...]:
+    """Return the exchanges that have trades in an archive, in order of their names; none where it cannot be read."""
+    try:
+        rows = msgspec.json.decode((path / ANALYSIS).read_bytes())["instruments"]
+        return tuple(sorted({str(row["exchange"]) for row in rows if row["trades"]}))
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):
+        return ()
+
+
 def read_analysis(path: Path) -> dict[str, Any]:
     """Return an archive's analysis as plain data. Raises StorageError where it cannot be read."""
     try:

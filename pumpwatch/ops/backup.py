@@ -1,7 +1,8 @@
 """Copy a data folder into one tar file, and back.
 
 Each SQLite file is copied by SQLite's own backup, so the copy is consistent beside a running collector: what was committed
-when its turn came is in it. The tar begins with `manifest.json`: version, time, and size and SHA-256 of every file.
+when its turn came is in it. Tar, files and folders are for owner and group alone. The tar begins with `manifest.json`:
+version, time, and size and SHA-256 of every file.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pumpwatch import __version__
 from pumpwatch.clock import Clock
 from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
-from pumpwatch.store.sqlite import FILE_MODE, connect, private_folder, storage_errors
+from pumpwatch.store.sqlite import FILE_MODE, connect, make_private, private_folder, storage_errors
 
 MANIFEST = "manifest.json"
 PATTERNS = (FILE_NAME, "journal/*.sqlite")
@@ -45,19 +46,20 @@ def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[
         for source in sources:
             name = source.relative_to(folder).as_posix()
             copy = Path(scratch) / name
-            copy.parent.mkdir(exist_ok=True)
+            private_folder(copy.parent)
             if name == FILE_NAME:
                 _check_ledger(folder)
-            _copy(source, copy)
+            if not _copy(source, copy):
+                continue
             rows.append({"name": name, "bytes": copy.stat().st_size, "sha256": _sum(copy)})
         manifest = Path(scratch) / MANIFEST
         manifest.write_bytes(msgspec.json.format(msgspec.json.encode(
             {"version": __version__, "made_at_ns": (clock or Clock()).now_ns(), "files": rows})))
         try:
+            make_private(partial)
             with tarfile.open(partial, "w") as tar:
                 for name in (MANIFEST, *(row["name"] for row in rows)):
                     tar.add(Path(scratch) / name, name, recursive=False)
-            partial.chmod(FILE_MODE)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -95,7 +97,8 @@ def _unpack(source: Path, scratch: Path) -> list[dict[str, Any]]:
                 if not any(fnmatchcase(row["name"], pattern) for pattern in PATTERNS) or ".." in row["name"]:
                     raise UsageError(f"{source}: no backup of pumpwatch: it names {row['name']}")
                 path = scratch / row["name"]
-                path.parent.mkdir(exist_ok=True)
+                private_folder(path.parent)
+                make_private(path)
                 with path.open("wb") as target:
                     shutil.copyfileobj(_member(tar, row["name"]), target)
     except (tarfile.TarError, KeyError, TypeError, msgspec.DecodeError) as error:
@@ -113,14 +116,22 @@ def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
     return member
 
 
-def _copy(source: Path, copy: Path) -> None:
+def _copy(source: Path, copy: Path) -> bool:
+    """Copy a database; return False for one that expired meanwhile."""
     with storage_errors(source, "copying"):
-        origin, target = connect(source, read_only=True), sqlite3.connect(copy)
+        try:
+            origin = connect(source, read_only=True)
+        except sqlite3.OperationalError:
+            if source.exists():
+                raise
+            return False
+        target = connect(copy)
         try:
             origin.backup(target)
         finally:
             target.close()
             origin.close()
+    return True
 
 
 def _check_ledger(folder: Path) -> None:

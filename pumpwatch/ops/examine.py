@@ -15,9 +15,13 @@ from pumpwatch.ops import health
 from pumpwatch.ops.doctor import FAIL, OK, WARN, Finding
 from pumpwatch.records import ConnectionEvent
 from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
+from pumpwatch.store.missing import missing_files
 from pumpwatch.store.reader import JournalReader
+from pumpwatch.store.segment import Segment
+from pumpwatch.store.soundness import look_over
 
 SHOWN = 5  # symbols of many
+LOOK_S = 20.0  # for a look through the journal: several GB
 LAG_MS = 5_000  # a venue's trades later than this: the clock or the line is wrong
 PATIENCE_S = 30.0  # a connection that is lost and comes back within that is no failure
 BEHIND = 1_000_000  # trades that a sink lacks
@@ -109,6 +113,23 @@ def _journal(folder: Path) -> Iterator[Finding]:
                                  f"{size / 1e9:.2f} GB")
     for line in journal.unreadable:
         yield Finding("journal", FAIL, line, "the rest is used as it is; `pumpwatch verify` reads all of it")
+    for missing in missing_files(folder, segments):
+        yield Finding("journal", FAIL, f"{missing.name}: {missing.why}", "put the file back, if it is anywhere")
+    yield from _damage(segments)
+
+
+def _damage(segments: Sequence[Segment]) -> Iterator[Finding]:
+    """Yield what is damaged, as far as a look of some seconds shows it."""
+    unseen = 0
+    for segment, lines in look_over(segments, LOOK_S):
+        unseen += lines is None
+        if lines:
+            more = f", and {len(lines) - 1:,} more" if len(lines) > 1 else ""
+            yield Finding("journal", FAIL, f"{segment.path.name}: {lines[0]}{more}",
+                          "the rest is used as it is; a running collector records a gap, `pumpwatch verify` tells all of it")
+    if unseen:
+        yield Finding("journal", OK, f"{unseen} of {len(segments)} segments were not looked through in {LOOK_S:.0f} s",
+                      "`pumpwatch verify` reads all of it")
 
 
 def _ledger(folder: Path, clock: Clock) -> Iterator[Finding]:

@@ -1,13 +1,15 @@
 """Read everything that is stored, and compare it with what should be there.
 
 Every batch of every segment is read through the journal's own reader, its checksums included, and counted against the
-segment's own figures. With `sinks` each trade that a sink has acknowledged is looked for in it. Works beside a running
-collector; the segment being written is read as far as it was committed when its turn came.
+segment's own figures. With `sinks` each trade that a sink has acknowledged is looked for in it, but for those that it
+deletes by itself at their age. Works beside a running collector; the segment being written is read as far as it was
+committed when its turn came.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import PumpWatchError, StorageError
-from pumpwatch.hookspecs import Sink
+from pumpwatch.hookspecs import KeepingSink, Sink
 from pumpwatch.model import TradeBatch
+from pumpwatch.store.missing import missing_files
 from pumpwatch.store.reader import JournalReader, SegmentReader
 from pumpwatch.store.segment import Segment
+from pumpwatch.store.soundness import Soundness
 from pumpwatch.store.sqlite import connect
+from pumpwatch.store.watermarks import SAFE
 
 CHUNK_ROWS = 50_000  # compared with a sink at a time
+APART_NS = 10 * NS_PER_S  # trades further apart are asked for apart: one stray one must not fetch a day
+VISIBLE_WITHIN_S = 30.0  # of its reception: what a sink acknowledged a moment ago is looked for again
+EDGE_S = 3600.0  # a sink deletes by the clock too, and may be about to
 
 
 @dataclass(slots=True)
@@ -52,6 +61,8 @@ def verify(folder: Path, sinks: Mapping[str, Sink] | None = None) -> Iterator[Ch
     for text in journal.unreadable:
         name, _, reason = text.partition(": ")
         yield Checked(name, "journal", 0, 0, [reason or "it cannot be read"])
+    for one in missing_files(folder, segments):
+        yield Checked(one.name, "journal", one.trades, 0, [one.why])
     marks = _acknowledged(segments)
     for segment in segments:
         yield from _verify_segment(segment, catalogue, sinks or {}, marks)
@@ -79,6 +90,10 @@ def _verify_segment(segment: Segment, catalogue: Catalogue, sinks: Mapping[str, 
                         _compare(others[name], sink, waiting[name], catalogue)
     finally:
         reader.close()
+    look = Soundness(segment)  # what a query would not find, though all of it can be read
+    look.step(float("inf"))
+    journal.problems += [line for line in look.lines() if line.partition(":")[0] not in
+                         {problem.partition(":")[0] for problem in journal.problems}]
     yield journal
     for name, sink in sinks.items():
         _compare(others[name], sink, waiting[name], catalogue)
@@ -91,20 +106,40 @@ def _compare(checked: Checked, sink: Sink, waiting: list[TradeBatch], catalogue:
     waiting.clear()
     if not len(batch) or checked.problems:
         return
-    checked.expected += len(batch)
-    names = catalogue.names(np.unique(batch.instrument))
     try:
-        there = sink.read(names, int(batch.timestamp.min()), int(batch.timestamp.max()) + 1, catalogue)
+        batch = batch.take(batch.timestamp >= _kept_from_ns(sink))
+        checked.expected += len(batch)
+        missing = _missing(batch, sink, catalogue)
+        while len(missing) and int(missing.received_at.max()) > time.time_ns() - int(VISIBLE_WITHIN_S * NS_PER_S):
+            time.sleep(1.0)
+            missing = _missing(missing, sink, catalogue)
     except PumpWatchError as error:
-        checked.problems.append(error.message)
+        checked.problems.append("; ".join(filter(None, (error.message, error.hint))))
         return
-    present = np.isin(_identities(batch), _identities(there))
-    checked.found += int(present.sum())
-    if not present.all():
-        missing = batch.take(~present)
+    checked.found += len(batch) - len(missing)
+    if len(missing):
         exchange, market, symbol = catalogue.names(missing.instrument[:1])[0]
         checked.problems.append(f"{len(missing):,} trades are not there, the first: {exchange} {market} {symbol} "
                                 f"{missing.id_texts()[0]} at {int(missing.timestamp[0])}")
+
+
+def _kept_from_ns(sink: Sink) -> int:
+    """Return from when on a sink keeps what it has."""
+    keeps_s = sink.keeping().keeps_s if isinstance(sink, KeepingSink) else 0.0
+    return time.time_ns() - int((keeps_s - EDGE_S) * NS_PER_S) if keeps_s else 0
+
+
+def _missing(batch: TradeBatch, sink: Sink, catalogue: Catalogue) -> TradeBatch:
+    """Return the trades that the sink does not show, asked for in pieces that lie close together in time."""
+    order = np.argsort(batch.timestamp, kind="stable")
+    cuts = np.flatnonzero(np.diff(batch.timestamp[order]) > APART_NS) + 1
+    parts = [batch.take(rows) for rows in np.split(order, cuts) if len(rows)]
+    left = []
+    for part in parts:
+        there = sink.read(catalogue.names(np.unique(part.instrument)), int(part.timestamp[0]), int(part.timestamp[-1]) + 1,
+                          catalogue)
+        left.append(part.take(~np.isin(_identities(part), _identities(there))))
+    return TradeBatch.concat(left)
 
 
 def _identities(batch: TradeBatch) -> NDArray[np.str_]:
@@ -114,14 +149,15 @@ def _identities(batch: TradeBatch) -> NDArray[np.str_]:
 
 
 def _acknowledged(segments: list[Segment]) -> dict[str, int]:
-    """Return up to which batch each sink has acknowledged, the newest of what the segments say."""
+    """Return up to which batch each sink has acknowledged, as the newest segment says."""
     marks: dict[str, int] = {}
     for segment in segments:
         try:
             connection = connect(segment.path, read_only=True)
             try:
                 for sink, number in connection.execute("SELECT sink, batch_id FROM acknowledged"):
-                    marks[sink] = max(number, marks.get(sink, 0))
+                    if not sink.endswith(SAFE):
+                        marks[sink] = number
             finally:
                 connection.close()
         except sqlite3.Error:

@@ -226,6 +226,9 @@ class Ingest:
         if any(one.void is not None for one in parsed):
             void = np.concatenate([np.zeros(len(one.batch), np.bool_) if one.void is None else one.void for one in parsed])
             self._stats.add("void_rows_total", int(void.sum()))
+            last = np.flatnonzero(void & (batch.trade_id == self.dedupe.last_ids(batch.instrument)))  # untold by any trade
+            records.passed += zip(*(column[last].tolist() for column in (batch.instrument, batch.trade_id, batch.timestamp)),
+                                  strict=True)
             keep = ~void if keep is None else keep & ~void
         for number, count in seen.doubled.items():
             self._stats.add("doubled_trades_total", count, venue=".".join(self._catalogue.venues[number]))

@@ -174,11 +174,7 @@ class Decoder:
     def decode(self, blob: bytes, body: bytes = b"") -> TradeBatch:
         """Return the batch of a blob, given whole or as head and body. Raises StorageError when a bit is wrong."""
         data = blob + body if body else blob
-        if len(data) < _HEAD.size or data[0] != VERSION:
-            kind = f"version {data[0]}" if data and data[0] > VERSION else "damaged"
-            raise StorageError(f"a stored batch cannot be read: {kind}", "a newer pumpwatch may have written it")
-        if zlib.crc32(memoryview(data)[5:]) != int.from_bytes(data[1:5], "little"):
-            raise StorageError("a stored batch is damaged: its checksum does not match")
+        check(data)
         try:
             return self._decode(data)
         except (struct.error, ValueError, IndexError, KeyError, zstandard.ZstdError) as error:
@@ -228,6 +224,16 @@ def encode(batch: TradeBatch) -> bytes:
 def decode(blob: bytes, body: bytes = b"") -> TradeBatch:
     """Return the batch of one blob. Who reads many keeps a Decoder."""
     return Decoder().decode(blob, body)
+
+
+def check(blob: bytes, body: bytes = b"") -> int:
+    """Return how many trades a blob holds. Raises StorageError when a bit is wrong; nothing is decompressed."""
+    if len(blob) < _HEAD.size or blob[0] != VERSION:
+        kind = f"version {blob[0]}" if blob and blob[0] > VERSION else "damaged"
+        raise StorageError(f"a stored batch cannot be read: {kind}", "a newer pumpwatch may have written it")
+    if zlib.crc32(body, zlib.crc32(memoryview(blob)[5:])) != int.from_bytes(blob[1:5], "little"):
+        raise StorageError("a stored batch is damaged: its checksum does not match")
+    return int(_HEAD.unpack_from(blob)[12])
 
 
 def run_starts(ids: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -26,7 +26,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, Clock
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState, TradeBatch
-from pumpwatch.records import KEPT_BYTES, Quarantined, Records
+from pumpwatch.records import KEPT_BYTES, PassedId, Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.recorder import Recorder
 
@@ -38,12 +38,16 @@ SUSPECT_AFTER = 3  # equal errors that no disk is to blame for, before batches a
 LATENCY_BINS_MS = 10_000
 DROPPED = "trades dropped: the journal refused them and memory is full"
 UNSTORABLE = "trades that cannot be stored, see the quarantine"
+PASSED_KEPT = 100_000
 RECORDS_WAIT_S = 0.2  # trades wait so long for the records that belong before them
 LAST_WAIT_S = 1.5  # and a stop so long for the last records
 
 
 class CommitJournal(Protocol):
     """What the committer asks of the journal."""
+
+    def pass_over(self, passed: Sequence[PassedId]) -> None:
+        """Count these ids as seen, durably with the next commit. In its thread."""
 
     def commit(self, batches: Sequence[TradeBatch]) -> int:
         """Make all of it durable and return the batch id; or raise StorageError with nothing stored. In its thread."""
@@ -54,10 +58,11 @@ class CommitJournal(Protocol):
 
 @dataclass(slots=True)
 class Load:
-    """A batch that waits, and the gaps that are filled once it and all before it are stored."""
+    """A batch that waits, the gaps that are filled once it and all before it are stored, and the ids that no trade has."""
 
     batch: TradeBatch
     fills: list[Gap] = field(default_factory=list)
+    passed: list[PassedId] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -85,6 +90,7 @@ class Committer:
         self._arrived, self._stopping = Event(), Event()
         self._refused = ""
         self._error, self._errors = "", 0  # the last one that was no StorageError, and how often in a row
+        self._passed: list[PassedId] = []  # that no batch came with yet
         self._has_fills = False  # gaps that waiting batches fill
         self._filled: list[Gap] = []  # their last trades are stored
         self._proven = False  # while batches are committed one by one: another one was stored
@@ -111,7 +117,8 @@ class Committer:
         fills = [gap for gap in records.gaps if gap.state == GapState.FILLED]
         self._has_fills |= bool(fills)
         if batch is not None and len(batch):
-            self._waiting.append(Load(batch, list(fills)))
+            self._waiting.append(Load(batch, list(fills), self._passed + records.passed))
+            self._passed = []
             self._waiting_trades += len(batch)
             self._drop_oldest()
         elif fills:
@@ -120,6 +127,8 @@ class Committer:
                 loads[-1].fills += fills
             else:
                 self._recorder.pending.add(Records(gaps=fills))
+        elif records.passed:
+            self._passed = (self._passed + records.passed)[-PASSED_KEPT:]
         if fills:
             records = Records([gap for gap in records.gaps if gap.state != GapState.FILLED], records.connection_events,
                               records.quarantine)
@@ -184,15 +193,18 @@ class Committer:
         if not loads:
             return None
         try:
-            self._flight = Flight(loads, self._thread.spawn(self._store, [load.batch for load in loads]))
+            self._flight = Flight(loads, self._thread.spawn(self._store, [load.batch for load in loads],
+                                                              [one for load in loads for one in load.passed]))
         except BaseException:
             self._put_back(Flight(loads, AsyncResult()))
             raise
         return self._flight
 
-    def _store(self, batches: list[TradeBatch]) -> tuple[int, TradeBatch]:
+    def _store(self, batches: list[TradeBatch], passed: list[PassedId]) -> tuple[int, TradeBatch]:
         """In the journal's thread."""
         batch = TradeBatch.concat(batches)
+        if passed:
+            self._journal.pass_over(passed)
         return self._journal.commit([batch]), batch
 
     def _landed(self, flight: Flight) -> None:

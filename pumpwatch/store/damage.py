@@ -1,80 +1,173 @@
-"""What damage made unreadable: named once, counted, and recorded as a gap, never passed over in silence."""
+"""What damage made unreadable: named once, counted, and recorded as a gap, never passed over in silence.
+
+Damage is noted where it is met (`batch`, `whole`), and `settle` makes gaps of it: neighbouring batches are one gap a venue.
+What was recorded is remembered with its segment, in the list of segments, so that a start or another query records it no
+second time. The list is written once the ledger has the gaps.
+"""
 
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
 
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
-from pumpwatch.store.lasting import LastingLedger
-from pumpwatch.store.sqlite import DAMAGED, connect
+from pumpwatch.store.bounds import Times, of_batches, of_segment
+from pumpwatch.store.manifest import Ids, Known, Manifest, Vanished, joined, outside
+from pumpwatch.store.segment import Segment
 
 log = logging.getLogger(__name__)
 
+MOST_GAPS = 50  # of a file and venue at a time; where more would be needed one covers all of it
+NOTES_KEPT = 1000
+HOLE_SLACK_NS = 60 * NS_PER_S  # a trade that is missing may be that much older than those before it
+Venue = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Found:
+    """What was met in one file and is not recorded yet."""
+
+    batches: dict[int, str] = field(default_factory=dict)  # id -> why
+    whole: str = ""
+    index: bool = False
+
 
 class Damage:
-    """The damage found in one data folder."""
+    """The damage found in one data folder. One thread.
 
-    def __init__(self, stats: Stats, ledger: LastingLedger) -> None:
+    `note` takes records for the ledger, and never blocks; `waits` says whether it holds any that are not written.
+    """
+
+    def __init__(self, stats: Stats, note: Callable[[Records], None], waits: Callable[[], bool]) -> None:
         self.notes: list[str] = []
-        self._stats, self._ledger = stats, ledger
-        self._batches: set[tuple[Path, int]] = set()
+        self._stats, self._note, self._waits = stats, note, waits
+        self._found: dict[Path, Found] = {}
 
     def file(self, path: Path, why: object) -> None:
         """Name a file, or a part of one, that cannot be read."""
         note = f"{path.name}: {why}"
-        if note not in self.notes:
+        if note not in self.notes and len(self.notes) < NOTES_KEPT:
             self.notes.append(note)
             self._stats.add("journal_damage_total")
             log.error("journal unreadable %s", note)
 
     def batch(self, path: Path, batch_id: int, why: str) -> None:
-        """Name a batch that cannot be read, once, and record the time it may have covered as a gap."""
-        if (path, batch_id) in self._batches:
-            return
-        self._batches.add((path, batch_id))
-        self.file(path, f"batch {batch_id}: {why}")
-        from_ns, to_ns = _bounds(path, batch_id)
-        self.gap(path, f"batch {batch_id} cannot be read", from_ns, to_ns)
+        """Note a batch that cannot be read."""
+        self._of(path).batches.setdefault(batch_id, why)
 
-    def gap(self, path: Path, what: str, from_ns: int, to_ns: int) -> None:
-        """Record [from_ns, to_ns) of a file's venues; lost for good where even the venues are unknown."""
-        venues: list[tuple[Any, ...]] = _venues(path)
-        gaps = [Gap(exchange=venue[0], market_type=venue[1], symbol="", from_ns=from_ns, to_ns=max(to_ns, from_ns + 1),
-                    first_id=None, last_id=None, reason=f"journal damaged: {path.name}: {what}",
-                    state=GapState.OPEN if venue[0] else GapState.LOST) for venue in venues or [("", "")]]
-        self._ledger.note(Records(gaps=gaps))
+    def whole(self, path: Path, why: object) -> None:
+        """Note a file that cannot be read at all."""
+        self._of(path).whole = str(why)
+
+    def index(self, path: Path) -> None:
+        """Note that a file's index of times is wrong: its trades are found without it from now on."""
+        self._of(path).index = True
+
+    def _of(self, path: Path) -> Found:
+        return self._found.setdefault(path, Found())
+
+    def remember(self, segment: Segment) -> None:
+        """Name what an earlier run found in a segment and recorded."""
+        if not segment.readable:
+            self.notes.append(f"{segment.path.name}: the file cannot be read")
+        self.notes += [f"{segment.path.name}: {_named(first, last)} cannot be read" for first, last in segment.damaged]
+        if segment.index_damaged:
+            self.notes.append(f"{segment.path.name}: its index of times is damaged, it is read without")
+
+    @property
+    def waits(self) -> bool:
+        """Whether the ledger has not taken every gap yet."""
+        return self._waits()
+
+    def settle(self, segments: Sequence[Segment]) -> bool:
+        """Record what was noted; return whether anything is new, so that the list of segments is to be written."""
+        found, self._found = self._found, {}
+        by_path = {one.path: one for one in segments}
+        everywhere = set(chain.from_iterable(one.venues for one in segments))
+        changed = False
+        for path, one in found.items():
+            segment = by_path.get(path)
+            if segment is not None:  # else it expired meanwhile
+                changed |= self._settle_file(segment, one, everywhere)
+        return changed
+
+    def _settle_file(self, segment: Segment, found: Found, everywhere: set[Venue]) -> bool:
+        venues = segment.venues or everywhere
+        if found.whole:
+            if not segment.readable:
+                return False
+            segment.readable = False
+            self.file(segment.path, found.whole)
+            self.gap(segment.path.name, "the file cannot be read", of_segment(segment), venues)
+            return True
+        changed = found.index and not segment.index_damaged
+        if changed:
+            segment.index_damaged = True
+            self.file(segment.path, "its index of times is damaged, it is read without")
+        new = sorted(number for number in found.batches if outside(number, number, segment.damaged))
+        runs = joined((number, number) for number in new)
+        for first, last in runs:
+            self.file(segment.path, f"{_named(first, last)}: {found.batches[first]}")
+        for ids in [list(range(first, last + 1)) for first, last in runs] if len(runs) <= MOST_GAPS else [new]:
+            self.gap(segment.path.name, f"{_named(ids[0], ids[-1])} cannot be read", of_batches(segment, ids), venues)
+        segment.damaged = joined([*segment.damaged, *runs])
+        return changed or bool(new)
+
+    def gap(self, name: str, what: str, times: Times, venues: Iterable[Venue]) -> None:
+        """Record [from, to) of these venues; lost for good where even the venues are unknown."""
+        self.add([Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=times[0], to_ns=max(times[1], times[0] + 1),
+                      first_id=None, last_id=None, reason=f"journal damaged: {name}: {what}",
+                      state=GapState.OPEN if exchange else GapState.LOST)
+                  for exchange, market_type in sorted(venues) or [("", "")]])
+
+    def add(self, gaps: Iterable[Gap]) -> None:
+        """Record gaps, as soon as the ledger takes them."""
+        self._note(Records(gaps=list(gaps)))
 
 
-def _venues(path: Path) -> list[tuple[Any, ...]]:
-    return _ask(path, "SELECT DISTINCT exchange, market_type FROM instruments WHERE ?1 = ?1", 0)
+def note_missing(damage: Damage, manifest: Manifest, segments: Sequence[Segment], now_ns: int) -> None:
+    """Record a gap for each segment of the list that is gone, and for each hole between the batch ids of those that are there.
+
+    `segments` are in order. A hole that the list explains is none.
+    """
+    known: list[Segment | Known] = [*segments, *manifest.segments.values()]
+    everywhere = set(chain.from_iterable(one.venues for one in known))
+    starts = sorted({(one.first_id, one.created_ns) for one in known if one.first_id})
+    for one in manifest.missing(segment.path.name for segment in segments):
+        if one.closed and not one.trades:
+            continue
+        from_ns, to_ns = of_segment(one)
+        if not one.closed:  # it grew after the list was written, until the next one began
+            following = next((start for start in starts if start[0] > one.first_id), None)
+            to_ns = max(to_ns, following[1] if following else now_ns)
+            one.last_id = max(one.last_id, following[0] - 1 if following else one.first_id)
+        if not one.unreadable:  # that was recorded then
+            what = f"the file is gone, with batches {one.first_id} to {one.last_id}"
+            damage.file(Path(one.name), what)
+            damage.gap(one.name, what, (from_ns, to_ns), set(one.venues) or everywhere)
+        manifest.explain(one.first_id, one.last_id)
+        manifest.vanished.append(Vanished(one.name, one.first_id, one.last_id, from_ns, to_ns, one.trades))
+    for before, after, first, last in holes(segments, manifest.explained):
+        what = f"batches {first} to {last} before it are in no file"
+        damage.file(after.path, what)
+        times = (before.last_timestamp, before.last_received, after.first_timestamp, after.created_ns)
+        damage.gap(after.path.name, what, (min(times) - HOLE_SLACK_NS, max(times) + 1), before.venues | after.venues)
+        manifest.explain(first, last)
 
 
-def _bounds(path: Path, batch_id: int) -> tuple[int, int]:
-    """Return from when to when a lost batch was received, by its neighbours, else by its file."""
-    before = (_number(path, "SELECT max(last_received) FROM batches WHERE id = ?1 - 1", batch_id)
-              or _number(path, "SELECT value FROM meta WHERE key = 'created_ns' AND ?1", batch_id) or 0)
-    after = (_number(path, "SELECT min(first_received) FROM batches WHERE id = ?1 + 1", batch_id)
-             or _number(path, "SELECT value FROM meta WHERE key = 'last_received' AND ?1", batch_id))
-    return before, (after or time.time_ns()) + 1
+def holes(segments: Sequence[Segment], explained: Sequence[Ids]) -> list[tuple[Segment, Segment, int, int]]:
+    """Return the ids between neighbouring segments that none of them holds and nothing explains, with the neighbours."""
+    readable = [one for one in segments if one.readable]
+    known = joined([*explained, *((one.first_id, one.last_id) for one in segments if not one.readable)])
+    return [(before, after, first, last) for before, after in pairwise(readable)
+            for first, last in outside(before.last_id + 1, after.first_id - 1, known)]
 
 
-def _number(path: Path, sql: str, batch_id: int) -> int | None:
-    rows = _ask(path, sql, batch_id)
-    return rows[0][0] if rows and isinstance(rows[0][0], int) else None
-
-
-def _ask(path: Path, sql: str, value: int) -> list[tuple[Any, ...]]:
-    """Ask a file that may be damaged; nothing where it cannot answer."""
-    try:
-        connection = connect(path, read_only=True)
-        try:
-            return list(connection.execute(sql, (value,)))
-        finally:
-            connection.close()
-    except DAMAGED:
-        return []
+def _named(first: int, last: int) -> str:
+    return f"batch {first}" if first == last else f"batches {first} to {last}"

@@ -4,12 +4,16 @@ Memory is the newest end of the journal: batches are sent from there while the s
 `memory_rows` wait, the oldest leave memory and are read back from the journal, in larger batches, until memory's
 first is reached. A commit may be several batches in the journal and is one in memory, named by its last id. Nothing
 here slows the journal or the feeds, whatever the sink does.
+
+An answer of a sink is no proof that the trade stays there. So sending goes back, and sends again from the journal, what
+a power cut of the sink's host could have taken (at each start, and when its server was started anew), everything when
+the sink turns out to hold nothing, and what an audit of its row counts finds missing. Sending twice is harmless.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -23,12 +27,15 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import DrainConfig
 from pumpwatch.errors import ConfigError, PumpWatchError, ServiceUnavailable
-from pumpwatch.hookspecs import Sink, WriteResult
+from pumpwatch.hookspecs import CountingSink, Keeping, KeepingSink, Sink, WriteResult
 from pumpwatch.model import TradeBatch
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.stats import Stats
+from pumpwatch.store.audit import Audit, JournalCensus
+from pumpwatch.store.census import minutes_of
 from pumpwatch.store.refused import store_all
 from pumpwatch.store.schema import trade_records
+from pumpwatch.store.watermarks import Answers, Watermarks
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +43,8 @@ Entry = tuple[int, TradeBatch]
 NEVER_READ = 2**63 - 1
 RETRY_BASE_S, RETRY_CAP_S = 0.25, 5.0
 STOP_S = 2.0
+AUDIT_FIRST_S, AUDIT_S = 30.0, 120.0
+AWAY_S = 10.0  # a sink that was away so long, and cannot say that it ran on, is taken to have started anew
 
 
 class DrainJournal(Protocol):
@@ -44,14 +53,15 @@ class DrainJournal(Protocol):
     def read_after(self, batch_id: int, max_rows: int) -> Sequence[Entry]:
         """Return the oldest batches after this one, about `max_rows` trades, at least one if any. In its thread."""
 
-    def acknowledge(self, sink: str, batch_id: int) -> None:
-        """Note that the sink has this batch and all before it."""
+    def acknowledge(self, sink: str, batch_id: int, safe_id: int | None = None) -> None:
+        """Note that the sink has this batch and all before it, and up to where that survives a power cut of its host."""
 
-    def acknowledged(self, sink: str) -> int:
-        """Return the last batch the sink has."""
+    @property
+    def watermarks(self) -> Watermarks:
+        """How far each sink is."""
 
-    def backlog(self, sink: str) -> int:
-        """Return the trades the sink does not have. In the journal's thread."""
+    def census(self) -> JournalCensus:
+        """Return a way to count what the journal holds, for another thread."""
 
 
 class Drain:
@@ -60,12 +70,12 @@ class Drain:
     def __init__(
         self, name: str, sink: Sink, journal: DrainJournal, run_in_journal_thread: Callable[..., Any],
         catalogue: Catalogue, stats: Stats, clock: Clock, on_quarantine: Callable[[str, str, str, bytes], None],
-        options: DrainConfig, trouble_poll_s: float = 5.0,
+        options: DrainConfig, trouble_poll_s: float = 5.0, audit_s: tuple[float, float] = (AUDIT_FIRST_S, AUDIT_S),
     ) -> None:
         self._name, self._sink, self._journal = name, sink, journal
         self._in_journal_thread, self._catalogue = run_in_journal_thread, catalogue
         self._stats, self._clock, self._on_quarantine, self._options = stats, clock, on_quarantine, options
-        self._trouble_poll_s = trouble_poll_s
+        self._trouble_poll_s, self._audit_s = trouble_poll_s, audit_s
         self._thread = ThreadPool(1)
         self._memory: deque[Entry] = deque()  # the newest batches, none missing between them
         self._memory_rows = 0
@@ -79,14 +89,22 @@ class Drain:
         self._trouble = ""
         self._left_over: int | None = None  # trades in the journal from before the start; None: not asked yet
         self._offered_rows = self._settled_rows = 0
+        self._answers = Answers(0)
+        self._keeping: Keeping | None = None  # as the sink said last
+        self._filled = False  # the sink has acknowledged something since it was known to hold nothing
+        self._back_to: tuple[int, str] | None = None  # send all after this batch again, and why
+        self._refill_upto = -1  # what was missing ends with this batch
+        self._audit = Audit(name, sink, journal.census(), clock) if isinstance(sink, CountingSink) else None
 
     @property
     def state(self) -> str:
-        """In one word or line: starting, up, down, or the sink's own trouble."""
+        """In one word or line: starting, up, down, refilling N trades, or the sink's own trouble."""
         if self._trouble:
             return self._trouble
         if self._down_since is not None:
             return "down"
+        if self._cursor < self._refill_upto:
+            return f"refilling {self.lag_rows:,} trades"
         return "up" if self._open else "starting"
 
     @property
@@ -114,6 +132,7 @@ class Drain:
         """Open the sink. Raises ConfigError where only a person can mend it, ServiceUnavailable where time may."""
         self._open = False
         self._thread.apply(self._sink.open)
+        self._learn(self._thread.apply(self._ask_keeping))
         self._open = True
         self._stats.set("sink_up", 1, sink=self._name)
 
@@ -124,10 +143,8 @@ class Drain:
         time, that only a person can mend it. Afterwards it is a sink that is down.
         """
         if self._left_over is None:
-            self._cursor = self._journal.acknowledged(self._name)
-            offered = self._offered_rows  # what is offered during the count may be counted twice, but not left out
-            self._left_over = self._in_journal_thread(self._journal.backlog, self._name) - offered
-        watch = gevent.spawn(self._watch_trouble)
+            self._begin()
+        watches = [gevent.spawn(self._watch_sink), gevent.spawn(self._watch_rows)]
         self._idle.clear()
         try:
             if not self._tried:
@@ -137,8 +154,22 @@ class Drain:
                 self._send_or_wait()
             self._send_rest()
         finally:
-            watch.kill()
+            gevent.killall(watches)
             self._idle.set()
+
+    def _begin(self) -> None:
+        """Find where to go on: at the last answer that a power cut of the sink's host cannot have taken back."""
+        marks = self._journal.watermarks
+        self._cursor = marks.safe(self._name)
+        self._answers, self._filled = Answers(self._cursor), marks.acknowledged(self._name) > 0
+        if self._audit is not None:
+            self._audit.begin(self._cursor)
+        offered = self._offered_rows  # what is offered during the count may be counted twice, but not left out
+        waiting, backlog = self._in_journal_thread(lambda: (marks.trades_after(self._cursor), marks.backlog(self._name)))
+        self._left_over = waiting - offered
+        if waiting > backlog:
+            log.info("sink=%s trades=%d are sent again reason='a power cut of its host could have taken them'", self._name,
+                     waiting - backlog)
 
     def _open_first(self) -> None:
         self._tried = True
@@ -152,12 +183,14 @@ class Drain:
         self._stopping.set()
         self._arrived.set()
         self._full.set()
+        if self._audit is not None:
+            self._audit.stop()
         if self._idle.wait(within_s):
             self._thread.spawn(self._sink.close).wait(1.0)
 
     def _wait_until_due(self) -> None:
-        """Return when there is something to send and it is enough, or has waited long enough."""
-        if self._journal_upto > self._cursor or self._memory_rows >= self._options.flush_rows:
+        """Return when there is something to send and it is enough, or has waited long enough, or to go back."""
+        if self._back_to or self._journal_upto > self._cursor or self._memory_rows >= self._options.flush_rows:
             return
         self._arrived.wait()
         self._full.wait(self._options.flush_ms / 1000)
@@ -168,6 +201,7 @@ class Drain:
                 raise ServiceUnavailable(self._trouble)
             if not self._open:
                 self.open()
+            self._go_back()
             entries = self._next_entries()
             if entries:
                 self._deliver(entries)
@@ -177,6 +211,7 @@ class Drain:
 
     def _send_rest(self) -> None:
         """Send what is in memory where that is all there is: a journal full of backlog is for the next start."""
+        self._go_back()
         while self._down_since is None and self._open and self._journal_upto <= self._cursor and self._memory:
             try:
                 self._deliver(self._next_entries())
@@ -208,7 +243,7 @@ class Drain:
 
     def _deliver(self, entries: Sequence[Entry]) -> None:
         """Send these batches as one, put what is refused for ever in quarantine, and acknowledge."""
-        batch = self._thread.apply(TradeBatch.concat, ([one for _, one in entries],))
+        batch, minutes = self._thread.apply(self._joined, (entries,))
         started = self._clock.monotonic()
         refused = store_all(self._write, batch)
         self._stats.add("sink_write_seconds_total", self._clock.monotonic() - started, sink=self._name)
@@ -216,16 +251,31 @@ class Drain:
             self._quarantine(batch, refused)
         self._stats.add("sink_rows_total", len(batch) - len(refused), sink=self._name)
         self._stats.add("sink_writes_total", sink=self._name)
+        if self._audit is not None:
+            self._audit.add(minutes, entries[-1][0])
         self._settle(entries[-1][0], len(batch))
         self._succeeded()
+
+    def _joined(self, entries: Sequence[Entry]) -> tuple[TradeBatch, Counter[int]]:
+        """Return the batches as one, and the trades a minute of those that were not sent before. In the sink's thread."""
+        batch = TradeBatch.concat([one for _, one in entries])
+        audit = self._audit
+        if audit is None or entries[-1][0] <= audit.counted_upto:
+            return batch, Counter()
+        fresh = batch if entries[0][0] > audit.counted_upto else TradeBatch.concat(
+            [one for number, one in entries if number > audit.counted_upto])
+        return batch, minutes_of(fresh, audit.from_ns())
 
     def _write(self, batch: TradeBatch) -> WriteResult:
         result: WriteResult = self._thread.apply(self._sink.write, (batch, self._catalogue))
         return result
 
     def _settle(self, batch_id: int, rows: int) -> None:
-        self._cursor = batch_id
-        self._journal.acknowledge(self._name, batch_id)
+        now = self._clock.monotonic()
+        self._cursor, self._filled = batch_id, True
+        self._answers.note(batch_id, now)
+        at_risk_s = (self._keeping or Keeping()).at_risk_s
+        self._journal.acknowledge(self._name, batch_id, self._answers.alive(now, at_risk_s))
         while self._memory and self._memory[0][0] <= batch_id:
             self._memory_rows -= len(self._memory.popleft()[1])
         if not self._memory and not self._stopping.is_set():
@@ -263,11 +313,75 @@ class Drain:
                         self._clock.monotonic() - self._down_since, self.lag_rows)
             self._down_since = None
 
-    def _watch_trouble(self) -> None:
-        """Ask the sink now and then whether what it took becomes visible; where not, sending pauses."""
+    def _watch_sink(self) -> None:
+        """Ask the sink now and then whether what it took becomes visible (where not, sending pauses) and is still there."""
         while True:
             gevent.sleep(self._trouble_poll_s)
             try:
                 self._trouble = self._sink.trouble()
+                if self._open:
+                    self._learn(self._ask_keeping())
             except PumpWatchError:
                 self._trouble = ""  # not known any more: the next write says what is wrong
+
+    def _ask_keeping(self) -> Keeping:
+        return self._sink.keeping() if isinstance(self._sink, KeepingSink) else Keeping()
+
+    def _learn(self, keeping: Keeping) -> None:
+        """Compare what the sink says of itself with what it said before; go back where it may have lost something."""
+        before, self._keeping = self._keeping, keeping
+        if self._audit is not None:
+            self._audit.keeps_s = keeping.keeps_s
+        away_s = 0.0 if self._down_since is None else self._clock.monotonic() - self._down_since
+        if keeping.empty and self._filled:
+            self._filled = False
+            self._send_again(0, "it holds no trade any more", missing=True)
+        elif before and (keeping.run != before.run or (not keeping.run and away_s >= AWAY_S)):
+            self._send_again(self._answers.safe, "its server was started anew, or a table of it is another one")
+
+    def _send_again(self, batch_id: int, reason: str, missing: bool = False) -> None:
+        """Have everything after this batch sent again, on a new connection, before anything else."""
+        if self._back_to is None or batch_id < self._back_to[0]:
+            self._back_to = batch_id, reason
+        if missing:
+            self._refill_upto = max(self._refill_upto, self._cursor)
+        self._open = False  # what is cached on the connection may be of a table that is gone
+        self._arrived.set()
+        self._full.set()
+
+    def _go_back(self) -> None:
+        """Do what `_send_again` asked for; between two deliveries only."""
+        if self._back_to is None:
+            return
+        marks = self._journal.watermarks
+        (batch_id, reason), self._back_to = self._back_to, None
+        again = self._in_journal_thread(lambda: marks.trades_after(batch_id) - marks.trades_after(self._cursor))
+        if batch_id >= self._cursor:
+            return
+        log.warning("sink=%s trades=%d are sent again reason=%r", self._name, again, reason)
+        self._stats.add("sink_sent_again_total", again, sink=self._name)
+        if self._journal_upto != NEVER_READ:
+            self._journal_upto = max(self._journal_upto, self._cursor)
+        self._left_over = (self._left_over or 0) + again
+        self._cursor = batch_id
+        self._answers.go_back(batch_id)
+        marks.go_back(self._name, batch_id)
+
+    def _watch_rows(self) -> None:
+        """Compare the sink's row counts with the journal's now and then."""
+        audit = self._audit
+        if audit is None:
+            return
+        audit.count_past()
+        first_s, wait_s = self._audit_s
+        gevent.sleep(first_s)
+        while True:
+            if self.state == "up" and self._back_to is None:
+                try:
+                    loss = audit.look()
+                except PumpWatchError as error:
+                    log.debug("sink=%s cannot be counted now reason=%s", self._name, error.message)
+                else:
+                    if loss is not None and self.state == "up":
+                        self._send_again(loss.after_id, f"rows are missing, about {loss.trades:,}", missing=True)
+            gevent.sleep(wait_s)

@@ -14,25 +14,29 @@ import logging
 import os
 import sqlite3
 import time
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
-from pumpwatch.records import Records
+from pumpwatch.records import PassedId, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import codec
+from pumpwatch.store.census import Census
 from pumpwatch.store.damage import Damage
+from pumpwatch.store.expiry import NewestTrades, Removed
+from pumpwatch.store.inventory import Inventory
 from pumpwatch.store.lastids import LastId, LastIds, Name
 from pumpwatch.store.lasting import LastingLedger
-from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader, SegmentReader, by_time
-from pumpwatch.store.recovery import Recovery, load_segments, lock_folder, stored_last_ids
-from pumpwatch.store.segment import Row, Segment, Writer, sync_folder, unlink
-from pumpwatch.store.sqlite import DAMAGED, connect, private_folder, storage_error
+from pumpwatch.store.names import load_names
+from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader
+from pumpwatch.store.recovery import Recovery, last_moment_ns, load_segments, lock_folder, recover_last_ids
+from pumpwatch.store.segment import Row, Segment, Writer
+from pumpwatch.store.sqlite import private_folder, storage_error
 from pumpwatch.store.upkeep import QUARANTINE_BYTES
+from pumpwatch.store.watermarks import Watermarks
 
 __all__ = ["Journal", "JournalReader", "LastId", "Recovery"]
 
@@ -42,7 +46,7 @@ CHUNK_ROWS = 2000  # a blob holds about so many rows, so that a query opens litt
 LAST_IDS_S = 60.0  # the last ids are stored this often
 IDLE_S = 5.0  # a watermark that no commit takes along is stored after this
 WAL_BYTES, WAL_LIMIT_BYTES = 4 << 20, 24 << 20  # `maintain` checkpoints above the first, `commit` above the second
-ROLL_RETRY_S = 10.0
+ROLL_S, ROLL_RETRY_S = 60.0, 10.0  # a clock that steps to and fro makes at most a file a minute
 
 
 class Journal:
@@ -57,16 +61,19 @@ class Journal:
         self._encoder = codec.Encoder()
         self._segments: list[Segment] = []  # oldest first, the written one last
         self._writer: Writer | None = None
-        self._readers: dict[Path, SegmentReader] = {}
+        self._files: Inventory | None = None
         self._lock_handle = -1
         self._ledger: LastingLedger | None = None
         self._quarantine_bytes = quarantine_bytes
         self._damage: Damage | None = None
         self._last_id = 0
-        self._acknowledged: dict[str, int] = {}
-        self._stored_acknowledged: dict[str, int] = {}
-        self._last_ids = LastIds()
-        self._last_ids_stored_s = self._committed_s = self._roll_failed_s = float("-inf")
+        self.watermarks = Watermarks(lambda: self._segments)
+        self.acknowledge, self.acknowledged = self.watermarks.acknowledge, self.watermarks.acknowledged
+        self.backlog = self.watermarks.backlog
+        self._last_ids = LastIds(catalogue)
+        self._newest_trades = NewestTrades()
+        self._passed: dict[int, tuple[int, int]] = {}  # instrument -> id and time of what is no trade and uses up an id
+        self._last_ids_stored_s = self._committed_s = self._rolled_s = self._roll_failed_s = float("-inf")
 
     @property
     def ledger(self) -> LastingLedger:
@@ -74,11 +81,6 @@ class Journal:
         if self._ledger is None:
             raise StorageError(f"{self._folder}: the journal is not open")
         return self._ledger
-
-    def _found(self) -> Damage:
-        if self._damage is None:
-            raise StorageError(f"{self._folder}: the journal is not open")
-        return self._damage
 
     @property
     def unreadable(self) -> list[str]:
@@ -98,30 +100,38 @@ class Journal:
             raise storage_error(self._folder, "open", error) from error
         try:
             self._ledger = LastingLedger(self._folder, self._clock, self._stats, quarantine_bytes=self._quarantine_bytes)
-            self._damage = Damage(self._stats, self._ledger)
-            found = load_segments(self._folder, self._damage)
+            self._damage = Damage(self._stats, self._ledger.note, self._ledger.holds_notes)
+            found = load_segments(self._folder, self._damage, self._clock.now_ns())
             self._segments, self._last_id = found.segments, found.last_id
-            self._acknowledged, self._stored_acknowledged = found.acknowledged, dict(found.acknowledged)
-            start, carried = stored_last_ids(self._segments, self._damage)
-            self._last_ids = LastIds(carried)
-            for _, batch in self._after(start):
-                self._last_ids.note(codec.grouped(batch))
+            self.watermarks.load(found.acknowledged)
+            files = self._files = Inventory(self._segments, found.manifest, self._damage, self._catalogue, self._clock, self._run)
+            load_names(self._segments, self._catalogue, self._damage.file)
+            self._last_ids = recover_last_ids(files, self._catalogue)
+            files.settle()
+            files.write_list()
         except BaseException:
             self._release()
             raise
-        received = max((one.last_received for one in self._segments), default=0)
-        return Recovery(self._last_id, received, self._last_ids.by_name(self._catalogue), self.unreadable, found.clean)
+        return Recovery(self._last_id, last_moment_ns(self._segments, self._clock.now_ns()), self._last_ids.by_name(),
+                        self.unreadable, found.clean)
 
     def _release(self) -> None:
-        for reader in self._readers.values():
-            reader.close()
-        self._readers.clear()
+        if self._files is not None:
+            self._files.readers.close()
+            self._files = None
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None
         if self._lock_handle >= 0:
             os.close(self._lock_handle)
             self._lock_handle = -1
+
+    @property
+    def files(self) -> Inventory:
+        """The journal's files, for its thread."""
+        if self._files is None:
+            raise StorageError(f"{self._folder}: the journal is not open")
+        return self._files
 
     def record(self, records: Records) -> None:
         """Store records durably in the ledger; any native thread. Raises StorageError where it refuses them."""
@@ -156,9 +166,12 @@ class Journal:
             writer = self._ready_writer(may_roll=bool(rows))
             path = writer.segment.path
             due = now_s - self._last_ids_stored_s >= LAST_IDS_S
-            acknowledged = self._unstored_watermarks()
+            acknowledged = self.watermarks.unstored()
+            passed = [(number, *last) for number, last in self._passed.items()]
+            for number, last in self._passed.items():
+                self._last_ids.pass_over(number, last)
             writer.commit(rows, held, self._catalogue, acknowledged,
-                          (self._last_id, self._last_ids.pack(self._catalogue)) if due else None)
+                          (self._last_id, self._last_ids.pack()) if due else None, passed)
         except (sqlite3.Error, OSError) as error:
             self._stats.add("journal_failed_commits_total")
             self._drop_writer_after(error)
@@ -166,7 +179,10 @@ class Journal:
         self._committed_s = now_s
         if due:
             self._last_ids_stored_s = now_s
-        self._stored_acknowledged.update(acknowledged)
+        self.watermarks.note_stored(acknowledged)
+        self._passed.clear()
+        for row in rows:
+            self._newest_trades.note(now_s, row[1])
         if writer.unchecked_bytes > WAL_LIMIT_BYTES:
             self._checkpoint(writer)
 
@@ -187,30 +203,32 @@ class Journal:
         now_ns = self._clock.now_ns()
         if writer is not None:
             due = (now_ns // NS_PER_S // self._segment_seconds
-                   != writer.segment.created_ns // NS_PER_S // self._segment_seconds)
+                   != writer.segment.created_ns // NS_PER_S // self._segment_seconds
+                   and self._clock.monotonic() - self._rolled_s >= ROLL_S)
             if not may_roll or (not due and writer.written_bytes < self._segment_bytes):
                 return writer
             if self._clock.monotonic() - self._roll_failed_s < ROLL_RETRY_S:
                 return writer
+        ordinal = max((one.ordinal for one in self._segments), default=0) + 1
         try:
-            following = Writer(self._new_path(now_ns), self._last_id + 1, self._run, now_ns)
+            following = Writer(self._new_path(now_ns), self._last_id + 1, self._run, now_ns, ordinal)
         except StorageError:
             if writer is None:
                 raise
             self._roll_failed_s = self._clock.monotonic()
             return writer  # an old segment with room is better than none
         self._writer = following
-        self._segments.append(following.segment)
+        self.files.add(following.segment)
+        self._rolled_s = self._clock.monotonic()
         self._last_ids_stored_s = float("-inf")
-        self._stored_acknowledged = {}
+        self.watermarks.begin_segment()
         if writer is not None:
             self._close_writer(writer)
+        self.files.write_list()
         return following
 
     def _close_writer(self, writer: Writer) -> None:
-        reader = self._readers.pop(writer.segment.path, None)
-        if reader is not None:
-            reader.close()
+        self.files.readers.close_one(writer.segment.path)
         try:
             writer.close()
         except sqlite3.Error as error:  # its trades are durable; the next start finishes it
@@ -219,13 +237,10 @@ class Journal:
     def _new_path(self, now_ns: int) -> Path:
         hour = time.strftime("%Y%m%dT%H", time.gmtime(now_ns // NS_PER_S))
         number = 0
-        while (path := self._folder / FOLDER / f"{hour}-{number:03d}{SUFFIX}").exists():
+        known = {one.path.name for one in self._segments} | {one.name for one in self.files.manifest.vanished}
+        while (path := self._folder / FOLDER / f"{hour}-{number:03d}{SUFFIX}").exists() or path.name in known:
             number += 1
         return path
-
-    def _unstored_watermarks(self) -> dict[str, int]:
-        return {sink: number for sink, number in list(self._acknowledged.items())
-                if number != self._stored_acknowledged.get(sink)}
 
     def maintain(self) -> None:
         """Do what may wait. Call it after a commit, when nothing else waits, and now and then when idle.
@@ -234,8 +249,16 @@ class Journal:
         writer = self._writer
         if writer is not None and writer.unchecked_bytes > WAL_BYTES:
             self._checkpoint(writer)
-        if self._unstored_watermarks() and self._clock.monotonic() - self._committed_s > IDLE_S:
+        if (self.watermarks.unstored() or self._passed) and self._clock.monotonic() - self._committed_s > IDLE_S:
             self._write((), ())
+        self.files.maintain()
+
+    def pass_over(self, passed: Sequence[PassedId]) -> None:
+        """Count ids as seen that no trade has: stored with the next commit, so that the next run misses none of them."""
+        for number, used_id, at_ns in passed:
+            known = self._passed.get(number)
+            if known is None or used_id > known[0]:
+                self._passed[number] = used_id, at_ns
 
     def _checkpoint(self, writer: Writer) -> None:
         try:
@@ -244,145 +267,62 @@ class Journal:
             self._stats.add("journal_failed_checkpoints_total")
             log.debug("journal checkpoint file=%s error=%s", writer.segment.path.name, error)
 
-    def acknowledge(self, sink: str, batch_id: int) -> None:
-        """Move a sink's watermark; any thread. Stored with the next commit, and by `close`."""
-        if batch_id > self._acknowledged.get(sink, 0):
-            self._acknowledged[sink] = batch_id
-
-    def acknowledged(self, sink: str) -> int:
-        """Return a sink's watermark, 0 for a new sink; any thread."""
-        return self._acknowledged.get(sink, 0)
-
-    def backlog(self, sink: str) -> int:
-        """Return how many trades the sink has not acknowledged; any thread."""
-        mark = self._acknowledged.get(sink, 0)
-        waiting = 0
-        for segment in list(self._segments):
-            if segment.first_id > mark:
-                waiting += segment.trades
-            elif segment.last_id > mark:
-                waiting += segment.trades - _trades_up_to(segment, mark)
-        return waiting
-
     def whole_from_ns(self) -> int:
         """Return from when on everything received is here; any thread. Far in the future where a part is unreadable."""
         if self.unreadable:
             return 2**63 - 1
         return min((segment.created_ns for segment in list(self._segments)), default=2**63 - 1)
 
+    def census(self) -> Census:
+        """Return a way to count what is here, for another thread."""
+        return Census(lambda: self._segments)
+
     def size_bytes(self) -> int:
         """Return what the journal takes on disk; any thread."""
         return sum(segment.size_bytes() for segment in list(self._segments))
+
+    def closed_segments(self) -> list[Segment]:
+        """Return the readable segments that are written no more, oldest first; any thread."""
+        return [one for one in list(self._segments) if one.state and one.readable]
+
+    def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
+        """Take what a look at a closed segment found; what is new of it becomes a gap."""
+        self.files.found_damage(path, batches, index_damaged, whole)
+
+    def newest_trades_ns(self) -> int:
+        """Return the time by the trades stored lately in this run, 0 before the first."""
+        return self._newest_trades.ns()
 
     def read_after(self, batch_id: int, max_rows: int) -> list[tuple[int, TradeBatch]]:
         """Return the batches after an id in order, at least one if there is any, and about `max_rows` trades.
 
         Batches that cannot be read are left out, named, and recorded as gaps.
         """
-        found: list[tuple[int, TradeBatch]] = []
-        rows = 0
-        for number, batch in self._after(batch_id):
-            found.append((number, batch))
-            rows += len(batch)
-            if rows >= max_rows:
-                break
-        return found
-
-    def _after(self, batch_id: int) -> Iterator[tuple[int, TradeBatch]]:
-        for segment in list(self._segments):
-            if segment.last_id <= batch_id or not segment.readable:
-                continue
-            reader = self._reader(segment)
-            if reader is not None:
-                yield from reader.after(max(batch_id, segment.first_id - 1), segment.last_id)
+        return self.files.read_after(batch_id, max_rows)
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
         """Return these instruments' trades in [start_ns, end_ns), by timestamp."""
-        found: list[TradeBatch] = []
-        for segment in list(self._segments):
-            if segment.last_timestamp < start_ns or segment.first_timestamp >= end_ns or not segment.readable:
-                continue
-            reader = self._reader(segment)
-            if reader is not None:
-                try:
-                    found.append(reader.find(names, start_ns, end_ns, segment.last_id))
-                except DAMAGED as error:
-                    self._found().file(segment.path, error)
-        return by_time(found)
+        return self.files.query(names, start_ns, end_ns)
 
-    def _reader(self, segment: Segment) -> SegmentReader | None:
-        reader = self._readers.pop(segment.path, None)
-        if reader is None:
-            try:
-                reader = SegmentReader(segment.path, self._catalogue, self._found().batch,
-                                       own_run=segment.run == self._run)
-            except sqlite3.Error as error:
-                self._found().file(segment.path, error)
-                return None
-        self._readers[segment.path] = reader
-        while len(self._readers) > 4:
-            self._readers.pop(next(iter(self._readers))).close()
-        return reader
+    def expire(self, before_ns: int, max_bytes: int, sinks: Sequence[str], span_s: float = float("inf")) -> list[Removed]:
+        """Unlink whole segments, oldest first: those that ended before a moment, and as many as make the rest fit into max_bytes.
 
-    def expire(self, now_ns: int, retention_s: float, max_bytes: int, sinks: Sequence[str]) -> list[Path]:
-        """Unlink whole segments, oldest first: those too old, and as many as make the rest fit into max_bytes.
-
-        Never one that a configured sink has not acknowledged, and never the newest, which knows the ids and watermarks.
+        Of the former only as much as was written in `span_s`. Never one that a configured sink may still need, and never the
+        newest, which knows the ids and watermarks. What goes before its time without a sink that has it is a gap.
         """
-        newest = next((one for one in reversed(self._segments) if one.readable), None)
-        oldest_ns = now_ns - int(retention_s * NS_PER_S)
-        size = self.size_bytes()
-        removed = []
-        for segment in sorted(self._segments, key=lambda one: one.last_received or one.created_ns):
-            if segment is newest:
-                continue
-            old = (segment.last_received or segment.created_ns) < oldest_ns
-            if not old and (size <= max_bytes or not segment.readable):
-                continue
-            if segment.readable and any(self.acknowledged(sink) < segment.last_id for sink in sinks):
-                continue
-            size -= segment.size_bytes()
-            self._remove(segment)
-            removed.append(segment.path)
-        return removed
-
-    def _remove(self, segment: Segment) -> None:
-        reader = self._readers.pop(segment.path, None)
-        if reader is not None:
-            reader.close()
-        try:
-            unlink(segment.path)
-            sync_folder(segment.path.parent)
-        except OSError as error:
-            raise storage_error(segment.path, "remove", error) from error
-        self._segments.remove(segment)
+        return self.files.expire(before_ns, max_bytes, min(map(self.watermarks.safe, sinks), default=None), span_s)
 
     def close(self) -> None:
         """Store the watermarks, mark the clean end, and let go of the folder. Raises StorageError after letting go."""
         try:
-            if self._writer is not None or self._unstored_watermarks():
+            if self._writer is not None or self.watermarks.unstored() or self._passed:
                 self._last_ids_stored_s = float("-inf")
                 self._write((), ())
             if self._writer is not None:
                 self._close_writer(self._writer)
+            if self._files is not None:
+                self._files.settle()
+                self._files.write_list()
         finally:
             self._writer = None
             self._release()
-
-
-def _trades_up_to(segment: Segment, batch_id: int) -> int:
-    """Return the trades of a segment's batches up to an id; reads the file once, for segments of an earlier run."""
-    if segment.counts is None:
-        counts = array("I", bytes(4 * (segment.last_id - segment.first_id + 1)))
-        try:
-            connection = connect(segment.path, read_only=True)
-            try:
-                for number, trades in connection.execute("SELECT id, trades FROM batches INDEXED BY batches_time"):
-                    if segment.first_id <= number <= segment.last_id:
-                        counts[number - segment.first_id] = trades
-            finally:
-                connection.close()
-        except sqlite3.Error:
-            return 0
-        segment.counts = counts
-    return sum(segment.counts[: batch_id - segment.first_id + 1])

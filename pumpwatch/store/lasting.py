@@ -103,6 +103,10 @@ class LastingLedger(Ledger):
         """Have records written with whatever is done next. Never blocks, never fails; any thread."""
         self._noted.append(records)
 
+    def holds_notes(self) -> bool:
+        """Whether anything that was noted is not written yet; any thread."""
+        return bool(self._noted)
+
     def write(self, records: Records) -> None:
         """Store all of it. Raises as `Ledger.write`; what the ledger refused waits on disk, and is the caller's still."""
         try:

@@ -11,25 +11,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
-from pumpwatch.model import Instrument, TradeBatch
+from pumpwatch.model import TradeBatch
 from pumpwatch.store import codec
 from pumpwatch.store.lastids import Name
+from pumpwatch.store.manifest import Manifest
+from pumpwatch.store.names import Instruments, load_names, read_instruments
 from pumpwatch.store.segment import LONG_NS, Segment, check_schema, read_segment
-from pumpwatch.store.sqlite import DAMAGED, check_of, connect
+from pumpwatch.store.sqlite import DAMAGED, connect
 
 log = logging.getLogger(__name__)
 
 OnDamage = Callable[[Path, int, str], None]  # file, batch id, why
 FOLDER = "journal"
 SUFFIX = ".sqlite"
-MOST_INSTRUMENTS = 100_000  # numbers tried where the table of names is damaged
 _OVERLAPPING = f"""
 SELECT id, head FROM batches INDEXED BY batches_time
     WHERE last_timestamp >= ?1 AND last_timestamp < ?4 AND first_timestamp < ?2 AND id <= ?3
@@ -59,25 +59,9 @@ class SegmentReader:
         """Let go of the file."""
         self._connection.close()
 
-    def instruments(self) -> dict[int, tuple[tuple[str, str], Instrument]]:
+    def instruments(self) -> Instruments:
         """Return the run's numbers with venue and instrument, without those that cannot be read."""
-        try:
-            rows = self._connection.execute("SELECT * FROM instruments").fetchall()
-        except DAMAGED:
-            rows = self._instruments_one_by_one()
-        return {row[0]: ((row[1], row[2]), Instrument(symbol=row[3], base=row[4], quote=row[5], multiplier=row[6],
-                                                      contract_size=row[7]))
-                for row in rows if row[-1] == check_of(*row[:-1])}
-
-    def _instruments_one_by_one(self) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = []
-        for number in range(MOST_INSTRUMENTS):
-            try:
-                row = self._connection.execute("SELECT * FROM instruments WHERE id = ?", (number,)).fetchone()
-                rows += [row] if row else []
-            except DAMAGED:
-                continue
-        return rows
+        return read_instruments(self._connection)
 
     def after(self, batch_id: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
         """Yield the batches in (batch_id, last_id] in order, without those that cannot be read."""
@@ -150,13 +134,16 @@ class SegmentReader:
         named = numbers >= 0
         return replace(batch, instrument=numbers) if named.all() else replace(batch, instrument=numbers).take(named)
 
-    def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int) -> TradeBatch:
-        """Return the trades of these instruments in [start_ns, end_ns), in the order they were stored."""
+    def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int, *, by_index: bool = True) -> TradeBatch:
+        """Return the trades of these instruments in [start_ns, end_ns), in the order they were stored.
+
+        Without `by_index` the head of every batch is looked at: slower, and right where the index of times is damaged.
+        """
         wanted = self._numbers(names)
         if not len(wanted):
             return TradeBatch.empty()
         found: list[TradeBatch] = []
-        for number in self._holding(wanted, start_ns, end_ns, last_id):
+        for number in self._holding(wanted, start_ns, end_ns, last_id, by_index):
             parts = self._parts(number)
             batch = self._decode(number, *parts) if parts else None
             if batch is not None:
@@ -168,18 +155,51 @@ class SegmentReader:
         batch = batch.take((batch.timestamp >= start_ns) & (batch.timestamp < end_ns))
         return batch if self._own_run or not len(batch) else self._translate(batch)
 
+    def between(self, start_ns: int, end_ns: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
+        """Yield the batches that may hold a trade of [start_ns, end_ns), in order, without those that cannot be read."""
+        rows = self._connection.execute(_OVERLAPPING, (start_ns, end_ns, last_id, end_ns + LONG_NS)).fetchall()
+        for number in sorted({row[0] for row in rows}):
+            parts = self._parts(number)
+            batch = self._readable(number, *parts) if parts else None
+            if batch is not None:
+                yield number, batch
+
     def _numbers(self, names: Sequence[Name]) -> NDArray[np.int64]:
-        numbers = []
-        for name in names:
-            numbers += [row[0] for row in self._connection.execute(
-                "SELECT id FROM instruments WHERE exchange = ? AND market_type = ? AND symbol = ?", name)]
+        numbers: list[int] = []
+        try:
+            for name in names:
+                numbers += [row[0] for row in self._connection.execute(
+                    "SELECT id FROM instruments WHERE exchange = ? AND market_type = ? AND symbol = ?", name)]
+        except DAMAGED:
+            wanted = set(names)
+            numbers = [number for number, (venue, one) in self.instruments().items() if (*venue, one.symbol) in wanted]
         return np.array(sorted(numbers), np.int64)
 
-    def _holding(self, wanted: NDArray[np.int64], start_ns: int, end_ns: int, last_id: int) -> list[int]:
+    def _holding(self, wanted: NDArray[np.int64], start_ns: int, end_ns: int, last_id: int, by_index: bool) -> list[int]:
         """Return the batches of the time that hold a wanted instrument, by their heads alone."""
-        rows = self._connection.execute(_OVERLAPPING, (start_ns, end_ns, last_id, end_ns + LONG_NS)).fetchall()
+        try:
+            rows = (self._connection.execute(_OVERLAPPING, (start_ns, end_ns, last_id, end_ns + LONG_NS)).fetchall()
+                    if by_index else self._heads(last_id))
+        except DAMAGED:
+            rows = self._heads(last_id)
         heads = [head if isinstance(head, bytes) else b"" for _, head in rows]
         return sorted({rows[index][0] for index in codec.which_hold(heads, wanted.tolist())})
+
+    def _heads(self, last_id: int) -> list[tuple[int, object]]:
+        """Return id and head of every batch that can be read."""
+        rows: list[tuple[int, object]] = []
+        try:
+            for row in self._connection.execute("SELECT id, head FROM batches NOT INDEXED WHERE id <= ? ORDER BY id", (last_id,)):
+                rows.append(row)
+        except DAMAGED:
+            at = rows[-1][0] if rows else self._first_id() - 1
+            for number in range(at + 1, last_id + 1):
+                parts = self._parts(number)
+                rows += [(number, parts[0])] if parts else []
+        return rows
+
+    def _first_id(self) -> int:
+        return int(self._connection.execute("SELECT value FROM meta WHERE key = 'first_batch_id'").fetchone()[0])
 
 
 class JournalReader:
@@ -192,27 +212,20 @@ class JournalReader:
     def segments(self) -> list[Segment]:
         """Return the readable segments, oldest first."""
         segments = []
+        manifest = Manifest.read(self._folder.parent)
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             try:
                 segments.append(read_segment(path))
             except DAMAGED as error:
                 if path.exists():
                     self.unreadable.append(f"{path.name}: {error}")
+        for one in segments:
+            manifest.recall(one)
         return in_order(segments)
 
     def load_instruments(self) -> None:
         """Put every instrument that the journal names into the catalogue, so that a coin can be looked up."""
-        for segment in reversed(self.segments()):
-            reader = self._open(segment)
-            if reader is None:
-                continue
-            try:
-                for venue, instrument in reader.instruments().values():
-                    self._catalogue.add_if_new(venue, instrument)
-            except DAMAGED as error:
-                self.unreadable.append(f"{segment.path.name}: {error}")
-            finally:
-                reader.close()
+        load_names(self.segments(), self._catalogue, lambda path, why: self.unreadable.append(f"{path.name}: {why}"))
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
         """Return these instruments' trades in [start_ns, end_ns), by timestamp."""
@@ -224,7 +237,7 @@ class JournalReader:
             if reader is None:
                 continue
             try:
-                found.append(reader.find(names, start_ns, end_ns, segment.last_id))
+                found.append(reader.find(names, start_ns, end_ns, segment.last_id, by_index=not segment.index_damaged))
             except DAMAGED as error:
                 self.unreadable.append(f"{segment.path.name}: {error}")
             finally:
@@ -245,7 +258,7 @@ class JournalReader:
 
 def in_order(segments: list[Segment]) -> list[Segment]:
     """Sort by id, and leave out of each what a later one holds: rows of a commit that failed and was made again."""
-    segments.sort(key=lambda one: (one.first_id, one.created_ns, one.path.name))
+    segments.sort(key=lambda one: (one.first_id, one.ordinal, one.created_ns, one.path.name))
     for one, following in pairwise(segments):
         one.last_id = min(one.last_id, following.first_id - 1)
     return segments

@@ -37,11 +37,14 @@ CREATE INDEX batches_long ON batches (last_timestamp, first_timestamp)
     WHERE last_timestamp - first_timestamp > 60000000000;
 CREATE TABLE acknowledged (sink TEXT PRIMARY KEY, batch_id INTEGER, checksum INTEGER) WITHOUT ROWID;
 CREATE TABLE last_ids (id INTEGER PRIMARY KEY CHECK (id = 1), batch_id INTEGER, ids BLOB, checksum INTEGER);
+CREATE TABLE passed_ids (instrument INTEGER PRIMARY KEY, id INTEGER, timestamp INTEGER, checksum INTEGER);
 """
 LONG_NS = 60_000_000_000  # batches that span more, with late trades in them, have an index of their own
 _INSERT = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 Row = tuple[int, int, int, int, int, int, bytes, bytes]  # a row of `batches`
+LastRow = tuple[int, int, int]  # a row of `passed_ids`: instrument, id, time
+MOST_LEFT_OUT = 1_000_000  # ids between two batches of a file; a number beyond is a flipped bit
 
 
 @dataclass(slots=True)
@@ -58,7 +61,11 @@ class Segment:
     last_received: int = 0
     created_ns: int = 0
     state: str = ""  # CLEAN, RECOVERED, or empty: being written, or left by a crash
+    ordinal: int = 0  # the number of the file since the journal began: clocks step, this does not
     readable: bool = True
+    venues: set[tuple[str, str]] = field(default_factory=set)
+    damaged: list[tuple[int, int]] = field(default_factory=list)  # ids of batches that cannot be read, recorded as gaps
+    index_damaged: bool = False  # its index of times is not to be trusted
     counts: array[int] | None = field(default=None, repr=False)  # trades of each batch, where they were needed
 
     def took(self, rows: Sequence[Row]) -> None:
@@ -79,16 +86,16 @@ class Segment:
 class Writer:
     """The segment that is being written. One thread."""
 
-    def __init__(self, path: Path, first_id: int, run: str, now_ns: int) -> None:
+    def __init__(self, path: Path, first_id: int, run: str, now_ns: int, ordinal: int) -> None:
         """Make the file; leaves nothing behind when that fails."""
-        self.segment = Segment(path, first_id, first_id - 1, run, created_ns=now_ns, counts=array("I"))
+        self.segment = Segment(path, first_id, first_id - 1, run, created_ns=now_ns, ordinal=ordinal, counts=array("I"))
         self.unchecked_bytes = 0  # written since the last checkpoint, roughly
         self.written_bytes = 0
         self._held: set[int] = set()
         with storage_errors(path, "make a segment"):
             try:
                 _make(path, {"schema": SCHEMA, "first_batch_id": first_id, "run": run, "created_ns": now_ns,
-                             "state": ""})
+                             "ordinal": ordinal, "state": ""})
                 self._connection = connect(path)
                 try:
                     make_durable(self._connection)
@@ -101,8 +108,12 @@ class Writer:
                 raise
 
     def commit(self, rows: Sequence[Row], instruments: Iterable[int], catalogue: Catalogue,
-               acknowledged: Mapping[str, int], last_ids: tuple[int, bytes] | None) -> None:
-        """Store all of it durably, or nothing and raise sqlite3.Error."""
+               acknowledged: Mapping[str, int], last_ids: tuple[int, bytes] | None, passed: Iterable[LastRow] = ()) -> None:
+        """Store all of it durably, or nothing and raise sqlite3.Error.
+
+        `passed` are ids that are used up though no trade has them: instrument, id, time.
+        """
+        instruments = dict.fromkeys([*instruments, *(row[0] for row in passed)])
         new = [number for number in instruments if number not in self._held]
         with transaction(self._connection):
             execute = self._connection.execute
@@ -116,8 +127,12 @@ class Writer:
             for item in acknowledged.items():
                 execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?, ?)", (*item, check_of(*item)))
             if last_ids is not None:
+                execute("DELETE FROM passed_ids")  # they are in it
                 execute("INSERT OR REPLACE INTO last_ids VALUES (1, ?, ?, ?)", (*last_ids, check_of(*last_ids)))
+            for passed_row in passed if last_ids is None else ():
+                execute("INSERT OR REPLACE INTO passed_ids VALUES (?, ?, ?, ?)", (*passed_row, check_of(*passed_row)))
         self._held.update(new)
+        self.segment.venues.update(catalogue.venues[number] for number in new)
         self.segment.took(rows)
         size = sum(len(row[6]) + len(row[7]) for row in rows)
         self.written_bytes += size
@@ -192,18 +207,35 @@ def _read(connection: sqlite3.Connection, path: Path) -> Segment:
     check_schema(path, meta["schema"])
     first_id = int(meta["first_batch_id"])
     segment = Segment(path, first_id, first_id - 1, str(meta["run"]), created_ns=int(meta["created_ns"]),
-                      state=str(meta["state"]))
+                      state=str(meta["state"]), ordinal=int(meta.get("ordinal", 0)))
     if segment.state:
         segment.last_id, segment.trades = int(meta["last_batch_id"]), int(meta["trades"])
         segment.first_timestamp, segment.last_timestamp = int(meta["first_timestamp"]), int(meta["last_timestamp"])
         segment.last_received = int(meta["last_received"])
         return segment
-    row = connection.execute("SELECT max(id), sum(trades), min(first_timestamp), max(last_timestamp),"
-                             " max(last_received) FROM batches").fetchone()
-    if row[0] is not None:
-        (segment.last_id, segment.trades, segment.first_timestamp, segment.last_timestamp,
-         segment.last_received) = row
+    _sum_up(connection, segment)
     return segment
+
+
+def _sum_up(connection: sqlite3.Connection, segment: Segment) -> None:
+    """Fill in what the rows say, by the index of times where the table cannot be read.
+
+    No checksum guards these columns: what no row can say is left out.
+    """
+    try:
+        rows = connection.execute("SELECT id, trades, first_timestamp, last_timestamp, last_received FROM batches"
+                                  " NOT INDEXED ORDER BY id").fetchall()
+    except sqlite3.DatabaseError:
+        rows = connection.execute("SELECT id, trades, first_timestamp, last_timestamp, last_timestamp FROM batches"
+                                  " INDEXED BY batches_time ORDER BY id").fetchall()
+    for row in rows:
+        if not all(isinstance(value, int) for value in row) or not 0 < row[0] - segment.last_id <= MOST_LEFT_OUT:
+            continue
+        segment.last_id = row[0]
+        segment.trades += row[1]
+        segment.first_timestamp = min(segment.first_timestamp, row[2])
+        segment.last_timestamp = max(segment.last_timestamp, row[3])
+        segment.last_received = max(segment.last_received, row[4])
 
 
 def _meta(connection: sqlite3.Connection) -> dict[str, Any]:

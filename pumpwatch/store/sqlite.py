@@ -7,7 +7,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pumpwatch.errors import StorageError
@@ -17,6 +17,7 @@ BUSY_MS = 5000
 DAMAGED: tuple[type[Exception], ...] = (sqlite3.Error, ValueError, TypeError, KeyError)
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
             sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_CANTOPEN}
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN}
 _CLOSED_TO_US = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _UNREADABLE = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
@@ -34,7 +35,13 @@ def check_of(*values: object) -> int:
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open a file in autocommit mode; the caller writes BEGIN and COMMIT. Used by one thread at a time."""
+    """Open a file in autocommit mode; the caller writes BEGIN and COMMIT. Used by one thread at a time.
+
+    A file that is not there yet is made with FILE_MODE. Raises sqlite3.Error.
+    """
+    if not read_only and not path.exists():
+        with suppress(OSError):  # SQLite says better what is wrong
+            make_private(path)
     mode = "ro" if read_only else "rwc"
     uri = f"file:{str(path.absolute()).replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
@@ -133,6 +140,11 @@ def _full(error: Exception) -> bool:
 def no_room(error: Exception) -> bool:
     """Whether the disk is full, or refuses writes as if it were; a damaged file is another matter."""
     return isinstance(error, OSError) or getattr(error, "sqlite_errorcode", None) in _NO_ROOM
+
+
+def passing(error: Exception, path: Path) -> bool:
+    """Whether a file that is there could not be read for want of memory, handles or a lock: it is good another time."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING and path.exists()
 
 
 @contextmanager

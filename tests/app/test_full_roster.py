@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from pumpwatch.sim.compare import compare, names_of
@@ -13,15 +14,17 @@ SYMBOLS = 5712  # about what the real venues list
 WITHIN_S = 60.0  # the slowest limit (30 connects a minute on one exchange) takes most of it
 
 
-def test_the_full_roster_is_subscribed_within_all_limits_and_then_nothing_is_missed(tmp_path):
+def test_the_full_roster_is_subscribed_within_all_limits_and_then_nothing_is_missed(tmp_path, questdb_server, cli):
+    sinks = {"questdb": {"addr": questdb_server.addr, "table_prefix": "roster_"}}
     with SimProcess(roster=SYMBOLS, rate=2000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
-            CollectorProcess(sim, tmp_path) as collector:
+            CollectorProcess(sim, tmp_path, sinks=sinks) as collector:
         figures = collector.wait_until(lambda figures: _listed(figures) >= SYMBOLS and all(
             row["connections_up"] == row["connections"] and row["subscribed"] == row["instruments"]
             for row in figures["venues"]), WITHIN_S)
         sim.resume()
         time.sleep(3)
         settle(sim, collector)
+        collector.wait_until(lambda figures: figures["sinks"][0]["backlog_trades"] == 0)
         assert collector.stop() == 0
         truth = sim.truth()
         counted = compare(truth, *stored_of(truth, collector.data))
@@ -31,6 +34,10 @@ def test_the_full_roster_is_subscribed_within_all_limits_and_then_nothing_is_mis
     assert len(told) == sum(row["connections"] for row in figures["venues"])  # each went once, when the collector stopped
     assert len(names_of(truth)) == SYMBOLS
     assert counted.equal and counted.sent > 4000, counted
+    verified = cli("verify", "--sinks", "--json", "-c", collector.config_file)  # reads all of it back from QuestDB
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    rows = [json.loads(line) for line in verified.stdout.splitlines()]
+    assert sum(row["found"] for row in rows if row["where"] == "questdb") == counted.sent
 
 
 def _listed(figures):

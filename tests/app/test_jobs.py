@@ -6,24 +6,34 @@ import json
 import logging
 import stat
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import gevent
+import numpy as np
 import pytest
 
 from pumpwatch.app.collector import Collector
 from pumpwatch.app.figures import Figures
+from pumpwatch.app.health_rows import status_of
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.clock import FakeClock
-from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
-from pumpwatch.model import Listing
+from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig, VenueConfig
+from pumpwatch.hookspecs import ListingEvent, Sink
+from pumpwatch.listing.archive import Span, write_archive
+from pumpwatch.model import Instrument, Listing
 from pumpwatch.ops.health import FILE
 from pumpwatch.pipeline.ingest import Told
 from pumpwatch.records import Quarantined
+from pumpwatch.store.journal import Recovery
+from tests.trades import batch_of, catalogue_of
 
 LISTING = Listing(source="upbit", notice_id="7", symbol="SOMI", title="t", announced_at_ns=1, detected_at_ns=2, triggered_at_ns=3)
+NOW_NS = 1_795_000_000_000_000_000
 
 
 class SlowDisk:
@@ -36,6 +46,20 @@ class SlowDisk:
         self.asked.set()
         assert self.answer.wait(10)
         return 4711
+
+
+class KeptRows(Sink):
+    """A sink that keeps health rows and listings."""
+
+    def __init__(self) -> None:
+        self.rows: list[Mapping[str, Any]] = []
+        self.events: list[ListingEvent] = []
+
+    def write_health(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.rows = list(rows)
+
+    def write_listing(self, listing: Listing, event: ListingEvent) -> None:
+        self.events.append(event)
 
 
 @pytest.fixture
@@ -76,6 +100,49 @@ def test_a_sink_that_refuses_health_rows_and_listings_stops_neither(
     finally:
         collector.journal.close()
     assert "it refuses the user" in caplog.text
+
+
+@pytest.mark.parametrize(("up", "wanted", "list_problem", "problem", "status"), [
+    (2, 2, "", "timed out an hour ago", "connected"), (1, 2, "", "timed out", "degraded"),
+    (2, 2, "it lacks 40 symbols", "", "degraded"), (0, 2, "", "connection refused", "error"),
+    (0, 0, "HTTP 418", "", "error"), (0, 2, "", "", "disconnected")])
+def test_a_venue_is_connected_degraded_disconnected_or_in_error(
+        up: int, wanted: int, list_problem: str, problem: str, status: str) -> None:
+    assert status_of({"connections_up": up, "connections": wanted, "list_problem": list_problem, "problem": problem}) == status
+
+
+def test_a_health_row_has_the_minutes_counts_the_last_trade_and_the_reason(collector: Collector, tmp_path: Path) -> None:
+    sink = KeptRows()
+    collector.sinks = {"kept": sink}
+    venue = collector.chosen[0][0]
+    number = collector.catalogue.add((venue.exchange, venue.market_type), Instrument(symbol="X", base="X", quote="USDT"))
+    collector._add_venue(venue, VenueConfig(), Recovery(0, 0, {}, [], True))
+    collector.ingest.dedupe.observe(replace(batch_of(3, start_ns=NOW_NS), instrument=np.full(3, number, np.int32)))
+    collector.venues[0]._around.note_event(0, "refused", "connection refused")
+    for frames, trades in ((5, 7), (3, 2)):
+        collector.stats.add("frames_total", frames, venue=venue.name)
+        collector.stats.add("trades_total", trades, venue=venue.name)
+        collector.jobs._health()
+        row, = sink.rows
+        assert (row["message_count"], row["trades"], row["connections"]) == (frames, trades, 0)
+    assert row["last_trade_time"] == NOW_NS + 2 * 200_000
+    assert (row["status"], row["error_message"]) == ("error", "connection refused")
+
+
+def test_a_listing_event_names_the_exchanges_that_have_trades_in_the_archive(collector: Collector, tmp_path: Path) -> None:
+    sink = KeptRows()
+    collector.sinks = {"kept": sink}
+    batch = batch_of(50, start_ns=NOW_NS)
+    catalogue = catalogue_of()
+    catalogue.add(("okx", "spot"), Instrument(symbol="C0-USDT", base="C0", quote="USDT"))
+    span = Span("C0", [replace(LISTING, symbol="C0", announced_at_ns=NOW_NS)], [(NOW_NS, NOW_NS + 10**9)])
+    archive = write_archive(tmp_path, span, batch, catalogue, [], [])
+    collector.journal.open()
+    try:
+        Listings(collector)._publish(LISTING, str(archive.path), archive.trades)
+    finally:
+        collector.journal.close()
+    assert sink.events == [ListingEvent(str(archive.path), archive.trades, ("binance",))]
 
 
 def test_the_summary_tells_what_was_quarantined_since_the_last_line(

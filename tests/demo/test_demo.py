@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -24,6 +25,17 @@ def test_tables_that_do_not_fit_are_told_before_anything_runs(cli: Cli, tmp_path
     assert done.stdout == "" and "Traceback" not in done.stderr
     assert "QuestDB table pumpwatch_demo_trades: column exchange is LONG, expected SYMBOL" in done.stderr
     assert not (tmp_path / "demo").exists()
+
+
+def test_the_demo_counts_what_questdb_has_of_every_venue(cli: Cli, tmp_path: Path, questdb_server: QuestDBServer) -> None:
+    """The line of the README, shorter; its whole roster is read back by a statement that must not grow with it."""
+    if questdb_server.value("SELECT count() FROM tables() WHERE table_name = 'pumpwatch_demo_trades'"):
+        questdb_server.sql("DROP TABLE pumpwatch_demo_trades")  # another test's, which does not fit
+    done = cli("demo", "--json", "--seconds", "8", "--rate", "300", "--questdb", questdb_server.addr, "--data", tmp_path / "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["store"] == f"QuestDB {questdb_server.addr}"
+    assert report["sent"] == report["stored"] > 1000
 
 
 def test_a_server_that_is_not_there_is_told_before_anything_runs(cli: Cli, tmp_path: Path) -> None:

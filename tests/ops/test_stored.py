@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import ServiceUnavailable, StorageError, UsageError
-from pumpwatch.hookspecs import Sink, WriteResult
+from pumpwatch.hookspecs import Keeping, Sink, WriteResult
 from pumpwatch.model import Gap, TradeBatch
 from pumpwatch.ops.backup import backup, restore
 from pumpwatch.ops.verify import Checked, verify
@@ -42,6 +43,24 @@ class Shelf(Sink):
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
         raise AssertionError("nothing writes here")
+
+
+class SlowShelf(Shelf):
+    """One that shows a part of what it has a moment later."""
+
+    asked = 0
+
+    def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
+        self.asked += 1
+        found = super().read(names, start_ns, end_ns, catalogue)
+        return found.take(slice(5, None)) if self.asked == 1 else found
+
+
+class ForgettingShelf(Shelf):
+    """One that deletes what is older than a day."""
+
+    def keeping(self) -> Keeping:
+        return Keeping(keeps_s=86_400.0)
 
 
 @pytest.fixture
@@ -112,6 +131,46 @@ def test_a_sink_that_lost_three_trades_is_told_so(stored: Path) -> None:
 def test_a_sink_that_does_not_answer_is_a_problem_and_not_a_crash(stored: Path) -> None:
     checked = of(list(verify(stored, {"shelf": Shelf(TradeBatch.empty(), away=True)})), "shelf")
     assert all(one.problems == ["the shelf is away"] for one in checked)
+
+
+def test_what_a_sink_shows_a_little_later_is_not_missed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, catalogue_of(), FakeClock(), Stats())
+    journal.open()
+    fresh = batch_of(1000)
+    journal.acknowledge("shelf", journal.commit([fresh]))
+    journal.close()
+    assert all(one.good for one in verify(tmp_path, {"shelf": SlowShelf(fresh)}))
+
+
+def test_what_a_sink_deletes_at_its_age_is_not_missed(tmp_path: Path) -> None:
+    clock = FakeClock(time.time_ns())
+    journal = Journal(tmp_path, catalogue_of(), clock, Stats())
+    journal.open()
+    journal.commit([batch_of(1000, start_ns=clock.now_ns() - 100_000 * 10**9)])
+    kept = batch_of(1000, first_id=5000, start_ns=clock.now_ns() - 10 * 10**9)
+    journal.acknowledge("shelf", journal.commit([kept]))
+    journal.close()
+    checked = of(list(verify(tmp_path, {"shelf": ForgettingShelf(kept)})), "shelf")
+    assert [(one.expected, one.found, one.problems) for one in checked] == [(1000, 1000, [])]
+    checked = of(list(verify(tmp_path, {"shelf": Shelf(kept)})), "shelf")
+    assert [(one.expected, one.found) for one in checked] == [(2000, 1000)]
+
+
+def test_a_stray_trade_does_not_have_all_between_it_and_the_rest_fetched(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Watched(Shelf):
+        def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
+            asked.append(end_ns - start_ns)
+            return super().read(names, start_ns, end_ns, catalogue)
+
+    journal = Journal(tmp_path, catalogue_of(), FakeClock(), Stats())
+    journal.open()
+    batch = TradeBatch.concat([batch_of(1, first_id=9, start_ns=10**18), batch_of(1000, first_id=10, start_ns=2 * 10**18)])
+    journal.acknowledge("shelf", journal.commit([batch]))
+    journal.close()
+    assert all(one.good for one in verify(tmp_path, {"shelf": Watched(batch)}))
+    assert max(asked) < 10**9
 
 
 def test_what_a_sink_never_acknowledged_is_not_missed(stored: Path) -> None:

@@ -10,14 +10,18 @@ from itertools import count
 import numpy as np
 import pytest
 from pumpwatch_plugins.sinks import questdb as plugin
+from pumpwatch_plugins.sinks import questdb_reading
 from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
+from pumpwatch_plugins.sinks.questdb_http import on_loopback
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.config import Config, options_of
 from pumpwatch.errors import ConfigError, ServiceUnavailable
-from pumpwatch.model import SPOT, Instrument, Listing, TradeBatch
+from pumpwatch.hookspecs import ListingEvent
+from pumpwatch.model import FUTURES, SPOT, Instrument, Listing, TradeBatch
 from pumpwatch.store.refused import store_all
 from tests.questdb_server import QuestDBServer
+from tests.sinks.stub_server import StubServer
 from tests.trades import batch_of, catalogue_of
 
 CATALOGUE = catalogue_of()
@@ -292,24 +296,169 @@ def test_a_suspended_table_is_named_until_it_is_resumed(
     assert sink.trouble() == ""
 
 
+HEALTH = {"exchange": "binance", "market_type": SPOT, "connections": 2, "trades": 7, "lag_ms": 1.5, "gaps": 0,
+          "status": "degraded", "last_trade_time": 1_795_000_000_123_456_789, "message_count": 5,
+          "error_message": "it's closed: '); DROP TABLE trades"}
+NO_TRADE = {**HEALTH, "market_type": FUTURES, "status": "connected", "last_trade_time": 0, "error_message": ""}
+EVENT = ListingEvent("data/ZKP", 1, ("binance", "okx"))
+
+
+def listing_at(now: int) -> Listing:
+    return Listing(source="upbit", notice_id="4821", symbol="ZKP", title="it's a 제목", announced_at_ns=now,
+                   detected_at_ns=now + 1, triggered_at_ns=now + 2_500_000)
+
+
 def test_listings_and_health_are_stored_once(
         sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
     now = time.time_ns()
-    listing = Listing(source="upbit", notice_id="4821", symbol="ZKP", title="it's a 제목", announced_at_ns=now,
-                      detected_at_ns=now + 1, triggered_at_ns=now + 2)
     for trades in (1, 2):
-        sink.write_listing(listing, "data/ZKP", trades)
-    sink.write_health([{"exchange": "binance", "market_type": SPOT, "connections": 2, "trades": 7, "lag_ms": 1.5,
-                        "gaps": 0}])
+        sink.write_listing(listing_at(now), replace(EVENT, trades=trades))
+    sink.write_health([HEALTH, NO_TRADE])
     sink.write_health([])
     questdb_server.await_count(1, f"{prefix}listing_events")
-    questdb_server.await_count(1, f"{prefix}exchange_health")
+    questdb_server.await_count(2, f"{prefix}exchange_health")
     deadline = time.monotonic() + 30
-    while (rows := questdb_server.sql(f"SELECT symbol, title, archive, trades FROM {prefix}listing_events"))[0][3] != 2:
+    while (rows := questdb_server.sql("SELECT symbol, title, archive, trades, announced_at::long, trigger_delay_ms,"
+                                      f" exchanges_with_data FROM {prefix}listing_events"))[0][3] != 2:
         assert time.monotonic() < deadline
-    assert rows == [["ZKP", "it's a 제목", "data/ZKP", 2]]
-    health = questdb_server.sql(f"SELECT exchange, connections, lag_ms FROM {prefix}exchange_health")
-    assert health == [["binance", 2, 1.5]]
+    assert rows == [["ZKP", "it's a 제목", "data/ZKP", 2, now, 2.5, "binance,okx"]]
+    health = questdb_server.sql("SELECT market_type, connections, lag_ms, status, last_trade_time::long, message_count,"
+                                f" error_message FROM {prefix}exchange_health")
+    assert sorted(health) == [
+        ["futures", 2, 1.5, "connected", None, 5, None],
+        ["spot", 2, 1.5, "degraded", 1_795_000_000_123_456_789, 5, "it's closed: '); DROP TABLE trades"]]
+
+
+def test_tables_of_an_earlier_version_get_the_new_columns_and_keep_their_rows(
+        questdb_server: QuestDBServer, prefix: str) -> None:
+    """The statements are those of the first version."""
+    questdb_server.sql(
+        f"CREATE TABLE {prefix}exchange_health (timestamp TIMESTAMP_NS, exchange SYMBOL, market_type SYMBOL, connections INT,"
+        " trades LONG, lag_ms DOUBLE, gaps LONG) TIMESTAMP(timestamp) PARTITION BY DAY TTL 30 DAYS WAL"
+        " DEDUP UPSERT KEYS(timestamp, exchange, market_type)")
+    questdb_server.sql(
+        f"CREATE TABLE {prefix}listing_events (timestamp TIMESTAMP_NS, source SYMBOL, notice_id VARCHAR, symbol SYMBOL,"
+        " title VARCHAR, detected_at TIMESTAMP_NS, triggered_at TIMESTAMP_NS, needs_body BOOLEAN, archive VARCHAR,"
+        " trades LONG) TIMESTAMP(timestamp) PARTITION BY YEAR WAL DEDUP UPSERT KEYS(timestamp, source, notice_id, symbol)")
+    before = time.time_ns() - 3_600_000_000_000
+    questdb_server.sql(f"INSERT INTO {prefix}exchange_health VALUES ({before}, 'okx', 'spot', 1, 2, 3.0, 4)")
+    sink = QuestDBSink(QuestDBOptions(addr=questdb_server.addr, table_prefix=prefix, candles=False))
+    sink.open()
+    sink.write_health([HEALTH])
+    sink.write_listing(listing_at(time.time_ns()), EVENT)
+    assert questdb_server.await_count(2, f"{prefix}exchange_health") == 2
+    assert questdb_server.await_count(1, f"{prefix}listing_events") == 1
+    assert questdb_server.sql(f"SELECT exchange, trades, status FROM {prefix}exchange_health") == [
+        ["okx", 2, None], ["binance", 7, "degraded"]]
+    sink.close()
+
+
+def test_reading_a_whole_roster_takes_no_longer_statement_than_a_few_symbols(
+        sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
+    """With a statement that names each symbol the server drops the connection."""
+    catalogue = catalogue_of(3_000)
+    batch = batch_of(20_000, instruments=6_000)
+    sink.write(batch, catalogue)
+    questdb_server.await_count(20_000, f"{prefix}trades")
+    wanted = catalogue.names(range(0, 6_000, 2))
+    found = sink.read(wanted, 0, 2**62, catalogue)
+    expected = batch.take(batch.instrument % 2 == 0)
+    assert_same(found.take(found.timestamp.argsort(kind="stable")), expected)
+
+
+def test_what_is_read_in_pages_is_whole_also_where_many_have_one_time(
+        sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questdb_reading, "PAGE_ROWS", 100)
+    batch = batch_of(2_000)
+    timestamp = batch.timestamp // 10_000_000 * 10_000_000  # fifty each
+    timestamp[300:1_000] = timestamp[300]
+    batch = replace(batch, timestamp=timestamp)
+    sink.write(batch, CATALOGUE)
+    questdb_server.await_count(2_000, f"{prefix}trades")
+    assert_same(read_all(sink, batch), batch.take(np.lexsort((batch.trade_id, batch.timestamp))))
+
+
+def test_ranges_are_counted_with_all_that_was_acknowledged(
+        sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
+    start = 1_795_000_000_000_000_000
+    for first in range(0, 60_000, 20_000):
+        sink.write(batch_of(20_000, first_id=first, start_ns=start + first * 1_000_000, step_ns=1_000_000), CATALOGUE)
+    ranges = [(start + second * 10**9, start + (second + 1) * 10**9) for second in range(-1, 120)]
+    assert sink.count(ranges) == [0, *[1_000] * 60, *[0] * 60]
+    assert sink.count([]) == []
+
+
+def test_it_says_what_a_power_cut_may_cost_and_when_it_is_another_one(
+        sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
+    fresh = sink.keeping()
+    assert (fresh.at_risk_s, fresh.empty, fresh.keeps_s) == (300.0, True, 30 * 86_400)
+    sink.write(batch_of(10), CATALOGUE)
+    assert not sink.keeping().empty, "neither before nor after it is visible"
+    assert sink.keeping().run == fresh.run
+    questdb_server.sql(f"DROP TABLE {prefix}trades")
+    dropped = sink.keeping()
+    assert dropped.empty
+    assert dropped.run != fresh.run
+    sink.open()
+    assert sink.keeping().run not in (fresh.run, dropped.run)
+
+
+def test_candles_are_made_anew_after_their_table_was_dropped(questdb_server: QuestDBServer, prefix: str) -> None:
+    sink = QuestDBSink(QuestDBOptions(addr=questdb_server.addr, table_prefix=prefix))
+    sink.open()
+    questdb_server.sql(f"DROP TABLE {prefix}trades")
+    sink.open()
+    deadline = time.monotonic() + 30
+    while {row[0] for row in questdb_server.sql("SELECT view_status FROM materialized_views()"
+                                                f" WHERE view_name LIKE '{prefix}%'")} != {"valid"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    sink.close()
+
+
+def test_a_statement_that_is_rejected_is_an_error_of_ours_and_has_the_servers_own_words(sink: QuestDBSink) -> None:
+    with pytest.raises(ServiceUnavailable) as error:
+        sink._server.exec("SELECT nonsense FROM")
+    assert "HTTP 400" in error.value.message
+    assert "SELECT nonsense FROM" in error.value.message
+    assert "please report" in error.value.hint
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[StubServer]:
+    with StubServer() as stub:
+        yield stub
+
+
+def test_a_redirect_is_not_followed(elsewhere: StubServer, questdb_server: QuestDBServer, prefix: str) -> None:
+    questdb_server.sql(f"CREATE TABLE {prefix}precious (a INT)")
+    elsewhere.location = f"http://{questdb_server.addr}/exec?query=DROP%20TABLE%20{prefix}precious"
+    sink = QuestDBSink(QuestDBOptions(addr=elsewhere.addr))
+    sink._session = sink._server.session()
+    for call in (sink.open, sink.keeping, sink.trouble, lambda: sink.read(names(), 0, 1, CATALOGUE),
+                 lambda: sink.write_health([HEALTH])):
+        with pytest.raises(ServiceUnavailable, match="redirect"):
+            call()
+    sink._session = sink._server.session()
+    with pytest.raises(ServiceUnavailable, match="redirect"):
+        sink.write(batch_of(1), CATALOGUE)
+    assert questdb_server.count(f"{prefix}precious") == 0
+
+
+def test_no_proxy_stands_between_a_host_and_its_own_questdb(
+        elsewhere: StubServer, questdb_server: QuestDBServer, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://{elsewhere.addr}")
+    sink = QuestDBSink(QuestDBOptions(addr=questdb_server.addr, table_prefix=prefix, candles=False))
+    sink.open()
+    assert sink.write(batch_of(10), CATALOGUE).accepted == 10
+    sink.read(names(), 0, 2**62, CATALOGUE)
+    assert elsewhere.asked == 0
+    with pytest.raises(ServiceUnavailable):
+        QuestDBSink(QuestDBOptions(addr="db.example.com:9000")).open()
+    assert elsewhere.asked == 1, "another host is reached as the environment says"
+    assert [on_loopback(addr) for addr in ("127.8.8.8:1", "[::1]:1", "localhost:1", "10.0.0.1:1", "localhost.example:1")] == [
+        True, True, True, False, False]
 
 
 def test_a_server_that_is_not_there_is_unavailable_and_says_how_to_start_one() -> None:

@@ -1,7 +1,8 @@
 """A journal and a drain to QuestDB under a steady load, in a patched process of its own, for the tests of outages.
 
 `python -m tests.store.drain_under_load ADDR PREFIX FOLDER RATE` makes RATE trades a second until its stdin is closed,
-waits until everything is sent, and prints one JSON object: trades made, what is left, the log, the longest hub stall.
+waits until everything is sent, and prints one JSON object: trades made, what is left, the log, the longest hub stall, and
+the states of the drain.
 """
 
 from gevent import monkey
@@ -52,7 +53,8 @@ def main(addr: str, prefix: str, folder: str, rate: int) -> None:
     recovery = thread.apply(journal.open)
     sink = QuestDBSink(QuestDBOptions(addr=addr, table_prefix=prefix, candles=False, request_timeout_ms=1000))
     drain = Drain("questdb", sink, journal, lambda call, *args: thread.apply(call, args), catalogue, stats, clock,
-                  lambda *record: lines.said.append(f"quarantined {record}"), OPTIONS, trouble_poll_s=0.3)
+                  lambda *record: lines.said.append(f"quarantined {record}"), OPTIONS, trouble_poll_s=0.3,
+                  audit_s=(1.0, 2.0))
     committer = Committer(journal, thread, ThreadPool(1), catalogue, clock, stats, 10**7, drain.offer)
     running = gevent.spawn(drain.run)
     gevent.spawn(committer.run)
@@ -60,22 +62,25 @@ def main(addr: str, prefix: str, folder: str, rate: int) -> None:
     gevent.spawn(stall.watch)
     gevent.spawn(_until_closed, closed)
     print("ready", flush=True)
+    states: set[str] = set()
     made, started, first_id = 0, clock.monotonic(), recovery.last_received_at_ns + 1
     while not closed.is_set():
         due = int((clock.monotonic() - started) * rate) - made
         if due > 0:
             committer.put(batch_of(due, first_id=first_id + made, instruments=100, step_ns=1_000, seed=made), Records())
             made += due
+        states.add(drain.state)
         gevent.sleep(TICK_S)
     with gevent.Timeout(CATCH_UP_S, None):
         while drain.lag_rows or committer.waiting_trades:
             assert not running.dead, lines.said
+            states.add(drain.state)
             gevent.sleep(0.02)
     left = drain.lag_rows
     drain.stop()
     thread.apply(journal.close)
     print(json.dumps({"made": made, "left": left, "log": lines.said, "stall_ms": stall.longest_s * 1000,
-                      "acknowledged": journal.acknowledged("questdb")}), flush=True)
+                      "acknowledged": journal.acknowledged("questdb"), "states": sorted(states)}), flush=True)
 
 
 class Stall:

@@ -5,10 +5,7 @@ OUTAGE_S in the environment makes the outages longer (30 for the real thing).
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +14,9 @@ from typing import Any
 import pytest
 
 from tests.questdb_server import QuestDBServer
+from tests.store.under_load import RATE, Load
 
-ROOT = Path(__file__).resolve().parents[2]
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "4"))
-RATE = 5_000
 
 
 @pytest.fixture(scope="module")
@@ -29,29 +25,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]:
     made.start()
     yield made
     made.end()
-
-
-class Load:
-    """The process of drain_under_load."""
-
-    def __init__(self, server: QuestDBServer, prefix: str, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.store.drain_under_load", server.addr, prefix, str(folder), str(RATE)],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout
-        assert self._process.stdout.readline() == "ready\n"
-
-    def finish(self) -> dict[str, Any]:
-        """Stop the making of trades, wait until all are sent, and return the report."""
-        out, _ = self._process.communicate(timeout=150)
-        assert self._process.returncode == 0
-        report: dict[str, Any] = json.loads(out)
-        return report
-
-    def kill(self) -> None:
-        """End the process as the kernel would."""
-        self._process.kill()
-        self._process.communicate()
 
 
 def states(report: dict[str, Any]) -> list[str]:

@@ -38,7 +38,7 @@ class OddSink:
         """Have nothing."""
         return TradeBatch.empty()
 
-    def write_listing(self, listing, archive, trades) -> None:
+    def write_listing(self, listing, event) -> None:
         """Refuse as a server does that was set up anew."""
         raise ConfigError("it refuses the user")
 

@@ -1,0 +1,145 @@
+"""Notices what a sink has lost of the trades it acknowledged: row counts of the last hours against the journal.
+
+A minute counts by its trades' timestamps, and only trades that the sink has acknowledged are expected, so no minute has
+to be over: a sink with fewer rows than that has lost some. Where it seems so, the minute's different trades are counted
+in the journal (doubles are one row in a sink) before anything is sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import Protocol
+
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.clock import Clock
+from pumpwatch.errors import PumpWatchError
+from pumpwatch.hookspecs import CountingSink
+from pumpwatch.store.census import HOUR_NS, MINUTE_NS
+
+log = logging.getLogger(__name__)
+
+HOURS = 6  # that are looked at each time; all that the journal holds once something is missing
+TRIES = 3  # a minute is sent again; what a sink then lacks it does not take
+
+
+class JournalCensus(Protocol):
+    """What is asked of the journal, see `store.census`."""
+
+    stopped: bool
+
+    def minutes(self, from_ns: int, upto_id: int) -> Counter[int]:
+        """Trades a minute."""
+
+    def hours(self, from_ns: int, to_ns: int) -> Counter[int]:
+        """At least so many trades an hour."""
+
+    def distinct(self, start_ns: int, end_ns: int, upto_id: int) -> int:
+        """Different trades."""
+
+    def first_batch(self, start_ns: int, end_ns: int) -> int | None:
+        """The oldest batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What is missing: about so many trades, all of them in batches after this one."""
+
+    after_id: int
+    trades: int
+
+
+class Audit:
+    """The rows that one sink should have. One greenlet, except where said."""
+
+    def __init__(self, name: str, sink: CountingSink, census: JournalCensus, clock: Clock) -> None:
+        self._name, self._sink, self._census, self._clock = name, sink, census, clock
+        self._thread = ThreadPool(1)  # for the census
+        self._expected: Counter[int] = Counter()  # trades acknowledged a minute since 1970
+        self._tries: Counter[int] = Counter()  # how often a minute was sent again
+        self._began_after, self._past_counted = 0, False
+        self.counted_upto = 0  # batches up to this one are in `_expected`
+        self.keeps_s = 0.0  # the sink deletes older trades by itself; 0: none
+
+    def begin(self, batch_id: int) -> None:
+        """Note where this run begins: what is sent after this batch comes by `add`."""
+        self.counted_upto = self._began_after = batch_id
+
+    def count_past(self) -> None:
+        """Count what earlier runs sent; blocks this greenlet alone."""
+        if not self._past_counted:
+            self._expected.update(self._thread.apply(self._census.minutes, (self.from_ns(), self._began_after)))
+            self._past_counted = True
+
+    def from_ns(self) -> int:
+        """Return from when on minutes are looked at; any thread."""
+        kept_from_ns = max(self._clock.now_ns() - HOURS * HOUR_NS, self._kept_from_ns())
+        return -(-kept_from_ns // MINUTE_NS) * MINUTE_NS
+
+    def add(self, minutes: Counter[int], upto_id: int) -> None:
+        """Add trades that were acknowledged for the first time."""
+        self._expected.update(minutes)
+        self.counted_upto = max(self.counted_upto, upto_id)
+
+    def stop(self) -> None:
+        """End a look that takes long."""
+        self._census.stopped = True
+
+    def look(self) -> Loss | None:
+        """Compare, and return what is to be sent again. Raises PumpWatchError where the sink cannot be counted now."""
+        first, last = self.from_ns() // MINUTE_NS, self._clock.now_ns() // MINUTE_NS + 60 * HOURS
+        for minute in [minute for minute in self._expected if not first <= minute <= last]:
+            del self._expected[minute]
+        self._tries = Counter({minute: tries for minute, tries in self._tries.items() if minute in self._expected})
+        upto, expected = self.counted_upto, dict(self._expected)
+        minutes = sorted(minute for minute, trades in expected.items() if trades > 0)
+        rows = dict(zip(minutes, self._sink.count([_minute(minute) for minute in minutes]), strict=True))
+        for minute in minutes:
+            if rows[minute] >= expected[minute]:
+                self._tries.pop(minute, None)
+        lacking = [minute for minute in minutes if rows[minute] < expected[minute]]
+        lost = self._really_lost(lacking, rows, expected, upto)
+        if not lost:
+            return None
+        after_id = self._thread.apply(self._census.first_batch, (lost[0] * MINUTE_NS, (lost[-1] + 1) * MINUTE_NS))
+        if after_id is None:
+            return None
+        self._tries.update(lost)
+        return Loss(min(after_id, self._oldest_loss(first * MINUTE_NS) or after_id) - 1,
+                    sum(expected[minute] - rows[minute] for minute in lost))
+
+    def _really_lost(self, lacking: list[int], rows: dict[int, int], expected: dict[int, int], upto: int) -> list[int]:
+        """Return the minutes that have lost trades, from the first that certainly has."""
+        for at, minute in enumerate(lacking):
+            there = self._thread.apply(self._census.distinct, (*_minute(minute), upto))
+            if there > rows[minute] and self._tries[minute] < TRIES:
+                return lacking[at:]
+            if there > rows[minute]:
+                log.warning("sink=%s does not take trades=%d of a minute, sent %d times minute=%d", self._name,
+                            there - rows[minute], TRIES, minute)
+            self._expected[minute] -= expected[minute] - rows[minute]  # doubles, or what it does not take
+        return []
+
+    def _oldest_loss(self, before_ns: int) -> int | None:
+        """Return the first batch of the oldest hour, older than what was looked at, of which something is missing."""
+        least = self._thread.apply(self._census.hours, (self._kept_from_ns(), before_ns))
+        hours = sorted(least)
+        try:
+            rows = self._sink.count([(hour * HOUR_NS, (hour + 1) * HOUR_NS) for hour in hours])
+        except PumpWatchError:
+            return None
+        for hour, found in zip(hours, rows, strict=True):
+            if found < least[hour]:
+                first: int | None = self._thread.apply(self._census.first_batch, (hour * HOUR_NS, before_ns))
+                return first
+        return None
+
+    def _kept_from_ns(self) -> int:
+        """Return from when on the sink keeps trades."""
+        return self._clock.now_ns() - int(self.keeps_s * 1e9) if self.keeps_s else 0
+
+
+def _minute(minute: int) -> tuple[int, int]:
+    return minute * MINUTE_NS, (minute + 1) * MINUTE_NS

@@ -1,0 +1,118 @@
+"""What a QuestDB acknowledged and has no more is sent again: after a power cut, a dropped or emptied table, an old copy."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.questdb_server import QuestDBServer
+from tests.store.under_load import Load
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]:
+    made = QuestDBServer(tmp_path_factory.mktemp("questdb"))
+    made.start()
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def syncing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]:
+    """A server that syncs each commit, so that nothing it acknowledged is taken to be at risk."""
+    made = QuestDBServer(tmp_path_factory.mktemp("syncing"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QDB_CAIRO_COMMIT_MODE", "sync")
+        made.start()
+        yield made
+    made.end()
+
+
+def await_rows(server: QuestDBServer, prefix: str, rows: int = 1_000) -> int:
+    """Wait until the load has a table with so many rows; return how many there are."""
+    while not server.value(f"SELECT count() FROM tables() WHERE table_name = '{prefix}trades'"):
+        time.sleep(0.1)
+    return server.await_count(rows, f"{prefix}trades")
+
+
+def keep_copy(server: QuestDBServer, prefix: str) -> None:
+    """Keep the server's files as they are once something is stored, and return when it has got more."""
+    before = await_rows(server, prefix)
+    server.kill()
+    shutil.copytree(server.folder / "db", server.folder / "copy")
+    server.start()
+    server.await_count(before + 5_000, f"{prefix}trades")
+
+
+def put_copy_back(server: QuestDBServer) -> None:
+    """End the server and put back what it had at the copy: a power cut took the rest."""
+    server.kill()
+    shutil.rmtree(server.folder / "db")
+    (server.folder / "copy").rename(server.folder / "db")
+    server.start()
+
+
+def assert_all_there(server: QuestDBServer, prefix: str, rows: int) -> None:
+    assert server.await_count(rows, f"{prefix}trades") == rows
+    assert server.value(f"SELECT count_distinct(trade_id) FROM {prefix}trades") == rows
+
+
+def said(report: dict[str, Any], words: str) -> list[str]:
+    return [line for line in report["log"] if words in line]
+
+
+def test_what_a_power_cut_took_is_sent_again_while_the_collector_lives_on(server: QuestDBServer, tmp_path: Path) -> None:
+    load = Load(server, "cut_", tmp_path)
+    keep_copy(server, "cut_")
+    put_copy_back(server)
+    time.sleep(1)
+    report = load.finish()
+    assert report["left"] == 0
+    assert_all_there(server, "cut_", report["made"])
+    assert len(said(report, "its server was started anew")) == 2  # once for the copy's sake
+
+
+def test_what_a_power_cut_took_is_sent_again_by_the_next_collector(server: QuestDBServer, tmp_path: Path) -> None:
+    first = Load(server, "again_", tmp_path)
+    keep_copy(server, "again_")
+    made = first.finish()["made"]
+    assert server.await_count(made, "again_trades") == made
+    put_copy_back(server)
+    assert server.count("again_trades") < made
+    second = Load(server, "again_", tmp_path)
+    await_rows(server, "again_", made)
+    report = second.finish()
+    assert said(report, "a power cut of its host could have taken them")
+    assert_all_there(server, "again_", made + report["made"])
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE {}trades", "TRUNCATE TABLE {}trades"])
+def test_a_table_that_somebody_dropped_or_emptied_is_made_again_and_filled(
+        server: QuestDBServer, tmp_path: Path, statement: str) -> None:
+    prefix = statement[:4].lower() + "_"
+    load = Load(server, prefix, tmp_path)
+    await_rows(server, prefix)
+    server.sql(statement.format(prefix))
+    time.sleep(2)
+    report = load.finish()
+    assert report["left"] == 0
+    assert_all_there(server, prefix, report["made"])
+    assert said(report, "it holds no trade any more") or said(report, "rows are missing")
+    assert any("refilling" in state for state in report["states"])
+
+
+def test_rows_that_are_gone_without_a_sign_are_found_by_counting(syncing: QuestDBServer, tmp_path: Path) -> None:
+    load = Load(syncing, "count_", tmp_path)
+    keep_copy(syncing, "count_")
+    put_copy_back(syncing)
+    time.sleep(5)
+    report = load.finish()
+    found = said(report, "rows are missing")
+    assert len(found) == 1, "they are found, sent once, and it is not said of doubles"
+    assert_all_there(syncing, "count_", report["made"])
+    assert any("refilling" in state for state in report["states"])

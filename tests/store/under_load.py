@@ -1,0 +1,37 @@
+"""The process of drain_under_load, for tests of what happens to its QuestDB."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.questdb_server import QuestDBServer
+
+ROOT = Path(__file__).resolve().parents[2]
+RATE = 5_000
+
+
+class Load:
+    """The process of drain_under_load."""
+
+    def __init__(self, server: QuestDBServer, prefix: str, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.store.drain_under_load", server.addr, prefix, str(folder), str(RATE)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "ready\n"
+
+    def finish(self) -> dict[str, Any]:
+        """Stop the making of trades, wait until all are sent, and return the report."""
+        out, _ = self._process.communicate(timeout=150)
+        assert self._process.returncode == 0
+        report: dict[str, Any] = json.loads(out)
+        return report
+
+    def kill(self) -> None:
+        """End the process as the kernel would."""
+        self._process.kill()
+        self._process.communicate()
