@@ -48,6 +48,7 @@ class Lines(logging.Handler):
 def main(addr: str, prefix: str, folder: str, rate: int) -> None:
     lines = Lines()
     logging.getLogger("pumpwatch").addHandler(lines)
+    logging.getLogger("pumpwatch").setLevel(logging.INFO)
     clock, stats, catalogue, thread = Clock(), Stats(), catalogue_of(50), ThreadPool(1)
     journal = Journal(Path(folder), catalogue, clock, stats)
     recovery = thread.apply(journal.open)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +42,29 @@ def await_rows(server: QuestDBServer, prefix: str, rows: int = 1_000) -> int:
 
 def keep_copy(server: QuestDBServer, prefix: str) -> None:
     """Keep the server's files as they are once something is stored, and return when it has got more."""
-    before = await_rows(server, prefix)
+    await_rows(server, prefix)
     server.kill()
     shutil.copytree(server.folder / "db", server.folder / "copy")
     server.start()
-    server.await_count(before + 5_000, f"{prefix}trades")
+    server.await_count(server.count(f"{prefix}trades") + 10_000, f"{prefix}trades")
 
 
-def put_copy_back(server: QuestDBServer) -> None:
-    """End the server and put back what it had at the copy: a power cut took the rest."""
+def put_copy_back(server: QuestDBServer, prefix: str) -> Callable[[], bool]:
+    """End the server and put back what it had at the copy: a power cut took the rest. Returns a look for what it had."""
+    last_ns = server.value(f"SELECT max(timestamp)::long FROM {prefix}trades")
+    had = server.count(f"{prefix}trades", f"timestamp <= {last_ns}")
     server.kill()
     shutil.rmtree(server.folder / "db")
     (server.folder / "copy").rename(server.folder / "db")
     server.start()
+    return lambda: server.count(f"{prefix}trades", f"timestamp <= {last_ns}") >= had
+
+
+def await_true(look: Callable[[], bool], within_s: float = 90.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def assert_all_there(server: QuestDBServer, prefix: str, rows: int) -> None:
@@ -69,8 +79,7 @@ def said(report: dict[str, Any], words: str) -> list[str]:
 def test_what_a_power_cut_took_is_sent_again_while_the_collector_lives_on(server: QuestDBServer, tmp_path: Path) -> None:
     load = Load(server, "cut_", tmp_path)
     keep_copy(server, "cut_")
-    put_copy_back(server)
-    time.sleep(1)
+    await_true(put_copy_back(server, "cut_"))
     report = load.finish()
     assert report["left"] == 0
     assert_all_there(server, "cut_", report["made"])
@@ -82,10 +91,10 @@ def test_what_a_power_cut_took_is_sent_again_by_the_next_collector(server: Quest
     keep_copy(server, "again_")
     made = first.finish()["made"]
     assert server.await_count(made, "again_trades") == made
-    put_copy_back(server)
+    back = put_copy_back(server, "again_")
     assert server.count("again_trades") < made
     second = Load(server, "again_", tmp_path)
-    await_rows(server, "again_", made)
+    await_true(back)
     report = second.finish()
     assert said(report, "a power cut of its host could have taken them")
     assert_all_there(server, "again_", made + report["made"])
@@ -97,8 +106,11 @@ def test_a_table_that_somebody_dropped_or_emptied_is_made_again_and_filled(
     prefix = statement[:4].lower() + "_"
     load = Load(server, prefix, tmp_path)
     await_rows(server, prefix)
+    last_ns = server.value(f"SELECT max(timestamp)::long FROM {prefix}trades")
+    had = server.count(f"{prefix}trades", f"timestamp <= {last_ns}")
     server.sql(statement.format(prefix))
-    time.sleep(2)
+    await_true(lambda: bool(server.value(f"SELECT count() FROM tables() WHERE table_name = '{prefix}trades'"))
+               and server.count(f"{prefix}trades", f"timestamp <= {last_ns}") >= had)
     report = load.finish()
     assert report["left"] == 0
     assert_all_there(server, prefix, report["made"])
@@ -109,10 +121,8 @@ def test_a_table_that_somebody_dropped_or_emptied_is_made_again_and_filled(
 def test_rows_that_are_gone_without_a_sign_are_found_by_counting(syncing: QuestDBServer, tmp_path: Path) -> None:
     load = Load(syncing, "count_", tmp_path)
     keep_copy(syncing, "count_")
-    put_copy_back(syncing)
-    time.sleep(5)
+    await_true(put_copy_back(syncing, "count_"))
     report = load.finish()
-    found = said(report, "rows are missing")
-    assert len(found) == 1, "they are found, sent once, and it is not said of doubles"
+    assert len(said(report, "rows are missing")) == 1, "they are found and sent once, and doubles are not missed"
     assert_all_there(syncing, "count_", report["made"])
     assert any("refilling" in state for state in report["states"])
