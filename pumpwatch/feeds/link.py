@@ -49,7 +49,7 @@ class Surroundings:
 
         However far: with a clock that is hours wrong, a gap with less slack would lie beside the trades that are missing.
         """
-        return max(DISORDER_NS, int(abs(self.stats.get("lag_ms", venue=self.venue.name)) * NS_PER_S / 1000))
+        return DISORDER_NS + int(abs(self.stats.get("lag_ms", venue=self.venue.name)) * NS_PER_S / 1000)
 
     def note_event(self, number: int, event: str, reason: str) -> None:
         """Record what became of a connection."""
