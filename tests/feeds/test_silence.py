@@ -286,12 +286,12 @@ def test_what_has_changed_while_the_history_was_on_its_way_is_not_judged(change)
     assert not feed.asked_again and not feed.left and not market.records.gaps and market.watch.silent == []
 
 
-def test_where_trades_have_no_ids_a_silent_symbol_is_never_read_on_two_connections():
+def test_where_trades_have_no_ids_a_silent_symbol_is_read_on_another_connection_like_any_other():
     market = Market({"GONE": 1.0, "B": 1.0, "C": 1.0}, venue=dataclasses.replace(FUTURES, id_kind=IdKind.NONE))
     (feed,) = market.feeds
     market.reaches = lambda symbol, feed: symbol != "GONE"
-    market.run_until(lambda: feed.left, 300.0)
-    assert feed.asked_again == ["GONE"] and not market.moved
+    market.run_until(lambda: market.moved, 300.0)
+    assert feed.asked_again == ["GONE"] and market.moved == ["GONE"] and not feed.left
 
 
 def test_one_trade_that_never_came_proves_nothing():
