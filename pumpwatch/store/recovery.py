@@ -138,8 +138,19 @@ def _broken(path: Path, manifest: Manifest, readable: Sequence[Segment]) -> Segm
 
 
 def _read(path: Path) -> tuple[Segment, int]:
+    _roll_back(path)
     segment = read_segment(path)
     return (segment, 0) if segment.state else recover_segment(path)
+
+
+def _roll_back(path: Path) -> None:
+    """Undo a write that a kill cut short outside WAL mode: who only reads the file cannot, and would call it damaged."""
+    if path.with_name(path.name + "-journal").exists():
+        connection = connect(path)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            connection.close()
 
 
 def _record(damage: Damage, found: Found, broken: Sequence[tuple[Segment, str]], cut: Sequence[tuple[Segment, str]]) -> None:

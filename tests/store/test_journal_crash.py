@@ -179,6 +179,31 @@ def test_a_file_that_was_being_made_when_the_process_died_is_no_damage(tmp_path:
     assert list((tmp_path / "journal").iterdir()) == []
 
 
+CUT_SHORT = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode=DELETE")
+connection.execute("PRAGMA cache_size=1")  # so that pages reach the file before the commit
+connection.execute("BEGIN")
+connection.executemany("INSERT INTO instruments (id, symbol) VALUES (?, ?)", ((10**6 + n, "x" * 500) for n in range(2000)))
+os._exit(9)
+"""
+
+
+def test_a_write_that_a_kill_cut_short_outside_wal_mode_is_undone_and_is_no_damage(tmp_path: Path) -> None:
+    catalogue = catalogue_of()
+    journal = Journal(tmp_path, catalogue, Clock(), Stats())
+    journal.open()
+    journal.commit([batch_of(100)])
+    journal.close()
+    (segment,) = (tmp_path / "journal").glob("*.sqlite")
+    before = stored(tmp_path)[1]
+    subprocess.run([sys.executable, "-c", CUT_SHORT, str(segment)], check=False)
+    assert segment.with_name(f"{segment.name}-journal").stat().st_size > 0
+    recovery, after = stored(tmp_path)
+    assert after == before and recovery.unreadable == []
+
+
 def test_a_refused_commit_leaves_no_trace_of_itself(tmp_path: Path) -> None:
     journal = Journal(tmp_path, catalogue_of(), FakeClock(), Stats())
     journal.open()
