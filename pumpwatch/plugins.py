@@ -170,8 +170,9 @@ def load_plugins(config: Config) -> Plugins:
     manager.add_hookspecs(HookSpecs)
     owners: dict[str, str] = {}
     seen: dict[str, Candidate] = {}
-    for candidate in _candidates(config, plugins):
-        plugins.candidates.append(candidate)
+    plugins.candidates += _candidates(config, plugins)
+    exchanges = {name for name in config.plugins.disabled if not any(one.is_called(name) for one in plugins.candidates)}
+    for candidate in plugins.candidates:
         if _is_disabled(candidate, config):
             candidate.status = "disabled"
             continue
@@ -179,7 +180,7 @@ def load_plugins(config: Config) -> Plugins:
             if candidate.name in seen:
                 raise PluginError(f"the name is taken by {seen[candidate.name].origin}")
             seen[candidate.name] = candidate
-            _adopt(plugins, manager, candidate, owners, config)
+            _adopt(plugins, manager, candidate, owners, exchanges)
         except (Exception, SystemExit) as error:
             candidate.status, candidate.reason = "refused", explain(error)
             plugins.problems.append((candidate.name, candidate.reason))
@@ -210,8 +211,11 @@ def explain(error: BaseException) -> str:
 
 
 def _adopt(plugins: Plugins, manager: pluggy.PluginManager, candidate: Candidate, owners: dict[str, str],
-           config: Config) -> None:
-    """Import, check and read one plugin; all that it offers is taken, or nothing."""
+           disabled: set[str]) -> None:
+    """Import, check and read one plugin; all that it offers is taken, or nothing: one that offers a disabled exchange is not.
+
+    disabled: the names of `plugins.disabled` that no plugin bears itself, so that one's own can take a plugin's place.
+    """
     module = candidate.load()
     try:
         manager.register(module, candidate.name)
@@ -226,7 +230,7 @@ def _adopt(plugins: Plugins, manager: pluggy.PluginManager, candidate: Candidate
         _withdraw(manager, candidate.name)
         raise PluginError(f"it implements no hook; mark one of {', '.join(_KINDS)} with @pumpwatch.hookimpl")
     candidate.exchanges = sorted({value.exchange for hook, value in offered if hook == "exchange_venues"})
-    named = sorted(set(candidate.exchanges) & set(config.plugins.disabled))
+    named = sorted(disabled.intersection(candidate.exchanges))
     if named:
         _withdraw(manager, candidate.name)
         candidate.status, candidate.reason = "disabled", f"it offers the exchange {', '.join(named)}"

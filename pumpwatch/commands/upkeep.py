@@ -170,8 +170,8 @@ def check_plugin(name: str, frames: str | None, instruments: tuple[str, ...], hi
     `plugins list`. Exit code 1 where a check fails.
 
     \b
-    Examples: pumpwatch plugins check binance --frames frames.jsonl
-              pumpwatch plugins check binance --recorded recorded
+    Example: pumpwatch plugins check binance --frames frames.jsonl
+             pumpwatch plugins check binance --recorded recorded
     """
     from pumpwatch.kit.contract import check_plugin as run
     from pumpwatch.kit.findings import FAIL, WARN

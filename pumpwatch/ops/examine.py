@@ -33,6 +33,7 @@ ASIDE = "ledger*damaged*"
 def examine(folder: Path, clock: Clock | None = None) -> Iterator[Finding]:
     """Yield findings about a data folder: its collector, journal, gaps and refused frames."""
     clock = clock or Clock()
+    yield from _set_aside(folder)
     try:
         if is_missing(folder) and not (folder / health.FILE).exists():
             yield Finding("data", OK, f"{folder} is new: nothing is stored yet")
@@ -133,7 +134,6 @@ def _damage(segments: Sequence[Segment]) -> Iterator[Finding]:
 
 
 def _ledger(folder: Path, clock: Clock) -> Iterator[Finding]:
-    yield from _set_aside(folder)
     if not (folder / FILE_NAME).exists() or not (folder / FILE_NAME).stat().st_size:
         return  # that is found already
     try:

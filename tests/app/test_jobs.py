@@ -24,7 +24,7 @@ from pumpwatch.app.listings import Listings
 from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig, VenueConfig
 from pumpwatch.hookspecs import ListingEvent, Sink
-from pumpwatch.listing.archive import Span, write_archive
+from pumpwatch.listing.archive import Pass, Span, write_archive
 from pumpwatch.model import Instrument, Listing
 from pumpwatch.ops.health import FILE
 from pumpwatch.pipeline.ingest import Told
@@ -116,7 +116,7 @@ def test_a_health_row_has_the_minutes_counts_the_last_trade_and_the_reason(colle
     collector.sinks = {"kept": sink}
     venue = collector.chosen[0][0]
     number = collector.catalogue.add((venue.exchange, venue.market_type), Instrument(symbol="X", base="X", quote="USDT"))
-    collector._add_venue(venue, VenueConfig(), Recovery(0, 0, {}, [], True))
+    collector._add_venue(venue, VenueConfig(), Recovery(0, 0, {}, [], True), 0)
     collector.ingest.dedupe.observe(replace(batch_of(3, start_ns=NOW_NS), instrument=np.full(3, number, np.int32)))
     collector.venues[0]._around.note_event(0, "refused", "connection refused")
     for frames, trades in ((5, 7), (3, 2)):
@@ -136,7 +136,7 @@ def test_a_listing_event_names_the_exchanges_that_have_trades_in_the_archive(col
     catalogue = catalogue_of()
     catalogue.add(("okx", "spot"), Instrument(symbol="C0-USDT", base="C0", quote="USDT"))
     span = Span("C0", [replace(LISTING, symbol="C0", announced_at_ns=NOW_NS)], [(NOW_NS, NOW_NS + 10**9)])
-    archive = write_archive(tmp_path, span, batch, catalogue, [], [])
+    archive = write_archive(tmp_path, span, batch, catalogue, [], [], Pass(1))
     collector.journal.open()
     try:
         Listings(collector)._publish(LISTING, str(archive.path), archive.trades)

@@ -66,4 +66,5 @@ def test_an_interrupt_ends_it_with_one_line_that_names_the_data_and_130(tmp_path
                 gevent.sleep(0.05)
         os.killpg(child.pid, signal.SIGINT)
         out, errors = child.communicate(timeout=60)
-    assert (child.returncode, out, errors) == (130, "", "pumpwatch: interrupted; data in demo\n")
+    assert (child.returncode, out, errors) == (
+        130, "", f"pumpwatch: interrupted; data in {tmp_path / 'demo'}\n")

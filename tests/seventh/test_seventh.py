@@ -124,7 +124,7 @@ def test_a_plugin_that_takes_sellers_for_buyers_does_not_come_through_the_round_
     checked = cli("plugins", "check", "pumpwatch_upbit_trades", "--json", env=there)
     rows = rows_of(checked)
     assert checked.returncode == 1
-    assert [name for name, (state, _) in rows.items() if state == "fail"] == ["round trip"]
+    assert [name for name, (state, _) in rows.items() if state == "fail"] == ["history and stream agree", "round trip"]
     assert "are not stored" in rows["round trip"][1] and "'buy'" in rows["round trip"][1]
 
 

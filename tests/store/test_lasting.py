@@ -58,7 +58,7 @@ def filled(folder: Path, first_id: int = 1) -> None:
                            [Quarantined(at, "binance", "spot", "no JSON", b"x" * 500) for at in range(20)]))
     for listing, notice in zip(LISTINGS, NOTICES, strict=True):
         journal.ledger.remember_listing(listing)
-        journal.ledger.remember_notice(notice, "other", "a")
+        journal.ledger.remember_notices([(notice, "other", "a")])
     journal.close()
 
 
@@ -103,9 +103,9 @@ def use_all(ledger: LastingLedger) -> None:
     ledger.connection_events()
     ledger.quarantine()
     ledger.listings()
-    ledger.seen_notice("upbit", "5")
+    ledger.seen_notices("upbit", ["5"])
     ledger.notice_count("upbit")
-    ledger.remember_notice(replace(NOTICES[0], notice_id="new"), "other", "a")
+    ledger.remember_notices([(replace(NOTICES[0], notice_id="new"), "other", "a")])
     ledger.upkeep(START_NS)
     ledger.check()
 
@@ -126,7 +126,7 @@ def test_whichever_page_is_damaged_before_the_start_the_journal_opens_and_what_i
         assert replace(GAPS[0], symbol="NEW") in gaps
         missing = set(GAPS) - set(gaps)
         assert not missing or DAMAGED_GAPS in reasons(journal.ledger), page
-        assert journal.ledger.seen_notice("upbit", "new") == "a"
+        assert journal.ledger.seen_notices("upbit", ["new"]) == {"new": "a"}
         kept_gaps += len(gaps) - 1
         set_aside += bool(list(folder.glob(f"{FILE_NAME}.damaged-*")))
         journal.close()
@@ -270,8 +270,8 @@ def test_after_notices_were_lost_the_first_look_at_each_source_seeds_once(folder
         page = file.execute("SELECT rootpage FROM sqlite_master WHERE name = 'notices'").fetchone()[0]
     damage(folder / FILE_NAME, page - 1)
     ledger = opened(folder)
-    ledger.seen_notice("upbit", "5")
-    ledger.remember_notice(NOTICES[5], "other", "a")
+    ledger.seen_notices("upbit", ["5"])
+    ledger.remember_notices([(NOTICES[5], "other", "a")])
     ledger.close()
     ledger = opened(folder)
     assert ledger.notice_count("upbit") == ledger.notice_count("bithumb") == 0

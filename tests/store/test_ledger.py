@@ -156,7 +156,7 @@ def test_a_ledger_of_the_version_before_is_read_as_it_is_and_brought_up_to_date(
     assert [gap for _, gap in ledger.gaps()] == [VENUE_GAP]
     ledger.write(Records(gaps=[VENUE_GAP, replace(VENUE_GAP, symbols=("A",))]))
     assert [gap.symbols for _, gap in ledger.gaps()] == [(), ("A",)]
-    assert ledger.seen_notice("upbit", "77") == "a"
+    assert ledger.seen_notices("upbit", ["77"]) == {"77": "a"}
     assert len(ledger.identity()) == 16
 
 

@@ -14,7 +14,6 @@ from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.model import FUTURES, SPOT, TradeBatch
 from pumpwatch.plugins import load_plugins
-from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
 from pumpwatch.store.stored import StoredTrades
@@ -37,7 +36,7 @@ def stored(folder: Path, batches: Sequence[TradeBatch], catalogue: Catalogue, cl
     journal = Journal(folder, catalogue, clock, Stats())
     journal.open()
     for batch in batches:
-        journal.commit([batch], Records())
+        journal.commit([batch])
     journal.close()
 
 
