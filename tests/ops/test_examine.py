@@ -177,7 +177,8 @@ def test_a_damaged_or_missing_ledger_is_one_clear_error_of_every_command_and_non
     whole = ledger.read_bytes()
     for content in (b"no database at all" * 500, b"", whole[:8192] + b"\0" * (len(whole) - 8192)):
         ledger.write_bytes(content)
-        for command in (partial(show, config), partial(backup, data, tmp_path / "b.tar"), partial(replay, config, "C1", 1_700_000_000 * 10**9)):
+        for command in (partial(show, config), partial(backup, data, tmp_path / "b.tar"),
+                        partial(replay, config, "C1", 1_700_000_000 * 10**9)):
             with pytest.raises(DamagedError, match=r"the ledger is (damaged|missing or empty)"):
                 command()
         assert states(list(examine(data)))["ledger"] == FAIL
