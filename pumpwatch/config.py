@@ -204,9 +204,15 @@ def _without_snippet(error: yaml.YAMLError) -> str:
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """Read a config file (None: defaults) and the environment; every path in what is returned is absolute.
 
+    A relative path that the file has counts from the file's folder, any other one from the working directory.
+
     Raises ConfigError that names the file or the variable, the key's path, what is allowed and the nearest known key.
     """
-    raw = _filled(read_mapping(path), Keys) if path is not None else {}
+    raw: dict[Any, Any] = {}
+    if path is not None:
+        raw = read_mapping(path)
+        make_absolute(raw, path.absolute().parent)
+        raw = _filled(raw, Keys)
     environ = os.environ if environ is None else environ
     given: dict[str, str] = {}  # key's path -> variable
     beside: set[str] = set()  # exchanges of which only a variable speaks
@@ -225,7 +231,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     found = Config(**{name: getattr(keys, name) for name in keys.__struct_fields__})
     if found.net.proxy:
         parse_proxy(found.net.proxy, f"environment {given['net.proxy']}" if "net.proxy" in given else f"{where}: net.proxy")
-    make_absolute(found, path.absolute().parent if path is not None else Path.cwd())
+    make_absolute(found, Path.cwd())
     found.overrides = {name: found.exchanges.pop(name) for name in sorted(beside)}
     return found
 

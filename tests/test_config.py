@@ -78,7 +78,7 @@ def test_no_file_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_section_left_empty_keeps_its_defaults(tmp_path: Path) -> None:
-    assert load_text(tmp_path, "store:\nlog:\n  level:\nlisting:\n  sources:\nexchanges:\n") == defaults_in(tmp_path)
+    assert load_text(tmp_path, "store:\nlog:\n  level:\nlisting:\n  sources:\nexchanges:\n") == load(None, {})
 
 
 def test_a_bare_key_that_names_an_entry_is_that_entry_with_its_defaults(tmp_path: Path) -> None:
@@ -133,6 +133,16 @@ def test_relative_paths_of_a_file_count_from_its_folder(tmp_path: Path, monkeypa
     assert (config.store.dir, config.listing.archive_dir, config.symbols_file) == (f"{etc}/d", f"{etc}/../a", f"{etc}/s.yaml")
     assert (config.plugins.folder, config.net.ca_file) == ("/home/me/p", "/etc/ca.pem")
     assert config.sinks == {"questdb": {"ca_file": f"{etc}/q.pem", "addr": "q"}}
+
+
+def test_paths_that_a_file_does_not_have_count_from_the_working_directory(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "c.yaml").write_text("log: {level: debug}\nstore:\n")
+    monkeypatch.chdir(tmp_path)
+    config = load(Path("etc/c.yaml"), {})
+    assert (config.store.dir, config.listing.archive_dir, config.symbols_file) == (
+        f"{tmp_path}/data", f"{tmp_path}/data", f"{tmp_path}/config/symbols.yaml")
 
 
 def test_relative_paths_of_the_environment_count_from_the_working_directory(
@@ -234,7 +244,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_variable_without_a_value_keeps_the_default_and_quotes_are_the_empty_text(tmp_path: Path) -> None:
     config = load_text(tmp_path, "{}", PUMPWATCH_NET__PROXY="", PUMPWATCH_SYMBOLS_FILE='""', PUMPWATCH_STORE__DIR=" ")
-    assert (config.net.proxy, config.symbols_file, config.store.dir) == ("", "", f"{tmp_path}/data")
+    assert (config.net.proxy, config.symbols_file, config.store.dir) == ("", "", f"{Path.cwd()}/data")
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:

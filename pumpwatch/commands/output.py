@@ -42,9 +42,9 @@ def print_rich(renderable: Any) -> None:
     """Print a rich renderable to stdout, as wide as it needs where stdout is no terminal."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout, soft_wrap=False)
+    console = Console(file=sys.stdout, soft_wrap=False, markup=False)  # a server's brackets are its own words
     if not console.is_terminal:
-        console = Console(file=sys.stdout, width=160)
+        console = Console(file=sys.stdout, width=160, markup=False)
     console.print(renderable)
 
 

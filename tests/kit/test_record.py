@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from pumpwatch_plugins.exchanges.kucoin import VENUES
 
+from pumpwatch.config import Config
 from pumpwatch.kit.material import gather
-from pumpwatch.kit.record import read_recording
+from pumpwatch.kit.record import Recorder, Recording, read_recording, record
 from pumpwatch.kit.recorded import check_recorded
 from pumpwatch.sim.process import SimProcess
 
@@ -52,6 +53,11 @@ def test_a_venue_that_is_not_there_is_named_and_the_others_are_recorded(tmp_path
                       "ws_url: 'wss://127.0.0.1:1/x', rest_url: 'https://127.0.0.1:1'}}}\n")
     code, made, said = pumpwatch("plugins", "record", "kucoin", "-c", str(config), "--dir", str(tmp_path / "r"), "--seconds", "1")
     assert code == 69 and [one["venue"] for one in made] == ["kucoin.spot"] and "127.0.0.1:1" in made[0]["problem"], said
+
+
+def test_without_a_section_of_exchanges_every_market_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recorder, "run", lambda self, folder, seconds, symbols: Recording(folder.name, folder))
+    assert [one.venue for one in record("kucoin", Config(), tmp_path, 1, 1)] == ["kucoin.spot", "kucoin.futures"]
 
 
 @pytest.mark.parametrize("name", ["questdb", "nobody"])

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.ops import health
 from tests.conftest import Cli
@@ -174,3 +174,11 @@ def test_the_table_shows_every_venue_and_store() -> None:
                      "sink questdb", "17 trades behind", "listing board", "down, HTTP 429 [/]", "open 2", "7,654",
                      "list of beta.spot", "HTTP 502: [/busy]"):
         assert expected in text
+
+
+def test_brackets_in_a_sinks_own_words_are_shown_as_they_are(tmp_path: Path, cli: Cli) -> None:
+    words = "could not open [/db/trades~3/x.d] append [fd=12, errno=28]"
+    write(tmp_path, figures(sinks=[{"name": "questdb", "state": words, "backlog_trades": 17}], written_at_ns=Clock().now_ns()))
+    (tmp_path / "c.yaml").write_text(f"store: {{dir: {tmp_path}}}\n", "utf-8")
+    done = cli("status", "-c", str(tmp_path / "c.yaml"))
+    assert "[/db/trades~3/x.d]" in done.stdout and "errno=28" in done.stdout and "Traceback" not in done.stderr
