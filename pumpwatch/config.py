@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -215,14 +215,16 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         raw = _filled(raw, Keys)
     environ = os.environ if environ is None else environ
     given: dict[str, str] = {}  # key's path -> variable
-    beside: set[str] = set()  # exchanges of which only a variable speaks
+    beside: dict[str, set[str]] = {"exchanges": set(), "listing.sources": set()}  # entries of which only a variable speaks
     for name in sorted(environ, key=lambda name: (name.count("__"), name)):  # a whole section before what is in it
         if not name.startswith(ENV_PREFIX) or not environ[name].strip():
             continue
         steps = name.removeprefix(ENV_PREFIX).lower().split("__")
-        named = raw.get("exchanges", {})
-        if steps[0] == "exchanges" and len(steps) > 1 and isinstance(named, dict) and steps[1] not in named:
-            beside.add(steps[1])
+        for section, names in beside.items():
+            *parents, entry = steps[: section.count(".") + 2]
+            named = _named_in(raw, parents)
+            if ".".join(parents) == section and (section == "exchanges" if named is None else entry not in named):
+                names.add(entry)  # the default of the other section may be added to
         _set_from_environment(raw, steps, name, environ[name])
         raw = _filled(raw, Keys)
         given[".".join(steps)] = name
@@ -232,8 +234,17 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     if found.net.proxy:
         parse_proxy(found.net.proxy, f"environment {given['net.proxy']}" if "net.proxy" in given else f"{where}: net.proxy")
     make_absolute(found, Path.cwd())
-    found.overrides = {name: found.exchanges.pop(name) for name in sorted(beside)}
+    found.overrides = {name: found.exchanges.pop(name) for name in sorted(beside["exchanges"])}
+    for name in beside["listing.sources"]:
+        del found.listing.sources[name]
     return found
+
+
+def _named_in(raw: Any, section: Sequence[str]) -> Collection[str] | None:
+    """Return the entries of a section, None where nobody has written it."""
+    for step in section:
+        raw = raw.get(step) if isinstance(raw, dict) else None
+    return raw if isinstance(raw, dict) else None
 
 
 def options_of(config: Config, section: str, name: str, options: type[T]) -> T:

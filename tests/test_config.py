@@ -281,3 +281,9 @@ def test_a_plugins_own_options_are_checked_like_the_rest() -> None:
     assert "unknown key `sinks.thing.adr`" in caught.value.message
     assert "did you mean `addr`?" in caught.value.hint
     assert options_of(Config(), "sinks", "thing", Options) == Options()
+
+
+def test_a_variable_of_one_board_switches_no_board_on(tmp_path: Path) -> None:
+    upbit = {"PUMPWATCH_LISTING__SOURCES__UPBIT__INTERVAL_S": "3"}
+    assert list(load_text(tmp_path, "listing: {sources: {bithumb: }}", **upbit).listing.sources) == ["bithumb"]
+    assert load(None, upbit).listing.sources["upbit"].interval_s == 3.0

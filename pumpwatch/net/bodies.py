@@ -13,7 +13,7 @@ from pumpwatch.net.texts import one_line
 CHUNK_BYTES = 65_536
 EITHER_HEADER = 32 + zlib.MAX_WBITS  # gzip's or zlib's
 GZIP_MAGIC = b"\x1f"
-ACCEPTED = "gzip, deflate"
+ACCEPTED = "gzip"
 
 
 def read_body(answer: http.client.HTTPResponse, allowance: Allowance, largest_bytes: int) -> bytes:

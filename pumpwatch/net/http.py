@@ -33,6 +33,7 @@ from pumpwatch.net.texts import masked, one_line, shown_address
 from pumpwatch.net.tunnel import authorization
 
 LARGEST_BODY_BYTES = 33_554_432  # twice the largest list of a venue
+LEAST_PAUSE_S = {418: 60.0, 429: 5.0}  # where the answer does not say for how long
 PATIENCE = 6  # an answer may take so many timeouts in all: a body that drips would never end
 REDIRECTS = (301, 302, 303, 307, 308)
 KEPT = 32  # connections that wait for the next request
@@ -168,8 +169,9 @@ class Http:
         got = self.fetch(base_url.rstrip("/") + request.path, headers, request.params, request.method)
         if got.status == 200:
             return got.body
-        if got.status in (418, 429):
-            budget.pause(retry_after_s(got.status, got.headers.get("Retry-After", ""), self._clock.now_ns()))
+        if got.status in LEAST_PAUSE_S:
+            asked_s = retry_after_s(got.status, got.headers.get("Retry-After", ""), self._clock.now_ns())
+            budget.pause(max(asked_s, LEAST_PAUSE_S[got.status]))
         raise ServiceUnavailable(f"{masked(base_url)}{request.path}: HTTP {got.status}: {one_line(got.body)}")
 
 

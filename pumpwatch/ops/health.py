@@ -80,7 +80,7 @@ def problems(status: Status) -> list[str]:
         if wrong:
             found.append(f"{row.get('exchange')}.{row.get('market_type')}: {wrong}")
     for sink in status.get("sinks", ()):
-        if sink.get("state") not in ("up", "starting"):
+        if sink.get("state") not in ("up", "starting") and not str(sink.get("state")).startswith("refilling"):
             found.append(f"sink {sink.get('name')}: {_short(sink.get('state'))}, {_count(sink.get('backlog_trades', 0))} behind")
     for name, value in (status.get("listing") or {}).items():
         if isinstance(value, Mapping) and not value.get("up", True) and value.get("reason"):  # without one it was not asked yet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import socket
 import ssl
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.http import Http
-from pumpwatch.net.ws import Dialer
+from pumpwatch.net.ws import Dialer, tls_context
 from tests.net.hostile_server import answer, hostile, with_body
 
 PLAIN = ssl.create_default_context()
@@ -157,3 +158,12 @@ def test_an_answer_that_is_cut_or_encoded_in_another_way_is_none() -> None:
                          (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "no answer")):
         with hostile(answer(said)) as server, pytest.raises(ServiceUnavailable, match=reason):
             Http(PLAIN, 5.0).fetch(f"http://{server.address}/")
+
+
+@pytest.mark.parametrize("url", [
+    "wss://user:pa/ss@127.0.0.1:1/ws", "wss://user:pa#ss@127.0.0.1:1/ws", "wss://user:secret@127.0.0.1:pass/ws"])
+def test_a_malformed_address_shows_nothing_of_its_password(url: str) -> None:
+    with pytest.raises(ServiceUnavailable) as raised:
+        Dialer(tls_context(), 2.0).open(url, {})
+    assert "not an address" in raised.value.message and not {"pa", "ss", "secret", "pass", "user"} & set(
+        re.findall(r"\w+", raised.value.message))
