@@ -70,8 +70,8 @@ class Collector:
         self.journal_thread, self.ledger_thread, self.memory_thread = ThreadPool(1), ThreadPool(1), ThreadPool(1)
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats, quarantine_bytes=store.quarantine_bytes)
         self.recent = Recent(store.recent_minutes)
-        self.committer = Committer(self.journal, self.journal_thread, self.ledger_thread, self.catalogue, self.clock,
-                                   self.stats, store.memory_limit_trades, self._durable)
+        self.committer = Committer(self.journal, self.journal_thread, self.catalogue, self.clock, self.stats,
+                                   store.memory_limit_trades, self._durable)
         self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, store.commit_trades, self.committer.put)
         self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes,
                            self.ingest.hurry)

@@ -144,7 +144,7 @@ def test_whichever_page_is_damaged_while_running_every_trade_is_stored_and_every
     monkeypatch.setattr(lasting, "WITHIN_S", 0.0)
     thread, ledger_thread = ThreadPool(1), ThreadPool(1)
     stored: list[TradeBatch] = []
-    one = Committer(journal, thread, ledger_thread, catalogue_of(), clock, Stats(), 10**6,
+    one = Committer(journal, thread, catalogue_of(), clock, Stats(), 10**6,
                     lambda number, batch: stored.append(batch))
     running = gevent.spawn(one.run)
     pages = (folder / FILE_NAME).stat().st_size // PAGE
