@@ -163,7 +163,7 @@ class Committer:
         return self._recorder.settle(LAST_WAIT_S, at_once=True)
 
     def rest(self) -> Records:
-        """Return every record that the ledger has not taken, for the end of a run; a gap is filled in it only where no trades wait."""
+        """Return every record that the ledger has not taken, for the end of a run. Where trades wait, no gap is filled."""
         if not self._waiting and not self._flight:
             self._settle_fills()
         return self._recorder.rest()
