@@ -31,13 +31,7 @@ from pumpwatch.store.ledger import UNSTORABLE, Ledger, NewerError
 from pumpwatch.store.reader import FOLDER, SUFFIX
 from pumpwatch.store.salvage import salvage_file
 from pumpwatch.store.segment import _whole_frames
-from pumpwatch.store.sqlite import (
-    DAMAGED,
-    DamagedError,
-    connect,
-    storage_error,
-    write_private,
-)
+from pumpwatch.store.sqlite import DAMAGED, DamagedError, connect, storage_error, write_private
 from pumpwatch.store.upkeep import QUARANTINE_BYTES
 from pumpwatch.store.waiting import WaitingFile
 
@@ -215,6 +209,8 @@ class LastingLedger(Ledger):
             self._set_aside()
         torn = _lost_pages(self.path)
         self._connection = self._open()
+        self._written_sets.clear()  # of another file, perhaps
+        self._upkeep.weigh_anew()
         try:
             own = self._own_identity()
             self._file = self._identify()
