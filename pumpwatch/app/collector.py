@@ -40,14 +40,14 @@ from pumpwatch.store.committer import Committer
 from pumpwatch.store.drain import Drain
 from pumpwatch.store.journal import Journal, Recovery
 from pumpwatch.store.recent import Recent
-from pumpwatch.store.waiting import WAITING_NAME
 from pumpwatch.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STOP_S = 2.5  # all of it, from the signal to the end
+STOP_S = 2.5  # of the stages, from the signal on
+CLOSE_S = 2.0  # and so long for the journal, then for its last records where it hangs, then for the last figures
 
 
 class Collector:
@@ -70,8 +70,8 @@ class Collector:
         self.journal_thread, self.ledger_thread, self.memory_thread = ThreadPool(1), ThreadPool(1), ThreadPool(1)
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats, quarantine_bytes=store.quarantine_bytes)
         self.recent = Recent(store.recent_minutes)
-        self.committer = Committer(self.journal, self.journal_thread, self.ledger_thread, self.catalogue, self.clock,
-                                   self.stats, store.memory_limit_trades, self._durable)
+        self.committer = Committer(self.journal, self.journal_thread, self.catalogue, self.clock, self.stats,
+                                   store.memory_limit_trades, self._durable)
         self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, store.commit_trades, self.committer.put)
         self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes,
                            self.ingest.hurry)
@@ -145,11 +145,18 @@ class Collector:
         self.supervisor.stop("last commit", max(0.5, deadline - self.clock.monotonic()))
         self.supervisor.stop_all(0.2)
         code = self._close_journal()
-        self.figures.write(ended=True)
+        self._write_last_figures()
         log.info("stopped, trades stored in this run=%d%s", self.stats.get("durable_trades_total"),
                  "".join(f" {name} lacks={drain.lag_rows}, kept in the journal" for name, drain in self.drains.items()
                          if drain.lag_rows))
         return code
+
+    def _write_last_figures(self) -> None:
+        try:
+            with gevent.Timeout(CLOSE_S):
+                self.figures.write(ended=True)
+        except gevent.Timeout:
+            log.warning("the last figures were not written reason=no answer in %.0f s", CLOSE_S)
 
     def _commit_rest(self) -> None:
         self.committer.flush()
@@ -159,18 +166,25 @@ class Collector:
         if self.committer.waiting_trades:
             log.error("lost at stop, the journal did not take it trades=%d", self.committer.waiting_trades)
             code = EXIT_DISK
-        elif self.committer.holds_something and self.journal.ledger.waits_on_disk:
-            log.warning("the ledger refuses the last records, the next start takes them file=%s",
-                        self.folder / WAITING_NAME)
-        elif self.committer.holds_something:
-            log.error("lost at stop, the ledger did not take the last records")
-            code = EXIT_DISK
+        rest = self.committer.rest()
         try:
-            self.journal_thread.apply(self.journal.close)
+            within(CLOSE_S, self.journal_thread, self.journal.close, rest)
         except StorageError as error:
             log.error("the journal was not closed cleanly reason=%s", error)
             code = EXIT_DISK
+        except gevent.Timeout:
+            log.error("the journal was not closed, it is left to the next start reason=no answer in %.0f s", CLOSE_S)
+            code = EXIT_DISK
+            self._leave(rest)
         return code
+
+    def _leave(self, rest: Records) -> None:
+        """Keep the last records where the journal's thread hangs."""
+        try:
+            within(CLOSE_S, ThreadPool(1), self.journal.leave, rest)
+        except (StorageError, gevent.Timeout) as error:
+            log.error("lost at stop, the last records are in no file gaps=%d refused_frames=%d reason=%s", len(rest.gaps),
+                      len(rest.quarantine), error)
 
     def wait(self) -> None:
         """Return after SIGTERM, SIGINT or `ended.set()`. Raises the ConfigError of a sink that cannot be used as it is."""
@@ -221,6 +235,13 @@ class Collector:
         self.recent.add(batch)
         for drain in self.drains.values():
             drain.offer(batch_id, batch)
+
+
+def within(seconds: float, thread: ThreadPool, function: Callable[..., T], /, *args: Any) -> T:
+    """Run a call in a thread and wait for it so long, in this greenlet. Raises gevent.Timeout; the call may go on."""
+    with gevent.Timeout(seconds):
+        result: T = thread.apply(function, args)
+        return result
 
 
 def _down_since_ns(venue: Venue, recovery: Recovery) -> int:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.health_rows import HealthRows
 from pumpwatch.app.schedule import Scheduler
@@ -38,6 +39,7 @@ class Jobs:
         self._clock_watch = ClockWatch(collector.clock)
         self._health_rows = HealthRows(collector)
         self._symbols_refused = False
+        self._checking_thread = ThreadPool(1)  # reading hundreds of MB must hold up no other job, nor a stop
 
     def start(self) -> None:
         """Start the clock."""
@@ -101,7 +103,7 @@ class Jobs:
 
     def _check_ledger(self) -> None:
         try:
-            self._of.memory_thread.apply(self._of.journal.ledger.check)
+            self._checking_thread.apply(self._of.journal.ledger.check)
         except StorageError as error:
             log.error("ledger check reason=%s", error.message)
 

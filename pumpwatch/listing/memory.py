@@ -27,7 +27,10 @@ class ListingMemory(Protocol):
     """Durable when it returns; raises StorageError when the disk refuses."""
 
     def notice_count(self, source: str) -> int:
-        """Return how many notices of a source are known: 0 before its first poll."""
+        """Return how many notices of a source are known: 0 before a first look, which `first_look_done` ends."""
+
+    def first_look_done(self, source: str) -> None:
+        """Note that all a first look showed is remembered."""
 
     def seen_notices(self, source: str, notice_ids: Sequence[str]) -> dict[str, str]:
         """Return the revision last remembered of each notice that is known."""

@@ -126,6 +126,8 @@ class Watch:
             for notice_id in failed:
                 del shown_now[notice_id]
             whole = whole and not failed
+        if seeding:
+            self._call(self._memory.first_look_done, self.source.name)
         self._register.tell()
         self._tell_rest()
         self._known, self._begun = shown_now, True

@@ -53,7 +53,7 @@ class CommitJournal(Protocol):
         """Make all of it durable and return the batch id; or raise StorageError with nothing stored. In its thread."""
 
     def record(self, records: Records) -> None:
-        """Make all of it durable, or raise StorageError; harmless when repeated. In the ledger's thread."""
+        """Make all of it durable, or raise StorageError; harmless when repeated. In the recorder's thread."""
 
 
 @dataclass(slots=True)
@@ -74,18 +74,18 @@ class Flight:
 
 
 class Committer:
-    """A greenlet (`run`) between the pipeline and the threads of journal and ledger.
+    """A greenlet (`run`) between the pipeline, the journal's thread, and the recorder's own.
 
     `on_durable(batch_id, batch)` is called after each commit, in order.
     """
 
-    def __init__(self, journal: CommitJournal, thread: ThreadPool, ledger_thread: ThreadPool, catalogue: Catalogue,
-                 clock: Clock, stats: Stats, memory_limit_trades: int, on_durable: Callable[[int, TradeBatch], None]) -> None:
+    def __init__(self, journal: CommitJournal, thread: ThreadPool, catalogue: Catalogue, clock: Clock, stats: Stats,
+                 memory_limit_trades: int, on_durable: Callable[[int, TradeBatch], None]) -> None:
         self._journal, self._thread, self._catalogue = journal, thread, catalogue
         self._clock, self._stats, self._limit, self._on_durable = clock, stats, memory_limit_trades, on_durable
         self._waiting: deque[Load] = deque()
         self._waiting_trades = 0  # with those in flight
-        self._recorder = Recorder(journal.record, ledger_thread, stats)
+        self._recorder = Recorder(journal.record, stats)
         self._flight: Flight | None = None
         self._arrived, self._stopping = Event(), Event()
         self._refused = ""
@@ -161,6 +161,12 @@ class Committer:
             if not self._commit():
                 return False
         return self._recorder.settle(LAST_WAIT_S, at_once=True)
+
+    def rest(self) -> Records:
+        """Return every record that the ledger has not taken, for the end of a run. Where trades wait, no gap is filled."""
+        if not self._waiting and not self._flight:
+            self._settle_fills()
+        return self._recorder.rest()
 
     def _commit(self) -> bool:
         """Commit once; False where the journal refuses. Raises what is neither a success nor a StorageError."""

@@ -115,16 +115,18 @@ class Journal:
         return Recovery(self._last_id, last_moment_ns(self._segments, self._clock.now_ns()), self._last_ids.by_name(),
                         self.unreadable, found.clean)
 
-    def _release(self) -> None:
-        if self._files is not None:
-            self._files.readers.close()
-            self._files = None
-        if self._ledger is not None:
-            self._ledger.close()
-            self._ledger = None
-        if self._lock_handle >= 0:
-            os.close(self._lock_handle)
-            self._lock_handle = -1
+    def _release(self, rest: Records | None = None) -> None:
+        try:
+            if self._files is not None:
+                self._files.readers.close()
+                self._files = None
+            if self._ledger is not None:
+                self._ledger.close(rest)
+                self._ledger = None
+        finally:
+            if self._lock_handle >= 0:
+                os.close(self._lock_handle)
+                self._lock_handle = -1
 
     @property
     def files(self) -> Inventory:
@@ -312,8 +314,11 @@ class Journal:
         """
         return self.files.expire(before_ns, max_bytes, min(map(self.watermarks.safe, sinks), default=None), span_s)
 
-    def close(self) -> None:
-        """Store the watermarks, mark the clean end, and let go of the folder. Raises StorageError after letting go."""
+    def close(self, rest: Records | None = None) -> None:
+        """Store the watermarks, mark the clean end, and let go of the folder. Raises StorageError after letting go.
+
+        rest: records that the ledger has not taken; they are written, or wait on disk for the next start.
+        """
         try:
             if self._writer is not None or self.watermarks.unstored() or self._passed:
                 self._last_ids_stored_s = float("-inf")
@@ -325,4 +330,9 @@ class Journal:
                 self._files.write_list()
         finally:
             self._writer = None
-            self._release()
+            self._release(rest)
+
+    def leave(self, rest: Records) -> None:
+        """Keep records on disk for the next start where `close` does not end; any native thread. Raises StorageError."""
+        if self._ledger is not None:
+            self._ledger.leave(rest)

@@ -31,13 +31,7 @@ from pumpwatch.store.ledger import UNSTORABLE, Ledger, NewerError
 from pumpwatch.store.reader import FOLDER, SUFFIX
 from pumpwatch.store.salvage import salvage_file
 from pumpwatch.store.segment import _whole_frames
-from pumpwatch.store.sqlite import (
-    DAMAGED,
-    DamagedError,
-    connect,
-    storage_error,
-    write_private,
-)
+from pumpwatch.store.sqlite import DAMAGED, DamagedError, connect, storage_error, write_private
 from pumpwatch.store.upkeep import QUARANTINE_BYTES
 from pumpwatch.store.waiting import WaitingFile
 
@@ -48,6 +42,7 @@ T = TypeVar("T")
 IDENTITY_NAME = "ledger.identity"
 BUSY_MS = 1000  # another process may hold the file so long before the ledger refuses
 LOCK_S = 10.0
+CLOSE_LOCK_S, LAST_BUSY_MS = 0.5, 100  # of a stop
 WAL_HEADER_BYTES = 32
 COMPANIONS = ("", "-wal", "-shm", "-journal")
 MOST_ASIDE, WITHIN_S = 10, 60.0  # a disk that breaks every new file must not be filled with them
@@ -72,11 +67,6 @@ class LastingLedger(Ledger):
         self._closed = False
         super().__init__(folder, busy_ms=BUSY_MS, quarantine_bytes=quarantine_bytes)
 
-    @property
-    def waits_on_disk(self) -> bool:
-        """Whether the records that were refused last are kept in a file for the next start."""
-        return self._waiting.is_there
-
     def _start(self) -> None:
         self._load_waiting()
         try:
@@ -87,17 +77,43 @@ class LastingLedger(Ledger):
         except StorageError as error:
             log.error("ledger refuses reason=%s: trades are stored, records wait", error.message)
 
-    def close(self) -> None:
-        """Let go of the file; what waits is written, or kept on disk for the next start."""
-        with self._lock:
-            if self._noted and not self._closed:
-                with suppress(StorageError):
-                    self._run("write", lambda connection: None)
-                if self._noted:
-                    self._waiting.keep([*self._noted, self._refused or Records()])
+    def close(self, rest: Records | None = None) -> None:
+        """Let go of the file; what waits is written, or kept on disk for the next start. Bounded where another process locks.
+
+        rest: all that `write` refused or was never given. Raises StorageError where records are in no file.
+        """
+        rest = rest if rest is not None else self._refused or Records()
+        if not self._lock.acquire(timeout=CLOSE_LOCK_S):
+            self.leave(rest)
+            return
+        try:
+            if self._closed:
+                return
+            if rest:
+                self._noted.append(rest)
+            self._write_last()
             self._closed = True
             super().close()
             self._connection = None
+            self.leave(Records())
+        finally:
+            self._lock.release()
+
+    def _write_last(self) -> None:
+        """Try once, without a wait for another process: what is not written is kept in a file."""
+        if self._connection is None or self._identify() != self._file:
+            return
+        with suppress(sqlite3.Error, StorageError):
+            self._connection.execute(f"PRAGMA busy_timeout={LAST_BUSY_MS}")
+            self._write_noted()
+
+    def leave(self, rest: Records) -> None:
+        """Keep on disk what is not written, and `rest`, for the next start; whatever the ledger itself is at.
+
+        Raises StorageError where that fails.
+        """
+        if self._waiting.end([*self._noted, rest]):
+            log.warning("the ledger did not take the last records, the next start takes them file=%s", self._waiting.path)
 
     def note(self, records: Records) -> None:
         """Have records written with whatever is done next. Never blocks, never fails; any thread."""
@@ -193,6 +209,8 @@ class LastingLedger(Ledger):
             self._set_aside()
         torn = _lost_pages(self.path)
         self._connection = self._open()
+        self._written_sets.clear()  # of another file, perhaps
+        self._upkeep.weigh_anew()
         try:
             own = self._own_identity()
             self._file = self._identify()

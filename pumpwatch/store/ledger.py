@@ -259,11 +259,19 @@ class Ledger(ListedRows):
         return int(self._rows("SELECT count(*) FROM quarantine", ())[0][0])
 
     def notice_count(self, source: str) -> int:
-        """Return how many notices of a source are known: 0 before its first poll, and once after known ones were lost."""
-        if self._rows("SELECT 1 FROM first_looks WHERE source = '*'", ()) and self._change(
-                "INSERT OR IGNORE INTO first_looks VALUES (?)", (source,)):
+        """Return how many notices of a source are known: 0 before its first look, and after known ones were lost.
+
+        The latter lasts until `first_look_done`.
+        """
+        if self._rows("SELECT 1 FROM first_looks WHERE source = '*' AND NOT EXISTS"
+                      " (SELECT 1 FROM first_looks WHERE source = ?)", (source,)):
             return 0
         return int(self._rows("SELECT count(*) FROM notices WHERE source = ?", (source,))[0][0])
+
+    def first_look_done(self, source: str) -> None:
+        """Note that all a first look showed is remembered; harmless when repeated."""
+        self._change("INSERT OR IGNORE INTO first_looks SELECT ? WHERE EXISTS (SELECT 1 FROM first_looks WHERE source = '*')",
+                     (source,))
 
     def upkeep(self, now_ns: int) -> bool:
         """Forget a few rows of what is too old or too much; return whether there is more to do.

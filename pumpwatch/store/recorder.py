@@ -1,7 +1,8 @@
 """Takes records to the ledger, in a thread of its own, and keeps them while it refuses.
 
 The ledger never holds up the trades: whoever commits waits for records a moment at most, and not at all while the ledger
-is known to refuse. Records that it refuses wait here, bounded, and are tried again.
+is known to refuse. The thread is the recorder's own: other users of the ledger, and one that hangs, cost no more than that
+moment. Records that the ledger refuses wait here, bounded, and are tried again.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ RETRY_S = 1.0
 class Recorder:
     """Belongs to one greenlet at a time, except `pending`, into which anyone on the hub may put."""
 
-    def __init__(self, write: Callable[[Records], None], thread: ThreadPool, stats: Stats) -> None:
-        self._write, self._thread, self._stats = write, thread, stats
+    def __init__(self, write: Callable[[Records], None], stats: Stats) -> None:
+        self._write, self._stats = write, stats
+        self._thread = ThreadPool(1)  # one flight at a time: it has room whenever `spawn` is called, so that never waits
         self.pending = PendingRecords(stats)
         self._flight: tuple[Records, AsyncResult[None]] | None = None
         self._refused_at: float | None = None
@@ -38,6 +40,16 @@ class Recorder:
     def holds_something(self) -> bool:
         """Whether there are records that the ledger has not taken."""
         return bool(self.pending or self._flight)
+
+    def rest(self) -> Records:
+        """Return what the ledger has not taken; what it is at work on is part of it, and stays."""
+        records = Records()
+        if self._flight is not None:
+            records.extend(self._flight[0])
+        waiting = self.pending.take()
+        self.pending.add(waiting)
+        records.extend(waiting)
+        return records
 
     def settle(self, wait_s: float, *, at_once: bool = False) -> bool:
         """Have what waits written; return whether the ledger took all of it within `wait_s`.

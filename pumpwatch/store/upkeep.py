@@ -44,6 +44,10 @@ class Upkeep:
         self._bytes: int | None = None  # of the quarantine; None: it must be weighed
         self._forgotten: dict[tuple[str, str], int] = {}  # venue -> from_ns of the gap that grows
 
+    def weigh_anew(self) -> None:
+        """Forget what the quarantine weighed: another file is open."""
+        self._bytes = None
+
     @contextmanager
     def weighing(self) -> Iterator[None]:
         """Weigh again after a transaction that failed."""

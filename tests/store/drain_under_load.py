@@ -56,7 +56,7 @@ def main(addr: str, prefix: str, folder: str, rate: int) -> None:
     drain = Drain("questdb", sink, journal, lambda call, *args: thread.apply(call, args), catalogue, stats, clock,
                   lambda *record: lines.said.append(f"quarantined {record}"), OPTIONS, trouble_poll_s=0.3,
                   audit_s=(1.0, 2.0))
-    committer = Committer(journal, thread, ThreadPool(1), catalogue, clock, stats, 10**7, drain.offer)
+    committer = Committer(journal, thread, catalogue, clock, stats, 10**7, drain.offer)
     running = gevent.spawn(drain.run)
     gevent.spawn(committer.run)
     closed, stall = Event(), Stall()

@@ -19,6 +19,8 @@ from pumpwatch.stats import Stats
 from pumpwatch.store import committer as module
 from pumpwatch.store import pending, recorder
 from pumpwatch.store.committer import Committer, percentile_ms
+from pumpwatch.store.journal import Journal
+from tests.trades import batch_of, catalogue_of
 
 VENUES = (("one", "spot"), ("two", "futures"))
 
@@ -64,7 +66,7 @@ def make(limit: int = 1000):
         catalogue.add(venue, Instrument(symbol=f"S{number}", base=f"S{number}", quote="USDT"))
     journal, durable = ScriptedJournal(), []
     clock = FakeClock()
-    one = Committer(journal, ThreadPool(1), ThreadPool(1), catalogue, clock, Stats(), limit,
+    one = Committer(journal, ThreadPool(1), catalogue, clock, Stats(), limit,
                     lambda number, batch: durable.append(batch))
     return one, journal, durable, clock
 
@@ -260,7 +262,7 @@ def test_a_fault_in_writing_records_stops_no_trade_and_the_records_wait(monkeypa
     _, _, durable, clock = make()
     journal = Faulty()
     journal.locked = True
-    one = Committer(journal, ThreadPool(1), ThreadPool(1), Catalogue(), clock, Stats(), 1000,
+    one = Committer(journal, ThreadPool(1), Catalogue(), clock, Stats(), 1000,
                     lambda number, batch: durable.append(batch))
     part = gevent.spawn(one.run)
     for start in range(0, 50, 10):
@@ -309,6 +311,34 @@ def test_trades_are_committed_while_the_ledger_hangs():
     one.stop()
     part.join(5)
     assert gaps_of(journal) == [venue_gap(), venue_gap("S1")]
+
+
+def test_those_who_keep_the_ledger_busy_hold_up_no_trade(tmp_path):
+    catalogue, clock, stats, release = catalogue_of(), FakeClock(), Stats(), threading.Event()
+    journal, thread, ledger_thread = Journal(tmp_path, catalogue, clock, stats), ThreadPool(1), ThreadPool(1)
+    thread.apply(journal.open)
+    durable: list[TradeBatch] = []
+    one = Committer(journal, thread, catalogue, clock, stats, 1000, lambda number, batch: durable.append(batch))
+
+    def busy():
+        with journal.ledger._lock:
+            release.wait(20)
+
+    users = [gevent.spawn(ledger_thread.apply, busy) for _ in range(4)]
+    part = gevent.spawn(one.run)
+    gevent.sleep(0.05)
+    for number in range(3):
+        one.put(batch_of(10, first_id=1 + 10 * number), Records(gaps=[venue_gap(from_ns=number, to_ns=number + 1)]))
+        with gevent.Timeout(5):
+            while len(durable) <= number:
+                gevent.sleep(0.005)
+    assert not release.is_set() and one.holds_something
+    release.set()
+    gevent.joinall(users)
+    one.stop()
+    part.join(5)
+    assert [gap.from_ns for _, gap in journal.ledger.gaps()] == [0, 1, 2]
+    thread.apply(journal.close)
 
 
 def test_a_gap_is_recorded_before_the_trades_that_step_over_it_and_as_filled_after_those_that_fill_it():

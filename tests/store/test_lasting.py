@@ -27,7 +27,7 @@ from pumpwatch.store.journal import Journal
 from pumpwatch.store.lasting import DAMAGED_GAPS, IDENTITY_NAME, LOST, LastingLedger
 from pumpwatch.store.ledger import FILE_NAME, Ledger
 from pumpwatch.store.migrations import migrations
-from pumpwatch.store.waiting import WAITING_NAME
+from pumpwatch.store.waiting import WAITING_NAME, waiting_gaps
 from tests.trades import batch_of, catalogue_of
 
 START_NS = 1_790_000_000 * NS_PER_S
@@ -144,7 +144,7 @@ def test_whichever_page_is_damaged_while_running_every_trade_is_stored_and_every
     monkeypatch.setattr(lasting, "WITHIN_S", 0.0)
     thread, ledger_thread = ThreadPool(1), ThreadPool(1)
     stored: list[TradeBatch] = []
-    one = Committer(journal, thread, ledger_thread, catalogue_of(), clock, Stats(), 10**6,
+    one = Committer(journal, thread, catalogue_of(), clock, Stats(), 10**6,
                     lambda number, batch: stored.append(batch))
     running = gevent.spawn(one.run)
     pages = (folder / FILE_NAME).stat().st_size // PAGE
@@ -274,8 +274,25 @@ def test_after_notices_were_lost_the_first_look_at_each_source_seeds_once(folder
     ledger.remember_notices([(NOTICES[5], "other", "a")])
     ledger.close()
     ledger = opened(folder)
-    assert ledger.notice_count("upbit") == ledger.notice_count("bithumb") == 0
-    assert ledger.notice_count("upbit") == 1
+    for _ in range(2):  # a look that fails asks again
+        assert ledger.notice_count("upbit") == ledger.notice_count("bithumb") == 0
+    ledger.first_look_done("upbit")
+    assert ledger.notice_count("upbit") == 1 and ledger.notice_count("bithumb") == 0
+    ledger.close()
+
+
+def test_a_new_ledger_has_the_symbols_of_gaps_whose_set_the_old_one_had(tmp_path: Path) -> None:
+    ledger = opened(tmp_path)
+    gap = replace(GAPS[0], symbol="", symbols=("A", "B"))
+    ledger.write(Records([gap], [], [Quarantined(1, "x", "spot", "r", b"x" * 1000)]))
+    for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"):
+        (tmp_path / name).unlink()
+    (tmp_path / FILE_NAME).write_bytes(b"no database at all" * 500)
+    later = replace(gap, from_ns=1000, to_ns=2000)
+    ledger._connection.close()  # type: ignore[union-attr]  # so that nothing can be saved of it
+    ledger.write(Records([later]))
+    assert later in [one for _, one in ledger.gaps()] and gap not in [one for _, one in ledger.gaps()]
+    assert ledger._upkeep._bytes is None
     ledger.close()
 
 
@@ -287,7 +304,7 @@ def test_a_locked_ledger_refuses_and_what_it_refused_is_there_after_a_kill(
     with locked(folder / FILE_NAME):
         with pytest.raises(StorageError, match="locked"):
             ledger.write(records)
-        assert ledger.waits_on_disk and (folder / WAITING_NAME).stat().st_mode & 0o777 == 0o640
+        assert (folder / WAITING_NAME).stat().st_mode & 0o777 == 0o640
         again = opened(folder)  # as the next run would, and still locked
         assert "LATE" not in {gap.symbol for _, gap in again.gaps()}
         again.close()
@@ -304,6 +321,53 @@ def test_a_locked_ledger_refuses_and_what_it_refused_is_there_after_a_kill(
     again = opened(folder)
     assert {"LATER", "NOTED"} <= {gap.symbol for _, gap in again.gaps()}
     again.close()
+
+
+def test_what_the_ledger_did_not_take_by_the_end_is_on_disk_whatever_it_is_at(
+        folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(lasting, "BUSY_MS", 20)
+    for hangs in (False, True):
+        caplog.clear()
+        journal = journal_of(folder)
+        journal.open()
+        one = Committer(journal, ThreadPool(1), catalogue_of(), FakeClock(START_NS), Stats(), 10**6, lambda number, batch: None)
+        running = gevent.spawn(one.run)
+        release = threading.Event()
+        with locked(folder / FILE_NAME):
+            if hangs:
+                holding = ThreadPool(1).spawn(holds, journal.ledger, release)
+            names = {f"{'HUNG' if hangs else 'LOCKED'}{number}" for number in range(40)}
+            for name in sorted(names):
+                one.put(None, Records(gaps=[replace(GAPS[0], symbol=name)]))
+                gevent.sleep(0.005)
+            running.kill()
+            journal.close(one.rest())
+            assert names <= {gap.symbol for gap in waiting_gaps(folder)}
+            assert "the next start takes them" in caplog.text
+        release.set()
+        if hangs:
+            holding.get()
+        journal = journal_of(folder)
+        journal.open()
+        assert names <= {gap.symbol for _, gap in journal.ledger.gaps()} and waiting_gaps(folder) == []
+        journal.close()
+
+
+def holds(ledger: LastingLedger, release: threading.Event) -> None:
+    with ledger._lock:
+        release.wait(20)
+
+
+def test_a_stop_that_can_keep_the_last_records_in_no_file_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lasting, "BUSY_MS", 20)
+    journal = journal_of(folder)
+    journal.open()
+    (folder / f"{WAITING_NAME}.partial").mkdir()  # so that it cannot be written
+    with locked(folder / FILE_NAME), pytest.raises(StorageError, match=WAITING_NAME):
+        journal.close(Records(gaps=[replace(GAPS[0], symbol="LATE")]))
+    journal = journal_of(folder)  # the folder is let go of all the same
+    journal.open()
+    journal.close()
 
 
 @pytest.mark.parametrize("at", [10, 32 + 3 * (24 + PAGE), 32 + 8 * (24 + PAGE) + 500])
@@ -360,10 +424,10 @@ def test_a_full_disk_sets_no_good_ledger_aside(folder: Path) -> None:
     many = Records(quarantine=[Quarantined(at, "binance", "spot", "bad", b"x" * 4000) for at in range(100)])
     with pytest.raises(StorageError, match="full"):
         ledger.write(many)
-    assert ledger.waits_on_disk and list(folder.glob(f"{FILE_NAME}.*-*")) == []
+    assert (folder / WAITING_NAME).exists() and list(folder.glob(f"{FILE_NAME}.*-*")) == []
     connection.execute("PRAGMA max_page_count=1000000")
     ledger.write(many)
-    assert ledger.quarantine_count() == 120 and not ledger.waits_on_disk
+    assert ledger.quarantine_count() == 120 and not (folder / WAITING_NAME).exists()
     ledger.close()
 
 
