@@ -59,7 +59,7 @@ class VenueFeeds:
                                     self._refused, self._full)
         self.roster = Roster(venue, config.symbols_per_connection)
         self.feeds: list[Feed] = []
-        self._refusals = Refusals(self._around, self._was_read)
+        self._refusals = Refusals(self._around)
         self._unlisted: dict[str, str] = {}
         self._volumes = LatestVolumes(venue, self._ask)
         self._ran_before = down_since_ns > 0
@@ -221,7 +221,7 @@ class VenueFeeds:
 
     def _is_granted(self, symbol: str) -> bool | None:
         if symbol not in self.roster:
-            return None
+            return False if symbol in self._refusals else None
         number = self.roster.connection_of(symbol)
         return number < len(self.feeds) and symbol in self.feeds[number].granted
 
@@ -276,7 +276,9 @@ class VenueFeeds:
         return "excluded" if symbol in self._config.excluded else "configured"
 
     def _refused(self, number: int, symbol: str, reason: str) -> None:
-        """Leave out a symbol the venue will not subscribe."""
+        """Leave out a symbol the venue will not subscribe; where it was read before, its gap grows until it is granted."""
+        if self._was_read(symbol):
+            self._unread.add([symbol], self._clock.now_ns() - self._around.slack_ns(), f"the venue refuses it: {reason}")
         self._refusals.add(number, symbol, reason)
         self.roster.remove(symbol)
         for feed in self.feeds:

@@ -90,12 +90,12 @@ def test_a_newcomer_that_is_refused_stays_a_gap():
         until(lambda: len(subscribed(world)) == 20)
         world.refuses = lambda symbol: symbol == "NEW"
         world.listed |= {"NEW"}
-        until(lambda: world.feeds.status()["refused"] == ["NEW"] and len(gaps_of(world, "NEW")) == 2)
-        listed, refused = sorted(gaps_of(world, "NEW"), key=lambda gap: gap.reason)
-        assert listed.reason == "listed, not yet read" and "refuses" in refused.reason and listed.to_ns >= refused.from_ns
+        until(lambda: world.feeds.status()["refused"] == ["NEW"] and gaps_of(world, "NEW"))
+        (begun,) = gaps_of(world, "NEW")
+        until(lambda: gaps_of(world, "NEW")[0].to_ns > begun.to_ns)
         world.refuses = lambda symbol: False
         until(lambda: "NEW" in subscribed(world) and not world.feeds.status()["refused"])
-        assert len(gaps_of(world, "NEW")) == 2
+        assert len(gaps_of(world, "NEW")) == 1
 
 
 @pytest.mark.parametrize("down_since_ns", [0, EARLIER_NS])
@@ -250,6 +250,43 @@ def test_a_symbol_that_is_refused_after_it_was_seen_is_a_gap_that_grows():
         (first,) = of_b()
         until(lambda: of_b()[0].to_ns > first.to_ns)
         assert [gap.from_ns for gap in of_b()] == [first.from_ns] and "refuses" in first.reason
+
+
+def seen_and_refused(world: VenueWorld) -> Gap:
+    """Have B read, then refused; return its gap."""
+    until(lambda: len(subscribed(world)) == 3)
+    world.refuses = lambda symbol: symbol == "B"
+    world.streams[0].ended = True
+    until(lambda: subscribed(world) == {"A", "C"} and gaps_of(world, "B"))
+    return gaps_of(world, "B")[0]
+
+
+def test_the_gap_of_a_refused_symbol_grows_without_a_list_and_a_little_ahead():
+    with VenueWorld(["A", "B", "C"], refresh_s=600.0) as world:
+        first = seen_and_refused(world)
+        assert first.to_ns > world.clock.now_ns() + NS_PER_S
+        until(lambda: gaps_of(world, "B")[0].to_ns > first.to_ns)
+
+
+def test_the_gap_of_a_refused_symbol_goes_up_to_the_stop():
+    with VenueWorld(["A", "B", "C"], refresh_s=600.0) as world:
+        seen_and_refused(world)
+        world.clock.wall_s += 100.0
+    assert gaps_of(world, "B")[0].to_ns > world.clock.now_ns() - NS_PER_S
+
+
+def test_a_refused_symbol_that_one_list_lacks_is_a_gap_without_a_hole():
+    with VenueWorld(["A", "B", "C"], refresh_s=1.5) as world:
+        seen_and_refused(world)
+        world.listed -= {"B"}
+        world.refresh()
+        world.listed |= {"B"}
+        world.refuses = lambda symbol: False
+        until(lambda: "B" in subscribed(world))
+        granted_ns = world.clock.now_ns()
+        until(lambda: len(gaps_of(world, "B")) == 2 and "B" not in world.feeds._unread)
+        first, second = sorted(gaps_of(world, "B"), key=lambda gap: gap.from_ns)
+        assert second.from_ns <= first.to_ns and second.to_ns >= granted_ns
 
 
 def test_a_symbol_that_is_refused_when_it_is_asked_for_again_was_read_and_is_a_gap():
