@@ -206,7 +206,7 @@ def record(name: str, config: Config, folder: Path, seconds: float, symbols: int
     made = []
     for venue in venues:
         exchange = config.exchange(venue.exchange)
-        options: VenueConfig = getattr(exchange, venue.market_type)
+        options = exchange.market(venue.market_type)
         if exchange.enabled and options.enabled:
             made.append(Recorder(venue, options, config).run(folder / venue.name, seconds, symbols))
     return made
