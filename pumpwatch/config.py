@@ -5,8 +5,8 @@ keeps its default ('""' is the empty text); an exchange, sink or source without 
 `config/pumpwatch.yaml` shows every key at its default and a test keeps it equal to this module. The sections
 `sinks.<name>` belong to their plugins and are read by `options_of`.
 
-A key named `dir`, `file` or `folder`, or ending in `_dir`, `_file` or `_folder`, holds a path. A relative one counts from the
-config file's folder, one from the environment or without a file from the working directory; `load` makes all absolute.
+A key named `dir`, `file` or `folder`, or ending in `_dir`, `_file` or `_folder`, holds a path. A relative one that stands in the
+file counts from the file's folder, one from the environment and a default from the working directory; `load` makes all absolute.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import yaml
 from msgspec import Meta
 
 from pumpwatch.errors import ConfigError
+from pumpwatch.net.address import check_address
 from pumpwatch.net.proxy import parse_proxy
 
 ENV_PREFIX = "PUMPWATCH_"
@@ -129,9 +130,10 @@ class Keys(Section):
 
 
 class Config(Keys):
-    """What a collector runs by: the file, and what the environment says of exchanges beside those that it chooses."""
+    """The file, and what the environment says of entries beside those that are chosen."""
 
     overrides: dict[str, ExchangeConfig] = {}  # options alone: they choose nothing
+    idle_sources: dict[str, SourceConfig] = {}  # the same for notice boards
 
     def exchange(self, name: str) -> ExchangeConfig:
         """Return the options of an exchange, named or not."""
@@ -207,27 +209,62 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     Raises ConfigError that names the file or the variable, the key's path, what is allowed and the nearest known key.
     """
     raw = _filled(read_mapping(path), Keys) if path is not None else {}
+    make_absolute(raw, path.absolute().parent if path is not None else Path.cwd())
     environ = os.environ if environ is None else environ
     given: dict[str, str] = {}  # key's path -> variable
-    beside: set[str] = set()  # exchanges of which only a variable speaks
+    beside: set[tuple[str, str]] = set()  # (section, entry) of which only a variable speaks
     for name in sorted(environ, key=lambda name: (name.count("__"), name)):  # a whole section before what is in it
         if not name.startswith(ENV_PREFIX) or not environ[name].strip():
             continue
         steps = name.removeprefix(ENV_PREFIX).lower().split("__")
-        named = raw.get("exchanges", {})
-        if steps[0] == "exchanges" and len(steps) > 1 and isinstance(named, dict) and steps[1] not in named:
-            beside.add(steps[1])
+        beside |= _not_chosen(raw, steps)
         _set_from_environment(raw, steps, name, environ[name])
         raw = _filled(raw, Keys)
         given[".".join(steps)] = name
     where = str(path) if path else "config"
     keys = convert(raw, Keys, where, given=given)
     found = Config(**{name: getattr(keys, name) for name in keys.__struct_fields__})
-    if found.net.proxy:
-        parse_proxy(found.net.proxy, f"environment {given['net.proxy']}" if "net.proxy" in given else f"{where}: net.proxy")
-    make_absolute(found, path.absolute().parent if path is not None else Path.cwd())
-    found.overrides = {name: found.exchanges.pop(name) for name in sorted(beside)}
+    _check_addresses(found, where, given)
+    make_absolute(found, Path.cwd())  # what is relative yet is a default
+    for section, name in sorted(beside):
+        if section == "exchanges":
+            found.overrides[name] = found.exchanges.pop(name)
+        else:
+            found.idle_sources[name] = found.listing.sources.pop(name)
     return found
+
+
+def _not_chosen(raw: dict[str, Any], steps: list[str]) -> set[tuple[str, str]]:
+    """Return the entry that a variable speaks of in a section whose names choose, where nothing has chosen it."""
+    for section, named in (("exchanges", {}), ("listing.sources", msgspec.to_builtins(ListingConfig().sources))):
+        inside = section.split(".")
+        if steps[: len(inside)] != inside or len(steps) == len(inside):
+            continue
+        place: Any = raw
+        for step in inside:
+            place = place.get(step) if isinstance(place, dict) else None
+        named = named if place is None else place
+        if isinstance(named, dict) and steps[len(inside)] not in named:
+            return {(section, steps[len(inside)])}
+    return set()
+
+
+def _check_addresses(found: Keys, where: str, given: Mapping[str, str]) -> None:
+    """Raise ConfigError, without a password in it, for an address of a service or proxy that cannot be meant."""
+    def at(key: str) -> str:
+        variable = next((name for known, name in given.items() if f"{key}.".startswith(f"{known}.")), "")
+        return f"environment {variable}: {key}" if variable else f"{where}: {key}"
+
+    if found.net.proxy:
+        parse_proxy(found.net.proxy, at("net.proxy"))
+    for name, exchange in found.exchanges.items():
+        for market_type in ("spot", "futures"):
+            for key, schemes in (("ws_url", ("ws", "wss")), ("rest_url", ("http", "https"))):
+                if url := getattr(exchange.market(market_type), key):
+                    check_address(url, at(f"exchanges.{name}.{market_type}.{key}"), *schemes)
+    for name, source in found.listing.sources.items():
+        if source.url:
+            check_address(source.url, at(f"listing.sources.{name}.url"), "http", "https")
 
 
 def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
@@ -344,7 +381,7 @@ def make_absolute(place: Any, base: Path) -> None:
         if isinstance(value, str) and value and PATHS.fullmatch(str(name)):
             if "\0" in value:
                 raise ConfigError(f"{name}: a path cannot hold a zero byte")
-            value = str(base / (Path.home() / value[2:] if value.startswith("~/") else value))
+            value = str(base / (Path.home() / value[2:] if value == "~" or value.startswith("~/") else value))
             if struct:
                 setattr(place, name, value)
             else:

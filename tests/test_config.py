@@ -31,6 +31,12 @@ def refusal(folder: Path, text: str, **environ: str) -> ConfigError:
 
 def test_the_shipped_file_holds_every_key_at_its_default() -> None:
     written, defaults = yaml.safe_load(SHIPPED.read_text()), msgspec.to_builtins(Keys())
+    paths = [(written, defaults, "symbols_file"), *((written[one], defaults[one], key) for one, key in (
+        ("store", "dir"), ("listing", "archive_dir")))]
+    for place, known, key in paths:  # one with a value would count from the file's folder
+        assert place[key] is None
+        assert re.search(rf"^ *{key}: +# {re.escape(known[key])}; ", SHIPPED.read_text(), re.MULTILINE)
+        place[key] = known[key]
     exchanges = written.pop("exchanges")
     whole = ExchangeConfig(spot=VenueConfig(), futures=VenueConfig())
     assert next(iter(exchanges.values())) == msgspec.to_builtins(whole)  # the others have the same keys
@@ -77,7 +83,23 @@ def test_no_file_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert load(None, {}) == defaults_in(tmp_path)
 
 
-def test_a_section_left_empty_keeps_its_defaults(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [SHIPPED.read_text(), "log: {level: info}", "store: {dir: , commit_ms: 90}"])
+def test_a_path_that_the_file_does_not_have_counts_from_the_working_directory(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (tmp_path / "etc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config, wanted = load_text(tmp_path / "etc", text, PUMPWATCH_STORE__COMMIT_TRADES="7"), defaults_in(tmp_path)
+    assert (config.store.dir, config.listing.archive_dir, config.symbols_file) == (
+        wanted.store.dir, wanted.listing.archive_dir, wanted.symbols_file)
+
+
+def test_the_home_folder_alone_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load_text(tmp_path, "store: {dir: '~'}").store.dir == "/home/me"
+
+
+def test_a_section_left_empty_keeps_its_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert load_text(tmp_path, "store:\nlog:\n  level:\nlisting:\n  sources:\nexchanges:\n") == defaults_in(tmp_path)
 
 
@@ -96,8 +118,8 @@ def test_a_variable_of_one_exchange_chooses_none(tmp_path: Path) -> None:
     assert config.overrides == {"binance": ExchangeConfig(spot=VenueConfig(symbols=["X"]), futures=VenueConfig(enabled=False))}
     config = load_text(tmp_path, "exchanges: {okx: , gate: }", **off)
     assert list(config.exchanges) == ["okx", "gate"]
-    config = load_text(tmp_path, "exchanges: {binance: {futures: {rest_url: y}}}", **off)
-    assert config.exchanges["binance"].futures == VenueConfig(enabled=False, rest_url="y")
+    config = load_text(tmp_path, "exchanges: {binance: {futures: {rest_url: 'https://y'}}}", **off)
+    assert config.exchanges["binance"].futures == VenueConfig(enabled=False, rest_url="https://y")
     assert config.overrides == {}
 
 
@@ -108,9 +130,35 @@ def test_a_variable_that_is_the_whole_section_chooses_as_the_file_does(tmp_path:
     assert config.overrides == {"gate": ExchangeConfig(enabled=False)}
 
 
-def test_a_variable_of_one_source_takes_no_other_away(tmp_path: Path) -> None:
-    config = load_text(tmp_path, "{}", PUMPWATCH_LISTING__SOURCES__MINE__INTERVAL_S="3")
-    assert config.listing.sources == {"upbit": SourceConfig(), "mine": SourceConfig(interval_s=3)}
+def test_a_variable_of_one_notice_board_takes_no_other_away_and_switches_none_on(tmp_path: Path) -> None:
+    fast = {"PUMPWATCH_LISTING__SOURCES__UPBIT__INTERVAL_S": "3", "PUMPWATCH_LISTING__SOURCES__MINE__INTERVAL_S": "4",
+            "PUMPWATCH_LISTING__SOURCES__MINE__ENABLED": "true"}
+    for text, chosen in (("{}", {"upbit": SourceConfig(interval_s=3)}), ("listing: {sources: {}}", {}),
+                         ("listing: {sources: {bithumb: }}", {"bithumb": SourceConfig()}),
+                         ("listing: {sources: {mine: {url: 'https://m'}}}", {"mine": SourceConfig(interval_s=4, url="https://m")})):
+        assert load_text(tmp_path, text, **fast).listing.sources == chosen
+    config = load_text(tmp_path, "{}", PUMPWATCH_LISTING__SOURCES="{mine: }", **fast)
+    assert (config.listing.sources, list(config.idle_sources)) == ({"mine": SourceConfig(interval_s=4)}, ["upbit"])
+
+
+@pytest.mark.parametrize("url", [
+    "wss://user:pa/ss@127.0.0.1:1/ws", "wss://user:12/ss@127.0.0.1:1/ws", "wss://user:pa?ss@h/ws", "wss://user:pa#ss@h/ws",
+    "wss://user:pass@h:0x/ws", "https://user:pass@h/", "user:pass@h", "wss://user:pass@/x", "wss://user:pass@h i/x"])
+def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
+    error = refusal(tmp_path, f"exchanges: {{a: {{spot: {{ws_url: '{url}'}}}}}}")
+    assert "exchanges.a.spot.ws_url: " in error.message and "not a ws or wss address" in error.message
+    variable = "PUMPWATCH_LISTING__SOURCES__UPBIT__URL"
+    told = refusal(tmp_path, "{}", **{variable: url.replace("https", "ftp")})
+    assert f"environment {variable}: listing.sources.upbit.url: " in told.message
+    rest = refusal(tmp_path, "{}", PUMPWATCH_EXCHANGES__A__FUTURES__REST_URL=url.replace("https", "ftp"))
+    for said in (error, told, rest):
+        assert not re.search("pa[/?#]|pass|ss@|12/|'pa'", f"{said.message} {said.__cause__} {said.__context__}")
+
+
+def test_an_address_with_a_user_is_taken(tmp_path: Path) -> None:
+    url = "wss://user:p%2Fa%40ss@[::1]:8443/ws?x=1"
+    found = load_text(tmp_path, f"exchanges: {{a: {{spot: {{ws_url: '{url}', rest_url: 'http://127.0.0.1:1'}}}}}}").exchanges["a"].spot
+    assert found is not None and found.ws_url == url
 
 
 PATH_KEYS = """
@@ -232,7 +280,9 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
         load(tmp_path / "nope.yaml", {})
 
 
-def test_a_variable_without_a_value_keeps_the_default_and_quotes_are_the_empty_text(tmp_path: Path) -> None:
+def test_a_variable_without_a_value_keeps_the_default_and_quotes_are_the_empty_text(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     config = load_text(tmp_path, "{}", PUMPWATCH_NET__PROXY="", PUMPWATCH_SYMBOLS_FILE='""', PUMPWATCH_STORE__DIR=" ")
     assert (config.net.proxy, config.symbols_file, config.store.dir) == ("", "", f"{tmp_path}/data")
 
