@@ -5,8 +5,8 @@ keeps its default ('""' is the empty text); an exchange, sink or source without 
 `config/pumpwatch.yaml` shows every key at its default and a test keeps it equal to this module. The sections
 `sinks.<name>` belong to their plugins and are read by `options_of`.
 
-A key named `dir`, `file` or `folder`, or ending in `_dir`, `_file` or `_folder`, holds a path. A relative one counts from the
-config file's folder, one from the environment or without a file from the working directory; `load` makes all absolute.
+A key named `dir`, `file` or `folder`, or ending in `_dir`, `_file` or `_folder`, holds a path. A relative one that stands in the
+file counts from the file's folder, one from the environment and a default from the working directory; `load` makes all absolute.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -24,7 +24,9 @@ import yaml
 from msgspec import Meta
 
 from pumpwatch.errors import ConfigError
+from pumpwatch.net.address import check_address
 from pumpwatch.net.proxy import parse_proxy
+from pumpwatch.yaml_loader import Loader, without_snippet
 
 ENV_PREFIX = "PUMPWATCH_"
 
@@ -129,9 +131,10 @@ class Keys(Section):
 
 
 class Config(Keys):
-    """What a collector runs by: the file, and what the environment says of exchanges beside those that it chooses."""
+    """The file, and what the environment says of entries beside those that are chosen."""
 
     overrides: dict[str, ExchangeConfig] = {}  # options alone: they choose nothing
+    idle_sources: dict[str, SourceConfig] = {}  # the same for notice boards
 
     def exchange(self, name: str) -> ExchangeConfig:
         """Return the options of an exchange, named or not."""
@@ -141,23 +144,6 @@ class Config(Keys):
 T = TypeVar("T")
 
 PATHS = re.compile(r"(?:\w+_)?(?:dir|file|folder)")  # keys that hold one
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, where YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a word, not a list or a mapping (put "
-                                                        "quotes around a value that begins with { or [)",
-                                                        key_node.start_mark)
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key `{key_node.value}` is given twice",
-                                                        key_node.start_mark)
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
 
 
 def read_mapping(path: Path) -> dict[Any, Any]:
@@ -183,68 +169,77 @@ def read_mapping(path: Path) -> dict[Any, Any]:
 def _parse(text: str) -> Any:
     """Return what YAML text holds; raise ValueError in one line where it is none, or holds itself."""
     try:
-        found = yaml.load(text, _Loader)
+        found = yaml.load(text, Loader)
         _filled(found, Any)
     except yaml.YAMLError as error:
-        raise ValueError(_without_snippet(error)) from None  # the snippet may show a password
+        raise ValueError(without_snippet(error)) from None  # the snippet may show a password
     except RecursionError:
         raise ValueError("an alias (*) stands within what it names, or it is nested too deeply") from None
     return found
 
 
-def _without_snippet(error: yaml.YAMLError) -> str:
-    """Return what is wrong with YAML text and where, without the text itself."""
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return " ".join(str(error).split())
-    mark = error.problem_mark or error.context_mark
-    at = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    return f"{', '.join(filter(None, (error.context, error.problem)))}{at}"
-
-
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """Read a config file (None: defaults) and the environment; every path in what is returned is absolute.
 
-    A relative path that the file has counts from the file's folder, any other one from the working directory.
-
     Raises ConfigError that names the file or the variable, the key's path, what is allowed and the nearest known key.
     """
-    raw: dict[Any, Any] = {}
-    if path is not None:
-        raw = read_mapping(path)
-        make_absolute(raw, path.absolute().parent)
-        raw = _filled(raw, Keys)
+    raw = _filled(read_mapping(path), Keys) if path is not None else {}
+    make_absolute(raw, path.absolute().parent if path is not None else Path.cwd())
     environ = os.environ if environ is None else environ
     given: dict[str, str] = {}  # key's path -> variable
-    beside: dict[str, set[str]] = {"exchanges": set(), "listing.sources": set()}  # entries of which only a variable speaks
+    beside: set[tuple[str, str]] = set()  # (section, entry) of which only a variable speaks
     for name in sorted(environ, key=lambda name: (name.count("__"), name)):  # a whole section before what is in it
         if not name.startswith(ENV_PREFIX) or not environ[name].strip():
             continue
         steps = name.removeprefix(ENV_PREFIX).lower().split("__")
-        for section, names in beside.items():
-            *parents, entry = steps[: section.count(".") + 2]
-            named = _named_in(raw, parents)
-            if ".".join(parents) == section and (section == "exchanges" if named is None else entry not in named):
-                names.add(entry)  # the default of the other section may be added to
+        beside |= _not_chosen(raw, steps)
         _set_from_environment(raw, steps, name, environ[name])
         raw = _filled(raw, Keys)
         given[".".join(steps)] = name
     where = str(path) if path else "config"
     keys = convert(raw, Keys, where, given=given)
     found = Config(**{name: getattr(keys, name) for name in keys.__struct_fields__})
-    if found.net.proxy:
-        parse_proxy(found.net.proxy, f"environment {given['net.proxy']}" if "net.proxy" in given else f"{where}: net.proxy")
-    make_absolute(found, Path.cwd())
-    found.overrides = {name: found.exchanges.pop(name) for name in sorted(beside["exchanges"])}
-    for name in beside["listing.sources"]:
-        del found.listing.sources[name]
+    _check_addresses(found, where, given)
+    make_absolute(found, Path.cwd())  # what is relative yet is a default
+    for section, name in sorted(beside):
+        if section == "exchanges":
+            found.overrides[name] = found.exchanges.pop(name)
+        else:
+            found.idle_sources[name] = found.listing.sources.pop(name)
     return found
 
 
-def _named_in(raw: Any, section: Sequence[str]) -> Collection[str] | None:
-    """Return the entries of a section, None where nobody has written it."""
-    for step in section:
-        raw = raw.get(step) if isinstance(raw, dict) else None
-    return raw if isinstance(raw, dict) else None
+def _not_chosen(raw: dict[str, Any], steps: list[str]) -> set[tuple[str, str]]:
+    """Return the entry that a variable speaks of in a section whose names choose, where nothing has chosen it."""
+    for section, named in (("exchanges", {}), ("listing.sources", msgspec.to_builtins(ListingConfig().sources))):
+        inside = section.split(".")
+        if steps[: len(inside)] != inside or len(steps) == len(inside):
+            continue
+        place: Any = raw
+        for step in inside:
+            place = place.get(step) if isinstance(place, dict) else None
+        named = named if place is None else place
+        if isinstance(named, dict) and steps[len(inside)] not in named:
+            return {(section, steps[len(inside)])}
+    return set()
+
+
+def _check_addresses(found: Keys, where: str, given: Mapping[str, str]) -> None:
+    """Raise ConfigError, without a password in it, for an address of a service or proxy that cannot be meant."""
+    def at(key: str) -> str:
+        variable = next((name for known, name in given.items() if f"{key}.".startswith(f"{known}.")), "")
+        return f"environment {variable}: {key}" if variable else f"{where}: {key}"
+
+    if found.net.proxy:
+        parse_proxy(found.net.proxy, at("net.proxy"))
+    for name, exchange in found.exchanges.items():
+        for market_type in ("spot", "futures"):
+            for key, schemes in (("ws_url", ("ws", "wss")), ("rest_url", ("http", "https"))):
+                if url := getattr(exchange.market(market_type), key):
+                    check_address(url, at(f"exchanges.{name}.{market_type}.{key}"), *schemes)
+    for name, source in found.listing.sources.items():
+        if source.url:
+            check_address(source.url, at(f"listing.sources.{name}.url"), "http", "https")
 
 
 def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
@@ -361,7 +356,7 @@ def make_absolute(place: Any, base: Path) -> None:
         if isinstance(value, str) and value and PATHS.fullmatch(str(name)):
             if "\0" in value:
                 raise ConfigError(f"{name}: a path cannot hold a zero byte")
-            value = str(base / (Path.home() / value[2:] if value.startswith("~/") else value))
+            value = str(base / (Path.home() / value[2:] if value == "~" or value.startswith("~/") else value))
             if struct:
                 setattr(place, name, value)
             else:

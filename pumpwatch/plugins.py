@@ -136,7 +136,7 @@ class Plugins:
         wanted = (
             ("exchanges", exchanges.keys() - disabled, offered),
             ("sinks", config.sinks.keys(), set(self.sinks)),
-            ("listing.sources", config.listing.sources.keys() - disabled, set(self.sources)),
+            ("listing.sources", (config.listing.sources.keys() | config.idle_sources.keys()) - disabled, set(self.sources)),
         )
         lines = [f"{section}.{name}: {'its plugin is disabled' if name in disabled else 'no plugin offers it'}; "
                  f"{_known(name, known)}" for section, named, known in wanted for name in sorted(named - known)]

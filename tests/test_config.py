@@ -31,6 +31,12 @@ def refusal(folder: Path, text: str, **environ: str) -> ConfigError:
 
 def test_the_shipped_file_holds_every_key_at_its_default() -> None:
     written, defaults = yaml.safe_load(SHIPPED.read_text()), msgspec.to_builtins(Keys())
+    paths = [(written, defaults, "symbols_file"), *((written[one], defaults[one], key) for one, key in (
+        ("store", "dir"), ("listing", "archive_dir")))]
+    for place, known, key in paths:  # one with a value would count from the file's folder
+        assert place[key] is None
+        assert re.search(rf"^ *{key}: +# {re.escape(known[key])}; ", SHIPPED.read_text(), re.MULTILINE)
+        place[key] = known[key]
     exchanges = written.pop("exchanges")
     whole = ExchangeConfig(spot=VenueConfig(), futures=VenueConfig())
     assert next(iter(exchanges.values())) == msgspec.to_builtins(whole)  # the others have the same keys
@@ -77,8 +83,24 @@ def test_no_file_gives_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert load(None, {}) == defaults_in(tmp_path)
 
 
-def test_a_section_left_empty_keeps_its_defaults(tmp_path: Path) -> None:
-    assert load_text(tmp_path, "store:\nlog:\n  level:\nlisting:\n  sources:\nexchanges:\n") == load(None, {})
+@pytest.mark.parametrize("text", [SHIPPED.read_text(), "log: {level: info}", "store: {dir: , commit_ms: 90}"])
+def test_a_path_that_the_file_does_not_have_counts_from_the_working_directory(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (tmp_path / "etc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config, wanted = load_text(tmp_path / "etc", text, PUMPWATCH_STORE__COMMIT_TRADES="7"), defaults_in(tmp_path)
+    assert (config.store.dir, config.listing.archive_dir, config.symbols_file) == (
+        wanted.store.dir, wanted.listing.archive_dir, wanted.symbols_file)
+
+
+def test_the_home_folder_alone_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load_text(tmp_path, "store: {dir: '~'}").store.dir == "/home/me"
+
+
+def test_a_section_left_empty_keeps_its_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_text(tmp_path, "store:\nlog:\n  level:\nlisting:\n  sources:\nexchanges:\n") == defaults_in(tmp_path)
 
 
 def test_a_bare_key_that_names_an_entry_is_that_entry_with_its_defaults(tmp_path: Path) -> None:
@@ -96,8 +118,8 @@ def test_a_variable_of_one_exchange_chooses_none(tmp_path: Path) -> None:
     assert config.overrides == {"binance": ExchangeConfig(spot=VenueConfig(symbols=["X"]), futures=VenueConfig(enabled=False))}
     config = load_text(tmp_path, "exchanges: {okx: , gate: }", **off)
     assert list(config.exchanges) == ["okx", "gate"]
-    config = load_text(tmp_path, "exchanges: {binance: {futures: {rest_url: y}}}", **off)
-    assert config.exchanges["binance"].futures == VenueConfig(enabled=False, rest_url="y")
+    config = load_text(tmp_path, "exchanges: {binance: {futures: {rest_url: 'https://y'}}}", **off)
+    assert config.exchanges["binance"].futures == VenueConfig(enabled=False, rest_url="https://y")
     assert config.overrides == {}
 
 
@@ -108,9 +130,35 @@ def test_a_variable_that_is_the_whole_section_chooses_as_the_file_does(tmp_path:
     assert config.overrides == {"gate": ExchangeConfig(enabled=False)}
 
 
-def test_a_variable_of_one_source_takes_no_other_away(tmp_path: Path) -> None:
-    config = load_text(tmp_path, "{}", PUMPWATCH_LISTING__SOURCES__MINE__INTERVAL_S="3")
-    assert config.listing.sources == {"upbit": SourceConfig(), "mine": SourceConfig(interval_s=3)}
+def test_a_variable_of_one_notice_board_takes_no_other_away_and_switches_none_on(tmp_path: Path) -> None:
+    fast = {"PUMPWATCH_LISTING__SOURCES__UPBIT__INTERVAL_S": "3", "PUMPWATCH_LISTING__SOURCES__MINE__INTERVAL_S": "4",
+            "PUMPWATCH_LISTING__SOURCES__MINE__ENABLED": "true"}
+    for text, chosen in (("{}", {"upbit": SourceConfig(interval_s=3)}), ("listing: {sources: {}}", {}),
+                         ("listing: {sources: {bithumb: }}", {"bithumb": SourceConfig()}),
+                         ("listing: {sources: {mine: {url: 'https://m'}}}", {"mine": SourceConfig(interval_s=4, url="https://m")})):
+        assert load_text(tmp_path, text, **fast).listing.sources == chosen
+    config = load_text(tmp_path, "{}", PUMPWATCH_LISTING__SOURCES="{mine: }", **fast)
+    assert (config.listing.sources, list(config.idle_sources)) == ({"mine": SourceConfig(interval_s=4)}, ["upbit"])
+
+
+@pytest.mark.parametrize("url", [
+    "wss://user:pa/ss@127.0.0.1:1/ws", "wss://user:12/ss@127.0.0.1:1/ws", "wss://user:pa?ss@h/ws", "wss://user:pa#ss@h/ws",
+    "wss://user:pass@h:0x/ws", "https://user:pass@h/", "user:pass@h", "wss://user:pass@/x", "wss://user:pass@h i/x"])
+def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
+    error = refusal(tmp_path, f"exchanges: {{a: {{spot: {{ws_url: '{url}'}}}}}}")
+    assert "exchanges.a.spot.ws_url: " in error.message and "not a ws or wss address" in error.message
+    variable = "PUMPWATCH_LISTING__SOURCES__UPBIT__URL"
+    told = refusal(tmp_path, "{}", **{variable: url.replace("https", "ftp")})
+    assert f"environment {variable}: listing.sources.upbit.url: " in told.message
+    rest = refusal(tmp_path, "{}", PUMPWATCH_EXCHANGES__A__FUTURES__REST_URL=url.replace("https", "ftp"))
+    for said in (error, told, rest):
+        assert not re.search("pa[/?#]|pass|ss@|12/|'pa'", f"{said.message} {said.__cause__} {said.__context__}")
+
+
+def test_an_address_with_a_user_is_taken(tmp_path: Path) -> None:
+    url = "wss://user:p%2Fa%40ss@[::1]:8443/ws?x=1"
+    found = load_text(tmp_path, f"exchanges: {{a: {{spot: {{ws_url: '{url}', rest_url: 'http://127.0.0.1:1'}}}}}}").exchanges["a"].spot
+    assert found is not None and found.ws_url == url
 
 
 PATH_KEYS = """
@@ -133,16 +181,6 @@ def test_relative_paths_of_a_file_count_from_its_folder(tmp_path: Path, monkeypa
     assert (config.store.dir, config.listing.archive_dir, config.symbols_file) == (f"{etc}/d", f"{etc}/../a", f"{etc}/s.yaml")
     assert (config.plugins.folder, config.net.ca_file) == ("/home/me/p", "/etc/ca.pem")
     assert config.sinks == {"questdb": {"ca_file": f"{etc}/q.pem", "addr": "q"}}
-
-
-def test_paths_that_a_file_does_not_have_count_from_the_working_directory(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc" / "c.yaml").write_text("log: {level: debug}\nstore:\n")
-    monkeypatch.chdir(tmp_path)
-    config = load(Path("etc/c.yaml"), {})
-    assert (config.store.dir, config.listing.archive_dir, config.symbols_file) == (
-        f"{tmp_path}/data", f"{tmp_path}/data", f"{tmp_path}/config/symbols.yaml")
 
 
 def test_relative_paths_of_the_environment_count_from_the_working_directory(
@@ -242,9 +280,11 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
         load(tmp_path / "nope.yaml", {})
 
 
-def test_a_variable_without_a_value_keeps_the_default_and_quotes_are_the_empty_text(tmp_path: Path) -> None:
+def test_a_variable_without_a_value_keeps_the_default_and_quotes_are_the_empty_text(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     config = load_text(tmp_path, "{}", PUMPWATCH_NET__PROXY="", PUMPWATCH_SYMBOLS_FILE='""', PUMPWATCH_STORE__DIR=" ")
-    assert (config.net.proxy, config.symbols_file, config.store.dir) == ("", "", f"{Path.cwd()}/data")
+    assert (config.net.proxy, config.symbols_file, config.store.dir) == ("", "", f"{tmp_path}/data")
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
@@ -281,9 +321,3 @@ def test_a_plugins_own_options_are_checked_like_the_rest() -> None:
     assert "unknown key `sinks.thing.adr`" in caught.value.message
     assert "did you mean `addr`?" in caught.value.hint
     assert options_of(Config(), "sinks", "thing", Options) == Options()
-
-
-def test_a_variable_of_one_board_switches_no_board_on(tmp_path: Path) -> None:
-    upbit = {"PUMPWATCH_LISTING__SOURCES__UPBIT__INTERVAL_S": "3"}
-    assert list(load_text(tmp_path, "listing: {sources: {bithumb: }}", **upbit).listing.sources) == ["bithumb"]
-    assert load(None, upbit).listing.sources["upbit"].interval_s == 3.0

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = sorted((ROOT / "pumpwatch").rglob("*.py"))
 PLUGINS = sorted(path for path in (ROOT / "plugins").rglob("*.py") if path.name != "__init__.py")
 
-BASE = {"errors", "printable", "model", "records", "clock", "stats", "config", "catalogue", "hookspecs", "net"}
+BASE = {"errors", "printable", "model", "records", "clock", "stats", "config", "yaml_loader", "catalogue", "hookspecs", "net"}
 
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {

@@ -39,12 +39,15 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Sequence[
 
 
 def print_rich(renderable: Any) -> None:
-    """Print a rich renderable to stdout, as wide as it needs where stdout is no terminal."""
+    """Print a rich renderable to stdout, as wide as it needs where stdout is no terminal.
+
+    Text in it is text: `[...]` in what a server says is not a style.
+    """
     from rich.console import Console
 
-    console = Console(file=sys.stdout, soft_wrap=False, markup=False)  # a server's brackets are its own words
+    console = Console(file=sys.stdout, soft_wrap=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(file=sys.stdout, width=160, markup=False)
+        console = Console(file=sys.stdout, width=160, markup=False, emoji=False)
     console.print(renderable)
 
 

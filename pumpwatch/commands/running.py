@@ -53,7 +53,7 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
     from pumpwatch.demo.run import run
     from pumpwatch.demo.view import Display, report_view
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             code, report = run(seconds, rate, questdb, data, Display(live).show)

@@ -29,7 +29,7 @@ from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.redirects import MOST_REDIRECTS, MayReach, Origin, anywhere, may_reach, origin_of, refusal
 from pumpwatch.net.retry_after import retry_after_s
 from pumpwatch.net.stream import Stream
-from pumpwatch.net.texts import masked, one_line, shown_address
+from pumpwatch.net.texts import masked, one_line, shown_url
 from pumpwatch.net.tunnel import authorization
 
 LARGEST_BODY_BYTES = 33_554_432  # twice the largest list of a venue
@@ -74,8 +74,7 @@ class Http:
         try:
             asked = _prepared(method, url, {**DEFAULTS, **(headers or {})}, params)
         except (requests.RequestException, ValueError):  # its text shows the whole address
-            shown = shown_address(url) if "@" in url else one_line(url)
-            raise ServiceUnavailable(f"{shown}: not an address", "write https://HOST/PATH") from None
+            raise ServiceUnavailable(f"{shown_url(url)}: not an address", "write https://HOST/PATH") from None
         allowance = Allowance(self._longest_s, self._timeout_s)
         reachable: MayReach = anywhere
         location: str | None = ""

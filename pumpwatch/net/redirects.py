@@ -14,12 +14,18 @@ answer can make this process ask a database or a router on the inside.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
 MOST_REDIRECTS = 3
 SECURE = {"https": True, "wss": True, "http": False, "ws": False}
 SECOND_LEVEL = {"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"}  # before a country's two letters
+
+NOT_PUBLIC = [ipaddress.ip_network(one) for one in (
+    "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")]  # a local NAT64, translated and compatible IPv4 addresses
+
+_host = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")  # an IPv6 address may name its zone
 
 Origin = tuple[bool, str, int]
 MayReach = Callable[[str], bool]
@@ -31,13 +37,18 @@ def anywhere(_: str) -> bool:
 
 
 def origin_of(url: str) -> Origin:
-    """Return (secure, host, port). Raises ValueError where the URL has none."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".")
-    if parts.scheme not in SECURE or not host:
+    """Return (secure, host, port). Raises ValueError, whose text holds nothing of the URL, where it has none."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".")
+        secure = SECURE[parts.scheme]
+        port = _port(parts, secure)
+        named = _host.fullmatch(host.encode("idna").decode("ascii"))
+    except (ValueError, KeyError):
+        named = None
+    if not named:
         raise ValueError("not an http, https, ws or wss address")
-    secure = SECURE[parts.scheme]
-    return secure, host, _port(parts, secure)
+    return secure, host, port
 
 
 def refusal(configured: str, target: str) -> str:
@@ -71,6 +82,8 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(found, ipaddress.IPv6Address):
+        if found.is_site_local or any(found in one for one in NOT_PUBLIC):
+            return False
         inner = found.ipv4_mapped or found.sixtofour
         if inner is None and found in ipaddress.ip_network("64:ff9b::/96"):
             inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)

@@ -30,6 +30,11 @@ def shown_address(text: str) -> str:
     return f"{scheme}{there}{f'{HIDDEN}@' if at and place != HIDDEN else ''}{place}"
 
 
+def shown_url(text: str) -> str:
+    """Return a URL that may be malformed, or what can be shown of it where it has an `@`."""
+    return shown_address(text) if "@" in text else one_line(text)
+
+
 def one_line(text: str | bytes, most: int = 120) -> str:
     """Return the first words of what another side sent: one line, printable, passwords masked."""
     if isinstance(text, bytes):

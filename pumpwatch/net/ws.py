@@ -12,7 +12,7 @@ from pumpwatch.net.dial import Dial, Place, Resolve, look_up, reason, tls_contex
 from pumpwatch.net.handshake import shake_hands
 from pumpwatch.net.redirects import anywhere, is_public, origin_of, refusal
 from pumpwatch.net.stream import Stream
-from pumpwatch.net.texts import one_line, shown_address
+from pumpwatch.net.texts import one_line, shown_url
 
 __all__ = ["Dialer", "tls_context"]
 
@@ -35,16 +35,17 @@ class Dialer:
         held to the rule for redirects then. Raises ServiceUnavailable with the reason, whichever step refused.
         """
         stream: Stream | None = None
-        name = shown_address(url) if "@" in url else one_line(url)
+        name = shown_url(url)
         opened = False
         try:
             secure, host, port = origin_of(url)
-        except ValueError:  # whose text has a piece of the address, which may be of its password
-            raise ServiceUnavailable(f"{name}: not an address: wss://HOST[:PORT]/PATH is one") from None
+        except ValueError as error:  # whose text may have a piece of the password
+            why = "not an address: wss://HOST[:PORT]/PATH is one" if "@" in url else one_line(reason(error), LONGEST_REASON)
+            raise ServiceUnavailable(f"{name}: {why}") from None
         try:
             name = f"{host}:{port}"
             if configured and (problem := refusal(configured, url)):
-                raise ServiceUnavailable(f"{name}: not connected to: {problem}; configured is {one_line(configured)}")
+                raise ServiceUnavailable(f"{name}: not connected to: {problem}; configured is {shown_url(configured)}")
             place = Place(secure, host, port, anywhere if _same_place(configured or url, url) else is_public)
             stream, _ = self._dial.open(place, Allowance(self._timeout_s))
             shake_hands(stream, url, headers)

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from pumpwatch_plugins.exchanges.kucoin import VENUES
 
-from pumpwatch.config import Config
+from pumpwatch.config import Config, ExchangeConfig, VenueConfig
 from pumpwatch.kit.material import gather
 from pumpwatch.kit.record import Recorder, Recording, read_recording, record
 from pumpwatch.kit.recorded import check_recorded
+from pumpwatch.model import Venue
 from pumpwatch.sim.process import SimProcess
 
 
@@ -55,9 +56,25 @@ def test_a_venue_that_is_not_there_is_named_and_the_others_are_recorded(tmp_path
     assert code == 69 and [one["venue"] for one in made] == ["kucoin.spot"] and "127.0.0.1:1" in made[0]["problem"], said
 
 
-def test_without_a_section_of_exchanges_every_market_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Recorder, "run", lambda self, folder, seconds, symbols: Recording(folder.name, folder))
-    assert [one.venue for one in record("kucoin", Config(), tmp_path, 1, 1)] == ["kucoin.spot", "kucoin.futures"]
+def test_a_market_that_the_config_does_not_name_is_recorded_with_its_defaults(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, VenueConfig]] = []
+
+    class Noting(Recorder):
+        def __init__(self, venue: Venue, options: VenueConfig, config: Config) -> None:
+            asked.append((venue.name, options))
+
+        def run(self, folder: Path, seconds: float, most: int) -> Recording:
+            return Recording(folder.name, folder)
+
+    monkeypatch.setattr("pumpwatch.kit.record.Recorder", Noting)
+    named = VenueConfig(ws_url="wss://venue.example/x")
+    for exchanges in ({}, {"kucoin": ExchangeConfig()}, {"kucoin": ExchangeConfig(spot=named)}):
+        asked.clear()
+        made = record("kucoin", Config(exchanges=exchanges), tmp_path, 1.0, 1)
+        assert [one.venue for one in made] == ["kucoin.spot", "kucoin.futures"]
+        spot = named if exchanges.get("kucoin", ExchangeConfig()).spot else VenueConfig()
+        assert asked == [("kucoin.spot", spot), ("kucoin.futures", VenueConfig())]
 
 
 @pytest.mark.parametrize("name", ["questdb", "nobody"])

@@ -16,11 +16,30 @@ from hypothesis import strategies as st
 
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.http import Http
-from pumpwatch.net.redirects import is_public, may_reach, refusal
+from pumpwatch.net.redirects import is_public, may_reach, origin_of, refusal
 from pumpwatch.net.ws import Dialer
 from tests.net.hostile_server import HostileServer, Scenario, answer, first_lines, hostile, redirect, with_body
 
 PLAIN = ssl.create_default_context()
+
+
+@pytest.mark.parametrize("url", ["wss://user:pa/ss@127.0.0.1:1/ws", "wss://user:pa?ss@h/ws", "wss://user:pa#ss@h/ws", "ws://u:ss@h:x/"])
+def test_a_websocket_address_that_is_none_is_shown_without_its_password(url: str) -> None:
+    with pytest.raises(ServiceUnavailable, match="not an http, https, ws or wss address") as caught:
+        Dialer(PLAIN, 1.0).open(url, {})
+    assert "pa" not in caught.value.message.replace("not an", "") and "ss@" not in caught.value.message
+
+
+@pytest.mark.parametrize("target", ["https://a b.okx.com/", "https://a%0d.okx.com/", "https://a<b.okx.com/"])
+def test_a_host_of_other_than_host_characters_is_none(target: str) -> None:
+    with pytest.raises(ValueError, match="not an http"):
+        origin_of(target)
+    assert refusal("https://www.okx.com", target) == "not an address"
+
+
+@pytest.mark.parametrize("address", ["fec0::1", "64:ff9b:1::1", "::ffff:0:8.8.8.8", "::8.8.8.8"])
+def test_addresses_within_a_site_and_translated_ones_are_not_public(address: str) -> None:
+    assert not is_public(address)
 
 
 def client(resolve=None, context: ssl.SSLContext = PLAIN) -> Http:
