@@ -32,6 +32,7 @@ _HOMES = {
     "pumpwatch.kit.record": ("read_recording",),
     "pumpwatch.listing.titles": ("judge",),
     "pumpwatch.listing.wording": ("Wording",),
+    "pumpwatch.net.proxy": ("proxy_to",),
     "pumpwatch.net.texts": ("masked", "shown_address"),
     "pumpwatch.pipeline.decode": ("Decoder",),
     "pumpwatch.sim.board": ("Board", "Post"),

@@ -7,13 +7,12 @@ talks to the address in its config. No proxy stands between a host and its own l
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, TypeVar
 
 import msgspec
 import requests
 
-from pumpwatch import ConfigError, ServiceUnavailable
+from pumpwatch import ConfigError, ServiceUnavailable, proxy_to
 
 UNREACHABLE = "is QuestDB running there? `packaging/questdb start DIR` starts one"
 OURS = "this is an error in PumpWatch and not in your setup: please report this line"
@@ -71,9 +70,11 @@ class Server:
         self._session = self.session()
 
     def session(self) -> requests.Session:
-        """Return a new session, by the environment's proxy where the server is on another host."""
+        """Return a new session; its proxy is the one that PumpWatch takes from the environment, nothing else is from there."""
         session = requests.Session()
-        session.trust_env = not on_loopback(self.addr)
+        session.trust_env = False  # no .netrc, and no other certificates than those of the config
+        if proxy := proxy_to(self._url):
+            session.proxies = {"http": proxy, "https": proxy}
         return session
 
     def exec(self, statement: str, timeout_s: float | None = None) -> list[list[Any]]:
@@ -142,15 +143,6 @@ class Server:
             target = answer.headers.get("Location", "")[:SHOWN]
             raise ServiceUnavailable(f"QuestDB at {self.addr} answers with a redirect to {target!r}, which is not followed",
                                      "set sinks.questdb.addr to the server itself")
-
-
-def on_loopback(addr: str) -> bool:
-    """Return whether HOST:PORT names this very host."""
-    host = addr.rpartition(":")[0].strip("[]").lower().rstrip(".")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _cause(error: BaseException) -> str:

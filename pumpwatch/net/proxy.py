@@ -8,11 +8,14 @@ is in no message.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
+import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.texts import HIDDEN, one_line, shown_address
@@ -20,6 +23,8 @@ from pumpwatch.net.texts import HIDDEN, one_line, shown_address
 SCHEMES = ("http", "socks5", "socks5h")
 USUAL_PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
 HINT = "write http://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT, with USER:PASSWORD@ before HOST where it asks for them"
+
+_short_ip = re.compile(r"[0-9a-fx.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,15 @@ class Proxy:
     password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
+        return self._shown(HIDDEN if self.user else "")
+
+    def url(self) -> str:
+        """Return it as an address, with the password."""
+        return self._shown(f"{quote(self.user, safe='')}:{quote(self.password, safe='')}" if self.user else "")
+
+    def _shown(self, user: str) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{f'{HIDDEN}@' if self.user else ''}{host}:{self.port}"
+        return f"{self.scheme}://{user}{'@' if user else ''}{host}:{self.port}"
 
 
 def parse_proxy(text: str, where: str) -> Proxy:
@@ -96,6 +108,23 @@ class Proxies:
         return proxy
 
 
+def proxy_to(url: str) -> str:
+    """Return the address of the environment's proxy that leads to a sink's http or https URL; empty: the direct way.
+
+    `net.proxy` is for venues and notice boards. A URL that is not an address has the direct way: whoever asks there is refused.
+    Raises ConfigError for a proxy that cannot be meant.
+    """
+    proxies = Proxies()
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return ""
+    secure = parts.scheme == "https"
+    way = proxies.way_to(host, port or (443 if secure else 80), secure)
+    return way.url() if way else ""
+
+
 def _either_case(environ: Mapping[str, str], name: str) -> tuple[str, str]:
     """Return (name as written, value); lower case goes first, and is honoured when it is empty."""
     written = name if name in environ else name.upper()
@@ -115,6 +144,10 @@ def _is_this_machine(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     address = _address(host)
+    if address is None and _short_ip.fullmatch(host):
+        with contextlib.suppress(OSError):
+            address = ipaddress.IPv4Address(socket.inet_aton(host))  # 127.1, 0x7f000001
+    address = getattr(address, "ipv4_mapped", None) or address
     return address is not None and (address.is_loopback or address.is_unspecified)
 
 

@@ -25,7 +25,7 @@ SECOND_LEVEL = {"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"}
 NOT_PUBLIC = [ipaddress.ip_network(one) for one in (
     "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")]  # a local NAT64, translated and compatible IPv4 addresses
 
-_host = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?")  # an IPv6 address may name its zone
+_host = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?")  # an IPv6 address may name its zone
 
 Origin = tuple[bool, str, int]
 MayReach = Callable[[str], bool]

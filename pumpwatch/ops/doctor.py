@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pumpwatch.clock import NS_PER_S, Clock
@@ -22,9 +23,10 @@ from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError,
 from pumpwatch.hookspecs import ListingSource
 from pumpwatch.model import Venue
 from pumpwatch.net.proxy import Proxies
-from pumpwatch.net.texts import masked
+from pumpwatch.net.texts import masked, one_line
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.store.sqlite import ANOTHER_FOLDER
+from pumpwatch.supervisor import guarded
 
 OK, WARN, FAIL, UNREACHABLE = "ok", "warn", "fail", "unreachable"
 
@@ -32,6 +34,8 @@ LOW_DISK_BYTES = 2_000_000_000  # two hours of every trade on every venue, with 
 FULL_DISK_BYTES = 200_000_000
 EARLIEST_NS = 1_735_689_600 * NS_PER_S  # 2025-01-01: a clock before that was never set
 REFUSED_HINT = dict.fromkeys((403, 418, 429, 451), "refused from this address: another host or a proxy in the config?")
+AT_ONCE = 8  # services that are asked at the same time
+LONGEST = 300  # characters of what foreign code raised
 SYNC_MARK = Path("/run/systemd/timesync/synchronized")
 
 
@@ -155,18 +159,21 @@ def _ntp_synchronised() -> bool | None:
     return {"yes": True, "no": False}.get(answer.stdout.strip())
 
 
-def _service_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
-    """Yield one finding a service, in the order a trade travels."""
+def _service_findings(config: Config, plugins: Plugins) -> Iterable[Finding]:
+    """Return one finding a service, in the order a trade travels; some are asked at once, as each may take its time."""
+    from gevent.pool import Pool
+
+    asks: list[tuple[str, Callable[[], str]]] = []
     for venue, options in _chosen(config, plugins):
-        yield _reach(f"{venue.name} REST", lambda v=venue, o=options: _ask_rest(config, v, o))  # type: ignore[misc]
-        yield _reach(f"{venue.name} WebSocket", lambda v=venue, o=options: _ask_socket(config, v, o))  # type: ignore[misc]
+        asks.append((f"{venue.name} REST", partial(_ask_rest, config, venue, options)))
+        asks.append((f"{venue.name} WebSocket", partial(_ask_socket, config, venue, options)))
     for name, source in plugins.sources.items():
         asked = config.listing.sources.get(name)
         if asked is not None and asked.enabled:
-            yield _reach(f"listing {name}", lambda s=source, a=asked: _ask_source(config, s, a))  # type: ignore[misc]
-    for name in config.sinks:
-        if name in plugins.sinks:
-            yield _reach(f"sink {name}", lambda n=name: _ask_sink(config, n, plugins))  # type: ignore[misc]
+            asks.append((f"listing {name}", partial(_ask_source, config, source, asked)))
+    asks += [(f"sink {name}", partial(_ask_sink, config, name, plugins)) for name in config.sinks if name in plugins.sinks]
+    found: Iterable[Finding] = Pool(AT_ONCE).imap(lambda one: _reach(*one), asks)
+    return found
 
 
 def _chosen(config: Config, plugins: Plugins) -> list[tuple[Venue, VenueConfig]]:
@@ -177,14 +184,20 @@ def _chosen(config: Config, plugins: Plugins) -> list[tuple[Venue, VenueConfig]]
 
 
 def _reach(name: str, ask: Callable[[], str]) -> Finding:
+    """Ask a service; whatever a plugin's code raises is a finding."""
     started = time.monotonic()
-    try:
-        detail = ask()
-    except ServiceUnavailable as error:
-        return Finding(name, UNREACHABLE, error.message, error.hint, _ms_since(started))
-    except PumpWatchError as error:
-        return Finding(name, FAIL, error.message, error.hint, _ms_since(started))
-    return Finding(name, OK, detail, ms=_ms_since(started))
+    said: list[str] = []
+    wrong: list[Exception] = []
+    guarded(lambda: said.append(ask()), wrong.append)
+    ms = _ms_since(started)
+    if not wrong:
+        return Finding(name, OK, said[0], ms=ms)
+    error = wrong[0]
+    if isinstance(error, PumpWatchError):
+        state = UNREACHABLE if isinstance(error, ServiceUnavailable) else FAIL
+        return Finding(name, state, error.message, error.hint, ms)
+    return Finding(name, FAIL, f"its plugin raises {type(error).__name__}: {one_line(str(error), LONGEST)}",
+                   "this is an error in the plugin: report it to its author", ms)
 
 
 def _ms_since(started: float) -> float:

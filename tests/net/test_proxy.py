@@ -15,7 +15,7 @@ from pumpwatch.config import load
 from pumpwatch.errors import ConfigError, ServiceUnavailable
 from pumpwatch.net.dial import Place
 from pumpwatch.net.http import Http
-from pumpwatch.net.proxy import Proxies, parse_proxy
+from pumpwatch.net.proxy import Proxies, parse_proxy, proxy_to
 from pumpwatch.net.texts import masked, one_line, shown_address
 from pumpwatch.net.ws import Dialer
 from tests.net.hostile_server import answer, first_lines, hostile, with_body
@@ -26,6 +26,16 @@ SECRET = "s3cr3t"
 
 def way(environ: dict[str, str], url_host: str = "api.test", port: int = 443, secure: bool = True, configured: str = "") -> str:
     return str(Proxies(configured, environ).way_to(url_host, port, secure) or "direct")
+
+
+@pytest.mark.parametrize(("host", "direct"), [
+    *((host, True) for host in ("127.8.8.8:1", "[::1]:1", "localhost:1", "0.0.0.0:1", "[::]:1", "127.1:1", "0x7f000001:1",
+                                "[::ffff:127.0.0.1]:1", "db:x")),
+    *((host, False) for host in ("10.0.0.1:1", "localhost.example:1", "10.1:1", "[::ffff:10.0.0.1]:1", "dead:1"))])
+def test_a_sinks_address_on_this_machine_is_reached_without_a_proxy(
+        monkeypatch: pytest.MonkeyPatch, host: str, direct: bool) -> None:
+    monkeypatch.setenv("http_proxy", "http://me:p%2Fw@proxy:1")
+    assert proxy_to(f"http://{host}") == ("" if direct else "http://me:p%2Fw@proxy:1")
 
 
 def test_the_configured_proxy_goes_before_the_environment_and_its_exceptions() -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import gevent
+import msgspec
 import pytest
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config, ExchangeConfig, PluginsConfig, SourceConfig, StoreConfig, VenueConfig
+from pumpwatch.hookspecs import Sink, SinkPlugin
 from pumpwatch.ops import doctor
 from pumpwatch.ops.doctor import Finding
 from pumpwatch.plugins import Plugins, load_plugins
@@ -141,6 +144,44 @@ def test_connect_finds_a_sink_that_is_not_there(tmp_path: Path, web: str, closed
     config.sinks = {"questdb": {"addr": closed}}
     finding = by_name(doctor.check(config, connect=True, plugins=good_plugins()))["sink questdb"]
     assert finding.state == doctor.UNREACHABLE
+
+
+def test_whatever_foreign_code_raises_is_a_finding_and_the_other_services_are_asked(
+        tmp_path: Path, web: str, closed: str) -> None:
+    class Options(msgspec.Struct):
+        """None."""
+
+    def create(_: Options) -> Sink:
+        raise KeyError("no\n[such] thing")
+
+    plugins = good_plugins()
+    plugins.sinks = {"odd": SinkPlugin("odd", Options, create), **plugins.sinks}
+    config = config_for(tmp_path, web, closed)
+    config.sinks = {"odd": {}, "questdb": {"addr": closed}}
+    named = by_name(doctor.check(config, connect=True, plugins=plugins))
+    assert named["sink odd"].state == doctor.FAIL
+    assert named["sink odd"].detail == r"its plugin raises KeyError: 'no\n[such] thing'"
+    assert named["sink questdb"].state == doctor.UNREACHABLE
+
+
+def test_services_are_asked_at_once_and_found_in_order(tmp_path: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asking, most = 0, 0
+
+    def ask(name: str, _: Callable[[], str]) -> Finding:
+        nonlocal asking, most
+        asking += 1
+        most = max(most, asking)
+        gevent.sleep(0.02 if "REST" in name else 0)  # the first ones answer last
+        asking -= 1
+        return Finding(name, doctor.OK, "")
+
+    monkeypatch.setattr(doctor, "_reach", ask)
+    config = config_for(tmp_path, f"http://{closed}", closed)
+    names = [one.name for one in doctor.check(config, connect=True, plugins=good_plugins())]
+    services = [name for name in names if name.endswith((" REST", " WebSocket")) or name.startswith("listing ")]
+    venues = [f"{venue.name} {kind}" for venue, _ in good_plugins().chosen(config) for kind in ("REST", "WebSocket")]
+    assert services == [*venues, "listing upbit"]
+    assert most == doctor.AT_ONCE
 
 
 def test_a_failure_weighs_more_than_an_unreachable_service() -> None:
