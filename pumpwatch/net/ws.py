@@ -39,10 +39,6 @@ class Dialer:
         opened = False
         try:
             secure, host, port = origin_of(url)
-        except ValueError as error:  # whose text may have a piece of the password
-            why = "not an address: wss://HOST[:PORT]/PATH is one" if "@" in url else one_line(reason(error), LONGEST_REASON)
-            raise ServiceUnavailable(f"{name}: {why}") from None
-        try:
             name = f"{host}:{port}"
             if configured and (problem := refusal(configured, url)):
                 raise ServiceUnavailable(f"{name}: not connected to: {problem}; configured is {shown_url(configured)}")
