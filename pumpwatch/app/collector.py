@@ -48,6 +48,7 @@ T = TypeVar("T")
 
 STOP_S = 2.5  # of the stages, from the signal on
 CLOSE_S = 2.0  # and so long for the journal, then for its last records where it hangs, then for the last figures
+LEDGER_ANSWER_S = 2.0  # a listing waits so long for it, then its window is opened all the same
 
 
 class Collector:
@@ -203,6 +204,11 @@ class Collector:
         """Run a call of the ledger in its thread and wait for it in this greenlet; a ledger that hangs delays no trade."""
         result: T = self.ledger_thread.apply(function, args)
         return result
+
+    def ask_ledger(self, function: Callable[..., T], /, *args: Any) -> T:
+        """Run a short call of the ledger as `in_ledger_thread` does. Raises StorageError where it does not answer in time."""
+        with gevent.Timeout(LEDGER_ANSWER_S, StorageError("the ledger does not answer")):
+            return self.in_ledger_thread(function, *args)
 
     def journal_query(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int) -> TradeBatch:
         """Ask the journal, in its thread."""

@@ -48,10 +48,10 @@ class Listings:
         self.watches = [
             Watch(source, self._fetch, ledger, one.clock, one.stats, self.windows.open, url=part.url,
                   interval_s=part.interval_s, fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record,
-                  call=one.in_ledger_thread, think=self._think)
+                  call=one.ask_ledger, think=self._think)
             for source, part in _usable(one)]
         self._inbox = Inbox(folder_of(one.config), ledger, one.clock, one.stats, self.windows.open,
-                            fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record, call=one.in_ledger_thread)
+                            fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record, call=one.ask_ledger)
 
     def start(self) -> None:
         """Take up unfinished windows and start looking."""

@@ -128,6 +128,7 @@ class Watch:
             whole = whole and not failed
         if seeding:
             self._call(self._memory.first_look_done, self.source.name)
+        self._register.store()
         self._register.tell()
         self._tell_rest()
         self._known, self._begun = shown_now, True
@@ -138,7 +139,11 @@ class Watch:
     def _chunk(self, new: Sequence[tuple[Notice, str]], detected_at_ns: int, seeding: bool) -> list[str]:
         """Deal with rows that are new or edited, and remember them; return the ids of those that failed."""
         name = self.source.name
-        before = {} if seeding else self._call(self._memory.seen_notices, name, [one.notice_id for one, _ in new])
+        try:
+            before = {} if seeding else self._call(self._memory.seen_notices, name, [one.notice_id for one, _ in new])
+        except StorageError:
+            self._open_unasked([one for one, _ in new], detected_at_ns)
+            raise
         done: list[tuple[Notice, str, str]] = []
         failed: list[str] = []
         for notice, revision in new:
@@ -152,6 +157,18 @@ class Watch:
             self._call(self._memory.forget_notices, name, REMEMBERED)
         self._taken += len(done)
         return failed
+
+    def _open_unasked(self, notices: Sequence[Notice], detected_at_ns: int) -> None:
+        """Open what is fresh and was not on the last list, while the memory does not say what is known."""
+        for notice in notices:
+            if self._begun and notice.notice_id not in self._known and \
+                    detected_at_ns - notice.published_at_ns <= self._register.fresh_ns:
+                alone(partial(self._open_row, notice, detected_at_ns), partial(self._row_failed, notice))
+
+    def _open_row(self, notice: Notice, detected_at_ns: int) -> None:
+        verdict = self._think(verdict_of, self.source, notice.title)
+        if verdict.kind == "krw_listing" and verdict.coins:
+            self._register.take(self._listings(notice, verdict, detected_at_ns))
 
     def _row(self, notice: Notice, revision: str, before: str | None, detected_at_ns: int, seeding: bool,
              done: list[tuple[Notice, str, str]]) -> None:

@@ -162,7 +162,12 @@ def test_a_listing_that_was_remembered_before_a_crash_is_not_announced_twice(mac
 class FullLedger(Ledger):
     """A ledger whose disk is full while `full` says so."""
 
-    full = True
+    full = reads = True
+
+    def seen_notices(self, source: str, notice_ids: Sequence[str]) -> dict[str, str]:
+        if self.full and not self.reads:
+            raise StorageError("database is locked")
+        return super().seen_notices(source, notice_ids)
 
     def remember_listing(self, listing: Listing) -> bool:
         if self.full:
@@ -175,19 +180,26 @@ class FullLedger(Ledger):
         super().remember_notices(notices)
 
 
-def test_a_full_disk_delays_a_listing_and_loses_none(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
-    machine.poll()
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_ledger_that_refuses_delays_no_fresh_listing_and_it_is_opened_once(
+        machine: Machine, caplog: pytest.LogCaptureFixture, reads: bool) -> None:
     ledger = FullLedger(machine.folder)
+    ledger.full, ledger.reads = False, reads
     machine.watch = Watch(UPBIT, machine.fetch, ledger, machine.clock, machine.stats, machine.seen.append,
                           url=machine.board.url)
     machine.publish(1, OLD)
     machine.poll()
+    ledger.full = True
     machine.publish(2, KITE)
-    assert machine.poll(3) == []
+    machine.publish(3, ORDER, age_s=3600)
+    assert machine.poll(3) == ["KITE"]
     ledger.full = False
-    assert machine.poll(2) == ["KITE"]
+    assert machine.poll(2) == ["ORDER"]
+    assert {record.listing.symbol for record in ledger.listings()} == {"KITE", "ORDER"}
     assert sum("nothing can be remembered" in record.message for record in caplog.records) == 1
     ledger.close()
+    machine.restart()
+    assert machine.poll(2) == []
 
 
 def test_the_same_list_is_not_sent_again(machine: Machine, board: BoardServer) -> None:
