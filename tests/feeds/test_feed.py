@@ -53,8 +53,8 @@ def test_where_a_venue_lags_a_gap_is_wider():
         last_ns = world.connections[0].received_at_ns
         world.streams[0].ended = True
         until(lambda: world.events == ["up", "down", "up"])
-        assert list(world.gaps) == [last_ns - 7 * NS_PER_S]
-        assert world.gaps[last_ns - 7 * NS_PER_S].to_ns >= world.records.connection_events[-1].at_ns + 7 * NS_PER_S
+        assert list(world.gaps) == [last_ns - 8 * NS_PER_S]
+        assert world.gaps[last_ns - 8 * NS_PER_S].to_ns >= world.records.connection_events[-1].at_ns + 8 * NS_PER_S
 
 
 def test_while_a_connection_is_down_its_gap_reaches_past_now_and_a_stop_ends_it():
