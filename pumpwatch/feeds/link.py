@@ -90,6 +90,7 @@ class Link:
         self._bytes_read = 0
         self._next_beat = self.opened_at + venue.heartbeat.interval_s
         self._beats = self._probe = 0  # pings sent, and how many with the one whose answer is waited for
+        self._pongs = 0  # in text, which have no payload of ours: they are counted
         self._messages = message_pace(venue.limits, clock)
         hourly = venue.limits.subscriptions_per_hour
         self._hour = TokenBucket(0.2 * hourly / 3600, 0.8 * hourly, clock) if hourly else None
@@ -135,7 +136,7 @@ class Link:
     @property
     def caught_up(self) -> bool:
         """Whether the answer to the probe is there, and so all that was sent before it."""
-        return 0 < self._probe <= self.connection.pongs
+        return 0 < self._probe <= (self._pongs if self._venue.heartbeat.text else self.connection.answered)
 
     def stand(self, now: float) -> None:
         """Note that it stands from now on."""
@@ -184,7 +185,7 @@ class Link:
         if heartbeat.text:
             self.connection.send_text(heartbeat.text(self._clock.now_ns()))
         else:
-            self.connection.send_ping()
+            self.connection.send_ping(self._beats)
 
     def _control(self, control: Control) -> None:
         if control.kind == ControlKind.RECONNECT:
@@ -192,7 +193,7 @@ class Link:
         elif control.kind == ControlKind.WELCOME:
             self.greeted = True
         else:
-            self.connection.pongs += control.kind == ControlKind.PONG
+            self._pongs += control.kind == ControlKind.PONG
             self.subscriptions.answer(control)
         self._wake.set()
 

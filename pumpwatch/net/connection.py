@@ -8,6 +8,7 @@ not read.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 
@@ -43,7 +44,7 @@ class Connection:
         self.bytes_read = 0
         self.closed = ""
         self.on_control: Callable[[Control], None] | None = None  # set by the feed, called by the pipeline
-        self.pongs = 0  # answers to pings; those in text are counted by the feed
+        self.answered = 0  # the number of the newest ping whose own pong came
         self.traded_at_ns = 0  # when the last good trade was read; set by the pipeline
         self._max_frame_bytes = max_frame_bytes
         self._on_closed = on_closed
@@ -52,6 +53,7 @@ class Connection:
         self._message: list[bytes] | None = None  # fragments of one message so far
         self._message_bytes = 0
         self._message_from = 0  # where this read's part of that message begins in the buffer
+        self._mark = os.urandom(4).hex().encode()  # begins the payload of our pings: an unsolicited pong does not have it
         self._ping: bytes | None = None  # the newest one not answered
         self._flushed = True
         self._unread = 0  # bytes given to the stream since it last could send them all
@@ -196,7 +198,9 @@ class Connection:
         if opcode == ABNF.OPCODE_PING:
             self._ping = payload
         elif opcode == ABNF.OPCODE_PONG:
-            self.pongs += 1
+            number = payload.removeprefix(self._mark)
+            if number != payload and number.isdigit():
+                self.answered = int(number)
         elif opcode == ABNF.OPCODE_CLOSE:
             code = int.from_bytes(payload[:2]) if len(payload) >= 2 else 1005
             reason = payload[2:].decode("utf-8", "replace")
@@ -214,9 +218,9 @@ class Connection:
         """Send one text frame, as soon as the kernel takes it."""
         self._send(text.encode(), ABNF.OPCODE_TEXT)
 
-    def send_ping(self) -> None:
-        """Send one protocol ping."""
-        self._send(b"", ABNF.OPCODE_PING)
+    def send_ping(self, number: int) -> None:
+        """Send one protocol ping; its pong sets `answered` to this number."""
+        self._send(self._mark + str(number).encode(), ABNF.OPCODE_PING)
 
     def _send(self, payload: bytes, opcode: int) -> None:
         self.post(ABNF.create_frame(payload, opcode).format())

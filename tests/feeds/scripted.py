@@ -87,7 +87,7 @@ class ScriptedStream:
                 self.texts.append(payload.decode())
             if opcode == ABNF.OPCODE_PING:
                 self.pings += 1
-                self.incoming += b"\x8a\x00" if self.answers_pings else b""
+                self.incoming += bytes([0x8A, len(payload)]) + payload if self.answers_pings else b""
         return True
 
     def close(self) -> None:

@@ -172,6 +172,20 @@ def test_an_old_connection_that_answers_no_ping_is_read_until_it_has_said_someth
         assert len(world.gaps) == (not speaks)
 
 
+@pytest.mark.parametrize("payload", [b"", b"7", b"1700000000000"])
+def test_a_pong_that_answers_no_ping_of_ours_does_not_prove_that_the_old_connection_was_read_to_its_end(payload):
+    with World() as world:
+        world.wait_up()
+        world.streams[0].answers_pings = False
+        world.say(RECONNECT)
+        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        until(lambda: world.streams[0].pings)
+        world.streams[0].incoming += 3 * (bytes([0x8A, len(payload)]) + payload)
+        world.overlap()
+        gevent.sleep(0.5)
+        assert world.events == ["up"] and not world.streams[0].closed
+
+
 def test_where_nothing_trades_a_successor_takes_over_after_a_while():
     with World() as world:
         world.wait_up()
