@@ -13,9 +13,9 @@ from typing import Any
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.net.texts import one_line
 from pumpwatch.ops.figures_file import FILE, Unreadable, read_figures
 from pumpwatch.ops.judgement import OK, judge
-from pumpwatch.printable import printable
 
 __all__ = ["FILE", "DamagedFigures", "problems", "read", "summary_line", "table"]
 
@@ -42,7 +42,7 @@ def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
     except FileNotFoundError:
         raise ServiceUnavailable(f"no collector runs on {folder}", hint) from None
     except Unreadable as error:
-        raise DamagedFigures(f"{path}: these are no figures of a collector: {' '.join(str(error).split())[:SHOWN]}",
+        raise DamagedFigures(f"{path}: these are no figures of a collector: {one_line(str(error), SHOWN)}",
                              "a running collector replaces the file each second: where none runs, start one") from error
     pid = int(status.get("pid", 0))
     silent_s = _silent_s(status, clock or Clock())
@@ -76,7 +76,7 @@ def summary_line(status: Status) -> str:
 
 def problems(status: Status) -> list[str]:
     """Return what is wrong, a line each: venues that are not read, or not wholly, sinks, boards and the disk."""
-    return [f"{one.name}: {printable(' '.join(one.text.split()), SHOWN)}" for one in judge(status) if one.severity != OK]
+    return [f"{one.name}: {one_line(one.text, SHOWN)}" for one in judge(status) if one.severity != OK]
 
 
 def table(status: Status, clock: Clock | None = None) -> Any:
