@@ -142,7 +142,6 @@ class Config(Keys):
 
 
 T = TypeVar("T")
-
 PATHS = re.compile(r"(?:\w+_)?(?:dir|file|folder)")  # keys that hold one
 
 
@@ -213,13 +212,11 @@ def _not_chosen(raw: dict[str, Any], steps: list[str]) -> set[tuple[str, str]]:
     """Return the entry that a variable speaks of in a section whose names choose, where nothing has chosen it."""
     for section, named in (("exchanges", {}), ("listing.sources", msgspec.to_builtins(ListingConfig().sources))):
         inside = section.split(".")
-        if steps[: len(inside)] != inside or len(steps) == len(inside):
-            continue
         place: Any = raw
         for step in inside:
             place = place.get(step) if isinstance(place, dict) else None
         named = named if place is None else place
-        if isinstance(named, dict) and steps[len(inside)] not in named:
+        if steps[:-1][: len(inside)] == inside and isinstance(named, dict) and steps[len(inside)] not in named:
             return {(section, steps[len(inside)])}
     return set()
 
@@ -232,14 +229,13 @@ def _check_addresses(found: Keys, where: str, given: Mapping[str, str]) -> None:
 
     if found.net.proxy:
         parse_proxy(found.net.proxy, at("net.proxy"))
-    for name, exchange in found.exchanges.items():
-        for market_type in ("spot", "futures"):
-            for key, schemes in (("ws_url", ("ws", "wss")), ("rest_url", ("http", "https"))):
-                if url := getattr(exchange.market(market_type), key):
-                    check_address(url, at(f"exchanges.{name}.{market_type}.{key}"), *schemes)
-    for name, source in found.listing.sources.items():
-        if source.url:
-            check_address(source.url, at(f"listing.sources.{name}.url"), "http", "https")
+    web = ("http", "https")
+    urls = [(f"exchanges.{name}.{kind}.{key}", getattr(exchange.market(kind), key), schemes)
+            for name, exchange in found.exchanges.items() for kind in ("spot", "futures")
+            for key, schemes in (("ws_url", ("ws", "wss")), ("rest_url", web))]
+    urls += [(f"listing.sources.{name}.url", source.url, web) for name, source in found.listing.sources.items()]
+    for key, url, schemes in filter(lambda one: one[1], urls):
+        check_address(url, at(key), *schemes)
 
 
 def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
@@ -351,16 +347,14 @@ def _kind_of(field: msgspec.structs.FieldInfo) -> Any:
 def make_absolute(place: Any, base: Path) -> None:
     """Let every path at any depth of a section or of plain data count from `base`; an empty one is none, and stays so."""
     struct = isinstance(place, Section)
+    put = place.__setattr__ if struct else place.__setitem__
     for name in place.__struct_fields__ if struct else list(place):
         value = getattr(place, name) if struct else place[name]
         if isinstance(value, str) and value and PATHS.fullmatch(str(name)):
             if "\0" in value:
                 raise ConfigError(f"{name}: a path cannot hold a zero byte")
             value = str(base / (Path.home() / value[2:] if value == "~" or value.startswith("~/") else value))
-            if struct:
-                setattr(place, name, value)
-            else:
-                place[name] = value
+            put(name, value)
         elif isinstance(value, (dict, Section)):
             make_absolute(value, base)
 

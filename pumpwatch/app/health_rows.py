@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pumpwatch.ops.judgement import judge_venue
+
 if TYPE_CHECKING:
     from pumpwatch.app.collector import Collector
 
@@ -25,14 +27,14 @@ class HealthRows:
         exchange, market_type = venue["exchange"], venue["market_type"]
         name = f"{exchange}.{market_type}"
         frames = self._of.stats.get("frames_total", venue=name)
-        status = status_of(venue)
+        wrong = [one.text for one in judge_venue(venue)]
         return {
             "exchange": exchange, "market_type": market_type, "connections": venue["connections_up"],
-            "lag_ms": venue["lag_ms"], "gaps": venue["gaps_open"], "status": status,
+            "lag_ms": venue["lag_ms"], "gaps": venue["gaps_open"], "status": status_of(venue),
             "trades": self._since("trades", name, venue["trades_total"]),
             "message_count": self._since("frames", name, frames),
             "last_trade_time": self._last_trade_ns(exchange, market_type),
-            "error_message": "" if status == "connected" else venue["list_problem"] or venue["problem"]}
+            "error_message": wrong[0] if wrong else ""}
 
     def _since(self, counter: str, name: str, total: float) -> int:
         before, self._before[counter, name] = self._before.get((counter, name), 0), total
@@ -46,10 +48,9 @@ class HealthRows:
 def status_of(venue: dict[str, Any]) -> str:
     """Return one word for a venue's figures.
 
-    connected: every connection is up and the list of symbols is good. degraded: some are up, or the list is doubtful.
-    error: none is up, and a reason is known. disconnected: none is up, and none was refused or lost yet.
+    connected: nothing is wrong with it. degraded: something is, and a connection is up. error: none is up, and a reason is known.
+    disconnected: none is up, and none was refused or lost yet.
     """
-    up, wanted, problem = venue["connections_up"], venue["connections"], venue["list_problem"]
-    if up:
-        return "connected" if up == wanted and not problem else "degraded"
-    return "error" if problem or venue["problem"] else "disconnected"
+    if venue["connections_up"]:
+        return "degraded" if any(judge_venue(venue)) else "connected"
+    return "error" if venue["list_problem"] or venue["problem"] else "disconnected"

@@ -10,6 +10,7 @@ from typing import Any
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.model import HttpRequest, Instrument, Venue, Volumes
+from pumpwatch.net.texts import one_line
 
 PAGES = 100  # a list that never ends is no list
 LONGEST_NAME = 100  # characters of a symbol
@@ -65,7 +66,7 @@ def _shown(bodies: Sequence[bytes]) -> str:
 
 
 def _in_words(error: Exception) -> str:
-    return f"{type(error).__name__} {' '.join(str(error).split())}"[:200]
+    return one_line(f"{type(error).__name__} {error}", 200)
 
 
 def possible_name(name: Any) -> bool:

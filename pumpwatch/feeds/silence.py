@@ -32,7 +32,7 @@ from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.link import Surroundings
 from pumpwatch.feeds.rhythm import UNHEARD, Rhythm
 from pumpwatch.model import Columns, Gap, HistoryQuery, Int64
-from pumpwatch.net.texts import masked
+from pumpwatch.net.texts import masked, one_line
 from pumpwatch.records import ConnectionEvent, Records
 
 log = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ class SilenceWatch:
             self._examine_at = self._around.clock.monotonic() + PAUSE_S
         if self._failures == FAILURES:
             log.warning("whether symbols are silent cannot be checked venue=%s symbol=%s reason=%s",
-                        self._around.venue.name, symbol, " ".join(str(error).split())[:200])
+                        self._around.venue.name, symbol, one_line(str(error), 200))
 
     def _nothing_came(self, feed: Feed, missed_ns: int) -> bool:
         """Whether the whole connection has been silent since the first trade that never came."""

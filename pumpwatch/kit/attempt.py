@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pumpwatch.errors import REFUSALS
+from pumpwatch.net.texts import one_line
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ class Outcome(Generic[T]):
             if trace.tb_frame.f_code.co_filename != __file__:
                 where = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
             trace = trace.tb_next
-        return f"{type(self.error).__name__}: {' '.join(str(self.error).split())[:120]}{where}"
+        return f"{type(self.error).__name__}: {one_line(str(self.error))}{where}"
 
 
 def attempt(function: Callable[..., T], *arguments: Any) -> Outcome[T]:

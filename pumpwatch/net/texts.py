@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+from pumpwatch.printable import printable
+
 HIDDEN = "***"
 
 _userinfo = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#]*@")
+_begun = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#]*$")
 _scheme = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}")
 _place = re.compile(r"[A-Za-z0-9._-]{1,80}(:\d{1,5})?/?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?/?")
 
@@ -36,8 +39,11 @@ def shown_url(text: str) -> str:
 
 
 def one_line(text: str | bytes, most: int = 120) -> str:
-    """Return the first words of what another side sent: one line, printable, passwords masked."""
-    if isinstance(text, bytes):
-        text = text[: 4 * most + 100].decode("utf-8", "replace")
-    words = masked(" ".join(text[: 4 * most + 100].split()))
-    return "".join(letter if letter.isprintable() else "?" for letter in words)[:most]
+    """Return the first words of what another side sent: one line of at most `most` characters, printable, passwords masked."""
+    far = 4 * most + 100
+    cut = len(text) > far
+    text = text[:far]
+    words = masked(" ".join((text.decode("utf-8", "replace") if isinstance(text, bytes) else text).split()))
+    if cut:
+        words = _begun.sub(rf"\g<scheme>{HIDDEN}", words)  # an `@` may stand behind the cut
+    return printable(words, most)

@@ -24,11 +24,12 @@ from pumpwatch.hookspecs import ListingSource
 from pumpwatch.model import Venue
 from pumpwatch.net.proxy import Proxies
 from pumpwatch.net.texts import masked, one_line
+from pumpwatch.ops.judgement import FAIL, OK, WARN
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.store.sqlite import ANOTHER_FOLDER
 from pumpwatch.supervisor import guarded
 
-OK, WARN, FAIL, UNREACHABLE = "ok", "warn", "fail", "unreachable"
+UNREACHABLE = "unreachable"
 
 LOW_DISK_BYTES = 2_000_000_000  # two hours of every trade on every venue, with room for SQLite's own files
 FULL_DISK_BYTES = 200_000_000

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.model import Gap, GapState
 from pumpwatch.ops import health
-from pumpwatch.ops.doctor import FAIL, OK, WARN, Finding
+from pumpwatch.ops.doctor import Finding
+from pumpwatch.ops.judgement import FAIL, OK, WARN, judge
 from pumpwatch.records import ConnectionEvent
 from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
 from pumpwatch.store.missing import missing_files
@@ -22,9 +22,6 @@ from pumpwatch.store.soundness import look_over
 
 SHOWN = 5  # symbols of many
 LOOK_S = 20.0  # for a look through the journal: several GB
-LAG_MS = 5_000  # a venue's trades later than this: the clock or the line is wrong
-PATIENCE_S = 30.0  # a connection that is lost and comes back within that is no failure
-BEHIND = 1_000_000  # trades that a sink lacks
 FLAPPING, FLAPPING_NS = 3, 3600 * NS_PER_S  # losses of one connection within that time
 DAMAGE = ("journal damaged", "the ledger was")  # what gaps begin with that damage has made
 ASIDE = "ledger*damaged*"
@@ -55,51 +52,8 @@ def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
         yield Finding("collector", WARN, error.message, error.hint)
         return
     yield Finding("collector", OK, health.summary_line(status))
-    for row in status.get("venues", ()):
-        yield from _venue(f"{row['exchange']}.{row['market_type']}", row)
-    for sink in status.get("sinks", ()):
-        yield from _sink(f"sink {sink['name']}", sink.get("state", ""), sink.get("backlog_trades", 0))
-    for name, board in (status.get("listing") or {}).items():
-        if isinstance(board, Mapping) and not board.get("up", True) and board.get("reason"):
-            yield Finding(f"listing {name}", FAIL, f"down: {board['reason']}",
-                          "listings are not seen meanwhile; it is asked again by itself")
-    dropped = status.get("journal", {}).get("dropped_trades", 0)
-    if dropped:
-        yield Finding("memory", FAIL, f"{dropped:,} trades were dropped while the disk refused them; the gaps are recorded",
-                      "make room on the disk")
-
-
-def _venue(name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
-    up, wanted, why = row.get("connections_up", 0), row.get("connections", 0), row.get("problem", "")
-    listed, late = row.get("list_problem", ""), row.get("down_s", 0) > PATIENCE_S
-    if not wanted:
-        yield Finding(name, FAIL if listed or late else WARN, "nothing is read: " + (
-            f"no instrument list: {listed}" if listed else "no symbol is known yet"),
-            "is its rest_url reachable from here? it is asked again by itself, and the gap is recorded")
-    elif up < wanted:
-        yield Finding(name, FAIL if late or (why and not up) else WARN,
-                      f"{up} of {wanted} connections are up" + (f", {why}" if why else ""),
-                      "is its ws_url reachable from here? it connects again by itself, and the gap is recorded")
-    if wanted and listed:
-        yield Finding(name, WARN, f"its instrument list cannot be relied on: {listed}",
-                      "what is read goes on; newcomers are not seen meanwhile")
-    silent = row.get("silent", ())
-    if silent:
-        yield Finding(name, WARN, f"{len(silent):,} symbols are subscribed and silent, though they trade: "
-                                  f"{', '.join(silent[:SHOWN])}{', ...' if len(silent) > SHOWN else ''}",
-                      "it subscribes again by itself; where all of a market are silent, has its address changed (ws_url)?")
-    if row.get("lag_ms", 0) > LAG_MS:
-        yield Finding(name, WARN, f"trades arrive {row['lag_ms'] / 1e3:.1f} s late",
-                      "is this machine's clock right, and its line wide enough?")
-
-
-def _sink(name: str, state: str, behind: int) -> Iterator[Finding]:
-    detail = f"{state}, {behind:,} trades behind"
-    if state in ("up", "starting") or state.startswith("refilling"):
-        if behind > BEHIND or state not in ("up", "starting"):
-            yield Finding(name, WARN, detail, "it catches up by itself; the journal keeps the trades meanwhile")
-    else:
-        yield Finding(name, FAIL, detail, "the journal keeps the trades; the collector's log says what the sink answers")
+    for one in judge(status):
+        yield Finding(one.name, one.severity, one.text, one.hint)
 
 
 def _journal(folder: Path) -> Iterator[Finding]:

@@ -13,7 +13,9 @@ from typing import Any
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.net.texts import one_line
 from pumpwatch.ops.figures_file import FILE, Unreadable, read_figures
+from pumpwatch.ops.judgement import OK, judge
 
 __all__ = ["FILE", "DamagedFigures", "problems", "read", "summary_line", "table"]
 
@@ -40,7 +42,7 @@ def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
     except FileNotFoundError:
         raise ServiceUnavailable(f"no collector runs on {folder}", hint) from None
     except Unreadable as error:
-        raise DamagedFigures(f"{path}: these are no figures of a collector: {' '.join(str(error).split())[:SHOWN]}",
+        raise DamagedFigures(f"{path}: these are no figures of a collector: {one_line(str(error), SHOWN)}",
                              "a running collector replaces the file each second: where none runs, start one") from error
     pid = int(status.get("pid", 0))
     silent_s = _silent_s(status, clock or Clock())
@@ -74,37 +76,7 @@ def summary_line(status: Status) -> str:
 
 def problems(status: Status) -> list[str]:
     """Return what is wrong, a line each: venues that are not read, or not wholly, sinks, boards and the disk."""
-    found = []
-    for row in status.get("venues", ()):
-        wrong = _venue_problem(row)
-        if wrong:
-            found.append(f"{row.get('exchange')}.{row.get('market_type')}: {wrong}")
-    for sink in status.get("sinks", ()):
-        if sink.get("state") not in ("up", "starting") and not str(sink.get("state")).startswith("refilling"):
-            found.append(f"sink {sink.get('name')}: {_short(sink.get('state'))}, {_count(sink.get('backlog_trades', 0))} behind")
-    for name, value in (status.get("listing") or {}).items():
-        if isinstance(value, Mapping) and not value.get("up", True) and value.get("reason"):  # without one it was not asked yet
-            found.append(f"listing {name}: {_short(value['reason'])}")
-    dropped = status.get("journal", {}).get("dropped_trades", 0)
-    return found + ([f"memory: {_count(dropped)} trades were dropped while the disk refused them"] if dropped else [])
-
-
-def _venue_problem(row: Status) -> str:
-    up, wanted = row.get("connections_up", 0), row.get("connections", 0)
-    listed, why = _short(row.get("list_problem")), _short(row.get("problem"))
-    if not wanted:
-        return f"nothing is read, {f'no instrument list: {listed}' if listed else 'no symbol is known yet'}"
-    if up < wanted:
-        return f"{up} of {wanted} connections are up{f', {why}' if why else ''}"
-    if listed:
-        return f"instrument list: {listed}"
-    silent = len(row.get("silent", ()))
-    return f"{silent:,} symbols are subscribed and silent" if silent else ""
-
-
-def _short(text: object) -> str:
-    words = " ".join(str(text or "").split())
-    return words if len(words) <= SHOWN else f"{words[:SHOWN]}..."
+    return [f"{one.name}: {one_line(one.text, SHOWN)}" for one in judge(status) if one.severity != OK]
 
 
 def table(status: Status, clock: Clock | None = None) -> Any:

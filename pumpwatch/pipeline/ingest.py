@@ -24,6 +24,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.model import Control, Gap, IdKind, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.texts import one_line
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.occurrence import Occurrences
 from pumpwatch.pipeline.parse import Parsed, VenueParser
@@ -178,7 +179,7 @@ class Ingest:
         now, total = self._clock.monotonic(), self._stats.get("quarantined_frames_total", venue=name)
         if total > told.count and now - told.at >= TOLD_EACH_S:
             log.warning("frames quarantined venue=%s count=%d reason=%s frame=%r", name, total - told.count,
-                        " ".join(told.latest.reason.split())[:200], told.latest.payload[:SHOWN_BYTES])
+                        one_line(told.latest.reason, 200), told.latest.payload[:SHOWN_BYTES])
             told.at, told.count = now, total
 
     def _unclean(self, parsed: list[Parsed], records: Records, error: Exception) -> None:

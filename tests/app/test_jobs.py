@@ -111,6 +111,12 @@ def test_a_venue_is_connected_degraded_disconnected_or_in_error(
     assert status_of({"connections_up": up, "connections": wanted, "list_problem": list_problem, "problem": problem}) == status
 
 
+def test_a_venue_with_silent_symbols_or_late_trades_is_degraded() -> None:
+    good = {"connections_up": 2, "connections": 2, "list_problem": "", "problem": ""}
+    assert [status_of(good | wrong) for wrong in ({"silent": []}, {"silent": ["X"]}, {"lag_ms": 6000.0})] == [
+        "connected", "degraded", "degraded"]
+
+
 def test_a_health_row_has_the_minutes_counts_the_last_trade_and_the_reason(collector: Collector, tmp_path: Path) -> None:
     sink = KeptRows()
     collector.sinks = {"kept": sink}
@@ -118,7 +124,7 @@ def test_a_health_row_has_the_minutes_counts_the_last_trade_and_the_reason(colle
     number = collector.catalogue.add((venue.exchange, venue.market_type), Instrument(symbol="X", base="X", quote="USDT"))
     collector._add_venue(venue, VenueConfig(), Recovery(0, 0, {}, [], True), 0)
     collector.ingest.dedupe.observe(replace(batch_of(3, start_ns=NOW_NS), instrument=np.full(3, number, np.int32)))
-    collector.venues[0]._tell_list("connection refused")
+    collector.venues[0]._list_problem = "HTTP 502"
     for frames, trades in ((5, 7), (3, 2)):
         collector.stats.add("frames_total", frames, venue=venue.name)
         collector.stats.add("trades_total", trades, venue=venue.name)
@@ -126,7 +132,7 @@ def test_a_health_row_has_the_minutes_counts_the_last_trade_and_the_reason(colle
         row, = sink.rows
         assert (row["message_count"], row["trades"], row["connections"]) == (frames, trades, 0)
     assert row["last_trade_time"] == NOW_NS + 2 * 200_000
-    assert (row["status"], row["error_message"]) == ("error", "connection refused")
+    assert (row["status"], row["error_message"]) == ("error", "nothing is read: no instrument list: HTTP 502")
 
 
 def test_a_listing_event_names_the_exchanges_that_have_trades_in_the_archive(collector: Collector, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_proxy_shows_no_password() -> None:
 def test_passwords_in_texts_are_masked() -> None:
     assert masked(f"GET https://u:{SECRET}@h/x and ws://u@h: no") == "GET https://***@h/x and ws://***@h: no"
     assert masked("wss://stream/ws/btcusdt@trade") == "wss://stream/ws/btcusdt@trade"
-    assert one_line(f"a\r\nb \x1b[31m https://u:{SECRET}@h") == "a b ?[31m https://***@h"
+    assert one_line(f"a\r\nb \x1b[31m https://u:{SECRET}@h") == "a b \\x1b[31m https://***@h"
     assert shown_address(f"user:{SECRET}@h:1") == "***@h:1" and shown_address("127.0.0.1:9000") == "127.0.0.1:9000"
 
 
@@ -186,3 +186,12 @@ def test_a_redirect_may_not_lead_to_an_address_of_the_inside_through_a_proxy_eit
 
     with hostile(answer(b"")) as proxy, pytest.raises(NotReached):
         Dial(PLAIN, f"http://{proxy.address}").open(Place(True, "169.254.169.254", 443, is_public), Allowance(5.0))
+
+
+@pytest.mark.parametrize("most", [10, 40, 120])
+def test_a_password_whose_sign_stands_behind_the_cut_is_not_shown(most: int) -> None:
+    text = f"ws://{SECRET}{'x' * 2000}@host/"
+    for sent in (text, text.encode()):
+        assert SECRET not in one_line(sent, most)
+        assert SECRET not in one_line(f"went to {sent!s}", most)
+    assert one_line("a\n\x1b[2J b\u202e") == r"a \x1b[2J b\u202e"

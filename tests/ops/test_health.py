@@ -151,9 +151,16 @@ def test_what_is_wrong_is_named_and_nothing_else() -> None:
     found = health.problems(good)
     assert found[0].startswith("alpha.spot: 0 of 3 connections are up, connection 0: refused xxx") and len(found[0]) < 250
     assert found[1:] == [
-        "alpha.futures: nothing is read, no instrument list: HTTP 502", "beta.spot: instrument list: it lacks 3 symbols",
-        "sink questdb: down, 17 behind", "listing board: HTTP 429",
-        "memory: 5 trades were dropped while the disk refused them"]
+        "alpha.futures: nothing is read: no instrument list: HTTP 502",
+        "beta.spot: its instrument list cannot be relied on: it lacks 3 symbols",
+        "sink questdb: down, 17 trades behind", "listing board: down: HTTP 429",
+        "memory: 5 trades were dropped while the disk refused them; the gaps are recorded"]
+
+
+@pytest.mark.parametrize(("behind", "wrong"), [(5, 0), (2_000_000, 1)])
+def test_a_sink_that_catches_up_is_wrong_only_where_it_is_far_behind(behind: int, wrong: int) -> None:
+    state = f"refilling {behind:,} trades"
+    assert len(health.problems({"sinks": [{"name": "questdb", "state": state, "backlog_trades": behind}]})) == wrong
 
 
 def test_the_minute_line_sums_up_each_exchange_and_the_stores() -> None:
