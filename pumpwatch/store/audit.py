@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import Clock
 from pumpwatch.errors import PumpWatchError
 from pumpwatch.hookspecs import CountingSink
-from pumpwatch.store.census import HOUR_NS, MINUTE_NS
+from pumpwatch.model import TradeBatch
+from pumpwatch.store.census import HOUR_NS, MINUTE_NS, minutes_of
 
 log = logging.getLogger(__name__)
 
@@ -143,3 +146,10 @@ class Audit:
 
 def _minute(minute: int) -> tuple[int, int]:
     return minute * MINUTE_NS, (minute + 1) * MINUTE_NS
+
+
+def taken_minutes(batch: TradeBatch, sent: int, refused: Sequence[int], from_ns: int) -> Counter[int]:
+    """Return the trades a minute that a sink took for the first time: not the first `sent` rows, nor those it refused."""
+    taken = np.arange(len(batch)) >= sent
+    taken[np.array(refused, np.int64)] = False
+    return minutes_of(batch if taken.all() else batch.take(taken), from_ns)

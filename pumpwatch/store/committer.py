@@ -198,13 +198,15 @@ class Committer:
             rows += len(loads[-1].batch)
         if not loads:
             return None
+        flight = self._flight = Flight(loads, AsyncResult())  # seen while `spawn` waits for the journal's thread
         try:
-            self._flight = Flight(loads, self._thread.spawn(self._store, [load.batch for load in loads],
-                                                              [one for load in loads for one in load.passed]))
+            flight.outcome = self._thread.spawn(self._store, [load.batch for load in loads],
+                                                [one for load in loads for one in load.passed])
         except BaseException:
-            self._put_back(Flight(loads, AsyncResult()))
+            self._flight = None
+            self._put_back(flight)
             raise
-        return self._flight
+        return flight
 
     def _store(self, batches: list[TradeBatch], passed: list[PassedId]) -> tuple[int, TradeBatch]:
         """In the journal's thread."""

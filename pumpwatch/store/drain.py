@@ -13,7 +13,7 @@ the sink turns out to hold nothing, and what an audit of its row counts finds mi
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -26,16 +26,16 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import DrainConfig
-from pumpwatch.errors import ConfigError, PumpWatchError, ServiceUnavailable
+from pumpwatch.errors import ConfigError, PumpWatchError, ServiceUnavailable, StorageError
 from pumpwatch.hookspecs import CountingSink, Keeping, KeepingSink, Sink, WriteResult
 from pumpwatch.model import TradeBatch
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.stats import Stats
-from pumpwatch.store.audit import Audit, JournalCensus
-from pumpwatch.store.census import minutes_of
+from pumpwatch.store.audit import Audit, JournalCensus, taken_minutes
 from pumpwatch.store.refused import store_all
 from pumpwatch.store.schema import trade_records
 from pumpwatch.store.watermarks import Answers, Watermarks
+from pumpwatch.supervisor import guarded
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Drain:
         self._backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S, cool_after=2**31)
         self._open = self._tried = False
         self._down_since: float | None = None
-        self._trouble = ""
+        self._trouble = self._odd = ""  # what the sink says, and the last error of a watch that no sink should raise
         self._left_over: int | None = None  # trades in the journal from before the start; None: not asked yet
         self._offered_rows = self._settled_rows = 0
         self._answers = Answers(0)
@@ -208,6 +208,9 @@ class Drain:
         except (ServiceUnavailable, ConfigError) as error:  # a schema changed under us: a person will mend it
             self._failed(error)
             self._stopping.wait(self._backoff.next_s())
+        except StorageError as error:  # nothing is passed over: a part that is locked is read another time
+            log.warning("sink=%s waits for the journal reason=%r", self._name, error.message)
+            self._stopping.wait(self._backoff.next_s())
 
     def _send_rest(self) -> None:
         """Send what is in memory where that is all there is: a journal full of backlog is for the next start."""
@@ -243,7 +246,7 @@ class Drain:
 
     def _deliver(self, entries: Sequence[Entry]) -> None:
         """Send these batches as one, put what is refused for ever in quarantine, and acknowledge."""
-        batch, minutes = self._thread.apply(self._joined, (entries,))
+        batch, sent = self._thread.apply(self._joined, (entries,))
         started = self._clock.monotonic()
         refused = store_all(self._write, batch)
         self._stats.add("sink_write_seconds_total", self._clock.monotonic() - started, sink=self._name)
@@ -252,19 +255,16 @@ class Drain:
         self._stats.add("sink_rows_total", len(batch) - len(refused), sink=self._name)
         self._stats.add("sink_writes_total", sink=self._name)
         if self._audit is not None:
+            minutes = self._thread.apply(taken_minutes, (batch, sent, [row for row, _ in refused], self._audit.from_ns()))
             self._audit.add(minutes, entries[-1][0])
         self._settle(entries[-1][0], len(batch))
         self._succeeded()
 
-    def _joined(self, entries: Sequence[Entry]) -> tuple[TradeBatch, Counter[int]]:
-        """Return the batches as one, and the trades a minute of those that were not sent before. In the sink's thread."""
-        batch = TradeBatch.concat([one for _, one in entries])
-        audit = self._audit
-        if audit is None or entries[-1][0] <= audit.counted_upto:
-            return batch, Counter()
-        fresh = batch if entries[0][0] > audit.counted_upto else TradeBatch.concat(
-            [one for number, one in entries if number > audit.counted_upto])
-        return batch, minutes_of(fresh, audit.from_ns())
+    def _joined(self, entries: Sequence[Entry]) -> tuple[TradeBatch, int]:
+        """Return the batches as one, and how many of its first rows were sent before. In the sink's thread."""
+        upto = self._audit.counted_upto if self._audit is not None else 0
+        sent = sum(len(one) for number, one in entries if number <= upto)
+        return TradeBatch.concat([one for _, one in entries]), sent
 
     def _write(self, batch: TradeBatch) -> WriteResult:
         result: WriteResult = self._thread.apply(self._sink.write, (batch, self._catalogue))
@@ -317,12 +317,23 @@ class Drain:
         """Ask the sink now and then whether what it took becomes visible (where not, sending pauses) and is still there."""
         while True:
             gevent.sleep(self._trouble_poll_s)
-            try:
-                self._trouble = self._sink.trouble()
-                if self._open:
-                    self._learn(self._ask_keeping())
-            except PumpWatchError:
-                self._trouble = ""  # not known any more: the next write says what is wrong
+            if not guarded(self._ask_sink, self._watch_failed):
+                self._trouble = ""  # not known any more
+
+    def _ask_sink(self) -> None:
+        try:
+            self._trouble = self._sink.trouble()
+            if self._open:
+                self._learn(self._ask_keeping())
+        except PumpWatchError:
+            self._trouble = ""  # not known any more: the next write says what is wrong
+
+    def _watch_failed(self, error: Exception) -> None:
+        """Name an error that no sink should raise once, and watch on."""
+        odd = f"{type(error).__name__}: {error}"
+        if odd != self._odd:
+            log.error("sink=%s a look at it failed and is made again reason=%r", self._name, odd)
+        self._odd = odd
 
     def _ask_keeping(self) -> Keeping:
         return self._sink.keeping() if isinstance(self._sink, KeepingSink) else Keeping()
@@ -372,16 +383,17 @@ class Drain:
         audit = self._audit
         if audit is None:
             return
-        audit.count_past()
-        first_s, wait_s = self._audit_s
-        gevent.sleep(first_s)
+        gevent.sleep(self._audit_s[0])
         while True:
-            if self.state == "up" and self._back_to is None:
-                try:
-                    loss = audit.look()
-                except PumpWatchError as error:
-                    log.debug("sink=%s cannot be counted now reason=%s", self._name, error.message)
-                else:
-                    if loss is not None and self.state == "up":
-                        self._send_again(loss.after_id, f"rows are missing, about {loss.trades:,}", missing=True)
-            gevent.sleep(wait_s)
+            guarded(lambda: self._compare_rows(audit), self._watch_failed)
+            gevent.sleep(self._audit_s[1])
+
+    def _compare_rows(self, audit: Audit) -> None:
+        audit.count_past()
+        try:
+            loss = audit.look() if self.state == "up" and self._back_to is None else None
+        except PumpWatchError as error:
+            log.debug("sink=%s cannot be counted now reason=%s", self._name, error.message)
+        else:
+            if loss is not None and self.state == "up":
+                self._send_again(loss.after_id, f"rows are missing, about {loss.trades:,}", missing=True)

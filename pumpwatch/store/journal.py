@@ -190,9 +190,22 @@ class Journal:
 
     def _drop_writer_after(self, error: Exception) -> None:
         """A full disk leaves the segment good; after any other error the next commit starts a new one."""
-        if self._writer is None or "full" in str(error):
+        if self._writer is not None and "full" not in str(error):
+            self._give_up(self._writer, error)
+
+    def _give_up_lost(self) -> None:
+        """Write no further into a file that cannot be read, or is gone: what it held becomes a gap, and nothing more."""
+        writer = self._writer
+        if writer is None:
             return
-        writer, self._writer = self._writer, None
+        if not writer.in_place():
+            self.files.found_damage(writer.segment.path, {}, False, "the file was removed or replaced while it was written")
+        if not writer.segment.readable:
+            self._give_up(writer, "it cannot be read")
+
+    def _give_up(self, writer: Writer, error: object) -> None:
+        self._writer = None
+        self.files.readers.close_one(writer.segment.path)
         log.error("journal segment given up file=%s error=%s", writer.segment.path.name, error)
         try:
             writer.abandon()
@@ -200,7 +213,8 @@ class Journal:
             log.warning("journal segment close file=%s error=%s", writer.segment.path.name, closing)
 
     def _ready_writer(self, may_roll: bool) -> Writer:
-        """Return the open segment's writer; roll over when its time or size is up."""
+        """Return the open segment's writer; roll over when its time or size is up, or when its file is lost to readers."""
+        self._give_up_lost()
         writer = self._writer
         now_ns = self._clock.now_ns()
         if writer is not None:

@@ -92,6 +92,7 @@ class Writer:
         self.unchecked_bytes = 0  # written since the last checkpoint, roughly
         self.written_bytes = 0
         self._held: set[int] = set()
+        self._number = 0  # the file's own, which another one of its name does not have
         with storage_errors(path, "make a segment"):
             try:
                 _make(path, {"schema": SCHEMA, "first_batch_id": first_id, "run": run, "created_ns": now_ns,
@@ -100,6 +101,7 @@ class Writer:
                 try:
                     make_durable(self._connection)
                     self._connection.execute("PRAGMA wal_autocheckpoint=0")
+                    self._number = path.stat().st_ino
                 except BaseException:
                     self._connection.close()
                     raise
@@ -137,6 +139,13 @@ class Writer:
         size = sum(len(row[6]) + len(row[7]) for row in rows)
         self.written_bytes += size
         self.unchecked_bytes += size + 4 * _PAGE_BYTES
+
+    def in_place(self) -> bool:
+        """Whether the file is still where readers look for it: what is written into a removed one is stored nowhere."""
+        try:
+            return self.segment.path.stat().st_ino == self._number
+        except FileNotFoundError:
+            return False
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file, without waiting for readers."""

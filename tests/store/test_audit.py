@@ -35,6 +35,8 @@ class CountedSink:
         self.down = self.uncountable = False
         self.said = Keeping(run="1")
         self.never: set[int] = set()
+        self.refused: set[int] = set()  # ids it names as wrong
+        self.looks = 0
 
     def open(self) -> None:
         self.opened += 1
@@ -44,6 +46,8 @@ class CountedSink:
         self.trouble()
         ids = batch.trade_id.tolist()
         self.written += ids
+        if named := [(row, "never") for row, number in enumerate(ids) if number in self.refused]:
+            return WriteResult(0, named)
         self.rows.update(row for row in zip(batch.timestamp.tolist(), ids, strict=True) if row[1] not in self.never)
         return WriteResult(len(batch))
 
@@ -59,6 +63,7 @@ class CountedSink:
     def count(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
         if self.uncountable:
             raise ServiceUnavailable("busy")
+        self.looks += 1
         return [sum(start <= at < end for at, _ in self.rows) for start, end in ranges]
 
     def close(self) -> None:
@@ -251,3 +256,16 @@ def test_hours_beyond_what_the_sink_keeps_are_not_missed() -> None:
     gevent.sleep(0.1)
     assert sorted(bench.sink.written) == recent.trade_id.tolist()
     bench.drain.stop(1.0)
+
+
+def test_what_a_sink_refuses_for_ever_is_not_expected_of_it(bench: Bench) -> None:
+    bench.fill(3)
+    bench.sink.refused = {bench.made + 5, bench.made + 6}
+    bench.commit(bench.batch(50, 3))
+    bench.wait(lambda: bench.drain.lag_rows == 0)
+    written = len(bench.sink.written)
+    looks = bench.sink.looks
+    bench.wait(lambda: bench.sink.looks >= looks + 4)
+    assert len(bench.sink.written) == written, "nothing is sent again"
+    bench.lose(3)
+    bench.wait(lambda: len(bench.sink.rows) == bench.made - 2)

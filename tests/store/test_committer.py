@@ -490,3 +490,25 @@ def test_stopping_while_the_journal_refuses_is_quick_and_says_what_waits():
     one.stop()
     part.join(0.5)
     assert part.dead and one.waiting_trades == 10
+
+
+def test_what_waits_for_the_journals_thread_is_seen_to_wait():
+    one, journal, _, _ = make()
+    gate = threading.Event()
+    for _ in range(2):  # the one place and the one to wait in
+        gevent.spawn(one._thread.apply, gate.wait, (10,))
+    gevent.sleep(0.01)
+    part = gevent.spawn(one.run)
+    one.put(batch(0, 10, received_at=5), Records())
+    gevent.sleep(0.05)
+    assert one.holds_something
+    assert one.oldest_waiting_ns == 5
+    filled = Gap(exchange="one", market_type="spot", symbol="", from_ns=0, to_ns=1, first_id=None, last_id=None, reason="x",
+                 state=GapState.FILLED)
+    one.put(None, Records(gaps=[filled]))
+    gevent.sleep(0.01)
+    assert gaps_of(journal) == [], "it is filled once its trades are stored"
+    gate.set()
+    finish(one, part)
+    assert gaps_of(journal) == [filled]
+    assert one.oldest_waiting_ns == 0

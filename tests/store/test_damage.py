@@ -310,3 +310,39 @@ def test_the_last_moment_of_a_run_is_right_though_its_clock_was_not(tmp_path: Pa
         journal = Journal(folder, catalogue_of(), clock, Stats())
         assert abs(journal.open().last_received_at_ns - START_NS) < NS_PER_S
         journal.close()
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_open_file_that_is_gone_is_written_no_further_and_only_what_it_held_is_a_gap(
+        tmp_path: Path, looked_at: bool, replaced: bool) -> None:
+    clock, truth, catalogue = FakeClock(START_NS), Truth(), catalogue_of()
+    journal = Journal(tmp_path, catalogue, clock, Stats())
+    journal.open()
+
+    def commit(number: int) -> None:
+        batch = batch_of(ROWS, first_id=number * ROWS, start_ns=clock.now_ns(), seed=number)
+        journal.commit([batch])
+        truth.update(as_truth(batch, catalogue))
+        clock.advance(60)
+
+    commit(0)
+    for path in (tmp_path / "journal").iterdir():
+        path.unlink()
+    if replaced:
+        path.with_name(path.name.partition("-wal")[0].partition("-shm")[0]).write_bytes(b"no journal")
+    if looked_at:
+        journal.query(NAMES, 0, 2**62)
+    for number in range(1, 11):
+        commit(number)
+        journal.maintain()
+    for _ in range(2):
+        journal.close()
+        clock.advance(5)
+        again = Opened(tmp_path, clock, scrub=False)
+        journal = again.journal
+        there, gaps = again.read(), again.gaps()
+        assert len(there) == 10 * ROWS
+        assert unaccounted(truth, there, gaps) == []
+        assert all(gap.to_ns <= START_NS + 60 * NS_PER_S for gap in gaps), "what was stored after it is in no gap"
+    journal.close()

@@ -12,7 +12,7 @@ import pytest
 
 from pumpwatch.clock import Clock
 from pumpwatch.config import DrainConfig
-from pumpwatch.errors import ConfigError, ServiceUnavailable
+from pumpwatch.errors import ConfigError, ServiceUnavailable, StorageError
 from pumpwatch.hookspecs import WriteResult
 from pumpwatch.model import TradeBatch
 from pumpwatch.stats import Stats
@@ -35,6 +35,7 @@ class ScriptedSink:
         self.suspended = ""
         self.confused = ""
         self.asked = 0
+        self.odd = False
         self.poisonous: set[int] = set()
 
     def open(self) -> None:
@@ -56,6 +57,8 @@ class ScriptedSink:
 
     def trouble(self) -> str:
         self.asked += 1
+        if self.odd:
+            raise ValueError("odd answer")
         if self.confused:
             raise ConfigError(self.confused)
         return self.suspended
@@ -344,3 +347,35 @@ def test_a_restarted_run_forgets_nothing(bench: Bench) -> None:
     bench.start()
     bench.wait(lambda: bench.drain.lag_rows == 0)
     assert bench.sink.stored == list(range(1, 21))
+
+
+def test_a_sink_that_answers_with_an_odd_error_is_asked_on_and_its_trouble_is_seen(
+        bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.sink.odd = True
+    bench.start()
+    bench.wait(lambda: bench.sink.asked >= 5)
+    bench.sink.odd, bench.sink.suspended = False, "table suspended"
+    bench.wait(lambda: bench.drain.state == "table suspended")
+    assert sum("a look at it failed" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_journal_that_cannot_be_read_just_now_is_asked_again_and_the_sink_is_not_down() -> None:
+    journal = JournalInMemory()
+    for first in range(1, 1001, 100):
+        journal.commit(batch_of(100, first_id=first))
+    read, refused = journal.read_after, []
+
+    def refuse_twice(batch_id: int, max_rows: int) -> list[tuple[int, TradeBatch]]:
+        if len(refused) < 2:
+            refused.append(bench.drain.state)
+            raise StorageError("it is locked")
+        return read(batch_id, max_rows)
+
+    journal.read_after = refuse_twice  # type: ignore[method-assign]
+    bench = Bench(journal=journal)
+    bench.start()
+    bench.wait(lambda: len(bench.sink.stored) == 1000)
+    bench.drain.stop()
+    assert bench.sink.stored == list(range(1, 1001))
+    assert refused[0] == "up"
+    assert bench.sink.opened == 1
