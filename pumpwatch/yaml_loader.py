@@ -1,4 +1,4 @@
-"""How config files are read: YAML without its surprises, and without the file's text in what is said of it."""
+"""Read YAML strictly: a key given twice is an error, and no error shows the file's own text."""
 
 from __future__ import annotations
 

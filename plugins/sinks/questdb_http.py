@@ -1,4 +1,4 @@
-"""How the QuestDB sink talks to its server: lines in, SQL out, both over HTTP.
+"""Talk to a QuestDB server over HTTP: lines in, SQL out.
 
 Measured on server 9.3.4: `/exec` takes GET only (405 for POST) and drops the connection where the address is longer
 than 32 KB, so a statement must not grow with what it asks for. Redirects are not followed, whoever sends them: the sink
@@ -42,7 +42,7 @@ class TradesAnswer(msgspec.Struct):
 
 
 class Refusal(msgspec.Struct):
-    """What the server says of lines it does not take."""
+    """The server's answer to lines that it rejects."""
 
     message: str = ""
     line: int | None = None

@@ -1,4 +1,4 @@
-"""What the QuestDB sink says in SQL: its tables and views, and the check of those that exist.
+"""The SQL of the QuestDB sink: its tables and views, and the check of those that exist.
 
 No INDEX on symbol: it makes nothing we ask faster but the count of a day, and the table 1.7 times as large. Views are
 refreshed once a minute, which costs the server a fifth of refreshing them at once. `flags` and `sequence_number` are
@@ -161,9 +161,9 @@ def _set_ttl(server: Server, name: str, days: int) -> None:
 
 
 def ensure_views(server: Server, prefix: str) -> None:
-    """Make the candles where they are missing, and anew where their table was dropped or emptied.
+    """Make the candles where they are missing, and rebuild them where their table was dropped or emptied.
 
-    Candles made anew are those of the trades that are there. What takes long is taken up again when the sink is opened
+    Rebuilt candles cover the trades that are there. What takes long is taken up again when the sink is opened
     the next time.
     """
     for view in candle_views(prefix):
