@@ -151,7 +151,7 @@ class Plugins:
         return [{"name": one.name, "status": one.status, "offers": one.offers, "origin": one.origin,
                  "reason": one.reason} for one in self.candidates]
 
-    def take(self, hook: str, value: Any, owners: dict[str, str], owner: str) -> str:
+    def register(self, hook: str, value: Any, owners: dict[str, str], owner: str) -> str:
         """Add one offered value and return its name; raise PluginError where the name is taken."""
         kind, store = _KINDS[hook]
         name = _name_of(value)
@@ -237,8 +237,8 @@ def _adopt(plugins: Plugins, manager: pluggy.PluginManager, candidate: Candidate
         return
     trial, tried = Plugins(), dict(owners)
     for hook, value in offered:
-        trial.take(hook, value, tried, candidate.name)
-    candidate.offers = [plugins.take(hook, value, owners, candidate.name) for hook, value in offered]
+        trial.register(hook, value, tried, candidate.name)
+    candidate.offers = [plugins.register(hook, value, owners, candidate.name) for hook, value in offered]
 
 
 def _withdraw(manager: pluggy.PluginManager, name: str) -> None:

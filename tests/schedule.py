@@ -17,7 +17,7 @@ TOGETHER = (
     # one QuestDB for all of them
     ("tests/sinks/test_questdb.py", "tests/store/test_stored.py", "tests/demo/test_demo.py"),
     # one .venv and one zipapp
-    ("tests/test_readme.py", "tests/seventh/test_seventh.py", "tests/kit/test_new.py"),
+    ("tests/test_readme.py", "tests/third_party_plugin/test_seventh.py", "tests/kit/test_new.py"),
 )
 
 

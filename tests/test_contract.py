@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.config import Config
-from pumpwatch.kit.contract import check_plugin
-from pumpwatch.kit.findings import failed
+from pumpwatch.plugin_kit.contract import check_plugin
+from pumpwatch.plugin_kit.results import failed
 
 SETUP = configparser.ConfigParser()
 SETUP.read(Path(__file__).resolve().parent.parent / "setup.cfg", "utf-8")

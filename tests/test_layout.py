@@ -24,17 +24,18 @@ BASE = {"errors", "printable", "model", "records", "clock", "stats", "config", "
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {
     "net": set(),
-    "feeds": set(),
+    "instruments": set(),
+    "feeds": {"instruments"},
     "pipeline": {"feeds"},
     "store": {"pipeline"},
     "listing": {"store"},
-    "ops": {"feeds", "pipeline", "store", "listing"},
+    "ops": {"instruments", "feeds", "pipeline", "store", "listing"},
     "sim": set(),
     "plugin_folder": set(),
     "plugins": {"plugin_folder"},
 }
 # These join the stages: the app, its commands, what starts them, and the contract that plugins are held to.
-JOINERS = {"app", "cli", "commands", "demo", "kit", "__main__"}
+JOINERS = {"app", "cli", "commands", "demo", "plugin_kit", "__main__"}
 
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", "utf-8")
@@ -169,7 +170,7 @@ def test_only_main_patches_and_before_anything_else() -> None:
     assert [ast.unparse(node) for node in body[1:3]] == ["from gevent import monkey", "monkey.patch_all()"]
 
 
-CATCH_ALL = {ROOT / "pumpwatch" / name for name in ("supervisor.py", "plugins.py", "kit/attempt.py", "listing/border.py")}
+CATCH_ALL = {ROOT / "pumpwatch" / name for name in ("supervisor.py", "plugins.py", "plugin_kit/sandbox.py", "listing/border.py")}
 
 
 def test_everything_is_caught_in_the_supervisor_and_around_other_peoples_code_alone() -> None:

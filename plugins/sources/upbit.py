@@ -25,7 +25,7 @@ from datetime import datetime
 
 import msgspec
 
-from pumpwatch import BadFrame, ListingSource, Notice, Verdict, Wording, hookimpl, judge
+from pumpwatch import BadFrame, ListingSource, Notice, TitleGrammar, Verdict, hookimpl, judge
 
 HOSTS = ("api-manager.upbit.com", "pub-info.upbit.com")
 LIST = "https://{}/api/v1/announcements?os=web&page=1&per_page=20&category=trade"
@@ -61,7 +61,7 @@ WALLET = r"(?:입\s*출금|입금|출금|월렛|지갑)"
 STOPS = r"(?:중단|중지|정지|지연|재개|점검|장애|업그레이드)"
 OPENS = r"(?:오픈|개시)"
 
-WORDING = Wording(
+WORDING = TitleGrammar(
     markets={"KRW": "KRW", "원화": "KRW", "BTC": "BTC", "USDT": "USDT", "ETH": "ETH"},
     never_coins=frozenset({"KRW"}),
     noun=r"마켓(?:에서|에|의|을|은)?(?![가-힣])|markets?(?![A-Za-z0-9])",

@@ -16,22 +16,22 @@ import gevent
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
-from pumpwatch.app.figures import Figures
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
+from pumpwatch.app.status import Status
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.feed import DISORDER_NS
-from pumpwatch.feeds.pace import Paces
-from pumpwatch.feeds.symbols_file import SymbolsFile
+from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.model import Gap, TradeBatch, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer, tls_context
-from pumpwatch.ops.figures_file import Unreadable, read_figures
+from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.records import Quarantined, Records
@@ -67,7 +67,7 @@ class Collector:
         context = tls_context(net.ca_file)
         self.http = Http(context, net.connect_timeout_s, net.proxy)
         self.dialer = Dialer(context, net.connect_timeout_s, net.proxy)
-        self.paces = Paces(self.clock)
+        self.paces = VenueRateLimits(self.clock)
         self.journal_thread, self.ledger_thread, self.memory_thread = ThreadPool(1), ThreadPool(1), ThreadPool(1)
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats, quarantine_bytes=store.quarantine_bytes)
         self.recent = Recent(store.recent_minutes)
@@ -79,7 +79,7 @@ class Collector:
         self.drains: dict[str, Drain] = {}
         self.venues: list[VenueFeeds] = []
         self.symbols = SymbolsFile(config.symbols_file)
-        self.figures = Figures(self)
+        self.figures = Status(self)
         self.jobs = Jobs(self)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
         self.ended = Event()

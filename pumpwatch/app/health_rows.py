@@ -19,7 +19,7 @@ class HealthRows:
         self._of = collector
         self._before: dict[tuple[str, str], float] = {}  # by counter and venue
 
-    def take(self) -> list[dict[str, Any]]:
+    def collect(self) -> list[dict[str, Any]]:
         """Return a row a venue, see `Sink.write_health`."""
         return [self._row(venue) for venue in self._of.figures.now()["venues"]]
 

@@ -127,7 +127,7 @@ class Jobs:
         self._of.ingest.tell_rest()
 
     def _health(self) -> None:
-        rows = self._health_rows.take()
+        rows = self._health_rows.collect()
         for name, sink in self._of.sinks.items():
             try:
                 sink.write_health(rows)

@@ -33,7 +33,7 @@ def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
     \b
     Example: pumpwatch listing replay PEPE --at 2026-11-21T10:00:00Z
     """
-    from pumpwatch.listing.review import replay as run
+    from pumpwatch.listing.replay import replay as run
 
     made = run(config, coin, at_ns)
     if as_json:
@@ -84,7 +84,7 @@ def show(wanted: str | None, as_json: bool, config: Config) -> int:
     \b
     Example: pumpwatch listing show PEPE --json
     """
-    from pumpwatch.listing.review import show as find
+    from pumpwatch.listing.replay import show as find
 
     rows = find(config, wanted)
     if as_json:

@@ -28,9 +28,9 @@ from pumpwatch.errors import EXIT_FOUND, EXIT_OK, Interrupted, ServiceUnavailabl
 from pumpwatch.model import TradeBatch
 from pumpwatch.ops.logs import LineFormatter
 from pumpwatch.plugins import load_plugins
-from pumpwatch.sim.compare import Comparison, compare, names_of
+from pumpwatch.sim.ground_truth import Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.truth import Truth
+from pumpwatch.sim.reconcile import Comparison, compare, names_of
 from pumpwatch.store.committer import percentile_ms
 
 COINS = 40

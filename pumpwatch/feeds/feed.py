@@ -18,13 +18,13 @@ from gevent.event import Event
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.link import DISORDER_NS, Dial, Link, Surroundings
-from pumpwatch.feeds.pace import ConnectPace
-from pumpwatch.feeds.rhythm import UNHEARD, Rhythm
+from pumpwatch.feeds.rate_limits import ConnectLimit
+from pumpwatch.feeds.session import DISORDER_NS, ConnectAttempt, FeedContext, FeedSession
+from pumpwatch.feeds.staleness import UNHEARD, Staleness
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY
 
-__all__ = ["DISORDER_NS", "ConnectPace", "Feed", "Surroundings"]
+__all__ = ["DISORDER_NS", "ConnectLimit", "Feed", "FeedContext"]
 
 log = logging.getLogger(__name__)
 
@@ -45,26 +45,26 @@ class Feed:
     down_since_ns: its symbols were read before, and not since; 0: they never were. began_ns: since when they should be read.
     """
 
-    def __init__(self, around: Surroundings, number: int, symbols: Iterable[str], down_since_ns: int = 0,
+    def __init__(self, context: FeedContext, number: int, symbols: Iterable[str], down_since_ns: int = 0,
                  began_ns: int = 0) -> None:
-        self._around, self.number, self.symbols = around, number, set(symbols)
+        self._context, self.number, self.symbols = context, number, set(symbols)
         self._suspects: set[str] = set()  # refused together with all others of their request, once
         self._backoff = Backoff()
         self._refusal_told = self._told_down = False
         self._renewals = Backoff(base_s=2.0)
         self._renew_at = -math.inf
-        self._rhythm = Rhythm(around.venue.stale_after_s)
+        self._rhythm = Staleness(context.venue.stale_after_s)
         self._left_for = ""  # why the connection is to be left, though it looks alive
         self._wake = Event()
         self._stopped = False
-        self._link: Link | None = None
-        self._successor: Link | None = None  # on its way to take the link's place
-        self._dial: Dial | None = None
+        self._link: FeedSession | None = None
+        self._successor: FeedSession | None = None  # on its way to take the link's place
+        self._dial: ConnectAttempt | None = None
         # Where the gap begins while there is no connection; 0: nothing is missed.
-        self._down_from_ns = down_since_ns - around.slack_ns() if down_since_ns else 0
+        self._down_from_ns = down_since_ns - context.slack_ns() if down_since_ns else 0
         self._began_ns = began_ns  # where it begins if the first connection fails; 0 once one stood
         self._lost: tuple[str, ...] = ()  # whose gap it is: the symbols as the connection went down
-        self._down_at = around.clock.monotonic()  # since when there is no connection that stands
+        self._down_at = context.clock.monotonic()  # since when there is no connection that stands
         self.trouble = ""  # why there is none, as it was said last
 
     @property
@@ -156,7 +156,7 @@ class Feed:
         self._down_at = self._now()
 
     def _now(self) -> float:
-        return self._around.clock.monotonic()
+        return self._context.clock.monotonic()
 
     def _connect(self) -> bool:
         """Take the successor where one is on its way, else dial."""
@@ -176,21 +176,21 @@ class Feed:
             if not self._refusal_told:
                 self._refusal_told = True
                 self._told_down = True
-                log.warning("connection refused venue=%s connection=%d reason=%s", self._around.venue.name, self.number, error)
+                log.warning("connection refused venue=%s connection=%d reason=%s", self._context.venue.name, self.number, error)
                 self._event("refused", str(error))
-            self._around.stats.add("connect_failures_total", venue=self._around.venue.name)
+            self._context.stats.add("connect_failures_total", venue=self._context.venue.name)
             self._rest(self._backoff.next_s())
             return False
         self._refusal_told = False
         return True
 
-    def _new_dial(self) -> Dial:
-        return Dial(self._around, self.number, self._suspects, self._wake)
+    def _new_dial(self) -> ConnectAttempt:
+        return ConnectAttempt(self._context, self.number, self._suspects, self._wake)
 
-    def _adopt(self, dial: Dial) -> Link:
-        link = dial.take()
+    def _adopt(self, dial: ConnectAttempt) -> FeedSession:
+        link = dial.result()
         link.subscriptions.want(self.symbols, add=True)
-        self._around.sweep.add(link.connection)
+        self._context.sweep.add(link.connection)
         return link
 
     def _tend(self) -> str:
@@ -217,7 +217,7 @@ class Feed:
             self._wake.wait(max(0.001, wait_s))
         return "stopped"
 
-    def _await(self, link: Link, now: float) -> float:
+    def _await(self, link: FeedSession, now: float) -> float:
         """See whether everything asked for is granted by now, else let the gap grow; return the seconds until the next look."""
         if link.stands(now):
             self._settled(link, now)
@@ -231,18 +231,18 @@ class Feed:
             self._down_from_ns, self.trouble = self._down_from_ns or self._began_ns, self.trouble or what
         self._note_gap(self.trouble or "connection is down", AHEAD_NS)
 
-    def _settled(self, link: Link, now: float) -> None:
-        link.stand(now)
+    def _settled(self, link: FeedSession, now: float) -> None:
+        link.mark_established(now)
         self._event("up", f"{len(link.subscriptions.granted)} symbols in {now - link.opened_at:.1f} s")
         self._note_gap("connection was down")
         if self._told_down:
             log.info("connection up again venue=%s connection=%d symbols=%d",
-                     self._around.venue.name, self.number, len(link.subscriptions.granted))
+                     self._context.venue.name, self.number, len(link.subscriptions.granted))
         self._down_from_ns, self._began_ns, self._lost, self._told_down, self.trouble = 0, 0, (), False, ""
         self._suspects.clear()
         self._rhythm.resume(now)
 
-    def _overdue(self, link: Link, now: float) -> str:
+    def _overdue(self, link: FeedSession, now: float) -> str:
         """Return why the connection has to go now, or nothing."""
         problem = link.problem(now, self._rhythm.stale_s)
         if problem:
@@ -260,7 +260,7 @@ class Feed:
             return f"no trade for {self._rhythm.quiet_s(now):.0f} s"
         return ""
 
-    def _renew(self, link: Link, now: float) -> float:
+    def _renew(self, link: FeedSession, now: float) -> float:
         """Bring up the successor beside the old connection, which is read on until the successor has taken over.
 
         A successor that fails is given up and tried again later. Returns the seconds until it needs attention.
@@ -268,7 +268,7 @@ class Feed:
         if self._successor is not None:
             wait_s = self._successor.serve(now)
             if not self._successor.stood_at_ns and self._successor.stands(now):
-                self._successor.stand(now)
+                self._successor.mark_established(now)
                 link.probe()
             problem = self._unfit(link, self._successor, now)
             if problem:
@@ -290,7 +290,7 @@ class Feed:
             return 0.0
         return math.inf
 
-    def _unfit(self, link: Link, successor: Link, now: float) -> str:
+    def _unfit(self, link: FeedSession, successor: FeedSession, now: float) -> str:
         """Return why a successor cannot take the link's place, or nothing."""
         problem = successor.problem(now, self._rhythm.stale_s)
         if problem:
@@ -298,39 +298,39 @@ class Feed:
         if not successor.stood_at_ns:
             return "its subscriptions take too long" if now - successor.opened_at > RENEW_WITHIN_S else ""
         silent = not successor.connection.traded_at_ns and now - successor.stood_at > QUIET_S
-        if silent and link.connection.traded_at_ns > successor.stood_at_ns + self._around.slack_ns():
+        if silent and link.connection.traded_at_ns > successor.stood_at_ns + self._context.slack_ns():
             return "it is silent, while the old connection has trades"
         return ""
 
-    def _may_take_over(self, old: Link, successor: Link, now: float) -> bool:
+    def _may_take_over(self, old: FeedSession, successor: FeedSession, now: float) -> bool:
         """Whether both were read for long enough, the successor delivers, and the old one has brought all that came before it.
 
         The answer to a ping proves that; where a venue answers none, bytes that came well after the successor stood.
         """
-        lag_s = abs(self._around.stats.get("lag_ms", venue=self._around.venue.name)) / 1000
+        lag_s = abs(self._context.stats.get("lag_ms", venue=self._context.venue.name)) / 1000
         both_s = now - successor.stood_at
         if both_s < max(OVERLAP_S, min(OVERLAP_LAGS * lag_s, LONGEST_OVERLAP_S)) or not successor.stands(now):
             return False
-        heard_ns = old.connection.received_at_ns - self._around.slack_ns()
+        heard_ns = old.connection.received_at_ns - self._context.slack_ns()
         if not old.caught_up and not (both_s > QUIET_S and heard_ns > successor.stood_at_ns):
             return False
         return bool(successor.connection.traded_at_ns) or both_s > QUIET_S
 
     def _renewal_failed(self, reason: str, now: float) -> None:
         self._renew_at = now + max(1.0, self._renewals.next_s())
-        self._around.stats.add("renewal_failures_total", venue=self._around.venue.name)
+        self._context.stats.add("renewal_failures_total", venue=self._context.venue.name)
         if self._renewals.failures == 1:
             log.warning("renewal failed, the old connection stays venue=%s connection=%d reason=%s",
-                        self._around.venue.name, self.number, reason)
+                        self._context.venue.name, self.number, reason)
 
-    def _switch(self, old: Link, successor: Link, now: float, reason: str) -> Link:
+    def _switch(self, old: FeedSession, successor: FeedSession, now: float, reason: str) -> FeedSession:
         """Put the successor in the place of the old connection, which is read to its end; `reason` has cut that one short.
 
         Where it was cut short before the successor's time had come for certain, what lies between is a gap.
         """
         why = old.renewal(now) or "connection age"
         lost_from_ns = self._lost_from(old)
-        self._around.sweep.drain(old.connection)
+        self._context.sweep.drain(old.connection)
         self._link, self._successor, self._left_for = successor, None, ""
         self._renewals.reset()
         self._rhythm.resume(now)
@@ -352,20 +352,20 @@ class Feed:
         self._link, self._left_for, self.trouble = None, "", reason
         self._end(link, reason)
         log.warning("connection down venue=%s connection=%d symbols=%d reason=%s",
-                    self._around.venue.name, self.number, len(self.symbols), reason)
+                    self._context.venue.name, self.number, len(self.symbols), reason)
         self._told_down = True
         self._event("down", reason)
         self._note_gap(reason)
-        self._around.stats.add("disconnects_total", venue=self._around.venue.name)
+        self._context.stats.add("disconnects_total", venue=self._context.venue.name)
         if self._successor is None and self._dial is None:
             self._rest(self._backoff.next_s())
 
-    def _lost_from(self, link: Link) -> int:
+    def _lost_from(self, link: FeedSession) -> int:
         """Return from when on trades may be missing: the last sign of life, or the last trade where the quiet is unusual."""
         since_ns = link.connection.received_at_ns
         if self._left_for or self._rhythm.unusual(self._now()):
             since_ns = link.connection.traded_at_ns or link.stood_at_ns or since_ns
-        return since_ns - self._around.slack_ns()
+        return since_ns - self._context.slack_ns()
 
     def _rest(self, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
         """Wait without a connection until it is over or the feed is stopped; the gap grows meanwhile."""
@@ -375,17 +375,17 @@ class Feed:
             self._wake.clear()
             self._wake.wait(min(NOTE_EVERY_S, end - self._now()))
 
-    def _end(self, link: Link, reason: str) -> None:
+    def _end(self, link: FeedSession, reason: str) -> None:
         link.connection.close(reason, GOING_AWAY if reason == "stopped" else 1000)
-        self._around.sweep.remove(link.connection)
+        self._context.sweep.remove(link.connection)
         link.connection.stream.close()
 
     def _event(self, event: str, reason: str) -> None:
-        self._around.note_event(self.number, event, reason)
+        self._context.note_event(self.number, event, reason)
 
     def _note_gap(self, reason: str, ahead_ns: int = 0) -> None:
         """Write down what may have been missed since the connection went down; told again it grows."""
         if self._down_from_ns and self.symbols:
             self._lost = self._lost or tuple(sorted(self.symbols))
-            self._around.note_gap("", self._down_from_ns,
+            self._context.note_gap("", self._down_from_ns,
                                   f"connection {self.number} with {len(self._lost)} symbols: {reason}", ahead_ns, self._lost)

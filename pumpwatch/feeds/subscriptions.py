@@ -31,7 +31,7 @@ class Origin:
 
 
 @dataclass(slots=True)
-class Request:
+class SubscribeRequest:
     """Symbols to add, or to drop."""
 
     symbols: list[str]
@@ -55,8 +55,8 @@ class Subscriptions:
         self._venue, self._on_refused, self._on_full = venue, on_refused, on_full
         self._suspects = set() if suspects is None else suspects
         self._ever_granted = set() if ever_granted is None else ever_granted
-        self._waiting: deque[Request] = deque()
-        self._asked: dict[int, Request] = {}
+        self._waiting: deque[SubscribeRequest] = deque()
+        self._asked: dict[int, SubscribeRequest] = {}
         self._next_id = 1
         self._whole: set[str] = set()  # where each request names everything
         self._doubtful: dict[str, str] = {}  # refused; left out if anything else is granted
@@ -103,7 +103,7 @@ class Subscriptions:
             self._queue(symbols, add)
 
     def _queue(self, symbols: list[str], add: bool) -> None:
-        self._waiting.append(Request(symbols, add, Origin(set(symbols), bool(self.granted))))
+        self._waiting.append(SubscribeRequest(symbols, add, Origin(set(symbols), bool(self.granted))))
 
     @property
     def waiting(self) -> bool:
@@ -171,7 +171,7 @@ class Subscriptions:
             del self._asked[number]
             self._conclude(request.origin)
 
-    def _grant(self, symbols: Sequence[str], request: Request) -> None:
+    def _grant(self, symbols: Sequence[str], request: SubscribeRequest) -> None:
         if request.add:
             self.granted.update(symbols)
             self._ever_granted.update(symbols)
@@ -179,28 +179,29 @@ class Subscriptions:
         else:
             self.granted.difference_update(symbols)
 
-    def _refuse(self, symbols: Sequence[str], reason: str, request: Request, named: bool = False) -> None:
+    def _refuse(self, symbols: Sequence[str], reason: str, request: SubscribeRequest, named: bool = False) -> None:
         if request.add:
             request.origin.refused.update(dict.fromkeys(symbols, reason))
             request.origin.named |= named
 
-    def _split(self, symbols: Sequence[str], named: Sequence[str], reason: str, request: Request) -> None:
+    def _split(self, symbols: Sequence[str], named: Sequence[str], reason: str, request: SubscribeRequest) -> None:
         """Ask again in halves until the symbol the venue does not like stands alone, and leave that one out."""
         if self._venue.replaces and not named and len(symbols) > 1:
             self.failed = reason or "no reason given"  # a half would replace the other half
         elif named and len(named) < len(symbols):  # whoever names one means it
             self._whole.difference_update(named)
             request.origin.symbols -= set(named)
-            self._waiting.append(Request([symbol for symbol in symbols if symbol not in named], True, request.origin))
+            self._waiting.append(SubscribeRequest([symbol for symbol in symbols if symbol not in named], True, request.origin))
             self._leave_out(dict.fromkeys(named, reason))
         elif named or len(symbols) == 1:
             self._whole.difference_update(symbols)
             self._refuse(symbols, reason, request, named=bool(named))
         else:
             middle = len(symbols) // 2
-            self._waiting.extend(Request(list(half), True, request.origin) for half in (symbols[:middle], symbols[middle:]))
+            halves = (symbols[:middle], symbols[middle:])
+            self._waiting.extend(SubscribeRequest(list(half), True, request.origin) for half in halves)
 
-    def _overflow(self, symbols: Sequence[str], reason: str, request: Request) -> None:
+    def _overflow(self, symbols: Sequence[str], reason: str, request: SubscribeRequest) -> None:
         """Hand back what there is no room for, and what is not asked yet; ask for half where nothing is granted so far."""
         if self._venue.replaces and len(symbols) > 1:
             kept = [symbol for symbol in symbols if symbol in self.granted]
@@ -209,12 +210,12 @@ class Subscriptions:
             self._whole = set(kept)
             self.granted &= self._whole
             request.origin.symbols &= self._whole
-            self._waiting.append(Request(kept, True, request.origin))
+            self._waiting.append(SubscribeRequest(kept, True, request.origin))
             self._homeless.update(dict.fromkeys(set(symbols) - self._whole, reason))
         elif len(symbols) > 1 and not self.granted:
             self._split(symbols, (), reason, request)
         else:
-            for one in (Request(list(symbols), True, request.origin), *(one for one in self._waiting if one.add)):
+            for one in (SubscribeRequest(list(symbols), True, request.origin), *(one for one in self._waiting if one.add)):
                 self._homeless.update(dict.fromkeys(one.symbols, reason))
                 one.origin.symbols.difference_update(one.symbols)
             self._whole.difference_update(symbols)

@@ -14,16 +14,16 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.feeds.feed import FIRST_S, Feed
-from pumpwatch.feeds.instruments import fetch_instruments, only, unlisted
-from pumpwatch.feeds.latest_volumes import LatestVolumes
-from pumpwatch.feeds.left_out import left_out
-from pumpwatch.feeds.link import Surroundings
-from pumpwatch.feeds.pace import Paces
-from pumpwatch.feeds.refusals import Refusals
-from pumpwatch.feeds.roster import Roster
-from pumpwatch.feeds.silence import LastTimes, SilenceWatch
-from pumpwatch.feeds.symbols_file import NOT_CHOSEN, RENEWED_NS, SymbolsFile, VenueSymbols
-from pumpwatch.feeds.unread import Unread
+from pumpwatch.feeds.placement import Placement
+from pumpwatch.feeds.rate_limits import VenueRateLimits
+from pumpwatch.feeds.rejected_symbols import Refusals
+from pumpwatch.feeds.session import FeedContext
+from pumpwatch.feeds.silent_symbols import LastTimes, SilentSymbolWatch
+from pumpwatch.feeds.unread_symbols import Unread
+from pumpwatch.instruments.exclusion_reasons import left_out
+from pumpwatch.instruments.lists import fetch_instruments, only, unlisted
+from pumpwatch.instruments.symbols_file import NOT_CHOSEN, RENEWED_NS, SymbolsFile, VenueSymbols
+from pumpwatch.instruments.volumes import LatestVolumes
 from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
@@ -49,17 +49,17 @@ class VenueFeeds:
     def __init__(self, venue: Venue, config: VenueConfig, catalogue: Catalogue, buffer: FrameBuffer, http: Http,
                  dialer: Dialer, sweep: Sweep, clock: Clock, stats: Stats, max_frame_bytes: int, refresh_s: float,
                  down_since_ns: int, record: Callable[[Records], None], spawn: Callable[[str, Callable[[], None]], None],
-                 last_times: LastTimes, symbols: SymbolsFile, paces: Paces) -> None:
+                 last_times: LastTimes, symbols: SymbolsFile, paces: VenueRateLimits) -> None:
         self.venue, self._config, self._catalogue = venue, config, catalogue
         self._http, self._clock, self._stats, self._refresh_s, self._spawn = http, clock, stats, refresh_s, spawn
         self.budget = paces.requests(venue)
         self.rest_url = config.rest_url or venue.rest_url
-        self._around = Surroundings(venue, config.ws_url or venue.ws_url, dialer, sweep, buffer,
+        self._context = FeedContext(venue, config.ws_url or venue.ws_url, dialer, sweep, buffer,
                                     paces.connects(venue), self._ask, clock, stats, max_frame_bytes, record,
                                     self._refused, self._full)
-        self.roster = Roster(venue, config.symbols_per_connection)
+        self.roster = Placement(venue, config.symbols_per_connection)
         self.feeds: list[Feed] = []
-        self._refusals = Refusals(self._around)
+        self._refusals = Refusals(self._context)
         self._unlisted: dict[str, str] = {}
         self._volumes = LatestVolumes(venue, self._ask)
         self._ran_before = down_since_ns > 0
@@ -70,11 +70,11 @@ class VenueFeeds:
         self._asked_ns = 0  # when the last list was asked for
         self._left: dict[str, int] = {}  # symbols that left the list, and when they were read no more
         self._stopping = Event()
-        self._unread = Unread(self._around, self._is_granted, spawn, self._stopping)
+        self._unread = Unread(self._context, self._is_granted, spawn, self._stopping)
         self._symbols = symbols
         self._noted = VenueSymbols(0, [], {})  # what the symbols file has been told is read, and refused
         self._last_times = last_times
-        self.silence = SilenceWatch(self._around, self, catalogue, last_times, self._stopping)
+        self.silence = SilentSymbolWatch(self._context, self, catalogue, last_times, self._stopping)
 
     def run(self) -> None:
         """Keep the placement in step with the venue's own list until stopped."""
@@ -103,7 +103,7 @@ class VenueFeeds:
     def _note_no_list(self, ahead_ns: int = 0) -> None:
         if self._failed_ns:
             why = self._list_problem or "it has not come yet"
-            self._around.note_gap("", self._failed_ns, f"no instrument list: {why}", ahead_ns)
+            self._context.note_gap("", self._failed_ns, f"no instrument list: {why}", ahead_ns)
 
     def stop(self) -> None:
         """Close every connection. What is missing by now is recorded before this returns."""
@@ -188,7 +188,7 @@ class VenueFeeds:
     def _note_unread(self, came: Set[str], gone: Set[str]) -> None:
         """Write down from when on the newcomers were not read: when they left, else when the list before was asked for."""
         now_ns = self._clock.now_ns()
-        self._left |= dict.fromkeys(gone, now_ns - self._around.slack_ns())
+        self._left |= dict.fromkeys(gone, now_ns - self._context.slack_ns())
         for symbol in came & self._left.keys():
             self._unread.add([symbol], self._left.pop(symbol), LISTED_AGAIN)
         if self._asked_ns:
@@ -209,7 +209,7 @@ class VenueFeeds:
                 feed = self.feeds[number]
                 feed.change(place.symbols - feed.symbols, feed.symbols - place.symbols)
             else:
-                feed = Feed(self._around, number, place.symbols, *self._since())
+                feed = Feed(self._context, number, place.symbols, *self._since())
                 self.feeds.append(feed)
                 self._spawn(f"feed {self.venue.name}#{number}", feed.run)
 
@@ -245,12 +245,12 @@ class VenueFeeds:
     def _full(self, number: int, symbols: Sequence[str], reason: str) -> None:
         """Put symbols that a connection has no room for on others, and no more on it than it has."""
         read = {symbol for symbol in symbols if self._was_read(symbol)}
-        since_ns = self._clock.now_ns() - self._around.slack_ns()
+        since_ns = self._clock.now_ns() - self._context.slack_ns()
         self.roster.full(number, symbols)
         log.warning("connection is full, symbols go to others venue=%s connection=%d has=%d moved=%d reason=%s",
                     self.venue.name, number, len(self.roster.places[number].symbols), len(symbols), reason)
         self._stats.add("moved_symbols_total", len(symbols), venue=self.venue.name)
-        self._around.note_event(number, "full", f"{len(symbols)} symbols go to others: {reason}")
+        self._context.note_event(number, "full", f"{len(symbols)} symbols go to others: {reason}")
         self.feeds[number].symbols -= set(symbols)  # they were not granted, so there is nothing to unsubscribe
         self._follow_roster()
         self._unread.add(read, since_ns, f"no room on its connection: {reason}")
@@ -278,7 +278,7 @@ class VenueFeeds:
     def _refused(self, number: int, symbol: str, reason: str) -> None:
         """Leave out a symbol the venue will not subscribe; where it was read before, its gap grows until it is granted."""
         if self._was_read(symbol):
-            self._unread.add([symbol], self._clock.now_ns() - self._around.slack_ns(), f"the venue refuses it: {reason}")
+            self._unread.add([symbol], self._clock.now_ns() - self._context.slack_ns(), f"the venue refuses it: {reason}")
         self._refusals.add(number, symbol, reason)
         self.roster.remove(symbol)
         for feed in self.feeds:
@@ -286,4 +286,4 @@ class VenueFeeds:
 
     def _was_read(self, symbol: str) -> bool:
         """Whether trades of it may be stored, so that what is missing now is a gap."""
-        return self._ran_before or symbol in self._around.ever_granted or symbol in self._unread
+        return self._ran_before or symbol in self._context.ever_granted or symbol in self._unread

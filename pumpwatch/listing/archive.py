@@ -39,7 +39,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.analysis import analyse
-from pumpwatch.listing.manifest import Manifest, iso, read_manifest, write_manifest
+from pumpwatch.listing.manifest import ArchiveManifest, iso, read_manifest, write_manifest
 from pumpwatch.model import NO_SEQUENCE, SIDES, Gap, Listing, TradeBatch
 
 RAW_FORMAT = "pumpwatch.raw/1"
@@ -111,8 +111,8 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     inside = np.zeros(len(batch), bool)
     for start, end in span.intervals:
         inside |= (batch.timestamp >= start) & (batch.timestamp < end)
-    batch = batch.take(inside & np.isin(batch.instrument, ids))
-    batch = batch.take(np.argsort(batch.timestamp, kind="stable"))
+    batch = batch.select(inside & np.isin(batch.instrument, ids))
+    batch = batch.select(np.argsort(batch.timestamp, kind="stable"))
     try:
         _settle(path)
         known = trades_in(path)
@@ -120,7 +120,7 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
         kept = known is not None and known > len(batch)
         trades = max(known or 0, len(batch))
         added = trades - (before.trades if before is not None else known or 0)
-        manifest = (before or Manifest(coin=span.coin)).with_pass(made.at_ns, trades, added, final=made.final,
+        manifest = (before or ArchiveManifest(coin=span.coin)).with_pass(made.at_ns, trades, added, final=made.final,
                                                                   late=span.late, problems=made.problems)
         if kept:
             write_manifest(path, manifest)
@@ -188,7 +188,7 @@ def _write(folder: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, id
         "parts": [part_row(part) for part in parts],
     }
     for (exchange, market_type), numbers in sorted(venues.items()):
-        trades = batch.take(np.isin(batch.instrument, numbers))
+        trades = batch.select(np.isin(batch.instrument, numbers))
         instruments = [catalogue.instruments[number] for number in numbers]
         symbols = [{"symbol": one.symbol, "base": one.base, "quote": one.quote, "multiplier": one.multiplier,
                     "contract_size": one.contract_size, "status": one.status} for one in instruments]

@@ -20,7 +20,7 @@ from gevent import GreenletExit
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, StorageError
 from pumpwatch.hookspecs import ListingSource, Verdict
-from pumpwatch.listing.wording import MAX_TITLE
+from pumpwatch.listing.title_grammar import MAX_TITLE
 from pumpwatch.model import Listing, Notice
 from pumpwatch.printable import printable
 from pumpwatch.supervisor import guarded
@@ -51,7 +51,7 @@ class Bad:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class NoticeRows:
     """A list of notices, checked. more: it has rows beyond the first ROWS, which were not read."""
 
     notices: list[Notice]
@@ -123,7 +123,7 @@ def check_source(source: ListingSource) -> None:
         raise BadFrame("parse and verdict are not both functions")
 
 
-def rows_of(source: ListingSource, body: bytes, now_ns: int) -> Rows:
+def rows_of(source: ListingSource, body: bytes, now_ns: int) -> NoticeRows:
     """Have a source read a list and return what passes of it.
 
     Raises BadFrame where it is no list of notices: when the source says so, or when no row of it passes.
@@ -146,7 +146,7 @@ def rows_of(source: ListingSource, body: bytes, now_ns: int) -> Rows:
         bad.append(Bad(f"its list ends in an error: {error.message}", b""))
     if bad and not notices:
         raise BadFrame(f"none of its {len(bad)} rows can be used, the first: {bad[0].reason}")
-    return Rows(notices, bad, more)
+    return NoticeRows(notices, bad, more)
 
 
 def notice_of(given: object, source: str, now_ns: int) -> Notice:

@@ -24,7 +24,7 @@ from pumpwatch.listing.border import Bad, alone, check_listing, coin_of
 from pumpwatch.listing.memory import Call, ListingMemory, call_here
 from pumpwatch.listing.quarantine import Quarantine, Record, record_nothing
 from pumpwatch.listing.register import KEPT_S, OnListing, Register
-from pumpwatch.listing.wording import MAX_TITLE
+from pumpwatch.listing.title_grammar import MAX_TITLE
 from pumpwatch.model import Listing
 from pumpwatch.printable import printable
 from pumpwatch.stats import Stats
@@ -128,7 +128,7 @@ class Inbox:
             self._full = False
         except (StorageError, OSError) as error:
             self._say_full(str(error))
-        self._register.tell()
+        self._register.log_not_opened()
 
     def _say_full(self, reason: str) -> None:
         if not self._full:
@@ -144,14 +144,14 @@ class Inbox:
         listing = Listing(source=SOURCE, notice_id=dropped.notice_id, symbol=coin_of(dropped.symbol), title=dropped.title,
                           announced_at_ns=dropped.announced_at_ns, detected_at_ns=now_ns, triggered_at_ns=now_ns)
         check_listing(listing, now_ns)
-        self._register.take([listing])
+        self._register.add([listing])
         taken.append(name)
 
     def _set_aside(self, name: str, error: Exception) -> None:
         """Rename what is not a notice; where even that fails, leave it out from now on."""
         reason = error.message if isinstance(error, BadFrame) else f"{type(error).__name__}: {error}"
         log.warning("a file in the inbox is set aside file=%s reason=%s", printable(name), printable(reason))
-        self._quarantine.take([Bad(reason, name.encode("utf-8", "replace"))])
+        self._quarantine.record([Bad(reason, name.encode("utf-8", "replace"))])
         path = self._folder / name
         for number in range(100):
             aside = path.with_suffix(f".{number}.rejected" if number else ".rejected")

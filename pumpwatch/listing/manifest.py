@@ -33,7 +33,7 @@ class PassRow(msgspec.Struct, frozen=True):
     added: int
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What is in the file."""
 
     format: str = FORMAT
@@ -47,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     passes: tuple[PassRow, ...] = ()
 
     def with_pass(self, at_ns: int, trades: int, added: int, *, final: bool, late: bool,
-                  problems: Sequence[str]) -> Manifest:
+                  problems: Sequence[str]) -> ArchiveManifest:
         """Return it with one more pass."""
         row = PassRow(at_ns, iso(at_ns), trades, added)
         return msgspec.structs.replace(
@@ -55,16 +55,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             trades=trades, problems=tuple(problems), passes=(*self.passes, row)[-PASSES:])
 
 
-def read_manifest(archive: Path) -> Manifest | None:
+def read_manifest(archive: Path) -> ArchiveManifest | None:
     """Return an archive's manifest, None where there is none or it cannot be read."""
     try:
-        found = msgspec.json.decode((archive / FILE).read_bytes(), type=Manifest)
+        found = msgspec.json.decode((archive / FILE).read_bytes(), type=ArchiveManifest)
     except (OSError, msgspec.DecodeError):
         return None
     return found if found.format == FORMAT else None
 
 
-def write_manifest(archive: Path, manifest: Manifest) -> None:
+def write_manifest(archive: Path, manifest: ArchiveManifest) -> None:
     """Put the manifest into an archive's folder, whole or not at all. Raises OSError."""
     archive.mkdir(parents=True, exist_ok=True)
     fresh = archive / f".{FILE}.{os.getpid()}"

@@ -31,7 +31,7 @@ class Quarantine:
         self._source, self._record, self._clock, self._stats = source, record, clock, stats
         self._known: dict[bytes, None] = {}
 
-    def take(self, rows: Sequence[Bad]) -> None:
+    def record(self, rows: Sequence[Bad]) -> None:
         """Record and log those not seen before; of many the first RECORDED are recorded, and all counted."""
         fresh = {_digest(one): one for one in rows}
         fresh = {digest: one for digest, one in fresh.items() if digest not in self._known}

@@ -47,7 +47,7 @@ class Register:
         self._too_many = self._too_old = 0
         self._first_unopened = self._first_old = ""
 
-    def take(self, listings: Sequence[Listing]) -> int:
+    def add(self, listings: Sequence[Listing]) -> int:
         """Take the coins of one notice; return how many windows were opened. What the memory refuses, `store` raises."""
         opened = 0
         for one in listings:
@@ -102,7 +102,7 @@ class Register:
             self._first_unopened = self._first_unopened or f"{unopened[0].notice_id} {unopened[0].symbol}"
             self._stats.add("listing_not_opened_total", len(unopened), source=self._source)
 
-    def tell(self) -> None:
+    def log_not_opened(self) -> None:
         """Log in a line what was not opened since the last time, and what was too old."""
         if self._too_many:
             log.warning("listings not opened source=%s coins=%d first=%s reason=too many at once", self._source,

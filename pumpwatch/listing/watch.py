@@ -18,8 +18,8 @@ from typing import Any
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import BadFrame, ServiceUnavailable, StorageError
 from pumpwatch.hookspecs import ListingSource
-from pumpwatch.listing.board import JITTER, Board, Fetch
-from pumpwatch.listing.border import Bad, Judged, Rows, alone, shown, verdict_of
+from pumpwatch.listing.board_client import JITTER, BoardClient, Fetch
+from pumpwatch.listing.border import Bad, Judged, NoticeRows, alone, shown, verdict_of
 from pumpwatch.listing.memory import Call, ListingMemory, call_here
 from pumpwatch.listing.quarantine import Quarantine, Record, record_nothing
 from pumpwatch.listing.register import KEPT_S, OnListing, Register
@@ -52,7 +52,7 @@ class Watch:
         self.source = source
         self.interval_s = interval_s or source.interval_s
         self.up: bool | None = None  # None until the first answer or failure
-        self._board = Board(source, fetch, clock, url, think)
+        self._board = BoardClient(source, fetch, clock, url, think)
         self._memory, self._clock, self._stats, self._call, self._think = memory, clock, stats, call, think
         self._register = Register(source.name, memory, clock, stats, on_listing, fresh_s=fresh_s, kept_s=kept_s, call=call)
         self._quarantine = Quarantine(source.name, record, clock, stats)
@@ -103,10 +103,10 @@ class Watch:
             self._board.taken()
         self._say_up()
 
-    def _take(self, rows: Rows) -> bool:
+    def _take(self, rows: NoticeRows) -> bool:
         """Deal with a list; return whether with all of it: a row that did not pass may pass when our clock is right again."""
         detected_at_ns = self._clock.now_ns()
-        self._quarantine.take(rows.bad)
+        self._quarantine.record(rows.bad)
         self._tell_more(rows.more)
         seeding = not self._begun and self._call(self._memory.notice_count, self.source.name) == 0
         shown_now: dict[str, str] = {}
@@ -129,7 +129,7 @@ class Watch:
         if seeding:
             self._call(self._memory.first_look_done, self.source.name)
         self._register.store()
-        self._register.tell()
+        self._register.log_not_opened()
         self._tell_rest()
         self._known, self._begun = shown_now, True
         if seeding:
@@ -168,7 +168,7 @@ class Watch:
     def _open_row(self, notice: Notice, detected_at_ns: int) -> None:
         verdict = self._think(verdict_of, self.source, notice.title)
         if verdict.kind == "krw_listing" and verdict.coins:
-            self._register.take(self._listings(notice, verdict, detected_at_ns))
+            self._register.add(self._listings(notice, verdict, detected_at_ns))
 
     def _row(self, notice: Notice, revision: str, before: str | None, detected_at_ns: int, seeding: bool,
              done: list[tuple[Notice, str, str]]) -> None:
@@ -183,8 +183,8 @@ class Watch:
         if before is None:
             self._stats.add("listing_notices_total", source=self.source.name, kind=verdict.kind)
             if not seeding and verdict.kind == "krw_listing":
-                self._quarantine.take(verdict.bad)
-                self._register.take(self._listings(notice, verdict, detected_at_ns))
+                self._quarantine.record(verdict.bad)
+                self._register.add(self._listings(notice, verdict, detected_at_ns))
         else:
             self._stats.add("listing_updates_total", source=self.source.name)
             self._line(logging.INFO, "updated source=%s id=%s kind=%s remarks=%s title=%s", self.source.name,
@@ -194,7 +194,7 @@ class Watch:
 
     def _row_failed(self, notice: Notice, error: Exception) -> None:
         reason = error.message if isinstance(error, BadFrame) else f"{type(error).__name__}: {error}"
-        self._quarantine.take([Bad(reason, shown(notice))])
+        self._quarantine.record([Bad(reason, shown(notice))])
 
     def _listings(self, notice: Notice, verdict: Judged, detected_at_ns: int) -> list[Listing]:
         if not verdict.coins and not verdict.bad:

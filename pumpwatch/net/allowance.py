@@ -24,7 +24,7 @@ class TooMuch(OSError):
     """A step brought more bytes than it may; the text says which."""
 
 
-class Allowance:
+class ReadAllowance:
     """`seconds` for everything, and for each step that is begun its own number of bytes.
 
     `wait_s` is the longest time without a byte; without it the rest of `seconds` is.
@@ -52,7 +52,7 @@ class Allowance:
             return Overdue(f"{self._step}: nothing came for {self._wait_s:g} s")
         return Overdue(f"{self._step} takes longer than {self._seconds:g} s")
 
-    def take(self, size: int) -> None:
+    def spend(self, size: int) -> None:
         """Count bytes that have come and let others run. Raises TooMuch and Overdue."""
         self._taken += size
         if self._taken > self._most_bytes:

@@ -6,7 +6,7 @@ import http.client
 import zlib
 from collections.abc import Iterator
 
-from pumpwatch.net.allowance import Allowance, TooMuch
+from pumpwatch.net.allowance import ReadAllowance, TooMuch
 from pumpwatch.net.heads import BadAnswer
 from pumpwatch.net.texts import one_line
 
@@ -16,7 +16,7 @@ GZIP_MAGIC = b"\x1f"
 ACCEPTED = "gzip"
 
 
-def read_body(answer: http.client.HTTPResponse, allowance: Allowance, largest_bytes: int) -> bytes:
+def read_body(answer: http.client.HTTPResponse, allowance: ReadAllowance, largest_bytes: int) -> bytes:
     """Read an answer to its end. Raises TooMuch, Overdue, BadAnswer, and what http.client raises for what is no HTTP.
 
     The size counts as sent and as decompressed, which is done in steps: a bomb costs one step more than it may have.

@@ -81,7 +81,7 @@ class Connection:
                 buffer.data[start:at] = tail
             self._message_from = start
             self._split(start, end)
-            buffer.note(now_ns, self)
+            buffer.mark_source(now_ns, self)
         if self._ping is not None:  # of several in one read the newest stands for all, and a flood costs one answer
             ping, self._ping = self._ping, None
             self._send(ping, ABNF.OPCODE_PONG)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import gevent
 
 from pumpwatch.errors import ConfigError
-from pumpwatch.net.allowance import Allowance
+from pumpwatch.net.allowance import ReadAllowance
 from pumpwatch.net.heads import BadAnswer
 from pumpwatch.net.proxy import Proxies, Proxy
 from pumpwatch.net.redirects import MayReach, anywhere, is_ip, looks_like_ip
@@ -56,7 +56,7 @@ class Dial:
         """Return the proxy that leads there, None for the direct way."""
         return self._proxies.way_to(place.host, place.port, place.secure)
 
-    def open(self, place: Place, allowance: Allowance, absolute: bool = False) -> tuple[Stream, str]:
+    def open(self, place: Place, allowance: ReadAllowance, absolute: bool = False) -> tuple[Stream, str]:
         """Return a stream to `place`, TLS included, and the IP address at its other end (empty: a proxy knows).
 
         `absolute` leaves out the tunnel through an HTTP proxy where there is no TLS: the request names the whole URL.
@@ -83,13 +83,13 @@ class Dial:
                 sock.close()
         return stream, peer
 
-    def _name_for(self, proxy: Proxy, place: Place, allowance: Allowance) -> str:
+    def _name_for(self, proxy: Proxy, place: Place, allowance: ReadAllowance) -> str:
         """Return the host as the proxy is told it."""
         if looks_like_ip(place.host) or proxy.scheme == "socks5":
             return self._addresses(place.host, place.port, place.may_reach, allowance)[0]
         return place.host
 
-    def _tcp(self, host: str, port: int, may_reach: MayReach, allowance: Allowance) -> tuple[socket.socket, str]:
+    def _tcp(self, host: str, port: int, may_reach: MayReach, allowance: ReadAllowance) -> tuple[socket.socket, str]:
         addresses = self._addresses(host, port, may_reach, allowance)
         allowance.begin("connecting")
         for waiting, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
@@ -100,14 +100,14 @@ class Dial:
                     raise allowance.overdue() if isinstance(error, TimeoutError) else error from None
         raise AssertionError("a name without an address is an error of its lookup")
 
-    def _addresses(self, host: str, port: int, may_reach: MayReach, allowance: Allowance) -> Sequence[str]:
+    def _addresses(self, host: str, port: int, may_reach: MayReach, allowance: ReadAllowance) -> Sequence[str]:
         found = [host] if is_ip(host) else self._found(host, port, allowance)
         allowed = [address for address in found if may_reach(address)]
         if not allowed:
             raise NotReached(f"{host} is at {', '.join(found) or 'no address'}, which a redirect may not lead to")
         return allowed
 
-    def _found(self, host: str, port: int, allowance: Allowance) -> Sequence[str]:
+    def _found(self, host: str, port: int, allowance: ReadAllowance) -> Sequence[str]:
         allowance.begin("looking up its name")
         asked = self._asked.get((host, port))
         if asked is None:

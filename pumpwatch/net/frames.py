@@ -101,7 +101,7 @@ class FrameBuffer:
             grown[: self.end] = self.view[: self.end]
             self.data, self.view = grown, memoryview(grown)
 
-    def note(self, received_at_ns: int, connection: Connection) -> None:
+    def mark_source(self, received_at_ns: int, connection: Connection) -> None:
         """Say who the frames since the last note came from, and when they were read."""
         known = self._run_ends[-1] if self._run_ends else 0
         if len(self.stops) > known:
@@ -109,7 +109,7 @@ class FrameBuffer:
             self._run_times.append(received_at_ns)
             self._connections.append(connection)
 
-    def take(self) -> Frames | None:
+    def take_frames(self) -> Frames | None:
         """Hand over everything and start afresh; None when there is nothing."""
         if not self.stops:
             self.end = 0

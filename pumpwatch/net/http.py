@@ -22,7 +22,7 @@ from requests.structures import CaseInsensitiveDict
 from pumpwatch.clock import Clock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.model import HttpRequest
-from pumpwatch.net.allowance import HEAD_BYTES, Allowance, Overdue, TooMuch
+from pumpwatch.net.allowance import HEAD_BYTES, Overdue, ReadAllowance, TooMuch
 from pumpwatch.net.bodies import ACCEPTED, read_body
 from pumpwatch.net.dial import Dial, Place, Resolve, look_up, reason
 from pumpwatch.net.ratelimit import TokenBucket
@@ -75,7 +75,7 @@ class Http:
             asked = _prepared(method, url, {**DEFAULTS, **(headers or {})}, params)
         except (requests.RequestException, ValueError):  # its text shows the whole address
             raise ServiceUnavailable(f"{shown_url(url)}: not an address", "write https://HOST/PATH") from None
-        allowance = Allowance(self._longest_s, self._timeout_s)
+        allowance = ReadAllowance(self._longest_s, self._timeout_s)
         reachable: MayReach = anywhere
         location: str | None = ""
         for _ in range(MOST_REDIRECTS + 1):
@@ -102,7 +102,7 @@ class Http:
                     return led, may_reach(url, cast("str", led.url), peer)
         raise ServiceUnavailable(f"{masked(url)}: its redirect to {one_line(location)} is not followed: {problem}")
 
-    def _answer(self, asked: requests.PreparedRequest, allowance: Allowance, reachable: MayReach,
+    def _answer(self, asked: requests.PreparedRequest, allowance: ReadAllowance, reachable: MayReach,
                 url: str) -> tuple[Response, str]:
         """Return the answer to one request and the IP address it came from."""
         try:
@@ -115,7 +115,7 @@ class Http:
                 except ConnectionError:  # ended just now by the other side, which did not read the request then
                     if asked.method != "GET":
                         raise
-            stream, peer = self._dial.open(place, Allowance(allowance.left_s()), absolute=True)
+            stream, peer = self._dial.open(place, ReadAllowance(allowance.left_s()), absolute=True)
             line = _Line(stream, peer, (place.secure, place.host, place.port))
             return self._exchange(line, place, asked, allowance), line.peer
         except (Overdue, TooMuch) as error:
@@ -132,7 +132,7 @@ class Http:
             line.close()
         return None
 
-    def _exchange(self, line: _Line, place: Place, asked: requests.PreparedRequest, allowance: Allowance) -> Response:
+    def _exchange(self, line: _Line, place: Place, asked: requests.PreparedRequest, allowance: ReadAllowance) -> Response:
         """Send one request, read its answer, and keep the connection where both sides may use it again."""
         keep = False
         try:
@@ -164,7 +164,7 @@ class Http:
 
         Raises ServiceUnavailable for any other answer; a 429 or 418 also empties the budget for as long as it asks.
         """
-        budget.take(request.weight)
+        budget.acquire(request.weight)
         got = self.fetch(base_url.rstrip("/") + request.path, headers, request.params, request.method)
         if got.status == 200:
             return got.body

@@ -18,7 +18,7 @@ class TokenBucket:
         self._tokens = burst
         self._at = clock.monotonic()
 
-    def take(self, tokens: float = 1) -> None:
+    def acquire(self, tokens: float = 1) -> None:
         """Wait until `tokens` are there and use them up."""
         wait_s = self.reserve(tokens)
         if wait_s > 0:

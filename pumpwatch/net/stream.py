@@ -14,7 +14,7 @@ import socket
 import ssl
 from typing import Protocol
 
-from pumpwatch.net.allowance import TLS_BYTES, Allowance
+from pumpwatch.net.allowance import TLS_BYTES, ReadAllowance
 
 SCRATCH_BYTES = 262_144
 RECORD_BYTES = 16_384 + 512  # the largest TLS record, decrypted, with room to spare
@@ -31,7 +31,7 @@ class StreamClosed(Exception):
 class Stream(Protocol):
     """What a handshake needs of a socket, and what the sweep needs of a connection."""
 
-    allowance: Allowance  # of what is read and sent before `release`
+    allowance: ReadAllowance  # of what is read and sent before `release`
 
     def recv(self, size: int) -> bytes:
         """Return up to `size` bytes, none at the end of the stream. Raises OSError, and by the allowance Overdue and TooMuch."""
@@ -63,7 +63,7 @@ class Stream(Protocol):
 class PlainStream:
     """A TCP connection without TLS: for tests and for proxies on this host."""
 
-    def __init__(self, sock: socket.socket, allowance: Allowance, ahead: bytes = b"") -> None:
+    def __init__(self, sock: socket.socket, allowance: ReadAllowance, ahead: bytes = b"") -> None:
         self.allowance = allowance
         self._sock = sock
         self._raw: _socket.socket | None = None
@@ -86,7 +86,7 @@ class PlainStream:
             data = self._sock.recv(min(size, RECORD_BYTES))
         except TimeoutError:
             raise self.allowance.overdue() from None
-        self.allowance.take(len(data))
+        self.allowance.spend(len(data))
         return data
 
     def send(self, data: bytes) -> int:
@@ -110,9 +110,9 @@ class PlainStream:
             pass
         return False
 
-    def secured(self, context: ssl.SSLContext, hostname: str) -> TlsStream:
+    def secured(self, context: ssl.SSLContext, hostname: str) -> ClientTlsStream:
         """Return this connection with TLS on it. Raises ssl.SSLError, and what `recv` raises."""
-        return TlsStream(self._sock, self.allowance, context, hostname, self._ahead)
+        return ClientTlsStream(self._sock, self.allowance, context, hostname, self._ahead)
 
     def fileno(self) -> int:
         return (self._raw or self._sock).fileno()
@@ -165,10 +165,10 @@ class PlainStream:
         return True
 
 
-class TlsStream(PlainStream):
+class ClientTlsStream(PlainStream):
     """A TLS connection over memory BIOs."""
 
-    def __init__(self, sock: socket.socket, allowance: Allowance, context: ssl.SSLContext, hostname: str,
+    def __init__(self, sock: socket.socket, allowance: ReadAllowance, context: ssl.SSLContext, hostname: str,
                  ahead: bytes = b"") -> None:
         super().__init__(sock, allowance)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

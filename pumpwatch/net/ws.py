@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.net.allowance import Allowance
+from pumpwatch.net.allowance import ReadAllowance
 from pumpwatch.net.dial import Dial, Place, Resolve, look_up, reason, tls_context
 from pumpwatch.net.handshake import shake_hands
 from pumpwatch.net.redirects import anywhere, is_public, origin_of, refusal
@@ -43,7 +43,7 @@ class Dialer:
             if configured and (problem := refusal(configured, url)):
                 raise ServiceUnavailable(f"{name}: not connected to: {problem}; configured is {shown_url(configured)}")
             place = Place(secure, host, port, anywhere if _same_place(configured or url, url) else is_public)
-            stream, _ = self._dial.open(place, Allowance(self._timeout_s))
+            stream, _ = self._dial.open(place, ReadAllowance(self._timeout_s))
             shake_hands(stream, url, headers)
             stream.release()
             opened = True

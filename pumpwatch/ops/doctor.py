@@ -1,265 +1,148 @@
-"""Look over everything a collector needs before it runs, and say so line by line.
-
-`check` stays on this machine: config, plugins, data folder, disk, clock. With `connect` it also knocks at every
-configured service: each venue's REST and WebSocket, each notice board, each sink. Nothing is written but one probe
-file in the data folder, which is removed again.
-"""
+"""Look over what a collector left or is doing: the second half of `pumpwatch doctor`."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of
-from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError, PluginError, PumpWatchError, ServiceUnavailable
-from pumpwatch.hookspecs import ListingSource
-from pumpwatch.model import Venue
-from pumpwatch.net.proxy import Proxies
-from pumpwatch.net.texts import masked, one_line
-from pumpwatch.ops.judgement import FAIL, OK, WARN
-from pumpwatch.plugins import Plugins, load_plugins
-from pumpwatch.store.sqlite import ANOTHER_FOLDER
-from pumpwatch.supervisor import guarded
+from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.model import Gap, GapState
+from pumpwatch.ops import health
+from pumpwatch.ops.judgement import FAIL, OK, WARN, judge
+from pumpwatch.ops.preflight import Finding
+from pumpwatch.records import ConnectionEvent
+from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
+from pumpwatch.store.missing import missing_files
+from pumpwatch.store.reader import JournalReader
+from pumpwatch.store.segment import Segment
+from pumpwatch.store.soundness import look_over
 
-UNREACHABLE = "unreachable"
-
-LOW_DISK_BYTES = 2_000_000_000  # two hours of every trade on every venue, with room for SQLite's own files
-FULL_DISK_BYTES = 200_000_000
-EARLIEST_NS = 1_735_689_600 * NS_PER_S  # 2025-01-01: a clock before that was never set
-REFUSED_HINT = dict.fromkeys((403, 418, 429, 451), "refused from this address: another host or a proxy in the config?")
-AT_ONCE = 8  # services that are asked at the same time
-LONGEST = 300  # characters of what foreign code raised
-SYNC_MARK = Path("/run/systemd/timesync/synchronized")
+SHOWN = 5  # symbols of many
+LOOK_S = 20.0  # for a look through the journal: several GB
+FLAPPING, FLAPPING_NS = 3, 3600 * NS_PER_S  # losses of one connection within that time
+DAMAGE = ("journal damaged", "the ledger was")  # what gaps begin with that damage has made
+ASIDE = "ledger*damaged*"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report. `state` is ok, warn, fail or unreachable; `ms` is how long a service took."""
-
-    name: str
-    state: str
-    detail: str
-    hint: str = ""
-    ms: float | None = None
-
-
-def check(config: Config, connect: bool = False, plugins: Plugins | None = None) -> list[Finding]:
-    """Return every finding, in order; raises nothing for what it finds."""
-    plugins = plugins or load_plugins(config)
-    findings = [Finding("config", OK, "every key is known and of its type"), *_proxy_findings(config),
-                *_plugin_findings(config, plugins), *_folder_findings(Path(config.store.dir)), *_clock_findings(Clock())]
-    return [*findings, *_service_findings(config, plugins)] if connect else findings
-
-
-def exit_code(findings: list[Finding]) -> int:
-    """Return 0, 1 where something fails, 69 where only a service cannot be reached."""
-    states = {finding.state for finding in findings}
-    if FAIL in states:
-        return EXIT_FOUND
-    return EXIT_UNAVAILABLE if UNREACHABLE in states else EXIT_OK
-
-
-def _proxy_findings(config: Config) -> Iterator[Finding]:
+def examine(folder: Path, clock: Clock | None = None) -> Iterator[Finding]:
+    """Yield findings about a data folder: its collector, journal, gaps and refused frames."""
+    clock = clock or Clock()
+    yield from _set_aside(folder)
     try:
-        used = Proxies(config.net.proxy).describe()
-    except ConfigError as error:
-        yield Finding("proxy", FAIL, error.message, error.hint)
+        if is_missing(folder) and not (folder / health.FILE).exists():
+            yield Finding("data", OK, f"{folder} is new: nothing is stored yet")
+            return
+    except StorageError as error:
+        yield Finding("ledger", FAIL, error.message, error.hint)
+    yield from _collector(folder, clock)
+    yield from _journal(folder)
+    yield from _ledger(folder, clock)
+
+
+def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
+    try:
+        status = health.read(folder, clock)
+    except health.DamagedFigures as error:
+        yield Finding("collector", FAIL, error.message, error.hint)
         return
-    if used:
-        yield Finding("proxy", OK, used)
-
-
-def _plugin_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
-    good = [one["name"] for one in plugins.describe() if one["status"] == "ok"]
-    yield Finding("plugins", OK if good else FAIL, ", ".join(good) or "none can be used")
-    for name, reason in plugins.problems:
-        yield Finding(f"plugin {name}", FAIL, reason, "mend it, or name it in plugins.disabled")
-    for line in plugins.unmet(config):
-        key, _, text = line.partition(": ")
-        yield Finding(key, FAIL, text, "take the section out of the config, or install the plugin")
-    try:
-        venues = [venue.name for venue, _ in plugins.chosen(config)]
-        yield Finding("venues", OK if venues else FAIL, ", ".join(venues) or "none is to be collected")
-    except PluginError as error:
-        yield Finding("exchanges", FAIL, error.message, error.hint)
-    for name in config.sinks:
-        if name in plugins.sinks:
-            yield _options_finding(config, name, plugins)
-
-
-def _options_finding(config: Config, name: str, plugins: Plugins) -> Finding:
-    try:
-        options_of(config, "sinks", name, plugins.sinks[name].options)
-    except PumpWatchError as error:
-        return Finding(f"sinks.{name}", FAIL, error.message, error.hint)
-    return Finding(f"sinks.{name}", OK, "every option is known and of its type")
-
-
-def _folder_findings(folder: Path) -> Iterator[Finding]:
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    try:
-        if not place.is_dir():
-            raise NotADirectoryError(20, f"{place} is a file")
-        with tempfile.NamedTemporaryFile(dir=place, prefix=".pumpwatch-check-") as probe:
-            probe.write(b"x")
-            probe.flush()
-            os.fsync(probe.fileno())
-    except OSError as error:
-        yield Finding("data folder", FAIL, f"{folder}: {error.strerror or error}", ANOTHER_FOLDER)
+    except ServiceUnavailable as error:
+        yield Finding("collector", WARN, error.message, error.hint)
         return
-    new = "" if place == folder.absolute() else ", will be made"
-    yield Finding("data folder", OK, f"{folder.absolute()} can be written to{new}")
-    free = shutil.disk_usage(place).free
-    state = FAIL if free < FULL_DISK_BYTES else WARN if free < LOW_DISK_BYTES else OK
-    yield Finding("free disk", state, f"{free / 1e9:.1f} GB",
-                  "" if state == OK else "make room, or lower store.max_bytes and store.retention_hours")
+    yield Finding("collector", OK, health.summary_line(status))
+    for one in judge(status):
+        yield Finding(one.name, one.severity, one.text, one.hint)
 
 
-def _clock_findings(clock: Clock) -> Iterator[Finding]:
-    wall, steady = clock.now_ns(), clock.monotonic()
-    time.sleep(0.05)
-    drift_ms = abs((clock.now_ns() - wall) / 1e6 - (clock.monotonic() - steady) * 1e3)
-    text = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(wall / NS_PER_S))
-    if wall < EARLIEST_NS:
-        yield Finding("clock", FAIL, f"it says {text}", "set it: every window is cut by this clock")
-    elif drift_ms > 20:
-        yield Finding("clock", WARN, f"{text}, and it moved by {drift_ms:.0f} ms against the steady clock in 50 ms",
-                      "something steps the clock: let one NTP service slew it")
+def _journal(folder: Path) -> Iterator[Finding]:
+    journal = JournalReader(folder, Catalogue())
+    try:
+        segments = journal.segments()
+    except StorageError as error:
+        yield Finding("journal", FAIL, error.message, error.hint)
+        return
+    size = sum(segment.size_bytes() for segment in segments)
+    yield Finding("journal", OK, f"{len(segments)} segments, {sum(one.trades for one in segments):,} trades, "
+                                 f"{size / 1e9:.2f} GB")
+    for line in journal.unreadable:
+        yield Finding("journal", FAIL, line, "the rest is used as it is; `pumpwatch verify` reads all of it")
+    for missing in missing_files(folder, segments):
+        yield Finding("journal", FAIL, f"{missing.name}: {missing.why}", "put the file back, if it is anywhere")
+    yield from _damage(segments)
+
+
+def _damage(segments: Sequence[Segment]) -> Iterator[Finding]:
+    """Yield what is damaged, as far as a look of some seconds shows it."""
+    unseen = 0
+    for segment, lines in look_over(segments, LOOK_S):
+        unseen += lines is None
+        if lines:
+            more = f", and {len(lines) - 1:,} more" if len(lines) > 1 else ""
+            yield Finding("journal", FAIL, f"{segment.path.name}: {lines[0]}{more}",
+                          "the rest is used as it is; a running collector records a gap, `pumpwatch verify` tells all of it")
+    if unseen:
+        yield Finding("journal", OK, f"{unseen} of {len(segments)} segments were not looked through in {LOOK_S:.0f} s",
+                      "`pumpwatch verify` reads all of it")
+
+
+def _ledger(folder: Path, clock: Clock) -> Iterator[Finding]:
+    if not (folder / FILE_NAME).exists() or not (folder / FILE_NAME).stat().st_size:
+        return  # that is found already
+    try:
+        ledger = Ledger(folder, read_only=True)
+        try:
+            gaps = [gap for _, gap in ledger.gaps()]
+            events = ledger.connection_events(clock.now_ns() - FLAPPING_NS)
+            refused = ledger.quarantine_count()
+            ledger.check_pages()
+        finally:
+            ledger.close()
+    except StorageError as error:
+        yield Finding("ledger", FAIL, error.message, error.hint)
+        return
+    yield from _gaps(gaps)
+    yield from _flapping(events)
+    if refused:
+        yield Finding("quarantine", WARN, f"{refused:,} frames or rows that were neither trades nor known control",
+                      "they are in ledger.sqlite, table quarantine, with reason and first bytes")
     else:
-        yield Finding("clock", OK, text)
-    synchronised = _ntp_synchronised()
-    if synchronised is None:
-        yield Finding("clock sync", WARN, "this machine does not say whether its clock is synchronised",
-                      "run chrony or systemd-timesyncd; lag figures and windows depend on it")
-    elif synchronised:
-        yield Finding("clock sync", OK, "synchronised by NTP")
+        yield Finding("quarantine", OK, "empty")
+
+
+def _set_aside(folder: Path) -> Iterator[Finding]:
+    aside = sorted(path.name for path in folder.glob(ASIDE) if not path.name.endswith(("-wal", "-shm", "-journal")))
+    if aside:
+        yield Finding("ledger", WARN, f"damaged and set aside: {', '.join(aside[:SHOWN])}{', ...' if aside[SHOWN:] else ''}",
+                      "what could be read of it is in the new one; is the disk sound? Remove the file once it is of no use")
+
+
+def _gaps(gaps: Sequence[Gap]) -> Iterator[Finding]:
+    states = Counter(gap.state for gap in gaps)
+    still = [gap for gap in gaps if gap.state != GapState.FILLED]
+    damaged = [gap for gap in still if gap.reason.startswith(DAMAGE)]
+    if damaged:
+        reasons = ", ".join(sorted({gap.reason for gap in damaged})[:SHOWN])
+        yield Finding("damage", FAIL, f"{len(damaged):,} gaps are open for what damage made unreadable: {reasons}",
+                      "is the disk sound? A backup or a sink may have these trades: `pumpwatch restore` reads a backup into an "
+                      "empty folder, `pumpwatch trades` and `pumpwatch verify --sinks` look into the sinks as well")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(gap.reason for gap in still).most_common(3))
+    seconds = sum(gap.to_ns - gap.from_ns for gap in still if not gap.symbol) / NS_PER_S
+    detail = f"{states[GapState.OPEN]:,} open, {states[GapState.LOST]:,} lost, {states[GapState.FILLED]:,} filled"
+    if still:
+        yield Finding("gaps", WARN, f"{detail}; {reasons}; of venues and connections {seconds:,.0f} s, added up",
+                      "`pumpwatch gaps` lists them")
     else:
-        yield Finding("clock sync", WARN, "not synchronised by NTP", "enable it: `timedatectl set-ntp true`")
+        yield Finding("gaps", OK, detail)
 
 
-def _ntp_synchronised() -> bool | None:
-    """Return whether NTP keeps the clock; None where nothing on the machine tells."""
-    if SYNC_MARK.exists():
-        return True
-    program = shutil.which("timedatectl")
-    if program is None:
-        return None
-    try:
-        answer = subprocess.run([program, "show", "--property=NTPSynchronized", "--value"], capture_output=True,
-                                text=True, timeout=3, check=False, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return {"yes": True, "no": False}.get(answer.stdout.strip())
-
-
-def _service_findings(config: Config, plugins: Plugins) -> Iterable[Finding]:
-    """Return one finding a service, in the order a trade travels; some are asked at once, as each may take its time."""
-    from gevent.pool import Pool
-
-    asks: list[tuple[str, Callable[[], str]]] = []
-    for venue, options in _chosen(config, plugins):
-        asks.append((f"{venue.name} REST", partial(_ask_rest, config, venue, options)))
-        asks.append((f"{venue.name} WebSocket", partial(_ask_socket, config, venue, options)))
-    for name, source in plugins.sources.items():
-        asked = config.listing.sources.get(name)
-        if asked is not None and asked.enabled:
-            asks.append((f"listing {name}", partial(_ask_source, config, source, asked)))
-    asks += [(f"sink {name}", partial(_ask_sink, config, name, plugins)) for name in config.sinks if name in plugins.sinks]
-    found: Iterable[Finding] = Pool(AT_ONCE).imap(lambda one: _reach(*one), asks)
-    return found
-
-
-def _chosen(config: Config, plugins: Plugins) -> list[tuple[Venue, VenueConfig]]:
-    try:
-        return plugins.chosen(config)
-    except PluginError:
-        return []  # a finding of its own
-
-
-def _reach(name: str, ask: Callable[[], str]) -> Finding:
-    """Ask a service; whatever a plugin's code raises is a finding."""
-    started = time.monotonic()
-    said: list[str] = []
-    wrong: list[Exception] = []
-    guarded(lambda: said.append(ask()), wrong.append)
-    ms = _ms_since(started)
-    if not wrong:
-        return Finding(name, OK, said[0], ms=ms)
-    error = wrong[0]
-    if isinstance(error, PumpWatchError):
-        state = UNREACHABLE if isinstance(error, ServiceUnavailable) else FAIL
-        return Finding(name, state, error.message, error.hint, ms)
-    return Finding(name, FAIL, f"its plugin raises {type(error).__name__}: {one_line(str(error), LONGEST)}",
-                   "this is an error in the plugin: report it to its author", ms)
-
-
-def _ms_since(started: float) -> float:
-    return round((time.monotonic() - started) * 1e3, 1)
-
-
-def _ask_rest(config: Config, venue: Venue, options: VenueConfig) -> str:
-    url = (options.rest_url or venue.rest_url).rstrip("/")
-    request = venue.instruments_requests[0]
-    said = _get(config, url + request.path, venue.headers, request.params, request.method)
-    missing = _unlisted(config, venue, url, options.symbols) if options.symbols else {}
-    if missing:
-        nearest = ", ".join(name for name in missing.values() if name)
-        raise PumpWatchError(f"not listed: {', '.join(missing)}",
-                             f"the nearest: {nearest}" if nearest else "`pumpwatch init-symbols` tells what is")
-    return said
-
-
-def _unlisted(config: Config, venue: Venue, url: str, symbols: Sequence[str]) -> dict[str, str]:
-    from pumpwatch.feeds.instruments import fetch_instruments, unlisted
-    from pumpwatch.feeds.pace import Paces
-    from pumpwatch.net.http import Http
-    from pumpwatch.net.ws import tls_context
-
-    http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
-    budget = Paces(Clock()).requests(venue)
-    return unlisted(fetch_instruments(venue, lambda request: http.ask(url, request, venue.headers, budget)), symbols)
-
-
-def _ask_source(config: Config, source: ListingSource, asked: SourceConfig) -> str:
-    return _get(config, asked.url or source.url, source.headers, {}, "GET")
-
-
-def _get(config: Config, url: str, headers: Mapping[str, str], params: Mapping[str, str | int], method: str) -> str:
-    from pumpwatch.net.http import Http
-    from pumpwatch.net.ws import tls_context
-
-    http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
-    answer = http.fetch(url, headers, params, method)
-    if answer.status >= 400:
-        raise ServiceUnavailable(f"{masked(url)} answers HTTP {answer.status}", REFUSED_HINT.get(answer.status, ""))
-    return f"{masked(url)} answers HTTP {answer.status}, {len(answer.body):,} bytes"
-
-
-def _ask_socket(config: Config, venue: Venue, options: VenueConfig) -> str:
-    from pumpwatch.net.ws import Dialer, tls_context
-
-    url = options.ws_url or venue.ws_url
-    dialer = Dialer(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
-    dialer.open(url, venue.headers).close()
-    return f"{masked(url)} opens"
-
-
-def _ask_sink(config: Config, name: str, plugins: Plugins) -> str:
-    kind = plugins.sinks[name]
-    sink = kind.create(options_of(config, "sinks", name, kind.options))
-    try:
-        sink.open()
-        trouble = sink.trouble()
-    finally:
-        sink.close()
-    if trouble:
-        raise PumpWatchError(trouble)
-    return "open, and its tables are as they should be"
+def _flapping(events: Sequence[ConnectionEvent]) -> Iterator[Finding]:
+    """Yield the venues of which a connection was lost again and again."""
+    lost = Counter((f"{one.exchange}.{one.market_type}", one.connection) for one in events if one.event == "down")
+    last = {f"{one.exchange}.{one.market_type}": one.reason for one in events if one.event == "down"}
+    for name in sorted({name for (name, _), count in lost.items() if count >= FLAPPING}):
+        often = {number: count for (of, number), count in lost.items() if of == name and count >= FLAPPING}
+        yield Finding(name, WARN, f"{len(often)} of its connections were lost {sum(often.values())} times within an hour, "
+                                  f"the last time: {last[name]}",
+                      "each time is a gap; is the line good, and does one address have too many connections there?")

@@ -14,8 +14,8 @@ from typing import Any
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.texts import one_line
-from pumpwatch.ops.figures_file import FILE, Unreadable, read_figures
 from pumpwatch.ops.judgement import OK, judge
+from pumpwatch.ops.status_file import FILE, Unreadable, read_figures
 
 __all__ = ["FILE", "DamagedFigures", "problems", "read", "summary_line", "table"]
 

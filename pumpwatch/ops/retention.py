@@ -34,7 +34,7 @@ class RetainedJournal(Protocol):
         """What the journal takes on disk."""
 
 
-class Allowance:
+class SpaceAllowance:
     """How much of the journal may go for its age: what the passing of real time makes due, whatever the wall clock says.
 
     An hour of the monotonic clock allows an hour of journal, and two from the second hour on, so that a pause is caught up
@@ -67,7 +67,7 @@ class Retention:
     """A job for the scheduler: `run` every minute.
 
     A segment goes once it is older than `retention_hours` and every sink has acknowledged it. Its age is told by our clock and
-    by the newest trades' own times, whichever says less, and `Allowance` bounds what goes at a time. The oldest go before
+    by the newest trades' own times, whichever says less, and `SpaceAllowance` bounds what goes at a time. The oldest go before
     when all take more than `max_bytes`; where sinks still need them they stay, and that is said once.
     """
 
@@ -75,7 +75,7 @@ class Retention:
                  run_in_journal_thread: Callable[[Callable[[], list[Removed]]], list[Removed]]) -> None:
         self._journal, self._options, self._sinks = journal, options, tuple(sinks)
         self._clock, self._stats, self._in_journal_thread = clock, stats, run_in_journal_thread
-        self._allowance = Allowance(clock)
+        self._allowance = SpaceAllowance(clock)
         self._too_large = self._refused = False
 
     def run(self) -> list[Path]:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, GapState, IdKind, Int64, TradeBatch
-from pumpwatch.pipeline.ascending import AscendingIds
-from pumpwatch.pipeline.continuity import RANGES_KEPT, MissingIds
-from pumpwatch.pipeline.unordered import UnorderedIds
+from pumpwatch.pipeline.missing_ids import RANGES_KEPT, MissingIds
+from pumpwatch.pipeline.recent_ids import AscendingIds
+from pumpwatch.pipeline.unordered_ids import UnorderedIds
 
 UNSEEN = -1
 ANEW_NS = 5 * NS_PER_S  # far more than the times of neighbouring ids are out of order: not at all in 47,000 recorded ones

@@ -26,10 +26,10 @@ from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.texts import one_line
 from pumpwatch.pipeline.dedupe import Dedupe
-from pumpwatch.pipeline.occurrence import Occurrences
 from pumpwatch.pipeline.parse import Parsed, VenueParser
-from pumpwatch.pipeline.reading import Reading
-from pumpwatch.pipeline.repeats import Repeats
+from pumpwatch.pipeline.replay_filter import ReplayFilter
+from pumpwatch.pipeline.synthetic_ids import SyntheticIds
+from pumpwatch.pipeline.venue_reader import VenueReader
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.supervisor import guarded
@@ -61,7 +61,7 @@ class Ingest:
         self._catalogue, self._clock, self._stats, self._put = catalogue, clock, stats, put
         self._tick_s, self._tick_frames = tick_ms / 1000, tick_frames
         self._due = Event()
-        self._readings: list[Reading] = []
+        self._readings: list[VenueReader] = []
         self._turning = BoundedSemaphore(1)
         self._kinds: dict[tuple[str, str], IdKind] = {}
         self._records = Records()
@@ -69,13 +69,13 @@ class Ingest:
         self._said: set[tuple[str, str]] = set()  # failures that were logged
         self._told: dict[str, Told] = {}  # by venue
         self._growing: dict[tuple[str, str, str, int, tuple[str, ...]], None] = {}  # counted, and told of again
-        self.occurrences = Occurrences(catalogue, {})
+        self.occurrences = SyntheticIds(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
 
     def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns)."""
         self.dedupe.take_up(last)
-        self.occurrences = Occurrences(self._catalogue, last)
+        self.occurrences = SyntheticIds(self._catalogue, last)
 
     def add_venue(self, venue: Venue, down: Gap | None = None) -> FrameBuffer:
         """Return the buffer into which this venue's connections read; `down` is the gap recorded for the time before this run."""
@@ -86,8 +86,8 @@ class Ingest:
         if venue.id_kind == IdKind.NONE:
             sort = self._number
         elif venue.repeats_last:
-            sort = partial(self._without_history, Repeats(self.dedupe.last_ids))
-        self._readings.append(Reading(buffer, parser, self._clock, self._stats, sort, self._unread, down))
+            sort = partial(self._without_history, ReplayFilter(self.dedupe.last_ids))
+        self._readings.append(VenueReader(buffer, parser, self._clock, self._stats, sort, self._unread, down))
         return buffer
 
     def record(self, records: Records) -> None:
@@ -211,7 +211,7 @@ class Ingest:
         self._records.gaps += gaps
         return numbered
 
-    def _without_history(self, repeats: Repeats, parsed: Parsed) -> Parsed:
+    def _without_history(self, repeats: ReplayFilter, parsed: Parsed) -> Parsed:
         """Leave out the last trades of symbols never seen, pushed on subscribing."""
         kept = repeats.sort_out(parsed)
         self._stats.add("history_rows_left_out_total", len(parsed.batch) - len(kept.batch))
@@ -236,7 +236,7 @@ class Ingest:
         for gap in seen.gaps:
             self._count(gap)
         records.gaps += seen.gaps
-        return batch if keep is None else batch.take(keep)
+        return batch if keep is None else batch.select(keep)
 
 
 def _hand_on(connection: Connection, control: Control) -> None:

@@ -27,7 +27,7 @@ class Lag:
         """Return it; 0 before the first trade."""
         return sorted(self._medians)[(len(self._medians) - 1) // 2] if self._medians else 0
 
-    def take(self, ages: Int64) -> None:
+    def record(self, ages: Int64) -> None:
         """Take in by how much the trades of a read (at least one) arrived later than they happened; sorts `ages`."""
         middle = len(ages) // 2
         ages.partition(middle)

@@ -14,9 +14,9 @@ from gevent.fileobject import FileObjectPosix
 
 from pumpwatch.config import convert
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.sim.board import MOODS
 from pumpwatch.sim.dialect import Coin
 from pumpwatch.sim.faults import cause
+from pumpwatch.sim.notice_board import MOODS
 from pumpwatch.sim.options import FaultOptions, ListingOptions
 
 if TYPE_CHECKING:

@@ -35,10 +35,10 @@ import numpy as np
 
 from pumpwatch.errors import UsageError
 from pumpwatch.sim import wire
-from pumpwatch.sim.link import Link
+from pumpwatch.sim.client_connection import ClientConnection
+from pumpwatch.sim.ground_truth import DOUBLED, SPOILT, UNSENT, WITHHELD, Records
 from pumpwatch.sim.options import FaultOptions
 from pumpwatch.sim.rest_faults import FORMS
-from pumpwatch.sim.truth import DOUBLED, SPOILT, UNSENT, WITHHELD, Records
 from pumpwatch.sim.venue import SimVenue
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Bender:
         self.left = {"drop": 0, "double": 0, "reorder": 0, "spoil": 0, "fragment": 0}
         self._held: Groups = []
 
-    def bend(self, link: Link, frames: Sequence[Any], records: Records, counts: Sequence[int] | None,
+    def bend(self, link: ClientConnection, frames: Sequence[Any], records: Records, counts: Sequence[int] | None,
              ) -> tuple[list[Any], Records, list[int]]:
         """Return what to send instead, and account for what is withheld."""
         counts = [1] * len(frames) if counts is None else counts
@@ -95,12 +95,12 @@ class Bender:
         return ([frame for frame, _ in groups], np.concatenate(parts) if parts else records[:0],
                 [len(part) for part in parts])
 
-    def release(self, link: Link) -> None:
+    def release(self, link: ClientConnection) -> None:
         """Account for frames that are still held when the connection goes."""
         self._settle(link, self._held, UNSENT)
         self._held = []
 
-    def _mute(self, link: Link, groups: Groups) -> Groups:
+    def _mute(self, link: ClientConnection, groups: Groups) -> Groups:
         now = link.clock.monotonic()
         self.muted = {symbol: until for symbol, until in self.muted.items() if until > now}
         mute = [bool(len(part)) and int(part["symbol"][0]) in self.muted for _, part in groups]
@@ -122,7 +122,7 @@ class Bender:
         turned, self._held, self.left["reorder"] = self._held[::-1], [], 0
         return turned + groups[taken:]
 
-    def _settle(self, link: Link, groups: Groups, state: int) -> None:
+    def _settle(self, link: ClientConnection, groups: Groups, state: int) -> None:
         for _, part in groups:
             link.venue.truth.add(_marked(part, state))
 
@@ -148,47 +148,47 @@ def cause(simulation: Simulation, fault: FaultOptions) -> dict[str, Any]:
     return {"fault": fault.kind, "connections": [link.number for link in links]}
 
 
-def _cut(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+def _cut(_: list[SimVenue], links: list[ClientConnection], fault: FaultOptions) -> None:
     for link in links:
         link.drop(f"fault: {fault.kind}", abort=fault.kind == "cut")
 
 
-def _close(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+def _close(_: list[SimVenue], links: list[ClientConnection], fault: FaultOptions) -> None:
     for link in links:
         link.deaf = link.deaf or fault.kind == "slow_close"
         link.close(fault.code, fault.reason, fault.seconds if fault.kind == "slow_close" else 0.0)
 
 
-def _silence(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+def _silence(_: list[SimVenue], links: list[ClientConnection], fault: FaultOptions) -> None:
     for link in links:
         _bender(link).silent_until = link.clock.monotonic() + fault.seconds
 
 
-def _mute(venues: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+def _mute(venues: list[SimVenue], links: list[ClientConnection], fault: FaultOptions) -> None:
     for link in links:
         symbol = link.venue.table.index.get(fault.symbol)
         if symbol is not None:
             _bender(link).muted[symbol] = link.clock.monotonic() + fault.seconds
 
 
-def _freeze(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+def _freeze(_: list[SimVenue], links: list[ClientConnection], fault: FaultOptions) -> None:
     for link in links:
         link.stream.freeze()
         gevent.spawn_later(fault.seconds, link.stream.thaw)
 
 
-def _deaf(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+def _deaf(_: list[SimVenue], links: list[ClientConnection], fault: FaultOptions) -> None:
     for link in links:
         link.deaf = True
         gevent.spawn_later(fault.seconds, setattr, link, "deaf", False)
 
 
-def _bend(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+def _bend(_: list[SimVenue], links: list[ClientConnection], fault: FaultOptions) -> None:
     for link in links:
         _bender(link).left[fault.kind] += fault.count
 
 
-def _malformed(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+def _malformed(_: list[SimVenue], links: list[ClientConnection], fault: FaultOptions) -> None:
     given = [(text.encode(), wire.TEXT) for text in fault.frames]
     turns = itertools.cycle(given or ([MALFORMED[fault.form]] if fault.form else MALFORMED.values()))
     for link in links:
@@ -196,13 +196,13 @@ def _malformed(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> Non
             link.raw(wire.head(len(payload), opcode) + payload)
 
 
-def _ping(_: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+def _ping(_: list[SimVenue], links: list[ClientConnection], fault: FaultOptions) -> None:
     for link in links:
         for _number in range(fault.count):
             link.ping()
 
 
-def _maintenance(venues: list[SimVenue], links: list[Link], fault: FaultOptions) -> None:
+def _maintenance(venues: list[SimVenue], links: list[ClientConnection], fault: FaultOptions) -> None:
     for link in links:
         event = link.venue.dialect.maintenance(link.session.form, link.clock.now_ns())
         if event is not None:
@@ -211,21 +211,21 @@ def _maintenance(venues: list[SimVenue], links: list[Link], fault: FaultOptions)
         gevent.spawn_later(fault.seconds, link.close, 1001, "going away")
 
 
-def _refuse(venues: list[SimVenue], _: list[Link], fault: FaultOptions) -> None:
+def _refuse(venues: list[SimVenue], _: list[ClientConnection], fault: FaultOptions) -> None:
     for venue in venues:
         venue.trouble.refuse_until = venue.clock.monotonic() + fault.seconds
         venue.trouble.refuse_status = fault.status
         venue.trouble.refusal = fault.kind
 
 
-def _rest(venues: list[SimVenue], _: list[Link], fault: FaultOptions) -> None:
+def _rest(venues: list[SimVenue], _: list[ClientConnection], fault: FaultOptions) -> None:
     for venue in venues:
         venue.trouble.rest_until = venue.clock.monotonic() + fault.seconds
         venue.trouble.rest_status, venue.trouble.rest_form = fault.status, fault.form
         venue.trouble.rest_symbol = fault.symbol
 
 
-def _bender(link: Link) -> Bender:
+def _bender(link: ClientConnection) -> Bender:
     if link.bender is None:
         link.bender = Bender()
     return link.bender
@@ -259,7 +259,7 @@ def _fragmented(frame: Any) -> bytes:
             + wire.head(3, wire.PONG) + b"mid" + wire.head(len(parts[2]), wire.CONTINUATION) + parts[2])
 
 
-KINDS: dict[str, Callable[[list[SimVenue], list[Link], FaultOptions], None]] = {
+KINDS: dict[str, Callable[[list[SimVenue], list[ClientConnection], FaultOptions], None]] = {
     "cut": _cut, "fin": _cut, "close": _close, "slow_close": _close, "silence": _silence, "mute": _mute, "freeze": _freeze,
     "deaf": _deaf, "drop": _bend, "double": _bend, "reorder": _bend, "spoil": _bend, "fragment": _bend,
     "malformed": _malformed, "ping": _ping, "maintenance": _maintenance, "refuse": _refuse,

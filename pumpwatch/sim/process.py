@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pumpwatch.errors import ServiceUnavailable, UsageError
-from pumpwatch.sim.truth import Truth, load_truth
+from pumpwatch.sim.ground_truth import Truth, load_truth
 
 END_WAIT_S = 10.0
 

@@ -31,18 +31,18 @@ from pumpwatch.clock import Clock
 from pumpwatch.config import Config, PluginsConfig, convert
 from pumpwatch.errors import EXIT_OK, ConfigError, PumpWatchError
 from pumpwatch.sim import control, wire
-from pumpwatch.sim.board import Board
 from pumpwatch.sim.burst import BurstSource
-from pumpwatch.sim.callers import Callers
+from pumpwatch.sim.client_connection import ClientConnection
+from pumpwatch.sim.client_limits import Callers
 from pumpwatch.sim.dialect import BoardDialect, Coin, Dialect, HttpReply
-from pumpwatch.sim.link import Link
-from pumpwatch.sim.market import Market, coins, spread
+from pumpwatch.sim.ground_truth import TruthWriter
+from pumpwatch.sim.market import SimulatedMarket, coins, spread
+from pumpwatch.sim.notice_board import NoticeBoard
 from pumpwatch.sim.options import SimOptions
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.sim.source import LiveSource, Source
 from pumpwatch.sim.tape import TapeSource, tape_specs
-from pumpwatch.sim.tls import TlsStream, make_certificates
-from pumpwatch.sim.truth import TruthWriter
+from pumpwatch.sim.tls import ServerTlsStream, make_certificates
 from pumpwatch.sim.venue import SimVenue
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Simulation:
         self._callers: dict[str, Callers] = {}
         self.venues = {dialect.name: self._venue(number, dialect, tables[number])
                        for number, dialect in enumerate(chosen)}
-        self.boards = {one.name: Board(one, self.clock, self.truth, options.seed)
+        self.boards = {one.name: NoticeBoard(one, self.clock, self.truth, options.seed)
                        for one in dialects if isinstance(one, BoardDialect)}
         for board in self.boards.values():
             board.posts = list(board.dialect.seed(self.clock.now_ns(), self.coins))
@@ -93,7 +93,7 @@ class Simulation:
             raise ConfigError(f"rules of {dialect.name}: {error}") from error
         shares = options.flag_shares.get(dialect.name)
         flags = dialect.flag_shares if shares is None else {int(flag): share for flag, share in shares.items()}
-        market = Market(table, [options.seed, number], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns,
+        market = SimulatedMarket(table, [options.seed, number], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns,
                         flag_shares=flags)
         counted = dialect.exchange if rules.shared_by_markets else dialect.name
         callers = self._callers.setdefault(counted, Callers(self.clock))
@@ -189,8 +189,8 @@ class Simulation:
                 self.truth.flush()
                 flushed = now
 
-    def _accept(self, context: ssl.SSLContext, home: SimVenue | Board | None, sock: Any, peer: Any) -> None:
-        stream = TlsStream(sock.detach(), context, str(peer[0]), self.options.send_buffer_bytes)
+    def _accept(self, context: ssl.SSLContext, home: SimVenue | NoticeBoard | None, sock: Any, peer: Any) -> None:
+        stream = ServerTlsStream(sock.detach(), context, str(peer[0]), self.options.send_buffer_bytes)
         left = bytearray()
         try:
             while isinstance(home, SimVenue) and (refusal := home.refusal()) in ("down", "hang"):
@@ -216,17 +216,17 @@ class Simulation:
         finally:
             stream.close()
 
-    def _upgrade(self, stream: TlsStream, request: wire.Request, venue: SimVenue, left: bytes) -> bool:
+    def _upgrade(self, stream: ServerTlsStream, request: wire.ClientRequest, venue: SimVenue, left: bytes) -> bool:
         self._connections += 1
         outcome = venue.connect(stream, request, self._connections)
-        if isinstance(outcome, Link):
+        if isinstance(outcome, ClientConnection):
             outcome.serve(left)
             return True
         stream.write(wire.answer(outcome, keep=False))
         stream.flush()
         return False
 
-    def _rest(self, request: wire.Request, home: SimVenue | Board | None, peer: str) -> HttpReply:
+    def _rest(self, request: wire.ClientRequest, home: SimVenue | NoticeBoard | None, peer: str) -> HttpReply:
         if home is not None:
             return home.rest(request, peer)
         try:
@@ -236,7 +236,7 @@ class Simulation:
             return HttpReply(400, json.dumps({"error": str(error)}, ensure_ascii=False).encode())
 
 
-def _look_after(link: Link, now: float) -> None:
+def _look_after(link: ClientConnection, now: float) -> None:
     rules = link.venue.rules
     if 0 < link.closing_by < now:
         link.drop("close unanswered")

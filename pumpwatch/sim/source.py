@@ -42,7 +42,7 @@ class LiveSource:
         count = min(int(self._due), MOST_AT_ONCE)
         self._due -= count
         if count or self._venue.market.pumps:
-            self._venue.deliver(self._venue.market.take(count, from_ns, to_ns, seconds, self.rate))
+            self._venue.deliver(self._venue.market.next_trades(count, from_ns, to_ns, seconds, self.rate))
 
     def prepare(self) -> None:
         """Nothing to do beforehand."""

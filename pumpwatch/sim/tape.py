@@ -16,14 +16,14 @@ import numpy as np
 from pumpwatch.errors import ConfigError
 from pumpwatch.sim.dialect import Dialect, TapeTrade
 from pumpwatch.sim.options import TapeOptions
-from pumpwatch.sim.rows import Rows, SymbolSpec
+from pumpwatch.sim.rows import SymbolSpec, TradeRows
 from pumpwatch.sim.venue import Payloads, SimVenue
 
 QUOTES = ("USDT", "USDC", "BTC", "ETH", "USD")
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedTrades:
     """One frame with its trades (none: a frame that is no trade is left out of the tape)."""
 
     received_ns: int
@@ -31,7 +31,7 @@ class Recorded:
     trades: list[TapeTrade]
 
 
-def read(dialect: Dialect, files: list[str]) -> list[Recorded]:
+def read(dialect: Dialect, files: list[str]) -> list[RecordedTrades]:
     """Read recordings. Raises ConfigError that names the file and line that cannot be read."""
     tape = []
     for name in files:
@@ -50,7 +50,7 @@ def read(dialect: Dialect, files: list[str]) -> list[Recorded]:
                 raise ConfigError(f"{path}:{number}: not a recorded frame of {dialect.name}: {error!r}",
                                   "a line is a JSON object with `raw` and `received_ns`") from error
             if trades:
-                tape.append(Recorded(int(one.get("received_ns", number)), raw, trades))
+                tape.append(RecordedTrades(int(one.get("received_ns", number)), raw, trades))
     return sorted(tape, key=lambda one: one.received_ns)
 
 
@@ -104,7 +104,7 @@ class TapeSource:
         if end > self._at:
             rows = slice(self._ends[self._at], self._ends[end])
             self._at = end
-            self._venue.deliver(self._rows.take(rows), Payloads(self._payloads, self._payload_of[rows]))
+            self._venue.deliver(self._rows.select(rows), Payloads(self._payloads, self._payload_of[rows]))
 
     def prepare(self) -> None:
         """Nothing to do beforehand: the tape was read at the start."""
@@ -118,13 +118,13 @@ class TapeSource:
         return self._at >= len(self._tape)
 
 
-def _rows_of(venue: SimVenue, trades: list[TapeTrade]) -> Rows:
+def _rows_of(venue: SimVenue, trades: list[TapeTrade]) -> TradeRows:
     table = venue.table
     symbol = np.array([table.index[trade.symbol] for trade in trades], np.int32)
     places = [(table.specs[number].price_decimals, table.specs[number].quantity_decimals) for number in symbol.tolist()]
     price = [_units(trade.price, place) for trade, (place, _) in zip(trades, places, strict=True)]
     quantity = [_units(trade.quantity, place) for trade, (_, place) in zip(trades, places, strict=True)]
-    return Rows(table, symbol, np.array([trade.trade_id for trade in trades], np.int64),
+    return TradeRows(table, symbol, np.array([trade.trade_id for trade in trades], np.int64),
                 np.array([trade.timestamp_ns for trade in trades], np.int64), np.array(price, np.int64),
                 np.array(quantity, np.int64), np.array([trade.sell for trade in trades], np.bool_),
                 np.array([trade.flags for trade in trades], np.uint8))

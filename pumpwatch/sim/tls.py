@@ -36,7 +36,7 @@ def make_certificates(folder: Path) -> tuple[ssl.SSLContext, Path]:
     return context, ca_file
 
 
-class TlsStream:
+class ServerTlsStream:
     """One accepted connection. `made` and `handed` count ciphertext bytes made and taken by the kernel."""
 
     def __init__(self, fileno: int, context: ssl.SSLContext, peer: str, send_buffer_bytes: int = 0) -> None:

@@ -11,15 +11,15 @@ import numpy as np
 
 from pumpwatch.clock import Clock
 from pumpwatch.sim import wire
-from pumpwatch.sim.callers import Callers
+from pumpwatch.sim.client_connection import ClientConnection
+from pumpwatch.sim.client_limits import Callers
 from pumpwatch.sim.dialect import ClientSession, Dialect, HttpCall, HttpReply, Rules
+from pumpwatch.sim.ground_truth import NO_SUBSCRIBER, SENT, TruthWriter, records_of
 from pumpwatch.sim.history import TradeHistory
-from pumpwatch.sim.link import Link
-from pumpwatch.sim.market import Market
+from pumpwatch.sim.market import SimulatedMarket
 from pumpwatch.sim.rest_faults import shorter, spoilt
-from pumpwatch.sim.rows import Rows, SymbolTable
-from pumpwatch.sim.tls import TlsStream
-from pumpwatch.sim.truth import NO_SUBSCRIBER, SENT, TruthWriter, records_of
+from pumpwatch.sim.rows import SymbolTable, TradeRows
+from pumpwatch.sim.tls import ServerTlsStream
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Payloads:
 class Routes:
     """For each symbol the connections that get it, flat: positions in `links`."""
 
-    links: list[Link] = field(default_factory=list)
+    links: list[ClientConnection] = field(default_factory=list)
     numbers: Any = None
     counts: Any = None
     starts: Any = None
@@ -60,13 +60,13 @@ class Routes:
 class SimVenue:
     """A market that is served."""
 
-    def __init__(self, number: int, dialect: Dialect, rules: Rules, table: SymbolTable, market: Market,
+    def __init__(self, number: int, dialect: Dialect, rules: Rules, table: SymbolTable, market: SimulatedMarket,
                  truth: TruthWriter, clock: Clock, callers: Callers, *, history_trades: int, backlog_bytes: int) -> None:
         self.number, self.dialect, self.rules, self.table, self.market = number, dialect, rules, table, market
         self.name = dialect.name
         self.truth = truth
         self.history = TradeHistory(table, history_trades)
-        self.links: dict[int, Link] = {}
+        self.links: dict[int, ClientConnection] = {}
         self.trouble = Trouble()
         self.made = self.connects = 0
         self.late_s = 0.0
@@ -80,7 +80,7 @@ class SimVenue:
         """Return how connections are refused now: "" (they are not), refuse, down or hang."""
         return self.trouble.refusal if self.trouble.refuse_until > self.clock.monotonic() else ""
 
-    def connect(self, stream: TlsStream, request: wire.Request, number: int) -> HttpReply | Link:
+    def connect(self, stream: ServerTlsStream, request: wire.ClientRequest, number: int) -> HttpReply | ClientConnection:
         """Answer a WebSocket handshake: a link that has been greeted, or the refusal."""
         if self.refusal() == "refuse":
             return HttpReply(self.trouble.refuse_status)
@@ -94,7 +94,7 @@ class SimVenue:
         opened = self.dialect.open(session, self.rules)
         if isinstance(opened, HttpReply):
             return opened
-        link = Link(number, self, stream, session, self.clock)
+        link = ClientConnection(number, self, stream, session, self.clock)
         self.links[number] = link
         self.connects += 1
         self.truth.event("up", venue=self.name, connection=number, path=request.path)
@@ -104,7 +104,7 @@ class SimVenue:
         self.resubscribed()
         return link
 
-    def rest(self, request: wire.Request, peer: str) -> HttpReply:
+    def rest(self, request: wire.ClientRequest, peer: str) -> HttpReply:
         """Answer a REST request."""
         troubled = self.trouble.rest_until > self.clock.monotonic()
         form = self.trouble.rest_form if troubled else ""
@@ -120,7 +120,7 @@ class SimVenue:
         """Note that connections or subscriptions changed."""
         self._routes = None
 
-    def deliver(self, rows: Rows, recorded: Payloads | None = None) -> None:
+    def deliver(self, rows: TradeRows, recorded: Payloads | None = None) -> None:
         """Let trades happen: remember them and send each to whoever subscribed to its symbol.
 
         recorded: the frames they came in; None has frames made from the rows.
@@ -133,11 +133,11 @@ class SimVenue:
         counts = routes.counts[rows.symbol]
         now_ns = self.clock.now_ns()
         if (alone := counts == 0).any():
-            self.truth.add(records_of(self.number, rows.take(alone), -1, NO_SUBSCRIBER, now_ns))
+            self.truth.add(records_of(self.number, rows.select(alone), -1, NO_SUBSCRIBER, now_ns))
             if alone.all():
                 return
         picked, position = _fan_out(rows, counts, routes)
-        chosen = rows.take(picked)
+        chosen = rows.select(picked)
         records = records_of(self.number, chosen, routes.numbers[position], SENT, now_ns)
         edges = [*np.flatnonzero(np.diff(position, prepend=-1)).tolist(), len(position)]
         frames = None
@@ -152,7 +152,7 @@ class SimVenue:
             elif recorded is not None:
                 part, counts_of = self._recorded_for(link, recorded, picked[begin:end])
             else:
-                part, counts_of = self._encode_for(link, chosen.take(slice(begin, end)))
+                part, counts_of = self._encode_for(link, chosen.select(slice(begin, end)))
             if link.push(part, records[begin:end], counts_of):
                 settled.append((begin, end))
             elif link.stream.queued > self._backlog_bytes:
@@ -163,7 +163,7 @@ class SimVenue:
             for begin, end in settled:
                 self.truth.add(records[begin:end])
 
-    def _recorded_for(self, link: Link, recorded: Payloads, picked: Any) -> tuple[list[bytes], list[int]]:
+    def _recorded_for(self, link: ClientConnection, recorded: Payloads, picked: Any) -> tuple[list[bytes], list[int]]:
         """Return one connection's recorded frames in its form, and how many of the picked rows each carries."""
         numbers = recorded.payload_of[picked]
         first = np.flatnonzero(np.diff(numbers, prepend=-1))
@@ -179,7 +179,7 @@ class SimVenue:
         """Return whole WebSocket frames for payloads of trades in a form."""
         return wire.frames_of(payloads, self.dialect.opcode(form))
 
-    def _encode_for(self, link: Link, rows: Rows) -> tuple[list[bytes], list[int] | None]:
+    def _encode_for(self, link: ClientConnection, rows: TradeRows) -> tuple[list[bytes], list[int] | None]:
         """Encode the rows of one connection; runs of a symbol share frames where the venue does that."""
         most = self.dialect.trades_per_frame
         if most == 1:
@@ -190,7 +190,7 @@ class SimVenue:
             end = begin + 1
             while end < len(numbers) and numbers[end] == numbers[begin] and end - begin < most:
                 end += 1
-            payloads += self.dialect.encode(link.session.form, rows.take(slice(begin, end)))
+            payloads += self.dialect.encode(link.session.form, rows.select(slice(begin, end)))
             counts.append(end - begin)
             begin = end
         return self.frames(payloads, link.session.form), counts
@@ -212,7 +212,7 @@ class SimVenue:
         return self._routes
 
 
-def _fan_out(rows: Rows, counts: Any, routes: Routes) -> tuple[Any, Any]:
+def _fan_out(rows: TradeRows, counts: Any, routes: Routes) -> tuple[Any, Any]:
     """Return for each delivery the row and the position of its connection, by connection, rows in order."""
     first = routes.starts[rows.symbol]
     if counts.max() == 1:

@@ -13,7 +13,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MAX_MESSAGE = 1_048_576
 MAX_HEAD = 32_768
-REASONS = {101: "Switching Protocols", 200: "OK", 304: "Not Modified", 400: "Bad Request", 401: "Unauthorized",
+REASONS = {101: "Switching Protocols", 200: "OK", 304: "Not Modified", 400: "Bad ClientRequest", 401: "Unauthorized",
            403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 418: "I'm a teapot",
            429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable"}
 
@@ -106,7 +106,7 @@ class ClientFrames:
         return final, opcode, payload
 
 
-class Request:
+class ClientRequest:
     """An HTTP request, read whole. Header names are in lower case."""
 
     def __init__(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
@@ -121,7 +121,7 @@ class Request:
         return self.headers.get("upgrade", "").lower() == "websocket"
 
 
-def read_request(read: Callable[[], bytes], left: bytearray) -> Request | None:
+def read_request(read: Callable[[], bytes], left: bytearray) -> ClientRequest | None:
     """Read one request; `left` holds what was read beyond the one before. None at the client's end."""
     while b"\r\n\r\n" not in left:
         if len(left) > MAX_HEAD:
@@ -146,10 +146,10 @@ def read_request(read: Callable[[], bytes], left: bytearray) -> Request | None:
             return None
         rest += data
     left[:] = rest[length:]
-    return Request(words[0], words[1], headers, rest[:length])
+    return ClientRequest(words[0], words[1], headers, rest[:length])
 
 
-def accept(request: Request) -> bytes:
+def accept(request: ClientRequest) -> bytes:
     """Return the answer to a WebSocket handshake. Raises ProtocolError where it is none."""
     key = request.headers.get("sec-websocket-key", "")
     if request.headers.get("sec-websocket-version") != "13" or len(key) != 24:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
-from pumpwatch.store.codec import Decoder
+from pumpwatch.store.codec import BatchDecoder
 from pumpwatch.store.reader import SegmentReader
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.sqlite import DAMAGED, connect
@@ -74,7 +74,7 @@ class Census:
                 try:
                     for number, (_, batch) in enumerate(reader.between(start_ns, end_ns, min(upto_id, segment.last_id)), 1):
                         inside = (batch.timestamp >= start_ns) & (batch.timestamp < end_ns)
-                        seen.append(_fingerprints(batch.take(inside)))
+                        seen.append(_fingerprints(batch.select(inside)))
                         if number % AT_ONCE == 0:
                             time.sleep(PAUSE_S)
                 finally:
@@ -107,7 +107,7 @@ class Census:
 
     def _minutes_of(self, segment: Segment, from_ns: int, upto_id: int) -> Counter[int]:
         found: Counter[int] = Counter()
-        decoder = Decoder()
+        decoder = BatchDecoder()
         connection = connect(segment.path, read_only=True)
         try:
             asked = (MINUTE_NS, from_ns, 2**63 - 1, upto_id)

@@ -46,7 +46,7 @@ def grouped(batch: TradeBatch) -> TradeBatch:
         return batch
     if int(ids.min()) >= 0 and int(ids.max()) < 65536:
         ids = ids.astype(np.uint16)  # a radix sort, five times faster
-    return batch.take(ids.argsort(kind="stable"))
+    return batch.select(ids.argsort(kind="stable"))
 
 
 def split(batch: TradeBatch, rows: int) -> Iterator[TradeBatch]:
@@ -59,12 +59,12 @@ def split(batch: TradeBatch, rows: int) -> Iterator[TradeBatch]:
             cut = cuts[bisect_right(cuts, first + rows) - 1]
             if cut < first + max(rows // 2, 1):
                 cut = first + rows
-            yield batch.take(slice(first, cut))
+            yield batch.select(slice(first, cut))
             first = cut
-    yield batch.take(slice(first, total)) if first else batch
+    yield batch.select(slice(first, total)) if first else batch
 
 
-class Encoder:
+class BatchEncoder:
     """Make blobs. Remembers how many decimals each instrument's numbers have: a hint for speed and size only.
 
     One thread at a time. Instruments are ids of one catalogue, 0 or more.
@@ -165,7 +165,7 @@ class Encoder:
         return learned
 
 
-class Decoder:
+class BatchDecoder:
     """Read blobs. One thread at a time."""
 
     def __init__(self) -> None:
@@ -217,13 +217,13 @@ class Decoder:
 
 
 def encode(batch: TradeBatch) -> bytes:
-    """Return the blob of one batch. Who makes many keeps an Encoder."""
-    return Encoder().encode(batch)
+    """Return the blob of one batch. Who makes many keeps an BatchEncoder."""
+    return BatchEncoder().encode(batch)
 
 
 def decode(blob: bytes, body: bytes = b"") -> TradeBatch:
-    """Return the batch of one blob. Who reads many keeps a Decoder."""
-    return Decoder().decode(blob, body)
+    """Return the batch of one blob. Who reads many keeps a BatchDecoder."""
+    return BatchDecoder().decode(blob, body)
 
 
 def check(blob: bytes, body: bytes = b"") -> int:

@@ -156,11 +156,11 @@ class Committer:
 
     def flush(self) -> bool:
         """Commit all that is here; return whether journal and ledger took it. Not while `run` runs."""
-        self._recorder.settle(RECORDS_WAIT_S, at_once=True)
+        self._recorder.flush(RECORDS_WAIT_S, at_once=True)
         while self._waiting or self._flight:
             if not self._commit():
                 return False
-        return self._recorder.settle(LAST_WAIT_S, at_once=True)
+        return self._recorder.flush(LAST_WAIT_S, at_once=True)
 
     def rest(self) -> Records:
         """Return every record that the ledger has not taken, for the end of a run. Where trades wait, no gap is filled."""
@@ -170,7 +170,7 @@ class Committer:
 
     def _commit(self) -> bool:
         """Commit once; False where the journal refuses. Raises what is neither a success nor a StorageError."""
-        self._recorder.settle(RECORDS_WAIT_S)
+        self._recorder.flush(RECORDS_WAIT_S)
         flight = self._flight or self._take_off()
         if flight is None:
             return True
@@ -271,7 +271,7 @@ class Committer:
         batch = load.batch
         if len(batch) > 1:
             half = len(batch) // 2
-            self._waiting.extendleft([Load(batch.take(slice(half, None)), load.fills), Load(batch.take(slice(0, half)))])
+            self._waiting.extendleft([Load(batch.select(slice(half, None)), load.fills), Load(batch.select(slice(0, half)))])
             return
         exchange, market_type = self._venue_of(int(batch.instrument[0]))
         log.error("trade quarantined, it cannot be stored venue=%s.%s reason=%s", exchange, market_type, reason)

@@ -18,7 +18,7 @@ from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.bounds import Times, of_batches, of_segment
-from pumpwatch.store.manifest import Ids, Known, Manifest, Vanished, joined, outside
+from pumpwatch.store.manifest import Ids, Known, SegmentManifest, Vanished, joined, outside
 from pumpwatch.store.segment import Segment
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ Venue = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Found:
+class FileDamage:
     """What was met in one file and is not recorded yet."""
 
     batches: dict[int, str] = field(default_factory=dict)  # id -> why
@@ -47,7 +47,7 @@ class Damage:
     def __init__(self, stats: Stats, note: Callable[[Records], None], waits: Callable[[], bool]) -> None:
         self.notes: list[str] = []
         self._stats, self._note, self._waits = stats, note, waits
-        self._found: dict[Path, Found] = {}
+        self._found: dict[Path, FileDamage] = {}
 
     def file(self, path: Path, why: object) -> None:
         """Name a file, or a part of one, that cannot be read."""
@@ -69,8 +69,8 @@ class Damage:
         """Note that a file's index of times is wrong: its trades are found without it from now on."""
         self._of(path).index = True
 
-    def _of(self, path: Path) -> Found:
-        return self._found.setdefault(path, Found())
+    def _of(self, path: Path) -> FileDamage:
+        return self._found.setdefault(path, FileDamage())
 
     def remember(self, segment: Segment) -> None:
         """Name what an earlier run found in a segment and recorded."""
@@ -85,7 +85,7 @@ class Damage:
         """Whether the ledger has not taken every gap yet."""
         return self._waits()
 
-    def settle(self, segments: Sequence[Segment]) -> bool:
+    def record_found(self, segments: Sequence[Segment]) -> bool:
         """Record what was noted; return whether anything is new, so that the list of segments is to be written."""
         found, self._found = self._found, {}
         by_path = {one.path: one for one in segments}
@@ -97,7 +97,7 @@ class Damage:
                 changed |= self._settle_file(segment, one, everywhere)
         return changed
 
-    def _settle_file(self, segment: Segment, found: Found, everywhere: set[Venue]) -> bool:
+    def _settle_file(self, segment: Segment, found: FileDamage, everywhere: set[Venue]) -> bool:
         venues = segment.venues or everywhere
         if found.whole:
             if not segment.readable:
@@ -131,7 +131,7 @@ class Damage:
         self._note(Records(gaps=list(gaps)))
 
 
-def note_missing(damage: Damage, manifest: Manifest, segments: Sequence[Segment], now_ns: int) -> None:
+def note_missing(damage: Damage, manifest: SegmentManifest, segments: Sequence[Segment], now_ns: int) -> None:
     """Record a gap for each segment of the list that is gone, and for each hole between the batch ids of those that are there.
 
     `segments` are in order. A hole that the list explains is none.

@@ -32,8 +32,8 @@ from pumpwatch.model import TradeBatch
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.stats import Stats
 from pumpwatch.store.audit import Audit, JournalCensus, taken_minutes
-from pumpwatch.store.refused import store_all
-from pumpwatch.store.schema import trade_records
+from pumpwatch.store.rejected_rows import store_all
+from pumpwatch.store.trade_rows import trade_records
 from pumpwatch.store.watermarks import Answers, Watermarks
 from pumpwatch.supervisor import guarded
 
@@ -273,7 +273,7 @@ class Drain:
     def _settle(self, batch_id: int, rows: int) -> None:
         now = self._clock.monotonic()
         self._cursor, self._filled = batch_id, True
-        self._answers.note(batch_id, now)
+        self._answers.record(batch_id, now)
         at_risk_s = (self._keeping or Keeping()).at_risk_s
         self._journal.acknowledge(self._name, batch_id, self._answers.alive(now, at_risk_s))
         while self._memory and self._memory[0][0] <= batch_id:
@@ -291,7 +291,7 @@ class Drain:
         self._stats.add("sink_refused_total", len(refused), sink=self._name)
         log.warning("sink=%s refused=%d of=%d reason=%r: quarantined", self._name, len(refused), len(batch),
                     refused[0][1])
-        rows = trade_records(batch.take(np.array([row for row, _ in refused])), self._catalogue)
+        rows = trade_records(batch.select(np.array([row for row, _ in refused])), self._catalogue)
         for (_, reason), row in zip(refused, rows, strict=True):
             self._on_quarantine(row["exchange"], row["market_type"], f"sink {self._name}: {reason}",
                                 msgspec.json.encode(row))

@@ -13,7 +13,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, GapState
 from pumpwatch.store.bounds import of_segment
 from pumpwatch.store.damage import Damage
-from pumpwatch.store.manifest import Manifest
+from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.segment import Segment
 
 SAMPLES, SAMPLED_S = 101, 600.0
@@ -70,7 +70,7 @@ class NewestTrades:
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
 
-    def note(self, monotonic_s: float, timestamp_ns: int) -> None:
+    def record(self, monotonic_s: float, timestamp_ns: int) -> None:
         """Take the oldest time of trades that were stored just now."""
         self._samples.append((monotonic_s, timestamp_ns))
 
@@ -82,7 +82,7 @@ class NewestTrades:
         return statistics.median_low(at_ns for stored_s, at_ns in self._samples if stored_s >= since_s)
 
 
-def note_early(damage: Damage, manifest: Manifest, removed: Sequence[Removed], before_ns: int) -> None:
+def note_early(damage: Damage, manifest: SegmentManifest, removed: Sequence[Removed], before_ns: int) -> None:
     """Record what goes before its time as a gap a venue, which grows with the next one."""
     spans = [of_segment(one.segment) for one in removed if one.segment.trades]
     if not spans:

@@ -15,7 +15,7 @@ import msgspec
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.model import TradeBatch
-from pumpwatch.store.schema import TRADE_FIELDS, trade_columns, trade_records
+from pumpwatch.store.trade_rows import TRADE_FIELDS, trade_columns, trade_records
 
 CHUNK_ROWS = 10_000
 TABLE_FIELDS = ("timestamp", "exchange", "market_type", "symbol", "side", "price", "quantity", "trade_id")
@@ -72,7 +72,7 @@ def table_rows(batch: TradeBatch, catalogue: Catalogue) -> Iterator[list[str]]:
 
 def _chunks(batch: TradeBatch) -> Iterator[TradeBatch]:
     for start in range(0, len(batch), CHUNK_ROWS):
-        yield batch.take(slice(start, start + CHUNK_ROWS))
+        yield batch.select(slice(start, start + CHUNK_ROWS))
 
 
 def _when(ns: int) -> str:

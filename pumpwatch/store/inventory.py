@@ -14,8 +14,8 @@ from pumpwatch.clock import Clock
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.damage import Damage
 from pumpwatch.store.expiry import Removed, choose, note_early
-from pumpwatch.store.lastids import Name
-from pumpwatch.store.manifest import Manifest
+from pumpwatch.store.last_ids import Name
+from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.readers import SegmentReaders
 from pumpwatch.store.segment import Segment, sync_folder, unlink
 from pumpwatch.store.sqlite import storage_error
@@ -26,7 +26,7 @@ LIST_S = 60.0  # the list is written this often while the newest segment grows
 class Inventory:
     """The segments of one journal, oldest first, the written one last. One thread, except where said."""
 
-    def __init__(self, segments: list[Segment], manifest: Manifest, damage: Damage, catalogue: Catalogue, clock: Clock,
+    def __init__(self, segments: list[Segment], manifest: SegmentManifest, damage: Damage, catalogue: Catalogue, clock: Clock,
                  run: str) -> None:
         self.segments, self.manifest, self.damage = segments, manifest, damage
         self.readers = SegmentReaders(catalogue, damage, run)
@@ -37,9 +37,9 @@ class Inventory:
         """Take a segment that was made."""
         self.segments.append(segment)
 
-    def settle(self) -> None:
+    def record_damage(self) -> None:
         """Record the damage that was met."""
-        if self.damage.settle(self.segments):
+        if self.damage.record_found(self.segments):
             self.write_list()
 
     def write_list(self) -> None:
@@ -51,7 +51,7 @@ class Inventory:
 
     def maintain(self) -> None:
         """Do what may wait."""
-        self.settle()
+        self.record_damage()
         grows = bool(self.segments) and not self.segments[-1].state
         if self.manifest.dirty or (grows and self._clock.monotonic() - self._written_s > LIST_S):
             self.write_list()
@@ -65,13 +65,13 @@ class Inventory:
             rows += len(batch)
             if rows >= max_rows:
                 break
-        self.settle()
+        self.record_damage()
         return found
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
         """Return these instruments' trades in [start_ns, end_ns), by timestamp."""
         found = self.readers.query(list(self.segments), names, start_ns, end_ns)
-        self.settle()
+        self.record_damage()
         return found
 
     def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
@@ -82,7 +82,7 @@ class Inventory:
             self.damage.index(path)
         if whole:
             self.damage.whole(path, whole)
-        self.settle()
+        self.record_damage()
 
     def expire(self, before_ns: int, max_bytes: int, acknowledged: int | None, span_s: float) -> list[Removed]:
         """Unlink what `expiry.choose` names. What goes before its time, and no sink has it, is a gap.

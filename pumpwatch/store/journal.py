@@ -28,7 +28,7 @@ from pumpwatch.store.census import Census
 from pumpwatch.store.damage import Damage
 from pumpwatch.store.expiry import NewestTrades, Removed
 from pumpwatch.store.inventory import Inventory
-from pumpwatch.store.lastids import LastId, LastIds, Name
+from pumpwatch.store.last_ids import LastId, LastIds, Name
 from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.names import load_names
 from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader
@@ -58,7 +58,7 @@ class Journal:
         self._folder, self._catalogue, self._clock, self._stats = folder, catalogue, clock, stats
         self._segment_seconds, self._segment_bytes = segment_seconds, segment_bytes
         self._run = f"{os.getpid()}-{time.time_ns()}"
-        self._encoder = codec.Encoder()
+        self._encoder = codec.BatchEncoder()
         self._segments: list[Segment] = []  # oldest first, the written one last
         self._writer: Writer | None = None
         self._files: Inventory | None = None
@@ -100,14 +100,14 @@ class Journal:
             raise storage_error(self._folder, "open", error) from error
         try:
             self._ledger = LastingLedger(self._folder, self._clock, self._stats, quarantine_bytes=self._quarantine_bytes)
-            self._damage = Damage(self._stats, self._ledger.note, self._ledger.holds_notes)
+            self._damage = Damage(self._stats, self._ledger.defer, self._ledger.holds_notes)
             found = load_segments(self._folder, self._damage, self._clock.now_ns())
             self._segments, self._last_id = found.segments, found.last_id
             self.watermarks.load(found.acknowledged)
             files = self._files = Inventory(self._segments, found.manifest, self._damage, self._catalogue, self._clock, self._run)
             load_names(self._segments, self._catalogue, self._damage.file)
             self._last_ids = recover_last_ids(files, self._catalogue)
-            files.settle()
+            files.record_damage()
             files.write_list()
         except BaseException:
             self._release()
@@ -151,7 +151,7 @@ class Journal:
                 in enumerate(codec.split(batch, CHUNK_ROWS), self._last_id + 1)]
         self._write(rows, batch.instrument[codec.run_starts(batch.instrument)].tolist())
         self._last_id = rows[-1][0]
-        self._last_ids.note(batch)
+        self._last_ids.record(batch)
         self._stats.add("journal_trades_total", len(batch))
         self._stats.add("journal_commits_total")
         return self._last_id
@@ -184,7 +184,7 @@ class Journal:
         self.watermarks.note_stored(acknowledged)
         self._passed.clear()
         for row in rows:
-            self._newest_trades.note(now_s, row[1])
+            self._newest_trades.record(now_s, row[1])
         if writer.unchecked_bytes > WAL_LIMIT_BYTES:
             self._checkpoint(writer)
 
@@ -340,7 +340,7 @@ class Journal:
             if self._writer is not None:
                 self._close_writer(self._writer)
             if self._files is not None:
-                self._files.settle()
+                self._files.record_damage()
                 self._files.write_list()
         finally:
             self._writer = None

@@ -115,7 +115,7 @@ class LastingLedger(Ledger):
         if self._waiting.end([*self._noted, rest]):
             log.warning("the ledger did not take the last records, the next start takes them file=%s", self._waiting.path)
 
-    def note(self, records: Records) -> None:
+    def defer(self, records: Records) -> None:
         """Have records written with whatever is done next. Never blocks, never fails; any thread."""
         self._noted.append(records)
 
@@ -309,7 +309,7 @@ class LastingLedger(Ledger):
     def _note_unknown(self, reason: str) -> None:
         oldest_ns, venues = stored_venues(self._folder)
         now_ns = self._clock.now_ns()
-        self.note(Records(gaps=[
+        self.defer(Records(gaps=[
             Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=min(oldest_ns or now_ns - 1, now_ns - 1),
                 to_ns=now_ns, first_id=None, last_id=None, reason=reason,
                 state=GapState.OPEN if exchange else GapState.LOST) for exchange, market_type in venues or [("", "")]]))

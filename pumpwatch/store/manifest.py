@@ -64,7 +64,7 @@ class _File(msgspec.Struct):
     content: msgspec.Raw
 
 
-class Manifest:
+class SegmentManifest:
     """The list of one data folder's journal."""
 
     def __init__(self, folder: Path) -> None:
@@ -77,9 +77,9 @@ class Manifest:
         self.dirty = False
 
     @staticmethod
-    def read(folder: Path) -> Manifest:
+    def read(folder: Path) -> SegmentManifest:
         """Read the list in a journal's folder; an empty one where there is none, or with `problem` where it is damaged."""
-        manifest = Manifest(folder)
+        manifest = SegmentManifest(folder)
         try:
             file = msgspec.json.decode(manifest.path.read_bytes(), type=_File)
             if zlib.crc32(bytes(file.content)) != file.checksum:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.store.bounds import of_segment
 from pumpwatch.store.damage import holes
-from pumpwatch.store.manifest import Manifest
+from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.reader import FOLDER, SUFFIX
 from pumpwatch.store.segment import Segment
 
@@ -30,7 +30,7 @@ def missing_files(folder: Path, segments: Sequence[Segment]) -> list[Missing]:
     What a start recorded as a gap is among it until it would have expired.
     """
     there = {path.name for path in (folder / FOLDER).glob(f"*{SUFFIX}")}
-    manifest = Manifest.read(folder)
+    manifest = SegmentManifest.read(folder)
     there |= {path.name for path in (folder / FOLDER).glob(f"*{SUFFIX}")}  # one may have been made, as well as expired
     found = [Missing(one.name, one.trades, f"the file is gone, with batches {one.first_id} to {one.last_id}, {one.trades:,} "
                                            f"trades, {_span(*of_segment(one))}; the next start records a gap")

@@ -37,7 +37,7 @@ class RecentTrades(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class QueryPart:
     """What one place gave, and how long it took. `problem` says why it gave nothing, where something is wrong."""
 
     source: str  # recent, journal, or a sink's name
@@ -51,7 +51,7 @@ class QueryResult:
     """Trades in order of their timestamps, each once, and the parts they came from."""
 
     batch: TradeBatch
-    parts: list[Part]
+    parts: list[QueryPart]
 
 
 def find(
@@ -67,7 +67,7 @@ def find(
     ids = catalogue.matching(coin) if isinstance(coin, str) else list(coin)
     names = catalogue.names(ids)
     batches: list[TradeBatch] = []
-    parts: list[Part] = []
+    parts: list[QueryPart] = []
 
     def ask(source: str, first_ns: int, last_ns: int, question: Callable[[int, int], TradeBatch]) -> None:
         if not ids or first_ns >= last_ns:
@@ -77,7 +77,7 @@ def find(
             batch = question(first_ns, last_ns)
         except PumpWatchError as error:
             problem = error.message
-        parts.append(Part(source, len(batch), (time.perf_counter() - started) * 1000, problem))
+        parts.append(QueryPart(source, len(batch), (time.perf_counter() - started) * 1000, problem))
         batches.append(batch)
 
     rest = [(start_ns, end_ns)]
@@ -106,4 +106,4 @@ def merged(batches: Sequence[TradeBatch]) -> TradeBatch:
     for column in (batch.timestamp, batch.instrument, ids):
         ordered = column[order]
         same &= ordered[1:] == ordered[:-1]
-    return batch.take(order[np.concatenate(([True], ~same))] if same.any() else order)
+    return batch.select(order[np.concatenate(([True], ~same))] if same.any() else order)

@@ -19,8 +19,8 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
 from pumpwatch.store import codec
-from pumpwatch.store.lastids import Name
-from pumpwatch.store.manifest import Manifest
+from pumpwatch.store.last_ids import Name
+from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.names import Instruments, load_names, read_instruments
 from pumpwatch.store.segment import LONG_NS, Segment, check_schema, read_segment
 from pumpwatch.store.sqlite import DAMAGED, connect
@@ -45,7 +45,7 @@ class SegmentReader:
     def __init__(self, path: Path, catalogue: Catalogue, on_damage: OnDamage, *, own_run: bool = False) -> None:
         self.path = path
         self._catalogue, self._on_damage, self._own_run = catalogue, on_damage, own_run
-        self._decoder = codec.Decoder()
+        self._decoder = codec.BatchDecoder()
         self._table: NDArray[np.int32] = np.empty(0, np.int32)
         self._connection = connect(path, read_only=True)
         try:
@@ -132,7 +132,7 @@ class SegmentReader:
             self._table = table
         numbers = self._table[batch.instrument]
         named = numbers >= 0
-        return replace(batch, instrument=numbers) if named.all() else replace(batch, instrument=numbers).take(named)
+        return replace(batch, instrument=numbers) if named.all() else replace(batch, instrument=numbers).select(named)
 
     def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int, *, by_index: bool = True) -> TradeBatch:
         """Return the trades of these instruments in [start_ns, end_ns), in the order they were stored.
@@ -149,10 +149,10 @@ class SegmentReader:
             if batch is not None:
                 firsts = batch.instrument.searchsorted(wanted, "left").tolist()
                 lasts = batch.instrument.searchsorted(wanted, "right").tolist()
-                found += [batch.take(slice(first, last)) for first, last in zip(firsts, lasts, strict=True)
+                found += [batch.select(slice(first, last)) for first, last in zip(firsts, lasts, strict=True)
                           if first < last]
         batch = TradeBatch.concat(found)
-        batch = batch.take((batch.timestamp >= start_ns) & (batch.timestamp < end_ns))
+        batch = batch.select((batch.timestamp >= start_ns) & (batch.timestamp < end_ns))
         return batch if self._own_run or not len(batch) else self._translate(batch)
 
     def between(self, start_ns: int, end_ns: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
@@ -212,7 +212,7 @@ class JournalReader:
     def segments(self) -> list[Segment]:
         """Return the readable segments, oldest first."""
         segments = []
-        manifest = Manifest.read(self._folder.parent)
+        manifest = SegmentManifest.read(self._folder.parent)
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             try:
                 segments.append(read_segment(path))
@@ -267,4 +267,4 @@ def in_order(segments: list[Segment]) -> list[Segment]:
 def by_time(batches: Sequence[TradeBatch]) -> TradeBatch:
     """Return the rows of all batches in order of their timestamps; equal ones keep their order."""
     batch = TradeBatch.concat([one for one in batches if len(one)])
-    return batch.take(batch.timestamp.argsort(kind="stable")) if len(batch) > 1 else batch
+    return batch.select(batch.timestamp.argsort(kind="stable")) if len(batch) > 1 else batch

@@ -10,7 +10,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.damage import Damage
-from pumpwatch.store.lastids import Name
+from pumpwatch.store.last_ids import Name
 from pumpwatch.store.reader import SegmentReader, by_time
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.sqlite import DAMAGED, passing

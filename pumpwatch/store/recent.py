@@ -63,8 +63,8 @@ class Recent:
         self._bucket_ns = int(bucket_s * NS_PER_S)
         self._max_bytes = max_bytes
         self._buckets: deque[_Bucket] = deque()
-        self._encoder = codec.Encoder()  # the worker's
-        self._decoder = codec.Decoder()  # the hub's
+        self._encoder = codec.BatchEncoder()  # the worker's
+        self._decoder = codec.BatchDecoder()  # the hub's
         self._size = 0
         self._age_ns, self._seen_ns = 0, 0  # of memory, which no step of the clock turns back; the last time of arrival
         self._spans: list[tuple[int, int]] = []  # [from, to), ascending
@@ -188,4 +188,4 @@ def _take(found: list[TradeBatch], batch: TradeBatch, wanted: Sequence[int], sta
         rows |= batch.instrument == number
     rows &= (batch.timestamp >= start_ns) & (batch.timestamp < end_ns)
     if rows.any():
-        found.append(batch.take(rows))
+        found.append(batch.select(rows))

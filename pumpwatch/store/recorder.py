@@ -17,7 +17,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.errors import StorageError
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
-from pumpwatch.store.pending import PendingRecords
+from pumpwatch.store.pending_records import PendingRecords
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +46,12 @@ class Recorder:
         records = Records()
         if self._flight is not None:
             records.extend(self._flight[0])
-        waiting = self.pending.take()
+        waiting = self.pending.take_records()
         self.pending.add(waiting)
         records.extend(waiting)
         return records
 
-    def settle(self, wait_s: float, *, at_once: bool = False) -> bool:
+    def flush(self, wait_s: float, *, at_once: bool = False) -> bool:
         """Have what waits written; return whether the ledger took all of it within `wait_s`.
 
         While the ledger refuses it is tried each RETRY_S, and not waited for, nor is one that did not answer waited for again;
@@ -76,7 +76,7 @@ class Recorder:
         return True
 
     def _take_off(self) -> None:
-        records = self.pending.take()
+        records = self.pending.take_records()
         try:
             self._flight = records, self._thread.spawn(self._write, records)
         except BaseException:

@@ -16,8 +16,8 @@ from pumpwatch.store.bounds import DISORDER_NS, of_segment
 from pumpwatch.store.codec import grouped
 from pumpwatch.store.damage import Damage, note_missing
 from pumpwatch.store.inventory import Inventory
-from pumpwatch.store.lastids import LastId, LastIds, Name, unpack
-from pumpwatch.store.manifest import Manifest
+from pumpwatch.store.last_ids import LastId, LastIds, Name, unpack
+from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.names import venues_in
 from pumpwatch.store.reader import FOLDER, SUFFIX, in_order
 from pumpwatch.store.segment import CLEAN, NEW, Segment, companions, read_segment, recover_segment
@@ -41,10 +41,10 @@ class Recovery:
 
 
 @dataclass(slots=True)
-class Found:
+class RecoveredSegments:
     """The files of a folder, read."""
 
-    manifest: Manifest
+    manifest: SegmentManifest
     segments: list[Segment] = field(default_factory=list)  # oldest first, unreadable ones before all
     acknowledged: dict[str, int] = field(default_factory=dict)
     last_id: int = 0  # no stored batch has a higher one
@@ -67,14 +67,14 @@ def lock_folder(folder: Path) -> int:
     return handle
 
 
-def load_segments(folder: Path, damage: Damage, now_ns: int) -> Found:
+def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegments:
     """Read every segment's summary and mend those that a crash left; record what is damaged or missing.
 
     Raises StorageError for a newer schema, and where there is no room to read what a crash left.
     """
     for unfinished in (folder / FOLDER).glob(f"*{SUFFIX}{NEW}*"):
         unfinished.unlink()
-    found = Found(Manifest.read(folder))
+    found = RecoveredSegments(SegmentManifest.read(folder))
     if found.manifest.problem:
         damage.file(found.manifest.path, found.manifest.problem)
     broken: list[tuple[Segment, str]] = []
@@ -124,7 +124,7 @@ def _hide(path: Path) -> None:
                 one.chmod(mode & FILE_MODE)
 
 
-def _broken(path: Path, manifest: Manifest, readable: Sequence[Segment]) -> Segment:
+def _broken(path: Path, manifest: SegmentManifest, readable: Sequence[Segment]) -> Segment:
     """Return what is known of a file that cannot be read: by the list, else by its neighbours and its own time of change."""
     known = manifest.segments.get(path.name)
     if known is not None:
@@ -153,7 +153,8 @@ def _roll_back(path: Path) -> None:
             connection.close()
 
 
-def _record(damage: Damage, found: Found, broken: Sequence[tuple[Segment, str]], cut: Sequence[tuple[Segment, str]]) -> None:
+def _record(damage: Damage, found: RecoveredSegments, broken: Sequence[tuple[Segment, str]],
+            cut: Sequence[tuple[Segment, str]]) -> None:
     """Record files that cannot be read, and logs that were cut."""
     everywhere = {venue for one in found.segments for venue in one.venues}
     for segment, why in broken:
@@ -195,7 +196,7 @@ def recover_last_ids(files: Inventory, catalogue: Catalogue) -> LastIds:
         at, stored = 0, (0, {})
     last_ids = LastIds(catalogue, stored[1])
     for _, batch in files.readers.after(files.segments, stored[0]):
-        last_ids.note(grouped(batch))
+        last_ids.record(grouped(batch))
     for segment in files.segments[at:]:
         for (exchange, market_type, symbol), last in _passed_ids(segment.path):
             number = catalogue.ids_of((exchange, market_type)).get(symbol)

@@ -88,7 +88,7 @@ class Answers:
         self.safe = safe
         self._given: deque[tuple[float, int]] = deque()
 
-    def note(self, batch_id: int, now_s: float) -> None:
+    def record(self, batch_id: int, now_s: float) -> None:
         """Note an answer."""
         step = math.ceil(now_s / STEP_S) * STEP_S
         if self._given and self._given[-1][0] == step:

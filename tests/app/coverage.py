@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pumpwatch.model import Gap
-from pumpwatch.sim.compare import Comparison
-from pumpwatch.sim.truth import Truth
+from pumpwatch.sim.ground_truth import Truth
+from pumpwatch.sim.reconcile import Comparison
 
 Sent = tuple[str, str, str, int, int]  # exchange, market_type, symbol, id, timestamp
 

@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from pumpwatch.config import Config
-from pumpwatch.kit.material import gather
-from pumpwatch.kit.mutations import ELSEWHERE
-from pumpwatch.kit.reading import Reader
-from pumpwatch.kit.values import impossible_frames, seeds, trades_of
 from pumpwatch.model import Venue
+from pumpwatch.plugin_kit.check_frames import Reader
+from pumpwatch.plugin_kit.check_values import impossible_frames, seeds, trades_of
+from pumpwatch.plugin_kit.mutations import ELSEWHERE
+from pumpwatch.plugin_kit.samples import gather
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.dialect import Dialect
 from pumpwatch.sim.process import SimProcess

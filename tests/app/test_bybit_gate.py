@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.sim.compare import Comparison, compare, names_of
+from pumpwatch.sim.ground_truth import Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.truth import Truth
+from pumpwatch.sim.reconcile import Comparison, compare, names_of
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess

@@ -11,8 +11,8 @@ from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.hookspecs import Sink
-from pumpwatch.sim.compare import compare, names_of
 from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.reconcile import compare, names_of
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess

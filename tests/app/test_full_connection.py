@@ -6,8 +6,8 @@ import time
 
 import yaml
 
-from pumpwatch.sim.compare import compare
 from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.reconcile import compare
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
 from tests.app.test_collect import settle, stored_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 
-from pumpwatch.sim.compare import compare, names_of
 from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.reconcile import compare, names_of
 from tests.app.collector import CollectorProcess
 from tests.app.test_collect import settle, stored_of
 

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.app.figures import Figures
 from pumpwatch.app.health_rows import status_of
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
+from pumpwatch.app.status import Status
 from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig, VenueConfig
 from pumpwatch.hookspecs import ListingEvent, Sink
@@ -184,7 +184,7 @@ def test_figures_are_not_for_everybody_and_count_their_time_by_the_steady_clock(
     (tmp_path / FILE).with_suffix(".new").chmod(0o666)
     clock = FakeClock()
     collector.clock = clock
-    collector.figures = Figures(collector)
+    collector.figures = Status(collector)
     clock.advance(5)
     clock.step(-3600)
     collector.figures.write()

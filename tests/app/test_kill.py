@@ -10,8 +10,8 @@ import time
 import pytest
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.sim.compare import compare, names_of
 from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.reconcile import compare, names_of
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess

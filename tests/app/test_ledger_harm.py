@@ -9,8 +9,8 @@ import time
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Gap
-from pumpwatch.sim.compare import compare, names_of
 from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.reconcile import compare, names_of
 from pumpwatch.store.journal import JournalReader
 from pumpwatch.store.lasting import DAMAGED_GAPS
 from pumpwatch.store.ledger import Ledger

@@ -8,9 +8,9 @@ from typing import Any
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import TradeBatch
-from pumpwatch.sim.compare import Comparison, compare, names_of
+from pumpwatch.sim.ground_truth import PAST, SENT, Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.truth import PAST, SENT, Truth
+from pumpwatch.sim.reconcile import Comparison, compare, names_of
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess

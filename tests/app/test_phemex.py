@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.sim.compare import compare, names_of
 from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.reconcile import compare, names_of
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from pumpwatch.records import ConnectionEvent
+from pumpwatch.sim.ground_truth import PAST, WITHHELD, Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.truth import PAST, WITHHELD, Truth
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
 from tests.app.coverage import covered

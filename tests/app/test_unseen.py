@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from pumpwatch.model import Gap
-from pumpwatch.ops.examine import examine
+from pumpwatch.ops.doctor import examine
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess

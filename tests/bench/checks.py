@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.sim.truth import SENT, Truth
+from pumpwatch.sim.ground_truth import SENT, Truth
 from pumpwatch.store.journal import JournalReader
 from tests.bench.collectors import Collector, Cryptofeed, Ours
 from tests.bench.database import Database

@@ -9,8 +9,8 @@ import numpy as np
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.model import FUTURES, NO_SEQUENCE, SPOT, Instrument, TradeBatch
-from pumpwatch.sim.market import Market, coins
-from pumpwatch.sim.rows import Rows, SymbolSpec, SymbolTable
+from pumpwatch.sim.market import SimulatedMarket, coins
+from pumpwatch.sim.rows import SymbolSpec, SymbolTable, TradeRows
 
 MARKETS = (SPOT, FUTURES)
 COINS = 448  # a market has that many symbols, as Binance's has
@@ -26,7 +26,7 @@ class Trades:
         table = SymbolTable([SymbolSpec(
             symbol=f"{coin.name}USDT", coin=coin.name, base=coin.name, quote="USDT", price=coin.price,
             price_decimals=_price_decimals(coin.price), quantity_decimals=3) for coin in coins(COINS)])
-        self._markets = [Market(table, (seed, number), first_id=1_000_000_000, unit_ns=NS_PER_MS, flag_shares={})
+        self._markets = [SimulatedMarket(table, (seed, number), first_id=1_000_000_000, unit_ns=NS_PER_MS, flag_shares={})
                          for number in range(len(MARKETS))]
         listed = [Instrument(symbol=one.symbol, base=one.base, quote="USDT") for one in table.specs]
         self._ids = [np.array([catalogue.add(("binance", market), one) for one in listed], np.int32)
@@ -50,13 +50,13 @@ class Trades:
             count = int(self._debt)
             self._debt -= count
             until_ns = self.now_ns + self._batch_ns
-            parts = [market.take(count, self.now_ns, until_ns) for market in self._markets]
+            parts = [market.next_trades(count, self.now_ns, until_ns) for market in self._markets]
             batch = self._joined(parts)
             self.now_ns = until_ns
             made += len(batch)
             yield batch
 
-    def _joined(self, parts: list[Rows]) -> TradeBatch:
+    def _joined(self, parts: list[TradeRows]) -> TradeBatch:
         stamp = np.concatenate([part.timestamp for part in parts])
         order = np.argsort(stamp, kind="stable")
         received = stamp[order] + LATENCY_NS

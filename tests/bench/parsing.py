@@ -25,15 +25,15 @@ from typing import Any
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
-from pumpwatch.feeds.instruments import fetch_instruments
+from pumpwatch.instruments.lists import fetch_instruments
 from pumpwatch.model import HttpRequest, Venue
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.plugins import load_plugins
-from pumpwatch.sim.callers import WindowMeter
+from pumpwatch.sim.client_limits import WindowMeter
 from pumpwatch.sim.dialect import ClientSession, Dialect, HttpCall
 from pumpwatch.sim.history import TradeHistory
-from pumpwatch.sim.market import Market, coins
+from pumpwatch.sim.market import SimulatedMarket, coins
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.stats import Stats
 from tests.bench import peer
@@ -75,9 +75,9 @@ def made(dialect: Dialect, form: str, trades: int = TRADES) -> Made:
     """Return frames of a dialect in a form."""
     table = SymbolTable(dialect.symbols(coins(COINS)))
     now_ns = time.time_ns()
-    rows = Market(table, [7], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns, flag_shares={}).take(
+    rows = SimulatedMarket(table, [7], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns, flag_shares={}).next_trades(
         trades, now_ns - NS_PER_S, now_ns)
-    singles = [frame for number in range(trades) for frame in dialect.encode(form, rows.take(slice(number, number + 1)))]
+    singles = [frame for number in range(trades) for frame in dialect.encode(form, rows.select(slice(number, number + 1)))]
     key = SEVERAL.get(dialect.name)
     return Made(singles, _joined(singles, key) if key else [])
 

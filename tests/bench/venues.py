@@ -15,12 +15,12 @@ import requests
 from numpy.typing import NDArray
 
 from pumpwatch.config import Config
-from pumpwatch.feeds.instruments import fetch_instruments
-from pumpwatch.feeds.roster import Roster
+from pumpwatch.feeds.placement import Placement
+from pumpwatch.instruments.lists import fetch_instruments
 from pumpwatch.model import HttpRequest, Instrument, TradeBatch, Venue
 from pumpwatch.plugins import load_plugins
+from pumpwatch.sim.ground_truth import PAST, Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.truth import PAST, Truth
 from tests.bench.collectors import Addresses, MarketAddress
 from tests.bench.processes import Usage, usage
 
@@ -31,10 +31,10 @@ Keys = NDArray[np.int64]  # symbol and trade id in one number
 _ID_BITS = 40
 
 
-def placed(venue: Venue, listed: Sequence[Instrument], connections: int) -> tuple[int, Roster]:
+def placed(venue: Venue, listed: Sequence[Instrument], connections: int) -> tuple[int, Placement]:
     """Return the smallest `symbols_per_connection` with which so many connections are enough, and the placement it gives."""
     for per_connection in range(-(-len(listed) // connections), len(listed) + 2):
-        roster = Roster(venue, per_connection)
+        roster = Placement(venue, per_connection)
         roster.refresh(listed)
         if len(roster.places) <= connections:
             break

@@ -19,10 +19,10 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.feed import Feed
-from pumpwatch.feeds.link import Surroundings
-from pumpwatch.feeds.pace import ConnectPace, Paces
-from pumpwatch.feeds.symbols_file import SymbolsFile
+from pumpwatch.feeds.rate_limits import ConnectLimit, VenueRateLimits
+from pumpwatch.feeds.session import FeedContext
 from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
@@ -141,7 +141,7 @@ class ScriptedVenue:
                 if self.answering:
                     self._answer(connection)
                 connection.sweep(self.clock.now_ns())
-                self.buffer.take()
+                self.buffer.take_frames()
                 if connection.closed:
                     self.remove(connection)
             gevent.sleep(0.005)
@@ -211,11 +211,11 @@ class World(ScriptedVenue):
         super().__init__(venue or quick())
         self.refused: list[str] = []
         self.moved: list[str] = []
-        around = Surroundings(self.venue, "ws://venue", self, self, self.buffer, ConnectPace(self.venue.limits, self.clock),
+        context = FeedContext(self.venue, "ws://venue", self, self, self.buffer, ConnectLimit(self.venue.limits, self.clock),
                               lambda request: b"", self.clock, self.stats, 1 << 20, self.records.extend,
                               lambda number, symbol, reason: self.refused.append(symbol),
                               lambda number, symbols, reason: self.moved.extend(symbols))
-        self.feed = Feed(around, 0, symbols, down_since_ns, began_ns)
+        self.feed = Feed(context, 0, symbols, down_since_ns, began_ns)
         self._running = gevent.spawn(self.feed.run)
 
     def __enter__(self) -> World:
@@ -253,7 +253,7 @@ class VenueWorld(ScriptedVenue):
         self.catalogue, self.symbols = Catalogue(), symbols_file or SymbolsFile("")
         self.feeds = VenueFeeds(self.venue, VenueConfig(**config), self.catalogue, self.buffer, self, self, self, self.clock,
                                 self.stats, 1 << 20, refresh_s, down_since_ns, self.records.extend, self.spawn, self.last_times,
-                                self.symbols, Paces(self.clock))
+                                self.symbols, VenueRateLimits(self.clock))
         self._running: list[gevent.Greenlet] = []
         self.spawned: list[str] = []
         self.spawn("venue", self.feeds.run)

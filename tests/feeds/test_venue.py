@@ -12,8 +12,8 @@ import pytest
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.feed import FIRST_S
-from pumpwatch.feeds.refusals import LONGEST_ROUNDS
-from pumpwatch.feeds.symbols_file import SymbolsFile, VenueSymbols
+from pumpwatch.feeds.rejected_symbols import LONGEST_ROUNDS
+from pumpwatch.instruments.symbols_file import SymbolsFile, VenueSymbols
 from pumpwatch.model import Control, ControlKind, Gap, Instrument
 from tests.feeds.scripted import VenueWorld, quick, until
 

@@ -88,7 +88,7 @@ def read_all(chunks, max_frame_bytes=1 << 20, take_every=0):
         turn += 1
         connection.sweep(turn)
         if (take_every and turn % take_every == 0) or connection.closed:
-            taken = buffer.take()
+            taken = buffer.take_frames()
             if taken:
                 assert bytes(taken.text[:1]) == b"[" and bytes(taken.text[-1:]) == b"]"
                 payloads += [taken.payload(i) for i in range(len(taken))]
@@ -192,7 +192,7 @@ def test_frames_remember_when_and_from_whom_they_came():
     one.sweep(100)
     two.sweep(200)
     one.sweep(300)
-    frames = buffer.take()
+    frames = buffer.take_frames()
     assert bytes(frames.text).replace(b" ", b"") == b"[1,2,3,4,5]"
     assert frames.received_at(0, 5).tolist() == [100, 100, 200, 200, 300]
     assert frames.received_at(1, 4).tolist() == [100, 200, 200]
@@ -207,9 +207,9 @@ def test_the_buffer_grows_and_is_used_again():
     connection = Connection(stream, buffer, 1 << 20, lambda reason: None)
     for _ in range(11):
         connection.sweep(1)
-    assert len(buffer.take()) == 44
+    assert len(buffer.take_frames()) == 44
     connection.sweep(2)
-    assert len(buffer.take()) == 4
+    assert len(buffer.take_frames()) == 4
 
 
 def test_many_pings_cost_one_answer_a_read_and_a_message_in_many_parts_is_one():
@@ -282,9 +282,9 @@ def test_what_the_parser_got_is_not_overwritten_by_what_is_read_meanwhile():
     buffer = FrameBuffer()
     connection = Connection(ScriptedStream([frame(b"1"), frame(b"2"), frame(b"3")]), buffer, 1000, lambda reason: None)
     connection.sweep(1)
-    first = buffer.take()
+    first = buffer.take_frames()
     connection.sweep(2)
     assert bytes(first.text).replace(b" ", b"") == b"[1]"
-    second = buffer.take()
+    second = buffer.take_frames()
     connection.sweep(3)
     assert bytes(second.text).replace(b" ", b"") == b"[2]"

@@ -20,18 +20,18 @@ ENDED_S = 30.0  # an attack that is not given up lasts for ever; a busy machine 
 
 
 @dataclass
-class Outcome:
+class CallResult:
     said: dict[str, str]
     took_s: dict[str, float]
     longest_s: float
     grown_mb: float
 
 
-def attacked(attacks: dict[str, tuple[str, str, str]]) -> Outcome:
+def attacked(attacks: dict[str, tuple[str, str, str]]) -> CallResult:
     """Carry out (dial or fetch, URL, proxy) of each name, all at once, against one process."""
     done = subprocess.run([sys.executable, ATTACKED, str(TIMEOUT_S), json.dumps(attacks)], capture_output=True, text=True,
                           timeout=120, check=True)
-    outcome = Outcome(**json.loads(done.stdout))
+    outcome = CallResult(**json.loads(done.stdout))
     assert outcome.longest_s < STARVED_S and outcome.grown_mb < GROWN_MB, outcome
     for name, said in outcome.said.items():
         assert said and said.isprintable() and len(said) < 400, (name, said)

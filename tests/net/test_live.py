@@ -84,7 +84,7 @@ class Reader:
         while not done(self):
             assert time.monotonic() < deadline, (self.connection.closed, len(self.payloads))
             self.sweep.once()
-            frames = self.buffer.take()
+            frames = self.buffer.take_frames()
             if frames:
                 self.payloads += [frames.payload(i) for i in range(len(frames))]
             time.sleep(0.001)

@@ -180,12 +180,12 @@ def test_a_proxy_that_is_not_there_is_named_without_its_password() -> None:
 
 
 def test_a_redirect_may_not_lead_to_an_address_of_the_inside_through_a_proxy_either() -> None:
-    from pumpwatch.net.allowance import Allowance
+    from pumpwatch.net.allowance import ReadAllowance
     from pumpwatch.net.dial import Dial, NotReached
     from pumpwatch.net.redirects import is_public
 
     with hostile(answer(b"")) as proxy, pytest.raises(NotReached):
-        Dial(PLAIN, f"http://{proxy.address}").open(Place(True, "169.254.169.254", 443, is_public), Allowance(5.0))
+        Dial(PLAIN, f"http://{proxy.address}").open(Place(True, "169.254.169.254", 443, is_public), ReadAllowance(5.0))
 
 
 @pytest.mark.parametrize("most", [10, 40, 120])

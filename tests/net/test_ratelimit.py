@@ -56,7 +56,7 @@ def test_those_who_wait_are_served_in_the_order_they_came():
     served: list[int] = []
 
     def take(number: int) -> None:
-        bucket.take()
+        bucket.acquire()
         served.append(number)
 
     gevent.joinall([gevent.spawn(take, number) for number in range(20)])

@@ -1,191 +1,225 @@
-"""What `check` finds, on this machine and at the services."""
+"""What `doctor` says of a data folder."""
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
-from collections.abc import Callable, Iterator
+import json
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from functools import partial
 from pathlib import Path
 
-import gevent
 import msgspec
 import pytest
 
 from pumpwatch.clock import FakeClock
-from pumpwatch.config import Config, ExchangeConfig, PluginsConfig, SourceConfig, StoreConfig, VenueConfig
-from pumpwatch.hookspecs import Sink, SinkPlugin
-from pumpwatch.ops import doctor
-from pumpwatch.ops.doctor import Finding
-from pumpwatch.plugins import Plugins, load_plugins
+from pumpwatch.config import Config, ListingConfig, StoreConfig
+from pumpwatch.listing.replay import replay, show
+from pumpwatch.model import Gap, GapState
+from pumpwatch.ops import health
+from pumpwatch.ops.backup import backup
+from pumpwatch.ops.doctor import examine
+from pumpwatch.ops.preflight import FAIL, OK, WARN, Finding
+from pumpwatch.records import ConnectionEvent, Quarantined, Records
+from pumpwatch.stats import Stats
+from pumpwatch.store.journal import Journal
+from pumpwatch.store.sqlite import DamagedError
+from tests.conftest import Cli
+from tests.ops.test_health import figures
+from tests.trades import batch_of, catalogue_of
+
+GAP = Gap(exchange="binance", market_type="spot", symbol="", from_ns=0, to_ns=7_000_000_000, first_id=None, last_id=None,
+          reason="not running", state=GapState.OPEN)
 
 
-class Answering(BaseHTTPRequestHandler):
-    """Says 451 where the path has `forbidden`, else 200."""
-
-    def do_GET(self) -> None:
-        self.send_response(451 if "forbidden" in self.path else 200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
+def store(folder: Path, *records: Records) -> None:
+    journal = Journal(folder, catalogue_of(), FakeClock(), Stats())
+    journal.open()
+    for one in records:
+        journal.record(one)
+    journal.commit([batch_of(1000)])
+    journal.close()
 
 
-@pytest.fixture
-def web() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Answering)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def states(findings: list[Finding]) -> dict[str, str]:
+    return {finding.name: finding.state for finding in findings}
 
 
-@pytest.fixture
-def closed() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+def details(findings: list[Finding]) -> str:
+    return "\n".join(finding.detail for finding in findings)
 
 
-def config_for(folder: Path, web: str, closed: str) -> Config:
-    futures = VenueConfig(enabled=False)
-    config = Config(store=StoreConfig(dir=str(folder / "data")), exchanges={
-        name: ExchangeConfig(spot=VenueConfig(ws_url=f"ws://{closed}/ws", rest_url=web), futures=futures)
-        for name in {venue.exchange for venue in load_plugins(Config()).venues}})
-    config.listing.sources = {name: SourceConfig(url=f"{web}/notices") for name in config.listing.sources}
-    return config
+def test_a_new_folder_is_fine_and_stays_empty(tmp_path: Path) -> None:
+    assert states(list(examine(tmp_path / "data"))) == {"data": OK}
+    assert not (tmp_path / "data").exists()
 
 
-def by_name(findings: list[Finding]) -> dict[str, Finding]:
-    return {finding.name: finding for finding in findings}
+def test_a_good_folder_without_a_collector_says_so(tmp_path: Path) -> None:
+    store(tmp_path)
+    found = list(examine(tmp_path))
+    assert states(found) == {"collector": WARN, "journal": OK, "gaps": OK, "quarantine": OK}
+    assert "1,000 trades" in details(found)
 
 
-def good_plugins() -> Plugins:
-    plugins = load_plugins(Config())
-    plugins.problems.clear()
-    return plugins
+def test_gaps_and_refused_frames_are_counted_with_their_reasons(tmp_path: Path) -> None:
+    store(tmp_path, Records(gaps=[GAP], quarantine=[Quarantined(1, "binance", "spot", "not JSON", b"{")]))
+    found = list(examine(tmp_path))
+    assert states(found)["gaps"] == states(found)["quarantine"] == WARN
+    assert "1 open, 0 lost, 0 filled; 1 not running; of venues and connections 7 s, added up" in details(found)
 
 
-def test_a_good_machine_has_nothing_that_fails(tmp_path: Path) -> None:
-    findings = doctor.check(Config(store=StoreConfig(dir=str(tmp_path / "new" / "data"))), plugins=good_plugins())
-    assert doctor.exit_code(findings) == 0
-    named = by_name(findings)
-    assert set(named) >= {"config", "plugins", "data folder", "free disk", "clock", "clock sync"}
-    assert named["data folder"].detail.endswith("can be written to, will be made")
-    assert list(tmp_path.iterdir()) == []
+def test_gaps_are_listed_with_where_when_and_why(tmp_path: Path, cli: Cli) -> None:
+    store(tmp_path, Records(gaps=[
+        GAP, replace(GAP, exchange="okx", symbol="BTC-USDT", from_ns=10**18, to_ns=10**18 + 5, first_id=7, last_id=9,
+                     reason="ids jump"),
+        replace(GAP, symbol="ETHUSDT", state=GapState.FILLED)]))
+    config = tmp_path / "c.yaml"
+    config.write_text(f"store: {{dir: {tmp_path}}}", "utf-8")
+
+    def gaps(*arguments: str) -> tuple[int, list[dict[str, object]], str]:
+        done = cli("gaps", "-c", str(config), "--json", *arguments)
+        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+    code, rows, said = gaps("--from", "1970-01-01T00:00:00Z")
+    assert code == 1 and [row["symbol"] for row in rows] == ["", "BTC-USDT"] and "2 gaps" in said
+    assert rows[1] == {"exchange": "okx", "market_type": "spot", "symbol": "BTC-USDT", "from_ns": 10**18, "to_ns": 10**18 + 5,
+                       "first_id": 7, "last_id": 9, "state": "open", "reason": "ids jump", "symbols": []}
+    assert len(gaps("--from", "1970-01-01T00:00:00Z", "--all")[1]) == 3
+    assert len(gaps("--from", "1970-01-01T00:00:00Z", "--exchange", "okx")[1]) == 1
+    assert gaps()[:2] == (0, [])
+    shown = cli("gaps", "-c", str(config), "--from", "1970-01-01T00:00:00Z").stdout
+    assert "binance.spot" in shown and "all" in shown and "7 to 9" in shown and "2001-09-09T01:46:40Z" in shown
+    config.write_text(f"store: {{dir: {tmp_path / 'none'}}}", "utf-8")
+    assert gaps()[0] == 69
 
 
-def test_a_folder_below_a_file_is_found(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    findings = doctor.check(Config(store=StoreConfig(dir=str(tmp_path / "file" / "data"))), plugins=good_plugins())
-    assert by_name(findings)["data folder"].state == doctor.FAIL
-    assert doctor.exit_code(findings) == 1
+def test_gaps_that_damage_made_fail_as_long_as_they_are_open(tmp_path: Path) -> None:
+    torn = replace(GAP, reason="journal damaged: 20000101T00-000.sqlite: batch 3 cannot be read")
+    lost = replace(GAP, from_ns=5, reason="the ledger was lost: gaps before this are unknown", state=GapState.LOST)
+    store(tmp_path, Records(gaps=[torn, lost, replace(torn, from_ns=9, state=GapState.FILLED)]))
+    (found,) = [one for one in examine(tmp_path) if one.name == "damage"]
+    assert found.state == FAIL and "2 gaps are open" in found.detail and "batch 3" in found.detail and "restore" in found.hint
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_is_found(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    findings = doctor.check(Config(store=StoreConfig(dir=str(tmp_path / "data"))), plugins=good_plugins())
-    assert "Permission denied" in by_name(findings)["data folder"].detail
+def test_a_ledger_that_was_set_aside_or_is_gone_is_told(tmp_path: Path) -> None:
+    store(tmp_path)
+    (tmp_path / "ledger.damaged-1.sqlite").write_bytes(b"x")
+    assert "ledger.damaged-1.sqlite" in details(list(examine(tmp_path))) and states(list(examine(tmp_path)))["ledger"] == WARN
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    assert states(list(examine(tmp_path)))["ledger"] == FAIL
+    assert not (tmp_path / "ledger.sqlite").exists()
 
 
-def test_a_clock_that_was_never_set_is_found() -> None:
-    assert next(iter(doctor._clock_findings(FakeClock(0)))).state == doctor.FAIL
+def test_a_connection_that_is_lost_again_and_again_is_told(tmp_path: Path) -> None:
+    clock = FakeClock()
+    events = [ConnectionEvent(clock.now_ns() - number * 10**9, exchange, "spot", 3, event, "cut")
+              for exchange, event, count in (("okx", "down", 3), ("gate", "down", 2), ("bybit", "renewed", 9))
+              for number in range(count)]
+    old = replace(events[3], at_ns=clock.now_ns() - 4 * 3600 * 10**9)
+    store(tmp_path, Records(connection_events=[*events, old]))
+    found = list(examine(tmp_path, clock))
+    assert "1 of its connections were lost 3 times within an hour, the last time: cut" in details(found)
+    assert states(found)["okx.spot"] == WARN and not {"gate.spot", "bybit.spot"} & states(found).keys()
 
 
-def test_a_refused_plugin_fails_the_check_and_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bad.py").write_text("import nowhere_to_be_found")
-    findings = doctor.check(Config(plugins=PluginsConfig(folder=str(tmp_path)), store=StoreConfig(dir=str(tmp_path))))
-    assert "nowhere_to_be_found" in by_name(findings)["plugin bad"].detail
-    assert doctor.exit_code(findings) == 1
+@pytest.mark.parametrize(("changes", "state"), [
+    ({"connections_up": 0, "problem": "connection 0: refused", "down_s": 1.0}, FAIL),
+    ({"connections_up": 0, "problem": "", "down_s": 1.0}, WARN), ({"connections_up": 0, "down_s": 40.0}, FAIL),
+    ({"connections_up": 2, "problem": "connection 1: cut", "down_s": 3.0}, WARN),
+    ({"connections_up": 2, "problem": "connection 1: cut", "down_s": 300.0}, FAIL),
+    ({"connections": 0, "connections_up": 0, "list_problem": "HTTP 502"}, FAIL),
+    ({"connections_up": 3, "list_problem": "HTTP 502"}, WARN), ({"connections_up": 3}, None),
+])
+def test_a_venue_that_cannot_be_seen_fails_with_the_reason_that_its_status_has(tmp_path: Path, changes: dict[str, object],
+                                                                                state: str | None) -> None:
+    store(tmp_path)
+    clock = FakeClock()
+    status = figures(written_at_ns=clock.now_ns())
+    status["venues"] = [status["venues"][0] | changes]
+    (tmp_path / health.FILE).write_bytes(msgspec.json.encode(status))
+    found = [one for one in examine(tmp_path, clock) if one.name == "alpha.spot"]
+    assert [one.state for one in found] == ([state] if state else [])
+    for text in (changes.get("problem"), changes.get("list_problem")):
+        assert not text or str(text) in found[0].detail
 
 
-def test_a_section_that_no_plugin_offers_fails_the_check(tmp_path: Path) -> None:
-    config = Config(exchanges={"binanse": ExchangeConfig()}, store=StoreConfig(dir=str(tmp_path)))
-    finding = by_name(doctor.check(config, plugins=good_plugins()))["exchanges.binanse"]
-    assert finding.state == doctor.FAIL
-    assert "did you mean `binance`?" in finding.detail
+@pytest.mark.parametrize(("sink", "state"), [("down", FAIL), ("the table is of another kind", FAIL), ("refilling 5 trades", OK),
+                                              ("up", None), ("starting", None)])
+def test_a_sink_that_does_not_take_trades_is_told(tmp_path: Path, sink: str, state: str | None) -> None:
+    store(tmp_path)
+    clock = FakeClock()
+    status = figures(written_at_ns=clock.now_ns())
+    status["sinks"][0]["state"] = sink
+    (tmp_path / health.FILE).write_bytes(msgspec.json.encode(status))
+    assert states(list(examine(tmp_path, clock))).get("sink questdb") == state
 
 
-def test_a_sinks_wrong_option_fails_the_check(tmp_path: Path) -> None:
-    config = Config(sinks={"questdb": {"adr": "x"}}, store=StoreConfig(dir=str(tmp_path)))
-    finding = by_name(doctor.check(config, plugins=good_plugins()))["sinks.questdb"]
-    assert finding.state == doctor.FAIL
-    assert "sinks.questdb.adr" in finding.detail
+def test_a_notice_board_that_is_down_fails_and_one_that_was_not_asked_yet_does_not(tmp_path: Path) -> None:
+    store(tmp_path)
+    clock = FakeClock()
+    boards = {"board": {"up": False, "reason": "HTTP 429"}, "other": {"up": False, "reason": ""}, "windows": {"open": 0}}
+    (tmp_path / health.FILE).write_bytes(msgspec.json.encode(figures(written_at_ns=clock.now_ns(), listing=boards)))
+    found = {name: state for name, state in states(list(examine(tmp_path, clock))).items() if name.startswith("listing")}
+    assert found == {"listing board": FAIL}
 
 
-def test_connect_reaches_every_service_and_says_how_long_it_took(tmp_path: Path, web: str, closed: str) -> None:
-    findings = doctor.check(config_for(tmp_path, web, closed), connect=True, plugins=good_plugins())
-    named = by_name(findings)
-    assert named["binance.spot REST"].state == doctor.OK
-    assert named["listing upbit"].state == doctor.OK
-    assert named["binance.spot REST"].ms is not None
-    assert "binance.futures REST" not in named
-    assert named["binance.spot WebSocket"].state == doctor.UNREACHABLE
-    assert doctor.exit_code(findings) == 69
+def test_figures_that_are_none_fail(tmp_path: Path) -> None:
+    store(tmp_path)
+    (tmp_path / health.FILE).write_bytes(b"[]")
+    assert states(list(examine(tmp_path)))["collector"] == FAIL
 
 
-def test_connect_says_where_an_address_is_refused(tmp_path: Path, web: str, closed: str) -> None:
-    config = config_for(tmp_path, web, closed)
-    config.listing.sources = {name: SourceConfig(url=f"{web}/forbidden") for name in config.listing.sources}
-    finding = by_name(doctor.check(config, connect=True, plugins=good_plugins()))["listing upbit"]
-    assert finding.state == doctor.UNREACHABLE
-    assert "451" in finding.detail
-    assert "refused from this address" in finding.hint
+def test_a_damaged_or_missing_ledger_is_one_clear_error_of_every_command_and_none_sets_it_aside(
+        tmp_path: Path, cli: Cli) -> None:
+    data = tmp_path / "data"
+    store(data, Records(gaps=[GAP]))
+    config = Config(store=StoreConfig(dir=str(data)), listing=ListingConfig(archive_dir=str(tmp_path)))
+    ledger = data / "ledger.sqlite"
+    whole = ledger.read_bytes()
+    for content in (b"no database at all" * 500, b"", whole[:8192] + b"\0" * (len(whole) - 8192)):
+        ledger.write_bytes(content)
+        for command in (partial(show, config), partial(backup, data, tmp_path / "b.tar"),
+                        partial(replay, config, "C1", 1_700_000_000 * 10**9)):
+            with pytest.raises(DamagedError, match=r"the ledger is (damaged|missing or empty)"):
+                command()
+        assert states(list(examine(data)))["ledger"] == FAIL
+        assert not list(data.glob("*damaged-*")) and not (tmp_path / "b.tar").exists()
+    (tmp_path / "c.yaml").write_text(f"store: {{dir: {data}}}", "utf-8")
+    done = cli("gaps", "-c", str(tmp_path / "c.yaml"))
+    assert done.returncode == 74 and "the ledger is damaged" in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 3
+    ledger.unlink()
+    done = cli("gaps", "-c", str(tmp_path / "c.yaml"))
+    assert done.returncode == 74 and "the ledger is missing or empty" in done.stderr
+    assert states(list(examine(data)))["ledger"] == FAIL and not ledger.exists()
 
 
-def test_connect_finds_a_sink_that_is_not_there(tmp_path: Path, web: str, closed: str) -> None:
-    config = config_for(tmp_path, web, closed)
-    config.sinks = {"questdb": {"addr": closed}}
-    finding = by_name(doctor.check(config, connect=True, plugins=good_plugins()))["sink questdb"]
-    assert finding.state == doctor.UNREACHABLE
+def test_a_ledger_that_was_set_aside_is_told(tmp_path: Path) -> None:
+    store(tmp_path, Records(gaps=[GAP]))
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database at all" * 500)
+    store(tmp_path)
+    found = list(examine(tmp_path))
+    assert states(found)["ledger"] == states(found)["gaps"] == WARN
+    assert "set aside" in details(found) and "the ledger was damaged: gaps before this may be unknown" in details(found)
 
 
-def test_whatever_foreign_code_raises_is_a_finding_and_the_other_services_are_asked(
-        tmp_path: Path, web: str, closed: str) -> None:
-    class Options(msgspec.Struct):
-        """None."""
-
-    def create(_: Options) -> Sink:
-        raise KeyError("no\n[such] thing")
-
-    plugins = good_plugins()
-    plugins.sinks = {"odd": SinkPlugin("odd", Options, create), **plugins.sinks}
-    config = config_for(tmp_path, web, closed)
-    config.sinks = {"odd": {}, "questdb": {"addr": closed}}
-    named = by_name(doctor.check(config, connect=True, plugins=plugins))
-    assert named["sink odd"].state == doctor.FAIL
-    assert named["sink odd"].detail == r"its plugin raises KeyError: 'no\n[such] thing'"
-    assert named["sink questdb"].state == doctor.UNREACHABLE
+def test_a_file_that_is_no_segment_fails(tmp_path: Path) -> None:
+    store(tmp_path)
+    (tmp_path / "journal" / "20000101T00-000.sqlite").write_bytes(b"no database" * 100)
+    assert states(list(examine(tmp_path)))["journal"] == FAIL
 
 
-def test_services_are_asked_at_once_and_found_in_order(tmp_path: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    asking, most = 0, 0
-
-    def ask(name: str, _: Callable[[], str]) -> Finding:
-        nonlocal asking, most
-        asking += 1
-        most = max(most, asking)
-        gevent.sleep(0.02 if "REST" in name else 0)  # the first ones answer last
-        asking -= 1
-        return Finding(name, doctor.OK, "")
-
-    monkeypatch.setattr(doctor, "_reach", ask)
-    config = config_for(tmp_path, f"http://{closed}", closed)
-    names = [one.name for one in doctor.check(config, connect=True, plugins=good_plugins())]
-    services = [name for name in names if name.endswith((" REST", " WebSocket")) or name.startswith("listing ")]
-    venues = [f"{venue.name} {kind}" for venue, _ in good_plugins().chosen(config) for kind in ("REST", "WebSocket")]
-    assert services == [*venues, "listing upbit"]
-    assert most == doctor.AT_ONCE
-
-
-def test_a_failure_weighs_more_than_an_unreachable_service() -> None:
-    lost = Finding("a", doctor.UNREACHABLE, "")
-    assert doctor.exit_code([lost]) == 69
-    assert doctor.exit_code([lost, replace(lost, state=doctor.FAIL)]) == 1
-    assert doctor.exit_code([replace(lost, state=doctor.WARN)]) == 0
+def test_a_collector_with_missing_connections_and_late_trades_is_told_so(tmp_path: Path) -> None:
+    store(tmp_path)
+    clock = FakeClock()
+    status = figures(written_at_ns=clock.now_ns())
+    status["venues"][0]["lag_ms"] = 9_000.0
+    status["venues"][0]["silent"] = [f"S{number}" for number in range(7)]
+    status["sinks"][0]["backlog_trades"] = 5_000_000
+    status["journal"]["dropped_trades"] = 12
+    (tmp_path / health.FILE).write_bytes(msgspec.json.encode(status))
+    found = list(examine(tmp_path, clock))
+    assert states(found)["collector"] == OK
+    assert states(found)["memory"] == FAIL
+    for text in ("2 of 3 connections are up", "trades arrive 9.0 s late", "5,000,000 trades behind", "12 trades were dropped",
+                 "7 symbols are subscribed and silent, though they trade: S0, S1, S2, S3, S4, ..."):
+        assert text in details(found)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import NO_SEQUENCE, GapState, IdKind, Instrument, TradeBatch
-from pumpwatch.pipeline.continuity import RANGES_KEPT
 from pumpwatch.pipeline.dedupe import Dedupe
-from pumpwatch.pipeline.unordered import KEPT
+from pumpwatch.pipeline.missing_ids import RANGES_KEPT
+from pumpwatch.pipeline.unordered_ids import KEPT
 
 SCRIPTS = st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30)), max_size=12), max_size=12)
 

@@ -25,7 +25,7 @@ HALF_AN_HOUR_NS = 1800 * NS_PER_S
 def lag_after(*reads: list[int]) -> int:
     lag = Lag()
     for ages in reads:
-        lag.take(np.array(ages))
+        lag.record(np.array(ages))
     return lag.ns
 
 
@@ -86,7 +86,7 @@ def test_missed_trades_of_half_an_hour_ago_in_a_history_leave_the_lag_as_it_was(
 def test_trades_hours_ahead_of_the_others_have_the_time_of_their_arrival_and_a_wrong_clock_of_ours_changes_nothing():
     for off_ns in (0, -2 * 86_400 * 10**9, 5 * 86_400 * 10**9):
         lag, now_ns = Lag(), 1_790_000_000 * 10**9
-        lag.take(np.full(10, off_ns + 20_000_000))
+        lag.record(np.full(10, off_ns + 20_000_000))
         times = now_ns + np.arange(10) * 1000
         batch = replace(batch_of(10), timestamp=times, received_at=times + off_ns + 20_000_000)
         assert lag.settled(batch) is None

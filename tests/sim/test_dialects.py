@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import websocket
 
+from pumpwatch.sim.ground_truth import NO_SUBSCRIBER, PAST, SENT
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.truth import NO_SUBSCRIBER, PAST, SENT
 from tests.sim.clients import closed_with, connect, drained, get
 
 OTHER = "other.spot"

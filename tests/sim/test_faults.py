@@ -14,8 +14,8 @@ import websocket
 
 from pumpwatch.errors import UsageError
 from pumpwatch.sim.faults import MALFORMED
+from pumpwatch.sim.ground_truth import DOUBLED, SENT, SPOILT, UNSENT, WITHHELD, Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.truth import DOUBLED, SENT, SPOILT, UNSENT, WITHHELD, Truth
 from tests.sim.clients import closed_with, connect, drained, get, receive, subscribe
 
 SPOT = "binance.spot"

@@ -12,8 +12,8 @@ import websocket
 from pumpwatch_plugins.exchanges.kucoin import VENUES
 
 from pumpwatch.model import Columns, ControlKind
+from pumpwatch.sim.ground_truth import PAST
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.truth import PAST
 from tests.sim.clients import closed_with, connect, drained, get
 
 SPOT, FUTURES = "kucoin.spot", "kucoin.futures"

@@ -6,8 +6,8 @@ import numpy as np
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.sim.history import TradeHistory, aggregate
-from pumpwatch.sim.market import Market, coins, spread
-from pumpwatch.sim.rows import VOID, Rows, SymbolSpec, SymbolTable
+from pumpwatch.sim.market import SimulatedMarket, coins, spread
+from pumpwatch.sim.rows import VOID, SymbolSpec, SymbolTable, TradeRows
 
 NOW = 1_700_000_000 * NS_PER_S
 
@@ -18,39 +18,39 @@ def table_of(count: int) -> SymbolTable:
                         for index, coin in enumerate(coins(count))])
 
 
-def market_of(seed: int = 1, count: int = 10) -> Market:
-    return Market(table_of(count), [seed], first_id=1000, unit_ns=NS_PER_MS, flag_shares={VOID: 0.02, 4: 0.01})
+def market_of(seed: int = 1, count: int = 10) -> SimulatedMarket:
+    return SimulatedMarket(table_of(count), [seed], first_id=1000, unit_ns=NS_PER_MS, flag_shares={VOID: 0.02, 4: 0.01})
 
 
-def content(rows: Rows) -> list[tuple[object, ...]]:
+def content(rows: TradeRows) -> list[tuple[object, ...]]:
     return list(zip(rows.symbols(), rows.trade_id.tolist(), rows.price_texts(), rows.quantity_texts(),
                     rows.sell.tolist(), rows.flags.tolist(), strict=True))
 
 
 def test_the_same_seed_gives_the_same_trades_however_they_are_taken() -> None:
     one, other = market_of(), market_of()
-    whole = one.take(20_000, NOW, NOW + NS_PER_S)
-    parts = [other.take(count, NOW, NOW + NS_PER_S) for count in (1, 7, 8191, 8192, 3609)]
-    assert content(whole) == content(Rows.concat(parts))
-    assert content(whole) != content(market_of(2).take(20_000, NOW, NOW + NS_PER_S))
+    whole = one.next_trades(20_000, NOW, NOW + NS_PER_S)
+    parts = [other.next_trades(count, NOW, NOW + NS_PER_S) for count in (1, 7, 8191, 8192, 3609)]
+    assert content(whole) == content(TradeRows.concat(parts))
+    assert content(whole) != content(market_of(2).next_trades(20_000, NOW, NOW + NS_PER_S))
 
 
 def test_ids_go_up_by_one_for_each_symbol() -> None:
     market = market_of()
-    rows = Rows.concat([market.take(count, NOW, NOW + 1) for count in (5, 300, 9000)])
+    rows = TradeRows.concat([market.next_trades(count, NOW, NOW + 1) for count in (5, 300, 9000)])
     for symbol in range(len(market.table)):
         ids = rows.trade_id[rows.symbol == symbol]
         assert ids.tolist() == list(range(1000, 1000 + len(ids)))
 
 
 def test_texts_are_exactly_the_numbers() -> None:
-    rows = market_of().take(5000, NOW, NOW + NS_PER_S)
+    rows = market_of().next_trades(5000, NOW, NOW + NS_PER_S)
     assert [float(text) for text in rows.price_texts()] == rows.prices().tolist()
     assert [float(text) for text in rows.quantity_texts()] == rows.quantities().tolist()
 
 
 def test_void_rows_have_no_price_and_others_have_one() -> None:
-    rows = market_of().take(20_000, NOW, NOW + NS_PER_S)
+    rows = market_of().next_trades(20_000, NOW, NOW + NS_PER_S)
     void = rows.flags == VOID
     assert 200 < void.sum() < 800
     assert not rows.price[void].any()
@@ -60,7 +60,7 @@ def test_void_rows_have_no_price_and_others_have_one() -> None:
 
 
 def test_times_are_spread_ascend_and_are_whole_milliseconds() -> None:
-    rows = market_of().take(1000, NOW, NOW + NS_PER_S)
+    rows = market_of().next_trades(1000, NOW, NOW + NS_PER_S)
     assert (np.diff(rows.timestamp) >= 0).all()
     assert not (rows.timestamp % NS_PER_MS).any()
     assert rows.timestamp[0] >= NOW
@@ -69,17 +69,17 @@ def test_times_are_spread_ascend_and_are_whole_milliseconds() -> None:
 
 def test_a_listed_coin_jumps_and_trades_more_than_before() -> None:
     market = market_of()
-    before = market.take(3000, NOW, NOW + NS_PER_S, 1.0, 3000)
+    before = market.next_trades(3000, NOW, NOW + NS_PER_S, 1.0, 3000)
     assert market.pump("SOMI", NOW + NS_PER_S, 0.25, 40.0) == ["SOMIUSDT"]
-    after = market.take(3000, NOW + NS_PER_S, NOW + 2 * NS_PER_S, 1.0, 3000)
+    after = market.next_trades(3000, NOW + NS_PER_S, NOW + 2 * NS_PER_S, 1.0, 3000)
     coin = market.table.index["SOMIUSDT"]
-    usual, pumped = before.take(before.symbol == coin), after.take(after.symbol == coin)
+    usual, pumped = before.select(before.symbol == coin), after.select(after.symbol == coin)
     assert len(pumped) > 10 * len(usual)
     plain = usual.prices()[usual.flags != VOID]
     jumped = pumped.prices()[pumped.flags != VOID]
     assert jumped.min() > plain.max() * 1.08
     assert pumped.trade_id.tolist() == list(range(usual.trade_id[-1] + 1, usual.trade_id[-1] + 1 + len(pumped)))
-    later = market.take(3000, NOW + 600 * NS_PER_S, NOW + 601 * NS_PER_S, 1.0, 3000)
+    later = market.next_trades(3000, NOW + 600 * NS_PER_S, NOW + 601 * NS_PER_S, 1.0, 3000)
     assert (later.symbol == coin).sum() < 3 * len(usual)
 
 
@@ -87,7 +87,7 @@ def test_history_answers_by_id_and_time_and_forgets_the_oldest() -> None:
     market = market_of()
     history = TradeHistory(market.table, limit=10_000)
     for second in range(20):
-        history.add(market.take(1000, NOW + second * NS_PER_S, NOW + (second + 1) * NS_PER_S))
+        history.add(market.next_trades(1000, NOW + second * NS_PER_S, NOW + (second + 1) * NS_PER_S))
     newest = history.recent(0, 5)
     assert newest.trade_id.tolist() == list(range(market.next_id[0] - 5, market.next_id[0]))
     first = int(newest.trade_id[0]) - 700
@@ -102,10 +102,10 @@ def test_history_answers_by_id_and_time_and_forgets_the_oldest() -> None:
 
 def test_neighbours_of_one_price_side_and_time_are_one_aggregate() -> None:
     table = table_of(1)
-    rows = Rows(table, np.zeros(5, np.int32), np.arange(5), np.array([1, 1, 1, 2, 2]), np.array([7, 7, 8, 8, 8]),
+    rows = TradeRows(table, np.zeros(5, np.int32), np.arange(5), np.array([1, 1, 1, 2, 2]), np.array([7, 7, 8, 8, 8]),
                 np.array([1, 2, 3, 4, 5]), np.array([True, True, True, True, False]), np.zeros(5, np.uint8))
     assert aggregate(rows) == [(0, 1, 3), (2, 2, 3), (3, 3, 4), (4, 4, 5)]
-    assert aggregate(Rows.empty(table)) == []
+    assert aggregate(TradeRows.empty(table)) == []
 
 
 def test_a_full_roster_is_spread_to_the_last_symbol():

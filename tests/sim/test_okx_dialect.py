@@ -10,8 +10,8 @@ import pytest
 import websocket
 from pumpwatch_plugins.exchanges.okx import VENUES
 
+from pumpwatch.sim.ground_truth import PAST
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.truth import PAST
 from tests.sim.clients import GONE, closed_with, connect, drained, get
 
 SPOT, FUTURES = "okx.spot", "okx.futures"

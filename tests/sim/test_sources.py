@@ -14,8 +14,8 @@ import pytest
 import websocket
 
 from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.sim.ground_truth import SENT, Truth
 from pumpwatch.sim.process import SimProcess
-from pumpwatch.sim.truth import SENT, Truth
 from tests.corpus import CORPUS, needs_corpus, rows
 from tests.sim.clients import connect, receive, subscribe
 

@@ -57,7 +57,7 @@ def test_any_batch_comes_back_to_the_bit_grouped_by_instrument(batch: TradeBatch
 @settings(max_examples=20)
 @given(st.lists(batches(), min_size=2, max_size=4))
 def test_what_an_encoder_remembers_changes_no_result(several: list[TradeBatch]) -> None:
-    encoder, decoder = codec.Encoder(), codec.Decoder()
+    encoder, decoder = codec.BatchEncoder(), codec.Decoder()
     for batch in several:
         assert same(decoder.decode(encoder.encode(batch)), codec.grouped(batch))
 
@@ -89,7 +89,7 @@ def test_a_newer_version_is_named_as_such() -> None:
 @settings(max_examples=40)
 @given(batches())
 def test_the_head_tells_which_instruments_are_inside(batch: TradeBatch) -> None:
-    head, body = codec.Encoder().encode_parts(codec.grouped(batch))
+    head, body = codec.BatchEncoder().encode_parts(codec.grouped(batch))
     assert codec.instruments_in(head).tolist() == sorted(set(batch.instrument.tolist()))
     assert same(codec.decode(head, body), codec.grouped(batch))
 
@@ -98,7 +98,7 @@ def test_the_head_tells_which_instruments_are_inside(batch: TradeBatch) -> None:
 @given(st.lists(st.sets(st.sampled_from([0, 1, 5, 200, 300, 70_000, 200_000]), min_size=1), min_size=1, max_size=9),
        st.sets(st.sampled_from([0, 5, 300, 200_000]), min_size=1))
 def test_heads_are_sifted_for_the_ones_that_hold_an_instrument(held: list[set[int]], wanted: set[int]) -> None:
-    encoder = codec.Encoder()
+    encoder = codec.BatchEncoder()
     heads = []
     for ids in held:
         batch = batch_of(len(ids), start_ns=0)

@@ -13,7 +13,7 @@ import pytest
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.model import Gap, Instrument, TradeBatch
-from pumpwatch.ops.examine import examine
+from pumpwatch.ops.doctor import examine
 from pumpwatch.ops.verify import verify
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal, JournalReader

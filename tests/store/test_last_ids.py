@@ -14,7 +14,7 @@ from pumpwatch.model import IdKind, TradeBatch
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
-from pumpwatch.store.lastids import LastIds
+from pumpwatch.store.last_ids import LastIds
 from tests.trades import batch_of, catalogue_of
 
 START_NS = 1_790_000_000 * NS_PER_S
@@ -34,7 +34,7 @@ def trades(*rows: tuple[int, float], instrument: int = 0) -> TradeBatch:
 def last_id_after(*batches: TradeBatch) -> int:
     last_ids = LastIds(catalogue_of())
     for batch in batches:
-        last_ids.note(batch)
+        last_ids.record(batch)
     return last_ids.by_name()[NAME][0]
 
 
@@ -68,7 +68,7 @@ def test_it_is_what_the_running_dedupe_goes_by() -> None:
             top = rows[-1][0] + 1
             batch = trades(*rows)
             seen = dedupe.observe(batch)
-            last_ids.note(batch if seen.keep is None else batch.take(seen.keep))
+            last_ids.record(batch if seen.keep is None else batch.select(seen.keep))
             assert last_ids.of(0)[0] == dedupe.last_ids(np.array([0], np.int32))[0]
 
 

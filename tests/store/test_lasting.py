@@ -316,7 +316,7 @@ def test_a_locked_ledger_refuses_and_what_it_refused_is_there_after_a_kill(
     with locked(folder / FILE_NAME):
         with pytest.raises(StorageError, match="locked"):
             ledger.write(Records(gaps=[replace(GAPS[0], symbol="LATER")]))
-        ledger.note(Records(gaps=[replace(GAPS[0], symbol="NOTED")]))
+        ledger.defer(Records(gaps=[replace(GAPS[0], symbol="NOTED")]))
         ledger.close()
     again = opened(folder)
     assert {"LATER", "NOTED"} <= {gap.symbol for _, gap in again.gaps()}
@@ -456,12 +456,12 @@ def test_a_disk_that_breaks_each_new_ledger_is_not_filled_with_them(folder: Path
 
 def test_noted_records_are_written_with_whatever_is_done_next_from_any_thread(tmp_path: Path) -> None:
     ledger = opened(tmp_path)
-    threads = [threading.Thread(target=ledger.note, args=(Records(gaps=[gap]),)) for gap in GAPS[:8]]
+    threads = [threading.Thread(target=ledger.defer, args=(Records(gaps=[gap]),)) for gap in GAPS[:8]]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert {gap.symbol for _, gap in ledger.gaps()} == {gap.symbol for gap in GAPS[:8]}
-    ledger.note(Records(gaps=[GAPS[9]]))
+    ledger.defer(Records(gaps=[GAPS[9]]))
     ledger.close()
     assert len(Ledger(tmp_path).gaps()) == 9

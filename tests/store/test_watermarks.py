@@ -20,8 +20,8 @@ def opened(folder: Path, clock: FakeClock) -> Journal:
 def test_an_answer_is_safe_once_the_sink_was_seen_alive_long_enough_afterwards() -> None:
     answers = Answers(safe=3)
     for second in range(100):
-        answers.note(10 + second, 1000.0 + second)
-        answers.note(10 + second, 1000.4 + second)
+        answers.record(10 + second, 1000.0 + second)
+        answers.record(10 + second, 1000.4 + second)
     assert answers.alive(1060.0, 300.0) == 3
     assert answers.alive(1300.0, 300.0) == 10
     assert answers.alive(1350.5, 300.0) == 60
@@ -31,14 +31,14 @@ def test_an_answer_is_safe_once_the_sink_was_seen_alive_long_enough_afterwards()
 def test_many_answers_within_a_second_are_one_step() -> None:
     answers = Answers(safe=0)
     for step in range(100_000):
-        answers.note(step, 50.0 + step / 1000)
+        answers.record(step, 50.0 + step / 1000)
     assert len(answers._given) <= 101
     assert 49_000 <= answers.alive(400.0, 300.0) <= 51_000
 
 
 def test_the_answers_of_a_sink_that_syncs_each_are_safe_at_once() -> None:
     answers = Answers(safe=0)
-    answers.note(5, 10.0)
+    answers.record(5, 10.0)
     assert answers.alive(10.0, 0.0) == 5
 
 

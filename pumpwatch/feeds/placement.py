@@ -1,0 +1,192 @@
+"""Which symbols are read on which connection of a venue.
+
+Placement is stable: a symbol stays where it is as long as it trades, so a refresh disturbs no connection that does not
+need it. Symbols go to the connection with the least recent volume that has room; when none has, a new one is opened. A
+connection is filled to its usual number at first; the rest, a tenth of what it may hold, is for newcomers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pumpwatch.feeds.subscriptions import added_bytes
+from pumpwatch.model import Instrument, Venue
+
+USUAL_SYMBOLS = 100  # on one connection where the venue allows more: a lost connection then loses little
+SLOW_CONNECTS_PER_S = 1.0  # below that many connections would take long to stand, first and after an outage: they are fuller
+HEADROOM = 10  # one in so many places of a connection is for newcomers
+SHRUNKEN = 0.8  # a list this much shorter than the one before is taken for a broken answer
+AGREED = 6  # lists one after the other that lack the same symbols are right, half an hour's at the usual refresh
+DROPPED_AFTER = 3  # lists one after the other without a symbol: one or two may lack it by mistake
+
+
+@dataclass(slots=True)
+class Slot:
+    """One connection's share."""
+
+    most: int  # symbols it can ever have
+    symbols: set[str] = dataclasses.field(default_factory=set)
+    volume: float = 0.0
+    bytes: int = 0  # of its subscriptions
+
+
+class Placement:
+    """The placement of one venue's symbols. `per_connection` lowers the venue's limit; 0 keeps the usual number.
+
+    capacity: symbols on a connection at first; most: with newcomers.
+    """
+
+    def __init__(self, venue: Venue, per_connection: int = 0) -> None:
+        limits = venue.limits
+        most = min(per_connection or limits.symbols_per_connection, limits.symbols_per_connection)
+        self.capacity = max(1, most - most // HEADROOM)
+        if not per_connection and limits.connects_per_second >= SLOW_CONNECTS_PER_S:
+            self.capacity = min(self.capacity, USUAL_SYMBOLS)
+        self.most = min(most, self.capacity + -(-self.capacity // (HEADROOM - 1)))
+        self._most_bytes = limits.connection_bytes or math.inf
+        self._venue = venue
+        self.places: list[Slot] = []
+        self.kept: set[str] = set()  # read although the last lists did not have them
+        self.leaving: set[str] = set()  # the last list lacks them, and the lists before may decide
+        self._absent: dict[str, int] = {}  # so many lists lacked them, one after the other
+        self._missing: set[str] = set()  # in the last list
+        self._agreed = 0  # so many lists lacked just these
+        self._where: dict[str, int] = {}
+        self._volume: dict[str, float] = {}
+        self._bytes: dict[str, int] = {}
+        self._still_on: dict[str, int] = {}  # taken off, but the venue drops nothing: if they come back, it is to this connection
+
+    def __contains__(self, symbol: str) -> bool:
+        return symbol in self._where
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def refresh(self, instruments: Sequence[Instrument], trades: Callable[[str], bool] = lambda symbol: False,
+                ) -> tuple[set[str], set[str]]:
+        """Take the venue's current list; return (symbols that came, symbols that went).
+
+        A broken answer must not unsubscribe what trades: a symbol goes when DROPPED_AFTER lists lacked it, an empty or suddenly
+        much shorter list removes nothing until AGREED lists said the same, and no list removes a symbol that `trades`.
+        A volume of 0 in place of a known one is taken for a list that does not tell.
+        """
+        listed = {one.symbol: one.volume for one in instruments}
+        missing = set(self._where) - listed.keys()
+        self._agreed = self._agreed + 1 if missing == self._missing else 1
+        self._missing = missing
+        shrunken = len(listed) < SHRUNKEN * len(self._where) and self._agreed < AGREED
+        self._absent = {symbol: self._absent.get(symbol, 0) + 1 for symbol in missing}
+        self.kept = {symbol for symbol in missing if shrunken or trades(symbol)}
+        self.leaving = {symbol for symbol in missing - self.kept if self._absent[symbol] < DROPPED_AFTER}
+        gone = missing - self.kept - self.leaving
+        for symbol in gone:
+            self.remove(symbol)
+        self._weigh(listed)
+        came = {symbol: volume for symbol, volume in listed.items() if symbol not in self._where}
+        self._place_all(came)
+        return set(came), gone
+
+    def remove(self, symbol: str) -> None:
+        """Take a symbol off its connection: delisted, or refused."""
+        number = self._where.get(symbol)
+        if number is not None:
+            self._take_off(symbol)
+            if not self._venue.drops:
+                self._still_on[symbol] = number
+
+    def _take_off(self, symbol: str) -> None:
+        place = self.places[self._where.pop(symbol)]
+        place.symbols.discard(symbol)
+        place.volume = max(0.0, place.volume - self._volume.pop(symbol))
+        place.bytes -= self._bytes.pop(symbol)
+
+    def connection_of(self, symbol: str) -> int:
+        """Return the number of the connection that a symbol is on."""
+        return self._where[symbol]
+
+    def move(self, symbol: str) -> None:
+        """Put a symbol on another connection than its own, a new one where no other has room."""
+        if symbol in self._where:
+            self._clear(self._where[symbol], [symbol])
+
+    def full(self, number: int, symbols: Iterable[str]) -> None:
+        """Take down that a connection has no room for these, nor for any more than it has, and place them on others."""
+        place, without = self.places[number], set(symbols)
+        place.most = max(1, min(place.most, len(place.symbols - without)))
+        self._clear(number, without)
+
+    def _clear(self, number: int, symbols: Iterable[str]) -> None:
+        """Place symbols of one connection on others."""
+        moved = {symbol: self._volume[symbol] for symbol in symbols if self._where.get(symbol) == number}
+        for symbol in moved:
+            self._take_off(symbol)
+        self._place_all(moved, number)
+
+    def _weigh(self, listed: Mapping[str, float]) -> None:
+        """Take in what is traded now."""
+        for symbol, number in self._where.items():
+            if volume := listed.get(symbol):
+                self.places[number].volume += volume - self._volume[symbol]
+                self._volume[symbol] = volume
+
+    def _place_all(self, volumes: Mapping[str, float], away_from: int = -1) -> None:
+        """Place newcomers, the busiest first, on as few more connections as give all of them headroom."""
+        sizes = {symbol: added_bytes(self._venue, symbol) if self._most_bytes < math.inf else 0 for symbol in volumes}
+        for symbol in volumes.keys() & self._still_on.keys():
+            self._put(symbol, volumes[symbol], sizes.pop(symbol), self._still_on.pop(symbol))
+        volumes = {symbol: volume for symbol, volume in volumes.items() if symbol in sizes}
+        there = [place for number, place in enumerate(self.places) if number != away_from]
+        wanted = max(
+            _lacking(len(volumes), [(len(place.symbols), self._usual(place), place.most) for place in there], self.capacity),
+            _lacking(sum(sizes.values()), [(place.bytes, self._usual_bytes, self._most_bytes) for place in there],
+                     self._usual_bytes))
+        self.places += [Slot(self.most) for _ in range(wanted)]
+        largest = max(sizes.values(), default=0)
+        ranks = [self._rank(number, largest) for number in range(len(self.places)) if number != away_from]
+        heapq.heapify(ranks)
+        for symbol in sorted(volumes, key=lambda name: -volumes[name]):
+            while ranks and not self._has_room(self.places[ranks[0][-1]], largest):
+                heapq.heappop(ranks)
+            if not ranks:
+                self.places.append(Slot(self.most))
+                ranks.append(self._rank(len(self.places) - 1, largest))
+            number = ranks[0][-1]
+            self._put(symbol, volumes[symbol], sizes[symbol], number)
+            heapq.heapreplace(ranks, self._rank(number, largest))
+
+    def _rank(self, number: int, size: int) -> tuple[bool, float, int, int]:
+        """Return what puts connections in the order in which they are filled: headroom last, then by volume."""
+        place = self.places[number]
+        roomy = len(place.symbols) < self._usual(place) and place.bytes + size < self._usual_bytes
+        return not roomy, place.volume, len(place.symbols), number
+
+    def _has_room(self, place: Slot, size: int) -> bool:
+        return len(place.symbols) < place.most and place.bytes + size < self._most_bytes
+
+    def _usual(self, place: Slot) -> int:
+        return min(self.capacity, place.most)
+
+    @property
+    def _usual_bytes(self) -> float:
+        return self._most_bytes * (1 - 1 / HEADROOM)
+
+    def _put(self, symbol: str, volume: float, size: int, number: int) -> None:
+        place = self.places[number]
+        place.symbols.add(symbol)
+        place.volume += volume
+        place.bytes += size
+        self._where[symbol], self._volume[symbol], self._bytes[symbol] = number, volume, size
+
+
+def _lacking(wanted: float, there: Sequence[tuple[float, float, float]], usual: float) -> int:
+    """Return how many connections are lacking: none while all fits on those there, else so many that each keeps its headroom.
+
+    there: what each connection has, has usually, and has at most. usual: of a new one.
+    """
+    if wanted <= sum(max(0, most - has) for has, _, most in there):
+        return 0
+    return math.ceil((wanted - sum(max(0, usually - has) for has, usually, _ in there)) / usual)

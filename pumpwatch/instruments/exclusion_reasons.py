@@ -1,0 +1,101 @@
+"""What a venue's own list has and we do not take, and why: for people who look for a symbol.
+
+A plugin's `parse_instruments` says what is kept, and no more. The reasons come from the list itself: a field in which all that
+is kept has one of a few values, and this row another (`status BREAK`, `quoteAsset BTC`). No venue is known here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import gevent
+import msgspec
+
+from pumpwatch.instruments.lists import possible_name
+
+FEW = 4  # values of a field that says what kind of thing a row is
+EACH = 5  # rows, at least, on average, that have each of them
+SHOWN = 3  # fields of a reason
+LONGEST_REASON = 200  # characters
+DEEPEST = 4  # where a list of rows may be in a body
+
+PAUSE_ROWS, PAUSE_S = 100, 0.0001  # so that sockets are read while a list of thousands is gone through
+
+TEXT, TRUTH, LONGEST_TRUTH = ord('"'), {b"true": True, b"false": False}, 5
+Row = Mapping[str, str | bool | None]  # None: neither text nor a truth value
+T = TypeVar("T")
+Decoded = dict[str, msgspec.Raw] | list[msgspec.Raw]
+
+
+def left_out(bodies: Sequence[bytes], kept: set[str]) -> dict[str, str]:
+    """Return symbol -> reason for what the lists in the bodies have beside what is kept; nothing where that cannot be told."""
+    rows = list(_paced(row for body in bodies for row in _rows(body, DEEPEST)))
+    hits = Counter(key for row in _paced(rows) for key, value in row.items() if value in kept)
+    if not hits:
+        return {}
+    key = hits.most_common(1)[0][0]
+    named: dict[str, Row] = {}
+    for row in rows:
+        symbol = row.get(key)
+        if isinstance(symbol, str) and possible_name(symbol):
+            named.setdefault(symbol, row)
+    kinds = _kinds([row for symbol, row in named.items() if symbol in kept])
+    return {symbol: _reason(row, kinds) for symbol, row in _paced(named.items()) if symbol not in kept}
+
+
+def _paced(many: Iterable[T]) -> Iterator[T]:
+    """Yield each, with a pause now and then."""
+    for number, one in enumerate(many):
+        if number % PAUSE_ROWS == PAUSE_ROWS - 1:
+            gevent.sleep(PAUSE_S)
+        yield one
+
+
+def _decoded(body: bytes | msgspec.Raw) -> Decoded:
+    """Return an object or a list with its values as they came: to decode all of a long list at once would hold up the rest."""
+    try:
+        value: Decoded = msgspec.json.decode(body, type=Decoded)
+    except msgspec.DecodeError:
+        return {}
+    return value
+
+
+def _rows(body: bytes | msgspec.Raw, depth: int) -> Iterator[Row]:
+    """Yield the objects of every list in a body, those of outer lists only."""
+    value = _decoded(body)
+    if isinstance(value, list):
+        yield from (_row(row) for row in map(_decoded, value) if isinstance(row, dict))
+    elif depth:
+        for one in value.values():
+            yield from _rows(one, depth - 1)
+
+
+def _row(fields: Mapping[str, msgspec.Raw]) -> Row:
+    return {field: _plain(value) for field, value in fields.items()}
+
+
+def _plain(value: msgspec.Raw) -> str | bool | None:
+    letters = memoryview(value)
+    if letters[0] == TEXT:
+        text: str = msgspec.json.decode(value)
+        return text
+    return TRUTH.get(bytes(letters)) if len(letters) <= LONGEST_TRUTH else None
+
+
+def _kinds(rows: Sequence[Row]) -> dict[str, set[str]]:
+    """Return the fields that tell kinds apart, with the values that what is kept has in them, the plainest first."""
+    values: dict[str, set[str]] = {}
+    for row in _paced(rows):
+        for field, value in row.items():
+            values.setdefault(field, set()).add("" if value is None else str(value))
+    few = {field: known for field, known in values.items() if "" not in known and len(known) <= FEW and (
+        len(known) == 1 or (len(known) * EACH <= len(rows) and not any(one.replace(".", "").isdigit() for one in known)))}
+    return dict(sorted(few.items(), key=lambda item: len(item[1])))
+
+
+def _reason(row: Row, kinds: Mapping[str, set[str]]) -> str:
+    told = [f"{field} {row[field]}" for field, known in kinds.items()
+            if row.get(field) is not None and str(row[field]) not in known]
+    return ", ".join(told[:SHOWN])[:LONGEST_REASON] or "the list does not tell"

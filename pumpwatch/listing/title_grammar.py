@@ -1,0 +1,83 @@
+"""What a notice board's words are, and the plain text work that needs none of them.
+
+A source describes its board in one `TitleGrammar`; `listing.reading` reads titles with it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+MAX_TITLE = 2000
+HOLE = "\ue000"  # stands for one pair of parentheses in the flat text that statements are matched against
+
+_PREFIX = re.compile(r"\s*\[([^\[\]]*)\]\s*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TitleGrammar:
+    """How a notice board says things. Patterns see NFKC text with single spaces.
+
+    markets: spelling -> market (`원화` -> `KRW`). never_coins: markets that are no coin anywhere. noun: pattern of the
+    word that ends a market list. joiners: words between coins (`및`). statements: patterns of "a new market", in order
+    of trust, matched outside parentheses, where a pair of parentheses reads as `HOLE`. tied_statements: the same, but
+    valid only directly after a market list; these are looked for inside parentheses too. refused_prefix: a leading
+    `[...]` that makes the title an event, whatever follows. kinds: (kind, pattern) of titles that open no market; the
+    first match wins; asked of what stands behind the last `cause` without parentheses, then of more of the title.
+    remarks: kind -> pattern of a remark in parentheses.
+    """
+
+    markets: Mapping[str, str]
+    never_coins: frozenset[str]
+    noun: str
+    joiners: tuple[str, ...]
+    statements: tuple[re.Pattern[str], ...]
+    tied_statements: tuple[re.Pattern[str], ...]
+    refused_prefix: re.Pattern[str]
+    kinds: Sequence[tuple[str, re.Pattern[str]]]
+    cause: re.Pattern[str]
+    remarks: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+
+
+def normalise(title: str) -> str:
+    """Return the title in NFKC with single spaces, at most MAX_TITLE characters."""
+    text = unicodedata.normalize("NFKC", title[:MAX_TITLE]).replace(HOLE, " ")
+    return " ".join(text.split())[:MAX_TITLE]
+
+
+def split_prefixes(text: str) -> tuple[tuple[str, ...], str]:
+    """Return the leading `[...]` parts and what follows them."""
+    prefixes, at = [], 0
+    while match := _PREFIX.match(text, at):
+        prefixes.append(match.group(1).strip())
+        at = match.end()
+    return tuple(prefixes), text[at:]
+
+
+def split_groups(text: str) -> tuple[str, list[str]]:
+    """Return the text with each balanced outermost `(...)` replaced by HOLE, and their contents in order.
+
+    A parenthesis without its partner stays in the text.
+    """
+    pairs: dict[int, int] = {}
+    open_at: list[int] = []
+    for at, char in enumerate(text):
+        if char == "(":
+            open_at.append(at)
+        elif char == ")" and open_at:
+            pairs[open_at.pop()] = at
+    flat: list[str] = []
+    groups: list[str] = []
+    at = 0
+    while at < len(text):
+        end = pairs.get(at)
+        if end is None:
+            flat.append(text[at])
+            at += 1
+        else:
+            flat.append(HOLE)
+            groups.append(text[at + 1:end].strip())
+            at = end + 1
+    return "".join(flat), groups

@@ -1,0 +1,92 @@
+"""Judge notice titles: what kind of notice, and which coins get a KRW market.
+
+`judge` is what a listing source's `verdict` calls with its own words. A new market is decided by what the title says (a
+statement and a market list that belongs to it), never by the absence of words; the other kinds are labels for the rest.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from pumpwatch.errors import UsageError
+from pumpwatch.hookspecs import ListingSource, Verdict
+from pumpwatch.listing.title_grammar import TitleGrammar, normalise
+from pumpwatch.listing.title_parser import TitleReading, read_title
+
+KRW = "KRW"
+
+
+def judge(title: str, wording: TitleGrammar) -> Verdict:
+    """Return the verdict on one title. Never raises; the time is linear in its length.
+
+    needs_body is set where several coins share one list of several markets (it may be their union), where the coins
+    of a listing could not all be read, and where a new market is stated without any market list.
+    """
+    reading = read_title(title, wording)
+    if any(wording.refused_prefix.search(prefix) for prefix in reading.prefixes):
+        return Verdict("event", notes=reading.remarks)
+    if not reading.opens:
+        return Verdict(_other_kind(title, reading, wording), notes=reading.remarks)
+    symbols = tuple(coin for coin, markets in reading.coins.items() if KRW in markets)
+    if not symbols and (reading.coins or KRW not in reading.markets):
+        return Verdict("non_krw_listing", (), reading.coins, not reading.markets, reading.remarks)
+    needs_body = not symbols or reading.unsure or not reading.shared.isdisjoint(symbols)
+    return Verdict("krw_listing", symbols, reading.coins, needs_body, reading.remarks)
+
+
+def _other_kind(title: str, reading: TitleReading, wording: TitleGrammar) -> str:
+    """Return the label of a title that opens no market: what follows its cause decides, then more and more."""
+    causes = list(wording.cause.finditer(reading.head))
+    subject = reading.head[causes[-1].end():] if causes else reading.head
+    for text in (subject, " ".join((*reading.prefixes, reading.head)), normalise(title)):
+        for kind, pattern in wording.kinds:
+            if pattern.search(text):
+                return kind
+    return "other"
+
+
+def titles_command(file: Path | str | IO[str] | None, source: ListingSource) -> Iterator[dict[str, Any]]:
+    """Yield one verdict a title: kind, symbols, markets, needs_body, notes, and the title itself.
+
+    `file` is a path, an open text file, or None for standard input; a line is a raw title or a JSON object with
+    `title`. Blank lines are left out. Raises UsageError where the file cannot be read or a JSON line has no title.
+    """
+    if file is None or str(file) == "-":
+        yield from _verdicts(sys.stdin, source)
+    elif isinstance(file, str | Path):
+        try:
+            with Path(file).open(encoding="utf-8") as lines:
+                yield from _verdicts(lines, source)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file}: cannot read titles: {error}", "give UTF-8 text, one title a line") from error
+    else:
+        yield from _verdicts(file, source)
+
+
+def _verdicts(lines: Iterable[str], source: ListingSource) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        text = line.strip().removeprefix("\ufeff")
+        if not text:
+            continue
+        title = _title_of(text, number)
+        verdict = source.verdict(title)
+        yield {"kind": verdict.kind, "symbols": list(verdict.symbols),
+               "markets": {coin: list(markets) for coin, markets in verdict.markets.items()},
+               "needs_body": verdict.needs_body, "notes": list(verdict.notes), "title": title}
+
+
+def _title_of(text: str, number: int) -> str:
+    if not text.startswith("{"):
+        return text
+    try:
+        title = msgspec.json.decode(text).get("title")
+    except msgspec.DecodeError:
+        return text
+    if not isinstance(title, str):
+        raise UsageError(f"line {number}: a JSON object without a text `title`", 'write {"title": "..."}')
+    return title

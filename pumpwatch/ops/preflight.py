@@ -1,0 +1,265 @@
+"""Look over everything a collector needs before it runs, and say so line by line.
+
+`check` stays on this machine: config, plugins, data folder, disk, clock. With `connect` it also knocks at every
+configured service: each venue's REST and WebSocket, each notice board, each sink. Nothing is written but one probe
+file in the data folder, which is removed again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of
+from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError, PluginError, PumpWatchError, ServiceUnavailable
+from pumpwatch.hookspecs import ListingSource
+from pumpwatch.model import Venue
+from pumpwatch.net.proxy import Proxies
+from pumpwatch.net.texts import masked, one_line
+from pumpwatch.ops.judgement import FAIL, OK, WARN
+from pumpwatch.plugins import Plugins, load_plugins
+from pumpwatch.store.sqlite import ANOTHER_FOLDER
+from pumpwatch.supervisor import guarded
+
+UNREACHABLE = "unreachable"
+
+LOW_DISK_BYTES = 2_000_000_000  # two hours of every trade on every venue, with room for SQLite's own files
+FULL_DISK_BYTES = 200_000_000
+EARLIEST_NS = 1_735_689_600 * NS_PER_S  # 2025-01-01: a clock before that was never set
+REFUSED_HINT = dict.fromkeys((403, 418, 429, 451), "refused from this address: another host or a proxy in the config?")
+AT_ONCE = 8  # services that are asked at the same time
+LONGEST = 300  # characters of what foreign code raised
+SYNC_MARK = Path("/run/systemd/timesync/synchronized")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `state` is ok, warn, fail or unreachable; `ms` is how long a service took."""
+
+    name: str
+    state: str
+    detail: str
+    hint: str = ""
+    ms: float | None = None
+
+
+def check(config: Config, connect: bool = False, plugins: Plugins | None = None) -> list[Finding]:
+    """Return every finding, in order; raises nothing for what it finds."""
+    plugins = plugins or load_plugins(config)
+    findings = [Finding("config", OK, "every key is known and of its type"), *_proxy_findings(config),
+                *_plugin_findings(config, plugins), *_folder_findings(Path(config.store.dir)), *_clock_findings(Clock())]
+    return [*findings, *_service_findings(config, plugins)] if connect else findings
+
+
+def exit_code(findings: list[Finding]) -> int:
+    """Return 0, 1 where something fails, 69 where only a service cannot be reached."""
+    states = {finding.state for finding in findings}
+    if FAIL in states:
+        return EXIT_FOUND
+    return EXIT_UNAVAILABLE if UNREACHABLE in states else EXIT_OK
+
+
+def _proxy_findings(config: Config) -> Iterator[Finding]:
+    try:
+        used = Proxies(config.net.proxy).describe()
+    except ConfigError as error:
+        yield Finding("proxy", FAIL, error.message, error.hint)
+        return
+    if used:
+        yield Finding("proxy", OK, used)
+
+
+def _plugin_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
+    good = [one["name"] for one in plugins.describe() if one["status"] == "ok"]
+    yield Finding("plugins", OK if good else FAIL, ", ".join(good) or "none can be used")
+    for name, reason in plugins.problems:
+        yield Finding(f"plugin {name}", FAIL, reason, "mend it, or name it in plugins.disabled")
+    for line in plugins.unmet(config):
+        key, _, text = line.partition(": ")
+        yield Finding(key, FAIL, text, "take the section out of the config, or install the plugin")
+    try:
+        venues = [venue.name for venue, _ in plugins.chosen(config)]
+        yield Finding("venues", OK if venues else FAIL, ", ".join(venues) or "none is to be collected")
+    except PluginError as error:
+        yield Finding("exchanges", FAIL, error.message, error.hint)
+    for name in config.sinks:
+        if name in plugins.sinks:
+            yield _options_finding(config, name, plugins)
+
+
+def _options_finding(config: Config, name: str, plugins: Plugins) -> Finding:
+    try:
+        options_of(config, "sinks", name, plugins.sinks[name].options)
+    except PumpWatchError as error:
+        return Finding(f"sinks.{name}", FAIL, error.message, error.hint)
+    return Finding(f"sinks.{name}", OK, "every option is known and of its type")
+
+
+def _folder_findings(folder: Path) -> Iterator[Finding]:
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        if not place.is_dir():
+            raise NotADirectoryError(20, f"{place} is a file")
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".pumpwatch-check-") as probe:
+            probe.write(b"x")
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        yield Finding("data folder", FAIL, f"{folder}: {error.strerror or error}", ANOTHER_FOLDER)
+        return
+    new = "" if place == folder.absolute() else ", will be made"
+    yield Finding("data folder", OK, f"{folder.absolute()} can be written to{new}")
+    free = shutil.disk_usage(place).free
+    state = FAIL if free < FULL_DISK_BYTES else WARN if free < LOW_DISK_BYTES else OK
+    yield Finding("free disk", state, f"{free / 1e9:.1f} GB",
+                  "" if state == OK else "make room, or lower store.max_bytes and store.retention_hours")
+
+
+def _clock_findings(clock: Clock) -> Iterator[Finding]:
+    wall, steady = clock.now_ns(), clock.monotonic()
+    time.sleep(0.05)
+    drift_ms = abs((clock.now_ns() - wall) / 1e6 - (clock.monotonic() - steady) * 1e3)
+    text = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(wall / NS_PER_S))
+    if wall < EARLIEST_NS:
+        yield Finding("clock", FAIL, f"it says {text}", "set it: every window is cut by this clock")
+    elif drift_ms > 20:
+        yield Finding("clock", WARN, f"{text}, and it moved by {drift_ms:.0f} ms against the steady clock in 50 ms",
+                      "something steps the clock: let one NTP service slew it")
+    else:
+        yield Finding("clock", OK, text)
+    synchronised = _ntp_synchronised()
+    if synchronised is None:
+        yield Finding("clock sync", WARN, "this machine does not say whether its clock is synchronised",
+                      "run chrony or systemd-timesyncd; lag figures and windows depend on it")
+    elif synchronised:
+        yield Finding("clock sync", OK, "synchronised by NTP")
+    else:
+        yield Finding("clock sync", WARN, "not synchronised by NTP", "enable it: `timedatectl set-ntp true`")
+
+
+def _ntp_synchronised() -> bool | None:
+    """Return whether NTP keeps the clock; None where nothing on the machine tells."""
+    if SYNC_MARK.exists():
+        return True
+    program = shutil.which("timedatectl")
+    if program is None:
+        return None
+    try:
+        answer = subprocess.run([program, "show", "--property=NTPSynchronized", "--value"], capture_output=True,
+                                text=True, timeout=3, check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {"yes": True, "no": False}.get(answer.stdout.strip())
+
+
+def _service_findings(config: Config, plugins: Plugins) -> Iterable[Finding]:
+    """Return one finding a service, in the order a trade travels; some are asked at once, as each may take its time."""
+    from gevent.pool import Pool
+
+    asks: list[tuple[str, Callable[[], str]]] = []
+    for venue, options in _chosen(config, plugins):
+        asks.append((f"{venue.name} REST", partial(_ask_rest, config, venue, options)))
+        asks.append((f"{venue.name} WebSocket", partial(_ask_socket, config, venue, options)))
+    for name, source in plugins.sources.items():
+        asked = config.listing.sources.get(name)
+        if asked is not None and asked.enabled:
+            asks.append((f"listing {name}", partial(_ask_source, config, source, asked)))
+    asks += [(f"sink {name}", partial(_ask_sink, config, name, plugins)) for name in config.sinks if name in plugins.sinks]
+    found: Iterable[Finding] = Pool(AT_ONCE).imap(lambda one: _reach(*one), asks)
+    return found
+
+
+def _chosen(config: Config, plugins: Plugins) -> list[tuple[Venue, VenueConfig]]:
+    try:
+        return plugins.chosen(config)
+    except PluginError:
+        return []  # a finding of its own
+
+
+def _reach(name: str, ask: Callable[[], str]) -> Finding:
+    """Ask a service; whatever a plugin's code raises is a finding."""
+    started = time.monotonic()
+    said: list[str] = []
+    wrong: list[Exception] = []
+    guarded(lambda: said.append(ask()), wrong.append)
+    ms = _ms_since(started)
+    if not wrong:
+        return Finding(name, OK, said[0], ms=ms)
+    error = wrong[0]
+    if isinstance(error, PumpWatchError):
+        state = UNREACHABLE if isinstance(error, ServiceUnavailable) else FAIL
+        return Finding(name, state, error.message, error.hint, ms)
+    return Finding(name, FAIL, f"its plugin raises {type(error).__name__}: {one_line(str(error), LONGEST)}",
+                   "this is an error in the plugin: report it to its author", ms)
+
+
+def _ms_since(started: float) -> float:
+    return round((time.monotonic() - started) * 1e3, 1)
+
+
+def _ask_rest(config: Config, venue: Venue, options: VenueConfig) -> str:
+    url = (options.rest_url or venue.rest_url).rstrip("/")
+    request = venue.instruments_requests[0]
+    said = _get(config, url + request.path, venue.headers, request.params, request.method)
+    missing = _unlisted(config, venue, url, options.symbols) if options.symbols else {}
+    if missing:
+        nearest = ", ".join(name for name in missing.values() if name)
+        raise PumpWatchError(f"not listed: {', '.join(missing)}",
+                             f"the nearest: {nearest}" if nearest else "`pumpwatch init-symbols` tells what is")
+    return said
+
+
+def _unlisted(config: Config, venue: Venue, url: str, symbols: Sequence[str]) -> dict[str, str]:
+    from pumpwatch.feeds.rate_limits import VenueRateLimits
+    from pumpwatch.instruments.lists import fetch_instruments, unlisted
+    from pumpwatch.net.http import Http
+    from pumpwatch.net.ws import tls_context
+
+    http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
+    budget = VenueRateLimits(Clock()).requests(venue)
+    return unlisted(fetch_instruments(venue, lambda request: http.ask(url, request, venue.headers, budget)), symbols)
+
+
+def _ask_source(config: Config, source: ListingSource, asked: SourceConfig) -> str:
+    return _get(config, asked.url or source.url, source.headers, {}, "GET")
+
+
+def _get(config: Config, url: str, headers: Mapping[str, str], params: Mapping[str, str | int], method: str) -> str:
+    from pumpwatch.net.http import Http
+    from pumpwatch.net.ws import tls_context
+
+    http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
+    answer = http.fetch(url, headers, params, method)
+    if answer.status >= 400:
+        raise ServiceUnavailable(f"{masked(url)} answers HTTP {answer.status}", REFUSED_HINT.get(answer.status, ""))
+    return f"{masked(url)} answers HTTP {answer.status}, {len(answer.body):,} bytes"
+
+
+def _ask_socket(config: Config, venue: Venue, options: VenueConfig) -> str:
+    from pumpwatch.net.ws import Dialer, tls_context
+
+    url = options.ws_url or venue.ws_url
+    dialer = Dialer(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
+    dialer.open(url, venue.headers).close()
+    return f"{masked(url)} opens"
+
+
+def _ask_sink(config: Config, name: str, plugins: Plugins) -> str:
+    kind = plugins.sinks[name]
+    sink = kind.create(options_of(config, "sinks", name, kind.options))
+    try:
+        sink.open()
+        trouble = sink.trouble()
+    finally:
+        sink.close()
+    if trouble:
+        raise PumpWatchError(trouble)
+    return "open, and its tables are as they should be"

@@ -1,0 +1,182 @@
+"""The facts of a venue: complete, of their types, and plausible together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pumpwatch.feeds.placement import Placement
+from pumpwatch.feeds.rate_limits import steady
+from pumpwatch.model import (
+    FUTURES,
+    SPOT,
+    Heartbeat,
+    HistoryDepth,
+    HttpRequest,
+    IdKind,
+    Instrument,
+    Limits,
+    QuantityUnit,
+    Session,
+    Venue,
+    Volumes,
+)
+from pumpwatch.plugin_kit.results import Check, Problems, many
+from pumpwatch.plugin_kit.sandbox import attempt
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+UNITS_NS = (1, 1_000, 1_000_000, 1_000_000_000)
+MAY_BE_0 = ("connection_bytes", "subscriptions_per_hour")  # which means that there is no such limit
+FUNCTIONS = ("subscribe", "unsubscribe", "parse", "read_control", "parse_instruments", "history_request", "parse_history")
+SETTLED_WITHIN_S = 60.0  # a connection with its usual number of symbols
+WHENEVER_NS = 1_700_000_000 * 10**9
+
+
+def check_facts(venue: Venue) -> list[Check]:
+    """Return a row for each group of facts."""
+    return [_names(venue), _addresses(venue), _limits(venue), _heartbeat(venue), _rest(venue)]
+
+
+def is_number(value: Any) -> bool:
+    """Return whether it is a number, and not NaN or a bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _names(venue: Venue) -> Check:
+    problems = Problems(venue.name, "facts: names and kinds")
+    problems.want(isinstance(venue.exchange, str) and NAME.fullmatch(venue.exchange) is not None,
+                  f"exchange {venue.exchange!r} is no lower-case name")
+    problems.want(venue.market_type in (SPOT, FUTURES), f"market_type {venue.market_type!r} is neither spot nor futures")
+    problems.want(venue.variant == "" or NAME.fullmatch(venue.variant) is not None, f"variant {venue.variant!r} is no name")
+    problems.want(isinstance(venue.id_kind, IdKind), f"id_kind {venue.id_kind!r} is no IdKind")
+    problems.want(isinstance(venue.quantity_unit, QuantityUnit), f"quantity_unit {venue.quantity_unit!r} is no QuantityUnit")
+    problems.want(venue.timestamp_unit_ns in UNITS_NS, f"timestamp_unit_ns {venue.timestamp_unit_ns!r} is no unit of time")
+    for name in FUNCTIONS:
+        problems.want(callable(getattr(venue, name)), f"{name} is no function")
+    if venue.unlisted is not None:
+        for symbol in ("", "BTC", "币安人生USDT", "S" * 200):
+            given = attempt(venue.unlisted, symbol)
+            problems.want(not given.broke and isinstance(given.value, (Instrument, type(None))),
+                          f"unlisted of {symbol[:20]!r} gives {given.value!r} {given.said()}")
+    good = f"ids {venue.id_kind}, quantities in {venue.quantity_unit}, times in {venue.timestamp_unit_ns:,} ns"
+    return problems.row(good)
+
+
+def _addresses(venue: Venue) -> Check:
+    problems = Problems(venue.name, "facts: addresses")
+    addresses: tuple[tuple[str, Any, str], ...] = (("ws_url", venue.ws_url, "wss"), ("rest_url", venue.rest_url, "https"))
+    for name, url, scheme in addresses:
+        if not isinstance(url, str):
+            problems.want(False, f"{name} {url!r} is no text")
+            continue
+        parts = urlsplit(url)
+        problems.want(parts.scheme == scheme, f"{name} is {url!r}, not {scheme}://")
+        problems.want(bool(parts.hostname), f"{name} {url!r} names no host")
+        problems.want(not re.search(r"\s", url), f"{name} {url!r} has a space in it")
+    problems.want(isinstance(venue.rest_url, str) and not venue.rest_url.endswith("/") and "?" not in venue.rest_url,
+                  f"rest_url {venue.rest_url!r} must end where a path begins")
+    headers = isinstance(venue.headers, Mapping) and all(
+        isinstance(text, str) and text.isprintable() and text.isascii() for pair in venue.headers.items() for text in pair)
+    problems.want(headers, "headers are not texts that HTTP can carry")
+    return problems.row(f"{venue.ws_url} {venue.rest_url}")
+
+
+def _limits(venue: Venue) -> Check:
+    problems = Problems(venue.name, "facts: limits")
+    limits: Any = venue.limits
+    if not isinstance(limits, Limits):
+        problems.want(False, "limits is no Limits")
+        return problems.row("")
+    for field in dataclasses.fields(Limits):
+        value = getattr(limits, field.name)
+        if field.type == "bool":
+            problems.want(isinstance(value, bool), f"{field.name} is {value!r}")
+            continue
+        whole = field.type != "int" or isinstance(value, int)
+        problems.want(is_number(value) and whole and (value > 0 or (value == 0 and field.name in MAY_BE_0)),
+                      f"{field.name} is {value!r}")
+    stale = venue.stale_after_s
+    problems.want(is_number(stale) and 0 < stale < math.inf, f"stale_after_s is {stale!r}")
+    if problems.failures:
+        return problems.row("")
+    capacity = Placement(venue).capacity
+    problems.want(limits.connection_age_s >= 60, f"connections live only {limits.connection_age_s} s")
+    problems.want(venue.stale_after_s < limits.connection_age_s, "stale_after_s is longer than a connection lives")
+    problems.want(not limits.connection_bytes or limits.connection_bytes >= limits.message_bytes,
+                  "connection_bytes is less than message_bytes")
+    problems.want(not limits.subscriptions_per_hour or limits.subscriptions_per_hour >= capacity,
+                  f"{limits.subscriptions_per_hour} subscriptions an hour never fill a connection of {capacity}")
+    problems.want(not venue.replaces or limits.symbols_per_message >= limits.symbols_per_connection,
+                  "a request names every symbol of its connection, and a message cannot hold them")
+    problems.wish(limits.symbols_per_message <= limits.symbols_per_connection, "a message holds more symbols than a connection")
+    seconds = -(-capacity // limits.symbols_per_message) / steady(limits.messages_per_second)
+    problems.wish(seconds <= SETTLED_WITHIN_S, f"{capacity} symbols take {seconds:.0f} s to subscribe")
+    return problems.row(f"{capacity} symbols a connection, subscribed in {seconds:.1f} s")
+
+
+def _heartbeat(venue: Venue) -> Check:
+    problems, heartbeat = Problems(venue.name, "facts: heartbeat"), venue.heartbeat
+    if not isinstance(heartbeat, Heartbeat) or not is_number(heartbeat.interval_s) or heartbeat.interval_s < 0:
+        problems.want(False, f"heartbeat is {heartbeat!r}")
+        return problems.row("")
+    if not heartbeat.interval_s:
+        problems.wish(heartbeat.text is None, "a heartbeat text that is never sent")
+        return problems.row(f"none is wanted; stale after {venue.stale_after_s} s")
+    problems.want(venue.stale_after_s > heartbeat.interval_s,
+                  f"stale after {venue.stale_after_s} s, with a heartbeat each {heartbeat.interval_s} s")
+    shown = "protocol ping"
+    if heartbeat.text is not None:
+        given = attempt(heartbeat.text, WHENEVER_NS)
+        problems.want(given.error is None, f"the text raises {given.said()}")
+        shown = _plain_or_json(problems, "the text", given.value) if given.error is None else ""
+    return problems.row(f"{shown} each {heartbeat.interval_s} s, stale after {venue.stale_after_s} s")
+
+
+def _plain_or_json(problems: Problems, what: str, text: Any) -> str:
+    if not isinstance(text, str) or not text:
+        problems.want(False, f"{what} is {text!r}")
+        return ""
+    if text[0] in "[{":
+        problems.want(attempt(json.loads, text).error is None, f"{what} {text!r} looks like JSON and is none")
+    return text
+
+
+def _rest(venue: Venue) -> Check:
+    problems = Problems(venue.name, "facts: REST")
+    problems.want(bool(venue.instruments_requests), "no instruments_requests: nothing to subscribe to")
+    for request in venue.instruments_requests:
+        want_request(problems, "instruments_requests", request, venue)
+    depth, session = venue.history, venue.session
+    problems.want(isinstance(depth, HistoryDepth) and isinstance(depth.rows_per_request, int) and depth.rows_per_request >= 0
+                  and is_number(depth.reach_s) and depth.reach_s >= 0, f"history is {depth!r}")
+    if session is not None:
+        problems.want(isinstance(session, Session) and callable(session.url), "session is no Session")
+        if isinstance(session, Session) and session.request is not None:
+            want_request(problems, "session.request", session.request, venue)
+    pages: Callable[..., Any] | None = venue.next_instruments
+    problems.want(pages is None or callable(pages), "next_instruments is no function")
+    if venue.volumes is not None:
+        problems.want(isinstance(venue.volumes, Volumes) and callable(venue.volumes.parse), "volumes is no Volumes")
+        want_request(problems, "volumes.request", getattr(venue.volumes, "request", None), venue)
+    if problems.failures:
+        return problems.row("")
+    asked = many(len(venue.instruments_requests), "request")
+    return problems.row(f"{asked} for instruments; history of {many(depth.rows_per_request, 'row')}")
+
+
+def want_request(problems: Problems, what: str, request: Any, venue: Venue) -> None:
+    """Fail where it is no request that can be sent."""
+    if not isinstance(request, HttpRequest):
+        problems.want(False, f"{what} is {request!r}, no HttpRequest")
+        return
+    problems.want(request.path.startswith("/"), f"{what}: the path {request.path!r} does not begin with /")
+    problems.want(request.method in ("GET", "POST"), f"{what}: the method is {request.method!r}")
+    problems.want(all(isinstance(key, str) and isinstance(value, (str, int)) for key, value in request.params.items()),
+                  f"{what}: parameters are neither texts nor whole numbers")
+    problems.want(is_number(request.weight) and 0 < request.weight <= venue.limits.requests_per_minute,
+                  f"{what}: a weight of {request.weight} of {venue.limits.requests_per_minute} a minute")

@@ -1,0 +1,96 @@
+"""The order of trades in frames and histories: newest first or last within a frame, and whether ids count without a hole.
+
+Two facts are easy to get wrong and cost silently: `newest_first` forgotten turns each frame round, and CONTIGUOUS on ids
+that skip records a gap at every trade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from pumpwatch.model import IdKind, Venue
+from pumpwatch.plugin_kit.check_frames import columns_of
+from pumpwatch.plugin_kit.results import Check, Problems, many
+from pumpwatch.plugin_kit.samples import Samples
+from pumpwatch.plugin_kit.sandbox import attempt
+
+MOST_FRAMES = 2000
+NEAR_NS = 10 * 10**9  # trades of one symbol that are no further apart should follow on one another in a recording
+FEWEST_STEPS = 3
+SKIPS_SHARE = 4  # one step in so many may be a trade that the recording missed, or a row that is not a trade
+Row = tuple[int, int]  # timestamp in ns, id
+
+
+def check_order(venue: Venue, material: Samples) -> Check:
+    """Return a row about the order of rows in frames and the steps between ids."""
+    problems = Problems(venue.name, "order and ids")
+    frames = [found for frame in material.trades[:MOST_FRAMES]
+              if (found := attempt(columns_of, venue, b"[" + frame + b"]").value)]
+    up, down = _directions(venue, frames)
+    if venue.newest_first:
+        problems.want(up <= down, f"newest_first is set, and {many(up, 'frame')} of {up + down} have the oldest trade first")
+    else:
+        problems.want(down <= up, f"{many(down, 'frame')} of {up + down} have the newest trade first: set newest_first")
+    steps = _want_steps(problems, venue, _by_symbol(venue, frames), "frames")
+    order = f"{many(up + down, 'frame')} with trades in an order" if up + down else "no frame shows an order"
+    return problems.row(f"{order}; {many(steps, 'step')} between ids")
+
+
+def want_contiguous(problems: Problems, venue: Venue, symbol: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Fail where the ids of a history answer skip, though the venue's are said to be contiguous."""
+    rows = sorted(zip(_times(venue, columns), columns["trade_id"], strict=True), key=lambda row: (row[0], row[1]))
+    _want_steps(problems, venue, {symbol: rows}, "history")
+
+
+def _times(venue: Venue, columns: Mapping[str, Sequence[Any]]) -> list[int]:
+    return [at * venue.timestamp_unit_ns for at in columns["timestamp"]]
+
+
+def _directions(venue: Venue, frames: Iterable[Mapping[str, Sequence[Any]]]) -> tuple[int, int]:
+    """Count frames of which the trades of every symbol ascend in time, and those in which they descend."""
+    up = down = 0
+    for columns in frames:
+        steps: set[bool] = set()
+        last: dict[str, Row] = {}
+        ordered = venue.id_kind in (IdKind.CONTIGUOUS, IdKind.MONOTONIC)
+        ids = columns["trade_id"] if ordered else [0] * len(columns["symbol"])
+        for symbol, at, number in zip(columns["symbol"], _times(venue, columns), ids, strict=True):
+            before = last.get(symbol)
+            last[symbol] = (at, number)
+            if before is not None and before != (at, number):
+                steps.add(before < (at, number))
+        up, down = up + (steps == {True}), down + (steps == {False})
+    return up, down
+
+
+def _by_symbol(venue: Venue, frames: Iterable[Mapping[str, Sequence[Any]]]) -> dict[str, list[Row]]:
+    """Return each symbol's trades in the order in which they came, those of a frame oldest first."""
+    found: dict[str, list[Row]] = {}
+    for columns in frames:
+        past = set(columns["past"])
+        rows = list(zip(columns["symbol"], _times(venue, columns), columns["trade_id"], strict=True))
+        live = [row for number, row in enumerate(rows) if number not in past]
+        for symbol, at, number in reversed(live) if venue.newest_first else live:
+            found.setdefault(symbol, []).append((at, number))
+    return found
+
+
+def _want_steps(problems: Problems, venue: Venue, rows_of: Mapping[str, Sequence[Row]], where: str) -> int:
+    """Hold the steps between ids of neighbouring trades against `id_kind`; return how many steps there were."""
+    if venue.id_kind != IdKind.CONTIGUOUS:
+        return 0
+    steps, example = [], ""
+    for symbol, rows in rows_of.items():
+        for (before_ns, before), (at_ns, number) in pairwise(rows):
+            if isinstance(number, int) and isinstance(before, int) and number > before and at_ns - before_ns <= NEAR_NS:
+                steps.append(number - before)
+                if number - before > 1 and not example:
+                    example = f"{symbol} {before} then {number}"
+    skips = sum(step > 1 for step in steps)
+    said = f"{where}: {skips} of {many(len(steps), 'step')} between ids skip some ({example}), and id_kind is contiguous"
+    systematic = len(steps) >= FEWEST_STEPS and skips * SKIPS_SHARE > len(steps)
+    problems.want(not systematic, f"{said}: is it monotonic?")
+    problems.wish(systematic or not skips, f"{said}: has the recording missed trades?")
+    return len(steps)

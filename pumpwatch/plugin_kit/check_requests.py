@@ -1,0 +1,167 @@
+"""What a venue is asked: subscriptions within its own limits, requests that can be recognised, history."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pumpwatch.errors import REFUSALS
+from pumpwatch.feeds.placement import Placement
+from pumpwatch.feeds.subscriptions import Subscriptions
+from pumpwatch.model import Control, ControlKind, HistoryQuery, Instrument, Venue
+from pumpwatch.plugin_kit.check_facts import WHENEVER_NS, want_request
+from pumpwatch.plugin_kit.results import Check, Problems, many, short
+from pumpwatch.plugin_kit.samples import Samples
+from pumpwatch.plugin_kit.sandbox import attempt, listening
+
+ODD_SYMBOLS = ("A/B", 'A"B', "A\\B", "A\nB", "A\x00B", "币安人生USDT", "É-USDT", "S" * 200, "A,B", "A B", "%s", "{0}", "]}",
+               "0G", "1INCH-USDT", "1000000BABYDOGE-USDT")
+LONG_NAME = "{:05}1000000BABYDOGE-USDT"  # 24 characters, more than real ones have
+REQUEST_ID = 1_234_567
+
+
+def check_asking(venue: Venue, material: Samples) -> list[Check]:
+    """Return a row for each kind of question."""
+    rows = [_limits(venue, what, make) for what, make in _requests(venue)]
+    rows += [_odd_symbols(venue), _history(venue)]
+    if material.stage is not None:
+        rows.append(_answers(venue, material))
+    return rows
+
+
+def _requests(venue: Venue) -> list[tuple[str, Callable[[Sequence[str], int], str]]]:
+    """Return what can be asked; nobody unsubscribes where a request replaces the one before, or where none drops a symbol."""
+    asked = [("subscribe", venue.subscribe)]
+    return asked if venue.replaces or not venue.drops else [*asked, ("unsubscribe", venue.unsubscribe)]
+
+
+def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) -> Check:
+    """Subscribe a whole connection to long names, cut as the feed does it."""
+    problems, limits = Problems(venue.name, f"{what} within its limits"), venue.limits
+    roster = Placement(venue)
+    long = [LONG_NAME.format(number) for number in range(roster.capacity)]
+    roster.refresh([Instrument(symbol=name, base=name, quote="USDT") for name in long])
+    names = sorted(roster.places[0].symbols)
+    problems.wish(len(roster.places) == 1, f"connection_bytes is too little for {len(long)} symbols of 24 characters")
+    asked = Subscriptions(venue, lambda symbol, reason: None)
+    queued = attempt(asked.want, names, what == "subscribe")
+    if queued.error is not None:
+        problems.want(False, f"it raises {queued.said()}")
+        return problems.row("")
+    texts: list[str] = []
+    while asked.waiting:
+        size = asked.next_size
+        problems.want(size <= limits.symbols_per_message, f"{size} symbols in a message")
+        made = attempt(asked.next_text, 0.0)
+        if not isinstance(made.value, str):
+            problems.want(False, f"{what} gives {made.value!r} {made.said()}")
+            return problems.row("")
+        texts.append(made.value)
+    sizes = [len(text.encode()) for text in texts]
+    longest = max(sizes, default=0)
+    problems.want(longest <= limits.message_bytes, f"a message of {longest} bytes of {limits.message_bytes}")
+    missing = [name for name in names if not any(name.casefold() in text.casefold() for text in texts)] if texts else []
+    problems.want(not missing, f"{len(missing)} symbols are in no message, {missing[:1]}")
+    whole = attempt(make, names[: limits.symbols_per_message], 1)
+    problems.want(whole.error is None, f"it raises {whole.said()}")
+    good = f"{many(len(names), 'symbol')} of 24 characters in {many(len(texts), 'message')}, {longest:,} bytes at most"
+    return problems.row(good)
+
+
+def _odd_symbols(venue: Venue) -> Check:
+    problems = Problems(venue.name, "odd symbols and request ids")
+    for what, make in _requests(venue):
+        for symbol in ODD_SYMBOLS:
+            with listening() as heard:
+                made, again = attempt(make, [symbol], REQUEST_ID), attempt(make, [symbol], REQUEST_ID)
+            text = made.value
+            if not isinstance(text, str):
+                problems.want(False, f"{what} of {short(symbol, 20)!r} gives {text!r} {made.said()}")
+                continue
+            problems.want(text == again.value and not heard, f"{what} gives another text the second time, or reaches outside")
+            problems.want(len(text.encode(errors="replace")) <= venue.limits.message_bytes,
+                          f"{what} of one symbol of {len(symbol)} characters is longer than message_bytes")
+            problems.want(_holds(text, symbol), f"{what} of {short(symbol, 20)!r} asks for something else: {short(text)}")
+            if venue.acknowledges and not venue.answers_by_symbol:
+                problems.want(str(REQUEST_ID) in text, f"{what} leaves out the request id, so no answer can be told from another "
+                              "(where answers name their symbol instead: answers_by_symbol)")
+    return problems.row(f"{len(ODD_SYMBOLS)} odd symbols stay what they are; the request id is in the text")
+
+
+def _holds(text: str, symbol: str) -> bool:
+    """Return whether a message asks for this symbol, whole: inside one of its texts where it is JSON."""
+    if text[:1] not in ("{", "["):
+        return symbol.casefold() in text.casefold()
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return False
+    return any(symbol.casefold() in inner.casefold() for inner in _texts(message))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+def _history(venue: Venue) -> Check:
+    problems = Problems(venue.name, "history requests")
+    for symbol in ("BTC-USDT", *ODD_SYMBOLS):
+        for ids in ((-1, -1), (1000, 2000)):
+            query = HistoryQuery(symbol, WHENEVER_NS, WHENEVER_NS + 60 * 10**9, *ids)
+            with listening() as heard:
+                made, again = attempt(venue.history_request, query), attempt(venue.history_request, query)
+            if made.error is not None:
+                problems.want(False, f"it raises {made.said()} for {short(symbol, 20)!r}")
+                continue
+            want_request(problems, "history_request", made.value, venue)
+            problems.want(made.value == again.value and not heard, "it gives another request the second time, or reaches outside")
+    return problems.row("by time and by id; the same each time")
+
+
+def _answers(venue: Venue, material: Samples) -> Check:
+    """Ask the dialect and read what it answers."""
+    problems, stage = Problems(venue.name, "answers are understood"), material.stage
+    assert stage is not None
+    try:
+        session, _ = stage.connect()
+    except REFUSALS as error:
+        problems.want(False, f"no session: {error}")
+        return problems.row("")
+    symbols = stage.table.symbols[: min(5, venue.limits.symbols_per_message)]
+    kinds: list[str] = []
+    asked = [venue.subscribe] if venue.replaces else [venue.subscribe, venue.unsubscribe]
+    for number, make in enumerate(asked, REQUEST_ID):
+        made = attempt(make, symbols, number)
+        reply = stage.dialect.receive(session, made.value or "", stage.dialect.rules, stage.history)
+        problems.want(reply.close is None, f"the venue closes: {reply.close}")
+        controls = [_control(venue, message) for message in reply.send if isinstance(message, (str, bytes))]
+        kinds += [control.kind for control in controls if control]
+        acknowledged = [control for control in controls if control and control.kind == ControlKind.ACK]
+        if not venue.acknowledges:
+            problems.want(not any(kind == ControlKind.REFUSAL for kind in kinds), "the venue refuses")
+            continue
+        problems.want(bool(acknowledged), f"the answer is not read as an acknowledgement: {short(repr(list(reply.send)))}")
+        problems.want(all(_belongs(venue, one, number, symbols) for one in acknowledged),
+                      "neither the request id nor, with answers_by_symbol, the symbol is recovered from the answer")
+        problems.want(venue.answers_by_symbol == (len(acknowledged) > 1) or len(symbols) == 1,
+                      "answers_by_symbol does not fit the answers")
+    counts = ", ".join(f"{count} {kind}" for kind, count in Counter(map(str, kinds)).items())
+    good = f"{counts}, with the request's id" if venue.acknowledges else "none is given, and none is waited for"
+    return problems.row(good)
+
+
+def _belongs(venue: Venue, answer: Control, number: int, symbols: Sequence[str]) -> bool:
+    """Return whether the feed can tell which request an answer belongs to."""
+    if answer.request_id is None and venue.answers_by_symbol:
+        return bool(answer.symbols) and set(answer.symbols) <= set(symbols)
+    return answer.request_id == number
+
+
+def _control(venue: Venue, message: str | bytes) -> Control | None:
+    return attempt(venue.read_control, message.encode() if isinstance(message, str) else message).value

@@ -1,0 +1,194 @@
+"""What the checks work on: recorded frames, and what a venue's dialect would send and answer, made here without a socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+import numpy as np
+
+from pumpwatch.errors import UsageError
+from pumpwatch.model import Columns, HttpRequest, Venue
+from pumpwatch.plugin_kit.sandbox import attempt
+
+if TYPE_CHECKING:
+    from pumpwatch.sim.dialect import ClientSession, Dialect, HttpReply, Reply
+    from pumpwatch.sim.rows import TradeRows
+
+COINS, ROWS = 8, 3000
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryBody:
+    """A history as the venue answered it. symbol: empty where nobody said which one it is of."""
+
+    symbol: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class Samples:
+    """Frames of trades, other frames, and where they are from; bodies that the venue answered. `stage` is its dialect's."""
+
+    trades: list[bytes] = field(default_factory=list)
+    others: list[bytes] = field(default_factory=list)
+    origin: str = ""
+    stage: Stage | None = None
+    groups: list[list[bytes]] = field(default_factory=list)  # of trades: what is read together, the largest first
+    instruments: Sequence[bytes] = ()  # the pages of one list
+    histories: Sequence[HistoryBody] = ()
+
+    @property
+    def seeds(self) -> list[bytes]:
+        """Return some frames that differ in shape, trades first."""
+        seen: dict[str, bytes] = {}
+        for frame in (*self.trades[:400], *self.others[:100]):
+            seen.setdefault(_shape(frame), frame)
+        return list(seen.values())[:12]
+
+
+def read_frames(file: Path) -> list[bytes]:
+    """Read recorded frames, one a line: raw, or JSON with the frame in `raw`. Raises UsageError where it cannot be read."""
+    from pumpwatch.pipeline.decode import raw_of
+
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
+    frames = [raw_of(line) or line.strip() for line in lines if line.strip()]
+    if not frames:
+        raise UsageError(f"{file}: there is no frame in it", "a line is a frame as it came, or JSON with the frame in `raw`")
+    return frames
+
+
+def gather(venue: Venue, recorded: Sequence[bytes], dialect: Dialect | None, instruments: Sequence[bytes] = (),
+           histories: Sequence[HistoryBody] = ()) -> Samples:
+    """Sort recorded frames into trades and others; a dialect adds frames of its own where there is no recording."""
+    material = Samples(origin=f"{len(recorded)} recorded frames" if recorded else "", instruments=instruments,
+                        histories=histories)
+    for frame in recorded:
+        (material.trades if _is_trade(venue, frame) else material.others).append(frame)
+    if dialect is not None:
+        material.stage = Stage(venue, dialect)
+        if not material.trades:
+            material.trades = material.stage.frames()
+            material.origin = f"{len(material.trades)} frames of its dialect"
+    material.groups = _groups(venue, material.trades)
+    return material
+
+
+def _groups(venue: Venue, frames: Sequence[bytes]) -> list[list[bytes]]:
+    """Sort frames by what can be read together: a recording may hold several protocols, a connection has one."""
+    if not frames or _is_trade(venue, b",".join(frames)):
+        return [list(frames)] if frames else []
+    groups: list[list[bytes]] = []
+    for frame in frames:
+        group = next((one for one in groups if _is_trade(venue, one[0] + b"," + frame)), None)
+        if group is None:
+            groups.append([frame])
+        else:
+            group.append(frame)
+    return sorted(groups, key=len, reverse=True)
+
+
+def _is_trade(venue: Venue, frame: bytes) -> bool:
+    return attempt(venue.parse, b"[" + frame + b"]", Columns()).error is None
+
+
+def _shape(frame: bytes) -> str:
+    """Return the keys and types of a frame, all the way down."""
+    try:
+        return _shape_of(msgspec.json.decode(frame))
+    except (msgspec.DecodeError, RecursionError):
+        return f"text {len(frame)}"
+
+
+def _shape_of(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_shape_of(inner)}" for key, inner in sorted(value.items())) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(sorted({_shape_of(inner) for inner in value[:5]})) + "]"
+    return type(value).__name__
+
+
+class Budget:
+    """A REST budget that is never used up."""
+
+    def spend(self, weight: float) -> float:
+        """Return what is used: this request."""
+        return weight
+
+    def retry_after_s(self) -> int:
+        """Return no wait."""
+        return 0
+
+
+class Stage:
+    """A venue's dialect without the server around it: its markets have traded, and it answers one client."""
+
+    def __init__(self, venue: Venue, dialect: Dialect) -> None:
+        from pumpwatch.sim.history import TradeHistory
+        from pumpwatch.sim.market import SimulatedMarket, coins
+        from pumpwatch.sim.rows import SymbolTable
+
+        self.venue, self.dialect = venue, dialect
+        self.table = SymbolTable(dialect.symbols(coins(COINS)))
+        market = SimulatedMarket(self.table, [1, 1], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns,
+                        flag_shares=dialect.flag_shares)
+        now_ns = time.time_ns()
+        self.rows: TradeRows = market.next_trades(ROWS, now_ns - 60 * NS, now_ns)
+        self.history = TradeHistory(self.table, ROWS)
+        self.history.add(self.rows)
+        self._memory: dict[str, Any] = {}
+        self._opened: tuple[ClientSession, Reply | HttpReply] | None = None
+
+    def connect(self) -> tuple[ClientSession, Reply | HttpReply]:
+        """Open a connection as the collector does, session and all; return it and the venue's first words."""
+        from pumpwatch.sim.dialect import ClientSession
+
+        url = f"wss://127.0.0.1:1{self.dialect.path_of(self.venue.variant)}"
+        if self.venue.session is not None:
+            body = self.answer(self.venue.session.request) if self.venue.session.request else b""
+            url = self.venue.session.url(body, url, "1")
+        parts = urlsplit(url)
+        headers = {key.lower(): value for key, value in self.venue.headers.items()}  # as a server reads them
+        session = ClientSession(parts.path, dict(parse_qsl(parts.query)), headers, memory=self._memory)
+        return session, self.dialect.open(session, self.dialect.rules)
+
+    def frames(self) -> list[bytes]:
+        """Return trades as frames: one trade in each, and where the venue groups them, some with ten."""
+        if self._opened is None:
+            self._opened = self.connect()
+        form, encode = self._opened[0].form, self.dialect.encode
+        if self.dialect.trades_per_frame == 1:
+            return list(encode(form, self.rows))
+        single = [payload for row in range(ROWS // 2) for payload in encode(form, self.rows.select(slice(row, row + 1)))]
+        return single + self.grouped()
+
+    def grouped(self) -> list[bytes]:
+        """Return frames of up to ten trades, empty where the venue does not group them."""
+        most = min(10, self.dialect.trades_per_frame)
+        if most == 1 or self._opened is None:
+            return []
+        found = []
+        for number in range(len(self.table)):
+            rows = self.rows.select(np.flatnonzero(self.rows.symbol == number))
+            for begin in range(0, len(rows) - most + 1, most):
+                found += self.dialect.encode(self._opened[0].form, rows.select(slice(begin, begin + most)))
+        return found
+
+    def answer(self, request: HttpRequest) -> bytes:
+        """Return the body that the venue's REST side answers; empty where it refuses."""
+        from pumpwatch.sim.dialect import HttpCall
+
+        query = {key: str(value) for key, value in request.params.items()}
+        headers = {key.lower(): value for key, value in self.venue.headers.items()}
+        call = HttpCall(request.method, self.dialect.rest_path + request.path, query, headers, b"", time.time_ns(), self._memory)
+        reply = self.dialect.rest(call, self.dialect.rules, self.history, Budget())
+        return reply.body if reply.status == 200 else b""

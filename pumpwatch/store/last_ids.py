@@ -1,0 +1,105 @@
+"""The last trade id and the newest time of every instrument, as the journal has them.
+
+Kept by the run's numbers, stored by name: the next run numbers its instruments anew. The last id is the highest one, until
+a venue starts its ids anew: an id below it, of a trade some seconds younger than all before, is then the last one.
+It is the rule by which doubles are told from new trades, so that the next run goes on with what this one went by.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.model import TradeBatch
+from pumpwatch.pipeline.dedupe import ANEW_NS
+from pumpwatch.store.codec import run_starts
+
+Name = tuple[str, str, str]  # exchange, market_type, symbol
+LastId = tuple[int, int]  # trade id, timestamp
+
+_NONE = -(2**63)
+_DECODER = msgspec.msgpack.Decoder(list[tuple[str, str, str, int, int]])
+
+
+class LastIds:
+    """The last id and the newest timestamp of each instrument. One thread."""
+
+    def __init__(self, catalogue: Catalogue, carried: dict[Name, LastId] | None = None) -> None:
+        """Start from what earlier runs left."""
+        self._catalogue, self._carried = catalogue, dict(carried or {})
+        self._last = np.full((2, 0), _NONE, np.int64)
+
+    def record(self, batch: TradeBatch) -> None:
+        """Move on by a batch that is grouped by instrument, each group in order of arrival."""
+        starts = run_starts(batch.instrument)
+        if not len(starts):
+            return
+        who = batch.instrument[starts]
+        self._grow(int(who[-1]))
+        last, newest = self._last[0, who], self._last[1, who]
+        highest, latest = np.maximum.reduceat(batch.trade_id, starts), np.maximum.reduceat(batch.timestamp, starts)
+        since = np.where(newest == _NONE, batch.timestamp[starts], newest)
+        anew = latest > since + ANEW_NS
+        if anew.any():
+            anew &= np.minimum.reduceat(batch.trade_id, starts) < np.maximum(last, highest)
+        self._last[0, who], self._last[1, who] = np.maximum(last, highest), np.maximum(newest, latest)
+        ends = np.append(starts[1:], len(batch))
+        for at in anew.nonzero()[0].tolist():
+            rows = slice(int(starts[at]), int(ends[at]))
+            self._last[0, who[at]] = _walk(int(last[at]), int(newest[at]), batch.trade_id[rows].tolist(),
+                                           batch.timestamp[rows].tolist())
+
+    def pass_over(self, number: int, last: LastId) -> None:
+        """Move on to an id that no trade has, unless ids were started anew since."""
+        self._grow(number)
+        before_id, newest_ns = self._last[:, number].tolist()
+        if last[1] >= newest_ns - ANEW_NS:
+            self._last[:, number] = max(before_id, last[0]), max(newest_ns, last[1])
+
+    def of(self, number: int) -> LastId:
+        """Return the last id and the newest time of an instrument that was noted."""
+        last_id, newest_ns = self._last[:, number].tolist()
+        return last_id, newest_ns
+
+    def _grow(self, top: int) -> None:
+        known = self._last.shape[1]
+        if top < known:
+            return
+        count = max(top + 1, len(self._catalogue))
+        self._last = np.pad(self._last, ((0, 0), (0, count - known)), constant_values=_NONE)
+        if self._carried:
+            for number, name in enumerate(self._catalogue.names(range(known, len(self._catalogue))), known):
+                if name in self._carried:
+                    self._last[:, number] = self._carried[name]
+
+    def by_name(self) -> dict[Name, LastId]:
+        """Return all of it."""
+        ids: NDArray[np.intp] = (self._last[1] != _NONE).nonzero()[0]
+        names = self._catalogue.names(ids.tolist())
+        return {**self._carried, **dict(zip(names, zip(*self._last[:, ids].tolist(), strict=True), strict=True))}
+
+    def pack(self) -> bytes:
+        """Return it as bytes for `unpack`."""
+        rows = [(*name, *last) for name, last in self.by_name().items()]
+        return zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(rows))
+
+
+def _walk(last: int, newest: int, ids: list[int], times: list[int]) -> int:
+    """Return the last id after these trades, in order of arrival."""
+    for trade_id, at_ns in zip(ids, times, strict=True):
+        if trade_id > last or (newest != _NONE and at_ns > newest + ANEW_NS):
+            last = trade_id
+        newest = max(newest, at_ns)
+    return last
+
+
+def unpack(packed: bytes) -> dict[Name, LastId]:
+    """Undo `pack`. Raises ValueError for damaged bytes."""
+    try:
+        rows = _DECODER.decode(zstandard.ZstdDecompressor().decompress(packed))
+    except (zstandard.ZstdError, msgspec.DecodeError, TypeError) as error:
+        raise ValueError(f"the last ids are damaged: {error}") from error
+    return {(exchange, market_type, symbol): (number, at) for exchange, market_type, symbol, number, at in rows}

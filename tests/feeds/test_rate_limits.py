@@ -1,0 +1,61 @@
+"""How often a venue, or an exchange, is connected to and asked."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pumpwatch.clock import FakeClock
+from pumpwatch.config import Config
+from pumpwatch.feeds.rate_limits import VenueRateLimits, steady
+from pumpwatch.model import Venue
+from pumpwatch.net.ratelimit import TokenBucket
+from pumpwatch.plugins import load_plugins
+
+VENUES = {f"{venue.name}:{venue.variant}": venue for venue in load_plugins(Config()).venues}
+SHARED = {"bybit", "okx", "kucoin", "phemex"}  # one address for both markets, or no word that they count apart
+
+
+def most_within(times: list[float], window_s: float) -> int:
+    """Return how many of these times lie in the fullest window."""
+    return max(sum(start <= at < start + window_s for at in times) for start in times)
+
+
+@pytest.mark.parametrize("name", ["bybit", "okx", "kucoin", "phemex", "binance", "gate"])
+def test_the_markets_of_an_exchange_share_a_pace_where_they_are_counted_together(name):
+    paces = VenueRateLimits(FakeClock())
+    spot, futures = VENUES[f"{name}.spot:"], VENUES[f"{name}.futures:"]
+    shared = name in SHARED
+    assert (paces.connects(spot) is paces.connects(futures)) == shared == spot.limits.shared_by_markets
+    assert (paces.requests(spot) is paces.requests(futures)) == shared == futures.limits.shared_by_markets
+    assert paces.connects(spot) is paces.connects(dataclasses.replace(spot))
+
+
+@pytest.mark.parametrize(("name", "window_s", "most"), [
+    ("kucoin", 60.0, 30), ("okx", 1.4, 3), ("bybit", 300.0, 500), ("phemex", 300.0, 200), ("binance", 300.0, 300)])
+def test_both_markets_reconnecting_at_once_keep_what_the_exchange_allows(name, window_s, most):
+    clock = FakeClock()
+    paces = VenueRateLimits(clock)
+    times = [paces.connects(VENUES[f"{name}.{market}:"]).reserve() for _ in range(300) for market in ("spot", "futures")]
+    if name not in SHARED:
+        times = times[::2]
+    assert most_within(times, window_s) <= most
+
+
+@pytest.mark.parametrize("venue", VENUES.values(), ids=VENUES)
+def test_no_window_of_the_venue_holds_more_requests_than_it_allows(venue: Venue):
+    clock = FakeClock()
+    paces = VenueRateLimits(clock)
+    window_s = venue.limits.request_window_s
+    allowed = venue.limits.requests_per_minute / 60 * window_s
+    step = max(1, int(allowed / 50))  # so many at a time
+    times = [paces.requests(venue).reserve(step) for _ in range(200)]
+    assert most_within(times, window_s) * step <= allowed
+
+
+@pytest.mark.parametrize("a_second", [1.0, 2.0, 3.0, 5.0, 10.0, 20.0])
+def test_what_is_allowed_so_often_in_a_second_is_not_done_more_often_in_any_second_and_a_half(a_second):
+    clock = FakeClock()
+    bucket = TokenBucket(steady(a_second), 1, clock)
+    assert most_within([bucket.reserve() for _ in range(200)], 1.45) <= max(2, a_second)

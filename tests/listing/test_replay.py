@@ -1,0 +1,95 @@
+"""Archives made again from a data folder, and what there is to see in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.config import Config, ListingConfig, StoreConfig
+from pumpwatch.errors import PumpWatchError, UsageError
+from pumpwatch.listing import replay, show
+from pumpwatch.listing.archive import trades_in
+from pumpwatch.model import Gap, TradeBatch
+from pumpwatch.records import Records
+from pumpwatch.stats import Stats
+from pumpwatch.store.journal import Journal
+from tests.listing.market import ANNOUNCED_NS, catalogue_of_venues, listing_of, trades
+
+S = NS_PER_S
+KITE = listing_of()
+NAME = "KITE_20261103T060000Z"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A data folder that a collector left behind: trades, a gap, and a listing without an archive."""
+    catalogue = catalogue_of_venues()
+    journal = Journal(tmp_path / "data", catalogue, Clock(), Stats())
+    journal.open()
+    gap = Gap(exchange="alpha", market_type="spot", symbol="KITEUSDT", from_ns=ANNOUNCED_NS, to_ns=ANNOUNCED_NS + S,
+              first_id=None, last_id=None, reason="connection lost")
+    market = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250), trades(3, jump_ms=None)])
+    batches = [market.select(slice(start, start + 500)) for start in range(0, len(market), 500)]
+    journal.record(Records(gaps=[gap]))
+    journal.commit(batches)
+    journal.ledger.remember_listing(KITE)
+    journal.close()
+    return Config(store=StoreConfig(dir=str(tmp_path / "data")),
+                  listing=ListingConfig(archive_dir=str(tmp_path / "archives")))
+
+
+def test_a_remembered_listing_is_replayed_with_its_own_times(config: Config) -> None:
+    assert [row["state"] for row in show(config)] == ["open"]
+    made = replay(config, "kite", ANNOUNCED_NS + 5 * S)
+    assert Path(made["archive"]).name == NAME
+    assert made["trades"] == trades_in(Path(made["archive"])) > 1500
+    assert made["window"] == [["2026-11-03T05:59:40.000000Z", "2026-11-03T06:00:23.000000Z"]]
+    assert made["listings"] == ["upbit:6642"]
+    assert made["venues"] == ["alpha.futures", "alpha.spot"]
+    assert [part["source"] for part in made["parts"]] == ["journal"]
+    (row,) = show(config)
+    assert (row["state"], row["trades"], row["archive"]) == ("written", made["trades"], made["archive"])
+
+
+def test_any_coin_and_time_can_be_replayed(config: Config) -> None:
+    made = replay(config, "OTHER", ANNOUNCED_NS + 10 * S)
+    assert Path(made["archive"]).name == "OTHER_20261103T060010Z"
+    assert made["trades"] == pytest.approx(800, abs=100)
+    assert [row["id"] for row in show(config)] == ["upbit:6642", "replay:2026-11-03T06:00:10.000000Z"]
+
+
+@pytest.mark.parametrize("wanted", ["KITE", "kite", "6642", "upbit:6642", NAME, f"archives/{NAME}"])
+def test_a_listing_is_shown_with_its_analysis_by_any_of_its_names(config: Config, wanted: str) -> None:
+    replay(config, "KITE", ANNOUNCED_NS)
+    replay(config, "OTHER", ANNOUNCED_NS)
+    (row,) = show(config, wanted)
+    assert row["coin"] == "KITE"
+    assert [moved["market_type"] for moved in row["analysis"]["overall"]["order"]] == ["futures", "spot"]
+    assert [gap["reason"] for gap in row["analysis"]["gaps"]] == ["connection lost"]
+    assert show(config, "NOSUCH") == []
+
+
+def test_an_archive_that_was_removed_is_missing_and_can_be_made_again(config: Config) -> None:
+    path = Path(replay(config, "KITE", ANNOUNCED_NS)["archive"])
+    path.rename(path.with_name("elsewhere"))
+    assert [(row["state"], row["analysis"]) for row in show(config, "KITE")] == [("missing", None)]
+    replay(config, "KITE", ANNOUNCED_NS)
+    assert [row["state"] for row in show(config, "KITE")] == ["written"]
+
+
+def test_a_coin_that_was_never_stored_is_said_and_nothing_written(config: Config) -> None:
+    with pytest.raises(PumpWatchError, match="nothing is stored of NOSUCH"):
+        replay(config, "NOSUCH", ANNOUNCED_NS)
+    with pytest.raises(UsageError):
+        replay(config, "../KITE", ANNOUNCED_NS)
+    assert not Path(config.listing.archive_dir).exists()
+
+
+def test_a_folder_without_data_is_said_and_not_made(tmp_path: Path) -> None:
+    nowhere = Config(store=StoreConfig(dir=str(tmp_path / "none")))
+    with pytest.raises(PumpWatchError, match="no such data folder"):
+        replay(nowhere, "KITE", ANNOUNCED_NS)
+    assert show(nowhere) == []
+    assert list(tmp_path.iterdir()) == []
