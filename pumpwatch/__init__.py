@@ -45,11 +45,13 @@ _HOMES = {
     "pumpwatch.sim.ground_truth": ("id_number",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_RENAMED = {"Wording": "TitleGrammar"}  # old names that plugins may still import
 
 __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    name = _RENAMED.get(name, name)
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'pumpwatch' has no attribute {name!r}")

@@ -275,7 +275,7 @@ class TradeBatch:
     def __len__(self) -> int:
         return len(self.timestamp)
 
-    def select(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> TradeBatch:
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> TradeBatch:
         """Return the given rows (indexes, mask or slice) as a batch."""
         taken: list[Any] = [None if column is None else column[rows] for column in self.columns()]
         return TradeBatch(*taken)

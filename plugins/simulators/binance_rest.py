@@ -92,7 +92,7 @@ def _trades(call: HttpCall, name: str, spot: bool, history: History, used: float
 
 
 def _history_rows(rows: Rows, spot: bool) -> list[dict[str, Any]]:
-    rows = rows.select(rows.flags == 0)
+    rows = rows.take(rows.flags == 0)
     quotes = rows.prices() * rows.quantities()
     last = {"isBestMatch": True} if spot else {"isRPITrade": False}
     return [{"id": number, "price": price, "qty": quantity, "quoteQty": f"{quote:.8f}", "time": at,
@@ -111,7 +111,7 @@ def _aggregated(history: History, symbol: int, numbers: dict[str, int], limit: i
         rows = history.from_id(symbol, numbers["fromId"], limit)
     else:
         rows = history.recent(symbol, limit)
-    rows = rows.select(rows.flags == 0)
+    rows = rows.take(rows.flags == 0)
     ids, prices, sells = rows.trade_id.tolist(), rows.price_texts(), rows.sell.tolist()
     times, scale = (rows.timestamp // 1_000_000).tolist(), int(history.table.quantity_scale[symbol])
     return [{"a": ids[first], "p": prices[first], "q": f"{units / scale:.8f}", "f": ids[first], "l": ids[last],

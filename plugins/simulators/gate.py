@@ -155,7 +155,7 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
             return _refuse(400, "INVALID_PARAM_VALUE", "invalid limit or time")
         limit, start, end = (int(text) for text in numbers.values())
         rows = history.between(symbol, start * 10**9, end * 10**9 + 10**9 - 1, 2**31)
-        rows = rows.select(slice(max(0, len(rows) - limit), None))
+        rows = rows.take(slice(max(0, len(rows) - limit), None))
         form = "decimal" if call.headers.get(SIZES_IN_TEXT) == "1" else "whole"
         return _json((_spot_rows(rows) if spot else _futures_rows(form, rows))[::-1])
 

@@ -118,7 +118,7 @@ def _replayed(session: ClientSession, symbols: Sequence[str], history: History) 
     again = [history.recent(history.table.index[symbol], REPLAYED) for symbol in symbols
              if symbol in known and symbol in history.table.index]
     known.update(symbols)
-    return [Past(frame.decode(), rows.select(slice(row, row + 1)))
+    return [Past(frame.decode(), rows.take(slice(row, row + 1)))
             for rows in again for row, frame in enumerate(_encode_futures("plain", rows))]
 
 

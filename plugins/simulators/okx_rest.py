@@ -104,12 +104,12 @@ def _trades(call: HttpCall, history: History) -> HttpReply:
     rows = history.recent(symbol, 10**9 if "after" in numbers else deepest)
     if "after" in numbers and call.path.endswith("history-trades"):
         column = rows.timestamp // 1_000_000 if numbers.get("type", 1) == 2 else rows.trade_id
-        rows = rows.select(column < numbers["after"])
-    return _answer(_rows(rows.select(slice(-min(numbers.get("limit", 100), deepest), None))))
+        rows = rows.take(column < numbers["after"])
+    return _answer(_rows(rows.take(slice(-min(numbers.get("limit", 100), deepest), None))))
 
 
 def _rows(rows: Rows) -> list[dict[str, Any]]:
-    rows = rows.select(np.arange(len(rows) - 1, -1, -1))
+    rows = rows.take(np.arange(len(rows) - 1, -1, -1))
     return [{"instId": name, "side": "sell" if sell else "buy", "sz": quantity, "source": "0", "px": price,
              "tradeId": str(number), "ts": str(at)}
             for name, sell, quantity, price, number, at in

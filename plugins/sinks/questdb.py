@@ -96,7 +96,7 @@ class QuestDBSink:
         """Send the batch in flushes of at most FLUSH_ROWS rows; return when the server has answered for each."""
         accepted, refused = 0, []
         for start in range(0, len(batch), FLUSH_ROWS):
-            part = batch if len(batch) <= FLUSH_ROWS else batch.select(slice(start, start + FLUSH_ROWS))
+            part = batch if len(batch) <= FLUSH_ROWS else batch.take(slice(start, start + FLUSH_ROWS))
             blamed = self._flush(part, catalogue)
             if blamed is None:
                 accepted += len(part)

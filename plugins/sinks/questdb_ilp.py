@@ -37,7 +37,7 @@ class Encoder:
 
     def encode(self, batch: TradeBatch, catalogue: Catalogue) -> bytes:
         """Return the batch as lines, in its order. Times must not be negative."""
-        return b"".join(self._chunk(batch.select(slice(start, start + CHUNK_ROWS)), catalogue)
+        return b"".join(self._chunk(batch.take(slice(start, start + CHUNK_ROWS)), catalogue)
                         for start in range(0, len(batch), CHUNK_ROWS))
 
     def _chunk(self, batch: TradeBatch, catalogue: Catalogue) -> bytes:
@@ -45,7 +45,7 @@ class Encoder:
         odd = batch.trade_id < 0
         if batch.text_id is not None:
             odd |= batch.text_id != b""
-        texts = _escaped(batch.select(odd)) if odd.any() else []
+        texts = _escaped(batch.take(odd)) if odd.any() else []
         widths = np.searchsorted(POWERS, batch.trade_id, side="right") + 1
         widths[odd] = 0
         self._learn(widths, catalogue)
@@ -59,7 +59,7 @@ class Encoder:
         for shape in np.unique(shapes).tolist():
             rows = np.flatnonzero(shapes == shape)
             ids = [texts[at] for at in text_at[rows].tolist()] if shape >= 4 else []
-            found.append((rows, self._rows(batch.select(rows), widths[rows], ids, shape)))
+            found.append((rows, self._rows(batch.take(rows), widths[rows], ids, shape)))
         out = np.full((len(batch), max(one.dtype.itemsize for _, one in found)), ord("\n"), np.uint8)
         for rows, one in found:
             out[rows, :one.dtype.itemsize] = one.view(np.uint8).reshape(len(rows), -1)

@@ -81,7 +81,7 @@ def _print_trades(batch: TradeBatch, catalogue: Catalogue) -> None:
     from pumpwatch.store import export
 
     if len(batch):
-        print_table(export.TABLE_FIELDS, export.table_rows(batch.select(slice(SHOWN)), catalogue))
+        print_table(export.TABLE_FIELDS, export.table_rows(batch.take(slice(SHOWN)), catalogue))
     if len(batch) > SHOWN:
         say(f"the first {SHOWN} of {len(batch):,}; --json and --csv give all")
 
@@ -100,7 +100,7 @@ def decode(venue: str, file: str, instruments: str | None, config: Config) -> in
     \b
     Example: pumpwatch decode binance.spot frames.txt
     """
-    from pumpwatch.pipeline.decode import FrameDecoder
+    from pumpwatch.pipeline.decode import Decoder
     from pumpwatch.plugins import load_plugins
 
     try:
@@ -108,7 +108,7 @@ def decode(venue: str, file: str, instruments: str | None, config: Config) -> in
     except PluginError as error:
         raise UsageError(error.message, error.hint) from error
     body = _open(instruments).read() if instruments else None
-    decoder = FrameDecoder(found, body)
+    decoder = Decoder(found, body)
     with _open(file) as lines:
         print_json(decoder.lines(lines))
     for line, reason in decoder.refused:

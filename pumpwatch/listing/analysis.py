@@ -42,7 +42,7 @@ def analyse(batch: TradeBatch, catalogue: Catalogue, ids: list[int], announced_a
     for number in ids:
         exchange, market_type = catalogue.venues[number]
         rows.append({"exchange": exchange, "market_type": market_type, "symbol": catalogue.instruments[number].symbol,
-                     **_instrument(batch.select(batch.instrument == number), announced_at_ns, detected_at_ns)})
+                     **_instrument(batch.take(batch.instrument == number), announced_at_ns, detected_at_ns)})
     rows.sort(key=lambda row: (row["first_abnormal"] is None, (row["first_abnormal"] or {}).get("at_ns", 0),
                                row["exchange"], row["market_type"], row["symbol"]))
     return {"rule": RULE, "announced_at_ns": announced_at_ns, "detected_at_ns": detected_at_ns,
@@ -54,10 +54,10 @@ def _instrument(trades: TradeBatch, announced_at_ns: int, detected_at_ns: int) -
     odd = ((trades.flags & ODD) != 0) | ~(np.isfinite(trades.price) & (trades.price > 0))
     row: dict[str, Any] = {
         "trades": len(trades), "odd_trades": int(np.count_nonzero(odd)),
-        "before": _volume(trades.select(slice(None, before))), "after": _volume(trades.select(slice(before, None))),
+        "before": _volume(trades.take(slice(None, before))), "after": _volume(trades.take(slice(before, None))),
         "price_before": None, "first_abnormal": None, "peak": None,
     }
-    judged = trades.select(~odd)
+    judged = trades.take(~odd)
     if not len(judged):
         return row
     search_ns = announced_at_ns - int(RULE["grace_s"] * NS_PER_S)
@@ -71,7 +71,7 @@ def _instrument(trades: TradeBatch, announced_at_ns: int, detected_at_ns: int) -
         row["first_abnormal"] = {
             **_moment(judged, index, reference, announced_at_ns), "reasons": reasons,
             "after_detection_ms": (int(judged.timestamp[index]) - detected_at_ns) / NS_PER_MS,
-            "trade_id": judged.select(slice(index, index + 1)).id_texts()[0],
+            "trade_id": judged.take(slice(index, index + 1)).id_texts()[0],
         }
     if start < len(judged):
         row["peak"] = _moment(judged, start + int(np.argmax(judged.price[start:])), reference, announced_at_ns)

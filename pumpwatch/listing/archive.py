@@ -111,8 +111,8 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     inside = np.zeros(len(batch), bool)
     for start, end in span.intervals:
         inside |= (batch.timestamp >= start) & (batch.timestamp < end)
-    batch = batch.select(inside & np.isin(batch.instrument, ids))
-    batch = batch.select(np.argsort(batch.timestamp, kind="stable"))
+    batch = batch.take(inside & np.isin(batch.instrument, ids))
+    batch = batch.take(np.argsort(batch.timestamp, kind="stable"))
     try:
         _settle(path)
         known = trades_in(path)
@@ -188,7 +188,7 @@ def _write(folder: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, id
         "parts": [part_row(part) for part in parts],
     }
     for (exchange, market_type), numbers in sorted(venues.items()):
-        trades = batch.select(np.isin(batch.instrument, numbers))
+        trades = batch.take(np.isin(batch.instrument, numbers))
         instruments = [catalogue.instruments[number] for number in numbers]
         symbols = [{"symbol": one.symbol, "base": one.base, "quote": one.quote, "multiplier": one.multiplier,
                     "contract_size": one.contract_size, "status": one.status} for one in instruments]

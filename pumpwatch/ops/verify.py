@@ -107,7 +107,7 @@ def _compare(checked: Checked, sink: Sink, waiting: list[TradeBatch], catalogue:
     if not len(batch) or checked.problems:
         return
     try:
-        batch = batch.select(batch.timestamp >= _kept_from_ns(sink))
+        batch = batch.take(batch.timestamp >= _kept_from_ns(sink))
         checked.expected += len(batch)
         missing = _missing(batch, sink, catalogue)
         while len(missing) and int(missing.received_at.max()) > time.time_ns() - int(VISIBLE_WITHIN_S * NS_PER_S):
@@ -133,12 +133,12 @@ def _missing(batch: TradeBatch, sink: Sink, catalogue: Catalogue) -> TradeBatch:
     """Return the trades that the sink does not show, asked for in pieces that lie close together in time."""
     order = np.argsort(batch.timestamp, kind="stable")
     cuts = np.flatnonzero(np.diff(batch.timestamp[order]) > APART_NS) + 1
-    parts = [batch.select(rows) for rows in np.split(order, cuts) if len(rows)]
+    parts = [batch.take(rows) for rows in np.split(order, cuts) if len(rows)]
     left = []
     for part in parts:
         there = sink.read(catalogue.names(np.unique(part.instrument)), int(part.timestamp[0]), int(part.timestamp[-1]) + 1,
                           catalogue)
-        left.append(part.select(~np.isin(_identities(part), _identities(there))))
+        left.append(part.take(~np.isin(_identities(part), _identities(there))))
     return TradeBatch.concat(left)
 
 

@@ -23,7 +23,7 @@ from pumpwatch.stats import Stats
 COARSER = ((NS_PER_S, "seconds"), (NS_PER_MS, "milliseconds"), (1000, "microseconds"))
 
 
-class FrameDecoder:
+class Decoder:
     """One venue's parser with a catalogue that grows by what it meets.
 
     `refused` holds (line, reason), `guessed` the symbols of which a contract counts one base unit for want of a list.
@@ -71,10 +71,10 @@ class FrameDecoder:
         before = len(self._parser.quarantine)
         trades: list[dict[str, Any]] = []
         for parsed in self._parser.parse(frames):
-            batch = parsed.batch if parsed.void is None else parsed.batch.select(~parsed.void)
+            batch = parsed.batch if parsed.void is None else parsed.batch.take(~parsed.void)
             if self._venue.newest_first:  # printed as the frame has them
-                batch = batch.select(slice(None, None, -1))
-            trades += self._rows(batch.select(batch.flags & Flag.takeovers() == 0))
+                batch = batch.take(slice(None, None, -1))
+            trades += self._rows(batch.take(batch.flags & Flag.takeovers() == 0))
         self.refused += [(line, one.reason) for one in self._parser.quarantine[before:]]
         self._parser.quarantine.clear()
         self.trades += len(trades)

@@ -236,7 +236,7 @@ class Ingest:
         for gap in seen.gaps:
             self._count(gap)
         records.gaps += seen.gaps
-        return batch if keep is None else batch.select(keep)
+        return batch if keep is None else batch.take(keep)
 
 
 def _hand_on(connection: Connection, control: Control) -> None:

@@ -50,10 +50,10 @@ class Parsed:
     settled: Int64 | None = None
     source: Int64 | None = None
 
-    def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Parsed:
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Parsed:
         """Return these rows."""
         columns = (None if one is None else one[rows] for one in (self.void, self.past, self.frame, self.settled, self.source))
-        return Parsed(self.batch.select(rows), *columns)  # type: ignore[arg-type]
+        return Parsed(self.batch.take(rows), *columns)  # type: ignore[arg-type]
 
 
 class VenueParser:
@@ -166,7 +166,7 @@ class VenueParser:
         good = _good(parsed)
         if not good.any():
             return None
-        return self._in_order(parsed.select(good), [int(good.sum())])
+        return self._in_order(parsed.take(good), [int(good.sum())])
 
     def _in_order(self, parsed: Parsed, counts: list[int]) -> Parsed:
         """Return the rows with the oldest of each frame first."""
@@ -175,7 +175,7 @@ class VenueParser:
         sizes = np.array(counts)
         ends = np.repeat(np.cumsum(sizes), sizes)
         starts = ends - np.repeat(sizes, sizes)
-        return parsed.select(starts + ends - 1 - np.arange(len(ends)))
+        return parsed.take(starts + ends - 1 - np.arange(len(ends)))
 
     def _build(self, columns: Columns, received_at: Int64, frame: NDArray[np.intp] | None, source: Int64 | None) -> Parsed:
         count = len(columns.symbol)

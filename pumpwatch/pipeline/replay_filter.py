@@ -49,7 +49,7 @@ class ReplayFilter:
                 continue
             if self._left_out.setdefault(instrument, trade_id) >= trade_id:
                 keep[row] = False
-        return Parsed(batch, parsed.void, past).select(keep)
+        return Parsed(batch, parsed.void, past).take(keep)
 
     def _history(self, batch: TradeBatch, old: NDArray[np.bool_]) -> bool:
         """Return whether old rows are history: young ones came with them, or not long before."""

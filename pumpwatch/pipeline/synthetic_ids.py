@@ -194,7 +194,7 @@ class SyntheticIds:
         left_out |= doubled
         if numbered:
             parsed = replace(parsed, batch=replace(batch, text_id=_with(batch.text_id, numbered)))
-        return (parsed.select(np.delete(np.arange(len(batch)), list(left_out))) if left_out else parsed), gaps
+        return (parsed.take(np.delete(np.arange(len(batch)), list(left_out))) if left_out else parsed), gaps
 
     def _without_repeats(self, parsed: Parsed) -> Parsed:
         """Leave out the rows of live frames that came before."""
@@ -220,7 +220,7 @@ class SyntheticIds:
         again[np.searchsorted(heads, live)] = ~np.array(fresh)
         keep = ~np.repeat(again, np.diff(heads, append=len(rows)))
         self.repeated += len(rows) - int(keep.sum())
-        return parsed.select(keep)
+        return parsed.take(keep)
 
     def _cut(self, trades: int) -> None:
         """Keep the memory of all instruments bounded, now and then."""

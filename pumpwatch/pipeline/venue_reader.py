@@ -175,7 +175,7 @@ class VenueReader:
             read = self._sorted(read)
         times, lag = set[int](), self.parser.lag
         for at, one in enumerate(read):
-            live = one.batch if one.past is None else one.batch.select(~one.past)  # history tells neither life nor lag
+            live = one.batch if one.past is None else one.batch.take(~one.past)  # history tells neither life nor lag
             if len(live):
                 received = live.received_at  # equal in all rows of a read, so that the last of each is enough
                 times.update(received[:-1][received[1:] != received[:-1]].tolist(), received[-1:].tolist())

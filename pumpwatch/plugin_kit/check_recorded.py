@@ -61,7 +61,7 @@ def _simulated_history(venue: Venue, material: Samples, stage: Stage) -> Check:
     problems, same = Problems(venue.name, "history and stream agree"), 0
     live = trades_of_frames(venue, material.trades)
     number = int(stage.rows.symbol[-1])
-    symbol, rows = stage.table.symbols[number], stage.rows.select(stage.rows.symbol == number)
+    symbol, rows = stage.table.symbols[number], stage.rows.take(stage.rows.symbol == number)
     made = attempt(venue.history_request, HistoryQuery(symbol, int(rows.timestamp[0]), int(rows.timestamp[-1]) + 1))
     if made.value is not None:
         read = attempt(history_of, venue, stage.answer(made.value), symbol).value

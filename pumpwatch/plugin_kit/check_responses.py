@@ -136,7 +136,7 @@ def _history_of(venue: Venue, stage: Stage) -> Check:
     if not venue.history.rows_per_request:
         return problems.row("the venue has none")
     number = int(stage.rows.symbol[-1])
-    symbol, rows = stage.table.symbols[number], stage.rows.select(stage.rows.symbol == number)
+    symbol, rows = stage.table.symbols[number], stage.rows.take(stage.rows.symbol == number)
     query = HistoryQuery(symbol, int(rows.timestamp[0]), int(rows.timestamp[-1]) + 1)
     made = attempt(venue.history_request, query)
     body = stage.answer(made.value) if made.value else b""

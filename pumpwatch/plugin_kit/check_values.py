@@ -190,7 +190,7 @@ def trades_of(reader: Reader, frame: bytes) -> list[Trade]:
     """Return what the collector would store of a frame, ids that it numbers itself left out."""
     rows: list[Trade] = []
     for one in reader.parse_frames([frame]):
-        batch = one.batch if one.void is None else one.batch.select(~one.void)
+        batch = one.batch if one.void is None else one.batch.take(~one.void)
         ids = batch.id_texts() if reader.venue.id_kind != IdKind.NONE else [""] * len(batch)
         rows += zip(batch.instrument.tolist(), batch.timestamp.tolist(), batch.price.tolist(), batch.quantity.tolist(),
                     batch.side.tolist(), ids, strict=True)

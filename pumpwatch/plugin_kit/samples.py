@@ -18,7 +18,7 @@ from pumpwatch.plugin_kit.sandbox import attempt
 
 if TYPE_CHECKING:
     from pumpwatch.sim.dialect import ClientSession, Dialect, HttpReply, Reply
-    from pumpwatch.sim.rows import TradeRows
+    from pumpwatch.sim.rows import Rows
 
 COINS, ROWS = 8, 3000
 NS = 1_000_000_000
@@ -142,7 +142,7 @@ class Stage:
         market = SimulatedMarket(self.table, [1, 1], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns,
                         flag_shares=dialect.flag_shares)
         now_ns = time.time_ns()
-        self.rows: TradeRows = market.next_trades(ROWS, now_ns - 60 * NS, now_ns)
+        self.rows: Rows = market.next_trades(ROWS, now_ns - 60 * NS, now_ns)
         self.history = TradeHistory(self.table, ROWS)
         self.history.add(self.rows)
         self._memory: dict[str, Any] = {}
@@ -168,7 +168,7 @@ class Stage:
         form, encode = self._opened[0].form, self.dialect.encode
         if self.dialect.trades_per_frame == 1:
             return list(encode(form, self.rows))
-        single = [payload for row in range(ROWS // 2) for payload in encode(form, self.rows.select(slice(row, row + 1)))]
+        single = [payload for row in range(ROWS // 2) for payload in encode(form, self.rows.take(slice(row, row + 1)))]
         return single + self.grouped()
 
     def grouped(self) -> list[bytes]:
@@ -178,9 +178,9 @@ class Stage:
             return []
         found = []
         for number in range(len(self.table)):
-            rows = self.rows.select(np.flatnonzero(self.rows.symbol == number))
+            rows = self.rows.take(np.flatnonzero(self.rows.symbol == number))
             for begin in range(0, len(rows) - most + 1, most):
-                found += self.dialect.encode(self._opened[0].form, rows.select(slice(begin, begin + most)))
+                found += self.dialect.encode(self._opened[0].form, rows.take(slice(begin, begin + most)))
         return found
 
     def answer(self, request: HttpRequest) -> bytes:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pumpwatch.sim.client_connection import ClientConnection
 from pumpwatch.sim.dialect import Stamp
 from pumpwatch.sim.ground_truth import SENT, records_of
-from pumpwatch.sim.rows import Ints, TradeRows
+from pumpwatch.sim.rows import Ints, Rows
 from pumpwatch.sim.venue import SimVenue
 
 CATCH_UP = 4  # a connection that is behind gets at most so many ticks' trades at once,
@@ -28,7 +28,7 @@ ZERO = 48
 class Lap:
     """The frames of one connection and where their numbers lie."""
 
-    def __init__(self, venue: SimVenue, link: ClientConnection, rows: TradeRows, owned: list[int]) -> None:
+    def __init__(self, venue: SimVenue, link: ClientConnection, rows: Rows, owned: list[int]) -> None:
         self.link, self.rows, self.owned = link, rows, owned
         self.frames = venue.frames(venue.dialect.encode(link.session.form, rows), link.session.form)
         lengths = np.array([len(frame) for frame in self.frames], np.int64)
@@ -76,7 +76,7 @@ class Deck:
         self._places = [np.concatenate([lap.places[number] + offset for lap, offset in zip(laps, offsets, strict=True)])
                         for number in range(len(venue.dialect.stamps))]
         self._records = np.concatenate([lap.records for lap in laps])
-        self._rows = TradeRows.concat([lap.rows for lap in laps])
+        self._rows = Rows.concat([lap.rows for lap in laps])
         self._ids = np.concatenate([lap.ids for lap in laps])
         for lap, start in zip(laps, self._starts, strict=True):
             lap.ids = self._ids[start:start + len(lap.rows)]
@@ -111,8 +111,8 @@ class Deck:
         records["trade_id"], records["timestamp"], records["sent_at"] = ids, at_ns, now_ns
         venue.made += total
         if venue.history.limit:
-            rows = self._rows.select(picked)
-            venue.history.add(TradeRows(rows.table, rows.symbol, ids, np.full(total, at_ns), rows.price, rows.quantity,
+            rows = self._rows.take(picked)
+            venue.history.add(Rows(rows.table, rows.symbol, ids, np.full(total, at_ns), rows.price, rows.quantity,
                                    rows.sell, rows.flags))
         settled, first = [], 0
         for lap, begin, count in zip(laps, begins, counts, strict=True):
@@ -130,7 +130,7 @@ class BurstSource:
     def __init__(self, venue: SimVenue, rate: float, lap_trades: int) -> None:
         self.rate = rate
         self._venue = venue
-        self._drawn: TradeRows | None = None
+        self._drawn: Rows | None = None
         self._lap_trades = lap_trades
         self._deck: Deck | None = None
         self._routes: Any = None
@@ -180,7 +180,7 @@ class BurstSource:
             if known is not None and known.owned == symbols:
                 laps.append(old.pop(link.number))
             else:
-                rows = self._drawn.select(np.isin(self._drawn.symbol, symbols))
+                rows = self._drawn.take(np.isin(self._drawn.symbol, symbols))
                 if not len(rows):
                     continue
                 laps.append(Lap(venue, link, rows, symbols))

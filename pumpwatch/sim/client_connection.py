@@ -14,7 +14,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.sim import wire
 from pumpwatch.sim.dialect import ClientSession, Message, Past, Reply, Rules
 from pumpwatch.sim.ground_truth import PAST, UNSENT, Records, records_of
-from pumpwatch.sim.rows import TradeRows
+from pumpwatch.sim.rows import Rows
 from pumpwatch.sim.tls import RECORD_BYTES, ServerTlsStream
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class ClientConnection:
         if reply.close is not None:
             self.close(*reply.close)
 
-    def _send_past(self, message: Message, rows: TradeRows) -> None:
+    def _send_past(self, message: Message, rows: Rows) -> None:
         records = records_of(self.venue.number, rows, self.number, PAST, self.clock.now_ns())
         payload, opcode = (message.encode(), wire.TEXT) if isinstance(message, str) else (message, wire.BINARY)
         start = self.stream.made

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pumpwatch.sim.rows import SymbolSpec, SymbolTable, TradeRows
+from pumpwatch.sim.rows import Rows, SymbolSpec, SymbolTable
 
 if TYPE_CHECKING:
-    from pumpwatch.sim.notice_board import NoticeBoard, Post
+    from pumpwatch.sim.notice_board import Board, Post
 
 Message = str | bytes  # a text or a binary frame
 TEXT, BINARY = 0x1, 0x2
@@ -54,7 +54,7 @@ class Past:
     """A frame of past trades, as some venues send on subscribing."""
 
     message: Message
-    rows: TradeRows
+    rows: Rows
 
 
 @dataclass(slots=True)
@@ -102,13 +102,13 @@ class History(Protocol):
 
     table: SymbolTable
 
-    def recent(self, symbol: int, limit: int) -> TradeRows:
+    def recent(self, symbol: int, limit: int) -> Rows:
         """Return the newest rows of a symbol, oldest first."""
 
-    def from_id(self, symbol: int, first_id: int, limit: int) -> TradeRows:
+    def from_id(self, symbol: int, first_id: int, limit: int) -> Rows:
         """Return rows with ids from first_id on, ascending."""
 
-    def between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> TradeRows:
+    def between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> Rows:
         """Return the first rows with start_ns <= timestamp <= end_ns, ascending."""
 
 
@@ -182,7 +182,7 @@ class Dialect:
     symbols: Callable[[Sequence[Coin]], list[SymbolSpec]]
     open: Callable[[ClientSession, Rules], Reply | HttpReply]  # HttpReply refuses the handshake
     receive: Callable[[ClientSession, Message, Rules, History], Reply]
-    encode: Callable[[str, TradeRows], list[bytes]]  # form, rows -> payloads; rows are one symbol's where grouped
+    encode: Callable[[str, Rows], list[bytes]]  # form, rows -> payloads; rows are one symbol's where grouped
     rest: Callable[[HttpCall, Rules, History, Meter], HttpReply]
     maintenance: Callable[[str, int], bytes | None]  # form, now_ns -> the event that announces it
     read_tape: Callable[[bytes], list[TapeTrade]]
@@ -217,4 +217,4 @@ class BoardDialect:
     title: Callable[[Coin, Sequence[str], bool], str]  # coin, markets, already listed -> title of a listing
     body: Callable[[Coin, Sequence[str], int], str]  # coin, markets, trading starts at ns -> body of its notice
     category: str
-    rest: Callable[[HttpCall, NoticeBoard], HttpReply]
+    rest: Callable[[HttpCall, Board], HttpReply]

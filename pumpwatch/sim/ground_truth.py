@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.errors import StorageError
-from pumpwatch.sim.rows import VOID, TradeRows
+from pumpwatch.sim.rows import VOID, Rows
 
 SENT = 0
 DOUBLED = 1  # sent once more, by a fault
@@ -36,7 +36,7 @@ Records = NDArray[np.void]
 TRADES, EVENTS, NAMES = "trades.bin", "events.jsonl", "names.json"
 
 
-def records_of(venue: int, rows: TradeRows, connection: NDArray[np.int32] | int, state: int, now_ns: int) -> Records:
+def records_of(venue: int, rows: Rows, connection: NDArray[np.int32] | int, state: int, now_ns: int) -> Records:
     """Return rows as records."""
     records = np.empty(len(rows), RECORD)
     records["venue"], records["state"], records["sent_at"], records["connection"] = venue, state, now_ns, connection

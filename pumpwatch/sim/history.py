@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pumpwatch.sim.rows import SymbolTable, TradeRows
+from pumpwatch.sim.rows import Rows, SymbolTable
 
 CHUNK = 4096
 
@@ -19,12 +19,12 @@ class TradeHistory:
     def __init__(self, table: SymbolTable, limit: int) -> None:
         self.table = table
         self.limit = limit
-        self._chunks: deque[TradeRows] = deque()
-        self._fresh: list[TradeRows] = []
+        self._chunks: deque[Rows] = deque()
+        self._fresh: list[Rows] = []
         self._fresh_count = 0
         self._count = 0
 
-    def add(self, rows: TradeRows) -> None:
+    def add(self, rows: Rows) -> None:
         """Remember rows; the oldest are forgotten beyond the limit."""
         if not len(rows) or not self.limit:
             return
@@ -33,42 +33,42 @@ class TradeHistory:
         if self._fresh_count >= CHUNK:
             self._close()
 
-    def recent(self, symbol: int, limit: int) -> TradeRows:
+    def recent(self, symbol: int, limit: int) -> Rows:
         """Return the newest rows of a symbol, oldest first."""
         found, missing = [], limit
         self._close()
         for chunk in reversed(self._chunks):
             rows = np.flatnonzero(chunk.symbol == symbol)[-missing:]
             if len(rows):
-                found.append(chunk.select(rows))
+                found.append(chunk.take(rows))
                 missing -= len(rows)
             if missing <= 0:
                 break
-        return TradeRows.concat(found[::-1]) if found else TradeRows.empty(self.table)
+        return Rows.concat(found[::-1]) if found else Rows.empty(self.table)
 
-    def from_id(self, symbol: int, first_id: int, limit: int) -> TradeRows:
+    def from_id(self, symbol: int, first_id: int, limit: int) -> Rows:
         """Return rows with ids from first_id on, ascending."""
         return self._forward(symbol, limit, lambda chunk: chunk.trade_id >= first_id)
 
-    def between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> TradeRows:
+    def between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> Rows:
         """Return the first rows with start_ns <= timestamp <= end_ns, ascending."""
         return self._forward(symbol, limit, lambda chunk: (chunk.timestamp >= start_ns) & (chunk.timestamp <= end_ns))
 
-    def _forward(self, symbol: int, limit: int, wanted: Callable[[TradeRows], NDArray[np.bool_]]) -> TradeRows:
+    def _forward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
         found, missing = [], limit
         self._close()
         for chunk in self._chunks:
             rows = np.flatnonzero((chunk.symbol == symbol) & wanted(chunk))[:missing]
             if len(rows):
-                found.append(chunk.select(rows))
+                found.append(chunk.take(rows))
                 missing -= len(rows)
             if missing <= 0:
                 break
-        return TradeRows.concat(found) if found else TradeRows.empty(self.table)
+        return Rows.concat(found) if found else Rows.empty(self.table)
 
     def _close(self) -> None:
         if self._fresh:
-            chunk = TradeRows.concat(self._fresh)
+            chunk = Rows.concat(self._fresh)
             self._chunks.append(chunk)
             self._count += len(chunk)
             self._fresh, self._fresh_count = [], 0
@@ -76,7 +76,7 @@ class TradeHistory:
             self._count -= len(self._chunks.popleft())
 
 
-def aggregate(rows: TradeRows) -> list[tuple[int, int, int]]:
+def aggregate(rows: Rows) -> list[tuple[int, int, int]]:
     """Return (first row, last row, quantity) of each run of neighbours with one symbol, price, side and time."""
     if not len(rows):
         return []

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.sim.dialect import Coin
-from pumpwatch.sim.rows import VOID, Ints, SymbolTable, TradeRows
+from pumpwatch.sim.rows import VOID, Ints, Rows, SymbolTable
 
 BLOCK = 8192  # trades drawn at once
 KNOWN_COINS = (
@@ -89,16 +89,16 @@ class SimulatedMarket:
         self.pumps: list[Pump] = []
         self._extra_due = 0.0
 
-    def next_trades(self, count: int, from_ns: int, to_ns: int, seconds: float = 0.0, rate: float = 0.0) -> TradeRows:
+    def next_trades(self, count: int, from_ns: int, to_ns: int, seconds: float = 0.0, rate: float = 0.0) -> Rows:
         """Return the next `count` trades, spread over [from_ns, to_ns), and what pumps add in these seconds."""
         parts = []
         while count > 0:
-            part = self._ahead.select(slice(count))
-            self._ahead = self._ahead.select(slice(count, None)) if count < len(self._ahead) else self._draw()
+            part = self._ahead.take(slice(count))
+            self._ahead = self._ahead.take(slice(count, None)) if count < len(self._ahead) else self._draw()
             count -= len(part)
             parts.append(part)
         extra = self._extra(from_ns, seconds, rate) if self.pumps else None
-        rows = TradeRows.concat([*parts, extra] if extra is not None else parts or [TradeRows.empty(self.table)])
+        rows = Rows.concat([*parts, extra] if extra is not None else parts or [Rows.empty(self.table)])
         return self._happen(rows, from_ns, to_ns, bool(self.pumps))
 
     def pump(self, coin: str, start_ns: int, height: float, volume: float) -> list[str]:
@@ -107,7 +107,7 @@ class SimulatedMarket:
         self.pumps.extend(Pump(number, start_ns, height, volume) for number in found)
         return [self.table.symbols[number] for number in found]
 
-    def _happen(self, rows: TradeRows, from_ns: int, to_ns: int, pumped: bool) -> TradeRows:
+    def _happen(self, rows: Rows, from_ns: int, to_ns: int, pumped: bool) -> Rows:
         """Give rows their ids and times."""
         count = len(rows)
         order = np.argsort(rows.symbol, kind="stable")
@@ -120,9 +120,9 @@ class SimulatedMarket:
         timestamp = from_ns + np.arange(count, dtype=np.int64) * max(to_ns - from_ns, 0) // max(count, 1)
         timestamp -= timestamp % self._unit_ns
         price = self._pumped(rows, timestamp) if pumped else rows.price
-        return TradeRows(rows.table, rows.symbol, trade_id, timestamp, price, rows.quantity, rows.sell, rows.flags)
+        return Rows(rows.table, rows.symbol, trade_id, timestamp, price, rows.quantity, rows.sell, rows.flags)
 
-    def _pumped(self, rows: TradeRows, timestamp: Ints) -> Ints:
+    def _pumped(self, rows: Rows, timestamp: Ints) -> Ints:
         price = rows.price.copy()
         for pump in self.pumps:
             mask = rows.symbol == pump.symbol
@@ -131,7 +131,7 @@ class SimulatedMarket:
                 price[mask] = np.rint(price[mask] * pump.price_factor(timestamp[mask]) / tick).astype(np.int64) * tick
         return price
 
-    def _extra(self, now_ns: int, seconds: float, rate: float) -> TradeRows | None:
+    def _extra(self, now_ns: int, seconds: float, rate: float) -> Rows | None:
         """Return the trades that pumps add to this stretch, shuffled by the market's second random source."""
         shares = np.array([self.weights[pump.symbol] * pump.extra_share(now_ns) for pump in self.pumps])
         self._extra_due += float(shares.sum()) * rate * seconds
@@ -145,7 +145,7 @@ class SimulatedMarket:
         price = np.maximum(self._last[symbol] + random.integers(-3, 4, count) * self._tick[symbol], 1)
         return self._rows(symbol, price, random)
 
-    def _draw(self) -> TradeRows:
+    def _draw(self) -> Rows:
         """Draw the next block: symbols by weight, a walk of the price of each."""
         random = self._random
         symbol = np.searchsorted(self._cumulative, random.random(BLOCK)).clip(0, len(self.table) - 1).astype(np.int32)
@@ -165,7 +165,7 @@ class SimulatedMarket:
         self._last[symbol[ends]] = price[ends]
         return self._rows(symbol, price, random)
 
-    def _rows(self, symbol: NDArray[np.int32], price: Ints, random: np.random.Generator) -> TradeRows:
+    def _rows(self, symbol: NDArray[np.int32], price: Ints, random: np.random.Generator) -> Rows:
         count = len(symbol)
         worth = np.exp(random.normal(4.6, 1.4, count))  # USDT, median 100
         size = self.table.contract_size[symbol]
@@ -184,4 +184,4 @@ class SimulatedMarket:
         if void.any():
             price, quantity = np.where(void, 0, price), np.where(void, 0, quantity)
         nothing = np.zeros(count, np.int64)
-        return TradeRows(self.table, symbol, nothing, nothing, price, quantity, sell, flags)
+        return Rows(self.table, symbol, nothing, nothing, price, quantity, sell, flags)

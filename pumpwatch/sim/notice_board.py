@@ -40,7 +40,7 @@ class Bucket:
 
 
 @dataclass
-class NoticeBoard:
+class Board:
     """The posts and how the board feels about being asked."""
 
     dialect: BoardDialect

@@ -82,7 +82,7 @@ def _numbers(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32]) 
     with_ids = {one for one, number in zip(stored.instrument.tolist(), numbers.tolist(), strict=True) if (one, number) in known}
     nameless = np.flatnonzero(~np.isin(stored.instrument, list(with_ids)) & (stored.text_id != b""))
     if len(nameless) and len(sent):
-        numbers[nameless] = _by_content(stored.select(nameless), sent, instruments)
+        numbers[nameless] = _by_content(stored.take(nameless), sent, instruments)
     return numbers
 
 
@@ -91,7 +91,7 @@ def _by_content(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32
     texts: Any = stored.text_id
     identity = np.rec.fromarrays([stored.instrument, stored.timestamp, texts])
     _, first, trade_of = np.unique(identity, return_index=True, return_inverse=True)
-    once = stored.select(first)
+    once = stored.take(first)
     have = _content(once.instrument, once.timestamp, once.price, once.quantity, once.side)
     wanted = _content(instruments, sent["timestamp"], sent["price"], sent["quantity"], sent["sell"])
     order = np.argsort(wanted)

@@ -57,7 +57,7 @@ def _format(decimals: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class TradeRows:
+class Rows:
     """Trades in the order they happened. price and quantity count units of the symbol's last decimal."""
 
     table: SymbolTable
@@ -72,27 +72,27 @@ class TradeRows:
     def __len__(self) -> int:
         return len(self.symbol)
 
-    def select(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> TradeRows:
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Rows:
         """Return the given rows."""
-        return TradeRows(self.table, self.symbol[rows], self.trade_id[rows], self.timestamp[rows], self.price[rows],
+        return Rows(self.table, self.symbol[rows], self.trade_id[rows], self.timestamp[rows], self.price[rows],
                     self.quantity[rows], self.sell[rows], self.flags[rows])
 
     @staticmethod
-    def concat(parts: Sequence[TradeRows]) -> TradeRows:
+    def concat(parts: Sequence[Rows]) -> Rows:
         """Return the rows of all parts (at least one), in order."""
         if len(parts) == 1:
             return parts[0]
-        return TradeRows(parts[0].table, np.concatenate([part.symbol for part in parts]),
+        return Rows(parts[0].table, np.concatenate([part.symbol for part in parts]),
                     np.concatenate([part.trade_id for part in parts]),
                     np.concatenate([part.timestamp for part in parts]),
                     np.concatenate([part.price for part in parts]), np.concatenate([part.quantity for part in parts]),
                     np.concatenate([part.sell for part in parts]), np.concatenate([part.flags for part in parts]))
 
     @staticmethod
-    def empty(table: SymbolTable) -> TradeRows:
+    def empty(table: SymbolTable) -> Rows:
         """Return no rows."""
         none = np.empty(0, np.int64)
-        return TradeRows(table, np.empty(0, np.int32), none, none, none, none, np.empty(0, np.bool_), np.empty(0, np.uint8))
+        return Rows(table, np.empty(0, np.int32), none, none, none, none, np.empty(0, np.bool_), np.empty(0, np.uint8))
 
     def symbols(self) -> list[str]:
         """Return each row's symbol as text."""

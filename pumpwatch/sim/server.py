@@ -37,7 +37,7 @@ from pumpwatch.sim.client_limits import Callers
 from pumpwatch.sim.dialect import BoardDialect, Coin, Dialect, HttpReply
 from pumpwatch.sim.ground_truth import TruthWriter
 from pumpwatch.sim.market import SimulatedMarket, coins, spread
-from pumpwatch.sim.notice_board import NoticeBoard
+from pumpwatch.sim.notice_board import Board
 from pumpwatch.sim.options import SimOptions
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.sim.source import LiveSource, Source
@@ -73,7 +73,7 @@ class Simulation:
         self._callers: dict[str, Callers] = {}
         self.venues = {dialect.name: self._venue(number, dialect, tables[number])
                        for number, dialect in enumerate(chosen)}
-        self.boards = {one.name: NoticeBoard(one, self.clock, self.truth, options.seed)
+        self.boards = {one.name: Board(one, self.clock, self.truth, options.seed)
                        for one in dialects if isinstance(one, BoardDialect)}
         for board in self.boards.values():
             board.posts = list(board.dialect.seed(self.clock.now_ns(), self.coins))
@@ -189,7 +189,7 @@ class Simulation:
                 self.truth.flush()
                 flushed = now
 
-    def _accept(self, context: ssl.SSLContext, home: SimVenue | NoticeBoard | None, sock: Any, peer: Any) -> None:
+    def _accept(self, context: ssl.SSLContext, home: SimVenue | Board | None, sock: Any, peer: Any) -> None:
         stream = ServerTlsStream(sock.detach(), context, str(peer[0]), self.options.send_buffer_bytes)
         left = bytearray()
         try:
@@ -226,7 +226,7 @@ class Simulation:
         stream.flush()
         return False
 
-    def _rest(self, request: wire.ClientRequest, home: SimVenue | NoticeBoard | None, peer: str) -> HttpReply:
+    def _rest(self, request: wire.ClientRequest, home: SimVenue | Board | None, peer: str) -> HttpReply:
         if home is not None:
             return home.rest(request, peer)
         try:

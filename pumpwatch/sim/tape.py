@@ -16,7 +16,7 @@ import numpy as np
 from pumpwatch.errors import ConfigError
 from pumpwatch.sim.dialect import Dialect, TapeTrade
 from pumpwatch.sim.options import TapeOptions
-from pumpwatch.sim.rows import SymbolSpec, TradeRows
+from pumpwatch.sim.rows import Rows, SymbolSpec
 from pumpwatch.sim.venue import Payloads, SimVenue
 
 QUOTES = ("USDT", "USDC", "BTC", "ETH", "USD")
@@ -104,7 +104,7 @@ class TapeSource:
         if end > self._at:
             rows = slice(self._ends[self._at], self._ends[end])
             self._at = end
-            self._venue.deliver(self._rows.select(rows), Payloads(self._payloads, self._payload_of[rows]))
+            self._venue.deliver(self._rows.take(rows), Payloads(self._payloads, self._payload_of[rows]))
 
     def prepare(self) -> None:
         """Nothing to do beforehand: the tape was read at the start."""
@@ -118,13 +118,13 @@ class TapeSource:
         return self._at >= len(self._tape)
 
 
-def _rows_of(venue: SimVenue, trades: list[TapeTrade]) -> TradeRows:
+def _rows_of(venue: SimVenue, trades: list[TapeTrade]) -> Rows:
     table = venue.table
     symbol = np.array([table.index[trade.symbol] for trade in trades], np.int32)
     places = [(table.specs[number].price_decimals, table.specs[number].quantity_decimals) for number in symbol.tolist()]
     price = [_units(trade.price, place) for trade, (place, _) in zip(trades, places, strict=True)]
     quantity = [_units(trade.quantity, place) for trade, (_, place) in zip(trades, places, strict=True)]
-    return TradeRows(table, symbol, np.array([trade.trade_id for trade in trades], np.int64),
+    return Rows(table, symbol, np.array([trade.trade_id for trade in trades], np.int64),
                 np.array([trade.timestamp_ns for trade in trades], np.int64), np.array(price, np.int64),
                 np.array(quantity, np.int64), np.array([trade.sell for trade in trades], np.bool_),
                 np.array([trade.flags for trade in trades], np.uint8))

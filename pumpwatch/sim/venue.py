@@ -18,7 +18,7 @@ from pumpwatch.sim.ground_truth import NO_SUBSCRIBER, SENT, TruthWriter, records
 from pumpwatch.sim.history import TradeHistory
 from pumpwatch.sim.market import SimulatedMarket
 from pumpwatch.sim.rest_faults import shorter, spoilt
-from pumpwatch.sim.rows import SymbolTable, TradeRows
+from pumpwatch.sim.rows import Rows, SymbolTable
 from pumpwatch.sim.tls import ServerTlsStream
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class SimVenue:
         """Note that connections or subscriptions changed."""
         self._routes = None
 
-    def deliver(self, rows: TradeRows, recorded: Payloads | None = None) -> None:
+    def deliver(self, rows: Rows, recorded: Payloads | None = None) -> None:
         """Let trades happen: remember them and send each to whoever subscribed to its symbol.
 
         recorded: the frames they came in; None has frames made from the rows.
@@ -133,11 +133,11 @@ class SimVenue:
         counts = routes.counts[rows.symbol]
         now_ns = self.clock.now_ns()
         if (alone := counts == 0).any():
-            self.truth.add(records_of(self.number, rows.select(alone), -1, NO_SUBSCRIBER, now_ns))
+            self.truth.add(records_of(self.number, rows.take(alone), -1, NO_SUBSCRIBER, now_ns))
             if alone.all():
                 return
         picked, position = _fan_out(rows, counts, routes)
-        chosen = rows.select(picked)
+        chosen = rows.take(picked)
         records = records_of(self.number, chosen, routes.numbers[position], SENT, now_ns)
         edges = [*np.flatnonzero(np.diff(position, prepend=-1)).tolist(), len(position)]
         frames = None
@@ -152,7 +152,7 @@ class SimVenue:
             elif recorded is not None:
                 part, counts_of = self._recorded_for(link, recorded, picked[begin:end])
             else:
-                part, counts_of = self._encode_for(link, chosen.select(slice(begin, end)))
+                part, counts_of = self._encode_for(link, chosen.take(slice(begin, end)))
             if link.push(part, records[begin:end], counts_of):
                 settled.append((begin, end))
             elif link.stream.queued > self._backlog_bytes:
@@ -179,7 +179,7 @@ class SimVenue:
         """Return whole WebSocket frames for payloads of trades in a form."""
         return wire.frames_of(payloads, self.dialect.opcode(form))
 
-    def _encode_for(self, link: ClientConnection, rows: TradeRows) -> tuple[list[bytes], list[int] | None]:
+    def _encode_for(self, link: ClientConnection, rows: Rows) -> tuple[list[bytes], list[int] | None]:
         """Encode the rows of one connection; runs of a symbol share frames where the venue does that."""
         most = self.dialect.trades_per_frame
         if most == 1:
@@ -190,7 +190,7 @@ class SimVenue:
             end = begin + 1
             while end < len(numbers) and numbers[end] == numbers[begin] and end - begin < most:
                 end += 1
-            payloads += self.dialect.encode(link.session.form, rows.select(slice(begin, end)))
+            payloads += self.dialect.encode(link.session.form, rows.take(slice(begin, end)))
             counts.append(end - begin)
             begin = end
         return self.frames(payloads, link.session.form), counts
@@ -212,7 +212,7 @@ class SimVenue:
         return self._routes
 
 
-def _fan_out(rows: TradeRows, counts: Any, routes: Routes) -> tuple[Any, Any]:
+def _fan_out(rows: Rows, counts: Any, routes: Routes) -> tuple[Any, Any]:
     """Return for each delivery the row and the position of its connection, by connection, rows in order."""
     first = routes.starts[rows.symbol]
     if counts.max() == 1:

@@ -152,4 +152,4 @@ def taken_minutes(batch: TradeBatch, sent: int, refused: Sequence[int], from_ns:
     """Return the trades a minute that a sink took for the first time: not the first `sent` rows, nor those it refused."""
     taken = np.arange(len(batch)) >= sent
     taken[np.array(refused, np.int64)] = False
-    return minutes_of(batch if taken.all() else batch.select(taken), from_ns)
+    return minutes_of(batch if taken.all() else batch.take(taken), from_ns)

@@ -74,7 +74,7 @@ class Census:
                 try:
                     for number, (_, batch) in enumerate(reader.between(start_ns, end_ns, min(upto_id, segment.last_id)), 1):
                         inside = (batch.timestamp >= start_ns) & (batch.timestamp < end_ns)
-                        seen.append(_fingerprints(batch.select(inside)))
+                        seen.append(_fingerprints(batch.take(inside)))
                         if number % AT_ONCE == 0:
                             time.sleep(PAUSE_S)
                 finally:

@@ -46,7 +46,7 @@ def grouped(batch: TradeBatch) -> TradeBatch:
         return batch
     if int(ids.min()) >= 0 and int(ids.max()) < 65536:
         ids = ids.astype(np.uint16)  # a radix sort, five times faster
-    return batch.select(ids.argsort(kind="stable"))
+    return batch.take(ids.argsort(kind="stable"))
 
 
 def split(batch: TradeBatch, rows: int) -> Iterator[TradeBatch]:
@@ -59,9 +59,9 @@ def split(batch: TradeBatch, rows: int) -> Iterator[TradeBatch]:
             cut = cuts[bisect_right(cuts, first + rows) - 1]
             if cut < first + max(rows // 2, 1):
                 cut = first + rows
-            yield batch.select(slice(first, cut))
+            yield batch.take(slice(first, cut))
             first = cut
-    yield batch.select(slice(first, total)) if first else batch
+    yield batch.take(slice(first, total)) if first else batch
 
 
 class BatchEncoder:

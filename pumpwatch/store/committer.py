@@ -271,7 +271,7 @@ class Committer:
         batch = load.batch
         if len(batch) > 1:
             half = len(batch) // 2
-            self._waiting.extendleft([Load(batch.select(slice(half, None)), load.fills), Load(batch.select(slice(0, half)))])
+            self._waiting.extendleft([Load(batch.take(slice(half, None)), load.fills), Load(batch.take(slice(0, half)))])
             return
         exchange, market_type = self._venue_of(int(batch.instrument[0]))
         log.error("trade quarantined, it cannot be stored venue=%s.%s reason=%s", exchange, market_type, reason)

@@ -291,7 +291,7 @@ class Drain:
         self._stats.add("sink_refused_total", len(refused), sink=self._name)
         log.warning("sink=%s refused=%d of=%d reason=%r: quarantined", self._name, len(refused), len(batch),
                     refused[0][1])
-        rows = trade_records(batch.select(np.array([row for row, _ in refused])), self._catalogue)
+        rows = trade_records(batch.take(np.array([row for row, _ in refused])), self._catalogue)
         for (_, reason), row in zip(refused, rows, strict=True):
             self._on_quarantine(row["exchange"], row["market_type"], f"sink {self._name}: {reason}",
                                 msgspec.json.encode(row))

@@ -72,7 +72,7 @@ def table_rows(batch: TradeBatch, catalogue: Catalogue) -> Iterator[list[str]]:
 
 def _chunks(batch: TradeBatch) -> Iterator[TradeBatch]:
     for start in range(0, len(batch), CHUNK_ROWS):
-        yield batch.select(slice(start, start + CHUNK_ROWS))
+        yield batch.take(slice(start, start + CHUNK_ROWS))
 
 
 def _when(ns: int) -> str:

@@ -106,4 +106,4 @@ def merged(batches: Sequence[TradeBatch]) -> TradeBatch:
     for column in (batch.timestamp, batch.instrument, ids):
         ordered = column[order]
         same &= ordered[1:] == ordered[:-1]
-    return batch.select(order[np.concatenate(([True], ~same))] if same.any() else order)
+    return batch.take(order[np.concatenate(([True], ~same))] if same.any() else order)

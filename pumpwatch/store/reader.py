@@ -132,7 +132,7 @@ class SegmentReader:
             self._table = table
         numbers = self._table[batch.instrument]
         named = numbers >= 0
-        return replace(batch, instrument=numbers) if named.all() else replace(batch, instrument=numbers).select(named)
+        return replace(batch, instrument=numbers) if named.all() else replace(batch, instrument=numbers).take(named)
 
     def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int, *, by_index: bool = True) -> TradeBatch:
         """Return the trades of these instruments in [start_ns, end_ns), in the order they were stored.
@@ -149,10 +149,10 @@ class SegmentReader:
             if batch is not None:
                 firsts = batch.instrument.searchsorted(wanted, "left").tolist()
                 lasts = batch.instrument.searchsorted(wanted, "right").tolist()
-                found += [batch.select(slice(first, last)) for first, last in zip(firsts, lasts, strict=True)
+                found += [batch.take(slice(first, last)) for first, last in zip(firsts, lasts, strict=True)
                           if first < last]
         batch = TradeBatch.concat(found)
-        batch = batch.select((batch.timestamp >= start_ns) & (batch.timestamp < end_ns))
+        batch = batch.take((batch.timestamp >= start_ns) & (batch.timestamp < end_ns))
         return batch if self._own_run or not len(batch) else self._translate(batch)
 
     def between(self, start_ns: int, end_ns: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
@@ -267,4 +267,4 @@ def in_order(segments: list[Segment]) -> list[Segment]:
 def by_time(batches: Sequence[TradeBatch]) -> TradeBatch:
     """Return the rows of all batches in order of their timestamps; equal ones keep their order."""
     batch = TradeBatch.concat([one for one in batches if len(one)])
-    return batch.select(batch.timestamp.argsort(kind="stable")) if len(batch) > 1 else batch
+    return batch.take(batch.timestamp.argsort(kind="stable")) if len(batch) > 1 else batch

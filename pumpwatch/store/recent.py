@@ -188,4 +188,4 @@ def _take(found: list[TradeBatch], batch: TradeBatch, wanted: Sequence[int], sta
         rows |= batch.instrument == number
     rows &= (batch.timestamp >= start_ns) & (batch.timestamp < end_ns)
     if rows.any():
-        found.append(batch.select(rows))
+        found.append(batch.take(rows))

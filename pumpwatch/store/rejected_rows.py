@@ -27,7 +27,7 @@ def store_all(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch) -> 
     parts = deque([np.arange(len(batch))])
     while parts:
         rows = parts.popleft()
-        result = write(batch if len(rows) == len(batch) else batch.select(rows))
+        result = write(batch if len(rows) == len(batch) else batch.take(rows))
         stored += result.accepted
         named = {int(rows[row]): reason for row, reason in result.refused}
         refused |= named
@@ -52,6 +52,6 @@ def _probe(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch, refuse
     """Write a few rows alone, drawn from all of the batch; return 1 at the first that is stored, else raise."""
     others = [row for row in range(len(batch)) if row not in refused]
     for row in random.sample(others, min(PROBES, len(others))):
-        if write(batch.select(np.array([row]))).accepted:
+        if write(batch.take(np.array([row]))).accepted:
             return 1
     raise ServiceUnavailable(f"it refuses every trade: {next(iter(refused.values()))}")

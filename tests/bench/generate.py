@@ -10,7 +10,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.model import FUTURES, NO_SEQUENCE, SPOT, Instrument, TradeBatch
 from pumpwatch.sim.market import SimulatedMarket, coins
-from pumpwatch.sim.rows import SymbolSpec, SymbolTable, TradeRows
+from pumpwatch.sim.rows import Rows, SymbolSpec, SymbolTable
 
 MARKETS = (SPOT, FUTURES)
 COINS = 448  # a market has that many symbols, as Binance's has
@@ -56,7 +56,7 @@ class Trades:
             made += len(batch)
             yield batch
 
-    def _joined(self, parts: list[TradeRows]) -> TradeBatch:
+    def _joined(self, parts: list[Rows]) -> TradeBatch:
         stamp = np.concatenate([part.timestamp for part in parts])
         order = np.argsort(stamp, kind="stable")
         received = stamp[order] + LATENCY_NS

@@ -77,7 +77,7 @@ def made(dialect: Dialect, form: str, trades: int = TRADES) -> Made:
     now_ns = time.time_ns()
     rows = SimulatedMarket(table, [7], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns, flag_shares={}).next_trades(
         trades, now_ns - NS_PER_S, now_ns)
-    singles = [frame for number in range(trades) for frame in dialect.encode(form, rows.select(slice(number, number + 1)))]
+    singles = [frame for number in range(trades) for frame in dialect.encode(form, rows.take(slice(number, number + 1)))]
     key = SEVERAL.get(dialect.name)
     return Made(singles, _joined(singles, key) if key else [])
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from pumpwatch.model import Columns, Venue
-from pumpwatch.pipeline.decode import FrameDecoder
+from pumpwatch.pipeline.decode import Decoder
 from tests.corpus import CORPUS, rows
 
 
@@ -32,7 +32,7 @@ def compare_recorded_frames(exchange: str, venues: Iterable[Venue]) -> int:
     for name in ("trades.jsonl", "trades_cryptofeed.jsonl.gz"):
         for row in rows(name):
             if row["exchange"] == exchange and not row.get("obsolete"):
-                got = FrameDecoder(by_market[row["market"]]).frame(row["raw"].encode())
+                got = Decoder(by_market[row["market"]]).frame(row["raw"].encode())
                 assert [comparable(one) for one in got] == [expected(one) for one in row.get("expected", [])], row
                 checked += 1
     return checked
@@ -43,7 +43,7 @@ def read_recorded_control(exchange: str, venues: Iterable[Venue]) -> int:
     by_market = {venue.market_type: venue for venue in venues}
     found = [row for row in rows("control.jsonl") if row["exchange"] == exchange]
     for row in found:
-        one = FrameDecoder(by_market[row["market"]])
+        one = Decoder(by_market[row["market"]])
         assert one.frame(row["raw"].encode()) == [] and one.controls == 1 and not one.refused, (row, one.refused)
     return len(found)
 

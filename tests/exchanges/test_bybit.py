@@ -14,7 +14,7 @@ from pumpwatch.errors import REFUSALS
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.instruments.lists import fetch_instruments, fetch_volumes
 from pumpwatch.model import NO_SEQUENCE, Columns, ControlKind, Flag, HistoryQuery, HttpRequest
-from pumpwatch.pipeline.decode import FrameDecoder
+from pumpwatch.pipeline.decode import Decoder
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.recorded import compare_recorded_frames, compare_recorded_history, mutate, read_recorded_control
 
@@ -58,7 +58,7 @@ def test_spot_ids_are_numbers_and_old_frames_without_a_sequence_have_none() -> N
     del trade["seq"], trade["RPI"]
     columns = parsed(SPOT, frame(trade))
     assert (columns.trade_id, columns.sequence_number) == ([2290000000060000001], [NO_SEQUENCE])
-    (printed,) = FrameDecoder(SPOT).frame(frame(trade))
+    (printed,) = Decoder(SPOT).frame(frame(trade))
     assert (printed["trade_id"], printed["sequence_number"], printed["quantity"]) == ("2290000000060000001", None, 0.000123)
 
 
@@ -69,21 +69,21 @@ def test_spot_ids_are_numbers_and_old_frames_without_a_sequence_have_none() -> N
 ])
 @pytest.mark.parametrize("venue", VENUES, ids=lambda venue: venue.market_type)
 def test_an_impossible_value_is_refused_with_a_reason(venue: Any, change: dict[str, Any]) -> None:
-    one = FrameDecoder(venue)
+    one = Decoder(venue)
     trade = spot_trade(**change) if venue is SPOT else linear_trade(**change)
     assert one.frame(json.dumps({"topic": "publicTrade.X", "type": "snapshot", "ts": 1, "data": [trade]}).encode()) == []
     assert len(one.refused) == 1 and one.refused[0][1]
 
 
 def test_a_bad_trade_takes_no_good_one_of_its_frame_along() -> None:
-    one = FrameDecoder(LINEAR)
+    one = Decoder(LINEAR)
     (trade,) = one.frame(frame(linear_trade(0), linear_trade(1, v="0")))
     assert trade["trade_id"] == UUIDS[0] and len(one.refused) == 1
 
 
 @pytest.mark.parametrize("symbol", ["A/B", "币安人生USDT", "X" * 200, "\u0000", "1000PEPEUSDT"])
 def test_symbols_of_any_spelling_pass(symbol: str) -> None:
-    (trade,) = FrameDecoder(LINEAR).frame(frame(linear_trade(s=symbol)))
+    (trade,) = Decoder(LINEAR).frame(frame(linear_trade(s=symbol)))
     assert trade["symbol"] == symbol
 
 
@@ -195,7 +195,7 @@ def test_history_is_the_newest_rows_and_its_ids_are_those_of_the_stream() -> Non
 
 
 def test_mutated_frames_never_crash_and_each_is_a_trade_control_or_refused() -> None:
-    one = FrameDecoder(LINEAR)
+    one = Decoder(LINEAR)
 
     def meet(payload: bytes) -> None:
         before = len(one.refused) + one.controls

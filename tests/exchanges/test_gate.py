@@ -17,7 +17,7 @@ from pumpwatch.errors import REFUSALS
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.model import Columns, ControlKind, Flag, HistoryQuery, IdKind, Instrument
 from pumpwatch.net.frames import Frames
-from pumpwatch.pipeline.decode import FrameDecoder
+from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.stats import Stats
@@ -80,7 +80,7 @@ def test_a_row_of_several_fills_uses_up_their_numbers_and_is_one_trade() -> None
     assert columns.trade_id == [5001, 5002, 5003, 5004, 5005, 5006, 5007]
     assert (columns.counts, columns.void) == ([1, 3, 2, 1], [1, 2, 5])
     assert columns.flags == {3: Flag.AGGREGATED, 4: Flag.AGGREGATED}
-    assert [trade["trade_id"] for trade in FrameDecoder(SPOT).frame(spot(5004, range="5002-5004"))] == ["5004"]
+    assert [trade["trade_id"] for trade in Decoder(SPOT).frame(spot(5004, range="5002-5004"))] == ["5004"]
 
 
 def test_merged_rows_leave_no_gap_and_a_lost_one_does() -> None:
@@ -98,14 +98,14 @@ def test_merged_rows_leave_no_gap_and_a_lost_one_does() -> None:
 
 @pytest.mark.parametrize("span", ["5-4", "1-999999999", "a-b", "5001", "5001-", "-", "1-2-3"])
 def test_a_range_that_is_none_is_never_spread_out(span: str) -> None:
-    one = FrameDecoder(SPOT)
+    one = Decoder(SPOT)
     trades = one.frame(spot(range=span))
     assert (len(trades), len(one.refused)) in ((0, 1), (1, 0))
 
 
 def test_the_sign_of_a_size_is_the_side_and_contracts_become_base_units() -> None:
     contracts = json.dumps([{"name": "ETH_USDT", "quanto_multiplier": "0.01"}]).encode()
-    one = FrameDecoder(FUTURES, contracts)
+    one = Decoder(FUTURES, contracts)
     got = one.frame(futures(contract(7001), contract(7002, size=3, is_internal=True), contract(7003, size="0.1")))
     assert [(trade["side"], trade["quantity"], trade["trade_id"]) for trade in got] == [
         ("sell", 0.025, "7001"), ("buy", 0.03, "7002"), ("buy", 0.001, "7003")]
@@ -116,13 +116,13 @@ def test_the_sign_of_a_size_is_the_side_and_contracts_become_base_units() -> Non
 
 @pytest.mark.parametrize("size", [0, "0", "-0", "0.0", "nan", "1e400", "-1e400", "", None, []])
 def test_a_size_without_a_side_is_put_away_and_not_guessed(size: Any) -> None:
-    one = FrameDecoder(FUTURES)
+    one = Decoder(FUTURES)
     assert one.frame(futures(contract(size=size))) == []
     assert len(one.refused) == 1
 
 
 def test_a_size_of_nothing_takes_no_other_trade_of_its_frame_along() -> None:
-    one = FrameDecoder(FUTURES)
+    one = Decoder(FUTURES)
     assert [trade["trade_id"] for trade in one.frame(futures(contract(1), contract(2, size=0), contract(3)))] == ["1", "3"]
     assert len(one.refused) == 1
 
@@ -135,7 +135,7 @@ def test_a_size_of_nothing_takes_no_other_trade_of_its_frame_along() -> None:
     {"id": None}, {"currency_pair": None}, {"side": "SELL"}, {"side": None}, {"price": []},
 ])
 def test_an_impossible_value_on_spot_is_refused_with_a_reason(change: dict[str, Any]) -> None:
-    one = FrameDecoder(SPOT)
+    one = Decoder(SPOT)
     assert one.frame(spot(**change)) == []
     assert len(one.refused) == 1 and one.refused[0][1]
 
@@ -146,15 +146,15 @@ def test_an_impossible_value_on_spot_is_refused_with_a_reason(change: dict[str, 
     {"contract": 5}, {"is_internal": "perhaps"}, {"create_time_ms": 0, "create_time": 0},
 ])
 def test_an_impossible_value_on_futures_is_refused_with_a_reason(change: dict[str, Any]) -> None:
-    one = FrameDecoder(FUTURES)
+    one = Decoder(FUTURES)
     assert one.frame(futures(contract(**change))) == []
     assert len(one.refused) == 1 and one.refused[0][1]
 
 
 @pytest.mark.parametrize("symbol", ["A/B_USDT", "币安人生_USDT", "X" * 200, "\u0000"])
 def test_symbols_of_any_spelling_pass(symbol: str) -> None:
-    assert [trade["symbol"] for trade in FrameDecoder(SPOT).frame(spot(currency_pair=symbol))] == [symbol]
-    assert [trade["symbol"] for trade in FrameDecoder(FUTURES).frame(futures(contract(contract=symbol)))] == [symbol]
+    assert [trade["symbol"] for trade in Decoder(SPOT).frame(spot(currency_pair=symbol))] == [symbol]
+    assert [trade["symbol"] for trade in Decoder(FUTURES).frame(futures(contract(contract=symbol)))] == [symbol]
 
 
 @pytest.mark.parametrize(("text", "kind", "number"), [
@@ -249,7 +249,7 @@ def test_history_is_asked_for_by_whole_seconds_and_read_exactly() -> None:
 
 @pytest.mark.parametrize("venue", VENUES, ids=lambda venue: venue.market_type)
 def test_mutated_frames_never_crash_and_each_is_a_trade_control_or_refused(venue: Any) -> None:
-    one = FrameDecoder(venue)
+    one = Decoder(venue)
 
     def meet(payload: bytes) -> None:
         before = len(one.refused) + one.controls

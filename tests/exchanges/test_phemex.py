@@ -20,7 +20,7 @@ from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.instruments.lists import fetch_instruments
 from pumpwatch.model import Columns, ControlKind, HistoryQuery, Instrument, Venue
 from pumpwatch.net.frames import Frames
-from pumpwatch.pipeline.decode import FrameDecoder
+from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.stats import Stats
 from tests.corpus import CORPUS, needs_corpus, rows
@@ -35,7 +35,7 @@ COIN_MARGINED: dict[str, Any] = {"sequence": 5, "symbol": "LTCUSD", "trades": [[
 
 
 def decoded(venue: Venue, frame: Any, instruments: bytes | None = None) -> list[dict[str, Any]]:
-    one = FrameDecoder(venue, instruments)
+    one = Decoder(venue, instruments)
     trades = one.frame(frame if isinstance(frame, bytes) else json.dumps(frame).encode())
     assert not one.refused, one.refused
     return trades
@@ -119,7 +119,7 @@ def test_integers_are_read_where_they_are_known_to_be_scaled_and_nowhere_else():
     (trade,) = decoded(FUTURES, COIN_MARGINED)
     assert (trade["price"], trade["quantity"]) == (73.125, 12)
     for venue, frame in ((FUTURES, COIN_MARGINED | {"symbol": "LTCUSDT"}), (SPOT, COIN_MARGINED), (SPOT, FRAME)):
-        one = FrameDecoder(venue)
+        one = Decoder(venue)
         assert one.frame(json.dumps(frame).encode()) == [] and len(one.refused) == 1
 
 
@@ -201,7 +201,7 @@ BAD_TEXTS = ["nan", "1e400", "-1", "0", "inf", "", "x", "1_0", "\u0661", "1,5", 
 def test_a_row_with_an_impossible_value_is_refused_with_a_reason(row):
     texts = [*row[:2], *map(str, row[2:])] if isinstance(row, list) and len(row) == 4 and None not in row else row
     for venue, frame in ((SPOT, SPOT_FRAME | {"trades": [row]}), (FUTURES, FRAME | {"trades_p": [texts]})):
-        one = FrameDecoder(venue)
+        one = Decoder(venue)
         assert one.frame(json.dumps(frame).encode()) == []
         assert len(one.refused) == 1 and one.refused[0][1]
 
@@ -211,7 +211,7 @@ def test_a_row_with_an_impossible_value_is_refused_with_a_reason(row):
 def test_digits_that_are_none_are_refused(text, place):
     row = [AT, "Buy", "5", "5"]
     row[place] = text
-    one = FrameDecoder(FUTURES)
+    one = Decoder(FUTURES)
     assert one.frame(json.dumps(FRAME | {"trades_p": [row]}).encode()) == [] and len(one.refused) == 1
 
 
@@ -221,7 +221,7 @@ def test_digits_that_are_none_are_refused(text, place):
 ])
 def test_a_frame_with_an_impossible_field_is_refused(change):
     for venue, frame in ((SPOT, SPOT_FRAME), (FUTURES, FRAME)):
-        one = FrameDecoder(venue)
+        one = Decoder(venue)
         assert one.frame(json.dumps(frame | change).encode()) == [] and len(one.refused) == 1
 
 
@@ -232,7 +232,7 @@ def test_symbols_of_any_spelling_pass(symbol):
 
 
 def test_a_good_row_beside_a_bad_one_is_kept_and_the_frame_put_away():
-    one = FrameDecoder(FUTURES)
+    one = Decoder(FUTURES)
     (trade,) = one.frame(json.dumps(FRAME | {"trades_p": [[AT, "Buy", "5", "0"], [AT, "Buy", "5", "1"]]}).encode())
     assert trade["quantity"] == 1 and len(one.refused) == 1
 
@@ -264,7 +264,7 @@ def test_decimal_texts_become_the_very_float_that_python_makes_of_them(text):
 
 def test_mutated_frames_never_crash_and_each_is_trades_control_or_refused():
     chance = random.Random(11)
-    decoders = [FrameDecoder(venue) for venue in VENUES]
+    decoders = [Decoder(venue) for venue in VENUES]
     frames = (SPOT_FRAME, FRAME, COIN_MARGINED, FRAME | {"trades_p": FRAME["trades_p"] * 3})
     seeds = [*(json.dumps(one).encode() for one in frames), b'{"error":null,"id":1,"result":{"status":"success"}}',
              b'{"error":{"code":6001,"message":"no"},"id":2,"result":null}']

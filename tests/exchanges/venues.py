@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from pumpwatch.model import Columns, Venue
-from pumpwatch.pipeline.decode import FrameDecoder
+from pumpwatch.pipeline.decode import Decoder
 from tests.corpus import rows
 
 STRAY = b'{}[]",:0129eE.-\\ntrue'
@@ -24,7 +24,7 @@ def columns_of(venue: Venue, *frames: str | bytes) -> Columns:
 
 def decoded(venue: Venue, *frames: Any, instruments: bytes | None = None) -> list[dict[str, Any]]:
     """Return the trades of frames (text, bytes or plain data); none may be refused."""
-    decoder = FrameDecoder(venue, instruments)
+    decoder = Decoder(venue, instruments)
     trades = [trade for one in frames for trade in decoder.frame(payload(one))]
     assert not decoder.refused, decoder.refused
     return trades
@@ -52,7 +52,7 @@ def changed(frame: dict[str, Any], **change: Any) -> bytes:
 
 def outcome(venue: Venue, frame: bytes) -> str:
     """Return what becomes of a frame: trades, control, refused; it is exactly one of them."""
-    decoder = FrameDecoder(venue)
+    decoder = Decoder(venue)
     trades = decoder.frame(frame)
     assert bool(trades) + decoder.controls + len(decoder.refused) == 1, (frame, trades, decoder.refused)
     assert all(reason for _, reason in decoder.refused)
@@ -62,7 +62,7 @@ def outcome(venue: Venue, frame: bytes) -> str:
 def mutate(venue: Venue, seeds: Sequence[Any], count: int) -> None:
     """Spoil frames at random; each must be trades, control or refused, and none may raise."""
     rng = random.Random(7)
-    decoder = FrameDecoder(venue)
+    decoder = Decoder(venue)
     for number in range(count):
         frame = bytearray(payload(rng.choice(seeds)))
         for _ in range(rng.randint(1, 4)):

@@ -81,9 +81,9 @@ class Shelf:
             raise self.trouble.pop(0)
         rows = np.isin(self.batch.instrument, self.catalogue.matching(coin)) & (self.batch.timestamp >= start_ns) \
             & (self.batch.timestamp < end_ns)
-        found = self.batch.select(rows)
+        found = self.batch.take(rows)
         if self.sick:
             self.sick -= 1
-            found = found.select(slice(0, len(found) // 2))
+            found = found.take(slice(0, len(found) // 2))
             return Given(found, [GivenPart("journal", len(found), 0.5, "a page is damaged")])
         return Given(found, [GivenPart("recent", len(found), 1.25)])

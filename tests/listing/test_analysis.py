@@ -22,7 +22,7 @@ DETECTED_NS = ANNOUNCED_NS + 3 * S
 
 def analysed(*batches: TradeBatch, ids: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any]:
     batch = TradeBatch.concat(list(batches))
-    batch = batch.select(np.argsort(batch.timestamp, kind="stable"))
+    batch = batch.take(np.argsort(batch.timestamp, kind="stable"))
     return analyse(batch, CATALOGUE, list(ids), ANNOUNCED_NS, DETECTED_NS)
 
 
@@ -34,7 +34,7 @@ def of(result: dict[str, Any], symbol: str) -> dict[str, Any]:
 def test_the_first_trade_after_the_jump_is_the_first_abnormal_one() -> None:
     batch = trades(0, jump_ms=400)
     found = of(analysed(batch), "KITEUSDT")
-    jumped = batch.select(batch.timestamp >= ANNOUNCED_NS + 400 * NS_PER_MS)
+    jumped = batch.take(batch.timestamp >= ANNOUNCED_NS + 400 * NS_PER_MS)
     first = found["first_abnormal"]
     assert first["at_ns"] == jumped.timestamp[0]
     assert first["trade_id"] == str(jumped.trade_id[0])
@@ -82,7 +82,7 @@ def test_volumes_before_and_after_add_up_by_side() -> None:
     batch = trades(0, jump_ms=400)
     result = analysed(batch)
     found = of(result, "KITEUSDT")
-    bought = batch.select(batch.side == BUY)
+    bought = batch.take(batch.side == BUY)
     assert found["before"]["trades"] + found["after"]["trades"] == found["trades"] == len(batch)
     assert found["before"]["buy_quantity"] + found["after"]["buy_quantity"] == pytest.approx(bought.quantity.sum())
     for part in ("before", "after"):
@@ -122,7 +122,7 @@ PRICES, QUANTITIES = st.sampled_from([0.0, 1e-8, 0.1, 1e9, float("nan")]), st.sa
 
 @given(st.lists(st.tuples(st.integers(-30, 40), PRICES, QUANTITIES), max_size=12))
 def test_no_trades_break_it(rows: list[tuple[int, float, float]]) -> None:
-    one = trades(0, jump_ms=None).select(slice(0, len(rows)))
+    one = trades(0, jump_ms=None).take(slice(0, len(rows)))
     batch = replace(one, timestamp=np.sort(np.array([ANNOUNCED_NS + at * S for at, _, _ in rows], np.int64)),
                     price=np.array([price for _, price, _ in rows], np.float64),
                     quantity=np.array([quantity for _, _, quantity in rows], np.float64))

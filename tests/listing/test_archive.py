@@ -46,7 +46,7 @@ def test_every_trade_of_the_window_is_in_its_venues_file_to_the_digit(tmp_path: 
     assert archive.path == tmp_path / "KITE_20261103T060000Z"
     total = 0
     for number, venue in ((0, ("alpha", "spot")), (1, ("alpha", "futures"))):
-        wanted = MARKET.select((MARKET.instrument == number) & (MARKET.timestamp >= SPAN.intervals[0][0])
+        wanted = MARKET.take((MARKET.instrument == number) & (MARKET.timestamp >= SPAN.intervals[0][0])
                              & (MARKET.timestamp < SPAN.intervals[0][1]))
         stored = pd.DataFrame(raw(archive.path, *venue)["trades"])
         assert stored["timestamp"].tolist() == wanted.timestamp.tolist()
@@ -106,7 +106,7 @@ def test_of_a_lost_connection_only_the_gaps_that_may_have_cost_trades_of_the_coi
 
 
 def test_the_manifest_says_which_passes_were_made_and_what_each_added(tmp_path: Path) -> None:
-    half = MARKET.select(slice(0, len(MARKET), 2))
+    half = MARKET.take(slice(0, len(MARKET), 2))
     first = write_archive(tmp_path, SPAN, half, CATALOGUE, PARTS, [], Pass(ANNOUNCED_NS + 26 * S, final=False))
     found = read_manifest(first.path)
     assert found is not None
@@ -123,7 +123,7 @@ def test_the_manifest_says_which_passes_were_made_and_what_each_added(tmp_path: 
 
 
 def test_an_archive_is_replaced_only_by_one_with_at_least_as_many_trades(tmp_path: Path) -> None:
-    half = MARKET.select(slice(0, len(MARKET), 2))
+    half = MARKET.take(slice(0, len(MARKET), 2))
     first = write(tmp_path, half)
     second = write(tmp_path)
     assert (second.kept, second.trades > first.trades) == (False, True)
@@ -137,7 +137,7 @@ def test_an_archive_is_replaced_only_by_one_with_at_least_as_many_trades(tmp_pat
 def test_a_crash_between_two_renames_loses_no_archive(tmp_path: Path) -> None:
     first = write(tmp_path)
     first.path.rename(tmp_path / f".{first.path.name}.replaced")
-    again = write(tmp_path, MARKET.select(slice(0, 10)))
+    again = write(tmp_path, MARKET.take(slice(0, 10)))
     assert (again.kept, trades_in(again.path)) == (True, first.trades)
     assert [path.name for path in tmp_path.iterdir()] == [first.path.name]
 
@@ -146,7 +146,7 @@ def test_an_archive_that_was_damaged_is_written_anew(tmp_path: Path) -> None:
     first = write(tmp_path)
     (first.path / ANALYSIS).write_text("{")
     assert trades_in(first.path) is None
-    assert write(tmp_path, MARKET.select(slice(0, 2000))).kept is False
+    assert write(tmp_path, MARKET.take(slice(0, 2000))).kept is False
     assert trades_in(first.path) is not None
 
 
@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error_and_leaves_nothing(t
 
 
 def test_trades_come_out_in_order_whatever_order_they_came_in(tmp_path: Path) -> None:
-    shuffled = MARKET.select(np.random.default_rng(3).permutation(len(MARKET)))
+    shuffled = MARKET.take(np.random.default_rng(3).permutation(len(MARKET)))
     times = raw(write(tmp_path, shuffled).path, "alpha", "spot")["trades"]["timestamp"]
     assert times == sorted(times)
     assert len(times) > 500

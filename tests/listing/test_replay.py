@@ -31,7 +31,7 @@ def config(tmp_path: Path) -> Config:
     gap = Gap(exchange="alpha", market_type="spot", symbol="KITEUSDT", from_ns=ANNOUNCED_NS, to_ns=ANNOUNCED_NS + S,
               first_id=None, last_id=None, reason="connection lost")
     market = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250), trades(3, jump_ms=None)])
-    batches = [market.select(slice(start, start + 500)) for start in range(0, len(market), 500)]
+    batches = [market.take(slice(start, start + 500)) for start in range(0, len(market), 500)]
     journal.record(Records(gaps=[gap]))
     journal.commit(batches)
     journal.ledger.remember_listing(KITE)

@@ -179,11 +179,11 @@ def test_the_waiting_has_a_bound(desk: Desk) -> None:
 def test_late_trades_are_looked_for_after_one_and_ten_minutes_and_then_the_archive_is_final(
         desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    desk.shelf.batch = MARKET.select(slice(0, 900))
+    desk.shelf.batch = MARKET.take(slice(0, 900))
     desk.detect(listing_of())
     (name,) = desk.wait(23)
     path = desk.folder / "archives" / name
-    desk.shelf.batch = MARKET.select(slice(0, 1000))
+    desk.shelf.batch = MARKET.take(slice(0, 1000))
     assert [desk.wait(50), desk.wait(7)] == [[], [name]]
     desk.shelf.batch = MARKET
     assert [desk.wait(500), desk.wait(39)] == [[], []]
@@ -203,7 +203,7 @@ def test_late_trades_are_looked_for_after_one_and_ten_minutes_and_then_the_archi
 
 
 def test_what_was_written_and_is_not_final_is_looked_at_again_after_a_restart(desk: Desk) -> None:
-    desk.shelf.batch = MARKET.select(slice(0, 900))
+    desk.shelf.batch = MARKET.take(slice(0, 900))
     desk.detect(listing_of())
     (name,) = desk.wait(23)
     desk.keeper.stop()
@@ -224,7 +224,7 @@ def test_what_was_written_and_is_not_final_is_looked_at_again_after_a_restart(de
 
 
 def test_a_look_after_a_restart_waits_for_the_instrument_lists(desk: Desk) -> None:
-    desk.shelf.batch = MARKET.select(slice(0, 900))
+    desk.shelf.batch = MARKET.take(slice(0, 900))
     desk.detect(listing_of())
     (name,) = desk.wait(23)
     desk.clock.advance(1000)
@@ -335,7 +335,7 @@ def test_a_window_that_fails_costs_no_other(desk: Desk, caplog: pytest.LogCaptur
 
 def given(desk: Desk, start_ns: int, end_ns: int) -> Given:
     rows = (MARKET.instrument == 3) & (MARKET.timestamp >= start_ns) & (MARKET.timestamp < end_ns)
-    return Given(MARKET.select(rows), [])
+    return Given(MARKET.take(rows), [])
 
 
 def test_a_store_that_refuses_is_asked_again_and_said_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

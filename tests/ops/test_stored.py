@@ -32,14 +32,14 @@ class Shelf(Sink):
     """A sink that reads back what it was given; `lost` rows of it are gone."""
 
     def __init__(self, kept: TradeBatch, lost: int = 0, away: bool = False) -> None:
-        self._kept, self._away = kept.select(slice(lost, None)), away
+        self._kept, self._away = kept.take(slice(lost, None)), away
 
     def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
         if self._away:
             raise ServiceUnavailable("the shelf is away")
         inside = (self._kept.timestamp >= start_ns) & (self._kept.timestamp < end_ns)
         ids = [catalogue.ids_of(name[:2])[name[2]] for name in names]
-        return self._kept.select(inside & np.isin(self._kept.instrument, ids))
+        return self._kept.take(inside & np.isin(self._kept.instrument, ids))
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
         raise AssertionError("nothing writes here")
@@ -53,7 +53,7 @@ class SlowShelf(Shelf):
     def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
         self.asked += 1
         found = super().read(names, start_ns, end_ns, catalogue)
-        return found.select(slice(5, None)) if self.asked == 1 else found
+        return found.take(slice(5, None)) if self.asked == 1 else found
 
 
 class ForgettingShelf(Shelf):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pumpwatch_plugins.exchanges.binance import VENUES, parse
 
 from pumpwatch.model import Columns
-from pumpwatch.pipeline.decode import FrameDecoder
+from pumpwatch.pipeline.decode import Decoder
 from tests.corpus import CORPUS
 
 recorded = pytest.mark.skipif(CORPUS is None, reason="the recorded frames are not on this machine")
@@ -23,8 +23,8 @@ FUTURES = ('{"stream":"btcusdt@trade","data":{"e":"trade","E":1596240000596,"T":
            '"p":"11343.67","q":"0.467","X":"MARKET","m":false}}')
 
 
-def decoder(market_type: str = "spot") -> FrameDecoder:
-    return FrameDecoder(next(venue for venue in VENUES if venue.market_type == market_type))
+def decoder(market_type: str = "spot") -> Decoder:
+    return Decoder(next(venue for venue in VENUES if venue.market_type == market_type))
 
 
 def test_a_frame_becomes_a_trade_with_the_takers_side():

@@ -10,15 +10,15 @@ import pytest
 from pumpwatch.errors import StorageError
 from pumpwatch.sim import ground_truth as truth_module
 from pumpwatch.sim.ground_truth import DOUBLED, NO_SUBSCRIBER, SENT, TruthWriter, id_number, load_truth, records_of
-from pumpwatch.sim.rows import VOID, SymbolSpec, SymbolTable, TradeRows
+from pumpwatch.sim.rows import VOID, Rows, SymbolSpec, SymbolTable
 
 TABLE = SymbolTable([SymbolSpec(symbol=name, coin=name, base=name, quote="USDT", price=1.0, price_decimals=3,
                                 quantity_decimals=0) for name in ("AUSDT", "BUSDT")])
 
 
-def rows_of(*ids: int, flags: int = 0) -> TradeRows:
+def rows_of(*ids: int, flags: int = 0) -> Rows:
     count = len(ids)
-    return TradeRows(TABLE, np.arange(count, dtype=np.int32) % 2, np.array(ids), np.array(ids) * 1_000_000,
+    return Rows(TABLE, np.arange(count, dtype=np.int32) % 2, np.array(ids), np.array(ids) * 1_000_000,
                 np.array(ids) * 10 + 1, np.array(ids), np.zeros(count, np.bool_), np.full(count, flags, np.uint8))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.sim.history import TradeHistory, aggregate
 from pumpwatch.sim.market import SimulatedMarket, coins, spread
-from pumpwatch.sim.rows import VOID, SymbolSpec, SymbolTable, TradeRows
+from pumpwatch.sim.rows import VOID, Rows, SymbolSpec, SymbolTable
 
 NOW = 1_700_000_000 * NS_PER_S
 
@@ -22,7 +22,7 @@ def market_of(seed: int = 1, count: int = 10) -> SimulatedMarket:
     return SimulatedMarket(table_of(count), [seed], first_id=1000, unit_ns=NS_PER_MS, flag_shares={VOID: 0.02, 4: 0.01})
 
 
-def content(rows: TradeRows) -> list[tuple[object, ...]]:
+def content(rows: Rows) -> list[tuple[object, ...]]:
     return list(zip(rows.symbols(), rows.trade_id.tolist(), rows.price_texts(), rows.quantity_texts(),
                     rows.sell.tolist(), rows.flags.tolist(), strict=True))
 
@@ -31,13 +31,13 @@ def test_the_same_seed_gives_the_same_trades_however_they_are_taken() -> None:
     one, other = market_of(), market_of()
     whole = one.next_trades(20_000, NOW, NOW + NS_PER_S)
     parts = [other.next_trades(count, NOW, NOW + NS_PER_S) for count in (1, 7, 8191, 8192, 3609)]
-    assert content(whole) == content(TradeRows.concat(parts))
+    assert content(whole) == content(Rows.concat(parts))
     assert content(whole) != content(market_of(2).next_trades(20_000, NOW, NOW + NS_PER_S))
 
 
 def test_ids_go_up_by_one_for_each_symbol() -> None:
     market = market_of()
-    rows = TradeRows.concat([market.next_trades(count, NOW, NOW + 1) for count in (5, 300, 9000)])
+    rows = Rows.concat([market.next_trades(count, NOW, NOW + 1) for count in (5, 300, 9000)])
     for symbol in range(len(market.table)):
         ids = rows.trade_id[rows.symbol == symbol]
         assert ids.tolist() == list(range(1000, 1000 + len(ids)))
@@ -73,7 +73,7 @@ def test_a_listed_coin_jumps_and_trades_more_than_before() -> None:
     assert market.pump("SOMI", NOW + NS_PER_S, 0.25, 40.0) == ["SOMIUSDT"]
     after = market.next_trades(3000, NOW + NS_PER_S, NOW + 2 * NS_PER_S, 1.0, 3000)
     coin = market.table.index["SOMIUSDT"]
-    usual, pumped = before.select(before.symbol == coin), after.select(after.symbol == coin)
+    usual, pumped = before.take(before.symbol == coin), after.take(after.symbol == coin)
     assert len(pumped) > 10 * len(usual)
     plain = usual.prices()[usual.flags != VOID]
     jumped = pumped.prices()[pumped.flags != VOID]
@@ -102,10 +102,10 @@ def test_history_answers_by_id_and_time_and_forgets_the_oldest() -> None:
 
 def test_neighbours_of_one_price_side_and_time_are_one_aggregate() -> None:
     table = table_of(1)
-    rows = TradeRows(table, np.zeros(5, np.int32), np.arange(5), np.array([1, 1, 1, 2, 2]), np.array([7, 7, 8, 8, 8]),
+    rows = Rows(table, np.zeros(5, np.int32), np.arange(5), np.array([1, 1, 1, 2, 2]), np.array([7, 7, 8, 8, 8]),
                 np.array([1, 2, 3, 4, 5]), np.array([True, True, True, True, False]), np.zeros(5, np.uint8))
     assert aggregate(rows) == [(0, 1, 3), (2, 2, 3), (3, 3, 4), (4, 4, 5)]
-    assert aggregate(TradeRows.empty(table)) == []
+    assert aggregate(Rows.empty(table)) == []
 
 
 def test_a_full_roster_is_spread_to_the_last_symbol():

@@ -51,7 +51,7 @@ def names() -> list[tuple[str, str, str]]:
 
 def read_all(sink: QuestDBSink, batch: TradeBatch) -> TradeBatch:
     found = sink.read(names(), int(batch.timestamp.min()), int(batch.timestamp.max()) + 1, CATALOGUE)
-    return found.select(np.lexsort((found.trade_id, found.timestamp)))
+    return found.take(np.lexsort((found.trade_id, found.timestamp)))
 
 
 def assert_same(found: TradeBatch, expected: TradeBatch) -> None:
@@ -76,7 +76,7 @@ def test_a_batch_comes_back_as_it_was(
     assert sink.write(batch, CATALOGUE).accepted == 25_000
     questdb_server.await_count(25_000, f"{prefix}trades")
     found = sink.read(names(), int(batch.timestamp[0]), int(batch.timestamp[-1]) + 1, CATALOGUE)
-    assert_same(found.select(found.timestamp.argsort(kind="stable")), batch)
+    assert_same(found.take(found.timestamp.argsort(kind="stable")), batch)
 
 
 def test_prices_and_quantities_keep_every_bit(
@@ -364,8 +364,8 @@ def test_reading_a_whole_roster_takes_no_longer_statement_than_a_few_symbols(
     questdb_server.await_count(20_000, f"{prefix}trades")
     wanted = catalogue.names(range(0, 6_000, 2))
     found = sink.read(wanted, 0, 2**62, catalogue)
-    expected = batch.select(batch.instrument % 2 == 0)
-    assert_same(found.select(found.timestamp.argsort(kind="stable")), expected)
+    expected = batch.take(batch.instrument % 2 == 0)
+    assert_same(found.take(found.timestamp.argsort(kind="stable")), expected)
 
 
 def test_what_is_read_in_pages_is_whole_also_where_many_have_one_time(
@@ -377,7 +377,7 @@ def test_what_is_read_in_pages_is_whole_also_where_many_have_one_time(
     batch = replace(batch, timestamp=timestamp)
     sink.write(batch, CATALOGUE)
     questdb_server.await_count(2_000, f"{prefix}trades")
-    assert_same(read_all(sink, batch), batch.select(np.lexsort((batch.trade_id, batch.timestamp))))
+    assert_same(read_all(sink, batch), batch.take(np.lexsort((batch.trade_id, batch.timestamp))))
 
 
 def test_ranges_are_counted_with_all_that_was_acknowledged(

@@ -34,7 +34,7 @@ class JournalInMemory(Watermarks):
     def commit(self, batch: TradeBatch) -> int:
         for start in range(0, len(batch), self._batch_rows):
             number = self.batches[-1][0] + 1 if self.batches else self._first_id
-            self.batches.append((number, batch.select(slice(start, start + self._batch_rows))))
+            self.batches.append((number, batch.take(slice(start, start + self._batch_rows))))
         return self.batches[-1][0]
 
     def read_after(self, batch_id: int, max_rows: int) -> list[tuple[int, TradeBatch]]:

@@ -55,7 +55,7 @@ def test_a_trade_that_is_stored_twice_is_one(journal: Journal) -> None:
     texts = np.array([b"" if row % 2 else b"%032d" % row for row in range(400)])
     batch = replace(batch, text_id=texts, trade_id=np.where(texts != b"", 0, batch.trade_id))
     commit(journal, batch)
-    last = commit(journal, batch.select(slice(100, 300)), batch_of(50, first_id=9_000, start_ns=START_NS))
+    last = commit(journal, batch.take(slice(100, 300)), batch_of(50, first_id=9_000, start_ns=START_NS))
     census = journal.census()
     assert sum(census.minutes(0, last).values()) == 650
     assert census.distinct(START_NS, START_NS + MINUTE_NS, last) == 450

@@ -52,7 +52,7 @@ def test_csv_reads_back() -> None:
 
 
 def test_no_trades_give_an_empty_file_with_a_header_where_there_is_one() -> None:
-    lines, table, nothing = io.BytesIO(), io.BytesIO(), trades().select(slice(0, 0))
+    lines, table, nothing = io.BytesIO(), io.BytesIO(), trades().take(slice(0, 0))
     write_json_lines(nothing, CATALOGUE, lines)
     write_csv(nothing, CATALOGUE, table)
     assert lines.getvalue() == b""

@@ -85,9 +85,9 @@ def test_reading_after_an_id_gives_about_as_much_as_was_asked_for(journal: Journ
 
 def test_a_query_gives_the_instruments_and_times_asked_for_in_order(journal: Journal) -> None:
     trades = batch_of(5000, instruments=8, start_ns=START_NS, step_ns=1_000_000)
-    shuffled = trades.select(np.random.default_rng(3).permutation(len(trades)))
+    shuffled = trades.take(np.random.default_rng(3).permutation(len(trades)))
     for k in range(0, 5000, 500):
-        journal.commit([shuffled.select(slice(k, k + 500))])
+        journal.commit([shuffled.take(slice(k, k + 500))])
     names = [("binance", "spot", "C1USDT"), ("binance", "futures", "C2USDT"), ("nobody", "spot", "C1USDT")]
     start, end = START_NS + NS_PER_S, START_NS + 3 * NS_PER_S
     found = journal.query(names, start, end)

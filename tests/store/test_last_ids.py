@@ -68,7 +68,7 @@ def test_it_is_what_the_running_dedupe_goes_by() -> None:
             top = rows[-1][0] + 1
             batch = trades(*rows)
             seen = dedupe.observe(batch)
-            last_ids.record(batch if seen.keep is None else batch.select(seen.keep))
+            last_ids.record(batch if seen.keep is None else batch.take(seen.keep))
             assert last_ids.of(0)[0] == dedupe.last_ids(np.array([0], np.int32))[0]
 
 

@@ -41,7 +41,7 @@ class Place:
             raise self._problem
         rows = (TRADES.timestamp >= max(start_ns, self.covers_from_ns)) & (TRADES.timestamp < end_ns)
         rows &= np.isin(TRADES.instrument, [CATALOGUE.ids_of(name[:2])[name[2]] for name in names])
-        return TRADES.select(np.flatnonzero(rows)[::-1])
+        return TRADES.take(np.flatnonzero(rows)[::-1])
 
     def query(self, ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
         return self(CATALOGUE.names(ids), start_ns, end_ns)
@@ -115,7 +115,7 @@ def test_an_unknown_coin_asks_nobody() -> None:
 def test_merging_keeps_one_of_each_identity_in_order(held: list[list[tuple[int, int, str]]]) -> None:
     batches = []
     for rows in held:
-        batch = batch_of(len(rows)).select(slice(0, len(rows)))
+        batch = batch_of(len(rows)).take(slice(0, len(rows)))
         texts = [text for *_, text in rows]
         odd = np.array([b"" if text in "12" else text.encode() for text in texts], "S4")
         batches.append(TradeBatch(
@@ -136,7 +136,7 @@ def test_memory_and_journal_together_give_every_trade_once(tmp_path: Path) -> No
     journal.open()
     recent = Recent(minutes=4 / 60, bucket_s=1.0)
     for start in range(0, 1_000, 70):
-        batch = TRADES.select(slice(start, start + 70))
+        batch = TRADES.take(slice(start, start + 70))
         journal.commit([batch])
         recent.add(batch)
     found = find("C1", START, END, catalogue=CATALOGUE, recent=recent, journal_query=journal.query)

@@ -21,7 +21,7 @@ START_NS = 1_790_000_000 * NS_PER_S
 
 def fed(recent: Recent, trades: TradeBatch, step: int = 250, compact: bool = True) -> Recent:
     for k in range(0, len(trades), step):
-        recent.add(trades.select(slice(k, k + step)))
+        recent.add(trades.take(slice(k, k + step)))
         if compact and k % (step * 8) == 0:
             recent.compact()
     return recent
@@ -93,7 +93,7 @@ def test_queries_are_right_while_a_thread_compacts() -> None:
     pool = ThreadPool(1)
     jobs = []
     for k in range(0, 60_000, 1000):
-        recent.add(trades.select(slice(k, k + 1000)))
+        recent.add(trades.take(slice(k, k + 1000)))
         jobs.append(pool.spawn(recent.compact))
         found = recent.query([7], START_NS, 2**62)
         assert found.trade_id.tolist() == trades.trade_id[: k + 1000][trades.instrument[: k + 1000] == 7].tolist()

@@ -14,7 +14,7 @@ import yaml
 import pumpwatch
 from pumpwatch.config import Config, PluginsConfig
 from pumpwatch.model import Columns, Venue
-from pumpwatch.pipeline.decode import FrameDecoder
+from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.plugins import load_plugins
 from tests import corpus, plugin_wheel
 from tests.conftest import Cli
@@ -65,7 +65,7 @@ def test_without_it_nobody_speaks_for_the_exchange(cli: Cli) -> None:
 
 
 def test_its_frames_are_trades_and_control(venue: Venue) -> None:
-    decoder = FrameDecoder(venue)
+    decoder = Decoder(venue)
     trades = list(decoder.lines(FRAMES.read_bytes().splitlines()))
     assert decoder.refused == [] and decoder.controls == 3
     assert [(one["symbol"], one["side"], one["price"], one["quantity"], one["trade_id"]) for one in trades] == [
