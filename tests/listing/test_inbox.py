@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pumpwatch.listing.register import OPENED_A_MINUTE
 
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.errors import UsageError
 from pumpwatch.listing.inbox import Inbox, drop, folder_of
-from pumpwatch.listing.register import OPENED_A_MINUTE
 from pumpwatch.model import Listing
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
