@@ -1,4 +1,4 @@
-"""Tell damage of the journal that is settled from damage that is open.
+"""Separate settled damage of the journal from open damage.
 
 Damage is settled where the ledger records its gap as lost: its trades cannot come back, and nothing is left to do. Damage
 that the ledger does not know yet, or whose gap is open, is open.
@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 
 from pumpwatch.model import Gap, GapState
 
-JOURNAL = "journal damaged: "  # the reason of such a gap goes on with the file's name, `: `, and the damage
+JOURNAL = "journal damaged: "  # then follow the file's name, `: `, and the damage
 
 _BATCHES = re.compile(r"batch(?:es)? (\d+)(?: to (\d+))?")
 _EVERYTHING = (0, 2**63 - 1)
 
 
 class SettledDamage:
-    """What is settled in each file of a journal, from the gaps of its ledger."""
+    """The settled damage in each file of a journal, from the gaps of its ledger."""
 
     def __init__(self, gaps: Iterable[Gap]) -> None:
         self._lost: dict[str, list[tuple[int, int]]] = {}

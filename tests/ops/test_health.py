@@ -136,7 +136,7 @@ def test_what_is_wrong_is_named_and_nothing_else() -> None:
         "alpha.futures: nothing is read: no instrument list: HTTP 502",
         "beta.spot: its instrument list cannot be relied on: it lacks 3 symbols",
         "sink questdb: down, 17 trades behind", "listing board: down: HTTP 429",
-        "memory: 5 trades were dropped while the disk refused them; the gaps are recorded"]
+        "memory: 5 trades were dropped because the disk could not store them; the gaps are recorded"]
 
 
 @pytest.mark.parametrize(("behind", "wrong"), [(5, 0), (2_000_000, 1)])
