@@ -67,7 +67,8 @@ def archived(archive: Path) -> tuple[set[tuple[str, str, int]], list[list[int]]]
 
 
 def cut_window(sim: SimProcess, collector: CollectorProcess, coin: str, number: signal.Signals) -> None:
-    """Publish a coin, and end the collector while its window is open."""
+    """Record for a while, publish a coin, and end the collector while its window is open."""
+    time.sleep(WINDOW_S + 0.5)  # a board dates its notices in whole seconds
     sim.publish(coin)
     collector.wait_until(lambda figures: figures["listing"]["windows"]["open"] == 1)
     time.sleep(0.5)
@@ -80,10 +81,10 @@ def test_windows_that_a_kill_and_a_stop_cut_are_archived_whole_after_the_restart
         with collector:
             collector.wait_until_up()
             sim.resume()
-            time.sleep(WINDOW_S)
             cut_window(sim, collector, "SOMI", signal.SIGKILL)
             collector.start()
             collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] == 1)
+            collector.wait_until_up()
             cut_window(sim, collector, "XRP", signal.SIGTERM)
             time.sleep(WINDOW_S + 1)  # the window ends while it is down
             collector.start()
