@@ -38,11 +38,11 @@ def verify(with_sinks: bool, as_json: bool, config: Config) -> int:
     checked = list(run(Path(config.store.dir), sinks))
     if as_json:
         print_json({"segment": one.segment, "where": one.where, "expected": one.expected, "found": one.found,
-                    "good": one.good, "problems": one.problems} for one in checked)
+                    "good": one.good, "problems": one.problems, "hint": one.hint} for one in checked)
     else:
         print_table(("segment", "where", "trades", "found", "state", "problems"), (
             (one.segment, one.where, f"{one.expected:,}", f"{one.found:,}", "ok" if one.good else "fail",
-             one.problems[:5]) for one in checked))
+             [*one.problems[:5], *([one.hint] if one.hint else [])]) for one in checked))
     say(f"{sum(one.found for one in checked if one.where == 'journal'):,} trades read")
     return EXIT_OK if all(one.good for one in checked) else EXIT_FOUND
 

@@ -29,7 +29,7 @@ def listing_config(url: str) -> dict[str, Any]:
 
 
 def not_opened(figures: dict[str, Any]) -> int:
-    return int(sum(one["value"] for one in figures["counters"] if one["name"] == "listing_not_opened_total"))
+    return int(sum(counter["value"] for counter in figures["counters"] if counter["name"] == "listing_not_opened_total"))
 
 
 def listings(data: Path) -> list[ListingRecord]:
@@ -49,7 +49,8 @@ def stored(data: Path, coin: str, intervals: list[list[int]]) -> set[tuple[str, 
     found = set()
     for start, end in intervals:
         batch = reader.query(catalogue.names(ids), start, end)
-        symbols = [".".join(catalogue.venues[one]) + catalogue.instruments[one].symbol for one in batch.instrument.tolist()]
+        symbols = [".".join(catalogue.venues[number]) + catalogue.instruments[number].symbol
+                   for number in batch.instrument.tolist()]
         found |= set(zip(symbols, batch.id_texts(), batch.timestamp.tolist(), strict=True))
     return found
 
