@@ -39,6 +39,7 @@ from pumpwatch.sim.ground_truth import TruthWriter
 from pumpwatch.sim.market import SimulatedMarket, coins, spread
 from pumpwatch.sim.notice_board import Board
 from pumpwatch.sim.options import SimOptions
+from pumpwatch.sim.paced import PacedSource
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.sim.source import LiveSource, Source
 from pumpwatch.sim.tape import TapeSource, tape_specs
@@ -48,7 +49,7 @@ from pumpwatch.sim.venue import SimVenue
 log = logging.getLogger(__name__)
 JANITOR_S = 0.25
 SETTLE_S = 5.0
-MODES = ("live", "burst", "tape")
+MODES = ("live", "burst", "paced", "tape")
 
 
 class Simulation:
@@ -108,8 +109,9 @@ class Simulation:
     def _source(self, venue: SimVenue) -> Source:
         shares = self.options.shares
         rate = self.options.rate * shares.get(venue.name, 1 / len(self.venues) if not shares else 0.0)
-        if self.options.mode == "burst" and venue.dialect.stamps:
-            return BurstSource(venue, rate, self.options.lap_trades // len(self.venues))
+        if self.options.mode in ("burst", "paced") and venue.dialect.stamps:
+            make = PacedSource if self.options.mode == "paced" else BurstSource
+            return make(venue, rate, self.options.lap_trades // len(self.venues))
         if self.options.mode == "tape":
             return TapeSource(venue, self.options.tape)
         return LiveSource(venue, rate)
