@@ -60,7 +60,7 @@ def of_ours(scenario: str, figure: str, collectors: Sequence[str] = (OURS,)) -> 
     """Return the worst value of a figure over our runs of a scenario."""
     def measured(results: Results) -> float | None:
         values = [run[figure] for run in results.get(scenario, {}).get("runs", ())
-                  if run["collector"] in collectors and run[figure] is not None]
+                  if run["collector"] in collectors and run.get(figure) is not None]
         return max(values) if values else None
     return measured
 
