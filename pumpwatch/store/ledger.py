@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlite_utils import Database
 
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState
@@ -36,6 +35,7 @@ from pumpwatch.store.sqlite import (
     storage_error,
     transaction,
 )
+from pumpwatch.store.sqlite_library import Database
 from pumpwatch.store.upkeep import QUARANTINE_BYTES, Upkeep
 
 T = TypeVar("T")

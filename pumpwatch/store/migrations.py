@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from sqlite_utils import Database, Migrations
+from pumpwatch.store.sqlite_library import Database, Migrations
 
 migrations = Migrations("ledger")
 
