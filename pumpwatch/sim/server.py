@@ -23,7 +23,7 @@ from typing import Any
 
 import gevent
 import msgspec
-from gevent import socket
+from gevent import monkey, socket
 from gevent.event import Event
 from gevent.server import StreamServer
 
@@ -49,6 +49,8 @@ from pumpwatch.sim.venue import SimVenue
 log = logging.getLogger(__name__)
 JANITOR_S = 0.25
 SETTLE_S = 5.0
+SLEEP = monkey.get_original("time", "sleep")
+LONGEST_TURN_S = 0.005  # without a turn of the event loop, which reads what clients send
 MODES = ("live", "burst", "paced", "tape")
 
 
@@ -83,6 +85,7 @@ class Simulation:
         self.running = False
         self.traded_s = self.late_s = 0.0
         self._connections = 0
+        self._turn_at = 0.0  # when the event loop last had a turn
         self._servers: dict[str, StreamServer] = {}
         self._due: list[tuple[float, Callable[[], Any]]] = control.plan(self)
 
@@ -152,7 +155,7 @@ class Simulation:
         following = last + tick
         trading = False
         while not self.stopping.is_set():
-            gevent.sleep(max(following - self.clock.monotonic(), 0.0001))
+            self._wait(following)
             now, now_ns = self.clock.monotonic(), self.clock.now_ns()
             late = now - following
             following = max(following + tick, now)
@@ -171,6 +174,15 @@ class Simulation:
                 source.advance(seconds, from_ns, now_ns)
             if 0 < limit <= self.traded_s or all(source.finished() for source in self.sources):
                 self.pause()
+
+    def _wait(self, until: float) -> None:
+        """Sleep until a moment. Frames that leave one by one need a sharper sleep than the event loop's, between its turns."""
+        now = self.clock.monotonic()
+        if self.options.mode == "paced" and self.running and now - self._turn_at < LONGEST_TURN_S:
+            SLEEP(max(until - now, 0.0))
+            return
+        gevent.sleep(max(until - now, 0.0001))
+        self._turn_at = self.clock.monotonic()
 
     def pause(self) -> None:
         """Stop trading; connections stand and pings go on."""
