@@ -66,7 +66,7 @@ def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
 
 
 def _symbol_of(stream: str, session: ClientSession) -> str:
-    """Return the symbol whose trades a stream carries here, "" where it is acknowledged and silent."""
+    """Return the symbol whose trades a stream carries; "" for a stream that is acknowledged and silent."""
     name, _, channel = stream.partition("@")
     routed_away = session.notes["route"] in ("/market", "/private")
     return name.upper() if channel == "trade" and name == name.lower() and not routed_away else ""
@@ -76,28 +76,28 @@ def _receive(session: ClientSession, message: Message, rules: Rules, history: Hi
     try:
         request = json.loads(message)
     except ValueError as error:
-        return _refuse(3, f"Invalid JSON: {error}", None)
+        return _reject(3, f"Invalid JSON: {error}", None)
     if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-        return _refuse(2, "Invalid request: missing field `method`", None)
+        return _reject(2, "Invalid request: missing field `method`", None)
     number, method, params = request.get("id"), request["method"], request.get("params", [])
-    if not isinstance(params, list) or not all(isinstance(one, str) for one in params):
-        return _refuse(2, "Invalid request: params must be an array of strings", number)
+    if not isinstance(params, list) or not all(isinstance(stream, str) for stream in params):
+        return _reject(2, "Invalid request: params must be an array of strings", number)
     if method == "SUBSCRIBE":
-        fresh = [stream for stream in params if stream not in session.topics]
-        if len(session.topics) + len(fresh) > rules.streams_per_connection:
+        added = [stream for stream in params if stream not in session.topics]
+        if len(session.topics) + len(added) > rules.streams_per_connection:
             return Reply([json.dumps({"error": {"code": 4, "msg": "Too many subscriptions"}, "id": number})])
-        session.topics.update((stream, _symbol_of(stream, session)) for stream in fresh)
+        session.topics.update((stream, _symbol_of(stream, session)) for stream in added)
     elif method == "UNSUBSCRIBE":
         for stream in params:
             session.topics.pop(stream, None)
     elif method != "LIST_SUBSCRIPTIONS":
-        return _refuse(2, f"Invalid request: unknown variant `{method}`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, "
+        return _reject(2, f"Invalid request: unknown variant `{method}`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, "
                           "`LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY`", number)
     result = list(session.topics) if method == "LIST_SUBSCRIPTIONS" else None
     return Reply([json.dumps({"result": result, "id": number}, separators=(",", ":"))])
 
 
-def _refuse(code: int, text: str, number: Any) -> Reply:
+def _reject(code: int, text: str, number: Any) -> Reply:
     return Reply([json.dumps({"code": code, "msg": text, "id": number}, separators=(",", ":"))])
 
 
@@ -115,12 +115,12 @@ def _encode_futures(form: str, rows: Rows) -> list[bytes]:
     times = (rows.timestamp // 1_000_000).tolist()
     names = rows.symbols()
     prices, quantities = rows.price_texts(), rows.quantity_texts()
-    kinds = [EXECUTIONS[flag] for flag in rows.flags.tolist()]
+    executions = [EXECUTIONS[flag] for flag in rows.flags.tolist()]
     for row in (rows.flags == VOID).nonzero()[0].tolist():
         prices[row] = quantities[row] = "0"
-    frames = [FUTURES_FRAME % (at, at, name, number, price, quantity, kind, "true" if sell else "false")
-              for at, name, number, price, quantity, kind, sell in
-              zip(times, names, rows.trade_id.tolist(), prices, quantities, kinds, rows.sell.tolist(), strict=True)]
+    frames = [FUTURES_FRAME % (at, at, name, number, price, quantity, execution, "true" if sell else "false")
+              for at, name, number, price, quantity, execution, sell in
+              zip(times, names, rows.trade_id.tolist(), prices, quantities, executions, rows.sell.tolist(), strict=True)]
     return _wrap(form, names, frames)
 
 
@@ -163,7 +163,7 @@ def _error(status: int, code: int, text: str, headers: dict[str, str] | None = N
 
 
 def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
-    """Return the REST side of a market."""
+    """Return the function that answers a market's REST requests."""
     prefix = "/api/v3/" if spot else "/fapi/v1/"
     weights = SPOT_WEIGHTS if spot else FUTURES_WEIGHTS
 
@@ -173,7 +173,7 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
             return HttpReply(404, b"<html><body><h2>404 Not found</h2></body></html>", {"Content-Type": "text/html"})
         used = meter.spend(weights[name])
         if used > rules.requests > 0:
-            return _over(used, rules, meter, call.now_ns)
+            return _limited(used, rules, meter, call.now_ns)
         if name == "exchangeInfo":
             return _json(_exchange_info(spot, history, rules, call.now_ns), used)
         if name == "ticker/24hr":
@@ -186,7 +186,7 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
     return rest
 
 
-def _over(used: float, rules: Rules, meter: Meter, now_ns: int) -> HttpReply:
+def _limited(used: float, rules: Rules, meter: Meter, now_ns: int) -> HttpReply:
     limit, wait = int(rules.requests), meter.retry_after_s()
     if used > 1.5 * limit:
         until = now_ns // 1_000_000 + 120_000
@@ -217,7 +217,7 @@ def _trades(call: HttpCall, name: str, spot: bool, history: History, used: float
             return _error(400, -1130, "Data sent for parameter 'limit' is not valid.")
         limit = ROW_LIMIT
     if name == "aggTrades":
-        return _json(_aggregated(history, symbol, numbers, limit), used)
+        return _json(_aggregate_trades(history, symbol, numbers, limit), used)
     if name == "historicalTrades" and "fromId" in numbers:
         rows = history.from_id(symbol, numbers["fromId"], limit)
     else:
@@ -236,8 +236,8 @@ def _history_rows(rows: Rows, spot: bool) -> list[dict[str, Any]]:
                 (rows.timestamp // 1_000_000).tolist(), rows.sell.tolist(), strict=True)]
 
 
-def _aggregated(history: History, symbol: int, numbers: dict[str, int], limit: int) -> list[dict[str, Any]]:
-    """Return aggregate trades: neighbours of one price, side and time are one. Their id here is that of their first."""
+def _aggregate_trades(history: History, symbol: int, numbers: dict[str, int], limit: int) -> list[dict[str, Any]]:
+    """Return aggregate trades: neighbours of the same price, side and time, under the id of the first."""
     if "startTime" in numbers or "endTime" in numbers:
         end = numbers.get("endTime", 2**43) * 1_000_000
         rows = history.between(symbol, numbers.get("startTime", 0) * 1_000_000, end, limit)
@@ -253,7 +253,7 @@ def _aggregated(history: History, symbol: int, numbers: dict[str, int], limit: i
 
 
 def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> dict[str, Any]:
-    """Return the symbol list: what trades, what may again, and what a collector must leave out."""
+    """Return the symbol list: what trades, what may trade again, and what a collector must leave out."""
     rows = [_listed(spec.symbol, spec.base, spec.quote, spot) for spec in history.table.specs]
     if spot:
         rows += [_listed("ETHBTC", "ETH", "BTC", spot),

@@ -41,7 +41,7 @@ from pumpwatch import (
 
 TOPICS = {SPOT: "/market/match:", FUTURES: "/contractMarket/execution:"}
 SYMBOLS_PER_TOPIC = 100
-REPLAYED = 3
+REPLAYED_TRADES = 3
 OLD_NAMES = {"BTC": "XBT"}
 THOUSANDS = {"BONK": ("1000", 1000), "CAT": ("10000", 10_000), "MOG": ("1000000", 1_000_000), "BABYDOGE": ("1M", 1_000_000)}
 ORDER = "671b5007389355000701b1d3"
@@ -85,7 +85,7 @@ def _receiver(market_type: str) -> Callable[[ClientSession, Message, Rules, Hist
         if not isinstance(request, dict):
             request = {}
         if session.form == "tokenless":
-            return Reply([one.encode() for one in _tokenless(market_type, session, request, rules, history)])
+            return Reply([text.encode() for text in _tokenless(market_type, session, request, rules, history)])
         number = request.get("id", "")
         if request.get("type") == "ping":
             return Reply([_text(id=number, type="pong")])
@@ -121,13 +121,13 @@ def _acknowledged(number: Any, request: dict[str, Any]) -> list[Message | Past]:
 
 
 def _replayed(session: ClientSession, symbols: Sequence[str], history: History) -> list[Past]:
-    """Return the last trades of symbols that were subscribed to before, on any connection."""
+    """Return the last trades of symbols that were subscribed before, on any connection."""
     known: set[str] = session.memory.setdefault("subscribed", set())
-    again = [history.recent(history.table.index[symbol], REPLAYED) for symbol in symbols
+    recent = [history.recent(history.table.index[symbol], REPLAYED_TRADES) for symbol in symbols
              if symbol in known and symbol in history.table.index]
     known.update(symbols)
     return [Past(frame.decode(), rows.take(slice(row, row + 1)))
-            for rows in again for row, frame in enumerate(_encode_futures("plain", rows))]
+            for rows in recent for row, frame in enumerate(_encode_futures("plain", rows))]
 
 
 def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any], rules: Rules,
@@ -190,7 +190,7 @@ def _error(code: str, text: str, status: int = 200) -> HttpReply:
 
 
 def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
-    """Return the REST side of a market."""
+    """Return the function that answers a market's REST requests."""
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         weight = WEIGHTS.get(call.path)
@@ -215,9 +215,9 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
 
 
 def _token(call: HttpCall) -> HttpReply:
-    """Give a token, good for one connection."""
-    made = call.memory["made"] = call.memory.get("made", 0) + 1
-    token = f"2neAiuYvAU61ZDXANAGAsiL4+{call.now_ns}/{made}=="
+    """Answer with a token that is good for one connection."""
+    number = call.memory["made"] = call.memory.get("made", 0) + 1
+    token = f"2neAiuYvAU61ZDXANAGAsiL4+{call.now_ns}/{number}=="
     call.memory.setdefault("tokens", {})[token] = True
     server = {"endpoint": f"wss://{call.headers.get('host', '')}/", "encrypt": True, "protocol": "websocket",
               "pingInterval": 18000, "pingTimeout": 10000}
@@ -312,6 +312,6 @@ FUTURES_STAMPS = _stamps((b'"sn":', "id", 13), (b'"sequence":', "id", 13), (b'"t
 
 @hookimpl
 def simulator_dialects() -> list[Dialect]:
-    """Return both markets; frames made beforehand are of the classic protocol."""
+    """Return both markets; frames made ahead are of the classic protocol."""
     return [_dialect(SPOT, 11_067_996_711_960_577, SPOT_STAMPS, _spot_symbols, _encode_spot, 400),
             _dialect(FUTURES, 1_794_100_537_695, FUTURES_STAMPS, _futures_symbols, _encode_futures, 0)]

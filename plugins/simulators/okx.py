@@ -74,11 +74,11 @@ def _receive(session: ClientSession, message: Message, rules: Rules, history: Hi
         return Reply([_error(request, "60012", f"Invalid request: {text[:200]}")])
     replies: list[Message | Past] = []
     for argument in arguments:
-        replies += _one(session, request, argument, history)
+        replies += _answer_argument(session, request, argument, history)
     return Reply(replies)
 
 
-def _one(session: ClientSession, request: dict[str, Any], argument: Any, history: History) -> list[Message | Past]:
+def _answer_argument(session: ClientSession, request: dict[str, Any], argument: Any, history: History) -> list[Message | Past]:
     """Answer one argument of a request."""
     channel, symbol = (argument.get("channel"), argument.get("instId")) if isinstance(argument, dict) else (None, None)
     session.notes["operations"] = session.notes.get("operations", 0) + 1
@@ -90,19 +90,19 @@ def _one(session: ClientSession, request: dict[str, Any], argument: Any, history
     answer = {"event": request["op"], "arg": argument, "connId": CONNECTION}
     if request["op"] == "unsubscribe":
         session.topics.pop(symbol, None)
-        return [_with_id(request, answer)]
+        return [_with_request_id(request, answer)]
     session.topics[symbol] = symbol
     last = history.recent(number, 1)
-    return [_with_id(request, answer), *(Past(frame.decode(), last) for frame in _encode(session.form, last))]
+    return [_with_request_id(request, answer), *(Past(frame.decode(), last) for frame in _encode(session.form, last))]
 
 
-def _with_id(request: Any, answer: dict[str, Any]) -> str:
+def _with_request_id(request: Any, answer: dict[str, Any]) -> str:
     number = {"id": request["id"]} if isinstance(request, dict) and "id" in request else {}
     return json.dumps({**number, **answer}, separators=(",", ":"))
 
 
 def _error(request: Any, code: str, text: str) -> str:
-    return _with_id(request, {"event": "error", "code": code, "msg": text, "connId": CONNECTION})
+    return _with_request_id(request, {"event": "error", "code": code, "msg": text, "connId": CONNECTION})
 
 
 def _encode(form: str, rows: Rows) -> list[bytes]:
@@ -138,7 +138,7 @@ def _http_error(code: str, text: str, status: int = 200) -> HttpReply:
 
 
 def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
-    """Return the REST side of a market."""
+    """Return the function that answers a market's REST requests."""
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         if meter.spend(1) > rules.requests > 0:
@@ -168,7 +168,7 @@ def _instruments(call: HttpCall, spot: bool, history: History) -> HttpReply:
 
 
 def _tickers(spot: bool, history: History) -> list[dict[str, Any]]:
-    """Return rows whose volume is in the quote on spot, and in the base on swaps."""
+    """Return rows whose volume counts the quote on spot, and the base on swaps."""
     return [{"instType": "SPOT" if spot else "SWAP", "instId": spec.symbol, "last": str(spec.price),
              "volCcy24h": str(volume if spot else volume / spec.price)}
             for spec, volume in zip(history.table.specs, history.table.volumes, strict=True)]
@@ -181,7 +181,7 @@ def _spot_row(symbol: str, base: str, quote: str, state: str) -> dict[str, Any]:
 
 
 def _swap_row(spec: SymbolSpec, number: int) -> dict[str, Any]:
-    """Make a row; every other contract's size is a product of two factors."""
+    """Return a row; the size of every other contract is a product of two factors."""
     multiplier = 10 if number % 2 else 1
     value = f"{spec.contract_size / multiplier:.12f}".rstrip("0").rstrip(".")
     family = f"{spec.base}-{spec.quote}"
@@ -202,19 +202,20 @@ def _swap_extras() -> list[dict[str, Any]]:
 def _trades(call: HttpCall, history: History) -> HttpReply:
     symbol = history.table.index.get(call.query.get("instId", ""))
     if symbol is None:
-        return _http_error("51001", f"Instrument ID, Instrument ID code, or Spread ID doesn't exist. {call.query.get('instId', '')}")
+        wanted = call.query.get("instId", "")
+        return _http_error("51001", f"Instrument ID, Instrument ID code, or Spread ID doesn't exist. {wanted}")
     numbers = {}
     for key in ("limit", "after", "before", "type"):
         if key in call.query:
             if not call.query[key].isdigit():
                 return _http_error("51000", f"Parameter {key} error")
             numbers[key] = int(call.query[key])
-    deepest = DEPTHS[call.path]
-    rows = history.recent(symbol, 10**9 if "after" in numbers else deepest)
+    depth = DEPTHS[call.path]
+    rows = history.recent(symbol, 10**9 if "after" in numbers else depth)
     if "after" in numbers and call.path.endswith("history-trades"):
         column = rows.timestamp // 1_000_000 if numbers.get("type", 1) == 2 else rows.trade_id
         rows = rows.take(column < numbers["after"])
-    return _answer(_rows(rows.take(slice(-min(numbers.get("limit", 100), deepest), None))))
+    return _answer(_rows(rows.take(slice(-min(numbers.get("limit", 100), depth), None))))
 
 
 def _rows(rows: Rows) -> list[dict[str, Any]]:
