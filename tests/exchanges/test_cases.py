@@ -15,7 +15,7 @@ from pumpwatch.config import Config
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, REFUSALS
 from pumpwatch.model import Columns, Flag, HistoryQuery, Instrument, Venue
 from pumpwatch.plugins import load_plugins
-from tests.exchanges.venues import columns_of
+from tests.exchanges.decoding import columns_of
 
 FOLDER = Path(__file__).parent
 CASES = sorted(file.parent for file in FOLDER.glob("*/*/frames.jsonl"))
