@@ -109,8 +109,8 @@ def test_a_plugin_imports_nothing_of_ours_but_what_is_public(path: Path) -> None
         head, _, rest = module.partition(".")
         if head == "pumpwatch":
             assert not rest or rest in pumpwatch.__all__, f"{path}:{line} imports {module}"
-        if head in ("pumpwatch_plugins", "plugins"):  # its own second file, where 250 lines do not hold it
-            own = module.removeprefix(f"{package}.").startswith(path.stem.split("_")[0])
+        if head in ("pumpwatch_plugins", "plugins"):  # a sink may have several files; an exchange, simulator or source is one
+            own = path.parent.name == "sinks" and module.removeprefix(f"{package}.").startswith(path.stem.split("_")[0])
             assert own, f"{path}:{line} imports {module}"
 
 
@@ -153,7 +153,7 @@ def test_modules_are_small() -> None:
 
 def test_plugins_are_small_and_whole() -> None:
     sizes = {str(path): lines_of(path) for path in PLUGINS}
-    assert {path: size for path, size in sizes.items() if not 60 <= size <= 250} == {}
+    assert {path: size for path, size in sizes.items() if not 60 <= size <= 400} == {}
 
 
 def test_functions_are_small() -> None:
