@@ -17,7 +17,8 @@ from pumpwatch.model import Columns, HttpRequest, Venue
 from pumpwatch.plugin_kit.sandbox import attempt
 
 if TYPE_CHECKING:
-    from pumpwatch.sim.dialect import ClientSession, Dialect, HttpReply, Reply
+    from pumpwatch.sim.dialect import ClientSession, Dialect, Reply
+    from pumpwatch.sim.http_messages import HttpReply
     from pumpwatch.sim.rows import Rows
 
 COINS, ROWS = 8, 3000
@@ -185,7 +186,7 @@ class Stage:
 
     def answer(self, request: HttpRequest) -> bytes:
         """Return the body that the venue's REST side answers; empty where it refuses."""
-        from pumpwatch.sim.dialect import HttpCall
+        from pumpwatch.sim.http_messages import HttpCall
 
         query = {key: str(value) for key, value in request.params.items()}
         headers = {key.lower(): value for key, value in self.venue.headers.items()}
