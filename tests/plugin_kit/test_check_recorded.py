@@ -14,10 +14,10 @@ from pumpwatch_plugins.exchanges.phemex import VENUES as PHEMEX
 
 from pumpwatch.errors import UsageError
 from pumpwatch.model import Columns, Control, ControlKind, HistoryDepth, IdKind, Instrument, Venue
-from pumpwatch.plugin_kit.check_frames import check_reading
+from pumpwatch.plugin_kit.check_frames import check_frames
 from pumpwatch.plugin_kit.check_recorded import check_recorded, history_body
-from pumpwatch.plugin_kit.check_requests import check_asking
-from pumpwatch.plugin_kit.check_responses import check_bodies
+from pumpwatch.plugin_kit.check_requests import check_requests
+from pumpwatch.plugin_kit.check_responses import check_responses
 from pumpwatch.plugin_kit.check_values import check_values
 from pumpwatch.plugin_kit.contract import check_venue
 from pumpwatch.plugin_kit.recorder import read_recording, recorded_files
@@ -51,8 +51,8 @@ def changed(**facts: Any) -> Venue:
 def rows(venue: Venue = SPOT, seen: Sequence[bytes] | None = None, part: Callable[..., list[Check]] = check_recorded,
          instruments: Sequence[bytes] = (), histories: Mapping[str, bytes] | None = None) -> dict[str, tuple[str, str]]:
     bodies = [HistoryBody(symbol, body) for symbol, body in (histories or {}).items()]
-    material = gather(venue, frames() if seen is None else seen, None, instruments, bodies)
-    return {one.check: (one.state, one.detail) for one in part(venue, material)}
+    samples = gather(venue, frames() if seen is None else seen, None, instruments, bodies)
+    return {one.check: (one.state, one.detail) for one in part(venue, samples)}
 
 
 def test_the_contract_takes_recorded_bodies() -> None:
@@ -148,7 +148,7 @@ def knows_all(raw: bytes) -> Control | None:
 
 def test_control_that_knows_every_frame_is_named() -> None:
     venue = changed(read_control=knows_all)
-    assert rows(venue, part=check_reading)["unknown frames are reported"][0] == "fail"
+    assert rows(venue, part=check_frames)["unknown frames are reported"][0] == "fail"
     assert "so it vanishes" in rows(venue, part=check_values)["impossible values are refused"][1]
 
 
@@ -158,7 +158,7 @@ def prints(text: Any, columns: Columns) -> None:
 
 
 def test_a_parser_that_prints_is_not_pure() -> None:
-    state, detail = rows(changed(parse=prints), part=check_reading)["parse is pure"]
+    state, detail = rows(changed(parse=prints), part=check_frames)["parse is pure"]
     assert state == "fail" and "print 'trades" in detail
 
 
@@ -170,7 +170,7 @@ def test_a_history_in_whole_seconds_says_so() -> None:
         columns.timestamp = [at // 1000 * 1000 for at in columns.timestamp]
 
     def state(venue: Venue) -> str:
-        return {one.check: one.state for one in check_bodies(venue, gather(venue, (), SPOT_DIALECT))}["history"]
+        return {one.check: one.state for one in check_responses(venue, gather(venue, (), SPOT_DIALECT))}["history"]
 
     assert state(changed(parse_history=in_seconds)) == "fail"
     coarse = dataclasses.replace(SPOT.history, resolution_ns=10**9)
@@ -181,10 +181,10 @@ def test_answers_that_name_their_symbol_need_no_request_id() -> None:
     def anonymous(symbols: Sequence[str], number: int) -> str:
         return json.dumps({"op": "subscribe", "args": list(symbols)}, ensure_ascii=False)
 
-    by_id = rows(changed(subscribe=anonymous, unsubscribe=anonymous), part=check_asking)["odd symbols and request ids"]
+    by_id = rows(changed(subscribe=anonymous, unsubscribe=anonymous), part=check_requests)["odd symbols and request ids"]
     assert by_id[0] == "fail" and "answers_by_symbol" in by_id[1]
     by_symbol = changed(subscribe=anonymous, unsubscribe=anonymous, answers_by_symbol=True)
-    assert rows(by_symbol, part=check_asking)["odd symbols and request ids"][0] == "ok"
+    assert rows(by_symbol, part=check_requests)["odd symbols and request ids"][0] == "ok"
 
 
 @pytest.mark.parametrize(("given", "symbol"), [

@@ -24,7 +24,7 @@ from pumpwatch.plugin_kit.contract import check_plugin, check_sink, check_source
 from pumpwatch.plugin_kit.mutations import mutated_frames
 from pumpwatch.plugin_kit.results import Check
 from pumpwatch.plugin_kit.samples import read_frames
-from pumpwatch.plugin_kit.sandbox import attempt, listening
+from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 
 SPOT = VENUES[0]
 TRADE = b'{"e":"trade","E":1732186800123,"s":"BTCUSDT","t":%d,"p":"97000.5","q":"0.01","T":1732186800120,"m":true,"M":true}'
@@ -374,13 +374,13 @@ def test_mutations_are_the_same_at_each_run_and_never_the_frame_itself(seeds: li
 def test_what_other_threads_do_is_not_heard(tmp_path: Path) -> None:
     import threading
 
-    with listening() as heard:
+    with watch_effects() as effects:
         thread = threading.Thread(target=lambda: (tmp_path / "theirs").write_text("x"))
         thread.start()
         thread.join()
-    assert not [event for event in heard if "theirs" in event]
-    with listening() as heard:
+    assert not [event for event in effects if "theirs" in event]
+    with watch_effects() as effects:
         (tmp_path / "ours").write_text("x")
-    assert [event for event in heard if "ours" in event]
+    assert [event for event in effects if "ours" in event]
     (tmp_path / "later").write_text("x")
-    assert not [event for event in watching._ear.heard if "later" in event]
+    assert not [event for event in watching._audit.effects if "later" in event]

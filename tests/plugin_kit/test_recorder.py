@@ -42,8 +42,8 @@ def test_what_a_venue_sends_and_answers_is_recorded_and_keeps_the_contract(tmp_p
         own = recorded.of.get(venue.name)
         if venue.variant or own is None:
             continue
-        material = gather(venue, own.frames, None, own.instruments[0], own.histories)
-        checks = check_recorded(venue, material)
+        samples = gather(venue, own.frames, None, own.instruments[0], own.histories)
+        checks = check_recorded(venue, samples)
         assert [one for one in checks if one.state == "fail"] == []
         assert any("of them in the frames as well, and equal" in one.detail for one in checks)
 
