@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pumpwatch.model import Columns, HistoryQuery, HttpRequest, Instrument, Venue
@@ -20,14 +20,15 @@ PAGES = 20
 
 def check_responses(venue: Venue, samples: Samples) -> list[Check]:
     """Return a row for each kind of body."""
-    rows = [_bad(venue, "instruments", lambda body: venue.parse_instruments([body] * len(venue.instruments_requests))),
-            _bad(venue, "history", lambda body: history_of(venue, body, "BTC-USDT"))]
+    rows = [check_bad_bodies(venue, "instruments", lambda body: venue.parse_instruments([body] * len(venue.instruments_requests)),
+                             big_bodies()),
+            check_bad_bodies(venue, "history", lambda body: history_of(venue, body, "BTC-USDT"), big_bodies())]
     if venue.session is not None:
-        rows.append(_session(venue))
+        rows.append(check_session(venue))
     if samples.simulated is not None:
-        rows += [_instruments_of(venue, samples.simulated), _history_of(venue, samples.simulated)]
+        rows += [check_instruments(venue, samples.simulated), check_history(venue, samples.simulated)]
         if venue.volumes is not None:
-            rows.append(_volumes_of(venue, samples.simulated))
+            rows.append(check_volumes(venue, samples.simulated))
     return rows
 
 
@@ -38,13 +39,15 @@ def history_of(venue: Venue, body: bytes, symbol: str) -> Columns:
     return columns
 
 
-def _bad(venue: Venue, what: str, read: Callable[[bytes], Any]) -> Check:
+def check_bad_bodies(venue: Venue, what: str, read: Callable[[bytes], Any],
+                     large: Iterable[tuple[str, bytes]] = ()) -> Check:
+    """Read answers of other kinds, each of which must raise an error; large: slow ones beside MUST_REFUSE."""
     problems = Problems(venue.name, f"{what}: bad bodies are refused")
     for name, body in MUST_REFUSE.items():
         given = attempt(read, body)
         problems.must(not given.broke, f"{name} raises {given.message()}")
         problems.must(given.error is not None, f"{name} is accepted as a list")
-    for name, body in big_bodies():
+    for name, body in large:
         began = time.perf_counter()
         given = attempt(read, body)
         problems.must(not given.broke, f"{name} raises {given.message()}")
@@ -53,7 +56,8 @@ def _bad(venue: Venue, what: str, read: Callable[[bytes], Any]) -> Check:
     return problems.row(f"{len(MUST_REFUSE)} kinds of other answers, and 40 MB of two")
 
 
-def _session(venue: Venue) -> Check:
+def check_session(venue: Venue) -> Check:
+    """Make a session's address from answers of other kinds, each of which must raise an error."""
     problems = Problems(venue.name, "session: bad bodies are refused")
     assert venue.session is not None
     for name, body in MUST_REFUSE.items():
@@ -64,7 +68,7 @@ def _session(venue: Venue) -> Check:
     return problems.row(f"{len(MUST_REFUSE)} kinds of other answers")
 
 
-def _instruments_of(venue: Venue, simulated: SimulatedVenue) -> Check:
+def check_instruments(venue: Venue, simulated: SimulatedVenue) -> Check:
     """Read the dialect's symbol list, complete and mutated."""
     problems = Problems(venue.name, "instruments")
     bodies: list[bytes] = []
@@ -96,7 +100,7 @@ def _instruments_of(venue: Venue, simulated: SimulatedVenue) -> Check:
     return problems.row(f"{instruments} in {answers}; mutations are read or rejected")
 
 
-def _volumes_of(venue: Venue, simulated: SimulatedVenue) -> Check:
+def check_volumes(venue: Venue, simulated: SimulatedVenue) -> Check:
     """Read the dialect's volumes, complete and mutated, and answers that are no volumes."""
     problems = Problems(venue.name, "volumes")
     assert venue.volumes is not None
@@ -134,7 +138,7 @@ def _must_not_break(problems: Problems, given: CallResult[Any], body: bytes) -> 
     problems.must(not given.broke, f"it raises {given.message()} on {short(body)}")
 
 
-def _history_of(venue: Venue, simulated: SimulatedVenue) -> Check:
+def check_history(venue: Venue, simulated: SimulatedVenue) -> Check:
     """Request one symbol's trades from the dialect, and read them, complete and mutated."""
     problems = Problems(venue.name, "history")
     if not venue.history.rows_per_request:
