@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 ODD_VALUES: tuple[Any, ...] = (
@@ -22,6 +23,7 @@ ELSEWHERE = ("", " ", "null", "true", "0", '""', "[]", "{}", "[[]]", "[{}]", "[n
 DEEP = 20_000
 PLACEHOLDER = "\ue000"  # a private character, replaced by a number that the encoder would not write
 Path = tuple[Any, ...]  # keys and indexes that lead from the whole value to a place in it
+Maker = Callable[[], bytes]  # makes one mutation; most are not chosen, and need not be made
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,51 +66,54 @@ def mutated_frames(seeds: list[bytes], most: int = 4000) -> list[bytes]:
     made: dict[bytes, None] = {}
     each = max(50, most // max(1, len(seeds)))
     for number, seed in enumerate(seeds):
-        mutants = [*_structural(seed), *_textual(seed, random.Random(number))]
-        if len(mutants) > each:
-            mutants = random.Random(number).sample(mutants, each)
-        made.update(dict.fromkeys(mutants))
+        makers = [*_structural(seed), *_textual(seed, random.Random(number))]
+        if len(makers) > each:
+            makers = random.Random(number).sample(makers, each)
+        made.update((make(), None) for make in makers)
     made.update(dict.fromkeys(text.encode() for text in ELSEWHERE))
     made.update(dict.fromkeys((b"[" * DEEP, b'{"a":' * DEEP, b"\xff\xfe", b'{"s":"\xc3("}')))
     return [frame for frame in made if frame not in seeds]
 
 
-def _structural(seed: bytes) -> Iterator[bytes]:
-    """Yield the JSON value with one place left out, replaced, doubled or converted to another unit."""
+def _structural(seed: bytes) -> Iterator[Maker]:
+    """Yield mutations of the JSON value: one place left out, replaced, doubled or converted to another unit."""
     try:
         value = json.loads(seed)
     except (ValueError, RecursionError):
         return
     for path in places(value):
         old = at(value, path)
-        for odd in ODD_VALUES:
-            yield put(value, path, odd)
-        for raw in RAW_NUMBERS:
-            yield put(value, path, Raw(raw))
+        values = [*ODD_VALUES, *map(Raw, RAW_NUMBERS)]
+        yield from (partial(put, value, path, odd) for odd in values)
         if path:
-            yield without(value, path)
-        if isinstance(old, int) and not isinstance(old, bool):
-            for changed in (old // 10**6, old // 1000, old * 1000, old * 10**6, str(old), float(old), -old):
-                yield put(value, path, changed)
-        elif isinstance(old, str):
-            for text in (old.lower(), old.upper(), old + " ", f"-{old}", [old]):
-                yield put(value, path, text)
-        elif isinstance(old, list):
-            yield put(value, path, old * 2)
-        elif isinstance(old, dict):
-            yield put(value, path, {**old, "extra": {"deep": [1, None]}, "": ""})
-            yield put(value, path, list(old.values()))
-    yield put((), (), [value])
-    yield put((), (), [value, value])
+            yield partial(without, value, path)
+        yield from (partial(put, value, path, new) for new in _variations(old))
+    yield partial(put, (), (), [value])
+    yield partial(put, (), (), [value, value])
 
 
-def _textual(seed: bytes, chance: random.Random) -> Iterator[bytes]:
-    """Yield the bytes cut off, damaged, and joined."""
+def _variations(old: Any) -> Sequence[Any]:
+    """Return values of the same type that are near, or mean something else in another unit or spelling."""
+    if isinstance(old, int) and not isinstance(old, bool):
+        return old // 10**6, old // 1000, old * 1000, old * 10**6, str(old), float(old), -old
+    if isinstance(old, str):
+        return old.lower(), old.upper(), old + " ", f"-{old}", [old]
+    if isinstance(old, list):
+        return (old * 2,)
+    if isinstance(old, dict):
+        return {**old, "extra": {"deep": [1, None]}, "": ""}, list(old.values())
+    return ()
+
+
+def _textual(seed: bytes, chance: random.Random) -> Iterator[Maker]:
+    """Yield mutations of the bytes: cut off, damaged, and joined."""
+    made: list[bytes] = []
     for _ in range(40):
-        yield seed[: chance.randrange(len(seed) or 1)]
+        made.append(seed[: chance.randrange(len(seed) or 1)])
         at = chance.randrange(len(seed) or 1)
-        yield seed[:at] + bytes([chance.randrange(256)]) + seed[at + 1:]
-    yield from (seed + seed, seed + b",", b" " + seed, seed + b"\x00", b"," + seed)
+        made.append(seed[:at] + bytes([chance.randrange(256)]) + seed[at + 1:])
+    made += (seed + seed, seed + b",", b" " + seed, seed + b"\x00", b"," + seed)
+    return (partial(bytes, mutant) for mutant in made)
 
 
 def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
@@ -147,6 +152,6 @@ def mutated_bodies(body: bytes, most: int = 600) -> list[bytes]:
     """Return mutations of a good body, the half body first."""
     if len(body) > 20_000:  # the rows of a long list are alike, and a mutation of each would take too long
         return [body[: len(body) // 2], body[:-1], body[1:]]
-    mutants = [*_structural(body), *_textual(body, random.Random(7))]
-    chosen = random.Random(7).sample(mutants, min(most, len(mutants)))
-    return [body[: len(body) // 2], *chosen]
+    makers = [*_structural(body), *_textual(body, random.Random(7))]
+    chosen = random.Random(7).sample(makers, min(most, len(makers)))
+    return [body[: len(body) // 2], *(make() for make in chosen)]

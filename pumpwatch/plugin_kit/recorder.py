@@ -201,7 +201,16 @@ def recorded_files(frames: str | None, instruments: Sequence[str], histories: Se
 
 
 def record(name: str, config: Config, folder: Path, seconds: float, symbols: int) -> list[Recording]:
-    """Record every enabled venue of a plugin, one after another. Raises UsageError if the plugin offers none."""
+    """Record every enabled venue of a plugin, one after another, each into a folder of its name. Raises UsageError."""
+    return [VenueRecorder(venue, options, config).run(folder / venue.name, seconds, symbols)
+            for venue, options in enabled_venues(name, config)]
+
+
+def enabled_venues(name: str, config: Config) -> list[tuple[Venue, VenueConfig]]:
+    """Return a plugin's venues that the config enables, with their options, each in its usual protocol.
+
+    A venue that the config does not mention has its defaults. Raises UsageError if the plugin offers no venue.
+    """
     plugins = load_plugins(config)
     candidate = plugins.candidate(name)
     offers = set(candidate.offers if candidate else ())
@@ -210,10 +219,10 @@ def record(name: str, config: Config, folder: Path, seconds: float, symbols: int
         known = ", ".join(sorted(known.name for known in plugins.candidates
                                  if any(offer.startswith("venue ") for offer in known.offers)))
         raise UsageError(f"no plugin with a venue is called `{name}`", f"known: {known}")
-    recordings = []
+    found = []
     for venue in venues:
         exchange = config.exchange(venue.exchange)
         options = exchange.market(venue.market_type)
         if exchange.enabled and options.enabled:
-            recordings.append(VenueRecorder(venue, options, config).run(folder / venue.name, seconds, symbols))
-    return recordings
+            found.append((venue, options))
+    return found
