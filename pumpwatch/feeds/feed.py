@@ -19,8 +19,9 @@ from gevent.event import Event
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.rate_limits import ConnectLimit
-from pumpwatch.feeds.session import DISORDER_NS, ConnectAttempt, FeedContext, FeedSession
+from pumpwatch.feeds.session import ConnectAttempt, FeedContext, FeedSession
 from pumpwatch.feeds.staleness import UNHEARD, Staleness
+from pumpwatch.model import DISORDER_NS
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY
 

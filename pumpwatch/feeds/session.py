@@ -13,7 +13,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.rate_limits import ConnectLimit, message_limit
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
-from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Venue
+from pumpwatch.model import DISORDER_NS, Control, ControlKind, Gap, HttpRequest, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.ratelimit import TokenBucket
@@ -21,8 +21,6 @@ from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
 from pumpwatch.records import ConnectionEvent, Records
 from pumpwatch.stats import Stats
-
-DISORDER_NS = NS_PER_S  # how much later than its neighbours a trade may be sent, at least
 
 
 @dataclass(slots=True)

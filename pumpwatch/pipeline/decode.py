@@ -74,7 +74,7 @@ class Decoder:
             batch = parsed.batch if parsed.void is None else parsed.batch.take(~parsed.void)
             if self._venue.newest_first:  # printed as the frame has them
                 batch = batch.take(slice(None, None, -1))
-            trades += self._rows(batch.take(batch.flags & Flag.takeovers() == 0))
+            trades += self._rows(batch.take(batch.flags & Flag.outside_market() == 0))
         self.refused += [(line, one.reason) for one in self._parser.quarantine[before:]]
         self._parser.quarantine.clear()
         self.trades += len(trades)

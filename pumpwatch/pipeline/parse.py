@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, BadFrame
-from pumpwatch.feeds.feed import DISORDER_NS
-from pumpwatch.model import NO_SEQUENCE, Columns, Control, Gap, IdKind, Int64, QuantityUnit, TradeBatch, Venue
+from pumpwatch.model import DISORDER_NS, NO_SEQUENCE, Columns, Control, Gap, IdKind, Int64, QuantityUnit, TradeBatch, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.lag import Lag

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.sim.burst import BurstSource, Deck
+from pumpwatch.sim.burst import BurstSource, JoinedLaps
 from pumpwatch.sim.client_connection import ClientConnection
 from pumpwatch.sim.ground_truth import Records
 from pumpwatch.sim.venue import SimVenue
@@ -42,7 +42,7 @@ class PacedSource(BurstSource):
         super().__init__(venue, rate, lap_trades)
         self._random = np.random.default_rng(venue.number)
         self._plan: Plan | None = None
-        self._planned_deck: Deck | None = None
+        self._planned_laps: JoinedLaps | None = None
         self._traded_s = self._planned_s = 0.0
         self._phase = venue.number * PHASE % 1
 
@@ -50,13 +50,13 @@ class PacedSource(BurstSource):
         """Send the frames that are due; plan the next ones when none is left."""
         self._traded_s += seconds
         self.prepare()
-        if self._plan is not None and self._planned_deck is not self._deck:
+        if self._plan is not None and self._planned_laps is not self._laps:
             self._send(self._plan, float("inf"))  # connections have changed: ids are not to be skipped
-        while self._deck is not None:
+        while self._laps is not None:
             if self._plan is None or self._plan.ended:
                 if self._planned_s > self._traded_s:
                     return
-                self._plan_on(self._deck, to_ns)
+                self._plan_on(self._laps, to_ns)
             assert self._plan is not None
             self._send(self._plan, self._traded_s)
             if not self._plan.ended:
@@ -66,14 +66,14 @@ class PacedSource(BurstSource):
         """Return 0: the frames of a slow connection wait in its queue."""
         return 0
 
-    def _plan_on(self, deck: Deck, now_ns: int) -> None:
+    def _plan_on(self, laps: JoinedLaps, now_ns: int) -> None:
         began_s = max(self._planned_s, self._traded_s - PLAN_S)
         self._planned_s = began_s + PLAN_S
-        links, frames, picked = deck.draw(self.rate * PLAN_S, self._random)
+        links, frames, picked = laps.draw(self.rate * PLAN_S, self._random)
         due_s = began_s + (np.arange(len(picked)) + self._phase) * (PLAN_S / max(len(picked), 1))
         ahead_ns = ((due_s - self._traded_s) * NS_PER_S).astype(np.int64)
-        self._plan = Plan(links, frames, deck.stamp(picked, now_ns + ahead_ns), due_s.tolist())
-        self._planned_deck = deck
+        self._plan = Plan(links, frames, laps.stamp(picked, now_ns + ahead_ns), due_s.tolist())
+        self._planned_laps = laps
 
     def _send(self, plan: Plan, until_s: float) -> None:
         begin, clock = plan.at, self._venue.clock

@@ -12,12 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import DISORDER_NS
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.sqlite import DAMAGED, connect
 
 Times = tuple[int, int]  # first and last moment of a batch
-DISORDER_NS = NS_PER_S  # how much older than its neighbours a trade may be
 NEAR = 50  # ids that are looked at on either side for a readable neighbour
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
-from pumpwatch.store.bounds import DISORDER_NS, of_segment
+from pumpwatch.model import DISORDER_NS
+from pumpwatch.store.bounds import of_segment
 from pumpwatch.store.codec import grouped
 from pumpwatch.store.damage import Damage, note_missing
 from pumpwatch.store.inventory import Inventory
