@@ -115,7 +115,7 @@ class JoinedLaps:
             venue.history.add(Rows(rows.table, rows.symbol, ids, at_ns, rows.price, rows.quantity, rows.sell, rows.flags))
         return records
 
-    def draw(self, count: float, random: np.random.Generator) -> tuple[list[ClientConnection], list[Any], Ints]:
+    def draw(self, count: float, random: np.random.Generator) -> tuple[list[ClientConnection], list[memoryview], Ints]:
         """Take about `count` frames of all connections by their shares, shuffled; a connection's frames keep their order.
 
         Return the connection, the bytes and the number (for `stamp`) of each. A lap that ends starts again in the next draw.
@@ -124,11 +124,11 @@ class JoinedLaps:
         wanted = self.due.astype(np.int64)
         begins = []
         for number, lap in enumerate(self.laps):
-            if wanted[number] and lap.at == len(lap.rows):
-                lap.wrap(self._venue.market.next_id)
-            wanted[number] = min(int(wanted[number]), len(lap.rows) - lap.at) if wanted[number] else 0
-            begins.append(self._starts[number] + lap.at)
-            lap.at += int(wanted[number])
+            if wanted[number] and lap.next_row == len(lap.rows):
+                lap.start_again(self._venue.market.next_id)
+            wanted[number] = min(int(wanted[number]), len(lap.rows) - lap.next_row) if wanted[number] else 0
+            begins.append(self._starts[number] + lap.next_row)
+            lap.next_row += int(wanted[number])
         self.due -= wanted
         of_lap = random.permutation(np.repeat(np.arange(len(self.laps)), wanted))
         first = np.cumsum(wanted) - wanted

@@ -1,8 +1,8 @@
-"""The SQL of the QuestDB sink: its tables and views, and the check of those that exist.
+"""The SQL of the QuestDB sink: its tables and views, and the check of existing ones.
 
-No INDEX on symbol: it makes nothing we ask faster but the count of a day, and the table 1.7 times as large. Views are
-refreshed once a minute, which costs the server a fifth of refreshing them at once. `flags` and `sequence_number` are
-NULL for a trade that has none.
+No INDEX on symbol: of our queries only the count of a day becomes faster, and the table 1.7 times as large. Views are
+refreshed once a minute, which costs the server a fifth of an immediate refresh. `flags` and `sequence_number` are NULL
+for a trade that has none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pumpwatch_plugins.sinks.questdb_http import Server
+from pumpwatch_plugins.sinks.questdb.http import Server
 
 from pumpwatch import ConfigError, ServiceUnavailable
 
@@ -36,14 +36,14 @@ LISTING_COLUMNS = (
     ("archive", "VARCHAR"), ("trades", "LONG"), ("announced_at", "TIMESTAMP_NS"), ("trigger_delay_ms", "DOUBLE"),
     ("exchanges_with_data", "VARCHAR"),
 )
-# columns that tables of an earlier version lack: they are added where those are found
+# columns that tables of an earlier version lack; they are added to those
 ADDED = frozenset({"status", "last_trade_time", "message_count", "error_message", "announced_at", "trigger_delay_ms",
                    "exchanges_with_data"})
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table; its first column is the designated timestamp. ttl_days: 0 for ever, None left as it is found."""
+    """One table; its first column is the designated timestamp. ttl_days: 0 keeps for ever, None changes nothing."""
 
     name: str
     columns: tuple[tuple[str, str], ...]
@@ -52,7 +52,7 @@ class Table:
     ttl_days: int | None = None
 
     def ddl(self) -> str:
-        """Return the CREATE TABLE statement; it does nothing where the table exists."""
+        """Return the CREATE TABLE statement; it changes nothing where the table exists."""
         columns = ", ".join(f"{name} {kind}" for name, kind in self.columns)
         ttl = f" TTL {self.ttl_days} DAYS" if self.ttl_days else ""
         return (f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}) TIMESTAMP({self.columns[0][0]})"
@@ -70,7 +70,7 @@ def tables(prefix: str, ttl_days: int) -> tuple[Table, Table, Table]:
 
 
 def candle_views(prefix: str) -> tuple[str, str]:
-    """Return the statements that make candles_1m (from trades) and candles_5m (from candles_1m)."""
+    """Return the statements that create candles_1m (from trades) and candles_5m (from candles_1m)."""
     return (
         _view(f"{prefix}candles_1m", f"{prefix}trades", "DAY",
               "first(price) open, max(price) high, min(price) low, last(price) close, sum(quantity) volume,"
@@ -109,28 +109,28 @@ def insert(table: str, columns: Sequence[str], rows: Iterable[Sequence[float | s
 
 
 def ensure(server: Server, table: Table) -> None:
-    """Make the table where it is missing; where it is there, check it, add what is new, and set its TTL.
+    """Create the table where it is missing. Check an existing one, add new columns, and set its TTL.
 
-    Raises ConfigError that names table and column, what is expected and found, and the statement that mends it.
+    Raises ConfigError that names the table and column, what was expected and found, and the statement that repairs it.
     """
     server.exec(table.ddl(), DDL_TIMEOUT_S)
     found = _columns(server, table)
     if new := [(name, kind) for name, kind in table.columns if name in ADDED and name not in found]:
         found = _add_columns(server, table, new)
-    away = (f"or rename the table away (RENAME TABLE {table.name} TO {table.name}_old),"
+    rename = (f"or rename the table away (RENAME TABLE {table.name} TO {table.name}_old),"
             " or set sinks.questdb.table_prefix")
     for column, kind in table.columns:
         if column not in found:
             raise ConfigError(f"QuestDB table {table.name}: column {column} is missing, expected {kind}",
-                              f"ALTER TABLE {table.name} ADD COLUMN {column} {kind}, {away}")
+                              f"ALTER TABLE {table.name} ADD COLUMN {column} {kind}, {rename}")
         if found[column][0] != kind:
             raise ConfigError(f"QuestDB table {table.name}: column {column} is {found[column][0]}, expected {kind}",
-                              f"ALTER TABLE {table.name} ALTER COLUMN {column} TYPE {kind}, {away}")
+                              f"ALTER TABLE {table.name} ALTER COLUMN {column} TYPE {kind}, {rename}")
     keys = {column for column, (_, key) in found.items() if key}
     if keys != set(table.keys):
         raise ConfigError(f"QuestDB table {table.name}: deduplicates on {', '.join(sorted(keys)) or 'nothing'},"
                           f" expected {', '.join(table.keys)}",
-                          f"ALTER TABLE {table.name} DEDUP ENABLE UPSERT KEYS({', '.join(table.keys)}), {away}")
+                          f"ALTER TABLE {table.name} DEDUP ENABLE UPSERT KEYS({', '.join(table.keys)}), {rename}")
     if table.ttl_days is not None:
         _set_ttl(server, table.name, table.ttl_days)
 
@@ -141,13 +141,13 @@ def _columns(server: Server, table: Table) -> dict[str, tuple[str, bool]]:
 
 
 def _add_columns(server: Server, table: Table, new: Sequence[tuple[str, str]]) -> dict[str, tuple[str, bool]]:
-    """Add columns and wait until they are there: the change goes through the table's write-ahead log."""
+    """Add columns and wait until they exist: the change goes through the table's write-ahead log."""
     for column, kind in new:
         server.exec(f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column} {kind}", DDL_TIMEOUT_S)
     deadline = time.monotonic() + ADDED_WITHIN_S
     while not {name for name, _ in new} <= (found := _columns(server, table)).keys():
         if time.monotonic() > deadline:
-            raise ServiceUnavailable(f"QuestDB table {table.name}: new columns are not there after {ADDED_WITHIN_S:.0f} s",
+            raise ServiceUnavailable(f"QuestDB table {table.name}: new columns do not exist after {ADDED_WITHIN_S:.0f} s",
                                      f"is it suspended? ALTER TABLE {table.name} RESUME WAL")
         time.sleep(0.05)
     return found
@@ -161,9 +161,9 @@ def _set_ttl(server: Server, name: str, days: int) -> None:
 
 
 def ensure_views(server: Server, prefix: str) -> None:
-    """Make the candles where they are missing, and rebuild them where their table was dropped or emptied.
+    """Create missing candle views, and rebuild them where their table was dropped or emptied.
 
-    Rebuilt candles cover the trades that are there. What takes long is taken up again when the sink is opened
+    Rebuilt candles cover the trades that the table still has. A rebuild that takes long goes on when the sink is opened
     the next time.
     """
     for view in candle_views(prefix):

@@ -1,7 +1,7 @@
-"""Reading the QuestDB sink's trades back: in pages of time, by statements that do not grow with what is asked for.
+"""Read trades back from QuestDB: in pages of time, by statements that do not grow with the number of symbols.
 
-Each row brings its own exchange, market_type and symbol, so the names are matched here. A few symbols are named in the
-statement, which spares the server the rest; a roster's thousands are not.
+Each row carries its exchange, market_type and symbol, so names are matched here. A statement names the symbols where they are
+few, which spares the server all other rows; it does not name thousands of them.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pumpwatch_plugins.sinks.questdb_http import Server, TradeRow
-from pumpwatch_plugins.sinks.questdb_ilp import POWERS
-from pumpwatch_plugins.sinks.questdb_sql import text
+from pumpwatch_plugins.sinks.questdb.http import Server, TradeRow
+from pumpwatch_plugins.sinks.questdb.sql import text
 
 from pumpwatch import NO_SEQUENCE, TradeBatch
 
 Name = tuple[str, str, str]  # exchange, market_type, symbol
 PAGE_ROWS = 20_000  # decoded in one go, on the hub
-NAMED_CHARS = 2_000  # of symbols in a statement; in an address each may take twelve, and 32 KB are the limit
-NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that an int64 gives back as it was
+NAMED_CHARS = 2_000  # of symbols in a statement; in a URL each character may take twelve, and 32 KB is the limit
+POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
+NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # an id that is the same text again after a turn as int64
 
 
 def read(server: Server, table: str, ids: Mapping[Name, int], start_ns: int, end_ns: int) -> TradeBatch:
-    """Return the visible trades of these names in [start_ns, end_ns), numbered as `ids` says."""
+    """Return the visible trades of these names in [start_ns, end_ns); `ids` gives each name its instrument id."""
     symbols = ", ".join(sorted({text(symbol) for _, _, symbol in ids}))
     where = f" AND symbol IN ({symbols})" if len(symbols) <= NAMED_CHARS else ""
     return TradeBatch.concat([_batch(rows, ids) for rows in _pages(server, table, where, start_ns, end_ns)])
 
 
 def _pages(server: Server, table: str, where: str, start_ns: int, end_ns: int) -> Iterator[list[TradeRow]]:
-    """Yield the rows in order of their timestamps. A page ends between two timestamps, so that none is cut in two."""
+    """Yield rows in order of timestamp. A page ends between two timestamps, so that no timestamp is split."""
     limit = PAGE_ROWS
     while start_ns < end_ns:
         rows = server.trades(
@@ -50,21 +50,21 @@ def _pages(server: Server, table: str, where: str, start_ns: int, end_ns: int) -
 
 
 def _batch(rows: Sequence[TradeRow], ids: Mapping[Name, int]) -> TradeBatch:
-    """Turn rows into columns, a column at a time: the busiest coin has 20,000 of them in a window."""
-    which = np.array([ids.get(row[:3], -1) for row in rows], np.int32)
-    if len(rows) and which.min() < 0:  # another instrument
-        rows = [row for row, number in zip(rows, which.tolist(), strict=True) if number >= 0]
-        which = which[which >= 0]
+    """Turn rows into columns, a column at a time: the busiest coin has 20,000 rows in a window."""
+    instruments = np.array([ids.get(row[:3], -1) for row in rows], np.int32)
+    if len(rows) and instruments.min() < 0:  # another instrument
+        rows = [row for row, number in zip(rows, instruments.tolist(), strict=True) if number >= 0]
+        instruments = instruments[instruments >= 0]
     if not rows:
         return TradeBatch.empty()
     numbers, text_id = _ids([row[7] for row in rows])
     return TradeBatch(
-        timestamp=np.array([row[3] for row in rows], np.int64), instrument=which,
+        timestamp=np.array([row[3] for row in rows], np.int64), instrument=instruments,
         price=np.array([row[5] for row in rows], np.float64), quantity=np.array([row[6] for row in rows], np.float64),
         side=np.array([row[4] for row in rows], np.uint8), trade_id=numbers,
-        sequence_number=_or(NO_SEQUENCE, [row[8] for row in rows], np.int64),
+        sequence_number=_filled(NO_SEQUENCE, [row[8] for row in rows], np.int64),
         received_at=np.array([row[9] for row in rows], np.int64),
-        flags=_or(0, [row[10] for row in rows], np.uint8), text_id=text_id)
+        flags=_filled(0, [row[10] for row in rows], np.uint8), text_id=text_id)
 
 
 def _ids(texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
@@ -79,7 +79,7 @@ def _ids(texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, An
     return np.array([int(text or 0) for text in plain], np.int64), np.array(odd) if any(odd) else None
 
 
-def _or(nothing: int, values: Sequence[int | None], dtype: type[np.integer[Any]]) -> np.ndarray[Any, Any]:
+def _filled(nothing: int, values: Sequence[int | None], dtype: type[np.integer[Any]]) -> np.ndarray[Any, Any]:
     if set(values) == {None}:
         return np.full(len(values), nothing, dtype)
-    return np.array([nothing if one is None else one for one in values], dtype)
+    return np.array([nothing if value is None else value for value in values], dtype)
