@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pumpwatch.config import load
 from pumpwatch.errors import ConfigError, ServiceUnavailable
-from pumpwatch.net.dial import Place
+from pumpwatch.net.dial import Destination
 from pumpwatch.net.http import Http
 from pumpwatch.net.proxy import Proxies, parse_proxy, proxy_to
 from pumpwatch.net.texts import masked, one_line, shown_address
@@ -153,9 +153,9 @@ def test_a_socks_proxy_leads_there_and_resolves_names_where_it_should(scheme: st
 
 
 @pytest.mark.parametrize(("said", "reason"), [
-    (b"HTTP/1.1 400 no", "does not speak SOCKS5"), (b"\x05\xff", "wants a user"),
-    (b"\x05\x00\x05\x05\x00\x01", "the proxy refuses: connection refused"), (b"\x05\x00\x05\x63\x00\x01", "code 99"),
-    (b"", "ends the")])
+    (b"HTTP/1.1 400 no", "does not speak SOCKS5"), (b"\x05\xff", "requires a user"),
+    (b"\x05\x00\x05\x05\x00\x01", "rejects the connection: connection refused"), (b"\x05\x00\x05\x63\x00\x01", "code 99"),
+    (b"", "closed the connection in the middle")])
 def test_a_socks_proxy_that_refuses_says_why(said: bytes, reason: str) -> None:
     def refuse(sock: socket.socket) -> None:
         sock.recv(100)
@@ -174,18 +174,19 @@ def test_a_proxy_that_is_not_there_is_named_without_its_password() -> None:
         url = f"http://user:{SECRET}@127.0.0.1:{free.getsockname()[1]}"
     for dial in (lambda: Dialer(PLAIN, 5.0, url).open("wss://api.test/ws", {}),
                  lambda: Http(PLAIN, 5.0, url).fetch("https://api.test/")):
-        with pytest.raises(ServiceUnavailable, match=r"the proxy http://\*\*\*@127\.0\.0\.1:\d+ is not reached") as caught:
+        with pytest.raises(ServiceUnavailable, match=r"the proxy http://\*\*\*@127\.0\.0\.1:\d+ cannot be reached") as caught:
             dial()
         assert SECRET not in str(caught.value)
 
 
 def test_a_redirect_may_not_lead_to_an_address_of_the_inside_through_a_proxy_either() -> None:
     from pumpwatch.net.allowance import ReadAllowance
-    from pumpwatch.net.dial import Dial, NotReached
+    from pumpwatch.net.dial import NotReached, StreamDialer
     from pumpwatch.net.redirects import is_public
 
+    destination = Destination(True, "169.254.169.254", 443, is_public)
     with hostile(answer(b"")) as proxy, pytest.raises(NotReached):
-        Dial(PLAIN, f"http://{proxy.address}").open(Place(True, "169.254.169.254", 443, is_public), ReadAllowance(5.0))
+        StreamDialer(PLAIN, f"http://{proxy.address}").open(destination, ReadAllowance(5.0))
 
 
 @pytest.mark.parametrize("most", [10, 40, 120])
