@@ -116,7 +116,7 @@ def test_no_bytes_at_all_is_silence_whatever_the_wall_clock_says():
         assert world.events == ["up"]
         world.clock.monotonic_s += 31
         until(lambda: world.events == ["up", "down", "up"])
-        assert world.records.connection_events[1].reason.startswith("silent for")
+        assert world.records.connection_events[1].reason.startswith("no data for")
 
 
 def test_a_connection_is_renewed_with_no_gap_when_it_is_old():
@@ -139,7 +139,7 @@ def test_asked_to_reconnect_both_are_read_until_the_successor_delivers_and_the_o
         until(lambda: len(world.streams) == 2 and world.streams[1].texts)
         assert not world.streams[0].closed and world.events == ["up"]
         world.answering = True
-        until(lambda: world.feed._successor.stood_at_ns)
+        until(lambda: world.feed._successor.established_at_ns)
         gevent.sleep(0.1)
         assert not world.streams[0].closed and world.events == ["up"]  # granted, and no trade so far
         world.clock.monotonic_s += 2.5
@@ -158,7 +158,7 @@ def test_an_old_connection_that_answers_no_ping_is_read_until_it_has_said_someth
         world.wait_up()
         world.streams[0].answers_pings = False
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
         for _ in range(2):
             world.streams[1].incoming += b"\x89\x00"
             world.connections[1].traded_at_ns = world.clock.now_ns()
@@ -178,7 +178,7 @@ def test_a_pong_that_answers_no_ping_of_ours_does_not_prove_that_the_old_connect
         world.wait_up()
         world.streams[0].answers_pings = False
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
         until(lambda: world.streams[0].pings)
         world.streams[0].incoming += 3 * (bytes([0x8A, len(payload)]) + payload)
         world.overlap()
@@ -190,7 +190,7 @@ def test_where_nothing_trades_a_successor_takes_over_after_a_while():
     with World() as world:
         world.wait_up()
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
         world.clock.monotonic_s += 10
         gevent.sleep(0.5)
         assert world.events == ["up"]
@@ -216,7 +216,7 @@ def test_a_successor_that_is_silent_while_the_old_connection_trades_does_not_tak
     with World(quick(stale_after_s=600.0)) as world:
         world.wait_up()
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
         world.clock.wall_s += 10
         world.connections[0].traded_at_ns = world.clock.now_ns()
         world.clock.monotonic_s += 16
@@ -229,8 +229,8 @@ def test_an_old_connection_that_the_venue_cuts_in_the_overlap_leaves_a_gap_only_
     with World() as world:
         world.wait_up()
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
-        stood_ns = world.feed._successor.stood_at_ns
+        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
+        stood_ns = world.feed._successor.established_at_ns
         world.clock.wall_s += stood_s
         read = world.connections[0].bytes_read
         world.ping()
@@ -247,7 +247,7 @@ def test_a_successor_that_dies_in_the_overlap_leaves_the_old_connection_alone():
     with World() as world:
         world.wait_up()
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
+        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
         world.streams[1].ended = True
         until(lambda: world.streams[1].closed)
         assert world.feed.up and world.events == ["up"] and not world.gaps
@@ -394,7 +394,7 @@ def test_where_everything_is_refused_the_connection_fails_and_no_symbol_is_left_
     with World(symbols=[f"S{i}" for i in range(9)]) as world:
         world.refuses = lambda symbol: True
         until(lambda: world.events.count("down") >= 2)
-        assert not world.refused and "every symbol was refused" in world.records.connection_events[0].reason
+        assert not world.refused and "every symbol was rejected" in world.records.connection_events[0].reason
         world.refuses = lambda symbol: False
         world.wait_up()
         assert len(world.feed.granted) == 9

@@ -11,7 +11,7 @@ import pytest
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.feed import FIRST_S
+from pumpwatch.feeds.feed import FIRST_WITHIN_S
 from pumpwatch.feeds.rejected_symbols import LONGEST_ROUNDS
 from pumpwatch.instruments.symbols_file import SymbolsFile, VenueSymbols
 from pumpwatch.model import Control, ControlKind, Gap, Instrument
@@ -42,7 +42,7 @@ def test_a_symbol_that_a_list_or_two_lack_is_read_on():
     with VenueWorld([f"S{i}" for i in range(20)], refresh_s=1.0) as world:
         until(lambda: len(subscribed(world)) == 20)
         world.listed -= {"S3"}
-        until(lambda: world.feeds.roster.leaving == {"S3"})
+        until(lambda: world.feeds.placement.leaving == {"S3"})
         world.listed |= {"S3"}
         world.refresh(2)
         assert not any("UNSUBSCRIBE" in text for text in world.streams[0].texts) and not world.gaps
@@ -122,7 +122,7 @@ def test_a_list_that_is_neither_given_nor_refused_is_a_gap_after_a_while():
         world.lists_hang = True
         gevent.sleep(0.3)
         assert not world.records.gaps
-        world.clock.monotonic_s += FIRST_S
+        world.clock.monotonic_s += FIRST_WITHIN_S
         until(lambda: len(world.records.gaps) > 1)
         (gap,) = world.gaps.values()
         assert gap.reason == "no instrument list: it has not come yet" and gap.to_ns > world.clock.now_ns()
@@ -183,7 +183,7 @@ def test_a_list_that_is_none_or_short_is_told_once_and_drops_nothing(caplog, ans
         until(lambda: not world.feeds.status()["list_problem"])
         world.refresh(1)
     told = [record.getMessage() for record in caplog.records if "instrument list" in record.getMessage()]
-    assert [line.split(" venue=")[0] for line in told] == ["instrument list is doubtful, what is read goes on",
+    assert [line.split(" venue=")[0] for line in told] == ["instrument list is unreliable, reading goes on",
                                                            "instrument list is good again"]
     assert told[0].isprintable() and "symbols=20 reason=" in told[0]
 
@@ -231,7 +231,7 @@ def test_a_refused_symbol_is_told_of_and_tried_again_until_it_is_granted(caplog)
         until(lambda: world.events.count("refused") >= 3)  # each try is an event
         assert world.records.connection_events[-1].reason.startswith("B: ")
         world.refuses = lambda symbol: False
-        until(lambda: subscribed(world) == {"A", "B", "C"} and "granted after all" in caplog.text)
+        until(lambda: subscribed(world) == {"A", "B", "C"} and "is granted now" in caplog.text)
         assert world.feeds.status()["refused"] == [] and caplog.text.count("left out") == 1
         assert not world.gaps  # it was never seen before
 
@@ -249,7 +249,7 @@ def test_a_symbol_that_is_refused_after_it_was_seen_is_a_gap_that_grows():
         until(of_b)
         (first,) = of_b()
         until(lambda: of_b()[0].to_ns > first.to_ns)
-        assert [gap.from_ns for gap in of_b()] == [first.from_ns] and "refuses" in first.reason
+        assert [gap.from_ns for gap in of_b()] == [first.from_ns] and "rejects" in first.reason
 
 
 def seen_and_refused(world: VenueWorld) -> Gap:
@@ -294,7 +294,7 @@ def test_a_symbol_that_is_refused_when_it_is_asked_for_again_was_read_and_is_a_g
         until(lambda: len(subscribed(world)) == 3)
         world.refuses = lambda symbol: symbol == "B"
         world.feeds.feeds[0].ask_again("B")
-        until(lambda: [gap for gap in world.records.gaps if gap.symbol == "B" and "refuses" in gap.reason])
+        until(lambda: [gap for gap in world.records.gaps if gap.symbol == "B" and "rejects" in gap.reason])
 
 
 def test_after_an_earlier_run_every_refused_symbol_may_have_been_seen():
@@ -378,11 +378,11 @@ def test_what_a_successor_has_no_room_for_is_a_gap_until_another_connection_has_
 def test_where_a_venue_drops_no_symbol_a_silent_one_has_its_connection_made_anew_and_stays_on_it():
     with VenueWorld([f"S{i}" for i in range(20)], quick(drops=False), symbols_per_connection=12) as world:
         until(lambda: len(subscribed(world)) == 20)
-        number = world.feeds.roster.connection_of("S3")
-        until(lambda: world.feeds.feeds[number].stood_at_ns)
+        number = world.feeds.placement.connection_of("S3")
+        until(lambda: world.feeds.feeds[number].established_at_ns)
         world.feeds.move("S3")
         until(lambda: "down" in world.events and len(subscribed(world)) == 20)
-        assert world.feeds.roster.connection_of("S3") == number and len(world.streams) == 3
+        assert world.feeds.placement.connection_of("S3") == number and len(world.streams) == 3
 
 
 def test_a_venue_that_fails_and_is_begun_again_looks_for_silence_once():

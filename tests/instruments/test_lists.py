@@ -14,7 +14,7 @@ from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.instruments.lists import fetch_instruments, fetch_volumes
-from pumpwatch.instruments.volumes import WITHIN_S, LatestVolumes
+from pumpwatch.instruments.volumes import WITHIN_S, SeparateVolumes
 from pumpwatch.model import HttpRequest, Instrument, Volumes
 from tests.feeds.scripted import VenueWorld, quick, until
 
@@ -76,11 +76,11 @@ def test_where_no_volumes_are_told_that_is_said(answer):
 def test_volumes_come_with_the_list_and_hold_until_they_are_told_anew(caplog):
     caplog.set_level(logging.INFO, "pumpwatch.feeds")
     venue, answers = dataclasses.replace(VENUES[0], volumes=VOLUMES), Answers()
-    volumes = LatestVolumes(venue, answers)
+    volumes = SeparateVolumes(venue, answers)
 
     def told() -> list[float]:
         volumes.begin()
-        return [one.volume for one in volumes.put_on(fetch_instruments(venue, answers), within_s=0.2)]
+        return [one.volume for one in volumes.added_to(fetch_instruments(venue, answers), within_s=0.2)]
 
     answers.volumes = {"BTCUSDT": 2.0, "ETHUSDT": 1.0}
     assert told() == [2.0, 1.0, 0.0]
@@ -90,7 +90,7 @@ def test_volumes_come_with_the_list_and_hold_until_they_are_told_anew(caplog):
     assert told() == told() == [2.0, 1.0, 0.0] and answers.asked == 4  # the last one is on its way
     answers.hangs.set()
     assert told() == [3.0, 1.0, 0.0]
-    assert [line.split(" venue=")[0] for line in caplog.messages] == ["volumes are not known", "volumes are known again"]
+    assert [line.split(" venue=")[0] for line in caplog.messages] == ["24-hour volumes are unavailable", "24-hour volumes are available again"]
 
 
 def test_a_request_for_volumes_that_hangs_keeps_no_symbol_waiting_for_long():
