@@ -23,10 +23,9 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
-from pumpwatch.feeds.context import Network, Process
 from pumpwatch.feeds.feed import DISORDER_NS
 from pumpwatch.feeds.rate_limits import VenueRateLimits
-from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.model import Gap, TradeBatch, Venue
 from pumpwatch.net.http import Http

@@ -3,34 +3,69 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gevent.event import Event
 
-from pumpwatch.clock import NS_PER_S
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable, StorageError
-from pumpwatch.feeds.context import Network, Process
 from pumpwatch.feeds.feed import FIRST_WITHIN_S, Feed
 from pumpwatch.feeds.placement import Placement
+from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.rejected_symbols import RejectedSymbols
 from pumpwatch.feeds.session import FeedContext
-from pumpwatch.feeds.silent_symbols import SilentSymbolWatch
+from pumpwatch.feeds.silent_symbols import LastTimes, SilentSymbolWatch
 from pumpwatch.feeds.unread_symbols import UnreadSymbols
 from pumpwatch.instruments.exclusion_reasons import exclusion_reasons
 from pumpwatch.instruments.lists import fetch_instruments, only, unlisted
-from pumpwatch.instruments.symbols_file import NOT_CHOSEN, RENEWED_NS, VenueSymbols
+from pumpwatch.instruments.symbols_file import NOT_CHOSEN, RENEWED_NS, SymbolsFile, VenueSymbols
 from pumpwatch.instruments.volumes import SeparateVolumes
 from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.http import Http
+from pumpwatch.net.sweep import Sweep
+from pumpwatch.net.ws import Dialer
+from pumpwatch.records import Records
+from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
 
 RECORD_EVERY_S = 1.0  # the gap, while there is no list at all
 LISTED, LISTED_AGAIN = "listed, not yet read", "listed again, not read since it left the list"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How venues are reached: REST, WebSocket connections, the sweep that reads them, and the venues' limits."""
+
+    http: Http
+    dialer: Dialer
+    sweep: Sweep
+    limits: VenueRateLimits
+    max_frame_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The parts of the running process that feeds work with.
+
+    record: stores records durably. spawn: starts a supervised greenlet by name. refresh_s: between two instrument lists.
+    """
+
+    clock: Clock
+    stats: Stats
+    catalogue: Catalogue
+    symbols_file: SymbolsFile
+    record: Callable[[Records], None]
+    spawn: Callable[[str, Callable[[], None]], None]
+    last_times: LastTimes
+    refresh_s: float
 
 
 class VenueFeeds:

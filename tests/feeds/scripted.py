@@ -18,11 +18,10 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.context import Network, Process
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.rate_limits import ConnectLimit, VenueRateLimits
 from pumpwatch.feeds.session import FeedContext
-from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Venue
 from pumpwatch.net.connection import Connection
@@ -322,3 +321,12 @@ def unmasked(data: bytes) -> list[tuple[int, bytes]]:
         frames.append((opcode, bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))))
         data = data[at + 4 + length :]
     return frames
+
+
+def subscribed(world: VenueWorld) -> set[str]:
+    return {symbol for feed in world.feeds.feeds for symbol in feed.granted}
+
+
+def gaps_of(world: VenueWorld, symbol: str) -> list[Gap]:
+    """Return a symbol's own gaps as far as they have grown."""
+    return [gap for gap in world.gaps.values() if gap.symbol == symbol]
