@@ -24,7 +24,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
-from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.model import DISORDER_NS, Gap, TradeBatch, Venue
 from pumpwatch.net.http import Http
@@ -220,10 +220,10 @@ class Collector:
                        to_ns=max(down_since_ns, self.clock.now_ns()), first_id=None, last_id=None,
                        reason="not running" if recovery.clean else "not running, after it was killed")
             self.ingest.record(Records(gaps=[down]))
-        self.venues.append(VenueFeeds(
-            venue, config, self.catalogue, self.ingest.add_venue(venue, down), self.http, self.dialer, self.sweep, self.clock,
-            self.stats, self.config.net.max_frame_bytes, self.config.roster_refresh_s, down_since_ns, self.ingest.record,
-            self.supervisor.spawn, self.ingest.dedupe.last_times, self.symbols, self.paces))
+        network = Network(self.http, self.dialer, self.sweep, self.paces, self.config.net.max_frame_bytes)
+        process = Process(self.clock, self.stats, self.catalogue, self.symbols, self.ingest.record, self.supervisor.spawn,
+                          self.ingest.dedupe.last_times, self.config.roster_refresh_s)
+        self.venues.append(VenueFeeds(venue, config, self.ingest.add_venue(venue, down), down_since_ns, network, process))
 
     def _run_drain(self, drain: Drain) -> None:
         try:

@@ -97,7 +97,7 @@ class Listings:
         return max(0.0, lag_ms * NS_PER_MS / NS_PER_S), max(0.0, waiting_s)
 
     def _unlisted(self) -> Sequence[str]:
-        return [feeds.venue.name for feeds in self._of.venues if not len(feeds.roster)]
+        return [feeds.venue.name for feeds in self._of.venues if not len(feeds.placement)]
 
     def _publish(self, listing: Listing, archive: str, trades: int) -> None:
         exchanges = self._of.memory_thread.apply(exchanges_in, (Path(archive),))

@@ -16,10 +16,10 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.rate_limits import VenueRateLimits, message_limit
 from pumpwatch.feeds.subscriptions import Subscriptions
-from pumpwatch.instruments.exclusion_reasons import left_out
+from pumpwatch.instruments.exclusion_reasons import exclusion_reasons
 from pumpwatch.instruments.lists import fetch_instruments, only
 from pumpwatch.instruments.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
-from pumpwatch.instruments.volumes import LatestVolumes
+from pumpwatch.instruments.volumes import SeparateVolumes
 from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.ws import tls_context
@@ -53,16 +53,16 @@ def _ask(venue: Venue, options: VenueConfig, http: Http, paces: VenueRateLimits)
     def ask(request: HttpRequest) -> bytes:
         return http.ask(options.rest_url or venue.rest_url, request, venue.headers, budget)
 
-    volumes = LatestVolumes(venue, ask)
+    volumes = SeparateVolumes(venue, ask)
     volumes.begin()
     try:
-        listed = volumes.put_on(fetch_instruments(venue, ask, pages=bodies), within_s=None)
+        listed = volumes.added_to(fetch_instruments(venue, ask, pages=bodies), within_s=None)
     except ServiceUnavailable as error:
         return f"{venue.name}: {error.message}"
     chosen = only(listed, options)
     chosen.sort(key=lambda one: (-one.volume, one.symbol))
     not_chosen = dict.fromkeys({one.symbol for one in listed} - {one.symbol for one in chosen}, NOT_CHOSEN)
-    return Listed(venue, options, chosen, left_out(bodies, {one.symbol for one in listed}) | not_chosen)
+    return Listed(venue, options, chosen, exclusion_reasons(bodies, {one.symbol for one in listed}) | not_chosen)
 
 
 def rows_of(lists: Iterable[Listed]) -> list[dict[str, Any]]:

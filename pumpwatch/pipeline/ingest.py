@@ -22,8 +22,7 @@ from gevent.lock import BoundedSemaphore
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.model import Control, Gap, IdKind, TradeBatch, Venue
-from pumpwatch.net.connection import Connection
-from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.frames import FrameBuffer, FrameSource
 from pumpwatch.net.texts import one_line
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.parse import Parsed, VenueParser
@@ -239,6 +238,6 @@ class Ingest:
         return batch if keep is None else batch.take(keep)
 
 
-def _hand_on(connection: Connection, control: Control) -> None:
+def _hand_on(connection: FrameSource, control: Control) -> None:
     if connection.on_control is not None:
         connection.on_control(control)

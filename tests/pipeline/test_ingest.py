@@ -18,7 +18,7 @@ from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from tests.corpus import CORPUS
-from tests.net.test_connection import ScriptedStream, frame
+from tests.net.frame_bytes import ScriptedStream, frame
 
 recorded = pytest.mark.skipif(CORPUS is None, reason="the recorded frames are not on this machine")
 SPOT, FUTURES = VENUES[0], VENUES[1]
