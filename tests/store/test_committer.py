@@ -17,7 +17,7 @@ from pumpwatch.model import NO_SEQUENCE, Gap, GapState, Instrument, TradeBatch
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import committer as module
-from pumpwatch.store import pending, recorder
+from pumpwatch.store import pending_records, recorder
 from pumpwatch.store.committer import Committer, percentile_ms
 from pumpwatch.store.journal import Journal
 from tests.trades import batch_of, catalogue_of
@@ -374,7 +374,7 @@ def test_gaps_of_two_connections_lost_at_one_moment_are_two_and_fold_into_one_of
     one.put(None, Records(gaps=gaps))
     assert one.flush() and gaps_of(journal) == gaps
     journal.records.clear()
-    monkeypatch.setattr(pending, "GAPS_KEPT", 2)
+    monkeypatch.setattr(pending_records, "GAPS_KEPT", 2)
     one.put(None, Records(gaps=gaps))
     assert one.flush()
     (gap,) = gaps_of(journal)
@@ -408,7 +408,7 @@ def test_drops_of_another_outage_are_another_gap():
 
 
 def test_quarantine_is_kept_up_to_a_bound_while_the_journal_refuses_and_the_rest_is_a_gap(monkeypatch, caplog):
-    monkeypatch.setattr(pending, "QUARANTINE_KEPT", 100)
+    monkeypatch.setattr(pending_records, "QUARANTINE_KEPT", 100)
     one, journal, _, _ = make()
     journal.full = True
     for number in range(1000):
@@ -435,7 +435,7 @@ def test_a_gap_told_again_while_the_journal_refuses_is_kept_once():
 
 
 def test_too_many_gaps_of_single_symbols_become_one_of_their_venue(monkeypatch):
-    monkeypatch.setattr(pending, "GAPS_KEPT", 50)
+    monkeypatch.setattr(pending_records, "GAPS_KEPT", 50)
     one, journal, _, _ = make()
     one.put(None, Records(gaps=[venue_gap(f"S{number}", 10 * number, 10 * number + 5) for number in range(60)]))
     assert one.flush()
