@@ -8,7 +8,7 @@ second time. The list is written once the ledger has the gaps.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
-from pumpwatch.store.bounds import Times, of_batches, of_segment
+from pumpwatch.store.bounds import DISORDER_NS, Times, of_batches, of_segment
 from pumpwatch.store.manifest import Ids, Known, SegmentManifest, Vanished, joined, outside
 from pumpwatch.store.segment import Segment
 
@@ -129,6 +129,14 @@ class Damage:
     def add(self, gaps: Iterable[Gap]) -> None:
         """Record gaps, as soon as the ledger takes them."""
         self._note(Records(gaps=list(gaps)))
+
+
+def record_cut(damage: Damage, segment: Segment, lost: int, everywhere: Collection[tuple[str, str]]) -> None:
+    """Record a segment of whose write-ahead log `lost` pages cannot be read."""
+    why = f"the write-ahead log is damaged, its last {lost} pages are lost"
+    damage.file(segment.path, why)
+    from_ns = min(segment.last_received or segment.created_ns, max(segment.last_timestamp, segment.created_ns))
+    damage.gap(segment.path.name, why, (from_ns - DISORDER_NS, segment.path.stat().st_mtime_ns), segment.venues or everywhere)
 
 
 def note_missing(damage: Damage, manifest: SegmentManifest, segments: Sequence[Segment], now_ns: int) -> None:

@@ -30,7 +30,7 @@ from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import UNSTORABLE, Ledger, NewerError
 from pumpwatch.store.reader import FOLDER, SUFFIX
 from pumpwatch.store.salvage import salvage_file
-from pumpwatch.store.segment import _whole_frames
+from pumpwatch.store.segment import whole_frames
 from pumpwatch.store.sqlite import DAMAGED, DamagedError, connect, storage_error, write_private
 from pumpwatch.store.upkeep import QUARANTINE_BYTES
 from pumpwatch.store.waiting import WaitingFile
@@ -365,7 +365,7 @@ def _lost_pages(path: Path) -> bool:
     try:
         if not path.stat().st_size or wal.stat().st_size <= WAL_HEADER_BYTES:
             return False
-        frames = _whole_frames(path)
+        frames = whole_frames(path)
         connection = connect(path)
         try:
             taken = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
