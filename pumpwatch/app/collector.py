@@ -217,9 +217,8 @@ class Collector:
     def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery, ended_ns: int) -> None:
         down_since_ns, down = _down_since_ns(venue, recovery) or ended_ns, None
         if down_since_ns:
-            down = Gap(exchange=venue.exchange, market_type=venue.market_type, symbol="", from_ns=down_since_ns - DISORDER_NS,
-                       to_ns=max(down_since_ns, self.clock.now_ns()), first_id=None, last_id=None,
-                       reason="not running" if recovery.clean else "not running, after it was killed")
+            down = Gap(exchange=venue.exchange, market_type=venue.market_type, from_ns=down_since_ns - DISORDER_NS,
+                       to_ns=max(down_since_ns, self.clock.now_ns()), reason="not running" if recovery.clean else "not running, after it was killed")
             self.ingest.record(Records(gaps=[down]))
         self.venues.append(VenueFeeds(
             venue, config, self.catalogue, self.ingest.add_venue(venue, down), self.http, self.dialer, self.sweep, self.clock,

@@ -62,7 +62,7 @@ class Audit:
         self._thread = ThreadPool(1)  # for the census
         self._expected: Counter[int] = Counter()  # trades acknowledged a minute since 1970
         self._tries: Counter[int] = Counter()  # how often a minute was sent again
-        self._began_after, self._past_counted = 0, False
+        self._began_after, self._earlier_counted = 0, False
         self.counted_upto = 0  # batches up to this one are in `_expected`
         self.keeps_s = 0.0  # the sink deletes older trades by itself; 0: none
 
@@ -70,11 +70,11 @@ class Audit:
         """Note where this run begins: what is sent after this batch comes by `add`."""
         self.counted_upto = self._began_after = batch_id
 
-    def count_past(self) -> None:
+    def count_earlier_runs(self) -> None:
         """Count what earlier runs sent; blocks this greenlet alone."""
-        if not self._past_counted:
+        if not self._earlier_counted:
             self._expected.update(self._thread.apply(self._census.minutes, (self.from_ns(), self._began_after)))
-            self._past_counted = True
+            self._earlier_counted = True
 
     def from_ns(self) -> int:
         """Return from when on minutes are looked at; any thread."""
@@ -90,7 +90,7 @@ class Audit:
         """End a look that takes long."""
         self._census.stopped = True
 
-    def look(self) -> Loss | None:
+    def compare(self) -> Loss | None:
         """Compare, and return what is to be sent again. Raises PumpWatchError where the sink cannot be counted now."""
         first, last = self.from_ns() // MINUTE_NS, self._clock.now_ns() // MINUTE_NS + 60 * HOURS
         for minute in [minute for minute in self._expected if not first <= minute <= last]:

@@ -121,8 +121,8 @@ class Damage:
 
     def gap(self, name: str, what: str, times: Times, venues: Iterable[Venue]) -> None:
         """Record [from, to) of these venues; lost for good where even the venues are unknown."""
-        self.add([Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=times[0], to_ns=max(times[1], times[0] + 1),
-                      first_id=None, last_id=None, reason=f"journal damaged: {name}: {what}",
+        self.add([Gap(exchange=exchange, market_type=market_type, from_ns=times[0], to_ns=max(times[1], times[0] + 1),
+                      reason=f"journal damaged: {name}: {what}",
                       state=GapState.OPEN if exchange else GapState.LOST)
                   for exchange, market_type in sorted(venues) or [("", "")]])
 

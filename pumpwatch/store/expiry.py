@@ -89,6 +89,6 @@ def note_early(damage: Damage, manifest: SegmentManifest, removed: Sequence[Remo
         return
     if manifest.removed_early_from_ns < before_ns:
         manifest.removed_early_from_ns = min(first for first, _ in spans)
-    damage.add(Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=manifest.removed_early_from_ns,
-                   to_ns=max(end for _, end in spans), first_id=None, last_id=None, reason=EARLY, state=GapState.LOST)
+    damage.add(Gap(exchange=exchange, market_type=market_type, from_ns=manifest.removed_early_from_ns,
+                   to_ns=max(end for _, end in spans), reason=EARLY, state=GapState.LOST)
                for exchange, market_type in sorted({venue for one in removed for venue in one.segment.venues}))

@@ -310,8 +310,8 @@ class LastingLedger(Ledger):
         oldest_ns, venues = stored_venues(self._folder)
         now_ns = self._clock.now_ns()
         self.defer(Records(gaps=[
-            Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=min(oldest_ns or now_ns - 1, now_ns - 1),
-                to_ns=now_ns, first_id=None, last_id=None, reason=reason,
+            Gap(exchange=exchange, market_type=market_type, from_ns=min(oldest_ns or now_ns - 1, now_ns - 1),
+                to_ns=now_ns, reason=reason,
                 state=GapState.OPEN if exchange else GapState.LOST) for exchange, market_type in venues or [("", "")]]))
 
     def _write_noted(self) -> None:

@@ -101,8 +101,8 @@ class Upkeep:
             venues[exchange, market_type] = max(at_ns, venues.get((exchange, market_type), at_ns))
             self._forgotten.setdefault((exchange, market_type), at_ns - REFUSED_SLACK_NS)
         connection.executemany("DELETE FROM quarantine WHERE rowid = ?", gone)
-        return [Gap(exchange=venue[0], market_type=venue[1], symbol="", from_ns=min(self._forgotten[venue], last_ns),
-                    to_ns=last_ns + 1, first_id=None, last_id=None, reason=FORGOTTEN) for venue, last_ns in venues.items()]
+        return [Gap(exchange=venue[0], market_type=venue[1], from_ns=min(self._forgotten[venue], last_ns),
+                    to_ns=last_ns + 1, reason=FORGOTTEN) for venue, last_ns in venues.items()]
 
 
 def _weigh(connection: sqlite3.Connection) -> int:
@@ -134,7 +134,7 @@ def _fold_gaps(connection: sqlite3.Connection, before_ns: int) -> tuple[list[Gap
     connection.executemany("DELETE FROM gap_symbols WHERE digest = ?1 AND NOT EXISTS"
                            " (SELECT 1 FROM gaps WHERE symbols_key = ?1 AND symbols_key != '')",
                            [(digest,) for digest in {row[6] for row in gone} - {""}])
-    return [Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=min(one[0] for one in rows),
-                to_ns=max(one[1] for one in rows), first_id=None, last_id=None, reason=FOLDED,
+    return [Gap(exchange=exchange, market_type=market_type, from_ns=min(one[0] for one in rows),
+                to_ns=max(one[1] for one in rows), reason=FOLDED,
                 state=GapState.OPEN if any(one[2] == GapState.OPEN for one in rows) else GapState.LOST)
             for (exchange, market_type), rows in venues.items()], len(gone)

@@ -77,8 +77,8 @@ class Bench:
         self.sink, self.journal, self.clock = CountedSink(), journal or JournalInMemory(batch_rows=10), Clock()
         self.start_ns = self.clock.now_ns() // MINUTE_NS * MINUTE_NS - 30 * MINUTE_NS
         self.drain = Drain(
-            "fake", self.sink, self.journal, lambda call, *args: call(*args), CATALOGUE, Stats(), self.clock,  # type: ignore[arg-type]
-            lambda *record: None, DrainConfig(flush_ms=2.0), trouble_poll_s=0.01, audit_s=(audit_s, audit_s))
+            "fake", self.sink, self.journal, CATALOGUE, Stats(), self.clock,  # type: ignore[arg-type]
+            lambda records: None, DrainConfig(flush_ms=2.0), trouble_poll_s=0.01, audit_s=(audit_s, audit_s))
         self.made = 0
         self.greenlet: gevent.Greenlet[Any, Any] | None = None
 

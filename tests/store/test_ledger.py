@@ -20,8 +20,7 @@ from pumpwatch.store.sqlite import DamagedError
 
 GAP = Gap(exchange="binance", market_type="spot", symbol="BTCUSDT", from_ns=10, to_ns=20, first_id=5, last_id=7,
           reason="ids jumped")
-VENUE_GAP = Gap(exchange="binance", market_type="spot", symbol="", from_ns=10, to_ns=20, first_id=None, last_id=None,
-                reason="down")
+VENUE_GAP = Gap(exchange="binance", market_type="spot", from_ns=10, to_ns=20, reason="down")
 EVENT = ConnectionEvent(11, "binance", "spot", 3, "down", "1006")
 BAD = Quarantined(12, "binance", "spot", "no JSON", b"x" * 5000)
 LISTING = Listing(source="upbit", notice_id="77", symbol="PEPE", title="t", announced_at_ns=1, detected_at_ns=2,
@@ -76,8 +75,8 @@ def test_a_gap_that_grew_is_one_gap_and_open_again(tmp_path: Path) -> None:
     ledger.update_gap(number, GapState.FILLED, "by history")
     ledger.write(Records(gaps=[VENUE_GAP]))
     assert ledger.gaps(GapState.OPEN) == []
-    ledger.write(Records(gaps=[Gap(exchange="binance", market_type="spot", symbol="", from_ns=10, to_ns=30,
-                                   first_id=None, last_id=None, reason="down")]))
+    ledger.write(Records(gaps=[Gap(exchange="binance", market_type="spot", from_ns=10, to_ns=30,
+                                   reason="down")]))
     (same, gap), = ledger.gaps(GapState.OPEN)
     assert (same, gap.to_ns) == (number, 30)
 

@@ -32,7 +32,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     journal = Journal(folder, catalogue_of(), clock, Stats())
     journal.open()
     for number in range(HOURS):
-        journal.commit([batch_of(ROWS, first_id=number * ROWS + 1, start_ns=clock.now_ns(), seed=number)])
+        journal.commit(batch_of(ROWS, first_id=number * ROWS + 1, start_ns=clock.now_ns(), seed=number))
         clock.advance(3600)
     journal.acknowledge("sink", 1)
     journal.close()
@@ -112,7 +112,7 @@ def test_one_that_a_kill_left_open_and_that_is_locked_at_the_start_keeps_its_ids
     written, clock = tmp_path / "written", FakeClock(START_NS)
     journal = Journal(written, catalogue_of(), clock, Stats())
     journal.open()
-    journal.commit([batch_of(ROWS, start_ns=clock.now_ns())])
+    journal.commit(batch_of(ROWS, start_ns=clock.now_ns()))
     folder = tmp_path / "data"
     shutil.copytree(written, folder)  # as a kill leaves it
     journal.close()
@@ -122,8 +122,8 @@ def test_one_that_a_kill_left_open_and_that_is_locked_at_the_start_keeps_its_ids
         started = Started(folder)
         assert started.unharmed()
         started.catalogue.add(VENUES[0], Instrument(symbol="NEWUSDT", base="NEW", quote="USDT"))
-        new = started.journal.commit([batch_of(ROWS, first_id=ROWS + 1, instruments=1,
-                                               start_ns=START_NS + HOURS * 3600 * NS_PER_S)])
+        new = started.journal.commit(batch_of(ROWS, first_id=ROWS + 1, instruments=1,
+                                               start_ns=START_NS + HOURS * 3600 * NS_PER_S))
         assert new > 1
         with pytest.raises(StorageError, match="locked"):
             started.read()
