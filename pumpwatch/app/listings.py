@@ -12,14 +12,16 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import SourceConfig
-from pumpwatch.errors import BadFrame, PumpWatchError
-from pumpwatch.hookspecs import ListingEvent, ListingSource
-from pumpwatch.listing.archive import exchanges_in
-from pumpwatch.listing.border import check_source
-from pumpwatch.listing.inbox import Inbox, folder_of
+from pumpwatch.errors import BadFrame
+from pumpwatch.hookspecs import ListingSource
+from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext
+from pumpwatch.listing.inbox import Inbox, inbox_folder
+from pumpwatch.listing.listing_ledger import ListingLedger
+from pumpwatch.listing.publication import Publisher
+from pumpwatch.listing.validation import check_source
 from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
-from pumpwatch.model import Gap, Listing
+from pumpwatch.model import Gap
 from pumpwatch.net.http import Response
 from pumpwatch.printable import printable
 from pumpwatch.store.query import QueryResult, find
@@ -38,20 +40,22 @@ class Listings:
     def __init__(self, collector: Collector) -> None:
         self._of = one = collector
         options = one.config.listing
-        ledger = one.journal.ledger
         self._reading_threads = ThreadPool(max(1, len(options.sources)))  # a source that hangs holds up no other
         kept_s = one.config.store.retention_hours * 3600
+        self.publisher = Publisher(one.sinks, one.clock, one.stats, self._read_archive)
         self.windows = WindowKeeper(
-            self._trades, one.catalogue, ledger, one.clock, one.stats, Path(options.archive_dir), window_s=options.window_s,
-            fresh_s=options.fresh_s, gaps=self._gaps, sweep=one.sweep.hasten, publish=self._publish, behind=self._behind,
-            unlisted=self._unlisted, call=one.in_ledger_thread)
+            WindowContext(ledger=ListingLedger(one.journal.ledger, one.in_ledger_thread), clock=one.clock, stats=one.stats,
+                          catalogue=one.catalogue, archive_dir=Path(options.archive_dir), window_s=options.window_s,
+                          fresh_s=options.fresh_s),
+            TradeAccess(query=self._trades, gaps=self._gaps, behind=self._behind, unlisted=self._unlisted),
+            hasten=one.sweep.hasten, publisher=self.publisher)
+        intake = IntakeContext(
+            ledger=ListingLedger(one.journal.ledger, one.ask_ledger), clock=one.clock, stats=one.stats,
+            on_listing=self.windows.open, record=one.ingest.record, fresh_s=options.fresh_s, kept_s=kept_s)
         self.watches = [
-            Watch(source, self._fetch, ledger, one.clock, one.stats, self.windows.open, url=part.url,
-                  interval_s=part.interval_s, fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record,
-                  call=one.ask_ledger, think=self._think)
+            Watch(source, self._fetch, intake, url=part.url, interval_s=part.interval_s, offload=self._run_source)
             for source, part in _usable(one)]
-        self._inbox = Inbox(folder_of(one.config), ledger, one.clock, one.stats, self.windows.open,
-                            fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record, call=one.ask_ledger)
+        self._inbox = Inbox(inbox_folder(one.config), intake)
 
     def start(self) -> None:
         """Take up unfinished windows and start looking."""
@@ -70,12 +74,12 @@ class Listings:
     def status(self) -> dict[str, Any]:
         """Return how the boards fare, and the windows that are open."""
         return {**{watch.source.name: watch.state() for watch in self.watches},
-                "windows": {"open": len(self.windows.open_windows()), "not_final": self.windows.looked_at()}}
+                "windows": {"open": len(self.windows.open_windows()), "not_final": self.windows.not_final()}}
 
     def _fetch(self, url: str, headers: Mapping[str, str]) -> Response:
         return self._of.http.fetch(url, headers)
 
-    def _think(self, function: Callable[..., T], /, *args: Any) -> T:
+    def _run_source(self, function: Callable[..., T], /, *args: Any) -> T:
         result: T = self._reading_threads.apply(function, args)
         return result
 
@@ -99,13 +103,9 @@ class Listings:
     def _unlisted(self) -> Sequence[str]:
         return [feeds.venue.name for feeds in self._of.venues if not len(feeds.roster)]
 
-    def _publish(self, listing: Listing, archive: str, trades: int) -> None:
-        exchanges = self._of.memory_thread.apply(exchanges_in, (Path(archive),))
-        for name, sink in self._of.sinks.items():
-            try:
-                sink.write_listing(listing, ListingEvent(archive, trades, exchanges))
-            except PumpWatchError as error:
-                log.warning("a listing is not in the sink sink=%s coin=%s reason=%s", name, listing.symbol, error)
+    def _read_archive(self, function: Callable[..., T], /, *args: Any) -> T:
+        result: T = self._of.memory_thread.apply(function, args)
+        return result
 
 
 def _usable(one: Collector) -> Iterator[tuple[ListingSource, SourceConfig]]:

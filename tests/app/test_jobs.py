@@ -96,7 +96,7 @@ def test_a_sink_that_refuses_health_rows_and_listings_stops_neither(
     assert collector.stats.get("health_rows_not_written_total", sink="odd") == 1
     collector.journal.open()
     try:
-        Listings(collector)._publish(LISTING, "archive", 1)
+        Listings(collector).publisher.publish(LISTING, Path("archive"), 1)
     finally:
         collector.journal.close()
     assert "it refuses the user" in caplog.text
@@ -145,7 +145,7 @@ def test_a_listing_event_names_the_exchanges_that_have_trades_in_the_archive(col
     archive = write_archive(tmp_path, span, batch, catalogue, [], [], Pass(1))
     collector.journal.open()
     try:
-        Listings(collector)._publish(LISTING, str(archive.path), archive.trades)
+        Listings(collector).publisher.publish(LISTING, archive.path, archive.trades)
     finally:
         collector.journal.close()
     assert sink.events == [ListingEvent(str(archive.path), archive.trades, ("binance",))]

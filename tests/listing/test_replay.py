@@ -9,8 +9,8 @@ import pytest
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, ListingConfig, StoreConfig
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.listing import replay, show
 from pumpwatch.listing.archive import trades_in
+from pumpwatch.listing.replay import replay, show
 from pumpwatch.model import Gap, TradeBatch
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
