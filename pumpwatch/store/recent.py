@@ -72,7 +72,7 @@ class Recent:
         self.rows = 0
         self.covers_from_ns = 2**63 - 1  # every trade with this timestamp or a later one is here, save what `elsewhere` names
 
-    def came_before(self, last_ns: int) -> None:
+    def set_earlier_end(self, last_ns: int) -> None:
         """Say that trades up to this time were stored by an earlier run. Call it before the first trade."""
         self._before_ns = last_ns
 

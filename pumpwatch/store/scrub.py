@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import gevent
 from gevent.threadpool import ThreadPool
@@ -41,9 +41,8 @@ class ScrubbedJournal(Protocol):
 class Scrub:
     """A greenlet (`run`) and a thread."""
 
-    def __init__(self, journal: ScrubbedJournal, run_in_journal_thread: Callable[..., Any], clock: Clock, stats: Stats) -> None:
-        self._journal, self._in_journal_thread = journal, run_in_journal_thread
-        self._clock, self._stats = clock, stats
+    def __init__(self, journal: ScrubbedJournal, clock: Clock, stats: Stats) -> None:
+        self._journal, self._clock, self._stats = journal, clock, stats
         self._thread = ThreadPool(1)
 
     def run(self) -> None:
@@ -74,7 +73,7 @@ class Scrub:
         finally:
             self._thread.spawn(look.close)  # behind a step that still runs
         if not look.good:
-            self._in_journal_thread(self._journal.found_damage, segment.path, look.batches, look.index_damaged, look.whole)
+            self._journal.found_damage(segment.path, look.batches, look.index_damaged, look.whole)
         return look.good
 
 

@@ -89,7 +89,7 @@ def test_trades_that_the_disk_did_not_take_at_the_end_are_said_and_the_exit_code
             assert time.monotonic() < deadline, collector.log()
             time.sleep(0.05)
         assert collector.stop() == EXIT_DISK
-    assert "lost at stop, the journal did not take it trades=" in collector.log()
+    assert "trades lost at stop, the journal did not take them trades=" in collector.log()
     assert "Traceback" not in collector.log()
 
 

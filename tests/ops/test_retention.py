@@ -47,7 +47,7 @@ def files(folder: Path) -> int:
 
 
 def retention(journal: Journal, clock: FakeClock, options: StoreConfig, *sinks: str) -> Retention:
-    return Retention(journal, options, sinks, clock, Stats(), lambda job: job())
+    return Retention(journal, options, sinks, clock, Stats())
 
 
 def run_for(job: Retention, journal: Journal, clock: FakeClock, hours: float, ahead_s: float = 0) -> int:
@@ -187,6 +187,6 @@ class RefusingJournal:
 
 
 def test_a_disk_that_refuses_is_said_once_and_tried_again(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
-    job = Retention(RefusingJournal(), StoreConfig(), (), clock, Stats(), lambda job: job())
+    job = Retention(RefusingJournal(), StoreConfig(), (), clock, Stats())
     assert job.run() == job.run() == []
     assert len(caplog.records) == 1

@@ -73,7 +73,7 @@ class Opened:
         self.journal = Journal(folder, self.catalogue, clock, Stats())
         self.recovery = self.journal.open()
         if scrub:
-            Scrub(self.journal, lambda job, *rest: job(*rest), FakeClock(), Stats()).once()
+            Scrub(self.journal, FakeClock(), Stats()).once()
 
     def read(self) -> Truth:
         return {key: at for _, batch in self.journal.read_after(0, 10**9)
@@ -194,7 +194,7 @@ def test_a_file_that_vanishes_while_the_journal_runs_is_a_gap_at_the_next_look(
     _, truth, clock = kept
     opened = Opened(folder, clock)
     files(folder)[1].unlink()
-    Scrub(opened.journal, lambda job, *rest: job(*rest), FakeClock(), Stats()).once()
+    Scrub(opened.journal, FakeClock(), Stats()).once()
     gaps = opened.gaps()
     assert unaccounted(truth, opened.read(), gaps) == []
     assert len(gaps) == len(VENUES)
