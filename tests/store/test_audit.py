@@ -149,7 +149,7 @@ def test_what_a_sink_never_takes_is_sent_a_few_times_and_then_left(bench: Bench,
     bench.sink.never = {7, 8}
     for minute in range(3):
         bench.commit(bench.batch(50, minute))
-    bench.wait(lambda: "does not take trades=2" in caplog.text)
+    bench.wait(lambda: "sink=fake trades=2 times=3" in caplog.text)
     written = len(bench.sink.written)
     assert written == 4 * 150
     gevent.sleep(0.2)

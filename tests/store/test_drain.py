@@ -245,7 +245,7 @@ def test_a_sink_that_refuses_everything_is_down_and_no_trade_is_blamed(
     bench.start()
     bench.commit(1000)
     bench.wait(lambda: bool(changes(caplog)))
-    assert "refuses every trade" in changes(caplog)[0]
+    assert "rejects every trade" in changes(caplog)[0]
     assert not bench.quarantined
     assert bench.drain.lag_rows == 1000
     bench.sink.poisonous = set()

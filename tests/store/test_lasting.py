@@ -446,9 +446,9 @@ def test_a_record_that_no_file_can_hold_is_left_out_and_named_and_the_others_are
 def test_a_disk_that_breaks_each_new_ledger_is_not_filled_with_them(folder: Path) -> None:
     ledger = opened(folder)
     for _ in range(lasting.MOST_ASIDE):
-        ledger._begin_anew("it broke")
+        ledger._replace_file("it broke")
     with pytest.raises(StorageError, match="again and again"):
-        ledger._begin_anew("it broke")
+        ledger._replace_file("it broke")
     ledger.write(Records(gaps=[replace(GAPS[0], symbol="LAST")]))  # the last one is used while it goes
     assert len(ledger.gaps()) == len(GAPS) + 1
     names = {path.name.removesuffix("-wal").removesuffix("-shm") for path in folder.glob(f"{FILE_NAME}.damaged-*")}

@@ -72,7 +72,7 @@ def test_a_gap_that_grew_is_one_gap_and_open_again(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.write(Records(gaps=[VENUE_GAP]))
     (number, _), = ledger.gaps()
-    ledger.update_gap(number, GapState.FILLED, "by history")
+    ledger.write(Records(gaps=[replace(VENUE_GAP, state=GapState.FILLED)]))
     ledger.write(Records(gaps=[VENUE_GAP]))
     assert ledger.gaps(GapState.OPEN) == []
     ledger.write(Records(gaps=[Gap(exchange="binance", market_type="spot", from_ns=10, to_ns=30,
@@ -84,7 +84,7 @@ def test_a_gap_that_grew_is_one_gap_and_open_again(tmp_path: Path) -> None:
 def test_gaps_are_listed_by_state(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.write(Records(gaps=[GAP, VENUE_GAP]))
-    ledger.update_gap(ledger.gaps()[0][0], GapState.LOST, "no history")
+    ledger.write(Records(gaps=[replace(ledger.gaps()[0][1], state=GapState.LOST)]))
     assert [gap.symbol for _, gap in ledger.gaps(GapState.OPEN)] == [""]
     assert [gap.state for _, gap in ledger.gaps(GapState.LOST)] == [GapState.LOST]
 
