@@ -88,6 +88,8 @@ def _verify_segment(segment: Segment, catalogue: Catalogue, sinks: Mapping[str, 
                     waiting[name].append(batch)
                     if sum(map(len, waiting[name])) >= CHUNK_ROWS:
                         _compare(others[name], sink, waiting[name], catalogue)
+    except StorageError as error:  # another process locks it
+        journal.problems.append(str(error))
     finally:
         reader.close()
     look = Soundness(segment)  # what a query would not find, though all of it can be read

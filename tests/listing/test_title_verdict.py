@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from pumpwatch_plugins.sources.upbit import UPBIT, WORDING
 
 from pumpwatch.errors import UsageError
-from pumpwatch.listing import titles_command
 from pumpwatch.listing.title_grammar import HOLE, MAX_TITLE, normalise, split_groups, split_prefixes
-from pumpwatch.listing.title_verdict import judge
+from pumpwatch.listing.title_verdict import judge, titles_command
 
 PIECES = ["(", ")", "[", "]", " ", ",", "KRW", "BTC", "원화", "마켓", "및", "카이트", "KITE", "오픈", "코인 추가",
           "신규 거래지원 안내", "디지털 자산 추가", "Market Support for", "(A)", "(KRW 마켓)", "/", ":", "에 따른",

@@ -35,7 +35,7 @@ def store(folder: Path, *records: Records) -> None:
     journal.open()
     for one in records:
         journal.record(one)
-    journal.commit([batch_of(1000)])
+    journal.commit(batch_of(1000))
     journal.close()
 
 

@@ -71,7 +71,7 @@ def stored(tmp_path: Path) -> Path:
         journal = Journal(folder, catalogue_of(), clock, Stats())
         journal.open()
         for number in range(5):
-            last = journal.commit([batch_of(1000, first_id=1 + 5000 * run + 1000 * number, start_ns=clock.now_ns())])
+            last = journal.commit(batch_of(1000, first_id=1 + 5000 * run + 1000 * number, start_ns=clock.now_ns()))
             clock.advance(1)
         journal.record(Records(gaps=[GAP]))
         journal.acknowledge("shelf", last)
@@ -137,7 +137,7 @@ def test_what_a_sink_shows_a_little_later_is_not_missed(tmp_path: Path) -> None:
     journal = Journal(tmp_path, catalogue_of(), FakeClock(), Stats())
     journal.open()
     fresh = batch_of(1000)
-    journal.acknowledge("shelf", journal.commit([fresh]))
+    journal.acknowledge("shelf", journal.commit(fresh))
     journal.close()
     assert all(one.good for one in verify(tmp_path, {"shelf": SlowShelf(fresh)}))
 
@@ -146,9 +146,9 @@ def test_what_a_sink_deletes_at_its_age_is_not_missed(tmp_path: Path) -> None:
     clock = FakeClock(time.time_ns())
     journal = Journal(tmp_path, catalogue_of(), clock, Stats())
     journal.open()
-    journal.commit([batch_of(1000, start_ns=clock.now_ns() - 100_000 * 10**9)])
+    journal.commit(batch_of(1000, start_ns=clock.now_ns() - 100_000 * 10**9))
     kept = batch_of(1000, first_id=5000, start_ns=clock.now_ns() - 10 * 10**9)
-    journal.acknowledge("shelf", journal.commit([kept]))
+    journal.acknowledge("shelf", journal.commit(kept))
     journal.close()
     checked = of(list(verify(tmp_path, {"shelf": ForgettingShelf(kept)})), "shelf")
     assert [(one.expected, one.found, one.problems) for one in checked] == [(1000, 1000, [])]
@@ -167,7 +167,7 @@ def test_a_stray_trade_does_not_have_all_between_it_and_the_rest_fetched(tmp_pat
     journal = Journal(tmp_path, catalogue_of(), FakeClock(), Stats())
     journal.open()
     batch = TradeBatch.concat([batch_of(1, first_id=9, start_ns=10**18), batch_of(1000, first_id=10, start_ns=2 * 10**18)])
-    journal.acknowledge("shelf", journal.commit([batch]))
+    journal.acknowledge("shelf", journal.commit(batch))
     journal.close()
     assert all(one.good for one in verify(tmp_path, {"shelf": Watched(batch)}))
     assert max(asked) < 10**9
@@ -197,9 +197,9 @@ def test_a_backup_restored_is_the_same_to_the_trade_and_the_gap(stored: Path, tm
 def test_a_backup_beside_a_running_collector_holds_what_was_committed(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "data", catalogue_of(), FakeClock(), Stats())
     journal.open()
-    journal.commit([batch_of(1000)])
+    journal.commit(batch_of(1000))
     backup(tmp_path / "data", tmp_path / "b.tar")
-    journal.commit([batch_of(1000, first_id=1001)])
+    journal.commit(batch_of(1000, first_id=1001))
     journal.close()
     restore(tmp_path / "b.tar", tmp_path / "again")
     assert len(everything(tmp_path / "again")) == 1000

@@ -97,7 +97,7 @@ def test_a_refused_row_is_named_and_a_table_that_refuses_all_is_at_fault(
     (row, reason), = refusals.refused
     assert row == 0
     assert "column: side" in reason
-    with pytest.raises(ServiceUnavailable, match="refuses every trade"):
+    with pytest.raises(ServiceUnavailable, match="rejects every trade"):
         store_all(lambda batch: sink.write(batch, CATALOGUE), batch_of(500))
 
 
