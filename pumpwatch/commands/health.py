@@ -74,7 +74,8 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
 @click.command()
 @config_option
 @json_option
-def doctor(config: Config, as_json: bool) -> int:
+@click.option("--all", "settled", is_flag=True, help="Count settled problems, such as damage recorded as lost, as failures too.")
+def doctor(config: Config, as_json: bool, settled: bool) -> int:
     """Say what is wrong, and how to mend it.
 
     All that `check --connect` looks at, and what the collector left or is doing: its connections, damaged files, gaps,
@@ -88,7 +89,7 @@ def doctor(config: Config, as_json: bool) -> int:
 
     with plugins_hushed():
         findings = doctor.check(config, connect=True)
-    return print_findings([*findings, *examine(Path(config.store.dir))], as_json)
+    return print_findings([*findings, *examine(Path(config.store.dir))], as_json, settled=settled)
 
 
 @contextmanager
@@ -103,7 +104,7 @@ def plugins_hushed() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def print_findings(findings: list[Finding], as_json: bool) -> int:
+def print_findings(findings: list[Finding], as_json: bool, *, settled: bool = False) -> int:
     """Print the findings and return the exit code they amount to."""
     from pumpwatch.ops import preflight as doctor
 
@@ -113,7 +114,7 @@ def print_findings(findings: list[Finding], as_json: bool) -> int:
         print_table(("what", "state", "found", "ms"), (
             (f.name, f.state, [f.detail, *([f.hint] if f.hint else [])], "" if f.ms is None else f"{f.ms:.0f}")
             for f in findings))
-    return doctor.exit_code(findings)
+    return doctor.exit_code(findings, settled=settled)
 
 
 @click.group()
