@@ -69,7 +69,7 @@ def shown(value: Any) -> Any:
     if isinstance(value, str):
         return printable(value, LONGEST)
     if isinstance(value, Cell):
-        return Cell(shown(value.full), shown(value.short))
+        return Cell(shown(value.full), shown(value.short), shown(value.shortest))
     if isinstance(value, dict):
         return {shown(key): shown(inner) for key, inner in value.items()}
     return list(map(shown, value)) if isinstance(value, (list, tuple)) else value

@@ -64,8 +64,8 @@ def _problems(venues: Sequence[Status]) -> list[list[str]]:
 
 def _stores(status: Status) -> list[list[str]]:
     journal, recent = status.get("journal", {}), status.get("recent", {})
-    rows = [["journal", f"{size(journal.get('bytes', 0))}, {int(journal.get('backlog_trades', 0)):,} trades not yet durable, "
-                        f"{int(journal.get('commits', 0)):,} commits"],
+    waiting, commits = int(journal.get("backlog_trades", 0)), int(journal.get("commits", 0))
+    rows = [["journal", f"{size(journal.get('bytes', 0))}, {waiting:,} trades not yet durable, {commits:,} commits"],
             ["memory", f"{int(recent.get('trades', 0)):,} recent trades, {size(recent.get('bytes', 0))}"]]
     rows += [[f"sink {sink.get('name')}", f"{sink.get('state')}, {int(sink.get('backlog_trades', 0)):,} trades behind"]
              for sink in status.get("sinks", ())]
@@ -78,7 +78,7 @@ def _board(value: Any) -> str:
         return str(value)
     if "up" in value:
         return "up" if value["up"] else f"down, {value.get('reason') or 'no answer'}"
-    return ", ".join(f"{key} {figure}" for key, figure in value.items())
+    return ", ".join(f"{figure} {key.replace('_', ' ')}" for key, figure in value.items())
 
 
 def _title(status: Status, now_ns: int) -> str:

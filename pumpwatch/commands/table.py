@@ -1,12 +1,14 @@
 """Plain tables for a terminal: as many columns as fit, each line within the width, numbers right-aligned.
 
-A table is designed for 80 columns and shows more where there is room. A cell may have a short spelling, a column a rank:
-where the width is too small, all short spellings are used first, then the columns of the highest rank are left out.
+A table is designed for 80 columns and shows more where there is room. A cell may have shorter spellings, a column a rank:
+where the width is too small, all short spellings are used first, then the columns of the highest rank are left out, and
+then the shortest spellings are used.
 Nothing here knows a terminal: `fit` takes a width and gives lines.
 """
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +24,11 @@ STYLES = {"ok": "green", "up": "green", "warn": "yellow", "fail": "red", "unreac
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A text with a short spelling."""
+    """A text with shorter spellings; without a shortest one that is the short one."""
 
     full: str
     short: str
+    shortest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Column:
     """A column: `narrow` is its heading beside short cells, `rank` 0 means that it is never left out.
 
     A flexible column takes the room that the others leave: with `wraps` its text goes on in the next line, with `cuts` it
-    ends in `…`. `least` is its width at least, in characters.
+    ends in `…`. An optional one is left out where all its cells are empty. `least` is its width at least, in characters.
     """
 
     heading: str
@@ -42,6 +45,7 @@ class Column:
     rank: int = 0
     wraps: bool = False
     cuts: bool = False
+    optional: bool = False
     least: int = 0
 
     @property
@@ -55,23 +59,29 @@ Rows = Sequence[Row | str]  # a text in place of a row is a remark on the row be
 
 
 class Layout:
-    """Which columns are shown, how wide each is, and in which spelling. Makes lines of at most `width` characters."""
+    """The columns that are shown, their widths and the spelling of their cells (0 full, 1 short, 2 shortest).
 
-    def __init__(self, columns: Sequence[Column], widths: dict[int, int], short: bool, width: int) -> None:
-        self.columns, self.widths, self.short, self.width = columns, widths, short, width
+    Makes lines of at most `width` characters.
+    """
+
+    def __init__(self, columns: Sequence[Column], widths: dict[int, int], level: int, width: int) -> None:
+        self.columns, self.widths, self.level, self.width = columns, widths, level, width
 
     def shows(self, heading: str) -> bool:
         """Return whether the column of this heading is there."""
         return any(self.columns[index].heading == heading for index in self.widths)
 
     def holds(self, rows: Sequence[Row]) -> bool:
-        """Return whether these rows fit without a change of widths."""
-        return all(self.columns[index].flexible or text_width(spelling(row[index], self.short)) <= width
+        """Return whether these rows fit without a change of columns or widths."""
+        if any(column.optional and not column.rank and index not in self.widths and row[index]
+               for row in rows for index, column in enumerate(self.columns)):
+            return False
+        return all(self.columns[index].flexible or text_width(spelling(row[index], self.level)) <= width
                    for row in rows for index, width in self.widths.items())
 
     def heading(self) -> list[str]:
         """Return the heading as lines: none where no column has one."""
-        cells = [_heading(column, self.short) for column in self.columns]
+        cells = [_heading(column, self.level) for column in self.columns]
         return self.lines([cells]) if any(cells) else []
 
     def lines(self, rows: Rows, color: bool = False) -> list[str]:
@@ -85,7 +95,7 @@ class Layout:
         return lines
 
     def _row(self, row: Row, color: bool) -> list[str]:
-        parts = {index: self._parts(index, spelling(row[index], self.short)) for index in self.widths}
+        parts = {index: self._parts(index, spelling(row[index], self.level)) for index in self.widths}
         lines = []
         for number in range(max(map(len, parts.values()), default=0)):
             cells = []
@@ -108,15 +118,16 @@ class Layout:
 def fit(columns: Sequence[Column], rows: Rows, width: int) -> Layout:
     """Return the layout of these rows in `width` characters: the fullest that fits."""
     cells = [row for row in rows if not isinstance(row, str)]
-    kept = dict.fromkeys(range(len(columns)))
+    kept = dict.fromkeys(index for index, column in enumerate(columns)
+                         if not column.optional or any(row[index] for row in cells))
     ranks = sorted({column.rank for column in columns if column.rank}, reverse=True)
-    for short, dropped in ((False, 0), (True, 0), *((True, rank) for rank in ranks)):
+    for level, dropped in ((0, 0), (1, 0), *((1, rank) for rank in ranks), (2, 0)):
         if dropped:
             kept = dict.fromkeys(index for index in kept if columns[index].rank < dropped)
-        widths = {index: _natural(columns[index], [spelling(row[index], short) for row in cells], short) for index in kept}
+        widths = {index: _natural(columns[index], [spelling(row[index], level) for row in cells], level) for index in kept}
         if _total(_at_least(columns, widths)) <= width:
             break
-    return Layout(columns, _shared_out(columns, widths, width), short, width)
+    return Layout(columns, _shared_out(columns, widths, width), level, width)
 
 
 def render(columns: Sequence[Column], rows: Rows, width: int, color: bool = False) -> list[str]:
@@ -125,17 +136,19 @@ def render(columns: Sequence[Column], rows: Rows, width: int, color: bool = Fals
     return [*layout.heading(), *layout.lines(rows, color)]
 
 
-def spelling(cell: str | Cell, short: bool) -> str:
-    """Return a cell's text."""
-    return cell if isinstance(cell, str) else cell.short if short else cell.full
+def spelling(cell: str | Cell, level: int) -> str:
+    """Return a cell's text: full (0), short (1) or shortest (2)."""
+    if isinstance(cell, str):
+        return cell
+    return (cell.full, cell.short, cell.shortest or cell.short)[level]
 
 
-def _heading(column: Column, short: bool) -> str:
-    return column.narrow if short and column.narrow else column.heading
+def _heading(column: Column, level: int) -> str:
+    return column.narrow if level and column.narrow else column.heading
 
 
-def _natural(column: Column, texts: Sequence[str], short: bool) -> int:
-    return max([text_width(_heading(column, short)), column.least, *map(text_width, texts)])
+def _natural(column: Column, texts: Sequence[str], level: int) -> int:
+    return max([text_width(_heading(column, level)), column.least, *map(text_width, texts)])
 
 
 def _at_least(columns: Sequence[Column], widths: dict[int, int]) -> dict[int, int]:
@@ -205,11 +218,12 @@ def wrapped(text: str, width: int) -> list[str]:
     return [*lines, line]
 
 
-def plain(number: float) -> str:
-    """Return a number as plain decimals of at most 12 digits: 0.00001, never 1e-05."""
-    if number != number or number in (float("inf"), float("-inf")):
+def plain(number: float, digits: int = 12) -> str:
+    """Return a number as plain decimals of about so many digits: 0.00001, never 1e-05; no digit before the point is lost."""
+    if not math.isfinite(number):
         return str(number)
-    return f"{Decimal(f'{number:.12g}'):f}"
+    before = len(f"{abs(number):.0f}")
+    return f"{Decimal(f'{number:.{max(before, digits)}g}'):f}"
 
 
 def aligned(numbers: Sequence[float], decimals: int = 0) -> list[str]:
@@ -225,4 +239,4 @@ def aligned(numbers: Sequence[float], decimals: int = 0) -> list[str]:
 
 def decimals_of(text: str) -> int:
     """Return how many digits a plain number has behind its point."""
-    return len(text.rstrip().partition(".")[2])
+    return len(text.partition(".")[2])

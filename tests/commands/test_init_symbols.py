@@ -7,7 +7,8 @@ import json
 import pytest
 import yaml
 
-from pumpwatch.commands.init_symbols import Listed, as_config, plan, plan_table, rows_of
+from pumpwatch.commands.init_symbols import ListedSymbols, as_config, plan, plan_table, rows_of
+from pumpwatch.commands.table import Cell
 from pumpwatch.config import Config, VenueConfig, convert
 from pumpwatch.instruments.symbols_file import read
 from pumpwatch.model import Instrument
@@ -21,7 +22,7 @@ def listed(name, symbols, left=None, **options):
     venue = load_plugins(Config()).venue(name)
     instruments = [Instrument(symbol=symbol, base="1000PEPE" if "PEPE" in symbol else "X", quote="USDT",
                               multiplier=1000 if "PEPE" in symbol else 1) for symbol in symbols]
-    return Listed(venue, VenueConfig(**options), instruments, left or {})
+    return ListedSymbols(venue, VenueConfig(**options), instruments, left or {})
 
 
 def test_the_config_collects_just_these_symbols_whatever_they_are_called():
@@ -48,8 +49,8 @@ def test_the_plan_places_every_symbol_once_within_the_limits_and_says_how_long_t
             assert place["requests"] >= -(-len(place["symbols"]) // limits.symbols_per_message)
             assert place["seconds"] >= (place["requests"] - 1) / limits.messages_per_second
     (spot, futures) = plan_table(rows)
-    assert spot[:6] == ["bybit.spot", "250", "3", "83 to 84", "112", "27"]
-    assert futures[:6] == ["phemex.futures", "250", "4", "62 to 63", "80", "250"]
+    assert [cell.full if isinstance(cell, Cell) else cell for cell in spot[:6]] == ["bybit.spot", "250", "3", "83 to 84", "112", "27"]
+    assert [cell.full if isinstance(cell, Cell) else cell for cell in futures[:6]] == ["phemex.futures", "250", "4", "62 to 63", "80", "250"]
 
 
 def test_every_venue_is_asked_and_what_it_has_is_written_shown_or_planned(cli, tmp_path):
