@@ -89,7 +89,7 @@ class Plugins:
         """
         unmet = self.unmet(config)
         if unmet:
-            raise ConfigError("; ".join(unmet), "`pumpwatch plugins list` shows what there is")
+            raise ConfigError("; ".join(config.located(unmet)), "`pumpwatch plugins list` shows what there is")
         chosen = self.chosen(config)
         if not chosen:
             raise ConfigError("no venue is to be collected", "`exchanges` names all that are collected; leave it out for every "
@@ -100,7 +100,7 @@ class Plugins:
         """Return every sink that the config names, not yet open. Raises ConfigError for one that cannot be meant."""
         missing = [line for line in self.unmet(config) if line.startswith("sinks.")]
         if missing:
-            raise ConfigError("; ".join(missing), "`pumpwatch plugins list` shows what there is")
+            raise ConfigError("; ".join(config.located(missing)), "`pumpwatch plugins list` shows what there is")
         return {name: self.sinks[name].create(options_of(config, "sinks", name, self.sinks[name].options))
                 for name in config.sinks}
 

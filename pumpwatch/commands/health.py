@@ -131,9 +131,9 @@ def print_findings(findings: list[Finding], as_json: bool) -> int:
         rows: list[list[str] | str] = []
         for finding in findings:
             rows.append([finding.name, finding.state, finding.detail, "" if finding.ms is None else f"{finding.ms:.0f}"])
-            rows += [f"  {finding.hint}"] if finding.hint else []
-        print_table((Column("what"), Column("state"), Column("found", wraps=True), Column("ms", right=True, rank=1, optional=True)),
-                    rows)
+            rows += [finding.hint] if finding.hint else []
+        print_table((Column("what"), Column("state"), Column("found", wraps=True),
+                     Column("ms", right=True, rank=1, optional=True)), rows)
     return preflight.exit_code(findings)
 
 
@@ -217,9 +217,9 @@ def check_plugin(name: str, frames: str | None, instruments: tuple[str, ...], hi
 
 @plugins.command("record")
 @click.argument("name")
-@click.option("--dir", "folder", metavar="DIR", default="recorded", show_default=True, help="Write here, a folder for each venue.")
+@click.option("--dir", "folder", metavar="DIR", default="recorded", show_default=True, help="Write into this folder.")
 @click.option("--seconds", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="Record frames for so long.")
-@click.option("--symbols", type=click.IntRange(1, 1000), default=20, show_default=True, help="Record so many symbols, the busiest first.")
+@click.option("--symbols", type=click.IntRange(1, 1000), default=20, show_default=True, help="Record the busiest symbols only.")
 @json_option
 @config_option
 def record_plugin(name: str, folder: str, seconds: float, symbols: int, as_json: bool, config: Config) -> int:
@@ -256,7 +256,7 @@ def record_plugin(name: str, folder: str, seconds: float, symbols: int, as_json:
 
 @plugins.command("new")
 @click.argument("name")
-@click.option("--dir", "parent", metavar="DIR", default=".", help="Put the package's folder here; else into the working directory.")
+@click.option("--dir", "parent", metavar="DIR", default=".", show_default=True, help="Put the package's folder here.")
 @click.option("--futures", is_flag=True, help="With a futures market beside the spot market.")
 @json_option
 @config_option

@@ -200,6 +200,8 @@ def cut(text: str, width: int) -> str:
 def wrapped(text: str, width: int) -> list[str]:
     """Return a text as lines of at most `width` columns, broken at spaces; a longer word is broken anywhere."""
     width = max(2, width)
+    if text_width(text) <= width:
+        return [text]
     lines, line = [], ""
     for word in text.split(" "):
         longer = f"{line} {word}" if line else word
