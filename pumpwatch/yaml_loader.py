@@ -36,8 +36,8 @@ class InvalidYaml(ValueError):
 class YamlSource:
     """A YAML file for messages: its name, and the place of each key in it."""
 
-    def __init__(self, name: str, text: str = "") -> None:
-        self.name, self._text = name, text
+    def __init__(self, name: str, text: str | None = None) -> None:
+        self.name, self.is_file, self._text = name, text is not None, text or ""
 
     @cached_property
     def _root(self) -> yaml.Node | None:

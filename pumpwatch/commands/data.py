@@ -103,7 +103,7 @@ def _export(batch: TradeBatch, found: TradeBatch, catalogue: Catalogue, coin: st
     elif len(batch):
         batch = batch if len(batch) < len(found) else batch.take(slice(-SHOWN, None))
         width = terminal_width()
-        remark = per_remark(batch, catalogue, coin)
+        remark = per_remark(batch, catalogue)
         print_lines([trades_title(batch, coin, len(found)), *map(shown, trade_lines(batch, catalogue, width)),
                      *(wrapped(remark, width) if remark else ())])
     sys.stdout.buffer.flush()
@@ -130,6 +130,7 @@ def _follow(stored: StoredTrades, config: Config, coin: str, start_ns: int, choi
         elif len(batch):
             print_lines(map(shown, lines.add(batch)))
 
+    say(f"new trades of {coin.upper()} as they become durable, times in UTC; Ctrl-C ends it")
     new.start()
     now_ns = Clock().now_ns()
     before = stored.of(coin, start_ns, now_ns + AHEAD_NS, *choice).batch

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.commands.cells import count, lasted, one_day, time_cell, venue_cell
-from pumpwatch.commands.table import Cell, Column
+from pumpwatch.commands.table import CUT, Cell, Column
 from pumpwatch.model import Gap
 
 Venue = tuple[str, str]  # exchange, market_type
+CONNECTION = re.compile(r"^connection \d+ with \d+ symbols?: ")  # which symbols is another column
 TOGETHER_NS = NS_PER_S  # gaps of one reason that are this near to each other are one outage
 
 OUTAGES = (
@@ -68,21 +70,22 @@ def gap_rows(gaps: Sequence[Gap]) -> list[list[str | Cell]]:
 
 
 def _kind(reason: str) -> str:
-    """Return a reason without the numbers in it: of gaps that differ in nothing else one is as good as the other."""
-    return "".join(letter for letter in reason if not letter.isdigit())
+    """Return a reason without the symbols' number and with `…` for each other number in it."""
+    return re.sub(r"\d+", CUT, CONNECTION.sub("", reason))
 
 
 def _reason(outage: Outage) -> str:
-    reasons = dict.fromkeys(gap.reason for gap in outage.gaps)
-    return outage.reason if len(reasons) == 1 else f"{outage.reason}, and {len(reasons) - 1:,} alike"
+    """Return the one reason of an outage, or the words that its reasons have in common."""
+    reasons = {CONNECTION.sub("", gap.reason) for gap in outage.gaps}
+    return reasons.pop() if len(reasons) == 1 else _kind(outage.reason)
 
 
 def _venues(outage: Outage) -> str | Cell:
     venues = {(gap.exchange, gap.market_type) for gap in outage.gaps}
-    return venue_cell(*venues.pop()) if len(venues) == 1 else count(len(venues), "venue")
+    return venue_cell(*venues.pop()) if len(venues) == 1 else Cell(count(len(venues), "venue"), f"{len(venues):,}")
 
 
-def _symbols(outage: Outage, symbols_of: Callable[[Venue], int]) -> str:
+def _symbols(outage: Outage, symbols_of: Callable[[Venue], int]) -> str | Cell:
     whole = {(gap.exchange, gap.market_type) for gap in outage.gaps if not gap.symbol and not gap.symbols}
     named = {(gap.exchange, gap.market_type, symbol) for gap in outage.gaps
              for symbol in (gap.symbols or (gap.symbol,)) if symbol and (gap.exchange, gap.market_type) not in whole}
@@ -91,7 +94,8 @@ def _symbols(outage: Outage, symbols_of: Callable[[Venue], int]) -> str:
     known = [symbols_of(venue) for venue in sorted(whole)]
     if not all(known):
         return "all"
-    return count(len(named) + sum(known), "symbol")
+    number = len(named) + sum(known)
+    return Cell(count(number, "symbol"), f"{number:,}")
 
 
 def _named(gap: Gap) -> str:

@@ -16,13 +16,15 @@ import click
 from pumpwatch.commands.options import config_option, json_option
 from pumpwatch.commands.output import colored, print_json, print_lines, print_table, program, put, say, shown, terminal_width
 from pumpwatch.commands.repeat import repeat, watch
-from pumpwatch.commands.table import Column
+from pumpwatch.commands.table import Column, text_width
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
     from pumpwatch.ops.preflight import Finding
 
 WATCH_S = 1.0  # a collector writes its figures each second
+FINDINGS = (Column("what"), Column("state"), Column("found", wraps=True), Column("ms", right=True, rank=1, optional=True))
+MS_WIDTH = 7  # with its space
 
 
 @click.command()
@@ -128,13 +130,21 @@ def print_findings(findings: list[Finding], as_json: bool) -> int:
         print_json({"name": finding.name, "state": finding.state, "detail": finding.detail, "hint": finding.hint,
                     "ms": finding.ms} for finding in findings)
     else:
-        rows: list[list[str] | str] = []
-        for finding in findings:
-            rows.append([finding.name, finding.state, finding.detail, "" if finding.ms is None else f"{finding.ms:.0f}"])
-            rows += [finding.hint] if finding.hint else []
-        print_table((Column("what"), Column("state"), Column("found", wraps=True),
-                     Column("ms", right=True, rank=1, optional=True)), rows)
+        print_table(FINDINGS, finding_rows(findings, terminal_width()))
     return preflight.exit_code(findings)
+
+
+def finding_rows(findings: list[Finding], width: int) -> list[list[str] | str]:
+    """Return a row of FINDINGS each; a detail that has no room in its column, and the hint, are remarks below."""
+    room = width - sum(max([0, *map(len, texts)]) + 2 for texts in (
+        [finding.name for finding in findings], [finding.state for finding in findings])) - MS_WIDTH
+    rows: list[list[str] | str] = []
+    for finding in findings:
+        fits = text_width(finding.detail) <= room
+        rows.append([finding.name, finding.state, finding.detail if fits else "",
+                     "" if finding.ms is None else f"{finding.ms:.0f}"])
+        rows += [*(() if fits else (finding.detail,)), *((finding.hint,) if finding.hint else ())]
+    return rows
 
 
 @click.group()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pumpwatch.commands.options import config_option, json_option, moment
+from pumpwatch.commands.options import config_option, json_option, moment, with_config
 from pumpwatch.commands.output import print_json, print_lines, print_table, program, put, say, shown, terminal_width
 from pumpwatch.printable import printable
 
@@ -96,7 +96,7 @@ def show(wanted: str | None, as_json: bool, config: Config) -> int:
             print_lines([*([""] if number else []), *listing_lines(shown(row), terminal_width())])
     elif found:
         print_table(LISTINGS, listing_rows(found))
-        say(f"who moved first: {program()} listing show {found[-1]['coin']}")
+        say(f"who moved first: {program()} listing show {found[-1]['coin']}{with_config(config)}")
     if not found:
         say(f"there is no listing `{printable(wanted)}`" if wanted else "no listing yet")
     return 1 if wanted and not found else 0

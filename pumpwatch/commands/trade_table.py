@@ -37,14 +37,14 @@ def trade_rows(batch: TradeBatch, catalogue: Catalogue, *, with_day: bool = Fals
     return rows
 
 
-def per_remark(batch: TradeBatch, catalogue: Catalogue, coin: str) -> str:
+def per_remark(batch: TradeBatch, catalogue: Catalogue) -> str:
     """Return a sentence on symbols that trade in units of many coins, empty where there is none."""
-    instruments = [catalogue.instruments[number] for number in sorted(set(batch.instrument.tolist()))]
-    symbols = {one.symbol: one.multiplier for one in instruments if one.multiplier != 1}
-    if not symbols:
-        return ""
-    named = ", ".join(f"{symbol} {multiplier:,}" for symbol, multiplier in symbols.items())
-    return f"per: the coins that price and quantity count as one ({coin.upper()} in {named})"
+    symbols: dict[int, list[str]] = {}
+    for instrument in (catalogue.instruments[number] for number in sorted(set(batch.instrument.tolist()))):
+        if instrument.multiplier != 1 and instrument.symbol not in symbols.setdefault(instrument.multiplier, []):
+            symbols[instrument.multiplier].append(instrument.symbol)
+    return "; ".join(f"per {multiplier}: one unit of {', '.join(names)} is {multiplier:,} coins, in price and quantity"
+                     for multiplier, names in sorted(symbols.items()))
 
 
 def trades_title(batch: TradeBatch, coin: str, of: int) -> str:
@@ -81,6 +81,8 @@ class TradeLines:
         before = {} if self._layout is None else self._layout.widths
         self._layout = fit([replace(column, least=before.get(index, 0)) for index, column in enumerate(TRADES)],
                            rows, self._width)
+        if not self._layout.holds(rows):
+            self._layout = fit(TRADES, rows, self._width)
         return [*self._layout.heading(), *self._layout.lines(rows)]
 
 
