@@ -26,13 +26,14 @@ def one_day(moments_ns: Iterable[int]) -> str:
 
 
 def time_cell(ns: int, *, with_day: bool, digits: int = 3, short_digits: int | None = None) -> Cell:
-    """Return a moment: `2026-11-27 14:03:22.123456`, short `14:03:22.123`, or `11-27 14:03:22.123` with the day.
+    """Return a moment: `2026-11-27 14:03:22.123456`, short `14:03:22.123` (with the day `11-27 14:03:22.123`), and without the
+    fraction.
 
     `digits` and `short_digits` are those of the fraction of a second.
     """
     moment, short = _moment(ns), digits if short_digits is None else short_digits
-    return Cell(f"{moment:%Y-%m-%d %H:%M:%S}{_fraction(ns, digits)}",
-                f"{moment:{'%m-%d ' if with_day else ''}%H:%M:%S}{_fraction(ns, short)}")
+    brief = f"{moment:{'%m-%d ' if with_day else ''}%H:%M:%S}"
+    return Cell(f"{moment:%Y-%m-%d %H:%M:%S}{_fraction(ns, digits)}", f"{brief}{_fraction(ns, short)}", brief)
 
 
 def lasted(ns: int) -> str:

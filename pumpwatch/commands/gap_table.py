@@ -66,7 +66,8 @@ def gap_rows(gaps: Sequence[Gap]) -> list[list[str | Cell]]:
     """Return a row of GAPS each, a line each."""
     with_day = not one_day(gap.from_ns for gap in gaps)
     return [[time_cell(gap.from_ns, with_day=with_day, digits=3, short_digits=0), lasted(gap.to_ns - gap.from_ns),
-             venue_cell(gap.exchange, gap.market_type), _named(gap), gap.state.value, _ids(gap), gap.reason] for gap in gaps]
+             venue_cell(gap.exchange, gap.market_type), _named(gap), gap.state.value, _ids(gap),
+             CONNECTION.sub("", gap.reason)] for gap in gaps]
 
 
 def _kind(reason: str) -> str:

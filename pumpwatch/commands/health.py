@@ -149,7 +149,7 @@ def finding_rows(findings: list[Finding], width: int) -> list[list[str] | str]:
 
 @click.group()
 def plugins() -> None:
-    """Look at the plugins, check them, record for them, begin a new one."""
+    """List plugins, check one, record its venues, begin one."""
 
 
 @plugins.command("list")

@@ -109,7 +109,7 @@ def _say_files(rows: list[dict[str, Any]], as_json: bool, where: str) -> int:
 @json_option
 @config_option
 def gaps(start_ns: int, end_ns: int, exchange: str | None, limit: int, with_all: bool, as_json: bool, config: Config) -> int:
-    """List what may be missing: where, from when to when, and why.
+    """List what may be missing: where, when and why.
 
     An outage is one row: gaps of one reason and state that overlap. A gap is of one symbol, of some symbols of a connection,
     or of all symbols of a venue; --json names them. A gap with ids is proven by a jump in them. Works beside a running

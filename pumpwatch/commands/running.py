@@ -20,9 +20,9 @@ if TYPE_CHECKING:
                                                                      "repeated.")
 @config_option
 def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], config: Config) -> int:
-    """Record every trade of the configured exchanges, until stopped.
+    """Record every trade, until stopped.
 
-    Without a config it records every exchange that a plugin offers, and keeps the journal in ./data. --exchange and --coin
+    Of the configured exchanges; without a config it records every exchange that a plugin offers, and keeps the journal in ./data. --exchange and --coin
     narrow the config for this run: other trades are not recorded, and not recorded as gaps. Ctrl-C or SIGTERM commits what
     was received and ends with exit code 0, or 74 if the disk did not take all of it. Logs go to stderr.
 
@@ -49,7 +49,7 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], config: Config) 
 @click.option("--data", metavar="DIR", default="", help="Keep everything here; else in a new folder of the working directory.")
 @json_option
 def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) -> int:
-    """Watch the whole path at work, in a minute, without network.
+    """Watch the whole path at work for a minute, offline.
 
     Simulated venues trade over TLS on loopback, the collector records them, a simulated notice board lists one coin, its
     window is archived, and at the end both sides are counted. Exit code 0 only if every trade sent is stored, once.

@@ -32,7 +32,8 @@ def trade_rows(batch: TradeBatch, catalogue: Catalogue, *, with_day: bool = Fals
         instrument = catalogue.instruments[number]
         per = "" if instrument.multiplier == 1 else f"{instrument.multiplier}"
         rows.append([time_cell(at_ns, with_day=with_day, digits=6, short_digits=3), venue_cell(*catalogue.venues[number]),
-                     instrument.symbol, SIDES[side], prices[index],
+                     instrument.symbol, SIDES[side],
+                     Cell(prices[index], prices[index], prices[index].rstrip()),
                      Cell(quantities[index], quantities[index], short[index]), per, trade_id])
     return rows
 
