@@ -44,7 +44,7 @@ def pumpwatch() -> None:
     Look at it:                        pumpwatch status --watch
     \b
     Tables fit the terminal; COLUMNS=120 sets another width.
-    Completion of commands and options by Tab, in this shell (bash; or zsh_source, fish_source):
+    Completion by Tab in this shell (bash_source, zsh_source or fish_source):
       eval "$(_PUMPWATCH_COMPLETE=bash_source pumpwatch)"
     """
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import click
 
 from pumpwatch.commands.options import config_option, json_option, moment, refuse_unknown
-from pumpwatch.commands.output import LINE, print_json, print_lines, print_table, say, shown, terminal_width
+from pumpwatch.commands.output import LINE, hushed, print_json, print_lines, print_table, say, shown, terminal_width
 from pumpwatch.commands.repeat import repeat
 from pumpwatch.commands.table import Column, cut, wrapped
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PluginError, ServiceUnavailable, UsageError
@@ -53,7 +53,7 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     \b
     Example: pumpwatch trades PEPE --limit 100
              pumpwatch trades PEPE --follow
-             pumpwatch trades PEPE --from 2026-11-21T10:00:00Z --to 2026-11-21T10:01:00Z --json
+             pumpwatch trades PEPE --from 2026-11-21T10:00Z --to 2026-11-21T10:01Z --json
     """
     from pumpwatch.plugins import load_plugins
     from pumpwatch.store.stored import StoredTrades
@@ -248,9 +248,10 @@ def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bo
         raise UsageError("--output, --as-config and --plan exclude each other: choose one")
     plugins = load_plugins(config)
     plugins.fit(config)
-    lists, problems = symbols.ask_venues(config, plugins)
-    for problem in problems:
-        say(cut(shown(problem), LINE))
+    with hushed("pumpwatch.instruments.volumes"):
+        lists, problems = symbols.ask_venues(config, plugins)
+    for problem in [*problems, *symbols.without_volumes(lists)]:
+        say(cut(shown(problem), LINE - 2))
     if not lists:
         raise ServiceUnavailable("no venue gave its list of symbols", "is the network there? `pumpwatch check --connect` "
                                                                       "looks at each service")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import colored, print_json, print_lines, print_table, program, put, say, shown, terminal_width
+from pumpwatch.commands.output import (
+    colored,
+    hushed,
+    print_json,
+    print_lines,
+    print_table,
+    program,
+    put,
+    say,
+    shown,
+    terminal_width,
+)
 from pumpwatch.commands.repeat import repeat, watch
 from pumpwatch.commands.table import Column, text_width
 
@@ -81,7 +89,7 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
     from pumpwatch.ops import preflight
     from pumpwatch.plugins import load_plugins
 
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         found = load_plugins(config)
         found.fit(config)
         found.make_sinks(config)
@@ -105,21 +113,9 @@ def doctor(config: Config, as_json: bool) -> int:
     from pumpwatch.ops import preflight
     from pumpwatch.ops.doctor import examine
 
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         findings = preflight.check(config, connect=True)
     return print_findings([*findings, *examine(Path(config.store.dir))], as_json)
-
-
-@contextmanager
-def plugins_hushed() -> Iterator[None]:
-    """Keep refused plugins out of the log of a command that prints them itself."""
-    logger = logging.getLogger("pumpwatch.plugins")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def print_findings(findings: list[Finding], as_json: bool) -> int:
@@ -165,7 +161,7 @@ def list_plugins(config: Config, as_json: bool) -> int:
     """
     from pumpwatch.plugins import load_plugins
 
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         found = load_plugins(config)
     plugins = found.describe()
     named = {plugin["name"] for plugin in plugins}
@@ -212,7 +208,7 @@ def check_plugin(name: str, frames: str | None, instruments: tuple[str, ...], hi
     files = recorded_files(frames, instruments, histories, recorded)
     if sys.stderr.isatty():
         say(f"checking {name}, which takes some seconds")
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         checks = list(run(name, config, files))
     if as_json:
         print_json(check.as_json() for check in checks)
@@ -246,7 +242,7 @@ def record_plugin(name: str, folder: str, seconds: float, symbols: int, as_json:
 
     if sys.stderr.isatty():
         say(f"recording {name} for {seconds:.0f} s")
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         made = record(name, config, Path(folder), seconds, symbols)
     if as_json:
         print_json({"venue": venue.venue, "folder": str(venue.folder.absolute()), "frames": venue.frames,
@@ -281,7 +277,7 @@ def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Con
     """
     from pumpwatch.plugin_kit.scaffold import new_plugin as write
 
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         files = write(name, Path(parent).absolute(), config, futures=futures)
     if as_json:
         print_json({"file": str(file)} for file in files)

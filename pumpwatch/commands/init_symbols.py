@@ -69,6 +69,12 @@ def _ask(venue: Venue, options: VenueConfig, http: Http, paces: VenueRateLimits)
     return ListedSymbols(venue, options, chosen, left_out(bodies, symbols) | not_chosen)
 
 
+def without_volumes(lists: Iterable[ListedSymbols]) -> list[str]:
+    """Return a line for each venue that gave a list and no volumes, by which connections are balanced."""
+    return [f"{listed.venue.name}: volumes are not known" for listed in lists
+            if listed.instruments and not any(instrument.volume for instrument in listed.instruments)]
+
+
 def rows_of(lists: Iterable[ListedSymbols]) -> list[dict[str, Any]]:
     """Return a row for each instrument."""
     return [{"exchange": listed.venue.exchange, "market_type": listed.venue.market_type, "symbol": instrument.symbol,

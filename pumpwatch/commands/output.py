@@ -5,11 +5,13 @@ Text in them may come from a venue, a board or a server. It is made printable he
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,18 @@ def say(*lines: str) -> None:
     for line in lines:
         first, *others = wrapped(shown(line), LINE - 2)
         print("\n".join((first, *(f"  {other}" for other in others))), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def hushed(logger: str) -> Iterator[None]:
+    """Keep the warnings of a logger out of a command that prints the same itself."""
+    found = logging.getLogger(logger)
+    level = found.level
+    found.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        found.setLevel(level)
 
 
 def program() -> str:

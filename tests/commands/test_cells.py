@@ -15,7 +15,8 @@ def test_a_venue_is_short_by_the_letter_of_its_market() -> None:
 
 
 def test_a_moment_is_a_clock_time_where_there_is_little_room() -> None:
-    assert time_cell(AT_NS, with_day=False, digits=6, short_digits=3) == Cell("2025-11-27 14:03:22.123456", "14:03:22.123", "14:03:22")
+    assert time_cell(AT_NS, with_day=False, digits=6, short_digits=3) == Cell(
+        "2025-11-27 14:03:22.123456", "14:03:22.123", "14:03:22")
     assert time_cell(AT_NS, with_day=True, digits=0).short == "11-27 14:03:22"
 
 
@@ -25,8 +26,9 @@ def test_moments_of_one_day_have_a_day() -> None:
 
 
 @pytest.mark.parametrize(("ns", "text"), [
-    (0, "0 ms"), (5, "< 1 ms"), (12_000_000, "12 ms"), (3_240_000_000, "3.2 s"), (9_970_000_000, "10 s"), (47_000_000_000, "47 s"),
-    (120_000_000_000, "2 min"), (3_900_000_000_000, "1 h 5 min"), (7_200_000_000_000, "2 h"), (266_400_000_000_000, "3 d 2 h")])
+    (0, "0 ms"), (5, "< 1 ms"), (12_000_000, "12 ms"), (3_240_000_000, "3.2 s"), (9_970_000_000, "10 s"),
+    (47_000_000_000, "47 s"), (120_000_000_000, "2 min"), (3_900_000_000_000, "1 h 5 min"),
+    (7_200_000_000_000, "2 h"), (266_400_000_000_000, "3 d 2 h")])
 def test_a_span_of_time_is_in_its_own_unit(ns: int, text: str) -> None:
     assert lasted(ns) == text
 

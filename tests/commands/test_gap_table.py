@@ -47,7 +47,8 @@ def test_what_gaps_of_one_kind_have_in_common_is_their_reason() -> None:
 
 def test_the_symbols_of_whole_venues_are_counted_where_they_are_known() -> None:
     both = [DOWN[0], replace(DOWN[0], symbol="BTCUSDT")]  # of a venue that is missing as a whole
-    assert render(OUTAGES, outage_rows(outages(both), lambda venue: 450), 120)[1].split("  ")[2:4] == ["binance.spot", "450 symbols"]
+    line = render(OUTAGES, outage_rows(outages(both), lambda venue: 450), 120)[1]
+    assert line.split("  ")[2:4] == ["binance.spot", "450 symbols"]
     assert "all" in render(OUTAGES, outage_rows(outages(both), lambda venue: 0), 120)[1]
 
 

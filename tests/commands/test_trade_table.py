@@ -17,7 +17,8 @@ START = 1_764_252_202_123_456_789  # 2025-11-27T14:03:22Z
 DAY = 86_400 * 10**9
 CATALOGUE = Catalogue()
 for venue, symbol, multiplier in ((("binance", SPOT), "PEPEUSDT", 1), (("phemex", FUTURES), "u1000PEPEUSDT", 1000),
-                                  (("okx", FUTURES), "PEPE-USDT-SWAP", 1), (("kucoin", FUTURES), "10000000AIDOGEUSDTM", 10_000_000)):
+                                  (("okx", FUTURES), "PEPE-USDT-SWAP", 1),
+                                  (("kucoin", FUTURES), "10000000AIDOGEUSDTM", 10_000_000)):
     CATALOGUE.add(venue, Instrument(symbol=symbol, base="PEPE" if multiplier == 1 else f"{multiplier}PEPE", quote="USDT",
                                     multiplier=multiplier))
 
