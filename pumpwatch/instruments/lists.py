@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from pumpwatch.catalogue import coin_of, split_multiplier
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.model import HttpRequest, Instrument, Venue, Volumes
@@ -95,8 +96,16 @@ def _next_page(venue: Venue, body: bytes) -> HttpRequest | None:
 def only(instruments: Iterable[Instrument], options: VenueConfig) -> list[Instrument]:
     """Return the instruments named in the configuration, or all if it names none, without the excluded ones."""
     wanted, excluded = set(options.symbols), set(options.excluded)
+    coins = {name for coin in options.coins for name in _names_of(coin)}
     return [instrument for instrument in instruments
-            if (not wanted or instrument.symbol in wanted) and instrument.symbol not in excluded]
+            if (not wanted or instrument.symbol in wanted) and instrument.symbol not in excluded
+            and (not coins or coin_of(instrument) in coins)]
+
+
+def _names_of(coin: str) -> tuple[str, str]:
+    """Return a coin's name as given and without a multiplier: a coin's real name may look as if it had one."""
+    name = coin.strip().upper()
+    return name, coin_of(Instrument(symbol=name, base=name, quote="", multiplier=split_multiplier(name)))
 
 
 def unlisted(instruments: Iterable[Instrument], symbols: Sequence[str]) -> dict[str, str]:
