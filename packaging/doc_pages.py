@@ -35,6 +35,22 @@ MADE = "<!-- Made by packaging/doc_pages.py. Change the code, then run `packagin
 ENTRIES = {"exchanges": "NAME", "listing.sources": "NAME"}
 MARKETS = ("spot", "futures")  # described once, as MARKET
 
+# meanings of keys that the example config leaves without a comment
+MEANINGS = {
+    "exchanges.NAME.enabled": "false: not collected, though named",
+    "exchanges.NAME.MARKET.enabled": "false: this market is not collected",
+    "exchanges.NAME.MARKET.rest_url": "the same for REST",
+    "sinks.questdb.addr": "HOST:PORT of its HTTP interface",
+    "sinks.questdb.user": "for HTTP basic authentication; empty: none",
+    "sinks.questdb.password": "better from the environment: `PUMPWATCH_SINKS__QUESTDB__PASSWORD`",
+    "sinks.questdb.tls": "true: https",
+    "sinks.questdb.ca_file": "one more certificate authority, as PEM",
+    "sinks.questdb.candles": "make `candles_1m` and `candles_5m`, views that the server keeps up to date",
+    "sinks.questdb.request_timeout_ms": "of one request; a server that does not answer in time is down",
+    "listing.sources.NAME.enabled": "false: not asked",
+}
+WITHOUT_A_KEY = " QuestDB with all its defaults:"  # introduces the commented-out lines of the example
+
 CONFIG_HEAD = f"""{MADE}
 
 # Config reference
@@ -182,7 +198,7 @@ def config_page() -> str:
             note = said.get(of, "") if of != path else ""
             parts.append(f"\n## {title}\n\n" + (f"{note[:1].upper()}{note[1:]}.\n\n" if note else "")
                          + "| key | type | default | meaning |\n| --- | --- | --- | --- |\n")
-        meaning = said.get(path, "").removeprefix(f"{default}; ")
+        meaning = (said.get(path) or MEANINGS.get(path, "")).removeprefix(f"{default}; ").removesuffix(WITHOUT_A_KEY)
         parts.append(f"| `{path}` | {cell(type_text(path, kind))} | {default_text(default)} | {cell(meaning)} |\n")
     return "".join(parts)
 

@@ -244,6 +244,12 @@ def test_every_module_is_tested_by_name() -> None:
     assert sorted(str(test.relative_to(ROOT)) for test in wanted if not holds_a_test(test)) == []
 
 
+def test_the_files_that_are_run_together_exist() -> None:
+    from tests.schedule import TOGETHER
+
+    assert [name for files in TOGETHER for name in files if not (ROOT / name).is_file()] == []
+
+
 def test_no_test_imports_another_one() -> None:
     """Shared fakes live in plain modules; a test that is imported is collected twice, or hides what others rely on."""
     for path in TESTS:
@@ -267,7 +273,7 @@ def test_only_main_patches_and_before_anything_else() -> None:
 
 # Around other people's code, and around one venue of many: the comment at each place says why.
 CATCH_ALL = {ROOT / "pumpwatch" / name for name in (
-    "supervisor.py", "plugins.py", "plugin_kit/sandbox.py", "listing/border.py", "pipeline/ingest.py", "pipeline/parse.py")}
+    "supervisor.py", "plugins.py", "plugin_kit/sandbox.py", "listing/validation.py", "pipeline/ingest.py", "pipeline/parse.py")}
 
 
 def test_everything_is_caught_in_the_supervisor_and_around_other_peoples_code_alone() -> None:
