@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,8 +236,8 @@ def commands_page() -> str:
         context = click.Context(command, info_name=name, max_content_width=200)
         usage = " ".join([name, *command.collect_usage_pieces(context)])
         parts.append(f"\n{'##' if name.count(' ') < 2 else '###'} {name}\n")
-        parts += [f"\n{paragraph}\n" for paragraph in paragraphs(command.help or "")]
-        parts.append(f"\n```text\n{usage}\n```\n")
+        first, *rest = [f"\n{paragraph}\n" for paragraph in paragraphs(command.help or "")] or [""]
+        parts += [first, f"\n```text\n{usage}\n```\n", *rest]
         records = [record for parameter in command.get_params(context) if (record := parameter.get_help_record(context))]
         records = [(option, meaning) for option, meaning in records if meaning and "--help" not in option]
         if records:
@@ -276,6 +277,7 @@ def main(words: list[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in site_pages().items():
             (folder / name).write_text(text, "utf-8")
+        shutil.copy(ROOT / "packaging" / "site.css", folder)
         return
     for path, text in made_pages().items():
         path.write_text(text, "utf-8")

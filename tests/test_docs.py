@@ -146,9 +146,9 @@ def test_the_site_holds_every_page_with_links_that_hold_there(tmp_path: Path) ->
     navigation = yaml.safe_load((ROOT / "packaging" / "mkdocs.yml").read_text("utf-8"))["nav"]
     listed = [page for part in navigation for value in part.values()
               for page in ([value] if isinstance(value, str) else [name for entry in value for name in entry.values()])]
-    written = {path.name for path in tmp_path.iterdir()}
-    assert set(listed) == written
-    for path in tmp_path.iterdir():
+    pages = sorted(tmp_path.glob("*.md"))
+    assert set(listed) == {path.name for path in pages}
+    for path in pages:
         for target in links(path):
             file, _, anchor = target.partition("#")
             if not target.startswith(("http", "mailto")):
