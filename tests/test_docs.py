@@ -221,7 +221,7 @@ def test_every_word_of_the_plugin_contract_and_every_state_of_a_gap_is_in_the_gl
     assert {"void", "past"} <= set(Columns.__slots__)
     for word in ("journal", "segment", "ledger", "drain", "sink", "feed", "venue", "instrument", "quarantine", "backlog",
                  "dedupe", "gap", "placement", "staleness", "exchange", "market type", "symbol", "trade", "side", "quantity",
-                 "timestamp", "received at", "frame", "acknowledge", "notice", "listing", "window", "archive"):
+                 "timestamp", "received at", "frame", "backfill", "acknowledge", "notice", "listing", "window", "archive"):
         assert word in terms, word
 
 
