@@ -36,9 +36,8 @@ def judge(status: Mapping[str, Any]) -> Iterator[Judgement]:
                             "check that its url is reachable from this machine; the collector polls it again by itself")
     dropped = status.get("journal", {}).get("dropped_trades", 0)
     if dropped:
-        yield Judgement("memory", FAIL,
-                        f"{dropped:,} trades were dropped because the disk could not store them; the gaps are recorded",
-                        "free space on the disk of store.dir")
+        yield Judgement("memory", FAIL, f"{dropped:,} trades were dropped because the disk could not store them; the gaps are "
+                        "recorded", "free space on the disk of store.dir")
 
 
 def judge_venue(row: Mapping[str, Any]) -> Iterator[Judgement]:

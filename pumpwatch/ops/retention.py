@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -71,17 +71,16 @@ class Retention:
     expire earlier where the journal is larger than `max_bytes`; those that a sink still needs stay, which is logged once.
     """
 
-    def __init__(self, journal: RetainedJournal, options: StoreConfig, sinks: Sequence[str], clock: Clock, stats: Stats,
-                 run_in_journal_thread: Callable[[Callable[[], list[Removed]]], list[Removed]]) -> None:
+    def __init__(self, journal: RetainedJournal, options: StoreConfig, sinks: Sequence[str], clock: Clock, stats: Stats) -> None:
         self._journal, self._options, self._sinks = journal, options, tuple(sinks)
-        self._clock, self._stats, self._in_journal_thread = clock, stats, run_in_journal_thread
+        self._clock, self._stats = clock, stats
         self._allowance = SpaceAllowance(clock)
         self._too_large = self._failing = False
 
     def run(self) -> list[Path]:
         """Expire the segments that may go; return their files."""
         try:
-            removed = [segment.path for segment in self._in_journal_thread(self._expire)]
+            removed = [segment.path for segment in self._expire()]
         except StorageError as error:
             if not self._failing:
                 log.error("retention failed reason=%s", error)

@@ -98,6 +98,8 @@ def _verify_segment(segment: Segment, catalogue: Catalogue, sinks: Mapping[str, 
                     waiting[name].append(batch)
                     if sum(map(len, waiting[name])) >= CHUNK_ROWS:
                         _compare(others[name], sink, waiting[name], catalogue)
+    except StorageError as error:  # another process locks it
+        journal.problems.append(str(error))
     finally:
         reader.close()
     soundness = Soundness(segment)  # finds batches that can be read and would be missing in queries

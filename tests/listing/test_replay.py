@@ -33,7 +33,7 @@ def config(tmp_path: Path) -> Config:
     market = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250), trades(3, jump_ms=None)])
     batches = [market.take(slice(start, start + 500)) for start in range(0, len(market), 500)]
     journal.record(Records(gaps=[gap]))
-    journal.commit(batches)
+    journal.commit(TradeBatch.concat(batches))
     journal.ledger.remember_listing(KITE)
     journal.close()
     return Config(store=StoreConfig(dir=str(tmp_path / "data")),

@@ -29,7 +29,7 @@ def stored(tmp_path: Path) -> Path:
         journal = Journal(folder, catalogue_of(), clock, Stats())
         journal.open()
         for number in range(5):
-            last = journal.commit([batch_of(1000, first_id=1 + 5000 * run + 1000 * number, start_ns=clock.now_ns())])
+            last = journal.commit(batch_of(1000, first_id=1 + 5000 * run + 1000 * number, start_ns=clock.now_ns()))
             clock.advance(1)
         journal.record(Records(gaps=[GAP]))
         journal.acknowledge("shelf", last)

@@ -23,7 +23,7 @@ def store(folder: Path, *records: Records) -> None:
     journal.open()
     for record in records:
         journal.record(record)
-    journal.commit([batch_of(1000)])
+    journal.commit(batch_of(1000))
     journal.close()
 
 

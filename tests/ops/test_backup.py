@@ -34,9 +34,9 @@ def test_a_backup_restored_is_the_same_to_the_trade_and_the_gap(stored: Path, tm
 def test_a_backup_beside_a_running_collector_holds_what_was_committed(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "data", catalogue_of(), FakeClock(), Stats())
     journal.open()
-    journal.commit([batch_of(1000)])
+    journal.commit(batch_of(1000))
     backup(tmp_path / "data", tmp_path / "b.tar")
-    journal.commit([batch_of(1000, first_id=1001)])
+    journal.commit(batch_of(1000, first_id=1001))
     journal.close()
     restore(tmp_path / "b.tar", tmp_path / "again")
     assert len(everything(tmp_path / "again")) == 1000

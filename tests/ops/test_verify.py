@@ -100,7 +100,7 @@ def test_what_a_sink_shows_a_little_later_is_not_missed(tmp_path: Path, monkeypa
     journal = Journal(tmp_path, catalogue_of(), FakeClock(), Stats())
     journal.open()
     fresh = batch_of(1000)
-    journal.acknowledge("shelf", journal.commit([fresh]))
+    journal.acknowledge("shelf", journal.commit(fresh))
     journal.close()
     assert all(result.good for result in verify(tmp_path, {"shelf": SlowShelf(fresh)}))
 
@@ -109,9 +109,9 @@ def test_what_a_sink_deletes_at_its_age_is_not_missed(tmp_path: Path) -> None:
     clock = FakeClock(time.time_ns())
     journal = Journal(tmp_path, catalogue_of(), clock, Stats())
     journal.open()
-    journal.commit([batch_of(1000, start_ns=clock.now_ns() - 100_000 * 10**9)])
+    journal.commit(batch_of(1000, start_ns=clock.now_ns() - 100_000 * 10**9))
     kept = batch_of(1000, first_id=5000, start_ns=clock.now_ns() - 10 * 10**9)
-    journal.acknowledge("shelf", journal.commit([kept]))
+    journal.acknowledge("shelf", journal.commit(kept))
     journal.close()
     checked = of(list(verify(tmp_path, {"shelf": ForgettingShelf(kept)})), "shelf")
     assert [(result.expected, result.found, result.problems) for result in checked] == [(1000, 1000, [])]
@@ -130,7 +130,7 @@ def test_a_stray_trade_does_not_have_all_between_it_and_the_rest_fetched(tmp_pat
     journal = Journal(tmp_path, catalogue_of(), FakeClock(), Stats())
     journal.open()
     batch = TradeBatch.concat([batch_of(1, first_id=9, start_ns=10**18), batch_of(1000, first_id=10, start_ns=2 * 10**18)])
-    journal.acknowledge("shelf", journal.commit([batch]))
+    journal.acknowledge("shelf", journal.commit(batch))
     journal.close()
     assert all(result.good for result in verify(tmp_path, {"shelf": Watched(batch)}))
     assert max(asked) < 10**9
