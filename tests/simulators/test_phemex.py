@@ -22,7 +22,7 @@ INVALID = {"code": 6001, "message": "invalid argument"}
 @pytest.fixture(scope="module")
 def sim() -> Iterator[SimProcess]:
     with SimProcess(venues=[SPOT, FUTURES], symbols=["BTC", "ETH", "PEPE", "OL", "SOL"], rate=2000,
-                    rules={SPOT: {"client_silence_s": 2.0}}) as running:
+                    rules={SPOT: {"client_silence_s": 3.0}}) as running:
         while any(len(snapshot(running, venue)) <= 100 for venue in (SPOT, FUTURES)):
             time.sleep(0.1)
         yield running
