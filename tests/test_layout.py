@@ -273,7 +273,8 @@ def test_only_main_patches_and_before_anything_else() -> None:
 
 # Around other people's code, and around one venue of many: the comment at each place says why.
 CATCH_ALL = {ROOT / "pumpwatch" / name for name in (
-    "supervisor.py", "plugins.py", "plugin_kit/sandbox.py", "listing/validation.py", "pipeline/ingest.py", "pipeline/parse.py")}
+    "supervisor.py", "plugins.py", "plugin_kit/sandbox.py", "listing/validation.py", "pipeline/ingest.py", "pipeline/parse.py",
+    "pipeline/venue_reader.py")}
 
 
 def test_everything_is_caught_in_the_supervisor_and_around_other_peoples_code_alone() -> None:
@@ -285,6 +286,12 @@ def test_everything_is_caught_in_the_supervisor_and_around_other_peoples_code_al
                 caught = ast.unparse(node.type) if node.type else "BaseException"
                 reraises = any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
                 assert caught not in ("Exception", "BaseException") or reraises, f"{path}:{node.lineno}"
+
+
+def test_the_pipeline_says_why_it_catches_everything() -> None:
+    for path in sorted((ROOT / "pumpwatch" / "pipeline").glob("*.py")):
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            assert "except Exception" not in line or "  # " in line, f"{path}:{number}"
 
 
 def test_no_name_says_nothing() -> None:
