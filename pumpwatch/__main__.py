@@ -1,7 +1,7 @@
-"""`python -m pumpwatch`, the `pumpwatch` script and the zipapp all come in here.
+"""The entry of `python -m pumpwatch`, of the `pumpwatch` script and of the zipapp.
 
-gevent must patch the standard library before anything else is imported, and nowhere but here: a program that
-imports pumpwatch keeps its own threads.
+gevent patches the standard library here, before anything else is imported, and nowhere else: a program that imports
+pumpwatch keeps its own threads.
 """
 
 # ruff: noqa: E402
@@ -19,8 +19,8 @@ def main() -> None:
     from pumpwatch.cli import run
     from pumpwatch.errors import PumpWatchError
 
-    # A thread hands its error to the greenlet that waits for it; the hub would print it with a traceback as well.
-    Hub.NOT_ERROR = (*Hub.NOT_ERROR, PumpWatchError)
+    # The greenlet that waits gets the error of a thread, and Ctrl-C; the hub would print them with a traceback as well.
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, PumpWatchError, KeyboardInterrupt)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,6 +1,6 @@
 """The command line: every command, its exit code, and one clear message for every error.
 
-Exit codes: 0 fine, 1 found what it was asked to look for, 2 wrong usage, 69 a service is not there, 74 disk,
+Exit codes: 0 fine, 1 found what it was asked to look for, 2 wrong usage, 69 a service does not answer, 74 disk,
 78 bad config, 130 interrupted.
 """
 
@@ -21,7 +21,7 @@ from pumpwatch.ops.logs import PrintableFormatter
 
 
 class Commands(click.Group):
-    """The group of all commands; a reader that has seen enough (`| head`) is no error."""
+    """The group of all commands; a reader that stops early (`| head`) is not an error."""
 
     def invoke(self, ctx: click.Context) -> int:
         try:
@@ -39,8 +39,13 @@ def pumpwatch() -> None:
     """Record every public trade around new exchange listings.
 
     \b
-    See it work, on simulated venues:   pumpwatch demo
-    Run it:                             pumpwatch collect
+    See it work, on simulated venues:  pumpwatch demo
+    Run it:                            pumpwatch collect
+    Look at it:                        pumpwatch status --watch
+    \b
+    Tables fit the terminal; COLUMNS=120 sets another width.
+    Completion by Tab in this shell (bash_source, zsh_source or fish_source):
+      eval "$(_PUMPWATCH_COMPLETE=bash_source pumpwatch)"
     """
 
 

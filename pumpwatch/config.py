@@ -1,12 +1,12 @@
 """Every key of the configuration, typed; an unknown key is an error.
 
 One YAML file, then the environment: `PUMPWATCH_STORE__DIR=/data` sets `store.dir`. A key or variable without a value
-keeps its default ('""' is the empty text); an exchange, sink or source without one is there with its defaults.
-`config/pumpwatch.yaml` shows every key at its default and a test keeps it equal to this module. The sections
+keeps its default ('""' is the empty text); an exchange, sink or source without one has its defaults.
+`config/pumpwatch.yaml` shows every key at its default, and a test keeps it equal to this module. The sections
 `sinks.<name>` belong to their plugins and are read by `options_of`.
 
-A key named `dir`, `file` or `folder`, or ending in `_dir`, `_file` or `_folder`, holds a path. A relative one that stands in the
-file counts from the file's folder, one from the environment and a default from the working directory; `load` makes all absolute.
+A key named `dir`, `file` or `folder`, or ending in `_dir`, `_file` or `_folder`, holds a path. A relative path of the file counts
+from the file's folder, one of the environment and a default from the working directory; `load` makes all absolute.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.address import check_address
 from pumpwatch.net.proxy import parse_proxy
-from pumpwatch.yaml_loader import Loader, without_snippet
+from pumpwatch.yaml_loader import InvalidYaml, YamlSource, parse
 
 ENV_PREFIX = "PUMPWATCH_"
 
@@ -48,6 +47,7 @@ class VenueConfig(Section):
     rest_url: str = ""
     symbols: list[str] = []  # only these; empty: all that trade
     excluded: list[str] = []  # none of these
+    coins: list[str] = []  # only symbols of these coins: PEPE means PEPEUSDT and 1000PEPEUSDT; empty: all
     symbols_per_connection: Count = 0  # at most, within what the venue allows; 0: usually 100, and some newcomers
     variant: str = ""  # another protocol the plugin offers for this venue
 
@@ -130,7 +130,7 @@ class Keys(Section):
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 
 
-class Config(Keys):
+class Config(Keys, dict=True):
     """The file, and what the environment says of entries beside those that are chosen."""
 
     overrides: dict[str, ExchangeConfig] = {}  # options alone: they choose nothing
@@ -140,54 +140,71 @@ class Config(Keys):
         """Return the options of an exchange, named or not."""
         return self.exchanges.get(name) or self.overrides.get(name) or ExchangeConfig()
 
+    @property
+    def source(self) -> YamlSource:
+        """Return the file that this was read from, for messages."""
+        return self.__dict__.get("_source") or YamlSource("config")
+
+    def located(self, messages: Iterable[str]) -> list[str]:
+        """Return messages that begin with a key and a colon, each with the place of its key where the file has it."""
+        keys = {message: message.partition(":")[0] for message in messages}
+        return [f"{self.source.at(key)}: {message}" if self.source.place(key) else message for message, key in keys.items()]
+
 
 T = TypeVar("T")
 PATHS = re.compile(r"(?:\w+_)?(?:dir|file|folder)")  # keys that hold one
 
 
 def read_mapping(path: Path) -> dict[Any, Any]:
-    """Read a YAML file that holds sections, or comments only. Raises ConfigError that names the file.
+    """Read a YAML file that holds sections, or comments only. Raises ConfigError that names the file, line and column.
 
-    A file without a character is refused: it is one that is not written yet, and its defaults are every real exchange.
+    A file without a character is refused: it is not written yet, and its defaults would be every real exchange.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[Any, Any], YamlSource]:
     try:
         written = path.read_text("utf-8")
         raw = _parse(written) or {}
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the config file: {error.strerror}",
                           "give an existing file with -c, or leave -c out for the defaults") from error
+    except InvalidYaml as error:
+        place = f"{path}:{error.line}:{error.column}" if error.line else path
+        raise ConfigError(f"{place}: not valid YAML: {error}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not written.strip():
         raise ConfigError(f"{path} is empty", "is it still being written? leave -c out for the defaults")
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: the file must be a mapping of sections, not {type(raw).__name__}")
-    return raw
+        raise ConfigError(f"{path}:1:1: the file must be a mapping of sections, not {type(raw).__name__}")
+    return raw, YamlSource(str(path), written)
 
 
 def _parse(text: str) -> Any:
-    """Return what YAML text holds; raise ValueError in one line where it is none, or holds itself."""
+    """Return the data of YAML text. Raises InvalidYaml in one line, also where the data contain themselves."""
     try:
-        found = yaml.load(text, Loader)
+        found = parse(text)
         _filled(found, Any)
-    except yaml.YAMLError as error:
-        raise ValueError(without_snippet(error)) from None  # the snippet may show a password
     except RecursionError:
-        raise ValueError("an alias (*) stands within what it names, or it is nested too deeply") from None
+        raise InvalidYaml("an alias (*) is inside what it names, or it is nested too deeply") from None
     return found
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """Read a config file (None: defaults) and the environment; every path in what is returned is absolute.
 
-    Raises ConfigError that names the file or the variable, the key's path, what is allowed and the nearest known key.
+    Raises ConfigError that names the file, line and column or the variable, the key's path, the allowed values and the
+    nearest known key.
     """
-    raw = _filled(read_mapping(path), Keys) if path is not None else {}
+    raw, source = _read(path) if path is not None else ({}, YamlSource("config"))
+    raw = _filled(raw, Keys)
     make_absolute(raw, path.absolute().parent if path is not None else Path.cwd())
     environ = os.environ if environ is None else environ
     given: dict[str, str] = {}  # key's path -> variable
-    beside: set[tuple[str, str]] = set()  # (section, entry) of which only a variable speaks
-    for name in sorted(environ, key=lambda name: (name.count("__"), name)):  # a whole section before what is in it
+    beside: set[tuple[str, str]] = set()  # (section, entry) that only a variable names
+    for name in sorted(environ, key=lambda name: (name.count("__"), name)):  # a section before its keys
         if not name.startswith(ENV_PREFIX) or not environ[name].strip():
             continue
         steps = name.removeprefix(ENV_PREFIX).lower().split("__")
@@ -195,11 +212,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         _set_from_environment(raw, steps, name, environ[name])
         raw = _filled(raw, Keys)
         given[".".join(steps)] = name
-    where = str(path) if path else "config"
-    keys = convert(raw, Keys, where, given=given)
+    keys = convert(raw, Keys, source, given=given)
     found = Config(**{name: getattr(keys, name) for name in keys.__struct_fields__})
-    _check_addresses(found, where, given)
-    make_absolute(found, Path.cwd())  # what is relative yet is a default
+    found.__dict__["_source"] = source
+    _check_addresses(found, source, given)
+    make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":
             found.overrides[name] = found.exchanges.pop(name)
@@ -209,7 +226,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 def _not_chosen(raw: dict[str, Any], steps: list[str]) -> set[tuple[str, str]]:
-    """Return the entry that a variable speaks of in a section whose names choose, where nothing has chosen it."""
+    """Return the entry that a variable names in a section of chosen entries, if nothing has chosen it."""
     for section, named in (("exchanges", {}), ("listing.sources", msgspec.to_builtins(ListingConfig().sources))):
         inside = section.split(".")
         place: Any = raw
@@ -221,11 +238,11 @@ def _not_chosen(raw: dict[str, Any], steps: list[str]) -> set[tuple[str, str]]:
     return set()
 
 
-def _check_addresses(found: Keys, where: str, given: Mapping[str, str]) -> None:
-    """Raise ConfigError, without a password in it, for an address of a service or proxy that cannot be meant."""
+def _check_addresses(found: Keys, source: YamlSource, given: Mapping[str, str]) -> None:
+    """Raise ConfigError, without a password in it, for an invalid address of a service or proxy."""
     def at(key: str) -> str:
         variable = next((name for known, name in given.items() if f"{key}.".startswith(f"{known}.")), "")
-        return f"environment {variable}: {key}" if variable else f"{where}: {key}"
+        return f"environment {variable}: {key}" if variable else f"{source.at(key)}: {key}"
 
     if found.net.proxy:
         parse_proxy(found.net.proxy, at("net.proxy"))
@@ -233,19 +250,21 @@ def _check_addresses(found: Keys, where: str, given: Mapping[str, str]) -> None:
     urls = [(f"exchanges.{name}.{kind}.{key}", getattr(exchange.market(kind), key), schemes)
             for name, exchange in found.exchanges.items() for kind in ("spot", "futures")
             for key, schemes in (("ws_url", ("ws", "wss")), ("rest_url", web))]
-    urls += [(f"listing.sources.{name}.url", source.url, web) for name, source in found.listing.sources.items()]
-    for key, url, schemes in filter(lambda one: one[1], urls):
-        check_address(url, at(key), *schemes)
+    urls += [(f"listing.sources.{name}.url", board.url, web) for name, board in found.listing.sources.items()]
+    for key, url, schemes in urls:
+        if url:
+            check_address(url, at(key), *schemes)
 
 
 def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
     """Read a plugin's own part of the config (`sinks.questdb`) into its struct."""
     raw = getattr(config, section).get(name) or {}
-    return convert(raw, options, "config", f"{section}.{name}.")
+    return convert(raw, options, config.source, f"{section}.{name}.")
 
 
-def convert(raw: Any, struct: type[T], where: str, prefix: str = "", given: Mapping[str, str] | None = None) -> T:
-    """Turn plain data into `struct`, or say in one message which key is wrong and what it may be.
+def convert(raw: Any, struct: type[T], where: str | YamlSource, prefix: str = "",
+            given: Mapping[str, str] | None = None) -> T:
+    """Turn plain data into `struct`. Raises ConfigError that names the wrong key, its place and the allowed values.
 
     `given` maps the keys that did not come from `where` to the environment variable that they came from.
     """
@@ -257,7 +276,8 @@ def convert(raw: Any, struct: type[T], where: str, prefix: str = "", given: Mapp
         message = re.sub(r" - at `.*`$", "", str(error)).replace(" | null`", "`")
         key, text, hint = _explain(message, struct, steps, prefix)
         variable = next((name for known, name in (given or {}).items() if f"{known}.".startswith(f"{key}.")), None)
-        raise ConfigError(f"{f'environment {variable}' if variable else where}: {text}", hint) from error
+        place = where if isinstance(where, str) else where.at(key)
+        raise ConfigError(f"{f'environment {variable}' if variable else place}: {text}", hint) from error
 
 
 def _explain(message: str, struct: type[Any], steps: list[tuple[str, bool]], prefix: str) -> tuple[str, str, str]:
@@ -277,7 +297,7 @@ def _explain(message: str, struct: type[Any], steps: list[tuple[str, bool]], pre
 
 
 def _real_steps(raw: Any, struct: type[Any], steps: list[str]) -> list[tuple[str, bool]]:
-    """Return (name, is a mapping's or list's own key) of each step, with the key that msgspec only calls `[...]`."""
+    """Return (name, is a key of a mapping or list) of each step, with the real key where msgspec only writes `[...]`."""
     real: list[tuple[str, bool]] = []
     for step in steps:
         inside = raw.items() if isinstance(raw, dict) else enumerate(raw)
@@ -317,13 +337,13 @@ def _choices_at(struct: type[Any], steps: list[tuple[str, bool]]) -> tuple[Any, 
 
 
 def _filled(raw: Any, kind: Any) -> Any:
-    """Return the data without the keys that have no value; one that names an entry or a section stays, with its defaults."""
+    """Return the data without the keys that have no value; a key of an entry or a section stays, with its defaults."""
     if isinstance(raw, list):
         return [_filled(value, Any) for value in raw]
     if not isinstance(raw, dict):
         return raw
     by_name = get_origin(kind) is dict  # entries that the file names, all of one kind
-    kinds = {one.encode_name: _kind_of(one) for one in msgspec.structs.fields(kind)} if _is_section(kind) else {}
+    kinds = {field.encode_name: _kind_of(field) for field in msgspec.structs.fields(kind)} if _is_section(kind) else {}
     filled = {}
     for key, value in raw.items():
         inner = get_args(kind)[1] if by_name else kinds.get(key, Any)
@@ -341,11 +361,11 @@ def _is_section(kind: Any) -> bool:
 def _kind_of(field: msgspec.structs.FieldInfo) -> Any:
     """Return a field's type without the None that it may be."""
     kind = field.type
-    return next(one for one in get_args(kind) if one is not type(None)) if isinstance(kind, UnionType) else kind
+    return next(part for part in get_args(kind) if part is not type(None)) if isinstance(kind, UnionType) else kind
 
 
 def make_absolute(place: Any, base: Path) -> None:
-    """Let every path at any depth of a section or of plain data count from `base`; an empty one is none, and stays so."""
+    """Make every path at any depth of a section or of plain data absolute, relative to `base`; an empty one stays empty."""
     struct = isinstance(place, Section)
     put = place.__setattr__ if struct else place.__setitem__
     for name in place.__struct_fields__ if struct else list(place):
@@ -360,7 +380,7 @@ def make_absolute(place: Any, base: Path) -> None:
 
 
 def _set_from_environment(raw: dict[str, Any], steps: list[str], name: str, text: str) -> None:
-    """Put one variable's value into the data. What it does not name of a section keeps its defaults."""
+    """Put one variable's value into the data. The other keys of its section keep their defaults."""
     place, known = raw, msgspec.to_builtins(Keys())
     for section in steps[:-1]:
         known = known.get(section, {}) if isinstance(known, dict) else {}

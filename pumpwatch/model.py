@@ -342,12 +342,12 @@ class Gap:
 
     exchange: str
     market_type: str
-    symbol: str
     from_ns: int
     to_ns: int
-    first_id: int | None
-    last_id: int | None
     reason: str
+    symbol: str = ""
+    first_id: int | None = None
+    last_id: int | None = None
     state: GapState = GapState.OPEN
     symbols: tuple[str, ...] = ()
 

@@ -94,7 +94,7 @@ class Plugins:
         """
         unmet = self.unmet(config)
         if unmet:
-            raise ConfigError("; ".join(unmet), LIST_HINT)
+            raise ConfigError("; ".join(config.located(unmet)), LIST_HINT)
         chosen = self.chosen(config)
         if not chosen:
             raise ConfigError("no venue is enabled", "`exchanges` names the exchanges to collect; without that section all that "
@@ -105,7 +105,7 @@ class Plugins:
         """Return every sink that the config names, not yet open. Raises ConfigError for an unknown one or invalid options."""
         missing = [line for line in self.unmet(config) if line.startswith("sinks.")]
         if missing:
-            raise ConfigError("; ".join(missing), LIST_HINT)
+            raise ConfigError("; ".join(config.located(missing)), LIST_HINT)
         return {name: self.sinks[name].create(options_of(config, "sinks", name, self.sinks[name].options))
                 for name in config.sinks}
 

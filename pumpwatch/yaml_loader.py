@@ -1,7 +1,8 @@
-"""Read YAML strictly: a key given twice is an error, and no error shows the file's own text."""
+"""Read YAML strictly: a key given twice is an error, an error has a line and a column and never shows the file's own text."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -24,10 +25,58 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def without_snippet(error: yaml.YAMLError) -> str:
-    """Return what is wrong with YAML text and where, without the text itself."""
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return " ".join(str(error).split())
-    mark = error.problem_mark or error.context_mark
-    at = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    return f"{', '.join(filter(None, (error.context, error.problem)))}{at}"
+class InvalidYaml(ValueError):
+    """A text is not YAML; `line` and `column` count from 1 and are 0 where the place is not known."""
+
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.line, self.column = line, column
+
+
+class YamlSource:
+    """A YAML file for messages: its name, and the place of each key in it."""
+
+    def __init__(self, name: str, text: str | None = None) -> None:
+        self.name, self.is_file, self._text = name, text is not None, text or ""
+
+    @cached_property
+    def _root(self) -> yaml.Node | None:
+        try:
+            return yaml.compose(self._text, Loader)
+        except (yaml.YAMLError, RecursionError):
+            return None
+
+    def at(self, key: str) -> str:
+        """Return `FILE:LINE:COLUMN` of a key such as `store.dir`; without the place where the file does not have the key."""
+        place = self.place(key)
+        return self.name if place is None else f"{self.name}:{place[0]}:{place[1]}"
+
+    def place(self, key: str) -> tuple[int, int] | None:
+        """Return line and column of a key or list item, None where the file does not have it."""
+        node, found = self._root, None
+        for step in key.split("."):
+            found, node = _inside(node, step)
+            if found is None:
+                return None
+        return None if found is None else (found.start_mark.line + 1, found.start_mark.column + 1)
+
+
+def parse(text: str) -> Any:
+    """Return the data of YAML text. Raises InvalidYaml."""
+    try:
+        return yaml.load(text, Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = ", ".join(filter(None, (error.context, error.problem)))  # without the snippet, which may show a password
+        raise InvalidYaml(message, *((mark.line + 1, mark.column + 1) if mark else ())) from None
+    except yaml.YAMLError as error:
+        raise InvalidYaml(" ".join(str(error).split())) from None
+
+
+def _inside(node: yaml.Node | None, step: str) -> tuple[yaml.Node | None, yaml.Node | None]:
+    """Return the key, or list item, that a step names, and what it leads to."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((key, value) for key, value in node.value if key.value == step), (None, None))
+    if isinstance(node, yaml.SequenceNode) and step.isdecimal() and int(step) < len(node.value):
+        return node.value[int(step)], node.value[int(step)]
+    return None, None

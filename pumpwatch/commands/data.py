@@ -1,101 +1,165 @@
-"""What is stored, what was recorded, what trades: trades, decode, titles, init-symbols."""
+"""Commands that show data: trades, decode, titles, init-symbols."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import click
 
 from pumpwatch.commands.options import config_option, json_option, moment, refuse_unknown
-from pumpwatch.commands.output import print_json, print_table, say
+from pumpwatch.commands.output import LINE, hushed, print_json, print_lines, print_table, say, shown, terminal_width
+from pumpwatch.commands.repeat import repeat
+from pumpwatch.commands.table import Column, cut, wrapped
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, PluginError, ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
     from pumpwatch.catalogue import Catalogue
+    from pumpwatch.commands.init_symbols import ListedSymbols
     from pumpwatch.config import Config
     from pumpwatch.model import TradeBatch
+    from pumpwatch.store.stored import StoredTrades
 
-SHOWN = 40  # rows of a table; --json and --csv give all
+SHOWN, SHOWN_BEFORE = 40, 10  # trades of a table unless --limit says otherwise; of one that is followed
+FOLLOW_S = 0.5
+AHEAD_NS = 60_000_000_000  # a venue's clock may be ahead of ours by that much
 
 
 @click.command()
 @click.argument("coin")
-@click.option("--from", "start_ns", callback=moment, default="-20m", show_default=True, metavar="TIME", help="Since.")
-@click.option("--to", "end_ns", callback=moment, default="now", show_default=True, metavar="TIME", help="Before.")
+@click.option("--from", "start_ns", callback=moment, default="-20m", show_default=True, metavar="TIME",
+              help="Trades since this moment.")
+@click.option("--to", "end_ns", callback=moment, default="now", show_default=True, metavar="TIME",
+              help="Trades before this moment.")
 @click.option("--exchange", metavar="NAME", help="Only this exchange.")
 @click.option("--market", type=click.Choice(("spot", "futures")), help="Only this market.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help=f"Only the last N trades. A table has {SHOWN} by default, "
+                                                                   "--json, --csv and --parquet have all.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with new trades as they become durable, until Ctrl-C.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
 @click.option("--parquet", metavar="FILE", help="Write a Parquet file.")
 @json_option
 @config_option
-def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: str | None, as_csv: bool,
-           parquet: str | None, as_json: bool, config: Config) -> int:
-    """Show a coin's stored trades, wherever they are.
+def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: str | None, limit: int | None, follow: bool,
+           as_csv: bool, parquet: str | None, as_json: bool, config: Config) -> int:
+    """Show a coin's stored trades, the last ones of a time.
 
-    TIME is ISO 8601 (UTC where no zone is given), an epoch in s, ms, us or ns, `now`, or `-20m`. Where the trades came
-    from goes to stderr, as do the nearest coins where there is none of that name; exit code 69 where a place that may
-    hold some did not answer.
+    TIME is ISO 8601 (UTC unless it names a zone), an epoch in s, ms, us or ns, `now`, or `-20m`. The trades come from the
+    journal and from the sinks; stderr says how many came from where, and names similar coins if there is none of this
+    name. Exit code 69 if a place that may hold some did not answer.
 
     \b
-    Example: pumpwatch trades PEPE --from 2026-11-21T10:00:00Z --to 2026-11-21T10:01:00Z --json
+    Example: pumpwatch trades PEPE --limit 100
+             pumpwatch trades PEPE --follow
+             pumpwatch trades PEPE --from 2026-11-21T10:00Z --to 2026-11-21T10:01Z --json
     """
     from pumpwatch.plugins import load_plugins
-    from pumpwatch.store import export
     from pumpwatch.store.stored import StoredTrades
 
     if start_ns > end_ns:
         raise UsageError("--from is after --to", "give the earlier moment with --from")
     if as_csv + as_json + bool(parquet) > 1:
-        raise UsageError("--json, --csv and --parquet are three ways to give the same: choose one")
+        raise UsageError("--json, --csv and --parquet exclude each other: choose one")
+    if follow and (as_csv or parquet or _is_given("end_ns")):
+        raise UsageError("--follow goes with a table or --json, and has no end",
+                         "leave out --csv, --parquet and --to; Ctrl-C ends it")
     stored = StoredTrades(config, load_plugins(config))
     refuse_unknown(stored.venues(), exchange, market)
-    found, catalogue = stored.of(coin, start_ns, end_ns, exchange, market), stored.catalogue
-    batch = found.batch
-    if parquet:
-        export.write_parquet(batch, catalogue, Path(parquet).absolute())
-    elif as_json:
-        export.write_json_lines(batch, catalogue, sys.stdout.buffer)
-    elif as_csv:
-        export.write_csv(batch, catalogue, sys.stdout.buffer)
-    else:
-        _print_trades(batch, catalogue)
-    sys.stdout.buffer.flush()
+    if follow:
+        return _follow(stored, config, coin, start_ns, _Choice(exchange, market), limit, as_json)
+    found = stored.of(coin, start_ns, end_ns, exchange, market)
+    batch = found.batch if limit is None else found.batch.take(slice(-limit, None))
+    _export(batch, found.batch, stored.catalogue, coin, "csv" if as_csv else "json" if as_json else "", parquet)
     for part in found.parts:
         say(f"{part.source}: {part.rows:,} trades in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
-    say(f"{len(batch):,} trades of {coin.upper()}")
-    if not catalogue.matching(coin):
-        say(f"no such coin is stored in {config.store.dir}; nearest: {', '.join(_nearest(coin, catalogue)) or 'none'}")
+    say(f"{len(found.batch):,} trades of {coin.upper()}")
+    _say_unknown(coin, stored.catalogue, config)
     return EXIT_UNAVAILABLE if any(part.problem for part in found.parts) else EXIT_OK
 
 
-def _nearest(coin: str, catalogue: Catalogue) -> list[str]:
-    """Return up to three coins of the catalogue that are spelt much like this one."""
-    import difflib
-
-    return difflib.get_close_matches(coin.upper(), catalogue.coins(), 3, 0.5)
+class _Choice(NamedTuple):
+    exchange: str | None
+    market: str | None
 
 
-def _print_trades(batch: TradeBatch, catalogue: Catalogue) -> None:
+def _is_given(parameter: str) -> bool:
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def _export(batch: TradeBatch, found: TradeBatch, catalogue: Catalogue, coin: str, form: str, parquet: str | None) -> None:
+    """Print trades as JSON, CSV or a table of the last ones, or write them to a Parquet file."""
+    from pumpwatch.commands.trade_table import per_remark, trade_lines, trades_title
     from pumpwatch.store import export
 
-    if len(batch):
-        print_table(export.TABLE_FIELDS, export.table_rows(batch.take(slice(SHOWN)), catalogue))
-    if len(batch) > SHOWN:
-        say(f"the first {SHOWN} of {len(batch):,}; --json and --csv give all")
+    if parquet:
+        export.write_parquet(batch, catalogue, Path(parquet).absolute())
+    elif form == "json":
+        export.write_json_lines(batch, catalogue, sys.stdout.buffer)
+    elif form == "csv":
+        export.write_csv(batch, catalogue, sys.stdout.buffer)
+    elif len(batch):
+        batch = batch if len(batch) < len(found) else batch.take(slice(-SHOWN, None))
+        width = terminal_width()
+        remark = per_remark(batch, catalogue)
+        print_lines([trades_title(batch, coin, len(found)), *map(shown, trade_lines(batch, catalogue, width)),
+                     *(wrapped(remark, width) if remark else ())])
+    sys.stdout.buffer.flush()
+
+
+def _follow(stored: StoredTrades, config: Config, coin: str, start_ns: int, choice: _Choice, limit: int | None,
+            as_json: bool) -> int:
+    """Print the last stored trades, then each new one once."""
+    from pumpwatch.clock import Clock
+    from pumpwatch.commands.follow import NewTrades, keys_of, without
+    from pumpwatch.commands.trade_table import TradeLines
+    from pumpwatch.store import export
+
+    catalogue = stored.catalogue
+    new = NewTrades(Path(config.store.dir), catalogue, lambda: [
+        number for number in catalogue.matching(coin) if choice.exchange in (None, catalogue.venues[number][0])
+        and choice.market in (None, catalogue.venues[number][1])])
+    lines = TradeLines(catalogue, terminal_width())
+
+    def show(batch: TradeBatch) -> None:
+        if as_json:
+            export.write_json_lines(batch, catalogue, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        elif len(batch):
+            print_lines(map(shown, lines.add(batch)))
+
+    say(f"new trades of {coin.upper()} as they become durable, times in UTC; Ctrl-C ends it")
+    new.start()
+    now_ns = Clock().now_ns()
+    before = stored.of(coin, start_ns, now_ns + AHEAD_NS, *choice).batch
+    known = keys_of(before.take(before.received_at > now_ns - AHEAD_NS))  # committed since `start`: they come a second time
+    _say_unknown(coin, catalogue, config)
+    show(before.take(slice(-(limit or SHOWN_BEFORE), None)))
+    return repeat(lambda: show(without(new.look(), known)), FOLLOW_S)
+
+
+def _say_unknown(coin: str, catalogue: Catalogue, config: Config) -> None:
+    """Name coins that are spelt like this one if nothing is stored of it."""
+    import difflib
+
+    if not catalogue.matching(coin):
+        nearest = difflib.get_close_matches(coin.upper(), catalogue.coins(), 3, 0.5)
+        say(f"no coin of this name is stored in {config.store.dir}; nearest: {', '.join(nearest) or 'none'}")
 
 
 @click.command()
 @click.argument("venue")
 @click.argument("file", default="-")
-@click.option("--instruments", metavar="FILE", help="The venue's recorded symbol list, for contract sizes; else 1.")
+@click.option("--instruments", metavar="FILE", help="The venue's recorded symbol list, for contract sizes; else they are 1.")
 @config_option
 def decode(venue: str, file: str, instruments: str | None, config: Config) -> int:
     """Turn recorded frames into trades.
 
-    VENUE is an exchange and a market, such as binance.spot. A line is a frame as it came, or JSON with the frame in
-    `raw`. One JSON trade a line; frames that are neither trades nor known control go to stderr, and the exit code is 1.
+    VENUE is an exchange and a market, such as binance.spot. A line of FILE is a frame as it came, or JSON with the frame in
+    `raw`. Prints one JSON trade a line. Frames that are neither trades nor known control frames are named on stderr, and
+    the exit code is then 1.
 
     \b
     Example: pumpwatch decode binance.spot frames.txt
@@ -131,13 +195,13 @@ def _open(file: str) -> BinaryIO:
 
 @click.command()
 @click.argument("file", default="-")
-@click.option("--source", metavar="NAME", help="Whose titles these are; needed where several are installed.")
+@click.option("--source", metavar="NAME", help="The notice board of these titles; needed if several are installed.")
 @config_option
 def titles(file: str, source: str | None, config: Config) -> int:
     """Judge notice titles, one a line.
 
-    A line is a title as it is, or JSON with a `title`. One JSON verdict a line: kind, symbols (those that get a KRW
-    market), markets (symbol to list), needs_body, notes.
+    A line is a title, or JSON with a `title`. Prints one JSON verdict a line: kind, symbols (those that get a KRW market),
+    markets (symbol to list), needs_body, notes.
 
     \b
     Example: pumpwatch titles notices.txt --source upbit
@@ -160,19 +224,19 @@ def titles(file: str, source: str | None, config: Config) -> int:
 
 
 @click.command("init-symbols")
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of `symbols_file` of the config; - is stdout.")
-@click.option("--as-config", is_flag=True, help="Print the `exchanges` section of a config that collects just these symbols, "
-                                                "to be pruned.")
-@click.option("--plan", "as_plan", is_flag=True, help="Show on which connections the symbols would be read, and how long "
-                                                      "the venues' limits make it take.")
+@click.option("-o", "--output", metavar="FILE", help="Write to this file instead of `symbols_file` of the config; - is stdout.")
+@click.option("--as-config", is_flag=True, help="Print the `exchanges` section of a config that collects exactly these symbols, "
+                                                "for you to prune.")
+@click.option("--plan", "as_plan", is_flag=True, help="Show the connections on which the symbols would be read, and how long "
+                                                      "it takes within the venues' limits.")
 @json_option
 @config_option
 def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bool, config: Config) -> int:
-    """Ask every configured venue what trades there.
+    """Ask every configured venue for its symbols.
 
-    Writes config/symbols.yaml: for each venue every symbol with its base and multiplier, and what is left out and why. A
-    running collector keeps that file up to date. With --json one instrument a line, with --plan one connection a line,
-    and nothing is written. Exit code 69 where a venue did not answer; what the file knew of it stays.
+    Writes config/symbols.yaml: for each venue every symbol with its base and multiplier, and every excluded one with the
+    reason. A running collector keeps that file up to date. With --json it prints one instrument a line, with --plan one
+    connection a line, and writes nothing. Exit code 69 if a venue did not answer; what the file knew of it stays.
 
     \b
     Example: pumpwatch init-symbols --plan
@@ -181,32 +245,41 @@ def init_symbols(output: str | None, as_config: bool, as_plan: bool, as_json: bo
     from pumpwatch.plugins import load_plugins
 
     if sum((bool(output), as_config, as_plan)) > 1:
-        raise UsageError("--output, --as-config and --plan are three different things: choose one")
+        raise UsageError("--output, --as-config and --plan exclude each other: choose one")
     plugins = load_plugins(config)
     plugins.fit(config)
-    lists, problems = symbols.ask_venues(config, plugins)
+    with hushed("pumpwatch.instruments.volumes"):
+        lists, problems = symbols.ask_venues(config, plugins)
+    for problem in [*problems, *symbols.without_volumes(lists)]:
+        say(cut(shown(problem), LINE - 2))
     if not lists:
-        raise ServiceUnavailable(f"no venue gave its list: {'; '.join(problems) or 'none is to be collected'}")
+        raise ServiceUnavailable("no venue gave its list of symbols", "is the network there? `pumpwatch check --connect` "
+                                                                      "looks at each service")
     if as_plan:
         places = symbols.plan(lists)
         if as_json:
             print_json(places)
         else:
-            print_table(symbols.PLAN_HEADINGS, symbols.plan_table(places), f"{len(places)} connections")
+            print_table(symbols.PLAN, symbols.plan_table(places), f"{len(places)} connections")
     elif as_json:
         print_json(symbols.rows_of(lists))
     elif as_config:
         click.echo(symbols.as_config(lists), nl=False)
     else:
-        where = config.symbols_file if not output else output if output == "-" else str(Path(output).absolute())
-        if not where:
-            raise UsageError("the config has no `symbols_file`", "say where to with -o FILE, or -o - for stdout")
-        if where == "-":
-            click.echo(symbols.as_file(lists, "").text(), nl=False)
-        else:
-            symbols.as_file(lists, where).write()
-            print_table(("venue", "symbols", "left out"), symbols.counts(lists), where)
-    for problem in problems:
-        say(problem)
-    say(f"{sum(len(one.instruments) for one in lists):,} symbols, {sum(len(one.left_out) for one in lists):,} left out")
+        _write_symbols(lists, output, config)
+    say(f"{sum(len(venue.instruments) for venue in lists):,} symbols, "
+        f"{sum(len(venue.left_out) for venue in lists):,} left out")
     return EXIT_UNAVAILABLE if problems else EXIT_OK
+
+
+def _write_symbols(lists: Sequence[ListedSymbols], output: str | None, config: Config) -> None:
+    from pumpwatch.commands import init_symbols as symbols
+
+    where = config.symbols_file if not output else output if output == "-" else str(Path(output).absolute())
+    if not where:
+        raise UsageError("the config has no `symbols_file`", "name a file with -o FILE, or -o - for stdout")
+    if where == "-":
+        click.echo(symbols.as_file(lists, "").text(), nl=False)
+        return
+    symbols.as_file(lists, where).write()
+    print_table(("venue", Column("symbols", right=True), Column("left out", right=True)), symbols.counts(lists), where)

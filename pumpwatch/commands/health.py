@@ -1,48 +1,75 @@
-"""Looking after a collector: status, check, plugins."""
+"""Commands that look after a collector and its plugins: status, check, doctor, plugins."""
 
 from __future__ import annotations
 
-import logging
 import shlex
 import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import print_json, print_rich, print_table, put, say, shown
+from pumpwatch.commands.output import (
+    colored,
+    hushed,
+    print_json,
+    print_lines,
+    print_table,
+    program,
+    put,
+    say,
+    shown,
+    terminal_width,
+)
+from pumpwatch.commands.repeat import repeat, watch
+from pumpwatch.commands.table import Column, text_width
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
     from pumpwatch.ops.preflight import Finding
+
+WATCH_S = 1.0  # a collector writes its figures each second
+FINDINGS = (Column("what"), Column("state"), Column("found", wraps=True), Column("ms", right=True, rank=1, optional=True))
+MS_WIDTH = 7  # with its space
 
 
 @click.command()
 @config_option
 @json_option
 @click.option("--line", is_flag=True, help="Print the one-line summary that the collector logs each minute.")
-def status(config: Config, as_json: bool, line: bool) -> int:
+@click.option("-w", "--watch", "watching", is_flag=True, help="Renew it each second, until Ctrl-C.")
+def status(config: Config, as_json: bool, line: bool, watching: bool) -> int:
     """Show what the collector is doing.
 
-    Exit code 69 where none runs on the config's data folder.
+    Exit code 69 if none runs on the config's data folder.
 
     \b
-    Example: pumpwatch status -c /etc/pumpwatch.yaml
+    Example: pumpwatch status --watch
+             pumpwatch status -c /etc/pumpwatch.yaml
     """
+    from pumpwatch.clock import Clock
+    from pumpwatch.commands.status_view import status_lines
     from pumpwatch.ops import health
 
-    figures = health.read(Path(config.store.dir))
-    if as_json:
-        print_json([figures])
-    elif line:
-        put(health.summary_line(figures))
-    else:
-        print_rich(health.table(shown(figures)))
-    return 0
+    folder, clock = Path(config.store.dir), Clock()
+
+    def lines() -> list[str]:
+        return status_lines(shown(health.read(folder)), clock.now_ns(), terminal_width(), colored())
+
+    def print_once() -> None:
+        if as_json:
+            print_json([health.read(folder)])
+        elif line:
+            put(health.summary_line(health.read(folder)))
+        else:
+            print_lines(lines())
+
+    if not watching:
+        print_once()
+        return 0
+    return repeat(print_once, WATCH_S) if as_json or line else watch(lines, WATCH_S)
 
 
 @click.command()
@@ -52,102 +79,105 @@ def status(config: Config, as_json: bool, line: bool) -> int:
 def check(config: Config, as_json: bool, connect: bool) -> int:
     """Check config, plugins, data folder and clock.
 
-    Exit code 1 where something fails, 78 and one message where the config cannot be meant. With --connect it also reaches
-    every venue, notice board and sink, and the exit code is 69 where only one of those is not there.
+    Exit code 1 if a check fails, 78 and one message if the configuration is invalid. With --connect it also reaches every
+    venue, notice board and sink; the exit code is 69 if nothing is wrong but one of those does not answer.
 
     \b
     Example: pumpwatch check --connect
     """
     from pumpwatch.net.ws import tls_context
-    from pumpwatch.ops import preflight as doctor
+    from pumpwatch.ops import preflight
     from pumpwatch.plugins import load_plugins
 
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         found = load_plugins(config)
         found.fit(config)
         found.make_sinks(config)
         tls_context(config.net.ca_file)
-        findings = doctor.check(config, connect, found)
+        findings = preflight.check(config, connect, found)
     return print_findings(findings, as_json)
 
 
 @click.command()
 @config_option
 @json_option
-def doctor(config: Config, as_json: bool) -> int:
-    """Say what is wrong, and how to mend it.
+@click.option("--all", "settled", is_flag=True, help="Count settled problems, such as damage recorded as lost, as failures too.")
+def doctor(config: Config, as_json: bool, settled: bool) -> int:
+    """Find what is wrong, and say how to fix it.
 
-    All that `check --connect` looks at, and what the collector left or is doing: its connections, damaged files, gaps,
-    refused frames. Exit codes as those of `check`.
+    Looks at everything that `check --connect` looks at, and at what the collector does or left behind: connections, damaged
+    files, gaps, refused frames. Exit codes are those of `check`.
 
     \b
     Example: pumpwatch doctor
     """
-    from pumpwatch.ops import preflight as doctor
+    from pumpwatch.ops import preflight
     from pumpwatch.ops.doctor import examine
 
-    with plugins_hushed():
-        findings = doctor.check(config, connect=True)
-    return print_findings([*findings, *examine(Path(config.store.dir))], as_json)
+    with hushed("pumpwatch.plugins"):
+        findings = preflight.check(config, connect=True)
+    return print_findings([*findings, *examine(Path(config.store.dir))], as_json, settled=settled)
 
 
-@contextmanager
-def plugins_hushed() -> Iterator[None]:
-    """Keep refused plugins out of the log of a command that prints them anyway."""
-    logger = logging.getLogger("pumpwatch.plugins")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def print_findings(findings: list[Finding], as_json: bool) -> int:
-    """Print the findings and return the exit code they amount to."""
-    from pumpwatch.ops import preflight as doctor
+def print_findings(findings: list[Finding], as_json: bool, *, settled: bool = False) -> int:
+    """Print the findings and return their exit code."""
+    from pumpwatch.ops import preflight
 
     if as_json:
-        print_json({"name": f.name, "state": f.state, "detail": f.detail, "hint": f.hint, "ms": f.ms} for f in findings)
+        print_json({"name": finding.name, "state": finding.state, "detail": finding.detail, "hint": finding.hint,
+                    "ms": finding.ms} for finding in findings)
     else:
-        print_table(("what", "state", "found", "ms"), (
-            (f.name, f.state, [f.detail, *([f.hint] if f.hint else [])], "" if f.ms is None else f"{f.ms:.0f}")
-            for f in findings))
-    return doctor.exit_code(findings)
+        print_table(FINDINGS, finding_rows(findings, terminal_width()))
+    return preflight.exit_code(findings, settled=settled)
+
+
+def finding_rows(findings: list[Finding], width: int) -> list[list[str] | str]:
+    """Return a row of FINDINGS each; a detail that has no room in its column, and the hint, are remarks below."""
+    room = width - sum(max([0, *map(len, texts)]) + 2 for texts in (
+        [finding.name for finding in findings], [finding.state for finding in findings])) - MS_WIDTH
+    rows: list[list[str] | str] = []
+    for finding in findings:
+        fits = text_width(finding.detail) <= room
+        rows.append([finding.name, finding.state, finding.detail if fits else "",
+                     "" if finding.ms is None else f"{finding.ms:.0f}"])
+        rows += [*(() if fits else (finding.detail,)), *((finding.hint,) if finding.hint else ())]
+    return rows
 
 
 @click.group()
 def plugins() -> None:
-    """Look at the plugins, check them, begin a new one."""
+    """List plugins, check one, record its venues, begin one."""
 
 
 @plugins.command("list")
 @config_option
 @json_option
 def list_plugins(config: Config, as_json: bool) -> int:
-    """List every plugin found, and what became of it.
+    """List every plugin found, and whether it is used.
 
-    Exit code 1 where one was refused.
+    Exit code 1 if one was refused.
 
     \b
     Example: pumpwatch plugins list --json
     """
     from pumpwatch.plugins import load_plugins
 
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         found = load_plugins(config)
-    rows = found.describe()
-    named = {row["name"] for row in rows}
-    rows += [{"name": name, "status": "refused", "offers": [], "origin": "", "reason": reason}
-             for name, reason in found.problems if name not in named]
-    rows += [{"name": key, "status": "refused", "offers": [], "origin": "", "reason": reason}
-             for key, _, reason in (fault.partition(": ") for fault in found.faults)]
+    plugins = found.describe()
+    named = {plugin["name"] for plugin in plugins}
+    plugins += [{"name": name, "status": "refused", "offers": [], "origin": "", "reason": reason}
+                for name, reason in found.problems if name not in named]
+    plugins += [{"name": key, "status": "refused", "offers": [], "origin": "", "reason": reason}
+                for key, _, reason in (fault.partition(": ") for fault in found.faults)]
     if as_json:
-        print_json(rows)
+        print_json(plugins)
     else:
-        print_table(("plugin", "state", "offers", "from", "reason"),
-                    ((row["name"], row["status"], row["offers"], row["origin"], row["reason"])
-                     for row in rows))
+        rows: list[list[str] | str] = []
+        for plugin in plugins:
+            rows.append([plugin["name"], plugin["status"], ", ".join(plugin["offers"]), plugin["origin"]])
+            rows += [plugin["reason"]] if plugin["reason"] else []
+        print_table((Column("plugin"), Column("state"), Column("offers", wraps=True), Column("from", rank=1)), rows)
     return 1 if found.problems or found.faults else 0
 
 
@@ -163,11 +193,10 @@ def list_plugins(config: Config, as_json: bool) -> int:
 @config_option
 def check_plugin(name: str, frames: str | None, instruments: tuple[str, ...], histories: tuple[str, ...], recorded: str | None,
                  as_json: bool, config: Config) -> int:
-    """Hold a plugin against the contract.
+    """Check a plugin against the contract.
 
-    Whoever wrote it: facts, frames as no venue should send them, limits, answers that are none, speed, and, where a
-    simulator plugin plays its venues, the whole way through a collector, which takes some seconds. NAME is one of
-    `plugins list`. Exit code 1 where a check fails.
+    Checks facts, malformed frames, limits, invalid answers and speed. If a simulator plugin plays its venues, trades also go
+    the whole way through a collector, which takes some seconds. NAME is one of `plugins list`. Exit code 1 if a check fails.
 
     \b
     Example: pumpwatch plugins check binance --frames frames.jsonl
@@ -180,31 +209,32 @@ def check_plugin(name: str, frames: str | None, instruments: tuple[str, ...], hi
     files = recorded_files(frames, instruments, histories, recorded)
     if sys.stderr.isatty():
         say(f"checking {name}, which takes some seconds")
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         checks = list(run(name, config, files))
     if as_json:
-        print_json(one.as_json() for one in checks)
+        print_json(check.as_json() for check in checks)
     else:
-        print_table(("of", "check", "state", "found"), ((one.of, one.check, one.state, one.detail) for one in checks))
-    failures = sum(one.state == FAIL for one in checks)
-    warnings = [f"{one.of}: {one.check}" for one in checks if one.state == WARN]
+        print_table((Column("of"), Column("check"), Column("state"), Column("found", wraps=True)),
+                    ((check.of, check.check, check.state, check.detail) for check in checks))
+    failures = sum(check.state == FAIL for check in checks)
+    warnings = [f"{check.of}: {check.check}" for check in checks if check.state == WARN]
     say(f"{len(checks)} checks, {failures} failed, {len(warnings)} to look at{': ' if warnings else ''}{', '.join(warnings)}")
     return 1 if failures else 0
 
 
 @plugins.command("record")
 @click.argument("name")
-@click.option("--dir", "folder", metavar="DIR", default="recorded", show_default=True, help="Where it goes, a folder a venue.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="How long frames are recorded.")
-@click.option("--symbols", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, the busiest first.")
+@click.option("--dir", "folder", metavar="DIR", default="recorded", show_default=True, help="Write into this folder.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=30.0, show_default=True, help="Record frames for so long.")
+@click.option("--symbols", type=click.IntRange(1, 1000), default=20, show_default=True, help="Record the busiest symbols only.")
 @json_option
 @config_option
 def record_plugin(name: str, folder: str, seconds: float, symbols: int, as_json: bool, config: Config) -> int:
-    """Record what the real venues of a plugin send and answer.
+    """Record frames and answers of a plugin's real venues.
 
     Writes frames, symbol lists and trade histories to files that `plugins check --recorded DIR` and the tests of a new plugin
-    read. NAME is one of `plugins list`; addresses and `enabled` of the config count. Exit code 69 where a venue did not give
-    all of it; what it gave is written.
+    read. NAME is one of `plugins list`; addresses and `enabled` of the config count. Exit code 69 if a venue did not give all
+    of it; what it gave is written.
 
     \b
     Example: pumpwatch plugins record bitmart --dir tests/recorded
@@ -213,37 +243,42 @@ def record_plugin(name: str, folder: str, seconds: float, symbols: int, as_json:
 
     if sys.stderr.isatty():
         say(f"recording {name} for {seconds:.0f} s")
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         made = record(name, config, Path(folder), seconds, symbols)
     if as_json:
-        print_json({"venue": one.venue, "folder": str(one.folder.absolute()), "frames": one.frames, "trades": one.trades,
-                    "instruments": one.instruments, "histories": one.histories, "problem": one.problem} for one in made)
+        print_json({"venue": venue.venue, "folder": str(venue.folder.absolute()), "frames": venue.frames,
+                    "trades": venue.trades, "instruments": venue.instruments, "histories": venue.histories,
+                    "problem": venue.problem} for venue in made)
     else:
-        print_table(("venue", "frames", "trades", "instruments", "histories", "problem"), (
-            (one.venue, f"{one.frames:,}", f"{one.trades:,}", f"{one.instruments:,}", ", ".join(one.histories), one.problem)
-            for one in made))
-    say(f"next: pumpwatch plugins check {name} --recorded {shlex.quote(str(Path(folder).absolute()))}")
-    return 69 if any(one.problem for one in made) else 0
+        rows: list[list[str] | str] = []
+        for venue in made:
+            rows.append([venue.venue, f"{venue.frames:,}", f"{venue.trades:,}", f"{venue.instruments:,}",
+                         ", ".join(venue.histories)])
+            rows += [venue.problem] if venue.problem else []
+        print_table((Column("venue"), Column("frames", right=True), Column("trades", right=True),
+                     Column("instruments", right=True), Column("histories", wraps=True)), rows)
+    say(f"next: {program()} plugins check {name} --recorded {shlex.quote(str(Path(folder).absolute()))}")
+    return 69 if any(venue.problem for venue in made) else 0
 
 
 @plugins.command("new")
 @click.argument("name")
-@click.option("--dir", "parent", metavar="DIR", default=".", help="Where the package's folder goes; else here.")
+@click.option("--dir", "parent", metavar="DIR", default=".", show_default=True, help="Put the package's folder here.")
 @click.option("--futures", is_flag=True, help="With a futures market beside the spot market.")
 @json_option
 @config_option
 def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Config) -> int:
     """Begin a plugin for another exchange.
 
-    Writes a package with a made-up protocol that works: one plugin file, its entry point, a test with one frame, a
-    README that says how to go on. NAME is the exchange's name. Nothing that is there already is touched.
+    Writes a package with a made-up protocol that works: one plugin file, its entry point, a test with one frame, and a
+    README with the next steps. NAME is the exchange's name. Existing files are left alone.
 
     \b
     Example: pumpwatch plugins new bitmart --dir src
     """
     from pumpwatch.plugin_kit.scaffold import new_plugin as write
 
-    with plugins_hushed():
+    with hushed("pumpwatch.plugins"):
         files = write(name, Path(parent).absolute(), config, futures=futures)
     if as_json:
         print_json({"file": str(file)} for file in files)
@@ -255,7 +290,7 @@ def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Con
 
 
 def _next_steps(package: Path, name: str) -> list[str]:
-    """Return the commands that go on from a new package; a zipapp has no environment to install it into."""
+    """Return the next commands for a new package; a zipapp has no environment to install it into."""
     folder, program = shlex.quote(str(package)), Path(sys.argv[0]).absolute()
     if zipfile.is_zipfile(program):
         frames = shlex.quote(str(package / "tests" / "frames.jsonl"))

@@ -1,4 +1,4 @@
-"""Ask every configured venue what trades there, and say where it would be read: `pumpwatch init-symbols`."""
+"""Ask every configured venue for its symbols, and plan their connections: `pumpwatch init-symbols`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from gevent.pool import Pool
 
 from pumpwatch.catalogue import coin_of
 from pumpwatch.clock import Clock, FakeClock
+from pumpwatch.commands.cells import venue_cell
+from pumpwatch.commands.table import Cell, Column
 from pumpwatch.config import Config, VenueConfig
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.rate_limits import VenueRateLimits, message_limit
 from pumpwatch.feeds.subscriptions import Subscriptions
-from pumpwatch.instruments.exclusion_reasons import left_out
+from pumpwatch.instruments.exclusion_reasons import exclusion_reasons
 from pumpwatch.instruments.lists import fetch_instruments, only
 from pumpwatch.instruments.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
-from pumpwatch.instruments.volumes import LatestVolumes
+from pumpwatch.instruments.volumes import SeparateVolumes
 from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.ws import tls_context
@@ -27,8 +29,8 @@ from pumpwatch.plugins import Plugins
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A venue's list: what is taken, largest volume first, and what is left out with the reason."""
+class ListedSymbols:
+    """A venue's list: the chosen instruments, largest volume first, and each symbol left out with the reason."""
 
     venue: Venue
     options: VenueConfig
@@ -36,117 +38,128 @@ class Listed:
     left_out: dict[str, str]
 
 
-def ask_venues(config: Config, plugins: Plugins) -> tuple[list[Listed], list[str]]:
+def ask_venues(config: Config, plugins: Plugins) -> tuple[list[ListedSymbols], list[str]]:
     """Ask all enabled venues at once; return their lists, and a line for each that failed."""
     context = tls_context(config.net.ca_file)
     wanted = [(venue, options, Http(context, config.net.connect_timeout_s, config.net.proxy))
               for venue, options in plugins.chosen(config)]
     paces = VenueRateLimits(Clock())
-    answers = Pool(max(1, len(wanted))).map(lambda one: _ask(*one, paces), wanted)
-    return [one for one in answers if isinstance(one, Listed)], [one for one in answers if isinstance(one, str)]
+    answers = Pool(max(1, len(wanted))).map(lambda arguments: _ask(*arguments, paces), wanted)
+    return ([answer for answer in answers if isinstance(answer, ListedSymbols)],
+            [answer for answer in answers if isinstance(answer, str)])
 
 
-def _ask(venue: Venue, options: VenueConfig, http: Http, paces: VenueRateLimits) -> Listed | str:
+def _ask(venue: Venue, options: VenueConfig, http: Http, paces: VenueRateLimits) -> ListedSymbols | str:
     budget = paces.requests(venue)
     bodies: list[bytes] = []
 
     def ask(request: HttpRequest) -> bytes:
         return http.ask(options.rest_url or venue.rest_url, request, venue.headers, budget)
 
-    volumes = LatestVolumes(venue, ask)
+    volumes = SeparateVolumes(venue, ask)
     volumes.begin()
     try:
-        listed = volumes.put_on(fetch_instruments(venue, ask, pages=bodies), within_s=None)
+        listed = volumes.added_to(fetch_instruments(venue, ask, pages=bodies), within_s=None)
     except ServiceUnavailable as error:
         return f"{venue.name}: {error.message}"
     chosen = only(listed, options)
-    chosen.sort(key=lambda one: (-one.volume, one.symbol))
-    not_chosen = dict.fromkeys({one.symbol for one in listed} - {one.symbol for one in chosen}, NOT_CHOSEN)
-    return Listed(venue, options, chosen, left_out(bodies, {one.symbol for one in listed}) | not_chosen)
+    chosen.sort(key=lambda instrument: (-instrument.volume, instrument.symbol))
+    symbols = {instrument.symbol for instrument in listed}
+    not_chosen = dict.fromkeys(symbols - {instrument.symbol for instrument in chosen}, NOT_CHOSEN)
+    return ListedSymbols(venue, options, chosen, exclusion_reasons(bodies, symbols) | not_chosen)
 
 
-def rows_of(lists: Iterable[Listed]) -> list[dict[str, Any]]:
+def without_volumes(lists: Iterable[ListedSymbols]) -> list[str]:
+    """Return a line for each venue that gave a list and no volumes, by which connections are balanced."""
+    return [f"{listed.venue.name}: volumes are not known" for listed in lists
+            if listed.instruments and not any(instrument.volume for instrument in listed.instruments)]
+
+
+def rows_of(lists: Iterable[ListedSymbols]) -> list[dict[str, Any]]:
     """Return a row for each instrument."""
-    return [{"exchange": one.venue.exchange, "market_type": one.venue.market_type, "symbol": each.symbol,
-             "coin": coin_of(each), "base": each.base, "quote": each.quote, "multiplier": each.multiplier,
-             "contract_size": each.contract_size, "status": each.status, "volume": each.volume}
-            for one in lists for each in one.instruments]
+    return [{"exchange": listed.venue.exchange, "market_type": listed.venue.market_type, "symbol": instrument.symbol,
+             "coin": coin_of(instrument), "base": instrument.base, "quote": instrument.quote,
+             "multiplier": instrument.multiplier, "contract_size": instrument.contract_size, "status": instrument.status,
+             "volume": instrument.volume}
+            for listed in lists for instrument in listed.instruments]
 
 
-def as_file(lists: Iterable[Listed], path: str) -> SymbolsFile:
+def as_file(lists: Iterable[ListedSymbols], path: str) -> SymbolsFile:
     """Return the symbols file of that path with these lists in it, still to be written."""
     now_ns, file = Clock().now_ns(), SymbolsFile(path)
-    for one in lists:
-        file.put(one.venue.name, VenueSymbols(now_ns, one.instruments, one.left_out))
+    for listed in lists:
+        file.put(listed.venue.name, VenueSymbols(now_ns, listed.instruments, listed.left_out))
     return file
 
 
-def counts(lists: Iterable[Listed]) -> list[list[str]]:
-    """Return a row a venue: its name, how many symbols are taken, how many left out."""
-    return [[one.venue.name, f"{len(one.instruments):,}", f"{len(one.left_out):,}"] for one in lists]
+def counts(lists: Iterable[ListedSymbols]) -> list[list[str]]:
+    """Return a row for each venue: its name, the number of symbols, the number of those left out."""
+    return [[listed.venue.name, f"{len(listed.instruments):,}", f"{len(listed.left_out):,}"] for listed in lists]
 
 
-def as_config(lists: Iterable[Listed]) -> str:
+def as_config(lists: Iterable[ListedSymbols]) -> str:
     """Return the lists as the `exchanges` section of a config, which then collects these symbols and no others.
 
-    Comments say what each symbol is, and at the end of each venue what was left out and why.
+    Comments name the coin of each symbol, and at the end of each venue the symbols left out with their reasons.
     """
     lines, exchange = ["exchanges:"], ""
-    for one in sorted(lists, key=lambda one: one.venue.exchange):  # keeps a venue's place within its exchange
-        if one.venue.exchange != exchange:
-            exchange = one.venue.exchange
+    for listed in sorted(lists, key=lambda listed: listed.venue.exchange):  # keeps a venue's place within its exchange
+        if listed.venue.exchange != exchange:
+            exchange = listed.venue.exchange
             lines.append(f"  {exchange}:")
-        lines.append(f"    {one.venue.market_type}:")
-        lines.append("      symbols:" if one.instruments else "      enabled: false  # no symbols would mean all")
-        lines += [f"        - {_quoted(each.symbol)}  # {_multiple(each)}{_quoted(coin_of(each))[1:-1]}"
-                  for each in one.instruments]
-        lines += [f"      # left out: {_quoted(symbol)}: {_quoted(reason)[1:-1]}" for symbol, reason in one.left_out.items()]
+        lines.append(f"    {listed.venue.market_type}:")
+        lines.append("      symbols:" if listed.instruments else "      enabled: false  # no symbols would mean all")
+        lines += [f"        - {_quoted(instrument.symbol)}  # {_multiple(instrument)}{_quoted(coin_of(instrument))[1:-1]}"
+                  for instrument in listed.instruments]
+        lines += [f"      # left out: {_quoted(symbol)}: {_quoted(reason)[1:-1]}" for symbol, reason in listed.left_out.items()]
     return "\n".join(lines) + "\n"
 
 
-def plan(lists: Iterable[Listed]) -> list[dict[str, Any]]:
+def plan(lists: Iterable[ListedSymbols]) -> list[dict[str, Any]]:
     """Return a row for each connection: its symbols, the requests that subscribe them, and after how many seconds
     the venue's limits, and no network, let the last of them go."""
     rows, clock = [], FakeClock()
     paces = VenueRateLimits(clock)
-    for one in lists:
-        roster = Placement(one.venue, one.options.symbols_per_connection)
-        roster.refresh(one.instruments)
-        pace = paces.connects(one.venue)
+    for listed in lists:
+        venue = listed.venue
+        roster = Placement(venue, listed.options.symbols_per_connection)
+        roster.refresh(listed.instruments)
+        pace = paces.connects(venue)
         for number, place in enumerate(roster.places):
-            subscriptions = Subscriptions(one.venue, lambda symbol, reason: None)
-            messages = message_limit(one.venue.limits, clock)
+            subscriptions = Subscriptions(venue, lambda symbol, reason: None)
+            messages = message_limit(venue.limits, clock)
             subscriptions.want(place.symbols, add=True)
             requests, wait_s, connected_s = 0, 0.0, pace.reserve()
             while subscriptions.waiting:
                 subscriptions.next_text(0.0)
                 requests, wait_s = requests + 1, messages.reserve()
-            rows.append({"exchange": one.venue.exchange, "market_type": one.venue.market_type, "connection": number,
+            rows.append({"exchange": venue.exchange, "market_type": venue.market_type, "connection": number,
                          "symbols": sorted(place.symbols), "room": roster.most - len(place.symbols), "volume": place.volume,
                          "requests": requests, "seconds": round(connected_s + wait_s, 2)})
     return rows
 
 
-def plan_table(rows: Iterable[dict[str, Any]]) -> list[list[str]]:
-    """Return the plan as cells, a row a venue: PLAN_HEADINGS."""
-    venues: dict[str, list[dict[str, Any]]] = {}
+def plan_table(rows: Iterable[dict[str, Any]]) -> list[list[str | Cell]]:
+    """Return the plan as a row of PLAN for each venue."""
+    venues: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
-        venues.setdefault(f"{row['exchange']}.{row['market_type']}", []).append(row)
-    cells = []
-    for name, places in venues.items():
+        venues.setdefault((row["exchange"], row["market_type"]), []).append(row)
+    cells: list[list[str | Cell]] = []
+    for venue, places in venues.items():
         sizes = [len(place["symbols"]) for place in places]
-        cells.append([name, f"{sum(sizes):,}", str(len(places)), f"{min(sizes)} to {max(sizes)}",
+        cells.append([venue_cell(*venue), f"{sum(sizes):,}", str(len(places)), f"{min(sizes)} to {max(sizes)}",
                       str(max(sizes) + places[sizes.index(max(sizes))]["room"]), str(sum(place["requests"] for place in places)),
                       f"{max(place['seconds'] for place in places):.1f}"])
     return cells
 
 
-PLAN_HEADINGS = ("venue", "symbols", "connections", "on each", "at most", "requests", "seconds")
+PLAN = (Column("venue"), *(Column(heading, right=True) for heading in (
+    "symbols", "connections", "on each", "at most", "requests", "seconds")))
 
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _multiple(one: Instrument) -> str:
-    return f"{one.multiplier} x " if one.multiplier != 1 else ""
+def _multiple(instrument: Instrument) -> str:
+    return f"{instrument.multiplier} x " if instrument.multiplier != 1 else ""

@@ -1,32 +1,37 @@
-"""Care of what is stored, and what is missing of it: verify, backup, restore, gaps."""
+"""Commands that look after what is stored: gaps, verify, backup, restore."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pumpwatch.commands.cells import count, one_day
 from pumpwatch.commands.options import config_option, json_option, moment, refuse_unknown
 from pumpwatch.commands.output import print_json, print_table, say
+from pumpwatch.commands.table import Column
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK
 
-SHOWN = 40  # rows of a table; --json gives all
+SHOWN = 40  # rows of a table; --limit says otherwise, --json gives all
+SHOWN_PROBLEMS = 5  # of a segment
 
 if TYPE_CHECKING:
+    from pumpwatch.commands.gap_table import Outage
     from pumpwatch.config import Config
     from pumpwatch.model import Gap
 
 
 @click.command()
-@click.option("--sinks", "with_sinks", is_flag=True, help="Look for every acknowledged trade in every sink as well.")
+@click.option("--sinks", "with_sinks", is_flag=True, help="Also look for every acknowledged trade in every sink.")
 @json_option
 @config_option
 def verify(with_sinks: bool, as_json: bool, config: Config) -> int:
     """Read everything that is stored and count it.
 
-    Every batch of the journal is read, checksums included. Works beside a running collector. Exit code 1 where something
-    is damaged or missing.
+    Reads every batch of the journal and checks its checksum. Works beside a running collector. Exit code 1 if something is
+    damaged or missing.
 
     \b
     Example: pumpwatch verify --sinks
@@ -37,14 +42,17 @@ def verify(with_sinks: bool, as_json: bool, config: Config) -> int:
     sinks = load_plugins(config).make_sinks(config) if with_sinks else {}
     checked = list(run(Path(config.store.dir), sinks))
     if as_json:
-        print_json({"segment": one.segment, "where": one.where, "expected": one.expected, "found": one.found,
-                    "good": one.good, "problems": one.problems} for one in checked)
+        print_json({"segment": part.segment, "where": part.where, "expected": part.expected, "found": part.found,
+                    "good": part.good, "problems": part.problems} for part in checked)
     else:
-        print_table(("segment", "where", "trades", "found", "state", "problems"), (
-            (one.segment, one.where, f"{one.expected:,}", f"{one.found:,}", "ok" if one.good else "fail",
-             one.problems[:5]) for one in checked))
-    say(f"{sum(one.found for one in checked if one.where == 'journal'):,} trades read")
-    return EXIT_OK if all(one.good for one in checked) else EXIT_FOUND
+        rows: list[list[str] | str] = []
+        for part in checked:
+            rows.append([part.segment, part.where, f"{part.expected:,}", f"{part.found:,}", "ok" if part.good else "fail"])
+            rows += part.problems[:SHOWN_PROBLEMS]
+        print_table((Column("segment"), Column("where"), Column("trades", right=True), Column("found", right=True),
+                     Column("state")), rows)
+    say(f"{sum(part.found for part in checked if part.where == 'journal'):,} trades read")
+    return EXIT_OK if all(part.good for part in checked) else EXIT_FOUND
 
 
 @click.command()
@@ -54,7 +62,7 @@ def verify(with_sinks: bool, as_json: bool, config: Config) -> int:
 def backup(file: str, as_json: bool, config: Config) -> int:
     """Copy journal and ledger into one tar file.
 
-    Consistent beside a running collector. Archives of listings are plain files and are not in it.
+    The copy is consistent, also beside a running collector. Archives of listings are plain files and are not in it.
 
     \b
     Example: pumpwatch backup pumpwatch-2026-11-21.tar
@@ -72,7 +80,7 @@ def backup(file: str, as_json: bool, config: Config) -> int:
 def restore(file: str, as_json: bool, config: Config) -> int:
     """Put a backup into an empty data folder.
 
-    Every file's sum is checked first; a folder that holds a journal or a ledger is left alone.
+    Checks the sum of every file first. A folder that holds a journal or a ledger is left alone.
 
     \b
     Example: pumpwatch restore pumpwatch-2026-11-21.tar -c restored.yaml
@@ -90,28 +98,52 @@ def _say_files(rows: list[dict[str, Any]], as_json: bool, where: str) -> int:
 
 
 @click.command()
-@click.option("--from", "start_ns", callback=moment, default="-24h", show_default=True, metavar="TIME", help="That end after.")
-@click.option("--to", "end_ns", callback=moment, default="now", show_default=True, metavar="TIME", help="That begin before.")
-@click.option("--exchange", metavar="NAME", help="Only of this exchange.")
-@click.option("--all", "with_filled", is_flag=True, help="Also those that were filled.")
+@click.option("--from", "start_ns", callback=moment, default="-24h", show_default=True, metavar="TIME",
+              help="Gaps that end after this moment.")
+@click.option("--to", "end_ns", callback=moment, default="now", show_default=True, metavar="TIME",
+              help="Gaps that begin before this moment.")
+@click.option("--exchange", metavar="NAME", help="Only gaps of this exchange.")
+@click.option("--limit", type=click.IntRange(1), default=SHOWN, show_default=True, metavar="N",
+              help="Show the last N rows; --json gives all.")
+@click.option("--all", "with_all", is_flag=True, help="A row for each gap, filled ones too, instead of one for each outage.")
 @json_option
 @config_option
-def gaps(start_ns: int, end_ns: int, exchange: str | None, with_filled: bool, as_json: bool, config: Config) -> int:
-    """List what may be missing: where, from when to when, and why.
+def gaps(start_ns: int, end_ns: int, exchange: str | None, limit: int, with_all: bool, as_json: bool, config: Config) -> int:
+    """List what may be missing: where, when and why.
 
-    A gap without a symbol is one of a whole venue, or of a connection (--json names its symbols). One with ids is proven by
-    a jump in them. Works beside a
-    running collector. Exit code 1 where there are gaps.
+    An outage is one row: gaps of one reason and state that overlap. A gap is of one symbol, of some symbols of a connection,
+    or of all symbols of a venue; --json names them. A gap with ids is proven by a jump in them. Works beside a running
+    collector. Exit code 1 if there are gaps.
 
     \b
     Example: pumpwatch gaps --from -2h --exchange okx
+             pumpwatch gaps --all
     """
-    from pumpwatch.errors import ServiceUnavailable
     from pumpwatch.plugins import load_plugins
+
+    between = _gaps_between(Path(config.store.dir), start_ns, end_ns)
+    if exchange is not None:
+        known = {(venue.exchange, venue.market_type) for venue in load_plugins(config).venues}
+        refuse_unknown(known | {(gap.exchange, gap.market_type) for gap in between}, exchange)
+    found = [gap for gap in between if exchange in (None, gap.exchange) and (with_all or gap.state != "filled")]
+    if as_json:
+        print_json({"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns,
+                    "to_ns": gap.to_ns, "first_id": gap.first_id, "last_id": gap.last_id, "state": gap.state.value,
+                    "reason": gap.reason, "symbols": gap.symbols} for gap in found)
+    elif found and with_all:
+        _print_gaps(found, limit)
+    elif found:
+        _print_outages(found, limit, Path(config.store.dir))
+    say(count(len(found), "gap"))
+    return EXIT_FOUND if found else EXIT_OK
+
+
+def _gaps_between(folder: Path, start_ns: int, end_ns: int) -> list[Gap]:
+    """Return the gaps of a time, also those that wait for the ledger. Raises ServiceUnavailable where nothing is stored."""
+    from pumpwatch.errors import ServiceUnavailable
     from pumpwatch.store.ledger import Ledger, is_missing
     from pumpwatch.store.waiting import waiting_gaps
 
-    folder = Path(config.store.dir)
     if is_missing(folder):
         raise ServiceUnavailable(f"nothing is stored in {folder}", "name the collector's config with -c")
     ledger = Ledger(folder, read_only=True)
@@ -119,27 +151,30 @@ def gaps(start_ns: int, end_ns: int, exchange: str | None, with_filled: bool, as
         between = ledger.gaps_between(start_ns, end_ns)
     finally:
         ledger.close()
-    between += [gap for gap in waiting_gaps(folder) if gap.to_ns > start_ns and gap.from_ns < end_ns and gap not in between]
-    if exchange is not None:
-        known = {(venue.exchange, venue.market_type) for venue in load_plugins(config).venues}
-        refuse_unknown(known | {(gap.exchange, gap.market_type) for gap in between}, exchange)
-    found = [gap for gap in between if exchange in (None, gap.exchange) and (with_filled or gap.state != "filled")]
-    if as_json:
-        print_json({"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns,
-                    "to_ns": gap.to_ns, "first_id": gap.first_id, "last_id": gap.last_id, "state": gap.state.value,
-                    "reason": gap.reason, "symbols": gap.symbols} for gap in found)
-    elif found:
-        print_table(("venue", "symbol", "from", "seconds", "ids", "state", "reason"), map(_gap_cells, found[-SHOWN:]),
-                    f"the last {SHOWN} of {len(found):,}" if len(found) > SHOWN else "")
-    say(f"{len(found):,} gaps")
-    return EXIT_FOUND if found else EXIT_OK
+    return between + [gap for gap in waiting_gaps(folder)
+                      if gap.to_ns > start_ns and gap.from_ns < end_ns and gap not in between]
 
 
-def _gap_cells(gap: Gap) -> tuple[str, ...]:
-    from datetime import UTC, datetime
+def _print_gaps(found: Sequence[Gap], limit: int) -> None:
+    from pumpwatch.commands.gap_table import GAPS, gap_rows
 
-    began = datetime.fromtimestamp(gap.from_ns / 1e9, UTC)
-    named = gap.symbol or (f"{len(gap.symbols):,} of a connection" if gap.symbols else "all")
-    return (f"{gap.exchange}.{gap.market_type}", named, f"{began:%Y-%m-%dT%H:%M:%SZ}",
-            f"{(gap.to_ns - gap.from_ns) / 1e9:,.1f}", "" if gap.first_id is None else f"{gap.first_id} to {gap.last_id}",
-            gap.state.value, gap.reason)
+    found = sorted(found, key=lambda gap: gap.from_ns)
+    shown = found[-limit:]
+    print_table(GAPS, gap_rows(shown), _title(len(shown), count(len(found), "gap"), shown, len(shown) < len(found)))
+
+
+def _print_outages(found: Sequence[Gap], limit: int, folder: Path) -> None:
+    from pumpwatch.catalogue import Catalogue
+    from pumpwatch.commands.gap_table import OUTAGES, outage_rows, outages
+    from pumpwatch.store.reader import JournalReader
+
+    summed = outages(found)
+    shown, catalogue = summed[-limit:], Catalogue()
+    JournalReader(folder, catalogue).load_instruments()
+    print_table(OUTAGES, outage_rows(shown, lambda venue: len(catalogue.ids_of(venue))),
+                _title(len(shown), count(len(summed), "outage"), shown, len(shown) < len(summed)))
+
+
+def _title(number: int, of: str, shown: Sequence[Gap] | Sequence[Outage], cut: bool) -> str:
+    day = one_day(row.from_ns for row in shown)
+    return f"{f'the last {number:,} of {of}' if cut else of}, {f'{day} UTC' if day else 'times in UTC'}"

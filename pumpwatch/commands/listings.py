@@ -1,4 +1,4 @@
-"""Listings: look at them, make an archive again, drop a notice into a running collector."""
+"""Commands about listings: show them, make an archive again, drop a notice into a running collector."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pumpwatch.commands.options import config_option, json_option, moment
-from pumpwatch.commands.output import print_json, print_table, put, say
+from pumpwatch.commands.options import config_option, json_option, moment, with_config
+from pumpwatch.commands.output import print_json, print_lines, print_table, program, put, say, shown, terminal_width
 from pumpwatch.printable import printable
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @click.group()
 def listing() -> None:
-    """Look at listings and their archives."""
+    """Show listings, make an archive again, drop a notice."""
 
 
 @listing.command()
 @click.argument("coin")
-@click.option("--at", "at_ns", callback=moment, required=True, metavar="TIME", help="When it was announced.")
+@click.option("--at", "at_ns", callback=moment, required=True, metavar="TIME", help="The moment of the announcement.")
 @json_option
 @config_option
 def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
     """Make a window's archive again from the store.
 
-    With or without a running collector. TIME is ISO 8601 (UTC where no zone is given), an epoch, or `-20m`.
+    Works with and without a running collector. TIME is ISO 8601 (UTC unless it names a zone), an epoch, or `-20m`.
 
     \b
     Example: pumpwatch listing replay PEPE --at 2026-11-21T10:00:00Z
@@ -52,8 +52,8 @@ def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
 def fake(coin: str, title: str, as_json: bool, config: Config) -> int:
     """Drop a notice for this coin into a running collector.
 
-    It takes the notice within a second and opens a window, as if a notice board had published it now. Exit code 69 where
-    no collector runs on the config's data folder.
+    The collector reads it within a second and opens a window, as if a notice board had published it now. Exit code 69 if no
+    collector runs on the config's data folder.
 
     \b
     Example: pumpwatch listing fake PEPE
@@ -61,7 +61,7 @@ def fake(coin: str, title: str, as_json: bool, config: Config) -> int:
     from pumpwatch.listing.inbox import drop
     from pumpwatch.ops import health
 
-    health.read(Path(config.store.dir))  # that one runs
+    health.read(Path(config.store.dir))  # raises where none runs
     dropped = drop(config, coin, title=title)
     if as_json:
         print_json([dropped])
@@ -75,25 +75,28 @@ def fake(coin: str, title: str, as_json: bool, config: Config) -> int:
 @json_option
 @config_option
 def show(wanted: str | None, as_json: bool, config: Config) -> int:
-    """Show listings and their archives.
+    """Show all listings, or one and who moved first.
 
-    ID is a coin, a notice's id or an archive's name, and shows the analysis as well; exit code 1 where there is none. An
-    archive is final once no trade of its window is to come; until then it is looked at again. A late one was seen long after
-    its publication.
+    ID is a coin, a notice's id or an archive's name. Of one listing the archive is read: the market that moved first, by how
+    much and when, the highest peak, and a row for each market. Exit code 1 if there is no such listing. An archive is final
+    when no more trades of its window are expected. A late listing was seen long after its publication.
 
     \b
-    Example: pumpwatch listing show PEPE --json
+    Example: pumpwatch listing show
+             pumpwatch listing show PEPE
     """
+    from pumpwatch.commands.listing_view import LISTINGS, listing_lines, listing_rows
     from pumpwatch.listing.replay import show as find
 
-    rows = find(config, wanted)
+    found = find(config, wanted)
     if as_json:
-        print_json(rows)
-    elif rows:
-        print_table(("listing", "coin", "announced", "late", "state", "trades", "final", "archive"), (
-            (printable(row["id"]), printable(row["coin"]), row["announced_at"], "yes" if row["late"] else "no",
-             row["state"], f"{row['trades']:,}", {None: "-", True: row["final_at"], False: "not yet"}[row["final"]],
-             row["archive"] or printable(row["problem"])) for row in rows))
-    if not rows:
-        say(f"no listing is called {printable(wanted)}" if wanted else "no listing yet")
-    return 1 if wanted and not rows else 0
+        print_json(found)
+    elif wanted:
+        for number, row in enumerate(found):
+            print_lines([*([""] if number else []), *listing_lines(shown(row), terminal_width())])
+    elif found:
+        print_table(LISTINGS, listing_rows(found))
+        say(f"who moved first: {program()} listing show {found[-1]['coin']}{with_config(config)}")
+    if not found:
+        say(f"there is no listing `{printable(wanted)}`" if wanted else "no listing yet")
+    return 1 if wanted and not found else 0

@@ -1,8 +1,9 @@
-"""What several commands take: the config file, `--json`, moments in time."""
+"""Options that several commands have: the config file, `--json`, moments in time."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +22,12 @@ NS = 1_000_000_000
 def config_option(command: F) -> F:
     """Add `-c FILE`, given to the command as a loaded Config."""
     return click.option("-c", "--config", "config", metavar="FILE", default=None, callback=_load, is_eager=False,
-                        help="Config file; without it every key has its default.")(command)
+                        help="Read this config file; without it every key has its default.")(command)
+
+
+def with_config(config: Config) -> str:
+    """Return the words ` -c FILE` with which another command reads the same config; empty if there is no file."""
+    return f" -c {shlex.quote(config.source.name)}" if config.source.is_file else ""
 
 
 def json_option(command: F) -> F:
@@ -36,7 +42,7 @@ def _load(context: click.Context, parameter: click.Parameter, value: str | None)
 
 
 def moment(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """Turn a point in time into ns UTC; the callback of every option that takes one."""
+    """Turn a point in time into ns UTC: the callback of every option of a time."""
     if value is None:
         return None
     from pumpwatch.clock import Clock
@@ -44,12 +50,12 @@ def moment(context: click.Context, parameter: click.Parameter, value: str | None
     try:
         return parse_moment(value, Clock().now_ns())
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no time: give 2026-11-21T10:00:00Z (UTC where no zone is given), "
+        raise click.BadParameter(f"{value!r} is not a time: give 2026-11-21T10:00:00Z (UTC unless it names a zone), "
                                  "an epoch in s, ms, us or ns, now, or -20m") from None
 
 
 def parse_moment(text: str, now_ns: int) -> int:
-    """Return ns UTC; raise ValueError where the text is no time."""
+    """Return ns UTC. Raises ValueError if the text is not a time."""
     text = text.strip()
     if text == "now":
         return now_ns
@@ -75,10 +81,10 @@ def _from_iso(text: str) -> int:
 
 
 def refuse_unknown(known: Collection[tuple[str, str]], exchange: str | None, market: str | None = None) -> None:
-    """Raise UsageError where none of the venues, each (exchange, market_type), is of this exchange and market."""
+    """Raise UsageError if none of the known venues, each (exchange, market_type), is of this exchange and market."""
     from pumpwatch.errors import UsageError
 
-    if not any(exchange in (None, one) and market in (None, its_market) for one, its_market in known):
-        names = sorted({f"{one} {its_market}" if exchange == one else one for one, its_market in known})
+    if not any(exchange in (None, name) and market in (None, market_type) for name, market_type in known):
+        names = sorted({f"{name} {market_type}" if exchange == name else name for name, market_type in known})
         raise UsageError(f"no exchange `{exchange or 'any'}`{f' with a market `{market}`' if market else ''}",
                          f"known: {', '.join(names)}")

@@ -1,22 +1,49 @@
-"""Where results go: JSON lines or tables on stdout, words about them on stderr.
+"""Print results as JSON lines or tables to stdout, and words about them to stderr.
 
 Text in them may come from a venue, a board or a server. It is made printable here, so that it steers no terminal.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import shlex
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from pumpwatch.commands.table import Cell, Column, Row, render, wrapped
 from pumpwatch.printable import printable
 
 LONGEST = 2000  # characters of a line or a cell
-STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "unreachable": "red", "refused": "red", "disabled": "dim"}
+LINE = 200  # columns of a line on stderr; what is longer goes on in the next line
+USUAL_WIDTH, LEAST_WIDTH = 80, 20
+
+
+def terminal_width() -> int:
+    """Return the width of a table: COLUMNS if it is set, else the terminal's; 80 where stdout is not a terminal."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 0:
+        return max(LEAST_WIDTH, int(given))
+    if not sys.stdout.isatty():
+        return USUAL_WIDTH
+    try:
+        found = os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        return USUAL_WIDTH
+    return max(LEAST_WIDTH, found or USUAL_WIDTH)
+
+
+def colored() -> bool:
+    """Return whether stdout shows colours: a terminal does, unless NO_COLOR is set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print one JSON object a line, as UTF-8 whatever the terminal speaks."""
+    """Print one JSON object a line, as UTF-8 whatever the terminal's encoding is."""
     import msgspec
 
     encode, stdout = msgspec.json.Encoder().encode, sys.stdout.buffer
@@ -25,40 +52,26 @@ def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
     stdout.flush()
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str | Sequence[str]]], title: str = "") -> None:
-    """Print a table; a cell that is a state (ok, warn, fail, ...) gets its colour, one of several lines is a list."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title or None, title_justify="left")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(text, style=STYLES.get(text, "")) for text in map(_cell, row)))
-    print_rich(table)
+def print_table(columns: Sequence[Column | str], rows: Iterable[Row | str], title: str = "") -> None:
+    """Print a table that fits the terminal; a column given as text is one that is never left out."""
+    wide = [Column(column) if isinstance(column, str) else column for column in columns]
+    print_lines([*([title] if title else []),
+                 *render(wide, list(map(shown, rows)), terminal_width(), colored())])
 
 
-def print_rich(renderable: Any) -> None:
-    """Print a rich renderable to stdout, as wide as it needs where stdout is no terminal.
-
-    Text in it is text: `[...]` in what a server says is not a style.
-    """
-    from rich.console import Console
-
-    console = Console(file=sys.stdout, soft_wrap=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, width=160, markup=False, emoji=False)
-    console.print(renderable)
-
-
-def _cell(cell: str | Sequence[str]) -> str:
-    return shown(cell) if isinstance(cell, str) else "\n".join(map(shown, cell))
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines that are printable already."""
+    for line in lines:
+        print(line)
+    sys.stdout.flush()
 
 
 def shown(value: Any) -> Any:
     """Return a text made printable, and data with every text in it."""
     if isinstance(value, str):
         return printable(value, LONGEST)
+    if isinstance(value, Cell):
+        return Cell(shown(value.full), shown(value.short), shown(value.shortest))
     if isinstance(value, dict):
         return {shown(key): shown(inner) for key, inner in value.items()}
     return list(map(shown, value)) if isinstance(value, (list, tuple)) else value
@@ -70,6 +83,36 @@ def put(text: object) -> None:
 
 
 def say(*lines: str) -> None:
-    """Print lines about the work to stderr."""
+    """Print lines about the work to stderr; a long one is broken at a space."""
     for line in lines:
-        print(shown(line), file=sys.stderr, flush=True)
+        first, *others = wrapped(shown(line), LINE - 2)
+        print("\n".join((first, *(f"  {other}" for other in others))), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def hushed(logger: str) -> Iterator[None]:
+    """Keep the warnings of a logger out of a command that prints the same itself."""
+    found = logging.getLogger(logger)
+    level = found.level
+    found.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        found.setLevel(level)
+
+
+def program() -> str:
+    """Return the words that start PumpWatch again in this shell: `pumpwatch` where that is what runs, else its path."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m pumpwatch"
+    on_path = shutil.which(called.name)
+    if on_path and Path(on_path).resolve() == called.resolve():
+        return called.name
+    return shlex.quote(near(called))
+
+
+def near(path: Path) -> str:
+    """Return a path as it is shortest from the working directory."""
+    whole = path.absolute()
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)

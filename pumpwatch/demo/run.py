@@ -35,6 +35,7 @@ from pumpwatch.store.committer import percentile_ms
 
 COINS = 40
 COIN = "SOMI"
+CONFIG = "pumpwatch.yaml"  # in the data folder: with it every command finds what the demo recorded
 WINDOW_S = 20.0
 SETTLE_S = 6.0  # poll, end of the window, its archive
 READY_WITHIN_S = 30.0
@@ -63,6 +64,7 @@ class Report:
     archive: str
     archive_trades: int
     data: str
+    config: str
 
     @property
     def good(self) -> bool:
@@ -90,13 +92,14 @@ class Demo:
     def figures(self) -> dict[str, Any]:
         """Return the collector's figures; once it is told to stop, those it had before."""
         assert self.collector is not None
-        return self._last_figures or self.collector.figures.now()
+        return self._last_figures or self.collector.status.now()
 
     def run(self) -> Report:
         """Do all of it. Raises ServiceUnavailable when a part does not come up."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if any(self.folder.glob("journal/*")):
             raise StorageError(f"{self.folder}: there is a journal in it already", "give an empty or new folder with --data")
+        self._write_config()
         listing = {"at_s": self.listing_at_s, "coin": COIN}
         with SimProcess(symbols=COINS, rate=self.rate, paused=True, folder=str(self.folder / "venues"),
                         listings=[listing]) as sim:
@@ -115,7 +118,7 @@ class Demo:
                 self._wait(lambda: self._drained(collector), DRAINED_WITHIN_S, "the stores did not catch up")
             finally:
                 archive, archive_trades = self._archive(collector)
-                self._last_figures = collector.figures.now()
+                self._last_figures = collector.status.now()
                 collector.stop()
             truth = sim.truth()
         self.step = "counting both sides"
@@ -132,6 +135,14 @@ class Demo:
             raw["sinks"] = {"questdb": self._questdb_options()}
         raw["symbols_file"] = ""
         return convert(raw, Config, "the demo's config")
+
+    def _write_config(self) -> None:
+        """Write the config with which the other commands look at this folder, when the venues are gone."""
+        config: dict[str, Any] = {"store": {"dir": "."}, "listing": {"archive_dir": "."}, "symbols_file": ""}
+        if self.questdb:
+            config["sinks"] = {"questdb": self._questdb_options()}
+        (self.folder / CONFIG).write_text(f"# To look at what a demo recorded: pumpwatch trades {COIN} -c THIS_FILE\n"
+                                          + yaml.safe_dump(config, sort_keys=False), "utf-8")
 
     def _questdb_options(self) -> dict[str, Any]:
         return {"addr": self.questdb, "table_prefix": "pumpwatch_demo_"}
@@ -173,7 +184,7 @@ class Demo:
             gevent.sleep(0.1)
 
     def _archive(self, collector: Collector) -> tuple[str, int]:
-        records = collector.in_ledger_thread(collector.journal.ledger.listings)
+        records = collector.threaded_ledger.listings()
         done = [record for record in records if record.archive]
         return (done[-1].archive, done[-1].trades or 0) if done else ("", 0)
 
@@ -202,7 +213,8 @@ class Demo:
             cpu_percent_of_a_core=round(100 * cpu_s / self.seconds, 1),
             max_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             durable_ms_p50=percentile_ms(latency, 0.5), durable_ms_p99=percentile_ms(latency, 0.99),
-            coin=COIN, archive=archive, archive_trades=archive_trades, data=str(self.folder))
+            coin=COIN, archive=archive, archive_trades=archive_trades, data=str(self.folder),
+            config=str(self.folder / CONFIG))
 
 
 def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: str = "",

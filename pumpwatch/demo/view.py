@@ -1,83 +1,114 @@
-"""What a person sees of a demo: the display while it runs, and the report at its end."""
+"""The view of a demo: the display while it runs, a line of progress where there is no terminal, the report at its end."""
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections.abc import Callable
 from typing import Any
 
-from rich.console import Group, RenderableType
+import click
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from pumpwatch.commands.cells import venue_cell
+from pumpwatch.commands.table import Cell, Column, render, wrapped
 from pumpwatch.demo.run import Demo, Report
 from pumpwatch.store.committer import percentile_ms
 
-GOOD, BAD = "green", "bold red"
+PROGRESS_S = 5.0  # between two lines of progress, unless the demo begins something new
+BAR = 20  # characters
+VENUES = (
+    Column("venue"), Column("connections", "up", right=True), Column("symbols", right=True), Column("trades/s", right=True),
+    Column("trades", right=True, least=7), Column("lag ms", right=True), Column("open gaps", "gaps", right=True),
+)
+STORES = (Column(""), Column("", wraps=True))
+FIGURES = (Column(""), Column("", right=True), Column("", wraps=True))
 
 
 class Display:
-    """A live display on stderr; `show` is called by the demo several times a second."""
+    """A live display on stderr; the demo calls `show` several times a second."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
 
     def show(self, demo: Demo) -> None:
         """Redraw."""
-        self._live.update(view(demo), refresh=True)
+        lines = display_lines(demo, self._live.console.width)
+        self._live.update(Text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
 
 
-def view(demo: Demo) -> RenderableType:
-    """Return the display of one moment."""
-    elapsed = min(demo.seconds, time.monotonic() - demo.started) if demo.started else 0.0
-    head = Table.grid(padding=(0, 1))
-    head.add_row(ProgressBar(total=demo.seconds, completed=elapsed, width=40), f"{elapsed:3.0f} of {demo.seconds:.0f} s",
-                 Text(demo.step, style="bold"))
+class Progress:
+    """Lines of progress: one at each new step of the demo, and one every five seconds."""
+
+    def __init__(self, say: Callable[[str], None], now_s: Callable[[], float] = time.monotonic) -> None:
+        self._say, self._now_s = say, now_s
+        self._kind, self._said_s = "", 0.0
+
+    def show(self, demo: Demo) -> None:
+        """Say how far the demo is, if that is due."""
+        kind = "".join(letter for letter in demo.step if not letter.isdigit())
+        if kind == self._kind and self._now_s() - self._said_s < PROGRESS_S:
+            return
+        self._kind, self._said_s = kind, self._now_s()
+        stored = ""
+        if demo.collector is not None and demo.started:
+            stored = f", {demo.figures()['journal']['durable_trades']:,} trades durable"
+        self._say(f"{_elapsed_s(demo):3.0f} of {demo.seconds:.0f} s: {demo.step}{stored}")
+
+
+def display_lines(demo: Demo, width: int) -> list[str]:
+    """Return the display of one moment as lines of at most `width` characters."""
+    elapsed_s = _elapsed_s(demo)
+    done = round(BAR * elapsed_s / demo.seconds)
+    lines = wrapped(f"{'█' * done}{'░' * (BAR - done)} {elapsed_s:3.0f} of {demo.seconds:.0f} s: {demo.step}", width)
     if demo.collector is None:
-        return head
+        return lines
     figures: dict[str, Any] = demo.figures()
-    venues = Table(box=None, padding=(0, 2))
-    for name, justify in (("venue", "left"), ("connections", "right"), ("symbols", "right"), ("trades/s", "right"),
-                          ("trades", "right"), ("lag", "right"), ("gaps", "right")):
-        venues.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for row in figures["venues"]:
-        venues.add_row(f"{row['exchange']} {row['market_type']}", f"{row['connections_up']}/{row['connections']}",
-                       str(row["instruments"]), f"{row['trades_per_s']:,.0f}", f"{row['trades_total']:,}",
-                       f"{row['lag_ms']:.0f} ms", str(row["gaps_open"]))
-    stores = Table.grid(padding=(0, 2))
+    venues = [_venue_row(venue) for venue in figures["venues"]]
     journal, latency = figures["journal"], demo.collector.committer.latency_ms
-    stores.add_row("journal", f"{journal['durable_trades']:,} trades durable, {journal['bytes'] / 1e6:.1f} MB",
-                   f"read to durable: half within {percentile_ms(latency, 0.5)} ms, "
-                   f"99 % within {percentile_ms(latency, 0.99)} ms")
-    for sink in figures["sinks"]:
-        stores.add_row(sink["name"], f"{sink['state']}, {sink['backlog_trades']:,} trades to send", "")
-    return Group(head, Text(), venues, Text(), stores)
+    stores = [["journal", f"{journal['durable_trades']:,} trades durable, {journal['bytes'] / 1e6:.1f} MB"],
+              ["read to durable", f"half within {percentile_ms(latency, 0.5)} ms, 99 % within {percentile_ms(latency, 0.99)} ms"]]
+    stores += [[sink["name"], f"{sink['state']}, {sink['backlog_trades']:,} trades to send"] for sink in figures["sinks"]]
+    return [*lines, "", *render(VENUES, venues, width), "", *render(STORES, stores, width)]
 
 
-def report_view(report: Report) -> RenderableType:
-    """Return the report as a person reads it."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(justify="left")
-    table.add_column(justify="right")
-    table.add_column(justify="left", style="dim")
+def _elapsed_s(demo: Demo) -> float:
+    return min(demo.seconds, time.monotonic() - demo.started) if demo.started else 0.0
 
-    def count(name: str, value: int, bad: bool, remark: str = "") -> None:
-        table.add_row(name, Text(f"{value:,}", style=BAD if bad else ""), remark)
 
-    count("sent by the venues", report.sent, report.sent == 0, "their own record")
-    count(f"stored in {report.store}", report.stored, report.stored != report.sent)
-    count("missing", report.missing, report.missing > 0)
-    count("doubled", report.doubled, report.doubled > 0)
-    count("altered or unknown", report.different + report.unknown, report.different + report.unknown > 0)
-    table.add_row()
-    table.add_row("CPU", f"{report.cpu_us_per_trade:.1f} µs", f"a trade; {report.cpu_percent_of_a_core:.1f} % of a core at "
-                                                             f"{report.trades_per_s:,.0f} trades/s, display included")
-    table.add_row("memory", f"{report.max_rss_bytes / 1e6:.0f} MB", "at most")
-    table.add_row("read to durable", f"{report.durable_ms_p99} ms",
-                  f"for 99 % of the trades; half within {report.durable_ms_p50} ms")
-    table.add_row()
-    table.add_row(f"listing of {report.coin}", f"{report.archive_trades:,}", "trades in its window")
-    verdict = Text("Every trade that was sent is stored, once.", style=GOOD) if report.good else Text(
-        "Sent and stored differ, or the listing has no archive: see collector.log in the data folder.", style=BAD)
-    return Group(verdict, Text(), table, Text(), Text(f"archive  {report.archive or 'none'}"), Text(f"data     {report.data}"))
+def _venue_row(venue: dict[str, Any]) -> list[str | Cell]:
+    return [venue_cell(venue["exchange"], venue["market_type"]), f"{venue['connections_up']}/{venue['connections']}",
+            str(venue["instruments"]), f"{venue['trades_per_s']:,.0f}", f"{venue['trades_total']:,}", f"{venue['lag_ms']:.0f}",
+            str(venue["gaps_open"])]
+
+
+def report_lines(report: Report, width: int, color: bool = False) -> list[str]:
+    """Return the report as lines of at most `width` characters; a path may be longer."""
+    altered = report.different + report.unknown
+    rows = [
+        ["sent by the venues", f"{report.sent:,}", "their own record"],
+        [f"stored in {report.store}", f"{report.stored:,}", ""],
+        ["missing", f"{report.missing:,}", ""],
+        ["doubled", f"{report.doubled:,}", ""],
+        ["altered or unknown", f"{altered:,}", ""],
+        ["", "", ""],
+        ["CPU", f"{report.cpu_us_per_trade:.1f} µs",
+         f"a trade; {report.cpu_percent_of_a_core:.1f} % of a core at {report.trades_per_s:,.0f}/s"],
+        ["memory", f"{report.max_rss_bytes / 1e6:.0f} MB", "at most"],
+        ["read to durable", f"{report.durable_ms_p99} ms", f"for 99 % of the trades; half within {report.durable_ms_p50} ms"],
+        ["", "", ""],
+        [f"listing of {report.coin}", f"{report.archive_trades:,}", "trades in its window"],
+    ]
+    verdict = "Every trade that was sent is stored, once." if report.good else (
+        "Sent and stored differ, or the listing has no archive: see collector.log in the data folder.")
+    if color:
+        verdict = click.style(verdict, fg="green" if report.good else "red", bold=not report.good)
+    return [verdict, "", *render(FIGURES, rows, width), "",
+            f"archive  {report.archive or 'none'}", f"data     {report.data}"]
+
+
+def next_lines(report: Report, program: str, config: str) -> list[str]:
+    """Return three commands that look at what the demo recorded; `config` is its config file as the user would write it."""
+    return ["", "Look at it:", *(f"  {program} {command} -c {shlex.quote(config)}" for command in (
+        f"listing show {report.coin}", f"trades {report.coin}", "verify"))]

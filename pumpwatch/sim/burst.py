@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pumpwatch.sim.client_connection import ClientConnection
 from pumpwatch.sim.dialect import Stamp
-from pumpwatch.sim.ground_truth import SENT, records_of
+from pumpwatch.sim.ground_truth import SENT, Records, records_of
 from pumpwatch.sim.rows import Ints, Rows
 from pumpwatch.sim.venue import Routes, SimVenue
 
@@ -100,21 +100,50 @@ class JoinedLaps:
         if laps:
             self._push(laps, begins, counts, now_ns)
 
-    def _push(self, laps: list[Lap], begins: list[int], counts: list[int], now_ns: int) -> None:
-        venue, total = self._venue, sum(counts)
-        edges = np.cumsum(counts)
-        picked = np.repeat(np.array(begins) - edges + counts, counts) + np.arange(total)
-        at_ns = now_ns - now_ns % venue.dialect.timestamp_unit_ns
+    def stamp(self, picked: Ints, at_ns: Ints) -> Records:
+        """Write ids and times into these frames; return what happens with them. `at_ns`: a time for each frame."""
+        venue = self._venue
+        at_ns = at_ns - at_ns % venue.dialect.timestamp_unit_ns
         ids = self._ids[picked]
         for stamp, places in zip(venue.dialect.stamps, self._places, strict=True):
             _write_digits(self._buffer, places[picked], ids if stamp.what == "id" else at_ns // stamp.unit_ns)
         records = self._records[picked]
-        records["trade_id"], records["timestamp"], records["sent_at"] = ids, at_ns, now_ns
-        venue.made += total
+        records["trade_id"], records["timestamp"] = ids, at_ns
+        venue.made += len(picked)
         if venue.history.limit:
             rows = self._rows.take(picked)
-            venue.history.add(Rows(rows.table, rows.symbol, ids, np.full(total, at_ns), rows.price, rows.quantity,
-                                   rows.sell, rows.flags))
+            venue.history.add(Rows(rows.table, rows.symbol, ids, at_ns, rows.price, rows.quantity, rows.sell, rows.flags))
+        return records
+
+    def draw(self, count: float, random: np.random.Generator) -> tuple[list[ClientConnection], list[memoryview], Ints]:
+        """Take about `count` frames of all connections by their shares, shuffled; a connection's frames keep their order.
+
+        Return the connection, the bytes and the number (for `stamp`) of each. A lap that ends starts again in the next draw.
+        """
+        self.due += self.shares * count
+        wanted = self.due.astype(np.int64)
+        begins = []
+        for number, lap in enumerate(self.laps):
+            if wanted[number] and lap.next_row == len(lap.rows):
+                lap.start_again(self._venue.market.next_id)
+            wanted[number] = min(int(wanted[number]), len(lap.rows) - lap.next_row) if wanted[number] else 0
+            begins.append(self._starts[number] + lap.next_row)
+            lap.next_row += int(wanted[number])
+        self.due -= wanted
+        of_lap = random.permutation(np.repeat(np.arange(len(self.laps)), wanted))
+        first = np.cumsum(wanted) - wanted
+        picked = np.empty(len(of_lap), np.int64)
+        order = np.argsort(of_lap, kind="stable")
+        picked[order] = np.repeat(np.array(begins, np.int64) - first, wanted) + np.arange(len(of_lap))
+        return ([self.laps[number].connection for number in of_lap.tolist()],
+                [self._views[number] for number in picked.tolist()], picked)
+
+    def _push(self, laps: list[Lap], begins: list[int], counts: list[int], now_ns: int) -> None:
+        venue, total = self._venue, sum(counts)
+        edges = np.cumsum(counts)
+        picked = np.repeat(np.array(begins) - edges + counts, counts) + np.arange(total)
+        records = self.stamp(picked, np.full(total, now_ns))
+        records["sent_at"] = now_ns
         sent, first = [], 0
         for lap, begin, count in zip(laps, begins, counts, strict=True):
             part = records[first:first + count]
@@ -220,10 +249,7 @@ def _places(stamp: Stamp, frames: list[bytes], starts: NDArray[np.int64]) -> NDA
     return first[:, None] + np.arange(stamp.digits)
 
 
-def _write_digits(buffer: NDArray[np.uint8], places: NDArray[np.int64], number: Ints | int) -> None:
-    """Write a number a row, or one for all rows, as decimal digits into their places."""
-    if isinstance(number, int):
-        buffer[places] = np.frombuffer(str(number).encode(), np.uint8)
-    else:
-        powers = 10 ** np.arange(places.shape[1] - 1, -1, -1)
-        buffer[places] = number[:, None] // powers % 10 + ZERO
+def _write_digits(buffer: NDArray[np.uint8], places: NDArray[np.int64], number: Ints) -> None:
+    """Write a number a row as decimal digits into their places."""
+    powers = 10 ** np.arange(places.shape[1] - 1, -1, -1)
+    buffer[places] = number[:, None] // powers % 10 + ZERO

@@ -57,7 +57,7 @@ class SimOptions(Section):
     rate: float = 1000.0  # trades a second, all venues together, before listings
     seed: int = 1
     seconds: float = 0.0  # of trading, then it pauses; 0: until it is stopped
-    mode: str = "live"  # live, burst (frames made in advance), tape
+    mode: str = "live"  # live, burst (frames made in advance), paced (the same, a frame at a time), tape
     paused: bool = False  # trading waits for the command `resume`
     folder: str = ""  # of certificates and ground truth; empty: a temporary one, removed at the end
     truth: bool = True

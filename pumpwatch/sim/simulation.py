@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent import monkey
 from gevent.event import Event
 
 from pumpwatch.clock import Clock
@@ -23,6 +24,7 @@ from pumpwatch.sim.history import TradeHistory
 from pumpwatch.sim.market import SimulatedMarket, coins, spread
 from pumpwatch.sim.notice_board import NoticeBoard
 from pumpwatch.sim.options import SimOptions
+from pumpwatch.sim.paced import PacedSource
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.sim.source import LiveSource, Source
 from pumpwatch.sim.tape import TapeSource, tape_specs
@@ -31,7 +33,9 @@ from pumpwatch.sim.venue import SimVenue
 JANITOR_S = 0.25
 FLUSH_S = 1.0
 DRAIN_S = 5.0
-MODES = ("live", "burst", "tape")
+SLEEP = monkey.get_original("time", "sleep")
+LONGEST_TURN_S = 0.005  # without a turn of the event loop, which reads what clients send
+MODES = ("live", "burst", "paced", "tape")
 Planned = tuple[float, Callable[[], Any]]  # seconds of trading, what happens then
 
 
@@ -65,6 +69,7 @@ class Simulation:
         self.planned: list[Planned] = []
         self.stopping = Event()
         self.running = False
+        self._turn_at = 0.0  # when the event loop last had a turn
         self.traded_s = self.late_s = 0.0
 
     def _venue(self, number: int, dialect: Dialect, table: SymbolTable) -> SimVenue:
@@ -90,8 +95,9 @@ class Simulation:
     def _source(self, venue: SimVenue) -> Source:
         shares = self.options.shares
         rate = self.options.rate * shares.get(venue.name, 1 / len(self.venues) if not shares else 0.0)
-        if self.options.mode == "burst" and venue.dialect.stamps:
-            return BurstSource(venue, rate, self.options.lap_trades // len(self.venues))
+        if self.options.mode in ("burst", "paced") and venue.dialect.stamps:
+            make = PacedSource if self.options.mode == "paced" else BurstSource
+            return make(venue, rate, self.options.lap_trades // len(self.venues))
         if self.options.mode == "tape":
             return TapeSource(venue, self.options.tape)
         return LiveSource(venue, rate)
@@ -147,7 +153,7 @@ class Simulation:
         following = last + tick
         trading = False
         while not self.stopping.is_set():
-            gevent.sleep(max(following - self.clock.monotonic(), 0.0001))
+            self._wait(following)
             now, now_ns = self.clock.monotonic(), self.clock.now_ns()
             late = now - following
             following = max(following + tick, now)
@@ -166,6 +172,15 @@ class Simulation:
                 source.advance(seconds, from_ns, now_ns)
             if 0 < limit <= self.traded_s or all(source.finished() for source in self.sources):
                 self.pause()
+
+    def _wait(self, until: float) -> None:
+        """Sleep until a moment. Frames that leave one by one need a sharper sleep than the event loop's, between its turns."""
+        now = self.clock.monotonic()
+        if self.options.mode == "paced" and self.running and now - self._turn_at < LONGEST_TURN_S:
+            SLEEP(max(until - now, 0.0))
+            return
+        gevent.sleep(max(until - now, 0.0001))
+        self._turn_at = self.clock.monotonic()
 
     def _clean_up(self) -> None:
         """Keep the limits in time of every connection, and write the ground truth."""

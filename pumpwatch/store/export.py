@@ -1,4 +1,4 @@
-"""Trades as JSON lines, CSV, Parquet, or rows for a table. One row a trade, with the fields of store.schema."""
+"""Write trades as JSON lines, CSV, Parquet or table rows: one row a trade, with the fields of store.trade_rows."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TABLE_FIELDS = ("timestamp", "exchange", "market_type", "symbol", "side", "price
 
 
 def write_json_lines(batch: TradeBatch, catalogue: Catalogue, out: BinaryIO) -> None:
-    """Write one JSON object a line: times are integer ns, ids are text, no sequence number is null."""
+    """Write one JSON object a line: times are integer ns, ids are text, a missing sequence number is null."""
     encode = msgspec.json.Encoder().encode_lines
     out.writelines(encode(trade_records(chunk, catalogue)) for chunk in _chunks(batch))
 
 
 def write_csv(batch: TradeBatch, catalogue: Catalogue, out: BinaryIO) -> None:
-    """Write CSV with a header line: times are integer ns, no sequence number is empty."""
+    """Write CSV with a header line: times are integer ns, a missing sequence number is empty."""
     text = io.TextIOWrapper(out, "utf-8", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(TRADE_FIELDS)
@@ -38,7 +38,7 @@ def write_csv(batch: TradeBatch, catalogue: Catalogue, out: BinaryIO) -> None:
 
 
 def write_parquet(batch: TradeBatch, catalogue: Catalogue, path: Path) -> None:
-    """Write a Parquet file, times as UTC timestamps in ns; the file is there whole or not at all.
+    """Write a Parquet file with times as UTC timestamps in ns. The file appears whole or not at all.
 
     Raises UsageError where pyarrow is not installed, StorageError where the file cannot be written.
     """
@@ -64,7 +64,7 @@ def write_parquet(batch: TradeBatch, catalogue: Catalogue, path: Path) -> None:
 
 
 def table_rows(batch: TradeBatch, catalogue: Catalogue) -> Iterator[list[str]]:
-    """Yield the cells of TABLE_FIELDS for people: the time is UTC to the microsecond."""
+    """Yield the cells of TABLE_FIELDS for display: the time is UTC with microseconds."""
     for chunk in _chunks(batch):
         for row in trade_records(chunk, catalogue):
             yield [_when(row["timestamp"]), *(str(row[field]) for field in TABLE_FIELDS[1:])]

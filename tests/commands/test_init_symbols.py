@@ -7,7 +7,8 @@ import json
 import pytest
 import yaml
 
-from pumpwatch.commands.init_symbols import Listed, as_config, plan, plan_table, rows_of
+from pumpwatch.commands.init_symbols import ListedSymbols, as_config, plan, plan_table, rows_of
+from pumpwatch.commands.table import spelling
 from pumpwatch.config import Config, VenueConfig, convert
 from pumpwatch.instruments.symbols_file import read
 from pumpwatch.model import Instrument
@@ -21,7 +22,7 @@ def listed(name, symbols, left=None, **options):
     venue = load_plugins(Config()).venue(name)
     instruments = [Instrument(symbol=symbol, base="1000PEPE" if "PEPE" in symbol else "X", quote="USDT",
                               multiplier=1000 if "PEPE" in symbol else 1) for symbol in symbols]
-    return Listed(venue, VenueConfig(**options), instruments, left or {})
+    return ListedSymbols(venue, VenueConfig(**options), instruments, left or {})
 
 
 def test_the_config_collects_just_these_symbols_whatever_they_are_called():
@@ -40,16 +41,16 @@ def test_the_plan_places_every_symbol_once_within_the_limits_and_says_how_long_t
     symbols = [f"C{number}USDT" for number in range(250)]
     lists = [listed("bybit.spot", symbols), listed("phemex.futures", symbols, symbols_per_connection=80)]
     rows = plan(lists)
-    for one, places in zip(lists, (rows[:3], rows[3:]), strict=True):
+    for listed_symbols, places in zip(lists, (rows[:3], rows[3:]), strict=True):
         assert sorted(symbol for place in places for symbol in place["symbols"]) == sorted(symbols)
         for place in places:
-            limits = one.venue.limits
+            limits = listed_symbols.venue.limits
             assert len(place["symbols"]) <= limits.symbols_per_connection
             assert place["requests"] >= -(-len(place["symbols"]) // limits.symbols_per_message)
             assert place["seconds"] >= (place["requests"] - 1) / limits.messages_per_second
     (spot, futures) = plan_table(rows)
-    assert spot[:6] == ["bybit.spot", "250", "3", "83 to 84", "112", "27"]
-    assert futures[:6] == ["phemex.futures", "250", "4", "62 to 63", "80", "250"]
+    assert [spelling(cell, 0) for cell in spot[:6]] == ["bybit.spot", "250", "3", "83 to 84", "112", "27"]
+    assert [spelling(cell, 0) for cell in futures[:6]] == ["phemex.futures", "250", "4", "62 to 63", "80", "250"]
 
 
 def test_every_venue_is_asked_and_what_it_has_is_written_shown_or_planned(cli, tmp_path):
@@ -75,5 +76,5 @@ def test_every_venue_is_asked_and_what_it_has_is_written_shown_or_planned(cli, t
         ran = ask("--plan")
         assert "4 connections" in ran.stdout and "gate.futures" in ran.stdout
         assert yaml.safe_load(ask("-o", "-").stdout)["gate.futures"]["symbols"].keys() == {
-            one.symbol for one in known["gate.futures"].instruments}
+            instrument.symbol for instrument in known["gate.futures"].instruments}
         assert ask("--plan", "-o", "x").returncode == 2

@@ -1,0 +1,114 @@
+"""Listings as a person reads them: a table of all, and of one what the markets did, in the order in which they moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pumpwatch.clock import NS_PER_MS
+from pumpwatch.commands.cells import count, lasted, time_cell, venue_cell
+from pumpwatch.commands.table import Cell, Column, render, wrapped
+
+Listed = Mapping[str, Any]  # a row of listing.replay.show
+
+LISTINGS = (
+    Column("coin"), Column("announced", "announced, UTC"), Column("listing"), Column("state"), Column("trades", right=True),
+    Column("final"), Column("late", rank=2), Column("archive", rank=1),
+)
+MARKETS = (
+    Column("moved after", "moved", right=True), Column("behind", right=True, rank=1), Column("venue"), Column("symbol"),
+    Column("change", right=True), Column("reason", rank=3), Column("peak", right=True), Column("peak after", "after", right=True),
+    Column("trades", right=True), Column("value after", right=True, rank=2),
+)
+
+
+def listing_rows(listings: Sequence[Listed]) -> list[list[str | Cell] | str]:
+    """Return a row of LISTINGS each, and the problem of one that has one as a remark."""
+    rows: list[list[str | Cell] | str] = []
+    for listing in listings:
+        final = Cell(str(listing["final_at"]), "yes") if listing["final"] else "-" if listing["final"] is None else "not yet"
+        rows.append([listing["coin"], _announced(listing["announced_at"]), listing["id"], listing["state"],
+                     f"{listing['trades']:,}", final, "yes" if listing["late"] else "no", Path(listing["archive"]).name])
+        if listing["problem"]:
+            rows.append(listing["problem"])
+    return rows
+
+
+def _announced(iso: str) -> Cell:
+    """Return 2026-11-21T10:00:00Z as a cell."""
+    return Cell(iso, iso[5:19].replace("T", " "))
+
+
+def listing_lines(listing: Listed, width: int) -> list[str]:
+    """Return what is known of one listing as lines of at most `width` columns: the notice, who moved first, each market."""
+    lines = [*wrapped(f"{listing['coin']}, listing {listing['id']}, announced {listing['announced_at']}, "
+                      f"detected {listing['detected_at']}{' (late)' if listing['late'] else ''}", width)]
+    if listing["title"]:
+        lines += wrapped(listing["title"], width)
+    lines += _state(listing, width)
+    if listing["analysis"] is not None:
+        lines += ["", *analysis_lines(listing["analysis"], width)]
+    return lines
+
+
+def _state(listing: Listed, width: int) -> list[str]:
+    if listing["problem"]:
+        return wrapped(f"problem: {listing['problem']}", width)
+    if listing["state"] != "written":
+        return wrapped({"open": "the window is open: its archive is written when it ends",
+                        "missing": f"the archive was removed: {listing['archive']}"}.get(listing["state"], ""), width)
+    final = f"final at {listing['final_at']}" if listing["final"] else "not final: late trades may still be added"
+    return wrapped(f"{count(listing['trades'], 'trade')}, {final}", width) + wrapped(f"archive {listing['archive']}", width)
+
+
+def analysis_lines(analysis: Mapping[str, Any], width: int) -> list[str]:
+    """Return an analysis (listing.analysis) as lines: who moved first, by how much and when, the peak, then a table."""
+    rows = analysis["instruments"]
+    moved = [row for row in rows if row["first_abnormal"]]
+    lines = []
+    if moved:
+        first = moved[0]["first_abnormal"]
+        lines += wrapped(f"first to move: {_name(moved[0])}, {_percent(first['change_percent'])} at "
+                         f"{_clock(first['at_ns'])} UTC, {_after(first['after_announcement_ms'])} the announcement", width)
+    else:
+        lines += ["no market moved: no trade was abnormal"]
+    peak = analysis["overall"]["peak"]
+    if peak:
+        lines += wrapped(f"highest peak:  {_name(peak)}, {_percent(peak['change_percent'])} at {_clock(peak['at_ns'])} UTC, "
+                         f"{_after(peak['after_announcement_ms'])} the announcement", width)
+    return [*lines, "", *render(MARKETS, _market_rows(rows, moved), width)]
+
+
+def _market_rows(rows: Sequence[Mapping[str, Any]], moved: Sequence[Mapping[str, Any]]) -> list[list[str | Cell]]:
+    start_ns = moved[0]["first_abnormal"]["at_ns"] if moved else 0
+    cells: list[list[str | Cell]] = []
+    for row in rows:
+        first, peak = row["first_abnormal"], row["peak"]
+        cells.append([
+            _seconds(first["after_announcement_ms"]) if first else "-",
+            _seconds((first["at_ns"] - start_ns) / NS_PER_MS) if first else "", venue_cell(row["exchange"], row["market_type"]),
+            row["symbol"], _percent(first["change_percent"]) if first else "", ", ".join(first["reasons"]) if first else "",
+            _percent(peak["change_percent"]) if peak else "", _seconds(peak["after_announcement_ms"]) if peak else "",
+            f"{row['trades']:,}", f"{row['after']['value']:,.0f}"])
+    return cells
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['exchange']}.{row['market_type']} {row['symbol']}"
+
+
+def _clock(ns: int) -> str:
+    return time_cell(ns, with_day=False).short
+
+
+def _percent(change: float | None) -> str:
+    return "" if change is None else f"{change:+,.2f} %"
+
+
+def _seconds(ms: float) -> str:
+    return f"{ms / 1e3:+.3f} s"
+
+
+def _after(ms: float) -> str:
+    return f"{lasted(round(abs(ms) * NS_PER_MS))} {'after' if ms >= 0 else 'before'}"

@@ -1,0 +1,91 @@
+"""The figures of a running collector as a person reads them: venues, journal, sinks, notice boards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.commands.cells import size, venue_cell
+from pumpwatch.commands.table import Cell, Column, fit, render
+
+Status = Mapping[str, Any]
+
+VENUES = (
+    Column("venue"), Column("connections", "up", right=True), Column("subscribed", "symbols", right=True),
+    Column("rejected", right=True, rank=2), Column("silent", right=True, rank=3), Column("trades", right=True),
+    Column("trades/s", "per s", right=True), Column("lag ms", right=True), Column("open gaps", "gaps", right=True),
+    Column("quarantined", right=True, rank=1),
+)
+EXCEPTIONS = ("rejected", "silent", "quarantined")  # columns that are said in words where there is no room for them
+STORES = (Column(""), Column("", wraps=True))
+
+
+def status_lines(status: Status, now_ns: int, width: int, color: bool = False) -> list[str]:
+    """Return figures as lines of at most `width` characters. Text in the figures must be printable already."""
+    venues = status.get("venues", ())
+    rows = [_venue_row(venue) for venue in venues]
+    layout = fit(VENUES, rows, width)
+    left_out = [index for index, column in enumerate(VENUES) if column.heading in EXCEPTIONS
+                and not layout.shows(column.heading)]
+    stores = [*_exceptions(venues, rows, left_out), *_problems(venues), *_stores(status)]
+    return [_title(status, now_ns), "", *layout.heading(), *layout.lines(rows, color), "",
+            *render(STORES, stores, width, color)]
+
+
+def _venue_row(venue: Status) -> list[str | Cell]:
+    return [
+        venue_cell(str(venue.get("exchange")), str(venue.get("market_type"))),
+        f"{venue.get('connections_up', 0)}/{venue.get('connections', 0)}",
+        f"{venue.get('subscribed', 0)}/{venue.get('instruments', 0)}",
+        f"{len(venue.get('refused', ())):,}", f"{len(venue.get('silent', ())):,}",
+        f"{int(venue.get('trades_total', 0)):,}", f"{venue.get('trades_per_s', 0):,.0f}", f"{venue.get('lag_ms', 0):,.0f}",
+        f"{venue.get('gaps_open', 0):,}", f"{int(venue.get('quarantined_total', 0)):,}"]
+
+
+def _exceptions(venues: Sequence[Status], rows: Sequence[Sequence[str | Cell]], columns: Sequence[int]) -> list[list[str]]:
+    """Return a row for each of these columns that has a figure other than 0."""
+    found = []
+    for index in columns:
+        parts = [f"{_name(venue)} {row[index]}" for venue, row in zip(venues, rows, strict=True) if row[index] != "0"]
+        found += [[VENUES[index].heading, ", ".join(parts)]] if parts else []
+    return found
+
+
+def _problems(venues: Sequence[Status]) -> list[list[str]]:
+    rows = []
+    for venue in venues:
+        if venue.get("list_problem"):
+            rows.append([f"list of {_name(venue)}", venue["list_problem"]])
+        if venue.get("problem"):
+            rows.append([_name(venue), venue["problem"]])
+    return rows
+
+
+def _stores(status: Status) -> list[list[str]]:
+    journal, recent = status.get("journal", {}), status.get("recent", {})
+    waiting, commits = int(journal.get("backlog_trades", 0)), int(journal.get("commits", 0))
+    rows = [["journal", f"{size(journal.get('bytes', 0))}, {waiting:,} trades not yet durable, {commits:,} commits"],
+            ["memory", f"{int(recent.get('trades', 0)):,} recent trades, {size(recent.get('bytes', 0))}"]]
+    rows += [[f"sink {sink.get('name')}", f"{sink.get('state')}, {int(sink.get('backlog_trades', 0)):,} trades behind"]
+             for sink in status.get("sinks", ())]
+    return rows + [[f"listing {name}", _board(value)] for name, value in (status.get("listing") or {}).items()]
+
+
+def _board(value: Any) -> str:
+    """Return the state of a notice board, or a plain figure, in words."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    if "up" in value:
+        return "up" if value["up"] else f"down, {value.get('reason') or 'no answer'}"
+    return ", ".join(f"{figure} {key.replace('_', ' ')}" for key, figure in value.items())
+
+
+def _title(status: Status, now_ns: int) -> str:
+    up_s = int(status.get("up_s", max(0, (now_ns - int(status.get("started_at_ns", now_ns))) // NS_PER_S)))
+    hours, rest = divmod(up_s, 3600)
+    return f"PumpWatch {status.get('version', '')}, pid {status.get('pid')}, up {hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+def _name(venue: Status) -> str:
+    return f"{venue.get('exchange')}.{venue.get('market_type')}"

@@ -1,0 +1,69 @@
+"""The figures of a collector in a terminal: no column is cut at 80 columns, and nothing that is wrong is left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.commands.status_view import status_lines
+from tests.commands.rendered import check_lines
+
+NOW_NS = 1_700_000_000 * NS_PER_S
+
+
+def venue(exchange: str, market_type: str, **changes: Any) -> dict[str, Any]:
+    return {"exchange": exchange, "market_type": market_type, "connections_up": 12, "connections": 12, "instruments": 1204,
+            "subscribed": 1203, "refused": [], "silent": [], "trades_total": 1_234_567_890, "trades_per_s": 5123.4,
+            "lag_ms": 61.2, "gaps_open": 1, "quarantined_total": 0, "list_problem": "", **changes}
+
+
+def figures(**changes: Any) -> dict[str, Any]:
+    return {"pid": 4711, "version": "0.1.0", "started_at_ns": NOW_NS - 3_725 * NS_PER_S,
+            "venues": [venue(exchange, market_type) for exchange in ("binance", "bybit", "gate", "kucoin", "okx", "phemex")
+                       for market_type in ("spot", "futures")],
+            "journal": {"backlog_trades": 4321, "bytes": 1_500_000_000, "commits": 99},
+            "sinks": [{"name": "questdb", "state": "up", "backlog_trades": 17}],
+            "recent": {"trades": 900_000, "bytes": 20_000_000},
+            "listing": {"board": {"up": True}, "other": {"up": False, "reason": "HTTP 429 [/]"},
+                        "windows": {"open": 2, "not_final": 1}}, **changes}
+
+
+def test_at_80_columns_a_venue_is_one_line_and_no_heading_is_cut() -> None:
+    lines = status_lines(figures(), NOW_NS, 80)
+    check_lines(lines, 80)
+    assert lines[:4] == ["PumpWatch 0.1.0, pid 4711, up 1:02:05", "",
+                         "venue         up    symbols         trades  per s  lag ms  gaps  quarantined",
+                         "binance.s  12/12  1203/1204  1,234,567,890  5,123      61     1            0"]
+    assert sum(line.startswith("okx.") for line in lines) == 2
+
+
+def test_at_120_columns_names_are_whole() -> None:
+    text = check_lines(status_lines(figures(), NOW_NS, 120), 120)
+    for expected in ("binance.futures", "connections", "subscribed", "rejected", "open gaps", "quarantined", "trades/s"):
+        assert expected in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_stores_and_boards_follow_in_words(width: int) -> None:
+    text = check_lines(status_lines(figures(), NOW_NS, width), width)
+    for expected in ("1.5 GB, 4,321 trades not yet durable, 99 commits", "900,000 recent trades, 20.0 MB",
+                     "up, 17 trades behind", "down, HTTP 429 [/]", "2 open, 1 not final"):
+        assert expected in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_whatever_has_no_column_is_said_in_words(width: int) -> None:
+    venues = [venue("alpha", "spot", refused=["AUSDT", "BUSDT"], silent=["C"], quarantined_total=7_654,
+                    list_problem="HTTP 502: [/busy]", problem="connection 3: reset by peer"), venue("beta", "futures")]
+    text = check_lines(status_lines(figures(venues=venues), NOW_NS, width), width)
+    for expected in ("7,654", "list of alpha.spot", "HTTP 502: [/busy]", "connection 3: reset by peer", "rejected", "silent",
+                     "quarantined"):
+        assert expected in text
+    if width == 60:
+        assert "alpha.spot 2" in text and "beta.futures 0" not in text
+
+
+def test_a_collector_that_just_started_has_a_table_too() -> None:
+    assert status_lines({}, NOW_NS, 80)[0] == "PumpWatch , pid None, up 0:00:00"
