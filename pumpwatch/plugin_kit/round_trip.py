@@ -21,8 +21,9 @@ import yaml
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import PumpWatchError, ServiceUnavailable
+from pumpwatch.findings import FAIL, OK
 from pumpwatch.model import SIDES, IdKind, TradeBatch, Venue
-from pumpwatch.plugin_kit.results import FAIL, OK, Check, short
+from pumpwatch.plugin_kit.results import Check, short
 from pumpwatch.sim.ground_truth import Truth
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.reader import JournalReader
