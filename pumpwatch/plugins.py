@@ -132,7 +132,7 @@ class Plugins:
     def unmet(self, config: Config) -> list[str]:
         """Return a line for each exchange, market, sink or source that the config names and no plugin offers.
 
-        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is no error; a sink is,
+        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is not an error; a sink is,
         because its trades would be missing without notice.
         """
         disabled = set(config.plugins.disabled)

@@ -1,10 +1,9 @@
-"""Finding plugins: what is installed, what lies in the folder, and what is said about a bad one."""
+"""Plugins are found where they are installed and in the folder; a bad one is left out and named."""
 
 from __future__ import annotations
 
 import configparser
 import logging
-import os
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -181,48 +180,16 @@ def test_a_plugin_is_known_by_the_exchange_it_offers_and_by_its_module(tmp_path:
         plugins = load_from(tmp_path, name, pumpwatch_seventh=SEVENTH)
         assert plugins.faults == [] and plugins.problems == []
         assert "eighth" not in {venue.exchange for venue in plugins.venues}
-        assert {one.name for one in plugins.candidates if one.status == "disabled"} == {"short"}
+        assert {candidate.name for candidate in plugins.candidates if candidate.status == "disabled"} == {"short"}
         assert not any("pw_eighth" in path for path in sys.path)
         assert plugins.candidate("seventh") is plugins.candidate("pumpwatch_seventh")
     plugins = load_from(tmp_path)
     assert {"seventh", "eighth"} <= {venue.exchange for venue in plugins.venues}
-    assert [one.name for one in plugins.candidates if one.name == "short"] == ["short"]
-    assert len({one.name for one in load_from(tmp_path).candidates}) == len(plugins.candidates)
+    assert [candidate.name for candidate in plugins.candidates if candidate.name == "short"] == ["short"]
+    assert len({candidate.name for candidate in load_from(tmp_path).candidates}) == len(plugins.candidates)
 
 
-def why_refused(folder: Path) -> list[str]:
-    plugins = load_from(folder)
-    assert "mine" not in plugins.sinks
-    return plugins.faults
-
-
-def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "p"
-    folder.mkdir()
-    (folder / "mine.py").write_text(SINK.format(name="mine"))
-    for mode in (0o775, 0o757, 0o1777):  # sticky keeps nobody from adding a file
-        folder.chmod(mode)
-        assert why_refused(folder) == [f"plugins.folder: others may write to {folder} (mode {mode:04o}): `chmod go-w {folder}`"]
-    folder.chmod(0o755)
-    tmp_path.chmod(0o777)
-    assert "others may write to" in why_refused(folder)[0]
-    tmp_path.chmod(0o1777)
-    assert "mine" in load_from(folder).sinks
-    if os.geteuid() == 0:
-        os.chown(folder, 12345, 0)
-        assert f"{folder} belongs to user 12345" in why_refused(folder)[0]
-
-
-def test_a_link_to_a_folder_is_as_safe_as_both_ends(tmp_path: Path) -> None:
-    (tmp_path / "open" / "p").mkdir(parents=True)
-    (tmp_path / "open" / "p" / "mine.py").write_text(SINK.format(name="mine"))
-    (tmp_path / "link").symlink_to(tmp_path / "open" / "p")
-    assert "mine" in load_from(tmp_path / "link").sinks
-    (tmp_path / "open").chmod(0o777)
-    assert str(tmp_path / "open") in why_refused(tmp_path / "link")[0]
-
-
-def test_a_file_that_others_may_write_to_is_left_out(tmp_path: Path, clean_path: None) -> None:
+def test_an_unsafe_folder_is_a_fault_and_an_unsafe_file_in_it_is_left_out(tmp_path: Path, clean_path: None) -> None:
     wheel = make_wheel(tmp_path, "pw_open", SINK.format(name="open"))
     (tmp_path / "mine.py").write_text(SINK.format(name="mine"))
     for path in (wheel, tmp_path / "mine.py"):
@@ -231,12 +198,9 @@ def test_a_file_that_others_may_write_to_is_left_out(tmp_path: Path, clean_path:
     assert set(plugins.sinks) == {"questdb", "good"}
     assert "chmod go-w" in reason_for(plugins, wheel.name) and "chmod go-w" in reason_for(plugins, "mine.py")
     assert not any("pw_open" in path for path in sys.path)
-
-
-def test_compiled_code_that_others_may_write_is_not_run(tmp_path: Path) -> None:
-    (tmp_path / "__pycache__").mkdir()
-    (tmp_path / "__pycache__").chmod(0o777)
-    assert "__pycache__" in reason_for(load_from(tmp_path, mine=SINK.format(name="mine")), "mine.py")
+    tmp_path.chmod(0o777)
+    plugins = load_from(tmp_path)
+    assert plugins.faults[0].startswith("plugins.folder: others may write to") and set(plugins.sinks) == {"questdb"}
 
 
 def test_what_the_config_wants_and_nobody_offers_is_listed() -> None:

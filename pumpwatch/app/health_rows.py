@@ -26,7 +26,7 @@ class HealthRows:
         exchange, market_type = venue["exchange"], venue["market_type"]
         name = f"{exchange}.{market_type}"
         frames = self._collector.stats.get("frames_total", venue=name)
-        problems = [problem.text for problem in judge_venue(venue)]
+        problems = [problem.detail for problem in judge_venue(venue)]
         return {
             "exchange": exchange, "market_type": market_type, "connections": venue["connections_up"],
             "lag_ms": venue["lag_ms"], "gaps": venue["gaps_open"], "status": status_of(venue),

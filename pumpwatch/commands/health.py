@@ -28,7 +28,7 @@ from pumpwatch.commands.table import Column, text_width
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
-    from pumpwatch.ops.preflight import Finding
+    from pumpwatch.findings import Finding
 
 WATCH_S = 1.0  # a collector writes its figures each second
 FINDINGS = (Column("what"), Column("state"), Column("found", wraps=True), Column("ms", right=True, rank=1, optional=True))
@@ -202,9 +202,9 @@ def check_plugin(name: str, frames: str | None, instruments: tuple[str, ...], hi
     Example: pumpwatch plugins check binance --frames frames.jsonl
              pumpwatch plugins check binance --recorded recorded
     """
+    from pumpwatch.findings import FAIL, WARN
     from pumpwatch.plugin_kit.contract import check_plugin as run
     from pumpwatch.plugin_kit.recorder import recorded_files
-    from pumpwatch.plugin_kit.results import FAIL, WARN
 
     files = recorded_files(frames, instruments, histories, recorded)
     if sys.stderr.isatty():

@@ -22,11 +22,10 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.rate_limits import ConnectLimit
 from pumpwatch.feeds.session import ConnectAttempt, FeedContext, FeedSession
 from pumpwatch.feeds.staleness import NEVER_TRADED, Staleness
-from pumpwatch.model import DISORDER_NS
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY
 
-__all__ = ["DISORDER_NS", "ConnectLimit", "Feed", "FeedContext"]
+__all__ = ["ConnectLimit", "Feed", "FeedContext"]
 
 log = logging.getLogger(__name__)
 

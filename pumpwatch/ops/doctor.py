@@ -13,10 +13,10 @@ from pathlib import Path
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.findings import FAIL, NOTE, OK, WARN, Finding
 from pumpwatch.model import Gap, GapState
 from pumpwatch.ops import health
-from pumpwatch.ops.judgement import FAIL, OK, WARN, judge
-from pumpwatch.ops.preflight import NOTE, Finding
+from pumpwatch.ops.judgement import judge
 from pumpwatch.ops.settled import SettledDamage
 from pumpwatch.records import ConnectionEvent
 from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
@@ -59,8 +59,7 @@ def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
         yield Finding("collector", WARN, error.message, error.hint)
         return
     yield Finding("collector", OK, health.summary_line(status))
-    for judgement in judge(status):
-        yield Finding(judgement.name, judgement.severity, judgement.text, judgement.hint)
+    yield from judge(status)
 
 
 def _journal(folder: Path, settled: SettledDamage) -> Iterator[Finding]:

@@ -13,8 +13,9 @@ from typing import Any
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.findings import OK
 from pumpwatch.net.texts import one_line
-from pumpwatch.ops.judgement import OK, judge
+from pumpwatch.ops.judgement import judge
 from pumpwatch.ops.status_file import FILE, Unreadable, read_figures
 
 __all__ = ["FILE", "DamagedFigures", "problems", "read", "summary_line", "table"]
@@ -76,7 +77,7 @@ def summary_line(status: Status) -> str:
 
 def problems(status: Status) -> list[str]:
     """Return one line for each problem: venues that are not fully read, sinks, boards and the disk."""
-    return [f"{judgement.name}: {one_line(judgement.text, SHOWN)}" for judgement in judge(status) if judgement.severity != OK]
+    return [f"{judgement.name}: {one_line(judgement.detail, SHOWN)}" for judgement in judge(status) if judgement.state != OK]
 
 
 def table(status: Status, clock: Clock | None = None) -> Any:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-OK, WARN, FAIL = "ok", "warn", "fail"
+from pumpwatch.findings import FAIL, OK, WARN, Finding
 
 SHOWN = 5  # symbols of many
 LAG_MS = 5_000  # a venue's trades arrive later than this: the clock or the network is at fault
@@ -14,17 +13,7 @@ PATIENCE_S = 30.0  # a connection that is back within this is not a failure
 BEHIND = 1_000_000  # trades that a sink has still to receive
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """One statement about a venue, sink or board. `severity` is warn or fail, or ok where it recovers by itself as expected."""
-
-    name: str
-    severity: str
-    text: str
-    hint: str
-
-
-def judge(status: Mapping[str, Any]) -> Iterator[Judgement]:
+def judge(status: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield judgements of a collector's figures; none where all is well."""
     for row in status.get("venues", ()):
         yield from judge_venue(row)
@@ -32,44 +21,44 @@ def judge(status: Mapping[str, Any]) -> Iterator[Judgement]:
         yield from _sink(f"sink {sink.get('name')}", str(sink.get("state", "")), sink.get("backlog_trades", 0))
     for name, board in (status.get("listing") or {}).items():
         if isinstance(board, Mapping) and not board.get("up", True) and board.get("reason"):  # without one it was not polled yet
-            yield Judgement(f"listing {name}", FAIL, f"down: {board['reason']}",
-                            "check that its url is reachable from this machine; the collector polls it again by itself")
+            yield Finding(f"listing {name}", FAIL, f"down: {board['reason']}",
+                          "check that its url is reachable from this machine; the collector polls it again by itself")
     dropped = status.get("journal", {}).get("dropped_trades", 0)
     if dropped:
-        yield Judgement("memory", FAIL, f"{dropped:,} trades were dropped because the disk could not store them; the gaps are "
-                        "recorded", "free space on the disk of store.dir")
+        yield Finding("memory", FAIL, f"{dropped:,} trades were dropped because the disk could not store them; the gaps are "
+                      "recorded", "free space on the disk of store.dir")
 
 
-def judge_venue(row: Mapping[str, Any]) -> Iterator[Judgement]:
+def judge_venue(row: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield judgements of one venue's figures, the most serious first."""
     name = f"{row.get('exchange')}.{row.get('market_type')}"
     up, wanted, why = row.get("connections_up", 0), row.get("connections", 0), row.get("problem", "")
     listed, late = row.get("list_problem", ""), row.get("down_s", 0) > PATIENCE_S
     if not wanted:
         reason = f"no instrument list: {listed}" if listed else why or "no symbol is known yet"
-        yield Judgement(name, FAIL if listed or late else WARN, f"nothing is read: {reason}",
-                        "check that its rest_url is reachable from this machine; it is asked again, and the gap is recorded")
+        yield Finding(name, FAIL if listed or late else WARN, f"nothing is read: {reason}",
+                      "check that its rest_url is reachable from this machine; it is asked again, and the gap is recorded")
     elif up < wanted:
-        yield Judgement(name, FAIL if late or (why and not up) else WARN,
-                        f"{up} of {wanted} connections are up" + (f", {why}" if why else ""),
-                        "check that its ws_url is reachable from this machine; it is retried, and the gap is recorded")
+        yield Finding(name, FAIL if late or (why and not up) else WARN,
+                      f"{up} of {wanted} connections are up" + (f", {why}" if why else ""),
+                      "check that its ws_url is reachable from this machine; it is retried, and the gap is recorded")
     if wanted and listed:
-        yield Judgement(name, WARN, f"its instrument list cannot be relied on: {listed}",
-                        "known symbols are still read; new ones are not seen until a complete list arrives")
+        yield Finding(name, WARN, f"its instrument list cannot be relied on: {listed}",
+                      "known symbols are still read; new ones are not seen until a complete list arrives")
     silent = row.get("silent", ())
     if silent:
-        yield Judgement(name, WARN, f"{len(silent):,} symbols are subscribed and silent, though they trade: "
-                                    f"{', '.join(silent[:SHOWN])}{', ...' if len(silent) > SHOWN else ''}",
-                        "the collector subscribes again by itself; where a whole market is silent, check its ws_url")
+        yield Finding(name, WARN, f"{len(silent):,} symbols are subscribed and silent, though they trade: "
+                                  f"{', '.join(silent[:SHOWN])}{', ...' if len(silent) > SHOWN else ''}",
+                      "the collector subscribes again by itself; where a whole market is silent, check its ws_url")
     if row.get("lag_ms", 0) > LAG_MS:
-        yield Judgement(name, WARN, f"trades arrive {row['lag_ms'] / 1e3:.1f} s late",
-                        "check this machine's clock (NTP) and the bandwidth of its network")
+        yield Finding(name, WARN, f"trades arrive {row['lag_ms'] / 1e3:.1f} s late",
+                      "check this machine's clock (NTP) and the bandwidth of its network")
 
 
-def _sink(name: str, state: str, behind: int) -> Iterator[Judgement]:
+def _sink(name: str, state: str, behind: int) -> Iterator[Finding]:
     text, refilling = f"{state}, {behind:,} trades behind", state.startswith("refilling")
     if state not in ("up", "starting") and not refilling:
-        yield Judgement(name, FAIL, text, "the journal keeps the trades; see the sink's answer in the collector's log")
+        yield Finding(name, FAIL, text, "the journal keeps the trades; see the sink's answer in the collector's log")
     elif refilling or behind > BEHIND:
-        yield Judgement(name, WARN if behind > BEHIND else OK, text,
-                        "it catches up by itself; the journal keeps the trades until then")
+        yield Finding(name, WARN if behind > BEHIND else OK, text,
+                      "it catches up by itself; the journal keeps the trades until then")

@@ -13,24 +13,20 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError, PluginError, PumpWatchError, ServiceUnavailable
+from pumpwatch.findings import FAIL, NOTE, OK, UNREACHABLE, WARN, Finding
 from pumpwatch.hookspecs import ListingSource
 from pumpwatch.model import Venue
 from pumpwatch.net.proxy import Proxies
 from pumpwatch.net.texts import masked, one_line
-from pumpwatch.ops.judgement import FAIL, OK, WARN
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.store.sqlite import ANOTHER_FOLDER
 from pumpwatch.supervisor import guarded
-
-UNREACHABLE = "unreachable"
-NOTE = "note"  # a settled problem: nothing is left to do
 
 LOW_DISK_BYTES = 2_000_000_000  # two hours of every trade on every venue, and SQLite's own files
 FULL_DISK_BYTES = 200_000_000
@@ -39,17 +35,6 @@ REJECTED_HINT = dict.fromkeys((403, 418, 429, 451), "it rejects requests from th
 AT_ONCE = 8  # services that are checked at the same time
 LONGEST = 300  # characters of the message of a plugin's exception
 SYNC_MARK = Path("/run/systemd/timesync/synchronized")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report. `state` is ok, note, warn, fail or unreachable; `ms` is the time that a service took."""
-
-    name: str
-    state: str
-    detail: str
-    hint: str = ""
-    ms: float | None = None
 
 
 def check(config: Config, connect: bool = False, plugins: Plugins | None = None) -> list[Finding]:

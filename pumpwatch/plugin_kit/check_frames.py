@@ -10,11 +10,12 @@ from typing import Any
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
+from pumpwatch.findings import WARN
 from pumpwatch.model import Columns, Control, ControlKind, IdKind, Instrument, Venue
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.plugin_kit.mutations import mutated_frames
-from pumpwatch.plugin_kit.results import WARN, Check, Problems, counted, short
+from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.stats import Stats

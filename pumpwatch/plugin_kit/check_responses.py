@@ -101,7 +101,7 @@ def check_instruments(venue: Venue, simulated: SimulatedVenue) -> Check:
 
 
 def check_volumes(venue: Venue, simulated: SimulatedVenue) -> Check:
-    """Read the dialect's volumes, complete and mutated, and answers that are no volumes."""
+    """Read the dialect's volumes, complete and mutated, and answers of other kinds."""
     problems = Problems(venue.name, "volumes")
     assert venue.volumes is not None
     body = simulated.answer(venue.volumes.request)

@@ -16,6 +16,7 @@ import msgspec
 
 from pumpwatch.config import Config
 from pumpwatch.errors import UsageError
+from pumpwatch.findings import FAIL, OK, WARN
 from pumpwatch.hookspecs import ListingSource, Sink, SinkPlugin
 from pumpwatch.model import Venue
 from pumpwatch.plugin_kit.check_facts import check_facts, is_number
@@ -25,7 +26,7 @@ from pumpwatch.plugin_kit.check_requests import check_requests
 from pumpwatch.plugin_kit.check_responses import check_responses
 from pumpwatch.plugin_kit.check_values import check_values
 from pumpwatch.plugin_kit.mutations import MUST_REFUSE, ODD_VALUES
-from pumpwatch.plugin_kit.results import FAIL, OK, WARN, Check, Problems, short
+from pumpwatch.plugin_kit.results import Check, Problems, short
 from pumpwatch.plugin_kit.round_trip import CHECK, check_round_trip
 from pumpwatch.plugin_kit.samples import HistoryBody, gather
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects

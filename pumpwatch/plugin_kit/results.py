@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-OK, WARN, FAIL = "ok", "warn", "fail"
+from pumpwatch.findings import FAIL, OK, WARN
+
 SHOWN = 3  # examples of what is wrong
 
 

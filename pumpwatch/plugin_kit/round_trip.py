@@ -21,8 +21,9 @@ import yaml
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import PumpWatchError, ServiceUnavailable
+from pumpwatch.findings import FAIL, OK
 from pumpwatch.model import SIDES, IdKind, TradeBatch, Venue
-from pumpwatch.plugin_kit.results import FAIL, OK, Check, short
+from pumpwatch.plugin_kit.results import Check, short
 from pumpwatch.sim.ground_truth import Truth
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.reader import JournalReader
@@ -43,7 +44,7 @@ def check_round_trip(played: Sequence[tuple[Venue, Dialect]], plugin_folder: str
                 venues=names, symbols=COINS, rate=RATE * len(names), paused=True, plugin_folder=plugin_folder) as sim:
             stored = _collect(sim, _config(sim, played, Path(folder), plugin_folder), Path(folder))
             sim.stop()
-            return [_compared(venue, sim.truth(), *stored(venue)) for venue, _ in played]
+            return [compare_trades(venue, sim.truth(), *stored(venue)) for venue, _ in played]
     except PumpWatchError as error:
         return [Check(name, CHECK, FAIL, error.message) for name in names]
 
@@ -138,7 +139,7 @@ def _last_line(folder: Path) -> str:
     return short(found[-1], 300) if found else "its log is empty"
 
 
-def _compared(venue: Venue, truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Check:
+def compare_trades(venue: Venue, truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Check:
     """Compare every trade. Ids are compared if the venue's are ordered numbers."""
     with_ids = venue.id_kind in (IdKind.CONTIGUOUS, IdKind.MONOTONIC)
     sent = Counter(_sent(venue, truth, with_ids))

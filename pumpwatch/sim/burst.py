@@ -100,8 +100,8 @@ class JoinedLaps:
         if laps:
             self._push(laps, begins, counts, now_ns)
 
-    def stamp(self, picked: Ints, at_ns: Ints) -> Records:
-        """Write ids and times into these frames; return what happens with them. `at_ns`: a time for each frame."""
+    def write_numbers(self, picked: Ints, at_ns: Ints) -> Records:
+        """Write ids and times into these frames; return their records. at_ns: a time for each frame."""
         venue = self._venue
         at_ns = at_ns - at_ns % venue.dialect.timestamp_unit_ns
         ids = self._ids[picked]
@@ -118,7 +118,7 @@ class JoinedLaps:
     def draw(self, count: float, random: np.random.Generator) -> tuple[list[ClientConnection], list[memoryview], Ints]:
         """Take about `count` frames of all connections by their shares, shuffled; a connection's frames keep their order.
 
-        Return the connection, the bytes and the number (for `stamp`) of each. A lap that ends starts again in the next draw.
+        Return the connection, the bytes and the row (for `write_numbers`) of each. A lap that ends starts again in the next draw.
         """
         self.due += self.shares * count
         wanted = self.due.astype(np.int64)
@@ -142,7 +142,7 @@ class JoinedLaps:
         venue, total = self._venue, sum(counts)
         edges = np.cumsum(counts)
         picked = np.repeat(np.array(begins) - edges + counts, counts) + np.arange(total)
-        records = self.stamp(picked, np.full(total, now_ns))
+        records = self.write_numbers(picked, np.full(total, now_ns))
         records["sent_at"] = now_ns
         sent, first = [], 0
         for lap, begin, count in zip(laps, begins, counts, strict=True):

@@ -24,15 +24,15 @@ PHASE = 0.382  # of the time between two frames: each venue's frames are shifted
 class Plan:
     """The next frames of all connections, in the order in which they leave."""
 
-    def __init__(self, links: Sequence[ClientConnection], frames: Sequence[Any], records: Records,
+    def __init__(self, connections: Sequence[ClientConnection], frames: Sequence[Any], records: Records,
                  due_s: Sequence[float]) -> None:
-        self.links, self.frames, self.records, self.due_s = links, frames, records, due_s
-        self.at = 0
+        self.connections, self.frames, self.records, self.due_s = connections, frames, records, due_s
+        self.next = 0
 
     @property
     def ended(self) -> bool:
         """Whether all frames have left."""
-        return self.at == len(self.frames)
+        return self.next == len(self.frames)
 
 
 class PacedSource(BurstSource):
@@ -51,7 +51,7 @@ class PacedSource(BurstSource):
         self._traded_s += seconds
         self.prepare()
         if self._plan is not None and self._planned_laps is not self._laps:
-            self._send(self._plan, float("inf"))  # connections have changed: ids are not to be skipped
+            self._send(self._plan, float("inf"))  # connections have changed, and no id may be skipped
         while self._laps is not None:
             if self._plan is None or self._plan.ended:
                 if self._planned_s > self._traded_s:
@@ -69,21 +69,21 @@ class PacedSource(BurstSource):
     def _plan_on(self, laps: JoinedLaps, now_ns: int) -> None:
         began_s = max(self._planned_s, self._traded_s - PLAN_S)
         self._planned_s = began_s + PLAN_S
-        links, frames, picked = laps.draw(self.rate * PLAN_S, self._random)
+        connections, frames, picked = laps.draw(self.rate * PLAN_S, self._random)
         due_s = began_s + (np.arange(len(picked)) + self._phase) * (PLAN_S / max(len(picked), 1))
         ahead_ns = ((due_s - self._traded_s) * NS_PER_S).astype(np.int64)
-        self._plan = Plan(links, frames, laps.stamp(picked, now_ns + ahead_ns), due_s.tolist())
+        self._plan = Plan(connections, frames, laps.write_numbers(picked, now_ns + ahead_ns), due_s.tolist())
         self._planned_laps = laps
 
     def _send(self, plan: Plan, until_s: float) -> None:
-        begin, clock = plan.at, self._venue.clock
-        settled = []
-        while plan.at < len(plan.frames) and plan.due_s[plan.at] <= until_s:
-            record = plan.records[plan.at:plan.at + 1]
+        begin, clock = plan.next, self._venue.clock
+        sent = []
+        while plan.next < len(plan.frames) and plan.due_s[plan.next] <= until_s:
+            record = plan.records[plan.next:plan.next + 1]
             record["sent_at"] = clock.now_ns()
-            if plan.links[plan.at].push([plan.frames[plan.at]], record):
-                settled.append(plan.at)
-            plan.at += 1
-        if settled:
-            whole = len(settled) == plan.at - begin
-            self._venue.truth.add(plan.records[begin:plan.at] if whole else plan.records[settled])
+            if plan.connections[plan.next].push([plan.frames[plan.next]], record):
+                sent.append(plan.next)
+            plan.next += 1
+        if sent:
+            whole = len(sent) == plan.next - begin
+            self._venue.truth.add(plan.records[begin:plan.next] if whole else plan.records[sent])

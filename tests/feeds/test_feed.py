@@ -6,8 +6,7 @@ import gevent
 import pytest
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.feeds.feed import DISORDER_NS
-from pumpwatch.model import Control, ControlKind
+from pumpwatch.model import DISORDER_NS, Control, ControlKind
 from tests.feeds.scripted import World, quick, until
 
 RECONNECT = Control(ControlKind.RECONNECT, reason="serverShutdown")

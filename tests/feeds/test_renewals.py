@@ -7,8 +7,7 @@ import dataclasses
 import gevent
 import pytest
 
-from pumpwatch.feeds.feed import DISORDER_NS
-from pumpwatch.model import Control, ControlKind, Heartbeat, IdKind
+from pumpwatch.model import DISORDER_NS, Control, ControlKind, Heartbeat, IdKind
 from tests.feeds.scripted import World, quick, until
 
 RECONNECT = Control(ControlKind.RECONNECT, reason="serverShutdown")

@@ -12,7 +12,7 @@ GOOD: dict[str, Any] = {"exchange": "alpha", "market_type": "spot", "connections
 
 
 def judged(**changes: Any) -> list[tuple[str, str]]:
-    return [(judgement.severity, judgement.text) for judgement in judge_venue(GOOD | changes)]
+    return [(judgement.state, judgement.detail) for judgement in judge_venue(GOOD | changes)]
 
 
 def test_a_venue_that_is_fully_read_has_no_judgement() -> None:
@@ -47,7 +47,7 @@ def test_trades_that_arrive_late_are_a_warning_above_the_limit() -> None:
     ("down", 0, FAIL), ("refilling 5 trades", 5, OK), ("refilling 2,000,000 trades", BEHIND + 1, WARN), ("up", BEHIND + 1, WARN)])
 def test_a_sink_that_catches_up_is_fine_and_one_that_is_down_fails(state: str, behind: int, severity: str) -> None:
     (judgement,) = judge({"sinks": [{"name": "shelf", "state": state, "backlog_trades": behind}]})
-    assert (judgement.name, judgement.severity) == ("sink shelf", severity)
+    assert (judgement.name, judgement.state) == ("sink shelf", severity)
 
 
 def test_every_judgement_has_a_hint() -> None:

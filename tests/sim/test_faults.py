@@ -256,7 +256,7 @@ def test_over_many_cuts_and_closes_truth_and_client_agree_to_the_trade(sim: SimP
         sim.resume()
 
 
-def test_a_fault_that_is_none_is_refused_with_the_known_ones(sim: SimProcess) -> None:
+def test_an_unknown_fault_is_rejected_with_the_known_ones(sim: SimProcess) -> None:
     with pytest.raises(UsageError, match="no fault `melt`"):
         sim.fault("melt")
     with pytest.raises(UsageError, match="nosuch"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
-from pumpwatch.sim.history import TradeHistory, aggregate
 from pumpwatch.sim.market import SimulatedMarket, coins, spread
 from pumpwatch.sim.rows import VOID, Rows, SymbolSpec, SymbolTable
 
@@ -83,31 +82,6 @@ def test_a_listed_coin_jumps_and_trades_more_than_before() -> None:
     assert (later.symbol == coin).sum() < 3 * len(usual)
 
 
-def test_history_answers_by_id_and_time_and_forgets_the_oldest() -> None:
-    market = market_of()
-    history = TradeHistory(market.table, limit=10_000)
-    for second in range(20):
-        history.add(market.next_trades(1000, NOW + second * NS_PER_S, NOW + (second + 1) * NS_PER_S))
-    newest = history.recent(0, 5)
-    assert newest.trade_id.tolist() == list(range(market.next_id[0] - 5, market.next_id[0]))
-    first = int(newest.trade_id[0]) - 700
-    assert history.from_id(0, first, 1000).trade_id.tolist() == list(range(first, market.next_id[0]))
-    assert history.from_id(0, first, 3).trade_id.tolist() == [first, first + 1, first + 2]
-    part = history.between(0, NOW + 15 * NS_PER_S, NOW + 16 * NS_PER_S, 1000)
-    assert len(part)
-    assert part.timestamp.min() >= NOW + 15 * NS_PER_S
-    assert history.from_id(0, 0, 1).trade_id[0] > 1000  # the first are forgotten
-    assert not len(history.between(0, 0, NOW, 10))
-
-
-def test_neighbours_of_one_price_side_and_time_are_one_aggregate() -> None:
-    table = table_of(1)
-    rows = Rows(table, np.zeros(5, np.int32), np.arange(5), np.array([1, 1, 1, 2, 2]), np.array([7, 7, 8, 8, 8]),
-                np.array([1, 2, 3, 4, 5]), np.array([True, True, True, True, False]), np.zeros(5, np.uint8))
-    assert aggregate(rows) == [(0, 1, 3), (2, 2, 3), (3, 3, 4), (4, 4, 5)]
-    assert aggregate(Rows.empty(table)) == []
-
-
-def test_a_full_roster_is_spread_to_the_last_symbol():
+def test_a_full_roster_is_spread_to_the_last_symbol() -> None:
     assert spread(5712, [448, 540, 1001, 116]) == [1216, 1465, 2716, 315]
     assert sum(spread(5712, [1.0] * 12)) == 5712 and spread(3, [1000, 1, 1]) == [3, 1, 1]  # no market is empty

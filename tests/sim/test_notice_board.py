@@ -8,12 +8,19 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
+from pumpwatch_plugins.simulators.upbit import DIALECT
 
+from pumpwatch.clock import FakeClock
 from pumpwatch.errors import UsageError
+from pumpwatch.sim.dialect import Coin
+from pumpwatch.sim.ground_truth import TruthWriter
+from pumpwatch.sim.notice_board import NO_FAULT, NoticeBoard
 from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.wire import ClientRequest
 from tests.sim.clients import Answer, connect, get, receive, subscribe
 
 SPOT = "binance.spot"
+REQUEST = ClientRequest("GET", DIALECT.url_path, {}, b"")
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+09:00$")
 
 
@@ -25,7 +32,8 @@ def sim() -> Iterator[SimProcess]:
 
 def ask(sim: SimProcess, path: str = "", **headers: str) -> Answer:
     """Get the list or a path below it, politely."""
-    time.sleep(1.05)  # the board answers one request a second
+    if sim.status()["boards"]["upbit"]["requests"] >= DIALECT.burst:
+        time.sleep(1.05)  # the board answers one request a second
     url: str = sim.addresses["boards"]["upbit"]["url"]
     return get(sim, url.partition("?")[0] + path if path else url, headers)
 
@@ -85,35 +93,44 @@ def test_an_edit_moves_an_old_notice_to_the_top(sim: SimProcess) -> None:
         sim.ask("edit", number=1)
 
 
-@pytest.mark.parametrize(("mood", "status"), [
+@pytest.mark.parametrize(("fault", "status"), [
     ("429", 429), ("403", 403), ("500", 500), ("garbage", 200), ("empty", 200)])
-def test_the_board_has_moods(sim: SimProcess, mood: str, status: int) -> None:
-    sim.ask("mood", mood=mood)
-    answer = ask(sim)
-    sim.ask("mood", mood="fine")
-    assert answer.status == status
-    assert b'"title"' not in answer.body
+def test_a_fault_is_the_answer_to_every_request_until_it_ends(fault: str, status: int) -> None:
+    board = NoticeBoard(DIALECT, FakeClock(), TruthWriter(None, [], {}))
+    board.fault = fault
+    answer = board.rest(REQUEST, "10.0.0.1")
+    assert answer.status == status and b'"title"' not in answer.body
+    assert (board.status()["fault"], board.status()["mood"], board.status()["refused"]) == (fault, fault, 1)
+    board.fault = NO_FAULT
+    assert board.rest(REQUEST, "10.0.0.1").status == 200 and board.status()["mood"] == "fine"
 
 
-def test_too_many_requests_are_refused_and_pass_later(sim: SimProcess) -> None:
-    url = sim.addresses["boards"]["upbit"]["url"]
-    assert 429 in [get(sim, url).status for _ in range(6)]
-    time.sleep(1.1)
-    assert get(sim, url).status == 200
+def test_an_address_that_asks_too_often_is_rejected_for_a_while() -> None:
+    clock = FakeClock()
+    board = NoticeBoard(DIALECT, clock, TruthWriter(None, [], {}))
+    assert [board.rest(REQUEST, "10.0.0.1").status for _ in range(5)] == [200, 200, 200, 429, 429]
+    assert board.rest(REQUEST, "10.0.0.2").status == 200
+    clock.advance(1.1)
+    assert board.rest(REQUEST, "10.0.0.1").status == 200
+
+
+def test_posts_are_in_order_of_their_last_edit_without_pinned_ones() -> None:
+    clock = FakeClock()
+    board = NoticeBoard(DIALECT, clock, TruthWriter(None, [], {}))
+    first = board.publish(Coin("AAA", 1.0), ["KRW"])
+    clock.advance(1)
+    second = board.publish(Coin("BBB", 1.0), ["KRW"], title="other", category="event")
+    assert board.ordered() == [second, first] and board.ordered("event") == [second]
+    clock.advance(1)
+    board.edit(first.number, suffix=" (changed)")
+    assert board.ordered() == [first, second] and first.title.endswith(" (changed)")
+    second.fixed = True
+    assert board.ordered() == [first]
+    with pytest.raises(UsageError, match="no notice 1"):
+        board.edit(1)
 
 
 @pytest.mark.parametrize("query", ["per_page=100", "per_page=x", "page=0"])
 def test_a_bad_query_is_a_bad_request(sim: SimProcess, query: str) -> None:
     answer = ask(sim, f"?os=web&category=trade&{query}")
     assert (answer.status, answer.json) == (400, {"success": False, "error_message": "Bad request"})
-
-
-def test_a_listing_is_published_at_its_planned_moment() -> None:
-    plan = [{"at_s": 0.4, "coin": "0G"}]
-    with SimProcess(symbols=8, rate=100, venues=[SPOT], listings=plan) as sim:
-        deadline = time.monotonic() + 10
-        while not (found := [one for one in sim.truth().events if one["kind"] == "published"]):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert found[0]["coin"] == "0G"
-        assert sim.status()["boards"]["upbit"]["notices"][0]["number"] == found[0]["number"]

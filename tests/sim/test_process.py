@@ -1,4 +1,4 @@
-"""The simulator as a process: how it starts, what it says, and that it always ends."""
+"""The simulator as a process: it starts, takes commands, and always ends."""
 
 from __future__ import annotations
 
@@ -21,26 +21,15 @@ def start(*arguments: str) -> subprocess.Popen[str]:
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def test_its_config_is_one_that_a_collector_takes(tmp_path: Path) -> None:
-    with SimProcess(symbols=3, rate=10) as sim:
+def test_its_config_points_at_its_addresses(tmp_path: Path) -> None:
+    with SimProcess(symbols=3, rate=10, venues=["binance.futures"]) as sim:
         path = tmp_path / "pumpwatch.yaml"
         path.write_text(sim.config_yaml())
-        read = config.load(path, {})
-        venues = sim.addresses["venues"]
+        read, venues = config.load(path, {}), sim.addresses["venues"]
         assert read.exchanges["binance"].futures.ws_url == venues["binance.futures"]["ws_url"]
-        assert read.exchanges["binance"].spot.rest_url == venues["binance.spot"]["rest_url"]
+        assert not read.exchanges["binance"].spot.enabled
         assert read.net.ca_file == sim.addresses["ca_file"]
         assert read.listing.sources["upbit"].url == sim.addresses["boards"]["upbit"]["url"]
-        real = config.Config()
-        assert read.store.dir != real.store.dir and read.symbols_file != real.symbols_file
-        assert read.listing.archive_dir != real.listing.archive_dir
-
-
-def test_a_market_that_is_not_simulated_is_off_in_its_config(tmp_path: Path) -> None:
-    with SimProcess(symbols=3, rate=10, venues=["binance.spot"]) as sim:
-        path = tmp_path / "pumpwatch.yaml"
-        path.write_text(sim.config_yaml())
-        assert not config.load(path, {}).exchanges["binance"].futures.enabled
 
 
 def test_it_takes_commands_on_stdin_and_ends_with_it(tmp_path: Path) -> None:
@@ -61,7 +50,7 @@ def test_it_takes_commands_on_stdin_and_ends_with_it(tmp_path: Path) -> None:
     assert child.returncode == 0
 
 
-def test_sigterm_settles_the_truth() -> None:
+def test_sigterm_completes_the_ground_truth() -> None:
     sim = SimProcess(symbols=2, rate=5000, venues=["binance.spot"])
     with sim:
         connection = connect(sim, "binance.spot")
@@ -81,7 +70,7 @@ def test_sigterm_settles_the_truth() -> None:
     ({"mode": "dream"}, 78, "dream"),
     ("[", 2, "one JSON object"),
 ])
-def test_options_that_cannot_be_meant_are_refused(options: Any, code: int, words: str) -> None:
+def test_invalid_options_are_rejected(options: Any, code: int, words: str) -> None:
     child = start(options if isinstance(options, str) else json.dumps(options))
     _, errors = child.communicate(timeout=30)
     assert (child.returncode, words in errors) == (code, True), errors

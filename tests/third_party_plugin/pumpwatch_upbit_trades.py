@@ -78,13 +78,13 @@ _markets = msgspec.json.Decoder(list[Market])
 
 
 def subscribe(symbols: Sequence[str], request_id: int) -> str:
-    """Return the request for these codes, and no others."""
+    """Return the request for these codes; it replaces the one before."""
     fields = [{"ticket": str(request_id)}, {"type": "trade", "codes": list(symbols)}, {"format": "DEFAULT"}]
     return msgspec.json.encode(fields).decode()
 
 
 def ping(now_ns: int) -> str:
-    """Return what keeps the connection open and makes it speak."""
+    """Return the text frame that keeps the connection open and gets an answer."""
     return "PING"
 
 
@@ -101,7 +101,7 @@ def parse(text: bytes | memoryview, columns: Columns) -> None:
 
 
 def read_control(frame: bytes) -> Control | None:
-    """Read a frame that is no trade."""
+    """Read a frame that is not a trade; None for an unknown one."""
     message = msgspec.json.decode(frame)
     if not isinstance(message, dict):
         return None
@@ -117,13 +117,13 @@ def read_control(frame: bytes) -> Control | None:
 
 
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read market/all: what trades against KRW. What is delisted is not in it."""
+    """Read market/all: the symbols that trade against KRW. Delisted ones are not in it."""
     pairs = [(row.market, *row.market.split("-", 1)) for row in _markets.decode(bodies[0])]
     return [Instrument(symbol=symbol, base=base, quote=quote) for symbol, quote, base in pairs if quote == QUOTE]
 
 
 def history_request(query: HistoryQuery) -> HttpRequest:
-    """The newest 500, whatever is asked."""
+    """Return the request for the newest 500; others cannot be requested."""
     return HttpRequest("/v1/trades/ticks", {"market": query.symbol, "count": 500})
 
 

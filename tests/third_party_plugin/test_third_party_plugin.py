@@ -1,4 +1,4 @@
-"""A seventh exchange, written by someone else: a wheel of its own, found three ways, held to the contract."""
+"""An exchange plugin by a third party: a wheel of its own that is found in three ways and keeps the contract."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import yaml
 
 import pumpwatch
 from pumpwatch.config import Config, PluginsConfig
+from pumpwatch.errors import PluginError
 from pumpwatch.model import Columns, Venue
 from pumpwatch.pipeline.decode import Decoder
+from pumpwatch.plugin_kit.contract import check_plugin
 from pumpwatch.plugins import load_plugins
 from tests import corpus, plugin_wheel
 from tests.conftest import Cli
@@ -26,12 +28,12 @@ FRAMES = HERE / "frames.jsonl"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plugin_wheel.build(HERE, tmp_path_factory.mktemp("seventh"))
+    return plugin_wheel.build(HERE, tmp_path_factory.mktemp("third_party"))
 
 
 @pytest.fixture(scope="module")
 def venue() -> Venue:
-    """The plugin as the file it is; its wheel is for the processes of the tests below."""
+    """The plugin's file, loaded in this process."""
     return load_plugins(Config(plugins=PluginsConfig(folder=str(HERE)))).venue("upbit.spot")
 
 
@@ -59,21 +61,21 @@ def test_its_wheel_in_the_plugin_folder_is_enough(cli: Cli, wheel: Path, tmp_pat
     assert [json.loads(line)["symbol"] for line in decoded.stdout.splitlines()] == ["KRW-BTC", "KRW-SOMI"]
 
 
-def test_without_it_nobody_speaks_for_the_exchange(cli: Cli) -> None:
-    done = cli("decode", "upbit.spot", FRAMES)
-    assert done.returncode == 2 and "no plugin offers the venue `upbit.spot`" in done.stderr
+def test_without_it_the_venue_is_unknown() -> None:
+    with pytest.raises(PluginError, match=r"no plugin offers the venue `upbit\.spot`"):
+        load_plugins(Config()).venue("upbit.spot")
 
 
 def test_its_frames_are_trades_and_control(venue: Venue) -> None:
     decoder = Decoder(venue)
     trades = list(decoder.lines(FRAMES.read_bytes().splitlines()))
     assert decoder.refused == [] and decoder.controls == 3
-    assert [(one["symbol"], one["side"], one["price"], one["quantity"], one["trade_id"]) for one in trades] == [
+    assert [(trade["symbol"], trade["side"], trade["price"], trade["quantity"], trade["trade_id"]) for trade in trades] == [
         ("KRW-BTC", "buy", 136500000.0, 0.00123456, "17321868001000001"), ("KRW-SOMI", "sell", 1148.0, 87.5, "17321868010230000")]
-    assert [one["timestamp"] for one in trades] == [1732186800100000000, 1732186801023000000]
+    assert [trade["timestamp"] for trade in trades] == [1732186800100000000, 1732186801023000000]
 
 
-def test_the_last_trade_of_before_is_told_from_new_ones(venue: Venue) -> None:
+def test_the_last_trade_before_the_subscription_is_marked(venue: Venue) -> None:
     columns = Columns()
     venue.parse(b"[" + b",".join(FRAMES.read_bytes().splitlines()[:2]) + b"]", columns)
     assert columns.past == [0]
@@ -84,8 +86,10 @@ def test_the_recorded_market_list_gives_the_krw_market(venue: Venue) -> None:
     assert corpus.CORPUS is not None
     body = (corpus.CORPUS / "rest_symbols" / "upbit_market_all_20210417.json").read_bytes()
     listed = venue.parse_instruments([body])
-    assert {one.symbol for one in listed} == {row["market"] for row in json.loads(body) if row["market"].startswith("KRW-")}
-    assert {(one.symbol, one.base, one.quote) for one in listed} >= {("KRW-BTC", "BTC", "KRW"), ("KRW-ETH", "ETH", "KRW")}
+    assert {instrument.symbol for instrument in listed} == {
+        row["market"] for row in json.loads(body) if row["market"].startswith("KRW-")}
+    assert {(instrument.symbol, instrument.base, instrument.quote) for instrument in listed} >= {
+        ("KRW-BTC", "BTC", "KRW"), ("KRW-ETH", "ETH", "KRW")}
 
 
 @corpus.needs_corpus
@@ -102,33 +106,30 @@ def test_recorded_history_gives_what_is_expected(venue: Venue) -> None:
 
 
 @corpus.needs_corpus
-def test_history_of_before_there_were_ids_is_refused(venue: Venue) -> None:
+def test_a_history_from_the_time_without_ids_is_rejected(venue: Venue) -> None:
     assert corpus.CORPUS is not None
     with pytest.raises(ValueError, match="sequential_id"):
         venue.parse_history((corpus.CORPUS / "rest_trades" / "upbit_trades_ticks_xchange_2018.json").read_bytes(), "BTC-ETH",
                             Columns())
 
 
-def test_it_imports_nothing_of_pumpwatch_but_what_is_public() -> None:
+def test_it_imports_only_public_names_of_pumpwatch() -> None:
     for file in HERE.glob("pumpwatch_*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pumpwatch":
                 assert node.module == "pumpwatch" and {alias.name for alias in node.names} <= set(pumpwatch.__all__)
 
 
-def test_a_plugin_that_takes_sellers_for_buyers_does_not_come_through_the_round_trip(cli: Cli, tmp_path: Path) -> None:
-    """The two files in the plugin folder, the one with a mistake that no frame alone can show."""
+def test_a_plugin_that_takes_sellers_for_buyers_fails_in_the_round_trip(tmp_path: Path) -> None:
+    """No frame alone shows this mistake. Both files are in the plugin folder."""
     for file in HERE.glob("pumpwatch_*.py"):
         (tmp_path / file.name).write_text(file.read_text("utf-8").replace('trade.ask_bid == "ASK"', 'trade.ask_bid == "BID"'))
-    there = {"PUMPWATCH_PLUGINS__FOLDER": str(tmp_path)}
-    checked = cli("plugins", "check", "pumpwatch_upbit_trades", "--json", env=there)
-    rows = rows_of(checked)
-    assert checked.returncode == 1
-    assert [name for name, (state, _) in rows.items() if state == "fail"] == ["history and stream agree", "round trip"]
-    assert "are not stored" in rows["round trip"][1] and "'buy'" in rows["round trip"][1]
+    rows = {row.check: row for row in check_plugin("pumpwatch_upbit_trades", Config(plugins=PluginsConfig(folder=str(tmp_path))))}
+    assert [name for name, row in rows.items() if row.state == "fail"] == ["history and stream agree", "round trip"]
+    assert "are not stored" in rows["round trip"].detail and "'buy'" in rows["round trip"].detail
 
 
-def test_the_zipapp_finds_its_wheel_in_the_plugin_folder_and_takes_it_all_the_way(
+def test_the_zipapp_finds_its_wheel_in_the_plugin_folder_and_makes_the_round_trip(
         zipapp: Zipapp, wheel: Path, tmp_path: Path) -> None:
     done = zipapp.run("plugins", "check", "upbit_trades", "--json", folder=tmp_path,
                       PUMPWATCH_PLUGINS__FOLDER=str(wheel.parent))

@@ -1,0 +1,20 @@
+"""The result of a check in one row, the same for `check`, `doctor`, the log's judgement and `plugins check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+NOTE = "note"  # a settled problem: nothing is left to do
+UNREACHABLE = "unreachable"  # a service did not answer
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row. name: the subject. state: one of the above. hint: what to do. ms: the time that a service took."""
+
+    name: str
+    state: str
+    detail: str
+    hint: str = ""
+    ms: float | None = None

@@ -1,0 +1,40 @@
+"""A venue's recent trades are found by symbol, by id and by time, and the oldest are dropped."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pumpwatch.clock import NS_PER_MS, NS_PER_S
+from pumpwatch.sim.history import TradeHistory, aggregate
+from pumpwatch.sim.market import SimulatedMarket
+from pumpwatch.sim.rows import Rows
+from tests.sim.fakes import START_NS, TABLE, rows_of
+
+
+def test_history_answers_by_id_and_time_and_drops_the_oldest() -> None:
+    market = SimulatedMarket(TABLE, [1], first_id=1000, unit_ns=NS_PER_MS, flag_shares={})
+    history = TradeHistory(TABLE, limit=10_000)
+    for second in range(20):
+        history.add(market.next_trades(1000, START_NS + second * NS_PER_S, START_NS + (second + 1) * NS_PER_S))
+    newest = history.recent(0, 5)
+    assert newest.trade_id.tolist() == list(range(market.next_id[0] - 5, market.next_id[0]))
+    first = int(newest.trade_id[0]) - 700
+    assert history.from_id(0, first, 1000).trade_id.tolist() == list(range(first, market.next_id[0]))
+    assert history.from_id(0, first, 3).trade_id.tolist() == [first, first + 1, first + 2]
+    part = history.between(0, START_NS + 15 * NS_PER_S, START_NS + 16 * NS_PER_S, 10_000)
+    assert len(part) and START_NS + 15 * NS_PER_S <= part.timestamp.min() <= part.timestamp.max() <= START_NS + 16 * NS_PER_S
+    assert history.from_id(0, 0, 1).trade_id[0] > 1000
+    assert not len(history.between(0, 0, START_NS, 10))
+
+
+def test_a_limit_of_0_keeps_nothing() -> None:
+    history = TradeHistory(TABLE, 0)
+    history.add(rows_of(1, 2))
+    assert not len(history.recent(0, 5))
+
+
+def test_neighbours_of_one_price_side_and_time_are_one_aggregate() -> None:
+    rows = Rows(TABLE, np.zeros(5, np.int32), np.arange(5), np.array([1, 1, 1, 2, 2]), np.array([7, 7, 8, 8, 8]),
+                np.array([1, 2, 3, 4, 5]), np.array([True, True, True, True, False]), np.zeros(5, np.uint8))
+    assert aggregate(rows) == [(0, 1, 3), (2, 2, 3), (3, 3, 4), (4, 4, 5)]
+    assert aggregate(Rows.empty(TABLE)) == []
