@@ -24,14 +24,14 @@ PLAIN = ssl.create_default_context()
 
 
 @pytest.mark.parametrize("url", ["wss://user:pa/ss@127.0.0.1:1/ws", "wss://user:pa?ss@h/ws", "wss://user:pa#ss@h/ws", "ws://u:ss@h:x/"])
-def test_a_websocket_address_that_is_none_is_shown_without_its_password(url: str) -> None:
+def test_an_invalid_websocket_address_is_shown_without_its_password(url: str) -> None:
     with pytest.raises(ServiceUnavailable, match="not an http, https, ws or wss address") as caught:
         Dialer(PLAIN, 1.0).open(url, {})
     assert "pa" not in caught.value.message.replace("not an", "") and "ss@" not in caught.value.message
 
 
 @pytest.mark.parametrize("target", ["https://a b.okx.com/", "https://a%0d.okx.com/", "https://a<b.okx.com/"])
-def test_a_host_of_other_than_host_characters_is_none(target: str) -> None:
+def test_a_host_with_other_characters_is_invalid(target: str) -> None:
     with pytest.raises(ValueError, match="not an http"):
         origin_of(target)
     assert redirect_problem("https://www.okx.com", target) == "not an address"
@@ -82,7 +82,7 @@ def test_the_same_site_by_https_and_the_same_origin_are_followed(configured: str
     ("https://api.bithumb.com/", "file:///etc/passwd", "not an address"),
     ("wss://a.kucoin.com", "ws://127.0.0.1:9000/exec?query=DROP", "neither https"),
 ])
-def test_everything_else_is_refused_with_its_reason(configured: str, target: str, why: str) -> None:
+def test_everything_else_is_not_followed_with_its_reason(configured: str, target: str, why: str) -> None:
     assert why in redirect_problem(configured, target)
 
 
