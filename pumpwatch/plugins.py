@@ -25,6 +25,7 @@ from pumpwatch.config import Config, VenueConfig, options_of
 from pumpwatch.errors import ConfigError, PluginError
 from pumpwatch.hookspecs import HookSpecs, ListingSource, Sink, SinkPlugin
 from pumpwatch.model import FUTURES, SPOT, Venue
+from pumpwatch.net.texts import one_line
 from pumpwatch.plugin_folder import GROUP, files_in, import_file, points_of, put_on_path, why_not, why_unsafe
 
 log = logging.getLogger(__name__)
@@ -207,7 +208,7 @@ def load_plugins(config: Config) -> Plugins:
 
 def explain(error: BaseException) -> str:
     """Return an import error as one line, with the place in the plugin where it was raised."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(str(error), 500) or type(error).__name__
     if isinstance(error, PluginError):
         return text
     frame, trace = "", error.__traceback__
@@ -272,7 +273,7 @@ def _hook_problem(module: Any, error: Exception) -> str:
     for name in dir(module):
         if name not in _KINDS and getattr(getattr(module, name, None), "pumpwatch_impl", None) is not None:
             return f"`{name}` is not a hook; {_known(name, _KINDS)}"
-    return " ".join(str(error).split())
+    return one_line(str(error), 500)
 
 
 def _candidates(config: Config, plugins: Plugins) -> Iterator[Candidate]:

@@ -72,7 +72,7 @@ def test_one_part_that_fails_disturbs_no_other(supervisor):
     assert supervisor.stop("steady", WITHIN_S)
 
 
-def test_a_part_told_to_end_is_waited_for_and_killed_at_its_deadline(supervisor, caplog):
+def test_a_part_that_was_asked_to_end_is_waited_for_and_killed_at_its_deadline(supervisor, caplog):
     ended: list[str] = []
 
     def deaf() -> None:

@@ -26,7 +26,7 @@ from pumpwatch.net.allowance import HEAD_BYTES, Overdue, ReadAllowance, TooMuch
 from pumpwatch.net.bodies import ACCEPTED, read_body
 from pumpwatch.net.dial import Destination, Resolve, StreamDialer, look_up, reason
 from pumpwatch.net.ratelimit import TokenBucket
-from pumpwatch.net.redirects import MOST_REDIRECTS, MayReach, Origin, anywhere, may_reach, origin_of, refusal
+from pumpwatch.net.redirects import MOST_REDIRECTS, MayReach, Origin, anywhere, may_reach, origin_of, redirect_problem
 from pumpwatch.net.retry_after import retry_after_s
 from pumpwatch.net.stream import Stream
 from pumpwatch.net.texts import masked, one_line, shown_url
@@ -94,10 +94,10 @@ class Http:
             target = urljoin(cast("str", request.url), location)
             same = origin_of(target) == origin_of(cast("str", request.url))
             headers = {name: value for name, value in request.headers.items() if same or name.lower() in FOR_EVERY_HOST}
-            problem = refusal(url, target)
+            problem = redirect_problem(url, target)
             if not problem:
                 redirected = _prepared("GET", target, headers, None)
-                problem = refusal(url, cast("str", redirected.url))  # as it will be requested
+                problem = redirect_problem(url, cast("str", redirected.url))  # as it will be requested
                 if not problem:
                     return redirected, may_reach(url, cast("str", redirected.url), peer)
         raise ServiceUnavailable(f"{masked(url)}: its redirect to {one_line(location)} is not followed: {problem}")

@@ -51,7 +51,7 @@ def origin_of(url: str) -> Origin:
     return secure, host, port
 
 
-def refusal(configured: str, target: str) -> str:
+def redirect_problem(configured: str, target: str) -> str:
     """Return why `target`, which someone else wrote, may not be followed from a configured address; empty if it may."""
     own = origin_of(configured)
     try:

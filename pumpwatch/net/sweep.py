@@ -119,7 +119,8 @@ class Sweep:
         try:
             connection.sweep(self._clock.now_ns())
         except UNREADABLE as error:
-            log.exception("reading failed connection=%s", connection.name)
+            venue, _, number = connection.name.partition("#")
+            log.exception("reading failed, closing the connection venue=%s connection=%s", venue, number)
             connection.close(f"reading failed: {type(error).__name__} {error}")
 
     def _drop_if_closed(self, connection: Connection) -> None:

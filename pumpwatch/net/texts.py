@@ -39,7 +39,10 @@ def shown_url(text: str) -> str:
 
 
 def one_line(text: str | bytes, most: int = 120) -> str:
-    """Return text from outside as one line of at most `most` characters: spaces joined, printable, passwords masked."""
+    """Return text from outside as one line of at most `most` characters: spaces joined, printable, passwords masked.
+
+    It is for messages. Text that must stay exact goes through `printable` alone, which this function ends with.
+    """
     far = 4 * most + 100
     cut = len(text) > far
     text = text[:far]

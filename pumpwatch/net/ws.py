@@ -10,7 +10,7 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.allowance import ReadAllowance
 from pumpwatch.net.dial import Destination, Resolve, StreamDialer, look_up, reason, tls_context
 from pumpwatch.net.handshake import shake_hands
-from pumpwatch.net.redirects import anywhere, is_public, origin_of, refusal
+from pumpwatch.net.redirects import anywhere, is_public, origin_of, redirect_problem
 from pumpwatch.net.stream import Stream
 from pumpwatch.net.texts import one_line, shown_url
 
@@ -41,7 +41,7 @@ class Dialer:
         try:
             secure, host, port = origin_of(url)
             name = f"{host}:{port}"
-            if configured and (problem := refusal(configured, url)):
+            if configured and (problem := redirect_problem(configured, url)):
                 raise ServiceUnavailable(f"{name}: not connected to: {problem}; configured is {shown_url(configured)}")
             destination = Destination(secure, host, port, anywhere if _same_place(configured or url, url) else is_public)
             stream, _ = self._streams.open(destination, ReadAllowance(self._timeout_s))

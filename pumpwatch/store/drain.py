@@ -30,6 +30,7 @@ from pumpwatch.errors import ConfigError, PumpWatchError, ServiceUnavailable, St
 from pumpwatch.hookspecs import CountingSink, Keeping, KeepingSink, Sink
 from pumpwatch.model import TradeBatch
 from pumpwatch.net.backoff import Backoff
+from pumpwatch.net.texts import one_line
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.audit import Audit, JournalCensus, taken_minutes
@@ -303,7 +304,7 @@ class Drain:
         if self._down_since is None:
             self._down_since = self._clock.monotonic()
             log.warning("sink down, trades stay in the journal sink=%s state=down backlog=%d reason=%r", self._name,
-                        self.lag_rows, " ".join("; ".join(filter(None, (error.message, error.hint))).split()))
+                        self.lag_rows, one_line("; ".join(filter(None, (error.message, error.hint))), 500))
         self._stats.set("sink_up", 0, sink=self._name)
         self._stats.set("sink_lag_rows", self.lag_rows, sink=self._name)
 

@@ -20,6 +20,7 @@ import msgspec
 
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState
+from pumpwatch.net.texts import one_line
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, Quarantined, Records
 from pumpwatch.store.listed import ListedRows, ListingRecord
 from pumpwatch.store.migrations import migrations
@@ -143,7 +144,7 @@ class Ledger(ListedRows):
     def check_pages(self) -> None:
         """Read every page; slow for a large file. Raises DamagedError where a page is broken."""
         self._rows("SELECT 1 FROM gaps LIMIT 1", ())
-        found = " ".join(str(self._rows("PRAGMA quick_check(1)", ())[0][0]).split())
+        found = one_line(str(self._rows("PRAGMA quick_check(1)", ())[0][0]), 500)
         if found != "ok":
             raise DamagedError(f"{self.path}: the ledger is damaged: {found}", DAMAGED_HINT)
 

@@ -16,7 +16,7 @@ VENUES = ["phemex.spot", "kucoin.spot", "binance.spot"]  # a symbol a request, a
 ROOM, SYMBOLS = 30, 50
 
 
-def test_what_a_full_connection_refuses_is_read_on_another_and_nothing_is_left_out(tmp_path):
+def test_symbols_that_a_full_connection_rejects_are_read_on_another_and_none_is_left_out(tmp_path):
     rules = {venue: {"streams_per_connection": ROOM} for venue in VENUES}
     with SimProcess(venues=VENUES, symbols=SYMBOLS, rate=900.0, paused=True, rules=rules,
                     folder=str(tmp_path / "venues")) as sim, CollectorProcess(sim, tmp_path) as collector:

@@ -34,7 +34,7 @@ def test_hostile_services_freeze_nothing_and_lead_nowhere(tmp_path) -> None:
         exchanges["gate"]["spot"]["rest_url"] = f"http://{rest.address}"
         listing["sources"]["upbit"] |= {"url": f"http://{board.address}/list", "interval_s": 0.5}
         with CollectorProcess(sim, tmp_path, exchanges=exchanges, listing=listing, net={
-                **config.get("net", {}), "connect_timeout_s": 2.0}) as collector:
+                **config.get("net", {}), "connect_timeout_s": 1.0}) as collector:
             good = {tuple(name.split(".")) for name in GOOD}
 
             def up(figures):

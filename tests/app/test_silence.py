@@ -105,7 +105,7 @@ def test_a_symbol_that_one_connection_never_gets_is_read_on_another(tmp_path):
     assert "trades come again venue=binance.spot symbol=ETHUSDT" in collector.log()
 
 
-def test_futures_trades_on_the_wrong_path_are_acknowledged_and_silent_and_that_is_told_once(tmp_path):
+def test_futures_trades_on_the_wrong_path_are_acknowledged_and_silent_and_that_is_logged_once(tmp_path):
     with SimProcess(venues=["binance.spot", "binance.futures"], symbols=6, rate=400.0, folder=str(tmp_path / "venues"),
                     rules={"binance.spot": {"ping_every_s": 0.3}, "binance.futures": {"ping_every_s": 0.3}}) as sim:
         exchanges = yaml.safe_load(sim.config_yaml())["exchanges"]

@@ -33,7 +33,7 @@ def test_a_cut_connection_comes_back_and_the_gap_reaches_from_the_last_data_to_t
         assert (gap.exchange, gap.market_type, gap.symbol) == ("binance", "spot", "")
 
 
-def test_the_run_before_is_missed_until_the_connection_stands():
+def test_the_gap_of_the_run_before_ends_when_the_connection_is_up():
     with World(down_since_ns=EARLIER_NS) as world:
         world.wait_up()
         assert list(world.gaps) == [EARLIER_NS - DISORDER_NS]
@@ -67,7 +67,7 @@ def test_while_a_connection_is_down_its_gap_reaches_past_now_and_a_stop_ends_it(
         assert gap.to_ns >= stopped_ns + DISORDER_NS
 
 
-def test_refused_connections_are_said_once_and_tried_again():
+def test_failed_connections_are_logged_once_and_tried_again():
     with World(down_since_ns=EARLIER_NS) as world:
         world.failing = True
         until(lambda: world.stats.total("connect_failures_total") >= 2)
@@ -89,7 +89,7 @@ def test_a_connection_that_answers_pings_and_trades_no_more_is_given_up_and_its_
         assert list(world.gaps) == [traded_ns - DISORDER_NS]
 
 
-def test_a_connection_of_which_too_little_is_known_may_be_quiet():
+def test_a_connection_with_too_little_history_may_be_silent():
     with World(quick(stale_after_s=0.3)) as world:
         world.wait_up()
         world.trade_often(3)

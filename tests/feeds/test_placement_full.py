@@ -128,7 +128,7 @@ def test_no_connection_is_busier_than_one_with_room_by_more_than_its_least_symbo
 
 
 @given(LISTS.filter(bool), VOLUMES)
-def test_a_newcomer_goes_to_the_least_busy_connection_that_has_headroom(volumes, volume):
+def test_a_new_symbol_goes_to_the_least_busy_connection_that_has_headroom(volumes, volume):
     roster = Placement(venue(), 10)
     roster.refresh(listed(volumes))
     loads = [(place.volume, len(place.symbols)) for place in roster.places if len(place.symbols) < roster.capacity]
@@ -160,7 +160,7 @@ def test_a_connection_holds_as_many_long_names_as_its_bytes_allow_and_room_for_s
     assert 0.9 * 21_000 < max(topics_length(place.symbols) for place in roster.places) <= 21_000
 
 
-def test_volumes_of_today_decide_where_newcomers_go():
+def test_volumes_of_today_decide_where_new_symbols_go():
     roster = Placement(venue(), 10)
     names = [f"S{number}" for number in range(12)]
     roster.refresh(listed(dict.fromkeys(names, 1.0)))

@@ -12,7 +12,7 @@ from tests.feeds.scripted import VenueWorld, gaps_of, subscribed, until
 EARLIER_NS = 1_700_000_000 * NS_PER_S
 
 
-def test_a_newcomer_that_is_refused_stays_a_gap():
+def test_a_new_symbol_that_is_rejected_stays_a_gap():
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         until(lambda: len(subscribed(world)) == 20)
         world.refuses = lambda symbol: symbol == "NEW"
@@ -25,7 +25,7 @@ def test_a_newcomer_that_is_refused_stays_a_gap():
         assert len(gaps_of(world, "NEW")) == 1
 
 
-def test_a_refused_symbol_is_told_of_and_tried_again_until_it_is_granted(caplog):
+def test_a_rejected_symbol_is_logged_and_tried_again_until_it_is_granted(caplog):
     caplog.set_level(logging.INFO, "pumpwatch.feeds")
     with VenueWorld(["A", "B", "C"]) as world:
         world.refuses = lambda symbol: symbol == "B"
@@ -38,7 +38,7 @@ def test_a_refused_symbol_is_told_of_and_tried_again_until_it_is_granted(caplog)
         assert not world.gaps  # it was never seen before
 
 
-def test_a_symbol_that_is_refused_after_it_was_seen_is_a_gap_that_grows():
+def test_a_symbol_that_is_rejected_after_it_was_read_is_a_gap_that_grows():
     with VenueWorld(["A", "B", "C"]) as world:
         until(lambda: len(subscribed(world)) == 3)
         world.refuses = lambda symbol: symbol == "B"
@@ -63,21 +63,21 @@ def seen_and_refused(world: VenueWorld) -> Gap:
     return gaps_of(world, "B")[0]
 
 
-def test_the_gap_of_a_refused_symbol_grows_without_a_list_and_a_little_ahead():
+def test_the_gap_of_a_rejected_symbol_grows_without_a_list_and_a_little_ahead():
     with VenueWorld(["A", "B", "C"], refresh_s=600.0) as world:
         first = seen_and_refused(world)
         assert first.to_ns > world.clock.now_ns() + NS_PER_S
         until(lambda: gaps_of(world, "B")[0].to_ns > first.to_ns)
 
 
-def test_the_gap_of_a_refused_symbol_goes_up_to_the_stop():
+def test_the_gap_of_a_rejected_symbol_reaches_to_the_stop():
     with VenueWorld(["A", "B", "C"], refresh_s=600.0) as world:
         seen_and_refused(world)
         world.clock.wall_s += 100.0
     assert gaps_of(world, "B")[0].to_ns > world.clock.now_ns() - NS_PER_S
 
 
-def test_a_refused_symbol_that_one_list_lacks_is_a_gap_without_a_hole():
+def test_a_rejected_symbol_that_one_list_lacks_is_a_gap_without_a_hole():
     with VenueWorld(["A", "B", "C"], refresh_s=0.4) as world:
         seen_and_refused(world)
         world.listed -= {"B"}
@@ -91,7 +91,7 @@ def test_a_refused_symbol_that_one_list_lacks_is_a_gap_without_a_hole():
         assert second.from_ns <= first.to_ns and second.to_ns >= granted_ns
 
 
-def test_a_symbol_that_is_refused_when_it_is_asked_for_again_was_read_and_is_a_gap():
+def test_a_symbol_that_is_rejected_when_subscribed_again_was_read_and_is_a_gap():
     with VenueWorld(["A", "B", "C"]) as world:
         until(lambda: len(subscribed(world)) == 3)
         world.refuses = lambda symbol: symbol == "B"
@@ -99,13 +99,13 @@ def test_a_symbol_that_is_refused_when_it_is_asked_for_again_was_read_and_is_a_g
         until(lambda: [gap for gap in world.records.gaps if gap.symbol == "B" and "rejects" in gap.reason])
 
 
-def test_after_an_earlier_run_every_refused_symbol_may_have_been_seen():
+def test_after_an_earlier_run_every_rejected_symbol_may_have_been_read():
     with VenueWorld(["A", "B"], down_since_ns=EARLIER_NS) as world:
         world.refuses = lambda symbol: symbol == "B"
         until(lambda: any(gap.symbol == "B" for gap in world.gaps.values()))
 
 
-def test_a_refused_symbol_that_is_listed_no_more_is_forgotten():
+def test_a_rejected_symbol_that_is_no_longer_listed_is_forgotten():
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         world.refuses = lambda symbol: symbol == "S7"
         until(lambda: world.feeds.status()["refused"] == ["S7"])

@@ -47,7 +47,7 @@ def test_asked_to_reconnect_both_are_read_until_the_successor_delivers_and_the_o
 
 
 @pytest.mark.parametrize("speaks", [True, False])
-def test_an_old_connection_that_answers_no_ping_is_read_until_it_has_said_something_later_or_is_dead(speaks):
+def test_an_old_connection_that_answers_no_ping_is_read_until_later_data_comes_or_it_is_dead(speaks):
     with World(quick(stale_after_s=40.0)) as world:
         world.wait_up()
         world.streams[0].answers_pings = False
@@ -195,7 +195,7 @@ def test_the_old_connection_dies_while_its_successor_is_opened_and_that_is_a_gap
         assert gap.from_ns == last_ns - DISORDER_NS and gap.to_ns >= world.records.connection_events[-1].at_ns
 
 
-def test_during_a_renewal_the_old_connection_has_its_heartbeats_and_newcomers_go_to_both():
+def test_during_a_renewal_the_old_connection_has_its_heartbeats_and_new_symbols_go_to_both():
     with World(quick(heartbeat=Heartbeat(interval_s=0.1, text=lambda now_ns: "PING"))) as world:
         world.wait_up()
         world.answering = False

@@ -66,7 +66,7 @@ def test_requests_keep_the_hourly_limit():
         assert len(world.streams[0].texts) == 8
 
 
-def test_where_everything_is_refused_the_connection_fails_and_no_symbol_is_left_out():
+def test_where_everything_is_rejected_the_connection_fails_and_no_symbol_is_left_out():
     with World(symbols=[f"S{i}" for i in range(9)]) as world:
         world.refuses = lambda symbol: True
         until(lambda: world.events.count("down") >= 2)
@@ -86,7 +86,7 @@ def test_a_whole_message_of_bad_symbols_is_left_out_at_the_second_try():
 
 
 @pytest.mark.parametrize("traded", [True, False])
-def test_where_nobody_acknowledges_a_trade_tells_that_the_connection_stands(traded):
+def test_where_a_venue_does_not_acknowledge_a_trade_shows_that_the_connection_is_up(traded):
     with World(quick(acknowledges=False, stale_after_s=20.0), down_since_ns=EARLIER_NS) as world:
         until(lambda: world.connections and world.feed.up)
         gevent.sleep(0.1)

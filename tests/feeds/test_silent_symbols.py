@@ -139,7 +139,7 @@ class Market:
 
 
 @pytest.mark.parametrize("volumes", [True, False], ids=["volumes", "no volumes"])
-def test_a_venue_that_acknowledges_and_sends_nothing_is_noticed_within_two_minutes_and_told_once(volumes, caplog):
+def test_a_venue_that_acknowledges_and_sends_nothing_is_noticed_within_two_minutes_and_logged_once(volumes, caplog):
     market = Market({f"S{i}": 0.5 * (i + 1) for i in range(30)}, connections=3, volumes=volumes)
     market.reaches = lambda symbol, feed: False
     market.run_until(lambda: all(feed.left for feed in market.feeds), 120.0)
@@ -198,7 +198,7 @@ def test_without_volume_or_past_a_symbol_is_looked_up_after_ten_minutes():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_quiet_market_is_left_alone_and_its_history_is_asked_for_rarely(seed):
+def test_an_inactive_market_is_left_alone_and_its_history_is_requested_rarely(seed):
     market = Market({f"S{i}": 10 ** (i / 10) for i in range(40)}, connections=2, seed=seed)  # 1 s to 2 h apart
     hours = 6
     market.run(hours * 3600)
@@ -240,7 +240,7 @@ def test_one_history_that_cannot_be_had_hides_no_other_silence(caplog):
     assert 0 < [symbol for _, symbol in market.lookups].count("BAD") < 10 and "cannot be checked" not in caplog.text
 
 
-def test_a_connection_whose_neighbours_are_only_quiet_is_not_left_for_one_silent_symbol():
+def test_a_connection_whose_other_symbols_are_only_inactive_is_not_left_for_one_silent_symbol():
     market = Market({"GONE": 1.0, "A": 15.0, "B": 15.0})
     market.run(600.0)
     market.reaches = lambda symbol, feed: symbol != "GONE"
@@ -248,7 +248,7 @@ def test_a_connection_whose_neighbours_are_only_quiet_is_not_left_for_one_silent
     assert not market.feeds[0].left
 
 
-def test_an_old_trade_sent_again_on_subscribing_is_no_recovery(caplog):
+def test_an_old_trade_sent_again_on_subscribing_is_not_a_recovery(caplog):
     market = Market({"GONE": 1.0} | {f"S{i}": 2.0 for i in range(5)})
     (feed,) = market.feeds
     market.reaches = lambda symbol, feed: symbol != "GONE"
@@ -358,7 +358,7 @@ def test_while_a_history_hangs_the_looks_go_on():
     running.kill()
 
 
-def test_what_goes_wrong_in_an_examination_ends_the_watch_so_that_it_is_told_and_started_again():
+def test_an_error_in_an_examination_ends_the_watch_so_that_it_is_logged_and_started_again():
     def fail() -> None:
         raise RuntimeError("a fault of ours")
 

@@ -41,7 +41,7 @@ def test_trades_at_random_never_look_overdue(mean_s, seed):
     trade(Staleness(STALE_S), 1000.0, times)
 
 
-def test_a_quiet_connection_has_four_times_its_longest_quiet():
+def test_a_silent_connection_has_four_times_its_longest_silence():
     staleness = Staleness(STALE_S)
     now = trade(staleness, 1000.0, [50.0 * i for i in range(40)])
     assert not staleness.overdue(now + 195) and staleness.overdue(now + 225)
@@ -54,7 +54,7 @@ def test_nothing_is_concluded_from_a_few_trades_or_none():
     assert not staleness.overdue(now + 1e6)
 
 
-def test_a_long_quiet_is_forgotten_after_hours():
+def test_a_long_silence_is_forgotten_after_hours():
     staleness = Staleness(STALE_S)
     now = trade(staleness, 1000.0, [float(i) for i in range(200)] + [255.0])
     assert not staleness.overdue(now + 200)

@@ -37,7 +37,7 @@ def test_messages_keep_the_venues_limits():
 
 
 @given(st.sets(st.integers(0, 299), max_size=5))
-def test_a_refused_request_is_split_until_the_bad_symbol_stands_alone(bad_numbers):
+def test_a_rejected_request_is_split_until_the_bad_symbol_is_alone(bad_numbers):
     refused: list[str] = []
     subscriptions = Subscriptions(SPOT, lambda symbol, reason: refused.append(symbol))
     names = {f"S{i}" for i in range(300)}
@@ -146,7 +146,7 @@ def test_when_nothing_at_all_is_granted_nobody_is_left_out_however_often():
             assert subscriptions.failed and not refused
 
 
-def test_newcomers_that_are_refused_leave_a_good_connection_alone():
+def test_rejected_new_symbols_leave_a_good_connection_alone():
     refused: list[str] = []
     subscriptions = Subscriptions(SPOT, lambda symbol, reason: refused.append(symbol))
     subscriptions.want(["A", "B"], add=True)
@@ -156,7 +156,7 @@ def test_newcomers_that_are_refused_leave_a_good_connection_alone():
     assert sorted(refused) == ["C", "D"] and subscriptions.settled and subscriptions.granted == {"A", "B"}
 
 
-def test_where_each_symbol_is_answered_for_itself_the_refused_one_is_left_out():
+def test_where_each_symbol_has_its_own_answer_the_rejected_one_is_left_out():
     refused: list[str] = []
     venue = dataclasses.replace(SPOT, answers_by_symbol=True)
     subscriptions = Subscriptions(venue, lambda symbol, reason: refused.append(symbol))
@@ -169,7 +169,7 @@ def test_where_each_symbol_is_answered_for_itself_the_refused_one_is_left_out():
     assert refused == ["B"] and subscriptions.granted == {"A", "C"} and subscriptions.settled
 
 
-def test_where_a_request_replaces_the_refused_symbol_is_not_named_again():
+def test_where_a_request_replaces_the_rejected_symbol_is_not_named_again():
     refused: list[str] = []
     subscriptions = Subscriptions(dataclasses.replace(SPOT, replaces=True), lambda symbol, reason: refused.append(symbol))
     subscriptions.want(["A", "B", "C"], add=True)
@@ -250,7 +250,7 @@ def test_newcomers_without_room_go_elsewhere_and_a_place_that_was_freed_is_taken
     assert world.moved == ["C"] and world.subscriptions.granted == {"B", "D"} and world.subscriptions.settled
 
 
-def test_what_is_refused_for_its_own_sake_is_left_out_though_the_connection_is_full():
+def test_a_rejected_symbol_is_left_out_although_the_connection_is_full():
     refused: list[str] = []
     moved: list[str] = []
     venue = dataclasses.replace(SPOT, answers_by_symbol=True)

@@ -12,7 +12,7 @@ from tests.feeds.scripted import VenueWorld, gaps_of, subscribed, until
 EARLIER_NS = 1_700_000_000 * NS_PER_S
 
 
-def test_a_symbol_that_left_the_list_and_returns_is_a_gap_from_when_it_was_dropped_to_its_grant():
+def test_a_symbol_that_left_the_list_and_returned_is_a_gap_from_when_it_was_dropped_to_its_grant():
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         until(lambda: len(subscribed(world)) == 20)
         world.listed -= {"S3"}
@@ -29,7 +29,7 @@ def test_a_symbol_that_left_the_list_and_returns_is_a_gap_from_when_it_was_dropp
         assert gone_ns - 3 * NS_PER_S < gap.from_ns <= gone_ns and gap.to_ns >= granted_ns and "listed again" in gap.reason
 
 
-def test_a_newcomer_is_a_gap_from_the_list_before_to_its_grant():
+def test_a_new_symbol_is_a_gap_from_the_previous_list_to_its_grant():
     with VenueWorld([f"S{i}" for i in range(20)], refresh_s=0.2) as world:
         until(lambda: len(subscribed(world)) == 20)
         began_ns = world.clock.now_ns()
@@ -48,7 +48,7 @@ def test_a_newcomer_is_a_gap_from_the_list_before_to_its_grant():
         assert {one.symbol for one in world.records.gaps} == {"NEW"}
 
 
-def test_begun_with_an_earlier_list_what_only_the_next_one_has_was_not_read_since_the_start(tmp_path):
+def test_after_a_start_with_an_earlier_list_new_symbols_of_the_next_are_a_gap_from_the_start(tmp_path):
     file = SymbolsFile(str(tmp_path / "symbols.yaml"))
     file.put("binance.spot", VenueSymbols(EARLIER_NS, [Instrument(symbol="A", base="A", quote="USDT")], {}))
     file.write()
@@ -61,7 +61,7 @@ def test_begun_with_an_earlier_list_what_only_the_next_one_has_was_not_read_sinc
         assert started_ns <= gap.from_ns < started_ns + NS_PER_S
 
 
-def test_symbols_that_were_seen_and_lose_their_place_are_a_gap_until_another_connection_has_them():
+def test_symbols_that_were_read_and_lose_their_place_are_a_gap_until_another_connection_has_them():
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         until(lambda: len(subscribed(world)) == 20)
         world.room = 12
@@ -73,7 +73,7 @@ def test_symbols_that_were_seen_and_lose_their_place_are_a_gap_until_another_con
         assert max(gap.to_ns for gap in gaps) > world.records.connection_events[-1].at_ns
 
 
-def test_what_a_successor_has_no_room_for_is_a_gap_until_another_connection_has_it():
+def test_symbols_that_do_not_fit_on_a_successor_are_a_gap_until_another_connection_has_them():
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         until(lambda: len(subscribed(world)) == 20)
         world.room = 12

@@ -56,7 +56,7 @@ def test_a_venue_whose_list_never_comes_is_a_gap_from_the_start_until_its_connec
         assert len(world.records.gaps) == count
 
 
-def test_a_list_that_is_neither_given_nor_refused_is_a_gap_after_a_while():
+def test_a_list_request_without_any_answer_is_a_gap_after_a_while():
     with VenueWorld(["A"], quick(volumes=None)) as world:
         world.lists_hang = True
         gevent.sleep(0.3)
@@ -93,7 +93,7 @@ def test_a_list_that_does_not_come_is_asked_for_again():
 
 
 @pytest.mark.parametrize("answer", [b"[]", b'{"symbols":[]}', b"<html>busy</html>", ServiceUnavailable("HTTP 502"), "S1"])
-def test_a_list_that_is_none_or_short_is_told_once_and_drops_nothing(caplog, answer):
+def test_an_invalid_or_short_list_is_logged_once_and_drops_nothing(caplog, answer):
     caplog.set_level(logging.INFO, "pumpwatch.feeds.venue")
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         until(lambda: len(subscribed(world)) == 20)
@@ -149,7 +149,7 @@ def test_a_connection_without_symbols_is_not_counted():
         assert world.feeds.status()["connections_up"] == 2
 
 
-def test_a_configured_symbol_that_is_not_listed_is_said_once_with_the_nearest_and_again_when_it_comes(caplog):
+def test_a_configured_symbol_that_is_not_listed_is_logged_once_with_the_nearest_and_again_when_it_comes(caplog):
     caplog.set_level(logging.INFO, "pumpwatch.feeds.venue")
     with VenueWorld(["BTCUSDT", "ETHUSDT"], symbols=["btc-usdt", "ETHUSDT"]) as world:
         until(lambda: subscribed(world) == {"ETHUSDT"})
@@ -166,7 +166,7 @@ def test_an_excluded_symbol_that_is_not_listed_is_called_so(caplog):
         until(lambda: "excluded symbol is not listed venue=binance.spot symbol=btc-usdt nearest=BTCUSDT" in caplog.text)
 
 
-def test_what_a_full_connection_has_no_room_for_goes_to_another_and_newcomers_with_it(caplog):
+def test_symbols_that_do_not_fit_on_a_connection_go_to_another_and_new_ones_too(caplog):
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         world.room = 12
         until(lambda: len(subscribed(world)) == 20)
@@ -179,7 +179,7 @@ def test_what_a_full_connection_has_no_room_for_goes_to_another_and_newcomers_wi
         assert world.feeds.feeds[0].granted == first
 
 
-def test_where_a_venue_drops_no_symbol_a_silent_one_has_its_connection_made_anew_and_stays_on_it():
+def test_where_a_venue_cannot_unsubscribe_a_silent_symbol_has_its_connection_opened_again_and_stays_on_it():
     with VenueWorld([f"S{i}" for i in range(20)], quick(drops=False), symbols_per_connection=12) as world:
         until(lambda: len(subscribed(world)) == 20)
         number = world.feeds.placement.connection_of("S3")

@@ -28,7 +28,7 @@ def test_each_reason_is_a_field_that_nothing_kept_has_so():
         "ODD": "the list gives no reason", "FINE": "tick 7"}
 
 
-def test_pages_and_lists_within_lists_are_one_list_and_other_lists_are_none():
+def test_pages_and_nested_lists_are_one_list_and_other_lists_are_ignored():
     pages = [listing({"symbol": "XBTC", "quote": "BTC"}, wrap=lambda rows: {"result": {"list": rows}, "other": [{"id": "A"}]}),
              listing({"symbol": "YBTC", "quote": "BTC"}, wrap=lambda rows: rows[-1:])]
     assert exclusion_reasons(pages, KEPT) == {"XBTC": "quote BTC", "YBTC": "quote BTC"}
@@ -36,7 +36,7 @@ def test_pages_and_lists_within_lists_are_one_list_and_other_lists_are_none():
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"[]", b"1e400",
                                   b'[{"symbol":7},{"symbol":null}]', b'{"a":[[1],{"b":[]}]}'])
-def test_a_body_that_is_no_list_gives_nothing(body):
+def test_a_body_without_a_list_gives_nothing(body):
     assert exclusion_reasons([body], KEPT) == {}
     assert exclusion_reasons([body], set()) == {}
 

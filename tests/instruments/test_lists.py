@@ -14,7 +14,7 @@ from pumpwatch.model import Instrument
 from tests.instruments.answers import VOLUMES, answering, listing
 
 
-def test_rows_that_cannot_be_instruments_are_left_out_and_told():
+def test_invalid_rows_are_left_out_and_reported():
     told: list[str] = []
     body = listing("BTCUSDT", None, 7, "", "A\x00B", "S" * 200, "A/B", "币安人生USDT", "BTCUSDT")
     found = fetch_instruments(VENUES[0], lambda request: body, told.append)
@@ -23,7 +23,7 @@ def test_rows_that_cannot_be_instruments_are_left_out_and_told():
 
 
 @pytest.mark.parametrize("body", [listing(), listing(None, 7), b"", b"[]", b"null", b"<html>\n<b>busy</b>", listing("A")[:40]])
-def test_what_is_no_list_of_instruments_is_refused_in_one_line(body):
+def test_an_invalid_instrument_list_is_an_error_on_one_line(body):
     with pytest.raises(ServiceUnavailable) as caught:
         fetch_instruments(VENUES[0], lambda request: body)
     assert caught.value.message.isprintable() and "instrument list" in caught.value.message
@@ -37,12 +37,12 @@ def test_an_instrument_that_would_spoil_its_trades_is_left_out(fact):
     assert fetch_instruments(venue, lambda request: b"") == [good]
 
 
-def test_what_cannot_be_a_volume_is_none():
+def test_an_invalid_volume_is_left_out():
     body = {"BTCUSDT": 12.5, "ETHUSDT": -1, "SOLUSDT": math.nan, "OTHER": 3.0}
     assert fetch_volumes(VOLUMES, answering(body)) == {"BTCUSDT": 12.5, "OTHER": 3.0}
 
 
 @pytest.mark.parametrize("answer", [ServiceUnavailable("HTTP 500"), "text", [1], None])
-def test_where_no_volumes_are_told_that_is_said(answer):
+def test_an_answer_without_volumes_is_an_error(answer):
     with pytest.raises(ServiceUnavailable):
         fetch_volumes(VOLUMES, answering(answer))

@@ -133,7 +133,7 @@ a.spot:
     assert read(path)["a.spot"] == symbols(["A"])
 
 
-def test_a_full_roster_is_read_in_passing(tmp_path: Path) -> None:
+def test_a_file_of_full_size_is_read_quickly(tmp_path: Path) -> None:
     path = tmp_path / "symbols.yaml"
     file = SymbolsFile(str(path))
     for number in range(12):
@@ -161,7 +161,7 @@ def test_a_file_that_cannot_be_read_is_read_again_once_it_has_changed(tmp_path: 
     assert file.known("a.spot") is None
 
 
-def test_no_path_is_no_file() -> None:
+def test_an_empty_path_means_no_file() -> None:
     file = SymbolsFile("")
     file.put("a.spot", symbols(["A"]))
     file.write()
@@ -179,7 +179,7 @@ def test_a_file_that_is_something_else_is_named_and_left_as_it_is(tmp_path: Path
     assert "\n" not in refused.value.message and path.read_text("utf-8") == text
 
 
-def test_where_it_cannot_be_written_that_is_said_and_tried_again(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_an_error_and_tried_again(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("a file", "utf-8")
     file = SymbolsFile(str(tmp_path / "config" / "symbols.yaml"))
     file.put("a.spot", symbols(["A"]))
@@ -191,7 +191,7 @@ def test_where_it_cannot_be_written_that_is_said_and_tried_again(tmp_path: Path)
     assert read(tmp_path / "config" / "symbols.yaml")["a.spot"].instruments[0].symbol == "A"
 
 
-def test_a_running_collector_keeps_it_up_to_date_with_what_it_excludes_and_what_is_refused() -> None:
+def test_a_running_collector_keeps_it_up_to_date_with_excluded_and_rejected_symbols() -> None:
     file = SymbolsFile("")
     with VenueWorld([f"S{i}" for i in range(20)], symbols_file=file, excluded=["S1"]) as world:
         world.refuses = lambda symbol: symbol == "S2"
@@ -223,7 +223,7 @@ def test_after_a_start_from_the_file_the_list_is_soon_asked_for_again_and_again(
         assert len(world.feeds.placement) == 1
 
 
-def test_a_changed_fact_is_written_and_the_age_of_what_a_run_begins_with_is_said(caplog) -> None:
+def test_a_changed_fact_is_written_and_the_age_of_the_symbols_at_the_start_is_logged(caplog) -> None:
     file = SymbolsFile("")
     file.put("binance.spot", symbols(["A"]))
     with VenueWorld([], symbols_file=file) as world:

@@ -16,7 +16,7 @@ from tests.feeds.scripted import VenueWorld, quick, until
 from tests.instruments.answers import VOLUMES, Answers
 
 
-def test_volumes_come_with_the_list_and_hold_until_they_are_told_anew(caplog):
+def test_volumes_come_with_the_list_and_stay_until_newer_ones_come(caplog):
     caplog.set_level(logging.INFO, "pumpwatch.instruments")
     venue, answers = dataclasses.replace(VENUES[0], volumes=VOLUMES), Answers()
     volumes = SeparateVolumes(venue, answers)

@@ -8,7 +8,7 @@ import pytest
 from pumpwatch.net.allowance import Overdue, ReadAllowance, TooMuch
 
 
-def test_the_bytes_of_a_step_are_counted_anew_for_each_step():
+def test_the_bytes_of_each_step_are_counted_separately():
     allowance = ReadAllowance(5.0)
     allowance.begin("its TLS handshake", 10)
     allowance.spend(10)

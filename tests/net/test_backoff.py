@@ -21,7 +21,7 @@ def test_waits_are_spread_over_the_whole_range():
     assert min(waits) < 2 and max(waits) > 6
 
 
-def test_whoever_refuses_us_often_is_left_alone_for_a_while():
+def test_a_service_that_fails_often_is_left_alone_for_a_while():
     backoff = Backoff(base_s=0.001, cool_after=3, cool_s=30.0)
     assert [backoff.next_s() >= 30 for _ in range(5)] == [False, False, True, True, True]
 

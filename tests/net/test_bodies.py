@@ -39,7 +39,7 @@ def test_what_was_compressed_comes_out_whole_in_whatever_pieces_it_came(
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
-def test_a_compressed_answer_is_asked_for_and_read_and_refused_where_it_is_cut(pack: Callable[[bytes], bytes]) -> None:
+def test_a_compressed_answer_is_requested_and_read_and_an_incomplete_one_is_an_error(pack: Callable[[bytes], bytes]) -> None:
     encoding = f"Content-Encoding: {'gzip' if pack is gzip.compress else 'deflate'}"
     body = b'{"symbol":"X"},' * 200_000
     http = Http(ssl.create_default_context(), 5.0)

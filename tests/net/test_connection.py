@@ -182,7 +182,7 @@ def test_a_flood_of_what_brings_nothing_ends_the_connection_and_says_why(flood, 
     assert len(reasons) == 1 and reason in reasons[0]
 
 
-def test_control_frames_spread_over_seconds_are_no_flood():
+def test_control_frames_spread_over_seconds_are_not_a_flood():
     buffer = FrameBuffer()
     pings = frame(b"", ABNF.OPCODE_PING) * (ODD_PER_S // 2)
     connection = Connection(ScriptedStream([pings] * 20), buffer, 1000, lambda reason: None)

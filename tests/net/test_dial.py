@@ -60,13 +60,13 @@ def test_the_next_address_is_tried_where_one_does_not_answer() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://venue.test/", "ws://", "ws:///x", "ws://venue.test:port/", "nonsense", "ws://[::1"])
-def test_what_is_no_websocket_address_is_one_clear_error(url: str) -> None:
+def test_an_invalid_websocket_address_is_one_clear_error(url: str) -> None:
     with pytest.raises(ServiceUnavailable):
         Dialer(PLAIN, 1.0, resolve=lambda host, port: []).open(url, {})
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://", "http://a b/", "ftp://x/", "http://user:s3cr3t/x@host/", "http://host:port/"])
-def test_what_is_no_rest_address_is_one_clear_error_without_a_password(url: str) -> None:
+def test_an_invalid_rest_address_is_one_clear_error_without_a_password(url: str) -> None:
     with pytest.raises(ServiceUnavailable) as caught:
         Http(PLAIN, 1.0, resolve=lambda host, port: []).fetch(url)
     assert "s3cr3t" not in str(caught.value)
@@ -118,7 +118,7 @@ def test_a_dial_that_is_killed_leaves_no_connection() -> None:
     assert ended == [True]
 
 
-def test_a_rest_connection_is_used_again_and_made_anew_where_the_other_side_ended_it() -> None:
+def test_a_rest_connection_is_used_again_and_replaced_where_the_other_side_closed_it() -> None:
     served: list[int] = []
 
     def twice(sock: socket.socket) -> None:
@@ -137,7 +137,7 @@ def test_a_rest_connection_is_used_again_and_made_anew_where_the_other_side_ende
     assert bodies == [b"1", b"2", b"1", b"2"] and served == [1, 2, 1, 2]
 
 
-def test_an_answer_that_is_cut_or_encoded_in_another_way_is_none() -> None:
+def test_an_incomplete_answer_and_one_in_another_encoding_are_errors() -> None:
     for said, reason in ((b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "its answer is incomplete"),
                          (with_body(b"x", "Content-Encoding: br"), "encoded as br"),
                          (with_body(b"x", "Content-Encoding: gzip, gzip"), "encoded as gzip, gzip"),

@@ -26,7 +26,7 @@ PLAIN = ssl.create_default_context()
     (b"HTTP/1.1 403 No\r\n\r\n<h1>\x1b[31mno\r\nway</h1>", r"rejected with HTTP 403: <h1>\\x1b\[31mno way</h1>"),
     (b"SSH-2.0-OpenSSH\r\n\r\n", "not HTTP/1.1: SSH-2.0-OpenSSH"), (b"", "is incomplete: nothing came"),
     (b"HTTP/1.1 20", r"is incomplete: HTTP/1\.1 20")])
-def test_an_answer_that_is_no_websocket_is_refused_with_what_came(said: bytes, reason: str) -> None:
+def test_an_answer_that_opens_no_websocket_is_an_error_that_shows_it(said: bytes, reason: str) -> None:
     with hostile(answer(said)) as server, pytest.raises(ServiceUnavailable, match=reason):
         Dialer(PLAIN, 5.0).open(f"ws://{server.address}/ws", {})
 

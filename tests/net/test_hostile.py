@@ -46,7 +46,7 @@ def serving(scenarios: Mapping[str, Scenario], wait_for_request: bool = True) ->
         yield {name: stack.enter_context(hostile(one, wait_for_request)).address for name, one in scenarios.items()}
 
 
-def test_a_handshake_that_is_none_is_given_up_and_starves_nobody():
+def test_a_handshake_without_end_is_given_up_and_starves_nobody():
     with serving(HEADS) as at:
         said = attacked({name: ("dial", f"ws://{address}/ws", "") for name, address in at.items()}).said
     for name in ("headers without end", "one header without end", "a status line without end"):
@@ -57,7 +57,7 @@ def test_a_handshake_that_is_none_is_given_up_and_starves_nobody():
         assert "the handshake was rejected with HTTP 403" in said[name]
 
 
-def test_a_tls_handshake_that_is_none_is_given_up_and_starves_nobody():
+def test_a_tls_handshake_without_end_is_given_up_and_starves_nobody():
     with serving(TLS, wait_for_request=False) as at:
         said = attacked({name: ("dial", f"wss://{address}/ws", "") for name, address in at.items()} | {
             f"rest: {name}": ("fetch", f"https://{address}/", "") for name, address in at.items()}).said
@@ -82,7 +82,7 @@ def test_a_rest_answer_without_end_is_given_up_and_starves_nobody():
         assert f"its answer takes longer than {6 * TIMEOUT_S:g} s" in said[name]
 
 
-def test_an_answer_of_200_kb_that_becomes_200_mb_is_refused_on_the_way():
+def test_an_answer_of_200_kb_that_becomes_200_mb_is_an_error_on_the_way():
     with serving({encoding: answer(bomb(encoding)) for encoding in ("gzip", "deflate")}) as at:
         said = attacked({name: ("fetch", f"http://{address}/", "") for name, address in at.items()}).said
     for one in said.values():

@@ -65,13 +65,13 @@ def test_a_body_that_is_as_large_as_may_be_comes_whole():
         assert client().fetch(url).body == b"x" * 100_000
 
 
-def test_a_larger_one_is_refused_without_reading_it_to_its_end():
+def test_a_larger_one_is_an_error_before_it_is_read_to_its_end():
     with serving(lambda out: [out.write(b"x" * 65_536) for _ in range(10_000)] and None) as url, \
             pytest.raises(ServiceUnavailable, match="an answer of more than 100,000 bytes"):
         client().fetch(url)
 
 
-def test_a_page_of_an_error_is_told_on_one_line():
+def test_an_error_page_is_shown_on_one_line():
     budget = TokenBucket(10, 10, Clock())
     with serving(lambda out: out.write(ERROR_PAGE) and None, status=502) as url, pytest.raises(ServiceUnavailable) as caught:
         client().ask(url, HttpRequest("/symbols"), {}, budget)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.http import Http
-from pumpwatch.net.redirects import is_public, may_reach, origin_of, refusal
+from pumpwatch.net.redirects import is_public, may_reach, origin_of, redirect_problem
 from pumpwatch.net.ws import Dialer
 from tests.net.hostile_server import HostileServer, Scenario, answer, first_lines, hostile, redirect, with_body
 
@@ -24,17 +24,17 @@ PLAIN = ssl.create_default_context()
 
 
 @pytest.mark.parametrize("url", ["wss://user:pa/ss@127.0.0.1:1/ws", "wss://user:pa?ss@h/ws", "wss://user:pa#ss@h/ws", "ws://u:ss@h:x/"])
-def test_a_websocket_address_that_is_none_is_shown_without_its_password(url: str) -> None:
+def test_an_invalid_websocket_address_is_shown_without_its_password(url: str) -> None:
     with pytest.raises(ServiceUnavailable, match="not an http, https, ws or wss address") as caught:
         Dialer(PLAIN, 1.0).open(url, {})
     assert "pa" not in caught.value.message.replace("not an", "") and "ss@" not in caught.value.message
 
 
 @pytest.mark.parametrize("target", ["https://a b.okx.com/", "https://a%0d.okx.com/", "https://a<b.okx.com/"])
-def test_a_host_of_other_than_host_characters_is_none(target: str) -> None:
+def test_a_host_with_other_characters_is_invalid(target: str) -> None:
     with pytest.raises(ValueError, match="not an http"):
         origin_of(target)
-    assert refusal("https://www.okx.com", target) == "not an address"
+    assert redirect_problem("https://www.okx.com", target) == "not an address"
 
 
 @pytest.mark.parametrize("address", ["fec0::1", "64:ff9b:1::1", "::ffff:0:8.8.8.8", "::8.8.8.8"])
@@ -58,7 +58,7 @@ def client(resolve=None, context: ssl.SSLContext = PLAIN) -> Http:
     ("wss://a.kucoin.com", "wss://ws-api-spot.kucoin.com/"),
 ])
 def test_the_same_site_by_https_and_the_same_origin_are_followed(configured: str, target: str) -> None:
-    assert refusal(configured, target) == ""
+    assert redirect_problem(configured, target) == ""
 
 
 @pytest.mark.parametrize(("configured", "target", "why"), [
@@ -82,14 +82,14 @@ def test_the_same_site_by_https_and_the_same_origin_are_followed(configured: str
     ("https://api.bithumb.com/", "file:///etc/passwd", "not an address"),
     ("wss://a.kucoin.com", "ws://127.0.0.1:9000/exec?query=DROP", "neither https"),
 ])
-def test_everything_else_is_refused_with_its_reason(configured: str, target: str, why: str) -> None:
-    assert why in refusal(configured, target)
+def test_everything_else_is_not_followed_with_its_reason(configured: str, target: str, why: str) -> None:
+    assert why in redirect_problem(configured, target)
 
 
 @given(st.text(max_size=60))
 def test_whatever_a_redirect_says_the_rule_answers(text: str) -> None:
     for start in ("", "https://", "https://api.bithumb.com", "http://127.0.0.1:8000"):
-        assert isinstance(refusal("http://127.0.0.1:8000/", start + text), str)
+        assert isinstance(redirect_problem("http://127.0.0.1:8000/", start + text), str)
 
 
 @pytest.mark.parametrize("address", [

@@ -19,12 +19,12 @@ def test_passwords_in_texts_are_masked() -> None:
 
 
 @given(st.text(alphabet="ab:/@#?[]. %\\", max_size=30))
-def test_whatever_stands_before_an_at_is_not_shown(text: str) -> None:
+def test_text_before_an_at_is_not_shown(text: str) -> None:
     assert "zz" not in shown_address(f"http://u:zz{text}@host") and "zz" not in shown_address(f"u:zz{text}@host")
 
 
 @pytest.mark.parametrize("most", [10, 40, 120])
-def test_a_password_whose_sign_stands_behind_the_cut_is_not_shown(most: int) -> None:
+def test_a_password_whose_at_sign_follows_after_the_cut_is_not_shown(most: int) -> None:
     text = f"ws://{SECRET}{'x' * 2000}@host/"
     for sent in (text, text.encode()):
         assert SECRET not in one_line(sent, most)

@@ -57,7 +57,7 @@ def test_a_socks_proxy_leads_there_and_resolves_names_where_it_should(scheme: st
     (b"HTTP/1.1 400 no", "does not speak SOCKS5"), (b"\x05\xff", "requires a user"),
     (b"\x05\x00\x05\x05\x00\x01", "rejects the connection: connection refused"), (b"\x05\x00\x05\x63\x00\x01", "code 99"),
     (b"", "closed the connection in the middle")])
-def test_a_socks_proxy_that_refuses_says_why(said: bytes, reason: str) -> None:
+def test_a_socks_proxy_that_rejects_gives_its_reason(said: bytes, reason: str) -> None:
     def refuse(sock: socket.socket) -> None:
         sock.recv(100)
         sock.sendall(said[:2])

@@ -179,13 +179,13 @@ def test_a_frame_over_the_limit_closes_with_1009(authority):
     assert codes == [1009] and "5000 bytes" in reader.connection.closed
 
 
-def test_an_untrusted_certificate_is_refused_with_its_reason(authority):
+def test_an_untrusted_certificate_is_an_error_with_its_reason(authority):
     ca, _ = authority
     with venue(talk, ca) as url, pytest.raises(ServiceUnavailable, match="certificate is not trusted"):
         Reader(url)
 
 
-def test_a_refused_handshake_tells_the_status():
+def test_a_rejected_handshake_shows_the_status():
     def refuse(connection, request):
         return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "slow down\n")
 
