@@ -57,7 +57,8 @@ class ListedRows:
 
     def _remember(self, listings: Sequence[Listing], trades: int | None, problem: str) -> int:
         rows = [(listing.source, listing.notice_id, listing.symbol, listing.title, listing.announced_at_ns,
-                 listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body), "", trades, problem) for listing in listings]
+                 listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body), "", trades, problem)
+                for listing in listings]
         return self._change(f"INSERT OR IGNORE INTO listings ({_FIELDS}, archive, trades, problem) {_select(11)}",
                             (_text(rows),))
 
