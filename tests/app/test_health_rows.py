@@ -18,7 +18,6 @@ from pumpwatch.model import Instrument, Listing
 from pumpwatch.store.journal import Recovery
 from tests.trades import batch_of
 
-
 NOW_NS = 1_795_000_000_000_000_000
 
 

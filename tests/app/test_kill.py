@@ -7,8 +7,6 @@ import random
 import signal
 import time
 
-import pytest
-
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.reconcile import compare, names_of
