@@ -1,1 +1,1 @@
-"""Where trades are kept: memory, journal, sinks; and how they are found again."""
+"""Store trades in memory, the journal and the sinks, and find them again."""

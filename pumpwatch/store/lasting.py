@@ -75,7 +75,7 @@ class LastingLedger(Ledger):
             self.close()
             raise
         except StorageError as error:
-            log.error("ledger refuses reason=%s: trades are stored, records wait", error.message)
+            log.error("ledger refuses, trades are stored and records wait reason=%s", error.message)
 
     def close(self, rest: Records | None = None) -> None:
         """Close the file. Waiting records are written, or kept on disk for the next start. Never waits long for a lock.
@@ -131,7 +131,7 @@ class LastingLedger(Ledger):
             self._refused = records
             if error.message != self._logged:
                 self._logged = error.message
-                log.error("ledger refuses reason=%s: trades are stored, records wait", error.message)
+                log.error("ledger refuses, trades are stored and records wait reason=%s", error.message)
             self._waiting.keep([*self._deferred, records])
             raise
         if self._refused is not None:

@@ -19,7 +19,7 @@ from tests.app.collector import CollectorProcess
 from tests.app.coverage import covered, missing
 from tests.questdb_server import QuestDBServer
 
-OUTAGE_S = float(os.environ.get("OUTAGE_S", "4"))
+OUTAGE_S = float(os.environ.get("OUTAGE_S", "1"))
 VENUES = ["binance.spot", "binance.futures"]
 
 
@@ -28,6 +28,10 @@ def settle(sim: SimProcess, collector: CollectorProcess) -> None:
     sent = sim.pause()["records"]["sent"]
     collector.wait_until(lambda figures: sum(row["trades_total"] for row in figures["venues"]) >= sent
                          and figures["journal"]["backlog_trades"] == 0, 60)
+
+
+def sink_state(figures) -> str:
+    return str(figures["sinks"][0]["state"])
 
 
 def stored_of(truth, folder):
@@ -118,15 +122,17 @@ def test_questdb_killed_hung_and_suspended_in_mid_stream_gets_every_trade(tmp_pa
         sim.resume()
         time.sleep(1.5)
         private_questdb.kill()
+        collector.wait_until(lambda figures: sink_state(figures) == "down")
         time.sleep(OUTAGE_S)
         private_questdb.start()
-        time.sleep(2)
+        collector.wait_until(lambda figures: sink_state(figures) == "up")
         private_questdb.hang()
+        collector.wait_until(lambda figures: sink_state(figures) == "down")
         time.sleep(OUTAGE_S)
         private_questdb.unhang()
-        time.sleep(2)
+        collector.wait_until(lambda figures: sink_state(figures) == "up")
         private_questdb.sql("ALTER TABLE trades SUSPEND WAL")
-        time.sleep(OUTAGE_S + 5)
+        collector.wait_until(lambda figures: "suspended" in sink_state(figures))
         private_questdb.sql("ALTER TABLE trades RESUME WAL")
         settle(sim, collector)
         figures = collector.wait_until(lambda figures: figures["sinks"][0]["backlog_trades"] == 0, 90)

@@ -6,80 +6,12 @@ import threading
 from dataclasses import replace
 
 import gevent
-import numpy as np
-import pytest
-from gevent.threadpool import ThreadPool
 
-from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import FakeClock
-from pumpwatch.errors import StorageError
-from pumpwatch.model import NO_SEQUENCE, Gap, GapState, Instrument, TradeBatch
-from pumpwatch.records import Quarantined, Records
-from pumpwatch.stats import Stats
+from pumpwatch.model import Gap, GapState
+from pumpwatch.records import Records
 from pumpwatch.store import committer as module
-from pumpwatch.store import pending_records, recorder
 from pumpwatch.store.committer import Committer, percentile_ms
-from pumpwatch.store.journal import Journal
-from tests.trades import batch_of, catalogue_of
-
-VENUES = (("one", "spot"), ("two", "futures"))
-
-
-class ScriptedJournal:
-    """Refuses while told to, fails on a `poison` id or, `broken`, on everything; keeps what it took, in order.
-
-    `locked` is its ledger alone: what it refuses then is no trade.
-    """
-
-    def __init__(self):
-        self.full = self.locked = False
-        self.poison: set[int] = set()
-        self.broken = False
-        self.gate = self.ledger_gate = None
-        self.batches, self.records, self.calls = [], [], 0
-        self.history: list[str] = []
-
-    def commit(self, batch):
-        self.calls += 1
-        if self.gate is not None:
-            self.gate.wait(10)
-        if self.full:
-            raise StorageError("disk full")
-        if self.broken or self.poison & set(ids([batch])):
-            raise IndexError("no such column")
-        self.batches.append(batch)
-        self.history.append("trades")
-        return len(self.batches)
-
-    def record(self, records):
-        if self.ledger_gate is not None:
-            self.ledger_gate.wait(10)
-        if self.full or self.locked:
-            raise StorageError("database is locked")
-        self.records.append(records)
-        self.history.append("records")
-
-
-def make(limit: int = 1000):
-    catalogue = Catalogue()
-    for number, venue in enumerate(VENUES):
-        catalogue.add(venue, Instrument(symbol=f"S{number}", base=f"S{number}", quote="USDT"))
-    journal, durable = ScriptedJournal(), []
-    clock = FakeClock()
-    one = Committer(journal, ThreadPool(1), recorder.Recorder(journal.record, stats := Stats()), catalogue, clock, stats, limit,
-                    lambda number, batch: durable.append(batch))
-    return one, journal, durable, clock
-
-
-def batch(first: int, count: int, received_at: int = 0) -> TradeBatch:
-    ids = np.arange(first, first + count)
-    ones = np.ones(count)
-    return TradeBatch(ids * 10, (ids % 2).astype(np.int32), ones, ones, np.zeros(count, np.uint8), ids,
-                      np.full(count, NO_SEQUENCE), np.full(count, received_at), np.zeros(count, np.uint8))
-
-
-def ids(batches) -> list[int]:
-    return TradeBatch.concat(batches).trade_id.tolist()
+from tests.store.scripted_journal import VENUES, batch, finish, gaps_of, ids, make, run_until, venue_gap
 
 
 def restarted(one: Committer) -> None:
@@ -90,29 +22,6 @@ def restarted(one: Committer) -> None:
             return
         except IndexError:
             gevent.sleep(0.001)
-
-
-def finish(one: Committer, part: gevent.Greenlet) -> None:
-    with gevent.Timeout(20):
-        while one.waiting_trades:
-            gevent.sleep(0.005)
-    one.stop()
-    part.join(5)
-    assert part.dead
-
-
-def gaps_of(journal: ScriptedJournal) -> list[Gap]:
-    return [gap for records in journal.records for gap in records.gaps]
-
-
-def run_until(one: Committer, done) -> None:
-    part = gevent.spawn(one.run)
-    with gevent.Timeout(10):
-        while not done():
-            gevent.sleep(0.005)
-    one.stop()
-    part.join(5)
-    assert part.dead
 
 
 def test_everything_put_is_committed_once_and_in_order_and_then_told():
@@ -175,24 +84,6 @@ def test_beyond_the_limit_the_oldest_are_dropped_and_each_drop_is_a_gap_with_its
                    for gap in gaps), number
 
 
-def test_records_of_a_refused_commit_are_not_lost(monkeypatch):
-    monkeypatch.setattr(module, "RETRY_S", 0.01)
-    one, journal, _, _ = make()
-    journal.full = True
-    gap = Gap(exchange="one", market_type="spot", from_ns=1, to_ns=2, reason="x")
-    part = gevent.spawn(one.run)
-    one.put(None, Records(gaps=[gap]))
-    gevent.sleep(0.05)
-    one.put(None, Records(gaps=[gap]))
-    journal.full = False
-    with gevent.Timeout(10):
-        while not journal.records:
-            gevent.sleep(0.005)
-    one.stop()
-    part.join(5)
-    assert gaps_of(journal) == [gap]  # told twice, kept once
-
-
 def test_latency_is_the_time_from_read_to_durable():
     one, _, _, clock = make()
     one.put(batch(0, 99, clock.now_ns() - 20_000_000), Records())
@@ -200,22 +91,6 @@ def test_latency_is_the_time_from_read_to_durable():
     run_until(one, lambda: one.waiting_trades == 0)
     assert percentile_ms(one.latency_ms, 0.5) == 20
     assert percentile_ms(one.latency_ms, 0.999) == 500
-
-
-def venue_gap(symbol: str = "", from_ns: int = 1, to_ns: int = 2) -> Gap:
-    return Gap(exchange="one", market_type="spot", symbol=symbol, from_ns=from_ns, to_ns=to_ns, reason="x")
-
-
-def test_records_survive_an_error_that_no_disk_is_to_blame_for():
-    one, journal, _, _ = make()
-    journal.broken = True
-    one.put(batch(0, 5), Records(gaps=[venue_gap()]))
-    with pytest.raises(IndexError):
-        one.flush()
-    assert one.waiting_trades == 5
-    journal.broken = False
-    assert one.flush()
-    assert ids(journal.batches) == list(range(5)) and gaps_of(journal) == [venue_gap()]
 
 
 def test_one_trade_that_cannot_be_stored_goes_to_quarantine_and_stops_no_other():
@@ -250,97 +125,6 @@ def test_a_journal_that_fails_on_everything_blames_no_trade():
     assert [row for records in journal.records for row in records.quarantine] == []
 
 
-def test_a_fault_in_writing_records_stops_no_trade_and_the_records_wait(monkeypatch, caplog):
-    class Faulty(ScriptedJournal):
-        def record(self, records):
-            if self.locked:
-                raise IndexError("a fault of ours")
-            super().record(records)
-
-    monkeypatch.setattr(recorder, "RETRY_S", 0.01)
-    _, _, durable, clock = make()
-    journal = Faulty()
-    journal.locked = True
-    one = Committer(journal, ThreadPool(1), recorder.Recorder(journal.record, stats := Stats()), Catalogue(), clock, stats, 1000,
-                    lambda number, batch: durable.append(batch))
-    part = gevent.spawn(one.run)
-    for start in range(0, 50, 10):
-        one.put(batch(start, 10), Records(gaps=[venue_gap(f"S{start}")]))
-        gevent.sleep(0.02)
-    assert ids(durable) == list(range(50)) and one.waiting_trades == 0 and one.holds_something
-    assert len([record for record in caplog.records if "records failed" in record.message]) == 1
-    journal.locked = False
-    one.stop()
-    part.join(5)
-    assert {gap.symbol for gap in gaps_of(journal)} == {f"S{start}" for start in range(0, 50, 10)}
-
-
-def test_trades_are_committed_while_the_ledger_refuses_and_its_records_wait(monkeypatch):
-    monkeypatch.setattr(recorder, "RETRY_S", 0.01)
-    one, journal, durable, _ = make()
-    journal.locked = True
-    part = gevent.spawn(one.run)
-    for start in range(0, 50, 10):
-        one.put(batch(start, 10), Records(gaps=[venue_gap(from_ns=start, to_ns=start + 1)]))
-        gevent.sleep(0.02)
-    assert ids(durable) == list(range(50)) and journal.records == [] and one.holds_something
-    journal.locked = False
-    with gevent.Timeout(10):
-        while one.holds_something:
-            gevent.sleep(0.005)
-    one.stop()
-    part.join(5)
-    assert [gap.from_ns for gap in gaps_of(journal)] == [0, 10, 20, 30, 40]
-
-
-def test_trades_are_committed_while_the_ledger_hangs():
-    one, journal, durable, _ = make()
-    journal.ledger_gate = threading.Event()
-    part = gevent.spawn(one.run)
-    one.put(batch(0, 10), Records(gaps=[venue_gap()]))
-    with gevent.Timeout(10):
-        while one.waiting_trades:
-            gevent.sleep(0.005)
-    one.put(batch(10, 10), Records(gaps=[venue_gap("S1")]))
-    with gevent.Timeout(10):
-        while one.waiting_trades:
-            gevent.sleep(0.005)
-    assert ids(durable) == list(range(20)) and journal.records == []
-    journal.ledger_gate.set()
-    one.stop()
-    part.join(5)
-    assert gaps_of(journal) == [venue_gap(), venue_gap("S1")]
-
-
-def test_those_who_keep_the_ledger_busy_hold_up_no_trade(tmp_path):
-    catalogue, clock, stats, release = catalogue_of(), FakeClock(), Stats(), threading.Event()
-    journal, thread, ledger_thread = Journal(tmp_path, catalogue, clock, stats), ThreadPool(1), ThreadPool(1)
-    thread.apply(journal.open)
-    durable: list[TradeBatch] = []
-    one = Committer(journal, thread, recorder.Recorder(journal.record, stats), catalogue, clock, stats, 1000,
-                    lambda number, batch: durable.append(batch))
-
-    def busy():
-        with journal.ledger._lock:
-            release.wait(20)
-
-    users = [gevent.spawn(ledger_thread.apply, busy) for _ in range(4)]
-    part = gevent.spawn(one.run)
-    gevent.sleep(0.05)
-    for number in range(3):
-        one.put(batch_of(10, first_id=1 + 10 * number), Records(gaps=[venue_gap(from_ns=number, to_ns=number + 1)]))
-        with gevent.Timeout(5):
-            while len(durable) <= number:
-                gevent.sleep(0.005)
-    assert not release.is_set() and one.holds_something
-    release.set()
-    gevent.joinall(users)
-    one.stop()
-    part.join(5)
-    assert [gap.from_ns for _, gap in journal.ledger.gaps()] == [0, 1, 2]
-    thread.apply(journal.close)
-
-
 def test_a_gap_is_recorded_before_the_trades_that_step_over_it_and_as_filled_after_those_that_fill_it():
     one, journal, _, _ = make()
     filled = replace(venue_gap("S1"), state=GapState.FILLED)
@@ -366,81 +150,6 @@ def test_a_gap_stays_open_while_the_trades_that_fill_it_wait_and_for_good_where_
     journal.full = False
     assert one.flush()
     assert filled[2] not in gaps_of(journal)
-
-
-def test_gaps_of_two_connections_lost_at_one_moment_are_two_and_fold_into_one_of_their_venue(monkeypatch):
-    one, journal, _, _ = make()
-    gaps = [replace(venue_gap(from_ns=10, to_ns=20), symbols=(f"S{number}", "S9")) for number in range(3)]
-    one.put(None, Records(gaps=gaps))
-    assert one.flush() and gaps_of(journal) == gaps
-    journal.records.clear()
-    monkeypatch.setattr(pending_records, "GAPS_KEPT", 2)
-    one.put(None, Records(gaps=gaps))
-    assert one.flush()
-    (gap,) = gaps_of(journal)
-    assert (gap.symbols, gap.from_ns, gap.to_ns) == ((), 10, 20) and gap.touches("anything")
-
-
-def test_what_is_dropped_while_the_journal_refuses_is_one_growing_gap_a_venue():
-    one, journal, _, _ = make(limit=25)
-    journal.full = True
-    for start in range(0, 20_000, 10):
-        one.put(batch(start, 10), Records())
-        if start % 1000 == 0:
-            assert not one.flush()
-    journal.full = False
-    assert one.flush()
-    assert ids(journal.batches) == list(range(19_980, 20_000))
-    assert sorted((gap.exchange, gap.from_ns, gap.to_ns) for gap in gaps_of(journal)) == [
-        ("one", 0, 199_781), ("two", 10, 199_791)]
-
-
-def test_drops_of_another_outage_are_another_gap():
-    one, journal, _, _ = make(limit=25)
-    for outage in range(2):
-        journal.full = True
-        for start in range(outage * 1000, outage * 1000 + 60, 10):
-            one.put(batch(start, 10), Records())
-        assert not one.flush()
-        journal.full = False
-        assert one.flush()
-    assert sorted(gap.from_ns for gap in gaps_of(journal) if gap.exchange == "one") == [0, 10_000]
-
-
-def test_quarantine_is_kept_up_to_a_bound_while_the_journal_refuses_and_the_rest_is_a_gap(monkeypatch, caplog):
-    monkeypatch.setattr(pending_records, "QUARANTINE_KEPT", 100)
-    one, journal, _, _ = make()
-    journal.full = True
-    for number in range(1000):
-        one.put(None, Records(quarantine=[Quarantined(10**12 + number, "one", "spot", "no JSON", b"x")]))
-        assert number % 100 or not one.flush()
-    journal.full = False
-    assert one.flush()
-    (records,) = journal.records
-    assert [row.at_ns for row in records.quarantine] == [10**12 + number for number in range(900, 1000)]
-    (gap,) = records.gaps
-    assert gap.from_ns < 10**12 and gap.to_ns == 10**12 + 900 and "refused frames" in gap.reason
-    assert len([record for record in caplog.records if "records dropped" in record.message]) == 1
-
-
-def test_a_gap_told_again_while_the_journal_refuses_is_kept_once():
-    one, journal, _, _ = make()
-    journal.full = True
-    for number in range(500):
-        one.put(None, Records(gaps=[venue_gap(to_ns=2 + number)]))
-        assert number % 100 or not one.flush()
-    journal.full = False
-    assert one.flush()
-    assert gaps_of(journal) == [venue_gap(to_ns=501)]
-
-
-def test_too_many_gaps_of_single_symbols_become_one_of_their_venue(monkeypatch):
-    monkeypatch.setattr(pending_records, "GAPS_KEPT", 50)
-    one, journal, _, _ = make()
-    one.put(None, Records(gaps=[venue_gap(f"S{number}", 10 * number, 10 * number + 5) for number in range(60)]))
-    assert one.flush()
-    (gap,) = gaps_of(journal)
-    assert (gap.symbol, gap.from_ns, gap.to_ns) == ("", 0, 595)
 
 
 def test_what_the_journal_is_at_work_on_is_not_dropped():

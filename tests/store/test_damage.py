@@ -263,24 +263,6 @@ def test_a_coin_is_known_before_anything_of_it_is_read(tmp_path: Path, how: Call
     journal.close()
 
 
-def test_files_and_folders_are_closed_to_others_whatever_the_umask(tmp_path: Path) -> None:
-    import os
-
-    before = os.umask(0)
-    try:
-        clock = FakeClock(START_NS)
-        journal = Journal(tmp_path / "data", catalogue_of(), clock, Stats())
-        journal.open()
-        journal.commit(batch_of(10))
-        modes = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
-        journal.close()
-    finally:
-        os.umask(before)
-    assert {name: mode for name, mode in modes.items() if mode not in (0o640, 0o750)} == {}
-    assert modes["data"] == modes["data/journal"] == 0o750
-    assert any(name.endswith("-wal") for name in modes)
-
-
 def test_a_clock_that_steps_to_and_fro_loses_no_trade_and_makes_few_files(tmp_path: Path) -> None:
     clock, draw = FakeClock(START_NS), random.Random(5)
     stored: list[int] = []
@@ -295,21 +277,6 @@ def test_a_clock_that_steps_to_and_fro_loses_no_trade_and_makes_few_files(tmp_pa
         assert [int(one) for _, batch in journal.read_after(0, 10**9) for one in sorted(batch.trade_id)] == stored
         journal._release()
     assert len(files(tmp_path)) <= 3 * 7, "one a minute, and one a start"
-
-
-def test_the_last_moment_of_a_run_is_right_though_its_clock_was_not(tmp_path: Path) -> None:
-    for number, wrong_s in enumerate((5 * 86_400, -2 * 86_400)):
-        folder, clock = tmp_path / str(number), FakeClock(START_NS)
-        journal = Journal(folder, catalogue_of(), clock, Stats())
-        journal.open()
-        batch = batch_of(10, start_ns=START_NS)
-        batch.received_at[:] += wrong_s * NS_PER_S
-        journal.commit(batch)
-        journal.close()
-        clock.advance(6 * 86_400)
-        journal = Journal(folder, catalogue_of(), clock, Stats())
-        assert abs(journal.open().last_received_at_ns - START_NS) < NS_PER_S
-        journal.close()
 
 
 @pytest.mark.parametrize("looked_at", [False, True])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import journal as journal_module
 from pumpwatch.store.journal import Journal, JournalReader
-from pumpwatch.store.sqlite import check_of, storage_error
+from pumpwatch.store.sqlite import check_of
 from tests.trades import batch_of, catalogue_of
 
 START_NS = 1_790_000_000 * NS_PER_S
@@ -364,18 +363,6 @@ def test_whatever_the_order_of_events_nothing_is_lost_or_doubled(
         assert ids_of(found) == list(range(removed, stored))
         assert [number for number, _ in found] == sorted({number for number, _ in found})
     journal.close()
-
-
-@pytest.mark.parametrize(("error", "way_out"), [
-    (PermissionError(errno.EACCES, "Permission denied"), "set store.dir to a folder this user may write to"),
-    (OSError(errno.EROFS, "Read-only file system"), "set store.dir to a folder this user may write to"),
-    (OSError(errno.ENOSPC, "No space left on device"), "make room on this disk"),
-    (FileNotFoundError(errno.ENOENT, "No such file or directory"), ""),
-    (OSError(errno.EIO, "Input/output error"), ""),
-    (ValueError("not ours to mend"), ""),
-])
-def test_what_the_disk_refuses_is_told_with_the_way_out(error: Exception, way_out: str) -> None:
-    assert storage_error(Path("data"), "open", error).hint == way_out
 
 
 def test_a_data_folder_that_cannot_be_one_says_which_key_to_set(tmp_path: Path) -> None:

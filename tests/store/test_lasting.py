@@ -6,8 +6,7 @@ import random
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,51 +15,31 @@ import pytest
 from gevent.threadpool import ThreadPool
 from sqlite_utils import Database
 
-from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.clock import FakeClock
 from pumpwatch.errors import StorageError
-from pumpwatch.model import Gap, Listing, Notice, TradeBatch
+from pumpwatch.model import TradeBatch
 from pumpwatch.records import ConnectionEvent, Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import lasting, recorder
 from pumpwatch.store.committer import Committer
-from pumpwatch.store.journal import Journal
 from pumpwatch.store.lasting import DAMAGED_GAPS, IDENTITY_NAME, LOST, LastingLedger
 from pumpwatch.store.ledger import FILE_NAME, Ledger
 from pumpwatch.store.migrations import migrations
 from pumpwatch.store.recorder import Recorder
 from pumpwatch.store.waiting import WAITING_NAME, waiting_gaps
+from tests.store.filled_ledger import (
+    GAPS,
+    PAGE,
+    START_NS,
+    damage,
+    filled,
+    journal_of,
+    locked,
+    opened,
+    reasons,
+    use_all,
+)
 from tests.trades import batch_of, catalogue_of
-
-START_NS = 1_790_000_000 * NS_PER_S
-PAGE = 4096
-GAPS = [Gap(exchange="binance", market_type="spot", symbol=f"C{number}USDT", from_ns=number * 10, to_ns=number * 10 + 5,
-            reason="a reason of some length, so that few of them are on a page", symbols=())
-        for number in range(80)]
-LISTINGS = [Listing(source="upbit", notice_id=str(number), symbol="PEPE", title="t" * 100, announced_at_ns=1,
-                    detected_at_ns=number, triggered_at_ns=3) for number in range(40)]
-NOTICES = [Notice(source="upbit", notice_id=str(number), title="t" * 100, category="c", published_at_ns=1, updated_at_ns=1)
-           for number in range(40)]
-
-
-def opened(folder: Path) -> LastingLedger:
-    return LastingLedger(folder, FakeClock(START_NS), Stats())
-
-
-def journal_of(folder: Path) -> Journal:
-    return Journal(folder, catalogue_of(), FakeClock(START_NS), Stats())
-
-
-def filled(folder: Path, first_id: int = 1) -> None:
-    """Leave what a run leaves: trades, and a ledger of many pages."""
-    journal = journal_of(folder)
-    journal.open()
-    journal.commit(batch_of(100, first_id=first_id))
-    journal.record(Records(GAPS, [ConnectionEvent(at, "binance", "spot", 1, "down", "1006") for at in range(80)],
-                           [Quarantined(at, "binance", "spot", "no JSON", b"x" * 500) for at in range(20)]))
-    for listing, notice in zip(LISTINGS, NOTICES, strict=True):
-        journal.ledger.remember_listing(listing)
-        journal.ledger.remember_notices([(notice, "other", "a")])
-    journal.close()
 
 
 @pytest.fixture(scope="module")
@@ -73,42 +52,6 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(left: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(left, tmp_path / "data"))
-
-
-def damage(path: Path, page: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(page * PAGE)
-        file.write(random.Random(page).randbytes(PAGE))
-
-
-def reasons(ledger: Ledger) -> set[str]:
-    return {gap.reason for _, gap in ledger.gaps()} - {GAPS[0].reason}
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
-
-
-def use_all(ledger: LastingLedger) -> None:
-    """Touch every table, as a run does sooner or later."""
-    ledger.write(Records([replace(GAPS[0], symbol="NEW")], [ConnectionEvent(1, "x", "spot", 1, "up", "")],
-                         [Quarantined(1, "x", "spot", "no JSON", b"")]))
-    ledger.gaps()
-    ledger.connection_events()
-    ledger.quarantine()
-    ledger.listings()
-    ledger.seen_notices("upbit", ["5"])
-    ledger.notice_count("upbit")
-    ledger.remember_notices([(replace(NOTICES[0], notice_id="new"), "other", "a")])
-    ledger.upkeep(START_NS)
-    ledger.check()
 
 
 def test_whichever_page_is_damaged_before_the_start_the_journal_opens_and_what_is_lost_is_named(
@@ -254,34 +197,6 @@ def test_what_becomes_of_the_file_while_running_costs_no_record_that_follows(
     reading.close()
 
 
-def test_what_is_readable_is_kept_and_known_listings_are_not_announced_again(folder: Path) -> None:
-    with sqlite3.connect(folder / FILE_NAME) as file:
-        page = file.execute("SELECT rootpage FROM sqlite_master WHERE name = 'connection_events'").fetchone()[0]
-    damage(folder / FILE_NAME, page - 1)
-    ledger = opened(folder)
-    assert ledger.connection_events() == []
-    assert [gap for _, gap in ledger.gaps()] == GAPS and reasons(ledger) == set()
-    assert not ledger.remember_listing(LISTINGS[7]) and len(ledger.listings()) == len(LISTINGS)
-    assert ledger.notice_count("upbit") == len(NOTICES) and ledger.quarantine_count() == 20
-    ledger.close()
-
-
-def test_after_notices_were_lost_the_first_look_at_each_source_seeds_once(folder: Path) -> None:
-    with sqlite3.connect(folder / FILE_NAME) as file:
-        page = file.execute("SELECT rootpage FROM sqlite_master WHERE name = 'notices'").fetchone()[0]
-    damage(folder / FILE_NAME, page - 1)
-    ledger = opened(folder)
-    ledger.seen_notices("upbit", ["5"])
-    ledger.remember_notices([(NOTICES[5], "other", "a")])
-    ledger.close()
-    ledger = opened(folder)
-    for _ in range(2):  # a look that fails asks again
-        assert ledger.notice_count("upbit") == ledger.notice_count("bithumb") == 0
-    ledger.first_look_done("upbit")
-    assert ledger.notice_count("upbit") == 1 and ledger.notice_count("bithumb") == 0
-    ledger.close()
-
-
 def test_a_new_ledger_has_the_symbols_of_gaps_whose_set_the_old_one_had(tmp_path: Path) -> None:
     ledger = opened(tmp_path)
     gap = replace(GAPS[0], symbol="", symbols=("A", "B"))
@@ -345,7 +260,7 @@ def test_what_the_ledger_did_not_take_by_the_end_is_on_disk_whatever_it_is_at(
             running.kill()
             journal.close(one.rest())
             assert names <= {gap.symbol for gap in waiting_gaps(folder)}
-            assert "the next start takes them" in caplog.text
+            assert "the next start writes them" in caplog.text
         release.set()
         if hangs:
             holding.get()

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database, Migrations
 
-from pumpwatch.errors import EXIT_DISK, StorageError
+from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState, Listing, Notice
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, Quarantined, Records
-from pumpwatch.store import upkeep
 from pumpwatch.store.ledger import FILE_NAME, Ledger
-from pumpwatch.store.migrations import migrations
 from pumpwatch.store.sqlite import DamagedError
 
 GAP = Gap(exchange="binance", market_type="spot", symbol="BTCUSDT", from_ns=10, to_ns=20, first_id=5, last_id=7,
@@ -134,31 +130,6 @@ def test_a_gap_of_a_connection_comes_back_with_its_symbols_and_two_at_one_moment
     assert ledger._rows("SELECT count(*) FROM gap_symbols", ()) == [(2,)], "a set of symbols is stored once"
 
 
-def old_ledger(folder: Path) -> None:
-    """Make a ledger as the version before connections' symbols made it, with a gap, and with a notice in it."""
-    db = Database(folder / FILE_NAME)
-    migrations.apply(db, stop_before="gaps_of_connections")
-    db.execute("INSERT INTO gaps (exchange, market_type, symbol, from_ns, to_ns, reason, state, note)"
-               " VALUES ('binance', 'spot', '', 10, 20, 'down', 'open', '')")
-    db.execute("INSERT INTO notices (source, notice_id, revision) VALUES ('upbit', '77', 'a')")
-    db.conn.commit()
-    db.close()
-
-
-def test_a_ledger_of_the_version_before_is_read_as_it_is_and_brought_up_to_date(tmp_path: Path) -> None:
-    old_ledger(tmp_path)
-    reading = Ledger(tmp_path, read_only=True)
-    assert [gap for _, gap in reading.gaps()] == [VENUE_GAP]
-    reading.close()
-    ledger = Ledger(tmp_path)
-    assert not ledger.is_new
-    assert [gap for _, gap in ledger.gaps()] == [VENUE_GAP]
-    ledger.write(Records(gaps=[VENUE_GAP, replace(VENUE_GAP, symbols=("A",))]))
-    assert [gap.symbols for _, gap in ledger.gaps()] == [(), ("A",)]
-    assert ledger.seen_notices("upbit", ["77"]) == {"77": "a"}
-    assert len(ledger.identity()) == 16
-
-
 def test_reading_makes_no_file_and_says_that_an_empty_one_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         Ledger(tmp_path, read_only=True)
@@ -179,68 +150,6 @@ def test_the_ledger_is_closed_to_others_whatever_the_umask_says(tmp_path: Path) 
     assert modes == dict.fromkeys((FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"), 0o640)
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o750
 
-
-DAY_NS = 86_400 * 10**9
-
-
-def kept_up(ledger: Ledger, now_ns: int) -> int:
-    """Do all of the upkeep; return in how many transactions."""
-    steps = 1
-    while ledger.upkeep(now_ns):
-        steps += 1
-    return steps
-
-
-def test_what_is_too_old_is_forgotten_a_few_rows_at_a_time_and_open_gaps_never(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.write(Records([GAP, replace(GAP, from_ns=11, state=GapState.FILLED)],
-                         [replace(EVENT, at_ns=at) for at in range(1200)] + [replace(EVENT, at_ns=DAY_NS)],
-                         [replace(BAD, at_ns=at, payload=b"") for at in (*range(1200), DAY_NS)]))
-    assert kept_up(ledger, DAY_NS + 90 * DAY_NS) >= 3
-    assert [row.at_ns for row in ledger.quarantine()] == [event.at_ns for event in ledger.connection_events()] == [DAY_NS]
-    assert [gap for _, gap in ledger.gaps()] == [GAP]
-
-
-def test_the_quarantine_keeps_to_its_quota_while_it_is_written_and_says_what_it_forgot(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, quarantine_bytes=100 * (1000 + upkeep.ROW_BYTES))
-    for start in range(10**12, 10**12 + 2000, 200):
-        ledger.write(Records(quarantine=[replace(BAD, at_ns=at, payload=b"x" * 1000) for at in range(start, start + 200)]))
-        assert ledger.quarantine_count() == 100
-    assert ledger.quarantine()[0].at_ns == 10**12 + 1900, "the newest are kept"
-    ((_, gap),) = ledger.gaps()
-    assert gap.from_ns < 10**12 and gap.to_ns == 10**12 + 1900 and gap.reason == upkeep.FORGOTTEN
-    ledger.close()
-    ledger = Ledger(tmp_path, quarantine_bytes=50 * (1000 + upkeep.ROW_BYTES))
-    kept_up(ledger, 10**12)
-    assert ledger.quarantine_count() == 50, "a smaller quota holds for what is there"
-
-
-def test_too_many_gaps_and_events_leave_the_newest_and_fold_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "GAPS_KEPT", 1000)
-    monkeypatch.setattr(upkeep, "EVENTS_KEPT", 1000)
-    ledger = Ledger(tmp_path)
-    ledger.write(Records([replace(VENUE_GAP, from_ns=at, to_ns=at + 1, symbols=(f"S{at % 7}",)) for at in range(3000)],
-                         [replace(EVENT, at_ns=at) for at in range(3000)]))
-    kept_up(ledger, 3000)
-    gaps = [gap for _, gap in ledger.gaps()]
-    assert len(gaps) <= 1000 and len(ledger.connection_events()) == 1000
-    assert (gaps[0].from_ns, gaps[0].symbols, gaps[0].reason) == (0, (), upkeep.FOLDED)
-    assert gaps[0].to_ns == gaps[1].from_ns and gaps[-1].to_ns == 3000, "no moment is left out"
-    assert ledger._rows("SELECT count(*) FROM gap_symbols", ()) == [(7,)]
-
-
-def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
-    Ledger(tmp_path).close()
-    later = Migrations("ledger")
-
-    @later()
-    def of_the_future(db: Database) -> None:
-        db.execute("SELECT 1")
-
-    later.apply(Database(sqlite3.connect(tmp_path / FILE_NAME)))
-    with pytest.raises(StorageError, match="of_the_future") as refused:
-        Ledger(tmp_path)
-    assert refused.value.exit_code == EXIT_DISK
 
 
 def test_a_full_disk_and_a_damaged_file_are_storage_errors_with_nothing_half_written(tmp_path: Path) -> None:

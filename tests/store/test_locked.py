@@ -17,7 +17,6 @@ from pumpwatch.model import Instrument
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal, JournalReader, Recovery
 from pumpwatch.store.manifest import FILE
-from pumpwatch.store.sqlite import is_temporary, raise_if_temporary
 from tests.trades import VENUES, batch_of, catalogue_of
 
 START_NS = 1_790_000_000 * NS_PER_S
@@ -148,22 +147,3 @@ def test_a_reader_from_outside_names_what_is_locked_and_gives_the_rest(folder: P
     with locked(segments(folder)[1]):
         assert len(reader.query(NAMES, 0, 2**62)) == (HOURS - 1) * ROWS
     assert any("locked" in line for line in reader.unreadable)
-
-
-@pytest.mark.parametrize("name", ["BUSY", "LOCKED", "PROTOCOL", "NOMEM", "CANTOPEN", "IOERR_NOMEM", "IOERR_LOCK", "IOERR_RDLOCK",
-                                  "IOERR_SHMMAP", "IOERR_SHMOPEN", "IOERR_SHMSIZE", "IOERR_SHMLOCK", "BUSY_SNAPSHOT"])
-def test_a_lack_of_a_lock_of_memory_or_of_handles_is_temporary(tmp_path: Path, name: str) -> None:
-    error = sqlite3.OperationalError("no")
-    error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
-    assert is_temporary(error)
-    with pytest.raises(StorageError):
-        raise_if_temporary(error, tmp_path)
-    raise_if_temporary(error, tmp_path / "gone")
-
-
-@pytest.mark.parametrize("name", ["CORRUPT", "NOTADB", "IOERR_READ", "IOERR_SHORT_READ", "FULL"])
-def test_damage_and_a_full_disk_are_not_temporary(tmp_path: Path, name: str) -> None:
-    error = sqlite3.DatabaseError("no")
-    error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
-    assert not is_temporary(error)
-    raise_if_temporary(error, tmp_path)

@@ -1,0 +1,69 @@
+"""The figures of a collector: written whole, in a thread, by the steady clock."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from pathlib import Path
+
+import gevent
+import pytest
+
+from pumpwatch.app.collector import Collector
+from pumpwatch.app.status import Status
+from pumpwatch.clock import FakeClock
+from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
+from pumpwatch.ops.health import FILE
+
+
+class SlowDisk:
+    """A journal whose files take their time to say how large they are."""
+
+    def __init__(self) -> None:
+        self.asked, self.answer = threading.Event(), threading.Event()
+
+    def size_bytes(self) -> int:
+        self.asked.set()
+        assert self.answer.wait(10)
+        return 4711
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Collector:
+    return Collector(Config(
+        store=StoreConfig(dir=str(tmp_path)), listing=ListingConfig(archive_dir=str(tmp_path)),
+        plugins=PluginsConfig(folder=str(Path(__file__).parent / "sinks")), sinks={"odd": {"way": "misfit"}}))
+
+
+def test_figures_are_written_while_everything_else_goes_on(collector: Collector, tmp_path: Path) -> None:
+    disk = SlowDisk()
+    collector.journal = disk  # type: ignore[assignment]
+    part = gevent.spawn(collector.status.write)
+    with gevent.Timeout(10):
+        while not disk.asked.is_set():
+            gevent.sleep(0.001)
+    assert not part.dead and not (tmp_path / FILE).exists()
+    disk.answer.set()
+    part.join(10)
+    assert json.loads((tmp_path / FILE).read_text("utf-8"))["journal"]["bytes"] == 4711
+    assert collector.status.now()["journal"]["bytes"] == 4711
+
+
+def test_figures_that_cannot_be_written_are_counted(tmp_path: Path, collector: Collector) -> None:
+    (tmp_path / FILE).with_suffix(".new").mkdir()
+    collector.status.write()
+    assert collector.stats.get("figures_not_written_total") == 1
+
+
+def test_figures_are_not_for_everybody_and_count_their_time_by_the_steady_clock(tmp_path: Path, collector: Collector) -> None:
+    (tmp_path / FILE).with_suffix(".new").write_text("left by a killed run")
+    (tmp_path / FILE).with_suffix(".new").chmod(0o666)
+    clock = FakeClock()
+    collector.clock = clock
+    collector.status = Status(collector)
+    clock.advance(5)
+    clock.step(-3600)
+    collector.status.write()
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o640
+    assert json.loads((tmp_path / FILE).read_text("utf-8"))["up_s"] == 5.0

@@ -1,0 +1,70 @@
+"""Which segments expire: by age, by size, never one that a sink needs, never the newest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import GapState
+from pumpwatch.store.expiry import EARLY, SAMPLED_S, NewestTrades, Removed, choose, note_early
+from pumpwatch.store.manifest import SegmentManifest
+from pumpwatch.store.segment import Segment
+from tests.store.small_journal import NotedDamage
+
+HOUR_NS = 3600 * NS_PER_S
+
+
+@pytest.fixture
+def segments(tmp_path: Path) -> list[Segment]:
+    """Four files of 1,000 bytes, an hour each, the first from hour 1 on."""
+    made = []
+    for number in range(1, 5):
+        path = tmp_path / f"{number}.sqlite"
+        path.write_bytes(bytes(1000))
+        made.append(Segment(path, number, number, trades=10, created_ns=number * HOUR_NS, first_timestamp=number * HOUR_NS,
+                            last_timestamp=(number + 1) * HOUR_NS - 1, last_received=(number + 1) * HOUR_NS - 1, ordinal=number,
+                            state="clean", venues={("a", "spot")}))
+    return made
+
+
+def ids(removed: list[Removed]) -> list[tuple[int, bool]]:
+    return [(one.segment.first_id, one.early) for one in removed]
+
+
+def test_what_ended_before_the_time_goes_and_never_the_newest(segments: list[Segment]) -> None:
+    assert ids(choose(segments, 3 * HOUR_NS, 10**9, None, float("inf"))) == [(1, False), (2, False)]
+    assert ids(choose(segments, 2**62, 10**9, None, float("inf"))) == [(1, False), (2, False), (3, False)]
+    assert choose([], 0, 0, None, 0.0) == []
+
+
+def test_for_their_age_goes_only_as_much_as_was_written_in_the_span(segments: list[Segment]) -> None:
+    assert ids(choose(segments, 2**62, 10**9, None, 3600.0)) == [(1, False)]
+
+
+def test_the_oldest_go_before_their_time_where_all_are_too_large(segments: list[Segment]) -> None:
+    assert ids(choose(segments, 0, 2500, None, 0.0)) == [(1, True), (2, True)]
+
+
+def test_what_a_sink_lacks_stays_and_what_cannot_be_read_does_not(segments: list[Segment]) -> None:
+    assert ids(choose(segments, 2**62, 0, 2, float("inf"))) == [(1, False), (2, False)]
+    segments[2].readable = False
+    assert ids(choose(segments, 2**62, 0, 0, float("inf"))) == [(3, False)]
+
+
+def test_what_goes_early_is_one_gap_a_venue_that_grows(segments: list[Segment], tmp_path: Path) -> None:
+    damage, manifest = NotedDamage(), SegmentManifest(tmp_path)
+    for segment in segments[:2]:
+        note_early(damage, manifest, [Removed(segment, True, 3600.0)], 1)
+    first, second = damage.gaps
+    assert (first.from_ns, first.reason, first.state) == (HOUR_NS, EARLY, GapState.LOST)
+    assert (second.from_ns, second.to_ns) == (HOUR_NS, 3 * HOUR_NS)
+
+
+def test_the_newest_trades_tell_the_time_by_their_median() -> None:
+    newest = NewestTrades()
+    assert newest.ns() == 0
+    for at_s, ns in ((0.0, 5), (SAMPLED_S, 100), (SAMPLED_S + 1, 10**18), (SAMPLED_S + 2, 102)):
+        newest.record(at_s, ns)
+    assert newest.ns() == 102
