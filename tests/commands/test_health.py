@@ -65,7 +65,7 @@ def test_a_finding_whose_words_have_no_room_has_them_below() -> None:
     check_lines(lines, 80)
     assert [" ".join(line.split()) for line in lines] == [
         "what state found ms", "python ok 3.11.2", "okx.futures WebSocket unreachable 271",
-        "wss://ws.okx.com:8443/ws/v5/business: no answer: [Errno -2] Name or service not", "known", "is the network there?"]
+        "wss://ws.okx.com:8443/ws/v5/business: no answer: [Errno -2] Name or service", "not known", "is the network there?"]
 
 
 def test_a_finding_whose_words_have_room_is_a_line() -> None:
