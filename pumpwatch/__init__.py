@@ -1,7 +1,7 @@
 """PumpWatch records every public trade around new listings.
 
-What is named in `__all__` is what a plugin author may rely on; everything else may change.
-The names load on first use, so that `import pumpwatch` costs nothing.
+A plugin author may rely on the names in `__all__`; everything else may change.
+The names are loaded on first use, so that `import pumpwatch` costs nothing.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _HOMES = {
     "pumpwatch.net.proxy": ("proxy_to",),
     "pumpwatch.net.texts": ("masked", "shown_address"),
     "pumpwatch.pipeline.decode": ("Decoder",),
-    "pumpwatch.sim.notice_board": ("Board", "Post"),
+    "pumpwatch.sim.board_dialect": ("Board", "BoardDialect", "Post"),
     "pumpwatch.sim.dialect": (
-        "BoardDialect", "ClientSession", "Coin", "Dialect", "History", "HttpCall", "HttpReply", "Message", "Meter",
-        "Past", "Reply", "Rules", "Stamp", "TapeTrade",
+        "ClientSession", "Coin", "Dialect", "History", "Message", "Meter", "Past", "Reply", "Rules", "Stamp", "TapeTrade",
     ),
+    "pumpwatch.sim.http_messages": ("HttpCall", "HttpReply"),
     "pumpwatch.sim.history": ("aggregate",),
     "pumpwatch.sim.rows": ("VOID", "Rows", "SymbolSpec"),
     "pumpwatch.sim.ground_truth": ("id_number",),

@@ -1,8 +1,7 @@
-"""Every instrument this process knows, numbered.
+"""Every instrument that this process knows, numbered.
 
-A trade names its instrument by an int32; this table turns it back into words. Ids are given in order of arrival and
-live as long as the process: whatever is stored carries the names it needs (see store.journal). Adding is safe from any
-thread; an id, once returned, may be read from any.
+A trade holds its instrument as an int32 id; this table maps ids to names. Ids are assigned in order of arrival and are valid
+within one process: stored files carry the names that they need (see store.journal). Any thread may add and read.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from pumpwatch.model import Instrument
 
-# 1000PEPE, 10000000AIDOGE, 1MBABYDOGE; SHIB1000. A real name may begin with a digit (1INCH, 0G, 2Z) or end with one (API3).
+# 1000PEPE, 10000000AIDOGE, 1MBABYDOGE, SHIB1000. Real names may begin with a digit (1INCH, 0G, 2Z) or end with one (API3).
 _PREFIX = re.compile(r"(10{3,9}|1M(?=.{3}))(?=[^\W\d])")
 _SUFFIX = re.compile(r"(?<=[^\W\d])10{3,9}$")
 _ALIASES = {"XBT": "BTC"}
@@ -26,12 +25,12 @@ VenueKey = tuple[str, str]  # exchange, market_type
 class Catalogue:
     """Instruments by id, and ids by venue and symbol.
 
-    `revision` goes up with each instrument added, and whenever what the numbers of one mean has changed.
+    `revision` increases with each new instrument, and whenever an instrument's contract size or price divisor changes.
     """
 
     def __init__(self) -> None:
         self.instruments: list[Instrument] = []
-        self.venues: list[VenueKey] = []  # venues[id] is the venue of instrument id; written last, so its length is what counts
+        self.venues: list[VenueKey] = []  # venues[id] is the venue of instrument id; written last, so its length counts
         self.revision = 0
         self._by_venue: dict[VenueKey, dict[str, int]] = {}
         self._by_coin: dict[str, set[int]] = {}
@@ -41,7 +40,7 @@ class Catalogue:
         return len(self.venues)
 
     def add(self, venue: VenueKey, instrument: Instrument) -> int:
-        """Return the id of this symbol on this venue; a known symbol keeps its id and takes the new facts."""
+        """Return the id of a venue's symbol. A known symbol keeps its id, and its facts are replaced."""
         number = self.add_if_new(venue, instrument)
         before, self.instruments[number] = self.instruments[number], instrument
         if (before.contract_size, before.price_divisor) != (instrument.contract_size, instrument.price_divisor):
@@ -54,7 +53,7 @@ class Catalogue:
         return number
 
     def add_if_new(self, venue: VenueKey, instrument: Instrument) -> int:
-        """Return the id of this symbol on this venue; a known symbol keeps its facts too."""
+        """Return the id of a venue's symbol. A known symbol keeps its id and its facts."""
         ids = self.ids_of(venue)
         known = ids.get(instrument.symbol)
         if known is not None:
@@ -63,19 +62,20 @@ class Catalogue:
             if instrument.symbol not in ids:
                 self.instruments.append(instrument)
                 self.venues.append(venue)
-                self.revision += 1  # before the symbol can be met, so that whoever meets it looks again
+                self.revision += 1  # before the symbol can be found, so that whoever finds it sees the new revision
                 ids[instrument.symbol] = number = len(self.venues) - 1
                 self._by_coin.setdefault(coin_of(instrument), set()).add(number)
             return ids[instrument.symbol]
 
     def ids_of(self, venue: VenueKey) -> dict[str, int]:
-        """Return the live symbol -> id table of a venue; it grows as instruments are added."""
+        """Return a venue's table symbol -> id; it grows as instruments are added."""
         return self._by_venue.setdefault(venue, {})
 
     def matching(self, coin: str) -> list[int]:
-        """Return the ids, ascending, of every instrument of this coin on any venue, quoted in USDT.
+        """Return the ids, ascending, of a coin's instruments on all venues that are quoted in USDT.
 
-        By base and quote, never by the symbol's spelling: PEPE finds 1000PEPEUSDT and PEPE_USDT, and so does 1000PEPE.
+        Instruments match by base and quote, never by the symbol's spelling: both PEPE and 1000PEPE find 1000PEPEUSDT and
+        PEPE_USDT.
         """
         name = _plain(coin)
         # sorted() copies in one step, whatever another thread adds meanwhile
@@ -83,7 +83,7 @@ class Catalogue:
         return sorted(number for number in found if self.instruments[number].quote.upper() == "USDT")
 
     def coins(self) -> list[str]:
-        """Return every coin there is an instrument of, quoted in USDT."""
+        """Return every coin that has an instrument quoted in USDT."""
         return sorted(coin for coin in list(self._by_coin) if self.matching(coin))
 
     def names(self, ids: Iterable[int] | NDArray[np.int32]) -> list[tuple[str, str, str]]:
@@ -92,14 +92,14 @@ class Catalogue:
 
 
 def split_multiplier(base: str) -> int:
-    """Return the multiplier a base asset's name carries: 1000 for 1000PEPE or SHIB1000, 1000000 for 1MBABYDOGE, 1 for 1INCH."""
+    """Return the multiplier in a base asset's name: 1000 for 1000PEPE or SHIB1000, 1000000 for 1MBABYDOGE, 1 for 1INCH."""
     return _split(_plain(base))[0]
 
 
 def coin_of(instrument: Instrument) -> str:
     """Return the coin behind an instrument: PEPE for base 1000PEPE with multiplier 1000, BTC for XBT.
 
-    With multiplier 1 the base is the coin's real name, whatever it begins or ends with.
+    With multiplier 1 the base is the coin's real name, digits included.
     """
     name = _plain(instrument.base)
     multiplier, coin = _split(name)

@@ -1,4 +1,4 @@
-"""Time, in one place, so that a test can hold it still."""
+"""Every clock of the program, so that tests can replace time."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Clock:
 
 
 class ClockWatch:
-    """Notices that the wall clock was stepped: it moved otherwise than the monotonic one since the last look."""
+    """Detects steps of the wall clock: differences between its movement and the monotonic clock's."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._wall_ns, self._monotonic = clock.now_ns(), clock.monotonic()
 
-    def look(self) -> float:
-        """Return by how many seconds the clock was stepped since the last look, back being negative; 0.0 where it was not."""
+    def check(self) -> float:
+        """Return the step of the wall clock since the last check in seconds, negative for back, 0.0 without one."""
         wall_ns, monotonic = self._clock.now_ns(), self._clock.monotonic()
         step_s = (wall_ns - self._wall_ns) / NS_PER_S - (monotonic - self._monotonic)
         self._wall_ns, self._monotonic = wall_ns, monotonic
@@ -37,7 +37,7 @@ class ClockWatch:
 
 
 class FakeClock(Clock):
-    """A clock that moves only when told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self, now_ns: int = 1_700_000_000 * NS_PER_S) -> None:
         self._now_ns = now_ns
@@ -54,5 +54,5 @@ class FakeClock(Clock):
         self._now_ns += int(seconds * NS_PER_S)
 
     def step(self, seconds: float) -> None:
-        """Set the wall clock by `seconds`, back where negative; the monotonic one does not notice."""
+        """Move the wall clock alone by `seconds`, back where negative."""
         self._stepped_ns += int(seconds * NS_PER_S)

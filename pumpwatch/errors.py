@@ -1,7 +1,7 @@
-"""Every error PumpWatch raises on purpose.
+"""Every error that PumpWatch raises on purpose.
 
-The class says what the program does about it, the message says what happened and where,
-the hint says how to mend it. Exit codes are stable; scripts may rely on them.
+The class tells what the program does about it, the message what happened and where, and the hint how to fix it.
+Exit codes are stable: scripts may rely on them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EXIT_INTERRUPTED = 130
 
 
 class PumpWatchError(Exception):
-    """Root of the tree: one message a person can act on."""
+    """Root of the tree: a message that a person can act on."""
 
     exit_code = EXIT_FOUND
 
@@ -30,42 +30,42 @@ class PumpWatchError(Exception):
 
 
 class UsageError(PumpWatchError):
-    """Refuse the command: its words are wrong."""
+    """Reject the command: its arguments are wrong."""
 
     exit_code = EXIT_USAGE
 
 
 class ConfigError(PumpWatchError):
-    """Refuse to start: the configuration cannot be meant."""
+    """Refuse to start: the configuration is invalid."""
 
     exit_code = EXIT_CONFIG
 
 
 class PluginError(ConfigError):
-    """Leave this plugin out, name it, and run on with the rest."""
+    """Leave this plugin out, log its name, and go on with the others."""
 
 
 class ServiceUnavailable(PumpWatchError):
-    """Back off and try again: an exchange, a sink or a source is not there."""
+    """Back off and try again: an exchange, a sink or a source cannot be reached."""
 
     exit_code = EXIT_UNAVAILABLE
 
 
 class StorageError(PumpWatchError):
-    """Keep what is in memory and say so: the disk or a file on it refuses."""
+    """Keep the data in memory and log it: the disk, or a file on it, cannot be used."""
 
     exit_code = EXIT_DISK
 
 
 class Interrupted(PumpWatchError):
-    """End, as a person asked by Ctrl-C, and say what is left."""
+    """Stop, since a person pressed Ctrl-C, and print what was left undone."""
 
     exit_code = EXIT_INTERRUPTED
 
 
 class BadFrame(PumpWatchError):
-    """Quarantine the frame: it is neither a trade nor known control."""
+    """Quarantine the frame: it is neither a trade nor a known control message."""
 
 
-# What a plugin's pure function may raise on input it was not made for; msgspec's errors are ValueErrors.
+# errors that a plugin's pure function may raise on unexpected input; msgspec's errors are ValueErrors
 REFUSALS = (BadFrame, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)

@@ -1,8 +1,8 @@
 """Every hook a plugin may implement.
 
-A plugin is a module (or object) registered under the entry-point group `pumpwatch.plugins`, or a `.py` file in the
-plugin folder of the config. It marks its functions with `pumpwatch.hookimpl` and returns values made of
-`pumpwatch` types; it imports nothing else of PumpWatch, and no other plugin. A misspelt hook is refused at start.
+A plugin is a module or object registered under the entry-point group `pumpwatch.plugins`, or a `.py` file in the plugin
+folder of the config. It marks its functions with `pumpwatch.hookimpl` and returns values of `pumpwatch` types. It imports
+nothing else of PumpWatch, and no other plugin. A plugin with a misspelt hook is left out at start.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pumpwatch.errors import BadFrame
 from pumpwatch.model import Listing, Notice, TradeBatch, Venue
 
 if TYPE_CHECKING:
+    from pumpwatch.sim.board_dialect import BoardDialect
     from pumpwatch.sim.dialect import Dialect
 
 hookspec = pluggy.HookspecMarker("pumpwatch")
@@ -26,20 +27,20 @@ hookimpl = pluggy.HookimplMarker("pumpwatch")
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a sink did with a batch. A row that is neither accepted nor refused is kept and sent again."""
+    """The result of writing a batch. A row that is neither accepted nor refused is kept and sent again."""
 
     accepted: int
-    refused: Sequence[tuple[int, str]] = ()  # row in the batch, reason: refused for ever
+    refused: Sequence[tuple[int, str]] = ()  # row in the batch, reason: rejected for good, it is not sent again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """How a sink keeps what it has acknowledged.
+    """How a sink keeps the trades that it has acknowledged.
 
-    at_risk_s: what it acknowledged in so many seconds before its host loses power may be gone; 0 where each answer is
-    synced to its disk. run: another text once its server was started anew, or once a table of it is another one; empty
-    where that cannot be told. empty: it holds no trade at all, so it gets everything that the journal has. keeps_s: it
-    deletes trades with an older timestamp by itself; 0: none.
+    at_risk_s: a power loss of its host may lose the trades acknowledged in these last seconds; 0 if each answer comes after a
+    sync to disk. run: a text that changes when its server restarts or its table is replaced; empty if the sink cannot know.
+    empty: it holds no trade at all, so it gets everything in the journal. keeps_s: it deletes trades whose timestamp is older
+    than this; 0: it deletes none.
     """
 
     at_risk_s: float = 300.0  # an operating system writes to the disk by itself within a minute
@@ -50,7 +51,7 @@ class Keeping:
 
 @dataclass(frozen=True, slots=True)
 class ListingEvent:
-    """What is stored of a listing besides the notice: its archive's folder, its trades, and the exchanges that have any."""
+    """The facts stored with a listing: the folder of its archive, the number of its trades, and the exchanges with trades."""
 
     archive: str
     trades: int
@@ -60,25 +61,29 @@ class ListingEvent:
 class Sink(Protocol):
     """A store beyond the journal.
 
-    `open`, `write` and `close` run in one worker thread of the sink's own and may block; the rest runs in a greenlet
-    and must use cooperative I/O only (requests). A sink may have the methods of `KeepingSink` and `CountingSink` too.
+    `open`, `write` and `close` run in a worker thread of their own and may block. The other methods run in a greenlet and must
+    use cooperative I/O only (requests). A sink may have the methods of `KeepingSink` and `CountingSink` too.
     """
 
     def open(self) -> None:
-        """Make what is missing and check the rest. Raise ServiceUnavailable to be called again later,
-        ConfigError where only a person can mend it."""
+        """Create missing tables and check existing ones.
+
+        Raise ServiceUnavailable to be called again later, or ConfigError if only a person can correct it.
+        """
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
-        """Store the batch and return only when the sink answers for it. Writing a batch again must be harmless.
-        Raise ServiceUnavailable when the outcome is unknown: the batch is kept and sent again."""
+        """Store the batch, and return only when the sink guarantees it. Writing a batch again must be harmless.
+
+        Raise ServiceUnavailable if the outcome is unknown: the batch is kept and sent again.
+        """
 
     def trouble(self) -> str:
-        """Return in one line why acknowledged trades do not become visible, or an empty string."""
+        """Return in one line why acknowledged trades do not become visible; an empty string if they do."""
 
     def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
-        """Return the trades of these (exchange, market_type, symbol) in [start_ns, end_ns), any order.
+        """Return the trades of these (exchange, market_type, symbol) in [start_ns, end_ns), in any order.
 
-        Works before `open`, too: a command that only reads opens nothing. Raises ServiceUnavailable.
+        It must work before `open`: a command that only reads does not open the sink. Raises ServiceUnavailable.
         """
 
     def write_listing(self, listing: Listing, event: ListingEvent) -> None:
@@ -92,27 +97,28 @@ class Sink(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of everything; nothing is lost by closing."""
+        """Release every resource; closing loses nothing."""
 
 
 @runtime_checkable
 class KeepingSink(Protocol):
-    """A sink that says how it keeps what it has; of another the defaults of `Keeping` are taken to be true."""
+    """A sink that knows how it keeps its trades; for other sinks the defaults of `Keeping` are assumed."""
 
     def keeping(self) -> Keeping:
-        """Say so, as of now. Called after `open` and every few seconds; works before `open`, too.
+        """Return how it keeps its trades now. Called after `open` and every few seconds; it must work before `open`, too.
 
-        Raises ServiceUnavailable, ConfigError."""
+        Raises ServiceUnavailable or ConfigError.
+        """
 
 
 @runtime_checkable
 class CountingSink(Protocol):
-    """A sink that can be counted cheaply, so that rows it has lost are noticed and sent again."""
+    """A sink that counts its trades cheaply, so that lost rows are detected and sent again."""
 
     def count(self, ranges: Sequence[tuple[int, int]]) -> Sequence[int]:
-        """Return the trades in each [from, to) of timestamps, with all that was acknowledged before the call.
+        """Return the number of trades in each [from, to) of timestamps, including all that was acknowledged before the call.
 
-        Raises ServiceUnavailable where that cannot be said now, for example while acknowledged trades become visible.
+        Raises ServiceUnavailable if it cannot know now, for example while acknowledged trades are becoming visible.
         """
 
 
@@ -127,10 +133,10 @@ class SinkPlugin:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a notice's title says.
+    """The meaning of a notice's title.
 
     kind: krw_listing, non_krw_listing, delisting, warning, maintenance, event or other. symbols: those that get a KRW
-    market. markets: symbol -> its markets. needs_body: the title alone cannot say. notes: trailing remarks, classified.
+    market. markets: symbol -> its markets. needs_body: the title alone does not say it. notes: trailing remarks, classified.
     """
 
     kind: str
@@ -142,12 +148,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingSource:
-    """A notice board: where it is, how politely it is asked, and how it is read. Pure, like a venue.
+    """A notice board: its address, the interval between requests, and the functions that read it. Pure, like a venue.
 
-    fallback_urls: other addresses of the same list, asked in turn when one does not answer. parse puts a BadFrame in the
-    place of a row that it cannot read, so that the others count, and raises one where the body is no such list. Whatever it
-    gives is checked before anyone acts on it: types, lengths, times between 2017 and an hour from now, and of a verdict's
-    symbols those of 1 to 20 letters and digits count. What does not pass is quarantined.
+    fallback_urls: other addresses of the same list, tried in turn when one does not answer. parse: returns a BadFrame in the
+    place of a row that it cannot read, so that the other rows count; it raises BadFrame if the body is not such a list.
+    Every row is checked before it is used: types, lengths, a time between 2017 and an hour from now. Rows that fail are
+    quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits.
     """
 
     name: str
@@ -164,19 +170,19 @@ class HookSpecs:
 
     @hookspec
     def exchange_venues(self) -> list[Venue]:  # type: ignore[empty-body]
-        """Return the venues (exchange x market) this plugin speaks for: facts and pure functions, no I/O.
+        """Return the venues (exchange x market) of this plugin: facts and pure functions, no I/O.
 
-        See plugins/exchanges/binance.py for the order such a module keeps.
+        plugins/exchanges/binance.py is the model for the order of such a module.
         """
 
     @hookspec
     def sinks(self) -> list[SinkPlugin]:  # type: ignore[empty-body]
-        """Return the kinds of sink this plugin offers. One is opened for each `sinks.<name>` in the config."""
+        """Return the kinds of sink that this plugin offers. One sink is opened for each `sinks.<name>` in the config."""
 
     @hookspec
     def listing_sources(self) -> list[ListingSource]:  # type: ignore[empty-body]
-        """Return the notice boards this plugin reads."""
+        """Return the notice boards that this plugin reads."""
 
     @hookspec
-    def simulator_dialects(self) -> list[Dialect]:  # type: ignore[empty-body]
-        """Return how the simulator speaks as these exchanges or notice boards."""
+    def simulator_dialects(self) -> list[Dialect | BoardDialect]:  # type: ignore[empty-body]
+        """Return the dialects with which the simulator plays exchanges or notice boards."""

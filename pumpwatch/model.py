@@ -18,11 +18,12 @@ SPOT = "spot"
 FUTURES = "futures"
 BUY, SELL = 0, 1
 SIDES = ("buy", "sell")
-NO_SEQUENCE = -(2**63)  # also what QuestDB stores for "no value" in a LONG
+NO_SEQUENCE = -(2**63)  # QuestDB stores the same for "no value" in a LONG
+DISORDER_NS = 1_000_000_000  # a venue may send a trade at least this much later than its neighbours
 
 
 class Flag(enum.IntFlag):
-    """What sets a trade apart from an ordinary one."""
+    """Marks of a trade that is not an ordinary one."""
 
     BLOCK = 1
     RPI = 2
@@ -32,22 +33,25 @@ class Flag(enum.IntFlag):
     AGGREGATED = 32
 
     @classmethod
-    def takeovers(cls) -> int:
-        """Return the bits of rows that a venue sends and its own trade history leaves out: kept, but no market trade."""
+    def outside_market(cls) -> int:
+        """Return the bits of rows that no order matched: the insurance fund or auto-deleveraging closed a position.
+
+        Such rows are stored; the venue's own trade history leaves them out.
+        """
         return cls.INSURANCE_FUND | cls.ADL
 
 
 class IdKind(enum.StrEnum):
-    """What a venue's trade ids promise, per symbol."""
+    """The guarantee that a venue's trade ids give, per symbol."""
 
-    CONTIGUOUS = "contiguous"  # +1 a trade: a jump is a lost trade
-    MONOTONIC = "monotonic"  # ascend, but skip: they order, and prove nothing
-    UNIQUE = "unique"  # neither ascend nor repeat: UUIDs
-    NONE = "none"  # the venue sends none: the parser gives what tells a trade from others, the core numbers the equal ones
+    CONTIGUOUS = "contiguous"  # each trade adds 1: a jump proves a lost trade
+    MONOTONIC = "monotonic"  # ascending with gaps: they give the order, but prove no loss
+    UNIQUE = "unique"  # neither ascending nor repeated: UUIDs
+    NONE = "none"  # the venue sends none: the parser gives a text that tells trades apart, the core numbers equal ones
 
 
 class QuantityUnit(enum.StrEnum):
-    """What a venue's quantities count."""
+    """The unit of a venue's quantities."""
 
     BASE = "base"
     CONTRACTS = "contracts"  # times the instrument's contract size
@@ -57,9 +61,9 @@ class QuantityUnit(enum.StrEnum):
 class Instrument:
     """One tradable symbol, in the venue's own spelling.
 
-    volume: what was traded of it in the last 24 hours, in units of the quote (USDT), both sides of a trade counted once, as
-    the venue itself reports it when the list is asked for. 0 means that nothing is known as well as that nothing traded. It
-    balances connections and says how much to expect; it is no account of trades.
+    volume: traded in the last 24 hours, in units of the quote (USDT), each trade counted once, as the venue reports it at the
+    time of the list. 0 means unknown or no trades. It balances connections and says how much to expect; it does not measure
+    the trades that were recorded.
     """
 
     symbol: str
@@ -74,11 +78,11 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a venue allows; every feed keeps all of it. Sources belong in the plugin's docstring.
+    """The limits of a venue, which every feed keeps. Their sources belong in the plugin's docstring.
 
-    connection_bytes counts what each symbol adds to a request that names others too (`,"publicTrade.BTCUSDT"`), and a whole
-    request where it takes one symbol. shared_by_markets: connects and REST requests are counted for an exchange's markets
-    together, as one address reaches both.
+    connection_bytes counts the bytes that each symbol adds to a request (`,"publicTrade.BTCUSDT"`), or the whole request if
+    it takes only one symbol. shared_by_markets: the exchange counts connects and REST requests of all its markets together,
+    because one address serves them.
     """
 
     symbols_per_connection: int
@@ -86,18 +90,21 @@ class Limits:
     message_bytes: int
     connection_bytes: int  # of all subscriptions of a connection together; 0: no such limit
     messages_per_second: float  # per connection, pings and pongs counted
-    subscriptions_per_hour: int  # per connection, symbols added and dropped; 0: no such limit
+    subscriptions_per_hour: int  # per connection, symbols added and removed; 0: no such limit
     connects_per_second: float  # per address
     connects_per_5_minutes: int  # per address
     connection_age_s: float  # a connection is renewed before it is this old
-    requests_per_minute: float  # REST, in the weight the requests below carry
-    request_window_s: float  # in which the venue counts them: 2 for "20 requests in 2 seconds"
+    requests_per_minute: float  # REST, in the unit of HttpRequest.weight
+    request_window_s: float  # the period in which the venue counts them: 2 for "20 requests in 2 seconds"
     shared_by_markets: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """What we must send unasked. `text` is a text frame; None sends a protocol ping; interval 0 is never."""
+    """The message that a client must send regularly.
+
+    text(now_ns) returns a text frame; None sends a protocol ping. interval_s 0: the venue expects nothing.
+    """
 
     interval_s: float
     text: Callable[[int], str] | None
@@ -105,18 +112,18 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryDepth:
-    """How far back keyless REST history reaches, and how fine it is."""
+    """The reach and the resolution of REST history without an API key."""
 
-    rows_per_request: int
+    rows_per_request: int  # 0: there is no such history
     pages: bool  # False: only the newest rows, whatever is asked
-    reach_s: float  # 0: bounded by rows alone; inf: all of it
-    resolution_ns: int = 0  # of its times where they are coarser than the stream's: 10**9 for whole seconds
-    window_s: float = math.inf  # the longest range of time that one request may ask for
+    reach_s: float  # 0: bounded by rows alone; inf: everything
+    resolution_ns: int = 0  # of its times if they are coarser than the stream's: 10**9 for whole seconds
+    window_s: float = math.inf  # the longest period that one request may ask for
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A GET (or POST) relative to the venue's rest_url, with its cost in the venue's own weight."""
+    """A GET or POST relative to the venue's rest_url. weight: its cost as the venue counts it."""
 
     path: str
     params: Mapping[str, str | int] = field(default_factory=dict)
@@ -126,9 +133,10 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a venue wants before each connection: a request, and the address that its answer leads to.
+    """The steps before each connection: a request, and the WebSocket address made from its answer.
 
-    url(body, ws_url, connection) makes the address. welcome: nothing may be sent before the venue's own greeting.
+    url(body, ws_url, connection) returns the address; body is empty without a request. welcome: the client must wait for the
+    venue's greeting before it sends anything.
     """
 
     request: HttpRequest | None
@@ -138,9 +146,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Volumes:
-    """Where a venue says what traded lately, when its instrument list does not. Asked for with each list, which holds without.
+    """24-hour volumes for venues that publish them separately from their instrument list.
 
-    parse(body) returns Instrument.volume by symbol, of as many symbols as it likes; it raises if the body is no such answer.
+    They are requested with each list; the list is valid without them. parse(body) returns Instrument.volume by symbol, for
+    any number of symbols; it raises if the body is something else.
     """
 
     request: HttpRequest
@@ -148,35 +157,34 @@ class Volumes:
 
 
 class ControlKind(enum.StrEnum):
-    """What a frame that is no trade can be."""
+    """The kinds of frames that are not trades."""
 
-    ACK = "ack"
-    REFUSAL = "refusal"
-    FULL = "full"  # a refusal that is about the connection: it holds no more symbols, and another one may take these
+    ACK = "ack"  # a subscription request was accepted
+    REFUSAL = "refusal"  # a subscription request was rejected
+    FULL = "full"  # a rejection because of the connection: it holds no more symbols, but another one may
     PONG = "pong"
     WELCOME = "welcome"
-    RECONNECT = "reconnect"  # the venue asks us to open a new connection now
-    OTHER = "other"  # known, and of no interest: another channel's data
+    RECONNECT = "reconnect"  # the venue asks for a new connection now
+    OTHER = "other"  # known, but of no interest: another channel's data
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A frame that is no trade, understood."""
+    """The meaning of a frame that is not a trade."""
 
     kind: ControlKind
     request_id: int | None = None
-    symbols: tuple[str, ...] = ()  # the ones granted or refused, where the venue names them; empty: all of the request
+    symbols: tuple[str, ...] = ()  # those accepted or rejected, if the venue names them; empty: all of the request
     reason: str = ""
 
 
 class Columns:
-    """What `parse` appends to: one list a column, one entry a trade, in the order of the frames.
+    """The result of `parse`: one list a column, one entry a trade, in the order of the frames.
 
-    `timestamp` is in the venue's own unit (Venue.timestamp_unit_ns), `quantity` and `price` as the frame has them.
-    `void` names rows that use up a trade id and are no trades; `flags` maps a row to its Flag bits where there are any.
-    `past` names rows that a venue sends as history on subscribing.
-    `counts` holds the trades of each frame; left empty it means one a frame.
-    `trade_id` takes ints, or str where the venue's ids are text.
+    timestamp: in the venue's own unit (Venue.timestamp_unit_ns). price, quantity: as in the frame. trade_id: ints, or str if
+    the venue's ids are text. flags: row -> its Flag bits, for rows that have any. void: rows that use up a trade id but are
+    not trades. past: rows that the venue sends as earlier trades on subscribing. counts: the trades of each frame; empty
+    means one a frame.
     """
 
     __slots__ = ("counts", "flags", "past", "price", "quantity", "sell", "sequence_number", "symbol", "timestamp",
@@ -188,7 +196,7 @@ class Columns:
         self.quantity: list[float] = []
         self.sell: list[bool] | list[bool | None] = []  # None counts as False: only for void rows
         self.trade_id: list[int] | list[str] = []
-        self.sequence_number: list[int] = []  # empty where the venue has none
+        self.sequence_number: list[int] = []  # empty if the venue has none
         self.timestamp: list[int] = []
         self.flags: dict[int, int] = {}
         self.void: list[int] = []
@@ -197,7 +205,7 @@ class Columns:
 
 
 class HistoryQuery:
-    """What of a symbol's past is wanted: by id where the venue pages by id, else by time."""
+    """A part of a symbol's trade history: the ids [first_id, last_id] if they are known (not -1), and the time."""
 
     __slots__ = ("end_ns", "first_id", "last_id", "start_ns", "symbol")
 
@@ -208,39 +216,39 @@ class HistoryQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Venue:
-    """An exchange's market: its facts and its pure functions. No field without a reason has a default."""
+    """An exchange's market: its facts and its pure functions. A fact that most venues lack has a default."""
 
     exchange: str
     market_type: str
     ws_url: str
     rest_url: str
-    headers: Mapping[str, str]  # sent on the handshake and on REST
+    headers: Mapping[str, str]  # sent with the handshake and with REST requests
     limits: Limits
     heartbeat: Heartbeat
-    stale_after_s: float  # a connection with symbols that trade is dead after this silence
+    stale_after_s: float  # a connection is dead if its symbols usually trade and nothing came for so long
     id_kind: IdKind
     quantity_unit: QuantityUnit
     timestamp_unit_ns: int
     history: HistoryDepth
     subscribe: Callable[[Sequence[str], int], str]  # symbols, request id -> text frame
     unsubscribe: Callable[[Sequence[str], int], str]
-    parse: Callable[[bytes | memoryview, Columns], None]  # a JSON array of frames; raises if one is no trade
-    read_control: Callable[[bytes], Control | None]  # one frame; None: not known
+    parse: Callable[[bytes | memoryview, Columns], None]  # a JSON array of frames; raises if one is not a trade
+    read_control: Callable[[bytes], Control | None]  # one frame; None: unknown
     instruments_requests: Sequence[HttpRequest]
     parse_instruments: Callable[[Sequence[bytes]], list[Instrument]]
     history_request: Callable[[HistoryQuery], HttpRequest]
     parse_history: Callable[[bytes, str, Columns], None]  # body, symbol
-    session: Session | None = None  # most venues want none
-    answers_by_symbol: bool = False  # an acknowledgement or rejection per symbol, with the request's id or without one
-    acknowledges: bool = True  # False: a request is answered by trades alone, so what was sent counts as granted
-    replaces: bool = False  # a request names all symbols of its connection, in place of the one before: none is unsubscribed
-    volumes: Volumes | None = None  # where the list itself does not tell the instruments' volumes
-    drops: bool = True  # False: no request ends the trades of one symbol; `unsubscribe` asks for nothing, and is answered
-    next_instruments: Callable[[bytes], HttpRequest | None] | None = None  # the page after this body, where there are pages
-    unlisted: Callable[[str], Instrument | None] | None = None  # how to read a symbol of which only the name is known
-    repeats_last: bool = False  # pushes a symbol's last trade on subscribing, however old, like any other
-    newest_first: bool = False  # within a frame: `parse` leaves the rows as they are, the core puts the oldest first
-    stamp: Callable[[str, int], str] | None = None  # puts the time of sending (ns) into a subscription request
+    session: Session | None = None  # None: connections need no request beforehand
+    answers_by_symbol: bool = False  # one acknowledgement or rejection per symbol, with or without the request's id
+    acknowledges: bool = True  # False: trades are the only answer, so a sent request counts as accepted
+    replaces: bool = False  # a request names all symbols of its connection and replaces the one before: no unsubscribing
+    volumes: Volumes | None = None  # if the list itself does not give the instruments' volumes
+    drops: bool = True  # False: no request ends one symbol's trades; `unsubscribe` makes a harmless request with an answer
+    next_instruments: Callable[[bytes], HttpRequest | None] | None = None  # the request for the page after this body
+    unlisted: Callable[[str], Instrument | None] | None = None  # derives an instrument from a symbol's name alone
+    repeats_last: bool = False  # on subscribing, sends a symbol's last trade again, unmarked and however old
+    newest_first: bool = False  # within a frame; `parse` keeps that order, the core reverses it
+    stamp: Callable[[str, int], str] | None = None  # adds the time of sending (ns) to a subscription request
     variant: str = ""  # another protocol of the same venue, chosen by `exchanges.<name>.<market_type>.variant`
 
     @property
@@ -255,10 +263,10 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class TradeBatch:
-    """Trades as columns of one length; row i of each column is one trade. Never changed once made.
+    """Trades as columns of equal length; row i of each column is one trade. A batch never changes.
 
-    instrument: id in the process's Catalogue. text_id: None, or fixed-width bytes that are the trade id of the rows
-    where they are not empty. sequence_number: NO_SEQUENCE where the venue has none.
+    instrument: id in the process's Catalogue. text_id: None, or fixed-width bytes; a row's trade id is its text_id unless
+    that is empty. sequence_number: NO_SEQUENCE if the venue has none.
     """
 
     timestamp: Int64  # ns, the venue's
@@ -286,7 +294,7 @@ class TradeBatch:
                 self.sequence_number, self.received_at, self.flags, self.text_id)
 
     def id_texts(self) -> list[str]:
-        """Return each trade's id as text, the form that every sink and archive stores."""
+        """Return each trade's id as text, as every sink and archive stores it."""
         numbers = list(map(str, self.trade_id.tolist()))
         if self.text_id is None:
             return numbers
@@ -305,10 +313,11 @@ class TradeBatch:
             return batches[0]
         if not batches:
             return TradeBatch.empty()
-        numbers: list[Any] = [np.concatenate(parts) for parts in zip(*(b.columns()[:-1] for b in batches), strict=True)]
+        numbers: list[Any] = [np.concatenate(parts) for parts in zip(*(batch.columns()[:-1] for batch in batches), strict=True)]
         text_id = None
-        if any(b.text_id is not None for b in batches):
-            text_id = np.concatenate([np.zeros(len(b), "S1") if b.text_id is None else b.text_id for b in batches])
+        if any(batch.text_id is not None for batch in batches):
+            text_id = np.concatenate([np.zeros(len(batch), "S1") if batch.text_id is None else batch.text_id
+                                      for batch in batches])
         return TradeBatch(*[*numbers, text_id])
 
 
@@ -316,7 +325,7 @@ BATCH_DTYPES = (np.int64, np.int32, np.float64, np.float64, np.uint8, np.int64, 
 
 
 class GapState(enum.StrEnum):
-    """Where a gap stands."""
+    """The state of a gap."""
 
     OPEN = "open"
     FILLED = "filled"
@@ -325,31 +334,31 @@ class GapState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """Trades we may not have: [from_ns, to_ns) of one symbol, or of a whole venue when symbol is empty.
+    """Trades that may be missing: [from_ns, to_ns) of one symbol, or of several if `symbol` is empty.
 
-    first_id and last_id (inclusive) are set where a jump in contiguous ids proves the loss. `symbols` names the symbols of
-    the connection that was lost, when `symbol` is empty; both empty means every symbol of the venue.
+    symbols: those of the lost connection if `symbol` is empty; both empty means every symbol of the venue. first_id and
+    last_id (inclusive) are set if a jump in contiguous ids proves the loss.
     """
 
     exchange: str
     market_type: str
-    symbol: str
     from_ns: int
     to_ns: int
-    first_id: int | None
-    last_id: int | None
     reason: str
+    symbol: str = ""
+    first_id: int | None = None
+    last_id: int | None = None
     state: GapState = GapState.OPEN
     symbols: tuple[str, ...] = ()
 
     def touches(self, symbol: str) -> bool:
-        """Return whether trades of this symbol may be missing; the venue is the caller's to compare."""
+        """Return whether trades of this symbol may be missing; the caller compares the venue."""
         return symbol == self.symbol or (not self.symbol and (not self.symbols or symbol in self.symbols))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One row of an exchange's notice board, as its source yields it."""
+    """One row of an exchange's notice board."""
 
     source: str  # upbit
     notice_id: str
@@ -362,13 +371,13 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A coin that gets a KRW market. Identity is (source, notice_id, symbol)."""
+    """A coin that gets a KRW market, identified by (source, notice_id, symbol)."""
 
     source: str
     notice_id: str
     symbol: str
     title: str
     announced_at_ns: int  # the notice's own time
-    detected_at_ns: int  # when our poll saw it
+    detected_at_ns: int  # when our request saw it
     triggered_at_ns: int  # when the window was opened
     needs_body: bool = False

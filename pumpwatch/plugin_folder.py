@@ -1,7 +1,8 @@
 """The plugin folder: which of its files may be loaded, and how.
 
-Whoever can write there runs code as the collector. So the folder, what is loaded from it and every folder above must belong to
-root or to the user that runs this, and nobody else may write to them; above it a sticky folder, as /tmp is one, will do.
+Anyone who can write there can run code as the collector. So the folder, every file loaded from it and every folder above must
+belong to root or to the user that runs PumpWatch, and nobody else may write to them. A sticky folder above it, such as /tmp,
+is safe as well.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ GROUP = "pumpwatch.plugins"
 
 
 def why_unsafe(path: Path) -> str:
-    """Return why somebody else could change what is loaded from here, and how to mend it; empty where nobody can."""
+    """Return why another user could change the code loaded from here, and the remedy; empty if none can."""
     for end in dict.fromkeys((path.absolute(), path.resolve())):
         for place in (end, *end.parents):
             reason = _why_open(place, above=place != end)
@@ -37,7 +38,7 @@ def _why_open(place: Path, *, above: bool) -> str:
     except OSError as error:
         return f"{place}: {error.strerror}"
     if found.st_uid not in (0, os.geteuid()):
-        return f"{place} belongs to user {found.st_uid}, who could change it: let it belong to root or to the user that runs this"
+        return f"{place} belongs to user {found.st_uid}, who could change it: give it to root or to the user that runs PumpWatch"
     if stat.S_ISLNK(found.st_mode) or not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return ""
     if above and found.st_mode & stat.S_ISVTX:
@@ -46,7 +47,7 @@ def _why_open(place: Path, *, above: bool) -> str:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return the wheels and the `.py` files of a folder, in order of their names."""
+    """Return the wheels and the `.py` files of a folder, sorted by name."""
     return sorted(path for path in folder.iterdir()
                   if path.suffix == ".whl" or (path.suffix == ".py" and not path.name.startswith("_")))
 
@@ -58,30 +59,30 @@ def why_not(file: Path) -> str:
         reason = why_unsafe(path) if path == file or path.exists() else ""
         if reason:
             return reason
-    return _why_no_wheel(file) if file.suffix == ".whl" else ""
+    return _why_not_wheel(file) if file.suffix == ".whl" else ""
 
 
-def _why_no_wheel(wheel: Path) -> str:
+def _why_not_wheel(wheel: Path) -> str:
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile) as error:
         return f"not a readable wheel: {error}"
     if any(name.endswith((".so", ".pyd")) for name in names):
-        return "it holds compiled code, which cannot be run from inside a wheel: install it with pip"
+        return "it contains compiled code, which cannot run from inside a wheel: install it with pip"
     if not any(name.endswith(".dist-info/entry_points.txt") for name in names):
         return f"it has no entry points, so no `{GROUP}`"
     return ""
 
 
 def points_of(wheel: Path) -> Iterator[importlib.metadata.EntryPoint]:
-    """Yield the plugins of a wheel, which need not be on the import path."""
+    """Yield the entry points of the plugins in a wheel, which need not be on the import path."""
     for distribution in importlib.metadata.distributions(path=[str(wheel)]):
         yield from distribution.entry_points.select(group=GROUP)
 
 
 def put_on_path(wheel: Path, wanted: bool) -> None:
-    """Put a wheel on the import path, or take it off."""
+    """Put a wheel on the import path, or remove it if it is not wanted."""
     if wanted and str(wheel) not in sys.path:
         sys.path.append(str(wheel))
     elif not wanted and str(wheel) in sys.path:
@@ -89,7 +90,7 @@ def put_on_path(wheel: Path, wanted: bool) -> None:
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a `.py` file under a name of its own. Raises whatever the file raises."""
+    """Import a `.py` file under a unique module name. Raises whatever the file raises."""
     name = f"pumpwatch_folder_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -1,11 +1,11 @@
-"""Find the plugins, check them, and gather what they offer.
+"""Find the plugins, check them, and collect the venues, sinks, sources and dialects that they offer.
 
-Three ways in, treated alike: the entry-point group `pumpwatch.plugins` of anything installed, a wheel in the plugin
-folder (`plugins.folder`), and a `.py` file in it. A plugin that cannot be imported, lacks a fact, misspells a hook or
-offers what another already does is left out whole and named with the reason; the rest runs on. `plugins.disabled` knows
-a plugin by its name, its module and the exchange it offers; only by the last must it be imported to be known.
+Three kinds of plugins are treated alike: the entry-point group `pumpwatch.plugins` of installed packages, a wheel in the
+plugin folder (`plugins.folder`), and a `.py` file in it. A plugin is left out as a whole, and logged with the reason, if it
+cannot be imported, lacks a fact, misspells a hook, or offers a name that is taken; the others are used. `plugins.disabled`
+names a plugin by its name, its module or an exchange that it offers; only for the last must the plugin be imported.
 
-This is the one place beside the supervisor that catches everything: importing a plugin runs other people's code.
+Importing a plugin runs foreign code, so this module catches every exception, like the supervisor.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from pumpwatch.model import FUTURES, SPOT, Venue
 from pumpwatch.plugin_folder import GROUP, files_in, import_file, points_of, put_on_path, why_not, why_unsafe
 
 log = logging.getLogger(__name__)
+LIST_HINT = "`pumpwatch plugins list` shows the plugins and their offers"
 
 
 @dataclass(slots=True)
 class Candidate:
-    """A plugin by name: where it comes from, how to import it, and what became of it."""
+    """A plugin that was found: its name, its origin, the function that imports it, and the result."""
 
     name: str
     origin: str
@@ -50,7 +51,11 @@ class Candidate:
 
 
 class Plugins:
-    """What all good plugins offer together."""
+    """Everything that the loaded plugins offer.
+
+    problems: (plugin, reason) of each that was left out. faults: errors in the section `plugins` of the config, as
+    `key: what is wrong`.
+    """
 
     def __init__(self) -> None:
         self.venues: list[Venue] = []
@@ -58,18 +63,18 @@ class Plugins:
         self.sources: dict[str, ListingSource] = {}
         self.dialects: list[Any] = []  # pumpwatch.sim.dialect.Dialect, not imported here: a collector never needs it
         self.problems: list[tuple[str, str]] = []
-        self.faults: list[str] = []  # of the section `plugins`: key, colon, what is wrong
+        self.faults: list[str] = []
         self.candidates: list[Candidate] = []
 
     def candidate(self, name: str) -> Candidate | None:
-        """Return the plugin of this name, of this module, or that offers this exchange."""
-        ranked = sorted(self.candidates, key=lambda one: (name != one.name, name != one.module))
-        return next((one for one in ranked if one.is_called(name) or name in one.exchanges), None)
+        """Return the plugin with this name, with this module, or that offers this exchange, in this order; else None."""
+        ranked = sorted(self.candidates, key=lambda candidate: (name != candidate.name, name != candidate.module))
+        return next((candidate for candidate in ranked if candidate.is_called(name) or name in candidate.exchanges), None)
 
     def venue(self, name: str) -> Venue:
-        """Return the venue called `exchange.market_type` (or `exchange.market_type:variant`).
+        """Return the venue called `exchange.market_type` or `exchange.market_type:variant`.
 
-        Raises PluginError that names the known ones.
+        Raises PluginError with the known names if there is none.
         """
         known = {_name_of(venue): venue for venue in self.venues}
         if name in known:
@@ -77,7 +82,7 @@ class Plugins:
         raise PluginError(f"no plugin offers the venue `{name}`", _known(name, known))
 
     def source(self, name: str) -> ListingSource:
-        """Return the listing source of this name, or raise PluginError that names the known ones."""
+        """Return the listing source of this name. Raises PluginError with the known names if there is none."""
         if name in self.sources:
             return self.sources[name]
         raise PluginError(f"no plugin offers the listing source `{name}`", _known(name, self.sources))
@@ -85,27 +90,27 @@ class Plugins:
     def fit(self, config: Config) -> list[tuple[Venue, VenueConfig]]:
         """Return the venues to collect, each with its part of the config.
 
-        Raises one ConfigError that names all that the config wants and no plugin gives.
+        Raises one ConfigError that names everything in the config that no plugin offers.
         """
         unmet = self.unmet(config)
         if unmet:
-            raise ConfigError("; ".join(config.located(unmet)), "`pumpwatch plugins list` shows what there is")
+            raise ConfigError("; ".join(config.located(unmet)), LIST_HINT)
         chosen = self.chosen(config)
         if not chosen:
-            raise ConfigError("no venue is to be collected", "`exchanges` names all that are collected; leave it out for every "
-                                                             "one that a plugin offers")
+            raise ConfigError("no venue is enabled", "`exchanges` names the exchanges to collect; without that section all that "
+                                                     "plugins offer are collected")
         return chosen
 
     def make_sinks(self, config: Config) -> dict[str, Sink]:
-        """Return every sink that the config names, not yet open. Raises ConfigError for one that cannot be meant."""
+        """Return every sink that the config names, not yet open. Raises ConfigError for an unknown one or invalid options."""
         missing = [line for line in self.unmet(config) if line.startswith("sinks.")]
         if missing:
-            raise ConfigError("; ".join(config.located(missing)), "`pumpwatch plugins list` shows what there is")
+            raise ConfigError("; ".join(config.located(missing)), LIST_HINT)
         return {name: self.sinks[name].create(options_of(config, "sinks", name, self.sinks[name].options))
                 for name in config.sinks}
 
     def chosen(self, config: Config) -> list[tuple[Venue, VenueConfig]]:
-        """Return the venues to collect, each with its part of the config: of the exchanges it names, else of all there are.
+        """Return the enabled venues, each with its part of the config: of the exchanges that it names, or else of all.
 
         Raises PluginError for a variant that no plugin offers.
         """
@@ -127,8 +132,8 @@ class Plugins:
     def unmet(self, config: Config) -> list[str]:
         """Return a line for each exchange, market, sink or source that the config names and no plugin offers.
 
-        An exchange or source whose plugin is disabled is not wanted; a sink is, as trades would go nowhere in silence. What
-        cannot be meant in the section `plugins` comes first.
+        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is no error; a sink is,
+        because its trades would be missing without notice.
         """
         disabled = set(config.plugins.disabled)
         exchanges = {**config.overrides, **config.exchanges}
@@ -147,12 +152,15 @@ class Plugins:
         return [*self.faults, *lines]
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return one row a plugin found: name, status (ok, disabled, refused), offers, origin, reason."""
-        return [{"name": one.name, "status": one.status, "offers": one.offers, "origin": one.origin,
-                 "reason": one.reason} for one in self.candidates]
+        """Return one row for each plugin found: name, status (ok, disabled, refused), offers, origin, reason."""
+        return [{"name": candidate.name, "status": candidate.status, "offers": candidate.offers, "origin": candidate.origin,
+                 "reason": candidate.reason} for candidate in self.candidates]
 
     def register(self, hook: str, value: Any, owners: dict[str, str], owner: str) -> str:
-        """Add one offered value and return its name; raise PluginError where the name is taken."""
+        """Add one offered value and return its kind and name. Raises PluginError if another plugin offers the same.
+
+        owners: offer -> plugin, which gets the new offer.
+        """
         kind, store = _KINDS[hook]
         name = _name_of(value)
         offer = f"{kind} {name}"
@@ -164,14 +172,15 @@ class Plugins:
 
 
 def load_plugins(config: Config) -> Plugins:
-    """Import every plugin that is not disabled and return what they offer; never raises for a plugin's sake."""
+    """Import every plugin that is not disabled and return their offers; an error in a plugin raises nothing here."""
     plugins = Plugins()
     manager = pluggy.PluginManager("pumpwatch")
     manager.add_hookspecs(HookSpecs)
     owners: dict[str, str] = {}
     seen: dict[str, Candidate] = {}
     plugins.candidates += _candidates(config, plugins)
-    exchanges = {name for name in config.plugins.disabled if not any(one.is_called(name) for one in plugins.candidates)}
+    exchanges = {name for name in config.plugins.disabled
+                 if not any(candidate.is_called(name) for candidate in plugins.candidates)}
     for candidate in plugins.candidates:
         if _is_disabled(candidate, config):
             candidate.status = "disabled"
@@ -184,20 +193,20 @@ def load_plugins(config: Config) -> Plugins:
         except (Exception, SystemExit) as error:
             candidate.status, candidate.reason = "refused", explain(error)
             plugins.problems.append((candidate.name, candidate.reason))
-    for wheel in {one.wheel for one in plugins.candidates if one.wheel}:
-        put_on_path(wheel, any(one.status != "disabled" for one in plugins.candidates if one.wheel == wheel))
-    names = {name for one in plugins.candidates for name in (one.name, *one.exchanges)}
-    plugins.faults += [f"plugins.disabled: no plugin is called `{name}`, and none offers such an exchange; {_known(name, names)}"
-                       for name in config.plugins.disabled if plugins.candidate(name) is None]
+    for wheel in {candidate.wheel for candidate in plugins.candidates if candidate.wheel}:
+        put_on_path(wheel, any(candidate.status != "disabled" for candidate in plugins.candidates if candidate.wheel == wheel))
+    names = {name for candidate in plugins.candidates for name in (candidate.name, *candidate.exchanges)}
+    plugins.faults += [f"plugins.disabled: no plugin is called `{name}`, and none offers an exchange of that name; "
+                       f"{_known(name, names)}" for name in config.plugins.disabled if plugins.candidate(name) is None]
     for name, reason in plugins.problems:
         log.warning("plugin left out name=%s reason=%s", name, reason)
     for fault in plugins.faults:
-        log.warning("config not as it should be reason=%s", fault)
+        log.warning("invalid config reason=%s", fault)
     return plugins
 
 
 def explain(error: BaseException) -> str:
-    """Return an import's failure as one line a plugin author can act on."""
+    """Return an import error as one line, with the place in the plugin where it was raised."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, PluginError):
         return text
@@ -212,9 +221,10 @@ def explain(error: BaseException) -> str:
 
 def _adopt(plugins: Plugins, manager: pluggy.PluginManager, candidate: Candidate, owners: dict[str, str],
            disabled: set[str]) -> None:
-    """Import, check and read one plugin; all that it offers is taken, or nothing: one that offers a disabled exchange is not.
+    """Import and check one plugin, and register everything that it offers, or nothing if it offers a disabled exchange.
 
-    disabled: the names of `plugins.disabled` that no plugin bears itself, so that one's own can take a plugin's place.
+    disabled: the names in `plugins.disabled` that are not a plugin's, so they can only be an exchange's. Raises what the
+    plugin raises, or PluginError.
     """
     module = candidate.load()
     try:
@@ -247,7 +257,7 @@ def _withdraw(manager: pluggy.PluginManager, name: str) -> None:
 
 
 def _checked(hook: str, values: Any) -> list[Any]:
-    """Return what a hook gave as a list, or raise where it holds something else than it should."""
+    """Return a hook's values as a list. Raises PluginError if one is not of the hook's type."""
     wanted = {"exchange_venues": Venue, "sinks": SinkPlugin, "listing_sources": ListingSource}.get(hook)
     if not isinstance(values, (list, tuple)):
         raise PluginError(f"{hook} must return a list, not {type(values).__name__}")
@@ -258,25 +268,25 @@ def _checked(hook: str, values: Any) -> list[Any]:
 
 
 def _hook_problem(module: Any, error: Exception) -> str:
-    """Return which function misspells a hook, and what was meant."""
+    """Return the function that misspells a hook, with the nearest name."""
     for name in dir(module):
         if name not in _KINDS and getattr(getattr(module, name, None), "pumpwatch_impl", None) is not None:
-            return f"`{name}` is no hook; {_known(name, _KINDS)}"
+            return f"`{name}` is not a hook; {_known(name, _KINDS)}"
     return " ".join(str(error).split())
 
 
 def _candidates(config: Config, plugins: Plugins) -> Iterator[Candidate]:
-    """Yield what is installed, then what lies in the plugin folder."""
+    """Yield the installed plugins, then those in the plugin folder."""
     files = _usable_files(config.plugins.folder, plugins)
     points = [(point, wheel) for wheel in files if wheel.suffix == ".whl" for point in points_of(wheel)]
     in_wheels = {(point.name, point.value) for point, _ in points}
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
-        if (point.name, point.value) not in in_wheels:  # a wheel is on the path where plugins were loaded before
+        if (point.name, point.value) not in in_wheels:  # a wheel is on the path if plugins were loaded before
             yield Candidate(point.name, point.value, point.load, module=point.module)
     found = [Candidate(point.name, point.value, point.load, module=point.module, wheel=wheel) for point, wheel in points]
-    for one in found:
-        if one.wheel and not _is_disabled(one, config):
-            put_on_path(one.wheel, True)
+    for candidate in found:
+        if candidate.wheel and not _is_disabled(candidate, config):
+            put_on_path(candidate.wheel, True)
     yield from found
     for file in files:
         if file.suffix == ".py":
@@ -284,7 +294,7 @@ def _candidates(config: Config, plugins: Plugins) -> Iterator[Candidate]:
 
 
 def _usable_files(folder: str, plugins: Plugins) -> list[Path]:
-    """Return the files of the plugin folder that may be loaded; what may not is named among the problems or faults."""
+    """Return the files of the plugin folder that may be loaded; the others are added to the problems or faults."""
     if not folder:
         return []
     path = Path(folder)
@@ -302,7 +312,7 @@ def _is_disabled(candidate: Candidate, config: Config) -> bool:
 
 
 def _name_of(value: Any) -> str:
-    """Return what tells a value from others of its kind: its name, or exchange and market, and its variant."""
+    """Return the name that identifies a value among those of its kind: its name, or exchange and market, and its variant."""
     name = value.name if hasattr(value, "name") else ".".join(filter(None, (value.exchange, value.market_type)))
     variant = getattr(value, "variant", "")
     return f"{name}:{variant}" if variant else str(name)

@@ -1,7 +1,7 @@
-"""Text from outside, made safe to log and to show.
+"""Makes text from outside safe to log and to show.
 
-What a venue, a board or a server sends is theirs: a line break in it forges a line of the log, an escape sequence reaches the
-terminal, a bidi override turns a line around, a lone surrogate cannot be written as UTF-8 at all.
+Text from a venue, a board or a server can contain anything: a line break forges a log line, an escape sequence reaches the
+terminal, a bidi override reverses a line, and a lone surrogate cannot be written as UTF-8.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ CUT = "…"
 
 
 def printable(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """Return `text` as one line of at most `limit` characters, none of which moves a cursor or hides another.
+    """Return `text` as one line of at most `limit` characters that neither move the cursor nor hide others.
 
-    Printable characters stay as they are, all spaces become plain ones, everything else is written as its escape (`\\n`,
-    `\\x1b`, `\\u202e`, `\\udcff`). A text that was cut ends in `…`. Text that came out of here comes out unchanged.
+    Printable characters stay, every space becomes a plain one, and everything else becomes its escape (`\\n`, `\\x1b`,
+    `\\u202e`, `\\udcff`). A text that was cut ends in `…`. The result passes through again unchanged.
     """
     if len(text) <= limit and text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""What is written down beside the trades: gaps, the life of connections, and frames nobody could read."""
+"""The records beside the trades: gaps, connection events, and quarantined frames."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pumpwatch.model import Gap
 
 KEPT_BYTES = 4096
 PassedId = tuple[int, int, int]  # instrument, id, time in ns
-REFUSED_SLACK_NS = NS_PER_S  # trades of a frame are that much older than the frame, at most about
+REFUSED_SLACK_NS = NS_PER_S  # the trades of a frame are at most about so much older than the frame
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionEvent:
-    """A change in a connection's life. event: up, down, refused, renewed, silent, full."""
+    """A change of a connection. event: up, down, refused, renewed, silent, full."""
 
     at_ns: int
     exchange: str
@@ -27,7 +27,7 @@ class ConnectionEvent:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A frame, or a row a sink will never take, with the reason; the first KEPT_BYTES of it are kept."""
+    """A frame that could not be read, or a row that a sink rejects for ever; its first KEPT_BYTES are stored."""
 
     at_ns: int
     exchange: str
@@ -38,25 +38,25 @@ class Quarantined:
 
 @dataclass(slots=True)
 class Records:
-    """Everything of that kind that goes into one commit."""
+    """The records that are written together."""
 
     gaps: list[Gap] = field(default_factory=list)
     connection_events: list[ConnectionEvent] = field(default_factory=list)
     quarantine: list[Quarantined] = field(default_factory=list)
-    passed: list[PassedId] = field(default_factory=list)  # ids that rows use up which are no trades: they count as seen
+    passed: list[PassedId] = field(default_factory=list)  # ids of rows that are not trades: they count as seen
 
     def __bool__(self) -> bool:
         return bool(self.gaps or self.connection_events or self.quarantine or self.passed)
 
     def extend(self, other: Records) -> None:
-        """Take over what the other holds."""
+        """Add the other's records."""
         self.gaps += other.gaps
         self.connection_events += other.connection_events
         self.quarantine += other.quarantine
         self.passed += other.passed
 
     def one_by_one(self) -> Iterator[Records]:
-        """Yield each of them alone."""
-        yield from (Records(gaps=[one]) for one in self.gaps)
-        yield from (Records(connection_events=[one]) for one in self.connection_events)
-        yield from (Records(quarantine=[one]) for one in self.quarantine)
+        """Yield each record by itself."""
+        yield from (Records(gaps=[gap]) for gap in self.gaps)
+        yield from (Records(connection_events=[event]) for event in self.connection_events)
+        yield from (Records(quarantine=[row]) for row in self.quarantine)

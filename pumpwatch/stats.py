@@ -1,7 +1,7 @@
-"""Counters and gauges of one process, in one place.
+"""The counters and gauges of one process.
 
 A name ends in its unit (`_total`, `_bytes`, `_seconds`, `_ns`); labels are keyword arguments.
-Everything is called per batch or per event, never per trade.
+Call the methods per batch or per event, never per trade.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stats:
         self._values[_key(name, labels)] = value
 
     def get(self, name: str, **labels: str) -> float:
-        """Return one value, 0 if it was never touched."""
+        """Return a value, 0 if it was never set."""
         return self._values.get(_key(name, labels), 0)
 
     def total(self, name: str) -> float:

@@ -1,7 +1,6 @@
-"""Keeps the parts running: a part that fails is named with its reason and started again.
+"""Keeps the parts of the process running: a part that fails is logged with its reason and started again.
 
-This module is the one place that catches everything. A part is a function that runs until it is told to stop; when
-it returns, it is done.
+A part is a function that runs until it is stopped; when it returns, it is done. This module may catch every exception.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
 
-STEADY_S = 60.0  # a part that ran that long before it failed starts with a fresh back-off
+STEADY_S = 60.0  # a part that ran for so long before it failed starts with a new back-off
 
 
 class Supervisor:
-    """Greenlets by name, restarted with back-off."""
+    """Runs each part in a greenlet of its own, and restarts it with back-off."""
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -28,8 +27,8 @@ class Supervisor:
         self._stopping = False
 
     def spawn(self, name: str, body: Callable[[], None]) -> None:
-        """Run `body` in a greenlet of its own until it returns, is killed, or the supervisor stops."""
-        self._parts = {known: part for known, part in self._parts.items() if not part.dead}
+        """Run `body` in a new greenlet until it returns, is killed, or the supervisor stops."""
+        self._parts = {name: part for name, part in self._parts.items() if not part.dead}
         self._parts[name] = gevent.spawn(self._keep, name, body)
 
     def _keep(self, name: str, body: Callable[[], None]) -> None:
@@ -48,7 +47,7 @@ class Supervisor:
                 gevent.sleep(wait_s)
 
     def stop(self, name: str, timeout_s: float) -> bool:
-        """Wait for a part that was told to end; kill it at the deadline and return False."""
+        """Wait for a part that was asked to end; return False if it had to be killed at the deadline."""
         part = self._parts.pop(name, None)
         if part is None:
             return True
@@ -60,13 +59,13 @@ class Supervisor:
         return False
 
     def stop_all(self, timeout_s: float) -> None:
-        """End what is left."""
+        """End all parts that still run."""
         self._stopping = True
         gevent.killall(list(self._parts.values()), timeout=timeout_s)
 
 
 def guarded(body: Callable[[], None], on_error: Callable[[Exception], None]) -> bool:
-    """Run `body` once; where it raises, call `on_error` and return False, so that whoever else is served goes on."""
+    """Run `body` once; if it raises, call `on_error` and return False, so that the caller can go on with others."""
     try:
         body()
     except Exception as error:

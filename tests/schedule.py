@@ -1,7 +1,7 @@
-"""How the tests are shared out among the processes of pytest-xdist (`packaging/test` starts some; `pytest` alone none).
+"""Share out the tests among the processes of pytest-xdist (`packaging/test` starts some; `pytest` alone none).
 
 A file's tests stay together, in their order, in one process: they share what the file starts. Files of one line below stay
-together as well. Those lines are begun first, the longest in front, so that no process is left alone with them at the end.
+together as well. Those lines come first, the longest in front, so that no process is left alone with them at the end.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = (
-    # they kill and crowd: one at a time is as much as two cores carry beside what else runs
+    # these load the machine: two cores carry one of them beside the other tests
     ("tests/app/test_kill.py", "tests/app/test_full_roster.py", "tests/app/test_silence.py", "tests/app/test_bad_input.py"),
     # one QuestDB after another
     ("tests/app/test_collect.py", "tests/store/test_drain_outages.py"),
     # one QuestDB for all of them
-    ("tests/sinks/test_questdb.py", "tests/store/test_stored.py", "tests/demo/test_demo.py"),
+    ("tests/sinks/questdb/test_sink.py", "tests/sinks/questdb/test_sql.py", "tests/sinks/questdb/test_reading.py",
+     "tests/sinks/questdb/test_http.py", "tests/store/test_stored.py", "tests/demo/test_demo.py"),
     # one .venv and one zipapp
-    ("tests/test_readme.py", "tests/third_party_plugin/test_seventh.py", "tests/kit/test_new.py"),
+    ("tests/test_readme.py", "tests/third_party_plugin/test_third_party_plugin.py", "tests/plugin_kit/test_scaffold.py"),
 )
 
 

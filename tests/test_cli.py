@@ -192,7 +192,7 @@ def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(command: CommandLin
     ("sinks: {questdb: {addr: nowhere}}", "addr must be HOST:PORT"),
     ("net: {ca_file: nowhere.pem}", "nowhere.pem"),
     ("exchanges: {okx: {spot: {variant: x}}}", "no plugin offers the venue `okx.spot:x`"),
-    ("exchanges: {okx: {enabled: false}}", "no venue is to be collected"),
+    ("exchanges: {okx: {enabled: false}}", "no venue is enabled"),
     ("plugins: {disabled: [binanse]}", "no plugin is called `binanse`"),
     ("plugins: {folder: nowhere}", "nowhere is not a folder"),
 ])

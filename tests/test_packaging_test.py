@@ -1,7 +1,8 @@
-"""packaging/test installs what it lacks where it may, and names it where it may not."""
+"""packaging/test installs what is missing where it may, and names it elsewhere; its environment is made once."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ("sh", "dirname", "cat", "cksum", "env", "sed", "head", "mkdir", "mktemp", "mv", "rm", "rmdir", "bash")
 JAVA = "echo 'openjdk version \"17.0.15\"' >&2"
 MAVEN = 'for word; do case $word in -DoutputDirectory=*) echo jar > "${word#*=}/questdb-9.3.4.jar" ;; esac; done'
-# installs a program for each package it knows, and writes down what it was asked for
+# installs a program for each package that it knows, and records its arguments
 APT = r"""echo "$@" >> "$HOME/asked"
 for word; do case $word in
     openjdk-17-jre-headless | default-jre-headless) cp "$HOME/java" "$HOME/bin/java" ;;
@@ -22,12 +23,12 @@ esac; done"""
 
 
 class Machine:
-    """A home and a PATH with the usual tools, an environment that is up to date, and what a test puts there."""
+    """A home, a PATH with the usual tools, an environment that is up to date, and the programs that a test installs."""
 
     def __init__(self, folder: Path) -> None:
         self.home, self.bin, self.venv = folder, folder / "bin", folder / "venv"
-        for one in (self.bin, self.venv / "bin"):
-            one.mkdir(parents=True)
+        for folder_of_programs in (self.bin, self.venv / "bin"):
+            folder_of_programs.mkdir(parents=True)
         for tool in (*TOOLS, "cp"):
             found = shutil.which(tool)
             assert found
@@ -37,10 +38,11 @@ class Machine:
         self.program(self.bin / "python3.13", "exit 0")
         for name in ("ruff", "mypy", "python"):
             self.program(self.venv / "bin" / name, f"echo {name}")
-        make = (f'. {ROOT}/packaging/environment; sum=$(cat "$root/setup.cfg" "$root/pyproject.toml" | cksum); '
-                'printf "test %s %s\\n" "$root" "$sum"')
-        stamp = subprocess.run(["sh", "-c", make, str(ROOT / "packaging" / "test")], capture_output=True, text=True, check=True)
-        (self.venv / "pumpwatch-stamp").write_text(stamp.stdout)
+        files = [(ROOT / name).read_bytes() for name in ("setup.cfg", "pyproject.toml")]
+        checksum = subprocess.run(["cksum"], input=b"".join(files), capture_output=True, check=True).stdout.decode().strip()
+        self.state = f"{ROOT} {checksum}"
+        self.stamp = self.venv / "pumpwatch-stamp"
+        self.stamp.write_text(f"test {self.state}\n")
 
     def program(self, path: Path, script: str) -> None:
         path.write_text(f"#!/bin/sh\n{script}\n")
@@ -53,9 +55,10 @@ class Machine:
         file = self.home / "asked"
         return file.read_text().splitlines() if file.exists() else []
 
-    def run(self) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, script: str = "test") -> subprocess.CompletedProcess[str]:
         environ = {"PATH": str(self.bin), "HOME": str(self.home), "PUMPWATCH_VENV": str(self.venv)}
-        return subprocess.run([ROOT / "packaging" / "test"], env=environ, text=True, capture_output=True, timeout=60, check=False)
+        return subprocess.run([ROOT / "packaging" / script, *words], env=environ, text=True, capture_output=True, timeout=60,
+                              check=False)
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_root_on_debian_gets_what_is_missing_installed_and_the_tests_run(machine: Machine) -> None:
+def test_root_on_debian_gets_the_missing_packages_and_the_tests_run(machine: Machine) -> None:
     machine.be(0)
     machine.program(machine.bin / "apt-get", APT)
     machine.program(machine.bin / "apt-cache", "exit 0")
@@ -74,7 +77,7 @@ def test_root_on_debian_gets_what_is_missing_installed_and_the_tests_run(machine
     assert len(machine.asked()) == 2
 
 
-def test_a_system_without_java_17_gets_its_own_java_and_an_update_that_fails_ends_nothing(machine: Machine) -> None:
+def test_a_system_without_java_17_gets_its_default_java_even_if_the_update_fails(machine: Machine) -> None:
     machine.be(0)
     machine.program(machine.bin / "apt-get", APT)
     machine.program(machine.bin / "apt-cache", "exit 100")
@@ -83,7 +86,7 @@ def test_a_system_without_java_17_gets_its_own_java_and_an_update_that_fails_end
     assert machine.asked()[1].endswith("install default-jre-headless maven")
 
 
-def test_what_cannot_be_installed_is_named(machine: Machine) -> None:
+def test_packages_that_cannot_be_installed_are_named(machine: Machine) -> None:
     machine.be(0)
     machine.program(machine.bin / "apt-get", "exit 100")
     machine.program(machine.bin / "apt-cache", "exit 0")
@@ -93,7 +96,7 @@ def test_what_cannot_be_installed_is_named(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("apt", [True, False])
-def test_whoever_is_not_root_or_not_on_debian_is_told_what_is_missing(machine: Machine, apt: bool) -> None:
+def test_users_and_other_systems_get_the_names_of_what_is_missing(machine: Machine, apt: bool) -> None:
     machine.be(1000 if apt else 0)
     if apt:
         machine.program(machine.bin / "apt-get", APT)
@@ -102,3 +105,27 @@ def test_whoever_is_not_root_or_not_on_debian_is_told_what_is_missing(machine: M
     assert (done.returncode, done.stdout, machine.asked()) == (69, "", [])
     assert "Java 17 or newer" in done.stderr
     assert "Debian, Ubuntu: apt-get install openjdk-17-jre-headless maven\n" in done.stderr
+
+
+def test_quick_runs_the_tests_alone(machine: Machine) -> None:
+    machine.program(machine.venv / "bin" / "python", 'echo "$@"')
+    done = machine.run("--quick", "tests/store", "-x")
+    assert (done.returncode, done.stdout) == (0, "-m pytest tests/store -x\n"), done.stderr
+
+
+def test_the_help_shows_how_to_run_one_part(machine: Machine) -> None:
+    done = machine.run("--help")
+    assert done.returncode == 0
+    for named in re.findall(r"tests/[\w/.]+", done.stdout):
+        assert (ROOT / named).exists(), named
+    assert "packaging/test --quick tests/store" in done.stdout
+
+
+def test_an_environment_gets_each_set_of_extras_once_until_the_packages_change(machine: Machine) -> None:
+    machine.program(machine.venv / "bin" / "python", 'case "$*" in *"pip install"*) echo "$*" >> "$HOME/pip" ;; esac')
+    machine.stamp.write_text(f"test {ROOT} 1 2\ntest {machine.state}\n")
+    for _ in range(2):
+        assert machine.run("pages", script="docs").returncode == 0
+        assert machine.run("--quick").returncode == 0
+    assert len((machine.home / "pip").read_text().splitlines()) == 1
+    assert machine.stamp.read_text() == f"test {machine.state}\ndocs {machine.state}\n"

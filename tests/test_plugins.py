@@ -111,7 +111,7 @@ def test_a_wheel_with_compiled_code_and_a_broken_one_are_named(tmp_path: Path, c
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    (MISSPELT, "`exchange_venue` is no hook; did you mean `exchange_venues`?"),
+    (MISSPELT, "`exchange_venue` is not a hook; did you mean `exchange_venues`?"),
     (LACKS_A_FACT, "requests_per_minute"),
     ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
     ("1 / 0", "ZeroDivisionError"),

@@ -1,4 +1,4 @@
-"""packaging/questdb says what is missing, and asks Maven only for a jar that is not there."""
+"""packaging/questdb names what is missing, and asks Maven only for a jar that it does not have."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 class Machine:
-    """A PATH with the usual tools and the programs a test puts there, and a home of its own."""
+    """A PATH with the usual tools and the programs that a test installs, and a home of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.bin, self.home = folder / "bin", folder / "home of a user"
@@ -41,7 +41,7 @@ class Machine:
         program.chmod(0o755)
 
     def run(self, *args: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run the script; it would find the usual ports free, whatever else runs on this machine."""
+        """Run the script with ports that are free, whatever else runs on this machine."""
         free = {name: f"127.0.0.1:{free_port()}" for name in PORTS}
         environ = {"PATH": str(self.bin), "HOME": str(self.home), **free, **environ}
         return subprocess.run([SCRIPT, *args], env=environ, text=True, capture_output=True, timeout=60, check=False)
@@ -68,7 +68,7 @@ def test_the_jar_is_fetched_by_maven_once_and_its_path_printed(machine: Machine)
     assert [path.name for path in jar.parent.iterdir()] == [JAR]
 
 
-def test_the_cache_may_be_elsewhere(machine: Machine, tmp_path: Path) -> None:
+def test_the_cache_may_be_in_another_folder(machine: Machine, tmp_path: Path) -> None:
     machine.install("mvn", MAVEN)
     done = machine.run("fetch", XDG_CACHE_HOME=str(tmp_path / "elsewhere"))
     assert done.stdout == f"{tmp_path}/elsewhere/pumpwatch/{JAR}\n"
@@ -82,24 +82,24 @@ def test_a_failed_fetch_leaves_nothing_behind(machine: Machine) -> None:
     assert list((machine.home / ".cache" / "pumpwatch").iterdir()) == []
 
 
-def test_without_maven_it_says_how_to_get_it(machine: Machine) -> None:
+def test_without_maven_it_tells_how_to_install_it(machine: Machine) -> None:
     done = machine.run("fetch")
     assert done.returncode == 69
-    assert "mvn is not there" in done.stderr
+    assert "mvn is not installed" in done.stderr
     assert "apt install maven" in done.stderr
 
 
-def test_a_jar_of_ones_own_needs_no_maven(machine: Machine, tmp_path: Path) -> None:
+def test_another_jar_needs_no_maven(machine: Machine, tmp_path: Path) -> None:
     own = tmp_path / "own.jar"
     assert machine.run("fetch", QUESTDB_JAR=str(own)).returncode == 69
     own.write_text("jar")
     assert machine.run("fetch", QUESTDB_JAR=str(own)).stdout == f"{own}\n"
 
 
-def test_without_java_or_with_an_old_one_it_says_so(machine: Machine, tmp_path: Path) -> None:
+def test_missing_or_old_java_is_reported(machine: Machine, tmp_path: Path) -> None:
     done = machine.run("start", tmp_path / "db")
     assert done.returncode == 69
-    assert "java is not there" in done.stderr
+    assert "java is not installed" in done.stderr
     machine.install("java", "echo 'openjdk version \"11.0.22\" 2024-01-16' >&2")
     done = machine.run("start", tmp_path / "db")
     assert done.returncode == 69
@@ -107,7 +107,7 @@ def test_without_java_or_with_an_old_one_it_says_so(machine: Machine, tmp_path: 
 
 
 @pytest.mark.parametrize(("java", "native"), [("17.0.15", False), ("25", True)])
-def test_a_server_is_started_on_loopback_with_settings_that_may_be_edited(
+def test_a_server_starts_on_loopback_and_keeps_edited_settings(
         machine: Machine, tmp_path: Path, java: str, native: bool) -> None:
     machine.install("mvn", MAVEN)
     machine.install("java", f"case $1 in -version) echo 'openjdk version \"{java}\"' >&2 ;; *) echo \"$@\" ;; esac")
@@ -128,7 +128,7 @@ def test_a_server_is_started_on_loopback_with_settings_that_may_be_edited(
 JAVA = "case $1 in -version) echo 'openjdk version \"17.0.15\"' >&2 ;; *) echo started ;; esac"
 
 
-def test_a_port_that_is_taken_is_named_in_a_line_before_anything_starts(machine: Machine, tmp_path: Path) -> None:
+def test_a_taken_port_is_named_in_one_line_before_anything_starts(machine: Machine, tmp_path: Path) -> None:
     machine.install("mvn", MAVEN)
     machine.install("java", JAVA)
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_named_in_a_line_before_anything_starts(machine:
     assert machine.run("start", tmp_path / "db", QDB_HTTP_BIND_TO="").stdout == "started\n"
 
 
-def test_wrong_words_are_answered_with_the_usage(machine: Machine) -> None:
+def test_wrong_arguments_print_the_usage(machine: Machine) -> None:
     for words in ((), ("fetch", "x"), ("start",), ("stop",)):
         done = machine.run(*words)
         assert done.returncode == 2

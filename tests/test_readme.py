@@ -1,4 +1,4 @@
-"""What the README states is run: every command line, the config, the plugin, the tables."""
+"""The README's statements are run: every command line, the config, the tables; and the examples of the first pages of docs/."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ README = (ROOT / "README.md").read_text("utf-8")
 SHORT = ("--seconds", "8", "--rate", "300")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+GUIDE = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+FIRST_MINUTE = (ROOT / "docs" / "index.md").read_text("utf-8")
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.strip().splitlines()]
@@ -40,8 +44,8 @@ def run(folder: Path, *words: str | Path, timeout_s: float = 400) -> subprocess.
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collecting]:
-    with collecting(tmp_path_factory.mktemp("readme")) as one:
-        yield one
+    with collecting(tmp_path_factory.mktemp("readme")) as collector:
+        yield collector
 
 
 def test_every_command_line_of_the_readme_is_run_here() -> None:
@@ -63,7 +67,7 @@ def test_packaging_run_demo_counts_both_sides_and_leaves_an_archive(tmp_path: Pa
     assert (tmp_path / archive.group(1) / "refined" / "pump_analysis.json").is_file()
 
 
-def test_packaging_run_collect_logs_health_and_ends_with_0_when_told_to(running: Collecting, tmp_path: Path) -> None:
+def test_packaging_run_collect_logs_health_and_ends_with_0_on_sigterm(running: Collecting, tmp_path: Path) -> None:
     environ = os.environ | {"PUMPWATCH_STORE__DIR": str(tmp_path / "data"), "PUMPWATCH_LOG__SUMMARY_S": "1"}
     with subprocess.Popen([ROOT / "packaging" / "run", "collect", "-c", running.config_file], cwd=tmp_path, env=environ,
                           stderr=subprocess.PIPE, text=True) as child:
@@ -98,13 +102,13 @@ def test_packaging_build_makes_a_file_that_runs_the_demo_from_an_empty_folder(zi
     assert json.loads(shown.stdout)["missing"] == 0
 
 
-@pytest.mark.parametrize("script", [".ci/run", *(f"packaging/{name}" for name in ("run", "test", "build", "questdb"))])
-def test_every_script_is_there_and_parses(script: str) -> None:
+@pytest.mark.parametrize("script", [".ci/run", *(f"packaging/{name}" for name in ("run", "test", "build", "docs", "questdb"))])
+def test_a_script_is_executable_and_parses(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
     assert run(ROOT, "sh", "-n", script).returncode == 0
 
 
-def test_packaging_says_what_is_missing_and_ends_with_69(tmp_path: Path) -> None:
+def test_packaging_names_what_is_missing_and_ends_with_69(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     for tool in ("sh", "dirname", "cat", "cksum", "pwd", "env"):
         (tmp_path / "bin" / tool).symlink_to(next(path for path in (Path("/bin") / tool, Path("/usr/bin") / tool)
@@ -115,16 +119,15 @@ def test_packaging_says_what_is_missing_and_ends_with_69(tmp_path: Path) -> None
     assert "missing: Python 3.11, 3.12 or 3.13" in done.stderr
 
 
-def test_the_config_in_the_readme_is_one(tmp_path: Path) -> None:
-    for block in blocks("yaml"):
+def test_the_configs_that_are_shown_are_valid(tmp_path: Path) -> None:
+    for block in blocks("yaml") + blocks("yaml", FIRST_MINUTE):
         (tmp_path / "c.yaml").write_text(block)
         config = load(tmp_path / "c.yaml", {})
         assert load_plugins(config).unmet(config) == []
 
 
-def test_the_plugin_in_the_readme_is_one(tmp_path: Path) -> None:
-    for number, block in enumerate(blocks("python")):
-        (tmp_path / f"from_readme_{number}.py").write_text(block)
+def test_the_notice_board_in_the_plugin_guide_works(tmp_path: Path) -> None:
+    (tmp_path / "from_the_guide.py").write_text("\n".join(blocks("python", GUIDE)))
     plugins = load_plugins(Config(plugins=PluginsConfig(folder=str(tmp_path))))
     assert plugins.problems == []
     example = plugins.source("example")
@@ -151,11 +154,6 @@ def walk(command: click.Command) -> Iterator[click.Command]:
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             yield from walk(inner)
-
-
-def test_every_linked_file_is_there() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target.startswith("http") or (ROOT / target).exists(), target
 
 
 def test_the_status_file_is_called_as_stated() -> None:

@@ -1,7 +1,8 @@
-"""The zipapp as packaging/build makes it, once for all tests of a session."""
+"""The zipapp as packaging/build makes it, built once for all processes of a test run."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from dataclasses import dataclass
@@ -28,7 +29,15 @@ class Zipapp:
 
 @pytest.fixture(scope="session")
 def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Zipapp:
-    """Build it."""
-    done = subprocess.run([ROOT / "packaging" / "build"], capture_output=True, text=True, timeout=400, check=False)
-    assert done.returncode == 0, done.stderr
-    return Zipapp(ROOT / "dist" / "pumpwatch.pyz", done.stdout, tmp_path_factory.mktemp("shiv"))
+    """Build it, or take the one that another process of this test run has built."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # the folder of the run, above those of its processes
+    printed = shared / "zipapp.printed"
+    with (shared / "zipapp.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            done = subprocess.run([ROOT / "packaging" / "build"], capture_output=True, text=True, timeout=400, check=False)
+            assert done.returncode == 0, done.stderr
+            printed.write_text(done.stdout)
+    return Zipapp(ROOT / "dist" / "pumpwatch.pyz", printed.read_text(), shared / "shiv")

@@ -1,23 +1,26 @@
 """Binance spot and USDⓈ-M futures: every trade, from the raw `@trade` streams.
 
-Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-21), their CHANGELOG; for the futures
-`@trade` stream, which no official page describes, the 2026 base split as several recorders saw it (2026-08). Checked 2026-11-21.
+Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-21) and their CHANGELOG. No official page
+describes the futures `@trade` stream; its facts are from several recorders since the base split of 2026 (2026-08).
+Checked 2026-11-21.
 
-Symbols: REST upper case, streams lower case (`btcusdt@trade`); 1000SATS and 1000PEPE carry their multiplier in the base.
-Ids: `t`, contiguous per symbol. On futures the rows X="NA" (price and quantity 0) use up an id and are no trades;
-INSURANCE_FUND and ADL rows are takeovers, flagged: the venue's own history leaves them out. Times: ms.
-Side: `m` says that the buyer was the maker, so the taker sold.
-Quirks: futures `@trade` lives on `/public`; on `/market` it is acknowledged and silent for ever, and there only `@aggTrade`
-flows (variant `agg_trade`). Unknown symbols are acknowledged and silent. Old spot frames carry order ids in `a` and `b`. The
-symbol lists tell no volumes, ticker/24hr does.
-Limits: 1,024 streams a connection, then code 4; 5 messages/s on spot, 10 on futures, pings counted, else 1008; 300 connects in
-5 minutes, and REST weight a minute, each market for itself. Heartbeat: futures pings every 3 minutes only, so we do as well.
+Symbols: upper case in REST, lower case in streams (`btcusdt@trade`). 1000SATS and 1000PEPE carry their multiplier in the
+base.
+Ids: `t`, contiguous per symbol. On futures, rows with X="NA" (price and quantity 0) use up an id and are not trades. Rows
+of the INSURANCE_FUND and of ADL, which take over positions, are flagged; the venue's own history leaves them out.
+Times: ms. Side: `m` says that the buyer was the maker, so the taker sold. Quantities: base units.
+Quirks: futures `@trade` lives on `/public`. On `/market` it is acknowledged and silent for ever; only `@aggTrade` flows
+there (variant `agg_trade`). Unknown symbols are acknowledged and silent. Old spot frames carry order ids in `a` and `b`.
+The symbol lists carry no volumes; ticker/24hr does.
+Limits: 1,024 streams per connection, then code 4. 5 messages/s on spot and 10 on futures, pings included, then close code
+1008. 300 connects in 5 minutes; REST weight per minute; each market has limits of its own. Heartbeat: the futures server
+pings every 3 minutes only, so we ping as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -45,7 +48,7 @@ from pumpwatch import (
 )
 
 SPECIAL = {"INSURANCE_FUND": Flag.INSURANCE_FUND.value, "ADL": Flag.ADL.value}
-NO_ROOM, ALIVE = {"code": 4, "msg": "Too many subscriptions"}, "TRADING"
+NO_ROOM, TRADING = {"code": 4, "msg": "Too many subscriptions"}, "TRADING"
 ENDED = frozenset({"SETTLING", "DELIVERING", "DELIVERED", "CLOSE"})  # any other status may become TRADING
 PERPETUAL = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL", ""})  # the type is empty before trading begins
 OTHER_EVENTS = frozenset({
@@ -69,14 +72,14 @@ class Trade(msgspec.Struct, gc=False):
     X: str = "MARKET"
 
 
-class Wrapped(msgspec.Struct, gc=False):
-    """The same on a combined stream."""
+class CombinedTrade(msgspec.Struct, gc=False):
+    """A trade event on a combined stream."""
 
     stream: str
     data: Trade
 
 
-class Row(msgspec.Struct, gc=False):
+class HistoryRow(msgspec.Struct, gc=False):
     """A trade of the REST history."""
 
     id: int
@@ -86,24 +89,24 @@ class Row(msgspec.Struct, gc=False):
     isBuyerMaker: bool
 
 
-class Day(msgspec.Struct, gc=False):
-    """What traded of a symbol in 24 hours."""
+class Volume(msgspec.Struct, gc=False):
+    """The 24-hour volume of a symbol."""
 
     symbol: str
     quoteVolume: float
 
 
 _trades = msgspec.json.Decoder(list[Trade], strict=False)
-_wrapped = msgspec.json.Decoder(list[Wrapped], strict=False)
-_rows = msgspec.json.Decoder(list[Row], strict=False)
-# A row of exchangeInfo is 4 KB, most of it permissions: what is not named here is not decoded.
+_combined = msgspec.json.Decoder(list[CombinedTrade], strict=False)
+_rows = msgspec.json.Decoder(list[HistoryRow], strict=False)
+# A row of exchangeInfo is 4 KB, most of it permissions; only the fields named here are decoded.
 _symbol = msgspec.defstruct("Symbol", ["symbol", "status", "baseAsset", "quoteAsset", ("contractType", Any, "PERPETUAL"),
                                        ("isSpotTradingAllowed", Any, True)])
 _listed = msgspec.json.Decoder(msgspec.defstruct("ExchangeInfo", [("symbols", list[_symbol])]))  # type: ignore[valid-type]
-_days = msgspec.json.Decoder(list[Day], strict=False)
+_volumes = msgspec.json.Decoder(list[Volume], strict=False)
 
 
-def _subscribe_to(channel: str, method: str) -> Any:
+def _request(channel: str, method: str) -> Callable[[Sequence[str], int], str]:
     def frame(symbols: Sequence[str], request_id: int) -> str:
         params = [f"{symbol.lower()}@{channel}" for symbol in symbols]
         return msgspec.json.encode({"method": method, "params": params, "id": request_id}).decode()
@@ -117,7 +120,7 @@ def parse(text: bytes | memoryview, columns: Columns) -> None:
         trades = _trades.decode(text)
     except msgspec.ValidationError as plain:
         try:
-            trades = [frame.data for frame in _wrapped.decode(text)]
+            trades = [frame.data for frame in _combined.decode(text)]
         except msgspec.ValidationError as error:
             raise (plain if "`stream`" in str(error) else error) from None
     ids = [trade.t for trade in trades]
@@ -146,7 +149,7 @@ def _id_of(trade: Trade) -> int:
 
 
 def read_control(frame: bytes) -> Control | None:
-    """Read a frame that is no trade: acknowledgement, refusal, shutdown, or another stream's event."""
+    """Read a frame that is not a trade: acknowledgement, rejection, shutdown, or another stream's event."""
     message = msgspec.json.decode(frame)
     if not isinstance(message, dict):
         return None
@@ -170,33 +173,33 @@ def read_control(frame: bytes) -> Control | None:
 
 
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read exchangeInfo: what trades against USDT or may yet, spot or perpetual, dated contracts left out.
+    """Read exchangeInfo: what trades against USDT or still may, spot or perpetual; dated contracts are left out.
 
-    What is halted or not open yet (BREAK, HALT, END_OF_DAY, PENDING_TRADING) is subscribed too: its first trade comes as it is.
+    Symbols that are halted or not open yet (BREAK, HALT, END_OF_DAY, PENDING_TRADING) are subscribed too, for their first trade.
     """
     return [
         Instrument(symbol=row.symbol, base=row.baseAsset, quote=row.quoteAsset, multiplier=split_multiplier(row.baseAsset),
-                   status="trading" if row.status == ALIVE else row.status.lower())
+                   status="trading" if row.status == TRADING else row.status.lower())
         for row in _listed.decode(bodies[0]).symbols  # type: ignore[attr-defined]
         if row.status not in ENDED and row.quoteAsset == "USDT" and row.contractType in PERPETUAL and row.isSpotTradingAllowed
     ]
 
 
 def parse_volumes(body: bytes) -> dict[str, float]:
-    """Read ticker/24hr of all symbols."""
-    return {day.symbol: day.quoteVolume for day in _days.decode(body)}
+    """Read ticker/24hr of all symbols: symbol -> USDT traded in 24 hours."""
+    return {row.symbol: row.quoteVolume for row in _volumes.decode(body)}
 
 
-def spot_history(query: HistoryQuery) -> HttpRequest:
-    """By id, 1,000 a page, all of it: historicalTrades needs no key since 2023."""
+def spot_history_request(query: HistoryQuery) -> HttpRequest:
+    """Ask by id, 1,000 rows a page, back to the first trade: historicalTrades needs no key since 2023."""
     params: dict[str, str | int] = {"symbol": query.symbol, "limit": 1000}
     if query.first_id >= 0:
         return HttpRequest("/api/v3/historicalTrades", params | {"fromId": query.first_id}, weight=25)
     return HttpRequest("/api/v3/trades", params, weight=25)
 
 
-def futures_history(query: HistoryQuery) -> HttpRequest:
-    """The last 1,000, whatever is asked: paging by id needs a key. NA, ADL and insurance rows are missing in it."""
+def futures_history_request(query: HistoryQuery) -> HttpRequest:
+    """Ask for the last 1,000 rows, whatever the query: paging by id needs a key. NA, ADL and insurance rows are missing."""
     return HttpRequest("/fapi/v1/trades", {"symbol": query.symbol, "limit": 1000}, weight=5)
 
 
@@ -214,8 +217,8 @@ def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
 def _venue(market_type: str, channel: str = "trade", **facts: Any) -> Venue:
     return Venue(
         exchange="binance", market_type=market_type, headers={}, id_kind=IdKind.CONTIGUOUS, quantity_unit=QuantityUnit.BASE,
-        timestamp_unit_ns=1_000_000, parse=parse, subscribe=_subscribe_to(channel, "SUBSCRIBE"),
-        unsubscribe=_subscribe_to(channel, "UNSUBSCRIBE"), read_control=read_control, parse_instruments=parse_instruments,
+        timestamp_unit_ns=1_000_000, parse=parse, subscribe=_request(channel, "SUBSCRIBE"),
+        unsubscribe=_request(channel, "UNSUBSCRIBE"), read_control=read_control, parse_instruments=parse_instruments,
         parse_history=parse_history, **facts)
 
 
@@ -226,7 +229,7 @@ FUTURES_FACTS: dict[str, Any] = {
                      connection_age_s=23 * 3600, requests_per_minute=2400, request_window_s=60, shared_by_markets=False),
     "heartbeat": Heartbeat(interval_s=30, text=None), "stale_after_s": 75,
     "history": HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
-    "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)], "history_request": futures_history,
+    "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)], "history_request": futures_history_request,
     "volumes": Volumes(HttpRequest("/fapi/v1/ticker/24hr", weight=40), parse_volumes),
 }
 
@@ -236,7 +239,7 @@ VENUES = [
         limits=Limits(symbols_per_connection=1024, symbols_per_message=200, message_bytes=8000, connection_bytes=0,
                       messages_per_second=5, subscriptions_per_hour=0, connects_per_second=10, connects_per_5_minutes=300,
                       connection_age_s=23 * 3600, requests_per_minute=6000, request_window_s=60, shared_by_markets=False),
-        heartbeat=Heartbeat(interval_s=0, text=None), stale_after_s=60, history_request=spot_history,
+        heartbeat=Heartbeat(interval_s=0, text=None), stale_after_s=60, history_request=spot_history_request,
         history=HistoryDepth(rows_per_request=1000, pages=True, reach_s=math.inf),
         instruments_requests=[HttpRequest("/api/v3/exchangeInfo", weight=20)],
         volumes=Volumes(HttpRequest("/api/v3/ticker/24hr", {"type": "MINI"}, weight=80), parse_volumes)),
@@ -247,4 +250,5 @@ VENUES = [
 
 @hookimpl
 def exchange_venues() -> list[Venue]:
+    """Return both markets, futures also by aggregated trades."""
     return VENUES

@@ -1,17 +1,20 @@
 """Bybit v5 spot and linear USDT perpetuals: every trade, from `publicTrade`.
 
-Documents: bybit-exchange/docs v5 websocket/public/trade, wss-authentication, market/instrument, market/recent-trade,
-rate-limit (2026-07-24), and sessions recorded in 2026-08 and 2026-09. Checked 2026-11-21.
+Documents: bybit-exchange/docs v5 websocket/public/trade, wss-authentication, market/instrument, market/tickers,
+market/recent-trade, rate-limit (2026-07-24), and sessions recorded in 2026-08 and 2026-09. Checked 2026-11-21.
 
-Symbols: `BTCUSDT`, spelt alike on both markets; only the address tells which one it is. Multipliers are part of the base,
-in front (1000PEPE) or behind (SHIB1000). Ids: on linear a UUID; on spot a number that ascends and skips. `seq`
-ascends, skips, and is shared by trades of one match. Times: ms. Quantities: base units on both.
-Side: `S`, the taker's. Block (`BT`) and RPI trades are trades, flagged.
-Quirks: `type` is always "snapshot" and the data live; nothing is replayed on subscribing. A spot request takes 10 topics.
-One bad topic refuses its whole request; so does one subscribed already, which goes on flowing. A pong says op `ping`.
-Limits: topics of a connection may have 21,000 characters together; 500 connects in 5 minutes and 600 REST requests in 5 s, for
-both markets together, which have one domain. How many messages a second are allowed is not documented; a connection has
-no announced age.
+Symbols: `BTCUSDT`, spelt alike on both markets; only the address says which market it is. A multiplier is part of the
+base, in front (1000PEPE) or behind (SHIB1000).
+Ids: a UUID on linear, an ascending number that skips on spot. `seq` ascends, skips, and is shared by the trades of one
+match. Times: ms. Quantities: base units on both markets.
+Side: `S`, the taker's. Block trades (`BT`) and RPI trades are kept and flagged.
+Quirks: `type` is always "snapshot" and the data are live; subscribing replays nothing. A spot request takes 10 topics.
+One bad topic rejects its whole request. So does a topic that is subscribed already, and that one keeps flowing. A pong
+has op `ping`. The instrument lists carry no volumes, the tickers do. The linear list has more than 500 rows and is paged;
+its cursor comes percent-encoded.
+Limits: the topics of a connection may have 21,000 characters together. Both markets share one domain and with it 500
+connects in 5 minutes and 600 REST requests in 5 s. The messages allowed per second are not documented, nor is a
+connection's age.
 """
 
 from __future__ import annotations
@@ -20,9 +23,9 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import unquote
 
 import msgspec
-from pumpwatch_plugins.exchanges.bybit_lists import instruments_of, next_linear, parse_instruments, result_in, volumes_of
 
 from pumpwatch import (
     FUTURES,
@@ -38,24 +41,28 @@ from pumpwatch import (
     HistoryQuery,
     HttpRequest,
     IdKind,
+    Instrument,
     Limits,
     QuantityUnit,
     Venue,
+    Volumes,
     hookimpl,
+    split_multiplier,
 )
 
 TOPIC = "publicTrade."
-TOPICS_NAMED = re.compile(r"publicTrade\.([^\s,]+)")
+NAMED_TOPICS = re.compile(r"publicTrade\.([^\s,]+)")
 BLOCK, RPI = Flag.BLOCK.value, Flag.RPI.value
-RECENT = "/v5/market/recent-trade"
-PING = '{{"req_id":"{}","op":"ping"}}'
 CATEGORY = {SPOT: "spot", FUTURES: "linear"}
+TRADING = ("Trading", "1")  # spot had numbers in 2023
+INSTRUMENTS, TICKERS, RECENT = "/v5/market/instruments-info", "/v5/market/tickers", "/v5/market/recent-trade"
+PING = '{{"req_id":"{}","op":"ping"}}'
 
 Id = TypeVar("Id", int, str)
 
 
 class LinearTrade(msgspec.Struct, gc=False, kw_only=True):
-    """A trade with its fields in the order they come in, which decodes faster; numbers in text become floats."""
+    """A trade, its fields in the venue's order, which decodes faster; numbers in text become floats."""
 
     T: int
     s: str
@@ -82,18 +89,18 @@ class SpotTrade(msgspec.Struct, gc=False, kw_only=True):
     RPI: bool = False
 
 
-Kind = TypeVar("Kind", LinearTrade, SpotTrade)
+Trade = TypeVar("Trade", LinearTrade, SpotTrade)
 
 
-class Message(msgspec.Struct, Generic[Kind], gc=False):
+class Message(msgspec.Struct, Generic[Trade], gc=False):
     """A frame: up to 1,024 trades of a symbol."""
 
     topic: str
-    data: list[Kind]
+    data: list[Trade]
 
 
-class Row(msgspec.Struct, Generic[Id], gc=False):
-    """The same in the REST history."""
+class HistoryRow(msgspec.Struct, Generic[Id], gc=False):
+    """A trade of the REST history, its fields renamed to those of the stream."""
 
     T: int = msgspec.field(name="time")
     S: Literal["Buy", "Sell"] = msgspec.field(name="side")
@@ -106,10 +113,10 @@ class Row(msgspec.Struct, Generic[Id], gc=False):
     seq: int = NO_SEQUENCE
 
 
-def _topics(method: str) -> Callable[[Sequence[str], int], str]:
+def _request(method: str) -> Callable[[Sequence[str], int], str]:
     def frame(symbols: Sequence[str], request_id: int) -> str:
-        args = [TOPIC + symbol for symbol in symbols]
-        return msgspec.json.encode({"req_id": str(request_id), "op": method, "args": args}).decode()
+        topics = [TOPIC + symbol for symbol in symbols]
+        return msgspec.json.encode({"req_id": str(request_id), "op": method, "args": topics}).decode()
 
     return frame
 
@@ -121,7 +128,7 @@ def _parser(frames: type[list[Message[Any]]]) -> Callable[[bytes | memoryview, C
         """Append the trades of a JSON array of `publicTrade` frames."""
         messages = decode(text)
         if {message.topic[:12] for message in messages} - {TOPIC}:
-            raise BadFrame("another topic's data")
+            raise BadFrame("data of another topic")
         trades: list[LinearTrade | SpotTrade] = []
         for message in messages:
             trades += message.data
@@ -130,12 +137,12 @@ def _parser(frames: type[list[Message[Any]]]) -> Callable[[bytes | memoryview, C
             raise BadFrame("a frame without a trade")
         if len(trades) != len(messages):
             columns.counts = counts
-        _fill(trades, columns)
+        _append(trades, columns)
 
     return parse
 
 
-def _fill(trades: Sequence[LinearTrade | SpotTrade | Row[Any]], columns: Columns) -> None:
+def _append(trades: Sequence[LinearTrade | SpotTrade | HistoryRow[Any]], columns: Columns) -> None:
     ids: list[Any] = [trade.i for trade in trades]
     if ids and (not all(ids) if isinstance(ids[0], str) else min(ids) < 0):
         raise BadFrame("a trade without an id")
@@ -148,7 +155,7 @@ def _fill(trades: Sequence[LinearTrade | SpotTrade | Row[Any]], columns: Columns
 
 
 def read_control(frame: bytes) -> Control | None:
-    """Read a frame that is no trade: acknowledgement, refusal, pong, or another topic's data."""
+    """Read a frame that is not a trade: acknowledgement, rejection, pong, or another topic's data."""
     message = msgspec.json.decode(frame)
     if not isinstance(message, dict):
         return None
@@ -166,24 +173,61 @@ def read_control(frame: bytes) -> Control | None:
     request_id = int(number) if isinstance(number, str) and number.isdecimal() else None
     if message["success"]:
         return Control(ControlKind.ACK, request_id)
-    named = tuple(TOPICS_NAMED.findall(text))
-    if "already subscribed" in text and named:  # that one flows; the rest of its request does not
+    named = tuple(NAMED_TOPICS.findall(text))
+    if "already subscribed" in text and named:  # that symbol flows; the rest of its request does not
         return Control(ControlKind.ACK, request_id, named, text)
     return Control(ControlKind.REFUSAL, request_id, named, text)
 
 
-def _history(category: str, limit: int) -> Callable[[HistoryQuery], HttpRequest]:
+def _result_in(body: bytes) -> dict[str, Any]:
+    """Return the result inside an answer; some recordings hold the result alone."""
+    answer: dict[str, Any] = msgspec.json.decode(body)
+    if answer.get("retCode"):
+        raise BadFrame(f"retCode {answer['retCode']}: {answer.get('retMsg')}")
+    return answer.get("result", answer)  # type: ignore[no-any-return]
+
+
+def _instruments_request(category: str, cursor: str = "") -> HttpRequest:
+    """Return the request for a page of the list: the first page, or the one at a cursor."""
+    page = {"cursor": unquote(cursor)} if cursor else {}
+    return HttpRequest(INSTRUMENTS, {"category": category, "limit": 1000, **page})
+
+
+def next_linear(body: bytes) -> HttpRequest | None:
+    """Return the request for the next page, None after the last."""
+    cursor = _result_in(body).get("nextPageCursor")
+    return _instruments_request("linear", cursor) if cursor else None
+
+
+def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
+    """Read every page: what trades against USDT, spot or perpetual; dated and USDC contracts are left out."""
+    rows = [row for body in bodies for row in _result_in(body)["list"]]
+    return [
+        Instrument(symbol=row["symbol"], base=row["baseCoin"], quote=row["quoteCoin"],
+                   multiplier=split_multiplier(row["baseCoin"]))
+        for row in rows
+        if row["status"] in TRADING and row["quoteCoin"] == "USDT" and row.get("settleCoin", "USDT") == "USDT"
+        and row.get("contractType", "LinearPerpetual") == "LinearPerpetual"
+    ]
+
+
+def parse_volumes(body: bytes) -> dict[str, float]:
+    """Read the tickers of a category: symbol -> USDT traded in 24 hours."""
+    return {row["symbol"]: float(row["turnover24h"] or 0) for row in _result_in(body)["list"]}
+
+
+def _history_request(category: str, limit: int) -> Callable[[HistoryQuery], HttpRequest]:
     def request(query: HistoryQuery) -> HttpRequest:
-        """The newest rows, whatever is asked: there is no paging."""
+        """Ask for the newest rows, whatever the query: there is no paging."""
         return HttpRequest(RECENT, {"category": category, "symbol": query.symbol, "limit": limit})
 
     return request
 
 
-def _history_parser(rows: type[list[Row[Any]]]) -> Callable[[bytes, str, Columns], None]:
+def _history_parser(rows: type[list[HistoryRow[Any]]]) -> Callable[[bytes, str, Columns], None]:
     def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
         """Append the rows of recent-trade, newest first as they come."""
-        _fill(msgspec.convert(result_in(body)["list"], rows, strict=False), columns)
+        _append(msgspec.convert(_result_in(body)["list"], rows, strict=False), columns)
 
     return parse_history
 
@@ -197,22 +241,25 @@ def _venue(market_type: str, symbols_per_message: int, history_rows: int, **fact
                       connection_bytes=21_000, messages_per_second=10, subscriptions_per_hour=0, connects_per_second=5,
                       connects_per_5_minutes=500, connection_age_s=math.inf, requests_per_minute=7200, request_window_s=5,
                       shared_by_markets=True),
-        quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1_000_000, subscribe=_topics("subscribe"),
-        unsubscribe=_topics("unsubscribe"), read_control=read_control, instruments_requests=[instruments_of(category)],
-        volumes=volumes_of(category),
-        parse_instruments=parse_instruments, history=HistoryDepth(rows_per_request=history_rows, pages=False, reach_s=0),
-        history_request=_history(category, history_rows), **facts,
+        quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1_000_000, subscribe=_request("subscribe"),
+        unsubscribe=_request("unsubscribe"), read_control=read_control, parse_instruments=parse_instruments,
+        instruments_requests=[_instruments_request(category)],
+        volumes=Volumes(HttpRequest(TICKERS, {"category": category}), parse_volumes),
+        history=HistoryDepth(rows_per_request=history_rows, pages=False, reach_s=0),
+        history_request=_history_request(category, history_rows), **facts,
     )
 
 
 VENUES = [
-    _venue(SPOT, 10, 60, id_kind=IdKind.MONOTONIC, parse=_parser(list[Message[SpotTrade]]),
-           parse_history=_history_parser(list[Row[int]])),
-    _venue(FUTURES, 100, 1000, id_kind=IdKind.UNIQUE, parse=_parser(list[Message[LinearTrade]]),
-           parse_history=_history_parser(list[Row[str]]), next_instruments=next_linear),
+    _venue(SPOT, symbols_per_message=10, history_rows=60, id_kind=IdKind.MONOTONIC, parse=_parser(list[Message[SpotTrade]]),
+           parse_history=_history_parser(list[HistoryRow[int]])),
+    _venue(FUTURES, symbols_per_message=100, history_rows=1000, id_kind=IdKind.UNIQUE,
+           parse=_parser(list[Message[LinearTrade]]), parse_history=_history_parser(list[HistoryRow[str]]),
+           next_instruments=next_linear),
 ]
 
 
 @hookimpl
 def exchange_venues() -> list[Venue]:
+    """Return both markets."""
     return VENUES

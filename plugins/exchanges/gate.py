@@ -3,17 +3,19 @@
 Documents: gate.com docs developers/apiv4/ws and futures/ws (2026-05), gateapi-python SpotApi and FuturesApi (2025-07),
 frames recorded in 2026-09. Checked 2026-11-21.
 
-Symbols: `BTC_USDT`, spelt alike on both markets; some are Chinese. Ids: contiguous per symbol: `id_market` on spot (REST
-calls it sequence_id; `id` stands in for it in frames of before 2026), `id` on futures. A spot row with a `range` of
-several market ids is several fills in one: it keeps its own id, is flagged, and the others are used up without a trade.
-Times: spot in text, ms with a fraction; futures in ms; REST of futures in seconds with a fraction. Side: `side` on
-spot, the taker's; on futures the sign of `size`. Quantities: base units on spot, on futures contracts of
-quanto_multiplier. `is_internal`: a takeover by insurance fund or ADL, flagged.
-Quirks: without the header X-Gate-Size-Decimal sizes are cut to whole contracts, and a part of one shows as 0: no side, no
-size, so it is refused. One unknown symbol refuses its whole request, and is named. A request carries the time it is sent
-at, within 60 s of the server's. `spot.system` and `futures.system` announce a restart. Spot lists leveraged tokens.
-Limits: 300 connections an address at once, no documented number of symbols; 200 worked in probes. REST: 200 requests in
-10 s, each path for itself. How often one may connect, and send, is not documented: what is set here is ours.
+Symbols: `BTC_USDT`, spelt alike on both markets; some are Chinese.
+Ids: contiguous per symbol: `id_market` on spot, which REST calls sequence_id, and `id` on futures. Spot frames from
+before 2026 have `id` only. A spot row whose `range` spans several market ids joins several fills: it keeps its own id
+and is flagged; the other ids are used up without a trade.
+Times: on spot text, ms with a fraction; on futures ms, in its REST history seconds with a fraction.
+Side: the taker's: `side` on spot, the sign of `size` on futures. Quantities: base units on spot; contracts of
+quanto_multiplier base units on futures. `is_internal`, flagged: the insurance fund or ADL took over a position.
+Quirks: without the header X-Gate-Size-Decimal sizes are cut to whole contracts. A part of a contract then has size 0,
+which has no side, so it is quarantined. One unknown symbol rejects its whole request, and the answer names it. A request
+carries its sending time, within 60 s of the server's. `spot.system` and `futures.system` announce a restart. Spot
+lists leveraged tokens.
+Limits: 300 connections per address at once; no documented number of symbols, 200 worked in probes. REST: 200 requests in
+10 s, each path for itself. The allowed connects and messages per second are not documented; the values here are ours.
 """
 
 from __future__ import annotations
@@ -21,16 +23,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
-from pumpwatch_plugins.exchanges.gate_trades import parse_futures, parse_futures_history, parse_spot, parse_spot_history
 
 from pumpwatch import (
     FUTURES,
     SPOT,
+    BadFrame,
+    Columns,
     Control,
     ControlKind,
+    Flag,
     Heartbeat,
     HistoryDepth,
     HistoryQuery,
@@ -48,6 +52,68 @@ from pumpwatch import (
 NAMES = re.compile(r"[^\s\"'`,;:()\[\]]+")
 NS_PER_S = 10**9
 THIRTY_DAYS_S = 30 * 86_400
+LONGEST_RANGE = 10_000  # fills in one row; a longer range is a damaged frame
+UNIT_NS = {13: 1_000_000, 10: NS_PER_S}  # by digits before the point: ms and seconds of our time
+
+
+class SpotTrade(msgspec.Struct, gc=False, kw_only=True):
+    """A spot trade, its fields in the venue's order, which decodes faster; REST has sequence_id for id_market."""
+
+    id: int
+    id_market: int = -1
+    create_time_ms: str
+    side: Literal["buy", "sell"]
+    currency_pair: str
+    amount: float
+    price: float
+    range: str = ""
+    sequence_id: int = -1
+
+
+class SpotMessage(msgspec.Struct, gc=False):
+    """A spot frame: one trade."""
+
+    channel: Literal["spot.trades"]
+    event: Literal["update"]
+    result: SpotTrade
+
+
+class FuturesTrade(msgspec.Struct, gc=False, kw_only=True):
+    """A futures trade; size is in contracts, negative where the taker sold."""
+
+    id: int
+    size: float
+    create_time: float = 0.0
+    create_time_ms: int = 0
+    price: float
+    contract: str
+    is_internal: bool = False
+
+
+class FuturesMessage(msgspec.Struct, gc=False):
+    """A futures frame."""
+
+    channel: Literal["futures.trades"]
+    event: Literal["update"]
+    result: list[FuturesTrade]
+
+
+class FuturesRow(msgspec.Struct):
+    """A trade of the futures' REST history; its time is read digit by digit."""
+
+    id: int
+    price: float
+    size: float
+    create_time_ms: msgspec.Raw
+    is_internal: bool = False
+
+
+_spot = msgspec.json.Decoder(list[SpotMessage], strict=False)
+_futures = msgspec.json.Decoder(list[FuturesMessage], strict=False)
+_spot_rows = msgspec.json.Decoder(list[SpotTrade], strict=False)
+_futures_rows = msgspec.json.Decoder(list[FuturesRow], strict=False)
+_numbers = msgspec.json.Decoder(list[int])
+_listed = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 def _request(channel: str, event: str) -> Callable[[Sequence[str], int], str]:
@@ -59,16 +125,125 @@ def _request(channel: str, event: str) -> Callable[[Sequence[str], int], str]:
 
 
 def stamp(text: str, now_ns: int) -> str:
-    """Put the time of sending into a request."""
-    return f'{{"time":{now_ns // 10**9},{text[1:]}'
+    """Put the sending time into a request."""
+    return f'{{"time":{now_ns // NS_PER_S},{text[1:]}'
 
 
 def _ping(channel: str) -> Callable[[int], str]:
     return lambda now_ns: stamp(f'{{"channel":"{channel}"}}', now_ns)
 
 
+def parse_spot(text: bytes | memoryview, columns: Columns) -> None:
+    """Append the trades of a JSON array of `spot.trades` frames."""
+    _append_spot([message.result for message in _spot.decode(text)], columns)
+
+
+def _append_spot(trades: Sequence[SpotTrade], columns: Columns) -> None:
+    columns.trade_id = ids = [trade.id_market for trade in trades]
+    if ids and min(ids) < 0:
+        columns.trade_id = ids = [_market_id(trade) for trade in trades]
+    columns.symbol = [trade.currency_pair for trade in trades]
+    columns.price = [trade.price for trade in trades]
+    columns.quantity = [trade.amount for trade in trades]
+    columns.sell = [trade.side == "sell" for trade in trades]
+    columns.timestamp = _times([trade.create_time_ms for trade in trades])
+    ranges = [trade.range for trade in trades]
+    joined = _joined_rows(ranges)
+    if joined:
+        _use_up_ids(joined, ranges, columns)
+
+
+def _market_id(trade: SpotTrade) -> int:
+    number = next((number for number in (trade.id_market, trade.sequence_id, trade.id) if number != -1), -1)
+    if number < 0:
+        raise BadFrame("a trade without an id")
+    return number
+
+
+def _times(texts: Sequence[str]) -> list[int]:
+    """Return times in ns. The usual ones, ms with six places, are read all at once."""
+    joined, count = ",".join(texts), len(texts)
+    if len(joined) == 21 * count - 1 and joined[13::21] == "." * count and joined[20::21] == "," * (count - 1):
+        times = _numbers.decode(f"[{joined.replace('.', '')}]")
+        if len(times) == count:
+            return times
+    return [_ns(text, 13) for text in texts]
+
+
+def _ns(text: str, digits: int = 0) -> int:
+    """Return a time in ns, exactly. digits: how many stand before its point; 0 accepts both ms and seconds."""
+    whole, _, fraction = text.partition(".")
+    unit = UNIT_NS.get(len(whole)) if digits in (0, len(whole)) else None
+    if unit is None or not (text.isascii() and (whole + fraction).isdecimal()):
+        raise BadFrame(f"a time of {text[:40]!r}")
+    places = len(str(unit)) - 1
+    return int(whole) * unit + int(f"{fraction[:places]:0<{places}}")
+
+
+def _joined_rows(ranges: Sequence[str]) -> list[int]:
+    """Return the rows whose range is more than one id."""
+    if "" not in ranges:
+        ends = _numbers.decode(f"[{','.join(ranges).replace('-', ',')}]")
+        if len(ends) == 2 * len(ranges) and ends[::2] == ends[1::2]:
+            return []
+    return [row for row, text in enumerate(ranges) if text[:len(text) // 2] != text[len(text) // 2 + 1:]]
+
+
+def _use_up_ids(joined: Sequence[int], ranges: Sequence[str], columns: Columns) -> None:
+    """Give each row of several fills void rows for the other ids of its range, before and after it."""
+    ids_of: list[Sequence[int]] = [[own_id] for own_id in columns.trade_id]
+    for row in joined:
+        first, _, last = ranges[row].partition("-")
+        span = range(int(first), int(last) + 1)
+        if not 0 < len(span) <= LONGEST_RANGE:
+            raise BadFrame(f"a range of {ranges[row][:60]!r}")
+        if ids_of[row][0] in span:  # else it counts something else
+            ids_of[row] = span
+    own_ids = columns.trade_id
+    rows = [row for row, ids in enumerate(ids_of) for _ in ids]
+    for name in ("symbol", "price", "quantity", "sell", "timestamp"):
+        column = getattr(columns, name)
+        setattr(columns, name, [column[row] for row in rows])
+    columns.trade_id = expanded = [number for ids in ids_of for number in ids]
+    columns.counts = [len(ids) for ids in ids_of]
+    columns.void = [place for place, row in enumerate(rows) if expanded[place] != own_ids[row]]
+    columns.flags = {place: Flag.AGGREGATED.value for place, row in enumerate(rows)
+                     if expanded[place] == own_ids[row] and len(ids_of[row]) > 1}
+
+
+def parse_futures(text: bytes | memoryview, columns: Columns) -> None:
+    """Append the trades of a JSON array of `futures.trades` frames."""
+    messages = _futures.decode(text)
+    trades: list[FuturesTrade] = []
+    for message in messages:
+        trades += message.result
+    counts = [len(message.result) for message in messages]
+    if 0 in counts:
+        raise BadFrame("a frame without a trade")
+    if len(trades) != len(messages):
+        columns.counts = counts
+    columns.symbol = [trade.contract for trade in trades]
+    columns.timestamp = times = [trade.create_time_ms for trade in trades]
+    if not all(times):  # old delivery contracts
+        columns.timestamp = [at or round(trade.create_time * 1000) for at, trade in zip(times, trades, strict=True)]
+        if 0 in columns.timestamp:
+            raise BadFrame("a trade without a time")
+    _append_futures(trades, columns)
+
+
+def _append_futures(trades: Sequence[FuturesTrade | FuturesRow], columns: Columns) -> None:
+    columns.trade_id = ids = [trade.id for trade in trades]
+    if ids and min(ids) < 0:
+        raise BadFrame("a trade without an id")
+    columns.price = [trade.price for trade in trades]
+    sizes = [trade.size for trade in trades]
+    columns.quantity = list(map(abs, sizes))
+    columns.sell = [size < 0 for size in sizes]
+    columns.flags = {row: Flag.INTERNAL.value for row, trade in enumerate(trades) if trade.is_internal}
+
+
 def read_control(frame: bytes) -> Control | None:
-    """Read a frame that is no trade: acknowledgement, refusal, pong, announced restart, or another channel's data."""
+    """Read a frame that is not a trade: acknowledgement, rejection, pong, announced restart, or another channel's data."""
     message = msgspec.json.decode(frame)
     if not isinstance(message, dict):
         return None
@@ -80,7 +255,7 @@ def read_control(frame: bytes) -> Control | None:
     if channel.endswith(".pong"):
         return Control(ControlKind.PONG)
     if event in ("subscribe", "unsubscribe"):
-        return _answer(message)
+        return _answer_to_request(message)
     if event not in ("update", "all"):
         return None
     result = message.get("result")
@@ -92,8 +267,8 @@ def read_control(frame: bytes) -> Control | None:
     return Control(ControlKind.OTHER, reason=channel)
 
 
-def _answer(message: dict[str, Any]) -> Control:
-    """Read the answer to a request. A refusal names the symbol in its words, which holds back no other of the request."""
+def _answer_to_request(message: dict[str, Any]) -> Control:
+    """Read the answer to a request. A rejection names its symbol in the text, so every word of it goes along as a candidate."""
     number = message.get("id")
     request_id = number if isinstance(number, int) else None
     error, result = message.get("error"), message.get("result")
@@ -105,20 +280,16 @@ def _answer(message: dict[str, Any]) -> Control:
     return Control(ControlKind.REFUSAL, request_id, tuple(NAMES.findall(text)), f"{code} {text}")
 
 
-def _list(body: bytes) -> list[dict[str, Any]]:
-    return msgspec.json.decode(body, type=list[dict[str, Any]])
-
-
 def parse_spot_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
     """Read currency_pairs: what trades against USDT."""
     return [Instrument(symbol=row["id"], base=row["base"], quote=row["quote"], multiplier=split_multiplier(row["base"]))
-            for row in _list(bodies[0]) if row["quote"] == "USDT" and row["trade_status"] == "tradable"]
+            for row in _listed.decode(bodies[0]) if row["quote"] == "USDT" and row["trade_status"] == "tradable"]
 
 
 def parse_futures_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
-    """Read contracts, which have no base and quote but in their names. What is being delisted is left out."""
+    """Read contracts, whose base and quote are in their names only. Contracts being delisted are left out."""
     found = []
-    for row in _list(bodies[0]):
+    for row in _listed.decode(bodies[0]):
         base, _, quote = row["name"].rpartition("_")
         size = float(row["quanto_multiplier"])
         if quote == "USDT" and size > 0 and row.get("status", "trading") == "trading" and not row.get("in_delisting"):
@@ -127,17 +298,33 @@ def parse_futures_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
     return found
 
 
-def _volumes_in(symbol_key: str, volume_key: str) -> Callable[[bytes], dict[str, float]]:
-    return lambda body: {row[symbol_key]: float(row[volume_key] or 0) for row in _list(body)}
+def _volumes(path: str, symbol_key: str, volume_key: str) -> Volumes:
+    def parse_volumes(body: bytes) -> dict[str, float]:
+        return {row[symbol_key]: float(row[volume_key] or 0) for row in _listed.decode(body)}
+
+    return Volumes(HttpRequest(path), parse_volumes)
 
 
-def _history(path: str, symbol_key: str) -> Callable[[HistoryQuery], HttpRequest]:
+def _history_request(path: str, symbol_key: str) -> Callable[[HistoryQuery], HttpRequest]:
     def request(query: HistoryQuery) -> HttpRequest:
-        """The newest 1,000 of a stretch of time in whole seconds; what is older is asked for with an earlier end."""
+        """Ask for the newest 1,000 rows of a time range in whole seconds; an earlier end pages back."""
         return HttpRequest(path, {symbol_key: query.symbol, "limit": 1000, "from": query.start_ns // NS_PER_S,
                                   "to": -(-query.end_ns // NS_PER_S)})
 
     return request
+
+
+def parse_spot_history(body: bytes, symbol: str, columns: Columns) -> None:
+    """Append the rows of spot/trades, newest first as they come."""
+    _append_spot(_spot_rows.decode(body), columns)
+
+
+def parse_futures_history(body: bytes, symbol: str, columns: Columns) -> None:
+    """Append the rows of futures/usdt/trades, newest first as they come."""
+    rows = _futures_rows.decode(body)
+    columns.symbol = [symbol] * len(rows)
+    columns.timestamp = [_ns(bytes(row.create_time_ms).decode().strip('"')) // 1_000_000 for row in rows]
+    _append_futures(rows, columns)
 
 
 def _venue(market_type: str, **facts: Any) -> Venue:
@@ -155,19 +342,18 @@ def _venue(market_type: str, **facts: Any) -> Venue:
 
 VENUES = [
     _venue(SPOT, ws_url="wss://api.gateio.ws/ws/v4/", headers={}, quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1,
-           parse=parse_spot, parse_history=parse_spot_history, parse_instruments=parse_spot_instruments,
-           instruments_requests=[HttpRequest("/spot/currency_pairs")],
-           volumes=Volumes(HttpRequest("/spot/tickers"), _volumes_in("currency_pair", "quote_volume")),
-           history_request=_history("/spot/trades", "currency_pair")),
+           parse=parse_spot, instruments_requests=[HttpRequest("/spot/currency_pairs")],
+           parse_instruments=parse_spot_instruments, volumes=_volumes("/spot/tickers", "currency_pair", "quote_volume"),
+           history_request=_history_request("/spot/trades", "currency_pair"), parse_history=parse_spot_history),
     _venue(FUTURES, ws_url="wss://fx-ws.gateio.ws/v4/ws/usdt", headers={"X-Gate-Size-Decimal": "1"},
            quantity_unit=QuantityUnit.CONTRACTS, timestamp_unit_ns=1_000_000, parse=parse_futures,
-           parse_history=parse_futures_history, parse_instruments=parse_futures_instruments,
-           instruments_requests=[HttpRequest("/futures/usdt/contracts")],
-           volumes=Volumes(HttpRequest("/futures/usdt/tickers"), _volumes_in("contract", "volume_24h_quote")),
-           history_request=_history("/futures/usdt/trades", "contract")),
+           instruments_requests=[HttpRequest("/futures/usdt/contracts")], parse_instruments=parse_futures_instruments,
+           volumes=_volumes("/futures/usdt/tickers", "contract", "volume_24h_quote"),
+           history_request=_history_request("/futures/usdt/trades", "contract"), parse_history=parse_futures_history),
 ]
 
 
 @hookimpl
 def exchange_venues() -> list[Venue]:
+    """Return both markets."""
     return VENUES

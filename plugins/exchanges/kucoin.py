@@ -1,35 +1,41 @@
-"""KuCoin spot and USDT perpetuals: every trade, by the classic protocol, or by the tokenless one of 2025 (variant `tokenless`).
+"""KuCoin spot and USDT perpetuals: every trade, by the classic protocol or the tokenless one of 2025 (variant `tokenless`).
 
-Documents: kucoin-universal-sdk spec/ws and spec/rest (2025-11-04); the tokenless protocol as maintained adapters speak it
-(2026-08) and as observed live (2026-08-21, 2026-09-22). Checked 2026-11-21.
+Documents: kucoin-universal-sdk spec/ws and spec/rest (2025-11-04); the tokenless protocol from maintained adapters
+(2026-08) and live observations (2026-08-21, 2026-09-22). Checked 2026-11-21.
 
-Symbols: `SOMI-USDT`, `SOMIUSDTM`; after a renaming a symbol keeps the old code, the base has the new one. XBT is BTC.
-Thousands are in the base: 1000BONK, 1MBABYDOGE. Ids: `tradeId`, text; today it is the number in `sequence`, until 2022 a
-hexadecimal word: a number is kept as one, a word as text. Both ascend per symbol and skip, so they prove no loss.
+Symbols: `SOMI-USDT`, `SOMIUSDTM`. A renamed coin keeps its old symbol; its base has the new name. XBT is BTC. Thousands
+are part of the base: 1000BONK, 1MBABYDOGE.
+Ids: `tradeId`, text: the number in `sequence` today, a hexadecimal word until 2022. A number is kept as a number, a word
+as text. Both ascend per symbol and skip, so they do not prove a loss.
 Times: ns, as text on spot. Side: the taker's. Quantity: base units on spot, lots of `multiplier` base units on futures.
-Quirks: each connection wants a token of its own (an old one ends in 401, for ever), and nothing may be sent before the
-welcome. A symbol that does not exist is acknowledged and silent. The last trades may come again after a reconnect.
-Pings are due every 18 s. The tokenless protocol takes one symbol a request and answers in binary frames. Its REST twins
-end with 2026: the lists and the history are the classic ones in both.
-Limits, classic: 100 symbols a topic, 400 a spot session (300 in older text, which is kept; more are refused with 509), 100
-messages in 10 s, 30 connects a minute. Tokenless: 600 topics a connection (200 are used), 300 messages in 10 s, 250
-connects in 5 minutes. Connects, and the 2,000 of REST weight in 30 s, are taken as one limit of both markets: the text
-does not say, and that is the harder reading. The contract list tells volumes; for spot allTickers does.
+Quirks: each connection needs a token of its own (a used one ends in 401, for ever), and nothing may be sent before the
+welcome. A symbol that does not exist is acknowledged and stays silent. The last trades may come again after a reconnect.
+Pings are due every 18 s. The tokenless protocol takes one symbol per request and answers in binary frames. A frame's
+keys say which protocol it belongs to, so one `parse` reads both. The REST twins of the tokenless protocol end with 2026:
+both variants use the classic lists and history. The contract list carries volumes; for spot allTickers does.
+Limits, classic: 100 symbols per topic; 400 per spot session by the newer text, 300 by the older one, which is used here
+(more are rejected with 509); 100 messages in 10 s; 30 connects a minute. Tokenless: 600 topics per connection (200 are
+used), 300 messages in 10 s, 250 connects in 5 minutes. The text does not say whether connects and the REST weight of
+2,000 in 30 s count per market; the stricter reading is used: both markets share them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from pumpwatch_plugins.exchanges.kucoin_frames import data_in, parse, parse_history, read_control
 
 from pumpwatch import (
     FUTURES,
+    NO_SEQUENCE,
     SPOT,
     BadFrame,
+    Columns,
+    Control,
+    ControlKind,
+    Flag,
     Heartbeat,
     HistoryDepth,
     HistoryQuery,
@@ -45,11 +51,73 @@ from pumpwatch import (
     split_multiplier,
 )
 
+OK = "200000"
+TOO_MANY = 509
 TOPICS = {SPOT: "/market/match:", FUTURES: "/contractMarket/execution:"}
+TRADE_SUBJECTS = frozenset({"trade.l3match", "match", "trade.SPOT", "trade.FUTURES"})
 OLD_NAMES = {"XBT": "BTC"}
+Id = TypeVar("Id", int, str)
 
 
-def _classic_request(market_type: str, kind: str) -> Any:
+class ClassicTrade(msgspec.Struct, Generic[Id], gc=False):
+    """A trade of the classic protocol; its time is `time` on spot, `ts` on futures."""
+
+    symbol: str
+    side: Literal["buy", "sell"]
+    price: float
+    size: float
+    tradeId: Id
+    sequence: int
+    time: int = 0
+    ts: int = 0
+
+
+class ClassicFrame(msgspec.Struct, Generic[Id], gc=False):
+    """A frame of the classic protocol: one trade."""
+
+    subject: Literal["trade.l3match", "match"]
+    data: ClassicTrade[Id]
+
+
+class TokenlessTrade(msgspec.Struct, Generic[Id], gc=False):
+    """A trade of the tokenless protocol."""
+
+    s: str
+    S: Literal["buy", "sell"]
+    p: float
+    q: float
+    M: int
+    ti: Id
+    E: int
+    rpi: bool = False
+
+
+class TokenlessFrame(msgspec.Struct, Generic[Id], gc=False):
+    """A frame of the tokenless protocol: one trade."""
+
+    T: Literal["trade.SPOT", "trade.FUTURES"]
+    d: TokenlessTrade[Id]
+
+
+class HistoryRow(msgspec.Struct, gc=False):
+    """A trade of the REST history, in any of its shapes."""
+
+    side: Literal["buy", "sell"]
+    price: float
+    size: float
+    sequence: int = NO_SEQUENCE
+    tradeId: str = ""
+    time: int = 0
+    ts: int = 0
+
+
+_classic = msgspec.json.Decoder(list[ClassicFrame[int]], strict=False)
+_classic_words = msgspec.json.Decoder(list[ClassicFrame[str]], strict=False)
+_tokenless = msgspec.json.Decoder(list[TokenlessFrame[int]], strict=False)
+_tokenless_words = msgspec.json.Decoder(list[TokenlessFrame[str]], strict=False)
+
+
+def _classic_request(market_type: str, kind: str) -> Callable[[Sequence[str], int], str]:
     def frame(symbols: Sequence[str], request_id: int) -> str:
         return msgspec.json.encode({"id": str(request_id), "type": kind, "topic": TOPICS[market_type] + ",".join(symbols),
                                     "privateChannel": False, "response": True}).decode()
@@ -57,7 +125,7 @@ def _classic_request(market_type: str, kind: str) -> Any:
     return frame
 
 
-def _tokenless_request(market_type: str, action: str) -> Any:
+def _tokenless_request(market_type: str, action: str) -> Callable[[Sequence[str], int], str]:
     def frame(symbols: Sequence[str], request_id: int) -> str:
         (symbol,) = symbols
         return msgspec.json.encode({"id": str(request_id), "action": action, "channel": "trade",
@@ -67,31 +135,121 @@ def _tokenless_request(market_type: str, action: str) -> Any:
 
 
 def ping(now_ns: int) -> str:
-    """With an id of its own, as every message."""
+    """Return a ping; like every message it has an id of its own."""
     return f'{{"id":"{now_ns}","type":"ping"}}'
 
 
-def _session_of(usual: str) -> Callable[[bytes, str, str], str]:
-    """Return what makes an address of a token: the server it came with, or the one the config names instead of the usual."""
+def _address_with_token(default_url: str) -> Callable[[bytes, str, str], str]:
+    """Return the function that makes an address of a token's answer.
+
+    The server is the one that the answer names, unless the config names another than the default.
+    """
 
     def address(body: bytes, ws_url: str, connection: str) -> str:
-        data = data_in(body)
-        server = data["instanceServers"][0]["endpoint"] if ws_url == usual else ws_url
+        data = _data_in(body)
+        server = data["instanceServers"][0]["endpoint"] if ws_url == default_url else ws_url
         if not server.startswith(("wss://", "ws://")):
-            raise BadFrame(f"no WebSocket address: {server[:80]}")
+            raise BadFrame(f"not a WebSocket address: {server[:80]}")
         return f"{server}?token={quote(data['token'], safe='')}&connectId={connection}"
 
     return address
 
 
+def parse(text: bytes | memoryview, columns: Columns) -> None:
+    """Append the trades of a JSON array of frames, all of one protocol; ids that are not numbers are kept as text."""
+    try:
+        _append(_classic.decode(text), columns)
+    except (msgspec.ValidationError, OverflowError):
+        try:
+            _append_tokenless(_tokenless.decode(text), columns)
+        except (msgspec.ValidationError, OverflowError):
+            try:
+                _append(_classic_words.decode(text), columns)
+            except msgspec.ValidationError:
+                _append_tokenless(_tokenless_words.decode(text), columns)
+
+
+def _checked(ids: list[Any]) -> list[Any]:
+    """Return ids as they are. Raises OverflowError for numbers that only fit as text, BadFrame for what is not an id."""
+    if ids and isinstance(ids[0], int):
+        if min(ids) < 0:
+            raise BadFrame("a negative id")
+        if max(ids) >= 2**63:
+            raise OverflowError
+    elif not all(word.isalnum() for word in ids):
+        raise BadFrame("an id that is neither a number nor a word")
+    return ids
+
+
+def _append(frames: list[Any], columns: Columns) -> None:
+    trades = [frame.data for frame in frames]
+    columns.trade_id = _checked([trade.tradeId for trade in trades])
+    columns.symbol = [trade.symbol for trade in trades]
+    columns.price = [trade.price for trade in trades]
+    columns.quantity = [trade.size for trade in trades]
+    columns.timestamp = times = [trade.time or trade.ts for trade in trades]
+    if 0 in times:
+        raise BadFrame("a trade without a time")
+    columns.sequence_number = [trade.sequence for trade in trades]
+    columns.sell = [trade.side == "sell" for trade in trades]
+
+
+def _append_tokenless(frames: list[Any], columns: Columns) -> None:
+    trades = [frame.d for frame in frames]
+    columns.trade_id = _checked([trade.ti for trade in trades])
+    columns.symbol = [trade.s for trade in trades]
+    columns.price = [trade.p for trade in trades]
+    columns.quantity = [trade.q for trade in trades]
+    columns.timestamp = [trade.M for trade in trades]
+    columns.sequence_number = [trade.E for trade in trades]
+    columns.sell = [trade.S == "sell" for trade in trades]
+    retail = [trade.rpi for trade in trades]
+    if True in retail:
+        columns.flags = {row: Flag.RPI.value for row, rpi in enumerate(retail) if rpi}
+
+
+def read_control(frame: bytes) -> Control | None:
+    """Read a frame that is not a trade: welcome, pong, acknowledgement, rejection, or another topic's data."""
+    message = msgspec.json.decode(frame)
+    if not isinstance(message, dict):
+        return None
+    kind, number = message.get("type"), message.get("id")
+    request_id = int(number) if isinstance(number, str) and number.isdecimal() else None
+    if kind == "welcome" or message.get("message") == "welcome":
+        return Control(ControlKind.WELCOME)
+    if kind == "pong":
+        return Control(ControlKind.PONG)
+    if kind == "ack" or message.get("result") is True:
+        return Control(ControlKind.ACK, request_id)
+    if kind == "error" or message.get("result") is False:
+        text = message.get("data") or message.get("msg")
+        full = message.get("code") == TOO_MANY and "per session" in str(text)  # the same code says "per topic"
+        return Control(ControlKind.FULL if full else ControlKind.REFUSAL, request_id, reason=f"{message.get('code')} {text}")
+    subject = message.get("subject") or message.get("T") or message.get("op")
+    if isinstance(subject, str) and subject not in TRADE_SUBJECTS:
+        return Control(ControlKind.OTHER, reason=subject)
+    return Control(ControlKind.OTHER, reason=kind) if kind in ("notice", "command") else None
+
+
+def _data_in(body: bytes) -> Any:
+    """Return the data of an answer. Raises BadFrame for an error, which may come with HTTP status 200."""
+    answer = msgspec.json.decode(body)
+    if str(answer["code"]) != OK:
+        raise BadFrame(f"{answer['code']} {answer.get('msg')}")
+    return answer["data"]
+
+
+def _rows_in(body: bytes) -> Any:
+    data = _data_in(body)
+    return data["list"] if isinstance(data, dict) else data
+
+
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
     """Read symbols or contracts: what trades against USDT, spot or linear perpetual."""
-    data = data_in(bodies[0])
-    rows = data["list"] if isinstance(data, dict) else data
-    return [_instrument(row) for row in rows if row["quoteCurrency"] == "USDT" and _trades(row)]
+    return [_instrument(row) for row in _rows_in(bodies[0]) if row["quoteCurrency"] == "USDT" and _is_trading(row)]
 
 
-def _trades(row: dict[str, Any]) -> bool:
+def _is_trading(row: dict[str, Any]) -> bool:
     if "enableTrading" in row:
         return bool(row["enableTrading"])
     if row["isInverse"] or row.get("settleCurrency", row.get("settlementCurrency")) != "USDT":
@@ -109,53 +267,68 @@ def _instrument(row: dict[str, Any]) -> Instrument:
 
 
 def parse_volumes(body: bytes) -> dict[str, float]:
-    """Read allTickers; a symbol that did not trade has null."""
-    return {row["symbol"]: float(row["volValue"] or 0) for row in data_in(body)["ticker"]}
+    """Read allTickers: symbol -> USDT traded in 24 hours; a symbol that did not trade has null there."""
+    return {row["symbol"]: float(row["volValue"] or 0) for row in _data_in(body)["ticker"]}
 
 
-def _history_of(path: str, weight: float) -> Callable[[HistoryQuery], HttpRequest]:
-    def request(query: HistoryQuery) -> HttpRequest:
-        return HttpRequest(path, {"symbol": query.symbol}, weight=weight)
-
-    return request
+def _history_request(path: str, weight: float) -> Callable[[HistoryQuery], HttpRequest]:
+    return lambda query: HttpRequest(path, {"symbol": query.symbol}, weight=weight)
 
 
-def _venue(market_type: str, variant: str, **facts: Any) -> Venue:
-    spot = market_type == SPOT
+def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
+    """Append the last trades. On spot they have no trade id but the sequence number, which equals it."""
+    rows = msgspec.convert(_rows_in(body), list[HistoryRow], strict=False)
+    ids = [row.tradeId or str(row.sequence) for row in rows]
+    columns.trade_id = [int(text) for text in ids] if all(text.isdecimal() for text in ids) else _checked(ids)
+    columns.symbol = [symbol] * len(rows)
+    columns.price = [row.price for row in rows]
+    columns.quantity = [row.size for row in rows]
+    columns.timestamp = [row.time or row.ts for row in rows]
+    columns.sequence_number = [row.sequence for row in rows]
+    columns.sell = [row.side == "sell" for row in rows]
+
+
+MARKETS: dict[str, dict[str, Any]] = {
+    SPOT: {
+        "rest_url": "https://api.kucoin.com", "quantity_unit": QuantityUnit.BASE,
+        "instruments_requests": [HttpRequest("/api/v2/symbols", weight=4)],
+        "volumes": Volumes(HttpRequest("/api/v1/market/allTickers", weight=15), parse_volumes),
+        "history_request": _history_request("/api/v1/market/histories", 3)},
+    FUTURES: {
+        "rest_url": "https://api-futures.kucoin.com", "quantity_unit": QuantityUnit.CONTRACTS,
+        "instruments_requests": [HttpRequest("/api/v1/contracts/active", weight=3)],
+        "history_request": _history_request("/api/v1/trade/history", 5)},
+}
+
+
+def _venue(market_type: str, limits: dict[str, Any], **facts: Any) -> Venue:
     return Venue(
-        exchange="kucoin", market_type=market_type, variant=variant, headers={}, stale_after_s=60,
-        rest_url="https://api.kucoin.com" if spot else "https://api-futures.kucoin.com",
-        heartbeat=Heartbeat(interval_s=18, text=ping), id_kind=IdKind.MONOTONIC, timestamp_unit_ns=1,
-        quantity_unit=QuantityUnit.BASE if spot else QuantityUnit.CONTRACTS,
-        history=HistoryDepth(rows_per_request=100, pages=False, reach_s=0), parse=parse, read_control=read_control,
-        instruments_requests=[HttpRequest("/api/v2/symbols", weight=4) if spot else
-                              HttpRequest("/api/v1/contracts/active", weight=3)],
-        volumes=Volumes(HttpRequest("/api/v1/market/allTickers", weight=15), parse_volumes) if spot else None,
-        parse_instruments=parse_instruments, parse_history=parse_history,
-        history_request=_history_of("/api/v1/market/histories", 3) if spot else _history_of("/api/v1/trade/history", 5),
-        **facts,
+        exchange="kucoin", market_type=market_type, headers={}, stale_after_s=60, id_kind=IdKind.MONOTONIC, timestamp_unit_ns=1,
+        heartbeat=Heartbeat(interval_s=18, text=ping), parse=parse, read_control=read_control,
+        limits=Limits(message_bytes=8000, connection_bytes=0, subscriptions_per_hour=0, connection_age_s=23 * 3600,
+                      requests_per_minute=4000, request_window_s=30, shared_by_markets=True, **limits),
+        parse_instruments=parse_instruments, history=HistoryDepth(rows_per_request=100, pages=False, reach_s=0),
+        parse_history=parse_history, **MARKETS[market_type], **facts,
     )
+
+
+CLASSIC_LIMITS = {"symbols_per_connection": 300, "symbols_per_message": 100, "messages_per_second": 10,
+                  "connects_per_second": 0.5, "connects_per_5_minutes": 150}
+TOKENLESS_LIMITS = {"symbols_per_connection": 200, "symbols_per_message": 1, "messages_per_second": 30,
+                    "connects_per_second": 0.8, "connects_per_5_minutes": 250}
 
 
 def _classic_venue(market_type: str, ws_url: str) -> Venue:
-    return _venue(
-        market_type, "", ws_url=ws_url,
-        session=Session(HttpRequest("/api/v1/bullet-public", method="POST", weight=10), _session_of(ws_url), welcome=True),
-        subscribe=_classic_request(market_type, "subscribe"), unsubscribe=_classic_request(market_type, "unsubscribe"),
-        limits=Limits(symbols_per_connection=300, symbols_per_message=100, message_bytes=8000, connection_bytes=0,
-                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=0.5, connects_per_5_minutes=150,
-                      connection_age_s=23 * 3600, requests_per_minute=4000, request_window_s=30, shared_by_markets=True),
-    )
+    token = HttpRequest("/api/v1/bullet-public", method="POST", weight=10)
+    return _venue(market_type, CLASSIC_LIMITS, ws_url=ws_url, session=Session(token, _address_with_token(ws_url), welcome=True),
+                  subscribe=_classic_request(market_type, "subscribe"), unsubscribe=_classic_request(market_type, "unsubscribe"))
 
 
 def _tokenless_venue(market_type: str, ws_url: str) -> Venue:
-    return _venue(
-        market_type, "tokenless", ws_url=ws_url, session=Session(None, lambda _, address, __: address, welcome=True),
-        subscribe=_tokenless_request(market_type, "SUBSCRIBE"), unsubscribe=_tokenless_request(market_type, "UNSUBSCRIBE"),
-        limits=Limits(symbols_per_connection=200, symbols_per_message=1, message_bytes=8000, connection_bytes=0,
-                      messages_per_second=30, subscriptions_per_hour=0, connects_per_second=0.8, connects_per_5_minutes=250,
-                      connection_age_s=23 * 3600, requests_per_minute=4000, request_window_s=30, shared_by_markets=True),
-    )
+    return _venue(market_type, TOKENLESS_LIMITS, variant="tokenless", ws_url=ws_url,
+                  session=Session(None, lambda body, address, connection: address, welcome=True),
+                  subscribe=_tokenless_request(market_type, "SUBSCRIBE"),
+                  unsubscribe=_tokenless_request(market_type, "UNSUBSCRIBE"))
 
 
 VENUES = [
@@ -168,4 +341,5 @@ VENUES = [
 
 @hookimpl
 def exchange_venues() -> list[Venue]:
+    """Return both markets in both protocols."""
     return VENUES

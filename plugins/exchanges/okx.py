@@ -3,22 +3,24 @@
 Documents: OKX API v5, "All trades channel", "Connection count limit", "Notification", "Get instruments", "Get trades
 history", "Get tickers" (as of 2026-08-09); recordings of 2022-05, 2023, 2025 and 2026-09. Checked 2026-11-21.
 
-Symbols: `SOMI-USDT`, `SOMI-USDT-SWAP`, one spelling everywhere. A swap's row has no base and quote: they are in
-`instFamily` (before: `uly`). Ids: `tradeId`, contiguous per symbol. Times: ms, as text like every number. Side: the
-taker's. Quantity: base units on spot; contracts on swaps, also fractions, of ctVal x ctMult base units each.
-Quirks: `trades-all` lives on `/business`; `trades` on `/public` joins the fills of an order (`count` of them, the id is
-the last one's): understood here, flagged, never asked for. A subscription is acknowledged or refused symbol by symbol.
-The last trade, however old, is pushed on subscribing. Ping and pong are the bare words, which are no JSON, and due
-within 30 s of silence. Notice 64008 announces the end of the connection.
-Limits: 480 subscriptions and unsubscriptions an hour and connection, so at most half of that is placed on one; 64 KB of
-arguments a request by the newer text, 4,096 bytes by the older one, which is kept; 3 connects a second and address, and
-both markets have one; REST 20 requests in 2 seconds. No limit of messages or age is documented: what is set here is ours.
+Symbols: `SOMI-USDT`, `SOMI-USDT-SWAP`, spelt alike everywhere. The row of a swap has empty base and quote; they are in
+`instFamily` (formerly `uly`).
+Ids: `tradeId`, contiguous per symbol. Times: ms, as text like every number. Side: the taker's. Quantity: base units on
+spot; contracts on swaps, also fractions, of ctVal x ctMult base units each.
+Quirks: `trades-all` lives on `/business`. `trades` on `/public` joins the fills of an order (`count` of them, under the
+last one's id); it is read and flagged here, but never subscribed. Each symbol of a subscription is acknowledged or
+rejected by itself. Subscribing pushes the last trade, however old. Ping and pong are bare words, not JSON, and a ping is
+due within 30 s of silence. Notice 64008 announces the end of the connection.
+Limits: 480 subscriptions and unsubscriptions an hour per connection, so at most half as many symbols are placed on one.
+64 KB of arguments per request by the newer text, 4,096 bytes by the older one, which is used. 3 connects a second per
+address, for both markets together; REST 20 requests in 2 seconds. No limit of messages or age is documented; the values
+here are ours.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -47,14 +49,14 @@ from pumpwatch import (
 )
 
 CHANNEL = "trades-all"
-OURS = (CHANNEL, "trades")
+TRADE_CHANNELS = (CHANNEL, "trades")
 UPGRADE = "64008"
-KNOWN_EVENTS = ("notice", "login", "channel-conn-count", "channel-conn-count-error")  # besides answers to requests
-REFUSED_SYMBOL = re.compile(r"instId[\"']?\s*[:=]\s*[\"']?([^\s,\"'}]+)")
+KNOWN_EVENTS = ("notice", "login", "channel-conn-count", "channel-conn-count-error")  # other than answers to requests
+REJECTED_SYMBOL = re.compile(r"instId[\"']?\s*[:=]\s*[\"']?([^\s,\"'}]+)")
 
 
 class Argument(msgspec.Struct, gc=False):
-    """What a frame answers to."""
+    """The subscription that a frame belongs to."""
 
     channel: Literal["trades-all", "trades"]
 
@@ -71,34 +73,34 @@ class Trade(msgspec.Struct, gc=False):
     count: int = 1
 
 
-class Single(msgspec.Struct, gc=False):
+class SingleTradeFrame(msgspec.Struct, gc=False):
     """A frame as documented: "every update contains only one trade"."""
 
     arg: Argument
     data: tuple[Trade]
 
 
-class Several(msgspec.Struct, gc=False):
+class TradesFrame(msgspec.Struct, gc=False):
     """A frame with any number of trades."""
 
     arg: Argument
     data: list[Trade]
 
 
-class Answer(msgspec.Struct, gc=False):
-    """The history's answer."""
+class HistoryAnswer(msgspec.Struct, gc=False):
+    """The answer of the trade history."""
 
     code: str
     data: list[Trade]
     msg: str = ""
 
 
-_single = msgspec.json.Decoder(list[Single], strict=False)
-_several = msgspec.json.Decoder(list[Several], strict=False)
-_answer = msgspec.json.Decoder(Answer, strict=False)
+_single = msgspec.json.Decoder(list[SingleTradeFrame], strict=False)
+_several = msgspec.json.Decoder(list[TradesFrame], strict=False)
+_history = msgspec.json.Decoder(HistoryAnswer, strict=False)
 
 
-def _request_of(method: str) -> Any:
+def _request(method: str) -> Callable[[Sequence[str], int], str]:
     def frame(symbols: Sequence[str], request_id: int) -> str:
         arguments = [{"channel": CHANNEL, "instId": symbol} for symbol in symbols]
         return msgspec.json.encode({"id": str(request_id), "op": method, "args": arguments}).decode()
@@ -106,8 +108,8 @@ def _request_of(method: str) -> Any:
     return frame
 
 
-def ping(_: int) -> str:
-    """The bare word."""
+def ping(now_ns: int) -> str:
+    """Return the bare word."""
     return "ping"
 
 
@@ -139,7 +141,7 @@ def _append(trades: list[Trade], columns: Columns) -> None:
 
 
 def read_control(frame: bytes) -> Control | None:
-    """Read a frame that is no trade: pong, acknowledgement or refusal of a symbol, notice, or another channel's data."""
+    """Read a frame that is not a trade: pong, acknowledgement or rejection of a symbol, notice, or another channel's data."""
     if frame.strip() == b"pong":
         return Control(ControlKind.PONG)
     message = msgspec.json.decode(frame)
@@ -147,7 +149,7 @@ def read_control(frame: bytes) -> Control | None:
         return None
     event = message.get("event")
     if event is None:
-        return _data_of(message)
+        return _other_data(message)
     number = message.get("id")
     request_id = int(number) if isinstance(number, str) and number.isdecimal() else None
     argument = message.get("arg")
@@ -164,26 +166,31 @@ def read_control(frame: bytes) -> Control | None:
 
 
 def _named_in(text: str) -> tuple[str, ...]:
-    """Return the symbol that a refusal names; none where it is about the whole request."""
-    found = set(REFUSED_SYMBOL.findall(text))
+    """Return the symbol that a rejection names; nothing where it is about the whole request."""
+    found = set(REJECTED_SYMBOL.findall(text))
     return (found.pop(),) if len(found) == 1 else ()
 
 
-def _data_of(message: dict[str, Any]) -> Control | None:
+def _other_data(message: dict[str, Any]) -> Control | None:
     argument, table = message.get("arg"), message.get("table")
-    if isinstance(argument, dict) and "data" in message and argument.get("channel") not in OURS:
+    if isinstance(argument, dict) and "data" in message and argument.get("channel") not in TRADE_CHANNELS:
         return Control(ControlKind.OTHER, reason=str(argument.get("channel")))
-    if isinstance(table, str) and not table.endswith("/trade"):  # of the protocol before v5
+    if isinstance(table, str) and not table.endswith("/trade"):  # the protocol before v5
         return Control(ControlKind.OTHER, reason=table)
-    return None if message else Control(ControlKind.OTHER, reason="nothing")
+    return None if message else Control(ControlKind.OTHER, reason="an empty message")
+
+
+def _data_in(body: bytes) -> list[dict[str, Any]]:
+    """Return the rows of an answer. Raises BadFrame for an error, which may come with HTTP status 200."""
+    answer = msgspec.json.decode(body)
+    if str(answer["code"]) != "0":
+        raise BadFrame(f"{answer['code']} {answer.get('msg')}")
+    return answer["data"]  # type: ignore[no-any-return]
 
 
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
     """Read the instruments of one type: what is live against USDT, spot or linear perpetual."""
-    answer = msgspec.json.decode(bodies[0])
-    if str(answer["code"]) != "0":
-        raise BadFrame(f"{answer['code']} {answer.get('msg')}")
-    rows = [row for row in answer["data"] if row["state"] == "live"]
+    rows = [row for row in _data_in(bodies[0]) if row["state"] == "live"]
     spot = [_instrument(row["instId"], row["baseCcy"], 1.0) for row in rows
             if row["instType"] == "SPOT" and row["quoteCcy"] == "USDT"]
     swaps = [(row, *(row.get("instFamily") or row["uly"]).rsplit("-", 1)) for row in rows
@@ -197,16 +204,13 @@ def _instrument(symbol: str, base: str, contract_size: float) -> Instrument:
 
 
 def parse_volumes(body: bytes) -> dict[str, float]:
-    """Read the tickers of one type: `volCcy24h` counts the quote on spot, and the base on swaps."""
-    answer = msgspec.json.decode(body)
-    if str(answer["code"]) != "0":
-        raise BadFrame(f"{answer['code']} {answer.get('msg')}")
+    """Read the tickers of one type: symbol -> USDT traded in 24 hours; `volCcy24h` is in USDT on spot, in the base on swaps."""
     return {row["instId"]: float(row["volCcy24h"] or 0) * (float(row["last"] or 0) if row["instType"] == "SWAP" else 1.0)
-            for row in answer["data"]}
+            for row in _data_in(body)}
 
 
 def history_request(query: HistoryQuery) -> HttpRequest:
-    """The 100 rows up to an id, or up to a time, newest first, of the last three months."""
+    """Ask for the 100 rows up to an id, or up to a time, newest first, of the last three months."""
     params: dict[str, str | int] = {"instId": query.symbol, "limit": 100}
     if query.last_id >= 0:
         return HttpRequest("/api/v5/market/history-trades", params | {"type": 1, "after": query.last_id + 1})
@@ -215,7 +219,7 @@ def history_request(query: HistoryQuery) -> HttpRequest:
 
 def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
     """Append the rows of history-trades (or trades)."""
-    answer = _answer.decode(body)
+    answer = _history.decode(body)
     if answer.code != "0":
         raise BadFrame(f"{answer.code} {answer.msg}")
     _append(answer.data, columns)
@@ -231,7 +235,7 @@ def _venue(market_type: str, instrument_type: str, quantity_unit: QuantityUnit) 
                       messages_per_second=5, subscriptions_per_hour=480, connects_per_second=3, connects_per_5_minutes=300,
                       connection_age_s=23 * 3600, requests_per_minute=600, request_window_s=2, shared_by_markets=True),
         history=HistoryDepth(rows_per_request=100, pages=True, reach_s=90 * 86_400),
-        subscribe=_request_of("subscribe"), unsubscribe=_request_of("unsubscribe"), parse=parse, read_control=read_control,
+        subscribe=_request("subscribe"), unsubscribe=_request("unsubscribe"), parse=parse, read_control=read_control,
         instruments_requests=[HttpRequest("/api/v5/public/instruments", {"instType": instrument_type})],
         volumes=Volumes(HttpRequest("/api/v5/market/tickers", {"instType": instrument_type}), parse_volumes),
         parse_instruments=parse_instruments, history_request=history_request, parse_history=parse_history,
@@ -243,4 +247,5 @@ VENUES = [_venue(SPOT, "SPOT", QuantityUnit.BASE), _venue(FUTURES, "SWAP", Quant
 
 @hookimpl
 def exchange_venues() -> list[Venue]:
+    """Return both markets."""
     return VENUES

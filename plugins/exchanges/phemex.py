@@ -1,44 +1,40 @@
 """Phemex spot and USDT perpetuals: every trade, from `trade.subscribe` and `trade_p.subscribe`.
 
-Documents: phemex-docs _spot.md and _contract.md (2026-01-07), phemex-api-docs (2024-06-17); limits and snapshots as
-probed by others in 2026-09, recorded sessions of 2021-07 and 2025-12. Checked 2026-11-21.
+Documents: phemex-docs _spot.md and _contract.md (2026-01-07), phemex-api-docs (2024-06-17); limits, snapshots and the
+scales of tickers as others probed them in 2026-09; sessions recorded in 2021-07 and 2025-12. Checked 2026-11-21.
 
-Symbols: case matters and is kept. Spot has a prefix: `sSOMIUSDT`; but `sOLUSDT` is spot OL, and no SOL. Perpetuals of cheap
+Symbols: case matters and is kept. Spot has a prefix: `sSOMIUSDT`; but `sOLUSDT` is spot OL, not SOL. Perpetuals of cheap
 coins count thousands: `u1000PEPEUSDT`, base "1000 PEPE". Coin and quote come from the product row, never from the symbol.
-Ids: none. `sequence` is shared by all symbols: it orders, and skips. A trade is known by time, side, price and quantity
-(as numbers, however they are spelt), and its number among equals. A live frame with the sequence and rows of an earlier one is
-that one sent again; no recorded frame shares its sequence with another of its symbol. Times: ns. Side: the taker's. Rows come
-newest first.
-Units: spot prices and quantities are integers, scaled by 10^valueScale of the quote and of the base (`currencies`, all 8 so
-far); perpetuals have decimal texts, in base units. Coin-margined contracts (`BTCUSD`), which are not collected, have
-integer prices of scale 4; their frames are read all the same.
-Quirks: every subscription is answered with up to 1,000 past trades, before or after its acknowledgement. One symbol a
-request. `unsubscribe` drops all symbols, and whether it can drop one is not known: a delisted symbol is left to fall
-silent, and its place on the connection is free after the next renewal. Without a ping the server closes after 31 s, data
-or no data.
-Limits: 20 requests a second and connection. The documents allow 20 symbols a connection, their later revision 100; 101 were
-counted before 6015 came: 100 is kept, and 6015 puts a symbol on another connection. They allow 5 connections a client,
-and more were open without a word. Both markets share one address and with it 200 connects and 5,000 requests in 5 minutes.
+Ids: none. All symbols share `sequence`: it orders, and skips. A trade is identified by time, side, price and quantity (as
+numbers, however they are spelt), and by its number among equal ones. A live frame with the sequence and rows of an earlier
+one is that frame sent again; no two recorded frames of a symbol share a sequence otherwise.
+Times: ns. Side: the taker's. Rows come newest first.
+Units: spot prices and quantities are integers, scaled by 10^valueScale of the quote and of the base (`currencies`; 8 for
+all so far). Perpetuals have decimal texts, in base units. Coin-margined contracts (`BTCUSD`) are not collected; they have
+integer prices of scale 4, and their frames are read all the same.
+Quirks: every subscription is answered with up to 1,000 past trades, before or after its acknowledgement. A request takes
+one symbol. `unsubscribe` drops all symbols, and it is not known whether it can drop a single one. A delisted symbol is
+therefore left to fall silent; its place on the connection is free after the next renewal. Without a ping the server
+closes after 31 s, whether data flow or not. The products carry no volumes; the 24-hour tickers do, on spot as an integer
+scaled as the quote.
+Limits: 20 requests a second per connection. The documents allow 20 symbols per connection, their later revision 100; 101
+were counted before error 6015. 100 are used, and 6015 moves a symbol to another connection. The documents allow 5
+connections per client; more were open without a complaint. Both markets share one address and with it 200 connects and
+5,000 requests in 5 minutes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
-from pumpwatch_plugins.exchanges.phemex_lists import (
-    FUTURES_VOLUMES,
-    SPOT_VOLUMES,
-    futures_instruments,
-    spot_instruments,
-    unlisted_spot,
-)
-from pumpwatch_plugins.exchanges.phemex_trades import parse_futures, parse_futures_history, parse_spot, parse_spot_history
 
 from pumpwatch import (
     FUTURES,
     SPOT,
+    BadFrame,
+    Columns,
     Control,
     ControlKind,
     Heartbeat,
@@ -46,19 +42,72 @@ from pumpwatch import (
     HistoryQuery,
     HttpRequest,
     IdKind,
+    Instrument,
     Limits,
     QuantityUnit,
     Venue,
+    Volumes,
     hookimpl,
+    split_multiplier,
 )
 
 NO_ROOM = 6015
 PING = '{"id":%d,"method":"server.ping","params":[]}'
 OTHER_DATA = ("book", "orderbook_p", "kline", "kline_p", "tick", "tick_p", "market24h", "market24h_p", "spot_market24h",
               "index_market24h", "data", "fields")
+USDT_SCALE = 10**8
+COIN_MARGINED_SCALE = 10**4  # `priceScale` of every coin-margined contract recorded
 
 
-def _subscribe_to(method: str) -> Callable[[Sequence[str], int], str]:
+class Row(msgspec.Struct, array_like=True, gc=False):
+    """A trade of a perpetual."""
+
+    at: int
+    side: Literal["Buy", "Sell"]
+    price: str
+    quantity: str
+
+
+class ScaledRow(msgspec.Struct, array_like=True, gc=False):
+    """A trade of spot, or of a coin-margined contract."""
+
+    at: int
+    side: Literal["Buy", "Sell"]
+    price: int
+    quantity: int
+
+
+class Frame(msgspec.Struct, gc=False):
+    """Trades of a perpetual, live or past."""
+
+    symbol: str
+    sequence: int
+    trades_p: list[Row]
+    type: Literal["incremental", "snapshot"] = "incremental"
+
+
+class ScaledFrame(msgspec.Struct, gc=False):
+    """The same of spot."""
+
+    symbol: str
+    sequence: int
+    trades: list[ScaledRow]
+    type: Literal["incremental", "snapshot"] = "incremental"
+
+
+class Answer(msgspec.Struct):
+    """A REST answer with trades in it."""
+
+    result: msgspec.Raw
+
+
+_frames = msgspec.json.Decoder(list[Frame], strict=False)
+_scaled_frames = msgspec.json.Decoder(list[ScaledFrame], strict=False)
+_answer = msgspec.json.Decoder(Answer)
+_decimals = msgspec.json.Decoder(list[float])
+
+
+def _subscribe(method: str) -> Callable[[Sequence[str], int], str]:
     def frame(symbols: Sequence[str], request_id: int) -> str:
         return msgspec.json.encode({"id": request_id, "method": method, "params": list(symbols)}).decode()
 
@@ -66,12 +115,86 @@ def _subscribe_to(method: str) -> Callable[[Sequence[str], int], str]:
 
 
 def unsubscribe(symbols: Sequence[str], request_id: int) -> str:
-    """Ask for nothing, and be answered: `unsubscribe` would drop every other symbol as well."""
+    """Return a ping, which is answered and changes nothing: `unsubscribe` would drop every other symbol as well."""
     return PING % request_id
 
 
+def parse_spot(text: bytes | memoryview, columns: Columns) -> None:
+    """Append the trades of a JSON array of spot frames, as the venue's integers."""
+    _append_scaled(_scaled_frames.decode(text), columns)
+
+
+def parse_futures(text: bytes | memoryview, columns: Columns) -> None:
+    """Append the trades of a JSON array of frames of perpetuals (or, all of them, of coin-margined contracts)."""
+    try:
+        frames = _frames.decode(text)
+    except msgspec.ValidationError:
+        _append_coin_margined(_scaled_frames.decode(text), columns)
+    else:
+        _append_decimal(frames, columns)
+
+
+def _append_decimal(frames: list[Frame], columns: Columns) -> None:
+    rows = _rows_of(frames, [frame.trades_p for frame in frames], columns)
+    columns.price = prices = _numbers([row.price for row in rows])
+    columns.quantity = quantities = _numbers([row.quantity for row in rows])
+    columns.trade_id = _identities(columns.sell, prices, quantities)
+
+
+def _append_scaled(frames: list[ScaledFrame], columns: Columns) -> None:
+    rows = _rows_of(frames, [frame.trades for frame in frames], columns)
+    columns.price, columns.quantity = prices, quantities = [row.price for row in rows], [row.quantity for row in rows]
+    columns.trade_id = _identities(columns.sell, prices, quantities)
+
+
+def _append_coin_margined(frames: list[ScaledFrame], columns: Columns) -> None:
+    if not all(frame.symbol.endswith("USD") for frame in frames):
+        raise BadFrame("integers where a perpetual has decimals")
+    _append_scaled(frames, columns)
+    columns.price = [price / COIN_MARGINED_SCALE for price in columns.price]
+
+
+def _rows_of(frames: Sequence[Frame | ScaledFrame], rows_by_frame: Sequence[Sequence[Any]], columns: Columns) -> list[Any]:
+    """Return the rows of all frames, and fill the columns that both kinds of frame have alike."""
+    counts = [len(part) for part in rows_by_frame]
+    rows: list[Any] = []
+    for part in rows_by_frame:
+        rows += part
+    frame_of = frames
+    if counts.count(1) != len(counts):
+        columns.counts = counts
+        frame_of = [frame for frame, part in zip(frames, rows_by_frame, strict=True) for _ in part]
+    columns.symbol = [frame.symbol for frame in frame_of]
+    columns.sequence_number = [frame.sequence for frame in frame_of]
+    if "snapshot" in [frame.type for frame in frames]:
+        columns.past = [row for row, frame in enumerate(frame_of) if frame.type == "snapshot"]
+    columns.timestamp = [row.at for row in rows]
+    columns.sell = [row.side == "Sell" for row in rows]
+    return rows
+
+
+def _identities(sells: Sequence[bool | None], prices: Sequence[float], quantities: Sequence[float]) -> list[str]:
+    return [f"S{price}x{quantity}" if sell else f"B{price}x{quantity}"
+            for sell, price, quantity in zip(sells, _texts(prices), _texts(quantities), strict=True)]
+
+
+def _numbers(texts: Sequence[str]) -> list[float]:
+    """Return texts as numbers, read all at once in half the time. Raises for a text that is not a JSON number."""
+    numbers = _decimals.decode(f"[{','.join(texts)}]")
+    if len(numbers) != len(texts):
+        raise BadFrame("several numbers in one text")
+    return numbers
+
+
+def _texts(numbers: Sequence[float]) -> list[str]:
+    """Return numbers as text, written all at once in half the time. 100, 100.0 and 100.00 become one text."""
+    if not numbers:
+        return []
+    return f"{msgspec.json.encode(numbers).decode()[1:-1]},".replace(".0,", ",")[:-1].split(",")
+
+
 def read_control(frame: bytes) -> Control | None:
-    """Read a frame that is no trade: acknowledgement, refusal, pong, or another channel's data."""
+    """Read a frame that is not a trade: acknowledgement, rejection, pong, or another channel's data."""
     message = msgspec.json.decode(frame)
     if not isinstance(message, dict):
         return None
@@ -82,16 +205,69 @@ def read_control(frame: bytes) -> Control | None:
         if isinstance(error, dict):
             kind = ControlKind.FULL if error.get("code") == NO_ROOM else ControlKind.REFUSAL
             return Control(kind, request_id, reason=f"{error.get('code')} {error.get('message')}")
-        if result == "pong":  # to a heartbeat, or to what stands for an unsubscription
+        if result == "pong":  # to a heartbeat (id 0), or to the ping sent for an unsubscription
             return Control(ControlKind.ACK if request_id else ControlKind.PONG, request_id)
         return Control(ControlKind.ACK, request_id) if isinstance(result, dict) else None
     known = [key for key in OTHER_DATA if isinstance(message.get(key), (dict, list))]
     return Control(ControlKind.OTHER, reason=known[0]) if known else None
 
 
-def _history_at(path: str) -> Callable[[HistoryQuery], HttpRequest]:
-    """The newest trades, whatever is asked: no paging."""
+def _products(body: bytes, kind: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return (the listed products of a type that trade against USDT, valueScale by currency)."""
+    data = msgspec.json.decode(body)["data"]
+    rows = [row for row in (*data["products"], *(data.get("perpProductsV2") or ()))
+            if row["type"] == kind and row["status"] == "Listed" and row["quoteCurrency"] == "USDT"]
+    return rows, {row["currency"]: row["valueScale"] for row in data["currencies"]}
+
+
+def _instrument(row: dict[str, Any], **units: float) -> Instrument:
+    base = row["baseCurrency"].replace(" ", "")
+    return Instrument(symbol=row["symbol"], base=base, quote=row["quoteCurrency"], multiplier=split_multiplier(base), **units)
+
+
+def spot_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
+    """Read the spot products. Raises for a currency without a scale, for its trades could not be read."""
+    rows, scales = _products(bodies[0], "Spot")
+    return [_instrument(row, price_divisor=float(10 ** scales[row["quoteCurrency"]]),
+                        contract_size=float(f"1e-{scales[row['baseCurrency']]}")) for row in rows]
+
+
+def futures_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
+    """Read the perpetuals that are quoted and settled in USDT: crypto, stocks and pre-market alike."""
+    rows, _ = _products(bodies[0], "PerpetualV2")
+    return [_instrument(row) for row in rows if row["settleCurrency"] == "USDT"]
+
+
+def unlisted_spot(symbol: str) -> Instrument | None:
+    """Return a spot symbol in the scale that all have had so far; None without the `s` in front, which spot always has."""
+    if not symbol.startswith("s"):
+        return None
+    return Instrument(symbol=symbol, base=symbol, quote="", price_divisor=1e8, contract_size=1e-8)
+
+
+def spot_volumes(body: bytes) -> dict[str, float]:
+    """Read the tickers of all spot symbols: symbol -> USDT traded in 24 hours."""
+    return {row["symbol"]: row["turnoverEv"] / USDT_SCALE for row in msgspec.json.decode(body)["result"]}
+
+
+def futures_volumes(body: bytes) -> dict[str, float]:
+    """Read the tickers of all perpetuals, to the same."""
+    return {row["symbol"]: float(row["turnoverRv"] or 0) for row in msgspec.json.decode(body)["result"]}
+
+
+def _history_request(path: str) -> Callable[[HistoryQuery], HttpRequest]:
+    """Ask for the newest trades, whatever the query: there is no paging."""
     return lambda query: HttpRequest(path, {"symbol": query.symbol})
+
+
+def _history_parser(parse: Callable[[bytes, Columns], None]) -> Callable[[bytes, str, Columns], None]:
+    def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
+        """Append the rows of a symbol's history, newest first as they come."""
+        parse(b"[" + bytes(_answer.decode(body).result) + b"]", columns)
+        if set(columns.symbol) - {symbol}:
+            raise BadFrame(f"the history of another symbol than {symbol[:80]}")
+
+    return parse_history
 
 
 def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> Venue:
@@ -102,19 +278,22 @@ def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> V
                       connection_age_s=24 * 3600, requests_per_minute=1000, request_window_s=300, shared_by_markets=True),
         heartbeat=Heartbeat(interval_s=5, text=lambda now_ns: PING % 0), stale_after_s=20, id_kind=IdKind.NONE,
         timestamp_unit_ns=1, newest_first=True, history=HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
-        subscribe=_subscribe_to(f"{channel}.subscribe"), unsubscribe=unsubscribe, drops=False, read_control=read_control,
-        instruments_requests=[HttpRequest("/public/products")], history_request=_history_at(history_path), **facts,
+        subscribe=_subscribe(f"{channel}.subscribe"), unsubscribe=unsubscribe, drops=False, read_control=read_control,
+        instruments_requests=[HttpRequest("/public/products")], history_request=_history_request(history_path), **facts,
     )
 
 
 VENUES = [
-    _venue(SPOT, "trade", "/md/trade", quantity_unit=QuantityUnit.CONTRACTS, parse=parse_spot, unlisted=unlisted_spot,
-           volumes=SPOT_VOLUMES, parse_instruments=spot_instruments, parse_history=parse_spot_history),
+    _venue(SPOT, "trade", "/md/trade", quantity_unit=QuantityUnit.CONTRACTS, parse=parse_spot,
+           parse_instruments=spot_instruments, unlisted=unlisted_spot,
+           volumes=Volumes(HttpRequest("/md/spot/ticker/24hr/all"), spot_volumes), parse_history=_history_parser(parse_spot)),
     _venue(FUTURES, "trade_p", "/md/v2/trade", quantity_unit=QuantityUnit.BASE, parse=parse_futures,
-           volumes=FUTURES_VOLUMES, parse_instruments=futures_instruments, parse_history=parse_futures_history),
+           parse_instruments=futures_instruments, volumes=Volumes(HttpRequest("/md/v2/ticker/24hr/all"), futures_volumes),
+           parse_history=_history_parser(parse_futures)),
 ]
 
 
 @hookimpl
 def exchange_venues() -> list[Venue]:
+    """Return both markets."""
     return VENUES

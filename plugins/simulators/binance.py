@@ -1,19 +1,20 @@
-"""Binance spot and USDⓈ-M futures as a server: raw `@trade` streams, their limits, and the REST side of history.
+"""Binance spot and USDⓈ-M futures as a server: raw `@trade` streams, their limits, the symbol list and the history.
 
-From the same documents and observations as the exchange plugin (2026): acknowledgements say nothing of whether data
-flows: unknown symbols, other channels, and `@trade` on `/market` get `"result":null` and silence. On futures X="NA"
-rows use up ids, and NA, INSURANCE_FUND and ADL rows are missing from REST. `@aggTrade` flows on `/market` and spot
-alike on the real venue; here it is acknowledged and silent everywhere.
+From the same documents and observations as the exchange plugin (2026).
+- An acknowledgement does not say that data flow: unknown symbols, other channels, and `@trade` on `/market` get
+  `"result":null` and silence. `@aggTrade` flows on `/market` and on spot at the real venue; here it is acknowledged and
+  silent everywhere.
+- On futures, X="NA" rows use up ids; NA, INSURANCE_FUND and ADL rows are missing from REST, so gaps between the ids of an
+  answer are normal. `historicalTrades` wants a key there.
+- REST weight beyond a minute's limit is answered with 429, beyond one and a half times the limit with 418.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-from pumpwatch_plugins.simulators.binance_rest import rest_of
 
 from pumpwatch import (
     FUTURES,
@@ -24,14 +25,17 @@ from pumpwatch import (
     Dialect,
     Flag,
     History,
+    HttpCall,
     HttpReply,
     Message,
+    Meter,
     Reply,
     Rows,
     Rules,
     Stamp,
     SymbolSpec,
     TapeTrade,
+    aggregate,
     hookimpl,
 )
 
@@ -42,6 +46,11 @@ FLAGS = {name: flag for flag, name in EXECUTIONS.items()}
 SPOT_FRAME = '{"e":"trade","E":%d,"s":"%s","t":%d,"p":"%s","q":"%s","T":%d,"m":%s,"M":true}'
 FUTURES_FRAME = '{"e":"trade","E":%d,"T":%d,"s":"%s","t":%d,"p":"%s","q":"%s","X":"%s","m":%s,"st":1}'
 WRAPPED = '{"stream":"%s@trade","data":%s}'
+SPOT_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4,
+                "ticker/24hr": 80}
+FUTURES_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 1, "trades": 5, "historicalTrades": 200, "aggTrades": 20,
+                   "ticker/24hr": 40}
+ROW_LIMIT = 1000
 
 
 def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
@@ -57,7 +66,7 @@ def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
 
 
 def _symbol_of(stream: str, session: ClientSession) -> str:
-    """Return the symbol whose trades a stream carries here, "" where it is acknowledged and silent."""
+    """Return the symbol whose trades a stream carries; "" for a stream that is acknowledged and silent."""
     name, _, channel = stream.partition("@")
     routed_away = session.notes["route"] in ("/market", "/private")
     return name.upper() if channel == "trade" and name == name.lower() and not routed_away else ""
@@ -67,28 +76,28 @@ def _receive(session: ClientSession, message: Message, rules: Rules, history: Hi
     try:
         request = json.loads(message)
     except ValueError as error:
-        return _refuse(3, f"Invalid JSON: {error}", None)
+        return _reject(3, f"Invalid JSON: {error}", None)
     if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-        return _refuse(2, "Invalid request: missing field `method`", None)
+        return _reject(2, "Invalid request: missing field `method`", None)
     number, method, params = request.get("id"), request["method"], request.get("params", [])
-    if not isinstance(params, list) or not all(isinstance(one, str) for one in params):
-        return _refuse(2, "Invalid request: params must be an array of strings", number)
+    if not isinstance(params, list) or not all(isinstance(stream, str) for stream in params):
+        return _reject(2, "Invalid request: params must be an array of strings", number)
     if method == "SUBSCRIBE":
-        fresh = [stream for stream in params if stream not in session.topics]
-        if len(session.topics) + len(fresh) > rules.streams_per_connection:
+        added = [stream for stream in params if stream not in session.topics]
+        if len(session.topics) + len(added) > rules.streams_per_connection:
             return Reply([json.dumps({"error": {"code": 4, "msg": "Too many subscriptions"}, "id": number})])
-        session.topics.update((stream, _symbol_of(stream, session)) for stream in fresh)
+        session.topics.update((stream, _symbol_of(stream, session)) for stream in added)
     elif method == "UNSUBSCRIBE":
         for stream in params:
             session.topics.pop(stream, None)
     elif method != "LIST_SUBSCRIPTIONS":
-        return _refuse(2, f"Invalid request: unknown variant `{method}`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, "
+        return _reject(2, f"Invalid request: unknown variant `{method}`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, "
                           "`LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY`", number)
     result = list(session.topics) if method == "LIST_SUBSCRIPTIONS" else None
     return Reply([json.dumps({"result": result, "id": number}, separators=(",", ":"))])
 
 
-def _refuse(code: int, text: str, number: Any) -> Reply:
+def _reject(code: int, text: str, number: Any) -> Reply:
     return Reply([json.dumps({"code": code, "msg": text, "id": number}, separators=(",", ":"))])
 
 
@@ -106,12 +115,12 @@ def _encode_futures(form: str, rows: Rows) -> list[bytes]:
     times = (rows.timestamp // 1_000_000).tolist()
     names = rows.symbols()
     prices, quantities = rows.price_texts(), rows.quantity_texts()
-    kinds = [EXECUTIONS[flag] for flag in rows.flags.tolist()]
+    executions = [EXECUTIONS[flag] for flag in rows.flags.tolist()]
     for row in (rows.flags == VOID).nonzero()[0].tolist():
         prices[row] = quantities[row] = "0"
-    frames = [FUTURES_FRAME % (at, at, name, number, price, quantity, kind, "true" if sell else "false")
-              for at, name, number, price, quantity, kind, sell in
-              zip(times, names, rows.trade_id.tolist(), prices, quantities, kinds, rows.sell.tolist(), strict=True)]
+    frames = [FUTURES_FRAME % (at, at, name, number, price, quantity, execution, "true" if sell else "false")
+              for at, name, number, price, quantity, execution, sell in
+              zip(times, names, rows.trade_id.tolist(), prices, quantities, executions, rows.sell.tolist(), strict=True)]
     return _wrap(form, names, frames)
 
 
@@ -144,6 +153,129 @@ def _maintenance(form: str, now_ns: int) -> bytes:
     return event if form == "plain" else b'{"stream":"serverShutdown","data":%s}' % event
 
 
+def _json(body: Any, used: float) -> HttpReply:
+    return HttpReply(200, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(),
+                     {"X-MBX-USED-WEIGHT-1M": str(int(used))})
+
+
+def _error(status: int, code: int, text: str, headers: dict[str, str] | None = None) -> HttpReply:
+    return HttpReply(status, json.dumps({"code": code, "msg": text}).encode(), headers or {})
+
+
+def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    """Return the function that answers a market's REST requests."""
+    prefix = "/api/v3/" if spot else "/fapi/v1/"
+    weights = SPOT_WEIGHTS if spot else FUTURES_WEIGHTS
+
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
+        name = call.path.removeprefix(prefix)
+        if not call.path.startswith(prefix) or name not in weights:
+            return HttpReply(404, b"<html><body><h2>404 Not found</h2></body></html>", {"Content-Type": "text/html"})
+        used = meter.spend(weights[name])
+        if used > rules.requests > 0:
+            return _limited(used, rules, meter, call.now_ns)
+        if name == "exchangeInfo":
+            return _json(_exchange_info(spot, history, rules, call.now_ns), used)
+        if name == "ticker/24hr":
+            return _json([{"symbol": symbol, "quoteVolume": f"{volume:.8f}", "count": 1000} for symbol, volume in
+                          zip(history.table.symbols, history.table.volumes, strict=True)], used)
+        if name in ("ping", "time"):
+            return _json({"serverTime": call.now_ns // 1_000_000} if name == "time" else {}, used)
+        return _trades(call, name, spot, history, used)
+
+    return rest
+
+
+def _limited(used: float, rules: Rules, meter: Meter, now_ns: int) -> HttpReply:
+    limit, wait = int(rules.requests), meter.retry_after_s()
+    if used > 1.5 * limit:
+        until = now_ns // 1_000_000 + 120_000
+        return _error(418, -1003, f"Way too much request weight used; IP banned until {until}. Please use WebSocket "
+                                  "Streams for live updates to avoid bans.", {"Retry-After": "120"})
+    return _error(429, -1003, f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
+                              "Please use WebSocket Streams for live updates to avoid polling the API.",
+                  {"Retry-After": str(wait), "X-MBX-USED-WEIGHT-1M": str(int(used))})
+
+
+def _trades(call: HttpCall, name: str, spot: bool, history: History, used: float) -> HttpReply:
+    if not spot and name == "historicalTrades" and "x-mbx-apikey" not in call.headers:
+        return _error(401, -2014, "API-key format invalid.")
+    symbol = history.table.index.get(call.query.get("symbol", ""))
+    if symbol is None:
+        if not call.query.get("symbol"):
+            return _error(400, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+        return _error(400, -1121, "Invalid symbol.")
+    numbers = {}
+    for key in ("limit", "fromId", "startTime", "endTime"):
+        if key in call.query:
+            if not call.query[key].isdigit():
+                return _error(400, -1100, f"Illegal characters found in parameter '{key}'.")
+            numbers[key] = int(call.query[key])
+    limit = numbers.get("limit", 500)
+    if not 1 <= limit <= ROW_LIMIT:
+        if not spot or limit < 1:
+            return _error(400, -1130, "Data sent for parameter 'limit' is not valid.")
+        limit = ROW_LIMIT
+    if name == "aggTrades":
+        return _json(_aggregate_trades(history, symbol, numbers, limit), used)
+    if name == "historicalTrades" and "fromId" in numbers:
+        rows = history.from_id(symbol, numbers["fromId"], limit)
+    else:
+        rows = history.recent(symbol, limit)
+    return _json(_history_rows(rows, spot), used)
+
+
+def _history_rows(rows: Rows, spot: bool) -> list[dict[str, Any]]:
+    rows = rows.take(rows.flags == 0)
+    quotes = rows.prices() * rows.quantities()
+    last = {"isBestMatch": True} if spot else {"isRPITrade": False}
+    return [{"id": number, "price": price, "qty": quantity, "quoteQty": f"{quote:.8f}", "time": at,
+             "isBuyerMaker": sell, **last}
+            for number, price, quantity, quote, at, sell in
+            zip(rows.trade_id.tolist(), rows.price_texts(), rows.quantity_texts(), quotes.tolist(),
+                (rows.timestamp // 1_000_000).tolist(), rows.sell.tolist(), strict=True)]
+
+
+def _aggregate_trades(history: History, symbol: int, numbers: dict[str, int], limit: int) -> list[dict[str, Any]]:
+    """Return aggregate trades: neighbours of the same price, side and time, under the id of the first."""
+    if "startTime" in numbers or "endTime" in numbers:
+        end = numbers.get("endTime", 2**43) * 1_000_000
+        rows = history.between(symbol, numbers.get("startTime", 0) * 1_000_000, end, limit)
+    elif "fromId" in numbers:
+        rows = history.from_id(symbol, numbers["fromId"], limit)
+    else:
+        rows = history.recent(symbol, limit)
+    rows = rows.take(rows.flags == 0)
+    ids, prices, sells = rows.trade_id.tolist(), rows.price_texts(), rows.sell.tolist()
+    times, scale = (rows.timestamp // 1_000_000).tolist(), int(history.table.quantity_scale[symbol])
+    return [{"a": ids[first], "p": prices[first], "q": f"{units / scale:.8f}", "f": ids[first], "l": ids[last],
+             "T": times[first], "m": sells[first]} for first, last, units in aggregate(rows)]
+
+
+def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> dict[str, Any]:
+    """Return the symbol list: what trades, what may trade again, and what a collector must leave out."""
+    rows = [_listed(spec.symbol, spec.base, spec.quote, spot) for spec in history.table.specs]
+    if spot:
+        rows += [_listed("ETHBTC", "ETH", "BTC", spot),
+                 {**_listed("LUNAUSDT", "LUNA", "USDT", spot), "status": "BREAK"},
+                 {**_listed("VENUSDT", "VEN", "USDT", spot), "status": "HALT"}]
+    else:
+        rows += [{**_listed("BTCUSDT_261225", "BTC", "USDT", spot), "contractType": "CURRENT_QUARTER"},
+                 {**_listed("BTCUSDC", "BTC", "USDC", spot), "marginAsset": "USDC"},
+                 {**_listed("RAYUSDT", "RAY", "USDT", spot), "status": "SETTLING"}]
+    return {"timezone": "UTC", "serverTime": now_ns // 1_000_000, "exchangeFilters": [], "symbols": rows,
+            "rateLimits": [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
+                            "limit": int(rules.requests)}]}
+
+
+def _listed(symbol: str, base: str, quote: str, spot: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"symbol": symbol, "status": "TRADING", "baseAsset": base, "quoteAsset": quote}
+    if spot:
+        return {**row, "isSpotTradingAllowed": True, "permissions": [], "permissionSets": [["SPOT", "MARGIN"]]}
+    return {**row, "pair": symbol, "contractType": "PERPETUAL", "deliveryDate": 4133404800000, "marginAsset": quote,
+            "onboardDate": 1569398400000, "underlyingType": "COIN", "underlyingSubType": []}
+
+
 def _spot_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
     return [SymbolSpec(symbol=f"{coin.name}USDT", coin=coin.name, base=coin.name, quote="USDT", price=coin.price,
                        price_decimals=8, quantity_decimals=8) for coin in coins]
@@ -172,14 +304,14 @@ FUTURES_RULES = Rules(messages_per_second=10, messages_close=(1008, "Too many re
 SPOT_DIALECT = Dialect(
     exchange="binance", market_type=SPOT, ws_path="/ws", rest_path="", rules=SPOT_RULES, first_id=3_735_683_259, listed=448,
     timestamp_unit_ns=1_000_000, flag_shares={}, trades_per_frame=1, binary=False, stamps=STAMPS,
-    symbols=_spot_symbols, open=_open, receive=_receive, encode=_encode_spot, rest=rest_of(spot=True),
+    symbols=_spot_symbols, open=_open, receive=_receive, encode=_encode_spot, rest=_rest_of(spot=True),
     maintenance=_maintenance, read_tape=_read_tape, reframe=_reframe)
 FUTURES_DIALECT = Dialect(
     exchange="binance", market_type=FUTURES, ws_path="/public/ws", rest_path="", rules=FUTURES_RULES,
     first_id=5_266_583_935, listed=540, timestamp_unit_ns=1_000_000,
     flag_shares={VOID: 0.0037, Flag.INSURANCE_FUND.value: 0.0002, Flag.ADL.value: 0.0001}, trades_per_frame=1,
     binary=False, stamps=STAMPS, symbols=_futures_symbols, open=_open, receive=_receive, encode=_encode_futures,
-    rest=rest_of(spot=False), maintenance=_maintenance, read_tape=_read_tape, reframe=_reframe)
+    rest=_rest_of(spot=False), maintenance=_maintenance, read_tape=_read_tape, reframe=_reframe)
 
 
 @hookimpl

@@ -1,10 +1,12 @@
-"""Bybit v5 spot and linear as a server: `publicTrade`, its requests and refusals, and the REST side.
+"""Bybit v5 spot and linear as a server: `publicTrade`, its requests and rejections, symbol lists and history.
 
-From the same documents and observations as the exchange plugin (2026): the path alone tells the market; a spot request
-takes 10 topics and a connection 21,000 characters of them; one unknown or already subscribed topic refuses its whole
-request; a client that says nothing for ten minutes is cut off. Linear ids are UUIDs, here ending in the trade's number.
-Connects and REST requests count for both markets together, at most 1,000 connections for each. Symbol lists are paged by a
-cursor that comes percent-encoded. How it refuses too many characters is made up: no document says.
+From the same documents and observations as the exchange plugin (2026).
+- Only the path says which market it is. A spot request takes 10 topics, a connection 21,000 characters of topics. One
+  unknown or already subscribed topic rejects its whole request. A client that is silent for ten minutes is cut off. The
+  text that rejects too many characters is made up; no document has it.
+- Linear ids are UUIDs, here ending in the trade's number.
+- Connects and REST requests count for both markets together; each market takes 1,000 connections at most. The linear list
+  is paged by a cursor that comes percent-encoded.
 """
 
 from __future__ import annotations
@@ -37,11 +39,12 @@ from pumpwatch import (
 
 TOPIC = "publicTrade."
 CATEGORY = {SPOT: "spot", FUTURES: "linear"}
-MOST_CHARACTERS = 21_000
+TOPIC_CHARACTERS = 21_000
 SPOT_ARGS = 10
 ROW_LIMIT = {SPOT: 60, FUTURES: 1000}
 PREFIXED, SUFFIXED = ("PEPE", "BONK", "FLOKI", "RATS", "LUNC"), ("SHIB",)
-# The order of the fields is the servers'. Time, symbol, side, quantity, price, id, block, RPI, seq; then symbol, time, trades.
+# The fields are in the venue's order. What fills them, a trade: time, symbol, side, quantity, price, id, block, RPI, seq;
+# a frame: symbol, time, trades.
 SPOT_TRADE = '{{"i":"{5}","T":{0},"p":"{4}","v":"{3}","S":"{2}","seq":{8},"s":"{1}","BT":{6},"RPI":{7}}}'
 SPOT_FRAME = '{{"topic":"publicTrade.{0}","ts":{1},"type":"snapshot","data":[{2}]}}'
 LINEAR_TRADE = '{{"T":{0},"s":"{1}","S":"{2}","v":"{3}","p":"{4}","L":"PlusTick","i":"{5}","BT":{6},"RPI":{7},"seq":{8}}}'
@@ -50,10 +53,7 @@ JSON_BOOL = ("false", "true")
 
 
 def _open_at(path: str) -> Callable[[ClientSession, Rules], Reply | HttpReply]:
-    def open_(session: ClientSession, rules: Rules) -> Reply | HttpReply:
-        return Reply() if session.path == path else HttpReply(404)
-
-    return open_
+    return lambda session, rules: Reply() if session.path == path else HttpReply(404)
 
 
 def _receive_on(market_type: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
@@ -63,20 +63,20 @@ def _receive_on(market_type: str) -> Callable[[ClientSession, Message, Rules, Hi
         except ValueError:
             request = None
         if not isinstance(request, dict) or request.get("op") not in ("ping", "subscribe", "unsubscribe"):
-            return _say({}, False, "Params Error", "")
+            return _answer_request({}, False, "Params Error", "")
         op, args = request["op"], request.get("args", [])
         if op == "ping":
-            return _say(request, True, "pong", op)
-        if not isinstance(args, list) or not args or not all(isinstance(one, str) for one in args):
-            return _say(request, False, "Params Error", op)
+            return _answer_request(request, True, "pong", op)
+        if not isinstance(args, list) or not args or not all(isinstance(topic, str) for topic in args):
+            return _answer_request(request, False, "Params Error", op)
         if op == "unsubscribe":
             for topic in args:
                 session.topics.pop(topic, None)
-            return _say(request, True, op if market_type == SPOT else "", op)
+            return _answer_request(request, True, op if market_type == SPOT else "", op)
         problem = _problem(args, market_type, session, history)
         if not problem:
             session.topics.update((topic, topic.removeprefix(TOPIC)) for topic in args)
-        return _say(request, not problem, problem or (op if market_type == SPOT else ""), op)
+        return _answer_request(request, not problem, problem or (op if market_type == SPOT else ""), op)
 
     return receive
 
@@ -89,12 +89,12 @@ def _problem(args: Sequence[str], market_type: str, session: ClientSession, hist
             return f"error:handler not found,topic:{topic}"
         if topic in session.topics:
             return f"error:already subscribed,topic:{topic}"
-    if len(json.dumps([*session.topics, *args], separators=(",", ":"), ensure_ascii=False)) > MOST_CHARACTERS:
-        return f"error:args length >{MOST_CHARACTERS}"
+    if len(json.dumps([*session.topics, *args], separators=(",", ":"), ensure_ascii=False)) > TOPIC_CHARACTERS:
+        return f"error:args length >{TOPIC_CHARACTERS}"
     return ""
 
 
-def _say(request: dict[str, Any], success: bool, text: str, op: str) -> Reply:
+def _answer_request(request: dict[str, Any], success: bool, text: str, op: str) -> Reply:
     number = {"req_id": request["req_id"]} if "req_id" in request else {}
     return Reply([json.dumps({"success": success, "ret_msg": text, "conn_id": "2324d924-aa4d-45b0-a858-7b8be29ab52b",
                               **number, "op": op}, separators=(",", ":"))])
@@ -102,8 +102,9 @@ def _say(request: dict[str, Any], success: bool, text: str, op: str) -> Reply:
 
 def _trades(form: str, rows: Rows, ids: Sequence[str]) -> list[str]:
     block, rpi = (rows.flags & Flag.BLOCK.value != 0).tolist(), (rows.flags & Flag.RPI.value != 0).tolist()
-    return [form.format(at, name, "Sell" if sell else "Buy", quantity, price, one, JSON_BOOL[is_block], JSON_BOOL[is_rpi], number)
-            for at, name, sell, quantity, price, one, is_block, is_rpi, number in
+    return [form.format(at, name, "Sell" if sell else "Buy", quantity, price, trade_id, JSON_BOOL[is_block], JSON_BOOL[is_rpi],
+                        number)
+            for at, name, sell, quantity, price, trade_id, is_block, is_rpi, number in
             zip((rows.timestamp // 1_000_000).tolist(), rows.symbols(), rows.sell.tolist(), rows.quantity_texts(),
                 rows.price_texts(), ids, block, rpi, rows.trade_id.tolist(), strict=True)]
 
@@ -125,7 +126,7 @@ def _spot_ids(rows: Rows) -> list[str]:
 
 
 def _linear_ids(rows: Rows) -> list[str]:
-    """Return UUIDs that look random, and end in the trade's number."""
+    """Return UUIDs that look random and end in the trade's number."""
     return [f"{(number * 2654435761 + symbol * 40503) & 0xFFFFFFFF:08x}-{symbol & 0xFFFF:04x}-5{number * 7919 & 0xFFF:03x}-"
             f"8{number * 104729 & 0xFFF:03x}-{number % 10**12:012d}"
             for number, symbol in zip(rows.trade_id.tolist(), rows.symbol.tolist(), strict=True)]
@@ -135,10 +136,10 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
     frame = json.loads(raw)
     if not str(frame.get("topic")).startswith(TOPIC):
         return []
-    return [TapeTrade(symbol=one["s"], trade_id=int(one["i"]) if one["i"].isdecimal() else id_number(one["i"]),
-                      timestamp_ns=one["T"] * 1_000_000, price=one["p"], quantity=one["v"], sell=one["S"] == "Sell",
-                      flags=Flag.BLOCK.value * one.get("BT", False) | Flag.RPI.value * one.get("RPI", False))
-            for one in frame["data"]]
+    return [TapeTrade(symbol=row["s"], trade_id=int(row["i"]) if row["i"].isdecimal() else id_number(row["i"]),
+                      timestamp_ns=row["T"] * 1_000_000, price=row["p"], quantity=row["v"], sell=row["S"] == "Sell",
+                      flags=Flag.BLOCK.value * row.get("BT", False) | Flag.RPI.value * row.get("RPI", False))
+            for row in frame["data"]]
 
 
 def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
@@ -160,12 +161,12 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
         symbol = history.table.index.get(call.query.get("symbol", ""))
         if symbol is None:
             return _answer(call, {}, 10001, "Not supported symbols")
-        most = ROW_LIMIT[market_type]
-        rows = history.recent(symbol, min(_limit(call, min(500, most)), most))
-        listed = [{"execId": one, "symbol": name, "price": price, "size": size, "side": "Sell" if sell else "Buy",
+        row_limit = ROW_LIMIT[market_type]
+        rows = history.recent(symbol, min(_limit(call, min(500, row_limit)), row_limit))
+        listed = [{"execId": trade_id, "symbol": name, "price": price, "size": size, "side": "Sell" if sell else "Buy",
                    "time": str(at), "isBlockTrade": bool(flags & Flag.BLOCK.value), "isRPITrade": bool(flags & Flag.RPI.value),
                    "seq": str(number)}
-                  for one, name, price, size, sell, at, flags, number in
+                  for trade_id, name, price, size, sell, at, flags, number in
                   zip(ids_of(rows), rows.symbols(), rows.price_texts(), rows.quantity_texts(), rows.sell.tolist(),
                       (rows.timestamp // 1_000_000).tolist(), rows.flags.tolist(), rows.trade_id.tolist(), strict=True)]
         return _answer(call, {"category": category, "list": listed[::-1]})
@@ -173,9 +174,9 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
     return rest
 
 
-def _limit(call: HttpCall, usual: int) -> int:
+def _limit(call: HttpCall, default: int) -> int:
     text = call.query.get("limit", "")
-    return max(1, min(1000, int(text))) if text.isdecimal() else usual
+    return max(1, min(1000, int(text))) if text.isdecimal() else default
 
 
 def _answer(call: HttpCall, result: dict[str, Any], code: int = 0, text: str = "OK") -> HttpReply:
@@ -184,7 +185,7 @@ def _answer(call: HttpCall, result: dict[str, Any], code: int = 0, text: str = "
 
 
 def _instruments(call: HttpCall, market_type: str, history: History) -> HttpReply:
-    """Answer with the list: all of it on spot, a page on linear. What a collector must leave out is in it."""
+    """Answer with the list, whole on spot, a page on linear; it includes what a collector must leave out."""
     names = [(spec.symbol, spec.base, spec.quote, "LinearPerpetual") for spec in history.table.specs]
     if market_type == SPOT:
         names += [("ETHBTC", "ETH", "BTC", ""), ("SOLUSDC", "SOL", "USDC", "")]
@@ -199,8 +200,8 @@ def _instruments(call: HttpCall, market_type: str, history: History) -> HttpRepl
     rows = [{"symbol": symbol, "contractType": kind, "status": "Trading", "baseCoin": base, "quoteCoin": quote,
              "launchTime": "1758175736000", "deliveryTime": "0" if kind == "LinearPerpetual" else "1798185600000",
              "settleCoin": quote} for symbol, base, quote, kind in names[first:first + limit]]
-    following = f"first%3D{first + limit}" if first + limit < len(names) else ""
-    return _answer(call, {"category": "linear", "list": rows, "nextPageCursor": following})
+    next_cursor = f"first%3D{first + limit}" if first + limit < len(names) else ""
+    return _answer(call, {"category": "linear", "list": rows, "nextPageCursor": next_cursor})
 
 
 def _symbols_of(market_type: str) -> Callable[[Sequence[Coin]], list[SymbolSpec]]:

@@ -1,9 +1,11 @@
-"""Gate v4 spot and USDT futures as a server: trades, requests that are granted or refused whole, and the REST side.
+"""Gate v4 spot and USDT futures as a server: trades, requests that succeed or fail whole, symbol lists and history.
 
-From the same documents and observations as the exchange plugin (2026): one unknown symbol refuses its whole request and is
-named; sizes are text where the client sent X-Gate-Size-Decimal: 1, and whole contracts, cut towards zero, where it did not;
-a client that says nothing for a minute is closed; an address has 300 connections at once; REST gives the newest rows of a
-stretch of whole seconds. That a `time` is close to the server's own is not checked, that it counts seconds is.
+From the same documents and observations as the exchange plugin (2026).
+- One unknown symbol rejects its whole request, and the answer names it. A client that is silent for a minute is closed. An
+  address may have 300 connections at once.
+- Sizes are text where the client sent X-Gate-Size-Decimal: 1; otherwise they are whole contracts, cut towards zero.
+- REST gives the newest rows of a range of whole seconds.
+- A request's `time` must count seconds. It is not checked that it is close to the server's own time.
 """
 
 from __future__ import annotations
@@ -58,30 +60,30 @@ def _receive_on(market_type: str) -> Callable[[ClientSession, Message, Rules, Hi
         except ValueError:
             request = None
         if not isinstance(request, dict):
-            return _say({}, 1, "Invalid request body format")
+            return _answer({}, 1, "Invalid request body format")
         if request.get("channel") == f"{market_type}.ping":
             return Reply([f'{{"time":{request.get("time", 0)},"channel":"{market_type}.pong","event":"","result":null}}'])
         event, payload = request.get("event"), request.get("payload")
         if "time" in request and request["time"] not in SECONDS:
-            return _say(request, 2, "the gap between request time and server time is too large")
+            return _answer(request, 2, "the gap between request time and server time is too large")
         if request.get("channel") != channel or event not in ("subscribe", "unsubscribe"):
-            return _say(request, 2, f"unknown channel {request.get('channel')}")
-        if not isinstance(payload, list) or not payload or not all(isinstance(one, str) for one in payload):
-            return _say(request, 1, "request payload does not follow json schema")
+            return _answer(request, 2, f"unknown channel {request.get('channel')}")
+        if not isinstance(payload, list) or not payload or not all(isinstance(symbol, str) for symbol in payload):
+            return _answer(request, 1, "request payload does not follow json schema")
         unknown = next((symbol for symbol in payload if symbol not in history.table.index), None)
         if unknown is not None:
-            return _say(request, 2, f"{UNKNOWN[market_type]} {unknown}")
+            return _answer(request, 2, f"{UNKNOWN[market_type]} {unknown}")
         for symbol in payload:
             if event == "subscribe":
                 session.topics[symbol] = symbol
             else:
                 session.topics.pop(symbol, None)
-        return _say(request)
+        return _answer(request)
 
     return receive
 
 
-def _say(request: dict[str, Any], code: int = 0, text: str = "") -> Reply:
+def _answer(request: dict[str, Any], code: int = 0, text: str = "") -> Reply:
     answer: dict[str, Any] = {name: request[name] for name in ("time", "id", "channel", "event", "payload") if name in request}
     if code:
         answer["error"] = {"code": code, "message": text}
@@ -102,7 +104,7 @@ def _side(sell: bool) -> str:
 
 
 def _sizes(form: str, rows: Rows) -> list[str]:
-    """Return the signed sizes as they stand in JSON."""
+    """Return the signed sizes as JSON has them: text in the decimal form, whole numbers otherwise."""
     signed = [f"-{text}" if sell else text for text, sell in zip(rows.quantity_texts(), rows.sell.tolist(), strict=True)]
     return [f'"{text}"' for text in signed] if form == "decimal" else [str(int(float(text))) for text in signed]
 
@@ -125,9 +127,9 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
         return [TapeTrade(symbol=result["currency_pair"], trade_id=result.get("id_market", result["id"]),
                           timestamp_ns=int(whole) * 10**6 + int(f"{part[:6]:0<6}"), price=result["price"],
                           quantity=result["amount"], sell=result["side"] == "sell")]
-    return [TapeTrade(symbol=one["contract"], trade_id=one["id"], timestamp_ns=one["create_time_ms"] * 10**6,
-                      price=one["price"], quantity=str(one["size"]).lstrip("-"), sell=str(one["size"]).startswith("-"),
-                      flags=Flag.INTERNAL.value * one.get("is_internal", False)) for one in result]
+    return [TapeTrade(symbol=row["contract"], trade_id=row["id"], timestamp_ns=row["create_time_ms"] * 10**6,
+                      price=row["price"], quantity=str(row["size"]).lstrip("-"), sell=str(row["size"]).startswith("-"),
+                      flags=Flag.INTERNAL.value * row.get("is_internal", False)) for row in result]
 
 
 def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
@@ -138,7 +140,7 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         path = call.path.removeprefix("/api/v4")
         if meter.spend(1) > rules.requests > 0:
-            return _refuse(429, "TOO_MANY_REQUESTS", "Request Rate limit Exceeded")
+            return _error(429, "TOO_MANY_REQUESTS", "Request Rate limit Exceeded")
         if path == list_path:
             return _json(_pairs(history) if spot else _contracts(history))
         if path == ("/spot/tickers" if spot else "/futures/usdt/tickers"):
@@ -146,13 +148,14 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
             pairs = zip(history.table.symbols, history.table.volumes, strict=True)
             return _json([dict(zip(keys, (symbol, str(volume)), strict=True)) for symbol, volume in pairs])
         if path != trades_path:
-            return _refuse(404, "NOT_FOUND", "not found")
+            return _error(404, "NOT_FOUND", "not found")
         symbol = history.table.index.get(call.query.get("currency_pair" if spot else "contract", ""))
-        numbers = {name: call.query.get(name, usual) for name, usual in (("limit", "100"), ("from", "0"), ("to", "9999999999"))}
+        defaults = {"limit": "100", "from": "0", "to": "9999999999"}
+        numbers = {name: call.query.get(name, default) for name, default in defaults.items()}
         if symbol is None:
-            return _refuse(400, "INVALID_CURRENCY_PAIR" if spot else "CONTRACT_NOT_FOUND", "unknown symbol")
+            return _error(400, "INVALID_CURRENCY_PAIR" if spot else "CONTRACT_NOT_FOUND", "unknown symbol")
         if not all(text.isdecimal() for text in numbers.values()) or not 1 <= int(numbers["limit"]) <= 1000:
-            return _refuse(400, "INVALID_PARAM_VALUE", "invalid limit or time")
+            return _error(400, "INVALID_PARAM_VALUE", "invalid limit or time")
         limit, start, end = (int(text) for text in numbers.values())
         rows = history.between(symbol, start * 10**9, end * 10**9 + 10**9 - 1, 2**31)
         rows = rows.take(slice(max(0, len(rows) - limit), None))
@@ -166,7 +169,7 @@ def _json(body: Any) -> HttpReply:
     return HttpReply(200, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def _refuse(status: int, label: str, text: str) -> HttpReply:
+def _error(status: int, label: str, text: str) -> HttpReply:
     return HttpReply(status, json.dumps({"label": label, "message": text}).encode())
 
 
@@ -187,7 +190,7 @@ def _futures_rows(form: str, rows: Rows) -> list[dict[str, Any]]:
 
 
 def _pairs(history: History) -> list[dict[str, Any]]:
-    """Return what trades, and beside it what a collector must leave out."""
+    """Return the pairs that trade, and others that a collector must leave out."""
     listed = [(spec.base, spec.quote, "tradable") for spec in history.table.specs]
     listed += [("ETH", "BTC", "tradable"), ("LUNA", "USDT", "untradable")]
     return [{"id": f"{base}_{quote}", "base": base, "quote": quote, "fee": "0.2", "precision": 4, "trade_status": status,
@@ -213,7 +216,7 @@ def _symbols_of(market_type: str) -> Callable[[Sequence[Coin]], list[SymbolSpec]
 
 
 def _contract_size(price: float) -> float:
-    """Return base units of a contract that is worth some USDT."""
+    """Return the base units of a contract, so that it is worth some USDT."""
     return 0.0001 if price > 10_000 else 0.01 if price > 100 else 1.0 if price > 0.1 else 10_000.0
 
 

@@ -1,10 +1,13 @@
-"""KuCoin spot and USDT futures as a server: the classic protocol with its tokens, and the tokenless one on a path of its own.
+"""KuCoin spot and USDT futures as a server: the classic protocol with its tokens, the tokenless one, lists and history.
 
-From the same documents as the exchange plugin. Classic: a token is good for one connection, any other is told 401 and
-closed; the welcome comes first; unknown symbols are acknowledged and silent; more than 100 symbols a topic or 400 a spot
-session are refused; who subscribes again to a future gets its last trades once more, as after a reconnect. Without a ping
-for 60 s the connection ends. An address connects 30 times a minute, both markets and both protocols together. Tokenless, on
-`/tokenless`: binary frames, one symbol a request, 600 of them.
+From the same documents as the exchange plugin.
+- Classic: a token is good for one connection; any other is answered with 401 and the connection closed. The welcome comes
+  first. Unknown symbols are acknowledged and silent. More than 100 symbols per topic or 400 per spot session are
+  rejected. Subscribing again to a future sends its last trades once more, as after a reconnect. A connection ends after
+  60 s without a ping.
+- Tokenless, on the path `/tokenless`: binary frames, one symbol per request, 600 of them per connection.
+- An address may connect 30 times a minute, both markets and both protocols together.
+- REST: weights as documented, 2,000 in 30 seconds; more is answered with 429 and code 429000.
 """
 
 from __future__ import annotations
@@ -15,8 +18,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pumpwatch_plugins.simulators.kucoin_rest import rest_of
-
 from pumpwatch import (
     FUTURES,
     SPOT,
@@ -24,8 +25,10 @@ from pumpwatch import (
     Coin,
     Dialect,
     History,
+    HttpCall,
     HttpReply,
     Message,
+    Meter,
     Past,
     Reply,
     Rows,
@@ -38,7 +41,7 @@ from pumpwatch import (
 
 TOPICS = {SPOT: "/market/match:", FUTURES: "/contractMarket/execution:"}
 SYMBOLS_PER_TOPIC = 100
-REPLAYED = 3
+REPLAYED_TRADES = 3
 OLD_NAMES = {"BTC": "XBT"}
 THOUSANDS = {"BONK": ("1000", 1000), "CAT": ("10000", 10_000), "MOG": ("1000000", 1_000_000), "BABYDOGE": ("1M", 1_000_000)}
 ORDER = "671b5007389355000701b1d3"
@@ -49,6 +52,11 @@ FUTURES_FRAME = ('{"topic":"/contractMarket/execution:%s","type":"message","subj
                  '"sequence":%d,"side":"%s","size":%s,"price":"%s","takerOrderId":"247822202957807616",'
                  '"makerOrderId":"247822167163555840","tradeId":"%d","ts":%d}}')
 TOKENLESS_FRAME = '{"T":"trade.%s","P":%d,"d":{"E":%d,"M":%d,"S":"%s","p":"%s","q":"%s","s":"%s","ti":"%d"}}'
+WEIGHTS = {"/api/v1/bullet-public": 10, "/api/v2/symbols": 4, "/api/v1/contracts/active": 3, "/api/v1/market/histories": 3,
+           "/api/v1/trade/history": 5, "/api/v1/market/allTickers": 15}
+LISTS = {True: "/api/v2/symbols", False: "/api/v1/contracts/active"}
+HISTORIES = {True: "/api/v1/market/histories", False: "/api/v1/trade/history"}
+DEPTH = 100
 
 
 def _text(**message: Any) -> str:
@@ -77,7 +85,7 @@ def _receiver(market_type: str) -> Callable[[ClientSession, Message, Rules, Hist
         if not isinstance(request, dict):
             request = {}
         if session.form == "tokenless":
-            return Reply([one.encode() for one in _tokenless(market_type, session, request, rules, history)])
+            return Reply([text.encode() for text in _tokenless(market_type, session, request, rules, history)])
         number = request.get("id", "")
         if request.get("type") == "ping":
             return Reply([_text(id=number, type="pong")])
@@ -113,13 +121,13 @@ def _acknowledged(number: Any, request: dict[str, Any]) -> list[Message | Past]:
 
 
 def _replayed(session: ClientSession, symbols: Sequence[str], history: History) -> list[Past]:
-    """Return the last trades of symbols that were subscribed to before, on any connection."""
+    """Return the last trades of symbols that were subscribed before, on any connection."""
     known: set[str] = session.memory.setdefault("subscribed", set())
-    again = [history.recent(history.table.index[symbol], REPLAYED) for symbol in symbols
+    recent = [history.recent(history.table.index[symbol], REPLAYED_TRADES) for symbol in symbols
              if symbol in known and symbol in history.table.index]
     known.update(symbols)
     return [Past(frame.decode(), rows.take(slice(row, row + 1)))
-            for rows in again for row, frame in enumerate(_encode_futures("plain", rows))]
+            for rows in recent for row, frame in enumerate(_encode_futures("plain", rows))]
 
 
 def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any], rules: Rules,
@@ -172,6 +180,96 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
                       price=str(row["price"]), quantity=str(row["size"]), sell=row["side"] == "sell")]
 
 
+def _answer(data: Any) -> HttpReply:
+    return HttpReply(200, json.dumps({"code": "200000", "data": data}, ensure_ascii=False).encode(),
+                     {"Content-Type": "application/json"})
+
+
+def _error(code: str, text: str, status: int = 200) -> HttpReply:
+    return HttpReply(status, json.dumps({"code": code, "msg": text}).encode(), {"Content-Type": "application/json"})
+
+
+def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    """Return the function that answers a market's REST requests."""
+
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
+        weight = WEIGHTS.get(call.path)
+        if weight is None:
+            return _error("404000", "Url Not Found", 404)
+        if meter.spend(weight) > rules.requests > 0:
+            return _error("429000", "Too many requests", 429)
+        if call.path == "/api/v1/bullet-public":
+            return _token(call) if call.method == "POST" else _error("405000", "Method Not Allowed", 405)
+        if call.path == LISTS[spot]:
+            rows = [_row(spot, spec, volume) for spec, volume in zip(history.table.specs, history.table.volumes, strict=True)]
+            return _answer(rows + (_spot_extras() if spot else _futures_extras()))
+        if spot and call.path == "/api/v1/market/allTickers":
+            rows = [{"symbol": spec.symbol, "symbolName": spec.symbol, "volValue": str(volume)}
+                    for spec, volume in zip(history.table.specs, history.table.volumes, strict=True)]
+            return _answer({"time": call.now_ns // 1_000_000, "ticker": [*rows, {"symbol": "LUNA-USDT", "volValue": None}]})
+        if call.path == HISTORIES[spot]:
+            return _trades(call, spot, history)
+        return _error("404000", "Url Not Found", 404)
+
+    return rest
+
+
+def _token(call: HttpCall) -> HttpReply:
+    """Answer with a token that is good for one connection."""
+    number = call.memory["made"] = call.memory.get("made", 0) + 1
+    token = f"2neAiuYvAU61ZDXANAGAsiL4+{call.now_ns}/{number}=="
+    call.memory.setdefault("tokens", {})[token] = True
+    server = {"endpoint": f"wss://{call.headers.get('host', '')}/", "encrypt": True, "protocol": "websocket",
+              "pingInterval": 18000, "pingTimeout": 10000}
+    return _answer({"token": token, "instanceServers": [server]})
+
+
+def _row(spot: bool, spec: SymbolSpec, volume: float = 0.0) -> dict[str, Any]:
+    if spot:
+        return {"symbol": spec.symbol, "name": spec.symbol, "baseCurrency": spec.base, "quoteCurrency": spec.quote,
+                "feeCurrency": spec.quote, "market": "USDS", "baseIncrement": "0.00000001", "priceIncrement": "0.0000000001",
+                "enableTrading": True, "st": False, "callauctionIsEnabled": False, "tradingStartTime": None}
+    return {"symbol": spec.symbol, "rootSymbol": "USDT", "type": "FFWCSX", "expireDate": None, "settleDate": None,
+            "baseCurrency": spec.base, "displayBaseCurrency": spec.base, "quoteCurrency": spec.quote,
+            "settleCurrency": spec.quote, "lotSize": 1, "multiplier": spec.contract_size, "isQuanto": True,
+            "isInverse": False, "status": "Open", "turnoverOf24h": volume, "markPrice": spec.price}
+
+
+def _spot_extras() -> list[dict[str, Any]]:
+    plain = _row(True, SymbolSpec(symbol="LUNA-USDT", coin="LUNA", base="LUNA", quote="USDT", price=1.0, price_decimals=4,
+                                  quantity_decimals=4))
+    return [plain | {"enableTrading": False}, plain | {"symbol": "ETH-BTC", "name": "ETH-BTC", "quoteCurrency": "BTC"},
+            plain | {"symbol": "BTC-USDC", "name": "BTC-USDC", "quoteCurrency": "USDC"}]
+
+
+def _futures_extras() -> list[dict[str, Any]]:
+    plain = _row(False, SymbolSpec(symbol="RAYUSDTM", coin="RAY", base="RAY", quote="USDT", price=1.0, price_decimals=4,
+                                   quantity_decimals=0))
+    inverse = {"symbol": "XBTUSDM", "baseCurrency": "XBT", "quoteCurrency": "USD", "settleCurrency": "XBT", "isInverse": True,
+               "multiplier": -1.0}
+    dated = {"symbol": "XBTMZ26", "type": "FFICSX", "expireDate": 1798185600000, "baseCurrency": "XBT"}
+    other = {"symbol": "ETHUSDCM", "baseCurrency": "ETH", "quoteCurrency": "USDC", "settleCurrency": "USDC"}
+    return [plain | {"status": "Paused"}, plain | inverse, plain | dated, plain | other]
+
+
+def _trades(call: HttpCall, spot: bool, history: History) -> HttpReply:
+    """Return the last trades: oldest first on spot, newest first on futures."""
+    symbol = history.table.index.get(call.query.get("symbol", ""))
+    if symbol is None:
+        return _error("900001" if spot else "100001", "symbol not exists")
+    rows = history.recent(symbol, DEPTH)
+    found = []
+    for number, price, quantity, sell, at in zip(rows.trade_id.tolist(), rows.price_texts(), rows.quantity_texts(),
+                                                 rows.sell.tolist(), rows.timestamp.tolist(), strict=True):
+        side = "sell" if sell else "buy"
+        if spot:
+            found.append({"sequence": str(number), "price": price, "size": quantity, "side": side, "time": at})
+        else:
+            found.append({"sequence": number, "contractId": symbol + 1, "tradeId": str(number), "ts": at, "size": int(quantity),
+                          "price": price, "side": side})
+    return _answer(found if spot else found[::-1])
+
+
 def _spot_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
     return [SymbolSpec(symbol=f"{coin.name}-USDT", coin=coin.name, base=coin.name, quote="USDT", price=coin.price,
                        price_decimals=10, quantity_decimals=8) for coin in coins]
@@ -200,8 +298,7 @@ def _dialect(market_type: str, first_id: int, stamps: tuple[Stamp, ...], symbols
         exchange="kucoin", market_type=market_type, ws_path="/", rest_path="", rules=_rules(streams), first_id=first_id,
         timestamp_unit_ns=1, flag_shares={}, trades_per_frame=1, binary=False, binary_forms=frozenset({"tokenless"}),
         variants={"tokenless": "/tokenless"}, stamps=stamps, symbols=symbols, open=_open, receive=_receiver(market_type),
-        encode=encode,
-        rest=rest_of(spot=market_type == SPOT), maintenance=lambda form, now_ns: None, read_tape=_read_tape,
+        encode=encode, rest=_rest_of(spot=market_type == SPOT), maintenance=lambda form, now_ns: None, read_tape=_read_tape,
         reframe=lambda form, raw: raw, listed=850 if market_type == SPOT else 470)
 
 
@@ -215,6 +312,6 @@ FUTURES_STAMPS = _stamps((b'"sn":', "id", 13), (b'"sequence":', "id", 13), (b'"t
 
 @hookimpl
 def simulator_dialects() -> list[Dialect]:
-    """Return both markets; frames made beforehand are of the classic protocol."""
+    """Return both markets; frames made ahead are of the classic protocol."""
     return [_dialect(SPOT, 11_067_996_711_960_577, SPOT_STAMPS, _spot_symbols, _encode_spot, 400),
             _dialect(FUTURES, 1_794_100_537_695, FUTURES_STAMPS, _futures_symbols, _encode_futures, 0)]

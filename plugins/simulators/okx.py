@@ -1,19 +1,22 @@
-"""OKX spot and USDT swaps as a server: `trades-all` on `/business`, one answer an argument, the last trade on subscribing.
+"""OKX spot and USDT swaps as a server: `trades-all` on `/business`, an answer per argument, instruments and history.
 
-From the same documents as the exchange plugin. Wrong channels and unknown symbols are refused one by one (60018), requests
-that are none or too long whole (60012); the 481st subscription or unsubscription of a connection is refused (60014; the
-hour is not waited for). Connects and requests count for both markets together. Who sends nothing for 30 s is dropped. The
-texts of refusals vary on the real venue.
+From the same documents as the exchange plugin.
+- Subscribing pushes the last trade. Wrong channels and unknown symbols are rejected one by one (60018); invalid requests
+  and those that are too long are rejected whole (60012). The 481st subscription or unsubscription of a connection is
+  rejected (60014); here the hour never passes. The real venue varies the texts of rejections.
+- Connects and requests count for both markets together. A client that is silent for 30 s is dropped.
+- History of three months, by id or by time: `after` is exclusive and pages towards older rows. More than 20 requests in 2
+  seconds, of all paths, are answered with 429 and code 50011; every other error has status 200 and a code of its own.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pumpwatch_plugins.simulators.okx_rest import rest_of
+import numpy as np
 
 from pumpwatch import (
     FUTURES,
@@ -22,8 +25,10 @@ from pumpwatch import (
     Coin,
     Dialect,
     History,
+    HttpCall,
     HttpReply,
     Message,
+    Meter,
     Past,
     Reply,
     Rows,
@@ -42,6 +47,9 @@ FRAME = ('{"arg":{"channel":"%s","instId":"%s"},"data":[{"instId":"%s","tradeId"
          '"source":"0","ts":"%d"}]}')
 NO_SUCH = ("Wrong URL or channel:%s,instId:%s doesn't exist. Please use the correct URL, channel and parameters referring to "
            "API document.")
+DEPTHS = {"/api/v5/market/history-trades": 100, "/api/v5/market/trades": 500}
+SPOT_EXTRAS = (("ETH-BTC", "ETH", "BTC", "live"), ("BTC-USDC", "BTC", "USDC", "live"), ("LUNA-USDT", "LUNA", "USDT", "suspend"),
+               ("NEW-USDT", "NEW", "USDT", "preopen"))
 
 
 def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
@@ -66,11 +74,11 @@ def _receive(session: ClientSession, message: Message, rules: Rules, history: Hi
         return Reply([_error(request, "60012", f"Invalid request: {text[:200]}")])
     replies: list[Message | Past] = []
     for argument in arguments:
-        replies += _one(session, request, argument, history)
+        replies += _answer_argument(session, request, argument, history)
     return Reply(replies)
 
 
-def _one(session: ClientSession, request: dict[str, Any], argument: Any, history: History) -> list[Message | Past]:
+def _answer_argument(session: ClientSession, request: dict[str, Any], argument: Any, history: History) -> list[Message | Past]:
     """Answer one argument of a request."""
     channel, symbol = (argument.get("channel"), argument.get("instId")) if isinstance(argument, dict) else (None, None)
     session.notes["operations"] = session.notes.get("operations", 0) + 1
@@ -82,19 +90,19 @@ def _one(session: ClientSession, request: dict[str, Any], argument: Any, history
     answer = {"event": request["op"], "arg": argument, "connId": CONNECTION}
     if request["op"] == "unsubscribe":
         session.topics.pop(symbol, None)
-        return [_with_id(request, answer)]
+        return [_with_request_id(request, answer)]
     session.topics[symbol] = symbol
     last = history.recent(number, 1)
-    return [_with_id(request, answer), *(Past(frame.decode(), last) for frame in _encode(session.form, last))]
+    return [_with_request_id(request, answer), *(Past(frame.decode(), last) for frame in _encode(session.form, last))]
 
 
-def _with_id(request: Any, answer: dict[str, Any]) -> str:
+def _with_request_id(request: Any, answer: dict[str, Any]) -> str:
     number = {"id": request["id"]} if isinstance(request, dict) and "id" in request else {}
     return json.dumps({**number, **answer}, separators=(",", ":"))
 
 
 def _error(request: Any, code: str, text: str) -> str:
-    return _with_id(request, {"event": "error", "code": code, "msg": text, "connId": CONNECTION})
+    return _with_request_id(request, {"event": "error", "code": code, "msg": text, "connId": CONNECTION})
 
 
 def _encode(form: str, rows: Rows) -> list[bytes]:
@@ -118,6 +126,105 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
 def _maintenance(form: str, now_ns: int) -> bytes:
     return json.dumps({"event": "notice", "code": "64008", "msg": "The connection will soon be closed for a service upgrade. "
                        "Please reconnect.", "connId": CONNECTION}).encode()
+
+
+def _answer(data: list[dict[str, Any]]) -> HttpReply:
+    return HttpReply(200, json.dumps({"code": "0", "msg": "", "data": data}, ensure_ascii=False).encode(),
+                     {"Content-Type": "application/json"})
+
+
+def _http_error(code: str, text: str, status: int = 200) -> HttpReply:
+    return HttpReply(status, json.dumps({"code": code, "msg": text, "data": []}).encode(), {"Content-Type": "application/json"})
+
+
+def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
+    """Return the function that answers a market's REST requests."""
+
+    def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
+        if meter.spend(1) > rules.requests > 0:
+            return _http_error("50011", "Too Many Requests", 429)
+        if call.path == "/api/v5/public/instruments":
+            return _instruments(call, spot, history)
+        if call.path == "/api/v5/market/tickers":
+            return _answer(_tickers(spot, history) if call.query.get("instType") == ("SPOT" if spot else "SWAP") else [])
+        if call.path in DEPTHS:
+            return _trades(call, history)
+        return _http_error("404", "Not Found", 404)
+
+    return rest
+
+
+def _instruments(call: HttpCall, spot: bool, history: History) -> HttpReply:
+    wanted = call.query.get("instType")
+    if wanted not in ("SPOT", "SWAP", "FUTURES", "MARGIN", "OPTION"):
+        return _http_error("51000", "Parameter instType error")
+    if wanted == "SPOT" and spot:
+        rows = [_spot_row(spec.symbol, spec.base, spec.quote, "live") for spec in history.table.specs]
+        return _answer(rows + [_spot_row(*extra) for extra in SPOT_EXTRAS])
+    if wanted == "SWAP" and not spot:
+        rows = [_swap_row(spec, number) for number, spec in enumerate(history.table.specs)]
+        return _answer([*rows, *_swap_extras()])
+    return _answer([])
+
+
+def _tickers(spot: bool, history: History) -> list[dict[str, Any]]:
+    """Return rows whose volume counts the quote on spot, and the base on swaps."""
+    return [{"instType": "SPOT" if spot else "SWAP", "instId": spec.symbol, "last": str(spec.price),
+             "volCcy24h": str(volume if spot else volume / spec.price)}
+            for spec, volume in zip(history.table.specs, history.table.volumes, strict=True)]
+
+
+def _spot_row(symbol: str, base: str, quote: str, state: str) -> dict[str, Any]:
+    return {"instType": "SPOT", "instId": symbol, "uly": "", "instFamily": "", "baseCcy": base, "quoteCcy": quote,
+            "settleCcy": "", "ctVal": "", "ctMult": "", "ctValCcy": "", "ctType": "", "expTime": "", "lotSz": "0.00000001",
+            "minSz": "0.00001", "tickSz": "0.00000001", "state": state, "ruleType": "normal"}
+
+
+def _swap_row(spec: SymbolSpec, number: int) -> dict[str, Any]:
+    """Return a row; the size of every other contract is a product of two factors."""
+    multiplier = 10 if number % 2 else 1
+    value = f"{spec.contract_size / multiplier:.12f}".rstrip("0").rstrip(".")
+    family = f"{spec.base}-{spec.quote}"
+    return {"instType": "SWAP", "instId": spec.symbol, "uly": family, "instFamily": family, "baseCcy": "", "quoteCcy": "",
+            "settleCcy": spec.quote, "ctVal": value, "ctMult": str(multiplier), "ctValCcy": spec.base, "ctType": "linear",
+            "expTime": "", "lotSz": "0.01", "minSz": "0.01", "tickSz": "0.0000000001", "state": "live", "ruleType": "normal"}
+
+
+def _swap_extras() -> list[dict[str, Any]]:
+    plain = _swap_row(SymbolSpec(symbol="RAY-USDT-SWAP", coin="RAY", base="RAY", quote="USDT", price=1.0, price_decimals=4,
+                                 quantity_decimals=0), 0)
+    inverse = {"instId": "BTC-USD-SWAP", "uly": "BTC-USD", "instFamily": "BTC-USD", "settleCcy": "BTC", "ctVal": "100",
+               "ctValCcy": "USD", "ctType": "inverse"}
+    other = {"instId": "BTC-USDC-SWAP", "uly": "BTC-USDC", "instFamily": "BTC-USDC", "settleCcy": "USDC"}
+    return [plain | {"state": "suspend"}, plain | inverse, plain | other]
+
+
+def _trades(call: HttpCall, history: History) -> HttpReply:
+    symbol = history.table.index.get(call.query.get("instId", ""))
+    if symbol is None:
+        wanted = call.query.get("instId", "")
+        return _http_error("51001", f"Instrument ID, Instrument ID code, or Spread ID doesn't exist. {wanted}")
+    numbers = {}
+    for key in ("limit", "after", "before", "type"):
+        if key in call.query:
+            if not call.query[key].isdigit():
+                return _http_error("51000", f"Parameter {key} error")
+            numbers[key] = int(call.query[key])
+    depth = DEPTHS[call.path]
+    rows = history.recent(symbol, 10**9 if "after" in numbers else depth)
+    if "after" in numbers and call.path.endswith("history-trades"):
+        column = rows.timestamp // 1_000_000 if numbers.get("type", 1) == 2 else rows.trade_id
+        rows = rows.take(column < numbers["after"])
+    return _answer(_rows(rows.take(slice(-min(numbers.get("limit", 100), depth), None))))
+
+
+def _rows(rows: Rows) -> list[dict[str, Any]]:
+    rows = rows.take(np.arange(len(rows) - 1, -1, -1))
+    return [{"instId": name, "side": "sell" if sell else "buy", "sz": quantity, "source": "0", "px": price,
+             "tradeId": str(number), "ts": str(at)}
+            for name, sell, quantity, price, number, at in
+            zip(rows.symbols(), rows.sell.tolist(), rows.quantity_texts(), rows.price_texts(), rows.trade_id.tolist(),
+                (rows.timestamp // 1_000_000).tolist(), strict=True)]
 
 
 def _spot_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:
@@ -145,7 +252,7 @@ def _dialect(market_type: str, symbols: Any) -> Dialect:
     return Dialect(
         exchange="okx", market_type=market_type, ws_path="/ws/v5/business", rest_path="", rules=RULES, first_id=338_476_307,
         timestamp_unit_ns=1_000_000, flag_shares={}, trades_per_frame=1, binary=False, stamps=STAMPS, symbols=symbols,
-        open=_open, receive=_receive, encode=_encode, rest=rest_of(spot=market_type == SPOT), maintenance=_maintenance,
+        open=_open, receive=_receive, encode=_encode, rest=_rest_of(spot=market_type == SPOT), maintenance=_maintenance,
         read_tape=_read_tape, reframe=lambda form, raw: raw, listed=290 if market_type == SPOT else 260)
 
 

@@ -1,9 +1,11 @@
-"""Phemex spot and USDT perpetuals as a server: one symbol a request, past trades on subscribing, and a ping that is due.
+"""Phemex spot and USDT perpetuals as a server: one symbol per request, past trades on subscribing, pings that are due.
 
-From the same documents and probes as the exchange plugin (2026). What they leave open is answered the harder way:
-`unsubscribe` drops every symbol whatever it names, more than one symbol a request is an invalid argument, and every
-second acknowledgement comes after the past trades it belongs to. Of the connections and symbols documented (5 of 20 each)
-what was counted is enforced: 101 symbols, and no number of connections. Equal trades at one nanosecond happen, as they do there.
+From the same documents and probes as the exchange plugin (2026). Where they leave something open, the simulator does what
+is harder for a client.
+- `unsubscribe` drops every symbol, whatever it names. More than one symbol per request is an invalid argument. Every
+  second acknowledgement comes after its past trades.
+- 101 symbols per connection and any number of connections, as probed; the documents say 20 symbols and 5 connections.
+- Equal trades at the same nanosecond occur, as on the real venue.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from pumpwatch import (
 )
 
 PAST_ROWS = 1000
-MOMENT_NS = 20_000_000  # trades of one moment share their nanosecond, as those of one taker do on the real venue
+MOMENT_NS = 20_000_000  # trades of this long share their nanosecond, as those of one taker do on the real venue
 VOLUMES = {"trades": "/md/spot/ticker/24hr/all", "trades_p": "/md/v2/ticker/24hr/all"}
 SCALE = 8  # of every currency here but USD and TRY
 THOUSANDS = ("PEPE", "BONK", "FLOKI", "LUNC", "XEC", "RATS", "SHIB")
@@ -45,12 +47,12 @@ def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
 
 
 def _answer(number: Any, result: Any, error: tuple[int, str] | None = None) -> str:
-    said = None if error is None else {"code": error[0], "message": error[1]}
-    return json.dumps({"error": said, "id": number, "result": result}, separators=(",", ":"))
+    problem = None if error is None else {"code": error[0], "message": error[1]}
+    return json.dumps({"error": problem, "id": number, "result": result}, separators=(",", ":"))
 
 
 def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, Rules, History], Reply]:
-    """Return what a market does about a request; `trade.subscribe` is wrong on perpetuals, and `trade_p.subscribe` on spot."""
+    """Return the function that answers a market's requests; the other market's method is an invalid argument."""
 
     def receive(session: ClientSession, message: Message, rules: Rules, history: History) -> Reply:
         try:
@@ -72,15 +74,15 @@ def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, Rul
         session.topics[symbol] = symbol
         rows = history.recent(history.table.index[symbol], PAST_ROWS)
         past = Past(_frame(key, symbol, rows, "snapshot").decode(), rows)
-        said = _answer(number, {"status": "success"})
+        answer = _answer(number, {"status": "success"})
         session.notes["asked"] = asked = session.notes.get("asked", 0) + 1
-        return Reply([said, past] if asked % 2 else [past, said])
+        return Reply([answer, past] if asked % 2 else [past, answer])
 
     return receive
 
 
 def _frame(key: str, symbol: str, rows: Rows, kind: str) -> bytes:
-    """Return one frame of one symbol's rows, newest first."""
+    """Return one frame with the rows of a symbol, newest first."""
     newest, sequence = (int(rows.timestamp[-1]), int(rows.trade_id[-1])) if len(rows) else (0, 0)
     text = json.dumps({"dts": newest + 168_537_240, "mts": newest + 10_091_398, "sequence": sequence, "symbol": symbol,
                        key: _trades(key, rows), "type": kind}, separators=(",", ":"))
@@ -124,17 +126,17 @@ def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter],
 
 
 def _products(history: History, key: str) -> dict[str, Any]:
-    """Return the products of both markets: this one's symbols, and beside them what a collector must leave out."""
-    mine = [(_spot if key == "trades" else _perpetual)(spec.symbol, spec.base, "Listed") for spec in history.table.specs]
+    """Return products of both markets: this market's symbols, and others that a collector must leave out."""
+    listed = [(_spot if key == "trades" else _perpetual)(spec.symbol, spec.base, "Listed") for spec in history.table.specs]
     others = [_coin_margined("BTCUSD", "BTC"), _coin_margined("cETHUSD", "ETH"),
               _spot("sSAITAMAUSDT", "SAITAMA", "Delisted"), _spot("sUSDTTRY", "USDT", "Listed", "TRY")]
     perpetuals = [_perpetual("LUNAUSDT", "LUNA", "Delisted"), _perpetual("BTCUSDC", "BTC", "Listed", "USDC")]
-    names = {row["baseCurrency"] for row in mine} | {"USDT", "USDC", "BTC", "ETH", "LUNA", "SAITAMA"}
+    names = {row["baseCurrency"] for row in listed} | {"USDT", "USDC", "BTC", "ETH", "LUNA", "SAITAMA"}
     currencies = [{"currency": name, "name": name, "valueScale": SCALE, "status": "Listed"} for name in sorted(names)]
     currencies += [{"currency": name, "name": name, "valueScale": 4, "status": "Listed"} for name in ("USD", "TRY")]
     spot = key == "trades"
-    return {"ratioScale": 8, "currencies": currencies, "products": others + (mine if spot else []),
-            "perpProductsV2": perpetuals + ([] if spot else mine), "perpProductsPilot": None}
+    return {"ratioScale": 8, "currencies": currencies, "products": others + (listed if spot else []),
+            "perpProductsV2": perpetuals + ([] if spot else listed), "perpProductsPilot": None}
 
 
 def _spot(symbol: str, base: str, status: str, quote: str = "USDT") -> dict[str, Any]:

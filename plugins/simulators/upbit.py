@@ -1,8 +1,8 @@
-"""Upbit's notice list as a server: the JSON behind its web page, with ETag, edits in place and refusals.
+"""Upbit's notice list as a server: the JSON behind its web page, with ETag, edits in place and rejections.
 
-Shape from payloads of 2025-10 and 2026-08: rows sorted by `listed_at` (an edit moves an old notice to the top), `uuid`
-a random decimal for new notices and the id for old ones, badges for a day only, pinned rows apart. `per_page` above 30
-is a bad request. More than about one request a second from an address is answered 429.
+The shape is from payloads of 2025-10 and 2026-08. Rows are sorted by `listed_at`, so an edit moves an old notice to the
+top. `uuid` is a random decimal for new notices and the id for old ones. Badges last a day; pinned rows come separately.
+`per_page` above 30 is a bad request. More than about one request a second from an address is answered with 429.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TRADE = "거래"
 CATEGORIES = {"trade": TRADE, "digital_asset": "디지털 자산", "event": "이벤트", "maintenance": "점검"}
 NS_PER_S = 1_000_000_000
 DAY_S = 86_400
-TOTAL = 5_748  # what the board says it has; the pages beyond the posts are empty here
+TOTAL = 5_748  # the number of notices that the board claims; the pages beyond the posts are empty here
 # title, category, hours ago, hours ago of its last edit
 OLD_POSTS: Sequence[tuple[str, str, float, float]] = (
     ("넥소(NEXO) 신규 거래지원 안내 (USDT 마켓) (거래지원 개시 시점 변경 안내)", TRADE, 30, 27.5),
@@ -42,7 +42,7 @@ OLD_POSTS: Sequence[tuple[str, str, float, float]] = (
 
 
 def seed(now_ns: int, coins: Sequence[Coin]) -> list[Post]:
-    """Return the notices that are there already, and a pinned one."""
+    """Return the notices that exist at the start, one of them pinned."""
     now = now_ns // NS_PER_S
     posts = []
     for place, (title, category, published, edited) in enumerate(OLD_POSTS):
@@ -56,7 +56,7 @@ def seed(now_ns: int, coins: Sequence[Coin]) -> list[Post]:
 
 
 def title(coin: Coin, markets: Sequence[str], listed: bool) -> str:
-    """Return the title of a listing as the board words it today."""
+    """Return the title of a listing, worded as the board does today."""
     name, where = f"{coin.korean or coin.name}({coin.name})", ", ".join(markets)
     return f"{name} {where} 마켓 디지털 자산 추가" if listed else f"{name} 신규 거래지원 안내 ({where} 마켓)"
 
@@ -67,8 +67,8 @@ def body(coin: Coin, markets: Sequence[str], trading_ns: int) -> str:
     cells = (f"{coin.korean or coin.name}({coin.name})", ", ".join(markets), "Ethereum",
              f"{start.month}월 {start.day}일 {start.hour:02}시 {start.minute:02}분 예정")
     heads = ("디지털 자산", "마켓", "네트워크", "거래지원 개시 시점")
-    return (f"<table><thead><tr>{''.join(f'<th>{one}</th>' for one in heads)}</tr></thead>"
-            f"<tbody><tr>{''.join(f'<td>{one}</td>' for one in cells)}</tr></tbody></table>")
+    return (f"<table><thead><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr></thead>"
+            f"<tbody><tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr></tbody></table>")
 
 
 def rest(call: HttpCall, board: Board) -> HttpReply:

@@ -1,1 +1,1 @@
-"""Stores beyond the journal."""
+"""Databases that keep trades beside the journal."""

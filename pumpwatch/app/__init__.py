@@ -1,8 +1,9 @@
-"""The collector: every stage, joined. This package joins stages and knows no detail of any.
+"""Join the stages into a collector. This package knows no detail of any stage.
 
     exchange -ws-> feeds -> net.sweep -> frames -> pipeline.ingest -TradeBatch-> store.committer -> store.journal
-                                                        |                             | durable
-                                                        | gaps, quarantine            +-> store.recent (memory)
-                                                        +-> journal's ledger          +-> store.drain -> sink
+                     |                                  |                             | durable
+                     | gaps, connection events          | gaps, quarantine            +-> store.recent (memory)
+                     +--------> store.recorder <--------+--- rejected rows -----------+-> store.drain -> sink
+                                    -> ledger
     notice board -> listing.watch -> listing.window -> store.query (recent, journal, sinks) -> archive
 """

@@ -1,4 +1,4 @@
-"""The listing stage wired to the rest: boards and inbox to windows, windows to the stores, the sweep and the sinks."""
+"""Connect the listing stage: notice boards and inbox to windows; windows to the stores, the sweep and the sinks."""
 
 from __future__ import annotations
 
@@ -6,114 +6,114 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from gevent.threadpool import ThreadPool
 
+from pumpwatch.app.parts import CollectorParts
+from pumpwatch.app.schedule import Scheduler
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import SourceConfig
-from pumpwatch.errors import BadFrame, PumpWatchError
-from pumpwatch.hookspecs import ListingEvent, ListingSource
-from pumpwatch.listing.archive import exchanges_in
-from pumpwatch.listing.border import check_source
-from pumpwatch.listing.inbox import Inbox, folder_of
+from pumpwatch.errors import BadFrame
+from pumpwatch.hookspecs import ListingSource
+from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext
+from pumpwatch.listing.inbox import Inbox, inbox_folder
+from pumpwatch.listing.listing_ledger import ListingLedger
+from pumpwatch.listing.publication import Publisher
+from pumpwatch.listing.validation import check_source
 from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
-from pumpwatch.model import Gap, Listing
 from pumpwatch.net.http import Response
 from pumpwatch.printable import printable
+from pumpwatch.store.in_thread import in_thread
 from pumpwatch.store.query import QueryResult, find
-
-if TYPE_CHECKING:
-    from pumpwatch.app.collector import Collector
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
+LEDGER_ANSWER_S = 2.0  # a notice waits so long for the ledger, then its window is opened without it
+
+
 class Listings:
-    """Every notice board of the config, the inbox, and the windows they open."""
+    """The notice boards of the config, the inbox, and the windows that they open."""
 
-    def __init__(self, collector: Collector) -> None:
-        self._of = one = collector
-        options = one.config.listing
-        ledger = one.journal.ledger
-        self._reading_threads = ThreadPool(max(1, len(options.sources)))  # a source that hangs holds up no other
-        kept_s = one.config.store.retention_hours * 3600
+    def __init__(self, collector: CollectorParts) -> None:
+        self._collector = collector
+        options, clock, stats = collector.config.listing, collector.clock, collector.stats
+        self._source_threads = ThreadPool(max(1, len(options.sources)))  # a source that hangs holds up no other
+        self._ledger = in_thread(collector.journal.ledger, collector.ledger_thread)
+        impatient = in_thread(collector.journal.ledger, collector.ledger_thread, within_s=LEDGER_ANSWER_S,
+                              late="the ledger does not answer")
+        self.publisher = Publisher(collector.sinks, clock, stats, self._read_archive)
         self.windows = WindowKeeper(
-            self._trades, one.catalogue, ledger, one.clock, one.stats, Path(options.archive_dir), window_s=options.window_s,
-            fresh_s=options.fresh_s, gaps=self._gaps, sweep=one.sweep.hasten, publish=self._publish, behind=self._behind,
-            unlisted=self._unlisted, call=one.in_ledger_thread)
+            WindowContext(ledger=ListingLedger(self._ledger), clock=clock, stats=stats, catalogue=collector.catalogue,
+                          archive_dir=Path(options.archive_dir), window_s=options.window_s, fresh_s=options.fresh_s),
+            TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted),
+            hasten=collector.sweep.hasten, publisher=self.publisher)
+        intake = IntakeContext(
+            ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self.windows.open,
+            record=collector.recorder.record, fresh_s=options.fresh_s, kept_s=collector.config.store.retention_hours * 3600)
         self.watches = [
-            Watch(source, self._fetch, ledger, one.clock, one.stats, self.windows.open, url=part.url,
-                  interval_s=part.interval_s, fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record,
-                  call=one.ask_ledger, think=self._think)
-            for source, part in _usable(one)]
-        self._inbox = Inbox(folder_of(one.config), ledger, one.clock, one.stats, self.windows.open,
-                            fresh_s=options.fresh_s, kept_s=kept_s, record=one.ingest.record, call=one.ask_ledger)
+            Watch(source, self._fetch, intake, url=part.url, interval_s=part.interval_s, offload=self._run_source)
+            for source, part in _usable_sources(collector)]
+        self._inbox = Inbox(inbox_folder(collector.config), intake)
 
-    def start(self) -> None:
-        """Take up unfinished windows and start looking."""
-        one = self._of
-        one.supervisor.spawn("windows", partial(self.windows.run, one.config.store.retention_hours * 3600))
+    def start(self, scheduler: Scheduler) -> None:
+        """Resume unfinished windows, and have the boards and the inbox polled."""
+        kept_s = self._collector.config.store.retention_hours * 3600
+        self._collector.supervisor.spawn("windows", partial(self.windows.run, kept_s))
         for watch in self.watches:
-            watch.schedule(one.jobs.scheduler)
-        self._inbox.schedule(one.jobs.scheduler)
+            watch.schedule(scheduler)
+        self._inbox.schedule(scheduler)
 
     def stop(self) -> None:
-        """Look no more, and leave open windows to the next start."""
+        """Stop polling, and leave open windows to the next start."""
         for watch in self.watches:
             watch.stop()
         self.windows.stop()
 
     def status(self) -> dict[str, Any]:
-        """Return how the boards fare, and the windows that are open."""
+        """Return the state of each board, and the number of windows."""
         return {**{watch.source.name: watch.state() for watch in self.watches},
-                "windows": {"open": len(self.windows.open_windows()), "not_final": self.windows.looked_at()}}
+                "windows": {"open": len(self.windows.open_windows()), "not_final": self.windows.not_final()}}
 
     def _fetch(self, url: str, headers: Mapping[str, str]) -> Response:
-        return self._of.http.fetch(url, headers)
+        return self._collector.http.fetch(url, headers)
 
-    def _think(self, function: Callable[..., T], /, *args: Any) -> T:
-        result: T = self._reading_threads.apply(function, args)
+    def _run_source(self, function: Callable[..., T], /, *args: Any) -> T:
+        result: T = self._source_threads.apply(function, args)
         return result
 
     def _trades(self, coin: str, start_ns: int, end_ns: int) -> QueryResult:
-        one = self._of
-        return find(coin, start_ns, end_ns, recent=one.recent, journal_query=one.journal_query, sinks=one.sinks,
-                    catalogue=one.catalogue, journal_from_ns=one.journal.whole_from_ns())
-
-    def _gaps(self, start_ns: int, end_ns: int) -> Sequence[Gap]:
-        return self._of.in_ledger_thread(self._of.journal.ledger.gaps_between, start_ns, end_ns)
+        collector = self._collector
+        return find(coin, start_ns, end_ns, recent=collector.recent, journal_query=collector.threaded_journal.query,
+                    sinks=collector.sinks, catalogue=collector.catalogue, journal_from_ns=collector.journal.whole_from_ns())
 
     def _behind(self, coin: str) -> tuple[float, float]:
-        """Return by how much the trades of a coin arrive late now, and how long the oldest trade has waited for the disk."""
-        one = self._of
-        venues = {".".join(one.catalogue.venues[number]) for number in one.catalogue.matching(coin)}
-        lag_ms = max((one.stats.get("lag_ms", venue=venue) for venue in venues), default=0.0)
-        oldest_ns = one.committer.oldest_waiting_ns
-        waiting_s = (one.clock.now_ns() - oldest_ns) / NS_PER_S if oldest_ns else 0.0
+        """Return the lag of a coin's venues, and how long the oldest trade has waited for the disk, both in seconds."""
+        collector = self._collector
+        venues = {".".join(collector.catalogue.venues[number]) for number in collector.catalogue.matching(coin)}
+        lag_ms = max((collector.stats.get("lag_ms", venue=venue) for venue in venues), default=0.0)
+        oldest_ns = collector.committer.oldest_waiting_ns
+        waiting_s = (collector.clock.now_ns() - oldest_ns) / NS_PER_S if oldest_ns else 0.0
         return max(0.0, lag_ms * NS_PER_MS / NS_PER_S), max(0.0, waiting_s)
 
     def _unlisted(self) -> Sequence[str]:
-        return [feeds.venue.name for feeds in self._of.venues if not len(feeds.roster)]
+        return [feeds.venue.name for feeds in self._collector.venues if not len(feeds.placement)]
 
-    def _publish(self, listing: Listing, archive: str, trades: int) -> None:
-        exchanges = self._of.memory_thread.apply(exchanges_in, (Path(archive),))
-        for name, sink in self._of.sinks.items():
-            try:
-                sink.write_listing(listing, ListingEvent(archive, trades, exchanges))
-            except PumpWatchError as error:
-                log.warning("a listing is not in the sink sink=%s coin=%s reason=%s", name, listing.symbol, error)
+    def _read_archive(self, function: Callable[..., T], /, *args: Any) -> T:
+        result: T = self._collector.memory_thread.apply(function, args)
+        return result
 
 
-def _usable(one: Collector) -> Iterator[tuple[ListingSource, SourceConfig]]:
-    """Yield the sources of the config; one whose facts are wrong is left out and named, and the others are asked."""
-    for name, part in one.config.listing.sources.items():
-        if not part.enabled or name not in one.plugins.sources:
+def _usable_sources(collector: CollectorParts) -> Iterator[tuple[ListingSource, SourceConfig]]:
+    """Yield the sources of the config. One with invalid facts is logged and left out."""
+    for name, part in collector.config.listing.sources.items():
+        if not part.enabled or name not in collector.plugins.sources:
             continue
-        source = one.plugins.source(name)
+        source = collector.plugins.source(name)
         try:
             check_source(source)
         except BadFrame as error:

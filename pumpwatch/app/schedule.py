@@ -1,8 +1,8 @@
-"""APScheduler, kept steady when the wall clock is stepped.
+"""An APScheduler that keeps its intervals when the wall clock is stepped.
 
-It plans by wall time. A step back would leave every job waiting for as long as the step was, and a step forward would have it
-list each run that it believes missed, days of them. So a job here is due one interval after its last run or, where the wall
-clock says otherwise, one interval from now; `lay_anew` brings back those that a step has moved away.
+APScheduler plans by wall time: after a step back every job would wait for as long as the step was, and after a step forward it
+would list every run that it believes missed. Here a job is due one interval after its last run or, where the wall clock
+contradicts that, one interval from now. `reschedule_all` moves the jobs that a step has left too far ahead.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from apscheduler.triggers.base import BaseTrigger
 
 
 class Every(BaseTrigger):  # type: ignore[misc]
-    """Fires each `seconds`, up to `jitter` seconds later; what was missed is made up for by one run."""
+    """Fires each `seconds`, up to `jitter` seconds later. Missed runs are replaced by one run."""
 
     def __init__(self, seconds: float, jitter: float = 0.0) -> None:
         self._interval, self._jitter_s = timedelta(seconds=seconds), jitter
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """Return the time of the next run: after now, and not more than an interval and the jitter away."""
+        """Return the time of the next run: after now, and at most an interval and the jitter away."""
         due = (previous_fire_time or now) + self._interval
         if not now < due <= now + self._interval:
             due = now + self._interval
         return due + timedelta(seconds=random.uniform(0, self._jitter_s))
 
     def latest(self, now: datetime) -> datetime:
-        """Return when the next run is due at the latest."""
+        """Return the latest time of the next run."""
         return now + self._interval + timedelta(seconds=self._jitter_s)
 
 
 class Scheduler(GeventScheduler):  # type: ignore[misc]
-    """The scheduler of a collector. A job that is late is run once, never twice at a time."""
+    """The scheduler of a collector. A late job runs once, and never twice at a time."""
 
     def __init__(self) -> None:
         super().__init__(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
 
     def add_job(self, func: Any, trigger: Any = None, *args: Any, **options: Any) -> Any:
-        """Add a job; `interval`, with `seconds` and `jitter`, is an `Every`."""
+        """Add a job; the trigger `interval`, with `seconds` and `jitter`, becomes an `Every`."""
         if trigger == "interval":
             trigger = Every(options.pop("seconds"), options.pop("jitter", 0.0))
         return super().add_job(func, trigger, *args, **options)
 
-    def lay_anew(self, now: datetime | None = None) -> None:
-        """Bring every job that lies too far ahead of the wall clock back to within its interval."""
+    def reschedule_all(self, now: datetime | None = None) -> None:
+        """Move every job that is due too far ahead of the wall clock back to within its interval."""
         now = now or datetime.now(UTC)
         for job in self.get_jobs() if self.running else ():
             if isinstance(job.trigger, Every) and job.next_run_time > job.trigger.latest(now):

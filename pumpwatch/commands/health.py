@@ -101,7 +101,8 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
 @click.command()
 @config_option
 @json_option
-def doctor(config: Config, as_json: bool) -> int:
+@click.option("--all", "settled", is_flag=True, help="Count settled problems, such as damage recorded as lost, as failures too.")
+def doctor(config: Config, as_json: bool, settled: bool) -> int:
     """Find what is wrong, and say how to fix it.
 
     Looks at everything that `check --connect` looks at, and at what the collector does or left behind: connections, damaged
@@ -115,10 +116,10 @@ def doctor(config: Config, as_json: bool) -> int:
 
     with hushed("pumpwatch.plugins"):
         findings = preflight.check(config, connect=True)
-    return print_findings([*findings, *examine(Path(config.store.dir))], as_json)
+    return print_findings([*findings, *examine(Path(config.store.dir))], as_json, settled=settled)
 
 
-def print_findings(findings: list[Finding], as_json: bool) -> int:
+def print_findings(findings: list[Finding], as_json: bool, *, settled: bool = False) -> int:
     """Print the findings and return their exit code."""
     from pumpwatch.ops import preflight
 
@@ -127,7 +128,7 @@ def print_findings(findings: list[Finding], as_json: bool) -> int:
                     "ms": finding.ms} for finding in findings)
     else:
         print_table(FINDINGS, finding_rows(findings, terminal_width()))
-    return preflight.exit_code(findings)
+    return preflight.exit_code(findings, settled=settled)
 
 
 def finding_rows(findings: list[Finding], width: int) -> list[list[str] | str]:

@@ -18,10 +18,10 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.rate_limits import VenueRateLimits, message_limit
 from pumpwatch.feeds.subscriptions import Subscriptions
-from pumpwatch.instruments.exclusion_reasons import left_out
+from pumpwatch.instruments.exclusion_reasons import exclusion_reasons
 from pumpwatch.instruments.lists import fetch_instruments, only
 from pumpwatch.instruments.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
-from pumpwatch.instruments.volumes import LatestVolumes
+from pumpwatch.instruments.volumes import SeparateVolumes
 from pumpwatch.model import HttpRequest, Instrument, Venue
 from pumpwatch.net.http import Http
 from pumpwatch.net.ws import tls_context
@@ -56,17 +56,17 @@ def _ask(venue: Venue, options: VenueConfig, http: Http, paces: VenueRateLimits)
     def ask(request: HttpRequest) -> bytes:
         return http.ask(options.rest_url or venue.rest_url, request, venue.headers, budget)
 
-    volumes = LatestVolumes(venue, ask)
+    volumes = SeparateVolumes(venue, ask)
     volumes.begin()
     try:
-        listed = volumes.put_on(fetch_instruments(venue, ask, pages=bodies), within_s=None)
+        listed = volumes.added_to(fetch_instruments(venue, ask, pages=bodies), within_s=None)
     except ServiceUnavailable as error:
         return f"{venue.name}: {error.message}"
     chosen = only(listed, options)
     chosen.sort(key=lambda instrument: (-instrument.volume, instrument.symbol))
     symbols = {instrument.symbol for instrument in listed}
     not_chosen = dict.fromkeys(symbols - {instrument.symbol for instrument in chosen}, NOT_CHOSEN)
-    return ListedSymbols(venue, options, chosen, left_out(bodies, symbols) | not_chosen)
+    return ListedSymbols(venue, options, chosen, exclusion_reasons(bodies, symbols) | not_chosen)
 
 
 def without_volumes(lists: Iterable[ListedSymbols]) -> list[str]:

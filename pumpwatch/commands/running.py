@@ -97,7 +97,7 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     address, which is printed on stderr, or with --stdin JSON lines such as {"do": "fault", "kind": "cut"}.
 
     \b
-    Commands: status pause resume stop publish edit mood fault
+    Commands: status pause resume stop publish edit board_fault fault
     Kinds of fault: cut fin close slow_close silence mute freeze deaf drop double
                     reorder spoil fragment malformed ping maintenance refuse
                     down hang rest
@@ -112,7 +112,8 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
 
     from pumpwatch.config import make_absolute, read_mapping
     from pumpwatch.errors import UsageError
-    from pumpwatch.sim.server import config_yaml, main
+    from pumpwatch.sim.collector_config import config_yaml
+    from pumpwatch.sim.server import main
 
     raw = {str(key): value for key, value in read_mapping(Path(options)).items()} if options else {}
     if options:

@@ -92,7 +92,7 @@ class Demo:
     def figures(self) -> dict[str, Any]:
         """Return the collector's figures; once it is told to stop, those it had before."""
         assert self.collector is not None
-        return self._last_figures or self.collector.figures.now()
+        return self._last_figures or self.collector.status.now()
 
     def run(self) -> Report:
         """Do all of it. Raises ServiceUnavailable when a part does not come up."""
@@ -118,7 +118,7 @@ class Demo:
                 self._wait(lambda: self._drained(collector), DRAINED_WITHIN_S, "the stores did not catch up")
             finally:
                 archive, archive_trades = self._archive(collector)
-                self._last_figures = collector.figures.now()
+                self._last_figures = collector.status.now()
                 collector.stop()
             truth = sim.truth()
         self.step = "counting both sides"
@@ -184,7 +184,7 @@ class Demo:
             gevent.sleep(0.1)
 
     def _archive(self, collector: Collector) -> tuple[str, int]:
-        records = collector.in_ledger_thread(collector.journal.ledger.listings)
+        records = collector.threaded_ledger.listings()
         done = [record for record in records if record.archive]
         return (done[-1].archive, done[-1].trades or 0) if done else ("", 0)
 

@@ -1,1 +1,1 @@
-"""Which symbols on which connection, and keeping those connections."""
+"""Places symbols on connections, and keeps those connections."""

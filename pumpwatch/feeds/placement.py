@@ -1,8 +1,8 @@
-"""Which symbols are read on which connection of a venue.
+"""Decides which symbols are read on which connection of a venue.
 
-Placement is stable: a symbol stays where it is as long as it trades, so a refresh disturbs no connection that does not
-need it. Symbols go to the connection with the least recent volume that has room; when none has, a new one is opened. A
-connection is filled to its usual number at first; the rest, a tenth of what it may hold, is for newcomers.
+Placement is stable: a symbol stays on its connection as long as it trades, so that a refresh does not disturb connections
+without need. A new symbol goes to the connection with the least volume that has room; if none has room, a new connection is
+opened. A connection is filled to its usual number at first; the rest, a tenth of what it may hold, is for new symbols.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ from dataclasses import dataclass
 from pumpwatch.feeds.subscriptions import added_bytes
 from pumpwatch.model import Instrument, Venue
 
-USUAL_SYMBOLS = 100  # on one connection where the venue allows more: a lost connection then loses little
-SLOW_CONNECTS_PER_S = 1.0  # below that many connections would take long to stand, first and after an outage: they are fuller
-HEADROOM = 10  # one in so many places of a connection is for newcomers
-SHRUNKEN = 0.8  # a list this much shorter than the one before is taken for a broken answer
-AGREED = 6  # lists one after the other that lack the same symbols are right, half an hour's at the usual refresh
-DROPPED_AFTER = 3  # lists one after the other without a symbol: one or two may lack it by mistake
+USUAL_SYMBOLS = 100  # on one connection, if the venue allows more; a lost connection then loses little
+SLOW_CONNECTS_PER_S = 1.0  # below that, many connections would take long to come up, so they are fuller
+HEADROOM = 10  # a tenth of a connection is for new symbols
+SHRUNKEN = 0.8  # a list this much shorter than the one before is considered broken
+AGREED = 6  # consecutive lists without the same symbols are believed: half an hour at the usual refresh
+DROPPED_AFTER = 3  # consecutive lists without a symbol; one or two may lack it by mistake
 
 
 @dataclass(slots=True)
 class Slot:
-    """One connection's share."""
+    """The symbols of one connection."""
 
-    most: int  # symbols it can ever have
+    most: int  # symbols that it can hold
     symbols: set[str] = dataclasses.field(default_factory=set)
     volume: float = 0.0
     bytes: int = 0  # of its subscriptions
 
 
 class Placement:
-    """The placement of one venue's symbols. `per_connection` lowers the venue's limit; 0 keeps the usual number.
+    """The placement of one venue's symbols.
 
-    capacity: symbols on a connection at first; most: with newcomers.
+    per_connection: lowers the venue's limit; 0 keeps the usual number.
+    capacity: symbols on a connection at first. most: with new symbols.
     """
 
     def __init__(self, venue: Venue, per_connection: int = 0) -> None:
@@ -50,15 +51,15 @@ class Placement:
         self._most_bytes = limits.connection_bytes or math.inf
         self._venue = venue
         self.places: list[Slot] = []
-        self.kept: set[str] = set()  # read although the last lists did not have them
-        self.leaving: set[str] = set()  # the last list lacks them, and the lists before may decide
-        self._absent: dict[str, int] = {}  # so many lists lacked them, one after the other
-        self._missing: set[str] = set()  # in the last list
-        self._agreed = 0  # so many lists lacked just these
+        self.kept: set[str] = set()  # read although the last lists lack them
+        self.leaving: set[str] = set()  # the last list lacks them; the next ones decide
+        self._absent: dict[str, int] = {}  # consecutive lists that lacked them
+        self._missing: set[str] = set()  # from the last list
+        self._agreed = 0  # consecutive lists that lacked exactly these
         self._where: dict[str, int] = {}
         self._volume: dict[str, float] = {}
         self._bytes: dict[str, int] = {}
-        self._still_on: dict[str, int] = {}  # taken off, but the venue drops nothing: if they come back, it is to this connection
+        self._still_on: dict[str, int] = {}  # removed, but the venue cannot unsubscribe: if they return, it is on this connection
 
     def __contains__(self, symbol: str) -> bool:
         return symbol in self._where
@@ -68,13 +69,13 @@ class Placement:
 
     def refresh(self, instruments: Sequence[Instrument], trades: Callable[[str], bool] = lambda symbol: False,
                 ) -> tuple[set[str], set[str]]:
-        """Take the venue's current list; return (symbols that came, symbols that went).
+        """Apply the venue's current list; return (symbols added, symbols removed).
 
-        A broken answer must not unsubscribe what trades: a symbol goes when DROPPED_AFTER lists lacked it, an empty or suddenly
-        much shorter list removes nothing until AGREED lists said the same, and no list removes a symbol that `trades`.
-        A volume of 0 in place of a known one is taken for a list that does not tell.
+        A broken answer must not unsubscribe symbols that trade. A symbol is removed when DROPPED_AFTER lists lacked it. An empty
+        or suddenly much shorter list removes nothing until AGREED lists said the same. A symbol that `trades` is never removed.
+        A volume of 0 does not replace a known one.
         """
-        listed = {one.symbol: one.volume for one in instruments}
+        listed = {instrument.symbol: instrument.volume for instrument in instruments}
         missing = set(self._where) - listed.keys()
         self._agreed = self._agreed + 1 if missing == self._missing else 1
         self._missing = missing
@@ -85,13 +86,13 @@ class Placement:
         gone = missing - self.kept - self.leaving
         for symbol in gone:
             self.remove(symbol)
-        self._weigh(listed)
+        self._update_volumes(listed)
         came = {symbol: volume for symbol, volume in listed.items() if symbol not in self._where}
         self._place_all(came)
         return set(came), gone
 
     def remove(self, symbol: str) -> None:
-        """Take a symbol off its connection: delisted, or refused."""
+        """Remove a symbol that was delisted or rejected from its connection."""
         number = self._where.get(symbol)
         if number is not None:
             self._take_off(symbol)
@@ -109,12 +110,12 @@ class Placement:
         return self._where[symbol]
 
     def move(self, symbol: str) -> None:
-        """Put a symbol on another connection than its own, a new one where no other has room."""
+        """Move a symbol to another connection, a new one if no other has room."""
         if symbol in self._where:
             self._clear(self._where[symbol], [symbol])
 
     def full(self, number: int, symbols: Iterable[str]) -> None:
-        """Take down that a connection has no room for these, nor for any more than it has, and place them on others."""
+        """Place these symbols on other connections, and limit this one to those that it has left."""
         place, without = self.places[number], set(symbols)
         place.most = max(1, min(place.most, len(place.symbols - without)))
         self._clear(number, without)
@@ -126,23 +127,23 @@ class Placement:
             self._take_off(symbol)
         self._place_all(moved, number)
 
-    def _weigh(self, listed: Mapping[str, float]) -> None:
-        """Take in what is traded now."""
+    def _update_volumes(self, listed: Mapping[str, float]) -> None:
+        """Update the volumes of placed symbols."""
         for symbol, number in self._where.items():
             if volume := listed.get(symbol):
                 self.places[number].volume += volume - self._volume[symbol]
                 self._volume[symbol] = volume
 
     def _place_all(self, volumes: Mapping[str, float], away_from: int = -1) -> None:
-        """Place newcomers, the busiest first, on as few more connections as give all of them headroom."""
+        """Place new symbols, the busiest first; open as few connections as leave headroom on each."""
         sizes = {symbol: added_bytes(self._venue, symbol) if self._most_bytes < math.inf else 0 for symbol in volumes}
         for symbol in volumes.keys() & self._still_on.keys():
             self._put(symbol, volumes[symbol], sizes.pop(symbol), self._still_on.pop(symbol))
         volumes = {symbol: volume for symbol, volume in volumes.items() if symbol in sizes}
-        there = [place for number, place in enumerate(self.places) if number != away_from]
+        others = [place for number, place in enumerate(self.places) if number != away_from]
         wanted = max(
-            _lacking(len(volumes), [(len(place.symbols), self._usual(place), place.most) for place in there], self.capacity),
-            _lacking(sum(sizes.values()), [(place.bytes, self._usual_bytes, self._most_bytes) for place in there],
+            _lacking(len(volumes), [(len(place.symbols), self._usual(place), place.most) for place in others], self.capacity),
+            _lacking(sum(sizes.values()), [(place.bytes, self._usual_bytes, self._most_bytes) for place in others],
                      self._usual_bytes))
         self.places += [Slot(self.most) for _ in range(wanted)]
         largest = max(sizes.values(), default=0)
@@ -159,10 +160,10 @@ class Placement:
             heapq.heapreplace(ranks, self._rank(number, largest))
 
     def _rank(self, number: int, size: int) -> tuple[bool, float, int, int]:
-        """Return what puts connections in the order in which they are filled: headroom last, then by volume."""
+        """Return a sort key for filling: connections below their usual number come first, then those with less volume."""
         place = self.places[number]
-        roomy = len(place.symbols) < self._usual(place) and place.bytes + size < self._usual_bytes
-        return not roomy, place.volume, len(place.symbols), number
+        usual = len(place.symbols) < self._usual(place) and place.bytes + size < self._usual_bytes
+        return not usual, place.volume, len(place.symbols), number
 
     def _has_room(self, place: Slot, size: int) -> bool:
         return len(place.symbols) < place.most and place.bytes + size < self._most_bytes
@@ -182,11 +183,11 @@ class Placement:
         self._where[symbol], self._volume[symbol], self._bytes[symbol] = number, volume, size
 
 
-def _lacking(wanted: float, there: Sequence[tuple[float, float, float]], usual: float) -> int:
-    """Return how many connections are lacking: none while all fits on those there, else so many that each keeps its headroom.
+def _lacking(wanted: float, connections: Sequence[tuple[float, float, float]], usual: float) -> int:
+    """Return how many new connections are needed: 0 if everything fits, otherwise enough for each to keep its headroom.
 
-    there: what each connection has, has usually, and has at most. usual: of a new one.
+    connections: (current, usual, maximum) of each connection. usual: that of a new one.
     """
-    if wanted <= sum(max(0, most - has) for has, _, most in there):
+    if wanted <= sum(max(0, most - has) for has, _, most in connections):
         return 0
-    return math.ceil((wanted - sum(max(0, usually - has) for has, usually, _ in there)) / usual)
+    return math.ceil((wanted - sum(max(0, usually - has) for has, usually, _ in connections)) / usual)

@@ -1,4 +1,4 @@
-"""One live connection of a feed: what was asked on it, what has to be sent, and whether it is still good."""
+"""One live connection of a feed: sends requests and heartbeats, and judges whether it is still good."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.rate_limits import ConnectLimit, message_limit
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
-from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Venue
+from pumpwatch.model import DISORDER_NS, Control, ControlKind, Gap, HttpRequest, Venue
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.ratelimit import TokenBucket
@@ -22,45 +22,43 @@ from pumpwatch.net.ws import Dialer
 from pumpwatch.records import ConnectionEvent, Records
 from pumpwatch.stats import Stats
 
-DISORDER_NS = NS_PER_S  # how much later than its neighbours a trade may be sent, at least
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class FeedContext:
-    """What all feeds of a venue share."""
+    """Everything that the feeds of one venue share."""
 
     venue: Venue
     ws_url: str
     dialer: Dialer
     sweep: Sweep
     buffer: FrameBuffer
-    pace: ConnectLimit
-    ask: Callable[[HttpRequest], bytes]  # REST of this venue, within its budget
+    connect_limit: ConnectLimit
+    ask: Callable[[HttpRequest], bytes]  # sends a REST request of this venue, within its budget
     clock: Clock
     stats: Stats
     max_frame_bytes: int
     record: Callable[[Records], None]
-    on_refused: Callable[[int, str, str], None]  # connection, symbol, reason
-    on_full: Callable[[int, Sequence[str], str], None]  # connection, symbols it has no room for, reason
-    ever_granted: set[str] = field(default_factory=set)  # symbols that were read in this run, on whatever connection
+    on_rejected: Callable[[int, str, str], None]  # connection, symbol, reason
+    on_full: Callable[[int, Sequence[str], str], None]  # connection, symbols that do not fit on it, reason
+    ever_granted: set[str] = field(default_factory=set)  # symbols that were read in this run, on any connection
 
     def slack_ns(self) -> int:
-        """Return how far a trade's own time may lie from the moment it was, or would have been, received.
+        """Return how far a trade's own time may be from the time of its arrival.
 
-        However far: with a clock that is hours wrong, a gap with less slack would lie beside the trades that are missing.
+        It has no upper limit: if a clock is hours wrong, a gap with less slack would not cover the missing trades.
         """
         return DISORDER_NS + int(abs(self.stats.get("lag_ms", venue=self.venue.name)) * NS_PER_S / 1000)
 
-    def note_event(self, number: int, event: str, reason: str) -> None:
-        """Record what became of a connection."""
+    def record_event(self, number: int, event: str, reason: str) -> None:
+        """Record an event of a connection."""
         self.record(Records(connection_events=[ConnectionEvent(
             at_ns=self.clock.now_ns(), exchange=self.venue.exchange, market_type=self.venue.market_type,
             connection=number, event=event, reason=reason)]))
 
-    def note_gap(self, symbol: str, from_ns: int, reason: str, ahead_ns: int = 0, symbols: tuple[str, ...] = ()) -> None:
-        """Record what may be missing, up to now and ahead; told again it grows.
+    def record_gap(self, symbol: str, from_ns: int, reason: str, ahead_ns: int = 0, symbols: tuple[str, ...] = ()) -> None:
+        """Record a gap up to now, and at least `ahead_ns` ahead; later records with the same beginning extend it.
 
-        It is missing of a symbol, or where that is empty of these symbols, and of the whole venue without any.
+        The gap is of one symbol; if `symbol` is empty, of `symbols`; if these are empty too, of the whole venue.
         """
         self.record(Records(gaps=[Gap(
             exchange=self.venue.exchange, market_type=self.venue.market_type, symbol=symbol, from_ns=from_ns,
@@ -69,96 +67,99 @@ class FeedContext:
 
 
 class FeedSession:
-    """One live connection. Making it dials, and waits for that; raises ServiceUnavailable."""
+    """One live connection. The constructor connects and waits for that; it raises ServiceUnavailable."""
 
     def __init__(self, context: FeedContext, number: int, suspects: set[str], wake: Event) -> None:
         venue, clock = context.venue, context.clock
-        # a session's answer names an address: it may not lead anywhere
+        # a session's answer names the address, so the rules for redirects apply to it
         stream = context.dialer.open(_address(context, number), venue.headers, context.ws_url if venue.session else "")
         self.greeted = venue.session is None or not venue.session.welcome
         self.connection = Connection(stream, context.buffer, context.max_frame_bytes, lambda reason: wake.set(),
                                      f"{venue.name}#{number}")
-        self.connection.on_control = self._control
+        self.connection.on_control = self._handle_control
         self.connection.received_at_ns = clock.now_ns()
-        self.subscriptions = Subscriptions(venue, lambda symbol, reason: context.on_refused(number, symbol, reason), suspects,
+        self.subscriptions = Subscriptions(venue, lambda symbol, reason: context.on_rejected(number, symbol, reason), suspects,
                                            lambda symbols, reason: context.on_full(number, symbols, reason), context.ever_granted)
-        self.renew = ""  # why, once the venue asks for it
-        self.stood_at_ns = 0  # since when everything asked for has been granted
-        self.stood_at = math.inf  # the same, monotonic seconds
+        self.renew = ""  # the reason, once the venue asks for a renewal
+        self.established_at_ns = 0  # since when everything requested is granted
+        self.established_at = math.inf  # the same, monotonic seconds
         self.opened_at = self._heard_at = self._sent_at = clock.monotonic()
         self._venue, self._clock, self._wake = venue, clock, wake
         self._bytes_read = 0
-        self._next_beat = self.opened_at + venue.heartbeat.interval_s
-        self._beats = self._probe = 0  # pings sent, and how many with the one whose answer is waited for
-        self._pongs = 0  # in text, which have no payload of ours: they are counted
+        self._next_heartbeat = self.opened_at + venue.heartbeat.interval_s
+        self._heartbeats = self._probe = 0  # pings sent, and the number of the probe
+        self._pongs = 0  # text answers, which are counted because they carry no payload of ours
         self._messages = message_limit(venue.limits, clock)
         hourly = venue.limits.subscriptions_per_hour
         self._hour = TokenBucket(0.2 * hourly / 3600, 0.8 * hourly, clock) if hourly else None
-        self._paid = 0  # symbols of the next request that are off the limits already; its turn comes at _due
+        self._paid = 0  # symbols of the next request that the limits have counted already; it may be sent at _due
         self._due = 0.0
 
     def serve(self, now: float) -> float:
-        """Send what is due and notice what was heard; return the seconds until something else is due."""
+        """Send what is due, and notice new data; return the seconds until something else is due."""
         if self.connection.bytes_read != self._bytes_read:
             self._bytes_read, self._heard_at = self.connection.bytes_read, now
         if not self.greeted:
             return ANSWER_WITHIN_S
         ages_s = self.opened_at + self._venue.limits.connection_age_s - now
-        return min(self._ask(now), self._beat(now), ages_s if ages_s > 0 else math.inf)
+        return min(self._send_requests(now), self._heartbeat(now), ages_s if ages_s > 0 else math.inf)
 
     def problem(self, now: float, stale_s: float) -> str:
-        """Return why this connection must be given up, or nothing; `stale_s` without a byte are a reason."""
+        """Return why this connection must be given up, or nothing; `stale_s` seconds without a byte are a reason."""
         silent_s = now - self._heard_at
         if self.connection.closed:
             return self.connection.closed
         if self.subscriptions.failed:
-            return f"every symbol was refused: {self.subscriptions.failed}"
+            return f"every symbol was rejected: {self.subscriptions.failed}"
         if self.subscriptions.overdue(now):
-            return "a subscription was not answered"
+            return "a subscription got no answer"
         if not self.greeted and now - self.opened_at > ANSWER_WITHIN_S:
-            return "no welcome"
+            return "the venue sent no welcome"
         if silent_s > stale_s:
-            return f"silent for {silent_s:.0f} s"
+            return f"no data for {silent_s:.0f} s"
         return ""
 
-    def stands(self, now: float) -> bool:
-        """Whether all that is wanted flows: granted, or where nobody acknowledges, a trade or a good while later."""
+    def ready(self, now: float) -> bool:
+        """Return whether everything requested was granted.
+
+        If the venue does not acknowledge, a trade or a while without one counts as that.
+        """
         if self.connection.closed or not self.subscriptions.settled:
             return False
         return (self._venue.acknowledges or not self.subscriptions.granted or self.connection.traded_at_ns > 0
                 or now - self._sent_at > ANSWER_WITHIN_S)
 
     def probe(self) -> None:
-        """Send a ping now: its answer comes behind all that the venue sent before."""
-        self._send_beat()
-        self._probe = self._beats
+        """Send a ping now; its answer comes after everything that the venue sent before."""
+        self._send_heartbeat()
+        self._probe = self._heartbeats
 
     @property
     def caught_up(self) -> bool:
-        """Whether the answer to the probe is there, and so all that was sent before it."""
+        """Whether the probe was answered, and so everything sent before the answer was read."""
         return 0 < self._probe <= (self._pongs if self._venue.heartbeat.text else self.connection.answered)
 
     def mark_established(self, now: float) -> None:
-        """Note that it stands from now on."""
-        self.stood_at, self.stood_at_ns = now, self._clock.now_ns()
+        """Record that it is up from now on."""
+        self.established_at, self.established_at_ns = now, self._clock.now_ns()
 
     def renewal(self, now: float) -> str:
-        """Return why a new connection should take its place, or nothing."""
+        """Return why a new connection should replace it, or nothing."""
         return self.renew or ("connection age" if now - self.opened_at >= self._venue.limits.connection_age_s else "")
 
-    def _ask(self, now: float) -> float:
-        asked = self.subscriptions
-        while asked.waiting and not self.connection.closed:
-            due = self._turn(now)
+    def _send_requests(self, now: float) -> float:
+        subscriptions = self.subscriptions
+        while subscriptions.waiting and not self.connection.closed:
+            due = self._reserve_turn(now)
             if due > now:
                 return due - now
-            text = asked.next_text(now)
+            text = subscriptions.next_text(now)
             self.connection.send_text(self._venue.stamp(text, self._clock.now_ns()) if self._venue.stamp else text)
             self._paid, self._sent_at = 0, now
         return math.inf
 
-    def _turn(self, now: float) -> float:
-        """Return when the next request may go; what it costs is taken off the limits once."""
+    def _reserve_turn(self, now: float) -> float:
+        """Return when the next request may be sent; the limits count it once."""
         size = self.subscriptions.next_size
         if not self._paid:
             self._due = now + self._messages.reserve()
@@ -168,26 +169,26 @@ class FeedSession:
             self._paid = size
         return self._due
 
-    def _beat(self, now: float) -> float:
-        """Send what the venue wants to hear regularly; return the seconds until the next time."""
+    def _heartbeat(self, now: float) -> float:
+        """Send a heartbeat if one is due; return the seconds until the next."""
         heartbeat = self._venue.heartbeat
         if not heartbeat.interval_s:
             return math.inf
-        if now >= self._next_beat:
-            self._next_beat = now + heartbeat.interval_s
-            self._send_beat()
-        return self._next_beat - now
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + heartbeat.interval_s
+            self._send_heartbeat()
+        return self._next_heartbeat - now
 
-    def _send_beat(self) -> None:
+    def _send_heartbeat(self) -> None:
         heartbeat = self._venue.heartbeat
-        self._beats += 1
+        self._heartbeats += 1
         self._messages.reserve()
         if heartbeat.text:
             self.connection.send_text(heartbeat.text(self._clock.now_ns()))
         else:
-            self.connection.send_ping(self._beats)
+            self.connection.send_ping(self._heartbeats)
 
-    def _control(self, control: Control) -> None:
+    def _handle_control(self, control: Control) -> None:
         if control.kind == ControlKind.RECONNECT:
             self.renew = control.reason or "the venue asks for it"
         elif control.kind == ControlKind.WELCOME:
@@ -199,34 +200,34 @@ class FeedSession:
 
 
 class ConnectAttempt:
-    """A connection in the making, in a greenlet of its own, so that whoever wants it stays awake. It wakes them when `done`."""
+    """Opens a connection in a greenlet of its own, and sets `wake` when `done`."""
 
     def __init__(self, context: FeedContext, number: int, suspects: set[str], wake: Event) -> None:
         self._context, self._number, self._suspects, self._wake = context, number, suspects, wake
-        self._greenlet = gevent.spawn(self._make)
+        self._greenlet = gevent.spawn(self._open)
         self._greenlet.link(lambda _: wake.set())
 
     @property
     def done(self) -> bool:
-        """Whether `take` may be called."""
+        """Whether `result` may be called."""
         return bool(self._greenlet.ready())
 
     def result(self) -> FeedSession:
-        """Return the connection. Raises ServiceUnavailable with the reason where there is none."""
-        made: FeedSession | ServiceUnavailable = self._greenlet.get(block=False)
-        if isinstance(made, ServiceUnavailable):
-            raise made
-        return made
+        """Return the connection. Raises ServiceUnavailable with the reason if it could not be opened."""
+        opened: FeedSession | ServiceUnavailable = self._greenlet.get(block=False)
+        if isinstance(opened, ServiceUnavailable):
+            raise opened
+        return opened
 
     def cancel(self) -> None:
-        """Give it up, made or not."""
+        """Give it up, and close the connection if it is open already."""
         if not self._greenlet.ready():
             self._greenlet.kill(block=False)
         elif isinstance(self._greenlet.value, FeedSession):
             self._greenlet.value.connection.stream.close()
 
-    def _make(self) -> FeedSession | ServiceUnavailable:
-        gevent.sleep(self._context.pace.reserve())
+    def _open(self) -> FeedSession | ServiceUnavailable:
+        gevent.sleep(self._context.connect_limit.reserve())
         try:
             return FeedSession(self._context, self._number, self._suspects, self._wake)
         except ServiceUnavailable as error:
@@ -234,7 +235,7 @@ class ConnectAttempt:
 
 
 def _address(context: FeedContext, number: int) -> str:
-    """Return where to connect: some venues tell it anew each time, with a token."""
+    """Return the address to connect to; some venues give a new one, with a token, for each connection."""
     session = context.venue.session
     if session is None:
         return context.ws_url
@@ -242,4 +243,4 @@ def _address(context: FeedContext, number: int) -> str:
     try:
         return session.url(body, context.ws_url, f"{context.clock.now_ns()}{number}")
     except REFUSALS as error:
-        raise ServiceUnavailable(f"{context.venue.name}: no session in the answer: {error}") from error
+        raise ServiceUnavailable(f"{context.venue.name}: the answer contains no session: {error}") from error

@@ -1,21 +1,26 @@
-"""Symbols that are acknowledged and silent, although they trade.
+"""Finds symbols that are granted and silent although they trade.
 
-A venue may grant a subscription and then send nothing: the stream has moved to another path, or a server has lost the
-symbol. On the connection that looks like a quiet market. So what is quiet for longer than expected is looked up in the
-venue's own trade history (REST), one symbol at a time, the most doubtful first, and only trades that are there and never
-came prove it. What is proven is told once, is a gap until a trade comes, and is mended: the symbol is subscribed again,
-then on another connection; a connection on which nothing came at all is made anew.
+A venue may grant a subscription and then send nothing: the stream has moved to another path, or a server has lost the symbol.
+On the connection that looks like an inactive market. A symbol that is silent for longer than expected is therefore looked up in
+the venue's own trade history (REST), one symbol at a time, the most overdue first. Only trades in that history that never
+arrived prove a silence. A proven silence is logged once, is a gap until a trade comes, and is repaired: the symbol is subscribed
+again, then on another connection. A connection on which nothing came at all is opened again.
 
-Expected is four times the symbol's own longest quiet (rhythm.py); before that is known, what its share of the venue's
-volume makes of the trades that its neighbours have, half an hour at most; without a volume ten minutes. On a connection
-that never had a trade it is half the venue's `stale_after_s`, so that it is examined before it is given up. Each history
-that shows nothing new, or cannot be had, doubles the time until the next.
+The expected silence is four times the symbol's own longest one (staleness.py). Before that is known, it follows from the
+symbol's share of the venue's volume and the trades of its neighbours, and is half an hour at most; without a volume it is ten
+minutes. On a connection that never had a trade it is half the venue's `stale_after_s`, so that the connection is checked
+before it is given up.
+
+A history that shows nothing new, or that cannot be had, doubles the time until the symbol's next check. It also lets the whole
+connection rest, for twice as long each time, until the next trade comes on it: one silent connection must not cost a request
+for each of its symbols.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,7 +35,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.session import FeedContext
-from pumpwatch.feeds.staleness import UNHEARD, Staleness
+from pumpwatch.feeds.staleness import DOUBLINGS, NEVER_TRADED, Staleness
 from pumpwatch.model import Columns, Gap, HistoryQuery, Int64
 from pumpwatch.net.texts import masked, one_line
 from pumpwatch.records import ConnectionEvent, Records
@@ -38,19 +43,22 @@ from pumpwatch.records import ConnectionEvent, Records
 log = logging.getLogger(__name__)
 
 DAY_S = 86_400.0
-USUAL_TRADE = 2_000.0  # of the quote currency; until the venue's own trades tell
+USUAL_TRADE = 2_000.0  # in the quote currency; until the venue's own trades are known
 UNLIKELY = 30.0  # times the mean time between trades
-UNKNOWN_S, LONGEST_S = 600.0, 1800.0  # before a history is asked for: without a volume, and with however small a one
-PROOF = 2  # trades that never came; one alone may be of a kind that the stream leaves out
-FAILURES, PAUSE_S = 3, 60.0  # histories in a row that were not to be had, and the rest after each more
-MENDED_S = 600.0  # a symbol that traded for so long is mended
-SHORTEST_PAUSE_S = 0.0001  # between connections, so that sockets are read
+UNKNOWN_S, LONGEST_S = 600.0, 1800.0  # before a history is requested: without a volume, and with any volume, however small
+PROOF = 2  # trades that never came; a single one may be of a kind that the stream omits
+FAILURES, PAUSE_S = 3, 60.0  # failed history requests in a row, and the pause after each further one
+LONGEST_REST_S = 600.0  # of a connection without trades, between two checks
+REPAIRED_S = 600.0  # a symbol that traded for so long is repaired
+REVIEW_S = 60.0  # a symbol that has not traded is judged again after that, as its volume may have changed
+MORE_TRADES = 1.1  # times as many trades of the venue: all symbols are judged again
+LONGEST_TURN_S, SHORTEST_PAUSE_S = 0.002, 0.0001  # of one look, and the pause after it, so that sockets are read
 
 LastTimes = Callable[[NDArray[np.int32]], Int64]  # instruments -> times of their last trades, 0: none yet
 
 
-class Placement(Protocol):
-    """What the watch may ask of the venue's feeds."""
+class Connections(Protocol):
+    """The part of the venue's feeds that the watch uses."""
 
     feeds: list[Feed]
 
@@ -59,46 +67,80 @@ class Placement(Protocol):
 
 
 @dataclass(slots=True)
-class Watched:
-    """One symbol. Times in ns; those of trades are the venue's, the others ours."""
+class WatchedSymbol:
+    """The state of one symbol. Times are in ns; those of trades are the venue's, the others ours."""
 
-    rhythm: Staleness
-    stood_at_ns: int = 0  # of the connection it is granted on
-    since_ns: int = 0  # not granted there before
-    seen_ns: int = 0  # granted there at the latest
-    heard_ns: int = 0  # the time of its last trade
+    staleness: Staleness
+    established_at_ns: int = 0  # of the connection on which it is granted
+    since_ns: int = 0  # it was not granted there before
+    seen_ns: int = 0  # it was granted there by then
+    traded_ns: int = 0  # the time of its last trade
     silent_from_ns: int = 0  # 0: it is not known to be silent
-    tries: int = 0  # to mend it
-    mended_at: float = -math.inf  # s, monotonic
+    repairs: int = 0  # attempts
+    repaired_at: float = -math.inf  # monotonic seconds
 
-    def begin(self, now: float, now_ns: int, since_ns: int, heard_ns: int) -> None:
-        """Note that it is granted, and has been since some moment after `since_ns`."""
-        self.rhythm.resume(now, heard_ns)
-        self.since_ns, self.seen_ns, self.heard_ns = since_ns, now_ns, heard_ns
+    def begin(self, now: float, now_ns: int, since_ns: int, traded_ns: int) -> None:
+        """Record that it is granted, and has been since some moment after `since_ns`."""
+        self.staleness.resume(now, traded_ns)
+        self.since_ns, self.seen_ns, self.traded_ns = since_ns, now_ns, traded_ns
+
+
+class WatchedConnection:
+    """The granted symbols of one connection as they were at the last look, as columns."""
+
+    def __init__(self, feed: Feed, ids: Mapping[str, int]) -> None:
+        self.established_at_ns, self.granted = feed.established_at_ns, set(feed.granted)
+        self.symbols = [symbol for symbol in feed.granted if symbol in ids]
+        self.ids = np.array([ids[symbol] for symbol in self.symbols], np.int32)
+        self.traded_ns = np.full(len(self.symbols), -1, np.int64)
+        self.judge_at = np.full(len(self.symbols), -math.inf)  # monotonic seconds; a symbol is judged earlier if it trades
+        self.trades = (False, False)  # whether the connection has had trades, and whether their absence is too long
+        self.per_value = 0.0  # trades a second for a volume of 1, as the symbols were judged by
+
+    def matches(self, feed: Feed) -> bool:
+        """Return whether the same symbols are granted on the same connection."""
+        return (self.established_at_ns == feed.established_at_ns and self.granted == feed.granted
+                and len(self.symbols) == len(self.granted))
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
-    """A symbol that has been quiet for too long. The largest weight is examined first."""
+class OverdueSymbol:
+    """A symbol that has been silent for too long. The one with the largest weight is checked first."""
 
     symbol: str
-    watched: Watched
+    watched: WatchedSymbol
     feed: Feed
     weight: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A connection on which nothing has come since its last check, which proved nothing."""
+
+    established_at_ns: int
+    traded_at_ns: int
+    checks: int
+    until: float  # monotonic seconds
+
+    def holds(self, feed: Feed) -> bool:
+        """Return whether nothing has come since then."""
+        return (self.established_at_ns, self.traded_at_ns) == (feed.established_at_ns, feed.traded_at_ns)
 
 
 class SilentSymbolWatch:
     """Watches one venue's symbols. `run` is the body of a supervised greenlet; it ends when `stopping` is set."""
 
-    def __init__(self, context: FeedContext, placement: Placement, catalogue: Catalogue, last_times: LastTimes,
+    def __init__(self, context: FeedContext, connections: Connections, catalogue: Catalogue, last_times: LastTimes,
                  stopping: Event) -> None:
-        self._context, self._placement, self._catalogue = context, placement, catalogue
+        self._context, self._connections, self._catalogue = context, connections, catalogue
         self._last_times, self._stopping = last_times, stopping
         venue = context.venue
         self._ids: Mapping[str, int] = catalogue.ids_of((venue.exchange, venue.market_type))
-        self._watched: dict[str, Watched] = {}
-        # Silent connection -> since when it stands, where its gap begins, and whose it is.
-        self._told: dict[int, tuple[int, int, tuple[str, ...]]] = {}
+        self._watched: dict[str, WatchedSymbol] = {}
+        self._columns: dict[int, WatchedConnection] = {}  # by the connection's number
+        # Silent connection -> when it came up, the beginning of its gap, and the gap's symbols.
+        self._silent: dict[int, tuple[int, int, tuple[str, ...]]] = {}
+        self._rests: dict[int, Rest] = {}
         self._began = context.clock.monotonic()
         self._looked_at_ns = 0
         self._examine_at = -math.inf
@@ -108,70 +150,89 @@ class SilentSymbolWatch:
     @property
     def silent(self) -> list[str]:
         """The symbols known to be silent, and all symbols of silent connections."""
-        alone = {symbol for symbol, one in self._watched.items() if one.silent_from_ns}
-        return sorted(alone.union(*(feed.symbols for feed in self._placement.feeds if feed.number in self._told)))
+        alone = {symbol for symbol, watched in self._watched.items() if watched.silent_from_ns}
+        return sorted(alone.union(*(feed.symbols for feed in self._connections.feeds if feed.number in self._silent)))
 
     def run(self) -> None:
-        """Look again and again; a history is asked for beside that, one at a time."""
+        """Look again and again; histories are requested beside that, one at a time."""
         examination: gevent.Greenlet[..., None] | None = None
         try:
             while not self._stopping.wait(self.look_s):
-                doubts: list[Doubt] = []
+                overdue: list[OverdueSymbol] = []
+                began = time.monotonic()
                 for found in self.looks():
-                    doubts += found
-                    gevent.sleep(SHORTEST_PAUSE_S)
-                if examination is not None and not examination.ready():
-                    continue
-                if examination is not None:
-                    examination.get()  # what went wrong in it is raised here
-                examination = gevent.spawn(self.examine, doubts)
+                    overdue += found
+                    if time.monotonic() - began > LONGEST_TURN_S:
+                        gevent.sleep(SHORTEST_PAUSE_S)
+                        began = time.monotonic()
+                if examination is not None and examination.ready():
+                    examination.get()  # raises the error of an examination that failed
+                    examination = None
+                if examination is None and overdue:
+                    examination = gevent.spawn(self.examine, overdue)
         finally:
             if examination is not None:
                 examination.kill(block=False)
 
-    def looks(self) -> Iterator[list[Doubt]]:
-        """Take in who has traded, a connection at a time; yield who has been quiet for too long."""
+    def looks(self) -> Iterator[list[OverdueSymbol]]:
+        """Learn which symbols have traded, one connection at a time; yield those that are silent for too long."""
         now, now_ns = self._context.clock.monotonic(), self._context.clock.now_ns()
-        wanted = {symbol for feed in self._placement.feeds for symbol in feed.symbols}
+        wanted = set[str]().union(*(feed.symbols for feed in self._connections.feeds))
         for symbol in self._watched.keys() - wanted:
             del self._watched[symbol]
         recovered = self._follow_connections(now_ns)
         self._follow_symbols(now, now_ns)
         per_value = self._trades_per_value(now)
-        for feed in list(self._placement.feeds):
-            if feed.stood_at_ns:
+        for feed in list(self._connections.feeds):
+            if feed.established_at_ns:
                 yield self._look_at(feed, feed.number in recovered, per_value, now, now_ns)
         self._looked_at_ns = now_ns
 
-    def _look_at(self, feed: Feed, recovered: bool, per_value: float, now: float, now_ns: int) -> list[Doubt]:
-        stale_s, stood_at_ns = self._context.venue.stale_after_s, feed.stood_at_ns
-        symbols = [symbol for symbol in feed.granted if symbol in self._ids]
-        never = feed.unheard(now)
-        doubts = []
-        for symbol, heard_ns in zip(symbols, self._heard(symbols), strict=True):
-            one = self._watched.get(symbol)
-            if one is None:
-                one = self._watched[symbol] = Watched(Staleness(stale_s))
-            if one.stood_at_ns != stood_at_ns or recovered:
-                one.stood_at_ns = stood_at_ns
-                one.begin(now, now_ns, max(stood_at_ns, feed.heard_at_ns if recovered else self._looked_at_ns), heard_ns)
+    def _look_at(self, feed: Feed, recovered: bool, per_value: float, now: float, now_ns: int) -> list[OverdueSymbol]:
+        columns = self._columns.get(feed.number)
+        if columns is None or recovered or not columns.matches(feed):
+            columns = self._columns[feed.number] = WatchedConnection(feed, self._ids)
+        trades = bool(feed.traded_at_ns), feed.without_trades(now)
+        if trades != columns.trades or per_value > MORE_TRADES * columns.per_value:
+            columns.trades, columns.per_value = trades, per_value
+            columns.judge_at.fill(-math.inf)
+        times = self._last_times(columns.ids)
+        due = np.flatnonzero((times != columns.traded_ns) | (columns.judge_at <= now)).tolist()
+        since_ns = max(feed.established_at_ns, feed.traded_at_ns if recovered else self._looked_at_ns)
+        slack_ns = self._context.slack_ns() if due else 0
+        overdue = []
+        for row in due:
+            symbol, traded_ns = columns.symbols[row], int(times[row])
+            watched = self._watched.get(symbol)
+            if watched is None:
+                watched = self._watched[symbol] = WatchedSymbol(Staleness(self._context.venue.stale_after_s))
+            if watched.established_at_ns != feed.established_at_ns or recovered:
+                watched.established_at_ns = feed.established_at_ns
+                watched.begin(now, now_ns, since_ns, traded_ns)
                 continue
-            if not one.silent_from_ns and heard_ns > one.since_ns - self._context.slack_ns():
-                one.rhythm.look(now, heard_ns)  # older ones are sent again on subscribing, and say nothing
-                one.heard_ns = heard_ns
-            volume = self._catalogue.instruments[self._ids[symbol]].volume
-            if one.silent_from_ns:
-                allowed_s = one.rhythm.stale_s
-            elif feed.heard_at_ns:
-                allowed_s = one.rhythm.patience_s(min(UNLIKELY / (volume * per_value), LONGEST_S) if volume else UNKNOWN_S)
-            else:
-                allowed_s = UNHEARD * one.rhythm.stale_s if never else math.inf
-            quiet_s = one.rhythm.quiet_s(now)
-            if quiet_s > allowed_s:
-                doubts.append(Doubt(symbol, one, feed, (quiet_s / allowed_s, volume)))
-        return doubts
+            if not watched.silent_from_ns and traded_ns > watched.since_ns - slack_ns:
+                watched.staleness.look(now, traded_ns)  # older ones are sent again on subscribing, and say nothing
+                watched.traded_ns = traded_ns
+            volume = self._catalogue.instruments[int(columns.ids[row])].volume
+            allowed_s = self._allowed_s(watched, columns.trades, volume * per_value)
+            silent_s = watched.staleness.silent_s(now)
+            if silent_s > allowed_s:
+                overdue.append(OverdueSymbol(symbol, watched, feed, (silent_s / allowed_s, volume)))
+            elif not watched.silent_from_ns and watched.staleness.traded_at_ns == traded_ns:
+                columns.traded_ns[row] = traded_ns
+                columns.judge_at[row] = now + min(REVIEW_S, allowed_s - silent_s)
+        return overdue
 
-    def _heard(self, symbols: Sequence[str]) -> list[int]:
+    def _allowed_s(self, watched: WatchedSymbol, trades: tuple[bool, bool], per_second: float) -> float:
+        """Return how long the symbol may be silent; per_second: the trades that its volume makes likely, 0: unknown."""
+        connection_trades, overdue = trades
+        if watched.silent_from_ns:
+            return watched.staleness.stale_s
+        if connection_trades:
+            return watched.staleness.patience_s(min(UNLIKELY / per_second, LONGEST_S) if per_second else UNKNOWN_S)
+        return NEVER_TRADED * watched.staleness.stale_s if overdue else math.inf
+
+    def _traded(self, symbols: Sequence[str]) -> list[int]:
         times: list[int] = self._last_times(np.array([self._ids[symbol] for symbol in symbols], np.int32)).tolist()
         return times
 
@@ -184,39 +245,55 @@ class SilentSymbolWatch:
             return 1 / USUAL_TRADE / DAY_S
         return trades / (now - self._began) / volume
 
-    def examine(self, doubts: Sequence[Doubt]) -> None:
-        """Ask the venue's history whether the most doubtful symbol is silent or the market quiet."""
+    def examine(self, overdue: Sequence[OverdueSymbol]) -> None:
+        """Check the most overdue symbol against the venue's history: is it silent, or is the market inactive?"""
         clock, stats, venue = self._context.clock, self._context.stats, self._context.venue
-        if not doubts or clock.monotonic() < self._examine_at:
+        now = clock.monotonic()
+        candidates = [found for found in overdue if not self._rests_now(found.feed, now)]
+        if not candidates or now < self._examine_at:
             return
-        doubt = max(doubts, key=lambda one: one.weight)
-        one, feed = doubt.watched, doubt.feed
+        chosen = max(candidates, key=lambda found: found.weight)
+        watched, feed = chosen.watched, chosen.feed
         stats.add("silence_checks_total", venue=venue.name)
         try:
-            missed = self._missed(doubt.symbol, max(one.heard_ns, one.seen_ns) + self._context.slack_ns())
+            missed = self._missed(chosen.symbol, max(watched.traded_ns, watched.seen_ns) + self._context.slack_ns())
         except (ServiceUnavailable, *REFUSALS) as error:
-            self._no_history(doubt.symbol, one, error)
+            self._no_history(chosen.symbol, watched, error)
             return
         self._failures = 0
-        if not self._still(doubt):
+        if not self._still_overdue(chosen):
             return
         if len(missed) < PROOF:
-            one.rhythm.give_up()
+            watched.staleness.record_false_alarm()
+            self._let_rest(feed)
         elif self._nothing_came(feed, int(missed.min())):
-            self._connect_again(doubt, f"{doubt.symbol} has traded {len(missed)} times by the venue's own history")
+            self._connect_again(chosen, f"{chosen.symbol} has traded {len(missed)} times by the venue's own history")
         else:
-            self._subscribe_again(doubt, len(missed))
+            self._subscribe_again(chosen, len(missed))
 
-    def _still(self, doubt: Doubt) -> bool:
-        """Whether nothing has changed while the answer was on its way: no trade, no other connection, no refusal."""
-        one, feed, symbol = doubt.watched, doubt.feed, doubt.symbol
-        return (self._watched.get(symbol) is one and symbol in feed.symbols and symbol in feed.granted
-                and one.stood_at_ns == feed.stood_at_ns and self._heard([symbol])[0] <= max(one.heard_ns, one.seen_ns))
+    def _rests_now(self, feed: Feed, now: float) -> bool:
+        rest = self._rests.get(feed.number)
+        return rest is not None and now < rest.until and rest.holds(feed)
+
+    def _let_rest(self, feed: Feed) -> None:
+        """Check a connection again after a while only, unless a trade comes on it; each time the while is twice as long."""
+        rest = self._rests.get(feed.number)
+        checks = rest.checks + 1 if rest is not None and rest.holds(feed) else 0
+        wait_s = min(LONGEST_REST_S, NEVER_TRADED * self._context.venue.stale_after_s * 2.0**min(checks, DOUBLINGS))
+        self._rests[feed.number] = Rest(feed.established_at_ns, feed.traded_at_ns, checks,
+                                        self._context.clock.monotonic() + wait_s)
+
+    def _still_overdue(self, chosen: OverdueSymbol) -> bool:
+        """Return whether nothing changed while the answer was on its way: no trade, no reconnect, no rejection."""
+        watched, feed, symbol = chosen.watched, chosen.feed, chosen.symbol
+        return (self._watched.get(symbol) is watched and symbol in feed.symbols and symbol in feed.granted
+                and watched.established_at_ns == feed.established_at_ns
+                and self._traded([symbol])[0] <= max(watched.traded_ns, watched.seen_ns))
 
     def _missed(self, symbol: str, after_ns: int) -> Int64:
-        """Return the times of the trades after that moment which should have come by now."""
+        """Return the times of the trades after `after_ns` that should have arrived by now."""
         venue, now_ns = self._context.venue, self._context.clock.now_ns()
-        reach_s = min(DAY_S, venue.history.window_s)  # no venue answers for all time
+        reach_s = min(DAY_S, venue.history.window_s)  # venues answer for a limited time
         start_ns = max(after_ns, now_ns - int(reach_s * NS_PER_S))
         body = self._context.ask(venue.history_request(HistoryQuery(symbol, start_ns, now_ns)))
         columns = Columns()
@@ -225,91 +302,92 @@ class SilentSymbolWatch:
         found: Int64 = times[(times > start_ns) & (times < now_ns - int(self.look_s * NS_PER_S) - self._context.slack_ns())]
         return found
 
-    def _no_history(self, symbol: str, one: Watched, error: Exception) -> None:
-        """Let this symbol wait; where it is the same with others, let the venue rest, and say so."""
-        one.rhythm.give_up()
+    def _no_history(self, symbol: str, watched: WatchedSymbol, error: Exception) -> None:
+        """Postpone this symbol's next check; after several failures in a row pause all checks, and log it."""
+        watched.staleness.record_false_alarm()
         self._failures += 1
         self._context.stats.add("silence_checks_failed_total", venue=self._context.venue.name)
         if self._failures >= FAILURES:
             self._examine_at = self._context.clock.monotonic() + PAUSE_S
         if self._failures == FAILURES:
-            log.warning("whether symbols are silent cannot be checked venue=%s symbol=%s reason=%s",
+            log.warning("silent symbols cannot be checked, the history is unavailable venue=%s symbol=%s reason=%s",
                         self._context.venue.name, symbol, one_line(str(error), 200))
 
     def _nothing_came(self, feed: Feed, missed_ns: int) -> bool:
-        """Whether the whole connection has been silent since the first trade that never came."""
-        newest_ns = max(self._heard([symbol for symbol in feed.granted if symbol in self._ids]), default=0)
-        quiet_ns = self._context.clock.now_ns() - max(feed.heard_at_ns, feed.stood_at_ns)
-        return newest_ns < missed_ns and quiet_ns > UNHEARD * self._context.venue.stale_after_s * NS_PER_S
+        """Return whether the whole connection has been silent since the first trade that never came."""
+        newest_ns = max(self._traded([symbol for symbol in feed.granted if symbol in self._ids]), default=0)
+        silent_ns = self._context.clock.now_ns() - max(feed.traded_at_ns, feed.established_at_ns)
+        return newest_ns < missed_ns and silent_ns > NEVER_TRADED * self._context.venue.stale_after_s * NS_PER_S
 
-    def _connect_again(self, doubt: Doubt, reason: str) -> None:
-        venue, feed = self._context.venue, doubt.feed
-        if feed.number not in self._told:
-            log.warning("subscribed and silent venue=%s connection=%d symbols=%d: nothing came, though %s; connecting again. "
-                        "Where that does not help, has its address changed? ws_url=%s",
-                        venue.name, feed.number, len(feed.symbols), reason, masked(self._context.ws_url))
+    def _connect_again(self, chosen: OverdueSymbol, reason: str) -> None:
+        venue, feed = self._context.venue, chosen.feed
+        if feed.number not in self._silent:
+            log.warning("subscribed and silent, connecting again venue=%s connection=%d symbols=%d ws_url=%s reason=nothing "
+                        "came, although %s; if this does not help, check whether the venue's address has changed",
+                        venue.name, feed.number, len(feed.symbols), masked(self._context.ws_url), reason)
             self._context.stats.add("silent_connections_total", venue=venue.name)
-        self._told.setdefault(feed.number, (0, 0, ()))
+        self._silent.setdefault(feed.number, (0, 0, ()))
         feed.leave(f"subscribed and silent: {reason}")
 
-    def _subscribe_again(self, doubt: Doubt, missed: int) -> None:
-        one, context, feed, symbol = doubt.watched, self._context, doubt.feed, doubt.symbol
+    def _subscribe_again(self, chosen: OverdueSymbol, missed: int) -> None:
+        watched, context, feed, symbol = chosen.watched, self._context, chosen.feed, chosen.symbol
         now, now_ns = context.clock.monotonic(), context.clock.now_ns()
-        if one.silent_from_ns:
-            one.rhythm.give_up()
+        if watched.silent_from_ns:
+            watched.staleness.record_false_alarm()
         else:
-            one.rhythm.begin_anew()
-            one.silent_from_ns = max(one.heard_ns, one.since_ns - context.slack_ns())
-            one.tries *= now - one.mended_at < MENDED_S
+            watched.staleness.reset_patience()
+            watched.silent_from_ns = max(watched.traded_ns, watched.since_ns - context.slack_ns())
+            watched.repairs *= now - watched.repaired_at < REPAIRED_S
             reason = f"{symbol}: subscribed and silent: {missed} trades of the venue's own history never came"
-            log.warning("subscribed and silent venue=%s connection=%d symbol=%s: %d trades of the venue's own history never "
-                        "came; subscribing again", context.venue.name, feed.number, symbol, missed)
+            log.warning("subscribed and silent, subscribing again venue=%s connection=%d symbol=%s reason=%d trades of the "
+                        "venue's own history never came", context.venue.name, feed.number, symbol, missed)
             context.stats.add("silent_symbols_total", venue=context.venue.name)
             context.record(Records(connection_events=[ConnectionEvent(
                 at_ns=now_ns, exchange=context.venue.exchange, market_type=context.venue.market_type,
                 connection=feed.number, event="silent", reason=reason)]))
-        self._note_gap(symbol, one.silent_from_ns, self._ahead_ns(now_ns))
-        one.tries += 1
-        one.begin(now, now_ns, one.since_ns, one.heard_ns)
-        if one.tries % 2:
+        self._record_gap(symbol, watched.silent_from_ns, self._ahead_ns(now_ns))
+        watched.repairs += 1
+        watched.begin(now, now_ns, watched.since_ns, watched.traded_ns)
+        if watched.repairs % 2:
             feed.ask_again(symbol)
         else:
-            self._placement.move(symbol)
+            self._connections.move(symbol)
 
     def _follow_connections(self, now_ns: int) -> set[int]:
-        """Let the gaps of silent connections grow, until a trade ends them; return those that it has ended."""
+        """Extend the gaps of silent connections until a trade ends them; return the connections with such a trade."""
         recovered = set()
-        for feed in self._placement.feeds:
-            stood_at_ns = feed.stood_at_ns
-            if feed.number not in self._told or not stood_at_ns:
+        for feed in self._connections.feeds:
+            established_at_ns = feed.established_at_ns
+            if feed.number not in self._silent or not established_at_ns:
                 continue
-            if self._told[feed.number][0] != stood_at_ns:  # what was before is in the gap of the connection before
-                self._told[feed.number] = stood_at_ns, stood_at_ns - self._context.slack_ns(), tuple(sorted(feed.symbols))
-            heard = feed.heard_at_ns > stood_at_ns
-            _, from_ns, symbols = self._told[feed.number]
-            self._note_gap("", from_ns, feed.heard_at_ns if heard else self._ahead_ns(now_ns), feed.number, symbols)
-            if heard:
+            if self._silent[feed.number][0] != established_at_ns:  # the time before is in the gap of the previous connection
+                self._silent[feed.number] = (established_at_ns, established_at_ns - self._context.slack_ns(),
+                                             tuple(sorted(feed.symbols)))
+            trades = feed.traded_at_ns > established_at_ns
+            _, from_ns, symbols = self._silent[feed.number]
+            self._record_gap("", from_ns, feed.traded_at_ns if trades else self._ahead_ns(now_ns), feed.number, symbols)
+            if trades:
                 log.info("trades come again venue=%s connection=%d", self._context.venue.name, feed.number)
                 recovered.add(feed.number)
-                del self._told[feed.number]
+                del self._silent[feed.number]
         return recovered
 
     def _follow_symbols(self, now: float, now_ns: int) -> None:
-        """Let the gaps of silent symbols grow, until a trade ends them that is younger than the last try to mend it."""
-        silent = {symbol: one for symbol, one in self._watched.items() if one.silent_from_ns}
-        for (symbol, one), heard_ns in zip(silent.items(), self._heard(list(silent)), strict=True):
-            if heard_ns > max(one.heard_ns, one.seen_ns):
-                self._note_gap(symbol, one.silent_from_ns, heard_ns)
+        """Extend the gaps of silent symbols until a trade after the last repair ends them."""
+        silent = {symbol: watched for symbol, watched in self._watched.items() if watched.silent_from_ns}
+        for (symbol, watched), traded_ns in zip(silent.items(), self._traded(list(silent)), strict=True):
+            if traded_ns > max(watched.traded_ns, watched.seen_ns):
+                self._record_gap(symbol, watched.silent_from_ns, traded_ns)
                 log.info("trades come again venue=%s symbol=%s", self._context.venue.name, symbol)
-                one.silent_from_ns, one.mended_at = 0, now
+                watched.silent_from_ns, watched.repaired_at = 0, now
             else:
-                self._note_gap(symbol, one.silent_from_ns, self._ahead_ns(now_ns))
+                self._record_gap(symbol, watched.silent_from_ns, self._ahead_ns(now_ns))
 
     def _ahead_ns(self, now_ns: int) -> int:
-        """Return up to when a gap that grows is written, so that a kill before the next look finds it long enough."""
+        """Return the end of a growing gap as it is recorded: late enough to cover a kill before the next look."""
         return now_ns + 2 * int(self.look_s * NS_PER_S)
 
-    def _note_gap(self, symbol: str, from_ns: int, to_ns: int, connection: int = -1, symbols: tuple[str, ...] = ()) -> None:
+    def _record_gap(self, symbol: str, from_ns: int, to_ns: int, connection: int = -1, symbols: tuple[str, ...] = ()) -> None:
         venue = self._context.venue
         self._context.record(Records(gaps=[Gap(
             exchange=venue.exchange, market_type=venue.market_type, symbol=symbol, from_ns=from_ns, to_ns=to_ns,

@@ -1,1 +1,1 @@
-"""What exists on a venue: instrument lists, 24-hour volumes, exclusion reasons, the symbols file."""
+"""The instruments of venues: lists, 24-hour volumes, exclusion reasons, and the symbols file."""

@@ -1,7 +1,7 @@
-"""What a venue's own list has and we do not take, and why: for people who look for a symbol.
+"""Explains why symbols of a venue's list are not collected, for people who look for a symbol.
 
-A plugin's `parse_instruments` says what is kept, and no more. The reasons come from the list itself: a field in which all that
-is kept has one of a few values, and this row another (`status BREAK`, `quoteAsset BTC`). No venue is known here.
+A plugin's `parse_instruments` only returns the instruments to keep. The reasons come from the list itself: in some field, every
+kept row has one of a few values and the excluded row has another (`status BREAK`, `quoteAsset BTC`). This module knows no venue.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import msgspec
 
 from pumpwatch.instruments.lists import possible_name
 
-FEW = 4  # values of a field that says what kind of thing a row is
-EACH = 5  # rows, at least, on average, that have each of them
+FEW = 4  # values of a field that describes the kind of a row
+EACH = 5  # rows with each of these values, on average, at least
 SHOWN = 3  # fields of a reason
 LONGEST_REASON = 200  # characters
-DEEPEST = 4  # where a list of rows may be in a body
+DEEPEST = 4  # level at which a list of rows may be in a body
 
-PAUSE_ROWS, PAUSE_S = 100, 0.0001  # so that sockets are read while a list of thousands is gone through
+PAUSE_ROWS, PAUSE_S = 100, 0.0001  # so that sockets are read while thousands of rows are examined
 
 TEXT, TRUTH, LONGEST_TRUTH = ord('"'), {b"true": True, b"false": False}, 5
-Row = Mapping[str, str | bool | None]  # None: neither text nor a truth value
+Row = Mapping[str, str | bool | None]  # None: neither a text nor a boolean
 T = TypeVar("T")
 Decoded = dict[str, msgspec.Raw] | list[msgspec.Raw]
 
 
-def left_out(bodies: Sequence[bytes], kept: set[str]) -> dict[str, str]:
-    """Return symbol -> reason for what the lists in the bodies have beside what is kept; nothing where that cannot be told."""
+def exclusion_reasons(bodies: Sequence[bytes], kept: set[str]) -> dict[str, str]:
+    """Return symbol -> reason for the rows in the bodies that are not kept; empty if the rows cannot be identified."""
     rows = list(_paced(row for body in bodies for row in _rows(body, DEEPEST)))
     hits = Counter(key for row in _paced(rows) for key, value in row.items() if value in kept)
     if not hits:
@@ -45,16 +45,16 @@ def left_out(bodies: Sequence[bytes], kept: set[str]) -> dict[str, str]:
     return {symbol: _reason(row, kinds) for symbol, row in _paced(named.items()) if symbol not in kept}
 
 
-def _paced(many: Iterable[T]) -> Iterator[T]:
-    """Yield each, with a pause now and then."""
-    for number, one in enumerate(many):
+def _paced(rows: Iterable[T]) -> Iterator[T]:
+    """Yield each row, with a pause after every PAUSE_ROWS."""
+    for number, row in enumerate(rows):
         if number % PAUSE_ROWS == PAUSE_ROWS - 1:
             gevent.sleep(PAUSE_S)
-        yield one
+        yield row
 
 
 def _decoded(body: bytes | msgspec.Raw) -> Decoded:
-    """Return an object or a list with its values as they came: to decode all of a long list at once would hold up the rest."""
+    """Return an object or a list with raw values; decoding all of a long list at once would block the hub."""
     try:
         value: Decoded = msgspec.json.decode(body, type=Decoded)
     except msgspec.DecodeError:
@@ -63,13 +63,13 @@ def _decoded(body: bytes | msgspec.Raw) -> Decoded:
 
 
 def _rows(body: bytes | msgspec.Raw, depth: int) -> Iterator[Row]:
-    """Yield the objects of every list in a body, those of outer lists only."""
+    """Yield the objects of every list in a body, without the lists inside them."""
     value = _decoded(body)
     if isinstance(value, list):
         yield from (_row(row) for row in map(_decoded, value) if isinstance(row, dict))
     elif depth:
-        for one in value.values():
-            yield from _rows(one, depth - 1)
+        for inner in value.values():
+            yield from _rows(inner, depth - 1)
 
 
 def _row(fields: Mapping[str, msgspec.Raw]) -> Row:
@@ -85,17 +85,17 @@ def _plain(value: msgspec.Raw) -> str | bool | None:
 
 
 def _kinds(rows: Sequence[Row]) -> dict[str, set[str]]:
-    """Return the fields that tell kinds apart, with the values that what is kept has in them, the plainest first."""
+    """Return the fields that describe the kind of a row, with their values in kept rows, the fewest values first."""
     values: dict[str, set[str]] = {}
     for row in _paced(rows):
         for field, value in row.items():
             values.setdefault(field, set()).add("" if value is None else str(value))
     few = {field: known for field, known in values.items() if "" not in known and len(known) <= FEW and (
-        len(known) == 1 or (len(known) * EACH <= len(rows) and not any(one.replace(".", "").isdigit() for one in known)))}
+        len(known) == 1 or (len(known) * EACH <= len(rows) and not any(value.replace(".", "").isdigit() for value in known)))}
     return dict(sorted(few.items(), key=lambda item: len(item[1])))
 
 
 def _reason(row: Row, kinds: Mapping[str, set[str]]) -> str:
-    told = [f"{field} {row[field]}" for field, known in kinds.items()
+    differences = [f"{field} {row[field]}" for field, known in kinds.items()
             if row.get(field) is not None and str(row[field]) not in known]
-    return ", ".join(told[:SHOWN])[:LONGEST_REASON] or "the list does not tell"
+    return ", ".join(differences[:SHOWN])[:LONGEST_REASON] or "the list gives no reason"

@@ -1,4 +1,4 @@
-"""What a venue lists: its instruments, asked for page by page, with only what can be one; which of them the config chooses."""
+"""Fetches a venue's instrument list page by page, validates it, and applies the configured choice."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.model import HttpRequest, Instrument, Venue, Volumes
 from pumpwatch.net.texts import one_line
 
-PAGES = 100  # a list that never ends is no list
+PAGES = 100  # of one list; more means an endless one
 LONGEST_NAME = 100  # characters of a symbol
 
 
 def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
-                      on_left_out: Callable[[str], None] = lambda one: None,
+                      on_invalid: Callable[[str], None] = lambda row: None,
                       pages: list[bytes] | None = None) -> list[Instrument]:
-    """Ask a venue for its instruments, every page. Raises ServiceUnavailable when it does not answer with such a list.
+    """Fetch all pages of a venue's instrument list. Raises ServiceUnavailable if the answer is not one.
 
-    A row that no instrument can have (no name, a contract of nothing) is left out and told to on_left_out; of two with one
-    symbol the last counts. pages: is filled with the bodies of the list.
+    Invalid rows (without a name, with a contract size of 0) are passed to `on_invalid` and left out. If two rows have the same
+    symbol, the last one counts. pages: receives the bodies of the list.
     """
     bodies = [] if pages is None else pages
     for request in venue.instruments_requests:
@@ -37,21 +37,21 @@ def fetch_instruments(venue: Venue, ask: Callable[[HttpRequest], bytes],
         raise ServiceUnavailable(
             f"not an instrument list ({_shown(bodies)}): {_in_words(error)}") from error
     found: dict[str, Instrument] = {}
-    for one in listed:
-        if possible(one):
-            found[one.symbol] = one
+    for instrument in listed:
+        if possible(instrument):
+            found[instrument.symbol] = instrument
         else:
-            on_left_out(repr(one)[:300])
+            on_invalid(repr(instrument)[:300])
     if not found:
         raise ServiceUnavailable(f"an instrument list without an instrument ({_shown(bodies)})")
     return list(found.values())
 
 
 def fetch_volumes(volumes: Volumes, ask: Callable[[HttpRequest], bytes]) -> dict[str, float]:
-    """Ask what traded lately; whatever cannot be a volume is left out. Raises ServiceUnavailable where that is not told."""
+    """Fetch 24-hour volumes, without invalid ones. Raises ServiceUnavailable if the answer has none."""
     try:
-        told = volumes.parse(ask(volumes.request))
-        return {symbol: volume for symbol, volume in told.items() if _possible_volume(volume)}
+        parsed = volumes.parse(ask(volumes.request))
+        return {symbol: volume for symbol, volume in parsed.items() if _possible_volume(volume)}
     except REFUSALS as error:
         raise ServiceUnavailable(_in_words(error)) from error
 
@@ -61,7 +61,7 @@ def _possible_volume(volume: Any) -> bool:
 
 
 def _shown(bodies: Sequence[bytes]) -> str:
-    """Return how much it was and how it begins: a page in HTML says more than a parser about it."""
+    """Return the size and the beginning of an answer; an HTML page explains more than a parser error."""
     size = sum(map(len, bodies))
     return f"{size:,} bytes, {bodies[0][:60]!r}" if size else "0 bytes"
 
@@ -71,17 +71,17 @@ def _in_words(error: Exception) -> str:
 
 
 def possible_name(name: Any) -> bool:
-    """Return whether it can name a symbol or a coin: text of a sensible length, that any file or terminal can show."""
+    """Return whether `name` can be the name of a symbol or a coin: printable text of a sensible length."""
     return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
 
-def possible(one: Instrument) -> bool:
-    """Return whether it can be subscribed to, and its trades be scaled."""
-    names: tuple[Any, ...] = (one.symbol, one.base, one.quote)
-    sizes: tuple[Any, ...] = (one.contract_size, one.price_divisor)
+def possible(instrument: Instrument) -> bool:
+    """Return whether an instrument can be subscribed to, and its trades can be scaled."""
+    names: tuple[Any, ...] = (instrument.symbol, instrument.base, instrument.quote)
+    sizes: tuple[Any, ...] = (instrument.contract_size, instrument.price_divisor)
     return (all(map(possible_name, names))
             and all(isinstance(size, (int, float)) and 0 < size < math.inf for size in sizes)
-            and _possible_volume(one.volume))
+            and _possible_volume(instrument.volume))
 
 
 def _next_page(venue: Venue, body: bytes) -> HttpRequest | None:
@@ -94,11 +94,12 @@ def _next_page(venue: Venue, body: bytes) -> HttpRequest | None:
 
 
 def only(instruments: Iterable[Instrument], options: VenueConfig) -> list[Instrument]:
-    """Return the instruments named in the config, or all when it names none, without those that it excludes."""
+    """Return the instruments named in the configuration, or all if it names none, without the excluded ones."""
     wanted, excluded = set(options.symbols), set(options.excluded)
     coins = {name for coin in options.coins for name in _names_of(coin)}
-    return [one for one in instruments if (not wanted or one.symbol in wanted) and one.symbol not in excluded
-            and (not coins or coin_of(one) in coins)]
+    return [instrument for instrument in instruments
+            if (not wanted or instrument.symbol in wanted) and instrument.symbol not in excluded
+            and (not coins or coin_of(instrument) in coins)]
 
 
 def _names_of(coin: str) -> tuple[str, str]:
@@ -108,8 +109,8 @@ def _names_of(coin: str) -> tuple[str, str]:
 
 
 def unlisted(instruments: Iterable[Instrument], symbols: Sequence[str]) -> dict[str, str]:
-    """Return each of `symbols` that no instrument has, with the nearest one that exists (empty: nothing is near)."""
-    listed = {one.symbol for one in instruments}
+    """Return each of `symbols` that no instrument has, with the most similar listed symbol (empty: none is similar)."""
+    listed = {instrument.symbol for instrument in instruments}
     missing = [symbol for symbol in symbols if symbol not in listed]
     plain = {_plain(symbol): symbol for symbol in sorted(listed)} if missing else {}
     return {symbol: next((plain[name] for name in get_close_matches(_plain(symbol), plain, 1)), "") for symbol in missing}

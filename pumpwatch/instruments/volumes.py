@@ -1,4 +1,4 @@
-"""What traded lately on a venue that tells it apart from its list: asked for beside the list, which waits little for it."""
+"""24-hour volumes for venues that publish them separately; they are fetched beside the list, which waits only briefly."""
 
 from __future__ import annotations
 
@@ -14,48 +14,49 @@ from pumpwatch.model import HttpRequest, Instrument, Venue
 
 log = logging.getLogger(__name__)
 
-WITHIN_S = 5.0  # after the list: what comes later balances the connections of newcomers only
+WITHIN_S = 5.0  # after the list; volumes that come later balance only the connections of new symbols
 
 
-class LatestVolumes:
-    """The volumes of one venue. What was told last holds until it is told anew; trouble is said once, and its end."""
+class SeparateVolumes:
+    """The 24-hour volumes of one venue. Each stays until a newer one comes; the begin and end of problems are logged."""
 
     def __init__(self, venue: Venue, ask: Callable[[HttpRequest], bytes]) -> None:
         self._venue, self._ask = venue, ask
-        self._told: Mapping[str, float] = {}
-        self._trouble = ""
-        self._asking: gevent.Greenlet[..., None] | None = None
+        self._known: Mapping[str, float] = {}
+        self._problem = ""
+        self._request: gevent.Greenlet[..., None] | None = None
 
     def begin(self) -> None:
-        """Ask for them, unless the last request is still on its way."""
-        if self._venue.volumes and (self._asking is None or self._asking.ready()):
-            self._asking = gevent.spawn(self._fetch)
+        """Request the volumes, unless the last request still runs."""
+        if self._venue.volumes and (self._request is None or self._request.ready()):
+            self._request = gevent.spawn(self._fetch)
 
-    def put_on(self, listed: Iterable[Instrument], within_s: float | None = WITHIN_S) -> list[Instrument]:
-        """Return the instruments with what is known by then of their volumes; None waits for as long as it takes."""
-        if self._asking:
-            self._asking.join(within_s)
-            if not self._asking.ready():
-                self._tell(f"no answer within {within_s:g} s")
-        return [dataclasses.replace(one, volume=self._told[one.symbol]) if one.symbol in self._told else one for one in listed]
+    def added_to(self, listed: Iterable[Instrument], within_s: float | None = WITHIN_S) -> list[Instrument]:
+        """Return the instruments with the volumes known by then; `within_s` None waits for the answer."""
+        if self._request:
+            self._request.join(within_s)
+            if not self._request.ready():
+                self._report(f"no answer within {within_s:g} s")
+        return [dataclasses.replace(instrument, volume=self._known[instrument.symbol])
+                if instrument.symbol in self._known else instrument for instrument in listed]
 
     def stop(self) -> None:
-        """Wait for no answer any more."""
-        if self._asking:
-            self._asking.kill(block=False)
+        """Give up a request that still runs."""
+        if self._request:
+            self._request.kill(block=False)
 
     def _fetch(self) -> None:
         assert self._venue.volumes is not None
         try:
-            self._told = {**self._told, **fetch_volumes(self._venue.volumes, self._ask)}
+            self._known = {**self._known, **fetch_volumes(self._venue.volumes, self._ask)}
         except ServiceUnavailable as error:
-            self._tell(error.message)
+            self._report(error.message)
         else:
-            self._tell("")
+            self._report("")
 
-    def _tell(self, trouble: str) -> None:
-        if trouble and not self._trouble:
-            log.warning("volumes are not known venue=%s reason=%s", self._venue.name, trouble)
-        elif self._trouble and not trouble:
-            log.info("volumes are known again venue=%s", self._venue.name)
-        self._trouble = trouble
+    def _report(self, problem: str) -> None:
+        if problem and not self._problem:
+            log.warning("24-hour volumes are unavailable venue=%s reason=%s", self._venue.name, problem)
+        elif self._problem and not problem:
+            log.info("24-hour volumes are available again venue=%s", self._venue.name)
+        self._problem = problem

@@ -1,17 +1,17 @@
-"""What a listing did to each market: price before it, first abnormal trade, peak, volumes.
+"""Analyse the effect of a listing on each market: price before it, first abnormal trade, peak, volumes.
 
-A first, simple answer, with its rule and thresholds in the result. For each instrument the trades of the `baseline_s`
-seconds before the search are what is normal. The search begins `grace_s` before the announcement, because a notice's
-time is given in whole seconds and the venues' clocks are not ours. The first abnormal trade is the first one for which
+The analysis is simple, and its rule and thresholds are part of the result. For each instrument the trades of the `baseline_s`
+seconds before the search define what is normal. The search begins `grace_s` before the announcement, because notices are
+dated in whole seconds and the venues' clocks differ from ours. The first abnormal trade is the first one for which
 
 - price: |ln(price / median)| exceeds max(price_floor, price_deviations x robust deviation); median and deviation
-  (1.4826 x the median absolute deviation of ln(price)) are the baseline's. With fewer than `baseline_trades` trades the
-  floor alone counts, against the last price before the search; or
-- volume: at least `burst_trades` trades in the second up to it, worth more than burst_factor x the most that the second
-  up to any baseline trade was worth (not used without a baseline).
+  (1.4826 x the median absolute deviation of ln(price)) are the baseline's. With fewer than `baseline_trades` trades only the
+  floor is used, relative to the last price before the search; or
+- volume: the second up to it has at least `burst_trades` trades, with a value above burst_factor x the highest value of the
+  second up to any baseline trade (not used without a baseline).
 
-Trades that no public order made (blocks, insurance fund, ADL, internal ones), or without a price, are counted as odd
-and not judged.
+Trades that come from no public order (blocks, insurance fund, ADL, internal ones), or without a price, are counted as
+`odd_trades` and not analysed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ODD = int(Flag.BLOCK | Flag.INSURANCE_FUND | Flag.ADL | Flag.INTERNAL)
 
 def analyse(batch: TradeBatch, catalogue: Catalogue, ids: list[int], announced_at_ns: int,
             detected_at_ns: int) -> dict[str, Any]:
-    """Return the analysis of these instruments' trades as plain data: `rule`, `overall`, and one row an instrument.
+    """Return the analysis of these instruments' trades as plain data: `rule`, `overall`, and one row for each instrument.
 
     The batch is sorted by time; instruments without trades have a row too. Times are int ns, UTC; volumes are in base
     units (quantity) and quote units (value); percent are of the price before the announcement.
@@ -79,7 +79,7 @@ def _instrument(trades: TradeBatch, announced_at_ns: int, detected_at_ns: int) -
 
 
 def _first_abnormal(trades: TradeBatch, start: int, search_ns: int) -> tuple[int, list[str]] | None:
-    """Return the index of the first abnormal trade from `start` on, and what makes it so."""
+    """Return the index of the first abnormal trade from `start` on, and the reasons."""
     baseline = trades.timestamp[:start] >= search_ns - int(RULE["baseline_s"] * NS_PER_S)
     logs = np.log(trades.price)
     price = np.zeros(len(trades) - start, bool)
@@ -90,10 +90,10 @@ def _first_abnormal(trades: TradeBatch, start: int, search_ns: int) -> tuple[int
         price = np.abs(logs[start:] - median) > limit
     elif start:
         price = np.abs(logs[start:] - logs[start - 1]) > RULE["price_floor"]
-    worth, count = _last_second(trades.timestamp, trades.price * trades.quantity)
-    most = float(np.max(worth[:start][baseline], initial=0.0))
-    burst = (worth[start:] > RULE["burst_factor"] * most) & (count[start:] >= RULE["burst_trades"]) \
-        if most else np.zeros(len(trades) - start, bool)
+    value, count = _last_second(trades.timestamp, trades.price * trades.quantity)
+    highest = float(np.max(value[:start][baseline], initial=0.0))
+    burst = (value[start:] > RULE["burst_factor"] * highest) & (count[start:] >= RULE["burst_trades"]) \
+        if highest else np.zeros(len(trades) - start, bool)
     hits = np.flatnonzero(price | burst)
     if not len(hits):
         return None
@@ -102,7 +102,7 @@ def _first_abnormal(trades: TradeBatch, start: int, search_ns: int) -> tuple[int
 
 
 def _last_second(timestamp: Int64, value: Float64) -> tuple[Float64, Int64]:
-    """Return, for each trade, the value and the number of trades in the second that ends with it."""
+    """Return for each trade the value and the number of trades in the second that ends with it."""
     total = np.concatenate(([0.0], np.cumsum(value)))
     first = np.searchsorted(timestamp, timestamp - NS_PER_S, side="right")
     index = np.arange(1, len(timestamp) + 1)
@@ -124,7 +124,7 @@ def _volume(trades: TradeBatch) -> dict[str, float]:
 
 
 def _overall(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the order in which the markets moved, the highest peak, and the sums. Rows come in the order of moving."""
+    """Return the order in which the markets moved, the highest peak, and the sums. The rows are in the order of moving."""
     moved = [row for row in rows if row["first_abnormal"]]
     first_ns = moved[0]["first_abnormal"]["at_ns"] if moved else 0
     peaks = [row for row in rows if row["peak"] and row["peak"]["change_percent"] is not None]

@@ -1,25 +1,27 @@
-"""A listing's archive: a folder with every trade of its window, and what they say.
+"""A listing's archive: a folder with every trade of its window, and their analysis.
 
     <archive_dir>/KITE_20261103T060000Z/         coin, and the announced time in UTC
-        raw/binance/spot.json                    one file a venue that has the coin, also where nothing was traded
+        raw/binance/spot.json                    one file for each venue that lists the coin, also without trades
         raw/binance/futures.json
         refined/pump_analysis.json               listing.analysis, and where the trades came from
-        manifest.json                            listing.manifest: the passes made, what each added, and when it was final
+        manifest.json                            listing.manifest: the passes, the trades each added, when it was final
 
-A raw file is one JSON object, one key a line. Before `trades` stand what the file is (`format`, exchange, market_type,
-coin, the venue's `symbols` with multiplier and contract size), the times (`announced_at_ns`, `detected_at_ns`,
-`triggered_at_ns`, the same in ISO 8601, `late` where it was seen long after its publication, and `window`: a list of
-[from, to) in ns), the `listings` it belongs to, the `parts` of the store that gave the trades with their ms (and the
-problem, where one could not give all), the `gaps` of this venue that overlap the window and may have cost trades of this
-coin, and `count`.
+A raw file is one JSON object, one key a line. These keys come before `trades`:
+
+- `format`, exchange, market_type, coin, and the venue's `symbols` with multiplier and contract size;
+- `announced_at_ns`, `detected_at_ns`, `triggered_at_ns`, and the same in ISO 8601; `late`: seen long after its publication;
+  `window`: a list of [from, to) in ns;
+- `listings`: those it belongs to; `parts`: the parts of the store that were queried, each with its ms, and its problem where
+  it could not return everything;
+- `gaps`: those of this venue that overlap the window and may have lost trades of this coin; and `count`.
 
 `trades` is an object of columns of one length, sorted by timestamp (pandas: `DataFrame(raw["trades"])`), because a
 busy coin has 100,000 trades in a window: symbol, side (`buy`, `sell`: the taker's), price and quantity (numbers; base
-units), trade_id (text), sequence_number (integer or null), timestamp and received_at (ns since 1970 UTC: more than a
-double holds, so read them as integers), flags (integer, 0 for an ordinary trade).
+units), trade_id (text), sequence_number (integer or null), timestamp and received_at (ns since 1970 UTC: too large for a
+double, so read them as integers), flags (integer, 0 for an ordinary trade).
 
-An archive is complete or absent: it is written to a hidden folder and renamed. One that is already there is replaced
-only by one with at least as many trades.
+An archive is complete or absent: it is written to a hidden folder and renamed. An existing archive is replaced only by one
+with at least as many trades.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -41,28 +43,16 @@ from pumpwatch.errors import StorageError
 from pumpwatch.listing.analysis import analyse
 from pumpwatch.listing.manifest import ArchiveManifest, iso, read_manifest, write_manifest
 from pumpwatch.model import NO_SEQUENCE, SIDES, Gap, Listing, TradeBatch
+from pumpwatch.store.query import QueryPart
 
 RAW_FORMAT = "pumpwatch.raw/1"
 ANALYSIS_FORMAT = "pumpwatch.analysis/1"
 ANALYSIS = Path("refined") / "pump_analysis.json"
 
 
-class Part(Protocol):
-    """What one part of the store gave to a query; `problem` says why it could not give all, where that is so."""
-
-    @property
-    def source(self) -> str: ...
-    @property
-    def rows(self) -> int: ...
-    @property
-    def ms(self) -> float: ...
-    @property
-    def problem(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What an archive is about. intervals: [from, to) in ns, ascending, apart from each other."""
+    """The coin, listings and time of an archive. intervals: [from, to) in ns, ascending, disjoint."""
 
     coin: str
     listings: Sequence[Listing]
@@ -71,13 +61,13 @@ class Span:
 
     @property
     def announced_at_ns(self) -> int:
-        """Return the first announcement, after which the archive is named."""
+        """Return the first announcement, from which the archive has its name."""
         return min(listing.announced_at_ns for listing in self.listings)
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A written archive; kept: an older one with more trades was left in place; added: since the pass before."""
+    """A written archive. kept: an older one with more trades was left in place. added: trades since the previous pass."""
 
     path: Path
     trades: int
@@ -87,7 +77,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What is to be said in the manifest of one writing: when, whether it is the last one, and what was wrong with it."""
+    """One writing of an archive, for its manifest: the time, whether it is the last one, and why trades may be missing."""
 
     at_ns: int
     final: bool = True
@@ -99,12 +89,12 @@ def archive_name(coin: str, announced_at_ns: int) -> str:
     return f"{coin}_{datetime.fromtimestamp(announced_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}"
 
 
-def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, parts: Sequence[Part],
+def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, parts: Sequence[QueryPart],
                   gaps: Sequence[Gap], made: Pass) -> Archive:
-    """Write an archive and return where it is. Blocks; raises StorageError and leaves nothing half-written.
+    """Write an archive and return it. Blocks. Raises StorageError, and leaves nothing half-written.
 
-    Trades outside the intervals and of other coins are left out. Gaps are filtered by venue and symbol here. The passes of
-    the manifest that is there are kept, and this one is added.
+    Trades outside the intervals, and of other coins, are left out. Gaps are filtered by venue and symbol here. The passes of an
+    existing manifest are kept, and this one is added.
     """
     path = archive_dir / archive_name(span.coin, span.announced_at_ns)
     ids = catalogue.matching(span.coin)
@@ -114,7 +104,7 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     batch = batch.take(inside & np.isin(batch.instrument, ids))
     batch = batch.take(np.argsort(batch.timestamp, kind="stable"))
     try:
-        _settle(path)
+        _recover(path)
         known = trades_in(path)
         before = read_manifest(path)
         kept = known is not None and known > len(batch)
@@ -135,12 +125,12 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise StorageError(f"{path}: cannot write the archive: {error.strerror or error}",
-                           "make room, or give a writable listing.archive_dir") from error
+                           "make room on the disk, or set listing.archive_dir to a writable folder") from error
     return Archive(path, trades, added=added)
 
 
 def trades_in(path: Path) -> int | None:
-    """Return how many trades an archive holds, None where there is none or it cannot be read."""
+    """Return how many trades an archive holds, None where it is missing or unreadable."""
     try:
         return int(msgspec.json.decode((path / ANALYSIS).read_bytes())["overall"]["trades"])
     except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
@@ -148,7 +138,7 @@ def trades_in(path: Path) -> int | None:
 
 
 def exchanges_in(path: Path) -> tuple[str, ...]:
-    """Return the exchanges that have trades in an archive, in order of their names; none where it cannot be read."""
+    """Return the exchanges that have trades in an archive, by name; none where it is unreadable."""
     try:
         rows = msgspec.json.decode((path / ANALYSIS).read_bytes())["instruments"]
         return tuple(sorted({str(row["exchange"]) for row in rows if row["trades"]}))
@@ -157,23 +147,23 @@ def exchanges_in(path: Path) -> tuple[str, ...]:
 
 
 def read_analysis(path: Path) -> dict[str, Any]:
-    """Return an archive's analysis as plain data. Raises StorageError where it cannot be read."""
+    """Return an archive's analysis as plain data. Raises StorageError where it is unreadable."""
     try:
         found = msgspec.json.decode((path / ANALYSIS).read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
-        raise StorageError(f"{path}: no readable archive: {error}",
+        raise StorageError(f"{path}: the archive cannot be read: {error}",
                            "make it again: pumpwatch listing replay COIN --at TIME") from error
     return found
 
 
-def part_row(part: Part) -> dict[str, Any]:
-    """Return a part as plain data; `problem` only where there is one."""
+def part_row(part: QueryPart) -> dict[str, Any]:
+    """Return a part as plain data, with `problem` only where there is one."""
     row = {"source": part.source, "rows": part.rows, "ms": round(part.ms, 3)}
     return row | ({"problem": part.problem} if part.problem else {})
 
 
 def _write(folder: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, ids: Sequence[int],
-           parts: Sequence[Part], gaps: Sequence[Gap]) -> None:
+           parts: Sequence[QueryPart], gaps: Sequence[Gap]) -> None:
     venues: dict[tuple[str, str], list[int]] = {}
     for number in ids:
         venues.setdefault(catalogue.venues[number], []).append(number)
@@ -190,9 +180,10 @@ def _write(folder: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, id
     for (exchange, market_type), numbers in sorted(venues.items()):
         trades = batch.take(np.isin(batch.instrument, numbers))
         instruments = [catalogue.instruments[number] for number in numbers]
-        symbols = [{"symbol": one.symbol, "base": one.base, "quote": one.quote, "multiplier": one.multiplier,
-                    "contract_size": one.contract_size, "status": one.status} for one in instruments]
-        named = {one.symbol for one in instruments}
+        symbols = [{"symbol": instrument.symbol, "base": instrument.base, "quote": instrument.quote,
+                    "multiplier": instrument.multiplier, "contract_size": instrument.contract_size,
+                    "status": instrument.status} for instrument in instruments]
+        named = {instrument.symbol for instrument in instruments}
         raw = {
             "format": RAW_FORMAT, "exchange": exchange, "market_type": market_type, "coin": span.coin,
             "symbols": symbols, **header,
@@ -250,7 +241,7 @@ def _write_file(path: Path, header: Mapping[str, Any], columns: Mapping[str, Seq
 
 
 def _put_in_place(partial: Path, path: Path) -> None:
-    """Rename the new folder to its name; the old one steps aside first, and `_settle` mends a crash in between."""
+    """Rename the new folder to its name; the old one is renamed first, and `_recover` repairs a crash in between."""
     aside = path.with_name(f".{path.name}.replaced")
     if path.exists():
         path.rename(aside)
@@ -263,7 +254,7 @@ def _put_in_place(partial: Path, path: Path) -> None:
         os.close(directory)
 
 
-def _settle(path: Path) -> None:
+def _recover(path: Path) -> None:
     aside = path.with_name(f".{path.name}.replaced")
     if aside.exists():
         if path.exists():

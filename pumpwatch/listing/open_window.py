@@ -1,7 +1,7 @@
-"""One coin's window, and when what is due: its end, its archive, the looks after it.
+"""One coin's window, and when its end, its archive and the later looks are due.
 
-All waiting is by the monotonic clock: a step of the wall clock neither ends a window early nor keeps it open for days. The
-wall clock says once, when a listing comes in, how much of its window is left, and never more than a window has.
+All waiting uses the monotonic clock: a step of the wall clock neither ends a window early nor keeps it open for days. The wall
+clock is read once, when a listing is added, for how much of its window is left, which is at most the length of a window.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.listing.archive import Archive
 from pumpwatch.model import Listing
 
-SETTLE_S = 3.0  # after the end, for what is on its way; longer where venues lag or trades wait for the disk
-SETTLE_MOST_S = 60.0
-LOOKS_S = (60.0, 600.0)  # after the end the store is asked again for what came late
+SETTLE_S = 3.0  # after the end, for trades under way; longer where venues lag or trades wait for the disk
+SETTLE_MAX_S = 60.0
+LOOKS_S = (60.0, 600.0)  # after the end: when the store is queried again for late trades
 
 Interval = tuple[int, int]
 
 
 def intervals_of(listings: Iterable[Listing], window_s: float) -> list[Interval]:
-    """Return what must be recorded for these listings, merged and ascending."""
+    """Return the [from, to) in ns that belong to these listings, merged and ascending."""
     reach = int(window_s * NS_PER_S)
-    wanted = sorted((at - reach, at + reach) for one in listings for at in (one.announced_at_ns, one.detected_at_ns))
+    wanted = sorted((at - reach, at + reach) for listing in listings
+                    for at in (listing.announced_at_ns, listing.detected_at_ns))
     merged: list[Interval] = []
     for start, end in wanted:
         if merged and start <= merged[-1][1]:
@@ -33,9 +34,9 @@ def intervals_of(listings: Iterable[Listing], window_s: float) -> list[Interval]
 
 
 class OpenWindow:
-    """The window of one coin, of one listing or of several that meet. Times ending in `_s` are monotonic.
+    """The window of one coin, for one listing or for several that overlap. Times ending in `_s` are monotonic.
 
-    fresh_s: a listing seen later than this after its publication is late, and no reason to read sockets quickly.
+    fresh_s: a listing seen later than this after its publication is late, and sockets are not read faster for it.
     """
 
     def __init__(self, coin: str, window_s: float, fresh_s: float) -> None:
@@ -47,13 +48,13 @@ class OpenWindow:
         self.end_s = self.added_s = float("-inf")
         self.end_ns = 0
         self._quick: list[tuple[float, float]] = []
-        self.next_s = float("-inf")  # not before then is anything tried again
+        self.next_s = float("-inf")  # nothing is tried again before this time
         self.tries = 0
         self.failures = 0
         self.written: Archive | None = None
 
     def add(self, listing: Listing, now_ns: int, now_s: float) -> None:
-        """Take in a listing: the window is as wide as all of them need, and its archive is to be written (again)."""
+        """Add a listing: the window becomes as wide as all of them need, and its archive is to be written (again)."""
         self.listings.append(listing)
         self.intervals = intervals_of(self.listings, self._window_s)
         self.end_ns = self.intervals[-1][1]
@@ -69,33 +70,33 @@ class OpenWindow:
             self._quick = [(start, end) for start, end in (*self._quick, *spans) if now_s < end and start < end]
         self.tries, self.written, self.next_s = 0, None, float("-inf")
 
-    def meets(self, listing: Listing) -> bool:
-        """Return whether a listing of the same coin belongs into this window."""
+    def overlaps(self, listing: Listing) -> bool:
+        """Return whether a listing is of the same coin and its window overlaps this one."""
         return listing.symbol == self.coin and any(
             start <= to and since <= end for start, end in self.intervals
             for since, to in intervals_of([listing], self._window_s))
 
     def quick_at(self, now_s: float) -> bool:
-        """Return whether sockets are to be read quickly now: inside an interval, unless the listing was seen late."""
+        """Return whether sockets are to be read quickly now: inside an interval of a listing that was not seen late."""
         return any(start <= now_s < end for start, end in self._quick)
 
     def since_end_s(self, now_s: float) -> float:
-        """Return how long ago it ended; negative while it lasts."""
+        """Return the seconds since its end, negative before it."""
         return now_s - self.end_s
 
-    def settled(self, now_s: float, behind_s: float, unlisted: bool) -> bool:
-        """Return whether its archive may be written: what happened in it has arrived and is stored, or has had its time.
+    def ready(self, now_s: float, behind_s: float, unlisted: bool) -> bool:
+        """Return whether its archive may be written: its trades should be stored by now, or SETTLE_MAX_S have passed.
 
-        behind_s: how long a trade takes from the venue to the store now. unlisted: instrument lists are still to come.
+        behind_s: how long a trade takes from the venue to the store now. unlisted: some instrument lists have not arrived yet.
         """
         since_s = self.since_end_s(now_s)
         if since_s < SETTLE_S:
             return False
-        if now_s - max(self.end_s, self.added_s) >= SETTLE_MOST_S:
+        if now_s - max(self.end_s, self.added_s) >= SETTLE_MAX_S:
             return True
         return not unlisted and since_s >= SETTLE_S + behind_s
 
     def next_look_s(self, after_s: float) -> float | None:
-        """Return when to look again after a pass made at that time, None where that was the last one."""
+        """Return when to look again after a pass made at `after_s`, None where that was the last one."""
         since_s = self.since_end_s(after_s)
         return next((self.end_s + look for look in LOOKS_S if look > since_s), None)

@@ -1,53 +1,45 @@
-"""Where rows go that did not pass the border: to the quarantine, once each, and to the log, one line a look."""
+"""Quarantine the rejected rows of a source: each is recorded once, with one log line a look."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from pumpwatch.clock import Clock
-from pumpwatch.listing.border import Bad
+from pumpwatch.listing.context import IntakeContext
+from pumpwatch.listing.validation import RejectedRow
 from pumpwatch.records import KEPT_BYTES, Quarantined, Records
-from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
 
-MARKET_TYPE = "listing"  # stands where a frame's record has its market
-KNOWN = 20_000  # rows whose record is remembered: a list shows a bad row on every look
-RECORDED = 100  # of one look; the rest is counted
-
-Record = Callable[[Records], None]
-
-
-def record_nothing(records: Records) -> None:
-    """Have no ledger."""
+MARKET_TYPE = "listing"  # a quarantine record of a frame has its market here
+KNOWN = 20_000  # rows remembered as recorded: a list shows an invalid row on every look
+RECORDED = 100  # rows of one look; the rest is only counted
 
 
 class Quarantine:
     """The quarantine of one source."""
 
-    def __init__(self, source: str, record: Record, clock: Clock, stats: Stats) -> None:
-        self._source, self._record, self._clock, self._stats = source, record, clock, stats
+    def __init__(self, source: str, context: IntakeContext) -> None:
+        self._source, self._context = source, context
         self._known: dict[bytes, None] = {}
 
-    def record(self, rows: Sequence[Bad]) -> None:
-        """Record and log those not seen before; of many the first RECORDED are recorded, and all counted."""
-        fresh = {_digest(one): one for one in rows}
-        fresh = {digest: one for digest, one in fresh.items() if digest not in self._known}
+    def record(self, rows: Sequence[RejectedRow]) -> None:
+        """Record and log rows that are new: the first RECORDED of them are stored, all are counted."""
+        fresh = {digest: row for row in rows if (digest := _digest(row)) not in self._known}
         if not fresh:
             return
         self._known |= dict.fromkeys(fresh)
         while len(self._known) > KNOWN:
             del self._known[next(iter(self._known))]
-        self._stats.add("listing_rejected_total", len(fresh), source=self._source)
+        self._context.stats.add("listing_rejected_total", len(fresh), source=self._source)
         kept = list(fresh.values())
-        self._record(Records(quarantine=[
-            Quarantined(self._clock.now_ns(), self._source, MARKET_TYPE, one.reason, one.payload[:KEPT_BYTES])
-            for one in kept[:RECORDED]]))
+        now_ns = self._context.clock.now_ns()
+        self._context.record(Records(quarantine=[
+            Quarantined(now_ns, self._source, MARKET_TYPE, row.reason, row.payload[:KEPT_BYTES]) for row in kept[:RECORDED]]))
         log.warning("notices quarantined source=%s count=%d recorded=%d reason=%r row=%r", self._source, len(kept),
                     min(len(kept), RECORDED), kept[0].reason[:300], kept[0].payload[:200])
 
 
-def _digest(one: Bad) -> bytes:
-    return hashlib.blake2b(one.reason.encode("utf-8", "replace") + b"\0" + one.payload, digest_size=8).digest()
+def _digest(row: RejectedRow) -> bytes:
+    return hashlib.blake2b(row.reason.encode("utf-8", "replace") + b"\0" + row.payload, digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""Make an archive again from the store, and look at what there is: `pumpwatch listing replay` and `listing show`."""
+"""Make an archive again from the store, and show listings with their archives: `listing replay` and `listing show`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.listing.archive import Pass, Span, part_row, read_analysis, trades_in, write_archive
-from pumpwatch.listing.border import time_problem
 from pumpwatch.listing.inbox import coin_name
 from pumpwatch.listing.manifest import iso, read_manifest
-from pumpwatch.listing.memory import ListingMemory
 from pumpwatch.listing.open_window import LOOKS_S, intervals_of
+from pumpwatch.listing.validation import time_problem
 from pumpwatch.model import Listing
 from pumpwatch.store.ledger import Ledger, is_missing
 
-SAME_S = 60.0  # a remembered listing of the coin this near to the asked time is the one that is meant
+NEAR_S = 60.0  # a remembered listing of the coin within this of the given time is replayed with its own times
 
 
 def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None) -> dict[str, Any]:
-    """Write the archive of a coin's window around a time from what is stored, with or without a running collector.
+    """Write the archive of a coin's window around a time from the stored trades, with or without a running collector.
 
-    A listing that is remembered near that time gives its own times; else the time stands for announcement and
-    detection. Returns archive (path), coin, trades, kept (an older archive with more trades was left alone), window,
-    listings, parts and venues. Raises UsageError for what is not a coin or a time of a notice, PumpWatchError where nothing
-    of the coin is known, StorageError and ServiceUnavailable as the store does.
+    A listing that is remembered near that time has its own times used; otherwise the time is taken as announcement and
+    detection. Returns archive (path), coin, trades, kept (an older archive with more trades was left in place), window,
+    listings, parts and venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is stored of the
+    coin, StorageError and ServiceUnavailable as the store does.
     """
     from pumpwatch.plugins import load_plugins
     from pumpwatch.store.stored import StoredTrades
@@ -36,42 +35,44 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
     coin = coin_name(coin)
     now_ns = (clock or Clock()).now_ns()
     if problem := time_problem(at_ns, now_ns):
-        raise UsageError(f"the time {iso(at_ns)} {problem}", "give the time at which the coin was announced")
+        raise UsageError(f"the time {iso(at_ns)} {problem}",
+                         "give the time at which the coin was announced, as in 2026-11-21T10:00:00Z")
     ledger = _ledger(config)
     try:
         listings = _listings_near(ledger, coin, at_ns)
         known = bool(listings)
         if not known:
-            listings = [_made_up(coin, at_ns, now_ns)]
+            listings = [_unknown_listing(coin, at_ns, now_ns)]
         intervals = intervals_of(listings, config.listing.window_s)
         start_ns, end_ns = intervals[0][0], intervals[-1][1]
         stored = StoredTrades(config, load_plugins(config))
         found, catalogue = stored.of(coin, start_ns, end_ns), stored.catalogue
         if not known and not catalogue.matching(coin):
-            raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}", "see `pumpwatch listing show`")
+            raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}",
+                                 "check the coin and the time: `pumpwatch listing show` lists what is known")
         gaps = ledger.gaps_between(start_ns, end_ns)
         final = now_ns >= end_ns + int(LOOKS_S[-1] * NS_PER_S)
         problems = sorted({part.problem for part in found.parts if part.problem})
-        late = known and all(_is_late(config, one) for one in listings)
+        late = known and all(_is_late(config, listing) for listing in listings)
         archive = write_archive(Path(config.listing.archive_dir), Span(coin, listings, intervals, late), found.batch,
                                 catalogue, found.parts, gaps, Pass(now_ns, final, problems))
-        for one in listings:
-            ledger.finish_listing(one.source, one.notice_id, one.symbol, str(archive.path), archive.trades)
+        for listing in listings:
+            ledger.finish_listing(listing.source, listing.notice_id, listing.symbol, str(archive.path), archive.trades)
     finally:
         ledger.close()
     return {"archive": str(archive.path), "coin": coin, "trades": archive.trades, "kept": archive.kept,
             "window": [[iso(start), iso(end)] for start, end in intervals],
-            "listings": [f"{one.source}:{one.notice_id}" for one in listings],
+            "listings": [f"{listing.source}:{listing.notice_id}" for listing in listings],
             "parts": [part_row(part) for part in found.parts],
             "venues": sorted({".".join(catalogue.venues[number]) for number in catalogue.matching(coin)})}
 
 
 def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
-    """Return the listings and archives of a data folder, oldest first; with `wanted` only those, with their analysis.
+    """Return the listings and archives of a data folder, oldest first; with `wanted` only the matching ones, with analysis.
 
-    `wanted` is a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id,
-    coin, title, announced_at, detected_at, late, needs_body, trades, archive, state (`open`; `written`; `missing`, where the
-    archive was removed; `problem`, with the reason in `problem`) and of the archive's manifest final, final_at and passes.
+    `wanted` is a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id, coin,
+    title, announced_at, detected_at, late, needs_body, trades, archive, state, problem, and the archive's final, final_at and
+    passes. state is `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     archives: set[str] = set()
@@ -103,7 +104,7 @@ def _row(config: Config, listing: Listing, archive: str, trades: int | None, pro
     if trades is not None:
         state = "written" if archive and trades_in(Path(archive)) is not None else "missing"
     manifest = read_manifest(Path(archive)) if archive else None
-    passes = [msgspec.structs.asdict(one) for one in manifest.passes] if manifest else []
+    passes = [msgspec.structs.asdict(row) for row in manifest.passes] if manifest else []
     return {"id": f"{listing.source}:{listing.notice_id}", "source": listing.source, "notice_id": listing.notice_id,
             "coin": listing.symbol, "title": listing.title, "announced_at": iso(listing.announced_at_ns),
             "detected_at": iso(listing.detected_at_ns), "late": _is_late(config, listing),
@@ -120,15 +121,15 @@ def _ledger(config: Config, *, read_only: bool = False) -> Ledger:
     folder = Path(config.store.dir)
     if not folder.is_dir():
         raise PumpWatchError(f"{folder}: no such data folder", "give the collector's config with -c, or set store.dir")
-    is_missing(folder)  # no empty one is made in place of one that was lost
+    is_missing(folder)  # raises where it was lost, so that no empty one replaces it
     return Ledger(folder, read_only=read_only)
 
 
-def _listings_near(memory: ListingMemory, coin: str, at_ns: int) -> list[Listing]:
-    return [record.listing for record in memory.listings() if record.listing.symbol == coin
-            and abs(record.listing.announced_at_ns - at_ns) <= SAME_S * NS_PER_S]
+def _listings_near(ledger: Ledger, coin: str, at_ns: int) -> list[Listing]:
+    return [record.listing for record in ledger.listings() if record.listing.symbol == coin
+            and abs(record.listing.announced_at_ns - at_ns) <= NEAR_S * NS_PER_S]
 
 
-def _made_up(coin: str, at_ns: int, now_ns: int) -> Listing:
+def _unknown_listing(coin: str, at_ns: int, now_ns: int) -> Listing:
     return Listing(source="replay", notice_id=iso(at_ns), symbol=coin, title=f"{coin}: replayed from the store",
                    announced_at_ns=at_ns, detected_at_ns=at_ns, triggered_at_ns=now_ns)

@@ -1,6 +1,6 @@
-"""What a notice board's words are, and the plain text work that needs none of them.
+"""The vocabulary of a notice board's titles, and the text functions that do not depend on it.
 
-A source describes its board in one `TitleGrammar`; `listing.reading` reads titles with it.
+A source describes its board in one `TitleGrammar`; `listing.title_parser` parses titles with it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MAX_TITLE = 2000
-HOLE = "\ue000"  # stands for one pair of parentheses in the flat text that statements are matched against
+HOLE = "\ue000"  # replaces a pair of parentheses in the flat text that statements are matched against
 
 _PREFIX = re.compile(r"\s*\[([^\[\]]*)\]\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TitleGrammar:
-    """How a notice board says things. Patterns see NFKC text with single spaces.
+    """The vocabulary of one notice board. Patterns are matched against NFKC text with single spaces.
 
-    markets: spelling -> market (`원화` -> `KRW`). never_coins: markets that are no coin anywhere. noun: pattern of the
-    word that ends a market list. joiners: words between coins (`및`). statements: patterns of "a new market", in order
-    of trust, matched outside parentheses, where a pair of parentheses reads as `HOLE`. tied_statements: the same, but
-    valid only directly after a market list; these are looked for inside parentheses too. refused_prefix: a leading
-    `[...]` that makes the title an event, whatever follows. kinds: (kind, pattern) of titles that open no market; the
-    first match wins; asked of what stands behind the last `cause` without parentheses, then of more of the title.
-    remarks: kind -> pattern of a remark in parentheses.
+    markets: spelling -> market (`원화` -> `KRW`). never_coins: names of markets that are never a coin. noun: pattern of the
+    word that ends a market list. joiners: words between coins (`및`). statements: patterns of "a new market", the most
+    reliable first, matched outside parentheses, where each pair of parentheses is one `HOLE`. tied_statements: the same, but
+    valid only directly after a market list; these are matched inside parentheses too. refused_prefix: a leading `[...]`
+    that makes the title an event, whatever follows. kinds: (kind, pattern) of titles that open no market; the first match
+    wins. They are tried on the text after the last `cause`, without parentheses, and then on more of the title. remarks:
+    kind -> pattern of a remark in parentheses.
     """
 
     markets: Mapping[str, str]
@@ -48,7 +48,7 @@ def normalise(title: str) -> str:
 
 
 def split_prefixes(text: str) -> tuple[tuple[str, ...], str]:
-    """Return the leading `[...]` parts and what follows them."""
+    """Return the leading `[...]` parts and the text after them."""
     prefixes, at = [], 0
     while match := _PREFIX.match(text, at):
         prefixes.append(match.group(1).strip())
@@ -59,7 +59,7 @@ def split_prefixes(text: str) -> tuple[tuple[str, ...], str]:
 def split_groups(text: str) -> tuple[str, list[str]]:
     """Return the text with each balanced outermost `(...)` replaced by HOLE, and their contents in order.
 
-    A parenthesis without its partner stays in the text.
+    A parenthesis without its counterpart stays in the text.
     """
     pairs: dict[int, int] = {}
     open_at: list[int] = []

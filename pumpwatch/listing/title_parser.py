@@ -1,9 +1,9 @@
-"""Read a notice title: the coins in it, the market lists, and which list belongs to which coin.
+"""Parse a notice title: its coins, its market lists, and which list belongs to which coin.
 
 The text is split into market lists (`KRW, BTC 마켓`), coins (`이름(SYM)`, `SYM(이름)`, `SYM`), separators and the rest.
-From the statement of a new market the reading walks outwards, both ways, for as long as it meets coins, lists and
-separators, so that coins and markets of another statement in the same title stay out. A coin belongs to the list that
-follows it; what is left belongs to a leading list. Each step is one pass over the title.
+From the statement of a new market the parser walks outwards, both ways, as long as it finds coins, lists and separators, so
+that it ignores the coins and markets of another statement in the same title. A coin belongs to the list that follows it; the
+remaining coins belong to a leading list. Each step is one pass over the title.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _TICKER = re.compile(r"(?=[0-9]*[A-Z])[A-Z0-9]{1,15}")
 _MIXED_TICKER = re.compile(r"(?=[^A-Z]*[A-Z][^A-Z]*[A-Z])[A-Za-z0-9]{2,15}")  # USDe, stETH: at least two capitals
 _LIST_SPLIT = re.compile(r"[,、·・&+/]")
 _BRACKETS = str.maketrans("[]{}", "()()")
-_TRIES = 8  # places of one statement that are looked at in one title
+_TRIES = 8  # matches of one statement that are tried in one title
 
 
 @dataclass(frozen=True, slots=True)
 class TitleReading:
-    """What stands in a title. `opens` is False where nothing in it says that a market opens.
+    """The content of a title. `opens` says whether it states that a market opens.
 
     head: the text without parentheses and prefixes. shared: coins that share a list of several markets, which may be
-    their union. unsure: coins stand apart from the statement, or some entry of their list could not be read.
+    their union. unsure: the coins are apart from the statement, or an entry of their list could not be read.
     """
 
     prefixes: tuple[str, ...]
@@ -49,34 +49,34 @@ class _Token:
     unsure: bool = False
 
 
-def read_title(title: str, wording: TitleGrammar) -> TitleReading:
-    """Read one title. Never raises, whatever the text; the time is linear in its length."""
-    return _reader(wording).title(title)
+def read_title(title: str, grammar: TitleGrammar) -> TitleReading:
+    """Parse one title. Never raises; the time is linear in its length."""
+    return _parser(grammar).title(title)
 
 
 @lru_cache(maxsize=32)
-def _reader(wording: TitleGrammar) -> _Reader:
-    return _Reader(wording)
+def _parser(grammar: TitleGrammar) -> _Parser:
+    return _Parser(grammar)
 
 
-class _Reader:
-    """One wording, compiled."""
+class _Parser:
+    """One grammar, compiled."""
 
-    def __init__(self, wording: TitleGrammar) -> None:
-        self.wording = wording
-        self.markets = {spelling.upper(): market for spelling, market in wording.markets.items()}
+    def __init__(self, grammar: TitleGrammar) -> None:
+        self.grammar = grammar
+        self.markets = {spelling.upper(): market for spelling, market in grammar.markets.items()}
         spellings = "|".join(sorted(map(re.escape, self.markets), key=len, reverse=True))
-        joiners = "|".join(rf"(?<![A-Za-z0-9]){one}(?!\S)" if one.isascii() else rf"(?<![가-힣]){one}(?!\S)"
-                           for one in wording.joiners)
+        joiners = "|".join(rf"(?<![A-Za-z0-9]){joiner}(?!\S)" if joiner.isascii() else rf"(?<![가-힣]){joiner}(?!\S)"
+                           for joiner in grammar.joiners)
         self.words = re.compile(
-            rf"(?P<market>(?<![A-Za-z0-9가-힣])(?:{spellings})(?=(?:{wording.noun})|{joiners}|[^A-Za-z0-9가-힣]|$))"
-            rf"|(?P<noun>{wording.noun})"
+            rf"(?P<market>(?<![A-Za-z0-9가-힣])(?:{spellings})(?=(?:{grammar.noun})|{joiners}|[^A-Za-z0-9가-힣]|$))"
+            rf"|(?P<noun>{grammar.noun})"
             rf"|(?P<joiner>{joiners})"
             rf"|(?P<separator>[,、·・&+/]|[:\-–—~](?=\s)|(?<=\s)[:\-–—~])"
             rf"|(?P<hole>{HOLE})|(?P<space>\s+)|(?P<word>[A-Za-z0-9]+|[가-힣]+|.)", re.IGNORECASE | re.DOTALL)
 
     def title(self, title: str) -> TitleReading:
-        """Read one title."""
+        """Parse one title."""
         prefixes, body = split_prefixes(normalise(title))
         reading = self.body(prefixes, body)
         if prefixes and not reading.opens:  # [신규 거래지원 안내] 이름(SYM) ...
@@ -85,27 +85,27 @@ class _Reader:
         return reading
 
     def body(self, prefixes: tuple[str, ...], body: str) -> TitleReading:
-        """Read a title without its prefixes."""
+        """Parse a title without its prefixes."""
         flat, groups = split_groups(body.translate(_BRACKETS))
         head = " ".join(flat.replace(HOLE, " ").split())
-        for pattern in self.wording.statements:
+        for pattern in self.grammar.statements:
             if (found := self.find(flat, groups, pattern, tied=False)) is not None:
                 return self.bind(prefixes, head, *found)
-        for pattern in self.wording.tied_statements:
+        for pattern in self.grammar.tied_statements:
             if (found := self.find(flat, groups, pattern, tied=True)) is not None:
                 return self.bind(prefixes, head, *found)
         for index, group in enumerate(groups):  # a remark that opens a market
             inner, nested = split_groups(group)
-            for pattern in self.wording.tied_statements:
+            for pattern in self.grammar.tied_statements:
                 if (found := self.find(inner, nested, pattern, tied=True)) is not None:
-                    rest = [_Token("group", one) for one in groups[index + 1:]]
+                    rest = [_Token("group", later) for later in groups[index + 1:]]
                     outer = self.tokens(flat, groups, None)
                     return self.bind(prefixes, head, [*outer, *found[0], *rest], len(outer) + found[1])
         return TitleReading(prefixes, head, tuple(self.remark(group, ()) for group in groups))
 
     def find(self, flat: str, groups: Sequence[str], pattern: re.Pattern[str],
              tied: bool) -> tuple[list[_Token], int] | None:
-        """Return the title's tokens and the index of the statement among them, None where it does not stand there."""
+        """Return the title's tokens and the index of the statement among them, None where the title does not have it."""
         for match in islice(pattern.finditer(flat), _TRIES):
             tokens = self.tokens(flat, groups, match.span())
             at = next(index for index, token in enumerate(tokens) if token.kind == "statement")
@@ -120,16 +120,16 @@ class _Reader:
         if statement is None:
             return self.with_coins(self.lex(flat, holes))
         before = self.lex(flat[:statement[0]], holes)
-        said = flat[statement[0]:statement[1]]
-        inside = self.with_coins([_Token("group", next(holes)) for _ in range(said.count(HOLE))])
+        stated = flat[statement[0]:statement[1]]
+        inside = self.with_coins([_Token("group", next(holes)) for _ in range(stated.count(HOLE))])
         after = self.lex(flat[statement[1]:], holes)
-        return [*self.with_coins(before), *inside, _Token("statement", said), *self.with_coins(after)]
+        return [*self.with_coins(before), *inside, _Token("statement", stated), *self.with_coins(after)]
 
     def lex(self, flat: str, holes: Iterator[str]) -> list[_Token]:
         """Split into text, groups, separators and market lists: market words with separators between, then the noun."""
         tokens: list[_Token] = []
-        pending: list[tuple[str, str]] = []  # starts with a market word, and may turn out to be a list
-        complete = False  # the last of them is a market word
+        pending: list[tuple[str, str]] = []  # starts with a market word, and may become a list
+        complete = False  # its last entry is a market word
 
         def add(kind: str, word: str) -> None:
             if kind not in ("text", "group", "separator", "joiner"):
@@ -156,7 +156,7 @@ class _Reader:
             elif not pending:
                 add(kind, word)
             elif kind == "noun" and complete:
-                self.add_list(tokens, [self.markets[one.upper()] for which, one in pending if which == "market"])
+                self.add_list(tokens, [self.markets[text.upper()] for of_kind, text in pending if of_kind == "market"])
                 pending.clear()
             elif kind == "space":
                 pending.append((kind, word))
@@ -182,10 +182,10 @@ class _Reader:
             tokens.append(_Token("markets", names=tuple(dict.fromkeys(markets))))
 
     def with_coins(self, tokens: list[_Token]) -> list[_Token]:
-        """Turn a name and the parentheses after it into a coin, and a text that is a ticker too."""
+        """Turn a name and the parentheses after it into a coin, and likewise a text that is a ticker."""
         out: list[_Token] = []
         for token in tokens:
-            kinds = [one.kind for one in out[-2:]]
+            kinds = [earlier.kind for earlier in out[-2:]]
             if token.kind == "group" and kinds[-1:] == ["text"] and (ticker := self.ticker(token.text)):
                 out[-1] = _Token("coins", out[-1].text.strip(), (ticker,))
                 continue
@@ -196,7 +196,7 @@ class _Reader:
             if token.kind == "group" and (markets := self.market_list(token.text)):
                 out.append(_Token("markets", token.text, markets))
             elif token.kind != "group" or not (out and out[-1].kind == "coins" and out[-1].text in out[-1].names):
-                out.append(token)  # the group left out is the name in PUFFER(퍼퍼)
+                out.append(token)  # the group skipped otherwise is the name in PUFFER(퍼퍼)
         self.bare_coin(out)
         return out
 
@@ -206,9 +206,9 @@ class _Reader:
             out[-1] = _Token("coins", out[-1].text.strip(), (entry,))
 
     def ticker(self, word: str) -> str:
-        """Return the ticker that the word is, or an empty string."""
+        """Return a word as a ticker, or an empty string where it is not one."""
         word = word.strip()
-        if (_TICKER.fullmatch(word) or _MIXED_TICKER.fullmatch(word)) and word.upper() not in self.wording.never_coins:
+        if (_TICKER.fullmatch(word) or _MIXED_TICKER.fullmatch(word)) and word.upper() not in self.grammar.never_coins:
             return word.upper()
         return ""
 
@@ -224,7 +224,7 @@ class _Reader:
         return "" if quote and quote.upper() not in self.markets else self.ticker(base)
 
     def market_list(self, text: str) -> tuple[str, ...]:
-        """Return the markets of a group that is nothing but a market list, with or without the noun."""
+        """Return the markets of a group that consists of a market list, with or without the noun."""
         tokens = self.lex(*_flat(text))
         if len(tokens) == 1 and tokens[0].kind == "markets":
             return tokens[0].names
@@ -234,18 +234,18 @@ class _Reader:
         return ()
 
     def coin_list(self, text: str) -> _Token | None:
-        """Return the coins of a group that lists coins, None where it is something else."""
+        """Return the coins of a group that lists coins, None for another group."""
         flat, groups = split_groups(text)
         holes = iter(groups)
         entries = flat.split(",") if "/" in flat and self.entry(flat.split(",")[0]) else _LIST_SPLIT.split(flat)
-        tickers = [self.entry(re.sub(HOLE, lambda _: f"({next(holes)})", one)) for one in entries]
+        tickers = [self.entry(re.sub(HOLE, lambda _: f"({next(holes)})", entry)) for entry in entries]
         if not any(tickers):
             return None
         return _Token("coins", text, tuple(dict.fromkeys(filter(None, tickers))), unsure=not all(tickers))
 
     def remark(self, group: str, coins: Sequence[str]) -> str:
-        """Classify a remark: its kinds, `+` between them, then the coins that it names: `start_time:USDS`."""
-        kinds = [kind for kind, pattern in self.wording.remarks.items() if pattern.search(group)]
+        """Classify a remark: its kinds joined by `+`, then the coins that it names: `start_time:USDS`."""
+        kinds = [kind for kind, pattern in self.grammar.remarks.items() if pattern.search(group)]
         named = dict.fromkeys(word for word in re.findall(r"[A-Za-z0-9]+", group) if word.upper() in coins)
         return "+".join(kinds or ["other"]) + (":" + ",".join(named) if named else "")
 
@@ -274,36 +274,36 @@ class _Reader:
         return TitleReading(prefixes, head, remarks, True, tuple(markets), coins, shared, unsure)
 
     def lists_in(self, tokens: Sequence[_Token]) -> list[_Token]:
-        """Return the market lists that stand among other words in parentheses."""
+        """Return the market lists among other words in parentheses."""
         inner = [self.lex(*_flat(token.text)) for token in tokens if token.kind == "group"]
         return [token for listed in inner for token in listed if token.kind == "markets"]
 
     def after(self, tokens: Sequence[_Token], known: set[str]) -> tuple[list[_Token], list[str]]:
-        """Return the coins and lists that follow the statement, and the remarks behind them.
+        """Return the coins and lists that follow the statement, and the remarks after them.
 
-        `known` says what already stood before it: coins are taken from the first parentheses only where none did.
+        `known` has the kinds found before it: coins are taken from the first parentheses only where it has none.
         """
         taken: list[_Token] = []
         notes: list[str] = []
         walking, joined, has_coins, has_markets = True, -1, "coins" in known, "markets" in known
-        for token in tokens:
-            one = token
+        for original in tokens:
+            token = original
             if walking and not has_coins and not notes and token.text and token.kind in ("group", "markets") \
                     and (token.kind == "group" or has_markets):
-                one = self.coin_list(token.text) or token
-            if one.kind == "group":
-                notes.append(one.text)
-            elif one.kind == "markets" and (walking or not has_markets):
-                taken.append(one)
+                token = self.coin_list(token.text) or token
+            if token.kind == "group":
+                notes.append(token.text)
+            elif token.kind == "markets" and (walking or not has_markets):
+                taken.append(token)
                 has_markets = True
-            elif one.kind == "text" and walking:
+            elif token.kind == "text" and walking:
                 walking = False
                 if joined >= 0:
-                    del taken[joined:]  # what stands behind "and" belongs to another statement
-            elif one.kind == "joiner" and walking:
+                    del taken[joined:]  # the tokens after "and" belong to another statement
+            elif token.kind == "joiner" and walking:
                 joined = len(taken)
-            elif one.kind == "coins" and walking and "coins" not in known and not notes:
-                taken.append(one)
+            elif token.kind == "coins" and walking and "coins" not in known and not notes:
+                taken.append(token)
                 has_coins = True
         return taken, notes
 
@@ -314,7 +314,7 @@ def _flat(text: str) -> tuple[str, Iterator[str]]:
 
 
 def _bind(tokens: Sequence[_Token]) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
-    """Give each coin the list that follows it, or the leading one; also name the coins that share a list of several."""
+    """Assign each coin the list that follows it, or the leading one; also return the coins that share a list of several."""
     bound: dict[str, tuple[str, ...]] = {}
     shared: set[str] = set()
     waiting: dict[str, None] = {}

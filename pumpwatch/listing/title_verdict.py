@@ -1,7 +1,7 @@
-"""Judge notice titles: what kind of notice, and which coins get a KRW market.
+"""Judge notice titles: the kind of the notice, and the coins that get a KRW market.
 
-`judge` is what a listing source's `verdict` calls with its own words. A new market is decided by what the title says (a
-statement and a market list that belongs to it), never by the absence of words; the other kinds are labels for the rest.
+A listing source's `verdict` calls `judge` with its own grammar. A title opens a market only where it says so (by a statement
+and a market list that belongs to it), never because words are absent. The other kinds are labels for the rest.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from pumpwatch.listing.title_parser import TitleReading, read_title
 KRW = "KRW"
 
 
-def judge(title: str, wording: TitleGrammar) -> Verdict:
+def judge(title: str, grammar: TitleGrammar) -> Verdict:
     """Return the verdict on one title. Never raises; the time is linear in its length.
 
-    needs_body is set where several coins share one list of several markets (it may be their union), where the coins
-    of a listing could not all be read, and where a new market is stated without any market list.
+    needs_body is set where several coins share one list of several markets (it may be their union), where not all coins
+    of a listing could be read, and where a new market is stated without a market list.
     """
-    reading = read_title(title, wording)
-    if any(wording.refused_prefix.search(prefix) for prefix in reading.prefixes):
+    reading = read_title(title, grammar)
+    if any(grammar.refused_prefix.search(prefix) for prefix in reading.prefixes):
         return Verdict("event", notes=reading.remarks)
     if not reading.opens:
-        return Verdict(_other_kind(title, reading, wording), notes=reading.remarks)
+        return Verdict(_other_kind(title, reading, grammar), notes=reading.remarks)
     symbols = tuple(coin for coin, markets in reading.coins.items() if KRW in markets)
     if not symbols and (reading.coins or KRW not in reading.markets):
         return Verdict("non_krw_listing", (), reading.coins, not reading.markets, reading.remarks)
@@ -39,12 +39,12 @@ def judge(title: str, wording: TitleGrammar) -> Verdict:
     return Verdict("krw_listing", symbols, reading.coins, needs_body, reading.remarks)
 
 
-def _other_kind(title: str, reading: TitleReading, wording: TitleGrammar) -> str:
-    """Return the label of a title that opens no market: what follows its cause decides, then more and more."""
-    causes = list(wording.cause.finditer(reading.head))
+def _other_kind(title: str, reading: TitleReading, grammar: TitleGrammar) -> str:
+    """Return the label of a title that opens no market. The text after its cause decides first, then more of the title."""
+    causes = list(grammar.cause.finditer(reading.head))
     subject = reading.head[causes[-1].end():] if causes else reading.head
     for text in (subject, " ".join((*reading.prefixes, reading.head)), normalise(title)):
-        for kind, pattern in wording.kinds:
+        for kind, pattern in grammar.kinds:
             if pattern.search(text):
                 return kind
     return "other"
@@ -54,7 +54,7 @@ def titles_command(file: Path | str | IO[str] | None, source: ListingSource) -> 
     """Yield one verdict a title: kind, symbols, markets, needs_body, notes, and the title itself.
 
     `file` is a path, an open text file, or None for standard input; a line is a raw title or a JSON object with
-    `title`. Blank lines are left out. Raises UsageError where the file cannot be read or a JSON line has no title.
+    `title`. Blank lines are skipped. Raises UsageError where the file cannot be read or a JSON line has no title.
     """
     if file is None or str(file) == "-":
         yield from _verdicts(sys.stdin, source)
@@ -88,5 +88,5 @@ def _title_of(text: str, number: int) -> str:
     except msgspec.DecodeError:
         return text
     if not isinstance(title, str):
-        raise UsageError(f"line {number}: a JSON object without a text `title`", 'write {"title": "..."}')
+        raise UsageError(f"line {number}: the JSON object has no text `title`", 'write {"title": "..."}')
     return title

@@ -1,1 +1,1 @@
-"""Sockets: streams, frames, HTTP, back-off and rate limits."""
+"""Network access: streams, WebSocket frames, HTTP, back-off and rate limits."""

@@ -1,8 +1,8 @@
-"""The time and the bytes that another side may take before it has answered.
+"""Limits the time and the bytes that the other side may take before it has answered.
 
-Everything that is read before a connection is handed to the sweep, and every REST answer, is read under an allowance: it has
-one deadline for all its steps and a size for each, and it lets others run whenever bytes have come. The last point is the
-one that a timeout does not give: a side that sends fast enough never makes a read wait, so no timer of gevent ever fires.
+Handshakes and REST answers are read under an allowance: one deadline for all steps, and a size limit for each step. Other
+greenlets run after every read. A gevent timeout alone cannot guarantee that: a peer that sends fast enough never makes a
+read wait, so the timer never fires.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 
 
 class Overdue(TimeoutError):
-    """A step, or all of them together, took too long; the text says which."""
+    """One step, or all steps together, took too long; the text says which."""
 
 
 class TooMuch(OSError):
-    """A step brought more bytes than it may; the text says which."""
+    """A step received more bytes than it may; the text says which."""
 
 
 class ReadAllowance:
-    """`seconds` for everything, and for each step that is begun its own number of bytes.
+    """Allows `seconds` for all steps together, and a number of bytes for each step.
 
-    `wait_s` is the longest time without a byte; without it the rest of `seconds` is.
+    wait_s: the longest time without a byte; by default, whatever is left of `seconds`.
     """
 
     def __init__(self, seconds: float, wait_s: float | None = None) -> None:
@@ -36,30 +36,30 @@ class ReadAllowance:
         self._step, self._most_bytes, self._taken = "connecting", 0, 0
 
     def begin(self, step: str, most_bytes: int = 0) -> None:
-        """Begin the next step, named as in `its TLS handshake`."""
+        """Begin the next step; `step` is its name in errors, such as `its TLS handshake`."""
         self._step, self._most_bytes, self._taken = step, most_bytes, 0
 
     def left_s(self) -> float:
-        """Return how long the next wait may take. Raises Overdue when the time is up."""
+        """Return the seconds that the next wait may take. Raises Overdue when the time is up."""
         left = self._until - time.monotonic()
         if left <= 0:
             raise self.overdue()
         return left if self._wait_s is None else min(left, self._wait_s)
 
     def overdue(self) -> Overdue:
-        """Return what to raise after a wait of `left_s` was in vain."""
+        """Return the exception to raise after a wait of `left_s` without data."""
         if self._wait_s is not None and time.monotonic() < self._until:
             return Overdue(f"{self._step}: nothing came for {self._wait_s:g} s")
         return Overdue(f"{self._step} takes longer than {self._seconds:g} s")
 
     def spend(self, size: int) -> None:
-        """Count bytes that have come and let others run. Raises TooMuch and Overdue."""
+        """Count received bytes and let other greenlets run. Raises TooMuch and Overdue."""
         self._taken += size
         if self._taken > self._most_bytes:
             raise TooMuch(f"{self._step} is larger than {self._most_bytes:,} bytes")
         self.rest()
 
     def rest(self) -> None:
-        """Let others run. Raises Overdue when the time is up."""
+        """Let other greenlets run. Raises Overdue when the time is up."""
         gevent.sleep(PAUSE_S)
         self.left_s()

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""Computes the wait before the next try after a failure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 class Backoff:
     """Exponential back-off with full jitter: a uniform draw below a ceiling that doubles up to `cap_s`.
 
-    After `cool_after` failures in a row every wait is at least `cool_s`: whoever refuses us that often is left alone.
+    After `cool_after` failures in a row every wait is at least `cool_s`, so that a service that keeps failing is left alone.
     """
 
     def __init__(self, base_s: float = 0.5, cap_s: float = 60.0, cool_after: int = 10, cool_s: float = 30.0) -> None:
@@ -24,5 +24,5 @@ class Backoff:
         return max(wait, self._cool_s) if self.failures >= self._cool_after else wait
 
     def reset(self) -> None:
-        """Forget the failures: something good came through."""
+        """Forget the failures; call it after a success."""
         self.failures = 0

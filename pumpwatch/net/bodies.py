@@ -1,4 +1,4 @@
-"""The body of a REST answer, decompressed, within a size."""
+"""Reads the body of a REST answer and decompresses it, within a size limit."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pumpwatch.net.heads import BadAnswer
 from pumpwatch.net.texts import one_line
 
 CHUNK_BYTES = 65_536
-EITHER_HEADER = 32 + zlib.MAX_WBITS  # gzip's or zlib's
+EITHER_HEADER = 32 + zlib.MAX_WBITS  # of gzip or of zlib
 GZIP_MAGIC = b"\x1f"
 ACCEPTED = "gzip"
 
 
 def read_body(answer: http.client.HTTPResponse, allowance: ReadAllowance, largest_bytes: int) -> bytes:
-    """Read an answer to its end. Raises TooMuch, Overdue, BadAnswer, and what http.client raises for what is no HTTP.
+    """Read an answer to its end.
 
-    The size counts as sent and as decompressed, which is done in steps: a bomb costs one step more than it may have.
+    The limit holds for the bytes as sent and as decompressed. Decompression goes in steps, so that a decompression bomb costs
+    at most one step beyond the limit. Raises TooMuch, Overdue, BadAnswer, and what http.client raises for what is not HTTP.
     """
-    allowance.begin("its answer", largest_bytes + CHUNK_BYTES)  # and what frames its chunks
+    allowance.begin("its answer", largest_bytes + CHUNK_BYTES)  # and room for the framing of its chunks
     decoder = _decoder(answer.getheader("Content-Encoding", ""))
     body = bytearray()
     while chunk := answer.read1(CHUNK_BYTES):
@@ -29,15 +30,15 @@ def read_body(answer: http.client.HTTPResponse, allowance: ReadAllowance, larges
             body += piece
             if len(body) > largest_bytes:
                 raise TooMuch(f"an answer of more than {largest_bytes:,} bytes")
-            if decoder and len(piece) == CHUNK_BYTES:  # what it came from was read long ago
+            if decoder and len(piece) == CHUNK_BYTES:  # its compressed bytes were read long ago, so nothing else lets others run
                 allowance.rest()
     if answer.length or (decoder and not decoder.whole):
-        raise BadAnswer("its answer is cut")
+        raise BadAnswer("its answer is incomplete")
     return bytes(body)
 
 
 class _Decoder:
-    """gzip, in one member or several, or deflate with the header it should have."""
+    """Decompresses gzip, in one member or several, and deflate with its zlib header."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(EITHER_HEADER)
@@ -48,8 +49,8 @@ class _Decoder:
         return self._inner.eof or not self._begun
 
     def decoded(self, data: bytes) -> Iterator[bytes]:
-        """Yield what data becomes, at most CHUNK_BYTES at a time. Raises BadAnswer."""
-        full = False  # then the rest may be in zlib already, with no data left
+        """Yield the decompressed data, at most CHUNK_BYTES at a time. Raises BadAnswer."""
+        full = False  # if the last piece was full, zlib may hold more although no data is left
         while data or full:
             if self._inner.eof:
                 if not data.startswith(GZIP_MAGIC):  # padding
@@ -71,4 +72,4 @@ def _decoder(encoding: str) -> _Decoder | None:
         return None
     if encoding in ("gzip", "x-gzip", "deflate"):
         return _Decoder()
-    raise BadAnswer(f"its answer is encoded as {one_line(encoding, 40)}, and {ACCEPTED} were asked for")
+    raise BadAnswer(f"its answer is encoded as {one_line(encoding, 40)}, only {ACCEPTED} was asked for")

@@ -1,9 +1,11 @@
 """One WebSocket connection after its handshake: from its bytes to the venue's frame buffer.
 
-RFC 6455 as a client meets it: control frames are answered here, fragments are joined here, frames cut by the end of a read wait
-here for their rest. Nothing is decoded; a payload that is not JSON is the parser's to find. What costs more than it brings has a
-limit, and passing it ends the connection: parts of a message, control frames and parts in a second, bytes that the venue does
-not read.
+This is RFC 6455 from the client's side: control frames are answered here, fragments are joined here, and a frame cut by the end
+of a read waits here for its rest. Payloads are not decoded; the parser finds those that are not JSON.
+
+A connection that costs more than it delivers is closed. There are limits on the parts of a message, on control frames and parts
+in a second, and on bytes that the venue does not read. The frames split off in one sweep are limited too; the rest waits for
+the next sweep.
 """
 
 from __future__ import annotations
@@ -23,18 +25,20 @@ from pumpwatch.printable import printable
 TEXT_FINAL, BINARY_FINAL = 0x81, 0x82
 SEPARATOR_SHORT, SEPARATOR_LONG, SEPARATOR_HUGE = b", ", b",   ", b",         "
 PROTOCOL_ERROR, TOO_BIG, GOING_AWAY, POLICY = 1002, 1009, 1001, 1008
-PARTS_OF_A_MESSAGE = 4096  # the largest message there may be, in parts of 1 KiB
+PARTS_OF_A_MESSAGE = 4096  # the largest message allowed, in parts of 1 KiB
 ODD_PER_S = 10_000  # control frames and parts of messages: each costs ten times a plain frame, and venues send a few a minute
-UNREAD_BYTES = 1 << 20  # of what we send, which is some bytes each few seconds
+UNREAD_BYTES = 1 << 20  # of our own data, which is a few bytes every few seconds
+FRAMES_PER_SWEEP = 10_000  # 15 ms of splitting; one read can hold 131,072 empty frames
 
 _header = struct.Struct(">BBH").unpack_from
-_huge_length = struct.Struct(">Q").unpack_from
 
 
 class Connection:
-    """Frames in, control frames out. `on_closed` is called once, with the reason, which `closed` then holds.
+    """Frames in, control frames out.
 
-    received_at_ns is the time of the last data, whatever it was.
+    on_closed: called once, with the reason, which `closed` then holds.
+    received_at_ns: when the last data came, whatever it was.
+    frames_wait: data that was read is not split yet; the next sweep goes on with it, and reads nothing new before.
     """
 
     def __init__(self, stream: Stream, buffer: FrameBuffer, max_frame_bytes: int,
@@ -43,37 +47,39 @@ class Connection:
         self.received_at_ns = 0
         self.bytes_read = 0
         self.closed = ""
+        self.frames_wait = False
         self.on_control: Callable[[Control], None] | None = None  # set by the feed, called by the pipeline
-        self.answered = 0  # the number of the newest ping whose own pong came
+        self.answered = 0  # the number of the newest ping that was answered with its own pong
         self.traded_at_ns = 0  # when the last good trade was read; set by the pipeline
         self._max_frame_bytes = max_frame_bytes
         self._on_closed = on_closed
-        self._tail = bytearray()  # a frame cut by the end of a read
-        self._tail_until = 0  # so many bytes of it are needed before there is something to split off
+        self._tail = bytearray()  # a frame cut by the end of a read, or frames that wait for the next sweep
+        self._tail_until = 0  # bytes of it that are needed before anything can be split off
         self._message: list[bytes] | None = None  # fragments of one message so far
         self._message_bytes = 0
         self._message_from = 0  # where this read's part of that message begins in the buffer
-        self._mark = os.urandom(4).hex().encode()  # begins the payload of our pings: an unsolicited pong does not have it
+        self._mark = os.urandom(4).hex().encode()  # the payload of our pings begins with it; an unsolicited pong does not have it
         self._ping: bytes | None = None  # the newest one not answered
         self._flushed = True
-        self._unread = 0  # bytes given to the stream since it last could send them all
+        self._unread = 0  # bytes given to the stream since it could last send them all
         self._odd, self._odd_since_ns = 0, 0  # control frames and parts, in the second that began then
 
     def sweep(self, now_ns: int) -> None:
-        """Read what has arrived and split it into frames."""
+        """Read what has arrived and split it into frames, at most FRAMES_PER_SWEEP of them."""
         buffer, tail = self.buffer, self._tail
         buffer.reserve(len(tail) + ROOM_BYTES)
         start = buffer.end
-        at = start + len(tail)
-        try:
-            end = self.stream.receive(buffer.view, at)
-        except StreamClosed as error:
-            self._lost(str(error))
-            return
-        if end == at:
-            return
-        self.received_at_ns = now_ns
-        self.bytes_read += end - at
+        at = end = start + len(tail)
+        if not self.frames_wait:
+            try:
+                end = self.stream.receive(buffer.view, at)
+            except StreamClosed as error:
+                self._lost(str(error))
+                return
+            if end == at:
+                return
+            self.received_at_ns = now_ns
+            self.bytes_read += end - at
         if end - start < self._tail_until:  # a large frame that drips in is not copied each time
             tail += buffer.view[at:end]
         else:
@@ -81,8 +87,8 @@ class Connection:
                 buffer.data[start:at] = tail
             self._message_from = start
             self._split(start, end)
-            buffer.mark_source(now_ns, self)
-        if self._ping is not None:  # of several in one read the newest stands for all, and a flood costs one answer
+            buffer.mark_source(self.received_at_ns, self)
+        if self._ping is not None:  # the newest of several in one read answers for all: a flood costs one pong
             ping, self._ping = self._ping, None
             self._send(ping, ABNF.OPCODE_PONG)
         if not self._flushed:
@@ -91,7 +97,10 @@ class Connection:
     def _split(self, at: int, end: int) -> None:
         data, stops = self.buffer.data, self.buffer.stops
         limit = self._max_frame_bytes
-        while end - at >= 4:
+        self.frames_wait = False
+        for _ in range(FRAMES_PER_SWEEP):
+            if end - at < 4:
+                break
             first, length, extended = _header(data, at)
             if (first == TEXT_FINAL or first == BINARY_FINAL) and length < 126 and self._message is None:
                 stop = at + 2 + length
@@ -117,18 +126,20 @@ class Connection:
                 continue
             stops.append(stop)
             at = stop
-        if 2 <= end - at < 4:  # too short for the loop above, and perhaps whole: an empty control frame
+        else:
+            self.frames_wait = end - at >= 2
+        if 2 <= end - at < 4 and not self.frames_wait:  # too short for the loop, and perhaps whole: an empty control frame
             moved = self._unusual(at, end)
             if moved is not None:
                 at, end = moved
         self._tail, self._tail_until, self.buffer.end = bytearray(), 0, at
         if at < end and not self.closed:
             self._tail += self.buffer.view[at:end]
-            self._tail_until = _whole_bytes(self._tail)
+            self._tail_until = 0 if self.frames_wait else _whole_bytes(self._tail)
         return None
 
     def _unusual(self, at: int, end: int) -> tuple[int, int] | None:
-        """Handle a frame that is not simply one short message; return (next, end), or None when it is cut."""
+        """Handle any frame but a whole short message; return (where the next begins, end), or None when it is cut."""
         view = self.buffer.view
         first, length = view[at], view[at + 1]
         size, opcode = 2, first & 0x0F
@@ -159,7 +170,7 @@ class Connection:
         return self._fragment(at, stop, end, payload, bool(first & 0x80))
 
     def _fragment(self, at: int, stop: int, end: int, payload: bytes, final: bool) -> tuple[int, int]:
-        """Take a part of a message out of the array; put the whole message in with its last part."""
+        """Remove a part of a message from the array; insert the whole message with its last part."""
         if self._message is None:
             self._message, self._message_bytes, self._message_from = [], 0, at
         if len(self._message) == PARTS_OF_A_MESSAGE:
@@ -175,7 +186,7 @@ class Connection:
         if not final:
             return stop, end
         text, self._message = b"," + b"".join(self._message), None
-        if len(text) <= stop - self._message_from:  # its parts in this read, blanked, leave room enough
+        if len(text) <= stop - self._message_from:  # its parts in this read are blanked and leave enough room
             view[stop - len(text) : stop] = text
         else:  # it began in an earlier read: what follows has to move
             stop, end = self._insert(at, stop, end, text)
@@ -183,7 +194,7 @@ class Connection:
         return stop, end
 
     def _insert(self, at: int, stop: int, end: int, text: bytes) -> tuple[int, int]:
-        """Put `text` where a frame stood, move what follows, and return the new (stop, end)."""
+        """Put `text` in the place of a frame, move what follows, and return the new (stop, end)."""
         buffer = self.buffer
         rest = bytes(buffer.view[stop:end])
         buffer.end = at
@@ -208,25 +219,25 @@ class Connection:
             self._lost(f"closed by the venue: {code} {reason}".rstrip())
 
     def _too_many_odd(self) -> bool:
-        """Count one more control frame or part, and return whether that is too many in a second."""
+        """Count one more control frame or part; return whether there were too many in a second."""
         if not 0 <= self.received_at_ns - self._odd_since_ns < NS_PER_S:
             self._odd, self._odd_since_ns = 0, self.received_at_ns
         self._odd += 1
         return self._odd > ODD_PER_S
 
     def send_text(self, text: str) -> None:
-        """Send one text frame, as soon as the kernel takes it."""
+        """Send one text frame as soon as the kernel takes it."""
         self._send(text.encode(), ABNF.OPCODE_TEXT)
 
     def send_ping(self, number: int) -> None:
-        """Send one protocol ping; its pong sets `answered` to this number."""
+        """Send one protocol ping; its pong sets `answered` to `number`."""
         self._send(self._mark + str(number).encode(), ABNF.OPCODE_PING)
 
     def _send(self, payload: bytes, opcode: int) -> None:
         self.post(ABNF.create_frame(payload, opcode).format())
 
     def post(self, data: bytes) -> None:
-        """Hand bytes to the stream; a broken stream closes the connection."""
+        """Send bytes through the stream; a broken stream closes the connection."""
         if self.closed:
             return
         try:
@@ -239,23 +250,25 @@ class Connection:
             self._lost(f"the venue does not read: more than {UNREAD_BYTES} bytes wait to be sent")
 
     def _fail(self, at: int, code: int, reason: str) -> None:
-        self.buffer.end = at
+        self.buffer.end, self.frames_wait = at, False
         self.close(reason, code)
 
     def close(self, reason: str, code: int = 1000) -> None:
-        """Say goodbye with a close frame and end the connection; frames already split off stay."""
+        """End the connection with a close frame; every frame that was read is kept."""
+        while self.frames_wait and not self.closed:
+            self.sweep(self.received_at_ns)
         if not self.closed:
             self._send(code.to_bytes(2), ABNF.OPCODE_CLOSE)
             self._lost(reason)
 
     def _lost(self, reason: str) -> None:
         if not self.closed:
-            self.closed = printable(reason)  # it may hold the venue's own words
+            self.closed = printable(reason)  # it may contain the venue's own words
             self._on_closed(self.closed)
 
 
 def _whole_bytes(begun: bytearray) -> int:
-    """Return how long the frame is that begins so; 0 where that cannot be said yet."""
+    """Return the length of the frame that begins with these bytes, or 0 where it is not known yet."""
     if len(begun) < 2:
         return 0
     length = begun[1] & 0x7F
@@ -266,7 +279,7 @@ def _whole_bytes(begun: bytearray) -> int:
 
 
 def _header_problem(first: int, length: int, opcode: int, fragmented: bool) -> str:
-    """Return what RFC 6455 forbids about these first two bytes, or nothing."""
+    """Return why RFC 6455 forbids these first two bytes, or nothing."""
     if first & 0x70:
         return "reserved bits are set, though no extension was agreed on"
     if length & 0x80:

@@ -1,46 +1,52 @@
 """Frames of one venue on their way from the sockets to the parser, kept as one JSON array.
 
-Every connection of a venue decrypts into the same buffer. Splitting a frame off turns its header into `,` and spaces, in
-place, so that by the time the parser comes the buffer already reads `[frame, frame, ...]`: no slice, no copy and no
-object a frame. What the array cannot hold (control frames, fragments) is taken out of it on the way.
+Every connection of a venue decrypts into the same buffer. Splitting a frame off replaces its header with `,` and spaces, in
+place. When the parser takes the buffer, it already reads `[frame, frame, ...]`: frames need no slice, copy or object of their
+own. Control frames and fragments are removed from the array on the way.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-from pumpwatch.model import Int64
-
-if TYPE_CHECKING:
-    from pumpwatch.net.connection import Connection
+from pumpwatch.model import Control, Int64
 
 FIRST_BYTES = 1_048_576
+
+
+class FrameSource(Protocol):
+    """The connection that frames came from, as the pipeline sees it."""
+
+    name: str
+    on_control: Callable[[Control], None] | None  # takes what is not a trade
+    traded_at_ns: int  # when the last good trade was read; set by the pipeline
 
 
 @dataclass(slots=True)
 class Frames:
     """Frames of one venue in order of arrival.
 
-    text is a JSON array of them all, valid until the buffer's next `take`, whatever is read meanwhile.
-    stops[i] is where frame i ends. A run is what one
-    read of one connection gave: its frames end before run_ends, and came at run_times (ns) from connections.
+    text: a JSON array of all frames, valid until the buffer's next `take_frames`, whatever is read meanwhile.
+    stops[i]: where frame i ends in it.
+    run_ends, run_times, connections: one entry for each read; its frames end before run_ends, and came at run_times (ns).
     """
 
     text: memoryview
     stops: list[int]
     run_ends: list[int]
     run_times: list[int]
-    connections: list[Connection]
+    connections: list[FrameSource]
 
     def __len__(self) -> int:
         return len(self.stops)
 
     def within(self, first: int, most_bytes: int) -> int:
-        """Return where to end so that frames from `first` on, one at least, have so many bytes at most."""
+        """Return the end of the frames from `first` on, at least one, that have at most `most_bytes` together."""
         start = self.stops[first - 1] if first else 0
         return max(first + 1, bisect_right(self.stops, start + most_bytes, first))
 
@@ -66,43 +72,43 @@ class Frames:
         return np.fromiter(self.run_times, np.int64, runs).repeat(bounds[1:] - bounds[:-1])
 
     def sources(self, first: int, last: int) -> Int64:
-        """Return for each of the frames [first, last) a number that tells its connection from the others that are open."""
+        """Return for each of the frames [first, last) a number that identifies its connection among those that are open."""
         ends = np.array(self.run_ends, np.int64).clip(first, last)
-        return np.array([id(one) for one in self.connections], np.int64).repeat(np.diff(ends, prepend=first))
+        return np.array([id(connection) for connection in self.connections], np.int64).repeat(np.diff(ends, prepend=first))
 
     def read_at_ns(self, index: int) -> int:
         """Return when frame `index` was read."""
         return self.run_times[bisect_right(self.run_ends, index)]
 
-    def connection(self, index: int) -> Connection:
+    def connection(self, index: int) -> FrameSource:
         """Return the connection that frame `index` came from."""
         return self.connections[bisect_right(self.run_ends, index)]
 
 
 class FrameBuffer:
-    """Where the connections of one venue, `name`, put their frames until the parser takes them."""
+    """Holds the frames of one venue's connections until the parser takes them; `name` is the venue's."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        self.behind_since_ns = 0  # set by the sweep: what it reads may have been sent since then; 0: it was sent just now
+        self.behind_since_ns = 0  # what is read may have been sent since then; 0: it was sent just now; set by the sweep
         self.data, self._other = bytearray(FIRST_BYTES), bytearray(FIRST_BYTES)
         self.view = memoryview(self.data)
         self.end = 0  # up to here everything is whole frames, or blank
         self.stops: list[int] = []
         self._run_ends: list[int] = []
         self._run_times: list[int] = []
-        self._connections: list[Connection] = []
+        self._connections: list[FrameSource] = []
 
     def reserve(self, size: int) -> None:
-        """Make room for `size` bytes behind `end`, and one more for the closing bracket."""
+        """Make room for `size` bytes after `end`, and one more for the closing bracket."""
         needed = self.end + size + 1
         if needed > len(self.data):
             grown = bytearray(max(needed, 2 * len(self.data)))
             grown[: self.end] = self.view[: self.end]
             self.data, self.view = grown, memoryview(grown)
 
-    def mark_source(self, received_at_ns: int, connection: Connection) -> None:
-        """Say who the frames since the last note came from, and when they were read."""
+    def mark_source(self, received_at_ns: int, connection: FrameSource) -> None:
+        """Record the connection and the time (ns) of the frames added since the last call."""
         known = self._run_ends[-1] if self._run_ends else 0
         if len(self.stops) > known:
             self._run_ends.append(len(self.stops))
@@ -110,7 +116,7 @@ class FrameBuffer:
             self._connections.append(connection)
 
     def take_frames(self) -> Frames | None:
-        """Hand over everything and start afresh; None when there is nothing."""
+        """Return all frames and start with an empty array; None when there are no frames."""
         if not self.stops:
             self.end = 0
             return None

@@ -1,7 +1,7 @@
 """The client's half of a WebSocket handshake (RFC 6455, section 4).
 
-It is not websocket-client's: that one reads a refusal's body to its end, and keeps the cookies of all venues in one place,
-where one venue can set those of another.
+websocket-client's handshake is not used: it reads the body of a rejection to its end, and it keeps the cookies of all venues
+in one place, where one venue can set those of another.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def shake_hands(stream: Stream, url: str, headers: Mapping[str, str]) -> None:
-    """Ask for a WebSocket and read the answer; frames that came with it stay in the stream.
+    """Request a WebSocket and read the answer; frames that came with it stay in the stream.
 
-    Raises BadAnswer where it is refused, a redirect included, and what the stream's allowance raises.
+    Raises BadAnswer if the request is rejected or redirected, and what the stream's allowance raises.
     """
     key = base64.b64encode(os.urandom(16))
     stream.send(_request(url, headers, key.decode()))
     head = read_head(stream, "its answer to the handshake")
     if head.status != 101:
-        raise BadAnswer(f"the handshake was refused with HTTP {head.status}{_said(head)}")
+        raise BadAnswer(f"the handshake was rejected with HTTP {head.status}{_details(head)}")
     accept = base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()
     problem = _problem(head, accept)
     if problem:
-        raise BadAnswer(f"its answer to the handshake is not a WebSocket's: {problem}")
+        raise BadAnswer(f"its answer to the handshake does not open a WebSocket: {problem}")
 
 
 def _request(url: str, headers: Mapping[str, str], key: str) -> bytes:
@@ -46,9 +46,9 @@ def _request(url: str, headers: Mapping[str, str], key: str) -> bytes:
     lines += [f"{name}: {value}" for name, value in headers.items()]
     for line in lines:
         if "\r" in line or "\n" in line:
-            raise BadAnswer("a line break in the address or in a header")
+            raise BadAnswer("the address or a header contains a line break")
     if " " in parts.path or " " in parts.query:
-        raise BadAnswer("a space in the address")
+        raise BadAnswer("the address contains a space")
     return "\r\n".join([*lines, "", ""]).encode()
 
 
@@ -64,8 +64,8 @@ def _words(head: Head, name: str) -> list[str]:
     return [word.strip().lower() for word in head.headers.get(name, "").split(",")]
 
 
-def _said(head: Head) -> str:
-    """Return where a redirect leads, or how a refusal's body begins where that has come with its head."""
+def _details(head: Head) -> str:
+    """Return the target of a redirect, or the beginning of a rejection's body if it came together with the head."""
     if 300 <= head.status < 400 and (location := head.headers.get("location")):
         return f" to {one_line(location)}, which is not followed"
     words = one_line(head.rest)

@@ -1,4 +1,4 @@
-"""The head of an HTTP answer, as far as a handshake needs it."""
+"""Reads the head of an HTTP answer, as far as a handshake needs it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _status_line = re.compile(rb"HTTP/1\.[01] +([1-5]\d\d)(?: |\r?\n|$)")
 
 
 class BadAnswer(OSError):
-    """The other side answered, and it is not what was asked for; the text says what came."""
+    """The other side gave an unusable answer; the text says what came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A status and headers by lower-case name (of a name that comes twice, the last).
+    """A status, and headers by lower-case name (the last one of each name).
 
-    start is its first line, to show; rest is what has come of the body already.
+    start: the first line, safe to show. rest: the part of the body that came with the head.
     """
 
     status: int
@@ -33,16 +33,17 @@ class Head:
 
 
 def read_head(stream: Stream, step: str) -> Head:
-    """Read an answer's head, named as in `the proxy's answer`; what follows it stays in the stream.
+    """Read an answer's head; what follows it stays in the stream.
 
-    Raises BadAnswer for what is no HTTP, and what the stream's allowance raises.
+    step: its name in errors, such as `the proxy's answer`. Raises BadAnswer for what is not HTTP, and what the stream's
+    allowance raises.
     """
     stream.allowance.begin(step, HEAD_BYTES)
     head = bytearray()
     while True:
         data = stream.recv(CHUNK_BYTES)
         if not data:
-            raise BadAnswer(f"{step} ends before it is whole: {one_line(bytes(head)) or 'nothing came'}")
+            raise BadAnswer(f"{step} is incomplete: {one_line(bytes(head)) or 'nothing came'}")
         searched = max(0, len(head) - 3)
         head += data
         if found := _end.search(head, searched):

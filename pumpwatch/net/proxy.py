@@ -1,9 +1,9 @@
-"""The one place that decides whether a proxy is used, and which.
+"""Decides whether a proxy is used, and which one.
 
-`net.proxy` goes before the environment, for REST and WebSocket alike, whatever NO_PROXY says. Without it HTTPS_PROXY serves
-https and wss, HTTP_PROXY http and ws, ALL_PROXY both, in either case of letters; NO_PROXY is honoured, and an address of this
-machine is never reached by a proxy of the environment. A proxy that cannot be meant is refused at the start, and its password
-is in no message.
+`net.proxy` takes precedence over the environment, for REST and WebSocket alike, whatever NO_PROXY says. Without it, HTTPS_PROXY
+serves https and wss, HTTP_PROXY serves http and ws, and ALL_PROXY serves both, in upper or lower case. NO_PROXY is honoured, and
+addresses of this machine never go through a proxy of the environment. An invalid proxy is an error at the start; messages never
+show its password.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _short_ip = re.compile(r"[0-9a-fx.]+")
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A way out. scheme `http` tunnels by CONNECT; `socks5` is given addresses, `socks5h` names."""
+    """One proxy. Scheme `http` tunnels by CONNECT; `socks5` gets IP addresses, `socks5h` gets names."""
 
     scheme: str
     host: str
@@ -41,7 +41,7 @@ class Proxy:
         return self._shown(HIDDEN if self.user else "")
 
     def url(self) -> str:
-        """Return it as an address, with the password."""
+        """Return its URL, with the password."""
         return self._shown(f"{quote(self.user, safe='')}:{quote(self.password, safe='')}" if self.user else "")
 
     def _shown(self, user: str) -> str:
@@ -50,35 +50,35 @@ class Proxy:
 
 
 def parse_proxy(text: str, where: str) -> Proxy:
-    """Return the proxy that an address names. Raises ConfigError, which shows `where` it stands and no password."""
+    """Parse the URL of a proxy. Raises ConfigError, which names `where` it is configured and shows no password."""
     shown = shown_address(text)
 
-    def refused(problem: str) -> ConfigError:
+    def invalid(problem: str) -> ConfigError:
         return ConfigError(f"{where}: {shown}: {problem}", HINT)
 
     if text != text.strip() or not text.isprintable() or " " in text:
-        raise refused("a space or an unprintable character in it")
+        raise invalid("it contains a space or an unprintable character")
     if "://" not in text:
-        raise refused("without http:// or socks5:// before it")
+        raise invalid("http:// or socks5:// is missing before it")
     scheme = text.partition("://")[0].lower()
     if scheme not in SCHEMES:
-        raise refused(f"{one_line(scheme, 20)} is not supported")
+        raise invalid(f"{one_line(scheme, 20)} is not supported")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
         host.encode("idna")
     except ValueError:  # its text would show a part of the password
-        raise refused("not an address (in a password write / as %2F, ? as %3F, # as %23, @ as %40)") from None
+        raise invalid("not an address (in a password write / as %2F, ? as %3F, # as %23, @ as %40)") from None
     if not host or port == 0 or parts.path.strip("/") or parts.query or parts.fragment:
-        raise refused("not HOST:PORT (in a password write / as %2F, ? as %3F, # as %23)")
+        raise invalid("not HOST:PORT (in a password write / as %2F, ? as %3F, # as %23)")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if scheme != "http" and max(len(user.encode()), len(password.encode())) > 255:
-        raise refused("SOCKS takes a user and a password of at most 255 bytes")
+        raise invalid("SOCKS takes a user and a password of at most 255 bytes")
     return Proxy(scheme, host, port or USUAL_PORTS[scheme], user, password)
 
 
 class Proxies:
-    """Which proxy leads to an address. Raises ConfigError at once where a configured one cannot be meant."""
+    """Chooses the proxy for an address. Raises ConfigError at once for an invalid proxy."""
 
     def __init__(self, configured: str = "", environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
@@ -89,30 +89,31 @@ class Proxies:
             self._secure = _from_environment(environ, "https_proxy", "all_proxy")
             self._plain = _from_environment(environ, "http_proxy", "all_proxy")
             listed = _either_case(environ, "no_proxy")[1]
-            self._no_proxy = [one.strip().lower() for one in listed.replace(",", " ").split()]
+            self._no_proxy = [entry.strip().lower() for entry in listed.replace(",", " ").split()]
 
     def describe(self) -> str:
-        """Return what is used, without passwords; empty where nothing is."""
+        """Return the proxies in use, without passwords; empty if there are none."""
         if self._configured is not None:
             return f"{self._configured} (net.proxy)"
-        used = [f"{proxy} for {what}" for proxy, what in ((self._secure, "https and wss"), (self._plain, "http and ws")) if proxy]
+        chosen = ((self._secure, "https and wss"), (self._plain, "http and ws"))
+        used = [f"{proxy} for {schemes}" for proxy, schemes in chosen if proxy]
         return f"{', '.join(used)} (environment)" if used else ""
 
     def way_to(self, host: str, port: int, secure: bool) -> Proxy | None:
-        """Return the proxy that leads there, None for the direct way."""
+        """Return the proxy for a destination, None for a direct connection."""
         if self._configured is not None:
             return self._configured
         proxy = self._secure if secure else self._plain
-        if proxy is None or _is_this_machine(host) or any(_covers(one, host, port) for one in self._no_proxy):
+        if proxy is None or _is_this_machine(host) or any(_covers(entry, host, port) for entry in self._no_proxy):
             return None
         return proxy
 
 
 def proxy_to(url: str) -> str:
-    """Return the address of the environment's proxy that leads to a sink's http or https URL; empty: the direct way.
+    """Return the URL of the environment's proxy for a sink's http or https URL; empty for a direct connection.
 
-    `net.proxy` is for venues and notice boards. A URL that is not an address has the direct way: whoever asks there is refused.
-    Raises ConfigError for a proxy that cannot be meant.
+    `net.proxy` is for venues and notice boards only. An invalid URL gets a direct connection, which then fails.
+    Raises ConfigError for an invalid proxy.
     """
     proxies = Proxies()
     try:
@@ -126,7 +127,7 @@ def proxy_to(url: str) -> str:
 
 
 def _either_case(environ: Mapping[str, str], name: str) -> tuple[str, str]:
-    """Return (name as written, value); lower case goes first, and is honoured when it is empty."""
+    """Return (name as written, value); lower case takes precedence, even if it is empty."""
     written = name if name in environ else name.upper()
     return written, environ.get(written, "").strip()
 
@@ -152,7 +153,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _covers(entry: str, host: str, port: int) -> bool:
-    """Return whether an entry of NO_PROXY names a host: itself, a domain above it, a network it lies in, or `*`."""
+    """Return whether a NO_PROXY entry covers a host: the host itself, a parent domain, its network, or `*`."""
     if entry == "*":
         return True
     host = host.lower().rstrip(".")

@@ -1,4 +1,4 @@
-"""How long an answer asks to be left alone."""
+"""Reads the Retry-After header of an answer."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from email.utils import parsedate_to_datetime
 
 from pumpwatch.clock import NS_PER_S
 
-BANNED = 418  # an address that went on after 429 is shut out, for up to three days
+BANNED = 418  # sent to an address that went on after 429: it is banned for up to three days
 BAN_MOST_S = 3 * 86_400.0
 PAUSE_MOST_S = 900.0
-LONGEST = 64  # no date is longer
+LONGEST = 64  # characters of a date
 
 
 def retry_after_s(status: int, text: str, now_ns: int) -> float:
     """Return the seconds that a Retry-After header asks for: whole seconds, or a date (RFC 9110, section 10.2.3).
 
-    At most three days with 418 and 15 minutes with any other status; 0 where it says nothing readable or nothing to come.
+    At most three days with 418 and 15 minutes with any other status; 0 if it is unreadable or in the past.
     """
     text = text.strip()
     return min(BAN_MOST_S if status == BANNED else PAUSE_MOST_S, _asked_s(text, now_ns))

@@ -1,9 +1,11 @@
-"""A connection's bytes: plain or TLS, first for the handshake, then for the sweep.
+"""The bytes of one connection, plain or TLS.
 
-A stream lives twice. Until `release` it behaves like a blocking socket, read and written under an allowance of time and bytes
-(under gevent it waits cooperatively); REST never goes further. After `release` it is non-blocking and belongs to the sweep,
-which decrypts straight into the frame buffer. TLS goes through memory BIOs, because an SSLSocket gives one record and costs
-one system call (and at the end one exception) each time, and real venues send a record a frame.
+A stream has two phases. Until `release` it behaves like a blocking socket under an allowance of time and bytes (under gevent,
+only its greenlet waits); REST uses this phase only. After `release` it is non-blocking and belongs to the sweep, which decrypts
+straight into the frame buffer.
+
+TLS goes through memory BIOs. An SSLSocket returns one record for each system call, and ends each series with an exception;
+real venues send one record for each frame.
 """
 
 from __future__ import annotations
@@ -25,50 +27,49 @@ _scratch_view = memoryview(_scratch)
 
 
 class StreamClosed(Exception):
-    """The other side ended the connection, or it broke; the text says which."""
+    """The other side closed the connection, or it broke; the text says which."""
 
 
 class Stream(Protocol):
-    """What a handshake needs of a socket, and what the sweep needs of a connection."""
+    """The operations that handshakes, REST and the sweep need."""
 
-    allowance: ReadAllowance  # of what is read and sent before `release`
+    allowance: ReadAllowance  # limits reading and sending before `release`
 
     def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes, none at the end of the stream. Raises OSError, and by the allowance Overdue and TooMuch."""
+        """Return up to `size` bytes, none at the end of the stream. Raises OSError, and Overdue and TooMuch by the allowance."""
 
     def send(self, data: bytes) -> int: ...
     def unread(self, data: bytes) -> None:
-        """Put back what was read too far: it comes first again, for `recv` and for `receive`."""
+        """Put back data that was read too far; `recv` and `receive` return it first."""
 
-    def quiet(self) -> bool:
-        """Whether it is open and nothing has come that was not asked for."""
+    def idle(self) -> bool:
+        """Return whether it is open and has no unread data."""
 
     def fileno(self) -> int: ...
     def close(self) -> None: ...
 
     def release(self) -> None:
-        """Become non-blocking: from here on only `receive`, `post` and `close` are called."""
+        """Become non-blocking; from now on only `receive`, `post` and `close` may be called."""
 
     def receive(self, target: memoryview, at: int) -> int:
         """Write what has arrived at `target[at:]` (ROOM_BYTES must be free) and return the new end.
 
-        Returns `at` when nothing is there. Raises StreamClosed at the end of the stream; what came before is
-        returned first.
+        Returns `at` if there is no data. Raises StreamClosed at the end of the stream, after all data before it was returned.
         """
 
     def post(self, data: bytes) -> bool:
-        """Send without waiting; False while some of it still waits for room in the kernel. Raises StreamClosed."""
+        """Send without waiting; return False while some data waits for room in the kernel. Raises StreamClosed."""
 
 
 class PlainStream:
-    """A TCP connection without TLS: for tests and for proxies on this host."""
+    """A TCP connection without TLS, for tests and for proxies on this host."""
 
     def __init__(self, sock: socket.socket, allowance: ReadAllowance, ahead: bytes = b"") -> None:
         self.allowance = allowance
         self._sock = sock
         self._raw: _socket.socket | None = None
         self._unsent = b""
-        self._ahead = ahead  # read, and not yet asked for
+        self._ahead = ahead  # read already, and not yet returned
 
     def recv(self, size: int) -> bytes:
         if self._ahead:
@@ -80,7 +81,7 @@ class PlainStream:
         self._ahead = data + self._ahead
 
     def _pull(self, size: int) -> bytes:
-        """Read from the kernel within the allowance, and let others run."""
+        """Read from the kernel within the allowance, and let other greenlets run."""
         self._sock.settimeout(self.allowance.left_s())
         try:
             data = self._sock.recv(min(size, RECORD_BYTES))
@@ -100,7 +101,7 @@ class PlainStream:
         except TimeoutError:
             raise self.allowance.overdue() from None
 
-    def quiet(self) -> bool:
+    def idle(self) -> bool:
         self._sock.settimeout(0.0)
         try:
             self._sock.recv(1, socket.MSG_PEEK)
@@ -111,7 +112,7 @@ class PlainStream:
         return False
 
     def secured(self, context: ssl.SSLContext, hostname: str) -> ClientTlsStream:
-        """Return this connection with TLS on it. Raises ssl.SSLError, and what `recv` raises."""
+        """Return this connection with TLS on top. Raises ssl.SSLError, and what `recv` raises."""
         return ClientTlsStream(self._sock, self.allowance, context, hostname, self._ahead)
 
     def fileno(self) -> int:
@@ -126,18 +127,18 @@ class PlainStream:
 
     def receive(self, target: memoryview, at: int) -> int:
         if self._ahead:
-            return self._hand_over(target, at)
-        return at + self._take(target[at : at + SCRATCH_BYTES])
+            return self._put_ahead(target, at)
+        return at + self._receive_raw(target[at : at + SCRATCH_BYTES])
 
-    def _hand_over(self, target: memoryview, at: int) -> int:
-        """Write what came with the handshake's answer."""
+    def _put_ahead(self, target: memoryview, at: int) -> int:
+        """Write the data that came together with the handshake's answer."""
         if not self._ahead:
             return at
         ahead, self._ahead = self._ahead, b""
         target[at : at + len(ahead)] = ahead
         return at + len(ahead)
 
-    def _take(self, into: memoryview) -> int:
+    def _receive_raw(self, into: memoryview) -> int:
         assert self._raw is not None
         try:
             size = self._raw.recv_into(into)
@@ -194,7 +195,7 @@ class ClientTlsStream(PlainStream):
             self._push(self._outgoing.read())
 
     def _pull_records(self) -> bool:
-        """Read records; False at the end of the connection."""
+        """Read records; return False at the end of the connection."""
         data = self._pull(RECORD_BYTES)
         self._incoming.write(data)
         return bool(data)
@@ -208,22 +209,22 @@ class ClientTlsStream(PlainStream):
             except ssl.SSLWantReadError:
                 self._push_records()
                 if not self._pull_records():
-                    raise ConnectionResetError("connection closed in the midst of TLS") from None
+                    raise ConnectionResetError("connection closed without a TLS close alert") from None
 
     def send(self, data: bytes) -> int:
         self._tls.write(data)
         self._push_records()
         return len(data)
 
-    def quiet(self) -> bool:
-        return not self._incoming.pending and not self._tls.pending() and super().quiet()
+    def idle(self) -> bool:
+        return not self._incoming.pending and not self._tls.pending() and super().idle()
 
     def receive(self, target: memoryview, at: int) -> int:
         incoming = self._incoming
         closed = None
-        start, at = at, self._hand_over(target, at)
+        start, at = at, self._put_ahead(target, at)
         try:
-            size = self._take(_scratch_view)
+            size = self._receive_raw(_scratch_view)
             if size:
                 incoming.write(_scratch_view[:size])
         except StreamClosed as error:
@@ -231,7 +232,7 @@ class ClientTlsStream(PlainStream):
         read = self._tls.read
         end = at
         try:
-            # The handshake may have left whole records in the BIO and plain bytes in OpenSSL: both are read here too.
+            # The handshake may have left whole records in the BIO and plain bytes in OpenSSL; they are read here too.
             while incoming.pending or self._tls.pending():
                 size = read(RECORD_BYTES, target[end:])  # type: ignore[assignment]
                 if not size:

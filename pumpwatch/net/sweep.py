@@ -1,20 +1,23 @@
 """The one greenlet that reads every socket.
 
-It sweeps an epoll set of its own every few milliseconds and reads whatever is ready, instead of waking a greenlet a socket
-and a frame: at 50,000 frames/s that is the difference between a sixth of a core and all of it. While a listing
-window is open it sweeps every millisecond, so that received_at is sharp when it counts. It stops reading a venue
-whose frames pile up unparsed, by their bytes or by their number: the kernel's buffers fill, TCP holds the sender back, nothing
-here grows without bound, and the other venues are read as ever.
+It sweeps an epoll set of its own every few milliseconds and reads whatever is ready, instead of waking one greenlet for each
+socket and frame: at 50,000 frames/s that costs a sixth of a core instead of a whole one. While a listing window is open it
+sweeps every millisecond, so that received_at is sharp when it matters. While nothing arrives it sleeps until something does.
+
+It stops reading a venue whose unparsed frames pile up, by their bytes or by their number. Then the kernel's buffers fill, TCP
+slows the sender down, memory stays bounded, and the other venues are read as before.
 """
 
 from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import gevent
 from gevent import monkey
+from gevent.event import Event
 
 from pumpwatch.clock import Clock
 from pumpwatch.net.connection import Connection
@@ -25,14 +28,19 @@ log = logging.getLogger(__name__)
 
 READY = select.EPOLLIN | select.EPOLLRDHUP if hasattr(select, "EPOLLIN") else 0x2001
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, BufferError)
+READABLE = 1  # gevent's number for it
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
-MAX_PENDING_FRAMES = 50_000  # of a venue: a third of a second of the busiest venue there could be
+LONGEST_SLEEP_S = 1.0  # without data; what is held back is looked at that often at least
+MAX_PENDING_FRAMES = 50_000  # of one venue: a third of a second of the busiest venue imaginable
 LAST_READS = 64  # of a connection before it is closed: more than the kernel holds for it
-AT_EASE_S = 5.0  # a venue that was not held back for so long is read at full speed again
+FULL_SPEED_AFTER_S = 5.0  # a venue that was not held back for so long counts as read at full speed again
 
 
 class Sweep:
-    """Reads every added connection, and calls `after` each time; `interval_s` apart, or `quick_s` while a window is open."""
+    """Reads every added connection, then calls `after`.
+
+    Sweeps are `interval_s` apart, or `quick_s` while a window is open.
+    """
 
     def __init__(self, clock: Clock, stats: Stats, interval_s: float, quick_s: float, max_pending_bytes: int,
                  after: Callable[[], None] = lambda: None, max_pending_frames: int = MAX_PENDING_FRAMES) -> None:
@@ -42,8 +50,9 @@ class Sweep:
         self._quick = False
         self._epoll = monkey.get_original("select", "epoll")()
         self._connections: dict[int, Connection] = {}
-        self._fresh: list[Connection] = []  # the handshake may have left frames in them that epoll knows nothing of
-        self._held_back: dict[FrameBuffer, float] = {}  # when they last were
+        self._unpolled: list[Connection] = []  # may have frames of which epoll knows nothing: new ones, and those that wait
+        self._held_back: dict[FrameBuffer, float] = {}  # and when each last was
+        self._wake = Event()
         self._stopped = False
 
     def add(self, connection: Connection) -> None:
@@ -51,39 +60,59 @@ class Sweep:
         number = connection.stream.fileno()
         self._connections[number] = connection
         self._epoll.register(number, READY)
-        self._fresh.append(connection)
+        self._unpolled.append(connection)  # the handshake may have left frames in it
+        self._wake.set()
 
     def remove(self, connection: Connection) -> None:
-        """Stop reading it; call before the stream is closed. Harmless when it was removed before."""
+        """Stop reading a connection. Call it before the stream is closed; a second call is harmless."""
         number = connection.stream.fileno()
         if self._connections.get(number) is connection:
             del self._connections[number]
             self._epoll.unregister(number)
 
     def hasten(self, quick: bool) -> None:
-        """Sweep quickly, until told otherwise."""
+        """Sweep quickly (True) or at the usual interval (False) from now on."""
         self._quick = quick
 
     def run(self) -> None:
         """Sweep until `stop`; the body of a supervised greenlet."""
-        while not self._stopped:
-            started = self._clock.monotonic()
-            self.once()
-            self._after()
-            interval = self._quick_s if self._quick else self._interval_s
-            gevent.sleep(max(SHORTEST_PAUSE_S, interval - (self._clock.monotonic() - started)))
+        watcher = gevent.get_hub().loop.io(self._epoll.fileno(), READABLE)
+        try:
+            while not self._stopped:
+                started = self._clock.monotonic()
+                busy = self.once()
+                self._after()
+                if busy or self._unpolled:
+                    interval = self._quick_s if self._quick else self._interval_s
+                    gevent.sleep(max(SHORTEST_PAUSE_S, interval - (self._clock.monotonic() - started)))
+                else:
+                    self._sleep(watcher)
+        finally:
+            watcher.close()
+
+    def _sleep(self, watcher: Any) -> None:
+        """Wait until epoll has something to read, a connection is added, or the sweep is stopped."""
+        self._wake.clear()
+        watcher.start(self._wake.set)
+        try:
+            if not self._stopped:
+                self._wake.wait(LONGEST_SLEEP_S)
+        finally:
+            watcher.stop()
 
     def stop(self) -> None:
-        """End `run` at its next turn."""
+        """End `run` after its current sweep."""
         self._stopped = True
+        self._wake.set()
 
     def drain(self, connection: Connection) -> None:
-        """Read what has arrived on one connection, to its end, before it is closed: whatever waits to be parsed."""
-        for _ in range(LAST_READS):
+        """Read one connection to its end before it is closed, however many frames wait to be parsed."""
+        reads = 0
+        while reads < LAST_READS and not connection.closed:
             before = connection.bytes_read
-            if not connection.closed:
-                self._read(connection)
-            if connection.bytes_read == before:
+            reads += not connection.frames_wait
+            self._read(connection)
+            if connection.bytes_read == before and not connection.frames_wait:
                 return
 
     def _read(self, connection: Connection) -> None:
@@ -97,23 +126,33 @@ class Sweep:
         if connection.closed:
             self.remove(connection)
 
-    def once(self) -> None:
-        """Read everything that is ready now. A connection whose reading fails is closed, and the others are read on."""
-        fresh, self._fresh = self._fresh, []
-        ready = [self._connections.get(number) for number, _ in self._epoll.poll(0)]
-        for connection in (*fresh, *ready):
+    def once(self) -> bool:
+        """Read everything that is ready; return whether anything was.
+
+        A connection whose reading fails is closed; the others are read all the same.
+        """
+        unpolled, self._unpolled = self._unpolled, []
+        ready: Iterable[Connection | None] = [self._connections.get(number) for number, _ in self._epoll.poll(0)]
+        if unpolled:
+            ready = dict.fromkeys((*unpolled, *ready))
+        busy = False
+        for connection in ready:
+            busy = True
             if connection is None or connection.closed:
                 continue
             buffer = connection.buffer
             if buffer.end > self._max_pending_bytes or len(buffer.stops) >= self._max_pending_frames:
                 self._hold_back(buffer)
-                if connection in fresh:
-                    self._fresh.append(connection)
+                if connection in unpolled:
+                    self._unpolled.append(connection)
                 continue
             self._read(connection)
+            if connection.frames_wait:
+                self._unpolled.append(connection)
             self._drop_if_closed(connection)
         if self._held_back:
             self._let_go()
+        return busy
 
     def _hold_back(self, buffer: FrameBuffer) -> None:
         if buffer not in self._held_back:
@@ -125,7 +164,7 @@ class Sweep:
 
     def _let_go(self) -> None:
         now = self._clock.monotonic()
-        for buffer in [one for one, held_at in self._held_back.items() if now - held_at > AT_EASE_S]:
+        for buffer in [buffer for buffer, held_at in self._held_back.items() if now - held_at > FULL_SPEED_AFTER_S]:
             del self._held_back[buffer]
             buffer.behind_since_ns = 0
-            log.warning("reading goes on at full speed venue=%s", buffer.name)
+            log.warning("reading at full speed again venue=%s", buffer.name)

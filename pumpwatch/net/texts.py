@@ -1,4 +1,4 @@
-"""Text that is shown: without passwords, on one line, printable."""
+"""Makes text safe to show: on one line, printable, without passwords."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _place = re.compile(r"[A-Za-z0-9._-]{1,80}(:\d{1,5})?/?|\[[0-9A-Fa-f:.]{2,45}\](
 
 
 def masked(text: str) -> str:
-    """Return text with `user:password@` of every URL in it replaced by `***@`."""
+    """Return `text` with `user:password@` replaced by `***@` in every URL."""
     return _userinfo.sub(rf"\g<scheme>{HIDDEN}@", text)
 
 
 def shown_address(text: str) -> str:
-    """Return what can be shown of an address that may be none: its scheme, and a host and port that look like such.
+    """Return the parts of a possibly malformed address that are safe to show: its scheme, host and port.
 
-    Where it is malformed, anything else may be a part of a password.
+    What does not look like a scheme, host or port is hidden, because it may be a part of a password.
     """
     scheme, there, rest = text.partition("://") if "://" in text else ("", "", text)
     _, at, place = rest.rpartition("@")
@@ -34,16 +34,16 @@ def shown_address(text: str) -> str:
 
 
 def shown_url(text: str) -> str:
-    """Return a URL that may be malformed, or what can be shown of it where it has an `@`."""
+    """Return a possibly malformed URL on one line; if it has an `@`, only the parts that are safe to show."""
     return shown_address(text) if "@" in text else one_line(text)
 
 
 def one_line(text: str | bytes, most: int = 120) -> str:
-    """Return the first words of what another side sent: one line of at most `most` characters, printable, passwords masked."""
+    """Return text from outside as one line of at most `most` characters: spaces joined, printable, passwords masked."""
     far = 4 * most + 100
     cut = len(text) > far
     text = text[:far]
     words = masked(" ".join((text.decode("utf-8", "replace") if isinstance(text, bytes) else text).split()))
     if cut:
-        words = _begun.sub(rf"\g<scheme>{HIDDEN}", words)  # an `@` may stand behind the cut
+        words = _begun.sub(rf"\g<scheme>{HIDDEN}", words)  # an `@` may follow after the cut
     return printable(words, most)

@@ -1,4 +1,4 @@
-"""Through a proxy: HTTP CONNECT (RFC 9110) and SOCKS5 (RFC 1928, RFC 1929)."""
+"""Connects through a proxy: HTTP CONNECT (RFC 9110) and SOCKS5 (RFC 1928, RFC 1929)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pumpwatch.net.heads import BadAnswer, read_head
 from pumpwatch.net.proxy import Proxy
 from pumpwatch.net.stream import Stream
 
-ANSWER_BYTES = 1024  # of a SOCKS proxy in all: its longest answer has 262
+ANSWER_BYTES = 1024  # of all answers of a SOCKS proxy together; the longest possible one has 262
 REPLIES = ("", "general failure", "not allowed", "network unreachable", "host unreachable", "connection refused", "expired",
            "command not supported", "address type not supported")
 
 
 def authorization(proxy: Proxy) -> dict[str, str]:
-    """Return the header that names us to an HTTP proxy, where it has a user."""
+    """Return the header that authenticates us to an HTTP proxy; empty for a proxy without a user."""
     if not proxy.user:
         return {}
     return {"Proxy-Authorization": "Basic " + base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()}
@@ -36,7 +36,7 @@ def _connect(stream: Stream, proxy: Proxy, host: str, port: int) -> None:
     stream.send("\r\n".join([*lines, "", ""]).encode())
     head = read_head(stream, "the proxy's answer")
     if not 200 <= head.status < 300:
-        raise BadAnswer(f"the proxy refuses: {head.start}")
+        raise BadAnswer(f"the proxy rejects the connection: {head.start}")
 
 
 def _socks5(stream: Stream, proxy: Proxy, host: str, port: int) -> None:
@@ -45,16 +45,16 @@ def _socks5(stream: Stream, proxy: Proxy, host: str, port: int) -> None:
     stream.send(bytes((5, len(methods))) + methods)
     version, method = _exactly(stream, 2)
     if version != 5 or method not in methods:
-        raise BadAnswer("the proxy wants a user and a password" if version == 5 else "the proxy does not speak SOCKS5")
+        raise BadAnswer("the proxy requires a user and a password" if version == 5 else "the proxy does not speak SOCKS5")
     if method == 2:
         user, password = proxy.user.encode(), proxy.password.encode()
         stream.send(bytes((1, len(user))) + user + bytes((len(password),)) + password)
         if _exactly(stream, 2)[1] != 0:
-            raise BadAnswer("the proxy refuses the user or the password")
+            raise BadAnswer("the proxy rejects the user or the password")
     stream.send(b"\x05\x01\x00" + _socks_address(host) + port.to_bytes(2))
     _, reply, _, kind = _exactly(stream, 4)
     if reply != 0:
-        raise BadAnswer(f"the proxy refuses: {REPLIES[reply] if reply < len(REPLIES) else f'code {reply}'}")
+        raise BadAnswer(f"the proxy rejects the connection: {REPLIES[reply] if reply < len(REPLIES) else f'code {reply}'}")
     sizes = {1: 4, 4: 16}
     _exactly(stream, (sizes[kind] if kind in sizes else _exactly(stream, 1)[0]) + 2)
 
@@ -73,6 +73,6 @@ def _exactly(stream: Stream, size: int) -> bytes:
     while len(data) < size:
         more = stream.recv(size - len(data))
         if not more:
-            raise BadAnswer("the proxy ends the connection before its answer is whole")
+            raise BadAnswer("the proxy closed the connection in the middle of its answer")
         data += more
     return data

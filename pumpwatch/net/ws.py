@@ -1,4 +1,4 @@
-"""Opening a WebSocket connection: name, TCP or proxy, TLS and handshake within one time."""
+"""Opens WebSocket connections: name lookup, TCP or proxy, TLS and handshake, with one deadline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.allowance import ReadAllowance
-from pumpwatch.net.dial import Dial, Place, Resolve, look_up, reason, tls_context
+from pumpwatch.net.dial import Destination, Resolve, StreamDialer, look_up, reason, tls_context
 from pumpwatch.net.handshake import shake_hands
 from pumpwatch.net.redirects import anywhere, is_public, origin_of, refusal
 from pumpwatch.net.stream import Stream
@@ -20,19 +20,20 @@ LONGEST_REASON = 300
 
 
 class Dialer:
-    """Opens connections; `timeout_s` is for everything up to the answer of the handshake.
+    """Opens WebSocket connections.
 
-    `proxy` is http://user:pass@host:port, socks5://... or socks5h://...; empty: what the environment says.
+    timeout_s: for everything up to the handshake's answer.
+    proxy: http://user:pass@host:port, socks5://... or socks5h://...; empty: the environment's proxy settings.
     """
 
     def __init__(self, context: ssl.SSLContext, timeout_s: float, proxy: str = "", resolve: Resolve = look_up) -> None:
-        self._dial, self._timeout_s = Dial(context, proxy, resolve), timeout_s
+        self._streams, self._timeout_s = StreamDialer(context, proxy, resolve), timeout_s
 
     def open(self, url: str, headers: Mapping[str, str], configured: str = "") -> Stream:
-        """Connect, shake hands, and return the stream, released for the sweep.
+        """Connect, complete the handshake, and return the stream, released for the sweep.
 
-        `configured` is the address of the config or the plugin where someone else wrote `url`, as in a venue's session: it is
-        held to the rule for redirects then. Raises ServiceUnavailable with the reason, whichever step refused.
+        configured: the address from the configuration or the plugin, if someone else wrote `url` (as in a venue's session);
+        the rules for redirects apply to `url` then. Raises ServiceUnavailable with the reason, whichever step failed.
         """
         stream: Stream | None = None
         name = shown_url(url)
@@ -42,8 +43,8 @@ class Dialer:
             name = f"{host}:{port}"
             if configured and (problem := refusal(configured, url)):
                 raise ServiceUnavailable(f"{name}: not connected to: {problem}; configured is {shown_url(configured)}")
-            place = Place(secure, host, port, anywhere if _same_place(configured or url, url) else is_public)
-            stream, _ = self._dial.open(place, ReadAllowance(self._timeout_s))
+            destination = Destination(secure, host, port, anywhere if _same_place(configured or url, url) else is_public)
+            stream, _ = self._streams.open(destination, ReadAllowance(self._timeout_s))
             shake_hands(stream, url, headers)
             stream.release()
             opened = True

@@ -1,8 +1,8 @@
-"""Copy a data folder into one tar file, and back.
+"""Copy a data folder into one tar file, and restore it.
 
-Each SQLite file is copied by SQLite's own backup, so the copy is consistent beside a running collector: what was committed
-when its turn came is in it. Tar, files and folders are for owner and group alone. The tar begins with `manifest.json`:
-version, time, and size and SHA-256 of every file.
+Each SQLite file is copied by SQLite's own backup, so the copy is consistent beside a running collector: it holds everything
+committed when the file was copied. Only owner and group may read the tar and the restored files. The tar begins with
+`manifest.json`: version, time, and size and SHA-256 of every file.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from pumpwatch.store.sqlite import FILE_MODE, connect, make_private, private_fol
 
 MANIFEST = "manifest.json"
 PATTERNS = (FILE_NAME, "journal/*.sqlite")
+NOT_A_BACKUP = "give a file that `pumpwatch backup` wrote; nothing was restored"
 
 
 def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[str, Any]]:
-    """Write the tar, whole or not at all, and return a row a file: name, bytes, sha256.
+    """Write the tar, whole or not at all, and return one row for each file: name, bytes, sha256.
 
-    Raises UsageError where the target exists, StorageError where nothing is stored or the disk refuses.
+    Raises UsageError where the target exists, StorageError where nothing is stored or the disk fails.
     """
     if target.exists():
-        raise UsageError(f"{target} is there already", "give another name, or remove it first")
+        raise UsageError(f"{target} already exists", "give another name, or remove it first")
     sources = [path for pattern in PATTERNS for path in sorted(folder.glob(pattern))]
     if not sources:
         raise StorageError(f"{folder}: nothing is stored in this folder", "give the collector's config with -c")
@@ -67,14 +68,14 @@ def backup(folder: Path, target: Path, clock: Clock | None = None) -> list[dict[
 
 
 def restore(source: Path, folder: Path) -> list[dict[str, Any]]:
-    """Unpack a backup into a data folder that holds no journal and no ledger, and return its rows.
+    """Unpack a backup into a data folder without a journal and a ledger, and return its rows.
 
     Every file's sum is checked before the first one is put in place. Raises UsageError where the folder is in use or the
-    file is no backup, StorageError where a sum differs or the disk refuses.
+    file is not a backup, StorageError where a sum differs or the disk fails.
     """
-    taken = [path for pattern in PATTERNS for path in folder.glob(pattern)]
-    if taken:
-        raise UsageError(f"{folder} holds {taken[0].relative_to(folder)} already",
+    existing = [path for pattern in PATTERNS for path in folder.glob(pattern)]
+    if existing:
+        raise UsageError(f"{folder} already holds {existing[0].relative_to(folder)}",
                          "restore into an empty folder: set store.dir to one")
     with _disk(folder):
         private_folder(folder)
@@ -89,23 +90,23 @@ def restore(source: Path, folder: Path) -> list[dict[str, Any]]:
 
 
 def _unpack(source: Path, scratch: Path) -> list[dict[str, Any]]:
-    """Unpack what the manifest names, and nothing else, and check every sum."""
+    """Unpack the files that the manifest names, and nothing else, and check every sum."""
     try:
         with tarfile.open(source, "r:") as tar:
             rows: list[dict[str, Any]] = msgspec.json.decode(_member(tar, MANIFEST).read())["files"]
             for row in rows:
                 if not any(fnmatchcase(row["name"], pattern) for pattern in PATTERNS) or ".." in row["name"]:
-                    raise UsageError(f"{source}: no backup of pumpwatch: it names {row['name']}")
+                    raise UsageError(f"{source}: not a backup of pumpwatch: it names {row['name']}", NOT_A_BACKUP)
                 path = scratch / row["name"]
                 private_folder(path.parent)
                 make_private(path)
                 with path.open("wb") as target:
                     shutil.copyfileobj(_member(tar, row["name"]), target)
     except (tarfile.TarError, KeyError, TypeError, msgspec.DecodeError) as error:
-        raise UsageError(f"{source}: no backup of pumpwatch: {error}") from error
+        raise UsageError(f"{source}: not a backup of pumpwatch: {error}", NOT_A_BACKUP) from error
     for row in rows:
         if _sum(scratch / row["name"]) != row["sha256"]:
-            raise StorageError(f"{source}: {row['name']} is damaged", "take another backup; nothing was restored")
+            raise StorageError(f"{source}: {row['name']} is damaged", "restore another backup: nothing was restored")
     return rows
 
 
@@ -117,7 +118,7 @@ def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
 
 
 def _copy(source: Path, copy: Path) -> bool:
-    """Copy a database; return False for one that expired meanwhile."""
+    """Copy a database. Return False where it expired in the meantime."""
     with storage_errors(source, "copying"):
         try:
             origin = connect(source, read_only=True)
@@ -135,7 +136,7 @@ def _copy(source: Path, copy: Path) -> bool:
 
 
 def _check_ledger(folder: Path) -> None:
-    """Refuse a damaged ledger: SQLite copies broken pages as they are."""
+    """Raise StorageError for a damaged ledger: SQLite copies damaged pages without an error."""
     is_missing(folder)
     ledger = Ledger(folder, read_only=True)
     try:
@@ -154,4 +155,5 @@ def _disk(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{place}: {error.strerror or error}", "is there room, and may this user write there?") from error
+        raise StorageError(f"{place}: {error.strerror or error}",
+                           "check that the disk has room and that this user may write there") from error

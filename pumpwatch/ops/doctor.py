@@ -1,4 +1,8 @@
-"""Look over what a collector left or is doing: the second half of `pumpwatch doctor`."""
+"""Examine what a collector left behind or is doing: the second half of `pumpwatch doctor`.
+
+A problem is open or settled. Damage whose gap the ledger records as lost is settled: its trades cannot come back, and nothing
+is left to do. It is shown as a note, and only `doctor --all` counts it as a failure.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.model import Gap, GapState
 from pumpwatch.ops import health
 from pumpwatch.ops.judgement import FAIL, OK, WARN, judge
-from pumpwatch.ops.preflight import Finding
+from pumpwatch.ops.preflight import NOTE, Finding
+from pumpwatch.ops.settled import SettledDamage
 from pumpwatch.records import ConnectionEvent
 from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
 from pumpwatch.store.missing import missing_files
@@ -21,14 +26,16 @@ from pumpwatch.store.segment import Segment
 from pumpwatch.store.soundness import look_over
 
 SHOWN = 5  # symbols of many
-LOOK_S = 20.0  # for a look through the journal: several GB
+LOOK_S = 20.0  # for reading through the journal, which may have several GB
 FLAPPING, FLAPPING_NS = 3, 3600 * NS_PER_S  # losses of one connection within that time
-DAMAGE = ("journal damaged", "the ledger was")  # what gaps begin with that damage has made
+DAMAGE = ("journal damaged", "the ledger was")  # beginnings of the reasons of gaps that come from damage
 ASIDE = "ledger*damaged*"
+RECOVERY = ("a backup or a sink may have these trades: `pumpwatch restore` unpacks a backup into an empty folder, "
+            "`pumpwatch trades` and `pumpwatch verify --sinks` read the sinks")
 
 
 def examine(folder: Path, clock: Clock | None = None) -> Iterator[Finding]:
-    """Yield findings about a data folder: its collector, journal, gaps and refused frames."""
+    """Yield findings about a data folder: its collector, journal, gaps and quarantine. Raises nothing for what it finds."""
     clock = clock or Clock()
     yield from _set_aside(folder)
     try:
@@ -38,7 +45,7 @@ def examine(folder: Path, clock: Clock | None = None) -> Iterator[Finding]:
     except StorageError as error:
         yield Finding("ledger", FAIL, error.message, error.hint)
     yield from _collector(folder, clock)
-    yield from _journal(folder)
+    yield from _journal(folder, SettledDamage(_gaps_of(folder)))
     yield from _ledger(folder, clock)
 
 
@@ -52,11 +59,11 @@ def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
         yield Finding("collector", WARN, error.message, error.hint)
         return
     yield Finding("collector", OK, health.summary_line(status))
-    for one in judge(status):
-        yield Finding(one.name, one.severity, one.text, one.hint)
+    for judgement in judge(status):
+        yield Finding(judgement.name, judgement.severity, judgement.text, judgement.hint)
 
 
-def _journal(folder: Path) -> Iterator[Finding]:
+def _journal(folder: Path, settled: SettledDamage) -> Iterator[Finding]:
     journal = JournalReader(folder, Catalogue())
     try:
         segments = journal.segments()
@@ -64,38 +71,59 @@ def _journal(folder: Path) -> Iterator[Finding]:
         yield Finding("journal", FAIL, error.message, error.hint)
         return
     size = sum(segment.size_bytes() for segment in segments)
-    yield Finding("journal", OK, f"{len(segments)} segments, {sum(one.trades for one in segments):,} trades, "
+    yield Finding("journal", OK, f"{len(segments)} segments, {sum(segment.trades for segment in segments):,} trades, "
                                  f"{size / 1e9:.2f} GB")
     for line in journal.unreadable:
-        yield Finding("journal", FAIL, line, "the rest is used as it is; `pumpwatch verify` reads all of it")
+        name, _, problem = line.partition(": ")
+        yield Finding("journal", _state_of(name, [problem], settled), line,
+                      "the other files are used as they are; `pumpwatch verify` reads all of them")
     for missing in missing_files(folder, segments):
-        yield Finding("journal", FAIL, f"{missing.name}: {missing.why}", "put the file back, if it is anywhere")
-    yield from _damage(segments)
+        yield Finding("journal", _state_of(missing.name, [missing.why], settled), f"{missing.name}: {missing.why}",
+                      "put the file back into the journal folder if there is a copy; " + RECOVERY)
+    yield from _damage(segments, settled)
 
 
-def _damage(segments: Sequence[Segment]) -> Iterator[Finding]:
-    """Yield what is damaged, as far as a look of some seconds shows it."""
-    unseen = 0
+def _damage(segments: Sequence[Segment], settled: SettledDamage) -> Iterator[Finding]:
+    """Yield the damage that a look of some seconds finds."""
+    not_read = 0
     for segment, lines in look_over(segments, LOOK_S):
-        unseen += lines is None
+        not_read += lines is None
         if lines:
             more = f", and {len(lines) - 1:,} more" if len(lines) > 1 else ""
-            yield Finding("journal", FAIL, f"{segment.path.name}: {lines[0]}{more}",
-                          "the rest is used as it is; a running collector records a gap, `pumpwatch verify` tells all of it")
-    if unseen:
-        yield Finding("journal", OK, f"{unseen} of {len(segments)} segments were not looked through in {LOOK_S:.0f} s",
-                      "`pumpwatch verify` reads all of it")
+            yield Finding("journal", _state_of(segment.path.name, lines, settled),
+                          f"{segment.path.name}: {lines[0]}{more}",
+                          "its other batches are used; a running collector records a gap, `pumpwatch verify` lists all damage")
+    if not_read:
+        yield Finding("journal", OK, f"{not_read} of {len(segments)} segments were not read through within {LOOK_S:.0f} s",
+                      "`pumpwatch verify` reads all of them")
+
+
+def _state_of(name: str, lines: Sequence[str], settled: SettledDamage) -> str:
+    return NOTE if settled.covers(name, lines) else FAIL
+
+
+def _gaps_of(folder: Path) -> list[Gap]:
+    try:
+        if is_missing(folder):
+            return []
+        ledger = Ledger(folder, read_only=True)
+        try:
+            return [gap for _, gap in ledger.gaps()]
+        finally:
+            ledger.close()
+    except StorageError:
+        return []  # a finding of its own
 
 
 def _ledger(folder: Path, clock: Clock) -> Iterator[Finding]:
     if not (folder / FILE_NAME).exists() or not (folder / FILE_NAME).stat().st_size:
-        return  # that is found already
+        return  # a finding of its own
     try:
         ledger = Ledger(folder, read_only=True)
         try:
             gaps = [gap for _, gap in ledger.gaps()]
             events = ledger.connection_events(clock.now_ns() - FLAPPING_NS)
-            refused = ledger.quarantine_count()
+            quarantined = ledger.quarantine_count()
             ledger.check_pages()
         finally:
             ledger.close()
@@ -104,9 +132,9 @@ def _ledger(folder: Path, clock: Clock) -> Iterator[Finding]:
         return
     yield from _gaps(gaps)
     yield from _flapping(events)
-    if refused:
-        yield Finding("quarantine", WARN, f"{refused:,} frames or rows that were neither trades nor known control",
-                      "they are in ledger.sqlite, table quarantine, with reason and first bytes")
+    if quarantined:
+        yield Finding("quarantine", WARN, f"{quarantined:,} frames or rows were neither trades nor known control",
+                      "see the table `quarantine` in ledger.sqlite: it has their reasons and first bytes")
     else:
         yield Finding("quarantine", OK, "empty")
 
@@ -115,34 +143,40 @@ def _set_aside(folder: Path) -> Iterator[Finding]:
     aside = sorted(path.name for path in folder.glob(ASIDE) if not path.name.endswith(("-wal", "-shm", "-journal")))
     if aside:
         yield Finding("ledger", WARN, f"damaged and set aside: {', '.join(aside[:SHOWN])}{', ...' if aside[SHOWN:] else ''}",
-                      "what could be read of it is in the new one; is the disk sound? Remove the file once it is of no use")
+                      "check the disk; the readable part is in the new ledger, so remove the file when you no longer need it")
 
 
 def _gaps(gaps: Sequence[Gap]) -> Iterator[Finding]:
     states = Counter(gap.state for gap in gaps)
-    still = [gap for gap in gaps if gap.state != GapState.FILLED]
-    damaged = [gap for gap in still if gap.reason.startswith(DAMAGE)]
-    if damaged:
-        reasons = ", ".join(sorted({gap.reason for gap in damaged})[:SHOWN])
-        yield Finding("damage", FAIL, f"{len(damaged):,} gaps are open for what damage made unreadable: {reasons}",
-                      "is the disk sound? A backup or a sink may have these trades: `pumpwatch restore` reads a backup into an "
-                      "empty folder, `pumpwatch trades` and `pumpwatch verify --sinks` look into the sinks as well")
-    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(gap.reason for gap in still).most_common(3))
-    seconds = sum(gap.to_ns - gap.from_ns for gap in still if not gap.symbol) / NS_PER_S
+    unfilled = [gap for gap in gaps if gap.state != GapState.FILLED]
+    damaged = [gap for gap in unfilled if gap.reason.startswith(DAMAGE)]
+    if open_ := [gap for gap in damaged if gap.state == GapState.OPEN]:
+        yield Finding("damage", FAIL, f"{len(open_):,} gaps from damaged files are open: {_reasons(open_)}",
+                      f"check the disk; {RECOVERY}")
+    if lost := [gap for gap in damaged if gap.state == GapState.LOST]:
+        yield Finding("damage", NOTE, f"{len(lost):,} gaps from damaged files are recorded as lost: {_reasons(lost)}",
+                      f"nothing is left to do here; {RECOVERY}")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(gap.reason for gap in unfilled).most_common(3))
+    seconds = sum(gap.to_ns - gap.from_ns for gap in unfilled if not gap.symbol) / NS_PER_S
     detail = f"{states[GapState.OPEN]:,} open, {states[GapState.LOST]:,} lost, {states[GapState.FILLED]:,} filled"
-    if still:
-        yield Finding("gaps", WARN, f"{detail}; {reasons}; of venues and connections {seconds:,.0f} s, added up",
-                      "`pumpwatch gaps` lists them")
+    if unfilled:
+        yield Finding("gaps", WARN, f"{detail}; {reasons}; {seconds:,.0f} s in all, of whole venues and connections",
+                      "list them with `pumpwatch gaps`")
     else:
         yield Finding("gaps", OK, detail)
 
 
+def _reasons(gaps: Sequence[Gap]) -> str:
+    return ", ".join(sorted({gap.reason for gap in gaps})[:SHOWN])
+
+
 def _flapping(events: Sequence[ConnectionEvent]) -> Iterator[Finding]:
-    """Yield the venues of which a connection was lost again and again."""
-    lost = Counter((f"{one.exchange}.{one.market_type}", one.connection) for one in events if one.event == "down")
-    last = {f"{one.exchange}.{one.market_type}": one.reason for one in events if one.event == "down"}
-    for name in sorted({name for (name, _), count in lost.items() if count >= FLAPPING}):
-        often = {number: count for (of, number), count in lost.items() if of == name and count >= FLAPPING}
-        yield Finding(name, WARN, f"{len(often)} of its connections were lost {sum(often.values())} times within an hour, "
+    """Yield the venues that lost a connection again and again."""
+    losses = [(f"{event.exchange}.{event.market_type}", event) for event in events if event.event == "down"]
+    lost = Counter((venue, event.connection) for venue, event in losses)
+    last = {venue: event.reason for venue, event in losses}
+    for name in sorted({venue for (venue, _), count in lost.items() if count >= FLAPPING}):
+        counts = [count for (venue, _), count in lost.items() if venue == name and count >= FLAPPING]
+        yield Finding(name, WARN, f"{len(counts)} of its connections were lost {sum(counts)} times within an hour, "
                                   f"the last time: {last[name]}",
-                      "each time is a gap; is the line good, and does one address have too many connections there?")
+                      "each loss is a gap: check the network, and whether other programs connect to the venue from this address")

@@ -1,7 +1,7 @@
-"""What a collector says of itself: the figures in its data folder, as one line, or as they are.
+"""Read the figures that a collector writes, and show them as one line.
 
-The collector replaces `status.json` in its data folder each second; whoever can read the folder can look. Nothing
-here talks to the collector, so looking never slows it.
+The collector replaces `status.json` in its data folder each second, for everybody who can read the folder. Nothing here talks
+to the collector, so reading never slows it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from pumpwatch.ops.status_file import FILE, Unreadable, read_figures
 __all__ = ["FILE", "DamagedFigures", "problems", "read", "summary_line"]
 
 SHOWN = 160  # characters of a reason in a line
-SILENT_AFTER_S = 15.0  # written each second; this long without means that it hangs
+SILENT_AFTER_S = 15.0  # the file is written each second; after this long without a write the collector hangs
 
 Status = Mapping[str, Any]
 
 
 class DamagedFigures(ServiceUnavailable):
-    """Say so: the file is there, and holds no figures of a collector."""
+    """The file exists and does not hold the figures of a collector."""
 
 
 def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
     """Return the figures of the collector that runs on this data folder.
 
-    Raises ServiceUnavailable where none runs, where it was killed, and where it has stopped writing; DamagedFigures where
-    they cannot be read.
+    Raises ServiceUnavailable where none runs, where it was killed, and where it has stopped writing; DamagedFigures where the
+    file is damaged.
     """
     path = folder / FILE
     hint = "start one with `pumpwatch collect`, or name its config with -c"
@@ -42,22 +42,22 @@ def read(folder: Path, clock: Clock | None = None) -> dict[str, Any]:
     except FileNotFoundError:
         raise ServiceUnavailable(f"no collector runs on {folder}", hint) from None
     except Unreadable as error:
-        raise DamagedFigures(f"{path}: these are no figures of a collector: {one_line(str(error), SHOWN)}",
-                             "a running collector replaces the file each second: where none runs, start one") from error
+        raise DamagedFigures(f"{path}: not the figures of a collector: {one_line(str(error), SHOWN)}",
+                             "a running collector replaces the file each second: start one with `pumpwatch collect`") from error
     pid = int(status.get("pid", 0))
     silent_s = _silent_s(status, clock or Clock())
-    if not pid:  # it said so itself
+    if not pid:  # written by the collector itself at its end
         raise ServiceUnavailable(f"no collector runs on {folder}: the last one ended {_ago(silent_s)}", hint)
     if not _alive(pid):
         raise ServiceUnavailable(f"no collector runs on {folder}: the last one (pid {pid}) died {_ago(silent_s)}", hint)
     if silent_s > SILENT_AFTER_S:
-        raise ServiceUnavailable(f"the collector on {folder} (pid {pid}) has said nothing since {_ago(silent_s)}",
+        raise ServiceUnavailable(f"the collector on {folder} (pid {pid}) last wrote its figures {_ago(silent_s)}",
                                  "it hangs, is stopped, or its disk is full: look at its log")
     return status
 
 
 def _silent_s(status: Status, clock: Clock) -> float:
-    """Return how long ago the figures were written: by the machine's steady clock, by its date where it began anew since."""
+    """Return how long ago the figures were written: by the monotonic clock, or by date where that clock restarted since."""
     written_s = status.get("written_monotonic_s")
     if isinstance(written_s, float) and written_s <= clock.monotonic():
         return clock.monotonic() - written_s
@@ -65,7 +65,7 @@ def _silent_s(status: Status, clock: Clock) -> float:
 
 
 def summary_line(status: Status) -> str:
-    """Return a minute's health as one line: per exchange its connections, trades/s, lag and gaps; journal, sinks."""
+    """Return a minute's health as one line: connections, trades/s, lag and gaps of each exchange; journal, sinks."""
     parts = [_exchange_part(name, rows) for name, rows in _by_exchange(status).items()]
     journal = status.get("journal", {})
     parts.append(f"journal backlog {_count(journal.get('backlog_trades', 0))}")
@@ -75,8 +75,8 @@ def summary_line(status: Status) -> str:
 
 
 def problems(status: Status) -> list[str]:
-    """Return what is wrong, a line each: venues that are not read, or not wholly, sinks, boards and the disk."""
-    return [f"{one.name}: {one_line(one.text, SHOWN)}" for one in judge(status) if one.severity != OK]
+    """Return one line for each problem: venues that are not fully read, sinks, boards and the disk."""
+    return [f"{judgement.name}: {one_line(judgement.text, SHOWN)}" for judgement in judge(status) if judgement.severity != OK]
 
 
 def _by_exchange(status: Status) -> dict[str, list[Status]]:

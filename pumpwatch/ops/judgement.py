@@ -1,4 +1,4 @@
-"""The one judgement of a collector's figures: its log line, `doctor` and the rows in `exchange_health` all show it."""
+"""Judge a collector's figures, in one place for its log line, `doctor` and the rows of `exchange_health`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 OK, WARN, FAIL = "ok", "warn", "fail"
 
 SHOWN = 5  # symbols of many
-LAG_MS = 5_000  # a venue's trades later than this: the clock or the line is wrong
-PATIENCE_S = 30.0  # a connection that is lost and comes back within that is no failure
-BEHIND = 1_000_000  # trades that a sink lacks
+LAG_MS = 5_000  # a venue's trades arrive later than this: the clock or the network is at fault
+PATIENCE_S = 30.0  # a connection that is back within this is not a failure
+BEHIND = 1_000_000  # trades that a sink has still to receive
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is to be said of a venue, sink or board. `severity` is warn or fail, and ok where it mends itself as it should."""
+    """One statement about a venue, sink or board. `severity` is warn or fail, or ok where it recovers by itself as expected."""
 
     name: str
     severity: str
@@ -25,51 +25,51 @@ class Judgement:
 
 
 def judge(status: Mapping[str, Any]) -> Iterator[Judgement]:
-    """Yield what is to be said of a collector's figures; nothing where all is well."""
+    """Yield judgements of a collector's figures; none where all is well."""
     for row in status.get("venues", ()):
         yield from judge_venue(row)
     for sink in status.get("sinks", ()):
         yield from _sink(f"sink {sink.get('name')}", str(sink.get("state", "")), sink.get("backlog_trades", 0))
     for name, board in (status.get("listing") or {}).items():
-        if isinstance(board, Mapping) and not board.get("up", True) and board.get("reason"):  # without one it was not asked yet
+        if isinstance(board, Mapping) and not board.get("up", True) and board.get("reason"):  # without one it was not polled yet
             yield Judgement(f"listing {name}", FAIL, f"down: {board['reason']}",
-                            "listings are not seen meanwhile; it is asked again by itself")
+                            "check that its url is reachable from this machine; the collector polls it again by itself")
     dropped = status.get("journal", {}).get("dropped_trades", 0)
     if dropped:
-        yield Judgement("memory", FAIL, f"{dropped:,} trades were dropped while the disk refused them; the gaps are recorded",
-                        "make room on the disk")
+        yield Judgement("memory", FAIL, f"{dropped:,} trades were dropped because the disk could not store them; the gaps are "
+                        "recorded", "free space on the disk of store.dir")
 
 
 def judge_venue(row: Mapping[str, Any]) -> Iterator[Judgement]:
-    """Yield what is to be said of one venue's figures, the most serious first."""
+    """Yield judgements of one venue's figures, the most serious first."""
     name = f"{row.get('exchange')}.{row.get('market_type')}"
     up, wanted, why = row.get("connections_up", 0), row.get("connections", 0), row.get("problem", "")
     listed, late = row.get("list_problem", ""), row.get("down_s", 0) > PATIENCE_S
     if not wanted:
         reason = f"no instrument list: {listed}" if listed else why or "no symbol is known yet"
         yield Judgement(name, FAIL if listed or late else WARN, f"nothing is read: {reason}",
-                        "is its rest_url reachable from here? it is asked again by itself, and the gap is recorded")
+                        "check that its rest_url is reachable from this machine; it is asked again, and the gap is recorded")
     elif up < wanted:
         yield Judgement(name, FAIL if late or (why and not up) else WARN,
                         f"{up} of {wanted} connections are up" + (f", {why}" if why else ""),
-                        "is its ws_url reachable from here? it connects again by itself, and the gap is recorded")
+                        "check that its ws_url is reachable from this machine; it is retried, and the gap is recorded")
     if wanted and listed:
         yield Judgement(name, WARN, f"its instrument list cannot be relied on: {listed}",
-                        "what is read goes on; newcomers are not seen meanwhile")
+                        "known symbols are still read; new ones are not seen until a complete list arrives")
     silent = row.get("silent", ())
     if silent:
         yield Judgement(name, WARN, f"{len(silent):,} symbols are subscribed and silent, though they trade: "
                                     f"{', '.join(silent[:SHOWN])}{', ...' if len(silent) > SHOWN else ''}",
-                        "it subscribes again by itself; where all of a market are silent, has its address changed (ws_url)?")
+                        "the collector subscribes again by itself; where a whole market is silent, check its ws_url")
     if row.get("lag_ms", 0) > LAG_MS:
         yield Judgement(name, WARN, f"trades arrive {row['lag_ms'] / 1e3:.1f} s late",
-                        "is this machine's clock right, and its line wide enough?")
+                        "check this machine's clock (NTP) and the bandwidth of its network")
 
 
 def _sink(name: str, state: str, behind: int) -> Iterator[Judgement]:
     text, refilling = f"{state}, {behind:,} trades behind", state.startswith("refilling")
     if state not in ("up", "starting") and not refilling:
-        yield Judgement(name, FAIL, text, "the journal keeps the trades; the collector's log says what the sink answers")
+        yield Judgement(name, FAIL, text, "the journal keeps the trades; see the sink's answer in the collector's log")
     elif refilling or behind > BEHIND:
         yield Judgement(name, WARN if behind > BEHIND else OK, text,
-                        "it catches up by itself; the journal keeps the trades meanwhile")
+                        "it catches up by itself; the journal keeps the trades until then")

@@ -1,7 +1,7 @@
-"""Logging of the long-running commands: one line a change of state, on stderr, times in UTC.
+"""Logging of the long-running commands: one line for each change of state, on stderr, times in UTC.
 
-A line that repeats is limited, for each venue apart, and how many were held back is said within about a minute. What venues
-and boards say cannot forge a line or steer a terminal: a message is one printable line, a traceback's lines are indented.
+Repeated lines are limited for each venue separately; the number held back is logged within about a minute. The words of
+venues and boards cannot forge a line or control a terminal: a message is one printable line, and a traceback is indented.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ LONGEST = 4000  # characters of a line; a health summary of many exchanges takes
 
 
 class RepeatLimit(logging.Filter):
-    """Let each kind of line (logger, level, words without their values but the first) through `burst` times a period.
+    """Let each kind of line (logger, level, words, first value) through `burst` times a period.
 
-    The first value is that of the venue, sink or source. What was held back is told before the first line, of any kind,
-    that comes after the period.
+    The first value is usually the venue, sink or source. The number of lines held back is logged before the first line, of
+    any kind, after the period.
     """
 
     def __init__(self, burst: int = 10, period_s: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class RepeatLimit(logging.Filter):
         if record.levelno >= logging.CRITICAL:
             return True
         now = self._now()
-        self._tell_held_back(now)
+        self._log_held_back(now)
         first = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
         state = self._seen.setdefault((record.name, record.levelno, str(record.msg), first), [now, 0, 0])
         if state[1] >= self._burst:
@@ -44,8 +44,8 @@ class RepeatLimit(logging.Filter):
         state[1] += 1
         return True
 
-    def _tell_held_back(self, now: float) -> None:
-        """Forget the kinds whose period is over, and say how many lines of each were held back."""
+    def _log_held_back(self, now: float) -> None:
+        """Forget the kinds whose period is over, and log how many lines of each were held back."""
         over = {kind: state for kind, state in self._seen.items() if now - state[0] >= self._period_s}
         for kind in over:
             del self._seen[kind]
@@ -56,7 +56,7 @@ class RepeatLimit(logging.Filter):
 
 
 class PrintableFormatter(logging.Formatter):
-    """The message as one printable line; a traceback follows it indented, so that no line of it looks like one of the log."""
+    """Format a message as one printable line, and indent a traceback, so that none of its lines looks like a log line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = printable(record.message, LONGEST)
@@ -67,7 +67,7 @@ class PrintableFormatter(logging.Formatter):
 
 
 class LineFormatter(PrintableFormatter):
-    """`2026-11-21T10:20:33.123Z INFO feeds.feed connection up venue=...`."""
+    """Format a line as `2026-11-21T10:20:33.123Z INFO feeds.feed connection up venue=...`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)s %(short)s %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -79,7 +79,7 @@ class LineFormatter(PrintableFormatter):
 
 
 def set_up(level: str, stream: IO[str] | None = None) -> None:
-    """Send the log to stderr (or `stream`) from this level on; calling it again replaces what was set up before."""
+    """Send the log to stderr (or `stream`) from this level on. A second call replaces the first one's set-up."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(LineFormatter())
     handler.addFilter(RepeatLimit())

@@ -1,8 +1,8 @@
-"""Look over everything a collector needs before it runs, and say so line by line.
+"""Check everything a collector needs before it runs, one finding a line.
 
-`check` stays on this machine: config, plugins, data folder, disk, clock. With `connect` it also knocks at every
-configured service: each venue's REST and WebSocket, each notice board, each sink. Nothing is written but one probe
-file in the data folder, which is removed again.
+`check` stays on this machine: config, plugins, data folder, disk, clock. With `connect` it also connects to every configured
+service: each venue's REST and WebSocket, each notice board, each sink. It writes only a probe file in the data folder, and
+removes it again.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ from pumpwatch.store.sqlite import ANOTHER_FOLDER
 from pumpwatch.supervisor import guarded
 
 UNREACHABLE = "unreachable"
+NOTE = "note"  # a settled problem: nothing is left to do
 
-LOW_DISK_BYTES = 2_000_000_000  # two hours of every trade on every venue, with room for SQLite's own files
+LOW_DISK_BYTES = 2_000_000_000  # two hours of every trade on every venue, and SQLite's own files
 FULL_DISK_BYTES = 200_000_000
 EARLIEST_NS = 1_735_689_600 * NS_PER_S  # 2025-01-01: a clock before that was never set
-REFUSED_HINT = dict.fromkeys((403, 418, 429, 451), "refused from this address: another host or a proxy in the config?")
-AT_ONCE = 8  # services that are asked at the same time
-LONGEST = 300  # characters of what foreign code raised
+REJECTED_HINT = dict.fromkeys((403, 418, 429, 451), "it rejects requests from this address: use another host or a proxy")
+AT_ONCE = 8  # services that are checked at the same time
+LONGEST = 300  # characters of the message of a plugin's exception
 SYNC_MARK = Path("/run/systemd/timesync/synchronized")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. `state` is ok, warn, fail or unreachable; `ms` is how long a service took."""
+    """One line of the report. `state` is ok, note, warn, fail or unreachable; `ms` is the time that a service took."""
 
     name: str
     state: str
@@ -52,17 +53,17 @@ class Finding:
 
 
 def check(config: Config, connect: bool = False, plugins: Plugins | None = None) -> list[Finding]:
-    """Return every finding, in order; raises nothing for what it finds."""
+    """Return every finding, in order. Raises nothing for what it finds."""
     plugins = plugins or load_plugins(config)
     findings = [Finding("config", OK, "every key is known and of its type"), *_proxy_findings(config),
                 *_plugin_findings(config, plugins), *_folder_findings(Path(config.store.dir)), *_clock_findings(Clock())]
     return [*findings, *_service_findings(config, plugins)] if connect else findings
 
 
-def exit_code(findings: list[Finding]) -> int:
-    """Return 0, 1 where something fails, 69 where only a service cannot be reached."""
+def exit_code(findings: list[Finding], *, settled: bool = False) -> int:
+    """Return 0, 1 where something fails, 69 where only a service cannot be reached. settled: a note counts as a failure."""
     states = {finding.state for finding in findings}
-    if FAIL in states:
+    if FAIL in states or (settled and NOTE in states):
         return EXIT_FOUND
     return EXIT_UNAVAILABLE if UNREACHABLE in states else EXIT_OK
 
@@ -78,16 +79,18 @@ def _proxy_findings(config: Config) -> Iterator[Finding]:
 
 
 def _plugin_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
-    good = [one["name"] for one in plugins.describe() if one["status"] == "ok"]
-    yield Finding("plugins", OK if good else FAIL, ", ".join(good) or "none can be used")
+    good = [plugin["name"] for plugin in plugins.describe() if plugin["status"] == "ok"]
+    yield Finding("plugins", OK if good else FAIL, ", ".join(good) or "no plugin can be used",
+                  "" if good else "install one, or set plugins.folder to the folder that has it")
     for name, reason in plugins.problems:
-        yield Finding(f"plugin {name}", FAIL, reason, "mend it, or name it in plugins.disabled")
+        yield Finding(f"plugin {name}", FAIL, reason, "correct the plugin, or name it in plugins.disabled")
     for line in plugins.unmet(config):
         key, _, text = line.partition(": ")
-        yield Finding(key, FAIL, text, "take the section out of the config, or install the plugin")
+        yield Finding(key, FAIL, text, "remove the section from the config, or install the plugin")
     try:
         venues = [venue.name for venue, _ in plugins.chosen(config)]
-        yield Finding("venues", OK if venues else FAIL, ", ".join(venues) or "none is to be collected")
+        yield Finding("venues", OK if venues else FAIL, ", ".join(venues) or "no venue is to be collected",
+                      "" if venues else "enable one in the section exchanges of the config")
     except PluginError as error:
         yield Finding("exchanges", FAIL, error.message, error.hint)
     for name in config.sinks:
@@ -115,12 +118,12 @@ def _folder_findings(folder: Path) -> Iterator[Finding]:
     except OSError as error:
         yield Finding("data folder", FAIL, f"{folder}: {error.strerror or error}", ANOTHER_FOLDER)
         return
-    new = "" if place == folder.absolute() else ", will be made"
-    yield Finding("data folder", OK, f"{folder.absolute()} can be written to{new}")
+    new = "" if place == folder.absolute() else ", and will be created"
+    yield Finding("data folder", OK, f"{folder.absolute()} is writable{new}")
     free = shutil.disk_usage(place).free
     state = FAIL if free < FULL_DISK_BYTES else WARN if free < LOW_DISK_BYTES else OK
     yield Finding("free disk", state, f"{free / 1e9:.1f} GB",
-                  "" if state == OK else "make room, or lower store.max_bytes and store.retention_hours")
+                  "" if state == OK else "free space, or lower store.max_bytes and store.retention_hours")
 
 
 def _clock_findings(clock: Clock) -> Iterator[Finding]:
@@ -129,24 +132,24 @@ def _clock_findings(clock: Clock) -> Iterator[Finding]:
     drift_ms = abs((clock.now_ns() - wall) / 1e6 - (clock.monotonic() - steady) * 1e3)
     text = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(wall / NS_PER_S))
     if wall < EARLIEST_NS:
-        yield Finding("clock", FAIL, f"it says {text}", "set it: every window is cut by this clock")
+        yield Finding("clock", FAIL, f"it says {text}", "set it: every window and every gap depends on this clock")
     elif drift_ms > 20:
-        yield Finding("clock", WARN, f"{text}, and it moved by {drift_ms:.0f} ms against the steady clock in 50 ms",
-                      "something steps the clock: let one NTP service slew it")
+        yield Finding("clock", WARN, f"{text}, and it moved {drift_ms:.0f} ms against the monotonic clock within 50 ms",
+                      "a program steps the clock: have one NTP service adjust it gradually")
     else:
         yield Finding("clock", OK, text)
     synchronised = _ntp_synchronised()
     if synchronised is None:
-        yield Finding("clock sync", WARN, "this machine does not say whether its clock is synchronised",
-                      "run chrony or systemd-timesyncd; lag figures and windows depend on it")
+        yield Finding("clock sync", WARN, "this machine does not report whether its clock is synchronised",
+                      "run chrony or systemd-timesyncd: lag figures and windows depend on the clock")
     elif synchronised:
         yield Finding("clock sync", OK, "synchronised by NTP")
     else:
-        yield Finding("clock sync", WARN, "not synchronised by NTP", "enable it: `timedatectl set-ntp true`")
+        yield Finding("clock sync", WARN, "not synchronised by NTP", "enable NTP: `timedatectl set-ntp true`")
 
 
 def _ntp_synchronised() -> bool | None:
-    """Return whether NTP keeps the clock; None where nothing on the machine tells."""
+    """Return whether NTP synchronises the clock, None where the machine does not report it."""
     if SYNC_MARK.exists():
         return True
     program = shutil.which("timedatectl")
@@ -161,19 +164,19 @@ def _ntp_synchronised() -> bool | None:
 
 
 def _service_findings(config: Config, plugins: Plugins) -> Iterable[Finding]:
-    """Return one finding a service, in the order a trade travels; some are asked at once, as each may take its time."""
+    """Return one finding a service, in the order of a trade's path; AT_ONCE are checked at a time, as each may be slow."""
     from gevent.pool import Pool
 
-    asks: list[tuple[str, Callable[[], str]]] = []
+    checks: list[tuple[str, Callable[[], str]]] = []
     for venue, options in _chosen(config, plugins):
-        asks.append((f"{venue.name} REST", partial(_ask_rest, config, venue, options)))
-        asks.append((f"{venue.name} WebSocket", partial(_ask_socket, config, venue, options)))
+        checks.append((f"{venue.name} REST", partial(_ask_rest, config, venue, options)))
+        checks.append((f"{venue.name} WebSocket", partial(_ask_socket, config, venue, options)))
     for name, source in plugins.sources.items():
-        asked = config.listing.sources.get(name)
-        if asked is not None and asked.enabled:
-            asks.append((f"listing {name}", partial(_ask_source, config, source, asked)))
-    asks += [(f"sink {name}", partial(_ask_sink, config, name, plugins)) for name in config.sinks if name in plugins.sinks]
-    found: Iterable[Finding] = Pool(AT_ONCE).imap(lambda one: _reach(*one), asks)
+        section = config.listing.sources.get(name)
+        if section is not None and section.enabled:
+            checks.append((f"listing {name}", partial(_ask_source, config, source, section)))
+    checks += [(f"sink {name}", partial(_ask_sink, config, name, plugins)) for name in config.sinks if name in plugins.sinks]
+    found: Iterable[Finding] = Pool(AT_ONCE).imap(lambda named: _reach(*named), checks)
     return found
 
 
@@ -185,36 +188,32 @@ def _chosen(config: Config, plugins: Plugins) -> list[tuple[Venue, VenueConfig]]
 
 
 def _reach(name: str, ask: Callable[[], str]) -> Finding:
-    """Ask a service; whatever a plugin's code raises is a finding."""
+    """Connect to a service. Whatever a plugin's code raises is a finding."""
     started = time.monotonic()
-    said: list[str] = []
-    wrong: list[Exception] = []
-    guarded(lambda: said.append(ask()), wrong.append)
-    ms = _ms_since(started)
-    if not wrong:
-        return Finding(name, OK, said[0], ms=ms)
-    error = wrong[0]
+    details: list[str] = []
+    errors: list[Exception] = []
+    guarded(lambda: details.append(ask()), errors.append)
+    ms = round((time.monotonic() - started) * 1e3, 1)
+    if not errors:
+        return Finding(name, OK, details[0], ms=ms)
+    error = errors[0]
     if isinstance(error, PumpWatchError):
         state = UNREACHABLE if isinstance(error, ServiceUnavailable) else FAIL
         return Finding(name, state, error.message, error.hint, ms)
     return Finding(name, FAIL, f"its plugin raises {type(error).__name__}: {one_line(str(error), LONGEST)}",
-                   "this is an error in the plugin: report it to its author", ms)
-
-
-def _ms_since(started: float) -> float:
-    return round((time.monotonic() - started) * 1e3, 1)
+                   "the plugin has an error: report it to its author", ms)
 
 
 def _ask_rest(config: Config, venue: Venue, options: VenueConfig) -> str:
     url = (options.rest_url or venue.rest_url).rstrip("/")
     request = venue.instruments_requests[0]
-    said = _get(config, url + request.path, venue.headers, request.params, request.method)
+    detail = _get(config, url + request.path, venue.headers, request.params, request.method)
     missing = _unlisted(config, venue, url, options.symbols) if options.symbols else {}
     if missing:
         nearest = ", ".join(name for name in missing.values() if name)
-        raise PumpWatchError(f"not listed: {', '.join(missing)}",
-                             f"the nearest: {nearest}" if nearest else "`pumpwatch init-symbols` tells what is")
-    return said
+        raise PumpWatchError(f"symbols of the config that are not listed: {', '.join(missing)}",
+                             f"did you mean {nearest}?" if nearest else "`pumpwatch init-symbols` writes the listed symbols")
+    return detail
 
 
 def _unlisted(config: Config, venue: Venue, url: str, symbols: Sequence[str]) -> dict[str, str]:
@@ -228,8 +227,8 @@ def _unlisted(config: Config, venue: Venue, url: str, symbols: Sequence[str]) ->
     return unlisted(fetch_instruments(venue, lambda request: http.ask(url, request, venue.headers, budget)), symbols)
 
 
-def _ask_source(config: Config, source: ListingSource, asked: SourceConfig) -> str:
-    return _get(config, asked.url or source.url, source.headers, {}, "GET")
+def _ask_source(config: Config, source: ListingSource, section: SourceConfig) -> str:
+    return _get(config, section.url or source.url, source.headers, {}, "GET")
 
 
 def _get(config: Config, url: str, headers: Mapping[str, str], params: Mapping[str, str | int], method: str) -> str:
@@ -237,10 +236,11 @@ def _get(config: Config, url: str, headers: Mapping[str, str], params: Mapping[s
     from pumpwatch.net.ws import tls_context
 
     http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
-    answer = http.fetch(url, headers, params, method)
-    if answer.status >= 400:
-        raise ServiceUnavailable(f"{masked(url)} answers HTTP {answer.status}", REFUSED_HINT.get(answer.status, ""))
-    return f"{masked(url)} answers HTTP {answer.status}, {len(answer.body):,} bytes"
+    response = http.fetch(url, headers, params, method)
+    if response.status >= 400:
+        raise ServiceUnavailable(f"{masked(url)} answers HTTP {response.status}", REJECTED_HINT.get(
+            response.status, "check the address in the config; the service may also be down for the moment"))
+    return f"{masked(url)} answers HTTP {response.status}, {len(response.body):,} bytes"
 
 
 def _ask_socket(config: Config, venue: Venue, options: VenueConfig) -> str:
@@ -249,7 +249,7 @@ def _ask_socket(config: Config, venue: Venue, options: VenueConfig) -> str:
     url = options.ws_url or venue.ws_url
     dialer = Dialer(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
     dialer.open(url, venue.headers).close()
-    return f"{masked(url)} opens"
+    return f"{masked(url)} accepts connections"
 
 
 def _ask_sink(config: Config, name: str, plugins: Plugins) -> str:
@@ -261,5 +261,5 @@ def _ask_sink(config: Config, name: str, plugins: Plugins) -> str:
     finally:
         sink.close()
     if trouble:
-        raise PumpWatchError(trouble)
-    return "open, and its tables are as they should be"
+        raise PumpWatchError(trouble, "see the sink's own log; the journal keeps the trades until it accepts them")
+    return "open, and its tables are correct"

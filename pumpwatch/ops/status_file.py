@@ -1,4 +1,4 @@
-"""The file of figures in a data folder, `status.json`, read as something that anyone may have damaged."""
+"""Read `status.json`, the figures in a data folder, defensively: anybody may have damaged the file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import msgspec
 
 FILE = "status.json"
-MOST_BYTES = 16_000_000  # figures of every venue take a hundredth of that
+LARGEST_BYTES = 16_000_000  # a hundred times the figures of every venue
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Unreadable = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
 
 
 class _Row(msgspec.Struct):
-    """A venue."""
+    """The figures of one venue."""
 
     exchange: str
     market_type: str
@@ -58,7 +58,7 @@ class _Recent(msgspec.Struct):
 
 
 class _Figures(msgspec.Struct):
-    """What must hold of the file for those who read it; what else is in it they do not touch."""
+    """The fields that readers use. Other fields of the file are not checked."""
 
     pid: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
     written_at_ns: Count
@@ -73,12 +73,12 @@ class _Figures(msgspec.Struct):
 
 
 def read_figures(folder: Path) -> dict[str, Any]:
-    """Return the figures as they are. Raises FileNotFoundError, or one of `Unreadable` where they are not figures."""
-    handle = os.open(folder / FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hold us up
+    """Return the figures unchanged. Raises FileNotFoundError, or one of `Unreadable` where the file is damaged."""
+    handle = os.open(folder / FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe
     with os.fdopen(handle, "rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"it is larger than {MOST_BYTES:,} bytes")
+        content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ValueError(f"it is larger than {LARGEST_BYTES:,} bytes")
     msgspec.json.decode(content, type=_Figures)
     figures: dict[str, Any] = msgspec.json.decode(content)
     return figures

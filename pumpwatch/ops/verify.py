@@ -1,9 +1,9 @@
-"""Read everything that is stored, and compare it with what should be there.
+"""Read everything that is stored, and compare it with what should be stored.
 
-Every batch of every segment is read through the journal's own reader, its checksums included, and counted against the
-segment's own figures. With `sinks` each trade that a sink has acknowledged is looked for in it, but for those that it
-deletes by itself at their age. Works beside a running collector; the segment being written is read as far as it was
-committed when its turn came.
+Every batch of every segment is read through the journal's own reader, which checks its checksum, and counted against the
+segment's own figures. With `sinks`, each trade that a sink has acknowledged is looked for in that sink, except for trades that
+it deletes by itself at their age. Verifying is safe beside a running collector; the segment being written is read as far
+as it is committed at that moment.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ from pumpwatch.store.sqlite import connect
 from pumpwatch.store.watermarks import SAFE
 
 CHUNK_ROWS = 50_000  # compared with a sink at a time
-APART_NS = 10 * NS_PER_S  # trades further apart are asked for apart: one stray one must not fetch a day
-VISIBLE_WITHIN_S = 30.0  # of its reception: what a sink acknowledged a moment ago is looked for again
-EDGE_S = 3600.0  # a sink deletes by the clock too, and may be about to
+APART_NS = 10 * NS_PER_S  # trades further apart are queried separately: a stray one must not fetch a day
+RETRY_S = 1.0
+VISIBLE_WITHIN_S = 30.0  # of its reception: a trade acknowledged a moment ago may become visible a little later
+RESEND = "a running collector sends again what a sink has lost of the last hours"
+EDGE_S = 3600.0  # trades this close to a sink's age limit are not expected in it
 
 
 @dataclass(slots=True)
 class Checked:
-    """One segment, or one segment in one sink (`where`). `problems` are lines for a person."""
+    """The result for one segment, in the journal or in one sink (`where`). `problems` are lines for a person."""
 
     segment: str
     where: str  # journal, or a sink's name
@@ -47,12 +49,12 @@ class Checked:
 
     @property
     def good(self) -> bool:
-        """Whether everything that should be there is."""
+        """Return whether everything that should be stored is."""
         return self.expected == self.found and not self.problems
 
 
 def verify(folder: Path, sinks: Mapping[str, Sink] | None = None) -> Iterator[Checked]:
-    """Yield what was found, segment by segment, oldest first. Raises StorageError where there is no journal."""
+    """Yield the results segment by segment, oldest first. Raises StorageError where there is no journal."""
     if not (folder / "journal").is_dir():
         raise StorageError(f"{folder}: no journal in this folder", "give the collector's config with -c, or set store.dir")
     catalogue = Catalogue()
@@ -60,9 +62,9 @@ def verify(folder: Path, sinks: Mapping[str, Sink] | None = None) -> Iterator[Ch
     segments = journal.segments()
     for text in journal.unreadable:
         name, _, reason = text.partition(": ")
-        yield Checked(name, "journal", 0, 0, [reason or "it cannot be read"])
-    for one in missing_files(folder, segments):
-        yield Checked(one.name, "journal", one.trades, 0, [one.why])
+        yield Checked(name, "journal", 0, 0, [reason or "the file cannot be read"])
+    for missing in missing_files(folder, segments):
+        yield Checked(missing.name, "journal", missing.trades, 0, [missing.why])
     marks = _acknowledged(segments)
     for segment in segments:
         yield from _verify_segment(segment, catalogue, sinks or {}, marks)
@@ -88,11 +90,13 @@ def _verify_segment(segment: Segment, catalogue: Catalogue, sinks: Mapping[str, 
                     waiting[name].append(batch)
                     if sum(map(len, waiting[name])) >= CHUNK_ROWS:
                         _compare(others[name], sink, waiting[name], catalogue)
+    except StorageError as error:  # another process locks it
+        journal.problems.append(str(error))
     finally:
         reader.close()
-    look = Soundness(segment)  # what a query would not find, though all of it can be read
-    look.step(float("inf"))
-    journal.problems += [line for line in look.lines() if line.partition(":")[0] not in
+    soundness = Soundness(segment)  # finds batches that can be read and would be missing in queries
+    soundness.step(float("inf"))
+    journal.problems += [line for line in soundness.lines() if line.partition(":")[0] not in
                          {problem.partition(":")[0] for problem in journal.problems}]
     yield journal
     for name, sink in sinks.items():
@@ -101,7 +105,7 @@ def _verify_segment(segment: Segment, catalogue: Catalogue, sinks: Mapping[str, 
 
 
 def _compare(checked: Checked, sink: Sink, waiting: list[TradeBatch], catalogue: Catalogue) -> None:
-    """Look for these trades in the sink, and forget them."""
+    """Look for these trades in the sink, and clear the list."""
     batch = TradeBatch.concat(waiting)
     waiting.clear()
     if not len(batch) or checked.problems:
@@ -111,7 +115,7 @@ def _compare(checked: Checked, sink: Sink, waiting: list[TradeBatch], catalogue:
         checked.expected += len(batch)
         missing = _missing(batch, sink, catalogue)
         while len(missing) and int(missing.received_at.max()) > time.time_ns() - int(VISIBLE_WITHIN_S * NS_PER_S):
-            time.sleep(1.0)
+            time.sleep(RETRY_S)
             missing = _missing(missing, sink, catalogue)
     except PumpWatchError as error:
         checked.problems.append("; ".join(filter(None, (error.message, error.hint))))
@@ -120,36 +124,36 @@ def _compare(checked: Checked, sink: Sink, waiting: list[TradeBatch], catalogue:
     if len(missing):
         exchange, market, symbol = catalogue.names(missing.instrument[:1])[0]
         checked.problems.append(f"{len(missing):,} trades are not there, the first: {exchange} {market} {symbol} "
-                                f"{missing.id_texts()[0]} at {int(missing.timestamp[0])}")
+                                f"{missing.id_texts()[0]} at {int(missing.timestamp[0])}; {RESEND}")
 
 
 def _kept_from_ns(sink: Sink) -> int:
-    """Return from when on a sink keeps what it has."""
+    """Return the time from which a sink keeps its trades, 0 for all of them."""
     keeps_s = sink.keeping().keeps_s if isinstance(sink, KeepingSink) else 0.0
     return time.time_ns() - int((keeps_s - EDGE_S) * NS_PER_S) if keeps_s else 0
 
 
 def _missing(batch: TradeBatch, sink: Sink, catalogue: Catalogue) -> TradeBatch:
-    """Return the trades that the sink does not show, asked for in pieces that lie close together in time."""
+    """Return the trades that the sink does not return, queried in pieces that are close together in time."""
     order = np.argsort(batch.timestamp, kind="stable")
     cuts = np.flatnonzero(np.diff(batch.timestamp[order]) > APART_NS) + 1
     parts = [batch.take(rows) for rows in np.split(order, cuts) if len(rows)]
-    left = []
+    missing = []
     for part in parts:
-        there = sink.read(catalogue.names(np.unique(part.instrument)), int(part.timestamp[0]), int(part.timestamp[-1]) + 1,
+        found = sink.read(catalogue.names(np.unique(part.instrument)), int(part.timestamp[0]), int(part.timestamp[-1]) + 1,
                           catalogue)
-        left.append(part.take(~np.isin(_identities(part), _identities(there))))
-    return TradeBatch.concat(left)
+        missing.append(part.take(~np.isin(_identities(part), _identities(found))))
+    return TradeBatch.concat(missing)
 
 
 def _identities(batch: TradeBatch) -> NDArray[np.str_]:
-    """Return what makes each trade that trade, as text: instrument, time, id."""
+    """Return the identity of each trade as text: instrument, time, id."""
     return np.array([f"{number}|{at}|{text}" for number, at, text in
                      zip(batch.instrument.tolist(), batch.timestamp.tolist(), batch.id_texts(), strict=True)], dtype=np.str_)
 
 
 def _acknowledged(segments: list[Segment]) -> dict[str, int]:
-    """Return up to which batch each sink has acknowledged, as the newest segment says."""
+    """Return the last batch that each sink has acknowledged, from the newest segment that says so."""
     marks: dict[str, int] = {}
     for segment in segments:
         try:
@@ -161,5 +165,5 @@ def _acknowledged(segments: list[Segment]) -> dict[str, int]:
             finally:
                 connection.close()
         except sqlite3.Error:
-            continue  # its own turn names what is wrong with it
+            continue  # the result of this segment has the reason
     return marks

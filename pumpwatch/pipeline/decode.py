@@ -15,8 +15,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, UsageError
 from pumpwatch.model import NO_SEQUENCE, SIDES, Columns, Control, Flag, Instrument, QuantityUnit, TradeBatch, Venue
-from pumpwatch.net.connection import Connection
-from pumpwatch.net.frames import Frames
+from pumpwatch.net.frames import Frames, FrameSource
 from pumpwatch.pipeline.parse import EARLIEST_NS, VenueParser
 from pumpwatch.stats import Stats
 
@@ -74,7 +73,7 @@ class Decoder:
             batch = parsed.batch if parsed.void is None else parsed.batch.take(~parsed.void)
             if self._venue.newest_first:  # printed as the frame has them
                 batch = batch.take(slice(None, None, -1))
-            trades += self._rows(batch.take(batch.flags & Flag.takeovers() == 0))
+            trades += self._rows(batch.take(batch.flags & Flag.outside_market() == 0))
         self.refused += [(line, one.reason) for one in self._parser.quarantine[before:]]
         self._parser.quarantine.clear()
         self.trades += len(trades)
@@ -104,7 +103,7 @@ class Decoder:
             self.guessed.add(symbol)
         return Instrument(symbol=symbol, base=symbol, quote="")
 
-    def _control(self, connection: Connection, control: Control) -> None:
+    def _control(self, connection: FrameSource, control: Control) -> None:
         self.controls += 1
 
     def _rows(self, batch: TradeBatch) -> list[dict[str, Any]]:

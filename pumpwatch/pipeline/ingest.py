@@ -22,8 +22,7 @@ from gevent.lock import BoundedSemaphore
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.model import Control, Gap, IdKind, TradeBatch, Venue
-from pumpwatch.net.connection import Connection
-from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.frames import FrameBuffer, FrameSource
 from pumpwatch.net.texts import one_line
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.parse import Parsed, VenueParser
@@ -36,7 +35,6 @@ from pumpwatch.supervisor import guarded
 
 log = logging.getLogger(__name__)
 
-GROWING_KEPT = 10_000  # gaps
 TOLD_EACH_S = 60.0
 SHOWN_BYTES = 100  # of a frame in the log
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
@@ -68,7 +66,6 @@ class Ingest:
         self._stopped = False
         self._said: set[tuple[str, str]] = set()  # failures that were logged
         self._told: dict[str, Told] = {}  # by venue
-        self._growing: dict[tuple[str, str, str, int, tuple[str, ...]], None] = {}  # counted, and told of again
         self.occurrences = SyntheticIds(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
 
@@ -89,20 +86,6 @@ class Ingest:
             sort = partial(self._without_history, ReplayFilter(self.dedupe.last_ids))
         self._readings.append(VenueReader(buffer, parser, self._clock, self._stats, sort, self._unread, down))
         return buffer
-
-    def record(self, records: Records) -> None:
-        """Take records of others (feeds) along with the next batch."""
-        self._records.extend(records)
-        for gap in records.gaps:
-            key = (gap.exchange, gap.market_type, gap.symbol, gap.from_ns, gap.symbols)
-            if key not in self._growing:
-                self._count(gap)
-                self._growing[key] = None
-                if len(self._growing) > GROWING_KEPT:
-                    del self._growing[next(iter(self._growing))]
-
-    def _count(self, gap: Gap) -> None:
-        self._stats.add("gaps_total", venue=f"{gap.exchange}.{gap.market_type}", state=gap.state)
 
     def run(self) -> None:
         """Turn until stopped."""
@@ -233,12 +216,10 @@ class Ingest:
             keep = ~void if keep is None else keep & ~void
         for number, count in seen.doubled.items():
             self._stats.add("doubled_trades_total", count, venue=".".join(self._catalogue.venues[number]))
-        for gap in seen.gaps:
-            self._count(gap)
         records.gaps += seen.gaps
         return batch if keep is None else batch.take(keep)
 
 
-def _hand_on(connection: Connection, control: Control) -> None:
+def _hand_on(connection: FrameSource, control: Control) -> None:
     if connection.on_control is not None:
         connection.on_control(control)

@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, BadFrame
-from pumpwatch.feeds.feed import DISORDER_NS
-from pumpwatch.model import NO_SEQUENCE, Columns, Control, Gap, IdKind, Int64, QuantityUnit, TradeBatch, Venue
-from pumpwatch.net.connection import Connection
-from pumpwatch.net.frames import Frames
+from pumpwatch.model import DISORDER_NS, NO_SEQUENCE, Columns, Control, Gap, IdKind, Int64, QuantityUnit, TradeBatch, Venue
+from pumpwatch.net.frames import Frames, FrameSource
 from pumpwatch.pipeline.lag import Lag
 from pumpwatch.pipeline.scan import Scan
 from pumpwatch.printable import printable
@@ -60,7 +58,7 @@ class VenueParser:
     """Reads the frames of one venue. `on_control(connection, control)` gets what is no trade."""
 
     def __init__(self, venue: Venue, catalogue: Catalogue, clock: Clock, stats: Stats,
-                 on_control: Callable[[Connection, Control], None],
+                 on_control: Callable[[FrameSource, Control], None],
                  quarantine_per_s: float = QUARANTINE_PER_S, earliest_ns: int = EARLIEST_NS) -> None:
         self.venue = venue
         self.quarantine: list[Quarantined] = []

@@ -1,1 +1,1 @@
-"""What a plugin author needs: a package to start from, and the contract that every plugin is held to."""
+"""Tools for plugin authors: a package to start from, a recorder, and the contract that every plugin must keep."""

@@ -26,15 +26,15 @@ from pumpwatch.model import (
     Venue,
     Volumes,
 )
-from pumpwatch.plugin_kit.results import Check, Problems, many
+from pumpwatch.plugin_kit.results import Check, Problems, counted
 from pumpwatch.plugin_kit.sandbox import attempt
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 UNITS_NS = (1, 1_000, 1_000_000, 1_000_000_000)
-MAY_BE_0 = ("connection_bytes", "subscriptions_per_hour")  # which means that there is no such limit
+MAY_BE_0 = ("connection_bytes", "subscriptions_per_hour")  # 0 means that there is no such limit
 FUNCTIONS = ("subscribe", "unsubscribe", "parse", "read_control", "parse_instruments", "history_request", "parse_history")
-SETTLED_WITHIN_S = 60.0  # a connection with its usual number of symbols
-WHENEVER_NS = 1_700_000_000 * 10**9
+SUBSCRIBED_WITHIN_S = 60.0  # a connection with its usual number of symbols
+ANY_TIME_NS = 1_700_000_000 * 10**9
 
 
 def check_facts(venue: Venue) -> list[Check]:
@@ -43,26 +43,28 @@ def check_facts(venue: Venue) -> list[Check]:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether it is a number, and not NaN or a bool."""
+    """Return whether the value is a number other than NaN; a bool is not a number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _names(venue: Venue) -> Check:
     problems = Problems(venue.name, "facts: names and kinds")
-    problems.want(isinstance(venue.exchange, str) and NAME.fullmatch(venue.exchange) is not None,
-                  f"exchange {venue.exchange!r} is no lower-case name")
-    problems.want(venue.market_type in (SPOT, FUTURES), f"market_type {venue.market_type!r} is neither spot nor futures")
-    problems.want(venue.variant == "" or NAME.fullmatch(venue.variant) is not None, f"variant {venue.variant!r} is no name")
-    problems.want(isinstance(venue.id_kind, IdKind), f"id_kind {venue.id_kind!r} is no IdKind")
-    problems.want(isinstance(venue.quantity_unit, QuantityUnit), f"quantity_unit {venue.quantity_unit!r} is no QuantityUnit")
-    problems.want(venue.timestamp_unit_ns in UNITS_NS, f"timestamp_unit_ns {venue.timestamp_unit_ns!r} is no unit of time")
+    problems.must(isinstance(venue.exchange, str) and NAME.fullmatch(venue.exchange) is not None,
+                  f"exchange {venue.exchange!r} is not a lower-case name")
+    problems.must(venue.market_type in (SPOT, FUTURES), f"market_type {venue.market_type!r} is neither spot nor futures")
+    problems.must(venue.variant == "" or NAME.fullmatch(venue.variant) is not None,
+                  f"variant {venue.variant!r} is not a lower-case name")
+    problems.must(isinstance(venue.id_kind, IdKind), f"id_kind {venue.id_kind!r} is not an IdKind")
+    problems.must(isinstance(venue.quantity_unit, QuantityUnit), f"quantity_unit {venue.quantity_unit!r} is not a QuantityUnit")
+    problems.must(venue.timestamp_unit_ns in UNITS_NS,
+                  f"timestamp_unit_ns {venue.timestamp_unit_ns!r} is none of {', '.join(map(str, UNITS_NS))}")
     for name in FUNCTIONS:
-        problems.want(callable(getattr(venue, name)), f"{name} is no function")
+        problems.must(callable(getattr(venue, name)), f"{name} is not a function")
     if venue.unlisted is not None:
         for symbol in ("", "BTC", "币安人生USDT", "S" * 200):
             given = attempt(venue.unlisted, symbol)
-            problems.want(not given.broke and isinstance(given.value, (Instrument, type(None))),
-                          f"unlisted of {symbol[:20]!r} gives {given.value!r} {given.said()}")
+            problems.must(not given.broke and isinstance(given.value, (Instrument, type(None))),
+                          f"unlisted of {symbol[:20]!r} gives {given.value!r} {given.message()}")
     good = f"ids {venue.id_kind}, quantities in {venue.quantity_unit}, times in {venue.timestamp_unit_ns:,} ns"
     return problems.row(good)
 
@@ -72,17 +74,17 @@ def _addresses(venue: Venue) -> Check:
     addresses: tuple[tuple[str, Any, str], ...] = (("ws_url", venue.ws_url, "wss"), ("rest_url", venue.rest_url, "https"))
     for name, url, scheme in addresses:
         if not isinstance(url, str):
-            problems.want(False, f"{name} {url!r} is no text")
+            problems.must(False, f"{name} {url!r} is not a text")
             continue
         parts = urlsplit(url)
-        problems.want(parts.scheme == scheme, f"{name} is {url!r}, not {scheme}://")
-        problems.want(bool(parts.hostname), f"{name} {url!r} names no host")
-        problems.want(not re.search(r"\s", url), f"{name} {url!r} has a space in it")
-    problems.want(isinstance(venue.rest_url, str) and not venue.rest_url.endswith("/") and "?" not in venue.rest_url,
-                  f"rest_url {venue.rest_url!r} must end where a path begins")
+        problems.must(parts.scheme == scheme, f"{name} is {url!r}, not {scheme}://")
+        problems.must(bool(parts.hostname), f"{name} {url!r} names no host")
+        problems.must(not re.search(r"\s", url), f"{name} {url!r} has a space in it")
+    problems.must(isinstance(venue.rest_url, str) and not venue.rest_url.endswith("/") and "?" not in venue.rest_url,
+                  f"rest_url {venue.rest_url!r} must not end in / or have a query: paths are appended to it")
     headers = isinstance(venue.headers, Mapping) and all(
         isinstance(text, str) and text.isprintable() and text.isascii() for pair in venue.headers.items() for text in pair)
-    problems.want(headers, "headers are not texts that HTTP can carry")
+    problems.must(headers, "headers must be printable ASCII texts")
     return problems.row(f"{venue.ws_url} {venue.rest_url}")
 
 
@@ -90,93 +92,93 @@ def _limits(venue: Venue) -> Check:
     problems = Problems(venue.name, "facts: limits")
     limits: Any = venue.limits
     if not isinstance(limits, Limits):
-        problems.want(False, "limits is no Limits")
+        problems.must(False, "limits is not a Limits")
         return problems.row("")
     for field in dataclasses.fields(Limits):
         value = getattr(limits, field.name)
         if field.type == "bool":
-            problems.want(isinstance(value, bool), f"{field.name} is {value!r}")
+            problems.must(isinstance(value, bool), f"{field.name} is {value!r}")
             continue
         whole = field.type != "int" or isinstance(value, int)
-        problems.want(is_number(value) and whole and (value > 0 or (value == 0 and field.name in MAY_BE_0)),
+        problems.must(is_number(value) and whole and (value > 0 or (value == 0 and field.name in MAY_BE_0)),
                       f"{field.name} is {value!r}")
     stale = venue.stale_after_s
-    problems.want(is_number(stale) and 0 < stale < math.inf, f"stale_after_s is {stale!r}")
+    problems.must(is_number(stale) and 0 < stale < math.inf, f"stale_after_s is {stale!r}")
     if problems.failures:
         return problems.row("")
     capacity = Placement(venue).capacity
-    problems.want(limits.connection_age_s >= 60, f"connections live only {limits.connection_age_s} s")
-    problems.want(venue.stale_after_s < limits.connection_age_s, "stale_after_s is longer than a connection lives")
-    problems.want(not limits.connection_bytes or limits.connection_bytes >= limits.message_bytes,
+    problems.must(limits.connection_age_s >= 60, f"connections live only {limits.connection_age_s} s")
+    problems.must(venue.stale_after_s < limits.connection_age_s, "stale_after_s is longer than a connection lives")
+    problems.must(not limits.connection_bytes or limits.connection_bytes >= limits.message_bytes,
                   "connection_bytes is less than message_bytes")
-    problems.want(not limits.subscriptions_per_hour or limits.subscriptions_per_hour >= capacity,
-                  f"{limits.subscriptions_per_hour} subscriptions an hour never fill a connection of {capacity}")
-    problems.want(not venue.replaces or limits.symbols_per_message >= limits.symbols_per_connection,
-                  "a request names every symbol of its connection, and a message cannot hold them")
-    problems.wish(limits.symbols_per_message <= limits.symbols_per_connection, "a message holds more symbols than a connection")
+    problems.must(not limits.subscriptions_per_hour or limits.subscriptions_per_hour >= capacity,
+                  f"{limits.subscriptions_per_hour} subscriptions an hour never fill a connection of {capacity} symbols")
+    problems.must(not venue.replaces or limits.symbols_per_message >= limits.symbols_per_connection,
+                  "with replaces, a request names every symbol of its connection, but a message cannot hold them all")
+    problems.should(limits.symbols_per_message <= limits.symbols_per_connection, "a message holds more symbols than a connection")
     seconds = -(-capacity // limits.symbols_per_message) / steady(limits.messages_per_second)
-    problems.wish(seconds <= SETTLED_WITHIN_S, f"{capacity} symbols take {seconds:.0f} s to subscribe")
+    problems.should(seconds <= SUBSCRIBED_WITHIN_S, f"{capacity} symbols take {seconds:.0f} s to subscribe")
     return problems.row(f"{capacity} symbols a connection, subscribed in {seconds:.1f} s")
 
 
 def _heartbeat(venue: Venue) -> Check:
     problems, heartbeat = Problems(venue.name, "facts: heartbeat"), venue.heartbeat
     if not isinstance(heartbeat, Heartbeat) or not is_number(heartbeat.interval_s) or heartbeat.interval_s < 0:
-        problems.want(False, f"heartbeat is {heartbeat!r}")
+        problems.must(False, f"heartbeat is {heartbeat!r}")
         return problems.row("")
     if not heartbeat.interval_s:
-        problems.wish(heartbeat.text is None, "a heartbeat text that is never sent")
-        return problems.row(f"none is wanted; stale after {venue.stale_after_s} s")
-    problems.want(venue.stale_after_s > heartbeat.interval_s,
-                  f"stale after {venue.stale_after_s} s, with a heartbeat each {heartbeat.interval_s} s")
+        problems.should(heartbeat.text is None, "the heartbeat has a text, but interval_s is 0, so it is never sent")
+        return problems.row(f"the venue expects none; stale after {venue.stale_after_s} s")
+    problems.must(venue.stale_after_s > heartbeat.interval_s,
+                  f"stale after {venue.stale_after_s} s, with a heartbeat every {heartbeat.interval_s} s")
     shown = "protocol ping"
     if heartbeat.text is not None:
-        given = attempt(heartbeat.text, WHENEVER_NS)
-        problems.want(given.error is None, f"the text raises {given.said()}")
+        given = attempt(heartbeat.text, ANY_TIME_NS)
+        problems.must(given.error is None, f"the text raises {given.message()}")
         shown = _plain_or_json(problems, "the text", given.value) if given.error is None else ""
-    return problems.row(f"{shown} each {heartbeat.interval_s} s, stale after {venue.stale_after_s} s")
+    return problems.row(f"{shown} every {heartbeat.interval_s} s, stale after {venue.stale_after_s} s")
 
 
 def _plain_or_json(problems: Problems, what: str, text: Any) -> str:
     if not isinstance(text, str) or not text:
-        problems.want(False, f"{what} is {text!r}")
+        problems.must(False, f"{what} is {text!r}")
         return ""
     if text[0] in "[{":
-        problems.want(attempt(json.loads, text).error is None, f"{what} {text!r} looks like JSON and is none")
+        problems.must(attempt(json.loads, text).error is None, f"{what} {text!r} begins like JSON but is not valid JSON")
     return text
 
 
 def _rest(venue: Venue) -> Check:
     problems = Problems(venue.name, "facts: REST")
-    problems.want(bool(venue.instruments_requests), "no instruments_requests: nothing to subscribe to")
+    problems.must(bool(venue.instruments_requests), "instruments_requests is empty: there is nothing to subscribe to")
     for request in venue.instruments_requests:
-        want_request(problems, "instruments_requests", request, venue)
+        require_request(problems, "instruments_requests", request, venue)
     depth, session = venue.history, venue.session
-    problems.want(isinstance(depth, HistoryDepth) and isinstance(depth.rows_per_request, int) and depth.rows_per_request >= 0
+    problems.must(isinstance(depth, HistoryDepth) and isinstance(depth.rows_per_request, int) and depth.rows_per_request >= 0
                   and is_number(depth.reach_s) and depth.reach_s >= 0, f"history is {depth!r}")
     if session is not None:
-        problems.want(isinstance(session, Session) and callable(session.url), "session is no Session")
+        problems.must(isinstance(session, Session) and callable(session.url), "session is not a Session")
         if isinstance(session, Session) and session.request is not None:
-            want_request(problems, "session.request", session.request, venue)
+            require_request(problems, "session.request", session.request, venue)
     pages: Callable[..., Any] | None = venue.next_instruments
-    problems.want(pages is None or callable(pages), "next_instruments is no function")
+    problems.must(pages is None or callable(pages), "next_instruments is not a function")
     if venue.volumes is not None:
-        problems.want(isinstance(venue.volumes, Volumes) and callable(venue.volumes.parse), "volumes is no Volumes")
-        want_request(problems, "volumes.request", getattr(venue.volumes, "request", None), venue)
+        problems.must(isinstance(venue.volumes, Volumes) and callable(venue.volumes.parse), "volumes is not a Volumes")
+        require_request(problems, "volumes.request", getattr(venue.volumes, "request", None), venue)
     if problems.failures:
         return problems.row("")
-    asked = many(len(venue.instruments_requests), "request")
-    return problems.row(f"{asked} for instruments; history of {many(depth.rows_per_request, 'row')}")
+    requests = counted(len(venue.instruments_requests), "request")
+    return problems.row(f"{requests} for instruments; history of {counted(depth.rows_per_request, 'row')} a request")
 
 
-def want_request(problems: Problems, what: str, request: Any, venue: Venue) -> None:
-    """Fail where it is no request that can be sent."""
+def require_request(problems: Problems, what: str, request: Any, venue: Venue) -> None:
+    """Fail if the value is not a request that can be sent. what: its name in the message."""
     if not isinstance(request, HttpRequest):
-        problems.want(False, f"{what} is {request!r}, no HttpRequest")
+        problems.must(False, f"{what} is {request!r}, not an HttpRequest")
         return
-    problems.want(request.path.startswith("/"), f"{what}: the path {request.path!r} does not begin with /")
-    problems.want(request.method in ("GET", "POST"), f"{what}: the method is {request.method!r}")
-    problems.want(all(isinstance(key, str) and isinstance(value, (str, int)) for key, value in request.params.items()),
-                  f"{what}: parameters are neither texts nor whole numbers")
-    problems.want(is_number(request.weight) and 0 < request.weight <= venue.limits.requests_per_minute,
+    problems.must(request.path.startswith("/"), f"{what}: the path {request.path!r} does not begin with /")
+    problems.must(request.method in ("GET", "POST"), f"{what}: the method is {request.method!r}")
+    problems.must(all(isinstance(key, str) and isinstance(value, (str, int)) for key, value in request.params.items()),
+                  f"{what}: parameters must be texts or whole numbers")
+    problems.must(is_number(request.weight) and 0 < request.weight <= venue.limits.requests_per_minute,
                   f"{what}: a weight of {request.weight} of {venue.limits.requests_per_minute} a minute")

@@ -1,4 +1,4 @@
-"""How a venue's frames are read: purely, wholly, and whatever comes; and how quickly."""
+"""Check the functions that read frames: pure, complete, and safe for any input; and measure their speed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pumpwatch.model import Columns, Control, ControlKind, IdKind, Instrument, V
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.plugin_kit.mutations import mutated_frames
-from pumpwatch.plugin_kit.results import WARN, Check, Problems, many, short
+from pumpwatch.plugin_kit.results import WARN, Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples
-from pumpwatch.plugin_kit.sandbox import attempt, listening
+from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.stats import Stats
 
-SINGLE_US, GROUPED_US = 1.3, 0.7  # a trade, from the frame to numpy columns
-TOGETHER = 3000  # frames that are read at once for the speed
+SINGLE_US, GROUPED_US = 1.3, 0.7  # wanted time for a trade, from the frame to numpy columns
+TOGETHER = 3000  # frames that are read at once to measure the speed
 ROUNDS = 7
 GROUPS = 5  # of frames that are read together
-ALIEN = (b'{"never_heard_of":1}', b'{"never_heard_of":"a","of_that":{"neither":[1,2,3]}}', b'["never","heard","of"]',
+ALIEN = (b'{"never_heard_of":1}', b'{"never_heard_of":"a","of_that":{"neither":[1,2,3]}}', b'["never","effects","of"]',
          b'{"event":"never_heard_of","arg":{"channel":"never_heard_of"}}', b'{"never_heard_of":[{"price":"1","size":"2"}]}')
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What came of frames: rows of trades, control frames, quarantined frames."""
+    """The result of reading frames: the numbers of trades, control frames and quarantined frames."""
 
     rows: int
     controls: int
@@ -37,12 +37,12 @@ class Read:
 
     @property
     def nothing(self) -> bool:
-        """Whether they vanished."""
+        """Whether the frames left no trace."""
         return self.rows + self.controls + self.refused == 0
 
 
 class Reader:
-    """The collector's own parser of a venue, with a catalogue that knows every symbol it meets."""
+    """The collector's own parser of a venue, with a catalogue of the symbols in the given frames."""
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
@@ -53,32 +53,32 @@ class Reader:
                                   quarantine_per_s=1e12)
 
     def meet(self, frames: Sequence[bytes]) -> None:
-        """Make the symbols of frames known."""
+        """Add the symbols of these frames to the catalogue."""
         for frame in frames:
             columns = Columns()
             if attempt(self.venue.parse, b"[" + frame + b"]", columns).error is None:
-                for symbol in {one for one in columns.symbol if isinstance(one, str)}:
+                for symbol in {symbol for symbol in columns.symbol if isinstance(symbol, str)}:
                     self._catalogue.add_if_new(self._key, Instrument(symbol=symbol, base=symbol, quote=""))
 
     @property
     def others(self) -> int:
-        """Frames of the last `take` that read_control knew, and that mean nothing to a feed."""
+        """The frames of the last `parse_frames` that read_control knew as ControlKind.OTHER, which a feed ignores."""
         return sum(control.kind == ControlKind.OTHER for control in self._controls)
 
     def parse_frames(self, frames: Sequence[bytes]) -> list[Parsed]:
-        """Return the trades of frames; what else is in them is in `parser.quarantine`, or was control."""
+        """Return the trades of frames; other frames are control, or in `parser.quarantine`."""
         self._controls.clear()
         self.parser.quarantine.clear()
         return self.parser.parse(joined(frames))
 
     def read(self, frames: Sequence[bytes]) -> Read:
-        """Read frames as if they came together."""
+        """Read frames as if they had arrived together."""
         parsed = self.parse_frames(frames)
-        return Read(sum(len(one.batch) for one in parsed), len(self._controls), len(self.parser.quarantine))
+        return Read(sum(len(part.batch) for part in parsed), len(self._controls), len(self.parser.quarantine))
 
 
 def joined(frames: Sequence[bytes]) -> Frames:
-    """Return frames as the connections of a venue leave them for the parser."""
+    """Return frames in the form in which connections hand them to the parser."""
     stops, end = [], 0
     for frame in frames:
         end += 1 + len(frame)
@@ -87,150 +87,150 @@ def joined(frames: Sequence[bytes]) -> Frames:
     return Frames(text, stops, [len(frames)], [time.time_ns()], [None])  # type: ignore[list-item]
 
 
-def check_reading(venue: Venue, material: Samples) -> list[Check]:
+def check_frames(venue: Venue, samples: Samples) -> list[Check]:
     """Return a row for each part of reading frames."""
-    if not material.trades:
-        none = "no simulator plugin speaks its protocol, and no recorded frame of a trade is given: --frames FILE does that"
-        return [_known(venue, material), _alien(venue), Check(venue.name, "frames", WARN, none), *_mutated(venue, material)]
-    return [_known(venue, material), _alien(venue), _pure(venue, material), _columns(venue, material), *_mutated(venue, material),
-            *_speed(venue, material)]
+    if not samples.trades:
+        none = "trades were not checked: no simulator plugin speaks the protocol, and --frames gave no recorded trade"
+        return [_known(venue, samples), _alien(venue), Check(venue.name, "frames", WARN, none), *_mutated(venue, samples)]
+    return [_known(venue, samples), _alien(venue), _pure(venue, samples), _columns(venue, samples), *_mutated(venue, samples),
+            *_speed(venue, samples)]
 
 
-def _known(venue: Venue, material: Samples) -> Check:
+def _known(venue: Venue, samples: Samples) -> Check:
     problems, reader = Problems(venue.name, "frames are understood"), Reader(venue)
-    reader.meet(material.trades)
-    for frame in material.others[:1000]:
+    reader.meet(samples.trades)
+    for frame in samples.others[:1000]:
         control = attempt(venue.read_control, frame)
-        problems.want(control.value is not None, f"neither trade nor control {control.said()}: {short(frame)}")
-    for frame in material.trades[:1000]:
+        problems.must(control.value is not None, f"neither trade nor control: {short(frame)} {control.message()}".rstrip())
+    for frame in samples.trades[:1000]:
         read = attempt(reader.read, [frame])
         if read.value is None or read.value.nothing:
-            problems.want(False, f"{read.said() or 'nothing comes of it'}: {short(frame)}")
+            problems.must(False, f"{read.message() or 'it vanishes'}: {short(frame)}")
         elif read.value.refused:
-            problems.wish(False, f"{reader.parser.quarantine[0].reason}: {short(frame)}")
-    return problems.row(material.origin or "no frames to look at")
+            problems.should(False, f"{reader.parser.quarantine[0].reason}: {short(frame)}")
+    return problems.row(samples.origin or "no frames were given")
 
 
 def _alien(venue: Venue) -> Check:
-    """Hand over frames that no venue sends: whoever knows them would let anything pass without a word."""
+    """Read frames that no venue sends. A read_control that knows them would hide new kinds of frames."""
     problems = Problems(venue.name, "unknown frames are reported")
     for frame in ALIEN:
         control = attempt(venue.read_control, frame)
-        problems.want(control.value is None, f"{control.value and control.value.kind} is read of {short(frame)}")
+        problems.must(control.value is None, f"read_control takes {short(frame)} for {control.value and control.value.kind}")
     return problems.row(f"{len(ALIEN)} frames that no venue sends are neither control nor trade")
 
 
 def columns_of(venue: Venue, text: Any) -> dict[str, Any]:
-    """Return what `parse` appends for a JSON array of frames. Raises what it raises."""
+    """Return the columns that `parse` makes of a JSON array of frames. Raises whatever it raises."""
     columns = Columns()
     venue.parse(text, columns)
     return {name: getattr(columns, name) for name in Columns.__slots__}
 
 
-def _pure(venue: Venue, material: Samples) -> Check:
+def _pure(venue: Venue, samples: Samples) -> Check:
     problems = Problems(venue.name, "parse is pure")
-    for group in material.groups[:GROUPS]:
+    for group in samples.groups[:GROUPS]:
         frames = group[:500]
         text = bytearray(b"[" + b",".join(frames) + b"]")
         before = bytes(text)
         first = attempt(columns_of, venue, memoryview(text))
         kept = repr(first.value)
-        with listening() as heard:
+        with watch_effects() as effects:
             second = attempt(columns_of, venue, memoryview(text))
             attempt(columns_of, venue, b"[" + frames[-1] + b"]")
-            for other in material.others[:100]:
+            for other in samples.others[:100]:
                 attempt(venue.read_control, other)
-        problems.want(first.value is not None, f"parse of a memoryview raises {first.said()}")
-        problems.want(not heard, f"it reaches outside: {', '.join(sorted(set(heard))[:5])}")
-        problems.want(bytes(text) == before, "it changes its input")
-        problems.want(repr(first.value) == kept, "it changes columns that it has already given")
-        problems.want(repr(second.value) == kept, "the same frames give other columns the second time")
-        problems.want(repr(attempt(columns_of, venue, before).value) == kept, "bytes give other columns than a memoryview")
+        problems.must(first.value is not None, f"parse of a memoryview raises {first.message()}")
+        problems.must(not effects, f"parse or read_control reaches outside: {', '.join(sorted(set(effects))[:5])}")
+        problems.must(bytes(text) == before, "parse changes its input")
+        problems.must(repr(first.value) == kept, "parse changes columns that it has already returned")
+        problems.must(repr(second.value) == kept, "parse gives different columns for the same frames the second time")
+        problems.must(repr(attempt(columns_of, venue, before).value) == kept, "parse reads bytes differently than a memoryview")
     return problems.row("same frames, same columns; input unchanged; no files, sockets, processes or prints")
 
 
-def _columns(venue: Venue, material: Samples) -> Check:
+def _columns(venue: Venue, samples: Samples) -> Check:
     problems, trades = Problems(venue.name, "columns agree"), 0
-    for group in material.groups[:GROUPS]:
+    for group in samples.groups[:GROUPS]:
         frames = group[:200]
         together = attempt(columns_of, venue, b"[" + b",".join(frames) + b"]")
         alone = [attempt(columns_of, venue, b"[" + frame + b"]").value for frame in frames]
         if together.value is None:
-            problems.want(False, f"frames that are read in pairs are not read together: {together.said()}")
+            problems.must(False, f"frames that parse in pairs do not parse together: {together.message()}")
             continue
         trades += len(together.value["symbol"])
-        _agree(problems, venue, together.value, [one for one in alone if one])
-    return problems.row(f"{many(trades, 'trade')}, the same together and frame by frame")
+        _compare_columns(problems, venue, together.value, [single for single in alone if single])
+    return problems.row(f"{counted(trades, 'trade')}, the same together and frame by frame")
 
 
-def _agree(problems: Problems, venue: Venue, columns: dict[str, Any], alone: list[dict[str, Any]]) -> None:
-    """Hold the columns of frames against each other, and against those of each frame."""
+def _compare_columns(problems: Problems, venue: Venue, columns: dict[str, Any], alone: list[dict[str, Any]]) -> None:
+    """Compare the columns of frames with each other, and with those of each frame alone."""
     count = len(columns["symbol"])
     for name in ("price", "quantity", "sell", "trade_id", "timestamp"):
-        problems.want(len(columns[name]) == count, f"{name} has {len(columns[name])} rows, symbol {count}")
-        problems.want([value for one in alone for value in one[name]] == columns[name],
-                      f"{name} depends on which frames come together")
-    problems.want(len(columns["sequence_number"]) in (0, count), "sequence_number is there for some rows only")
+        problems.must(len(columns[name]) == count, f"{name} has {len(columns[name])} rows, symbol {count}")
+        problems.must([value for single in alone for value in single[name]] == columns[name],
+                      f"{name} depends on which frames are parsed together")
+    problems.must(len(columns["sequence_number"]) in (0, count), "only some rows have a sequence_number")
     counts = columns["counts"] or [1] * count
-    problems.want(counts == [len(one["symbol"]) for one in alone], "counts are not the trades of each frame")
-    kinds = {type(one) for one in columns["trade_id"]}
-    problems.want(len(kinds) <= 1 and kinds <= {int, str}, f"trade ids are {', '.join(sorted(kind.__name__ for kind in kinds))}")
-    problems.want(venue.id_kind not in (IdKind.CONTIGUOUS, IdKind.MONOTONIC) or kinds <= {int},
+    problems.must(counts == [len(single["symbol"]) for single in alone], "counts are not the trades of each frame")
+    kinds = {type(trade_id) for trade_id in columns["trade_id"]}
+    problems.must(len(kinds) <= 1 and kinds <= {int, str}, f"trade ids are {', '.join(sorted(kind.__name__ for kind in kinds))}")
+    problems.must(venue.id_kind not in (IdKind.CONTIGUOUS, IdKind.MONOTONIC) or kinds <= {int},
                   f"ids that are {venue.id_kind} must be whole numbers")
     marked = {*columns["flags"], *columns["void"], *columns["past"]}
-    problems.want(all(row in range(count) for row in marked), "flags, void or past name rows that are not there")
+    problems.must(all(row in range(count) for row in marked), "flags, void or past name rows that do not exist")
 
 
-def _mutated(venue: Venue, material: Samples) -> list[Check]:
+def _mutated(venue: Venue, samples: Samples) -> list[Check]:
     raising, sorting = Problems(venue.name, "parse refuses what it must"), Problems(venue.name, "no frame vanishes")
     reader = Reader(venue)
-    reader.meet(material.trades)
-    mutants = mutated_frames(material.seeds)
+    reader.meet(samples.trades)
+    mutants = mutated_frames(samples.seeds)
     outcomes: list[Read] = []
     for mutant in mutants:
         parsed, control = attempt(venue.parse, b"[" + mutant + b"]", Columns()), attempt(venue.read_control, mutant)
-        raising.want(not parsed.broke, f"parse raises {parsed.said()} on {short(mutant)}")
-        raising.want(not control.broke, f"read_control raises {control.said()} on {short(mutant)}")
+        raising.must(not parsed.broke, f"parse raises {parsed.message()} on {short(mutant)}")
+        raising.must(not control.broke, f"read_control raises {control.message()} on {short(mutant)}")
         if parsed.broke or control.broke:
             continue
         read = attempt(reader.read, [mutant])
-        raising.want(read.error is None, f"{read.said()} on {short(mutant)}")
+        raising.must(read.error is None, f"{read.message()} on {short(mutant)}")
         if read.value is not None:
             outcomes.append(read.value)
-            empty = b"[]" in mutant or b"{}" in mutant  # nothing in it to lose
-            sorting.want(not read.value.nothing or empty, f"neither trade, control nor refused: {short(mutant)}")
-    _neighbours(sorting, reader, material, mutants)
-    trades, controls = sum(1 for one in outcomes if one.rows), sum(1 for one in outcomes if one.controls)
-    refused = sum(1 for one in outcomes if one.refused)
+            empty = b"[]" in mutant or b"{}" in mutant  # it may hold no trade at all
+            sorting.must(not read.value.nothing or empty, f"neither trade, control nor refused: {short(mutant)}")
+    _check_neighbours(sorting, reader, samples, mutants)
+    trades, controls = sum(1 for outcome in outcomes if outcome.rows), sum(1 for outcome in outcomes if outcome.controls)
+    refused = sum(1 for outcome in outcomes if outcome.refused)
     return [raising.row(f"{len(mutants):,} mutated frames, nothing raised but refusals"),
             sorting.row(f"of {len(outcomes):,} mutated frames {trades:,} are trades, {controls:,} control, {refused:,} refused")]
 
 
-def _neighbours(problems: Problems, reader: Reader, material: Samples, mutants: list[bytes]) -> None:
-    """Good frames between bad ones must all be read."""
-    good = material.trades[:20]
+def _check_neighbours(problems: Problems, reader: Reader, samples: Samples, mutants: list[bytes]) -> None:
+    """Fail if good frames between bad ones are not all read."""
+    good = samples.trades[:20]
     if not good or problems.failures:
         return
     alone = attempt(reader.read, good)
     bad = mutants[:: max(1, len(mutants) // 100)]
-    expected = sum(one.value.rows for one in (attempt(reader.read, [mutant]) for mutant in bad) if one.value)
+    expected = sum(read.value.rows for read in (attempt(reader.read, [mutant]) for mutant in bad) if read.value)
     mixed: list[bytes] = []
     for number, mutant in enumerate(bad):
         mixed += [mutant, *([good[number]] if number < len(good) else [])]
     together = attempt(reader.read, mixed)
     if alone.value is None or together.value is None:
-        problems.want(False, alone.said() or together.said())
+        problems.must(False, alone.message() or together.message())
     else:
-        problems.want(together.value.rows == alone.value.rows + expected,
-                      f"bad frames change what is read of their neighbours: {together.value.rows} rows, not "
+        problems.must(together.value.rows == alone.value.rows + expected,
+                      f"bad frames change the reading of their neighbours: {together.value.rows} rows, not "
                       f"{alone.value.rows + expected}")
 
 
-def _speed(venue: Venue, material: Samples) -> list[Check]:
-    """Return how long a trade takes; never a failure, since it is this machine's speed."""
-    taker = Reader(venue)
-    taker.meet(material.groups[0])
-    good = [frame for frame in material.groups[0] if (read := attempt(taker.read, [frame]).value) and not read.refused]
+def _speed(venue: Venue, samples: Samples) -> list[Check]:
+    """Return how long a trade takes. Too slow is only a warning, since it depends on the machine."""
+    reader = Reader(venue)
+    reader.meet(samples.groups[0])
+    good = [frame for frame in samples.groups[0] if (read := attempt(reader.read, [frame]).value) and not read.refused]
     single = [frame for frame in good if _trades_in(venue, frame) == 1]
     grouped = [frame for frame in good if _trades_in(venue, frame) >= 5]
     rows = []
@@ -238,22 +238,22 @@ def _speed(venue: Venue, material: Samples) -> list[Check]:
         if not frames:
             continue
         micros, problems = us_a_trade(venue, frames), Problems(venue.name, f"speed: {name}")
-        problems.wish(micros <= target, f"{micros:.2f} us a trade, wanted {target}")
+        problems.should(micros <= target, f"{micros:.2f} us a trade, the target is {target}")
         rows.append(problems.row(f"{micros:.2f} us a trade, from the frame to columns"))
     return rows
 
 
 def us_a_trade(venue: Venue, frames: list[bytes]) -> float:
-    """Return the microseconds from a frame to columns by trade, the best of some rounds over many frames at once."""
+    """Return the microseconds a trade takes from the frame to columns: the best of some rounds over many frames at once."""
     reader, best = Reader(venue), math.inf
     reader.meet(frames)
-    many = (frames * (TOGETHER // len(frames) + 1))[:TOGETHER]
+    repeated = (frames * (TOGETHER // len(frames) + 1))[:TOGETHER]
     for _ in range(ROUNDS):
-        together = joined(many)
+        together = joined(repeated)
         began = time.perf_counter()
         parsed = reader.parser.parse(together)
         took = time.perf_counter() - began
-        best = min(best, took * 1e6 / max(1, sum(len(one.batch) for one in parsed)))
+        best = min(best, took * 1e6 / max(1, sum(len(part.batch) for part in parsed)))
     return best
 
 

@@ -1,7 +1,7 @@
-"""The order of trades in frames and histories: newest first or last within a frame, and whether ids count without a hole.
+"""Check the order of trades within a frame, and the steps between ids.
 
-Two facts are easy to get wrong and cost silently: `newest_first` forgotten turns each frame round, and CONTIGUOUS on ids
-that skip records a gap at every trade.
+Two facts are easily wrong without an error: without `newest_first`, each frame of such a venue is stored in reverse; and with
+CONTIGUOUS for ids that skip, every trade records a gap.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from typing import Any
 
 from pumpwatch.model import IdKind, Venue
 from pumpwatch.plugin_kit.check_frames import columns_of
-from pumpwatch.plugin_kit.results import Check, Problems, many
+from pumpwatch.plugin_kit.results import Check, Problems, counted
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt
 
 MOST_FRAMES = 2000
-NEAR_NS = 10 * 10**9  # trades of one symbol that are no further apart should follow on one another in a recording
+NEAR_NS = 10 * 10**9  # trades of one symbol this close in time should be neighbours in a recording
 FEWEST_STEPS = 3
 SKIPS_SHARE = 4  # one step in so many may be a trade that the recording missed, or a row that is not a trade
 Row = tuple[int, int]  # timestamp in ns, id
 
 
-def check_order(venue: Venue, material: Samples) -> Check:
-    """Return a row about the order of rows in frames and the steps between ids."""
+def check_order(venue: Venue, samples: Samples) -> Check:
+    """Return one row about the order of trades in frames and the steps between ids."""
     problems = Problems(venue.name, "order and ids")
-    frames = [found for frame in material.trades[:MOST_FRAMES]
+    frames = [found for frame in samples.trades[:MOST_FRAMES]
               if (found := attempt(columns_of, venue, b"[" + frame + b"]").value)]
     up, down = _directions(venue, frames)
     if venue.newest_first:
-        problems.want(up <= down, f"newest_first is set, and {many(up, 'frame')} of {up + down} have the oldest trade first")
+        problems.must(up <= down, f"newest_first is set, and {counted(up, 'frame')} of {up + down} have the oldest trade first")
     else:
-        problems.want(down <= up, f"{many(down, 'frame')} of {up + down} have the newest trade first: set newest_first")
-    steps = _want_steps(problems, venue, _by_symbol(venue, frames), "frames")
-    order = f"{many(up + down, 'frame')} with trades in an order" if up + down else "no frame shows an order"
-    return problems.row(f"{order}; {many(steps, 'step')} between ids")
+        problems.must(down <= up, f"{counted(down, 'frame')} of {up + down} have the newest trade first: set newest_first")
+    steps = _require_steps(problems, venue, _by_symbol(venue, frames), "frames")
+    order = f"{counted(up + down, 'frame')} with trades in order" if up + down else "no frame shows an order"
+    return problems.row(f"{order}; {counted(steps, 'step')} between ids")
 
 
-def want_contiguous(problems: Problems, venue: Venue, symbol: str, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Fail where the ids of a history answer skip, though the venue's are said to be contiguous."""
+def require_contiguous(problems: Problems, venue: Venue, symbol: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Fail if the ids of a history answer skip although the venue's are declared contiguous."""
     rows = sorted(zip(_times(venue, columns), columns["trade_id"], strict=True), key=lambda row: (row[0], row[1]))
-    _want_steps(problems, venue, {symbol: rows}, "history")
+    _require_steps(problems, venue, {symbol: rows}, "history")
 
 
 def _times(venue: Venue, columns: Mapping[str, Sequence[Any]]) -> list[int]:
@@ -49,7 +49,7 @@ def _times(venue: Venue, columns: Mapping[str, Sequence[Any]]) -> list[int]:
 
 
 def _directions(venue: Venue, frames: Iterable[Mapping[str, Sequence[Any]]]) -> tuple[int, int]:
-    """Count frames of which the trades of every symbol ascend in time, and those in which they descend."""
+    """Return the numbers of frames in which every symbol's trades ascend in time, and in which they descend."""
     up = down = 0
     for columns in frames:
         steps: set[bool] = set()
@@ -66,7 +66,7 @@ def _directions(venue: Venue, frames: Iterable[Mapping[str, Sequence[Any]]]) -> 
 
 
 def _by_symbol(venue: Venue, frames: Iterable[Mapping[str, Sequence[Any]]]) -> dict[str, list[Row]]:
-    """Return each symbol's trades in the order in which they came, those of a frame oldest first."""
+    """Return each symbol's trades in order of arrival, those of a frame oldest first, without past ones."""
     found: dict[str, list[Row]] = {}
     for columns in frames:
         past = set(columns["past"])
@@ -77,8 +77,8 @@ def _by_symbol(venue: Venue, frames: Iterable[Mapping[str, Sequence[Any]]]) -> d
     return found
 
 
-def _want_steps(problems: Problems, venue: Venue, rows_of: Mapping[str, Sequence[Row]], where: str) -> int:
-    """Hold the steps between ids of neighbouring trades against `id_kind`; return how many steps there were."""
+def _require_steps(problems: Problems, venue: Venue, rows_of: Mapping[str, Sequence[Row]], where: str) -> int:
+    """Fail or warn if ids of neighbouring trades skip although `id_kind` is contiguous; return the number of steps."""
     if venue.id_kind != IdKind.CONTIGUOUS:
         return 0
     steps, example = [], ""
@@ -89,8 +89,8 @@ def _want_steps(problems: Problems, venue: Venue, rows_of: Mapping[str, Sequence
                 if number - before > 1 and not example:
                     example = f"{symbol} {before} then {number}"
     skips = sum(step > 1 for step in steps)
-    said = f"{where}: {skips} of {many(len(steps), 'step')} between ids skip some ({example}), and id_kind is contiguous"
+    found = f"{where}: {skips} of {counted(len(steps), 'step')} between ids skip some ({example}), but id_kind is contiguous"
     systematic = len(steps) >= FEWEST_STEPS and skips * SKIPS_SHARE > len(steps)
-    problems.want(not systematic, f"{said}: is it monotonic?")
-    problems.wish(systematic or not skips, f"{said}: has the recording missed trades?")
+    problems.must(not systematic, f"{found}: is it monotonic?")
+    problems.should(systematic or not skips, f"{found}: did the recording miss trades?")
     return len(steps)

@@ -1,4 +1,4 @@
-"""What a venue is asked: subscriptions within its own limits, requests that can be recognised, history."""
+"""Check the functions that make requests: subscriptions within the venue's limits, answers that match them, history."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pumpwatch.errors import REFUSALS
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.model import Control, ControlKind, HistoryQuery, Instrument, Venue
-from pumpwatch.plugin_kit.check_facts import WHENEVER_NS, want_request
-from pumpwatch.plugin_kit.results import Check, Problems, many, short
+from pumpwatch.plugin_kit.check_facts import ANY_TIME_NS, require_request
+from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples
-from pumpwatch.plugin_kit.sandbox import attempt, listening
+from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 
 ODD_SYMBOLS = ("A/B", 'A"B', "A\\B", "A\nB", "A\x00B", "币安人生USDT", "É-USDT", "S" * 200, "A,B", "A B", "%s", "{0}", "]}",
                "0G", "1INCH-USDT", "1000000BABYDOGE-USDT")
@@ -22,51 +22,51 @@ LONG_NAME = "{:05}1000000BABYDOGE-USDT"  # 24 characters, more than real ones ha
 REQUEST_ID = 1_234_567
 
 
-def check_asking(venue: Venue, material: Samples) -> list[Check]:
-    """Return a row for each kind of question."""
-    rows = [_limits(venue, what, make) for what, make in _requests(venue)]
+def check_requests(venue: Venue, samples: Samples) -> list[Check]:
+    """Return a row for each kind of request."""
+    rows = [_limits(venue, name, make) for name, make in _requests(venue)]
     rows += [_odd_symbols(venue), _history(venue)]
-    if material.stage is not None:
-        rows.append(_answers(venue, material))
+    if samples.simulated is not None:
+        rows.append(_answers(venue, samples))
     return rows
 
 
 def _requests(venue: Venue) -> list[tuple[str, Callable[[Sequence[str], int], str]]]:
-    """Return what can be asked; nobody unsubscribes where a request replaces the one before, or where none drops a symbol."""
-    asked = [("subscribe", venue.subscribe)]
-    return asked if venue.replaces or not venue.drops else [*asked, ("unsubscribe", venue.unsubscribe)]
+    """Return the functions to check: not `unsubscribe` if a request replaces the one before, or if no request drops a symbol."""
+    requests = [("subscribe", venue.subscribe)]
+    return requests if venue.replaces or not venue.drops else [*requests, ("unsubscribe", venue.unsubscribe)]
 
 
 def _limits(venue: Venue, what: str, make: Callable[[Sequence[str], int], str]) -> Check:
-    """Subscribe a whole connection to long names, cut as the feed does it."""
+    """Subscribe a full connection to symbols with long names, in messages as the feed makes them."""
     problems, limits = Problems(venue.name, f"{what} within its limits"), venue.limits
-    roster = Placement(venue)
-    long = [LONG_NAME.format(number) for number in range(roster.capacity)]
-    roster.refresh([Instrument(symbol=name, base=name, quote="USDT") for name in long])
-    names = sorted(roster.places[0].symbols)
-    problems.wish(len(roster.places) == 1, f"connection_bytes is too little for {len(long)} symbols of 24 characters")
+    placement = Placement(venue)
+    long = [LONG_NAME.format(number) for number in range(placement.capacity)]
+    placement.refresh([Instrument(symbol=name, base=name, quote="USDT") for name in long])
+    names = sorted(placement.places[0].symbols)
+    problems.should(len(placement.places) == 1, f"connection_bytes is too small for {len(long)} symbols of 24 characters")
     asked = Subscriptions(venue, lambda symbol, reason: None)
     queued = attempt(asked.want, names, what == "subscribe")
     if queued.error is not None:
-        problems.want(False, f"it raises {queued.said()}")
+        problems.must(False, f"it raises {queued.message()}")
         return problems.row("")
     texts: list[str] = []
     while asked.waiting:
         size = asked.next_size
-        problems.want(size <= limits.symbols_per_message, f"{size} symbols in a message")
+        problems.must(size <= limits.symbols_per_message, f"{size} symbols in a message")
         made = attempt(asked.next_text, 0.0)
         if not isinstance(made.value, str):
-            problems.want(False, f"{what} gives {made.value!r} {made.said()}")
+            problems.must(False, f"{what} gives {made.value!r} {made.message()}")
             return problems.row("")
         texts.append(made.value)
     sizes = [len(text.encode()) for text in texts]
     longest = max(sizes, default=0)
-    problems.want(longest <= limits.message_bytes, f"a message of {longest} bytes of {limits.message_bytes}")
+    problems.must(longest <= limits.message_bytes, f"a message of {longest} bytes of {limits.message_bytes}")
     missing = [name for name in names if not any(name.casefold() in text.casefold() for text in texts)] if texts else []
-    problems.want(not missing, f"{len(missing)} symbols are in no message, {missing[:1]}")
+    problems.must(not missing, f"{len(missing)} symbols are in no message, {missing[:1]}")
     whole = attempt(make, names[: limits.symbols_per_message], 1)
-    problems.want(whole.error is None, f"it raises {whole.said()}")
-    good = f"{many(len(names), 'symbol')} of 24 characters in {many(len(texts), 'message')}, {longest:,} bytes at most"
+    problems.must(whole.error is None, f"it raises {whole.message()}")
+    good = f"{counted(len(names), 'symbol')} of 24 characters in {counted(len(texts), 'message')}, {longest:,} bytes at most"
     return problems.row(good)
 
 
@@ -74,24 +74,25 @@ def _odd_symbols(venue: Venue) -> Check:
     problems = Problems(venue.name, "odd symbols and request ids")
     for what, make in _requests(venue):
         for symbol in ODD_SYMBOLS:
-            with listening() as heard:
+            with watch_effects() as effects:
                 made, again = attempt(make, [symbol], REQUEST_ID), attempt(make, [symbol], REQUEST_ID)
             text = made.value
             if not isinstance(text, str):
-                problems.want(False, f"{what} of {short(symbol, 20)!r} gives {text!r} {made.said()}")
+                problems.must(False, f"{what} of {short(symbol, 20)!r} gives {text!r} {made.message()}")
                 continue
-            problems.want(text == again.value and not heard, f"{what} gives another text the second time, or reaches outside")
-            problems.want(len(text.encode(errors="replace")) <= venue.limits.message_bytes,
+            problems.must(text == again.value and not effects,
+                          f"{what} gives another text the second time, or has effects outside")
+            problems.must(len(text.encode(errors="replace")) <= venue.limits.message_bytes,
                           f"{what} of one symbol of {len(symbol)} characters is longer than message_bytes")
-            problems.want(_holds(text, symbol), f"{what} of {short(symbol, 20)!r} asks for something else: {short(text)}")
+            problems.must(_holds(text, symbol), f"{what} of {short(symbol, 20)!r} asks for something else: {short(text)}")
             if venue.acknowledges and not venue.answers_by_symbol:
-                problems.want(str(REQUEST_ID) in text, f"{what} leaves out the request id, so no answer can be told from another "
-                              "(where answers name their symbol instead: answers_by_symbol)")
-    return problems.row(f"{len(ODD_SYMBOLS)} odd symbols stay what they are; the request id is in the text")
+                problems.must(str(REQUEST_ID) in text, f"{what} leaves out the request id, so its answer cannot be recognised "
+                              "(if answers name their symbol instead, set answers_by_symbol)")
+    return problems.row(f"{len(ODD_SYMBOLS)} odd symbols are sent unchanged; the request id is in the text")
 
 
 def _holds(text: str, symbol: str) -> bool:
-    """Return whether a message asks for this symbol, whole: inside one of its texts where it is JSON."""
+    """Return whether a message contains the whole symbol; in JSON, inside one of its texts."""
     if text[:1] not in ("{", "["):
         return symbol.casefold() in text.casefold()
     try:
@@ -113,46 +114,47 @@ def _history(venue: Venue) -> Check:
     problems = Problems(venue.name, "history requests")
     for symbol in ("BTC-USDT", *ODD_SYMBOLS):
         for ids in ((-1, -1), (1000, 2000)):
-            query = HistoryQuery(symbol, WHENEVER_NS, WHENEVER_NS + 60 * 10**9, *ids)
-            with listening() as heard:
+            query = HistoryQuery(symbol, ANY_TIME_NS, ANY_TIME_NS + 60 * 10**9, *ids)
+            with watch_effects() as effects:
                 made, again = attempt(venue.history_request, query), attempt(venue.history_request, query)
             if made.error is not None:
-                problems.want(False, f"it raises {made.said()} for {short(symbol, 20)!r}")
+                problems.must(False, f"it raises {made.message()} for {short(symbol, 20)!r}")
                 continue
-            want_request(problems, "history_request", made.value, venue)
-            problems.want(made.value == again.value and not heard, "it gives another request the second time, or reaches outside")
+            require_request(problems, "history_request", made.value, venue)
+            problems.must(made.value == again.value and not effects,
+                          "it gives another request the second time, or has effects outside")
     return problems.row("by time and by id; the same each time")
 
 
-def _answers(venue: Venue, material: Samples) -> Check:
-    """Ask the dialect and read what it answers."""
-    problems, stage = Problems(venue.name, "answers are understood"), material.stage
-    assert stage is not None
+def _answers(venue: Venue, samples: Samples) -> Check:
+    """Send requests to the dialect, and read its answers."""
+    problems, simulated = Problems(venue.name, "answers are understood"), samples.simulated
+    assert simulated is not None
     try:
-        session, _ = stage.connect()
+        session, _ = simulated.connect()
     except REFUSALS as error:
-        problems.want(False, f"no session: {error}")
+        problems.must(False, f"session.url raises {type(error).__name__}: {error}")
         return problems.row("")
-    symbols = stage.table.symbols[: min(5, venue.limits.symbols_per_message)]
+    symbols = simulated.table.symbols[: min(5, venue.limits.symbols_per_message)]
     kinds: list[str] = []
     asked = [venue.subscribe] if venue.replaces else [venue.subscribe, venue.unsubscribe]
     for number, make in enumerate(asked, REQUEST_ID):
         made = attempt(make, symbols, number)
-        reply = stage.dialect.receive(session, made.value or "", stage.dialect.rules, stage.history)
-        problems.want(reply.close is None, f"the venue closes: {reply.close}")
+        reply = simulated.dialect.receive(session, made.value or "", simulated.dialect.rules, simulated.history)
+        problems.must(reply.close is None, f"the dialect closes the connection: {reply.close}")
         controls = [_control(venue, message) for message in reply.send if isinstance(message, (str, bytes))]
         kinds += [control.kind for control in controls if control]
         acknowledged = [control for control in controls if control and control.kind == ControlKind.ACK]
         if not venue.acknowledges:
-            problems.want(not any(kind == ControlKind.REFUSAL for kind in kinds), "the venue refuses")
+            problems.must(not any(kind == ControlKind.REFUSAL for kind in kinds), "the dialect rejects the request")
             continue
-        problems.want(bool(acknowledged), f"the answer is not read as an acknowledgement: {short(repr(list(reply.send)))}")
-        problems.want(all(_belongs(venue, one, number, symbols) for one in acknowledged),
-                      "neither the request id nor, with answers_by_symbol, the symbol is recovered from the answer")
-        problems.want(venue.answers_by_symbol == (len(acknowledged) > 1) or len(symbols) == 1,
+        problems.must(bool(acknowledged), f"read_control does not read the answer as ACK: {short(repr(list(reply.send)))}")
+        problems.must(all(_belongs(venue, control, number, symbols) for control in acknowledged),
+                      "read_control finds neither the request id nor, with answers_by_symbol, the symbol in the answer")
+        problems.must(venue.answers_by_symbol == (len(acknowledged) > 1) or len(symbols) == 1,
                       "answers_by_symbol does not fit the answers")
     counts = ", ".join(f"{count} {kind}" for kind, count in Counter(map(str, kinds)).items())
-    good = f"{counts}, with the request's id" if venue.acknowledges else "none is given, and none is waited for"
+    good = f"{counts}, with the request's id" if venue.acknowledges else "the venue sends none, and none is expected"
     return problems.row(good)
 
 

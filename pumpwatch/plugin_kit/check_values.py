@@ -1,8 +1,8 @@
-"""Values as no venue should send them, put where a good frame has its symbol, price, quantity, time and id.
+"""Check the reading of impossible values, put in the place of a good frame's symbol, price, quantity, time and id.
 
-A table says what cannot be: none of it may become a trade. What is only written in another way (a number as text, with an
-exponent) is the same trade or is refused, and a field more changes nothing. All goes through the collector's own parser,
-so what that refuses is refused here as well.
+No value of the table IMPOSSIBLE may become a trade. A number that is only spelt differently (as text, with an exponent) must
+give the same trade or be rejected, and an additional field must change nothing. Frames go through the collector's own parser,
+so a value that it rejects counts as rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pumpwatch.plugin_kit.results import Check, Problems, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt
 
-SHAPES = 4  # frames that differ in shape, from which the others are made
+SHAPES = 4  # frames of different shape, from which the others are made
 A_DAY_NS = 86_400 * 10**9
 COLUMNS = ("symbol", "price", "quantity", "timestamp", "trade_id")
 
@@ -41,15 +41,15 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
 }
 OTHER_UNITS = {"of 1,000 times the unit": Decimal("0.001"), "of a million times the unit": Decimal("0.000001"),
                "of a thousandth of the unit": Decimal(1000), "of a millionth of the unit": Decimal(1_000_000)}
-SAYS_NOTHING = ("left out", "null", "nothing", "zero")  # another field may stand in then
+NO_VALUE = ("left out", "null", "nothing", "zero")  # the plugin may use another field then
 Trade = tuple[Any, ...]
 
 
-def check_values(venue: Venue, material: Samples) -> list[Check]:
-    """Return a row for what cannot be, and one for what is only written in another way."""
+def check_values(venue: Venue, samples: Samples) -> list[Check]:
+    """Return a row for impossible values, and one for values that are only spelt differently."""
     refused, same = Problems(venue.name, "impossible values are refused"), Problems(venue.name, "other spellings mean the same")
     found, impossible, respelt = set[str](), 0, 0
-    for frame in seeds(venue, material):
+    for frame in seeds(venue, samples):
         where = places_of(venue, frame)
         found.update(where.values())
         reader = Reader(venue)
@@ -57,33 +57,34 @@ def check_values(venue: Venue, material: Samples) -> list[Check]:
         good = trades_of(reader, frame)
         for name, made in impossible_frames(venue, frame):
             impossible += 1
-            _want_refused(refused, reader, name, made, good)
+            _require_refused(refused, reader, name, made, good)
         for name, made in _respelt(frame, where):
             respelt += 1
             given = attempt(trades_of, reader, made)
-            said = given.said() or given.value
-            same.want(given.value is not None and given.value in ([], good), f"{name}: {said} of {short(made)}")
+            result = given.message() or given.value
+            same.must(given.value is not None and given.value in ([], good), f"{name}: {short(made)} gives {result}")
         for made in _longer(frame):
             respelt += 1
-            same.want(attempt(trades_of, reader, made).value == good, f"with a field more it is no trade: {short(made)}")
+            same.must(attempt(trades_of, reader, made).value == good,
+                      f"with an additional field it is not the same trade: {short(made)}")
     if not impossible:
-        return []  # there is no frame to make them from, which is told elsewhere
+        return []  # there is no frame to make them from, which check_frames says
     wanted = [name for name in COLUMNS if name != "trade_id" or venue.id_kind != IdKind.NONE]
     missing = [name for name in wanted if name not in found]
-    refused.want(not missing, f"no field of a frame sets {', '.join(missing)}")
+    refused.must(not missing, f"no field of a frame sets {', '.join(missing)}")
     return [refused.row(f"{impossible} frames with one value each that no trade can have"),
-            same.row(f"{respelt} frames with numbers as text, with exponents, and with fields more")]
+            same.row(f"{respelt} frames with numbers as text, with exponents, and with additional fields")]
 
 
-def seeds(venue: Venue, material: Samples) -> list[bytes]:
-    """Return frames that differ in shape, of one trade each where there are such, or where they can be cut to one."""
-    found = [cut_to_one(venue, frame) for frame in material.seeds if _columns(venue, frame).get("symbol")]
+def seeds(venue: Venue, samples: Samples) -> list[bytes]:
+    """Return frames that differ in shape: of one trade each, or cut to one trade, if any can be had."""
+    found = [cut_to_one(venue, frame) for frame in samples.seeds if _columns(venue, frame).get("symbol")]
     alone = [frame for frame in found if len(_columns(venue, frame)["symbol"]) == 1]
     return (alone or found)[:SHAPES]
 
 
 def cut_to_one(venue: Venue, frame: bytes) -> bytes:
-    """Return a frame with only the first of its trades, as a snapshot of one would be; itself where that cannot be made."""
+    """Return a frame with only the first of its trades; the frame itself if that cannot be made."""
     rows = len(_columns(venue, frame)["symbol"])
     if rows < 2:
         return frame
@@ -101,20 +102,20 @@ def _columns(venue: Venue, frame: bytes) -> dict[str, Any]:
 
 
 def places_of(venue: Venue, frame: bytes) -> dict[Path, str]:
-    """Return what a frame says where: each leaf that sets a column, found by changing it a little."""
+    """Return the place in a frame of each value that sets a column, found by changing it a little."""
     value, before = json.loads(frame), _columns(venue, frame)
     where: dict[Path, str] = {}
     for path in places(value):
         other = _other(at(value, path))
         after = _columns(venue, put(value, path, other)) if other is not None else {}
         changed = [name for name in COLUMNS if after and after[name] != before[name]]
-        if changed:  # an id may be made of the other columns, so it counts last
+        if changed:  # an id may be made from the other columns, so it is last in COLUMNS
             where[path] = changed[0]
     return where
 
 
 def _other(old: Any) -> Any:
-    """Return a value near this one, of its kind; None for what is no leaf, or neither number nor text."""
+    """Return a near value of the same type; None for a value that is neither number nor text."""
     if isinstance(old, bool) or not isinstance(old, (int, float, str)):
         return None
     if not isinstance(old, str):
@@ -150,21 +151,21 @@ def impossible_frames(venue: Venue, frame: bytes) -> Iterator[tuple[str, bytes]]
     yield "the frame in a list", put((), (), [value])
 
 
-def _want_refused(problems: Problems, reader: Reader, name: str, frame: bytes, good: list[Trade]) -> None:
+def _require_refused(problems: Problems, reader: Reader, name: str, frame: bytes, good: list[Trade]) -> None:
     given = attempt(trades_of, reader, frame)
     if given.value is None:
-        problems.want(False, f"{name}: it raises {given.said()}")
+        problems.must(False, f"{name}: it raises {given.message()}")
         return
-    stands_in = name.endswith(SAYS_NOTHING) and _nearly(given.value, good)
-    problems.want(not given.value or stands_in, f"{name}: a trade of {given.value[:1]} comes of {short(frame)}")
+    stands_in = name.endswith(NO_VALUE) and _nearly(given.value, good)
+    problems.must(not given.value or stands_in, f"{name}: {short(frame)} becomes the trade {given.value[:1]}")
     vanished = not given.value and not reader.parser.quarantine and reader.others
-    problems.want(not vanished, f"{name}: read_control takes it for {ControlKind.OTHER}, so it vanishes: {short(frame)}")
+    problems.must(not vanished, f"{name}: read_control takes it for {ControlKind.OTHER}, so it vanishes: {short(frame)}")
 
 
 def _nearly(given: list[Trade], good: list[Trade]) -> bool:
-    """Return whether they are the same but for parts of a second: another field of the frame has the time as well."""
-    return [one[:1] + one[2:] for one in given] == [one[:1] + one[2:] for one in good] and all(
-        abs(one[1] - other[1]) < 10**9 for one, other in zip(given, good, strict=True))
+    """Return whether trades differ by less than a second in time only, as if another field of the frame gave the time."""
+    return [trade[:1] + trade[2:] for trade in given] == [trade[:1] + trade[2:] for trade in good] and all(
+        abs(trade[1] - other[1]) < 10**9 for trade, other in zip(given, good, strict=True))
 
 
 def _respelt(frame: bytes, where: dict[Path, str]) -> Iterator[tuple[str, bytes]]:
@@ -183,14 +184,14 @@ def _longer(frame: bytes) -> Iterator[bytes]:
     value = json.loads(frame)
     for path in places(value):
         if isinstance(old := at(value, path), dict):
-            yield put(value, path, {**old, "one more": {"deep": [1, None]}, "": "", "and": 1e300})
+            yield put(value, path, {**old, "additional": {"deep": [1, None]}, "": "", "and": 1e300})
 
 
 def trades_of(reader: Reader, frame: bytes) -> list[Trade]:
-    """Return what the collector would store of a frame, ids that it numbers itself left out."""
+    """Return the trades that the collector would store of a frame, without ids that it makes itself."""
     rows: list[Trade] = []
-    for one in reader.parse_frames([frame]):
-        batch = one.batch if one.void is None else one.batch.take(~one.void)
+    for part in reader.parse_frames([frame]):
+        batch = part.batch if part.void is None else part.batch.take(~part.void)
         ids = batch.id_texts() if reader.venue.id_kind != IdKind.NONE else [""] * len(batch)
         rows += zip(batch.instrument.tolist(), batch.timestamp.tolist(), batch.price.tolist(), batch.quantity.tolist(),
                     batch.side.tolist(), ids, strict=True)

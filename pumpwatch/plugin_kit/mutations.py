@@ -1,14 +1,15 @@
-"""Frames and bodies as no venue should send them, made from good ones: what the plugin's functions must survive.
+"""Make bad frames and bodies from good ones, which the plugin's functions must survive.
 
-All of it is the same at each run.
+Every run makes the same.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 ODD_VALUES: tuple[Any, ...] = (
@@ -20,19 +21,20 @@ RAW_NUMBERS = ("1e400", "-1e400", "NaN", "Infinity", "1E5", "00", "1.", "-", "12
 ELSEWHERE = ("", " ", "null", "true", "0", '""', "[]", "{}", "[[]]", "[{}]", "[null]", '{"a":1}', "ping", "pong", "<html></html>",
              '{"event":"other","data":[{"x":1}]}', '{"code":1,"msg":"no"}', "\x00", "\ufeff{}", '"\\ud800"', "{]", "{,}")
 DEEP = 20_000
-STAND_IN = "\ue000"  # a private character where a number goes that the encoder would not write
-Path = tuple[Any, ...]  # keys and indexes from the whole to a place in it
+PLACEHOLDER = "\ue000"  # a private character, replaced by a number that the encoder would not write
+Path = tuple[Any, ...]  # keys and indexes that lead from the whole value to a place in it
+Maker = Callable[[], bytes]  # makes one mutation; most are not chosen, and need not be made
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """JSON text that goes in as it is: `1e400`, `NaN`."""
+    """JSON text to be inserted unchanged: `1e400`, `NaN`."""
 
     text: str
 
 
 def places(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield every place in JSON data, of long lists the first three rows or ten fields; the whole first."""
+    """Yield every place in JSON data, the whole first; of a list only its first three rows or ten values."""
     yield path
     most = 3 if isinstance(value, list) and value and isinstance(value[0], (dict, list)) else 10
     inside = value.items() if isinstance(value, dict) else enumerate(value[:most]) if isinstance(value, list) else ()
@@ -41,74 +43,77 @@ def places(value: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def at(value: Any, path: Path) -> Any:
-    """Return what is at a place."""
+    """Return the value at a place."""
     for key in path:
         value = value[key]
     return value
 
 
 def put(value: Any, path: Path, new: Any) -> bytes:
-    """Return JSON data as text, with something else at a place."""
+    """Return JSON data as text, with another value at a place."""
     if isinstance(new, Raw):
-        return put(value, path, STAND_IN).replace(json.dumps(STAND_IN, ensure_ascii=False).encode(), new.text.encode())
+        return put(value, path, PLACEHOLDER).replace(json.dumps(PLACEHOLDER, ensure_ascii=False).encode(), new.text.encode())
     return json.dumps(_with(value, path, new), ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
 
 
 def without(value: Any, path: Path) -> bytes:
-    """Return JSON data as text, with a place left out."""
-    return put(value, path[:-1], _less(at(value, path[:-1]), path[-1]))
+    """Return JSON data as text, without a place."""
+    return put(value, path[:-1], _without_key(at(value, path[:-1]), path[-1]))
 
 
 def mutated_frames(seeds: list[bytes], most: int = 4000) -> list[bytes]:
-    """Return mutations of each seed, then frames that have nothing to do with them; each once."""
+    """Return mutations of each seed, then frames unrelated to them; each once."""
     made: dict[bytes, None] = {}
     each = max(50, most // max(1, len(seeds)))
     for number, seed in enumerate(seeds):
-        mutants = [*_structural(seed), *_textual(seed, random.Random(number))]
-        if len(mutants) > each:
-            mutants = random.Random(number).sample(mutants, each)
-        made.update(dict.fromkeys(mutants))
+        makers = [*_structural(seed), *_textual(seed, random.Random(number))]
+        if len(makers) > each:
+            makers = random.Random(number).sample(makers, each)
+        made.update((make(), None) for make in makers)
     made.update(dict.fromkeys(text.encode() for text in ELSEWHERE))
     made.update(dict.fromkeys((b"[" * DEEP, b'{"a":' * DEEP, b"\xff\xfe", b'{"s":"\xc3("}')))
-    return [one for one in made if one not in seeds]
+    return [frame for frame in made if frame not in seeds]
 
 
-def _structural(seed: bytes) -> Iterator[bytes]:
-    """Yield the JSON value with one place in it left out, replaced, doubled or moved to another unit."""
+def _structural(seed: bytes) -> Iterator[Maker]:
+    """Yield mutations of the JSON value: one place left out, replaced, doubled or converted to another unit."""
     try:
         value = json.loads(seed)
     except (ValueError, RecursionError):
         return
     for path in places(value):
         old = at(value, path)
-        for odd in ODD_VALUES:
-            yield put(value, path, odd)
-        for raw in RAW_NUMBERS:
-            yield put(value, path, Raw(raw))
+        values = [*ODD_VALUES, *map(Raw, RAW_NUMBERS)]
+        yield from (partial(put, value, path, odd) for odd in values)
         if path:
-            yield without(value, path)
-        if isinstance(old, int) and not isinstance(old, bool):
-            for changed in (old // 10**6, old // 1000, old * 1000, old * 10**6, str(old), float(old), -old):
-                yield put(value, path, changed)
-        elif isinstance(old, str):
-            for text in (old.lower(), old.upper(), old + " ", f"-{old}", [old]):
-                yield put(value, path, text)
-        elif isinstance(old, list):
-            yield put(value, path, old * 2)
-        elif isinstance(old, dict):
-            yield put(value, path, {**old, "extra": {"deep": [1, None]}, "": ""})
-            yield put(value, path, list(old.values()))
-    yield put((), (), [value])
-    yield put((), (), [value, value])
+            yield partial(without, value, path)
+        yield from (partial(put, value, path, new) for new in _variations(old))
+    yield partial(put, (), (), [value])
+    yield partial(put, (), (), [value, value])
 
 
-def _textual(seed: bytes, chance: random.Random) -> Iterator[bytes]:
-    """Yield the bytes cut off, damaged, and run together."""
+def _variations(old: Any) -> Sequence[Any]:
+    """Return values of the same type that are near, or mean something else in another unit or spelling."""
+    if isinstance(old, int) and not isinstance(old, bool):
+        return old // 10**6, old // 1000, old * 1000, old * 10**6, str(old), float(old), -old
+    if isinstance(old, str):
+        return old.lower(), old.upper(), old + " ", f"-{old}", [old]
+    if isinstance(old, list):
+        return (old * 2,)
+    if isinstance(old, dict):
+        return {**old, "extra": {"deep": [1, None]}, "": ""}, list(old.values())
+    return ()
+
+
+def _textual(seed: bytes, chance: random.Random) -> Iterator[Maker]:
+    """Yield mutations of the bytes: cut off, damaged, and joined."""
+    made: list[bytes] = []
     for _ in range(40):
-        yield seed[: chance.randrange(len(seed) or 1)]
+        made.append(seed[: chance.randrange(len(seed) or 1)])
         at = chance.randrange(len(seed) or 1)
-        yield seed[:at] + bytes([chance.randrange(256)]) + seed[at + 1:]
-    yield from (seed + seed, seed + b",", b" " + seed, seed + b"\x00", b"," + seed)
+        made.append(seed[:at] + bytes([chance.randrange(256)]) + seed[at + 1:])
+    made += (seed + seed, seed + b",", b" " + seed, seed + b"\x00", b"," + seed)
+    return (partial(bytes, mutant) for mutant in made)
 
 
 def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
@@ -119,7 +124,7 @@ def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return changed
 
 
-def _less(value: Any, key: Any) -> Any:
+def _without_key(value: Any, key: Any) -> Any:
     changed = dict(value) if isinstance(value, dict) else list(value)
     del changed[key]
     return changed
@@ -127,26 +132,26 @@ def _less(value: Any, key: Any) -> Any:
 
 HTML = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Checking your browser</body></html>"
 BIG = 40_000_000
-MUST_REFUSE = {  # none of these is a list of anything
+MUST_REFUSE = {  # none of these is a list of rows
     "an empty body": b"", "an empty object": b"{}", "null": b"null", "a text": b'"maintenance"', "a number": b"503",
     "an error message": b'{"code":-1003,"msg":"Too many requests","retCode":10006,"retMsg":"busy","error":{"name":"busy"}}',
     "HTML": HTML, "a list of numbers": b"[1,2,3]", "half an object": b'{"data":[{"symbol":"BTC',
-    "bytes that are no text": b"\xff\xfe\x00",
+    "bytes that are not text": b"\xff\xfe\x00",
     "nested too deep": b"[" * DEEP,
 }
 
 
 def big_bodies() -> Iterator[tuple[str, bytes]]:
-    """Yield bodies of 40 MB that are no list of anything: HTML, and JSON of another kind."""
+    """Yield bodies of 40 MB that are not a list of rows: HTML, and JSON of another kind."""
     yield "40 MB of HTML", HTML + b" " * BIG
     row = b'{"other":"' + b"x" * 4000 + b'","n":[1,2,3]},'
     yield "40 MB of other JSON", b'{"rows":[' + row * (BIG // len(row)) + b"{}]}"
 
 
 def mutated_bodies(body: bytes, most: int = 600) -> list[bytes]:
-    """Return mutations of a good body, the one cut in the middle first."""
-    if len(body) > 20_000:  # every place of a long list is its first rows over again
+    """Return mutations of a good body, the half body first."""
+    if len(body) > 20_000:  # the rows of a long list are alike, and a mutation of each would take too long
         return [body[: len(body) // 2], body[:-1], body[1:]]
-    mutants = [*_structural(body), *_textual(body, random.Random(7))]
-    chosen = random.Random(7).sample(mutants, min(most, len(mutants)))
-    return [body[: len(body) // 2], *chosen]
+    makers = [*_structural(body), *_textual(body, random.Random(7))]
+    chosen = random.Random(7).sample(makers, min(most, len(makers)))
+    return [body[: len(body) // 2], *(make() for make in chosen)]

@@ -1,8 +1,8 @@
-"""Record what a real venue sends and answers, into files that `plugins check` and a plugin's own tests read.
+"""Record the frames and answers of a real venue into files that `plugins check` and a plugin's own tests read.
 
-One folder a venue: `frames.jsonl` (each frame as it came), `instruments.N.json` (the pages of its list), and
-`history.SYMBOL.json` of the symbols that traded most while frames were recorded, asked for at the end, so that the same
-trades are in both. All of it goes through the collector's own connection, within the venue's limits.
+Each venue gets a folder: `frames.jsonl` (each frame as received), `instruments.N.json` (the pages of its list), and
+`history.SYMBOL.json` for the symbols that traded most during the recording. Histories are requested at the end, so that the
+same trades are in both. Connections and requests are the collector's own, within the venue's limits.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from pumpwatch.stats import Stats
 FRAMES, INSTRUMENTS, HISTORY = "frames.jsonl", "instruments.{}.json", "history.{}.json"
 HISTORIES = 3
 STEP_S = 0.01
-STANDS_WITHIN_S = 30.0
+SUBSCRIBED_WITHIN_S = 30.0
 
 
 @dataclass(slots=True)
 class Recording:
-    """What was written of one venue."""
+    """The result of recording one venue. problem: why it is not complete, else empty."""
 
     venue: str
     folder: Path
@@ -50,7 +50,7 @@ class Recording:
     trades: int = 0
     instruments: int = 0
     histories: list[str] = field(default_factory=list)  # symbols
-    problem: str = ""  # why it is not all there
+    problem: str = ""
 
 
 class VenueRecorder:
@@ -60,77 +60,76 @@ class VenueRecorder:
         self._venue, self._clock, stats = venue, Clock(), Stats()
         context = tls_context(config.net.ca_file)
         http = Http(context, config.net.connect_timeout_s, config.net.proxy)
-        paces, rest_url = VenueRateLimits(self._clock), options.rest_url or venue.rest_url
-        budget = paces.requests(venue)
+        limits, rest_url = VenueRateLimits(self._clock), options.rest_url or venue.rest_url
+        budget = limits.requests(venue)
         self._buffer = FrameBuffer()
         self._sweep = Sweep(self._clock, stats, STEP_S, STEP_S, config.net.max_pending_bytes)
         self._rejected: list[str] = []
-        self._around = FeedContext(
+        self._context = FeedContext(
             venue, options.ws_url or venue.ws_url, Dialer(context, config.net.connect_timeout_s, config.net.proxy), self._sweep,
-            self._buffer, paces.connects(venue), lambda request: http.ask(rest_url, request, venue.headers, budget), self._clock,
+            self._buffer, limits.connects(venue), lambda request: http.ask(rest_url, request, venue.headers, budget), self._clock,
             stats, config.net.max_frame_bytes, lambda records: None,
             lambda number, symbol, reason: self._rejected.append(f"{symbol}: {reason}"), lambda number, symbols, reason: None)
 
     def run(self, folder: Path, seconds: float, symbols: int) -> Recording:
-        """Record into a folder, which is made; what the venue does not give is named in `problem`."""
-        made = Recording(self._venue.name, folder)
+        """Record into a folder, which is created. A failure of the venue is named in `problem`, not raised."""
+        recording = Recording(self._venue.name, folder)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            chosen = self._instruments(made, symbols)
+            chosen = self._record_instruments(recording, symbols)
             began_ns = self._clock.now_ns()
-            traded = self._frames(made, chosen, seconds)
+            traded = self._record_frames(recording, chosen, seconds)
             if self._venue.history.rows_per_request:
-                self._history(made, traded, began_ns)
+                self._record_histories(recording, traded, began_ns)
         except ServiceUnavailable as error:
-            made.problem = error.message
-        return made
+            recording.problem = error.message
+        return recording
 
-    def _instruments(self, made: Recording, symbols: int) -> list[str]:
-        """Write the pages of the list; return the symbols that trade most."""
+    def _record_instruments(self, recording: Recording, symbols: int) -> list[str]:
+        """Write the pages of the list; return the symbols that trade most, at most so many."""
         pages: list[bytes] = []
         try:
-            listed = fetch_instruments(self._venue, self._around.ask, pages=pages)
-        finally:  # a list that the plugin cannot read is the one that its author wants to see
+            listed = fetch_instruments(self._venue, self._context.ask, pages=pages)
+        finally:  # the author needs above all a list that the plugin cannot read
             for number, page in enumerate(pages, 1):
-                (made.folder / INSTRUMENTS.format(number)).write_bytes(page)
-        made.instruments = len(listed)
-        volumes = {one.symbol: one.volume for one in listed}
+                (recording.folder / INSTRUMENTS.format(number)).write_bytes(page)
+        recording.instruments = len(listed)
+        volumes = {instrument.symbol: instrument.volume for instrument in listed}
         if self._venue.volumes is not None:
             try:
-                volumes |= fetch_volumes(self._venue.volumes, self._around.ask)
+                volumes |= fetch_volumes(self._venue.volumes, self._context.ask)
             except ServiceUnavailable as error:
-                made.problem = f"volumes: {error.message}"
-        known = [one.symbol for one in listed]
+                recording.problem = f"volumes: {error.message}"
+        known = [instrument.symbol for instrument in listed]
         most = min(symbols, self._venue.limits.symbols_per_connection)
         return sorted(known, key=lambda symbol: -volumes.get(symbol, 0.0))[:most]
 
-    def _frames(self, made: Recording, symbols: list[str], seconds: float) -> Counter[str]:
-        """Subscribe, and write every frame; return how often each symbol traded."""
-        link = FeedSession(self._around, 0, set(), Event())
-        link.subscriptions.want(symbols, add=True)
-        self._sweep.add(link.connection)
+    def _record_frames(self, recording: Recording, symbols: list[str], seconds: float) -> Counter[str]:
+        """Subscribe, and write every frame from the first on until `seconds` after the subscription; count trades by symbol."""
+        session = FeedSession(self._context, 0, set(), Event())
+        session.subscriptions.want(symbols, add=True)
+        self._sweep.add(session.connection)
         traded: Counter[str] = Counter()
-        until, stands = self._clock.monotonic() + STANDS_WITHIN_S, False
+        until, subscribed = self._clock.monotonic() + SUBSCRIBED_WITHIN_S, False
         try:
-            with (made.folder / FRAMES).open("wb") as file:
+            with (recording.folder / FRAMES).open("wb") as file:
                 while (now := self._clock.monotonic()) < until:
-                    if not stands and link.greeted and link.subscriptions.settled:
-                        stands, until = True, now + seconds
-                    link.serve(now)
+                    if not subscribed and session.greeted and session.subscriptions.settled:
+                        subscribed, until = True, now + seconds
+                    session.serve(now)
                     self._sweep.once()
                     for frame in self._arrived():
-                        file.write((frame if b"\n" not in frame and frame.strip() == frame and frame
-                                    else json.dumps({"raw": frame.decode("utf-8", "replace")}).encode()) + b"\n")
-                        made.frames += 1
-                        traded.update(self._read(link, frame))
-                    if problem := link.problem(now, STANDS_WITHIN_S + seconds):
+                        file.write(_line_of(frame))
+                        recording.frames += 1
+                        traded.update(self._read(session, frame))
+                    if problem := session.problem(now, SUBSCRIBED_WITHIN_S + seconds):
                         raise ServiceUnavailable(f"the connection ended: {problem}")
                     gevent.sleep(STEP_S)
         finally:
-            self._sweep.remove(link.connection)
-            link.connection.close("recorded")
-        made.trades = traded.total()
-        if not stands:
+            self._sweep.remove(session.connection)
+            session.connection.close("recorded")
+        recording.trades = traded.total()
+        if not subscribed:
             raise ServiceUnavailable(f"the venue did not acknowledge all of {len(symbols)} symbols; "
                                      f"rejected: {self._rejected[:3] or 'none'}")
         return traded
@@ -141,73 +140,89 @@ class VenueRecorder:
             assert frames is not None
             yield frames.payload(number)
 
-    def _read(self, link: FeedSession, frame: bytes) -> list[str]:
-        """Return the symbols of a frame's trades, one a trade; hand on what is control."""
+    def _read(self, session: FeedSession, frame: bytes) -> list[str]:
+        """Return the symbols of a frame's trades, one a trade; hand a control frame to the session."""
         columns = Columns()
         if attempt(self._venue.parse, b"[" + frame + b"]", columns).error is None:
             return [symbol for symbol in columns.symbol if isinstance(symbol, str)]
         control = attempt(self._venue.read_control, frame).value
-        if control is not None and link.connection.on_control is not None:
-            link.connection.on_control(control)
+        if control is not None and session.connection.on_control is not None:
+            session.connection.on_control(control)
         return []
 
-    def _history(self, made: Recording, traded: Counter[str], began_ns: int) -> None:
-        """Write the histories of the busiest symbols; of ones that did not trade there is nothing to compare."""
+    def _record_histories(self, recording: Recording, traded: Counter[str], began_ns: int) -> None:
+        """Write the histories of the busiest symbols; one that did not trade could not be compared with frames."""
         for symbol, _ in traded.most_common(HISTORIES):
             query = HistoryQuery(symbol, began_ns - 60 * NS_PER_S, self._clock.now_ns() + NS_PER_S)
             try:
                 request: HttpRequest = self._venue.history_request(query)
             except REFUSALS as error:
                 raise ServiceUnavailable(f"history_request raises {type(error).__name__}: {error}") from error
-            body = self._around.ask(request)
-            (made.folder / HISTORY.format(quote(symbol, safe=""))).write_bytes(body)
-            made.histories.append(symbol)
+            body = self._context.ask(request)
+            (recording.folder / HISTORY.format(quote(symbol, safe=""))).write_bytes(body)
+            recording.histories.append(symbol)
+
+
+def _line_of(frame: bytes) -> bytes:
+    """Return a frame as a line of the file: unchanged, or in JSON if it has line ends, is empty or begins or ends in a space."""
+    plain = b"\n" not in frame and frame.strip() == frame and frame
+    return (frame if plain else json.dumps({"raw": frame.decode("utf-8", "replace")}).encode()) + b"\n"
 
 
 def read_recording(folder: Path) -> RecordedFrames:
-    """Read the folder of one venue, or one that holds such folders. Raises UsageError where there is nothing recorded."""
-    found = _read_home(folder)
-    for home in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []:
-        found.of[home.name] = _read_home(home)
-    if not any(one.frames or one.instruments or one.histories for one in (found, *found.of.values())):
-        raise UsageError(f"{folder}: nothing is recorded there", "`pumpwatch plugins record NAME` records a venue")
+    """Read the folder of one venue, or a folder of such folders. Raises UsageError if it has no recording."""
+    found = _read_venue(folder)
+    for venue in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []:
+        found.by_venue[venue.name] = _read_venue(venue)
+    if not any(recorded.frames or recorded.instruments or recorded.histories for recorded in (found, *found.by_venue.values())):
+        raise UsageError(f"{folder}: no recording found", "`pumpwatch plugins record NAME` records the venues of a plugin")
     return found
 
 
-def _read_home(home: Path) -> RecordedFrames:
-    pages = sorted(home.glob(INSTRUMENTS.format("*")), key=lambda path: (len(path.name), path.name))
+def _read_venue(folder: Path) -> RecordedFrames:
+    pages = sorted(folder.glob(INSTRUMENTS.format("*")), key=lambda path: (len(path.name), path.name))
     histories = [HistoryBody(unquote(path.name.removeprefix("history.").removesuffix(".json")), read_body(path))
-                 for path in sorted(home.glob(HISTORY.format("*")))]
-    return RecordedFrames(frames=read_frames(home / FRAMES) if (home / FRAMES).exists() else [],
-                    instruments=[[read_body(path) for path in pages]] if pages else [], histories=histories)
+                 for path in sorted(folder.glob(HISTORY.format("*")))]
+    return RecordedFrames(frames=read_frames(folder / FRAMES) if (folder / FRAMES).exists() else [],
+                          instruments=[[read_body(path) for path in pages]] if pages else [], histories=histories)
 
 
 def recorded_files(frames: str | None, instruments: Sequence[str], histories: Sequence[str],
                    folder: str | None) -> RecordedFrames:
-    """Read what `plugins check` is given. Raises UsageError where a file cannot be read or holds nothing."""
+    """Read the files given to `plugins check`. Raises UsageError if a file cannot be read or is empty."""
     found = read_recording(Path(folder)) if folder else RecordedFrames()
     if frames:
         found.frames = [*found.frames, *read_frames(Path(frames))]
     pages = [read_body(Path(file)) for file in instruments]
-    together = [pages] if len(pages) > 1 else []  # pages of one list, where no venue reads one alone
+    together = [pages] if len(pages) > 1 else []  # they may be the pages of one list
     found.instruments = [*found.instruments, *([page] for page in pages), *together]
     found.histories = [*found.histories, *map(history_body, histories)]
     return found
 
 
 def record(name: str, config: Config, folder: Path, seconds: float, symbols: int) -> list[Recording]:
-    """Record every enabled venue of a plugin, one after another. Raises UsageError where the plugin offers none."""
+    """Record every enabled venue of a plugin, one after another, each into a folder of its name. Raises UsageError."""
+    return [VenueRecorder(venue, options, config).run(folder / venue.name, seconds, symbols)
+            for venue, options in enabled_venues(name, config)]
+
+
+def enabled_venues(name: str, config: Config) -> list[tuple[Venue, VenueConfig]]:
+    """Return a plugin's venues that the config enables, with their options, each in its usual protocol.
+
+    A venue that the config does not mention has its defaults. Raises UsageError if the plugin offers no venue.
+    """
     plugins = load_plugins(config)
     candidate = plugins.candidate(name)
     offers = set(candidate.offers if candidate else ())
     venues = [venue for venue in plugins.venues if f"venue {venue.name}" in offers and not venue.variant]
     if not venues:
-        known = ", ".join(sorted(one.name for one in plugins.candidates if any(o.startswith("venue ") for o in one.offers)))
+        known = ", ".join(sorted(known.name for known in plugins.candidates
+                                 if any(offer.startswith("venue ") for offer in known.offers)))
         raise UsageError(f"no plugin with a venue is called `{name}`", f"known: {known}")
-    made = []
+    found = []
     for venue in venues:
         exchange = config.exchange(venue.exchange)
         options = exchange.market(venue.market_type)
         if exchange.enabled and options.enabled:
-            made.append(VenueRecorder(venue, options, config).run(folder / venue.name, seconds, symbols))
-    return made
+            found.append((venue, options))
+    return found

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The results of the checks: one row a check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = 3  # examples of what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One row: what was held against the contract (a venue, a source, ...), which part of it, ok, warn or fail, and why."""
+    """One row. of: the venue, source, sink or plugin that was checked. check: a part of the contract. state: ok, warn or fail."""
 
     of: str
     check: str
@@ -20,47 +20,47 @@ class Check:
     detail: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the row as plain data."""
         return asdict(self)
 
 
 class Problems:
-    """Collects what is wrong with one part, and becomes one row."""
+    """The problems that one check finds; `row` makes the result of them."""
 
     def __init__(self, of: str, check: str) -> None:
         self.of, self.check = of, check
         self.failures: list[str] = []
         self.warnings: list[str] = []
 
-    def want(self, held: bool, otherwise: str) -> None:
-        """Fail where it does not hold."""
-        if not held:
-            self.failures.append(otherwise)
+    def must(self, holds: bool, problem: str) -> None:
+        """Fail with this problem if the condition does not hold."""
+        if not holds:
+            self.failures.append(problem)
 
-    def wish(self, held: bool, otherwise: str) -> None:
-        """Warn where it does not hold."""
-        if not held:
-            self.warnings.append(otherwise)
+    def should(self, holds: bool, problem: str) -> None:
+        """Warn of this problem if the condition does not hold."""
+        if not holds:
+            self.warnings.append(problem)
 
     def row(self, good: str) -> Check:
-        """Return the row; `good` says what was looked at where nothing is wrong."""
-        said = self.failures or self.warnings
-        state = FAIL if self.failures else WARN if said else OK
-        more = f" (and {len(said) - SHOWN} more)" if len(said) > SHOWN else ""
-        return Check(self.of, self.check, state, "; ".join(said[:SHOWN]) + more if said else good)
+        """Return the row. good: its detail if there is no problem, the subject and extent of the check."""
+        problems = self.failures or self.warnings
+        state = FAIL if self.failures else WARN if problems else OK
+        more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
+        return Check(self.of, self.check, state, "; ".join(problems[:SHOWN]) + more if problems else good)
 
 
 def short(text: bytes | str, most: int = 80) -> str:
-    """Return the beginning of a frame or body, for a message."""
+    """Return at most `most` characters of a frame or body, for a message."""
     shown = text.decode(errors="replace") if isinstance(text, bytes) else text
     return shown if len(shown) <= most else f"{shown[:most]}... ({len(text):,} in all)"
 
 
-def many(number: int, what: str, plural: str = "") -> str:
+def counted(number: int, what: str, plural: str = "") -> str:
     """Return `1 message`, `2 messages`, `3,000 messages`."""
     return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
 
 
 def failed(checks: Sequence[Check]) -> Iterator[Check]:
     """Return the rows that fail."""
-    return (one for one in checks if one.state == FAIL)
+    return (check for check in checks if check.state == FAIL)

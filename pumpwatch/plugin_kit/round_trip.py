@@ -1,6 +1,6 @@
-"""The whole way: a plugin's venues as its dialects play them, the real collector, and a count of both sides.
+"""The round trip: a plugin's dialects play its venues, the real collector records them, and both sides are compared.
 
-Venues and collector run as processes of their own for some seconds, with the plugins that this process has.
+Venues and collector run as separate processes for some seconds, with the same plugins as this process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UP_WITHIN_S, STORED_WITHIN_S, END_WITHIN_S = 30.0, 15.0, 20.0
 
 
 def check_round_trip(played: Sequence[tuple[Venue, Dialect]], plugin_folder: str) -> list[Check]:
-    """Return a row for each venue as its dialect plays it: ok where every trade sent is stored, once, as it was sent."""
+    """Return a row for each venue: ok if every trade that its dialect sent is stored once and unchanged."""
     names = [venue.name for venue, _ in played]
     try:
         with tempfile.TemporaryDirectory(prefix="pumpwatch-check-") as folder, SimProcess(
@@ -62,17 +62,17 @@ def _config(sim: SimProcess, played: Sequence[tuple[Venue, Dialect]], folder: Pa
 
 
 def _collect(sim: SimProcess, config: dict[str, Any], folder: Path) -> Callable[[Venue], tuple[TradeBatch, Catalogue]]:
-    """Let the venues trade into a collector; return what reads a venue's stored trades."""
+    """Let a collector record the trading venues; return the function that reads a venue's stored trades."""
     with _collector(config, folder) as figures:
-        _wait(lambda: _up(figures()), UP_WITHIN_S, "its connections do not come up", folder)
+        _wait(lambda: _up(figures()), UP_WITHIN_S, "the connections were not established", folder)
         refused = [symbol for row in figures()["venues"] for symbol in row["refused"]]
         if refused:
-            raise ServiceUnavailable(f"the venue refuses symbols of its own list: {refused[:5]}")
+            raise ServiceUnavailable(f"the venue rejects symbols of its own list: {refused[:5]}")
         sim.resume()
         time.sleep(SECONDS)
         sent = sim.pause()["records"].get("sent", 0)
         deadline = time.monotonic() + STORED_WITHIN_S
-        while _stored(figures()) < sent and time.monotonic() < deadline:  # a lost trade is for the comparison to tell
+        while _stored(figures()) < sent and time.monotonic() < deadline:  # after it, the comparison names the missing trades
             time.sleep(0.1)
 
     def read(venue: Venue) -> tuple[TradeBatch, Catalogue]:
@@ -88,7 +88,7 @@ def _collect(sim: SimProcess, config: dict[str, Any], folder: Path) -> Callable[
 
 @contextmanager
 def _collector(config: dict[str, Any], folder: Path) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Run a collector; what it yields gives its figures. It is ended as a service manager does."""
+    """Run a collector and yield the function that returns its figures. At the end it is terminated as by a service manager."""
     file, log_file = folder / "pumpwatch.yaml", folder / "collector.log"
     file.write_text(yaml.safe_dump(config), "utf-8")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PUMPWATCH_")}
@@ -134,12 +134,12 @@ def _wait(done: Callable[[], bool], within_s: float, problem: str, folder: Path)
 
 def _last_line(folder: Path) -> str:
     lines = (folder / "collector.log").read_text("utf-8", "replace").split("\n")
-    told = [line for line in lines if " WARNING " in line or " ERROR " in line] or [line for line in lines if line.strip()]
-    return short(told[-1], 300) if told else "it says nothing"
+    found = [line for line in lines if " WARNING " in line or " ERROR " in line] or [line for line in lines if line.strip()]
+    return short(found[-1], 300) if found else "its log is empty"
 
 
 def _compared(venue: Venue, truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Check:
-    """Compare trade by trade; ids count where the venue's are numbers in an order."""
+    """Compare every trade. Ids are compared if the venue's are ordered numbers."""
     with_ids = venue.id_kind in (IdKind.CONTIGUOUS, IdKind.MONOTONIC)
     sent = Counter(_sent(venue, truth, with_ids))
     ids = stored.trade_id.tolist() if with_ids else [0] * len(stored)
@@ -147,21 +147,20 @@ def _compared(venue: Venue, truth: Truth, stored: TradeBatch, catalogue: Catalog
                    for number, at, price, quantity, side, trade_id in zip(
                        stored.instrument.tolist(), stored.timestamp.tolist(), stored.price.tolist(), stored.quantity.tolist(),
                        stored.side.tolist(), ids, strict=True))
-    missing, more = list((sent - have).elements()), list((have - sent).elements())
+    missing, extra = list((sent - have).elements()), list((have - sent).elements())
     if not sent:
         return Check(venue.name, CHECK, FAIL, "nothing was sent: no subscription led to trades")
-    if missing or more:
-        example = f"sent {missing[0]}" if missing else f"stored {more[0]}"
-        if missing and more:
-            example += f", stored {next((one for one in more if one[0] == missing[0][0]), 'nothing like it')}"
+    if missing or extra:
+        example = f"sent {missing[0]}" if missing else f"stored {extra[0]}"
+        if missing and extra:
+            example += f", stored {next((trade for trade in extra if trade[0] == missing[0][0]), 'no trade of this symbol')}"
         return Check(venue.name, CHECK, FAIL, f"of {sum(sent.values()):,} trades sent {len(missing):,} are not stored, and "
-                                              f"{len(more):,} are stored that were not sent: {example}")
-    return Check(venue.name, CHECK, OK, f"{sum(sent.values()):,} trades sent, as many stored, each once and as it was sent")
+                                              f"{len(extra):,} are stored that were not sent: {example}")
+    return Check(venue.name, CHECK, OK, f"{sum(sent.values()):,} trades sent, as many stored, each once and unchanged")
 
 
 def _sent(venue: Venue, truth: Truth, with_ids: bool) -> Iterator[tuple[Any, ...]]:
     symbols = truth.symbols[truth.venues.index(venue.name)]
-    for one in truth.trades(venue.name):
-        symbol = symbols[one["symbol"]]
-        yield (symbol, int(one["timestamp"]), float(one["price"]), float(one["quantity"]),
-               SIDES[int(one["sell"])], int(one["trade_id"]) if with_ids else 0)
+    for trade in truth.trades(venue.name):
+        yield (symbols[trade["symbol"]], int(trade["timestamp"]), float(trade["price"]), float(trade["quantity"]),
+               SIDES[int(trade["sell"])], int(trade["trade_id"]) if with_ids else 0)

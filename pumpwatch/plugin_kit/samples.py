@@ -1,4 +1,4 @@
-"""What the checks work on: recorded frames, and what a venue's dialect would send and answer, made here without a socket."""
+"""The samples that the checks use: recorded frames and bodies, and those that a venue's dialect makes, without a socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from pumpwatch.model import Columns, HttpRequest, Venue
 from pumpwatch.plugin_kit.sandbox import attempt
 
 if TYPE_CHECKING:
-    from pumpwatch.sim.dialect import ClientSession, Dialect, HttpReply, Reply
+    from pumpwatch.sim.dialect import ClientSession, Dialect, Reply
+    from pumpwatch.sim.http_messages import HttpReply
     from pumpwatch.sim.rows import Rows
 
 COINS, ROWS = 8, 3000
@@ -26,7 +27,7 @@ NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class HistoryBody:
-    """A history as the venue answered it. symbol: empty where nobody said which one it is of."""
+    """The body of a trade history as the venue answered it. symbol: empty if unknown."""
 
     symbol: str
     body: bytes
@@ -34,19 +35,19 @@ class HistoryBody:
 
 @dataclass(slots=True)
 class Samples:
-    """Frames of trades, other frames, and where they are from; bodies that the venue answered. `stage` is its dialect's."""
+    """Frames of trades, other frames and their origin; bodies that the venue answered; the venue as its dialect plays it."""
 
     trades: list[bytes] = field(default_factory=list)
     others: list[bytes] = field(default_factory=list)
     origin: str = ""
-    stage: Stage | None = None
-    groups: list[list[bytes]] = field(default_factory=list)  # of trades: what is read together, the largest first
+    simulated: SimulatedVenue | None = None
+    groups: list[list[bytes]] = field(default_factory=list)  # trades of one protocol each, the largest group first
     instruments: Sequence[bytes] = ()  # the pages of one list
     histories: Sequence[HistoryBody] = ()
 
     @property
     def seeds(self) -> list[bytes]:
-        """Return some frames that differ in shape, trades first."""
+        """Return up to 12 frames that differ in shape, trades first."""
         seen: dict[str, bytes] = {}
         for frame in (*self.trades[:400], *self.others[:100]):
             seen.setdefault(_shape(frame), frame)
@@ -54,7 +55,10 @@ class Samples:
 
 
 def read_frames(file: Path) -> list[bytes]:
-    """Read recorded frames, one a line: raw, or JSON with the frame in `raw`. Raises UsageError where it cannot be read."""
+    """Read recorded frames, one a line: raw, or JSON with the frame in `raw`.
+
+    Raises UsageError if the file cannot be read or has no frame.
+    """
     from pumpwatch.pipeline.decode import raw_of
 
     try:
@@ -63,33 +67,33 @@ def read_frames(file: Path) -> list[bytes]:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     frames = [raw_of(line) or line.strip() for line in lines if line.strip()]
     if not frames:
-        raise UsageError(f"{file}: there is no frame in it", "a line is a frame as it came, or JSON with the frame in `raw`")
+        raise UsageError(f"{file}: no frame in this file", "each line is a frame as received, or JSON with the frame in `raw`")
     return frames
 
 
 def gather(venue: Venue, recorded: Sequence[bytes], dialect: Dialect | None, instruments: Sequence[bytes] = (),
            histories: Sequence[HistoryBody] = ()) -> Samples:
-    """Sort recorded frames into trades and others; a dialect adds frames of its own where there is no recording."""
-    material = Samples(origin=f"{len(recorded)} recorded frames" if recorded else "", instruments=instruments,
+    """Sort recorded frames into trades and others. Without a recorded trade, the dialect makes frames."""
+    samples = Samples(origin=f"{len(recorded)} recorded frames" if recorded else "", instruments=instruments,
                         histories=histories)
     for frame in recorded:
-        (material.trades if _is_trade(venue, frame) else material.others).append(frame)
+        (samples.trades if _is_trade(venue, frame) else samples.others).append(frame)
     if dialect is not None:
-        material.stage = Stage(venue, dialect)
-        if not material.trades:
-            material.trades = material.stage.frames()
-            material.origin = f"{len(material.trades)} frames of its dialect"
-    material.groups = _groups(venue, material.trades)
-    return material
+        samples.simulated = SimulatedVenue(venue, dialect)
+        if not samples.trades:
+            samples.trades = samples.simulated.frames()
+            samples.origin = f"{len(samples.trades)} frames of its dialect"
+    samples.groups = _groups(venue, samples.trades)
+    return samples
 
 
 def _groups(venue: Venue, frames: Sequence[bytes]) -> list[list[bytes]]:
-    """Sort frames by what can be read together: a recording may hold several protocols, a connection has one."""
+    """Sort frames into groups that can be parsed together: a recording may hold several protocols, a connection only one."""
     if not frames or _is_trade(venue, b",".join(frames)):
         return [list(frames)] if frames else []
     groups: list[list[bytes]] = []
     for frame in frames:
-        group = next((one for one in groups if _is_trade(venue, one[0] + b"," + frame)), None)
+        group = next((group for group in groups if _is_trade(venue, group[0] + b"," + frame)), None)
         if group is None:
             groups.append([frame])
         else:
@@ -102,7 +106,7 @@ def _is_trade(venue: Venue, frame: bytes) -> bool:
 
 
 def _shape(frame: bytes) -> str:
-    """Return the keys and types of a frame, all the way down."""
+    """Return the keys and types of a frame at every depth."""
     try:
         return _shape_of(msgspec.json.decode(frame))
     except (msgspec.DecodeError, RecursionError):
@@ -117,20 +121,20 @@ def _shape_of(value: Any) -> str:
     return type(value).__name__
 
 
-class Budget:
+class EndlessMeter:
     """A REST budget that is never used up."""
 
     def spend(self, weight: float) -> float:
-        """Return what is used: this request."""
+        """Return the weight of this request, as if it were the first."""
         return weight
 
     def retry_after_s(self) -> int:
-        """Return no wait."""
+        """Return 0: there is nothing to wait for."""
         return 0
 
 
-class Stage:
-    """A venue's dialect without the server around it: its markets have traded, and it answers one client."""
+class SimulatedVenue:
+    """A venue's dialect without the server around it: its market has traded for a minute, and it answers one client."""
 
     def __init__(self, venue: Venue, dialect: Dialect) -> None:
         from pumpwatch.sim.history import TradeHistory
@@ -140,7 +144,7 @@ class Stage:
         self.venue, self.dialect = venue, dialect
         self.table = SymbolTable(dialect.symbols(coins(COINS)))
         market = SimulatedMarket(self.table, [1, 1], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns,
-                        flag_shares=dialect.flag_shares)
+                                 flag_shares=dialect.flag_shares)
         now_ns = time.time_ns()
         self.rows: Rows = market.next_trades(ROWS, now_ns - 60 * NS, now_ns)
         self.history = TradeHistory(self.table, ROWS)
@@ -149,7 +153,7 @@ class Stage:
         self._opened: tuple[ClientSession, Reply | HttpReply] | None = None
 
     def connect(self) -> tuple[ClientSession, Reply | HttpReply]:
-        """Open a connection as the collector does, session and all; return it and the venue's first words."""
+        """Open a connection as the collector does, with its session request; return it and the venue's first reply."""
         from pumpwatch.sim.dialect import ClientSession
 
         url = f"wss://127.0.0.1:1{self.dialect.path_of(self.venue.variant)}"
@@ -162,7 +166,7 @@ class Stage:
         return session, self.dialect.open(session, self.dialect.rules)
 
     def frames(self) -> list[bytes]:
-        """Return trades as frames: one trade in each, and where the venue groups them, some with ten."""
+        """Return trades as frames: one trade in each, and some of up to ten if the venue groups trades."""
         if self._opened is None:
             self._opened = self.connect()
         form, encode = self._opened[0].form, self.dialect.encode
@@ -172,7 +176,7 @@ class Stage:
         return single + self.grouped()
 
     def grouped(self) -> list[bytes]:
-        """Return frames of up to ten trades, empty where the venue does not group them."""
+        """Return frames of up to ten trades; none if the venue does not group trades."""
         most = min(10, self.dialect.trades_per_frame)
         if most == 1 or self._opened is None:
             return []
@@ -184,11 +188,11 @@ class Stage:
         return found
 
     def answer(self, request: HttpRequest) -> bytes:
-        """Return the body that the venue's REST side answers; empty where it refuses."""
-        from pumpwatch.sim.dialect import HttpCall
+        """Return the body of the venue's REST answer; empty if it rejects the request."""
+        from pumpwatch.sim.http_messages import HttpCall
 
         query = {key: str(value) for key, value in request.params.items()}
         headers = {key.lower(): value for key, value in self.venue.headers.items()}
         call = HttpCall(request.method, self.dialect.rest_path + request.path, query, headers, b"", time.time_ns(), self._memory)
-        reply = self.dialect.rest(call, self.dialect.rules, self.history, Budget())
+        reply = self.dialect.rest(call, self.dialect.rules, self.history, EndlessMeter())
         return reply.body if reply.status == 200 else b""

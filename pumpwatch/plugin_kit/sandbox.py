@@ -1,7 +1,7 @@
-"""Call other people's code, and look at what it does: what it returns or raises, and whether it reaches outside.
+"""Call a plugin's functions and observe them: the value or the error, and effects outside the function.
 
-Beside the supervisor and the import of plugins this is the one place that catches everything: what a plugin's function
-raises is what the contract asks about.
+This module catches every exception, like the supervisor and the import of plugins: the contract is about the exceptions
+that a plugin's functions raise.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from pumpwatch.net.texts import one_line
 
 T = TypeVar("T")
 
-# Audit events of Python itself: files, sockets, processes, other I/O; waiting only where Python tells (3.13).
+# Python's audit events of files, sockets, processes and other I/O; time.sleep raises one since Python 3.13.
 OUTSIDE = ("open", "socket.", "subprocess.", "os.", "sqlite3.", "urllib.", "http.", "shutil.", "tempfile.", "time.sleep",
            "ftplib.", "smtplib.", "ctypes.dlopen")
 
 
 @dataclass(frozen=True, slots=True)
 class CallResult(Generic[T]):
-    """What a call gave: a value, or an error."""
+    """The result of a call: a value or an error."""
 
     value: T | None
     error: Exception | None
 
     @property
     def refused(self) -> bool:
-        """Whether it raised what a plugin's function may raise on input it was not made for."""
+        """Whether the function raised an error that a plugin's function may raise for bad input."""
         return isinstance(self.error, REFUSALS)
 
     @property
     def broke(self) -> bool:
-        """Whether it raised anything else."""
+        """Whether the function raised any other error."""
         return self.error is not None and not self.refused
 
-    def said(self) -> str:
-        """Return the error in one line with the place it came from."""
+    def message(self) -> str:
+        """Return the error in one line, with the place where it was raised; "" without an error."""
         if self.error is None:
             return ""
         where, trace = "", self.error.__traceback__
@@ -55,50 +55,50 @@ class CallResult(Generic[T]):
 
 
 def attempt(function: Callable[..., T], *arguments: Any) -> CallResult[T]:
-    """Call it and return what came of it; never raises an Exception."""
+    """Call the function and return the value or the error; raises no Exception."""
     try:
         return CallResult(function(*arguments), None)
     except Exception as error:
         return CallResult(None, error)
 
 
-class _Ear:
-    """Hears the audit events of one thread while it listens. Python keeps a hook for the life of the process."""
+class _AuditRecorder:
+    """Records the audit events of one thread; thread 0: of none. Python cannot remove an audit hook once it is installed."""
 
     def __init__(self) -> None:
         self.thread = 0
-        self.heard: list[str] = []
+        self.effects: list[str] = []
         self.installed = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.thread and event.startswith(OUTSIDE) and threading.get_ident() == self.thread:
-            self.heard.append(f"{event} {str(arguments[0])[-60:] if arguments else ''}".strip())
+            self.effects.append(f"{event} {str(arguments[0])[-60:] if arguments else ''}".strip())
 
 
-_ear = _Ear()
+_audit = _AuditRecorder()
 
 
-class _Printed(io.TextIOBase):
-    """Stands in for stdout and stderr, and hears what is written to them."""
+class _PrintRecorder(io.TextIOBase):
+    """Takes the place of stdout and stderr, and records the text written to them."""
 
-    def __init__(self, heard: list[str]) -> None:
-        self._heard = heard
+    def __init__(self, effects: list[str]) -> None:
+        self._effects = effects
 
     def write(self, text: str) -> int:
-        self._heard.append(f"print {text.strip()[:60]!r}")
+        self._effects.append(f"print {text.strip()[:60]!r}")
         return len(text)
 
 
 @contextmanager
-def listening() -> Iterator[list[str]]:
-    """Collect what this thread does to files, sockets and processes meanwhile, and what is printed."""
-    if not _ear.installed:
-        sys.addaudithook(_ear)
-        _ear.installed = True
-    _ear.heard, _ear.thread = [], threading.get_ident()
-    printed = _Printed(_ear.heard)
+def watch_effects() -> Iterator[list[str]]:
+    """Collect this thread's use of files, sockets and processes, and everything that is printed, as one text each."""
+    if not _audit.installed:
+        sys.addaudithook(_audit)
+        _audit.installed = True
+    _audit.effects, _audit.thread = [], threading.get_ident()
+    printed = _PrintRecorder(_audit.effects)
     try:
         with redirect_stdout(printed), redirect_stderr(printed):
-            yield _ear.heard
+            yield _audit.effects
     finally:
-        _ear.thread = 0
+        _audit.thread = 0

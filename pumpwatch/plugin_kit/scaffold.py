@@ -1,4 +1,4 @@
-"""Write a package for a new exchange: a plugin that works, its entry point, a test with one frame, a README."""
+"""Write a package for a new exchange: a working plugin, its entry point, its tests and a README."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pumpwatch.plugins import load_plugins
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 LONGEST = 30
-FILES = {  # template -> where it goes
+FILES = {  # template -> its place in the package
     "plugin.py.txt": "pumpwatch_${name}.py",
     "pyproject.toml.txt": "pyproject.toml",
     "README.md.txt": "README.md",
@@ -32,21 +32,21 @@ FILES = {  # template -> where it goes
 def new_plugin(name: str, parent: Path, config: Config, *, futures: bool = False) -> list[Path]:
     """Write the package into `parent/pumpwatch-NAME` and return its files.
 
-    It has a spot market, with `futures` another. All of it appears at once, or nothing. Raises UsageError for a name that
-    cannot be one or is taken, and where something is there already.
+    It has a spot market and, with `futures`, a futures market. The folder appears complete or not at all. Raises UsageError
+    for a name that is invalid or taken, and if the folder exists.
     """
     _check_name(name, config)
     target = parent / f"pumpwatch-{name.replace('_', '-')}"
     if target.exists() or target.is_symlink():
-        raise UsageError(f"{target} is there already", "give another name or --dir, or remove it first")
+        raise UsageError(f"{target} exists already", "choose another name or --dir, or remove it first")
     parent.mkdir(parents=True, exist_ok=True)
     words = {"name": name, "package": target.name, "version": __version__,
              "markets": "SPOT, FUTURES" if futures else "SPOT,", "market_words": "spot and futures" if futures else "spot",
              "market_imports": "    FUTURES,\n    SPOT," if futures else "    SPOT,"}
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=parent) as folder:
         made = Path(folder) / target.name
-        for template, where in FILES.items():
-            file = made / string.Template(where).substitute(words)
+        for template, place in FILES.items():
+            file = made / string.Template(place).substitute(words)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(string.Template(_read(template)).substitute(words), "utf-8")
         shutil.move(made, target)
@@ -60,10 +60,10 @@ def _read(template: str) -> str:
 def _check_name(name: str, config: Config) -> None:
     if not NAME.fullmatch(name) or len(name) > LONGEST or keyword.iskeyword(name):
         raise UsageError(f"`{name}` cannot be the name of a plugin",
-                         f"lower-case letters, digits and single _, a letter first, {LONGEST} characters at most: "
-                         "it is the exchange's name in configs and archives")
+                         f"use lower-case letters, digits and single underscores, a letter first, at most {LONGEST} characters; "
+                         "it becomes the exchange's name in configs and archives")
     plugins = load_plugins(config)
-    taken = {one.name: one.origin for one in plugins.candidates}
+    taken = {candidate.name: candidate.origin for candidate in plugins.candidates}
     taken |= {venue.exchange: "one of its venues" for venue in plugins.venues if venue.exchange not in taken}
     if name in taken:
         raise UsageError(f"the name `{name}` is taken: {taken[name]}", "see `pumpwatch plugins list`")

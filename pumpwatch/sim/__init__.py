@@ -1,1 +1,1 @@
-"""Simulated venues: a real server that speaks as the exchanges do."""
+"""Simulated venues: a real server that speaks the exchanges' protocols."""

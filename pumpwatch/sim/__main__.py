@@ -1,6 +1,6 @@
 """`python -m pumpwatch.sim '{"symbols": 20, "rate": 5000}'`: simulated venues as a child process.
 
-Nothing here needs a patched standard library: the simulator uses gevent's own sockets and sleeps.
+The standard library is not patched here: the simulator uses gevent's own sockets and sleeps.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pumpwatch.errors import EXIT_USAGE, PumpWatchError
 
 
 def run(arguments: list[str]) -> int:
-    """Run with options from one JSON argument; commands come on stdin, whose end is the end."""
+    """Run with options from one JSON argument, and with commands from stdin; the end of stdin ends the simulation."""
     from pumpwatch.sim.server import main
 
     try:
         options = json.loads(arguments[0]) if arguments else {}
         return main(stdin_commands=True, **options)
     except (ValueError, TypeError) as error:
-        print(f"the argument is one JSON object of options: {error}", file=sys.stderr)
+        print(f"the argument must be one JSON object of options: {error}", file=sys.stderr)
         return EXIT_USAGE
     except PumpWatchError as error:
         print(error, file=sys.stderr)

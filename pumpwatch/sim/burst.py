@@ -1,65 +1,66 @@
-"""Frames made beforehand: each connection has a lap of frames that is sent over and over.
+"""Frames made in advance: each connection has a lap of frames that is sent over and over.
 
-What moves on is written into the frames where they lie (ids go up by one a symbol, times are those of sending), so a
-lap neither ends nor repeats an id. A connection that does not read is waited for, and is the only one that waits; how
-far it is behind is `behind` in the status. Where two connections subscribe to a symbol, the newer one gets it. Coins
-do not jump here: what is listed keeps its prices.
+The numbers that change are written into the frames where they lie in memory: ids go up by one a symbol, times are those of
+sending. So a lap never ends and never repeats an id. A connection that does not read is waited for, and delays no other;
+`behind` in the status counts its late trades. Where two connections subscribe to a symbol, the newer one gets it. Coins do
+not jump here: a listing changes no price.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.sim.client_connection import ClientConnection
 from pumpwatch.sim.dialect import Stamp
-from pumpwatch.sim.ground_truth import SENT, records_of
+from pumpwatch.sim.ground_truth import SENT, Records, records_of
 from pumpwatch.sim.rows import Ints, Rows
-from pumpwatch.sim.venue import SimVenue
+from pumpwatch.sim.venue import Routes, SimVenue
 
-CATCH_UP = 4  # a connection that is behind gets at most so many ticks' trades at once,
-MOST_AT_ONCE = 2_000  # and never more than this, so that everyone gets a turn
-ZERO = 48
+CATCH_UP = 4  # a connection that is behind gets at most the trades of so many ticks at once,
+MOST_AT_ONCE = 2_000  # and never more than this, so that the others are not delayed
+ZERO = ord("0")
 
 
 class Lap:
-    """The frames of one connection and where their numbers lie."""
+    """The frames of one connection and the places of their numbers."""
 
-    def __init__(self, venue: SimVenue, link: ClientConnection, rows: Rows, owned: list[int]) -> None:
-        self.link, self.rows, self.owned = link, rows, owned
-        self.frames = venue.frames(venue.dialect.encode(link.session.form, rows), link.session.form)
+    def __init__(self, venue: SimVenue, connection: ClientConnection, rows: Rows, symbols: list[int]) -> None:
+        self.connection, self.rows, self.symbols = connection, rows, symbols
+        form = connection.session.form
+        self.frames = venue.frames(venue.dialect.encode(form, rows), form)
         lengths = np.array([len(frame) for frame in self.frames], np.int64)
         self.ends = np.cumsum(lengths)
         self.places = [_places(stamp, self.frames, self.ends - lengths) for stamp in venue.dialect.stamps]
-        self.records = records_of(venue.number, rows, link.number, SENT, 0)
+        self.records = records_of(venue.number, rows, connection.number, SENT, 0)
         order = np.argsort(rows.symbol, kind="stable")
         grouped = rows.symbol[order]
         first = np.flatnonzero(np.diff(grouped, prepend=-1))
         counts = np.diff(first, append=len(rows))
-        self._rank = np.empty(len(rows), np.int64)
+        self._rank = np.empty(len(rows), np.int64)  # of a row among those of its symbol
         self._rank[order] = np.arange(len(rows)) - np.repeat(first, counts)
         self._counts = np.zeros(len(venue.table), np.int64)
         self._counts[grouped[first]] = counts
-        self.ids: Ints = np.zeros(len(rows), np.int64)  # in a deck, a view of the deck's
-        self.at = len(rows)
+        self.ids: Ints = np.zeros(len(rows), np.int64)  # a view of the JoinedLaps' ids, once it is in one
+        self.next_row = len(rows)
         self.due = 0.0
 
-    def wrap(self, next_id: Ints) -> None:
-        """Start again: take the next ids."""
+    def start_again(self, next_id: Ints) -> None:
+        """Go back to the first row, with the next ids of each symbol; next_id moves on."""
         self.ids[:] = next_id[self.rows.symbol] + self._rank
         next_id += self._counts
-        self.at = 0
+        self.next_row = 0
 
-    def end(self, next_id: Ints) -> None:
-        """Give back the ids that were not used: nothing happened under them."""
-        np.minimum.at(next_id, self.rows.symbol[self.at:], self.ids[self.at:])
+    def return_ids(self, next_id: Ints) -> None:
+        """Give back the ids that were not sent."""
+        unsent = slice(self.next_row, None)
+        np.minimum.at(next_id, self.rows.symbol[unsent], self.ids[unsent])
 
 
-class Deck:
-    """The laps of all connections of a venue, end to end, so that one step stamps the frames of many."""
+class JoinedLaps:
+    """The laps of all connections of a venue in one buffer, so that one step writes the numbers of many frames."""
 
     def __init__(self, venue: SimVenue, laps: list[Lap], shares: list[float]) -> None:
         self.laps = laps
@@ -82,45 +83,74 @@ class Deck:
             lap.ids = self._ids[start:start + len(lap.rows)]
 
     def send(self, wanted: Ints, now_ns: int) -> None:
-        """Send so many frames of each lap, or as many as its connection takes without waiting."""
+        """Send so many frames of each lap; a connection whose queue is not empty gets none now."""
         begins, counts, laps = [], [], []
         for number in np.flatnonzero(wanted).tolist():
             lap = self.laps[number]
-            if lap.link.stream.queued or lap.link.stream.closed:
+            if lap.connection.stream.queued or lap.connection.stream.closed:
                 continue
-            if lap.at == len(lap.rows):
-                lap.wrap(self._venue.market.next_id)
-            count = min(int(wanted[number]), len(lap.rows) - lap.at)
-            begins.append(self._starts[number] + lap.at)
+            if lap.next_row == len(lap.rows):
+                lap.start_again(self._venue.market.next_id)
+            count = min(int(wanted[number]), len(lap.rows) - lap.next_row)
+            begins.append(self._starts[number] + lap.next_row)
             counts.append(count)
             laps.append(lap)
-            lap.at += count
+            lap.next_row += count
             self.due[number] -= count
         if laps:
             self._push(laps, begins, counts, now_ns)
+
+    def stamp(self, picked: Ints, at_ns: Ints) -> Records:
+        """Write ids and times into these frames; return what happens with them. `at_ns`: a time for each frame."""
+        venue = self._venue
+        at_ns = at_ns - at_ns % venue.dialect.timestamp_unit_ns
+        ids = self._ids[picked]
+        for stamp, places in zip(venue.dialect.stamps, self._places, strict=True):
+            _write_digits(self._buffer, places[picked], ids if stamp.what == "id" else at_ns // stamp.unit_ns)
+        records = self._records[picked]
+        records["trade_id"], records["timestamp"] = ids, at_ns
+        venue.made += len(picked)
+        if venue.history.limit:
+            rows = self._rows.take(picked)
+            venue.history.add(Rows(rows.table, rows.symbol, ids, at_ns, rows.price, rows.quantity, rows.sell, rows.flags))
+        return records
+
+    def draw(self, count: float, random: np.random.Generator) -> tuple[list[ClientConnection], list[memoryview], Ints]:
+        """Take about `count` frames of all connections by their shares, shuffled; a connection's frames keep their order.
+
+        Return the connection, the bytes and the number (for `stamp`) of each. A lap that ends starts again in the next draw.
+        """
+        self.due += self.shares * count
+        wanted = self.due.astype(np.int64)
+        begins = []
+        for number, lap in enumerate(self.laps):
+            if wanted[number] and lap.next_row == len(lap.rows):
+                lap.start_again(self._venue.market.next_id)
+            wanted[number] = min(int(wanted[number]), len(lap.rows) - lap.next_row) if wanted[number] else 0
+            begins.append(self._starts[number] + lap.next_row)
+            lap.next_row += int(wanted[number])
+        self.due -= wanted
+        of_lap = random.permutation(np.repeat(np.arange(len(self.laps)), wanted))
+        first = np.cumsum(wanted) - wanted
+        picked = np.empty(len(of_lap), np.int64)
+        order = np.argsort(of_lap, kind="stable")
+        picked[order] = np.repeat(np.array(begins, np.int64) - first, wanted) + np.arange(len(of_lap))
+        return ([self.laps[number].connection for number in of_lap.tolist()],
+                [self._views[number] for number in picked.tolist()], picked)
 
     def _push(self, laps: list[Lap], begins: list[int], counts: list[int], now_ns: int) -> None:
         venue, total = self._venue, sum(counts)
         edges = np.cumsum(counts)
         picked = np.repeat(np.array(begins) - edges + counts, counts) + np.arange(total)
-        at_ns = now_ns - now_ns % venue.dialect.timestamp_unit_ns
-        ids = self._ids[picked]
-        for stamp, places in zip(venue.dialect.stamps, self._places, strict=True):
-            _write(self._buffer, places[picked], ids if stamp.what == "id" else at_ns // stamp.unit_ns)
-        records = self._records[picked]
-        records["trade_id"], records["timestamp"], records["sent_at"] = ids, at_ns, now_ns
-        venue.made += total
-        if venue.history.limit:
-            rows = self._rows.take(picked)
-            venue.history.add(Rows(rows.table, rows.symbol, ids, np.full(total, at_ns), rows.price, rows.quantity,
-                                   rows.sell, rows.flags))
-        settled, first = [], 0
+        records = self.stamp(picked, np.full(total, now_ns))
+        records["sent_at"] = now_ns
+        sent, first = [], 0
         for lap, begin, count in zip(laps, begins, counts, strict=True):
             part = records[first:first + count]
-            if lap.link.push(self._views[begin:begin + count], part):
-                settled.append(part)
+            if lap.connection.push(self._views[begin:begin + count], part):
+                sent.append(part)
             first += count
-        for part in [records] if len(settled) == len(laps) else settled:
+        for part in [records] if len(sent) == len(laps) else sent:
             venue.truth.add(part)
 
 
@@ -132,86 +162,94 @@ class BurstSource:
         self._venue = venue
         self._drawn: Rows | None = None
         self._lap_trades = lap_trades
-        self._deck: Deck | None = None
-        self._routes: Any = None
+        self._laps: JoinedLaps | None = None
+        self._routes: Routes | None = None
 
     def advance(self, seconds: float, from_ns: int, to_ns: int) -> None:
-        """Send what is due on each connection."""
+        """Send the frames that are due on each connection."""
         self.prepare()
-        deck = self._deck
-        if deck is None:
+        laps = self._laps
+        if laps is None:
             return
-        due = deck.shares * (self.rate * seconds)
-        deck.due += due
-        wanted = np.minimum(deck.due, np.minimum(CATCH_UP * due + 1, MOST_AT_ONCE)).astype(np.int64)
+        due = laps.shares * (self.rate * seconds)
+        laps.due += due
+        wanted = np.minimum(laps.due, np.minimum(CATCH_UP * due + 1, MOST_AT_ONCE)).astype(np.int64)
         if wanted.any():
-            deck.send(wanted, to_ns)
+            laps.send(wanted, to_ns)
 
     def behind(self) -> int:
         """Return how many trades are late because their connection does not read fast enough."""
-        return int(self._deck.due.sum()) if self._deck is not None else 0
+        return int(self._laps.due.sum()) if self._laps is not None else 0
 
     def finished(self) -> bool:
-        """Return False: a lap follows the other."""
+        """Return False: laps are repeated without end."""
         return False
 
     def prepare(self) -> None:
-        """Make laps for connections whose subscriptions are new."""
+        """Make laps for connections whose subscriptions have changed."""
         venue, market = self._venue, self._venue.market
-        if venue.routes() is self._routes:
+        routes = venue.routes()
+        if routes is self._routes:
             return
-        self._routes = venue.routes()
-        if self._drawn is None:
-            ids = market.next_id.copy()
-            self._drawn = market.next_trades(self._lap_trades, venue.clock.now_ns(), venue.clock.now_ns())
-            market.next_id[:] = ids
-        old = {}
-        if self._deck is not None:
-            for lap, due in zip(self._deck.laps, self._deck.due.tolist(), strict=True):
-                lap.due = due
-                old[lap.link.number] = lap
-        owned = _owned(self._routes.links)
+        self._routes = routes
+        drawn = self._draw()
+        old = self._unfinished_laps()
+        symbols_of = _symbols_of(routes.connections)
         laps, shares = [], []
-        for link in self._routes.links:
-            symbols = owned.get(link.number)
+        for connection in routes.connections:
+            symbols = symbols_of.get(connection.number)
             if not symbols:
                 continue
-            known = old.get(link.number)
-            if known is not None and known.owned == symbols:
-                laps.append(old.pop(link.number))
+            lap = old.get(connection.number)
+            if lap is not None and lap.symbols == symbols:
+                laps.append(old.pop(connection.number))
             else:
-                rows = self._drawn.take(np.isin(self._drawn.symbol, symbols))
+                rows = drawn.take(np.isin(drawn.symbol, symbols))
                 if not len(rows):
                     continue
-                laps.append(Lap(venue, link, rows, symbols))
+                laps.append(Lap(venue, connection, rows, symbols))
             shares.append(float(market.weights[symbols].sum()))
         for lap in old.values():
-            lap.end(market.next_id)
-        self._deck = Deck(venue, laps, [share / sum(shares) for share in shares]) if laps else None
+            lap.return_ids(market.next_id)
+        self._laps = JoinedLaps(venue, laps, [share / sum(shares) for share in shares]) if laps else None
+
+    def _draw(self) -> Rows:
+        """Return the trades that all laps are made of, drawn once; they use up no ids."""
+        if self._drawn is None:
+            market, clock = self._venue.market, self._venue.clock
+            ids = market.next_id.copy()
+            self._drawn = market.next_trades(self._lap_trades, clock.now_ns(), clock.now_ns())
+            market.next_id[:] = ids
+        return self._drawn
+
+    def _unfinished_laps(self) -> dict[int, Lap]:
+        """Return the laps in use by their connection's number, each with the trades that are due on it."""
+        if self._laps is None:
+            return {}
+        for lap, due in zip(self._laps.laps, self._laps.due.tolist(), strict=True):
+            lap.due = due
+        return {lap.connection.number: lap for lap in self._laps.laps}
 
 
-def _owned(links: list[ClientConnection]) -> dict[int, list[int]]:
-    """Return the symbols that each connection gets: its own, save those that a newer one has as well."""
+def _symbols_of(connections: list[ClientConnection]) -> dict[int, list[int]]:
+    """Return the symbols that each connection gets: its own, except those that a newer one has as well."""
     owner: dict[int, int] = {}
-    for link in sorted(links, key=lambda one: one.number):
-        owner.update(dict.fromkeys(link.symbols, link.number))
-    owned: dict[int, list[int]] = {}
+    for connection in sorted(connections, key=lambda connection: connection.number):
+        owner.update(dict.fromkeys(connection.symbols, connection.number))
+    symbols_of: dict[int, list[int]] = {}
     for symbol in sorted(owner):
-        owned.setdefault(owner[symbol], []).append(symbol)
-    return owned
+        symbols_of.setdefault(owner[symbol], []).append(symbol)
+    return symbols_of
 
 
 def _places(stamp: Stamp, frames: list[bytes], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where each frame's digits of the stamp lie in the buffer: a row a frame."""
+    """Return the positions in the buffer of the digits of each frame's number: one row a frame."""
     marker, length = stamp.marker, len(stamp.marker)
     first = np.array([frame.index(marker) + length for frame in frames], np.int64) + starts
     return first[:, None] + np.arange(stamp.digits)
 
 
-def _write(buffer: NDArray[np.uint8], places: NDArray[np.int64], number: Ints | int) -> None:
-    """Write a number a row (or one for all) as decimal digits into their places."""
-    if isinstance(number, int):
-        buffer[places] = np.frombuffer(str(number).encode(), np.uint8)
-    else:
-        powers = 10 ** np.arange(places.shape[1] - 1, -1, -1)
-        buffer[places] = number[:, None] // powers % 10 + ZERO
+def _write_digits(buffer: NDArray[np.uint8], places: NDArray[np.int64], number: Ints) -> None:
+    """Write a number a row as decimal digits into their places."""
+    powers = 10 ** np.arange(places.shape[1] - 1, -1, -1)
+    buffer[places] = number[:, None] // powers % 10 + ZERO

@@ -1,6 +1,6 @@
-"""What venues count by client address: connects, and REST weight.
+"""The limits that venues count by client address: connection attempts and REST weight.
 
-Most venues count for themselves; where an exchange's markets are counted together they share one `Callers`.
+Most venues count each market by itself. Where an exchange counts its markets together, they share one `AddressLimits`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import math
 from collections import deque
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.sim.dialect import HttpReply, Rules
+from pumpwatch.sim.dialect import Rules
+from pumpwatch.sim.http_messages import HttpReply
 
 FIVE_MINUTES_S = 300.0
 
@@ -24,7 +25,7 @@ class WindowMeter:
         self.used = 0.0
 
     def spend(self, weight: float) -> float:
-        """Count a request and return the weight used in the running window, itself included."""
+        """Count a request and return the weight used in the current window, this request included."""
         window = self.clock.now_ns() // self._window_ns
         if window != self._window:
             self._window, self.used = window, 0.0
@@ -36,28 +37,28 @@ class WindowMeter:
         return -(-(self._window_ns - self.clock.now_ns() % self._window_ns) // NS_PER_S)
 
 
-class Callers:
-    """The client addresses of a venue, or of all markets of an exchange."""
+class AddressLimits:
+    """The counters of each client address, of one venue or of all markets of an exchange."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._arrivals: dict[str, deque[float]] = {}
+        self._attempts: dict[str, deque[float]] = {}
         self._meters: dict[str, WindowMeter] = {}
 
     def meter(self, address: str, rules: Rules) -> WindowMeter:
-        """Return what counts this address's REST requests."""
+        """Return the counter of this address's REST requests."""
         return self._meters.setdefault(address, WindowMeter(self._clock, rules.request_window_s))
 
-    def arrive(self, address: str, rules: Rules) -> tuple[str, HttpReply] | None:
-        """Count an attempt to connect; return why and how it is refused, None where it may pass."""
-        now, arrivals = self._clock.monotonic(), self._arrivals.setdefault(address, deque())
-        arrivals.append(now)
-        while arrivals[0] < now - FIVE_MINUTES_S:
-            arrivals.popleft()
+    def count_attempt(self, address: str, rules: Rules) -> tuple[str, HttpReply] | None:
+        """Count an attempt to connect; return the reason and the answer if it is rejected, else None."""
+        now, attempts = self._clock.monotonic(), self._attempts.setdefault(address, deque())
+        attempts.append(now)
+        while attempts[0] < now - FIVE_MINUTES_S:
+            attempts.popleft()
         limits = ((rules.connects_per_second, 1.0, "a second"), (rules.connects_per_minute, 60.0, "a minute"),
                   (rules.connects_per_5_minutes, FIVE_MINUTES_S, "in five minutes"))
         for limit, within_s, words in limits:
-            recent = [at for at in arrivals if at > now - within_s]
+            recent = [at for at in attempts if at > now - within_s]
             if 0 < limit < len(recent):
                 wait_s = math.ceil(recent[0] + within_s - now)
                 return f"too many connects {words}", HttpReply(429, b"", {"Retry-After": str(wait_s)})

@@ -1,4 +1,16 @@
-"""Commands to a running simulation, by HTTP or stdin, and what it says of itself."""
+"""Commands to a running simulation, by HTTP or stdin, and its status.
+
+command      effect; its body is a JSON object
+status       nothing; every figure is in the answer
+pause        trading stops
+resume       trading goes on, with `rate` trades a second in all if given
+stop         the simulation ends
+publish      a listing (the fields of ListingOptions)
+edit         a notice (`number`) gets a new `title`, or its title a `suffix`; `board` names the board
+board_fault  a board (`board`) answers with a `fault` of notice_board.FAULTS from now on; `none` ends it
+mood         the old name of board_fault, with `mood` for `fault` and `fine` for `none`
+fault        a fault between a venue and its clients (the fields of FaultOptions; kinds in sim.faults)
+"""
 
 from __future__ import annotations
 
@@ -6,79 +18,51 @@ import json
 import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import yaml
 from gevent.fileobject import FileObjectPosix
 
 from pumpwatch.config import convert
 from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.sim.dialect import Coin
-from pumpwatch.sim.faults import cause
-from pumpwatch.sim.notice_board import MOODS
+from pumpwatch.sim.faults import inject
+from pumpwatch.sim.ground_truth import STATE_NAMES
+from pumpwatch.sim.notice_board import FAULTS, NO_FAULT, NoticeBoard
 from pumpwatch.sim.options import FaultOptions, ListingOptions
-
-if TYPE_CHECKING:
-    from pumpwatch.sim.server import Simulation
-
-DATA = "sim-data"  # where a collector that is pointed at the simulation puts everything
+from pumpwatch.sim.simulation import Planned, Simulation
 
 
-def addresses(simulation: Simulation, ports: dict[str, int], ca_file: Path) -> dict[str, Any]:
-    """Return where everything is."""
-    host = simulation.options.host
-    venues = {}
-    for name, venue in simulation.venues.items():
-        at = f"{host}:{ports[name]}"
-        venues[name] = {"ws_url": f"wss://{at}{venue.dialect.ws_path}", "rest_url": f"https://{at}{venue.dialect.rest_path}"}
-    boards = {name: {"url": f"https://{host}:{ports[name]}{board.dialect.url_path}"}
-              for name, board in simulation.boards.items()}
-    return {"venues": venues, "boards": boards, "control": f"https://{host}:{ports['control']}/sim",
-            "ca_file": str(ca_file), "folder": str(simulation.folder), "pid": os.getpid(),
-            "coins": [coin.name for coin in simulation.coins]}
-
-
-def config_yaml(known: dict[str, Any]) -> str:
-    """Return the config that points a collector at these addresses, and away from where real data may be."""
-    exchanges: dict[str, Any] = {}
-    for name, urls in known["venues"].items():
-        exchange, _, market_type = name.partition(".")
-        markets = exchanges.setdefault(exchange, {"spot": {"enabled": False}, "futures": {"enabled": False}})
-        markets[market_type] = dict(urls)
-    config = {"exchanges": exchanges, "net": {"ca_file": known["ca_file"]}, "symbols_file": f"{DATA}/symbols.yaml",
-              "store": {"dir": DATA}, "listing": {
-                  "archive_dir": DATA, "sources": {name: dict(board) for name, board in known["boards"].items()}}}
-    return str(yaml.safe_dump(config, sort_keys=False))
-
-
-def plan(simulation: Simulation) -> list[tuple[float, Callable[[], Any]]]:
-    """Return what is to happen by schedule, by seconds of trading."""
-    due: list[tuple[float, Callable[[], Any]]] = []
+def plan(simulation: Simulation) -> list[Planned]:
+    """Return the listings and faults that the options plan, in order of time."""
+    planned: list[Planned] = []
     for listing in simulation.options.listings:
-        due.append((listing.at_s, partial(publish, simulation, listing)))
+        planned.append((listing.at_s, partial(publish, simulation, listing)))
     for fault in simulation.options.faults:
-        due.append((fault.at_s, partial(cause, simulation, fault)))
-    return sorted(due, key=lambda one: one[0])
+        planned.append((fault.at_s, partial(inject, simulation.venues, simulation.truth, fault)))
+    return sorted(planned, key=lambda entry: entry[0])
 
 
-def command(simulation: Simulation, path: str, body: Any) -> dict[str, Any]:
-    """Do one command and return its answer. Raises UsageError or ConfigError where it cannot be meant."""
+def run_command(simulation: Simulation, path: str, body: Any) -> dict[str, Any]:
+    """Run the command that a path ends in; return its answer. Raises UsageError or ConfigError for an invalid one."""
     name = path.rstrip("/").rpartition("/")[2]
-    if name not in COMMANDS:
+    run = COMMANDS.get(name) or OLD_NAMES.get(name)
+    if run is None:
         raise UsageError(f"no command `{name}`", f"known: {', '.join(COMMANDS)}")
     if not isinstance(body, dict):
-        raise UsageError("a command's body is a JSON object")
-    return COMMANDS[name](simulation, body)
+        raise UsageError("the body of a command must be a JSON object")
+    return run(simulation, body)
 
 
 def read_commands(simulation: Simulation, stdin: Any) -> None:
-    """Do the commands on stdin, one JSON object a line with the command's name in `do`; its end ends the simulation."""
+    """Run the commands on stdin, one JSON object a line, with the command's name in `do`.
+
+    The end of stdin ends the simulation.
+    """
     with FileObjectPosix(os.dup(stdin.fileno()), "rb") as lines:
         for line in lines:
             try:
                 body = json.loads(line)
-                answer = command(simulation, body.pop("do"), body)
+                answer = run_command(simulation, body.pop("do"), body)
             except (PumpWatchError, ValueError, KeyError, AttributeError) as error:
                 answer = {"error": str(error)}
             print(json.dumps(answer, ensure_ascii=False), flush=True)
@@ -86,17 +70,23 @@ def read_commands(simulation: Simulation, stdin: Any) -> None:
 
 
 def publish(simulation: Simulation, listing: ListingOptions) -> dict[str, Any]:
-    """Publish a listing and let its coin jump on every venue, from this moment."""
-    if not simulation.boards:
-        raise UsageError("no simulator plugin offers a notice board")
-    board = simulation.boards.get(listing.board or next(iter(simulation.boards)))
-    if board is None:
-        raise UsageError(f"no notice board `{listing.board}`", f"known: {', '.join(simulation.boards)}")
-    coin = next((one for one in simulation.coins if one.name == listing.coin), Coin(listing.coin, 1.0, listing.coin))
+    """Publish a listing and make its coin jump on every venue from now on."""
+    board = _board(simulation, listing.board)
+    coin = next((coin for coin in simulation.coins if coin.name == listing.coin), Coin(listing.coin, 1.0, listing.coin))
     post = board.publish(coin, listing.markets, listed=listing.listed, title=listing.title)
     pumped = {name: venue.market.pump(coin.name, post.first_listed_at_ns, listing.height, listing.volume)
               for name, venue in simulation.venues.items() if listing.height}
     return {"number": post.number, "title": post.title, "at_ns": post.first_listed_at_ns, "pumped": pumped}
+
+
+def _board(simulation: Simulation, name: str) -> NoticeBoard:
+    """Return the board of this name, or the first if the name is empty."""
+    if not simulation.boards:
+        raise UsageError("no simulator plugin offers a notice board")
+    board = simulation.boards.get(name or next(iter(simulation.boards)))
+    if board is None:
+        raise UsageError(f"no notice board `{name}`", f"known: {', '.join(simulation.boards)}")
+    return board
 
 
 def _publish(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
@@ -104,37 +94,41 @@ def _publish(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fault(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
-    return cause(simulation, convert(body, FaultOptions, "fault"))
+    return inject(simulation.venues, simulation.truth, convert(body, FaultOptions, "fault"))
 
 
 def _edit(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
-    board = simulation.boards[body.get("board") or next(iter(simulation.boards))]
+    board = _board(simulation, str(body.get("board", "")))
     post = board.edit(int(body.get("number", 0)), str(body.get("suffix", "")), str(body.get("title", "")))
     return {"number": post.number, "title": post.title}
 
 
+def _board_fault(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
+    board = _board(simulation, str(body.get("board", "")))
+    if body.get("fault") not in FAULTS:
+        raise UsageError(f"no fault `{body.get('fault')}` of a board", f"known: {', '.join(FAULTS)}")
+    board.fault = body["fault"]
+    return {"fault": board.fault}
+
+
 def _mood(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
-    board = simulation.boards[body.get("board") or next(iter(simulation.boards))]
-    if body.get("mood") not in MOODS:
-        raise UsageError(f"no mood `{body.get('mood')}`", f"known: {', '.join(MOODS)}")
-    board.mood = body["mood"]
-    return {"mood": board.mood}
+    mood = body.get("mood")
+    _board_fault(simulation, {**body, "fault": NO_FAULT if mood == "fine" else mood})
+    return {"mood": mood}
 
 
 def _status(simulation: Simulation, _: dict[str, Any]) -> dict[str, Any]:
     simulation.truth.flush()
     counts = simulation.truth.counts
-    names = {0: "sent", 1: "doubled", 2: "past", 10: "no_subscriber", 11: "unsent", 12: "withheld", 13: "spoilt"}
-    venues = {}
+    venues: dict[str, Any] = {}
     for name, venue in simulation.venues.items():
         venues[name] = {"made": venue.made, "connects": venue.connects, "connections": [
-            {"connection": link.number, "streams": len(link.session.topics), "sent": link.sent,
-             "queued_bytes": link.stream.queued} for link in venue.links.values()]}
-    links = [link for venue in simulation.venues.values() for link in venue.links.values()]
+            {"connection": connection.number, "streams": len(connection.session.topics), "sent": connection.sent,
+             "queued_bytes": connection.stream.queued} for connection in venue.connections.values()]}
     return {"running": simulation.running, "traded_s": simulation.traded_s, "late_s": simulation.late_s,
-            "venues": venues, "records": {word: counts.get(state, 0) for state, word in names.items()},
+            "venues": venues, "records": {word: counts.get(state, 0) for state, word in STATE_NAMES.items()},
             "behind": sum(source.behind() for source in simulation.sources),
-            "queued_bytes": sum(link.stream.queued for link in links),
+            "queued_bytes": sum(connection["queued_bytes"] for venue in venues.values() for connection in venue["connections"]),
             "boards": {name: board.status() for name, board in simulation.boards.items()}}
 
 
@@ -144,13 +138,7 @@ def _pause(simulation: Simulation, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resume(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
-    if "rate" in body:
-        total = sum(source.rate for source in simulation.sources) or 1.0
-        for source in simulation.sources:
-            source.rate *= float(body["rate"]) / total
-    for source in simulation.sources:
-        source.prepare()
-    simulation.running = True
+    simulation.resume(float(body["rate"]) if "rate" in body else None)
     return {"running": True}
 
 
@@ -161,5 +149,6 @@ def _stop(simulation: Simulation, _: dict[str, Any]) -> dict[str, Any]:
 
 COMMANDS: dict[str, Callable[[Simulation, dict[str, Any]], dict[str, Any]]] = {
     "status": _status, "pause": _pause, "resume": _resume, "stop": _stop, "publish": _publish, "edit": _edit,
-    "mood": _mood, "fault": _fault,
+    "board_fault": _board_fault, "fault": _fault,
 }
+OLD_NAMES = {"mood": _mood}  # still understood

@@ -1,20 +1,18 @@
-"""How the simulator speaks as one exchange: what a simulator plugin gives.
+"""One exchange's protocol as the simulator speaks it: the data and functions that a simulator plugin gives.
 
-A dialect is facts and functions without sockets or clocks, like a venue's. The simulator does the rest: TLS, frames,
-limits, pings, pacing, faults and the record of what was sent. A plugin returns its dialects from the hook
-`simulator_dialects`; a notice board (`BoardDialect`) comes the same way.
+A dialect has no socket and no clock, like a venue. The simulator does the rest: TLS, frames, limits, pings, pacing,
+faults and the record of the trades it sent. A plugin returns its dialects from the hook `simulator_dialects`; a notice
+board (`board_dialect.BoardDialect`) comes the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from pumpwatch.sim.http_messages import HttpCall, HttpReply
 from pumpwatch.sim.rows import Rows, SymbolSpec, SymbolTable
-
-if TYPE_CHECKING:
-    from pumpwatch.sim.notice_board import Board, Post
 
 Message = str | bytes  # a text or a binary frame
 TEXT, BINARY = 0x1, 0x2
@@ -22,7 +20,7 @@ TEXT, BINARY = 0x1, 0x2
 
 @dataclass(frozen=True, slots=True)
 class Coin:
-    """A coin the simulated markets trade."""
+    """A coin that the simulated markets trade."""
 
     name: str
     price: float  # USDT
@@ -31,12 +29,12 @@ class Coin:
 
 @dataclass(slots=True)
 class ClientSession:
-    """One client connection as its dialect sees it; the dialect keeps `topics`, `form` and `notes`.
+    """One client connection as its dialect sees it; the dialect updates `topics`, `form` and `notes`.
 
-    topics maps what the client subscribed to, in its own words, to the symbol whose trades it gets ("" = acknowledged,
-    and silent). form names the shape of trade frames (plain, wrapped, ...). notes is the dialect's own, and so is
-    memory, which all connections and REST calls of a venue share (tokens, say). rules: set by `open` where this
-    connection's protocol has limits of its own for messages and streams.
+    topics: each subscription in the client's own words -> the symbol whose trades it gets ("": acknowledged, but no
+    trades come). form: the shape of trade frames (plain, wrapped, ...). notes: the dialect's own data about this
+    connection. memory: the dialect's own data, shared by all connections and REST calls of the venue (tokens, for
+    example). rules: set by `open` where this connection's protocol has its own limits for messages and streams.
     """
 
     path: str
@@ -51,7 +49,7 @@ class ClientSession:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A frame of past trades, as some venues send on subscribing."""
+    """A frame of earlier trades, which some venues send after a subscription."""
 
     message: Message
     rows: Rows
@@ -59,46 +57,24 @@ class Past:
 
 @dataclass(slots=True)
 class Reply:
-    """What the venue does about a client's message (or its arrival): frames to send, then perhaps a close."""
+    """The venue's reaction to a client's message or arrival: frames to send, then perhaps a close (code, reason)."""
 
     send: Sequence[Message | Past] = ()
     close: tuple[int, str] | None = None
-
-
-@dataclass(slots=True)
-class HttpReply:
-    """An HTTP answer."""
-
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class HttpCall:
-    """An HTTP request that reached the venue."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]  # names in lower case
-    body: bytes
-    now_ns: int
-    memory: dict[str, Any] = field(default_factory=dict)
 
 
 class Meter(Protocol):
     """The REST budget of one client address."""
 
     def spend(self, weight: float) -> float:
-        """Count a request and return the weight used in the running window, itself included."""
+        """Count a request and return the weight used in the current window, this request included."""
 
     def retry_after_s(self) -> int:
         """Return the seconds until the window is over."""
 
 
 class History(Protocol):
-    """What a venue's REST side and its snapshots may look at."""
+    """The recent trades of a venue, for its REST side and its snapshots."""
 
     table: SymbolTable
 
@@ -114,35 +90,36 @@ class History(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the venue enforces, with the real refusals. 0 means that there is no such rule."""
+    """The limits that the venue enforces, with its real rejections. 0 means that it has no such limit."""
 
     messages_per_second: float  # per connection, counted in message_window_s; pings and pongs count
-    messages_close: tuple[int, str]  # what over-sending gets
+    messages_close: tuple[int, str]  # how a connection that sends too much is closed
     streams_per_connection: int  # for the dialect to enforce in its own words
-    connects_per_5_minutes: int  # per address: more get HTTP 429 at the handshake
+    connects_per_5_minutes: int  # per address; more get HTTP 429 at the handshake
     ping_every_s: float  # protocol pings from the venue
     pong_within_s: float
-    client_silence_s: float  # a client that sends nothing for so long is closed
+    client_silence_s: float  # a client that sends nothing for this long is closed
     connection_age_s: float
     requests_per_minute: float  # REST weight per address, counted in request_window_s: see `requests`
     connects_per_second: int = 0  # per address, as connects_per_5_minutes
     connects_per_minute: int = 0
-    connections: int = 0  # at once, per address and market: more get HTTP 403
+    connections: int = 0  # at once, per address and market; more get HTTP 403
     message_window_s: float = 1.0
     request_window_s: float = 60.0
-    shared_by_markets: bool = False  # what counts by address counts all markets of the exchange together
+    shared_by_markets: bool = False  # limits per address count all markets of the exchange together
 
     @property
     def requests(self) -> float:
-        """The REST weight of a window; 0 where there is no such rule."""
+        """The REST weight of a window; 0 where there is no such limit."""
         return self.requests_per_minute * self.request_window_s / 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """Where a frame carries a number that moves on: after `marker`, in a fixed number of digits.
+    """The place in a frame of a number that changes with each trade: after `marker`, in a fixed number of digits.
 
-    what: `id`, or `time` (in units of unit_ns). It lets frames be made beforehand and only stamped when sent.
+    what: `id`, or `time` (in units of unit_ns). With it frames can be made in advance: only these digits are written when
+    they are sent.
     """
 
     marker: bytes
@@ -170,25 +147,25 @@ class Dialect:
 
     exchange: str
     market_type: str
-    ws_path: str  # appended to the listener's address: what a collector is given as ws_url
+    ws_path: str  # appended to the listener's address to make the ws_url that a collector is given
     rest_path: str  # the same for rest_url
     rules: Rules
-    first_id: int  # of the generated markets, per symbol; ids go up by one
+    first_id: int  # of the generated trades, per symbol; ids go up by one
     timestamp_unit_ns: int
     flag_shares: Mapping[int, float]  # flags (VOID, pumpwatch.Flag) -> share of rows that carry them
     trades_per_frame: int  # above 1, rows of one symbol on one connection are grouped
     binary: bool  # trades come in binary frames
-    stamps: Sequence[Stamp]  # empty: frames cannot be made beforehand
+    stamps: Sequence[Stamp]  # empty: frames cannot be made in advance
     symbols: Callable[[Sequence[Coin]], list[SymbolSpec]]
-    open: Callable[[ClientSession, Rules], Reply | HttpReply]  # HttpReply refuses the handshake
+    open: Callable[[ClientSession, Rules], Reply | HttpReply]  # HttpReply rejects the handshake
     receive: Callable[[ClientSession, Message, Rules, History], Reply]
     encode: Callable[[str, Rows], list[bytes]]  # form, rows -> payloads; rows are one symbol's where grouped
     rest: Callable[[HttpCall, Rules, History, Meter], HttpReply]
     maintenance: Callable[[str, int], bytes | None]  # form, now_ns -> the event that announces it
     read_tape: Callable[[bytes], list[TapeTrade]]
     reframe: Callable[[str, bytes], bytes]  # form, a recorded frame -> the frame in that form
-    listed: int = 400  # how many symbols the real venue has, about: its share of a full roster
-    variants: Mapping[str, str] = field(default_factory=dict)  # another protocol of the plugin's that it speaks -> its ws_path
+    listed: int = 400  # how many symbols the real venue has, roughly: its share of `roster`
+    variants: Mapping[str, str] = field(default_factory=dict)  # the plugin's other protocols that it speaks -> their ws_path
     binary_forms: frozenset[str] = frozenset()  # forms whose trades come in binary frames where others' do not
 
     def opcode(self, form: str) -> int:
@@ -201,20 +178,5 @@ class Dialect:
         return f"{self.exchange}.{self.market_type}"
 
     def path_of(self, variant: str) -> str | None:
-        """Return the ws_path of a protocol ("" is the usual one); None where it is not spoken."""
+        """Return the ws_path of a protocol ("" is the usual one), or None if the dialect does not speak it."""
         return self.variants.get(variant) if variant else self.ws_path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoardDialect:
-    """A notice board, as a server."""
-
-    name: str  # of the listing source it answers
-    url_path: str  # path and query a collector polls
-    requests_per_second: float  # per address, more get 429
-    burst: int
-    seed: Callable[[int, Sequence[Coin]], list[Post]]  # now_ns, coins -> the notices already there
-    title: Callable[[Coin, Sequence[str], bool], str]  # coin, markets, already listed -> title of a listing
-    body: Callable[[Coin, Sequence[str], int], str]  # coin, markets, trading starts at ns -> body of its notice
-    category: str
-    rest: Callable[[HttpCall, Board], HttpReply]

@@ -1,8 +1,8 @@
-"""What the simulated venues really sent: one fixed-size record a trade and connection, in `trades.bin`.
+"""The ground truth: every trade that the simulated venues sent, one fixed-size record a trade and connection.
 
-A record is written once it is settled: SENT when the last byte of its TLS record was handed to the kernel for its
-connection, or the reason why it never was. A trade that happened while nobody was subscribed is there as well (its id
-is used up). `events.jsonl` has connections, faults and notices with their times; `names.json` the venues and symbols.
+A record in `trades.bin` is final. Its state is SENT when the kernel has taken the last byte of its TLS record, else the
+reason why the connection never got it. A trade that nobody was subscribed to has a record as well, since its id is used
+up. `events.jsonl` has connections, faults and notices with their times; `names.json` the venues and symbols.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from pumpwatch.sim.rows import VOID, Rows
 
 SENT = 0
 DOUBLED = 1  # sent once more, by a fault
-PAST = 2  # sent again as history, on subscribing
+PAST = 2  # sent again as an earlier trade, on subscribing
 NO_SUBSCRIBER = 10
-UNSENT = 11  # still queued when its connection went
-WITHHELD = 12  # swallowed by a fault, the connection standing
+UNSENT = 11  # still queued when its connection ended
+WITHHELD = 12  # dropped by a fault; the connection stayed open
 SPOILT = 13  # its frame was sent, but made unreadable by a fault
+STATE_NAMES = {SENT: "sent", DOUBLED: "doubled", PAST: "past", NO_SUBSCRIBER: "no_subscriber", UNSENT: "unsent",
+               WITHHELD: "withheld", SPOILT: "spoilt"}  # in the status
 
 RECORD = np.dtype([
     ("venue", "u1"), ("flags", "u1"), ("sell", "?"), ("state", "u1"), ("symbol", "<i4"), ("connection", "<i4"),
@@ -47,7 +49,7 @@ def records_of(venue: int, rows: Rows, connection: NDArray[np.int32] | int, stat
 
 
 class TruthWriter:
-    """Collects records and writes them about once a second."""
+    """Collects records and events; `flush` writes the records, events are written at once. folder None: nothing is written."""
 
     def __init__(self, folder: Path | None, names: Sequence[tuple[str, Sequence[str]]],
                  about: Mapping[str, Any]) -> None:
@@ -62,18 +64,18 @@ class TruthWriter:
             self._events = (folder / EVENTS).open("w", encoding="utf-8")
 
     def add(self, records: Records) -> None:
-        """Take settled records; they are not changed any more."""
+        """Queue final records to be written; the caller must not change them afterwards."""
         if len(records):
             self._waiting.append(records)
 
     def event(self, kind: str, **facts: Any) -> None:
-        """Write down an event at once."""
+        """Write an event at once."""
         if self._events is not None:
             self._events.write(json.dumps({"at_ns": time.time_ns(), "kind": kind, **facts}, ensure_ascii=False) + "\n")
             self._events.flush()
 
     def flush(self) -> None:
-        """Write what waits and bring `counts` (records by state) up to date."""
+        """Write the queued records and update `counts` (records by state)."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
@@ -95,7 +97,7 @@ class TruthWriter:
 
 @dataclass(frozen=True)
 class Truth:
-    """A folder of truth, read."""
+    """The ground truth of one simulation, as `load_truth` read it."""
 
     records: Records
     venues: list[str]  # by records["venue"]
@@ -103,7 +105,7 @@ class Truth:
     events: list[dict[str, Any]]
 
     def trades(self, venue: str = "") -> Records:
-        """Return what a perfect collector has: each trade that was sent on any connection, once, void rows left out."""
+        """Return the trades that a perfect collector has: each that was sent on any connection, once, without void rows."""
         records = self.records
         keep = (records["state"] <= PAST) & (records["flags"] & VOID == 0)
         if venue:
@@ -115,13 +117,16 @@ class Truth:
         return np.sort(kept[np.unique(key, return_index=True)[1]], order="timestamp", kind="stable")
 
     def keys(self, records: Records) -> set[tuple[str, str, int]]:
-        """Return (venue, symbol, id) of records; a void row's id is one too."""
+        """Return (venue, symbol, id) of records, void rows included."""
         return {(self.venues[venue], self.symbols[venue][symbol], number) for venue, symbol, number in
                 zip(records["venue"].tolist(), records["symbol"].tolist(), records["trade_id"].tolist(), strict=True)}
 
 
 def load_truth(folder: Path) -> Truth:
-    """Read a folder of truth; a record cut off at the end of the file (the simulator was killed) is left out."""
+    """Read a folder of ground truth. Raises StorageError if it is not one.
+
+    A record cut off at the end of the file is left out: the simulator was killed.
+    """
     try:
         names = json.loads((folder / NAMES).read_text("utf-8"))
         blob = np.fromfile(folder / TRADES, np.uint8)
@@ -131,14 +136,14 @@ def load_truth(folder: Path) -> Truth:
                            "give the folder that the simulator named when it started") from error
     records = blob[:len(blob) - len(blob) % RECORD.itemsize].view(RECORD)
     venues = names["venues"]
-    return Truth(records, [one["venue"] for one in venues], [one["symbols"] for one in venues],
+    return Truth(records, [venue["venue"] for venue in venues], [venue["symbols"] for venue in venues],
                  [json.loads(line) for line in lines if line.endswith("}")])
 
 
 def id_number(text: str) -> int:
-    """Return the number that stands in the truth for an id in text: its last twelve characters, decimal or hexadecimal.
+    """Return the number that the ground truth has for a text id: its last twelve characters, decimal or hexadecimal.
 
-    A dialect whose venue has such ids (UUIDs) ends them in the number. -1: it ends in none.
+    A dialect whose venue has such ids (UUIDs) ends them in that number. Returns -1 for a text that does not end in one.
     """
     tail = text[-12:]
     try:

@@ -1,4 +1,4 @@
-"""What happened on a simulated venue, for its REST side: bounded, by symbol, by id and by time."""
+"""The recent trades of a simulated venue, for its REST side: bounded, by symbol, by id and by time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHUNK = 4096
 
 
 class TradeHistory:
-    """The last trades of a venue, sent or not; limit 0 keeps none."""
+    """The last trades of a venue, sent or not. limit: how many are kept, about; 0 keeps none."""
 
     def __init__(self, table: SymbolTable, limit: int) -> None:
         self.table = table
@@ -25,18 +25,18 @@ class TradeHistory:
         self._count = 0
 
     def add(self, rows: Rows) -> None:
-        """Remember rows; the oldest are forgotten beyond the limit."""
+        """Add rows; the oldest are dropped beyond the limit."""
         if not len(rows) or not self.limit:
             return
         self._fresh.append(rows)
         self._fresh_count += len(rows)
         if self._fresh_count >= CHUNK:
-            self._close()
+            self._close_chunk()
 
     def recent(self, symbol: int, limit: int) -> Rows:
         """Return the newest rows of a symbol, oldest first."""
         found, missing = [], limit
-        self._close()
+        self._close_chunk()
         for chunk in reversed(self._chunks):
             rows = np.flatnonzero(chunk.symbol == symbol)[-missing:]
             if len(rows):
@@ -56,7 +56,7 @@ class TradeHistory:
 
     def _forward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
         found, missing = [], limit
-        self._close()
+        self._close_chunk()
         for chunk in self._chunks:
             rows = np.flatnonzero((chunk.symbol == symbol) & wanted(chunk))[:missing]
             if len(rows):
@@ -66,7 +66,7 @@ class TradeHistory:
                 break
         return Rows.concat(found) if found else Rows.empty(self.table)
 
-    def _close(self) -> None:
+    def _close_chunk(self) -> None:
         if self._fresh:
             chunk = Rows.concat(self._fresh)
             self._chunks.append(chunk)

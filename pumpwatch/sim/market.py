@@ -1,7 +1,7 @@
 """Generated markets: prices that walk, ids that go up by one, and a coin that jumps when it is listed.
 
-The n-th trade of a venue (symbol, price, quantity, side) depends on the seed and n alone, save for pumps, which are
-laid over it; when a trade happens is the pacing's business.
+The n-th trade of a venue (symbol, price, quantity, side) depends on the seed and n alone, except that pumps change prices
+and add trades. The sources decide when a trade happens.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ def coins(count: int) -> list[Coin]:
 
 
 def spread(total: int, weights: Sequence[float]) -> list[int]:
-    """Return whole numbers in the proportion of the weights that make up the total, none below 1."""
+    """Split a total into whole numbers in proportion to the weights, none below 1."""
     ends = np.rint(np.cumsum(weights) * (total / sum(weights))).astype(np.int64)
     return [max(1, int(count)) for count in np.diff(ends, prepend=0)]
 
 
 @dataclass(slots=True)
 class Pump:
-    """A coin's price and volume after its listing became known: a leap, a climb to the peak, a slow way back."""
+    """A coin's price and volume after the notice of its listing: a jump, a climb to the peak, a slow decline."""
 
     symbol: int
     start_ns: int
     height: float  # 0.3: the peak is 30 % above
-    volume: float  # trades of the symbol, times this at first
+    volume: float  # 40: the symbol trades 40 times as often at first
     climb_s: float = 4.0
     fade_s: float = 30.0
 
     def price_factor(self, at_ns: Ints) -> NDArray[np.float64]:
-        """Return what to multiply prices by at these times."""
+        """Return the factor of prices at these times."""
         t = (at_ns - self.start_ns) / NS_PER_S
         climb = 0.5 + 0.5 * np.clip(t / self.climb_s, 0, 1)
         fade = 0.4 + 0.6 * np.exp(-np.clip(t - self.climb_s, 0, None) / self.fade_s)
         return np.where(t < 0, 1.0, 1 + self.height * np.where(t < self.climb_s, climb, fade))
 
     def extra_share(self, at_ns: int) -> float:
-        """Return how many times its usual trades the symbol has on top of them."""
+        """Return the number of additional trades, as a multiple of the symbol's usual trades."""
         t = (at_ns - self.start_ns) / NS_PER_S
         return (self.volume - 1) * math.exp(-max(t, 0) / self.fade_s) if t >= 0 else 0.0
 
@@ -90,7 +90,10 @@ class SimulatedMarket:
         self._extra_due = 0.0
 
     def next_trades(self, count: int, from_ns: int, to_ns: int, seconds: float = 0.0, rate: float = 0.0) -> Rows:
-        """Return the next `count` trades, spread over [from_ns, to_ns), and what pumps add in these seconds."""
+        """Return the next `count` trades, spread over [from_ns, to_ns), and those that pumps add.
+
+        seconds, rate: the length of that time and the venue's usual trades a second, from which pumps are reckoned.
+        """
         parts = []
         while count > 0:
             part = self._ahead.take(slice(count))
@@ -99,16 +102,16 @@ class SimulatedMarket:
             parts.append(part)
         extra = self._extra(from_ns, seconds, rate) if self.pumps else None
         rows = Rows.concat([*parts, extra] if extra is not None else parts or [Rows.empty(self.table)])
-        return self._happen(rows, from_ns, to_ns, bool(self.pumps))
+        return self._with_ids_and_times(rows, from_ns, to_ns, bool(self.pumps))
 
     def pump(self, coin: str, start_ns: int, height: float, volume: float) -> list[str]:
-        """Let a coin's symbols jump; return them."""
+        """Make a coin's symbols jump; return them."""
         found = [number for number, spec in enumerate(self.table.specs) if spec.coin == coin]
         self.pumps.extend(Pump(number, start_ns, height, volume) for number in found)
         return [self.table.symbols[number] for number in found]
 
-    def _happen(self, rows: Rows, from_ns: int, to_ns: int, pumped: bool) -> Rows:
-        """Give rows their ids and times."""
+    def _with_ids_and_times(self, rows: Rows, from_ns: int, to_ns: int, pumped: bool) -> Rows:
+        """Return rows with the next ids of their symbols, and times in [from_ns, to_ns)."""
         count = len(rows)
         order = np.argsort(rows.symbol, kind="stable")
         grouped = rows.symbol[order]
@@ -132,7 +135,7 @@ class SimulatedMarket:
         return price
 
     def _extra(self, now_ns: int, seconds: float, rate: float) -> Rows | None:
-        """Return the trades that pumps add to this stretch, shuffled by the market's second random source."""
+        """Return the trades that pumps add to this time, drawn from the market's second random source."""
         shares = np.array([self.weights[pump.symbol] * pump.extra_share(now_ns) for pump in self.pumps])
         self._extra_due += float(shares.sum()) * rate * seconds
         count = int(self._extra_due)
@@ -155,7 +158,7 @@ class SimulatedMarket:
         sizes = np.diff(starts, append=BLOCK)
         steps = np.cumsum(random.integers(-1, 2, BLOCK))
         walked = steps - np.repeat(steps[starts], sizes)
-        # the walk is drawn back to where the price started, so that a long run neither sinks nor soars
+        # the walk is pulled back to the price at the start, so that a long run neither sinks nor soars
         pull = 0.1 * (self._level - self._last)[grouped] * (np.arange(BLOCK) - np.repeat(starts, sizes)) / BLOCK
         tick = self._tick[grouped]
         path = self._last[grouped] + walked * tick + np.rint(pull / tick).astype(np.int64) * tick

@@ -1,4 +1,4 @@
-"""What a simulation can be told."""
+"""The options of a simulation."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class ListingOptions(Section):
 
     at_s: float  # after the start of trading
     coin: str
-    board: str = ""  # the first there is
+    board: str = ""  # empty: the first
     markets: list[str] = msgspec.field(default_factory=lambda: ["KRW", "BTC", "USDT"])
-    listed: bool = False  # the coin already has other markets there: the other wording
-    title: str = ""  # instead of the board's own wording
-    height: float = 0.25
-    volume: float = 40.0
+    listed: bool = False  # the coin already has other markets there, which changes the title
+    title: str = ""  # instead of the board's own words
+    height: float = 0.25  # of the peak above the price before
+    volume: float = 40.0  # the coin trades this many times as often at first
 
 
 class FaultOptions(Section):
-    """A fault: when, which, where. See sim.faults for the kinds."""
+    """A fault: its kind (see sim.faults), its time and its place."""
 
     kind: str
     at_s: float = 0.0
@@ -44,33 +44,33 @@ class FaultOptions(Section):
     reason: str = "Too many requests"
     status: int = 429
     form: str = ""
-    frames: list[str] = msgspec.field(default_factory=list)  # of `malformed`: these, as they are
+    frames: list[str] = msgspec.field(default_factory=list)  # for `malformed`: these, unchanged
     symbol: str = ""  # in the venue's own spelling
 
 
 class SimOptions(Section):
-    """Everything."""
+    """All options of a simulation."""
 
     venues: list[str] = msgspec.field(default_factory=list)  # of the plugins' dialects; empty: all
-    symbols: int | list[str] = 20  # how many coins trade on every venue, or which
-    roster: int = 0  # instead: how many symbols trade on all venues together, spread as on the real ones
+    symbols: int | list[str] = 20  # coins that trade on every venue: their number, or their names
+    roster: int = 0  # instead: the number of symbols on all venues together, spread as on the real ones
     rate: float = 1000.0  # trades a second, all venues together, before listings
     seed: int = 1
     seconds: float = 0.0  # of trading, then it pauses; 0: until it is stopped
-    mode: str = "live"  # live, burst (frames made beforehand), tape
+    mode: str = "live"  # live, burst (frames made in advance), paced (the same, a frame at a time), tape
     paused: bool = False  # trading waits for the command `resume`
-    folder: str = ""  # certificates and ground truth; empty: one that `main` removes at the end
+    folder: str = ""  # of certificates and ground truth; empty: a temporary one, removed at the end
     truth: bool = True
     host: str = "127.0.0.1"
-    ports: dict[str, int] = msgspec.field(default_factory=dict)  # by venue, board or `control`; else any
+    ports: dict[str, int] = msgspec.field(default_factory=dict)  # venue, board or `control` -> port; else any free one
     tick_ms: float = 5.0
-    shares: dict[str, float] = msgspec.field(default_factory=dict)  # of the rate, by venue; equal where not given
+    shares: dict[str, float] = msgspec.field(default_factory=dict)  # venue -> share of the rate; empty: equal shares
     flag_shares: dict[str, dict[str, float]] = msgspec.field(default_factory=dict)  # venue -> flags -> share
-    rules: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)  # venue -> what is not as real
+    rules: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)  # venue -> Rules that differ from the real ones
     history_trades: int = 2_000_000  # kept for REST, by venue
-    backlog_bytes: int = 8_388_608  # a client further behind is cut off (in bursts it is waited for)
-    send_buffer_bytes: int = 0  # of the kernel, for each connection; 0: its own choice
-    lap_trades: int = 200_000  # frames made beforehand, all connections together
+    backlog_bytes: int = 8_388_608  # a client further behind is cut off (in mode burst it is waited for)
+    send_buffer_bytes: int = 0  # of the kernel, for each connection; 0: the kernel's default
+    lap_trades: int = 200_000  # frames made in advance, all connections together
     listings: list[ListingOptions] = msgspec.field(default_factory=list)
     faults: list[FaultOptions] = msgspec.field(default_factory=list)
     tape: TapeOptions = msgspec.field(default_factory=TapeOptions)

@@ -1,4 +1,4 @@
-"""The simulator as a child process, for the demo and for tests: start, command, read its truth, end."""
+"""The simulator as a child process, for the demo and for tests: start it, command it, read its ground truth, stop it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from pumpwatch.errors import ServiceUnavailable, UsageError
+from pumpwatch.sim.collector_config import config_yaml
 from pumpwatch.sim.ground_truth import Truth, load_truth
 
 END_WAIT_S = 10.0
 
 
 class SimProcess:
-    """Context manager: `with SimProcess(symbols=20, rate=5000) as sim: ...`. Options are those of SimOptions.
+    """A context manager: `with SimProcess(symbols=20, rate=5000) as sim: ...`. Options are those of SimOptions.
 
-    The child ends when this process does (its stdin closes), and by `stop`. Works in a patched process as well.
+    The child ends with this process (its stdin closes) or by `stop`. It also works in a process that gevent has patched.
     """
 
     def __init__(self, **options: Any) -> None:
         if not options.get("folder"):
-            self._temporary = tempfile.TemporaryDirectory(prefix="pumpwatch-sim-")  # goes when this object goes
+            self._temporary = tempfile.TemporaryDirectory(prefix="pumpwatch-sim-")  # removed with this object
             options["folder"] = self._temporary.name
         self.options = options
         self.folder = Path(options["folder"])
@@ -48,13 +49,13 @@ class SimProcess:
         paths = os.pathsep.join(path for path in sys.path if path)  # a zipapp's packages are on no other path
         self._child = subprocess.Popen([sys.executable, "-m", "pumpwatch.sim", json.dumps(self.options)],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       process_group=0,  # Ctrl-C is for this process, which ends it in its turn
+                                       process_group=0,  # Ctrl-C reaches this process alone, which then stops the child
                                        env={**os.environ, "PYTHONPATH": paths})
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
             code = self._child.wait()
-            raise ServiceUnavailable(f"the simulator did not start: exit code {code}", "its reason is on stderr above")
+            raise ServiceUnavailable(f"the simulator did not start: exit code {code}", "stderr above says why")
         self.addresses = json.loads(line)
         self._tls = ssl.create_default_context(cafile=self.addresses["ca_file"])
 
@@ -66,12 +67,13 @@ class SimProcess:
 
     def config_yaml(self) -> str:
         """Return the config that points a collector here."""
-        from pumpwatch.sim.control import config_yaml
-
         return config_yaml(self.addresses)
 
     def ask(self, command: str, **body: Any) -> dict[str, Any]:
-        """Give a command (see sim.control) and return the answer. Raises UsageError with the simulator's words."""
+        """Run a command (see sim.control) and return the answer.
+
+        Raises UsageError with the simulator's message, or ServiceUnavailable if it does not answer.
+        """
         request = urllib.request.Request(f"{self.addresses['control']}/{command}", json.dumps(body).encode(),
                                          {"Content-Type": "application/json", "Connection": "close"})
         try:
@@ -79,16 +81,16 @@ class SimProcess:
                 answer: dict[str, Any] = json.loads(response.read())
                 return answer
         except urllib.error.HTTPError as error:
-            raise UsageError(f"the simulator refused `{command}`: {error.read().decode(errors='replace')}") from error
+            raise UsageError(f"the simulator rejected `{command}`: {error.read().decode(errors='replace')}") from error
         except OSError as error:
             raise ServiceUnavailable(f"the simulator does not answer: {error}") from error
 
     def status(self) -> dict[str, Any]:
-        """Return its figures."""
+        """Return the simulator's figures."""
         return self.ask("status")
 
     def fault(self, kind: str, **where: Any) -> dict[str, Any]:
-        """Cause a fault now."""
+        """Inject a fault now."""
         return self.ask("fault", kind=kind, **where)
 
     def publish(self, coin: str, **listing: Any) -> dict[str, Any]:
@@ -96,11 +98,11 @@ class SimProcess:
         return self.ask("publish", coin=coin, **listing)
 
     def resume(self, **body: Any) -> dict[str, Any]:
-        """Let trading go on."""
+        """Resume trading."""
         return self.ask("resume", **body)
 
     def pause(self, within_s: float = 30.0) -> dict[str, Any]:
-        """Stop trading and wait until everything sent has reached the kernel; return the status then."""
+        """Stop trading, wait until the kernel has taken everything that was sent, and return the status."""
         status = self.ask("pause")
         deadline = time.monotonic() + within_s
         while status["queued_bytes"] and time.monotonic() < deadline:
@@ -109,11 +111,11 @@ class SimProcess:
         return status
 
     def truth(self) -> Truth:
-        """Return what was sent so far, as written within the last second (all of it after `pause` or `stop`)."""
+        """Return the ground truth so far, up to a second old; after `pause` or `stop` it is complete."""
         return load_truth(self.folder)
 
     def stop(self) -> None:
-        """End the child; harmless when it has ended."""
+        """Stop the child; harmless when it has ended."""
         child = self._child
         if child is None:
             return

@@ -1,4 +1,4 @@
-"""What the venues sent against what a collector stored, trade by trade."""
+"""Compare the trades that the venues sent with those that a collector stored, one by one."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ class Comparison:
     stored: int
     missing: int
     doubled: int
-    unknown: int  # stored, and never sent
+    unknown: int  # stored, but never sent
     different: int
-    lost: Records  # of the truth: what is missing
+    lost: Records  # of the ground truth: those that are missing
 
     @property
     def equal(self) -> bool:
-        """Whether sent = stored, to the trade."""
+        """Whether the stored trades are exactly those that were sent."""
         return self.sent == self.stored and not (self.missing or self.doubled or self.unknown or self.different)
 
     def figures(self) -> dict[str, Any]:
         """Return the counts as plain data."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "lost"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "lost"}
 
 
 def names_of(truth: Truth) -> list[tuple[str, str, str]]:
-    """Return (exchange, market_type, symbol) of everything the venues offered."""
+    """Return (exchange, market_type, symbol) of every symbol that the venues offered."""
     return [(*_split(venue), symbol) for venue, symbols in zip(truth.venues, truth.symbols, strict=True)
             for symbol in symbols]
 
 
 def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Comparison:
-    """Hold a store's trades against the ground truth. Ids are per symbol; a trade is known by symbol and id."""
+    """Compare a store's trades with the ground truth. Ids are per symbol; symbol and id identify a trade."""
     sent = truth.trades()
     ids = _instrument_ids(truth, catalogue)
     wanted = np.empty(len(sent), KEY)
@@ -69,9 +69,9 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Compariso
 
 
 def _numbers(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return each stored trade's number in the truth, or a negative one of its own where it was never sent.
+    """Return each stored trade's number in the ground truth, or a unique negative number if it was never sent.
 
-    Where no id of an instrument is such a number, its venue has no ids, and what its trades say tells them apart.
+    An instrument without such a number among its ids belongs to a venue without ids; its trades are matched by content.
     """
     if stored.text_id is None:
         return stored.trade_id
@@ -79,15 +79,16 @@ def _numbers(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32]) 
     numbers = np.array([id_number(text.decode()) if text else number
                         for text, number in zip(texts, stored.trade_id.tolist(), strict=True)], np.int64)
     known = set(zip(instruments.tolist(), sent["trade_id"].tolist(), strict=True))
-    with_ids = {one for one, number in zip(stored.instrument.tolist(), numbers.tolist(), strict=True) if (one, number) in known}
-    nameless = np.flatnonzero(~np.isin(stored.instrument, list(with_ids)) & (stored.text_id != b""))
-    if len(nameless) and len(sent):
-        numbers[nameless] = _by_content(stored.take(nameless), sent, instruments)
+    with_ids = {instrument for instrument, number in zip(stored.instrument.tolist(), numbers.tolist(), strict=True)
+                if (instrument, number) in known}
+    without = np.flatnonzero(~np.isin(stored.instrument, list(with_ids)) & (stored.text_id != b""))
+    if len(without) and len(sent):
+        numbers[without] = _by_content(stored.take(without), sent, instruments)
     return numbers
 
 
 def _by_content(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the numbers of trades by all that they say, and by their place among equal ones."""
+    """Return the numbers of trades by their content, and by their place among trades of equal content."""
     texts: Any = stored.text_id
     identity = np.rec.fromarrays([stored.instrument, stored.timestamp, texts])
     _, first, trade_of = np.unique(identity, return_index=True, return_inverse=True)
@@ -101,7 +102,7 @@ def _by_content(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32
 
 
 def _content(instrument: Any, timestamp: Any, price: Any, quantity: Any, sell: Any) -> NDArray[np.void]:
-    """Return what trades say, equal ones numbered."""
+    """Return the content of trades, with a number that tells equal ones apart."""
     content = np.zeros(len(timestamp), CONTENT)
     content["instrument"], content["timestamp"], content["sell"] = instrument, timestamp, sell
     content["price"], content["quantity"] = price, quantity
@@ -114,7 +115,7 @@ def _content(instrument: Any, timestamp: Any, price: Any, quantity: Any, sell: A
 
 
 def _instrument_ids(truth: Truth, catalogue: Catalogue) -> NDArray[np.int64]:
-    """Return the catalogue's id by [venue, symbol] of the truth; below -1 where the catalogue has none."""
+    """Return the catalogue's id by [venue, symbol] of the ground truth; below -1 if the catalogue has none."""
     widest = max(map(len, truth.symbols), default=0)
     ids = np.full((len(truth.venues), widest), -2, np.int64)
     for number, (venue, symbols) in enumerate(zip(truth.venues, truth.symbols, strict=True)):

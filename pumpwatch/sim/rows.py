@@ -9,9 +9,9 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-VOID = 128  # flags bit: uses up an id and is no trade; the other bits are pumpwatch.Flag
+VOID = 128  # flags bit: the row uses up an id and is not a trade; the other bits are pumpwatch.Flag
 
-DAY_VOLUME = 5e9  # USDT, of a venue
+DAY_VOLUME = 5e9  # USDT traded on a venue in 24 hours
 
 Ints = NDArray[np.int64]
 
@@ -21,11 +21,11 @@ class SymbolSpec:
     """One symbol of a simulated venue."""
 
     symbol: str
-    coin: str  # what a listing names: PEPE for 1000PEPEUSDT
+    coin: str  # the name in a listing: PEPE for 1000PEPEUSDT
     base: str
     quote: str
     price: float  # at the start
-    price_decimals: int  # of the price's text
+    price_decimals: int  # digits after the point in the price's text
     quantity_decimals: int
     contract_size: float = 1.0
 
@@ -45,14 +45,14 @@ class SymbolTable:
         self.quantity_formats = [_format(spec.quantity_decimals) for spec in specs]
         weights = 1 / (1 + np.arange(len(specs))) ** 0.7  # a few symbols have most of the trades
         self.shares = weights / weights.sum()  # of the venue's trades
-        self.volumes = (DAY_VOLUME * self.shares).tolist()  # what lists say of the last 24 hours, in quote units
+        self.volumes = (DAY_VOLUME * self.shares).tolist()  # of the last 24 hours in quote units, as symbol lists report it
 
     def __len__(self) -> int:
         return len(self.specs)
 
 
 def _format(decimals: int) -> str:
-    """Return a %-format of (whole, part); without decimals the part prints as nothing."""
+    """Return a %-format for (whole, part); without decimals the part is not printed."""
     return f"%d.%0{decimals}d" if decimals else "%d%.0s"
 
 
@@ -116,7 +116,7 @@ class Rows:
         return self.quantity / self.table.quantity_scale[self.symbol]
 
     def base_quantities(self) -> NDArray[np.float64]:
-        """Return quantities in base units: contracts times their size, the float nearest to what the digits mean."""
+        """Return quantities in base units (contracts times their size): the float nearest to the exact value."""
         size = self.table.contract_size[self.symbol]
         return self.quantities() * size[:, 0] / size[:, 1]
 

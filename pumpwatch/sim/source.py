@@ -1,4 +1,4 @@
-"""Where a venue's trades come from: generated live here, from recorded frames (tape), or made beforehand (burst)."""
+"""The sources of a venue's trades: generated live (here), recorded frames (tape), or frames made in advance (burst)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class Source(Protocol):
     rate: float
 
     def prepare(self) -> None:
-        """Do beforehand what can be done before trading starts."""
+        """Do the work that can be done before trading starts."""
 
     def advance(self, seconds: float, from_ns: int, to_ns: int) -> None:
-        """Let the trades of a stretch of time happen: `seconds` long by the steady clock, ending at to_ns."""
+        """Deliver the trades of a period: [from_ns, to_ns) by the wall clock, `seconds` long by the steady clock."""
 
     def behind(self) -> int:
         """Return how many trades are late."""
 
     def finished(self) -> bool:
-        """Return whether nothing will come any more."""
+        """Return whether no trade will follow."""
 
 
-MOST_AT_ONCE = 5_000  # trades; what is due beyond is late, so that connections and commands get their turn
+MOST_AT_ONCE = 5_000  # trades; the rest is late, so that connections and commands are served in between
 
 
 class LiveSource:
@@ -37,7 +37,7 @@ class LiveSource:
         self._due = 0.0
 
     def advance(self, seconds: float, from_ns: int, to_ns: int) -> None:
-        """Let what is due happen."""
+        """Generate and deliver the trades that are due."""
         self._due += self.rate * seconds
         count = min(int(self._due), MOST_AT_ONCE)
         self._due -= count
@@ -45,7 +45,7 @@ class LiveSource:
             self._venue.deliver(self._venue.market.next_trades(count, from_ns, to_ns, seconds, self.rate))
 
     def prepare(self) -> None:
-        """Nothing to do beforehand."""
+        """Do nothing: trades are generated as they are due."""
 
     def behind(self) -> int:
         """Return how many trades are late because this process is too slow."""

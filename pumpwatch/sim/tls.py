@@ -1,7 +1,7 @@
-"""TLS for the simulated venues: a certificate authority of their own, and a stream that never waits to send.
+"""TLS for the simulated venues: their own certificate authority, and a stream that never waits to send.
 
-One `write` is one TLS record, as real venues send a frame a record; records gather in a MemoryBIO and go out with one
-non-blocking send. What the kernel does not take waits here, counted, so that a slow reader holds back nobody else.
+One `write` makes one TLS record, as real venues send one frame a record. Records collect in a MemoryBIO and leave with one
+non-blocking send. Bytes that the kernel does not take are queued and counted here, so a slow reader delays no other.
 `SSLObject.write` (public) costs 1.0 us a frame; the private object behind it would save 0.1, which is not worth it.
 """
 
@@ -65,7 +65,7 @@ class ServerTlsStream:
         return self.made - self.handed
 
     def handshake(self) -> bool:
-        """Do the server's side of the TLS handshake; False when the client gave up or sent no TLS."""
+        """Do the server's side of the TLS handshake; return False if the client gave up or did not send TLS."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -81,7 +81,7 @@ class ServerTlsStream:
                 return True
 
     def read(self) -> bytes:
-        """Return what the client sent next; b"" at its end, however it came."""
+        """Return the bytes that the client sent next; b"" once the connection has ended, in whatever way."""
         while True:
             try:
                 return self._tls.read(65_536)
@@ -93,7 +93,7 @@ class ServerTlsStream:
                 return b""
 
     def flush(self) -> None:
-        """Hand the records made so far to the kernel, as far as it takes them now."""
+        """Hand the records made so far to the kernel, and queue those that it does not take now."""
         data = self._outgoing.read()
         if not data:
             return
@@ -109,18 +109,18 @@ class ServerTlsStream:
             self._await_room()
 
     def freeze(self) -> None:
-        """Neither read nor send any more, as if the network in between had died."""
+        """Stop reading and sending, as if the network in between had died."""
         self._thawed.clear()
         self._writable.stop()
 
     def thaw(self) -> None:
-        """Go on after `freeze`."""
+        """Continue after `freeze`."""
         self._thawed.set()
         if self._backlog and not self.closed:
             self._await_room()
 
     def close(self, *, abort: bool = False) -> None:
-        """Close: orderly (close_notify, FIN), or aborted (RST)."""
+        """Close in order (close_notify, FIN), or abort (RST). Harmless when it is closed."""
         if self.closed:
             return
         if abort:
@@ -158,7 +158,7 @@ class ServerTlsStream:
             sent: int = self._socket.send(data)
         except BlockingIOError:
             return 0
-        except OSError:  # the reader learns of it by its own recv, and ends the connection
+        except OSError:  # the reader's own recv fails as well, and ends the connection
             self.broken = True
             return 0
         self.handed += sent

@@ -1,4 +1,4 @@
-"""WebSocket frames and HTTP heads, the server's side: only what a venue needs, strict about what a client may send."""
+"""The server's side of WebSocket frames and HTTP: only what a venue needs, and strict about what a client sends."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import hashlib
 from collections.abc import Callable
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pumpwatch.sim.dialect import HttpReply
+from pumpwatch.sim.http_messages import HttpReply
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MAX_MESSAGE = 1_048_576
 MAX_HEAD = 32_768
-REASONS = {101: "Switching Protocols", 200: "OK", 304: "Not Modified", 400: "Bad ClientRequest", 401: "Unauthorized",
+REASONS = {101: "Switching Protocols", 200: "OK", 304: "Not Modified", 400: "Bad Request", 401: "Unauthorized",
            403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 418: "I'm a teapot",
            429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable"}
 
@@ -60,7 +60,7 @@ class ClientFrames:
         self._opcode = 0
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Take bytes and return the (opcode, payload) of each message that is whole. Raises ProtocolError."""
+        """Add bytes and return the (opcode, payload) of each message that is complete. Raises ProtocolError."""
         self._bytes += data
         messages = []
         while (frame := self._cut()) is not None:
@@ -71,7 +71,7 @@ class ClientFrames:
                 messages.append((opcode, payload))
                 continue
             if (opcode == CONTINUATION) != bool(self._opcode):
-                raise ProtocolError(1002, "a fragment out of turn")
+                raise ProtocolError(1002, "a fragment out of order")
             self._opcode = self._opcode or opcode
             self._parts.append(payload)
             if sum(map(len, self._parts)) > MAX_MESSAGE:
@@ -107,7 +107,7 @@ class ClientFrames:
 
 
 class ClientRequest:
-    """An HTTP request, read whole. Header names are in lower case."""
+    """A complete HTTP request. Header names are in lower case."""
 
     def __init__(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
         parts = urlsplit(target)
@@ -122,7 +122,10 @@ class ClientRequest:
 
 
 def read_request(read: Callable[[], bytes], left: bytearray) -> ClientRequest | None:
-    """Read one request; `left` holds what was read beyond the one before. None at the client's end."""
+    """Read one request, or return None if the client has left. Raises ProtocolError.
+
+    left: bytes that were read beyond the request before; it then holds those beyond this one.
+    """
     while b"\r\n\r\n" not in left:
         if len(left) > MAX_HEAD:
             raise ProtocolError(400, "head too long")
@@ -150,7 +153,7 @@ def read_request(read: Callable[[], bytes], left: bytearray) -> ClientRequest | 
 
 
 def accept(request: ClientRequest) -> bytes:
-    """Return the answer to a WebSocket handshake. Raises ProtocolError where it is none."""
+    """Return the answer to a WebSocket handshake. Raises ProtocolError if the request is not one."""
     key = request.headers.get("sec-websocket-key", "")
     if request.headers.get("sec-websocket-version") != "13" or len(key) != 24:
         raise ProtocolError(400, "not a WebSocket handshake of version 13")

@@ -1,8 +1,8 @@
-"""Notices what a sink has lost of the trades it acknowledged: row counts of the last hours against the journal.
+"""Detect trades that a sink has lost after it acknowledged them, by comparing its row counts with the journal's.
 
-A minute counts by its trades' timestamps, and only trades that the sink has acknowledged are expected, so no minute has
-to be over: a sink with fewer rows than that has lost some. Where it seems so, the minute's different trades are counted
-in the journal (doubles are one row in a sink) before anything is sent again.
+Trades are counted by the minute of their timestamp, and only acknowledged trades are expected. So any minute can be compared
+at any time, and a sink with fewer rows has lost some. Before anything is sent again, the minute's different trades are counted
+in the journal, since doubles are one row in a sink.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pumpwatch.store.census import HOUR_NS, MINUTE_NS, minutes_of
 
 log = logging.getLogger(__name__)
 
-HOURS = 6  # that are looked at each time; all that the journal holds once something is missing
-TRIES = 3  # a minute is sent again; what a sink then lacks it does not take
+HOURS = 6  # compared each time; once something is missing, everything that the journal holds
+TRIES = 3  # a minute is sent again so often; trades that are missing then are not taken by the sink
 
 
 class JournalCensus(Protocol):
-    """What is asked of the journal, see `store.census`."""
+    """The counts of a journal, see `store.census`."""
 
     stopped: bool
 
@@ -48,50 +48,50 @@ class JournalCensus(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What is missing: about so many trades, all of them in batches after this one."""
+    """About how many trades are missing; all of them are in batches after `after_id`."""
 
     after_id: int
     trades: int
 
 
 class Audit:
-    """The rows that one sink should have. One greenlet, except where said."""
+    """The row counts that one sink should have. Use it from one greenlet, except `from_ns`."""
 
     def __init__(self, name: str, sink: CountingSink, census: JournalCensus, clock: Clock) -> None:
         self._name, self._sink, self._census, self._clock = name, sink, census, clock
         self._thread = ThreadPool(1)  # for the census
         self._expected: Counter[int] = Counter()  # trades acknowledged a minute since 1970
-        self._tries: Counter[int] = Counter()  # how often a minute was sent again
-        self._began_after, self._past_counted = 0, False
+        self._tries: Counter[int] = Counter()  # minute -> how often it was sent again
+        self._began_after, self._earlier_counted = 0, False
         self.counted_upto = 0  # batches up to this one are in `_expected`
-        self.keeps_s = 0.0  # the sink deletes older trades by itself; 0: none
+        self.keeps_s = 0.0  # the sink deletes trades older than this; 0: it deletes none
 
     def begin(self, batch_id: int) -> None:
-        """Note where this run begins: what is sent after this batch comes by `add`."""
+        """Begin a run after this batch: later batches are passed to `add`."""
         self.counted_upto = self._began_after = batch_id
 
-    def count_past(self) -> None:
-        """Count what earlier runs sent; blocks this greenlet alone."""
-        if not self._past_counted:
+    def count_earlier_runs(self) -> None:
+        """Count the trades that earlier runs sent; blocks only the calling greenlet."""
+        if not self._earlier_counted:
             self._expected.update(self._thread.apply(self._census.minutes, (self.from_ns(), self._began_after)))
-            self._past_counted = True
+            self._earlier_counted = True
 
     def from_ns(self) -> int:
-        """Return from when on minutes are looked at; any thread."""
+        """Return the beginning of the compared time; any thread."""
         kept_from_ns = max(self._clock.now_ns() - HOURS * HOUR_NS, self._kept_from_ns())
         return -(-kept_from_ns // MINUTE_NS) * MINUTE_NS
 
     def add(self, minutes: Counter[int], upto_id: int) -> None:
-        """Add trades that were acknowledged for the first time."""
+        """Add trades by minute that were acknowledged for the first time, up to this batch."""
         self._expected.update(minutes)
         self.counted_upto = max(self.counted_upto, upto_id)
 
     def stop(self) -> None:
-        """End a look that takes long."""
+        """End a long comparison early."""
         self._census.stopped = True
 
-    def look(self) -> Loss | None:
-        """Compare, and return what is to be sent again. Raises PumpWatchError where the sink cannot be counted now."""
+    def compare(self) -> Loss | None:
+        """Return what is missing in the sink, None where nothing is. Raises PumpWatchError where it cannot be counted now."""
         first, last = self.from_ns() // MINUTE_NS, self._clock.now_ns() // MINUTE_NS + 60 * HOURS
         for minute in [minute for minute in self._expected if not first <= minute <= last]:
             del self._expected[minute]
@@ -114,19 +114,19 @@ class Audit:
                     sum(expected[minute] - rows[minute] for minute in lost))
 
     def _really_lost(self, lacking: list[int], rows: dict[int, int], expected: dict[int, int], upto: int) -> list[int]:
-        """Return the minutes that have lost trades, from the first that certainly has."""
+        """Return the minutes that lack trades, from the first one on that the journal confirms."""
         for at, minute in enumerate(lacking):
             there = self._thread.apply(self._census.distinct, (*_minute(minute), upto))
             if there > rows[minute] and self._tries[minute] < TRIES:
                 return lacking[at:]
             if there > rows[minute]:
-                log.warning("sink=%s does not take trades=%d of a minute, sent %d times minute=%d", self._name,
-                            there - rows[minute], TRIES, minute)
-            self._expected[minute] -= expected[minute] - rows[minute]  # doubles, or what it does not take
+                log.warning("sink does not keep some trades, though they were sent again sink=%s trades=%d times=%d minute=%d",
+                            self._name, there - rows[minute], TRIES, minute)
+            self._expected[minute] -= expected[minute] - rows[minute]  # doubles, or trades that it does not take
         return []
 
     def _oldest_loss(self, before_ns: int) -> int | None:
-        """Return the first batch of the oldest hour, older than what was looked at, of which something is missing."""
+        """Return the first batch of the oldest incomplete hour before `before_ns`, None without one."""
         least = self._thread.apply(self._census.hours, (self._kept_from_ns(), before_ns))
         hours = sorted(least)
         try:
@@ -140,7 +140,7 @@ class Audit:
         return None
 
     def _kept_from_ns(self) -> int:
-        """Return from when on the sink keeps trades."""
+        """Return the time before which the sink deletes trades."""
         return self._clock.now_ns() - int(self.keeps_s * 1e9) if self.keeps_s else 0
 
 
@@ -149,7 +149,7 @@ def _minute(minute: int) -> tuple[int, int]:
 
 
 def taken_minutes(batch: TradeBatch, sent: int, refused: Sequence[int], from_ns: int) -> Counter[int]:
-    """Return the trades a minute that a sink took for the first time: not the first `sent` rows, nor those it refused."""
+    """Return trades by minute that a sink took for the first time: without the first `sent` rows and the rejected ones."""
     taken = np.arange(len(batch)) >= sent
     taken[np.array(refused, np.int64)] = False
     return minutes_of(batch if taken.all() else batch.take(taken), from_ns)

@@ -1,7 +1,7 @@
-"""The times that batches cover which cannot be read, told by what is left: their rows, their index, their neighbours.
+"""Bound the times of unreadable batches, from what is left of them: their rows, the time index, their neighbours.
 
-Two places hold a batch's times, its row and the index of times, and no checksum guards either. Both count, within what the
-whole file covers; where neither can be read, the nearest readable neighbours say between what the batch lies.
+A batch's times are in its row and in the time index, without a checksum. Both count, within the times of the whole file. Where
+neither can be read, the nearest readable neighbours bound the batch.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import DISORDER_NS
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.sqlite import DAMAGED, connect
 
 Times = tuple[int, int]  # first and last moment of a batch
-DISORDER_NS = NS_PER_S  # how much older than its neighbours a trade may be
-NEAR = 50  # ids that are looked at on either side for a readable neighbour
+NEAR = 50  # ids that are tried on either side to find a readable neighbour
 
 
 class Spanned(Protocol):
-    """What is known of a segment's times."""
+    """The known times of a segment."""
 
     created_ns: int
     first_timestamp: int
@@ -30,14 +29,14 @@ class Spanned(Protocol):
 
 
 def of_segment(segment: Spanned) -> Times:
-    """Return from when to when a whole segment has trades, as far as is known: [from, to)."""
+    """Return the times [from, to) of a whole segment's trades, as far as they are known."""
     if segment.first_timestamp <= segment.last_timestamp:
         return segment.first_timestamp, segment.last_timestamp + 1
     return segment.created_ns - DISORDER_NS, segment.created_ns + 1
 
 
 def of_batches(segment: Segment, ids: Sequence[int]) -> Times:
-    """Return from when to when these batches (ascending ids) of a file may have trades: [from, to)."""
+    """Return the times [from, to) in which these batches (ascending ids) of a file may have trades."""
     lowest, end = of_segment(segment)
     highest = end - 1
     known = _times(segment, ids[0] - NEAR, ids[-1] + NEAR, lowest, highest)
@@ -58,7 +57,7 @@ def of_batches(segment: Segment, ids: Sequence[int]) -> Times:
 
 
 def _times(segment: Segment, first: int, last: int, lowest: int, highest: int) -> dict[int, Times]:
-    """Return what is known of the times of the batches in [first, last], by id in order."""
+    """Return the known times of the batches in [first, last], by id in ascending order."""
     found: dict[int, Times] = {}
     for number, first_ns, last_ns in _rows(segment.path, max(first, segment.first_id), min(last, segment.last_id)):
         if not isinstance(first_ns, int) or not isinstance(last_ns, int):
@@ -71,7 +70,7 @@ def _times(segment: Segment, first: int, last: int, lowest: int, highest: int) -
 
 
 def _rows(path: Path, first: int, last: int) -> list[tuple[int, object, object]]:
-    """Return id, first and last time of each batch, twice where both places can be read."""
+    """Return id, first and last time of each batch; twice where both its row and the index can be read."""
     rows: list[tuple[int, object, object]] = []
     try:
         connection = connect(path, read_only=True)

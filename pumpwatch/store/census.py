@@ -1,7 +1,7 @@
-"""What the journal holds by time, to be compared with what a sink has.
+"""Count the journal's trades by time, for comparison with a sink's.
 
-Looks into the segments with connections of its own, so the journal's thread is never held up by it. Counts come from
-the batch index; only batches that reach over a minute's end are opened. What cannot be read counts as not there.
+It opens connections of its own, so it never holds up the journal's thread. Counts come from the batch index; only batches
+that cross the end of a minute are decoded. What is damaged or locked counts as missing.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from pumpwatch.store.sqlite import DAMAGED, connect
 
 MINUTE_NS = 60_000_000_000
 HOUR_NS = 60 * MINUTE_NS
-AT_ONCE, PAUSE_S = 20, 0.001  # batches opened without a pause: the hub needs this process's one lock too
+AT_ONCE, PAUSE_S = 20, 0.001  # batches decoded without a pause: the hub needs the interpreter lock too
 _WHOLE = """SELECT first_timestamp / ?1, sum(trades) FROM batches INDEXED BY batches_time
     WHERE last_timestamp >= ?2 AND first_timestamp < ?3 AND first_timestamp / ?1 = last_timestamp / ?1 AND id <= ?4 GROUP BY 1"""
 _CROSSING = """SELECT head, body FROM batches
     WHERE last_timestamp >= ?2 AND first_timestamp < ?3 AND first_timestamp / ?1 != last_timestamp / ?1 AND id <= ?4"""
 _FIRST = "SELECT min(id) FROM batches WHERE last_timestamp >= ? AND first_timestamp < ? AND id <= ?"
-_DAMAGED_BATCH: tuple[type[Exception], ...] = (StorageError, *DAMAGED)
+_UNREADABLE: tuple[type[Exception], ...] = (StorageError, *DAMAGED)
 _FACTORS = np.random.default_rng(20261127).integers(1, 2**63, 64, np.uint64) | np.uint64(1)
 
 
 class Census:
-    """One thread at a time. Damage is left to those who read for good: what cannot be read is passed over."""
+    """The counts of one journal. Use it from one thread at a time. It leaves out what it cannot read, without a report."""
 
     def __init__(self, segments: Callable[[], Sequence[Segment]]) -> None:
         self._segments = segments
-        self.stopped = False  # set it to have a long look end early
+        self.stopped = False  # set it to end a long count early
 
     def minutes(self, from_ns: int, upto_id: int) -> Counter[int]:
-        """Return the trades a minute (number since 1970) from then on in the batches up to an id, doubles included."""
+        """Return trades by minute (since 1970) from `from_ns` on, in the batches up to an id, doubles included."""
         found: Counter[int] = Counter()
         for segment in self._holding(from_ns, 2**63 - 1):
             try:
                 found.update(self._minutes_of(segment, from_ns, min(upto_id, segment.last_id)))
-            except DAMAGED:
+            except _UNREADABLE:
                 continue
         return found
 
     def hours(self, from_ns: int, to_ns: int) -> Counter[int]:
-        """Return the least number of trades an hour of [from_ns, to_ns), by the index alone."""
+        """Return a lower bound of the trades by hour (since 1970) of [from_ns, to_ns), from the index alone."""
         found: Counter[int] = Counter()
         for segment in self._holding(from_ns, to_ns):
             try:
@@ -60,14 +60,14 @@ class Census:
                     found.update(dict(connection.execute(_WHOLE, (HOUR_NS, from_ns, to_ns, segment.last_id)).fetchall()))
                 finally:
                     connection.close()
-            except DAMAGED:
+            except _UNREADABLE:
                 continue
         return found
 
     def distinct(self, start_ns: int, end_ns: int, upto_id: int) -> int:
-        """Return how many different trades of [start_ns, end_ns) the batches up to an id hold: what a sink would keep."""
+        """Return the number of different trades of [start_ns, end_ns) in the batches up to an id: as many as a sink keeps."""
         seen: list[NDArray[np.uint64]] = []
-        names = Catalogue()  # numbers of this count alone: the same in every segment
+        names = Catalogue()  # of this count alone, so that an instrument has one id in every segment
         for segment in self._holding(start_ns, end_ns):
             try:
                 reader = SegmentReader(segment.path, names, _pass_over)
@@ -79,12 +79,12 @@ class Census:
                             time.sleep(PAUSE_S)
                 finally:
                     reader.close()
-            except DAMAGED:
+            except _UNREADABLE:
                 continue
         return len(np.unique(np.concatenate(seen))) if seen else 0
 
     def first_batch(self, start_ns: int, end_ns: int) -> int | None:
-        """Return the oldest batch that may hold a trade of [start_ns, end_ns), None where none does."""
+        """Return the id of the oldest batch that may hold a trade of [start_ns, end_ns), None without one."""
         for segment in self._holding(start_ns, end_ns):
             try:
                 connection = connect(segment.path, read_only=True)
@@ -92,7 +92,7 @@ class Census:
                     number: int | None = connection.execute(_FIRST, (start_ns, end_ns, segment.last_id)).fetchone()[0]
                 finally:
                     connection.close()
-            except DAMAGED:
+            except _UNREADABLE:
                 continue
             if number is not None:
                 return number
@@ -102,7 +102,8 @@ class Census:
         for segment in list(self._segments()):
             if self.stopped:
                 return
-            if segment.readable and segment.last_timestamp >= start_ns and segment.first_timestamp < end_ns:
+            if (segment.readable and not segment.locked and segment.last_timestamp >= start_ns
+                    and segment.first_timestamp < end_ns):
                 yield segment
 
     def _minutes_of(self, segment: Segment, from_ns: int, upto_id: int) -> Counter[int]:
@@ -115,7 +116,7 @@ class Census:
             for number, parts in enumerate(connection.execute(_CROSSING, asked), 1):
                 try:
                     found.update(minutes_of(decoder.decode(*parts), from_ns))
-                except _DAMAGED_BATCH:
+                except _UNREADABLE:
                     continue
                 if number % AT_ONCE == 0:
                     if self.stopped:
@@ -127,12 +128,12 @@ class Census:
 
 
 def minutes_of(batch: TradeBatch, from_ns: int) -> Counter[int]:
-    """Return the trades a minute (number since 1970) of those with a timestamp from then on."""
+    """Return trades by minute (since 1970) of those with a timestamp from `from_ns` on."""
     minutes = batch.timestamp[batch.timestamp >= from_ns] // MINUTE_NS
     if not len(minutes):
         return Counter()
     first = int(minutes.min())
-    if int(minutes.max()) - first > 100_000:  # a stray one lies far from the rest
+    if int(minutes.max()) - first > 100_000:  # a stray trade lies far from the rest
         numbers, counts = np.unique(minutes, return_counts=True)
         return Counter(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
     counts = np.bincount(minutes - first)
@@ -140,7 +141,7 @@ def minutes_of(batch: TradeBatch, from_ns: int) -> Counter[int]:
 
 
 def _fingerprints(batch: TradeBatch) -> NDArray[np.uint64]:
-    """Return a number a trade that two trades share only where instrument, timestamp and id are the same."""
+    """Return a number for each trade; two trades share it only if instrument, timestamp and id are equal."""
     found: NDArray[np.uint64] = batch.timestamp.view(np.uint64) * _FACTORS[0] + batch.trade_id.view(np.uint64) * _FACTORS[1]
     found += batch.instrument.astype(np.uint64) * _FACTORS[2]
     if batch.text_id is not None and len(batch):
@@ -151,4 +152,4 @@ def _fingerprints(batch: TradeBatch) -> NDArray[np.uint64]:
 
 
 def _pass_over(*damage: object) -> None:
-    """Say nothing of damage."""
+    """Ignore damage: other readers report it."""

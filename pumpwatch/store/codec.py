@@ -1,13 +1,12 @@
-"""A trade batch as bytes, and back, to the bit.
+"""Encode a trade batch as bytes, and decode it exactly, to the bit.
 
-Rows are grouped by instrument (inside an instrument their order is kept), because neighbours of one instrument differ
-little. Integers become zigzag differences, prices and quantities integers times a power of ten (a decimal text read by
-`float()` divides back to the same float; what does not is stored as it is), and only the byte planes that hold anything
-go through zstd level 1. Measured on recorded Binance trades, batches of 5,000: 5.2 bytes and 0.1 us a trade; plain
-differences need 8.3 bytes, shuffled or xored floats 12.
+Rows are grouped by instrument and keep their order inside a group, because neighbouring trades of one instrument differ little.
+Integers become zigzag differences. Prices and quantities become integers with a power of ten; a number that does not divide
+back to the same float is stored as it is. Only byte planes that are not all zero go through zstd level 1. Measured on recorded
+Binance trades in batches of 5,000: 5.2 bytes and 0.1 us a trade; plain differences need 8.3 bytes, shuffled or xored floats 12.
 
-A blob is head + body. The head (not compressed) tells which instruments are inside, so a query need not open the body.
-A checksum covers both: damage is a StorageError, never garbage.
+A blob is head + body. The uncompressed head names the instruments inside, so that a query need not decode the body. A checksum
+covers both: damage raises StorageError, and never yields wrong trades.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from pumpwatch.errors import StorageError
 from pumpwatch.model import Float64, TradeBatch
 
 VERSION = 1
-MAX_DIGITS = 15  # decimals of a price or quantity that are tried; two fit one byte
-TRIES = 8  # searches for the decimals of an instrument whose numbers are no decimals
+MAX_DIGITS = 15  # decimals of a price or quantity that are tried
+TRIES = 8  # searches for an instrument's decimals before its numbers are stored as floats
 _POWERS: Float64 = np.power(10.0, np.arange(MAX_DIGITS + 1))
 _UNITS = (1_000_000, 1_000, 1)
 _COLUMNS = 6  # timestamp, trade_id, sequence_number, received_at, price, quantity
@@ -40,7 +39,7 @@ _UINT64 = np.dtype("<u8")
 
 
 def grouped(batch: TradeBatch) -> TradeBatch:
-    """Return the batch with its rows grouped by instrument, ascending, each group in its old order."""
+    """Return the batch with its rows grouped by instrument, ascending; each group keeps its order."""
     ids = batch.instrument
     if len(ids) < 2 or bool((ids[1:] >= ids[:-1]).all()):
         return batch
@@ -50,7 +49,7 @@ def grouped(batch: TradeBatch) -> TradeBatch:
 
 
 def split(batch: TradeBatch, rows: int) -> Iterator[TradeBatch]:
-    """Cut a grouped batch into pieces of about so many rows, between instruments where that is near."""
+    """Cut a grouped batch into pieces of about `rows` rows, between two instruments where possible."""
     total = len(batch)
     first = 0
     if total > rows * 3 // 2:
@@ -65,9 +64,9 @@ def split(batch: TradeBatch, rows: int) -> Iterator[TradeBatch]:
 
 
 class BatchEncoder:
-    """Make blobs. Remembers how many decimals each instrument's numbers have: a hint for speed and size only.
+    """Encodes batches. It remembers the decimals of each instrument's numbers, which affects speed and size only.
 
-    One thread at a time. Instruments are ids of one catalogue, 0 or more.
+    Use it from one thread at a time. Instruments are ids of one catalogue, 0 or more.
     """
 
     def __init__(self) -> None:
@@ -77,11 +76,11 @@ class BatchEncoder:
         self._scales: Float64 = np.zeros((2, 0))  # 10 to the power of the digits
 
     def encode(self, batch: TradeBatch) -> bytes:
-        """Return the blob of a batch; rows come back grouped by instrument."""
+        """Return the blob of a batch. Decoded rows are grouped by instrument."""
         return b"".join(self.encode_parts(grouped(batch)))
 
     def encode_parts(self, batch: TradeBatch) -> tuple[bytes, bytes]:
-        """Return head and body of a batch that is `grouped` already."""
+        """Return head and body of a batch that is already `grouped`."""
         rows = len(batch)
         starts = run_starts(batch.instrument)
         ids = batch.instrument[starts]
@@ -112,7 +111,7 @@ class BatchEncoder:
         return b"%c%b%b%b" % (VERSION, check.to_bytes(4, "little"), head[5:], held), body
 
     def _fill_decimals(self, out: NDArray[np.int64], batch: TradeBatch, top: int) -> bytes:
-        """Fill `out` with price and quantity as integers; return the rows that are no decimals, as bytes."""
+        """Fill `out` with price and quantity as integers; return the rows that are not decimals, as bytes."""
         if top >= self._digits.shape[1]:
             more = ((0, 0), (0, top * 2 + 64 - self._digits.shape[1]))
             self._digits, self._misses = np.pad(self._digits, more), np.pad(self._misses, more)
@@ -133,7 +132,7 @@ class BatchEncoder:
 
     def _scale(self, out: NDArray[np.int64], values: NDArray[np.float64],
                instrument: NDArray[np.int32]) -> NDArray[np.bool_] | None:
-        """Multiply out the decimals; return a mask of what does not divide back to the bit, None if all does."""
+        """Scale the decimals to integers; return a mask of the numbers that do not divide back exactly, None without any."""
         scale = self._scales.take(instrument, axis=1)
         scaled = values * scale
         np.rint(scaled, out=scaled)
@@ -143,7 +142,7 @@ class BatchEncoder:
         return wrong if wrong.any() else None
 
     def _learn(self, values: NDArray[np.float64], wrong: NDArray[np.bool_], instrument: NDArray[np.int32]) -> bool:
-        """Look for more decimals for the instruments of wrong rows; return whether any were found."""
+        """Search for more decimals for the instruments of wrong rows; return whether any were found."""
         learned = False
         for column in range(2):
             rows = wrong[column].nonzero()[0]
@@ -159,20 +158,20 @@ class BatchEncoder:
             before = digits[ids]
             np.maximum.at(digits, ids[found], fits.argmax(axis=0)[found].astype(np.uint8))
             same = digits[ids] == before
-            self._misses[column, ids[same]] += 1  # also where the decimals are right and the number is too long
+            self._misses[column, ids[same]] += 1  # also where the decimals are right and the number is too large
             self._scales[column, ids] = _POWERS[digits[ids]]
             learned = learned or not bool(same.all())
         return learned
 
 
 class BatchDecoder:
-    """Read blobs. One thread at a time."""
+    """Decodes blobs. Use it from one thread at a time."""
 
     def __init__(self) -> None:
         self._decompressor = zstandard.ZstdDecompressor()
 
     def decode(self, blob: bytes, body: bytes = b"") -> TradeBatch:
-        """Return the batch of a blob, given whole or as head and body. Raises StorageError when a bit is wrong."""
+        """Return the batch of a blob, given as a whole or as head and body. Raises StorageError where a bit is wrong."""
         data = blob + body if body else blob
         check(data)
         try:
@@ -217,17 +216,17 @@ class BatchDecoder:
 
 
 def encode(batch: TradeBatch) -> bytes:
-    """Return the blob of one batch. Who makes many keeps an BatchEncoder."""
+    """Return the blob of one batch. Keep a BatchEncoder to encode many."""
     return BatchEncoder().encode(batch)
 
 
 def decode(blob: bytes, body: bytes = b"") -> TradeBatch:
-    """Return the batch of one blob. Who reads many keeps a BatchDecoder."""
+    """Return the batch of one blob. Keep a BatchDecoder to decode many."""
     return BatchDecoder().decode(blob, body)
 
 
 def check(blob: bytes, body: bytes = b"") -> int:
-    """Return how many trades a blob holds. Raises StorageError when a bit is wrong; nothing is decompressed."""
+    """Return the number of trades in a blob, without decompressing it. Raises StorageError where a bit is wrong."""
     if len(blob) < _HEAD.size or blob[0] != VERSION:
         kind = f"version {blob[0]}" if blob and blob[0] > VERSION else "damaged"
         raise StorageError(f"a stored batch cannot be read: {kind}", "a newer pumpwatch may have written it")
@@ -245,7 +244,7 @@ def run_starts(ids: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def instruments_in(head: bytes) -> NDArray[np.int64]:
-    """Return the instrument ids of a blob, ascending; `head` may be the whole blob. Damage is not noticed here."""
+    """Return the instrument ids of a blob, ascending; `head` may be the whole blob. Does not verify the checksum."""
     try:
         width, runs = _HELD.unpack_from(head)
         steps = np.frombuffer(head, _WIDTHS[width], runs, _HEAD.size)
@@ -255,7 +254,7 @@ def instruments_in(head: bytes) -> NDArray[np.int64]:
 
 
 def which_hold(heads: Sequence[bytes], wanted: Collection[int]) -> list[int]:
-    """Return the indexes of the heads that hold a wanted instrument, ascending. A damaged head is among them."""
+    """Return the indexes of the heads that hold a wanted instrument, ascending. Damaged heads are included."""
     holding: list[int] = []
     by_width: dict[int, list[int]] = {1: [], 2: [], 4: []}
     for index, head in enumerate(heads):
@@ -281,7 +280,7 @@ def which_hold(heads: Sequence[bytes], wanted: Collection[int]) -> list[int]:
 
 
 def _fill_times(out: NDArray[np.int64], times: NDArray[np.int64]) -> int:
-    """Fill `out` with the times in the coarsest unit that loses nothing; return that unit's number."""
+    """Fill `out` with the times in the coarsest exact unit; return that unit's index in _UNITS."""
     for number, unit in enumerate(_UNITS[:-1]):
         np.floor_divide(times, unit, out=out)
         if not (out * unit != times).any():
@@ -291,7 +290,7 @@ def _fill_times(out: NDArray[np.int64], times: NDArray[np.int64]) -> int:
 
 
 def _planes(matrix: NDArray[np.int64]) -> tuple[list[int], list[bytes]]:
-    """Return each column's width in bytes and the byte planes of its zigzag differences, lowest first."""
+    """Return each column's width in bytes, and the byte planes of its zigzag differences, lowest plane first."""
     columns, rows = matrix.shape
     if rows < 2:
         return [0] * columns, []
@@ -308,7 +307,7 @@ def _planes(matrix: NDArray[np.int64]) -> tuple[list[int], list[bytes]]:
 
 
 def _unplane(raw: bytes, at: int, widths: tuple[int, ...], rows: int, firsts: tuple[int, ...]) -> NDArray[np.int64]:
-    """Undo `_planes`."""
+    """Return the matrix from which `_planes` made these planes."""
     if not rows:
         return np.empty((len(widths), 0), np.int64)
     spread = np.zeros((len(widths), rows, 8), np.uint8)
@@ -328,7 +327,7 @@ def _unplane(raw: bytes, at: int, widths: tuple[int, ...], rows: int, firsts: tu
 
 
 def _pack_rest(batch: TradeBatch, parts: list[bytes]) -> tuple[int, int]:
-    """Append side, flags and text ids as far as there is anything to say; return the options and the text's width."""
+    """Append side, and flags and text ids where any are set; return the options and the width of the text ids."""
     options = text_width = 0
     if not len(batch) or np.maximum.reduce(batch.side) <= 1:
         options |= _PACKED_SIDE
@@ -346,7 +345,7 @@ def _pack_rest(batch: TradeBatch, parts: list[bytes]) -> tuple[int, int]:
 
 
 def _restore(numbers: NDArray[np.float64], raw: bytes, at: int) -> None:
-    """Put the numbers that are no decimals back in their rows."""
+    """Put the numbers that are not decimals back into their rows."""
     counts = struct.unpack_from("<II", raw, at)
     at += 8
     for column, count in enumerate(counts):
@@ -357,7 +356,7 @@ def _restore(numbers: NDArray[np.float64], raw: bytes, at: int) -> None:
 
 
 def _narrow(numbers: NDArray[np.int64]) -> bytes:
-    """Return numbers of 0 or more in the narrowest of 1, 2 or 4 bytes each."""
+    """Return numbers of 0 or more as bytes, each in 1, 2 or 4 bytes as the largest needs."""
     top = np.maximum.reduce(numbers) if len(numbers) else 0
     narrow: NDArray[np.unsignedinteger[Any]] = numbers.astype(_WIDTHS[1 if top < 256 else 2 if top < 65536 else 4])
     return narrow.tobytes()

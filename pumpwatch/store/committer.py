@@ -1,13 +1,13 @@
-"""Hands batches to the journal: one group commit at a time, in a thread, and never loses one that failed.
+"""Commit batches to the journal: one group commit at a time, in a thread, without ever losing one that failed.
 
-Records go to the ledger first: a gap must be known before the trades that step over it are stored, or a crash between
-the two would make it look as if nothing were missing. That order is given up where the ledger does not answer in
-RECORDS_WAIT_S: trades are committed whatever the ledger does, and what it refuses waits, on disk too where that can be
-written. A gap is recorded as filled only after the trades that fill it are stored; where they were dropped it stays open.
+Records go to the ledger first: a gap must be known before the trades that follow it are stored, or a crash between the two
+would hide the gap. The order is given up where the ledger does not answer within RECORDS_WAIT_S: trades are committed whatever
+the ledger does, and records that it refuses wait, on disk too where that can be written. A gap is recorded as filled only
+after the trades that fill it are stored; where they were dropped it stays open.
 
-While the disk refuses, batches wait here in memory up to a limit and commits are tried again; beyond the limit the oldest
-are dropped, and each drop is in a gap record with its bounds. A batch that fails for a reason of its own, again and again
-while others are stored, is halved until the trade to blame is found, and that one goes to quarantine.
+While the disk refuses, batches wait in memory up to a limit, and commits are retried. Beyond the limit the oldest are dropped,
+each with a gap that has its bounds. A batch that keeps failing while others are stored is halved until the faulty trade is
+found, and that trade goes to quarantine.
 """
 
 from __future__ import annotations
@@ -33,111 +33,106 @@ from pumpwatch.store.recorder import Recorder
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
-COMMIT_ROWS = 200_000  # of a commit, about: what waited for a disk is stored in parts
+COMMIT_ROWS = 200_000  # about as many in one commit: what waited for a disk is stored in parts
 SUSPECT_AFTER = 3  # equal errors that no disk is to blame for, before batches are committed one by one
 LATENCY_BINS_MS = 10_000
 DROPPED = "trades dropped: the journal refused them and memory is full"
 UNSTORABLE = "trades that cannot be stored, see the quarantine"
 PASSED_KEPT = 100_000
-RECORDS_WAIT_S = 0.2  # trades wait so long for the records that belong before them
-LAST_WAIT_S = 1.5  # and a stop so long for the last records
+RECORDS_WAIT_S = 0.2  # trades wait at most so long for the records that belong before them
+LAST_WAIT_S = 1.5  # a stop waits at most so long for the last records
 
 
 class CommitJournal(Protocol):
-    """What the committer asks of the journal."""
+    """The journal as the committer uses it, in the journal's thread."""
 
     def pass_over(self, passed: Sequence[PassedId]) -> None:
-        """Count these ids as seen, durably with the next commit. In its thread."""
+        """Count these ids as seen, durably with the next commit."""
 
-    def commit(self, batches: Sequence[TradeBatch]) -> int:
-        """Make all of it durable and return the batch id; or raise StorageError with nothing stored. In its thread."""
-
-    def record(self, records: Records) -> None:
-        """Make all of it durable, or raise StorageError; harmless when repeated. In the recorder's thread."""
+    def commit(self, batch: TradeBatch) -> int:
+        """Make the batch durable and return its id; or raise StorageError with nothing stored."""
 
 
 @dataclass(slots=True)
-class Load:
-    """A batch that waits, the gaps that are filled once it and all before it are stored, and the ids that no trade has."""
+class WaitingBatch:
+    """A batch to be committed, the gaps that it completes, and ids that rows without a trade used up."""
 
     batch: TradeBatch
-    fills: list[Gap] = field(default_factory=list)
+    fills: list[Gap] = field(default_factory=list)  # filled once this batch and all before it are stored
     passed: list[PassedId] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Flight:
-    """What the journal's thread is at work on. It goes on there whatever happens to the greenlet that waits for it."""
+class Commit:
+    """A commit in the journal's thread. It goes on there whatever happens to the greenlet that waits for it."""
 
-    loads: list[Load]
+    waiting: list[WaitingBatch]
     outcome: AsyncResult[tuple[int, TradeBatch]]
 
 
 class Committer:
-    """A greenlet (`run`) between the pipeline, the journal's thread, and the recorder's own.
+    """A greenlet (`run`) between the pipeline, the journal's thread, and the recorder's.
 
-    `on_durable(batch_id, batch)` is called after each commit, in order.
+    It calls `on_durable(batch_id, batch)` after each commit, in order.
     """
 
-    def __init__(self, journal: CommitJournal, thread: ThreadPool, catalogue: Catalogue, clock: Clock, stats: Stats,
-                 memory_limit_trades: int, on_durable: Callable[[int, TradeBatch], None]) -> None:
-        self._journal, self._thread, self._catalogue = journal, thread, catalogue
+    def __init__(self, journal: CommitJournal, thread: ThreadPool, recorder: Recorder, catalogue: Catalogue, clock: Clock,
+                 stats: Stats, memory_limit_trades: int, on_durable: Callable[[int, TradeBatch], None]) -> None:
+        self._journal, self._thread, self._recorder, self._catalogue = journal, thread, recorder, catalogue
         self._clock, self._stats, self._limit, self._on_durable = clock, stats, memory_limit_trades, on_durable
-        self._waiting: deque[Load] = deque()
-        self._waiting_trades = 0  # with those in flight
-        self._recorder = Recorder(journal.record, stats)
-        self._flight: Flight | None = None
-        self._arrived, self._stopping = Event(), Event()
+        self._waiting: deque[WaitingBatch] = deque()
+        self._waiting_trades = 0  # including those of the running commit
+        self._running: Commit | None = None
+        self._arrived, self._stopping = recorder.arrived, Event()
         self._refused = ""
-        self._error, self._errors = "", 0  # the last one that was no StorageError, and how often in a row
-        self._passed: list[PassedId] = []  # that no batch came with yet
-        self._has_fills = False  # gaps that waiting batches fill
+        self._error, self._errors = "", 0  # the last error that was not a StorageError, and how often in a row
+        self._passed: list[PassedId] = []  # to go with the next batch
+        self._has_fills = False  # a waiting batch completes a gap
         self._filled: list[Gap] = []  # their last trades are stored
-        self._proven = False  # while batches are committed one by one: another one was stored
-        self.latency_ms = np.zeros(LATENCY_BINS_MS, np.int64)  # frames read to durable: trades by ms, the last bin is more
+        self._proven = False  # while batches are committed one by one: another batch was stored
+        self.latency_ms = np.zeros(LATENCY_BINS_MS, np.int64)  # trades by ms from received to durable; the last bin is more
 
     @property
     def waiting_trades(self) -> int:
-        """Trades that are in memory only."""
+        """Return how many trades are in memory only."""
         return self._waiting_trades
 
     @property
     def oldest_waiting_ns(self) -> int:
-        """When the oldest of the trades that are in memory only was received, 0 where none is."""
-        first = next(iter(self._flight.loads if self._flight and self._flight.loads else self._waiting), None)
+        """Return when the oldest trade that is in memory only was received, 0 without any."""
+        first = next(iter(self._running.waiting if self._running and self._running.waiting else self._waiting), None)
         return int(first.batch.received_at.min()) if first is not None else 0
 
     @property
     def holds_something(self) -> bool:
-        """Whether the journal or the ledger has not taken all of it: trades, or records beside them."""
-        return bool(self._waiting or self._flight or self._recorder.holds_something)
+        """Return whether trades or records are not stored yet."""
+        return bool(self._waiting or self._running or self._recorder.holds_something)
 
     def put(self, batch: TradeBatch | None, records: Records) -> None:
-        """Take trades and records for the next commit. Never blocks."""
+        """Take a batch, and the records that belong before it, for the next commit. Never blocks."""
         fills = [gap for gap in records.gaps if gap.state == GapState.FILLED]
         self._has_fills |= bool(fills)
         if batch is not None and len(batch):
-            self._waiting.append(Load(batch, list(fills), self._passed + records.passed))
+            self._waiting.append(WaitingBatch(batch, list(fills), self._passed + records.passed))
             self._passed = []
             self._waiting_trades += len(batch)
             self._drop_oldest()
+            self._arrived.set()
         elif fills:
-            loads = self._waiting or (self._flight.loads if self._flight else ())
-            if loads:
-                loads[-1].fills += fills
+            waiting = self._waiting or (self._running.waiting if self._running else ())
+            if waiting:
+                waiting[-1].fills += fills
             else:
-                self._recorder.pending.add(Records(gaps=fills))
+                self._recorder.record(Records(gaps=fills))
         elif records.passed:
             self._passed = (self._passed + records.passed)[-PASSED_KEPT:]
         if fills:
             records = Records([gap for gap in records.gaps if gap.state != GapState.FILLED], records.connection_events,
                               records.quarantine)
-        self._recorder.pending.add(records)
-        if self.holds_something:
-            self._arrived.set()
+        self._recorder.record(records)
 
     def run(self) -> None:
-        """Commit until stopped; then commit what is left. May be run again after it failed; nothing is forgotten."""
+        """Commit until stopped, then commit what is left. It may be run again after it failed; it forgets nothing."""
         if self.holds_something:
             self._arrived.set()
         while not self._stopping.is_set():
@@ -145,84 +140,84 @@ class Committer:
             self._arrived.clear()
             if not self._commit():
                 self._stopping.wait(RETRY_S)
-            if self._waiting or self._flight:
+            if self._waiting or self._running:
                 self._arrived.set()
         self.flush()
 
     def stop(self) -> None:
-        """End `run` after it has committed what is left."""
+        """Have `run` commit what is left and return."""
         self._stopping.set()
         self._arrived.set()
 
     def flush(self) -> bool:
-        """Commit all that is here; return whether journal and ledger took it. Not while `run` runs."""
+        """Commit everything; return whether journal and ledger took it. Do not call it while `run` runs."""
         self._recorder.flush(RECORDS_WAIT_S, at_once=True)
-        while self._waiting or self._flight:
+        while self._waiting or self._running:
             if not self._commit():
                 return False
         return self._recorder.flush(LAST_WAIT_S, at_once=True)
 
     def rest(self) -> Records:
-        """Return every record that the ledger has not taken, for the end of a run. Where trades wait, no gap is filled."""
-        if not self._waiting and not self._flight:
-            self._settle_fills()
+        """Return every record that the ledger has not taken, at the end of a run. While trades wait, no gap is filled."""
+        if not self._waiting and not self._running:
+            self._record_fills()
         return self._recorder.rest()
 
     def _commit(self) -> bool:
-        """Commit once; False where the journal refuses. Raises what is neither a success nor a StorageError."""
+        """Commit once; return False where the journal refuses. Raises any error that is not a StorageError."""
         self._recorder.flush(RECORDS_WAIT_S)
-        flight = self._flight or self._take_off()
-        if flight is None:
+        commit = self._running or self._start_commit()
+        if commit is None:
             return True
-        flight.outcome.wait()  # killed here, the next call learns what became of it: nothing is committed twice
-        self._flight = None
-        error = flight.outcome.exception
+        commit.outcome.wait()  # killed here, the next call learns its outcome: nothing is committed twice
+        self._running = None
+        error = commit.outcome.exception
         if error is None:
-            self._landed(flight)
+            self._committed(commit)
             return True
         if not isinstance(error, StorageError):
-            return self._failed(flight, error)
-        self._put_back(flight)
+            return self._failed(commit, error)
+        self._put_back(commit)
         if not self._refused:
             log.error("journal refuses, trades are kept in memory reason=%s waiting=%d", error, self._waiting_trades)
         self._refused = str(error)
         self._stats.add("journal_refusals_total")
         return False
 
-    def _take_off(self) -> Flight | None:
+    def _start_commit(self) -> Commit | None:
         alone = self._errors >= SUSPECT_AFTER
-        loads: list[Load] = []
+        chosen: list[WaitingBatch] = []
         rows = 0
-        while self._waiting and (not loads or (not alone and rows + len(self._waiting[0].batch) <= COMMIT_ROWS)):
-            loads.append(self._waiting.popleft())
-            rows += len(loads[-1].batch)
-        if not loads:
+        while self._waiting and (not chosen or (not alone and rows + len(self._waiting[0].batch) <= COMMIT_ROWS)):
+            chosen.append(self._waiting.popleft())
+            rows += len(chosen[-1].batch)
+        if not chosen:
             return None
-        flight = self._flight = Flight(loads, AsyncResult())  # seen while `spawn` waits for the journal's thread
+        commit = self._running = Commit(chosen, AsyncResult())  # set first: `spawn` may wait for the journal's thread
         try:
-            flight.outcome = self._thread.spawn(self._store, [load.batch for load in loads],
-                                                [one for load in loads for one in load.passed])
+            commit.outcome = self._thread.spawn(self._store, [waiting.batch for waiting in chosen],
+                                                [passed for waiting in chosen for passed in waiting.passed])
         except BaseException:
-            self._flight = None
-            self._put_back(flight)
+            self._running = None
+            self._put_back(commit)
             raise
-        return flight
+        return commit
 
     def _store(self, batches: list[TradeBatch], passed: list[PassedId]) -> tuple[int, TradeBatch]:
-        """In the journal's thread."""
+        """Store batches as one, in the journal's thread."""
         batch = TradeBatch.concat(batches)
         if passed:
             self._journal.pass_over(passed)
-        return self._journal.commit([batch]), batch
+        return self._journal.commit(batch), batch
 
-    def _landed(self, flight: Flight) -> None:
-        result = flight.outcome.get()
+    def _committed(self, commit: Commit) -> None:
+        result = commit.outcome.get()
         assert result is not None
         batch_id, batch = result
-        self._recorder.pending.settled((DROPPED, UNSTORABLE))
-        self._filled += [gap for load in flight.loads for gap in load.fills]
+        self._recorder.end_losses(DROPPED, UNSTORABLE)
+        self._filled += [gap for waiting in commit.waiting for gap in waiting.fills]
         if self._errors < SUSPECT_AFTER:  # batches come in order
-            self._settle_fills()
+            self._record_fills()
         self._waiting_trades -= len(batch)
         if self._refused:
             self._refused = ""
@@ -231,59 +226,60 @@ class Committer:
             self._proven = True
         else:
             self._errors = 0
-        self._trust_again()
-        self._note_latency(batch)
+        self._end_suspicion()
+        self._measure(batch)
         self._on_durable(batch_id, batch)
 
-    def _put_back(self, flight: Flight) -> None:
-        self._waiting.extendleft(reversed(flight.loads))
+    def _put_back(self, commit: Commit) -> None:
+        self._waiting.extendleft(reversed(commit.waiting))
         self._drop_oldest()
 
-    def _failed(self, flight: Flight, error: BaseException) -> bool:
-        """Keep what failed and raise, or find out what in it is to blame where others are stored."""
+    def _failed(self, commit: Commit, error: BaseException) -> bool:
+        """Keep what failed and raise; or find the faulty trade, once other batches were stored."""
         text = f"{type(error).__name__}: {error}"
         alone = self._errors >= SUSPECT_AFTER  # then it is one batch
         self._errors = self._errors + 1 if alone or text == self._error else 1
         self._error = text
         if not alone:
-            self._put_back(flight)
+            self._put_back(commit)
             raise error
-        if not self._proven:  # the next one may show whether it is this one or the journal
-            self._waiting.extend(flight.loads)
+        if not self._proven:  # the next batch may show whether this one is faulty or the journal
+            self._waiting.extend(commit.waiting)
             raise error
-        for load in flight.loads:
-            self._blame_within(load, text)
-        self._trust_again()
+        for waiting in commit.waiting:
+            self._halve_or_quarantine(waiting, text)
+        self._end_suspicion()
         return True
 
-    def _trust_again(self) -> None:
+    def _end_suspicion(self) -> None:
         if not self._waiting:
             self._errors, self._proven = 0, False
-            self._settle_fills()
+            self._record_fills()
 
-    def _settle_fills(self) -> None:
-        """Record gaps as filled whose trades are stored, with all that came before them."""
+    def _record_fills(self) -> None:
+        """Record gaps as filled whose trades are stored, with all trades before them."""
         if self._filled:
-            self._recorder.pending.add(Records(gaps=self._filled))
+            self._recorder.record(Records(gaps=self._filled))
             self._filled = []
 
-    def _blame_within(self, load: Load, reason: str) -> None:
-        batch = load.batch
+    def _halve_or_quarantine(self, waiting: WaitingBatch, reason: str) -> None:
+        batch = waiting.batch
         if len(batch) > 1:
             half = len(batch) // 2
-            self._waiting.extendleft([Load(batch.take(slice(half, None)), load.fills), Load(batch.take(slice(0, half)))])
+            self._waiting.extendleft([WaitingBatch(batch.take(slice(half, None)), waiting.fills),
+                                      WaitingBatch(batch.take(slice(0, half)))])
             return
         exchange, market_type = self._venue_of(int(batch.instrument[0]))
         log.error("trade quarantined, it cannot be stored venue=%s.%s reason=%s", exchange, market_type, reason)
         self._stats.add("unstorable_trades_total")
         self._waiting_trades -= 1
         at_ns = int(batch.timestamp[0])
-        self._recorder.pending.add(Records(quarantine=[Quarantined(
+        self._recorder.record(Records(quarantine=[Quarantined(
             self._clock.now_ns(), exchange, market_type, f"cannot be stored: {reason}",
             repr([None if column is None else column[0] for column in batch.columns()]).encode()[:KEPT_BYTES])]))
-        self._recorder.pending.lost(exchange, market_type, at_ns, at_ns + 1, UNSTORABLE)
+        self._recorder.record_loss(exchange, market_type, at_ns, at_ns + 1, UNSTORABLE)
 
-    def _note_latency(self, batch: TradeBatch) -> None:
+    def _measure(self, batch: TradeBatch) -> None:
         ms = (self._clock.now_ns() - batch.received_at) // NS_PER_MS
         counts = np.bincount(np.clip(ms, 0, LATENCY_BINS_MS - 1))
         self.latency_ms[: len(counts)] += counts
@@ -292,25 +288,25 @@ class Committer:
         self._stats.set("last_commit_ns", self._clock.now_ns())
 
     def _drop_oldest(self) -> None:
-        """Drop until the rest fits; never what the journal is at work on, which may be stored, nor the newest batch."""
+        """Drop batches until the rest fits; never those of the running commit, which may be stored, nor the newest."""
         while self._waiting_trades > self._limit and len(self._waiting) > 1:
             batch = self._waiting.popleft().batch
             self._waiting_trades -= len(batch)
-            for load in self._waiting if self._has_fills else ():
-                load.fills.clear()  # it may have been a part of what fills them: they stay open
+            for waiting in self._waiting if self._has_fills else ():
+                waiting.fills.clear()  # the dropped trades may have been a part of the fill: these gaps stay open
             self._has_fills = False
             self._stats.add("dropped_trades_total", len(batch))
-            self._lose(batch)
+            self._record_drop(batch)
 
-    def _lose(self, batch: TradeBatch) -> None:
-        """Name what is dropped, with the bounds of its trades."""
+    def _record_drop(self, batch: TradeBatch) -> None:
+        """Record dropped trades as gaps with their bounds."""
         order = np.argsort(batch.instrument, kind="stable")
         times, numbers = batch.timestamp[order], batch.instrument[order]
         starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
         bounds = zip(numbers[starts].tolist(), np.minimum.reduceat(times, starts).tolist(),
                      np.maximum.reduceat(times, starts).tolist(), strict=True)
         for number, first_ns, last_ns in bounds:
-            self._recorder.pending.lost(*self._venue_of(number), first_ns, last_ns + 1, DROPPED)
+            self._recorder.record_loss(*self._venue_of(number), first_ns, last_ns + 1, DROPPED)
 
     def _venue_of(self, number: int) -> tuple[str, str]:
         return self._catalogue.venues[number] if 0 <= number < len(self._catalogue) else ("", "")

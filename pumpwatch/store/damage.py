@@ -1,20 +1,20 @@
-"""What damage made unreadable: named once, counted, and recorded as a gap, never passed over in silence.
+"""Record damage: name it once in the log, count it, and make gaps of the data that cannot be read.
 
-Damage is noted where it is met (`batch`, `whole`), and `settle` makes gaps of it: neighbouring batches are one gap a venue.
-What was recorded is remembered with its segment, in the list of segments, so that a start or another query records it no
-second time. The list is written once the ledger has the gaps.
+Readers note damage where they meet it (`batch`, `whole`), and `record_found` makes gaps of it: neighbouring batches become one
+gap a venue. Recorded damage is remembered with its segment, in the list of segments, so that neither a start nor another query
+records it again. The list is written once the ledger has the gaps.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.model import Gap, GapState
+from pumpwatch.model import DISORDER_NS, Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.bounds import Times, of_batches, of_segment
@@ -23,15 +23,15 @@ from pumpwatch.store.segment import Segment
 
 log = logging.getLogger(__name__)
 
-MOST_GAPS = 50  # of a file and venue at a time; where more would be needed one covers all of it
+MOST_GAPS = 50  # of a file and venue at a time; where more would be needed, one gap covers all of them
 NOTES_KEPT = 1000
-HOLE_SLACK_NS = 60 * NS_PER_S  # a trade that is missing may be that much older than those before it
+HOLE_SLACK_NS = 60 * NS_PER_S  # a missing trade may be so much older than those before it
 Venue = tuple[str, str]
 
 
 @dataclass(slots=True)
 class FileDamage:
-    """What was met in one file and is not recorded yet."""
+    """Damage of one file that is not recorded yet."""
 
     batches: dict[int, str] = field(default_factory=dict)  # id -> why
     whole: str = ""
@@ -39,9 +39,9 @@ class FileDamage:
 
 
 class Damage:
-    """The damage found in one data folder. One thread.
+    """The damage found in one data folder. Use it from one thread.
 
-    `note` takes records for the ledger, and never blocks; `waits` says whether it holds any that are not written.
+    `note` takes records for the ledger and never blocks; `waits` returns whether some of them are not written yet.
     """
 
     def __init__(self, stats: Stats, note: Callable[[Records], None], waits: Callable[[], bool]) -> None:
@@ -50,54 +50,54 @@ class Damage:
         self._found: dict[Path, FileDamage] = {}
 
     def file(self, path: Path, why: object) -> None:
-        """Name a file, or a part of one, that cannot be read."""
+        """Log a file, or a part of one, that cannot be read, and keep the line in `notes`."""
         note = f"{path.name}: {why}"
         if note not in self.notes and len(self.notes) < NOTES_KEPT:
             self.notes.append(note)
             self._stats.add("journal_damage_total")
-            log.error("journal unreadable %s", note)
+            log.error("journal damaged file=%s reason=%s", path.name, why)
 
     def batch(self, path: Path, batch_id: int, why: str) -> None:
         """Note a batch that cannot be read."""
-        self._of(path).batches.setdefault(batch_id, why)
+        self._file_damage(path).batches.setdefault(batch_id, why)
 
     def whole(self, path: Path, why: object) -> None:
         """Note a file that cannot be read at all."""
-        self._of(path).whole = str(why)
+        self._file_damage(path).whole = str(why)
 
     def index(self, path: Path) -> None:
-        """Note that a file's index of times is wrong: its trades are found without it from now on."""
-        self._of(path).index = True
+        """Note that a file's time index is wrong: queries search the file without it from now on."""
+        self._file_damage(path).index = True
 
-    def _of(self, path: Path) -> FileDamage:
+    def _file_damage(self, path: Path) -> FileDamage:
         return self._found.setdefault(path, FileDamage())
 
     def remember(self, segment: Segment) -> None:
-        """Name what an earlier run found in a segment and recorded."""
+        """Keep in `notes` the damage of a segment that an earlier run recorded."""
         if not segment.readable:
             self.notes.append(f"{segment.path.name}: the file cannot be read")
         self.notes += [f"{segment.path.name}: {_named(first, last)} cannot be read" for first, last in segment.damaged]
         if segment.index_damaged:
-            self.notes.append(f"{segment.path.name}: its index of times is damaged, it is read without")
+            self.notes.append(f"{segment.path.name}: its time index is damaged, it is read without the index")
 
     @property
     def waits(self) -> bool:
-        """Whether the ledger has not taken every gap yet."""
+        """Return whether the ledger has not taken every gap yet."""
         return self._waits()
 
     def record_found(self, segments: Sequence[Segment]) -> bool:
-        """Record what was noted; return whether anything is new, so that the list of segments is to be written."""
+        """Record the noted damage as gaps; return whether anything is new and the list of segments is to be written."""
         found, self._found = self._found, {}
-        by_path = {one.path: one for one in segments}
-        everywhere = set(chain.from_iterable(one.venues for one in segments))
+        by_path = {segment.path: segment for segment in segments}
+        everywhere = set(chain.from_iterable(segment.venues for segment in segments))
         changed = False
-        for path, one in found.items():
+        for path, file_damage in found.items():
             segment = by_path.get(path)
             if segment is not None:  # else it expired meanwhile
-                changed |= self._settle_file(segment, one, everywhere)
+                changed |= self._record_file(segment, file_damage, everywhere)
         return changed
 
-    def _settle_file(self, segment: Segment, found: FileDamage, everywhere: set[Venue]) -> bool:
+    def _record_file(self, segment: Segment, found: FileDamage, everywhere: set[Venue]) -> bool:
         venues = segment.venues or everywhere
         if found.whole:
             if not segment.readable:
@@ -109,7 +109,7 @@ class Damage:
         changed = found.index and not segment.index_damaged
         if changed:
             segment.index_damaged = True
-            self.file(segment.path, "its index of times is damaged, it is read without")
+            self.file(segment.path, "its time index is damaged, it is read without the index")
         new = sorted(number for number in found.batches if outside(number, number, segment.damaged))
         runs = joined((number, number) for number in new)
         for first, last in runs:
@@ -120,39 +120,47 @@ class Damage:
         return changed or bool(new)
 
     def gap(self, name: str, what: str, times: Times, venues: Iterable[Venue]) -> None:
-        """Record [from, to) of these venues; lost for good where even the venues are unknown."""
-        self.add([Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=times[0], to_ns=max(times[1], times[0] + 1),
-                      first_id=None, last_id=None, reason=f"journal damaged: {name}: {what}",
+        """Record a gap of each venue at these times; one that is lost for good where the venues are unknown."""
+        self.add([Gap(exchange=exchange, market_type=market_type, from_ns=times[0], to_ns=max(times[1], times[0] + 1),
+                      reason=f"journal damaged: {name}: {what}",
                       state=GapState.OPEN if exchange else GapState.LOST)
                   for exchange, market_type in sorted(venues) or [("", "")]])
 
     def add(self, gaps: Iterable[Gap]) -> None:
-        """Record gaps, as soon as the ledger takes them."""
+        """Have gaps recorded as soon as the ledger takes them."""
         self._note(Records(gaps=list(gaps)))
 
 
-def note_missing(damage: Damage, manifest: SegmentManifest, segments: Sequence[Segment], now_ns: int) -> None:
-    """Record a gap for each segment of the list that is gone, and for each hole between the batch ids of those that are there.
+def record_cut(damage: Damage, segment: Segment, lost: int, everywhere: Collection[tuple[str, str]]) -> None:
+    """Record a segment of whose write-ahead log `lost` pages cannot be read."""
+    why = f"the write-ahead log is damaged, its last {lost} pages are lost"
+    damage.file(segment.path, why)
+    from_ns = min(segment.last_received or segment.created_ns, max(segment.last_timestamp, segment.created_ns))
+    damage.gap(segment.path.name, why, (from_ns - DISORDER_NS, segment.path.stat().st_mtime_ns), segment.venues or everywhere)
 
-    `segments` are in order. A hole that the list explains is none.
+
+def note_missing(damage: Damage, manifest: SegmentManifest, segments: Sequence[Segment], now_ns: int) -> None:
+    """Record a gap for each segment of the list that is gone, and for each unexplained hole in the batch ids.
+
+    `segments` are the files that exist, in order.
     """
     known: list[Segment | Known] = [*segments, *manifest.segments.values()]
-    everywhere = set(chain.from_iterable(one.venues for one in known))
-    starts = sorted({(one.first_id, one.created_ns) for one in known if one.first_id})
-    for one in manifest.missing(segment.path.name for segment in segments):
-        if one.closed and not one.trades:
+    everywhere = set(chain.from_iterable(segment.venues for segment in known))
+    starts = sorted({(segment.first_id, segment.created_ns) for segment in known if segment.first_id})
+    for gone in manifest.missing(segment.path.name for segment in segments):
+        if gone.closed and not gone.trades:
             continue
-        from_ns, to_ns = of_segment(one)
-        if not one.closed:  # it grew after the list was written, until the next one began
-            following = next((start for start in starts if start[0] > one.first_id), None)
+        from_ns, to_ns = of_segment(gone)
+        if not gone.closed:  # it grew after the list was written, until the next segment began
+            following = next((start for start in starts if start[0] > gone.first_id), None)
             to_ns = max(to_ns, following[1] if following else now_ns)
-            one.last_id = max(one.last_id, following[0] - 1 if following else one.first_id)
-        if not one.unreadable:  # that was recorded then
-            what = f"the file is gone, with batches {one.first_id} to {one.last_id}"
-            damage.file(Path(one.name), what)
-            damage.gap(one.name, what, (from_ns, to_ns), set(one.venues) or everywhere)
-        manifest.explain(one.first_id, one.last_id)
-        manifest.vanished.append(Vanished(one.name, one.first_id, one.last_id, from_ns, to_ns, one.trades))
+            gone.last_id = max(gone.last_id, following[0] - 1 if following else gone.first_id)
+        if not gone.unreadable:  # an unreadable file was recorded when it was found
+            what = f"the file is gone, with batches {gone.first_id} to {gone.last_id}"
+            damage.file(Path(gone.name), what)
+            damage.gap(gone.name, what, (from_ns, to_ns), set(gone.venues) or everywhere)
+        manifest.explain(gone.first_id, gone.last_id)
+        manifest.vanished.append(Vanished(gone.name, gone.first_id, gone.last_id, from_ns, to_ns, gone.trades))
     for before, after, first, last in holes(segments, manifest.explained):
         what = f"batches {first} to {last} before it are in no file"
         damage.file(after.path, what)
@@ -162,9 +170,9 @@ def note_missing(damage: Damage, manifest: SegmentManifest, segments: Sequence[S
 
 
 def holes(segments: Sequence[Segment], explained: Sequence[Ids]) -> list[tuple[Segment, Segment, int, int]]:
-    """Return the ids between neighbouring segments that none of them holds and nothing explains, with the neighbours."""
-    readable = [one for one in segments if one.readable]
-    known = joined([*explained, *((one.first_id, one.last_id) for one in segments if not one.readable)])
+    """Return unexplained ids between neighbouring segments as (segment before, segment after, first id, last id)."""
+    readable = [segment for segment in segments if segment.readable]
+    known = joined([*explained, *((segment.first_id, segment.last_id) for segment in segments if not segment.readable)])
     return [(before, after, first, last) for before, after in pairwise(readable)
             for first, last in outside(before.last_id + 1, after.first_id - 1, known)]
 

@@ -1,4 +1,4 @@
-"""Which segments may go: those that are past their time, and the oldest where all take too much room."""
+"""Choose the segments that expire: those past their retention time, and the oldest where all exceed the allowed size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EARLY = "removed before store.retention_hours: the journal reached store.max_byt
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A segment that goes. `early`: not for its age. `span_s`: the time it stands for, until the next one was made."""
+    """A segment that expires. `early`: for its size, before its time. `span_s`: the time until the next one was made."""
 
     segment: Segment
     early: bool
@@ -31,51 +31,52 @@ class Removed:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The segment's file."""
         return self.segment.path
 
 
 def choose(segments: Sequence[Segment], before_ns: int, max_bytes: int, acknowledged: int | None,
            span_s: float) -> list[Removed]:
-    """Return what goes, oldest first: what ended before `before_ns`, as much as was written in `span_s`, and what is too much.
+    """Return the segments that expire, oldest first: those that ended before `before_ns`, and more until the rest fits.
 
-    `acknowledged`: up to which batch every sink has everything; None without sinks.
+    Of the former at most as much as was written in `span_s`. `acknowledged` is the batch up to which every sink has
+    everything, None without sinks.
     """
-    newest = next((one for one in reversed(segments) if one.readable), None)
-    size = sum(one.size_bytes() for one in segments)
+    newest = next((segment for segment in reversed(segments) if segment.readable), None)
+    size = sum(segment.size_bytes() for segment in segments)
     chosen: list[Removed] = []
-    in_order = sorted(segments, key=lambda one: (one.first_id, one.ordinal))
-    for one, following in pairwise([*in_order, in_order[-1]] if in_order else []):
-        if one is newest or (one.readable and acknowledged is not None and acknowledged < one.last_id):
+    in_order = sorted(segments, key=lambda segment: (segment.first_id, segment.ordinal))
+    for segment, following in pairwise([*in_order, in_order[-1]] if in_order else []):
+        if segment is newest or (segment.readable and acknowledged is not None and acknowledged < segment.last_id):
             continue
-        span = min(max(0.0, (following.created_ns - one.created_ns) / NS_PER_S), MOST_SPAN_S)
-        removed = Removed(one, _ended_ns(one) >= before_ns, span)
+        span = min(max(0.0, (following.created_ns - segment.created_ns) / NS_PER_S), MOST_SPAN_S)
+        removed = Removed(segment, _ended_ns(segment) >= before_ns, span)
         if not removed.early and span_s >= removed.span_s:
             span_s -= removed.span_s
-        elif size <= max_bytes or not one.readable:
+        elif size <= max_bytes or not segment.readable:
             continue
-        size -= one.size_bytes()
+        size -= segment.size_bytes()
         chosen.append(removed)
     return chosen
 
 
 def _ended_ns(segment: Segment) -> int:
-    """Return when a segment ended, by the trades' own clocks and ours; where they differ, the later one counts."""
+    """Return when a segment ended: the later one of its trades' own times and our times of receipt."""
     return max(segment.last_received, segment.last_timestamp) if segment.trades else segment.created_ns
 
 
 class NewestTrades:
-    """Tells the time by the newest trades, so that neither our clock nor a few trades stamped ahead are believed alone."""
+    """Tells the time from the newest trades, so that retention depends neither on our clock alone nor on a few wrong trades."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
 
     def record(self, monotonic_s: float, timestamp_ns: int) -> None:
-        """Take the oldest time of trades that were stored just now."""
+        """Add the oldest timestamp of a batch that was just stored."""
         self._samples.append((monotonic_s, timestamp_ns))
 
     def ns(self) -> int:
-        """Return the median of what was stored in the last minutes in which trades came; 0 before the first."""
+        """Return the median timestamp of the last minutes in which trades were stored, 0 before the first."""
         if not self._samples:
             return 0
         since_s = self._samples[-1][0] - SAMPLED_S
@@ -83,12 +84,12 @@ class NewestTrades:
 
 
 def note_early(damage: Damage, manifest: SegmentManifest, removed: Sequence[Removed], before_ns: int) -> None:
-    """Record what goes before its time as a gap a venue, which grows with the next one."""
-    spans = [of_segment(one.segment) for one in removed if one.segment.trades]
+    """Record segments that expire early as one gap a venue, which grows with the next segment."""
+    spans = [of_segment(early.segment) for early in removed if early.segment.trades]
     if not spans:
         return
     if manifest.removed_early_from_ns < before_ns:
         manifest.removed_early_from_ns = min(first for first, _ in spans)
-    damage.add(Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=manifest.removed_early_from_ns,
-                   to_ns=max(end for _, end in spans), first_id=None, last_id=None, reason=EARLY, state=GapState.LOST)
-               for exchange, market_type in sorted({venue for one in removed for venue in one.segment.venues}))
+    damage.add(Gap(exchange=exchange, market_type=market_type, from_ns=manifest.removed_early_from_ns,
+                   to_ns=max(end for _, end in spans), reason=EARLY, state=GapState.LOST)
+               for exchange, market_type in sorted({venue for early in removed for venue in early.segment.venues}))

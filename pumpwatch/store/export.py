@@ -1,4 +1,4 @@
-"""Trades as JSON lines, CSV or Parquet. One row a trade, with the fields of store.schema."""
+"""Write trades as JSON lines, CSV or Parquet: one row a trade, with the fields of store.trade_rows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CHUNK_ROWS = 10_000
 
 
 def write_json_lines(batch: TradeBatch, catalogue: Catalogue, out: BinaryIO) -> None:
-    """Write one JSON object a line: times are integer ns, ids are text, no sequence number is null."""
+    """Write one JSON object a line: times are integer ns, ids are text, a missing sequence number is null."""
     encode = msgspec.json.Encoder().encode_lines
     out.writelines(encode(trade_records(chunk, catalogue)) for chunk in _chunks(batch))
 
 
 def write_csv(batch: TradeBatch, catalogue: Catalogue, out: BinaryIO) -> None:
-    """Write CSV with a header line: times are integer ns, no sequence number is empty."""
+    """Write CSV with a header line: times are integer ns, a missing sequence number is empty."""
     text = io.TextIOWrapper(out, "utf-8", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(TRADE_FIELDS)
@@ -36,7 +36,7 @@ def write_csv(batch: TradeBatch, catalogue: Catalogue, out: BinaryIO) -> None:
 
 
 def write_parquet(batch: TradeBatch, catalogue: Catalogue, path: Path) -> None:
-    """Write a Parquet file, times as UTC timestamps in ns; the file is there whole or not at all.
+    """Write a Parquet file with times as UTC timestamps in ns. The file appears whole or not at all.
 
     Raises UsageError where pyarrow is not installed, StorageError where the file cannot be written.
     """

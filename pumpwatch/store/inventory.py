@@ -1,81 +1,124 @@
-"""The files of a journal at work: reading them, what is damaged of them, what may go.
+"""The files of an open journal: read them, note their damage, remove those that expired.
 
-Whatever damage is met while reading becomes a gap before the reader gets its answer, and is remembered in the list of
-segments, which is written when a file is made, closed or removed, and when damage was recorded.
+Damage that a read meets becomes a gap before the reader gets its answer, and is remembered in the list of segments. The list is
+written when a file is made, closed or removed, and when damage was recorded.
 """
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
+from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
-from pumpwatch.store.damage import Damage
+from pumpwatch.store.damage import Damage, record_cut
 from pumpwatch.store.expiry import Removed, choose, note_early
 from pumpwatch.store.last_ids import Name
+from pumpwatch.store.locked import read_again
 from pumpwatch.store.manifest import SegmentManifest
+from pumpwatch.store.names import load_names, venues_in
+from pumpwatch.store.reader import in_order
 from pumpwatch.store.readers import SegmentReaders
 from pumpwatch.store.segment import Segment, sync_folder, unlink
-from pumpwatch.store.sqlite import storage_error
+from pumpwatch.store.sqlite import is_temporary, storage_error
+
+log = logging.getLogger(__name__)
 
 LIST_S = 60.0  # the list is written this often while the newest segment grows
 
 
 class Inventory:
-    """The segments of one journal, oldest first, the written one last. One thread, except where said."""
+    """The segments of one journal, oldest first, the written one last. Use it from one thread."""
 
     def __init__(self, segments: list[Segment], manifest: SegmentManifest, damage: Damage, catalogue: Catalogue, clock: Clock,
                  run: str) -> None:
         self.segments, self.manifest, self.damage = segments, manifest, damage
         self.readers = SegmentReaders(catalogue, damage, run)
-        self._clock = clock
+        self._catalogue, self._clock = catalogue, clock
         self._written_s = float("-inf")
 
     def add(self, segment: Segment) -> None:
-        """Take a segment that was made."""
+        """Add a new segment."""
         self.segments.append(segment)
 
     def record_damage(self) -> None:
-        """Record the damage that was met."""
+        """Record the damage that was met as gaps."""
         if self.damage.record_found(self.segments):
             self.write_list()
 
     def write_list(self) -> None:
-        """Write the list of segments; not while a gap waits that it would count as recorded."""
+        """Write the list of segments, unless a gap is not written yet that the list would count as recorded."""
         self.manifest.dirty = True
         if not self.damage.waits:
             self._written_s = self._clock.monotonic()
             self.manifest.write(self.segments)
 
     def maintain(self) -> None:
-        """Do what may wait."""
+        """Record damage, read segments that are no longer locked, and write the list where it is due."""
+        self._read_locked()
         self.record_damage()
         grows = bool(self.segments) and not self.segments[-1].state
         if self.manifest.dirty or (grows and self._clock.monotonic() - self._written_s > LIST_S):
             self.write_list()
 
     def read_after(self, batch_id: int, max_rows: int) -> list[tuple[int, TradeBatch]]:
-        """Return the batches after an id in order, at least one if there is any, and about `max_rows` trades."""
+        """Return the batches after an id in order, at least one if any exists, and about `max_rows` trades.
+
+        Raises StorageError where the first of them lies in a locked segment.
+        """
+        self._read_locked()
         found: list[tuple[int, TradeBatch]] = []
         rows = 0
-        for number, batch in self.readers.after(list(self.segments), batch_id):
-            found.append((number, batch))
-            rows += len(batch)
-            if rows >= max_rows:
-                break
-        self.record_damage()
+        try:
+            for number, batch in self.readers.after(list(self.segments), batch_id):
+                found.append((number, batch))
+                rows += len(batch)
+                if rows >= max_rows:
+                    break
+        except StorageError:
+            if not found:
+                raise
+        finally:
+            self.record_damage()
         return found
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
-        """Return these instruments' trades in [start_ns, end_ns), by timestamp."""
-        found = self.readers.query(list(self.segments), names, start_ns, end_ns)
-        self.record_damage()
-        return found
+        """Return these instruments' trades in [start_ns, end_ns), by timestamp.
+
+        Raises StorageError where a segment of that time is locked.
+        """
+        self._read_locked()
+        try:
+            return self.readers.query(list(self.segments), names, start_ns, end_ns)
+        finally:
+            self.record_damage()
+
+    def _read_locked(self) -> None:
+        """Read the segments that were locked at the start, as far as the locks are gone."""
+        for segment in [segment for segment in self.segments if segment.locked]:
+            try:
+                lost = read_again(segment, self.manifest)
+            except (sqlite3.Error, ValueError, TypeError, KeyError, OSError, StorageError) as error:
+                if is_temporary(error) and segment.path.exists():
+                    continue
+                segment.locked = False
+                self.damage.whole(segment.path, error)
+                continue
+            log.info("journal segment is no longer locked file=%s trades=%d", segment.path.name, segment.trades)
+            segment.venues = segment.venues or venues_in(segment.path)
+            if lost:
+                record_cut(self.damage, segment, lost, {venue for known in self.segments for venue in known.venues})
+            load_names([segment], self._catalogue, self.damage.file)
+            unreadable = [known for known in self.segments if not known.readable]
+            self.segments[:] = [*unreadable, *in_order([known for known in self.segments if known.readable])]
+            self.manifest.dirty = True
 
     def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
-        """Take what a look at a closed segment found, and record what is new of it."""
+        """Record what is new of the damage that a check of a closed segment found."""
         for number, why in batches.items():
             self.damage.batch(path, number, why)
         if index_damaged:
@@ -85,7 +128,7 @@ class Inventory:
         self.record_damage()
 
     def expire(self, before_ns: int, max_bytes: int, acknowledged: int | None, span_s: float) -> list[Removed]:
-        """Unlink what `expiry.choose` names. What goes before its time, and no sink has it, is a gap.
+        """Unlink the segments that `expiry.choose` names. One that goes early, and that no sink has, is a gap.
 
         Raises StorageError where a file cannot be removed.
         """
@@ -93,20 +136,20 @@ class Inventory:
         if not chosen:
             return []
         if acknowledged is None:
-            note_early(self.damage, self.manifest, [one for one in chosen if one.early], before_ns)
-        for one in chosen:
-            self.manifest.explain(one.segment.first_id, one.segment.last_id)
-        going = {id(one.segment) for one in chosen}
+            note_early(self.damage, self.manifest, [removed for removed in chosen if removed.early], before_ns)
+        for removed in chosen:
+            self.manifest.explain(removed.segment.first_id, removed.segment.last_id)
+        going = {id(removed.segment) for removed in chosen}
         self.manifest.forget(before_ns)
-        if not self.damage.waits:  # first the list: a file that stays against it is taken in again
-            self.manifest.write([one for one in self.segments if id(one) not in going])
-        for one in chosen:
-            self.readers.close_one(one.path)
+        if not self.damage.waits:  # the list first: a file that then stays is taken in again at the next start
+            self.manifest.write([segment for segment in self.segments if id(segment) not in going])
+        for removed in chosen:
+            self.readers.close_one(removed.path)
             try:
-                unlink(one.path)
-                sync_folder(one.path.parent)
+                unlink(removed.path)
+                sync_folder(removed.path.parent)
             except OSError as error:
                 self.manifest.dirty = True
-                raise storage_error(one.path, "remove", error) from error
-            self.segments.remove(one.segment)
+                raise storage_error(removed.path, "remove", error) from error
+            self.segments.remove(removed.segment)
         return chosen

@@ -1,11 +1,10 @@
-"""The journal: where a trade becomes durable, and the embedded store.
+"""The journal: it makes trades durable, and is the embedded store.
 
-Segments of an hour in `journal/`, the ledger beside them. A commit is one SQLite transaction with `synchronous=FULL`:
-when it returns its trades survive the power cut, when it raises none of them are stored and the caller keeps them. The
-ledger has no part in it: records are written by `record`, before the trades they belong to (committer.py), and where the
-ledger refuses them the trades are stored all the same. Watermarks of the sinks travel with commits: after a crash the
-drain sends a little again, which is harmless, and what a sink refuses then is recorded again. What damage made unreadable
-is named, and becomes a gap.
+Its segments, of an hour each, lie in `journal/`, with the ledger beside them. A commit is one SQLite transaction with
+`synchronous=FULL`: once it returns, its trades survive a power cut; where it raises, none are stored and the caller keeps them.
+The ledger is not part of it: `record` writes records before the trades they belong to (committer.py), and where the ledger
+refuses them the trades are stored all the same. The sinks' watermarks are stored with commits: after a crash the drain sends
+some trades twice, which is harmless, and records again what a sink rejects. Unreadable data is named, and becomes a gap.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pumpwatch.catalogue import Catalogue
@@ -42,15 +41,15 @@ __all__ = ["Journal", "JournalReader", "LastId", "Recovery"]
 
 log = logging.getLogger(__name__)
 
-CHUNK_ROWS = 2000  # a blob holds about so many rows, so that a query opens little
+CHUNK_ROWS = 2000  # about as many rows in a stored batch, so that a query decodes little
 LAST_IDS_S = 60.0  # the last ids are stored this often
-IDLE_S = 5.0  # a watermark that no commit takes along is stored after this
+IDLE_S = 5.0  # a watermark is stored by itself when no commit came for this long
 WAL_BYTES, WAL_LIMIT_BYTES = 4 << 20, 24 << 20  # `maintain` checkpoints above the first, `commit` above the second
-ROLL_S, ROLL_RETRY_S = 60.0, 10.0  # a clock that steps to and fro makes at most a file a minute
+ROLL_S, ROLL_RETRY_S = 60.0, 10.0  # a clock that jumps back and forth makes at most a file a minute
 
 
 class Journal:
-    """The store of one data folder. All methods block and belong to one thread, except where said."""
+    """The store of one data folder. Its methods block and belong to one thread, except where they say "any thread"."""
 
     def __init__(self, folder: Path, catalogue: Catalogue, clock: Clock, stats: Stats, *,
                  segment_seconds: int = 3600, segment_bytes: int = 1 << 30,
@@ -70,28 +69,29 @@ class Journal:
         self.watermarks = Watermarks(lambda: self._segments)
         self.acknowledge, self.acknowledged = self.watermarks.acknowledge, self.watermarks.acknowledged
         self.backlog = self.watermarks.backlog
+        self.trades_after, self.trades_between = self.watermarks.trades_after, self.watermarks.trades_between
         self._last_ids = LastIds(catalogue)
         self._newest_trades = NewestTrades()
-        self._passed: dict[int, tuple[int, int]] = {}  # instrument -> id and time of what is no trade and uses up an id
+        self._passed: dict[int, tuple[int, int]] = {}  # instrument -> id and time of a row without a trade
         self._last_ids_stored_s = self._committed_s = self._rolled_s = self._roll_failed_s = float("-inf")
 
     @property
     def ledger(self) -> LastingLedger:
-        """The ledger; any native thread, but it may block for seconds where another process holds the file."""
+        """The ledger. Any native thread may use it; it may block for seconds where another process locks the file."""
         if self._ledger is None:
             raise StorageError(f"{self._folder}: the journal is not open")
         return self._ledger
 
     @property
     def unreadable(self) -> list[str]:
-        """What damage was found, one line each; any thread."""
+        """The damage that was found, one line each; any thread."""
         return list(self._damage.notes) if self._damage else []
 
     def open(self) -> Recovery:
-        """Lock the folder, mend what a crash left, and say what is there.
+        """Lock the folder, recover what a crash left, and return the state of the last run.
 
-        Raises StorageError when another process holds the folder, when a newer version wrote it, or when it cannot
-        be written at all. Damaged files are named in `unreadable` and cost only what is damaged.
+        Raises StorageError where another process has locked the folder, a newer version wrote it, or it cannot be written.
+        Damaged files are named in `unreadable`; only their damaged parts are lost.
         """
         try:
             private_folder(self._folder / FOLDER)
@@ -130,7 +130,7 @@ class Journal:
 
     @property
     def files(self) -> Inventory:
-        """The journal's files, for its thread."""
+        """The journal's files, for the journal's thread."""
         if self._files is None:
             raise StorageError(f"{self._folder}: the journal is not open")
         return self._files
@@ -139,12 +139,12 @@ class Journal:
         """Store records durably in the ledger; any native thread. Raises StorageError where it refuses them."""
         self.ledger.write(records)
 
-    def commit(self, batches: Sequence[TradeBatch]) -> int:
-        """Store the batches durably; return the id of the last batch stored.
+    def commit(self, batch: TradeBatch) -> int:
+        """Store a batch durably, in parts of about CHUNK_ROWS; return the id of the last part.
 
-        Raises StorageError with none of these trades stored: keep them and try again, in the same order.
+        Raises StorageError with none of its trades stored: keep the batch and try again, before any newer one.
         """
-        batch = codec.grouped(TradeBatch.concat(batches))
+        batch = codec.grouped(batch)
         if not len(batch):
             return self._last_id
         rows = [self._row(number, part) for number, part
@@ -181,7 +181,7 @@ class Journal:
         self._committed_s = now_s
         if due:
             self._last_ids_stored_s = now_s
-        self.watermarks.note_stored(acknowledged)
+        self.watermarks.mark_stored(acknowledged)
         self._passed.clear()
         for row in rows:
             self._newest_trades.record(now_s, row[1])
@@ -189,12 +189,12 @@ class Journal:
             self._checkpoint(writer)
 
     def _drop_writer_after(self, error: Exception) -> None:
-        """A full disk leaves the segment good; after any other error the next commit starts a new one."""
+        """Begin a new segment with the next commit, unless the disk was only full, which leaves the segment intact."""
         if self._writer is not None and "full" not in str(error):
             self._give_up(self._writer, error)
 
     def _give_up_lost(self) -> None:
-        """Write no further into a file that cannot be read, or is gone: what it held becomes a gap, and nothing more."""
+        """Stop writing to a file that is unreadable or gone, so that only its earlier trades become a gap."""
         writer = self._writer
         if writer is None:
             return
@@ -206,14 +206,14 @@ class Journal:
     def _give_up(self, writer: Writer, error: object) -> None:
         self._writer = None
         self.files.readers.close_one(writer.segment.path)
-        log.error("journal segment given up file=%s error=%s", writer.segment.path.name, error)
+        log.error("journal segment given up, the next commit begins a new one file=%s reason=%s", writer.segment.path.name, error)
         try:
             writer.abandon()
         except sqlite3.Error as closing:
-            log.warning("journal segment close file=%s error=%s", writer.segment.path.name, closing)
+            log.warning("journal segment not closed file=%s reason=%s", writer.segment.path.name, closing)
 
     def _ready_writer(self, may_roll: bool) -> Writer:
-        """Return the open segment's writer; roll over when its time or size is up, or when its file is lost to readers."""
+        """Return the open segment's writer; begin a new segment when its time or size is up, or its file is lost."""
         self._give_up_lost()
         writer = self._writer
         now_ns = self._clock.now_ns()
@@ -225,14 +225,14 @@ class Journal:
                 return writer
             if self._clock.monotonic() - self._roll_failed_s < ROLL_RETRY_S:
                 return writer
-        ordinal = max((one.ordinal for one in self._segments), default=0) + 1
+        ordinal = max((segment.ordinal for segment in self._segments), default=0) + 1
         try:
             following = Writer(self._new_path(now_ns), self._last_id + 1, self._run, now_ns, ordinal)
         except StorageError:
             if writer is None:
                 raise
             self._roll_failed_s = self._clock.monotonic()
-            return writer  # an old segment with room is better than none
+            return writer  # an overdue segment is better than none
         self._writer = following
         self.files.add(following.segment)
         self._rolled_s = self._clock.monotonic()
@@ -247,21 +247,19 @@ class Journal:
         self.files.readers.close_one(writer.segment.path)
         try:
             writer.close()
-        except sqlite3.Error as error:  # its trades are durable; the next start finishes it
-            log.warning("journal segment left open file=%s error=%s", writer.segment.path.name, error)
+        except sqlite3.Error as error:  # its trades are durable
+            log.warning("journal segment left open, the next start closes it file=%s reason=%s", writer.segment.path.name, error)
 
     def _new_path(self, now_ns: int) -> Path:
         hour = time.strftime("%Y%m%dT%H", time.gmtime(now_ns // NS_PER_S))
         number = 0
-        known = {one.path.name for one in self._segments} | {one.name for one in self.files.manifest.vanished}
+        known = {segment.path.name for segment in self._segments} | {gone.name for gone in self.files.manifest.vanished}
         while (path := self._folder / FOLDER / f"{hour}-{number:03d}{SUFFIX}").exists() or path.name in known:
             number += 1
         return path
 
     def maintain(self) -> None:
-        """Do what may wait. Call it after a commit, when nothing else waits, and now and then when idle.
-
-        Raises StorageError as `commit` does."""
+        """Do work that may wait: call it every few seconds, between commits. Raises StorageError as `commit` does."""
         writer = self._writer
         if writer is not None and writer.unchecked_bytes > WAL_BYTES:
             self._checkpoint(writer)
@@ -269,8 +267,8 @@ class Journal:
             self._write((), ())
         self.files.maintain()
 
-    def pass_over(self, passed: Sequence[PassedId]) -> None:
-        """Count ids as seen that no trade has: stored with the next commit, so that the next run misses none of them."""
+    def pass_over(self, passed: Iterable[PassedId]) -> None:
+        """Count ids of rows without a trade as seen. The next commit stores them, so that the next run misses none."""
         for number, used_id, at_ns in passed:
             known = self._passed.get(number)
             if known is None or used_id > known[0]:
@@ -279,59 +277,59 @@ class Journal:
     def _checkpoint(self, writer: Writer) -> None:
         try:
             writer.checkpoint()
-        except sqlite3.Error as error:  # the log holds the trades; it only grows
+        except sqlite3.Error as error:  # the trades are safe in the write-ahead log, which grows
             self._stats.add("journal_failed_checkpoints_total")
-            log.debug("journal checkpoint file=%s error=%s", writer.segment.path.name, error)
+            log.debug("journal checkpoint failed file=%s reason=%s", writer.segment.path.name, error)
 
     def whole_from_ns(self) -> int:
-        """Return from when on everything received is here; any thread. Far in the future where a part is unreadable."""
+        """Return since when every received trade is here, 2**63 - 1 where a part is unreadable; any thread."""
         if self.unreadable:
             return 2**63 - 1
         return min((segment.created_ns for segment in list(self._segments)), default=2**63 - 1)
 
     def census(self) -> Census:
-        """Return a way to count what is here, for another thread."""
+        """Return the journal's counts by time, for another thread."""
         return Census(lambda: self._segments)
 
     def size_bytes(self) -> int:
-        """Return what the journal takes on disk; any thread."""
+        """Return the journal's size on disk; any thread."""
         return sum(segment.size_bytes() for segment in list(self._segments))
 
     def closed_segments(self) -> list[Segment]:
-        """Return the readable segments that are written no more, oldest first; any thread."""
-        return [one for one in list(self._segments) if one.state and one.readable]
+        """Return the readable segments that are closed, oldest first; any thread."""
+        return [segment for segment in list(self._segments) if segment.state and segment.readable]
 
     def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
-        """Take what a look at a closed segment found; what is new of it becomes a gap."""
+        """Record the damage that a check of a closed segment found; what is new becomes a gap."""
         self.files.found_damage(path, batches, index_damaged, whole)
 
     def newest_trades_ns(self) -> int:
-        """Return the time by the trades stored lately in this run, 0 before the first."""
+        """Return the time according to the newest trades of this run, 0 before the first."""
         return self._newest_trades.ns()
 
     def read_after(self, batch_id: int, max_rows: int) -> list[tuple[int, TradeBatch]]:
-        """Return the batches after an id in order, at least one if there is any, and about `max_rows` trades.
+        """Return the batches after an id in order, at least one if any exists, and about `max_rows` trades.
 
-        Batches that cannot be read are left out, named, and recorded as gaps.
+        Damaged batches are left out, named, and recorded as gaps. Raises StorageError where the next segment is locked.
         """
         return self.files.read_after(batch_id, max_rows)
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
-        """Return these instruments' trades in [start_ns, end_ns), by timestamp."""
+        """Return these instruments' trades in [start_ns, end_ns), by timestamp. Raises StorageError where a segment is locked."""
         return self.files.query(names, start_ns, end_ns)
 
     def expire(self, before_ns: int, max_bytes: int, sinks: Sequence[str], span_s: float = float("inf")) -> list[Removed]:
-        """Unlink whole segments, oldest first: those that ended before a moment, and as many as make the rest fit into max_bytes.
+        """Unlink whole segments, oldest first: those that ended before `before_ns`, and more until the rest fits max_bytes.
 
-        Of the former only as much as was written in `span_s`. Never one that a configured sink may still need, and never the
-        newest, which knows the ids and watermarks. What goes before its time without a sink that has it is a gap.
+        Of the former it removes at most as much as was written in `span_s`. It keeps segments that a sink may still need, and
+        the newest one, which has the ids and watermarks. A segment that goes early, and that no sink has, is a gap.
         """
         return self.files.expire(before_ns, max_bytes, min(map(self.watermarks.safe, sinks), default=None), span_s)
 
     def close(self, rest: Records | None = None) -> None:
-        """Store the watermarks, mark the clean end, and let go of the folder. Raises StorageError after letting go.
+        """Store the watermarks, mark the clean end, and unlock the folder. Any StorageError is raised after the unlocking.
 
-        rest: records that the ledger has not taken; they are written, or wait on disk for the next start.
+        `rest` are records that the ledger has not taken: they are written, or kept on disk for the next start.
         """
         try:
             if self._writer is not None or self.watermarks.unstored() or self._passed:
@@ -347,6 +345,6 @@ class Journal:
             self._release(rest)
 
     def leave(self, rest: Records) -> None:
-        """Keep records on disk for the next start where `close` does not end; any native thread. Raises StorageError."""
+        """Keep records on disk for the next start where `close` hangs; any native thread. Raises StorageError."""
         if self._ledger is not None:
             self._ledger.leave(rest)

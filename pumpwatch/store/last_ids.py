@@ -1,8 +1,8 @@
-"""The last trade id and the newest time of every instrument, as the journal has them.
+"""Keep the last trade id and the newest time of every instrument in the journal.
 
-Kept by the run's numbers, stored by name: the next run numbers its instruments anew. The last id is the highest one, until
-a venue starts its ids anew: an id below it, of a trade some seconds younger than all before, is then the last one.
-It is the rule by which doubles are told from new trades, so that the next run goes on with what this one went by.
+They are kept by instrument number and stored by name, since each run has its own numbers. The last id is the highest one,
+until a venue resets its ids: then a lower id, of a trade some seconds newer than all before, becomes the last one. Dedupe
+uses the same rule to tell doubles from new trades, so the next run continues where this one ended.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _DECODER = msgspec.msgpack.Decoder(list[tuple[str, str, str, int, int]])
 
 
 class LastIds:
-    """The last id and the newest timestamp of each instrument. One thread."""
+    """The last id and the newest timestamp of each instrument. Use it from one thread."""
 
     def __init__(self, catalogue: Catalogue, carried: dict[Name, LastId] | None = None) -> None:
-        """Start from what earlier runs left."""
+        """Start from the last ids of earlier runs."""
         self._catalogue, self._carried = catalogue, dict(carried or {})
         self._last = np.full((2, 0), _NONE, np.int64)
 
     def record(self, batch: TradeBatch) -> None:
-        """Move on by a batch that is grouped by instrument, each group in order of arrival."""
+        """Record a batch that is grouped by instrument, each group in order of arrival."""
         starts = run_starts(batch.instrument)
         if not len(starts):
             return
@@ -42,25 +42,25 @@ class LastIds:
         last, newest = self._last[0, who], self._last[1, who]
         highest, latest = np.maximum.reduceat(batch.trade_id, starts), np.maximum.reduceat(batch.timestamp, starts)
         since = np.where(newest == _NONE, batch.timestamp[starts], newest)
-        anew = latest > since + ANEW_NS
-        if anew.any():
-            anew &= np.minimum.reduceat(batch.trade_id, starts) < np.maximum(last, highest)
+        reset = latest > since + ANEW_NS
+        if reset.any():
+            reset &= np.minimum.reduceat(batch.trade_id, starts) < np.maximum(last, highest)
         self._last[0, who], self._last[1, who] = np.maximum(last, highest), np.maximum(newest, latest)
         ends = np.append(starts[1:], len(batch))
-        for at in anew.nonzero()[0].tolist():
+        for at in reset.nonzero()[0].tolist():
             rows = slice(int(starts[at]), int(ends[at]))
             self._last[0, who[at]] = _walk(int(last[at]), int(newest[at]), batch.trade_id[rows].tolist(),
                                            batch.timestamp[rows].tolist())
 
     def pass_over(self, number: int, last: LastId) -> None:
-        """Move on to an id that no trade has, unless ids were started anew since."""
+        """Record an id of a row without a trade, unless the venue has reset its ids since."""
         self._grow(number)
         before_id, newest_ns = self._last[:, number].tolist()
         if last[1] >= newest_ns - ANEW_NS:
             self._last[:, number] = max(before_id, last[0]), max(newest_ns, last[1])
 
     def of(self, number: int) -> LastId:
-        """Return the last id and the newest time of an instrument that was noted."""
+        """Return the last id and the newest time of an instrument that was recorded."""
         last_id, newest_ns = self._last[:, number].tolist()
         return last_id, newest_ns
 
@@ -76,13 +76,13 @@ class LastIds:
                     self._last[:, number] = self._carried[name]
 
     def by_name(self) -> dict[Name, LastId]:
-        """Return all of it."""
+        """Return the last ids of all instruments, including those of earlier runs."""
         ids: NDArray[np.intp] = (self._last[1] != _NONE).nonzero()[0]
         names = self._catalogue.names(ids.tolist())
         return {**self._carried, **dict(zip(names, zip(*self._last[:, ids].tolist(), strict=True), strict=True))}
 
     def pack(self) -> bytes:
-        """Return it as bytes for `unpack`."""
+        """Return all last ids as bytes, for `unpack`."""
         rows = [(*name, *last) for name, last in self.by_name().items()]
         return zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(rows))
 
@@ -97,7 +97,7 @@ def _walk(last: int, newest: int, ids: list[int], times: list[int]) -> int:
 
 
 def unpack(packed: bytes) -> dict[Name, LastId]:
-    """Undo `pack`. Raises ValueError for damaged bytes."""
+    """Return the last ids that `pack` encoded. Raises ValueError for damaged bytes."""
     try:
         rows = _DECODER.decode(zstandard.ZstdDecompressor().decompress(packed))
     except (zstandard.ZstdError, msgspec.DecodeError, TypeError) as error:

@@ -1,10 +1,10 @@
-"""The collector's own ledger: it goes on whatever becomes of the file, and its methods serve any native thread.
+"""The collector's own ledger: it survives the loss of its file, and any native thread may call it.
 
-A damaged file is set aside under another name, what is readable of it is put into a new one, and the work that met the
-damage is done again. A ledger that was removed, emptied or replaced is noticed by its identity, which is written beside
-it. Where records of gaps may have gone with it, a gap of each stored venue, from the oldest segment on, says so.
+A damaged file is set aside under another name, its readable rows are copied to a new one, and the call that met the damage is
+repeated. The identity written beside the ledger shows whether it was removed, emptied or replaced. Where recorded gaps may be
+lost with it, a gap of each stored venue is recorded, from the oldest segment on.
 
-A ledger that is locked or has no room refuses, and is tried again at the next call. Records that it refuses are kept in
+A locked ledger, or one on a full disk, refuses and is tried again at the next call. Records that it refuses are kept in
 `ledger.waiting.json` until it takes them, in this run or the next, so that neither a kill nor a stop loses them.
 """
 
@@ -30,7 +30,7 @@ from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import UNSTORABLE, Ledger, NewerError
 from pumpwatch.store.reader import FOLDER, SUFFIX
 from pumpwatch.store.salvage import salvage_file
-from pumpwatch.store.segment import _whole_frames
+from pumpwatch.store.segment import whole_frames
 from pumpwatch.store.sqlite import DAMAGED, DamagedError, connect, storage_error, write_private
 from pumpwatch.store.upkeep import QUARANTINE_BYTES
 from pumpwatch.store.waiting import WaitingFile
@@ -40,30 +40,30 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 IDENTITY_NAME = "ledger.identity"
-BUSY_MS = 1000  # another process may hold the file so long before the ledger refuses
-LOCK_S = 10.0
-CLOSE_LOCK_S, LAST_BUSY_MS = 0.5, 100  # of a stop
+BUSY_MS = 1000  # a call waits so long for another process's lock before it refuses
+LOCK_S = 10.0  # and so long for another thread's call
+CLOSE_LOCK_S, LAST_BUSY_MS = 0.5, 100  # the same two, at a stop
 WAL_HEADER_BYTES = 32
 COMPANIONS = ("", "-wal", "-shm", "-journal")
-MOST_ASIDE, WITHIN_S = 10, 60.0  # a disk that breaks every new file must not be filled with them
+MOST_ASIDE, WITHIN_S = 10, 60.0  # files set aside in this time: a broken disk must not be filled with them
 LOST = "the ledger was lost: gaps before this are unknown"
 DAMAGED_GAPS = "the ledger was damaged: gaps before this may be unknown"
 
 
 class LastingLedger(Ledger):
-    """Opening it fails for a newer version's file alone; any other call may raise StorageError, and works again later."""
+    """A ledger that repairs itself. Opening it fails only for a newer version's file; other calls may raise StorageError."""
 
     def __init__(self, folder: Path, clock: Clock, stats: Stats, *, quarantine_bytes: int = QUARANTINE_BYTES) -> None:
         self._folder, self._clock, self._stats = folder, clock, stats
-        self._lock = get_original("threading", "RLock")()  # between native threads; never held by the hub's for long
-        self._noted: deque[Records] = deque()
-        self._aside: list[Path] = []  # files whose rows are not in the new one yet
+        self._lock = get_original("threading", "RLock")()  # between native threads; the hub's never holds it for long
+        self._deferred: deque[Records] = deque()
+        self._aside: list[Path] = []  # files whose rows are not copied yet
         self._aside_at: deque[float] = deque(maxlen=MOST_ASIDE)
-        self._file: tuple[int, ...] = ()  # what tells the file from another one of its name
+        self._file: tuple[int, ...] = ()  # inodes, which tell the file from another one of its name
         self._unnamed = ""  # an identity that is not written beside the file yet
-        self._refused: Records | None = None  # what the last write had, where it was refused
+        self._refused: Records | None = None  # the records of the last write, where it was refused
         self._waiting = WaitingFile(folder)
-        self._said = ""
+        self._logged = ""
         self._closed = False
         super().__init__(folder, busy_ms=BUSY_MS, quarantine_bytes=quarantine_bytes)
 
@@ -78,9 +78,9 @@ class LastingLedger(Ledger):
             log.error("ledger refuses reason=%s: trades are stored, records wait", error.message)
 
     def close(self, rest: Records | None = None) -> None:
-        """Let go of the file; what waits is written, or kept on disk for the next start. Bounded where another process locks.
+        """Close the file. Waiting records are written, or kept on disk for the next start. Never waits long for a lock.
 
-        rest: all that `write` refused or was never given. Raises StorageError where records are in no file.
+        `rest` are all records that `write` refused or was never given. Raises StorageError where no file took records.
         """
         rest = rest if rest is not None else self._refused or Records()
         if not self._lock.acquire(timeout=CLOSE_LOCK_S):
@@ -90,7 +90,7 @@ class LastingLedger(Ledger):
             if self._closed:
                 return
             if rest:
-                self._noted.append(rest)
+                self._deferred.append(rest)
             self._write_last()
             self._closed = True
             super().close()
@@ -100,47 +100,47 @@ class LastingLedger(Ledger):
             self._lock.release()
 
     def _write_last(self) -> None:
-        """Try once, without a wait for another process: what is not written is kept in a file."""
+        """Try once to write the noted records, hardly waiting for another process's lock."""
         if self._connection is None or self._identify() != self._file:
             return
         with suppress(sqlite3.Error, StorageError):
             self._connection.execute(f"PRAGMA busy_timeout={LAST_BUSY_MS}")
-            self._write_noted()
+            self._write_deferred()
 
     def leave(self, rest: Records) -> None:
-        """Keep on disk what is not written, and `rest`, for the next start; whatever the ledger itself is at.
+        """Keep unwritten records and `rest` on disk for the next start, whatever state the ledger is in.
 
         Raises StorageError where that fails.
         """
-        if self._waiting.end([*self._noted, rest]):
-            log.warning("the ledger did not take the last records, the next start takes them file=%s", self._waiting.path)
+        if self._waiting.end([*self._deferred, rest]):
+            log.warning("ledger did not take the last records, the next start writes them file=%s", self._waiting.path)
 
     def defer(self, records: Records) -> None:
-        """Have records written with whatever is done next. Never blocks, never fails; any thread."""
-        self._noted.append(records)
+        """Have records written with the next call. Never blocks, never fails; any thread."""
+        self._deferred.append(records)
 
     def holds_notes(self) -> bool:
-        """Whether anything that was noted is not written yet; any thread."""
-        return bool(self._noted)
+        """Return whether deferred records are not written yet; any thread."""
+        return bool(self._deferred)
 
     def write(self, records: Records) -> None:
-        """Store all of it. Raises as `Ledger.write`; what the ledger refused waits on disk, and is the caller's still."""
+        """Store all records. Raises as `Ledger.write`; refused records are kept on disk, and the caller keeps them too."""
         try:
             self._write_storable(super().write, records)
         except StorageError as error:
             self._refused = records
-            if error.message != self._said:
-                self._said = error.message
+            if error.message != self._logged:
+                self._logged = error.message
                 log.error("ledger refuses reason=%s: trades are stored, records wait", error.message)
-            self._waiting.keep([*self._noted, records])
+            self._waiting.keep([*self._deferred, records])
             raise
         if self._refused is not None:
-            log.warning("ledger takes records again")
-        self._refused, self._said = None, ""
+            log.warning("ledger takes records again file=%s", self.path.name)
+        self._refused, self._logged = None, ""
         self._waiting.forget()
 
     def check(self) -> None:
-        """Look at every page, and set the file aside where one is broken. Slow; other calls go on beside it."""
+        """Read every page, and set the file aside where one is broken. Slow; other calls go on meanwhile."""
         try:
             ledger = Ledger(self._folder, read_only=True)
             try:
@@ -150,21 +150,21 @@ class LastingLedger(Ledger):
         except DamagedError as error:
             with self._lock:
                 if not self._closed:
-                    self._begin_anew(error.message)
+                    self._replace_file(error.message)
         except StorageError:
-            return  # locked, or gone: whoever uses it next will see
+            return  # locked, or gone: the next call notices
 
     def _run(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
         if not self._lock.acquire(timeout=LOCK_S):
-            raise StorageError(f"{self.path}: {doing} failed: the ledger is at work")
+            raise StorageError(f"{self.path}: {doing} failed: the ledger is busy with another call")
         try:
             try:
                 self._ready()
-                self._write_noted()
+                self._write_deferred()
                 return super()._run(doing, work)
             except DamagedError as error:
-                self._begin_anew(error.message)
-                self._write_noted()
+                self._replace_file(error.message)
+                self._write_deferred()
                 return super()._run(doing, work)
         except OSError as error:
             raise storage_error(self.path, doing, error) from error
@@ -175,17 +175,17 @@ class LastingLedger(Ledger):
         if self._closed:
             raise StorageError(f"{self.path}: the ledger is closed")
         if self._connection is not None and self._identify() != self._file:
-            self._moved()
+            self._save_moved()
         if self._connection is None:
-            self._take_up()
+            self._open_file()
         if self._aside:
             self._salvage()
         if self._unnamed:
-            self._name()
+            self._write_identity()
 
-    def _name(self) -> None:
-        """Write the ledger's identity beside it, once what it lacks is recorded in it."""
-        self._write_noted()
+    def _write_identity(self) -> None:
+        """Write the ledger's identity beside it, once the gaps that it lacks are recorded in it."""
+        self._write_deferred()
         try:
             write_private(self._folder / IDENTITY_NAME, f"{self._unnamed}\n".encode())
         except OSError as error:
@@ -202,25 +202,25 @@ class LastingLedger(Ledger):
             return ()
         return tuple(found)
 
-    def _take_up(self) -> None:
-        """Open what is there or make a new file, and notice where that is not the ledger of before."""
+    def _open_file(self) -> None:
+        """Open the existing file or create one, and record a gap where it is not the earlier ledger."""
         beside = self._beside()
         if self.path.exists() and self._is_unusable():
             self._set_aside()
         torn = _lost_pages(self.path)
         self._connection = self._open()
-        self._written_sets.clear()  # of another file, perhaps
-        self._upkeep.weigh_anew()
+        self._written_sets.clear()  # they may be of another file
+        self._upkeep.measure_again()
         try:
             own = self._own_identity()
             self._file = self._identify()
             stored = any((self._folder / FOLDER).glob(f"*{SUFFIX}"))
             if not self._aside and ((self.is_new and (stored or beside)) or (not self.is_new and beside not in ("", own))):
-                log.error("ledger lost file=%s: %s", self.path.name,
+                log.error("ledger lost, gaps before now are unknown file=%s reason=%r", self.path.name,
                           "a new one is begun" if self.is_new else "another one lies in its place")
                 self._note_unknown(LOST)
             elif torn:
-                log.error("ledger damaged file=%s-wal: its write-ahead log is torn", self.path.name)
+                log.error("ledger damaged file=%s-wal reason='its write-ahead log is torn'", self.path.name)
                 self._note_unknown(DAMAGED_GAPS)
             self._unnamed = own if own != beside else ""
         except BaseException:
@@ -238,25 +238,25 @@ class LastingLedger(Ledger):
             return ""
 
     def _is_unusable(self) -> bool:
-        """Whether what lies in the ledger's place can never be one: a folder, or an empty file with another one's log."""
+        """Return whether the path cannot be opened as a ledger: a folder, or an empty file with another file's log."""
         if not self.path.is_file():
             return True
         wal = self.path.with_name(self.path.name + "-wal")
         return self.path.stat().st_size == 0 and wal.exists() and wal.stat().st_size > 0
 
-    def _begin_anew(self, reason: str) -> None:
-        """Set the damaged file aside, and go on with a new one that has what is readable of it."""
+    def _replace_file(self, reason: str) -> None:
+        """Set the damaged file aside, and go on with a new one that has its readable rows."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         self._aside.append(self._set_aside())
-        log.error("ledger set aside file=%s reason=%s", self._aside[-1].name, reason)
+        log.error("ledger damaged and set aside, a new one is begun file=%s reason=%s", self._aside[-1].name, reason)
         self._stats.add("ledger_set_aside_total")
         self._ready()
 
-    def _moved(self) -> None:
-        """Save what the connection still reads of a file that is gone from its place."""
-        log.error("ledger moved away file=%s: it is removed or replaced", self.path.name)
+    def _save_moved(self) -> None:
+        """Copy the content of a file that is gone from its place, while the connection can still read it."""
+        log.error("ledger was removed or replaced, its content is copied file=%s", self.path.name)
         connection, self._connection = self._connection, None
         assert connection is not None
         copy = self._free_name("moved")
@@ -270,14 +270,14 @@ class LastingLedger(Ledger):
             copy.chmod(0o640)
             self._aside.append(copy)
         except (sqlite3.Error, OSError) as error:
-            log.error("ledger not saved reason=%s", error)
+            log.error("ledger not copied reason=%s", error)
         finally:
             connection.close()
 
     def _set_aside(self) -> Path:
         now_s = time.monotonic()
         if len(self._aside_at) == MOST_ASIDE and now_s - self._aside_at[0] < WITHIN_S:
-            raise StorageError(f"{self.path}: the ledger is damaged again and again", "is the disk broken? see its log")
+            raise StorageError(f"{self.path}: the ledger is damaged again and again", "check the disk")
         self._aside_at.append(now_s)
         aside = self._free_name("damaged")
         try:
@@ -303,33 +303,33 @@ class LastingLedger(Ledger):
             if "gaps" in kept.broken:
                 self._note_unknown(DAMAGED_GAPS)
             self._aside.pop(0)
-            log.warning("ledger begun anew from=%s kept %s unreadable=%s", path.name, kept,
-                        ",".join(sorted(kept.broken)) or "nothing")
+            log.warning("ledger rows copied to the new file from=%s %s unreadable=%s", path.name, kept,
+                        ",".join(sorted(kept.broken)) or "none")
 
     def _note_unknown(self, reason: str) -> None:
         oldest_ns, venues = stored_venues(self._folder)
         now_ns = self._clock.now_ns()
         self.defer(Records(gaps=[
-            Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=min(oldest_ns or now_ns - 1, now_ns - 1),
-                to_ns=now_ns, first_id=None, last_id=None, reason=reason,
+            Gap(exchange=exchange, market_type=market_type, from_ns=min(oldest_ns or now_ns - 1, now_ns - 1),
+                to_ns=now_ns, reason=reason,
                 state=GapState.OPEN if exchange else GapState.LOST) for exchange, market_type in venues or [("", "")]]))
 
-    def _write_noted(self) -> None:
-        """Write what was noted; what is not taken stays noted."""
-        while self._noted:
+    def _write_deferred(self) -> None:
+        """Write deferred records; those that are refused stay deferred."""
+        while self._deferred:
             try:
                 self._write_storable(lambda records: super(LastingLedger, self)._run("write", self._writing(records)),
-                                     self._noted[0])
+                                     self._deferred[0])
             except DamagedError:
                 raise
             except StorageError:
                 return
-            self._noted.popleft()
+            self._deferred.popleft()
         if self._refused is None:
             self._waiting.forget()
 
     def _write_storable(self, write: Callable[[Records], None], records: Records) -> None:
-        """Write all of it but what can be in no file: one such record must not hold up the others."""
+        """Write all records except those that cannot be stored, so that one such record does not hold up the others."""
         try:
             write(records)
         except UNSTORABLE as error:
@@ -338,17 +338,17 @@ class LastingLedger(Ledger):
                 log.error("record left out, it cannot be stored record=%r reason=%s", records, error)
                 self._stats.add("unstorable_records_total")
                 return
-            for part in (each[: len(each) // 2], each[len(each) // 2:]):
+            for half in (each[: len(each) // 2], each[len(each) // 2:]):
                 together = Records()
-                for one in part:
-                    together.extend(one)
+                for single in half:
+                    together.extend(single)
                 self._write_storable(write, together)
 
     def _load_waiting(self) -> None:
         try:
             records = self._waiting.load()
         except ValueError as error:
-            log.error("waiting records cannot be read file=%s reason=%s", self._waiting.path.name, error)
+            log.error("waiting records unreadable, a gap is recorded file=%s reason=%s", self._waiting.path.name, error)
             self._note_unknown(DAMAGED_GAPS)
             try:
                 self._waiting.path.rename(self._free_name("waiting-damaged"))
@@ -356,16 +356,16 @@ class LastingLedger(Ledger):
                 log.error("waiting records not set aside file=%s reason=%s", self._waiting.path.name, renaming)
             return
         if records:
-            self._noted.append(records)
+            self._deferred.append(records)
 
 
 def _lost_pages(path: Path) -> bool:
-    """Whether a crash left a write-ahead log of which SQLite takes less than was written whole, and says nothing."""
+    """Return whether a crash left a write-ahead log of whose complete frames SQLite silently reads only a part."""
     wal = path.with_name(path.name + "-wal")
     try:
         if not path.stat().st_size or wal.stat().st_size <= WAL_HEADER_BYTES:
             return False
-        frames = _whole_frames(path)
+        frames = whole_frames(path)
         connection = connect(path)
         try:
             taken = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
@@ -377,7 +377,7 @@ def _lost_pages(path: Path) -> bool:
 
 
 def stored_venues(folder: Path) -> tuple[int, list[tuple[str, str]]]:
-    """Return since when trades are stored (0: not known), and of which venues."""
+    """Return since when trades are stored (ns, 0 where unknown), and the venues that have any."""
     oldest_ns: list[int] = []
     venues: set[tuple[str, str]] = set()
     for path in sorted((folder / FOLDER).glob(f"*{SUFFIX}")):

@@ -1,9 +1,8 @@
-"""What is known beside the trades: gaps, the lives of connections, quarantine, notices and listings.
+"""The ledger: gaps, connection events, quarantine, notices and listings.
 
-One small SQLite file, `ledger.sqlite`, kept for ever. Every write is durable when it returns and harmless when
-repeated, so one that fails half-way is simply tried again. One Ledger is one connection: each thread opens its own.
-A file that is broken raises DamagedError. The collector's own ledger (lasting.py) then begins a new file; commands
-read, say so, and change nothing.
+It is one small SQLite file, `ledger.sqlite`, that is kept for ever. A write is durable when it returns and harmless when it is
+repeated, so a failed one is simply tried again. One Ledger is one connection: each thread opens its own. A broken file raises
+DamagedError: the collector's own ledger (lasting.py) then begins a new file, while commands report it and change nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlite_utils import Database
 
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState
@@ -36,6 +34,7 @@ from pumpwatch.store.sqlite import (
     storage_error,
     transaction,
 )
+from pumpwatch.store.sqlite_library import Database
 from pumpwatch.store.upkeep import QUARANTINE_BYTES, Upkeep
 
 T = TypeVar("T")
@@ -45,18 +44,19 @@ __all__ = ["FILE_NAME", "Ledger", "ListingRecord"]
 FILE_NAME = "ledger.sqlite"
 DAMAGED_HINT = "a collector sets a damaged ledger aside when it starts, keeps what is readable of it, and begins a new one"
 JOURNAL_FOLDER = "journal"
-# what a record itself is to blame for: a number beyond 64 bits, a text that is not UTF-8, a value of another kind
+# errors that a record itself causes: a number beyond 64 bits, a text that is not UTF-8, a value of another type
 UNSTORABLE = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError, OverflowError, ValueError, TypeError,
               AttributeError)
 
+
 class NewerError(StorageError):
-    """Refuse to start: an older version would not keep what a newer one wrote."""
+    """Refuse to start: a newer version wrote the file, and this one would lose its additions."""
 
 
 class Ledger(ListedRows):
-    """The ledger file of a data folder. Every method blocks shortly and raises StorageError when the disk refuses.
+    """The ledger file of a data folder. Every method blocks shortly and raises StorageError where the disk fails.
 
-    read_only makes no file, changes no schema, and reads a ledger of an older version as it is.
+    With `read_only` it creates no file, changes no schema, and reads a ledger of an older version as it is.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS,
@@ -66,7 +66,7 @@ class Ledger(ListedRows):
         self._upkeep = Upkeep(quarantine_bytes)
         self._sets: dict[str, tuple[str, ...]] = {}  # digest -> symbols
         self._written_sets: set[str] = set()
-        self.is_new = False  # this opening made its tables
+        self.is_new = False  # opening it created its tables
         self._names_symbols = True
         self._connection: sqlite3.Connection | None = None
         self._start()
@@ -93,7 +93,7 @@ class Ledger(ListedRows):
         return connection
 
     def _migrate(self, connection: sqlite3.Connection) -> bool:
-        """Bring the schema up to date; return whether there was none."""
+        """Bring the schema up to date; return whether the file had none."""
         db = Database(connection)
         applied = {step.name for step in migrations.applied(db)}
         known = {step.name for step in migrations._migrations}
@@ -104,18 +104,18 @@ class Ledger(ListedRows):
             try:
                 migrations.apply(db)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # its tables are not those that it says it has
+                if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # its tables contradict its list of migrations
                     raise self._damaged("open", error) from error
                 raise
         return not applied
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._connection is not None:
             self._connection.close()
 
     def _run(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do one piece of work on the file; all reading and writing goes through here."""
+        """Do one piece of work on the file. All reading and writing goes through this method."""
         with self._guard(doing):
             if self._connection is None:
                 raise StorageError(f"{self.path}: {doing} failed: the ledger is not open")
@@ -136,55 +136,55 @@ class Ledger(ListedRows):
         return DamagedError(f"{self.path}: the ledger is damaged: {doing} failed: {error}", DAMAGED_HINT)
 
     def identity(self) -> str:
-        """Return the name that this file was given when it was made."""
+        """Return the random identity that this file got when it was created."""
         rows = self._rows("SELECT id FROM identity", ())
         return str(rows[0][0]) if rows else ""
 
     def check_pages(self) -> None:
-        """Read every page. Slow where much is stored; raises DamagedError where one is broken."""
+        """Read every page; slow for a large file. Raises DamagedError where a page is broken."""
         self._rows("SELECT 1 FROM gaps LIMIT 1", ())
         found = " ".join(str(self._rows("PRAGMA quick_check(1)", ())[0][0]).split())
         if found != "ok":
             raise DamagedError(f"{self.path}: the ledger is damaged: {found}", DAMAGED_HINT)
 
     def write(self, records: Records) -> None:
-        """Store all of it or nothing. Writing the same records again changes nothing.
+        """Store all records or none. Writing the same records again changes nothing.
 
-        Raises StorageError where the file or the disk refuses, another error where a record itself cannot be stored.
+        Raises StorageError where the file or the disk fails, one of UNSTORABLE where a record itself cannot be stored.
         """
         self._run("write", self._writing(records))
 
     def _writing(self, records: Records) -> Callable[[sqlite3.Connection], None]:
         def work(connection: sqlite3.Connection) -> None:
-            with self._upkeep.weighing(), self._settling_sets(), transaction(connection):
+            with self._upkeep.measuring(), self._forgetting_sets(), transaction(connection):
                 self._write_gaps(connection, records.gaps)
                 connection.executemany(
                     "INSERT OR IGNORE INTO connection_events VALUES (?, ?, ?, ?, ?, ?)",
-                    [(e.at_ns, e.exchange, e.market_type, e.connection, e.event, e.reason)
-                     for e in records.connection_events])
+                    [(event.at_ns, event.exchange, event.market_type, event.connection, event.event, event.reason)
+                     for event in records.connection_events])
                 self._write_quarantine(connection, records.quarantine)
                 if records.quarantine:
                     self._write_gaps(connection, self._upkeep.make_room(connection, records.quarantine))
         return work
 
     @contextmanager
-    def _settling_sets(self) -> Iterator[None]:
+    def _forgetting_sets(self) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            self._written_sets.clear()  # what was written may have been rolled back
+            self._written_sets.clear()  # the writes may have been rolled back
             raise
 
     def _write_gaps(self, connection: sqlite3.Connection, gaps: Sequence[Gap]) -> None:
-        # A gap told again with a later end has grown, and is open again; told again as filled or lost, it is settled.
+        # a gap that is written again with a later end has grown and is open again; as filled or lost, it is closed
         keys = [self._symbols_key(connection, gap.symbols) for gap in gaps]
         connection.executemany(
             "INSERT INTO gaps (exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state, note,"
             " symbols_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET"
             " to_ns = max(to_ns, excluded.to_ns), state = excluded.state"
             " WHERE excluded.to_ns > to_ns OR excluded.state != 'open'",
-            [(g.exchange, g.market_type, g.symbol, g.from_ns, g.to_ns, g.first_id, g.last_id, g.reason, g.state.value, key)
-             for g, key in zip(gaps, keys, strict=True)])
+            [(gap.exchange, gap.market_type, gap.symbol, gap.from_ns, gap.to_ns, gap.first_id, gap.last_id, gap.reason,
+              gap.state.value, key) for gap, key in zip(gaps, keys, strict=True)])
 
     def _symbols_key(self, connection: sqlite3.Connection, symbols: tuple[str, ...]) -> str:
         if not symbols:
@@ -210,7 +210,7 @@ class Ledger(ListedRows):
         return self._gaps("WHERE state = ?", (state.value,)) if state else self._gaps("", ())
 
     def gaps_between(self, start_ns: int, end_ns: int) -> list[Gap]:
-        """Return the gaps that have a moment in common with [start_ns, end_ns), oldest first."""
+        """Return the gaps that overlap [start_ns, end_ns), oldest first."""
         return [gap for _, gap in self._gaps("WHERE to_ns > ? AND from_ns < ?", (start_ns, end_ns))]
 
     def _gaps(self, where: str, values: Sequence[object]) -> list[tuple[int, Gap]]:
@@ -230,7 +230,7 @@ class Ledger(ListedRows):
         return self._run("read", work)
 
     def _set_of(self, text: str | None, digest: str) -> tuple[str, ...]:
-        """Return a gap's symbols; where their names are lost it is one of the whole venue."""
+        """Return a gap's symbols; none, which means the whole venue, where their names are lost."""
         if text is None:
             return ()
         if digest not in self._sets:
@@ -239,29 +239,25 @@ class Ledger(ListedRows):
             self._sets[digest] = msgspec.json.decode(text, type=tuple[str, ...])
         return self._sets[digest]
 
-    def update_gap(self, gap_id: int, state: GapState, note: str = "") -> None:
-        """Change a gap's state; the note says how it was filled or why it never can be."""
-        self._change("UPDATE gaps SET state = ?, note = ? WHERE id = ?", (state.value, note, gap_id))
-
     def connection_events(self, since_ns: int = 0) -> list[ConnectionEvent]:
-        """Return the events from a moment on, oldest first."""
+        """Return the events since a moment, oldest first."""
         return [ConnectionEvent(*row) for row in self._rows(
             "SELECT * FROM connection_events WHERE at_ns >= ? ORDER BY at_ns", (since_ns,))]
 
     def quarantine(self, limit: int = 1000) -> list[Quarantined]:
-        """Return the newest rows, oldest first."""
+        """Return the newest `limit` rows, oldest first."""
         rows = self._rows("SELECT at_ns, exchange, market_type, reason, payload FROM quarantine"
                           " ORDER BY at_ns DESC, nth DESC LIMIT ?", (limit,))
         return [Quarantined(*row) for row in reversed(rows)]
 
     def quarantine_count(self) -> int:
-        """Return how many rows are kept."""
+        """Return the number of quarantined rows."""
         return int(self._rows("SELECT count(*) FROM quarantine", ())[0][0])
 
     def notice_count(self, source: str) -> int:
-        """Return how many notices of a source are known: 0 before its first look, and after known ones were lost.
+        """Return the number of known notices of a source.
 
-        The latter lasts until `first_look_done`.
+        It is 0 before the source's first look, and also, until `first_look_done`, where known notices were lost.
         """
         if self._rows("SELECT 1 FROM first_looks WHERE source = '*' AND NOT EXISTS"
                       " (SELECT 1 FROM first_looks WHERE source = ?)", (source,)):
@@ -269,18 +265,18 @@ class Ledger(ListedRows):
         return int(self._rows("SELECT count(*) FROM notices WHERE source = ?", (source,))[0][0])
 
     def first_look_done(self, source: str) -> None:
-        """Note that all a first look showed is remembered; harmless when repeated."""
+        """Record that the notices of a source's first look are remembered. Harmless when repeated."""
         self._change("INSERT OR IGNORE INTO first_looks SELECT ? WHERE EXISTS (SELECT 1 FROM first_looks WHERE source = '*')",
                      (source,))
 
     def upkeep(self, now_ns: int) -> bool:
-        """Forget a few rows of what is too old or too much; return whether there is more to do.
+        """Delete a few rows that are too old or too many; return whether more are left to delete.
 
-        Each call is one short transaction. What goes before its time leaves a gap that names its venue and its time.
+        Each call is one short transaction. Rows that are deleted early leave a gap with their venue and time.
         """
         def work(connection: sqlite3.Connection) -> bool:
-            with self._upkeep.weighing(), transaction(connection):
-                self._written_sets.clear()  # sets that no gap names any more are forgotten here
+            with self._upkeep.measuring(), transaction(connection):
+                self._written_sets.clear()  # the upkeep deletes sets that no gap names any more
                 step = self._upkeep.step(connection, now_ns)
                 self._write_gaps(connection, step.gaps)
                 return step.more
@@ -297,7 +293,7 @@ class Ledger(ListedRows):
 
 
 def is_missing(folder: Path) -> bool:
-    """Whether a data folder has no ledger and nothing that would need one. Raises DamagedError where it lost its own."""
+    """Return whether a data folder has neither a ledger nor trades. Raises DamagedError where it has trades alone."""
     path = folder / FILE_NAME
     if path.exists() and (not path.is_file() or path.stat().st_size):
         return False

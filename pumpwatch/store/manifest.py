@@ -1,7 +1,7 @@
-"""The journal's list of its own files: which there are, what each holds, and what was found damaged.
+"""The journal's list of its own files, with the content and the known damage of each.
 
-It is written when a segment is made, closed or removed, and when damage is found, so that a file that vanishes, and a hole in
-the batch ids, can be told from what expired. It is a help and no condition: lost or damaged, it is made anew from the segments.
+It is written when a segment is made, closed or removed, and when damage is found. It distinguishes vanished files, and holes in
+the batch ids, from expired ones. The journal can do without it: a lost or damaged list is made again from the segments.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pumpwatch.store.sqlite import FILE_MODE
 log = logging.getLogger(__name__)
 
 FILE = "segments.json"
-Ids = tuple[int, int]  # first and last batch id, both inside
+Ids = tuple[int, int]  # first and last batch id, inclusive
 
 
 class Known(msgspec.Struct):
-    """A segment as it was when the list was written. An open one has grown since."""
+    """A segment as it was when the list was written. An open segment has grown since."""
 
     name: str
     first_id: int
@@ -42,7 +42,7 @@ class Known(msgspec.Struct):
 
 
 class Vanished(msgspec.Struct):
-    """A segment that was there and is not, with the gap that was recorded for it."""
+    """A segment whose file is gone, with the gap that was recorded for it."""
 
     name: str
     first_id: int
@@ -54,9 +54,9 @@ class Vanished(msgspec.Struct):
 
 class _Content(msgspec.Struct):
     segments: list[Known] = []
-    explained: list[Ids] = []  # batch ids that no file holds, for a reason that is known
+    explained: list[Ids] = []  # batch ids that no file holds, for a known reason
     vanished: list[Vanished] = []
-    removed_early_from_ns: int = 0  # where the gap begins that grows with each segment removed before its time
+    removed_early_from_ns: int = 0  # beginning of the gap that grows with each segment that expires early
 
 
 class _File(msgspec.Struct):
@@ -65,7 +65,7 @@ class _File(msgspec.Struct):
 
 
 class SegmentManifest:
-    """The list of one data folder's journal."""
+    """The list of segments of one data folder."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
@@ -73,12 +73,12 @@ class SegmentManifest:
         self.explained: list[Ids] = []
         self.vanished: list[Vanished] = []
         self.removed_early_from_ns = 0
-        self.problem = ""  # why it could not be read
+        self.problem = ""  # the reason why it could not be read
         self.dirty = False
 
     @staticmethod
     def read(folder: Path) -> SegmentManifest:
-        """Read the list in a journal's folder; an empty one where there is none, or with `problem` where it is damaged."""
+        """Read a data folder's list; return an empty one without a file, and one with `problem` where the file is damaged."""
         manifest = SegmentManifest(folder)
         try:
             file = msgspec.json.decode(manifest.path.read_bytes(), type=_File)
@@ -90,16 +90,16 @@ class SegmentManifest:
         except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
             manifest.problem = f"the list of segments cannot be read: {error}"
             return manifest
-        manifest.segments = {one.name: one for one in content.segments}
+        manifest.segments = {known.name: known for known in content.segments}
         manifest.explained, manifest.vanished = content.explained, content.vanished
         manifest.removed_early_from_ns = content.removed_early_from_ns
         return manifest
 
     def write(self, segments: Sequence[Segment]) -> bool:
         """Replace the file; return False, and remember to try again, where the disk refuses."""
-        lowest = min((one.first_id for one in segments if one.readable), default=0)
-        self.explained = joined(one for one in self.explained if one[1] >= lowest)
-        content = msgspec.json.encode(_Content([_known(one) for one in segments], self.explained, self.vanished,
+        lowest = min((segment.first_id for segment in segments if segment.readable), default=0)
+        self.explained = joined(ids for ids in self.explained if ids[1] >= lowest)
+        content = msgspec.json.encode(_Content([_known(segment) for segment in segments], self.explained, self.vanished,
                                                self.removed_early_from_ns))
         fresh = self.path.with_name(FILE + ".new")
         try:
@@ -120,28 +120,29 @@ class SegmentManifest:
         return True
 
     def explain(self, first_id: int, last_id: int) -> None:
-        """Note that no file holds these batch ids, and that it is known why."""
+        """Note that no file holds these batch ids, for a known reason."""
         if first_id <= last_id:
             self.explained = joined([*self.explained, (first_id, last_id)])
 
     def forget(self, before_ns: int) -> None:
         """Forget segments that vanished and would have expired by now."""
-        self.vanished = [one for one in self.vanished if one.to_ns >= before_ns]
+        self.vanished = [gone for gone in self.vanished if gone.to_ns >= before_ns]
 
     def recall(self, segment: Segment) -> None:
-        """Give a segment what the list knows of it: its venues, and what was found damaged and recorded."""
+        """Give a segment its venues and its recorded damage, as far as the list has them."""
         known = self.segments.get(segment.path.name)
         if known is not None and known.first_id == segment.first_id:
             segment.venues, segment.damaged, segment.index_damaged = set(known.venues), known.damaged, known.index_damaged
 
     def missing(self, names: Iterable[str]) -> list[Known]:
         """Return the segments of the list that are not among these names, oldest first."""
-        there = set(names)
-        return sorted((one for one in self.segments.values() if one.name not in there), key=lambda one: one.first_id)
+        existing = set(names)
+        return sorted((known for known in self.segments.values() if known.name not in existing),
+                      key=lambda known: known.first_id)
 
 
 def joined(ranges: Iterable[Ids]) -> list[Ids]:
-    """Return ranges of ids in order, with those that touch made one."""
+    """Return ranges of ids in order, and join those that touch."""
     result: list[Ids] = []
     for first, last in sorted(ranges):
         if result and first <= result[-1][1] + 1:
@@ -152,7 +153,7 @@ def joined(ranges: Iterable[Ids]) -> list[Ids]:
 
 
 def outside(first: int, last: int, ranges: Sequence[Ids]) -> list[Ids]:
-    """Return the parts of [first, last] that no range holds; the ranges are in order."""
+    """Return the parts of [first, last] outside all ranges, which are in order."""
     parts: list[Ids] = []
     for low, high in ranges:
         if high < first or low > last:
@@ -163,7 +164,7 @@ def outside(first: int, last: int, ranges: Sequence[Ids]) -> list[Ids]:
     return [*parts, (first, last)] if first <= last else parts
 
 
-def _known(one: Segment) -> Known:
-    return Known(one.path.name, one.first_id, one.last_id, one.created_ns, one.first_timestamp, one.last_timestamp,
-                 one.last_received, one.trades, bool(one.state), sorted(one.venues), list(one.damaged), not one.readable,
-                 one.index_damaged)
+def _known(segment: Segment) -> Known:
+    return Known(segment.path.name, segment.first_id, segment.last_id, segment.created_ns, segment.first_timestamp,
+                 segment.last_timestamp, segment.last_received, segment.trades, bool(segment.state), sorted(segment.venues),
+                 list(segment.damaged), not segment.readable, segment.index_damaged)

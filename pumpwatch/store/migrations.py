@@ -1,17 +1,17 @@
-"""The ledger's schema, as the steps that made it: each is applied once to a file, in this order, and never changed."""
+"""The ledger's schema as a list of migrations: each is applied once to a file, in this order, and never changed."""
 
 from __future__ import annotations
 
 import secrets
 
-from sqlite_utils import Database, Migrations
+from pumpwatch.store.sqlite_library import Database, Migrations
 
 migrations = Migrations("ledger")
 
 
 @migrations()
 def first(db: Database) -> None:
-    """Make the first schema."""
+    """Create the first schema."""
     db.create_table("gaps", {
         "id": int, "exchange": str, "market_type": str, "symbol": str, "from_ns": int, "to_ns": int, "first_id": int,
         "last_id": int, "reason": str, "state": str, "note": str}, pk="id")
@@ -35,13 +35,13 @@ def first(db: Database) -> None:
 
 @migrations()
 def gaps_by_time(db: Database) -> None:
-    """A window asks for the gaps around it, of all there ever were."""
+    """Index gaps by time, for windows that ask for the gaps around them."""
     db.execute("CREATE INDEX gaps_time ON gaps (to_ns, from_ns)")
 
 
 @migrations()
 def gaps_of_connections(db: Database) -> None:
-    """A gap of a connection names its symbols: each set of them once, and by its digest in the gap and in its key."""
+    """Let a gap name a connection's symbols: each set of symbols is stored once, and gaps hold its digest."""
     db.create_table("gap_symbols", {"digest": str, "symbols": str}, pk="digest")
     db.execute("ALTER TABLE gaps ADD COLUMN symbols_key TEXT NOT NULL DEFAULT ''")
     db.execute("DROP INDEX gaps_key")
@@ -52,25 +52,25 @@ def gaps_of_connections(db: Database) -> None:
 
 @migrations()
 def upkeep_by_age(db: Database) -> None:
-    """The upkeep asks for the oldest rows and for the weight of all, without reading a payload."""
+    """Index what the upkeep asks for: the oldest rows and the size of all, without reading a payload."""
     db.execute("CREATE INDEX quarantine_age ON quarantine (at_ns, exchange, market_type, size)")
     db.execute("CREATE INDEX gaps_filled ON gaps (to_ns) WHERE state = 'filled'")
 
 
 @migrations()
 def identity(db: Database) -> None:
-    """A ledger has a name of its own, so that another one in its place is noticed."""
+    """Give a ledger an identity, so that another file in its place is noticed."""
     db.create_table("identity", {"id": str})
     db.execute("INSERT INTO identity VALUES (?)", [secrets.token_hex(8)])
 
 
 @migrations()
 def first_looks(db: Database) -> None:
-    """Where known notices were lost (`*`), the next first look at a source seeds again; those that did are named."""
+    """Note that known notices were lost (`*`), and the sources that were seeded again since then."""
     db.create_table("first_looks", {"source": str}, pk="source")
 
 
 @migrations()
 def listing_problems(db: Database) -> None:
-    """A listing can be known and have no archive, for a reason."""
+    """Store the reason why a known listing has no archive."""
     db.execute("ALTER TABLE listings ADD COLUMN problem TEXT NOT NULL DEFAULT ''")

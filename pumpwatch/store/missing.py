@@ -1,4 +1,4 @@
-"""Which files a journal should have and has not, told from outside, beside a running collector or after it."""
+"""Find the files that are missing in a journal, from another process, whether its collector runs or not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pumpwatch.store.segment import Segment
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A file that is gone, or ids that no file holds. `why` is for a person."""
+    """A file that is gone, or batch ids that no file holds. `why` is a message for a person."""
 
     name: str
     trades: int
@@ -25,20 +25,20 @@ class Missing:
 
 
 def missing_files(folder: Path, segments: Sequence[Segment]) -> list[Missing]:
-    """Return what the list of segments and the batch ids say is missing in a data folder; `segments` are the readable ones.
+    """Return what is missing in a data folder, by its list of segments and the batch ids of its readable `segments`.
 
-    What a start recorded as a gap is among it until it would have expired.
+    Files that a start recorded as a gap are included until they would have expired.
     """
-    there = {path.name for path in (folder / FOLDER).glob(f"*{SUFFIX}")}
+    existing = {path.name for path in (folder / FOLDER).glob(f"*{SUFFIX}")}
     manifest = SegmentManifest.read(folder)
-    there |= {path.name for path in (folder / FOLDER).glob(f"*{SUFFIX}")}  # one may have been made, as well as expired
-    found = [Missing(one.name, one.trades, f"the file is gone, with batches {one.first_id} to {one.last_id}, {one.trades:,} "
-                                           f"trades, {_span(*of_segment(one))}; the next start records a gap")
-             for one in manifest.missing(there) if one.trades or not one.closed]
-    found += [Missing(one.name, one.trades, f"the file is gone, with batches {one.first_id} to {one.last_id}, {one.trades:,} "
-                                            f"trades, {_span(one.from_ns, one.to_ns)}, recorded as a gap")
-              for one in manifest.vanished]
-    known = [*manifest.explained, *((one.first_id, one.last_id) for one in manifest.segments.values())]
+    existing |= {path.name for path in (folder / FOLDER).glob(f"*{SUFFIX}")}  # a segment may have been made or removed meanwhile
+    found = [Missing(gone.name, gone.trades, f"the file is gone, with batches {gone.first_id} to {gone.last_id}, "
+                     f"{gone.trades:,} trades, {_span(*of_segment(gone))}; the next start records a gap")
+             for gone in manifest.missing(existing) if gone.trades or not gone.closed]
+    found += [Missing(gone.name, gone.trades, f"the file is gone, with batches {gone.first_id} to {gone.last_id}, "
+                      f"{gone.trades:,} trades, {_span(gone.from_ns, gone.to_ns)}, recorded as a gap")
+              for gone in manifest.vanished]
+    known = [*manifest.explained, *((segment.first_id, segment.last_id) for segment in manifest.segments.values())]
     found += [Missing(after.path.name, 0, f"batches {first} to {last} before it are in no file, "
                                           f"{_span(before.last_timestamp, after.created_ns)}")
               for before, after, first, last in holes(segments, known)]
@@ -46,5 +46,5 @@ def missing_files(folder: Path, segments: Sequence[Segment]) -> list[Missing]:
 
 
 def _span(from_ns: int, to_ns: int) -> str:
-    return " to ".join(f"{datetime.fromtimestamp(one // NS_PER_S, UTC):%Y-%m-%dT%H:%M:%SZ}" for one in (from_ns, to_ns)
-                       if 0 <= one < 253_402_300_800 * NS_PER_S)
+    return " to ".join(f"{datetime.fromtimestamp(ns // NS_PER_S, UTC):%Y-%m-%dT%H:%M:%SZ}" for ns in (from_ns, to_ns)
+                       if 0 <= ns < 253_402_300_800 * NS_PER_S)

@@ -1,34 +1,39 @@
-"""The instruments that a journal's files name, so that a coin is found though nothing of it was read yet in this run.
+"""Read the instruments that a journal's files name, so that a coin of an earlier run is found.
 
-A file carries the names of what it holds. Most files carry the same ones: only what was not met before is read in full.
+Each file carries the names of the instruments in it. Most files carry the same ones, so only files with new names are read
+in full.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Instrument
 from pumpwatch.store.segment import Segment
-from pumpwatch.store.sqlite import DAMAGED, check_of, connect
+from pumpwatch.store.sqlite import DAMAGED, check_of, connect, is_temporary
 
 MOST_INSTRUMENTS = 100_000  # numbers tried where the table of names is damaged
 Instruments = dict[int, tuple[tuple[str, str], Instrument]]  # a file's number -> venue and instrument
 OnDamage = Callable[[Path, object], None]
-UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, AttributeError)  # the latter: NULL where a text should be
+UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, AttributeError)  # the last: NULL in place of a text
 _NUMBERS = "SELECT group_concat(id) FROM instruments"
 _NAMES = "SELECT group_concat(exchange || char(9) || market_type || char(9) || symbol, char(10)) FROM instruments"
 
 
 def read_instruments(connection: sqlite3.Connection) -> Instruments:
-    """Return a file's numbers with venue and instrument, without those that cannot be read."""
+    """Return venue and instrument by the file's own number, without those that cannot be read.
+
+    Raises sqlite3.Error where the file is locked.
+    """
     try:
         rows = connection.execute("SELECT * FROM instruments").fetchall()
-    except DAMAGED:
+    except DAMAGED as error:
+        if is_temporary(error):
+            raise
         rows = _one_by_one(connection)
     return {row[0]: ((row[1], row[2]), Instrument(symbol=row[3], base=row[4], quote=row[5], multiplier=row[6],
                                                   contract_size=row[7]))
@@ -38,27 +43,33 @@ def read_instruments(connection: sqlite3.Connection) -> Instruments:
 def _one_by_one(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     for number in range(MOST_INSTRUMENTS):
-        with suppress(*DAMAGED):
+        try:
             row = connection.execute("SELECT * FROM instruments WHERE id = ?", (number,)).fetchone()
+        except DAMAGED as error:
+            if is_temporary(error):
+                raise
+        else:
             rows += [row] if row else []
     return rows
 
 
 def load_names(segments: Iterable[Segment], catalogue: Catalogue, on_damage: OnDamage) -> None:
-    """Put every instrument that the segments name into the catalogue.
+    """Add every instrument that the segments name to the catalogue.
 
-    An instrument's facts are those of the newest file that has them. A file whose names are damaged is named to `on_damage`;
-    what can be read of them is taken. 72 files of 5,700 names each took 0.3 s where one run wrote them, and 0.9 s where each
-    was written by another: the names come as one text a file, and within a run a number means one instrument.
+    An instrument's facts come from the newest file that names it. Damaged names are reported to `on_damage`, and the readable
+    ones of that file are added. A locked file is left out; whoever reads it later loads its names.
+    72 files of 5,700 names each took 0.3 s where one run wrote all of them, and 0.9 s where each had its own run: the names
+    come as one text a file, and within a run a number means one instrument.
     """
     known: set[str] = set()
-    numbers: dict[str, set[str]] = {}  # that are known, by run
-    for segment in sorted(segments, key=lambda one: one.first_id, reverse=True):
-        if segment.readable:
+    numbers: dict[str, set[str]] = {}  # run -> the numbers that are known
+    for segment in sorted(segments, key=lambda segment: segment.first_id, reverse=True):
+        if segment.readable and not segment.locked:
             try:
                 _load(segment, known, numbers.setdefault(segment.run, set()), catalogue, on_damage)
             except DAMAGED as error:
-                on_damage(segment.path, f"names: {error}")
+                if not is_temporary(error):
+                    on_damage(segment.path, f"names: {error}")
 
 
 def _load(segment: Segment, known: set[str], numbers: set[str], catalogue: Catalogue, on_damage: OnDamage) -> None:
@@ -67,10 +78,12 @@ def _load(segment: Segment, known: set[str], numbers: set[str], catalogue: Catal
         held = set((connection.execute(_NUMBERS).fetchone()[0] or "").split(","))
         if held <= numbers or held == {""}:
             return
-        numbers |= held
         names = set(connection.execute(_NAMES).fetchone()[0].split("\n"))
-    except UNREADABLE:
-        names = {""}  # no instrument is called so: all are read, one by one
+        numbers |= held
+    except UNREADABLE as error:
+        if is_temporary(error):
+            raise
+        names = {""}  # matches nothing that is known, so that every row is read
     finally:
         connection.close()
     if not names <= known:
@@ -92,7 +105,7 @@ def _read_all(segment: Segment, names: set[str], known: set[str], catalogue: Cat
 
 
 def venues_in(path: Path) -> set[tuple[str, str]]:
-    """Return the venues that a file names, as far as it can be read."""
+    """Return the venues that a file names; none where it cannot be read."""
     try:
         connection = connect(path, read_only=True)
         try:

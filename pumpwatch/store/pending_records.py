@@ -1,7 +1,7 @@
-"""Records on their way into the ledger: kept while it refuses, and bounded however long it does.
+"""Hold records on their way to the ledger, in bounded memory, however long the ledger refuses them.
 
-What is told again is kept once, as the ledger would keep it. Beyond the bounds, rows become one growing gap a venue: what
-is known of a loss may get coarser here, it never gets lost.
+A record that comes twice is kept once, as in the ledger. Beyond the bounds, single rows become one growing gap a venue: the
+knowledge of a loss may become less exact here, but is never dropped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Key = tuple[str, str, str, int | None, int | None, int, tuple[str, ...]]
 
 
 class PendingRecords:
-    """Takes records, gives all of them for a commit, and takes them back when that failed."""
+    """Takes records, hands all of them over for a write, and takes them back when the write failed."""
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
@@ -34,13 +34,13 @@ class PendingRecords:
         self._events: list[ConnectionEvent] = []
         self._quarantine: list[Quarantined] = []
         self._growing: dict[tuple[str, str, str], int] = {}  # (exchange, market_type, reason) -> the gap's from_ns
-        self._said = False
+        self._logged = False
 
     def __bool__(self) -> bool:
         return bool(self._gaps or self._events or self._quarantine)
 
     def add(self, records: Records) -> None:
-        """Take records over."""
+        """Add records; beyond the bounds the oldest become gaps."""
         for gap in records.gaps:
             self._add_gap(gap)
         self._events += records.connection_events
@@ -48,37 +48,38 @@ class PendingRecords:
         self._keep_within_bounds()
 
     def take_records(self) -> Records:
-        """Return all there is, for a commit."""
+        """Return all records and forget them."""
         records = Records(list(self._gaps.values()), self._events, self._quarantine)
         self._gaps, self._events, self._quarantine = {}, [], []
         return records
 
     def put_back(self, records: Records) -> None:
-        """Take back what a failed commit had; it is older than what came meanwhile."""
+        """Take back the records of a failed write; they are older than those that came meanwhile."""
         newer = self.take_records()
         self.add(records)
         self.add(newer)
 
-    def written(self) -> None:
-        """Note that the ledger took what was taken: what is lost here from now on is another gap."""
-        self._said = False
-        self.settled((NOT_KEPT, FOLDED))
+    def mark_written(self) -> None:
+        """Note that the ledger took what `take_records` returned: rows dropped from now on are another gap."""
+        self._logged = False
+        self.end_losses((NOT_KEPT, FOLDED))
 
-    def settled(self, reasons: Collection[str]) -> None:
-        """Note that a loss for these reasons has ended: the next one is another gap."""
+    def end_losses(self, reasons: Collection[str]) -> None:
+        """End the growing gaps of these reasons: the next loss is another gap."""
         self._growing = {which: from_ns for which, from_ns in self._growing.items()
                          if which[2] not in reasons or (*which[:2], "", None, None, from_ns, ()) in self._gaps}
 
-    def lost(self, exchange: str, market_type: str, from_ns: int, to_ns: int, reason: str) -> None:
-        """Note a loss of a whole venue; losses of one kind are one gap, which grows until they have ended."""
+    def add_loss(self, exchange: str, market_type: str, from_ns: int, to_ns: int, reason: str) -> Gap:
+        """Add a loss of a whole venue; return its gap, which grows with each loss of this reason until `end_losses`."""
         start_ns = self._growing.get((exchange, market_type, reason), from_ns)
         if from_ns < start_ns:
             old = self._gaps.pop((exchange, market_type, "", None, None, start_ns, ()), None)
             to_ns = max(to_ns, old.to_ns) if old else to_ns
             start_ns = from_ns
         self._growing[exchange, market_type, reason] = start_ns
-        self._add_gap(Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=start_ns, to_ns=to_ns,
-                          first_id=None, last_id=None, reason=reason))
+        gap = Gap(exchange=exchange, market_type=market_type, from_ns=start_ns, to_ns=to_ns, reason=reason)
+        self._add_gap(gap)
+        return gap
 
     def _add_gap(self, gap: Gap) -> None:
         key = _key(gap)
@@ -91,36 +92,36 @@ class PendingRecords:
     def _keep_within_bounds(self) -> None:
         if len(self._quarantine) > QUARANTINE_KEPT:
             dropped, self._quarantine = self._quarantine[:-QUARANTINE_KEPT], self._quarantine[-QUARANTINE_KEPT:]
-            self._coarser("quarantine rows", len(dropped))
+            self._count_dropped("quarantine rows", len(dropped))
             for row in dropped:
-                self.lost(row.exchange, row.market_type, row.at_ns - REFUSED_SLACK_NS, row.at_ns + 1, NOT_KEPT)
+                self.add_loss(row.exchange, row.market_type, row.at_ns - REFUSED_SLACK_NS, row.at_ns + 1, NOT_KEPT)
         if len(self._gaps) > GAPS_KEPT:
             self._fold()
         if len(self._events) > EVENTS_KEPT:
-            self._coarser("connection events", len(self._events) - EVENTS_KEPT)
+            self._count_dropped("connection events", len(self._events) - EVENTS_KEPT)
             self._events = self._events[-EVENTS_KEPT:]
 
     def _fold(self) -> None:
-        """Make the gaps of single symbols, and where that is not enough those of connections, one gap a venue."""
-        still = [gap for gap in self._gaps.values() if gap.state == GapState.OPEN]
-        self._fold_these("gaps of single symbols", [gap for gap in still if gap.symbol])
+        """Join the gaps of single symbols into one gap a venue, then those of connections where that is not enough."""
+        still_open = [gap for gap in self._gaps.values() if gap.state == GapState.OPEN]
+        self._fold_these("gaps of single symbols", [gap for gap in still_open if gap.symbol])
         if len(self._gaps) > GAPS_KEPT:
-            self._fold_these("gaps of connections", [gap for gap in still if gap.symbols])
+            self._fold_these("gaps of connections", [gap for gap in still_open if gap.symbols])
 
     def _fold_these(self, what: str, gaps: Sequence[Gap]) -> None:
-        self._coarser(what, len(gaps))
+        self._count_dropped(what, len(gaps))
         for gap in gaps:
             del self._gaps[_key(gap)]
         for gap in gaps:
-            self.lost(gap.exchange, gap.market_type, gap.from_ns, gap.to_ns, FOLDED)
+            self.add_loss(gap.exchange, gap.market_type, gap.from_ns, gap.to_ns, FOLDED)
 
-    def _coarser(self, what: str, count: int) -> None:
+    def _count_dropped(self, what: str, count: int) -> None:
         self._stats.add("records_dropped_total", count)
-        if not self._said:
-            self._said = True
-            log.error("records are dropped, the ledger refuses them what=%s count=%d: their times stay, as a gap", what, count)
+        if not self._logged:
+            self._logged = True
+            log.error("records dropped, the ledger refuses them; a gap covers their times what=%r count=%d", what, count)
 
 
 def _key(gap: Gap) -> Key:
-    """Return what tells a gap from others, as the ledger does."""
+    """Return what identifies a gap, here and in the ledger."""
     return gap.exchange, gap.market_type, gap.symbol, gap.first_id, gap.last_id, gap.from_ns, gap.symbols

@@ -1,8 +1,7 @@
-"""Trades of a coin and a time, from wherever they are: memory, the journal, the sinks.
+"""Find the trades of a coin and a time, wherever they are: in memory, in the journal, or in the sinks.
 
-Each part of the range is asked where it is nearest. Memory holds every trade since `Recent.covers_from_ns` and says which it
-does not; for those and for what was before the journal is asked, and before the journal's beginning the sinks. Parts are merged
-in order of time, without doubles.
+Memory holds every trade since `Recent.covers_from_ns`, except the parts that it names. The journal is asked for those parts and
+for the time before, and the sinks for the time before the journal's beginning. The parts are merged by time, without doubles.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ NEVER = 2**63 - 1
 
 
 class RecentTrades(Protocol):
-    """What a query asks of memory."""
+    """The trades in memory, see `store.recent`."""
 
     covers_from_ns: int
 
@@ -33,12 +32,12 @@ class RecentTrades(Protocol):
         """Return the trades of these instruments in [start_ns, end_ns)."""
 
     def elsewhere(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
-        """Return the parts of [start_ns, end_ns) that have to be asked for elsewhere."""
+        """Return the parts of [start_ns, end_ns) that memory does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryPart:
-    """What one place gave, and how long it took. `problem` says why it gave nothing, where something is wrong."""
+    """The number of rows from one place, and the time it took. `problem`: the reason where the place could not answer."""
 
     source: str  # recent, journal, or a sink's name
     rows: int
@@ -48,7 +47,7 @@ class QueryPart:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """Trades in order of their timestamps, each once, and the parts they came from."""
+    """Trades by timestamp, each once, and the places they came from."""
 
     batch: TradeBatch
     parts: list[QueryPart]
@@ -59,10 +58,10 @@ def find(
     journal_query: Callable[[Sequence[Name], int, int], TradeBatch] | None = None,
     sinks: Mapping[str, Sink] | None = None, journal_from_ns: int = NEVER,
 ) -> QueryResult:
-    """Return the trades of a coin (or of instrument ids) in [start_ns, end_ns), from as few places as hold them.
+    """Return the trades of a coin (or of instrument ids) in [start_ns, end_ns), from as few places as possible.
 
-    `journal_from_ns`: from then on the journal is known to be whole, and the sinks are not asked. A place that cannot
-    answer is named in the parts and is not fatal.
+    From `journal_from_ns` on the journal is complete, and the sinks are not asked. A place that cannot answer is named in the
+    parts, and the others are asked all the same.
     """
     ids = catalogue.matching(coin) if isinstance(coin, str) else list(coin)
     names = catalogue.names(ids)
@@ -96,8 +95,8 @@ def find(
 
 
 def merged(batches: Sequence[TradeBatch]) -> TradeBatch:
-    """Return the rows of all batches by timestamp; of trades with one instrument, id text and timestamp the first."""
-    batch = TradeBatch.concat([one for one in batches if len(one)])
+    """Return the rows of all batches by timestamp; of trades with equal instrument, id and timestamp only the first."""
+    batch = TradeBatch.concat([batch for batch in batches if len(batch)])
     if len(batch) < 2:
         return batch
     ids = batch.trade_id if batch.text_id is None else np.array(batch.id_texts())

@@ -1,6 +1,7 @@
-"""Reading the journal's files: by id for the drain, by coin and time for a query, around damage where there is any.
+"""Read one journal file: by batch id for the drain, by coin and time for a query, and around damage.
 
-Readers take short looks and hold no lock, so they never pin the writer, and a file may be unlinked under them.
+Each read is short and holds no lock afterwards, so readers never hold up the writer, and a file may be unlinked meanwhile.
+A file that is locked for longer than READ_BUSY_MS raises StorageError; only damage is left out.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from pumpwatch.store.last_ids import Name
 from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.names import Instruments, load_names, read_instruments
 from pumpwatch.store.segment import LONG_NS, Segment, check_schema, read_segment
-from pumpwatch.store.sqlite import DAMAGED, connect
+from pumpwatch.store.sqlite import DAMAGED, connect, raise_if_temporary
 
 log = logging.getLogger(__name__)
 
-OnDamage = Callable[[Path, int, str], None]  # file, batch id, why
+OnDamage = Callable[[Path, int, str], None]  # file, batch id, reason
 FOLDER = "journal"
 SUFFIX = ".sqlite"
 _OVERLAPPING = f"""
@@ -40,7 +41,10 @@ UNION ALL SELECT id, head FROM batches INDEXED BY batches_long
 
 
 class SegmentReader:
-    """One open file. One thread at a time; raises sqlite3.Error only where the whole file cannot be opened."""
+    """One open file. Use it from one thread at a time.
+
+    Making one raises sqlite3.Error where the file cannot be opened. The methods raise StorageError where it is locked.
+    """
 
     def __init__(self, path: Path, catalogue: Catalogue, on_damage: OnDamage, *, own_run: bool = False) -> None:
         self.path = path
@@ -56,12 +60,16 @@ class SegmentReader:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def instruments(self) -> Instruments:
-        """Return the run's numbers with venue and instrument, without those that cannot be read."""
-        return read_instruments(self._connection)
+        """Return venue and instrument by the file's own number, without those that cannot be read."""
+        try:
+            return read_instruments(self._connection)
+        except sqlite3.Error as error:
+            raise_if_temporary(error, self.path)
+            raise
 
     def after(self, batch_id: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
         """Yield the batches in (batch_id, last_id] in order, without those that cannot be read."""
@@ -77,14 +85,15 @@ class SegmentReader:
                 if batch is not None:
                     yield number, batch
         except DAMAGED as error:
-            log.warning("segment damaged file=%s after_batch=%d error=%s", self.path.name, at, error)
+            raise_if_temporary(error, self.path)
+            log.warning("segment damaged file=%s after_batch=%d reason=%s", self.path.name, at, error)
             yield from self._one_by_one(at + 1, last_id)
             return
         for missing in range(at + 1, last_id + 1):
             self._on_damage(self.path, missing, "it is not in the file")
 
     def _one_by_one(self, first_id: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
-        """Try each id alone: a damaged page costs only the batches on it."""
+        """Read each id by itself, so that a damaged page costs only the batches on it."""
         for number in range(first_id, last_id + 1):
             parts = self._parts(number)
             batch = self._readable(number, *parts) if parts else None
@@ -96,6 +105,7 @@ class SegmentReader:
             row: tuple[object, object] | None = self._connection.execute(
                 "SELECT head, body FROM batches WHERE id = ?", (number,)).fetchone()
         except DAMAGED as error:
+            raise_if_temporary(error, self.path)
             self._on_damage(self.path, number, str(error))
             return None
         if row is None:
@@ -105,14 +115,14 @@ class SegmentReader:
     def _decode(self, number: int, head: object, body: object) -> TradeBatch | None:
         try:
             if not isinstance(head, bytes) or not isinstance(body, bytes):
-                raise StorageError("a stored batch is damaged: it is no blob")
+                raise StorageError("a stored batch is damaged: it is not a blob")
             return self._decoder.decode(head, body)
         except StorageError as error:
             self._on_damage(self.path, number, error.message)
             return None
 
     def _readable(self, number: int, head: object, body: object) -> TradeBatch | None:
-        """Return a batch in the process's own numbers, None where it cannot be read."""
+        """Return a batch with this process's instrument ids, None where it cannot be read."""
         batch = self._decode(number, head, body)
         if batch is None or self._own_run:
             return batch
@@ -122,7 +132,7 @@ class SegmentReader:
         return translated if len(translated) else None
 
     def _translate(self, batch: TradeBatch) -> TradeBatch:
-        """Turn the file's numbers into the process's own; leave out trades whose instrument has no readable name."""
+        """Replace the file's instrument ids with this process's; leave out trades whose instrument name cannot be read."""
         top = int(batch.instrument.max(initial=-1))
         if top >= len(self._table):
             known = self.instruments()
@@ -137,7 +147,7 @@ class SegmentReader:
     def find(self, names: Sequence[Name], start_ns: int, end_ns: int, last_id: int, *, by_index: bool = True) -> TradeBatch:
         """Return the trades of these instruments in [start_ns, end_ns), in the order they were stored.
 
-        Without `by_index` the head of every batch is looked at: slower, and right where the index of times is damaged.
+        Without `by_index` it reads the head of every batch: slower, and correct where the time index is damaged.
         """
         wanted = self._numbers(names)
         if not len(wanted):
@@ -170,28 +180,32 @@ class SegmentReader:
             for name in names:
                 numbers += [row[0] for row in self._connection.execute(
                     "SELECT id FROM instruments WHERE exchange = ? AND market_type = ? AND symbol = ?", name)]
-        except DAMAGED:
+        except DAMAGED as error:
+            raise_if_temporary(error, self.path)
             wanted = set(names)
-            numbers = [number for number, (venue, one) in self.instruments().items() if (*venue, one.symbol) in wanted]
+            numbers = [number for number, (venue, instrument) in self.instruments().items()
+                       if (*venue, instrument.symbol) in wanted]
         return np.array(sorted(numbers), np.int64)
 
     def _holding(self, wanted: NDArray[np.int64], start_ns: int, end_ns: int, last_id: int, by_index: bool) -> list[int]:
-        """Return the batches of the time that hold a wanted instrument, by their heads alone."""
+        """Return the batches of that time that hold a wanted instrument, judged by their heads."""
         try:
             rows = (self._connection.execute(_OVERLAPPING, (start_ns, end_ns, last_id, end_ns + LONG_NS)).fetchall()
                     if by_index else self._heads(last_id))
-        except DAMAGED:
+        except DAMAGED as error:
+            raise_if_temporary(error, self.path)
             rows = self._heads(last_id)
         heads = [head if isinstance(head, bytes) else b"" for _, head in rows]
         return sorted({rows[index][0] for index in codec.which_hold(heads, wanted.tolist())})
 
     def _heads(self, last_id: int) -> list[tuple[int, object]]:
-        """Return id and head of every batch that can be read."""
+        """Return the id and the head of every readable batch."""
         rows: list[tuple[int, object]] = []
         try:
             for row in self._connection.execute("SELECT id, head FROM batches NOT INDEXED WHERE id <= ? ORDER BY id", (last_id,)):
                 rows.append(row)
-        except DAMAGED:
+        except DAMAGED as error:
+            raise_if_temporary(error, self.path)
             at = rows[-1][0] if rows else self._first_id() - 1
             for number in range(at + 1, last_id + 1):
                 parts = self._parts(number)
@@ -203,7 +217,10 @@ class SegmentReader:
 
 
 class JournalReader:
-    """Look into a data folder's journal from outside, whether its collector runs or not. Takes no lock."""
+    """Read a data folder's journal from another process, whether its collector runs or not. Takes no lock.
+
+    `unreadable` names what was left out, one line each: damage, and files that another process locks.
+    """
 
     def __init__(self, folder: Path, catalogue: Catalogue) -> None:
         self.unreadable: list[str] = []
@@ -219,12 +236,12 @@ class JournalReader:
             except DAMAGED as error:
                 if path.exists():
                     self.unreadable.append(f"{path.name}: {error}")
-        for one in segments:
-            manifest.recall(one)
+        for segment in segments:
+            manifest.recall(segment)
         return in_order(segments)
 
     def load_instruments(self) -> None:
-        """Put every instrument that the journal names into the catalogue, so that a coin can be looked up."""
+        """Add every instrument that the journal names to the catalogue, so that a coin can be looked up."""
         load_names(self.segments(), self._catalogue, lambda path, why: self.unreadable.append(f"{path.name}: {why}"))
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
@@ -238,6 +255,8 @@ class JournalReader:
                 continue
             try:
                 found.append(reader.find(names, start_ns, end_ns, segment.last_id, by_index=not segment.index_damaged))
+            except StorageError as error:  # it is locked
+                self.unreadable.append(f"{segment.path.name}: {error.message}")
             except DAMAGED as error:
                 self.unreadable.append(f"{segment.path.name}: {error}")
             finally:
@@ -257,14 +276,17 @@ class JournalReader:
 
 
 def in_order(segments: list[Segment]) -> list[Segment]:
-    """Sort by id, and leave out of each what a later one holds: rows of a commit that failed and was made again."""
-    segments.sort(key=lambda one: (one.first_id, one.ordinal, one.created_ns, one.path.name))
-    for one, following in pairwise(segments):
-        one.last_id = min(one.last_id, following.first_id - 1)
+    """Sort segments by id, and end each before the next one begins.
+
+    The ids that are cut off belong to a commit that failed and was repeated in the next file.
+    """
+    segments.sort(key=lambda segment: (segment.first_id, segment.ordinal, segment.created_ns, segment.path.name))
+    for segment, following in pairwise(segments):
+        segment.last_id = min(segment.last_id, following.first_id - 1)
     return segments
 
 
 def by_time(batches: Sequence[TradeBatch]) -> TradeBatch:
-    """Return the rows of all batches in order of their timestamps; equal ones keep their order."""
-    batch = TradeBatch.concat([one for one in batches if len(one)])
+    """Return the rows of all batches, sorted by timestamp; rows with equal ones keep their order."""
+    batch = TradeBatch.concat([batch for batch in batches if len(batch)])
     return batch.take(batch.timestamp.argsort(kind="stable")) if len(batch) > 1 else batch

@@ -1,4 +1,8 @@
-"""The journal's own look into its files: a few kept open, damage noted where it is met."""
+"""Read the files of one journal: keep a few open, note damage, report locks.
+
+A damaged file or batch is noted and left out. A file that another process only locks raises StorageError instead: leaving it
+out would skip good trades, so the caller tries again.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +17,23 @@ from pumpwatch.store.damage import Damage
 from pumpwatch.store.last_ids import Name
 from pumpwatch.store.reader import SegmentReader, by_time
 from pumpwatch.store.segment import Segment
-from pumpwatch.store.sqlite import DAMAGED, passing
+from pumpwatch.store.sqlite import DAMAGED, raise_if_temporary
 
 KEPT_OPEN = 4
 
 
 class SegmentReaders:
-    """Readers of the segments of one journal. One thread."""
+    """The open readers of one journal's segments. Use it from one thread."""
 
     def __init__(self, catalogue: Catalogue, damage: Damage, run: str) -> None:
         self._catalogue, self._damage, self._run = catalogue, damage, run
         self._open: dict[Path, SegmentReader] = {}
 
     def after(self, segments: Sequence[Segment], batch_id: int) -> Iterator[tuple[int, TradeBatch]]:
-        """Yield the batches after an id in order, without those that cannot be read."""
+        """Yield the batches after an id in order, without those that cannot be read.
+
+        Raises StorageError at the first segment that is locked; batches before it are yielded first.
+        """
         for segment in segments:
             if segment.last_id <= batch_id or not segment.readable:
                 continue
@@ -35,7 +42,10 @@ class SegmentReaders:
                 yield from reader.after(max(batch_id, segment.first_id - 1), segment.last_id)
 
     def query(self, segments: Sequence[Segment], names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
-        """Return these instruments' trades in [start_ns, end_ns), by timestamp, without those that cannot be read."""
+        """Return these instruments' trades in [start_ns, end_ns), by timestamp, without those that cannot be read.
+
+        Raises StorageError where a segment of that time is locked.
+        """
         found: list[TradeBatch] = []
         for segment in segments:
             if segment.last_timestamp < start_ns or segment.first_timestamp >= end_ns or not segment.readable:
@@ -45,34 +55,32 @@ class SegmentReaders:
                 try:
                     found.append(reader.find(names, start_ns, end_ns, segment.last_id, by_index=not segment.index_damaged))
                 except DAMAGED as error:
-                    self._cannot_read(segment.path, error)
+                    raise_if_temporary(error, segment.path)
+                    self._damage.whole(segment.path, error)
         return by_time(found)
 
     def close_one(self, path: Path) -> None:
-        """Let go of a file."""
+        """Close the reader of one file, if it is open."""
         reader = self._open.pop(path, None)
         if reader is not None:
             reader.close()
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all readers."""
         for path in list(self._open):
             self.close_one(path)
 
-    def _cannot_read(self, path: Path, error: Exception) -> None:
-        """Note a file that is damaged or gone."""
-        if passing(error, path):
-            self._damage.file(path, error)
-        else:
-            self._damage.whole(path, error)
-
     def _reader(self, segment: Segment) -> SegmentReader | None:
+        """Return the segment's reader, None where the file is damaged or gone. Raises StorageError where it is locked."""
+        if segment.locked:
+            raise StorageError(f"{segment.path}: the segment is locked by another process")
         reader = self._open.pop(segment.path, None)
         if reader is None:
             try:
                 reader = SegmentReader(segment.path, self._catalogue, self._damage.batch, own_run=segment.run == self._run)
             except (sqlite3.Error, StorageError) as error:
-                self._cannot_read(segment.path, error)
+                raise_if_temporary(error, segment.path)
+                self._damage.whole(segment.path, error)
                 return None
         self._open[segment.path] = reader
         while len(self._open) > KEPT_OPEN:

@@ -1,11 +1,11 @@
-"""The last minutes in memory, by time of arrival, compressed once a bucket is closed.
+"""Keep the last minutes of trades in memory, in buckets by time of arrival.
 
-A bucket holds a few seconds. While it is open it is a list of the batches as they came; closed, `compact` (in a
-worker) sorts it by instrument and encodes it in chunks, so that one coin's trades are one small chunk a bucket. Buckets
-know the span of their trades' own times, so a late trade is found where it arrived.
+A bucket holds a few seconds. While it is open it is a list of batches; once it is closed, `compact` (in a worker) sorts it by
+instrument and encodes it in chunks, so that one coin's trades are a small chunk of each bucket. A bucket knows the span of its
+trades' own times, so a late trade is found where it arrived.
 
-Since when memory is whole is said by the times of arrival. A trade whose own time is far ahead of its arrival (its venue's clock
-is wrong, or ours) says nothing about the others: once its bucket is gone, its own time alone is a span to be asked for elsewhere.
+Times of arrival decide since when memory is complete. A trade whose own time is far ahead of its arrival (its venue's clock is
+wrong, or ours) does not affect that: once its bucket is gone, the span of such times alone is read from the journal.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pumpwatch.store.reader import by_time
 CHUNK_ROWS = 2000
 BUCKET_ROWS = 100_000
 MAX_BYTES = 512 << 20
-AHEAD_NS = 60 * NS_PER_S  # more than a good clock differs from ours
-SPANS_KEPT = 64  # of trades far ahead that are gone; more are joined where they are nearest
+AHEAD_NS = 60 * NS_PER_S  # more than a correct clock differs from ours
+SPANS_KEPT = 64  # spans of times far ahead; where there are more, the two nearest are joined
 _ROW_BYTES = 54  # a row of a batch as columns
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunks:
-    """A closed bucket, encoded: chunk i holds the instruments first[i] to last[i]."""
+    """The content of a closed bucket: chunk i holds the instruments first[i] to last[i]."""
 
     first: list[int]
     last: list[int]
@@ -44,7 +44,7 @@ class _Bucket:
     opened_ns: int  # by the age of memory
     first_timestamp: int = 2**63 - 1
     last_timestamp: int = -(2**63)
-    last_usual: int = -(2**63)  # the last one that is not far ahead
+    last_usual: int = -(2**63)  # the newest time that is not far ahead
     first_ahead: int = 2**63 - 1
     rows: int = 0
     batches: list[TradeBatch] = field(default_factory=list)
@@ -53,9 +53,9 @@ class _Bucket:
 
 
 class Recent:
-    """Trades that arrived in the last `minutes`, fewer where more than `max_bytes` would be needed.
+    """The trades that arrived in the last `minutes`, fewer where they would need more than `max_bytes`.
 
-    `add`, `query` and the figures belong to the hub's thread, `compact` to one worker.
+    `add`, `query` and the attributes belong to the hub's thread, `compact` to one worker.
     """
 
     def __init__(self, minutes: float, bucket_s: float = 10.0, *, max_bytes: int = MAX_BYTES) -> None:
@@ -66,18 +66,18 @@ class Recent:
         self._encoder = codec.BatchEncoder()  # the worker's
         self._decoder = codec.BatchDecoder()  # the hub's
         self._size = 0
-        self._age_ns, self._seen_ns = 0, 0  # of memory, which no step of the clock turns back; the last time of arrival
+        self._age_ns, self._seen_ns = 0, 0  # the age of memory, which never goes back; the last time of arrival
         self._spans: list[tuple[int, int]] = []  # [from, to), ascending
         self._before_ns = 0
         self.rows = 0
-        self.covers_from_ns = 2**63 - 1  # every trade with this timestamp or a later one is here, save what `elsewhere` names
+        self.covers_from_ns = 2**63 - 1  # every trade from this timestamp on is here, except what `elsewhere` names
 
-    def came_before(self, last_ns: int) -> None:
-        """Say that trades up to this time were stored by an earlier run. Call it before the first trade."""
+    def set_earlier_end(self, last_ns: int) -> None:
+        """Set the newest timestamp that an earlier run stored. Call it before the first trade."""
         self._before_ns = last_ns
 
     def add(self, batch: TradeBatch) -> None:
-        """Take a batch just received."""
+        """Add a batch that was just received."""
         rows = len(batch)
         if not rows:
             return
@@ -124,19 +124,19 @@ class Recent:
             else:
                 spans.append((first, end))
         if len(spans) > SPANS_KEPT:
-            at = min(range(1, len(spans)), key=lambda one: spans[one][0] - spans[one - 1][1])
+            at = min(range(1, len(spans)), key=lambda index: spans[index][0] - spans[index - 1][1])
             spans[at - 1 : at + 1] = [(spans[at - 1][0], spans[at][1])]
         self._spans = spans
 
     def elsewhere(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
-        """Return the parts of [start_ns, end_ns), ascending, of which trades may be in the journal and are not here."""
+        """Return the parts of [start_ns, end_ns), ascending, whose trades may be in the journal and not here."""
         covered_ns = max(start_ns, min(end_ns, self.covers_from_ns))
         parts = [(start_ns, covered_ns), *((max(first, covered_ns), min(end, end_ns)) for first, end in self._spans)]
         return [(first, end) for first, end in parts if first < end]
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes held, open buckets included."""
+        """Return the bytes in use, including open buckets."""
         return sum(bucket.size for bucket in self._buckets)
 
     def query(self, ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
@@ -160,13 +160,13 @@ class Recent:
         return by_time(found)
 
     def compact(self) -> int:
-        """Encode the buckets that are closed; return how many were. Holds the hub for no longer than one chunk."""
+        """Encode the closed buckets; return their number. It holds up the hub for at most one chunk."""
         done = 0
         for bucket in list(self._buckets)[:-1]:
             if bucket.chunks is None:
                 chunks = self._encode(bucket)
                 size = sum(len(blob) + 64 for blob in chunks.blobs)
-                bucket.chunks = chunks  # from here on a query reads these
+                bucket.chunks = chunks  # queries read these from here on
                 bucket.batches = []
                 bucket.size = size
                 done += 1

@@ -1,8 +1,9 @@
-"""Takes records to the ledger, in a thread of its own, and keeps them while it refuses.
+"""Write records (gaps, connection events, quarantine) to the ledger, in a thread of their own.
 
-The ledger never holds up the trades: whoever commits waits for records a moment at most, and not at all while the ledger
-is known to refuse. The thread is the recorder's own: other users of the ledger, and one that hangs, cost no more than that
-moment. Records that the ledger refuses wait here, bounded, and are tried again.
+One recorder serves the whole collector: feeds, drains and listings call `record`, and the committer calls `flush` before each
+commit. The ledger never holds up the trades: a commit waits for records for a moment, and not at all while the ledger is known
+to refuse. The thread is the recorder's own, so other users of the ledger, and a ledger that hangs, cost no more than that
+moment. Records that the ledger refuses wait here, bounded (pending_records.py), and are written again.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import logging
 import time
 from collections.abc import Callable
 
-from gevent.event import AsyncResult
+import gevent
+from gevent.event import AsyncResult, Event
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.errors import StorageError
+from pumpwatch.model import Gap
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.pending_records import PendingRecords
@@ -22,77 +25,112 @@ from pumpwatch.store.pending_records import PendingRecords
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+GATHER_S = 0.1  # records wait at most so long for trades to be committed with
+COUNTED_KEPT = 10_000  # gaps that are remembered as counted
 
 
 class Recorder:
-    """Belongs to one greenlet at a time, except `pending`, into which anyone on the hub may put."""
+    """Takes records from any greenlet; `flush` and `rest` belong to one greenlet at a time.
+
+    `arrived` is set when something is to be written.
+    """
 
     def __init__(self, write: Callable[[Records], None], stats: Stats) -> None:
         self._write, self._stats = write, stats
-        self._thread = ThreadPool(1)  # one flight at a time: it has room whenever `spawn` is called, so that never waits
-        self.pending = PendingRecords(stats)
-        self._flight: tuple[Records, AsyncResult[None]] | None = None
+        self._thread = ThreadPool(1)  # one write at a time: it has room whenever `spawn` is called, so that never waits
+        self._pending = PendingRecords(stats)
+        self._counted: dict[tuple[str, str, str, int, tuple[str, ...], str], None] = {}
+        self._in_flight: tuple[Records, AsyncResult[None]] | None = None
         self._refused_at: float | None = None
-        self._slow = False  # the flight was waited for in vain
-        self._failed = ""  # the last error that was no StorageError
+        self._slow = False  # the write in flight was waited for in vain
+        self._failed = ""  # the last error that was not a StorageError
+        self._wake: gevent.Greenlet[[], None] | None = None
+        self.arrived = Event()
 
     @property
     def holds_something(self) -> bool:
-        """Whether there are records that the ledger has not taken."""
-        return bool(self.pending or self._flight)
+        """Return whether there are records that the ledger has not taken."""
+        return bool(self._pending or self._in_flight)
+
+    def record(self, records: Records) -> None:
+        """Have records written soon. Never blocks. A gap that was recorded before and has a later end now grows."""
+        for gap in records.gaps:
+            self._count(gap)
+        self._pending.add(records)
+        if self.holds_something and (self._wake is None or self._wake.ready()):
+            self._wake = gevent.spawn_later(GATHER_S, self.arrived.set)
+
+    def record_loss(self, exchange: str, market_type: str, from_ns: int, to_ns: int, reason: str) -> None:
+        """Record that trades of a venue in [from_ns, to_ns) are lost. Losses of one reason are one gap until `end_losses`."""
+        self._count(self._pending.add_loss(exchange, market_type, from_ns, to_ns, reason))
+
+    def end_losses(self, *reasons: str) -> None:
+        """End the gaps of these reasons: the next loss is another gap."""
+        self._pending.end_losses(reasons)
 
     def rest(self) -> Records:
-        """Return what the ledger has not taken; what it is at work on is part of it, and stays."""
+        """Return what the ledger has not taken, including what it is writing; all of it stays here."""
         records = Records()
-        if self._flight is not None:
-            records.extend(self._flight[0])
-        waiting = self.pending.take_records()
-        self.pending.add(waiting)
+        if self._in_flight is not None:
+            records.extend(self._in_flight[0])
+        waiting = self._pending.take_records()
+        self._pending.add(waiting)
         records.extend(waiting)
         return records
 
     def flush(self, wait_s: float, *, at_once: bool = False) -> bool:
-        """Have what waits written; return whether the ledger took all of it within `wait_s`.
+        """Write what waits; return whether the ledger took all of it within `wait_s`.
 
-        While the ledger refuses it is tried each RETRY_S, and not waited for, nor is one that did not answer waited for again;
-        `at_once` tries and waits all the same.
+        A ledger that refuses is tried each RETRY_S and not waited for, and a slow write is waited for once. `at_once` tries and
+        waits in any case.
         """
         end = time.monotonic() + wait_s
         while self.holds_something:
             refused = self._refused_at is not None and not at_once
-            if self._flight is None:
+            if self._in_flight is None:
                 if refused and time.monotonic() - (self._refused_at or 0.0) < RETRY_S:
                     return False
-                self._take_off()
-            assert self._flight is not None
-            records, outcome = self._flight
+                self._start_write()
+            assert self._in_flight is not None
+            records, outcome = self._in_flight
             outcome.wait(0 if refused or (self._slow and not at_once) else max(0.0, end - time.monotonic()))
             if not outcome.ready():
                 self._slow = True
                 return False
-            self._flight, self._slow = None, False
-            if not self._landed(records, outcome.exception):
+            self._in_flight, self._slow = None, False
+            if not self._written(records, outcome.exception):
                 return False
         return True
 
-    def _take_off(self) -> None:
-        records = self.pending.take_records()
+    def _count(self, gap: Gap) -> None:
+        """Count a gap once, however often it is recorded as it grows."""
+        key = (gap.exchange, gap.market_type, gap.symbol, gap.from_ns, gap.symbols, gap.state)
+        if key in self._counted:
+            return
+        self._counted[key] = None
+        if len(self._counted) > COUNTED_KEPT:
+            del self._counted[next(iter(self._counted))]
+        self._stats.add("gaps_total", venue=f"{gap.exchange}.{gap.market_type}", state=gap.state)
+
+    def _start_write(self) -> None:
+        records = self._pending.take_records()
         try:
-            self._flight = records, self._thread.spawn(self._write, records)
+            self._in_flight = records, self._thread.spawn(self._write, records)
         except BaseException:
-            self.pending.put_back(records)
+            self._pending.put_back(records)
             raise
 
-    def _landed(self, records: Records, error: BaseException | None) -> bool:
+    def _written(self, records: Records, error: BaseException | None) -> bool:
+        """Note how a write ended; return whether the ledger took the records."""
         if error is None:
             self._refused_at, self._failed = None, ""
-            self.pending.written()
+            self._pending.mark_written()
             return True
-        self.pending.put_back(records)
+        self._pending.put_back(records)
         self._refused_at = time.monotonic()
         self._stats.add("ledger_refusals_total")
         text = f"{type(error).__name__}: {error}"
-        if not isinstance(error, StorageError) and text != self._failed:  # a fault of ours must not hold up the trades either
+        if not isinstance(error, StorageError) and text != self._failed:  # an error in our code must not hold up the trades
             self._failed = text
             log.error("records failed, they wait", exc_info=error)
         return False

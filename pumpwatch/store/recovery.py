@@ -1,8 +1,9 @@
-"""What a start finds in a data folder: the lock, the segments of earlier runs, and where every stream had come to."""
+"""Open a data folder: lock it, read the segments of earlier runs, and find the last id of every instrument."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,29 +13,41 @@ from pathlib import Path
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
-from pumpwatch.store.bounds import DISORDER_NS, of_segment
+from pumpwatch.store.bounds import of_segment
 from pumpwatch.store.codec import grouped
-from pumpwatch.store.damage import Damage, note_missing
+from pumpwatch.store.damage import Damage, note_missing, record_cut
 from pumpwatch.store.inventory import Inventory
 from pumpwatch.store.last_ids import LastId, LastIds, Name, unpack
+from pumpwatch.store.locked import RESERVED_IDS, estimate
 from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.names import venues_in
 from pumpwatch.store.reader import FOLDER, SUFFIX, in_order
 from pumpwatch.store.segment import CLEAN, NEW, Segment, companions, read_segment, recover_segment
-from pumpwatch.store.sqlite import DAMAGED, FILE_MODE, check_of, connect, make_private, no_room, storage_error
+from pumpwatch.store.sqlite import (
+    DAMAGED,
+    FILE_MODE,
+    READ_BUSY_MS,
+    check_of,
+    connect,
+    is_temporary,
+    make_private,
+    no_room,
+    storage_error,
+)
+
+log = logging.getLogger(__name__)
 
 LOCK_NAME = "lock"
 _DAMAGED_OR_REFUSED: tuple[type[Exception], ...] = (*DAMAGED, OSError)
-_SKIPPED_IDS = 1_000_000  # more than a file holds
 _CLOCKS_AGREE_NS = 3600 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What the last run left."""
+    """What the last run left in the folder."""
 
     last_batch_id: int
-    last_received_at_ns: int  # 0: nothing is stored
+    last_received_at_ns: int  # 0 where nothing is stored
     last_ids: dict[Name, LastId]
     unreadable: list[str]
     clean: bool  # the last run closed the journal
@@ -42,17 +55,17 @@ class Recovery:
 
 @dataclass(slots=True)
 class RecoveredSegments:
-    """The files of a folder, read."""
+    """The segments and watermarks of a folder."""
 
     manifest: SegmentManifest
     segments: list[Segment] = field(default_factory=list)  # oldest first, unreadable ones before all
     acknowledged: dict[str, int] = field(default_factory=dict)
-    last_id: int = 0  # no stored batch has a higher one
+    last_id: int = 0  # no stored batch has a higher id
     clean: bool = True
 
 
 def lock_folder(folder: Path) -> int:
-    """Lock a data folder for this process; return the handle that holds it. The lock dies with the process."""
+    """Lock a data folder for this process; return the open file that holds the lock. It ends with the process."""
     make_private(folder / LOCK_NAME)
     handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -68,9 +81,10 @@ def lock_folder(folder: Path) -> int:
 
 
 def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegments:
-    """Read every segment's summary and mend those that a crash left; record what is damaged or missing.
+    """Read every segment's summary and recover those that a crash left open; record what is damaged or missing.
 
-    Raises StorageError for a newer schema, and where there is no room to read what a crash left.
+    A segment that another process locks is taken in with an estimated summary (locked.py) and read later. Raises StorageError
+    for a newer schema, and where the disk has no room to recover a segment.
     """
     for unfinished in (folder / FOLDER).glob(f"*{SUFFIX}{NEW}*"):
         unfinished.unlink()
@@ -79,7 +93,7 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegment
         damage.file(found.manifest.path, found.manifest.problem)
     broken: list[tuple[Segment, str]] = []
     readable: list[Segment] = []
-    cut: list[tuple[Segment, str]] = []
+    cut: list[tuple[Segment, int]] = []  # with the pages of the log that are lost
     for path in sorted((folder / FOLDER).glob(f"*{SUFFIX}")):
         _hide(path)
         try:
@@ -87,52 +101,61 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegment
         except _DAMAGED_OR_REFUSED as error:
             if no_room(error):
                 raise storage_error(path, "recovery", error) from error
-            broken.append((_broken(path, found.manifest, readable), str(error)))
+            if is_temporary(error):
+                readable.append(estimate(path, found.manifest, readable))
+                log.warning("journal segment is locked by another process, it is read later file=%s reason=%s", path.name, error)
+            else:
+                broken.append((_broken(path, found.manifest, readable), str(error)))
             continue
         readable.append(segment)
         if lost:
-            cut.append((segment, f"the write-ahead log is damaged, its last {lost} pages are lost"))
-    found.segments = [*(one for one, _ in broken), *in_order(readable)]
-    for one in found.segments:
-        found.manifest.recall(one)
-        one.venues = one.venues or venues_in(one.path)
-        damage.remember(one)
+            cut.append((segment, lost))
+    found.segments = [*(segment for segment, _ in broken), *in_order(readable)]
+    for segment in found.segments:
+        found.manifest.recall(segment)
+        if not segment.venues and not segment.locked:
+            segment.venues = venues_in(segment.path)
+        damage.remember(segment)
     _record(damage, found, broken, cut)
     found.clean = not broken and (not readable or readable[-1].state == CLEAN)
-    found.last_id = max((one.last_id for one in readable), default=0)
-    for one in readable:  # the newest file counts: a mark may have gone back
-        for sink, number in _watermarks(one.path, damage):
-            found.acknowledged[sink] = number
-            found.last_id = max(found.last_id, number)
-    unknown = (any(not one.state for one, _ in broken)
-               or any(not one.closed for one in found.manifest.missing(one.path.name for one in found.segments)))
-    note_missing(damage, found.manifest, found.segments, now_ns)
-    found.last_id = max([found.last_id, *(one.last_id for one in found.segments),
-                         *(one.last_id for one in found.manifest.vanished)])
-    if unknown:  # what cannot be read may hold the next ones
-        found.manifest.explain(found.last_id + 1, found.last_id + _SKIPPED_IDS)
-        found.last_id += _SKIPPED_IDS
+    _find_last_id(found, broken, damage, now_ns)
     return found
 
 
+def _find_last_id(found: RecoveredSegments, broken: Sequence[tuple[Segment, str]], damage: Damage, now_ns: int) -> None:
+    """Fill in the watermarks and the highest id that may be in use."""
+    for segment in found.segments:  # the newest file counts, since a mark may have gone back
+        for sink, number in _watermarks(segment.path, damage) if segment.readable and not segment.locked else ():
+            found.acknowledged[sink] = number
+            found.last_id = max(found.last_id, number)
+    unknown = (any(not segment.state for segment, _ in broken)
+               or any(not gone.closed for gone in found.manifest.missing(segment.path.name for segment in found.segments)))
+    note_missing(damage, found.manifest, found.segments, now_ns)
+    found.last_id = max([found.last_id, *(segment.last_id for segment in found.segments),
+                         *(vanished.last_id for vanished in found.manifest.vanished)])
+    if unknown:  # an unreadable file may hold the ids that follow
+        found.manifest.explain(found.last_id + 1, found.last_id + RESERVED_IDS)
+        found.last_id += RESERVED_IDS
+
+
 def _hide(path: Path) -> None:
-    """Take a file that an earlier version made readable for everybody away from them."""
-    for one in companions(path):
+    """Remove other users' access to a file that an earlier version made readable for everybody."""
+    for file in companions(path):
         with suppress(OSError):
-            mode = one.stat().st_mode
+            mode = file.stat().st_mode
             if mode & 0o007:
-                one.chmod(mode & FILE_MODE)
+                file.chmod(mode & FILE_MODE)
 
 
 def _broken(path: Path, manifest: SegmentManifest, readable: Sequence[Segment]) -> Segment:
-    """Return what is known of a file that cannot be read: by the list, else by its neighbours and its own time of change."""
+    """Return what is known of an unreadable file: from the list, else from its neighbours and its time of change."""
     known = manifest.segments.get(path.name)
     if known is not None:
         return Segment(path, known.first_id, known.last_id, trades=known.trades, created_ns=known.created_ns, readable=False,
                        first_timestamp=known.first_timestamp, last_timestamp=known.last_timestamp,
                        last_received=known.last_received, state=CLEAN if known.closed else "")
     changed_ns = path.stat().st_mtime_ns
-    before_ns = max((one.last_received for one in readable), default=changed_ns - 3600 * NS_PER_S)
+    before_ns = max((segment.last_received for segment in readable), default=changed_ns - 3600 * NS_PER_S)
     return Segment(path, 0, -1, created_ns=changed_ns, first_timestamp=min(before_ns, changed_ns), last_timestamp=changed_ns,
                    readable=False)
 
@@ -144,9 +167,9 @@ def _read(path: Path) -> tuple[Segment, int]:
 
 
 def _roll_back(path: Path) -> None:
-    """Undo a write that a kill cut short outside WAL mode: who only reads the file cannot, and would call it damaged."""
+    """Roll back a write that a kill interrupted outside WAL mode. Read-only connections cannot, and would see damage."""
     if path.with_name(path.name + "-journal").exists():
-        connection = connect(path)
+        connection = connect(path, busy_ms=READ_BUSY_MS)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         finally:
@@ -154,19 +177,16 @@ def _roll_back(path: Path) -> None:
 
 
 def _record(damage: Damage, found: RecoveredSegments, broken: Sequence[tuple[Segment, str]],
-            cut: Sequence[tuple[Segment, str]]) -> None:
+            cut: Sequence[tuple[Segment, int]]) -> None:
     """Record files that cannot be read, and logs that were cut."""
-    everywhere = {venue for one in found.segments for venue in one.venues}
+    everywhere = {venue for segment in found.segments for venue in segment.venues}
     for segment, why in broken:
         known = found.manifest.segments.get(segment.path.name)
         if known is None or not known.unreadable:
             damage.file(segment.path, why)
             damage.gap(segment.path.name, "the file cannot be read", of_segment(segment), segment.venues or everywhere)
-    for segment, why in cut:
-        damage.file(segment.path, why)
-        from_ns = min(segment.last_received or segment.created_ns, max(segment.last_timestamp, segment.created_ns))
-        damage.gap(segment.path.name, why, (from_ns - DISORDER_NS, segment.path.stat().st_mtime_ns),
-                   segment.venues or everywhere)
+    for segment, lost in cut:
+        record_cut(damage, segment, lost, everywhere)
 
 
 def _watermarks(path: Path, damage: Damage) -> list[tuple[str, int]]:
@@ -177,28 +197,34 @@ def _watermarks(path: Path, damage: Damage) -> list[tuple[str, int]]:
         finally:
             connection.close()
     except DAMAGED as error:
-        damage.file(path, f"watermarks: {error}")
+        if not is_temporary(error):
+            damage.file(path, f"watermarks: {error}")
         return []
     whole = [(sink, number) for sink, number, check in rows if check == check_of(sink, number)]
-    if len(whole) < len(rows):  # an earlier one counts, and the sink gets some trades twice
+    if len(whole) < len(rows):  # an earlier mark counts, and the sink gets some trades twice
         damage.file(path, "watermarks: a checksum does not match")
     return whole
 
 
 def recover_last_ids(files: Inventory, catalogue: Catalogue) -> LastIds:
-    """Return where every instrument had come to: by the newest stored last ids, and by what was stored after them."""
+    """Return every instrument's last id: from the newest stored last ids, and from the trades stored after them.
+
+    A locked segment is left out. An instrument's last id is then older, and the next trade's jump is a gap.
+    """
     for at in range(len(files.segments) - 1, -1, -1):
         segment = files.segments[at]
-        stored = _stored_last_ids(segment, files.damage) if segment.readable else None
+        stored = _stored_last_ids(segment, files.damage) if segment.readable and not segment.locked else None
         if stored is not None:
             break
     else:
         at, stored = 0, (0, {})
     last_ids = LastIds(catalogue, stored[1])
-    for _, batch in files.readers.after(files.segments, stored[0]):
-        last_ids.record(grouped(batch))
+    for segment in files.segments:
+        with suppress(StorageError):
+            for _, batch in files.readers.after([segment], stored[0]):
+                last_ids.record(grouped(batch))
     for segment in files.segments[at:]:
-        for (exchange, market_type, symbol), last in _passed_ids(segment.path):
+        for (exchange, market_type, symbol), last in _passed_ids(segment.path) if not segment.locked else ():
             number = catalogue.ids_of((exchange, market_type)).get(symbol)
             if number is not None:
                 last_ids.pass_over(number, last)
@@ -206,7 +232,7 @@ def recover_last_ids(files: Inventory, catalogue: Catalogue) -> LastIds:
 
 
 def _stored_last_ids(segment: Segment, damage: Damage) -> tuple[int, dict[Name, LastId]] | None:
-    """Return a segment's last ids and the batch up to which they are right, None where it has none that can be read."""
+    """Return a segment's last ids and the batch up to which they count, None where it has none or they are unreadable."""
     try:
         connection = connect(segment.path, read_only=True)
         try:
@@ -218,12 +244,16 @@ def _stored_last_ids(segment: Segment, damage: Damage) -> tuple[int, dict[Name, 
         if row is not None and row[0] <= segment.last_id:
             return row[0], unpack(row[1])
     except DAMAGED as error:
-        damage.file(segment.path, f"last ids: {error}")
+        if not is_temporary(error):
+            damage.file(segment.path, f"last ids: {error}")
     return None
 
 
 def _passed_ids(path: Path) -> list[tuple[Name, LastId]]:
-    """Return the ids that no trade has and that are not among a segment's last ids; none where an earlier version wrote it."""
+    """Return ids that rows without a trade used up since the segment's last ids were stored.
+
+    None where an earlier version wrote the file, which has no such table.
+    """
     try:
         connection = connect(path, read_only=True)
         try:
@@ -232,16 +262,16 @@ def _passed_ids(path: Path) -> list[tuple[Name, LastId]]:
         finally:
             connection.close()
     except DAMAGED:
-        return []  # an id in it may be missed: then a gap says so
+        return []  # then a gap is recorded for an id that is not missing
     return [(row[4:7], row[1:3]) for row in rows if row[3] == check_of(*row[:3])]
 
 
 def last_moment_ns(segments: Sequence[Segment], now_ns: int) -> int:
     """Return when the last run received its last trade, 0 where nothing is stored.
 
-    Our clock of then may have been wrong. Where it was not within an hour of the newest batch's own times, those count.
+    The clock of that run may have been wrong: where it was more than an hour off the newest batch's own times, those count.
     """
-    newest = next((one for one in reversed(segments) if one.readable and one.trades), None)
+    newest = next((segment for segment in reversed(segments) if segment.readable and segment.trades), None)
     if newest is None:
         return 0
     received_ns, times = newest.last_received, None
@@ -253,8 +283,8 @@ def last_moment_ns(segments: Sequence[Segment], now_ns: int) -> int:
         finally:
             connection.close()
     except DAMAGED:
-        pass  # it is named where batches are read
-    if times is not None and all(isinstance(one, int) for one in times):
+        pass  # whoever reads the batch reports it
+    if times is not None and all(isinstance(value, int) for value in times):
         received_ns, first_ns, last_ns = times
         if not first_ns - _CLOCKS_AGREE_NS <= received_ns <= last_ns + _CLOCKS_AGREE_NS:
             received_ns = first_ns if received_ns < first_ns else last_ns

@@ -1,4 +1,4 @@
-"""What to do when a sink refuses a batch: store all that can be stored, and find the rows that cannot."""
+"""Write a batch to a sink that may reject rows: store every row that it takes, and find those that it rejects."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.hookspecs import WriteResult
 from pumpwatch.model import TradeBatch
 
-NAMED_ONE_BY_ONE = 8  # refused rows that are left out one at a time; where there are more, parts are halved
-PROBES = 16  # rows tried alone before a sink that has stored nothing is taken for broken
+NAMED_ONE_BY_ONE = 8  # rejected rows are left out one at a time up to this number; beyond it, parts are halved
+PROBES = 16  # rows are tried alone before a sink that has stored nothing counts as broken
 
 
 def store_all(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch) -> list[tuple[int, str]]:
-    """Write the batch, in parts where it is refused; return the rows (with reasons) that are refused by themselves.
+    """Write the batch, in parts where the sink rejects it; return the rows that it rejects by themselves, with reasons.
 
-    Raises ServiceUnavailable where every row is refused: then the sink is at fault, and no row is to blame. A sink that
-    names the row costs one write more a row; one that does not costs two a halving.
+    Raises ServiceUnavailable where it rejects every row: then the sink is at fault. A sink that names the rejected row costs
+    one more write for each such row; one that does not costs two for each halving.
     """
     refused: dict[int, str] = {}
     stored, probed = 0, False
@@ -35,7 +35,7 @@ def store_all(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch) -> 
         if result.accepted >= len(rest):
             continue
         if len(rows) == 1:
-            refused[int(rows[0])] = "refused without a reason"
+            refused[int(rows[0])] = "rejected without a reason"
         elif named and len(refused) <= NAMED_ONE_BY_ONE:
             parts.append(rest)
         else:
@@ -44,14 +44,14 @@ def store_all(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch) -> 
             probed = True
             stored += _probe(write, batch, refused)
     if refused and not stored:
-        raise ServiceUnavailable(f"it refuses every trade: {next(iter(refused.values()))}")
+        raise ServiceUnavailable(f"it rejects every trade: {next(iter(refused.values()))}")
     return sorted(refused.items())
 
 
 def _probe(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch, refused: dict[int, str]) -> int:
-    """Write a few rows alone, drawn from all of the batch; return 1 at the first that is stored, else raise."""
+    """Write a few random rows by themselves; return 1 at the first that is stored. Raises ServiceUnavailable without any."""
     others = [row for row in range(len(batch)) if row not in refused]
     for row in random.sample(others, min(PROBES, len(others))):
         if write(batch.take(np.array([row]))).accepted:
             return 1
-    raise ServiceUnavailable(f"it refuses every trade: {next(iter(refused.values()))}")
+    raise ServiceUnavailable(f"it rejects every trade: {next(iter(refused.values()))}")

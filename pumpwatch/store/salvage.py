@@ -1,7 +1,7 @@
-"""Takes out of a damaged ledger what can still be read, and puts it into a new one.
+"""Copy the readable rows of a damaged ledger to a new one.
 
-Each table is read by row number from both ends up to the damage, then row by row across it. A row counts when every
-value is of the kind that belongs there; SQLite does not notice more, and neither does this.
+Each table is read by row number from both ends up to the damage, then row by row across it. A row counts where every value has
+the right type; neither SQLite nor this module detects more.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pumpwatch.model import GapState
 from pumpwatch.store.sqlite import connect, transaction
 
 PART_ROWS = 500
-TRIED_ROWS = 100_000  # across a damaged part; what lies behind is given up
-HOPELESS_ROWS = 3_000  # that fail one after the other: none of the rest is readable
+TRIED_ROWS = 100_000  # row numbers that are tried across a damaged part; those behind are given up
+HOPELESS_ROWS = 3_000  # after so many failures in a row the rest counts as unreadable
 _HIGHEST = 2**63 - 1
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ _ADDED = {"gap_symbols", "first_looks"}  # tables that older ledgers do not have
 
 @dataclass(slots=True)
 class Kept:
-    """What was readable: rows by table, and the tables of which a part was not."""
+    """The number of rows copied by table, and the tables with an unreadable part."""
 
     rows: dict[str, int] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
@@ -58,7 +58,7 @@ class Kept:
 
 
 def salvage_file(path: Path, target: sqlite3.Connection) -> Kept:
-    """Copy what can be read of a file that was set aside. Raises sqlite3.Error where the target refuses."""
+    """Copy the readable rows of a file that was set aside. Raises sqlite3.Error where the target refuses."""
     try:
         _lengthen(path)
         source = connect(path, read_only=True)
@@ -72,18 +72,18 @@ def salvage_file(path: Path, target: sqlite3.Connection) -> Kept:
 
 
 def _tidy(path: Path) -> None:
-    """Remove what reading a file left beside it."""
+    """Remove the files that reading left beside it."""
     log_file = path.with_name(path.name + "-wal")
     try:
         path.with_name(path.name + "-shm").unlink(missing_ok=True)
         if log_file.exists() and not log_file.stat().st_size:
             log_file.unlink()
     except OSError as error:
-        log.debug("beside a ledger set aside file=%s reason=%s", path.name, error)
+        log.debug("files beside a damaged ledger not removed file=%s reason=%s", path.name, error)
 
 
 def _lengthen(path: Path) -> None:
-    """Give a file that was cut its length again, in zeros: SQLite reads nothing of one that lacks pages."""
+    """Extend a truncated file to its length with zeros, since SQLite reads nothing of a file that lacks pages."""
     with path.open("rb") as file:
         header = file.read(100)
     if len(header) == 100 and header.startswith(b"SQLite format 3\0"):
@@ -129,7 +129,7 @@ def _columns(source: sqlite3.Connection | None, table: str) -> set[str]:
 
 
 def _is_older(source: sqlite3.Connection | None) -> bool:
-    """Whether the ledger is readable and simply has no such table."""
+    """Return whether the ledger is readable, so that a missing table means an older version."""
     return bool(_columns(source, "gaps"))
 
 
@@ -143,15 +143,15 @@ def _is_sound(columns: list[str], kinds: dict[str, type], row: _Row) -> bool:
 
 
 class _Walk:
-    """Reads a table around its damage."""
+    """Reads one table around its damage."""
 
     def __init__(self, source: sqlite3.Connection, select: str) -> None:
         self._source, self._select = source, select
         self.broken = False
-        self._failed = 0  # rows in a row
+        self._failed = 0  # consecutive rows
 
     def parts(self) -> Iterator[list[_Row]]:
-        """Yield rows, each once."""
+        """Yield lists of readable rows; each row once."""
         low = -_HIGHEST - 1
         for part in self._scan("rowid > ? AND rowid < ? ORDER BY rowid", low, _HIGHEST):
             low = part[-1][0]
@@ -170,7 +170,7 @@ class _Walk:
                 return
 
     def _scan(self, where: str, low: int, high: int) -> Iterator[list[_Row]]:
-        """Yield rows in order up to the first that cannot be read."""
+        """Yield lists of rows in order, up to the first unreadable row."""
         while True:
             part: list[_Row] = []
             try:

@@ -1,16 +1,16 @@
-"""Reads every closed segment again, slowly, all day long, so that damage is found before it is needed.
+"""Check every closed segment again and again, slowly, so that damage is found before the data is needed.
 
-A round begins at the start and then once a day, the newest file first. It takes a fortieth of one core while it runs, about
-25 MB/s, in a thread of its own and in steps of some milliseconds. What it finds goes to the journal, which makes gaps of it.
+A round begins at the start and then once a day, with the newest file first. While it runs it takes a fortieth of one core,
+about 25 MB/s, in a thread of its own and in steps of some milliseconds. The journal makes gaps of the damage it finds.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import gevent
 from gevent.threadpool import ThreadPool
@@ -24,30 +24,29 @@ log = logging.getLogger(__name__)
 
 ROUND_S = 86_400.0
 STEP_S = 0.005
-REST = 40  # a step is followed by so many times its length of rest
+REST = 40  # after a step it rests for so many times the step's length
 IDLE_S = 60.0
 
 
 class ScrubbedJournal(Protocol):
-    """What is asked of the journal."""
+    """The journal as the scrub uses it: a proxy, since the methods block."""
 
     def closed_segments(self) -> Sequence[Segment]:
-        """Return the segments that are written no more, oldest first; any thread."""
+        """Return the closed segments, oldest first."""
 
     def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
-        """Take what was found. In the journal's thread."""
+        """Record the damage that was found."""
 
 
 class Scrub:
-    """A greenlet (`run`) and a thread."""
+    """Checks one journal's segments: a greenlet (`run`), and a thread for the reading."""
 
-    def __init__(self, journal: ScrubbedJournal, run_in_journal_thread: Callable[..., Any], clock: Clock, stats: Stats) -> None:
-        self._journal, self._in_journal_thread = journal, run_in_journal_thread
-        self._clock, self._stats = clock, stats
+    def __init__(self, journal: ScrubbedJournal, clock: Clock, stats: Stats) -> None:
+        self._journal, self._clock, self._stats = journal, clock, stats
         self._thread = ThreadPool(1)
 
     def run(self) -> None:
-        """Scrub round after round. Ends when it is killed."""
+        """Check round after round, until killed."""
         while True:
             began_s = self._clock.monotonic()
             self.once()
@@ -55,16 +54,16 @@ class Scrub:
                 gevent.sleep(IDLE_S)
 
     def once(self) -> None:
-        """Look at every segment that is closed now."""
+        """Check every segment that is closed now."""
         damaged = 0
         segments = list(reversed(self._journal.closed_segments()))
         for segment in segments:
-            damaged += not self._look(segment)
+            damaged += not self._check(segment)
         self._stats.add("journal_scrubs_total")
         if segments:
             log.info("journal scrubbed segments=%d damaged=%d", len(segments), damaged)
 
-    def _look(self, segment: Segment) -> bool:
+    def _check(self, segment: Segment) -> bool:
         look = Soundness(segment, time.thread_time)
         try:
             done = False
@@ -74,12 +73,12 @@ class Scrub:
         finally:
             self._thread.spawn(look.close)  # behind a step that still runs
         if not look.good:
-            self._in_journal_thread(self._journal.found_damage, segment.path, look.batches, look.index_damaged, look.whole)
+            self._journal.found_damage(segment.path, look.batches, look.index_damaged, look.whole)
         return look.good
 
 
 def _step(look: Soundness) -> tuple[bool, float]:
-    """In the thread: look on; return whether all was seen, and how much of a core that took, whatever else kept it busy."""
+    """Check on, in the thread; return whether the check is over, and the CPU time of this step in seconds."""
     started = time.thread_time()
     done = look.step(STEP_S)
     return done, time.thread_time() - started

@@ -1,8 +1,9 @@
-"""One file of the journal: its schema, its writer, and what a crash leaves of it.
+"""One file of the journal: its schema, its writer, and its recovery after a crash.
 
-A segment belongs to one run of one process, so instrument numbers are that run's own and the file carries the names.
-While it is written it is in WAL mode; closed, it is one plain file. Batch ids are contiguous inside a segment and
-ascend over all of them; where a failed commit left rows behind, the next segment's first id says which do not count.
+A segment belongs to one run of one process: its instrument numbers are that run's own, and the file carries their names.
+It is in WAL mode while it is written, and one plain file once it is closed. Batch ids are contiguous inside a segment and
+ascend over all segments. Where a failed commit left rows behind, they have the next segment's first id or a higher one, and
+do not count.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
-from pumpwatch.store.sqlite import check_of, connect, make_durable, storage_errors, transaction
+from pumpwatch.store.sqlite import READ_BUSY_MS, check_of, connect, make_durable, storage_errors, transaction
 
 SCHEMA = 1
 CLEAN, RECOVERED = "clean", "recovered"
-NEW = ".new"  # ends the name of a file that is being made
+NEW = ".new"  # suffix of a file that is being made
 _PAGE_BYTES = 4096
 _WAL_HEADER = struct.Struct(">4sIIIIIII")
 _WAL_FRAME = struct.Struct(">IIIIII")
@@ -39,17 +40,17 @@ CREATE TABLE acknowledged (sink TEXT PRIMARY KEY, batch_id INTEGER, checksum INT
 CREATE TABLE last_ids (id INTEGER PRIMARY KEY CHECK (id = 1), batch_id INTEGER, ids BLOB, checksum INTEGER);
 CREATE TABLE passed_ids (instrument INTEGER PRIMARY KEY, id INTEGER, timestamp INTEGER, checksum INTEGER);
 """
-LONG_NS = 60_000_000_000  # batches that span more, with late trades in them, have an index of their own
+LONG_NS = 60_000_000_000  # batches that span more than this, because of late trades, have an index of their own
 _INSERT = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 Row = tuple[int, int, int, int, int, int, bytes, bytes]  # a row of `batches`
 LastRow = tuple[int, int, int]  # a row of `passed_ids`: instrument, id, time
-MOST_LEFT_OUT = 1_000_000  # ids between two batches of a file; a number beyond is a flipped bit
+MOST_LEFT_OUT = 1_000_000  # ids between two batches of a file; a larger step is a flipped bit
 
 
 @dataclass(slots=True)
 class Segment:
-    """What is known of a file without opening it again. Empty, last_id is first_id - 1."""
+    """The summary of a file. last_id is first_id - 1 while it is empty. Times are ns since 1970."""
 
     path: Path
     first_id: int
@@ -61,15 +62,16 @@ class Segment:
     last_received: int = 0
     created_ns: int = 0
     state: str = ""  # CLEAN, RECOVERED, or empty: being written, or left by a crash
-    ordinal: int = 0  # the number of the file since the journal began: clocks step, this does not
+    ordinal: int = 0  # counts the files since the journal began; unlike times, it never goes back
     readable: bool = True
+    locked: bool = False  # another process locked it at the start; its summary is an estimate until it is read (locked.py)
     venues: set[tuple[str, str]] = field(default_factory=set)
     damaged: list[tuple[int, int]] = field(default_factory=list)  # ids of batches that cannot be read, recorded as gaps
-    index_damaged: bool = False  # its index of times is not to be trusted
-    counts: array[int] | None = field(default=None, repr=False)  # trades of each batch, where they were needed
+    index_damaged: bool = False  # queries must not use its time index
+    counts: array[int] | None = field(default=None, repr=False)  # trades of each batch, filled in on demand
 
-    def took(self, rows: Sequence[Row]) -> None:
-        """Count rows that were written."""
+    def count_written(self, rows: Sequence[Row]) -> None:
+        """Add rows that were written to the summary."""
         for row in rows:
             self.last_id, self.trades = row[0], self.trades + row[5]
             self.first_timestamp = min(self.first_timestamp, row[1])
@@ -79,20 +81,20 @@ class Segment:
                 self.counts.append(row[5])
 
     def size_bytes(self) -> int:
-        """Return what the file and its companions take on disk."""
+        """Return the size on disk of the file and its companions."""
         return sum(_size(companion) for companion in companions(self.path))
 
 
 class Writer:
-    """The segment that is being written. One thread."""
+    """The segment that is being written. Use it from one thread."""
 
     def __init__(self, path: Path, first_id: int, run: str, now_ns: int, ordinal: int) -> None:
-        """Make the file; leaves nothing behind when that fails."""
+        """Create the file. Leaves nothing behind and raises StorageError where that fails."""
         self.segment = Segment(path, first_id, first_id - 1, run, created_ns=now_ns, ordinal=ordinal, counts=array("I"))
-        self.unchecked_bytes = 0  # written since the last checkpoint, roughly
+        self.unchecked_bytes = 0  # about as many were written since the last checkpoint
         self.written_bytes = 0
         self._held: set[int] = set()
-        self._number = 0  # the file's own, which another one of its name does not have
+        self._number = 0  # the file's inode, which tells it from another file of its name
         with storage_errors(path, "make a segment"):
             try:
                 _make(path, {"schema": SCHEMA, "first_batch_id": first_id, "run": run, "created_ns": now_ns,
@@ -111,18 +113,18 @@ class Writer:
 
     def commit(self, rows: Sequence[Row], instruments: Iterable[int], catalogue: Catalogue,
                acknowledged: Mapping[str, int], last_ids: tuple[int, bytes] | None, passed: Iterable[LastRow] = ()) -> None:
-        """Store all of it durably, or nothing and raise sqlite3.Error.
+        """Store everything durably, or store nothing and raise sqlite3.Error.
 
-        `passed` are ids that are used up though no trade has them: instrument, id, time.
+        `passed` are ids that rows without a trade used up: (instrument, id, time in ns).
         """
         instruments = dict.fromkeys([*instruments, *(row[0] for row in passed)])
         new = [number for number in instruments if number not in self._held]
         with transaction(self._connection):
             execute = self._connection.execute
             for number in new:
-                one, (exchange, market_type) = catalogue.instruments[number], catalogue.venues[number]
-                values = (number, exchange, market_type, one.symbol, one.base, one.quote, one.multiplier,
-                          float(one.contract_size))
+                instrument, (exchange, market_type) = catalogue.instruments[number], catalogue.venues[number]
+                values = (number, exchange, market_type, instrument.symbol, instrument.base, instrument.quote,
+                          instrument.multiplier, float(instrument.contract_size))
                 execute("INSERT INTO instruments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, check_of(*values)))
             for row in rows:
                 execute(_INSERT, row)
@@ -135,37 +137,37 @@ class Writer:
                 execute("INSERT OR REPLACE INTO passed_ids VALUES (?, ?, ?, ?)", (*passed_row, check_of(*passed_row)))
         self._held.update(new)
         self.segment.venues.update(catalogue.venues[number] for number in new)
-        self.segment.took(rows)
+        self.segment.count_written(rows)
         size = sum(len(row[6]) + len(row[7]) for row in rows)
         self.written_bytes += size
         self.unchecked_bytes += size + 4 * _PAGE_BYTES
 
     def in_place(self) -> bool:
-        """Whether the file is still where readers look for it: what is written into a removed one is stored nowhere."""
+        """Return whether the file is still in its place; trades written into a removed file would be lost."""
         try:
             return self.segment.path.stat().st_ino == self._number
         except FileNotFoundError:
             return False
 
     def checkpoint(self) -> None:
-        """Move the write-ahead log into the file, without waiting for readers."""
+        """Copy the write-ahead log into the file, without waiting for readers."""
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self.unchecked_bytes = 0
 
     def close(self, state: str = CLEAN) -> None:
-        """Write the summary and leave one plain file. Raises sqlite3.Error with the file still whole."""
+        """Write the summary and turn the file into one plain file. Where it raises sqlite3.Error the file is still whole."""
         try:
             finish(self._connection, self.segment, state)
         finally:
             self._connection.close()
 
     def abandon(self) -> None:
-        """Let go of a file that refuses writes."""
+        """Close a file that can no longer be written."""
         self._connection.close()
 
 
 def _make(path: Path, meta: Mapping[str, object]) -> None:
-    """Make a file with its tables under another name first: one with a segment's name is never half made."""
+    """Create a file with its tables under a temporary name, then rename it: a segment is never half made."""
     new = path.with_name(path.name + NEW)
     unlink(new)
     try:
@@ -187,7 +189,7 @@ def _make(path: Path, meta: Mapping[str, object]) -> None:
 
 
 def finish(connection: sqlite3.Connection, segment: Segment, state: str) -> None:
-    """Write a segment's summary and take it out of WAL mode; a reader in the way only leaves it in WAL mode."""
+    """Write a segment's summary and end WAL mode. Where a reader has the file open it stays in WAL mode."""
     summary = {"last_batch_id": segment.last_id, "trades": segment.trades, "first_timestamp": segment.first_timestamp,
                "last_timestamp": segment.last_timestamp, "last_received": segment.last_received, "state": state}
     with transaction(connection):
@@ -203,7 +205,7 @@ def finish(connection: sqlite3.Connection, segment: Segment, state: str) -> None
 
 
 def read_segment(path: Path) -> Segment:
-    """Read a segment's summary. Raises StorageError for a newer schema, sqlite3.Error for a damaged file."""
+    """Read a segment's summary. Raises StorageError for a newer schema, sqlite3.Error for a damaged or locked file."""
     connection = connect(path, read_only=True)
     try:
         return _read(connection, path)
@@ -227,9 +229,9 @@ def _read(connection: sqlite3.Connection, path: Path) -> Segment:
 
 
 def _sum_up(connection: sqlite3.Connection, segment: Segment) -> None:
-    """Fill in what the rows say, by the index of times where the table cannot be read.
+    """Compute the summary from the rows, or from the time index where the table cannot be read.
 
-    No checksum guards these columns: what no row can say is left out.
+    No checksum protects these columns, so implausible rows are left out.
     """
     try:
         rows = connection.execute("SELECT id, trades, first_timestamp, last_timestamp, last_received FROM batches"
@@ -250,7 +252,7 @@ def _sum_up(connection: sqlite3.Connection, segment: Segment) -> None:
 def _meta(connection: sqlite3.Connection) -> dict[str, Any]:
     meta: dict[str, Any] = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     if meta.pop("checksum", None) != check_of(*sorted(meta.items())):
-        raise sqlite3.DatabaseError("it is no journal segment, or its summary is damaged")
+        raise sqlite3.DatabaseError("it is not a journal segment, or its summary is damaged")
     return meta
 
 
@@ -260,21 +262,22 @@ def _write_meta(connection: sqlite3.Connection, meta: Mapping[str, object]) -> N
 
 
 def check_schema(path: Path, schema: object) -> None:
-    """Refuse what a newer version wrote."""
+    """Raise StorageError for a file that a newer version wrote, sqlite3.Error for a file that is not a segment."""
     if not isinstance(schema, int) or schema < 1:
-        raise sqlite3.DatabaseError("it is no journal segment")
+        raise sqlite3.DatabaseError("it is not a journal segment")
     if schema > SCHEMA:
         raise StorageError(f"{path}: written by a newer pumpwatch (schema {schema}, known here: {SCHEMA})",
                            "run that version, or give another store.dir")
 
 
 def recover_segment(path: Path) -> tuple[Segment, int]:
-    """Read a segment that a crash left in WAL mode, finish it where the disk allows, and count the log's lost pages.
+    """Read a segment that a crash left in WAL mode and close it properly, if the disk allows; return it with its lost pages.
 
-    The caller holds the folder's lock. Raises as `read_segment`.
+    Lost pages are those of committed transactions in the write-ahead log that SQLite no longer reads. The caller holds the
+    folder's lock. Raises as `read_segment`.
     """
-    frames = _whole_frames(path)
-    connection = connect(path)
+    frames = whole_frames(path)
+    connection = connect(path, busy_ms=READ_BUSY_MS)
     try:
         segment = _read(connection, path)
         _, in_log, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -282,16 +285,16 @@ def recover_segment(path: Path) -> tuple[Segment, int]:
         try:
             finish(connection, segment, RECOVERED)
         except sqlite3.Error:
-            segment.state = RECOVERED  # no room to write: it is read as it is, and finished another time
+            segment.state = RECOVERED  # no room to write: it can be read, and another start closes it
     finally:
         connection.close()
     return segment, max(lost, 0)
 
 
-def _whole_frames(path: Path) -> int:
-    """Return how many frames of the write-ahead log belong to commits that were written whole.
+def whole_frames(path: Path) -> int:
+    """Return how many frames of the write-ahead log belong to completely written commits.
 
-    SQLite stops at the first frame whose checksum is wrong and says nothing; what lies behind it is counted here.
+    SQLite stops at the first frame with a wrong checksum, without an error. The frames behind it are counted here.
     """
     try:
         with path.with_name(path.name + "-wal").open("rb") as log:
@@ -315,18 +318,18 @@ def _whole_frames(path: Path) -> int:
 
 
 def companions(path: Path) -> list[Path]:
-    """Return a segment's file and those that SQLite keeps beside it."""
+    """Return a segment's file and the files that SQLite keeps beside it."""
     return [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))]
 
 
 def unlink(path: Path) -> None:
-    """Remove a segment and its companions; the file itself last, so that nothing is left without it."""
+    """Remove a segment and its companions; the file itself last, so that no companion outlives it."""
     for companion in reversed(companions(path)):
         companion.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make new names in a folder durable."""
+    """Make the names of new files in a folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -1,7 +1,7 @@
-"""A look at a closed segment, in small steps: can every batch be read, and would a query find it?
+"""Check a closed segment in small steps: that every batch can be read, and that a query finds it.
 
-Each batch is fetched by its id as a query does, its checksum computed, its symbols looked for among the file's names, and its
-place in the index of times sought by its key. Nothing is decompressed: about a second a gigabyte.
+Each batch is fetched by its id as a query does. Its checksum is computed, its symbols are looked up among the file's names,
+and its entry in the time index is looked up by key. Nothing is decompressed: about a second a gigabyte.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.store import codec
 from pumpwatch.store.names import read_instruments
 from pumpwatch.store.segment import LONG_NS, Segment, read_segment
-from pumpwatch.store.sqlite import DAMAGED, connect, passing
+from pumpwatch.store.sqlite import DAMAGED, connect, is_temporary
 
 UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, StorageError)
 _ROW = "SELECT first_timestamp, last_timestamp, trades, head, body FROM batches NOT INDEXED WHERE id = ?"
@@ -27,14 +27,14 @@ _TIME, _LONG = (_PLACE.format("batches_time", ""),
 
 
 class Soundness:
-    """A look at one file. `batches`: id -> why it cannot be read. One thread at a time."""
+    """The check of one file. `batches`: id -> why it cannot be read. Use it from one thread at a time."""
 
     def __init__(self, segment: Segment, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.path: Path = segment.path
         self.batches: dict[int, str] = {}
         self.index_damaged = False
         self.whole = ""  # why the file cannot be read at all
-        self._stopped = False  # it could not be opened just now
+        self._stopped = False  # the check ended early: the file is locked, gone or unreadable
         self._monotonic = monotonic
         self._at, self._last_id = segment.first_id, segment.last_id
         self._connection: sqlite3.Connection | None = None
@@ -42,11 +42,11 @@ class Soundness:
 
     @property
     def good(self) -> bool:
-        """Whether nothing wrong was found so far."""
+        """Return whether nothing wrong was found so far."""
         return not (self.batches or self.index_damaged or self.whole)
 
     def step(self, seconds: float) -> bool:
-        """Look on for about so long; return whether all of it was seen."""
+        """Check on for about `seconds`; return whether the check is over."""
         until = self._monotonic() + seconds
         try:
             if self._connection is None:
@@ -58,23 +58,23 @@ class Soundness:
                     break
         except UNREADABLE as error:
             self._stopped = True
-            self.whole = "" if passing(error, self.path) else str(error)
+            self.whole = "" if is_temporary(error) and self.path.exists() else str(error)
         done = self._stopped or self._at > self._last_id
         if done:
             self.close()
         return done
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def lines(self) -> list[str]:
-        """Return what is wrong, a line each, for a person."""
+        """Return what is wrong, one line each."""
         lines = [self.whole] if self.whole else []
         lines += [f"batch {number}: {why}" for number, why in self.batches.items()]
-        return lines + (["its index of times is damaged: queries read it without"] if self.index_damaged else [])
+        return lines + (["its time index is damaged: queries read it without the index"] if self.index_damaged else [])
 
     def _open(self) -> None:
         read_segment(self.path)
@@ -88,7 +88,7 @@ class Soundness:
         try:
             row = self._connection.execute(_ROW, (number,)).fetchone()
         except DAMAGED as error:
-            if passing(error, self.path):
+            if is_temporary(error):
                 raise
             self.batches[number] = str(error)
             return
@@ -108,19 +108,21 @@ class Soundness:
             self.index_damaged = True
 
     def _placed(self, number: int, first_ns: object, last_ns: object) -> bool:
-        """Whether a query by time comes upon this batch. Its own times are told by the index alone: both must agree."""
+        """Return whether the time index has an entry with this batch's own times, so that a query finds the batch."""
         assert self._connection is not None
         try:
             if self._connection.execute(_TIME, (last_ns, first_ns, number)).fetchone() is None:
                 return False
             return (int(last_ns) - int(first_ns) <= LONG_NS  # type: ignore[call-overload]
                     or self._connection.execute(_LONG, (last_ns, first_ns, number)).fetchone() is not None)
-        except DAMAGED:
+        except DAMAGED as error:
+            if is_temporary(error):
+                raise
             return False
 
 
 def look_over(segments: Sequence[Segment], seconds: float) -> Iterator[tuple[Segment, list[str] | None]]:
-    """Yield each segment, the newest first, with what is wrong with it; None where the time was over before its end."""
+    """Yield each segment, newest first, with its problems; None in place of them where `seconds` did not suffice."""
     until = time.monotonic() + seconds
     for segment in reversed(segments):
         look = Soundness(segment)

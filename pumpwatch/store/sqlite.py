@@ -1,4 +1,4 @@
-"""SQLite as every store file uses it: durable, quick to open, its errors in our tree."""
+"""Open SQLite files the way the store needs them: durable commits, private modes, errors of our own tree."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from pathlib import Path
 
 from pumpwatch.errors import StorageError
 
-BUSY_MS = 5000
-# what reading a damaged file may raise: SQLite's own errors, and values that are not what they should be
+BUSY_MS = 5000  # a writer waits so long for another process's lock
+READ_BUSY_MS = 100  # a reader only so long: it reports the lock, and its caller tries again
+# reading a damaged file may raise SQLite's own errors, and errors about values of the wrong type
 DAMAGED: tuple[type[Exception], ...] = (sqlite3.Error, ValueError, TypeError, KeyError)
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE,
             sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_CANTOPEN}
-_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN}
+_TEMPORARY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL}
+_TEMPORARY_IO = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_LOCK, sqlite3.SQLITE_IOERR_RDLOCK, sqlite3.SQLITE_IOERR_BLOCKED,
+                 sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK, sqlite3.SQLITE_IOERR_SHMMAP, sqlite3.SQLITE_IOERR_SHMOPEN,
+                 sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMLOCK}
 _CLOSED_TO_US = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _UNREADABLE = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
@@ -26,25 +30,28 @@ ANOTHER_FOLDER = "set store.dir to a folder this user may write to"
 
 
 class DamagedError(StorageError):
-    """Set the file aside: what it holds cannot be read as it was written."""
+    """Set the file aside: its content cannot be read as it was written."""
 
 
 def check_of(*values: object) -> int:
-    """Return a checksum of a row's values: SQLite does not notice a flipped bit in a name or a number."""
+    """Return a checksum of a row's values; SQLite itself does not detect a flipped bit in a name or a number."""
     return zlib.crc32(repr(values).encode())
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open a file in autocommit mode; the caller writes BEGIN and COMMIT. Used by one thread at a time.
+def connect(path: Path, *, read_only: bool = False, busy_ms: int | None = None) -> sqlite3.Connection:
+    """Open a file in autocommit mode; the caller writes BEGIN and COMMIT. Use it from one thread at a time.
 
-    A file that is not there yet is made with FILE_MODE. Raises sqlite3.Error.
+    Creates a missing file with FILE_MODE unless `read_only`. Waits `busy_ms` for a lock: by default BUSY_MS, and READ_BUSY_MS
+    when `read_only`. Raises sqlite3.Error.
     """
     if not read_only and not path.exists():
-        with suppress(OSError):  # SQLite says better what is wrong
+        with suppress(OSError):  # SQLite's own message is better
             make_private(path)
     mode = "ro" if read_only else "rwc"
     uri = f"file:{str(path.absolute()).replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+    if busy_ms is None:
+        busy_ms = READ_BUSY_MS if read_only else BUSY_MS
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=busy_ms / 1000)
     try:
         if read_only:
             connection.execute("PRAGMA query_only=1")
@@ -55,29 +62,29 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def make_durable(connection: sqlite3.Connection) -> None:
-    """Write ahead, and return from COMMIT only when the disk has it."""
+    """Turn on write-ahead logging, and have COMMIT return only once the disk has the data."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
 
 
 def storage_error(path: Path, doing: str, error: Exception) -> StorageError:
-    """Say what SQLite or the system said, with the file and a way out."""
+    """Return a StorageError with the file, the message of SQLite or the system, and a hint where one exists."""
     hint = ANOTHER_FOLDER if _closed_to_us(error) else "make room on this disk" if _full(error) else ""
     return StorageError(f"{path}: {doing} failed: {error}", hint)
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether the file itself is broken: not locked, not full, and not closed to this user."""
+    """Return whether the file itself is broken, rather than locked, full, or not accessible to this user."""
     code = getattr(error, "sqlite_errorcode", None)
-    if code is None:  # what is no SQLite answer: text that is not UTF-8, a value of another kind
+    if code is None:  # not an answer of SQLite: text that is not UTF-8, a value of another type
         return isinstance(error, (sqlite3.OperationalError, ValueError, TypeError))
     return code & 0xFF in _BROKEN or code in _UNREADABLE or str(error).startswith("no such ")
 
 
 def make_private(path: Path) -> None:
-    """Make an empty file that its owner may write, its group read, and others neither; one that is there gets that mode.
+    """Create an empty file with FILE_MODE, or give an existing file that mode.
 
-    SQLite gives a file's companions the same mode. A file that is there is not opened: closing it would end the locks
+    SQLite gives a file's companions the same mode. An existing file is not opened: closing it would release the locks
     that this process holds on it.
     """
     try:
@@ -94,7 +101,7 @@ def make_private(path: Path) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace a small file, whole and durably or not at all."""
+    """Replace a small file durably: readers see the old content or the new one, never a part."""
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     make_private(partial)
@@ -111,7 +118,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Make a folder, and those above it that are missing, that others may not enter; one that is there stays as it is."""
+    """Create a folder with FOLDER_MODE, and its missing parents; leave an existing folder as it is."""
     if path.is_dir():
         return
     private_folder(path.parent)
@@ -125,7 +132,7 @@ def private_folder(path: Path) -> None:
 
 
 def _closed_to_us(error: Exception) -> bool:
-    """Whether the folder is one that this process may not write, or none."""
+    """Return whether this process may not write to the folder, or the path is not a folder."""
     if isinstance(error, OSError):
         return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CLOSED_TO_US
@@ -138,18 +145,25 @@ def _full(error: Exception) -> bool:
 
 
 def no_room(error: Exception) -> bool:
-    """Whether the disk is full, or refuses writes as if it were; a damaged file is another matter."""
+    """Return whether the disk is full, or refuses writes as a full one does. False for a damaged file."""
     return isinstance(error, OSError) or getattr(error, "sqlite_errorcode", None) in _NO_ROOM
 
 
-def passing(error: Exception, path: Path) -> bool:
-    """Whether a file that is there could not be read for want of memory, handles or a lock: it is good another time."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING and path.exists()
+def is_temporary(error: BaseException) -> bool:
+    """Return whether a file could not be read for lack of memory, of handles or of a lock. The file itself may be sound."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in _TEMPORARY or code in _TEMPORARY_IO
+
+
+def raise_if_temporary(error: Exception, path: Path) -> None:
+    """Raise StorageError where an existing file cannot be read just now; return where it is damaged or gone."""
+    if is_temporary(error) and path.exists():
+        raise storage_error(path, "read", error) from error
 
 
 @contextmanager
 def storage_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn errors of SQLite and of the system into StorageError."""
+    """Raise errors of SQLite and of the system as StorageError."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -158,7 +172,7 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit all or nothing; whatever goes wrong rolls back and is raised again."""
+    """Commit everything or nothing: roll back on any error and raise it again."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -168,5 +182,5 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             try:
                 connection.execute("ROLLBACK")
             except sqlite3.Error:
-                pass  # the connection is dead; closing it rolls back
+                pass  # the connection is unusable; closing it rolls back
         raise

@@ -1,4 +1,4 @@
-"""A coin's trades from a config's data folder and its sinks, with or without a running collector."""
+"""Find a coin's trades in a config's data folder and its sinks, whether its collector runs or not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPELLINGS = ("{}USDT", "{}-USDT", "{}_USDT", "{}/USDT", "1000{}USDT", "1000{}-US
 
 
 class StoredTrades:
-    """What is stored. `catalogue` knows every instrument of the journal, and those that a query found in a sink."""
+    """The stored trades. `catalogue` has every instrument of the journal, and those that a query found in a sink."""
 
     def __init__(self, config: Config, plugins: Plugins) -> None:
         self.catalogue = Catalogue()
@@ -28,22 +28,22 @@ class StoredTrades:
         self._sinks = plugins.make_sinks(config)
 
     def venues(self) -> set[VenueKey]:
-        """Return every (exchange, market_type) of which there are trades in the journal, or a plugin."""
+        """Return every (exchange, market_type) that has trades in the journal, or a plugin."""
         return {(venue.exchange, venue.market_type) for venue in self._plugins.venues} | set(self.catalogue.venues)
 
     def of(self, coin: str, start_ns: int, end_ns: int, exchange: str | None = None, market: str | None = None) -> QueryResult:
-        """Return a coin's trades in [start_ns, end_ns), of one exchange or market where that is asked for.
+        """Return a coin's trades in [start_ns, end_ns), of all venues or of the given exchange or market.
 
-        A coin that the journal has never seen is looked for in the sinks under its usual spellings.
+        A coin that the journal does not know is searched in the sinks under its usual spellings.
         """
         ids = _only(self.catalogue, self.catalogue.matching(coin), exchange, market)
         if not ids and self._sinks:
             return self._in_sinks(coin, start_ns, end_ns, exchange, market)
         journal = self._journal
-        whole_from_ns = min((one.created_ns for one in journal.segments()), default=NEVER)
+        whole_from_ns = min((segment.created_ns for segment in journal.segments()), default=NEVER)
         found = find(ids, start_ns, end_ns, catalogue=self.catalogue, journal_query=journal.query, sinks=self._sinks,
                      journal_from_ns=whole_from_ns)
-        if journal.unreadable and self._sinks:  # it is not whole: what it lacks may be there
+        if journal.unreadable and self._sinks:  # the sinks may have what the journal lacks
             found = find(ids, start_ns, end_ns, catalogue=self.catalogue, journal_query=journal.query, sinks=self._sinks)
         return found
 
@@ -65,7 +65,7 @@ def _only(catalogue: Catalogue, ids: list[int], exchange: str | None, market: st
 
 
 def _adopt(batch: TradeBatch, guesses: Catalogue, catalogue: Catalogue) -> TradeBatch:
-    """Move the trades of guessed symbols to the catalogue, with those instruments only that have trades."""
+    """Renumber the trades of guessed symbols for the catalogue, and add the instruments that have trades to it."""
     numbers = np.zeros(len(guesses), np.int32)
     for number in np.unique(batch.instrument).tolist():
         numbers[number] = catalogue.add_if_new(guesses.venues[number], guesses.instruments[number])

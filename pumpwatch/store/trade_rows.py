@@ -1,4 +1,4 @@
-"""The shape of one stored trade, the same wherever it is shown, exported or quarantined."""
+"""The fields of one stored trade, wherever it is displayed, exported or quarantined."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ TRADE_FIELDS = (
 
 
 def trade_columns(batch: TradeBatch, catalogue: Catalogue) -> dict[str, list[Any]]:
-    """Return one list a field of TRADE_FIELDS: ids as text, times in ns, sequence_number None where there is none."""
-    names = {int(one): name for one, name in _names(batch, catalogue)}
-    rows = [names[one] for one in batch.instrument.tolist()]
+    """Return one list for each of TRADE_FIELDS: ids as text, times in ns, a missing sequence_number as None."""
+    names = dict(_names(batch, catalogue))
+    rows = [names[number] for number in batch.instrument.tolist()]
     columns = (
         [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows],
-        [SIDES[one] for one in batch.side.tolist()],
+        [SIDES[side] for side in batch.side.tolist()],
         batch.price.tolist(), batch.quantity.tolist(), batch.id_texts(),
-        [None if one == NO_SEQUENCE else one for one in batch.sequence_number.tolist()],
+        [None if number == NO_SEQUENCE else number for number in batch.sequence_number.tolist()],
         batch.timestamp.tolist(), batch.received_at.tolist(), batch.flags.tolist(),
     )
     return dict(zip(TRADE_FIELDS, columns, strict=True))
 
 
 def trade_records(batch: TradeBatch, catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Return one mapping of TRADE_FIELDS a trade."""
+    """Return one mapping of TRADE_FIELDS for each trade."""
     columns = trade_columns(batch, catalogue)
     return [dict(zip(TRADE_FIELDS, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

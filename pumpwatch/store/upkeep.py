@@ -1,9 +1,9 @@
-"""Keeps the ledger small: what is too old or too much leaves it, a few rows a transaction, the oldest first.
+"""Keep the ledger small: delete rows that are too old or too many, a few in each transaction, the oldest first.
 
-Quarantine has a quota of bytes; a write that exceeds it forgets twice as many rows as it adds, so no flood of refused
-frames makes the file grow. Connection events have a number. Both go after RECORDS_KEPT_S at the latest. Gaps stay, but
-filled ones go with the rest, and where there are too many the oldest of a venue become one. A row that goes before its
-time leaves a gap with its venue and time: what is known of a loss gets coarser, it never gets lost.
+Quarantine has a quota of bytes; a write that exceeds it deletes twice as many rows as it adds, so that a flood of bad frames
+does not make the file grow. Connection events have a maximum number. Both are deleted after RECORDS_KEPT_S at the latest. Open
+and lost gaps stay, filled ones are deleted like the rest, and where there are too many the oldest of a venue become one. A row
+that is deleted early leaves a gap with its venue and time: the knowledge of a loss becomes less exact, but is never dropped.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from pumpwatch.model import Gap, GapState
 from pumpwatch.records import KEPT_BYTES, REFUSED_SLACK_NS, Quarantined
 
 QUARANTINE_BYTES = 200_000_000
-ROW_BYTES = 250  # of a quarantine row beside its payload, with its share of the indexes, about
+ROW_BYTES = 250  # a quarantine row takes about so many beside its payload, with its share of the indexes
 EVENTS_KEPT = 200_000
 GAPS_KEPT = 200_000
 RECORDS_KEPT_S = 90 * 86_400.0
-STEP_ROWS = 500  # of a transaction
+STEP_ROWS = 500  # rows of one transaction
 FORGOTTEN = "refused frames are not kept any more: the quarantine was full"
 FOLDED = "older gaps, folded: too many to keep"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One transaction's worth: the gaps that what was forgotten leaves, and whether there is more."""
+    """The result of one transaction: the gaps that the deleted rows leave, and whether more rows are to be deleted."""
 
     gaps: list[Gap] = field(default_factory=list)
     more: bool = False
 
 
 class Upkeep:
-    """The upkeep of one open ledger. Its methods are called inside the caller's transaction."""
+    """The upkeep of one open ledger. Call its methods inside a transaction."""
 
     def __init__(self, quarantine_bytes: int = QUARANTINE_BYTES) -> None:
         self._quota = quarantine_bytes
-        self._bytes: int | None = None  # of the quarantine; None: it must be weighed
-        self._forgotten: dict[tuple[str, str], int] = {}  # venue -> from_ns of the gap that grows
+        self._bytes: int | None = None  # size of the quarantine; None: it must be measured
+        self._forgotten: dict[tuple[str, str], int] = {}  # venue -> from_ns of the growing gap
 
-    def weigh_anew(self) -> None:
-        """Forget what the quarantine weighed: another file is open."""
+    def measure_again(self) -> None:
+        """Measure the quarantine before the next use: another file is open."""
         self._bytes = None
 
     @contextmanager
-    def weighing(self) -> Iterator[None]:
-        """Weigh again after a transaction that failed."""
+    def measuring(self) -> Iterator[None]:
+        """Measure the quarantine again after a failed transaction."""
         try:
             yield
         except BaseException:
@@ -58,9 +58,9 @@ class Upkeep:
             raise
 
     def make_room(self, connection: sqlite3.Connection, added: Sequence[Quarantined]) -> list[Gap]:
-        """Forget the oldest quarantine rows where those just added are too many; return the gaps they leave."""
+        """Delete the oldest quarantine rows where those just added exceed the quota; return the gaps they leave."""
         if self._bytes is None:
-            self._bytes = _weigh(connection)
+            self._bytes = _quarantine_bytes(connection)
         else:
             self._bytes += sum(min(len(row.payload), KEPT_BYTES) + ROW_BYTES for row in added)
         gaps: list[Gap] = []
@@ -71,13 +71,13 @@ class Upkeep:
         return gaps
 
     def step(self, connection: sqlite3.Connection, now_ns: int) -> Step:
-        """Do a part of what is due."""
+        """Delete a few of the rows that are due."""
         before_ns = now_ns - int(RECORDS_KEPT_S * NS_PER_S)
         gone = _forget_events(connection, before_ns)
         gone += connection.execute(
             "DELETE FROM quarantine WHERE rowid IN (SELECT rowid FROM quarantine WHERE at_ns < ? ORDER BY at_ns LIMIT ?)",
             (before_ns, STEP_ROWS)).rowcount
-        self._bytes = _weigh(connection)
+        self._bytes = _quarantine_bytes(connection)
         gaps: list[Gap] = []
         if self._bytes > self._quota:
             gaps = self._forget(connection, self._oldest(connection))
@@ -90,7 +90,7 @@ class Upkeep:
                                   " INDEXED BY quarantine_age ORDER BY at_ns LIMIT ?", (STEP_ROWS,)).fetchall()
 
     def _forget(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[Gap]:
-        """Take out as many of these rows as are too much."""
+        """Delete as many of these rows as exceed the quota."""
         venues: dict[tuple[str, str], int] = {}
         gone: list[tuple[int]] = []
         for rowid, at_ns, exchange, market_type, size in rows:
@@ -101,11 +101,11 @@ class Upkeep:
             venues[exchange, market_type] = max(at_ns, venues.get((exchange, market_type), at_ns))
             self._forgotten.setdefault((exchange, market_type), at_ns - REFUSED_SLACK_NS)
         connection.executemany("DELETE FROM quarantine WHERE rowid = ?", gone)
-        return [Gap(exchange=venue[0], market_type=venue[1], symbol="", from_ns=min(self._forgotten[venue], last_ns),
-                    to_ns=last_ns + 1, first_id=None, last_id=None, reason=FORGOTTEN) for venue, last_ns in venues.items()]
+        return [Gap(exchange=venue[0], market_type=venue[1], from_ns=min(self._forgotten[venue], last_ns),
+                    to_ns=last_ns + 1, reason=FORGOTTEN) for venue, last_ns in venues.items()]
 
 
-def _weigh(connection: sqlite3.Connection) -> int:
+def _quarantine_bytes(connection: sqlite3.Connection) -> int:
     return int(connection.execute(f"SELECT ifnull(sum(min(size, {KEPT_BYTES}) + {ROW_BYTES}), 0) FROM quarantine"
                                   " INDEXED BY quarantine_age").fetchone()[0])
 
@@ -119,7 +119,7 @@ def _forget_events(connection: sqlite3.Connection, before_ns: int) -> int:
 
 
 def _fold_gaps(connection: sqlite3.Connection, before_ns: int) -> tuple[list[Gap], int]:
-    """Forget old gaps that were filled, and make the oldest ones coarser where there are too many."""
+    """Delete old filled gaps; where there are none and too many gaps, join the oldest ones of a venue."""
     columns = "id, exchange, market_type, from_ns, to_ns, state, symbols_key"
     gone = connection.execute(f"SELECT {columns} FROM gaps INDEXED BY gaps_filled WHERE to_ns < ? AND state = 'filled'"
                               " ORDER BY to_ns LIMIT ?", (before_ns, STEP_ROWS)).fetchall()
@@ -134,7 +134,7 @@ def _fold_gaps(connection: sqlite3.Connection, before_ns: int) -> tuple[list[Gap
     connection.executemany("DELETE FROM gap_symbols WHERE digest = ?1 AND NOT EXISTS"
                            " (SELECT 1 FROM gaps WHERE symbols_key = ?1 AND symbols_key != '')",
                            [(digest,) for digest in {row[6] for row in gone} - {""}])
-    return [Gap(exchange=exchange, market_type=market_type, symbol="", from_ns=min(one[0] for one in rows),
-                to_ns=max(one[1] for one in rows), first_id=None, last_id=None, reason=FOLDED,
-                state=GapState.OPEN if any(one[2] == GapState.OPEN for one in rows) else GapState.LOST)
+    return [Gap(exchange=exchange, market_type=market_type, from_ns=min(row[0] for row in rows),
+                to_ns=max(row[1] for row in rows), reason=FOLDED,
+                state=GapState.OPEN if any(row[2] == GapState.OPEN for row in rows) else GapState.LOST)
             for (exchange, market_type), rows in venues.items()], len(gone)

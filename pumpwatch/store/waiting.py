@@ -1,4 +1,4 @@
-"""Records that the ledger refuses, kept in a file beside it, so that neither a kill nor a stop loses them."""
+"""Keep records that the ledger refuses in a file beside it, so that neither a kill nor a stop loses them."""
 
 from __future__ import annotations
 
@@ -22,53 +22,53 @@ _UNFIT = (ValueError, TypeError, OverflowError)
 
 
 class WaitingFile:
-    """`ledger.waiting.json` of a data folder; any native thread."""
+    """The file `ledger.waiting.json` of a data folder. Safe from any native thread."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / WAITING_NAME
         self._lock = get_original("threading", "Lock")()
-        self._is_there = self._said = self._ended = False
+        self._exists = self._logged = self._ended = False
 
     def load(self) -> Records | None:
-        """Return what an earlier run left, None where it left nothing. Raises ValueError where it cannot be read."""
+        """Return the records that an earlier run left, None without any. Raises ValueError where the file is unreadable."""
         try:
             records = msgspec.json.decode(self.path.read_bytes(), type=Records)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise ValueError(str(error)) from error
-        self._is_there = True
+        self._exists = True
         return records
 
     def keep(self, parts: Iterable[Records]) -> None:
-        """Have the file hold these and nothing else; where the disk refuses that, they are in memory alone."""
+        """Replace the file's content by these records. Where the disk refuses, they are in memory only, and that is logged."""
         with self._lock:
             if self._ended:
                 return
             try:
                 self._put(parts)
-                self._said = False
+                self._logged = False
             except OSError as error:
-                if not self._said:
-                    log.error("records wait in memory alone file=%s reason=%s", self.path.name, error)
-                self._said = True
+                if not self._logged:
+                    log.error("records wait in memory only, a kill would lose them file=%s reason=%s", self.path.name, error)
+                self._logged = True
 
     def forget(self) -> None:
-        """Remove it."""
+        """Remove the file."""
         with self._lock:
             if not self._ended:
                 self._remove()
 
     def end(self, parts: Iterable[Records]) -> bool:
-        """Have the file hold these for the next start, whatever is asked of it later; return whether there was anything.
+        """Write these records for the next start, and ignore later calls; return whether there were any.
 
-        Raises StorageError where the disk refuses that, or does not answer.
+        Raises StorageError where the disk refuses or does not answer.
         """
         if not self._lock.acquire(timeout=LOCK_S):
             raise StorageError(f"{self.path}: write failed: the disk does not answer")
         try:
             self._ended = True
-            kept = [one for one in parts if one]
+            kept = [records for records in parts if records]
             if kept:
                 self._put(kept)
             else:
@@ -86,21 +86,21 @@ class WaitingFile:
         try:
             write_private(self.path, _encoded(records))
         except OSError:
-            self._is_there = self.path.exists()
+            self._exists = self.path.exists()
             raise
-        self._is_there = True
+        self._exists = True
 
     def _remove(self) -> None:
-        if self._is_there:
+        if self._exists:
             try:
                 self.path.unlink(missing_ok=True)
-            except OSError as error:  # read again at the next start, which is harmless
+            except OSError as error:  # the next start reads it again, which is harmless
                 log.warning("waiting records not removed file=%s reason=%s", self.path.name, error)
-            self._is_there = False
+            self._exists = False
 
 
 def waiting_gaps(folder: Path) -> list[Gap]:
-    """Return the gaps that a ledger has not taken yet; none where the file cannot be read, which a start records."""
+    """Return the gaps that the ledger has not taken yet; none where the file is unreadable, which the next start records."""
     try:
         records = WaitingFile(folder).load()
     except ValueError:
@@ -109,16 +109,16 @@ def waiting_gaps(folder: Path) -> list[Gap]:
 
 
 def _encoded(records: Records) -> bytes:
-    """Return JSON, without what no file can hold: that is logged."""
+    """Return JSON. A record that cannot be encoded is logged and left out."""
     try:
         return msgspec.json.encode(records)
     except _UNFIT:
         kept = Records()
-        for one in records.one_by_one():
+        for single in records.one_by_one():
             try:
-                msgspec.json.encode(one)
+                msgspec.json.encode(single)
             except _UNFIT as error:
-                log.error("record not kept for the next start, no file can hold it record=%r reason=%s", one, error)
+                log.error("record not kept for the next start, no file can hold it record=%r reason=%s", single, error)
                 continue
-            kept.extend(one)
+            kept.extend(single)
         return msgspec.json.encode(kept)

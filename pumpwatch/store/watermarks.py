@@ -1,8 +1,8 @@
-"""Up to which batch each sink has answered, and up to where its answers survive a power cut of its host.
+"""Keep each sink's watermarks: the last batch it acknowledged, and the last one that is safe from a power cut of its host.
 
-The first is what a sink has while nothing happens; the second (`safe`) is where sending begins again after a start of
-the collector or of the sink, and what a segment must lie before to be removed. Both travel with the journal's commits,
-so after a crash the stored ones are a little old: a sink then gets a little again, which is harmless.
+Sending resumes after the second (`safe`) when the collector or the sink restarts, and only segments before it may be removed.
+Both are stored with the journal's commits, so after a crash the stored marks are slightly old: the sink then gets some trades
+twice, which is harmless.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.sqlite import connect
 
-SAFE = " safe"  # ends the name under which a sink's second mark is stored
-STEP_S = 1.0  # answers are remembered at most so often
+SAFE = " safe"  # suffix of the name under which a sink's second mark is stored
+STEP_S = 1.0  # at most one answer is remembered in this time
 
 
 class Watermarks:
-    """The marks of every sink, by batch id. Any thread."""
+    """The marks of every sink, as batch ids. Safe from any thread."""
 
     def __init__(self, segments: Callable[[], Sequence[Segment]]) -> None:
         self._segments = segments
@@ -29,30 +29,30 @@ class Watermarks:
         self._stored: dict[str, int] = {}
 
     def load(self, stored: Mapping[str, int]) -> None:
-        """Take the marks that a folder holds. A sink without a second mark gets everything again."""
+        """Load the stored marks. A sink without a second mark gets everything again."""
         self._marks, self._stored = dict(stored), dict(stored)
 
     def acknowledge(self, sink: str, batch_id: int, safe_id: int | None = None) -> None:
-        """Move a sink's marks forward; stored with the next commit, and by `close`. None: its answers are safe at once."""
+        """Move a sink's marks forward; the next commit stores them. Without `safe_id` the batch is safe at once."""
         for name, number in ((sink, batch_id), (sink + SAFE, batch_id if safe_id is None else safe_id)):
             if number > self._marks.get(name, 0):
                 self._marks[name] = number
 
     def go_back(self, sink: str, batch_id: int) -> None:
-        """Note that a sink has nothing after this batch, whatever it said before."""
+        """Move a sink's marks back: it may have lost everything after this batch."""
         for name in (sink, sink + SAFE):
             self._marks[name] = min(batch_id, self._marks.get(name, 0))
 
     def acknowledged(self, sink: str) -> int:
-        """Return the last batch the sink has answered for, 0 for a new sink."""
+        """Return the last batch that the sink has acknowledged, 0 for a new sink."""
         return self._marks.get(sink, 0)
 
     def safe(self, sink: str) -> int:
-        """Return the last batch that a power cut cannot take from the sink, 0 where nothing is known."""
+        """Return the last batch that a power cut cannot take from the sink, 0 where none is known."""
         return min(self._marks.get(sink + SAFE, 0), self.acknowledged(sink))
 
     def backlog(self, sink: str) -> int:
-        """Return how many trades the sink has not answered for."""
+        """Return how many trades the sink has not acknowledged."""
         return self.trades_after(self.acknowledged(sink))
 
     def trades_after(self, batch_id: int) -> int:
@@ -65,23 +65,27 @@ class Watermarks:
                 waiting += segment.trades - _trades_up_to(segment, batch_id)
         return waiting
 
+    def trades_between(self, after_id: int, upto_id: int) -> int:
+        """Return how many trades the journal holds in the batches (after_id, upto_id]."""
+        return self.trades_after(after_id) - self.trades_after(upto_id)
+
     def unstored(self) -> dict[str, int]:
-        """Return the marks that moved since they were stored."""
+        """Return the marks that have moved since they were stored."""
         return {name: number for name, number in list(self._marks.items()) if number != self._stored.get(name)}
 
-    def note_stored(self, marks: Mapping[str, int]) -> None:
-        """Note that these are on disk."""
+    def mark_stored(self, marks: Mapping[str, int]) -> None:
+        """Note that these marks are on disk."""
         self._stored.update(marks)
 
     def begin_segment(self) -> None:
-        """Have all of them stored again: a new file holds none."""
+        """Have all marks stored again, since a new file holds none."""
         self._stored = {}
 
 
 class Answers:
-    """When a sink answered for which batch, to know which of its answers a power cut of its host cannot take back.
+    """The times of a sink's answers, which tell the batches that a power cut of its host cannot take.
 
-    An answer is safe once the sink was seen alive, without a start in between, `at_risk_s` later.
+    An answer is safe once the sink was seen running `at_risk_s` later, without a restart in between.
     """
 
     def __init__(self, safe: int) -> None:
@@ -89,14 +93,14 @@ class Answers:
         self._given: deque[tuple[float, int]] = deque()
 
     def record(self, batch_id: int, now_s: float) -> None:
-        """Note an answer."""
+        """Record that the sink acknowledged a batch."""
         step = math.ceil(now_s / STEP_S) * STEP_S
         if self._given and self._given[-1][0] == step:
             self._given.pop()
         self._given.append((step, batch_id))
 
-    def alive(self, now_s: float, at_risk_s: float) -> int:
-        """Note that the sink runs as it ran when it answered; return the last batch that is safe."""
+    def confirm(self, now_s: float, at_risk_s: float) -> int:
+        """Record that the sink still runs, without a restart; return the last batch that is safe."""
         while self._given and (at_risk_s <= 0 or self._given[0][0] <= now_s - at_risk_s):
             self.safe = self._given.popleft()[1]
         return self.safe
@@ -108,7 +112,7 @@ class Answers:
 
 
 def _trades_up_to(segment: Segment, batch_id: int) -> int:
-    """Return the trades of a segment's batches up to an id; reads the file once, for segments of an earlier run."""
+    """Return how many trades a segment holds up to a batch; reads the file once if it is of an earlier run."""
     if segment.counts is None:
         counts = array("I", bytes(4 * (segment.last_id - segment.first_id + 1)))
         try:

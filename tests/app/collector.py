@@ -83,6 +83,14 @@ class CollectorProcess:
         """Return the end of its log."""
         return (self.folder / "collector.log").read_text("utf-8", "replace")[-4000:]
 
+    def wait_until_idle(self) -> None:
+        """Wait until it reads nothing more, once its venues have stopped trading, and has written it all."""
+        before = -1
+        while (read := sum(row["trades_total"] for row in self.figures()["venues"])) != before:
+            before = read
+            time.sleep(1.2)  # more than the figures take to be written again
+        self.wait_until(lambda figures: figures["journal"]["backlog_trades"] == 0)
+
     def __enter__(self) -> CollectorProcess:
         self.start()
         return self

@@ -90,6 +90,6 @@ def test_bad_frames_and_lists_of_every_venue_are_put_away_and_told_and_nothing_i
     lines = log.splitlines()
     assert all(line.isprintable() for line in lines) and "Traceback" not in log and " ERROR " not in log
     assert sum("frames quarantined venue=" in line for line in lines) >= 10  # more are held back
-    assert sum("instrument list is doubtful" in line for line in lines) >= 10
+    assert sum("instrument list is unreliable" in line for line in lines) >= 10
     assert all(line.endswith(" went=0 connections=1") for line in lines if " roster " in line)
     assert len(lines) < 150

@@ -89,7 +89,7 @@ def test_trades_that_the_disk_did_not_take_at_the_end_are_said_and_the_exit_code
             assert time.monotonic() < deadline, collector.log()
             time.sleep(0.05)
         assert collector.stop() == EXIT_DISK
-    assert "lost at stop, the journal did not take it trades=" in collector.log()
+    assert "trades lost at stop, the journal did not take them trades=" in collector.log()
     assert "Traceback" not in collector.log()
 
 
@@ -99,7 +99,7 @@ def test_a_venue_that_was_down_when_the_last_run_ended_is_missed_from_its_own_la
     now_ns = Clock().now_ns()
     newest_ns = {0: now_ns - 3600 * NS_PER_S, 1: now_ns - 10 * NS_PER_S}
     for number, at_ns in newest_ns.items():
-        journal.commit([replace(batch_of(1, start_ns=at_ns), instrument=np.array([number], np.int32))])
+        journal.commit(replace(batch_of(1, start_ns=at_ns), instrument=np.array([number], np.int32)))
     journal.close()
     with simulation(tmp_path) as sim, CollectorProcess(sim, tmp_path) as collector:
         collector.wait_until(lambda figures: trades(figures) > 0)

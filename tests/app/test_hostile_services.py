@@ -61,5 +61,5 @@ def test_hostile_services_freeze_nothing_and_lead_nowhere(tmp_path) -> None:
         log = (tmp_path / "collector.log").read_text("utf-8")
     assert database.requests == []
     assert "is not followed: it is neither https nor the same host and port" in log
-    assert "the handshake was refused with HTTP 403" in log and "no answer: got more than 100 headers" in log
+    assert "the handshake was rejected with HTTP 403" in log and "no answer: got more than 100 headers" in log
     assert counted.equal and counted.sent > 100, counted

@@ -72,7 +72,7 @@ def collector(tmp_path: Path) -> Collector:
 def test_figures_are_written_while_everything_else_goes_on(collector: Collector, tmp_path: Path) -> None:
     disk = SlowDisk()
     collector.journal = disk  # type: ignore[assignment]
-    part = gevent.spawn(collector.figures.write)
+    part = gevent.spawn(collector.status.write)
     with gevent.Timeout(10):
         while not disk.asked.is_set():
             gevent.sleep(0.001)
@@ -80,23 +80,23 @@ def test_figures_are_written_while_everything_else_goes_on(collector: Collector,
     disk.answer.set()
     part.join(10)
     assert json.loads((tmp_path / FILE).read_text("utf-8"))["journal"]["bytes"] == 4711
-    assert collector.figures.now()["journal"]["bytes"] == 4711
+    assert collector.status.now()["journal"]["bytes"] == 4711
 
 
 def test_figures_that_cannot_be_written_are_counted(tmp_path: Path, collector: Collector) -> None:
     (tmp_path / FILE).with_suffix(".new").mkdir()
-    collector.figures.write()
+    collector.status.write()
     assert collector.stats.get("figures_not_written_total") == 1
 
 
 def test_a_sink_that_refuses_health_rows_and_listings_stops_neither(
         collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    collector.jobs._health()
+    collector.jobs._write_health()
     assert collector.stats.get("health_rows_not_written_total", sink="odd") == 1
     collector.journal.open()
     try:
-        Listings(collector)._publish(LISTING, "archive", 1)
+        Listings(collector).publisher.publish(LISTING, Path("archive"), 1)
     finally:
         collector.journal.close()
     assert "it refuses the user" in caplog.text
@@ -128,7 +128,7 @@ def test_a_health_row_has_the_minutes_counts_the_last_trade_and_the_reason(colle
     for frames, trades in ((5, 7), (3, 2)):
         collector.stats.add("frames_total", frames, venue=venue.name)
         collector.stats.add("trades_total", trades, venue=venue.name)
-        collector.jobs._health()
+        collector.jobs._write_health()
         row, = sink.rows
         assert (row["message_count"], row["trades"], row["connections"]) == (frames, trades, 0)
     assert row["last_trade_time"] == NOW_NS + 2 * 200_000
@@ -145,7 +145,7 @@ def test_a_listing_event_names_the_exchanges_that_have_trades_in_the_archive(col
     archive = write_archive(tmp_path, span, batch, catalogue, [], [], Pass(1))
     collector.journal.open()
     try:
-        Listings(collector)._publish(LISTING, str(archive.path), archive.trades)
+        Listings(collector).publisher.publish(LISTING, archive.path, archive.trades)
     finally:
         collector.journal.close()
     assert sink.events == [ListingEvent(str(archive.path), archive.trades, ("binance",))]
@@ -163,17 +163,17 @@ def test_a_step_of_the_clock_is_logged_and_the_jobs_are_laid_anew(
         collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     collector.clock = clock
-    jobs = Jobs(collector)
+    jobs = Jobs(collector, collector.status)
     far = datetime.now(UTC) + timedelta(hours=1)
     job = jobs.scheduler.add_job(print, "interval", seconds=5, next_run_time=far)
     jobs.scheduler.start(paused=True)
     try:
-        jobs.look_at_clock()
+        jobs.check_clock()
         assert job.next_run_time == far and caplog.text == ""
         clock.step(-3600)
-        jobs.look_at_clock()
+        jobs.check_clock()
         assert job.next_run_time < datetime.now(UTC) + timedelta(seconds=6)
-        assert "the clock was stepped by_s=-3600.0" in caplog.text
+        assert "by_s=-3600.0" in caplog.text
         assert collector.stats.get("clock_steps_total") == 1
     finally:
         jobs.stop()
@@ -184,9 +184,9 @@ def test_figures_are_not_for_everybody_and_count_their_time_by_the_steady_clock(
     (tmp_path / FILE).with_suffix(".new").chmod(0o666)
     clock = FakeClock()
     collector.clock = clock
-    collector.figures = Status(collector)
+    collector.status = Status(collector)
     clock.advance(5)
     clock.step(-3600)
-    collector.figures.write()
+    collector.status.write()
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o640
     assert json.loads((tmp_path / FILE).read_text("utf-8"))["up_s"] == 5.0

@@ -1,4 +1,4 @@
-"""Listings as a user meets them: windows cut by a stop and by a kill, and boards, inboxes and plugins that mean harm."""
+"""Listings as a user meets them: windows cut by a stop and by a kill, and hostile boards, inboxes and plugins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.listing.manifest import read_manifest
@@ -20,7 +19,7 @@ from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess
 from tests.listing.board_server import BoardServer, row
 
-WINDOW_S = 3.0
+WINDOW_S = 2.0
 COINS = 500
 VENUES = ["binance.spot", "binance.futures"]
 
@@ -67,34 +66,42 @@ def archived(archive: Path) -> tuple[set[tuple[str, str, int]], list[list[int]]]
     return found, window
 
 
-@pytest.mark.parametrize(("number", "away_s"), [(signal.SIGTERM, WINDOW_S + 1), (signal.SIGKILL, 0.0)])
-def test_a_window_that_a_stop_or_a_kill_cut_is_archived_whole_after_the_restart(
-        tmp_path: Path, number: signal.Signals, away_s: float) -> None:
+def cut_window(sim: SimProcess, collector: CollectorProcess, coin: str, number: signal.Signals) -> None:
+    """Publish a coin, and end the collector while its window is open."""
+    sim.publish(coin)
+    collector.wait_until(lambda figures: figures["listing"]["windows"]["open"] == 1)
+    time.sleep(0.5)
+    collector.kill(number)
+
+
+def test_windows_that_a_kill_and_a_stop_cut_are_archived_whole_after_the_restart(tmp_path: Path) -> None:
     with SimProcess(venues=VENUES, symbols=6, rate=1000.0, paused=True, folder=str(tmp_path / "venues")) as sim:
         collector = CollectorProcess(sim, tmp_path, listing=listing_config(sim.addresses["boards"]["upbit"]["url"]))
         with collector:
             collector.wait_until_up()
             sim.resume()
             time.sleep(WINDOW_S)
-            sim.publish("SOMI")
-            collector.wait_until(lambda figures: figures["listing"]["windows"]["open"] == 1)
-            time.sleep(1.0)
-            collector.kill(number)
-            time.sleep(away_s)
+            cut_window(sim, collector, "SOMI", signal.SIGKILL)
             collector.start()
             collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] == 1)
+            cut_window(sim, collector, "XRP", signal.SIGTERM)
+            time.sleep(WINDOW_S + 1)  # the window ends while it is down
+            collector.start()
+            collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] == 2)
             sim.pause()
             collector.wait_until(lambda figures: figures["journal"]["backlog_trades"] == 0)
             assert collector.stop() == 0
-    (record,) = listings(collector.data)
-    taken, window = archived(Path(record.archive))
-    assert taken == stored(collector.data, "SOMI", window)
-    before = {at_ns for _, _, at_ns in taken if at_ns < record.listing.announced_at_ns}
-    assert record.trades == len(taken) > len(before) > 0
-    assert np.ptp(list(before)) > 1e9  # the trades of the run before
-    manifest = read_manifest(Path(record.archive))
-    assert manifest is not None
-    assert (manifest.final, manifest.problems) == (False, ())
+    records = listings(collector.data)
+    assert [record.listing.symbol for record in records] == ["SOMI", "XRP"]
+    for record in records:
+        taken, window = archived(Path(record.archive))
+        assert taken == stored(collector.data, record.listing.symbol, window)
+        before = {at_ns for _, _, at_ns in taken if at_ns < record.listing.announced_at_ns}
+        assert record.trades == len(taken) > len(before) > 0
+        assert np.ptp(list(before)) > 1e9  # the trades of the run before
+        manifest = read_manifest(Path(record.archive))
+        assert manifest is not None
+        assert (manifest.final, manifest.problems, manifest.unpublished) == (False, (), ())
 
 
 SLY_PLUGIN = '''
@@ -122,7 +129,7 @@ def listing_sources():
 '''
 
 
-def test_boards_files_and_plugins_that_mean_harm_cost_neither_a_trade_nor_the_listing_beside_them(tmp_path: Path) -> None:
+def test_hostile_boards_files_and_plugins_affect_neither_trades_nor_the_listing_beside_them(tmp_path: Path) -> None:
     plugins = tmp_path / "plugins"
     plugins.mkdir(mode=0o755)
     (plugins / "sly.py").write_text(SLY_PLUGIN)

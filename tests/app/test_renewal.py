@@ -15,7 +15,6 @@ from pumpwatch.store.ledger import Ledger
 from tests.app.collector import HANGS_S, CollectorProcess
 from tests.app.coverage import covered, missing
 from tests.app.test_collect import counted_in_journal
-from tests.app.test_phemex import settle
 
 EXCHANGES = ["binance", "bybit", "gate", "kucoin", "okx", "phemex"]
 VENUES = [f"{exchange}.{market}" for exchange in EXCHANGES for market in ("spot", "futures")]
@@ -74,7 +73,8 @@ def run(tmp_path: Path, done: Callable[[list[ConnectionEvent]], bool], rules: di
         deadline = time.monotonic() + HANGS_S
         while not done(written(collector)[1]) and time.monotonic() < deadline:
             time.sleep(0.5)
-        settle(sim, collector)
+        sim.pause()
+        collector.wait_until_idle()
         assert collector.stop() == 0
         truth = sim.truth()
     counted = counted_in_journal(truth, collector.data)

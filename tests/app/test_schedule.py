@@ -69,6 +69,6 @@ def test_jobs_that_a_step_back_has_moved_away_run_again(scheduler: Scheduler) ->
     before = waiting.next_run_time
     gevent.sleep(0.05)
     assert stranded.next_run_time == far and not done.is_set()
-    scheduler.lay_anew()
+    scheduler.reschedule_all()
     assert done.wait(20)
     assert waiting.next_run_time == before

@@ -101,7 +101,7 @@ def test_a_symbol_that_one_connection_never_gets_is_read_on_another(tmp_path):
         assert collector.stop() == 0
         events = all_stored_and_the_rest_named(sim.truth(), collector)
     assert [one.event for one in events if one.event in ("down", "silent")] == ["silent"]
-    assert collector.log().count("subscribed and silent venue=binance.spot connection=0 symbol=ETHUSDT") == 1
+    assert collector.log().count("subscribed and silent, subscribing again venue=binance.spot connection=0 symbol=ETHUSDT") == 1
     assert "trades come again venue=binance.spot symbol=ETHUSDT" in collector.log()
 
 
@@ -115,7 +115,7 @@ def test_futures_trades_on_the_wrong_path_are_acknowledged_and_silent_and_that_i
             figures = collector.wait_until(lambda figures: len(silent(figures)) == 6 and disconnects(figures) >= 2)
             assert collector.stop() == 0
     assert figures["venues"][1]["trades_total"] == 0 and figures["venues"][0]["silent"] == []
-    told = [line for line in collector.log().splitlines() if "subscribed and silent venue" in line]
+    told = [line for line in collector.log().splitlines() if "subscribed and silent, connecting again venue" in line]
     assert len(told) == 1 and "venue=binance.futures connection=0 symbols=6" in told[0] and "/market/ws" in told[0]
     ledger = Ledger(collector.data)
     gaps = [gap for _, gap in ledger.gaps() if gap.market_type == "futures"]

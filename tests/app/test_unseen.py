@@ -58,13 +58,13 @@ def test_a_start_without_any_venue_is_a_gap_of_each_a_warning_and_a_failure_of_d
         collector.wait_until(lambda figures: all(row["list_problem"] and row["gaps_open"] for row in figures["venues"]))
         found = findings(collector)
         deadline = time.monotonic() + 30
-        while "| wrong: " not in collector.log() and time.monotonic() < deadline:
+        while "| problems: " not in collector.log() and time.monotonic() < deadline:
             time.sleep(0.1)
         assert collector.stop() == 0
         ended_ns = time.time_ns()
         for name in VENUES:
             assert found[name][0] == "fail" and "nothing is read: no instrument list" in found[name][1]
-        line = next(line for line in collector.log().splitlines() if "| wrong: " in line)
+        line = next(line for line in collector.log().splitlines() if "| problems: " in line)
         assert " WARNING " in line and "binance.spot: nothing is read" in line
         first = gaps_in(collector.data)
         assert {(gap.exchange, gap.market_type) for gap in first} == {("binance", "spot"), ("binance", "futures")}

@@ -1,17 +1,18 @@
 """`python -m tests.bench [SCENARIO ...]`: how the collector stands against cryptofeed, and against the figures it owes.
 
-Scenarios: steady-5000, steady-50000 (56 connections), saturation (the highest rate each sustains), burst (150,000/s on
-12 connections), recent (memory of 20 minutes), query (±20 s of a coin from each store), parse (frame to columns, each
-venue), start (import and --help).
+Scenarios: quiet-12, quiet-56 (connections on which next to nothing is traded), thin (1,000/s on 12 connections), steady-1000,
+steady-5000, steady-50000 (56 connections), saturation (the highest rate each sustains), burst (150,000/s on 12 connections),
+recent (memory of 20 minutes), query (±20 s of a coin from each store), parse (frame to columns, each venue), start (import
+and --help).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
 - Both run on the same machine one after the other, on the same Python, against the same venues: TLS on loopback, one
   frame a TLS record, frames that follow from one seed, the same symbols on the same connections. `--rounds` repeats
   the pair, each time in the other order; ratios are of medians.
-- Frames leave the venue as they happen (ticks of 0.2 ms at 5,000/s), not in clumps: a reader that is woken for each
-  frame pays for it, as it does on the real internet. `--tick-ms` changes that, and `together` tells how it came out:
-  on a machine that is busy otherwise frames clump, which flatters cryptofeed, and such a run says little.
+- Up to 5,000/s each frame leaves the venue at its own moment: a reader that wakes up for each frame pays for it, as it does
+  on the internet. `together` is the size of the clump in which the average trade left. On a busy machine frames clump,
+  which flatters cryptofeed, and a run with `together` above 1.5 says little. `--tick-ms` makes the venue look less often.
 - cryptofeed gets uvloop, one shared sink (one connection to QuestDB), and ILP over TCP, its own and cheapest way; what
   is changed in it is told in cryptofeed_runner.py. It reads combined streams (`/stream`), as it always does; ours reads
   bare ones (`/ws`), as it always does.
@@ -53,7 +54,11 @@ class LoadScenario:
 
 
 LOADS = {
-    "steady-5000": LoadScenario("5,000 trades/s on 56 connections", Load(5_000, 56, "burst", 0.2), (15, 60), (5, 10)),
+    "quiet-12": LoadScenario("1 trade/s on 12 connections", Load(1, 12, "paced", 1), (20, 60), (5, 30), ("pumpwatch",)),
+    "quiet-56": LoadScenario("1 trade/s on 56 connections", Load(1, 56, "paced", 1), (20, 60), (5, 30), ("pumpwatch",)),
+    "thin": LoadScenario("1,000 trades/s on 12 connections", Load(1_000, 12, "paced", 0.2), (15, 60), (5, 10), ("pumpwatch",)),
+    "steady-1000": LoadScenario("1,000 trades/s on 56 connections", Load(1_000, 56, "paced", 0.2), (15, 60), (5, 10)),
+    "steady-5000": LoadScenario("5,000 trades/s on 56 connections", Load(5_000, 56, "paced", 0.2), (15, 60), (5, 10)),
     "steady-50000": LoadScenario("50,000 trades/s on 56 connections", Load(50_000, 56, "burst", 1), (15, 60), (5, 10)),
     "saturation": LoadScenario("the highest rate sustained on 56 connections", Load(250_000, 56, "burst", 1, True),
                                (10, 30), (3, 5)),

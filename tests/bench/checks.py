@@ -14,6 +14,7 @@ from tests.bench.database import Database
 from tests.bench.venues import Venues, compare, per_symbol, sent_keys, stored_keys
 
 SLICE_NS = 5_000_000_000
+CLUMP_NS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,18 @@ class Verdict:
 
 
 def together(truth: Truth, from_ns: int, to_ns: int) -> float:
-    """Return with how many others, on all connections, the average trade of a time left the venue at the same moment,
-    itself included: 1 is what the internet does at low rates, and there a reader that is woken for each frame pays most."""
+    """Return the size of the clump in which the average trade left the venue, on all connections; 1 is a trade on its own.
+
+    Trades belong to one clump when less than CLUMP_NS lies between one and the next. At low rates the internet delivers
+    trades one by one, and a reader that wakes up for each frame pays most there.
+    """
     at = truth.records["sent_at"][truth.records["state"] == SENT]
-    _, counts = np.unique(at[(at >= from_ns) & (at < to_ns)], return_counts=True)
-    return float((counts * counts).sum() / max(counts.sum(), 1))
+    at = np.sort(at[(at >= from_ns) & (at < to_ns)])
+    if not len(at):
+        return 0.0
+    edges = np.flatnonzero(np.diff(at, prepend=at[0] - 2 * CLUMP_NS, append=at[-1] + 2 * CLUMP_NS) >= CLUMP_NS)
+    counts = np.diff(edges)
+    return float((counts * counts).sum() / counts.sum())
 
 
 def check(collector: Collector, venues: Venues) -> Verdict:

@@ -31,8 +31,9 @@ from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.client_limits import WindowMeter
-from pumpwatch.sim.dialect import ClientSession, Dialect, HttpCall
+from pumpwatch.sim.dialect import ClientSession, Dialect
 from pumpwatch.sim.history import TradeHistory
+from pumpwatch.sim.http_messages import HttpCall
 from pumpwatch.sim.market import SimulatedMarket, coins
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.stats import Stats

@@ -60,7 +60,7 @@ def of_ours(scenario: str, figure: str, collectors: Sequence[str] = (OURS,)) -> 
     """Return the worst value of a figure over our runs of a scenario."""
     def measured(results: Results) -> float | None:
         values = [run[figure] for run in results.get(scenario, {}).get("runs", ())
-                  if run["collector"] in collectors and run[figure] is not None]
+                  if run["collector"] in collectors and run.get(figure) is not None]
         return max(values) if values else None
     return measured
 
@@ -79,6 +79,16 @@ WANTED = (
     Wanted("the same at 50,000/s", 0.25, 1 / 6, "{:.3f}", against_peer("steady-50000")),
     Wanted("the same at saturation, each at the highest rate it sustains", 0.25, 1 / 6, "{:.3f}",
            against_peer("saturation")),
+    Wanted("the same at 1,000/s", 0.25, 0.20, "{:.3f}", against_peer("steady-1000")),
+    Wanted("share of a core with 56 quiet connections", 0.054, 0.02, "{:.1%}", of_ours("quiet-56", "core_share", ("pumpwatch",))),
+    Wanted("resident memory with 56 quiet connections", 165, 120, "{:.0f} MB", of_ours("quiet-56", "rss_mb", ("pumpwatch",))),
+    Wanted("share of a core at 1,000/s on 12 connections", 0.086, 0.04, "{:.1%}",
+           of_ours("thin", "core_share", ("pumpwatch",))),
+    Wanted("frame to durable at 50,000/s, p99", 100, None, "{:.0f} ms",
+           of_ours("steady-50000", "durable_ms_p99", (OURS, "pumpwatch"))),
+    Wanted("frame to durable at saturation, p99", 500, None, "{:.0f} ms",
+           of_ours("saturation", "durable_ms_p99", (OURS, "pumpwatch"))),
+    Wanted("resident memory at saturation", 250, None, "{:.0f} MB", of_ours("saturation", "rss_mb", (OURS, "pumpwatch"))),
     Wanted("frame to durable at 5,000/s, p99", 150, 100, "{:.0f} ms",
            of_ours("steady-5000", "durable_ms_p99", (OURS, "pumpwatch"))),
     Wanted("burst of 150,000/s on 12 connections: trades lost", 0, 0, "{:.0f}", of_ours("burst", "missing")),

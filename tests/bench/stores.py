@@ -59,7 +59,7 @@ def query(folder: Path, trades: int, database: Database | None) -> dict[str, Any
         clock.advance((stream.now_ns - clock.now_ns()) / NS_PER_S)
         filled += len(batch)
         _add(store, batch)
-        journal.commit([batch])  # 14 a second, as in a collector: what a query opens is as it is there
+        journal.commit(batch)  # 14 a second, as in a collector: what a query opens is as it is there
         journal.maintain()
         if sink is not None:
             unsent.append(batch)

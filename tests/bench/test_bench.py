@@ -12,6 +12,8 @@ from pumpwatch.config import Config
 from pumpwatch.model import Instrument
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.dialect import Dialect
+from pumpwatch.sim.ground_truth import RECORD, SENT, Truth
+from tests.bench.checks import CLUMP_NS, together
 from tests.bench.parsing import form_of, made, parser_of, read
 from tests.bench.processes import BenchError, Child, await_that, usage
 from tests.bench.report import judge
@@ -96,3 +98,16 @@ def test_the_collector_is_told_how_many_symbols_a_connection_has_and_makes_about
         per_connection, roster = placed(venue, listed, connections)
         assert connections - 1 <= len(roster.places) <= connections and len(roster) == 450
         assert per_connection >= max(len(place.symbols) for place in roster.places)
+
+
+def test_trades_that_leave_within_a_clump_count_together():
+    def clumped(*sent_at: int) -> float:
+        records = np.zeros(len(sent_at), RECORD)
+        records["sent_at"], records["state"] = sent_at, SENT
+        return together(Truth(records, [], [], []), 0, 10**12)
+
+    far = 10 * CLUMP_NS
+    assert clumped(far, 2 * far, 3 * far) == 1.0
+    assert clumped(far, far + CLUMP_NS // 2, far + CLUMP_NS) == 3.0
+    assert clumped(3 * far, far, far) == (2 * 2 + 1) / 3
+    assert clumped() == 0.0

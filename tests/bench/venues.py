@@ -70,6 +70,8 @@ class Venues:
         del os.environ["GEVENT_BACKEND"]
         with contextlib.suppress(PermissionError):  # venues are other machines: they do not wait for our processes
             os.setpriority(os.PRIO_PROCESS, self._sim.pid, VENUE_NICENESS)
+            if load.mode == "paced":  # it needs little, and each frame at its moment
+                os.sched_setscheduler(self._sim.pid, os.SCHED_FIFO, os.sched_param(1))
 
     def addresses(self) -> Addresses:
         """Return where the markets are, and the placement of symbols that our collector will choose for itself."""

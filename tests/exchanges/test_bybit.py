@@ -1,4 +1,4 @@
-"""Bybit: frames to trades, what is no trade, bodies of REST, requests within the limits."""
+"""Bybit: UUIDs and numbers that skip, rejected requests, paged lists, requests within the limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pumpwatch.instruments.lists import fetch_instruments, fetch_volumes
 from pumpwatch.model import NO_SEQUENCE, Columns, ControlKind, Flag, HistoryQuery, HttpRequest
 from pumpwatch.pipeline.decode import Decoder
 from tests.corpus import CORPUS, needs_corpus
-from tests.exchanges.recorded import compare_recorded_frames, compare_recorded_history, mutate, read_recorded_control
+from tests.exchanges.decoding import compare_recorded_frames, compare_recorded_history, damage, read_recorded_control
 
 SPOT, LINEAR = VENUES
 UUIDS = ("5b1f9a70-11aa-5c3d-8e21-0f7c55d1a001", "5b1f9a70-11aa-5c3d-8e21-0f7c55d1a002")
@@ -50,7 +50,7 @@ def test_a_linear_frame_of_several_trades_keeps_their_ids_sequence_and_flags() -
     assert columns.flags == {0: Flag.RPI, 1: Flag.BLOCK | Flag.RPI}
     assert columns.sequence_number == [987654321] * 3
     assert (columns.quantity, columns.price, columns.timestamp) == ([12.5] * 3, [0.8213] * 3, [1790000000123] * 3)
-    assert not columns.past  # `snapshot` is what a live frame is called
+    assert not columns.past  # the venue calls live frames `snapshot`
 
 
 def test_spot_ids_are_numbers_and_old_frames_without_a_sequence_have_none() -> None:
@@ -68,17 +68,17 @@ def test_spot_ids_are_numbers_and_old_frames_without_a_sequence_have_none() -> N
     {"S": None}, {"p": "abc"}, {"p": []}, {"T": "soon"}, {"seq": 2**63}, {"BT": "maybe"},
 ])
 @pytest.mark.parametrize("venue", VENUES, ids=lambda venue: venue.market_type)
-def test_an_impossible_value_is_refused_with_a_reason(venue: Any, change: dict[str, Any]) -> None:
-    one = Decoder(venue)
+def test_an_impossible_value_is_quarantined_with_a_reason(venue: Any, change: dict[str, Any]) -> None:
+    decoder = Decoder(venue)
     trade = spot_trade(**change) if venue is SPOT else linear_trade(**change)
-    assert one.frame(json.dumps({"topic": "publicTrade.X", "type": "snapshot", "ts": 1, "data": [trade]}).encode()) == []
-    assert len(one.refused) == 1 and one.refused[0][1]
+    assert decoder.frame(json.dumps({"topic": "publicTrade.X", "type": "snapshot", "ts": 1, "data": [trade]}).encode()) == []
+    assert len(decoder.refused) == 1 and decoder.refused[0][1]
 
 
-def test_a_bad_trade_takes_no_good_one_of_its_frame_along() -> None:
-    one = Decoder(LINEAR)
-    (trade,) = one.frame(frame(linear_trade(0), linear_trade(1, v="0")))
-    assert trade["trade_id"] == UUIDS[0] and len(one.refused) == 1
+def test_a_bad_trade_does_not_cost_the_good_ones_of_its_frame() -> None:
+    decoder = Decoder(LINEAR)
+    (trade,) = decoder.frame(frame(linear_trade(0), linear_trade(1, v="0")))
+    assert trade["trade_id"] == UUIDS[0] and len(decoder.refused) == 1
 
 
 @pytest.mark.parametrize("symbol", ["A/B", "币安人生USDT", "X" * 200, "\u0000", "1000PEPEUSDT"])
@@ -100,7 +100,7 @@ def test_symbols_of_any_spelling_pass(symbol: str) -> None:
     ('{"topic":"tickers.BTCUSDT","type":"delta","data":{"symbol":"BTCUSDT"}}', ControlKind.OTHER, None, ()),
     ('{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}', ControlKind.OTHER, None, ()),
 ])
-def test_frames_that_are_no_trades_are_understood(text: str, kind: ControlKind, number: int | None,
+def test_control_frames_are_understood(text: str, kind: ControlKind, number: int | None,
                                                   symbols: tuple[str, ...]) -> None:
     control = LINEAR.read_control(text.encode())
     assert control is not None
@@ -109,32 +109,32 @@ def test_frames_that_are_no_trades_are_understood(text: str, kind: ControlKind, 
 
 @pytest.mark.parametrize("text", ["[]", "null", '"x"', "{}", '{"topic":5}',
                                   '{"topic":"publicTrade.X","data":{}}', '{"success":"yes"}'])
-def test_what_is_neither_is_not_guessed(text: str) -> None:
+def test_a_frame_that_is_neither_trade_nor_control_is_not_guessed(text: str) -> None:
     assert LINEAR.read_control(text.encode()) is None
 
 
-def test_a_refused_request_leaves_out_the_named_symbol_and_asks_again_for_the_rest() -> None:
-    refused: list[str] = []
-    asking = Subscriptions(SPOT, lambda symbol, reason: refused.append(symbol))
+def test_a_rejected_request_drops_the_named_symbol_and_asks_again_for_the_rest() -> None:
+    rejected: list[str] = []
+    asking = Subscriptions(SPOT, lambda symbol, reason: rejected.append(symbol))
     asking.want(["AUSDT", "NOPEUSDT", "ZUSDT"], add=True)
     number = json.loads(asking.next_text(0.0))["req_id"]
     control = SPOT.read_control(json.dumps({"success": False, "req_id": number, "op": "subscribe",
                                             "ret_msg": "error:handler not found,topic:publicTrade.NOPEUSDT"}).encode())
     assert control is not None
     asking.answer(control)
-    assert refused == ["NOPEUSDT"]
+    assert rejected == ["NOPEUSDT"]
     assert json.loads(asking.next_text(1.0))["args"] == ["publicTrade.AUSDT", "publicTrade.ZUSDT"]
 
 
 def test_requests_keep_the_limits() -> None:
-    symbols = [f"1000000COIN{number:04d}USDT" for number in range(LINEAR.limits.symbols_per_connection)]  # as long as any
+    symbols = [f"1000000COIN{number:04d}USDT" for number in range(LINEAR.limits.symbols_per_connection)]  # as long as the longest
     assert len(json.dumps([f"publicTrade.{symbol}" for symbol in symbols], separators=(",", ":"))) < 21_000
-    for venue, most in ((SPOT, 10), (LINEAR, 100)):
+    for venue, most_topics in ((SPOT, 10), (LINEAR, 100)):
         asking = Subscriptions(venue, lambda symbol, reason: None)
         asking.want(symbols[:100], add=True)
         while asking.waiting:
             request = json.loads(asking.next_text(0.0))
-            assert request["op"] == "subscribe" and len(request["args"]) <= most
+            assert request["op"] == "subscribe" and len(request["args"]) <= most_topics
     assert json.loads(SPOT.unsubscribe(["BTCUSDT"], 9)) == {"req_id": "9", "op": "unsubscribe", "args": ["publicTrade.BTCUSDT"]}
     assert LINEAR.heartbeat.text is not None
     assert json.loads(LINEAR.heartbeat.text(5)) == {"req_id": "5", "op": "ping"}
@@ -151,7 +151,7 @@ def page(*rows: dict[str, Any], cursor: str = "", code: int = 0) -> bytes:
                        "result": {"category": "linear", "list": rows, "nextPageCursor": cursor} if not code else {}}).encode()
 
 
-def test_every_page_of_the_list_is_asked_for_and_what_is_no_perpetual_in_usdt_left_out() -> None:
+def test_every_page_of_the_list_is_requested_and_only_usdt_perpetuals_are_kept() -> None:
     asked: list[HttpRequest] = []
     pages = [page(instrument("BTCUSDT", "BTC"), instrument("SHIB1000USDT", "SHIB1000"), cursor="first%3D2%26x"),
              page(instrument("10000SATSUSDT", "10000SATS"), instrument("BTCUSDT-25DEC26", "BTC", contractType="LinearFutures"),
@@ -166,7 +166,7 @@ def test_every_page_of_the_list_is_asked_for_and_what_is_no_perpetual_in_usdt_le
 
     found = fetch_instruments(LINEAR, ask)
     assert fetch_volumes(LINEAR.volumes, ask) == {"BTCUSDT": 8.5e9, "SHIB1000USDT": 0.0}
-    assert [(one.symbol, one.multiplier, coin_of(one), one.contract_size) for one in found] == [
+    assert [(listed.symbol, listed.multiplier, coin_of(listed), listed.contract_size) for listed in found] == [
         ("BTCUSDT", 1, "BTC", 1.0), ("SHIB1000USDT", 1000, "SHIB", 1.0), ("10000SATSUSDT", 10000, "SATS", 1.0)]
     assert [request.params.get("cursor") for request in asked] == [None, "first=2&x"]  # encoded once more on its way
     assert all(request.params["limit"] == 1000 for request in asked)
@@ -175,7 +175,7 @@ def test_every_page_of_the_list_is_asked_for_and_what_is_no_perpetual_in_usdt_le
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"<html></html>", b'{"retCode":0}',
                                  b'{"result":{}}', b'{"result":{"list":5}}',
                                   page(code=10001)])
-def test_a_body_that_is_no_list_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_a_list_raises(body: bytes) -> None:
     with pytest.raises(REFUSALS):
         LINEAR.parse_instruments([body])
     with pytest.raises(REFUSALS):
@@ -194,16 +194,9 @@ def test_history_is_the_newest_rows_and_its_ids_are_those_of_the_stream() -> Non
         assert getattr(columns, name) == getattr(live, name)
 
 
-def test_mutated_frames_never_crash_and_each_is_a_trade_control_or_refused() -> None:
-    one = Decoder(LINEAR)
-
-    def meet(payload: bytes) -> None:
-        before = len(one.refused) + one.controls
-        trades = one.frame(payload)
-        assert trades or len(one.refused) + one.controls == before + 1, payload
-
-    mutate([frame(linear_trade()), frame(linear_trade(0), linear_trade(1)),
-            b'{"success":true,"ret_msg":"","conn_id":"c","req_id":"12","op":"subscribe"}'], 20_000, meet)
+def test_damaged_frames_never_raise_and_each_is_a_trade_control_or_quarantined() -> None:
+    damage(LINEAR, [frame(linear_trade()), frame(linear_trade(0), linear_trade(1)),
+                    b'{"success":true,"ret_msg":"","conn_id":"c","req_id":"12","op":"subscribe"}'], 20_000)
 
 
 @needs_corpus
@@ -218,10 +211,9 @@ def test_recorded_bodies_give_what_is_expected() -> None:
     compare_recorded_history(LINEAR, "bybit_recent_trade_hirokisan")
     assert CORPUS is not None
     folder = CORPUS / "rest_symbols"
-    names = [one.symbol for one in LINEAR.parse_instruments([(folder / "bybit_instruments_linear_nautilus.json").read_bytes()])]
-    assert names == ["BTCUSDT", "ETHUSDT"]
-    names = [one.symbol for one in SPOT.parse_instruments([(folder / "bybit_instruments_spot_roq.json").read_bytes()])]
-    assert names == ["BTCUSDT", "ETHUSDT"]
+    for venue, name in ((LINEAR, "bybit_instruments_linear_nautilus.json"), (SPOT, "bybit_instruments_spot_roq.json")):
+        listed = venue.parse_instruments([(folder / name).read_bytes()])
+        assert [instrument.symbol for instrument in listed] == ["BTCUSDT", "ETHUSDT"]
     wrapped = json.loads((folder / "bybit_instruments_spot_hirokisan.json").read_text("utf-8"))["Spot"]
     found = SPOT.parse_instruments([json.dumps(wrapped).encode()])
     assert len(found) == sum(row["quoteCoin"] == "USDT" for row in wrapped["list"]) > 80

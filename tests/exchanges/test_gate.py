@@ -1,4 +1,4 @@
-"""Gate: frames to trades, exact times, merged rows, what is no trade, bodies of REST, requests."""
+"""Gate: exact times, rows of several fills, sizes with a sign, rejected requests, requests that carry their time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.stats import Stats
 from tests.corpus import CORPUS, needs_corpus
-from tests.exchanges.recorded import compare_recorded_frames, compare_recorded_history, mutate, read_recorded_control
+from tests.exchanges.decoding import compare_recorded_frames, compare_recorded_history, damage, read_recorded_control
 
 SPOT, FUTURES = VENUES
 
@@ -56,7 +56,7 @@ def test_a_spot_trade_is_known_by_its_number_in_the_market() -> None:
     assert (columns.trade_id, columns.sell, columns.symbol) == ([5001, 5002], [True, False], ["SOMI_USDT"] * 2)
     assert (columns.price, columns.quantity, columns.flags, columns.void) == ([0.8213] * 2, [12.5] * 2, {}, [])
     old = parsed(SPOT, spot(5001), spot(5002, id_market="absent", range="17-17"))
-    assert old.trade_id == [5001, 5002]  # of before 2026: `id` stands in, its range counts something else
+    assert old.trade_id == [5001, 5002]  # from before 2026: only `id`, and a range that counts something else
 
 
 @pytest.mark.parametrize(("text", "ns"), [
@@ -83,7 +83,7 @@ def test_a_row_of_several_fills_uses_up_their_numbers_and_is_one_trade() -> None
     assert [trade["trade_id"] for trade in Decoder(SPOT).frame(spot(5004, range="5002-5004"))] == ["5004"]
 
 
-def test_merged_rows_leave_no_gap_and_a_lost_one_does() -> None:
+def test_a_row_of_several_fills_leaves_no_gap_and_a_lost_row_does() -> None:
     catalogue = Catalogue()
     catalogue.add(("gate", "spot"), Instrument(symbol="SOMI_USDT", base="SOMI", quote="USDT"))
     parser = VenueParser(SPOT, catalogue, Clock(), Stats(), lambda *_: None)
@@ -91,22 +91,22 @@ def test_merged_rows_leave_no_gap_and_a_lost_one_does() -> None:
     gaps = []
     for frame in (spot(5001), spot(5004, range="5002-5004"), spot(5005), spot(5008, range="5007-5008")):
         frames = Frames(memoryview(b"[" + frame + b"]"), [len(frame) + 1], [1], [0], [None])  # type: ignore[list-item]
-        for one in parser.parse(frames):
-            gaps += dedupe.observe(one.batch).gaps
+        for parsed_trades in parser.parse(frames):
+            gaps += dedupe.observe(parsed_trades.batch).gaps
     assert [(gap.first_id, gap.last_id) for gap in gaps] == [(5006, 5006)]
 
 
 @pytest.mark.parametrize("span", ["5-4", "1-999999999", "a-b", "5001", "5001-", "-", "1-2-3"])
-def test_a_range_that_is_none_is_never_spread_out(span: str) -> None:
-    one = Decoder(SPOT)
-    trades = one.frame(spot(range=span))
-    assert (len(trades), len(one.refused)) in ((0, 1), (1, 0))
+def test_a_text_that_is_not_a_range_is_never_expanded(span: str) -> None:
+    decoder = Decoder(SPOT)
+    trades = decoder.frame(spot(range=span))
+    assert (len(trades), len(decoder.refused)) in ((0, 1), (1, 0))
 
 
 def test_the_sign_of_a_size_is_the_side_and_contracts_become_base_units() -> None:
     contracts = json.dumps([{"name": "ETH_USDT", "quanto_multiplier": "0.01"}]).encode()
-    one = Decoder(FUTURES, contracts)
-    got = one.frame(futures(contract(7001), contract(7002, size=3, is_internal=True), contract(7003, size="0.1")))
+    decoder = Decoder(FUTURES, contracts)
+    got = decoder.frame(futures(contract(7001), contract(7002, size=3, is_internal=True), contract(7003, size="0.1")))
     assert [(trade["side"], trade["quantity"], trade["trade_id"]) for trade in got] == [
         ("sell", 0.025, "7001"), ("buy", 0.03, "7002"), ("buy", 0.001, "7003")]
     columns = parsed(FUTURES, futures(contract(), contract(is_internal=True)), futures(contract(create_time_ms=0)))
@@ -115,16 +115,16 @@ def test_the_sign_of_a_size_is_the_side_and_contracts_become_base_units() -> Non
 
 
 @pytest.mark.parametrize("size", [0, "0", "-0", "0.0", "nan", "1e400", "-1e400", "", None, []])
-def test_a_size_without_a_side_is_put_away_and_not_guessed(size: Any) -> None:
-    one = Decoder(FUTURES)
-    assert one.frame(futures(contract(size=size))) == []
-    assert len(one.refused) == 1
+def test_a_size_without_a_side_is_quarantined_and_not_guessed(size: Any) -> None:
+    decoder = Decoder(FUTURES)
+    assert decoder.frame(futures(contract(size=size))) == []
+    assert len(decoder.refused) == 1
 
 
-def test_a_size_of_nothing_takes_no_other_trade_of_its_frame_along() -> None:
-    one = Decoder(FUTURES)
-    assert [trade["trade_id"] for trade in one.frame(futures(contract(1), contract(2, size=0), contract(3)))] == ["1", "3"]
-    assert len(one.refused) == 1
+def test_a_size_of_zero_does_not_cost_the_other_trades_of_its_frame() -> None:
+    decoder = Decoder(FUTURES)
+    assert [trade["trade_id"] for trade in decoder.frame(futures(contract(1), contract(2, size=0), contract(3)))] == ["1", "3"]
+    assert len(decoder.refused) == 1
 
 
 @pytest.mark.parametrize("change", [
@@ -134,10 +134,10 @@ def test_a_size_of_nothing_takes_no_other_trade_of_its_frame_along() -> None:
     {"create_time_ms": None}, {"create_time_ms": 1790000000402}, {"id_market": 2**63}, {"id_market": -1, "id": -1},
     {"id": None}, {"currency_pair": None}, {"side": "SELL"}, {"side": None}, {"price": []},
 ])
-def test_an_impossible_value_on_spot_is_refused_with_a_reason(change: dict[str, Any]) -> None:
-    one = Decoder(SPOT)
-    assert one.frame(spot(**change)) == []
-    assert len(one.refused) == 1 and one.refused[0][1]
+def test_an_impossible_value_on_spot_is_quarantined_with_a_reason(change: dict[str, Any]) -> None:
+    decoder = Decoder(SPOT)
+    assert decoder.frame(spot(**change)) == []
+    assert len(decoder.refused) == 1 and decoder.refused[0][1]
 
 
 @pytest.mark.parametrize("change", [
@@ -145,10 +145,10 @@ def test_an_impossible_value_on_spot_is_refused_with_a_reason(change: dict[str, 
     {"create_time_ms": "soon"}, {"create_time_ms": 99999999999999}, {"id": 2**63}, {"id": -1}, {"id": None}, {"contract": None},
     {"contract": 5}, {"is_internal": "perhaps"}, {"create_time_ms": 0, "create_time": 0},
 ])
-def test_an_impossible_value_on_futures_is_refused_with_a_reason(change: dict[str, Any]) -> None:
-    one = Decoder(FUTURES)
-    assert one.frame(futures(contract(**change))) == []
-    assert len(one.refused) == 1 and one.refused[0][1]
+def test_an_impossible_value_on_futures_is_quarantined_with_a_reason(change: dict[str, Any]) -> None:
+    decoder = Decoder(FUTURES)
+    assert decoder.frame(futures(contract(**change))) == []
+    assert len(decoder.refused) == 1 and decoder.refused[0][1]
 
 
 @pytest.mark.parametrize("symbol", ["A/B_USDT", "币安人生_USDT", "X" * 200, "\u0000"])
@@ -171,7 +171,7 @@ def test_symbols_of_any_spelling_pass(symbol: str) -> None:
     ('{"channel":"futures.order_book","event":"all","result":{}}', ControlKind.OTHER, None),
     ('{"channel":"futures.trades","event":"update","result":[]}', ControlKind.OTHER, None),
 ])
-def test_frames_that_are_no_trades_are_understood(text: str, kind: ControlKind, number: int | None) -> None:
+def test_control_frames_are_understood(text: str, kind: ControlKind, number: int | None) -> None:
     control = SPOT.read_control(text.encode())
     assert control is not None
     assert (control.kind, control.request_id) == (kind, number)
@@ -180,14 +180,14 @@ def test_frames_that_are_no_trades_are_understood(text: str, kind: ControlKind, 
 @pytest.mark.parametrize("text", ["[]", "null", '"x"', "{}", '{"channel":5}',
                                   '{"channel":"spot.trades","event":"update","result":{}}',
                                  '{"channel":"spot.trades","event":"dance"}', '{"method":"trades.update","params":[]}'])
-def test_what_is_neither_is_not_guessed(text: str) -> None:
+def test_a_frame_that_is_neither_trade_nor_control_is_not_guessed(text: str) -> None:
     assert SPOT.read_control(text.encode()) is None
 
 
 @pytest.mark.parametrize("words", ["unknown currency pair NOPE_USDT", 'unknown contract: "NOPE_USDT".', "NOPE_USDT (delisted)"])
-def test_a_refused_request_leaves_out_the_named_symbol_and_asks_again_for_the_rest(words: str) -> None:
-    refused: list[str] = []
-    asking = Subscriptions(SPOT, lambda symbol, reason: refused.append(symbol))
+def test_a_rejected_request_drops_the_named_symbol_and_asks_again_for_the_rest(words: str) -> None:
+    rejected: list[str] = []
+    asking = Subscriptions(SPOT, lambda symbol, reason: rejected.append(symbol))
     asking.want(["A_USDT", "NOPE_USDT", "Z_USDT"], add=True)
     number = json.loads(asking.next_text(0.0))["id"]
     control = SPOT.read_control(json.dumps({
@@ -195,11 +195,11 @@ def test_a_refused_request_leaves_out_the_named_symbol_and_asks_again_for_the_re
         "error": {"code": 2, "message": words.strip(".")}, "result": {"status": "fail"}}).encode())
     assert control is not None
     asking.answer(control)
-    assert refused == ["NOPE_USDT"]
+    assert rejected == ["NOPE_USDT"]
     assert json.loads(asking.next_text(1.0))["payload"] == ["A_USDT", "Z_USDT"]
 
 
-def test_requests_carry_the_time_they_are_sent_at_and_the_header_stays_with_futures() -> None:
+def test_requests_carry_their_sending_time_and_only_futures_send_the_size_header() -> None:
     text = FUTURES.subscribe(["ETH_USDT"], 3)
     assert json.loads(stamp(text, 1790000001999000000)) == {"time": 1790000001, "id": 3, "channel": "futures.trades",
                                                             "event": "subscribe", "payload": ["ETH_USDT"]}
@@ -210,25 +210,25 @@ def test_requests_carry_the_time_they_are_sent_at_and_the_header_stays_with_futu
     assert (dict(SPOT.headers), dict(FUTURES.headers)) == ({}, {"X-Gate-Size-Decimal": "1"})
 
 
-def test_lists_give_what_trades_against_usdt() -> None:
+def test_only_symbols_that_trade_against_usdt_are_listed() -> None:
     def pair(base: str, quote: str = "USDT", status: str = "tradable") -> dict[str, Any]:
         return {"id": f"{base}_{quote}", "base": base, "quote": quote, "trade_status": status}
 
     pairs = json.dumps([pair("SOMI"), pair("SOMI", "BTC"), pair("OLD", status="untradable"), pair("币安人生")]).encode()
-    assert [one.symbol for one in SPOT.parse_instruments([pairs])] == ["SOMI_USDT", "币安人生_USDT"]
+    assert [listed.symbol for listed in SPOT.parse_instruments([pairs])] == ["SOMI_USDT", "币安人生_USDT"]
     contracts = json.dumps([
         {"name": "ETH_USDT", "quanto_multiplier": "0.01", "in_delisting": False},
         {"name": "PEPE_USDT", "quanto_multiplier": "10000000", "status": "trading", "in_delisting": False},
         {"name": "GONE_USDT", "quanto_multiplier": "1", "in_delisting": True},
         {"name": "NEW_USDT", "quanto_multiplier": "1", "status": "prelaunch"},
         {"name": "BTC_USD", "quanto_multiplier": "0"}]).encode()
-    assert [(one.symbol, one.base, one.contract_size) for one in FUTURES.parse_instruments([contracts])] == [
+    assert [(listed.symbol, listed.base, listed.contract_size) for listed in FUTURES.parse_instruments([contracts])] == [
         ("ETH_USDT", "ETH", 0.01), ("PEPE_USDT", "PEPE", 10_000_000.0)]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null", b"<html></html>", b'{"label":"X"}', b"[1]", b'[{"id":"A_USDT"}]'])
 @pytest.mark.parametrize("venue", VENUES, ids=lambda venue: venue.market_type)
-def test_a_body_that_is_no_list_is_refused(venue: Any, body: bytes) -> None:
+def test_a_body_that_is_not_a_list_raises(venue: Any, body: bytes) -> None:
     with pytest.raises(REFUSALS):
         venue.parse_instruments([body])
     with pytest.raises(REFUSALS):
@@ -248,16 +248,9 @@ def test_history_is_asked_for_by_whole_seconds_and_read_exactly() -> None:
 
 
 @pytest.mark.parametrize("venue", VENUES, ids=lambda venue: venue.market_type)
-def test_mutated_frames_never_crash_and_each_is_a_trade_control_or_refused(venue: Any) -> None:
-    one = Decoder(venue)
-
-    def meet(payload: bytes) -> None:
-        before = len(one.refused) + one.controls
-        trades = one.frame(payload)
-        assert trades or len(one.refused) + one.controls == before + 1, payload
-
+def test_damaged_frames_never_raise_and_each_is_a_trade_control_or_quarantined(venue: Any) -> None:
     seeds = [spot(), spot(5004, range="5002-5004")] if venue is SPOT else [futures(contract()), futures(contract(1), contract(2))]
-    mutate([*seeds, b'{"id":4,"channel":"spot.trades","event":"subscribe","result":{"status":"success"}}'], 15_000, meet)
+    damage(venue, [*seeds, b'{"id":4,"channel":"spot.trades","event":"subscribe","result":{"status":"success"}}'], 15_000)
 
 
 @needs_corpus
@@ -276,6 +269,6 @@ def test_recorded_bodies_give_what_is_expected() -> None:
     assert len(SPOT.parse_instruments([pairs])) == sum(
         row["quote"] == "USDT" and row["trade_status"] == "tradable" for row in listed) > 500
     contracts = gzip.decompress((CORPUS / "rest_symbols" / "gate_usdt_contracts_20230524.json.gz").read_bytes())
-    found = {one.symbol: one for one in FUTURES.parse_instruments([contracts])}
+    found = {listed.symbol: listed for listed in FUTURES.parse_instruments([contracts])}
     assert len(found) == sum(not row["in_delisting"] for row in json.loads(contracts)) > 290
     assert found["BTC_USDT"].contract_size == 0.0001

@@ -1,9 +1,8 @@
-"""Phemex's plugin: scaled integers and decimal texts, trades without ids, rows newest first, and names that mislead."""
+"""Phemex: scaled integers and decimal texts, trades without ids, rows newest first, and misleading names."""
 
 from __future__ import annotations
 
 import json
-import random
 from decimal import Decimal
 from typing import Any
 
@@ -11,19 +10,28 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pumpwatch_plugins.exchanges.phemex import VENUES, parse_futures, parse_spot
+from pumpwatch_plugins.exchanges.phemex import VENUES
 
 from pumpwatch.catalogue import Catalogue, coin_of
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.instruments.lists import fetch_instruments
-from pumpwatch.model import Columns, ControlKind, HistoryQuery, Instrument, Venue
+from pumpwatch.model import Columns, ControlKind, HistoryQuery, Instrument
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.stats import Stats
-from tests.corpus import CORPUS, needs_corpus, rows
+from tests.corpus import CORPUS, needs_corpus
+from tests.exchanges.decoding import (
+    columns_of,
+    compare_recorded_frames,
+    damage,
+    decoded,
+    expected,
+    historical,
+    read_recorded_control,
+)
 
 SPOT, FUTURES = VENUES
 AT = 1_788_000_000_123_456_789
@@ -32,19 +40,6 @@ SPOT_FRAME: dict[str, Any] = {"sequence": 771, "symbol": "sSUSHIUSDT", "trades":
 FRAME: dict[str, Any] = {"dts": AT + 9, "mts": AT + 5, "sequence": 991, "symbol": "BTCUSDT",
                          "trades_p": [[AT, "Sell", "71044.3", "0.052"]], "type": "incremental"}
 COIN_MARGINED: dict[str, Any] = {"sequence": 5, "symbol": "LTCUSD", "trades": [[AT, "Sell", 731_250, 12]], "type": "snapshot"}
-
-
-def decoded(venue: Venue, frame: Any, instruments: bytes | None = None) -> list[dict[str, Any]]:
-    one = Decoder(venue, instruments)
-    trades = one.frame(frame if isinstance(frame, bytes) else json.dumps(frame).encode())
-    assert not one.refused, one.refused
-    return trades
-
-
-def columns_of(parse: Any, *frames: Any) -> Columns:
-    columns = Columns()
-    parse(json.dumps(frames).encode(), columns)
-    return columns
 
 
 def products(**rows_of: Any) -> bytes:
@@ -67,11 +62,11 @@ def test_a_spot_frame_is_scaled_by_the_digits_of_its_currencies():
     assert (trade["symbol"], trade["side"], trade["price"], trade["quantity"]) == ("sSUSHIUSDT", "buy", 7.312, 0.45)
     assert (trade["timestamp"], trade["sequence_number"], trade["trade_id"]) == (AT, 771, "B731200000x45000000")
     listed = products(products=[spot_row("sFEWUSDT", "FEW")], scales={"USDT": 6})
-    (trade,) = decoded(SPOT, SPOT_FRAME | {"symbol": "sFEWUSDT"}, listed)
+    (trade,) = decoded(SPOT, SPOT_FRAME | {"symbol": "sFEWUSDT"}, instruments=listed)
     assert (trade["price"], trade["quantity"]) == (731.2, 450_000.0)
 
 
-def test_a_perpetuals_digits_are_taken_as_they_are():
+def test_the_decimals_of_a_perpetual_are_not_scaled():
     (trade,) = decoded(FUTURES, FRAME)
     assert (trade["symbol"], trade["side"], trade["price"], trade["quantity"], trade["timestamp"]) == (
         "BTCUSDT", "sell", 71044.3, 0.052, AT)
@@ -80,7 +75,7 @@ def test_a_perpetuals_digits_are_taken_as_they_are():
 
 @pytest.mark.parametrize(("spelt", "other"), [("100.0", "100.00"), ("100", "100.0"), ("0.052", "0.0520"), ("1e2", "100"),
                                               ("10.05", "10.050")])
-def test_a_number_is_the_same_identity_however_it_is_spelt(spelt, other):
+def test_a_number_gives_the_same_identity_however_it_is_spelt(spelt, other):
     ids = {decoded(FUTURES, FRAME | {"trades_p": [[AT, "Buy", text, text]]})[0]["trade_id"] for text in (spelt, other)}
     assert len(ids) == 1
 
@@ -91,7 +86,7 @@ def test_a_frame_of_several_trades_is_printed_as_it_is_and_stored_oldest_first()
     catalogue = Catalogue()
     catalogue.add(("phemex", "futures"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT"))
     parser = VenueParser(FUTURES, catalogue, Clock(), Stats(), lambda connection, control: None)
-    texts = [json.dumps(one).encode() for one in (frame | {"type": "snapshot"}, FRAME, frame)]
+    texts = [json.dumps(message).encode() for message in (frame | {"type": "snapshot"}, FRAME, frame)]
     ends = np.cumsum([len(text) + 1 for text in texts]).tolist()
     (parsed,) = parser.parse(Frames(memoryview(b"[" + b",".join(texts) + b"]"), ends, [3], [AT], [None]))
     assert parsed.batch.price.tolist() == [1, 2, 3, 71044.3, 1, 2, 3]
@@ -99,13 +94,13 @@ def test_a_frame_of_several_trades_is_printed_as_it_is_and_stored_oldest_first()
 
 
 def test_only_the_rows_of_a_snapshot_are_past():
-    columns = columns_of(parse_spot, SPOT_FRAME, SPOT_FRAME | {"type": "snapshot", "trades": SPOT_FRAME["trades"] * 3})
+    columns = columns_of(SPOT, SPOT_FRAME, SPOT_FRAME | {"type": "snapshot", "trades": SPOT_FRAME["trades"] * 3})
     assert (columns.past, columns.counts, len(columns.symbol)) == ([1, 2, 3], [1, 3], 4)
     untyped = {key: value for key, value in FRAME.items() if key != "type"}
-    assert columns_of(parse_futures, untyped).past == []
+    assert columns_of(FUTURES, untyped).past == []
 
 
-def test_a_snapshot_of_a_symbol_that_has_not_traded_is_no_trade_and_no_fault():
+def test_a_snapshot_without_a_trade_is_neither_a_trade_nor_quarantined():
     for venue, frame in ((SPOT, SPOT_FRAME | {"trades": []}), (FUTURES, FRAME | {"trades_p": []})):
         assert decoded(venue, frame | {"type": "snapshot"}) == []
 
@@ -115,15 +110,15 @@ def test_case_and_prefix_are_kept():
     assert decoded(FUTURES, FRAME | {"symbol": "SOLUSDT"})[0]["symbol"] == "SOLUSDT"
 
 
-def test_integers_are_read_where_they_are_known_to_be_scaled_and_nowhere_else():
+def test_integers_are_read_only_where_their_scale_is_known():
     (trade,) = decoded(FUTURES, COIN_MARGINED)
     assert (trade["price"], trade["quantity"]) == (73.125, 12)
     for venue, frame in ((FUTURES, COIN_MARGINED | {"symbol": "LTCUSDT"}), (SPOT, COIN_MARGINED), (SPOT, FRAME)):
-        one = Decoder(venue)
-        assert one.frame(json.dumps(frame).encode()) == [] and len(one.refused) == 1
+        decoder = Decoder(venue)
+        assert decoder.frame(json.dumps(frame).encode()) == [] and len(decoder.refused) == 1
 
 
-def test_only_what_trades_against_usdt_is_listed_by_its_products_coin():
+def test_only_symbols_that_trade_against_usdt_are_listed_under_the_coin_of_their_product():
     body = products(
         products=[spot_row("sOLUSDT", "OL"), spot_row("sSUSHIUSDT", "SUSHI", status="Delisted"),
                   spot_row("sUSDTTRY", "USDT", "TRY"),
@@ -141,12 +136,12 @@ def test_only_what_trades_against_usdt_is_listed_by_its_products_coin():
     b"", b"{", b"<html>gateway</html>", b"[]", b"null", b'{"data":null}', b'{"data":{"products":[]}}',
     products(products=[spot_row("sNEWUSDT", "NEW")]), products(products=["sNEWUSDT"]), products(products=[{"symbol": "sX"}]),
 ], ids=repr)
-def test_what_is_no_product_list_is_one_clear_refusal(body):
+def test_a_body_that_is_not_a_product_list_makes_the_list_unavailable(body):
     with pytest.raises(ServiceUnavailable, match="not an instrument list"):
         fetch_instruments(SPOT, lambda request: body)
 
 
-def test_one_symbol_a_request_and_no_symbol_is_ever_dropped_by_dropping_all():
+def test_a_request_has_one_symbol_and_dropping_a_symbol_never_drops_all():
     for venue, method in ((SPOT, "trade.subscribe"), (FUTURES, "trade_p.subscribe")):
         asked = Subscriptions(venue, lambda symbol, reason: None)
         asked.want([f"s{number}USDT" for number in range(90)], add=True)
@@ -177,7 +172,7 @@ def test_one_symbol_a_request_and_no_symbol_is_ever_dropped_by_dropping_all():
     ({"kline": [[1]], "symbol": "BTCUSD"}, ControlKind.OTHER, None),
     ({"data": [["X"]], "method": "perp_market24h_pack_p.update"}, ControlKind.OTHER, None),
 ])
-def test_what_is_no_trade_is_understood(frame, kind, request_id):
+def test_control_frames_are_understood(frame, kind, request_id):
     for venue in VENUES:
         control = venue.read_control(json.dumps(frame).encode())
         assert control is not None and (control.kind, control.request_id) == (kind, request_id)
@@ -185,7 +180,7 @@ def test_what_is_no_trade_is_understood(frame, kind, request_id):
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "5", '"pong"', "{}", '{"id":1}', '{"result":5,"id":1}', '{"book":5}'])
-def test_garbage_is_no_control(text):
+def test_a_frame_that_is_neither_trade_nor_control_is_not_guessed(text):
     assert SPOT.read_control(text.encode()) is None
 
 
@@ -198,31 +193,31 @@ BAD_TEXTS = ["nan", "1e400", "-1", "0", "inf", "", "x", "1_0", "\u0661", "1,5", 
 
 
 @pytest.mark.parametrize("row", BAD_ROWS, ids=repr)
-def test_a_row_with_an_impossible_value_is_refused_with_a_reason(row):
+def test_a_row_with_an_impossible_value_is_quarantined_with_a_reason(row):
     texts = [*row[:2], *map(str, row[2:])] if isinstance(row, list) and len(row) == 4 and None not in row else row
     for venue, frame in ((SPOT, SPOT_FRAME | {"trades": [row]}), (FUTURES, FRAME | {"trades_p": [texts]})):
-        one = Decoder(venue)
-        assert one.frame(json.dumps(frame).encode()) == []
-        assert len(one.refused) == 1 and one.refused[0][1]
+        decoder = Decoder(venue)
+        assert decoder.frame(json.dumps(frame).encode()) == []
+        assert len(decoder.refused) == 1 and decoder.refused[0][1]
 
 
 @pytest.mark.parametrize("text", BAD_TEXTS)
 @pytest.mark.parametrize("place", [2, 3])
-def test_digits_that_are_none_are_refused(text, place):
+def test_a_text_that_is_not_a_number_is_quarantined(text, place):
     row = [AT, "Buy", "5", "5"]
     row[place] = text
-    one = Decoder(FUTURES)
-    assert one.frame(json.dumps(FRAME | {"trades_p": [row]}).encode()) == [] and len(one.refused) == 1
+    decoder = Decoder(FUTURES)
+    assert decoder.frame(json.dumps(FRAME | {"trades_p": [row]}).encode()) == [] and len(decoder.refused) == 1
 
 
 @pytest.mark.parametrize("change", [
     {"symbol": None}, {"symbol": 5}, {"sequence": 2**63}, {"sequence": None}, {"type": "delta"},
     {"trades_p": None, "trades": None}, {"trades_p": {}, "trades": {}},
 ])
-def test_a_frame_with_an_impossible_field_is_refused(change):
+def test_a_frame_with_an_impossible_field_is_quarantined(change):
     for venue, frame in ((SPOT, SPOT_FRAME), (FUTURES, FRAME)):
-        one = Decoder(venue)
-        assert one.frame(json.dumps(frame | change).encode()) == [] and len(one.refused) == 1
+        decoder = Decoder(venue)
+        assert decoder.frame(json.dumps(frame | change).encode()) == [] and len(decoder.refused) == 1
 
 
 @pytest.mark.parametrize("symbol", ["sA/B", "s币安人生USDT", "s" * 200, "s\u0000"])
@@ -231,13 +226,13 @@ def test_symbols_of_any_spelling_pass(symbol):
         assert decoded(venue, frame | {"symbol": symbol, "more": 1})[0]["symbol"] == symbol
 
 
-def test_a_good_row_beside_a_bad_one_is_kept_and_the_frame_put_away():
-    one = Decoder(FUTURES)
-    (trade,) = one.frame(json.dumps(FRAME | {"trades_p": [[AT, "Buy", "5", "0"], [AT, "Buy", "5", "1"]]}).encode())
-    assert trade["quantity"] == 1 and len(one.refused) == 1
+def test_a_good_row_beside_a_bad_one_is_kept_and_the_frame_quarantined():
+    decoder = Decoder(FUTURES)
+    (trade,) = decoder.frame(json.dumps(FRAME | {"trades_p": [[AT, "Buy", "5", "0"], [AT, "Buy", "5", "1"]]}).encode())
+    assert trade["quantity"] == 1 and len(decoder.refused) == 1
 
 
-def test_history_is_the_newest_rows_of_the_symbol_asked_for():
+def test_history_is_the_newest_rows_of_the_requested_symbol():
     for venue, frame, path in ((SPOT, SPOT_FRAME, "/md/trade"), (FUTURES, FRAME, "/md/v2/trade")):
         request = venue.history_request(HistoryQuery(frame["symbol"], 0, AT))
         assert (request.path, request.params) == (path, {"symbol": frame["symbol"]})
@@ -258,72 +253,35 @@ def test_scaled_integers_become_the_very_float_their_decimals_mean(price, quanti
 
 @given(st.decimals(min_value=Decimal("1e-9"), max_value=Decimal("1e9"), allow_nan=False, allow_infinity=False).map("{:f}".format))
 def test_decimal_texts_become_the_very_float_that_python_makes_of_them(text):
-    columns = columns_of(parse_futures, FRAME | {"trades_p": [[AT, "Buy", text, text]]})
+    columns = columns_of(FUTURES, FRAME | {"trades_p": [[AT, "Buy", text, text]]})
     assert columns.price == columns.quantity == [float(text)]
 
 
-def test_mutated_frames_never_crash_and_each_is_trades_control_or_refused():
-    chance = random.Random(11)
-    decoders = [Decoder(venue) for venue in VENUES]
-    frames = (SPOT_FRAME, FRAME, COIN_MARGINED, FRAME | {"trades_p": FRAME["trades_p"] * 3})
-    seeds = [*(json.dumps(one).encode() for one in frames), b'{"error":null,"id":1,"result":{"status":"success"}}',
-             b'{"error":{"code":6001,"message":"no"},"id":2,"result":null}']
-    for number in range(30_000):
-        frame = bytearray(chance.choice(seeds))
-        for _ in range(chance.randint(1, 4)):
-            at, kind = chance.randrange(len(frame)), chance.random()
-            if kind < 0.5:
-                frame[at] = chance.randrange(256)
-            elif kind < 0.75:
-                del frame[at]
-            else:
-                frame.insert(at, chance.choice(b'{}[]",:0129eE.-\\ntrue'))
-        one = decoders[number % 2]
-        before = len(one.refused) + one.controls
-        trades = one.frame(bytes(frame), number)
-        assert trades or len(one.refused) + one.controls - before <= 1
-
-
-def comparable(trade):
-    return (trade["symbol"], Decimal(repr(trade["price"])), Decimal(repr(trade["quantity"])), trade["side"], trade["timestamp"])
-
-
-def expected(one):
-    return (one["symbol"], Decimal(one["price"]), Decimal(one["quantity"]), one["side"], one["timestamp_ns"])
+@pytest.mark.parametrize(("venue", "seeds"), [
+    (SPOT, [SPOT_FRAME, COIN_MARGINED]), (FUTURES, [FRAME, FRAME | {"trades_p": FRAME["trades_p"] * 3}, COIN_MARGINED])],
+    ids=["spot", "futures"])
+def test_damaged_frames_never_raise_and_each_is_trades_control_or_quarantined(venue, seeds):
+    answers = [{"error": None, "id": 1, "result": {"status": "success"}}, {"error": {"code": 6001, "message": "x"}, "id": 2}]
+    damage(venue, [*seeds, *answers], 15_000, vanishing=b"[]")
 
 
 @needs_corpus
 @pytest.mark.parametrize("listed", [None, "phemex_products_20210703.json", "phemex_products_roq.json"])
 def test_every_recorded_frame_gives_exactly_what_is_expected(listed):
     body = (CORPUS / "rest_symbols" / listed).read_bytes() if listed else None
-    checked = 0
-    for row in (*rows("trades.jsonl"), *rows("trades_cryptofeed.jsonl.gz")):
-        if row["exchange"] == "phemex" and not row.get("obsolete"):
-            venue = SPOT if row["market"] == "spot" else FUTURES
-            got = decoded(venue, row["raw"].encode(), body)
-            assert list(map(comparable, got)) == list(map(expected, row["expected"])), row["raw"][:200]
-            checked += 1
-    assert checked == 26
+    assert compare_recorded_frames("phemex", VENUES, body, ids=False) == 26
 
 
 @needs_corpus
 def test_recorded_control_frames_give_no_trade():
-    checked = [row for row in rows("control.jsonl") if row["exchange"] == "phemex"]
-    for row in checked:
-        for venue in VENUES:
-            assert decoded(venue, row["raw"].encode()) == []
-    assert len(checked) == 9
+    assert read_recorded_control("phemex", VENUES) == 9
 
 
 @needs_corpus
 def test_recorded_products_and_history_are_read():
     listed = SPOT.parse_instruments([(CORPUS / "rest_symbols" / "phemex_products_20210703.json").read_bytes()])
-    assert len(listed) == 30 and all(one.symbol == f"s{one.base}USDT" for one in listed)
-    columns = Columns()
+    assert len(listed) == 30 and all(instrument.symbol == f"s{instrument.base}USDT" for instrument in listed)
     body = CORPUS / "rest_trades" / "phemex_md_trade_spot_doc.json"
-    SPOT.parse_history(body.read_bytes(), "sBTCUSDT", columns)
-    wanted = json.loads(body.with_suffix(".expected.json").read_text())
-    got = [(price, quantity, sell, at) for price, quantity, sell, at in
-           zip(columns.price, columns.quantity, columns.sell, columns.timestamp, strict=True)]
-    assert got == [(Decimal(one["price"]).scaleb(8), Decimal(one["quantity"]).scaleb(8), one["side"] == "sell",
-                    one["timestamp_ns"]) for one in wanted]
+    wanted = expected(json.loads(body.with_suffix(".expected.json").read_text()))
+    assert [(*trade[1:4], trade[5]) for trade in historical(SPOT, body.read_bytes(), "sBTCUSDT")] == [
+        (price.scaleb(8), quantity.scaleb(8), side, at) for _, price, quantity, side, _, at in wanted]

@@ -21,7 +21,7 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.rate_limits import ConnectLimit, VenueRateLimits
 from pumpwatch.feeds.session import FeedContext
-from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Venue
 from pumpwatch.net.connection import Connection
@@ -229,7 +229,7 @@ class World(ScriptedVenue):
 
     def overlap(self) -> None:
         """Let both connections trade, and the time pass that they are read side by side."""
-        until(lambda: len(self.connections) == 2 and self.feed._successor and self.feed._successor.stood_at_ns)
+        until(lambda: len(self.connections) == 2 and self.feed._successor and self.feed._successor.established_at_ns)
         self.trade()
         self.clock.monotonic_s += 2.5
 
@@ -251,9 +251,10 @@ class VenueWorld(ScriptedVenue):
         self.history: dict[str, list[int]] = {}  # symbol -> times of the trades that REST has, ns
         self.looked_up: list[str] = []  # whose history was asked for
         self.catalogue, self.symbols = Catalogue(), symbols_file or SymbolsFile("")
-        self.feeds = VenueFeeds(self.venue, VenueConfig(**config), self.catalogue, self.buffer, self, self, self, self.clock,
-                                self.stats, 1 << 20, refresh_s, down_since_ns, self.records.extend, self.spawn, self.last_times,
-                                self.symbols, VenueRateLimits(self.clock))
+        network = Network(self, self, self, VenueRateLimits(self.clock), 1 << 20)
+        process = Process(self.clock, self.stats, self.catalogue, self.symbols, self.records.extend, self.spawn,
+                          self.last_times, refresh_s)
+        self.feeds = VenueFeeds(self.venue, VenueConfig(**config), self.buffer, down_since_ns, network, process)
         self._running: list[gevent.Greenlet] = []
         self.spawned: list[str] = []
         self.spawn("venue", self.feeds.run)
@@ -273,9 +274,9 @@ class VenueWorld(ScriptedVenue):
         self._running.append(gevent.spawn(body))
 
     def ask(self, base_url: str, request: HttpRequest, headers: object, budget: object) -> bytes:
-        """Answer the request for instruments, volumes, or a symbol's past, as Http does."""
+        """Answer the request for instruments, volumes, or the history of a symbol, as Http does."""
         if "symbol" in request.params:
-            return self._past(str(request.params["symbol"]))
+            return self._history(str(request.params["symbol"]))
         if self.venue.volumes and request == self.venue.volumes.request:
             while self.volumes_hang:
                 gevent.sleep(0.05)
@@ -292,7 +293,7 @@ class VenueWorld(ScriptedVenue):
         return json.dumps({"symbols": [{"symbol": symbol, "status": "TRADING", "baseAsset": symbol, "quoteAsset": "USDT"}
                                        for symbol in sorted(self.listed)]}).encode()
 
-    def _past(self, symbol: str) -> bytes:
+    def _history(self, symbol: str) -> bytes:
         self.looked_up.append(symbol)
         if symbol not in self.history:
             raise ServiceUnavailable("HTTP 500")
@@ -320,3 +321,12 @@ def unmasked(data: bytes) -> list[tuple[int, bytes]]:
         frames.append((opcode, bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))))
         data = data[at + 4 + length :]
     return frames
+
+
+def subscribed(world: VenueWorld) -> set[str]:
+    return {symbol for feed in world.feeds.feeds for symbol in feed.granted}
+
+
+def gaps_of(world: VenueWorld, symbol: str) -> list[Gap]:
+    """Return a symbol's own gaps as far as they have grown."""
+    return [gap for gap in world.gaps.values() if gap.symbol == symbol]

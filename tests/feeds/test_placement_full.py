@@ -47,7 +47,7 @@ class PlacementMachine(RuleBasedStateMachine):
     @initialize(per_connection=st.integers(1, 20), connection_bytes=st.sampled_from([0, 600, 1500]))
     def begin(self, per_connection: int, connection_bytes: int) -> None:
         self.connection_bytes, self.per_connection = connection_bytes, per_connection
-        self.roster = Placement(venue(BYBIT[1], connection_bytes=connection_bytes, symbols_per_connection=30), per_connection)
+        self.placement = Placement(venue(BYBIT[1], connection_bytes=connection_bytes, symbols_per_connection=30), per_connection)
         self.known: dict[str, float] = {}
         self.lacking: set[str] = set()  # in the last list
         self.agreed = 0  # lists that lacked just these
@@ -55,9 +55,9 @@ class PlacementMachine(RuleBasedStateMachine):
 
     @rule(volumes=st.dictionaries(st.sampled_from(NAMES + LONG), VOLUMES, max_size=120))
     def refresh(self, volumes: dict[str, float]) -> None:
-        before = placed(self.roster)
-        came, gone = self.roster.refresh(listed(volumes))
-        after = placed(self.roster)
+        before = placed(self.placement)
+        came, gone = self.placement.refresh(listed(volumes))
+        after = placed(self.placement)
         assert came == volumes.keys() - before.keys()
         lacking = before.keys() - volumes.keys()
         self.agreed = self.agreed + 1 if lacking == self.lacking else 1
@@ -70,37 +70,37 @@ class PlacementMachine(RuleBasedStateMachine):
             symbol: number for symbol, number in before.items() if symbol not in gone}  # nobody moved
         self.known = {symbol: volumes.get(symbol) or self.known.get(symbol, 0.0) for symbol in after}
 
-    @precondition(lambda self: len(self.roster) > 0)
+    @precondition(lambda self: len(self.placement) > 0)
     @rule(data=st.data())
     def refuse(self, data: st.DataObject) -> None:
-        symbol = data.draw(st.sampled_from(sorted(placed(self.roster))))
-        self.roster.remove(symbol)
+        symbol = data.draw(st.sampled_from(sorted(placed(self.placement))))
+        self.placement.remove(symbol)
         del self.known[symbol]
 
-    @precondition(lambda self: any(len(place.symbols) > 1 for place in self.roster.places))
+    @precondition(lambda self: any(len(place.symbols) > 1 for place in self.placement.places))
     @rule(data=st.data())
     def fill_up(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from([n for n, place in enumerate(self.roster.places) if len(place.symbols) > 1]))
-        has = sorted(self.roster.places[number].symbols)
+        number = data.draw(st.sampled_from([n for n, place in enumerate(self.placement.places) if len(place.symbols) > 1]))
+        has = sorted(self.placement.places[number].symbols)
         without = set(data.draw(st.lists(st.sampled_from(has), min_size=1, max_size=len(has) - 1, unique=True)))
-        before = placed(self.roster)
-        self.roster.full(number, without)
-        after = placed(self.roster)
+        before = placed(self.placement)
+        self.placement.full(number, without)
+        after = placed(self.placement)
         assert after.keys() == before.keys() and {symbol for symbol in before if after[symbol] != before[symbol]} == without
-        assert self.roster.places[number].most == len(has) - len(without)
+        assert self.placement.places[number].most == len(has) - len(without)
 
     @invariant()
     def every_limit_is_kept(self) -> None:
-        for place in self.roster.places:
-            assert len(place.symbols) <= place.most <= self.roster.most <= self.per_connection
+        for place in self.placement.places:
+            assert len(place.symbols) <= place.most <= self.placement.most <= self.per_connection
             if self.connection_bytes and place.symbols:
                 assert topics_length(place.symbols) <= self.connection_bytes
 
     @invariant()
     def every_symbol_has_one_place_and_every_place_its_volume(self) -> None:
-        symbols = [symbol for place in self.roster.places for symbol in place.symbols]
-        assert len(symbols) == len(set(symbols)) == len(self.roster)
-        for place in self.roster.places:
+        symbols = [symbol for place in self.placement.places for symbol in place.symbols]
+        assert len(symbols) == len(set(symbols)) == len(self.placement)
+        for place in self.placement.places:
             assert math.isclose(place.volume, sum(self.known[symbol] for symbol in place.symbols), rel_tol=1e-6, abs_tol=10.0)
 
 

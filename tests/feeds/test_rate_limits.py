@@ -24,20 +24,20 @@ def most_within(times: list[float], window_s: float) -> int:
 
 @pytest.mark.parametrize("name", ["bybit", "okx", "kucoin", "phemex", "binance", "gate"])
 def test_the_markets_of_an_exchange_share_a_pace_where_they_are_counted_together(name):
-    paces = VenueRateLimits(FakeClock())
+    limits = VenueRateLimits(FakeClock())
     spot, futures = VENUES[f"{name}.spot:"], VENUES[f"{name}.futures:"]
     shared = name in SHARED
-    assert (paces.connects(spot) is paces.connects(futures)) == shared == spot.limits.shared_by_markets
-    assert (paces.requests(spot) is paces.requests(futures)) == shared == futures.limits.shared_by_markets
-    assert paces.connects(spot) is paces.connects(dataclasses.replace(spot))
+    assert (limits.connects(spot) is limits.connects(futures)) == shared == spot.limits.shared_by_markets
+    assert (limits.requests(spot) is limits.requests(futures)) == shared == futures.limits.shared_by_markets
+    assert limits.connects(spot) is limits.connects(dataclasses.replace(spot))
 
 
 @pytest.mark.parametrize(("name", "window_s", "most"), [
     ("kucoin", 60.0, 30), ("okx", 1.4, 3), ("bybit", 300.0, 500), ("phemex", 300.0, 200), ("binance", 300.0, 300)])
 def test_both_markets_reconnecting_at_once_keep_what_the_exchange_allows(name, window_s, most):
     clock = FakeClock()
-    paces = VenueRateLimits(clock)
-    times = [paces.connects(VENUES[f"{name}.{market}:"]).reserve() for _ in range(300) for market in ("spot", "futures")]
+    limits = VenueRateLimits(clock)
+    times = [limits.connects(VENUES[f"{name}.{market}:"]).reserve() for _ in range(300) for market in ("spot", "futures")]
     if name not in SHARED:
         times = times[::2]
     assert most_within(times, window_s) <= most
@@ -46,11 +46,11 @@ def test_both_markets_reconnecting_at_once_keep_what_the_exchange_allows(name, w
 @pytest.mark.parametrize("venue", VENUES.values(), ids=VENUES)
 def test_no_window_of_the_venue_holds_more_requests_than_it_allows(venue: Venue):
     clock = FakeClock()
-    paces = VenueRateLimits(clock)
+    limits = VenueRateLimits(clock)
     window_s = venue.limits.request_window_s
     allowed = venue.limits.requests_per_minute / 60 * window_s
     step = max(1, int(allowed / 50))  # so many at a time
-    times = [paces.requests(venue).reserve(step) for _ in range(200)]
+    times = [limits.requests(venue).reserve(step) for _ in range(200)]
     assert most_within(times, window_s) * step <= allowed
 
 

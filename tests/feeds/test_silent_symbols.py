@@ -21,7 +21,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.silent_symbols import FAILURES, PAUSE_S, SilentSymbolWatch
-from pumpwatch.feeds.staleness import UNHEARD, Staleness
+from pumpwatch.feeds.staleness import NEVER_TRADED, Staleness
 from pumpwatch.model import IdKind, Instrument, Venue
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
@@ -36,21 +36,21 @@ class ScriptedFeed:
 
     def __init__(self, number: int, symbols: set[str], now: float) -> None:
         self.number, self.symbols, self.granted = number, symbols, set(symbols)
-        self.rhythm = Staleness(FUTURES.stale_after_s)
+        self.staleness = Staleness(FUTURES.stale_after_s)
         self.asked_again: list[str] = []
         self.left: list[float] = []
         self.stand(now)
 
     def stand(self, now: float) -> None:
-        self.stood_at_ns, self.heard_at_ns = int(now * NS_PER_S), 0
-        self.rhythm.resume(now)
+        self.established_at_ns, self.traded_at_ns = int(now * NS_PER_S), 0
+        self.staleness.resume(now)
 
-    def unheard(self, now: float) -> bool:
-        return not self.heard_at_ns and self.rhythm.quiet_s(now) > UNHEARD * self.rhythm.stale_s
+    def without_trades(self, now: float) -> bool:
+        return not self.traded_at_ns and self.staleness.silent_s(now) > NEVER_TRADED * self.staleness.stale_s
 
     def leave(self, reason: str) -> None:
-        self.left.append(self.stood_at_ns / NS_PER_S)
-        self.rhythm.give_up()
+        self.left.append(self.established_at_ns / NS_PER_S)
+        self.staleness.record_false_alarm()
 
     def ask_again(self, symbol: str) -> None:
         self.asked_again.append(symbol)
@@ -75,6 +75,7 @@ class Market:
         self.heard = dict.fromkeys(mean_s, 0)
         self.lookups: list[tuple[float, str]] = []
         self.broken: set[str] = set()  # whose history cannot be had
+        self.history_of = lambda symbol: self.history[symbol]
         self.meanwhile = lambda: None  # happens while a history is on its way
         self.slack_s = 1.0
         self._next_s = {name: self.now + self.rng.expovariate(1 / mean) for name, mean in mean_s.items()}
@@ -96,7 +97,7 @@ class Market:
         if symbol in self.broken:
             raise ServiceUnavailable("HTTP 503")
         return json.dumps([{"id": number, "price": "1", "qty": "1", "time": at_ns // 10**6, "isBuyerMaker": False}
-                           for number, at_ns in enumerate(self.history[symbol][-1000:])]).encode()
+                           for number, at_ns in enumerate(self.history_of(symbol)[-1000:])]).encode()
 
     def move(self, symbol: str) -> None:
         self.moved.append(symbol)
@@ -109,10 +110,10 @@ class Market:
             for feed in self.feeds:
                 for symbol in feed.symbols:
                     self._trade(symbol, feed)
-                feed.rhythm.look(self.now, feed.heard_at_ns)
-                if feed.left and feed.left[-1] == feed.stood_at_ns / NS_PER_S:
+                feed.staleness.look(self.now, feed.traded_at_ns)
+                if feed.left and feed.left[-1] == feed.established_at_ns / NS_PER_S:
                     feed.stand(self.now)
-            self.watch.examine([doubt for doubts in self.watch.looks() for doubt in doubts])
+            self.watch.examine([found for overdue in self.watch.looks() for found in overdue])
 
     def _trade(self, symbol: str, feed: ScriptedFeed) -> None:
         while self._next_s[symbol] <= self.now:
@@ -120,7 +121,7 @@ class Market:
             self._next_s[symbol] += self.rng.expovariate(1 / self.mean_s[symbol])
             self.history[symbol].append(at_ns)
             if self.reaches(symbol, feed):
-                self.heard[symbol] = feed.heard_at_ns = at_ns
+                self.heard[symbol] = feed.traded_at_ns = at_ns
                 self.stats.add("trades_total", venue=FUTURES.name)
 
     def run_until(self, done, within_s: float) -> float:
@@ -166,7 +167,7 @@ def test_a_silent_symbol_whose_neighbours_trade_is_subscribed_again_then_elsewhe
     market.reaches = lambda symbol, feed: symbol != "GONE"
     assert market.run_until(lambda: feed.asked_again == ["GONE"], 120.0) > FUTURES.stale_after_s
     assert market.watch.silent == ["GONE"] and not market.moved and not feed.left
-    assert market.gap().from_ns == feed.stood_at_ns - NS_PER_S and market.gap().symbol == "GONE"
+    assert market.gap().from_ns == feed.established_at_ns - NS_PER_S and market.gap().symbol == "GONE"
     assert FUTURES.stale_after_s <= market.run_until(lambda: market.moved == ["GONE"], 90.0)
     assert market.gap().to_ns > market.clock.now_ns()
     assert sum("subscribed and silent" in line for line in caplog.messages) == 1
@@ -203,6 +204,19 @@ def test_a_quiet_market_is_left_alone_and_its_history_is_asked_for_rarely(seed):
     market.run(hours * 3600)
     assert not market.records.gaps and not market.moved and not any(feed.left or feed.asked_again for feed in market.feeds)
     assert len(market.lookups) < 20 * hours
+
+
+def test_a_connection_on_which_nothing_comes_is_checked_more_and_more_rarely_until_something_does():
+    market = Market({f"S{i}": 1.0 for i in range(100)})
+    market.reaches = lambda symbol, feed: False
+    market.history_of = lambda symbol: []  # the market is closed
+    market.run(6 * 3600)
+    assert len(market.lookups) < 50 and not market.feeds[0].left
+    asked = len(market.lookups)
+    market.reaches = lambda symbol, feed: symbol == "S0"  # the market opens, and all but one of its symbols are silent
+    market.history_of = lambda symbol: market.history[symbol]
+    market.run(1800.0)
+    assert len(market.lookups) > asked and len(market.watch.silent) > 20
 
 
 def test_where_the_history_cannot_be_had_nothing_is_concluded_and_it_is_asked_for_once_a_minute(caplog):
@@ -259,7 +273,7 @@ def test_the_gap_of_a_silent_connection_is_one_whatever_the_lag():
     for step in range(200):
         market.slack_s = 1.0 + 0.01 * (step % 7)
         market.run(market.watch.look_s)
-        stood.add(feed.stood_at_ns)
+        stood.add(feed.established_at_ns)
     assert len({gap.from_ns for gap in market.records.gaps}) == len(stood) < 8
     assert all("connection 0" in gap.reason for gap in market.records.gaps)
 
@@ -319,7 +333,7 @@ def test_what_is_listed_no_more_is_forgotten():
 
 
 def running_watch(meanwhile) -> tuple[Market, gevent.Greenlet]:
-    """Return a market of which everything is doubtful, and its watch, running."""
+    """Return a market of which everything is undecided, and its watch, running."""
     market = Market({"A": 1.0, "B": 1.0})
     clock = market.watch._context.clock = SteppedClock()
     market.feeds[0].stand(clock.monotonic())
@@ -338,6 +352,8 @@ def test_while_a_history_hangs_the_looks_go_on():
     until(lambda: market.watch._looked_at_ns > looked_ns)
     assert len(market.lookups) == 1
     answer.set()
+    until(lambda: market.watch._rests)
+    market.watch._context.clock.monotonic_s += 3600
     until(lambda: len(market.lookups) >= 2)
     running.kill()
 

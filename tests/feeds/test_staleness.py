@@ -11,24 +11,24 @@ from pumpwatch.feeds.staleness import LONGEST_LOOK_S, SPAN_S, Staleness
 STALE_S = 60.0
 
 
-def trade(rhythm: Staleness, now: float, times: list[float]) -> float:
+def trade(staleness: Staleness, now: float, times: list[float]) -> float:
     """Look each few seconds while trades come at these times; return the moment after the last."""
-    rhythm.resume(now)
+    staleness.resume(now)
     begin, seen = now, 0
     while seen < len(times):
         now += LONGEST_LOOK_S
         while seen < len(times) and begin + times[seen] <= now:
             seen += 1
-        rhythm.look(now, int((begin + times[seen - 1]) * 1e9) if seen else 0)
-        assert not rhythm.overdue(now), now - begin
+        staleness.look(now, int((begin + times[seen - 1]) * 1e9) if seen else 0)
+        assert not staleness.overdue(now), now - begin
     return now
 
 
 def test_a_busy_connection_is_overdue_after_the_venues_own_time():
-    rhythm = Staleness(STALE_S)
-    now = trade(rhythm, 1000.0, [float(i) for i in range(300)])
-    assert not rhythm.overdue(now + STALE_S) and rhythm.overdue(now + STALE_S + 0.1)
-    assert rhythm.unusual(now + 20) and not rhythm.unusual(now + 9)
+    staleness = Staleness(STALE_S)
+    now = trade(staleness, 1000.0, [float(i) for i in range(300)])
+    assert not staleness.overdue(now + STALE_S) and staleness.overdue(now + STALE_S + 0.1)
+    assert staleness.unusual(now + 20) and not staleness.unusual(now + 9)
 
 
 @pytest.mark.parametrize("mean_s", [3.0, 30.0, 300.0])
@@ -42,31 +42,31 @@ def test_trades_at_random_never_look_overdue(mean_s, seed):
 
 
 def test_a_quiet_connection_has_four_times_its_longest_quiet():
-    rhythm = Staleness(STALE_S)
-    now = trade(rhythm, 1000.0, [50.0 * i for i in range(40)])
-    assert not rhythm.overdue(now + 195) and rhythm.overdue(now + 225)
+    staleness = Staleness(STALE_S)
+    now = trade(staleness, 1000.0, [50.0 * i for i in range(40)])
+    assert not staleness.overdue(now + 195) and staleness.overdue(now + 225)
 
 
 def test_nothing_is_concluded_from_a_few_trades_or_none():
-    rhythm = Staleness(STALE_S)
-    assert not rhythm.overdue(1e6) and not rhythm.unusual(1e6)
-    now = trade(rhythm, 1000.0, [1.0, 2.0, 30.0])
-    assert not rhythm.overdue(now + 1e6)
+    staleness = Staleness(STALE_S)
+    assert not staleness.overdue(1e6) and not staleness.unusual(1e6)
+    now = trade(staleness, 1000.0, [1.0, 2.0, 30.0])
+    assert not staleness.overdue(now + 1e6)
 
 
 def test_a_long_quiet_is_forgotten_after_hours():
-    rhythm = Staleness(STALE_S)
-    now = trade(rhythm, 1000.0, [float(i) for i in range(200)] + [255.0])
-    assert not rhythm.overdue(now + 200)
-    now = trade(rhythm, now, [float(i) for i in range(int(2.5 * SPAN_S))])
-    assert rhythm.overdue(now + 61)
+    staleness = Staleness(STALE_S)
+    now = trade(staleness, 1000.0, [float(i) for i in range(200)] + [255.0])
+    assert not staleness.overdue(now + 200)
+    now = trade(staleness, now, [float(i) for i in range(int(2.5 * SPAN_S))])
+    assert staleness.overdue(now + 61)
 
 
 def test_time_without_a_connection_teaches_nothing_and_a_fruitless_end_doubles_the_time():
-    rhythm = Staleness(STALE_S)
-    now = trade(rhythm, 1000.0, [float(i) for i in range(300)])
-    rhythm.give_up()
-    rhythm.resume(now + 5000)
-    assert not rhythm.overdue(now + 5000 + 2 * STALE_S) and rhythm.overdue(now + 5000 + 2 * STALE_S + 1)
-    rhythm.look(now + 5010, 1)
-    assert rhythm.overdue(now + 5010 + STALE_S + 1)  # it trades again: as before
+    staleness = Staleness(STALE_S)
+    now = trade(staleness, 1000.0, [float(i) for i in range(300)])
+    staleness.record_false_alarm()
+    staleness.resume(now + 5000)
+    assert not staleness.overdue(now + 5000 + 2 * STALE_S) and staleness.overdue(now + 5000 + 2 * STALE_S + 1)
+    staleness.look(now + 5010, 1)
+    assert staleness.overdue(now + 5010 + STALE_S + 1)  # it trades again: as before

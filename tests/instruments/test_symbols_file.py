@@ -88,7 +88,7 @@ def test_processes_that_write_at_once_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "symbols.yaml"
     script = """
 import sys
-from tests.feeds.test_symbols_file import SymbolsFile, symbols
+from tests.instruments.test_symbols_file import SymbolsFile, symbols
 file = SymbolsFile(sys.argv[1])
 for number in range(30):
     file.put(sys.argv[2], symbols([f"S{number}"]))
@@ -201,7 +201,7 @@ def test_a_running_collector_keeps_it_up_to_date_with_what_it_excludes_and_what_
         world.refresh(2)
         known = file.known("binance.spot")
     assert {one.symbol for one in known.instruments} == {"NEW", "S0"} | {f"S{i}" for i in range(4, 20)}
-    assert known.excluded == {"S1": "not chosen in the config", "S2": "the venue refuses it: no"}
+    assert known.excluded == {"S1": "not chosen in the config", "S2": "the venue rejects it: no"}
 
 
 def test_while_a_venue_gives_no_list_the_symbols_of_an_earlier_one_are_collected(caplog) -> None:
@@ -212,7 +212,7 @@ def test_while_a_venue_gives_no_list_the_symbols_of_an_earlier_one_are_collected
         until(lambda: world.feeds.feeds and world.feeds.feeds[0].granted == {"A", "B"})
         world.listed = {"A", "B", "D"}
         until(lambda: world.feeds.feeds[0].granted == {"A", "B", "D"})
-    assert "beginning with the symbols of an earlier list venue=binance.spot symbols=3" in caplog.text
+    assert "no instrument list, starting with an earlier one venue=binance.spot symbols=3" in caplog.text
 
 
 def test_after_a_start_from_the_file_the_list_is_soon_asked_for_again_and_again() -> None:
@@ -220,7 +220,7 @@ def test_after_a_start_from_the_file_the_list_is_soon_asked_for_again_and_again(
     file.put("binance.spot", symbols(["A"]))
     with VenueWorld([], symbols_file=file, refresh_s=300.0) as world:
         until(lambda: world.asked >= 3)
-        assert len(world.feeds.roster) == 1
+        assert len(world.feeds.placement) == 1
 
 
 def test_a_changed_fact_is_written_and_the_age_of_what_a_run_begins_with_is_said(caplog) -> None:

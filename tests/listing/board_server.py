@@ -1,14 +1,16 @@
-"""A notice board on loopback: a script of answers, and a history of what was asked."""
+"""A notice board: a script of answers, and a history of requests; in memory, or on loopback."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
+
+from pumpwatch.net.http import Response
 
 KST = timezone(timedelta(hours=9))
 
@@ -33,24 +35,48 @@ def listing_of(rows: Sequence[dict[str, Any]]) -> bytes:
                                                  "fixed_notices": [pinned]}}, ensure_ascii=False).encode()
 
 
-class BoardServer:
-    """Answers from `script`, one entry a request, and then with the list of `rows` (with ETag and 304)."""
+class FakeBoard:
+    """Answers from `script`, one entry a request, and then with the list of `rows` (with ETag and 304). Opens no socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = "http://board.test/notices") -> None:
+        self.url = url
         self.rows: list[dict[str, Any]] = []
         self.script: list[tuple[int, dict[str, str], bytes]] = []
         self.requests: list[dict[str, str]] = []
         self.statuses: list[int] = []
+
+    def answer(self, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body, and record both sides."""
+        lower = {name.lower(): value for name, value in headers.items()}
+        self.requests.append(lower)
+        answer = self.script.pop(0) if self.script else self._list(lower.get("if-none-match", ""))
+        self.statuses.append(answer[0])
+        return answer
+
+    def fetch(self, url: str, headers: Mapping[str, str]) -> Response:
+        """Answer as `net.http` does."""
+        status, answered, body = self.answer(headers)
+        return Response(status, answered, body)
+
+    def _list(self, etag: str) -> tuple[int, dict[str, str], bytes]:
+        body = listing_of(self.rows)
+        tag = f'W/"{hash(body)}"'
+        if etag == tag:
+            return 304, {"ETag": tag}, b""
+        return 200, {"ETag": tag, "Content-Type": "application/json"}, body
+
+
+class BoardServer(FakeBoard):
+    """The same on loopback."""
+
+    def __init__(self) -> None:
         board = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                board.requests.append({"path": self.path} | headers)
-                status, headers, body = board.answer(self.headers.get("If-None-Match", ""))
-                board.statuses.append(status)
+                status, headers, body = board.answer(self.headers)
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -63,16 +89,7 @@ class BoardServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/api/v1/announcements?os=web&page=1"
-
-    def answer(self, etag: str) -> tuple[int, dict[str, str], bytes]:
-        if self.script:
-            return self.script.pop(0)
-        body = listing_of(self.rows)
-        tag = f'W/"{hash(body)}"'
-        if etag == tag:
-            return 304, {"ETag": tag}, b""
-        return 200, {"ETag": tag, "Content-Type": "application/json"}, body
+        super().__init__(f"http://127.0.0.1:{self._server.server_address[1]}/api/v1/announcements?os=web&page=1")
 
     def __enter__(self) -> BoardServer:
         self._thread.start()

@@ -1,4 +1,4 @@
-"""A market for tests of windows: quiet trades, then a jump, on several venues; and a store that holds it."""
+"""A market for tests of windows: calm trades, then a jump, on several venues; and a store that holds it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.model import FUTURES, NO_SEQUENCE, SPOT, Instrument, Listing, TradeBatch
+from pumpwatch.store.query import QueryPart, QueryResult
 
 ANNOUNCED_NS = 1_793_685_600 * NS_PER_S  # 2026-11-03T06:00:00Z
 
@@ -51,39 +52,25 @@ def trades(instrument: int, *, jump_ms: float | None, jump: float = 1.2, rate: f
         received_at=timestamp + 5 * NS_PER_MS, flags=np.zeros(rows, np.uint8))
 
 
-@dataclass(frozen=True)
-class GivenPart:
-    source: str
-    rows: int
-    ms: float
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Given:
-    batch: TradeBatch
-    parts: list[GivenPart]
-
-
 @dataclass
 class Shelf:
-    """A store of one batch; `trouble` is raised once for each entry, `asked` is its history."""
+    """A store of one batch; each entry of `trouble` is raised once, `asked` is its history."""
 
     batch: TradeBatch
     catalogue: Catalogue
     trouble: list[Exception] = field(default_factory=list)
     asked: list[tuple[str, int, int]] = field(default_factory=list)
-    sick: int = 0  # so many answers have half of the trades and name a problem
+    incomplete: int = 0  # so many answers have half of the trades and name a problem
 
-    def query(self, coin: str, start_ns: int, end_ns: int) -> Given:
+    def query(self, coin: str, start_ns: int, end_ns: int) -> QueryResult:
         self.asked.append((coin, start_ns, end_ns))
         if self.trouble:
             raise self.trouble.pop(0)
         rows = np.isin(self.batch.instrument, self.catalogue.matching(coin)) & (self.batch.timestamp >= start_ns) \
             & (self.batch.timestamp < end_ns)
         found = self.batch.take(rows)
-        if self.sick:
-            self.sick -= 1
+        if self.incomplete:
+            self.incomplete -= 1
             found = found.take(slice(0, len(found) // 2))
-            return Given(found, [GivenPart("journal", len(found), 0.5, "a page is damaged")])
-        return Given(found, [GivenPart("recent", len(found), 1.25)])
+            return QueryResult(found, [QueryPart("journal", len(found), 0.5, "a page is damaged")])
+        return QueryResult(found, [QueryPart("recent", len(found), 1.25)])

@@ -17,14 +17,15 @@ from pumpwatch.listing.archive import ANALYSIS, Pass, Span, archive_name, trades
 from pumpwatch.listing.manifest import iso, read_manifest
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import SIDES, Gap, TradeBatch
-from tests.listing.market import ANNOUNCED_NS, GivenPart, catalogue_of_venues, listing_of, trades
+from pumpwatch.store.query import QueryPart
+from tests.listing.market import ANNOUNCED_NS, catalogue_of_venues, listing_of, trades
 
 S = NS_PER_S
 CATALOGUE = catalogue_of_venues()
 LISTING = listing_of()
 SPAN = Span("KITE", [LISTING], intervals_of([LISTING], 20))
 MARKET = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250), trades(3, jump_ms=None)])
-PARTS = [GivenPart("recent", 1000, 2.0), GivenPart("journal", 10, 7.5)]
+PARTS = [QueryPart("recent", 1000, 2.0), QueryPart("journal", 10, 7.5)]
 
 
 def write(folder: Path, batch: TradeBatch = MARKET, gaps: list[Gap] | None = None) -> Any:

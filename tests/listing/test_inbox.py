@@ -1,4 +1,4 @@
-"""Notices dropped by hand reach a running collector once, or are set aside."""
+"""Notices dropped by hand reach a running collector once, or are set aside as invalid."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.errors import UsageError
-from pumpwatch.listing.inbox import Inbox, drop, folder_of
-from pumpwatch.listing.register import OPENED_A_MINUTE
+from pumpwatch.listing.context import IntakeContext
+from pumpwatch.listing.inbox import Inbox, drop, inbox_folder
+from pumpwatch.listing.listing_ledger import ListingLedger
+from pumpwatch.listing.registry import OPENED_A_MINUTE
 from pumpwatch.model import Listing
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
@@ -27,8 +29,9 @@ class Desk:
         self.clock, self.seen = FakeClock(), list[Listing]()
         self.quarantined: list[Quarantined] = []
         self.ledger = Ledger(folder)
-        self.inbox = Inbox(folder_of(self.config), self.ledger, self.clock, Stats(), self.seen.append,
-                           record=self.record)
+        self.inbox = Inbox(inbox_folder(self.config), IntakeContext(
+            ledger=ListingLedger(self.ledger), clock=self.clock, stats=Stats(), on_listing=self.seen.append,
+            record=self.record))
 
     def record(self, records: Records) -> None:
         self.quarantined += records.quarantine
@@ -52,7 +55,7 @@ def test_a_dropped_notice_becomes_a_listing_once(desk: Desk) -> None:
     assert (listing.source, listing.symbol, listing.notice_id) == ("fake", "PEPE", dropped["notice_id"])
     assert listing.announced_at_ns == dropped["announced_at_ns"] == listing.detected_at_ns - 500_000_000
     assert [record.listing for record in desk.ledger.listings()] == [listing]
-    assert list(folder_of(desk.config).iterdir()) == []
+    assert list(inbox_folder(desk.config).iterdir()) == []
 
 
 def test_what_was_dropped_while_nobody_looked_is_taken_as_long_as_its_trades_are_kept(desk: Desk) -> None:
@@ -61,12 +64,12 @@ def test_what_was_dropped_while_nobody_looked_is_taken_as_long_as_its_trades_are
     drop(desk.config, "KITE", clock=desk.clock)
     desk.clock.advance(47.5 * 3600)
     desk.inbox.poll()
-    assert [one.symbol for one in desk.seen] == ["KITE"]
-    assert list(folder_of(desk.config).iterdir()) == []
+    assert [listing.symbol for listing in desk.seen] == ["KITE"]
+    assert list(inbox_folder(desk.config).iterdir()) == []
 
 
-def test_a_file_that_is_no_notice_is_set_aside(desk: Desk) -> None:
-    folder = folder_of(desk.config)
+def test_a_file_that_is_not_a_notice_is_set_aside(desk: Desk) -> None:
+    folder = inbox_folder(desk.config)
     folder.mkdir()
     (folder / "a.json").write_text("{")
     (folder / "b.json").write_text('{"notice_id": "1", "symbol": "../../etc", "announced_at_ns": 1}')
@@ -81,21 +84,21 @@ def test_a_file_that_is_no_notice_is_set_aside(desk: Desk) -> None:
     {"announced_at_ns": 1_924_992_000 * NS_PER_S}, {"announced_at_ns": 2**62}, {"announced_at_ns": 2**64},
     {"announced_at_ns": -(2**63)}, {"announced_at_ns": 1.5}, {"notice_id": ""}, {"notice_id": "a\nb"}, {"notice_id": "x" * 101},
     {"title": "x" * 2001}, {"unknown": 1}])
-def test_a_file_that_cannot_be_meant_is_quarantined_and_set_aside(desk: Desk, fields: dict[str, Any]) -> None:
-    folder = folder_of(desk.config)
+def test_an_invalid_notice_file_is_quarantined_and_set_aside(desk: Desk, fields: dict[str, Any]) -> None:
+    folder = inbox_folder(desk.config)
     folder.mkdir()
     good = {"notice_id": "1", "symbol": "KITE", "announced_at_ns": desk.clock.now_ns(), "title": "t"}
     (folder / "a.json").write_text(json.dumps(good | fields))
     (folder / "b.json").write_text(json.dumps(good))
     for _ in range(3):
         desk.inbox.poll()
-    assert [one.symbol for one in desk.seen] == ["KITE"]
+    assert [listing.symbol for listing in desk.seen] == ["KITE"]
     assert [path.name for path in folder.iterdir()] == ["a.rejected"]
-    assert [(one.exchange, one.market_type) for one in desk.quarantined] == [("fake", "listing")]
+    assert [(row.exchange, row.market_type) for row in desk.quarantined] == [("fake", "listing")]
 
 
 def test_whatever_lies_in_the_inbox_does_not_block_the_rest(desk: Desk) -> None:
-    folder = folder_of(desk.config)
+    folder = inbox_folder(desk.config)
     (folder / "a.json").mkdir(parents=True)
     (folder / "a.json" / "full").write_text("")
     os.mkfifo(folder / "b.json")
@@ -108,7 +111,7 @@ def test_whatever_lies_in_the_inbox_does_not_block_the_rest(desk: Desk) -> None:
     (folder / "f.json").rename(folder / os.fsdecode(b"\xff.json"))
     drop(desk.config, "PEPE", clock=desk.clock)
     desk.inbox.poll()
-    assert [one.symbol for one in desk.seen] == ["PEPE"]
+    assert [listing.symbol for listing in desk.seen] == ["PEPE"]
     left = sorted(os.fsencode(path.name) for path in folder.iterdir())
     assert left == [b"a.rejected", b"b.rejected", b"c.rejected", b"d.rejected", b"e.1.rejected", b"e.rejected",
                     b"\xff.rejected"]
@@ -125,7 +128,7 @@ def test_of_thousands_of_dropped_notices_few_open_a_window_and_all_are_recorded(
         desk.inbox.poll()
     assert len(desk.seen) == OPENED_A_MINUTE
     assert len(desk.ledger.listings()) == 150
-    assert list(folder_of(desk.config).iterdir()) == []
+    assert list(inbox_folder(desk.config).iterdir()) == []
     assert sum("listings not opened" in record.message for record in caplog.records) == 2
 
 

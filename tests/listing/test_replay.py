@@ -9,8 +9,8 @@ import pytest
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, ListingConfig, StoreConfig
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.listing import replay, show
 from pumpwatch.listing.archive import trades_in
+from pumpwatch.listing.replay import replay, show
 from pumpwatch.model import Gap, TradeBatch
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
@@ -33,7 +33,7 @@ def config(tmp_path: Path) -> Config:
     market = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250), trades(3, jump_ms=None)])
     batches = [market.take(slice(start, start + 500)) for start in range(0, len(market), 500)]
     journal.record(Records(gaps=[gap]))
-    journal.commit(batches)
+    journal.commit(TradeBatch.concat(batches))
     journal.ledger.remember_listing(KITE)
     journal.close()
     return Config(store=StoreConfig(dir=str(tmp_path / "data")),

@@ -1,4 +1,4 @@
-"""Reading titles: the machinery, with hostile input, and the command."""
+"""Verdicts on titles, with hostile input too, and the command that prints them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from pumpwatch_plugins.sources.upbit import UPBIT, WORDING
 
 from pumpwatch.errors import UsageError
-from pumpwatch.listing import titles_command
-from pumpwatch.listing.title_grammar import HOLE, MAX_TITLE, normalise, split_groups, split_prefixes
-from pumpwatch.listing.title_verdict import judge
+from pumpwatch.listing.title_grammar import HOLE
+from pumpwatch.listing.title_verdict import judge, titles_command
 
 PIECES = ["(", ")", "[", "]", " ", ",", "KRW", "BTC", "원화", "마켓", "및", "카이트", "KITE", "오픈", "코인 추가",
           "신규 거래지원 안내", "디지털 자산 추가", "Market Support for", "(A)", "(KRW 마켓)", "/", ":", "에 따른",
@@ -36,7 +35,7 @@ def test_no_title_breaks_it_and_a_krw_coin_always_has_a_krw_market(title: str) -
 
 @given(st.lists(st.tuples(NAMES, TICKERS, st.sets(st.sampled_from(["KRW", "BTC", "USDT"]), min_size=1)),
                 min_size=1, max_size=5, unique_by=lambda coin: coin[1]), st.booleans())
-def test_coins_with_lists_of_their_own_are_told_apart(coins: list[tuple[str, str, set[str]]], inline: bool) -> None:
+def test_coins_with_lists_of_their_own_keep_them(coins: list[tuple[str, str, set[str]]], inline: bool) -> None:
     form = "{}({}) {} 마켓" if inline else "{}({})({} 마켓)"
     title = ", ".join(form.format(name, ticker, ", ".join(sorted(markets))) for name, ticker, markets in coins)
     verdict = judge(f"{title} 신규 거래지원 안내", WORDING)
@@ -59,23 +58,6 @@ def test_coins_that_share_a_list_of_markets_need_the_body(coins: list[tuple[str,
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_title_of_a_megabyte_is_cut_and_judged(piece: str) -> None:
     assert judge(piece * (1_000_000 // len(piece)), WORDING).kind
-
-
-@given(st.text(alphabet="()ab", max_size=60))
-def test_groups_are_balanced_and_nothing_is_lost(text: str) -> None:
-    flat, groups = split_groups(text)
-    assert flat.count(HOLE) == len(groups)
-    assert all(group.count("(") == group.count(")") or "(" in group for group in groups)
-    rebuilt = flat
-    for group in groups:
-        rebuilt = rebuilt.replace(HOLE, f"({group})", 1)
-    assert rebuilt == text
-
-
-def test_normal_form_is_nfkc_with_single_spaces_and_bounded() -> None:
-    assert normalise("　Ｋ（ＲＷ）\t \n마켓 ") == "K(RW) 마켓"
-    assert len(normalise("ﷺ" * 5000)) <= MAX_TITLE
-    assert split_prefixes("[거래] [긴급]  제목 [끝]") == (("거래", "긴급"), "제목 [끝]")
 
 
 def test_titles_are_judged_line_by_line_raw_or_json(tmp_path: Path) -> None:

@@ -14,25 +14,7 @@ from websocket import ABNF
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.net.connection import ODD_PER_S, PARTS_OF_A_MESSAGE, UNREAD_BYTES, Connection
 from pumpwatch.net.frames import FrameBuffer
-from pumpwatch.net.stream import StreamClosed
-
-
-class ScriptedStream:
-    """Gives out its chunks one a read, and remembers what was sent."""
-
-    def __init__(self, chunks):
-        self.chunks, self.sent = list(chunks), b""
-
-    def receive(self, target, at):
-        if not self.chunks:
-            raise StreamClosed("script ended")
-        chunk = self.chunks.pop(0)
-        target[at : at + len(chunk)] = chunk
-        return at + len(chunk)
-
-    def post(self, data):
-        self.sent += data
-        return True
+from tests.net.frame_bytes import ScriptedStream, frame
 
 
 class ScriptedSocket:
@@ -59,16 +41,6 @@ class ScriptedSocket:
 
     def fileno(self):
         return -1
-
-
-def frame(payload: bytes, opcode: int = ABNF.OPCODE_TEXT, final: bool = True, length_as: int = 0) -> bytes:
-    first = opcode | (0x80 if final else 0)
-    size = len(payload)
-    if length_as == 127 or size > 0xFFFF:
-        return struct.pack(">BBQ", first, 127, size) + payload
-    if length_as == 126 or size > 125:
-        return struct.pack(">BBH", first, 126, size) + payload
-    return struct.pack(">BB", first, size) + payload
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -185,33 +157,6 @@ def test_what_the_protocol_forbids_ends_the_connection_and_keeps_what_came_befor
     assert sent[0] == 0x88
 
 
-def test_frames_remember_when_and_from_whom_they_came():
-    buffer = FrameBuffer()
-    one = Connection(ScriptedStream([frame(b"1") + frame(b"2"), frame(b"5")]), buffer, 1000, lambda reason: None, "one")
-    two = Connection(ScriptedStream([frame(b"3") + frame(b"4")]), buffer, 1000, lambda reason: None, "two")
-    one.sweep(100)
-    two.sweep(200)
-    one.sweep(300)
-    frames = buffer.take_frames()
-    assert bytes(frames.text).replace(b" ", b"") == b"[1,2,3,4,5]"
-    assert frames.received_at(0, 5).tolist() == [100, 100, 200, 200, 300]
-    assert frames.received_at(1, 4).tolist() == [100, 200, 200]
-    assert bytes(frames.array(1, 4)).replace(b" ", b"") == b"[2,3,4]"
-    assert [frames.connection(i).name for i in range(5)] == ["one", "one", "two", "two", "one"]
-
-
-def test_the_buffer_grows_and_is_used_again():
-    buffer = FrameBuffer()
-    payload = b'"' + b"y" * 60_000 + b'"'
-    stream = ScriptedStream([frame(payload) * 4] * 12)
-    connection = Connection(stream, buffer, 1 << 20, lambda reason: None)
-    for _ in range(11):
-        connection.sweep(1)
-    assert len(buffer.take_frames()) == 44
-    connection.sweep(2)
-    assert len(buffer.take_frames()) == 4
-
-
 def test_many_pings_cost_one_answer_a_read_and_a_message_in_many_parts_is_one():
     pings = frame(b"a", ABNF.OPCODE_PING) * (ODD_PER_S - 1) + frame(b"newest", ABNF.OPCODE_PING)
     payloads, _, sent = read_all([pings + frame(b"1")])
@@ -276,15 +221,3 @@ def test_a_close_reason_cannot_forge_a_line_nor_steer_a_terminal():
     _, (reason,), _ = read_all([frame(struct.pack(">H", 1008) + forged, ABNF.OPCODE_CLOSE)])
     assert reason == r"closed by the venue: 1008 bye\r\n2026-11-21 ERROR all is lost \x1b[2J\u202e" + "\ufffd"
     assert reason.isprintable()
-
-
-def test_what_the_parser_got_is_not_overwritten_by_what_is_read_meanwhile():
-    buffer = FrameBuffer()
-    connection = Connection(ScriptedStream([frame(b"1"), frame(b"2"), frame(b"3")]), buffer, 1000, lambda reason: None)
-    connection.sweep(1)
-    first = buffer.take_frames()
-    connection.sweep(2)
-    assert bytes(first.text).replace(b" ", b"") == b"[1]"
-    second = buffer.take_frames()
-    connection.sweep(3)
-    assert bytes(second.text).replace(b" ", b"") == b"[2]"

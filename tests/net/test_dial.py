@@ -100,19 +100,6 @@ def test_a_venue_cannot_leave_a_cookie_for_itself_or_another() -> None:
     assert b"\r\nX-Own: yes\r\n" in here.asked[0]
 
 
-@pytest.mark.parametrize(("said", "reason"), [
-    (b"HTTP/1.1 200 OK\r\n\r\nwelcome", "refused with HTTP 200: welcome"),
-    (b"HTTP/1.1 101 Switching\r\n\r\n", "does not upgrade"),
-    (b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
-     "wrong Sec-WebSocket-Accept"),
-    (b"HTTP/1.1 403 No\r\n\r\n<h1>\x1b[31mno\r\nway</h1>", r"refused with HTTP 403: <h1>\\x1b\[31mno way</h1>"),
-    (b"SSH-2.0-OpenSSH\r\n\r\n", "not HTTP/1.1: SSH-2.0-OpenSSH"), (b"", "ends before it is whole: nothing came"),
-    (b"HTTP/1.1 20", r"ends before it is whole: HTTP/1\.1 20")])
-def test_an_answer_that_is_no_websocket_is_refused_with_what_came(said: bytes, reason: str) -> None:
-    with hostile(answer(said)) as server, pytest.raises(ServiceUnavailable, match=reason):
-        Dialer(PLAIN, 5.0).open(f"ws://{server.address}/ws", {})
-
-
 def test_a_dial_that_is_killed_leaves_no_connection() -> None:
     ended: list[bool] = []
 
@@ -151,7 +138,7 @@ def test_a_rest_connection_is_used_again_and_made_anew_where_the_other_side_ende
 
 
 def test_an_answer_that_is_cut_or_encoded_in_another_way_is_none() -> None:
-    for said, reason in ((b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "its answer is cut"),
+    for said, reason in ((b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "its answer is incomplete"),
                          (with_body(b"x", "Content-Encoding: br"), "encoded as br"),
                          (with_body(b"x", "Content-Encoding: gzip, gzip"), "encoded as gzip, gzip"),
                          (with_body(b"nonsense", "Content-Encoding: gzip"), "is broken"),

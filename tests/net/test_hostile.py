@@ -54,7 +54,7 @@ def test_a_handshake_that_is_none_is_given_up_and_starves_nobody():
     for name in ("silence", "a drip of headers"):
         assert f"takes longer than {TIMEOUT_S:g} s" in said[name]
     for name in ("a refusal of 10 GB", "a refusal without end", "a refusal that drips"):
-        assert "the handshake was refused with HTTP 403" in said[name]
+        assert "the handshake was rejected with HTTP 403" in said[name]
 
 
 def test_a_tls_handshake_that_is_none_is_given_up_and_starves_nobody():
@@ -70,7 +70,7 @@ def test_a_proxy_that_answers_without_end_is_given_up_and_starves_nobody():
         said = attacked({name: ("dial", "wss://192.0.2.1:9/ws", f"http://{address}") for name, address in at.items()}).said
     assert "the proxy's answer is larger than 65,536 bytes" in said["headers without end"]
     assert "the proxy's answer takes longer than" in said["a drip of headers"]
-    assert "the proxy refuses: HTTP/1.1 403 Forbidden" in said["a refusal of 10 GB"]
+    assert "the proxy rejects the connection: HTTP/1.1 403 Forbidden" in said["a refusal of 10 GB"]
 
 
 def test_a_rest_answer_without_end_is_given_up_and_starves_nobody():

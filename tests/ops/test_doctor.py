@@ -14,29 +14,18 @@ from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config, ListingConfig, StoreConfig
 from pumpwatch.listing.replay import replay, show
 from pumpwatch.model import Gap, GapState
-from pumpwatch.ops import health
+from pumpwatch.ops import health, preflight
 from pumpwatch.ops.backup import backup
 from pumpwatch.ops.doctor import examine
-from pumpwatch.ops.preflight import FAIL, OK, WARN, Finding
+from pumpwatch.ops.preflight import FAIL, NOTE, OK, WARN, Finding, exit_code
 from pumpwatch.records import ConnectionEvent, Quarantined, Records
-from pumpwatch.stats import Stats
-from pumpwatch.store.journal import Journal
+from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.sqlite import DamagedError
-from tests.conftest import Cli
-from tests.ops.test_health import figures
-from tests.trades import batch_of, catalogue_of
+from tests.ops.command_line import CommandLine
+from tests.ops.data_folder import figures, store
 
 GAP = Gap(exchange="binance", market_type="spot", symbol="", from_ns=0, to_ns=7_000_000_000, first_id=None, last_id=None,
           reason="not running", state=GapState.OPEN)
-
-
-def store(folder: Path, *records: Records) -> None:
-    journal = Journal(folder, catalogue_of(), FakeClock(), Stats())
-    journal.open()
-    for one in records:
-        journal.record(one)
-    journal.commit([batch_of(1000)])
-    journal.close()
 
 
 def states(findings: list[Finding]) -> dict[str, str]:
@@ -52,21 +41,21 @@ def test_a_new_folder_is_fine_and_stays_empty(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_a_good_folder_without_a_collector_says_so(tmp_path: Path) -> None:
+def test_a_good_folder_without_a_collector_is_a_warning(tmp_path: Path) -> None:
     store(tmp_path)
     found = list(examine(tmp_path))
     assert states(found) == {"collector": WARN, "journal": OK, "gaps": OK, "quarantine": OK}
     assert "1,000 trades" in details(found)
 
 
-def test_gaps_and_refused_frames_are_counted_with_their_reasons(tmp_path: Path) -> None:
+def test_gaps_and_quarantined_frames_are_counted_with_their_reasons(tmp_path: Path) -> None:
     store(tmp_path, Records(gaps=[GAP], quarantine=[Quarantined(1, "binance", "spot", "not JSON", b"{")]))
     found = list(examine(tmp_path))
     assert states(found)["gaps"] == states(found)["quarantine"] == WARN
-    assert "1 open, 0 lost, 0 filled; 1 not running; of venues and connections 7 s, added up" in details(found)
+    assert "1 open, 0 lost, 0 filled; 1 not running; 7 s in all, of whole venues and connections" in details(found)
 
 
-def test_gaps_are_listed_with_where_when_and_why(tmp_path: Path, cli: Cli) -> None:
+def test_gaps_are_listed_with_where_when_and_why(tmp_path: Path, command: CommandLine) -> None:
     store(tmp_path, Records(gaps=[
         GAP, replace(GAP, exchange="okx", symbol="BTC-USDT", from_ns=10**18, to_ns=10**18 + 5, first_id=7, last_id=9,
                      reason="ids jump"),
@@ -75,7 +64,7 @@ def test_gaps_are_listed_with_where_when_and_why(tmp_path: Path, cli: Cli) -> No
     config.write_text(f"store: {{dir: {tmp_path}}}", "utf-8")
 
     def gaps(*arguments: str) -> tuple[int, list[dict[str, object]], str]:
-        done = cli("gaps", "-c", str(config), "--json", *arguments)
+        done = command("gaps", "-c", str(config), "--json", *arguments)
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
     code, rows, said = gaps("--from", "1970-01-01T00:00:00Z")
@@ -85,21 +74,54 @@ def test_gaps_are_listed_with_where_when_and_why(tmp_path: Path, cli: Cli) -> No
     assert len(gaps("--from", "1970-01-01T00:00:00Z", "--all")[1]) == 3
     assert len(gaps("--from", "1970-01-01T00:00:00Z", "--exchange", "okx")[1]) == 1
     assert gaps()[:2] == (0, [])
-    shown = cli("gaps", "-c", str(config), "--from", "1970-01-01T00:00:00Z").stdout
+    shown = command("gaps", "-c", str(config), "--from", "1970-01-01T00:00:00Z").stdout
     assert "binance.spot" in shown and "4 symbols" in shown and "2001-09-09 01:46:40" in shown
     config.write_text(f"store: {{dir: {tmp_path / 'none'}}}", "utf-8")
     assert gaps()[0] == 69
 
 
-def test_gaps_that_damage_made_fail_as_long_as_they_are_open(tmp_path: Path) -> None:
+def test_damage_whose_gaps_are_open_fails_and_damage_recorded_as_lost_is_a_note(tmp_path: Path) -> None:
     torn = replace(GAP, reason="journal damaged: 20000101T00-000.sqlite: batch 3 cannot be read")
     lost = replace(GAP, from_ns=5, reason="the ledger was lost: gaps before this are unknown", state=GapState.LOST)
     store(tmp_path, Records(gaps=[torn, lost, replace(torn, from_ns=9, state=GapState.FILLED)]))
-    (found,) = [one for one in examine(tmp_path) if one.name == "damage"]
-    assert found.state == FAIL and "2 gaps are open" in found.detail and "batch 3" in found.detail and "restore" in found.hint
+    failure, note = [one for one in examine(tmp_path) if one.name == "damage"]
+    assert failure.state == FAIL and "1 gaps from damaged files are open" in failure.detail and "batch 3" in failure.detail
+    assert note.state == NOTE and "recorded as lost: the ledger was lost" in note.detail
+    assert all("restore" in one.hint for one in (failure, note))
 
 
-def test_a_ledger_that_was_set_aside_or_is_gone_is_told(tmp_path: Path) -> None:
+def test_damage_is_settled_once_the_ledger_records_it_as_lost_and_open_damage_is_not(tmp_path: Path) -> None:
+    store(tmp_path)
+    file = min((tmp_path / "journal").glob("*.sqlite"))
+    file.write_bytes(b"not a database" * 100)
+    assert exit_code(list(examine(tmp_path))) == 1
+    lost = replace(GAP, reason=f"journal damaged: {file.name}: the file cannot be read", state=GapState.LOST)
+    record(tmp_path, lost)
+    found = list(examine(tmp_path))
+    assert {one.state for one in found if file.name in one.detail and one.name in ("journal", "damage")} == {NOTE}
+    assert (exit_code(found), exit_code(found, settled=True)) == (0, 1)
+    record(tmp_path, replace(lost, from_ns=3, state=GapState.OPEN))
+    assert exit_code(list(examine(tmp_path))) == 1
+
+
+def test_doctor_exits_with_0_for_settled_damage_and_with_1_where_all_is_asked_for(
+        tmp_path: Path, command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(tmp_path, Records(gaps=[replace(GAP, reason="the ledger was lost: gaps before this are unknown", state=GapState.LOST)]))
+    monkeypatch.setattr(preflight, "check", lambda config, connect: [])  # it would connect to every configured service
+    there = {"PUMPWATCH_STORE__DIR": str(tmp_path)}
+    usual = command("doctor", "--json", env=there)
+    states = {row["name"]: row["state"] for row in map(json.loads, usual.stdout.splitlines())}
+    assert (usual.returncode, states["damage"]) == (0, NOTE)
+    assert command("doctor", "--all", env=there).returncode == 1
+
+
+def record(folder: Path, gap: Gap) -> None:
+    ledger = Ledger(folder)
+    ledger.write(Records(gaps=[gap]))
+    ledger.close()
+
+
+def test_a_ledger_that_was_set_aside_or_is_gone_is_reported(tmp_path: Path) -> None:
     store(tmp_path)
     (tmp_path / "ledger.damaged-1.sqlite").write_bytes(b"x")
     assert "ledger.damaged-1.sqlite" in details(list(examine(tmp_path))) and states(list(examine(tmp_path)))["ledger"] == WARN
@@ -109,7 +131,7 @@ def test_a_ledger_that_was_set_aside_or_is_gone_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "ledger.sqlite").exists()
 
 
-def test_a_connection_that_is_lost_again_and_again_is_told(tmp_path: Path) -> None:
+def test_a_connection_that_is_lost_again_and_again_is_reported(tmp_path: Path) -> None:
     clock = FakeClock()
     events = [ConnectionEvent(clock.now_ns() - number * 10**9, exchange, "spot", 3, event, "cut")
               for exchange, event, count in (("okx", "down", 3), ("gate", "down", 2), ("bybit", "renewed", 9))
@@ -144,7 +166,7 @@ def test_a_venue_that_cannot_be_seen_fails_with_the_reason_that_its_status_has(t
 
 @pytest.mark.parametrize(("sink", "state"), [("down", FAIL), ("the table is of another kind", FAIL), ("refilling 5 trades", OK),
                                               ("up", None), ("starting", None)])
-def test_a_sink_that_does_not_take_trades_is_told(tmp_path: Path, sink: str, state: str | None) -> None:
+def test_a_sink_that_takes_no_trades_is_reported(tmp_path: Path, sink: str, state: str | None) -> None:
     store(tmp_path)
     clock = FakeClock()
     status = figures(written_at_ns=clock.now_ns())
@@ -153,7 +175,7 @@ def test_a_sink_that_does_not_take_trades_is_told(tmp_path: Path, sink: str, sta
     assert states(list(examine(tmp_path, clock))).get("sink questdb") == state
 
 
-def test_a_notice_board_that_is_down_fails_and_one_that_was_not_asked_yet_does_not(tmp_path: Path) -> None:
+def test_a_notice_board_that_is_down_fails_and_one_that_was_not_polled_yet_does_not(tmp_path: Path) -> None:
     store(tmp_path)
     clock = FakeClock()
     boards = {"board": {"up": False, "reason": "HTTP 429"}, "other": {"up": False, "reason": ""}, "windows": {"open": 0}}
@@ -162,14 +184,14 @@ def test_a_notice_board_that_is_down_fails_and_one_that_was_not_asked_yet_does_n
     assert found == {"listing board": FAIL}
 
 
-def test_figures_that_are_none_fail(tmp_path: Path) -> None:
+def test_damaged_figures_fail(tmp_path: Path) -> None:
     store(tmp_path)
     (tmp_path / health.FILE).write_bytes(b"[]")
     assert states(list(examine(tmp_path)))["collector"] == FAIL
 
 
 def test_a_damaged_or_missing_ledger_is_one_clear_error_of_every_command_and_none_sets_it_aside(
-        tmp_path: Path, cli: Cli) -> None:
+        tmp_path: Path, command: CommandLine) -> None:
     data = tmp_path / "data"
     store(data, Records(gaps=[GAP]))
     config = Config(store=StoreConfig(dir=str(data)), listing=ListingConfig(archive_dir=str(tmp_path)))
@@ -177,23 +199,23 @@ def test_a_damaged_or_missing_ledger_is_one_clear_error_of_every_command_and_non
     whole = ledger.read_bytes()
     for content in (b"no database at all" * 500, b"", whole[:8192] + b"\0" * (len(whole) - 8192)):
         ledger.write_bytes(content)
-        for command in (partial(show, config), partial(backup, data, tmp_path / "b.tar"),
+        for made in (partial(show, config), partial(backup, data, tmp_path / "b.tar"),
                         partial(replay, config, "C1", 1_700_000_000 * 10**9)):
             with pytest.raises(DamagedError, match=r"the ledger is (damaged|missing or empty)"):
-                command()
+                made()
         assert states(list(examine(data)))["ledger"] == FAIL
         assert not list(data.glob("*damaged-*")) and not (tmp_path / "b.tar").exists()
     (tmp_path / "c.yaml").write_text(f"store: {{dir: {data}}}", "utf-8")
-    done = cli("gaps", "-c", str(tmp_path / "c.yaml"))
+    done = command("gaps", "-c", str(tmp_path / "c.yaml"))
     assert done.returncode == 74 and "the ledger is damaged" in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 3
     ledger.unlink()
-    done = cli("gaps", "-c", str(tmp_path / "c.yaml"))
+    done = command("gaps", "-c", str(tmp_path / "c.yaml"))
     assert done.returncode == 74 and "the ledger is missing or empty" in done.stderr
     assert states(list(examine(data)))["ledger"] == FAIL and not ledger.exists()
 
 
-def test_a_ledger_that_was_set_aside_is_told(tmp_path: Path) -> None:
+def test_a_ledger_that_was_set_aside_is_reported(tmp_path: Path) -> None:
     store(tmp_path, Records(gaps=[GAP]))
     (tmp_path / "ledger.sqlite").write_bytes(b"no database at all" * 500)
     store(tmp_path)
@@ -202,13 +224,13 @@ def test_a_ledger_that_was_set_aside_is_told(tmp_path: Path) -> None:
     assert "set aside" in details(found) and "the ledger was damaged: gaps before this may be unknown" in details(found)
 
 
-def test_a_file_that_is_no_segment_fails(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_segment_fails(tmp_path: Path) -> None:
     store(tmp_path)
     (tmp_path / "journal" / "20000101T00-000.sqlite").write_bytes(b"no database" * 100)
     assert states(list(examine(tmp_path)))["journal"] == FAIL
 
 
-def test_a_collector_with_missing_connections_and_late_trades_is_told_so(tmp_path: Path) -> None:
+def test_a_collector_with_missing_connections_and_late_trades_is_reported(tmp_path: Path) -> None:
     store(tmp_path)
     clock = FakeClock()
     status = figures(written_at_ns=clock.now_ns())

@@ -15,26 +15,8 @@ from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.commands.status_view import status_lines
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.ops import health
-from tests.conftest import Cli
-
-CLOCK = FakeClock()
-
-
-def figures(**changes: Any) -> dict[str, Any]:
-    venue = {"connections_up": 2, "connections": 3, "instruments": 450, "subscribed": 448, "refused": ["AUSDT", "BUSDT"],
-             "trades_total": 1_234_567,
-             "trades_per_s": 812.4, "lag_ms": 61.2, "gaps_open": 1, "quarantined_total": 7_654, "list_problem": ""}
-    return {
-        "pid": os.getpid(), "started_at_ns": CLOCK.now_ns() - 3_725 * NS_PER_S, "written_at_ns": CLOCK.now_ns(),
-        "version": "0.1.0",
-        "venues": [{"exchange": "alpha", "market_type": "spot", **venue},
-                   {"exchange": "alpha", "market_type": "futures", **venue, "lag_ms": 90.0},
-                   {"exchange": "beta", "market_type": "spot", **venue, "gaps_open": 0, "list_problem": "HTTP 502: [/busy]"}],
-        "journal": {"backlog_trades": 4321, "bytes": 1_500_000_000, "last_commit_ns": CLOCK.now_ns(), "commits": 99},
-        "sinks": [{"name": "questdb", "state": "up", "backlog_trades": 17}],
-        "recent": {"trades": 900_000, "bytes": 20_000_000},
-        "listing": {"board": {"up": True}, "other": {"up": False, "reason": "HTTP 429 [/]"}, "windows": {"open": 2}},
-        **changes}
+from tests.ops.command_line import CommandLine
+from tests.ops.data_folder import CLOCK, figures
 
 
 def write(folder: Path, status: dict[str, Any]) -> None:
@@ -58,15 +40,15 @@ def test_a_killed_collector_is_not_taken_for_a_running_one(tmp_path: Path) -> No
         health.read(tmp_path, CLOCK)
 
 
-def test_a_collector_that_was_stopped_says_when(tmp_path: Path) -> None:
+def test_a_collector_that_was_stopped_is_reported_with_the_time(tmp_path: Path) -> None:
     write(tmp_path, figures(pid=0, written_at_ns=CLOCK.now_ns() - 300 * NS_PER_S))
     with pytest.raises(ServiceUnavailable, match="the last one ended 5 min ago"):
         health.read(tmp_path, CLOCK)
 
 
-def test_a_collector_that_stopped_writing_is_said_to_hang(tmp_path: Path) -> None:
+def test_a_collector_that_stopped_writing_is_reported_as_hanging(tmp_path: Path) -> None:
     write(tmp_path, figures(written_at_ns=CLOCK.now_ns() - 60 * NS_PER_S))
-    with pytest.raises(ServiceUnavailable, match="has said nothing since 60 s ago"):
+    with pytest.raises(ServiceUnavailable, match="last wrote its figures 60 s ago"):
         health.read(tmp_path, CLOCK)
 
 
@@ -78,13 +60,13 @@ def test_a_step_of_the_clock_makes_no_collector_silent_and_hides_none_that_is(tm
     clock.step(step_s)
     assert "up 0:01:05" in status_lines(health.read(tmp_path, clock), clock.now_ns(), 80)[0]
     clock.advance(60)
-    with pytest.raises(ServiceUnavailable, match="has said nothing since 62 s ago"):
+    with pytest.raises(ServiceUnavailable, match="last wrote its figures 62 s ago"):
         health.read(tmp_path, clock)
 
 
 def test_figures_from_before_a_reboot_are_judged_by_their_date(tmp_path: Path) -> None:
     write(tmp_path, figures(written_at_ns=CLOCK.now_ns() - 60 * NS_PER_S, written_monotonic_s=CLOCK.monotonic() + 500.0))
-    with pytest.raises(ServiceUnavailable, match="has said nothing since 60 s ago"):
+    with pytest.raises(ServiceUnavailable, match="last wrote its figures 60 s ago"):
         health.read(tmp_path, CLOCK)
 
 
@@ -107,13 +89,13 @@ DAMAGED = [
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_file_is_one_message(tmp_path: Path, content: bytes) -> None:
     (tmp_path / health.FILE).write_bytes(content)
-    with pytest.raises(health.DamagedFigures, match="no figures of a collector") as raised:
+    with pytest.raises(health.DamagedFigures, match="not the figures of a collector") as raised:
         health.read(tmp_path, CLOCK)
     assert len(raised.value.message) < 400 and "\n" not in raised.value.message
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "large", "forbidden"])
-def test_what_is_no_file_of_figures_holds_up_nobody(tmp_path: Path, kind: str) -> None:
+def test_a_path_that_is_not_a_file_of_figures_blocks_nobody(tmp_path: Path, kind: str) -> None:
     path = tmp_path / health.FILE
     if kind == "folder":
         path.mkdir()
@@ -127,12 +109,12 @@ def test_what_is_no_file_of_figures_holds_up_nobody(tmp_path: Path, kind: str) -
         health.read(tmp_path, CLOCK)
 
 
-def test_commands_say_in_a_line_that_the_figures_are_damaged(tmp_path: Path, cli: Cli) -> None:
+def test_commands_report_damaged_figures_in_one_line(tmp_path: Path, command: CommandLine) -> None:
     (tmp_path / "c.yaml").write_text(f"store: {{dir: {tmp_path}}}\nexchanges: {{}}\n", "utf-8")
     (tmp_path / health.FILE).write_bytes(b"[1, 2]")
     for arguments in ((), ("--json",), ("--line",)):
-        done = cli("status", "-c", str(tmp_path / "c.yaml"), *arguments)
-        assert done.returncode == 69 and "no figures of a collector" in done.stderr and "Traceback" not in done.stderr
+        done = command("status", "-c", str(tmp_path / "c.yaml"), *arguments)
+        assert done.returncode == 69 and "not the figures of a collector" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_what_is_wrong_is_named_and_nothing_else() -> None:
@@ -154,7 +136,7 @@ def test_what_is_wrong_is_named_and_nothing_else() -> None:
         "alpha.futures: nothing is read: no instrument list: HTTP 502",
         "beta.spot: its instrument list cannot be relied on: it lacks 3 symbols",
         "sink questdb: down, 17 trades behind", "listing board: down: HTTP 429",
-        "memory: 5 trades were dropped while the disk refused them; the gaps are recorded"]
+        "memory: 5 trades were dropped because the disk could not store them; the gaps are recorded"]
 
 
 @pytest.mark.parametrize(("behind", "wrong"), [(5, 0), (2_000_000, 1)])
@@ -173,9 +155,9 @@ def test_the_minute_line_of_a_collector_that_just_started_is_a_line() -> None:
     assert health.summary_line({}) == "journal backlog 0"
 
 
-def test_brackets_in_a_sinks_own_words_are_shown_as_they_are(tmp_path: Path, cli: Cli) -> None:
+def test_brackets_in_a_sinks_own_words_are_shown_as_they_are(tmp_path: Path, command: CommandLine) -> None:
     words = "could not open [/db/trades~3/x.d] append [fd=12, errno=28]"
     write(tmp_path, figures(sinks=[{"name": "questdb", "state": words, "backlog_trades": 17}], written_at_ns=Clock().now_ns()))
     (tmp_path / "c.yaml").write_text(f"store: {{dir: {tmp_path}}}\n", "utf-8")
-    done = cli("status", "-c", str(tmp_path / "c.yaml"))
+    done = command("status", "-c", str(tmp_path / "c.yaml"))
     assert "[/db/trades~3/x.d]" in done.stdout and "errno=28" in done.stdout and "Traceback" not in done.stderr

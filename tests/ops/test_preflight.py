@@ -17,7 +17,7 @@ import pytest
 from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config, ExchangeConfig, PluginsConfig, SourceConfig, StoreConfig, VenueConfig
 from pumpwatch.hookspecs import Sink, SinkPlugin
-from pumpwatch.ops import preflight as doctor
+from pumpwatch.ops import preflight
 from pumpwatch.ops.preflight import Finding
 from pumpwatch.plugins import Plugins, load_plugins
 
@@ -72,78 +72,78 @@ def good_plugins() -> Plugins:
 
 
 def test_a_good_machine_has_nothing_that_fails(tmp_path: Path) -> None:
-    findings = doctor.check(Config(store=StoreConfig(dir=str(tmp_path / "new" / "data"))), plugins=good_plugins())
-    assert doctor.exit_code(findings) == 0
+    findings = preflight.check(Config(store=StoreConfig(dir=str(tmp_path / "new" / "data"))), plugins=good_plugins())
+    assert preflight.exit_code(findings) == 0
     named = by_name(findings)
     assert set(named) >= {"config", "plugins", "data folder", "free disk", "clock", "clock sync"}
-    assert named["data folder"].detail.endswith("can be written to, will be made")
+    assert named["data folder"].detail.endswith("is writable, and will be created")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_below_a_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    findings = doctor.check(Config(store=StoreConfig(dir=str(tmp_path / "file" / "data"))), plugins=good_plugins())
-    assert by_name(findings)["data folder"].state == doctor.FAIL
-    assert doctor.exit_code(findings) == 1
+    findings = preflight.check(Config(store=StoreConfig(dir=str(tmp_path / "file" / "data"))), plugins=good_plugins())
+    assert by_name(findings)["data folder"].state == preflight.FAIL
+    assert preflight.exit_code(findings) == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission_is_found(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    findings = doctor.check(Config(store=StoreConfig(dir=str(tmp_path / "data"))), plugins=good_plugins())
+    findings = preflight.check(Config(store=StoreConfig(dir=str(tmp_path / "data"))), plugins=good_plugins())
     assert "Permission denied" in by_name(findings)["data folder"].detail
 
 
 def test_a_clock_that_was_never_set_is_found() -> None:
-    assert next(iter(doctor._clock_findings(FakeClock(0)))).state == doctor.FAIL
+    assert next(iter(preflight._clock_findings(FakeClock(0)))).state == preflight.FAIL
 
 
-def test_a_refused_plugin_fails_the_check_and_is_named(tmp_path: Path) -> None:
+def test_a_rejected_plugin_fails_the_check_and_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("import nowhere_to_be_found")
-    findings = doctor.check(Config(plugins=PluginsConfig(folder=str(tmp_path)), store=StoreConfig(dir=str(tmp_path))))
+    findings = preflight.check(Config(plugins=PluginsConfig(folder=str(tmp_path)), store=StoreConfig(dir=str(tmp_path))))
     assert "nowhere_to_be_found" in by_name(findings)["plugin bad"].detail
-    assert doctor.exit_code(findings) == 1
+    assert preflight.exit_code(findings) == 1
 
 
 def test_a_section_that_no_plugin_offers_fails_the_check(tmp_path: Path) -> None:
     config = Config(exchanges={"binanse": ExchangeConfig()}, store=StoreConfig(dir=str(tmp_path)))
-    finding = by_name(doctor.check(config, plugins=good_plugins()))["exchanges.binanse"]
-    assert finding.state == doctor.FAIL
+    finding = by_name(preflight.check(config, plugins=good_plugins()))["exchanges.binanse"]
+    assert finding.state == preflight.FAIL
     assert "did you mean `binance`?" in finding.detail
 
 
 def test_a_sinks_wrong_option_fails_the_check(tmp_path: Path) -> None:
     config = Config(sinks={"questdb": {"adr": "x"}}, store=StoreConfig(dir=str(tmp_path)))
-    finding = by_name(doctor.check(config, plugins=good_plugins()))["sinks.questdb"]
-    assert finding.state == doctor.FAIL
+    finding = by_name(preflight.check(config, plugins=good_plugins()))["sinks.questdb"]
+    assert finding.state == preflight.FAIL
     assert "sinks.questdb.adr" in finding.detail
 
 
 def test_connect_reaches_every_service_and_says_how_long_it_took(tmp_path: Path, web: str, closed: str) -> None:
-    findings = doctor.check(config_for(tmp_path, web, closed), connect=True, plugins=good_plugins())
+    findings = preflight.check(config_for(tmp_path, web, closed), connect=True, plugins=good_plugins())
     named = by_name(findings)
-    assert named["binance.spot REST"].state == doctor.OK
-    assert named["listing upbit"].state == doctor.OK
+    assert named["binance.spot REST"].state == preflight.OK
+    assert named["listing upbit"].state == preflight.OK
     assert named["binance.spot REST"].ms is not None
     assert "binance.futures REST" not in named
-    assert named["binance.spot WebSocket"].state == doctor.UNREACHABLE
-    assert doctor.exit_code(findings) == 69
+    assert named["binance.spot WebSocket"].state == preflight.UNREACHABLE
+    assert preflight.exit_code(findings) == 69
 
 
-def test_connect_says_where_an_address_is_refused(tmp_path: Path, web: str, closed: str) -> None:
+def test_connect_reports_a_service_that_rejects_this_address(tmp_path: Path, web: str, closed: str) -> None:
     config = config_for(tmp_path, web, closed)
     config.listing.sources = {name: SourceConfig(url=f"{web}/forbidden") for name in config.listing.sources}
-    finding = by_name(doctor.check(config, connect=True, plugins=good_plugins()))["listing upbit"]
-    assert finding.state == doctor.UNREACHABLE
+    finding = by_name(preflight.check(config, connect=True, plugins=good_plugins()))["listing upbit"]
+    assert finding.state == preflight.UNREACHABLE
     assert "451" in finding.detail
-    assert "refused from this address" in finding.hint
+    assert "rejects requests from this address" in finding.hint
 
 
 def test_connect_finds_a_sink_that_is_not_there(tmp_path: Path, web: str, closed: str) -> None:
     config = config_for(tmp_path, web, closed)
     config.sinks = {"questdb": {"addr": closed}}
-    finding = by_name(doctor.check(config, connect=True, plugins=good_plugins()))["sink questdb"]
-    assert finding.state == doctor.UNREACHABLE
+    finding = by_name(preflight.check(config, connect=True, plugins=good_plugins()))["sink questdb"]
+    assert finding.state == preflight.UNREACHABLE
 
 
 def test_whatever_foreign_code_raises_is_a_finding_and_the_other_services_are_asked(
@@ -158,10 +158,10 @@ def test_whatever_foreign_code_raises_is_a_finding_and_the_other_services_are_as
     plugins.sinks = {"odd": SinkPlugin("odd", Options, create), **plugins.sinks}
     config = config_for(tmp_path, web, closed)
     config.sinks = {"odd": {}, "questdb": {"addr": closed}}
-    named = by_name(doctor.check(config, connect=True, plugins=plugins))
-    assert named["sink odd"].state == doctor.FAIL
+    named = by_name(preflight.check(config, connect=True, plugins=plugins))
+    assert named["sink odd"].state == preflight.FAIL
     assert named["sink odd"].detail == r"its plugin raises KeyError: 'no\n[such] thing'"
-    assert named["sink questdb"].state == doctor.UNREACHABLE
+    assert named["sink questdb"].state == preflight.UNREACHABLE
 
 
 def test_services_are_asked_at_once_and_found_in_order(tmp_path: Path, closed: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,19 +173,19 @@ def test_services_are_asked_at_once_and_found_in_order(tmp_path: Path, closed: s
         most = max(most, asking)
         gevent.sleep(0.02 if "REST" in name else 0)  # the first ones answer last
         asking -= 1
-        return Finding(name, doctor.OK, "")
+        return Finding(name, preflight.OK, "")
 
-    monkeypatch.setattr(doctor, "_reach", ask)
+    monkeypatch.setattr(preflight, "_reach", ask)
     config = config_for(tmp_path, f"http://{closed}", closed)
-    names = [one.name for one in doctor.check(config, connect=True, plugins=good_plugins())]
+    names = [one.name for one in preflight.check(config, connect=True, plugins=good_plugins())]
     services = [name for name in names if name.endswith((" REST", " WebSocket")) or name.startswith("listing ")]
     venues = [f"{venue.name} {kind}" for venue, _ in good_plugins().chosen(config) for kind in ("REST", "WebSocket")]
     assert services == [*venues, "listing upbit"]
-    assert most == doctor.AT_ONCE
+    assert most == preflight.AT_ONCE
 
 
 def test_a_failure_weighs_more_than_an_unreachable_service() -> None:
-    lost = Finding("a", doctor.UNREACHABLE, "")
-    assert doctor.exit_code([lost]) == 69
-    assert doctor.exit_code([lost, replace(lost, state=doctor.FAIL)]) == 1
-    assert doctor.exit_code([replace(lost, state=doctor.WARN)]) == 0
+    lost = Finding("a", preflight.UNREACHABLE, "")
+    assert preflight.exit_code([lost]) == 69
+    assert preflight.exit_code([lost, replace(lost, state=preflight.FAIL)]) == 1
+    assert preflight.exit_code([replace(lost, state=preflight.WARN)]) == 0

@@ -29,7 +29,7 @@ def clock() -> FakeClock:
 def store_hours(journal: Journal, clock: FakeClock, hours: int = HOURS, every_s: float = 1200, ahead_s: float = 0) -> None:
     """Store trades every 20 minutes, stamped by the true clock, which is `ahead_s` before the machine's."""
     for _ in range(round(hours * 3600 / every_s)):
-        journal.commit([batch_of(1000, start_ns=clock.now_ns() - int(ahead_s * NS_PER_S))])
+        journal.commit(batch_of(1000, start_ns=clock.now_ns() - int(ahead_s * NS_PER_S)))
         clock.advance(every_s)
 
 
@@ -47,14 +47,14 @@ def files(folder: Path) -> int:
 
 
 def retention(journal: Journal, clock: FakeClock, options: StoreConfig, *sinks: str) -> Retention:
-    return Retention(journal, options, sinks, clock, Stats(), lambda job: job())
+    return Retention(journal, options, sinks, clock, Stats())
 
 
 def run_for(job: Retention, journal: Journal, clock: FakeClock, hours: float, ahead_s: float = 0) -> int:
     """Collect and expire for some hours; return how many files went."""
     removed = 0
     for _ in range(round(hours * 6)):
-        journal.commit([batch_of(100, start_ns=clock.now_ns() - int(ahead_s * NS_PER_S))])
+        journal.commit(batch_of(100, start_ns=clock.now_ns() - int(ahead_s * NS_PER_S)))
         clock.advance(600)
         removed += len(job.run())
     return removed
@@ -115,7 +115,7 @@ def test_a_few_trades_stamped_ahead_are_not_believed(journal: Journal, clock: Fa
     for _ in range(12):
         for number in range(20):
             ahead_s = 5 * DAY_S if number % 4 else 0  # a quarter of all trades are stamped by the wrong clock
-            journal.commit([batch_of(10, start_ns=clock.now_ns() - int(ahead_s * NS_PER_S))])
+            journal.commit(batch_of(10, start_ns=clock.now_ns() - int(ahead_s * NS_PER_S)))
         clock.advance(3600)
         assert job.run() == []
 
@@ -187,6 +187,6 @@ class RefusingJournal:
 
 
 def test_a_disk_that_refuses_is_said_once_and_tried_again(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
-    job = Retention(RefusingJournal(), StoreConfig(), (), clock, Stats(), lambda job: job())
+    job = Retention(RefusingJournal(), StoreConfig(), (), clock, Stats())
     assert job.run() == job.run() == []
     assert len(caplog.records) == 1

@@ -12,13 +12,13 @@ from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock, FakeClock
-from pumpwatch.model import ControlKind, Flag, Gap, GapState, Instrument, QuantityUnit, TradeBatch
+from pumpwatch.model import ControlKind, Flag, GapState, Instrument, QuantityUnit, TradeBatch
 from pumpwatch.net.connection import Connection
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from tests.corpus import CORPUS
-from tests.net.test_connection import ScriptedStream, frame
+from tests.net.frame_bytes import ScriptedStream, frame
 
 recorded = pytest.mark.skipif(CORPUS is None, reason="the recorded frames are not on this machine")
 SPOT, FUTURES = VENUES[0], VENUES[1]
@@ -130,15 +130,6 @@ def test_the_end_of_a_burst_of_quarantined_frames_is_told_though_no_other_comes(
     assert len(caplog.records) == 2
 
 
-def test_a_gap_of_others_is_counted_once_however_often_it_is_told_as_it_grows():
-    world = Bench("BTCUSDT")
-    gap = Gap(exchange="binance", market_type="spot", symbol="", from_ns=1, to_ns=2, first_id=None, last_id=None, reason="down")
-    for to_ns in range(3, 9):
-        world.ingest.record(Records(gaps=[replace(gap, to_ns=to_ns)]))
-    world.ingest.record(Records(gaps=[replace(gap, from_ns=50, to_ns=60)]))
-    assert world.stats.get("gaps_total", venue="binance.spot", state="open") == 2
-
-
 def test_rows_that_only_use_up_an_id_are_no_trades_and_leave_no_gap():
     bench = Bench()
     bench.send("futures", trade(1), trade(2, price="0", kind="NA"), trade(3), trade(4, kind="ADL"))
@@ -205,13 +196,10 @@ def test_a_venue_whose_parser_fails_loses_its_own_frames_by_record_and_no_other_
     bench = Bench()
     add_strange(bench, strange(b"13"))
     bench.send("futures", trade(1))
-    bench.ingest.record(Records(gaps=[Gap(exchange="a", market_type="spot", symbol="", from_ns=1, to_ns=2, first_id=None,
-                                          last_id=None, reason="told by a feed")]))
     before_ns = Clock().now_ns()
     bench.send("strange", trade(5, at_ms=2_000_000_000_003), trade(13))
     assert bench.turn().trade_id.tolist() == [1]
-    told, lost = bench.records.gaps
-    assert told.reason == "told by a feed"
+    lost, = bench.records.gaps
     assert (lost.exchange, lost.symbol, lost.state) == ("strange", "", GapState.OPEN)
     assert lost.from_ns < before_ns < lost.to_ns and "dictionary changed size" in lost.reason
     (kept,) = bench.records.quarantine

@@ -15,7 +15,7 @@ from pumpwatch.net.connection import Connection
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.pipeline.lag import Lag
 from pumpwatch.stats import Stats
-from tests.net.test_connection import ScriptedStream, frame
+from tests.net.frame_bytes import ScriptedStream, frame
 from tests.trades import batch_of
 
 FUTURES = VENUES[1]

@@ -16,7 +16,7 @@ from pumpwatch.pipeline import replay_filter as repeats
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
-from tests.net.test_connection import ScriptedStream, frame
+from tests.net.frame_bytes import ScriptedStream, frame
 
 HOUR_S = 3600
 KEY = ("okx", "spot", "SOMI-USDT")

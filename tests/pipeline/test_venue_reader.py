@@ -17,7 +17,7 @@ from pumpwatch.pipeline import venue_reader
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
-from tests.net.test_connection import ScriptedStream, frame
+from tests.net.frame_bytes import ScriptedStream, frame
 from tests.pipeline.test_ingest import Bench, trade
 
 SPOT = VENUES[0]

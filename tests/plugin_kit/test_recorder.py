@@ -1,83 +1,97 @@
-"""`plugins record` writes what a venue sends and answers, and `plugins check` reads it back."""
+"""`plugins record` writes a venue's frames and answers, and `plugins check` reads them back."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pumpwatch_plugins.exchanges.kucoin import VENUES
 
-from pumpwatch.config import Config, ExchangeConfig, VenueConfig
-from pumpwatch.model import Venue
+from pumpwatch.config import Config, ExchangeConfig, VenueConfig, load
+from pumpwatch.errors import EXIT_USAGE, UsageError
 from pumpwatch.plugin_kit.check_recorded import check_recorded
-from pumpwatch.plugin_kit.recorder import Recording, VenueRecorder, read_recording, record
+from pumpwatch.plugin_kit.recorder import enabled_venues, read_recording, record, recorded_files
 from pumpwatch.plugin_kit.samples import gather
 from pumpwatch.sim.process import SimProcess
+from tests.conftest import Cli
 
 
-def pumpwatch(*words: str) -> tuple[int, list[dict[str, Any]], str]:
-    done = subprocess.run([sys.executable, "-m", "pumpwatch", *words, "--json"], capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "COLUMNS": "200"}, check=False)
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
-
-
-def test_what_a_venue_sends_and_answers_is_recorded_and_keeps_the_contract(tmp_path: Path) -> None:
-    config, folder = tmp_path / "config.yaml", tmp_path / "recorded"
-    with SimProcess(venues=["kucoin.spot", "kucoin.futures"], symbols=5, rate=600.0) as sim:
-        config.write_text(sim.config_yaml())
-        code, made, said = pumpwatch("plugins", "record", "kucoin", "-c", str(config), "--dir", str(folder), "--seconds", "3",
-                                     "--symbols", "4")
-    assert code == 0, said
-    assert [(one["venue"], one["instruments"], one["problem"]) for one in made] == [
+def test_a_recording_of_both_markets_keeps_the_contract(tmp_path: Path) -> None:
+    folder = tmp_path / "recorded"
+    with SimProcess(venues=["kucoin.spot", "kucoin.futures"], symbols=5, rate=1200.0) as sim:
+        (tmp_path / "config.yaml").write_text(sim.config_yaml())
+        made = record("kucoin", load(tmp_path / "config.yaml", {}), folder, seconds=1.0, symbols=4)
+    assert [(recording.venue, recording.instruments, recording.problem) for recording in made] == [
         ("kucoin.spot", 5, ""), ("kucoin.futures", 5, "")]
-    assert all(one["trades"] > 100 and len(one["histories"]) == 3 for one in made)
+    assert all(recording.trades > 100 and len(recording.histories) == 3 for recording in made)
     assert min(path.name for path in (folder / "kucoin.spot").iterdir()) == "frames.jsonl"
     recorded = read_recording(folder)
     for venue in VENUES:
-        own = recorded.of.get(venue.name)
+        own = recorded.by_venue.get(venue.name)
         if venue.variant or own is None:
             continue
-        material = gather(venue, own.frames, None, own.instruments[0], own.histories)
-        checks = check_recorded(venue, material)
-        assert [one for one in checks if one.state == "fail"] == []
-        assert any("of them in the frames as well, and equal" in one.detail for one in checks)
+        checks = check_recorded(venue, gather(venue, own.frames, None, own.instruments[0], own.histories))
+        assert [row for row in checks if row.state == "fail"] == []
+        assert any("of them equal in the frames" in row.detail for row in checks)
 
 
-def test_a_venue_that_is_not_there_is_named_and_the_others_are_recorded(tmp_path: Path) -> None:
+def test_a_venue_that_cannot_be_reached_is_named_and_the_others_are_recorded(cli: Cli, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("net: {connect_timeout_s: 2}\nexchanges: {kucoin: {futures: {enabled: false}, spot: {"
                       "ws_url: 'wss://127.0.0.1:1/x', rest_url: 'https://127.0.0.1:1'}}}\n")
-    code, made, said = pumpwatch("plugins", "record", "kucoin", "-c", str(config), "--dir", str(tmp_path / "r"), "--seconds", "1")
-    assert code == 69 and [one["venue"] for one in made] == ["kucoin.spot"] and "127.0.0.1:1" in made[0]["problem"], said
+    done = cli("plugins", "record", "kucoin", "-c", config, "--dir", tmp_path / "r", "--seconds", "1", "--json")
+    (made,) = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, made["venue"]) == (69, "kucoin.spot") and "127.0.0.1:1" in made["problem"], done.stderr
 
 
+NAMED = VenueConfig(ws_url="wss://venue.example/x")
+OFF = VenueConfig(enabled=False)
+
+
+@pytest.mark.parametrize(("exchange", "expected"), [
+    (None, [VenueConfig(), VenueConfig()]),
+    (ExchangeConfig(), [VenueConfig(), VenueConfig()]),
+    (ExchangeConfig(spot=NAMED), [NAMED, VenueConfig()]),
+    (ExchangeConfig(spot=OFF, futures=NAMED), [NAMED]),
+    (ExchangeConfig(enabled=False), []),
+])
 def test_a_market_that_the_config_does_not_name_is_recorded_with_its_defaults(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, VenueConfig]] = []
-
-    class Noting(VenueRecorder):
-        def __init__(self, venue: Venue, options: VenueConfig, config: Config) -> None:
-            asked.append((venue.name, options))
-
-        def run(self, folder: Path, seconds: float, most: int) -> Recording:
-            return Recording(folder.name, folder)
-
-    monkeypatch.setattr("pumpwatch.plugin_kit.recorder.Recorder", Noting)
-    named = VenueConfig(ws_url="wss://venue.example/x")
-    for exchanges in ({}, {"kucoin": ExchangeConfig()}, {"kucoin": ExchangeConfig(spot=named)}):
-        asked.clear()
-        made = record("kucoin", Config(exchanges=exchanges), tmp_path, 1.0, 1)
-        assert [one.venue for one in made] == ["kucoin.spot", "kucoin.futures"]
-        spot = named if exchanges.get("kucoin", ExchangeConfig()).spot else VenueConfig()
-        assert asked == [("kucoin.spot", spot), ("kucoin.futures", VenueConfig())]
+        exchange: ExchangeConfig | None, expected: list[VenueConfig]) -> None:
+    chosen = enabled_venues("kucoin", Config(exchanges={"kucoin": exchange} if exchange else {}))
+    assert [options for _, options in chosen] == expected
+    assert {venue.name for venue, _ in chosen} <= {"kucoin.spot", "kucoin.futures"}
 
 
 @pytest.mark.parametrize("name", ["questdb", "nobody"])
-def test_a_plugin_without_a_venue_is_wrong_usage(name: str, tmp_path: Path) -> None:
-    code, _, said = pumpwatch("plugins", "record", name, "--dir", str(tmp_path))
-    assert code == 2 and "no plugin with a venue is called" in said
+def test_a_plugin_without_a_venue_is_wrong_usage(name: str) -> None:
+    with pytest.raises(UsageError, match="no plugin with a venue is called") as caught:
+        enabled_venues(name, Config())
+    assert caught.value.exit_code == EXIT_USAGE
+
+
+def test_files_and_folders_given_together_are_all_read(tmp_path: Path) -> None:
+    home = tmp_path / "x.spot"
+    home.mkdir()
+    for name, body in {"frames.jsonl": b'{"a":1}\n{"raw":"b\\n"}\n', "instruments.1.json": b"[1]", "instruments.2.json": b"[2]",
+                       "history.A%2FB.json": b"[3]"}.items():
+        (home / name).write_bytes(body)
+    found = recorded_files(str(home / "frames.jsonl"), [str(home / "instruments.1.json")], [str(home / "history.A%2FB.json")],
+                           str(tmp_path))
+    assert (found.frames, found.instruments) == ([b'{"a":1}', b"b\n"], [[b"[1]"]])
+    own = found.by_venue["x.spot"]
+    assert (own.frames, own.instruments, own.histories[0].symbol) == (found.frames, [[b"[1]", b"[2]"]], "A/B")
+
+
+@pytest.mark.parametrize("read", [
+    lambda folder: recorded_files(None, [str(folder / "none.json")], [], None),
+    lambda folder: recorded_files(None, [], [str(folder / "empty")], None),
+    lambda folder: recorded_files(None, [], [], str(folder)),
+    lambda folder: read_recording(folder / "none"),
+])
+def test_a_file_that_is_missing_or_empty_is_wrong_usage(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    (tmp_path / "empty").write_bytes(b" \n")
+    with pytest.raises(UsageError):
+        read(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from pumpwatch_plugins.sources.upbit import HOSTS, UPBIT, parse, verdict
 
 from pumpwatch.errors import BadFrame
-from pumpwatch.listing.border import rows_of
+from pumpwatch.listing.validation import checked_rows
 from pumpwatch.model import Notice
 from tests.corpus import needs_corpus, rows
 from tests.listing.board_server import listing_of, row
@@ -190,8 +190,8 @@ def test_a_row_that_cannot_be_read_costs_no_other() -> None:
 def test_a_date_that_nobody_means_is_read_and_left_to_the_border(stamp: str) -> None:
     now_ns = 1_787_000_000 * 10**9
     body = listing_of([row(1, "가", now_ns) | {"first_listed_at": stamp}, row(2, "나", now_ns)])
-    rows = rows_of(UPBIT, body, now_ns)
-    assert ([one.notice_id for one in rows.notices], len(rows.bad)) == (["2"], 1)
+    rows = checked_rows(UPBIT, body, now_ns)
+    assert ([one.notice_id for one in rows.notices], len(rows.rejected)) == (["2"], 1)
 
 
 def test_it_is_asked_politely_and_in_korean() -> None:

@@ -26,7 +26,9 @@ from pumpwatch.records import Records  # noqa: E402
 from pumpwatch.stats import Stats  # noqa: E402
 from pumpwatch.store.committer import Committer  # noqa: E402
 from pumpwatch.store.drain import Drain  # noqa: E402
+from pumpwatch.store.in_thread import in_thread  # noqa: E402
 from pumpwatch.store.journal import Journal  # noqa: E402
+from pumpwatch.store.recorder import Recorder  # noqa: E402
 from tests.trades import batch_of, catalogue_of  # noqa: E402
 
 TICK_S = 0.05
@@ -53,10 +55,10 @@ def main(addr: str, prefix: str, folder: str, rate: int) -> None:
     journal = Journal(Path(folder), catalogue, clock, stats)
     recovery = thread.apply(journal.open)
     sink = QuestDBSink(QuestDBOptions(addr=addr, table_prefix=prefix, candles=False, request_timeout_ms=1000))
-    drain = Drain("questdb", sink, journal, lambda call, *args: thread.apply(call, args), catalogue, stats, clock,
-                  lambda *record: lines.said.append(f"quarantined {record}"), OPTIONS, trouble_poll_s=0.3,
+    drain = Drain("questdb", sink, in_thread(journal, thread), catalogue, stats, clock,
+                  lambda records: lines.said.append(f"quarantined {records}"), OPTIONS, trouble_poll_s=0.3,
                   audit_s=(1.0, 2.0))
-    committer = Committer(journal, thread, catalogue, clock, stats, 10**7, drain.offer)
+    committer = Committer(journal, thread, Recorder(journal.record, stats), catalogue, clock, stats, 10**7, drain.offer)
     running = gevent.spawn(drain.run)
     gevent.spawn(committer.run)
     closed, stall = Event(), Stall()

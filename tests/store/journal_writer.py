@@ -33,11 +33,10 @@ def main(folder: Path, file_bytes: int | None) -> None:
         batch = batch_of(200, first_id=last + 1)
         last += len(batch)
         waiting.append(batch)
-        gap = Gap(exchange="binance", market_type="spot", symbol="", from_ns=last, to_ns=last + 1, first_id=None,
-                  last_id=None, reason="test")
+        gap = Gap(exchange="binance", market_type="spot", from_ns=last, to_ns=last + 1, reason="test")
         try:
             journal.record(Records(gaps=[gap]))
-            journal.commit(waiting)
+            journal.commit(TradeBatch.concat(waiting))
         except StorageError as error:
             print("refused", error.message, flush=True)
             if select.select([sys.stdin], [], [], 0.05)[0] and sys.stdin.readline():

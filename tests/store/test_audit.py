@@ -77,8 +77,8 @@ class Bench:
         self.sink, self.journal, self.clock = CountedSink(), journal or JournalInMemory(batch_rows=10), Clock()
         self.start_ns = self.clock.now_ns() // MINUTE_NS * MINUTE_NS - 30 * MINUTE_NS
         self.drain = Drain(
-            "fake", self.sink, self.journal, lambda call, *args: call(*args), CATALOGUE, Stats(), self.clock,  # type: ignore[arg-type]
-            lambda *record: None, DrainConfig(flush_ms=2.0), trouble_poll_s=0.01, audit_s=(audit_s, audit_s))
+            "fake", self.sink, self.journal, CATALOGUE, Stats(), self.clock,  # type: ignore[arg-type]
+            lambda records: None, DrainConfig(flush_ms=2.0), trouble_poll_s=0.01, audit_s=(audit_s, audit_s))
         self.made = 0
         self.greenlet: gevent.Greenlet[Any, Any] | None = None
 
@@ -149,7 +149,7 @@ def test_what_a_sink_never_takes_is_sent_a_few_times_and_then_left(bench: Bench,
     bench.sink.never = {7, 8}
     for minute in range(3):
         bench.commit(bench.batch(50, minute))
-    bench.wait(lambda: "does not take trades=2" in caplog.text)
+    bench.wait(lambda: "sink=fake trades=2 times=3" in caplog.text)
     written = len(bench.sink.written)
     assert written == 4 * 150
     gevent.sleep(0.2)

@@ -29,7 +29,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def commit(journal: Journal, *batches: TradeBatch) -> int:
-    return journal.commit(list(batches))
+    return journal.commit(TradeBatch.concat(batches))
 
 
 def test_trades_are_counted_by_their_minutes_over_all_segments(journal: Journal, tmp_path: Path) -> None:

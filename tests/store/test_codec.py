@@ -57,7 +57,7 @@ def test_any_batch_comes_back_to_the_bit_grouped_by_instrument(batch: TradeBatch
 @settings(max_examples=20)
 @given(st.lists(batches(), min_size=2, max_size=4))
 def test_what_an_encoder_remembers_changes_no_result(several: list[TradeBatch]) -> None:
-    encoder, decoder = codec.BatchEncoder(), codec.Decoder()
+    encoder, decoder = codec.BatchEncoder(), codec.BatchDecoder()
     for batch in several:
         assert same(decoder.decode(encoder.encode(batch)), codec.grouped(batch))
 

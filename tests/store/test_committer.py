@@ -17,7 +17,7 @@ from pumpwatch.model import NO_SEQUENCE, Gap, GapState, Instrument, TradeBatch
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import committer as module
-from pumpwatch.store import pending, recorder
+from pumpwatch.store import pending_records, recorder
 from pumpwatch.store.committer import Committer, percentile_ms
 from pumpwatch.store.journal import Journal
 from tests.trades import batch_of, catalogue_of
@@ -39,15 +39,15 @@ class ScriptedJournal:
         self.batches, self.records, self.calls = [], [], 0
         self.history: list[str] = []
 
-    def commit(self, batches):
+    def commit(self, batch):
         self.calls += 1
         if self.gate is not None:
             self.gate.wait(10)
         if self.full:
             raise StorageError("disk full")
-        if self.broken or self.poison & set(ids(batches)):
+        if self.broken or self.poison & set(ids([batch])):
             raise IndexError("no such column")
-        self.batches += batches
+        self.batches.append(batch)
         self.history.append("trades")
         return len(self.batches)
 
@@ -66,7 +66,7 @@ def make(limit: int = 1000):
         catalogue.add(venue, Instrument(symbol=f"S{number}", base=f"S{number}", quote="USDT"))
     journal, durable = ScriptedJournal(), []
     clock = FakeClock()
-    one = Committer(journal, ThreadPool(1), catalogue, clock, Stats(), limit,
+    one = Committer(journal, ThreadPool(1), recorder.Recorder(journal.record, stats := Stats()), catalogue, clock, stats, limit,
                     lambda number, batch: durable.append(batch))
     return one, journal, durable, clock
 
@@ -179,7 +179,7 @@ def test_records_of_a_refused_commit_are_not_lost(monkeypatch):
     monkeypatch.setattr(module, "RETRY_S", 0.01)
     one, journal, _, _ = make()
     journal.full = True
-    gap = Gap(exchange="one", market_type="spot", symbol="", from_ns=1, to_ns=2, first_id=None, last_id=None, reason="x")
+    gap = Gap(exchange="one", market_type="spot", from_ns=1, to_ns=2, reason="x")
     part = gevent.spawn(one.run)
     one.put(None, Records(gaps=[gap]))
     gevent.sleep(0.05)
@@ -203,8 +203,7 @@ def test_latency_is_the_time_from_read_to_durable():
 
 
 def venue_gap(symbol: str = "", from_ns: int = 1, to_ns: int = 2) -> Gap:
-    return Gap(exchange="one", market_type="spot", symbol=symbol, from_ns=from_ns, to_ns=to_ns, first_id=None, last_id=None,
-               reason="x")
+    return Gap(exchange="one", market_type="spot", symbol=symbol, from_ns=from_ns, to_ns=to_ns, reason="x")
 
 
 def test_records_survive_an_error_that_no_disk_is_to_blame_for():
@@ -262,7 +261,7 @@ def test_a_fault_in_writing_records_stops_no_trade_and_the_records_wait(monkeypa
     _, _, durable, clock = make()
     journal = Faulty()
     journal.locked = True
-    one = Committer(journal, ThreadPool(1), Catalogue(), clock, Stats(), 1000,
+    one = Committer(journal, ThreadPool(1), recorder.Recorder(journal.record, stats := Stats()), Catalogue(), clock, stats, 1000,
                     lambda number, batch: durable.append(batch))
     part = gevent.spawn(one.run)
     for start in range(0, 50, 10):
@@ -318,7 +317,8 @@ def test_those_who_keep_the_ledger_busy_hold_up_no_trade(tmp_path):
     journal, thread, ledger_thread = Journal(tmp_path, catalogue, clock, stats), ThreadPool(1), ThreadPool(1)
     thread.apply(journal.open)
     durable: list[TradeBatch] = []
-    one = Committer(journal, thread, catalogue, clock, stats, 1000, lambda number, batch: durable.append(batch))
+    one = Committer(journal, thread, recorder.Recorder(journal.record, stats), catalogue, clock, stats, 1000,
+                    lambda number, batch: durable.append(batch))
 
     def busy():
         with journal.ledger._lock:
@@ -374,7 +374,7 @@ def test_gaps_of_two_connections_lost_at_one_moment_are_two_and_fold_into_one_of
     one.put(None, Records(gaps=gaps))
     assert one.flush() and gaps_of(journal) == gaps
     journal.records.clear()
-    monkeypatch.setattr(pending, "GAPS_KEPT", 2)
+    monkeypatch.setattr(pending_records, "GAPS_KEPT", 2)
     one.put(None, Records(gaps=gaps))
     assert one.flush()
     (gap,) = gaps_of(journal)
@@ -408,7 +408,7 @@ def test_drops_of_another_outage_are_another_gap():
 
 
 def test_quarantine_is_kept_up_to_a_bound_while_the_journal_refuses_and_the_rest_is_a_gap(monkeypatch, caplog):
-    monkeypatch.setattr(pending, "QUARANTINE_KEPT", 100)
+    monkeypatch.setattr(pending_records, "QUARANTINE_KEPT", 100)
     one, journal, _, _ = make()
     journal.full = True
     for number in range(1000):
@@ -420,7 +420,7 @@ def test_quarantine_is_kept_up_to_a_bound_while_the_journal_refuses_and_the_rest
     assert [row.at_ns for row in records.quarantine] == [10**12 + number for number in range(900, 1000)]
     (gap,) = records.gaps
     assert gap.from_ns < 10**12 and gap.to_ns == 10**12 + 900 and "refused frames" in gap.reason
-    assert len([record for record in caplog.records if "records are dropped" in record.message]) == 1
+    assert len([record for record in caplog.records if "records dropped" in record.message]) == 1
 
 
 def test_a_gap_told_again_while_the_journal_refuses_is_kept_once():
@@ -435,7 +435,7 @@ def test_a_gap_told_again_while_the_journal_refuses_is_kept_once():
 
 
 def test_too_many_gaps_of_single_symbols_become_one_of_their_venue(monkeypatch):
-    monkeypatch.setattr(pending, "GAPS_KEPT", 50)
+    monkeypatch.setattr(pending_records, "GAPS_KEPT", 50)
     one, journal, _, _ = make()
     one.put(None, Records(gaps=[venue_gap(f"S{number}", 10 * number, 10 * number + 5) for number in range(60)]))
     assert one.flush()
@@ -503,7 +503,7 @@ def test_what_waits_for_the_journals_thread_is_seen_to_wait():
     gevent.sleep(0.05)
     assert one.holds_something
     assert one.oldest_waiting_ns == 5
-    filled = Gap(exchange="one", market_type="spot", symbol="", from_ns=0, to_ns=1, first_id=None, last_id=None, reason="x",
+    filled = Gap(exchange="one", market_type="spot", from_ns=0, to_ns=1, reason="x",
                  state=GapState.FILLED)
     one.put(None, Records(gaps=[filled]))
     gevent.sleep(0.01)

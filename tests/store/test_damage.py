@@ -36,7 +36,7 @@ def make(folder: Path, clock: FakeClock) -> Truth:
     catalogue, truth = catalogue_of(), {}
     for number in range(HOURS * COMMITS):
         batch = batch_of(ROWS, first_id=number * ROWS, start_ns=clock.now_ns(), seed=number)
-        journal.commit([batch])
+        journal.commit(batch)
         truth.update(as_truth(batch, catalogue))
         clock.advance(3600 / COMMITS)
     journal.close()
@@ -73,7 +73,7 @@ class Opened:
         self.journal = Journal(folder, self.catalogue, clock, Stats())
         self.recovery = self.journal.open()
         if scrub:
-            Scrub(self.journal, lambda job, *rest: job(*rest), FakeClock(), Stats()).once()
+            Scrub(self.journal, FakeClock(), Stats()).once()
 
     def read(self) -> Truth:
         return {key: at for _, batch in self.journal.read_after(0, 10**9)
@@ -153,7 +153,7 @@ def test_a_file_that_was_removed_is_a_gap_of_its_time(kept: tuple[Path, Truth, F
     for gap in gaps:
         assert gap.from_ns >= START_NS + which * hour_ns - hour_ns
         assert gap.to_ns <= START_NS + (which + 1) * hour_ns + hour_ns
-    last = opened.journal.commit([batch_of(1)])
+    last = opened.journal.commit(batch_of(1))
     assert last > HOURS * COMMITS, "ids are not used again"
     opened.journal.close()
     assert any(one.state == "fail" for one in examine(folder)) or not listed
@@ -165,7 +165,7 @@ def test_a_file_that_was_removed_is_a_gap_of_its_time(kept: tuple[Path, Truth, F
 def test_what_expired_is_no_gap(kept: tuple[Path, Truth, FakeClock], folder: Path) -> None:
     _, _, clock = kept
     opened = Opened(folder, clock)
-    opened.journal.commit([batch_of(1, start_ns=clock.now_ns())])
+    opened.journal.commit(batch_of(1, start_ns=clock.now_ns()))
     assert len(opened.journal.expire(clock.now_ns() - 3600 * NS_PER_S, 10**12, [])) >= 2
     opened.journal.close()
     again = Opened(folder, clock)
@@ -194,7 +194,7 @@ def test_a_file_that_vanishes_while_the_journal_runs_is_a_gap_at_the_next_look(
     _, truth, clock = kept
     opened = Opened(folder, clock)
     files(folder)[1].unlink()
-    Scrub(opened.journal, lambda job, *rest: job(*rest), FakeClock(), Stats()).once()
+    Scrub(opened.journal, FakeClock(), Stats()).once()
     gaps = opened.gaps()
     assert unaccounted(truth, opened.read(), gaps) == []
     assert len(gaps) == len(VENUES)
@@ -240,7 +240,7 @@ def test_a_look_at_a_sound_file_finds_nothing_in_steps_of_any_length(kept: tuple
 
 
 @pytest.mark.parametrize("how", [lambda journal, clock: journal.close(), lambda journal, clock: journal._release(),
-                                 lambda journal, clock: (clock.advance(3600), journal.commit([batch_of(1, instruments=1)]))])
+                                 lambda journal, clock: (clock.advance(3600), journal.commit(batch_of(1, instruments=1)))])
 def test_a_coin_is_known_before_anything_of_it_is_read(tmp_path: Path, how: Callable[[Journal, FakeClock], object]) -> None:
     clock, catalogue = FakeClock(START_NS), Catalogue()
     catalogue.add(("binance", "spot"), Instrument(symbol="OTHERUSDT", base="OTHER", quote="USDT"))
@@ -250,7 +250,7 @@ def test_a_coin_is_known_before_anything_of_it_is_read(tmp_path: Path, how: Call
     journal.open()
     batch = batch_of(10, instruments=1, start_ns=clock.now_ns())
     batch.instrument[:] = number
-    journal.commit([batch])
+    journal.commit(batch)
     how(journal, clock)
     if journal._files is not None:
         journal.close()
@@ -271,7 +271,7 @@ def test_files_and_folders_are_closed_to_others_whatever_the_umask(tmp_path: Pat
         clock = FakeClock(START_NS)
         journal = Journal(tmp_path / "data", catalogue_of(), clock, Stats())
         journal.open()
-        journal.commit([batch_of(10)])
+        journal.commit(batch_of(10))
         modes = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
         journal.close()
     finally:
@@ -288,7 +288,7 @@ def test_a_clock_that_steps_to_and_fro_loses_no_trade_and_makes_few_files(tmp_pa
         journal = Journal(tmp_path, catalogue_of(), clock, Stats())
         journal.open()
         for _ in range(60):
-            journal.commit([batch_of(5, first_id=len(stored), start_ns=clock.now_ns())])
+            journal.commit(batch_of(5, first_id=len(stored), start_ns=clock.now_ns()))
             stored += range(len(stored), len(stored) + 5)
             clock.advance(5)
             clock.step(draw.choice((-90_000, -3600, 0, 0, 3600, 90_000)))
@@ -304,7 +304,7 @@ def test_the_last_moment_of_a_run_is_right_though_its_clock_was_not(tmp_path: Pa
         journal.open()
         batch = batch_of(10, start_ns=START_NS)
         batch.received_at[:] += wrong_s * NS_PER_S
-        journal.commit([batch])
+        journal.commit(batch)
         journal.close()
         clock.advance(6 * 86_400)
         journal = Journal(folder, catalogue_of(), clock, Stats())
@@ -322,7 +322,7 @@ def test_an_open_file_that_is_gone_is_written_no_further_and_only_what_it_held_i
 
     def commit(number: int) -> None:
         batch = batch_of(ROWS, first_id=number * ROWS, start_ns=clock.now_ns(), seed=number)
-        journal.commit([batch])
+        journal.commit(batch)
         truth.update(as_truth(batch, catalogue))
         clock.advance(60)
 

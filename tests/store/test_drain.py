@@ -15,6 +15,7 @@ from pumpwatch.config import DrainConfig
 from pumpwatch.errors import ConfigError, ServiceUnavailable, StorageError
 from pumpwatch.hookspecs import WriteResult
 from pumpwatch.model import TradeBatch
+from pumpwatch.records import Quarantined
 from pumpwatch.stats import Stats
 from pumpwatch.store.drain import Drain
 from tests.store.journal_in_memory import JournalInMemory
@@ -72,10 +73,11 @@ class Bench:
 
     def __init__(self, options: DrainConfig | None = None, journal: JournalInMemory | None = None) -> None:
         self.sink, self.journal, self.stats = ScriptedSink(), journal or JournalInMemory(), Stats()
-        self.quarantined: list[tuple[str, str, str, bytes]] = []
+        self.quarantined: list[Quarantined] = []
         self.drain = Drain(
-            "fake", self.sink, self.journal, lambda call, *args: call(*args), CATALOGUE, self.stats, Clock(),  # type: ignore[arg-type]
-            lambda *record: self.quarantined.append(record), options or DrainConfig(flush_ms=5.0), trouble_poll_s=0.01)
+            "fake", self.sink, self.journal, CATALOGUE, self.stats, Clock(),  # type: ignore[arg-type]
+            lambda records: self.quarantined.extend(records.quarantine), options or DrainConfig(flush_ms=5.0),
+            trouble_poll_s=0.01)
         self.greenlet: gevent.Greenlet[Any, Any] | None = None
         self._next_id = 1
 
@@ -185,13 +187,15 @@ def test_what_does_not_fit_into_memory_is_read_from_the_journal_in_larger_batche
 def test_offers_made_while_the_journal_is_read_are_neither_lost_nor_doubled() -> None:
     bench = Bench(DrainConfig(flush_ms=1.0, flush_rows=50, catch_up_rows=200, memory_rows=150))
 
-    def slow_read(call: Any, *args: Any) -> Any:
+    read = bench.journal.read_after
+
+    def slow_read(batch_id: int, max_rows: int) -> list[tuple[int, TradeBatch]]:
         gevent.sleep(0.003)
-        found = call(*args)
+        found = read(batch_id, max_rows)
         gevent.sleep(0.003)
         return found
 
-    bench.drain._in_journal_thread = slow_read
+    bench.journal.read_after = slow_read  # type: ignore[method-assign]
     bench.start()
     for number in range(200):
         bench.commit(50)
@@ -202,13 +206,16 @@ def test_offers_made_while_the_journal_is_read_are_neither_lost_nor_doubled() ->
 
 
 def test_what_is_offered_while_the_backlog_is_counted_is_not_left_out_of_it(bench: Bench) -> None:
-    def counted_slowly(call: Any, *args: Any) -> Any:
-        found = call(*args)
+    count = bench.journal.trades_after
+
+    def counted_slowly(batch_id: int) -> int:
+        found = count(batch_id)
         bench.commit(70)
+        bench.journal.trades_after = count  # type: ignore[method-assign]
         return found
 
     bench.sink.down = "away"
-    bench.drain._in_journal_thread = counted_slowly
+    bench.journal.trades_after = counted_slowly  # type: ignore[method-assign]
     bench.commit(30)
     bench.start()
     bench.wait(lambda: bench.drain.state == "down")
@@ -223,10 +230,10 @@ def test_a_poisonous_trade_goes_to_quarantine_and_the_rest_is_stored(
     bench.commit(500)
     bench.wait(lambda: bench.drain.lag_rows == 0)
     assert sorted(bench.sink.stored) == [number for number in range(1, 501) if number not in {57, 312}]
-    assert [json.loads(payload)["trade_id"] for *_, payload in bench.quarantined] == ["57", "312"]
-    exchange, market_type, reason, _ = bench.quarantined[0]
-    assert (exchange, reason) == ("binance", "sink fake: cast error")
-    assert market_type in ("spot", "futures")
+    assert [json.loads(row.payload)["trade_id"] for row in bench.quarantined] == ["57", "312"]
+    row = bench.quarantined[0]
+    assert (row.exchange, row.reason) == ("binance", "sink fake: cast error")
+    assert row.market_type in ("spot", "futures")
     assert bench.stats.get("sink_refused_total", sink="fake") == 2
     assert changes(caplog) == []
 
@@ -238,7 +245,7 @@ def test_a_sink_that_refuses_everything_is_down_and_no_trade_is_blamed(
     bench.start()
     bench.commit(1000)
     bench.wait(lambda: bool(changes(caplog)))
-    assert "refuses every trade" in changes(caplog)[0]
+    assert "rejects every trade" in changes(caplog)[0]
     assert not bench.quarantined
     assert bench.drain.lag_rows == 1000
     bench.sink.poisonous = set()
@@ -356,7 +363,7 @@ def test_a_sink_that_answers_with_an_odd_error_is_asked_on_and_its_trouble_is_se
     bench.wait(lambda: bench.sink.asked >= 5)
     bench.sink.odd, bench.sink.suspended = False, "table suspended"
     bench.wait(lambda: bench.drain.state == "table suspended")
-    assert sum("a look at it failed" in record.getMessage() for record in caplog.records) == 1
+    assert sum("sink check failed" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_a_journal_that_cannot_be_read_just_now_is_asked_again_and_the_sink_is_not_down() -> None:

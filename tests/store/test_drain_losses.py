@@ -114,7 +114,7 @@ def test_a_table_that_somebody_dropped_or_emptied_is_made_again_and_filled(
     report = load.finish()
     assert report["left"] == 0
     assert_all_there(server, prefix, report["made"])
-    assert said(report, "it holds no trade any more") or said(report, "rows are missing")
+    assert said(report, "it is empty now") or said(report, "rows are missing")
     assert any("refilling" in state for state in report["states"])
 
 

@@ -50,7 +50,7 @@ def ids_of(batches: list[tuple[int, TradeBatch]]) -> list[int]:
 
 
 def test_committed_batches_come_back_with_ascending_ids(journal: Journal) -> None:
-    numbers = [journal.commit([batch_of(100, first_id=k * 200), batch_of(100, first_id=k * 200 + 100)])
+    numbers = [journal.commit(TradeBatch.concat([batch_of(100, first_id=k * 200), batch_of(100, first_id=k * 200 + 100)]))
                for k in range(5)]
     found = journal.read_after(0, 10**9)
     assert [number for number, _ in found] == numbers == sorted(numbers)
@@ -58,16 +58,15 @@ def test_committed_batches_come_back_with_ascending_ids(journal: Journal) -> Non
 
 
 def test_a_commit_without_trades_stores_its_records_and_no_batch(journal: Journal) -> None:
-    gap = Gap(exchange="binance", market_type="spot", symbol="C0USDT", from_ns=1, to_ns=2, first_id=None, last_id=None,
-              reason="down")
+    gap = Gap(exchange="binance", market_type="spot", symbol="C0USDT", from_ns=1, to_ns=2, reason="down")
     journal.record(Records(gaps=[gap]))
-    assert journal.commit([]) == journal.commit([TradeBatch.empty()]) == 0
+    assert journal.commit(TradeBatch.empty()) == journal.commit(TradeBatch.empty()) == 0
     assert [one for _, one in journal.ledger.gaps()] == [gap]
     assert journal.read_after(0, 1) == []
 
 
 def test_a_big_commit_is_cut_into_several_batches_of_one_transaction(journal: Journal) -> None:
-    last = journal.commit([batch_of(10_000, instruments=8)])
+    last = journal.commit(batch_of(10_000, instruments=8))
     found = journal.read_after(0, 10**9)
     assert len(found) > 1
     assert found[-1][0] == last
@@ -76,7 +75,7 @@ def test_a_big_commit_is_cut_into_several_batches_of_one_transaction(journal: Jo
 
 def test_reading_after_an_id_gives_about_as_much_as_was_asked_for(journal: Journal) -> None:
     for k in range(10):
-        journal.commit([batch_of(100, first_id=k * 100)])
+        journal.commit(batch_of(100, first_id=k * 100))
     first = journal.read_after(3, 150)
     assert [number for number, _ in first] == [4, 5]
     assert [number for number, _ in journal.read_after(9, 1)] == [10]
@@ -87,7 +86,7 @@ def test_a_query_gives_the_instruments_and_times_asked_for_in_order(journal: Jou
     trades = batch_of(5000, instruments=8, start_ns=START_NS, step_ns=1_000_000)
     shuffled = trades.take(np.random.default_rng(3).permutation(len(trades)))
     for k in range(0, 5000, 500):
-        journal.commit([shuffled.take(slice(k, k + 500))])
+        journal.commit(shuffled.take(slice(k, k + 500)))
     names = [("binance", "spot", "C1USDT"), ("binance", "futures", "C2USDT"), ("nobody", "spot", "C1USDT")]
     start, end = START_NS + NS_PER_S, START_NS + 3 * NS_PER_S
     found = journal.query(names, start, end)
@@ -99,8 +98,8 @@ def test_a_query_gives_the_instruments_and_times_asked_for_in_order(journal: Jou
 
 def test_late_trades_are_found_whatever_they_were_committed_with(journal: Journal) -> None:
     old = batch_of(3, start_ns=START_NS - 3_000 * NS_PER_S, instruments=1)
-    journal.commit([batch_of(50, start_ns=START_NS), old])
-    journal.commit([batch_of(50, start_ns=START_NS + NS_PER_S)])
+    journal.commit(TradeBatch.concat([batch_of(50, start_ns=START_NS), old]))
+    journal.commit(batch_of(50, start_ns=START_NS + NS_PER_S))
     found = journal.query([("binance", "spot", "C0USDT")], START_NS - 3_001 * NS_PER_S, START_NS - 2_000 * NS_PER_S)
     assert found.timestamp.tolist() == old.timestamp.tolist()
 
@@ -108,8 +107,8 @@ def test_late_trades_are_found_whatever_they_were_committed_with(journal: Journa
 def test_a_new_run_takes_up_ids_watermarks_and_where_every_symbol_had_come_to(tmp_path: Path, clock: FakeClock) -> None:
     journal = again(tmp_path, clock)
     assert journal.open().last_received_at_ns == 0
-    journal.commit([batch_of(100, instruments=2, first_id=500, start_ns=START_NS)])
-    last = journal.commit([batch_of(100, instruments=2, first_id=100, start_ns=START_NS - NS_PER_S)])
+    journal.commit(batch_of(100, instruments=2, first_id=500, start_ns=START_NS))
+    last = journal.commit(batch_of(100, instruments=2, first_id=100, start_ns=START_NS - NS_PER_S))
     journal.acknowledge("questdb", 1)
     journal.close()
 
@@ -128,7 +127,7 @@ def test_a_new_run_takes_up_ids_watermarks_and_where_every_symbol_had_come_to(tm
     assert journal.backlog("questdb") == 100
     (_, found), = journal.read_after(1, 10**9)
     assert set(catalogue.names(found.instrument)) == {("binance", "spot", "C0USDT"), ("binance", "futures", "C0USDT")}
-    assert journal.commit([batch_of(5, instruments=1)]) == last + 1
+    assert journal.commit(batch_of(5, instruments=1)) == last + 1
     journal.close()
 
 
@@ -141,7 +140,7 @@ def test_symbols_that_a_run_never_saw_keep_their_last_id_for_the_one_after(tmp_p
             assert recovery.last_ids[("binance", "spot", "C1USDT")][0] == 9
         batch = batch_of(1, first_id=(7, 9, 11)[number], instruments=1)
         batch.instrument[:] = (0, 2, 4)[number]
-        journal.commit([batch])
+        journal.commit(batch)
         journal.close()
 
 
@@ -149,7 +148,7 @@ def test_the_last_ids_are_right_after_a_crash_between_two_of_their_storings(tmp_
     journal = again(tmp_path, clock)
     journal.open()
     for k in range(5):
-        journal.commit([batch_of(10, first_id=k * 10, instruments=1)])
+        journal.commit(batch_of(10, first_id=k * 10, instruments=1))
         clock.advance(journal_module.LAST_IDS_S * 0.4)
     crash(journal)
     recovery = again(tmp_path, clock).open()
@@ -174,14 +173,14 @@ def test_the_folder_is_free_after_close(tmp_path: Path, clock: FakeClock) -> Non
     for _ in range(2):
         journal = again(tmp_path, clock)
         journal.open()
-        journal.commit([batch_of(3)])
+        journal.commit(batch_of(3))
         journal.close()
 
 
 def test_an_hour_is_a_file_and_a_closed_file_stands_alone(journal: Journal, tmp_path: Path, clock: FakeClock) -> None:
-    journal.commit([batch_of(100, first_id=0)])
+    journal.commit(batch_of(100, first_id=0))
     clock.advance(3600)
-    journal.commit([batch_of(100, first_id=100)])
+    journal.commit(batch_of(100, first_id=100))
     journal.close()
     files = sorted(path.name for path in (tmp_path / "journal").iterdir())
     assert len(files) == 2
@@ -196,7 +195,7 @@ def test_a_file_that_has_grown_large_is_followed_by_another_of_the_same_hour(tmp
     journal = Journal(tmp_path, catalogue_of(), clock, Stats(), segment_bytes=20_000)
     journal.open()
     for k in range(10):
-        journal.commit([batch_of(500, first_id=k * 500)])
+        journal.commit(batch_of(500, first_id=k * 500))
     assert len(list((tmp_path / "journal").glob("*.sqlite"))) > 2
     assert ids_of(journal.read_after(0, 10**9)) == list(range(5000))
     journal.close()
@@ -207,7 +206,7 @@ def test_a_reader_beside_the_running_journal_sees_commits_and_does_not_hold_it_u
     catalogue = Catalogue()
     reader = JournalReader(tmp_path, catalogue)
     for k in range(3):
-        journal.commit([batch_of(10, first_id=k * 10, instruments=1)])
+        journal.commit(batch_of(10, first_id=k * 10, instruments=1))
         reader.load_instruments()
         found = reader.query([("binance", "spot", "C0USDT")], 0, 2**62)
         assert sorted(found.trade_id.tolist()) == list(range(k * 10 + 10))
@@ -218,12 +217,12 @@ def test_a_reader_beside_the_running_journal_sees_commits_and_does_not_hold_it_u
 
 def test_a_reader_with_a_half_read_result_keeps_no_commit_from_happening(journal: Journal, tmp_path: Path) -> None:
     for k in range(50):
-        journal.commit([batch_of(100, first_id=k * 100)])
+        journal.commit(batch_of(100, first_id=k * 100))
     connection = sqlite3.connect(next((tmp_path / "journal").glob("*.sqlite")))
     cursor = connection.execute("SELECT body FROM batches")
     cursor.fetchone()
     for k in range(50, 100):
-        journal.commit([batch_of(100, first_id=k * 100)])
+        journal.commit(batch_of(100, first_id=k * 100))
     connection.close()
     assert ids_of(journal.read_after(0, 10**9)) == list(range(10_000))
 
@@ -233,7 +232,7 @@ def test_the_backlog_of_a_sink_counts_trades_over_files_and_runs(tmp_path: Path,
     journal.open()
     numbers = []
     for k in range(6):
-        numbers.append(journal.commit([batch_of(100 + k)]))
+        numbers.append(journal.commit(batch_of(100 + k)))
         clock.advance(1800)
     total = sum(100 + k for k in range(6))
     for run in range(2):
@@ -258,9 +257,9 @@ def test_a_watermark_is_stored_with_a_commit_or_when_idle_or_by_close(tmp_path: 
 
     journal = again(tmp_path, clock)
     journal.open()
-    journal.commit([batch_of(10)])
+    journal.commit(batch_of(10))
     journal.acknowledge("questdb", 1)
-    journal.commit([batch_of(10)])
+    journal.commit(batch_of(10))
     crash(journal)
     assert stored() == 1
     journal = again(tmp_path, clock)
@@ -283,7 +282,7 @@ def test_expiry_unlinks_old_files_that_every_sink_has_and_never_the_newest(tmp_p
     journal.open()
     for k in range(4):
         start_ns = clock.now_ns()
-        journal.commit([batch_of(100, first_id=k * 100, start_ns=start_ns)])
+        journal.commit(batch_of(100, first_id=k * 100, start_ns=start_ns))
         clock.advance(3600)
     now_ns = clock.now_ns()
     assert journal.expire(now_ns, 10**12, ["questdb"]) == []
@@ -305,7 +304,7 @@ def test_expiry_by_size_takes_the_oldest_until_the_rest_fits(tmp_path: Path, clo
     journal = again(tmp_path, clock)
     journal.open()
     for k in range(5):
-        journal.commit([batch_of(3000, first_id=k * 3000)])
+        journal.commit(batch_of(3000, first_id=k * 3000))
         clock.advance(3600)
     names = sorted(path for path in (tmp_path / "journal").glob("*.sqlite"))
     limit = journal.size_bytes() - names[0].stat().st_size - 1
@@ -318,7 +317,7 @@ def test_expiry_by_size_takes_the_oldest_until_the_rest_fits(tmp_path: Path, clo
 def test_a_file_of_a_newer_version_is_refused_with_a_hint(tmp_path: Path, clock: FakeClock) -> None:
     journal = again(tmp_path, clock)
     journal.open()
-    journal.commit([batch_of(3)])
+    journal.commit(batch_of(3))
     journal.close()
     with sqlite3.connect(next((tmp_path / "journal").glob("*.sqlite"))) as connection:
         meta = dict(connection.execute("SELECT key, value FROM meta")) | {"schema": 2}
@@ -332,7 +331,7 @@ def test_a_file_of_a_newer_version_is_refused_with_a_hint(tmp_path: Path, clock:
 def test_text_ids_and_flags_survive(journal: Journal) -> None:
     plain = batch_of(4, instruments=1)
     text = replace(plain, text_id=np.array([b"a-1", b"", b"c" * 36, b"d"]), flags=np.array([1, 0, 255, 3], np.uint8))
-    journal.commit([text, plain])
+    journal.commit(TradeBatch.concat([text, plain]))
     (_, found), = journal.read_after(0, 10)
     assert found.id_texts() == ["a-1", "2", "c" * 36, "d", "1", "2", "3", "4"]
     assert found.flags.tolist() == [1, 0, 255, 3, 0, 0, 0, 0]
@@ -349,7 +348,7 @@ def test_whatever_the_order_of_events_nothing_is_lost_or_doubled(
     stored = removed = 0
     for event in [*events, "crash", "read"]:
         if event == "commit":
-            journal.commit([batch_of(30, first_id=stored)])
+            journal.commit(batch_of(30, first_id=stored))
             stored += 30
         elif event == "hour":
             clock.advance(3600)

@@ -132,7 +132,7 @@ def test_a_file_system_without_room_is_survived_at_every_step(small_disk: Path) 
         ballast = fill(small_disk)
         refused = 0
         for _ in range(200):
-            refusal = refusal_of(lambda: journal.commit([batch_of(300, first_id=committed)]))  # noqa: B023
+            refusal = refusal_of(lambda: journal.commit(batch_of(300, first_id=committed)))  # noqa: B023
             if refusal is None:
                 committed += 300
                 continue
@@ -145,10 +145,10 @@ def test_a_file_system_without_room_is_survived_at_every_step(small_disk: Path) 
         if step == 2:
             clock.advance(3600)
             with pytest.raises(StorageError):
-                journal.commit([batch_of(300, first_id=committed)])
+                journal.commit(batch_of(300, first_id=committed))
         ballast.unlink()
         clock.advance(11)
-        journal.commit([batch_of(300, first_id=committed)])
+        journal.commit(batch_of(300, first_id=committed))
         committed += 300
     fill(small_disk)
     refusal_of(journal.close)
@@ -196,7 +196,7 @@ def test_a_write_that_a_kill_cut_short_outside_wal_mode_is_undone_and_is_no_dama
     catalogue = catalogue_of()
     journal = Journal(tmp_path, catalogue, Clock(), Stats())
     journal.open()
-    journal.commit([batch_of(100)])
+    journal.commit(batch_of(100))
     journal.close()
     (segment,) = (tmp_path / "journal").glob("*.sqlite")
     before = stored(tmp_path)[1]
@@ -209,16 +209,16 @@ def test_a_write_that_a_kill_cut_short_outside_wal_mode_is_undone_and_is_no_dama
 def test_a_refused_commit_leaves_no_trace_of_itself(tmp_path: Path) -> None:
     journal = Journal(tmp_path, catalogue_of(), FakeClock(), Stats())
     journal.open()
-    journal.commit([batch_of(10, first_id=1)])
+    journal.commit(batch_of(10, first_id=1))
     writer = journal._writer
     assert writer is not None
     pages = writer._connection.execute("PRAGMA page_count").fetchone()[0]
     writer._connection.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(StorageError, match="full"):
-        journal.commit([batch_of(20_000, first_id=11)])
+        journal.commit(batch_of(20_000, first_id=11))
     assert journal.backlog("questdb") == 10
     writer._connection.execute("PRAGMA max_page_count=1000000")
-    journal.commit([batch_of(20_000, first_id=11)])
+    journal.commit(batch_of(20_000, first_id=11))
     journal.close()
     assert sorted(stored(tmp_path)[1]) == list(range(1, 20_011))
 
@@ -263,7 +263,7 @@ def check_survival(folder: Path, whole: dict[int, list[int]], harmed: Path) -> N
         if named:
             assert any("journal damaged" in gap.reason for _, gap in journal.ledger.gaps())
     last = max(found, default=0)
-    new = journal.commit([batch_of(10, first_id=10**9)])
+    new = journal.commit(batch_of(10, first_id=10**9))
     assert new > last
     assert journal.read_after(new - 1, 10)[0][0] == new
     journal.close()
@@ -315,7 +315,7 @@ def test_a_wrong_page_costs_the_batches_on_it_and_opens_a_gap_of_their_time(tmp_
     journal = Journal(tmp_path, catalogue_of(), FakeClock(), Stats())
     journal.open()
     for k in range(40):
-        journal.commit([batch_of(500, first_id=k * 500, start_ns=10**18 + k * 10**9, seed=k)])
+        journal.commit(batch_of(500, first_id=k * 500, start_ns=10**18 + k * 10**9, seed=k))
     journal.close()
     path = next((tmp_path / "journal").glob("*.sqlite"))
     with sqlite3.connect(path) as connection:
@@ -343,7 +343,7 @@ def test_a_wrong_page_costs_the_batches_on_it_and_opens_a_gap_of_their_time(tmp_
 def test_a_wrong_letter_in_a_name_or_digit_in_a_watermark_is_noticed(tmp_path: Path) -> None:
     journal = Journal(tmp_path, catalogue_of(1), FakeClock(), Stats())
     journal.open()
-    journal.commit([batch_of(100, instruments=2)])
+    journal.commit(batch_of(100, instruments=2))
     journal.acknowledge("questdb", 1)
     journal.close()
     with sqlite3.connect(next((tmp_path / "journal").glob("*.sqlite"))) as connection:

@@ -96,7 +96,7 @@ def test_after_ids_started_anew_a_restart_drops_nothing_and_finds_no_gap(tmp_pat
     journal, dedupe = run_of(tmp_path, clock)
     for batch in (trades((1000, 0), (1001, 1)), trades((1, 60), (2, 61))):
         assert dedupe.observe(batch).keep is None
-        journal.commit([batch])
+        journal.commit(batch)
     end(journal, how)
     journal, dedupe = run_of(tmp_path, clock)
     seen = dedupe.observe(trades((3, 62), (4, 63)))
@@ -111,9 +111,9 @@ def test_an_id_that_a_void_row_used_up_is_not_missed_after_a_restart(tmp_path: P
     clock = FakeClock(START_NS)
     journal, dedupe = run_of(tmp_path, clock)
     if how == "killed":
-        journal.commit([trades((98, 0), (99, 0.1))])  # the last ids are stored now, and not again within a minute
+        journal.commit(trades((98, 0), (99, 0.1)))  # the last ids are stored now, and not again within a minute
     journal.pass_over([(0, 101, START_NS + 1 * NS_PER_S)])
-    journal.commit([trades((100, 1))])
+    journal.commit(trades((100, 1)))
     end(journal, how)
     for _ in range(2):
         journal, dedupe = run_of(tmp_path, clock)
@@ -127,7 +127,7 @@ def test_an_id_that_a_void_row_used_up_is_not_missed_after_a_restart(tmp_path: P
 def test_a_void_row_alone_is_stored_by_upkeep(tmp_path: Path) -> None:
     clock = FakeClock(START_NS)
     journal, dedupe = run_of(tmp_path, clock)
-    journal.commit([trades((100, 1))])
+    journal.commit(trades((100, 1)))
     journal.pass_over([(0, 101, START_NS + 2 * NS_PER_S)])
     clock.advance(10)
     journal.maintain()
@@ -140,10 +140,10 @@ def test_a_void_row_alone_is_stored_by_upkeep(tmp_path: Path) -> None:
 def test_a_void_id_from_before_ids_started_anew_does_not_count(tmp_path: Path) -> None:
     clock = FakeClock(START_NS)
     journal, dedupe = run_of(tmp_path, clock)
-    journal.commit([trades((99, 0))])
+    journal.commit(trades((99, 0)))
     journal.pass_over([(0, 101, START_NS + 1 * NS_PER_S)])
-    journal.commit([trades((100, 1))])
-    journal.commit([trades((3, 60))])
+    journal.commit(trades((100, 1)))
+    journal.commit(trades((3, 60)))
     end(journal, "killed")
     journal, dedupe = run_of(tmp_path, clock)
     assert dedupe.observe(trades((4, 61))).gaps == []

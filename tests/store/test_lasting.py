@@ -27,13 +27,14 @@ from pumpwatch.store.journal import Journal
 from pumpwatch.store.lasting import DAMAGED_GAPS, IDENTITY_NAME, LOST, LastingLedger
 from pumpwatch.store.ledger import FILE_NAME, Ledger
 from pumpwatch.store.migrations import migrations
+from pumpwatch.store.recorder import Recorder
 from pumpwatch.store.waiting import WAITING_NAME, waiting_gaps
 from tests.trades import batch_of, catalogue_of
 
 START_NS = 1_790_000_000 * NS_PER_S
 PAGE = 4096
 GAPS = [Gap(exchange="binance", market_type="spot", symbol=f"C{number}USDT", from_ns=number * 10, to_ns=number * 10 + 5,
-            first_id=None, last_id=None, reason="a reason of some length, so that few of them are on a page", symbols=())
+            reason="a reason of some length, so that few of them are on a page", symbols=())
         for number in range(80)]
 LISTINGS = [Listing(source="upbit", notice_id=str(number), symbol="PEPE", title="t" * 100, announced_at_ns=1,
                     detected_at_ns=number, triggered_at_ns=3) for number in range(40)]
@@ -53,7 +54,7 @@ def filled(folder: Path, first_id: int = 1) -> None:
     """Leave what a run leaves: trades, and a ledger of many pages."""
     journal = journal_of(folder)
     journal.open()
-    journal.commit([batch_of(100, first_id=first_id)])
+    journal.commit(batch_of(100, first_id=first_id))
     journal.record(Records(GAPS, [ConnectionEvent(at, "binance", "spot", 1, "down", "1006") for at in range(80)],
                            [Quarantined(at, "binance", "spot", "no JSON", b"x" * 500) for at in range(20)]))
     for listing, notice in zip(LISTINGS, NOTICES, strict=True):
@@ -120,7 +121,7 @@ def test_whichever_page_is_damaged_before_the_start_the_journal_opens_and_what_i
         damage(folder / FILE_NAME, page)
         journal = journal_of(folder)
         recovery = journal.open()
-        assert recovery.last_batch_id == 1 and journal.commit([batch_of(10, first_id=1000)]) == 2
+        assert recovery.last_batch_id == 1 and journal.commit(batch_of(10, first_id=1000)) == 2
         use_all(journal.ledger)
         gaps = [gap for _, gap in journal.ledger.gaps()]
         assert replace(GAPS[0], symbol="NEW") in gaps
@@ -144,7 +145,7 @@ def test_whichever_page_is_damaged_while_running_every_trade_is_stored_and_every
     monkeypatch.setattr(lasting, "WITHIN_S", 0.0)
     thread, ledger_thread = ThreadPool(1), ThreadPool(1)
     stored: list[TradeBatch] = []
-    one = Committer(journal, thread, catalogue_of(), clock, Stats(), 10**6,
+    one = Committer(journal, thread, Recorder(journal.record, stats := Stats()), catalogue_of(), clock, stats, 10**6,
                     lambda number, batch: stored.append(batch))
     running = gevent.spawn(one.run)
     pages = (folder / FILE_NAME).stat().st_size // PAGE
@@ -330,7 +331,8 @@ def test_what_the_ledger_did_not_take_by_the_end_is_on_disk_whatever_it_is_at(
         caplog.clear()
         journal = journal_of(folder)
         journal.open()
-        one = Committer(journal, ThreadPool(1), catalogue_of(), FakeClock(START_NS), Stats(), 10**6, lambda number, batch: None)
+        one = Committer(journal, ThreadPool(1), Recorder(journal.record, stats := Stats()), catalogue_of(), FakeClock(START_NS),
+                        stats, 10**6, lambda number, batch: None)
         running = gevent.spawn(one.run)
         release = threading.Event()
         with locked(folder / FILE_NAME):
@@ -404,7 +406,7 @@ def test_a_start_with_a_ledger_that_cannot_even_be_read_goes_on_without_it(
     other.execute("BEGIN IMMEDIATE")
     journal = journal_of(folder)
     journal.open()
-    assert journal.commit([batch_of(10, first_id=1000)]) == 2
+    assert journal.commit(batch_of(10, first_id=1000)) == 2
     with pytest.raises(StorageError, match="locked"):
         journal.record(Records(gaps=[replace(GAPS[0], symbol="LATE")]))
     other.execute("ROLLBACK")
@@ -444,9 +446,9 @@ def test_a_record_that_no_file_can_hold_is_left_out_and_named_and_the_others_are
 def test_a_disk_that_breaks_each_new_ledger_is_not_filled_with_them(folder: Path) -> None:
     ledger = opened(folder)
     for _ in range(lasting.MOST_ASIDE):
-        ledger._begin_anew("it broke")
+        ledger._replace_file("it broke")
     with pytest.raises(StorageError, match="again and again"):
-        ledger._begin_anew("it broke")
+        ledger._replace_file("it broke")
     ledger.write(Records(gaps=[replace(GAPS[0], symbol="LAST")]))  # the last one is used while it goes
     assert len(ledger.gaps()) == len(GAPS) + 1
     names = {path.name.removesuffix("-wal").removesuffix("-shm") for path in folder.glob(f"{FILE_NAME}.damaged-*")}

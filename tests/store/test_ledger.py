@@ -20,8 +20,7 @@ from pumpwatch.store.sqlite import DamagedError
 
 GAP = Gap(exchange="binance", market_type="spot", symbol="BTCUSDT", from_ns=10, to_ns=20, first_id=5, last_id=7,
           reason="ids jumped")
-VENUE_GAP = Gap(exchange="binance", market_type="spot", symbol="", from_ns=10, to_ns=20, first_id=None, last_id=None,
-                reason="down")
+VENUE_GAP = Gap(exchange="binance", market_type="spot", from_ns=10, to_ns=20, reason="down")
 EVENT = ConnectionEvent(11, "binance", "spot", 3, "down", "1006")
 BAD = Quarantined(12, "binance", "spot", "no JSON", b"x" * 5000)
 LISTING = Listing(source="upbit", notice_id="77", symbol="PEPE", title="t", announced_at_ns=1, detected_at_ns=2,
@@ -73,11 +72,11 @@ def test_a_gap_that_grew_is_one_gap_and_open_again(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.write(Records(gaps=[VENUE_GAP]))
     (number, _), = ledger.gaps()
-    ledger.update_gap(number, GapState.FILLED, "by history")
+    ledger.write(Records(gaps=[replace(VENUE_GAP, state=GapState.FILLED)]))
     ledger.write(Records(gaps=[VENUE_GAP]))
     assert ledger.gaps(GapState.OPEN) == []
-    ledger.write(Records(gaps=[Gap(exchange="binance", market_type="spot", symbol="", from_ns=10, to_ns=30,
-                                   first_id=None, last_id=None, reason="down")]))
+    ledger.write(Records(gaps=[Gap(exchange="binance", market_type="spot", from_ns=10, to_ns=30,
+                                   reason="down")]))
     (same, gap), = ledger.gaps(GapState.OPEN)
     assert (same, gap.to_ns) == (number, 30)
 
@@ -85,7 +84,7 @@ def test_a_gap_that_grew_is_one_gap_and_open_again(tmp_path: Path) -> None:
 def test_gaps_are_listed_by_state(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.write(Records(gaps=[GAP, VENUE_GAP]))
-    ledger.update_gap(ledger.gaps()[0][0], GapState.LOST, "no history")
+    ledger.write(Records(gaps=[replace(ledger.gaps()[0][1], state=GapState.LOST)]))
     assert [gap.symbol for _, gap in ledger.gaps(GapState.OPEN)] == [""]
     assert [gap.state for _, gap in ledger.gaps(GapState.LOST)] == [GapState.LOST]
 

@@ -137,7 +137,7 @@ def test_memory_and_journal_together_give_every_trade_once(tmp_path: Path) -> No
     recent = Recent(minutes=4 / 60, bucket_s=1.0)
     for start in range(0, 1_000, 70):
         batch = TRADES.take(slice(start, start + 70))
-        journal.commit([batch])
+        journal.commit(batch)
         recent.add(batch)
     found = find("C1", START, END, catalogue=CATALOGUE, recent=recent, journal_query=journal.query)
     journal.close()

@@ -161,12 +161,12 @@ def test_a_clock_that_steps_leaves_memory_in_use_and_claims_nothing_that_is_gone
 
 def test_what_an_earlier_run_stored_with_times_that_are_still_to_come_is_asked_for_elsewhere() -> None:
     recent = Recent(20)
-    recent.came_before(START_NS + 2 * DAY_NS)
+    recent.set_earlier_end(START_NS + 2 * DAY_NS)
     recent.add(at(START_NS + 2 * DAY_NS + NS_PER_S, START_NS, 1))
     assert recent.elsewhere(START_NS - 1, START_NS + 3 * DAY_NS) == [
         (START_NS - 1, START_NS), (START_NS, START_NS + 2 * DAY_NS + 1)]
     usual = Recent(20)
-    usual.came_before(START_NS - NS_PER_S)
+    usual.set_earlier_end(START_NS - NS_PER_S)
     usual.add(at(START_NS, START_NS, 1))
     assert usual.elsewhere(START_NS, START_NS + DAY_NS) == []
 

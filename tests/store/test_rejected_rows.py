@@ -36,7 +36,7 @@ def test_what_can_be_stored_is_stored_once_and_the_rest_is_named(case: tuple[int
     sink = PickySink(poisonous, names_row)
     batch = batch_of(rows)
     if len(poisonous) == rows:
-        with pytest.raises(ServiceUnavailable, match="refuses every trade"):
+        with pytest.raises(ServiceUnavailable, match="rejects every trade"):
             store_all(sink.write, batch)
         assert not sink.stored
         return
@@ -58,13 +58,13 @@ def test_one_named_row_costs_one_more_write() -> None:
 
 def test_one_unnamed_row_is_found_by_halving() -> None:
     sink = PickySink({70_000}, names_row=False)
-    assert store_all(sink.write, batch_of(100_000)) == [(69_999, "refused without a reason")]
+    assert store_all(sink.write, batch_of(100_000)) == [(69_999, "rejected without a reason")]
     assert sink.writes <= 2 * 17 + 1
 
 
 def test_a_sink_that_refuses_everything_is_asked_a_few_times_only() -> None:
     sink = PickySink(set(range(1, 20_001)), names_row=True)
-    with pytest.raises(ServiceUnavailable, match="refuses every trade: poison"):
+    with pytest.raises(ServiceUnavailable, match="rejects every trade: poison"):
         store_all(sink.write, batch_of(20_000))
     assert sink.writes < 60
 

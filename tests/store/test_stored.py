@@ -36,7 +36,7 @@ def stored(folder: Path, batches: Sequence[TradeBatch], catalogue: Catalogue, cl
     journal = Journal(folder, catalogue, clock, Stats())
     journal.open()
     for batch in batches:
-        journal.commit([batch])
+        journal.commit(batch)
     journal.close()
 
 

@@ -22,10 +22,10 @@ def test_an_answer_is_safe_once_the_sink_was_seen_alive_long_enough_afterwards()
     for second in range(100):
         answers.record(10 + second, 1000.0 + second)
         answers.record(10 + second, 1000.4 + second)
-    assert answers.alive(1060.0, 300.0) == 3
-    assert answers.alive(1300.0, 300.0) == 10
-    assert answers.alive(1350.5, 300.0) == 60
-    assert answers.alive(9999.0, 300.0) == 109
+    assert answers.confirm(1060.0, 300.0) == 3
+    assert answers.confirm(1300.0, 300.0) == 10
+    assert answers.confirm(1350.5, 300.0) == 60
+    assert answers.confirm(9999.0, 300.0) == 109
 
 
 def test_many_answers_within_a_second_are_one_step() -> None:
@@ -33,26 +33,26 @@ def test_many_answers_within_a_second_are_one_step() -> None:
     for step in range(100_000):
         answers.record(step, 50.0 + step / 1000)
     assert len(answers._given) <= 101
-    assert 49_000 <= answers.alive(400.0, 300.0) <= 51_000
+    assert 49_000 <= answers.confirm(400.0, 300.0) <= 51_000
 
 
 def test_the_answers_of_a_sink_that_syncs_each_are_safe_at_once() -> None:
     answers = Answers(safe=0)
     answers.record(5, 10.0)
-    assert answers.alive(10.0, 0.0) == 5
+    assert answers.confirm(10.0, 0.0) == 5
 
 
 def test_both_marks_are_there_after_a_restart_and_both_may_go_back(tmp_path: Path) -> None:
     clock = FakeClock()
     journal = opened(tmp_path, clock)
     for _ in range(4):
-        journal.commit([batch_of(10)])
+        journal.commit(batch_of(10))
     journal.acknowledge("questdb", 4, 2)
     journal.close()
     journal = opened(tmp_path, clock)
     assert (journal.acknowledged("questdb"), journal.watermarks.safe("questdb")) == (4, 2)
     journal.watermarks.go_back("questdb", 1)
-    journal.commit([batch_of(10)])
+    journal.commit(batch_of(10))
     journal.close()
     journal = opened(tmp_path, clock)
     assert (journal.acknowledged("questdb"), journal.watermarks.safe("questdb")) == (1, 1)
@@ -64,7 +64,7 @@ def test_a_segment_stays_as_long_as_a_power_cut_of_a_sink_may_cost_it(tmp_path: 
     clock = FakeClock()
     journal = opened(tmp_path, clock)
     for _ in range(3):
-        journal.commit([batch_of(10, start_ns=clock.now_ns())])
+        journal.commit(batch_of(10, start_ns=clock.now_ns()))
         clock.advance(3600)
     journal.acknowledge("questdb", 3, 1)
     assert len(journal.expire(clock.now_ns(), 10**12, ["questdb"])) == 1

@@ -1,0 +1,152 @@
+"""The QuestDB sink.
+
+An acknowledged flush is in the server's WAL and becomes visible a little later. It survives a killed server. It survives a power
+cut only where the server syncs each commit (`cairo.commit.mode=sync`), which is not its default. A write on a connection that
+was open when its table was dropped is acknowledged and lost: `keeping` detects that.
+Writing a batch again changes nothing: DEDUP UPSERT over (timestamp, exchange, market_type, symbol, trade_id).
+One row of a wrong type makes the server reject its whole flush and name the line; nothing of that flush is stored. A suspended
+table still acknowledges and shows nothing new: `trouble` asks for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pumpwatch_plugins.sinks.questdb.http import Server, StatementRejected
+from pumpwatch_plugins.sinks.questdb.options import QuestDBOptions
+from pumpwatch_plugins.sinks.questdb.reading import read as read_trades
+from pumpwatch_plugins.sinks.questdb.sender import TradeSender
+from pumpwatch_plugins.sinks.questdb.sql import ensure, ensure_views, insert, tables, text
+
+from pumpwatch import Catalogue, Keeping, Listing, ListingEvent, ServiceUnavailable, TradeBatch, WriteResult
+
+FLUSH_ROWS = 100_000  # 18 MB; the client rejects buffers over 100 MB
+COUNTED_AT_ONCE = 50  # ranges in one statement
+VISIBLE_WITHIN_S = 10.0  # acknowledged trades, before they are counted
+NOTHING_SYNCED_S = 300.0  # how much a server that leaves writing to the operating system may lose, with a wide margin
+ERROR_CHARS = 200
+HEALTH_ROWS = 10  # in one statement
+
+
+class QuestDBSink:
+    """One server. `open`, `write`, `close` in the sink's thread; the rest in greenlets, by cooperative HTTP."""
+
+    def __init__(self, options: QuestDBOptions) -> None:
+        self._options = options
+        self._server = Server(options)
+        self._tables = tables(options.table_prefix, options.ttl_days)
+        self._trades, self._health, self._listings = (table.name for table in self._tables)
+        self._sender = TradeSender(options, self._server, self._trades)
+
+    def open(self) -> None:
+        """Create missing tables and views, check the existing ones, and connect."""
+        self.close()
+        self._server.exec("SELECT 1")  # a server that hangs is found out in request_timeout_ms
+        for table in self._tables:
+            ensure(self._server, table)
+        if self._options.candles:
+            ensure_views(self._server, self._options.table_prefix)
+        self._sender.open()
+
+    def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
+        """Send the batch in flushes of at most FLUSH_ROWS rows; return when the server has answered for each."""
+        accepted, refused = 0, []
+        for start in range(0, len(batch), FLUSH_ROWS):
+            part = batch if len(batch) <= FLUSH_ROWS else batch.take(slice(start, start + FLUSH_ROWS))
+            blamed = self._flush(part, catalogue)
+            if blamed is None:
+                accepted += len(part)
+            elif blamed[0] >= 0:
+                refused.append((start + blamed[0], blamed[1]))
+        return WriteResult(accepted, refused)
+
+    def trouble(self) -> str:
+        """Return the suspended tables with the statement that resumes each; empty where there are none."""
+        ours = {table.name for table in self._tables}
+        rows = self._server.exec("SELECT name, errorTag, errorMessage FROM wal_tables() WHERE suspended")
+        return "; ".join(" ".join(f"table {name} is suspended {tag} {message}".split())
+                         + f": ALTER TABLE {name} RESUME WAL" for name, tag, message in rows if name in ours)
+
+    def keeping(self) -> Keeping:
+        """Return how much this server may lose and what it deletes, by its own settings where it shows them."""
+        try:
+            mode, started = self._server.exec("SELECT value, pg_postmaster_start_time()::long FROM (SHOW PARAMETERS)"
+                                              " WHERE property_path = 'cairo.commit.mode'")[0]
+        except (StatementRejected, IndexError):
+            mode, started = "", 0
+        listed = ", ".join(text(table.name) for table in self._tables)
+        ids = dict(self._server.exec(f"SELECT table_name, id FROM tables() WHERE table_name IN ({listed})"))
+        run = "/".join(str(ids.get(table.name, "missing")) for table in self._tables)
+        return Keeping(at_risk_s=0.0 if mode == "sync" else NOTHING_SYNCED_S, run=f"{started}/{run}" if started else "",
+                       empty=self._trades not in ids or self._is_empty(), keeps_s=self._options.ttl_days * 86_400.0)
+
+    def _is_empty(self) -> bool:
+        """Return whether the table holds no trade and none is waiting to become visible."""
+        applied, sent = self._transactions()
+        return applied >= sent and not self._server.exec(f"SELECT 1 FROM {self._trades} LIMIT 1")
+
+    def _transactions(self) -> tuple[int, int]:
+        """Return the last transaction whose trades are visible, and the last one that was acknowledged."""
+        rows = self._server.exec(f"SELECT writerTxn, sequencerTxn FROM wal_tables() WHERE name = {text(self._trades)}")
+        return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
+
+    def count(self, ranges: Sequence[tuple[int, int]]) -> list[int]:
+        """Count the trades in each range by timestamp alone: half a millisecond a range, however many rows it holds."""
+        _, sent = self._transactions()
+        deadline = time.monotonic() + VISIBLE_WITHIN_S
+        while self._transactions()[0] < sent:
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable(f"QuestDB at {self._server.addr}: acknowledged trades are not visible yet")
+            time.sleep(0.2)
+        counts = [0] * len(ranges)
+        for first in range(0, len(ranges), COUNTED_AT_ONCE):
+            for at, rows in self._server.exec(" UNION ALL ".join(
+                    f"SELECT {at} at, count() FROM {self._trades} WHERE timestamp >= {start:d} AND timestamp < {end:d}"
+                    for at, (start, end) in enumerate(ranges[first:first + COUNTED_AT_ONCE], first))):
+                counts[at] = rows
+        return counts
+
+    def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int,
+             catalogue: Catalogue) -> TradeBatch:
+        """Return the trades of these names in [start_ns, end_ns) that are visible."""
+        if not names:
+            return TradeBatch.empty()
+        ids = {name: catalogue.ids_of(name[:2])[name[2]] for name in names}
+        return read_trades(self._server, self._trades, ids, start_ns, end_ns)
+
+    def write_listing(self, listing: Listing, event: ListingEvent) -> None:
+        """Insert one row of listing_events; the same listing again replaces it."""
+        row = {
+            "timestamp": listing.announced_at_ns, "source": listing.source, "notice_id": listing.notice_id,
+            "symbol": listing.symbol, "title": listing.title, "announced_at": listing.announced_at_ns,
+            "detected_at": listing.detected_at_ns, "triggered_at": listing.triggered_at_ns,
+            "trigger_delay_ms": (listing.triggered_at_ns - listing.announced_at_ns) / 1e6, "needs_body": listing.needs_body,
+            "archive": event.archive, "trades": event.trades, "exchanges_with_data": ",".join(event.exchanges_with_data),
+        }
+        self._server.exec(insert(self._listings, list(row), [list(row.values())]))
+
+    def write_health(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert one minute of exchange_health; the same minute again replaces it."""
+        minute = time.time_ns() // 60_000_000_000 * 60_000_000_000
+        columns = ("exchange", "market_type", "connections", "trades", "lag_ms", "gaps", "status", "last_trade_time",
+                   "message_count", "error_message")
+        values = [(minute, *({**row, "last_trade_time": row["last_trade_time"] or None,
+                              "error_message": row["error_message"][:ERROR_CHARS] or None}[column] for column in columns))
+                  for row in rows]
+        for first in range(0, len(values), HEALTH_ROWS):
+            self._server.exec(insert(self._health, ("timestamp", *columns), values[first:first + HEALTH_ROWS]))
+
+    def close(self) -> None:
+        """Drop the connection; what was not flushed remains the caller's."""
+        self._sender.close()
+
+    def _flush(self, batch: TradeBatch, catalogue: Catalogue) -> tuple[int, str] | None:
+        """Send one request. None: stored. (row, reason): nothing is stored because of this row; -1: not known which."""
+        early = np.flatnonzero((batch.timestamp < 0) | (batch.received_at < 0))
+        if len(early):
+            return int(early[0]), "a time before 1970"
+        blamed: tuple[int, str] | None = self._sender.send(batch, catalogue)
+        return blamed

@@ -1,0 +1,181 @@
+"""The SQL of the QuestDB sink: its tables and views, and the check of existing ones.
+
+No INDEX on symbol: of our queries only the count of a day becomes faster, and the table 1.7 times as large. Views are
+refreshed once a minute, which costs the server a fifth of an immediate refresh. `flags` and `sequence_number` are NULL
+for a trade that has none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pumpwatch_plugins.sinks.questdb.http import Server
+
+from pumpwatch import ConfigError, ServiceUnavailable
+
+DDL_TIMEOUT_S = 30.0
+ADDED_WITHIN_S = 10.0
+REFRESHED_WITHIN_S = 10.0  # trades do not wait longer for candles
+HOURS = {"HOUR": 1, "DAY": 24, "WEEK": 168}
+
+TRADE_COLUMNS = (
+    ("timestamp", "TIMESTAMP_NS"), ("exchange", "SYMBOL"), ("market_type", "SYMBOL"), ("symbol", "SYMBOL"),
+    ("side", "SYMBOL"), ("price", "DOUBLE"), ("quantity", "DOUBLE"), ("trade_id", "VARCHAR"),
+    ("sequence_number", "LONG"), ("received_at", "TIMESTAMP_NS"), ("flags", "INT"),
+)
+HEALTH_COLUMNS = (
+    ("timestamp", "TIMESTAMP_NS"), ("exchange", "SYMBOL"), ("market_type", "SYMBOL"), ("connections", "INT"),
+    ("trades", "LONG"), ("lag_ms", "DOUBLE"), ("gaps", "LONG"), ("status", "SYMBOL"),
+    ("last_trade_time", "TIMESTAMP_NS"), ("message_count", "LONG"), ("error_message", "VARCHAR"),
+)
+LISTING_COLUMNS = (
+    ("timestamp", "TIMESTAMP_NS"), ("source", "SYMBOL"), ("notice_id", "VARCHAR"), ("symbol", "SYMBOL"),
+    ("title", "VARCHAR"), ("detected_at", "TIMESTAMP_NS"), ("triggered_at", "TIMESTAMP_NS"), ("needs_body", "BOOLEAN"),
+    ("archive", "VARCHAR"), ("trades", "LONG"), ("announced_at", "TIMESTAMP_NS"), ("trigger_delay_ms", "DOUBLE"),
+    ("exchanges_with_data", "VARCHAR"),
+)
+# columns that tables of an earlier version lack; they are added to those
+ADDED = frozenset({"status", "last_trade_time", "message_count", "error_message", "announced_at", "trigger_delay_ms",
+                   "exchanges_with_data"})
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table; its first column is the designated timestamp. ttl_days: 0 keeps for ever, None changes nothing."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    keys: tuple[str, ...]
+    partition: str
+    ttl_days: int | None = None
+
+    def ddl(self) -> str:
+        """Return the CREATE TABLE statement; it changes nothing where the table exists."""
+        columns = ", ".join(f"{name} {kind}" for name, kind in self.columns)
+        ttl = f" TTL {self.ttl_days} DAYS" if self.ttl_days else ""
+        return (f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}) TIMESTAMP({self.columns[0][0]})"
+                f" PARTITION BY {self.partition}{ttl} WAL DEDUP UPSERT KEYS({', '.join(self.keys)})")
+
+
+def tables(prefix: str, ttl_days: int) -> tuple[Table, Table, Table]:
+    """Return trades, exchange_health, listing_events."""
+    key = ("timestamp", "exchange", "market_type")
+    return (
+        Table(f"{prefix}trades", TRADE_COLUMNS, (*key, "symbol", "trade_id"), "DAY", ttl_days),
+        Table(f"{prefix}exchange_health", HEALTH_COLUMNS, key, "DAY", ttl_days),
+        Table(f"{prefix}listing_events", LISTING_COLUMNS, ("timestamp", "source", "notice_id", "symbol"), "YEAR"),
+    )
+
+
+def candle_views(prefix: str) -> tuple[str, str]:
+    """Return the statements that create candles_1m (from trades) and candles_5m (from candles_1m)."""
+    return (
+        _view(f"{prefix}candles_1m", f"{prefix}trades", "DAY",
+              "first(price) open, max(price) high, min(price) low, last(price) close, sum(quantity) volume,"
+              " sum(price * quantity) turnover, sum(CASE WHEN side = 'buy' THEN quantity ELSE 0.0 END) buy_volume,"
+              " count() trades", "1m"),
+        _view(f"{prefix}candles_5m", f"{prefix}candles_1m", "MONTH",
+              "first(open) open, max(high) high, min(low) low, last(close) close, sum(volume) volume,"
+              " sum(turnover) turnover, sum(buy_volume) buy_volume, sum(trades) trades", "5m"),
+    )
+
+
+def _view(name: str, source: str, partition: str, columns: str, every: str) -> str:
+    return (f"CREATE MATERIALIZED VIEW IF NOT EXISTS {name} WITH BASE {source} REFRESH EVERY 1m AS (SELECT timestamp,"
+            f" exchange, market_type, symbol, {columns} FROM {source} SAMPLE BY {every}) PARTITION BY {partition}")
+
+
+
+def text(value: str) -> str:
+    """Return an SQL literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def literal(value: float | str | bool | None) -> str:
+    """Return any value as an SQL literal; None is NULL."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return text(value)
+    return str(value).lower()
+
+
+def insert(table: str, columns: Sequence[str], rows: Iterable[Sequence[float | str | bool | None]]) -> str:
+    """Return an INSERT of these rows."""
+    values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}"
+
+
+def ensure(server: Server, table: Table) -> None:
+    """Create the table where it is missing. Check an existing one, add new columns, and set its TTL.
+
+    Raises ConfigError that names the table and column, what was expected and found, and the statement that repairs it.
+    """
+    server.exec(table.ddl(), DDL_TIMEOUT_S)
+    found = _columns(server, table)
+    if new := [(name, kind) for name, kind in table.columns if name in ADDED and name not in found]:
+        found = _add_columns(server, table, new)
+    rename = (f"or rename the table away (RENAME TABLE {table.name} TO {table.name}_old),"
+            " or set sinks.questdb.table_prefix")
+    for column, kind in table.columns:
+        if column not in found:
+            raise ConfigError(f"QuestDB table {table.name}: column {column} is missing, expected {kind}",
+                              f"ALTER TABLE {table.name} ADD COLUMN {column} {kind}, {rename}")
+        if found[column][0] != kind:
+            raise ConfigError(f"QuestDB table {table.name}: column {column} is {found[column][0]}, expected {kind}",
+                              f"ALTER TABLE {table.name} ALTER COLUMN {column} TYPE {kind}, {rename}")
+    keys = {column for column, (_, key) in found.items() if key}
+    if keys != set(table.keys):
+        raise ConfigError(f"QuestDB table {table.name}: deduplicates on {', '.join(sorted(keys)) or 'nothing'},"
+                          f" expected {', '.join(table.keys)}",
+                          f"ALTER TABLE {table.name} DEDUP ENABLE UPSERT KEYS({', '.join(table.keys)}), {rename}")
+    if table.ttl_days is not None:
+        _set_ttl(server, table.name, table.ttl_days)
+
+
+def _columns(server: Server, table: Table) -> dict[str, tuple[str, bool]]:
+    return {row[0]: (row[1], row[2]) for row in server.exec(
+        f'SELECT "column", type, upsertKey FROM table_columns({text(table.name)})', DDL_TIMEOUT_S)}
+
+
+def _add_columns(server: Server, table: Table, new: Sequence[tuple[str, str]]) -> dict[str, tuple[str, bool]]:
+    """Add columns and wait until they exist: the change goes through the table's write-ahead log."""
+    for column, kind in new:
+        server.exec(f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column} {kind}", DDL_TIMEOUT_S)
+    deadline = time.monotonic() + ADDED_WITHIN_S
+    while not {name for name, _ in new} <= (found := _columns(server, table)).keys():
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(f"QuestDB table {table.name}: new columns do not exist after {ADDED_WITHIN_S:.0f} s",
+                                     f"is it suspended? ALTER TABLE {table.name} RESUME WAL")
+        time.sleep(0.05)
+    return found
+
+
+def _set_ttl(server: Server, name: str, days: int) -> None:
+    statement = f"SELECT ttlValue, ttlUnit FROM tables() WHERE table_name = {text(name)}"
+    value, unit = server.exec(statement, DDL_TIMEOUT_S)[0]
+    if value * HOURS.get(unit, 0) != days * 24:  # 7 days come back as 1 WEEK, none as 0 HOUR
+        server.exec(f"ALTER TABLE {name} SET TTL {days} DAYS", DDL_TIMEOUT_S)
+
+
+def ensure_views(server: Server, prefix: str) -> None:
+    """Create missing candle views, and rebuild them where their table was dropped or emptied.
+
+    Rebuilt candles cover the trades that the table still has. A rebuild that takes long goes on when the sink is opened
+    the next time.
+    """
+    for view in candle_views(prefix):
+        server.exec(view, DDL_TIMEOUT_S)
+    stale = _stale_views(server)
+    for name in (f"{prefix}candles_1m", f"{prefix}candles_5m"):  # the second can be filled once the first is valid
+        if name in stale:
+            server.exec(f"REFRESH MATERIALIZED VIEW {name} FULL", DDL_TIMEOUT_S)
+            deadline = time.monotonic() + REFRESHED_WITHIN_S
+            while name in _stale_views(server) and time.monotonic() < deadline:
+                time.sleep(0.1)
+
+
+def _stale_views(server: Server) -> set[str]:
+    return {row[0] for row in server.exec("SELECT view_name FROM materialized_views() WHERE view_status = 'invalid'")}

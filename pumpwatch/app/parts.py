@@ -1,0 +1,61 @@
+"""The parts of a running collector, as its jobs, listings and status use them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import Clock
+from pumpwatch.config import Config
+from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.hookspecs import Sink
+from pumpwatch.instruments.symbols_file import SymbolsFile
+from pumpwatch.net.http import Http
+from pumpwatch.net.sweep import Sweep
+from pumpwatch.pipeline.ingest import Ingest
+from pumpwatch.plugins import Plugins
+from pumpwatch.stats import Stats
+from pumpwatch.store.committer import Committer
+from pumpwatch.store.drain import Drain
+from pumpwatch.store.journal import Journal
+from pumpwatch.store.lasting import LastingLedger
+from pumpwatch.store.recent import Recent
+from pumpwatch.store.recorder import Recorder
+from pumpwatch.supervisor import Supervisor
+
+
+class CollectorParts(Protocol):
+    """A collector without its jobs, listings and status. `journal` blocks; `threaded_journal` makes only the caller wait."""
+
+    config: Config
+    plugins: Plugins
+    sinks: dict[str, Sink]
+    clock: Clock
+    stats: Stats
+    catalogue: Catalogue
+    supervisor: Supervisor
+    folder: Path
+    started_at_ns: int
+    http: Http
+    sweep: Sweep
+    ingest: Ingest
+    journal: Journal
+    threaded_journal: Journal
+    recorder: Recorder
+    committer: Committer
+    recent: Recent
+    symbols: SymbolsFile
+    drains: dict[str, Drain]
+    venues: list[VenueFeeds]
+    ledger_thread: ThreadPool
+    memory_thread: ThreadPool  # for short work that would hold up the hub
+
+    @property
+    def threaded_ledger(self) -> LastingLedger:
+        """The open ledger, with methods that run in its own thread."""
+
+    def listing_status(self) -> dict[str, Any]:
+        """Return the state of the notice boards and windows; empty before the start."""

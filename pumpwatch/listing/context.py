@@ -1,0 +1,83 @@
+"""Groups what the parts of the listing stage share, so that each takes a few arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import Clock
+from pumpwatch.listing.listing_ledger import ListingLedger
+from pumpwatch.model import Gap, Listing
+from pumpwatch.records import Records
+from pumpwatch.stats import Stats
+from pumpwatch.store.query import QueryResult
+
+FRESH_S = 600.0  # a listing that is seen later than this after its publication is late
+KEPT_S = 48 * 3600.0
+WINDOW_S = 20.0
+
+Query = Callable[[str, int, int], QueryResult]  # coin, from, to (ns); may raise ServiceUnavailable or StorageError
+Gaps = Callable[[int, int], Sequence[Gap]]  # from, to (ns): the known gaps that overlap
+Behind = Callable[[str], tuple[float, float]]  # coin: lag of its venues, age of the oldest trade not yet stored (both s)
+Unlisted = Callable[[], Sequence[str]]  # the venues whose instrument list has not arrived yet
+
+
+def record_nothing(records: Records) -> None:
+    """Discard the records."""
+
+
+def no_gaps(start_ns: int, end_ns: int) -> Sequence[Gap]:
+    """Return no gap."""
+    return ()
+
+
+def never_behind(coin: str) -> tuple[float, float]:
+    """Report that every trade is stored at once."""
+    return 0.0, 0.0
+
+
+def all_listed() -> Sequence[str]:
+    """Report that every instrument list has arrived."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeContext:
+    """Everything that an intake of notices (a board, the inbox) shares with the others.
+
+    on_listing is called once for each coin that gets a window. record stores rejected rows. fresh_s: a listing seen later
+    than this after its publication is late. kept_s: how long trades are kept; an older listing is counted only.
+    """
+
+    ledger: ListingLedger
+    clock: Clock
+    stats: Stats
+    on_listing: Callable[[Listing], None]
+    record: Callable[[Records], None] = record_nothing
+    fresh_s: float = FRESH_S
+    kept_s: float = KEPT_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowContext:
+    """Everything that windows share. window_s: seconds recorded before and after announcement and detection."""
+
+    ledger: ListingLedger
+    clock: Clock
+    stats: Stats
+    catalogue: Catalogue
+    archive_dir: Path
+    window_s: float = WINDOW_S
+    fresh_s: float = FRESH_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeAccess:
+    """The store as a window reads it: a coin's trades, the known gaps, and what has not arrived yet."""
+
+    query: Query
+    gaps: Gaps = no_gaps
+    behind: Behind = never_behind
+    unlisted: Unlisted = all_listed

@@ -1,0 +1,69 @@
+"""The ledger as the listing stage uses it: notices as last seen, listings, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from pumpwatch.model import Listing, Notice
+from pumpwatch.store.ledger import Ledger
+from pumpwatch.store.listed import ListingRecord
+
+T = TypeVar("T")
+
+
+class Call(Protocol):
+    """Runs a function where it may block and returns its result."""
+
+    def __call__(self, function: Callable[..., T], /, *args: Any) -> T: ...
+
+
+def call_here(function: Callable[..., T], /, *args: Any) -> T:
+    """Run a function in the caller's thread: right for tests and for commands."""
+    return function(*args)
+
+
+class ListingLedger:
+    """Calls the ledger's methods where they may block. Whatever they store is durable when they return.
+
+    call runs a method, for example in the ledger's thread. Every method raises StorageError where the disk fails.
+    """
+
+    def __init__(self, ledger: Ledger, call: Call = call_here) -> None:
+        self._ledger, self._call = ledger, call
+
+    def notice_count(self, source: str) -> int:
+        """Return how many notices of a source are known: 0 before its first look, until `first_look_done`."""
+        return self._call(self._ledger.notice_count, source)
+
+    def first_look_done(self, source: str) -> None:
+        """Record that every notice of a first look is remembered."""
+        self._call(self._ledger.first_look_done, source)
+
+    def seen_notices(self, source: str, notice_ids: Sequence[str]) -> dict[str, str]:
+        """Return the last remembered revision of each notice that is known."""
+        return self._call(self._ledger.seen_notices, source, notice_ids)
+
+    def remember_notices(self, notices: Sequence[tuple[Notice, str, str]]) -> None:
+        """Store notices as last seen, each with the kind of its verdict and its revision: all of them or none."""
+        self._call(self._ledger.remember_notices, notices)
+
+    def forget_notices(self, source: str, keep: int) -> None:
+        """Forget all but the newest `keep` notices of a source, and of its listings that opened no window."""
+        self._call(self._ledger.forget_notices, source, keep)
+
+    def remember_listing(self, listing: Listing) -> bool:
+        """Store a listing. Return False, and change nothing, where it is already known."""
+        return self._call(self._ledger.remember_listing, listing)
+
+    def remember_unopened(self, listings: Sequence[Listing], problem: str) -> None:
+        """Store listings for which no window is opened, with the reason."""
+        self._call(self._ledger.remember_unopened, listings, problem)
+
+    def finish_listing(self, listing: Listing, archive: str, trades: int, problem: str = "") -> None:
+        """Record where a listing's archive is and how many trades it has, or why there is none to rely on."""
+        self._call(self._ledger.finish_listing, listing.source, listing.notice_id, listing.symbol, archive, trades, problem)
+
+    def listings(self) -> Sequence[ListingRecord]:
+        """Return every listing and what became of it, by the time of detection."""
+        return self._call(self._ledger.listings)

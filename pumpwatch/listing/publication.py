@@ -1,0 +1,162 @@
+"""Publish written listings to the sinks, and offer a listing again until every sink has accepted it.
+
+A listing that a sink does not accept is kept in memory and offered again, after 10 s at first and every ten minutes at most.
+The manifest of its archive names these sinks, so that a restart continues. At most WAITING_MAX listings wait. One that a
+reachable sink has rejected REJECTIONS_MAX times is given up until the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from pumpwatch.clock import Clock
+from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.hookspecs import ListingEvent, Sink
+from pumpwatch.listing.archive import exchanges_in
+from pumpwatch.listing.listing_ledger import Call, call_here
+from pumpwatch.listing.manifest import read_manifest, write_manifest
+from pumpwatch.listing.validation import isolated
+from pumpwatch.model import Listing
+from pumpwatch.printable import printable
+from pumpwatch.stats import Stats
+
+log = logging.getLogger(__name__)
+
+RETRY_S, RETRY_MAX_S = 10.0, 600.0
+WAITING_MAX = 1000
+REJECTIONS_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A written listing, and the sinks that have not accepted it."""
+
+    listing: Listing
+    archive: Path
+    trades: int
+    sinks: tuple[str, ...]
+    rejections: int = 0  # by reachable sinks
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.listing.source, self.listing.notice_id, self.listing.symbol
+
+
+class Publisher:
+    """Offers listings to the sinks. No method raises for an error of a sink.
+
+    offload runs the reading and writing of archives where it blocks nothing. The sinks' own I/O is cooperative.
+    """
+
+    def __init__(self, sinks: Mapping[str, Sink], clock: Clock, stats: Stats, offload: Call = call_here) -> None:
+        self._sinks, self._clock, self._stats, self._offload = sinks, clock, stats, offload
+        self._waiting: dict[tuple[str, str, str], _Waiting] = {}
+        self._delay_s = RETRY_S
+        self._next_s = float("inf")
+
+    @property
+    def next_s(self) -> float:
+        """Return when `retry` has something to do, by the monotonic clock; infinity where nothing waits."""
+        return self._next_s if self._waiting else float("inf")
+
+    def waiting(self) -> int:
+        """Return how many listings wait for a sink."""
+        return len(self._waiting)
+
+    def publish(self, listing: Listing, archive: Path, trades: int) -> None:
+        """Offer a written listing to every sink. It replaces an earlier one of the same notice and coin."""
+        if self._sinks:
+            self._offer(_Waiting(listing, archive, trades, tuple(self._sinks)), set())
+            self._plan()
+
+    def resume(self, listing: Listing, archive: Path, trades: int, sinks: Sequence[str]) -> None:
+        """Continue with a listing that these sinks had not accepted when an earlier run ended."""
+        configured = tuple(name for name in sinks if name in self._sinks)
+        if configured:
+            self._keep(_Waiting(listing, archive, trades, configured))
+            self._next_s = min(self._next_s, self._clock.monotonic())
+
+    def retry(self) -> None:
+        """Offer the waiting listings again, where that is due."""
+        if self._clock.monotonic() < self.next_s:
+            return
+        unreachable: set[str] = set()
+        for waiting in list(self._waiting.values()):
+            self._offer(waiting, unreachable)
+        self._delay_s = min(RETRY_MAX_S, self._delay_s * 2)
+        self._next_s = float("inf")
+        self._plan()
+
+    def _plan(self) -> None:
+        if not self._waiting:
+            self._delay_s, self._next_s = RETRY_S, float("inf")
+        elif self._next_s == float("inf"):
+            self._next_s = self._clock.monotonic() + self._delay_s
+
+    def _offer(self, waiting: _Waiting, unreachable: set[str]) -> None:
+        """Offer a listing to the sinks that lack it, and keep it for those that do not accept it."""
+        event = ListingEvent(str(waiting.archive), waiting.trades, self._offload(exchanges_in, waiting.archive))
+        left: list[str] = []
+        rejections = waiting.rejections
+        for name in waiting.sinks:
+            error = None if name in unreachable else self._write(name, waiting.listing, event)
+            if name not in unreachable and error is None:
+                continue
+            left.append(name)
+            if isinstance(error, ServiceUnavailable):
+                unreachable.add(name)
+            elif error is not None:
+                rejections += 1
+            if error is not None and waiting.key not in self._waiting:
+                log.warning("listing not published sink=%s coin=%s reason=%s: it is offered again", name,
+                            waiting.listing.symbol, printable(str(error) or type(error).__name__))
+        if not left:
+            if self._waiting.pop(waiting.key, None) is not None:
+                log.info("listing published after all coin=%s sinks=%s", waiting.listing.symbol, ",".join(waiting.sinks))
+        elif rejections >= REJECTIONS_MAX:
+            self._waiting.pop(waiting.key, None)
+            self._drop(waiting, f"rejected {rejections} times")
+        else:
+            self._keep(_Waiting(waiting.listing, waiting.archive, waiting.trades, tuple(left), rejections))
+        self._record(waiting.archive, left)
+
+    def _write(self, name: str, listing: Listing, event: ListingEvent) -> Exception | None:
+        """Return why a sink did not accept a listing, None where it did."""
+        errors: list[Exception] = []
+        try:
+            isolated(partial(self._sinks[name].write_listing, listing, event), errors.append)
+        except StorageError as error:
+            errors.append(error)
+        return errors[0] if errors else None
+
+    def _keep(self, waiting: _Waiting) -> None:
+        self._waiting[waiting.key] = waiting
+        while len(self._waiting) > WAITING_MAX:
+            oldest = next(iter(self._waiting))
+            self._drop(self._waiting.pop(oldest), f"more than {WAITING_MAX} listings wait")
+
+    def _drop(self, waiting: _Waiting, reason: str) -> None:
+        self._stats.add("listings_not_published_total")
+        log.error("listing given up coin=%s sinks=%s archive=%s reason=%s: it is offered again at the next start",
+                  waiting.listing.symbol, ",".join(waiting.sinks), waiting.archive, reason)
+
+    def _record(self, archive: Path, left: Sequence[str]) -> None:
+        """Have the archive's manifest name the sinks that lack one of its listings."""
+        names = set(left).union(*(waiting.sinks for waiting in self._waiting.values() if waiting.archive == archive))
+        try:
+            self._offload(_write_unpublished, archive, tuple(sorted(names)))
+        except OSError as error:
+            log.warning("publication not recorded archive=%s reason=%s: a restart may not offer the listing again", archive,
+                        error.strerror or error)
+
+
+def _write_unpublished(archive: Path, sinks: tuple[str, ...]) -> None:
+    manifest = read_manifest(archive)
+    if manifest is not None and manifest.unpublished != sinks:
+        write_manifest(archive, msgspec.structs.replace(manifest, unpublished=sinks))

@@ -1,0 +1,118 @@
+"""Register the listings that sources find: each is remembered once, a few open windows, the rest is recorded and counted.
+
+A listing is durable before it is acted on, so a crash neither loses nor repeats one. While the ledger fails, a fresh listing
+opens its window all the same, once in this run, and is remembered as soon as the ledger works again.
+
+A board that lists thousands of coins at once is broken or hostile. At most OPENED_OF_A_NOTICE coins of one notice, and
+OPENED_A_MINUTE of one source, get a window; the others are remembered as not opened (`pumpwatch listing replay` makes their
+archives too). A listing seen later than `fresh_s` after its publication is late; it gets its archive as long as its trades
+are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import StorageError
+from pumpwatch.listing.context import IntakeContext
+from pumpwatch.model import Listing
+from pumpwatch.printable import printable
+
+log = logging.getLogger(__name__)
+
+OPENED_OF_A_NOTICE = 10
+OPENED_A_MINUTE = 10  # of one source
+TOO_MANY = "not opened: too many at once"
+
+
+class ListingRegistry:
+    """The listings of one source. Call `add` for each notice, then `store` and `log_not_opened` once a look.
+
+    `on_listing` of the context is called for each listing that gets a window, in the order of the title.
+    """
+
+    def __init__(self, source: str, context: IntakeContext) -> None:
+        self._source, self._context = source, context
+        self.fresh_ns, self._kept_ns = int(context.fresh_s * NS_PER_S), int(context.kept_s * NS_PER_S)
+        self._opened_s: deque[float] = deque(maxlen=OPENED_A_MINUTE)
+        self._unopened: dict[tuple[str, str], Listing] = {}  # a notice that is added again is in it once
+        self._not_remembered: dict[tuple[str, str], Listing] = {}  # opened while the ledger failed
+        self._storage_error: StorageError | None = None  # since the last `store`
+        self._too_many = self._too_old = 0
+        self._first_unopened = self._first_old = ""
+
+    def add(self, listings: Sequence[Listing]) -> int:
+        """Register the coins of one notice; return how many of them have a window or are known already.
+
+        A known coin counts towards OPENED_OF_A_NOTICE, so that a notice that is added again opens no further windows. Errors
+        of the ledger are kept for `store` to raise.
+        """
+        counted = 0
+        for listing in listings:
+            age_ns = listing.detected_at_ns - listing.announced_at_ns
+            key = (listing.notice_id, listing.symbol)
+            if age_ns > self._kept_ns:
+                self._first_old = self._first_old or f"{listing.notice_id} {listing.symbol}"
+                self._too_old += 1
+            elif key in self._not_remembered:
+                counted += 1
+            elif counted >= OPENED_OF_A_NOTICE or not self._may_open():
+                self._unopened[key] = listing
+            else:
+                counted += 1
+                if self._is_new(listing, age_ns):
+                    self._opened_s.append(self._context.clock.monotonic())
+                    self._open(listing, age_ns)
+        return counted
+
+    def _is_new(self, listing: Listing, age_ns: int) -> bool:
+        """Remember a listing; return whether its window is to be opened."""
+        if self._storage_error is None:
+            try:
+                return self._context.ledger.remember_listing(listing)
+            except StorageError as error:
+                self._storage_error = error
+        if age_ns > self.fresh_ns:
+            return False
+        self._not_remembered[listing.notice_id, listing.symbol] = listing
+        return True
+
+    def _may_open(self) -> bool:
+        """Return whether fewer than OPENED_A_MINUTE were opened in the last minute."""
+        return len(self._opened_s) < OPENED_A_MINUTE or self._context.clock.monotonic() - self._opened_s[0] >= 60.0
+
+    def _open(self, listing: Listing, age_ns: int) -> None:
+        log.info("listing found source=%s id=%s coin=%s after_s=%.1f late=%s needs_body=%s title=%s", listing.source,
+                 listing.notice_id, listing.symbol, age_ns / NS_PER_S, age_ns > self.fresh_ns, listing.needs_body,
+                 printable(listing.title))
+        self._context.stats.add("listing_detected_total", source=self._source)
+        self._context.on_listing(listing)
+
+    def store(self) -> None:
+        """Make durable what is not yet. Raises StorageError; then the notices added since the last call must be added again."""
+        unopened, self._unopened = list(self._unopened.values()), {}
+        storage_error, self._storage_error = self._storage_error, None
+        if storage_error is not None:
+            raise storage_error
+        for key, listing in list(self._not_remembered.items()):
+            self._context.ledger.remember_listing(listing)
+            del self._not_remembered[key]
+        if unopened:
+            self._context.ledger.remember_unopened(unopened, TOO_MANY)
+            self._too_many += len(unopened)
+            self._first_unopened = self._first_unopened or f"{unopened[0].notice_id} {unopened[0].symbol}"
+            self._context.stats.add("listing_not_opened_total", len(unopened), source=self._source)
+
+    def log_not_opened(self) -> None:
+        """Log, in one line each, how many listings were not opened since the last call, and how many were too old."""
+        if self._too_many:
+            log.warning("listings not opened source=%s coins=%d first=%s reason=too many at once", self._source,
+                        self._too_many, self._first_unopened)
+        if self._too_old:
+            log.info("listings ignored source=%s coins=%d first=%s reason=older than trades are kept", self._source,
+                     self._too_old, self._first_old)
+        self._too_many = self._too_old = 0
+        self._first_unopened = self._first_old = ""

@@ -1,0 +1,296 @@
+"""Validate everything a listing source returns, once, before anything acts on it.
+
+A source is third-party code that reads a third-party board, so its rows may be anything: of another type, endless, dated in
+the year 9999, named `../../x`. A valid row has a coin of letters and digits, times between 2017 and an hour from now, and
+texts of bounded length. An invalid one becomes a `RejectedRow` with its reason. One invalid row or coin never affects another.
+This module calls third-party code, so it is one of the few places that catch everything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from gevent import GreenletExit
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import BadFrame, StorageError
+from pumpwatch.hookspecs import ListingSource, Verdict
+from pumpwatch.listing.title_grammar import MAX_TITLE
+from pumpwatch.model import Listing, Notice
+from pumpwatch.printable import printable
+from pumpwatch.supervisor import guarded
+
+T = TypeVar("T")
+
+EARLIEST_NS = 1_483_228_800 * NS_PER_S  # 2017-01-01: no board is older
+AHEAD_NS = 3600 * NS_PER_S  # allows for a board's clock, and for a notice dated with the time it is planned for
+LATEST_NS = 4_102_444_800 * NS_PER_S  # 2100-01-01: a clock of ours that is slow does not explain a later date
+AHEAD = "lies more than an hour ahead"
+ROWS = 20_000  # in one list; real lists have 20 to 100
+COINS = 1000  # in one notice
+ID_LENGTH, NAME_LENGTH, CATEGORY_LENGTH, URL_LENGTH = 100, 64, 200, 2000
+NOTES, NOTE_LENGTH = 20, 200
+REASON_LENGTH, SHOWN_BYTES = 400, 8000
+KINDS = frozenset({"krw_listing", "non_krw_listing", "delisting", "warning", "maintenance", "event", "other"})
+
+_COIN = re.compile(r"[A-Za-z0-9]{1,20}")
+_END = object()
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A row that is invalid: the reason, which is the same on every look, and the row itself as bytes.
+
+    notice_id: its id, empty where that cannot be read either. ahead: it is dated later than our clock can be right about.
+    """
+
+    reason: str
+    payload: bytes
+    notice_id: str = ""
+    ahead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRows:
+    """A validated list of notices. more: it has rows beyond the first ROWS, which were not read."""
+
+    notices: list[Notice]
+    rejected: list[RejectedRow]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedVerdict:
+    """A validated verdict. coins: those that get a KRW market, each once."""
+
+    kind: str
+    coins: tuple[str, ...]
+    needs_body: bool
+    notes: tuple[str, ...]
+    rejected: tuple[RejectedRow, ...]
+
+
+def call(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a source's code and return its result. Raises BadFrame, with a bounded message, for whatever it raises."""
+    try:
+        return function(*arguments)
+    except GreenletExit:
+        raise
+    except BaseException as error:  # SystemExit too: a source must not end the collector
+        raise BadFrame(_message(error)) from error
+
+
+def _message(error: BaseException) -> str:
+    """Return an error's message as one line, or its type where it has no printable message."""
+    kind = "" if isinstance(error, BadFrame) else f"{type(error).__name__}: "
+    try:
+        return printable(f"{kind}{str(error).splitlines()[0]}", REASON_LENGTH)
+    except BaseException:
+        return kind or "no reason given"
+
+
+def isolated(body: Callable[[], None], on_error: Callable[[Exception], None]) -> bool:
+    """Run work that belongs to one row or one window; return whether it succeeded. The one guard of the listing stage.
+
+    Its exception goes to `on_error`, and the caller continues: an unforeseen error costs only the row or window that caused
+    it. StorageError alone is raised, because a failing disk concerns all of them.
+    """
+    storage_errors: list[StorageError] = []
+
+    def caught(error: Exception) -> None:
+        if isinstance(error, StorageError):
+            storage_errors.append(error)
+        else:
+            on_error(error)
+
+    succeeded = guarded(body, caught)
+    if storage_errors:
+        raise storage_errors[0]
+    return succeeded
+
+
+def check_source(source: ListingSource) -> None:
+    """Raise BadFrame where a source's facts are invalid, so that it cannot be polled."""
+    given: Any = source
+    _check_text("name", given.name, NAME_LENGTH, line=True)
+    for url in (given.url, *call(tuple, given.fallback_urls)):
+        _check_text("an address", url, URL_LENGTH, line=True)
+    if not isinstance(given.headers, Mapping) or any(type(text) is not str for pair in given.headers.items() for text in pair):
+        raise BadFrame("headers is not a mapping of text to text")
+    if type(given.interval_s) not in (int, float) or not 0 < given.interval_s < float("inf"):
+        raise BadFrame("interval_s is not a positive number of seconds")
+    if not callable(given.parse) or not callable(given.verdict):
+        raise BadFrame("parse and verdict are not both functions")
+
+
+def checked_rows(source: ListingSource, body: bytes, now_ns: int) -> NoticeRows:
+    """Have a source parse a list, and return its valid and its rejected rows.
+
+    Raises BadFrame where it is not a list of notices: the source says so, or every row is invalid.
+    """
+    notices: list[Notice] = []
+    rejected: list[RejectedRow] = []
+    more = False
+    try:
+        for given in _items(call(source.parse, body)):
+            if len(notices) + len(rejected) >= ROWS:
+                more = True
+                break
+            try:
+                notices.append(checked_notice(given, source.name, now_ns))
+            except BadFrame as error:
+                rejected.append(_rejected(given, error.message, now_ns))
+    except BadFrame as error:
+        if not notices and not rejected:
+            raise
+        rejected.append(RejectedRow(f"the list ends in an error: {error.message}", b""))
+    if rejected and not notices:
+        raise BadFrame(f"all {len(rejected)} rows are invalid, the first: {rejected[0].reason}")
+    return NoticeRows(notices, rejected, more)
+
+
+def _rejected(given: object, reason: str, now_ns: int) -> RejectedRow:
+    """Return a rejected row, with its id where that is valid."""
+    if type(given) is not Notice:
+        return RejectedRow(reason, shown(given))
+    notice_id = given.notice_id
+    try:
+        _check_text("notice_id", notice_id, ID_LENGTH, line=True)
+    except BadFrame:
+        notice_id = ""
+    ahead = any(time_problem(at_ns, now_ns) == AHEAD and at_ns < LATEST_NS
+                for at_ns in (given.published_at_ns, given.updated_at_ns))
+    return RejectedRow(reason, shown(given), notice_id, ahead)
+
+
+def checked_notice(given: object, source: str, now_ns: int) -> Notice:
+    """Return a valid notice under the name of its source. Raises BadFrame with the reason where it is invalid."""
+    if isinstance(given, BadFrame):  # the source's way to report a row that it cannot read
+        raise BadFrame(_message(given))
+    if type(given) is not Notice:
+        raise BadFrame(f"a row is a {type(given).__name__}, not a Notice")
+    _check_text("notice_id", given.notice_id, ID_LENGTH, line=True)
+    _check_text("title", given.title, MAX_TITLE)
+    _check_text("category", given.category, CATEGORY_LENGTH)
+    if given.url != "":
+        _check_text("url", given.url, URL_LENGTH, line=True)
+    _check_time("published_at_ns", given.published_at_ns, now_ns)
+    _check_time("updated_at_ns", given.updated_at_ns, now_ns)
+    return dataclasses.replace(given, source=source)
+
+
+def checked_verdict(source: ListingSource, title: str) -> CheckedVerdict:
+    """Have a source judge a title. Raises BadFrame for an invalid verdict; an invalid coin goes to `rejected`."""
+    given = call(source.verdict, title)
+    if type(given) is not Verdict:
+        raise BadFrame(f"a verdict is a {type(given).__name__}, not a Verdict")
+    if type(given.kind) is not str or given.kind not in KINDS:
+        raise BadFrame("a verdict is of an unknown kind")
+    symbols: Any = given.symbols
+    if isinstance(symbols, str | bytes):
+        raise BadFrame("a verdict's symbols are one text, not a sequence")
+    coins: dict[str, None] = {}
+    rejected: list[RejectedRow] = []
+    for number, symbol in enumerate(_items(symbols)):
+        if number >= COINS:
+            raise BadFrame(f"a verdict has more than {COINS} symbols")
+        try:
+            coins[checked_coin(symbol)] = None
+        except BadFrame as error:
+            rejected.append(RejectedRow(error.message, shown(symbol)))
+    return CheckedVerdict(given.kind, tuple(coins), given.needs_body is True, _notes(given.notes), tuple(rejected))
+
+
+def checked_coin(given: object) -> str:
+    """Return a coin's name as archives and exchanges write it: 1 to 20 ASCII letters and digits, in capitals.
+
+    Boards write tickers in capitals. A few coins have small letters in their own name (stETH); no two differ by case only.
+    """
+    if type(given) is not str or not _COIN.fullmatch(given):
+        raise BadFrame("not a coin: a ticker is 1 to 20 letters and digits")
+    return given.upper()
+
+
+def check_listing(listing: Listing, now_ns: int) -> None:
+    """Raise BadFrame for an invalid listing, as a file or the ledger of an older version may hold it."""
+    if checked_coin(listing.symbol) != listing.symbol:
+        raise BadFrame("a listing's coin is not in capitals")
+    _check_text("source", listing.source, NAME_LENGTH, line=True)
+    _check_text("notice_id", listing.notice_id, ID_LENGTH, line=True)
+    _check_text("title", listing.title, MAX_TITLE)
+    _check_time("announced_at_ns", listing.announced_at_ns, now_ns)
+    _check_time("detected_at_ns", listing.detected_at_ns, now_ns)
+    _check_time("triggered_at_ns", listing.triggered_at_ns, now_ns)
+
+
+def time_problem(at_ns: object, now_ns: int) -> str:
+    """Return why this cannot be the time of a notice, an empty string where it can."""
+    if type(at_ns) is not int:
+        return f"is a {type(at_ns).__name__}, not ns since 1970"
+    if at_ns < EARLIEST_NS:
+        return "lies before 2017"
+    return AHEAD if at_ns > now_ns + AHEAD_NS else ""
+
+
+def shown(given: object) -> bytes:
+    """Return any object as bytes for a record, at most SHOWN_BYTES."""
+    try:
+        return call(_as_text, given).encode("utf-8", "replace")[:SHOWN_BYTES]
+    except BadFrame:
+        return f"a {type(given).__name__} that cannot be shown".encode("utf-8", "replace")[:SHOWN_BYTES]
+
+
+def _as_text(given: object) -> str:
+    if isinstance(given, BadFrame):
+        return str(given)
+    if type(given) is Notice:
+        return repr({field.name: _repr.repr(getattr(given, field.name)) for field in dataclasses.fields(given)})
+    return _repr.repr(given)
+
+
+def _items(given: Any) -> Iterator[object]:
+    """Yield the items of a source's iterable. Raises BadFrame where it is not one, or fails on the way."""
+    iterator = call(iter, given)
+    while (item := call(next, iterator, _END)) is not _END:
+        yield item
+
+
+def _check_text(name: str, given: object, most: int, line: bool = False) -> None:
+    if type(given) is not str:
+        raise BadFrame(f"{name} is a {type(given).__name__}, not text")
+    if len(given) > most:
+        raise BadFrame(f"{name} is longer than {most} characters")
+    if line and not (given and given.isprintable() and not given.isspace()):
+        raise BadFrame(f"{name} is empty or not printable")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise BadFrame(f"{name} is not valid Unicode") from None
+
+
+def _check_time(name: str, given: object, now_ns: int) -> None:
+    if problem := time_problem(given, now_ns):
+        raise BadFrame(f"{name} {problem}")
+
+
+def _notes(given: Any) -> tuple[str, ...]:
+    """Return the remarks that are printable. Remarks decide nothing, so invalid ones are dropped without a record."""
+    notes: list[str] = []
+    if isinstance(given, str | bytes):
+        return ()
+    try:
+        for note in _items(given):
+            if len(notes) >= NOTES:
+                break
+            if type(note) is str and note.isprintable():
+                notes.append(note[:NOTE_LENGTH])
+    except BadFrame:
+        pass
+    return tuple(notes)

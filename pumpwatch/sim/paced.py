@@ -1,0 +1,89 @@
+"""The laps of `burst`, sent a frame at a time: each frame leaves at its own moment, as on a real network.
+
+Ids and times of the next PLAN_S are written ahead in one step for all connections. Only the encryption and the send remain
+when a frame is due, so a process with a core to itself can send frames that are 200 us apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.sim.burst import BurstSource, JoinedLaps
+from pumpwatch.sim.client_connection import ClientConnection
+from pumpwatch.sim.ground_truth import Records
+from pumpwatch.sim.venue import SimVenue
+
+PLAN_S = 0.02
+PHASE = 0.382  # of the time between two frames: each venue's frames are shifted by it, so that venues do not send at once
+
+
+class Plan:
+    """The next frames of all connections, in the order in which they leave."""
+
+    def __init__(self, links: Sequence[ClientConnection], frames: Sequence[Any], records: Records,
+                 due_s: Sequence[float]) -> None:
+        self.links, self.frames, self.records, self.due_s = links, frames, records, due_s
+        self.at = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether all frames have left."""
+        return self.at == len(self.frames)
+
+
+class PacedSource(BurstSource):
+    """A venue's laps, a frame at a time."""
+
+    def __init__(self, venue: SimVenue, rate: float, lap_trades: int) -> None:
+        super().__init__(venue, rate, lap_trades)
+        self._random = np.random.default_rng(venue.number)
+        self._plan: Plan | None = None
+        self._planned_laps: JoinedLaps | None = None
+        self._traded_s = self._planned_s = 0.0
+        self._phase = venue.number * PHASE % 1
+
+    def advance(self, seconds: float, from_ns: int, to_ns: int) -> None:
+        """Send the frames that are due; plan the next ones when none is left."""
+        self._traded_s += seconds
+        self.prepare()
+        if self._plan is not None and self._planned_laps is not self._laps:
+            self._send(self._plan, float("inf"))  # connections have changed: ids are not to be skipped
+        while self._laps is not None:
+            if self._plan is None or self._plan.ended:
+                if self._planned_s > self._traded_s:
+                    return
+                self._plan_on(self._laps, to_ns)
+            assert self._plan is not None
+            self._send(self._plan, self._traded_s)
+            if not self._plan.ended:
+                return
+
+    def behind(self) -> int:
+        """Return 0: the frames of a slow connection wait in its queue."""
+        return 0
+
+    def _plan_on(self, laps: JoinedLaps, now_ns: int) -> None:
+        began_s = max(self._planned_s, self._traded_s - PLAN_S)
+        self._planned_s = began_s + PLAN_S
+        links, frames, picked = laps.draw(self.rate * PLAN_S, self._random)
+        due_s = began_s + (np.arange(len(picked)) + self._phase) * (PLAN_S / max(len(picked), 1))
+        ahead_ns = ((due_s - self._traded_s) * NS_PER_S).astype(np.int64)
+        self._plan = Plan(links, frames, laps.stamp(picked, now_ns + ahead_ns), due_s.tolist())
+        self._planned_laps = laps
+
+    def _send(self, plan: Plan, until_s: float) -> None:
+        begin, clock = plan.at, self._venue.clock
+        settled = []
+        while plan.at < len(plan.frames) and plan.due_s[plan.at] <= until_s:
+            record = plan.records[plan.at:plan.at + 1]
+            record["sent_at"] = clock.now_ns()
+            if plan.links[plan.at].push([plan.frames[plan.at]], record):
+                settled.append(plan.at)
+            plan.at += 1
+        if settled:
+            whole = len(settled) == plan.at - begin
+            self._venue.truth.add(plan.records[begin:plan.at] if whole else plan.records[settled])

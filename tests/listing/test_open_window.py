@@ -1,0 +1,67 @@
+"""One coin's window: its intervals, its end by the monotonic clock, and its later looks."""
+
+from __future__ import annotations
+
+import pytest
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.listing.open_window import LOOKS_S, SETTLE_MAX_S, SETTLE_S, OpenWindow, intervals_of
+from tests.listing.market import ANNOUNCED_NS, listing_of
+
+S = NS_PER_S
+NOW_NS, NOW_S = ANNOUNCED_NS + 3 * S, 100.0
+END_S = NOW_S + 20
+
+
+@pytest.fixture
+def window() -> OpenWindow:
+    """A window of a listing that was seen 3 s after its announcement, just now."""
+    made = OpenWindow("KITE", 20.0, 600.0)
+    made.add(listing_of(after_s=3), NOW_NS, NOW_S)
+    return made
+
+
+def test_a_window_is_20_s_around_announcement_and_detection() -> None:
+    assert intervals_of([listing_of(after_s=3)], 20) == [(ANNOUNCED_NS - 20 * S, ANNOUNCED_NS + 23 * S)]
+    assert intervals_of([listing_of(after_s=300)], 20) == [
+        (ANNOUNCED_NS - 20 * S, ANNOUNCED_NS + 20 * S), (ANNOUNCED_NS + 280 * S, ANNOUNCED_NS + 320 * S)]
+
+
+def test_a_window_ends_20_s_after_detection_and_is_read_quickly_until_then(window: OpenWindow) -> None:
+    assert (window.end_s, window.end_ns, window.late) == (END_S, ANNOUNCED_NS + 23 * S, False)
+    assert [window.quick_at(at) for at in (NOW_S, END_S - 0.1, END_S)] == [True, True, False]
+    assert window.since_end_s(END_S + 5) == 5
+
+
+def test_a_late_listing_makes_a_window_late_only_alone(window: OpenWindow) -> None:
+    late = OpenWindow("KITE", 20.0, 600.0)
+    late.add(listing_of(after_s=900), NOW_NS + 897 * S, NOW_S)
+    assert late.late and not late.quick_at(NOW_S)
+    window.add(listing_of(after_s=900, notice_id="2"), NOW_NS, NOW_S)
+    assert not window.late
+
+
+def test_a_clock_that_stepped_back_keeps_no_window_open_longer_than_a_window_is() -> None:
+    window = OpenWindow("KITE", 20.0, 600.0)
+    window.add(listing_of(after_s=3), NOW_NS - 86_400 * S, NOW_S)
+    assert window.end_s == END_S
+
+
+def test_a_window_overlaps_one_of_the_same_coin_that_touches_it(window: OpenWindow) -> None:
+    assert window.overlaps(listing_of(announced_ns=ANNOUNCED_NS + 43 * S, after_s=0))
+    assert not window.overlaps(listing_of(announced_ns=ANNOUNCED_NS + 44 * S, after_s=0))
+    assert not window.overlaps(listing_of("OTHER"))
+
+
+def test_an_archive_is_ready_when_its_trades_should_be_stored_and_at_the_latest_after_a_minute(window: OpenWindow) -> None:
+    def ready(after_s: float, behind_s: float, unlisted: bool = False) -> bool:
+        return window.ready(END_S + after_s, behind_s, unlisted)
+
+    assert [ready(SETTLE_S - 0.1, 0), ready(SETTLE_S, 0)] == [False, True]
+    assert [ready(SETTLE_S + 4, 5), ready(SETTLE_S + 5, 5)] == [False, True]
+    assert [ready(SETTLE_MAX_S - 0.1, 0, True), ready(SETTLE_MAX_S, 3600, True)] == [False, True]
+
+
+def test_the_looks_follow_the_end_and_each_is_made_once(window: OpenWindow) -> None:
+    first, last = (END_S + look for look in LOOKS_S)
+    assert [window.next_look_s(at) for at in (END_S, first, first + 1, last)] == [first, last, last, None]

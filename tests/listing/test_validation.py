@@ -1,0 +1,218 @@
+"""Whatever a source returns is validated once, and only valid rows and coins go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import BadFrame, StorageError
+from pumpwatch.hookspecs import ListingSource, Verdict
+from pumpwatch.listing.validation import (
+    COINS,
+    EARLIEST_NS,
+    REASON_LENGTH,
+    ROWS,
+    SHOWN_BYTES,
+    check_listing,
+    check_source,
+    checked_coin,
+    checked_notice,
+    checked_rows,
+    checked_verdict,
+    isolated,
+)
+from pumpwatch.model import Notice
+from tests.listing.market import ANNOUNCED_NS, listing_of
+
+NOW_NS = ANNOUNCED_NS
+HOUR_NS = 3600 * NS_PER_S
+GOOD = Notice(source="other", notice_id="1", title="t", category="c", published_at_ns=NOW_NS - 1, updated_at_ns=NOW_NS - 1,
+              url="https://example.com/1")
+
+
+class Hostile:
+    """An object that cannot be shown or iterated."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+    def __iter__(self) -> Iterator[object]:
+        raise SystemExit(3)
+
+
+class Ending(BaseException):
+    """An unexpected error without a printable message."""
+
+    def __str__(self) -> str:
+        raise Ending
+
+
+def raising(error: BaseException) -> Callable[[Any], Any]:
+    def function(_: object) -> Any:
+        raise error
+    return function
+
+
+def source(parse: Callable[[bytes], Any] = lambda body: [], verdict: Callable[[str], Any] = lambda title: Verdict("other"),
+           ) -> ListingSource:
+    return ListingSource(name="board", url="https://example.com", headers={}, interval_s=1, parse=parse, verdict=verdict)
+
+
+def test_a_valid_notice_passes_under_the_name_of_its_source() -> None:
+    assert checked_notice(GOOD, "board", NOW_NS) == replace(GOOD, source="board")
+    assert checked_notice(replace(GOOD, url=""), "board", NOW_NS).url == ""
+
+
+@pytest.mark.parametrize("given", [None, 1, "text", b"", {}, [GOOD], Hostile(), BadFrame("cannot be read")])
+def test_what_is_not_a_notice_does_not_pass(given: object) -> None:
+    with pytest.raises(BadFrame):
+        checked_notice(given, "board", NOW_NS)
+
+
+@pytest.mark.parametrize("fields", [
+    {"notice_id": 1}, {"notice_id": ""}, {"notice_id": "x" * 101}, {"notice_id": "1\n2"}, {"notice_id": "\x1b[2J"},
+    {"notice_id": "\u202e1"}, {"notice_id": " "}, {"title": None}, {"title": "x" * 2001}, {"title": "\ud800"},
+    {"category": 5}, {"category": "x" * 201}, {"url": None}, {"url": "x" * 2001}, {"url": "a\r\nb"},
+    {"published_at_ns": EARLIEST_NS - 1}, {"published_at_ns": NOW_NS + HOUR_NS + 1}, {"published_at_ns": 2**63},
+    {"published_at_ns": -(10**30)}, {"published_at_ns": 1.5e18}, {"published_at_ns": True}, {"published_at_ns": None},
+    {"published_at_ns": str(NOW_NS)}, {"updated_at_ns": 0}, {"updated_at_ns": NOW_NS + 2 * HOUR_NS}])
+def test_a_notice_with_an_invalid_field_does_not_pass(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadFrame):
+        checked_notice(replace(GOOD, **fields), "board", NOW_NS)
+
+
+def test_times_from_2017_to_an_hour_ahead_pass() -> None:
+    for at_ns in (EARLIEST_NS, NOW_NS, NOW_NS + HOUR_NS):
+        assert checked_notice(replace(GOOD, published_at_ns=at_ns), "board", NOW_NS).published_at_ns == at_ns
+
+
+class Wordless(BadFrame):
+    """A rejected row whose message is not text."""
+
+    def __init__(self) -> None:
+        self.message = 5  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("bad", [
+    replace(GOOD, published_at_ns=10**6000), replace(GOOD, title=Hostile()), replace(GOOD, title="x" * 10**7),  # type: ignore[arg-type]
+    BadFrame("x" * 10**7), BadFrame("a\nb\x1b[2J"), BadFrame(None), Wordless(), 10**6000, "x" * 10**7],  # type: ignore[arg-type]
+    ids=range(9))
+def test_a_rejected_row_has_a_short_reason_and_payload_whatever_it_is(bad: object) -> None:
+    rows = checked_rows(source(lambda body: [bad, GOOD]), b"", NOW_NS)
+    assert len(rows.notices) == len(rows.rejected) == 1
+    assert len(rows.rejected[0].payload) <= SHOWN_BYTES
+    assert len(rows.rejected[0].reason) <= REASON_LENGTH
+    assert rows.rejected[0].reason.isprintable()
+
+
+def test_an_invalid_row_affects_no_other() -> None:
+    rows = checked_rows(source(lambda body: [None, GOOD, Hostile(), replace(GOOD, notice_id="2", published_at_ns=2**70)]),
+                        b"", NOW_NS)
+    assert [one.notice_id for one in rows.notices] == ["1"]
+    assert [one.reason for one in rows.rejected] == [
+        "a row is a NoneType, not a Notice", "a row is a Hostile, not a Notice", "published_at_ns lies more than an hour ahead"]
+    assert b"2" in rows.rejected[2].payload
+
+
+def test_rows_may_come_from_a_generator_that_fails_on_the_way() -> None:
+    def parse(body: bytes) -> Iterator[Notice]:
+        yield GOOD
+        raise Ending
+
+    rows = checked_rows(source(parse), b"", NOW_NS)
+    assert ([one.notice_id for one in rows.notices], [one.reason for one in rows.rejected]) == (
+        ["1"], ["the list ends in an error: Ending: "])
+
+
+def test_a_list_without_end_is_read_to_its_bound() -> None:
+    def parse(body: bytes) -> Iterator[Notice]:
+        while True:
+            yield GOOD
+
+    rows = checked_rows(source(parse), b"", NOW_NS)
+    assert (len(rows.notices), rows.more) == (ROWS, True)
+
+
+@pytest.mark.parametrize("given", [None, 5, Hostile(), "a text", [None], [replace(GOOD, published_at_ns=0)]])
+def test_a_result_without_a_valid_row_is_not_a_list_of_notices(given: object) -> None:
+    with pytest.raises(BadFrame):
+        checked_rows(source(lambda body: given), b"", NOW_NS)
+
+
+@pytest.mark.parametrize("error", [BadFrame("no"), ZeroDivisionError(), SystemExit(1), KeyboardInterrupt(), Ending(),
+                                   MemoryError(), RecursionError()])
+def test_whatever_a_source_raises_is_a_bad_answer(error: BaseException) -> None:
+    with pytest.raises(BadFrame):
+        checked_rows(source(raising(error)), b"", NOW_NS)
+    with pytest.raises(BadFrame):
+        checked_verdict(source(verdict=raising(error)), "t")
+
+
+def test_an_empty_list_is_a_list() -> None:
+    assert checked_rows(source(), b"", NOW_NS).notices == []
+
+
+@pytest.mark.parametrize("given", [
+    None, "krw_listing", ("krw_listing",), Verdict("new kind"), Verdict(None), Verdict("other", "KITE"),  # type: ignore[arg-type]
+    Verdict("other", None), Verdict("other", Hostile()), Verdict("other", tuple(map(str, range(COINS + 1))))])  # type: ignore[arg-type]
+def test_what_is_not_a_verdict_does_not_pass(given: object) -> None:
+    with pytest.raises(BadFrame):
+        checked_verdict(source(verdict=lambda title: given), "t")
+
+
+def test_the_valid_coins_of_a_verdict_pass_each_once() -> None:
+    given = Verdict("krw_listing", ("KITE", "../../x", None, "kite", "stETH", "x" * 21, "", "ＫＩＴＥ", "1INCH"),  # type: ignore[arg-type]
+                    notes=("start_time", 5, "\x1b[2J"), needs_body=1)  # type: ignore[arg-type]
+    judged = checked_verdict(source(verdict=lambda title: given), "t")
+    assert (judged.coins, len(judged.rejected), judged.notes, judged.needs_body) == (
+        ("KITE", "STETH", "1INCH"), 5, ("start_time",), False)
+    listed = Verdict("krw_listing", iter(["KITE"]), notes=None)  # type: ignore[arg-type]
+    assert checked_verdict(source(verdict=lambda title: listed), "t").coins == ("KITE",)
+
+
+@pytest.mark.parametrize("given", ["", "A B", "../x", "A/B", "A.B", "A\n", "Ⅷ", "é", 1, None, b"KITE"])
+def test_only_ascii_letters_and_digits_are_a_coin(given: object) -> None:
+    with pytest.raises(BadFrame):
+        checked_coin(given)
+
+
+@pytest.mark.parametrize("fields", [{"symbol": "../../x"}, {"symbol": "kite"}, {"announced_at_ns": 2**62},
+                                    {"detected_at_ns": 1}, {"notice_id": ""}, {"title": "x" * 3000}])
+def test_a_listing_of_an_older_version_is_checked_too(fields: dict[str, Any]) -> None:
+    check_listing(listing_of(), NOW_NS)
+    with pytest.raises(BadFrame):
+        check_listing(replace(listing_of(), **fields), NOW_NS)
+
+
+def test_an_error_in_one_row_is_handed_over_and_a_storage_error_is_raised() -> None:
+    errors: list[Exception] = []
+    assert isolated(lambda: None, errors.append) is True
+    assert isolated(lambda: raising(LookupError("x"))(0), errors.append) is False
+    assert [type(error) for error in errors] == [LookupError]
+    with pytest.raises(StorageError):
+        isolated(lambda: raising(StorageError("full"))(0), errors.append)
+
+
+@pytest.mark.parametrize("facts", [
+    {"name": ""}, {"name": "a\nb"}, {"url": None}, {"url": ""}, {"fallback_urls": None}, {"fallback_urls": [1]},
+    {"headers": None},
+    {"headers": {"a": 1}}, {"interval_s": 0}, {"interval_s": float("nan")}, {"interval_s": "1"}, {"parse": None},
+    {"verdict": "x"}])
+def test_a_source_with_invalid_facts_is_rejected(facts: dict[str, Any]) -> None:
+    check_source(source())
+    with pytest.raises(BadFrame):
+        check_source(replace(source(), **facts))
+
+
+def test_a_rejected_row_has_its_id_and_says_whether_it_lies_ahead_of_our_clock() -> None:
+    later_ns = NOW_NS + 5 * HOUR_NS
+    given = [replace(GOOD, notice_id="2", published_at_ns=later_ns), replace(GOOD, notice_id="3", title="x" * 3000),
+             replace(GOOD, notice_id="\n", updated_at_ns=later_ns), replace(GOOD, notice_id="4", published_at_ns=2**70),
+             BadFrame("unreadable"), GOOD]
+    rows = checked_rows(source(lambda body: given), b"", NOW_NS)
+    assert [(row.notice_id, row.ahead) for row in rows.rejected] == [
+        ("2", True), ("3", False), ("", True), ("4", False), ("", False)]

@@ -1,0 +1,79 @@
+"""Windows on a ledger, a clock, a store and a sink of their own, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S, Clock, FakeClock
+from pumpwatch.hookspecs import ListingEvent, Sink
+from pumpwatch.listing.context import Query, TradeAccess, WindowContext
+from pumpwatch.listing.listing_ledger import ListingLedger
+from pumpwatch.listing.publication import Publisher
+from pumpwatch.listing.window import WindowKeeper
+from pumpwatch.model import Listing, TradeBatch
+from pumpwatch.stats import Stats
+from pumpwatch.store.ledger import Ledger
+from tests.listing.market import ANNOUNCED_NS, Shelf, catalogue_of_venues, trades
+
+CATALOGUE = catalogue_of_venues()
+MARKET = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250),
+                            trades(3, jump_ms=None, from_s=-60, to_s=90)])
+
+
+class ListingSink(Sink):
+    """A sink that keeps listings: (coin, archive, trades). The next writes raise what is in `trouble`."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, int]] = []
+        self.trouble: list[Exception] = []
+        self.asked = 0
+
+    def write_listing(self, listing: Listing, event: ListingEvent) -> None:
+        self.asked += 1
+        if self.trouble:
+            raise self.trouble.pop(0)
+        self.events.append((listing.symbol, Path(event.archive).name, event.trades))
+
+
+class Desk:
+    """A window keeper that can be started again. published: the listings that its sink has accepted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock(ANNOUNCED_NS + 3 * NS_PER_S)
+        self.shelf = Shelf(MARKET, CATALOGUE)
+        self.sweeps: list[bool] = []
+        self.sink = ListingSink()
+        self.published = self.sink.events
+        self.ledger = Ledger(folder)
+        self.behind = (0.0, 0.0)
+        self.missing: Sequence[str] = []
+        self.start()
+
+    def start(self, clock: Clock | None = None, catalogue: Catalogue = CATALOGUE, query: Query | None = None) -> None:
+        """Start a keeper on this folder."""
+        self.catalogue = catalogue
+        clock, stats = clock or self.clock, Stats()
+        self.publisher = Publisher({"shelf": self.sink}, clock, stats)
+        self.keeper = WindowKeeper(
+            WindowContext(ledger=ListingLedger(self.ledger), clock=clock, stats=stats, catalogue=catalogue,
+                          archive_dir=self.folder / "archives"),
+            TradeAccess(query=query or self.shelf.query, behind=lambda coin: self.behind, unlisted=lambda: self.missing),
+            hasten=self.sweeps.append, publisher=self.publisher)
+
+    def detect(self, listing: Listing) -> None:
+        assert self.ledger.remember_listing(listing)
+        self.keeper.open(listing)
+
+    def wait(self, seconds: float) -> list[str]:
+        """Let time pass and return the names of the archives that are written then."""
+        self.clock.advance(seconds)
+        return [archive.path.name for archive in self.keeper.tick()]
+
+    def give_lists(self) -> None:
+        """Have every instrument list arrive."""
+        for number, instrument in enumerate(CATALOGUE.instruments):
+            self.catalogue.add(CATALOGUE.venues[number], instrument)
+        self.missing = []

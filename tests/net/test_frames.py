@@ -1,0 +1,46 @@
+"""The frame buffer of a venue, filled by its connections and taken by the parser."""
+
+from __future__ import annotations
+
+from pumpwatch.net.connection import Connection
+from pumpwatch.net.frames import FrameBuffer
+from tests.net.frame_bytes import ScriptedStream, frame
+
+
+def test_frames_remember_when_and_from_whom_they_came():
+    buffer = FrameBuffer()
+    one = Connection(ScriptedStream([frame(b"1") + frame(b"2"), frame(b"5")]), buffer, 1000, lambda reason: None, "one")
+    two = Connection(ScriptedStream([frame(b"3") + frame(b"4")]), buffer, 1000, lambda reason: None, "two")
+    one.sweep(100)
+    two.sweep(200)
+    one.sweep(300)
+    frames = buffer.take_frames()
+    assert bytes(frames.text).replace(b" ", b"") == b"[1,2,3,4,5]"
+    assert frames.received_at(0, 5).tolist() == [100, 100, 200, 200, 300]
+    assert frames.received_at(1, 4).tolist() == [100, 200, 200]
+    assert bytes(frames.array(1, 4)).replace(b" ", b"") == b"[2,3,4]"
+    assert [frames.connection(i).name for i in range(5)] == ["one", "one", "two", "two", "one"]
+
+
+def test_the_buffer_grows_and_is_used_again():
+    buffer = FrameBuffer()
+    payload = b'"' + b"y" * 60_000 + b'"'
+    stream = ScriptedStream([frame(payload) * 4] * 12)
+    connection = Connection(stream, buffer, 1 << 20, lambda reason: None)
+    for _ in range(11):
+        connection.sweep(1)
+    assert len(buffer.take_frames()) == 44
+    connection.sweep(2)
+    assert len(buffer.take_frames()) == 4
+
+
+def test_what_the_parser_got_is_not_overwritten_by_what_is_read_meanwhile():
+    buffer = FrameBuffer()
+    connection = Connection(ScriptedStream([frame(b"1"), frame(b"2"), frame(b"3")]), buffer, 1000, lambda reason: None)
+    connection.sweep(1)
+    first = buffer.take_frames()
+    connection.sweep(2)
+    assert bytes(first.text).replace(b" ", b"") == b"[1]"
+    second = buffer.take_frames()
+    connection.sweep(3)
+    assert bytes(second.text).replace(b" ", b"") == b"[2]"

@@ -1,0 +1,201 @@
+"""The greenlet that reads every socket: how much in one turn, in which order, and when it sleeps."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import gevent
+import pytest
+
+from pumpwatch.clock import Clock, FakeClock
+from pumpwatch.net.connection import FRAMES_PER_SWEEP, Connection
+from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.sweep import LAST_READS, Sweep
+from pumpwatch.stats import Stats
+from tests.net.frame_bytes import frame
+
+
+class Arriving:
+    """A connection on which so many reads find something; `breaks` says in which one it fails, 0 in none."""
+
+    def __init__(self, reads: int, breaks: int = 0) -> None:
+        self.left, self.breaks, self.reads = reads, breaks, 0
+        self.bytes_read, self.closed, self.name, self.frames_wait = 0, "", "venue#0", False
+
+    def sweep(self, now_ns: int) -> None:
+        self.reads += 1
+        if self.reads == self.breaks:
+            raise OSError("broken")
+        self.bytes_read += self.left > 0
+        self.left -= 1
+
+    def close(self, reason: str, code: int = 1000) -> None:
+        self.closed = reason
+
+
+class Pipe:
+    """A venue's end and ours of one socket pair; ours is a stream as the sweep reads it."""
+
+    def __init__(self) -> None:
+        self.venue, self._ours = socket.socketpair()
+        self._ours.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    def receive(self, target: memoryview, at: int) -> int:
+        try:
+            return at + self._ours.recv_into(target[at : at + 262_144])
+        except BlockingIOError:
+            return at
+
+    def post(self, data: bytes) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.venue.close()
+        self._ours.close()
+
+
+class Reading:
+    """A sweep with one connection, and what was split off so far."""
+
+    def __init__(self, max_pending_frames: int = 50_000) -> None:
+        self.stats, self.buffer, self.pipe = Stats(), FrameBuffer("a.spot"), Pipe()
+        self.pipe.venue.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self.sweep = Sweep(FakeClock(), self.stats, 0.01, 0.001, 1 << 22, max_pending_frames=max_pending_frames)
+        self.connection = Connection(self.pipe, self.buffer, 1000, lambda reason: None, "a.spot#0")
+        self.sweep.add(self.connection)
+
+    def send(self, payloads: list[bytes]) -> None:
+        self.pipe.venue.sendall(b"".join(map(frame, payloads)))
+
+    def take(self) -> list[bytes]:
+        taken = self.buffer.take_frames()
+        return [taken.payload(number) for number in range(len(taken))] if taken else []
+
+
+@pytest.fixture
+def reading():
+    made = Reading()
+    yield made
+    made.pipe.close()
+
+
+def drained(connection: Arriving) -> Arriving:
+    Sweep(FakeClock(), Stats(), 0.01, 0.001, 1 << 20).drain(connection)  # type: ignore[arg-type]
+    return connection
+
+
+def test_a_connection_is_read_until_nothing_is_there():
+    assert drained(Arriving(5)).reads == 6
+
+
+def test_one_that_never_ends_and_one_that_breaks_hold_up_nothing():
+    assert drained(Arriving(10**6)).reads == LAST_READS
+    broken = drained(Arriving(5, breaks=3))
+    assert broken.reads == 3 and "broken" in broken.closed
+
+
+def test_a_read_of_very_many_frames_is_split_over_several_sweeps_in_order(reading):
+    sent = [b"%d" % (number % 10) for number in range(25_000)]
+    reading.send(sent)
+    got: list[bytes] = []
+    sizes = []
+    for _ in range(4):
+        reading.sweep.once()
+        split = reading.take()
+        sizes.append(len(split))
+        got += split
+    assert sizes == [FRAMES_PER_SWEEP, FRAMES_PER_SWEEP, 25_000 - 2 * FRAMES_PER_SWEEP, 0] and got == sent
+
+
+def test_what_comes_behind_frames_that_wait_is_read_after_them(reading):
+    reading.send([b"1"] * (FRAMES_PER_SWEEP + 5))
+    reading.sweep.once()
+    reading.send([b"2"])
+    got = reading.take()
+    while not got or got[-1] != b"2":
+        reading.sweep.once()
+        got += reading.take()
+    assert got == [b"1"] * (FRAMES_PER_SWEEP + 5) + [b"2"]
+
+
+def test_frames_that_wait_keep_the_time_at_which_they_were_read(reading):
+    reading.send([b"1"] * (FRAMES_PER_SWEEP + 5))
+    reading.sweep.once()
+    read_at_ns = reading.connection.received_at_ns
+    reading.take()
+    reading.sweep._clock.advance(5.0)
+    reading.sweep.once()
+    assert reading.buffer.take_frames().received_at(0, 5).tolist() == [read_at_ns] * 5
+
+
+def test_frames_that_wait_are_held_back_where_too_many_are_unparsed_and_come_when_the_parser_has_taken_them():
+    made = Reading(max_pending_frames=FRAMES_PER_SWEEP)
+    try:
+        made.send([b"1"] * (FRAMES_PER_SWEEP + 5))
+        made.sweep.once()
+        made.sweep.once()
+        made.sweep.once()
+        assert len(made.buffer.stops) == FRAMES_PER_SWEEP and made.stats.total("net_held_back_total") == 1
+        assert len(made.take()) == FRAMES_PER_SWEEP
+        made.sweep.once()
+        assert len(made.take()) == 5
+    finally:
+        made.pipe.close()
+
+
+def test_a_last_read_takes_the_frames_that_wait_too(reading):
+    reading.send([b"1"] * (2 * FRAMES_PER_SWEEP + 5))
+    reading.sweep.once()
+    reading.sweep.drain(reading.connection)
+    assert len(reading.take()) == 2 * FRAMES_PER_SWEEP + 5
+
+
+def test_a_connection_that_is_closed_keeps_the_frames_that_were_read_and_wait(reading):
+    reading.send([b"1"] * (2 * FRAMES_PER_SWEEP + 5))
+    reading.sweep.once()
+    reading.connection.close("given up")
+    assert len(reading.take()) == 2 * FRAMES_PER_SWEEP + 5
+    reading.sweep.once()
+    assert not reading.take()
+
+
+@pytest.fixture
+def running():
+    """A sweep that runs by the machine's clock, and how often it has turned."""
+    turns: list[int] = []
+    sweep = Sweep(Clock(), Stats(), 0.002, 0.001, 1 << 22, lambda: turns.append(1))
+    greenlet = gevent.spawn(sweep.run)
+    yield sweep, turns
+    sweep.stop()
+    greenlet.join(5)
+    assert greenlet.successful()
+
+
+def test_while_nothing_comes_it_sleeps(running):
+    _, turns = running
+    gevent.sleep(0.1)
+    before = len(turns)
+    gevent.sleep(0.1)
+    assert len(turns) - before <= 2  # 50 at its interval
+
+
+def test_what_arrives_wakes_it_and_so_does_a_connection_that_has_frames_already(running):
+    sweep, _ = running
+    gevent.sleep(0.02)
+    pipe, buffer = Pipe(), FrameBuffer()
+    connection = Connection(pipe, buffer, 1000, lambda reason: None)
+    os.write(pipe.venue.fileno(), frame(b"1"))
+    sweep.add(connection)
+    with gevent.Timeout(5):
+        while not buffer.stops:
+            gevent.sleep(0.001)
+        gevent.sleep(0.02)
+        os.write(pipe.venue.fileno(), frame(b"2"))
+        while len(buffer.stops) < 2:
+            gevent.sleep(0.001)
+    sweep.remove(connection)
+    pipe.close()

@@ -1,0 +1,60 @@
+"""Figures are judged alike for the log, `doctor` and the health rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pumpwatch.ops.judgement import BEHIND, FAIL, LAG_MS, OK, PATIENCE_S, SHOWN, WARN, judge, judge_venue
+
+GOOD: dict[str, Any] = {"exchange": "alpha", "market_type": "spot", "connections_up": 3, "connections": 3}
+
+
+def judged(**changes: Any) -> list[tuple[str, str]]:
+    return [(judgement.severity, judgement.text) for judgement in judge_venue(GOOD | changes)]
+
+
+def test_a_venue_that_is_fully_read_has_no_judgement() -> None:
+    assert judged() == []
+    assert list(judge({"venues": [GOOD], "sinks": [{"name": "shelf", "state": "up"}], "listing": {"board": {"up": True}}})) == []
+
+
+@pytest.mark.parametrize(("down_s", "severity"), [(PATIENCE_S, WARN), (PATIENCE_S + 1, FAIL)])
+def test_a_lost_connection_becomes_a_failure_when_it_does_not_come_back(down_s: float, severity: str) -> None:
+    assert judged(connections_up=2, down_s=down_s, problem="connection 1: cut") == [
+        (severity, "2 of 3 connections are up, connection 1: cut")]
+
+
+def test_a_venue_without_an_instrument_list_fails_with_the_reason() -> None:
+    assert judged(connections=0, connections_up=0, list_problem="HTTP 502") == [
+        (FAIL, "nothing is read: no instrument list: HTTP 502")]
+
+
+def test_silent_symbols_are_named_up_to_a_few() -> None:
+    names = [f"S{number}" for number in range(SHOWN + 1)]
+    ((severity, text),) = judged(silent=names)
+    assert severity == WARN
+    assert text.endswith(f"{', '.join(names[:SHOWN])}, ...")
+
+
+def test_trades_that_arrive_late_are_a_warning_above_the_limit() -> None:
+    assert judged(lag_ms=LAG_MS) == []
+    assert judged(lag_ms=LAG_MS + 100) == [(WARN, "trades arrive 5.1 s late")]
+
+
+@pytest.mark.parametrize(("state", "behind", "severity"), [
+    ("down", 0, FAIL), ("refilling 5 trades", 5, OK), ("refilling 2,000,000 trades", BEHIND + 1, WARN), ("up", BEHIND + 1, WARN)])
+def test_a_sink_that_catches_up_is_fine_and_one_that_is_down_fails(state: str, behind: int, severity: str) -> None:
+    (judgement,) = judge({"sinks": [{"name": "shelf", "state": state, "backlog_trades": behind}]})
+    assert (judgement.name, judgement.severity) == ("sink shelf", severity)
+
+
+def test_every_judgement_has_a_hint() -> None:
+    bad = {"connections_up": 1, "silent": ["A"], "lag_ms": 9000.0, "list_problem": "x"}
+    status = {"venues": [GOOD | {"connections": 0}, GOOD | bad],
+              "sinks": [{"name": "shelf", "state": "down"}, {"name": "other", "state": "refilling"}],
+              "listing": {"board": {"up": False, "reason": "HTTP 429"}}, "journal": {"dropped_trades": 5}}
+    found = list(judge(status))
+    assert len(found) == 9
+    assert all(judgement.hint for judgement in found)
