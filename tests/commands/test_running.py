@@ -17,4 +17,4 @@ def test_collect_names_an_exchange_or_coin_that_cannot_be_meant(command: Command
 
 def test_collect_of_an_exchange_that_the_config_switches_off_ends_with_78(command: CommandLine) -> None:
     done = command("collect", "--exchange", "okx", env={"PUMPWATCH_EXCHANGES__OKX__ENABLED": "false"})
-    assert done.returncode == 78 and "no venue is to be collected" in done.stderr
+    assert done.returncode == 78 and "no venue is enabled" in done.stderr
