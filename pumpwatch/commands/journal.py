@@ -43,12 +43,13 @@ def verify(with_sinks: bool, as_json: bool, config: Config) -> int:
     checked = list(run(Path(config.store.dir), sinks))
     if as_json:
         print_json({"segment": part.segment, "where": part.where, "expected": part.expected, "found": part.found,
-                    "good": part.good, "problems": part.problems} for part in checked)
+                    "good": part.good, "problems": part.problems, "hint": part.hint} for part in checked)
     else:
         rows: list[list[str] | str] = []
         for part in checked:
             rows.append([part.segment, part.where, f"{part.expected:,}", f"{part.found:,}", "ok" if part.good else "fail"])
             rows += part.problems[:SHOWN_PROBLEMS]
+            rows += [part.hint] if part.hint else []
         print_table((Column("segment"), Column("where"), Column("trades", right=True), Column("found", right=True),
                      Column("state")), rows)
     say(f"{sum(part.found for part in checked if part.where == 'journal'):,} trades read")

@@ -33,7 +33,8 @@ CHUNK_ROWS = 50_000  # compared with a sink at a time
 APART_NS = 10 * NS_PER_S  # trades further apart are queried separately: a stray one must not fetch a day
 RETRY_S = 1.0
 VISIBLE_WITHIN_S = 30.0  # of its reception: a trade acknowledged a moment ago may become visible a little later
-RESEND = "a running collector sends again what a sink has lost of the last hours"
+JOURNAL_HINT = "check the disk; a backup (`pumpwatch restore`) or a sink (`pumpwatch trades`) may have these trades"
+SINK_HINT = "a running collector sends again what a sink has lost of the last hours; see its log and that of the sink"
 EDGE_S = 3600.0  # trades this close to a sink's age limit are not expected in it
 
 
@@ -51,6 +52,13 @@ class Checked:
     def good(self) -> bool:
         """Return whether everything that should be stored is."""
         return self.expected == self.found and not self.problems
+
+    @property
+    def hint(self) -> str:
+        """Return what to do about the problems, an empty string where there are none."""
+        if self.good:
+            return ""
+        return JOURNAL_HINT if self.where == "journal" else SINK_HINT
 
 
 def verify(folder: Path, sinks: Mapping[str, Sink] | None = None) -> Iterator[Checked]:
@@ -124,7 +132,7 @@ def _compare(checked: Checked, sink: Sink, waiting: list[TradeBatch], catalogue:
     if len(missing):
         exchange, market, symbol = catalogue.names(missing.instrument[:1])[0]
         checked.problems.append(f"{len(missing):,} trades are not there, the first: {exchange} {market} {symbol} "
-                                f"{missing.id_texts()[0]} at {int(missing.timestamp[0])}; {RESEND}")
+                                f"{missing.id_texts()[0]} at {int(missing.timestamp[0])}")
 
 
 def _kept_from_ns(sink: Sink) -> int:

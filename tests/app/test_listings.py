@@ -29,7 +29,7 @@ def listing_config(url: str) -> dict[str, Any]:
 
 
 def not_opened(figures: dict[str, Any]) -> int:
-    return int(sum(one["value"] for one in figures["counters"] if one["name"] == "listing_not_opened_total"))
+    return int(sum(counter["value"] for counter in figures["counters"] if counter["name"] == "listing_not_opened_total"))
 
 
 def listings(data: Path) -> list[ListingRecord]:
@@ -49,7 +49,8 @@ def stored(data: Path, coin: str, intervals: list[list[int]]) -> set[tuple[str, 
     found = set()
     for start, end in intervals:
         batch = reader.query(catalogue.names(ids), start, end)
-        symbols = [".".join(catalogue.venues[one]) + catalogue.instruments[one].symbol for one in batch.instrument.tolist()]
+        symbols = [".".join(catalogue.venues[number]) + catalogue.instruments[number].symbol
+                   for number in batch.instrument.tolist()]
         found |= set(zip(symbols, batch.id_texts(), batch.timestamp.tolist(), strict=True))
     return found
 
@@ -67,7 +68,8 @@ def archived(archive: Path) -> tuple[set[tuple[str, str, int]], list[list[int]]]
 
 
 def cut_window(sim: SimProcess, collector: CollectorProcess, coin: str, number: signal.Signals) -> None:
-    """Publish a coin, and end the collector while its window is open."""
+    """Record for a while, publish a coin, and end the collector while its window is open."""
+    time.sleep(WINDOW_S + 0.5)  # a board dates its notices in whole seconds
     sim.publish(coin)
     collector.wait_until(lambda figures: figures["listing"]["windows"]["open"] == 1)
     time.sleep(0.5)
@@ -80,10 +82,10 @@ def test_windows_that_a_kill_and_a_stop_cut_are_archived_whole_after_the_restart
         with collector:
             collector.wait_until_up()
             sim.resume()
-            time.sleep(WINDOW_S)
             cut_window(sim, collector, "SOMI", signal.SIGKILL)
             collector.start()
             collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] == 1)
+            collector.wait_until_up()
             cut_window(sim, collector, "XRP", signal.SIGTERM)
             time.sleep(WINDOW_S + 1)  # the window ends while it is down
             collector.start()

@@ -52,7 +52,7 @@ def test_a_spot_frame_becomes_a_trade_with_the_takers_side(frame: dict[str, Any]
         "trade_id": "41001", "sequence_number": None, "timestamp": 1790000000123000000}]
 
 
-def test_rows_of_na_use_up_an_id_and_takeovers_are_flagged() -> None:
+def test_rows_of_na_use_up_an_id_and_those_of_insurance_and_adl_are_flagged() -> None:
     kinds = ["MARKET", "NA", "INSURANCE_FUND", "ADL"]
     columns = columns_of(FUTURES, *(FUTURE | {"t": 880001 + row, "X": kind} for row, kind in enumerate(kinds)))
     assert columns.trade_id == [880001, 880002, 880003, 880004]

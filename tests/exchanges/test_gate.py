@@ -91,8 +91,8 @@ def test_a_row_of_several_fills_leaves_no_gap_and_a_lost_row_does() -> None:
     gaps = []
     for frame in (spot(5001), spot(5004, range="5002-5004"), spot(5005), spot(5008, range="5007-5008")):
         frames = Frames(memoryview(b"[" + frame + b"]"), [len(frame) + 1], [1], [0], [None])  # type: ignore[list-item]
-        for parsed_trades in parser.parse(frames):
-            gaps += dedupe.observe(parsed_trades.batch).gaps
+        for one in parser.parse(frames):
+            gaps += dedupe.observe(one.batch).gaps
     assert [(gap.first_id, gap.last_id) for gap in gaps] == [(5006, 5006)]
 
 

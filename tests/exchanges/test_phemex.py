@@ -17,7 +17,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.instruments.lists import fetch_instruments
-from pumpwatch.model import Columns, ControlKind, HistoryQuery, Instrument
+from pumpwatch.model import Columns, ControlKind, HistoryQuery, Instrument, Venue
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.pipeline.parse import VenueParser
@@ -86,7 +86,7 @@ def test_a_frame_of_several_trades_is_printed_as_it_is_and_stored_oldest_first()
     catalogue = Catalogue()
     catalogue.add(("phemex", "futures"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT"))
     parser = VenueParser(FUTURES, catalogue, Clock(), Stats(), lambda connection, control: None)
-    texts = [json.dumps(message).encode() for message in (frame | {"type": "snapshot"}, FRAME, frame)]
+    texts = [json.dumps(one).encode() for one in (frame | {"type": "snapshot"}, FRAME, frame)]
     ends = np.cumsum([len(text) + 1 for text in texts]).tolist()
     (parsed,) = parser.parse(Frames(memoryview(b"[" + b",".join(texts) + b"]"), ends, [3], [AT], [None]))
     assert parsed.batch.price.tolist() == [1, 2, 3, 71044.3, 1, 2, 3]
@@ -260,7 +260,7 @@ def test_decimal_texts_become_the_very_float_that_python_makes_of_them(text):
 @pytest.mark.parametrize(("venue", "seeds"), [
     (SPOT, [SPOT_FRAME, COIN_MARGINED]), (FUTURES, [FRAME, FRAME | {"trades_p": FRAME["trades_p"] * 3}, COIN_MARGINED])],
     ids=["spot", "futures"])
-def test_damaged_frames_never_raise_and_each_is_trades_control_or_quarantined(venue, seeds):
+def test_damaged_frames_never_raise_and_each_is_trades_control_or_quarantined(venue: Venue, seeds: list[dict[str, Any]]) -> None:
     answers = [{"error": None, "id": 1, "result": {"status": "success"}}, {"error": {"code": 6001, "message": "x"}, "id": 2}]
     damage(venue, [*seeds, *answers], 15_000, vanishing=b"[]")
 

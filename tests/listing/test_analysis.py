@@ -122,8 +122,8 @@ PRICES, QUANTITIES = st.sampled_from([0.0, 1e-8, 0.1, 1e9, float("nan")]), st.sa
 
 @given(st.lists(st.tuples(st.integers(-30, 40), PRICES, QUANTITIES), max_size=12))
 def test_no_trades_break_it(rows: list[tuple[int, float, float]]) -> None:
-    one = trades(0, jump_ms=None).take(slice(0, len(rows)))
-    batch = replace(one, timestamp=np.sort(np.array([ANNOUNCED_NS + at * S for at, _, _ in rows], np.int64)),
+    market = trades(0, jump_ms=None).take(slice(0, len(rows)))
+    batch = replace(market, timestamp=np.sort(np.array([ANNOUNCED_NS + at * S for at, _, _ in rows], np.int64)),
                     price=np.array([price for _, price, _ in rows], np.float64),
                     quantity=np.array([quantity for _, _, quantity in rows], np.float64))
     assert of(analysed(batch), "KITEUSDT")["trades"] == len(rows)

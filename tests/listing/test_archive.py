@@ -90,10 +90,10 @@ def test_gaps_of_the_venue_that_touch_the_window_are_named(tmp_path: Path) -> No
             gap("alpha", "spot", "KITEUSDT", 23, 24), gap("alpha", "spot", "OTHERUSDT", 0, 1),
             gap("beta", "spot", "", -40, -20), gap("beta", "spot", "KITE-USDT", 7, 7)]
     path = write(tmp_path, gaps=gaps).path
-    assert [(one["symbol"], one["reason"], one["state"]) for one in raw(path, "alpha", "spot")["gaps"]] == [
+    assert [(gap["symbol"], gap["reason"], gap["state"]) for gap in raw(path, "alpha", "spot")["gaps"]] == [
         ("KITEUSDT", "cut", "open"), ("", "cut", "open")]
     assert raw(path, "alpha", "futures")["gaps"] == []
-    assert [one["from_ns"] for one in raw(path, "beta", "spot")["gaps"]] == [ANNOUNCED_NS + 7 * S]
+    assert [gap["from_ns"] for gap in raw(path, "beta", "spot")["gaps"]] == [ANNOUNCED_NS + 7 * S]
     assert len(json.loads((path / ANALYSIS).read_text())["gaps"]) == 3
 
 
@@ -101,7 +101,7 @@ def test_of_a_lost_connection_only_the_gaps_that_may_have_cost_trades_of_the_coi
     lost = gap("alpha", "spot", "", -5, -4)
     path = write(tmp_path, gaps=[replace(lost, symbols=("OTHERUSDT", "KITEUSDT")), replace(lost, symbols=("OTHERUSDT",)),
                                  replace(lost, market_type="futures", symbols=("KITEUSDT",))]).path
-    assert [one["symbols"] for one in raw(path, "alpha", "spot")["gaps"]] == [["OTHERUSDT", "KITEUSDT"]]
+    assert [gap["symbols"] for gap in raw(path, "alpha", "spot")["gaps"]] == [["OTHERUSDT", "KITEUSDT"]]
     assert raw(path, "alpha", "futures")["gaps"] == []
     assert len(json.loads((path / ANALYSIS).read_text())["gaps"]) == 1
 
@@ -116,7 +116,7 @@ def test_the_manifest_says_which_passes_were_made_and_what_each_added(tmp_path: 
     third = write_archive(tmp_path, SPAN, half, CATALOGUE, PARTS, [], Pass(ANNOUNCED_NS + 623 * S, True, ["a page"]))
     found = read_manifest(third.path)
     assert found is not None
-    assert [(one.trades, one.added) for one in found.passes] == [
+    assert [(row.trades, row.added) for row in found.passes] == [
         (first.trades, first.trades), (second.trades, second.trades - first.trades), (second.trades, 0)]
     assert (found.final, found.final_at_ns, found.problems) == (True, ANNOUNCED_NS + 623 * S, ("a page",))
     assert found.final_at == "2026-11-03T06:10:23.000000Z"

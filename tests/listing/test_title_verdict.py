@@ -68,7 +68,7 @@ def test_titles_are_judged_line_by_line_raw_or_json(tmp_path: Path) -> None:
     file.write_text(text, "utf-8")
     found = list(titles_command(file, UPBIT))
     assert found == list(titles_command(io.StringIO(text), UPBIT)) == list(titles_command(str(file), UPBIT))
-    assert [one["kind"] for one in found] == ["krw_listing", "other", "event"]
+    assert [verdict["kind"] for verdict in found] == ["krw_listing", "other", "event"]
     assert found[0] == {"kind": "krw_listing", "symbols": ["KITE"], "markets": {"KITE": ["KRW", "BTC"]},
                         "needs_body": False, "notes": [], "title": "카이트(KITE) 신규 거래지원 안내 (KRW, BTC 마켓)"}
 

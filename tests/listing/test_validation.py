@@ -112,8 +112,8 @@ def test_a_rejected_row_has_a_short_reason_and_payload_whatever_it_is(bad: objec
 def test_an_invalid_row_affects_no_other() -> None:
     rows = checked_rows(source(lambda body: [None, GOOD, Hostile(), replace(GOOD, notice_id="2", published_at_ns=2**70)]),
                         b"", NOW_NS)
-    assert [one.notice_id for one in rows.notices] == ["1"]
-    assert [one.reason for one in rows.rejected] == [
+    assert [notice.notice_id for notice in rows.notices] == ["1"]
+    assert [row.reason for row in rows.rejected] == [
         "a row is a NoneType, not a Notice", "a row is a Hostile, not a Notice", "published_at_ns lies more than an hour ahead"]
     assert b"2" in rows.rejected[2].payload
 
@@ -124,7 +124,7 @@ def test_rows_may_come_from_a_generator_that_fails_on_the_way() -> None:
         raise Ending
 
     rows = checked_rows(source(parse), b"", NOW_NS)
-    assert ([one.notice_id for one in rows.notices], [one.reason for one in rows.rejected]) == (
+    assert ([notice.notice_id for notice in rows.notices], [row.reason for row in rows.rejected]) == (
         ["1"], ["the list ends in an error: Ending: "])
 
 

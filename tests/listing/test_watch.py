@@ -187,7 +187,7 @@ def test_invalid_rows_are_quarantined_once_and_affect_no_other(
     assert machine.poll(4) == ["KITE"]
     assert machine.watch.state()["up"] is True
     assert machine.watch.state()["quarantined"] == len(machine.quarantined) == 6
-    assert {(one.exchange, one.market_type) for one in machine.quarantined} == {("upbit", "listing")}
+    assert {(row.exchange, row.market_type) for row in machine.quarantined} == {("upbit", "listing")}
     assert sum("quarantined" in record.message for record in caplog.records) == 1
 
 

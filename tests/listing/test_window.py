@@ -48,7 +48,7 @@ def test_the_archive_is_written_once_late_trades_are_durable(desk: Desk) -> None
 def test_each_coin_of_a_notice_has_a_window_of_its_own(desk: Desk) -> None:
     desk.detect(listing_of("KITE"))
     desk.detect(listing_of("OTHER"))
-    assert [one["coin"] for one in desk.keeper.open_windows()] == ["KITE", "OTHER"]
+    assert [window["coin"] for window in desk.keeper.open_windows()] == ["KITE", "OTHER"]
     assert sorted(desk.wait(30)) == ["KITE_20261103T060000Z", "OTHER_20261103T060000Z"]
     assert desk.sweeps == [True, False]
 
@@ -135,9 +135,9 @@ def test_late_trades_are_looked_for_after_one_and_ten_minutes_and_then_the_archi
     assert found is not None
     assert (found.final, found.final_at_ns) == (True, ANNOUNCED_NS + 623 * S)
     counts = [count for _, _, count in desk.published]
-    assert [(one.at_ns - ANNOUNCED_NS) // S - 23 for one in found.passes] == [3, 60, 600]
-    assert [one.trades for one in found.passes] == counts == sorted(counts)
-    assert [one.added for one in found.passes] == [counts[0], counts[1] - counts[0], counts[2] - counts[1]]
+    assert [(row.at_ns - ANNOUNCED_NS) // S - 23 for row in found.passes] == [3, 60, 600]
+    assert [row.trades for row in found.passes] == counts == sorted(counts)
+    assert [row.added for row in found.passes] == [counts[0], counts[1] - counts[0], counts[2] - counts[1]]
     assert desk.ledger.listings()[0].trades == counts[2] == read_analysis(path)["overall"]["trades"]
     assert desk.keeper.not_final() == 0
     assert "archive final coin=KITE" in caplog.text

@@ -23,8 +23,8 @@ from tests.trades import batch_of, catalogue_of
 def test_a_backup_restored_is_the_same_to_the_trade_and_the_gap(stored: Path, tmp_path: Path) -> None:
     rows = backup(stored, tmp_path / "b.tar")
     assert restore(tmp_path / "b.tar", tmp_path / "again") == rows
-    for one, other in zip(everything(stored).columns(), everything(tmp_path / "again").columns(), strict=True):
-        assert np.array_equal(one, other)  # type: ignore[arg-type]
+    for column, other in zip(everything(stored).columns(), everything(tmp_path / "again").columns(), strict=True):
+        assert np.array_equal(column, other)  # type: ignore[arg-type]
     journal = Journal(tmp_path / "again", catalogue_of(), FakeClock(), Stats())
     journal.open()
     assert [gap.reason for _, gap in journal.ledger.gaps()] == ["test"]

@@ -74,8 +74,6 @@ def test_gaps_are_listed_with_where_when_and_why(tmp_path: Path, command: Comman
     assert len(gaps("--from", "1970-01-01T00:00:00Z", "--all")[1]) == 3
     assert len(gaps("--from", "1970-01-01T00:00:00Z", "--exchange", "okx")[1]) == 1
     assert gaps()[:2] == (0, [])
-    shown = command("gaps", "-c", str(config), "--from", "1970-01-01T00:00:00Z").stdout
-    assert "binance.spot" in shown and "4 symbols" in shown and "2001-09-09 01:46:40" in shown
     config.write_text(f"store: {{dir: {tmp_path / 'none'}}}", "utf-8")
     assert gaps()[0] == 69
 
@@ -84,10 +82,10 @@ def test_damage_whose_gaps_are_open_fails_and_damage_recorded_as_lost_is_a_note(
     torn = replace(GAP, reason="journal damaged: 20000101T00-000.sqlite: batch 3 cannot be read")
     lost = replace(GAP, from_ns=5, reason="the ledger was lost: gaps before this are unknown", state=GapState.LOST)
     store(tmp_path, Records(gaps=[torn, lost, replace(torn, from_ns=9, state=GapState.FILLED)]))
-    failure, note = [one for one in examine(tmp_path) if one.name == "damage"]
+    failure, note = [finding for finding in examine(tmp_path) if finding.name == "damage"]
     assert failure.state == FAIL and "1 gaps from damaged files are open" in failure.detail and "batch 3" in failure.detail
     assert note.state == NOTE and "recorded as lost: the ledger was lost" in note.detail
-    assert all("restore" in one.hint for one in (failure, note))
+    assert all("restore" in finding.hint for finding in (failure, note))
 
 
 def test_damage_is_settled_once_the_ledger_records_it_as_lost_and_open_damage_is_not(tmp_path: Path) -> None:
@@ -98,7 +96,7 @@ def test_damage_is_settled_once_the_ledger_records_it_as_lost_and_open_damage_is
     lost = replace(GAP, reason=f"journal damaged: {file.name}: the file cannot be read", state=GapState.LOST)
     record(tmp_path, lost)
     found = list(examine(tmp_path))
-    assert {one.state for one in found if file.name in one.detail and one.name in ("journal", "damage")} == {NOTE}
+    assert {finding.state for finding in found if file.name in finding.detail and finding.name in ("journal", "damage")} == {NOTE}
     assert (exit_code(found), exit_code(found, settled=True)) == (0, 1)
     record(tmp_path, replace(lost, from_ns=3, state=GapState.OPEN))
     assert exit_code(list(examine(tmp_path))) == 1
@@ -158,8 +156,8 @@ def test_a_venue_that_cannot_be_seen_fails_with_the_reason_that_its_status_has(t
     status = figures(written_at_ns=clock.now_ns())
     status["venues"] = [status["venues"][0] | changes]
     (tmp_path / health.FILE).write_bytes(msgspec.json.encode(status))
-    found = [one for one in examine(tmp_path, clock) if one.name == "alpha.spot"]
-    assert [one.state for one in found] == ([state] if state else [])
+    found = [finding for finding in examine(tmp_path, clock) if finding.name == "alpha.spot"]
+    assert [finding.state for finding in found] == ([state] if state else [])
     for text in (changes.get("problem"), changes.get("list_problem")):
         assert not text or str(text) in found[0].detail
 

@@ -36,10 +36,10 @@ def store_hours(journal: Journal, clock: FakeClock, hours: int = HOURS, every_s:
 @pytest.fixture
 def journal(tmp_path: Path, clock: FakeClock) -> Journal:
     """A journal of eight hours, a segment each."""
-    one = Journal(tmp_path, catalogue_of(), clock, Stats())
-    one.open()
-    store_hours(one, clock)
-    return one
+    stored = Journal(tmp_path, catalogue_of(), clock, Stats())
+    stored.open()
+    store_hours(stored, clock)
+    return stored
 
 
 def files(folder: Path) -> int:
@@ -90,7 +90,7 @@ def test_a_clock_set_ahead_removes_nothing(journal: Journal, clock: FakeClock, t
     clock.step(5 * DAY_S)
     with caplog.at_level(logging.WARNING):
         assert run_for(job, journal, clock, 24, ahead_s=5 * DAY_S) == 0
-    assert len([one for one in caplog.records if "clock stepped by_s=432000" in one.message]) == 1
+    assert len([line for line in caplog.records if "clock stepped by_s=432000" in line.message]) == 1
 
 
 def test_a_clock_set_ahead_that_the_trades_follow_removes_at_most_an_hour_an_hour(

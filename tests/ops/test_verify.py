@@ -72,7 +72,8 @@ def test_damage_is_found_and_counted(stored: Path) -> None:
     checked = list(verify(stored))
     assert not checked[0].good
     assert checked[0].problems
-    assert checked[1].good
+    assert "pumpwatch restore" in checked[0].hint
+    assert (checked[1].good, checked[1].hint) == (True, "")
 
 
 def test_a_sink_that_has_everything_is_good(stored: Path) -> None:
@@ -86,6 +87,7 @@ def test_a_sink_that_lost_three_trades_is_named_with_the_first(stored: Path) -> 
     assert not all(result.good for result in checked)
     assert sum(result.expected - result.found for result in checked) == 3
     assert "3 trades are not there" in checked[0].problems[0]
+    assert "sends again" in checked[0].hint
 
 
 def test_a_sink_that_does_not_answer_is_a_problem_and_not_a_crash(stored: Path) -> None:
@@ -112,9 +114,9 @@ def test_what_a_sink_deletes_at_its_age_is_not_missed(tmp_path: Path) -> None:
     journal.acknowledge("shelf", journal.commit(kept))
     journal.close()
     checked = of(list(verify(tmp_path, {"shelf": ForgettingShelf(kept)})), "shelf")
-    assert [(one.expected, one.found, one.problems) for one in checked] == [(1000, 1000, [])]
+    assert [(result.expected, result.found, result.problems) for result in checked] == [(1000, 1000, [])]
     checked = of(list(verify(tmp_path, {"shelf": Shelf(kept)})), "shelf")
-    assert [(one.expected, one.found) for one in checked] == [(2000, 1000)]
+    assert [(result.expected, result.found) for result in checked] == [(2000, 1000)]
 
 
 def test_a_stray_trade_does_not_have_all_between_it_and_the_rest_fetched(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bybit's markets as simulated: what its requests get, and what its REST side says."""
+"""Bybit's simulated markets: answers to requests, frames, lists and history."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 import websocket
+from pumpwatch_plugins.simulators.bybit import simulator_dialects
 
+from pumpwatch import Coin
 from pumpwatch.sim.process import SimProcess
 from tests.sim.clients import connect, get, receive
+from tests.simulators.direct import Client
 
 SPOT, LINEAR = "bybit.spot", "bybit.futures"
+SPOT_DIALECT, LINEAR_DIALECT = simulator_dialects()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,7 @@ def test_eleven_topics_are_too_many_for_spot_and_not_for_linear(sim: SimProcess)
     (["BTCUSDT", "NOPEUSDT"], "error:handler not found,topic:publicTrade.NOPEUSDT"),
     (["SOLUSDT", "ETHUSDT"], "error:already subscribed,topic:publicTrade.ETHUSDT"),
 ])
-def test_one_bad_topic_refuses_its_whole_request(sim: SimProcess, topics: list[str], says: str) -> None:
+def test_one_bad_topic_rejects_its_whole_request(sim: SimProcess, topics: list[str], says: str) -> None:
     connection = connect(sim, LINEAR)
     assert ask(connection, "subscribe", "ETHUSDT")["success"] is True
     answer = ask(connection, "subscribe", *topics, number=2)
@@ -89,23 +93,13 @@ def test_a_ping_is_answered_as_a_ping(sim: SimProcess) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"op":"dance"}', '{"op":"subscribe"}', '{"op":"subscribe","args":[5]}'])
-def test_a_request_that_is_none_is_refused(sim: SimProcess, text: str) -> None:
+def test_an_invalid_request_is_rejected(sim: SimProcess, text: str) -> None:
     connection = connect(sim, LINEAR)
     connection.send(text)
     assert json.loads(connection.recv())["success"] is False
 
 
-def test_a_connection_holds_so_many_characters_of_topics() -> None:
-    with SimProcess(venues=[LINEAR], symbols=900, rate=1) as sim:
-        listed = get(sim, sim.addresses["venues"][LINEAR]["rest_url"] + "/v5/market/instruments-info?category=linear&limit=1000")
-        symbols = [row["symbol"] for row in listed.json["result"]["list"] if row["contractType"] == "LinearPerpetual"
-                   and row["quoteCoin"] == "USDT"]
-        connection = connect(sim, LINEAR)
-        assert ask(connection, "subscribe", *symbols[:700])["success"] is True
-        assert "length" in ask(connection, "subscribe", *symbols[700:], number=2)["ret_msg"]
-
-
-def test_the_other_markets_path_is_not_here(sim: SimProcess) -> None:
+def test_the_path_of_the_other_market_is_not_found(sim: SimProcess) -> None:
     with pytest.raises(websocket.WebSocketBadStatusException) as caught:
         connect(sim, SPOT, "/v5/public/linear")
     assert caught.value.status_code == 404
@@ -129,7 +123,7 @@ def test_the_linear_list_comes_in_pages_with_an_encoded_cursor(sim: SimProcess) 
     assert refused["retCode"] == 10001
 
 
-def test_history_is_the_newest_rows_and_no_more_than_the_market_gives(sim: SimProcess) -> None:
+def test_history_is_the_newest_rows_up_to_the_limit_of_the_market(sim: SimProcess) -> None:
     connection = connect(sim, LINEAR)
     ask(connection, "subscribe", "BTCUSDT")
     live = {trade["i"]: trade for frame in receive(connection, 200) for trade in frame["data"]}
@@ -148,17 +142,19 @@ def test_history_is_the_newest_rows_and_no_more_than_the_market_gives(sim: SimPr
 
 
 def test_a_connection_holds_21_000_characters_of_topics() -> None:
-    coins = [f"{number:03}{'L' * 87}" for number in range(200)]  # 109 characters each, as they stand in a request
-    with SimProcess(venues=[LINEAR], symbols=coins, rate=10, paused=True, truth=False) as sim:
-        connection = connect(sim, LINEAR)
-        symbols = [f"{coin}USDT" for coin in coins]
-        assert ask(connection, "subscribe", *symbols[:190])["success"]
-        refusal = ask(connection, "subscribe", *symbols[190:])
-        assert not refusal["success"] and "21000" in refusal["ret_msg"]
-        assert ask(connection, "subscribe", *symbols[190:192])["success"]
+    coins = [Coin(f"{number:03}{'L' * 87}", 1.0) for number in range(200)]  # 109 characters each, as JSON has their topics
+    client = Client(LINEAR_DIALECT, listed=coins, trades=1)
+    topics = [f"publicTrade.{coin.name}USDT" for coin in coins]
+    (answer,) = client.say({"op": "subscribe", "args": topics[:190]})
+    assert answer["success"]
+    (rejection,) = client.say({"op": "subscribe", "args": topics[190:]})
+    assert not rejection["success"] and "21000" in rejection["ret_msg"]
+    (answer,) = client.say({"op": "subscribe", "args": topics[190:192]})
+    assert answer["success"]
 
 
 def test_too_many_requests_are_forbidden() -> None:
-    with SimProcess(venues=[SPOT], symbols=2, rate=10, rules={SPOT: {"requests_per_minute": 2}}, truth=False) as sim:
-        url = sim.addresses["venues"][SPOT]["rest_url"] + "/v5/market/recent-trade?category=spot&symbol=BTCUSDT"
-        assert 403 in [get(sim, url).status for _ in range(5)]
+    client = Client(SPOT_DIALECT)
+    limit = SPOT_DIALECT.rules.requests
+    assert client.get("/v5/market/tickers", used=limit - 1, category="spot").status == 200
+    assert client.get("/v5/market/tickers", used=limit, category="spot").status == 403

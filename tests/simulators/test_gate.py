@@ -1,4 +1,4 @@
-"""Gate's markets as simulated: requests granted or refused whole, sizes with and without the header, REST."""
+"""Gate's simulated markets: requests that succeed or fail whole, sizes with and without the header, history."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import websocket
+from pumpwatch_plugins.simulators.gate import simulator_dialects
 
 from pumpwatch.sim.process import SimProcess
 from tests.sim.clients import drained, get, receive
+from tests.simulators.direct import Client
 
 SPOT, FUTURES = "gate.spot", "gate.futures"
 DECIMAL = {"X-Gate-Size-Decimal": "1"}
@@ -57,7 +59,7 @@ def test_a_granted_request_is_answered_with_its_payload_and_spot_ids_go_up_by_on
 
 
 @pytest.mark.parametrize(("venue", "words"), [(SPOT, "unknown currency pair GONE_USDT"), (FUTURES, "unknown contract GONE_USDT")])
-def test_one_unknown_symbol_refuses_its_whole_request_and_is_named(sim: SimProcess, venue: str, words: str) -> None:
+def test_one_unknown_symbol_rejects_its_whole_request_and_is_named(sim: SimProcess, venue: str, words: str) -> None:
     connection = opened(sim, venue)
     answer = ask(connection, venue, "subscribe", "BTC_USDT", "GONE_USDT", "ETH_USDT")
     assert (answer["error"], answer["result"]) == ({"code": 2, "message": words}, {"status": "fail"})
@@ -68,14 +70,14 @@ def test_one_unknown_symbol_refuses_its_whole_request_and_is_named(sim: SimProce
     ({"channel": "spot.dances"}, 2), ({"event": "dance"}, 2), ({"payload": "BTC_USDT"}, 1), ({"payload": []}, 1),
     ({"time": 1790000000000}, 2),
 ])
-def test_a_request_that_is_none_is_refused_in_words(sim: SimProcess, more: dict[str, Any], code: int) -> None:
+def test_an_invalid_request_is_rejected_with_a_code(sim: SimProcess, more: dict[str, Any], code: int) -> None:
     connection = opened(sim, SPOT)
     connection.send(json.dumps({"time": 1790000000, "id": 1, "channel": "spot.trades", "event": "subscribe",
                                 "payload": ["BTC_USDT"], **more}))
     assert json.loads(connection.recv())["error"]["code"] == code
 
 
-def test_what_is_no_json_is_refused_too(sim: SimProcess) -> None:
+def test_a_message_that_is_not_json_is_rejected(sim: SimProcess) -> None:
     connection = opened(sim, SPOT)
     connection.send("{")
     assert json.loads(connection.recv())["error"]["code"] == 1
@@ -93,7 +95,7 @@ def test_sizes_are_text_with_the_header_and_cut_to_whole_contracts_without(sim: 
         assert isinstance(exact[key]["size"], str)
         assert cut[key]["size"] == int(Decimal(exact[key]["size"]))
     assert any("." in row["size"] for row in exact.values())
-    assert any(row["size"] == 0 for row in cut.values())  # neither amount nor side is left
+    assert any(row["size"] == 0 for row in cut.values())  # it has lost both amount and side
     assert any(row.get("is_internal") for row in exact.values())
 
 
@@ -108,7 +110,7 @@ def test_a_ping_has_its_own_channel_and_a_subscription_ends(sim: SimProcess) -> 
     assert drained(connection, 0.3) == []
 
 
-def test_a_client_that_says_nothing_is_closed_and_a_ping_is_something() -> None:
+def test_a_silent_client_is_closed_and_a_ping_breaks_the_silence() -> None:
     with SimProcess(venues=[SPOT], symbols=2, rate=10, rules={SPOT: {"client_silence_s": 1.0}}) as sim:
         polite, mute = opened(sim, SPOT), opened(sim, SPOT)
         for _ in range(6):
@@ -121,7 +123,7 @@ def test_a_client_that_says_nothing_is_closed_and_a_ping_is_something() -> None:
         assert json.loads(polite.recv())["channel"] == "spot.pong"
 
 
-def test_lists_hold_what_trades_and_what_must_be_left_out(sim: SimProcess) -> None:
+def test_lists_hold_symbols_that_trade_and_symbols_to_leave_out(sim: SimProcess) -> None:
     pairs = get(sim, sim.addresses["venues"][SPOT]["rest_url"] + "/spot/currency_pairs").json
     assert {(row["quote"], row["trade_status"]) for row in pairs} == {("USDT", "tradable"), ("BTC", "tradable"),
                                                                       ("USDT", "untradable")}
@@ -134,8 +136,8 @@ def test_lists_hold_what_trades_and_what_must_be_left_out(sim: SimProcess) -> No
 @pytest.mark.parametrize(("venue", "path", "symbol"), [
     (SPOT, "/spot/trades?currency_pair=", "BTC_USDT"), (FUTURES, "/futures/usdt/trades?contract=", "ETH_USDT"),
 ])
-def test_history_is_the_newest_rows_of_a_stretch_and_agrees_with_the_stream(sim: SimProcess, venue: str, path: str,
-                                                                            symbol: str) -> None:
+def test_history_is_the_newest_rows_of_a_time_range_and_agrees_with_the_stream(sim: SimProcess, venue: str, path: str,
+                                                                               symbol: str) -> None:
     connection = opened(sim, venue, DECIMAL)
     ask(connection, venue, "subscribe", symbol)
     results = [frame["result"] for frame in receive(connection, 120)]
@@ -170,7 +172,8 @@ def test_an_announced_restart_is_an_upgrade_on_the_system_channel(sim: SimProces
     assert (frame["event"], frame["result"]["type"]) == ("update", "upgrade")
 
 
-def test_too_many_requests_are_told_so() -> None:
-    with SimProcess(venues=[SPOT], symbols=2, rate=10, rules={SPOT: {"requests_per_minute": 2}}, truth=False) as sim:
-        url = sim.addresses["venues"][SPOT]["rest_url"] + "/spot/currency_pairs"
-        assert 429 in [get(sim, url).status for _ in range(5)]
+def test_too_many_requests_are_answered_429() -> None:
+    dialect = simulator_dialects()[0]
+    client = Client(dialect)
+    assert client.get("/spot/currency_pairs", used=dialect.rules.requests - 1).status == 200
+    assert client.get("/spot/currency_pairs", used=dialect.rules.requests).status == 429

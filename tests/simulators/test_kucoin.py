@@ -1,4 +1,4 @@
-"""KuCoin as simulated: tokens, welcome, silent acknowledgements, two protocols."""
+"""KuCoin's simulated markets: tokens, welcome, silent acknowledgements, two protocols."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from urllib.parse import quote
 import pytest
 import websocket
 from pumpwatch_plugins.exchanges.kucoin import VENUES
+from pumpwatch_plugins.simulators.kucoin import simulator_dialects
 
 from pumpwatch.model import Columns, ControlKind
 from pumpwatch.sim.ground_truth import PAST
 from pumpwatch.sim.process import SimProcess
 from tests.sim.clients import closed_with, connect, drained, get
+from tests.simulators.direct import Client
 
 SPOT, FUTURES = "kucoin.spot", "kucoin.futures"
 TOPICS = {SPOT: "/market/match:", FUTURES: "/contractMarket/execution:"}
@@ -52,7 +54,7 @@ def subscribe(connection: websocket.WebSocket, topic: str) -> dict[str, Any]:
     return ask(connection, type="subscribe", topic=topic, privateChannel=False, response=True)
 
 
-def test_a_token_opens_one_connection_and_any_other_is_told_401_and_closed(sim: SimProcess) -> None:
+def test_a_token_opens_one_connection_and_any_other_is_answered_401_and_closed(sim: SimProcess) -> None:
     token = quote(token_of(sim, SPOT)["token"], safe="")
     assert json.loads(connect(sim, SPOT, f"/?token={token}&connectId=1").recv())["type"] == "welcome"
     for path in (f"/?token={token}&connectId=2", "/?token=none&connectId=2", "/"):
@@ -92,7 +94,7 @@ def test_frames_have_the_real_shape_and_the_plugin_reads_them(sim: SimProcess, v
 
 @pytest.mark.parametrize(("topic", "code"), [
     ("/market/mtch:BTC-USDT", 404), ("/market/match:" + ",".join(f"A{number}-USDT" for number in range(101)), 509)])
-def test_wrong_topics_and_too_many_symbols_are_refused(sim: SimProcess, topic: str, code: int) -> None:
+def test_wrong_topics_and_too_many_symbols_are_rejected(sim: SimProcess, topic: str, code: int) -> None:
     assert subscribe(opened(sim), topic)["code"] == code
 
 
@@ -137,7 +139,7 @@ def test_without_a_ping_the_connection_ends() -> None:
         assert {opcode for opcode, _ in drained(opened(sim))} <= {websocket.ABNF.OPCODE_CLOSE}
 
 
-def test_subscribing_again_brings_the_last_futures_trades_once_more(sim: SimProcess) -> None:
+def test_subscribing_again_sends_the_last_futures_trades_once_more(sim: SimProcess) -> None:
     first = opened(sim, FUTURES)
     subscribe(first, "/contractMarket/execution:ETHUSDTM")
     for _ in range(5):
@@ -153,7 +155,7 @@ def test_subscribing_again_brings_the_last_futures_trades_once_more(sim: SimProc
     sim.resume()
 
 
-def test_the_tokenless_protocol_speaks_in_binary_frames_one_symbol_a_request(sim: SimProcess) -> None:
+def test_the_tokenless_protocol_uses_binary_frames_and_one_symbol_per_request(sim: SimProcess) -> None:
     connection = connect(sim, SPOT, "/tokenless")
     opcode, data = connection.recv_data()
     assert opcode == websocket.ABNF.OPCODE_BINARY and json.loads(data)["message"] == "welcome"
@@ -166,14 +168,14 @@ def test_the_tokenless_protocol_speaks_in_binary_frames_one_symbol_a_request(sim
     assert ask(connection, **request | {"action": "UNSUBSCRIBE"})["result"] is True
 
 
-def test_lists_have_what_does_not_trade_and_the_plugin_finds_what_does(sim: SimProcess) -> None:
+def test_the_plugin_finds_the_symbols_that_trade_in_lists_that_hold_others_too(sim: SimProcess) -> None:
     truth = sim.truth()
     for venue in VENUES[:2]:
         url = sim.addresses["venues"][venue.name]["rest_url"] + venue.instruments_requests[0].path
         found = venue.parse_instruments([get(sim, url).body])
-        assert sorted(one.symbol for one in found) == sorted(truth.symbols[truth.venues.index(venue.name)])
-    assert {(one.symbol, one.base, one.multiplier) for one in found} >= {("XBTUSDTM", "BTC", 1), ("1000BONKUSDTM", "1000BONK",
-                                                                                                  1000)}
+        assert sorted(listed.symbol for listed in found) == sorted(truth.symbols[truth.venues.index(venue.name)])
+    assert {(listed.symbol, listed.base, listed.multiplier) for listed in found} >= {
+        ("XBTUSDTM", "BTC", 1), ("1000BONKUSDTM", "1000BONK", 1000)}
 
 
 def test_history_is_the_last_100_trades(sim: SimProcess) -> None:
@@ -187,13 +189,14 @@ def test_history_is_the_last_100_trades(sim: SimProcess) -> None:
 
 
 def test_too_many_requests_are_answered_429() -> None:
-    with SimProcess(venues=[SPOT], symbols=1, rate=10, rules={SPOT: {"requests_per_minute": 8}}) as sim:
-        url = sim.addresses["venues"][SPOT]["rest_url"] + "/api/v2/symbols"
-        answers = [get(sim, url) for _ in range(6)]
-    assert answers[-1].status == 429 and answers[-1].json["code"] == "429000"
+    dialect = simulator_dialects()[0]
+    client = Client(dialect)
+    assert client.get("/api/v2/symbols", used=dialect.rules.requests - 4).status == 200  # its weight
+    answer = client.get("/api/v2/symbols", used=dialect.rules.requests - 3)
+    assert answer.status == 429 and json.loads(answer.body)["code"] == "429000"
 
 
-def test_frames_made_beforehand_have_ids_and_times_of_their_own() -> None:
+def test_frames_made_ahead_have_their_own_ids_and_times() -> None:
     with SimProcess(venues=[SPOT, FUTURES], symbols=["BTC"], rate=4000, mode="burst", lap_trades=2000, paused=True) as sim:
         for venue, symbol in ((SPOT, "BTC-USDT"), (FUTURES, "XBTUSDTM")):
             connection = opened(sim, venue)

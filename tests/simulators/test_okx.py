@@ -1,4 +1,4 @@
-"""OKX as simulated: answers an argument, refuses as the real venue does, and pushes the last trade first."""
+"""OKX's simulated markets: an answer per argument, the rejections of the real venue, the last trade on subscribing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import websocket
 from pumpwatch_plugins.exchanges.okx import VENUES
+from pumpwatch_plugins.simulators.okx import simulator_dialects
 
 from pumpwatch.sim.ground_truth import PAST
 from pumpwatch.sim.process import SimProcess
 from tests.sim.clients import GONE, closed_with, connect, drained, get
+from tests.simulators.direct import Client
 
 SPOT, FUTURES = "okx.spot", "okx.futures"
 
@@ -24,9 +26,9 @@ def sim() -> Iterator[SimProcess]:
         yield running
 
 
-def ask(connection: websocket.WebSocket, *symbols: str, op: str = "subscribe", channel: str = "trades-all") -> list[dict[str,
-                                                                                                                         Any]]:
-    """Send a request and return its answers, one an argument; trades in between are left out."""
+def ask(connection: websocket.WebSocket, *symbols: str, op: str = "subscribe",
+        channel: str = "trades-all") -> list[dict[str, Any]]:
+    """Send a request and return its answers, one for each argument; trades in between are left out."""
     arguments = [{"channel": channel, "instId": symbol} for symbol in symbols]
     connection.send(json.dumps({"id": "7", "op": op, "args": arguments}))
     answers: list[dict[str, Any]] = []
@@ -40,13 +42,13 @@ def trades(connection: websocket.WebSocket, count: int) -> list[dict[str, Any]]:
     return [json.loads(connection.recv())["data"][0] for _ in range(count)]
 
 
-def test_each_argument_is_answered_and_a_bad_one_spoils_no_other(sim: SimProcess) -> None:
+def test_each_argument_is_answered_and_a_bad_one_does_not_affect_the_others(sim: SimProcess) -> None:
     connection = connect(sim, SPOT)
     answers = ask(connection, "BTC-USDT", "NOPE-USDT", "ETH-USDT")
-    assert [one["event"] for one in answers] == ["subscribe", "error", "subscribe"]
+    assert [answer["event"] for answer in answers] == ["subscribe", "error", "subscribe"]
     assert answers[1]["code"] == "60018" and "instId:NOPE-USDT " in answers[1]["msg"]
-    assert {one["id"] for one in answers} == {"7"}
-    assert {one["instId"] for one in trades(connection, 50)} == {"BTC-USDT", "ETH-USDT"}
+    assert {answer["id"] for answer in answers} == {"7"}
+    assert {trade["instId"] for trade in trades(connection, 50)} == {"BTC-USDT", "ETH-USDT"}
     assert ask(connection, "BTC-USDT", "ETH-USDT", op="unsubscribe")[0]["event"] == "unsubscribe"
 
 
@@ -56,7 +58,7 @@ def test_the_last_trade_comes_first_and_is_past(sim: SimProcess) -> None:
     ask(connection, "BTC-USDT")
     (last,) = trades(connection, 1)
     sim.resume()
-    ids = [int(last["tradeId"]), *(int(one["tradeId"]) for one in trades(connection, 20))]
+    ids = [int(last["tradeId"]), *(int(trade["tradeId"]) for trade in trades(connection, 20))]
     assert ids == list(range(ids[0], ids[0] + 21))
     sim.pause()
     truth = sim.truth()
@@ -66,7 +68,7 @@ def test_the_last_trade_comes_first_and_is_past(sim: SimProcess) -> None:
 
 
 @pytest.mark.parametrize(("path", "channel"), [("/ws/v5/public", "trades-all"), ("/ws/v5/business", "trades")])
-def test_a_channel_of_the_other_path_is_refused(sim: SimProcess, path: str, channel: str) -> None:
+def test_a_channel_of_the_other_path_is_rejected(sim: SimProcess, path: str, channel: str) -> None:
     (answer,) = ask(connect(sim, SPOT, path), "BTC-USDT", channel=channel)
     assert (answer["event"], answer["code"]) == ("error", "60018")
 
@@ -74,17 +76,17 @@ def test_a_channel_of_the_other_path_is_refused(sim: SimProcess, path: str, chan
 @pytest.mark.parametrize("text", ["{", "[1]", '{"op":"dance","args":[]}', '{"op":"subscribe","args":7}',
                                   json.dumps({"op": "subscribe", "args": [{"channel": "trades-all",
                                                                            "instId": "BTC-USDT"}] * 100})])
-def test_a_request_that_is_none_or_too_long_is_refused_whole(sim: SimProcess, text: str) -> None:
+def test_an_invalid_or_too_long_request_is_rejected_whole(sim: SimProcess, text: str) -> None:
     connection = connect(sim, SPOT)
     connection.send(text)
     answer = json.loads(connection.recv())
     assert (answer["event"], answer["code"]) == ("error", "60012")
 
 
-def test_the_481st_subscription_of_a_connection_is_refused(sim: SimProcess) -> None:
+def test_the_481st_subscription_of_a_connection_is_rejected(sim: SimProcess) -> None:
     connection = connect(sim, SPOT)
     for _ in range(12):
-        assert all(one["code"] == "60018" for one in ask(connection, *["NO-USDT"] * 40))
+        assert all(answer["code"] == "60018" for answer in ask(connection, *["NO-USDT"] * 40))
     assert ask(connection, "BTC-USDT")[0]["code"] == "60014"
 
 
@@ -102,13 +104,13 @@ def test_maintenance_is_a_notice_that_the_plugin_understands(sim: SimProcess) ->
     assert closed_with(connection)[0] == 1001
 
 
-def test_instruments_are_listed_with_what_does_not_trade_and_the_plugin_finds_what_does(sim: SimProcess) -> None:
+def test_the_plugin_finds_the_symbols_that_trade_in_lists_that_hold_others_too(sim: SimProcess) -> None:
     for venue in VENUES:
         request = venue.instruments_requests[0]
         url = sim.addresses["venues"][venue.name]["rest_url"] + f"{request.path}?instType={request.params['instType']}"
         found = venue.parse_instruments([get(sim, url).body])
-        assert sorted(one.symbol for one in found) == sorted(sim.truth().symbols[sim.truth().venues.index(venue.name)])
-    bitcoin = next(one for one in found if one.base == "BTC")
+        assert sorted(listed.symbol for listed in found) == sorted(sim.truth().symbols[sim.truth().venues.index(venue.name)])
+    bitcoin = next(listed for listed in found if listed.base == "BTC")
     assert bitcoin.contract_size == 0.01
 
 
@@ -124,7 +126,7 @@ def test_history_pages_from_new_to_old_by_id_and_by_time(sim: SimProcess) -> Non
     assert get(sim, url.replace("BTC-USDT", "NO-USDT")).json["code"] == "51001"
 
 
-def test_too_many_connects_a_second_are_refused_and_a_silent_client_is_dropped() -> None:
+def test_too_many_connects_a_second_are_rejected_and_a_silent_client_is_dropped() -> None:
     with SimProcess(venues=[SPOT], symbols=1, rate=10, paused=True, rules={SPOT: {"client_silence_s": 1.0}}) as sim:
         first = connect(sim, SPOT)
         with pytest.raises(websocket.WebSocketBadStatusException) as caught:
@@ -136,19 +138,20 @@ def test_too_many_connects_a_second_are_refused_and_a_silent_client_is_dropped()
 
 
 def test_too_many_requests_are_answered_429() -> None:
-    with SimProcess(venues=[SPOT], symbols=1, rate=10, rules={SPOT: {"requests_per_minute": 3}}) as sim:
-        url = sim.addresses["venues"][SPOT]["rest_url"] + "/api/v5/market/trades?instId=BTC-USDT"
-        answers = [get(sim, url) for _ in range(8)]
-    assert answers[-1].status == 429 and answers[-1].json["code"] == "50011"
+    dialect = simulator_dialects()[0]
+    client = Client(dialect)
+    assert client.get("/api/v5/market/trades", used=dialect.rules.requests - 1, instId="BTC-USDT").status == 200
+    answer = client.get("/api/v5/market/trades", used=dialect.rules.requests, instId="BTC-USDT")
+    assert answer.status == 429 and json.loads(answer.body)["code"] == "50011"
 
 
-def test_frames_made_beforehand_have_ids_and_times_of_their_own() -> None:
+def test_frames_made_ahead_have_their_own_ids_and_times() -> None:
     with SimProcess(venues=[SPOT, FUTURES], symbols=2, rate=4000, mode="burst", lap_trades=2000, paused=True) as sim:
         for venue in (SPOT, FUTURES):
             connection = connect(sim, venue)
             symbol = "BTC-USDT" if venue == SPOT else "BTC-USDT-SWAP"
             ask(connection, symbol)
             sim.resume()
-            ids = [int(one["tradeId"]) for one in trades(connection, 200)]
+            ids = [int(trade["tradeId"]) for trade in trades(connection, 200)]
             assert ids == list(range(ids[0], ids[0] + 200))
             sim.pause()
