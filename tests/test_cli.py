@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import shlex
 import signal
@@ -18,12 +20,10 @@ import pytest
 
 from pumpwatch import __version__
 from pumpwatch.cli import pumpwatch as root
-from pumpwatch.commands.options import parse_moment
 from pumpwatch.sim.control import COMMANDS
 from pumpwatch.sim.faults import KINDS
 from tests.conftest import Cli
-
-NOW = 1_795_000_000_123_456_789
+from tests.ops.command_line import CommandLine
 
 
 def commands(group: click.Group = root, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -32,6 +32,16 @@ def commands(group: click.Group = root, path: tuple[str, ...] = ()) -> Iterator[
             yield from commands(command, (*path, name))
         else:
             yield (*path, name), command
+
+
+@pytest.fixture
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    """Run `pumpwatch ARGS...` in an empty folder, without a process of its own; the log is as it was afterwards."""
+    root_logger = logging.getLogger()
+    handlers, level = root_logger.handlers[:], root_logger.level
+    yield CommandLine(tmp_path, capsys, monkeypatch)
+    root_logger.handlers[:] = handlers
+    root_logger.setLevel(level)
 
 
 ALL = {" ".join(path): command for path, command in commands()}
@@ -44,13 +54,31 @@ def test_every_command_of_the_design_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_command_explains_itself_with_an_example(name: str, cli: Cli) -> None:
-    shown = root.main([*name.split(), "--help"], standalone_mode=False)
+def test_every_command_explains_itself_with_an_example_within_80_columns(
+        name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = root.main([*name.split(), "--help"], standalone_mode=False, terminal_width=80)
     assert shown == 0
+    lines = capsys.readouterr().out.splitlines()
+    example = next(number for number, line in enumerate(lines) if "Example: pumpwatch" in line)
+    assert max(map(len, lines)) <= 80
+    assert all(not line or "pumpwatch " in line for line in lines[example:lines.index("Options:")])  # none is broken in two
     assert f"Example: pumpwatch {name}" in (ALL[name].help or "")
     for parameter in ALL[name].params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{name} {parameter.name}"
+
+
+def test_the_help_names_every_command_and_completion_within_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    root.main(["--help"], standalone_mode=False, terminal_width=80)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and not any(line.endswith("...") for line in lines[1:])
+    assert any("_PUMPWATCH_COMPLETE=bash_source pumpwatch" in line for line in lines)
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    env = os.environ | {"COMP_WORDS": "pumpwatch gaps --li", "COMP_CWORD": "2", "_PUMPWATCH_COMPLETE": "bash_complete"}
+    done = subprocess.run([Path(sys.executable).with_name("pumpwatch")], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout == "plain,--limit\n"
 
 
 def test_json_is_called_the_same_everywhere() -> None:
@@ -88,8 +116,8 @@ def test_the_process_is_patched_before_anything_else_is_imported() -> None:
     (["status", "-c", "nope.yaml"], 78, "nope.yaml: cannot read the config file"),
     (["titles", "nope.txt"], 2, "nope.txt: cannot read titles"),
 ])
-def test_an_error_is_one_message_and_its_exit_code(cli: Cli, args: list[str], code: int, says: str) -> None:
-    done = cli(*args)
+def test_an_error_is_one_message_and_its_exit_code(command: CommandLine, args: list[str], code: int, says: str) -> None:
+    done = command(*args)
     assert done.returncode == code
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -98,20 +126,20 @@ def test_an_error_is_one_message_and_its_exit_code(cli: Cli, args: list[str], co
 
 @pytest.mark.parametrize("options", [b"- 1\n- 2", b"\xff\xfe\x00PK", b"rate: {{ rate }}", b"venues: &a\n- *a", b"1: 2",
                                      b"symbols: {a: 1}"], ids=repr)
-def test_wrong_options_of_a_simulation_are_one_message_and_78(cli: Cli, tmp_path: Path, options: bytes) -> None:
+def test_wrong_options_of_a_simulation_are_one_message_and_78(command: CommandLine, tmp_path: Path, options: bytes) -> None:
     (tmp_path / "sim.yaml").write_bytes(options)
-    done = cli("simulate", "-c", "sim.yaml", timeout_s=30)
+    done = command("simulate", "-c", "sim.yaml")
     assert done.returncode == 78, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("pumpwatch: ")
 
 
-def test_a_config_that_is_not_written_yet_is_refused_and_one_of_comments_is_not(cli: Cli, tmp_path: Path) -> None:
+def test_a_config_that_is_not_written_yet_is_refused_and_one_of_comments_is_not(command: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "sim.yaml").write_text("\n")
-    done = cli("collect", "-c", "sim.yaml", timeout_s=30)  # else it would be the real exchanges
+    done = command("collect", "-c", "sim.yaml")  # else it would be the real exchanges
     assert (done.returncode, done.stderr.splitlines()[0]) == (78, "pumpwatch: sim.yaml is empty")
     (tmp_path / "sim.yaml").write_text("# store:\n#   dir: elsewhere\n")
-    assert cli("status", "-c", "sim.yaml").returncode == 69
+    assert command("status", "-c", "sim.yaml").returncode == 69
 
 
 def test_the_help_of_simulate_names_every_command_and_kind_of_fault() -> None:
@@ -125,10 +153,10 @@ def test_a_simulation_of_some_seconds_ends_by_itself(cli: Cli) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_two_ways_to_say_how_many_coins_are_refused(cli: Cli, tmp_path: Path) -> None:
+def test_two_ways_to_say_how_many_coins_are_refused(command: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "sim.yaml").write_text("symbols: 3")
     for words in (("--coins", "3", "--symbols", "90"), ("-c", "sim.yaml", "--symbols", "90")):
-        done = cli("simulate", *words, timeout_s=60)
+        done = command("simulate", *words)
         assert done.returncode == 2 and "choose one" in done.stderr
 
 
@@ -149,9 +177,9 @@ def test_simulate_tells_how_to_cause_a_fault_and_leaves_no_folder(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(cli: Cli, tmp_path: Path) -> None:
+def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(command: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("store: {dri: x}")
-    done = cli("check", "-c", "c.yaml")
+    done = command("check", "-c", "c.yaml")
     assert done.returncode == 78
     assert "unknown key `store.dri`" in done.stderr
     assert "did you mean `dir`?" in done.stderr
@@ -169,41 +197,41 @@ def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(cli: Cli, tmp_path:
     ("plugins: {folder: nowhere}", "nowhere is not a folder"),
 ])
 def test_check_and_collect_refuse_a_config_that_cannot_be_meant_with_one_message(
-        cli: Cli, tmp_path: Path, text: str, says: str) -> None:
+        command: CommandLine, tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
-    for command in ("check", "collect"):
-        done = cli(command, "-c", "c.yaml")
+    for name in ("check", "collect"):
+        done = command(name, "-c", "c.yaml")
         assert (done.returncode, done.stdout) == (78, "")
         assert done.stderr.count("pumpwatch: ") == 1 and says in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "data").exists()
 
 
-def test_check_names_what_will_be_collected(cli: Cli, tmp_path: Path) -> None:
+def test_check_names_what_will_be_collected(command: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("exchanges: {binance: , okx: {futures: {enabled: false}}}")
-    done = cli("check", "--json", "-c", "c.yaml", env={"PUMPWATCH_EXCHANGES__GATE__SPOT__ENABLED": "true"})
+    done = command("check", "--json", "-c", "c.yaml", env={"PUMPWATCH_EXCHANGES__GATE__SPOT__ENABLED": "true"})
     rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert rows["venues"]["detail"] == "binance.spot, binance.futures, okx.spot"
 
 
-def test_a_key_may_come_from_the_environment(cli: Cli, tmp_path: Path) -> None:
-    done = cli("check", "--json", env={"PUMPWATCH_STORE__DIR": str(tmp_path / "elsewhere")})
+def test_a_key_may_come_from_the_environment(command: CommandLine, tmp_path: Path) -> None:
+    done = command("check", "--json", env={"PUMPWATCH_STORE__DIR": str(tmp_path / "elsewhere")})
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert any("elsewhere" in row["detail"] for row in rows)
     assert all(list(row) == ["name", "state", "detail", "hint", "ms"] for row in rows)
 
 
-def test_check_names_what_fails_and_ends_with_1(cli: Cli, tmp_path: Path) -> None:
+def test_check_names_what_fails_and_ends_with_1(command: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the folder should be")
-    done = cli("check")
+    done = command("check")
     assert done.returncode == 1
     assert "data folder" in done.stdout
 
 
-def test_plugins_list_names_each_with_its_state(cli: Cli, tmp_path: Path) -> None:
+def test_plugins_list_names_each_with_its_state(command: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "bad.py").write_text("import nowhere_to_be_found")
     (tmp_path / "c.yaml").write_text("plugins: {folder: more, disabled: [questdb]}")
-    done = cli("plugins", "list", "--json", "-c", "c.yaml")
+    done = command("plugins", "list", "--json", "-c", "c.yaml")
     rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 1
     assert rows["binance"]["status"] == "ok"
@@ -211,16 +239,18 @@ def test_plugins_list_names_each_with_its_state(cli: Cli, tmp_path: Path) -> Non
     assert rows["questdb"]["status"] == "disabled"
     assert rows["bad"]["status"] == "refused"
     assert "nowhere_to_be_found" in rows["bad"]["reason"]
-    assert "nowhere_to_be_found" in cli("plugins", "list", "-c", "c.yaml").stdout
+    assert "nowhere_to_be_found" in command("plugins", "list", "-c", "c.yaml").stdout
 
 
 def test_plugins_list_is_fine_when_all_are() -> None:
     assert root.main(["plugins", "list", "--json"], standalone_mode=False) == 0
 
 
-def test_titles_go_in_raw_or_as_json_and_verdicts_come_out(cli: Cli) -> None:
+def test_titles_go_in_raw_or_as_json_and_verdicts_come_out(
+        command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     title = "[거래] 센트(SENT) 신규 거래지원 안내 (KRW, BTC, USDT 마켓)"
-    done = cli("titles", "--source", "upbit", input=f"{title}\n\n{json.dumps({'title': title})}\n")
+    give(monkeypatch, f"{title}\n\n{json.dumps({'title': title})}\n")
+    done = command("titles", "--source", "upbit")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0
     assert len(rows) == 2
@@ -228,8 +258,8 @@ def test_titles_go_in_raw_or_as_json_and_verdicts_come_out(cli: Cli) -> None:
     assert {"kind": "krw_listing", "symbols": ["SENT"], "needs_body": False}.items() <= rows[0].items()
 
 
-def test_an_unknown_source_is_answered_with_the_known_ones(cli: Cli) -> None:
-    done = cli("titles", "--source", "upbti")
+def test_an_unknown_source_is_answered_with_the_known_ones(command: CommandLine) -> None:
+    done = command("titles", "--source", "upbti")
     assert done.returncode == 2
     assert "did you mean `upbit`?" in done.stderr
 
@@ -266,41 +296,25 @@ def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize(("text", "ns"), [
-    ("now", NOW),
-    ("-20m", NOW - 1_200 * 10**9),
-    ("-1.5s", NOW - 1_500_000_000),
-    ("1795000000", 1_795_000_000 * 10**9),
-    ("1795000000.25", 1_795_000_000_250_000_000),
-    ("1795000000123", 1_795_000_000_123_000_000),
-    ("1795000000123456", 1_795_000_000_123_456_000),
-    ("1795000000123456789", 1_795_000_000_123_456_789),
-    ("2026-11-18T11:06:40Z", 1_795_000_000 * 10**9),
-    ("2026-11-18 11:06:40", 1_795_000_000 * 10**9),
-    ("2026-11-18T20:06:40.123456789+09:00", 1_795_000_000_123_456_789),
-    ("2026-11-18", 1_794_960_000 * 10**9),
-])
-def test_a_moment_may_be_written_in_many_ways_and_keeps_its_nanoseconds(text: str, ns: int) -> None:
-    assert parse_moment(text, NOW) == ns
-
-
-@pytest.mark.parametrize("text", ["", "soon", "12", "20m", "-20y", "2026-13-01", "2026-11-18T25:00:00Z"])
-def test_what_is_no_moment_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        parse_moment(text, NOW)
-
-
 GATE_TRADE = ('{"time":1700000000,"time_ms":1700000000123,"channel":"futures.trades","event":"update","result":[{"size":3,"id":7,'
               '"create_time":1700000000,"create_time_ms":1700000000123,"price":"61800.5","contract":"BTC_USDT"}]}\n')
 
 
-def test_decode_tells_of_contracts_that_it_cannot_count_in_base_units(cli: Cli, tmp_path: Path) -> None:
-    done = cli("decode", "gate.futures", input=GATE_TRADE)
+def give(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Let the next command read this from stdin."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_decode_names_contracts_that_it_cannot_count_in_base_units(
+        command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, GATE_TRADE)
+    done = command("decode", "gate.futures")
     assert done.returncode == 0 and json.loads(done.stdout)["quantity"] == 3
     assert done.stderr.splitlines() == ["a contract counts 1, as there is no --instruments: BTC_USDT",
                                         "trades: 1, control frames: 0, refused: 0"]
     (tmp_path / "list").write_text("[]")
-    assert "--instruments lacks it: BTC_USDT" in cli("decode", "gate.futures", "--instruments", "list", input=GATE_TRADE).stderr
+    give(monkeypatch, GATE_TRADE)
+    assert "--instruments lacks it: BTC_USDT" in command("decode", "gate.futures", "--instruments", "list").stderr
 
 
 @pytest.mark.parametrize(("words", "stdin", "code", "says"), [
@@ -311,8 +325,10 @@ def test_decode_tells_of_contracts_that_it_cannot_count_in_base_units(cli: Cli, 
     (("bybit.spot", "--instruments", "nowhere"), "", 2, "nowhere: cannot be read"),
     (("bybit.spot", "--instruments", "c.yaml"), "", 2, "--instruments: not a symbol list of bybit.spot: "),
 ])
-def test_decode_says_what_it_cannot_use(cli: Cli, tmp_path: Path, words: Sequence[str], stdin: str, code: int, says: str) -> None:
+def test_decode_says_what_it_cannot_use(command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                        words: Sequence[str], stdin: str, code: int, says: str) -> None:
     (tmp_path / "c.yaml").write_text("store: {}")
-    done = cli("decode", *words, input=stdin)
+    give(monkeypatch, stdin)
+    done = command("decode", *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert says in done.stderr and "Traceback" not in done.stderr

@@ -245,6 +245,35 @@ def test_a_wrong_value_is_named_with_its_path_and_what_is_allowed(tmp_path: Path
     assert says in refusal(tmp_path, text).message
 
 
+@pytest.mark.parametrize(("text", "place"), [
+    ("store:\n  dir: x\n  dirr: y", ":3:3: unknown key `store.dirr`"),
+    ("log:\n  level: loud", ":2:3: log.level: "),
+    ("exchanges:\n  okx: {spot: {symbols: [X, 3]}}", ":2:29: exchanges.okx.spot.symbols.1: "),
+    ("exchanges: {okx: {spot: {ws_url: ftp://x}}}", ":1:26: exchanges.okx.spot.ws_url: "),
+    ("net: {proxy: 'ftp://x'}", ":1:7: net.proxy"),
+    ("store: {dir: a, dir: b}", ":1:17: not valid YAML: the key `dir` is given twice"),
+    ("store:\n  dir: [", ":2:9: not valid YAML: "),
+    ("- 1", ":1:1: the file must be a mapping")])
+def test_an_error_names_file_line_and_column(tmp_path: Path, text: str, place: str) -> None:
+    assert refusal(tmp_path, text).message.startswith(f"{tmp_path}/pumpwatch.yaml{place}")
+
+
+def test_what_no_plugin_offers_is_named_with_its_line_and_column(tmp_path: Path) -> None:
+    config = load_text(tmp_path, "exchanges:\n  okx:\n  binanse:\nsinks: {nowhere: }\n")
+    with pytest.raises(ConfigError) as caught:
+        load_plugins(Config()).fit(config)
+    file = f"{tmp_path}/pumpwatch.yaml"
+    assert f"{file}:3:3: exchanges.binanse: no plugin offers it" in caught.value.message
+    assert f"{file}:4:9: sinks.nowhere: no plugin offers it" in caught.value.message
+
+
+def test_an_unknown_option_of_a_sink_is_named_with_its_line_and_column(tmp_path: Path) -> None:
+    config = load_text(tmp_path, "sinks:\n  questdb:\n    adr: x\n")
+    with pytest.raises(ConfigError) as caught:
+        load_plugins(Config()).make_sinks(config)
+    assert caught.value.message == f"{tmp_path}/pumpwatch.yaml:3:5: unknown key `sinks.questdb.adr`"
+
+
 def test_a_value_outside_its_choices_is_answered_with_the_choices(tmp_path: Path) -> None:
     error = refusal(tmp_path, "log: {level: loud}")
     assert "log.level" in error.message

@@ -53,7 +53,7 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     \b
     Example: pumpwatch trades PEPE --limit 100
              pumpwatch trades PEPE --follow
-             pumpwatch trades PEPE --from 2026-11-21T10:00Z --to 2026-11-21T10:01Z --json
+             pumpwatch trades PEPE --from 2026-11-21T10:00Z --to 2026-11-21T10:01Z
     """
     from pumpwatch.plugins import load_plugins
     from pumpwatch.store.stored import StoredTrades
@@ -171,7 +171,10 @@ def decode(venue: str, file: str, instruments: str | None, config: Config) -> in
         found = load_plugins(config).venue(venue)
     except PluginError as error:
         raise UsageError(error.message, error.hint) from error
-    body = _open(instruments).read() if instruments else None
+    body = None
+    if instruments:
+        with _open(instruments) as listed:
+            body = listed.read()
     decoder = Decoder(found, body)
     with _open(file) as lines:
         print_json(decoder.lines(lines))

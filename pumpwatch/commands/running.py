@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], config: Config) -> int:
     """Record every trade, until stopped.
 
-    Without a config it records every exchange that a plugin offers, and keeps the journal in ./data. --exchange and --coin
-    narrow the config for this run: other trades are not recorded, and not recorded as gaps. Ctrl-C or SIGTERM commits what
-    was received and ends with exit code 0, or 74 if the disk did not take all of it. Logs go to stderr.
+    Of the configured exchanges; without a config of every exchange that a plugin offers, with the journal in ./data.
+    --exchange and --coin narrow the config for this run: other trades are not recorded, nor are gaps for them. Ctrl-C or
+    SIGTERM commits what was received and ends with exit code 0, or 74 if the disk did not take all of it. Logs go to stderr.
 
     \b
     Example: pumpwatch collect -c /etc/pumpwatch.yaml
@@ -98,13 +98,14 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
 
     \b
     Commands: status pause resume stop publish edit board_fault fault
-    Kinds of fault: cut fin close slow_close silence mute freeze deaf drop double reorder
-                    spoil fragment malformed ping maintenance refuse down hang rest
-    A fault:  curl --cacert DIR/ca.pem -d '{"kind": "cut"}' https://127.0.0.1:PORT/sim/fault
+    Kinds of fault: cut fin close slow_close silence mute freeze deaf drop double
+                    reorder spoil fragment malformed ping maintenance refuse
+                    down hang rest
+    A fault: curl --cacert DIR/ca.pem -d '{"kind": "cut"}' ADDRESS/fault
 
     \b
     Example: pumpwatch simulate --coins 50 --rate 5000 > sim.yaml
-             pumpwatch collect -c sim.yaml    (in another terminal, once the venues are listening)
+             pumpwatch collect -c sim.yaml    (in another terminal)
     """
     import json
     import shlex

@@ -1,4 +1,4 @@
-"""Read the figures that a collector writes, and show them as one line or as a table.
+"""Read the figures that a collector writes, and show them as one line.
 
 The collector replaces `status.json` in its data folder each second, for everybody who can read the folder. Nothing here talks
 to the collector, so reading never slows it.
@@ -18,7 +18,7 @@ from pumpwatch.net.texts import one_line
 from pumpwatch.ops.judgement import judge
 from pumpwatch.ops.status_file import FILE, Unreadable, read_figures
 
-__all__ = ["FILE", "DamagedFigures", "problems", "read", "summary_line", "table"]
+__all__ = ["FILE", "DamagedFigures", "problems", "read", "summary_line"]
 
 SHOWN = 160  # characters of a reason in a line
 SILENT_AFTER_S = 15.0  # the file is written each second; after this long without a write the collector hangs
@@ -80,51 +80,6 @@ def problems(status: Status) -> list[str]:
     return [f"{judgement.name}: {one_line(judgement.detail, SHOWN)}" for judgement in judge(status) if judgement.state != OK]
 
 
-def table(status: Status, clock: Clock | None = None) -> Any:
-    """Return the figures as a rich renderable for a terminal."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    venues = Table(title=_title(status, (clock or Clock()).now_ns()), title_justify="left")
-    for heading in ("venue", "connections", "subscribed", "refused", "silent", "trades", "trades/s", "lag ms", "open gaps",
-                    "quarantined"):
-        venues.add_column(heading, justify="left" if heading == "venue" else "right")
-    for row in status.get("venues", ()):
-        venues.add_row(
-            f"{row.get('exchange')}.{row.get('market_type')}",
-            f"{row.get('connections_up', 0)}/{row.get('connections', 0)}",
-            f"{row.get('subscribed', 0)}/{row.get('instruments', 0)}", str(len(row.get("refused", ()))),
-            str(len(row.get("silent", ()))),
-            f"{int(row.get('trades_total', 0)):,}", f"{row.get('trades_per_s', 0):,.0f}",
-            f"{row.get('lag_ms', 0):,.0f}", str(row.get("gaps_open", 0)), f"{int(row.get('quarantined_total', 0)):,}")
-    stores = Table.grid(padding=(0, 2))
-    for row in status.get("venues", ()):
-        if row.get("list_problem"):
-            stores.add_row(f"list of {row.get('exchange')}.{row.get('market_type')}", Text(row["list_problem"]))
-        if row.get("problem"):
-            stores.add_row(f"{row.get('exchange')}.{row.get('market_type')}", Text(row["problem"]))
-    journal, recent = status.get("journal", {}), status.get("recent", {})
-    stores.add_row("journal", f"{_bytes(journal.get('bytes', 0))}, {int(journal.get('backlog_trades', 0)):,} trades "
-                              f"to send, {int(journal.get('commits', 0)):,} commits")
-    stores.add_row("recent", f"{int(recent.get('trades', 0)):,} trades, {_bytes(recent.get('bytes', 0))}")
-    for sink in status.get("sinks", ()):
-        behind = int(sink.get("backlog_trades", 0))
-        stores.add_row(f"sink {sink.get('name')}", f"{sink.get('state')}, {behind:,} trades behind")
-    for name, value in (status.get("listing") or {}).items():
-        stores.add_row(f"listing {name}", Text(_listing_cell(value)))
-    return Group(venues, stores)
-
-
-def _listing_cell(value: Any) -> str:
-    """Return a notice board's state, or a plain figure, as text."""
-    if not isinstance(value, Mapping):
-        return str(value)
-    if "up" in value:
-        return "up" if value["up"] else f"down, {value.get('reason') or 'no answer'}"
-    return ", ".join(f"{key} {figure}" for key, figure in value.items())
-
-
 def _by_exchange(status: Status) -> dict[str, list[Status]]:
     exchanges: dict[str, list[Status]] = {}
     for row in status.get("venues", ()):
@@ -139,13 +94,6 @@ def _exchange_part(name: str, rows: list[Status]) -> str:
     lag = max((float(row.get("lag_ms", 0)) for row in rows), default=0.0)
     gaps = sum(int(row.get("gaps_open", 0)) for row in rows)
     return f"{name}: {up} up, {rate:,.0f} trades/s, lag {lag:.0f} ms, gaps {gaps}"
-
-
-def _title(status: Status, now_ns: int) -> str:
-    up_s = int(status.get("up_s", max(0, (now_ns - int(status.get("started_at_ns", now_ns))) // NS_PER_S)))
-    hours, rest = divmod(up_s, 3600)
-    return (f"PumpWatch {status.get('version', '')}, pid {status.get('pid')}, "
-            f"up {hours}:{rest // 60:02}:{rest % 60:02}")
 
 
 def _alive(pid: int) -> bool:
@@ -168,11 +116,3 @@ def _ago(seconds: float) -> str:
 
 def _count(number: float) -> str:
     return f"{number:,.0f}"
-
-
-def _bytes(number: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} GB"

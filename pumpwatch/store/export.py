@@ -1,4 +1,4 @@
-"""Write trades as JSON lines, CSV, Parquet or table rows: one row a trade, with the fields of store.trade_rows."""
+"""Write trades as JSON lines, CSV or Parquet: one row a trade, with the fields of store.trade_rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +17,6 @@ from pumpwatch.model import TradeBatch
 from pumpwatch.store.trade_rows import TRADE_FIELDS, trade_columns, trade_records
 
 CHUNK_ROWS = 10_000
-TABLE_FIELDS = ("timestamp", "exchange", "market_type", "symbol", "side", "price", "quantity", "trade_id")
 
 
 def write_json_lines(batch: TradeBatch, catalogue: Catalogue, out: BinaryIO) -> None:
@@ -63,18 +61,6 @@ def write_parquet(batch: TradeBatch, catalogue: Catalogue, path: Path) -> None:
         raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def table_rows(batch: TradeBatch, catalogue: Catalogue) -> Iterator[list[str]]:
-    """Yield the cells of TABLE_FIELDS for display: the time is UTC with microseconds."""
-    for chunk in _chunks(batch):
-        for row in trade_records(chunk, catalogue):
-            yield [_when(row["timestamp"]), *(str(row[field]) for field in TABLE_FIELDS[1:])]
-
-
 def _chunks(batch: TradeBatch) -> Iterator[TradeBatch]:
     for start in range(0, len(batch), CHUNK_ROWS):
         yield batch.take(slice(start, start + CHUNK_ROWS))
-
-
-def _when(ns: int) -> str:
-    whole, rest = divmod(ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%d %H:%M:%S}.{rest // 1000:06d}"

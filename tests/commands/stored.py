@@ -22,7 +22,7 @@ def stored(folder: Path, rows: int = 1000, gaps: Sequence[Gap] = ()) -> Path:
     journal.open()
     if gaps:
         journal.record(Records(gaps=list(gaps)))
-    journal.commit([batch_of(rows, start_ns=START_NS)])
+    journal.commit(batch_of(rows, start_ns=START_NS))
     journal.close()
     config = folder / "c.yaml"
     config.write_text(f"store: {{dir: {folder}}}\nlisting: {{archive_dir: {folder}}}\n", "utf-8")

@@ -53,7 +53,7 @@ def test_each_trade_of_the_coin_is_seen_once_over_several_files(
     new.start()
     seen: list[int] = []
     for turn in range(3):
-        journal.commit([batch_of(200, first_id=1 + 200 * turn, start_ns=START_NS)])
+        journal.commit(batch_of(200, first_id=1 + 200 * turn, start_ns=START_NS))
         seen += new.look().trade_id.tolist()
         assert len(new.look()) == 0
         clock.advance(3600)
@@ -62,11 +62,11 @@ def test_each_trade_of_the_coin_is_seen_once_over_several_files(
 
 
 def test_what_was_stored_before_is_not_new(journal: Journal, tmp_path: Path) -> None:
-    journal.commit([batch_of(200, start_ns=START_NS)])
+    journal.commit(batch_of(200, start_ns=START_NS))
     new = following(tmp_path)
     new.start()
     assert len(new.look()) == 0
-    journal.commit([batch_of(200, first_id=201, start_ns=START_NS)])
+    journal.commit(batch_of(200, first_id=201, start_ns=START_NS))
     assert new.look().trade_id.tolist() == wanted(201)
 
 
@@ -74,12 +74,12 @@ def test_a_coin_that_is_listed_meanwhile_is_seen(
         journal: Journal, catalogue: Catalogue, tmp_path: Path) -> None:
     new = following(tmp_path, "FRESH")
     new.start()
-    journal.commit([batch_of(200, start_ns=START_NS)])
+    journal.commit(batch_of(200, start_ns=START_NS))
     assert len(new.look()) == 0
     number = catalogue.add(("okx", SPOT), Instrument(symbol="FRESH-USDT", base="FRESH", quote="USDT"))
     batch = batch_of(5, first_id=201, start_ns=START_NS, instruments=1)
     batch.instrument[:] = number
-    journal.commit([batch])
+    journal.commit(batch)
     assert new.look().trade_id.tolist() == [201, 202, 203, 204, 205]
 
 

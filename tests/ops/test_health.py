@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from rich.console import Console
 
 from pumpwatch.clock import NS_PER_S, Clock, FakeClock
+from pumpwatch.commands.status_view import status_lines
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.ops import health
 from tests.ops.command_line import CommandLine
@@ -58,7 +58,7 @@ def test_a_step_of_the_clock_makes_no_collector_silent_and_hides_none_that_is(tm
     write(tmp_path, figures(written_at_ns=clock.now_ns(), written_monotonic_s=clock.monotonic(), up_s=65.0))
     clock.advance(2)
     clock.step(step_s)
-    assert "up 0:01:05" in health._title(health.read(tmp_path, clock), clock.now_ns())
+    assert "up 0:01:05" in status_lines(health.read(tmp_path, clock), clock.now_ns(), 80)[0]
     clock.advance(60)
     with pytest.raises(ServiceUnavailable, match="last wrote its figures 62 s ago"):
         health.read(tmp_path, clock)
@@ -153,16 +153,6 @@ def test_the_minute_line_sums_up_each_exchange_and_the_stores() -> None:
 
 def test_the_minute_line_of_a_collector_that_just_started_is_a_line() -> None:
     assert health.summary_line({}) == "journal backlog 0"
-
-
-def test_the_table_shows_every_venue_and_store() -> None:
-    console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
-    console.print(health.table(figures(), CLOCK))
-    text = console.export_text()
-    for expected in ("up 1:02:05", "alpha.spot", "alpha.futures", "beta.spot", "2/3", "448/450", "1,234,567", "1.5 GB",
-                     "sink questdb", "17 trades behind", "listing board", "down, HTTP 429 [/]", "open 2", "7,654",
-                     "list of beta.spot", "HTTP 502: [/busy]"):
-        assert expected in text
 
 
 def test_brackets_in_a_sinks_own_words_are_shown_as_they_are(tmp_path: Path, command: CommandLine) -> None:

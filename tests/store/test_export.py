@@ -14,7 +14,7 @@ import pytest
 
 from pumpwatch.errors import UsageError
 from pumpwatch.model import Flag
-from pumpwatch.store.export import TABLE_FIELDS, table_rows, write_csv, write_json_lines, write_parquet
+from pumpwatch.store.export import write_csv, write_json_lines, write_parquet
 from pumpwatch.store.trade_rows import TRADE_FIELDS
 from tests.trades import batch_of, catalogue_of
 
@@ -57,7 +57,6 @@ def test_no_trades_give_an_empty_file_with_a_header_where_there_is_one() -> None
     write_csv(nothing, CATALOGUE, table)
     assert lines.getvalue() == b""
     assert table.getvalue().decode() == ",".join(TRADE_FIELDS) + "\n"
-    assert list(table_rows(nothing, CATALOGUE)) == []
 
 
 def test_more_trades_than_a_chunk_are_all_written() -> None:
@@ -65,12 +64,6 @@ def test_more_trades_than_a_chunk_are_all_written() -> None:
     write_json_lines(batch, CATALOGUE, out)
     ids = [json.loads(line)["trade_id"] for line in out.getvalue().splitlines()]
     assert ids == batch.id_texts()
-
-
-def test_table_cells_show_the_time_in_utc() -> None:
-    cells = next(table_rows(trades(), CATALOGUE))
-    assert len(cells) == len(TABLE_FIELDS)
-    assert cells[0] == "2023-11-14 22:13:20.123456"
 
 
 def test_parquet_keeps_types_or_says_what_is_missing(tmp_path: Path) -> None:
