@@ -172,7 +172,9 @@ def test_only_main_patches_and_before_anything_else() -> None:
     assert [ast.unparse(node) for node in body[1:3]] == ["from gevent import monkey", "monkey.patch_all()"]
 
 
-CATCH_ALL = {ROOT / "pumpwatch" / name for name in ("supervisor.py", "plugins.py", "plugin_kit/sandbox.py", "listing/border.py")}
+CATCH_ALL = {ROOT / "pumpwatch" / name for name in (
+    "supervisor.py", "plugins.py", "plugin_kit/sandbox.py", "listing/border.py",
+    "pipeline/ingest.py", "pipeline/parse.py", "pipeline/venue_reader.py")}
 
 
 def test_everything_is_caught_in_the_supervisor_and_around_other_peoples_code_alone() -> None:

@@ -124,7 +124,7 @@ class Jobs:
             log.warning("health %s | wrong: %s", summary_line(status), "; ".join(wrong))
         else:
             log.info("health %s", summary_line(status))
-        self._of.ingest.tell_rest()
+        self._of.ingest.log_rest()
 
     def _health(self) -> None:
         rows = self._health_rows.collect()

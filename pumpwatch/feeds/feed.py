@@ -89,7 +89,7 @@ class Feed:
     @property
     def heard_at_ns(self) -> int:
         """When the connection's last good trade was read; 0: it has had none."""
-        return self._link.connection.traded_at_ns if self._link else 0
+        return self._link.traded_at_ns if self._link else 0
 
     def unheard(self, now: float) -> bool:
         """Whether the connection has stood for a while and never had a trade; each that is left for that has twice the time."""
@@ -252,8 +252,8 @@ class Feed:
         if self._left_for:
             self._rhythm.give_up()
             return self._left_for
-        self._rhythm.look(now, link.connection.traded_at_ns)
-        if link.connection.traded_at_ns or now - link.opened_at > STEADY_S:
+        self._rhythm.look(now, link.traded_at_ns)
+        if link.traded_at_ns or now - link.opened_at > STEADY_S:
             self._backoff.reset()
         if self._rhythm.overdue(now):
             self._rhythm.give_up()
@@ -297,8 +297,8 @@ class Feed:
             return problem
         if not successor.stood_at_ns:
             return "its subscriptions take too long" if now - successor.opened_at > RENEW_WITHIN_S else ""
-        silent = not successor.connection.traded_at_ns and now - successor.stood_at > QUIET_S
-        if silent and link.connection.traded_at_ns > successor.stood_at_ns + self._context.slack_ns():
+        silent = not successor.traded_at_ns and now - successor.stood_at > QUIET_S
+        if silent and link.traded_at_ns > successor.stood_at_ns + self._context.slack_ns():
             return "it is silent, while the old connection has trades"
         return ""
 
@@ -307,14 +307,14 @@ class Feed:
 
         The answer to a ping proves that; where a venue answers none, bytes that came well after the successor stood.
         """
-        lag_s = abs(self._context.stats.get("lag_ms", venue=self._context.venue.name)) / 1000
+        lag_s = abs(self._context.buffer.lag_ns(self._context.clock.now_ns())) / NS_PER_S
         both_s = now - successor.stood_at
         if both_s < max(OVERLAP_S, min(OVERLAP_LAGS * lag_s, LONGEST_OVERLAP_S)) or not successor.stands(now):
             return False
         heard_ns = old.connection.received_at_ns - self._context.slack_ns()
         if not old.caught_up and not (both_s > QUIET_S and heard_ns > successor.stood_at_ns):
             return False
-        return bool(successor.connection.traded_at_ns) or both_s > QUIET_S
+        return bool(successor.traded_at_ns) or both_s > QUIET_S
 
     def _renewal_failed(self, reason: str, now: float) -> None:
         self._renew_at = now + max(1.0, self._renewals.next_s())
@@ -364,7 +364,7 @@ class Feed:
         """Return from when on trades may be missing: the last sign of life, or the last trade where the quiet is unusual."""
         since_ns = link.connection.received_at_ns
         if self._left_for or self._rhythm.unusual(self._now()):
-            since_ns = link.connection.traded_at_ns or link.stood_at_ns or since_ns
+            since_ns = link.traded_at_ns or link.stood_at_ns or since_ns
         return since_ns - self._context.slack_ns()
 
     def _rest(self, seconds: float, over: Callable[[], bool] = lambda: False) -> None:

@@ -49,7 +49,7 @@ class FeedContext:
 
         However far: with a clock that is hours wrong, a gap with less slack would lie beside the trades that are missing.
         """
-        return DISORDER_NS + int(abs(self.stats.get("lag_ms", venue=self.venue.name)) * NS_PER_S / 1000)
+        return DISORDER_NS + abs(self.buffer.lag_ns(self.clock.now_ns()))
 
     def note_event(self, number: int, event: str, reason: str) -> None:
         """Record what became of a connection."""
@@ -77,8 +77,8 @@ class FeedSession:
         stream = context.dialer.open(_address(context, number), venue.headers, context.ws_url if venue.session else "")
         self.greeted = venue.session is None or not venue.session.welcome
         self.connection = Connection(stream, context.buffer, context.max_frame_bytes, lambda reason: wake.set(),
-                                     f"{venue.name}#{number}")
-        self.connection.on_control = self._control
+                                     f"{venue.name}#{number}", self)
+        self.traded_at_ns = 0  # when the last good, live trade was received
         self.connection.received_at_ns = clock.now_ns()
         self.subscriptions = Subscriptions(venue, lambda symbol, reason: context.on_refused(number, symbol, reason), suspects,
                                            lambda symbols, reason: context.on_full(number, symbols, reason), context.ever_granted)
@@ -125,7 +125,7 @@ class FeedSession:
         """Whether all that is wanted flows: granted, or where nobody acknowledges, a trade or a good while later."""
         if self.connection.closed or not self.subscriptions.settled:
             return False
-        return (self._venue.acknowledges or not self.subscriptions.granted or self.connection.traded_at_ns > 0
+        return (self._venue.acknowledges or not self.subscriptions.granted or self.traded_at_ns > 0
                 or now - self._sent_at > ANSWER_WITHIN_S)
 
     def probe(self) -> None:
@@ -187,7 +187,12 @@ class FeedSession:
         else:
             self.connection.send_ping(self._beats)
 
-    def _control(self, control: Control) -> None:
+    def receive_trades(self, received_at_ns: int) -> None:
+        """Record when a good, live trade was received last; the pipeline calls it."""
+        self.traded_at_ns = received_at_ns
+
+    def receive_control(self, control: Control) -> None:
+        """React to a frame that is not trades; the pipeline calls it."""
         if control.kind == ControlKind.RECONNECT:
             self.renew = control.reason or "the venue asks for it"
         elif control.kind == ControlKind.WELCOME:

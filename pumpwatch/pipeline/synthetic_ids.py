@@ -25,7 +25,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import NO_SEQUENCE, Gap, TradeBatch
 from pumpwatch.pipeline.parse import Parsed
-from pumpwatch.pipeline.unordered_ids import UnorderedIds
+from pumpwatch.pipeline.recent_ids import UnorderedIds
 
 AHEAD_KEPT = 100  # distinct trades with impossible times remembered of an instrument
 KEPT = 2000  # distinct trades remembered of an instrument: twice what a venue sends as history

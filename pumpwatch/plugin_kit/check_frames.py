@@ -11,7 +11,7 @@ from typing import Any
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.model import Columns, Control, ControlKind, IdKind, Instrument, Venue
-from pumpwatch.net.frames import Frames
+from pumpwatch.net.frames import Frames, FrameSource, NoSource
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.plugin_kit.mutations import mutated_frames
 from pumpwatch.plugin_kit.results import WARN, Check, Problems, many, short
@@ -49,8 +49,14 @@ class Reader:
         self._key = (venue.exchange, venue.market_type)
         self._catalogue = Catalogue()
         self._controls: list[Control] = []
-        self.parser = VenueParser(venue, self._catalogue, Clock(), Stats(), lambda _, control: self._controls.append(control),
-                                  quarantine_per_s=1e12)
+        self.parser = VenueParser(venue, self._catalogue, Clock(), Stats(), quarantine_per_s=1e12)
+
+    def receive_control(self, control: Control) -> None:
+        """Collect a control frame; the parser calls it, as this reader is the source of its frames."""
+        self._controls.append(control)
+
+    def receive_trades(self, received_at_ns: int) -> None:
+        """Ignore the time."""
 
     def meet(self, frames: Sequence[bytes]) -> None:
         """Make the symbols of frames known."""
@@ -69,7 +75,7 @@ class Reader:
         """Return the trades of frames; what else is in them is in `parser.quarantine`, or was control."""
         self._controls.clear()
         self.parser.quarantine.clear()
-        return self.parser.parse(joined(frames))
+        return self.parser.parse(joined(frames, self))
 
     def read(self, frames: Sequence[bytes]) -> Read:
         """Read frames as if they came together."""
@@ -77,14 +83,14 @@ class Reader:
         return Read(sum(len(one.batch) for one in parsed), len(self._controls), len(self.parser.quarantine))
 
 
-def joined(frames: Sequence[bytes]) -> Frames:
+def joined(frames: Sequence[bytes], source: FrameSource) -> Frames:
     """Return frames as the connections of a venue leave them for the parser."""
     stops, end = [], 0
     for frame in frames:
         end += 1 + len(frame)
         stops.append(end)
     text = memoryview(b"[" + b",".join(frames) + b"]")
-    return Frames(text, stops, [len(frames)], [time.time_ns()], [None])  # type: ignore[list-item]
+    return Frames(text, stops, [len(frames)], [time.time_ns()], [source])
 
 
 def check_reading(venue: Venue, material: Samples) -> list[Check]:
@@ -249,7 +255,7 @@ def us_a_trade(venue: Venue, frames: list[bytes]) -> float:
     reader.meet(frames)
     many = (frames * (TOGETHER // len(frames) + 1))[:TOGETHER]
     for _ in range(ROUNDS):
-        together = joined(many)
+        together = joined(many, NoSource())
         began = time.perf_counter()
         parsed = reader.parser.parse(together)
         took = time.perf_counter() - began

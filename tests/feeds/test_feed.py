@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import gevent
+import numpy as np
 import pytest
 
 from pumpwatch.clock import NS_PER_S
@@ -49,7 +50,7 @@ def test_the_run_before_is_missed_until_the_connection_stands():
 def test_where_a_venue_lags_a_gap_is_wider():
     with World() as world:
         world.wait_up()
-        world.stats.set("lag_ms", 7000.0, venue=world.venue.name)
+        world.buffer.lag.record(np.array([7_000_000_000]))
         last_ns = world.connections[0].received_at_ns
         world.streams[0].ended = True
         until(lambda: world.events == ["up", "down", "up"])
@@ -87,7 +88,7 @@ def test_a_connection_that_answers_pings_and_trades_no_more_is_given_up_and_its_
     with World(quick(stale_after_s=0.6)) as world:
         world.wait_up()
         world.trade_often(25)
-        traded_ns = world.connections[0].traded_at_ns
+        traded_ns = world.connections[0].source.traded_at_ns
         with gevent.Timeout(20):
             while "down" not in world.events:
                 world.ping()
@@ -161,7 +162,7 @@ def test_an_old_connection_that_answers_no_ping_is_read_until_it_has_said_someth
         until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
         for _ in range(2):
             world.streams[1].incoming += b"\x89\x00"
-            world.connections[1].traded_at_ns = world.clock.now_ns()
+            world.connections[1].source.receive_trades(world.clock.now_ns())
             world.clock.monotonic_s += 16
             world.clock.wall_s += 16
             gevent.sleep(0.5)
@@ -202,7 +203,7 @@ def test_where_nothing_trades_a_successor_takes_over_after_a_while():
 def test_where_a_venue_lags_both_are_read_for_longer():
     with World() as world:
         world.wait_up()
-        world.stats.set("lag_ms", 7000.0, venue=world.venue.name)
+        world.buffer.lag.record(np.array([7_000_000_000]))
         world.say(RECONNECT)
         world.overlap()
         world.clock.monotonic_s += 10
@@ -218,7 +219,7 @@ def test_a_successor_that_is_silent_while_the_old_connection_trades_does_not_tak
         world.say(RECONNECT)
         until(lambda: world.feed._successor and world.feed._successor.stood_at_ns)
         world.clock.wall_s += 10
-        world.connections[0].traded_at_ns = world.clock.now_ns()
+        world.connections[0].source.receive_trades(world.clock.now_ns())
         world.clock.monotonic_s += 16
         until(lambda: world.stats.total("renewal_failures_total") == 1)
         assert world.streams[1].closed and not world.streams[0].closed and world.feed.up and not world.gaps
