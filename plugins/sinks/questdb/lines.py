@@ -5,8 +5,8 @@ little to send never loads pandas, which takes 45 MB (80 MB where pyarrow is ins
 
 CPU of the sink's thread a row, sending included, beside the lines that this sink once made itself: 500 rows 2.9 us (3.5 then),
 1,000 rows 3.3 (2.0), 5,000 rows 1.9 (1.2), 20,000 rows 1.1 (0.7), 50,000 rows 1.2 (0.4), on a busy machine; on a quiet one
-`row` takes 1.9 us, frames 1.0 at 5,000 rows and 0.65 from 20,000 on (0.5 and 0.3 then). That is 2 % of the collector's CPU at
-5,000 trades/s, where a trade takes 33 us in all, and 4 to 9 % at 50,000/s, where it takes 8.
+`row` takes 1.9 us, frames 1.0 at 5,000 rows and 0.65 from 20,000 on (0.5 and 0.3 then). Beside earlier figures of the whole
+collector (33 us a trade at 5,000/s, 8 us at 50,000/s) the difference comes to about 2 % and 4 to 10 %; computed, not measured.
 
 Tried and not taken: categoricals and Arrow columns (about as much in all, and they need pyarrow, 170 MB); one frame that is
 filled again and again (0.2 us less at 5,000 rows, but it relies on pandas never copying: a copy would send old trades as new
