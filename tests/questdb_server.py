@@ -1,6 +1,6 @@
 """A real QuestDB on loopback, started by packaging/questdb as a user would start it.
 
-Where it cannot be started the tests that need it fail: a store that was not tried is not a store that works.
+Where it cannot be started, the tests that need it fail: a store that was not tested does not count as working.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class QuestDBServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _quiet_port()
+        self.port = _fixed_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -40,7 +40,7 @@ class QuestDBServer:
         environ = os.environ | {
             "QDB_HTTP_BIND_TO": self.addr, "QDB_PG_ENABLED": "false", "QDB_HTTP_MIN_ENABLED": "false",
             "QDB_METRICS_ENABLED": "false", "QDB_DEV_MODE_ENABLED": "true",
-            "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",  # it does not live long enough to be worth compiling well
+            "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",  # it does not live long enough for optimised code to pay off
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
@@ -70,11 +70,11 @@ class QuestDBServer:
         return self.sql(statement)[0][0]
 
     def count(self, table: str = "trades", where: str = "true") -> int:
-        """Return the rows of a table that can be seen."""
+        """Return the number of visible rows of a table."""
         return int(self.value(f"SELECT count() FROM {table} WHERE {where}"))
 
     def await_count(self, rows: int, table: str = "trades", timeout_s: float = 60.0) -> int:
-        """Wait until at least `rows` rows can be seen (the WAL is applied a little later); return the count."""
+        """Wait until at least `rows` rows are visible (the WAL is applied a little later); return the count."""
         deadline = time.monotonic() + timeout_s
         while (seen := self.count(table)) < rows and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -88,7 +88,7 @@ class QuestDBServer:
         self._process = None
 
     def hang(self) -> None:
-        """Stop the server in mid-thought: connections are taken and nothing answers."""
+        """Suspend the server: it accepts connections and answers nothing."""
         self._signal(signal.SIGSTOP)
 
     def unhang(self) -> None:
@@ -104,8 +104,8 @@ class QuestDBServer:
         self._process.send_signal(number)
 
 
-def _quiet_port() -> int:
-    """Return a free port that the kernel gives nobody by itself: a server that was killed finds it free again."""
+def _fixed_port() -> int:
+    """Return a free port outside the ephemeral range, so that a killed server finds it free again."""
     first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
     while True:
         port = random.SystemRandom().randrange(10_000, first_given)
@@ -116,7 +116,7 @@ def _quiet_port() -> int:
 
 @pytest.fixture(scope="session")
 def questdb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]:
-    """The server all tests of a session share: give each test tables of its own."""
+    """The server that all tests of a session share; each test needs tables of its own."""
     server = QuestDBServer(tmp_path_factory.mktemp("questdb"))
     server.start()
     yield server

@@ -5,13 +5,13 @@ Addresses: api-manager.upbit.com (2024 on) and pub-info.upbit.com (mid-2026 on) 
 and 30 are accepted, 40 and more refused. ETags are served. Some networks get 403 or an HTML page from the firewall
 in front: the list is then down, not empty.
 Rate: one address may ask every 2 to 3 s; faster gives 429, which passes after some 30 s. 5 s is our default.
-Headers: a plain client is refused with 403; a browser's User-Agent, Referer and Origin are let in. `Origin` is for
-these two hosts alone: on api.upbit.com, the trading API, it limits a client to one request in 10 s. English titles come
+Headers: a plain client is rejected with 403; a browser's User-Agent, Referer and Origin are accepted. `Origin` is for
+these two hosts only: on api.upbit.com, the trading API, it limits a client to one request in 10 s. English titles come
 with `Accept-Language: en`.
-Ids: `id` ascends over all categories; `uuid` (a random number since mid-2026) is what the page's own address takes.
-Order: by `listed_at`, which every edit stamps anew, so an old notice may stand first. `fixed_notices` are pinned.
-Times: ISO 8601 with +09:00, whole seconds; `first_listed_at` is the first publication, and the moment that markets
-move; `listed_at` is the last edit.
+Ids: `id` ascends over all categories; the page's own address takes `uuid` (a random number since mid-2026).
+Order: by `listed_at`, which every edit renews, so an old notice may come first. `fixed_notices` are pinned.
+Times: ISO 8601 with +09:00, whole seconds; `first_listed_at` is the first publication, and the moment at which
+markets move; `listed_at` is the last edit.
 Titles: a new coin is `이름(SYM) 신규 거래지원 안내 (KRW, BTC, USDT 마켓)`, a further market of a known coin
 `이름(SYM) KRW 마켓 디지털 자산 추가`, before 2024-04 `KRW, BTC 마켓 디지털 자산 추가 (AAA, BBB)`. Where several
 coins share one list it may be their union (YGG, IMX, GAL, ALT got KRW only later). Edits append remarks, which may say
@@ -38,10 +38,10 @@ HEADERS = {
     "Referer": "https://upbit.com/service_center/notice",
     "Origin": "https://upbit.com",
 }
-EVENT_CATEGORIES = ("이벤트", "Event")  # a category never opens a market; unknown ones are left to the title
+EVENT_CATEGORIES = ("이벤트", "Event")  # notices of these never open a market; for unknown categories the title decides
 
-# What may stand behind a statement: its end, parentheses (\ue000), a mark, or a word that announces. An event
-# (`추가 기념 이벤트`) has none of these there.
+# What may follow a statement: the end, parentheses (\ue000), a punctuation mark, or a word that announces. In an event
+# (`추가 기념 이벤트`) none of these follows.
 ENDS = r"(?=\s*(?:$|[\ue000:,;/\-–—~\[]|및(?:\s|$)|안내|공지|예정|완료|and\b))"
 ANNOUNCES = r"(?:\s*(?:예정|예고|완료))?(?:\s*(?:안내|공지))?"
 
@@ -96,7 +96,7 @@ WORDING = TitleGrammar(
 
 
 class Row(msgspec.Struct):
-    """A row of the list; keys that are of no use here are skipped."""
+    """A row of the list; other keys are skipped."""
 
     id: int
     title: str
@@ -107,7 +107,7 @@ class Row(msgspec.Struct):
 
 
 class Page(msgspec.Struct):
-    notices: list[msgspec.Raw]  # read one by one: a row that cannot be read costs no other
+    notices: list[msgspec.Raw]  # decoded one by one, so that an unreadable row costs no other
 
 
 class Answer(msgspec.Struct):
@@ -121,14 +121,14 @@ _decode_row = msgspec.json.Decoder(Row).decode
 
 
 def verdict(title: str) -> Verdict:
-    """Judge a title, Korean or English."""
+    """Return the verdict on a title, Korean or English."""
     return judge(title, WORDING)
 
 
 def parse(body: bytes) -> list[Notice | BadFrame]:
-    """Return the rows of the list in its order, a BadFrame in the place of one that cannot be read.
+    """Return the rows of the list in its order, with a BadFrame in place of each unreadable row.
 
-    Raises BadFrame where it is no such list (an HTML page, an error answer), or has no row that can be read.
+    Raises BadFrame where the body is not such a list (an HTML page, an error answer), or has no readable row.
     """
     try:
         answer = _decode(body)
@@ -156,11 +156,11 @@ def _notice(row: Row) -> Notice:
                   url=PAGE.format(row.uuid or row.id))
 
 
-def _ns(stamp: str) -> int:
-    """Return ns since 1970. Raises ValueError; whether a time can be meant is not judged here."""
-    moment = datetime.fromisoformat(stamp)
+def _ns(text: str) -> int:
+    """Return ns since 1970. Raises ValueError for a text that is not a time; any date is accepted."""
+    moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"the time {stamp!r} has no offset")
+        raise ValueError(f"the time {text!r} has no offset")
     return round(moment.timestamp() * 1000) * 1_000_000
 
 

@@ -122,7 +122,7 @@ class Jobs:
             log.warning("health %s | problems: %s", summary_line(status), "; ".join(found))
         else:
             log.info("health %s", summary_line(status))
-        self._collector.ingest.tell_rest()
+        self._collector.ingest.log_rest()
 
     def _write_health(self) -> None:
         rows = self._health_rows.collect()

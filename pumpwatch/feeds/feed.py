@@ -91,7 +91,7 @@ class Feed:
     @property
     def traded_at_ns(self) -> int:
         """When the connection's last good trade was read, in ns; 0: it has had none."""
-        return self._session.connection.traded_at_ns if self._session else 0
+        return self._session.traded_at_ns if self._session else 0
 
     def without_trades(self, now: float) -> bool:
         """Return whether the connection has been up for a while without one trade.
@@ -258,8 +258,8 @@ class Feed:
         if self._leave_reason:
             self._staleness.record_false_alarm()
             return self._leave_reason
-        self._staleness.look(now, session.connection.traded_at_ns)
-        if session.connection.traded_at_ns or now - session.opened_at > STEADY_S:
+        self._staleness.look(now, session.traded_at_ns)
+        if session.traded_at_ns or now - session.opened_at > STEADY_S:
             self._backoff.reset()
         if self._staleness.overdue(now):
             self._staleness.record_false_alarm()
@@ -303,8 +303,8 @@ class Feed:
             return problem
         if not successor.established_at_ns:
             return "its subscriptions were not granted in time" if now - successor.opened_at > RENEW_WITHIN_S else ""
-        silent = not successor.connection.traded_at_ns and now - successor.established_at > NO_TRADES_S
-        if silent and session.connection.traded_at_ns > successor.established_at_ns + self._context.slack_ns():
+        silent = not successor.traded_at_ns and now - successor.established_at > NO_TRADES_S
+        if silent and session.traded_at_ns > successor.established_at_ns + self._context.slack_ns():
             return "it has no trades, while the old connection has"
         return ""
 
@@ -315,14 +315,14 @@ class Feed:
         before the successor came up. The answer to a ping proves the last point; if the venue answers none, bytes that came
         well after the successor came up prove it.
         """
-        lag_s = abs(self._context.stats.get("lag_ms", venue=self._context.venue.name)) / 1000
+        lag_s = abs(self._context.buffer.lag_ns(self._context.clock.now_ns())) / NS_PER_S
         both_s = now - successor.established_at
         if both_s < max(OVERLAP_S, min(OVERLAP_LAGS * lag_s, LONGEST_OVERLAP_S)) or not successor.ready(now):
             return False
         received_ns = old.connection.received_at_ns - self._context.slack_ns()
         if not old.caught_up and not (both_s > NO_TRADES_S and received_ns > successor.established_at_ns):
             return False
-        return bool(successor.connection.traded_at_ns) or both_s > NO_TRADES_S
+        return bool(successor.traded_at_ns) or both_s > NO_TRADES_S
 
     def _renewal_failed(self, reason: str, now: float) -> None:
         self._renew_at = now + max(1.0, self._renewals.next_s())
@@ -373,7 +373,7 @@ class Feed:
         """Return since when trades may be missing: since the last data, or since the last trade if the silence is unusual."""
         since_ns = session.connection.received_at_ns
         if self._leave_reason or self._staleness.unusual(self._now()):
-            since_ns = session.connection.traded_at_ns or session.established_at_ns or since_ns
+            since_ns = session.traded_at_ns or session.established_at_ns or since_ns
         return since_ns - self._context.slack_ns()
 
     def _wait_down(self, seconds: float, over: Callable[[], bool] = lambda: False) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import gevent
 from gevent.event import Event
 
-from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.rate_limits import ConnectLimit, message_limit
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
@@ -47,7 +47,7 @@ class FeedContext:
 
         It has no upper limit: if a clock is hours wrong, a gap with less slack would not cover the missing trades.
         """
-        return DISORDER_NS + int(abs(self.stats.get("lag_ms", venue=self.venue.name)) * NS_PER_S / 1000)
+        return DISORDER_NS + abs(self.buffer.lag_ns(self.clock.now_ns()))
 
     def record_event(self, number: int, event: str, reason: str) -> None:
         """Record an event of a connection."""
@@ -75,8 +75,8 @@ class FeedSession:
         stream = context.dialer.open(_address(context, number), venue.headers, context.ws_url if venue.session else "")
         self.greeted = venue.session is None or not venue.session.welcome
         self.connection = Connection(stream, context.buffer, context.max_frame_bytes, lambda reason: wake.set(),
-                                     f"{venue.name}#{number}")
-        self.connection.on_control = self._handle_control
+                                     f"{venue.name}#{number}", self)
+        self.traded_at_ns = 0  # when the last good, live trade was received
         self.connection.received_at_ns = clock.now_ns()
         self.subscriptions = Subscriptions(venue, lambda symbol, reason: context.on_rejected(number, symbol, reason), suspects,
                                            lambda symbols, reason: context.on_full(number, symbols, reason), context.ever_granted)
@@ -126,7 +126,7 @@ class FeedSession:
         """
         if self.connection.closed or not self.subscriptions.settled:
             return False
-        return (self._venue.acknowledges or not self.subscriptions.granted or self.connection.traded_at_ns > 0
+        return (self._venue.acknowledges or not self.subscriptions.granted or self.traded_at_ns > 0
                 or now - self._sent_at > ANSWER_WITHIN_S)
 
     def probe(self) -> None:
@@ -188,7 +188,12 @@ class FeedSession:
         else:
             self.connection.send_ping(self._heartbeats)
 
-    def _handle_control(self, control: Control) -> None:
+    def receive_trades(self, received_at_ns: int) -> None:
+        """Record when a good, live trade was received last; the pipeline calls it."""
+        self.traded_at_ns = received_at_ns
+
+    def receive_control(self, control: Control) -> None:
+        """React to a frame that is not trades; the pipeline calls it."""
         if control.kind == ControlKind.RECONNECT:
             self.renew = control.reason or "the venue asks for it"
         elif control.kind == ControlKind.WELCOME:

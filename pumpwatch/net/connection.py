@@ -17,8 +17,7 @@ from collections.abc import Callable
 from websocket import ABNF
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.model import Control
-from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.frames import FrameBuffer, FrameSource, NoSource
 from pumpwatch.net.stream import ROOM_BYTES, Stream, StreamClosed
 from pumpwatch.printable import printable
 
@@ -42,15 +41,14 @@ class Connection:
     """
 
     def __init__(self, stream: Stream, buffer: FrameBuffer, max_frame_bytes: int,
-                 on_closed: Callable[[str], None], name: str = "") -> None:
+                 on_closed: Callable[[str], None], name: str = "", source: FrameSource | None = None) -> None:
         self.stream, self.buffer, self.name = stream, buffer, name
         self.received_at_ns = 0
         self.bytes_read = 0
         self.closed = ""
         self.frames_wait = False
-        self.on_control: Callable[[Control], None] | None = None  # set by the feed, called by the pipeline
-        self.answered = 0  # the number of the newest ping that was answered with its own pong
-        self.traded_at_ns = 0  # when the last good trade was read; set by the pipeline
+        self.source = source or NoSource()  # whom the pipeline calls about the frames of this connection
+        self.answered = 0  # the number of the newest ping whose own pong came
         self._max_frame_bytes = max_frame_bytes
         self._on_closed = on_closed
         self._tail = bytearray()  # a frame cut by the end of a read, or frames that wait for the next sweep
@@ -87,7 +85,7 @@ class Connection:
                 buffer.data[start:at] = tail
             self._message_from = start
             self._split(start, end)
-            buffer.mark_source(self.received_at_ns, self)
+            buffer.mark_source(self.received_at_ns, self.source)
         if self._ping is not None:  # the newest of several in one read answers for all: a flood costs one pong
             ping, self._ping = self._ping, None
             self._send(ping, ABNF.OPCODE_PONG)

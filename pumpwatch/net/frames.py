@@ -8,39 +8,51 @@ own. Control frames and fragments are removed from the array on the way.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from pumpwatch.model import Control, Int64
+from pumpwatch.net.lag import Lag
 
 FIRST_BYTES = 1_048_576
 
 
 class FrameSource(Protocol):
-    """The connection that frames came from, as the pipeline sees it."""
+    """Where frames come from, as the pipeline calls it once it has read them."""
 
-    name: str
-    on_control: Callable[[Control], None] | None  # takes what is not a trade
-    traded_at_ns: int  # when the last good trade was read; set by the pipeline
+    def receive_control(self, control: Control) -> None:
+        """React to a frame of this source that is not trades."""
+
+    def receive_trades(self, received_at_ns: int) -> None:
+        """Record that good, live trades of this source were received at this time."""
+
+
+class NoSource:
+    """The source of frames whose sender nobody waits for, such as recorded ones."""
+
+    def receive_control(self, control: Control) -> None:
+        """Ignore it."""
+
+    def receive_trades(self, received_at_ns: int) -> None:
+        """Ignore it."""
 
 
 @dataclass(slots=True)
 class Frames:
     """Frames of one venue in order of arrival.
 
-    text: a JSON array of all frames, valid until the buffer's next `take_frames`, whatever is read meanwhile.
-    stops[i]: where frame i ends in it.
-    run_ends, run_times, connections: one entry for each read; its frames end before run_ends, and came at run_times (ns).
+    text is a JSON array of them all, valid until the buffer's next `take`, whatever is read meanwhile.
+    stops[i] is where frame i ends. A run is what one read of one connection gave: its frames end before run_ends, and came at
+    run_times (ns) from run_sources.
     """
 
     text: memoryview
     stops: list[int]
     run_ends: list[int]
     run_times: list[int]
-    connections: list[FrameSource]
+    run_sources: list[FrameSource]
 
     def __len__(self) -> int:
         return len(self.stops)
@@ -71,18 +83,18 @@ class Frames:
             bounds.clip(first, last, out=bounds)
         return np.fromiter(self.run_times, np.int64, runs).repeat(bounds[1:] - bounds[:-1])
 
-    def sources(self, first: int, last: int) -> Int64:
-        """Return for each of the frames [first, last) a number that identifies its connection among those that are open."""
+    def source_numbers(self, first: int, last: int) -> Int64:
+        """Return for each of the frames [first, last) a number that its source has and no other living one."""
         ends = np.array(self.run_ends, np.int64).clip(first, last)
-        return np.array([id(connection) for connection in self.connections], np.int64).repeat(np.diff(ends, prepend=first))
+        return np.array([id(source) for source in self.run_sources], np.int64).repeat(np.diff(ends, prepend=first))
 
     def read_at_ns(self, index: int) -> int:
         """Return when frame `index` was read."""
         return self.run_times[bisect_right(self.run_ends, index)]
 
-    def connection(self, index: int) -> FrameSource:
-        """Return the connection that frame `index` came from."""
-        return self.connections[bisect_right(self.run_ends, index)]
+    def source(self, index: int) -> FrameSource:
+        """Return where frame `index` came from."""
+        return self.run_sources[bisect_right(self.run_ends, index)]
 
 
 class FrameBuffer:
@@ -90,14 +102,15 @@ class FrameBuffer:
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        self.behind_since_ns = 0  # what is read may have been sent since then; 0: it was sent just now; set by the sweep
+        self.lag = Lag()  # of the venue's trades: recorded by the pipeline, read by whoever sizes a gap
+        self.behind_since_ns = 0  # set by the sweep: what it reads may have been sent since then; 0: it was sent just now
         self.data, self._other = bytearray(FIRST_BYTES), bytearray(FIRST_BYTES)
         self.view = memoryview(self.data)
         self.end = 0  # up to here everything is whole frames, or blank
         self.stops: list[int] = []
         self._run_ends: list[int] = []
         self._run_times: list[int] = []
-        self._connections: list[FrameSource] = []
+        self._run_sources: list[FrameSource] = []
 
     def reserve(self, size: int) -> None:
         """Make room for `size` bytes after `end`, and one more for the closing bracket."""
@@ -107,13 +120,18 @@ class FrameBuffer:
             grown[: self.end] = self.view[: self.end]
             self.data, self.view = grown, memoryview(grown)
 
-    def mark_source(self, received_at_ns: int, connection: FrameSource) -> None:
-        """Record the connection and the time (ns) of the frames added since the last call."""
+    def lag_ns(self, now_ns: int) -> int:
+        """Return how late trades arrive now, in ns: as usual, or as long as frames have waited where that is longer."""
+        behind_ns = now_ns - self.behind_since_ns if self.behind_since_ns else 0
+        return self.lag.ns if abs(self.lag.ns) > behind_ns else behind_ns
+
+    def mark_source(self, received_at_ns: int, source: FrameSource) -> None:
+        """Record where the frames since the last call came from, and when they were read."""
         known = self._run_ends[-1] if self._run_ends else 0
         if len(self.stops) > known:
             self._run_ends.append(len(self.stops))
             self._run_times.append(received_at_ns)
-            self._connections.append(connection)
+            self._run_sources.append(source)
 
     def take_frames(self) -> Frames | None:
         """Return all frames and start with an empty array; None when there are no frames."""
@@ -124,8 +142,8 @@ class FrameBuffer:
         self.data[first] = 0x5B
         self.data[self.end] = 0x5D
         stops = self.stops if first == 0 else [stop - first for stop in self.stops]
-        frames = Frames(self.view[first : self.end + 1], stops, self._run_ends, self._run_times, self._connections)
-        self.stops, self._run_ends, self._run_times, self._connections, self.end = [], [], [], [], 0
+        frames = Frames(self.view[first : self.end + 1], stops, self._run_ends, self._run_times, self._run_sources)
+        self.stops, self._run_ends, self._run_times, self._run_sources, self.end = [], [], [], [], 0
         self.data, self._other = self._other, self.data  # the parser keeps what it got while the sweep reads on
         self.view = memoryview(self.data)
         return frames

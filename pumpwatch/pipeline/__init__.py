@@ -1,1 +1,1 @@
-"""From frames to clean batches of trades: parse, dedupe, continuity."""
+"""From frames to clean batches of trades: parse, drop repeated trades, record missing ids."""

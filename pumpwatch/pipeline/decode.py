@@ -1,7 +1,7 @@
-"""Frames of one venue, as text, through the collector's own parser: what `pumpwatch decode` prints.
+"""Decode text frames of one venue with the collector's own parser, for `pumpwatch decode`.
 
-Symbols need not be known: without an instrument list a contract counts one base unit. Rows that a venue itself leaves
-out of its trade history (insurance fund, ADL) are kept by the collector, flagged, and not printed here.
+Symbols need not be known: without an instrument list a contract counts as one base unit. Rows that a venue itself omits from its
+trade history (insurance fund, ADL) are not printed; the collector keeps them, flagged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, UsageError
 from pumpwatch.model import NO_SEQUENCE, SIDES, Columns, Control, Flag, Instrument, QuantityUnit, TradeBatch, Venue
-from pumpwatch.net.frames import Frames, FrameSource
+from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import EARLIEST_NS, VenueParser
 from pumpwatch.stats import Stats
 
@@ -23,9 +23,10 @@ COARSER = ((NS_PER_S, "seconds"), (NS_PER_MS, "milliseconds"), (1000, "microseco
 
 
 class Decoder:
-    """One venue's parser with a catalogue that grows by what it meets.
+    """One venue's parser, with a catalogue that gains each new symbol.
 
-    `refused` holds (line, reason), `guessed` the symbols of which a contract counts one base unit for want of a list.
+    `refused` holds (line, reason) of rejected frames, `guessed` the symbols whose contract counts as one base unit for want of a
+    list. Acts as the source of its frames, to count control frames.
     """
 
     def __init__(self, venue: Venue, instruments: bytes | None = None) -> None:
@@ -35,7 +36,7 @@ class Decoder:
         self._venue = venue
         self._key = (venue.exchange, venue.market_type)
         self._catalogue, self._clock = Catalogue(), Clock()
-        self._parser = VenueParser(venue, self._catalogue, self._clock, Stats(), self._control,
+        self._parser = VenueParser(venue, self._catalogue, self._clock, Stats(),
                                    quarantine_per_s=1e12, earliest_ns=0)
         if instruments is not None:
             self._add_all(instruments)
@@ -46,8 +47,8 @@ class Decoder:
         except REFUSALS as error:
             raise UsageError(f"--instruments: not a symbol list of {self._venue.name}: {error}",
                              "give the body of the venue's own symbol list, as it answers it") from error
-        for one in listed:
-            self._catalogue.add(self._key, one)
+        for instrument in listed:
+            self._catalogue.add(self._key, instrument)
 
     def lines(self, lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
         """Yield the trades of each line: a raw frame, or JSON with the frame in `raw`; then `line` is its number."""
@@ -60,13 +61,12 @@ class Decoder:
                 yield {**trade, "line": number} if inner is not None else trade
 
     def frame(self, payload: bytes, line: int = 0) -> list[dict[str, Any]]:
-        """Return the trades of one frame; a frame that is refused is noted in `refused`."""
-        problem = self._meet(payload)
+        """Return the trades of one frame; a rejected frame is recorded in `refused`."""
+        problem = self._add_symbols(payload)
         if problem:
             self.refused.append((line, problem))
             return []
-        frames = Frames(memoryview(b"[" + payload + b"]"), [len(payload) + 1], [1], [self._clock.now_ns()],
-                        [None])  # type: ignore[list-item]
+        frames = Frames(memoryview(b"[" + payload + b"]"), [len(payload) + 1], [1], [self._clock.now_ns()], [self])
         before = len(self._parser.quarantine)
         trades: list[dict[str, Any]] = []
         for parsed in self._parser.parse(frames):
@@ -74,13 +74,13 @@ class Decoder:
             if self._venue.newest_first:  # printed as the frame has them
                 batch = batch.take(slice(None, None, -1))
             trades += self._rows(batch.take(batch.flags & Flag.outside_market() == 0))
-        self.refused += [(line, one.reason) for one in self._parser.quarantine[before:]]
+        self.refused += [(line, quarantined.reason) for quarantined in self._parser.quarantine[before:]]
         self._parser.quarantine.clear()
         self.trades += len(trades)
         return trades
 
-    def _meet(self, payload: bytes) -> str:
-        """Make the symbols of a frame known; return what is wrong with its times, as a recording may be of any age."""
+    def _add_symbols(self, payload: bytes) -> str:
+        """Add a frame's new symbols; return what is wrong with the unit of its times, since a recording may have any age."""
         columns = Columns()
         try:
             self._venue.parse(b"[" + payload + b"]", columns)
@@ -89,7 +89,7 @@ class Decoder:
         for unit, name in COARSER:
             early = EARLIEST_NS // unit
             if unit > self._venue.timestamp_unit_ns and any(early <= at < 4 * early for at in columns.timestamp):
-                return f"a time in {name} where a smaller unit is due"
+                return f"a time in {name} where a smaller unit is expected"
         known = self._catalogue.ids_of(self._key)
         for symbol in columns.symbol:
             if symbol not in known and (instrument := self._unlisted(symbol)) is not None:
@@ -103,8 +103,12 @@ class Decoder:
             self.guessed.add(symbol)
         return Instrument(symbol=symbol, base=symbol, quote="")
 
-    def _control(self, connection: FrameSource, control: Control) -> None:
+    def receive_control(self, control: Control) -> None:
+        """Count a frame that is understood and is not trades."""
         self.controls += 1
+
+    def receive_trades(self, received_at_ns: int) -> None:
+        """Ignore the time: nobody waits for trades of a recording."""
 
     def _rows(self, batch: TradeBatch) -> list[dict[str, Any]]:
         rows = zip(batch.instrument.tolist(), batch.side.tolist(), batch.price.tolist(), batch.quantity.tolist(),

@@ -1,14 +1,13 @@
-"""Dropping what was seen before, and noticing what was not seen at all.
+"""Drop trades that were seen before, and record a gap for ids that were skipped.
 
-Where ids ascend, one last id an instrument decides by column: the whole batch is checked in a few numpy calls, and only
-instruments in which something did not simply advance are looked at trade by trade. Where ids have no order, the ids of
-the last while are kept.
+Where ids ascend, the last id of each instrument decides, by column: a few numpy calls check the whole batch, and only
+instruments whose ids did not simply advance are checked trade by trade. Where ids have no order, recent ids are remembered.
 
-An id below the last one, of a trade some seconds younger than all before it, is no repetition, which would have the time
-that it had: the venue has started its ids anew (a symbol listed again, another channel with ids of its own). It is kept,
-the ids before are forgotten, and the time between is a gap. What comes sooner cannot be told from a repetition, is dropped
-as one, and lies in that gap. It is not held back until that is decided: what is held back is not durable, and on a
-quiet symbol that may take an hour.
+An id below the last one, on a trade some seconds younger than all before it, is not a repetition: a repetition would have its
+old time. The venue has restarted its ids (a symbol listed again, another channel with its own ids). The trade is kept, the
+ids before it are forgotten, and the time between is a gap. Trades that come sooner after a restart look like repetitions, are
+dropped, and lie in that gap. They are not held back until the case is clear: a trade held back is not durable, and on a slow
+symbol that could take an hour.
 """
 
 from __future__ import annotations
@@ -23,11 +22,10 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, GapState, IdKind, Int64, TradeBatch
 from pumpwatch.pipeline.missing_ids import RANGES_KEPT, MissingIds
-from pumpwatch.pipeline.recent_ids import AscendingIds
-from pumpwatch.pipeline.unordered_ids import UnorderedIds
+from pumpwatch.pipeline.recent_ids import AscendingIds, UnorderedIds
 
 UNSEEN = -1
-ANEW_NS = 5 * NS_PER_S  # far more than the times of neighbouring ids are out of order: not at all in 47,000 recorded ones
+RESTART_NS = 5 * NS_PER_S  # far more than the times of neighbouring ids are out of order: none of 47,000 recorded ones was
 
 CONTIGUOUS, MONOTONIC, UNIQUE, NUMBERED = 3, 2, 1, 0
 CODES = {IdKind.CONTIGUOUS: CONTIGUOUS, IdKind.MONOTONIC: MONOTONIC, IdKind.UNIQUE: UNIQUE, IdKind.NONE: NUMBERED}
@@ -35,14 +33,14 @@ CODES = {IdKind.CONTIGUOUS: CONTIGUOUS, IdKind.MONOTONIC: MONOTONIC, IdKind.UNIQ
 
 @dataclass(slots=True)
 class Seen:
-    """What `observe` found: rows to keep (None: all), doubles by instrument, gaps opened or filled."""
+    """The result of `observe`: rows to keep (None: all), repeated trades by instrument, gaps opened or filled."""
 
     keep: NDArray[np.bool_] | None = None
     doubled: dict[int, int] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
 
     def drop(self, rows: NDArray[np.intp], number: int, fresh: list[bool], count: int) -> None:
-        """Note which of these rows of an instrument are not fresh, in a batch of `count` rows."""
+        """Mark these rows of an instrument, in a batch of `count` rows, as kept or dropped."""
         if self.keep is None:
             self.keep = np.ones(count, np.bool_)
         self.keep[rows] = fresh
@@ -50,7 +48,7 @@ class Seen:
 
 
 class Dedupe:
-    """Remembers the last id of every instrument. `id_kind_of(exchange, market_type)` says what its ids promise."""
+    """Remembers the last id of every instrument. `id_kind_of(exchange, market_type)` gives the kind of its ids."""
 
     def __init__(self, catalogue: Catalogue, id_kind_of: Callable[[str, str], IdKind], ranges_kept: int = RANGES_KEPT) -> None:
         self._catalogue, self._id_kind_of, self._ranges_kept = catalogue, id_kind_of, ranges_kept
@@ -60,10 +58,10 @@ class Dedupe:
         self._recovered: Mapping[tuple[str, str, str], tuple[int, int]] = {}
         self._last_id: Int64 = np.empty(0, np.int64)
         self._last_ns: Int64 = np.empty(0, np.int64)  # the time of the last id
-        self._newest_ns: Int64 = np.empty(0, np.int64)  # of all ids: the last one may be a trade that was reported late
+        self._newest_ns: Int64 = np.empty(0, np.int64)  # of all trades: the last id may be of a trade that was reported late
         self._first_id: Int64 = np.empty(0, np.int64)
         self._kind: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._has: set[int] = set()  # the kinds there are
+        self._has: set[int] = set()  # the kinds of all known instruments
         self._ascending = AscendingIds()
 
     def _grow(self) -> None:
@@ -85,19 +83,19 @@ class Dedupe:
         self._ascending.grow(self._last_id[known:])
 
     def last_ids(self, instruments: NDArray[np.int32]) -> Int64:
-        """Return the last id seen of each of these, UNSEEN where there was none."""
+        """Return the last id of each of these instruments, UNSEEN where there is none."""
         self._grow()
         return self._last_id[instruments]
 
     def last_times(self, instruments: NDArray[np.int32]) -> Int64:
-        """Return the time of the last trade of each of these, in ns, 0 where there was none."""
+        """Return the time in ns of the last trade of each of these instruments, 0 where there is none."""
         self._grow()
         return self._last_ns[instruments]
 
     def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
-        """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns).
+        """Continue where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns).
 
-        Everything up to that id counts as seen. Call it before the first batch.
+        Every id up to that one counts as seen. Call it before the first batch.
         """
         self._recovered = last
         self._last_id, self._last_ns, self._newest_ns, self._first_id = (np.empty(0, np.int64) for _ in range(4))
@@ -105,16 +103,16 @@ class Dedupe:
         self._ascending = AscendingIds()
 
     def observe(self, batch: TradeBatch, settled: Int64 | None = None) -> Seen:
-        """Look at a batch in order of arrival, remember its ids, and say what to drop.
+        """Compare a batch, in order of arrival, with what was seen; remember its ids, and return what to drop.
 
-        settled: the times to go by, where the trades' own say nothing.
+        settled: the times to use where some trades' own are wrong (see Lag.settled).
         """
         self._grow()
         seen = Seen()
         if not len(batch):
             return seen
-        who_sorts = batch.instrument.astype(np.uint16) if len(self._last_id) <= 1 << 16 else batch.instrument
-        order = np.argsort(who_sorts, kind="stable")  # of 16 bits, which numpy sorts in one go, ten times quicker
+        sorted_by = batch.instrument.astype(np.uint16) if len(self._last_id) <= 1 << 16 else batch.instrument
+        order = np.argsort(sorted_by, kind="stable")  # numpy sorts 16 bits ten times faster
         times = batch.timestamp if settled is None else settled
         instrument, ids, timestamp = batch.instrument[order], batch.trade_id[order], times[order]
         heads = np.empty(len(order), np.bool_)
@@ -132,13 +130,13 @@ class Dedupe:
         ends = np.empty_like(starts)
         ends[:-1] = starts[1:]
         ends[-1] = len(order)
-        if not (step == 1).all():  # nothing but the next id, everywhere, is what mostly happens
+        if not (step == 1).all():  # usually every id is the next one
             kind = self._kind[who]
             special = np.logical_or.reduceat(step != 1, starts) & (kind >= MONOTONIC)
             if special.any():
                 special &= (kind == CONTIGUOUS) | np.logical_or.reduceat(step < 1, starts)
             if special.any():
-                self._one_by_one(batch, times, order, who[special], starts[special], ends[special], seen)
+                self._check_each(batch, times, order, who[special], starts[special], ends[special], seen)
                 plain = ~special
                 who, starts, ends, unseen, newest = who[plain], starts[plain], ends[plain], unseen[plain], newest[plain]
         if unseen.any():
@@ -147,14 +145,14 @@ class Dedupe:
         self._last_id[who], self._last_ns[who] = ids[last], timestamp[last]
         self._newest_ns[who] = np.maximum(self._newest_ns[who], newest)
         if UNIQUE in self._has or batch.text_id is not None:
-            self._unordered_ids(batch, seen)
+            self._drop_unordered(batch, seen)
         if MONOTONIC in self._has:
             ascend = self._kind[batch.instrument] == MONOTONIC
             self._ascending.remember(batch.instrument[ascend], batch.trade_id[ascend])
         return seen
 
-    def _unordered_ids(self, batch: TradeBatch, seen: Seen) -> None:
-        """Drop what came before where ids have no order, or none that can be seen: they are text."""
+    def _drop_unordered(self, batch: TradeBatch, seen: Seen) -> None:
+        """Drop trades whose ids were seen, where ids have no order or are text."""
         kind = self._kind[batch.instrument]
         rows = np.flatnonzero(kind == UNIQUE)
         if batch.text_id is not None:
@@ -166,7 +164,7 @@ class Dedupe:
         numbers = batch.instrument[rows]
         ids: list[int | bytes] = batch.trade_id[rows].tolist()
         if batch.text_id is not None:
-            ids = [text or one for text, one in zip(batch.text_id[rows].tolist(), ids, strict=True)]
+            ids = [text or number for text, number in zip(batch.text_id[rows].tolist(), ids, strict=True)]
         fresh = self._unordered.fresh(list(zip(numbers.tolist(), ids, strict=True)))
         if fresh is None:
             return
@@ -175,7 +173,7 @@ class Dedupe:
             twice = rows[doubled & (numbers == number)]
             seen.drop(twice, number, [False] * len(twice), len(batch))
 
-    def _one_by_one(self, batch: TradeBatch, times: Int64, order: NDArray[np.intp], who: NDArray[np.int32],
+    def _check_each(self, batch: TradeBatch, times: Int64, order: NDArray[np.intp], who: NDArray[np.int32],
                     starts: NDArray[np.intp], ends: NDArray[np.intp], seen: Seen) -> None:
         rows_of = {number: order[start:end] for number, start, end in
                    zip(who.tolist(), starts.tolist(), ends.tolist(), strict=True)}
@@ -192,7 +190,7 @@ class Dedupe:
                 seen.drop(rows, number, fresh, len(batch))
 
     def _contiguous(self, number: int, trades: list[tuple[int, int, int]], seen: Seen) -> list[bool]:
-        """Walk the (id, time to go by, its own time) of one instrument; open and fill gaps on the way."""
+        """Walk the (id, time to use, own time) of one instrument; open and fill gaps on the way."""
         last, last_ns = int(self._last_id[number]), int(self._last_ns[number])
         first, newest_ns = int(self._first_id[number]), int(self._newest_ns[number])
         missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
@@ -209,12 +207,12 @@ class Dedupe:
                 last, last_ns = trade_id, at_ns
             elif missing.find(trade_id):
                 pass
-            elif trade_id < last and at_ns > newest_ns + ANEW_NS:
-                self._settle(number, missing, opened, seen)
-                self._open_gaps.pop(number, None)  # of ids that come no more: recorded, and open for good
+            elif trade_id < last and at_ns > newest_ns + RESTART_NS:
+                self._record_gaps(number, missing, opened, seen)
+                self._open_gaps.pop(number, None)  # their ids will not come any more: these gaps stay open as recorded
                 missing = self._missing[number] = MissingIds(self._ranges_kept)
                 opened = []
-                seen.gaps.append(self._anew(number, last, last_ns, trade_id, at_ns))
+                seen.gaps.append(self._restart_gap(number, last, last_ns, trade_id, at_ns))
                 first, last, last_ns = trade_id, trade_id, at_ns
             elif trade_id < first:  # older than the first one seen: arrived out of order at the start
                 if first > trade_id + 1:
@@ -226,11 +224,11 @@ class Dedupe:
             fresh.append(new)
         self._last_id[number], self._last_ns[number], self._first_id[number] = last, last_ns, first
         self._newest_ns[number] = newest_ns
-        self._settle(number, missing, opened, seen)
+        self._record_gaps(number, missing, opened, seen)
         return fresh
 
-    def _settle(self, number: int, missing: MissingIds, opened: list[tuple[int, int, int, int]], seen: Seen) -> None:
-        """Record what was opened and is still missing, and as filled the gaps whose every id has arrived after all."""
+    def _record_gaps(self, number: int, missing: MissingIds, opened: list[tuple[int, int, int, int]], seen: Seen) -> None:
+        """Record opened ranges that are still missing as gaps, and gaps whose every id has arrived as filled."""
         known: list[Gap] = []
         for gap in self._open_gaps.get(number, ()):
             assert gap.first_id is not None and gap.last_id is not None
@@ -238,19 +236,19 @@ class Dedupe:
                 known.append(gap)
             else:
                 seen.gaps.append(replace(gap, state=GapState.FILLED))
-        new = [self._gap(number, one) for one in opened if missing.holds_any(one[0], one[1])]
+        new = [self._gap(number, skipped) for skipped in opened if missing.holds_any(skipped[0], skipped[1])]
         seen.gaps += new
-        if missing:  # a gap whose ids were given up stays as it is recorded: open
+        if missing:  # a gap whose ids were given up stays open
             self._open_gaps[number] = [gap for gap in known + new if (gap.first_id or 0) > missing.given_up]
         else:
             self._missing.pop(number, None)
             self._open_gaps.pop(number, None)
 
-    def _anew(self, number: int, last: int, last_ns: int, first: int, at_ns: int) -> Gap:
+    def _restart_gap(self, number: int, last: int, last_ns: int, first: int, at_ns: int) -> Gap:
         exchange, market_type = self._catalogue.venues[number]
         return Gap(exchange=exchange, market_type=market_type, symbol=self._catalogue.instruments[number].symbol,
                    from_ns=last_ns, to_ns=at_ns, first_id=None, last_id=None,
-                   reason=f"the venue's ids start anew: {first} long after {last}")
+                   reason=f"the venue restarted its ids: {first} long after {last}")
 
     def _gap(self, number: int, opened: tuple[int, int, int, int]) -> Gap:
         first, last, from_ns, to_ns = opened
@@ -260,19 +258,19 @@ class Dedupe:
                    reason=f"ids jump from {first - 1} to {last + 1}", state=GapState.OPEN)
 
     def _monotonic(self, number: int, trades: list[tuple[int, int]], known: set[int], seen: Seen) -> list[bool]:
-        """Walk the (id, time) of one instrument whose ids ascend and skip; `known` are the recent ones."""
+        """Walk the (id, time) of one instrument whose ids ascend and skip; `known` holds the recent ids."""
         last, last_ns, newest_ns = int(self._last_id[number]), int(self._last_ns[number]), int(self._newest_ns[number])
         fresh = []
         for trade_id, at_ns in trades:
             new = True
             if trade_id > last:
                 last, last_ns = trade_id, at_ns
-            elif trade_id not in known and trade_id != last and at_ns > newest_ns + ANEW_NS and trade_id >= 0:
-                seen.gaps.append(self._anew(number, last, last_ns, trade_id, at_ns))
+            elif trade_id not in known and trade_id != last and at_ns > newest_ns + RESTART_NS and trade_id >= 0:
+                seen.gaps.append(self._restart_gap(number, last, last_ns, trade_id, at_ns))
                 self._ascending.restart(number)
                 known.clear()
                 last, last_ns = trade_id, at_ns
-            elif trade_id >= 0:  # below: the id is text
+            elif trade_id >= 0:  # a negative number: the id is text
                 new = self._ascending.is_new(number, trade_id, known)
             known.add(trade_id)
             newest_ns = max(newest_ns, at_ns) if new else newest_ns

@@ -1,8 +1,8 @@
-"""The pipeline's one greenlet: takes every venue's frames, parses, drops doubles, notes gaps, hands on a batch.
+"""The pipeline's one greenlet: parse every venue's frames, drop repeated trades, record gaps, hand over one batch.
 
-It turns every `tick_ms`, or as soon as `tick_frames` wait. All venues of a turn become one batch: what follows works on
-columns, and is cheaper the longer they are. A venue has a slice of each turn (reading.py); other greenlets run between the
-slices of a long turn, and only one turn is under way at a time.
+It turns every `tick_ms`, or as soon as `tick_frames` wait. All venues of a turn become one batch: the later stages work on
+columns, and long columns are cheaper. A venue has a slice of each turn (see venue_reader); other greenlets run between the slices
+of a long turn, and only one turn runs at a time.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from gevent.lock import BoundedSemaphore
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
-from pumpwatch.model import Control, Gap, IdKind, TradeBatch, Venue
-from pumpwatch.net.frames import FrameBuffer, FrameSource
+from pumpwatch.model import Gap, IdKind, TradeBatch, Venue
+from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.texts import one_line
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.parse import Parsed, VenueParser
@@ -31,21 +31,20 @@ from pumpwatch.pipeline.synthetic_ids import SyntheticIds
 from pumpwatch.pipeline.venue_reader import VenueReader
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
-from pumpwatch.supervisor import guarded
 
 log = logging.getLogger(__name__)
 
-TOLD_EACH_S = 60.0
+LOGGED_EACH_S = 60.0
 SHOWN_BYTES = 100  # of a frame in the log
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
-BREATH_S = 0.05  # of CPU time, after which a turn lets others run
+TURN_S = 0.05  # of CPU time, after which a turn lets other greenlets run
 
 Put = Callable[[TradeBatch | None, Records], None]
 
 
 @dataclass(slots=True)
-class Told:
-    """When a venue's quarantined frames were logged, how many there were by then, and the latest one."""
+class Logged:
+    """When a venue's quarantined frames were last logged, their number by then, and the latest frame."""
 
     latest: Quarantined
     at: float = -math.inf
@@ -59,18 +58,18 @@ class Ingest:
         self._catalogue, self._clock, self._stats, self._put = catalogue, clock, stats, put
         self._tick_s, self._tick_frames = tick_ms / 1000, tick_frames
         self._due = Event()
-        self._readings: list[VenueReader] = []
+        self._readers: list[VenueReader] = []
         self._turning = BoundedSemaphore(1)
         self._kinds: dict[tuple[str, str], IdKind] = {}
         self._records = Records()
         self._stopped = False
-        self._said: set[tuple[str, str]] = set()  # failures that were logged
-        self._told: dict[str, Told] = {}  # by venue
+        self._failures: set[tuple[str, str]] = set()  # venue and reason of failures that were logged
+        self._logged: dict[str, Logged] = {}  # by venue
         self.occurrences = SyntheticIds(catalogue, {})
         self.dedupe = Dedupe(catalogue, lambda *venue: self._kinds.get(venue, IdKind.NONE))
 
     def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
-        """Go on where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns)."""
+        """Continue where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns)."""
         self.dedupe.take_up(last)
         self.occurrences = SyntheticIds(self._catalogue, last)
 
@@ -78,13 +77,13 @@ class Ingest:
         """Return the buffer into which this venue's connections read; `down` is the gap recorded for the time before this run."""
         self._kinds[venue.exchange, venue.market_type] = venue.id_kind
         buffer = FrameBuffer(venue.name)
-        parser = VenueParser(venue, self._catalogue, self._clock, self._stats, _hand_on)
+        parser = VenueParser(venue, self._catalogue, self._clock, self._stats, buffer.lag)
         sort: Callable[[Parsed], Parsed] | None = None
         if venue.id_kind == IdKind.NONE:
             sort = self._number
         elif venue.repeats_last:
             sort = partial(self._without_history, ReplayFilter(self.dedupe.last_ids))
-        self._readings.append(VenueReader(buffer, parser, self._clock, self._stats, sort, self._unread, down))
+        self._readers.append(VenueReader(buffer, parser, self._clock, self._stats, sort, self._unread, down))
         return buffer
 
     def run(self) -> None:
@@ -93,7 +92,7 @@ class Ingest:
             started = self._clock.monotonic()
             self.turn()
             self._due.clear()
-            if any(reading.goes_on for reading in self._readings):
+            if any(reader.goes_on for reader in self._readers):
                 gevent.sleep(SHORTEST_PAUSE_S)
             else:
                 self._due.wait(max(SHORTEST_PAUSE_S, self._tick_s - (self._clock.monotonic() - started)))
@@ -104,87 +103,89 @@ class Ingest:
         self._due.set()
 
     def hurry(self) -> None:
-        """Turn at once when many frames wait; the sweep calls it each time it has read."""
-        if sum(reading.waiting for reading in self._readings) >= self._tick_frames:
+        """Turn at once when many frames wait; the sweep calls this each time it has read."""
+        if sum(reader.waiting for reader in self._readers) >= self._tick_frames:
             self._due.set()
 
     def turn(self) -> None:
-        """Take what is there and hand it on. What is more than a venue's slice stays for the next turn."""
+        """Read a slice of each venue and hand the trades over; the rest stays for the next turn."""
         with self._turning:
-            breathed = time.thread_time()
-            for reading in self._readings:
-                reading.slice()
-                if time.thread_time() - breathed > BREATH_S:
+            yielded_at = time.thread_time()
+            for reader in self._readers:
+                reader.slice()
+                if time.thread_time() - yielded_at > TURN_S:
                     gevent.sleep(SHORTEST_PAUSE_S)
-                    breathed = time.thread_time()
+                    yielded_at = time.thread_time()
             self._hand_over()
 
     def finish(self, within_s: float) -> None:
-        """Take everything and hand it on; what cannot be read in time is put away as a whole."""
+        """Read everything and hand it over; frames that cannot be read in time are quarantined as a whole."""
         with self._turning:
             until = self._clock.monotonic() + within_s
-            for reading in self._readings:
-                reading.rest(until)
+            for reader in self._readers:
+                reader.rest(until)
             self._hand_over()
 
     def _hand_over(self) -> None:
         records, self._records = self._records, Records()
-        for reading in self._readings:
-            parser = reading.parser
+        for reader in self._readers:
+            parser = reader.parser
             if parser.quarantine:
-                told = self._told.setdefault(parser.venue.name, Told(parser.quarantine[-1]))
-                told.latest = parser.quarantine[-1]
-                self._tell(parser.venue.name, told)
+                logged = self._logged.setdefault(parser.venue.name, Logged(parser.quarantine[-1]))
+                logged.latest = parser.quarantine[-1]
+                self._log_quarantined(parser.venue.name, logged)
                 records.quarantine += parser.quarantine
                 parser.quarantine = []
             records.gaps += parser.not_kept()
-        parsed = [one for reading in self._readings for one in reading.taken()]
-        clean: list[TradeBatch] = []
+        parsed = [part for reader in self._readers for part in reader.taken()]
+        batch = None
         if parsed:
-            guarded(lambda: clean.append(self._clean(parsed, records)), partial(self._unclean, parsed, records))
-        batch = clean[0] if clean else None
+            try:
+                batch = self._clean(parsed, records)
+            except Exception as error:  # an error of ours costs this turn's trades, as gaps, and not the collector
+                self._record_lost(parsed, records, error)
         if batch is not None or records:
             self._put(batch, records)
 
     def _unread(self, gap: Gap, error: Exception | None) -> None:
-        """Record frames of a venue that were not read, for a reason that lies in its plugin, or in us."""
+        """Record the gap of frames that were not read, because of an error in the plugin or here, or for want of time."""
         if error is not None:
             self._failed(f"{gap.exchange}.{gap.market_type}", gap.reason)
         self._records.gaps.append(gap)
 
-    def tell_rest(self) -> None:
-        """Log the quarantined frames that came too soon after a line to get one; call it now and then."""
-        for name, told in self._told.items():
-            self._tell(name, told)
+    def log_rest(self) -> None:
+        """Log quarantined frames that came too soon after the last line; call this from time to time."""
+        for name, logged in self._logged.items():
+            self._log_quarantined(name, logged)
 
-    def _tell(self, name: str, told: Told) -> None:
-        """Log that frames of a venue went to quarantine: the first at once, then at most once in a while, with their number."""
+    def _log_quarantined(self, name: str, logged: Logged) -> None:
+        """Log that frames of a venue were quarantined: the first at once, later ones at most every minute, with their number."""
         now, total = self._clock.monotonic(), self._stats.get("quarantined_frames_total", venue=name)
-        if total > told.count and now - told.at >= TOLD_EACH_S:
-            log.warning("frames quarantined venue=%s count=%d reason=%s frame=%r", name, total - told.count,
-                        one_line(told.latest.reason, 200), told.latest.payload[:SHOWN_BYTES])
-            told.at, told.count = now, total
+        if total > logged.count and now - logged.at >= LOGGED_EACH_S:
+            log.warning("frames quarantined venue=%s count=%d reason=%s frame=%r", name, total - logged.count,
+                        one_line(logged.latest.reason, 200), logged.latest.payload[:SHOWN_BYTES])
+            logged.at, logged.count = now, total
 
-    def _unclean(self, parsed: list[Parsed], records: Records, error: Exception) -> None:
+    def _record_lost(self, parsed: list[Parsed], records: Records, error: Exception) -> None:
         """Record that the trades of a turn were lost on their way through."""
-        reason = f"sorting out doubles failed: {type(error).__name__}: {error}"
-        received = np.concatenate([one.batch.received_at for one in parsed])
-        numbers = {number for one in parsed for number in one.batch.instrument.tolist()}
+        reason = f"dropping repeated trades failed: {type(error).__name__}: {error}"
+        received = np.concatenate([part.batch.received_at for part in parsed])
+        numbers = {number for part in parsed for number in part.batch.instrument.tolist()}
         lost = {self._catalogue.venues[number] for number in numbers}
-        for reading in self._readings:
-            venue = reading.parser.venue
+        for reader in self._readers:
+            venue = reader.parser.venue
             if (venue.exchange, venue.market_type) in lost:
                 self._failed(venue.name, reason)
-                records.gaps.append(reading.parser.gap(int(received.min()), int(received.max()), reason))
+                records.gaps.append(reader.parser.gap(int(received.min()), int(received.max()), reason))
 
     def _failed(self, name: str, reason: str) -> None:
         self._stats.add("turns_failed_total", venue=name)
-        if (name, reason) not in self._said:
-            self._said.add((name, reason))
+        if (name, reason) not in self._failures:
+            self._failures.add((name, reason))
             log.exception("a turn failed venue=%s", name)
 
     def _number(self, parsed: Parsed) -> Parsed:
-        """Give the trades of a venue without ids what tells them apart."""
+        """Give the trades of a venue without ids synthetic ones."""
         before, repeated = self.occurrences.left_out, self.occurrences.repeated
         numbered, gaps = self.occurrences.number(parsed)
         self._stats.add("history_rows_left_out_total", self.occurrences.left_out - before)
@@ -194,23 +195,23 @@ class Ingest:
         self._records.gaps += gaps
         return numbered
 
-    def _without_history(self, repeats: ReplayFilter, parsed: Parsed) -> Parsed:
-        """Leave out the last trades of symbols never seen, pushed on subscribing."""
-        kept = repeats.sort_out(parsed)
+    def _without_history(self, replay_filter: ReplayFilter, parsed: Parsed) -> Parsed:
+        """Drop old trades that the venue pushed on subscribing to symbols never seen before."""
+        kept = replay_filter.sort_out(parsed)
         self._stats.add("history_rows_left_out_total", len(parsed.batch) - len(kept.batch))
         return kept
 
     def _clean(self, parsed: list[Parsed], records: Records) -> TradeBatch:
-        batch = TradeBatch.concat([one.batch for one in parsed])
+        batch = TradeBatch.concat([part.batch for part in parsed])
         settled = None
-        if any(one.settled is not None for one in parsed):
-            settled = np.concatenate([one.batch.timestamp if one.settled is None else one.settled for one in parsed])
+        if any(part.settled is not None for part in parsed):
+            settled = np.concatenate([part.batch.timestamp if part.settled is None else part.settled for part in parsed])
         seen = self.dedupe.observe(batch, settled)
         keep = seen.keep
-        if any(one.void is not None for one in parsed):
-            void = np.concatenate([np.zeros(len(one.batch), np.bool_) if one.void is None else one.void for one in parsed])
+        if any(part.void is not None for part in parsed):
+            void = np.concatenate([np.zeros(len(part.batch), np.bool_) if part.void is None else part.void for part in parsed])
             self._stats.add("void_rows_total", int(void.sum()))
-            last = np.flatnonzero(void & (batch.trade_id == self.dedupe.last_ids(batch.instrument)))  # untold by any trade
+            last = np.flatnonzero(void & (batch.trade_id == self.dedupe.last_ids(batch.instrument)))  # no trade carries them
             records.passed += zip(*(column[last].tolist() for column in (batch.instrument, batch.trade_id, batch.timestamp)),
                                   strict=True)
             keep = ~void if keep is None else keep & ~void
@@ -218,8 +219,3 @@ class Ingest:
             self._stats.add("doubled_trades_total", count, venue=".".join(self._catalogue.venues[number]))
         records.gaps += seen.gaps
         return batch if keep is None else batch.take(keep)
-
-
-def _hand_on(connection: FrameSource, control: Control) -> None:
-    if connection.on_control is not None:
-        connection.on_control(control)

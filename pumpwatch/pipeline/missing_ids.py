@@ -1,20 +1,20 @@
-"""Which ids of a contiguous venue are still missing.
+"""The ids of a contiguous venue that are still missing.
 
-A venue with contiguous ids proves completeness: every id between the first and the last one seen was seen, except for the
-ranges kept here. A range opens when an id jumps, shrinks when a late trade arrives, and is a Gap record from the first moment.
+Contiguous ids prove completeness: every id between the first and the last one seen was seen, except for the ranges kept here.
+A range opens when an id jumps, shrinks when a late trade arrives, and is a Gap record from the first moment.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
 
-RANGES_KEPT = 1000  # of an instrument; the lowest ones are given up (their Gap records stay open)
+RANGES_KEPT = 1000  # an instrument; the lowest ranges above that are given up (their gaps stay open)
 
 
 class MissingIds:
     """The ids of one instrument that were skipped, as ascending ranges [first, last].
 
-    Ranges up to `given_up` are no longer known, so nothing that begins there can be told as complete.
+    Ranges up to `given_up` are forgotten, so a gap that begins there is never reported as filled.
     """
 
     __slots__ = ("_ranges", "_ranges_kept", "given_up")
@@ -31,7 +31,7 @@ class MissingIds:
         return len(self._ranges)
 
     def open(self, first: int, last: int) -> None:
-        """Remember that [first, last] was skipped; nothing of it was before."""
+        """Remember that [first, last] was skipped; none of these ids may be missing already."""
         insort(self._ranges, (first, last))
         self._trim()
 
@@ -42,7 +42,7 @@ class MissingIds:
             del self._ranges[:over]
 
     def find(self, number: int) -> bool:
-        """Return whether this id was missing, and take it out if so."""
+        """Return whether this id was missing; from now on it is not."""
         at = bisect_right(self._ranges, (number, 2**63)) - 1
         if at < 0:
             return False

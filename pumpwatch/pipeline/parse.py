@@ -1,13 +1,12 @@
-"""From a venue's frames to a batch of trades.
+"""Turn a venue's frames into batches of trades.
 
-The plugin's `parse` is called once for all frames that wait, or for some thousand of them. When it refuses, the frames are halved
-until the ones that are not trades stand alone: those are control frames, or go to quarantine with the reason. So a venue that
-only sends trades pays for one call a tick, and a frame nobody can read costs a few more and stops nothing.
+The plugin's `parse` is called once for all waiting frames, or for some thousand of them. Where it rejects them, the range is
+halved until the frames that are not trades are alone: those are control frames, or go to quarantine with the reason. So a
+venue that only sends trades costs one call a tick, and an unreadable frame costs a few more and stops nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -18,27 +17,26 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, BadFrame
-from pumpwatch.model import DISORDER_NS, NO_SEQUENCE, Columns, Control, Gap, IdKind, Int64, QuantityUnit, TradeBatch, Venue
-from pumpwatch.net.frames import Frames, FrameSource
-from pumpwatch.pipeline.lag import Lag
+from pumpwatch.model import DISORDER_NS, NO_SEQUENCE, Columns, Gap, IdKind, Int64, QuantityUnit, TradeBatch, Venue
+from pumpwatch.net.frames import Frames
+from pumpwatch.net.lag import Lag
 from pumpwatch.pipeline.scan import Scan
 from pumpwatch.printable import printable
 from pumpwatch.records import KEPT_BYTES, Quarantined
 from pumpwatch.stats import Stats
-from pumpwatch.supervisor import guarded
 
-# [2009, 2100): no venue is older, and seconds or ms taken for another unit fall outside. Our own clock has no say in it: were
-# it days behind, every trade would be of the future.
+# [2009, 2100): no venue is older, and seconds or ms mistaken for another unit fall outside. Our own clock is not consulted: if it
+# were days behind, every trade would lie in the future.
 EARLIEST_NS, LATEST_NS = 1_230_768_000 * 10**9, 4_102_444_800 * 10**9
-QUARANTINE_PER_S = 20.0  # of a venue; what is more is counted, and a gap
+QUARANTINE_PER_S = 20.0  # frames of a venue; more are only counted, and are a gap
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Trades of one venue; which rows only use up an id, and which were sent as history (None: no such row).
+    """Trades of one venue. void: rows that only use up an id; past: rows sent as history (None: no such row).
 
-    frame: where the venue has no ids, the number of each row's frame; the rows of a frame stand together. settled: the times to
-    go by, where those of some rows are hours ahead of the others. source: which connection each row came on, as `frame`.
+    frame: the number of each row's frame, where the venue has no ids; the rows of a frame are adjacent. settled: the times to use
+    where some rows are dated hours ahead of the others. source: a number for each row's connection, where there is `frame`.
     """
 
     batch: TradeBatch
@@ -50,64 +48,64 @@ class Parsed:
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Parsed:
         """Return these rows."""
-        columns = (None if one is None else one[rows] for one in (self.void, self.past, self.frame, self.settled, self.source))
+        columns = (None if column is None else column[rows]
+                   for column in (self.void, self.past, self.frame, self.settled, self.source))
         return Parsed(self.batch.take(rows), *columns)  # type: ignore[arg-type]
 
 
 class VenueParser:
-    """Reads the frames of one venue. `on_control(connection, control)` gets what is no trade."""
+    """Reads the frames of one venue; control frames go to the source they came from. `lag` is recorded by the venue's reader."""
 
-    def __init__(self, venue: Venue, catalogue: Catalogue, clock: Clock, stats: Stats,
-                 on_control: Callable[[FrameSource, Control], None],
+    def __init__(self, venue: Venue, catalogue: Catalogue, clock: Clock, stats: Stats, lag: Lag | None = None,
                  quarantine_per_s: float = QUARANTINE_PER_S, earliest_ns: int = EARLIEST_NS) -> None:
         self.venue = venue
         self.quarantine: list[Quarantined] = []
-        self.lag = Lag()
-        self.behind_since_ns = 0  # what is received may have been sent since then; 0: it was sent just now
-        self._catalogue, self._clock, self._stats, self._on_control = catalogue, clock, stats, on_control
+        self.lag = lag or Lag()
+        self.behind_since_ns = 0  # what is received may have waited since then; 0: it was sent just now
+        self._catalogue, self._clock, self._stats = catalogue, clock, stats
         self._ids = catalogue.ids_of((venue.exchange, venue.market_type))
         self._scales = Scales(catalogue, venue)
         self._per_s = self._allowance = quarantine_per_s
         self._allowed_at = clock.monotonic()
-        self._not_kept: tuple[int, int] | None = None  # the while in which frames came that quarantine had no room for
-        self._told_ns = 0
-        self._told: Gap | None = None
-        self._refused = self._refused_not_kept = 0  # frames, since they were last counted
+        self._not_kept: tuple[int, int] | None = None  # first and last time of frames that quarantine had no room for
+        self._reported_ns = 0
+        self._reported: Gap | None = None
+        self._rejected = self._rejected_not_kept = 0  # frames, since they were last counted
         self._earliest, self._latest = earliest_ns // venue.timestamp_unit_ns, LATEST_NS // venue.timestamp_unit_ns
 
     def parse(self, frames: Frames) -> list[Parsed]:
-        """Return the trades in the frames, in their order; the rest is handed on or quarantined."""
+        """Return the trades of all frames in order; control frames are delivered, all others quarantined."""
         scan, parsed = Scan(frames), list[Parsed]()
         while scan.at < scan.count:
-            one = self.advance(scan)
-            if one is not None:
-                parsed.append(one)
+            read = self.advance(scan)
+            if read is not None:
+                parsed.append(read)
         self.count()
         return parsed
 
     def advance(self, scan: Scan) -> Parsed | None:
-        """Read the next range; None where it has to be a shorter one, or was a frame without a good trade."""
+        """Read the next range; None where a shorter one is needed, or for a frame without a good trade."""
         first, last = scan.range()
         if last - first == 1:
-            one, whole = self._single(scan.frames, first)
-            scan.took(last) if whole else scan.passed()
-            return one
+            read, whole = self._single(scan.frames, first)
+            scan.accept(last) if whole else scan.skip()
+            return read
         columns = Columns()
         try:
             self.venue.parse(scan.frames.array(first, last), columns)
             parsed = self._built(columns, scan.frames, first, last)
         except REFUSALS:
-            scan.refused(last)
+            scan.reject(last)
             return None
-        scan.took(last)
+        scan.accept(last)
         return parsed
 
     def _built(self, columns: Columns, frames: Frames, first: int, last: int) -> Parsed:
-        """Return what the columns of these frames hold. Raises one of REFUSALS where any of it cannot be a trade."""
+        """Return the trades in the columns of these frames. Raises one of REFUSALS where any row cannot be a trade."""
         counts, frame, source = columns.counts, None, None
         received_at = frames.received_at(first, last)
         if self.venue.id_kind is IdKind.NONE:
-            frame, source = np.arange(len(received_at)), frames.sources(first, last)
+            frame, source = np.arange(len(received_at)), frames.source_numbers(first, last)
             frame, source = (np.repeat(frame, counts), np.repeat(source, counts)) if counts else (frame, source)
         if counts:
             received_at = np.repeat(received_at, counts)
@@ -120,42 +118,43 @@ class VenueParser:
         return self._in_order(parsed, counts)
 
     def _single(self, frames: Frames, index: int) -> tuple[Parsed | None, bool]:
-        """Return the trades of one frame, and whether they are all of it; the rest is handed on or quarantined."""
+        """Return the trades of one frame, and whether they are all of it; deliver or quarantine the rest."""
         columns = Columns()
         try:
             self.venue.parse(frames.array(index, index + 1), columns)
         except REFUSALS as error:
-            self._no_trade(frames, index, error)
+            self._not_a_trade(frames, index, error)
             return None, False
         if not columns.symbol and not columns.counts:
-            self._no_trade(frames, index, BadFrame("there is nothing in it"))
+            self._not_a_trade(frames, index, BadFrame("the frame is empty"))
             return None, False
         try:
             return self._built(columns, frames, index, index + 1), True
         except REFUSALS as error:
-            good = self._good_rows(columns, frames.read_at_ns(index), id(frames.connection(index)))
+            good = self._good_rows(columns, frames.read_at_ns(index), id(frames.source(index)))
             if good is None:
-                self._no_trade(frames, index, error)
+                self._not_a_trade(frames, index, error)
             else:
-                self._put_away(frames.payload(index), error, frames.read_at_ns(index))
+                self._quarantine(frames.payload(index), error, frames.read_at_ns(index))
             return good, False
 
-    def _no_trade(self, frames: Frames, index: int, error: Exception) -> None:
-        """Hand a frame without a trade on as control, or put it away."""
+    def _not_a_trade(self, frames: Frames, index: int, error: Exception) -> None:
+        """Deliver a control frame to its source; quarantine any other frame."""
         payload, received_at_ns = frames.payload(index), frames.read_at_ns(index)
         try:
             control = self.venue.read_control(payload)
         except REFUSALS:
             control = None
         if control is None:
-            self._put_away(payload, error, received_at_ns)
+            self._quarantine(payload, error, received_at_ns)
             return
-        connection, understood = frames.connection(index), replace(control, reason=printable(control.reason))
-        guarded(lambda: self._on_control(connection, understood),
-                lambda problem: self._put_away(payload, f"{understood.kind}: {problem}", received_at_ns))
+        try:
+            frames.source(index).receive_control(replace(control, reason=printable(control.reason)))
+        except Exception as problem:  # what a plugin's control frame sets off must not cost the trades behind it
+            self._quarantine(payload, f"{control.kind}: {problem}", received_at_ns)
 
     def _good_rows(self, columns: Columns, received_at_ns: int, source: int) -> Parsed | None:
-        """Return the good trades of a frame in which only some are bad; None when it has none."""
+        """Return the good trades of a frame in which some are bad; None when it has none."""
         try:
             count = len(columns.symbol)
             parsed = self._build(columns, np.full(count, received_at_ns), np.zeros(count, np.intp), np.full(count, source))
@@ -167,7 +166,7 @@ class VenueParser:
         return self._in_order(parsed.take(good), [int(good.sum())])
 
     def _in_order(self, parsed: Parsed, counts: list[int]) -> Parsed:
-        """Return the rows with the oldest of each frame first."""
+        """Return the rows of each frame oldest first."""
         if not self.venue.newest_first or not counts or max(counts) < 2:
             return parsed
         sizes = np.array(counts)
@@ -202,50 +201,50 @@ class VenueParser:
                       source=source)
 
     def gap(self, from_ns: int, to_ns: int, reason: str) -> Gap:
-        """Return the gap of a venue whose frames of this time, as we received them, were not read."""
-        slack_ns = DISORDER_NS + abs(self.lag.ns)  # trades carry the venue's time, which may be days from ours
+        """Return the gap for frames of the venue that we received in this time and did not read."""
+        slack_ns = DISORDER_NS + abs(self.lag.ns)  # trades carry the venue's time, which may differ from ours by days
         from_ns = min(from_ns, self.behind_since_ns or from_ns)
         return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, symbol="", from_ns=from_ns - slack_ns,
                    to_ns=to_ns + slack_ns, first_id=None, last_id=None, reason=reason)
 
     def not_kept(self) -> list[Gap]:
-        """Return the gap of frames that quarantine had no room for, each time it has grown."""
-        if self._not_kept is None or self._not_kept[1] <= self._told_ns:
+        """Return the gap of frames that quarantine had no room for, whenever it has grown."""
+        if self._not_kept is None or self._not_kept[1] <= self._reported_ns:
             return []
-        self._told_ns = self._not_kept[1]
+        self._reported_ns = self._not_kept[1]
         gap = self.gap(*self._not_kept, "unreadable frames, more than quarantine keeps")
-        if self._told and self._told.from_ns <= gap.from_ns + DISORDER_NS:  # the same one, which is known by its beginning
-            gap = replace(self._told, to_ns=max(self._told.to_ns, gap.to_ns))
-        self._told = gap
+        if self._reported and self._reported.from_ns <= gap.from_ns + DISORDER_NS:  # the same gap, identified by its beginning
+            gap = replace(self._reported, to_ns=max(self._reported.to_ns, gap.to_ns))
+        self._reported = gap
         return [gap]
 
     def count(self) -> None:
-        """Bring the counters up to date."""
-        if self._refused:
-            self._stats.add("quarantined_frames_total", self._refused, venue=self.venue.name)
-        if self._refused_not_kept:
-            self._stats.add("quarantined_frames_not_kept_total", self._refused_not_kept, venue=self.venue.name)
-        self._refused = self._refused_not_kept = 0
+        """Update the counters of quarantined frames."""
+        if self._rejected:
+            self._stats.add("quarantined_frames_total", self._rejected, venue=self.venue.name)
+        if self._rejected_not_kept:
+            self._stats.add("quarantined_frames_not_kept_total", self._rejected_not_kept, venue=self.venue.name)
+        self._rejected = self._rejected_not_kept = 0
 
     def give_up(self, frames: Frames, first: int, last: int, reason: str) -> Gap:
-        """Put frames away as a whole: all are counted, the first is kept, and the gap returned is their time."""
-        self._refused += last - first
-        self._refused_not_kept += last - first - 1
+        """Quarantine frames as a whole: count all, keep the first, and return the gap of their time."""
+        self._rejected += last - first
+        self._rejected_not_kept += last - first - 1
         self.quarantine.append(self._quarantined(frames.payload(first), f"{reason} frames={last - first}"))
         return self.gap(frames.read_at_ns(first), frames.read_at_ns(last - 1), printable(reason))
 
-    def _put_away(self, payload: bytes, reason: Exception | str, received_at_ns: int) -> None:
-        self._refused += 1
+    def _quarantine(self, payload: bytes, reason: Exception | str, received_at_ns: int) -> None:
+        self._rejected += 1
         now = self._clock.monotonic()
         self._allowance = min(self._per_s, self._allowance + (now - self._allowed_at) * self._per_s)
         self._allowed_at = now
         if self._allowance < 1:
-            self._refused_not_kept += 1
+            self._rejected_not_kept += 1
             began, ended = self._not_kept or (received_at_ns, received_at_ns)
             self._not_kept = min(began, received_at_ns), max(ended, received_at_ns)
             return
         if self._allowance == self._per_s:
-            self._not_kept = self._told = None  # a second of peace: what comes now is another flood
+            self._not_kept = self._reported = None  # a second without bad frames: this one begins another flood
         self._allowance -= 1
         self.quarantine.append(self._quarantined(payload, str(reason) or type(reason).__name__))
 
@@ -255,10 +254,10 @@ class VenueParser:
 
 
 class Scales:
-    """What turns a venue's own numbers into prices and base quantities, by instrument.
+    """Converts a venue's numbers into prices and base quantities, by instrument.
 
-    Multiplies by the contract size as a fraction of whole numbers (3 contracts of 0.0001 are 3 * 1 / 10000), which is rounded
-    once and so gives the number the decimal digits mean.
+    Multiplies by the contract size as a fraction of integers (3 contracts of 0.0001 are 3 * 1 / 10000). That rounds once, and so
+    gives the number that the decimal digits name.
     """
 
     def __init__(self, catalogue: Catalogue, venue: Venue) -> None:
@@ -268,7 +267,7 @@ class Scales:
         self._plain = True
 
     def needed(self) -> bool:
-        """Return whether any instrument's numbers have to be scaled."""
+        """Return whether any instrument needs scaling."""
         catalogue = self._catalogue
         if catalogue.revision != self._known:
             self._known = catalogue.revision
@@ -280,10 +279,10 @@ class Scales:
         self._numerator, self._denominator, self._divisor = np.ones((3, len(catalogue)))
         for number, venue in enumerate(catalogue.venues):
             if venue == key:
-                one = catalogue.instruments[number]
-                self._divisor[number] = one.price_divisor
-                if one.contract_size != 1:
-                    size = Decimal(repr(one.contract_size)).as_integer_ratio()
+                instrument = catalogue.instruments[number]
+                self._divisor[number] = instrument.price_divisor
+                if instrument.contract_size != 1:
+                    size = Decimal(repr(instrument.contract_size)).as_integer_ratio()
                     self._numerator[number], self._denominator[number] = size
         self._plain = self._venue.quantity_unit == QuantityUnit.BASE and bool(
             (self._divisor == 1).all() and (self._numerator == self._denominator).all())
@@ -302,7 +301,7 @@ def _ids(ids: list[int] | list[str], count: int) -> tuple[Int64, NDArray[np.byte
 
 
 def _texts(ids: list[Any]) -> NDArray[np.bytes_]:
-    """Return texts as fixed-width bytes; those of one length, as UUIDs are, at a third of the cost."""
+    """Return texts as fixed-width bytes; texts of one length, such as UUIDs, cost a third."""
     joined = "".join(ids)
     if not joined.isascii():
         return np.array([text.encode() for text in ids])
@@ -313,7 +312,7 @@ def _texts(ids: list[Any]) -> NDArray[np.bytes_]:
 
 
 def _side(sells: list[Any]) -> NDArray[np.uint8]:
-    """Return 1 where the taker sold; bytes are made at a third of the cost of an array."""
+    """Return 1 where the taker sold; by way of bytes this costs a third."""
     try:
         numbers = bytes(sells)
     except TypeError:  # None among them
@@ -323,7 +322,7 @@ def _side(sells: list[Any]) -> NDArray[np.uint8]:
 
 
 def _ends(numbers: NDArray[Any]) -> tuple[Any, Any]:
-    """Return the lowest and the highest number, NaN for both where there is one; for few at a fifth of the cost of `min`."""
+    """Return the lowest and the highest number, or NaN twice where there is a NaN; on short arrays much cheaper than `min`."""
     return numbers[numbers.argmin()], numbers[numbers.argmax()]
 
 
@@ -342,7 +341,7 @@ def _good(parsed: Parsed) -> NDArray[np.bool_]:
 
 
 def _first_problem(parsed: Parsed) -> str:
-    """Return what is wrong with the first bad row; nothing where all are good, which their extremes tell mostly."""
+    """Return what is wrong with the first bad row, or an empty text; the extremes usually show that all are good."""
     batch = parsed.batch
     if not len(batch):
         return ""
@@ -353,4 +352,4 @@ def _first_problem(parsed: Parsed) -> str:
     if good.all():
         return ""
     row = int(np.argmin(good))
-    return f"a price of {batch.price[row]} or a quantity of {batch.quantity[row]} is no trade (row {row})"
+    return f"a price of {batch.price[row]} or a quantity of {batch.quantity[row]} is not a trade (row {row})"

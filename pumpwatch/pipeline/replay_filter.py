@@ -1,11 +1,11 @@
-"""Last trades that a venue pushes on subscribing, however old they are, as if they had just happened.
+"""Drop the last trades that a venue pushes on subscribing as if they were new, however old they are.
 
-Nothing in the frame tells them from new ones; their age does. Where trades of the symbol were seen before, the ids
-decide: a known one is a double, an unknown one is a trade that was missed, and neither is a sign of life. Where
-none was seen, such a trade is history and left out, since recording starts where it starts: kept as the first trade, it
-could open a gap up to the next one that nobody lost.
+Only their age shows that they are old. Where trades of the symbol were seen before, the ids decide: a known id is a
+repetition, an unknown one is a trade that was missed, and neither proves that the feed is alive. Where none was seen, the
+pushed trade is history from before the recording and is dropped: as a first trade it could open a gap to the next one in
+which nothing was lost.
 
-Where nothing but old trades comes for a while, they are no history: our clock is wrong, or the venue late.
+If only old trades arrive for a while, they are not history: our clock is wrong, or the venue is late.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from pumpwatch.model import Int64, TradeBatch
 from pumpwatch.pipeline.parse import Parsed
 
 OLD_NS = 5 * NS_PER_S  # far more than a trade is on its way
-ALL_OLD_NS = 10 * NS_PER_S  # after so long without a young trade, age tells nothing
+ALL_OLD_NS = 10 * NS_PER_S  # after so long without a young trade, age proves nothing
 
 
 class ReplayFilter:
-    """Sorts old pushes out. `last_ids(instruments)` gives the last id seen of each, below 0 where there was none."""
+    """Drops old pushes. `last_ids(instruments)` gives the last id seen of each instrument, below 0 where there is none."""
 
     def __init__(self, last_ids: Callable[[NDArray[np.int32]], Int64]) -> None:
         self._last_ids = last_ids
-        self._left_out: dict[int, int] = {}  # instrument -> the id that was; with a wrong clock no more than this one is lost
-        self._all_old_since_ns = 0  # when the first of the old trades came after which none was young; 0: the last was
+        self._left_out: dict[int, int] = {}  # instrument -> the dropped id; with a wrong clock only this one trade is lost
+        self._all_old_since_ns = 0  # when the current run of only old trades began; 0: the last trade was young
 
     def sort_out(self, parsed: Parsed) -> Parsed:
-        """Return the rows without what is left out; `past` then names the history among them."""
+        """Return the rows that are kept; their `past` marks history among them."""
         batch = parsed.batch
         old = batch.received_at - batch.timestamp > OLD_NS
         if not old.any():
             self._all_old_since_ns = 0
             return parsed
-        past = old if self._history(batch, old) else np.zeros_like(old)
+        past = old if self._is_history(batch, old) else np.zeros_like(old)
         rows = np.flatnonzero(old)
         keep = np.ones(len(batch), np.bool_)
         last_ids = self._last_ids(batch.instrument[rows]).tolist()
@@ -51,7 +51,7 @@ class ReplayFilter:
                 keep[row] = False
         return Parsed(batch, parsed.void, past).take(keep)
 
-    def _history(self, batch: TradeBatch, old: NDArray[np.bool_]) -> bool:
+    def _is_history(self, batch: TradeBatch, old: NDArray[np.bool_]) -> bool:
         """Return whether old rows are history: young ones came with them, or not long before."""
         if not old.all():
             self._all_old_since_ns = 0

@@ -1,7 +1,7 @@
-"""Going through frames in ranges: long ones while all are trades, down to single frames where some are not.
+"""Read frames in ranges: long ranges while all frames are trades, single frames where some are not.
 
-A range that is refused is halved until the frame to blame stands alone. The next range is as long as the run of good frames
-before that one was: a single odd frame in a stream costs a few attempts, and of a flood of them each costs one.
+A rejected range is halved until the bad frame is alone. The next range is as long as the run of good frames before that frame: a
+single bad frame in a stream costs a few attempts, and in a flood of bad frames each costs one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MOST_BYTES = 1 << 20
 
 
 class Scan:
-    """A place in frames that are being read, and how far to go next. True until all are read."""
+    """A position in frames and the length of the next range. True until all frames are read."""
 
     __slots__ = ("_bad_before", "_before", "_large", "_run", "_size", "at", "count", "frames")
 
@@ -22,7 +22,7 @@ class Scan:
         self.at, self.count = 0, len(frames.stops)
         self._large = len(frames.text) > MOST_BYTES
         self._size = self._before = MOST_FRAMES  # _before: good frames between the last two bad ones
-        self._run = self._bad_before = 0  # good frames since the last bad one; not all in [at, that) are good, 0: not known
+        self._run = self._bad_before = 0  # good frames since the last bad one; the end of a range with a bad one, 0: not known
 
     def __bool__(self) -> bool:
         return self.at < self.count
@@ -37,8 +37,8 @@ class Scan:
             last = min(last, self.frames.within(first, MOST_BYTES))
         return first, last
 
-    def took(self, last: int) -> None:
-        """Go on behind a range that was read."""
+    def accept(self, last: int) -> None:
+        """Continue after a range that was read."""
         self._run += last - self.at
         self.at = last
         if last >= self._bad_before:
@@ -47,13 +47,13 @@ class Scan:
         else:
             self._size = max(1, (self._bad_before - last) // 2)
 
-    def refused(self, last: int) -> None:
-        """Try less than a range of several that was refused."""
+    def reject(self, last: int) -> None:
+        """Try a shorter range: one of several frames was rejected."""
         self._bad_before = last
         self._size = (last - self.at) // 2
 
-    def passed(self) -> None:
-        """Go on behind a single frame that was not a trade."""
+    def skip(self) -> None:
+        """Continue after a single frame that is not a trade."""
         self.at += 1
         self._before, self._run, self._bad_before = self._run, 0, 0
         self._size = self._next_size()

@@ -1,15 +1,15 @@
-"""Telling trades apart where a venue sends no ids.
+"""Give trades ids where a venue sends none, so that each trade is stored once.
 
-Such a venue's parser gives a text that is equal for equal trades (side, price, quantity). Equal trades at the same
-nanosecond are legitimate, so the nth of them gets the suffix `#n`. Rows sent as history on subscribing repeat what was seen
-live: the nth of equal rows there is new only when fewer than n were seen. History of a symbol never seen before is
-left out, and counted: recording starts where that history ends, and what is older is never taken up later.
+The parser of such a venue gives a text that is equal for equal trades (side, price, quantity). Several equal trades may
+happen in one nanosecond, so the nth of them gets the suffix `#n`. Rows sent as history on subscribing repeat trades that were
+seen live: the nth of equal rows is new only where fewer than n were seen. The history of a symbol never seen before is
+dropped and counted: recording starts where it ends, and older trades are never added later.
 
-While a connection is renewed two of them bring the same trades. Then the equal ones are counted for each connection: the nth
-is new only when no connection has brought n of them so far.
+While a connection is renewed, two connections bring the same trades. Then equal trades are counted for each connection: the
+nth is new only where no connection has brought n of them so far.
 
-A venue may send a live frame again, as it may any message. Where it numbers its frames (`sequence_number`), the same number with
-the same rows is the same frame, and is dropped; without a number, or under another one, equal rows are trades that are equal.
+A venue may repeat a live frame. Where it numbers its frames (`sequence_number`), an equal number with equal rows is the same
+frame and is dropped. Without a number, or under another number, equal rows are different trades.
 """
 
 from __future__ import annotations
@@ -25,55 +25,55 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import NO_SEQUENCE, Gap, TradeBatch
 from pumpwatch.pipeline.parse import Parsed
-from pumpwatch.pipeline.unordered_ids import UnorderedIds
+from pumpwatch.pipeline.recent_ids import UnorderedIds
 
-AHEAD_KEPT = 100  # distinct trades with impossible times remembered of an instrument
-KEPT = 2000  # distinct trades remembered of an instrument: twice what a venue sends as history
-CUT_AFTER = 100_000  # trades numbered, after which every instrument's memory is cut back to that
-BESIDE_KEPT = 20_000  # while two connections bring it, of which one may be seconds behind
-BESIDE_NS = 60 * NS_PER_S  # after which a connection that brought nothing of an instrument is taken for gone
+AHEAD_KEPT = 100  # distinct trades with impossible times remembered for each instrument
+KEPT = 2000  # distinct trades remembered for each instrument: twice as many as a venue sends as history
+CUT_AFTER = 100_000  # numbered trades, after which every instrument's memory is cut back to that
+BESIDE_KEPT = 20_000  # the same while two connections bring it, one of which may be seconds behind
+BESIDE_NS = 60 * NS_PER_S  # after which a connection that brought no trade of an instrument counts as gone
 
 Key = tuple[int, bytes]
 
 
 class _Known:
-    """What was seen of one instrument: how often each trade, from `floor` on, and the time of the last one.
+    """The trades seen of one instrument: how often each one, from `floor` on, and the time of the last.
 
-    Most trades are later than all before them, so that none of those equals them: they are only put into a list (`later`),
-    at a third of the cost, until the number of some trade is asked for.
+    Most trades are later than all before them, and so equal none of those. They only go into a list (`later`), at a third of the
+    cost, until a count is needed.
     """
 
     __slots__ = ("_counts", "_turned_ns", "ahead", "beside", "floor", "last_ns", "later", "source")
 
     def __init__(self, last_ns: int) -> None:
         self.source = 0  # the connection that brought the last row; 0: none yet
-        self.beside: dict[int, dict[Key, int]] = {}  # what each brought, while there are several
-        self._turned_ns = 0  # when a row last came on another connection than the one before it
+        self.beside: dict[int, dict[Key, int]] = {}  # by connection the trades it brought, while there are several connections
+        self._turned_ns = 0  # when a row last came on another connection than its predecessor
         self._counts: dict[Key, int] = {}
-        self.ahead: dict[Key, int] = {}  # the same of trades stamped hours ahead, which say nothing about the others
-        self.later: list[Key] = []  # each later than the one before it and than all that is counted
+        self.ahead: dict[Key, int] = {}  # counts of trades dated hours ahead, which must not affect the others
+        self.later: list[Key] = []  # each trade later than its predecessor and than all counted trades
         self.last_ns = last_ns
-        self.floor = last_ns + 1  # history before this was seen, or cannot be told from what was, or is older than recording
+        self.floor = last_ns + 1  # history before this was seen, may have been seen, or is older than the recording
 
     def begin(self, rows: Sequence[Key]) -> None:
-        """Start recording behind this history: whatever comes now is new, save what is its newest moment again."""
+        """Start recording after this history: every later row is new, except repetitions of its newest moment."""
         newest_ns = max((at_ns for at_ns, _ in rows), default=-1)
         for key in rows:
             if key[0] == newest_ns:
                 self.add(key)
 
-    def hear(self, source: int, received_ns: int) -> None:
-        """Take down that the next row comes on another connection than the last one."""
+    def switch_source(self, source: int, received_ns: int) -> None:
+        """Record that the next row comes on another connection than the last row."""
         if self.source:
             if not self.beside or received_ns - self._turned_ns > BESIDE_NS:
-                self.count((0, b""))  # so that all is counted
+                self.count((0, b""))  # counts all of `later`
                 self.beside = {self.source: self._counts.copy()}
             self.beside.setdefault(source, {})
             self._turned_ns = received_ns
         self.source = source
 
     def brought(self, received_ns: int) -> dict[Key, int] | None:
-        """Return what the last row's connection has brought so far; None once no other one brings anything."""
+        """Return the trades that the last row's connection has brought; None once only one connection is left."""
         if received_ns - self._turned_ns > BESIDE_NS:
             self.beside = {}
             return None
@@ -84,7 +84,7 @@ class _Known:
         return mine
 
     def add(self, key: Key) -> int:
-        """Count one more of these trades, whatever its time; return how many there were before."""
+        """Count one more trade like this, whatever its time; return the count before."""
         if key[0] > self.last_ns:
             self.floor = self.floor if self.last_ns >= 0 else key[0]
             self.last_ns = key[0]
@@ -97,7 +97,7 @@ class _Known:
         return before
 
     def add_ahead(self, key: Key) -> int:
-        """Count one more of these trades, whose time is hours ahead; return how many there were before."""
+        """Count one more trade like this, dated hours ahead; return the count before."""
         before = self.ahead.pop(key, 0)
         self.ahead[key] = before + 1
         if len(self.ahead) > AHEAD_KEPT:
@@ -105,7 +105,7 @@ class _Known:
         return before
 
     def count(self, key: Key) -> int:
-        """Return how many of these trades were seen."""
+        """Return how many trades like this were seen."""
         if self.later:
             self._count_later()
         return self._counts.get(key, 0)
@@ -126,7 +126,7 @@ class _Known:
         return BESIDE_KEPT if self.beside else KEPT
 
     def cut(self) -> None:
-        """Forget what is too much of `later`, and all that came before."""
+        """Forget the oldest of `later` beyond KEPT, and everything before them."""
         over = len(self.later) - KEPT
         if over > 0:
             self.floor = self.later[over - 1][0] + 1
@@ -135,18 +135,18 @@ class _Known:
 
 
 class SyntheticIds:
-    """Numbers equal trades of the venues without ids. `recovered` gives the time of each symbol's last stored trade."""
+    """Gives trades of venues without ids an id. `recovered` holds the time of each symbol's last stored trade."""
 
     def __init__(self, catalogue: Catalogue, recovered: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
         self._catalogue, self._recovered = catalogue, recovered
         self._known: dict[int, _Known] = {}
         self._until_cut = CUT_AFTER
         self._frames = UnorderedIds()
-        self.left_out = 0  # rows of history that were known, or out of reach
-        self.repeated = 0  # rows of live frames that came before, on the same connection or on another
+        self.left_out = 0  # rows of history that were seen before, or older than the recording
+        self.repeated = 0  # rows of live frames that were seen before, on any connection
 
     def number(self, parsed: Parsed) -> tuple[Parsed, list[Gap]]:
-        """Return the trades that are new, with ids that tell them apart, and the gaps that history did not close."""
+        """Return the new trades, with their ids, and the gaps that history did not close."""
         parsed = self._without_repeats(parsed)
         batch, past = parsed.batch, parsed.past
         assert batch.text_id is not None
@@ -158,14 +158,14 @@ class SyntheticIds:
         if past is not None and past.any():
             gaps, history = self._gaps(batch, past), past.tolist()
             left_out = self._begin(batch, past, keys, ahead)
-        moments: dict[int, tuple[int, dict[Key, int]]] = {}  # of each instrument, the equal rows of one ns of history
+        moments: dict[int, tuple[int, dict[Key, int]]] = {}  # by instrument: one ns of history and its rows, counted
         numbered: dict[int, bytes] = {}
         doubled: set[int] = set()
         rows = zip(batch.instrument.tolist(), keys, _sources(parsed), strict=False)
         for row, (instrument, key, source) in enumerate(rows):
-            known = self._known.get(instrument) or self._of(instrument)
+            known = self._known.get(instrument) or self._known_of(instrument)
             if source != known.source:
-                known.hear(source, int(batch.received_at[row]))
+                known.switch_source(source, int(batch.received_at[row]))
             mine = known.brought(int(batch.received_at[row])) if known.beside else None
             if row in ahead:
                 if row in left_out or ((history[row] or mine is not None) and key in known.ahead):
@@ -223,7 +223,7 @@ class SyntheticIds:
         return parsed.take(keep)
 
     def _cut(self, trades: int) -> None:
-        """Keep the memory of all instruments bounded, now and then."""
+        """Bound the memory of all instruments from time to time."""
         self._until_cut -= trades
         if self._until_cut < 0:
             self._until_cut = CUT_AFTER
@@ -231,10 +231,10 @@ class SyntheticIds:
                 known.cut()
 
     def _begin(self, batch: TradeBatch, past: NDArray[np.bool_], keys: Sequence[Key], ahead: set[int]) -> set[int]:
-        """Start behind the history of the symbols that were never seen before; return its rows, which are left out."""
+        """Start after the history of symbols never seen before; return the rows of that history, which are dropped."""
         left_out: set[int] = set()
         for instrument in np.unique(batch.instrument[past]).tolist():
-            known = self._of(instrument)
+            known = self._known_of(instrument)
             if known.last_ns < 0:
                 rows = np.flatnonzero(past & (batch.instrument == instrument)).tolist()
                 known.begin([keys[row] for row in rows if row not in ahead])
@@ -243,7 +243,7 @@ class SyntheticIds:
                 left_out.update(rows)
         return left_out
 
-    def _of(self, instrument: int) -> _Known:
+    def _known_of(self, instrument: int) -> _Known:
         known = self._known.get(instrument)
         if known is None:
             (name,) = self._catalogue.names([instrument])
@@ -251,11 +251,11 @@ class SyntheticIds:
         return known
 
     def _gaps(self, batch: TradeBatch, past: NDArray[np.bool_]) -> list[Gap]:
-        """Return a gap for each symbol whose history does not reach back to the last trade seen."""
+        """Return a gap for each symbol whose history does not reach back to its last trade."""
         gaps = []
         for instrument in np.unique(batch.instrument[past]).tolist():
             oldest_ns = int(batch.timestamp[past & (batch.instrument == instrument)].min())
-            last_ns = self._of(instrument).last_ns
+            last_ns = self._known_of(instrument).last_ns
             if 0 <= last_ns < oldest_ns:
                 exchange, market_type, symbol = self._catalogue.names([instrument])[0]
                 gaps.append(Gap(exchange=exchange, market_type=market_type, symbol=symbol, from_ns=last_ns,
@@ -270,10 +270,10 @@ def _sources(parsed: Parsed) -> Iterable[int]:
 
 def _is_new(known: _Known, instrument: int, key: Key, moments: dict[int, tuple[int, dict[Key, int]]],
             mine: dict[Key, int] | None) -> bool:
-    """Return whether a row of history is the nth of its equals where fewer than n were seen; its connection has brought n."""
+    """Return whether a row of history, the nth of equal rows, is new: fewer than n were seen. Counts it for its connection."""
     seen = known.count(key)
     moment, equal = moments.get(instrument, (-1, {}))
-    if moment != key[0]:  # a second history in one batch goes back in time, and is counted anew
+    if moment != key[0]:  # a second history in one batch goes back in time: its count starts again
         moments[instrument] = key[0], (equal := {})
     nth = equal[key] = equal.get(key, 0) + 1
     if mine is not None:
@@ -282,7 +282,7 @@ def _is_new(known: _Known, instrument: int, key: Key, moments: dict[int, tuple[i
 
 
 def _with(texts: NDArray[np.bytes_], other: Mapping[int, bytes]) -> NDArray[np.bytes_]:
-    """Return texts with other ones in some rows, and as wide as those need."""
+    """Return texts with some rows replaced; the array is as wide as the new texts need."""
     changed = texts.astype(f"S{max(texts.itemsize, *map(len, other.values()))}")
     changed[list(other)] = list(other.values())
     return changed

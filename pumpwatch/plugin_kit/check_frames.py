@@ -12,7 +12,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.findings import WARN
 from pumpwatch.model import Columns, Control, ControlKind, IdKind, Instrument, Venue
-from pumpwatch.net.frames import Frames
+from pumpwatch.net.frames import Frames, FrameSource, NoSource
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.plugin_kit.mutations import mutated_frames
 from pumpwatch.plugin_kit.results import Check, Problems, counted, short
@@ -50,8 +50,14 @@ class Reader:
         self._key = (venue.exchange, venue.market_type)
         self._catalogue = Catalogue()
         self._controls: list[Control] = []
-        self.parser = VenueParser(venue, self._catalogue, Clock(), Stats(), lambda _, control: self._controls.append(control),
-                                  quarantine_per_s=1e12)
+        self.parser = VenueParser(venue, self._catalogue, Clock(), Stats(), quarantine_per_s=1e12)
+
+    def receive_control(self, control: Control) -> None:
+        """Collect a control frame; the parser calls it, as this reader is the source of its frames."""
+        self._controls.append(control)
+
+    def receive_trades(self, received_at_ns: int) -> None:
+        """Ignore the time."""
 
     def meet(self, frames: Sequence[bytes]) -> None:
         """Add the symbols of these frames to the catalogue."""
@@ -70,7 +76,7 @@ class Reader:
         """Return the trades of frames; other frames are control, or in `parser.quarantine`."""
         self._controls.clear()
         self.parser.quarantine.clear()
-        return self.parser.parse(joined(frames))
+        return self.parser.parse(joined(frames, self))
 
     def read(self, frames: Sequence[bytes]) -> Read:
         """Read frames as if they had arrived together."""
@@ -78,14 +84,14 @@ class Reader:
         return Read(sum(len(part.batch) for part in parsed), len(self._controls), len(self.parser.quarantine))
 
 
-def joined(frames: Sequence[bytes]) -> Frames:
+def joined(frames: Sequence[bytes], source: FrameSource) -> Frames:
     """Return frames in the form in which connections hand them to the parser."""
     stops, end = [], 0
     for frame in frames:
         end += 1 + len(frame)
         stops.append(end)
     text = memoryview(b"[" + b",".join(frames) + b"]")
-    return Frames(text, stops, [len(frames)], [time.time_ns()], [None])  # type: ignore[list-item]
+    return Frames(text, stops, [len(frames)], [time.time_ns()], [source])
 
 
 def check_frames(venue: Venue, samples: Samples) -> list[Check]:
@@ -250,7 +256,7 @@ def us_a_trade(venue: Venue, frames: list[bytes]) -> float:
     reader.meet(frames)
     repeated = (frames * (TOGETHER // len(frames) + 1))[:TOGETHER]
     for _ in range(ROUNDS):
-        together = joined(repeated)
+        together = joined(repeated, NoSource())
         began = time.perf_counter()
         parsed = reader.parser.parse(together)
         took = time.perf_counter() - began

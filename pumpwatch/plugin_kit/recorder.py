@@ -146,8 +146,8 @@ class VenueRecorder:
         if attempt(self._venue.parse, b"[" + frame + b"]", columns).error is None:
             return [symbol for symbol in columns.symbol if isinstance(symbol, str)]
         control = attempt(self._venue.read_control, frame).value
-        if control is not None and session.connection.on_control is not None:
-            session.connection.on_control(control)
+        if control is not None:
+            session.receive_control(control)
         return []
 
     def _record_histories(self, recording: Recording, traded: Counter[str], began_ns: int) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import TradeBatch
-from pumpwatch.pipeline.dedupe import ANEW_NS
+from pumpwatch.pipeline.dedupe import RESTART_NS
 from pumpwatch.store.codec import run_starts
 
 Name = tuple[str, str, str]  # exchange, market_type, symbol
@@ -42,7 +42,7 @@ class LastIds:
         last, newest = self._last[0, who], self._last[1, who]
         highest, latest = np.maximum.reduceat(batch.trade_id, starts), np.maximum.reduceat(batch.timestamp, starts)
         since = np.where(newest == _NONE, batch.timestamp[starts], newest)
-        reset = latest > since + ANEW_NS
+        reset = latest > since + RESTART_NS
         if reset.any():
             reset &= np.minimum.reduceat(batch.trade_id, starts) < np.maximum(last, highest)
         self._last[0, who], self._last[1, who] = np.maximum(last, highest), np.maximum(newest, latest)
@@ -56,7 +56,7 @@ class LastIds:
         """Record an id of a row without a trade, unless the venue has reset its ids since."""
         self._grow(number)
         before_id, newest_ns = self._last[:, number].tolist()
-        if last[1] >= newest_ns - ANEW_NS:
+        if last[1] >= newest_ns - RESTART_NS:
             self._last[:, number] = max(before_id, last[0]), max(newest_ns, last[1])
 
     def of(self, number: int) -> LastId:
@@ -90,7 +90,7 @@ class LastIds:
 def _walk(last: int, newest: int, ids: list[int], times: list[int]) -> int:
     """Return the last id after these trades, in order of arrival."""
     for trade_id, at_ns in zip(ids, times, strict=True):
-        if trade_id > last or (newest != _NONE and at_ns > newest + ANEW_NS):
+        if trade_id > last or (newest != _NONE and at_ns > newest + RESTART_NS):
             last = trade_id
         newest = max(newest, at_ns)
     return last

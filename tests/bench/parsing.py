@@ -27,7 +27,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.instruments.lists import fetch_instruments
 from pumpwatch.model import HttpRequest, Venue
-from pumpwatch.net.frames import Frames
+from pumpwatch.net.frames import Frames, NoSource
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.client_limits import WindowMeter
@@ -115,7 +115,7 @@ def parser_of(venue: Venue, dialect: Dialect) -> VenueParser:
 
     for one in fetch_instruments(venue, ask):
         catalogue.add((venue.exchange, venue.market_type), one)
-    return VenueParser(venue, catalogue, clock, Stats(), lambda connection, control: None)
+    return VenueParser(venue, catalogue, clock, Stats())
 
 
 def read(parser: VenueParser, frames: Sequence[bytes], calls: int = 1) -> tuple[int, float]:
@@ -134,7 +134,7 @@ def _arrived(frames: Sequence[bytes]) -> Frames:
         end += len(frame) + 1
         stops.append(end)
     text = memoryview(bytearray(b"[" + b",".join(frames) + b"]"))
-    return Frames(text, stops, [len(stops)], [time.time_ns()], [None])  # type: ignore[list-item]
+    return Frames(text, stops, [len(stops)], [time.time_ns()], [NoSource()])
 
 
 def _row(venue: Venue, dialect: Dialect, rounds: int) -> dict[str, Any]:

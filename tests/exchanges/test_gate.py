@@ -16,7 +16,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.model import Columns, ControlKind, Flag, HistoryQuery, IdKind, Instrument
-from pumpwatch.net.frames import Frames
+from pumpwatch.net.frames import Frames, NoSource
 from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.parse import VenueParser
@@ -86,11 +86,11 @@ def test_a_row_of_several_fills_uses_up_their_numbers_and_is_one_trade() -> None
 def test_a_row_of_several_fills_leaves_no_gap_and_a_lost_row_does() -> None:
     catalogue = Catalogue()
     catalogue.add(("gate", "spot"), Instrument(symbol="SOMI_USDT", base="SOMI", quote="USDT"))
-    parser = VenueParser(SPOT, catalogue, Clock(), Stats(), lambda *_: None)
+    parser = VenueParser(SPOT, catalogue, Clock(), Stats())
     dedupe = Dedupe(catalogue, lambda *_: IdKind.CONTIGUOUS)
     gaps = []
     for frame in (spot(5001), spot(5004, range="5002-5004"), spot(5005), spot(5008, range="5007-5008")):
-        frames = Frames(memoryview(b"[" + frame + b"]"), [len(frame) + 1], [1], [0], [None])  # type: ignore[list-item]
+        frames = Frames(memoryview(b"[" + frame + b"]"), [len(frame) + 1], [1], [0], [NoSource()])
         for one in parser.parse(frames):
             gaps += dedupe.observe(one.batch).gaps
     assert [(gap.first_id, gap.last_id) for gap in gaps] == [(5006, 5006)]

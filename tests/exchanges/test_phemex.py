@@ -18,7 +18,7 @@ from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.instruments.lists import fetch_instruments
 from pumpwatch.model import Columns, ControlKind, HistoryQuery, Instrument, Venue
-from pumpwatch.net.frames import Frames
+from pumpwatch.net.frames import Frames, NoSource
 from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.stats import Stats
@@ -85,10 +85,10 @@ def test_a_frame_of_several_trades_is_printed_as_it_is_and_stored_oldest_first()
     assert [trade["price"] for trade in decoded(FUTURES, frame)] == [3, 2, 1]
     catalogue = Catalogue()
     catalogue.add(("phemex", "futures"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT"))
-    parser = VenueParser(FUTURES, catalogue, Clock(), Stats(), lambda connection, control: None)
+    parser = VenueParser(FUTURES, catalogue, Clock(), Stats())
     texts = [json.dumps(one).encode() for one in (frame | {"type": "snapshot"}, FRAME, frame)]
     ends = np.cumsum([len(text) + 1 for text in texts]).tolist()
-    (parsed,) = parser.parse(Frames(memoryview(b"[" + b",".join(texts) + b"]"), ends, [3], [AT], [None]))
+    (parsed,) = parser.parse(Frames(memoryview(b"[" + b",".join(texts) + b"]"), ends, [3], [AT], [NoSource()]))
     assert parsed.batch.price.tolist() == [1, 2, 3, 71044.3, 1, 2, 3]
     assert parsed.past is not None and parsed.past.tolist() == [True] * 3 + [False] * 4
 

@@ -163,11 +163,11 @@ class ScriptedVenue:
                 kind = ControlKind.FULL
             elif kind == ControlKind.ACK:
                 held.update(symbols)
-            connection.on_control(Control(kind, request["id"], reason="no"))
+            connection.source.receive_control(Control(kind, request["id"], reason="no"))
 
     def say(self, control: Control, number: int = -1) -> None:
         """Let one connection (the newest) hear a control frame."""
-        self.connections[number].on_control(control)
+        self.connections[number].source.receive_control(control)
 
     def ping(self) -> None:
         """Send a ping on every connection: bytes that are no trades."""
@@ -178,7 +178,7 @@ class ScriptedVenue:
         """Let every connection have had a trade just now, as the pipeline says it."""
         self.ping()
         for connection in self.connections:
-            connection.traded_at_ns = self.clock.now_ns()
+            connection.source.receive_trades(self.clock.now_ns())
 
     def trade_often(self, looks: int) -> None:
         """Trade until the feed has seen it that often."""

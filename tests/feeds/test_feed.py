@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gevent
+import numpy as np
 import pytest
 
 from pumpwatch.clock import NS_PER_S
@@ -42,7 +43,7 @@ def test_the_gap_of_the_run_before_ends_when_the_connection_is_up():
 def test_where_a_venue_lags_a_gap_is_wider():
     with World() as world:
         world.wait_up()
-        world.stats.set("lag_ms", 7000.0, venue=world.venue.name)
+        world.buffer.lag.record(np.array([7_000_000_000]))
         last_ns = world.connections[0].received_at_ns
         world.streams[0].ended = True
         until(lambda: world.events == ["up", "down", "up"])
@@ -80,7 +81,7 @@ def test_a_connection_that_answers_pings_and_trades_no_more_is_given_up_and_its_
     with World(quick(stale_after_s=0.6)) as world:
         world.wait_up()
         world.trade_often(25)
-        traded_ns = world.connections[0].traded_at_ns
+        traded_ns = world.connections[0].source.traded_at_ns
         with gevent.Timeout(20):
             while "down" not in world.events:
                 world.ping()

@@ -13,7 +13,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import NO_SEQUENCE, GapState, IdKind, Instrument, TradeBatch
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.missing_ids import RANGES_KEPT
-from pumpwatch.pipeline.unordered_ids import KEPT
+from pumpwatch.pipeline.recent_ids import KEYS_KEPT
 
 SCRIPTS = st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30)), max_size=12), max_size=12)
 
@@ -123,10 +123,10 @@ def test_ids_without_order_are_kept_once_whichever_connection_brings_them():
 
 def test_the_memory_of_ids_without_order_is_bounded_and_holds_the_last_while():
     dedupe = make(IdKind.UNIQUE)
-    ids = [b"%d" % number for number in range(3 * KEPT)]
+    ids = [b"%d" % number for number in range(3 * KEYS_KEPT)]
     for at in range(0, len(ids), 5000):
         assert all(texts(dedupe, *ids[at : at + 5000]))
-    assert not any(texts(dedupe, *ids[-KEPT:]))
+    assert not any(texts(dedupe, *ids[-KEYS_KEPT:]))
     assert all(texts(dedupe, *ids[:100]))
 
 
@@ -166,7 +166,7 @@ def test_ids_that_start_anew_are_kept_and_the_time_between_is_a_gap(kind: IdKind
     assert got == list(range(20, 70))
     (gap,) = gaps
     assert (gap.symbol, gap.from_ns, gap.to_ns, gap.first_id, gap.last_id) == ("S0", HOUR_NS, start_ns, None, None)
-    assert "anew" in gap.reason and gap.state == GapState.OPEN
+    assert "restarted its ids" in gap.reason and gap.state == GapState.OPEN
     assert at(dedupe, [(69, start_ns + 49), (70, start_ns + 50), (72, start_ns + 52)])[0] == [70, 72]
     assert at(dedupe, [(71, start_ns + 51), (20, start_ns), (71, start_ns + 51)])[0] == [71]
 

@@ -13,12 +13,12 @@ from pumpwatch_plugins.exchanges.binance import VENUES
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.model import ControlKind, Flag, GapState, Instrument, QuantityUnit, TradeBatch
-from pumpwatch.net.connection import Connection
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from tests.corpus import CORPUS
-from tests.net.frame_bytes import ScriptedStream, frame
+from tests.net.frame_bytes import frame
+from tests.pipeline.heard import heard_connection
 
 recorded = pytest.mark.skipif(CORPUS is None, reason="the recorded frames are not on this machine")
 SPOT, FUTURES = VENUES[0], VENUES[1]
@@ -32,14 +32,12 @@ class Bench:
         self.batches: list[TradeBatch] = []
         self.records = Records()
         self.ingest = Ingest(self.catalogue, Clock(), self.stats, 1.0, 5000, self._put)
-        self.controls: list[ControlKind] = []
         self.connections = {}
         for venue in (SPOT, FUTURES):
             for symbol in symbols or ("BTCUSDT", "ETHUSDT"):
                 self.catalogue.add((venue.exchange, venue.market_type),
                                    Instrument(symbol=symbol, base=symbol[:-4], quote="USDT"))
-            connection = Connection(ScriptedStream([]), self.ingest.add_venue(venue), 1 << 20, lambda reason: None)
-            connection.on_control = lambda control: self.controls.append(control.kind)
+            connection = heard_connection(self.ingest.add_venue(venue), [])
             self.connections[venue.market_type] = connection
 
     def _put(self, batch, records) -> None:
@@ -81,7 +79,7 @@ def test_a_turn_makes_one_batch_of_all_venues():
     assert bench.catalogue.names(batch.instrument) == [
         ("binance", "spot", "BTCUSDT"), ("binance", "spot", "ETHUSDT"), ("binance", "futures", "BTCUSDT")]
     assert (batch.received_at > batch.timestamp).all()
-    assert bench.connections["spot"].traded_at_ns == batch.received_at[0]
+    assert bench.connections["spot"].source.traded_at_ns == batch.received_at[0]
 
 
 def test_what_is_no_trade_is_handed_on_or_quarantined_and_stops_nothing():
@@ -89,7 +87,7 @@ def test_what_is_no_trade_is_handed_on_or_quarantined_and_stops_nothing():
     bench.send("spot", '{"result":null,"id":1}', trade(1), "<html>", trade(2), trade(3, "NEWUSDT"), "{}", trade(3))
     batch = bench.turn()
     assert batch.trade_id.tolist() == [1, 2, 3]
-    assert bench.controls == [ControlKind.ACK]
+    assert [control.kind for control in bench.connections["spot"].source.controls] == [ControlKind.ACK]
     assert [(one.payload, one.reason) for one in bench.records.quarantine][1][1] == "unknown symbol 'NEWUSDT'"
     assert len(bench.records.quarantine) == 3
 
@@ -120,13 +118,13 @@ def test_the_end_of_a_burst_of_quarantined_frames_is_told_though_no_other_comes(
     for payload in ("<1>", "<2>", "<3>"):
         bench.send("spot", payload)
         bench.turn()
-    bench.ingest.tell_rest()
+    bench.ingest.log_rest()
     assert len(caplog.records) == 1
     clock.advance(61)
-    bench.ingest.tell_rest()
+    bench.ingest.log_rest()
     assert "venue=binance.spot count=2" in caplog.text and "frame=b'<3>'" in caplog.text
     clock.advance(61)
-    bench.ingest.tell_rest()
+    bench.ingest.log_rest()
     assert len(caplog.records) == 2
 
 
@@ -175,7 +173,7 @@ def test_frames_beyond_what_quarantine_keeps_are_a_gap_that_grows_while_they_com
     grown = bench.records.gaps[-1]
     assert len(bench.records.gaps) == 2 and grown.from_ns == first.from_ns < first.to_ns < grown.to_ns
     bench.turn()
-    assert len(bench.records.gaps) == 2  # told anew only when it grew
+    assert len(bench.records.gaps) == 2  # recorded again only when it grew
 
 
 def strange(payload_with: bytes, **changes: object):
@@ -189,7 +187,7 @@ def strange(payload_with: bytes, **changes: object):
 
 def add_strange(bench: Bench, venue) -> None:
     bench.catalogue.add(("strange", "spot"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT"))
-    bench.connections["strange"] = Connection(ScriptedStream([]), bench.ingest.add_venue(venue), 1 << 20, lambda reason: None)
+    bench.connections["strange"] = heard_connection(bench.ingest.add_venue(venue), [])
 
 
 def test_a_venue_whose_parser_fails_loses_its_own_frames_by_record_and_no_other_venue_any(caplog):
@@ -215,7 +213,7 @@ def test_a_control_frame_that_cannot_be_handled_is_quarantined_and_costs_no_trad
     def refuse(control) -> None:
         raise RuntimeError("no such request")
 
-    bench.connections["spot"].on_control = refuse
+    bench.connections["spot"].source.receive_control = refuse
     bench.send("spot", trade(1), '{"result":null,"id":1}', trade(2))
     bench.send("futures", trade(1))
     assert bench.turn().trade_id.tolist() == [1, 2, 1]
@@ -241,15 +239,15 @@ def test_rows_that_cannot_be_cleaned_are_a_gap_of_each_venue_and_the_next_turn_g
 def test_a_connection_traded_when_its_own_frames_held_trades():
     bench = Bench()
     buffer = bench.connections["spot"].buffer
-    quiet, acked, late = (Connection(ScriptedStream(chunks), buffer, 1 << 20, lambda reason: None) for chunks in (
+    quiet, acked, late = (heard_connection(buffer, chunks) for chunks in (
         [], [frame(b'{"result":null,"id":1}')], [frame(trade(2).encode()), frame(b'{"result":null,"id":2}')]))
     acked.sweep(1)
     bench.send("spot", trade(1))
     late.sweep(7)
     late.sweep(8)
     bench.turn()
-    assert (quiet.traded_at_ns, acked.traded_at_ns, late.traded_at_ns) == (0, 0, 7)
-    assert bench.connections["spot"].traded_at_ns > 8
+    assert tuple(connection.source.traded_at_ns for connection in (quiet, acked, late)) == (0, 0, 7)
+    assert bench.connections["spot"].source.traded_at_ns > 8
 
 
 def test_frames_with_several_trades_or_none_are_told_apart_by_connection():
@@ -268,13 +266,13 @@ def test_frames_with_several_trades_or_none_are_told_apart_by_connection():
 
     add_strange(bench, replace(SPOT, exchange="strange", parse=parse))
     buffer = bench.connections["strange"].buffer
-    links = [Connection(ScriptedStream([frame(one)]), buffer, 1 << 20, lambda reason: None)
+    links = [heard_connection(buffer, [frame(one)])
              for one in (b"[1,2,3]", b"[]", b"[4]", b"[]")]
     for at_ns, link in enumerate(links, 1):
         link.sweep(at_ns)
     batch = bench.turn()
     assert batch.received_at.tolist() == [1, 1, 1, 3]
-    assert [link.traded_at_ns for link in links] == [1, 0, 3, 0]
+    assert [link.source.traded_at_ns for link in links] == [1, 0, 3, 0]
 
 
 def test_ids_that_start_anew_are_told_from_doubles_though_a_trade_was_stamped_hours_ahead():
@@ -286,7 +284,7 @@ def test_ids_that_start_anew_are_told_from_doubles_though_a_trade_was_stamped_ho
     bench.send("spot", trade(1, at_ms=now_ms + 20_000))
     assert bench.turn().trade_id.tolist() == [1]
     (gap,) = bench.records.gaps
-    assert "anew" in gap.reason
+    assert "restarted its ids" in gap.reason
 
 
 def test_numbers_are_read_by_the_facts_of_now():

@@ -1,4 +1,4 @@
-"""Ids that ascend and skip: what comes again, and what comes late."""
+"""Recent ids: what comes again, what comes late, and how much is remembered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pumpwatch.pipeline.recent_ids import AscendingIds
+from pumpwatch.pipeline.recent_ids import AscendingIds, UnorderedIds
 
 
 def seen(*ids: int, rows_kept: int = 1000, floor: int = -1) -> AscendingIds:
@@ -66,3 +66,27 @@ def test_no_id_is_ever_taken_twice_however_little_is_kept(batches: list[list[tup
                 known[number].add(one)
         recent.remember(np.array([row[0] for row in rows], np.int32), np.array([row[1] for row in rows], np.int64))
     assert len(got) == len(set(got))
+
+
+def test_unordered_ids_are_new_once_also_within_one_batch():
+    recent = UnorderedIds()
+    assert recent.fresh(["a", "b"]) is None, "all are new"
+    assert recent.fresh(["b", "c", "c"]) == [False, True, False]
+
+
+def test_unordered_ids_are_kept_for_one_generation_more_than_they_fill():
+    recent = UnorderedIds(kept=2)
+    recent.fresh(["a", "b"])
+    recent.fresh(["c"])
+    assert recent.fresh(["a"]) == [False]
+    recent.fresh(["d"])  # the second generation is full: the first is dropped
+    assert recent.fresh(["b", "c"]) == [True, False]
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=6), max_size=40))
+def test_no_unordered_id_is_new_twice_while_the_memory_holds_all(batches: list[list[int]]):
+    recent, seen_ids = UnorderedIds(), []
+    for keys in batches:
+        fresh = recent.fresh(keys)
+        seen_ids += keys if fresh is None else [key for key, new in zip(keys, fresh, strict=True) if new]
+    assert sorted(seen_ids) == sorted({key for keys in batches for key in keys})

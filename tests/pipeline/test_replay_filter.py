@@ -11,12 +11,12 @@ from pumpwatch_plugins.exchanges.okx import VENUES
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.model import Instrument, TradeBatch
-from pumpwatch.net.connection import Connection
 from pumpwatch.pipeline import replay_filter as repeats
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
-from tests.net.frame_bytes import ScriptedStream, frame
+from tests.net.frame_bytes import frame
+from tests.pipeline.heard import heard_connection
 
 HOUR_S = 3600
 KEY = ("okx", "spot", "SOMI-USDT")
@@ -35,7 +35,7 @@ class Bench:
         self.connect()
 
     def connect(self) -> None:
-        self.connection = Connection(ScriptedStream([]), self.buffer, 1 << 20, lambda reason: None)
+        self.connection = heard_connection(self.buffer, [])
 
     def _put(self, batch, records) -> None:
         self.batches += [] if batch is None else [batch]
@@ -58,10 +58,10 @@ class Bench:
 def test_an_old_trade_of_a_symbol_never_seen_is_left_out_and_opens_no_gap():
     bench = Bench()
     assert bench.push((500, HOUR_S)) == []
-    assert not bench.connection.traded_at_ns and bench.stats.get("trades_total", venue="okx.spot") == 0
+    assert not bench.connection.source.traded_at_ns and bench.stats.get("trades_total", venue="okx.spot") == 0
     assert bench.push((507, 0), (508, 0)) == [507, 508]
     assert not bench.records.gaps
-    assert bench.connection.traded_at_ns and bench.stats.get("trades_total", venue="okx.spot") == 2
+    assert bench.connection.source.traded_at_ns and bench.stats.get("trades_total", venue="okx.spot") == 2
     assert bench.stats.get("history_rows_left_out_total") == 1
 
 
@@ -70,7 +70,7 @@ def test_the_last_trade_pushed_again_after_a_reconnect_is_a_double_and_no_sign_o
     bench.push((1, 0), (2, 6))
     bench.connect()
     assert bench.push((2, 9)) == []
-    assert not bench.connection.traded_at_ns and not bench.records.gaps
+    assert not bench.connection.source.traded_at_ns and not bench.records.gaps
     assert bench.stats.get("doubled_trades_total", venue="okx.spot") == 1
     assert bench.push((3, 0)) == [3]
 
@@ -101,12 +101,12 @@ def test_missed_trades_pushed_after_a_reconnect_are_stored_and_tell_neither_life
     bench.connect()
     lag_ms = bench.stats.get("lag_ms", venue="okx.spot")
     assert [bench.push((number, HOUR_S)) for number in range(101, 110)] == [[number] for number in range(101, 110)]
-    assert not bench.connection.traded_at_ns and bench.stats.get("lag_ms", venue="okx.spot") == lag_ms < 5000
-    assert bench.push((110, 0)) == [110] and bench.connection.traded_at_ns
+    assert not bench.connection.source.traded_at_ns and bench.stats.get("lag_ms", venue="okx.spot") == lag_ms < 5000
+    assert bench.push((110, 0)) == [110] and bench.connection.source.traded_at_ns
 
 
 def test_where_nothing_but_old_trades_comes_the_clock_is_wrong_and_they_are_signs_of_life(monkeypatch):
     monkeypatch.setattr(repeats, "ALL_OLD_NS", 0)
     bench = Bench()
-    assert bench.push((1, 60), (2, 60)) == [2] and bench.connection.traded_at_ns
+    assert bench.push((1, 60), (2, 60)) == [2] and bench.connection.source.traded_at_ns
     assert 59_000 < bench.stats.get("lag_ms", venue="okx.spot") < 70_000

@@ -25,12 +25,12 @@ def go_through(frames: Frames, bad: set[int]) -> tuple[list[int], list[int], int
         attempts += 1
         if not bad & set(range(first, last)):
             good += range(first, last)
-            scan.took(last)
+            scan.accept(last)
         elif last - first > 1:
-            scan.refused(last)
+            scan.reject(last)
         else:
             refused.append(first)
-            scan.passed()
+            scan.skip()
     return good, refused, attempts
 
 
@@ -60,5 +60,5 @@ def test_a_range_has_so_many_bytes_at_most_and_one_frame_at_least() -> None:
     while scan:
         first, last = scan.range()
         ranges.append((first, last))
-        scan.took(last)
+        scan.accept(last)
     assert ranges == [(0, 2), (2, 3), (3, 4), (4, 5)]

@@ -18,6 +18,7 @@ from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from tests.net.frame_bytes import ScriptedStream, frame
+from tests.pipeline.heard import heard_connection
 from tests.pipeline.test_ingest import Bench, trade
 
 SPOT = VENUES[0]
@@ -37,10 +38,10 @@ class WorkClock(Clock):
 
 def worked(bench: Bench, step_s: float, market_type: str = "spot") -> None:
     """Let each attempt of this venue take so long."""
-    for one in bench.ingest._readings:
-        if one.parser.venue.market_type == market_type:
-            one._clock, one._credited_at = WorkClock(step_s), 0.0
-            one._cpu_s = WorkClock(step_s).monotonic
+    for reader in bench.ingest._readers:
+        if reader.parser.venue.market_type == market_type:
+            reader._clock, reader._credited_at = WorkClock(step_s), 0.0
+            reader._cpu_s = WorkClock(step_s).monotonic
 
 
 def test_a_venue_that_sends_rubbish_has_its_share_and_the_other_venues_are_read_whole_each_turn():
@@ -54,7 +55,7 @@ def test_a_venue_that_sends_rubbish_has_its_share_and_the_other_venues_are_read_
         assert batch.trade_id.tolist() == [number]
     refused = bench.stats.get("quarantined_frames_total", venue="binance.spot")
     assert 20 <= refused < 5000
-    assert bench.ingest._readings[0].waiting == 0 and not bench.ingest._readings[0].goes_on
+    assert bench.ingest._readers[0].waiting == 0 and not bench.ingest._readers[0].goes_on
 
 
 def test_what_was_left_over_is_read_before_what_came_later_and_none_of_it_is_lost():
@@ -69,7 +70,7 @@ def test_what_was_left_over_is_read_before_what_came_later_and_none_of_it_is_los
             bench.send("spot", trade(number), *[BAD] * 20)
         bench.slice()
     while len(TradeBatch.concat(bench.batches)) < len(sent):
-        bench.ingest._readings[0]._credit = 1.0
+        bench.ingest._readers[0]._credit = 1.0
         bench.slice()
     assert TradeBatch.concat(bench.batches).trade_id.tolist() == sent
     assert bench.stats.get("quarantined_frames_total", venue="binance.spot") == 20 * 10 * 20
@@ -80,13 +81,13 @@ def test_good_frames_use_no_credit_however_many_wait():
     bench = Bench()
     bench.send("spot", *map(trade, range(1, 30_001)))
     total = 0
-    while bench.ingest._readings[0].goes_on or not total:
+    while bench.ingest._readers[0].goes_on or not total:
         total += len(bench.slice())
     assert total == 30_000
 
 
 def test_others_run_between_the_slices_of_a_turn(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ingests, "BREATH_S", -1.0)
+    monkeypatch.setattr(ingests, "TURN_S", -1.0)
     bench = Bench()
     worked(bench, 0.000001)
     ran: list[int] = []
@@ -101,7 +102,7 @@ def test_others_run_between_the_slices_of_a_turn(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_turn_that_is_killed_between_two_slices_loses_nothing(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ingests, "BREATH_S", -1.0)
+    monkeypatch.setattr(ingests, "TURN_S", -1.0)
     bench = Bench()
     worked(bench, 0.000001)
     bench.send("spot", trade(1), BAD, trade(2), BAD, trade(3))
@@ -120,8 +121,8 @@ def test_what_cannot_be_read_before_the_end_is_counted_and_kept_as_one_and_is_a_
     worked(bench, 0.001)
     bench.send("spot", trade(1), *[BAD] * 3000)
     last_ns = Clock().now_ns()
-    bench.ingest._readings[0]._clock.step_s = 0.01  # type: ignore[attr-defined]
-    bench.ingest._clock = bench.ingest._readings[0]._clock
+    bench.ingest._readers[0]._clock.step_s = 0.01  # type: ignore[attr-defined]
+    bench.ingest._clock = bench.ingest._readers[0]._clock
     bench.ingest.finish(0.5)
     assert TradeBatch.concat(bench.batches).trade_id.tolist() == [1]
     assert bench.stats.get("quarantined_frames_total", venue="binance.spot") == 3000
@@ -133,7 +134,7 @@ def test_what_cannot_be_read_before_the_end_is_counted_and_kept_as_one_and_is_a_
 
 def test_gaps_of_a_venue_that_is_read_behind_begin_when_it_fell_behind_and_its_lag_says_so():
     bench = Bench()
-    reading = bench.ingest._readings[0]
+    reading = bench.ingest._readers[0]
     reading.parser._per_s = reading.parser._allowance = 0.0
     bench.send("spot", trade(1, at_ms=Clock().now_ns() // 10**6))
     bench.turn()
@@ -159,7 +160,7 @@ def test_a_plugin_that_fails_at_one_portion_loses_that_one_alone(monkeypatch: py
     bench.catalogue.add(("strange", "spot"), Instrument(symbol="BTCUSDT", base="BTC", quote="USDT"))
     buffer = bench.ingest.add_venue(replace(SPOT, exchange="strange", parse=parse))
     payloads = [trade(1), trade(13), trade(2)]
-    connection = Connection(ScriptedStream([frame(one.encode()) for one in payloads]), buffer, 1 << 20, lambda reason: None)
+    connection = heard_connection(buffer, [frame(one.encode()) for one in payloads])
     monkeypatch.setattr("pumpwatch.pipeline.scan.MOST_FRAMES", 1)
     for second in range(3):
         connection.sweep(second * NS_PER_S)
@@ -178,7 +179,7 @@ def test_rows_that_cannot_be_sorted_are_a_gap_and_the_rest_of_the_turn_goes_on()
     venue: Venue = replace(SPOT, exchange="strange", parse=without_ids, id_kind=IdKind.NONE)
     connection = Connection(ScriptedStream([frame(trade(1).encode())]), bench.ingest.add_venue(venue), 1 << 20,
                             lambda reason: None)
-    bench.ingest._readings[-1]._sort = lambda parsed: 1 / 0  # type: ignore[assignment, return-value]
+    bench.ingest._readers[-1]._sort = lambda parsed: 1 / 0  # type: ignore[assignment, return-value]
     connection.sweep(Clock().now_ns())
     bench.send("spot", trade(7))
     assert bench.turn().trade_id.tolist() == [7]
@@ -197,7 +198,7 @@ def test_a_clock_of_ours_that_is_days_off_refuses_no_trade_and_gaps_still_cover_
         connection.stream.chunks.append(frame(trade(number, at_ms=now_ns // 10**6 + number).encode()))
         connection.sweep(wrong_ns + number)
         assert len(bench.turn()) == 1
-    bench.ingest._readings[0].parser._per_s = bench.ingest._readings[0].parser._allowance = 0.0
+    bench.ingest._readers[0].parser._per_s = bench.ingest._readers[0].parser._allowance = 0.0
     connection.stream.chunks.append(frame(BAD))
     connection.sweep(wrong_ns + 50)
     bench.turn()
@@ -243,7 +244,7 @@ def test_the_reason_of_a_quarantined_frame_is_one_printable_line_whatever_the_ve
 
     buffer = ingest.add_venue(replace(SPOT, exchange="strange", parse=parse, read_control=lambda text: None))
     forged = json.dumps("\r\nERROR forged \x1b[2J \u202e" + "x" * 5000).encode()
-    Connection(ScriptedStream([frame(forged)]), buffer, 1 << 20, lambda reason: None).sweep(Clock().now_ns())
+    heard_connection(buffer, [frame(forged)]).sweep(Clock().now_ns())
     ingest.turn()
     (kept,) = records.quarantine
     assert kept.reason.isprintable() and len(kept.reason) <= 200 and r"\r\nERROR forged \x1b[2J \u202e" in kept.reason

@@ -11,11 +11,11 @@ from pumpwatch_plugins.exchanges.phemex import VENUES
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.model import Instrument
-from pumpwatch.net.connection import Connection
+from pumpwatch.net.lag import Lag
 from pumpwatch.pipeline.ingest import Ingest
-from pumpwatch.pipeline.lag import Lag
 from pumpwatch.stats import Stats
-from tests.net.frame_bytes import ScriptedStream, frame
+from tests.net.frame_bytes import frame
+from tests.pipeline.heard import heard_connection
 from tests.trades import batch_of
 
 FUTURES = VENUES[1]
@@ -41,7 +41,7 @@ class Link:
     """A connection of a venue that sends past trades on subscribing."""
 
     def __init__(self, buffer) -> None:
-        self.connection = Connection(ScriptedStream([]), buffer, 1 << 20, lambda reason: None)
+        self.connection = heard_connection(buffer, [])
 
     def read(self, kind: str, *times_ns: int) -> None:
         rows = [[at_ns, "Buy", "76426.7", "0.091"] for at_ns in sorted(times_ns, reverse=True)]
@@ -65,10 +65,10 @@ def test_trades_of_the_history_sent_on_subscribing_are_stored_and_tell_neither_l
     second.read("snapshot", now_ns, now_ns + 1)
     ingest.turn()
     assert sum(map(len, stored)) == 7 and stats.get("trades_total", venue="phemex.futures") == 7
-    assert not second.connection.traded_at_ns
+    assert not second.connection.source.traded_at_ns
     second.read("incremental", now_ns + 2)
     ingest.turn()
-    assert second.connection.traded_at_ns
+    assert second.connection.source.traded_at_ns
 
 
 def test_missed_trades_of_half_an_hour_ago_in_a_history_leave_the_lag_as_it_was():
@@ -80,7 +80,7 @@ def test_missed_trades_of_half_an_hour_ago_in_a_history_leave_the_lag_as_it_was(
     link.read("snapshot", *(Clock().now_ns() - HALF_AN_HOUR_NS + number for number in range(3)))
     ingest.turn()
     assert stats.get("trades_total", venue="phemex.futures") == 3
-    assert stats.get("lag_ms", venue="phemex.futures") == 0 and not link.connection.traded_at_ns
+    assert stats.get("lag_ms", venue="phemex.futures") == 0 and not link.connection.source.traded_at_ns
 
 
 def test_trades_hours_ahead_of_the_others_have_the_time_of_their_arrival_and_a_wrong_clock_of_ours_changes_nothing():

@@ -1,0 +1,46 @@
+"""The time between a trade and its arrival, by venue."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import Int64, TradeBatch
+
+AHEAD_NS = 3600 * NS_PER_S  # ahead of the others: far more than the trades of a venue differ
+READS = 5  # on a slow venue a read may be a single trade that was reported late: two of those in five change nothing
+
+
+class Lag:
+    """The usual time between a trade (the venue's clock) and its arrival (ours); negative where our clock is behind.
+
+    It is the median of the last reads' medians: a lasting delay shows after some reads, a single late trade never does.
+    The pipeline records it, and whoever sizes a gap of the venue reads it.
+    """
+
+    def __init__(self) -> None:
+        self._medians: deque[int] = deque(maxlen=READS)
+
+    @property
+    def ns(self) -> int:
+        """The usual lag in ns; 0 before the first trade."""
+        return sorted(self._medians)[(len(self._medians) - 1) // 2] if self._medians else 0
+
+    def record(self, ages: Int64) -> None:
+        """Record the ages on arrival, in ns, of the trades of one read (at least one); reorders `ages`."""
+        middle = len(ages) // 2
+        ages.partition(middle)
+        self._medians.append(int(ages[middle]))
+
+    def settled(self, batch: TradeBatch) -> Int64 | None:
+        """Return times to use where some trades are dated hours ahead of the others; None where there are none.
+
+        For those trades it is their arrival by the venue's clock.
+        """
+        age = batch.received_at - batch.timestamp
+        usual = self.ns if self._medians else min(0, int(np.median(age)))
+        if int(age.min()) >= usual - AHEAD_NS:
+            return None
+        return np.where(age < usual - AHEAD_NS, batch.received_at - usual, batch.timestamp)

@@ -1,0 +1,27 @@
+"""A source of frames that keeps what the pipeline reports to it."""
+
+from __future__ import annotations
+
+from pumpwatch.model import Control
+from pumpwatch.net.connection import Connection
+from pumpwatch.net.frames import FrameBuffer
+from tests.net.test_connection import ScriptedStream
+
+
+class HeardSource:
+    """`controls` holds the control frames in order, `traded_at_ns` the time of the latest trades (0: none)."""
+
+    def __init__(self) -> None:
+        self.controls: list[Control] = []
+        self.traded_at_ns = 0
+
+    def receive_control(self, control: Control) -> None:
+        self.controls.append(control)
+
+    def receive_trades(self, received_at_ns: int) -> None:
+        self.traded_at_ns = received_at_ns
+
+
+def heard_connection(buffer: FrameBuffer, chunks: list[bytes]) -> Connection:
+    """Return a connection that reads these chunks into the buffer; its `source` is a HeardSource."""
+    return Connection(ScriptedStream(chunks), buffer, 1 << 20, lambda reason: None, source=HeardSource())
