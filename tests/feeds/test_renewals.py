@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import gevent
+import numpy as np
 import pytest
 
 from pumpwatch.model import DISORDER_NS, Control, ControlKind, Heartbeat, IdKind
@@ -96,7 +97,7 @@ def test_where_nothing_trades_a_successor_takes_over_after_a_while():
 def test_where_a_venue_lags_both_are_read_for_longer():
     with World() as world:
         world.wait_up()
-        world.stats.set("lag_ms", 7000.0, venue=world.venue.name)
+        world.buffer.lag.record(np.array([7_000_000_000]))
         world.say(RECONNECT)
         world.overlap()
         world.clock.monotonic_s += 10

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pumpwatch.net.connection import Connection
-from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.frames import FrameBuffer, NoSource
 from tests.net.frame_bytes import ScriptedStream, frame
 
 
 def test_frames_remember_when_and_from_whom_they_came():
     buffer = FrameBuffer()
-    one = Connection(ScriptedStream([frame(b"1") + frame(b"2"), frame(b"5")]), buffer, 1000, lambda reason: None, "one")
-    two = Connection(ScriptedStream([frame(b"3") + frame(b"4")]), buffer, 1000, lambda reason: None, "two")
+    first, second = NoSource(), NoSource()
+    one = Connection(ScriptedStream([frame(b"1") + frame(b"2"), frame(b"5")]), buffer, 1000, lambda reason: None, source=first)
+    two = Connection(ScriptedStream([frame(b"3") + frame(b"4")]), buffer, 1000, lambda reason: None, source=second)
     one.sweep(100)
     two.sweep(200)
     one.sweep(300)
@@ -19,7 +20,7 @@ def test_frames_remember_when_and_from_whom_they_came():
     assert frames.received_at(0, 5).tolist() == [100, 100, 200, 200, 300]
     assert frames.received_at(1, 4).tolist() == [100, 200, 200]
     assert bytes(frames.array(1, 4)).replace(b" ", b"") == b"[2,3,4]"
-    assert [frames.connection(i).name for i in range(5)] == ["one", "one", "two", "two", "one"]
+    assert [frames.source(index) for index in range(5)] == [first, first, second, second, first]
 
 
 def test_the_buffer_grows_and_is_used_again():

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pumpwatch.model import Columns, Control, ControlKind
+from pumpwatch.net.frames import NoSource
 from pumpwatch.plugin_kit.check_frames import Reader, check_frames, joined
 from pumpwatch.plugin_kit.sandbox import attempt
 from tests.plugin_kit.good_venue import FRAMES, SPOT, TRADE, changed, failures, results, samples_of
@@ -154,4 +155,4 @@ def test_the_reader_counts_trades_control_and_quarantined_frames() -> None:
     reader.meet(FRAMES)
     read = reader.read([FRAMES[0], b'{"result":null,"id":7}', b"garbage"])
     assert (read.rows, read.controls, read.refused) == (1, 1, 1)
-    assert len(joined([b"{}", b"[]"])) == 2
+    assert len(joined([b"{}", b"[]"], NoSource())) == 2
