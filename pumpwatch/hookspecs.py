@@ -35,7 +35,7 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """How a sink keeps the trades that it has acknowledged.
+    """The way a sink keeps the trades that it has acknowledged.
 
     at_risk_s: a power loss of its host may lose the trades acknowledged in these last seconds; 0 if each answer comes after a
     sync to disk. run: a text that changes when its server restarts or its table is replaced; empty if the sink cannot know.

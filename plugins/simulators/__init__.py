@@ -1,1 +1,1 @@
-"""How the simulator speaks as each exchange."""
+"""The dialects: each exchange's protocol as the simulator plays it."""

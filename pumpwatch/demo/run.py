@@ -44,7 +44,7 @@ DRAINED_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a demo found. Times in ms, memory in bytes, CPU of the collector in microseconds a trade."""
+    """The result of a demo. Times in ms, memory in bytes, CPU of the collector in microseconds a trade."""
 
     sent: int
     stored: int
@@ -68,7 +68,7 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether sent = stored and the listing has its archive."""
+        """Return whether sent = stored and the listing has its archive."""
         return self.sent == self.stored > 0 and not (self.missing or self.doubled or self.unknown or self.different) \
             and self.archive_trades > 0
 

@@ -136,7 +136,7 @@ class FeedSession:
 
     @property
     def caught_up(self) -> bool:
-        """Whether the probe was answered, and so everything sent before the answer was read."""
+        """Return whether the probe was answered, and so everything sent before the answer was read."""
         return 0 < self._probe <= (self._pongs if self._venue.heartbeat.text else self.connection.answered)
 
     def mark_established(self, now: float) -> None:
@@ -214,7 +214,7 @@ class ConnectAttempt:
 
     @property
     def done(self) -> bool:
-        """Whether `result` may be called."""
+        """Return whether `result` may be called."""
         return bool(self._greenlet.ready())
 
     def result(self) -> FeedSession:

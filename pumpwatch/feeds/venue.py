@@ -42,7 +42,7 @@ LISTED, LISTED_AGAIN = "listed, not yet read", "listed again, not read since it 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How venues are reached: REST, WebSocket connections, the sweep that reads them, and the venues' limits."""
+    """The means to reach venues: REST, WebSocket connections, the sweep that reads them, and the venues' limits."""
 
     http: Http
     dialer: Dialer

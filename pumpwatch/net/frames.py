@@ -20,7 +20,7 @@ FIRST_BYTES = 1_048_576
 
 
 class FrameSource(Protocol):
-    """Where frames come from, as the pipeline calls it once it has read them."""
+    """The connection that frames came from; the pipeline calls it once it has read them."""
 
     def receive_control(self, control: Control) -> None:
         """React to a frame of this source that is not trades."""

@@ -38,7 +38,7 @@ class Read:
 
     @property
     def nothing(self) -> bool:
-        """Whether the frames left no trace."""
+        """Return whether the frames left no trace."""
         return self.rows + self.controls + self.refused == 0
 
 

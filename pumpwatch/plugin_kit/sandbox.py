@@ -34,12 +34,12 @@ class CallResult(Generic[T]):
 
     @property
     def refused(self) -> bool:
-        """Whether the function raised an error that a plugin's function may raise for bad input."""
+        """Return whether the function raised an error that a plugin's function may raise for bad input."""
         return isinstance(self.error, REFUSALS)
 
     @property
     def broke(self) -> bool:
-        """Whether the function raised any other error."""
+        """Return whether the function raised any other error."""
         return self.error is not None and not self.refused
 
     def message(self) -> str:

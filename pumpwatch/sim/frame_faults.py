@@ -28,7 +28,7 @@ class FrameFaults:
 
     @property
     def over(self) -> bool:
-        """Whether no fault is active any more."""
+        """Return whether no fault is active any more."""
         return not (any(self.remaining.values()) or self._held or self.muted_until
                     or self.silent_until > self._clock.monotonic())
 

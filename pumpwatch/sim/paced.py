@@ -31,7 +31,7 @@ class Plan:
 
     @property
     def ended(self) -> bool:
-        """Whether all frames have left."""
+        """Return whether all frames have left."""
         return self.next == len(self.frames)
 
 

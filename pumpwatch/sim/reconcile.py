@@ -31,7 +31,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether the stored trades are exactly those that were sent."""
+        """Return whether the stored trades are exactly those that were sent."""
         return self.sent == self.stored and not (self.missing or self.doubled or self.unknown or self.different)
 
     def figures(self) -> dict[str, Any]:

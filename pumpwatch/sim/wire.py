@@ -117,7 +117,7 @@ class ClientRequest:
 
     @property
     def is_upgrade(self) -> bool:
-        """Whether the client wants a WebSocket."""
+        """Return whether the client wants a WebSocket."""
         return self.headers.get("upgrade", "").lower() == "websocket"
 
 

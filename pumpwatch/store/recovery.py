@@ -44,7 +44,7 @@ _CLOCKS_AGREE_NS = 3600 * NS_PER_S
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What the last run left in the folder."""
+    """The segments that the last run left in the folder."""
 
     last_batch_id: int
     last_received_at_ns: int  # 0 where nothing is stored

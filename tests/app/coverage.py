@@ -1,4 +1,4 @@
-"""Whether what was sent and is not stored is named in a gap."""
+"""Check that a gap names each trade that was sent and is not stored."""
 
 from __future__ import annotations
 

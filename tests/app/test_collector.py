@@ -1,4 +1,4 @@
-"""How a collector starts and ends: what it says, its exit code, and what is written down at the very end."""
+"""A collector starts and ends: its log, its exit code, and what is written down at the very end."""
 
 from __future__ import annotations
 

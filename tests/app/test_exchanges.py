@@ -31,7 +31,7 @@ SYMBOLS = 12
 
 
 class Recording:
-    """What a collector left behind, and what its venues sent."""
+    """The data of a collector, and the trades its venues sent."""
 
     def __init__(self, truth: Truth, data: Path) -> None:
         self.truth, self.catalogue = truth, Catalogue()

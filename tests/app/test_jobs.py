@@ -1,4 +1,4 @@
-"""What a collector does beside collecting: it holds nothing up, and survives what a sink says."""
+"""The collector's scheduled jobs delay nothing, and survive the errors of a sink."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def short_lived(folder: Path) -> dict[str, Any]:
 
 @dataclasses.dataclass
 class Renewed:
-    """What a run came to."""
+    """The result of a run."""
 
     counted: Any
     uncovered: list[Any]

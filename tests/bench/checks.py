@@ -1,4 +1,4 @@
-"""What was stored against what was sent, trade by trade; it runs when the collector has ended."""
+"""Compare the stored trades with those that were sent, one by one, after the collector has ended."""
 
 from __future__ import annotations
 

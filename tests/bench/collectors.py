@@ -26,7 +26,7 @@ TABLE_PREFIX = "ours_"
 
 @dataclass(frozen=True, slots=True)
 class MarketAddress:
-    """Where one market of the simulated Binance is, and who listens to which symbols there, a connection each."""
+    """The addresses of one market of the simulated Binance, and the symbols of each connection to it."""
 
     market_type: str
     ws_url: str
@@ -37,7 +37,7 @@ class MarketAddress:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """What a collector must know about the simulated venues."""
+    """The addresses of the simulated venues."""
 
     markets: Sequence[MarketAddress]
     ca_file: Path
@@ -59,7 +59,7 @@ class Sample:
 
 
 class Collector(Protocol):
-    """What a scenario needs of a collector. database: where it stores beside its journal, None for nowhere."""
+    """A collector as a scenario uses it. database: where it stores beside its journal, None for nowhere."""
 
     name: str
     database: Database | None

@@ -28,7 +28,7 @@ MAKERS: dict[str, tuple[Callable[[Path, Database | None], Collector], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of one collector under one load.
+    """The figures of one collector under one load.
 
     cpu_us_per_trade and core_share are of the steady window; cpu_us_to_end is all CPU from the first trade until
     everything was stored, over all trades: what a load that leaves a backlog really costs.

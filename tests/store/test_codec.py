@@ -18,7 +18,7 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 
 
 def same(one: TradeBatch, other: TradeBatch) -> bool:
-    """Whether two batches are equal to the bit, types included."""
+    """Return whether two batches are equal to the bit, types included."""
     return all(a is b is None or (a is not None and b is not None and a.dtype == b.dtype and a.tobytes() == b.tobytes())
                for a, b in zip(one.columns(), other.columns(), strict=True))
 

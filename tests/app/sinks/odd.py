@@ -39,7 +39,7 @@ class OddSink:
         return TradeBatch.empty()
 
     def write_listing(self, listing, event) -> None:
-        """Refuse as a server does that was set up anew."""
+        """Refuse as a server does that was installed again."""
         raise ConfigError("it refuses the user")
 
     def write_health(self, rows) -> None:
