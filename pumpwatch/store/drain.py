@@ -1,9 +1,8 @@
 """Send the journal's trades to one sink, in order, and acknowledge what the sink has confirmed.
 
-While the sink keeps up, batches are sent from memory, which holds the newest end of the journal. Where more than
-`memory_rows` wait, the oldest leave memory and are read back from the journal, in larger batches, until memory's first batch
-is reached. A commit may be several batches in the journal; in memory it is one, named by its last id. A slow or failing sink
-never slows the journal or the feeds.
+While the sink keeps up, batches are sent from memory, which holds the newest end of the journal. If more than `memory_rows`
+wait, the oldest are read back from the journal, in larger batches, until memory's first batch is reached. A commit may be
+several batches in the journal; in memory it is one, named by its last id. A slow sink never slows the journal or the feeds.
 
 A sink's confirmation does not prove that the trades stay there. So the drain goes back and sends again from the journal: what
 a power cut of the sink's host could have taken (at each start, and after its server restarted), everything when the sink turns

@@ -17,7 +17,7 @@ from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.rest_faults import FORMS, WITHOUT
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
-from tests.app.test_collect import counted_in_journal, settle
+from tests.app.reckoning import counted_in_journal, settle
 from tests.conftest import Cli
 
 COINS = 8

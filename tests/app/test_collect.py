@@ -17,32 +17,15 @@ from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess
 from tests.app.coverage import covered, missing
+from tests.app.reckoning import counted_in_journal, settle
 from tests.questdb_server import QuestDBServer
 
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "1"))
 VENUES = ["binance.spot", "binance.futures"]
 
 
-def settle(sim: SimProcess, collector: CollectorProcess) -> None:
-    """End trading and wait until everything sent was taken."""
-    sent = sim.pause()["records"]["sent"]
-    collector.wait_until(lambda figures: sum(row["trades_total"] for row in figures["venues"]) >= sent
-                         and figures["journal"]["backlog_trades"] == 0, 60)
-
-
 def sink_state(figures) -> str:
     return str(figures["sinks"][0]["state"])
-
-
-def stored_of(truth, folder):
-    catalogue = Catalogue()
-    reader = JournalReader(folder, catalogue)
-    reader.load_instruments()
-    return reader.query(names_of(truth), 0, 2**62), catalogue
-
-
-def counted_in_journal(truth, folder):
-    return compare(truth, *stored_of(truth, folder))
 
 
 def test_every_trade_of_both_venues_is_in_the_journal_and_a_stop_is_quick_and_clean(tmp_path):

@@ -10,7 +10,7 @@ from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.reconcile import compare
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
-from tests.app.test_collect import settle, stored_of
+from tests.app.reckoning import settle, stored_of
 
 VENUES = ["phemex.spot", "kucoin.spot", "binance.spot"]  # a symbol a request, a hundred a topic, streams
 ROOM, SYMBOLS = 30, 50

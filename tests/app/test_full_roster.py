@@ -8,7 +8,7 @@ import time
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.reconcile import compare, names_of
 from tests.app.collector import CollectorProcess
-from tests.app.test_collect import settle, stored_of
+from tests.app.reckoning import settle, stored_of
 
 SYMBOLS = 5712  # about what the real venues list
 WITHIN_S = 60.0  # the slowest limit (30 connects a minute on one exchange) takes most of it

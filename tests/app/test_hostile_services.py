@@ -9,7 +9,7 @@ import yaml
 
 from pumpwatch.sim.process import SimProcess
 from tests.app.collector import CollectorProcess
-from tests.app.test_collect import counted_in_journal, settle
+from tests.app.reckoning import counted_in_journal, settle
 from tests.net.hostile_server import HEADS, answer, hostile, redirect, with_body
 
 GOOD = ["binance.spot", "okx.futures"]

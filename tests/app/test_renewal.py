@@ -14,7 +14,7 @@ from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import HANGS_S, CollectorProcess
 from tests.app.coverage import covered, missing
-from tests.app.test_collect import counted_in_journal
+from tests.app.reckoning import counted_in_journal
 
 EXCHANGES = ["binance", "bybit", "gate", "kucoin", "okx", "phemex"]
 VENUES = [f"{exchange}.{market}" for exchange in EXCHANGES for market in ("spot", "futures")]

@@ -13,7 +13,7 @@ from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
 from tests.app.coverage import covered
-from tests.app.test_collect import counted_in_journal
+from tests.app.reckoning import counted_in_journal
 
 IMPATIENT = """
 from dataclasses import replace

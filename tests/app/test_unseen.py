@@ -17,7 +17,7 @@ from pumpwatch.ops.doctor import examine
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
-from tests.app.test_collect import counted_in_journal
+from tests.app.reckoning import counted_in_journal
 
 VENUES = ["binance.spot", "binance.futures"]
 

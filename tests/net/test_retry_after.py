@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,7 +15,8 @@ from pumpwatch.net.http import Http
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.retry_after import BAN_MOST_S, PAUSE_MOST_S, retry_after_s
 from tests.net.hostile_server import answer, hostile, with_body
-from tests.net.test_redirects import PLAIN
+
+PLAIN = ssl.create_default_context()
 
 NOW_NS = 1_700_000_000 * NS_PER_S  # Tue, 14 Nov 2023 22:13:20 GMT
 

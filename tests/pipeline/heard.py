@@ -5,7 +5,7 @@ from __future__ import annotations
 from pumpwatch.model import Control
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
-from tests.net.test_connection import ScriptedStream
+from tests.net.frame_bytes import ScriptedStream
 
 
 class HeardSource:

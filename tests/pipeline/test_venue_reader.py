@@ -19,7 +19,7 @@ from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from tests.net.frame_bytes import ScriptedStream, frame
 from tests.pipeline.heard import heard_connection
-from tests.pipeline.test_ingest import Bench, trade
+from tests.pipeline.ingest_bench import Bench, trade
 
 SPOT = VENUES[0]
 BAD = b"x"
