@@ -20,6 +20,7 @@ from pumpwatch.commands.output import (
     program,
     put,
     say,
+    say_commands,
     shown,
     terminal_width,
 )
@@ -257,7 +258,7 @@ def record_plugin(name: str, folder: str, seconds: float, symbols: int, as_json:
             rows += [venue.problem] if venue.problem else []
         print_table((Column("venue"), Column("frames", right=True), Column("trades", right=True),
                      Column("instruments", right=True), Column("histories", wraps=True)), rows)
-    say(f"next: {program()} plugins check {name} --recorded {shlex.quote(str(Path(folder).absolute()))}")
+    say_commands(f"next: {program()} plugins check {name} --recorded {shlex.quote(str(Path(folder).absolute()))}")
     return 69 if any(venue.problem for venue in made) else 0
 
 
@@ -285,7 +286,7 @@ def new_plugin(name: str, parent: str, futures: bool, as_json: bool, config: Con
     else:
         for file in files:
             put(file)
-    say(*_next_steps(files[0].parent, name))
+    say_commands(*_next_steps(files[0].parent, name))
     return 0
 
 

@@ -89,6 +89,12 @@ def say(*lines: str) -> None:
         print("\n".join((first, *(f"  {other}" for other in others))), file=sys.stderr, flush=True)
 
 
+def say_commands(*lines: str) -> None:
+    """Print commands to stderr, unbroken, so that they can be copied."""
+    for line in lines:
+        print(shown(line), file=sys.stderr, flush=True)
+
+
 @contextmanager
 def hushed(logger: str) -> Iterator[None]:
     """Keep the warnings of a logger out of a command that prints the same itself."""

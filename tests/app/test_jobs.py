@@ -19,7 +19,7 @@ from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
 from pumpwatch.hookspecs import ListingEvent, Sink
 from pumpwatch.listing.archive import Pass, Span, write_archive
 from pumpwatch.model import Instrument, Listing
-from pumpwatch.pipeline.ingest import Told
+from pumpwatch.pipeline.ingest import Logged
 from pumpwatch.records import Quarantined
 from tests.trades import batch_of, catalogue_of
 
@@ -79,7 +79,7 @@ def test_a_listing_event_names_the_exchanges_that_have_trades_in_the_archive(col
 
 def test_the_summary_tells_what_was_quarantined_since_the_last_line(
         collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
-    collector.ingest._told["binance.spot"] = Told(Quarantined(1, "binance", "spot", "no trade", b"<html>"))
+    collector.ingest._logged["binance.spot"] = Logged(Quarantined(1, "binance", "spot", "no trade", b"<html>"))
     collector.stats.add("quarantined_frames_total", 3, venue="binance.spot")
     collector.jobs._summary()
     assert "frames quarantined venue=binance.spot count=3 reason=no trade frame=b'<html>'" in caplog.text

@@ -83,7 +83,7 @@ def test_what_a_power_cut_took_is_sent_again_while_the_collector_lives_on(server
     report = load.finish()
     assert report["left"] == 0
     assert_all_there(server, "cut_", report["made"])
-    assert said(report, "its server was started anew")
+    assert said(report, "its server was restarted")
 
 
 def test_what_a_power_cut_took_is_sent_again_by_the_next_collector(server: QuestDBServer, tmp_path: Path) -> None:

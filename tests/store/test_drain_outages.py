@@ -16,7 +16,7 @@ import pytest
 from tests.questdb_server import QuestDBServer
 from tests.store.under_load import RATE, Load
 
-OUTAGE_S = float(os.environ.get("OUTAGE_S", "2.5"))
+OUTAGE_S = float(os.environ.get("OUTAGE_S", "4"))
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def test_an_exchange_that_nobody_knows_is_refused_and_one_that_is_only_stored_is
 
 
 @pytest.mark.parametrize(("words", "code", "says"), [
-    (("C11", "--from", "-20m"), 0, "0 trades of C11\nno such coin is stored in {folder}/data; nearest: C1"),
+    (("C11", "--from", "-20m"), 0, "0 trades of C11\nno coin of this name is stored in {folder}/data; nearest: C1"),
     (("NOTHINGLIKEIT",), 0, "nearest: none\n"),
     (("C1", "--from", "now", "--to", "-20m"), 2, "pumpwatch: --from is after --to"),
     (("C1", "--exchange", "binanse"), 2, "pumpwatch: no exchange `binanse`"),
@@ -90,7 +90,7 @@ def test_a_query_says_when_it_cannot_find_what_is_meant(
     done = cli("trades", *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert says.format(folder=tmp_path) in done.stderr
-    assert "no such coin" not in cli("trades", "C1").stderr
+    assert "no coin of this name" not in cli("trades", "C1").stderr
 
 
 def test_a_query_finds_in_questdb_what_the_journal_no_longer_has(
