@@ -175,7 +175,7 @@ class SilentSymbolWatch:
                 examination.kill(block=False)
 
     def looks(self) -> Iterator[list[OverdueSymbol]]:
-        """Learn which symbols have traded, one connection at a time; yield the one that is most overdue, if any is."""
+        """Learn which symbols have traded, one connection at a time; yield those that are silent for too long."""
         now, now_ns = self._context.clock.monotonic(), self._context.clock.now_ns()
         wanted = set[str]().union(*(feed.symbols for feed in self._connections.feeds))
         for symbol in self._watched.keys() - wanted:
@@ -197,11 +197,10 @@ class SilentSymbolWatch:
             columns.trades, columns.per_value = trades, per_value
             columns.judge_at.fill(-math.inf)
         times = self._last_times(columns.ids)
-        changed = times != columns.traded_ns
-        due = (changed if self._rests_now(feed, now) else changed | (columns.judge_at <= now)).nonzero()[0].tolist()
+        due = np.flatnonzero((times != columns.traded_ns) | (columns.judge_at <= now)).tolist()
         since_ns = max(feed.established_at_ns, feed.traded_at_ns if recovered else self._looked_at_ns)
         slack_ns = self._context.slack_ns() if due else 0
-        overdue: list[OverdueSymbol] = []
+        overdue = []
         for row in due:
             symbol, traded_ns = columns.symbols[row], int(times[row])
             watched = self._watched.get(symbol)
@@ -217,14 +216,10 @@ class SilentSymbolWatch:
             volume = self._catalogue.instruments[int(columns.ids[row])].volume
             allowed_s = self._allowed_s(watched, columns.trades, volume * per_value)
             silent_s = watched.staleness.silent_s(now)
-            learned = watched.staleness.traded_at_ns == traded_ns
-            if learned:
-                columns.traded_ns[row] = traded_ns
             if silent_s > allowed_s:
-                weight = (silent_s / allowed_s, volume)
-                if not overdue or weight > overdue[0].weight:
-                    overdue = [OverdueSymbol(symbol, watched, feed, weight)]
-            elif learned and not watched.silent_from_ns:
+                overdue.append(OverdueSymbol(symbol, watched, feed, (silent_s / allowed_s, volume)))
+            elif not watched.silent_from_ns and watched.staleness.traded_at_ns == traded_ns:
+                columns.traded_ns[row] = traded_ns
                 columns.judge_at[row] = now + min(REVIEW_S, allowed_s - silent_s)
         return overdue
 
