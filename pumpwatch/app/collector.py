@@ -142,7 +142,7 @@ class Collector:
             self.listings.stop()
         self.sweep.stop()
         self.supervisor.stop("sweep", 0.3)
-        self.sweep.once()
+        self.sweep.finish()
         for feeds in self.venues:
             feeds.stop()
         self.ingest.stop()

@@ -1,12 +1,10 @@
 """Keeps one connection of a venue alive: connect, subscribe, watch for staleness, renew, back off.
 
 A feed is a greenlet that mostly sleeps; the sweep reads and the pipeline parses. It wakes to send, for answers, and for the end
-of its connection. While it has no connection, its gap is recorded every second and a little ahead, so that the ledger holds
-it after a kill.
+of its connection. Without one it records its gap every second, a little ahead, so that the ledger holds it after a kill.
 
 A connection is renewed without a gap: its successor is opened beside it, both are read for a while, and the pipeline drops
-duplicates. The old connection is read to its end before it is closed. If the first connection fails, the gap begins with the
-feed.
+duplicates. The old connection is read to its end before it is closed.
 """
 
 from __future__ import annotations
@@ -385,9 +383,11 @@ class Feed:
             self._wake.wait(min(RECORD_EVERY_S, end - self._now()))
 
     def _close(self, session: FeedSession, reason: str) -> None:
-        session.connection.close(reason, GOING_AWAY if reason == "stopped" else 1000)
-        self._context.sweep.remove(session.connection)
-        session.connection.stream.close()
+        try:
+            session.connection.close(reason, GOING_AWAY if reason == "stopped" else 1000)
+        finally:
+            self._context.sweep.remove(session.connection)
+            session.connection.stream.close()
 
     def _event(self, event: str, reason: str) -> None:
         self._context.record_event(self.number, event, reason)

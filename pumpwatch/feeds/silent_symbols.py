@@ -11,9 +11,7 @@ symbol's share of the venue's volume and the trades of its neighbours, and is ha
 minutes. On a connection that never had a trade it is half the venue's `stale_after_s`, so that the connection is checked
 before it is given up.
 
-A history that shows nothing new, or that cannot be had, doubles the time until the symbol's next check. It also lets the whole
-connection rest, for twice as long each time, until the next trade comes on it: one silent connection must not cost a request
-for each of its symbols.
+A history that shows nothing new, or that cannot be had, doubles the time until the symbol's next check.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.session import FeedContext
-from pumpwatch.feeds.staleness import DOUBLINGS, NEVER_TRADED, Staleness
+from pumpwatch.feeds.staleness import NEVER_TRADED, Staleness
 from pumpwatch.model import Columns, Gap, HistoryQuery, Int64
 from pumpwatch.net.texts import masked, one_line
 from pumpwatch.records import ConnectionEvent, Records
@@ -48,7 +46,6 @@ UNLIKELY = 30.0  # times the mean time between trades
 UNKNOWN_S, LONGEST_S = 600.0, 1800.0  # before a history is requested: without a volume, and with any volume, however small
 PROOF = 2  # trades that never came; a single one may be of a kind that the stream omits
 FAILURES, PAUSE_S = 3, 60.0  # failed history requests in a row, and the pause after each further one
-LONGEST_REST_S = 600.0  # of a connection without trades, between two checks
 REPAIRED_S = 600.0  # a symbol that traded for so long is repaired
 REVIEW_S = 60.0  # a symbol that has not traded is judged again after that, as its volume may have changed
 MORE_TRADES = 1.1  # times as many trades of the venue: all symbols are judged again
@@ -113,20 +110,6 @@ class OverdueSymbol:
     weight: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """A connection on which nothing has come since its last check, which proved nothing."""
-
-    established_at_ns: int
-    traded_at_ns: int
-    checks: int
-    until: float  # monotonic seconds
-
-    def holds(self, feed: Feed) -> bool:
-        """Return whether nothing has come since then."""
-        return (self.established_at_ns, self.traded_at_ns) == (feed.established_at_ns, feed.traded_at_ns)
-
-
 class SilentSymbolWatch:
     """Watches one venue's symbols. `run` is the body of a supervised greenlet; it ends when `stopping` is set."""
 
@@ -140,7 +123,6 @@ class SilentSymbolWatch:
         self._columns: dict[int, WatchedConnection] = {}  # by the connection's number
         # Silent connection -> when it came up, the beginning of its gap, and the gap's symbols.
         self._silent: dict[int, tuple[int, int, tuple[str, ...]]] = {}
-        self._rests: dict[int, Rest] = {}
         self._began = context.clock.monotonic()
         self._looked_at_ns = 0
         self._examine_at = -math.inf
@@ -249,10 +231,9 @@ class SilentSymbolWatch:
         """Check the most overdue symbol against the venue's history: is it silent, or is the market inactive?"""
         clock, stats, venue = self._context.clock, self._context.stats, self._context.venue
         now = clock.monotonic()
-        candidates = [found for found in overdue if not self._rests_now(found.feed, now)]
-        if not candidates or now < self._examine_at:
+        if not overdue or now < self._examine_at:
             return
-        chosen = max(candidates, key=lambda found: found.weight)
+        chosen = max(overdue, key=lambda found: found.weight)
         watched, feed = chosen.watched, chosen.feed
         stats.add("silence_checks_total", venue=venue.name)
         try:
@@ -265,23 +246,10 @@ class SilentSymbolWatch:
             return
         if len(missed) < PROOF:
             watched.staleness.record_false_alarm()
-            self._let_rest(feed)
         elif self._nothing_came(feed, int(missed.min())):
             self._connect_again(chosen, f"{chosen.symbol} has traded {len(missed)} times by the venue's own history")
         else:
             self._subscribe_again(chosen, len(missed))
-
-    def _rests_now(self, feed: Feed, now: float) -> bool:
-        rest = self._rests.get(feed.number)
-        return rest is not None and now < rest.until and rest.holds(feed)
-
-    def _let_rest(self, feed: Feed) -> None:
-        """Check a connection again after a while only, unless a trade comes on it; each time the while is twice as long."""
-        rest = self._rests.get(feed.number)
-        checks = rest.checks + 1 if rest is not None and rest.holds(feed) else 0
-        wait_s = min(LONGEST_REST_S, NEVER_TRADED * self._context.venue.stale_after_s * 2.0**min(checks, DOUBLINGS))
-        self._rests[feed.number] = Rest(feed.established_at_ns, feed.traded_at_ns, checks,
-                                        self._context.clock.monotonic() + wait_s)
 
     def _still_overdue(self, chosen: OverdueSymbol) -> bool:
         """Return whether nothing changed while the answer was on its way: no trade, no reconnect, no rejection."""

@@ -253,13 +253,17 @@ class Connection:
 
     def close(self, reason: str, code: int = 1000) -> None:
         """End the connection with a close frame; every frame that was read is kept."""
-        while self.frames_wait and not self.closed:
-            self.sweep(self.received_at_ns)
+        self._split_rest()
         if not self.closed:
             self._send(code.to_bytes(2), ABNF.OPCODE_CLOSE)
             self._lost(reason)
 
+    def _split_rest(self) -> None:
+        while self.frames_wait and not self.closed:
+            self.sweep(self.received_at_ns)
+
     def _lost(self, reason: str) -> None:
+        self._split_rest()
         if not self.closed:
             self.closed = printable(reason)  # it may contain the venue's own words
             self._on_closed(self.closed)

@@ -115,6 +115,13 @@ class Sweep:
             if connection.bytes_read == before and not connection.frames_wait:
                 return
 
+    def finish(self) -> None:
+        """Read everything that is ready a last time, and hand over every frame that waits."""
+        self.once()
+        for connection in list(self._connections.values()):
+            while connection.frames_wait and not connection.closed:
+                self._read(connection)
+
     def _read(self, connection: Connection) -> None:
         try:
             connection.sweep(self._clock.now_ns())

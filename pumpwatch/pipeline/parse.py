@@ -231,7 +231,8 @@ class VenueParser:
         self._rejected += last - first
         self._rejected_not_kept += last - first - 1
         self.quarantine.append(self._quarantined(frames.payload(first), f"{reason} frames={last - first}"))
-        return self.gap(frames.read_at_ns(first), frames.read_at_ns(last - 1), printable(reason))
+        read_at = frames.received_at(first, last)  # not ascending: frames that waited keep the time of their read
+        return self.gap(int(read_at.min()), int(read_at.max()), printable(reason))
 
     def _quarantine(self, payload: bytes, reason: Exception | str, received_at_ns: int) -> None:
         self._rejected += 1

@@ -206,19 +206,6 @@ def test_an_inactive_market_is_left_alone_and_its_history_is_requested_rarely(se
     assert len(market.lookups) < 20 * hours
 
 
-def test_a_connection_on_which_nothing_comes_is_checked_more_and_more_rarely_until_something_does():
-    market = Market({f"S{i}": 1.0 for i in range(100)})
-    market.reaches = lambda symbol, feed: False
-    market.history_of = lambda symbol: []  # the market is closed
-    market.run(6 * 3600)
-    assert len(market.lookups) < 50 and not market.feeds[0].left
-    asked = len(market.lookups)
-    market.reaches = lambda symbol, feed: symbol == "S0"  # the market opens, and all but one of its symbols are silent
-    market.history_of = lambda symbol: market.history[symbol]
-    market.run(1800.0)
-    assert len(market.lookups) > asked and len(market.watch.silent) > 20
-
-
 def test_where_the_history_cannot_be_had_nothing_is_concluded_and_it_is_asked_for_once_a_minute(caplog):
     market = Market({f"S{i}": 1.0 for i in range(5)})
     market.reaches, market.broken = lambda symbol, feed: False, set(market.mean_s)
@@ -352,7 +339,6 @@ def test_while_a_history_hangs_the_looks_go_on():
     until(lambda: market.watch._looked_at_ns > looked_ns)
     assert len(market.lookups) == 1
     answer.set()
-    until(lambda: market.watch._rests)
     market.watch._context.clock.monotonic_s += 3600
     until(lambda: len(market.lookups) >= 2)
     running.kill()

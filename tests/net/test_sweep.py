@@ -7,10 +7,12 @@ import socket
 
 import gevent
 import pytest
+from websocket import ABNF
 
 from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.net.connection import FRAMES_PER_SWEEP, Connection
 from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.stream import StreamClosed
 from pumpwatch.net.sweep import LAST_READS, Sweep
 from pumpwatch.stats import Stats
 from tests.net.frame_bytes import frame
@@ -173,6 +175,24 @@ def running():
     sweep.stop()
     greenlet.join(5)
     assert greenlet.successful()
+
+
+def test_a_connection_that_cannot_send_a_pong_keeps_the_frames_that_were_read_and_wait(reading):
+    def broken(data: bytes) -> bool:
+        raise StreamClosed("broken pipe")
+
+    reading.pipe.post = broken
+    reading.pipe.venue.sendall(frame(b"", ABNF.OPCODE_PING))
+    reading.send([b"1"] * (2 * FRAMES_PER_SWEEP + 5))
+    reading.sweep.once()
+    assert reading.connection.closed == "broken pipe"
+    assert len(reading.take()) == 2 * FRAMES_PER_SWEEP + 5
+
+
+def test_the_last_sweep_leaves_no_frame_behind(reading):
+    reading.send([b"1"] * (3 * FRAMES_PER_SWEEP))
+    reading.sweep.finish()
+    assert len(reading.take()) == 3 * FRAMES_PER_SWEEP and not reading.connection.frames_wait
 
 
 def test_while_nothing_comes_it_sleeps(running):
