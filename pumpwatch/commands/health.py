@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,8 @@ def print_findings(findings: list[Finding], as_json: bool, *, settled: bool = Fa
                     "ms": finding.ms} for finding in findings)
     else:
         print_table(FINDINGS, finding_rows(findings, terminal_width()))
+        counts = Counter(finding.state for finding in findings)
+        print_lines(["", ", ".join(f"{count} {state}" for state, count in counts.most_common())])
     return preflight.exit_code(findings, settled=settled)
 
 

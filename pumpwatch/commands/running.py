@@ -78,8 +78,8 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
 
 
 @click.command()
-@click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation: the keys of "
-                                                                "pumpwatch/sim/options.py.")
+@click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation: those below, "
+                                                                "and `venues`, `mode`, `rules`, `faults`, `listings`, `tape`.")
 @click.option("--coins", "symbols", type=click.IntRange(1), help="Let so many coins trade on every venue.")
 @click.option("--symbols", "roster", type=click.IntRange(1), help="Let so many symbols trade on all venues together, spread as "
                                                                   "on the real ones, instead of --coins.")
@@ -102,6 +102,7 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
                     reorder spoil fragment malformed ping maintenance refuse
                     down hang rest
     A fault: curl --cacert DIR/ca.pem -d '{"kind": "cut"}' ADDRESS/fault
+    ADDRESS is the control address: https://127.0.0.1:PORT/sim
 
     \b
     Example: pumpwatch simulate --coins 50 --rate 5000 > sim.yaml
