@@ -1,4 +1,4 @@
-"""QuestDB as a sink: trades by its own client over HTTP, everything else by SQL over HTTP.
+"""QuestDB as a sink: rows of trades made by its own client, everything else by SQL, all of it over HTTP.
 
 Documents: questdb.com/docs (ILP, DDL, REST) and the client's own; tried with server 9.3.4 and client 6.0.0, checked 2026-11-27.
 """

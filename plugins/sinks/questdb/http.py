@@ -1,23 +1,29 @@
-"""Talk SQL to a QuestDB server over HTTP.
+"""Talk to a QuestDB server over HTTP: SQL to `/exec`, rows to `/write`, its settings from `/settings`.
 
 Measured on server 9.3.4: `/exec` takes GET only (405 for POST) and drops the connection where the address is longer than
-32 KB, so a statement must not grow with the question. Redirects are not followed: the sink talks to the address in its
-config. A host reaches its own loopback without a proxy.
+32 KB, so a statement must not grow with the question. Redirects are not followed, and every answer has a limit in bytes: the
+sink talks to the address in its config and to no other. A host reaches its own loopback without a proxy.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
 import requests
 from pumpwatch_plugins.sinks.questdb.options import QuestDBOptions
+from requests.auth import HTTPBasicAuth
 
 from pumpwatch import ConfigError, ServiceUnavailable, proxy_to
 
 UNREACHABLE = "is QuestDB running there? `packaging/questdb start DIR` starts one"
 OURS = "this is an error in PumpWatch and not in your setup: please report this line"
 SHOWN = 200  # characters of a foreign text
+MIN_BYTES_PER_S = 2 << 20  # a write may take this much longer than the timeout: rows may go over a slow line
+ANSWER_BYTES = 64 << 20  # of an answer to SQL; a page of trades takes 4 MB
+NOTE_BYTES = 64 << 10  # of any other answer
+READ_BYTES = 64 << 10  # of an answer at a time
 
 # exchange, market_type, symbol, timestamp, sell, price, quantity, trade_id, sequence_number, received_at, flags
 TradeRow = tuple[str, str, str, int, bool, float | None, float | None, str, int | None, int, int | None]
@@ -41,22 +47,47 @@ class TradesAnswer(msgspec.Struct):
     error: str = ""
 
 
+class Config(msgspec.Struct):
+    """The part of the server's configuration that is used."""
+
+    versions: list[int] = msgspec.field(default_factory=list, name="line.proto.support.versions")
+
+
+class Settings(msgspec.Struct):
+    """The answer of `/settings`."""
+
+    config: Config = msgspec.field(default_factory=Config)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer that is not a redirect."""
+
+    status: int
+    body: bytes
+
+    def shown(self) -> str:
+        """Return it for a message, shortened."""
+        return f"HTTP {self.status}: {self.body.decode('utf-8', 'replace')[:SHOWN]!r}"
+
+
 ANSWER = msgspec.json.Decoder(Answer)
+SETTINGS = msgspec.json.Decoder(Settings)
 TRADES_ANSWER = msgspec.json.Decoder(TradesAnswer)
 A = TypeVar("A", Answer, TradesAnswer)
 
 
 class Server:
-    """The SQL side of one QuestDB; cooperative where sockets are, in any thread.
+    """The HTTP side of one QuestDB; cooperative where sockets are, in any thread.
 
-    `exec` may be called in any thread. `trades` belongs to the greenlets of one thread: it keeps its connection, which saves one
-    of the five milliseconds of a short query.
+    `exec`, `protocol_versions` and `write` may be called in any thread. `trades` belongs to the greenlets of one thread: it keeps
+    its connection, which saves one of the five milliseconds of a short query.
     """
 
     def __init__(self, options: QuestDBOptions) -> None:
         self.addr = options.addr
         self._url = options.url
-        self._auth = (options.user, options.password) if options.user else None
+        self._auth = HTTPBasicAuth(options.user.encode(), options.password.encode()) if options.user else None
         self._verify: bool | str = options.ca_file or True
         self._timeout_s = options.request_timeout_ms / 1000
         self._session = self.session()
@@ -81,50 +112,73 @@ class Server:
         """Run a SELECT of whole trades."""
         return self._ask(self._session, statement, self._timeout_s, TRADES_ANSWER).dataset
 
-    def check_writable(self) -> None:
-        """Write nothing, to see that writing is possible and not redirected. Raises ServiceUnavailable or ConfigError."""
+    def protocol_versions(self) -> list[int]:
+        """Return the versions of the line protocol that the server accepts; empty where it names none.
+
+        Raises ServiceUnavailable, or ConfigError where the server rejects the user.
+        """
         with self.session() as session:
-            answer = self._request(session, "POST", "/write", {"precision": "n"}, self._timeout_s)
-        if not answer.ok:
-            raise ServiceUnavailable(f"QuestDB at {self.addr} does not accept trades: {_shown(answer)}")
+            reply = self._request(session, "GET", "/settings", {}, self._timeout_s, NOTE_BYTES)
+        self._check_login(reply)
+        if reply.status == 404:
+            return []
+        try:
+            if reply.status == 200:
+                return SETTINGS.decode(reply.body).config.versions
+        except msgspec.DecodeError as error:
+            raise ServiceUnavailable(f"QuestDB at {self.addr} does not show its settings: {reply.shown()}") from error
+        raise ServiceUnavailable(f"QuestDB at {self.addr} does not show its settings: {reply.shown()}")
+
+    def write(self, session: requests.Session, rows: bytes) -> Reply:
+        """Post lines, with times in nanoseconds, and return the server's answer, whatever it is.
+
+        Raises ServiceUnavailable where it does not answer in time, or redirects.
+        """
+        timeout_s = self._timeout_s + len(rows) / MIN_BYTES_PER_S
+        return self._request(session, "POST", "/write", {"precision": "n"}, timeout_s, NOTE_BYTES, rows)
 
     def _ask(self, session: requests.Session, statement: str, timeout_s: float, decoder: msgspec.json.Decoder[A]) -> A:
-        answer = self._request(session, "GET", "/exec", {"query": statement, "nm": "true"}, timeout_s)
+        reply = self._request(session, "GET", "/exec", {"query": statement, "nm": "true"}, timeout_s, ANSWER_BYTES)
+        self._check_login(reply)
         try:
-            body = decoder.decode(answer.content)
+            body = decoder.decode(reply.body)
         except msgspec.DecodeError as error:
-            if answer.status_code == 400:
-                raise self._rejected(_shown(answer), statement) from error
-            raise ServiceUnavailable(f"QuestDB at {self.addr}: {_shown(answer)}") from error
+            if reply.status == 400:
+                raise self._rejected(reply.shown(), statement) from error
+            raise ServiceUnavailable(f"QuestDB at {self.addr}: {reply.shown()}") from error
         if body.error:
-            raise self._rejected(f"HTTP {answer.status_code}: {body.error}", statement)
+            raise self._rejected(f"HTTP {reply.status}: {body.error}", statement)
         return body
 
-    def _request(self, session: requests.Session, method: str, path: str, query: dict[str, str],
-                 timeout_s: float) -> requests.Response:
-        """Return the answer; raise ServiceUnavailable where there is none or it redirects, ConfigError for a wrong login."""
+    def _request(self, session: requests.Session, method: str, path: str, query: dict[str, str], timeout_s: float, most: int,
+                 data: bytes | None = None) -> Reply:
+        """Return the whole answer. Raises ServiceUnavailable where there is none, it redirects, or it is longer than `most`."""
+        body = bytearray()
         try:
-            answer = session.request(method, self._url + path, params=query, auth=self._auth, verify=self._verify,
-                                     timeout=timeout_s, allow_redirects=False)
+            with session.request(method, self._url + path, params=query, data=data, auth=self._auth, verify=self._verify,
+                                 timeout=timeout_s, allow_redirects=False, stream=True) as answer:
+                if 300 <= answer.status_code < 400:
+                    target = answer.headers.get("Location", "")[:SHOWN]
+                    raise ServiceUnavailable(
+                        f"QuestDB at {self.addr} answers {path} with a redirect (HTTP {answer.status_code}) to {target!r},"
+                        " which is not followed", "set sinks.questdb.addr to the server itself")
+                for part in answer.iter_content(READ_BYTES):
+                    body += part
+                    if len(body) > most:
+                        raise ServiceUnavailable(f"QuestDB at {self.addr} answers {path} with more than {most:,} bytes")
         except requests.RequestException as error:
             raise ServiceUnavailable(f"QuestDB at {self.addr} does not answer: {_cause(error)}", UNREACHABLE) from error
-        if 300 <= answer.status_code < 400:
-            target = answer.headers.get("Location", "")[:SHOWN]
-            raise ServiceUnavailable(f"QuestDB at {self.addr} answers with a redirect to {target!r}, which is not followed",
-                                     "set sinks.questdb.addr to the server itself")
-        if answer.status_code in (401, 403):
+        return Reply(answer.status_code, bytes(body))
+
+    def _check_login(self, reply: Reply) -> None:
+        if reply.status in (401, 403):
             raise ConfigError(f"QuestDB at {self.addr} rejects the user",
                               "set sinks.questdb.user and sinks.questdb.password")
-        return answer
 
     def _rejected(self, said: str, statement: str) -> StatementRejected:
         missing = "table does not exist" in said
         return StatementRejected(f"QuestDB at {self.addr} rejects a statement: {said}: {statement[:SHOWN]}",
                                  "a collector with this sink creates the table" if missing else OURS)
-
-
-def _shown(answer: requests.Response) -> str:
-    return f"HTTP {answer.status_code}: {answer.text[:SHOWN]!r}"
 
 
 def _cause(error: BaseException) -> str:

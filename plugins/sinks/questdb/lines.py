@@ -3,10 +3,9 @@
 A frame costs about 2 ms whatever its size, a row about 2 us; from FRAME_FROM rows on the frame is cheaper. So a collector with
 little to send never loads pandas, which takes 45 MB (80 MB where pyarrow is installed).
 
-CPU of the sink's thread a row, sending included, beside the lines that this sink once made itself: 500 rows 2.9 us (3.5 then),
-1,000 rows 3.3 (2.0), 5,000 rows 1.9 (1.2), 20,000 rows 1.1 (0.7), 50,000 rows 1.2 (0.4), on a busy machine; on a quiet one
-`row` takes 1.9 us, frames 1.0 at 5,000 rows and 0.65 from 20,000 on (0.5 and 0.3 then). Beside earlier figures of the whole
-collector (33 us a trade at 5,000/s, 8 us at 50,000/s) the difference comes to about 2 % and 4 to 10 %; computed, not measured.
+CPU of the sink's thread a row, on a quiet machine: `row` takes 1.9 us, frames 1.0 at 5,000 rows and 0.65 from 20,000 on; lines
+that this sink once made itself took 0.3 to 0.5. Sending comes on top: about 1 ms a request, beside 0.2 ms by the client's own
+sender (see `sender` for why it is not used).
 
 Tried and not taken: categoricals and Arrow columns (about as much in all, and they need pyarrow, 170 MB); one frame that is
 filled again and again (0.2 us less at 5,000 rows, but it relies on pandas never copying: a copy would send old trades as new

@@ -23,7 +23,7 @@ from pumpwatch_plugins.sinks.questdb.sql import ensure, ensure_views, insert, ta
 
 from pumpwatch import Catalogue, Keeping, Listing, ListingEvent, ServiceUnavailable, TradeBatch, WriteResult
 
-FLUSH_ROWS = 100_000  # 18 MB; the client rejects buffers over 100 MB
+FLUSH_ROWS = 100_000  # 18 MB as lines
 COUNTED_AT_ONCE = 50  # ranges in one statement
 VISIBLE_WITHIN_S = 10.0  # acknowledged trades, before they are counted
 NOTHING_SYNCED_S = 300.0  # how much a server that leaves writing to the operating system may lose, with a wide margin
@@ -39,10 +39,10 @@ class QuestDBSink:
         self._server = Server(options)
         self._tables = tables(options.table_prefix, options.ttl_days)
         self._trades, self._health, self._listings = (table.name for table in self._tables)
-        self._sender = TradeSender(options, self._server, self._trades)
+        self._sender = TradeSender(self._server, self._trades)
 
     def open(self) -> None:
-        """Create missing tables and views, check the existing ones, and connect."""
+        """Create missing tables and views, check the existing ones, and choose the protocol version."""
         self.close()
         self._server.exec("SELECT 1")  # a server that hangs is found out in request_timeout_ms
         for table in self._tables:

@@ -1,4 +1,4 @@
-"""SQL over HTTP: the server's own words in errors, no redirect followed, no proxy to loopback, nothing from the environment."""
+"""HTTP: the server's own words in errors, no redirect followed, no endless answer read, nothing from the environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
+from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink, http
 from pumpwatch_plugins.sinks.questdb.http import Server
 
 from pumpwatch.errors import ServiceUnavailable
@@ -39,8 +39,10 @@ def test_a_redirect_is_not_followed(elsewhere: StubServer, questdb_server: Quest
                  lambda: sink.write_health([HEALTH])):
         with pytest.raises(ServiceUnavailable, match="redirect"):
             call()
-    with pytest.raises(ServiceUnavailable, match="redirect"):
-        sink._server.check_writable()
+    with requests.Session() as session, pytest.raises(ServiceUnavailable, match="/write with a redirect"):
+        sink._server.write(session, b"t a=1 1\n")
+    with pytest.raises(ServiceUnavailable, match="/settings with a redirect"):
+        sink._server.protocol_versions()
     assert questdb_server.count(f"{prefix}precious") == 0
 
 
@@ -48,7 +50,7 @@ def test_no_proxy_stands_between_a_host_and_its_own_questdb(
         elsewhere: StubServer, questdb_server: QuestDBServer, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://{elsewhere.addr}")
-    for name in ("NO_PROXY", "no_proxy"):  # which the sink extends for the client
+    for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "")
     sink = QuestDBSink(QuestDBOptions(addr=questdb_server.addr, table_prefix=prefix, candles=False))
     sink.open()
@@ -72,3 +74,17 @@ def test_a_session_takes_nothing_from_the_environment_but_the_proxy_that_pumpwat
         assert "Authorization" not in asked.headers
         assert session.merge_environment_settings(asked.url, {}, False, None, None)["verify"] is True
     assert (far.proxies, near.proxies) == ({"http": "http://u:p%2Fw@proxy:1", "https": "http://u:p%2Fw@proxy:1"}, {})
+
+
+def test_an_answer_has_a_limit(questdb_server: QuestDBServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(QuestDBOptions(addr=questdb_server.addr))
+    monkeypatch.setattr(http, "ANSWER_BYTES", 100)
+    monkeypatch.setattr(http, "NOTE_BYTES", 100)
+    assert server.exec("SELECT 1") == [[1]]
+    for call in (lambda: server.exec("SELECT x FROM long_sequence(1000)"), server.protocol_versions):
+        with pytest.raises(ServiceUnavailable, match="more than 100 bytes"):
+            call()
+
+
+def test_the_server_names_its_protocol_versions(questdb_server: QuestDBServer) -> None:
+    assert 2 in Server(QuestDBOptions(addr=questdb_server.addr)).protocol_versions()
