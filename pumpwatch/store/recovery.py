@@ -112,6 +112,8 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegment
             cut.append((segment, lost))
     found.segments = [*(segment for segment, _ in broken), *in_order(readable)]
     for segment in found.segments:
+        if segment.locked and not segment.state:  # its reserved ids are explained even if it stays locked until this run ends
+            found.manifest.explain(segment.first_id, segment.last_id)
         found.manifest.recall(segment)
         if not segment.venues and not segment.locked:
             segment.venues = venues_in(segment.path)

@@ -60,6 +60,16 @@ def locked(path: Path) -> Iterator[None]:
         other.close()
 
 
+def killed(folder: Path) -> Path:
+    """Return a data folder with one segment of 50 trades as a kill leaves it."""
+    journal = Journal(folder / "written", catalogue_of(), FakeClock(START_NS), Stats())
+    journal.open()
+    journal.commit(batch_of(ROWS, start_ns=START_NS))
+    shutil.copytree(folder / "written", folder / "data")
+    journal.close()
+    return folder / "data"
+
+
 class Started:
     """A journal opened on a folder."""
 
@@ -67,6 +77,12 @@ class Started:
         self.catalogue = Catalogue()
         self.journal = Journal(folder, self.catalogue, FakeClock(START_NS + HOURS * 3600 * NS_PER_S), Stats())
         self.recovery: Recovery = self.journal.open()
+
+    def commit(self, first_id: int) -> int:
+        """Commit trades of one instrument."""
+        self.catalogue.add_if_new(VENUES[0], Instrument(symbol="NEWUSDT", base="NEW", quote="USDT"))
+        return self.journal.commit(batch_of(ROWS, first_id=first_id, instruments=1,
+                                            start_ns=START_NS + HOURS * 3600 * NS_PER_S))
 
     def read(self, after: int = 0) -> list[int]:
         return sorted(int(number) for _, batch in self.journal.read_after(after, 10**9) for number in batch.trade_id)
@@ -108,21 +124,13 @@ def test_a_segment_locked_at_the_start_does_not_stop_it_and_is_not_called_damage
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_one_that_a_kill_left_open_and_that_is_locked_at_the_start_keeps_its_ids(tmp_path: Path, listed: bool) -> None:
-    written, clock = tmp_path / "written", FakeClock(START_NS)
-    journal = Journal(written, catalogue_of(), clock, Stats())
-    journal.open()
-    journal.commit(batch_of(ROWS, start_ns=clock.now_ns()))
-    folder = tmp_path / "data"
-    shutil.copytree(written, folder)  # as a kill leaves it
-    journal.close()
+    folder = killed(tmp_path)
     if not listed:
         (folder / FILE).unlink()
     with locked(segments(folder)[0]):
         started = Started(folder)
         assert started.unharmed()
-        started.catalogue.add(VENUES[0], Instrument(symbol="NEWUSDT", base="NEW", quote="USDT"))
-        new = started.journal.commit(batch_of(ROWS, first_id=ROWS + 1, instruments=1,
-                                               start_ns=START_NS + HOURS * 3600 * NS_PER_S))
+        new = started.commit(ROWS + 1)
         assert new > 1
         with pytest.raises(StorageError, match="locked"):
             started.read()
@@ -132,6 +140,19 @@ def test_one_that_a_kill_left_open_and_that_is_locked_at_the_start_keeps_its_ids
     started.journal.close()
     after = Started(folder)
     assert after.unharmed() and after.read() == list(range(1, 2 * ROWS + 1))
+    after.journal.close()
+
+
+def test_one_that_stays_locked_until_the_run_ends_leaves_no_hole_in_the_ids(tmp_path: Path) -> None:
+    folder = killed(tmp_path)
+    for number in range(1, 3):  # locked in two runs
+        with locked(segments(folder)[0]):
+            started = Started(folder)
+            started.commit(ROWS * number + 1)
+            started.journal.close()
+    after = Started(folder)
+    assert after.unharmed() and after.journal.whole_from_ns() == START_NS
+    assert after.read() == list(range(1, 3 * ROWS + 1))
     after.journal.close()
 
 
