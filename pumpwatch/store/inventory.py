@@ -38,6 +38,7 @@ class Inventory:
                  run: str) -> None:
         self.segments, self.manifest, self.damage = segments, manifest, damage
         self.readers = SegmentReaders(catalogue, damage, run)
+        self.uncounted: list[Segment] = []  # locked at the start: the last ids do not count their trades
         self._catalogue, self._clock = catalogue, clock
         self._written_s = float("-inf")
 
@@ -152,4 +153,5 @@ class Inventory:
                 self.manifest.dirty = True
                 raise storage_error(removed.path, "remove", error) from error
             self.segments.remove(removed.segment)
+            self.uncounted = [segment for segment in self.uncounted if segment is not removed.segment]
         return chosen

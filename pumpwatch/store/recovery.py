@@ -211,21 +211,40 @@ def _watermarks(path: Path, damage: Damage) -> list[tuple[str, int]]:
 def recover_last_ids(files: Inventory, catalogue: Catalogue) -> LastIds:
     """Return every instrument's last id: from the newest stored last ids, and from the trades stored after them.
 
-    A locked segment is left out. An instrument's last id is then older, and the next trade's jump is a gap.
+    A locked segment is left out and added to `files.uncounted`. An instrument that traded in it then has an older last id, and
+    its next trade is recorded as a gap; one that traded only there has none. `count_late` counts the segment once it is read.
     """
-    for at in range(len(files.segments) - 1, -1, -1):
-        segment = files.segments[at]
+    return _last_ids_of(files.segments, files, catalogue, files.uncounted)
+
+
+def count_late(files: Inventory, last_ids: LastIds, catalogue: Catalogue) -> bool:
+    """Add the trades of segments that were locked at the start; return whether the last ids now count every stored trade."""
+    for segment in list(files.uncounted):
+        locked: list[Segment] = []
+        late = _last_ids_of([segment], files, catalogue, locked) if not segment.locked else None
+        if late is not None and not locked:
+            last_ids.merge(late.by_name())
+            files.uncounted.remove(segment)
+    return not files.uncounted
+
+
+def _last_ids_of(segments: Sequence[Segment], files: Inventory, catalogue: Catalogue, locked: list[Segment]) -> LastIds:
+    """Return the last ids by these segments alone; add those to `locked` whose trades cannot be read now."""
+    for at in range(len(segments) - 1, -1, -1):
+        segment = segments[at]
         stored = _stored_last_ids(segment, files.damage) if segment.readable and not segment.locked else None
         if stored is not None:
             break
     else:
         at, stored = 0, (0, {})
     last_ids = LastIds(catalogue, stored[1])
-    for segment in files.segments:
-        with suppress(StorageError):
+    for segment in segments:
+        try:
             for _, batch in files.readers.after([segment], stored[0]):
                 last_ids.record(grouped(batch))
-    for segment in files.segments[at:]:
+        except StorageError:
+            locked.append(segment)
+    for segment in segments[at:]:
         for (exchange, market_type, symbol), last in _passed_ids(segment.path) if not segment.locked else ():
             number = catalogue.ids_of((exchange, market_type)).get(symbol)
             if number is not None:

@@ -70,6 +70,15 @@ def killed(folder: Path) -> Path:
     return folder / "data"
 
 
+def stored_last_ids(path: Path) -> list[tuple[int]]:
+    """Return the batch up to which a file's last ids count, nothing where it has none."""
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("SELECT batch_id FROM last_ids").fetchall()
+    finally:
+        connection.close()
+
+
 class Started:
     """A journal opened on a folder."""
 
@@ -161,6 +170,36 @@ def test_where_one_is_locked_the_last_ids_of_the_others_are_known(folder: Path) 
         started = Started(folder)
         assert max(number for number, _ in started.recovery.last_ids.values()) == 2 * ROWS
     started.journal.close()
+
+
+@pytest.mark.parametrize("unlocked", ["while it runs", "after it"])
+def test_the_last_ids_of_one_that_is_read_later_are_known_to_the_next_run(tmp_path: Path, unlocked: str) -> None:
+    folder = killed(tmp_path)
+    known = {name: last for name, last in Started(tmp_path / "written").recovery.last_ids.items() if last[0] > 1}
+    with locked(segments(folder)[0]):
+        started = Started(folder)
+        started.commit(ROWS + 1)
+        if unlocked == "after it":
+            started.journal.close()
+    if unlocked == "while it runs":
+        started.journal.maintain()
+        started.journal.close()
+    after = Started(folder)
+    assert after.recovery.last_ids.items() >= known.items()
+    assert after.recovery.last_ids[*VENUES[0], "NEWUSDT"][0] == 2 * ROWS
+    after.journal.close()
+
+
+def test_the_last_ids_are_stored_again_once_the_lock_is_gone(tmp_path: Path) -> None:
+    folder = killed(tmp_path)
+    with locked(segments(folder)[0]):
+        started = Started(folder)
+        started.commit(ROWS + 1)
+        assert stored_last_ids(segments(folder)[-1]) == []
+    started.journal.maintain()
+    started.journal.close()
+    (last_ids,) = stored_last_ids(segments(folder)[-1])
+    assert last_ids[0] == started.journal._last_id
 
 
 def test_a_reader_from_outside_names_what_is_locked_and_gives_the_rest(folder: Path) -> None:
