@@ -273,7 +273,7 @@ def _stored_last_ids(segment: Segment, damage: Damage) -> tuple[int, dict[Name, 
 def _passed_ids(path: Path) -> list[tuple[Name, LastId]]:
     """Return ids that rows without a trade used up since the segment's last ids were stored.
 
-    None where an earlier version wrote the file, which has no such table.
+    The list is empty where an earlier version wrote the file, which has no such table.
     """
     try:
         connection = connect(path, read_only=True)
