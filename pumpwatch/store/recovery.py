@@ -34,6 +34,7 @@ from pumpwatch.store.sqlite import (
     no_room,
     storage_error,
 )
+from pumpwatch.store.watermarks import SAFE
 
 log = logging.getLogger(__name__)
 
@@ -126,10 +127,19 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegment
 
 def _find_last_id(found: RecoveredSegments, broken: Sequence[tuple[Segment, str]], damage: Damage, now_ns: int) -> None:
     """Fill in the watermarks and the highest id that may be in use."""
+    lowest: dict[str, int] = {}
+    certain: set[str] = set()  # marks of a file that no locked file follows
     for segment in found.segments:  # the newest file counts, since a mark may have gone back
-        for sink, number in _watermarks(segment.path, damage) if segment.readable and not segment.locked else ():
-            found.acknowledged[sink] = number
+        if segment.locked:
+            certain.clear()
+        for name, number in _watermarks(segment.path, damage) if segment.readable and not segment.locked else ():
+            found.acknowledged[name] = number
             found.last_id = max(found.last_id, number)
+            lowest[name] = min(number, lowest.get(name, number))
+            certain.add(name)
+    for name in lowest.keys() - certain:
+        if name.endswith(SAFE):  # a locked file may hold a lower one: the sink gets some trades twice
+            found.acknowledged[name] = lowest[name]
     unknown = (any(not segment.state for segment, _ in broken)
                or any(not gone.closed for gone in found.manifest.missing(segment.path.name for segment in found.segments)))
     note_missing(damage, found.manifest, found.segments, now_ns)

@@ -202,6 +202,24 @@ def test_the_last_ids_are_stored_again_once_the_lock_is_gone(tmp_path: Path) -> 
     assert last_ids[0] == started.journal._last_id
 
 
+@pytest.mark.parametrize(("at", "safe"), [(HOURS - 1, 1), (1, 3)])
+def test_where_the_newest_one_is_locked_a_sink_starts_from_its_lowest_safe_mark(tmp_path: Path, at: int, safe: int) -> None:
+    journal = Journal(tmp_path, catalogue_of(), clock := FakeClock(START_NS), Stats())
+    journal.open()
+    for number in range(HOURS):
+        journal.acknowledge("sink", number + 1)
+        journal.commit(batch_of(ROWS, start_ns=clock.now_ns(), seed=number))
+        clock.advance(3600)
+    journal.close()
+    with locked(segments(tmp_path)[at]):
+        started = Started(tmp_path)
+        assert started.journal.watermarks.safe("sink") == safe
+        assert started.journal.census().locked()
+    started.journal.maintain()
+    assert not started.journal.census().locked()
+    started.journal.close()
+
+
 def test_a_reader_from_outside_names_what_is_locked_and_gives_the_rest(folder: Path) -> None:
     reader = JournalReader(folder, catalogue_of())
     with locked(segments(folder)[1]):
