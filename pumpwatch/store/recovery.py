@@ -113,16 +113,25 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegment
             cut.append((segment, lost))
     found.segments = [*(segment for segment, _ in broken), *in_order(readable)]
     for segment in found.segments:
-        if segment.locked and not segment.state:  # its reserved ids are explained even if it stays locked until this run ends
-            found.manifest.explain(segment.first_id, segment.last_id)
         found.manifest.recall(segment)
         if not segment.venues and not segment.locked:
             segment.venues = venues_in(segment.path)
         damage.remember(segment)
+    _explain_reserved(found)
     _record(damage, found, broken, cut)
     found.clean = not broken and (not readable or readable[-1].state == CLEAN)
     _find_last_id(found, broken, damage, now_ns)
     return found
+
+
+def _explain_reserved(found: RecoveredSegments) -> None:
+    """Explain the ids that are reserved for locked files, which may stay locked until this run ends."""
+    upto_id = 0  # of the segments before
+    for segment in (segment for segment in found.segments if segment.readable):
+        if segment.locked and not segment.state:
+            guessed = segment.path.name not in found.manifest.segments  # then also those that the guess leaves out
+            found.manifest.explain(upto_id + 1 if guessed else segment.first_id, segment.last_id)
+        upto_id = max(upto_id, segment.last_id)
 
 
 def _find_last_id(found: RecoveredSegments, broken: Sequence[tuple[Segment, str]], damage: Damage, now_ns: int) -> None:

@@ -220,6 +220,18 @@ def test_where_the_newest_one_is_locked_a_sink_starts_from_its_lowest_safe_mark(
     started.journal.close()
 
 
+def test_nothing_is_read_before_a_locked_one_whose_ids_are_a_guess(folder: Path) -> None:
+    (folder / FILE).unlink()
+    with locked(segments(folder)[1]):
+        with locked(segments(folder)[0]):
+            started = Started(folder)
+        assert started.read() == list(range(1, ROWS + 1))
+        with pytest.raises(StorageError, match="locked"):
+            started.read(1)
+    assert started.read(1) == list(range(ROWS + 1, HOURS * ROWS + 1)) and started.unharmed()
+    started.journal.close()
+
+
 def test_a_reader_from_outside_names_what_is_locked_and_gives_the_rest(folder: Path) -> None:
     reader = JournalReader(folder, catalogue_of())
     with locked(segments(folder)[1]):
