@@ -33,6 +33,9 @@ class JournalCensus(Protocol):
 
     stopped: bool
 
+    def locked(self) -> bool:
+        """Whether trades of a locked file are left out."""
+
     def minutes(self, from_ns: int, upto_id: int) -> Counter[int]:
         """Trades a minute."""
 
@@ -71,8 +74,11 @@ class Audit:
         self.counted_upto = self._began_after = batch_id
 
     def count_earlier_runs(self) -> None:
-        """Count the trades that earlier runs sent; blocks only the calling greenlet."""
-        if not self._earlier_counted:
+        """Count the trades that earlier runs sent; blocks only the calling greenlet.
+
+        While a file of the journal is locked, nothing is counted: a later call counts all of them, once.
+        """
+        if not self._earlier_counted and not self._census.locked():
             self._expected.update(self._thread.apply(self._census.minutes, (self.from_ns(), self._began_after)))
             self._earlier_counted = True
 

@@ -40,6 +40,10 @@ class Census:
         self._segments = segments
         self.stopped = False  # set it to end a long count early
 
+    def locked(self) -> bool:
+        """Return whether a segment is left out that was locked at the start and is not read yet."""
+        return any(segment.locked for segment in list(self._segments()))
+
     def minutes(self, from_ns: int, upto_id: int) -> Counter[int]:
         """Return trades by minute (since 1970) from `from_ns` on, in the batches up to an id, doubles included."""
         found: Counter[int] = Counter()

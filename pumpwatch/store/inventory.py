@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pumpwatch.catalogue import Catalogue
@@ -38,6 +38,7 @@ class Inventory:
                  run: str) -> None:
         self.segments, self.manifest, self.damage = segments, manifest, damage
         self.readers = SegmentReaders(catalogue, damage, run)
+        self.uncounted: list[Segment] = []  # locked at the start: the last ids do not count their trades
         self._catalogue, self._clock = catalogue, clock
         self._written_s = float("-inf")
 
@@ -68,13 +69,13 @@ class Inventory:
     def read_after(self, batch_id: int, max_rows: int) -> list[tuple[int, TradeBatch]]:
         """Return the batches after an id in order, at least one if any exists, and about `max_rows` trades.
 
-        Raises StorageError where the first of them lies in a locked segment.
+        Raises StorageError where the first of them lies in a locked segment, or may do so.
         """
         self._read_locked()
         found: list[tuple[int, TradeBatch]] = []
         rows = 0
         try:
-            for number, batch in self.readers.after(list(self.segments), batch_id):
+            for number, batch in self._in_turn(batch_id):
                 found.append((number, batch))
                 rows += len(batch)
                 if rows >= max_rows:
@@ -85,6 +86,18 @@ class Inventory:
         finally:
             self.record_damage()
         return found
+
+    def _in_turn(self, batch_id: int) -> Iterator[tuple[int, TradeBatch]]:
+        """Yield the batches after an id in order. Raises StorageError before a file that a locked one may have to precede.
+
+        The ids of a locked file that the list does not have are a guess by its name.
+        """
+        guessed = [segment.path.name for segment in self.segments
+                   if segment.locked and segment.path.name not in self.manifest.segments]
+        for segment in list(self.segments):
+            if segment.readable and segment.last_id > batch_id and any(name < segment.path.name for name in guessed):
+                raise StorageError(f"{segment.path}: a segment before it is locked by another process: {min(guessed)}")
+            yield from self.readers.after([segment], batch_id)
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
         """Return these instruments' trades in [start_ns, end_ns), by timestamp.
@@ -152,4 +165,5 @@ class Inventory:
                 self.manifest.dirty = True
                 raise storage_error(removed.path, "remove", error) from error
             self.segments.remove(removed.segment)
+            self.uncounted = [segment for segment in self.uncounted if segment is not removed.segment]
         return chosen

@@ -31,7 +31,7 @@ from pumpwatch.store.last_ids import LastId, LastIds, Name
 from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.names import load_names
 from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader
-from pumpwatch.store.recovery import Recovery, last_moment_ns, load_segments, lock_folder, recover_last_ids
+from pumpwatch.store.recovery import Recovery, count_late, last_moment_ns, load_segments, lock_folder, recover_last_ids
 from pumpwatch.store.segment import Row, Segment, Writer
 from pumpwatch.store.sqlite import private_folder, storage_error
 from pumpwatch.store.upkeep import QUARANTINE_BYTES
@@ -42,7 +42,7 @@ __all__ = ["Journal", "JournalReader", "LastId", "Recovery"]
 log = logging.getLogger(__name__)
 
 CHUNK_ROWS = 2000  # about as many rows in a stored batch, so that a query decodes little
-LAST_IDS_S = 60.0  # the last ids are stored this often
+LAST_IDS_S = 60.0  # the last ids are stored this often, except while a locked segment may hold newer ones
 IDLE_S = 5.0  # a watermark is stored by itself when no commit came for this long
 WAL_BYTES, WAL_LIMIT_BYTES = 4 << 20, 24 << 20  # `maintain` checkpoints above the first, `commit` above the second
 ROLL_S, ROLL_RETRY_S = 60.0, 10.0  # a clock that jumps back and forth makes at most a file a minute
@@ -168,12 +168,13 @@ class Journal:
             writer = self._ready_writer(may_roll=bool(rows))
             path = writer.segment.path
             due = now_s - self._last_ids_stored_s >= LAST_IDS_S
+            whole = due and count_late(self.files, self._last_ids, self._catalogue)
             acknowledged = self.watermarks.unstored()
             passed = [(number, *last) for number, last in self._passed.items()]
             for number, last in self._passed.items():
                 self._last_ids.pass_over(number, last)
             writer.commit(rows, held, self._catalogue, acknowledged,
-                          (self._last_id, self._last_ids.pack()) if due else None, passed)
+                          (self._last_id, self._last_ids.pack()) if whole else None, passed)
         except (sqlite3.Error, OSError) as error:
             self._stats.add("journal_failed_commits_total")
             self._drop_writer_after(error)

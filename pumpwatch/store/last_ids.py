@@ -59,6 +59,21 @@ class LastIds:
         if last[1] >= newest_ns - RESTART_NS:
             self._last[:, number] = max(before_id, last[0]), max(newest_ns, last[1])
 
+    def merge(self, late: dict[Name, LastId]) -> None:
+        """Add the last ids of trades that were stored earlier than some recorded ones.
+
+        The newer time decides, since the venue may have reset its ids in between; of two times that are close, the higher id.
+        """
+        for name, last in late.items():
+            number = self._catalogue.ids_of(name[:2]).get(name[2])
+            if number is None:
+                known = self._carried.get(name)
+                self._carried[name] = last if known is None else _later(known, last)
+            else:
+                self._grow(number)
+                before_id, newest_ns = self.of(number)
+                self._last[:, number] = _later((before_id, newest_ns), last)
+
     def of(self, number: int) -> LastId:
         """Return the last id and the newest time of an instrument that was recorded."""
         last_id, newest_ns = self._last[:, number].tolist()
@@ -85,6 +100,13 @@ class LastIds:
         """Return all last ids as bytes, for `unpack`."""
         rows = [(*name, *last) for name, last in self.by_name().items()]
         return zstandard.ZstdCompressor(level=1).compress(msgspec.msgpack.encode(rows))
+
+
+def _later(known: LastId, late: LastId) -> LastId:
+    """Return the last id by two that were recorded apart."""
+    if abs(known[1] - late[1]) > RESTART_NS:
+        return max(known, late, key=lambda last: last[1])
+    return max(known[0], late[0]), max(known[1], late[1])
 
 
 def _walk(last: int, newest: int, ids: list[int], times: list[int]) -> int:

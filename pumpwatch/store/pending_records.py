@@ -22,7 +22,7 @@ EVENTS_KEPT = 20_000
 NOT_KEPT = "refused frames were not kept: the ledger took no records"
 FOLDED = "gaps of single symbols or connections, too many to keep: the ledger took no records"
 
-Key = tuple[str, str, str, int | None, int | None, int, tuple[str, ...]]
+GapKey = tuple[str, str, str, int | None, int | None, int, tuple[str, ...]]
 
 
 class PendingRecords:
@@ -30,7 +30,7 @@ class PendingRecords:
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
-        self._gaps: dict[Key, Gap] = {}
+        self._gaps: dict[GapKey, Gap] = {}
         self._events: list[ConnectionEvent] = []
         self._quarantine: list[Quarantined] = []
         self._growing: dict[tuple[str, str, str], int] = {}  # (exchange, market_type, reason) -> the gap's from_ns
@@ -82,7 +82,7 @@ class PendingRecords:
         return gap
 
     def _add_gap(self, gap: Gap) -> None:
-        key = _key(gap)
+        key = gap_key(gap)
         known = self._gaps.get(key)
         if known is None:
             self._gaps[key] = gap
@@ -111,7 +111,7 @@ class PendingRecords:
     def _fold_these(self, what: str, gaps: Sequence[Gap]) -> None:
         self._count_dropped(what, len(gaps))
         for gap in gaps:
-            del self._gaps[_key(gap)]
+            del self._gaps[gap_key(gap)]
         for gap in gaps:
             self.add_loss(gap.exchange, gap.market_type, gap.from_ns, gap.to_ns, FOLDED)
 
@@ -122,6 +122,6 @@ class PendingRecords:
             log.error("records dropped, the ledger refuses them; a gap covers their times what=%r count=%d", what, count)
 
 
-def _key(gap: Gap) -> Key:
+def gap_key(gap: Gap) -> GapKey:
     """Return what identifies a gap, here and in the ledger."""
     return gap.exchange, gap.market_type, gap.symbol, gap.first_id, gap.last_id, gap.from_ns, gap.symbols

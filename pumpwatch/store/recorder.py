@@ -17,16 +17,16 @@ from gevent.event import AsyncResult, Event
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.errors import StorageError
-from pumpwatch.model import Gap
+from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
-from pumpwatch.store.pending_records import PendingRecords
+from pumpwatch.store.pending_records import GapKey, PendingRecords, gap_key
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 GATHER_S = 0.1  # records wait at most so long for trades to be committed with
-COUNTED_KEPT = 10_000  # gaps that are remembered as counted
+COUNTED_KEPT = 10_000  # gaps of each kind that are remembered as counted
 
 
 class Recorder:
@@ -39,7 +39,8 @@ class Recorder:
         self._write, self._stats = write, stats
         self._thread = ThreadPool(1)  # one write at a time: it has room whenever `spawn` is called, so that never waits
         self._pending = PendingRecords(stats)
-        self._counted: dict[tuple[str, str, str, int, tuple[str, ...], str], None] = {}
+        self._counted_jumps: dict[tuple[GapKey, GapState], None] = {}  # gaps that a jump in ids proves; the others may grow
+        self._counted: dict[tuple[GapKey, GapState], None] = {}
         self._in_flight: tuple[Records, AsyncResult[None]] | None = None
         self._refused_at: float | None = None
         self._slow = False  # the write in flight was waited for in vain
@@ -104,12 +105,15 @@ class Recorder:
 
     def _count(self, gap: Gap) -> None:
         """Count a gap once, however often it is recorded as it grows."""
-        key = (gap.exchange, gap.market_type, gap.symbol, gap.from_ns, gap.symbols, gap.state)
-        if key in self._counted:
+        counted = self._counted if gap.first_id is None else self._counted_jumps
+        key = gap_key(gap), gap.state
+        known = key in counted
+        counted.pop(key, None)
+        counted[key] = None  # the one recorded last is forgotten last
+        if known:
             return
-        self._counted[key] = None
-        if len(self._counted) > COUNTED_KEPT:
-            del self._counted[next(iter(self._counted))]
+        if len(counted) > COUNTED_KEPT:
+            del counted[next(iter(counted))]
         self._stats.add("gaps_total", venue=f"{gap.exchange}.{gap.market_type}", state=gap.state)
 
     def _start_write(self) -> None:

@@ -34,6 +34,7 @@ from pumpwatch.store.sqlite import (
     no_room,
     storage_error,
 )
+from pumpwatch.store.watermarks import SAFE
 
 log = logging.getLogger(__name__)
 
@@ -116,18 +117,38 @@ def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegment
         if not segment.venues and not segment.locked:
             segment.venues = venues_in(segment.path)
         damage.remember(segment)
+    _explain_reserved(found)
     _record(damage, found, broken, cut)
     found.clean = not broken and (not readable or readable[-1].state == CLEAN)
     _find_last_id(found, broken, damage, now_ns)
     return found
 
 
+def _explain_reserved(found: RecoveredSegments) -> None:
+    """Explain the ids that are reserved for locked files, which may stay locked until this run ends."""
+    upto_id = 0  # of the segments before
+    for segment in (segment for segment in found.segments if segment.readable):
+        if segment.locked and not segment.state:
+            guessed = segment.path.name not in found.manifest.segments  # then also those that the guess leaves out
+            found.manifest.explain(upto_id + 1 if guessed else segment.first_id, segment.last_id)
+        upto_id = max(upto_id, segment.last_id)
+
+
 def _find_last_id(found: RecoveredSegments, broken: Sequence[tuple[Segment, str]], damage: Damage, now_ns: int) -> None:
     """Fill in the watermarks and the highest id that may be in use."""
+    lowest: dict[str, int] = {}
+    certain: set[str] = set()  # marks of a file that no locked file follows
     for segment in found.segments:  # the newest file counts, since a mark may have gone back
-        for sink, number in _watermarks(segment.path, damage) if segment.readable and not segment.locked else ():
-            found.acknowledged[sink] = number
+        if segment.locked:
+            certain.clear()
+        for name, number in _watermarks(segment.path, damage) if segment.readable and not segment.locked else ():
+            found.acknowledged[name] = number
             found.last_id = max(found.last_id, number)
+            lowest[name] = min(number, lowest.get(name, number))
+            certain.add(name)
+    for name in lowest.keys() - certain:
+        if name.endswith(SAFE):  # a locked file may hold a lower one: the sink gets some trades twice
+            found.acknowledged[name] = lowest[name]
     unknown = (any(not segment.state for segment, _ in broken)
                or any(not gone.closed for gone in found.manifest.missing(segment.path.name for segment in found.segments)))
     note_missing(damage, found.manifest, found.segments, now_ns)
@@ -209,21 +230,40 @@ def _watermarks(path: Path, damage: Damage) -> list[tuple[str, int]]:
 def recover_last_ids(files: Inventory, catalogue: Catalogue) -> LastIds:
     """Return every instrument's last id: from the newest stored last ids, and from the trades stored after them.
 
-    A locked segment is left out. An instrument's last id is then older, and the next trade's jump is a gap.
+    A locked segment is left out and added to `files.uncounted`. An instrument that traded in it then has an older last id, and
+    its next trade is recorded as a gap; one that traded only there has none. `count_late` counts the segment once it is read.
     """
-    for at in range(len(files.segments) - 1, -1, -1):
-        segment = files.segments[at]
+    return _last_ids_of(files.segments, files, catalogue, files.uncounted)
+
+
+def count_late(files: Inventory, last_ids: LastIds, catalogue: Catalogue) -> bool:
+    """Add the trades of segments that were locked at the start; return whether the last ids now count every stored trade."""
+    for segment in list(files.uncounted):
+        locked: list[Segment] = []
+        late = _last_ids_of([segment], files, catalogue, locked) if not segment.locked else None
+        if late is not None and not locked:
+            last_ids.merge(late.by_name())
+            files.uncounted.remove(segment)
+    return not files.uncounted
+
+
+def _last_ids_of(segments: Sequence[Segment], files: Inventory, catalogue: Catalogue, locked: list[Segment]) -> LastIds:
+    """Return the last ids by these segments alone; add those to `locked` whose trades cannot be read now."""
+    for at in range(len(segments) - 1, -1, -1):
+        segment = segments[at]
         stored = _stored_last_ids(segment, files.damage) if segment.readable and not segment.locked else None
         if stored is not None:
             break
     else:
         at, stored = 0, (0, {})
     last_ids = LastIds(catalogue, stored[1])
-    for segment in files.segments:
-        with suppress(StorageError):
+    for segment in segments:
+        try:
             for _, batch in files.readers.after([segment], stored[0]):
                 last_ids.record(grouped(batch))
-    for segment in files.segments[at:]:
+        except StorageError:
+            locked.append(segment)
+    for segment in segments[at:]:
         for (exchange, market_type, symbol), last in _passed_ids(segment.path) if not segment.locked else ():
             number = catalogue.ids_of((exchange, market_type)).get(symbol)
             if number is not None:
@@ -252,7 +292,7 @@ def _stored_last_ids(segment: Segment, damage: Damage) -> tuple[int, dict[Name, 
 def _passed_ids(path: Path) -> list[tuple[Name, LastId]]:
     """Return ids that rows without a trade used up since the segment's last ids were stored.
 
-    None where an earlier version wrote the file, which has no such table.
+    The list is empty where an earlier version wrote the file, which has no such table.
     """
     try:
         connection = connect(path, read_only=True)

@@ -21,7 +21,7 @@ class JournalInMemory(Watermarks):
         self.batches: list[tuple[int, TradeBatch]] = []
         self.calls: list[tuple[str, int]] = []
         self.acknowledgements: list[int] = []
-        self.stopped = False
+        self.stopped = self.holds_locked = False
         self.load({"fake": acknowledged, "fake" + SAFE: acknowledged})
 
     @property
@@ -53,6 +53,9 @@ class JournalInMemory(Watermarks):
 
     def trades_after(self, batch_id: int) -> int:
         return sum(len(batch) for number, batch in self.batches if number > batch_id)
+
+    def locked(self) -> bool:
+        return self.holds_locked
 
     def minutes(self, from_ns: int, upto_id: int) -> Counter[int]:
         found: Counter[int] = Counter()

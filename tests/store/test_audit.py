@@ -17,6 +17,7 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.hookspecs import Keeping, WriteResult
 from pumpwatch.model import TradeBatch
 from pumpwatch.stats import Stats
+from pumpwatch.store.audit import Audit
 from pumpwatch.store.census import HOUR_NS, MINUTE_NS
 from pumpwatch.store.drain import Drain
 from tests.store.journal_in_memory import JournalInMemory
@@ -178,6 +179,21 @@ def test_rows_of_earlier_runs_are_counted_too_and_older_ones_once_something_is_m
     bench.start()
     bench.wait(lambda: len(bench.sink.rows) == 150)
     bench.drain.stop(1.0)
+
+
+def test_rows_of_earlier_runs_are_counted_once_no_file_of_the_journal_is_locked() -> None:
+    journal, sink = JournalInMemory(), CountedSink()
+    batch = batch_of(50, start_ns=Clock().now_ns() // MINUTE_NS * MINUTE_NS - MINUTE_NS, step_ns=1)
+    audit = Audit("fake", sink, journal, Clock())  # type: ignore[arg-type]
+    journal.holds_locked = True
+    audit.begin(2)
+    audit.count_earlier_runs()
+    journal.commit(batch)
+    journal.holds_locked = False
+    for _ in range(2):
+        audit.count_earlier_runs()
+    loss = audit.compare()
+    assert loss is not None and (loss.after_id, loss.trades) == (0, 50)
 
 
 def test_a_sink_that_holds_nothing_any_more_gets_everything() -> None:

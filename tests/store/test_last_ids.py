@@ -53,6 +53,21 @@ def test_the_last_id_is_the_highest_until_ids_start_anew(batches: Sequence[Trade
     assert last_id_after(*batches) == last
 
 
+@pytest.mark.parametrize(("recorded", "late", "last"), [
+    ((9, 60), (7, 0), 9),
+    ((3, 60), (1000, 0), 3),  # the venue reset its ids in between
+    ((8, 1), (9, 0), 9),  # a late one
+    ((1000, 0), (3, 60), 3),
+])
+def test_of_a_file_that_is_read_late_the_newer_last_id_counts(recorded: tuple[int, float], late: tuple[int, float],
+                                                              last: int) -> None:
+    last_ids = LastIds(catalogue_of())
+    last_ids.record(trades(recorded))
+    unknown = ("binance", "spot", "GONEUSDT")
+    last_ids.merge({NAME: (late[0], START_NS + int(late[1] * NS_PER_S)), unknown: (5, START_NS)})
+    assert last_ids.by_name()[NAME][0] == last and last_ids.by_name()[unknown] == (5, START_NS)
+
+
 def test_it_is_what_the_running_dedupe_goes_by() -> None:
     draw = np.random.default_rng(7)
     for kind in (IdKind.CONTIGUOUS, IdKind.MONOTONIC):

@@ -60,6 +60,25 @@ def locked(path: Path) -> Iterator[None]:
         other.close()
 
 
+def killed(folder: Path) -> Path:
+    """Return a data folder with one segment of 50 trades as a kill leaves it."""
+    journal = Journal(folder / "written", catalogue_of(), FakeClock(START_NS), Stats())
+    journal.open()
+    journal.commit(batch_of(ROWS, start_ns=START_NS))
+    shutil.copytree(folder / "written", folder / "data")
+    journal.close()
+    return folder / "data"
+
+
+def stored_last_ids(path: Path) -> list[tuple[int]]:
+    """Return the batch up to which a file's last ids count, nothing where it has none."""
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("SELECT batch_id FROM last_ids").fetchall()
+    finally:
+        connection.close()
+
+
 class Started:
     """A journal opened on a folder."""
 
@@ -67,6 +86,12 @@ class Started:
         self.catalogue = Catalogue()
         self.journal = Journal(folder, self.catalogue, FakeClock(START_NS + HOURS * 3600 * NS_PER_S), Stats())
         self.recovery: Recovery = self.journal.open()
+
+    def commit(self, first_id: int) -> int:
+        """Commit trades of one instrument."""
+        self.catalogue.add_if_new(VENUES[0], Instrument(symbol="NEWUSDT", base="NEW", quote="USDT"))
+        return self.journal.commit(batch_of(ROWS, first_id=first_id, instruments=1,
+                                            start_ns=START_NS + HOURS * 3600 * NS_PER_S))
 
     def read(self, after: int = 0) -> list[int]:
         return sorted(int(number) for _, batch in self.journal.read_after(after, 10**9) for number in batch.trade_id)
@@ -108,21 +133,13 @@ def test_a_segment_locked_at_the_start_does_not_stop_it_and_is_not_called_damage
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_one_that_a_kill_left_open_and_that_is_locked_at_the_start_keeps_its_ids(tmp_path: Path, listed: bool) -> None:
-    written, clock = tmp_path / "written", FakeClock(START_NS)
-    journal = Journal(written, catalogue_of(), clock, Stats())
-    journal.open()
-    journal.commit(batch_of(ROWS, start_ns=clock.now_ns()))
-    folder = tmp_path / "data"
-    shutil.copytree(written, folder)  # as a kill leaves it
-    journal.close()
+    folder = killed(tmp_path)
     if not listed:
         (folder / FILE).unlink()
     with locked(segments(folder)[0]):
         started = Started(folder)
         assert started.unharmed()
-        started.catalogue.add(VENUES[0], Instrument(symbol="NEWUSDT", base="NEW", quote="USDT"))
-        new = started.journal.commit(batch_of(ROWS, first_id=ROWS + 1, instruments=1,
-                                               start_ns=START_NS + HOURS * 3600 * NS_PER_S))
+        new = started.commit(ROWS + 1)
         assert new > 1
         with pytest.raises(StorageError, match="locked"):
             started.read()
@@ -135,10 +152,83 @@ def test_one_that_a_kill_left_open_and_that_is_locked_at_the_start_keeps_its_ids
     after.journal.close()
 
 
+def test_one_that_stays_locked_until_the_run_ends_leaves_no_hole_in_the_ids(tmp_path: Path) -> None:
+    folder = killed(tmp_path)
+    for number in range(1, 3):  # locked in two runs
+        with locked(segments(folder)[0]):
+            started = Started(folder)
+            started.commit(ROWS * number + 1)
+            started.journal.close()
+    after = Started(folder)
+    assert after.unharmed() and after.journal.whole_from_ns() == START_NS
+    assert after.read() == list(range(1, 3 * ROWS + 1))
+    after.journal.close()
+
+
 def test_where_one_is_locked_the_last_ids_of_the_others_are_known(folder: Path) -> None:
     with locked(segments(folder)[-1]):
         started = Started(folder)
         assert max(number for number, _ in started.recovery.last_ids.values()) == 2 * ROWS
+    started.journal.close()
+
+
+@pytest.mark.parametrize("unlocked", ["while it runs", "after it"])
+def test_the_last_ids_of_one_that_is_read_later_are_known_to_the_next_run(tmp_path: Path, unlocked: str) -> None:
+    folder = killed(tmp_path)
+    known = {name: last for name, last in Started(tmp_path / "written").recovery.last_ids.items() if last[0] > 1}
+    with locked(segments(folder)[0]):
+        started = Started(folder)
+        started.commit(ROWS + 1)
+        if unlocked == "after it":
+            started.journal.close()
+    if unlocked == "while it runs":
+        started.journal.maintain()
+        started.journal.close()
+    after = Started(folder)
+    assert after.recovery.last_ids.items() >= known.items()
+    assert after.recovery.last_ids[*VENUES[0], "NEWUSDT"][0] == 2 * ROWS
+    after.journal.close()
+
+
+def test_the_last_ids_are_stored_again_once_the_lock_is_gone(tmp_path: Path) -> None:
+    folder = killed(tmp_path)
+    with locked(segments(folder)[0]):
+        started = Started(folder)
+        started.commit(ROWS + 1)
+        assert stored_last_ids(segments(folder)[-1]) == []
+    started.journal.maintain()
+    started.journal.close()
+    (last_ids,) = stored_last_ids(segments(folder)[-1])
+    assert last_ids[0] == started.journal._last_id
+
+
+@pytest.mark.parametrize(("at", "safe"), [(HOURS - 1, 1), (1, 3)])
+def test_where_the_newest_one_is_locked_a_sink_starts_from_its_lowest_safe_mark(tmp_path: Path, at: int, safe: int) -> None:
+    journal = Journal(tmp_path, catalogue_of(), clock := FakeClock(START_NS), Stats())
+    journal.open()
+    for number in range(HOURS):
+        journal.acknowledge("sink", number + 1)
+        journal.commit(batch_of(ROWS, start_ns=clock.now_ns(), seed=number))
+        clock.advance(3600)
+    journal.close()
+    with locked(segments(tmp_path)[at]):
+        started = Started(tmp_path)
+        assert started.journal.watermarks.safe("sink") == safe
+        assert started.journal.census().locked()
+    started.journal.maintain()
+    assert not started.journal.census().locked()
+    started.journal.close()
+
+
+def test_nothing_is_read_before_a_locked_one_whose_ids_are_a_guess(folder: Path) -> None:
+    (folder / FILE).unlink()
+    with locked(segments(folder)[1]):
+        with locked(segments(folder)[0]):
+            started = Started(folder)
+        assert started.read() == list(range(1, ROWS + 1))
+        with pytest.raises(StorageError, match="locked"):
+            started.read(1)
+    assert started.read(1) == list(range(ROWS + 1, HOURS * ROWS + 1)) and started.unharmed()
     started.journal.close()
 
 

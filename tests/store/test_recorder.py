@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import gevent
 import pytest
@@ -11,7 +12,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import StorageError
-from pumpwatch.model import Gap, TradeBatch
+from pumpwatch.model import Gap, GapState, TradeBatch
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import committer as module
@@ -163,6 +164,26 @@ def test_a_gap_is_counted_once_however_often_it_is_recorded_as_it_grows() -> Non
         one.record(Records(gaps=[venue_gap(to_ns=to_ns)]))
     one.record(Records(gaps=[venue_gap(from_ns=50, to_ns=60)]))
     assert stats.get("gaps_total", venue="one.spot", state="open") == 2
+
+
+def test_gaps_of_one_moment_are_counted_apart_by_their_ids_and_states() -> None:
+    stats = Stats()
+    one = recorder.Recorder(Ledger().write, stats)
+    jumps = [replace(venue_gap("S1"), first_id=first_id, last_id=first_id + 1) for first_id in (6, 9, 12)]
+    for _ in range(2):
+        one.record(Records(gaps=[*jumps, replace(jumps[0], state=GapState.FILLED)]))
+    assert stats.get("gaps_total", venue="one.spot", state="open") == 3
+    assert stats.get("gaps_total", venue="one.spot", state="filled") == 1
+
+
+def test_a_growing_gap_is_counted_once_among_any_number_of_jumps_in_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "COUNTED_KEPT", 3)
+    stats = Stats()
+    one = recorder.Recorder(Ledger().write, stats)
+    for number in range(10):
+        one.record(Records(gaps=[venue_gap(to_ns=3 + number), venue_gap(f"S{number}", from_ns=number),
+                                 replace(venue_gap("S1"), first_id=number, last_id=number)]))
+    assert stats.get("gaps_total", venue="one.spot", state="open") == 21
 
 
 def test_what_was_recorded_wakes_the_committer_soon_and_is_written_by_a_flush(monkeypatch) -> None:
