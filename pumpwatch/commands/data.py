@@ -70,11 +70,13 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     if follow:
         return _follow(stored, config, coin, start_ns, _Choice(exchange, market), limit, as_json)
     found = stored.of(coin, start_ns, end_ns, exchange, market)
-    batch = found.batch if limit is None else found.batch.take(slice(-limit, None))
-    _export(batch, found.batch, stored.catalogue, coin, "csv" if as_csv else "json" if as_json else "", parquet)
+    form = "parquet" if parquet else "csv" if as_csv else "json" if as_json else "table"
+    count = len(found.batch)
+    last = limit or (SHOWN if form == "table" else count)
+    _export(found.batch.take(slice(max(0, count - last), None)), count, stored.catalogue, coin, form, parquet)
     for part in found.parts:
         say(f"{part.source}: {part.rows:,} trades in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
-    say(f"{len(found.batch):,} trades of {coin.upper()}")
+    say(f"{count:,} trades of {coin.upper()}")
     _say_unknown(coin, stored.catalogue, config)
     return EXIT_UNAVAILABLE if any(part.problem for part in found.parts) else EXIT_OK
 
@@ -89,8 +91,8 @@ def _is_given(parameter: str) -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def _export(batch: TradeBatch, found: TradeBatch, catalogue: Catalogue, coin: str, form: str, parquet: str | None) -> None:
-    """Print trades as JSON, CSV or a table of the last ones, or write them to a Parquet file."""
+def _export(batch: TradeBatch, found: int, catalogue: Catalogue, coin: str, form: str, parquet: str | None) -> None:
+    """Print trades, the last of so many found ones, as JSON, CSV or a table, or write them to a Parquet file."""
     from pumpwatch.commands.trade_table import per_remark, trade_lines, trades_title
     from pumpwatch.store import export
 
@@ -101,10 +103,9 @@ def _export(batch: TradeBatch, found: TradeBatch, catalogue: Catalogue, coin: st
     elif form == "csv":
         export.write_csv(batch, catalogue, sys.stdout.buffer)
     elif len(batch):
-        batch = batch if len(batch) < len(found) else batch.take(slice(-SHOWN, None))
         width = terminal_width()
         remark = per_remark(batch, catalogue)
-        print_lines([trades_title(batch, coin, len(found)), *map(shown, trade_lines(batch, catalogue, width)),
+        print_lines([trades_title(batch, coin, found), *map(shown, trade_lines(batch, catalogue, width)),
                      *(wrapped(remark, width) if remark else ())])
     sys.stdout.buffer.flush()
 
