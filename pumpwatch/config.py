@@ -134,6 +134,13 @@ class Config(Keys, dict=True):
 
     overrides: dict[str, ExchangeConfig] = {}  # options alone: they choose nothing
     idle_sources: dict[str, SourceConfig] = {}  # the same for notice boards
+    writes_symbols: bool = True  # false: the symbols file is read only
+
+    def changed(self, **values: Any) -> Config:
+        """Return a copy with other values that still knows its file."""
+        other = msgspec.structs.replace(self, **values)
+        other.__dict__.update(self.__dict__)
+        return other
 
     def exchange(self, name: str) -> ExchangeConfig:
         """Return the options of an exchange, named or not."""
