@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pumpwatch.commands.init_symbols import ListedSymbols
     from pumpwatch.config import Config
     from pumpwatch.model import TradeBatch
+    from pumpwatch.store.query import QueryPart
     from pumpwatch.store.stored import StoredTrades
 
 SHOWN, SHOWN_BEFORE = 40, 10  # trades of a table unless --limit says otherwise; of one that is followed
@@ -75,10 +76,14 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     last = limit or (SHOWN if form == "table" else count)
     _export(found.batch.take(slice(max(0, count - last), None)), count, stored.catalogue, coin, form, parquet)
     for part in found.parts:
-        say(f"{part.source}: {part.rows:,} trades in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
+        _say_part(part)
     say(f"{count:,} trades of {coin.upper()}")
     _say_unknown(coin, stored.catalogue, config)
     return EXIT_UNAVAILABLE if any(part.problem for part in found.parts) else EXIT_OK
+
+
+def _say_part(part: QueryPart) -> None:
+    say(f"{part.source}: {part.rows:,} trades in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
 
 
 class _Choice(NamedTuple):
@@ -112,7 +117,7 @@ def _export(batch: TradeBatch, found: int, catalogue: Catalogue, coin: str, form
 
 def _follow(stored: StoredTrades, config: Config, coin: str, start_ns: int, choice: _Choice, limit: int | None,
             as_json: bool) -> int:
-    """Print the last stored trades, then each new one once."""
+    """Print the last stored trades, then each new one once; say which part of the store could not give all of its own."""
     from pumpwatch.clock import Clock
     from pumpwatch.commands.follow import NewTrades, keys_of, without
     from pumpwatch.commands.trade_table import TradeLines
@@ -134,7 +139,11 @@ def _follow(stored: StoredTrades, config: Config, coin: str, start_ns: int, choi
     say(f"new trades of {coin.upper()} as they become durable, times in UTC; Ctrl-C ends it")
     new.start()
     now_ns = Clock().now_ns()
-    before = stored.of(coin, start_ns, now_ns + AHEAD_NS, *choice).batch
+    found = stored.of(coin, start_ns, now_ns + AHEAD_NS, *choice)
+    before = found.batch
+    for part in found.parts:
+        if part.problem:
+            _say_part(part)
     known = keys_of(before.take(before.received_at > now_ns - AHEAD_NS))  # committed since `start`: they come a second time
     _say_unknown(coin, catalogue, config)
     show(before.take(slice(-(limit or SHOWN_BEFORE), None)))

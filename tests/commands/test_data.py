@@ -75,6 +75,18 @@ def test_follow_shows_the_last_trades_and_then_the_new_ones(
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 4 and len(looks) == 2
 
 
+def test_follow_says_which_sink_does_not_answer(
+        command: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pumpwatch.commands.repeat.time.sleep", stop)
+    done = command("trades", "C1", "--follow", "--from", LONG_AGO, "-c", config,
+                   env={"PUMPWATCH_SINKS__QUESTDB__ADDR": "127.0.0.1:1"})
+    (line,) = [line for line in done.stderr.splitlines() if "questdb" in line]
+    assert "0 trades in " in line and len(done.stdout.splitlines()) == 11 and "journal:" not in done.stderr
+
+
 def test_titles_and_frames_that_cannot_be_read_are_one_message(command: CommandLine) -> None:
     assert "nowhere: cannot be read" in command("decode", "bybit.spot", "nowhere").stderr
     done = command("titles", "--source", "upbti")
