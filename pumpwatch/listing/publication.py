@@ -61,6 +61,11 @@ class Publisher:
         self._next_s = float("inf")
 
     @property
+    def sinks(self) -> tuple[str, ...]:
+        """Return the names of the sinks."""
+        return tuple(self._sinks)
+
+    @property
     def next_s(self) -> float:
         """Return when `retry` has something to do, by the monotonic clock; infinity where nothing waits."""
         return self._next_s if self._waiting else float("inf")
@@ -72,7 +77,7 @@ class Publisher:
     def publish(self, listing: Listing, archive: Path, trades: int) -> None:
         """Offer a written listing to every sink. It replaces an earlier one of the same notice and coin."""
         if self._sinks:
-            self._offer(_Waiting(listing, archive, trades, tuple(self._sinks)), set())
+            self._offer(_Waiting(listing, archive, trades, self.sinks), set())
             self._plan()
 
     def resume(self, listing: Listing, archive: Path, trades: int, sinks: Sequence[str]) -> None:
@@ -100,15 +105,19 @@ class Publisher:
             self._next_s = self._clock.monotonic() + self._delay_s
 
     def _offer(self, waiting: _Waiting, unreachable: set[str]) -> None:
-        """Offer a listing to the sinks that lack it, and keep it for those that do not accept it."""
+        """Offer a listing to the sinks that lack it, and keep it for those that do not accept it.
+
+        One that a sink did not accept goes behind the others, so that they are tried before it the next time.
+        """
         event = ListingEvent(str(waiting.archive), waiting.trades, self._offload(exchanges_in, waiting.archive))
         left: list[str] = []
-        rejections = waiting.rejections
+        rejections, tried = waiting.rejections, False
         for name in waiting.sinks:
             error = None if name in unreachable else self._write(name, waiting.listing, event)
             if name not in unreachable and error is None:
                 continue
             left.append(name)
+            tried |= error is not None
             if isinstance(error, ServiceUnavailable):
                 unreachable.add(name)
             elif error is not None:
@@ -123,6 +132,8 @@ class Publisher:
             self._waiting.pop(waiting.key, None)
             self._drop(waiting, f"rejected {rejections} times")
         else:
+            if tried:
+                self._waiting.pop(waiting.key, None)
             self._keep(_Waiting(waiting.listing, waiting.archive, waiting.trades, tuple(left), rejections))
         self._record(waiting.archive, left)
 

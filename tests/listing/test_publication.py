@@ -9,8 +9,10 @@ import pytest
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import PumpWatchError, ServiceUnavailable, StorageError
+from pumpwatch.hookspecs import ListingEvent
 from pumpwatch.listing.manifest import ArchiveManifest, read_manifest, write_manifest
 from pumpwatch.listing.publication import REJECTIONS_MAX, RETRY_MAX_S, RETRY_S, WAITING_MAX, Publisher
+from pumpwatch.model import Listing
 from pumpwatch.stats import Stats
 from tests.listing.market import listing_of
 from tests.listing.window_desk import ListingSink
@@ -97,6 +99,22 @@ def test_a_listing_that_a_reachable_sink_keeps_rejecting_is_given_up_until_the_n
     shop.publisher.resume(listing_of(), shop.archive, 5, ("bad", "no longer configured"))
     shop.wait(0)
     assert (len(shop.bad.events), shop.unpublished()) == (1, ())
+
+
+def test_a_listing_that_a_sink_keeps_rejecting_as_if_it_were_away_does_not_block_the_others(shop: Shop) -> None:
+    def write(listing: Listing, event: ListingEvent) -> None:
+        if listing.symbol == "KITE":
+            raise AWAY
+        taken.append(listing.symbol)
+
+    taken: list[str] = []
+    shop.bad.write_listing = write
+    for symbol in ("KITE", "A", "B"):
+        shop.publisher.resume(replace(listing_of(symbol), notice_id=symbol), shop.archive, 5, ("bad",))
+    shop.wait(RETRY_S)
+    assert (taken, shop.publisher.waiting()) == ([], 3)
+    shop.wait(RETRY_MAX_S)
+    assert (taken, shop.publisher.waiting()) == (["A", "B"], 1)
 
 
 def test_the_listings_that_wait_are_bounded(shop: Shop) -> None:
