@@ -74,10 +74,13 @@ class Publisher:
         """Return how many listings wait for a sink."""
         return len(self._waiting)
 
-    def publish(self, listing: Listing, archive: Path, trades: int) -> None:
-        """Offer a written listing to every sink. It replaces an earlier one of the same notice and coin."""
+    def publish(self, listing: Listing, archive: Path, trades: int, *, last: bool = True) -> None:
+        """Offer a written listing to every sink. It replaces an earlier one of the same notice and coin.
+
+        last=False: more listings of the archive follow, and its manifest goes on naming the sinks until the last.
+        """
         if self._sinks:
-            self._offer(_Waiting(listing, archive, trades, self.sinks), set())
+            self._offer(_Waiting(listing, archive, trades, self.sinks), set(), last)
             self._plan()
 
     def resume(self, listing: Listing, archive: Path, trades: int, sinks: Sequence[str]) -> None:
@@ -104,7 +107,7 @@ class Publisher:
         elif self._next_s == float("inf"):
             self._next_s = self._clock.monotonic() + self._delay_s
 
-    def _offer(self, waiting: _Waiting, unreachable: set[str]) -> None:
+    def _offer(self, waiting: _Waiting, unreachable: set[str], record: bool = True) -> None:
         """Offer a listing to the sinks that lack it, and keep it for those that do not accept it.
 
         One that a sink did not accept goes behind the others, so that they are tried before it the next time.
@@ -135,7 +138,8 @@ class Publisher:
             if tried:
                 self._waiting.pop(waiting.key, None)
             self._keep(_Waiting(waiting.listing, waiting.archive, waiting.trades, tuple(left), rejections))
-        self._record(waiting.archive, left)
+        if record:
+            self._record(waiting.archive, left)
 
     def _write(self, name: str, listing: Listing, event: ListingEvent) -> Exception | None:
         """Return why a sink did not accept a listing, None where it did."""

@@ -302,4 +302,4 @@ class WindowKeeper:
         if problems:
             log.warning("archive may be incomplete coin=%s reason=%s", coin, printable("; ".join(problems)))
         for listing in listings:
-            self._publisher.publish(listing, archive.path, archive.trades)
+            self._publisher.publish(listing, archive.path, archive.trades, last=listing is listings[-1])

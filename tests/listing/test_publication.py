@@ -78,6 +78,14 @@ def test_a_sink_that_is_away_for_long_is_asked_ever_more_rarely_and_once_for_all
     assert len(shop.bad.events) == 2
 
 
+def test_the_manifest_names_the_sinks_until_the_last_listing_of_the_archive_is_offered(shop: Shop) -> None:
+    write_manifest(shop.archive, ArchiveManifest(coin="KITE", trades=5, unpublished=("good", "bad")))
+    shop.publisher.publish(listing_of(), shop.archive, 5, last=False)
+    assert (len(shop.good.events), shop.unpublished()) == (1, ("good", "bad"))
+    shop.publisher.publish(replace(listing_of(), notice_id="2"), shop.archive, 5)
+    assert (len(shop.good.events), shop.unpublished()) == (2, ())
+
+
 def test_a_later_pass_replaces_the_listing_that_waits(shop: Shop) -> None:
     shop.bad.trouble = [AWAY] * 2
     shop.publish(trades=5)

@@ -47,7 +47,7 @@ def test_the_archive_is_written_once_late_trades_are_durable(desk: Desk) -> None
 
 def test_a_crash_before_the_publication_leaves_the_listing_to_the_next_start(
         desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     desk.detect(listing_of())
