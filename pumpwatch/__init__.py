@@ -47,7 +47,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _RENAMED = {"Wording": "TitleGrammar"}  # old names that plugins may still import
 
-__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted([*_HOME_OF, *_RENAMED])]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

@@ -11,21 +11,20 @@ from the file's folder, one of the environment and a default from the working di
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
+from pumpwatch.config_errors import ConfigSource, convert, kind_of
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.address import check_address
 from pumpwatch.net.proxy import parse_proxy
-from pumpwatch.yaml_loader import InvalidYaml, YamlSource, parse
+from pumpwatch.yaml_loader import InvalidYaml, parse
 
 ENV_PREFIX = "PUMPWATCH_"
 
@@ -135,20 +134,27 @@ class Config(Keys, dict=True):
 
     overrides: dict[str, ExchangeConfig] = {}  # options alone: they choose nothing
     idle_sources: dict[str, SourceConfig] = {}  # the same for notice boards
+    writes_symbols: bool = True  # false: the symbols file is read only
+
+    def changed(self, **values: Any) -> Config:
+        """Return a copy with other values that still knows its file."""
+        other = msgspec.structs.replace(self, **values)
+        other.__dict__.update(self.__dict__)
+        return other
 
     def exchange(self, name: str) -> ExchangeConfig:
         """Return the options of an exchange, named or not."""
         return self.exchanges.get(name) or self.overrides.get(name) or ExchangeConfig()
 
     @property
-    def source(self) -> YamlSource:
-        """Return the file that this was read from, for messages."""
-        return self.__dict__.get("_source") or YamlSource("config")
+    def source(self) -> ConfigSource:
+        """Return the file and variables that this was read from, for messages."""
+        return self.__dict__.get("_source") or ConfigSource("config")
 
     def located(self, messages: Iterable[str]) -> list[str]:
-        """Return messages that begin with a key and a colon, each with the place of its key where the file has it."""
+        """Return messages that begin with a key and a colon, each with the place or variable of its key where one has it."""
         keys = {message: message.partition(":")[0] for message in messages}
-        return [f"{self.source.at(key)}: {message}" if self.source.place(key) else message for message, key in keys.items()]
+        return [f"{self.source.at(key)}: {message}" if self.source.knows(key) else message for message, key in keys.items()]
 
 
 T = TypeVar("T")
@@ -163,7 +169,7 @@ def read_mapping(path: Path) -> dict[Any, Any]:
     return _read(path)[0]
 
 
-def _read(path: Path) -> tuple[dict[Any, Any], YamlSource]:
+def _read(path: Path) -> tuple[dict[Any, Any], ConfigSource]:
     try:
         written = path.read_text("utf-8")
         raw = _parse(written) or {}
@@ -179,7 +185,7 @@ def _read(path: Path) -> tuple[dict[Any, Any], YamlSource]:
         raise ConfigError(f"{path} is empty", "is it still being written? leave -c out for the defaults")
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}:1:1: the file must be a mapping of sections, not {type(raw).__name__}")
-    return raw, YamlSource(str(path), written)
+    return raw, ConfigSource(str(path), written)
 
 
 def _parse(text: str) -> Any:
@@ -198,11 +204,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     Raises ConfigError that names the file, line and column or the variable, the key's path, the allowed values and the
     nearest known key.
     """
-    raw, source = _read(path) if path is not None else ({}, YamlSource("config"))
+    raw, source = _read(path) if path is not None else ({}, ConfigSource("config"))
     raw = _filled(raw, Keys)
     make_absolute(raw, path.absolute().parent if path is not None else Path.cwd())
     environ = os.environ if environ is None else environ
-    given: dict[str, str] = {}  # key's path -> variable
     beside: set[tuple[str, str]] = set()  # (section, entry) that only a variable names
     for name in sorted(environ, key=lambda name: (name.count("__"), name)):  # a section before its keys
         if not name.startswith(ENV_PREFIX) or not environ[name].strip():
@@ -211,11 +216,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         beside |= _not_chosen(raw, steps)
         _set_from_environment(raw, steps, name, environ[name])
         raw = _filled(raw, Keys)
-        given[".".join(steps)] = name
-    keys = convert(raw, Keys, source, given=given)
+        source.variables[".".join(steps)] = name
+    keys = convert(raw, Keys, source)
     found = Config(**{name: getattr(keys, name) for name in keys.__struct_fields__})
     found.__dict__["_source"] = source
-    _check_addresses(found, source, given)
+    _check_addresses(found, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":
@@ -238,11 +243,10 @@ def _not_chosen(raw: dict[str, Any], steps: list[str]) -> set[tuple[str, str]]:
     return set()
 
 
-def _check_addresses(found: Keys, source: YamlSource, given: Mapping[str, str]) -> None:
+def _check_addresses(found: Keys, source: ConfigSource) -> None:
     """Raise ConfigError, without a password in it, for an invalid address of a service or proxy."""
     def at(key: str) -> str:
-        variable = next((name for known, name in given.items() if f"{key}.".startswith(f"{known}.")), "")
-        return f"environment {variable}: {key}" if variable else f"{source.at(key)}: {key}"
+        return f"{source.at(key)}: {key}"
 
     if found.net.proxy:
         parse_proxy(found.net.proxy, at("net.proxy"))
@@ -262,80 +266,6 @@ def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
     return convert(raw, options, config.source, f"{section}.{name}.")
 
 
-def convert(raw: Any, struct: type[T], where: str | YamlSource, prefix: str = "",
-            given: Mapping[str, str] | None = None) -> T:
-    """Turn plain data into `struct`. Raises ConfigError that names the wrong key, its place and the allowed values.
-
-    `given` maps the keys that did not come from `where` to the environment variable that they came from.
-    """
-    try:
-        return msgspec.convert(raw, struct, strict=True)
-    except msgspec.ValidationError as error:
-        at = re.search(r" - at `(?:key in )?\$(.*?)`$", str(error))
-        steps = _real_steps(raw, struct, re.findall(r"\[[^\]]*\]|[^.\[]+", at.group(1)) if at else [])
-        message = re.sub(r" - at `.*`$", "", str(error)).replace(" | null`", "`")
-        key, text, hint = _explain(message, struct, steps, prefix)
-        variable = next((name for known, name in (given or {}).items() if f"{known}.".startswith(f"{key}.")), None)
-        place = where if isinstance(where, str) else where.at(key)
-        raise ConfigError(f"{f'environment {variable}' if variable else place}: {text}", hint) from error
-
-
-def _explain(message: str, struct: type[Any], steps: list[tuple[str, bool]], prefix: str) -> tuple[str, str, str]:
-    """Return the key's path, the message and the hint."""
-    path = (prefix + ".".join(name for name, _ in steps)).rstrip(".")
-    unknown = re.search(r"unknown field `(.*?)`", message)
-    if not unknown:
-        allowed = _choices_at(struct, steps)
-        return path, f"{path or 'a key'}: {message[0].lower()}{message[1:]}", (
-            f"allowed: {', '.join(map(str, allowed))}" if allowed else "see config/pumpwatch.yaml for every key")
-    name = unknown.group(1)
-    known = [field.encode_name for field in msgspec.structs.fields(_type_at(struct, steps))]
-    near = difflib.get_close_matches(name, known, 1, 0.5)
-    key = f"{path}.{name}" if steps else f"{prefix}{name}"
-    hint = f"did you mean `{near[0]}`? " if near else ""
-    return key, f"unknown key `{key}`", f"{hint}known here: {', '.join(known)}"
-
-
-def _real_steps(raw: Any, struct: type[Any], steps: list[str]) -> list[tuple[str, bool]]:
-    """Return (name, is a key of a mapping or list) of each step, with the real key where msgspec only writes `[...]`."""
-    real: list[tuple[str, bool]] = []
-    for step in steps:
-        inside = raw.items() if isinstance(raw, dict) else enumerate(raw)
-        own = step.startswith("[")
-        if step == "[...]":
-            kind = _type_at(struct, [*real, ("", True)])
-            step, raw = next(((str(key), value) for key, value in inside if not _fits(value, kind)), ("?", None))
-        else:
-            step = step.strip("[]")
-            raw = next((value for key, value in inside if str(key) == step), None)
-        real.append((step, own))
-    return real
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    try:
-        msgspec.convert(value, kind, strict=True)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-def _type_at(struct: type[Any], steps: list[tuple[str, bool]]) -> Any:
-    """Return the type that a path leads to."""
-    current: Any = struct
-    for name, own in steps:
-        if own:
-            current = current.__args__[-1]
-        else:
-            current = next(_kind_of(f) for f in msgspec.structs.fields(current) if f.encode_name == name)
-    return current
-
-
-def _choices_at(struct: type[Any], steps: list[tuple[str, bool]]) -> tuple[Any, ...]:
-    kind = _type_at(struct, steps)
-    return get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
-
-
 def _filled(raw: Any, kind: Any) -> Any:
     """Return the data without the keys that have no value; a key of an entry or a section stays, with its defaults."""
     if isinstance(raw, list):
@@ -343,7 +273,7 @@ def _filled(raw: Any, kind: Any) -> Any:
     if not isinstance(raw, dict):
         return raw
     by_name = get_origin(kind) is dict  # entries that the file names, all of one kind
-    kinds = {field.encode_name: _kind_of(field) for field in msgspec.structs.fields(kind)} if _is_section(kind) else {}
+    kinds = {field.encode_name: kind_of(field) for field in msgspec.structs.fields(kind)} if _is_section(kind) else {}
     filled = {}
     for key, value in raw.items():
         inner = get_args(kind)[1] if by_name else kinds.get(key, Any)
@@ -356,12 +286,6 @@ def _filled(raw: Any, kind: Any) -> Any:
 
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Section)
-
-
-def _kind_of(field: msgspec.structs.FieldInfo) -> Any:
-    """Return a field's type without the None that it may be."""
-    kind = field.type
-    return next(part for part in get_args(kind) if part is not type(None)) if isinstance(kind, UnionType) else kind
 
 
 def make_absolute(place: Any, base: Path) -> None:

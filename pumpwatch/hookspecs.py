@@ -87,7 +87,11 @@ class Sink(Protocol):
         """
 
     def write_listing(self, listing: Listing, event: ListingEvent) -> None:
-        """Store one listing event; the same listing again replaces it."""
+        """Store one listing event; the same listing again replaces it.
+
+        Raises ServiceUnavailable where the sink cannot be reached. Any other error means that it rejects this listing: it is
+        offered a limited number of times.
+        """
 
     def write_health(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Store one minute of exchange health, a row a venue.

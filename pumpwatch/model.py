@@ -40,6 +40,11 @@ class Flag(enum.IntFlag):
         """
         return cls.INSURANCE_FUND | cls.ADL
 
+    @classmethod
+    def takeovers(cls) -> int:
+        """Return `outside_market()`. This is its old name."""
+        return cls.outside_market()
+
 
 class IdKind(enum.StrEnum):
     """The guarantee that a venue's trade ids give, per symbol."""

@@ -46,6 +46,7 @@ def test_a_gap_touches_its_symbol_those_of_its_connection_or_all(
 
 def test_rows_that_no_order_matched_are_marked_by_two_flags() -> None:
     assert [flag.name for flag in Flag if flag & Flag.outside_market()] == ["INSURANCE_FUND", "ADL"]
+    assert Flag.takeovers() == Flag.outside_market()
 
 
 def test_every_fact_of_a_venue_that_is_not_an_exception_is_required() -> None:

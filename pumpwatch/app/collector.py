@@ -81,7 +81,7 @@ class Collector:
                            self.ingest.hurry)
         self.drains: dict[str, Drain] = {}
         self.venues: list[VenueFeeds] = []
-        self.symbols = SymbolsFile(config.symbols_file)
+        self.symbols = SymbolsFile(config.symbols_file, writes=config.writes_symbols)
         self.status = Status(self)
         self.jobs = Jobs(self, self.status)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open

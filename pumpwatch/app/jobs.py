@@ -17,6 +17,7 @@ from pumpwatch.clock import ClockWatch
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.ops.health import problems, summary_line
 from pumpwatch.ops.retention import Retention
+from pumpwatch.printable import printable
 from pumpwatch.store.scrub import Scrub
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Jobs:
         self._clock_watch = ClockWatch(collector.clock)
         self._health_rows = HealthRows(collector, status.now)
         self._symbols_refused = False
+        self._absent_coins: set[str] = set()
         self._checking_thread = ThreadPool(1)  # reading hundreds of MB must not hold up other jobs, nor a stop
 
     def start(self) -> None:
@@ -48,6 +50,7 @@ class Jobs:
         self.every(UPKEEP_S, self._compact)
         self.every(UPKEEP_S, self._maintain)
         self.every(UPKEEP_S, self._write_symbols)
+        self.every(UPKEEP_S, self._report_absent_coins)
         retention = Retention(collector.threaded_journal, collector.config.store, list(collector.drains), collector.clock,
                               collector.stats)
         self.every(RETENTION_S, retention.run)
@@ -114,6 +117,16 @@ class Jobs:
             self._symbols_refused = True
         else:
             self._symbols_refused = False
+
+    def _report_absent_coins(self) -> None:
+        """Log, once, each chosen coin that no venue lists; only when every venue's list has come."""
+        venues = self._collector.venues
+        if not venues or not all(feeds.has_list for feeds in venues):
+            return
+        absent = set.intersection(*(set(feeds.absent_coins) for feeds in venues))
+        for coin in sorted(absent - self._absent_coins):
+            log.warning("none of the venues lists a chosen coin, check its spelling coin=%s", printable(coin))
+        self._absent_coins = absent
 
     def _summary(self) -> None:
         status = self._status.now()

@@ -101,7 +101,7 @@ class Listings:
         return max(0.0, lag_ms * NS_PER_MS / NS_PER_S), max(0.0, waiting_s)
 
     def _unlisted(self) -> Sequence[str]:
-        return [feeds.venue.name for feeds in self._collector.venues if not len(feeds.placement)]
+        return [feeds.venue.name for feeds in self._collector.venues if not feeds.has_list]
 
     def _read_archive(self, function: Callable[..., T], /, *args: Any) -> T:
         result: T = self._collector.memory_thread.apply(function, args)

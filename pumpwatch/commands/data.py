@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pumpwatch.commands.init_symbols import ListedSymbols
     from pumpwatch.config import Config
     from pumpwatch.model import TradeBatch
+    from pumpwatch.store.query import QueryPart
     from pumpwatch.store.stored import StoredTrades
 
 SHOWN, SHOWN_BEFORE = 40, 10  # trades of a table unless --limit says otherwise; of one that is followed
@@ -70,13 +71,19 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
     if follow:
         return _follow(stored, config, coin, start_ns, _Choice(exchange, market), limit, as_json)
     found = stored.of(coin, start_ns, end_ns, exchange, market)
-    batch = found.batch if limit is None else found.batch.take(slice(-limit, None))
-    _export(batch, found.batch, stored.catalogue, coin, "csv" if as_csv else "json" if as_json else "", parquet)
+    form = "parquet" if parquet else "csv" if as_csv else "json" if as_json else "table"
+    count = len(found.batch)
+    last = limit or (SHOWN if form == "table" else count)
+    _export(found.batch.take(slice(max(0, count - last), None)), count, stored.catalogue, coin, form, parquet)
     for part in found.parts:
-        say(f"{part.source}: {part.rows:,} trades in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
-    say(f"{len(found.batch):,} trades of {coin.upper()}")
+        _say_part(part)
+    say(f"{count:,} trades of {coin.upper()}")
     _say_unknown(coin, stored.catalogue, config)
     return EXIT_UNAVAILABLE if any(part.problem for part in found.parts) else EXIT_OK
+
+
+def _say_part(part: QueryPart) -> None:
+    say(f"{part.source}: {part.rows:,} trades in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
 
 
 class _Choice(NamedTuple):
@@ -89,8 +96,8 @@ def _is_given(parameter: str) -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def _export(batch: TradeBatch, found: TradeBatch, catalogue: Catalogue, coin: str, form: str, parquet: str | None) -> None:
-    """Print trades as JSON, CSV or a table of the last ones, or write them to a Parquet file."""
+def _export(batch: TradeBatch, found: int, catalogue: Catalogue, coin: str, form: str, parquet: str | None) -> None:
+    """Print trades, the last of so many found ones, as JSON, CSV or a table, or write them to a Parquet file."""
     from pumpwatch.commands.trade_table import per_remark, trade_lines, trades_title
     from pumpwatch.store import export
 
@@ -101,17 +108,16 @@ def _export(batch: TradeBatch, found: TradeBatch, catalogue: Catalogue, coin: st
     elif form == "csv":
         export.write_csv(batch, catalogue, sys.stdout.buffer)
     elif len(batch):
-        batch = batch if len(batch) < len(found) else batch.take(slice(-SHOWN, None))
         width = terminal_width()
         remark = per_remark(batch, catalogue)
-        print_lines([trades_title(batch, coin, len(found)), *map(shown, trade_lines(batch, catalogue, width)),
+        print_lines([trades_title(batch, coin, found), *map(shown, trade_lines(batch, catalogue, width)),
                      *(wrapped(remark, width) if remark else ())])
     sys.stdout.buffer.flush()
 
 
 def _follow(stored: StoredTrades, config: Config, coin: str, start_ns: int, choice: _Choice, limit: int | None,
             as_json: bool) -> int:
-    """Print the last stored trades, then each new one once."""
+    """Print the last stored trades, then each new one once; say which part of the store could not give all of its own."""
     from pumpwatch.clock import Clock
     from pumpwatch.commands.follow import NewTrades, keys_of, without
     from pumpwatch.commands.trade_table import TradeLines
@@ -133,7 +139,11 @@ def _follow(stored: StoredTrades, config: Config, coin: str, start_ns: int, choi
     say(f"new trades of {coin.upper()} as they become durable, times in UTC; Ctrl-C ends it")
     new.start()
     now_ns = Clock().now_ns()
-    before = stored.of(coin, start_ns, now_ns + AHEAD_NS, *choice).batch
+    found = stored.of(coin, start_ns, now_ns + AHEAD_NS, *choice)
+    before = found.batch
+    for part in found.parts:
+        if part.problem:
+            _say_part(part)
     known = keys_of(before.take(before.received_at > now_ns - AHEAD_NS))  # committed since `start`: they come a second time
     _say_unknown(coin, catalogue, config)
     show(before.take(slice(-(limit or SHOWN_BEFORE), None)))

@@ -16,8 +16,8 @@ from pumpwatch.plugins import Plugins
 def narrowed(config: Config, plugins: Plugins, exchanges: Sequence[str], coins: Sequence[str]) -> Config:
     """Return a config that collects these exchanges only, and of each market these coins only; none given means all.
 
-    Options of an exchange stay. Raises UsageError for an exchange that no plugin offers or that the config does not
-    collect, and for a text that is not the name of a coin.
+    Options of an exchange stay. With coins the symbols file is not written: it would list these coins alone. Raises UsageError
+    for an exchange that no plugin offers or that the config does not collect, and for a text that is not the name of a coin.
     """
     offered = list(dict.fromkeys(venue.exchange for venue in plugins.venues))
     collected = list(config.exchanges) or offered
@@ -28,7 +28,7 @@ def narrowed(config: Config, plugins: Plugins, exchanges: Sequence[str], coins: 
     chosen = {name: config.exchange(name) for name in collected if not exchanges or name in exchanges}
     if names:
         chosen = {name: _with_coins(exchange, plugins.markets(name), names) for name, exchange in chosen.items()}
-    return replace(config, exchanges=chosen)
+    return config.changed(exchanges=chosen, writes_symbols=config.writes_symbols and not names)
 
 
 def _check(name: str, known: Sequence[str], problem: str, what: str) -> None:

@@ -23,7 +23,8 @@ import yaml
 
 from pumpwatch.app.collector import Collector
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.config import Config, convert
+from pumpwatch.config import Config
+from pumpwatch.config_errors import convert
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, Interrupted, ServiceUnavailable, StorageError
 from pumpwatch.model import TradeBatch
 from pumpwatch.ops.logs import LineFormatter

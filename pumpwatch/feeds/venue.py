@@ -22,7 +22,7 @@ from pumpwatch.feeds.session import FeedContext
 from pumpwatch.feeds.silent_symbols import LastTimes, SilentSymbolWatch
 from pumpwatch.feeds.unread_symbols import UnreadSymbols
 from pumpwatch.instruments.exclusion_reasons import exclusion_reasons
-from pumpwatch.instruments.lists import fetch_instruments, only, unlisted
+from pumpwatch.instruments.lists import absent_coins, fetch_instruments, only, unlisted
 from pumpwatch.instruments.symbols_file import NOT_CHOSEN, RENEWED_NS, SymbolsFile, VenueSymbols
 from pumpwatch.instruments.volumes import SeparateVolumes
 from pumpwatch.model import HttpRequest, Instrument, Venue
@@ -89,6 +89,8 @@ class VenueFeeds:
         self.feeds: list[Feed] = []
         self._rejected = RejectedSymbols(self._context)
         self._unlisted: dict[str, str] = {}
+        self.absent_coins: frozenset[str] = frozenset()  # of the chosen ones, as of the latest list
+        self._nothing_chosen = False  # the list has come, and has none of the chosen coins
         self._volumes = SeparateVolumes(venue, self._ask)
         self._ran_before = down_since_ns > 0
         self._impossible: set[str] = set()
@@ -101,6 +103,11 @@ class VenueFeeds:
         self._unread = UnreadSymbols(self._context, self._is_granted, process.spawn, self._stopping)
         self._recorded = VenueSymbols(0, [], {})  # as last put into the symbols file
         self.silence = SilentSymbolWatch(self._context, self, self._catalogue, process.last_times, self._stopping)
+
+    @property
+    def has_list(self) -> bool:
+        """Return whether an instrument list has come, or an earlier one is used."""
+        return self._asked_ns > 0
 
     def run(self) -> None:
         """Update the placement from the venue's own list until stopped."""
@@ -150,6 +157,7 @@ class VenueFeeds:
                 "instruments": len(self.placement), "subscribed": sum(len(feed.granted) for feed in self.feeds),
                 "refused": sorted(self._rejected.left_out),
                 "silent": self.silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem,
+                "no_coin_listed": self._nothing_chosen,
                 "problem": f"connection {down[0].number}: {down[0].trouble}" if down else "",
                 "down_s": round(max((feed.down_s(now) for feed in wanted), default=now - self._began), 1)}
 
@@ -199,6 +207,7 @@ class VenueFeeds:
         self._rejected.review({instrument.symbol for instrument in chosen}, set().union(*(feed.granted for feed in self.feeds)))
         left_out = self._rejected.left_out
         wanted = [instrument for instrument in chosen if instrument.symbol not in left_out]
+        self._review_coins(chosen)
         came, gone = self.placement.refresh(wanted, self._trades)
         for instrument in chosen:
             self._catalogue.add((self.venue.exchange, self.venue.market_type), instrument)
@@ -210,6 +219,14 @@ class VenueFeeds:
         self._failed_ns = 0
         self._record_unread(came, gone)
         self._asked_ns = asked_ns
+
+    def _review_coins(self, chosen: Sequence[Instrument]) -> None:
+        """Log, once, a venue that lists none of the chosen coins."""
+        self.absent_coins = frozenset(absent_coins(chosen, self._config.coins))
+        before, self._nothing_chosen = self._nothing_chosen, bool(self._config.coins) and not chosen
+        if self._nothing_chosen and not before:
+            log.warning("none of the chosen coins is listed, nothing is read venue=%s coins=%s", self.venue.name,
+                        ",".join(self._config.coins))
 
     def _record_unread(self, came: Set[str], gone: Set[str]) -> None:
         """Begin the gaps of new symbols: when they left the list, or else when the previous list was requested."""
@@ -263,7 +280,7 @@ class VenueFeeds:
         before, self._list_problem = self._list_problem, problem
         if problem and not before:
             known = len(self.placement)
-            log.warning("instrument list is unreliable, reading goes on venue=%s symbols=%d reason=%s" if known else
+            log.warning("instrument list is unreliable, reading goes on venue=%s symbols=%d reason=%s" if self.has_list else
                         "no instrument list, nothing is read yet venue=%s symbols=%d reason=%s",
                         self.venue.name, known, problem)
         elif before and not problem:

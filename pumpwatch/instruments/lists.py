@@ -102,6 +102,12 @@ def only(instruments: Iterable[Instrument], options: VenueConfig) -> list[Instru
             and (not coins or coin_of(instrument) in coins)]
 
 
+def absent_coins(instruments: Iterable[Instrument], coins: Iterable[str]) -> list[str]:
+    """Return those of the coins that none of the instruments trades."""
+    traded = set(map(coin_of, instruments))
+    return [coin for coin in coins if traded.isdisjoint(_names_of(coin))]
+
+
 def _names_of(coin: str) -> tuple[str, str]:
     """Return a coin's name as given and without a multiplier: a coin's real name may look as if it had one."""
     name = coin.strip().upper()

@@ -74,13 +74,13 @@ class VenueSymbols:
 
 
 class SymbolsFile:
-    """The file and the changes for it. With an empty path nothing is read or written.
+    """The file and the changes for it. With an empty path nothing is read or written; with writes=False it is only read.
 
     `write` may be called in another thread than the other methods.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = Path(path) if path else None
+    def __init__(self, path: str, *, writes: bool = True) -> None:
+        self.path, self._writes = Path(path) if path else None, writes
         self._put: dict[str, VenueSymbols] = {}
         self._changed: set[str] = set()  # venues whose latest symbols are not in the file yet
         self._known: dict[str, VenueSymbols] | None = None  # the file as it was read at the start
@@ -105,7 +105,7 @@ class SymbolsFile:
 
     def write(self) -> None:
         """Write changed venues, and those that the file lacks (it may have been removed). Raises StorageError."""
-        if self.path is None or not self._put or (not self._changed and self.path.exists()):
+        if not self._writes or self.path is None or not self._put or (not self._changed and self.path.exists()):
             return
         changed, self._changed = self._changed, set()
         try:

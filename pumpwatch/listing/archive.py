@@ -77,11 +77,16 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One writing of an archive, for its manifest: the time, whether it is the last one, and why trades may be missing."""
+    """One writing of an archive, for its manifest: the time, whether it is the last one, and why trades may be missing.
+
+    unpublished: the sinks that the listings are for. The manifest names them as long as they have not accepted them; None:
+    those that it names already stay.
+    """
 
     at_ns: int
     final: bool = True
     problems: Sequence[str] = ()
+    unpublished: tuple[str, ...] | None = None
 
 
 def archive_name(coin: str, announced_at_ns: int) -> str:
@@ -112,6 +117,8 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
         added = trades - (before.trades if before is not None else known or 0)
         manifest = (before or ArchiveManifest(coin=span.coin)).with_pass(made.at_ns, trades, added, final=made.final,
                                                                   late=span.late, problems=made.problems)
+        if made.unpublished is not None and (before is None or added):
+            manifest = msgspec.structs.replace(manifest, unpublished=made.unpublished)
         if kept:
             write_manifest(path, manifest)
             return Archive(path, trades, kept=True, added=added)

@@ -61,6 +61,11 @@ class Publisher:
         self._next_s = float("inf")
 
     @property
+    def sinks(self) -> tuple[str, ...]:
+        """Return the names of the sinks."""
+        return tuple(self._sinks)
+
+    @property
     def next_s(self) -> float:
         """Return when `retry` has something to do, by the monotonic clock; infinity where nothing waits."""
         return self._next_s if self._waiting else float("inf")
@@ -69,10 +74,13 @@ class Publisher:
         """Return how many listings wait for a sink."""
         return len(self._waiting)
 
-    def publish(self, listing: Listing, archive: Path, trades: int) -> None:
-        """Offer a written listing to every sink. It replaces an earlier one of the same notice and coin."""
+    def publish(self, listing: Listing, archive: Path, trades: int, *, last: bool = True) -> None:
+        """Offer a written listing to every sink. It replaces an earlier one of the same notice and coin.
+
+        last=False: more listings of the archive follow, and its manifest goes on naming the sinks until the last.
+        """
         if self._sinks:
-            self._offer(_Waiting(listing, archive, trades, tuple(self._sinks)), set())
+            self._offer(_Waiting(listing, archive, trades, self.sinks), set(), last)
             self._plan()
 
     def resume(self, listing: Listing, archive: Path, trades: int, sinks: Sequence[str]) -> None:
@@ -99,16 +107,20 @@ class Publisher:
         elif self._next_s == float("inf"):
             self._next_s = self._clock.monotonic() + self._delay_s
 
-    def _offer(self, waiting: _Waiting, unreachable: set[str]) -> None:
-        """Offer a listing to the sinks that lack it, and keep it for those that do not accept it."""
+    def _offer(self, waiting: _Waiting, unreachable: set[str], record: bool = True) -> None:
+        """Offer a listing to the sinks that lack it, and keep it for those that do not accept it.
+
+        One that a sink did not accept goes behind the others, so that they are tried before it the next time.
+        """
         event = ListingEvent(str(waiting.archive), waiting.trades, self._offload(exchanges_in, waiting.archive))
         left: list[str] = []
-        rejections = waiting.rejections
+        rejections, tried = waiting.rejections, False
         for name in waiting.sinks:
             error = None if name in unreachable else self._write(name, waiting.listing, event)
             if name not in unreachable and error is None:
                 continue
             left.append(name)
+            tried |= error is not None
             if isinstance(error, ServiceUnavailable):
                 unreachable.add(name)
             elif error is not None:
@@ -123,8 +135,11 @@ class Publisher:
             self._waiting.pop(waiting.key, None)
             self._drop(waiting, f"rejected {rejections} times")
         else:
+            if tried:
+                self._waiting.pop(waiting.key, None)
             self._keep(_Waiting(waiting.listing, waiting.archive, waiting.trades, tuple(left), rejections))
-        self._record(waiting.archive, left)
+        if record:
+            self._record(waiting.archive, left)
 
     def _write(self, name: str, listing: Listing, event: ListingEvent) -> Exception | None:
         """Return why a sink did not accept a listing, None where it did."""

@@ -21,12 +21,15 @@ from pumpwatch.listing.title_parser import TitleReading, read_title
 KRW = "KRW"
 
 
-def judge(title: str, grammar: TitleGrammar) -> Verdict:
-    """Return the verdict on one title. Never raises; the time is linear in its length.
+def judge(title: str, grammar: TitleGrammar | None = None, *, wording: TitleGrammar | None = None) -> Verdict:
+    """Return the verdict on one title. No title raises; the time is linear in its length. `wording` is the old name of `grammar`.
 
     needs_body is set where several coins share one list of several markets (it may be their union), where not all coins
     of a listing could be read, and where a new market is stated without a market list.
     """
+    grammar = wording if grammar is None else grammar
+    if grammar is None:
+        raise TypeError("judge() needs a grammar")
     reading = read_title(title, grammar)
     if any(grammar.refused_prefix.search(prefix) for prefix in reading.prefixes):
         return Verdict("event", notes=reading.remarks)

@@ -229,7 +229,8 @@ class WindowKeeper:
             final = self._is_final(window, now_s, bool(incomplete))
             archive = self._writer.apply(write_archive, (
                 self._context.archive_dir, span, TradeBatch.concat([answer.batch for answer in answers]),
-                self._context.catalogue, parts, list(dict.fromkeys(gaps)), Pass(self._clock.now_ns(), final, problems)))
+                self._context.catalogue, parts, list(dict.fromkeys(gaps)), Pass(self._clock.now_ns(), final, problems,
+                                                                                     self._publisher.sinks if known else None)))
             known = known or archive.trades > 0  # the instruments of an earlier pass may be gone
             for listing in listings:
                 self._context.ledger.finish_listing(listing, str(archive.path), archive.trades, "" if known else NO_INSTRUMENT)
@@ -301,4 +302,4 @@ class WindowKeeper:
         if problems:
             log.warning("archive may be incomplete coin=%s reason=%s", coin, printable("; ".join(problems)))
         for listing in listings:
-            self._publisher.publish(listing, archive.path, archive.trades)
+            self._publisher.publish(listing, archive.path, archive.trades, last=listing is listings[-1])

@@ -34,7 +34,10 @@ def judge_venue(row: Mapping[str, Any]) -> Iterator[Finding]:
     name = f"{row.get('exchange')}.{row.get('market_type')}"
     up, wanted, why = row.get("connections_up", 0), row.get("connections", 0), row.get("problem", "")
     listed, late = row.get("list_problem", ""), row.get("down_s", 0) > PATIENCE_S
-    if not wanted:
+    if not wanted and row.get("no_coin_listed"):
+        yield Finding(name, WARN, "nothing is read: none of the chosen coins is listed",
+                      "check how the coins are spelt; a venue that lists one later is then read")
+    elif not wanted:
         reason = f"no instrument list: {listed}" if listed else why or "no symbol is known yet"
         yield Finding(name, FAIL if listed or late else WARN, f"nothing is read: {reason}",
                       "check that its rest_url is reachable from this machine; it is asked again, and the gap is recorded")
@@ -42,7 +45,7 @@ def judge_venue(row: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(name, FAIL if late or (why and not up) else WARN,
                       f"{up} of {wanted} connections are up" + (f", {why}" if why else ""),
                       "check that its ws_url is reachable from this machine; it is retried, and the gap is recorded")
-    if wanted and listed:
+    if listed and (wanted or row.get("no_coin_listed")):
         yield Finding(name, WARN, f"its instrument list cannot be relied on: {listed}",
                       "known symbols are still read; new ones are not seen until a complete list arrives")
     silent = row.get("silent", ())

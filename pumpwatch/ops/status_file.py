@@ -28,6 +28,7 @@ class _Row(msgspec.Struct):
     silent: list[str] = []
     unlisted: list[str] = []
     list_problem: str = ""
+    no_coin_listed: bool = False
     problem: str = ""
     down_s: float = 0.0
     trades_total: Count = 0

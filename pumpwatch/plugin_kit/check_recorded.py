@@ -199,6 +199,11 @@ class RecordedFrames:
     histories: Sequence[HistoryBody] = ()
     by_venue: dict[str, RecordedFrames] = field(default_factory=dict)
 
+    @property
+    def of(self) -> dict[str, RecordedFrames]:
+        """The old name of `by_venue`."""
+        return self.by_venue
+
     def frames_of(self, venue: Venue, venues: Sequence[Venue]) -> list[bytes]:
         """Return the venue's own frames, those that it can read, and those that no venue can."""
         own = self.by_venue.get(venue.name)

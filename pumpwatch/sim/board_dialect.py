@@ -33,6 +33,10 @@ class Board(Protocol):
 
     posts: list[Post]
 
+    @property
+    def mood(self) -> str:
+        """The active fault, `fine` for none."""
+
     def ordered(self, category: str = "") -> list[Post]:
         """Return the posts that are not pinned, the last edited first; category "" means all."""
 

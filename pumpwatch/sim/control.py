@@ -22,7 +22,7 @@ from typing import Any
 
 from gevent.fileobject import FileObjectPosix
 
-from pumpwatch.config import convert
+from pumpwatch.config_errors import convert
 from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.sim.dialect import Coin
 from pumpwatch.sim.faults import inject

@@ -53,6 +53,11 @@ class NoticeBoard:
         """The name of the listing source that this board answers."""
         return self.dialect.name
 
+    @property
+    def mood(self) -> str:
+        """The fault under its old name: `fine` for none."""
+        return "fine" if self.fault == NO_FAULT else self.fault
+
     def ordered(self, category: str = "") -> list[Post]:
         """Return the posts that are not pinned, the last edited first."""
         posts = [post for post in self.posts if not post.fixed and category in ("", post.category)]
@@ -101,9 +106,8 @@ class NoticeBoard:
         return self.dialect.rest(call, self)
 
     def status(self) -> dict[str, Any]:
-        """Return figures for the status. `mood` is the old name of `fault`."""
-        return {"requests": self.requests, "refused": self.rejected, "fault": self.fault,
-                "mood": "fine" if self.fault == NO_FAULT else self.fault,
+        """Return figures for the status."""
+        return {"requests": self.requests, "refused": self.rejected, "fault": self.fault, "mood": self.mood,
                 "notices": [{"number": post.number, "title": post.title} for post in self.ordered()[:20]]}
 
     def _too_often(self, peer: str) -> bool:

@@ -24,7 +24,8 @@ import msgspec
 from gevent import socket
 from gevent.server import StreamServer
 
-from pumpwatch.config import Config, PluginsConfig, convert
+from pumpwatch.config import Config, PluginsConfig
+from pumpwatch.config_errors import convert
 from pumpwatch.errors import EXIT_OK, PumpWatchError
 from pumpwatch.sim import control, wire
 from pumpwatch.sim.board_dialect import BoardDialect

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,6 +84,20 @@ def test_the_summary_tells_what_was_quarantined_since_the_last_line(
     collector.stats.add("quarantined_frames_total", 3, venue="binance.spot")
     collector.jobs._summary()
     assert "frames quarantined venue=binance.spot count=3 reason=no trade frame=b'<html>'" in caplog.text
+
+
+def test_a_coin_that_no_venue_lists_is_logged_once_all_lists_have_come(
+        collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    first = SimpleNamespace(venue=SimpleNamespace(name="a.spot"), placement=(), has_list=True, absent_coins={"PEPPE", "BTC"})
+    second = SimpleNamespace(venue=SimpleNamespace(name="b.spot"), placement=(), has_list=False, absent_coins=set())
+    collector.venues = [first, second]
+    collector.jobs._report_absent_coins()
+    assert caplog.text == ""
+    second.has_list, second.absent_coins = True, {"PEPPE"}
+    for _ in range(2):
+        collector.jobs._report_absent_coins()
+    assert [record.getMessage() for record in caplog.records] == [
+        "none of the venues lists a chosen coin, check its spelling coin=PEPPE"]
 
 
 def test_a_step_of_the_clock_is_logged_and_the_jobs_are_laid_anew(

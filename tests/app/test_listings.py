@@ -7,11 +7,15 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from pumpwatch.app.collector import Collector
+from pumpwatch.app.listings import Listings
 from pumpwatch.catalogue import Catalogue
+from pumpwatch.config import Config, StoreConfig
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger, ListingRecord
@@ -104,6 +108,17 @@ def test_windows_that_a_kill_and_a_stop_cut_are_archived_whole_after_the_restart
         manifest = read_manifest(Path(record.archive))
         assert manifest is not None
         assert (manifest.final, manifest.problems, manifest.unpublished) == (False, (), ())
+
+
+def test_a_venue_that_lists_none_of_the_chosen_coins_is_not_one_whose_list_has_not_come(tmp_path: Path) -> None:
+    collector = Collector(Config(store=StoreConfig(dir=str(tmp_path))))
+    collector.venues = [SimpleNamespace(venue=SimpleNamespace(name=name), placement=(), has_list=came)
+                        for name, came in (("a.spot", True), ("b.spot", False))]
+    collector.journal.open()
+    try:
+        assert Listings(collector)._unlisted() == ["b.spot"]
+    finally:
+        collector.journal.close()
 
 
 SLY_PLUGIN = '''

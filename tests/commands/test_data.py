@@ -32,12 +32,20 @@ def test_the_last_trades_are_a_line_each(command: CommandLine, config: Path, wid
 def test_a_table_has_forty_trades_and_json_and_csv_have_all_or_the_last(command: CommandLine, config: Path) -> None:
     words = ("trades", "C1", "--from", LONG_AGO, "-c", config)
     assert len(command(*words).stdout.splitlines()) == 42
+    assert len(command(*words, "--limit", "90").stdout.splitlines()) == 92
     csv = command(*words, "--csv").stdout.splitlines()
     assert len(csv) > 200 and command(*words, "--csv", "--limit", "3").stdout.splitlines() == [csv[0], *csv[-3:]]
     rows = [json.loads(line) for line in command(*words, "--json", "--limit", "2").stdout.splitlines()]
     assert len(rows) == 2 and list(rows[0]) == [
         "exchange", "market_type", "symbol", "side", "price", "quantity", "trade_id", "sequence_number", "timestamp",
         "received_at", "flags"]
+
+
+def test_a_limit_above_what_is_found_shows_every_trade(command: CommandLine, config: Path) -> None:
+    words = ("trades", "C1", "--from", LONG_AGO, "-c", config)
+    found = len(command(*words, "--json").stdout.splitlines())
+    lines = command(*words, "--limit", found + 1).stdout.splitlines()
+    assert found > 40 and lines[0].startswith(f"C1: {found} trades") and len(lines) == found + 2
 
 
 def test_a_coin_that_is_not_stored_is_answered_with_those_that_are(command: CommandLine, config: Path) -> None:
@@ -65,6 +73,18 @@ def test_follow_shows_the_last_trades_and_then_the_new_ones(
     monkeypatch.setattr("pumpwatch.commands.repeat.time.sleep", sleep)
     done = command("trades", "C1", "--follow", "--from", LONG_AGO, "--limit", "3", "-c", config)
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 4 and len(looks) == 2
+
+
+def test_follow_says_which_sink_does_not_answer(
+        command: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pumpwatch.commands.repeat.time.sleep", stop)
+    done = command("trades", "C1", "--follow", "--from", LONG_AGO, "-c", config,
+                   env={"PUMPWATCH_SINKS__QUESTDB__ADDR": "127.0.0.1:1"})
+    (line,) = [line for line in done.stderr.splitlines() if "questdb" in line]
+    assert "0 trades in " in line and len(done.stdout.splitlines()) == 11 and "journal:" not in done.stderr
 
 
 def test_titles_and_frames_that_cannot_be_read_are_one_message(command: CommandLine) -> None:

@@ -9,7 +9,8 @@ import yaml
 
 from pumpwatch.commands.init_symbols import ListedSymbols, as_config, plan, plan_table, rows_of
 from pumpwatch.commands.table import spelling
-from pumpwatch.config import Config, VenueConfig, convert
+from pumpwatch.config import Config, VenueConfig
+from pumpwatch.config_errors import convert
 from pumpwatch.instruments.symbols_file import read
 from pumpwatch.model import Instrument
 from pumpwatch.plugins import load_plugins

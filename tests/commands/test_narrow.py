@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from pumpwatch.app.collector import Collector
 from pumpwatch.commands.narrow import narrowed
-from pumpwatch.config import Config, ExchangeConfig, VenueConfig
-from pumpwatch.errors import UsageError
+from pumpwatch.config import Config, ExchangeConfig, StoreConfig, VenueConfig, load
+from pumpwatch.errors import ConfigError, UsageError
 from pumpwatch.instruments.lists import only
+from pumpwatch.instruments.symbols_file import VenueSymbols
 from pumpwatch.model import Instrument
 from pumpwatch.plugins import load_plugins
 
@@ -28,6 +32,23 @@ def test_only_the_named_exchanges_are_collected_with_their_options() -> None:
 def test_an_option_from_the_environment_stays() -> None:
     config = Config(overrides={"okx": ExchangeConfig(spot=VenueConfig(enabled=False))})
     assert venues(narrowed(config, PLUGINS, ["okx"], [])) == ["okx.futures"]
+
+
+def test_only_a_run_narrowed_by_coins_leaves_the_symbols_file_alone(tmp_path: Path) -> None:
+    config = Config(store=StoreConfig(dir=str(tmp_path)), symbols_file=str(tmp_path / "symbols.yaml"))
+    for coins, writes in (([], True), (["PEPE"], False)):
+        collector = Collector(narrowed(config, PLUGINS, ["okx"], coins), PLUGINS)
+        collector.symbols.put("okx.spot", VenueSymbols(0, [], {}))
+        collector.symbols.write()
+        assert (tmp_path / "symbols.yaml").exists() is writes
+        (tmp_path / "symbols.yaml").unlink(missing_ok=True)
+
+
+def test_an_error_after_narrowing_still_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("exchanges:\n  okx:\nsinks:\n  questdb:\n    adr: x\n", "utf-8")
+    config = narrowed(load(tmp_path / "c.yaml", {}), PLUGINS, ["okx"], ["PEPE"])
+    with pytest.raises(ConfigError, match=r"c\.yaml:5:5: unknown key"):
+        PLUGINS.make_sinks(config)
 
 
 def test_a_coin_is_chosen_on_every_market_whatever_its_symbol() -> None:

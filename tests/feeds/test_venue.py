@@ -161,6 +161,21 @@ def test_a_configured_symbol_that_is_not_listed_is_logged_once_with_the_nearest_
         until(lambda: world.feeds.status()["unlisted"] == [])
 
 
+def test_a_venue_without_the_chosen_coins_has_its_list_and_is_logged_once(caplog):
+    with VenueWorld(["A", "B"], coins=["C", "D"]) as world:
+        until(lambda: world.feeds.has_list)
+        world.refresh(2)
+        assert world.feeds.status()["no_coin_listed"] and world.feeds.absent_coins == {"C", "D"}
+        world.answer = ServiceUnavailable("HTTP 500")
+        until(lambda: "list is unreliable" in caplog.text)
+        world.answer = None
+        world.listed |= {"C"}
+        until(lambda: subscribed(world) == {"C"})
+        assert not world.feeds.status()["no_coin_listed"] and world.feeds.absent_coins == {"D"}
+    assert caplog.text.count("none of the chosen coins is listed, nothing is read venue=binance.spot coins=C,D") == 1
+    assert "no instrument list" not in caplog.text
+
+
 def test_an_excluded_symbol_that_is_not_listed_is_called_so(caplog):
     with VenueWorld(["BTCUSDT", "ETHUSDT"], excluded=["btc-usdt"]):
         until(lambda: "excluded symbol is not listed venue=binance.spot symbol=btc-usdt nearest=BTCUSDT" in caplog.text)

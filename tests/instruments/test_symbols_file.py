@@ -161,6 +161,19 @@ def test_a_file_that_cannot_be_read_is_read_again_once_it_has_changed(tmp_path: 
     assert file.known("a.spot") is None
 
 
+def test_a_file_that_is_only_read_keeps_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "symbols.yaml"
+    first = SymbolsFile(str(path))
+    first.put("a.spot", symbols(["A", "B"]))
+    first.write()
+    written, second = path.read_bytes(), SymbolsFile(str(path), writes=False)
+    known = second.known("a.spot")
+    assert known is not None and [instrument.symbol for instrument in known.instruments] == ["A", "B"]
+    second.put("a.spot", symbols(["A"]))
+    second.write()
+    assert path.read_bytes() == written
+
+
 def test_an_empty_path_means_no_file() -> None:
     file = SymbolsFile("")
     file.put("a.spot", symbols(["A"]))

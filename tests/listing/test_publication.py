@@ -9,8 +9,10 @@ import pytest
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import PumpWatchError, ServiceUnavailable, StorageError
+from pumpwatch.hookspecs import ListingEvent
 from pumpwatch.listing.manifest import ArchiveManifest, read_manifest, write_manifest
 from pumpwatch.listing.publication import REJECTIONS_MAX, RETRY_MAX_S, RETRY_S, WAITING_MAX, Publisher
+from pumpwatch.model import Listing
 from pumpwatch.stats import Stats
 from tests.listing.market import listing_of
 from tests.listing.window_desk import ListingSink
@@ -76,6 +78,14 @@ def test_a_sink_that_is_away_for_long_is_asked_ever_more_rarely_and_once_for_all
     assert len(shop.bad.events) == 2
 
 
+def test_the_manifest_names_the_sinks_until_the_last_listing_of_the_archive_is_offered(shop: Shop) -> None:
+    write_manifest(shop.archive, ArchiveManifest(coin="KITE", trades=5, unpublished=("good", "bad")))
+    shop.publisher.publish(listing_of(), shop.archive, 5, last=False)
+    assert (len(shop.good.events), shop.unpublished()) == (1, ("good", "bad"))
+    shop.publisher.publish(replace(listing_of(), notice_id="2"), shop.archive, 5)
+    assert (len(shop.good.events), shop.unpublished()) == (2, ())
+
+
 def test_a_later_pass_replaces_the_listing_that_waits(shop: Shop) -> None:
     shop.bad.trouble = [AWAY] * 2
     shop.publish(trades=5)
@@ -97,6 +107,22 @@ def test_a_listing_that_a_reachable_sink_keeps_rejecting_is_given_up_until_the_n
     shop.publisher.resume(listing_of(), shop.archive, 5, ("bad", "no longer configured"))
     shop.wait(0)
     assert (len(shop.bad.events), shop.unpublished()) == (1, ())
+
+
+def test_a_listing_that_a_sink_keeps_rejecting_as_if_it_were_away_does_not_block_the_others(shop: Shop) -> None:
+    def write(listing: Listing, event: ListingEvent) -> None:
+        if listing.symbol == "KITE":
+            raise AWAY
+        taken.append(listing.symbol)
+
+    taken: list[str] = []
+    shop.bad.write_listing = write
+    for symbol in ("KITE", "A", "B"):
+        shop.publisher.resume(replace(listing_of(symbol), notice_id=symbol), shop.archive, 5, ("bad",))
+    shop.wait(RETRY_S)
+    assert (taken, shop.publisher.waiting()) == ([], 3)
+    shop.wait(RETRY_MAX_S)
+    assert (taken, shop.publisher.waiting()) == (["A", "B"], 1)
 
 
 def test_the_listings_that_wait_are_bounded(shop: Shop) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pumpwatch_plugins.sources.upbit import UPBIT, WORDING
 
+import pumpwatch
 from pumpwatch.errors import UsageError
 from pumpwatch.listing.title_grammar import HOLE
 from pumpwatch.listing.title_verdict import judge, titles_command
@@ -23,6 +24,14 @@ NOTES = ["거래지원 개시 시점 안내", "업데이트", "유통량 계획�
 TITLES = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
 TICKERS = st.from_regex(r"[A-Z0-9]{0,4}[A-Z][A-Z0-9]{0,4}", fullmatch=True).filter(lambda t: t not in WORDING.markets)
 NAMES = st.text(alphabet="가나다라마바사아자차", min_size=1, max_size=8)
+
+
+def test_the_grammar_is_also_known_by_its_old_name() -> None:
+    title = "카이트(KITE) 신규 거래지원 안내 (KRW 마켓)"
+    assert judge(title, wording=WORDING) == judge(title, grammar=WORDING) == judge(title, WORDING)
+    assert pumpwatch.Wording is pumpwatch.TitleGrammar and "Wording" in pumpwatch.__all__
+    with pytest.raises(TypeError, match="needs a grammar"):
+        judge(title)
 
 
 @given(TITLES)

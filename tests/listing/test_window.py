@@ -45,6 +45,26 @@ def test_the_archive_is_written_once_late_trades_are_durable(desk: Desk) -> None
     assert desk.wait(100) == []
 
 
+def test_a_crash_before_the_publication_leaves_the_listing_to_the_next_start(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    desk.detect(listing_of())
+    desk.wait(20.1)
+    monkeypatch.setattr(desk.publisher, "publish", crash)
+    with pytest.raises(KeyboardInterrupt):
+        desk.wait(SETTLE_S)
+    (record,) = desk.ledger.listings()
+    manifest = read_manifest(Path(record.archive))
+    assert manifest is not None and (manifest.unpublished, desk.published) == (("shelf",), [])
+    desk.start()
+    desk.keeper.resume(3600)
+    desk.wait(1)
+    manifest = read_manifest(Path(record.archive))
+    assert manifest is not None and (manifest.unpublished, len(desk.published)) == ((), 1)
+
+
 def test_each_coin_of_a_notice_has_a_window_of_its_own(desk: Desk) -> None:
     desk.detect(listing_of("KITE"))
     desk.detect(listing_of("OTHER"))

@@ -31,6 +31,12 @@ def test_a_venue_without_an_instrument_list_fails_with_the_reason() -> None:
         (FAIL, "nothing is read: no instrument list: HTTP 502")]
 
 
+def test_a_venue_that_lists_none_of_the_chosen_coins_is_a_warning_however_long_ago_it_began() -> None:
+    lacks = {"connections": 0, "connections_up": 0, "down_s": 1e6, "no_coin_listed": True}
+    assert judged(**lacks) == [(WARN, "nothing is read: none of the chosen coins is listed")]
+    assert [severity for severity, _ in judged(**lacks, list_problem="HTTP 502")] == [WARN, WARN]
+
+
 def test_silent_symbols_are_named_up_to_a_few() -> None:
     names = [f"S{number}" for number in range(SHOWN + 1)]
     ((severity, text),) = judged(silent=names)

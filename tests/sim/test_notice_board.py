@@ -101,7 +101,9 @@ def test_a_fault_is_the_answer_to_every_request_until_it_ends(fault: str, status
     answer = board.rest(REQUEST, "10.0.0.1")
     assert answer.status == status and b'"title"' not in answer.body
     assert (board.status()["fault"], board.status()["mood"], board.status()["refused"]) == (fault, fault, 1)
+    assert board.mood == fault
     board.fault = NO_FAULT
+    assert board.mood == "fine"
     assert board.rest(REQUEST, "10.0.0.1").status == 200 and board.status()["mood"] == "fine"
 
 

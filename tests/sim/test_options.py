@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pumpwatch.config import convert
+from pumpwatch.config_errors import convert
 from pumpwatch.errors import ConfigError
 from pumpwatch.sim.options import FaultOptions, SimOptions
 

@@ -21,7 +21,7 @@ from pumpwatch_plugins.sinks.questdb.reading import read as read_trades
 from pumpwatch_plugins.sinks.questdb.sender import TradeSender
 from pumpwatch_plugins.sinks.questdb.sql import ensure, ensure_views, insert, tables, text
 
-from pumpwatch import Catalogue, Keeping, Listing, ListingEvent, ServiceUnavailable, TradeBatch, WriteResult
+from pumpwatch import Catalogue, Keeping, Listing, ListingEvent, PumpWatchError, ServiceUnavailable, TradeBatch, WriteResult
 
 FLUSH_ROWS = 100_000  # 18 MB as lines
 COUNTED_AT_ONCE = 50  # ranges in one statement
@@ -118,7 +118,7 @@ class QuestDBSink:
         return read_trades(self._server, self._trades, ids, start_ns, end_ns)
 
     def write_listing(self, listing: Listing, event: ListingEvent) -> None:
-        """Insert one row of listing_events; the same listing again replaces it."""
+        """Insert one row of listing_events; the same listing again replaces it. Raises PumpWatchError where it is rejected."""
         row = {
             "timestamp": listing.announced_at_ns, "source": listing.source, "notice_id": listing.notice_id,
             "symbol": listing.symbol, "title": listing.title, "announced_at": listing.announced_at_ns,
@@ -126,7 +126,10 @@ class QuestDBSink:
             "trigger_delay_ms": (listing.triggered_at_ns - listing.announced_at_ns) / 1e6, "needs_body": listing.needs_body,
             "archive": event.archive, "trades": event.trades, "exchanges_with_data": ",".join(event.exchanges_with_data),
         }
-        self._server.exec(insert(self._listings, list(row), [list(row.values())]))
+        try:
+            self._server.exec(insert(self._listings, list(row), [list(row.values())]))
+        except StatementRejected as error:
+            raise PumpWatchError(error.message, error.hint) from error
 
     def write_health(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert one minute of exchange_health; the same minute again replaces it."""

@@ -10,9 +10,9 @@ import requests
 from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink, http
 from pumpwatch_plugins.sinks.questdb.http import Server
 
-from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.errors import PumpWatchError, ServiceUnavailable
 from tests.questdb_server import QuestDBServer
-from tests.sinks.questdb.stores import CATALOGUE, HEALTH, names
+from tests.sinks.questdb.stores import CATALOGUE, EVENT, HEALTH, listing_at, names
 from tests.sinks.stub_server import StubServer
 from tests.trades import batch_of
 
@@ -44,6 +44,13 @@ def test_a_redirect_is_not_followed(elsewhere: StubServer, questdb_server: Quest
     with pytest.raises(ServiceUnavailable, match="/settings with a redirect"):
         sink._server.protocol_versions()
     assert questdb_server.count(f"{prefix}precious") == 0
+
+
+def test_a_rejected_listing_is_not_a_server_that_is_away(questdb_server: QuestDBServer) -> None:
+    sink = QuestDBSink(QuestDBOptions(addr=questdb_server.addr, table_prefix="none_of_these_"))
+    with pytest.raises(PumpWatchError, match="rejects a statement") as caught:
+        sink.write_listing(listing_at(1), EVENT)
+    assert not isinstance(caught.value, ServiceUnavailable)
 
 
 def test_no_proxy_stands_between_a_host_and_its_own_questdb(

@@ -1,0 +1,67 @@
+"""A wrong value is blamed on the place that it came from: a line of the file, or a variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pumpwatch.config import Config, load
+from pumpwatch.config_errors import ConfigSource, convert
+from pumpwatch.errors import ConfigError
+from pumpwatch.plugins import load_plugins
+
+FILE = "net:\n  sweep_ms: 5\nsinks:\n  questdb:\n    addr: here:9000\n"
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    addr: str = ""
+
+
+def loaded(folder: Path, **environ: str) -> Config:
+    (folder / "c.yaml").write_text(FILE, "utf-8")
+    return load(folder / "c.yaml", environ)
+
+
+@pytest.mark.parametrize(("variable", "key"), [
+    ({"net.sweep_ms": "V"}, "net.sweep_ms"), ({"net": "V"}, "net.sweep_ms"), ({"sinks.shelf.addr": "V"}, "sinks.shelf")])
+def test_a_key_came_from_its_variable_that_of_its_section_or_one_inside_it(variable: dict[str, str], key: str) -> None:
+    source = ConfigSource("c.yaml", FILE)
+    source.variables |= variable
+    assert source.at(key) == "environment V" and source.knows(key)
+
+
+def test_a_key_of_the_file_stays_there_beside_a_variable_of_another() -> None:
+    source = ConfigSource("c.yaml", FILE)
+    source.variables["sinks.questdb.flush"] = "V"
+    assert (source.at("sinks.questdb.addr"), source.at("sinks.questdb")) == ("c.yaml:5:5", "c.yaml:4:3")
+    assert (source.at("store.dir"), source.knows("store.dir")) == ("c.yaml", False)
+
+
+@pytest.mark.parametrize(("variable", "value"), [
+    ("PUMPWATCH_SINKS__QUESTDB__ADDR", "5"), ("PUMPWATCH_SINKS__QUESTDB", "{addr: 5}"), ("PUMPWATCH_SINKS__QUESTDB__ADR", "x")])
+def test_a_wrong_option_of_a_sink_is_blamed_on_the_variable(tmp_path: Path, variable: str, value: str) -> None:
+    config = loaded(tmp_path, **{variable: value})
+    with pytest.raises(ConfigError) as caught:
+        load_plugins(Config()).make_sinks(config)
+    assert caught.value.message.startswith(f"environment {variable}: ")
+
+
+def test_a_wrong_key_of_a_section_that_is_a_variable_is_blamed_on_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^environment PUMPWATCH_NET: net\.sweep_ms"):
+        loaded(tmp_path, PUMPWATCH_NET="{sweep_ms: -1}")
+
+
+def test_an_entry_that_no_plugin_offers_is_blamed_on_the_variable(tmp_path: Path) -> None:
+    config = loaded(tmp_path, PUMPWATCH_SINKS__NOWHERE__ADDR="x")
+    with pytest.raises(ConfigError) as caught:
+        load_plugins(Config()).fit(config)
+    assert "environment PUMPWATCH_SINKS__NOWHERE__ADDR: sinks.nowhere: " in caught.value.message
+
+
+def test_data_without_a_file_are_named_by_their_text() -> None:
+    with pytest.raises(ConfigError) as caught:
+        convert({"adr": "x"}, Options, "the demo's config", "sinks.shelf.")
+    assert caught.value.message == "the demo's config: unknown key `sinks.shelf.adr`"
+    assert "did you mean `addr`?" in caught.value.hint
