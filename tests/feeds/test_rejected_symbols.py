@@ -78,10 +78,11 @@ def test_the_gap_of_a_rejected_symbol_reaches_to_the_stop():
 
 
 def test_a_rejected_symbol_that_one_list_lacks_is_a_gap_without_a_hole():
-    with VenueWorld(["A", "B", "C"], refresh_s=0.4) as world:
+    with VenueWorld(["A", "B", "C"], refresh_s=1.5) as world:
         seen_and_refused(world)
         world.listed -= {"B"}
-        world.refresh()
+        before = world.asked
+        until(lambda: world.asked > before)  # one list lacks it: after a second one it would count as delisted meanwhile
         world.listed |= {"B"}
         world.refuses = lambda symbol: False
         until(lambda: "B" in subscribed(world))
