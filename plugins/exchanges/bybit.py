@@ -218,7 +218,7 @@ def parse_volumes(body: bytes) -> dict[str, float]:
 
 def _history_request(category: str, limit: int) -> Callable[[HistoryQuery], HttpRequest]:
     def request(query: HistoryQuery) -> HttpRequest:
-        """Ask for the newest rows, whatever the query: there is no paging."""
+        """Ask for the newest rows, whatever the query: the venue does not page."""
         return HttpRequest(RECENT, {"category": category, "symbol": query.symbol, "limit": limit})
 
     return request

@@ -256,7 +256,7 @@ def futures_volumes(body: bytes) -> dict[str, float]:
 
 
 def _history_request(path: str) -> Callable[[HistoryQuery], HttpRequest]:
-    """Ask for the newest trades, whatever the query: there is no paging."""
+    """Ask for the newest trades, whatever the query: the venue does not page."""
     return lambda query: HttpRequest(path, {"symbol": query.symbol})
 
 

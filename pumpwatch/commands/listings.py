@@ -77,9 +77,9 @@ def fake(coin: str, title: str, as_json: bool, config: Config) -> int:
 def show(wanted: str | None, as_json: bool, config: Config) -> int:
     """Show all listings, or one and who moved first.
 
-    ID is a coin, a notice's id or an archive's name. Of one listing the archive is read: the market that moved first, by how
-    much and when, the highest peak, and a row for each market. Exit code 1 if there is no such listing. An archive is final
-    when no more trades of its window are expected. A late listing was seen long after its publication.
+    ID is a coin, a notice's id or an archive's name. With it, the command shows the market that moved first, by
+    how much and when, the highest peak, and a row for each market. Exit code 1 if the listing is not known. An archive is
+    final when no more trades of its window are expected. A late listing was seen long after its publication.
 
     \b
     Example: pumpwatch listing show
