@@ -17,9 +17,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "pumpwatch.model": (
-        "BUY", "FUTURES", "NO_SEQUENCE", "SELL", "SPOT", "Columns", "Control", "ControlKind", "Flag", "Heartbeat",
-        "HistoryDepth", "HistoryQuery", "HttpRequest", "IdKind", "Instrument", "Limits", "Listing", "Notice",
-        "QuantityUnit", "Session", "TradeBatch", "Venue", "Volumes",
+        "BUY", "FUTURES", "NO_SEQUENCE", "SELL", "SPOT", "Columns", "Control", "ControlKind", "Flag", "IdKind", "Instrument",
+        "Listing", "Notice", "QuantityUnit", "TradeBatch",
+    ),
+    "pumpwatch.venue": (
+        "AggregatedHistory", "Candle", "Candles", "Heartbeat", "HistoryDepth", "HistoryQuery", "HttpRequest", "Limits",
+        "Session", "Venue", "Volumes",
     ),
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
@@ -37,7 +40,8 @@ _HOMES = {
     "pumpwatch.pipeline.decode": ("Decoder",),
     "pumpwatch.sim.board_dialect": ("Board", "BoardDialect", "Post"),
     "pumpwatch.sim.dialect": (
-        "ClientSession", "Coin", "Dialect", "History", "Message", "Meter", "Past", "Reply", "Rules", "Stamp", "TapeTrade",
+        "ClientSession", "Coin", "Dialect", "History", "Message", "Meter", "MinuteBar", "Past", "Reply", "Rules", "Stamp",
+        "TapeTrade",
     ),
     "pumpwatch.sim.http_messages": ("HttpCall", "HttpReply"),
     "pumpwatch.sim.history": ("aggregate",),

@@ -15,7 +15,8 @@ import pluggy
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import BadFrame
-from pumpwatch.model import Listing, Notice, TradeBatch, Venue
+from pumpwatch.model import Listing, Notice, TradeBatch
+from pumpwatch.venue import Venue
 
 if TYPE_CHECKING:
     from pumpwatch.sim.board_dialect import BoardDialect

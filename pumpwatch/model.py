@@ -6,9 +6,8 @@ Times are int nanoseconds since 1970, UTC. Quantities are in base units. Sides a
 from __future__ import annotations
 
 import enum
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ class Flag(enum.IntFlag):
     ADL = 8
     INTERNAL = 16
     AGGREGATED = 32
+    BACKFILLED = 64  # fetched from the venue's history, not received live
 
     @classmethod
     def outside_market(cls) -> int:
@@ -81,86 +81,6 @@ class Instrument:
     volume: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The limits of a venue, which every feed keeps. Their sources belong in the plugin's docstring.
-
-    connection_bytes counts the bytes that each symbol adds to a request (`,"publicTrade.BTCUSDT"`), or the whole request if
-    it takes only one symbol. shared_by_markets: the exchange counts connects and REST requests of all its markets together,
-    because one address serves them.
-    """
-
-    symbols_per_connection: int
-    symbols_per_message: int
-    message_bytes: int
-    connection_bytes: int  # of all subscriptions of a connection together; 0: no such limit
-    messages_per_second: float  # per connection, pings and pongs counted
-    subscriptions_per_hour: int  # per connection, symbols added and removed; 0: no such limit
-    connects_per_second: float  # per address
-    connects_per_5_minutes: int  # per address
-    connection_age_s: float  # a connection is renewed before it is this old
-    requests_per_minute: float  # REST, in the unit of HttpRequest.weight
-    request_window_s: float  # the period in which the venue counts them: 2 for "20 requests in 2 seconds"
-    shared_by_markets: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heartbeat:
-    """The message that a client must send regularly.
-
-    text(now_ns) returns a text frame; None sends a protocol ping. interval_s 0: the venue expects nothing.
-    """
-
-    interval_s: float
-    text: Callable[[int], str] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryDepth:
-    """The reach and the resolution of REST history without an API key."""
-
-    rows_per_request: int  # 0: there is no such history
-    pages: bool  # False: only the newest rows, whatever is asked
-    reach_s: float  # 0: bounded by rows alone; inf: everything
-    resolution_ns: int = 0  # of its times if they are coarser than the stream's: 10**9 for whole seconds
-    window_s: float = math.inf  # the longest period that one request may ask for
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """A GET or POST relative to the venue's rest_url. weight: its cost as the venue counts it."""
-
-    path: str
-    params: Mapping[str, str | int] = field(default_factory=dict)
-    method: str = "GET"
-    weight: float = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """The steps before each connection: a request, and the WebSocket address made from its answer.
-
-    url(body, ws_url, connection) returns the address; body is empty without a request. welcome: the client must wait for the
-    venue's greeting before it sends anything.
-    """
-
-    request: HttpRequest | None
-    url: Callable[[bytes, str, str], str]
-    welcome: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Volumes:
-    """24-hour volumes for venues that publish them separately from their instrument list.
-
-    They are requested with each list; the list is valid without them. parse(body) returns Instrument.volume by symbol, for
-    any number of symbols; it raises if the body is something else.
-    """
-
-    request: HttpRequest
-    parse: Callable[[bytes], Mapping[str, float]]
-
-
 class ControlKind(enum.StrEnum):
     """The kinds of frames that are not trades."""
 
@@ -207,59 +127,6 @@ class Columns:
         self.void: list[int] = []
         self.past: list[int] = []
         self.counts: list[int] = []
-
-
-class HistoryQuery:
-    """A part of a symbol's trade history: the ids [first_id, last_id] if they are known (not -1), and the time."""
-
-    __slots__ = ("end_ns", "first_id", "last_id", "start_ns", "symbol")
-
-    def __init__(self, symbol: str, start_ns: int, end_ns: int, first_id: int = -1, last_id: int = -1) -> None:
-        self.symbol, self.start_ns, self.end_ns = symbol, start_ns, end_ns
-        self.first_id, self.last_id = first_id, last_id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Venue:
-    """An exchange's market: its facts and its pure functions. A fact that most venues lack has a default."""
-
-    exchange: str
-    market_type: str
-    ws_url: str
-    rest_url: str
-    headers: Mapping[str, str]  # sent with the handshake and with REST requests
-    limits: Limits
-    heartbeat: Heartbeat
-    stale_after_s: float  # a connection is dead if its symbols usually trade and nothing came for so long
-    id_kind: IdKind
-    quantity_unit: QuantityUnit
-    timestamp_unit_ns: int
-    history: HistoryDepth
-    subscribe: Callable[[Sequence[str], int], str]  # symbols, request id -> text frame
-    unsubscribe: Callable[[Sequence[str], int], str]
-    parse: Callable[[bytes | memoryview, Columns], None]  # a JSON array of frames; raises if one is not a trade
-    read_control: Callable[[bytes], Control | None]  # one frame; None: unknown
-    instruments_requests: Sequence[HttpRequest]
-    parse_instruments: Callable[[Sequence[bytes]], list[Instrument]]
-    history_request: Callable[[HistoryQuery], HttpRequest]
-    parse_history: Callable[[bytes, str, Columns], None]  # body, symbol
-    session: Session | None = None  # None: connections need no request beforehand
-    answers_by_symbol: bool = False  # one acknowledgement or rejection per symbol, with or without the request's id
-    acknowledges: bool = True  # False: trades are the only answer, so a sent request counts as accepted
-    replaces: bool = False  # a request names all symbols of its connection and replaces the one before: no unsubscribing
-    volumes: Volumes | None = None  # if the list itself does not give the instruments' volumes
-    drops: bool = True  # False: no request ends one symbol's trades; `unsubscribe` makes a harmless request with an answer
-    next_instruments: Callable[[bytes], HttpRequest | None] | None = None  # the request for the page after this body
-    unlisted: Callable[[str], Instrument | None] | None = None  # derives an instrument from a symbol's name alone
-    repeats_last: bool = False  # on subscribing, sends a symbol's last trade again, unmarked and however old
-    newest_first: bool = False  # within a frame; `parse` keeps that order, the core reverses it
-    stamp: Callable[[str, int], str] | None = None  # adds the time of sending (ns) to a subscription request
-    variant: str = ""  # another protocol of the same venue, chosen by `exchanges.<name>.<market_type>.variant`
-
-    @property
-    def name(self) -> str:
-        """`binance.spot`."""
-        return f"{self.exchange}.{self.market_type}"
 
 
 Int64 = NDArray[np.int64]

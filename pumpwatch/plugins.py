@@ -24,9 +24,10 @@ import pluggy
 from pumpwatch.config import Config, VenueConfig, options_of
 from pumpwatch.errors import ConfigError, PluginError
 from pumpwatch.hookspecs import HookSpecs, ListingSource, Sink, SinkPlugin
-from pumpwatch.model import FUTURES, SPOT, Venue
+from pumpwatch.model import FUTURES, SPOT
 from pumpwatch.net.texts import one_line
 from pumpwatch.plugin_folder import GROUP, files_in, import_file, points_of, put_on_path, why_not, why_unsafe
+from pumpwatch.venue import Venue
 
 log = logging.getLogger(__name__)
 LIST_HINT = "`pumpwatch plugins list` shows the plugins and their offers"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.model import Gap
+from pumpwatch.model import Gap, GapState
 
 KEPT_BYTES = 4096
 PassedId = tuple[int, int, int]  # instrument, id, time in ns
@@ -34,6 +34,28 @@ class Quarantined:
     market_type: str
     reason: str
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapFill:
+    """The result of looking for one symbol's missing trades of a gap in the venue's history.
+
+    state: FILLED, LOST (what is still missing cannot be had), or OPEN (part of it is done; it is continued). to_ns: the gap's
+    end at that time; a gap that grew later makes the fill void. found: trades stored by it; missing: trades that stay
+    missing, -1 where their number is unknown; lost_from_ns, lost_to_ns: where they lie. by: how completeness is known: id,
+    sequence, overlap (rows before and after the gap agree with stored ones), nothing.
+    """
+
+    gap: Gap
+    symbol: str
+    state: GapState
+    found: int
+    missing: int
+    by: str
+    reason: str = ""
+    lost_from_ns: int = 0
+    lost_to_ns: int = 0
+    at_ns: int = 0
 
 
 @dataclass(slots=True)

@@ -6,9 +6,9 @@ import configparser
 from pathlib import Path
 
 import pytest
+from pumpwatch.venue import Venue
 
 from pumpwatch.config import Config
-from pumpwatch.model import Venue
 from pumpwatch.plugin_kit import check_frames
 from pumpwatch.plugin_kit.contract import check_plugin
 from pumpwatch.plugin_kit.results import failed

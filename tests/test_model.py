@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pumpwatch.model import BATCH_DTYPES, Columns, Flag, Gap, HistoryQuery, TradeBatch, Venue
+from pumpwatch.model import BATCH_DTYPES, Columns, Flag, Gap, TradeBatch
+from pumpwatch.venue import HistoryQuery, Venue
 
 
 def batch_of(*ids: int, text_id: list[bytes] | None = None) -> TradeBatch:

@@ -26,7 +26,7 @@ from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
-from pumpwatch.model import DISORDER_NS, Gap, TradeBatch, Venue
+from pumpwatch.model import DISORDER_NS, Gap, TradeBatch
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer, tls_context
@@ -43,6 +43,7 @@ from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.recent import Recent
 from pumpwatch.store.recorder import Recorder
 from pumpwatch.supervisor import Supervisor
+from pumpwatch.venue import Venue
 
 log = logging.getLogger(__name__)
 

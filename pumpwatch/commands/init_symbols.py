@@ -22,10 +22,11 @@ from pumpwatch.instruments.exclusion_reasons import exclusion_reasons
 from pumpwatch.instruments.lists import fetch_instruments, only
 from pumpwatch.instruments.symbols_file import NOT_CHOSEN, SymbolsFile, VenueSymbols
 from pumpwatch.instruments.volumes import SeparateVolumes
-from pumpwatch.model import HttpRequest, Instrument, Venue
+from pumpwatch.model import Instrument
 from pumpwatch.net.http import Http
 from pumpwatch.net.ws import tls_context
 from pumpwatch.plugins import Plugins
+from pumpwatch.venue import HttpRequest, Venue
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pumpwatch.feeds.subscriptions import added_bytes
-from pumpwatch.model import Instrument, Venue
+from pumpwatch.model import Instrument
+from pumpwatch.venue import Venue
 
 USUAL_SYMBOLS = 100  # on one connection, if the venue allows more; a lost connection then loses little
 SLOW_CONNECTS_PER_S = 1.0  # below that, many connections would take long to come up, so they are fuller

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pumpwatch.clock import Clock
-from pumpwatch.model import Limits, Venue
 from pumpwatch.net.ratelimit import TokenBucket
+from pumpwatch.venue import Limits, Venue
 
 
 class ConnectLimit:

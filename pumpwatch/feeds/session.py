@@ -13,7 +13,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.rate_limits import ConnectLimit, message_limit
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
-from pumpwatch.model import DISORDER_NS, Control, ControlKind, Gap, HttpRequest, Venue
+from pumpwatch.model import DISORDER_NS, Control, ControlKind, Gap
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.ratelimit import TokenBucket
@@ -21,6 +21,7 @@ from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
 from pumpwatch.records import ConnectionEvent, Records
 from pumpwatch.stats import Stats
+from pumpwatch.venue import HttpRequest, Venue
 
 
 @dataclass(frozen=True, slots=True)

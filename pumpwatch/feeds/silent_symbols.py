@@ -34,9 +34,10 @@ from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.feed import Feed
 from pumpwatch.feeds.session import FeedContext
 from pumpwatch.feeds.staleness import NEVER_TRADED, Staleness
-from pumpwatch.model import Columns, Gap, HistoryQuery, Int64
+from pumpwatch.model import Columns, Gap, Int64
 from pumpwatch.net.texts import masked, one_line
 from pumpwatch.records import ConnectionEvent, Records
+from pumpwatch.venue import HistoryQuery
 
 log = logging.getLogger(__name__)
 

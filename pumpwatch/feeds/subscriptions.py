@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from pumpwatch.model import Control, ControlKind, Venue
+from pumpwatch.model import Control, ControlKind
+from pumpwatch.venue import Venue
 
 ANSWER_WITHIN_S = 15.0
 

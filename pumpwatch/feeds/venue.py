@@ -25,7 +25,7 @@ from pumpwatch.instruments.exclusion_reasons import exclusion_reasons
 from pumpwatch.instruments.lists import absent_coins, fetch_instruments, only, unlisted
 from pumpwatch.instruments.symbols_file import NOT_CHOSEN, RENEWED_NS, SymbolsFile, VenueSymbols
 from pumpwatch.instruments.volumes import SeparateVolumes
-from pumpwatch.model import HttpRequest, Instrument, Venue
+from pumpwatch.model import Instrument
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.http import Http
@@ -33,6 +33,7 @@ from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
+from pumpwatch.venue import HttpRequest, Venue
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ from typing import Any
 from pumpwatch.catalogue import coin_of, split_multiplier
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
-from pumpwatch.model import HttpRequest, Instrument, Venue, Volumes
+from pumpwatch.model import Instrument
 from pumpwatch.net.texts import one_line
+from pumpwatch.venue import HttpRequest, Venue, Volumes
 
 PAGES = 100  # of one list; more means an endless one
 LONGEST_NAME = 100  # characters of a symbol

@@ -10,7 +10,8 @@ import gevent
 
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.instruments.lists import fetch_volumes
-from pumpwatch.model import HttpRequest, Instrument, Venue
+from pumpwatch.model import Instrument
+from pumpwatch.venue import HttpRequest, Venue
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,6 @@ from requests.structures import CaseInsensitiveDict
 
 from pumpwatch.clock import Clock
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.model import HttpRequest
 from pumpwatch.net.allowance import HEAD_BYTES, Overdue, ReadAllowance, TooMuch
 from pumpwatch.net.bodies import ACCEPTED, read_body
 from pumpwatch.net.dial import Destination, Resolve, StreamDialer, look_up, reason
@@ -31,6 +30,7 @@ from pumpwatch.net.retry_after import retry_after_s
 from pumpwatch.net.stream import Stream
 from pumpwatch.net.texts import masked, one_line, shown_url
 from pumpwatch.net.tunnel import authorization
+from pumpwatch.venue import HttpRequest
 
 LARGEST_BODY_BYTES = 33_554_432  # twice the largest list of a venue
 LEAST_PAUSE_S = {418: 60.0, 429: 5.0}  # if the answer does not say for how long

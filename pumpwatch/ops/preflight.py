@@ -21,12 +21,12 @@ from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError, PluginError, PumpWatchError, ServiceUnavailable
 from pumpwatch.findings import FAIL, NOTE, OK, UNREACHABLE, WARN, Finding
 from pumpwatch.hookspecs import ListingSource
-from pumpwatch.model import Venue
 from pumpwatch.net.proxy import Proxies
 from pumpwatch.net.texts import masked, one_line
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.store.sqlite import ANOTHER_FOLDER
 from pumpwatch.supervisor import guarded
+from pumpwatch.venue import Venue
 
 LOW_DISK_BYTES = 2_000_000_000  # two hours of every trade on every venue, and SQLite's own files
 FULL_DISK_BYTES = 200_000_000

@@ -14,10 +14,11 @@ import msgspec
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, UsageError
-from pumpwatch.model import NO_SEQUENCE, SIDES, Columns, Control, Flag, Instrument, QuantityUnit, TradeBatch, Venue
+from pumpwatch.model import NO_SEQUENCE, SIDES, Columns, Control, Flag, Instrument, QuantityUnit, TradeBatch
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import EARLIEST_NS, VenueParser
 from pumpwatch.stats import Stats
+from pumpwatch.venue import Venue
 
 COARSER = ((NS_PER_S, "seconds"), (NS_PER_MS, "milliseconds"), (1000, "microseconds"))
 

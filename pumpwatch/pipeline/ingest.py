@@ -21,7 +21,7 @@ from gevent.lock import BoundedSemaphore
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
-from pumpwatch.model import Gap, IdKind, TradeBatch, Venue
+from pumpwatch.model import Gap, IdKind, TradeBatch
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.texts import one_line
 from pumpwatch.pipeline.dedupe import Dedupe
@@ -31,6 +31,7 @@ from pumpwatch.pipeline.synthetic_ids import SyntheticIds
 from pumpwatch.pipeline.venue_reader import VenueReader
 from pumpwatch.records import Quarantined, Records
 from pumpwatch.stats import Stats
+from pumpwatch.venue import Venue
 
 log = logging.getLogger(__name__)
 

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, BadFrame
-from pumpwatch.model import DISORDER_NS, NO_SEQUENCE, Columns, Gap, IdKind, Int64, QuantityUnit, TradeBatch, Venue
+from pumpwatch.model import DISORDER_NS, NO_SEQUENCE, Columns, Gap, IdKind, Int64, QuantityUnit, TradeBatch
 from pumpwatch.net.frames import Frames
 from pumpwatch.net.lag import Lag
 from pumpwatch.pipeline.scan import Scan
 from pumpwatch.printable import printable
 from pumpwatch.records import KEPT_BYTES, Quarantined
 from pumpwatch.stats import Stats
+from pumpwatch.venue import Venue
 
 # [2009, 2100): no venue is older, and seconds or ms mistaken for another unit fall outside. Our own clock is not consulted: if it
 # were days behind, every trade would lie in the future.

@@ -12,22 +12,10 @@ from urllib.parse import urlsplit
 
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.rate_limits import steady
-from pumpwatch.model import (
-    FUTURES,
-    SPOT,
-    Heartbeat,
-    HistoryDepth,
-    HttpRequest,
-    IdKind,
-    Instrument,
-    Limits,
-    QuantityUnit,
-    Session,
-    Venue,
-    Volumes,
-)
+from pumpwatch.model import FUTURES, SPOT, IdKind, Instrument, QuantityUnit
 from pumpwatch.plugin_kit.results import Check, Problems, counted
 from pumpwatch.plugin_kit.sandbox import attempt
+from pumpwatch.venue import Heartbeat, HistoryDepth, HttpRequest, Limits, Session, Venue, Volumes
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 UNITS_NS = (1, 1_000, 1_000_000, 1_000_000_000)

@@ -11,7 +11,7 @@ from typing import Any
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.findings import WARN
-from pumpwatch.model import Columns, Control, ControlKind, IdKind, Instrument, Venue
+from pumpwatch.model import Columns, Control, ControlKind, IdKind, Instrument
 from pumpwatch.net.frames import Frames, FrameSource, NoSource
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.plugin_kit.mutations import mutated_frames
@@ -19,6 +19,7 @@ from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.stats import Stats
+from pumpwatch.venue import Venue
 
 SINGLE_US, GROUPED_US = 1.3, 0.7  # wanted time for a trade, from the frame to numpy columns
 TOGETHER = 3000  # frames that are read at once to measure the speed

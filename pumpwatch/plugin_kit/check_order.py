@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pumpwatch.model import IdKind, Venue
+from pumpwatch.model import IdKind
 from pumpwatch.plugin_kit.check_frames import columns_of
 from pumpwatch.plugin_kit.results import Check, Problems, counted
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt
+from pumpwatch.venue import Venue
 
 MOST_FRAMES = 2000
 NEAR_NS = 10 * 10**9  # trades of one symbol this close in time should be neighbours in a recording

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pumpwatch.errors import UsageError
-from pumpwatch.model import Columns, HistoryQuery, IdKind, Venue
+from pumpwatch.model import Columns, IdKind
 from pumpwatch.plugin_kit.check_frames import columns_of
 from pumpwatch.plugin_kit.check_order import check_order, require_contiguous
 from pumpwatch.plugin_kit.check_responses import history_of, require_plausible
@@ -21,6 +21,7 @@ from pumpwatch.plugin_kit.mutations import mutated_bodies
 from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import HistoryBody, Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import CallResult, attempt
+from pumpwatch.venue import HistoryQuery, Venue
 
 NAMED = re.compile(r"history[.-](?P<symbol>.+)\.json")
 USUAL_PAGES = (10, 20, 25, 30, 40, 50, 60, 100, 150, 200, 250, 300, 400, 500, 600, 1000, 1500, 2000)  # usual limits of rows

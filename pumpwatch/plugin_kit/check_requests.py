@@ -10,11 +10,12 @@ from typing import Any
 from pumpwatch.errors import REFUSALS
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.subscriptions import Subscriptions
-from pumpwatch.model import Control, ControlKind, HistoryQuery, Instrument, Venue
+from pumpwatch.model import Control, ControlKind, Instrument
 from pumpwatch.plugin_kit.check_facts import ANY_TIME_NS, require_request
 from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
+from pumpwatch.venue import HistoryQuery, Venue
 
 ODD_SYMBOLS = ("A/B", 'A"B', "A\\B", "A\nB", "A\x00B", "币安人生USDT", "É-USDT", "S" * 200, "A,B", "A B", "%s", "{0}", "]}",
                "0G", "1INCH-USDT", "1000000BABYDOGE-USDT")

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pumpwatch.model import Columns, HistoryQuery, HttpRequest, Instrument, Venue
+from pumpwatch.model import Columns, Instrument
 from pumpwatch.plugin_kit.check_facts import is_number
 from pumpwatch.plugin_kit.mutations import MUST_REFUSE, big_bodies, mutated_bodies
 from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import CallResult, attempt, watch_effects
+from pumpwatch.venue import HistoryQuery, HttpRequest, Venue
 
 BIG_WITHIN_S = 5.0
 PAGES = 20

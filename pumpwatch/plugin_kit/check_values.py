@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from pumpwatch.model import ControlKind, IdKind, Venue
+from pumpwatch.model import ControlKind, IdKind
 from pumpwatch.pipeline.parse import LATEST_NS
 from pumpwatch.plugin_kit.check_frames import Reader, columns_of
 from pumpwatch.plugin_kit.mutations import Path, Raw, at, places, put, without
 from pumpwatch.plugin_kit.results import Check, Problems, short
 from pumpwatch.plugin_kit.samples import Samples
 from pumpwatch.plugin_kit.sandbox import attempt
+from pumpwatch.venue import Venue
 
 SHAPES = 4  # frames of different shape, from which the others are made
 A_DAY_NS = 86_400 * 10**9

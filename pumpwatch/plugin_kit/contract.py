@@ -18,7 +18,6 @@ from pumpwatch.config import Config
 from pumpwatch.errors import UsageError
 from pumpwatch.findings import FAIL, OK, WARN
 from pumpwatch.hookspecs import ListingSource, Sink, SinkPlugin
-from pumpwatch.model import Venue
 from pumpwatch.plugin_kit.check_facts import check_facts, is_number
 from pumpwatch.plugin_kit.check_frames import check_frames
 from pumpwatch.plugin_kit.check_recorded import RecordedFrames, check_recorded
@@ -31,6 +30,7 @@ from pumpwatch.plugin_kit.round_trip import CHECK, check_round_trip
 from pumpwatch.plugin_kit.samples import HistoryBody, gather
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
 from pumpwatch.plugins import Plugins, load_plugins
+from pumpwatch.venue import Venue
 
 if TYPE_CHECKING:
     from pumpwatch.sim.dialect import Dialect

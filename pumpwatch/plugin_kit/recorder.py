@@ -23,7 +23,7 @@ from pumpwatch.errors import REFUSALS, ServiceUnavailable, UsageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.session import FeedContext, FeedSession
 from pumpwatch.instruments.lists import fetch_instruments, fetch_volumes
-from pumpwatch.model import Columns, HistoryQuery, HttpRequest, Venue
+from pumpwatch.model import Columns
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
@@ -33,6 +33,7 @@ from pumpwatch.plugin_kit.samples import HistoryBody, read_frames
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.plugins import load_plugins
 from pumpwatch.stats import Stats
+from pumpwatch.venue import HistoryQuery, HttpRequest, Venue
 
 FRAMES, INSTRUMENTS, HISTORY = "frames.jsonl", "instruments.{}.json", "history.{}.json"
 HISTORIES = 3

@@ -22,11 +22,12 @@ import yaml
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import PumpWatchError, ServiceUnavailable
 from pumpwatch.findings import FAIL, OK
-from pumpwatch.model import SIDES, IdKind, TradeBatch, Venue
+from pumpwatch.model import SIDES, IdKind, TradeBatch
 from pumpwatch.plugin_kit.results import Check, short
 from pumpwatch.sim.ground_truth import Truth
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.reader import JournalReader
+from pumpwatch.venue import Venue
 
 if TYPE_CHECKING:
     from pumpwatch.sim.dialect import Dialect

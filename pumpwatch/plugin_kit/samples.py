@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 
 from pumpwatch.errors import UsageError
-from pumpwatch.model import Columns, HttpRequest, Venue
+from pumpwatch.model import Columns
 from pumpwatch.plugin_kit.sandbox import attempt
+from pumpwatch.venue import HttpRequest, Venue
 
 if TYPE_CHECKING:
     from pumpwatch.sim.dialect import ClientSession, Dialect, Reply

@@ -73,6 +73,20 @@ class Meter(Protocol):
         """Return the seconds until the window is over."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinuteBar:
+    """One minute of a symbol's trades. Prices and quantities are exact decimals: integers by the symbol's scales."""
+
+    start_ns: int
+    open: int
+    high: int
+    low: int
+    close: int
+    quantity: int
+    quote: float  # price times quantity, in quote units of the venue's own quantity unit
+    trades: int
+
+
 class History(Protocol):
     """The recent trades of a venue, for its REST side and its snapshots."""
 
@@ -86,6 +100,15 @@ class History(Protocol):
 
     def between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> Rows:
         """Return the first rows with start_ns <= timestamp <= end_ns, ascending."""
+
+    def last_between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> Rows:
+        """Return the last rows with start_ns <= timestamp <= end_ns, ascending."""
+
+    def last_ids(self, symbol: int, first_id: int, last_id: int, limit: int) -> Rows:
+        """Return the last rows with first_id <= id <= last_id, ascending."""
+
+    def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
+        """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows that are not trades do not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

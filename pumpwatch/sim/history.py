@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pumpwatch.sim.rows import Rows, SymbolTable
+from pumpwatch.sim.dialect import MinuteBar
+from pumpwatch.sim.rows import VOID, Rows, SymbolTable
 
 CHUNK = 4096
+MINUTE_NS = 60 * 10**9
 
 
 class TradeHistory:
@@ -35,16 +38,7 @@ class TradeHistory:
 
     def recent(self, symbol: int, limit: int) -> Rows:
         """Return the newest rows of a symbol, oldest first."""
-        found, missing = [], limit
-        self._close_chunk()
-        for chunk in reversed(self._chunks):
-            rows = np.flatnonzero(chunk.symbol == symbol)[-missing:]
-            if len(rows):
-                found.append(chunk.take(rows))
-                missing -= len(rows)
-            if missing <= 0:
-                break
-        return Rows.concat(found[::-1]) if found else Rows.empty(self.table)
+        return self._backward(symbol, limit, lambda chunk: np.ones(len(chunk), np.bool_))
 
     def from_id(self, symbol: int, first_id: int, limit: int) -> Rows:
         """Return rows with ids from first_id on, ascending."""
@@ -53,6 +47,42 @@ class TradeHistory:
     def between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> Rows:
         """Return the first rows with start_ns <= timestamp <= end_ns, ascending."""
         return self._forward(symbol, limit, lambda chunk: (chunk.timestamp >= start_ns) & (chunk.timestamp <= end_ns))
+
+    def last_between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> Rows:
+        """Return the last rows with start_ns <= timestamp <= end_ns, ascending."""
+        return self._backward(symbol, limit, lambda chunk: (chunk.timestamp >= start_ns) & (chunk.timestamp <= end_ns))
+
+    def last_ids(self, symbol: int, first_id: int, last_id: int, limit: int) -> Rows:
+        """Return the last rows with first_id <= id <= last_id, ascending."""
+        return self._backward(symbol, limit, lambda chunk: (chunk.trade_id >= first_id) & (chunk.trade_id <= last_id))
+
+    def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
+        """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows that are not trades do not count."""
+        rows = self.between(symbol, start_ns, end_ns - 1, 2**31)
+        rows = rows.take((rows.flags & VOID) == 0)
+        rows = rows.take(np.argsort(rows.timestamp, kind="stable"))
+        minute = rows.timestamp // MINUTE_NS
+        heads = np.flatnonzero(np.diff(minute, prepend=-1)).tolist()
+        quotes = rows.prices() * rows.quantities()
+        bars = []
+        for first, last in itertools.pairwise([*heads, len(rows)]):
+            price = rows.price[first:last]
+            bars.append(MinuteBar(start_ns=int(minute[first]) * MINUTE_NS, open=int(price[0]), high=int(price.max()),
+                                  low=int(price.min()), close=int(price[-1]), quantity=int(rows.quantity[first:last].sum()),
+                                  quote=float(quotes[first:last].sum()), trades=last - first))
+        return bars
+
+    def _backward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
+        found, missing = [], limit
+        self._close_chunk()
+        for chunk in reversed(self._chunks):
+            rows = np.flatnonzero((chunk.symbol == symbol) & wanted(chunk))[-missing:]
+            if len(rows):
+                found.append(chunk.take(rows))
+                missing -= len(rows)
+            if missing <= 0:
+                break
+        return Rows.concat(found[::-1]) if found else Rows.empty(self.table)
 
     def _forward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
         found, missing = [], limit

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from pumpwatch.venue import Venue
+
 from pumpwatch.config import Config
-from pumpwatch.model import Venue
 from pumpwatch.plugin_kit.check_frames import Reader
 from pumpwatch.plugin_kit.check_values import impossible_frames, seeds, trades_of
 from pumpwatch.plugin_kit.mutations import ELSEWHERE

@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pumpwatch.venue import HttpRequest, Venue
+
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.instruments.lists import fetch_instruments
-from pumpwatch.model import HttpRequest, Venue
 from pumpwatch.net.frames import Frames, NoSource
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.plugins import load_plugins

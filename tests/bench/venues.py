@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import requests
 from numpy.typing import NDArray
+from pumpwatch.venue import HttpRequest, Venue
 
 from pumpwatch.config import Config
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.instruments.lists import fetch_instruments
-from pumpwatch.model import HttpRequest, Instrument, TradeBatch, Venue
+from pumpwatch.model import Instrument, TradeBatch
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.ground_truth import PAST, Truth
 from pumpwatch.sim.process import SimProcess

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pumpwatch.venue import HistoryQuery
 from pumpwatch_plugins.exchanges.gate import VENUES, stamp
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS
 from pumpwatch.feeds.subscriptions import Subscriptions
-from pumpwatch.model import Columns, ControlKind, Flag, HistoryQuery, IdKind, Instrument
+from pumpwatch.model import Columns, ControlKind, Flag, IdKind, Instrument
 from pumpwatch.net.frames import Frames, NoSource
 from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.pipeline.dedupe import Dedupe

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pumpwatch.venue import HistoryQuery, Venue
 from pumpwatch_plugins.exchanges.phemex import VENUES
 
 from pumpwatch.catalogue import Catalogue, coin_of
@@ -17,7 +18,7 @@ from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.instruments.lists import fetch_instruments
-from pumpwatch.model import Columns, ControlKind, HistoryQuery, Instrument, Venue
+from pumpwatch.model import Columns, ControlKind, Instrument
 from pumpwatch.net.frames import Frames, NoSource
 from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.pipeline.parse import VenueParser

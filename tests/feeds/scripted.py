@@ -11,6 +11,7 @@ from typing import Any
 
 import gevent
 import numpy as np
+from pumpwatch.venue import HttpRequest, Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 from websocket import ABNF
 
@@ -23,7 +24,7 @@ from pumpwatch.feeds.rate_limits import ConnectLimit, VenueRateLimits
 from pumpwatch.feeds.session import FeedContext
 from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
-from pumpwatch.model import Control, ControlKind, Gap, HttpRequest, Venue
+from pumpwatch.model import Control, ControlKind, Gap
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.stream import StreamClosed

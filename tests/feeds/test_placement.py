@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from pumpwatch.venue import Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.feeds.placement import AGREED, DROPPED_AFTER, Placement
-from pumpwatch.model import Instrument, Venue
+from pumpwatch.model import Instrument
 
 
 def venue(**limits) -> Venue:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from pumpwatch.venue import Venue
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config
 from pumpwatch.feeds.rate_limits import VenueRateLimits, steady
-from pumpwatch.model import Venue
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.plugins import load_plugins
 

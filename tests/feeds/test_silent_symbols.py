@@ -15,6 +15,7 @@ import gevent
 import numpy as np
 import pytest
 from gevent.event import Event
+from pumpwatch.venue import Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.catalogue import Catalogue
@@ -22,7 +23,7 @@ from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.feeds.silent_symbols import FAILURES, PAUSE_S, SilentSymbolWatch
 from pumpwatch.feeds.staleness import NEVER_TRADED, Staleness
-from pumpwatch.model import IdKind, Instrument, Venue
+from pumpwatch.model import IdKind, Instrument
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from tests.feeds.scripted import SteppedClock, VenueWorld, quick, until

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 from gevent.event import Event
-
-from pumpwatch.model import HttpRequest, Volumes
+from pumpwatch.venue import HttpRequest, Volumes
 
 VOLUMES = Volumes(HttpRequest("/volumes"), json.loads)
 

@@ -13,10 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import BinaryIO
 
 import pytest
+from pumpwatch.venue import HttpRequest
 
 from pumpwatch.clock import Clock
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.model import HttpRequest
 from pumpwatch.net.http import Http
 from pumpwatch.net.ratelimit import TokenBucket
 

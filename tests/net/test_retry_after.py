@@ -7,10 +7,10 @@ import ssl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pumpwatch.venue import HttpRequest
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.model import HttpRequest
 from pumpwatch.net.http import Http
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.retry_after import BAN_MOST_S, PAUSE_MOST_S, retry_after_s

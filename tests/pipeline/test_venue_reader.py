@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import gevent
 import pytest
+from pumpwatch.venue import Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.model import Gap, IdKind, Instrument, TradeBatch, Venue
+from pumpwatch.model import Gap, IdKind, Instrument, TradeBatch
 from pumpwatch.net.connection import Connection
 from pumpwatch.pipeline import ingest as ingests
 from pumpwatch.pipeline import venue_reader

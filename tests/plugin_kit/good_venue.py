@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pumpwatch.venue import Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 
-from pumpwatch.model import Venue
 from pumpwatch.plugin_kit.results import Check
 from pumpwatch.plugin_kit.samples import HistoryBody, Samples, gather
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from pumpwatch.venue import Heartbeat, Venue
 
-from pumpwatch.model import Heartbeat, Venue
 from pumpwatch.plugin_kit.check_facts import check_facts, is_number
 from tests.plugin_kit.good_venue import SPOT, changed, failures, limited
 

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import pytest
+from pumpwatch.venue import Venue
 from pumpwatch_plugins.simulators.binance import SPOT_DIALECT
 
-from pumpwatch.model import Columns, Instrument, Venue
+from pumpwatch.model import Columns, Instrument
 from pumpwatch.plugin_kit.check_responses import (
     check_bad_bodies,
     check_history,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pumpwatch.venue import HttpRequest
 from pumpwatch_plugins.exchanges.kucoin import VENUES as KUCOIN
 from pumpwatch_plugins.simulators.binance import SPOT_DIALECT
 
 from pumpwatch.config import Config
 from pumpwatch.errors import UsageError
-from pumpwatch.model import Columns, HttpRequest
+from pumpwatch.model import Columns
 from pumpwatch.plugin_kit.check_frames import Reader
 from pumpwatch.plugin_kit.samples import gather, read_frames
 from pumpwatch.plugins import load_plugins

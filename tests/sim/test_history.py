@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
-from pumpwatch.sim.history import TradeHistory, aggregate
+from pumpwatch.sim.history import MINUTE_NS, TradeHistory, aggregate
 from pumpwatch.sim.market import SimulatedMarket
-from pumpwatch.sim.rows import Rows
+from pumpwatch.sim.rows import VOID, Rows
 from tests.sim.fakes import START_NS, TABLE, rows_of
 
 
@@ -38,3 +38,28 @@ def test_neighbours_of_one_price_side_and_time_are_one_aggregate() -> None:
                 np.array([1, 2, 3, 4, 5]), np.array([True, True, True, True, False]), np.zeros(5, np.uint8))
     assert aggregate(rows) == [(0, 1, 3), (2, 2, 3), (3, 3, 4), (4, 4, 5)]
     assert aggregate(Rows.empty(TABLE)) == []
+
+def test_history_answers_with_the_last_rows_of_a_part() -> None:
+    history = TradeHistory(TABLE, 1000)
+    market = SimulatedMarket(TABLE, [1], first_id=1000, unit_ns=NS_PER_MS, flag_shares={})
+    history.add(market.next_trades(500, START_NS, START_NS + NS_PER_S))
+    rows = history.recent(0, 1000)
+    first, last = int(rows.trade_id[10]), int(rows.trade_id[40])
+    assert history.last_ids(0, first, last, 5).trade_id.tolist() == rows.trade_id[36:41].tolist()
+    start_ns, end_ns = int(rows.timestamp[10]), int(rows.timestamp[40])
+    found = history.last_between(0, start_ns, end_ns, 5)
+    assert len(found) == 5
+    assert found.trade_id.tolist() == history.between(0, start_ns, end_ns, 1000).trade_id[-5:].tolist()
+
+
+def test_minutes_sum_up_what_was_traded_and_leave_out_rows_that_are_not_trades() -> None:
+    minute = START_NS - START_NS % MINUTE_NS
+    times = np.array([minute, minute + 1, minute + 2, minute + 2 * MINUTE_NS])
+    history = TradeHistory(TABLE, 10)
+    history.add(Rows(TABLE, np.zeros(4, np.int32), np.arange(4), times, np.array([7, 9, 0, 8]), np.array([1, 2, 0, 4]),
+                     np.zeros(4, np.bool_), np.array([0, 0, VOID, 0], np.uint8)))
+    first, second = history.minutes(0, minute, minute + 3 * MINUTE_NS)
+    assert (first.start_ns, first.open, first.high, first.low, first.close) == (minute, 7, 9, 7, 9)
+    assert (first.quantity, first.trades) == (3, 2)
+    assert (second.start_ns, second.close, second.quantity, second.trades) == (minute + 2 * MINUTE_NS, 8, 4, 1)
+    assert history.minutes(0, minute + MINUTE_NS, minute + 2 * MINUTE_NS) == []

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pumpwatch.venue import Venue
 
 import pumpwatch
 from pumpwatch.config import Config, PluginsConfig
 from pumpwatch.errors import PluginError
-from pumpwatch.model import Columns, Venue
+from pumpwatch.model import Columns
 from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.plugin_kit.contract import check_plugin
 from pumpwatch.plugins import load_plugins
