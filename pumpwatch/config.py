@@ -76,7 +76,7 @@ class NetConfig(Section):
 class StoreConfig(Section):
     dir: Folder = "data"
     commit_ms: Positive = 90.0
-    commit_trades: PositiveInt = 5000
+    commit_trades: PositiveInt = 2000
     recent_minutes: PositiveInt = 20
     retention_hours: Positive = 72.0
     max_bytes: PositiveInt = 50_000_000_000

@@ -67,3 +67,10 @@ def test_figures_are_not_for_everybody_and_count_their_time_by_the_steady_clock(
     collector.status.write()
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o640
     assert json.loads((tmp_path / FILE).read_text("utf-8"))["up_s"] == 5.0
+
+
+def test_figures_have_how_long_each_trade_took_to_be_durable(collector: Collector) -> None:
+    collector.committer.latency_ms[[3, 90]] = 98, 2
+    journal = collector.status.now()["journal"]
+    assert journal["durable_ms"] == [[3, 98], [90, 2]]
+    assert (journal["durable_ms_p50"], journal["durable_ms_p99"]) == (3, 90)

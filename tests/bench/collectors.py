@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from tests.bench.database import PEER_TABLES, Database
 from tests.bench.processes import BenchError, Child, Usage
 
 SILENCE_S = 60.0  # a collector that says nothing for so long is stuck
+POLL_S = 0.02  # how often its file is looked at: the bench itself must not take the cores
 TABLE_PREFIX = "ours_"
 
 
@@ -55,7 +56,7 @@ class Sample:
     waiting: int
     connections: int
     usage: Usage
-    durable_ms: tuple[float, float] | None = None  # p50 and p99 of the frames since the start or in the last seconds
+    durable_ms: Mapping[int, int] | None = None  # ms from frame read to durable -> trades, since the start
 
 
 class Collector(Protocol):
@@ -103,16 +104,15 @@ class Ours:
         while (status := self._status()).get("written_at_ns", 0) == self._last_written:
             if time.monotonic() > deadline:
                 raise BenchError(f"{self.name} has said nothing for {SILENCE_S:.0f} s:\n{self._child.last_lines()}")
-            time.sleep(0.005)
+            time.sleep(POLL_S)
         used = self._child.usage()
         self._last_written = status["written_at_ns"]
         venues, journal = status["venues"], status["journal"]
         waiting = sum(int(sink["backlog_trades"]) for sink in status.get("sinks", ()))
-        p50, p99 = journal.get("durable_ms_p50"), journal.get("durable_ms_p99")
         self._received = sum(int(one["trades_total"]) for one in venues)
         return Sample(self._received, waiting,
                       sum(int(one["connections_up"]) for one in venues), used,
-                      None if p50 is None else (float(p50), float(p99)))
+                      {int(ms): int(trades) for ms, trades in journal["durable_ms"]})
 
     def stored(self) -> int:
         return self.database.rows(f"{TABLE_PREFIX}trades") if self.database else self._received
@@ -185,7 +185,7 @@ class Cryptofeed:
             self._child.usage()  # raises with its last lines where it has ended
             if time.monotonic() > deadline:
                 raise BenchError(f"{self.name} has said nothing for {SILENCE_S:.0f} s:\n{self._child.last_lines()}")
-            time.sleep(0.005)
+            time.sleep(POLL_S)
         self._received = status.received
         return Sample(status.received, status.waiting, status.connections, self._child.usage())
 
