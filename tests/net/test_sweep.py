@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 
@@ -169,7 +170,12 @@ def test_a_connection_that_is_closed_keeps_the_frames_that_were_read_and_wait(re
 def running():
     """A sweep that runs by the machine's clock, and how often it has turned."""
     turns: list[int] = []
-    sweep = Sweep(Clock(), Stats(), 0.002, 0.001, 1 << 22, lambda: turns.append(1))
+
+    def turn() -> float:
+        turns.append(1)
+        return math.inf
+
+    sweep = Sweep(Clock(), Stats(), 0.002, 0.001, 1 << 22, turn)
     greenlet = gevent.spawn(sweep.run)
     yield sweep, turns
     sweep.stop()
