@@ -92,16 +92,19 @@ class Sweep:
                 busy = self.once()
                 due_s = self._after()
                 if busy or self._unpolled:
-                    took_s = self._clock.monotonic() - started
-                    gevent.sleep(max(SHORTEST_PAUSE_S, self._pause_s(due_s) - took_s))
+                    gevent.sleep(self._pause_s(self._clock.monotonic() - started, due_s))
                 else:
                     self._sleep(watcher, min(due_s, LONGEST_SLEEP_S))
         finally:
             watcher.close()
 
-    def _pause_s(self, due_s: float) -> float:
-        """Return the time to the next sweep: as long as allowed, or shorter, so that one of them comes when `after` is due."""
-        pause_s = self._quick_s if self._quick else self._sparse_s if self._few else self._interval_s
+    def _pause_s(self, took_s: float, due_s: float) -> float:
+        """Return the pause before the next sweep: as long as allowed, or shorter, so that one of them comes when `after` is due.
+
+        took_s: what the last sweep took, which counts as part of the pause.
+        """
+        longest_s = self._quick_s if self._quick else self._sparse_s if self._few else self._interval_s
+        pause_s = max(SHORTEST_PAUSE_S, longest_s - took_s)
         return pause_s if due_s == math.inf else due_s / math.ceil(due_s / pause_s)
 
     def _sleep(self, watcher: Any, longest_s: float) -> None:

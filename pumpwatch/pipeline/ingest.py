@@ -60,7 +60,7 @@ class Ingest:
     def __init__(self, catalogue: Catalogue, clock: Clock, stats: Stats, tick_ms: float, tick_frames: int, put: Put) -> None:
         self._catalogue, self._clock, self._stats, self._put = catalogue, clock, stats, put
         self._tick_s, self._tick_frames = tick_ms / 1000, tick_frames
-        self._due, self._turned_at = Event(), -math.inf
+        self._due, self._due_at = Event(), -math.inf
         self._readers: list[VenueReader] = []
         self._turning = BoundedSemaphore(1)
         self._kinds: dict[tuple[str, str], IdKind] = {}
@@ -114,16 +114,17 @@ class Ingest:
             waiting += reader.waiting
         if not waiting:
             return math.inf
-        due_s = self._turned_at + self._tick_s - self._clock.monotonic()
+        now = self._clock.monotonic()
+        due_s = self._due_at - now
         if due_s > EARLY_S and waiting < self._tick_frames:
             return due_s
+        self._due_at = now + self._tick_s
         self._due.set()
         return self._tick_s
 
     def turn(self) -> None:
         """Read a slice of each venue and hand the trades over; the rest stays for the next turn."""
         with self._turning:
-            self._turned_at = self._clock.monotonic()
             yielded_at = time.thread_time()
             for reader in self._readers:
                 if reader.idle:
