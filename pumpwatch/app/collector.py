@@ -79,7 +79,7 @@ class Collector:
                                    store.memory_limit_trades, self._durable)
         self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, store.commit_trades, self.committer.put)
         self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes,
-                           self.ingest.hurry)
+                           self.ingest.wake, sparse_s=net.sparse_sweep_ms / 1000)
         self.drains: dict[str, Drain] = {}
         self.venues: list[VenueFeeds] = []
         self.symbols = SymbolsFile(config.symbols_file, writes=config.writes_symbols)

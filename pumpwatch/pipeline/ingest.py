@@ -1,8 +1,9 @@
 """The pipeline's one greenlet: parse every venue's frames, drop repeated trades, record gaps, hand over one batch.
 
-It turns every `tick_ms`, or as soon as `tick_frames` wait. All venues of a turn become one batch: the later stages work on
-columns, and long columns are cheaper. A venue has a slice of each turn (see venue_reader); other greenlets run between the slices
-of a long turn, and only one turn runs at a time.
+It turns every `tick_ms`, or as soon as `tick_frames` wait, right after a sweep has read the sockets; the sweep wakes it. While
+no frames come it sleeps. All venues of a turn become one batch: the later stages work on columns, and long columns are cheaper. A
+venue has a slice of each turn (see venue_reader); other greenlets run between the slices of a long turn, and only one turn runs
+at a time.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ LOGGED_EACH_S = 60.0
 SHOWN_BYTES = 100  # of a frame in the log
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 TURN_S = 0.05  # of CPU time, after which a turn lets other greenlets run
+EARLY_S = 0.002  # a turn may begin so much too soon, since timers are not exact
+LONGEST_SLEEP_S = 1.0  # without frames
 
 Put = Callable[[TradeBatch | None, Records], None]
 
@@ -58,7 +61,7 @@ class Ingest:
     def __init__(self, catalogue: Catalogue, clock: Clock, stats: Stats, tick_ms: float, tick_frames: int, put: Put) -> None:
         self._catalogue, self._clock, self._stats, self._put = catalogue, clock, stats, put
         self._tick_s, self._tick_frames = tick_ms / 1000, tick_frames
-        self._due = Event()
+        self._due, self._due_at = Event(), -math.inf
         self._readers: list[VenueReader] = []
         self._turning = BoundedSemaphore(1)
         self._kinds: dict[tuple[str, str], IdKind] = {}
@@ -90,29 +93,43 @@ class Ingest:
     def run(self) -> None:
         """Turn until stopped."""
         while not self._stopped:
-            started = self._clock.monotonic()
-            self.turn()
             self._due.clear()
+            self.turn()
             if any(reader.goes_on for reader in self._readers):
                 gevent.sleep(SHORTEST_PAUSE_S)
             else:
-                self._due.wait(max(SHORTEST_PAUSE_S, self._tick_s - (self._clock.monotonic() - started)))
+                self._due.wait(self._tick_s if any(reader.unfinished for reader in self._readers) else LONGEST_SLEEP_S)
 
     def stop(self) -> None:
         """End `run` at its next turn."""
         self._stopped = True
         self._due.set()
 
-    def hurry(self) -> None:
-        """Turn at once when many frames wait; the sweep calls this each time it has read."""
-        if sum(reader.waiting for reader in self._readers) >= self._tick_frames:
-            self._due.set()
+    def wake(self) -> float:
+        """Have a turn begin when it is due, or when many frames wait; return the seconds until the next one is due.
+
+        The sweep calls this each time it has read. Without frames no turn is due (infinity).
+        """
+        waiting = 0
+        for reader in self._readers:
+            waiting += reader.waiting
+        if not waiting:
+            return math.inf
+        now = self._clock.monotonic()
+        due_s = self._due_at - now
+        if due_s > EARLY_S and waiting < self._tick_frames:
+            return due_s
+        self._due_at = now + self._tick_s
+        self._due.set()
+        return self._tick_s
 
     def turn(self) -> None:
         """Read a slice of each venue and hand the trades over; the rest stays for the next turn."""
         with self._turning:
             yielded_at = time.thread_time()
             for reader in self._readers:
+                if reader.idle:
+                    continue
                 reader.slice()
                 if time.thread_time() - yielded_at > TURN_S:
                     gevent.sleep(SHORTEST_PAUSE_S)

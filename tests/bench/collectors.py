@@ -56,7 +56,11 @@ class Sample:
     waiting: int
     connections: int
     usage: Usage
+<<<<<<< HEAD
     durable_ms: Mapping[int, int] | None = None  # ms from frame read to durable -> trades, since the start
+=======
+    durable_ms: tuple[float, float] | None = None  # p50 and p99 of the frames since the start or in the last seconds
+    asked: int = 0  # how often the watch for silent symbols has asked a venue for its history
 
 
 class Collector(Protocol):
@@ -112,7 +116,8 @@ class Ours:
         self._received = sum(int(one["trades_total"]) for one in venues)
         return Sample(self._received, waiting,
                       sum(int(one["connections_up"]) for one in venues), used,
-                      {int(ms): int(trades) for ms, trades in journal["durable_ms"]})
+                      {int(ms): int(trades) for ms, trades in journal["durable_ms"]},
+                      sum(int(counter["value"]) for counter in status["counters"] if counter["name"] == "silence_checks_total"))
 
     def stored(self) -> int:
         return self.database.rows(f"{TABLE_PREFIX}trades") if self.database else self._received

@@ -62,6 +62,7 @@ class Run:
     together: float
     venue_core_share: float
     database_core_share: float | None
+    asked_per_s: float = 0.0  # histories that the watch for silent symbols requested
 
     def as_dict(self) -> dict[str, object]:
         """Return it as plain data."""
@@ -229,7 +230,8 @@ def _figures(name: str, load: Load, window: _Window, settled: Sample, caught_up:
         backlog=window.last.waiting, drained_s=drained_s, sent=verdict.sent, stored=verdict.stored,
         missing=verdict.missing, doubled=verdict.doubled, strangers=verdict.strangers, read_ms_p50=read_p50,
         read_ms_p99=read_p99, together=sent_together, venue_core_share=_share(window.venue),
-        database_core_share=_share(window.database) if window.database else None)
+        database_core_share=_share(window.database) if window.database else None,
+        asked_per_s=(window.last.asked - window.first.asked) / window.seconds)
 
 
 def percentile(counts: Mapping[int, int], share: float) -> float | None:

@@ -23,6 +23,7 @@ LOAD_COLUMNS = (
     ("p99 at start", "start_ms_p99", "{:.0f}"), ("sent", "sent", "{:,}"),
     ("stored", "stored", "{:,}"), ("missing", "missing", "{:,}"), ("doubled", "doubled", "{:,}"),
     ("drained s", "drained_s", "{:.1f}"), ("together", "together", "{:.1f}"),
+    ("asked/s", "asked_per_s", "{:.2f}"),
     ("venue core", "venue_core_share", "{:.0%}"),
     ("questdb core", "database_core_share", "{:.0%}"),
 )
