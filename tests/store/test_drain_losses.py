@@ -1,4 +1,4 @@
-"""What a QuestDB acknowledged and has no more is sent again: after a power cut, a dropped or emptied table, an old copy."""
+"""Trades that a QuestDB acknowledged and lost are sent again: after a power cut, a dropped or emptied table, an old copy."""
 
 from __future__ import annotations
 

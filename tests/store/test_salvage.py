@@ -1,4 +1,4 @@
-"""What is readable of a damaged ledger is in the new one."""
+"""The readable rows of a damaged ledger are in the new one."""
 
 from __future__ import annotations
 
