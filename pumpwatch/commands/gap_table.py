@@ -21,7 +21,7 @@ OUTAGES = (
 )
 GAPS = (
     Column("from"), Column("lasted", right=True), Column("venue"), Column("symbol"), Column("state"),
-    Column("ids", rank=1), Column("reason", cuts=True),
+    Column("ids", rank=1), Column("reason", wraps=True),
 )
 
 
@@ -63,7 +63,7 @@ def outage_rows(found: Sequence[Outage], symbols_of: Callable[[Venue], int]) -> 
 
 
 def gap_rows(gaps: Sequence[Gap]) -> list[list[str | Cell]]:
-    """Return a row of GAPS each, a line each."""
+    """Return a row of GAPS each; a long reason goes on below."""
     with_day = not one_day(gap.from_ns for gap in gaps)
     return [[time_cell(gap.from_ns, with_day=with_day, digits=3, short_digits=0), lasted(gap.to_ns - gap.from_ns),
              venue_cell(gap.exchange, gap.market_type), _named(gap), gap.state.value, _ids(gap),

@@ -83,12 +83,12 @@ class Feed:
 
     @property
     def established_at_ns(self) -> int:
-        """When the connection came up with all its subscriptions, in ns; 0: it is not up."""
+        """Return when the connection came up with all its subscriptions, in ns; 0: it is not up."""
         return self._session.established_at_ns if self._session and not self._session.connection.closed else 0
 
     @property
     def traded_at_ns(self) -> int:
-        """When the connection's last good trade was read, in ns; 0: it has had none."""
+        """Return when the connection's last good trade was read, in ns; 0: it has had none."""
         return self._session.traded_at_ns if self._session else 0
 
     def without_trades(self, now: float) -> bool:

@@ -63,8 +63,7 @@ class FeedContext:
         """
         self.record(Records(gaps=[Gap(
             exchange=self.venue.exchange, market_type=self.venue.market_type, symbol=symbol, from_ns=from_ns,
-            to_ns=self.clock.now_ns() + max(self.slack_ns(), ahead_ns), first_id=None, last_id=None, reason=reason,
-            symbols=symbols)]))
+            to_ns=self.clock.now_ns() + max(self.slack_ns(), ahead_ns), reason=reason, symbols=symbols)]))
 
 
 class FeedSession:

@@ -359,6 +359,5 @@ class SilentSymbolWatch:
     def _record_gap(self, symbol: str, from_ns: int, to_ns: int, connection: int = -1, symbols: tuple[str, ...] = ()) -> None:
         venue = self._context.venue
         self._context.record(Records(gaps=[Gap(
-            exchange=venue.exchange, market_type=venue.market_type, symbol=symbol, from_ns=from_ns, to_ns=to_ns,
-            first_id=None, last_id=None, symbols=symbols,
+            exchange=venue.exchange, market_type=venue.market_type, symbol=symbol, symbols=symbols, from_ns=from_ns, to_ns=to_ns,
             reason=f"connection {connection}: subscribed and silent" if connection >= 0 else "subscribed and silent")]))

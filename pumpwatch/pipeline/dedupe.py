@@ -247,15 +247,14 @@ class Dedupe:
     def _restart_gap(self, number: int, last: int, last_ns: int, first: int, at_ns: int) -> Gap:
         exchange, market_type = self._catalogue.venues[number]
         return Gap(exchange=exchange, market_type=market_type, symbol=self._catalogue.instruments[number].symbol,
-                   from_ns=last_ns, to_ns=at_ns, first_id=None, last_id=None,
-                   reason=f"the venue restarted its ids: {first} long after {last}")
+                   from_ns=last_ns, to_ns=at_ns, reason=f"the venue restarted its ids: {first} long after {last}")
 
     def _gap(self, number: int, opened: tuple[int, int, int, int]) -> Gap:
         first, last, from_ns, to_ns = opened
         exchange, market_type = self._catalogue.venues[number]
         return Gap(exchange=exchange, market_type=market_type, symbol=self._catalogue.instruments[number].symbol,
                    from_ns=min(from_ns, to_ns) or to_ns, to_ns=max(from_ns, to_ns) + 1, first_id=first, last_id=last,
-                   reason=f"ids jump from {first - 1} to {last + 1}", state=GapState.OPEN)
+                   reason=f"ids jump from {first - 1} to {last + 1}")
 
     def _monotonic(self, number: int, trades: list[tuple[int, int]], known: set[int], seen: Seen) -> list[bool]:
         """Walk the (id, time) of one instrument whose ids ascend and skip; `known` holds the recent ids."""

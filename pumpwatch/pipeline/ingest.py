@@ -48,7 +48,7 @@ Put = Callable[[TradeBatch | None, Records], None]
 
 @dataclass(slots=True)
 class Logged:
-    """When a venue's quarantined frames were last logged, their number by then, and the latest frame."""
+    """The time when a venue's quarantined frames were last logged, their number by then, and the latest frame."""
 
     latest: Quarantined
     at: float = -math.inf

@@ -205,8 +205,8 @@ class VenueParser:
         """Return the gap for frames of the venue that we received in this time and did not read."""
         slack_ns = DISORDER_NS + abs(self.lag.ns)  # trades carry the venue's time, which may differ from ours by days
         from_ns = min(from_ns, self.behind_since_ns or from_ns)
-        return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, symbol="", from_ns=from_ns - slack_ns,
-                   to_ns=to_ns + slack_ns, first_id=None, last_id=None, reason=reason)
+        return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, from_ns=from_ns - slack_ns,
+                   to_ns=to_ns + slack_ns, reason=reason)
 
     def not_kept(self) -> list[Gap]:
         """Return the gap of frames that quarantine had no room for, whenever it has grown."""

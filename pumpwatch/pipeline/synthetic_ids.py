@@ -258,8 +258,7 @@ class SyntheticIds:
             last_ns = self._known_of(instrument).last_ns
             if 0 <= last_ns < oldest_ns:
                 exchange, market_type, symbol = self._catalogue.names([instrument])[0]
-                gaps.append(Gap(exchange=exchange, market_type=market_type, symbol=symbol, from_ns=last_ns,
-                                to_ns=oldest_ns, first_id=None, last_id=None,
+                gaps.append(Gap(exchange=exchange, market_type=market_type, symbol=symbol, from_ns=last_ns, to_ns=oldest_ns,
                                 reason="the history sent on subscribing does not reach back to the last trade seen"))
         return gaps
 

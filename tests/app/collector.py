@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import yaml
 
 from pumpwatch.sim.process import SimProcess
+from tests.forked import Forked
 
 HANGS_S = 90.0  # a busy machine may take its time; only what never comes is a failure
 
@@ -33,15 +31,14 @@ class CollectorProcess:
         for name, section in sections.items():
             config[name] = {**config.get(name, {}), **section} if isinstance(section, dict) else section
         self.config_file.write_text(yaml.safe_dump(config), "utf-8")
-        self.child: subprocess.Popen[bytes] | None = None
+        self.child: Forked | None = None
         self._started_ns = 0
 
     def start(self) -> None:
         """Start it; returns at once."""
         self._started_ns = time.time_ns()
         with (self.folder / "collector.log").open("ab") as log:
-            self.child = subprocess.Popen([sys.executable, "-m", "pumpwatch", "collect", "-c", str(self.config_file)],
-                                          stdout=log, stderr=log, env=dict(os.environ), cwd=self.folder)
+            self.child = Forked(["collect", "-c", str(self.config_file)], self.folder, log)
 
     def figures(self) -> dict[str, Any]:
         """Return this run's figures, empty while it has written none."""

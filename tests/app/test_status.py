@@ -8,12 +8,10 @@ import threading
 from pathlib import Path
 
 import gevent
-import pytest
 
 from pumpwatch.app.collector import Collector
 from pumpwatch.app.status import Status
 from pumpwatch.clock import FakeClock
-from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
 from pumpwatch.ops.health import FILE
 
 
@@ -27,13 +25,6 @@ class SlowDisk:
         self.asked.set()
         assert self.answer.wait(10)
         return 4711
-
-
-@pytest.fixture
-def collector(tmp_path: Path) -> Collector:
-    return Collector(Config(
-        store=StoreConfig(dir=str(tmp_path)), listing=ListingConfig(archive_dir=str(tmp_path)),
-        plugins=PluginsConfig(folder=str(Path(__file__).parent / "sinks")), sinks={"odd": {"way": "misfit"}}))
 
 
 def test_figures_are_written_while_everything_else_goes_on(collector: Collector, tmp_path: Path) -> None:

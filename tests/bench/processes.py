@@ -26,7 +26,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used up to one moment."""
+    """The CPU time and memory of a process up to one moment."""
 
     at: float  # time.monotonic()
     cpu_s: float

@@ -1,4 +1,4 @@
-"""Which segments expire: by age, by size, never one that a sink needs, never the newest."""
+"""Segments expire by age and by size, never one that a sink needs, never the newest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a start finds in a folder: its lock, its segments, and where the last run had come to."""
+"""A start finds the lock of a folder, its segments, and the point that the last run had reached."""
 
 from __future__ import annotations
 
