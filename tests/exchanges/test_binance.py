@@ -13,13 +13,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pumpwatch.venue import HistoryQuery, Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.catalogue import coin_of
 from pumpwatch.errors import REFUSALS, BadFrame
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.model import ControlKind, Flag
+from pumpwatch.venue import HistoryQuery, Venue
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.decoding import (
     changed,

@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 import pytest
-from pumpwatch.venue import HistoryQuery, HttpRequest
 from pumpwatch_plugins.exchanges.bybit import VENUES
 
 from pumpwatch.catalogue import coin_of
@@ -16,6 +15,7 @@ from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.instruments.lists import fetch_instruments, fetch_volumes
 from pumpwatch.model import NO_SEQUENCE, Columns, ControlKind, Flag
 from pumpwatch.pipeline.decode import Decoder
+from pumpwatch.venue import HistoryQuery, HttpRequest
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.decoding import compare_recorded_frames, compare_recorded_history, damage, read_recorded_control
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pumpwatch.venue import HistoryQuery, Venue
 
 from pumpwatch.cli import run
 from pumpwatch.config import Config
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, REFUSALS
 from pumpwatch.model import Columns, Flag, Instrument
 from pumpwatch.plugins import load_plugins
+from pumpwatch.venue import HistoryQuery, Venue
 from tests.exchanges.decoding import columns_of
 
 FOLDER = Path(__file__).parent

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from pumpwatch.venue import Heartbeat, Venue
 
 from pumpwatch.plugin_kit.check_facts import check_facts, is_number
+from pumpwatch.venue import Heartbeat, Venue
 from tests.plugin_kit.good_venue import SPOT, changed, failures, limited
 
 

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import pytest
-from pumpwatch.venue import Venue
 from pumpwatch_plugins.simulators.binance import SPOT_DIALECT
 
 from pumpwatch.model import Columns, Instrument
@@ -20,6 +19,7 @@ from pumpwatch.plugin_kit.check_responses import (
 from pumpwatch.plugin_kit.results import Check, Problems
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue, gather
 from pumpwatch.plugin_kit.sandbox import attempt
+from pumpwatch.venue import Venue
 from tests.plugin_kit.good_venue import SPOT, changed, results
 
 
