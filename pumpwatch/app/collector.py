@@ -141,6 +141,7 @@ class Collector:
         recovery = self.threaded_journal.open()
         takeover.merge(recovery)
         self._start_storing(recovery)
+        self.status.write()  # whoever looks from now on finds this process
 
     def _log_start(self) -> None:
         log.info("collecting venues=%s store=%s sinks=%s", ",".join(venue.name for venue, _ in self.chosen), self.folder,

@@ -73,6 +73,10 @@ class Takeover:
                     f"the collector with pid {self.holder} goes on recording; see the log above, or allow more with "
                     "--replace-within")
             gevent.sleep(LOOK_S)
+        other = holder_of(self._collector.folder)
+        if other:
+            raise ServiceUnavailable(f"not taken over: another process (pid {other}) has, or was started meanwhile",
+                                     "that one records; nothing else is to be done")
         log.warning("the running collector has ended by itself, taking over at once pid=%d", self.holder)
 
     def _behind(self) -> list[str]:
