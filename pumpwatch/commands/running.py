@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 @click.option("--exchange", "exchanges", metavar="NAME", multiple=True, help="Record only this exchange; may be repeated.")
 @click.option("--coin", "coins", metavar="COIN", multiple=True, help="Record only this coin, on every market that has it; may be "
                                                                      "repeated.")
+@click.option("--replace", is_flag=True, help="Take over from the collector that runs on the same folder, without missing a "
+                                              "trade; it ends once this one reads everything.")
+@click.option("--replace-within", type=click.FloatRange(1, 3600), default=300.0, show_default=True, metavar="SECONDS",
+              help="Give up if not everything is read by then; the other one goes on.")
+@click.option("--background", is_flag=True, help="With --replace: return once it has taken over, and leave it running.")
 @config_option
-def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], config: Config) -> int:
+def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], replace: bool, replace_within: float, background: bool,
+            config: Config) -> int:
     """Record every trade, until stopped.
 
     Of the configured exchanges; without a config of every exchange that a plugin offers, with the journal in ./data.
@@ -29,7 +35,15 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], config: Config) 
     \b
     Example: pumpwatch collect -c /etc/pumpwatch.yaml
              pumpwatch collect --exchange binance --exchange okx --coin PEPE
+             pumpwatch collect --replace -c /etc/pumpwatch.yaml    (an upgrade by day)
     """
+    from pumpwatch.commands.background import announce, in_background
+    from pumpwatch.errors import UsageError
+
+    if background and not replace:
+        raise UsageError("--background is for --replace alone", "a service manager starts `pumpwatch collect` itself")
+    if background:
+        return in_background()
     from pumpwatch.app.collector import collect as run
     from pumpwatch.ops.logs import set_up
 
@@ -39,7 +53,7 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], config: Config) 
 
         config = narrowed(config, load_plugins(config), exchanges, coins)
     set_up(config.log.level)
-    return run(config)
+    return run(config, replace_within if replace else 0.0, announce)
 
 
 @click.command()

@@ -102,6 +102,37 @@ class Dedupe:
         self._kind = np.empty(0, np.uint8)
         self._ascending = AscendingIds()
 
+    def follow(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> list[Gap]:
+        """Continue another process that read the same trades until now, and stored them up to these last ids.
+
+        Every id up to those counts as seen. Return the gaps where contiguous ids do not continue there.
+        """
+        self._grow()
+        self._recovered = {**self._recovered, **last}
+        gaps: list[Gap] = []
+        for number, name in enumerate(self._catalogue.names(range(len(self._last_id)))):
+            last_id, last_ns = last.get(name, (UNSEEN, 0))
+            if last_id <= UNSEEN:
+                continue
+            if self._last_id[number] == UNSEEN:
+                self._last_id[number] = last_id
+                self._last_ns[number] = self._newest_ns[number] = last_ns
+                self._ascending.raise_floor(number, last_id)
+            elif self._kind[number] == CONTIGUOUS:
+                gaps += self._continued(number, last_id, last_ns)
+            self._first_id[number] = 0
+        return gaps
+
+    def _continued(self, number: int, last_id: int, last_ns: int) -> list[Gap]:
+        """Return the gaps of one instrument that were found here, and were not the other process's concern."""
+        first_id = int(self._first_id[number])
+        found = [gap for gap in self._open_gaps.get(number, ()) if (gap.last_id or 0) > last_id]
+        if first_id > last_id + 1:
+            self._missing.setdefault(number, MissingIds(self._ranges_kept)).open(last_id + 1, first_id - 1)
+            found.insert(0, self._gap(number, (last_id + 1, first_id - 1, last_ns, int(self._newest_ns[number]))))
+        self._open_gaps[number] = found
+        return found
+
     def observe(self, batch: TradeBatch, settled: Int64 | None = None) -> Seen:
         """Compare a batch, in order of arrival, with what was seen; remember its ids, and return what to drop.
 

@@ -131,6 +131,17 @@ class Committer:
                               records.quarantine)
         self._recorder.record(records)
 
+    def held(self) -> TradeBatch:
+        """Return every trade that waits, in order, before `run` has begun."""
+        return TradeBatch.concat([waiting.batch for waiting in self._waiting])
+
+    def filter_held(self, keep: Callable[[TradeBatch], TradeBatch]) -> None:
+        """Replace each batch that waits by what `keep` returns for it, before `run` has begun."""
+        for waiting in self._waiting:
+            waiting.batch = keep(waiting.batch)
+        self._waiting = deque(waiting for waiting in self._waiting if len(waiting.batch) or waiting.passed)
+        self._waiting_trades = sum(len(waiting.batch) for waiting in self._waiting)
+
     def run(self) -> None:
         """Commit until stopped, then commit what is left. It may be run again after it failed; it forgets nothing."""
         if self.holds_something:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import signal
 import time
@@ -34,19 +35,29 @@ class CollectorProcess:
         self.child: Forked | None = None
         self._started_ns = 0
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start it; returns at once."""
         self._started_ns = time.time_ns()
         with (self.folder / "collector.log").open("ab") as log:
-            self.child = Forked(["collect", "-c", str(self.config_file)], self.folder, log)
+            self.child = Forked(["collect", "-c", str(self.config_file), *options], self.folder, log)
+
+    def beside(self) -> CollectorProcess:
+        """Return another process with the same config, not yet started."""
+        other = copy.copy(self)
+        other.child = None
+        return other
 
     def figures(self) -> dict[str, Any]:
         """Return this run's figures, empty while it has written none."""
+        figures = self.figures_of_any_run()
+        return figures if figures and figures["started_at_ns"] >= self._started_ns else {}
+
+    def figures_of_any_run(self) -> dict[str, Any]:
+        """Return the figures that a process on this folder wrote last, empty without any."""
         try:
-            figures = json.loads((self.data / "status.json").read_text("utf-8"))
+            return dict(json.loads((self.data / "status.json").read_text("utf-8")))
         except (OSError, ValueError):
             return {}
-        return figures if figures["started_at_ns"] >= self._started_ns else {}
 
     def wait_until(self, done, within_s: float = HANGS_S) -> dict[str, Any]:
         """Wait until `done(figures)` is true and return them; fail with the log when it never is."""

@@ -56,10 +56,7 @@ class Sample:
     waiting: int
     connections: int
     usage: Usage
-<<<<<<< HEAD
     durable_ms: Mapping[int, int] | None = None  # ms from frame read to durable -> trades, since the start
-=======
-    durable_ms: tuple[float, float] | None = None  # p50 and p99 of the frames since the start or in the last seconds
     asked: int = 0  # how often the watch for silent symbols has asked a venue for its history
 
 
