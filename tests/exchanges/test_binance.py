@@ -18,7 +18,7 @@ from pumpwatch_plugins.exchanges.binance import VENUES
 from pumpwatch.catalogue import coin_of
 from pumpwatch.errors import REFUSALS, BadFrame
 from pumpwatch.feeds.subscriptions import Subscriptions
-from pumpwatch.model import ControlKind, Flag
+from pumpwatch.model import Columns, ControlKind, Flag, Instrument
 from pumpwatch.venue import HistoryQuery, Venue
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.decoding import (
@@ -186,7 +186,8 @@ def test_an_aggregate_of_impossible_ids_is_rejected(span: tuple[int, int]) -> No
         FUTURES.aggregated_history.parse(json.dumps([row]).encode(), "SOMIUSDT", Columns())
 
 
-@pytest.mark.parametrize(("minutes", "weight"), [(1, 1), (99, 1), (100, 2), (499, 2), (500, 5), (1000, 5), (1001, 10), (1500, 10)])
+@pytest.mark.parametrize(("minutes", "weight"), [(1, 1), (99, 1), (100, 2), (499, 2), (500, 5), (1000, 5), (1001, 10),
+                                                 (1500, 10)])
 def test_futures_candles_cost_by_their_number(minutes: int, weight: int) -> None:
     assert FUTURES.candles is not None
     request = FUTURES.candles.request("SOMIUSDT", 0, minutes * 60 * 10**9)

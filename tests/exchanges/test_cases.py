@@ -143,11 +143,13 @@ def test_an_aggregated_history_is_asked_for_as_documented_and_names_every_id(fil
     assert deeper is not None
     require_request(deeper.request(HistoryQuery(**history["query"])), history["request"])
     deeper.parse(json.dumps(history["body"]).encode(), history["query"]["symbol"], columns)
-    rows = [{"trade_id": str(trade_id), "void": row in columns.void, "flags": [flag.name for flag in Flag(columns.flags.get(row, 0))],
-             "side": "sell" if columns.sell[row] else "buy", "price": columns.price[row], "quantity": columns.quantity[row],
-             "timestamp": columns.timestamp[row] * venue.timestamp_unit_ns} for row, trade_id in enumerate(columns.trade_id)]
-    assert [{"trade_id": row["trade_id"], "void": True} if row["void"] else row for row in rows] == [
-        row if row.get("void") else {**row, "void": False} for row in history["rows"]]
+    rows: list[dict[str, Any]] = []
+    for row, trade_id in enumerate(columns.trade_id):
+        trade = {"flags": [flag.name for flag in Flag(columns.flags.get(row, 0))], "side": "sell" if columns.sell[row] else "buy",
+                 "price": columns.price[row], "quantity": columns.quantity[row],
+                 "timestamp": columns.timestamp[row] * venue.timestamp_unit_ns}
+        rows.append({"trade_id": str(trade_id), **({"void": True} if row in columns.void else trade)})
+    assert rows == history["rows"]
 
 
 @answers("candles*.json")

@@ -14,7 +14,7 @@ from pumpwatch_plugins.exchanges.okx import VENUES
 from pumpwatch.catalogue import coin_of
 from pumpwatch.errors import REFUSALS
 from pumpwatch.feeds.subscriptions import Subscriptions
-from pumpwatch.model import ControlKind, Flag
+from pumpwatch.model import ControlKind, Flag, Instrument
 from pumpwatch.venue import HistoryQuery
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.decoding import (
