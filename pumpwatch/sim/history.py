@@ -60,6 +60,7 @@ class TradeHistory:
 
     def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
         """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
+        start_ns, end_ns = (-(-at // MINUTE_NS) * MINUTE_NS for at in (start_ns, end_ns))
         rows = self.between(symbol, start_ns, end_ns - 1, 2**31)
         rows = rows.take((rows.flags & NOT_OF_THE_MARKET) == 0)
         rows = rows.take(np.argsort(rows.timestamp, kind="stable"))
