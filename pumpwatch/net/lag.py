@@ -29,7 +29,7 @@ class Lag:
         """Record the ages on arrival, in ns, of the trades of one read (at least one); reorders `ages`; return the lowest."""
         middle = len(ages) // 2
         if len(ages) <= FEW:
-            in_order = sorted(ages.tolist())
+            in_order: list[int] = sorted(ages.tolist())
             lowest, median = in_order[0], in_order[middle]
         else:
             ages.partition(middle)

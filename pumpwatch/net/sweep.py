@@ -40,6 +40,7 @@ SLICE_S = 0.01  # of CPU time, after which a sweep lets the parser and the commi
 LONGEST_SLEEP_S = 1.0  # without data; what is held back is looked at that often at least
 MAX_PENDING_FRAMES = 50_000  # of one venue: a third of a second of the busiest venue imaginable
 LAST_READS = 64  # of a connection before it is closed: more than the kernel holds for it
+STRETCH = 0.2  # of a pause: it may be longer by so much where that saves a sweep
 FEW_FRAMES = 4  # a read; while reads find fewer, sweeps are rarer
 FULL_SPEED_AFTER_S = 5.0  # a venue that was not held back for so long counts as read at full speed again
 
@@ -47,7 +48,7 @@ FULL_SPEED_AFTER_S = 5.0  # a venue that was not held back for so long counts as
 class Sweep:
     """Reads every added connection, then calls `after`, which returns in how many seconds it must be called again.
 
-    Sweeps are at most `interval_s` apart, or `sparse_s` while few frames come, or `quick_s` while a window is open.
+    Sweeps are about `interval_s` apart, or `sparse_s` while few frames come, or `quick_s` while a window is open.
     """
 
     def __init__(self, clock: Clock, stats: Stats, interval_s: float, quick_s: float, max_pending_bytes: int,
@@ -112,7 +113,7 @@ class Sweep:
         """
         longest_s = self._quick_s if self._quick else self._sparse_s if self._few else self._interval_s
         pause_s = max(SHORTEST_PAUSE_S, longest_s - took_s)
-        return pause_s if due_s == math.inf else due_s / math.ceil(due_s / pause_s)
+        return pause_s if due_s == math.inf else due_s / max(1, math.ceil(due_s / pause_s - STRETCH))
 
     def _sleep(self, watcher: Any, longest_s: float) -> None:
         """Wait until epoll has something to read, a connection is added or removed, the sweep is stopped, or the time is up."""
@@ -153,6 +154,10 @@ class Sweep:
             venue, _, number = connection.name.partition("#")
             log.exception("reading failed, closing the connection venue=%s connection=%s", venue, number)
             connection.close(f"reading failed: {type(error).__name__} {error}")
+
+    def _drop_if_closed(self, connection: Connection) -> None:
+        if connection.closed:
+            self.remove(connection)
 
     def once(self) -> bool:
         """Read everything that is ready; return whether anything was.
