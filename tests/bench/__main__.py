@@ -19,6 +19,8 @@ What makes the comparison fair:
   bare ones (`/ws`), as it always does.
 - It promises less: its sink does not know what QuestDB took, nothing is on disk before that, trades carry milliseconds
   as a float, and nothing is checked for gaps or doubles. Ours is measured with all of that in it.
+- Frame to durable ends when the commit returns; its p99 is of the measured window, `p99 at start` of the time before it, in which
+  pandas is loaded.
 - CPU is user + system time of the whole collector process. What was stored is compared with what was sent, by id.
 """
 
