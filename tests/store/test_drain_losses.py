@@ -41,11 +41,11 @@ def await_rows(server: QuestDBServer, prefix: str, rows: int = 1_000) -> int:
 
 
 def keep_copy(server: QuestDBServer, prefix: str) -> None:
-    """Keep the server's files as a power cut would leave them once something is stored; return when it has got more."""
+    """Keep the server's files as they are once something is stored, and return when it has got more."""
     await_rows(server, prefix)
-    server.hang()  # so that the copy is of one moment
+    server.kill()
     shutil.copytree(server.folder / "db", server.folder / "copy")
-    server.unhang()
+    server.start()
     server.await_count(server.count(f"{prefix}trades") + 10_000, f"{prefix}trades")
 
 
