@@ -63,3 +63,11 @@ def test_minutes_sum_up_what_was_traded_and_leave_out_rows_that_are_not_trades()
     assert (first.quantity, first.trades) == (3, 2)
     assert (second.start_ns, second.close, second.quantity, second.trades) == (minute + 2 * MINUTE_NS, 8, 4, 1)
     assert history.minutes(0, minute + MINUTE_NS, minute + 2 * MINUTE_NS) == []
+
+
+def test_questions_between_few_trades_leave_large_chunks_and_lose_none() -> None:
+    history = TradeHistory(TABLE, 1_000_000)
+    for number in range(300):
+        history.add(rows_of(number))
+        assert history.recent(0, 1).trade_id.tolist() == [number]
+    assert history.from_id(0, 0, 1000).trade_id.tolist() == list(range(300)) and len(history._chunks) == 1
