@@ -78,8 +78,9 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
 
 
 @click.command()
-@click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation: those below, "
-                                                                "and `venues`, `mode`, `rules`, `lag_s`, `faults`, `listings`, `tape`.")
+@click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation: those below, and "
+                                                                "`venues`, `mode`, `rules`, `lag_s`, `faults`, `listings`, "
+                                                                "`tape`.")
 @click.option("--coins", "symbols", type=click.IntRange(1), help="Let so many coins trade on every venue.")
 @click.option("--symbols", "roster", type=click.IntRange(1), help="Let so many symbols trade on all venues together, spread as "
                                                                   "on the real ones, instead of --coins.")

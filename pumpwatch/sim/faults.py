@@ -40,7 +40,7 @@ from pumpwatch.sim import wire
 from pumpwatch.sim.client_connection import ClientConnection
 from pumpwatch.sim.ground_truth import TruthWriter
 from pumpwatch.sim.options import FaultOptions
-from pumpwatch.sim.rest_faults import FORMS
+from pumpwatch.sim.rest_faults import FORMS, HANG
 from pumpwatch.sim.rest_history import FORMS as HISTORY_FORMS
 from pumpwatch.sim.rest_history import HistoryFault
 from pumpwatch.sim.venue import SimVenue
@@ -167,7 +167,7 @@ def _history(venues: list[SimVenue], _: list[ClientConnection], fault: FaultOpti
         venue.faults.history = HistoryFault(fault.form, fault.count, until, fault.symbol)
 
 
-FORMS_OF = {"rest": ("malformed answer", FORMS), "history": ("distorted history", HISTORY_FORMS)}
+FORMS_OF = {"rest": ("malformed answer", (*FORMS, HANG)), "history": ("distorted history", HISTORY_FORMS)}
 KINDS: dict[str, Callable[[list[SimVenue], list[ClientConnection], FaultOptions], None]] = {
     "cut": _cut, "fin": _cut, "close": _close, "slow_close": _close, "silence": _silence, "mute": _mute, "freeze": _freeze,
     "deaf": _deaf, "drop": _hit_frames, "double": _hit_frames, "reorder": _hit_frames, "spoil": _hit_frames,

@@ -11,8 +11,8 @@ PAGE = b"<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head>\n<b
 LARGE_BYTES = 40_000_000
 SHORT = {"few": 0.5, "none": 0.0}  # form -> the share of its symbols that the venue still lists
 WITHOUT = "without"  # one symbol, which the fault names
-HANG = "hang"  # answered when the fault is over
-FORMS = ("page", "nothing", "half", "listed", "large", HANG, WITHOUT, *SHORT)
+HANG = "hang"  # not damaged: answered when the fault is over
+FORMS = ("page", "nothing", "half", "listed", "large", WITHOUT, *SHORT)
 
 
 def shortened(history: History, form: str, symbol: str = "") -> History:
