@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pumpwatch.venue import HistoryQuery, Venue
 
 from pumpwatch.cli import run
 from pumpwatch.config import Config
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, REFUSALS
 from pumpwatch.model import Columns, Flag, Instrument
 from pumpwatch.plugins import load_plugins
+from pumpwatch.venue import HistoryQuery, Venue
 from tests.exchanges.decoding import columns_of
 
 FOLDER = Path(__file__).parent
@@ -109,7 +109,13 @@ def test_rows_are_flagged_past_or_without_a_trade_as_written_down_and_no_others(
 @pytest.mark.parametrize("case", [case for case in CASES if (case / "history.json").exists()],
                          ids=lambda case: f"{case.parent.name}/{case.name}")
 def test_history_is_asked_for_as_documented_and_has_the_very_trades_of_the_stream(case: Path) -> None:
-    venue, history, instruments = venue_of(case), json.loads((case / "history.json").read_text("utf-8")), instruments_of(case)
+    venue, written, instruments = venue_of(case), json.loads((case / "history.json").read_text("utf-8")), instruments_of(case)
+    for page in written if isinstance(written, list) else [written]:
+        compare_history(case, venue, page, instruments)
+
+
+def compare_history(case: Path, venue: Venue, history: dict[str, Any], instruments: dict[str, Instrument]) -> None:
+    """Compare a page of history with what is written down of it and with the stream's trades."""
     request = venue.history_request(HistoryQuery(**history["query"]))
     assert {"path": request.path, "params": dict(request.params)} == history["request"]
     columns, symbol = Columns(), history["query"]["symbol"]
