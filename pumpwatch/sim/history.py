@@ -9,11 +9,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pumpwatch.model import Flag
 from pumpwatch.sim.dialect import MinuteBar
 from pumpwatch.sim.rows import VOID, Rows, SymbolTable
 
 CHUNK = 4096
 DISORDER_NS = 60 * 10**9  # rows of a chunk lie at most so far outside the time of its first and last row
+NOT_OF_THE_MARKET = VOID | int(Flag.outside_market())
 MINUTE_NS = 60 * 10**9
 
 
@@ -58,7 +60,7 @@ class TradeHistory:
         return self._backward(symbol, limit, lambda chunk: (chunk.trade_id >= first_id) & (chunk.trade_id <= last_id))
 
     def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
-        """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows that are not trades do not count."""
+        """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
         return minute_bars(self.between(symbol, start_ns, end_ns - 1, 2**31))
 
     def _backward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
@@ -107,8 +109,8 @@ def _in_time(chunk: Rows, start_ns: int, end_ns: int) -> NDArray[np.bool_]:
 
 
 def minute_bars(rows: Rows) -> list[MinuteBar]:
-    """Return the minutes of one symbol's trades, ascending; rows that are not trades do not count."""
-    rows = rows.take((rows.flags & VOID) == 0)
+    """Return the minutes of one symbol's trades, ascending; rows outside the market do not count."""
+    rows = rows.take((rows.flags & NOT_OF_THE_MARKET) == 0)
     rows = rows.take(np.argsort(rows.timestamp, kind="stable"))
     minute = rows.timestamp // MINUTE_NS
     heads = np.flatnonzero(np.diff(minute, prepend=-1)).tolist()

@@ -84,7 +84,7 @@ class RestHistory:
         return self._answer(symbol, limit, find)
 
     def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
-        """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows that are not trades do not count."""
+        """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
         def find(number: int) -> Rows:
             return self._history.between(number, start_ns, min(end_ns - 1, self._newest_ns), ALL)
 
