@@ -61,6 +61,7 @@ class TradeHistory:
 
     def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
         """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
+        start_ns, end_ns = whole_minutes(start_ns, end_ns)
         return minute_bars(self.between(symbol, start_ns, end_ns - 1, 2**31))
 
     def _backward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
@@ -106,6 +107,11 @@ def _in_time(chunk: Rows, start_ns: int, end_ns: int) -> NDArray[np.bool_]:
     if ends[1] + DISORDER_NS < start_ns or ends[0] - DISORDER_NS > end_ns:
         return np.zeros(len(chunk), np.bool_)
     return (chunk.timestamp >= start_ns) & (chunk.timestamp <= end_ns)
+
+
+def whole_minutes(start_ns: int, end_ns: int) -> tuple[int, int]:
+    """Return the beginning of the first minute that begins in [start_ns, end_ns), and the end of the last one."""
+    return -(-start_ns // MINUTE_NS) * MINUTE_NS, -(-end_ns // MINUTE_NS) * MINUTE_NS
 
 
 def minute_bars(rows: Rows) -> list[MinuteBar]:

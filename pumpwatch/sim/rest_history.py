@@ -20,7 +20,7 @@ import numpy as np
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.sim.dialect import MinuteBar
 from pumpwatch.sim.ground_truth import TruthWriter
-from pumpwatch.sim.history import TradeHistory, minute_bars
+from pumpwatch.sim.history import TradeHistory, minute_bars, whole_minutes
 from pumpwatch.sim.rows import Rows
 
 FORMS = ("hole", "repeat", "back", "other", "none", "conflict", "future")
@@ -85,6 +85,8 @@ class RestHistory:
 
     def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
         """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
+        start_ns, end_ns = whole_minutes(start_ns, end_ns)
+
         def find(number: int) -> Rows:
             return self._history.between(number, start_ns, min(end_ns - 1, self._newest_ns), ALL)
 

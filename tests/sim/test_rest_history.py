@@ -49,6 +49,7 @@ def test_every_question_lacks_the_newest_seconds(history: TradeHistory, ask: Cal
 
 def test_a_minute_that_lags_lacks_its_newest_trades(history: TradeHistory) -> None:
     assert [bar.trades for bar in seen(history).minutes(0, MINUTE, END_NS)] == [60] * 5
+    assert [bar.trades for bar in seen(history).minutes(0, MINUTE - 1, MINUTE + 1)] == [60], "a minute counts whole"
     assert [bar.trades for bar in seen(history, lag_s=3).minutes(0, MINUTE, END_NS)] == [60] * 4 + [58]
 
 
