@@ -92,8 +92,9 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
 
 
 @click.command()
-@click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation: those below, "
-                                                                "and `venues`, `mode`, `rules`, `faults`, `listings`, `tape`.")
+@click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation: those below, and "
+                                                                "`venues`, `mode`, `rules`, `lag_s`, `faults`, `listings`, "
+                                                                "`tape`.")
 @click.option("--coins", "symbols", type=click.IntRange(1), help="Let so many coins trade on every venue.")
 @click.option("--symbols", "roster", type=click.IntRange(1), help="Let so many symbols trade on all venues together, spread as "
                                                                   "on the real ones, instead of --coins.")
@@ -114,7 +115,7 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     Commands: status pause resume stop publish edit board_fault fault
     Kinds of fault: cut fin close slow_close silence mute freeze deaf drop double
                     reorder spoil fragment malformed ping maintenance refuse
-                    down hang rest
+                    down hang rest ban history
     A fault: curl --cacert DIR/ca.pem -d '{"kind": "cut"}' ADDRESS/fault
     ADDRESS is the control address: https://127.0.0.1:PORT/sim
 
