@@ -193,8 +193,7 @@ class Sweep:
             frames += len(buffer.stops)
             if connection.frames_wait:
                 again.append(connection)
-            if connection.closed:
-                self.remove(connection)
+            self._drop_if_closed(connection)
         self._unpolled[: len(unpolled)] = again
         if reads:
             self._few = frames < FEW_FRAMES * reads
