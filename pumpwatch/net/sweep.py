@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import math
 import select
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -36,7 +35,6 @@ READY = select.EPOLLIN | select.EPOLLRDHUP if hasattr(select, "EPOLLIN") else 0x
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, BufferError)
 READABLE = 1  # gevent's number for it
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
-SLICE_S = 0.01  # of CPU time, after which a sweep lets the parser and the committer run: what was read need not wait for the rest
 LONGEST_SLEEP_S = 1.0  # without data; what is held back is looked at that often at least
 MAX_PENDING_FRAMES = 50_000  # of one venue: a third of a second of the busiest venue imaginable
 LAST_READS = 64  # of a connection before it is closed: more than the kernel holds for it
@@ -59,7 +57,6 @@ class Sweep:
         self._few = False  # the last sweep found few frames
         self._max_pending_bytes, self._max_pending_frames = max_pending_bytes, max_pending_frames
         self._quick = False
-        self._cpu_s = time.thread_time
         self._epoll = monkey.get_original("select", "epoll")()
         self._connections: dict[int, Connection] = {}
         self._unpolled: list[Connection] = []  # may have frames of which epoll knows nothing: new ones, and those that wait
@@ -82,10 +79,6 @@ class Sweep:
             del self._connections[number]
             self._epoll.unregister(number)
             self._wake.set()  # its last frames may wait to be parsed
-
-    def reads(self, connection: Connection) -> bool:
-        """Return whether the connection was added, and neither removed nor closed since."""
-        return not connection.closed and self._connections.get(connection.stream.fileno()) is connection
 
     def hasten(self, quick: bool) -> None:
         """Sweep quickly (True) or at the usual interval (False) from now on."""
@@ -164,37 +157,29 @@ class Sweep:
 
         A connection whose reading fails is closed; the others are read all the same.
         """
-        unpolled, again = list(self._unpolled), list[Connection]()  # kept until the end: the sweep may be killed in a pause
+        unpolled, self._unpolled = self._unpolled, []
         ready: Iterable[Connection | None] = [self._connections.get(number) for number, _ in self._epoll.poll(0)]
         if unpolled:
             ready = dict.fromkeys((*unpolled, *ready))
         busy = False
-        yielded_at = self._cpu_s()
         reads = frames = 0
         for connection in ready:
             busy = True
             if connection is None or connection.closed:
                 continue
-            if self._cpu_s() - yielded_at > SLICE_S:
-                self._after()
-                gevent.sleep(SHORTEST_PAUSE_S)
-                yielded_at = self._cpu_s()
-                if not self.reads(connection):
-                    continue
             buffer = connection.buffer
             if buffer.end > self._max_pending_bytes or len(buffer.stops) >= self._max_pending_frames:
                 self._hold_back(buffer)
                 if connection in unpolled:
-                    again.append(connection)
+                    self._unpolled.append(connection)
                 continue
             reads += 1
             frames -= len(buffer.stops)
             self._read(connection)
             frames += len(buffer.stops)
             if connection.frames_wait:
-                again.append(connection)
+                self._unpolled.append(connection)
             self._drop_if_closed(connection)
-        self._unpolled[: len(unpolled)] = again
         if reads:
             self._few = frames < FEW_FRAMES * reads
         if self._held_back:

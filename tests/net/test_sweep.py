@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import socket
@@ -201,45 +200,6 @@ def test_the_last_sweep_leaves_no_frame_behind(reading):
     reading.send([b"1"] * (3 * FRAMES_PER_SWEEP))
     reading.sweep.finish()
     assert len(reading.take()) == 3 * FRAMES_PER_SWEEP and not reading.connection.frames_wait
-
-
-@pytest.fixture
-def long_sweep():
-    """A sweep over three connections with a frame each, whose every read uses up a slice; `pauses` has what was read by then."""
-    made = Reading()
-    sweep, buffer, pipes = made.sweep, made.buffer, [made.pipe, Pipe(), Pipe()]
-    sweep._cpu_s = itertools.count().__next__
-    pauses: list[int] = []
-    sweep._after = lambda: pauses.append(len(buffer.stops))
-    connections = [made.connection, *(Connection(pipe, buffer, 1000, lambda reason: None) for pipe in pipes[1:])]
-    for pipe, connection in zip(pipes, connections, strict=True):
-        if connection is not made.connection:
-            sweep.add(connection)
-        pipe.venue.sendall(frame(b"1"))
-    yield sweep, buffer, connections, pauses
-    for pipe in pipes:
-        pipe.close()
-
-
-def test_a_long_sweep_lets_the_parser_run_between_two_connections_and_reads_all_of_them(long_sweep):
-    sweep, buffer, _, pauses = long_sweep
-    sweep.once()
-    assert pauses == [0, 1, 2] and len(buffer.stops) == 3
-
-
-def test_a_connection_that_is_removed_while_a_sweep_pauses_is_not_read(long_sweep):
-    sweep, buffer, connections, _ = long_sweep
-    sweep._after = lambda: sweep.remove(connections[2])
-    sweep.once()
-    assert len(buffer.stops) == 2
-
-
-def test_a_sweep_that_is_killed_in_a_pause_forgets_no_new_connection(long_sweep):
-    sweep = long_sweep[0]
-    sweep._after = lambda: 1 / 0
-    with pytest.raises(ZeroDivisionError):
-        sweep.once()
-    assert len(sweep._unpolled) == 3
 
 
 def test_while_nothing_comes_it_sleeps(running):
