@@ -71,6 +71,7 @@ class ScriptedStream:
         self.pings = 0
         self.ended = self.closed = False
         self.answers_pings = True
+        self.peer = f"192.0.2.{fileno}"
 
     def fileno(self) -> int:
         return self._fileno
@@ -115,7 +116,7 @@ class ScriptedVenue:
 
     # The dialer and the sweep, as feeds see them.
 
-    def open(self, url: str, headers: object, configured: str = "") -> ScriptedStream:
+    def open(self, url: str, headers: object, configured: str = "", avoid: str = "") -> ScriptedStream:
         self.dialed.append((url, configured))
         if self.failing:
             raise ServiceUnavailable("nobody there")
@@ -230,7 +231,7 @@ class World(ScriptedVenue):
 
     def overlap(self) -> None:
         """Let both connections trade, and the time pass that they are read side by side."""
-        until(lambda: len(self.connections) == 2 and self.feed._successor and self.feed._successor.established_at_ns)
+        until(lambda: len(self.connections) == 2 and self.feed._hand_over.established)
         self.trade()
         self.clock.monotonic_s += 2.5
 

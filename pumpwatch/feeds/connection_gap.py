@@ -1,0 +1,81 @@
+"""The gap of one connection's symbols: from the moment when they are not read any more until they are granted again.
+
+It is recorded every second, a little ahead, so that the ledger holds it after a kill. A symbol that the connection's double reads
+is not in it. Where the double takes a symbol up or lets it go meanwhile, the gap so far ends, and another begins with the
+symbols that nobody reads then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from pumpwatch.feeds.session import FeedContext
+
+
+class Reader(Protocol):
+    """Another connection that reads some of the same symbols."""
+
+    def reads(self, symbols: Collection[str], since_ns: int) -> set[str]:
+        """Return those of the symbols that it has read without interruption since then."""
+
+    def answers_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
+        """Return those that it has read since then, or until its own gap began, which names them."""
+
+
+class ConnectionGap:
+    """The gap of one connection. `double`: the connection that reads the same symbols, if there is one."""
+
+    def __init__(self, context: FeedContext, number: int) -> None:
+        self._context, self._number = context, number
+        self.double: Reader | None = None
+        self.down = False
+        self.from_ns = 0
+        self.symbols: frozenset[str] = frozenset()  # nobody reads them
+        self._left: frozenset[str] = frozenset()  # the double reads them, or has them in its own gap
+        self._reviewed_ns = 0
+
+    def open(self, from_ns: int, symbols: Collection[str]) -> None:
+        """Begin the gap of these symbols; if it has begun already, nothing changes."""
+        if self.down:
+            return
+        wanted = frozenset(symbols)
+        self.down, self.from_ns, self._reviewed_ns = True, from_ns, self._context.clock.now_ns()
+        self._left = frozenset(self.double.answers_for(wanted, from_ns)) if self.double else frozenset()
+        self.symbols = wanted - self._left
+
+    def extend(self, reason: str, ahead_ns: int, wanted: Collection[str]) -> None:
+        """Record the gap up to now and `ahead_ns` ahead; `wanted`: the symbols that the connection should read now."""
+        if self.down and wanted:
+            self._review(reason, wanted)
+            self._record(reason, ahead_ns)
+
+    def close(self, reason: str) -> None:
+        """Record the gap up to now; the connection reads its symbols again."""
+        self._record(reason)
+        self.forget()
+
+    def forget(self) -> None:
+        """End the gap as it was recorded last."""
+        self.down, self.from_ns, self.symbols, self._left = False, 0, frozenset(), frozenset()
+
+    def _review(self, reason: str, wanted: Collection[str]) -> None:
+        if self.double is None and not self._left:
+            return
+        now_ns = self._context.clock.now_ns()
+        slack_ns = self._context.slack_ns()
+        read = self.double.reads(self.symbols, now_ns) if self.double else set()
+        answered = self.double.answers_for(self._left, self._reviewed_ns - slack_ns) if self.double else set()
+        orphans = self._left.intersection(wanted) - answered
+        if read or orphans:
+            self._record(reason)
+            self.symbols = (self.symbols - read) | orphans
+            self._left = (self._left | read) - orphans
+            self.from_ns = (self._reviewed_ns if orphans else now_ns) - slack_ns
+        self._reviewed_ns = now_ns
+
+    def _record(self, reason: str, ahead_ns: int = 0) -> None:
+        if self.down and self.symbols:
+            symbols = tuple(sorted(self.symbols))
+            self._context.record_gap("", self.from_ns, f"connection {self._number} with {len(symbols)} symbols: {reason}",
+                                     ahead_ns, symbols)
