@@ -108,6 +108,7 @@ class ListingConfig(Section):
     window_s: Positive = 20.0
     fresh_s: Positive = 600.0
     archive_dir: Folder = "data"
+    doubled: bool = True  # the coin of an open window is read on two connections of each venue
     sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {"upbit": SourceConfig()})
 
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.feeds.session import FeedContext
+
+SURE_NS = NS_PER_S // 5  # a double that was read for so long by then brought what the lost connection did not: servers differ
 
 
 class Reader(Protocol):
@@ -20,7 +23,7 @@ class Reader(Protocol):
         """Return those of the symbols that it has read without interruption since then."""
 
     def answers_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
-        """Return those that it has read since then, or until its own gap began, which names them."""
+        """Return those that it has read since then, except for the time of a gap of its own that names them."""
 
 
 class ConnectionGap:
@@ -34,6 +37,7 @@ class ConnectionGap:
         self.symbols: frozenset[str] = frozenset()  # nobody reads them
         self._left: frozenset[str] = frozenset()  # the double reads them, or has them in its own gap
         self._reviewed_ns = 0
+        self._closed: tuple[int, int, frozenset[str]] = 0, 0, frozenset()  # the gap before: from, to, symbols
 
     def open(self, from_ns: int, symbols: Collection[str]) -> None:
         """Begin the gap of these symbols; if it has begun already, nothing changes."""
@@ -41,7 +45,8 @@ class ConnectionGap:
             return
         wanted = frozenset(symbols)
         self.down, self.from_ns, self._reviewed_ns = True, from_ns, self._context.clock.now_ns()
-        self._left = frozenset(self.double.answers_for(wanted, from_ns)) if self.double else frozenset()
+        since_ns = from_ns + self._context.slack_ns() - SURE_NS
+        self._left = frozenset(self.double.answers_for(wanted, since_ns)) if self.double else frozenset()
         self.symbols = wanted - self._left
 
     def extend(self, reason: str, ahead_ns: int, wanted: Collection[str]) -> None:
@@ -53,7 +58,15 @@ class ConnectionGap:
     def close(self, reason: str) -> None:
         """Record the gap up to now; the connection reads its symbols again."""
         self._record(reason)
+        self._closed = self.from_ns, self._context.clock.now_ns(), self.symbols
         self.forget()
+
+    def names(self, symbol: str, since_ns: int, read_since_ns: float) -> bool:
+        """Return whether it names a symbol from `since_ns` on, or from when that was read until then; it may be over."""
+        if self.down:
+            return symbol in self.symbols and min(self.from_ns, read_since_ns) <= since_ns
+        from_ns, to_ns, symbols = self._closed
+        return symbol in symbols and from_ns <= since_ns and read_since_ns <= to_ns
 
     def forget(self) -> None:
         """End the gap as it was recorded last."""
@@ -65,7 +78,7 @@ class ConnectionGap:
         now_ns = self._context.clock.now_ns()
         slack_ns = self._context.slack_ns()
         read = self.double.reads(self.symbols, now_ns) if self.double else set()
-        answered = self.double.answers_for(self._left, self._reviewed_ns - slack_ns) if self.double else set()
+        answered = self.double.answers_for(self._left, self._reviewed_ns) if self.double else set()
         orphans = self._left.intersection(wanted) - answered
         if read or orphans:
             self._record(reason)

@@ -74,8 +74,9 @@ class VenueConnections:
         if self._leaving:
             self._follow_on()
 
-    def _new_feed(self, number: int, symbols: Collection[str], down_since_ns: int = 0, began_ns: int = 0) -> Feed:
-        feed = Feed(self._context, number, symbols, down_since_ns, began_ns)
+    def _new_feed(self, number: int, symbols: Collection[str], down_since_ns: int = 0, began_ns: int = 0,
+                  follows: Feed | None = None) -> Feed:
+        feed = Feed(self._context, number, symbols, down_since_ns, began_ns, follows)
         self._spawn(f"feed {self._context.venue.name}#{number}", feed.run)
         return feed
 
@@ -104,8 +105,7 @@ class VenueConnections:
                 if not wanted:
                     continue
                 self._context.buffer.doubled = True
-                feed = self.doubles[number] = self._new_feed(DOUBLE + number, wanted)
-                feed.double, self.feeds[number].double = self.feeds[number], feed
+                self.doubles[number] = self._new_feed(DOUBLE + number, wanted, follows=self.feeds[number])
                 self._follow_on()
             else:  # what the venue rejects on the first connection only is read on
                 wanted |= {symbol for symbol in feed.symbols if symbol in feed.granted and self._is_left_out(symbol)}

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 RECORD_EVERY_S = 1.0
 AHEAD_NS = 2 * NS_PER_S  # the next record is durable before that
 STEADY_S = 60.0  # a connection that was up for so long was a good one
+STAGGER_S = 3.0  # a double waits so long for the connection that it doubles
 FIRST_WITHIN_S = 30.0  # a first connection that is not up by then is a gap, whatever it waits for
 NO_SYMBOLS = "it has no symbols left"
 
@@ -41,11 +42,11 @@ class Feed:
     """Keeps one connection with its symbols; `run` is the body of a supervised greenlet.
 
     down_since_ns: when its symbols were last read, by an earlier run; 0: never.
-    began_ns: since when its symbols should be read.
+    began_ns: since when its symbols should be read. follows: the feed that it doubles; both are doubles of each other then.
     """
 
     def __init__(self, context: FeedContext, number: int, symbols: Iterable[str], down_since_ns: int = 0,
-                 began_ns: int = 0) -> None:
+                 began_ns: int = 0, follows: Feed | None = None) -> None:
         self._context, self.number, self.symbols = context, number, set(symbols)
         self._suspects: set[str] = set()  # rejected once, together with all others of their request
         self._backoff = Backoff()
@@ -63,7 +64,9 @@ class Feed:
         self._began_ns = began_ns  # the beginning of the gap if the first connection fails; 0 once one was up
         self._down_at = context.clock.monotonic()  # since when no connection is up
         self._read_since = ReadSince()
-        self._double: Feed | None = None
+        self._follows = self._double = self.gap.double = follows
+        if follows is not None:
+            follows._double = follows.gap.double = self
         self.trouble = ""  # the last reason why it is down
         context.turns.join(number, self._wake)
 
@@ -96,10 +99,6 @@ class Feed:
         """The feed that reads some of the same symbols on another connection."""
         return self._double
 
-    @double.setter
-    def double(self, other: Feed | None) -> None:
-        self._double = self.gap.double = other
-
     @property
     def peer(self) -> str:
         """The IP address that it is connected to; empty without a connection, or where it is not known."""
@@ -118,12 +117,11 @@ class Feed:
         return {symbol for symbol in symbols if symbol in granted and self._read_since.of(symbol) <= since_ns}
 
     def answers_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
-        """Return those that it has read since then, or until its own gap began, which names them."""
-        gap = self.gap
-        if not gap.down:
-            return self.reads(symbols, since_ns)
-        return {symbol for symbol in symbols
-                if symbol in gap.symbols and min(gap.from_ns, self._read_since.of(symbol)) <= since_ns}
+        """Return those that it has read since then, except for the time of a gap of its own that names them."""
+        read = self.reads(symbols, since_ns)
+        return read.union(symbol for symbol in symbols if symbol not in read
+                          and (self.gap.down or symbol in self.granted)
+                          and self.gap.names(symbol, since_ns, self._read_since.of(symbol)))
 
     def without_trades(self, now: float) -> bool:
         """Return whether the connection has been up for a while without one trade.
@@ -210,6 +208,9 @@ class Feed:
             self._session, self._attempt = self._hand_over.rescue()
             if self._session is not None:
                 return True
+        if self._follows and not self._attempt:  # its address is to be another one than that of the first
+            first = self._follows
+            self._wait_down(STAGGER_S, lambda: first.established_at_ns > 0)
         self._attempt = attempt = self._attempt or self._new_attempt()
         self._wait_down(math.inf, lambda: attempt.done)
         if self._stopped or not self.symbols:

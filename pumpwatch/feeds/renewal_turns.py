@@ -43,8 +43,9 @@ class RenewalTurns:
         for wake in self._wakes.values():
             wake.set()
 
-    def announce(self, reason: str, now: float) -> None:
-        """Have every connection renewed, as the venue has announced a restart on one of them."""
+    def announce(self, number: int, reason: str, now: float) -> None:
+        """Have every connection renewed, as the venue has announced a restart on this one."""
+        self._wishes[number] = (ANNOUNCED, 0.0), now
         if now - self._noticed_at >= NOTICE_S:
             self._noticed_at = now
             self.ask(reason, now)

@@ -92,7 +92,7 @@ class FeedSession:
         self.established_at = math.inf  # the same, monotonic seconds
         self.opened_at = self._heard_at = self._sent_at = clock.monotonic()
         self.due_at = self.opened_at + due_age_s(venue.limits.connection_age_s, number)  # it is old then
-        self._venue, self._clock, self._wake, self._turns = venue, clock, wake, context.turns
+        self._number, self._venue, self._clock, self._wake, self._turns = number, venue, clock, wake, context.turns
         self._bytes_read = 0
         self._next_heartbeat = self.opened_at + venue.heartbeat.interval_s
         self._heartbeats = self._probe = 0  # pings sent, and the number of the probe
@@ -204,7 +204,7 @@ class FeedSession:
         """React to a frame that is not trades; the pipeline calls it."""
         if control.kind == ControlKind.RECONNECT:
             self.renew = control.reason or "the venue asks for it"
-            self._turns.announce(self.renew, self._clock.monotonic())
+            self._turns.announce(self._number, self.renew, self._clock.monotonic())
         elif control.kind == ControlKind.WELCOME:
             self.greeted = True
         else:

@@ -1,4 +1,4 @@
-"""Finds trades that certainly came before: two connections bring each trade of their symbols, so half of all rows are repetitions.
+"""Finds trades that certainly came before. Where two connections bring each trade, half of all rows are repetitions.
 
 A table with a slot for each of the last trades holds what identifies them; a trade whose slot holds the same instrument, id and
 time came before. All of it is done by column. Where another trade has taken the slot meanwhile the answer is no, and the slower

@@ -25,6 +25,7 @@ from pumpwatch.model import Gap, IdKind, TradeBatch
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.races import Races
 from pumpwatch.net.texts import one_line
+from pumpwatch.pipeline.certain_repeats import Race
 from pumpwatch.pipeline.dedupe import Dedupe, Seen
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.pipeline.replay_filter import ReplayFilter
@@ -196,6 +197,8 @@ class Ingest:
         if self.occurrences.repeated > repeated:
             venue = ".".join(self._catalogue.venues[int(parsed.batch.instrument[0])])
             self._stats.add("doubled_trades_total", self.occurrences.repeated - repeated, venue=venue)
+        self._record_races(self.occurrences.races)
+        self.occurrences.races = []
         self._records.gaps += gaps
         return numbered
 
@@ -212,8 +215,12 @@ class Ingest:
             totals[venues[number]] = totals.get(venues[number], 0) + count
         for venue, total in totals.items():
             self._stats.add("doubled_trades_total", total, venue=".".join(venue))
-        for number, first, second, lead_ns in seen.races:
-            self._races[venues[number]].record(first, second, lead_ns)
+        self._record_races(seen.races)
+
+    def _record_races(self, races: list[Race]) -> None:
+        for number, first, second, lead_ns in races:
+            if first != second:
+                self._races[self._catalogue.venues[number]].record(first, second, lead_ns)
 
     def _clean(self, parsed: list[Parsed], records: Records) -> TradeBatch:
         batch = TradeBatch.concat([part.batch for part in parsed])

@@ -104,6 +104,7 @@ class ScriptedVenue:
         self.clock, self.stats, self.records = SteppedClock(), Stats(), Records()
         self.streams: list[ScriptedStream] = []
         self.dialed: list[tuple[str, str]] = []  # address, and the configured one where a session named it
+        self.avoided: list[str] = []  # the addresses that were to be avoided
         self.connections: list[Connection] = []  # those that are read
         self.drained: list[Connection] = []  # those that were read to their end
         self.refuses: Callable[[str], bool] = lambda symbol: False
@@ -118,6 +119,7 @@ class ScriptedVenue:
 
     def open(self, url: str, headers: object, configured: str = "", avoid: str = "") -> ScriptedStream:
         self.dialed.append((url, configured))
+        self.avoided.append(avoid)
         if self.failing:
             raise ServiceUnavailable("nobody there")
         self.streams.append(ScriptedStream(len(self.streams)))

@@ -53,7 +53,7 @@ def test_texts_are_compared_whatever_the_width_of_their_column():
     table = CertainRepeats()
     assert found(table, [(0, -1, 5), (0, -1, 5)], [b"aaaaaaaaaaaa", b"b"]) == [False, False]
     assert found(table, [(0, -1, 5), (1, -1, 5), (0, -1, 6)], [b"b", b"b", b"b"]) == [True, False, False]
-    assert found(table, [(0, -1, 5), (0, -1, 5)], [b"x" * 100, b"aaaaaaaaaaaa"]) == [False, False]  # too wide a column
+    assert found(table, [(0, -1, 5), (0, -1, 5)], [b"x" * 200, b"aaaaaaaaaaaa"]) == [False, False]  # too wide a column
     assert found(table, [(0, 7, 5), (0, -1, 5)], [b"", b"aaaaaaaaaaaa"]) == [False, True]
     assert found(table, [(0, 7, 5)]) == [True]
 
