@@ -215,6 +215,7 @@ class Ingest:
             totals[venues[number]] = totals.get(venues[number], 0) + count
         for venue, total in totals.items():
             self._stats.add("doubled_trades_total", total, venue=".".join(venue))
+            self._stats.add("trades_total", -total, venue=".".join(venue))  # they were counted as read
         self._record_races(seen.races)
 
     def _record_races(self, races: list[Race]) -> None:

@@ -117,7 +117,9 @@ def test_renewals_on_every_venue_lose_nothing_double_nothing_and_leave_no_gap(tm
     assert renewed.counted.equal and renewed.counted.sent > 5_000, renewed.counted
     assert renewed_in(renewed.events) == set(VENUES)
     assert not [gap for gap in renewed.gaps if gap.state != "filled"]  # an id that came early on the other connection
-    assert renewed.most_open == dict.fromkeys(VENUES, CONNECTIONS + 1) and not renewed.not_sent
+    assert not renewed.not_sent
+    # one connection at a time; a busy venue may notice the end of an old connection after the beginning of the next
+    assert all(CONNECTIONS < most <= CONNECTIONS + 2 for most in renewed.most_open.values()), renewed.most_open
 
 
 def test_venues_that_close_at_the_planned_time_while_the_successor_is_read_too_lose_nothing(tmp_path):
