@@ -50,7 +50,7 @@ def pumpwatch() -> None:
 
 
 for command in (
-    running.collect, running.demo, running.simulate, data.trades, data.decode, data.titles,
+    running.collect, running.renew, running.demo, running.simulate, data.trades, data.decode, data.titles,
     data.init_symbols, listings.listing, health.status, health.check, health.doctor, health.plugins,
     journal.gaps, journal.verify, journal.backup, journal.restore,
 ):

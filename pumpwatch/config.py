@@ -38,6 +38,12 @@ class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A mapping of the file."""
 
 
+class TopByVolume(Section):
+    """The symbols with the largest volumes."""
+
+    top: PositiveInt
+
+
 class VenueConfig(Section):
     """One market of an exchange. Empty addresses mean the plugin's own."""
 
@@ -49,6 +55,7 @@ class VenueConfig(Section):
     coins: list[str] = []  # only symbols of these coins: PEPE means PEPEUSDT and 1000PEPEUSDT; empty: all
     symbols_per_connection: Count = 0  # at most, within what the venue allows; 0: usually 100, and some newcomers
     variant: str = ""  # another protocol the plugin offers for this venue
+    redundancy: Literal[1, 2] | list[str] | TopByVolume = 1  # connections that read each symbol; or those that two read
 
 
 class ExchangeConfig(Section):
@@ -102,6 +109,7 @@ class ListingConfig(Section):
     window_s: Positive = 20.0
     fresh_s: Positive = 600.0
     archive_dir: Folder = "data"
+    doubled: bool = True  # the coin of an open window is read on two connections of each venue
     sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {"upbit": SourceConfig()})
 
 

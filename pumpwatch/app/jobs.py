@@ -16,12 +16,14 @@ from pumpwatch.app.status import Status
 from pumpwatch.clock import ClockWatch
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.ops.health import problems, summary_line
+from pumpwatch.ops.renewal_request import take
 from pumpwatch.ops.retention import Retention
 from pumpwatch.printable import printable
 from pumpwatch.store.scrub import Scrub
 
 log = logging.getLogger(__name__)
 
+REQUESTS_S = 1.0
 UPKEEP_S = 5.0
 RETENTION_S = 60.0
 LEDGER_UPKEEP_S, LEDGER_STEPS = 30.0, 200  # at most so many short transactions at a time
@@ -47,6 +49,7 @@ class Jobs:
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
         collector = self._collector
         self.every(1.0, self._status.write)
+        self.every(REQUESTS_S, self._take_renewals)
         self.every(UPKEEP_S, self._compact)
         self.every(UPKEEP_S, self._maintain)
         self.every(UPKEEP_S, self._write_symbols)
@@ -84,6 +87,14 @@ class Jobs:
             self._collector.stats.add("clock_steps_total")
             log.warning("clock stepped, jobs are rescheduled; lags and windows around now are off by as much by_s=%+.1f", step_s)
             self.scheduler.reschedule_all()
+
+    def _take_renewals(self) -> None:
+        """Renew the connections of venues for which somebody has dropped a request."""
+        wanted = take(self._collector.folder)
+        for feeds in self._collector.venues:
+            if feeds.venue.name in wanted:
+                log.info("connections are renewed one after the other venue=%s reason=asked for", feeds.venue.name)
+                feeds.renew("asked for")
 
     def _compact(self) -> None:
         self._collector.memory_thread.apply(self._collector.recent.compact)

@@ -9,6 +9,7 @@ import click
 
 from pumpwatch.commands.options import config_option, json_option
 from pumpwatch.commands.output import colored, near, print_json, print_lines, program, say, terminal_width
+from pumpwatch.printable import printable
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
@@ -54,6 +55,38 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], replace: bool, r
         config = narrowed(config, load_plugins(config), exchanges, coins)
     set_up(config.log.level)
     return run(config, replace_within if replace else 0.0, announce)
+
+
+@click.command()
+@click.argument("names", metavar="[VENUE]...", nargs=-1)
+@json_option
+@config_option
+def renew(names: tuple[str, ...], as_json: bool, config: Config) -> int:
+    """Replace the connections of a running collector without a gap.
+
+    VENUE is an exchange or one of its markets, as in binance or binance.spot; without it the connections of every venue are
+    replaced. Of each venue one connection after the other: the new one delivers before the old one is closed. `status` goes on
+    showing them as up. Exit code 69 if no collector runs on the config's data folder.
+
+    \b
+    Example: pumpwatch renew okx
+    """
+    from pumpwatch.errors import UsageError
+    from pumpwatch.ops import health
+    from pumpwatch.ops.renewal_request import drop
+
+    folder = Path(config.store.dir)
+    rows = health.read(folder).get("venues", ())
+    known = {f"{row['exchange']}.{row['market_type']}": str(row["exchange"]) for row in rows}
+    chosen = [venue for venue, exchange in known.items() if not names or venue in names or exchange in names]
+    if unknown := sorted(set(names) - known.keys() - set(known.values())):
+        raise UsageError(f"no venue `{printable(unknown[0])}` is collected", f"collected are {', '.join(known)}")
+    path = drop(folder, chosen)
+    if as_json:
+        print_json([{"venue": venue, "file": str(path)} for venue in chosen])
+    else:
+        say(f"the connections of {', '.join(chosen)} are renewed, one after the other")
+    return 0
 
 
 @click.command()

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, GapState, IdKind, Int64, TradeBatch
+from pumpwatch.pipeline.certain_repeats import CertainRepeats, Race
 from pumpwatch.pipeline.missing_ids import RANGES_KEPT, MissingIds
 from pumpwatch.pipeline.recent_ids import AscendingIds, UnorderedIds
 
 UNSEEN = -1
+EXPECTED_FOR = 500  # batches without a repetition, after which none is expected
 RESTART_NS = 5 * NS_PER_S  # far more than the times of neighbouring ids are out of order: none of 47,000 recorded ones was
 
 CONTIGUOUS, MONOTONIC, UNIQUE, NUMBERED = 3, 2, 1, 0
@@ -33,11 +35,15 @@ CODES = {IdKind.CONTIGUOUS: CONTIGUOUS, IdKind.MONOTONIC: MONOTONIC, IdKind.UNIQ
 
 @dataclass(slots=True)
 class Seen:
-    """The result of `observe`: rows to keep (None: all), repeated trades by instrument, gaps opened or filled."""
+    """The result of `observe`: rows to keep (None: all), repeated trades by instrument, gaps opened or filled.
+
+    races: who was first in some of the repeated trades.
+    """
 
     keep: NDArray[np.bool_] | None = None
     doubled: dict[int, int] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    races: list[Race] = field(default_factory=list)
 
     def drop(self, rows: NDArray[np.intp], number: int, fresh: list[bool], count: int) -> None:
         """Mark these rows of an instrument, in a batch of `count` rows, as kept or dropped."""
@@ -63,6 +69,8 @@ class Dedupe:
         self._kind: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._has: set[int] = set()  # the kinds of all known instruments
         self._ascending = AscendingIds()
+        self._repeats: CertainRepeats | None = None  # while trades come twice
+        self._without_repeats = 0  # batches
 
     def _grow(self) -> None:
         known, count = len(self._last_id), len(self._catalogue)
@@ -133,12 +141,39 @@ class Dedupe:
         self._open_gaps[number] = found
         return found
 
-    def observe(self, batch: TradeBatch, settled: Int64 | None = None) -> Seen:
+    def observe(self, batch: TradeBatch, settled: Int64 | None = None, source: Int64 | None = None) -> Seen:
         """Compare a batch, in order of arrival, with what was seen; remember its ids, and return what to drop.
 
-        settled: the times to use where some trades' own are wrong (see Lag.settled).
+        settled: the times to use where some trades' own are wrong (see Lag.settled). source: a number for each row's connection,
+        where two connections bring the same trades.
         """
         self._grow()
+        found = None
+        if self._repeats is not None and len(batch):
+            found = self._repeats.find(batch, self._kind[batch.instrument] != NUMBERED, source)
+        if found is None:
+            seen = self._observe(batch, settled)
+        else:
+            fresh = np.flatnonzero(~found.rows)
+            seen = self._observe(batch.take(fresh), None if settled is None else settled[fresh])
+            keep = ~found.rows
+            if seen.keep is not None:
+                keep[fresh] = seen.keep
+            seen.keep, seen.races = keep, found.races
+            for number, count in zip(*np.unique(batch.instrument[found.rows], return_counts=True), strict=True):
+                seen.doubled[int(number)] = seen.doubled.get(int(number), 0) + int(count)
+        self._expect_repeats(bool(seen.doubled) or source is not None)
+        return seen
+
+    def _expect_repeats(self, repeated: bool) -> None:
+        """Keep the table of recent trades while trades come twice, and for a while afterwards."""
+        self._without_repeats = 0 if repeated else self._without_repeats + 1
+        if repeated and self._repeats is None:
+            self._repeats = CertainRepeats()
+        elif self._without_repeats > EXPECTED_FOR:
+            self._repeats = None
+
+    def _observe(self, batch: TradeBatch, settled: Int64 | None = None) -> Seen:
         seen = Seen()
         if not len(batch):
             return seen

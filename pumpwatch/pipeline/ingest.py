@@ -24,8 +24,10 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.model import Gap, IdKind, TradeBatch
 from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.races import Races
 from pumpwatch.net.texts import one_line
-from pumpwatch.pipeline.dedupe import Dedupe
+from pumpwatch.pipeline.certain_repeats import Race
+from pumpwatch.pipeline.dedupe import Dedupe, Seen
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.pipeline.replay_filter import ReplayFilter
 from pumpwatch.pipeline.synthetic_ids import SyntheticIds
@@ -65,6 +67,7 @@ class Ingest:
         self._readers: list[VenueReader] = []
         self._turning = BoundedSemaphore(1)
         self._kinds: dict[tuple[str, str], IdKind] = {}
+        self._races: dict[tuple[str, str], Races] = {}
         self._records = Records()
         self._stopped = False
         self._failures: set[tuple[str, str]] = set()  # venue and reason of failures that were logged
@@ -81,6 +84,7 @@ class Ingest:
         """Return the buffer into which this venue's connections read; `down` is the gap recorded for the time before this run."""
         self._kinds[venue.exchange, venue.market_type] = venue.id_kind
         buffer = FrameBuffer(venue.name)
+        self._races[venue.exchange, venue.market_type] = buffer.races
         parser = VenueParser(venue, self._catalogue, self._clock, self._stats, buffer.lag)
         sort: Callable[[Parsed], Parsed] | None = None
         if venue.id_kind == IdKind.NONE:
@@ -210,6 +214,8 @@ class Ingest:
         if self.occurrences.repeated > repeated:
             venue = ".".join(self._catalogue.venues[int(parsed.batch.instrument[0])])
             self._stats.add("doubled_trades_total", self.occurrences.repeated - repeated, venue=venue)
+        self._record_races(self.occurrences.races)
+        self.occurrences.races = []
         self._records.gaps += gaps
         return numbered
 
@@ -219,12 +225,31 @@ class Ingest:
         self._stats.add("history_rows_left_out_total", len(parsed.batch) - len(kept.batch))
         return kept
 
+    def _count_doubled(self, seen: Seen) -> None:
+        venues = self._catalogue.venues
+        totals: dict[tuple[str, str], int] = {}
+        for number, count in seen.doubled.items():
+            totals[venues[number]] = totals.get(venues[number], 0) + count
+        for venue, total in totals.items():
+            self._stats.add("doubled_trades_total", total, venue=".".join(venue))
+            self._stats.add("trades_total", -total, venue=".".join(venue))  # they were counted as read
+        self._record_races(seen.races)
+
+    def _record_races(self, races: list[Race]) -> None:
+        for number, first, second, lead_ns in races:
+            if first != second:
+                self._races[self._catalogue.venues[number]].record(first, second, lead_ns)
+
     def _clean(self, parsed: list[Parsed], records: Records) -> TradeBatch:
         batch = TradeBatch.concat([part.batch for part in parsed])
         settled = None
         if any(part.settled is not None for part in parsed):
             settled = np.concatenate([part.batch.timestamp if part.settled is None else part.settled for part in parsed])
-        seen = self.dedupe.observe(batch, settled)
+        source = None
+        if any(reader.buffer.doubled for reader in self._readers):
+            source = np.concatenate([np.zeros(len(part.batch), np.int64) if part.source is None else part.source
+                                     for part in parsed])
+        seen = self.dedupe.observe(batch, settled, source)
         keep = seen.keep
         if any(part.void is not None for part in parsed):
             void = np.concatenate([np.zeros(len(part.batch), np.bool_) if part.void is None else part.void for part in parsed])
@@ -233,7 +258,6 @@ class Ingest:
             records.passed += zip(*(column[last].tolist() for column in (batch.instrument, batch.trade_id, batch.timestamp)),
                                   strict=True)
             keep = ~void if keep is None else keep & ~void
-        for number, count in seen.doubled.items():
-            self._stats.add("doubled_trades_total", count, venue=".".join(self._catalogue.venues[number]))
+        self._count_doubled(seen)
         records.gaps += seen.gaps
         return batch if keep is None else batch.take(keep)

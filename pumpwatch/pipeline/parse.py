@@ -37,7 +37,8 @@ class Parsed:
     """Trades of one venue. void: rows that only use up an id; past: rows sent as history (None: no such row).
 
     frame: the number of each row's frame, where the venue has no ids; the rows of a frame are adjacent. settled: the times to use
-    where some rows are dated hours ahead of the others. source: a number for each row's connection, where there is `frame`.
+    where some rows are dated hours ahead of the others. source: a number for each row's connection, where there is
+    `frame`, or where two connections bring the same trades.
     """
 
     batch: TradeBatch
@@ -108,6 +109,9 @@ class VenueParser:
         if self.venue.id_kind is IdKind.NONE:
             frame, source = np.arange(len(received_at)), frames.source_numbers(first, last)
             frame, source = (np.repeat(frame, counts), np.repeat(source, counts)) if counts else (frame, source)
+        elif frames.doubled:
+            source = frames.source_numbers(first, last)
+            source = np.repeat(source, counts) if counts else source
         if counts:
             received_at = np.repeat(received_at, counts)
         if len(received_at) != len(columns.symbol):

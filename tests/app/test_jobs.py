@@ -17,6 +17,7 @@ from pumpwatch.clock import FakeClock
 from pumpwatch.hookspecs import ListingEvent
 from pumpwatch.listing.archive import Pass, Span, write_archive
 from pumpwatch.model import Instrument, Listing
+from pumpwatch.ops.renewal_request import drop
 from pumpwatch.pipeline.ingest import Logged
 from pumpwatch.records import Quarantined
 from tests.app.unstarted import KeptRows
@@ -75,6 +76,16 @@ def test_a_coin_that_no_venue_lists_is_logged_once_all_lists_have_come(
         collector.jobs._report_absent_coins()
     assert [record.getMessage() for record in caplog.records] == [
         "none of the venues lists a chosen coin, check its spelling coin=PEPPE"]
+
+
+def test_a_request_renews_the_connections_of_its_venues(collector: Collector, tmp_path: Path) -> None:
+    renewed: list[str] = []
+    collector.venues = [SimpleNamespace(venue=SimpleNamespace(name=name), renew=lambda reason, name=name: renewed.append(name))
+                        for name in ("a.spot", "b.spot")]
+    drop(tmp_path, ["b.spot"])
+    collector.jobs._take_renewals()
+    collector.jobs._take_renewals()
+    assert renewed == ["b.spot"]
 
 
 def test_a_step_of_the_clock_is_logged_and_the_jobs_are_laid_anew(

@@ -61,9 +61,13 @@ class Sample:
 
 
 class Collector(Protocol):
-    """A collector as a scenario uses it. database: where it stores beside its journal, None for nowhere."""
+    """A collector as a scenario uses it. database: where it stores beside its journal, None for nowhere.
+
+    copies: the connections on which it reads each symbol.
+    """
 
     name: str
+    copies: int
     database: Database | None
 
     def start(self, addresses: Addresses) -> None:
@@ -82,8 +86,8 @@ class Collector(Protocol):
 class Ours:
     """`pumpwatch collect` with the journal alone, or with the journal and QuestDB."""
 
-    def __init__(self, folder: Path, database: Database | None) -> None:
-        self.name = "pumpwatch+questdb" if database else "pumpwatch"
+    def __init__(self, folder: Path, database: Database | None, copies: int = 1) -> None:
+        self.name, self.copies = ("pumpwatch+questdb" if database else "pumpwatch"), copies
         self.data = folder / "data"
         self.database = database
         self._folder = folder
@@ -142,7 +146,7 @@ class Ours:
     def _config(self, addresses: Addresses) -> dict[str, Any]:
         venues = {market.market_type: {
             "ws_url": market.ws_url, "rest_url": market.rest_url,
-            "symbols_per_connection": market.symbols_per_connection,
+            "symbols_per_connection": market.symbols_per_connection, "redundancy": self.copies,
         } for market in addresses.markets}
         sinks = {"questdb": {"addr": self.database.addr, "table_prefix": TABLE_PREFIX}} if self.database else {}
         return {"exchanges": {"binance": venues}, "net": {"ca_file": str(addresses.ca_file)},
@@ -156,6 +160,8 @@ class Ours:
 
 class Cryptofeed:
     """cryptofeed 2.4.1 through its runner, with its QuestDB sink or with a callback that does nothing."""
+
+    copies = 1
 
     def __init__(self, folder: Path, database: Database | None) -> None:
         self.name = "cryptofeed+questdb" if database else "cryptofeed"

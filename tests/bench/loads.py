@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tests.bench.checks import Verdict, check, together
@@ -25,6 +26,7 @@ KEEPS_UP = 0.97  # of what is offered is received in its time, or it does not su
 GROWS = 0.1  # and so it is where what waits behind grows by this share of it
 MAKERS: dict[str, tuple[Callable[[Path, Database | None], Collector], bool]] = {
     "pumpwatch": (Ours, False), "pumpwatch+questdb": (Ours, True),
+    "pumpwatch twice": (partial(Ours, copies=2), False),  # each symbol on two connections
     "cryptofeed": (Cryptofeed, False), "cryptofeed+questdb": (Cryptofeed, True),
 }
 
@@ -98,8 +100,8 @@ def run(name: str, load: Load, seconds: float, warm_s: float, folder: Path, data
     try:
         addresses = venues.addresses()
         collector.start(addresses)
-        await_that(f"{name} to open {addresses.connections} connections",
-                   lambda: collector.sample().connections == addresses.connections, CONNECT_S)
+        connections = collector.copies * addresses.connections
+        await_that(f"{name} to open {connections} connections", lambda: collector.sample().connections == connections, CONNECT_S)
         if load.search:
             load = replace(load, rate=_limit(collector, venues, load.rate))
         settled = collector.sample()
@@ -202,7 +204,7 @@ def _catch_up(collector: Collector, venues: Venues) -> Sample:
     """Wait until all that was sent has been read and passed on, and, where there is a database, can be seen in it."""
     def caught_up() -> Sample | None:
         sample = collector.sample()
-        if venues.queued_bytes() or sample.received < (sent := venues.sent()) or sample.waiting:
+        if venues.queued_bytes() or sample.received < (sent := venues.sent() // collector.copies) or sample.waiting:
             return None
         return sample if collector.stored() >= sent else None
     try:
