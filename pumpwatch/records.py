@@ -65,7 +65,7 @@ class Records:
     gaps: list[Gap] = field(default_factory=list)
     connection_events: list[ConnectionEvent] = field(default_factory=list)
     quarantine: list[Quarantined] = field(default_factory=list)
-    passed: list[PassedId] = field(default_factory=list)  # ids of rows that are not trades: they count as seen
+    passed: list[PassedId] = field(default_factory=list)  # all ids of rows that are not trades: they count as seen
 
     def __bool__(self) -> bool:
         return bool(self.gaps or self.connection_events or self.quarantine or self.passed)

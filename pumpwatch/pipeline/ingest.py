@@ -212,8 +212,8 @@ class Ingest:
         if any(part.void is not None for part in parsed):
             void = np.concatenate([np.zeros(len(part.batch), np.bool_) if part.void is None else part.void for part in parsed])
             self._stats.add("void_rows_total", int(void.sum()))
-            last = np.flatnonzero(void & (batch.trade_id == self.dedupe.last_ids(batch.instrument)))  # no trade carries them
-            records.passed += zip(*(column[last].tolist() for column in (batch.instrument, batch.trade_id, batch.timestamp)),
+            used = np.flatnonzero(void if keep is None else void & keep)  # no trade carries these ids
+            records.passed += zip(*(column[used].tolist() for column in (batch.instrument, batch.trade_id, batch.timestamp)),
                                   strict=True)
             keep = ~void if keep is None else keep & ~void
         for number, count in seen.doubled.items():
