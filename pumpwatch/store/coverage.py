@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -212,7 +213,7 @@ class CoverageFile:
         with self._guard("write"), transaction(self._connection):
             yield self._connection
 
-    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]] | list:  # type: ignore[type-arg]
+    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         if self._connection is None:
             return []
         with self._guard("read"):

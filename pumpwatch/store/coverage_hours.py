@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from pumpwatch.store.id_runs import IdRuns
 from pumpwatch.store.minutes import HOUR_MINUTES, Minutes
 
 _LEVEL = 3
+T = TypeVar("T", bound=np.generic)
 
 
 class _Counts(msgspec.Struct, array_like=True):
@@ -89,8 +91,7 @@ def decode(counts: bytes, sums: bytes, numbers: Mapping[str, int], number: int) 
             raise ValueError("its columns have different lengths")
         owner = _numbered(second.symbols, second.symbol, numbers)
         size = len(owner) * 8
-        first_id, span, first_ns, last_ns = (_join(second.runs[at:at + size], np.int64)
-                                             for at in range(0, 4 * size, size)) if size else (np.empty(0, np.int64),) * 4
+        first_id, span, first_ns, last_ns = (_join(second.runs[part * size:(part + 1) * size], np.int64) for part in range(4))
         runs = IdRuns(owner, first_id, first_id + span, first_ns, last_ns)
         return Hour(_sorted(minutes), runs.take(np.lexsort((runs.first, runs.instrument))))
     except (zstandard.ZstdError, msgspec.DecodeError, ValueError, IndexError) as error:
@@ -119,16 +120,18 @@ def _named(instrument: NDArray[np.int32], symbols: Mapping[int, str]) -> tuple[l
 
 def _numbered(symbols: list[str], which: bytes, numbers: Mapping[str, int]) -> NDArray[np.int32]:
     table = np.array([numbers[symbol] for symbol in symbols], np.int32)
-    return table[_join(which, np.uint32)]
+    found: NDArray[np.int32] = table[_join(which, np.uint32)]
+    return found
 
 
-def _split(column: np.ndarray[tuple[int], np.dtype[np.generic]]) -> bytes:
+def _split(column: NDArray[np.generic]) -> bytes:
     """Return the bytes of a column, all first bytes, then all second ones: so they compress."""
     width = column.dtype.itemsize
     return np.ascontiguousarray(column).view(np.uint8).reshape(-1, width).T.tobytes()
 
 
-def _join(data: bytes, dtype: type[np.generic]) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
+def _join(data: bytes, dtype: type[T]) -> NDArray[T]:
     width = np.dtype(dtype).itemsize
     bytes_of = np.frombuffer(data, np.uint8).reshape(width, -1).T
-    return np.ascontiguousarray(bytes_of).reshape(-1).view(dtype)
+    found: NDArray[T] = np.ascontiguousarray(bytes_of).reshape(-1).view(dtype)
+    return found

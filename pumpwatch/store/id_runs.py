@@ -86,7 +86,7 @@ def _highest_so_far(last: Int64, new: NDArray[np.bool_]) -> Int64:
     width = int(offset.max()) + 1
     if width < 2**62 // len(starts):
         running: Int64 = np.maximum.accumulate(offset + group * width) - group * width
-        return running + np.minimum.reduceat(last, starts)[group]
+        return np.asarray(running + np.minimum.reduceat(last, starts)[group], np.int64)
     ends = np.append(starts[1:], len(last)).tolist()
     return np.concatenate([np.maximum.accumulate(last[start:end]) for start, end in zip(starts.tolist(), ends, strict=True)])
 

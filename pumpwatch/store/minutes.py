@@ -84,8 +84,9 @@ def joined(parts: Sequence[Minutes]) -> Minutes:
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-    sums = [np.add.reduceat(column[order], starts) for column in columns[2:]]
-    return Minutes(columns[0][order][starts], columns[1][order][starts], *sums[:4], sums[4] & CHECKSUM_MASK)
+    instrument, minute = (column[order][starts] for column in columns[:2])
+    *sums, checksum = (np.add.reduceat(column[order], starts) for column in columns[2:])
+    return Minutes(*(instrument, minute, *sums, checksum & CHECKSUM_MASK))
 
 
 def checksums(batch: TradeBatch) -> Int64:

@@ -27,6 +27,7 @@ from pumpwatch.store.sqlite import DAMAGED, DamagedError, connect, raise_if_temp
 log = logging.getLogger(__name__)
 
 STEP_ROWS = 60_000  # counted in a step: some milliseconds of work that needs the interpreter lock
+AT_ONCE_ROWS = 20_000
 JOIN_PARTS = 32
 IdKindOf = Callable[[Venue], IdKind]
 
@@ -37,27 +38,40 @@ class Figures:
     def __init__(self, catalogue: Catalogue, id_kind_of: IdKindOf) -> None:
         self._catalogue, self._id_kind_of = catalogue, id_kind_of
         self._counts: dict[Venue, bool] = {}  # whether its ids count by one
+        self._waiting: list[TradeBatch] = []
+        self._waiting_rows = 0
         self._minutes: list[Minutes] = []
         self._runs: list[IdRuns] = []
         self.rows = 0
 
-    def add(self, batch: TradeBatch) -> Minutes:
-        """Add a batch, and return its figures alone."""
-        minutes = minutes_of(batch)
+    def add(self, batch: TradeBatch) -> None:
+        """Add a batch."""
+        self._waiting.append(batch)
+        self._waiting_rows += len(batch)
         self.rows += len(batch)
-        self.add_figures(minutes, self._runs_in(batch))
-        return minutes
+        if self._waiting_rows >= AT_ONCE_ROWS:
+            self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        batch = TradeBatch.concat(self._waiting)
+        self._waiting, self._waiting_rows = [], 0
+        if len(batch):
+            self.add_figures(minutes_of(batch), self._runs_in(batch))
 
     def add_figures(self, minutes: Minutes, runs: IdRuns) -> None:
         """Add figures, and ids that are used up."""
         self._minutes.append(minutes)
         self._runs.append(runs)
         if len(self._minutes) >= JOIN_PARTS:
-            self.total()
+            self._join()
+
+    def _join(self) -> None:
+        self._minutes, self._runs = [joined(self._minutes)], [union(self._runs)]
 
     def total(self) -> tuple[Minutes, IdRuns]:
         """Return the figures of all batches so far."""
-        self._minutes, self._runs = [joined(self._minutes)], [union(self._runs)]
+        self._take_waiting()
+        self._join()
         return self._minutes[0], self._runs[0]
 
     def counts_by_one(self, venue: Venue) -> bool:

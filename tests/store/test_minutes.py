@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
@@ -25,7 +26,7 @@ def rows_of(minutes: Minutes) -> list[tuple[object, ...]]:
 def test_parts_in_any_order_give_the_figures_of_the_whole(cuts: list[int], random) -> None:
     batch = batch_of(400, start_ns=START_NS, step_ns=MINUTE_NS // 90)
     bounds = [0, *sorted(set(cuts)), 400]
-    parts = [minutes_of(batch.take(slice(first, last))) for first, last in zip(bounds, bounds[1:], strict=False)]
+    parts = [minutes_of(batch.take(slice(first, last))) for first, last in pairwise(bounds)]
     random.shuffle(parts)
     assert rows_of(joined(parts)) == rows_of(minutes_of(batch))
 
@@ -34,7 +35,8 @@ def test_each_minute_of_an_instrument_has_its_trades_and_volume() -> None:
     batch = batch_of(300, start_ns=START_NS, step_ns=MINUTE_NS // 100, instruments=3)
     minutes = minutes_of(batch)
     assert int(minutes.trades.sum()) == 300
-    for instrument, minute, trades, volume in zip(minutes.instrument, minutes.minute, minutes.trades, minutes.volume, strict=True):
+    for instrument, minute, trades, volume in zip(minutes.instrument, minutes.minute, minutes.trades, minutes.volume,
+                                                  strict=True):
         rows = (batch.instrument == instrument) & (batch.timestamp // MINUTE_NS == minute)
         assert trades == rows.sum() and np.isclose(volume, batch.quantity[rows].sum())
     assert (np.diff(minutes.keys()) > 0).all()
