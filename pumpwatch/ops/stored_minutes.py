@@ -19,6 +19,7 @@ from pumpwatch.model import Int64, TradeBatch
 from pumpwatch.store.coverage import HOUR_NS, CoverageFile
 from pumpwatch.store.id_runs import IdRuns, union
 from pumpwatch.store.minutes import MINUTE_NS, Minutes, joined, minutes_of
+from pumpwatch.store.query import merged
 from pumpwatch.store.reader import JournalReader, SegmentReader
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.tally import Figures, IdKindOf, pass_over, void_runs
@@ -84,6 +85,12 @@ class Store:
         return self._together(first, end, found, runs, recorded.minutes, recorded.runs, quick,
                               {name: np.unique(np.concatenate(keys)) if keys else np.empty(0, np.int64)
                                for name, keys in waiting.items()})
+
+    def distinct(self, instrument: int, minute: int) -> Minutes:
+        """Return the figures of one instrument's different trades in a minute; none where the journal lacks that time."""
+        names = self.catalogue.names([instrument])
+        batch = merged([self._journal.query(names, minute * MINUTE_NS, (minute + 1) * MINUTE_NS)])
+        return minutes_of(batch) if minute * MINUTE_NS >= self._whole_from_ns() else Minutes.empty()
 
     def _together(self, first: int, end: int, found: Minutes, runs: IdRuns, recorded: Minutes, recorded_runs: IdRuns,
                   quick: bool, waiting: dict[str, Int64]) -> StoredMinutes:
