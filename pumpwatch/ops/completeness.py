@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from pumpwatch.store.waiting import waiting_gaps
 
 SETTLE_S = 120.0  # a minute is judged this long after its end: a dead connection is noticed late, and a gap begins in the past
 DAY_MINUTES = 24 * 60
+WORST, REASONS = 10, 100  # symbols and reasons of a venue in JSON
 NOT_RUNNING = "no collector has run since"
 BY_ID, BY_CONNECTION = "id", "connection"
 Chosen = Callable[[str, str, str], bool]  # exchange, market type, symbol
@@ -57,6 +59,11 @@ class Flaw:
     from_ns: int
     to_ns: int
     detail: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it with stable keys."""
+        return {"what": self.kind, "exchange": self.exchange, "market_type": self.market_type, "symbol": self.symbol,
+                "from_ns": self.from_ns, "to_ns": self.to_ns, "detail": self.detail}
 
 
 @dataclass(slots=True)
@@ -88,11 +95,11 @@ class Judge:
 
     def __init__(self, folder: Path, facts: Mapping[Venue, VenueFacts], ended_ns: int | None = None,
                  marks: Mapping[str, int] | None = None) -> None:
-        self._folder, self._facts, self._ended_ns = folder, facts, ended_ns
+        self._folder, self.facts, self.ended_ns = folder, facts, ended_ns
         self.store = Store(folder, self._id_kind_of, marks)
 
     def _id_kind_of(self, venue: Venue) -> IdKind:
-        return self._facts[venue].id_kind if venue in self._facts else IdKind.UNIQUE
+        return self.facts[venue].id_kind if venue in self.facts else IdKind.UNIQUE
 
     def days(self, start_ns: int, end_ns: int, chosen: Chosen | None = None, quick: bool = False,
              progress: Progress = no_progress) -> Iterator[Day]:
@@ -146,9 +153,9 @@ class Judge:
                     fills.setdefault((fill.gap.exchange, fill.gap.market_type), []).append(fill)
             finally:
                 ledger.close()
-        if self._ended_ns is not None and self._ended_ns < end_ns:
+        if self.ended_ns is not None and self.ended_ns < end_ns:
             for venue in {*watched, *gaps, *self.store.catalogue.venues}:
-                gaps.setdefault(venue, []).append(Gap(exchange=venue[0], market_type=venue[1], from_ns=self._ended_ns,
+                gaps.setdefault(venue, []).append(Gap(exchange=venue[0], market_type=venue[1], from_ns=self.ended_ns,
                                                       to_ns=end_ns, reason=NOT_RUNNING))
         return Ledgers(gaps, fills, watched)
 
@@ -158,12 +165,12 @@ class Judge:
         rows = {(venue, symbol): row for venue, line in day.timelines.items() for row, symbol in enumerate(line.symbols)}
         for missing in missing_between(day.stored.runs):
             venue, symbol = catalogue.venues[missing.instrument], catalogue.instruments[missing.instrument].symbol
-            if (venue, symbol) not in rows or venue not in self._facts or not (
+            if (venue, symbol) not in rows or venue not in self.facts or not (
                     missing.from_ns < day.end * MINUTE_NS and missing.to_ns >= day.first * MINUTE_NS):
                 continue
             if venue not in named:
                 named[venue] = NamedGaps(ledgers.gaps.get(venue, ()), ledgers.fills.get(venue, ()),
-                                         skips_ids=self._facts[venue].skips_ids)
+                                         skips_ids=self.facts[venue].skips_ids)
             for first, last in named[venue].unexplained(symbol, missing):
                 reason = f"{last - first + 1:,} trades, ids {first} to {last}, are not stored, and no gap names them"
                 day.flaws.append(Flaw("hole", *venue, symbol, missing.from_ns, missing.to_ns + 1, reason))
@@ -230,6 +237,13 @@ class VenueSum:
             self.gap_minutes[line.symbols[row]] += int(gaps[row].sum())
         numbers, counts = np.unique(line.reasons[gaps], return_counts=True)
         self.reasons.update({line.texts[number]: count for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it with stable keys."""
+        return {"exchange": self.exchange, "market_type": self.market_type, "proof": self.proof, "symbols": len(self.symbols),
+                "minutes": {state.name.lower(): self.minutes[state] for state in State}, "trades": self.trades,
+                "worst": [{"symbol": symbol, "gap_minutes": gaps} for symbol, gaps in self.gap_minutes.most_common(WORST)],
+                "reasons": dict(self.reasons.most_common(REASONS))}
 
 
 class Summary:
