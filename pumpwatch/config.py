@@ -104,6 +104,11 @@ class ListingConfig(Section):
     sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {"upbit": SourceConfig()})
 
 
+class ReportsConfig(Section):
+    enabled: bool = True
+    keep_days: PositiveInt = 90
+
+
 class PluginsConfig(Section):
     folder: str = ""
     disabled: list[str] = []
@@ -125,6 +130,7 @@ class Keys(Section):
     drain: DrainConfig = msgspec.field(default_factory=DrainConfig)
     sinks: dict[str, dict[str, Any]] = {}
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
+    reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 

@@ -125,6 +125,7 @@ class Tally:
         self._catalogue = Catalogue()  # of its own: a number means one instrument in every file
         self._file: CoverageFile | None = None
         self.counted_upto = 0  # any thread may read it
+        self.opened = 0  # how often a file was opened: after damage it is another one
 
     def file(self) -> CoverageFile:
         """Return the open file. One that is damaged is set aside; what the journal still has is counted again."""
@@ -135,6 +136,7 @@ class Tally:
             except DamagedError as error:
                 self._begin_new(error)
                 self._file = CoverageFile(self._folder)
+            self.opened += 1
         return self._file
 
     def _begin_new(self, error: DamagedError) -> None:

@@ -17,6 +17,7 @@ from pumpwatch.venue import Candle
 from tests.ops.minute_folder import FIRST
 from tests.ops.scripted_candles import CANDLE, COIN, NOW_NS, ScriptedVenue
 
+
 def minutes(*figures: tuple[float, int], state: State = State.COMPLETE) -> list[OwnMinute]:
     return [OwnMinute(FIRST + minute, state if trades or state != State.COMPLETE else State.QUIET, trades, volume)
             for minute, (volume, trades) in enumerate(figures)]
