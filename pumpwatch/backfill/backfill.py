@@ -60,7 +60,7 @@ class Backfill:
         self._counts: dict[tuple[str, str, str], int] = {}
         self._seen_changes = -1
         self._read_at = float("-inf")
-        self._failing: set[str] = set()  # venues whose history does not answer, as logged
+        self._failing: dict[str, str] = {}  # venues whose history does not answer, as logged for one symbol
 
     def _is_stopping(self) -> bool:
         return self._stopping.is_set()
@@ -134,7 +134,9 @@ class Backfill:
             return None
         except (ServiceUnavailable, *REFUSALS) as error:
             return self._failed(queue, work, error)
-        self._failing.discard(venue.name)
+        if self._failing.get(venue.name) == work.symbol:
+            del self._failing[venue.name]
+            log.info("history answers again venue=%s symbol=%s", venue.name, work.symbol)
         return fill
 
     def _failed(self, queue: VenueQueue, work: GapWork, error: Exception) -> GapFill | None:
@@ -148,7 +150,7 @@ class Backfill:
                                   work.gap.from_ns, work.gap.to_ns)
                 return fill_of(work.gap, work.symbol, verdict, work.found, self._means.clock.now_ns())
         elif venue.name not in self._failing:
-            self._failing.add(venue.name)
+            self._failing[venue.name] = work.symbol
             log.warning("history unavailable, gaps are filled later venue=%s symbol=%s reason=%s", venue.name, work.symbol,
                         reason)
         return None

@@ -18,8 +18,8 @@ class BudgetShare:
     The other requests of the venue (lists, silent symbols) come first: nothing is asked while the whole budget is used up.
     """
 
-    def __init__(self, budget: TokenBucket, share: float, clock: Clock) -> None:
-        self.whole = budget
+    def __init__(self, budget: TokenBucket, share: float, clock: Clock, sleep: Callable[[float], None] = gevent.sleep) -> None:
+        self.whole, self._sleep = budget, sleep
         self._own = TokenBucket(share * budget.rate, 1.0, clock)
 
     @property
@@ -35,7 +35,7 @@ class BudgetShare:
             if wait_s <= 0:
                 return True
             part_s = min(wait_s, LONGEST_LOOK_S)
-            gevent.sleep(part_s)
+            self._sleep(part_s)
             wait_s -= part_s
         return False
 
@@ -43,13 +43,13 @@ class BudgetShare:
 class BudgetShares:
     """The shares by budget: venues with one budget have one share."""
 
-    def __init__(self, share: float, clock: Clock) -> None:
-        self._share, self._clock = share, clock
+    def __init__(self, share: float, clock: Clock, sleep: Callable[[float], None] = gevent.sleep) -> None:
+        self._share, self._clock, self._sleep = share, clock, sleep
         self._shares: dict[int, BudgetShare] = {}
 
     def of(self, budget: TokenBucket) -> BudgetShare:
         """Return the share of this budget."""
         known = self._shares.get(id(budget))
         if known is None:
-            known = self._shares[id(budget)] = BudgetShare(budget, self._share, self._clock)
+            known = self._shares[id(budget)] = BudgetShare(budget, self._share, self._clock, self._sleep)
         return known

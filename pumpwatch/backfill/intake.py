@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 DURABLE_S = 10.0
 SLACK_NS = NS_PER_S  # a stored trade may have another time than its row of the history by so much
-PROOF = 3  # trades beside the gap that the history has and the store lacks, while it has none of the history's
+PROOF = 3  # stored trades between the rows of a history of which none is stored
 
 
 class Stopping(Exception):
@@ -68,7 +68,7 @@ class Intake:
         if (compared.unsure & inside).any():  # on their way to the store when they were looked up, or dropped
             compared, stored = self._compare(batch)
             chosen = (compared.new | compared.unsure) & inside
-        self._check_ids(compared, stored, inside)
+        self._check_ids(batch, compared, stored)
         self._store(compared.batch.take(chosen), used_up.take(self._inside(used_up)))
         self._note_conflicts(batch, stored, compared.conflicts)
         self.lacking += self._lacking(batch, stored)
@@ -97,12 +97,19 @@ class Intake:
                                          int(batch.timestamp.max()) + slack_ns, not self._work.within_run)
         return self._stores.pipeline.compare(self._work.number, batch, stored), stored
 
-    def _check_ids(self, compared: Compared, stored: TradeBatch, inside: NDArray[np.bool_]) -> None:
-        """Raise BadFrame where the history names the trades that are stored by other ids."""
+    def _check_ids(self, batch: TradeBatch, compared: Compared, stored: TradeBatch) -> None:
+        """Raise BadFrame where the history names the trades that are stored by other ids.
+
+        Then none of its rows is stored, although trades between its first and its last row are. Contiguous ids need no such
+        check, since the ids around a gap must fit.
+        """
         self._agreed |= compared.stored > 0
-        strange = int((compared.new & ~inside).sum())
-        if not self._agreed and len(stored) >= PROOF and strange >= PROOF:
-            raise BadFrame(f"{strange} trades of the history beside the gap are not stored, and none is: their ids are others")
+        if self._agreed or self._access.venue.id_kind is IdKind.CONTIGUOUS or len(batch) < PROOF:
+            return
+        beside = (stored.timestamp > int(batch.timestamp.min())) & (stored.timestamp < int(batch.timestamp.max()))
+        if int(beside.sum()) >= PROOF:
+            raise BadFrame(f"none of {len(batch)} trades of the history is stored, though {int(beside.sum())} of that time are: "
+                           "it names them by other ids")
 
     def _store(self, chosen: TradeBatch, used_up: TradeBatch) -> None:
         if self._stopping():
