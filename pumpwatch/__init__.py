@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pumpwatch.errors import ServiceUnavailable as ServiceUnavailable  # so that it can be a base
     from pumpwatch.hookspecs import hookimpl as hookimpl  # so that a decorated hook keeps its types
+    from pumpwatch.venue import ascending_candles as ascending_candles
 
 __version__ = "0.1.0"
 
@@ -22,7 +23,7 @@ _HOMES = {
     ),
     "pumpwatch.venue": (
         "AggregatedHistory", "Candle", "Candles", "Heartbeat", "HistoryDepth", "HistoryQuery", "HttpRequest", "Limits",
-        "Session", "Venue", "Volumes",
+        "Session", "Venue", "Volumes", "ascending_candles",
     ),
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),

@@ -6,10 +6,13 @@ Times are int nanoseconds since 1970, UTC. A plugin imports these names from `pu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pumpwatch.errors import BadFrame
 from pumpwatch.model import Columns, Control, IdKind, Instrument, QuantityUnit
+
+MINUTE_NS = 60 * 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,8 @@ class HistoryDepth:
 
     Several requests read a longer part where `pages` is set: each asks for what is left of the query by the rows so far. With
     `oldest_first` an answer holds the oldest rows of its query, so that the next query begins later; otherwise the newest,
-    so that the next one ends earlier. by_id: a query with ids is answered by its ids, whatever its time.
+    so that the next one ends earlier. by_id: a query with ids is answered by its ids, whatever its time. by_time: False if a
+    query without ids gets the newest rows alone.
     """
 
     rows_per_request: int  # 0: there is no such history
@@ -81,6 +85,7 @@ class HistoryDepth:
     resolution_ns: int = 0  # of its times if they are coarser than the stream's: 10**9 for whole seconds
     window_s: float = math.inf  # the longest period that one request may ask for
     by_id: bool = False
+    by_time: bool = True
     oldest_first: bool = False
     skips_ids: bool = False  # it leaves out rows that use up an id: an id between two of its rows is not a lost trade
 
@@ -89,7 +94,8 @@ class HistoryDepth:
 class AggregatedHistory:
     """A deeper history whose rows may join several trades; it is asked only where the user allows that.
 
-    parse(body, symbol, columns): a row that joins trades carries Flag.AGGREGATED, and void rows use up its other ids.
+    parse(body, symbol, columns): a row that joins trades has the first one's id and Flag.AGGREGATED, and void rows behind it
+    use up the other ids. Where some of these ids are stored already, the row counts their trades twice.
     """
 
     depth: HistoryDepth
@@ -99,7 +105,11 @@ class AggregatedHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candle:
-    """A venue's own figures of one minute of a symbol. trades: -1 where the venue does not count them."""
+    """A venue's own figures of one minute of a symbol. trades: -1 where the venue does not count them.
+
+    Raises BadFrame if the figures cannot be those of a minute: not a whole minute, not finite, negative, or a high below the
+    low.
+    """
 
     start_ns: int
     open: float
@@ -110,15 +120,33 @@ class Candle:
     quote_volume: float  # -1: the venue does not give it
     trades: int = -1
 
+    def __post_init__(self) -> None:
+        prices = (self.open, self.high, self.low, self.close)
+        good = (self.start_ns >= 0 and self.start_ns % MINUTE_NS == 0 and all(0 <= price < math.inf for price in prices)
+                and self.low <= self.high and 0 <= self.volume < math.inf and self.trades >= -1
+                and (0 <= self.quote_volume < math.inf or self.quote_volume == -1))
+        if not good:
+            raise BadFrame(f"not a minute's candle: {self!r}")
+
+
+def ascending_candles(candles: Iterable[Candle]) -> list[Candle]:
+    """Return candles in ascending order. Raises BadFrame if a minute is there twice."""
+    found = sorted(candles, key=lambda candle: candle.start_ns)
+    if len({candle.start_ns for candle in found}) != len(found):
+        raise BadFrame("a minute has two candles")
+    return found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candles:
     """A venue's own one-minute candles, which show independently of ids whether all trades of a minute are stored.
 
-    request(symbol, start_ns, end_ns): the minutes that begin in [start_ns, end_ns), at most `rows_per_request` of them.
-    parse(body, instrument): candles in ascending order, volumes in base units (the instrument has the contract size). It
-    raises BadFrame, or another of the errors that parsers may raise, if the body is something else. A minute without a trade
-    may be absent. tolerance: the share by which a volume may differ although every trade is stored, and `why`.
+    request(symbol, start_ns, end_ns): the minutes that begin in [start_ns, end_ns), at most `rows_per_request` of them. They
+    must be over: venues answer for the minute that runs, too. parse(body, instrument): candles in ascending order
+    (`ascending_candles` sorts), volumes in base units (the instrument has the contract size). It raises BadFrame, or another
+    of the errors that parsers may raise, if the body is something else. A minute without a trade may be absent. Trades
+    outside the market (Flag.outside_market) are not in the figures. tolerance: the share by which a volume may differ, beyond
+    rounding, although every trade is stored, and `why`.
     """
 
     request: Callable[[str, int, int], HttpRequest]

@@ -6,7 +6,6 @@ import configparser
 from pathlib import Path
 
 import pytest
-from pumpwatch.venue import Venue
 
 from pumpwatch.config import Config
 from pumpwatch.plugin_kit import check_frames
@@ -15,6 +14,7 @@ from pumpwatch.plugin_kit.results import failed
 from pumpwatch.plugin_kit.round_trip import check_round_trip
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.dialect import Dialect
+from pumpwatch.venue import Venue
 
 SETUP = configparser.ConfigParser()
 SETUP.read(Path(__file__).resolve().parent.parent / "setup.cfg", "utf-8")

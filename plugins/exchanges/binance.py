@@ -1,8 +1,9 @@
 """Binance spot and USDⓈ-M futures: every trade, from the raw `@trade` streams.
 
-Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-21) and their CHANGELOG. No official page
+Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-21) and their CHANGELOG;
+developers.binance.com, USDⓈ-M "Compressed Aggregate Trades List" and "Kline Candlestick Data" (2026-08). No official page
 describes the futures `@trade` stream; its facts are from several recorders since the base split of 2026 (2026-08).
-Checked 2026-11-21.
+Checked 2026-11-27.
 
 Symbols: upper case in REST, lower case in streams (`btcusdt@trade`). 1000SATS and 1000PEPE carry their multiplier in the
 base.
@@ -15,10 +16,16 @@ The symbol lists carry no volumes; ticker/24hr does.
 Limits: 1,024 streams per connection, then code 4. 5 messages/s on spot and 10 on futures, pings included, then close code
 1008. 300 connects in 5 minutes; REST weight per minute; each market has limits of its own. Heartbeat: the futures server
 pings every 3 minutes only, so we ping as well.
+History: spot has every trade by id (historicalTrades, from `fromId` on), and without an id the newest 1,000 only. Futures
+have the newest 1,000 (paging by id needs a key there); aggTrades reach back 48 hours, at most an hour a request, and join
+fills of one price and side within 100 ms: `f` to `l` are their ids, `a` counts aggregates, and so does `fromId`.
+Candles: klines of base and quote volume and number of trades, the minute that runs included. Block trades have a stream,
+ids and a history of their own; no document says that klines count them. The weight of futures klines goes by `limit`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -28,7 +35,10 @@ import msgspec
 from pumpwatch import (
     FUTURES,
     SPOT,
+    AggregatedHistory,
     BadFrame,
+    Candle,
+    Candles,
     Columns,
     Control,
     ControlKind,
@@ -43,10 +53,15 @@ from pumpwatch import (
     QuantityUnit,
     Venue,
     Volumes,
+    ascending_candles,
     hookimpl,
     split_multiplier,
 )
 
+NS_PER_MS = 1_000_000
+ROWS = 1000  # of a history request
+LONGEST_JOIN = 10_000  # trades in one aggregate; a longer range is a damaged row
+TWO_DAYS_S, WINDOW_MS = 2 * 86_400, 3_599_000  # of aggTrades: the reach, and the period of a request, which is less than an hour
 SPECIAL = {"INSURANCE_FUND": Flag.INSURANCE_FUND.value, "ADL": Flag.ADL.value}
 NO_ROOM, TRADING = {"code": 4, "msg": "Too many subscriptions"}, "TRADING"
 ENDED = frozenset({"SETTLING", "DELIVERING", "DELIVERED", "CLOSE"})  # any other status may become TRADING
@@ -89,6 +104,32 @@ class HistoryRow(msgspec.Struct, gc=False):
     isBuyerMaker: bool
 
 
+class Aggregate(msgspec.Struct, gc=False):
+    """A row of aggTrades."""
+
+    a: int
+    p: float
+    q: float
+    f: int
+    l: int  # noqa: E741 - the venue's name
+    T: int
+    m: bool
+
+
+class Kline(msgspec.Struct, array_like=True, gc=False):
+    """A candle; the fields behind these are of no interest."""
+
+    start: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    end: int
+    quote_volume: float
+    trades: int
+
+
 class Volume(msgspec.Struct, gc=False):
     """The 24-hour volume of a symbol."""
 
@@ -99,6 +140,8 @@ class Volume(msgspec.Struct, gc=False):
 _trades = msgspec.json.Decoder(list[Trade], strict=False)
 _combined = msgspec.json.Decoder(list[CombinedTrade], strict=False)
 _rows = msgspec.json.Decoder(list[HistoryRow], strict=False)
+_aggregates = msgspec.json.Decoder(list[Aggregate], strict=False)
+_klines = msgspec.json.Decoder(list[Kline], strict=False)
 # A row of exchangeInfo is 4 KB, most of it permissions; only the fields named here are decoded.
 _symbol = msgspec.defstruct("Symbol", ["symbol", "status", "baseAsset", "quoteAsset", ("contractType", Any, "PERPETUAL"),
                                        ("isSpotTradingAllowed", Any, True)])
@@ -190,17 +233,39 @@ def parse_volumes(body: bytes) -> dict[str, float]:
     return {row.symbol: row.quoteVolume for row in _volumes.decode(body)}
 
 
+def _first_id(query: HistoryQuery) -> int:
+    """Return the first id to ask for, 1,000 ids back if only the last one is known; -1 without ids."""
+    first, last = int(query.first_id), int(query.last_id)
+    return first if first >= 0 or last < 0 else max(0, last - ROWS + 1)
+
+
 def spot_history_request(query: HistoryQuery) -> HttpRequest:
-    """Ask by id, 1,000 rows a page, back to the first trade: historicalTrades needs no key since 2023."""
-    params: dict[str, str | int] = {"symbol": query.symbol, "limit": 1000}
-    if query.first_id >= 0:
-        return HttpRequest("/api/v3/historicalTrades", params | {"fromId": query.first_id}, weight=25)
-    return HttpRequest("/api/v3/trades", params, weight=25)
+    """Ask by id, 1,000 rows a page, back to the first trade: historicalTrades needs no key since 2023. Without ids the newest."""
+    first = _first_id(query)
+    if first < 0:
+        return HttpRequest("/api/v3/trades", {"symbol": query.symbol, "limit": ROWS}, weight=25)
+    rows = min(ROWS, query.last_id - first + 1) if query.last_id >= first else ROWS
+    return HttpRequest("/api/v3/historicalTrades", {"symbol": query.symbol, "limit": rows, "fromId": first}, weight=25)
 
 
 def futures_history_request(query: HistoryQuery) -> HttpRequest:
     """Ask for the last 1,000 rows, whatever the query: paging by id needs a key. NA, ADL and insurance rows are missing."""
-    return HttpRequest("/fapi/v1/trades", {"symbol": query.symbol, "limit": 1000}, weight=5)
+    return HttpRequest("/fapi/v1/trades", {"symbol": query.symbol, "limit": ROWS}, weight=5)
+
+
+def aggregates_by_time(query: HistoryQuery) -> HttpRequest:
+    """Ask for the oldest 1,000 aggregates of a time, at most an hour of it: a trade's own id leads to none."""
+    start, end = query.start_ns // NS_PER_MS, -(-query.end_ns // NS_PER_MS) - 1
+    return HttpRequest("/fapi/v1/aggTrades", {"symbol": query.symbol, "limit": ROWS, "startTime": start,
+                                              "endTime": max(start, min(end, start + WINDOW_MS))}, weight=20)
+
+
+def aggregates_by_id(query: HistoryQuery) -> HttpRequest:
+    """Ask for 1,000 aggregates from an id of theirs on; without one, by time."""
+    first = _first_id(query)
+    if first < 0:
+        return aggregates_by_time(query)
+    return HttpRequest("/fapi/v1/aggTrades", {"symbol": query.symbol, "limit": ROWS, "fromId": first}, weight=20)
 
 
 def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
@@ -214,12 +279,76 @@ def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
     columns.sell = [row.isBuyerMaker for row in rows]
 
 
+def _append_aggregates(rows: list[Aggregate], symbol: str, columns: Columns) -> None:
+    columns.symbol = [symbol] * len(rows)
+    columns.price = [row.p for row in rows]
+    columns.quantity = [row.q for row in rows]
+    columns.timestamp = [row.T for row in rows]
+    columns.sell = [row.m for row in rows]
+
+
+def parse_aggregates(body: bytes, symbol: str, columns: Columns) -> None:
+    """Append the rows of aggTrades under the id of their first trade; void rows behind a row use up the others it joins."""
+    rows, joined = _aggregates.decode(body), list[Aggregate]()
+    ids: list[int] = []
+    for row in rows:
+        if not 0 <= row.f <= row.l < row.f + LONGEST_JOIN:
+            raise BadFrame(f"the trades {row.f} to {row.l} in one aggregate")
+        if row.f != row.l:
+            columns.flags[len(ids)] = Flag.AGGREGATED.value
+            columns.void += range(len(ids) + 1, len(ids) + row.l - row.f + 1)
+        ids += range(row.f, row.l + 1)
+        joined += [row] * (row.l - row.f + 1)
+    _append_aggregates(joined, symbol, columns)
+    columns.trade_id = ids
+
+
+def parse_aggregates_by_id(body: bytes, symbol: str, columns: Columns) -> None:
+    """Append the rows of aggTrades under their own ids, flagged, as the stream `@aggTrade` has them."""
+    rows = _aggregates.decode(body)
+    _append_aggregates(rows, symbol, columns)
+    columns.trade_id = [row.a for row in rows]
+    columns.flags = dict.fromkeys(range(len(rows)), Flag.AGGREGATED.value)
+    if rows and min(row.a for row in rows) < 0:
+        raise BadFrame("a negative id")
+
+
+def spot_candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
+    """Ask for the klines of up to 1,000 minutes."""
+    return HttpRequest("/api/v3/klines", _minutes(symbol, start_ns, end_ns, 1000), weight=2)
+
+
+def futures_candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
+    """Ask for the klines of up to 1,500 minutes; the weight goes by their number."""
+    params = _minutes(symbol, start_ns, end_ns, 1500)
+    rows = int(params["limit"])
+    return HttpRequest("/fapi/v1/klines", params, weight=1 if rows < 100 else 2 if rows < 500 else 5 if rows <= 1000 else 10)
+
+
+def _minutes(symbol: str, start_ns: int, end_ns: int, most: int) -> dict[str, str | int]:
+    start, end = -(-start_ns // NS_PER_MS), -(-end_ns // NS_PER_MS) - 1
+    return {"symbol": symbol, "interval": "1m", "startTime": start, "endTime": end,
+            "limit": max(1, min(most, (end - start) // 60_000 + 1))}
+
+
+def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
+    """Read klines, whose volumes are in base units and which count trades."""
+    return ascending_candles(
+        Candle(start_ns=row.start * NS_PER_MS, open=row.open, high=row.high, low=row.low, close=row.close, volume=row.volume,
+               quote_volume=row.quote_volume, trades=row.trades) for row in _klines.decode(body))
+
+
+def parse_candles_uncounted(body: bytes, instrument: Instrument) -> list[Candle]:
+    """Read klines without their number of trades, where stored rows join several."""
+    return [dataclasses.replace(candle, trades=-1) for candle in parse_candles(body, instrument)]
+
+
 def _venue(market_type: str, channel: str = "trade", **facts: Any) -> Venue:
     return Venue(
         exchange="binance", market_type=market_type, headers={}, id_kind=IdKind.CONTIGUOUS, quantity_unit=QuantityUnit.BASE,
         timestamp_unit_ns=1_000_000, parse=parse, subscribe=_request(channel, "SUBSCRIBE"),
         unsubscribe=_request(channel, "UNSUBSCRIBE"), read_control=read_control, parse_instruments=parse_instruments,
-        parse_history=parse_history, **facts)
+        **facts)
 
 
 FUTURES_FACTS: dict[str, Any] = {
@@ -228,10 +357,13 @@ FUTURES_FACTS: dict[str, Any] = {
                      messages_per_second=10, subscriptions_per_hour=0, connects_per_second=10, connects_per_5_minutes=300,
                      connection_age_s=23 * 3600, requests_per_minute=2400, request_window_s=60, shared_by_markets=False),
     "heartbeat": Heartbeat(interval_s=30, text=None), "stale_after_s": 75,
-    "history": HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
-    "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)], "history_request": futures_history_request,
+    "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)],
     "volumes": Volumes(HttpRequest("/fapi/v1/ticker/24hr", weight=40), parse_volumes),
 }
+FUTURES_CANDLES = Candles(request=futures_candles_request, parse=parse_candles, rows_per_request=1500, reach_s=math.inf,
+                          tolerance=0.001, why="no document says whether klines count trades of the insurance fund and of ADL")
+AGGREGATES = HistoryDepth(rows_per_request=ROWS, pages=True, reach_s=TWO_DAYS_S, window_s=WINDOW_MS / 1000, oldest_first=True,
+                          skips_ids=True)
 
 VENUES = [
     _venue(
@@ -240,11 +372,20 @@ VENUES = [
                       messages_per_second=5, subscriptions_per_hour=0, connects_per_second=10, connects_per_5_minutes=300,
                       connection_age_s=23 * 3600, requests_per_minute=6000, request_window_s=60, shared_by_markets=False),
         heartbeat=Heartbeat(interval_s=0, text=None), stale_after_s=60, history_request=spot_history_request,
-        history=HistoryDepth(rows_per_request=1000, pages=True, reach_s=math.inf),
+        history=HistoryDepth(rows_per_request=ROWS, pages=True, reach_s=math.inf, by_id=True, by_time=False, oldest_first=True),
+        parse_history=parse_history,
         instruments_requests=[HttpRequest("/api/v3/exchangeInfo", weight=20)],
-        volumes=Volumes(HttpRequest("/api/v3/ticker/24hr", {"type": "MINI"}, weight=80), parse_volumes)),
-    _venue(FUTURES, ws_url="wss://fstream.binance.com/public/ws", **FUTURES_FACTS),
-    _venue(FUTURES, "aggTrade", variant="agg_trade", ws_url="wss://fstream.binance.com/market/ws", **FUTURES_FACTS),
+        volumes=Volumes(HttpRequest("/api/v3/ticker/24hr", {"type": "MINI"}, weight=80), parse_volumes),
+        candles=Candles(request=spot_candles_request, parse=parse_candles, rows_per_request=1000, reach_s=math.inf,
+                        tolerance=0.0, why="")),
+    _venue(FUTURES, ws_url="wss://fstream.binance.com/public/ws", history_request=futures_history_request,
+           parse_history=parse_history, history=HistoryDepth(rows_per_request=ROWS, pages=False, reach_s=0, skips_ids=True),
+           aggregated_history=AggregatedHistory(depth=AGGREGATES, request=aggregates_by_time, parse=parse_aggregates),
+           candles=FUTURES_CANDLES, **FUTURES_FACTS),
+    _venue(FUTURES, "aggTrade", variant="agg_trade", ws_url="wss://fstream.binance.com/market/ws",
+           history_request=aggregates_by_id, parse_history=parse_aggregates_by_id,
+           history=dataclasses.replace(AGGREGATES, by_id=True, skips_ids=False),
+           candles=dataclasses.replace(FUTURES_CANDLES, parse=parse_candles_uncounted), **FUTURES_FACTS),
 ]
 
 

@@ -1,7 +1,7 @@
 """Bybit v5 spot and linear USDT perpetuals: every trade, from `publicTrade`.
 
 Documents: bybit-exchange/docs v5 websocket/public/trade, wss-authentication, market/instrument, market/tickers,
-market/recent-trade, rate-limit (2026-07-24), and sessions recorded in 2026-08 and 2026-09. Checked 2026-11-21.
+market/recent-trade, market/kline, rate-limit (2026-07-24), and sessions recorded in 2026-08 and 2026-09. Checked 2026-11-27.
 
 Symbols: `BTCUSDT`, spelt alike on both markets; only the address says which market it is. A multiplier is part of the
 base, in front (1000PEPE) or behind (SHIB1000).
@@ -15,6 +15,8 @@ its cursor comes percent-encoded.
 Limits: the topics of a connection may have 21,000 characters together. Both markets share one domain and with it 500
 connects in 5 minutes and 600 REST requests in 5 s. The messages allowed per second are not documented, nor is a
 connection's age.
+History: the newest 60 trades on spot and 1,000 on linear; nothing leads to older ones. Candles: kline, newest first, 1,000 a
+request from `start` to `end`, both inclusive, the minute that runs included; volumes in coins on both markets.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from pumpwatch import (
     NO_SEQUENCE,
     SPOT,
     BadFrame,
+    Candle,
+    Candles,
     Columns,
     Control,
     ControlKind,
@@ -46,6 +50,7 @@ from pumpwatch import (
     QuantityUnit,
     Venue,
     Volumes,
+    ascending_candles,
     hookimpl,
     split_multiplier,
 )
@@ -56,6 +61,7 @@ BLOCK, RPI = Flag.BLOCK.value, Flag.RPI.value
 CATEGORY = {SPOT: "spot", FUTURES: "linear"}
 TRADING = ("Trading", "1")  # spot had numbers in 2023
 INSTRUMENTS, TICKERS, RECENT = "/v5/market/instruments-info", "/v5/market/tickers", "/v5/market/recent-trade"
+KLINE, CANDLE_ROWS, NS_PER_MS = "/v5/market/kline", 1000, 1_000_000
 PING = '{{"req_id":"{}","op":"ping"}}'
 
 Id = TypeVar("Id", int, str)
@@ -111,6 +117,18 @@ class HistoryRow(msgspec.Struct, Generic[Id], gc=False):
     BT: bool = msgspec.field(name="isBlockTrade", default=False)
     RPI: bool = msgspec.field(name="isRPITrade", default=False)
     seq: int = NO_SEQUENCE
+
+
+class Kline(msgspec.Struct, array_like=True, gc=False):
+    """A candle."""
+
+    start: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    turnover: float
 
 
 def _request(method: str) -> Callable[[Sequence[str], int], str]:
@@ -232,6 +250,27 @@ def _history_parser(rows: type[list[HistoryRow[Any]]]) -> Callable[[bytes, str, 
     return parse_history
 
 
+def _candles_request(category: str) -> Callable[[str, int, int], HttpRequest]:
+    def request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
+        """Ask for up to 1,000 minutes."""
+        start, end = -(-start_ns // NS_PER_MS), -(-end_ns // NS_PER_MS) - 1
+        rows = max(1, min(CANDLE_ROWS, (end - start) // 60_000 + 1))
+        return HttpRequest(KLINE, {"category": category, "symbol": symbol, "interval": "1", "start": start, "end": end,
+                                   "limit": rows})
+
+    return request
+
+
+def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
+    """Read kline, whose volumes are in base units and which does not count trades."""
+    result = _result_in(body)
+    if result["symbol"] != instrument.symbol:
+        raise BadFrame(f"candles of {result['symbol']!r:.80}")
+    return ascending_candles(
+        Candle(start_ns=row.start * NS_PER_MS, open=row.open, high=row.high, low=row.low, close=row.close, volume=row.volume,
+               quote_volume=row.turnover) for row in msgspec.convert(result["list"], list[Kline], strict=False))
+
+
 def _venue(market_type: str, symbols_per_message: int, history_rows: int, **facts: Any) -> Venue:
     category = CATEGORY[market_type]
     return Venue(
@@ -246,7 +285,9 @@ def _venue(market_type: str, symbols_per_message: int, history_rows: int, **fact
         instruments_requests=[_instruments_request(category)],
         volumes=Volumes(HttpRequest(TICKERS, {"category": category}), parse_volumes),
         history=HistoryDepth(rows_per_request=history_rows, pages=False, reach_s=0),
-        history_request=_history_request(category, history_rows), **facts,
+        history_request=_history_request(category, history_rows),
+        candles=Candles(request=_candles_request(category), parse=parse_candles, rows_per_request=CANDLE_ROWS, reach_s=math.inf,
+                        tolerance=0.001, why="no document says whether kline counts block trades"), **facts,
     )
 
 

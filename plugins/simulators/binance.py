@@ -7,6 +7,8 @@ From the same documents and observations as the exchange plugin (2026).
 - On futures, X="NA" rows use up ids; NA, INSURANCE_FUND and ADL rows are missing from REST, so gaps between the ids of an
   answer are normal. `historicalTrades` wants a key there.
 - REST weight beyond a minute's limit is answered with 429, beyond one and a half times the limit with 418.
+- An aggregate of aggTrades has one price, side and time; its id `a`, which `fromId` means, is far from its trades' ids. The
+  real ones count by one. Futures give them for 48 hours, an hour a request. Klines leave out minutes without a trade.
 """
 
 from __future__ import annotations
@@ -47,11 +49,16 @@ SPOT_FRAME = '{"e":"trade","E":%d,"s":"%s","t":%d,"p":"%s","q":"%s","T":%d,"m":%
 FUTURES_FRAME = '{"e":"trade","E":%d,"T":%d,"s":"%s","t":%d,"p":"%s","q":"%s","X":"%s","m":%s,"st":1}'
 WRAPPED = '{"stream":"%s@trade","data":%s}'
 SPOT_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4,
-                "ticker/24hr": 80}
+                "ticker/24hr": 80, "klines": 2}
 FUTURES_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 1, "trades": 5, "historicalTrades": 200, "aggTrades": 20,
                    "ticker/24hr": 40}
 ROW_LIMIT = 1000
+KLINE_WEIGHTS = ((100, 1), (500, 2), (1001, 5))  # of futures: more rows weigh 10
+FILLS = 20  # rows of trades that are read for an aggregate
+AGGREGATES_BEHIND = 2_000_000_000  # an aggregate's id is so much less than the id of its first trade
+HOUR_MS, TWO_DAYS_NS, NS_PER_MS = 3_600_000, 2 * 86_400 * 10**9, 1_000_000
 
+PAUSED = {"LUNAUSDT": "BREAK", "VENUSDT": "HALT"}  # spot symbols that are listed and do not trade
 
 def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     match = PATHS.match(session.path)
@@ -169,9 +176,9 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         name = call.path.removeprefix(prefix)
-        if not call.path.startswith(prefix) or name not in weights:
+        if not call.path.startswith(prefix) or name not in (*weights, "klines"):
             return HttpReply(404, b"<html><body><h2>404 Not found</h2></body></html>", {"Content-Type": "text/html"})
-        used = meter.spend(weights[name])
+        used = meter.spend(_kline_weight(call) if name == "klines" and not spot else weights.get(name, 1))
         if used > rules.requests > 0:
             return _limited(used, rules, meter, call.now_ns)
         if name == "exchangeInfo":
@@ -184,6 +191,12 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
         return _trades(call, name, spot, history, used)
 
     return rest
+
+
+def _kline_weight(call: HttpCall) -> int:
+    text = call.query.get("limit", "500")
+    rows = int(text) if text.isdigit() else 500
+    return next((weight for limit, weight in KLINE_WEIGHTS if rows < limit), 10)
 
 
 def _limited(used: float, rules: Rules, meter: Meter, now_ns: int) -> HttpReply:
@@ -204,6 +217,8 @@ def _trades(call: HttpCall, name: str, spot: bool, history: History, used: float
     if symbol is None:
         if not call.query.get("symbol"):
             return _error(400, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+        if spot and call.query["symbol"] in PAUSED:
+            return _json([], used)
         return _error(400, -1121, "Invalid symbol.")
     numbers = {}
     for key in ("limit", "fromId", "startTime", "endTime"):
@@ -211,13 +226,19 @@ def _trades(call: HttpCall, name: str, spot: bool, history: History, used: float
             if not call.query[key].isdigit():
                 return _error(400, -1100, f"Illegal characters found in parameter '{key}'.")
             numbers[key] = int(call.query[key])
-    limit = numbers.get("limit", 500)
-    if not 1 <= limit <= ROW_LIMIT:
+    limit, most = numbers.get("limit", 500), 1500 if name == "klines" and not spot else ROW_LIMIT
+    if not 1 <= limit <= most:
         if not spot or limit < 1:
             return _error(400, -1130, "Data sent for parameter 'limit' is not valid.")
-        limit = ROW_LIMIT
+        limit = most
+    if name == "klines":
+        if call.query.get("interval") != "1m":
+            return _error(400, -1120, "Invalid interval.")
+        return _json(_klines(history, symbol, numbers, limit, call.now_ns), used)
     if name == "aggTrades":
-        return _json(_aggregate_trades(history, symbol, numbers, limit), used)
+        if not spot and numbers.get("endTime", 0) - numbers.get("startTime", 2**62) >= HOUR_MS:
+            return _error(400, -1127, "Lookup interval is too big. More than 1 hours between startTime and endTime.")
+        return _json(_aggregate_trades(history, symbol, numbers, limit, 0 if spot else call.now_ns - TWO_DAYS_NS), used)
     if name == "historicalTrades" and "fromId" in numbers:
         rows = history.from_id(symbol, numbers["fromId"], limit)
     else:
@@ -236,20 +257,41 @@ def _history_rows(rows: Rows, spot: bool) -> list[dict[str, Any]]:
                 (rows.timestamp // 1_000_000).tolist(), rows.sell.tolist(), strict=True)]
 
 
-def _aggregate_trades(history: History, symbol: int, numbers: dict[str, int], limit: int) -> list[dict[str, Any]]:
-    """Return aggregate trades: neighbours of the same price, side and time, under the id of the first."""
+def _aggregate_trades(history: History, symbol: int, numbers: dict[str, int], limit: int, oldest_ns: int) -> list[dict[str, Any]]:
+    """Return whole aggregate trades: neighbours of the same price, side and time; only the newest ones without a parameter."""
+    asked, newest = limit * FILLS, False
     if "startTime" in numbers or "endTime" in numbers:
-        end = numbers.get("endTime", 2**43) * 1_000_000
-        rows = history.between(symbol, numbers.get("startTime", 0) * 1_000_000, end, limit)
+        start, end = numbers.get("startTime", 0), numbers.get("endTime", 2**43)
+        rows = history.between(symbol, start * NS_PER_MS, end * NS_PER_MS, asked)
     elif "fromId" in numbers:
-        rows = history.from_id(symbol, numbers["fromId"], limit)
+        rows = history.from_id(symbol, numbers["fromId"] + AGGREGATES_BEHIND, asked)
     else:
-        rows = history.recent(symbol, limit)
-    rows = rows.take(rows.flags == 0)
+        rows, newest = history.recent(symbol, asked), True
+    cut = len(rows) == asked
+    rows = rows.take((rows.flags == 0) & (rows.timestamp >= oldest_ns))
+    groups = aggregate(rows)
+    if cut:  # there may be more of the first or of the last one
+        groups = groups[1:] if newest else groups[:-1]
     ids, prices, sells = rows.trade_id.tolist(), rows.price_texts(), rows.sell.tolist()
-    times, scale = (rows.timestamp // 1_000_000).tolist(), int(history.table.quantity_scale[symbol])
-    return [{"a": ids[first], "p": prices[first], "q": f"{units / scale:.8f}", "f": ids[first], "l": ids[last],
-             "T": times[first], "m": sells[first]} for first, last, units in aggregate(rows)]
+    times, scale = (rows.timestamp // NS_PER_MS).tolist(), int(history.table.quantity_scale[symbol])
+    return [{"a": ids[first] - AGGREGATES_BEHIND, "p": prices[first], "q": f"{units / scale:.8f}", "f": ids[first],
+             "l": ids[last], "T": times[first], "m": sells[first]}
+            for first, last, units in (groups[-limit:] if newest else groups[:limit])]
+
+
+def _klines(history: History, symbol: int, numbers: dict[str, int], limit: int, now_ns: int) -> list[list[Any]]:
+    """Return the first minutes from startTime on, the last ones without it."""
+    end_ns = (numbers["endTime"] + 1) * NS_PER_MS if "endTime" in numbers else now_ns
+    bars = history.minutes(symbol, numbers.get("startTime", 0) * NS_PER_MS, end_ns)
+    spec = history.table.specs[symbol]
+    rows: list[list[Any]] = []
+    for bar in bars[:limit] if "startTime" in numbers else bars[-limit:]:
+        prices = [f"{units / 10**spec.price_decimals:.{spec.price_decimals}f}" for units in
+                  (bar.open, bar.high, bar.low, bar.close)]
+        start = bar.start_ns // NS_PER_MS
+        rows.append([start, *prices, f"{bar.quantity / 10**spec.quantity_decimals:.{spec.quantity_decimals}f}", start + 59_999,
+                     f"{bar.quote:.8f}", bar.trades, "0", "0", "0"])
+    return rows
 
 
 def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> dict[str, Any]:
@@ -257,8 +299,8 @@ def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> d
     rows = [_listed(spec.symbol, spec.base, spec.quote, spot) for spec in history.table.specs]
     if spot:
         rows += [_listed("ETHBTC", "ETH", "BTC", spot),
-                 {**_listed("LUNAUSDT", "LUNA", "USDT", spot), "status": "BREAK"},
-                 {**_listed("VENUSDT", "VEN", "USDT", spot), "status": "HALT"}]
+                 *({**_listed(symbol, symbol.removesuffix("USDT"), "USDT", spot), "status": status}
+                   for symbol, status in PAUSED.items())]
     else:
         rows += [{**_listed("BTCUSDT_261225", "BTC", "USDT", spot), "contractType": "CURRENT_QUARTER"},
                  {**_listed("BTCUSDC", "BTC", "USDC", spot), "marginAsset": "USDC"},

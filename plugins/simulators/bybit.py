@@ -7,6 +7,7 @@ From the same documents and observations as the exchange plugin (2026).
 - Linear ids are UUIDs, here ending in the trade's number.
 - Connects and REST requests count for both markets together; each market takes 1,000 connections at most. The linear list
   is paged by a cursor that comes percent-encoded.
+- kline gives the newest minutes of its range first, and leaves out minutes without a trade.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ CATEGORY = {SPOT: "spot", FUTURES: "linear"}
 TOPIC_CHARACTERS = 21_000
 SPOT_ARGS = 10
 ROW_LIMIT = {SPOT: 60, FUTURES: 1000}
+PATHS = ("/v5/market/instruments-info", "/v5/market/recent-trade", "/v5/market/tickers", "/v5/market/kline")
 PREFIXED, SUFFIXED = ("PEPE", "BONK", "FLOKI", "RATS", "LUNC"), ("SHIB",)
 # The fields are in the venue's order. What fills them, a trade: time, symbol, side, quantity, price, id, block, RPI, seq;
 # a frame: symbol, time, trades.
@@ -148,7 +150,7 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         if meter.spend(1) > rules.requests > 0:
             return HttpReply(403, b"access too frequent")
-        if call.path not in ("/v5/market/instruments-info", "/v5/market/recent-trade", "/v5/market/tickers"):
+        if call.path not in PATHS:
             return HttpReply(404, b"404 page not found")
         if call.query.get("category") != category:
             return _answer(call, {}, 10001, "params error: Category is invalid")
@@ -161,6 +163,8 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
         symbol = history.table.index.get(call.query.get("symbol", ""))
         if symbol is None:
             return _answer(call, {}, 10001, "Not supported symbols")
+        if call.path.endswith("kline"):
+            return _kline(call, category, symbol, history)
         row_limit = ROW_LIMIT[market_type]
         rows = history.recent(symbol, min(_limit(call, min(500, row_limit)), row_limit))
         listed = [{"execId": trade_id, "symbol": name, "price": price, "size": size, "side": "Sell" if sell else "Buy",
@@ -172,6 +176,24 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
         return _answer(call, {"category": category, "list": listed[::-1]})
 
     return rest
+
+
+def _kline(call: HttpCall, category: str, symbol: int, history: History) -> HttpReply:
+    """Answer with the newest minutes that begin from `start` to `end`."""
+    start, end = call.query.get("start", "0"), call.query.get("end", str(call.now_ns // 1_000_000))
+    if call.query.get("interval") != "1":
+        return _answer(call, {}, 10001, "Invalid period!")
+    if not start.isdecimal() or not end.isdecimal():
+        return _answer(call, {}, 10001, "params error: start or end invalid")
+    spec = history.table.specs[symbol]
+    bars = history.minutes(symbol, int(start) * 1_000_000, (int(end) + 1) * 1_000_000)[-_limit(call, 200):]
+    rows = []
+    for bar in bars:
+        prices = [f"{units / 10**spec.price_decimals:.{spec.price_decimals}f}" for units in
+                  (bar.open, bar.high, bar.low, bar.close)]
+        quantity = f"{bar.quantity / 10**spec.quantity_decimals:.{spec.quantity_decimals}f}"
+        rows.append([str(bar.start_ns // 1_000_000), *prices, quantity, f"{bar.quote:.8f}"])
+    return _answer(call, {"symbol": spec.symbol, "category": category, "list": rows[::-1]})
 
 
 def _limit(call: HttpCall, default: int) -> int:

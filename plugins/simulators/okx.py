@@ -5,7 +5,8 @@ From the same documents as the exchange plugin.
   and those that are too long are rejected whole (60012). The 481st subscription or unsubscription of a connection is
   rejected (60014); here the hour never passes. The real venue varies the texts of rejections.
 - Connects and requests count for both markets together. A client that is silent for 30 s is dropped.
-- History of three months, by id or by time: `after` is exclusive and pages towards older rows. More than 20 requests in 2
+- History of three months, by id or by time: `after` is exclusive and pages towards older rows. Candles lack minutes without
+  a trade, and the one that runs is not confirmed. More than 20 requests in 2
   seconds, of all paths, are answered with 429 and code 50011; every other error has status 200 and a code of its own.
 """
 
@@ -47,7 +48,9 @@ FRAME = ('{"arg":{"channel":"%s","instId":"%s"},"data":[{"instId":"%s","tradeId"
          '"source":"0","ts":"%d"}]}')
 NO_SUCH = ("Wrong URL or channel:%s,instId:%s doesn't exist. Please use the correct URL, channel and parameters referring to "
            "API document.")
-DEPTHS = {"/api/v5/market/history-trades": 100, "/api/v5/market/trades": 500}
+HISTORY, CANDLES = "/api/v5/market/history-trades", "/api/v5/market/history-candles"
+DEPTHS = {HISTORY: 100, "/api/v5/market/trades": 500, CANDLES: 300}
+MS, MINUTE_NS, THREE_MONTHS_NS, FOREVER = 1_000_000, 60 * 10**9, 90 * 86_400 * 10**9, 2**62
 SPOT_EXTRAS = (("ETH-BTC", "ETH", "BTC", "live"), ("BTC-USDC", "BTC", "USDC", "live"), ("LUNA-USDT", "LUNA", "USDT", "suspend"),
                ("NEW-USDT", "NEW", "USDT", "preopen"))
 
@@ -128,7 +131,7 @@ def _maintenance(form: str, now_ns: int) -> bytes:
                        "Please reconnect.", "connId": CONNECTION}).encode()
 
 
-def _answer(data: list[dict[str, Any]]) -> HttpReply:
+def _answer(data: list[Any]) -> HttpReply:
     return HttpReply(200, json.dumps({"code": "0", "msg": "", "data": data}, ensure_ascii=False).encode(),
                      {"Content-Type": "application/json"})
 
@@ -148,7 +151,7 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
         if call.path == "/api/v5/market/tickers":
             return _answer(_tickers(spot, history) if call.query.get("instType") == ("SPOT" if spot else "SWAP") else [])
         if call.path in DEPTHS:
-            return _trades(call, history)
+            return _past(call, history)
         return _http_error("404", "Not Found", 404)
 
     return rest
@@ -199,7 +202,8 @@ def _swap_extras() -> list[dict[str, Any]]:
     return [plain | {"state": "suspend"}, plain | inverse, plain | other]
 
 
-def _trades(call: HttpCall, history: History) -> HttpReply:
+def _past(call: HttpCall, history: History) -> HttpReply:
+    """Answer with trades or candles of a symbol."""
     symbol = history.table.index.get(call.query.get("instId", ""))
     if symbol is None:
         wanted = call.query.get("instId", "")
@@ -207,15 +211,37 @@ def _trades(call: HttpCall, history: History) -> HttpReply:
     numbers = {}
     for key in ("limit", "after", "before", "type"):
         if key in call.query:
-            if not call.query[key].isdigit():
+            if not call.query[key].isdigit() or (key == "type" and call.query[key] not in ("1", "2")):
                 return _http_error("51000", f"Parameter {key} error")
             numbers[key] = int(call.query[key])
-    depth = DEPTHS[call.path]
-    rows = history.recent(symbol, 10**9 if "after" in numbers else depth)
-    if "after" in numbers and call.path.endswith("history-trades"):
-        column = rows.timestamp // 1_000_000 if numbers.get("type", 1) == 2 else rows.trade_id
-        rows = rows.take(column < numbers["after"])
-    return _answer(_rows(rows.take(slice(-min(numbers.get("limit", 100), depth), None))))
+    if call.path == CANDLES:
+        return _candles(call, history, symbol, numbers)
+    limit = min(numbers.get("limit", 100), DEPTHS[call.path])
+    if call.path != HISTORY or not {"after", "before"} & numbers.keys():
+        return _answer(_rows(history.recent(symbol, limit)))
+    if numbers.get("type", 1) == 2:  # this one pages towards older rows only
+        rows = history.last_between(symbol, call.now_ns - THREE_MONTHS_NS, numbers.get("after", FOREVER // MS) * MS - 1, limit)
+    else:
+        rows = history.last_ids(symbol, numbers.get("before", -1) + 1, numbers.get("after", FOREVER) - 1, limit)
+        rows = rows.take(rows.timestamp >= call.now_ns - THREE_MONTHS_NS)
+    return _answer(_rows(rows))
+
+
+def _candles(call: HttpCall, history: History, symbol: int, numbers: dict[str, int]) -> HttpReply:
+    """Answer with the newest minutes between `before` and `after`."""
+    if call.query.get("bar", "1m") != "1m":
+        return _http_error("51000", "Parameter bar error")
+    spec = history.table.specs[symbol]
+    bars = history.minutes(symbol, (numbers.get("before", -1) + 1) * MS, min(numbers.get("after", FOREVER // MS) * MS, FOREVER))
+    rows = []
+    for bar in bars[-min(numbers.get("limit", 100), DEPTHS[CANDLES]):]:
+        prices = [f"{units / 10**spec.price_decimals:.{spec.price_decimals}f}" for units in
+                  (bar.open, bar.high, bar.low, bar.close)]
+        quantity, quote = bar.quantity / 10**spec.quantity_decimals, bar.quote * spec.contract_size
+        currency = quote if spec.symbol.count("-") == 1 else quantity * spec.contract_size
+        rows.append([str(bar.start_ns // MS), *prices, f"{quantity:.{spec.quantity_decimals}f}", f"{currency:.8f}",
+                     f"{quote:.8f}", str(int(bar.start_ns + MINUTE_NS <= call.now_ns))])
+    return _answer(rows[::-1])
 
 
 def _rows(rows: Rows) -> list[dict[str, Any]]:

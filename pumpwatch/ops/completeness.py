@@ -149,7 +149,7 @@ class Judge:
             try:
                 for gap in [*ledger.gaps_between(from_ns, end_ns), *waiting_gaps(self._folder)]:
                     gaps.setdefault((gap.exchange, gap.market_type), []).append(gap)
-                for fill in fills_between(ledger, from_ns, end_ns):
+                for fill in ledger.fills_between(from_ns, end_ns):
                     fills.setdefault((fill.gap.exchange, fill.gap.market_type), []).append(fill)
             finally:
                 ledger.close()
@@ -176,12 +176,6 @@ class Judge:
                 day.flaws.append(Flaw("hole", *venue, symbol, missing.from_ns, missing.to_ns + 1, reason))
                 day.timelines[venue].mark([rows[venue, symbol]], missing.from_ns, missing.to_ns + 1, State.GAP,
                                           "ids are missing that no gap names")
-
-
-def fills_between(ledger: Ledger, start_ns: int, end_ns: int) -> list[GapFill]:
-    """Return the results of a backfill for gaps that overlap [start_ns, end_ns); none in a ledger of an earlier version."""
-    found: list[GapFill] = getattr(ledger, "fills_between", lambda start_ns, end_ns: [])(start_ns, end_ns)
-    return found
 
 
 def _matrix(stored: StoredMinutes, venue: Venue, symbols: Sequence[str], first: int, end: int) -> Int64:

@@ -60,6 +60,7 @@ class Dedupe:
         self._last_ns: Int64 = np.empty(0, np.int64)  # the time of the last id
         self._newest_ns: Int64 = np.empty(0, np.int64)  # of all trades: the last id may be of a trade that was reported late
         self._first_id: Int64 = np.empty(0, np.int64)
+        self._begin_ns: Int64 = np.empty(0, np.int64)  # the time of a trade from which on every skipped id is known; 0: none
         self._kind: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._has: set[int] = set()  # the kinds of all known instruments
         self._ascending = AscendingIds()
@@ -75,11 +76,12 @@ class Dedupe:
         self._first_id = np.concatenate([self._first_id, np.full(count - known, UNSEEN)])
         self._last_ns = np.concatenate([self._last_ns, np.zeros(count - known, np.int64)])
         self._newest_ns = np.concatenate([self._newest_ns, np.zeros(count - known, np.int64)])
+        self._begin_ns = np.concatenate([self._begin_ns, np.zeros(count - known, np.int64)])
         for number, name in enumerate(self._catalogue.names(range(known, count)), known):
             last_id, last_ns = self._recovered.get(name, (UNSEEN, 0))
             if last_id > UNSEEN:
                 self._last_id[number], self._first_id[number] = last_id, 0
-                self._last_ns[number] = self._newest_ns[number] = last_ns
+                self._last_ns[number] = self._newest_ns[number] = self._begin_ns[number] = last_ns
         self._ascending.grow(self._last_id[known:])
 
     def last_ids(self, instruments: NDArray[np.int32]) -> Int64:
@@ -98,9 +100,85 @@ class Dedupe:
         Every id up to that one counts as seen. Call it before the first batch.
         """
         self._recovered = last
-        self._last_id, self._last_ns, self._newest_ns, self._first_id = (np.empty(0, np.int64) for _ in range(4))
+        self._last_id, self._last_ns, self._newest_ns, self._first_id, self._begin_ns = (
+            np.empty(0, np.int64) for _ in range(5))
         self._kind = np.empty(0, np.uint8)
         self._ascending = AscendingIds()
+
+    def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
+        """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""
+        self._grow()
+        begin = self._begin_ns[numbers]
+        whole: NDArray[np.bool_] = ((self._kind[numbers] == CONTIGUOUS) & (begin > 0) & (begin <= from_ns)
+                                    & (self._last_ns[numbers] >= to_ns))
+        for row in np.flatnonzero(whole).tolist():
+            whole[row] = int(numbers[row]) not in self._missing
+        return whole
+
+    def seen_in_run(self, number: int, batch: TradeBatch) -> NDArray[np.bool_]:
+        """Return which of these trades of one instrument were seen lately in this run, whether they are stored or not."""
+        self._grow()
+        kind, ids = int(self._kind[number]), batch.trade_id
+        if kind == CONTIGUOUS:
+            floor = int(self._first_id[number]) or self.recovered(number)[0] + 1
+            last = int(self._last_id[number])
+            seen: NDArray[np.bool_] = (ids >= floor) & (ids <= last)
+            missing = self._missing.get(number)
+            if missing:
+                for row in np.flatnonzero(seen).tolist():
+                    seen[row] = not missing.holds(int(ids[row]))
+            return seen
+        if kind == MONOTONIC and batch.text_id is None:
+            known = self._ascending.known({number: int(ids.min(initial=2**63 - 1))})[number]
+            return np.isin(ids, np.fromiter(known, np.int64, len(known)))
+        return np.array([self._unordered.holds(key) for key in _keys(number, batch)], np.bool_)
+
+    def recovered(self, number: int) -> tuple[int, int]:
+        """Return the last id that earlier runs stored of an instrument and its time in ns, (UNSEEN, 0) where there is none."""
+        return self._recovered.get(self._catalogue.names([number])[0], (UNSEEN, 0))
+
+    def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
+        """Count trades of one instrument from its history as seen; return the gaps that they complete or open.
+
+        They are sorted by id where ids ascend. They do not count as a sign of life: `last_times` stays, except before the
+        first trade.
+        """
+        self._grow()
+        if not len(batch):
+            return []
+        kind, seen = int(self._kind[number]), Seen()
+        newest_ns = int(batch.timestamp.max())
+        self._last_ns[number] = self._last_ns[number] or newest_ns
+        if kind == CONTIGUOUS:
+            self._take_in_contiguous(number, batch.trade_id.tolist(), batch.timestamp.tolist(), seen)
+        elif kind == MONOTONIC and batch.text_id is None:
+            self._ascending.remember(batch.instrument, batch.trade_id)
+            self._last_id[number] = max(self._last_id[number], int(batch.trade_id.max()))
+        elif kind != NUMBERED:
+            self._unordered.fresh(_keys(number, batch))
+        self._newest_ns[number] = max(self._newest_ns[number], newest_ns)
+        return seen.gaps
+
+    def _take_in_contiguous(self, number: int, ids: list[int], times: list[int], seen: Seen) -> None:
+        last, first = int(self._last_id[number]), int(self._first_id[number])
+        last_ns = int(self._last_ns[number])
+        missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
+        opened: list[tuple[int, int, int, int]] = []
+        for trade_id, at_ns in zip(ids, times, strict=True):
+            if last == UNSEEN:
+                first = last = trade_id
+                self._begin_ns[number] = at_ns
+            elif trade_id > last:
+                if trade_id > last + 1:
+                    missing.open(last + 1, trade_id - 1)
+                    opened.append((last + 1, trade_id - 1, last_ns, at_ns))
+                last = trade_id
+            else:
+                missing.find(trade_id)
+        for trade_id in reversed(ids):
+            first = trade_id if trade_id == first - 1 else first
+        self._last_id[number], self._first_id[number] = last, first
+        self._record_gaps(number, missing, opened, seen)
 
     def observe(self, batch: TradeBatch, settled: Int64 | None = None) -> Seen:
         """Compare a batch, in order of arrival, with what was seen; remember its ids, and return what to drop.
@@ -141,6 +219,7 @@ class Dedupe:
                 who, starts, ends, unseen, newest = who[plain], starts[plain], ends[plain], unseen[plain], newest[plain]
         if unseen.any():
             self._first_id[who[unseen]] = ids[starts[unseen]]
+            self._begin_ns[who[unseen]] = timestamp[starts[unseen]]
         last = ends - 1
         self._last_id[who], self._last_ns[who] = ids[last], timestamp[last]
         self._newest_ns[who] = np.maximum(self._newest_ns[who], newest)
@@ -162,9 +241,7 @@ class Dedupe:
         if not len(rows):
             return
         numbers = batch.instrument[rows]
-        ids: list[int | bytes] = batch.trade_id[rows].tolist()
-        if batch.text_id is not None:
-            ids = [text or number for text, number in zip(batch.text_id[rows].tolist(), ids, strict=True)]
+        ids = ids_of(batch.trade_id[rows], None if batch.text_id is None else batch.text_id[rows])
         fresh = self._unordered.fresh(list(zip(numbers.tolist(), ids, strict=True)))
         if fresh is None:
             return
@@ -200,6 +277,7 @@ class Dedupe:
             new = True
             if last == UNSEEN:
                 first, last, last_ns = trade_id, trade_id, at_ns
+                self._begin_ns[number] = at_ns
             elif trade_id > last:
                 if trade_id > last + 1:
                     missing.open(last + 1, trade_id - 1)
@@ -214,6 +292,7 @@ class Dedupe:
                 opened = []
                 seen.gaps.append(self._restart_gap(number, last, last_ns, trade_id, at_ns))
                 first, last, last_ns = trade_id, trade_id, at_ns
+                self._begin_ns[number] = at_ns
             elif trade_id < first:  # older than the first one seen: arrived out of order at the start
                 if first > trade_id + 1:
                     missing.open(trade_id + 1, first - 1)
@@ -277,3 +356,15 @@ class Dedupe:
             fresh.append(new)
         self._last_id[number], self._last_ns[number], self._newest_ns[number] = last, last_ns, newest_ns
         return fresh
+
+
+def ids_of(trade_id: Int64, text_id: NDArray[np.bytes_] | None) -> list[int | bytes]:
+    """Return each trade's id: its text, or its number where that is empty."""
+    ids: list[int | bytes] = trade_id.tolist()
+    if text_id is None:
+        return ids
+    return [text or number for text, number in zip(text_id.tolist(), ids, strict=True)]
+
+
+def _keys(number: int, batch: TradeBatch) -> list[tuple[int, int | bytes]]:
+    return [(number, trade_id) for trade_id in ids_of(batch.trade_id, batch.text_id)]

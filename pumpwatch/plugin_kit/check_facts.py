@@ -15,7 +15,7 @@ from pumpwatch.feeds.rate_limits import steady
 from pumpwatch.model import FUTURES, SPOT, IdKind, Instrument, QuantityUnit
 from pumpwatch.plugin_kit.results import Check, Problems, counted
 from pumpwatch.plugin_kit.sandbox import attempt
-from pumpwatch.venue import Heartbeat, HistoryDepth, HttpRequest, Limits, Session, Venue, Volumes
+from pumpwatch.venue import AggregatedHistory, Candles, Heartbeat, HistoryDepth, HttpRequest, Limits, Session, Venue, Volumes
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 UNITS_NS = (1, 1_000, 1_000_000, 1_000_000_000)
@@ -142,8 +142,14 @@ def _rest(venue: Venue) -> Check:
     for request in venue.instruments_requests:
         require_request(problems, "instruments_requests", request, venue)
     depth, session = venue.history, venue.session
-    problems.must(isinstance(depth, HistoryDepth) and isinstance(depth.rows_per_request, int) and depth.rows_per_request >= 0
-                  and is_number(depth.reach_s) and depth.reach_s >= 0, f"history is {depth!r}")
+    _require_depth(problems, "history", depth)
+    deeper, candles = venue.aggregated_history, venue.candles
+    if deeper is not None:
+        problems.must(isinstance(deeper, AggregatedHistory) and callable(deeper.request) and callable(deeper.parse),
+                      "aggregated_history is not an AggregatedHistory")
+        _require_depth(problems, "aggregated_history.depth", getattr(deeper, "depth", None))
+    problems.must(candles is None or (isinstance(candles, Candles) and callable(candles.request) and callable(candles.parse)),
+                  "candles is not a Candles")
     if session is not None:
         problems.must(isinstance(session, Session) and callable(session.url), "session is not a Session")
         if isinstance(session, Session) and session.request is not None:
@@ -156,7 +162,20 @@ def _rest(venue: Venue) -> Check:
     if problems.failures:
         return problems.row("")
     requests = counted(len(venue.instruments_requests), "request")
-    return problems.row(f"{requests} for instruments; history of {counted(depth.rows_per_request, 'row')} a request")
+    more = "; deeper with joined trades" * (deeper is not None) + "; candles" * (candles is not None)
+    return problems.row(f"{requests} for instruments; history of {counted(depth.rows_per_request, 'row')} a request{more}")
+
+
+def _require_depth(problems: Problems, what: str, depth: Any) -> None:
+    if not isinstance(depth, HistoryDepth):
+        problems.must(False, f"{what} is {depth!r}, not a HistoryDepth")
+        return
+    problems.must(isinstance(depth.rows_per_request, int) and depth.rows_per_request >= 0
+                  and all(is_number(number) and number >= 0 for number in (depth.reach_s, depth.resolution_ns))
+                  and is_number(depth.window_s) and depth.window_s > 0, f"{what} is {depth!r}")
+    problems.must(depth.pages or not (depth.by_id or depth.oldest_first),
+                  f"{what}: only a history that pages is answered by_id or oldest_first")
+    problems.must(not depth.pages or depth.by_id or depth.by_time, f"{what} pages neither by_id nor by_time")
 
 
 def require_request(problems: Problems, what: str, request: Any, venue: Venue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ ODD_SYMBOLS = ("A/B", 'A"B', "A\\B", "A\nB", "A\x00B", "币安人生USDT", "É-U
                "0G", "1INCH-USDT", "1000000BABYDOGE-USDT")
 LONG_NAME = "{:05}1000000BABYDOGE-USDT"  # 24 characters, more than real ones have
 REQUEST_ID = 1_234_567
+WANTED_IDS = ((-1, -1), (1000, 2000), (1000, 10**9), (1000, -1), (-1, 2000))  # the first and the last of a query
 
 
 def check_requests(venue: Venue, samples: Samples) -> list[Check]:
@@ -113,17 +115,19 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _history(venue: Venue) -> Check:
     problems = Problems(venue.name, "history requests")
-    for symbol in ("BTC-USDT", *ODD_SYMBOLS):
-        for ids in ((-1, -1), (1000, 2000)):
-            query = HistoryQuery(symbol, ANY_TIME_NS, ANY_TIME_NS + 60 * 10**9, *ids)
-            with watch_effects() as effects:
-                made, again = attempt(venue.history_request, query), attempt(venue.history_request, query)
-            if made.error is not None:
-                problems.must(False, f"it raises {made.message()} for {short(symbol, 20)!r}")
-                continue
-            require_request(problems, "history_request", made.value, venue)
-            problems.must(made.value == again.value and not effects,
-                          "it gives another request the second time, or has effects outside")
+    asked = {"history_request": venue.history_request}
+    if venue.aggregated_history is not None:
+        asked["aggregated_history.request"] = venue.aggregated_history.request
+    for (what, ask), symbol, ids in itertools.product(asked.items(), ("BTC-USDT", *ODD_SYMBOLS), WANTED_IDS):
+        query = HistoryQuery(symbol, ANY_TIME_NS, ANY_TIME_NS + 60 * 10**9, *ids)
+        with watch_effects() as effects:
+            made, again = attempt(ask, query), attempt(ask, query)
+        if made.error is not None:
+            problems.must(False, f"it raises {made.message()} for {short(symbol, 20)!r}")
+            continue
+        require_request(problems, what, made.value, venue)
+        problems.must(made.value == again.value and not effects,
+                      f"{what} gives another request the second time, or has effects outside")
     return problems.row("by time and by id; the same each time")
 
 

@@ -13,10 +13,9 @@ from pumpwatch.plugin_kit.mutations import MUST_REFUSE, big_bodies, mutated_bodi
 from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import CallResult, attempt, watch_effects
-from pumpwatch.venue import HistoryQuery, HttpRequest, Venue
+from pumpwatch.venue import HistoryQuery, Venue
 
 BIG_WITHIN_S = 5.0
-PAGES = 20
 
 
 def check_responses(venue: Venue, samples: Samples) -> list[Check]:
@@ -24,6 +23,13 @@ def check_responses(venue: Venue, samples: Samples) -> list[Check]:
     rows = [check_bad_bodies(venue, "instruments", lambda body: venue.parse_instruments([body] * len(venue.instruments_requests)),
                              big_bodies()),
             check_bad_bodies(venue, "history", lambda body: history_of(venue, body, "BTC-USDT"), big_bodies())]
+    deeper, candles = venue.aggregated_history, venue.candles
+    if deeper is not None:
+        rows.append(check_bad_bodies(venue, "aggregated history", lambda body: deeper.parse(body, "BTC-USDT", Columns()),
+                                     big_bodies()))
+    if candles is not None:
+        bitcoin = Instrument(symbol="BTC-USDT", base="BTC", quote="USDT")
+        rows.append(check_bad_bodies(venue, "candles", lambda body: candles.parse(body, bitcoin), big_bodies()))
     if venue.session is not None:
         rows.append(check_session(venue))
     if samples.simulated is not None:
@@ -72,13 +78,8 @@ def check_session(venue: Venue) -> Check:
 def check_instruments(venue: Venue, simulated: SimulatedVenue) -> Check:
     """Read the dialect's symbol list, complete and mutated."""
     problems = Problems(venue.name, "instruments")
-    bodies: list[bytes] = []
-    for request in venue.instruments_requests:
-        page: HttpRequest | None = request
-        while page is not None and len(bodies) < PAGES:
-            bodies.append(simulated.answer(page))
-            problems.must(bool(bodies[-1]), f"the dialect rejects {page.path}")
-            page = attempt(venue.next_instruments, bodies[-1]).value if venue.next_instruments else None
+    bodies = simulated.list_pages()
+    problems.must(all(bodies), "the dialect rejects a request of the list")
     with watch_effects() as effects:
         listed, again = attempt(venue.parse_instruments, bodies), attempt(venue.parse_instruments, bodies)
     if listed.value is None:

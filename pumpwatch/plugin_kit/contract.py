@@ -2,7 +2,8 @@
 
 For each venue: its facts are complete and plausible; `parse` is pure; a mutated frame is a trade, control or rejected; no
 impossible value becomes a trade; subscriptions keep the venue's limits; REST bodies of another kind are rejected; everything
-that a dialect sends is understood; the time a trade takes; and, with a dialect, a round trip through the simulator.
+that a dialect sends is understood, its history page by page and its candles too; the time a trade takes; and, with a dialect,
+a round trip through the simulator.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from pumpwatch.config import Config
 from pumpwatch.errors import UsageError
 from pumpwatch.findings import FAIL, OK, WARN
 from pumpwatch.hookspecs import ListingSource, Sink, SinkPlugin
+from pumpwatch.plugin_kit.check_candles import check_candles
 from pumpwatch.plugin_kit.check_facts import check_facts, is_number
 from pumpwatch.plugin_kit.check_frames import check_frames
+from pumpwatch.plugin_kit.check_paging import check_paging
 from pumpwatch.plugin_kit.check_recorded import RecordedFrames, check_recorded
 from pumpwatch.plugin_kit.check_requests import check_requests
 from pumpwatch.plugin_kit.check_responses import check_responses
@@ -49,7 +52,8 @@ def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | N
         return facts  # the other checks rely on them
     bodies = [HistoryBody(symbol, body) for symbol, body in (histories or {}).items()]
     samples = gather(venue, frames, dialect, instruments, bodies)
-    parts: tuple[Callable[..., list[Check]], ...] = (check_frames, check_values, check_requests, check_responses, check_recorded)
+    parts: tuple[Callable[..., list[Check]], ...] = (check_frames, check_values, check_requests, check_responses, check_paging,
+                                                     check_candles, check_recorded)
     for part in parts:
         facts += part(venue, samples)
     return facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import msgspec
 import numpy as np
 
 from pumpwatch.errors import UsageError
-from pumpwatch.model import Columns
+from pumpwatch.model import Columns, Instrument
 from pumpwatch.plugin_kit.sandbox import attempt
 from pumpwatch.venue import HttpRequest, Venue
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from pumpwatch.sim.http_messages import HttpReply
     from pumpwatch.sim.rows import Rows
 
-COINS, ROWS = 8, 3000
+COINS, ROWS, PAST_ROWS = 8, 3000, 12_000
+PAGES = 20  # of a symbol list, at most
 NS = 1_000_000_000
 
 
@@ -135,9 +137,13 @@ class EndlessMeter:
 
 
 class SimulatedVenue:
-    """A venue's dialect without the server around it: its market has traded for a minute, and it answers one client."""
+    """A venue's dialect without the server around it: its market has traded for a time, and it answers one client.
 
-    def __init__(self, venue: Venue, dialect: Dialect) -> None:
+    rows: trades of all symbols, over so many seconds that ended ago_s before now; their times are multiples of step_ns.
+    """
+
+    def __init__(self, venue: Venue, dialect: Dialect, rows: int = ROWS, seconds: int = 60, ago_s: int = 0,
+                 step_ns: int = 1) -> None:
         from pumpwatch.sim.history import TradeHistory
         from pumpwatch.sim.market import SimulatedMarket, coins
         from pumpwatch.sim.rows import SymbolTable
@@ -146,12 +152,32 @@ class SimulatedVenue:
         self.table = SymbolTable(dialect.symbols(coins(COINS)))
         market = SimulatedMarket(self.table, [1, 1], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns,
                                  flag_shares=dialect.flag_shares)
-        now_ns = time.time_ns()
-        self.rows: Rows = market.next_trades(ROWS, now_ns - 60 * NS, now_ns)
-        self.history = TradeHistory(self.table, ROWS)
+        end_ns = time.time_ns() - ago_s * NS
+        made = market.next_trades(rows, end_ns - seconds * NS, end_ns)
+        self.rows: Rows = dataclasses.replace(made, timestamp=made.timestamp - made.timestamp % step_ns)
+        self.history = TradeHistory(self.table, rows)
         self.history.add(self.rows)
         self._memory: dict[str, Any] = {}
         self._opened: tuple[ClientSession, Reply | HttpReply] | None = None
+
+    def of_the_past(self) -> SimulatedVenue:
+        """Return the same venue with ten minutes of trades that ended two minutes ago, several of a symbol at a time."""
+        return SimulatedVenue(self.venue, self.dialect, PAST_ROWS, seconds=600, ago_s=120, step_ns=NS // 4)
+
+    def list_pages(self) -> list[bytes]:
+        """Return every page of the symbol list; an empty one where the dialect rejects the request."""
+        bodies: list[bytes] = []
+        for request in self.venue.instruments_requests:
+            page: HttpRequest | None = request
+            while page is not None and len(bodies) < PAGES:
+                bodies.append(self.answer(page))
+                page = attempt(self.venue.next_instruments, bodies[-1]).value if self.venue.next_instruments else None
+        return bodies
+
+    def instrument(self, number: int) -> Instrument | None:
+        """Return a symbol's instrument as the venue's list gives it; None if it does not."""
+        listed = attempt(self.venue.parse_instruments, self.list_pages()).value or []
+        return next((instrument for instrument in listed if instrument.symbol == self.table.symbols[number]), None)
 
     def connect(self) -> tuple[ClientSession, Reply | HttpReply]:
         """Open a connection as the collector does, with its session request; return it and the venue's first reply."""

@@ -108,7 +108,7 @@ class History(Protocol):
         """Return the last rows with first_id <= id <= last_id, ascending."""
 
     def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
-        """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows that are not trades do not count."""
+        """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pumpwatch.model import Flag
 from pumpwatch.sim.dialect import MinuteBar
 from pumpwatch.sim.rows import VOID, Rows, SymbolTable
 
 CHUNK = 4096
+NOT_OF_THE_MARKET = VOID | int(Flag.outside_market())
 MINUTE_NS = 60 * 10**9
 
 
@@ -57,9 +59,10 @@ class TradeHistory:
         return self._backward(symbol, limit, lambda chunk: (chunk.trade_id >= first_id) & (chunk.trade_id <= last_id))
 
     def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
-        """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows that are not trades do not count."""
+        """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
+        start_ns, end_ns = (-(-at // MINUTE_NS) * MINUTE_NS for at in (start_ns, end_ns))
         rows = self.between(symbol, start_ns, end_ns - 1, 2**31)
-        rows = rows.take((rows.flags & VOID) == 0)
+        rows = rows.take((rows.flags & NOT_OF_THE_MARKET) == 0)
         rows = rows.take(np.argsort(rows.timestamp, kind="stable"))
         minute = rows.timestamp // MINUTE_NS
         heads = np.flatnonzero(np.diff(minute, prepend=-1)).tolist()

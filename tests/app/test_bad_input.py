@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pumpwatch.venue import Venue
-
 from pumpwatch.config import Config
 from pumpwatch.plugin_kit.check_frames import Reader
 from pumpwatch.plugin_kit.check_values import impossible_frames, seeds, trades_of
@@ -17,6 +15,7 @@ from pumpwatch.sim.dialect import Dialect
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.rest_faults import FORMS, WITHOUT
 from pumpwatch.store.ledger import Ledger
+from pumpwatch.venue import Venue
 from tests.app.collector import CollectorProcess
 from tests.app.reckoning import counted_in_journal, settle
 from tests.conftest import Cli

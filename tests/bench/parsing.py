@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pumpwatch.venue import HttpRequest, Venue
-
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
@@ -38,6 +36,7 @@ from pumpwatch.sim.http_messages import HttpCall
 from pumpwatch.sim.market import SimulatedMarket, coins
 from pumpwatch.sim.rows import SymbolTable
 from pumpwatch.stats import Stats
+from pumpwatch.venue import HttpRequest, Venue
 from tests.bench import peer
 from tests.bench.processes import BenchError
 

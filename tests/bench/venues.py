@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import requests
 from numpy.typing import NDArray
-from pumpwatch.venue import HttpRequest, Venue
 
 from pumpwatch.config import Config
 from pumpwatch.feeds.placement import Placement
@@ -22,6 +21,7 @@ from pumpwatch.model import Instrument, TradeBatch
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.ground_truth import PAST, Truth
 from pumpwatch.sim.process import SimProcess
+from pumpwatch.venue import HttpRequest, Venue
 from tests.bench.collectors import Addresses, MarketAddress
 from tests.bench.processes import Usage, usage
 

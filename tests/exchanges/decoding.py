@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from pumpwatch.venue import Venue
-
 from pumpwatch.model import Columns
 from pumpwatch.pipeline.decode import Decoder
+from pumpwatch.venue import Venue
 from tests.corpus import CORPUS, rows
 
 STRAY = b'{}[]",:0129eE.-\\ntrue'

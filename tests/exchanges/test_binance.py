@@ -13,13 +13,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pumpwatch.venue import HistoryQuery, Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.catalogue import coin_of
 from pumpwatch.errors import REFUSALS, BadFrame
 from pumpwatch.feeds.subscriptions import Subscriptions
-from pumpwatch.model import ControlKind, Flag
+from pumpwatch.model import Columns, ControlKind, Flag, Instrument
+from pumpwatch.venue import HistoryQuery, Venue
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.decoding import (
     changed,
@@ -144,10 +144,54 @@ def test_futures_trades_come_from_the_public_path_and_aggregated_ones_from_the_m
 
 def test_spot_history_pages_by_id_and_futures_history_is_the_last_rows() -> None:
     by_id = HistoryQuery("SOMIUSDT", 0, 1, first_id=41001, last_id=41002)
-    assert SPOT.history_request(by_id).params == {"symbol": "SOMIUSDT", "limit": 1000, "fromId": 41001}
+    assert SPOT.history_request(by_id).params == {"symbol": "SOMIUSDT", "limit": 2, "fromId": 41001}
+    more = SPOT.history_request(HistoryQuery("SOMIUSDT", 0, 1, first_id=41001, last_id=99_999))
+    assert more.params == {"symbol": "SOMIUSDT", "limit": 1000, "fromId": 41001}
+    first_ones = SPOT.history_request(HistoryQuery("SOMIUSDT", 0, 1, last_id=300))
+    assert first_ones.params == {"symbol": "SOMIUSDT", "limit": 301, "fromId": 0}
     by_time = SPOT.history_request(HistoryQuery("SOMIUSDT", 0, 1))
     assert (by_time.path, by_time.params) == ("/api/v3/trades", {"symbol": "SOMIUSDT", "limit": 1000})
     assert FUTURES.history_request(by_id).params == {"symbol": "SOMIUSDT", "limit": 1000}
+
+
+def test_aggregates_are_asked_for_by_less_than_an_hour_of_time() -> None:
+    assert FUTURES.aggregated_history is not None
+    request = FUTURES.aggregated_history.request(HistoryQuery("SOMIUSDT", 10**18, 10**18 + 7 * 3600 * 10**9, 5, 9))
+    assert request.params == {"symbol": "SOMIUSDT", "limit": 1000, "startTime": 10**12, "endTime": 10**12 + 3_599_000}
+    assert FUTURES.aggregated_history.depth.window_s < 3600
+
+
+def test_the_aggregated_stream_has_a_history_with_its_own_ids() -> None:
+    by_id = AGGREGATED.history_request(HistoryQuery("SOMIUSDT", 0, 1, first_id=7, last_id=9))
+    assert (by_id.path, by_id.params["fromId"], by_id.weight) == ("/fapi/v1/aggTrades", 7, 20)
+    assert "startTime" in AGGREGATED.history_request(HistoryQuery("SOMIUSDT", 0, 10**9)).params
+    row = {"a": 7, "p": "0.8", "q": "12", "f": 100, "l": 102, "T": 1790000000123, "m": True}
+    columns = Columns()
+    AGGREGATED.parse_history(json.dumps([row, row | {"a": 8, "f": 103, "l": 103}]).encode(), "SOMIUSDT", columns)
+    assert (columns.trade_id, columns.void, columns.flags) == ([7, 8], [], {0: Flag.AGGREGATED, 1: Flag.AGGREGATED})
+
+
+def test_candles_of_the_aggregated_stream_do_not_count_trades() -> None:
+    body = json.dumps([[1791000060000, "1", "2", "1", "2", "5", 1791000119999, "7", 3, "0", "0", "0"]]).encode()
+    instrument = Instrument(symbol="SOMIUSDT", base="SOMI", quote="USDT")
+    assert FUTURES.candles is not None and AGGREGATED.candles is not None
+    assert [FUTURES.candles.parse(body, instrument)[0].trades, AGGREGATED.candles.parse(body, instrument)[0].trades] == [3, -1]
+
+
+@pytest.mark.parametrize("span", [(5, 4), (-1, 3), (1, 10_001)])
+def test_an_aggregate_of_impossible_ids_is_rejected(span: tuple[int, int]) -> None:
+    assert FUTURES.aggregated_history is not None
+    row = {"a": 7, "p": "0.8", "q": "12", "f": span[0], "l": span[1], "T": 1790000000123, "m": True}
+    with pytest.raises(BadFrame):
+        FUTURES.aggregated_history.parse(json.dumps([row]).encode(), "SOMIUSDT", Columns())
+
+
+@pytest.mark.parametrize(("minutes", "weight"), [(1, 1), (99, 1), (100, 2), (499, 2), (500, 5), (1000, 5), (1001, 10),
+                                                 (1500, 10)])
+def test_futures_candles_cost_by_their_number(minutes: int, weight: int) -> None:
+    assert FUTURES.candles is not None
+    request = FUTURES.candles.request("SOMIUSDT", 0, minutes * 60 * 10**9)
+    assert (request.params["limit"], request.weight) == (minutes, weight)
 
 
 def test_history_has_the_same_trades_as_the_stream() -> None:

@@ -7,15 +7,15 @@ import math
 from typing import Any
 
 import pytest
-from pumpwatch.venue import HistoryQuery, HttpRequest
 from pumpwatch_plugins.exchanges.bybit import VENUES
 
 from pumpwatch.catalogue import coin_of
 from pumpwatch.errors import REFUSALS
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.instruments.lists import fetch_instruments, fetch_volumes
-from pumpwatch.model import NO_SEQUENCE, Columns, ControlKind, Flag
+from pumpwatch.model import NO_SEQUENCE, Columns, ControlKind, Flag, Instrument
 from pumpwatch.pipeline.decode import Decoder
+from pumpwatch.venue import HistoryQuery, HttpRequest
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.decoding import compare_recorded_frames, compare_recorded_history, damage, read_recorded_control
 
@@ -193,6 +193,16 @@ def test_history_is_the_newest_rows_and_its_ids_are_those_of_the_stream() -> Non
     live = parsed(LINEAR, frame(linear_trade(0, BT=True)))
     for name in ("symbol", "trade_id", "price", "quantity", "sell", "timestamp", "sequence_number", "flags"):
         assert getattr(columns, name) == getattr(live, name)
+
+
+@pytest.mark.parametrize("result", [{"symbol": "OTHERUSDT", "list": []}, {"list": []},
+                                    {"symbol": "SOMIUSDT", "list": [["1", "2"]]},
+                                    {"symbol": "SOMIUSDT", "list": [["0", "1", "1", "1", "1", "nan", "1"]]}])
+def test_candles_of_another_symbol_or_shape_are_rejected(result: dict[str, Any]) -> None:
+    assert SPOT.candles is not None
+    with pytest.raises(REFUSALS):
+        SPOT.candles.parse(json.dumps({"retCode": 0, "result": result}).encode(), Instrument(symbol="SOMIUSDT", base="SOMI",
+                                                                                            quote="USDT"))
 
 
 def test_damaged_frames_never_raise_and_each_is_a_trade_control_or_quarantined() -> None:

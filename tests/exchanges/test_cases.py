@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from decimal import Decimal
@@ -9,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pumpwatch.venue import HistoryQuery, Venue
 
 from pumpwatch.cli import run
 from pumpwatch.config import Config
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, REFUSALS
 from pumpwatch.model import Columns, Flag, Instrument
 from pumpwatch.plugins import load_plugins
+from pumpwatch.venue import HistoryQuery, HttpRequest, Venue
 from tests.exchanges.decoding import columns_of
 
 FOLDER = Path(__file__).parent
@@ -106,12 +107,23 @@ def test_rows_are_flagged_past_or_without_a_trade_as_written_down_and_no_others(
     assert found == rows_of(case, "marks.jsonl")
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if (case / "history.json").exists()],
-                         ids=lambda case: f"{case.parent.name}/{case.name}")
-def test_history_is_asked_for_as_documented_and_has_the_very_trades_of_the_stream(case: Path) -> None:
-    venue, history, instruments = venue_of(case), json.loads((case / "history.json").read_text("utf-8")), instruments_of(case)
-    request = venue.history_request(HistoryQuery(**history["query"]))
-    assert {"path": request.path, "params": dict(request.params)} == history["request"]
+def answers(pattern: str) -> pytest.MarkDecorator:
+    """Run a test for each file of REST requests and answers whose name fits."""
+    return pytest.mark.parametrize("file", sorted(file for case in CASES for file in case.glob(pattern)),
+                                   ids=lambda file: f"{file.parent.parent.name}/{file.parent.name}/{file.name}")
+
+
+def require_request(made: HttpRequest, wanted: dict[str, Any]) -> None:
+    """Fail if a request is another than the one that is written down; its weight counts where it is written down."""
+    weight = {"weight": made.weight} if "weight" in wanted else {}
+    assert {"path": made.path, "params": dict(made.params), **weight} == wanted
+
+
+@answers("history*.json")
+def test_history_is_asked_for_as_documented_and_has_the_very_trades_of_the_stream(file: Path) -> None:
+    case = file.parent
+    venue, history, instruments = venue_of(case), json.loads(file.read_text("utf-8")), instruments_of(case)
+    require_request(venue.history_request(HistoryQuery(**history["query"])), history["request"])
     columns, symbol = Columns(), history["query"]["symbol"]
     venue.parse_history(json.dumps(history["body"]).encode(), symbol, columns)
     unit = instruments.get(symbol) or Instrument(symbol=symbol, base=symbol, quote="USDT")
@@ -122,6 +134,33 @@ def test_history_is_asked_for_as_documented_and_has_the_very_trades_of_the_strea
     live = {row["trade_id"]: row for row in expected_of(case)}
     assert got == [(row["trade_id"], row["symbol"], row["side"], exact(row["price"]), exact(row["quantity"]), row["timestamp"])
                    for row in (live[trade_id] for trade_id in history["trade_ids"])]
+
+
+@answers("aggregated*.json")
+def test_an_aggregated_history_is_asked_for_as_documented_and_names_every_id(file: Path) -> None:
+    venue, history = venue_of(file.parent), json.loads(file.read_text("utf-8"))
+    deeper, columns = venue.aggregated_history, Columns()
+    assert deeper is not None
+    require_request(deeper.request(HistoryQuery(**history["query"])), history["request"])
+    deeper.parse(json.dumps(history["body"]).encode(), history["query"]["symbol"], columns)
+    rows: list[dict[str, Any]] = []
+    for row, trade_id in enumerate(columns.trade_id):
+        trade = {"flags": [flag.name for flag in Flag(columns.flags.get(row, 0))], "side": "sell" if columns.sell[row] else "buy",
+                 "price": columns.price[row], "quantity": columns.quantity[row],
+                 "timestamp": columns.timestamp[row] * venue.timestamp_unit_ns}
+        rows.append({"trade_id": str(trade_id), **({"void": True} if row in columns.void else trade)})
+    assert rows == history["rows"]
+
+
+@answers("candles*.json")
+def test_candles_are_asked_for_as_documented_and_counted_in_base_units(file: Path) -> None:
+    venue, case = venue_of(file.parent), json.loads(file.read_text("utf-8"))
+    symbol = case["query"]["symbol"]
+    instrument = instruments_of(file.parent).get(symbol) or Instrument(symbol=symbol, base=symbol, quote="USDT")
+    assert venue.candles is not None
+    require_request(venue.candles.request(**case["query"]), case["request"])
+    found = venue.candles.parse(json.dumps(case["body"]).encode(), instrument)
+    assert [dataclasses.asdict(candle) for candle in found] == case["candles"]
 
 
 def exact(number: float) -> Decimal:

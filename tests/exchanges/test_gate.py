@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pumpwatch.venue import HistoryQuery
 from pumpwatch_plugins.exchanges.gate import VENUES, stamp
 
 from pumpwatch.catalogue import Catalogue
@@ -22,6 +21,7 @@ from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.pipeline.dedupe import Dedupe
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.stats import Stats
+from pumpwatch.venue import HistoryQuery
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.decoding import compare_recorded_frames, compare_recorded_history, damage, read_recorded_control
 

@@ -10,13 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pumpwatch.venue import HistoryQuery
 from pumpwatch_plugins.exchanges.kucoin import VENUES
 
 from pumpwatch.catalogue import coin_of
 from pumpwatch.errors import REFUSALS, BadFrame
 from pumpwatch.feeds.subscriptions import Subscriptions
 from pumpwatch.model import ControlKind, Flag
+from pumpwatch.venue import HistoryQuery
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.decoding import (
     changed,

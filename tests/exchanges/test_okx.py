@@ -9,13 +9,13 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pumpwatch.venue import HistoryQuery
 from pumpwatch_plugins.exchanges.okx import VENUES
 
 from pumpwatch.catalogue import coin_of
 from pumpwatch.errors import REFUSALS
 from pumpwatch.feeds.subscriptions import Subscriptions
-from pumpwatch.model import ControlKind, Flag
+from pumpwatch.model import ControlKind, Flag, Instrument
+from pumpwatch.venue import HistoryQuery
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.decoding import (
     changed,
@@ -201,6 +201,13 @@ def test_history_is_requested_by_id_or_by_time_up_to_the_last_wanted():
     assert (by_id.path, by_id.params["type"], by_id.params["after"]) == ("/api/v5/market/history-trades", 1, 100)
     by_time = SPOT.history_request(HistoryQuery("SOMI-USDT", 0, 1_762_000_000_123_456_789))
     assert (by_time.params["type"], by_time.params["after"]) == (2, 1762000000124)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"code":"51001","data":[],"msg":"no"}', b'{"code":"0","data":[["0","1"]]}',
+                                  b'{"code":"0","data":[["0","1","1","1","1","1","1","1","2"]]}'])
+def test_a_body_that_is_not_candles_raises(body):
+    with pytest.raises(REFUSALS):
+        SPOT.candles.parse(body, Instrument(symbol="SOMI-USDT", base="SOMI", quote="USDT"))
 
 
 def test_history_has_the_same_trades_as_the_stream():

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pumpwatch.venue import HistoryQuery, Venue
 from pumpwatch_plugins.exchanges.phemex import VENUES
 
 from pumpwatch.catalogue import Catalogue, coin_of
@@ -23,6 +22,7 @@ from pumpwatch.net.frames import Frames, NoSource
 from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.stats import Stats
+from pumpwatch.venue import HistoryQuery, Venue
 from tests.corpus import CORPUS, needs_corpus
 from tests.exchanges.decoding import (
     columns_of,

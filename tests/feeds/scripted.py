@@ -11,7 +11,6 @@ from typing import Any
 
 import gevent
 import numpy as np
-from pumpwatch.venue import HttpRequest, Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 from websocket import ABNF
 
@@ -30,6 +29,7 @@ from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.stream import StreamClosed
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
+from pumpwatch.venue import HttpRequest, Venue
 
 SPOT = VENUES[0]
 WITHIN_S = 20.0

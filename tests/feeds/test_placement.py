@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from pumpwatch.venue import Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.feeds.placement import AGREED, DROPPED_AFTER, Placement
 from pumpwatch.model import Instrument
+from pumpwatch.venue import Venue
 
 
 def venue(**limits) -> Venue:

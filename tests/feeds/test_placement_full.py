@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from pumpwatch.venue import Venue
 from pumpwatch_plugins.exchanges.binance import VENUES as BINANCE
 from pumpwatch_plugins.exchanges.bybit import VENUES as BYBIT
 
 from pumpwatch.feeds.placement import AGREED, DROPPED_AFTER, SHRUNKEN, Placement
 from pumpwatch.model import Instrument
+from pumpwatch.venue import Venue
 
 NAMES = [f"S{number}" for number in range(60)]
 LONG = [f"{number}币" + "L" * (number % 90) for number in range(60)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from pumpwatch.venue import Venue
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config
 from pumpwatch.feeds.rate_limits import VenueRateLimits, steady
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.plugins import load_plugins
+from pumpwatch.venue import Venue
 
 VENUES = {f"{venue.name}:{venue.variant}": venue for venue in load_plugins(Config()).venues}
 SHARED = {"bybit", "okx", "kucoin", "phemex"}  # one address for both markets, or no word that they count apart

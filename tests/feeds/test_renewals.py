@@ -7,9 +7,9 @@ import dataclasses
 import gevent
 import numpy as np
 import pytest
-from pumpwatch.venue import Heartbeat
 
 from pumpwatch.model import DISORDER_NS, Control, ControlKind, IdKind
+from pumpwatch.venue import Heartbeat
 from tests.feeds.scripted import World, quick, until
 
 RECONNECT = Control(ControlKind.RECONNECT, reason="serverShutdown")

@@ -6,10 +6,10 @@ import dataclasses
 
 import gevent
 import pytest
-from pumpwatch.venue import Heartbeat, Session
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Control, ControlKind
+from pumpwatch.venue import Heartbeat, Session
 from tests.feeds.scripted import World, quick, until
 
 EARLIER_NS = 1_700_000_000 * NS_PER_S

@@ -15,7 +15,6 @@ import gevent
 import numpy as np
 import pytest
 from gevent.event import Event
-from pumpwatch.venue import Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.catalogue import Catalogue
@@ -26,6 +25,7 @@ from pumpwatch.feeds.staleness import NEVER_TRADED, Staleness
 from pumpwatch.model import IdKind, Instrument
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
+from pumpwatch.venue import Venue
 from tests.feeds.scripted import SteppedClock, VenueWorld, quick, until
 
 FUTURES = VENUES[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from gevent.event import Event
+
 from pumpwatch.venue import HttpRequest, Volumes
 
 VOLUMES = Volumes(HttpRequest("/volumes"), json.loads)

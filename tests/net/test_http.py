@@ -13,12 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import BinaryIO
 
 import pytest
-from pumpwatch.venue import HttpRequest
 
 from pumpwatch.clock import Clock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.http import Http
 from pumpwatch.net.ratelimit import TokenBucket
+from pumpwatch.venue import HttpRequest
 
 ERROR_PAGE = b"<html>\r\n<head><title>502 \x1b[31mBad</title></head>\n" + b"<p>gateway</p>\n" * 100
 

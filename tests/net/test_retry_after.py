@@ -7,13 +7,13 @@ import ssl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pumpwatch.venue import HttpRequest
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.http import Http
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.retry_after import BAN_MOST_S, PAUSE_MOST_S, retry_after_s
+from pumpwatch.venue import HttpRequest
 from tests.net.hostile_server import answer, hostile, with_body
 
 PLAIN = ssl.create_default_context()

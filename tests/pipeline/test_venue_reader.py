@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import gevent
 import pytest
-from pumpwatch.venue import Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.clock import NS_PER_S, Clock
@@ -18,6 +17,7 @@ from pumpwatch.pipeline import venue_reader
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
+from pumpwatch.venue import Venue
 from tests.net.frame_bytes import ScriptedStream, frame
 from tests.pipeline.heard import heard_connection
 from tests.pipeline.ingest_bench import Bench, trade

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pumpwatch.venue import Venue
 from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.plugin_kit.results import Check
 from pumpwatch.plugin_kit.samples import HistoryBody, Samples, gather
+from pumpwatch.venue import Venue
 
 SPOT = VENUES[0]
 START_MS = 1_732_186_800_000

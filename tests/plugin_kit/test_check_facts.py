@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from pumpwatch.venue import Heartbeat, Venue
 
 from pumpwatch.plugin_kit.check_facts import check_facts, is_number
+from pumpwatch.venue import Heartbeat, HistoryDepth, Venue
 from tests.plugin_kit.good_venue import SPOT, changed, failures, limited
 
 
@@ -36,6 +36,12 @@ from tests.plugin_kit.good_venue import SPOT, changed, failures, limited
     (limited(subscriptions_per_hour=5), "never fill a connection"),
     (changed(replaces=True), "a message cannot hold them all"),
     (changed(unlisted=lambda symbol: symbol), "unlisted of"),
+    (changed(history=HistoryDepth(rows_per_request=-1, pages=False, reach_s=0)), "history is HistoryDepth"),
+    (changed(history=HistoryDepth(rows_per_request=1, pages=False, reach_s=0, by_id=True)), "only a history that pages"),
+    (changed(history=HistoryDepth(rows_per_request=1, pages=True, reach_s=0, by_time=False)), "pages neither by_id nor by_time"),
+    (changed(history=HistoryDepth(rows_per_request=1, pages=True, reach_s=0, window_s=0)), "history is HistoryDepth"),
+    (changed(aggregated_history=SPOT.history), "not an AggregatedHistory"),
+    (changed(candles=SPOT.history), "not a Candles"),
 ])
 def test_facts_that_cannot_be_right_are_named(venue: Venue, says: str) -> None:
     found = failures(check_facts(venue))

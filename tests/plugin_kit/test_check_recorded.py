@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pumpwatch.venue import HistoryDepth, Venue
 from pumpwatch_plugins.simulators.binance import SPOT_DIALECT
 
 from pumpwatch.errors import UsageError
 from pumpwatch.model import Columns, Instrument
 from pumpwatch.plugin_kit.check_recorded import RecordedFrames, check_recorded, history_body, read_body
 from pumpwatch.plugin_kit.samples import HistoryBody, gather
+from pumpwatch.venue import HistoryDepth, Venue
 from tests.plugin_kit.good_venue import LIST, SPOT, changed, frames, history, results, samples_of
 
 

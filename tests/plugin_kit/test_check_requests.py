@@ -13,6 +13,7 @@ from pumpwatch_plugins.simulators.binance import SPOT_DIALECT
 from pumpwatch.model import Control, ControlKind
 from pumpwatch.plugin_kit.check_requests import check_requests
 from pumpwatch.plugin_kit.samples import Samples, gather
+from pumpwatch.venue import AggregatedHistory, HttpRequest
 from tests.plugin_kit.good_venue import SPOT, changed, failures, results
 
 NO_SAMPLES = Samples()
@@ -44,6 +45,12 @@ def test_a_wrong_request_is_named(facts: dict[str, Any], check: str, says: str) 
 
 def test_good_requests_have_no_failure() -> None:
     assert {state for state, _ in results(check_requests(SPOT, NO_SAMPLES)).values()} == {"ok"}
+
+
+def test_requests_of_an_aggregated_history_are_checked_too() -> None:
+    deeper = AggregatedHistory(depth=SPOT.history, request=lambda query: HttpRequest("trades"), parse=SPOT.parse_history)
+    found = failures(check_requests(changed(aggregated_history=deeper), NO_SAMPLES))
+    assert "aggregated_history.request: the path 'trades' does not begin with /" in found["history requests"]
 
 
 def test_answers_that_name_their_symbol_need_no_request_id() -> None:

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import pytest
-from pumpwatch.venue import Venue
 from pumpwatch_plugins.simulators.binance import SPOT_DIALECT
 
 from pumpwatch.model import Columns, Instrument
@@ -20,6 +19,7 @@ from pumpwatch.plugin_kit.check_responses import (
 from pumpwatch.plugin_kit.results import Check, Problems
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue, gather
 from pumpwatch.plugin_kit.sandbox import attempt
+from pumpwatch.venue import AggregatedHistory, Venue
 from tests.plugin_kit.good_venue import SPOT, changed, results
 
 
@@ -60,10 +60,17 @@ def test_large_bodies_of_another_kind_must_be_rejected_too() -> None:
         if len(body) < 10_000_000:
             SPOT.parse_history(body, symbol, columns)
 
-    found = results(check_responses(changed(parse_history=only_small), Samples()))
+    deeper = AggregatedHistory(depth=SPOT.history, request=SPOT.history_request, parse=lambda body, symbol, columns: None)
+    assert SPOT.candles is not None
+    candles = dataclasses.replace(SPOT.candles, parse=lambda body, instrument: [])
+    venue = changed(parse_history=only_small, aggregated_history=deeper, candles=candles)
+    found = results(check_responses(venue, Samples()))
     assert found["instruments: bad bodies are refused"] == ("ok", "11 kinds of other answers, and 40 MB of two")
     state, detail = found["history: bad bodies are refused"]
     assert state == "fail" and "40 MB of HTML is accepted as a list" in detail
+    for what in ("candles", "aggregated history"):
+        state, detail = found[f"{what}: bad bodies are refused"]
+        assert state == "fail" and "an empty body is accepted as a list" in detail
 
 
 def test_the_dialects_list_must_be_read_whole(simulated: SimulatedVenue) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pumpwatch.venue import HttpRequest
 from pumpwatch_plugins.exchanges.kucoin import VENUES as KUCOIN
 from pumpwatch_plugins.simulators.binance import SPOT_DIALECT
 
@@ -15,6 +14,7 @@ from pumpwatch.model import Columns
 from pumpwatch.plugin_kit.check_frames import Reader
 from pumpwatch.plugin_kit.samples import gather, read_frames
 from pumpwatch.plugins import load_plugins
+from pumpwatch.venue import HttpRequest
 from tests.plugin_kit.good_venue import FRAMES, SPOT, samples_of
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
+from pumpwatch.model import Flag
 from pumpwatch.sim.history import MINUTE_NS, TradeHistory, aggregate
 from pumpwatch.sim.market import SimulatedMarket
 from pumpwatch.sim.rows import VOID, Rows
@@ -52,14 +53,15 @@ def test_history_answers_with_the_last_rows_of_a_part() -> None:
     assert found.trade_id.tolist() == history.between(0, start_ns, end_ns, 1000).trade_id[-5:].tolist()
 
 
-def test_minutes_sum_up_what_was_traded_and_leave_out_rows_that_are_not_trades() -> None:
+def test_minutes_sum_up_what_was_traded_and_leave_out_rows_outside_the_market() -> None:
     minute = START_NS - START_NS % MINUTE_NS
-    times = np.array([minute, minute + 1, minute + 2, minute + 2 * MINUTE_NS])
+    times = np.array([minute, minute + 1, minute + 2, minute + 3, minute + 2 * MINUTE_NS])
     history = TradeHistory(TABLE, 10)
-    history.add(Rows(TABLE, np.zeros(4, np.int32), np.arange(4), times, np.array([7, 9, 0, 8]), np.array([1, 2, 0, 4]),
-                     np.zeros(4, np.bool_), np.array([0, 0, VOID, 0], np.uint8)))
+    history.add(Rows(TABLE, np.zeros(5, np.int32), np.arange(5), times, np.array([7, 9, 0, 99, 8]), np.array([1, 2, 0, 50, 4]),
+                     np.zeros(5, np.bool_), np.array([0, Flag.BLOCK, VOID, Flag.ADL, 0], np.uint8)))
     first, second = history.minutes(0, minute, minute + 3 * MINUTE_NS)
     assert (first.start_ns, first.open, first.high, first.low, first.close) == (minute, 7, 9, 7, 9)
     assert (first.quantity, first.trades) == (3, 2)
     assert (second.start_ns, second.close, second.quantity, second.trades) == (minute + 2 * MINUTE_NS, 8, 4, 1)
     assert history.minutes(0, minute + MINUTE_NS, minute + 2 * MINUTE_NS) == []
+    assert history.minutes(0, minute + 1, minute + 2 * MINUTE_NS + 1) == [second]  # a minute counts whole, by its beginning

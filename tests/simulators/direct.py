@@ -30,15 +30,15 @@ class SpentBudget:
 
 
 class Client:
-    """One client of a venue that has traded for a second."""
+    """One client of a venue that has traded for a second, or for some."""
 
-    def __init__(self, dialect: Dialect, *, listed: Sequence[Coin] | int = 8, trades: int = 300) -> None:
+    def __init__(self, dialect: Dialect, *, listed: Sequence[Coin] | int = 8, trades: int = 300, seconds: int = 1) -> None:
         self.dialect, self.now_ns = dialect, time.time_ns()
         self.table = SymbolTable(dialect.symbols(coins(listed) if isinstance(listed, int) else listed))
         self.history = TradeHistory(self.table, trades)
         market = SimulatedMarket(self.table, [1, 1], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns,
                                  flag_shares=dialect.flag_shares)
-        self.history.add(market.next_trades(trades, self.now_ns - NS_PER_S, self.now_ns))
+        self.history.add(market.next_trades(trades, self.now_ns - seconds * NS_PER_S, self.now_ns))
         self.session = ClientSession(dialect.ws_path, {}, {}, memory={})
 
     def open(self) -> Reply | HttpReply:

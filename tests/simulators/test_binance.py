@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import ssl
 import time
@@ -12,11 +14,14 @@ import numpy as np
 import pytest
 import websocket
 from pumpwatch_plugins.exchanges.binance import VENUES
+from pumpwatch_plugins.simulators.binance import FUTURES_DIALECT, SPOT_DIALECT
 from wsproto import events
 
-from pumpwatch.model import Control, ControlKind
+from pumpwatch.model import Control, ControlKind, Flag
 from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.rows import VOID
 from tests.sim.clients import PlainClient, closed_with, connect, drained, get, receive, subscribe
+from tests.simulators.direct import Client
 
 SPOT, FUTURES = "binance.spot", "binance.futures"
 
@@ -188,9 +193,6 @@ def test_history_fills_exactly_what_a_stream_missed(sim: SimProcess) -> None:
         frame = frames[row["id"]]
         assert (row["price"], row["qty"], row["time"], row["isBuyerMaker"]) == (
             frame["p"], frame["q"], frame["T"], frame["m"])
-    rows = get(sim, f"{rest}aggTrades?symbol=BTCUSDT&fromId={first + 1}&limit=100").json
-    spans = [(row["f"], row["l"]) for row in rows]
-    assert [before[1] + 1 for before in spans[:-1]] == [after[0] for after in spans[1:]]
     assert len(get(sim, f"{rest}trades?symbol=BTCUSDT&limit=10").json) == 10
 
 
@@ -200,6 +202,56 @@ def test_futures_history_needs_a_key_and_leaves_rows_out(sim: SimProcess) -> Non
     assert (answer.status, answer.json["code"]) == (401, -2014)
     ids = [row["id"] for row in get(sim, rest + "trades?symbol=BTCUSDT&limit=1000").json]
     assert len(set(np.diff(ids).tolist()) - {1}) > 0
+
+
+def test_aggregates_are_whole_and_page_by_time_and_by_their_own_ids() -> None:
+    client = Client(FUTURES_DIALECT, listed=1, trades=6000, seconds=1)  # several trades a millisecond, so that some are joined
+    start = client.now_ns // 1_000_000 - 2000
+
+    def asked(**query: object) -> list[dict[str, Any]]:
+        return json.loads(client.get("/fapi/v1/aggTrades", symbol="BTCUSDT", **{k: str(v) for k, v in query.items()}).body)
+
+    whole = asked(startTime=start, endTime=start + 3_000, limit=1000)
+    assert len(whole) == 1000 and any(row["f"] < row["l"] for row in whole)
+    assert [before["l"] < after["f"] for before, after in itertools.pairwise(whole)] == [True] * 999
+    assert asked(startTime=whole[500]["T"], limit=10)[0]["T"] == whole[500]["T"]
+    assert asked(fromId=whole[700]["a"], limit=300) == whole[700:]
+    assert asked(fromId=whole[700]["f"]) == []  # a trade's own id leads to none
+    assert asked(limit=5)[-1]["l"] >= 6000 * 0.99 + FUTURES_DIALECT.first_id
+    too_long = client.get("/fapi/v1/aggTrades", symbol="BTCUSDT", startTime=str(start), endTime=str(start + 3_600_000))
+    assert (too_long.status, json.loads(too_long.body)["code"]) == (400, -1127)
+
+
+def test_klines_count_the_trades_of_their_minutes_and_not_those_outside_the_market() -> None:
+    dialect = dataclasses.replace(FUTURES_DIALECT, flag_shares={VOID: 0.1, Flag.ADL.value: 0.1})
+    client = Client(dialect, listed=1, trades=3000, seconds=300)
+    minutes = json.loads(client.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", startTime="0").body)
+    rows = client.history.recent(0, 3000)
+    rows = rows.take(rows.flags == 0)
+    assert sum(minute[8] for minute in minutes) == len(rows) < 2700
+    assert sum(float(minute[5]) for minute in minutes) == pytest.approx(rows.quantities().sum())
+    assert [minute[0] % 60_000 for minute in minutes] == [0] * len(minutes) and 5 <= len(minutes) <= 6
+    newest = json.loads(client.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", limit="2").body)
+    assert newest == minutes[-2:]
+    part = client.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", startTime=str(minutes[1][0]),
+                      endTime=str(minutes[2][6]))
+    assert json.loads(part.body) == minutes[1:3]
+
+
+@pytest.mark.parametrize(("limit", "weight"), [("99", 1), ("100", 2), ("500", 5), ("1000", 5), ("1500", 10)])
+def test_futures_klines_weigh_by_their_number(limit: str, weight: int) -> None:
+    reply = Client(FUTURES_DIALECT).get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", limit=limit)
+    assert (reply.status, reply.headers["X-MBX-USED-WEIGHT-1M"]) == (200, str(weight))
+
+
+@pytest.mark.parametrize(("path", "query", "code"), [
+    ("/api/v3/klines", {"symbol": "BTCUSDT"}, -1120), ("/api/v3/klines", {"symbol": "BTCUSDT", "interval": "7m"}, -1120),
+    ("/api/v3/klines", {"interval": "1m"}, -1102), ("/api/v3/klines", {"symbol": "NO", "interval": "1m"}, -1121),
+    ("/api/v3/historicalTrades", {"symbol": "BTCUSDT", "fromId": "x"}, -1100),
+])
+def test_a_wrong_request_for_the_past_is_answered_with_its_error(path: str, query: dict[str, str], code: int) -> None:
+    reply = Client(SPOT_DIALECT).get(path, **query)
+    assert (reply.status, json.loads(reply.body)["code"]) == (400, code)
 
 
 @pytest.mark.parametrize(("query", "code"), [

@@ -141,6 +141,34 @@ def test_history_is_the_newest_rows_up_to_the_limit_of_the_market(sim: SimProces
     assert get(sim, spot.replace("=spot", "=linear")).json["retCode"] == 10001
 
 
+def test_candles_are_newest_first_within_two_times() -> None:
+    client = Client(LINEAR_DIALECT, listed=1, trades=3000, seconds=300)
+
+    def minutes(**query: str) -> list[list[str]]:
+        reply = client.get("/v5/market/kline", category="linear", symbol="BTCUSDT", interval="1", **query)
+        result = json.loads(reply.body)["result"]
+        assert result["symbol"] == "BTCUSDT"
+        return result["list"]
+
+    found = minutes()
+    starts = [int(minute[0]) for minute in found]
+    assert starts == list(range(starts[0], starts[0] - 60_000 * len(starts), -60_000)) and len(starts) >= 5
+    rows = client.history.recent(0, 3000)
+    assert sum(float(minute[5]) for minute in found) == pytest.approx(rows.quantities().sum())
+    assert minutes(start=str(starts[3]), end=str(starts[2])) == found[2:4]
+    assert minutes(limit="2") == found[:2]
+
+
+@pytest.mark.parametrize(("query", "says"), [
+    ({"symbol": "NOPEUSDT", "interval": "1"}, "Not supported symbols"),
+    ({"symbol": "BTCUSDT", "interval": "7"}, "Invalid period!"),
+    ({"symbol": "BTCUSDT", "interval": "1", "start": "x"}, "params error: start or end invalid"),
+])
+def test_a_wrong_request_for_candles_is_answered_with_its_error(query: dict[str, str], says: str) -> None:
+    answer = json.loads(Client(LINEAR_DIALECT).get("/v5/market/kline", category="linear", **query).body)
+    assert (answer["retCode"], answer["retMsg"]) == (10001, says)
+
+
 def test_a_connection_holds_21_000_characters_of_topics() -> None:
     coins = [Coin(f"{number:03}{'L' * 87}", 1.0) for number in range(200)]  # 109 characters each, as JSON has their topics
     client = Client(LINEAR_DIALECT, listed=coins, trades=1)

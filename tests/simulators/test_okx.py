@@ -126,6 +126,50 @@ def test_history_pages_from_new_to_old_by_id_and_by_time(sim: SimProcess) -> Non
     assert get(sim, url.replace("BTC-USDT", "NO-USDT")).json["code"] == "51001"
 
 
+def test_history_pages_between_ids_and_reaches_three_months_back() -> None:
+    client = Client(simulator_dialects()[0], listed=1, trades=400)
+
+    def ids(**query: str) -> list[int]:
+        reply = client.get("/api/v5/market/history-trades", instId="BTC-USDT", **query)
+        return [int(row["tradeId"]) for row in json.loads(reply.body)["data"]]
+
+    newest = ids(limit="500")
+    assert len(newest) == 100 and newest == sorted(newest, reverse=True)
+    first = newest[0] - 399
+    assert ids(after=str(first + 3)) == [first + 2, first + 1, first]
+    assert ids(after=str(first + 300), before=str(first + 297)) == [first + 299, first + 298]
+    assert ids(before=str(first + 397)) == [first + 399, first + 398]
+    client.now_ns += 91 * 86_400 * 10**9
+    assert ids(after=str(first + 3)) == ids(type="2", after=str(2 * 10**12)) == []
+
+
+def test_candles_are_newest_first_between_two_times_and_count_contracts() -> None:
+    client = Client(simulator_dialects()[1], listed=1, trades=3000, seconds=300)
+    table = client.history.table
+
+    def minutes(**query: str) -> list[list[str]]:
+        return json.loads(client.get("/api/v5/market/history-candles", instId="BTC-USDT-SWAP", bar="1m", **query).body)["data"]
+
+    found = minutes()
+    starts = [int(minute[0]) for minute in found]
+    assert starts == list(range(starts[0], starts[0] - 60_000 * len(starts), -60_000))
+    assert [minute[8] for minute in found] == ["0"] + ["1"] * (len(found) - 1)  # the one that runs is not confirmed
+    rows = client.history.recent(0, 3000)
+    assert sum(float(minute[5]) for minute in found) == pytest.approx(rows.quantities().sum())
+    assert sum(float(minute[6]) for minute in found) == pytest.approx(rows.quantities().sum() * table.specs[0].contract_size)
+    assert minutes(after=str(starts[1]), before=str(starts[4])) == found[2:4]
+    assert minutes(limit="2") == found[:2]
+
+
+@pytest.mark.parametrize(("path", "query", "code"), [
+    ("candles", {"instId": "NO-USDT"}, "51001"), ("candles", {"instId": "BTC-USDT", "bar": "7m"}, "51000"),
+    ("candles", {"instId": "BTC-USDT", "after": "x"}, "51000"), ("trades", {"instId": "BTC-USDT", "type": "3"}, "51000"),
+])
+def test_a_wrong_request_for_the_past_is_answered_with_its_error(path: str, query: dict[str, str], code: str) -> None:
+    reply = Client(simulator_dialects()[0]).get(f"/api/v5/market/history-{path}", **query)
+    assert (reply.status, json.loads(reply.body)["code"]) == (200, code)
+
+
 def test_too_many_connects_a_second_are_rejected_and_a_silent_client_is_dropped() -> None:
     with SimProcess(venues=[SPOT], symbols=1, rate=10, paused=True, rules={SPOT: {"client_silence_s": 1.0}}) as sim:
         first = connect(sim, SPOT)

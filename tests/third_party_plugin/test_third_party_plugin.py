@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pumpwatch.venue import Venue
 
 import pumpwatch
 from pumpwatch.config import Config, PluginsConfig
@@ -19,6 +18,7 @@ from pumpwatch.model import Columns
 from pumpwatch.pipeline.decode import Decoder
 from pumpwatch.plugin_kit.contract import check_plugin
 from pumpwatch.plugins import load_plugins
+from pumpwatch.venue import Venue
 from tests import corpus, plugin_wheel
 from tests.conftest import Cli
 from tests.zipapp import Zipapp
