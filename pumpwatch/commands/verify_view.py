@@ -70,6 +70,7 @@ def candle_rows(found: Sequence[CandleSum]) -> list[Row | str]:
     for venue in found:
         rows.append([venue_cell(venue.exchange, venue.market_type), *map(number, (
             venue.symbols, venue.compared, venue.agreed, venue.shifted, venue.in_gaps, len(venue.flaws), venue.beyond))])
+        rows += [venue.note] if venue.note else []
         rows += [f"rejected: {text}" for text in venue.refused[:WORST]]
         rows += [f"no answer: {text}" for text in venue.problems[:WORST]]
         if venue.flaws and venue.why:
@@ -116,7 +117,7 @@ def as_json(found: Verified, with_runs: bool) -> Iterator[dict[str, Any]]:
         yield {"kind": "candles", "exchange": candles.exchange, "market_type": candles.market_type, "symbols": candles.symbols,
                "minutes": candles.compared, "agree": candles.agreed, "shifted": candles.shifted, "in_gaps": candles.in_gaps,
                "differ": len(candles.flaws), "too_old": candles.beyond, "tolerance": candles.tolerance, "why": candles.why,
-               "rejected": candles.refused, "problems": candles.problems}
+               "rejected": candles.refused, "problems": candles.problems, "note": candles.note}
     yield from ({"kind": "contradiction", **flaw.as_json()} for flaw in all_flaws(found))
     for day in found.days if with_runs else ():
         for line in day.timelines.values():

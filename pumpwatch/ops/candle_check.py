@@ -39,7 +39,7 @@ class CandleSum:
     """The result for one venue, in minutes of symbols.
 
     in_gaps: they differ, as their gap says. beyond: older than the venue's candles. refused: candles that cannot be right, with
-    the reason. problems: symbols without an answer.
+    the reason. problems: symbols without an answer. note: why the venue is not asked at all.
     """
 
     exchange: str
@@ -54,6 +54,7 @@ class CandleSum:
     beyond: int = 0
     refused: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    note: str = ""
     flaws: list[Flaw] = field(default_factory=list)
 
 
@@ -65,7 +66,7 @@ class CandleCheck:
         self._failed = 0
         self.found = CandleSum(venue.exchange, venue.market_type)
         if venue.candles is None:
-            self.found.problems.append("it has no candles that PumpWatch can read")
+            self.found.note = "its plugin has no candles"
         else:
             self.found.tolerance, self.found.why = venue.candles.tolerance, venue.candles.why
 
@@ -157,15 +158,10 @@ class CandleCheck:
 
 def why_wrong(candle: Candle, before_ns: int, now_ns: int) -> str:
     """Return why a candle cannot be right, after one that starts at `before_ns`; an empty string if it can."""
-    values = (candle.open, candle.high, candle.low, candle.close, candle.volume)
-    if candle.start_ns % MINUTE_NS:
-        return f"a candle does not start at a full minute: {candle.start_ns}"
     if candle.start_ns > now_ns:
         return f"a candle is in the future: {candle.start_ns}"
     if candle.start_ns <= before_ns:
         return f"candles are not in order: {candle.start_ns} after {before_ns}"
-    if not all(map(math.isfinite, values)) or candle.volume < 0:
-        return f"a candle has an impossible price or volume, at {candle.start_ns}"
     lowest, highest = min(candle.open, candle.close), max(candle.open, candle.close)
     if candle.volume > 0 and not 0 < candle.low <= lowest <= highest <= candle.high:
         return f"a candle's prices contradict each other, at {candle.start_ns}"

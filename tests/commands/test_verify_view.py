@@ -35,7 +35,7 @@ def found() -> Verified:
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_every_table_fits(found: Verified, width: int) -> None:
     candles = CandleSum("binance", "futures", 0.001, "block trades", 20, 28_800, 28_790, 4, 3, 100,
-                        ["A: a candle is in the future"], ["B: no answer"], [FLAW])
+                        ["A: a candle is in the future"], ["B: no answer"], "", [FLAW])
     for columns, rows in ((view.VENUES, view.venue_rows(list(found.summary.venues.values()))),
                           (view.SINKS, view.sink_rows([SinkSum("questdb", 640_000, 123_456_789, [FLAW], 12, "it is away")])),
                           (view.CANDLES, view.candle_rows([candles])), (view.FLAWS, view.flaw_rows([FLAW]))):

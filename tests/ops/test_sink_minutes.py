@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pumpwatch.catalogue import Catalogue
-from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.hookspecs import Keeping, Sink, SymbolMinute
 from pumpwatch.model import TradeBatch
 from pumpwatch.ops.completeness import Judge
 from pumpwatch.ops.sink_minutes import SinkMinutes, SinkSum
-from pumpwatch.store.minutes import MINUTE_NS, minutes_of
-from tests.ops.minute_folder import FACTS, FIRST, START_NS, SYMBOLS, MinuteFolder, catalogue, trades
-
-WHOLE = TradeBatch.concat([trades(symbol, range(180)) for symbol in SYMBOLS])
-
-
-class Shelf(Sink):
-    """A sink that has these trades and is read."""
-
-    def __init__(self, kept: TradeBatch, away: bool = False) -> None:
-        self.kept, self._away = kept, away
-
-    def read(self, names: Sequence[tuple[str, str, str]], start_ns: int, end_ns: int, catalogue_of: Catalogue) -> TradeBatch:
-        if self._away:
-            raise ServiceUnavailable("the shelf is away", "dust it")
-        inside = self.kept.take((self.kept.timestamp >= start_ns) & (self.kept.timestamp < end_ns))
-        return replace(inside, instrument=np.array([catalogue_of.ids_of(name[:2])[name[2]] for name in
-                                                    catalogue().names(inside.instrument)], np.int32))
-
-
-class AddingShelf(Shelf):
-    """A sink that adds up by itself."""
-
-    def minute_sums(self, start_ns: int, end_ns: int) -> list[SymbolMinute]:
-        found = minutes_of(self.kept.take((self.kept.timestamp >= start_ns) & (self.kept.timestamp < end_ns)))
-        return [(*name, minute, count, checksum) for name, minute, count, checksum in zip(
-            catalogue().names(found.instrument), found.minute.tolist(), found.trades.tolist(), found.checksum.tolist(),
-            strict=True)] + [("other", "spot", "AUSDT", start_ns // MINUTE_NS, 5, 5)]
-
-    def read(self, *_: object) -> TradeBatch:
-        raise AssertionError("it adds up by itself")
-
-
-class ForgettingShelf(Shelf):
-    """A sink that deletes what is older than a minute."""
-
-    def keeping(self) -> Keeping:
-        return Keeping(keeps_s=60.0)
+from pumpwatch.store.minutes import MINUTE_NS
+from tests.ops.minute_folder import FACTS, FIRST, START_NS, SYMBOLS, MinuteFolder, trades
+from tests.ops.shelves import WHOLE, AddingShelf, ForgettingShelf, Shelf
 
 
 @pytest.fixture
