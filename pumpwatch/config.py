@@ -99,6 +99,15 @@ class DrainConfig(Section):
     memory_rows: PositiveInt = 300_000
 
 
+class BackfillConfig(Section):
+    enabled: bool = True
+    reach_h: Positive = 24.0
+    budget: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    concurrency: PositiveInt = 2
+    settle_s: Positive = 5.0
+    aggregated: bool = False
+
+
 class SourceConfig(Section):
     enabled: bool = True
     url: str = ""
@@ -111,6 +120,11 @@ class ListingConfig(Section):
     archive_dir: Folder = "data"
     doubled: bool = True  # the coin of an open window is read on two connections of each venue
     sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {"upbit": SourceConfig()})
+
+
+class ReportsConfig(Section):
+    enabled: bool = True
+    keep_days: PositiveInt = 90
 
 
 class PluginsConfig(Section):
@@ -133,7 +147,9 @@ class Keys(Section):
     store: StoreConfig = msgspec.field(default_factory=StoreConfig)
     drain: DrainConfig = msgspec.field(default_factory=DrainConfig)
     sinks: dict[str, dict[str, Any]] = {}
+    backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
+    reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 

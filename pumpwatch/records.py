@@ -10,6 +10,7 @@ from pumpwatch.model import Gap, GapState
 
 KEPT_BYTES = 4096
 PassedId = tuple[int, int, int]  # instrument, id, time in ns
+NOT_RUNNING = "not running"  # the beginning of the reason of a gap in which no collector ran
 REFUSED_SLACK_NS = NS_PER_S  # the trades of a frame are at most about so much older than the frame
 
 
@@ -65,10 +66,11 @@ class Records:
     gaps: list[Gap] = field(default_factory=list)
     connection_events: list[ConnectionEvent] = field(default_factory=list)
     quarantine: list[Quarantined] = field(default_factory=list)
-    passed: list[PassedId] = field(default_factory=list)  # ids of rows that are not trades: they count as seen
+    passed: list[PassedId] = field(default_factory=list)  # all ids of rows that are not trades: they count as seen
+    fills: list[GapFill] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.gaps or self.connection_events or self.quarantine or self.passed)
+        return bool(self.gaps or self.connection_events or self.quarantine or self.passed or self.fills)
 
     def extend(self, other: Records) -> None:
         """Add the other's records."""
@@ -76,9 +78,11 @@ class Records:
         self.connection_events += other.connection_events
         self.quarantine += other.quarantine
         self.passed += other.passed
+        self.fills += other.fills
 
     def one_by_one(self) -> Iterator[Records]:
         """Yield each record by itself."""
         yield from (Records(gaps=[gap]) for gap in self.gaps)
         yield from (Records(connection_events=[event]) for event in self.connection_events)
         yield from (Records(quarantine=[row]) for row in self.quarantine)
+        yield from (Records(fills=[fill]) for fill in self.fills)

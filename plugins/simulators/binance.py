@@ -58,6 +58,7 @@ FILLS = 20  # rows of trades that are read for an aggregate
 AGGREGATES_BEHIND = 2_000_000_000  # an aggregate's id is so much less than the id of its first trade
 HOUR_MS, TWO_DAYS_NS, NS_PER_MS = 3_600_000, 2 * 86_400 * 10**9, 1_000_000
 
+PAUSED = {"LUNAUSDT": "BREAK", "VENUSDT": "HALT"}  # spot symbols that are listed and do not trade
 
 def _open(session: ClientSession, rules: Rules) -> Reply | HttpReply:
     match = PATHS.match(session.path)
@@ -216,6 +217,8 @@ def _trades(call: HttpCall, name: str, spot: bool, history: History, used: float
     if symbol is None:
         if not call.query.get("symbol"):
             return _error(400, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+        if spot and call.query["symbol"] in PAUSED:
+            return _json([], used)
         return _error(400, -1121, "Invalid symbol.")
     numbers = {}
     for key in ("limit", "fromId", "startTime", "endTime"):
@@ -296,8 +299,8 @@ def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> d
     rows = [_listed(spec.symbol, spec.base, spec.quote, spot) for spec in history.table.specs]
     if spot:
         rows += [_listed("ETHBTC", "ETH", "BTC", spot),
-                 {**_listed("LUNAUSDT", "LUNA", "USDT", spot), "status": "BREAK"},
-                 {**_listed("VENUSDT", "VEN", "USDT", spot), "status": "HALT"}]
+                 *({**_listed(symbol, symbol.removesuffix("USDT"), "USDT", spot), "status": status}
+                   for symbol, status in PAUSED.items())]
     else:
         rows += [{**_listed("BTCUSDT_261225", "BTC", "USDT", spot), "contractType": "CURRENT_QUARTER"},
                  {**_listed("BTCUSDC", "BTC", "USDC", spot), "marginAsset": "USDC"},

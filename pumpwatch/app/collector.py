@@ -16,10 +16,12 @@ import gevent
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
+from pumpwatch.app.backfilling import make_backfill
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.status import Status
 from pumpwatch.app.takeover import Takeover
+from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
@@ -35,7 +37,7 @@ from pumpwatch.ops.service_manager import notify
 from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins, load_plugins
-from pumpwatch.records import Records
+from pumpwatch.records import NOT_RUNNING, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.committer import Committer
 from pumpwatch.store.drain import Drain
@@ -89,6 +91,7 @@ class Collector:
         self.jobs = Jobs(self, self.status)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
         self._takeover: Takeover | None = None
+        self.backfill: Backfill | None = None  # the same
         self.ended = Event()
         self.sink_error: ConfigError | None = None  # of a sink that a person has to mend
 
@@ -168,6 +171,10 @@ class Collector:
         for name, drain in self.drains.items():
             self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))
         self.listings = Listings(self)
+        self.backfill = make_backfill(self, self.listings.windows.coins)
+        self.supervisor.spawn("backfill", self.backfill.run)
+        for name, body in self.backfill.workers():
+            self.supervisor.spawn(name, body)
         self.jobs.start()
         self.listings.start(self.jobs.scheduler)
 
@@ -178,6 +185,8 @@ class Collector:
         """
         deadline = self.clock.monotonic() + STOP_S
         self.jobs.stop()
+        if self.backfill:
+            self.backfill.stop()
         if self.listings:
             self.listings.stop()
         self.sweep.stop()
@@ -251,7 +260,7 @@ class Collector:
         if down_since_ns:
             down = Gap(exchange=venue.exchange, market_type=venue.market_type, from_ns=down_since_ns - DISORDER_NS,
                        to_ns=max(down_since_ns, self.clock.now_ns()),
-                       reason="not running" if recovery.clean else "not running, after it was killed")
+                       reason=NOT_RUNNING if recovery.clean else f"{NOT_RUNNING}, after it was killed")
             self.recorder.record(Records(gaps=[down]))
         self._add_feeds(venue, config, down, down_since_ns)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from gevent.threadpool import ThreadPool
 
+from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config
@@ -50,6 +51,7 @@ class CollectorParts(Protocol):
     symbols: SymbolsFile
     drains: dict[str, Drain]
     venues: list[VenueFeeds]
+    backfill: Backfill | None
     ledger_thread: ThreadPool
     memory_thread: ThreadPool  # for short work that would hold up the hub
 

@@ -44,6 +44,7 @@ class Status:
             "sinks": [{"name": name, "state": drain.state, "backlog_trades": drain.lag_rows}
                       for name, drain in collector.drains.items()],
             "recent": {"trades": collector.recent.rows, "bytes": collector.recent.nbytes},
+            "backfill": collector.backfill.figures() if collector.backfill else {},
             "listing": collector.listing_status(),
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in collector.stats.items()],
         }
@@ -76,9 +77,11 @@ class Status:
         for feeds in self._collector.venues:
             name = feeds.venue.name
             rate = (totals[name] - before.get(name, 0)) / (now - then) if now > then else 0.0
-            opened = stats.get("gaps_total", venue=name, state="open") - stats.get("gaps_total", venue=name, state="filled")
+            backfill = self._collector.backfill
+            gaps = backfill.gap_counts(feeds.venue.exchange, feeds.venue.market_type) if backfill else {}
             rows.append({**feeds.status(), "trades_total": int(totals[name]), "trades_per_s": round(rate, 1),
-                         "lag_ms": round(stats.get("lag_ms", venue=name), 1), "gaps_open": int(opened),
+                         "lag_ms": round(stats.get("lag_ms", venue=name), 1), "gaps_open": gaps.get("open", 0),
+                         "gaps_filled": gaps.get("filled", 0), "gaps_lost": gaps.get("lost", 0),
                          "doubled_total": int(stats.get("doubled_trades_total", venue=name)),
                          "quarantined_total": int(stats.get("quarantined_frames_total", venue=name))})
         return rows

@@ -358,6 +358,10 @@ class VenueFeeds:
         for feed in self.feeds:
             feed.symbols.discard(symbol)
 
+    def watched(self) -> set[str]:
+        """Return the symbols whose every trade is stored or in a gap from now on: those that are read, or that a gap names."""
+        return {symbol for place in self.placement.places for symbol in place.symbols if self._was_read(symbol)}
+
     def _was_read(self, symbol: str) -> bool:
         """Return whether its trades may be stored already, so that missing ones are a gap."""
         return self._ran_before or symbol in self._context.ever_granted or symbol in self._unread

@@ -144,6 +144,10 @@ class WindowKeeper:
         return [{"coin": window.coin, "end_ns": window.end_ns, "archive": str(self._path(window))}
                 for window in self._windows if window.written is None]
 
+    def coins(self) -> list[str]:
+        """Return the coins of the windows whose archives are not final, the oldest window first."""
+        return list(dict.fromkeys(window.coin for window in sorted(self._windows, key=lambda window: window.end_ns)))
+
     def not_final(self) -> int:
         """Return how many archives are written and not final yet."""
         return sum(window.written is not None for window in self._windows)

@@ -31,6 +31,16 @@ class TokenBucket:
         self._at = now
         return max(0.0, -self._tokens / self._rate)
 
+    @property
+    def rate(self) -> float:
+        """Return the tokens a second that it gives out in the long run."""
+        return self._rate
+
+    def wait_s(self, tokens: float = 1) -> float:
+        """Return the seconds until `tokens` are available, without using any."""
+        held = min(self._burst, self._tokens + (self._clock.monotonic() - self._at) * self._rate)
+        return max(0.0, (min(tokens, self._burst) - held) / self._rate)
+
     def pause(self, seconds: float) -> None:
         """Give out nothing for `seconds`, as the venue asked."""
         self._tokens = min(self._tokens, -seconds * self._rate)

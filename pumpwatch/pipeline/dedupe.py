@@ -12,25 +12,19 @@ symbol that could take an hour.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import NS_PER_S
-from pumpwatch.model import Gap, GapState, IdKind, Int64, TradeBatch
+from pumpwatch.model import Gap, IdKind, Int64, TradeBatch
 from pumpwatch.pipeline.certain_repeats import CertainRepeats, Race
 from pumpwatch.pipeline.missing_ids import RANGES_KEPT, MissingIds
-from pumpwatch.pipeline.recent_ids import AscendingIds, UnorderedIds
+from pumpwatch.pipeline.seen_ids import CONTIGUOUS, MONOTONIC, NUMBERED, RESTART_NS, UNIQUE, UNSEEN, SeenIds, ids_of
 
-UNSEEN = -1
 EXPECTED_FOR = 500  # batches without a repetition, after which none is expected
-RESTART_NS = 5 * NS_PER_S  # far more than the times of neighbouring ids are out of order: none of 47,000 recorded ones was
-
-CONTIGUOUS, MONOTONIC, UNIQUE, NUMBERED = 3, 2, 1, 0
-CODES = {IdKind.CONTIGUOUS: CONTIGUOUS, IdKind.MONOTONIC: MONOTONIC, IdKind.UNIQUE: UNIQUE, IdKind.NONE: NUMBERED}
 
 
 @dataclass(slots=True)
@@ -53,93 +47,13 @@ class Seen:
         self.doubled[number] = self.doubled.get(number, 0) + fresh.count(False)
 
 
-class Dedupe:
-    """Remembers the last id of every instrument. `id_kind_of(exchange, market_type)` gives the kind of its ids."""
+class Dedupe(SeenIds):
+    """Compares live trades with the ids that were seen. `id_kind_of(exchange, market_type)` gives the kind of ids."""
 
     def __init__(self, catalogue: Catalogue, id_kind_of: Callable[[str, str], IdKind], ranges_kept: int = RANGES_KEPT) -> None:
-        self._catalogue, self._id_kind_of, self._ranges_kept = catalogue, id_kind_of, ranges_kept
-        self._missing: dict[int, MissingIds] = {}
-        self._open_gaps: dict[int, list[Gap]] = {}
-        self._unordered = UnorderedIds()
-        self._recovered: Mapping[tuple[str, str, str], tuple[int, int]] = {}
-        self._last_id: Int64 = np.empty(0, np.int64)
-        self._last_ns: Int64 = np.empty(0, np.int64)  # the time of the last id
-        self._newest_ns: Int64 = np.empty(0, np.int64)  # of all trades: the last id may be of a trade that was reported late
-        self._first_id: Int64 = np.empty(0, np.int64)
-        self._kind: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._has: set[int] = set()  # the kinds of all known instruments
-        self._ascending = AscendingIds()
+        super().__init__(catalogue, id_kind_of, ranges_kept)
         self._repeats: CertainRepeats | None = None  # while trades come twice
         self._without_repeats = 0  # batches
-
-    def _grow(self) -> None:
-        known, count = len(self._last_id), len(self._catalogue)
-        if known == count:
-            return
-        kinds = [CODES[self._id_kind_of(*venue)] for venue in self._catalogue.venues[known:count]]
-        self._has |= set(kinds)
-        self._kind = np.concatenate([self._kind, np.array(kinds, np.uint8)])
-        self._last_id = np.concatenate([self._last_id, np.full(count - known, UNSEEN)])
-        self._first_id = np.concatenate([self._first_id, np.full(count - known, UNSEEN)])
-        self._last_ns = np.concatenate([self._last_ns, np.zeros(count - known, np.int64)])
-        self._newest_ns = np.concatenate([self._newest_ns, np.zeros(count - known, np.int64)])
-        for number, name in enumerate(self._catalogue.names(range(known, count)), known):
-            last_id, last_ns = self._recovered.get(name, (UNSEEN, 0))
-            if last_id > UNSEEN:
-                self._last_id[number], self._first_id[number] = last_id, 0
-                self._last_ns[number] = self._newest_ns[number] = last_ns
-        self._ascending.grow(self._last_id[known:])
-
-    def last_ids(self, instruments: NDArray[np.int32]) -> Int64:
-        """Return the last id of each of these instruments, UNSEEN where there is none."""
-        self._grow()
-        return self._last_id[instruments]
-
-    def last_times(self, instruments: NDArray[np.int32]) -> Int64:
-        """Return the time in ns of the last trade of each of these instruments, 0 where there is none."""
-        self._grow()
-        return self._last_ns[instruments]
-
-    def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
-        """Continue where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns).
-
-        Every id up to that one counts as seen. Call it before the first batch.
-        """
-        self._recovered = last
-        self._last_id, self._last_ns, self._newest_ns, self._first_id = (np.empty(0, np.int64) for _ in range(4))
-        self._kind = np.empty(0, np.uint8)
-        self._ascending = AscendingIds()
-
-    def follow(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> list[Gap]:
-        """Continue another process that read the same trades until now, and stored them up to these last ids.
-
-        Every id up to those counts as seen. Return the gaps where contiguous ids do not continue there.
-        """
-        self._grow()
-        self._recovered = {**self._recovered, **last}
-        gaps: list[Gap] = []
-        for number, name in enumerate(self._catalogue.names(range(len(self._last_id)))):
-            last_id, last_ns = last.get(name, (UNSEEN, 0))
-            if last_id <= UNSEEN:
-                continue
-            if self._last_id[number] == UNSEEN:
-                self._last_id[number] = last_id
-                self._last_ns[number] = self._newest_ns[number] = last_ns
-                self._ascending.raise_floor(number, last_id)
-            elif self._kind[number] == CONTIGUOUS:
-                gaps += self._continued(number, last_id, last_ns)
-            self._first_id[number] = 0
-        return gaps
-
-    def _continued(self, number: int, last_id: int, last_ns: int) -> list[Gap]:
-        """Return the gaps of one instrument that were found here, and were not the other process's concern."""
-        first_id = int(self._first_id[number])
-        found = [gap for gap in self._open_gaps.get(number, ()) if (gap.last_id or 0) > last_id]
-        if first_id > last_id + 1:
-            self._missing.setdefault(number, MissingIds(self._ranges_kept)).open(last_id + 1, first_id - 1)
-            found.insert(0, self._gap(number, (last_id + 1, first_id - 1, last_ns, int(self._newest_ns[number]))))
-        self._open_gaps[number] = found
-        return found
 
     def observe(self, batch: TradeBatch, settled: Int64 | None = None, source: Int64 | None = None) -> Seen:
         """Compare a batch, in order of arrival, with what was seen; remember its ids, and return what to drop.
@@ -207,6 +121,7 @@ class Dedupe:
                 who, starts, ends, unseen, newest = who[plain], starts[plain], ends[plain], unseen[plain], newest[plain]
         if unseen.any():
             self._first_id[who[unseen]] = ids[starts[unseen]]
+            self._begin_ns[who[unseen]] = timestamp[starts[unseen]]
         last = ends - 1
         self._last_id[who], self._last_ns[who] = ids[last], timestamp[last]
         self._newest_ns[who] = np.maximum(self._newest_ns[who], newest)
@@ -228,9 +143,7 @@ class Dedupe:
         if not len(rows):
             return
         numbers = batch.instrument[rows]
-        ids: list[int | bytes] = batch.trade_id[rows].tolist()
-        if batch.text_id is not None:
-            ids = [text or number for text, number in zip(batch.text_id[rows].tolist(), ids, strict=True)]
+        ids = ids_of(batch.trade_id[rows], None if batch.text_id is None else batch.text_id[rows])
         fresh = self._unordered.fresh(list(zip(numbers.tolist(), ids, strict=True)))
         if fresh is None:
             return
@@ -266,6 +179,7 @@ class Dedupe:
             new = True
             if last == UNSEEN:
                 first, last, last_ns = trade_id, trade_id, at_ns
+                self._begin_ns[number] = at_ns
             elif trade_id > last:
                 if trade_id > last + 1:
                     missing.open(last + 1, trade_id - 1)
@@ -274,12 +188,13 @@ class Dedupe:
             elif missing.find(trade_id):
                 pass
             elif trade_id < last and at_ns > newest_ns + RESTART_NS:
-                self._record_gaps(number, missing, opened, seen)
+                self._record_gaps(number, missing, opened, seen.gaps)
                 self._open_gaps.pop(number, None)  # their ids will not come any more: these gaps stay open as recorded
                 missing = self._missing[number] = MissingIds(self._ranges_kept)
                 opened = []
                 seen.gaps.append(self._restart_gap(number, last, last_ns, trade_id, at_ns))
                 first, last, last_ns = trade_id, trade_id, at_ns
+                self._begin_ns[number] = at_ns
             elif trade_id < first:  # older than the first one seen: arrived out of order at the start
                 if first > trade_id + 1:
                     missing.open(trade_id + 1, first - 1)
@@ -290,37 +205,13 @@ class Dedupe:
             fresh.append(new)
         self._last_id[number], self._last_ns[number], self._first_id[number] = last, last_ns, first
         self._newest_ns[number] = newest_ns
-        self._record_gaps(number, missing, opened, seen)
+        self._record_gaps(number, missing, opened, seen.gaps)
         return fresh
-
-    def _record_gaps(self, number: int, missing: MissingIds, opened: list[tuple[int, int, int, int]], seen: Seen) -> None:
-        """Record opened ranges that are still missing as gaps, and gaps whose every id has arrived as filled."""
-        known: list[Gap] = []
-        for gap in self._open_gaps.get(number, ()):
-            assert gap.first_id is not None and gap.last_id is not None
-            if missing.holds_any(gap.first_id, gap.last_id):
-                known.append(gap)
-            else:
-                seen.gaps.append(replace(gap, state=GapState.FILLED))
-        new = [self._gap(number, skipped) for skipped in opened if missing.holds_any(skipped[0], skipped[1])]
-        seen.gaps += new
-        if missing:  # a gap whose ids were given up stays open
-            self._open_gaps[number] = [gap for gap in known + new if (gap.first_id or 0) > missing.given_up]
-        else:
-            self._missing.pop(number, None)
-            self._open_gaps.pop(number, None)
 
     def _restart_gap(self, number: int, last: int, last_ns: int, first: int, at_ns: int) -> Gap:
         exchange, market_type = self._catalogue.venues[number]
         return Gap(exchange=exchange, market_type=market_type, symbol=self._catalogue.instruments[number].symbol,
                    from_ns=last_ns, to_ns=at_ns, reason=f"the venue restarted its ids: {first} long after {last}")
-
-    def _gap(self, number: int, opened: tuple[int, int, int, int]) -> Gap:
-        first, last, from_ns, to_ns = opened
-        exchange, market_type = self._catalogue.venues[number]
-        return Gap(exchange=exchange, market_type=market_type, symbol=self._catalogue.instruments[number].symbol,
-                   from_ns=min(from_ns, to_ns) or to_ns, to_ns=max(from_ns, to_ns) + 1, first_id=first, last_id=last,
-                   reason=f"ids jump from {first - 1} to {last + 1}")
 
     def _monotonic(self, number: int, trades: list[tuple[int, int]], known: set[int], seen: Seen) -> list[bool]:
         """Walk the (id, time) of one instrument whose ids ascend and skip; `known` holds the recent ids."""

@@ -19,6 +19,7 @@ import gevent
 import numpy as np
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
+from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
@@ -26,6 +27,7 @@ from pumpwatch.model import Gap, IdKind, TradeBatch
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.races import Races
 from pumpwatch.net.texts import one_line
+from pumpwatch.pipeline.admission import NUMBER_MARK, Compared, compare_by_content, compare_by_id
 from pumpwatch.pipeline.certain_repeats import Race
 from pumpwatch.pipeline.dedupe import Dedupe, Seen
 from pumpwatch.pipeline.parse import Parsed, VenueParser
@@ -93,6 +95,40 @@ class Ingest:
             sort = partial(self._without_history, ReplayFilter(self.dedupe.last_ids))
         self._readers.append(VenueReader(buffer, parser, self._clock, self._stats, sort, self._unread, down))
         return buffer
+
+    def parser_of(self, venue: Venue) -> VenueParser:
+        """Return the parser of a venue that was added."""
+        return next(reader.parser for reader in self._readers if reader.parser.venue is venue)
+
+    def compare(self, number: int, batch: TradeBatch, stored: TradeBatch) -> Compared:
+        """Compare an instrument's history, oldest first, with its stored trades of that time."""
+        if self._kinds.get(self._catalogue.venues[number]) is IdKind.NONE and batch.text_id is not None:
+            keys = list(zip(batch.timestamp.tolist(), batch.text_id.tolist(), strict=True))
+            return compare_by_content(batch, stored, self.occurrences.counts(number, keys))
+        return compare_by_id(batch, stored, self.dedupe.seen_in_run(number, batch))
+
+    def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
+        """Count an instrument's history trades as seen, as the caller is about to store them; return the gaps that they complete.
+
+        A gap that they open is among them: trades between these and the last one seen are still missing.
+        """
+        if self._kinds.get(self._catalogue.venues[number]) is IdKind.NONE and batch.text_id is not None:
+            texts = [name.partition(NUMBER_MARK)[0] for name in batch.text_id.tolist()]
+            self.occurrences.take_in(number, list(zip(batch.timestamp.tolist(), texts, strict=True)))
+            return []
+        return self.dedupe.take_in(number, batch)
+
+    def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
+        """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""
+        return self.dedupe.continuous(numbers, from_ns, to_ns)
+
+    def last_seen(self, number: int) -> int:
+        """Return an instrument's last id, -1 where there is none."""
+        return int(self.dedupe.last_ids(np.array([number], np.int32))[0])
+
+    def last_before(self, number: int) -> tuple[int, int]:
+        """Return the last id that earlier runs stored and its time in ns, (-1, 0) where there is none."""
+        return self.dedupe.recovered(number)
 
     def run(self) -> None:
         """Turn until stopped."""
@@ -254,8 +290,8 @@ class Ingest:
         if any(part.void is not None for part in parsed):
             void = np.concatenate([np.zeros(len(part.batch), np.bool_) if part.void is None else part.void for part in parsed])
             self._stats.add("void_rows_total", int(void.sum()))
-            last = np.flatnonzero(void & (batch.trade_id == self.dedupe.last_ids(batch.instrument)))  # no trade carries them
-            records.passed += zip(*(column[last].tolist() for column in (batch.instrument, batch.trade_id, batch.timestamp)),
+            used = np.flatnonzero(void if keep is None else void & keep)  # no trade carries these ids
+            records.passed += zip(*(column[used].tolist() for column in (batch.instrument, batch.trade_id, batch.timestamp)),
                                   strict=True)
             keep = ~void if keep is None else keep & ~void
         self._count_doubled(seen)

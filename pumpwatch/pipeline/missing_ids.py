@@ -53,6 +53,11 @@ class MissingIds:
         self._trim()
         return True
 
+    def holds(self, number: int) -> bool:
+        """Return whether this id is missing."""
+        at = bisect_right(self._ranges, (number, 2**63)) - 1
+        return at >= 0 and number <= self._ranges[at][1]
+
     def holds_any(self, first: int, last: int) -> bool:
         """Return whether any id of [first, last] is still missing, or was when it was given up."""
         at = bisect_right(self._ranges, (last, 2**63)) - 1

@@ -7,6 +7,7 @@ venue that only sends trades costs one call a tick, and an unreadable frame cost
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, BadFrame
-from pumpwatch.model import DISORDER_NS, NO_SEQUENCE, Columns, Gap, IdKind, Int64, QuantityUnit, TradeBatch
+from pumpwatch.model import DISORDER_NS, NO_SEQUENCE, Columns, Flag, Gap, IdKind, Int64, QuantityUnit, TradeBatch
 from pumpwatch.net.frames import Frames
 from pumpwatch.net.lag import Lag
 from pumpwatch.pipeline.scan import Scan
@@ -178,6 +179,29 @@ class VenueParser:
         ends = np.repeat(np.cumsum(sizes), sizes)
         starts = ends - np.repeat(sizes, sizes)
         return parsed.take(starts + ends - 1 - np.arange(len(ends)))
+
+    def history(self, body: bytes, symbol: str, read: Callable[[bytes, str, Columns], None]) -> Parsed:
+        """Return the good rows of a history's answer, oldest first, flagged BACKFILLED and received now.
+
+        `read` is the plugin's function for this answer. Raises one of REFUSALS if the answer is something else, or has rows of
+        other symbols.
+        """
+        columns = Columns()
+        read(body, symbol, columns)
+        others = set(columns.symbol) - {symbol}
+        if others:
+            raise BadFrame(f"the history has rows of other symbols, such as {printable(str(min(others)))[:80]}")
+        parsed = self._build(columns, np.full(len(columns.symbol), self._clock.now_ns()), None, None)
+        good = _good(parsed)
+        parsed = parsed if good.all() else parsed.take(good)
+        batch = parsed.batch
+        if self.venue.id_kind in (IdKind.CONTIGUOUS, IdKind.MONOTONIC) and batch.text_id is None:
+            parsed = parsed.take(np.argsort(batch.trade_id, kind="stable"))
+        else:
+            backwards = len(batch) > 1 and batch.timestamp[0] > batch.timestamp[-1]
+            parsed = parsed.take(np.arange(len(batch))[::-1]) if backwards else parsed
+            parsed = parsed.take(np.argsort(parsed.batch.timestamp, kind="stable"))
+        return replace(parsed, batch=replace(parsed.batch, flags=parsed.batch.flags | np.uint8(Flag.BACKFILLED)))
 
     def _build(self, columns: Columns, received_at: Int64, frame: NDArray[np.intp] | None, source: Int64 | None) -> Parsed:
         count = len(columns.symbol)

@@ -88,6 +88,10 @@ class UnorderedIds:
         self._young: set[Hashable] = set()
         self._old: set[Hashable] = set()
 
+    def holds(self, key: Hashable) -> bool:
+        """Return whether this key was seen lately."""
+        return key in self._young or key in self._old
+
     def fresh(self, keys: Sequence[Hashable]) -> list[bool] | None:
         """Remember these keys, and return which of them are new; None where all are."""
         young, old, asked = self._young, self._old, set(keys)

@@ -221,6 +221,19 @@ class SyntheticIds:
             parsed = replace(parsed, batch=replace(batch, text_id=_with(batch.text_id, numbered)))
         return (parsed.take(np.delete(np.arange(len(batch)), list(left_out))) if left_out else parsed), gaps
 
+    def counts(self, number: int, keys: Sequence[Key]) -> list[int]:
+        """Return how many trades like each of these were seen of an instrument in this run."""
+        known = self._known.get(number)
+        return [0 if known is None else known.count(key) for key in keys]
+
+    def take_in(self, number: int, keys: Sequence[Key]) -> None:
+        """Count trades that were fetched from the history, so that the history sent on subscribing repeats none of them."""
+        known = self._known_of(number)
+        for key in keys:
+            known.add(key)
+            for brought in known.beside.values():
+                brought[key] = brought.get(key, 0) + 1
+
     def _without_repeats(self, parsed: Parsed) -> Parsed:
         """Leave out the rows of live frames that came before."""
         batch, frame = parsed.batch, parsed.frame

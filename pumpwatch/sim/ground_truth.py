@@ -104,10 +104,15 @@ class Truth:
     symbols: list[list[str]]  # by venue, by records["symbol"]
     events: list[dict[str, Any]]
 
-    def trades(self, venue: str = "") -> Records:
-        """Return the trades that a perfect collector has: each that was sent on any connection, once, without void rows."""
+    def trades(self, venue: str = "", *, made: bool = False) -> Records:
+        """Return the trades that a perfect collector has: each that was sent on any connection, once, without void rows.
+
+        made: each that was made, sent or not, which a collector has that fills its gaps.
+        """
         records = self.records
-        keep = (records["state"] <= PAST) & (records["flags"] & VOID == 0)
+        keep = (records["flags"] & VOID) == 0
+        if not made:
+            keep &= records["state"] <= PAST
         if venue:
             keep &= records["venue"] == self.venues.index(venue)
         kept = records[keep]

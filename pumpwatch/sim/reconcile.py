@@ -45,9 +45,12 @@ def names_of(truth: Truth) -> list[tuple[str, str, str]]:
             for symbol in symbols]
 
 
-def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue) -> Comparison:
-    """Compare a store's trades with the ground truth. Ids are per symbol; symbol and id identify a trade."""
-    sent = truth.trades()
+def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue, *, made: bool = False) -> Comparison:
+    """Compare a store's trades with the ground truth. Ids are per symbol; symbol and id identify a trade.
+
+    made: with every trade that was made, also those that no connection got; `sent` counts them.
+    """
+    sent = truth.trades(made=made)
     ids = _instrument_ids(truth, catalogue)
     wanted = np.empty(len(sent), KEY)
     wanted["instrument"] = ids[sent["venue"], sent["symbol"]]

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import gevent
 import numpy as np
 from gevent.event import AsyncResult, Event
 from gevent.threadpool import ThreadPool
@@ -40,6 +41,7 @@ DROPPED = "trades dropped: the journal refused them and memory is full"
 UNSTORABLE = "trades that cannot be stored, see the quarantine"
 PASSED_KEPT = 100_000
 RECORDS_WAIT_S = 0.2  # trades wait at most so long for the records that belong before them
+LOOK_S = 0.02  # between two looks of a greenlet that waits for its trades to be durable
 LAST_WAIT_S = 1.5  # a stop waits at most so long for the last records
 
 
@@ -82,6 +84,7 @@ class Committer:
         self._clock, self._stats, self._limit, self._on_durable = clock, stats, memory_limit_trades, on_durable
         self._waiting: deque[WaitingBatch] = deque()
         self._waiting_trades = 0  # including those of the running commit
+        self._taken_trades = self._lost_trades = 0  # in all; those lost were dropped or cannot be stored
         self._running: Commit | None = None
         self._arrived, self._stopping = recorder.arrived, Event()
         self._refused = ""
@@ -116,6 +119,7 @@ class Committer:
             self._waiting.append(WaitingBatch(batch, list(fills), self._passed + records.passed))
             self._passed = []
             self._waiting_trades += len(batch)
+            self._taken_trades += len(batch)
             self._drop_oldest()
             self._arrived.set()
         elif fills:
@@ -141,6 +145,14 @@ class Committer:
             waiting.batch = keep(waiting.batch)
         self._waiting = deque(waiting for waiting in self._waiting if len(waiting.batch) or waiting.passed)
         self._waiting_trades = sum(len(waiting.batch) for waiting in self._waiting)
+    def wait_durable(self, within_s: float) -> bool:
+        """Wait in this greenlet until every trade taken so far is durable; return False if one was lost, or time is up."""
+        taken, lost, until = self._taken_trades, self._lost_trades, self._clock.monotonic() + within_s
+        while self._taken_trades - self._waiting_trades < taken or self._errors >= SUSPECT_AFTER:
+            if self._clock.monotonic() >= until:
+                return False
+            gevent.sleep(LOOK_S)
+        return self._lost_trades == lost
 
     def run(self) -> None:
         """Commit until stopped, then commit what is left. It may be run again after it failed; it forgets nothing."""
@@ -285,6 +297,7 @@ class Committer:
         log.error("trade quarantined, it cannot be stored venue=%s.%s reason=%s", exchange, market_type, reason)
         self._stats.add("unstorable_trades_total")
         self._waiting_trades -= 1
+        self._lost_trades += 1
         at_ns = int(batch.timestamp[0])
         self._recorder.record(Records(quarantine=[Quarantined(
             self._clock.now_ns(), exchange, market_type, f"cannot be stored: {reason}",
@@ -308,6 +321,7 @@ class Committer:
                 waiting.fills.clear()  # the dropped trades may have been a part of the fill: these gaps stay open
             self._has_fills = False
             self._stats.add("dropped_trades_total", len(batch))
+            self._lost_trades += len(batch)
             self._record_drop(batch)
 
     def _record_drop(self, batch: TradeBatch) -> None:

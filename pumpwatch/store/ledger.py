@@ -21,7 +21,8 @@ import msgspec
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState
 from pumpwatch.net.texts import one_line
-from pumpwatch.records import KEPT_BYTES, ConnectionEvent, Quarantined, Records
+from pumpwatch.records import KEPT_BYTES, ConnectionEvent, GapFill, Quarantined, Records
+from pumpwatch.store.gap_fills import read_fills, state_of, write_fills
 from pumpwatch.store.listed import ListedRows, ListingRecord
 from pumpwatch.store.migrations import migrations
 from pumpwatch.store.sqlite import (
@@ -68,7 +69,7 @@ class Ledger(ListedRows):
         self._sets: dict[str, tuple[str, ...]] = {}  # digest -> symbols
         self._written_sets: set[str] = set()
         self.is_new = False  # opening it created its tables
-        self._names_symbols = True
+        self._names_symbols = self._has_fills = True
         self._connection: sqlite3.Connection | None = None
         self._start()
 
@@ -85,6 +86,7 @@ class Ledger(ListedRows):
                 connection.execute(f"PRAGMA busy_timeout={self._busy_ms}")
                 if self._read_only:
                     self._names_symbols = _has_column(connection, "gaps", "symbols_key")
+                    self._has_fills = _has_column(connection, "gap_fills", "symbol")
                 else:
                     make_durable(connection)
                     self.is_new = self._migrate(connection)
@@ -159,6 +161,7 @@ class Ledger(ListedRows):
         def work(connection: sqlite3.Connection) -> None:
             with self._upkeep.measuring(), self._forgetting_sets(), transaction(connection):
                 self._write_gaps(connection, records.gaps)
+                write_fills(connection, records.fills, lambda symbols: self._symbols_key(connection, symbols))
                 connection.executemany(
                     "INSERT OR IGNORE INTO connection_events VALUES (?, ?, ?, ?, ?, ?)",
                     [(event.at_ns, event.exchange, event.market_type, event.connection, event.event, event.reason)
@@ -177,13 +180,14 @@ class Ledger(ListedRows):
             raise
 
     def _write_gaps(self, connection: sqlite3.Connection, gaps: Sequence[Gap]) -> None:
-        # a gap that is written again with a later end has grown and is open again; as filled or lost, it is closed
+        # A gap that is written again with a later end has grown and is open again. As filled or lost it is closed, unless it
+        # has grown since that was decided.
         keys = [self._symbols_key(connection, gap.symbols) for gap in gaps]
         connection.executemany(
             "INSERT INTO gaps (exchange, market_type, symbol, from_ns, to_ns, first_id, last_id, reason, state, note,"
             " symbols_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?) ON CONFLICT DO UPDATE SET"
             " to_ns = max(to_ns, excluded.to_ns), state = excluded.state"
-            " WHERE excluded.to_ns > to_ns OR excluded.state != 'open'",
+            " WHERE excluded.to_ns > to_ns OR (excluded.to_ns = to_ns AND excluded.state != 'open')",
             [(gap.exchange, gap.market_type, gap.symbol, gap.from_ns, gap.to_ns, gap.first_id, gap.last_id, gap.reason,
               gap.state.value, key) for gap, key in zip(gaps, keys, strict=True)])
 
@@ -213,6 +217,32 @@ class Ledger(ListedRows):
     def gaps_between(self, start_ns: int, end_ns: int) -> list[Gap]:
         """Return the gaps that overlap [start_ns, end_ns), oldest first."""
         return [gap for _, gap in self._gaps("WHERE to_ns > ? AND from_ns < ?", (start_ns, end_ns))]
+
+    def fills_between(self, start_ns: int, end_ns: int) -> list[GapFill]:
+        """Return the fills of the gaps that overlap [start_ns, end_ns); none of a gap that has grown since."""
+        return self._fills("WHERE gaps.to_ns > ? AND gaps.from_ns < ?", "WHERE to_ns > ? AND from_ns < ?", (start_ns, end_ns))
+
+    def open_gaps(self) -> list[Gap]:
+        """Return the open gaps, oldest first."""
+        return [gap for _, gap in self.gaps(GapState.OPEN)]
+
+    def open_fills(self) -> list[GapFill]:
+        """Return the fills of the gaps that are open."""
+        return self._fills("WHERE gaps.state = 'open'", "WHERE state = 'open'", ())
+
+    def _fills(self, joined: str, where: str, values: Sequence[object]) -> list[GapFill]:
+        if not self._has_fills:
+            return []
+        rows = self._run("read", lambda connection: read_fills(connection, joined, values))
+        gaps = dict(self._gaps(where, values)) if rows else {}
+        return [GapFill(gap=gaps[row[0]], symbol=row[1], state=state_of(row[3]), found=row[4], missing=row[5], by=row[6],
+                        reason=row[7], lost_from_ns=row[8], lost_to_ns=row[9], at_ns=row[10])
+                for row in rows if row[0] in gaps]
+
+    def gap_counts(self) -> dict[tuple[str, str, str], int]:
+        """Return the number of gaps by (exchange, market_type, state)."""
+        return {(row[0], row[1], row[2]): row[3] for row in self._rows(
+            "SELECT exchange, market_type, state, count(*) FROM gaps GROUP BY exchange, market_type, state", ())}
 
     def _gaps(self, where: str, values: Sequence[object]) -> list[tuple[int, Gap]]:
         symbols = ("(SELECT symbols FROM gap_symbols WHERE digest = symbols_key)", "symbols_key") if self._names_symbols else (

@@ -74,3 +74,15 @@ def first_looks(db: Database) -> None:
 def listing_problems(db: Database) -> None:
     """Store the reason why a known listing has no archive."""
     db.execute("ALTER TABLE listings ADD COLUMN problem TEXT NOT NULL DEFAULT ''")
+
+
+@migrations()
+def gap_fills(db: Database) -> None:
+    """Store what was found in a venue's history for each symbol of a gap; a row names its gap by the gap's own key."""
+    db.create_table("gap_fills", {
+        "exchange": str, "market_type": str, "gap_symbol": str, "from_ns": int, "first_id": int, "last_id": int,
+        "symbols_key": str, "symbol": str, "to_ns": int, "state": str, "found": int, "missing": int, "by": str, "reason": str,
+        "lost_from_ns": int, "lost_to_ns": int, "at_ns": int})
+    db.execute("CREATE UNIQUE INDEX gap_fills_key ON gap_fills "
+               "(exchange, market_type, gap_symbol, from_ns, first_id, last_id, symbols_key, symbol)")
+    db.execute("CREATE INDEX gap_fills_time ON gap_fills (to_ns, from_ns)")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from pumpwatch.model import Gap, GapState
-from pumpwatch.records import REFUSED_SLACK_NS, ConnectionEvent, Quarantined, Records
+from pumpwatch.records import REFUSED_SLACK_NS, ConnectionEvent, GapFill, Quarantined, Records
 from pumpwatch.stats import Stats
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 QUARANTINE_KEPT = 2000  # of KEPT_BYTES each
 GAPS_KEPT = 20_000
 EVENTS_KEPT = 20_000
+FILLS_KEPT = 20_000  # beyond that the oldest are forgotten: their gaps are open, and are worked on again
 NOT_KEPT = "refused frames were not kept: the ledger took no records"
 FOLDED = "gaps of single symbols or connections, too many to keep: the ledger took no records"
 
@@ -33,11 +35,12 @@ class PendingRecords:
         self._gaps: dict[GapKey, Gap] = {}
         self._events: list[ConnectionEvent] = []
         self._quarantine: list[Quarantined] = []
+        self._fills: dict[tuple[GapKey, str], GapFill] = {}
         self._growing: dict[tuple[str, str, str], int] = {}  # (exchange, market_type, reason) -> the gap's from_ns
         self._logged = False
 
     def __bool__(self) -> bool:
-        return bool(self._gaps or self._events or self._quarantine)
+        return bool(self._gaps or self._events or self._quarantine or self._fills)
 
     def add(self, records: Records) -> None:
         """Add records; beyond the bounds the oldest become gaps."""
@@ -45,12 +48,13 @@ class PendingRecords:
             self._add_gap(gap)
         self._events += records.connection_events
         self._quarantine += records.quarantine
+        self._fills.update(((gap_key(fill.gap), fill.symbol), fill) for fill in records.fills)
         self._keep_within_bounds()
 
     def take_records(self) -> Records:
         """Return all records and forget them."""
-        records = Records(list(self._gaps.values()), self._events, self._quarantine)
-        self._gaps, self._events, self._quarantine = {}, [], []
+        records = Records(list(self._gaps.values()), self._events, self._quarantine, fills=list(self._fills.values()))
+        self._gaps, self._events, self._quarantine, self._fills = {}, [], [], {}
         return records
 
     def put_back(self, records: Records) -> None:
@@ -86,6 +90,8 @@ class PendingRecords:
         known = self._gaps.get(key)
         if known is None:
             self._gaps[key] = gap
+        elif gap.state != GapState.OPEN and gap.to_ns < known.to_ns:
+            return  # it has grown since it was filled
         elif gap.to_ns > known.to_ns or gap.state != GapState.OPEN:
             self._gaps[key] = replace(known, to_ns=max(known.to_ns, gap.to_ns), state=gap.state)
 
@@ -97,6 +103,8 @@ class PendingRecords:
                 self.add_loss(row.exchange, row.market_type, row.at_ns - REFUSED_SLACK_NS, row.at_ns + 1, NOT_KEPT)
         if len(self._gaps) > GAPS_KEPT:
             self._fold()
+        for oldest in list(islice(self._fills, max(0, len(self._fills) - FILLS_KEPT))):
+            del self._fills[oldest]
         if len(self._events) > EVENTS_KEPT:
             self._count_dropped("connection events", len(self._events) - EVENTS_KEPT)
             self._events = self._events[-EVENTS_KEPT:]

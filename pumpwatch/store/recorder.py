@@ -47,6 +47,7 @@ class Recorder:
         self._failed = ""  # the last error that was not a StorageError
         self._wake: gevent.Greenlet[[], None] | None = None
         self.arrived = Event()
+        self.gaps_written = 0  # writes with gaps or fills in them that the ledger took
 
     @property
     def holds_something(self) -> bool:
@@ -133,6 +134,7 @@ class Recorder:
         """Note how a write ended; return whether the ledger took the records."""
         if error is None:
             self._refused_at, self._failed = None, ""
+            self.gaps_written += bool(records.gaps or records.fills)
             self._pending.mark_written()
             return True
         self._pending.put_back(records)

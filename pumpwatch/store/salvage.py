@@ -37,13 +37,16 @@ TABLES: dict[str, dict[str, type]] = {
     "gap_symbols": {"digest": str, "symbols": str},
     "gaps": {"exchange": str, "market_type": str, "symbol": str, "from_ns": int, "to_ns": int, "first_id": int,
              "last_id": int, "reason": str, "state": str, "note": str, "symbols_key": str},
+    "gap_fills": {"exchange": str, "market_type": str, "gap_symbol": str, "from_ns": int, "first_id": int, "last_id": int,
+                  "symbols_key": str, "symbol": str, "to_ns": int, "state": str, "found": int, "missing": int, "by": str,
+                  "reason": str, "lost_from_ns": int, "lost_to_ns": int, "at_ns": int},
     "connection_events": {"at_ns": int, "exchange": str, "market_type": str, "connection": int, "event": str,
                           "reason": str},
     "quarantine": {"at_ns": int, "exchange": str, "market_type": str, "reason": str, "digest": int, "nth": int,
                    "size": int, "payload": bytes},
     "first_looks": {"source": str},
 }
-_ADDED = {"gap_symbols", "first_looks"}  # tables that older ledgers do not have
+_ADDED = {"gap_symbols", "first_looks", "gap_fills"}  # tables that older ledgers do not have
 
 
 @dataclass(slots=True)

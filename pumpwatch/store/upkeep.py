@@ -17,6 +17,7 @@ from typing import Any
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import KEPT_BYTES, REFUSED_SLACK_NS, Quarantined
+from pumpwatch.store.gap_fills import forget_fills
 
 QUARANTINE_BYTES = 200_000_000
 ROW_BYTES = 250  # a quarantine row takes about so many beside its payload, with its share of the indexes
@@ -130,6 +131,7 @@ def _fold_gaps(connection: sqlite3.Connection, before_ns: int) -> tuple[list[Gap
     for _, exchange, market_type, from_ns, to_ns, state, _ in gone:
         if state != GapState.FILLED:
             venues.setdefault((exchange, market_type), []).append((from_ns, to_ns, state))
+    forget_fills(connection, [row[0] for row in gone])
     connection.executemany("DELETE FROM gaps WHERE id = ?", [(row[0],) for row in gone])
     connection.executemany("DELETE FROM gap_symbols WHERE digest = ?1 AND NOT EXISTS"
                            " (SELECT 1 FROM gaps WHERE symbols_key = ?1 AND symbols_key != '')",

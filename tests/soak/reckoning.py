@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pumpwatch.ops.completeness import Judge, VenueFacts
-from pumpwatch.ops.minute_states import State
-from pumpwatch.store.minutes import MINUTE_NS
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.config import Config
 from pumpwatch.model import Gap, GapState
+from pumpwatch.ops.completeness import Judge, VenueFacts
+from pumpwatch.ops.minute_states import State
 from pumpwatch.ops.status_file import read_figures
 from pumpwatch.plugins import load_plugins
 from pumpwatch.records import GapFill
 from pumpwatch.sim.ground_truth import Truth
 from pumpwatch.store.ledger import Ledger
+from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.pending_records import gap_key
 from tests.app.coverage import Sent, covered, missing
 from tests.app.reckoning import counted_in_journal

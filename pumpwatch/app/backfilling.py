@@ -1,0 +1,70 @@
+"""Connect the backfill stage: the venues' histories and budgets, the pipeline, the stores, and the listing windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from pumpwatch.app.parts import CollectorParts
+from pumpwatch.backfill.access import BackfillOptions, Means, Stores, VenueAccess
+from pumpwatch.backfill.backfill import Backfill, Sources
+from pumpwatch.backfill.budget import BudgetShares
+from pumpwatch.clock import NS_PER_MS
+from pumpwatch.errors import StorageError
+from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.model import TradeBatch
+from pumpwatch.store.query import find
+from pumpwatch.venue import HttpRequest
+
+
+def make_backfill(collector: CollectorParts, coins: Callable[[], list[str]]) -> Backfill:
+    """Return the stage for a collector whose venues are made. coins(): those of listing windows, the oldest window first."""
+    config = collector.config
+    options = BackfillOptions(
+        reach_s=config.backfill.reach_h * 3600, kept_s=config.store.retention_hours * 3600, settle_s=config.backfill.settle_s,
+        concurrency=config.backfill.concurrency, aggregated=config.backfill.aggregated)
+    stores = Stores(stored=partial(_stored, collector), put=collector.committer.put,
+                    wait_durable=collector.committer.wait_durable, record=collector.recorder.record, pipeline=collector.ingest)
+    shares = BudgetShares(config.backfill.budget, collector.clock)
+    sources = Sources(
+        ledger=collector.threaded_ledger, changes=lambda: collector.recorder.gaps_written,
+        volume_of=lambda number: collector.catalogue.instruments[number].volume,
+        windows=partial(_windows, collector, coins))
+    venues = [_access(collector, feeds, shares) for feeds in collector.venues]
+    return Backfill(venues, sources, Means(stores, collector.clock, collector.stats, options), config.backfill.enabled)
+
+
+def _access(collector: CollectorParts, feeds: VenueFeeds, shares: BudgetShares) -> VenueAccess:
+    venue = feeds.venue
+
+    def ask(request: HttpRequest) -> bytes:
+        return collector.http.ask(feeds.rest_url, request, venue.headers, feeds.budget)
+
+    return VenueAccess(
+        venue=venue, ids=collector.catalogue.ids_of((venue.exchange, venue.market_type)), ask=ask, share=shares.of(feeds.budget),
+        parser=collector.ingest.parser_of(venue),
+        lag_ns=lambda: int(collector.stats.get("lag_ms", venue=venue.name) * NS_PER_MS), listed=lambda: feeds.has_list,
+        is_listed=lambda symbol: symbol in feeds.placement)
+
+
+def _stored(collector: CollectorParts, number: int, start_ns: int, end_ns: int, in_journal: bool) -> TradeBatch:
+    """Return an instrument's stored trades. Raises StorageError where a part of the store cannot be read."""
+    if start_ns >= end_ns:
+        return TradeBatch.empty()
+    query = collector.threaded_journal.query
+    if in_journal:
+        return query(collector.catalogue.names([number]), start_ns, end_ns)
+    result = find([number], start_ns, end_ns, catalogue=collector.catalogue, recent=collector.recent, journal_query=query)
+    for part in result.parts:
+        if part.problem:
+            raise StorageError(part.problem)
+    return result.batch
+
+
+def _windows(collector: CollectorParts, coins: Callable[[], list[str]]) -> Mapping[int, int]:
+    """Return the place of the listing window of each instrument whose coin has one."""
+    places: dict[int, int] = {}
+    for place, coin in enumerate(coins()):
+        for number in collector.catalogue.matching(coin):
+            places.setdefault(number, place)
+    return places

@@ -1,0 +1,104 @@
+"""The parts of a collector that the backfill uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pumpwatch.backfill.budget import BudgetShare
+from pumpwatch.clock import Clock
+from pumpwatch.model import Gap, TradeBatch
+from pumpwatch.pipeline.admission import Compared
+from pumpwatch.pipeline.parse import VenueParser
+from pumpwatch.records import GapFill, Records
+from pumpwatch.stats import Stats
+from pumpwatch.venue import HttpRequest, Venue
+
+
+class Admission(Protocol):
+    """The pipeline, which knows what was seen in this run."""
+
+    def compare(self, number: int, batch: TradeBatch, stored: TradeBatch) -> Compared:
+        """Compare an instrument's history, oldest first, with its stored trades of that time."""
+
+    def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
+        """Count trades as seen that are about to be stored; return the gaps that they complete or open."""
+
+    def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
+        """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""
+
+    def last_seen(self, number: int) -> int:
+        """Return an instrument's last id, -1 where there is none."""
+
+    def last_before(self, number: int) -> tuple[int, int]:
+        """Return the last id that earlier runs stored and its time in ns, (-1, 0) where there is none."""
+
+
+class GapLedger(Protocol):
+    """The ledger; its methods run in its own thread."""
+
+    def open_gaps(self) -> list[Gap]:
+        """Return the open gaps, oldest first."""
+
+    def open_fills(self) -> list[GapFill]:
+        """Return the fills of the gaps that are open."""
+
+    def gap_counts(self) -> dict[tuple[str, str, str], int]:
+        """Return the number of gaps by (exchange, market_type, state)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where trades and records go.
+
+    stored(number, start_ns, end_ns, in_journal): an instrument's stored trades, those in the journal alone or in memory too.
+    wait_durable(within_s): waits until all that was put is durable, and returns whether it is.
+    """
+
+    stored: Callable[[int, int, int, bool], TradeBatch]
+    put: Callable[[TradeBatch, Records], None]
+    wait_durable: Callable[[float], bool]
+    record: Callable[[Records], None]
+    pipeline: Admission
+
+
+@dataclass(frozen=True, slots=True)
+class VenueAccess:
+    """One venue. ids: the numbers of its symbols. lag_ns: of its trades. listed: its symbols are known.
+
+    is_listed(symbol): it is read now. volume_of(number): traded in 24 hours.
+    """
+
+    venue: Venue
+    ids: Mapping[str, int]
+    ask: Callable[[HttpRequest], bytes]
+    share: BudgetShare
+    parser: VenueParser
+    lag_ns: Callable[[], int]
+    listed: Callable[[], bool]
+    is_listed: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillOptions:
+    """reach_s: how far back; kept_s: how long the journal keeps trades; settle_s: from a gap's end to its work."""
+
+    reach_s: float
+    kept_s: float
+    settle_s: float
+    concurrency: int
+    aggregated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every part of the stage needs."""
+
+    stores: Stores
+    clock: Clock
+    stats: Stats
+    options: BackfillOptions

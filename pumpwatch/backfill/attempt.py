@@ -1,0 +1,202 @@
+"""One attempt to fill one symbol's part of a gap: what to ask, and what the answers prove."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.intake import Intake, Stopping, Unsettled
+from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, Evidence, Verdict, judge_ids, judge_time
+from pumpwatch.backfill.pager import Pager, Part, id_holes
+from pumpwatch.backfill.work import GapWork
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import GapState, IdKind, TradeBatch
+from pumpwatch.venue import HistoryDepth
+
+MARGIN_NS = 60 * NS_PER_S  # around a gap, in which stored trades show where the history agrees with them
+BESIDE_NS = 10 * NS_PER_S  # so much more is asked on each side, so that answers overlap with what is stored
+WHOLE_NS = 900 * NS_PER_S  # the stored trades of a shorter gap are read at once
+LAGS_NS = 3 * NS_PER_S  # a history lags behind the stream by less
+
+
+class Attempt:
+    """One attempt at one piece of work."""
+
+    def __init__(self, access: VenueAccess, means: Means, work: GapWork, stopping: Callable[[], bool]) -> None:
+        self._access, self._means, self.work, self._stopping = access, means, work, stopping
+        self._venue, self._depth, self._stores = access.venue, access.venue.history, means.stores
+        self.evidence = Evidence(spans=list(work.spans))
+        self._now_ns = means.clock.now_ns() - access.lag_ns()  # by the venue's clock
+        gap = work.gap
+        self.start_ns, self.end_ns = gap.from_ns, max(gap.from_ns + 1, min(gap.to_ns, self._now_ns))
+        if work.left_ns is not None:
+            self.start_ns, self.end_ns = max(self.start_ns, work.left_ns[0]), min(self.end_ns, work.left_ns[1])
+        self.intake = Intake(access, means, work, MARGIN_NS, stopping)
+
+    def run(self) -> Verdict:
+        """Ask and store until the gap can be judged. Everything stored is durable soon after, and not yet when it returns.
+
+        Raises Unsettled, Stopping, ServiceUnavailable, or one of REFUSALS for an answer that is not a history.
+        """
+        gap = self.work.gap
+        floor_ns, why = self._floor()
+        if gap.to_ns <= floor_ns or not self._depth.rows_per_request:
+            reason = why if self._depth.rows_per_request else "the venue has no history"
+            return Verdict(GapState.LOST, BY_NOTHING, self._jumped(), reason, gap.from_ns, gap.to_ns)
+        clipped = not self.work.by_jump and self.start_ns < floor_ns
+        if clipped:
+            self.start_ns = floor_ns
+        self.intake.start_ns, self.intake.end_ns = self.start_ns, self.end_ns
+        verdict = self._by_ids() if self._venue.id_kind is IdKind.CONTIGUOUS else self._by_time()
+        if clipped and verdict.state is GapState.FILLED:
+            return Verdict(GapState.LOST, verdict.by, UNKNOWN, why, gap.from_ns, floor_ns)
+        return replace(verdict, lost_from_ns=gap.from_ns) if clipped and verdict.state is GapState.LOST else verdict
+
+    def _jumped(self) -> int:
+        gap = self.work.gap
+        return UNKNOWN if gap.first_id is None or gap.last_id is None else gap.last_id - gap.first_id + 1
+
+    def _floor(self) -> tuple[int, str]:
+        """Return the oldest time that can be filled, and the reason."""
+        options, reach_s = self._means.options, self._depth.reach_s or math.inf
+        limits = [(reach_s, f"the venue's history reaches {_lasting(reach_s)} back"),
+                  (options.kept_s, "older than store.retention_hours"), (options.reach_s, "older than backfill.reach_h")]
+        limit_s, why = min(limits, key=lambda limit: limit[0])
+        return self._now_ns - int(limit_s * NS_PER_S), why
+
+    def _bounds(self) -> Bounds:
+        limit = "" if self._depth.pages else f"history reaches {self._depth.rows_per_request:,} trades back"
+        return Bounds(self.start_ns, self.end_ns, self._depth.pages, limit, self._depth.skips_ids)
+
+    def _stored(self, from_ns: int, to_ns: int) -> TradeBatch:
+        return self._stores.stored(self.work.number, from_ns, to_ns, not self.work.within_run)
+
+    # By contiguous ids.
+
+    def _by_ids(self) -> Verdict:
+        gap = self.work.gap
+        if gap.first_id is not None and gap.last_id is not None:
+            if gap.to_ns - gap.from_ns < WHOLE_NS:
+                self._note_stored(self._stored(gap.from_ns - NS_PER_S, gap.to_ns + NS_PER_S))
+            ids, _ = self.evidence.known()
+            self._read_parts(id_holes(ids, gap.first_id, gap.last_id))
+            return judge_ids(self._bounds(), self.evidence, gap.first_id, gap.last_id)
+        lower, upper = self._anchors()
+        if lower >= 0 and upper >= 0:
+            ids, _ = self.evidence.known()
+            self._read_parts(id_holes(ids, lower + 1, upper - 1))
+        elif lower < 0 and upper < 0:
+            self._read_back()
+        else:  # from the last stored trade on, so that the answer shows that it is the history of these trades
+            self._read_parts([(lower, upper - 1 if upper >= 0 else -1)])
+        return self._judge_ids_of_time()
+
+    def _read_back(self) -> None:
+        """Read from the newest rows back to the beginning of the gap: the store knows no id near it."""
+        if not (self._depth.pages and self._depth.by_id):
+            self._read_parts([(-1, -1)])
+            return
+        self._read(Part(self.work.symbol, self.start_ns, self.end_ns), replace(self._depth, pages=False))
+        history = self.evidence.history_ids()
+        if len(history) and self.evidence.spans[0][0] >= self.start_ns and int(history[0]) > 0:
+            self._read_parts([(-1, int(history[0]) - 1)])
+
+    def _note_stored(self, batch: TradeBatch) -> TradeBatch:
+        self.evidence.add(batch.trade_id, batch.timestamp)
+        return batch
+
+    def _anchors(self) -> tuple[int, int]:
+        """Return the last id before the gap and the first one after it, -1 where the store near the gap has none."""
+        start_ns, end_ns = self.start_ns, self.end_ns
+        if end_ns - start_ns < WHOLE_NS:
+            batch = self._note_stored(self._stored(start_ns - MARGIN_NS, end_ns + MARGIN_NS))
+        else:
+            batch = TradeBatch.concat([self._note_stored(self._stored(start_ns - MARGIN_NS, start_ns)),
+                                       self._note_stored(self._stored(end_ns, end_ns + MARGIN_NS))])
+        lower = int(batch.trade_id[batch.timestamp < start_ns].max(initial=-1))
+        if lower < 0:
+            last_id, at_ns = self._stores.pipeline.last_before(self.work.number)
+            if 0 < at_ns < start_ns and last_id >= 0:
+                lower = last_id
+                self.evidence.add(np.array([lower]), np.array([at_ns]))
+        after = batch.trade_id[(batch.timestamp >= end_ns) & (batch.trade_id > lower)]
+        return lower, int(after.min()) if len(after) else -1
+
+    def _read_parts(self, ranges: list[tuple[int, int]]) -> None:
+        """Ask for ranges of ids, each by itself where the history is asked by id."""
+        symbol = self.work.symbol
+        if self._depth.pages and self._depth.by_id:
+            for first, last in ranges:
+                self._read(Part(symbol, self.start_ns, self.end_ns, first, last))
+        elif ranges:
+            ids = ranges[0] if len(ranges) == 1 else (-1, -1)
+            self._read(Part(symbol, self.start_ns - BESIDE_NS, self.end_ns + BESIDE_NS, *ids))
+
+    def _judge_ids_of_time(self) -> Verdict:
+        """Judge a time by the ids around it; where one side has none, by what was read of the history."""
+        bounds = self._bounds()
+        ids, times = self.evidence.known()
+        history = self.evidence.history_ids()
+        before = ids[times < self.start_ns]
+        lower = int(before.max()) if len(before) else -1
+        after = ids[(times >= self.end_ns) & (ids > lower)]
+        upper = int(after.min()) if len(after) else -1
+        if upper < 0:
+            newest = int(history.max(initial=-1))
+            if newest < max(lower, self._stores.pipeline.last_seen(self.work.number)):
+                return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
+                               self.start_ns, self.end_ns)
+            upper = newest + 1
+        if lower < 0:
+            by_time = judge_time(bounds, self.evidence)
+            if by_time.state is not GapState.FILLED:
+                return by_time
+            inside = ids[(times >= self.start_ns) & (ids < upper)]
+            lower = int(inside.min(initial=upper)) - 1
+        return judge_ids(bounds, self.evidence, lower + 1, upper - 1)
+
+    # By time.
+
+    def _by_time(self) -> Verdict:
+        self._read(Part(self.work.symbol, self.start_ns - BESIDE_NS, self.end_ns))
+        self.evidence.lacking = self.intake.lacking
+        return judge_time(self._bounds(), self.evidence)
+
+    def _read(self, part: Part, depth: HistoryDepth | None = None) -> None:
+        """Ask for a part, page by page, and store what is new and lies in the gap."""
+        venue = self._venue
+        pager = Pager(depth or self._depth, venue.timestamp_unit_ns, part)
+        while (query := pager.query) is not None:
+            request = venue.history_request(query)
+            if not self._access.share.acquire(request.weight, self._stopping):
+                raise Stopping
+            self._means.stats.add("history_requests_total", venue=venue.name)
+            parsed = self._access.parser.history(self._access.ask(request), self.work.symbol, venue.parse_history)
+            pager.take(parsed.batch.trade_id, parsed.batch.timestamp)
+            rows, stored = self.intake.take(parsed)
+            self.evidence.add(stored.trade_id, stored.timestamp)
+            self.evidence.add(rows.trade_id, rows.timestamp, of_history=True)
+        self._note_span(pager)
+
+    def _note_span(self, pager: Pager) -> None:
+        low_ns, high_ns = pager.low_ns, pager.high_ns
+        if low_ns > high_ns:  # not one row
+            if self._stores.pipeline.last_before(self.work.number)[1]:
+                raise Unsettled("the venue's history has no rows")
+            low_ns, high_ns = 0, self.end_ns
+        elif pager.short and not len(self._stored(low_ns - MARGIN_NS, low_ns)):
+            low_ns = 0  # it is not full, and the store knows of no older trade either
+        self.evidence.add_span(low_ns, high_ns)
+        self.work.spans = self.evidence.spans
+        if high_ns < self.end_ns and self._venue.id_kind is not IdKind.CONTIGUOUS:
+            after = self._stored(high_ns + 1 + self._depth.resolution_ns, max(self.end_ns, self._now_ns) - LAGS_NS)
+            self.evidence.stored_after_ns = int(after.timestamp.max(initial=0))
+
+
+def _lasting(seconds: float) -> str:
+    """Return a time in words: `30 days`, `48 hours`."""
+    return f"{seconds / 86_400:.0f} days" if seconds >= 3 * 86_400 else f"{seconds / 3600:.0f} hours"

@@ -1,0 +1,180 @@
+"""The backfill stage: it fills open gaps from the venues' histories, within their request budgets, in the background.
+
+The ledger says which gaps are open, so a restart goes on where the last run ended. Each venue has its own workers; nothing
+here runs on the path of live trades.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gevent.event import Event
+
+from pumpwatch.backfill.access import GapLedger, Means, VenueAccess
+from pumpwatch.backfill.filler import Filler, fill_of
+from pumpwatch.backfill.intake import Stopping, Unsettled
+from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Verdict
+from pumpwatch.backfill.venue_queue import VenueQueue
+from pumpwatch.backfill.work import GapWork
+from pumpwatch.errors import REFUSALS, ServiceUnavailable, StorageError
+from pumpwatch.model import GapState
+from pumpwatch.net.texts import one_line
+from pumpwatch.records import GapFill
+from pumpwatch.venue import HistoryQuery
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+LEDGER_SHARE = 20.0  # reading the ledger takes at most one part in so many of its thread's time
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 600.0  # after an answer that settles nothing
+AFTER_ERROR_S = 60.0  # after an error of ours, which the supervisor logs
+GONE_AFTER = 3  # failures, after which a symbol that is not listed any more is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What tells the stage what to do.
+
+    changes: a number that changes when gaps are written. volume_of(number): an instrument's trades in 24 hours, in USDT.
+    windows: the place of the listing window of an instrument's coin, by instrument; the oldest window is first.
+    """
+
+    ledger: GapLedger
+    changes: Callable[[], int]
+    volume_of: Callable[[int], float]
+    windows: Callable[[], Mapping[int, int]]
+
+
+class Backfill:
+    """Fills gaps of all venues. `run` is a greenlet's body; `workers` gives the bodies of the others, by name."""
+
+    def __init__(self, venues: Sequence[VenueAccess], sources: Sources, means: Means, enabled: bool = True) -> None:
+        self._sources, self._means, self._enabled = sources, means, enabled
+        self._queues = [VenueQueue(access, means, sources.volume_of) for access in venues]
+        self._fillers = {id(queue): Filler(queue.access, means, self._is_stopping) for queue in self._queues}
+        self._stopping = Event()
+        self._counts: dict[tuple[str, str, str], int] = {}
+        self._seen_changes = -1
+        self._read_at = float("-inf")
+        self._failing: dict[str, str] = {}  # venues whose history does not answer, as logged for one symbol
+
+    def _is_stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def workers(self) -> list[tuple[str, Callable[[], None]]]:
+        """Return the name and body of each worker."""
+        if not self._enabled:
+            return []
+        return [(f"backfill {queue.access.venue.name}#{number}", partial(self._work, queue))
+                for queue in self._queues for number in range(self._means.options.concurrency)]
+
+    def stop(self) -> None:
+        """Have all bodies return."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Follow the ledger until stopped."""
+        while not self._stopping.is_set():
+            self.look()
+            self._stopping.wait(LOOK_S)
+
+    def look(self) -> None:
+        """Read the open gaps if they have changed, and make work of those that have settled."""
+        now = self._means.clock.monotonic()
+        if self._sources.changes() != self._seen_changes and now >= self._read_at:
+            changes = self._sources.changes()
+            try:
+                self._refresh()
+                self._seen_changes = changes
+            except StorageError as error:
+                log.debug("gaps not read reason=%s", error)
+            self._read_at = now + LEDGER_SHARE * (self._means.clock.monotonic() - now)
+        windows = self._sources.windows()
+        for queue in self._queues if self._enabled else ():
+            queue.split(windows)
+
+    def _refresh(self) -> None:
+        ledger = self._sources.ledger
+        self._counts = ledger.gap_counts()
+        if not self._enabled:
+            return
+        gaps, fills = ledger.open_gaps(), ledger.open_fills()
+        for queue in self._queues:
+            key = queue.access.venue.exchange, queue.access.venue.market_type
+            queue.refresh([gap for gap in gaps if (gap.exchange, gap.market_type) == key],
+                          [fill for fill in fills if (fill.gap.exchange, fill.gap.market_type) == key])
+
+    def _work(self, queue: VenueQueue) -> None:
+        while not self._stopping.is_set():
+            work = queue.take_next()
+            if work is None:
+                self._stopping.wait(LOOK_S)
+                continue
+            work.not_before = self._means.clock.monotonic() + AFTER_ERROR_S
+            fill = None
+            try:
+                fill = self.attempt(queue, work)
+            except Stopping:
+                return
+            finally:
+                queue.give_back(work, fill)
+
+    def attempt(self, queue: VenueQueue, work: GapWork) -> GapFill | None:
+        """Work once; return the result, None where it must be tried again later."""
+        venue, now = queue.access.venue, self._means.clock.monotonic
+        try:
+            fill = self._fillers[id(queue)].fill(work)
+        except (Unsettled, StorageError) as error:
+            work.not_before = now() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**work.attempts)
+            log.debug("gap not settled yet venue=%s symbol=%s reason=%s", venue.name, work.symbol, error)
+            return None
+        except (ServiceUnavailable, *REFUSALS) as error:
+            return self._failed(queue, work, error)
+        if self._failing.get(venue.name) == work.symbol:
+            del self._failing[venue.name]
+            log.info("history answers again venue=%s symbol=%s", venue.name, work.symbol)
+        return fill
+
+    def _failed(self, queue: VenueQueue, work: GapWork, error: Exception) -> GapFill | None:
+        venue, reason = queue.access.venue, one_line(str(error), 200)
+        work.failures += 1
+        work.not_before = self._means.clock.monotonic() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**work.failures)
+        self._means.stats.add("history_failures_total", venue=venue.name)
+        if not queue.access.is_listed(work.symbol):
+            if work.failures >= GONE_AFTER:
+                verdict = Verdict(GapState.LOST, BY_NOTHING, UNKNOWN, f"the symbol is not listed any more: {reason}",
+                                  work.gap.from_ns, work.gap.to_ns)
+                return fill_of(work.gap, work.symbol, verdict, work.found, self._means.clock.now_ns())
+        elif venue.name not in self._failing:
+            self._failing[venue.name] = work.symbol
+            log.warning("history unavailable, gaps are filled later venue=%s symbol=%s reason=%s", venue.name, work.symbol,
+                        reason)
+        return None
+
+    def gap_counts(self, exchange: str, market_type: str) -> dict[str, int]:
+        """Return a venue's gaps by state, as of the last look at the ledger."""
+        return {state.value: self._counts.get((exchange, market_type, state.value), 0) for state in GapState}
+
+    def figures(self) -> dict[str, Any]:
+        """Return the progress: symbols of gaps done and left, trades fetched, and the seconds that the rest may take."""
+        left, left_s = 0, dict[int, float]()
+        for queue in self._queues:
+            venue = queue.access.venue
+            left += queue.left
+            if queue.left:
+                weight = venue.history_request(HistoryQuery("", 0, 1, 1, 1)).weight
+                share = queue.access.share
+                left_s[id(share)] = left_s.get(id(share), 0.0) + queue.left * weight / share.rate
+        stats = self._means.stats
+        return {"enabled": self._enabled, "done": sum(queue.done for queue in self._queues), "left": left,
+                "left_s": round(max(left_s.values(), default=0.0)), "trades": int(stats.total("backfilled_trades_total")),
+                "requests": int(stats.total("history_requests_total")),
+                "open": self._total(GapState.OPEN), "filled": self._total(GapState.FILLED), "lost": self._total(GapState.LOST)}
+
+    def _total(self, state: GapState) -> int:
+        return sum(count for (_, _, name), count in self._counts.items() if name == state.value)
+

@@ -1,0 +1,57 @@
+"""Fill the gaps of one venue, one symbol's part at a time, and record each result once its trades are durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.attempt import Attempt
+from pumpwatch.backfill.intake import DURABLE_S, Unsettled
+from pumpwatch.backfill.judge import BY_ID, Verdict
+from pumpwatch.backfill.work import GapWork
+from pumpwatch.model import Gap, GapState
+from pumpwatch.records import GapFill, Records
+from pumpwatch.store.pending_records import gap_key
+
+ATTEMPTS = 4  # answers that may leave a gap unsettled; then what is missing counts as lost
+
+
+class Filler:
+    """Fills gaps of one venue. `fill` may be called by several greenlets, for different symbols."""
+
+    def __init__(self, access: VenueAccess, means: Means, stopping: Callable[[], bool]) -> None:
+        self._access, self._means, self._stopping = access, means, stopping
+
+    def fill(self, work: GapWork) -> GapFill:
+        """Work on a symbol's part of a gap and return its result, with every fetched trade durable.
+
+        Raises Unsettled and ServiceUnavailable for another try, one of REFUSALS for an answer that is not a history, Stopping.
+        """
+        attempt = Attempt(self._access, self._means, work, self._stopping)
+        verdict = attempt.run()
+        if not self._means.stores.wait_durable(DURABLE_S):
+            raise Unsettled("the fetched trades are not durable yet")
+        now_ns = self._means.clock.now_ns()
+        self._record_others(attempt, now_ns)
+        if verdict.state is GapState.OPEN:
+            work.attempts += 1
+            if work.attempts < ATTEMPTS:
+                raise Unsettled(verdict.reason)
+            verdict = replace(verdict, state=GapState.LOST)
+        return fill_of(work.gap, work.symbol, verdict, work.found, now_ns)
+
+    def _record_others(self, attempt: Attempt, now_ns: int) -> None:
+        """Record other gaps of the symbol that the fetched trades have completed."""
+        own = gap_key(attempt.work.gap)
+        filled = [gap for gap in attempt.intake.gaps if gap.state is GapState.FILLED and gap_key(gap) != own]
+        if filled:
+            self._means.stores.record(Records(gaps=filled, fills=[
+                fill_of(gap, gap.symbol, Verdict(GapState.FILLED, BY_ID), attempt.intake.found_in(gap), now_ns)
+                for gap in filled]))
+
+
+def fill_of(gap: Gap, symbol: str, verdict: Verdict, found: int, now_ns: int) -> GapFill:
+    """Return a verdict as a record."""
+    return GapFill(gap=gap, symbol=symbol, state=verdict.state, found=found, missing=verdict.missing, by=verdict.by,
+                   reason=verdict.reason, lost_from_ns=verdict.lost_from_ns, lost_to_ns=verdict.lost_to_ns, at_ns=now_ns)

@@ -1,0 +1,157 @@
+"""Take the rows of a history's answer: compare them with the store, and store those that are missing in a gap."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.work import GapWork
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import BadFrame
+from pumpwatch.model import Flag, Gap, GapState, IdKind, Int64, TradeBatch
+from pumpwatch.pipeline.admission import Compared
+from pumpwatch.pipeline.parse import Parsed
+from pumpwatch.pipeline.seen_ids import ids_of
+from pumpwatch.records import KEPT_BYTES, Quarantined, Records
+
+log = logging.getLogger(__name__)
+
+DURABLE_S = 10.0
+SLACK_NS = NS_PER_S  # a stored trade may have another time than its row of the history by so much
+PROOF = 3  # stored trades between the rows of a history of which none is stored
+
+
+class Stopping(Exception):
+    """The stage is stopping: nothing more may be stored."""
+
+
+class Unsettled(Exception):
+    """Try again later; the text says why."""
+
+
+class Intake:
+    """Takes the answers for one piece of work, whose bounds are [start_ns, end_ns), or its ids."""
+
+    def __init__(self, access: VenueAccess, means: Means, work: GapWork, margin_ns: int,
+                 stopping: Callable[[], bool]) -> None:
+        self._access, self._means, self._work, self._margin_ns = access, means, work, margin_ns
+        self._stopping = stopping
+        self._stores = means.stores
+        self.start_ns = self.end_ns = 0
+        self.lacking = 0
+        self.gaps: list[Gap] = []  # of this symbol, completed or opened by what was stored
+        self._stored_ids: list[Int64] = []
+        self._agreed = False  # a row of the history is stored under the same id
+
+    def found_in(self, gap: Gap) -> int:
+        """Return how many of the trades that were stored have ids of a gap."""
+        ids = np.concatenate(self._stored_ids) if self._stored_ids else np.empty(0, np.int64)
+        return int(((ids >= (gap.first_id or 0)) & (ids <= (gap.last_id or 0))).sum())
+
+    def take(self, parsed: Parsed) -> tuple[TradeBatch, TradeBatch]:
+        """Store what is missing; return the rows near the gap, and the stored trades of their time.
+
+        Raises Unsettled where the trades read so far do not become durable, BadFrame where the history has other ids.
+        """
+        near = self._near(parsed.batch)
+        void = np.zeros(len(parsed.batch), np.bool_) if parsed.void is None else parsed.void
+        batch, used_up = parsed.batch.take(near & ~void), parsed.batch.take(near & void)
+        if not len(batch) and not len(used_up):
+            return batch, TradeBatch.empty()
+        compared, stored = self._compare(batch)
+        inside = self._inside(batch)
+        chosen = compared.new & inside
+        if (compared.unsure & inside).any():  # on their way to the store when they were looked up, or dropped
+            compared, stored = self._compare(batch)
+            chosen = (compared.new | compared.unsure) & inside
+        self._check_ids(batch, compared, stored)
+        self._store(compared.batch.take(chosen), used_up.take(self._inside(used_up)))
+        self._note_conflicts(batch, stored, compared.conflicts)
+        self.lacking += self._lacking(batch, stored)
+        rows = TradeBatch.concat([batch, used_up]) if len(used_up) else batch
+        return rows, stored
+
+    def _near(self, batch: TradeBatch) -> NDArray[np.bool_]:
+        if self._work.by_jump:
+            return self._inside(batch)
+        return ((batch.timestamp >= self.start_ns - self._margin_ns) & (batch.timestamp < self.end_ns + self._margin_ns))
+
+    def _inside(self, batch: TradeBatch) -> NDArray[np.bool_]:
+        gap = self._work.gap
+        if gap.first_id is not None and gap.last_id is not None:
+            return (batch.trade_id >= gap.first_id) & (batch.trade_id <= gap.last_id)
+        return (batch.timestamp >= self.start_ns) & (batch.timestamp < self.end_ns)
+
+    def _compare(self, batch: TradeBatch) -> tuple[Compared, TradeBatch]:
+        """Compare rows with the store once everything seen by now is in it. Nothing else runs after the comparison."""
+        if not self._stores.wait_durable(DURABLE_S):
+            raise Unsettled("trades wait for the disk")
+        stored = TradeBatch.empty()
+        if len(batch):
+            slack_ns = SLACK_NS + self._access.venue.history.resolution_ns
+            stored = self._stores.stored(self._work.number, int(batch.timestamp.min()) - slack_ns,
+                                         int(batch.timestamp.max()) + slack_ns, not self._work.within_run)
+        return self._stores.pipeline.compare(self._work.number, batch, stored), stored
+
+    def _check_ids(self, batch: TradeBatch, compared: Compared, stored: TradeBatch) -> None:
+        """Raise BadFrame where the history names the trades that are stored by other ids.
+
+        Then none of its rows is stored, although trades between its first and its last row are. Contiguous ids need no such
+        check, since the ids around a gap must fit.
+        """
+        self._agreed |= compared.stored > 0
+        if self._agreed or self._access.venue.id_kind is IdKind.CONTIGUOUS or len(batch) < PROOF:
+            return
+        beside = (stored.timestamp > int(batch.timestamp.min())) & (stored.timestamp < int(batch.timestamp.max()))
+        if int(beside.sum()) >= PROOF:
+            raise BadFrame(f"none of {len(batch)} trades of the history is stored, though {int(beside.sum())} of that time are: "
+                           "it names them by other ids")
+
+    def _store(self, chosen: TradeBatch, used_up: TradeBatch) -> None:
+        if self._stopping():
+            raise Stopping
+        taken = TradeBatch.concat([chosen, used_up]) if len(used_up) else chosen
+        if len(used_up):
+            taken = taken.take(np.argsort(taken.trade_id, kind="stable"))
+        gaps = self._stores.pipeline.take_in(self._work.number, taken)
+        self.gaps += gaps
+        if len(chosen):
+            self._stores.put(chosen, Records(gaps=[gap for gap in gaps if gap.state is GapState.OPEN]))
+            self._work.found += len(chosen)
+            self._stored_ids.append(chosen.trade_id)
+            self._means.stats.add("backfilled_trades_total", len(chosen), venue=self._access.venue.name)
+
+    def _lacking(self, batch: TradeBatch, stored: TradeBatch) -> int:
+        """Return how many stored trades an answer without contiguous ids lacks, between its first and its last row."""
+        if self._access.venue.id_kind not in (IdKind.MONOTONIC, IdKind.UNIQUE) or not len(batch) or not len(stored):
+            return 0
+        slack_ns = SLACK_NS if self._access.venue.history.resolution_ns else 0
+        ordinary = ((stored.flags & ~np.uint8(Flag.BACKFILLED)) == 0) & (
+            stored.timestamp > int(batch.timestamp.min()) + slack_ns) & (stored.timestamp < int(batch.timestamp.max()) - slack_ns)
+        there = set(ids_of(batch.trade_id, batch.text_id))
+        rows = stored.take(ordinary)
+        return sum(trade_id not in there for trade_id in ids_of(rows.trade_id, rows.text_id))
+
+    def _note_conflicts(self, batch: TradeBatch, stored: TradeBatch, conflicts: list[tuple[int, int]]) -> None:
+        """Quarantine rows of the history that have the id of a stored trade and other contents; both stay visible."""
+        if not conflicts:
+            return
+        venue, now_ns = self._access.venue, self._means.clock.now_ns()
+        self._means.stats.add("history_conflicts_total", len(conflicts), venue=venue.name)
+        rows = [Quarantined(now_ns, venue.exchange, venue.market_type,
+                            f"conflict: the history has another trade of {self._work.symbol} under a stored id",
+                            f"history: {_shown(batch, row)}\nstored: {_shown(stored, at)}".encode()[:KEPT_BYTES])
+                for row, at in conflicts]
+        self._stores.record(Records(quarantine=rows))
+        log.warning("history contradicts stored trades venue=%s symbol=%s count=%d history=%r stored=%r", venue.name,
+                    self._work.symbol, len(rows), _shown(batch, conflicts[0][0]), _shown(stored, conflicts[0][1]))
+
+
+def _shown(batch: TradeBatch, row: int) -> str:
+    one_row = batch.take(slice(row, row + 1))
+    return (f"id={one_row.id_texts()[0]} timestamp={int(batch.timestamp[row])} price={float(batch.price[row])!r}"
+            f" quantity={float(batch.quantity[row])!r} side={int(batch.side[row])}")

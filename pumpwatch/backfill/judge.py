@@ -1,0 +1,134 @@
+"""Judge whether a gap is closed, by what the store and the history are known to hold. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pumpwatch.backfill.pager import id_holes
+from pumpwatch.model import GapState, Int64
+
+BY_ID, BY_OVERLAP, BY_NOTHING = "id", "overlap", "nothing"
+UNKNOWN = -1  # number of missing trades
+Span = tuple[int, int]  # first and last time of a part of the history
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The state of a gap: FILLED, LOST, or OPEN where a later answer may settle it. The rest as in GapFill."""
+
+    state: GapState
+    by: str
+    missing: int = 0
+    reason: str = ""
+    lost_from_ns: int = 0
+    lost_to_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The bounds of a gap as they are judged.
+
+    pages: the history is paged, so that what an answer lacks may come with the next try. limit: the reason why the history
+    reaches no further. skips_ids: it leaves out rows that use up an id.
+    """
+
+    from_ns: int
+    to_ns: int
+    pages: bool = True
+    limit: str = ""
+    skips_ids: bool = False
+
+
+@dataclass(slots=True)
+class Evidence:
+    """The rows around a gap that are stored, and the parts of the history that were read.
+
+    spans: every row of the history in [low, high] was in an answer. stored_after_ns: the time of a stored trade behind the
+    history's newest row that should be in it, 0 without one. lacking: stored trades that an answer lacks, although it has
+    their neighbours.
+    """
+
+    spans: list[Span] = field(default_factory=list)
+    stored_after_ns: int = 0
+    lacking: int = 0
+    _ids: list[Int64] = field(default_factory=list)
+    _times: list[Int64] = field(default_factory=list)
+    _history: list[Int64] = field(default_factory=list)
+
+    def add(self, ids: Int64, times: Int64, *, of_history: bool = False) -> None:
+        """Add rows that are stored, or use up an id."""
+        self._ids.append(ids)
+        self._times.append(times)
+        if of_history:
+            self._history.append(ids)
+
+    def add_span(self, low_ns: int, high_ns: int) -> None:
+        """Add a part of the history that was read as a whole."""
+        if low_ns <= high_ns:
+            self.spans = joined([*self.spans, (low_ns, high_ns)])
+
+    def known(self) -> tuple[Int64, Int64]:
+        """Return the ids that are known, ascending, each once, and their times."""
+        if not self._ids:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        ids, first = np.unique(np.concatenate(self._ids), return_index=True)
+        return ids, np.concatenate(self._times)[first]
+
+    def history_ids(self) -> Int64:
+        """Return the ids of the history's rows, ascending."""
+        return np.unique(np.concatenate(self._history)) if self._history else np.empty(0, np.int64)
+
+
+def joined(spans: Iterable[Span]) -> list[Span]:
+    """Return spans in order; those that touch are one."""
+    found: list[Span] = []
+    for low, high in sorted(spans):
+        if found and low <= found[-1][1]:
+            found[-1] = found[-1][0], max(high, found[-1][1])
+        else:
+            found.append((low, high))
+    return found
+
+
+def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -> Verdict:
+    """Judge by contiguous ids: every id of [first_id, last_id] must be known."""
+    ids, times = evidence.known()
+    history = evidence.history_ids()
+    holes = id_holes(ids, first_id, last_id)
+    left_out = 0
+    if bounds.skips_ids and len(history):
+        inside = [hole for hole in holes if history[0] < hole[0] and hole[1] < history[-1]]
+        left_out = sum(last - first + 1 for first, last in inside)
+        holes = [hole for hole in holes if hole not in inside]
+    if not holes:
+        reason = f"{left_out:,} ids are not trades of the venue's history" if left_out else ""
+        return Verdict(GapState.FILLED, BY_ID, reason=reason)
+    out_of_reach = not bounds.pages and len(history) > 0 and holes[-1][1] < history[0]
+    before, after = times[ids < holes[0][0]], times[ids > holes[-1][1]]
+    return Verdict(
+        GapState.LOST if out_of_reach else GapState.OPEN, BY_ID, sum(last - first + 1 for first, last in holes),
+        bounds.limit or "the venue's history lacks them", max(int(before.max(initial=bounds.from_ns)), bounds.from_ns),
+        min(int(after.min(initial=bounds.to_ns)), bounds.to_ns))
+
+
+def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
+    """Judge by overlap: the history was read from before the gap to its end, and everything in it is stored."""
+    low_ns, high_ns = next((span for span in evidence.spans if span[1] >= bounds.from_ns), (0, 0))
+    if evidence.lacking:
+        return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, f"the venue's history lacks {evidence.lacking:,} trades that are "
+                       "stored, so it proves nothing", bounds.from_ns, bounds.to_ns)
+    if not evidence.spans:
+        return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history has no rows", bounds.from_ns, bounds.to_ns)
+    if not high_ns:  # it ends before the gap begins
+        low_ns, high_ns = evidence.spans[-1]
+    if low_ns >= bounds.from_ns:
+        state = GapState.OPEN if bounds.pages else GapState.LOST
+        return Verdict(state, BY_NOTHING, UNKNOWN, bounds.limit or "the venue's history does not reach its beginning",
+                       bounds.from_ns, min(low_ns, bounds.to_ns))
+    if high_ns < bounds.to_ns and evidence.stored_after_ns:
+        return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
+                       max(high_ns, bounds.from_ns), bounds.to_ns)
+    return Verdict(GapState.FILLED, BY_OVERLAP)

@@ -1,0 +1,84 @@
+"""One piece of work: the missing trades of one symbol in one gap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pumpwatch.model import Gap, GapState
+from pumpwatch.records import NOT_RUNNING, GapFill
+from pumpwatch.store.pending_records import GapKey, gap_key
+
+WorkKey = tuple[GapKey, str]  # gap, symbol
+
+
+@dataclass(slots=True)
+class GapWork:
+    """The missing trades of one symbol of a gap. `number` is the symbol's number in the catalogue.
+
+    found: trades stored so far. left_ns: where an earlier run stopped, as [from, to); None: nothing was done yet. attempts:
+    answers that did not settle it; not_before: monotonic seconds of the next attempt.
+    """
+
+    gap: Gap
+    symbol: str
+    number: int
+    found: int = 0
+    left_ns: tuple[int, int] | None = None
+    attempts: int = 0
+    failures: int = 0  # requests without a usable answer, in a row
+    not_before: float = -math.inf
+    spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
+
+    @property
+    def key(self) -> WorkKey:
+        """Return what identifies the work, whatever the gap's end."""
+        return gap_key(self.gap), self.symbol
+
+    @property
+    def by_jump(self) -> bool:
+        """Return whether a jump in ids proves the loss."""
+        return self.gap.first_id is not None and self.gap.last_id is not None
+
+    @property
+    def within_run(self) -> bool:
+        """Return whether nothing of the gap was read at all, so that ids seen since then show whether it is closed.
+
+        Other gaps of a whole venue are of trades that were read and not stored.
+        """
+        return bool(self.gap.symbol or self.gap.symbols or self.gap.reason.startswith(NOT_RUNNING))
+
+
+@dataclass(slots=True)
+class OpenGap:
+    """An open gap, and what is known of it. settled_at: monotonic seconds since when its end has not changed."""
+
+    gap: Gap
+    settled_at: float
+    fills: dict[str, GapFill] = field(default_factory=dict)
+
+    def left(self, symbols: Iterable[str]) -> list[str]:
+        """Return the symbols that are not done."""
+        return [symbol for symbol in symbols if symbol not in self.fills or self.fills[symbol].state is GapState.OPEN]
+
+    def result(self) -> GapState:
+        """Return the state of the gap once all its symbols are done."""
+        lost = any(fill.state is GapState.LOST for fill in self.fills.values())
+        return GapState.LOST if lost else GapState.FILLED
+
+
+def symbols_of(gap: Gap, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the symbols that a gap covers; `known` are those of its venue."""
+    if gap.symbol:
+        return (gap.symbol,)
+    return gap.symbols or tuple(known)
+
+
+def works_of(open_gap: OpenGap, ids: Mapping[str, int]) -> Iterator[GapWork]:
+    """Yield the work that is left of a gap. `ids` has the numbers of the venue's symbols; unknown symbols have none."""
+    for symbol in open_gap.left(symbols_of(open_gap.gap, ids)):
+        if symbol in ids:
+            before = open_gap.fills.get(symbol)
+            left = (before.lost_from_ns, before.lost_to_ns) if before and before.lost_to_ns else None
+            yield GapWork(open_gap.gap, symbol, ids[symbol], before.found if before else 0, left)

@@ -1,0 +1,98 @@
+"""What counts as proof that a gap is closed, and what does not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, BY_OVERLAP, UNKNOWN, Bounds, Evidence, joined, judge_ids, judge_time
+from pumpwatch.model import GapState
+
+
+def evidence(stored: list[int] = (), history: list[int] = (), spans: list[tuple[int, int]] = (), **facts: int) -> Evidence:
+    """Return evidence of ids; a trade's time is ten times its id."""
+    found = Evidence(spans=list(spans), **facts)
+    for ids, of_history in ((stored, False), (history, True)):
+        if len(ids):
+            found.add(np.array(ids), np.array(ids) * 10, of_history=of_history)
+    return found
+
+
+def test_a_jump_is_filled_once_each_of_its_ids_is_known():
+    verdict = judge_ids(Bounds(0, 200), evidence([5, 6], [7, 8, 9]), 6, 9)
+    assert (verdict.state, verdict.by, verdict.missing) == (GapState.FILLED, BY_ID, 0)
+
+
+def test_ids_below_a_history_without_pages_are_lost_for_good_with_their_bounds():
+    bounds = Bounds(0, 200, pages=False, limit="history reaches 3 trades back")
+    verdict = judge_ids(bounds, evidence([5], [9, 10, 11]), 6, 10)
+    assert (verdict.state, verdict.missing, verdict.reason) == (GapState.LOST, 3, "history reaches 3 trades back")
+    assert (verdict.lost_from_ns, verdict.lost_to_ns) == (50, 90)
+
+
+def test_ids_that_a_page_lacks_may_come_with_the_next_try():
+    for bounds in (Bounds(0, 200), Bounds(0, 200, pages=False)):
+        verdict = judge_ids(bounds, evidence([5], [6, 9]), 6, 9)
+        assert (verdict.state, verdict.missing) == (GapState.OPEN, 2)
+
+
+def test_a_history_that_ends_too_early_is_asked_again():
+    assert judge_ids(Bounds(0, 200, pages=False), evidence([], [5, 6, 7]), 6, 9).state is GapState.OPEN
+
+
+def test_an_answer_without_a_row_proves_nothing():
+    assert judge_ids(Bounds(0, 200), evidence(), 6, 9).state is GapState.OPEN
+    assert judge_time(Bounds(0, 200), evidence()).state is GapState.OPEN
+
+
+def test_ids_between_rows_of_a_history_that_skips_ids_are_not_trades():
+    bounds = Bounds(0, 200, pages=False, skips_ids=True)
+    verdict = judge_ids(bounds, evidence([], [4, 6, 9, 11]), 5, 10)
+    assert verdict.state is GapState.FILLED and verdict.reason.startswith("4 ids are not trades")
+    assert judge_ids(bounds, evidence([], [6, 9]), 5, 10).missing == 2  # those outside may be trades
+
+
+def test_a_time_is_filled_if_the_history_reaches_from_before_it_to_its_end():
+    verdict = judge_time(Bounds(100, 200), evidence(spans=[(90, 200)]))
+    assert (verdict.state, verdict.by) == (GapState.FILLED, BY_OVERLAP)
+
+
+def test_a_history_that_begins_in_the_gap_leaves_its_beginning_lost():
+    bounds = Bounds(100, 200, pages=False, limit="history reaches 60 trades back")
+    verdict = judge_time(bounds, evidence(spans=[(150, 300)]))
+    assert (verdict.state, verdict.missing, verdict.by) == (GapState.LOST, UNKNOWN, BY_NOTHING)
+    assert (verdict.lost_from_ns, verdict.lost_to_ns) == (100, 150)
+
+
+def test_a_history_that_begins_exactly_with_the_gap_may_lack_trades_of_that_moment():
+    assert judge_time(Bounds(100, 200, pages=False), evidence(spans=[(100, 300)])).state is GapState.LOST
+
+
+def test_a_history_that_ends_in_the_gap_counts_only_if_no_later_trade_is_stored():
+    bounds = Bounds(100, 200)
+    assert judge_time(bounds, evidence(spans=[(50, 120)])).state is GapState.FILLED
+    assert judge_time(bounds, evidence(spans=[(50, 120)], stored_after_ns=150)).state is GapState.OPEN
+
+
+def test_a_history_that_ends_before_the_gap_counts_only_if_no_later_trade_is_stored():
+    bounds = Bounds(100, 200)
+    assert judge_time(bounds, evidence(spans=[(50, 80)])).state is GapState.FILLED
+    assert judge_time(bounds, evidence(spans=[(50, 80)], stored_after_ns=90)).state is GapState.OPEN
+
+
+def test_a_history_that_lacks_stored_trades_proves_nothing():
+    verdict = judge_time(Bounds(100, 200), evidence(spans=[(50, 300)], lacking=2))
+    assert verdict.state is GapState.OPEN and verdict.by == BY_NOTHING
+
+
+def test_parts_that_were_read_at_different_times_count_together_where_they_touch():
+    found = evidence(spans=[(50, 120)])
+    found.add_span(110, 220)
+    assert judge_time(Bounds(100, 200), found).state is GapState.FILLED
+    apart = evidence(spans=[(50, 120)])
+    apart.add_span(130, 220)
+    apart.stored_after_ns = 150
+    assert judge_time(Bounds(100, 200), apart).state is GapState.OPEN
+
+
+def test_spans_are_joined_in_order():
+    assert joined([(5, 9), (1, 3), (3, 4), (8, 12)]) == [(1, 4), (5, 12)]

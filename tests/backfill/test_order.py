@@ -1,0 +1,37 @@
+"""Which symbols come first."""
+
+from __future__ import annotations
+
+from pumpwatch.backfill.order import ordered
+from pumpwatch.backfill.work import GapWork
+from pumpwatch.model import Gap
+
+
+def work(number: int, from_ns: int = 0, first_id: int | None = None) -> GapWork:
+    gap = Gap(exchange="venue", market_type="spot", symbol=f"S{number}", from_ns=from_ns, to_ns=from_ns + 5, reason="r",
+              first_id=first_id, last_id=first_id)
+    return GapWork(gap, gap.symbol, number)
+
+
+VOLUMES = {0: 10.0, 1: 500.0, 2: 100.0, 3: 0.0}
+
+
+def numbers(works: list[GapWork], windows: dict[int, int] | None = None) -> list[int]:
+    return [found.number for found in ordered(works, VOLUMES.__getitem__, windows or {})]
+
+
+def test_the_symbols_that_trade_most_come_first():
+    assert numbers([work(number) for number in range(4)]) == [1, 2, 0, 3]
+
+
+def test_coins_of_listing_windows_come_before_them_those_of_the_oldest_window_first():
+    assert numbers([work(number) for number in range(4)], {3: 1, 0: 0}) == [0, 3, 1, 2]
+
+
+def test_jumps_in_ids_come_before_times():
+    assert numbers([work(1), work(0, first_id=7), work(2)]) == [0, 1, 2]
+
+
+def test_of_one_symbol_the_older_gap_comes_first():
+    found = ordered([work(1, 50), work(1, 20)], VOLUMES.__getitem__, {})
+    assert [one.gap.from_ns for one in found] == [20, 50]
