@@ -78,4 +78,4 @@ def test_a_key_that_may_hold_several_kinds_of_values_names_them(tmp_path, writte
     file.write_text(f"exchanges:\n  binance:\n    spot:\n      redundancy: {written}\n")
     with pytest.raises(ConfigError) as caught:
         load(file, {})
-    assert says in caught.value.message and f"{file}:4:" in caught.value.message
+    assert says in f"{caught.value.message}; {caught.value.hint}" and f"{file}:4:" in caught.value.message

@@ -103,5 +103,5 @@ def test_status_says_who_of_a_pair_was_first(ended):
     *_, figures = ended
     for row in figures["venues"]:
         (pair,) = row["pairs"]
-        assert pair["symbols"] == 5 and sum(pair["first"]) > 0 and all(0 <= lead < 1000 for lead in pair["lead_ms"])
+        assert pair["symbols"] == row["instruments"] and sum(pair["first"]) > 0 and all(0 <= lead < 1000 for lead in pair["lead_ms"])
         assert row["doubled_total"] > 0
