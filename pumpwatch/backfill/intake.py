@@ -76,9 +76,8 @@ class Intake:
         return rows, stored
 
     def _near(self, batch: TradeBatch) -> NDArray[np.bool_]:
-        if self._work.by_jump:
-            return self._inside(batch)
-        return ((batch.timestamp >= self.start_ns - self._margin_ns) & (batch.timestamp < self.end_ns + self._margin_ns))
+        beside = ((batch.timestamp >= self.start_ns - self._margin_ns) & (batch.timestamp < self.end_ns + self._margin_ns))
+        return beside | self._inside(batch)
 
     def _inside(self, batch: TradeBatch) -> NDArray[np.bool_]:
         gap = self._work.gap
