@@ -218,8 +218,9 @@ def test_a_history_that_lags_lacks_its_newest_seconds_and_one_with_a_hole_rows_i
         receive(connection, 300)
         sim.pause()
         url = sim.addresses["venues"][SPOT]["rest_url"] + "/spot/trades?limit=1000&currency_pair=BTC_USDT"
-        newest = receive(connection, 1)[0]["result"]["id_market"]
-        while (ids := [int(row["id"]) for row in get(sim, url).json])[:1] < [newest]:
+        records = sim.truth().records
+        newest = int(records["trade_id"][records["symbol"] == 0].max())
+        while (ids := [int(row["id"]) for row in get(sim, url).json])[:1] != [newest]:
             time.sleep(0.1)
         sim.fault("history", form="hole", seconds=0, count=1)
         hole = [int(row["id"]) for row in get(sim, url).json]

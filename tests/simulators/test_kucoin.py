@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -182,6 +183,8 @@ def test_history_is_the_last_100_trades(sim: SimProcess) -> None:
     for venue, symbol in zip(VENUES, ("BTC-USDT", "XBTUSDTM"), strict=False):
         path = {SPOT: "/api/v1/market/histories", FUTURES: "/api/v1/trade/history"}[venue.name]
         url = f"{sim.addresses['venues'][venue.name]['rest_url']}{path}?symbol="
+        while sim.status()["venues"][venue.name]["made"] < 1000:
+            time.sleep(0.05)
         columns = Columns()
         venue.parse_history(get(sim, url + symbol).body, symbol, columns)
         assert len(columns.trade_id) == 100 and len(set(columns.trade_id)) == 100
