@@ -140,6 +140,7 @@ class Collector:
             self._add_feeds(venue, part, None, 0)
         self._start_reading()
         takeover.wait_until_up()
+        self._catch_signals()  # from now on it holds trades that nobody else may have
         takeover.end_other()
         recovery = self.threaded_journal.open()
         takeover.merge(recovery)
@@ -247,10 +248,13 @@ class Collector:
             log.error("records lost at stop, no file took them gaps=%d quarantined=%d reason=%s", len(rest.gaps),
                       len(rest.quarantine), error)
 
-    def wait(self) -> None:
-        """Return after SIGTERM, SIGINT or `ended.set()`. Raises the ConfigError of a sink that a person has to mend."""
+    def _catch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self.ended.set)
+
+    def wait(self) -> None:
+        """Return after SIGTERM, SIGINT or `ended.set()`. Raises the ConfigError of a sink that a person has to mend."""
+        self._catch_signals()
         self.ended.wait()
         if self.sink_error is not None:
             raise self.sink_error
@@ -327,6 +331,5 @@ def collect(config: Config, replace_within_s: float = 0.0, on_ready: Callable[[]
     try:
         collector.wait()
     finally:
-        notify("STOPPING=1")
         code = collector.stop()
     return code

@@ -3,7 +3,7 @@
 The new process reads every symbol and holds the trades in memory while the old one still records. Once all of it is up, it
 asks the old process to end, which commits what it has and unlocks the folder. Then the new one opens the journal, drops the
 trades that the old one has stored, and records the rest. Until it asks, it changes nothing on disk: if it does not come up in
-time it ends, and the old process goes on.
+time it ends, and the old process goes on. Once it has asked, it never gives up, since it holds what nobody else may have.
 """
 
 from __future__ import annotations
@@ -16,42 +16,50 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-import numpy as np
 
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import NS_PER_S
+from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.model import DISORDER_NS, Gap, TradeBatch
 from pumpwatch.ops.service_manager import notify
 from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.records import Records
+from pumpwatch.store.folder_lock import holder_of, lock_takeover
+from pumpwatch.store.journal import Recovery
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.overlap import StoredOverlap
 from pumpwatch.store.reader import JournalReader
-from pumpwatch.store.recovery import Recovery, holder_of
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.1
-DELIVERS_S = 1.0  # the new connections are read beside the old ones for at least so long
-ENDS_WITHIN_S = 60.0  # the old process commits and closes within seconds; a slow disk may need more
+DELIVERS_S, DELIVERS_LAGS = 1.0, 2.0  # the new connections are read beside the old ones for so long, or for so many lags
+LONGEST_LAG_S = 60.0  # more means a wrong clock
+ENDS_WITHIN_S = 60.0  # the old process commits and closes within seconds; then it hangs, and is killed
 BESIDE_S = 60.0  # after the takeover a lagging connection may bring trades that the old process stored
-BEFORE_NS = 60 * NS_PER_S  # trades reported that late are compared together with the others
+BEFORE_NS, MINUTE_NS = 60 * NS_PER_S, 60 * NS_PER_S  # trades reported that late are compared together with the others
+EARLY_MINUTES = 1000  # so many minutes of single symbols are looked up for trades reported later than that
 NEVER_NS = 2**62
 BUSY_PER_S = 1.0  # a venue on which the old process reads more trades must have brought one to the new process
 
 
 class Takeover:
-    """One takeover: `wait_until_up`, `end_other`, then `merge` once the journal is open."""
+    """One takeover: `wait_until_up`, `end_other`, then `merge` once the journal is open.
+
+    `holder` is the process id of the running collector, 0 without one. Raises StorageError while another takeover is going on.
+    """
 
     def __init__(self, collector: CollectorParts, within_s: float) -> None:
         self._collector, self._within_s = collector, within_s
         self._began_ns = collector.clock.now_ns()
         self._overlap: StoredOverlap | None = None
         self._compare_until = 0.0
+        self._ended_alone = False  # the old process ended without being asked
+        self._alone_ns = 0  # since when nobody else reads
         self.holder = holder_of(collector.folder)
+        self._lock = lock_takeover(collector.folder) if self.holder else -1
 
     def wait_until_up(self) -> None:
         """Return once every venue that the old process reads is read here too, or the old process has ended.
@@ -65,7 +73,7 @@ class Takeover:
             behind = self._behind()
             now = clock.monotonic()
             up_since = 0.0 if behind else up_since or now
-            if up_since and now - up_since >= DELIVERS_S:
+            if up_since and now - up_since >= max(DELIVERS_S, DELIVERS_LAGS * min(self._lag_ns() / NS_PER_S, LONGEST_LAG_S)):
                 return
             if now - began > self._within_s:
                 raise ServiceUnavailable(
@@ -75,60 +83,77 @@ class Takeover:
             gevent.sleep(LOOK_S)
         other = holder_of(self._collector.folder)
         if other:
-            raise ServiceUnavailable(f"not taken over: another process (pid {other}) has, or was started meanwhile",
-                                     "that one records; nothing else is to be done")
+            raise ServiceUnavailable(f"not taken over: another collector (pid {other}) was started meanwhile",
+                                     "it records; run --replace again to replace it")
+        self._ended_alone = True
         log.warning("the running collector has ended by itself, taking over at once pid=%d", self.holder)
 
     def _behind(self) -> list[str]:
-        """Return the venues that the old process reads and this one does not yet."""
+        """Return the venues that the old process reads and this one does not yet, or with fewer connections."""
         reads = _venues_of(self._collector.folder)
         behind = []
         for feeds in self._collector.venues:
             row = reads.get(feeds.venue.name, {})
-            if row.get("connections") and not row.get("connections_up"):
+            wanted, up = row.get("connections", 0), row.get("connections_up", 0)
+            if wanted and not up:
                 continue  # it is down for both
             busy = row.get("trades_per_s", 0) > BUSY_PER_S
-            if not _is_up(feeds) or (busy and not self._collector.stats.get("trades_total", venue=feeds.venue.name)):
+            if not _is_up(feeds, up if up < wanted else None) or (
+                    busy and not self._collector.stats.get("trades_total", venue=feeds.venue.name)):
                 behind.append(feeds.venue.name)
         return behind
 
-    def end_other(self) -> None:
-        """Ask the old process to end, and wait until it has unlocked the folder.
+    def _lag_ns(self) -> int:
+        return int(max((abs(self._collector.stats.get("lag_ms", venue=feeds.venue.name)) for feeds in self._collector.venues),
+                       default=0.0) * NS_PER_MS)
 
-        Raises StorageError where this version cannot use the folder, or the old process does not end; it then goes on.
+    def end_other(self) -> None:
+        """Ask the old process to end, and return once it has unlocked the folder; kill it if it hangs.
+
+        Raises StorageError, before it is asked, where this version cannot use the folder or may not end that process.
         """
         folder = self._collector.folder
         self._collector.memory_thread.apply(_check_readable, (folder,))
-        notify(f"MAINPID={os.getpid()}")
-        with suppress(ProcessLookupError):
-            if holder_of(folder) == self.holder:
-                log.info("asking the running collector to end pid=%d", self.holder)
-                try:
-                    os.kill(self.holder, signal.SIGTERM)
-                except PermissionError as error:
-                    notify(f"MAINPID={self.holder}")
-                    raise StorageError(f"{folder}: the collector with pid {self.holder} cannot be ended: {error.strerror}",
-                                       "run --replace as the same user") from error
-        clock = self._collector.clock
-        end = clock.monotonic() + ENDS_WITHIN_S
-        while holder_of(folder):
-            if clock.monotonic() > end:
+        if not self._ended_alone:
+            notify(f"MAINPID={os.getpid()}")
+            log.info("asking the running collector to end pid=%d", self.holder)
+            try:
+                self._send(signal.SIGTERM)
+            except PermissionError as error:
                 notify(f"MAINPID={self.holder}")
-                raise StorageError(f"{folder}: the collector with pid {self.holder} does not end", "end it, then start this one")
+                raise StorageError(f"{folder}: the collector with pid {self.holder} cannot be ended: {error.strerror}",
+                                   "run --replace as the same user") from error
+        self._collector.recorder.forget_gaps()  # until now the old process answered for what was missing
+        self._alone_ns = self._collector.clock.now_ns()
+        patience_s = ENDS_WITHIN_S
+        asked_at = self._collector.clock.monotonic()
+        while holder_of(folder) == self.holder:
+            if self._collector.clock.monotonic() - asked_at > patience_s:
+                log.error("the running collector does not end, it is killed; its last trades are held here pid=%d", self.holder)
+                self._send(signal.SIGKILL)
+                patience_s += ENDS_WITHIN_S
             gevent.sleep(LOOK_S / 10)
+
+    def _send(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            if holder_of(self._collector.folder) == self.holder:
+                os.kill(self.holder, number)
 
     def merge(self, recovery: Recovery) -> None:
         """Drop the trades that the old process stored from those held here, and continue its ids."""
         collector = self._collector
-        collector.recorder.forget_gaps()
         held = collector.committer.held()
         stored = self._stored_beside(held)
-        self._overlap = StoredOverlap(stored)
-        collector.committer.filter_held(self._overlap.without)
-        collector.recorder.record(Records(gaps=collector.ingest.dedupe.follow(recovery.last_ids)))
+        overlap: StoredOverlap = collector.memory_thread.apply(StoredOverlap, (stored,))
+        while rest := collector.committer.held_unfiltered():
+            collector.committer.replace_held([(waiting, collector.memory_thread.apply(overlap.without, (waiting.batch,)))
+                                              for waiting in rest])
+        self._overlap = overlap  # set without a pause after the last look: later batches are compared as they come
         self._compare_until = collector.clock.monotonic() + BESIDE_S
+        collector.recorder.record(Records(gaps=collector.ingest.follow(recovery.last_ids)))
         self._record_time_between(recovery)
-        log.info("took over pid=%d held_trades=%d stored_by_it=%d kept=%d", self.holder, len(held), self._overlap.dropped,
+        os.close(self._lock)
+        log.info("took over pid=%d held_trades=%d stored_by_it=%d kept=%d", self.holder, len(held), overlap.dropped,
                  collector.committer.waiting_trades)
 
     def without_stored(self, batch: TradeBatch) -> TradeBatch:
@@ -143,29 +168,29 @@ class Takeover:
     def _stored_beside(self, held: TradeBatch) -> TradeBatch:
         """Return what the store has of the time in which both processes read."""
         collector = self._collector
-        slack_ns = BEFORE_NS + int(1e6 * max((abs(collector.stats.get("lag_ms", venue=feeds.venue.name))
-                                              for feeds in collector.venues), default=0.0))
-        from_ns = self._began_ns - slack_ns
+        from_ns = self._began_ns - BEFORE_NS - self._lag_ns()
         every = collector.catalogue.names(range(len(collector.catalogue)))
         parts = [collector.threaded_journal.query(every, from_ns, NEVER_NS)]
         early = held.take(held.timestamp < from_ns)  # a few that a venue reported late
-        if len(early):
-            names = collector.catalogue.names(np.unique(early.instrument).tolist())
-            parts.append(collector.threaded_journal.query(names, int(early.timestamp.min()), from_ns))
+        minutes = sorted(set(zip(early.instrument.tolist(), (early.timestamp // MINUTE_NS).tolist(), strict=True)))
+        for number, minute in minutes[:EARLY_MINUTES]:
+            parts.append(collector.threaded_journal.query(collector.catalogue.names([number]), minute * MINUTE_NS,
+                                                          min(from_ns, (minute + 1) * MINUTE_NS)))
         return TradeBatch.concat(parts)
 
     def _record_time_between(self, recovery: Recovery) -> None:
-        """Record a gap where the old process ended before this one read: only after a crash of it."""
-        collector = self._collector
-        if recovery.clean:
-            return
-        for feeds in collector.venues:
-            up_ns = max((feed.established_at_ns for feed in feeds.feeds if feed.symbols), default=0) or self._began_ns
-            if up_ns > recovery.last_received_at_ns > 0:
-                collector.recorder.record(Records(gaps=[Gap(
-                    exchange=feeds.venue.exchange, market_type=feeds.venue.market_type,
-                    from_ns=recovery.last_received_at_ns - DISORDER_NS, to_ns=up_ns + DISORDER_NS,
-                    reason="not running, after it was killed")]))
+        """Record gaps for the time in which nobody read: connections that are not up, and all if the old process ended alone."""
+        since_ns = self._alone_ns
+        if self._ended_alone or not recovery.clean:
+            since_ns = min(since_ns, recovery.last_received_at_ns or since_ns)
+        for feeds in self._collector.venues:
+            up_ns = max((feed.established_at_ns for feed in feeds.feeds if feed.symbols), default=0)
+            if self._ended_alone or up_ns > since_ns:
+                self._collector.recorder.record(Records(gaps=[Gap(
+                    exchange=feeds.venue.exchange, market_type=feeds.venue.market_type, from_ns=since_ns - DISORDER_NS,
+                    to_ns=max(self._alone_ns, up_ns) + DISORDER_NS + self._lag_ns(),
+                    reason="not running" if recovery.clean else "not running, after it was killed")]))
+            feeds.missed_since(since_ns)
 
 
 def _venues_of(folder: Path) -> dict[str, dict[str, Any]]:
@@ -176,11 +201,13 @@ def _venues_of(folder: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _is_up(feeds: VenueFeeds) -> bool:
+def _is_up(feeds: VenueFeeds, enough: int | None) -> bool:
+    """Return whether every connection of a venue is up, or as many as are `enough` where that is given."""
     status = feeds.status()
     if status["no_coin_listed"]:
         return True
-    return bool(feeds.has_list and status["connections"] and status["connections_up"] == status["connections"])
+    wanted = status["connections"] if enough is None else min(enough, status["connections"])
+    return bool(feeds.has_list and wanted and status["connections_up"] >= wanted)
 
 
 def _check_readable(folder: Path) -> None:

@@ -130,6 +130,11 @@ class Feed:
         """
         return not self.traded_at_ns and self._staleness.silent_s(now) > NEVER_TRADED * self._staleness.stale_s
 
+    def missed_since(self, since_ns: int) -> None:
+        """Begin the gap then unless the connection is up: nobody has read its symbols since."""
+        if not self.established_at_ns:
+            self.gap.open(since_ns - self._context.slack_ns(), self.symbols)
+
     def leave(self, reason: str) -> None:
         """Give up a connection that looks alive and sends no trades; the gap begins with its last trade."""
         self._leave_reason = reason

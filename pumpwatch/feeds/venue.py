@@ -149,6 +149,14 @@ class VenueFeeds:
             reason = self._list_problem or "it has not come yet"
             self._context.record_gap("", self._failed_ns, f"no instrument list: {reason}", ahead_ns)
 
+    def missed_since(self, since_ns: int) -> None:
+        """Begin the gaps of connections that are not up, or of the whole venue without a list: nobody has read them since."""
+        self._ran_before = True
+        if not self._asked_ns:
+            self._failed_ns = since_ns
+        for feed in self.feeds:
+            feed.missed_since(since_ns)
+
     def stop(self) -> None:
         """Close every connection; what is missing by now is recorded before this returns."""
         self._stopping.set()

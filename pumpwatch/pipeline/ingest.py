@@ -82,6 +82,11 @@ class Ingest:
         self.dedupe.take_up(last)
         self.occurrences = SyntheticIds(self._catalogue, last)
 
+    def follow(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> list[Gap]:
+        """Continue another process that read the same trades until now; return the gaps where ids do not continue."""
+        self.occurrences.follow(last)
+        return self.dedupe.follow(last)
+
     def add_venue(self, venue: Venue, down: Gap | None = None) -> FrameBuffer:
         """Return the buffer into which this venue's connections read; `down` is the gap recorded for the time before this run."""
         self._kinds[venue.exchange, venue.market_type] = venue.id_kind

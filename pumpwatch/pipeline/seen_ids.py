@@ -181,13 +181,15 @@ class SeenIds:
         return gaps
 
     def _continued(self, number: int, last_id: int, last_ns: int) -> list[Gap]:
-        """Return the gaps of one instrument that were found here, and were not the other process's concern."""
+        """Return the gaps of one instrument that were found here, with ids after those of the other process."""
         first_id = int(self._first_id[number])
-        found = [gap for gap in self._open_gaps.get(number, ()) if (gap.last_id or 0) > last_id]
+        found = [replace(gap, first_id=max(gap.first_id or 0, last_id + 1)) for gap in self._open_gaps.get(number, ())
+                 if (gap.last_id or 0) > last_id]
         if first_id > last_id + 1:
             self._missing.setdefault(number, MissingIds(self._ranges_kept)).open(last_id + 1, first_id - 1)
             found.insert(0, self._gap(number, (last_id + 1, first_id - 1, last_ns, int(self._newest_ns[number]))))
         self._open_gaps[number] = found
+        self._last_id[number] = max(int(self._last_id[number]), last_id)
         return found
 
     def _record_gaps(self, number: int, missing: MissingIds, opened: list[tuple[int, int, int, int]],

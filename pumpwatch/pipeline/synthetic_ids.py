@@ -166,6 +166,10 @@ class SyntheticIds:
         self.races: list[Race] = []  # who was first in some of the trades that came twice, since the caller took them
         self.repeated = 0  # rows of live frames that were seen before, on any connection
 
+    def follow(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
+        """Continue where another process ended, for symbols without a trade so far; `last` as `recovered`."""
+        self._recovered = {**self._recovered, **last}
+
     def number(self, parsed: Parsed) -> tuple[Parsed, list[Gap]]:
         """Return the new trades, with their ids, and the gaps that history did not close."""
         parsed = self._without_repeats(parsed)

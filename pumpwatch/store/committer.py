@@ -62,6 +62,7 @@ class WaitingBatch:
     batch: TradeBatch
     fills: list[Gap] = field(default_factory=list)  # filled once this batch and all before it are stored
     passed: list[PassedId] = field(default_factory=list)
+    compared: bool = False  # with what another process has stored
 
 
 @dataclass(slots=True)
@@ -139,12 +140,17 @@ class Committer:
         """Return every trade that waits, in order, before `run` has begun."""
         return TradeBatch.concat([waiting.batch for waiting in self._waiting])
 
-    def filter_held(self, keep: Callable[[TradeBatch], TradeBatch]) -> None:
-        """Replace each batch that waits by what `keep` returns for it, before `run` has begun."""
-        for waiting in self._waiting:
-            waiting.batch = keep(waiting.batch)
-        self._waiting = deque(waiting for waiting in self._waiting if len(waiting.batch) or waiting.passed)
-        self._waiting_trades = sum(len(waiting.batch) for waiting in self._waiting)
+    def held_unfiltered(self) -> list[WaitingBatch]:
+        """Return the batches that wait and were not compared yet, before `run` has begun."""
+        return [waiting for waiting in self._waiting if not waiting.compared]
+
+    def replace_held(self, compared: Sequence[tuple[WaitingBatch, TradeBatch]]) -> None:
+        """Replace the trades of batches that wait, before `run` has begun; ids that rows without a trade used up stay."""
+        for waiting, batch in compared:
+            self._waiting_trades += len(batch) - len(waiting.batch)
+            waiting.batch, waiting.compared = batch, True
+            waiting.fills.clear()  # gaps of a time for which another process answers
+
     def wait_durable(self, within_s: float) -> bool:
         """Wait in this greenlet until every trade taken so far is durable; return False if one was lost, or time is up."""
         taken, lost, until = self._taken_trades, self._lost_trades, self._clock.monotonic() + within_s

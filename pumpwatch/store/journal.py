@@ -26,12 +26,13 @@ from pumpwatch.store import codec
 from pumpwatch.store.census import Census
 from pumpwatch.store.damage import Damage
 from pumpwatch.store.expiry import NewestTrades, Removed
+from pumpwatch.store.folder_lock import lock_folder
 from pumpwatch.store.inventory import Inventory
 from pumpwatch.store.last_ids import LastId, LastIds, Name
 from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.names import load_names
 from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader
-from pumpwatch.store.recovery import Recovery, count_late, last_moment_ns, load_segments, lock_folder, recover_last_ids
+from pumpwatch.store.recovery import Recovery, count_late, last_moment_ns, load_segments, recover_last_ids
 from pumpwatch.store.segment import Row, Segment, Writer
 from pumpwatch.store.sqlite import private_folder, storage_error
 from pumpwatch.store.upkeep import QUARANTINE_BYTES

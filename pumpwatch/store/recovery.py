@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,7 +28,6 @@ from pumpwatch.store.sqlite import (
     check_of,
     connect,
     is_temporary,
-    make_private,
     no_room,
     storage_error,
 )
@@ -38,7 +35,6 @@ from pumpwatch.store.watermarks import SAFE
 
 log = logging.getLogger(__name__)
 
-LOCK_NAME = "lock"
 _DAMAGED_OR_REFUSED: tuple[type[Exception], ...] = (*DAMAGED, OSError)
 _CLOCKS_AGREE_NS = 3600 * NS_PER_S
 
@@ -63,40 +59,6 @@ class RecoveredSegments:
     acknowledged: dict[str, int] = field(default_factory=dict)
     last_id: int = 0  # no stored batch has a higher id
     clean: bool = True
-
-
-def lock_folder(folder: Path) -> int:
-    """Lock a data folder for this process; return the open file that holds the lock. It ends with the process."""
-    make_private(folder / LOCK_NAME)
-    handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(handle)
-        raise StorageError(f"{folder}: another process (pid {holder}) collects into this folder",
-                           "stop that one, or give this one its own store.dir") from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    return handle
-
-
-def holder_of(folder: Path) -> int:
-    """Return the process id of the collector that has locked a data folder, 0 without one. Raises StorageError."""
-    try:
-        handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
-        raise storage_error(folder / LOCK_NAME, "open", error) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(handle, 32).decode("ascii", "replace").strip()
-        return int(holder) if holder.isdecimal() else 0
-    finally:
-        os.close(handle)
-    return 0
 
 
 def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegments:

@@ -87,6 +87,13 @@ class CollectorProcess:
         assert self.child is not None
         return int(self.child.returncode)
 
+    def wait_for_log(self, text: str) -> None:
+        """Wait until a text is in the log."""
+        deadline = time.monotonic() + HANGS_S
+        while text not in self.log():
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
+
     def log(self) -> str:
         """Return the end of its log."""
         return (self.folder / "collector.log").read_text("utf-8", "replace")[-4000:]

@@ -9,10 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.errors import EXIT_UNAVAILABLE
+from pumpwatch.errors import EXIT_DISK, EXIT_UNAVAILABLE
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.reconcile import compare, names_of
 from pumpwatch.store.ledger import Ledger
@@ -104,8 +102,43 @@ def test_in_the_background_the_command_returns_once_it_has_taken_over(tmp_path):
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("words", [("--background",)])
-def test_background_without_replace_is_wrong_usage(words, cli):
-    done = cli("collect", *words)
+def test_where_the_old_one_is_killed_meanwhile_the_time_until_the_new_one_reads_is_a_gap(tmp_path):
+    with SimProcess(symbols=3, rate=200.0, folder=str(tmp_path / "venues"), venues=["binance.spot", "kucoin.spot"]) as sim, \
+            CollectorProcess(sim, tmp_path, backfill={"enabled": False}) as collector:
+        collector.wait_until_up()
+        time.sleep(1.0)
+        follower = collector.beside()
+        sim.fault(kind="hang", seconds=4)  # the new one does not come up before
+        follower.start("--replace")
+        follower.wait_for_log("reading beside the running collector")
+        collector.kill(signal.SIGKILL)
+        follower.wait_until_up()
+        time.sleep(1.0)
+        sim.pause()
+        time.sleep(1.0)
+        assert follower.stop() == 0, follower.log()
+        found = gaps_in(tmp_path / "data")
+    assert any("binance.spot" in gap and "not running" in gap for gap in found), found
+    assert any("kucoin.spot" in gap and "not running" in gap for gap in found), found
+
+
+def test_a_second_takeover_at_the_same_time_ends_and_harms_nothing(tmp_path):
+    with SimProcess(symbols=3, rate=200.0, folder=str(tmp_path / "venues"), venues=["binance.spot"]) as sim, \
+            CollectorProcess(sim, tmp_path) as collector:
+        collector.wait_until_up()
+        sim.fault(kind="hang", seconds=60)
+        first = collector.beside()
+        first.start("--replace", "--replace-within", "60")
+        first.wait_for_log("reading beside the running collector")
+        second = collector.beside()
+        second.start("--replace")
+        assert second.child.wait(HANGS_S) == EXIT_DISK
+        assert "is taking over already" in second.log()
+        first.kill(signal.SIGTERM)
+        assert collector.child.poll() is None
+
+
+def test_background_without_replace_is_wrong_usage(cli):
+    done = cli("collect", "--background")
     assert done.returncode == 2
     assert "--replace" in done.stderr

@@ -302,7 +302,7 @@ def test_ids_between_another_process_and_the_first_own_one_are_a_gap_that_can_be
 def test_jumps_that_only_this_process_saw_before_it_followed_are_not_its_concern():
     dedupe = make(IdKind.CONTIGUOUS)
     kept(dedupe, [(0, 3), (0, 6), (0, 9)])
-    assert [(gap.first_id, gap.last_id) for gap in dedupe.follow(names_of({0: 7}))] == [(7, 8)]
+    assert [(gap.first_id, gap.last_id) for gap in dedupe.follow(names_of({0: 7}))] == [(8, 8)]
 
 
 def test_ascending_ids_up_to_those_of_another_process_count_as_seen():
@@ -310,3 +310,12 @@ def test_ascending_ids_up_to_those_of_another_process_count_as_seen():
     assert dedupe.follow(names_of({1: 50})) == []
     got, _ = kept(dedupe, [(1, 40), (1, 50), (1, 60)])
     assert got == [(1, 60)]
+
+
+def test_ids_that_only_another_process_saw_are_neither_a_gap_nor_kept_when_they_come_late():
+    dedupe = make(IdKind.CONTIGUOUS)
+    kept(dedupe, [(0, 10), (0, 11), (0, 12)])
+    assert dedupe.follow(names_of({0: 15})) == []
+    got, seen = kept(dedupe, [(0, 14), (0, 20)])
+    assert got == [(0, 20)]
+    assert [(gap.first_id, gap.last_id) for gap in seen.gaps] == [(16, 19)]

@@ -223,12 +223,15 @@ def test_what_waits_for_the_journals_thread_is_seen_to_wait():
     assert one.oldest_waiting_ns == 0
 
 
-def test_before_it_runs_what_is_held_can_be_filtered():
+def test_before_it_runs_what_is_held_can_be_replaced():
     one, journal, _, _ = make()
     one.put(batch(0, 5), Records())
     one.put(batch(5, 5), Records())
     assert ids([one.held()]) == list(range(10))
-    one.filter_held(lambda held: held.take(held.trade_id >= 7))
-    assert one.waiting_trades == 3
+    one.replace_held([(held, held.batch.take(held.batch.trade_id >= 7)) for held in one.held_unfiltered()])
+    assert one.held_unfiltered() == []
+    one.put(batch(10, 1), Records())
+    assert len(one.held_unfiltered()) == 1
+    assert one.waiting_trades == 4
     assert one.flush()
-    assert ids(journal.batches) == [7, 8, 9]
+    assert ids(journal.batches) == [7, 8, 9, 10]

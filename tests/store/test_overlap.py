@@ -47,3 +47,15 @@ def test_with_nothing_stored_or_nothing_received_nothing_is_dropped():
     batch = rows([1], [10])
     assert StoredOverlap(NONE).without(batch) is batch
     assert len(StoredOverlap(batch).without(NONE)) == 0
+
+
+def test_many_trades_of_one_moment_are_told_apart():
+    count = 50_000
+    stored = rows(list(range(0, count, 2)), [7] * (count // 2))
+    left = StoredOverlap(stored).without(rows(list(range(count)), [7] * count))
+    assert left.trade_id.tolist() == list(range(1, count, 2))
+
+
+def test_texts_of_another_width_are_equal_texts():
+    overlap = StoredOverlap(rows([-1, -1], [10, 10], texts=[b"ab", b"a-long-text"]))
+    assert len(overlap.without(rows([-5], [10], texts=[b"ab"]))) == 0

@@ -1,0 +1,88 @@
+"""The lock of a data folder: one collector writes to it, and at most one more waits to take over."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from pumpwatch.errors import StorageError
+from pumpwatch.store.sqlite import make_private, storage_error
+
+LOCK_NAME, TAKEOVER_NAME = "lock", "lock.takeover"
+TRIES, PAUSE_S = 20, 0.01  # another process that looks who holds the lock has it for a moment
+
+
+def lock_folder(folder: Path) -> int:
+    """Lock a data folder for this process; return the open file that holds the lock. It ends with the process."""
+    return _lock(folder / LOCK_NAME, f"{folder}: another process (pid %s) collects into this folder",
+                 "stop that one, take over from it with `pumpwatch collect --replace`, or give this one its own store.dir")
+
+
+def lock_takeover(folder: Path) -> int:
+    """Claim the takeover of a folder for this process; return the open file, whose closing gives it up."""
+    return _lock(folder / TAKEOVER_NAME, f"{folder}: another process (pid %s) is taking over already", "wait for it")
+
+
+def _lock(path: Path, problem: str, hint: str) -> int:
+    make_private(path)
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    for left in range(TRIES, 0, -1):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if left > 1:
+                time.sleep(PAUSE_S)
+                continue
+            holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(handle)
+            raise StorageError(problem % holder, hint) from None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def holder_of(folder: Path) -> int:
+    """Return the process id of the collector that has locked a data folder, 0 without one.
+
+    Raises StorageError where the lock cannot be read, or its process cannot be told, as across containers.
+    """
+    path = folder / LOCK_NAME
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise storage_error(path, "open", error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(handle, 32).decode("ascii", "replace").strip()
+        holder = int(text) if text.isdecimal() else 0
+        if not holder or not _has_open(holder, path):
+            raise StorageError(f"{path}: another process has locked it, and its pid ({text or 'none'}) is not that process's",
+                               "stop the collector that uses this folder, in its own container, then start this one") from None
+        return holder
+    finally:
+        os.close(handle)
+    return 0
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """Return whether a process has a file open; True where that cannot be seen."""
+    wanted = path.stat()
+    try:
+        handles = list(Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:
+        return not Path("/proc/self/fd").exists()
+    except OSError:
+        return True
+    for handle in handles:
+        with suppress(OSError):
+            found = handle.stat()
+            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                return True
+    return False

@@ -1,0 +1,49 @@
+"""One process writes to a data folder, and others know which."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pumpwatch.errors import StorageError
+from pumpwatch.store.folder_lock import LOCK_NAME, holder_of, lock_folder, lock_takeover
+
+ASK = ("import sys; from pathlib import Path; from pumpwatch.store.folder_lock import holder_of;"
+       " print(holder_of(Path(sys.argv[1])))")
+
+
+def test_a_folder_is_locked_for_one_process_and_names_the_other(tmp_path: Path) -> None:
+    handle = lock_folder(tmp_path)
+    with pytest.raises(StorageError, match=f"pid {os.getpid()}"):
+        lock_folder(tmp_path)
+    os.close(handle)
+    os.close(lock_folder(tmp_path))
+
+
+def test_the_holder_is_known_to_others(tmp_path: Path) -> None:
+    assert holder_of(tmp_path) == 0
+    handle = lock_folder(tmp_path)
+    done = subprocess.run([sys.executable, "-c", ASK, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == os.getpid()
+    os.close(handle)
+    assert holder_of(tmp_path) == 0
+
+
+def test_a_pid_that_is_not_the_holders_is_not_believed(tmp_path: Path) -> None:
+    handle = lock_folder(tmp_path)
+    (tmp_path / LOCK_NAME).write_text("1\n")
+    with pytest.raises(StorageError, match="is not that process's"):
+        holder_of(tmp_path)
+    os.close(handle)
+
+
+def test_one_process_at_a_time_takes_over(tmp_path: Path) -> None:
+    handle = lock_takeover(tmp_path)
+    with pytest.raises(StorageError, match="is taking over already"):
+        lock_takeover(tmp_path)
+    os.close(handle)
+    os.close(lock_takeover(tmp_path))
