@@ -59,14 +59,17 @@ class MinuteFolder:
         copied.clock = FakeClock(self.clock.now_ns())
         return copied
 
-    def store(self, *batches: TradeBatch, gaps: Sequence[Gap] = (), voids: Sequence[tuple[int, int, int]] = ()) -> None:
-        """Store trades as one run of a collector does."""
+    def store(self, *batches: TradeBatch, gaps: Sequence[Gap] = (), voids: Sequence[tuple[int, int, int]] = (),
+              sink: str = "") -> None:
+        """Store trades as one run of a collector does, with a sink that acknowledges all of them."""
         journal = Journal(self.folder, catalogue(), self.clock, Stats())
         journal.open()
         journal.record(Records(gaps=list(gaps)))
         journal.pass_over(voids)
         for batch in batches:
-            journal.commit(batch)
+            last = journal.commit(batch)
+            if sink:
+                journal.acknowledge(sink, last)
         journal.close()
         self.clock.advance(61)
 
