@@ -172,7 +172,8 @@ class Judge:
                 named[venue] = NamedGaps(ledgers.gaps.get(venue, ()), ledgers.fills.get(venue, ()),
                                          skips_ids=self.facts[venue].skips_ids)
             for first, last in named[venue].unexplained(symbol, missing):
-                reason = f"{last - first + 1:,} trades, ids {first} to {last}, are not stored, and no gap names them"
+                reason = (f"the trade with id {first} is not stored, and no gap names it" if first == last else
+                          f"{last - first + 1:,} trades, ids {first} to {last}, are not stored, and no gap names them")
                 day.flaws.append(Flaw("hole", *venue, symbol, missing.from_ns, missing.to_ns + 1, reason))
                 day.timelines[venue].mark([rows[venue, symbol]], missing.from_ns, missing.to_ns + 1, State.GAP,
                                           "ids are missing that no gap names")
@@ -201,7 +202,8 @@ def _find_lost(day: Day) -> None:
         row = rows.get(((exchange, market_type), symbol))
         if row is None or day.timelines[exchange, market_type].states[row, minute - day.first] == State.GAP:
             continue
-        detail = (f"{gone:,} trades that were stored are not there any more" if gone else
+        detail = (f"{gone:,} trades that were stored are not there any more" if gone > 1 else
+                  "a trade that was stored is not there any more" if gone else
                   "as many trades as were stored are there, but not the same")
         day.flaws.append(Flaw("lost", exchange, market_type, symbol, minute * MINUTE_NS, (minute + 1) * MINUTE_NS, detail))
         day.timelines[exchange, market_type].mark([row], minute * MINUTE_NS, (minute + 1) * MINUTE_NS, State.GAP,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pumpwatch.model import IdKind
-from pumpwatch.ops.stored_minutes import Store, StoredMinutes, less
+from pumpwatch.ops.stored_minutes import Store, StoredMinutes, before, less
+from pumpwatch.store.id_runs import IdRuns, missing_between
 from pumpwatch.store.minutes import minutes_of
 from tests.ops.data_folder import damage
 from tests.ops.minute_folder import FIRST, START_NS, SYMBOLS, MinuteFolder, trades
@@ -77,3 +78,21 @@ def test_less_names_what_is_gone_and_what_is_another() -> None:
     other = minutes_of(replace(WHOLE, price=np.where(np.arange(360) == 70, 9.0, WHOLE.price)))
     assert less(other, recorded).trades.tolist() == [0] and len(less(recorded, fewer)) == 0
     assert less(minutes_of(WHOLE.take(slice(0, 0))), recorded).trades.sum() == 360
+
+
+def test_recorded_ids_end_where_those_that_were_read_begin() -> None:
+    def runs(*bounds: tuple[int, int, int]) -> IdRuns:
+        instrument, first, last = np.array(bounds, np.int64).reshape(-1, 3).T
+        return IdRuns(instrument.astype(np.int32), first, last, first * 10, last * 10)
+
+    recorded = runs((0, 1, 50), (0, 52, 100), (1, 1, 100), (2, 1, 100))
+    cut = before(recorded, runs((0, 70, 80), (0, 90, 95), (1, 1, 40)))
+    assert list(zip(cut.instrument.tolist(), cut.first.tolist(), cut.last.tolist(), cut.last_ns.tolist(), strict=True)) == [
+        (0, 1, 50, 500), (0, 52, 69, 700), (2, 1, 100, 1000)]
+    assert len(before(recorded, IdRuns.empty())) == 4
+
+
+def test_a_hole_is_found_though_the_ledger_of_minutes_has_counted_its_ids(data: MinuteFolder) -> None:
+    data.count()
+    data.delete("id = 3")
+    assert [(gap.first, gap.last) for gap in missing_between(read(data).runs)] == [(1060, 1119)]
