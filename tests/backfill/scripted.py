@@ -128,7 +128,7 @@ class MemoryCollector:
     def _access(self, history: ScriptedHistory) -> VenueAccess:
         venue = history.venue
         self.ingest.add_venue(venue)
-        budget = TokenBucket(1000.0, 1000.0, self.clock)
+        budget = TokenBucket(100.0, 100.0, self.clock)
         return VenueAccess(venue, self.catalogue.ids_of((venue.exchange, venue.market_type)), history.ask,
                            BudgetShare(budget, 1.0, self.clock, self.clock.advance), self.ingest.parser_of(venue), lambda: 0,
                            lambda: True, lambda symbol: symbol not in self.unlisted)
