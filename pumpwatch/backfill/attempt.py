@@ -14,10 +14,12 @@ from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, Evidence, Verd
 from pumpwatch.backfill.pager import Pager, Part, id_holes
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import BadFrame
 from pumpwatch.model import GapState, IdKind, TradeBatch
-from pumpwatch.venue import HistoryDepth
+from pumpwatch.venue import AggregatedHistory, HistoryDepth
 
 MARGIN_NS = 60 * NS_PER_S  # around a gap, in which stored trades show where the history agrees with them
+LONG_MARGIN_NS = 1200 * NS_PER_S  # before a gap of a symbol that trades rarely
 BESIDE_NS = 10 * NS_PER_S  # so much more is asked on each side, so that answers overlap with what is stored
 WHOLE_NS = 900 * NS_PER_S  # the stored trades of a shorter gap are read at once
 LAGS_NS = 3 * NS_PER_S  # a history lags behind the stream by less
@@ -35,6 +37,8 @@ class Attempt:
         self.start_ns, self.end_ns = gap.from_ns, max(gap.from_ns + 1, min(gap.to_ns, self._now_ns))
         if work.left_ns is not None:
             self.start_ns, self.end_ns = max(self.start_ns, work.left_ns[0]), min(self.end_ns, work.left_ns[1])
+        self._newest_id = -1  # of the history, however far from the gap
+        self._before_ns = 0  # the time of the last trade that is known before the gap
         self.intake = Intake(access, means, work, MARGIN_NS, stopping)
 
     def run(self) -> Verdict:
@@ -51,7 +55,10 @@ class Attempt:
         if clipped:
             self.start_ns = floor_ns
         self.intake.start_ns, self.intake.end_ns = self.start_ns, self.end_ns
-        verdict = self._by_ids() if self._venue.id_kind is IdKind.CONTIGUOUS else self._by_time()
+        if self._venue.id_kind is IdKind.CONTIGUOUS:
+            verdict = self._with_aggregates(self._by_ids())
+        else:
+            verdict = self._by_time()
         if clipped and verdict.state is GapState.FILLED:
             return Verdict(GapState.LOST, verdict.by, UNKNOWN, why, gap.from_ns, floor_ns)
         return replace(verdict, lost_from_ns=gap.from_ns) if clipped and verdict.state is GapState.LOST else verdict
@@ -92,7 +99,7 @@ class Attempt:
         elif lower < 0 and upper < 0:
             self._read_back()
         else:  # from the last stored trade on, so that the answer shows that it is the history of these trades
-            self._read_parts([(lower, upper - 1 if upper >= 0 else -1)])
+            self._read_parts([(lower + 1 if lower >= 0 else -1, upper - 1 if upper >= 0 else -1)])
         return self._judge_ids_of_time()
 
     def _read_back(self) -> None:
@@ -104,6 +111,20 @@ class Attempt:
         history = self.evidence.history_ids()
         if len(history) and self.evidence.spans[0][0] >= self.start_ns and int(history[0]) > 0:
             self._read_parts([(-1, int(history[0]) - 1)])
+
+    def _with_aggregates(self, verdict: Verdict) -> Verdict:
+        """Read what the history does not reach from the one that joins trades, where the user allows that."""
+        aggregated = self._venue.aggregated_history
+        if verdict.state is not GapState.LOST or aggregated is None or not self._means.options.aggregated:
+            return verdict
+        self._read(Part(self.work.symbol, verdict.lost_from_ns - BESIDE_NS, verdict.lost_to_ns + BESIDE_NS), aggregated.depth,
+                   aggregated)
+        gap = self.work.gap
+        if gap.first_id is not None and gap.last_id is not None:
+            again = judge_ids(self._bounds(), self.evidence, gap.first_id, gap.last_id)
+        else:
+            again = self._judge_ids_of_time()
+        return replace(again, by=f"{again.by}, aggregated") if again.state is GapState.FILLED else again
 
     def _note_stored(self, batch: TradeBatch) -> TradeBatch:
         self.evidence.add(batch.trade_id, batch.timestamp)
@@ -117,36 +138,48 @@ class Attempt:
         else:
             batch = TradeBatch.concat([self._note_stored(self._stored(start_ns - MARGIN_NS, start_ns)),
                                        self._note_stored(self._stored(end_ns, end_ns + MARGIN_NS))])
-        lower = int(batch.trade_id[batch.timestamp < start_ns].max(initial=-1))
-        if lower < 0:
-            last_id, at_ns = self._stores.pipeline.last_before(self.work.number)
-            if 0 < at_ns < start_ns and last_id >= 0:
-                lower = last_id
-                self.evidence.add(np.array([lower]), np.array([at_ns]))
+        lower, self._before_ns = self._last_before(batch.take(batch.timestamp < start_ns))
         after = batch.trade_id[(batch.timestamp >= end_ns) & (batch.trade_id > lower)]
         return lower, int(after.min()) if len(after) else -1
+
+    def _last_before(self, near: TradeBatch) -> tuple[int, int]:
+        """Return id and time of the last trade that is known before the gap; (-1, 0) if there is none."""
+        if not len(near):
+            near = self._note_stored(self._stored(self.start_ns - LONG_MARGIN_NS, self.start_ns))
+        if len(near):
+            row = int(near.trade_id.argmax())
+            return int(near.trade_id[row]), int(near.timestamp[row])
+        last_id, at_ns = self._stores.pipeline.last_before(self.work.number)
+        if not 0 < at_ns < self.start_ns:
+            return -1, 0
+        self.evidence.add(np.array([last_id]), np.array([at_ns]))
+        return last_id, at_ns
 
     def _read_parts(self, ranges: list[tuple[int, int]]) -> None:
         """Ask for ranges of ids, each by itself where the history is asked by id."""
         symbol = self.work.symbol
         if self._depth.pages and self._depth.by_id:
-            for first, last in ranges:
-                self._read(Part(symbol, self.start_ns, self.end_ns, first, last))
+            for first, last in ranges:  # with the trades beside them, which are stored: an answer must have those
+                self._read(Part(symbol, self.start_ns, self.end_ns, max(first - 1, -1), last + 1 if last >= 0 else -1))
         elif ranges:
             ids = ranges[0] if len(ranges) == 1 else (-1, -1)
-            self._read(Part(symbol, self.start_ns - BESIDE_NS, self.end_ns + BESIDE_NS, *ids))
+            self._read(Part(symbol, self._from_ns(), self.end_ns + BESIDE_NS, *ids))
+
+    def _from_ns(self) -> int:
+        """Return since when a history is asked by time: an answer must have the last trade that is known before the gap."""
+        from_ns = self.start_ns - BESIDE_NS
+        return min(from_ns, self._before_ns - BESIDE_NS) if self._before_ns else from_ns
 
     def _judge_ids_of_time(self) -> Verdict:
         """Judge a time by the ids around it; where one side has none, by what was read of the history."""
         bounds = self._bounds()
         ids, times = self.evidence.known()
-        history = self.evidence.history_ids()
         before = ids[times < self.start_ns]
         lower = int(before.max()) if len(before) else -1
         after = ids[(times >= self.end_ns) & (ids > lower)]
         upper = int(after.min()) if len(after) else -1
         if upper < 0:
-            newest = int(history.max(initial=-1))
+            newest = self._newest_id
             if newest < max(lower, self._stores.pipeline.last_seen(self.work.number)):
                 return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                                self.start_ns, self.end_ns)
@@ -162,39 +195,52 @@ class Attempt:
     # By time.
 
     def _by_time(self) -> Verdict:
-        self._read(Part(self.work.symbol, self.start_ns - BESIDE_NS, self.end_ns))
+        self._before_ns = self._last_before(self._stored(self.start_ns - MARGIN_NS, self.start_ns))[1]
+        self._read(Part(self.work.symbol, self._from_ns(), self.end_ns + BESIDE_NS))
         self.evidence.lacking = self.intake.lacking
         return judge_time(self._bounds(), self.evidence)
 
-    def _read(self, part: Part, depth: HistoryDepth | None = None) -> None:
+    def _read(self, part: Part, depth: HistoryDepth | None = None, aggregated: AggregatedHistory | None = None) -> None:
         """Ask for a part, page by page, and store what is new and lies in the gap."""
         venue = self._venue
         pager = Pager(depth or self._depth, venue.timestamp_unit_ns, part)
         while (query := pager.query) is not None:
-            request = venue.history_request(query)
+            request = (aggregated.request if aggregated else venue.history_request)(query)
             if not self._access.share.acquire(request.weight, self._stopping):
                 raise Stopping
             self._means.stats.add("history_requests_total", venue=venue.name)
-            parsed = self._access.parser.history(self._access.ask(request), self.work.symbol, venue.parse_history)
+            parsed = self._access.parser.history(self._access.ask(request), self.work.symbol,
+                                                 aggregated.parse if aggregated else venue.parse_history)
             pager.take(parsed.batch.trade_id, parsed.batch.timestamp)
+            self._newest_id = max(self._newest_id, int(parsed.batch.trade_id.max(initial=-1)))
             rows, stored = self.intake.take(parsed)
             self.evidence.add(stored.trade_id, stored.timestamp)
             self.evidence.add(rows.trade_id, rows.timestamp, of_history=True)
-        self._note_span(pager)
+        self._note_span(pager, part.end_ns)
 
-    def _note_span(self, pager: Pager) -> None:
+    def _note_span(self, pager: Pager, end_ns: int) -> None:
+        """Note the time that answers of a part covered, and whether they lack stored trades at its end."""
         low_ns, high_ns = pager.low_ns, pager.high_ns
-        if low_ns > high_ns:  # not one row
-            if self._stores.pipeline.last_before(self.work.number)[1]:
-                raise Unsettled("the venue's history has no rows")
+        if low_ns > high_ns or high_ns < 0:  # not one row
+            self._require_quiet()
             low_ns, high_ns = 0, self.end_ns
         elif pager.short and not len(self._stored(low_ns - MARGIN_NS, low_ns)):
             low_ns = 0  # it is not full, and the store knows of no older trade either
         self.evidence.add_span(low_ns, high_ns)
         self.work.spans = self.evidence.spans
         if high_ns < self.end_ns and self._venue.id_kind is not IdKind.CONTIGUOUS:
-            after = self._stored(high_ns + 1 + self._depth.resolution_ns, max(self.end_ns, self._now_ns) - LAGS_NS)
+            until_ns = self._now_ns - LAGS_NS
+            after = self._stored(high_ns + 1 + self._depth.resolution_ns,
+                                 min(until_ns, end_ns) if self._depth.pages else until_ns)
             self.evidence.stored_after_ns = int(after.timestamp.max(initial=0))
+
+    def _require_quiet(self) -> None:
+        """Raise an error for an answer without a row, unless the symbol may really have had no trade, by two answers."""
+        if self._before_ns or self.evidence.known()[0].size:
+            raise BadFrame("the venue's history has no rows, though some are stored")
+        if self.work.attempts == 0:
+            self.work.attempts = 1
+            raise Unsettled("the venue's history has no rows")
 
 
 def _lasting(seconds: float) -> str:

@@ -33,7 +33,8 @@ class Part:
 class Pager:
     """Asks for one part. `query` is the next request, None when nothing more is to be asked; `take` gets each answer.
 
-    low_ns, high_ns: every row of the history in [low_ns, high_ns] was in an answer. short: the last answer was not full, so
+    low_ns, high_ns: every row of the history in [low_ns, high_ns] was in an answer; high_ns is the time of the newest row, since
+    a history may end there because it lags. short: the last answer was not full, so
     there are no older rows (of a venue that gives only its newest ones). unit_ns: the venue's unit of time.
     """
 
@@ -109,8 +110,7 @@ class Pager:
                 self._start = newest
             else:
                 self._start = asked.end_ns
-                self.high_ns = max(self.high_ns, asked.end_ns)
-                self.low_ns = min(self.low_ns, asked.start_ns)
+            self.low_ns = min(self.low_ns, asked.start_ns)
             self.whole = self._start >= self._end
             return not self.whole
         oldest = int(times.min()) if len(times) else asked.start_ns
@@ -121,7 +121,6 @@ class Pager:
         else:
             self._end = asked.start_ns
             self.low_ns = min(self.low_ns, asked.start_ns)
-            self.high_ns = max(self.high_ns, self.low_ns)
         self.whole = self._end <= self._start
         return not self.whole
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.commands.cells import count, lasted, one_day, time_cell, venue_cell
+from pumpwatch.commands.fill_note import Fills, fills_of, note
 from pumpwatch.commands.table import CUT, Cell, Column
 from pumpwatch.model import Gap
 
 Venue = tuple[str, str]  # exchange, market_type
 CONNECTION = re.compile(r"^connection \d+ with \d+ symbols?: ")  # which symbols is another column
+NO_FILLS: Fills = {}
 TOGETHER_NS = NS_PER_S  # gaps of one reason that are this near to each other are one outage
 
 OUTAGES = (
@@ -55,19 +57,31 @@ def outages(gaps: Iterable[Gap]) -> list[Outage]:
     return found
 
 
-def outage_rows(found: Sequence[Outage], symbols_of: Callable[[Venue], int]) -> list[list[str | Cell]]:
-    """Return a row of OUTAGES each. `symbols_of` says how many symbols of a venue are known, 0 where that is not known."""
+def outage_rows(found: Sequence[Outage], symbols_of: Callable[[Venue], int],
+                fills: Fills = NO_FILLS) -> list[list[str | Cell] | str]:
+    """Return a row of OUTAGES each, and below it what the venues' histories gave.
+
+    `symbols_of` says how many symbols of a venue are known, 0 where that is not known.
+    """
     with_day = not one_day(outage.from_ns for outage in found)
-    return [[time_cell(outage.from_ns, with_day=with_day, digits=0), lasted(outage.to_ns - outage.from_ns),
-             _venues(outage), _symbols(outage, symbols_of), outage.state, _reason(outage)] for outage in found]
+    rows: list[list[str | Cell] | str] = []
+    for outage in found:
+        rows.append([time_cell(outage.from_ns, with_day=with_day, digits=0), lasted(outage.to_ns - outage.from_ns),
+                     _venues(outage), _symbols(outage, symbols_of), outage.state, _reason(outage)])
+        rows += [text] if (text := note(fills_of(outage.gaps, fills))) else []
+    return rows
 
 
-def gap_rows(gaps: Sequence[Gap]) -> list[list[str | Cell]]:
-    """Return a row of GAPS each, a line each."""
+def gap_rows(gaps: Sequence[Gap], fills: Fills = NO_FILLS) -> list[list[str | Cell] | str]:
+    """Return a row of GAPS each, a line each, and below it what the venue's history gave."""
     with_day = not one_day(gap.from_ns for gap in gaps)
-    return [[time_cell(gap.from_ns, with_day=with_day, digits=3, short_digits=0), lasted(gap.to_ns - gap.from_ns),
-             venue_cell(gap.exchange, gap.market_type), _named(gap), gap.state.value, _ids(gap),
-             CONNECTION.sub("", gap.reason)] for gap in gaps]
+    rows: list[list[str | Cell] | str] = []
+    for gap in gaps:
+        rows.append([time_cell(gap.from_ns, with_day=with_day, digits=3, short_digits=0), lasted(gap.to_ns - gap.from_ns),
+                     venue_cell(gap.exchange, gap.market_type), _named(gap), gap.state.value, _ids(gap),
+                     CONNECTION.sub("", gap.reason)])
+        rows += [text] if (text := note(fills_of([gap], fills))) else []
+    return rows
 
 
 def _kind(reason: str) -> str:

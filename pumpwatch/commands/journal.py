@@ -16,6 +16,7 @@ from pumpwatch.errors import EXIT_FOUND, EXIT_OK
 SHOWN = 40  # rows of a table; --limit says otherwise, --json gives all
 
 if TYPE_CHECKING:
+    from pumpwatch.commands.fill_note import Fills
     from pumpwatch.commands.gap_table import Outage
     from pumpwatch.config import Config
     from pumpwatch.model import Gap
@@ -77,35 +78,48 @@ def _say_files(rows: list[dict[str, Any]], as_json: bool, where: str) -> int:
 def gaps(start_ns: int, end_ns: int, exchange: str | None, limit: int, with_all: bool, as_json: bool, config: Config) -> int:
     """List what may be missing: where, when and why.
 
-    An outage is one row: gaps of one reason and state that overlap. A gap is of one symbol, of some symbols of a connection,
-    or of all symbols of a venue; --json names them. A gap with ids is proven by a jump in them. Works beside a running
-    collector. Exit code 1 if there are gaps.
+    An outage is one row: gaps of one reason and state that overlap, with what the venues' histories gave below it. A gap is of
+    one symbol, of some symbols of a connection, or of all symbols of a venue; --json names them. A gap with ids is proven by a
+    jump in them. Works beside a running collector. Exit code 1 if there are gaps that are not filled.
 
     \b
     Example: pumpwatch gaps --from -2h --exchange okx
              pumpwatch gaps --all
     """
     from pumpwatch.plugins import load_plugins
+    from pumpwatch.store.pending_records import gap_key
 
-    between = _gaps_between(Path(config.store.dir), start_ns, end_ns)
+    between, fills = _gaps_between(Path(config.store.dir), start_ns, end_ns)
     if exchange is not None:
         known = {(venue.exchange, venue.market_type) for venue in load_plugins(config).venues}
         refuse_unknown(known | {(gap.exchange, gap.market_type) for gap in between}, exchange)
-    found = [gap for gap in between if exchange in (None, gap.exchange) and (with_all or gap.state != "filled")]
+    chosen = [gap for gap in between if exchange in (None, gap.exchange)]
+    found = [gap for gap in chosen if with_all or gap.state != "filled"]
+    filled = [gap for gap in chosen if not with_all and gap.state == "filled" and gap_key(gap) in fills]
     if as_json:
-        print_json({"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns,
-                    "to_ns": gap.to_ns, "first_id": gap.first_id, "last_id": gap.last_id, "state": gap.state.value,
-                    "reason": gap.reason, "symbols": gap.symbols} for gap in found)
+        print_json(_as_json(gap, fills) for gap in found)
     elif found and with_all:
-        _print_gaps(found, limit)
-    elif found:
-        _print_outages(found, limit, Path(config.store.dir))
-    say(count(len(found), "gap"))
+        _print_gaps(found, limit, fills)
+    elif found or filled:
+        _print_outages([*found, *filled], limit, Path(config.store.dir), fills)
+    say(count(len(found), "gap") + (f", {len(filled):,} more were filled" if filled else ""))
     return EXIT_FOUND if found else EXIT_OK
 
 
-def _gaps_between(folder: Path, start_ns: int, end_ns: int) -> list[Gap]:
-    """Return the gaps of a time, also those that wait for the ledger. Raises ServiceUnavailable where nothing is stored."""
+def _as_json(gap: Gap, fills: Fills) -> dict[str, Any]:
+    from pumpwatch.commands.fill_note import as_json, fills_of
+
+    return {"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns,
+            "to_ns": gap.to_ns, "first_id": gap.first_id, "last_id": gap.last_id, "state": gap.state.value,
+            "reason": gap.reason, "symbols": gap.symbols, "fill": as_json(fills_of([gap], fills))}
+
+
+def _gaps_between(folder: Path, start_ns: int, end_ns: int) -> tuple[list[Gap], Fills]:
+    """Return the gaps of a time, also those that wait for the ledger, and their fills.
+
+    Raises ServiceUnavailable where nothing is stored.
+    """
+    from pumpwatch.commands.fill_note import by_gap
     from pumpwatch.errors import ServiceUnavailable
     from pumpwatch.store.ledger import Ledger, is_missing
     from pumpwatch.store.waiting import waiting_gaps
@@ -114,22 +128,22 @@ def _gaps_between(folder: Path, start_ns: int, end_ns: int) -> list[Gap]:
         raise ServiceUnavailable(f"nothing is stored in {folder}", "name the collector's config with -c")
     ledger = Ledger(folder, read_only=True)
     try:
-        between = ledger.gaps_between(start_ns, end_ns)
+        between, fills = ledger.gaps_between(start_ns, end_ns), ledger.fills_between(start_ns, end_ns)
     finally:
         ledger.close()
-    return between + [gap for gap in waiting_gaps(folder)
-                      if gap.to_ns > start_ns and gap.from_ns < end_ns and gap not in between]
+    waiting = [gap for gap in waiting_gaps(folder) if gap.to_ns > start_ns and gap.from_ns < end_ns and gap not in between]
+    return between + waiting, by_gap(fills)
 
 
-def _print_gaps(found: Sequence[Gap], limit: int) -> None:
+def _print_gaps(found: Sequence[Gap], limit: int, fills: Fills) -> None:
     from pumpwatch.commands.gap_table import GAPS, gap_rows
 
     found = sorted(found, key=lambda gap: gap.from_ns)
     shown = found[-limit:]
-    print_table(GAPS, gap_rows(shown), _title(len(shown), count(len(found), "gap"), shown, len(shown) < len(found)))
+    print_table(GAPS, gap_rows(shown, fills), _title(len(shown), count(len(found), "gap"), shown, len(shown) < len(found)))
 
 
-def _print_outages(found: Sequence[Gap], limit: int, folder: Path) -> None:
+def _print_outages(found: Sequence[Gap], limit: int, folder: Path, fills: Fills) -> None:
     from pumpwatch.catalogue import Catalogue
     from pumpwatch.commands.gap_table import OUTAGES, outage_rows, outages
     from pumpwatch.store.reader import JournalReader
@@ -137,7 +151,7 @@ def _print_outages(found: Sequence[Gap], limit: int, folder: Path) -> None:
     summed = outages(found)
     shown, catalogue = summed[-limit:], Catalogue()
     JournalReader(folder, catalogue).load_instruments()
-    print_table(OUTAGES, outage_rows(shown, lambda venue: len(catalogue.ids_of(venue))),
+    print_table(OUTAGES, outage_rows(shown, lambda venue: len(catalogue.ids_of(venue)), fills),
                 _title(len(shown), count(len(summed), "outage"), shown, len(shown) < len(summed)))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.commands.cells import size, venue_cell
 from pumpwatch.commands.table import Cell, Column, fit, render
+from pumpwatch.ops.health import gaps_in_words
 
 Status = Mapping[str, Any]
 
@@ -67,9 +68,20 @@ def _stores(status: Status) -> list[list[str]]:
     waiting, commits = int(journal.get("backlog_trades", 0)), int(journal.get("commits", 0))
     rows = [["journal", f"{size(journal.get('bytes', 0))}, {waiting:,} trades not yet durable, {commits:,} commits"],
             ["memory", f"{int(recent.get('trades', 0)):,} recent trades, {size(recent.get('bytes', 0))}"]]
+    if status.get("backfill"):
+        rows.append(["gaps", _gaps(status["backfill"])])
     rows += [[f"sink {sink.get('name')}", f"{sink.get('state')}, {int(sink.get('backlog_trades', 0)):,} trades behind"]
              for sink in status.get("sinks", ())]
     return rows + [[f"listing {name}", _board(value)] for name, value in (status.get("listing") or {}).items()]
+
+
+def _gaps(backfill: Status) -> str:
+    """Return the gaps by state, and how far the work on them is."""
+    text = gaps_in_words(backfill).removeprefix("gaps ")
+    if not backfill.get("enabled"):
+        return f"{text}; not filled: backfill.enabled is false"
+    trades, requests = int(backfill.get("trades", 0)), int(backfill.get("requests", 0))
+    return f"{text}; {trades:,} trades fetched with {requests:,} requests" if requests else text
 
 
 def _board(value: Any) -> str:

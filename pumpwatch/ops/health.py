@@ -69,10 +69,22 @@ def summary_line(status: Status) -> str:
     """Return a minute's health as one line: connections, trades/s, lag and gaps of each exchange; journal, sinks."""
     parts = [_exchange_part(name, rows) for name, rows in _by_exchange(status).items()]
     journal = status.get("journal", {})
+    parts += [gaps_in_words(status["backfill"])] if status.get("backfill") else []
     parts.append(f"journal backlog {_count(journal.get('backlog_trades', 0))}")
     parts += [f"{sink.get('name')} {sink.get('state')} {_count(sink.get('backlog_trades', 0))} behind"
               for sink in status.get("sinks", ())]
     return " | ".join(parts)
+
+
+def gaps_in_words(backfill: Mapping[str, Any]) -> str:
+    """Return the numbers of gaps by state, and the progress of the work on those that are open."""
+    states = ", ".join(f"{_count(backfill.get(state, 0))} {state}" for state in ("open", "filled", "lost"))
+    left = int(backfill.get("left", 0))
+    if not left:
+        return f"gaps {states}"
+    left_s = float(backfill.get("left_s", 0))
+    about = f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min" if left_s < 7200 else f"{left_s / 3600:.1f} h"
+    return f"gaps {states}, {_count(left)} symbols left, about {about}"
 
 
 def problems(status: Status) -> list[str]:

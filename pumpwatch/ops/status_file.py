@@ -35,6 +35,8 @@ class _Row(msgspec.Struct):
     trades_per_s: float = 0.0
     lag_ms: float = 0.0
     gaps_open: int = 0
+    gaps_filled: int = 0
+    gaps_lost: int = 0
     doubled_total: Count = 0
     quarantined_total: Count = 0
 
@@ -58,6 +60,18 @@ class _Recent(msgspec.Struct):
     bytes: Count = 0
 
 
+class _Backfill(msgspec.Struct):
+    enabled: bool = False
+    done: Count = 0
+    left: Count = 0
+    left_s: float = 0.0
+    trades: Count = 0
+    requests: Count = 0
+    open: Count = 0
+    filled: Count = 0
+    lost: Count = 0
+
+
 class _Figures(msgspec.Struct):
     """The fields that readers use. Other fields of the file are not checked."""
 
@@ -70,6 +84,7 @@ class _Figures(msgspec.Struct):
     sinks: list[_Sink] = []
     journal: _Journal = msgspec.field(default_factory=_Journal)
     recent: _Recent = msgspec.field(default_factory=_Recent)
+    backfill: _Backfill = msgspec.field(default_factory=_Backfill)
     listing: dict[str, Any] = {}
 
 

@@ -49,8 +49,8 @@ def test_a_gap_is_lost_if_any_of_its_symbols_is():
     assert filled.result() is GapState.LOST
 
 
-@pytest.mark.parametrize(("facts", "within"), (
+@pytest.mark.parametrize(("facts", "within"), [
     ({"symbols": ("A",)}, True), ({"symbol": "A"}, True), ({"reason": f"{NOT_RUNNING}, after it was killed"}, True),
-    ({"reason": "trades dropped"}, False)))
+    ({"reason": "trades dropped"}, False)])
 def test_ids_seen_since_prove_nothing_where_trades_were_read_and_not_stored(facts, within):
     assert GapWork(gap(**facts), "A", 0).within_run is within
