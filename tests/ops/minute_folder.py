@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -71,7 +72,12 @@ class MinuteFolder:
             if sink:
                 journal.acknowledge(sink, last)
         journal.close()
+        self.end(0)
         self.clock.advance(61)
+
+    def end(self, pid: int) -> None:
+        """Write the figures of a collector that ended in order (pid 0), or of a process that is gone."""
+        (self.folder / "status.json").write_text(json.dumps({"pid": pid, "written_at_ns": self.clock.now_ns()}))
 
     def count(self) -> None:
         """Count what is stored into the ledger of minutes."""
