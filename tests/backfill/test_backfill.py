@@ -265,3 +265,23 @@ def test_a_full_roster_is_worked_off_with_its_progress_and_an_estimate():
     assert turn(collector, stage, works=50)[:3] == ["S0", "S1", "S2"]
     after = stage.figures()
     assert after["done"] == 50 and after["left"] == 5662 and after["left_s"] <= before["left_s"]
+
+
+def test_a_history_of_newest_rows_alone_is_looked_at_early_and_once_more():
+    """What it would have forgotten by the second look is stored by the first one."""
+    clock = FakeClock(START_NS + 62 * NS_PER_S)
+    venue = scripted_venue(kind=IdKind.MONOTONIC, pages=False, rows_per_request=40)
+    rows = {"S": [trade("S", number, kind=IdKind.MONOTONIC) for number in range(1, 200)]}
+    collector = MemoryCollector([ScriptedHistory(venue, rows, clock)], clock, {"S": 1.0})
+    collector.histories[0].lag_s = 2.0
+    collector.live(part(collector, "S", 1, 29))
+    collector.live(part(collector, "S", 60, 62))
+    collector.record(Records(gaps=[gap_of(venue, 29.5, 59.5, symbols=("S",))]))
+    stage = collector.stage()
+    stage.look()
+    clock.advance(1.6)
+    assert turn(collector, stage) == ["S"] and states(collector) == {GapState.OPEN}
+    assert collector.have("S")[:62] == [str(3 * number) for number in range(1, 63)]
+    clock.advance(6.0)  # its oldest row is 31 by now
+    collector.live(part(collector, "S", 63, 68))
+    assert turn(collector, stage) == ["S"] and states(collector) == {GapState.FILLED}
