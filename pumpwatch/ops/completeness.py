@@ -111,9 +111,12 @@ class Judge:
             first = following
 
     def day(self, first: int, end: int, chosen: Chosen | None = None, quick: bool = False,
-            progress: Progress = no_progress) -> Day:
-        """Judge the minutes [first, end), a day at most. Raises StorageError where a ledger cannot be read."""
-        stored = self.store.read(first, end, quick, progress)
+            progress: Progress = no_progress, venues: Sequence[Venue] | None = None) -> Day:
+        """Judge the minutes [first, end), a day at most, of all venues or of some.
+
+        Raises StorageError where a ledger cannot be read.
+        """
+        stored = self.store.read(first, end, quick, progress, venues)
         ledgers = self._ledgers(first * MINUTE_NS, end * MINUTE_NS)
         day = Day(first, end, stored, {})
         symbols: dict[Venue, set[str]] = {}
@@ -123,7 +126,7 @@ class Judge:
             for now, following in zip(known, [*known[1:], None], strict=True):
                 if now.from_ns < end * MINUTE_NS and (following is None or following.from_ns > first * MINUTE_NS):
                     symbols.setdefault(venue, set()).update(now.symbols)
-        for venue in sorted(symbols):
+        for venue in sorted(symbols if venues is None else symbols.keys() & set(venues)):
             names = sorted(symbol for symbol in symbols[venue] if chosen is None or chosen(*venue, symbol))
             if names:
                 rows = _matrix(stored, venue, names, first, end)

@@ -7,7 +7,7 @@ the difference is found. With `quick` the ledger alone is used, and only trades 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Int64, TradeBatch
-from pumpwatch.store.coverage import HOUR_NS, CoverageFile
+from pumpwatch.store.coverage import HOUR_NS, CoverageFile, Venue
 from pumpwatch.store.id_runs import IdRuns, union
 from pumpwatch.store.minutes import MINUTE_NS, Minutes, joined, minutes_of
 from pumpwatch.store.query import merged
@@ -65,13 +65,17 @@ class Store:
         """Return when the newest trade came, 0 without one."""
         return max((segment.last_received for segment in self.segments), default=0)
 
-    def read(self, first: int, end: int, quick: bool = False, progress: Progress = no_progress) -> StoredMinutes:
-        """Return the figures of the minutes [first, end). Raises StorageError where a file is locked."""
+    def read(self, first: int, end: int, quick: bool = False, progress: Progress = no_progress,
+             venues: Sequence[Venue] | None = None) -> StoredMinutes:
+        """Return the figures of the minutes [first, end). Raises StorageError where a file is locked.
+
+        With `venues` the ledger of minutes is read for these alone, which takes less memory.
+        """
         start_ns, end_ns = first * MINUTE_NS - BEFORE_NS, end * MINUTE_NS + BEHIND_NS
         file = CoverageFile(self._folder, read_only=True)
         try:
             counted_upto = file.counted_upto
-            recorded = file.read(start_ns, end_ns, self.catalogue)
+            recorded = file.read(start_ns, end_ns, self.catalogue, venues)
         finally:
             file.close()
         figures = Figures(self.catalogue, self._id_kind_of)
