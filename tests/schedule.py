@@ -12,11 +12,14 @@ from xdist.scheduler import LoadScopeScheduling
 TOGETHER = (
     # these load the machine: two cores carry one of them beside the other tests
     ("tests/app/test_kill.py", "tests/app/test_full_roster.py", "tests/app/test_silence.py", "tests/app/test_bad_input.py"),
+    # it waits for a whole minute
+    ("tests/app/test_completeness.py",),
     # one QuestDB after another
     ("tests/app/test_collect.py", "tests/store/test_drain_outages.py"),
     # one QuestDB for all of them
     ("tests/sinks/questdb/test_sink.py", "tests/sinks/questdb/test_sql.py", "tests/sinks/questdb/test_reading.py",
-     "tests/sinks/questdb/test_http.py", "tests/store/test_stored.py", "tests/demo/test_run.py"),
+     "tests/sinks/questdb/test_http.py", "tests/sinks/questdb/test_verify.py", "tests/store/test_stored.py",
+     "tests/demo/test_run.py"),
     # one .venv and one zipapp
     ("tests/test_readme.py", "tests/third_party_plugin/test_third_party_plugin.py", "tests/plugin_kit/test_scaffold.py"),
     # each takes long, and would be left over at the end

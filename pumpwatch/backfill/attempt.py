@@ -16,7 +16,7 @@ from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import GapState, IdKind, TradeBatch
-from pumpwatch.venue import HistoryDepth
+from pumpwatch.venue import AggregatedHistory, HistoryDepth
 
 MARGIN_NS = 60 * NS_PER_S  # around a gap, in which stored trades show where the history agrees with them
 LONG_MARGIN_NS = 1200 * NS_PER_S  # before a gap of a symbol that trades rarely
@@ -37,6 +37,7 @@ class Attempt:
         self.start_ns, self.end_ns = gap.from_ns, max(gap.from_ns + 1, min(gap.to_ns, self._now_ns))
         if work.left_ns is not None:
             self.start_ns, self.end_ns = max(self.start_ns, work.left_ns[0]), min(self.end_ns, work.left_ns[1])
+        self._newest_id = -1  # of the history, however far from the gap
         self._before_ns = 0  # the time of the last trade that is known before the gap
         self.intake = Intake(access, means, work, MARGIN_NS, stopping)
 
@@ -54,7 +55,10 @@ class Attempt:
         if clipped:
             self.start_ns = floor_ns
         self.intake.start_ns, self.intake.end_ns = self.start_ns, self.end_ns
-        verdict = self._by_ids() if self._venue.id_kind is IdKind.CONTIGUOUS else self._by_time()
+        if self._venue.id_kind is IdKind.CONTIGUOUS:
+            verdict = self._with_aggregates(self._by_ids())
+        else:
+            verdict = self._by_time()
         if clipped and verdict.state is GapState.FILLED:
             return Verdict(GapState.LOST, verdict.by, UNKNOWN, why, gap.from_ns, floor_ns)
         return replace(verdict, lost_from_ns=gap.from_ns) if clipped and verdict.state is GapState.LOST else verdict
@@ -108,6 +112,20 @@ class Attempt:
         if len(history) and self.evidence.spans[0][0] >= self.start_ns and int(history[0]) > 0:
             self._read_parts([(-1, int(history[0]) - 1)])
 
+    def _with_aggregates(self, verdict: Verdict) -> Verdict:
+        """Read what the history does not reach from the one that joins trades, where the user allows that."""
+        aggregated = self._venue.aggregated_history
+        if verdict.state is not GapState.LOST or aggregated is None or not self._means.options.aggregated:
+            return verdict
+        self._read(Part(self.work.symbol, verdict.lost_from_ns - BESIDE_NS, verdict.lost_to_ns + BESIDE_NS), aggregated.depth,
+                   aggregated)
+        gap = self.work.gap
+        if gap.first_id is not None and gap.last_id is not None:
+            again = judge_ids(self._bounds(), self.evidence, gap.first_id, gap.last_id)
+        else:
+            again = self._judge_ids_of_time()
+        return replace(again, by=f"{again.by}, aggregated") if again.state is GapState.FILLED else again
+
     def _note_stored(self, batch: TradeBatch) -> TradeBatch:
         self.evidence.add(batch.trade_id, batch.timestamp)
         return batch
@@ -156,13 +174,12 @@ class Attempt:
         """Judge a time by the ids around it; where one side has none, by what was read of the history."""
         bounds = self._bounds()
         ids, times = self.evidence.known()
-        history = self.evidence.history_ids()
         before = ids[times < self.start_ns]
         lower = int(before.max()) if len(before) else -1
         after = ids[(times >= self.end_ns) & (ids > lower)]
         upper = int(after.min()) if len(after) else -1
         if upper < 0:
-            newest = int(history.max(initial=-1))
+            newest = self._newest_id
             if newest < max(lower, self._stores.pipeline.last_seen(self.work.number)):
                 return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                                self.start_ns, self.end_ns)
@@ -183,17 +200,19 @@ class Attempt:
         self.evidence.lacking = self.intake.lacking
         return judge_time(self._bounds(), self.evidence)
 
-    def _read(self, part: Part, depth: HistoryDepth | None = None) -> None:
+    def _read(self, part: Part, depth: HistoryDepth | None = None, aggregated: AggregatedHistory | None = None) -> None:
         """Ask for a part, page by page, and store what is new and lies in the gap."""
         venue = self._venue
         pager = Pager(depth or self._depth, venue.timestamp_unit_ns, part)
         while (query := pager.query) is not None:
-            request = venue.history_request(query)
+            request = (aggregated.request if aggregated else venue.history_request)(query)
             if not self._access.share.acquire(request.weight, self._stopping):
                 raise Stopping
             self._means.stats.add("history_requests_total", venue=venue.name)
-            parsed = self._access.parser.history(self._access.ask(request), self.work.symbol, venue.parse_history)
+            parsed = self._access.parser.history(self._access.ask(request), self.work.symbol,
+                                                 aggregated.parse if aggregated else venue.parse_history)
             pager.take(parsed.batch.trade_id, parsed.batch.timestamp)
+            self._newest_id = max(self._newest_id, int(parsed.batch.trade_id.max(initial=-1)))
             rows, stored = self.intake.take(parsed)
             self.evidence.add(stored.trade_id, stored.timestamp)
             self.evidence.add(rows.trade_id, rows.timestamp, of_history=True)

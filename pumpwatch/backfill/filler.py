@@ -34,6 +34,9 @@ class Filler:
             raise Unsettled("the fetched trades are not durable yet")
         now_ns = self._means.clock.now_ns()
         self._record_others(attempt, now_ns)
+        early = self._means.clock.monotonic() - work.settled_at < self._means.options.settle_s
+        if early and not work.by_jump:
+            raise Unsettled("the venue's history may lag: it is asked once more")
         if verdict.state is GapState.OPEN:
             work.attempts += 1
             if work.attempts < ATTEMPTS:

@@ -57,6 +57,7 @@ class Intake:
 
         Raises Unsettled where the trades read so far do not become durable, BadFrame where the history has other ids.
         """
+        parsed = self._whole_aggregates(parsed)
         near = self._near(parsed.batch)
         void = np.zeros(len(parsed.batch), np.bool_) if parsed.void is None else parsed.void
         batch, used_up = parsed.batch.take(near & ~void), parsed.batch.take(near & void)
@@ -74,6 +75,28 @@ class Intake:
         self.lacking += self._lacking(batch, stored)
         rows = TradeBatch.concat([batch, used_up]) if len(used_up) else batch
         return rows, stored
+
+    def _whole_aggregates(self, parsed: Parsed) -> Parsed:
+        """Leave out rows that join trades of which one is stored: they would count it twice.
+
+        Void rows behind a row use up the ids of the trades that it joins.
+        """
+        batch, void = parsed.batch, parsed.void
+        joins = (batch.flags & Flag.AGGREGATED) > 0
+        if void is None or not joins.any() or not self._near(batch).any():
+            return parsed
+        if not self._stores.wait_durable(DURABLE_S):
+            raise Unsettled("trades wait for the disk")
+        near = batch.take(self._near(batch))
+        stored = self._stores.stored(self._work.number, int(near.timestamp.min()) - SLACK_NS,
+                                     int(near.timestamp.max()) + SLACK_NS, not self._work.within_run)
+        known = np.isin(batch.trade_id, stored.trade_id) | ~self._inside(batch)
+        group = np.cumsum(~void) - 1
+        heads = np.flatnonzero(~void)
+        spoilt = np.zeros(len(heads) + 1, np.bool_)
+        np.logical_or.at(spoilt, group, known)
+        keep = ~(spoilt[group] & joins[heads[np.maximum(group, 0)]]) if len(heads) else ~void
+        return parsed.take(keep)
 
     def _near(self, batch: TradeBatch) -> NDArray[np.bool_]:
         beside = ((batch.timestamp >= self.start_ns - self._margin_ns) & (batch.timestamp < self.end_ns + self._margin_ns))

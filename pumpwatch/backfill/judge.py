@@ -116,7 +116,8 @@ def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -
 
 def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
     """Judge by overlap: the history was read from before the gap to its end, and everything in it is stored."""
-    low_ns, high_ns = next((span for span in evidence.spans if span[1] >= bounds.from_ns), (0, 0))
+    later = [span for span in evidence.spans if span[1] >= bounds.from_ns]
+    low_ns, high_ns = later[0] if later else (0, 0)
     if evidence.lacking:
         return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, f"the venue's history lacks {evidence.lacking:,} trades that are "
                        "stored, so it proves nothing", bounds.from_ns, bounds.to_ns)
@@ -128,6 +129,10 @@ def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
         state = GapState.OPEN if bounds.pages else GapState.LOST
         return Verdict(state, BY_NOTHING, UNKNOWN, bounds.limit or "the venue's history does not reach its beginning",
                        bounds.from_ns, min(low_ns, bounds.to_ns))
+    if high_ns < bounds.to_ns and len(later) > 1:
+        return Verdict(GapState.OPEN if bounds.pages else GapState.LOST, BY_NOTHING, UNKNOWN,
+                       bounds.limit or "the venue's history was not read as a whole", max(high_ns, bounds.from_ns),
+                       min(later[1][0], bounds.to_ns))
     if high_ns < bounds.to_ns and evidence.stored_after_ns:
         return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                        max(high_ns, bounds.from_ns), bounds.to_ns)

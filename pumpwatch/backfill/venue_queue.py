@@ -16,13 +16,15 @@ from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill, Records
 from pumpwatch.store.pending_records import GapKey, gap_key
 
+EARLY_S = 1.5  # a connection that is down extends its gap more often
 GONE = "the venue does not list the symbol any more"
 
 
 class VenueQueue:
     """Knows which symbols of which gaps are to be worked on. It asks nothing itself.
 
-    A gap counts once its end has not changed for `settle_s`: a connection that is down extends its gap each second.
+    A gap counts once its end has not changed for `settle_s`: a connection that is down extends its gap each second. A history
+    without pages is looked at earlier too, for the trades that it would have forgotten by then.
     """
 
     def __init__(self, access: VenueAccess, means: Means, volume_of: Callable[[int], float]) -> None:
@@ -72,6 +74,8 @@ class VenueQueue:
     def split(self, windows: Mapping[int, int]) -> None:
         """Make work of the gaps that have settled; record what ids seen since then prove. windows: see `order.ordered`."""
         now, settle_s = self._means.clock.monotonic(), self._means.options.settle_s
+        if not self.access.venue.history.pages:
+            settle_s = min(settle_s, EARLY_S)  # its newest rows alone: it moves on while we wait
         if not self.access.listed():
             return  # the symbols of a gap of the whole venue are not known yet
         for key, found in list(self._open.items()):

@@ -29,6 +29,7 @@ class GapWork:
     attempts: int = 0
     failures: int = 0  # requests without a usable answer, in a row
     not_before: float = -math.inf
+    settled_at: float = -math.inf  # monotonic seconds since when the gap's end has not changed
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
 
     @property
@@ -81,4 +82,5 @@ def works_of(open_gap: OpenGap, ids: Mapping[str, int]) -> Iterator[GapWork]:
         if symbol in ids:
             before = open_gap.fills.get(symbol)
             left = (before.lost_from_ns, before.lost_to_ns) if before and before.lost_to_ns else None
-            yield GapWork(open_gap.gap, symbol, ids[symbol], before.found if before else 0, left)
+            yield GapWork(open_gap.gap, symbol, ids[symbol], before.found if before else 0, left,
+                          settled_at=open_gap.settled_at)

@@ -57,7 +57,7 @@ def since(context: click.Context, parameter: click.Parameter, value: str | None)
 def verify(since_ns: int | None, start_ns: int | None, end_ns: int | None, against: str | None, top: int, with_sinks: bool,
            quick: bool, exchange: str | None, market: str | None, symbols: tuple[str, ...], coins: tuple[str, ...],
            fail_on_gaps: bool, as_json: bool, config: Config) -> int:
-    """Read everything that is stored and count it; with a time, prove for each minute that it is complete.
+    """Read and count what is stored; with a time, judge minutes.
 
     Without a time it reads every batch of the journal and checks its checksum. With --since or --from each minute of each
     symbol is complete (all its trades are stored), filled (from the venue's history), gap (trades may be missing), quiet (there
@@ -68,7 +68,7 @@ def verify(since_ns: int | None, start_ns: int | None, end_ns: int | None, again
     \b
     Example: pumpwatch verify --sinks
              pumpwatch verify --since 24h --fail-on-gaps
-             pumpwatch verify --since 1h --against venue --exchange okx --coin PEPE
+             pumpwatch verify --since 1h --against venue --coin PEPE
     """
     from pumpwatch.plugins import load_plugins
 

@@ -111,9 +111,12 @@ class Judge:
             first = following
 
     def day(self, first: int, end: int, chosen: Chosen | None = None, quick: bool = False,
-            progress: Progress = no_progress) -> Day:
-        """Judge the minutes [first, end), a day at most. Raises StorageError where a ledger cannot be read."""
-        stored = self.store.read(first, end, quick, progress)
+            progress: Progress = no_progress, venues: Sequence[Venue] | None = None) -> Day:
+        """Judge the minutes [first, end), a day at most, of all venues or of some.
+
+        Raises StorageError where a ledger cannot be read.
+        """
+        stored = self.store.read(first, end, quick, progress, venues)
         ledgers = self._ledgers(first * MINUTE_NS, end * MINUTE_NS)
         day = Day(first, end, stored, {})
         symbols: dict[Venue, set[str]] = {}
@@ -123,7 +126,7 @@ class Judge:
             for now, following in zip(known, [*known[1:], None], strict=True):
                 if now.from_ns < end * MINUTE_NS and (following is None or following.from_ns > first * MINUTE_NS):
                     symbols.setdefault(venue, set()).update(now.symbols)
-        for venue in sorted(symbols):
+        for venue in sorted(symbols if venues is None else symbols.keys() & set(venues)):
             names = sorted(symbol for symbol in symbols[venue] if chosen is None or chosen(*venue, symbol))
             if names:
                 rows = _matrix(stored, venue, names, first, end)
@@ -172,7 +175,8 @@ class Judge:
                 named[venue] = NamedGaps(ledgers.gaps.get(venue, ()), ledgers.fills.get(venue, ()),
                                          skips_ids=self.facts[venue].skips_ids)
             for first, last in named[venue].unexplained(symbol, missing):
-                reason = f"{last - first + 1:,} trades, ids {first} to {last}, are not stored, and no gap names them"
+                reason = (f"the trade with id {first} is not stored, and no gap names it" if first == last else
+                          f"{last - first + 1:,} trades, ids {first} to {last}, are not stored, and no gap names them")
                 day.flaws.append(Flaw("hole", *venue, symbol, missing.from_ns, missing.to_ns + 1, reason))
                 day.timelines[venue].mark([rows[venue, symbol]], missing.from_ns, missing.to_ns + 1, State.GAP,
                                           "ids are missing that no gap names")
@@ -201,7 +205,8 @@ def _find_lost(day: Day) -> None:
         row = rows.get(((exchange, market_type), symbol))
         if row is None or day.timelines[exchange, market_type].states[row, minute - day.first] == State.GAP:
             continue
-        detail = (f"{gone:,} trades that were stored are not there any more" if gone else
+        detail = (f"{gone:,} trades that were stored are not there any more" if gone > 1 else
+                  "a trade that was stored is not there any more" if gone else
                   "as many trades as were stored are there, but not the same")
         day.flaws.append(Flaw("lost", exchange, market_type, symbol, minute * MINUTE_NS, (minute + 1) * MINUTE_NS, detail))
         day.timelines[exchange, market_type].mark([row], minute * MINUTE_NS, (minute + 1) * MINUTE_NS, State.GAP,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
 from pumpwatch.ops.completeness import SETTLE_S, Judge, Summary, VenueFacts
 from pumpwatch.store.coverage import CoverageFile, Venue
+from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.sqlite import private_folder, storage_error, write_private
 
 FOLDER = "reports"
@@ -41,14 +42,14 @@ class DailyReports:
         """
         file = CoverageFile(self._data, read_only=True)
         try:
-            counted_ns = file.counted_at_ns
+            counted_ns, venues = file.counted_at_ns, file.venues()
         finally:
             file.close()
         written = []
         today = now_ns // DAY_NS
         for number in range(today - min(AGAIN_DAYS + 1, self._keep_days), today):
-            end_ns = (number + 1) * DAY_NS
-            if counted_ns >= end_ns + int(SETTLE_S * NS_PER_S) and self._is_due(number, now_ns) and self._write(number, now_ns):
+            whole = counted_ns >= (number + 1) * DAY_NS + int(SETTLE_S * NS_PER_S)
+            if whole and self._is_due(number, now_ns) and self._write(number, now_ns, venues):
                 written.append(self.path(number))
         self._remove_old(today)
         return written
@@ -62,12 +63,12 @@ class DailyReports:
         due = [first_ns + again * DAY_NS for again in range(AGAIN_DAYS + 1) if first_ns + again * DAY_NS <= now_ns]
         return bool(due) and _made_at_ns(self.path(number)) < due[-1]
 
-    def _write(self, number: int, now_ns: int) -> bool:
+    def _write(self, number: int, now_ns: int, venues: Sequence[Venue]) -> bool:
         summary = Summary(self._facts)
         judge = Judge(self._data, self._facts)
         start_ns, end_ns = number * DAY_NS, (number + 1) * DAY_NS
-        for day in judge.days(start_ns, end_ns, quick=True):
-            summary.add(day)
+        for venue in venues:  # one at a time: a collector has better use for its memory
+            summary.add(judge.day(start_ns // MINUTE_NS, end_ns // MINUTE_NS, quick=True, venues=[venue]))
         if not summary.venues:
             return False
         report: dict[str, Any] = {

@@ -7,7 +7,7 @@ the difference is found. With `quick` the ledger alone is used, and only trades 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Int64, TradeBatch
-from pumpwatch.store.coverage import HOUR_NS, CoverageFile
+from pumpwatch.store.coverage import HOUR_NS, CoverageFile, Venue
 from pumpwatch.store.id_runs import IdRuns, union
 from pumpwatch.store.minutes import MINUTE_NS, Minutes, joined, minutes_of
 from pumpwatch.store.query import merged
@@ -65,13 +65,17 @@ class Store:
         """Return when the newest trade came, 0 without one."""
         return max((segment.last_received for segment in self.segments), default=0)
 
-    def read(self, first: int, end: int, quick: bool = False, progress: Progress = no_progress) -> StoredMinutes:
-        """Return the figures of the minutes [first, end). Raises StorageError where a file is locked."""
+    def read(self, first: int, end: int, quick: bool = False, progress: Progress = no_progress,
+             venues: Sequence[Venue] | None = None) -> StoredMinutes:
+        """Return the figures of the minutes [first, end). Raises StorageError where a file is locked.
+
+        With `venues` the ledger of minutes is read for these alone, which takes less memory.
+        """
         start_ns, end_ns = first * MINUTE_NS - BEFORE_NS, end * MINUTE_NS + BEHIND_NS
         file = CoverageFile(self._folder, read_only=True)
         try:
             counted_upto = file.counted_upto
-            recorded = file.read(start_ns, end_ns, self.catalogue)
+            recorded = file.read(start_ns, end_ns, self.catalogue, venues)
         finally:
             file.close()
         figures = Figures(self.catalogue, self._id_kind_of)
@@ -99,12 +103,12 @@ class Store:
                                  Minutes.empty(), waiting)
         whole_from = -(-self._whole_from_ns() // MINUTE_NS)  # earlier trades may have expired
         lost = less(found.between(max(first, whole_from), end), recorded.between(max(first, whole_from), end))
-        before, now = recorded.between(first, min(end, whole_from)), found.between(first, min(end, whole_from))
-        expired = before.take(_at(before, now.keys(), now.trades) < before.trades)
+        old, now = recorded.between(first, min(end, whole_from)), found.between(first, min(end, whole_from))
+        expired = old.take(_at(old, now.keys(), now.trades) < old.trades)
         still = now.take(~np.isin(now.keys(), expired.keys()))
         minutes = joined([still, expired, found.between(max(first, whole_from), end)])
-        old = recorded_runs.take(recorded_runs.first_ns < whole_from * MINUTE_NS)
-        return StoredMinutes(self.catalogue, minutes, union([runs, old]), lost, waiting)
+        expired_runs = recorded_runs.take(recorded_runs.first_ns < whole_from * MINUTE_NS)
+        return StoredMinutes(self.catalogue, minutes, union([runs, before(expired_runs, runs)]), lost, waiting)
 
     def _whole_from_ns(self) -> int:
         """Return since when every trade that was received is in the journal, with a margin for the venues' lag."""
@@ -157,6 +161,20 @@ def less(found: Minutes, recorded: Minutes) -> Minutes:
     rows = np.flatnonzero((gone > 0) | other)
     part = recorded.take(rows)
     return Minutes(part.instrument, part.minute, gone[rows], part.outside, part.joined, part.volume, part.checksum)
+
+
+def before(recorded: IdRuns, found: IdRuns) -> IdRuns:
+    """Return the recorded runs, each cut off where the ids that were read begin: a hole in these must not be covered."""
+    last, last_ns = recorded.last.copy(), recorded.last_ns.copy()
+    keep = np.ones(len(recorded), np.bool_)
+    starts = np.searchsorted(found.instrument, recorded.instrument, "left").tolist()
+    ends = np.searchsorted(found.instrument, recorded.instrument, "right").tolist()
+    for row, (start, end, first_id) in enumerate(zip(starts, ends, recorded.first.tolist(), strict=True)):
+        at = start + int(np.searchsorted(found.last[start:end], first_id))  # the first run that was read and ends behind it
+        if at < end and int(found.first[at]) <= int(last[row]):
+            last[row], last_ns[row] = int(found.first[at]) - 1, found.first_ns[at]
+            keep[row] = last[row] >= first_id
+    return IdRuns(recorded.instrument, recorded.first, last, recorded.first_ns, last_ns).take(keep)
 
 
 def _at(minutes: Minutes, keys: Int64, values: Int64) -> Int64:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import Clock
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import ServiceUnavailable, StorageError, UsageError
 from pumpwatch.hookspecs import Sink
@@ -18,8 +18,9 @@ from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.ws import tls_context
 from pumpwatch.ops import candle_run, health
 from pumpwatch.ops.candle_check import CandleSum
-from pumpwatch.ops.completeness import Day, Judge, Summary, VenueFacts, judged_until_ns
+from pumpwatch.ops.completeness import SETTLE_S, Day, Judge, Summary, VenueFacts, judged_until_ns
 from pumpwatch.ops.sink_minutes import SinkMinutes, SinkSum
+from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.ops.verify import acknowledged_by
 from pumpwatch.plugins import Plugins
 from pumpwatch.store.ledger import is_missing
@@ -109,7 +110,7 @@ def verify(config: Config, plugins: Plugins, wanted: Wanted, sinks: Mapping[str,
     if _runs(folder):
         end_ns = min(end_ns, judged_until_ns(clock.now_ns()))
     else:
-        judge.ended_ns = judge.store.last_received_ns
+        judge.ended_ns = judge.store.last_received_ns - (0 if _ended_in_order(folder) else int(SETTLE_S * NS_PER_S))
     found = Verified(-(-wanted.start_ns // MINUTE_NS) * MINUTE_NS, end_ns // MINUTE_NS * MINUTE_NS, Summary(judge.facts))
     if found.start_ns >= found.end_ns:
         raise UsageError("there is no whole minute to judge in this time",
@@ -157,6 +158,14 @@ def _compare_candles(config: Config, plugins: Plugins, wanted: Wanted, days: lis
 
     plans = candle_run.plan([venue for venue, _ in parts.values()], days, wanted.candles or 0)
     return candle_run.compare(plans, days, ask, clock, known, lambda done, total: show("candles", done, total))
+
+
+def _ended_in_order(folder: Path) -> bool:
+    """Return whether the last collector recorded at its end what was missing; one that was killed may not have noticed yet."""
+    try:
+        return not read_figures(folder)["pid"]
+    except Unreadable:
+        return False
 
 
 def _runs(folder: Path) -> bool:

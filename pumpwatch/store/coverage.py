@@ -167,16 +167,20 @@ class CoverageFile:
         `catalogue` gets the symbols that it lacks. An hour that cannot be read raises DamagedError.
         """
         found: list[Hour] = []
-        for exchange, market_type, hour, counts, sums in self._rows(
-                "SELECT exchange, market_type, hour, counts, sums FROM hours WHERE hour >= ? AND hour < ?",
-                (start_ns // HOUR_NS, -(-end_ns // HOUR_NS))):
-            if venues is None or (exchange, market_type) in venues:
+        for venue in self.venues() if venues is None else venues:
+            for hour, counts, sums in self._rows(
+                    "SELECT hour, counts, sums FROM hours WHERE exchange = ? AND market_type = ? AND hour >= ? AND hour < ?",
+                    (*venue, start_ns // HOUR_NS, -(-end_ns // HOUR_NS))):
                 try:
-                    found.append(_decode((exchange, market_type), hour, (counts, sums), catalogue))
+                    found.append(_decode(venue, hour, (counts, sums), catalogue))
                 except StorageError as error:
                     raise DamagedError(f"{self.path}: {error.message}") from error
         return Hour(joined([hour.minutes for hour in found]), union([hour.runs for hour in found]),
                     any(hour.thin for hour in found))
+
+    def venues(self) -> list[Venue]:
+        """Return the venues of which anything is known."""
+        return self._rows("SELECT exchange, market_type FROM hours UNION SELECT exchange, market_type FROM watched ORDER BY 1, 2")
 
     def watch(self, venue: Venue, symbols: frozenset[str], at_ns: int) -> None:
         """Record that a venue's watched symbols are these from now on."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import StorageError
-from pumpwatch.model import TradeBatch
+from pumpwatch.model import Flag, TradeBatch
 from pumpwatch.records import PassedId, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import codec
@@ -151,7 +151,8 @@ class Journal:
             return self._last_id
         rows = [self._row(number, part) for number, part
                 in enumerate(codec.split(batch, CHUNK_ROWS), self._last_id + 1)]
-        self._write(rows, batch.instrument[codec.run_starts(batch.instrument)].tolist())
+        backfilled = bool((batch.flags & Flag.BACKFILLED).any())  # their times say nothing about now
+        self._write(rows, batch.instrument[codec.run_starts(batch.instrument)].tolist(), backfilled=backfilled)
         self._last_id = rows[-1][0]
         self._last_ids.record(batch)
         self._stats.add("journal_trades_total", len(batch))
@@ -163,7 +164,7 @@ class Journal:
         return (number, int(batch.timestamp.min()), int(batch.timestamp.max()), int(batch.received_at.min()),
                 int(batch.received_at.max()), len(batch), head, body)
 
-    def _write(self, rows: Sequence[Row], held: Sequence[int]) -> None:
+    def _write(self, rows: Sequence[Row], held: Sequence[int], *, backfilled: bool = False) -> None:
         path = self._folder
         now_s = self._clock.monotonic()
         try:
@@ -188,7 +189,7 @@ class Journal:
         self._passed.clear()
         if rows:
             self._voids.clear()
-        for row in rows:
+        for row in () if backfilled else rows:
             self._newest_trades.record(now_s, row[1])
         if writer.unchecked_bytes > WAL_LIMIT_BYTES:
             self._checkpoint(writer)

@@ -26,7 +26,7 @@ from pumpwatch.store.sqlite import DAMAGED, DamagedError, connect, raise_if_temp
 
 log = logging.getLogger(__name__)
 
-STEP_ROWS = 60_000  # counted in a step: some milliseconds of work that needs the interpreter lock
+STEP_ROWS = 400_000  # counted in one transaction, which writes whole hours
 AT_ONCE_ROWS = 20_000
 JOIN_PARTS = 32
 IdKindOf = Callable[[Venue], IdKind]

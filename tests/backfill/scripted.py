@@ -119,7 +119,7 @@ class MemoryCollector:
         self.durable = True
         facts: dict[str, Any] = {"reach_s": 86_400.0, "kept_s": 3 * 86_400.0, "settle_s": 5.0, "concurrency": 2,
                                  "aggregated": False}
-        stores = Stores(self.find, lambda batch, records: self.put(batch, records), self.wait_durable, self.record, self.ingest)
+        stores = Stores(self.find, self.put, self.wait_durable, self.record, self.ingest)
         self.means = Means(stores, clock, self.stats, BackfillOptions(**(facts | options)))
         self.unlisted: set[str] = set()
         self.accesses = [self._access(history) for history in self.histories]
@@ -128,7 +128,7 @@ class MemoryCollector:
     def _access(self, history: ScriptedHistory) -> VenueAccess:
         venue = history.venue
         self.ingest.add_venue(venue)
-        budget = TokenBucket(1000.0, 1000.0, self.clock)
+        budget = TokenBucket(100.0, 100.0, self.clock)
         return VenueAccess(venue, self.catalogue.ids_of((venue.exchange, venue.market_type)), history.ask,
                            BudgetShare(budget, 1.0, self.clock, self.clock.advance), self.ingest.parser_of(venue), lambda: 0,
                            lambda: True, lambda symbol: symbol not in self.unlisted)
@@ -205,8 +205,9 @@ class MemoryCollector:
         return Filler(self.accesses[history], self.means, lambda: False).fill(work)
 
     def stage(self) -> Backfill:
-        return Backfill(self.accesses, Sources(self, lambda: self.changes, lambda number: self.catalogue.instruments[number].volume,
-                                               lambda: self.windows), self.means)
+        sources = Sources(self, lambda: self.changes, lambda number: self.catalogue.instruments[number].volume,
+                          lambda: self.windows)
+        return Backfill(self.accesses, sources, self.means)
 
     def have(self, symbol: str, history: int = 0) -> list[Any]:
         """Return the ids of the stored trades of a symbol, in order of time; a venue without ids has texts."""

@@ -90,7 +90,8 @@ def test_parts_that_were_read_at_different_times_count_together_where_they_touch
     assert judge_time(Bounds(100, 200), found).state is GapState.FILLED
     apart = evidence(spans=[(50, 120)])
     apart.add_span(130, 220)
-    apart.stored_after_ns = 150
+    verdict = judge_time(Bounds(100, 200, pages=False, limit="history reaches 60 trades back"), apart)
+    assert (verdict.state, verdict.lost_from_ns, verdict.lost_to_ns) == (GapState.LOST, 120, 130)
     assert judge_time(Bounds(100, 200), apart).state is GapState.OPEN
 
 

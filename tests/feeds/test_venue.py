@@ -37,6 +37,20 @@ def test_a_symbol_that_a_list_or_two_lack_is_read_on():
         assert not world.feeds.status()["list_problem"]
 
 
+def test_a_symbol_is_watched_once_it_was_granted_and_until_it_leaves_the_list():
+    with VenueWorld(["A", "B"]) as world:
+        assert world.feeds.watched() == set()
+        until(lambda: world.feeds.watched() == {"A", "B"})
+        world.listed = {"A", *(f"S{i}" for i in range(9))}
+        until(lambda: world.feeds.watched() == world.listed)
+
+
+def test_after_another_run_every_listed_symbol_is_watched_since_a_gap_names_what_is_not_granted():
+    with VenueWorld(["A"], down_since_ns=EARLIER_NS) as world:
+        until(lambda: world.feeds.has_list)
+        assert world.feeds.watched() == {"A"}
+
+
 @pytest.mark.parametrize("down_since_ns", [0, EARLIER_NS])
 def test_a_venue_whose_list_never_comes_is_a_gap_from_the_start_until_its_connections_stand(down_since_ns):
     started_ns = time.time_ns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -59,16 +60,24 @@ class MinuteFolder:
         copied.clock = FakeClock(self.clock.now_ns())
         return copied
 
-    def store(self, *batches: TradeBatch, gaps: Sequence[Gap] = (), voids: Sequence[tuple[int, int, int]] = ()) -> None:
-        """Store trades as one run of a collector does."""
+    def store(self, *batches: TradeBatch, gaps: Sequence[Gap] = (), voids: Sequence[tuple[int, int, int]] = (),
+              sink: str = "") -> None:
+        """Store trades as one run of a collector does, with a sink that acknowledges all of them."""
         journal = Journal(self.folder, catalogue(), self.clock, Stats())
         journal.open()
         journal.record(Records(gaps=list(gaps)))
         journal.pass_over(voids)
         for batch in batches:
-            journal.commit(batch)
+            last = journal.commit(batch)
+            if sink:
+                journal.acknowledge(sink, last)
         journal.close()
+        self.end(0)
         self.clock.advance(61)
+
+    def end(self, pid: int) -> None:
+        """Write the figures of a collector that ended in order (pid 0), or of a process that is gone."""
+        (self.folder / "status.json").write_text(json.dumps({"pid": pid, "written_at_ns": self.clock.now_ns()}))
 
     def count(self) -> None:
         """Count what is stored into the ledger of minutes."""

@@ -43,6 +43,12 @@ def test_after_the_end_of_the_collector_nothing_is_complete(config: Config) -> N
     assert (minutes[State.COMPLETE], minutes[State.GAP]) == (4, 6)
 
 
+def test_of_a_collector_that_was_killed_the_last_two_minutes_are_not_believed(config: Config) -> None:
+    MinuteFolder(Path(config.store.dir)).end(2**22 + 1)  # above the highest process id
+    minutes = verified(config, 3).summary.venues[VENUE].minutes
+    assert (minutes[State.COMPLETE], minutes[State.GAP]) == (0, 6)
+
+
 def test_chosen_symbols_are_kept_with_their_runs(config: Config) -> None:
     found = verified(config, selection=Selection(symbols=frozenset({"BUSDT"})))
     assert found.days[0].timelines[VENUE].symbols == ["BUSDT"]

@@ -66,6 +66,7 @@ def test_what_is_watched_is_known_from_when_on(file: CoverageFile) -> None:
     file.watch(SPOT, frozenset({"A", "B"}), 100)
     file.watch(SPOT, frozenset({"A"}), 200)
     file.watch(FUTURES, frozenset({"A", "B"}), 150)
+    assert file.venues() == [FUTURES, SPOT]
     assert [(watched.market_type, watched.from_ns, sorted(watched.symbols)) for watched in file.watched()] == [
         ("futures", 150, ["A", "B"]), ("spot", 100, ["A", "B"]), ("spot", 200, ["A"])]
     file.thin(COUNTS_KEPT_HOURS * 2 * HOUR_NS)

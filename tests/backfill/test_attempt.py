@@ -1,0 +1,115 @@
+"""What is asked for a part of a gap: no more than needed, and deeper histories only where the user allows them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.model import Columns, Flag, GapState, IdKind, TradeBatch
+from pumpwatch.venue import AggregatedHistory, HistoryDepth
+from tests.backfill.scripted import (
+    MS,
+    START_NS,
+    MemoryCollector,
+    ScriptedHistory,
+    gap_of,
+    history_request,
+    parse_history,
+    scripted_venue,
+    trade,
+)
+
+AGGREGATES = HistoryDepth(rows_per_request=1000, pages=True, reach_s=172_800.0, oldest_first=True, skips_ids=True)
+
+
+def parse_pairs(body: bytes, symbol: str, columns: Columns) -> None:
+    """Join each even id with the next one: one row with both quantities, and a void row for the other id."""
+    rows = json.loads(body)
+    parse_history(json.dumps(rows).encode(), symbol, columns)
+    for place, row in enumerate(rows):
+        if row["id"] % 2 and place and rows[place - 1]["id"] == row["id"] - 1:
+            columns.void.append(place)
+            columns.flags[place - 1] = Flag.AGGREGATED.value
+            columns.quantity[place - 1] += row["q"]
+
+
+def collector_of(missing: range, *, aggregated: bool) -> MemoryCollector:
+    """Return a collector whose venue gives its last 10 rows as they were, and older ones in pairs."""
+    clock = FakeClock(START_NS + 120 * NS_PER_S)
+    venue = dataclasses.replace(
+        scripted_venue(pages=False, by_id=False, rows_per_request=50, skips_ids=True),
+        aggregated_history=AggregatedHistory(depth=AGGREGATES, request=history_request, parse=parse_pairs))
+    rows = [trade("S", number) for number in range(1, 100)]
+
+    class Deep(ScriptedHistory):
+        def _answer(self, query: Any, symbol: str) -> Any:
+            if self.deep:
+                return [row for row in self.rows[symbol] if query["start"] <= row["t"] * MS < query["end"]]
+            return super()._answer(query, symbol)
+
+        deep = False
+
+        def ask(self, request: Any) -> bytes:
+            self.deep = len(self.asked) % 2 == 1  # the first request goes to the raw history, the second to the other
+            return super().ask(request)
+
+    collector = MemoryCollector([Deep(venue, {"S": rows}, clock)], clock, {"S": 1.0}, aggregated=aggregated)
+    collector.live(rows[: missing.start - 1])
+    collector.live(rows[missing.stop - 1:])
+    return collector
+
+
+def test_joined_trades_are_fetched_only_if_the_user_allows_them():
+    collector = collector_of(range(30, 60), aggregated=False)
+    fill = collector.fill(collector.work(next(iter(collector.gaps.values()))))
+    assert (fill.state, fill.missing, fill.by) == (GapState.LOST, 20, "id") and len(collector.histories[0].asked) == 1
+
+
+def test_joined_trades_are_flagged_and_their_gap_says_so():
+    collector = collector_of(range(30, 60), aggregated=True)
+    fill = collector.fill(collector.work(next(iter(collector.gaps.values()))))
+    assert (fill.state, fill.by) == (GapState.FILLED, "id, aggregated")
+    batch = TradeBatch.concat(collector.stored)
+    joined = batch.take((batch.flags & Flag.AGGREGATED) > 0)
+    assert joined.trade_id.tolist() == list(range(30, 50, 2)) and (joined.quantity == 2.0).all()
+    assert batch.quantity.sum() == 99 and ((joined.flags & Flag.BACKFILLED) > 0).all()
+    assert collector.live(collector.histories[0].rows["S"][29:50]) == []  # their ids are used up
+    assert TradeBatch.concat(collector.stored).quantity.sum() == 99
+
+
+def test_a_joined_trade_of_which_a_part_is_stored_is_left_out():
+    collector = collector_of(range(31, 60), aggregated=True)  # 30 is stored, and joined with 31
+    work = collector.work(next(iter(collector.gaps.values())))
+    fill = collector.fill(work) if not work.attempts else None
+    assert fill is not None
+    batch = TradeBatch.concat(collector.stored)
+    assert 31 not in batch.trade_id.tolist() and batch.quantity.sum() == 98
+
+
+def test_a_time_is_asked_from_the_last_known_trade_on_so_that_an_answer_cannot_be_empty():
+    clock = FakeClock(START_NS + 2000 * NS_PER_S)
+    venue = scripted_venue(by_id=False)
+    rows = [trade("S", number) for number in range(1, 5)]
+    collector = MemoryCollector([ScriptedHistory(venue, {"S": rows}, clock)], clock, {"S": 1.0},
+                                {("alpha", "spot", "S"): (4, START_NS + 4 * NS_PER_S)})
+    fill = collector.fill(collector.work(gap_of(venue, 1800.0, 1810.0, symbols=("S",)), "S"))
+    assert (fill.state, fill.found) == (GapState.FILLED, 0)
+    assert int(collector.histories[0].asked[0]["start"]) < START_NS + 4 * NS_PER_S
+
+
+@pytest.mark.parametrize("kind", [IdKind.CONTIGUOUS, IdKind.UNIQUE])
+def test_a_part_that_an_earlier_run_finished_is_not_asked_again(kind):
+    clock = FakeClock(START_NS + 120 * NS_PER_S)
+    venue = scripted_venue(kind=kind, by_id=False)
+    rows = [trade("S", number, kind=kind) for number in range(1, 100)]
+    collector = MemoryCollector([ScriptedHistory(venue, {"S": rows}, clock)], clock, {"S": 1.0})
+    collector.live(rows[:29])
+    collector.live(rows[44:])
+    work = collector.work(gap_of(venue, 29.5, 59.5, symbols=("S",)), "S")
+    work.left_ns = (START_NS + 38 * NS_PER_S, START_NS + 50 * NS_PER_S)
+    collector.fill(work)
+    assert work.found == 7  # 38 to 44
