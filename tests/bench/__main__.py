@@ -60,7 +60,7 @@ LOADS = {
     "steady-1000": LoadScenario("1,000 trades/s on 56 connections", Load(1_000, 56, "paced", 0.2), (15, 60), (5, 10)),
     "steady-5000": LoadScenario("5,000 trades/s on 56 connections", Load(5_000, 56, "paced", 0.2), (15, 60), (5, 10)),
     "steady-50000": LoadScenario("50,000 trades/s on 56 connections", Load(50_000, 56, "burst", 1), (15, 60), (5, 10)),
-    "doubled": LoadScenario("5,000 trades/s on 56 connections, and on twice as many", Load(5_000, 56, "paced", 0.2), (15, 60),
+    "doubled": LoadScenario("5,000 trades/s on 56 connections, and on twice as many", Load(5_000, 56, "live", 5), (15, 60),
                             (5, 10), ("pumpwatch", "pumpwatch twice")),
     "saturation": LoadScenario("the highest rate sustained on 56 connections", Load(250_000, 56, "burst", 1, True),
                                (10, 30), (3, 5)),
