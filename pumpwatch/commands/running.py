@@ -9,7 +9,6 @@ import click
 
 from pumpwatch.commands.options import config_option, json_option
 from pumpwatch.commands.output import colored, near, print_json, print_lines, program, say, terminal_width
-
 from pumpwatch.printable import printable
 
 if TYPE_CHECKING:

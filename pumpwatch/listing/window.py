@@ -25,7 +25,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
 from pumpwatch.listing.archive import Archive, Pass, Span, archive_name, write_archive
-from pumpwatch.listing.context import Doubler, DoubleNothing, TradeAccess, WindowContext
+from pumpwatch.listing.context import DoubleNothing, Doubler, TradeAccess, WindowContext
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of
 from pumpwatch.listing.publication import Publisher

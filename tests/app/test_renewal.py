@@ -71,7 +71,8 @@ def renewed_in(events: list[ConnectionEvent]) -> set[str]:
 def run(tmp_path: Path, done: Callable[[list[ConnectionEvent]], bool], rules: dict[str, Any], per_connection: int = 0) -> Renewed:
     """Trade until that has happened to the connections."""
     with SimProcess(venues=VENUES, symbols=6, rate=2400.0, paused=True, folder=str(tmp_path / "venues"), rules=rules) as sim, \
-            CollectorProcess(sim, tmp_path, plugins=short_lived(tmp_path), exchanges=small_connections(sim, per_connection)) as collector:
+            CollectorProcess(sim, tmp_path, plugins=short_lived(tmp_path),
+                             exchanges=small_connections(sim, per_connection)) as collector:
         collector.wait_until_up()
         sim.resume()
         deadline = time.monotonic() + HANGS_S

@@ -51,7 +51,8 @@ def pair(number: int, **figures: object) -> dict[str, object]:
 
 def test_of_each_pair_of_connections_it_says_which_was_first_and_by_how_much() -> None:
     pairs = [pair(0), pair(1, first=[0, 0], up=[True, False]), *(pair(number) for number in range(2, 9))]
-    text = check_lines(status_lines(figures(venues=[venue("alpha", "spot", pairs=pairs), venue("beta", "futures")]), NOW_NS, 80), 80)
+    venues = [venue("alpha", "spot", pairs=pairs), venue("beta", "futures")]
+    text = check_lines(status_lines(figures(venues=venues), NOW_NS, 80), 80)
     for expected in ("pairs of alpha.spot", "0 first in 70% by 1.2 ms, 1000 in 30% by 0.4 ms", "1001 is down", "5 more (--json)"):
         assert expected in " ".join(text.split())
     assert "pairs of beta" not in text
