@@ -140,7 +140,7 @@ class _Known:
         return BESIDE_KEPT if self.beside else KEPT
 
     def cut(self) -> None:
-        """Forget the oldest of `later` beyond KEPT with everything before them, and counts that two connections no longer need."""
+        """Forget the oldest of `later` beyond KEPT and what came before, and counts that two connections no longer need."""
         old = self.last_ns - BEHIND_NS
         for counts in (self._counts, *self.beside.values()):
             for key in list(takewhile(lambda key: key[0] < old, islice(counts, max(0, len(counts) - KEPT)))):
