@@ -270,7 +270,8 @@ class VenueFeeds:
         for symbol in came & self._left.keys():
             self._unread.add([symbol], self._left.pop(symbol), LISTED_AGAIN)
         if self._asked_ns:
-            self._unread.add((symbol for symbol in came if symbol not in self._rejected), self._asked_ns, LISTED)
+            self._unread.add((symbol for symbol in came if symbol not in self._rejected
+                              and not self._connections.is_granted(symbol)), self._asked_ns, LISTED)
 
     def move(self, symbol: str) -> None:
         """Read this symbol on another connection than now."""

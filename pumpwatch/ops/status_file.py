@@ -15,6 +15,17 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Unreadable = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
 
 
+class _Pair(msgspec.Struct):
+    """The figures of a connection and its double."""
+
+    connection: Count
+    double: Count
+    symbols: Count = 0
+    up: tuple[bool, bool] = (False, False)
+    first: tuple[Count, Count] = (0, 0)
+    lead_ms: tuple[float, float] = (0.0, 0.0)
+
+
 class _Row(msgspec.Struct):
     """The figures of one venue."""
 
@@ -31,6 +42,7 @@ class _Row(msgspec.Struct):
     no_coin_listed: bool = False
     problem: str = ""
     down_s: float = 0.0
+    pairs: list[_Pair] = []
     trades_total: Count = 0
     trades_per_s: float = 0.0
     lag_ms: float = 0.0

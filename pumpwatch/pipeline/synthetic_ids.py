@@ -5,8 +5,8 @@ happen in one nanosecond, so the nth of them gets the suffix `#n`. Rows sent as 
 seen live: the nth of equal rows is new only where fewer than n were seen. The history of a symbol never seen before is
 dropped and counted: recording starts where it ends, and older trades are never added later.
 
-While a connection is renewed, or a symbol is read on two connections, both bring the same trades. Then equal trades are counted for each connection: the
-nth is new only where no connection has brought n of them so far.
+While a connection is renewed, or a symbol is read on two connections, both bring the same trades. Then equal trades are counted
+for each connection: the nth is new only where no connection has brought n of them so far.
 
 A venue may repeat a live frame. Where it numbers its frames (`sequence_number`), an equal number with equal rows is the same
 frame and is dropped. Without a number, or under another number, equal rows are different trades.
@@ -140,7 +140,7 @@ class _Known:
         return BESIDE_KEPT if self.beside else KEPT
 
     def cut(self) -> None:
-        """Forget the oldest of `later` beyond KEPT, and everything before them; and counts that two connections no longer need."""
+        """Forget the oldest of `later` beyond KEPT and what came before, and counts that two connections no longer need."""
         old = self.last_ns - BEHIND_NS
         for counts in (self._counts, *self.beside.values()):
             for key in list(takewhile(lambda key: key[0] < old, islice(counts, max(0, len(counts) - KEPT)))):

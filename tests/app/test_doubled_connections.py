@@ -93,7 +93,7 @@ def test_the_connections_of_a_pair_may_be_cut_in_turn(ended):
 
 
 def test_both_cut_together_are_one_gap_of_each_venue_that_covers_whatever_was_missed(ended):
-    truth, counted, in_turn, gaps, _ = ended
+    truth, counted, _, gaps, _ = ended
     cut = [gap for gap in gaps if gap.symbols]
     assert sorted(f"{gap.exchange}.{gap.market_type}" for gap in cut) == sorted(VENUES)
     assert not [trade for trade in missing(truth, counted) if not covered(trade, gaps)]
@@ -103,5 +103,6 @@ def test_status_says_who_of_a_pair_was_first(ended):
     *_, figures = ended
     for row in figures["venues"]:
         (pair,) = row["pairs"]
-        assert pair["symbols"] == row["instruments"] and sum(pair["first"]) > 0 and all(0 <= lead < 1000 for lead in pair["lead_ms"])
+        assert pair["symbols"] == row["instruments"] and sum(pair["first"]) > 0
+        assert all(lead >= 0 for lead in pair["lead_ms"])
         assert row["doubled_total"] > 0

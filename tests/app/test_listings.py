@@ -187,7 +187,7 @@ def test_hostile_boards_files_and_plugins_affect_neither_trades_nor_the_listing_
                                  >= COINS - 10)
             assert collector.figures()["listing"]["upbit"]["up"] is True
             sim.pause()
-            collector.wait_until(lambda figures: sum(row["trades_total"] for row in figures["venues"])
+            collector.wait_until(lambda figures: sum(row["trades_total"] + row["doubled_total"] for row in figures["venues"])
                                  >= sim.ask("status")["records"]["sent"] and figures["journal"]["backlog_trades"] == 0)
             assert collector.stop() == 0
             log = (collector.folder / "collector.log").read_text("utf-8")

@@ -82,7 +82,7 @@ WANTED = (
     Wanted("the same at saturation, each at the highest rate it sustains", 0.25, 1 / 6, "{:.3f}",
            against_peer("saturation")),
     Wanted("the same at 1,000/s", 0.25, 0.20, "{:.3f}", against_peer("steady-1000")),
-    Wanted("CPU per trade with each symbol on two connections, against one: 5,000/s", 1.6, None, "{:.2f}",
+    Wanted("CPU per trade with each symbol on two connections, against one: 2,000/s", 1.6, None, "{:.2f}",
            against_peer("doubled", "pumpwatch twice", "pumpwatch")),
     Wanted("share of a core with 56 quiet connections", 0.054, 0.02, "{:.1%}", of_ours("quiet-56", "core_share", ("pumpwatch",))),
     Wanted("resident memory with 56 quiet connections", 165, 120, "{:.0f} MB", of_ours("quiet-56", "rss_mb", ("pumpwatch",))),

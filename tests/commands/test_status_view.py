@@ -44,5 +44,19 @@ def test_whatever_has_no_column_is_said_in_words(width: int) -> None:
         assert "alpha.spot 2" in text and "beta.futures 0" not in text
 
 
+def pair(number: int, **figures: object) -> dict[str, object]:
+    return {"connection": number, "double": 1000 + number, "symbols": 9, "up": [True, True], "first": [70, 30],
+            "lead_ms": [1.24, 0.4], **figures}
+
+
+def test_of_each_pair_of_connections_it_says_which_was_first_and_by_how_much() -> None:
+    pairs = [pair(0), pair(1, first=[0, 0], up=[True, False]), *(pair(number) for number in range(2, 9))]
+    venues = [venue("alpha", "spot", pairs=pairs), venue("beta", "futures")]
+    text = check_lines(status_lines(figures(venues=venues), NOW_NS, 80), 80)
+    for expected in ("pairs of alpha.spot", "0 first in 70% by 1.2 ms, 1000 in 30% by 0.4 ms", "1001 is down", "5 more (--json)"):
+        assert expected in " ".join(text.split())
+    assert "pairs of beta" not in text
+
+
 def test_a_collector_that_just_started_has_a_table_too() -> None:
     assert status_lines({}, NOW_NS, 80)[0] == "PumpWatch , pid None, up 0:00:00"

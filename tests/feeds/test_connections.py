@@ -151,6 +151,19 @@ def test_a_symbol_that_only_the_second_connection_rejects_is_read_on_without_a_g
         assert not gaps(world) and not world.feeds.status()["refused"]
 
 
+def test_a_symbol_that_only_the_first_connection_rejects_is_read_on_by_the_second_until_it_is_requested_again():
+    with VenueWorld(symbols(3), redundancy=2, refresh_s=0.3) as world:
+        settled(world, 2)
+        world.feeds._on_rejected(0, "S1", "no")
+        assert "S1" not in world.feeds.placement
+        world.refresh(1)
+        assert "S1" in double_of(world).granted
+        until(lambda: "S1" in world.feeds.placement and world.feeds.status()["refused"] == [])
+        until(lambda: "S1" in world.feeds.feeds[0].granted and "S1" in double_of(world).granted)
+        gevent.sleep(1.2)
+        assert not gaps(world)
+
+
 def test_a_second_connection_without_a_trade_is_opened_again_where_the_first_has_some():
     with VenueWorld(symbols(1), quick(stale_after_s=1.0), redundancy=2) as world:
         until(lambda: world.feeds.feeds and world.feeds.feeds[0].up)

@@ -208,13 +208,18 @@ def test_symbols_that_do_not_fit_on_a_connection_go_to_another_and_new_ones_too(
         assert world.feeds.feeds[0].granted == first
 
 
-def test_where_a_venue_cannot_unsubscribe_a_silent_symbol_has_its_connection_opened_again_and_stays_on_it():
+def test_where_a_venue_cannot_unsubscribe_a_silent_symbol_has_its_connection_renewed_and_stays_on_it():
     with VenueWorld([f"S{i}" for i in range(20)], quick(drops=False), symbols_per_connection=12) as world:
         until(lambda: len(subscribed(world)) == 20)
         number = world.feeds.placement.connection_of("S3")
         until(lambda: world.feeds.feeds[number].established_at_ns)
         world.feeds.move("S3")
-        until(lambda: "down" in world.events and len(subscribed(world)) == 20)
+        with gevent.Timeout(20):
+            while "renewed" not in world.events:
+                world.trade()
+                world.clock.monotonic_s += 0.5
+                gevent.sleep(0.05)
+        assert len(subscribed(world)) == 20 and "down" not in world.events and not world.gaps
         assert world.feeds.placement.connection_of("S3") == number and len(world.streams) == 3
 
 
