@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 import msgspec
@@ -162,8 +162,13 @@ def type_text(path: str, kind: Any) -> str:
         bound = f" > {meta.gt}" if meta.gt is not None else f" >= {meta.ge}" if meta.ge is not None else ""
         return type_text(path, inner) + bound
     if get_origin(kind) is Literal:
-        *most, last = get_args(kind)
+        *most, last = map(str, get_args(kind))
         return f"{', '.join(most)} or {last}"
+    if get_origin(kind) is Union:
+        return "; ".join(type_text(path, part) for part in get_args(kind))
+    if is_struct(kind):
+        return "; ".join(f"section with `{field.encode_name}`: {type_text(path, field.type)}"
+                         for field in msgspec.structs.fields(kind))
     if get_origin(kind) is list:
         return f"list of {type_text('', get_args(kind)[0])}"
     if get_origin(kind) is dict:

@@ -38,6 +38,12 @@ class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A mapping of the file."""
 
 
+class TopByVolume(Section):
+    """The symbols with the largest volumes."""
+
+    top: PositiveInt
+
+
 class VenueConfig(Section):
     """One market of an exchange. Empty addresses mean the plugin's own."""
 
@@ -49,6 +55,7 @@ class VenueConfig(Section):
     coins: list[str] = []  # only symbols of these coins: PEPE means PEPEUSDT and 1000PEPEUSDT; empty: all
     symbols_per_connection: Count = 0  # at most, within what the venue allows; 0: usually 100, and some newcomers
     variant: str = ""  # another protocol the plugin offers for this venue
+    redundancy: Literal[1, 2] | list[str] | TopByVolume = 1  # connections that read each symbol; or those that two read
 
 
 class ExchangeConfig(Section):
@@ -65,6 +72,7 @@ class ExchangeConfig(Section):
 
 class NetConfig(Section):
     sweep_ms: Positive = 10.0
+    sparse_sweep_ms: Positive = 30.0
     window_sweep_ms: Positive = 1.0
     max_frame_bytes: PositiveInt = 4_194_304
     max_pending_bytes: PositiveInt = 33_554_432
@@ -76,7 +84,7 @@ class NetConfig(Section):
 class StoreConfig(Section):
     dir: Folder = "data"
     commit_ms: Positive = 90.0
-    commit_trades: PositiveInt = 5000
+    commit_trades: PositiveInt = 2000
     recent_minutes: PositiveInt = 20
     retention_hours: Positive = 72.0
     max_bytes: PositiveInt = 50_000_000_000
@@ -110,7 +118,13 @@ class ListingConfig(Section):
     window_s: Positive = 20.0
     fresh_s: Positive = 600.0
     archive_dir: Folder = "data"
+    doubled: bool = True  # the coin of an open window is read on two connections of each venue
     sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {"upbit": SourceConfig()})
+
+
+class ReportsConfig(Section):
+    enabled: bool = True
+    keep_days: PositiveInt = 90
 
 
 class PluginsConfig(Section):
@@ -135,6 +149,7 @@ class Keys(Section):
     backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     sinks: dict[str, dict[str, Any]] = {}
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
+    reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 

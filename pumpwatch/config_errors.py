@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from types import UnionType
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, Union, get_args
 
 import msgspec
 
@@ -63,7 +63,7 @@ def _explain(message: str, struct: type[Any], steps: list[tuple[str, bool]], pre
         return path, f"{path or 'a key'}: {message[0].lower()}{message[1:]}", (
             f"allowed: {', '.join(map(str, allowed))}" if allowed else "see config/pumpwatch.yaml for every key")
     name = unknown.group(1)
-    known = [field.encode_name for field in msgspec.structs.fields(_type_at(struct, steps))]
+    known = [field.encode_name for field in msgspec.structs.fields(_section(_type_at(struct, steps)))]
     near = difflib.get_close_matches(name, known, 1, 0.5)
     key = f"{path}.{name}" if steps else f"{prefix}{name}"
     hint = f"did you mean `{near[0]}`? " if near else ""
@@ -101,13 +101,33 @@ def _type_at(struct: type[Any], steps: list[tuple[str, bool]]) -> Any:
         if own:
             current = current.__args__[-1]
         else:
-            current = next(kind_of(f) for f in msgspec.structs.fields(current) if f.encode_name == name)
+            current = next(kind_of(f) for f in msgspec.structs.fields(_section(current)) if f.encode_name == name)
     return current
+
+
+def _section(kind: Any) -> Any:
+    """Return the section among the things that a key may hold."""
+    return next((part for part in get_args(kind) if _is_struct(part)), kind)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _choices_at(struct: type[Any], steps: list[tuple[str, bool]]) -> tuple[Any, ...]:
     kind = _type_at(struct, steps)
-    return get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
+    if getattr(kind, "__origin__", None) is Union:
+        return tuple(choice for part in get_args(kind) for choice in _choices_of(part))
+    return _choices_of(kind) if getattr(kind, "__origin__", None) is Literal else ()
+
+
+def _choices_of(kind: Any) -> tuple[Any, ...]:
+    """Return the values that a key may hold, those of a list and of a section in words."""
+    if getattr(kind, "__origin__", None) is Literal:
+        return get_args(kind)
+    if _is_struct(kind):
+        return ("{" + ", ".join(f"{field.encode_name}: N" for field in msgspec.structs.fields(kind)) + "}",)
+    return ("a list",)
 
 
 def kind_of(field: msgspec.structs.FieldInfo) -> Any:

@@ -127,6 +127,22 @@ class CountingSink(Protocol):
         """
 
 
+SymbolMinute = tuple[str, str, str, int, int, int]  # exchange, market type, symbol, minute since 1970, trades, checksum
+
+
+@runtime_checkable
+class SummingSink(Protocol):
+    """A sink that adds up the trades of each minute cheaply, so that it can be compared with the journal, even of long ago."""
+
+    def minute_sums(self, start_ns: int, end_ns: int) -> Sequence[SymbolMinute]:
+        """Return the trades with a timestamp in [start_ns, end_ns) by symbol and minute, including all that was acknowledged.
+
+        checksum: the sum over the trades of (timestamp ^ id) + 31 * trunc(quantity * 1e8) + 17 * trunc(price * 1e8), its last 32
+        bits, in integers of 64 bits that wrap. An id that is not a whole number counts as 0, and so does a product that 64 bits
+        do not hold. Raises ServiceUnavailable if it cannot know now.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class SinkPlugin:
     """A kind of sink: `options` is a msgspec Struct (forbid_unknown_fields) read from `sinks.<name>` of the config."""

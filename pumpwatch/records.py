@@ -66,7 +66,7 @@ class Records:
     gaps: list[Gap] = field(default_factory=list)
     connection_events: list[ConnectionEvent] = field(default_factory=list)
     quarantine: list[Quarantined] = field(default_factory=list)
-    passed: list[PassedId] = field(default_factory=list)  # ids of rows that are not trades: they count as seen
+    passed: list[PassedId] = field(default_factory=list)  # all ids of rows that are not trades: they count as seen
     fills: list[GapFill] = field(default_factory=list)
 
     def __bool__(self) -> bool:

@@ -41,4 +41,4 @@ class Stats:
 
 
 def _key(name: str, labels: dict[str, str]) -> Key:
-    return name, tuple(sorted(labels.items())) if labels else ()
+    return name, tuple(sorted(labels.items()) if len(labels) > 1 else labels.items())

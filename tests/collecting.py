@@ -20,7 +20,7 @@ START_S = 60.0
 
 @dataclass(frozen=True)
 class Collecting:
-    """Where it is: its config file (venues, store) and its data folder."""
+    """A running collector: its config file (venues, store) and its data folder."""
 
     config_file: Path
     folder: Path

@@ -1,4 +1,4 @@
-"""What every test may use."""
+"""Fixtures that every test may use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.questdb_server import private_questdb, questdb_server  # noqa: F401 fixtures
+from tests.questdb_server import hung_questdb, private_questdb, questdb_server  # noqa: F401 fixtures
 from tests.zipapp import zipapp  # noqa: F401 a fixture
 
 settings.register_profile("pumpwatch", deadline=None, print_blob=True)  # a busy machine is no failure

@@ -1,4 +1,4 @@
-"""Where the recorded frames are, if they are here at all: a folder `shared/corpus` beside the checkout."""
+"""The recorded frames, if they are present: a folder `shared/corpus` beside the checkout."""
 
 from __future__ import annotations
 

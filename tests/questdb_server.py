@@ -77,7 +77,7 @@ class QuestDBServer:
         """Wait until at least `rows` rows are visible (the WAL is applied a little later); return the count."""
         deadline = time.monotonic() + timeout_s
         while (seen := self.count(table)) < rows and time.monotonic() < deadline:
-            time.sleep(0.05)
+            time.sleep(0.2)
         return seen
 
     def kill(self) -> None:
@@ -115,12 +115,21 @@ def _fixed_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def questdb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]:
-    """The server that all tests of a session share; each test needs tables of its own."""
+def hung_questdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]:
+    """The server that all tests of a session share, while none of them needs it: idle it would use a tenth of a core."""
     server = QuestDBServer(tmp_path_factory.mktemp("questdb"))
     server.start()
+    server.hang()
     yield server
     server.end()
+
+
+@pytest.fixture(scope="module")
+def questdb_server(hung_questdb: QuestDBServer) -> Iterator[QuestDBServer]:
+    """The server that all tests of a session share; each test needs tables of its own."""
+    hung_questdb.unhang()
+    yield hung_questdb
+    hung_questdb.hang()
 
 
 @pytest.fixture

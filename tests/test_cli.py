@@ -275,7 +275,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def interrupts_heeded() -> Iterator[None]:
-    """What a shell starts in the background ignores them, and so would its children."""
+    """Heed SIGINT: what a shell starts in the background ignores it, and so would its children."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -65,3 +65,17 @@ def test_data_without_a_file_are_named_by_their_text() -> None:
         convert({"adr": "x"}, Options, "the demo's config", "sinks.shelf.")
     assert caught.value.message == "the demo's config: unknown key `sinks.shelf.adr`"
     assert "did you mean `addr`?" in caught.value.hint
+
+
+@pytest.mark.parametrize(("written", "says"), [
+    ("3", "invalid enum value 3; allowed: 1, 2, a list, {top: N}"),
+    ("many", "allowed: 1, 2, a list, {top: N}"),
+    ("{tpo: 2}", "unknown key `exchanges.binance.spot.redundancy.tpo`; did you mean `top`?"),
+    ("{top: 0}", "redundancy.top: expected `int` >= 1"),
+    ("[BTCUSDT, 3]", "redundancy.1: expected `str`, got `int`")])
+def test_a_key_that_may_hold_several_kinds_of_values_names_them(tmp_path, written, says):
+    file = tmp_path / "pumpwatch.yaml"
+    file.write_text(f"exchanges:\n  binance:\n    spot:\n      redundancy: {written}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    assert says in f"{caught.value.message}; {caught.value.hint}" and f"{file}:4:" in caught.value.message

@@ -129,3 +129,18 @@ def test_an_environment_gets_each_set_of_extras_once_until_the_packages_change(m
         assert machine.run("--quick").returncode == 0
     assert len((machine.home / "pip").read_text().splitlines()) == 1
     assert machine.stamp.read_text() == f"test {machine.state}\ndocs {machine.state}\n"
+
+
+@pytest.mark.parametrize(("free_kb", "places"), [(5_000_000, {""}), (9_000_000, {"", "/dev/shm"})])  # "": where memory is short
+def test_tests_write_to_memory_where_there_is_room_and_nothing_is_left_there(
+        machine: Machine, free_kb: int, places: set[str]) -> None:
+    machine.program(machine.bin / "java", JAVA)
+    machine.program(machine.bin / "mvn", MAVEN)
+    machine.program(machine.bin / "df", f"echo Filesystem; echo 'tmpfs 24684092 12 {free_kb} 1% /dev/shm'")
+    (machine.bin / "chmod").symlink_to(shutil.which("chmod") or "")
+    machine.program(machine.venv / "bin" / "python", 'echo "in $TMPDIR"; [ -z "$TMPDIR" ] || echo x >"$TMPDIR/written"; exit 3')
+    done = machine.run()
+    (folder,) = re.findall(r"^in (.*)$", done.stdout, re.MULTILINE)
+    assert done.returncode == 3, done.stderr
+    assert folder.rpartition("/")[0] in places
+    assert not folder or not Path(folder).exists()

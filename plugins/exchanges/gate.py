@@ -1,7 +1,7 @@
 """Gate v4 spot and USDT futures: every trade, from `spot.trades` and `futures.trades`.
 
 Documents: gate.com docs developers/apiv4/ws and futures/ws (2026-05), gateapi-python SpotApi and FuturesApi (2025-07),
-frames recorded in 2026-09. Checked 2026-11-21.
+frames recorded in 2026-09, limits of candles as others probed them (2026-09-06). Checked 2026-11-27.
 
 Symbols: `BTC_USDT`, spelt alike on both markets; some are Chinese.
 Ids: contiguous per symbol: `id_market` on spot, which REST calls sequence_id, and `id` on futures. Spot frames from
@@ -16,13 +16,16 @@ carries its sending time, within 60 s of the server's. `spot.system` and `future
 lists leveraged tokens.
 Limits: 300 connections per address at once; no documented number of symbols, 200 worked in probes. REST: 200 requests in
 10 s, each path for itself. The allowed connects and messages per second are not documented; the values here are ours.
+History: the newest 1,000 rows of a range of whole seconds, for 30 days. `last_id` is no longer recommended, and is not used.
+Where a symbol has more than 1,000 trades in two seconds, the pages stand still.
+Candles: 1,000 a request on spot and 2,000 on futures, both ends included, of the last 10,000 minutes. Futures count contracts.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -31,6 +34,8 @@ from pumpwatch import (
     FUTURES,
     SPOT,
     BadFrame,
+    Candle,
+    Candles,
     Columns,
     Control,
     ControlKind,
@@ -45,6 +50,7 @@ from pumpwatch import (
     QuantityUnit,
     Venue,
     Volumes,
+    ascending_candles,
     hookimpl,
     split_multiplier,
 )
@@ -52,6 +58,7 @@ from pumpwatch import (
 NAMES = re.compile(r"[^\s\"'`,;:()\[\]]+")
 NS_PER_S = 10**9
 THIRTY_DAYS_S = 30 * 86_400
+CANDLE_REACH_S = 9_990 * 60  # the oldest of 10,000 minutes go while a request is under way
 LONGEST_RANGE = 10_000  # fills in one row; a longer range is a damaged frame
 UNIT_NS = {13: 1_000_000, 10: NS_PER_S}  # by digits before the point: ms and seconds of our time
 
@@ -112,6 +119,7 @@ _spot = msgspec.json.Decoder(list[SpotMessage], strict=False)
 _futures = msgspec.json.Decoder(list[FuturesMessage], strict=False)
 _spot_rows = msgspec.json.Decoder(list[SpotTrade], strict=False)
 _futures_rows = msgspec.json.Decoder(list[FuturesRow], strict=False)
+_lists = msgspec.json.Decoder(list[list[Any]])
 _numbers = msgspec.json.Decoder(list[int])
 _listed = msgspec.json.Decoder(list[dict[str, Any]])
 
@@ -327,6 +335,34 @@ def parse_futures_history(body: bytes, symbol: str, columns: Columns) -> None:
     _append_futures(rows, columns)
 
 
+def _candles_request(path: str, symbol_key: str) -> Callable[[str, int, int], HttpRequest]:
+    def request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
+        """Ask for minutes from the first whole one on, to the last second: no other minute begins before it."""
+        return HttpRequest(path, {symbol_key: symbol, "interval": "1m", "from": -(-start_ns // (60 * NS_PER_S)) * 60,
+                                  "to": (end_ns - 1) // NS_PER_S})
+
+    return request
+
+
+def _candles(rows: Iterable[Sequence[Any]]) -> list[Candle]:
+    """Return candles of rows of time, open, high, low, close, base volume and quote volume."""
+    found: list[Candle] = ascending_candles(
+        Candle(start_ns=int(at) * NS_PER_S, open=first, high=high, low=low, close=last, volume=volume, quote_volume=quote)
+        for at, first, high, low, last, volume, quote in (map(float, row) for row in rows))
+    return found
+
+
+def parse_spot_candles(body: bytes, instrument: Instrument) -> list[Candle]:
+    """Read spot/candlesticks: rows of time, quote volume, close, high, low, open, base volume, and whether it is closed."""
+    return _candles([row[place] for place in (0, 5, 3, 4, 2, 6, 1)] for row in _lists.decode(body))
+
+
+def parse_futures_candles(body: bytes, instrument: Instrument) -> list[Candle]:
+    """Read futures/usdt/candlesticks; contracts become base units."""
+    return _candles([*(row[key] for key in "tohlc"), float(row["v"]) * instrument.contract_size, row.get("sum", -1)]
+                    for row in _listed.decode(body))
+
+
 def _venue(market_type: str, **facts: Any) -> Venue:
     channel = f"{market_type}.trades"
     return Venue(
@@ -344,12 +380,17 @@ VENUES = [
     _venue(SPOT, ws_url="wss://api.gateio.ws/ws/v4/", headers={}, quantity_unit=QuantityUnit.BASE, timestamp_unit_ns=1,
            parse=parse_spot, instruments_requests=[HttpRequest("/spot/currency_pairs")],
            parse_instruments=parse_spot_instruments, volumes=_volumes("/spot/tickers", "currency_pair", "quote_volume"),
-           history_request=_history_request("/spot/trades", "currency_pair"), parse_history=parse_spot_history),
+           history_request=_history_request("/spot/trades", "currency_pair"), parse_history=parse_spot_history,
+           candles=Candles(request=_candles_request("/spot/candlesticks", "currency_pair"), parse=parse_spot_candles,
+                           rows_per_request=1000, reach_s=CANDLE_REACH_S, tolerance=0.0, why="")),
     _venue(FUTURES, ws_url="wss://fx-ws.gateio.ws/v4/ws/usdt", headers={"X-Gate-Size-Decimal": "1"},
            quantity_unit=QuantityUnit.CONTRACTS, timestamp_unit_ns=1_000_000, parse=parse_futures,
            instruments_requests=[HttpRequest("/futures/usdt/contracts")], parse_instruments=parse_futures_instruments,
            volumes=_volumes("/futures/usdt/tickers", "contract", "volume_24h_quote"),
-           history_request=_history_request("/futures/usdt/trades", "contract"), parse_history=parse_futures_history),
+           history_request=_history_request("/futures/usdt/trades", "contract"), parse_history=parse_futures_history,
+           candles=Candles(request=_candles_request("/futures/usdt/candlesticks", "contract"), parse=parse_futures_candles,
+                           rows_per_request=2000, reach_s=CANDLE_REACH_S, tolerance=0.001,
+                           why="no document says how candles count parts of a contract, and takeovers")),
 ]
 
 

@@ -1,7 +1,7 @@
 """KuCoin spot and USDT perpetuals: every trade, by the classic protocol or the tokenless one of 2025 (variant `tokenless`).
 
 Documents: kucoin-universal-sdk spec/ws and spec/rest (2025-11-04); the tokenless protocol from maintained adapters
-(2026-08) and live observations (2026-08-21, 2026-09-22). Checked 2026-11-21.
+(2026-08) and live observations (2026-08-21, 2026-09-22); docs-new "Get Klines" of spot and of futures. Checked 2026-11-27.
 
 Symbols: `SOMI-USDT`, `SOMIUSDTM`. A renamed coin keeps its old symbol; its base has the new name. XBT is BTC. Thousands
 are part of the base: 1000BONK, 1MBABYDOGE.
@@ -17,10 +17,13 @@ Limits, classic: 100 symbols per topic; 400 per spot session by the newer text, 
 (more are rejected with 509); 100 messages in 10 s; 30 connects a minute. Tokenless: 600 topics per connection (200 are
 used), 300 messages in 10 s, 250 connects in 5 minutes. The text does not say whether connects and the REST weight of
 2,000 in 30 s count per market; the stricter reading is used: both markets share them.
+History: the last 100 trades, whatever is asked: oldest first on spot, newest first on futures. Candles: 1,500 a request on
+spot, newest first, in base units; 500 on futures, in lots. A minute without a trade has none.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
@@ -32,6 +35,8 @@ from pumpwatch import (
     NO_SEQUENCE,
     SPOT,
     BadFrame,
+    Candle,
+    Candles,
     Columns,
     Control,
     ControlKind,
@@ -47,10 +52,12 @@ from pumpwatch import (
     Session,
     Venue,
     Volumes,
+    ascending_candles,
     hookimpl,
     split_multiplier,
 )
 
+NS_PER_MS, NS_PER_S, MINUTE_NS = 10**6, 10**9, 60 * 10**9
 OK = "200000"
 TOO_MANY = 509
 TOPICS = {SPOT: "/market/match:", FUTURES: "/contractMarket/execution:"}
@@ -288,16 +295,50 @@ def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
     columns.sell = [row.side == "sell" for row in rows]
 
 
+def spot_candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
+    """Ask for minutes by seconds. No minute begins between the last second and the end, whether that is included or not."""
+    return HttpRequest("/api/v1/market/candles", {"symbol": symbol, "type": "1min", "startAt": _ceil(start_ns, MINUTE_NS) * 60,
+                                                  "endAt": (end_ns - 1) // NS_PER_S}, weight=3)
+
+
+def futures_candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
+    """Ask for minutes by milliseconds, in the same way."""
+    return HttpRequest("/api/v1/kline/query", {"symbol": symbol, "granularity": 1, "from": _ceil(start_ns, MINUTE_NS) * 60_000,
+                                               "to": (end_ns - 1) // NS_PER_MS}, weight=3)
+
+
+def _ceil(time_ns: int, unit_ns: int) -> int:
+    return -(-time_ns // unit_ns)
+
+
+def _candles_parser(unit_ns: int, places: Sequence[int]) -> Callable[[bytes, Instrument], list[Candle]]:
+    """Return the function that reads rows of numbers: time, open, high, low, close, volume and turnover stand in `places`."""
+
+    def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
+        rows = msgspec.convert(_data_in(body), list[list[float]], strict=False)
+        found: list[Candle] = ascending_candles(
+            Candle(start_ns=int(at) * unit_ns, open=first, high=high, low=low, close=last,
+                   volume=volume * instrument.contract_size, quote_volume=turnover)
+            for at, first, high, low, last, volume, turnover in ([row[place] for place in places] for row in rows))
+        return found
+
+    return parse_candles
+
+
 MARKETS: dict[str, dict[str, Any]] = {
     SPOT: {
         "rest_url": "https://api.kucoin.com", "quantity_unit": QuantityUnit.BASE,
         "instruments_requests": [HttpRequest("/api/v2/symbols", weight=4)],
         "volumes": Volumes(HttpRequest("/api/v1/market/allTickers", weight=15), parse_volumes),
-        "history_request": _history_request("/api/v1/market/histories", 3)},
+        "history_request": _history_request("/api/v1/market/histories", 3),
+        "candles": Candles(request=spot_candles_request, parse=_candles_parser(NS_PER_S, (0, 1, 3, 4, 2, 5, 6)),
+                           rows_per_request=1500, reach_s=math.inf, tolerance=0.0, why="")},
     FUTURES: {
         "rest_url": "https://api-futures.kucoin.com", "quantity_unit": QuantityUnit.CONTRACTS,
         "instruments_requests": [HttpRequest("/api/v1/contracts/active", weight=3)],
-        "history_request": _history_request("/api/v1/trade/history", 5)},
+        "history_request": _history_request("/api/v1/trade/history", 5),
+        "candles": Candles(request=futures_candles_request, parse=_candles_parser(NS_PER_MS, range(7)), rows_per_request=500,
+                           reach_s=math.inf, tolerance=0.0, why="")},
 }
 
 

@@ -1,7 +1,8 @@
 """Phemex spot and USDT perpetuals: every trade, from `trade.subscribe` and `trade_p.subscribe`.
 
-Documents: phemex-docs _spot.md and _contract.md (2026-01-07), phemex-api-docs (2024-06-17); limits, snapshots and the
-scales of tickers as others probed them in 2026-09; sessions recorded in 2021-07 and 2025-12. Checked 2026-11-21.
+Documents: phemex-docs _spot.md, _contract.md and _generic.md (2026-01-07), phemex-api-docs (2024-06-17); limits, snapshots and
+the scales of tickers as others probed them in 2026-09, rows of candles in 2026-05; sessions recorded in 2021-07 and 2025-12.
+Checked 2026-11-27.
 
 Symbols: case matters and is kept. Spot has a prefix: `sSOMIUSDT`; but `sOLUSDT` is spot OL, not SOL. Perpetuals of cheap
 coins count thousands: `u1000PEPEUSDT`, base "1000 PEPE". Coin and quote come from the product row, never from the symbol.
@@ -21,10 +22,14 @@ Limits: 20 requests a second per connection. The documents allow 20 symbols per 
 were counted before error 6015. 100 are used, and 6015 moves a symbol to another connection. The documents allow 5
 connections per client; more were open without a complaint. Both markets share one address and with it 200 connects and
 5,000 requests in 5 minutes.
+History: about the newest 1,000 trades, without paging, through a cache that may be a moment old; subscribing gives the same.
+Candles: kline/list, which the documents keep for compatibility, for only it takes a range; fewer than 1,000 minutes, its ends
+whole minutes, the later one excluded. The minute that runs is not in it. kline weighs 10. Spot has scaled integers.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -34,6 +39,8 @@ from pumpwatch import (
     FUTURES,
     SPOT,
     BadFrame,
+    Candle,
+    Candles,
     Columns,
     Control,
     ControlKind,
@@ -47,10 +54,12 @@ from pumpwatch import (
     QuantityUnit,
     Venue,
     Volumes,
+    ascending_candles,
     hookimpl,
     split_multiplier,
 )
 
+NS_PER_S = 10**9
 NO_ROOM = 6015
 PING = '{"id":%d,"method":"server.ping","params":[]}'
 OTHER_DATA = ("book", "orderbook_p", "kline", "kline_p", "tick", "tick_p", "market24h", "market24h_p", "spot_market24h",
@@ -95,6 +104,34 @@ class ScaledFrame(msgspec.Struct, gc=False):
     type: Literal["incremental", "snapshot"] = "incremental"
 
 
+class CandleRow(msgspec.Struct, array_like=True):
+    """A candle, as text or, on spot, as scaled integers; the symbol may follow."""
+
+    at: int
+    interval: Literal[60]
+    last_close: float
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    turnover: float
+
+
+class CandleRows(msgspec.Struct):
+    """The rows of an answer."""
+
+    rows: list[CandleRow]
+
+
+class CandlesAnswer(msgspec.Struct):
+    """The answer of kline; without data if it is an error."""
+
+    code: int
+    msg: str = ""
+    data: CandleRows | None = None
+
+
 class Answer(msgspec.Struct):
     """A REST answer with trades in it."""
 
@@ -104,6 +141,7 @@ class Answer(msgspec.Struct):
 _frames = msgspec.json.Decoder(list[Frame], strict=False)
 _scaled_frames = msgspec.json.Decoder(list[ScaledFrame], strict=False)
 _answer = msgspec.json.Decoder(Answer)
+_candles = msgspec.json.Decoder(CandlesAnswer, strict=False)
 _decimals = msgspec.json.Decoder(list[float])
 
 
@@ -270,6 +308,28 @@ def _history_parser(parse: Callable[[bytes, Columns], None]) -> Callable[[bytes,
     return parse_history
 
 
+def candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
+    """Ask for whole minutes of a range."""
+    return HttpRequest("/exchange/public/md/v2/kline/list", {"symbol": symbol, "resolution": 60, "from": _minutes(start_ns) * 60,
+                                                             "to": _minutes(end_ns) * 60}, weight=10)
+
+
+def _minutes(time_ns: int) -> int:
+    return -(-time_ns // (60 * NS_PER_S))
+
+
+def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
+    """Read candles of either market; the instrument has the scales, and a turnover has that of prices."""
+    answer, divisor = _candles.decode(body), instrument.price_divisor
+    if answer.code or answer.data is None:
+        raise BadFrame(f"{answer.code} {answer.msg}")
+    found: list[Candle] = ascending_candles(
+        Candle(start_ns=row.at * NS_PER_S, open=row.open / divisor, high=row.high / divisor, low=row.low / divisor,
+               close=row.close / divisor, volume=row.volume * instrument.contract_size, quote_volume=row.turnover / divisor)
+        for row in answer.data.rows)
+    return found
+
+
 def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> Venue:
     return Venue(
         exchange="phemex", market_type=market_type, ws_url="wss://ws.phemex.com", rest_url="https://api.phemex.com", headers={},
@@ -278,6 +338,8 @@ def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> V
                       connection_age_s=24 * 3600, requests_per_minute=1000, request_window_s=300, shared_by_markets=True),
         heartbeat=Heartbeat(interval_s=5, text=lambda now_ns: PING % 0), stale_after_s=20, id_kind=IdKind.NONE,
         timestamp_unit_ns=1, newest_first=True, history=HistoryDepth(rows_per_request=1000, pages=False, reach_s=0),
+        candles=Candles(request=candles_request, parse=parse_candles, rows_per_request=999, reach_s=math.inf, tolerance=0.0,
+                        why=""),
         subscribe=_subscribe(f"{channel}.subscribe"), unsubscribe=unsubscribe, drops=False, read_control=read_control,
         instruments_requests=[HttpRequest("/public/products")], history_request=_history_request(history_path), **facts,
     )

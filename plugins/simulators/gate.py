@@ -4,7 +4,10 @@ From the same documents and observations as the exchange plugin (2026).
 - One unknown symbol rejects its whole request, and the answer names it. A client that is silent for a minute is closed. An
   address may have 300 connections at once.
 - Sizes are text where the client sent X-Gate-Size-Decimal: 1; otherwise they are whole contracts, cut towards zero.
-- REST gives the newest rows of a range of whole seconds.
+- REST gives the newest rows of a range of whole seconds (of its last second, every row), of the last 30 days. `page` counts such
+  answers on spot, `offset` rows on futures.
+- Candles: ascending, both ends of the range included, minutes without a trade left out, the minute that runs not closed. A
+  range of more points than the limit, or one that begins more than 10,000 points ago, is rejected.
 - A request's `time` must count seconds. It is not checked that it is close to the server's own time.
 """
 
@@ -37,6 +40,9 @@ from pumpwatch import (
 
 SIZES_IN_TEXT = "x-gate-size-decimal"
 DECIMAL_COINS = ("ETH", "SOL", "XRP", "PEPE")  # their contracts trade in parts
+THIRTY_DAYS_S = 30 * 86_400
+MINUTE_NS = 60 * 10**9
+POINTS, POINTS_BACK = {SPOT: 1000, FUTURES: 2000}, 10_000
 UNKNOWN = {SPOT: "unknown currency pair", FUTURES: "unknown contract"}
 SECONDS = range(1_500_000_000, 10_000_000_000)
 SPOT_FRAME = ('{"time":%d,"time_ms":%d,"channel":"spot.trades","event":"update","result":{"id":%d,"id_market":%d,'
@@ -134,8 +140,8 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
 
 def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     spot = market_type == SPOT
-    list_path, trades_path = (("/spot/currency_pairs", "/spot/trades") if spot
-                              else ("/futures/usdt/contracts", "/futures/usdt/trades"))
+    list_path, trades_path, candles_path = (("/spot/currency_pairs", "/spot/trades", "/spot/candlesticks") if spot else (
+        "/futures/usdt/contracts", "/futures/usdt/trades", "/futures/usdt/candlesticks"))
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         path = call.path.removeprefix("/api/v4")
@@ -147,22 +153,55 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
             keys = ("currency_pair", "quote_volume") if spot else ("contract", "volume_24h_quote")
             pairs = zip(history.table.symbols, history.table.volumes, strict=True)
             return _json([dict(zip(keys, (symbol, str(volume)), strict=True)) for symbol, volume in pairs])
-        if path != trades_path:
+        if path not in (trades_path, candles_path):
             return _error(404, "NOT_FOUND", "not found")
         symbol = history.table.index.get(call.query.get("currency_pair" if spot else "contract", ""))
-        defaults = {"limit": "100", "from": "0", "to": "9999999999"}
-        numbers = {name: call.query.get(name, default) for name, default in defaults.items()}
         if symbol is None:
             return _error(400, "INVALID_CURRENCY_PAIR" if spot else "CONTRACT_NOT_FOUND", "unknown symbol")
-        if not all(text.isdecimal() for text in numbers.values()) or not 1 <= int(numbers["limit"]) <= 1000:
-            return _error(400, "INVALID_PARAM_VALUE", "invalid limit or time")
-        limit, start, end = (int(text) for text in numbers.values())
-        rows = history.between(symbol, start * 10**9, end * 10**9 + 10**9 - 1, 2**31)
-        rows = rows.take(slice(max(0, len(rows) - limit), None))
-        form = "decimal" if call.headers.get(SIZES_IN_TEXT) == "1" else "whole"
-        return _json((_spot_rows(rows) if spot else _futures_rows(form, rows))[::-1])
+        numbers = {name: text for name, text in call.query.items() if name in ("limit", "from", "to", "page", "offset")}
+        if not all(text.isdecimal() for text in numbers.values()):
+            return _error(400, "INVALID_PARAM_VALUE", "not a number")
+        given = {name: int(text) for name, text in numbers.items()}
+        return (_trades if path == trades_path else _candles)(market_type, call, given, history, symbol)
 
     return rest
+
+
+def _trades(market_type: str, call: HttpCall, given: dict[str, int], history: History, symbol: int) -> HttpReply:
+    limit, now_s = given.get("limit", 100), call.now_ns // 10**9
+    skipped = limit * (given.get("page", 1) - 1) if market_type == SPOT else given.get("offset", 0)
+    if not 1 <= limit <= 1000 or not 0 <= skipped <= 100_000:
+        return _error(400, "INVALID_PARAM_VALUE", "invalid limit or page")
+    start, end = max(given.get("from", 0), now_s - THIRTY_DAYS_S), given.get("to", now_s)
+    rows = history.last_between(symbol, start * 10**9, end * 10**9 + 10**9 - 1, limit + skipped)
+    rows = rows.take(slice(max(0, len(rows) - limit - skipped), len(rows) - skipped if skipped < len(rows) else 0))
+    form = "decimal" if call.headers.get(SIZES_IN_TEXT) == "1" else "whole"
+    return _json((_spot_rows(rows) if market_type == SPOT else _futures_rows(form, rows))[::-1])
+
+
+def _candles(market_type: str, call: HttpCall, given: dict[str, int], history: History, symbol: int) -> HttpReply:
+    now_s, most = call.now_ns // 10**9, POINTS[market_type]
+    limit, end = given.get("limit", 100), given.get("to", now_s)
+    start = given.get("from", end - (limit - 1) * 60)
+    if call.query.get("interval") != "1m" or not 1 <= limit <= most or ("limit" in given and {"from", "to"} & given.keys()):
+        return _error(400, "INVALID_PARAM_VALUE", "invalid interval, or limit beside from and to")
+    if end // 60 - start // 60 >= most:
+        return _error(400, "INVALID_PARAM_VALUE", "Candlestick range too broad. Maximum "
+                                                  f"{most} data points are allowed per request")
+    if start < now_s - POINTS_BACK * 60:
+        return _error(400, "INVALID_PARAM_VALUE", f"Candlestick too long ago. Maximum {POINTS_BACK} points ago are allowed")
+    rows: list[Any] = []
+    table, size = history.table, history.table.specs[symbol].contract_size
+    for bar in history.minutes(symbol, start // 60 * MINUTE_NS, (end // 60 + 1) * MINUTE_NS):
+        at, (first, high, low, last) = bar.start_ns // 10**9, (table.price_text(symbol, price) for price in
+                                                               (bar.open, bar.high, bar.low, bar.close))
+        volume, quote = table.quantity_text(symbol, bar.quantity), f"{bar.quote * size:.8f}"
+        if market_type == SPOT:
+            rows.append([str(at), quote, last, high, low, first, volume, "true" if at + 60 <= now_s else "false"])
+        else:
+            text = volume if call.headers.get(SIZES_IN_TEXT) == "1" else int(float(volume))
+            rows.append({"t": at, "v": text, "c": last, "h": high, "l": low, "o": first, "sum": quote})
+    return _json(rows)
 
 
 def _json(body: Any) -> HttpReply:

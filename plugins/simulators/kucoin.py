@@ -7,7 +7,8 @@ From the same documents as the exchange plugin.
   60 s without a ping.
 - Tokenless, on the path `/tokenless`: binary frames, one symbol per request, 600 of them per connection.
 - An address may connect 30 times a minute, both markets and both protocols together.
-- REST: weights as documented, 2,000 in 30 seconds; more is answered with 429 and code 429000.
+- REST: weights as documented, 2,000 in 30 seconds; more is answered with 429 and code 429000. Candles leave out minutes
+  without a trade; of a longer range, the newest 1,500 (500 on futures) are given.
 """
 
 from __future__ import annotations
@@ -53,10 +54,11 @@ FUTURES_FRAME = ('{"topic":"/contractMarket/execution:%s","type":"message","subj
                  '"makerOrderId":"247822167163555840","tradeId":"%d","ts":%d}}')
 TOKENLESS_FRAME = '{"T":"trade.%s","P":%d,"d":{"E":%d,"M":%d,"S":"%s","p":"%s","q":"%s","s":"%s","ti":"%d"}}'
 WEIGHTS = {"/api/v1/bullet-public": 10, "/api/v2/symbols": 4, "/api/v1/contracts/active": 3, "/api/v1/market/histories": 3,
-           "/api/v1/trade/history": 5, "/api/v1/market/allTickers": 15}
+           "/api/v1/trade/history": 5, "/api/v1/market/allTickers": 15, "/api/v1/market/candles": 3, "/api/v1/kline/query": 3}
 LISTS = {True: "/api/v2/symbols", False: "/api/v1/contracts/active"}
 HISTORIES = {True: "/api/v1/market/histories", False: "/api/v1/trade/history"}
-DEPTH = 100
+CANDLES = {True: "/api/v1/market/candles", False: "/api/v1/kline/query"}
+DEPTH, MINUTE_NS = 100, 60 * 10**9
 
 
 def _text(**message: Any) -> str:
@@ -209,6 +211,8 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
             return _answer({"time": call.now_ns // 1_000_000, "ticker": [*rows, {"symbol": "LUNA-USDT", "volValue": None}]})
         if call.path == HISTORIES[spot]:
             return _trades(call, spot, history)
+        if call.path == CANDLES[spot]:
+            return _candles(call, spot, history)
         return _error("404000", "Url Not Found", 404)
 
     return rest
@@ -268,6 +272,27 @@ def _trades(call: HttpCall, spot: bool, history: History) -> HttpReply:
             found.append({"sequence": number, "contractId": symbol + 1, "tradeId": str(number), "ts": at, "size": int(quantity),
                           "price": price, "side": side})
     return _answer(found if spot else found[::-1])
+
+
+def _candles(call: HttpCall, spot: bool, history: History) -> HttpReply:
+    """Return minutes of a range: newest first, as text, on spot; oldest first, as numbers, on futures."""
+    symbol, kind = history.table.index.get(call.query.get("symbol", "")), call.query.get("type" if spot else "granularity")
+    names, unit, most = (("startAt", "endAt"), 10**9, 1500) if spot else (("from", "to"), 10**6, 500)
+    start, end = (call.query.get(name, "0") for name in names)
+    if symbol is None:
+        return _error("900001" if spot else "100001", "symbol not exists")
+    if kind != ("1min" if spot else "1") or not (start.isdecimal() and end.isdecimal()):
+        return _error("400100", "Incorrect candlestick type" if spot else "granularity invalid")
+    table, size = history.table, history.table.specs[symbol].contract_size
+    end_ns = (int(end) or 2**62 // unit) * unit
+    first = -(-int(start) * unit // MINUTE_NS) * MINUTE_NS
+    rows = []
+    for bar in history.minutes(symbol, first, end_ns // MINUTE_NS * MINUTE_NS + MINUTE_NS)[-most:]:
+        opened, high, low, last = (table.price_text(symbol, price) for price in (bar.open, bar.high, bar.low, bar.close))
+        volume, at = table.quantity_text(symbol, bar.quantity), bar.start_ns // unit
+        rows.append([str(at), opened, last, high, low, volume, f"{bar.quote:.8f}"] if spot else
+                    [at, float(opened), float(high), float(low), float(last), int(volume), round(bar.quote * size, 4)])
+    return _answer(rows[::-1] if spot else rows)
 
 
 def _spot_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:

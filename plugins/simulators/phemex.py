@@ -6,6 +6,8 @@ is harder for a client.
   second acknowledgement comes after its past trades.
 - 101 symbols per connection and any number of connections, as probed; the documents say 20 symbols and 5 connections.
 - Equal trades at the same nanosecond occur, as on the real venue.
+- REST histories pass a cache: an answer is given again for a second. kline/list has no minute that runs, takes whole minutes
+  only, and rejects a range of 1,000. kline weighs 10.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ from pumpwatch import (
 )
 
 PAST_ROWS = 1000
+CANDLES = "/exchange/public/md/v2/kline/list"
+CACHED_NS, MINUTE_NS = 10**9, 60 * 10**9
 MOMENT_NS = 20_000_000  # trades of this long share their nanosecond, as those of one taker do on the real venue
 VOLUMES = {"trades": "/md/spot/ticker/24hr/all", "trades_p": "/md/v2/ticker/24hr/all"}
 SCALE = 8  # of every currency here but USD and TRY
@@ -104,9 +108,9 @@ def _encode_as(key: str) -> Callable[[str, Rows], list[bytes]]:
 
 def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
-        if call.path not in ("/public/products", path, VOLUMES[key]):
+        if call.path not in ("/public/products", path, VOLUMES[key], CANDLES):
             return HttpReply(404, b'{"code":404,"msg":"not found"}')
-        if meter.spend(1) > rules.requests > 0:
+        if meter.spend(10 if call.path == CANDLES else 1) > rules.requests > 0:
             return HttpReply(429, b'{"code":429,"msg":"too many requests"}', {"Retry-After": str(meter.retry_after_s())})
         if call.path == "/public/products":
             return HttpReply(200, json.dumps({"code": 0, "msg": "", "data": _products(history, key)}).encode())
@@ -119,10 +123,34 @@ def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter],
         number = history.table.index.get(symbol)
         if number is None:
             return HttpReply(500, _answer(None, None, INVALID).encode())
-        frame = _frame(key, symbol, history.recent(number, PAST_ROWS), "snapshot").decode()
-        return HttpReply(200, f'{{"error":null,"id":0,"result":{frame}}}'.encode())
+        if call.path == CANDLES:
+            return _candles(call, history, number, scaled=key == "trades")
+        cache: dict[tuple[str, str], tuple[int, HttpReply]] = call.memory.setdefault("cache", {})
+        at_ns, reply = cache.get((path, symbol), (0, HttpReply(200)))
+        if call.now_ns - at_ns >= CACHED_NS:
+            frame = _frame(key, symbol, history.recent(number, PAST_ROWS), "snapshot").decode()
+            reply = HttpReply(200, f'{{"error":null,"id":0,"result":{frame}}}'.encode())
+            cache[path, symbol] = call.now_ns, reply
+        return reply
 
     return rest
+
+
+def _candles(call: HttpCall, history: History, symbol: int, *, scaled: bool) -> HttpReply:
+    """Return the minutes of a range that are over, newest first."""
+    texts = [call.query.get(name, "") for name in ("from", "to")]
+    numbers = [int(text) for text in texts if text.isdecimal()]
+    if call.query.get("resolution") != "60" or len(numbers) < 2 or any(number % 60 for number in numbers) or not (
+            0 < numbers[1] - numbers[0] < 1000 * 60):
+        return HttpReply(200, b'{"code":30000,"msg":"Please double check input arguments","data":null}')
+    start_ns, end_ns = numbers[0] * 10**9, min(numbers[1] * 10**9, call.now_ns // MINUTE_NS * MINUTE_NS)
+    table, rows = history.table, list[list[Any]]()
+    for bar in history.minutes(symbol, start_ns, end_ns):
+        prices = (bar.open, bar.open, bar.high, bar.low, bar.close)  # the first is the close before
+        figures: list[Any] = [*prices, bar.quantity, round(bar.quote * 10**SCALE)] if scaled else [
+            *(table.price_text(symbol, price) for price in prices), table.quantity_text(symbol, bar.quantity), f"{bar.quote:.8f}"]
+        rows.append([bar.start_ns // 10**9, 60, *figures, table.symbols[symbol]])
+    return HttpReply(200, json.dumps({"code": 0, "msg": "OK", "data": {"total": -1, "rows": rows[::-1]}}).encode())
 
 
 def _products(history: History, key: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pumpwatch.app.backfilling import make_backfill
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.status import Status
+from pumpwatch.app.takeover import Takeover
 from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
@@ -32,6 +33,7 @@ from pumpwatch.model import DISORDER_NS, Gap, TradeBatch
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer, tls_context
+from pumpwatch.ops.service_manager import notify
 from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins, load_plugins
@@ -79,15 +81,16 @@ class Collector:
         self.recorder = Recorder(self.journal.record, self.stats)
         self.committer = Committer(self.journal, self.journal_thread, self.recorder, self.catalogue, self.clock, self.stats,
                                    store.memory_limit_trades, self._durable)
-        self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, store.commit_trades, self.committer.put)
+        self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, store.commit_trades, self._put)
         self.sweep = Sweep(self.clock, self.stats, net.sweep_ms / 1000, net.window_sweep_ms / 1000, net.max_pending_bytes,
-                           self.ingest.hurry)
+                           self.ingest.wake, sparse_s=net.sparse_sweep_ms / 1000)
         self.drains: dict[str, Drain] = {}
         self.venues: list[VenueFeeds] = []
         self.symbols = SymbolsFile(config.symbols_file, writes=config.writes_symbols)
         self.status = Status(self)
         self.jobs = Jobs(self, self.status)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
+        self._takeover: Takeover | None = None
         self.backfill: Backfill | None = None  # the same
         self.ended = Event()
         self.sink_error: ConfigError | None = None  # of a sink that a person has to mend
@@ -108,11 +111,9 @@ class Collector:
         hangs costs no trade, and one that is only away does not prevent the start. Where a sink's first open shows that a
         person has to mend it, `sink_error` is set, and `ended`; everything read until then is durable.
         """
-        log.info("collecting venues=%s store=%s sinks=%s", ",".join(venue.name for venue, _ in self.chosen), self.folder,
-                 ",".join(self.sinks) or "none")
+        self._log_start()
         recovery = self.threaded_journal.open()
         self.ingest.take_up(recovery.last_ids)  # so that a jump of ids over the downtime is noticed
-        self.recent.set_earlier_end(max((at_ns for _, at_ns in recovery.last_ids.values()), default=0))
         if recovery.last_received_at_ns:
             log.info("resuming after a run that %s; the time since its last trade is a gap last_trade_s=%.0f",
                      "was stopped" if recovery.clean else "was killed",
@@ -120,15 +121,53 @@ class Collector:
         ended_ns = _ended_ns(self.folder, self.started_at_ns)
         for venue, part in self.chosen:
             self._add_venue(venue, part, recovery, ended_ns)
-        for name, sink in self.sinks.items():
-            self.drains[name] = Drain(name, sink, self.threaded_journal, self.catalogue, self.stats, self.clock,
-                                      self.recorder.record, self.config.drain)
-        self.supervisor.spawn("committer", self.committer.run)
+        self._start_reading()
+        self._start_storing(recovery)
+
+    def replace(self, within_s: float) -> None:
+        """Start beside the collector that runs on the same folder, and take over from it once everything is read here too.
+
+        Without such a collector this is `start`. Raises ServiceUnavailable or StorageError where the other one stays.
+        """
+        takeover = Takeover(self, within_s)
+        if not takeover.holder:
+            log.info("no collector runs on this folder, nothing to replace store=%s", self.folder)
+            self.start()
+            return
+        self._log_start()
+        self._takeover = takeover
+        for venue, part in self.chosen:
+            self._add_feeds(venue, part, None, 0)
+        self._start_reading()
+        takeover.wait_until_up()
+        takeover.end_other()
+        recovery = self.threaded_journal.open()
+        takeover.merge(recovery)
+        self._start_storing(recovery)
+        self.status.write()  # whoever looks from now on finds this process
+
+    def _log_start(self) -> None:
+        log.info("collecting venues=%s store=%s sinks=%s", ",".join(venue.name for venue, _ in self.chosen), self.folder,
+                 ",".join(self.sinks) or "none")
+
+    def _put(self, batch: TradeBatch | None, records: Records) -> None:
+        if self._takeover is not None and batch is not None:
+            batch = self._takeover.without_stored(batch)
+        self.committer.put(batch, records)
+
+    def _start_reading(self) -> None:
         self.supervisor.spawn("ingest", self.ingest.run)
         self.supervisor.spawn("sweep", self.sweep.run)
         for feeds in self.venues:
             self.supervisor.spawn(f"venue {feeds.venue.name}", feeds.run)
             self.supervisor.spawn(f"silence {feeds.venue.name}", feeds.silence.run)
+
+    def _start_storing(self, recovery: Recovery) -> None:
+        self.recent.set_earlier_end(max((at_ns for _, at_ns in recovery.last_ids.values()), default=0))
+        for name, sink in self.sinks.items():
+            self.drains[name] = Drain(name, sink, self.threaded_journal, self.catalogue, self.stats, self.clock,
+                                      self.recorder.record, self.config.drain)
+        self.supervisor.spawn("committer", self.committer.run)
         for name, drain in self.drains.items():
             self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))
         self.listings = Listings(self)
@@ -223,6 +262,9 @@ class Collector:
                        to_ns=max(down_since_ns, self.clock.now_ns()),
                        reason=NOT_RUNNING if recovery.clean else f"{NOT_RUNNING}, after it was killed")
             self.recorder.record(Records(gaps=[down]))
+        self._add_feeds(venue, config, down, down_since_ns)
+
+    def _add_feeds(self, venue: Venue, config: VenueConfig, down: Gap | None, down_since_ns: int) -> None:
         network = Network(self.http, self.dialer, self.sweep, self.rate_limits, self.config.net.max_frame_bytes)
         process = Process(self.clock, self.stats, self.catalogue, self.symbols, self.recorder.record, self.supervisor.spawn,
                           self.ingest.dedupe.last_times, self.config.roster_refresh_s)
@@ -267,16 +309,24 @@ def _ended_ns(folder: Path, now_ns: int) -> int:
     return min(written_ns, now_ns)
 
 
-def collect(config: Config) -> int:
+def collect(config: Config, replace_within_s: float = 0.0, on_ready: Callable[[], None] = lambda: None) -> int:
     """Run a collector until it is asked to stop; return the exit code. Everything received is then durable.
 
-    Raises ConfigError, after the same orderly end, where a sink turns out to need a person.
+    replace_within_s: take over from the collector that runs on the same folder, which must be possible in so many seconds; 0:
+    do not. `on_ready` is called once it records. Raises ConfigError, after the same orderly end, where a sink turns out to
+    need a person, and ServiceUnavailable or StorageError where it could not start or take over.
     """
     collector = Collector(config)
-    collector.start()
+    if replace_within_s:
+        collector.replace(replace_within_s)
+    else:
+        collector.start()
+    notify("READY=1")
+    on_ready()
     code = EXIT_OK
     try:
         collector.wait()
     finally:
+        notify("STOPPING=1")
         code = collector.stop()
     return code

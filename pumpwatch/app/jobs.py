@@ -1,4 +1,4 @@
-"""Run a collector's periodic jobs: figures, upkeep of memory, journal and ledger, retention, health rows, the summary line."""
+"""Run a collector's periodic jobs: figures, upkeep of memory and journal, retention, ledgers, reports, health rows, summary."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ import gevent
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.health_rows import HealthRows
+from pumpwatch.app.minute_ledger import MinuteLedger
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.schedule import Scheduler
 from pumpwatch.app.status import Status
 from pumpwatch.clock import ClockWatch
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.ops.health import problems, summary_line
+from pumpwatch.ops.renewal_request import take
 from pumpwatch.ops.retention import Retention
 from pumpwatch.printable import printable
 from pumpwatch.store.scrub import Scrub
 
 log = logging.getLogger(__name__)
 
+REQUESTS_S = 1.0
 UPKEEP_S = 5.0
 RETENTION_S = 60.0
 LEDGER_UPKEEP_S, LEDGER_STEPS = 30.0, 200  # at most so many short transactions at a time
 LEDGER_CHECK_S = 600.0
 HEALTH_S = 60.0
+COUNT_S, WATCHED_S, THIN_S, REPORT_S = 30.0, 5.0, 3600.0, 300.0
 CLOCK_S = 1.0
 
 
@@ -38,6 +42,7 @@ class Jobs:
         self.scheduler = Scheduler()
         self._clock_watch = ClockWatch(collector.clock)
         self._health_rows = HealthRows(collector, status.now)
+        self.minutes = MinuteLedger(collector)
         self._symbols_refused = False
         self._absent_coins: set[str] = set()
         self._checking_thread = ThreadPool(1)  # reading hundreds of MB must not hold up other jobs, nor a stop
@@ -47,28 +52,36 @@ class Jobs:
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
         collector = self._collector
         self.every(1.0, self._status.write)
+        self.every(REQUESTS_S, self._take_renewals)
         self.every(UPKEEP_S, self._compact)
         self.every(UPKEEP_S, self._maintain)
         self.every(UPKEEP_S, self._write_symbols)
         self.every(UPKEEP_S, self._report_absent_coins)
         retention = Retention(collector.threaded_journal, collector.config.store, list(collector.drains), collector.clock,
-                              collector.stats)
+                              collector.stats, self.minutes.counted)
         self.every(RETENTION_S, retention.run)
         collector.supervisor.spawn("scrub", Scrub(collector.threaded_journal, collector.clock, collector.stats).run)
         self.every(LEDGER_UPKEEP_S, self._keep_ledger_small)
         self.every(LEDGER_CHECK_S, self._check_ledger, at_once=True)
+        self.every(COUNT_S, self.minutes.count, at_once=True, name="count minutes")
+        self.every(WATCHED_S, self.minutes.watch)
+        self.every(THIN_S, self.minutes.thin)
+        if collector.config.reports.enabled:
+            self.every(REPORT_S, self.minutes.report, name="report")
         self.every(collector.config.log.summary_s, self._summary)
         if collector.sinks:
             self.every(HEALTH_S, self._write_health)
         self.scheduler.start()
         collector.supervisor.spawn("clock", self._watch_clock)
 
-    def every(self, seconds: float, job: Any, *, at_once: bool = False) -> None:
+    def every(self, seconds: float, job: Any, *, at_once: bool = False, name: str = "") -> None:
         """Run a job each `seconds`, for the first time after that or `at_once`."""
-        self.scheduler.add_job(job, "interval", seconds=seconds, **({"next_run_time": datetime.now(UTC)} if at_once else {}))
+        options: dict[str, Any] = {"next_run_time": datetime.now(UTC)} if at_once else {}
+        self.scheduler.add_job(job, "interval", seconds=seconds, **options, **({"id": name, "name": name} if name else {}))
 
     def stop(self) -> None:
-        """Start no further job; one that runs goes on."""
+        """Start no further job; one that runs goes on, except a long count."""
+        self.minutes.stop()
         if self.scheduler.running:
             self.scheduler.shutdown(wait=False)
 
@@ -84,6 +97,14 @@ class Jobs:
             self._collector.stats.add("clock_steps_total")
             log.warning("clock stepped, jobs are rescheduled; lags and windows around now are off by as much by_s=%+.1f", step_s)
             self.scheduler.reschedule_all()
+
+    def _take_renewals(self) -> None:
+        """Renew the connections of venues for which somebody has dropped a request."""
+        wanted = take(self._collector.folder)
+        for feeds in self._collector.venues:
+            if feeds.venue.name in wanted:
+                log.info("connections are renewed one after the other venue=%s reason=asked for", feeds.venue.name)
+                feeds.renew("asked for")
 
     def _compact(self) -> None:
         self._collector.memory_thread.apply(self._collector.recent.compact)

@@ -15,6 +15,7 @@ from pumpwatch.app.schedule import Scheduler
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import SourceConfig
 from pumpwatch.errors import BadFrame
+from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import ListingSource
 from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext
 from pumpwatch.listing.inbox import Inbox, inbox_folder
@@ -36,6 +37,23 @@ T = TypeVar("T")
 LEDGER_ANSWER_S = 2.0  # a notice waits so long for the ledger, then its window is opened without it
 
 
+class EveryVenue:
+    """Reads a coin on two connections of every venue that has it."""
+
+    def __init__(self, venues: Sequence[VenueFeeds]) -> None:
+        self._venues = venues
+
+    def double(self, coin: str) -> None:
+        """Read this coin twice from now on, where a venue has it, also one that lists it later."""
+        for feeds in self._venues:
+            feeds.double(coin)
+
+    def release(self, coin: str) -> None:
+        """Undo one `double`."""
+        for feeds in self._venues:
+            feeds.release(coin)
+
+
 class Listings:
     """The notice boards of the config, the inbox, and the windows that they open."""
 
@@ -51,7 +69,8 @@ class Listings:
             WindowContext(ledger=ListingLedger(self._ledger), clock=clock, stats=stats, catalogue=collector.catalogue,
                           archive_dir=Path(options.archive_dir), window_s=options.window_s, fresh_s=options.fresh_s),
             TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted),
-            hasten=collector.sweep.hasten, publisher=self.publisher)
+            hasten=collector.sweep.hasten, publisher=self.publisher,
+            doubler=EveryVenue(collector.venues) if options.doubled else None)
         intake = IntakeContext(
             ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self.windows.open,
             record=collector.recorder.record, fresh_s=options.fresh_s, kept_s=collector.config.store.retention_hours * 3600)

@@ -93,4 +93,6 @@ class Status:
                 "last_commit_ns": int(stats.get("last_commit_ns")),
                 "dropped_trades": int(stats.get("dropped_trades_total")),
                 "durable_ms_p50": percentile_ms(committer.latency_ms, 0.5),
-                "durable_ms_p99": percentile_ms(committer.latency_ms, 0.99)}
+                "durable_ms_p99": percentile_ms(committer.latency_ms, 0.99),
+                # all of it since the start, so that a reader can take the percentiles of any time between two readings
+                "durable_ms": [[ms, int(committer.latency_ms[ms])] for ms in committer.latency_ms.nonzero()[0].tolist()]}

@@ -14,8 +14,8 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import Flag, Gap, GapState, IdKind, Int64, TradeBatch
 from pumpwatch.pipeline.admission import Compared
-from pumpwatch.pipeline.dedupe import ids_of
 from pumpwatch.pipeline.parse import Parsed
+from pumpwatch.pipeline.seen_ids import ids_of
 from pumpwatch.records import KEPT_BYTES, Quarantined, Records
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ OUTAGES = (
 )
 GAPS = (
     Column("from"), Column("lasted", right=True), Column("venue"), Column("symbol"), Column("state"),
-    Column("ids", rank=1), Column("reason", cuts=True),
+    Column("ids", rank=1), Column("reason", wraps=True),
 )
 
 
@@ -73,7 +73,7 @@ def outage_rows(found: Sequence[Outage], symbols_of: Callable[[Venue], int],
 
 
 def gap_rows(gaps: Sequence[Gap], fills: Fills = NO_FILLS) -> list[list[str | Cell] | str]:
-    """Return a row of GAPS each, a line each, and below it what the venue's history gave."""
+    """Return a row of GAPS each, whose long reason goes on below, and then what the venue's history gave."""
     with_day = not one_day(gap.from_ns for gap in gaps)
     rows: list[list[str | Cell] | str] = []
     for gap in gaps:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pumpwatch.commands.finding_table import FINDINGS, finding_rows, summed_up
 from pumpwatch.commands.options import config_option, json_option
 from pumpwatch.commands.output import (
     colored,
@@ -26,15 +27,13 @@ from pumpwatch.commands.output import (
     terminal_width,
 )
 from pumpwatch.commands.repeat import repeat, watch
-from pumpwatch.commands.table import Column, text_width
+from pumpwatch.commands.table import Column
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
     from pumpwatch.findings import Finding
 
 WATCH_S = 1.0  # a collector writes its figures each second
-FINDINGS = (Column("what"), Column("state"), Column("found", wraps=True), Column("ms", right=True, rank=1, optional=True))
-MS_WIDTH = 7  # with its space
 
 
 @click.command()
@@ -103,49 +102,40 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
 @click.command()
 @config_option
 @json_option
-@click.option("--all", "settled", is_flag=True, help="Count settled problems, such as damage recorded as lost, as failures too.")
-def doctor(config: Config, as_json: bool, settled: bool) -> int:
+@click.option("--all", "with_all", is_flag=True,
+              help="Show each passed check; count settled problems, such as damage recorded as lost, as failures too.")
+def doctor(config: Config, as_json: bool, with_all: bool) -> int:
     """Find what is wrong, and say how to fix it.
 
     Looks at everything that `check --connect` looks at, and at what the collector does or left behind: connections, damaged
-    files, gaps, refused frames. Exit codes are those of `check`.
+    files, gaps, refused frames. Passed checks of one kind are one row. Exit codes are those of `check`.
 
     \b
     Example: pumpwatch doctor
+             pumpwatch doctor --all
     """
     from pumpwatch.ops import preflight
     from pumpwatch.ops.doctor import examine
 
     with hushed("pumpwatch.plugins"):
         findings = preflight.check(config, connect=True)
-    return print_findings([*findings, *examine(Path(config.store.dir))], as_json, settled=settled)
+    return print_findings([*findings, *examine(Path(config.store.dir))], as_json, settled=with_all, summed=not with_all)
 
 
-def print_findings(findings: list[Finding], as_json: bool, *, settled: bool = False) -> int:
-    """Print the findings and return their exit code."""
+def print_findings(findings: list[Finding], as_json: bool, *, settled: bool = False, summed: bool = False) -> int:
+    """Print the findings and return their exit code. summed: passed checks of one kind are one row; JSON has each."""
     from pumpwatch.ops import preflight
 
     if as_json:
         print_json({"name": finding.name, "state": finding.state, "detail": finding.detail, "hint": finding.hint,
                     "ms": finding.ms} for finding in findings)
     else:
-        print_table(FINDINGS, finding_rows(findings, terminal_width()))
+        rows = summed_up(findings) if summed else findings
+        print_table(FINDINGS, finding_rows(rows, terminal_width()))
         counts = Counter(finding.state for finding in findings)
-        print_lines(["", ", ".join(f"{count} {state}" for state, count in counts.most_common())])
+        total = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+        print_lines(["", total if len(rows) == len(findings) else f"{total}; --all shows each passed check"])
     return preflight.exit_code(findings, settled=settled)
-
-
-def finding_rows(findings: list[Finding], width: int) -> list[list[str] | str]:
-    """Return a row of FINDINGS each; a detail that has no room in its column, and the hint, are remarks below."""
-    room = width - sum(max([0, *map(len, texts)]) + 2 for texts in (
-        [finding.name for finding in findings], [finding.state for finding in findings])) - MS_WIDTH
-    rows: list[list[str] | str] = []
-    for finding in findings:
-        fits = text_width(finding.detail) <= room
-        rows.append([finding.name, finding.state, finding.detail if fits else "",
-                     "" if finding.ms is None else f"{finding.ms:.0f}"])
-        rows += [*(() if fits else (finding.detail,)), *((finding.hint,) if finding.hint else ())]
-    return rows
 
 
 @click.group()

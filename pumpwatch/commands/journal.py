@@ -1,4 +1,4 @@
-"""Commands that look after what is stored: gaps, verify, backup, restore."""
+"""Commands that look after what is stored: gaps, backup, restore."""
 
 from __future__ import annotations
 
@@ -11,50 +11,15 @@ import click
 from pumpwatch.commands.cells import count, one_day
 from pumpwatch.commands.options import config_option, json_option, moment, refuse_unknown
 from pumpwatch.commands.output import print_json, print_table, say
-from pumpwatch.commands.table import Column
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK
 
 SHOWN = 40  # rows of a table; --limit says otherwise, --json gives all
-SHOWN_PROBLEMS = 5  # of a segment
 
 if TYPE_CHECKING:
     from pumpwatch.commands.fill_note import Fills
     from pumpwatch.commands.gap_table import Outage
     from pumpwatch.config import Config
     from pumpwatch.model import Gap
-
-
-@click.command()
-@click.option("--sinks", "with_sinks", is_flag=True, help="Also look for every acknowledged trade in every sink.")
-@json_option
-@config_option
-def verify(with_sinks: bool, as_json: bool, config: Config) -> int:
-    """Read everything that is stored and count it.
-
-    Reads every batch of the journal and checks its checksum. Works beside a running collector. Exit code 1 if something is
-    damaged or missing.
-
-    \b
-    Example: pumpwatch verify --sinks
-    """
-    from pumpwatch.ops.verify import verify as run
-    from pumpwatch.plugins import load_plugins
-
-    sinks = load_plugins(config).make_sinks(config) if with_sinks else {}
-    checked = list(run(Path(config.store.dir), sinks))
-    if as_json:
-        print_json({"segment": part.segment, "where": part.where, "expected": part.expected, "found": part.found,
-                    "good": part.good, "problems": part.problems, "hint": part.hint} for part in checked)
-    else:
-        rows: list[list[str] | str] = []
-        for part in checked:
-            rows.append([part.segment, part.where, f"{part.expected:,}", f"{part.found:,}", "ok" if part.good else "fail"])
-            rows += part.problems[:SHOWN_PROBLEMS]
-            rows += [part.hint] if part.hint else []
-        print_table((Column("segment"), Column("where"), Column("trades", right=True), Column("found", right=True),
-                     Column("state")), rows)
-    say(f"{sum(part.found for part in checked if part.where == 'journal'):,} trades read")
-    return EXIT_OK if all(part.good for part in checked) else EXIT_FOUND
 
 
 @click.command()

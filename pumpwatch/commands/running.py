@@ -9,6 +9,7 @@ import click
 
 from pumpwatch.commands.options import config_option, json_option
 from pumpwatch.commands.output import colored, near, print_json, print_lines, program, say, terminal_width
+from pumpwatch.printable import printable
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
 @click.option("--exchange", "exchanges", metavar="NAME", multiple=True, help="Record only this exchange; may be repeated.")
 @click.option("--coin", "coins", metavar="COIN", multiple=True, help="Record only this coin, on every market that has it; may be "
                                                                      "repeated.")
+@click.option("--replace", is_flag=True, help="Take over from the collector that runs on the same folder, without missing a "
+                                              "trade; it ends once this one reads everything.")
+@click.option("--replace-within", type=click.FloatRange(1, 3600), default=300.0, show_default=True, metavar="SECONDS",
+              help="Give up if not everything is read by then; the other one goes on.")
+@click.option("--background", is_flag=True, help="With --replace: return once it has taken over, and leave it running.")
 @config_option
-def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], config: Config) -> int:
+def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], replace: bool, replace_within: float, background: bool,
+            config: Config) -> int:
     """Record every trade, until stopped.
 
     Of the configured exchanges; without a config of every exchange that a plugin offers, with the journal in ./data.
@@ -29,7 +36,15 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], config: Config) 
     \b
     Example: pumpwatch collect -c /etc/pumpwatch.yaml
              pumpwatch collect --exchange binance --exchange okx --coin PEPE
+             pumpwatch collect --replace -c /etc/pumpwatch.yaml    (an upgrade by day)
     """
+    from pumpwatch.commands.background import announce, in_background
+    from pumpwatch.errors import UsageError
+
+    if background and not replace:
+        raise UsageError("--background is for --replace alone", "a service manager starts `pumpwatch collect` itself")
+    if background:
+        return in_background()
     from pumpwatch.app.collector import collect as run
     from pumpwatch.ops.logs import set_up
 
@@ -39,7 +54,39 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], config: Config) 
 
         config = narrowed(config, load_plugins(config), exchanges, coins)
     set_up(config.log.level)
-    return run(config)
+    return run(config, replace_within if replace else 0.0, announce)
+
+
+@click.command()
+@click.argument("names", metavar="[VENUE]...", nargs=-1)
+@json_option
+@config_option
+def renew(names: tuple[str, ...], as_json: bool, config: Config) -> int:
+    """Replace the connections of a running collector without a gap.
+
+    VENUE is an exchange or one of its markets, as in binance or binance.spot; without it the connections of every venue are
+    replaced. Of each venue one connection after the other: the new one delivers before the old one is closed. `status` goes on
+    showing them as up. Exit code 69 if no collector runs on the config's data folder.
+
+    \b
+    Example: pumpwatch renew okx
+    """
+    from pumpwatch.errors import UsageError
+    from pumpwatch.ops import health
+    from pumpwatch.ops.renewal_request import drop
+
+    folder = Path(config.store.dir)
+    rows = health.read(folder).get("venues", ())
+    known = {f"{row['exchange']}.{row['market_type']}": str(row["exchange"]) for row in rows}
+    chosen = [venue for venue, exchange in known.items() if not names or venue in names or exchange in names]
+    if unknown := sorted(set(names) - known.keys() - set(known.values())):
+        raise UsageError(f"no venue `{printable(unknown[0])}` is collected", f"collected are {', '.join(known)}")
+    path = drop(folder, chosen)
+    if as_json:
+        print_json([{"venue": venue, "file": str(path)} for venue in chosen])
+    else:
+        say(f"the connections of {', '.join(chosen)} are renewed, one after the other")
+    return 0
 
 
 @click.command()
@@ -78,8 +125,9 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
 
 
 @click.command()
-@click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation: those below, "
-                                                                "and `venues`, `mode`, `rules`, `faults`, `listings`, `tape`.")
+@click.option("-c", "--config", "options", metavar="FILE", help="YAML with options of the simulation: those below, and "
+                                                                "`venues`, `mode`, `rules`, `lag_s`, `faults`, `listings`, "
+                                                                "`tape`.")
 @click.option("--coins", "symbols", type=click.IntRange(1), help="Let so many coins trade on every venue.")
 @click.option("--symbols", "roster", type=click.IntRange(1), help="Let so many symbols trade on all venues together, spread as "
                                                                   "on the real ones, instead of --coins.")
@@ -100,7 +148,7 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     Commands: status pause resume stop publish edit board_fault fault
     Kinds of fault: cut fin close slow_close silence mute freeze deaf drop double
                     reorder spoil fragment malformed ping maintenance refuse
-                    down hang rest
+                    down hang rest ban history
     A fault: curl --cacert DIR/ca.pem -d '{"kind": "cut"}' ADDRESS/fault
     ADDRESS is the control address: https://127.0.0.1:PORT/sim
 

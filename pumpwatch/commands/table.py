@@ -35,8 +35,8 @@ class Cell:
 class Column:
     """A column: `narrow` is its heading beside short cells, `rank` 0 means that it is never left out.
 
-    A flexible column takes the room that the others leave: with `wraps` its text goes on in the next line, with `cuts` it
-    ends in `…`. An optional one is left out where all its cells are empty. `least` is its width at least, in characters.
+    A flexible column takes the room that the others leave: its text goes on in the next line (`wraps`). An optional
+    one is left out where all its cells are empty. `least` is its width at least, in characters.
     """
 
     heading: str
@@ -44,14 +44,8 @@ class Column:
     right: bool = False
     rank: int = 0
     wraps: bool = False
-    cuts: bool = False
     optional: bool = False
     least: int = 0
-
-    @property
-    def flexible(self) -> bool:
-        """Return whether its width may be less than that of its text."""
-        return self.wraps or self.cuts
 
 
 Row = Sequence[str | Cell]  # one cell a column
@@ -76,7 +70,7 @@ class Layout:
         if any(column.optional and not column.rank and index not in self.widths and row[index]
                for row in rows for index, column in enumerate(self.columns)):
             return False
-        return all(self.columns[index].flexible or text_width(spelling(row[index], self.level)) <= width
+        return all(self.columns[index].wraps or text_width(spelling(row[index], self.level)) <= width
                    for row in rows for index, width in self.widths.items())
 
     def heading(self) -> list[str]:
@@ -109,10 +103,7 @@ class Layout:
         return lines
 
     def _parts(self, index: int, text: str) -> list[str]:
-        width, column = self.widths[index], self.columns[index]
-        if text_width(text) <= width:
-            return [text]
-        return [cut(text, width)] if column.cuts else wrapped(text, width)
+        return wrapped(text, self.widths[index])
 
 
 def fit(columns: Sequence[Column], rows: Rows, width: int) -> Layout:
@@ -152,7 +143,7 @@ def _natural(column: Column, texts: Sequence[str], level: int) -> int:
 
 
 def _at_least(columns: Sequence[Column], widths: dict[int, int]) -> dict[int, int]:
-    return {index: min(width, FLEXIBLE) if columns[index].flexible else width for index, width in widths.items()}
+    return {index: min(width, FLEXIBLE) if columns[index].wraps else width for index, width in widths.items()}
 
 
 def _total(widths: dict[int, int]) -> int:

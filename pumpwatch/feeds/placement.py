@@ -92,6 +92,11 @@ class Placement:
         self._place_all(came)
         return set(came), gone
 
+    @property
+    def volumes(self) -> Mapping[str, float]:
+        """The volume of each placed symbol."""
+        return self._volume
+
     def remove(self, symbol: str) -> None:
         """Remove a symbol that was delisted or rejected from its connection."""
         number = self._where.get(symbol)

@@ -12,6 +12,7 @@ from gevent.event import Event
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.rate_limits import ConnectLimit, message_limit
+from pumpwatch.feeds.renewal_turns import RenewalTurns, due_age_s
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
 from pumpwatch.model import DISORDER_NS, Control, ControlKind, Gap
 from pumpwatch.net.connection import Connection
@@ -42,6 +43,7 @@ class FeedContext:
     on_rejected: Callable[[int, str, str], None]  # connection, symbol, reason
     on_full: Callable[[int, Sequence[str], str], None]  # connection, symbols that do not fit on it, reason
     ever_granted: set[str] = field(default_factory=set)  # symbols that were read in this run, on any connection
+    turns: RenewalTurns = field(default_factory=RenewalTurns)
 
     def slack_ns(self) -> int:
         """Return how far a trade's own time may be from the time of its arrival.
@@ -63,17 +65,20 @@ class FeedContext:
         """
         self.record(Records(gaps=[Gap(
             exchange=self.venue.exchange, market_type=self.venue.market_type, symbol=symbol, from_ns=from_ns,
-            to_ns=self.clock.now_ns() + max(self.slack_ns(), ahead_ns), first_id=None, last_id=None, reason=reason,
-            symbols=symbols)]))
+            to_ns=self.clock.now_ns() + max(self.slack_ns(), ahead_ns), reason=reason, symbols=symbols)]))
 
 
 class FeedSession:
-    """One live connection. The constructor connects and waits for that; it raises ServiceUnavailable."""
+    """One live connection. The constructor connects and waits for that; it raises ServiceUnavailable.
 
-    def __init__(self, context: FeedContext, number: int, suspects: set[str], wake: Event) -> None:
+    avoid: the IP address that its double is connected to; another of the host's is preferred.
+    """
+
+    def __init__(self, context: FeedContext, number: int, suspects: set[str], wake: Event, avoid: str = "") -> None:
         venue, clock = context.venue, context.clock
         # a session's answer names the address, so the rules for redirects apply to it
-        stream = context.dialer.open(_address(context, number), venue.headers, context.ws_url if venue.session else "")
+        stream = context.dialer.open(_address(context, number), venue.headers, context.ws_url if venue.session else "", avoid)
+        self.peer = stream.peer  # the IP address of the other end; empty through a proxy
         self.greeted = venue.session is None or not venue.session.welcome
         self.connection = Connection(stream, context.buffer, context.max_frame_bytes, lambda reason: wake.set(),
                                      f"{venue.name}#{number}", self)
@@ -85,7 +90,8 @@ class FeedSession:
         self.established_at_ns = 0  # since when everything requested is granted
         self.established_at = math.inf  # the same, monotonic seconds
         self.opened_at = self._heard_at = self._sent_at = clock.monotonic()
-        self._venue, self._clock, self._wake = venue, clock, wake
+        self.due_at = self.opened_at + due_age_s(venue.limits.connection_age_s, number)  # it is old then
+        self._number, self._venue, self._clock, self._wake, self._turns = number, venue, clock, wake, context.turns
         self._bytes_read = 0
         self._next_heartbeat = self.opened_at + venue.heartbeat.interval_s
         self._heartbeats = self._probe = 0  # pings sent, and the number of the probe
@@ -102,7 +108,7 @@ class FeedSession:
             self._bytes_read, self._heard_at = self.connection.bytes_read, now
         if not self.greeted:
             return ANSWER_WITHIN_S
-        ages_s = self.opened_at + self._venue.limits.connection_age_s - now
+        ages_s = self.due_at - now
         return min(self._send_requests(now), self._heartbeat(now), ages_s if ages_s > 0 else math.inf)
 
     def problem(self, now: float, stale_s: float) -> str:
@@ -146,7 +152,7 @@ class FeedSession:
 
     def renewal(self, now: float) -> str:
         """Return why a new connection should replace it, or nothing."""
-        return self.renew or ("connection age" if now - self.opened_at >= self._venue.limits.connection_age_s else "")
+        return self.renew or self._turns.asked_for(self.opened_at) or ("connection age" if now >= self.due_at else "")
 
     def _send_requests(self, now: float) -> float:
         subscriptions = self.subscriptions
@@ -197,6 +203,7 @@ class FeedSession:
         """React to a frame that is not trades; the pipeline calls it."""
         if control.kind == ControlKind.RECONNECT:
             self.renew = control.reason or "the venue asks for it"
+            self._turns.announce(self._number, self.renew, self._clock.monotonic())
         elif control.kind == ControlKind.WELCOME:
             self.greeted = True
         else:
@@ -208,8 +215,9 @@ class FeedSession:
 class ConnectAttempt:
     """Opens a connection in a greenlet of its own, and sets `wake` when `done`."""
 
-    def __init__(self, context: FeedContext, number: int, suspects: set[str], wake: Event) -> None:
-        self._context, self._number, self._suspects, self._wake = context, number, suspects, wake
+    def __init__(self, context: FeedContext, number: int, suspects: set[str], wake: Event,
+                 avoid: Callable[[], str] = lambda: "") -> None:
+        self._context, self._number, self._suspects, self._wake, self._avoid = context, number, suspects, wake, avoid
         self._greenlet = gevent.spawn(self._open)
         self._greenlet.link(lambda _: wake.set())
 
@@ -235,7 +243,7 @@ class ConnectAttempt:
     def _open(self) -> FeedSession | ServiceUnavailable:
         gevent.sleep(self._context.connect_limit.reserve())
         try:
-            return FeedSession(self._context, self._number, self._suspects, self._wake)
+            return FeedSession(self._context, self._number, self._suspects, self._wake, self._avoid())
         except ServiceUnavailable as error:
             return error
 

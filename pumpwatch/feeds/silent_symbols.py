@@ -58,7 +58,9 @@ LastTimes = Callable[[NDArray[np.int32]], Int64]  # instruments -> times of thei
 class Connections(Protocol):
     """The part of the venue's feeds that the watch uses."""
 
-    feeds: list[Feed]
+    @property
+    def feeds(self) -> Sequence[Feed]:
+        """The feed of each place; a symbol is silent if neither its connection nor that one's double brings it."""
 
     def move(self, symbol: str) -> None:
         """Read this symbol on another connection."""
@@ -319,6 +321,8 @@ class SilentSymbolWatch:
         watched.begin(now, now_ns, watched.since_ns, watched.traded_ns)
         if watched.repairs % 2:
             feed.ask_again(symbol)
+            if feed.double:
+                feed.double.ask_again(symbol)
         else:
             self._connections.move(symbol)
 
@@ -330,11 +334,13 @@ class SilentSymbolWatch:
             if feed.number not in self._silent or not established_at_ns:
                 continue
             if self._silent[feed.number][0] != established_at_ns:  # the time before is in the gap of the previous connection
-                self._silent[feed.number] = (established_at_ns, established_at_ns - self._context.slack_ns(),
-                                             tuple(sorted(feed.symbols)))
+                from_ns = established_at_ns - self._context.slack_ns()
+                beside = feed.double.reads(feed.symbols, from_ns) if feed.double else set()
+                self._silent[feed.number] = established_at_ns, from_ns, tuple(sorted(feed.symbols - beside))
             trades = feed.traded_at_ns > established_at_ns
             _, from_ns, symbols = self._silent[feed.number]
-            self._record_gap("", from_ns, feed.traded_at_ns if trades else self._ahead_ns(now_ns), feed.number, symbols)
+            if symbols:
+                self._record_gap("", from_ns, feed.traded_at_ns if trades else self._ahead_ns(now_ns), feed.number, symbols)
             if trades:
                 log.info("trades come again venue=%s connection=%d", self._context.venue.name, feed.number)
                 recovered.add(feed.number)
@@ -359,6 +365,5 @@ class SilentSymbolWatch:
     def _record_gap(self, symbol: str, from_ns: int, to_ns: int, connection: int = -1, symbols: tuple[str, ...] = ()) -> None:
         venue = self._context.venue
         self._context.record(Records(gaps=[Gap(
-            exchange=venue.exchange, market_type=venue.market_type, symbol=symbol, from_ns=from_ns, to_ns=to_ns,
-            first_id=None, last_id=None, symbols=symbols,
+            exchange=venue.exchange, market_type=venue.market_type, symbol=symbol, symbols=symbols, from_ns=from_ns, to_ns=to_ns,
             reason=f"connection {connection}: subscribed and silent" if connection >= 0 else "subscribed and silent")]))

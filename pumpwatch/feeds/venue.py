@@ -14,6 +14,8 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import VenueConfig
 from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.feeds.connections import VenueConnections, symbols_of, symbols_read
+from pumpwatch.feeds.doubled_symbols import DoubledSymbols
 from pumpwatch.feeds.feed import FIRST_WITHIN_S, Feed
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.rate_limits import VenueRateLimits
@@ -87,7 +89,6 @@ class VenueFeeds:
                                     network.limits.connects(venue), self._ask, self._clock, self._stats,
                                     network.max_frame_bytes, process.record, self._on_rejected, self._on_full)
         self.placement = Placement(venue, config.symbols_per_connection)
-        self.feeds: list[Feed] = []
         self._rejected = RejectedSymbols(self._context)
         self._unlisted: dict[str, str] = {}
         self.absent_coins: frozenset[str] = frozenset()  # of the chosen ones, as of the latest list
@@ -102,8 +103,17 @@ class VenueFeeds:
         self._left: dict[str, int] = {}  # symbols that left the list, and since when they are not read
         self._stopping = Event()
         self._unread = UnreadSymbols(self._context, self._is_granted, process.spawn, self._stopping)
+        self._doubled = DoubledSymbols(config, symbols_of(self._catalogue, (venue.exchange, venue.market_type)))
+        self._connections = VenueConnections(self._context, self.placement, process.spawn, self._stopping,
+                                             lambda: self._doubled.among(self.placement.volumes), self._rejected.__contains__,
+                                             self._traded_at)
         self._recorded = VenueSymbols(0, [], {})  # as last put into the symbols file
         self.silence = SilentSymbolWatch(self._context, self, self._catalogue, process.last_times, self._stopping)
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """The feed of each place, without the doubles."""
+        return self._connections.feeds
 
     @property
     def has_list(self) -> bool:
@@ -145,17 +155,32 @@ class VenueFeeds:
         self._volumes.stop()
         self._record_no_list()
         self._unread.record_gaps()
-        for feed in self.feeds:
+        for feed in self._connections.all:
             feed.stop()
+
+    def renew(self, reason: str) -> None:
+        """Replace every connection without a gap, one after the other."""
+        self._context.turns.ask(reason, self._clock.monotonic())
+
+    def double(self, coin: str) -> None:
+        """Read a coin's symbols on two connections from now on, until they are released as often."""
+        self._doubled.double(coin)
+        self._follow_placement()
+
+    def release(self, coin: str) -> None:
+        """Read a coin's symbols as the config says again."""
+        self._doubled.release(coin)
+        self._follow_placement()
 
     def status(self) -> dict[str, Any]:
         """Return this venue's row of the status."""
+        connections = [feed for feed in self._connections.all if feed.symbols]
         wanted = [feed for feed in self.feeds if feed.symbols]
         down = [feed for feed in wanted if not feed.up and feed.trouble]
         now = self._clock.monotonic()
         return {"exchange": self.venue.exchange, "market_type": self.venue.market_type,
-                "connections": len(wanted), "connections_up": sum(feed.up for feed in wanted),
-                "instruments": len(self.placement), "subscribed": sum(len(feed.granted) for feed in self.feeds),
+                "connections": len(connections), "connections_up": sum(feed.up for feed in connections),
+                "instruments": len(self.placement), "subscribed": symbols_read(self.feeds), "pairs": self._connections.pairs(),
                 "refused": sorted(self._rejected.left_out),
                 "silent": self.silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem,
                 "no_coin_listed": self._nothing_chosen,
@@ -205,7 +230,8 @@ class VenueFeeds:
 
     def _place(self, chosen: Sequence[Instrument], asked_ns: int) -> None:
         """Apply a list that was requested at `asked_ns`: place its symbols, and drop those that have left it."""
-        self._rejected.review({instrument.symbol for instrument in chosen}, set().union(*(feed.granted for feed in self.feeds)))
+        self._rejected.review({instrument.symbol for instrument in chosen}, self._connections.granted())
+        self._connections.ask_doubles_again()
         left_out = self._rejected.left_out
         wanted = [instrument for instrument in chosen if instrument.symbol not in left_out]
         self._review_coins(chosen)
@@ -242,21 +268,14 @@ class VenueFeeds:
         """Read this symbol on another connection than now."""
         if not self.venue.drops and symbol in self.placement:  # both connections would send it, so its own is opened again
             feed = self.feeds[self.placement.connection_of(symbol)]
-            feed.leave(f"{symbol} is silent, and the venue has no request to unsubscribe it")
+            feed.renew(f"{symbol} is silent, and the venue has no request to unsubscribe it")
             return
         self.placement.move(symbol)
         self._follow_placement()
 
     def _follow_placement(self) -> None:
         """Bring the feeds in line with the placement."""
-        for number, place in enumerate(self.placement.places):
-            if number < len(self.feeds):
-                feed = self.feeds[number]
-                feed.change(place.symbols - feed.symbols, feed.symbols - place.symbols)
-            else:
-                feed = Feed(self._context, number, place.symbols, *self._since())
-                self.feeds.append(feed)
-                self._process.spawn(f"feed {self.venue.name}#{number}", feed.run)
+        self._connections.follow(*self._since())
 
     def _since(self) -> tuple[int, int]:
         """Return when a new connection's symbols were last read (0: never), and since when they should be read."""
@@ -266,15 +285,17 @@ class VenueFeeds:
 
     def _is_granted(self, symbol: str) -> bool | None:
         if symbol not in self.placement:
-            return False if symbol in self._rejected else None
-        number = self.placement.connection_of(symbol)
-        return number < len(self.feeds) and symbol in self.feeds[number].granted
+            return self._connections.is_granted(symbol) if symbol in self._rejected else None
+        return self._connections.is_granted(symbol)
 
     def _trades(self, symbol: str) -> bool:
         """Return whether the symbol had a trade since about the previous refresh."""
+        return self._traded_at(symbol) > self._clock.now_ns() - int(self._process.refresh_s * NS_PER_S)
+
+    def _traded_at(self, symbol: str) -> int:
+        """Return the time of a symbol's last trade in ns, 0 without one."""
         number = self._catalogue.ids_of((self.venue.exchange, self.venue.market_type)).get(symbol)
-        since_ns = self._clock.now_ns() - int(self._process.refresh_s * NS_PER_S)
-        return number is not None and int(self._process.last_times(np.array([number], np.int32))[0]) > since_ns
+        return 0 if number is None else int(self._process.last_times(np.array([number], np.int32))[0])
 
     def _report_list(self, problem: str) -> None:
         """Log when the instrument list becomes unreliable and when it is good again; reading goes on meanwhile."""
@@ -289,6 +310,10 @@ class VenueFeeds:
 
     def _on_full(self, number: int, symbols: Sequence[str], reason: str) -> None:
         """Move symbols that do not fit on a connection to others, and limit it to what it has."""
+        if self._connections.reject(number, symbols):
+            log.warning("connection is full, symbols are not doubled venue=%s connection=%d symbols=%d reason=%s",
+                        self.venue.name, number, len(symbols), reason)
+            return
         read = {symbol for symbol in symbols if self._was_read(symbol)}
         since_ns = self._clock.now_ns() - self._context.slack_ns()
         self.placement.full(number, symbols)
@@ -309,7 +334,8 @@ class VenueFeeds:
 
     def _report_unlisted(self, listed: Iterable[Instrument]) -> None:
         """Log once which symbols of the configuration the venue does not list."""
-        missing = unlisted(listed, [*self._config.symbols, *self._config.excluded])
+        twice = self._config.redundancy if isinstance(self._config.redundancy, list) else []
+        missing = unlisted(listed, [*self._config.symbols, *self._config.excluded, *twice])
         for symbol in missing.keys() - self._unlisted.keys():
             log.warning("%s symbol is not listed venue=%s symbol=%s nearest=%s",
                         self._word_for(symbol), self.venue.name, symbol, missing[symbol] or "none")
@@ -322,12 +348,19 @@ class VenueFeeds:
 
     def _on_rejected(self, number: int, symbol: str, reason: str) -> None:
         """Leave out a symbol that the venue rejects; if it was read before, its gap grows until it is granted."""
-        if self._was_read(symbol):
+        if self._connections.reject(number, [symbol]):
+            self._stats.add("doubles_rejected_total", venue=self.venue.name)
+            return
+        if self._was_read(symbol) and not self._connections.read_beside(number, symbol):
             self._unread.add([symbol], self._clock.now_ns() - self._context.slack_ns(), f"the venue rejects it: {reason}")
         self._rejected.add(number, symbol, reason)
         self.placement.remove(symbol)
         for feed in self.feeds:
             feed.symbols.discard(symbol)
+
+    def watched(self) -> set[str]:
+        """Return the symbols whose every trade is stored or in a gap from now on: those that are read, or that a gap names."""
+        return {symbol for place in self.placement.places for symbol in place.symbols if self._was_read(symbol)}
 
     def _was_read(self, symbol: str) -> bool:
         """Return whether its trades may be stored already, so that missing ones are a gap."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
@@ -22,6 +23,26 @@ Query = Callable[[str, int, int], QueryResult]  # coin, from, to (ns); may raise
 Gaps = Callable[[int, int], Sequence[Gap]]  # from, to (ns): the known gaps that overlap
 Behind = Callable[[str], tuple[float, float]]  # coin: lag of its venues, age of the oldest trade not yet stored (both s)
 Unlisted = Callable[[], Sequence[str]]  # the venues whose instrument list has not arrived yet
+
+
+class Doubler(Protocol):
+    """Whoever reads trades, as a window asks it to read those of its coin on two connections of each venue."""
+
+    def double(self, coin: str) -> None:
+        """Read this coin twice from now on."""
+
+    def release(self, coin: str) -> None:
+        """Undo one `double`."""
+
+
+class DoubleNothing:
+    """Reads every coin once."""
+
+    def double(self, coin: str) -> None:
+        """Ignore it."""
+
+    def release(self, coin: str) -> None:
+        """Ignore it."""
 
 
 def record_nothing(records: Records) -> None:

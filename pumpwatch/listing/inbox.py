@@ -135,7 +135,7 @@ class Inbox:
 
     def _register(self, name: str, registered: list[str]) -> None:
         try:
-            notice = msgspec.json.decode(_read(self._folder / name), type=NoticeFile)
+            notice = msgspec.json.decode(read_dropped(self._folder / name), type=NoticeFile)
         except (msgspec.DecodeError, OSError) as error:
             raise BadFrame(f"not a notice file: {error}") from error
         now_ns = self._clock.now_ns()
@@ -162,8 +162,8 @@ class Inbox:
         self._stuck.add(name)
 
 
-def _read(path: Path) -> bytes:
-    """Return the content of a regular file. Never waits for a pipe, never follows a link. Raises OSError and BadFrame."""
+def read_dropped(path: Path) -> bytes:
+    """Return a regular file's content. Never waits for a pipe, never follows a link. Raises OSError and BadFrame."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(handle)

@@ -25,7 +25,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
 from pumpwatch.listing.archive import Archive, Pass, Span, archive_name, write_archive
-from pumpwatch.listing.context import TradeAccess, WindowContext
+from pumpwatch.listing.context import DoubleNothing, Doubler, TradeAccess, WindowContext
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of
 from pumpwatch.listing.publication import Publisher
@@ -55,13 +55,16 @@ class WindowKeeper:
     """Every window that is not final. `open` and `resume` may be called at any time; `run` is the greenlet's body.
 
     hasten(True) asks for quick reading of the sockets, hasten(False) ends it. publisher offers written listings to the sinks.
+    doubler reads the coins of open windows twice.
     """
 
     def __init__(self, context: WindowContext, trades: TradeAccess, *, hasten: Callable[[bool], None] = hasten_nothing,
-                 publisher: Publisher | None = None) -> None:
+                 publisher: Publisher | None = None, doubler: Doubler | None = None) -> None:
         self._context, self._trades, self._hasten = context, trades, hasten
         self._clock, self._stats = context.clock, context.stats
         self._publisher = publisher or Publisher({}, context.clock, context.stats)
+        self._doubler = doubler or DoubleNothing()
+        self._doubled: set[str] = set()  # coins
         self._windows: list[OpenWindow] = []
         self._writer = ThreadPool(1)
         self._quick = self._stopped = self._resumed = self._trouble_logged = False
@@ -206,6 +209,12 @@ class WindowKeeper:
         if quick != self._quick:
             self._quick = quick
             self._hasten(quick)
+        coins = {window.coin for window in self._windows if not self._stopped and window.since_end_s(now_s) < SETTLE_S}
+        coins, self._doubled = self._doubled, coins
+        for coin in self._doubled - coins:
+            self._doubler.double(coin)
+        for coin in coins - self._doubled:
+            self._doubler.release(coin)
         self._stats.set("listing_windows_open", len(self.open_windows()))
 
     def _path(self, window: OpenWindow) -> Path:

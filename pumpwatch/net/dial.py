@@ -36,12 +36,13 @@ def look_up(host: str, port: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A host to connect to, and the IP addresses that are allowed for it."""
+    """A host to connect to, and the IP addresses that are allowed for it. `avoid` is tried last: another connection uses it."""
 
     secure: bool
     host: str
     port: int
     may_reach: MayReach = anywhere
+    avoid: str = ""
 
 
 class StreamDialer:
@@ -64,7 +65,7 @@ class StreamDialer:
         """
         proxy = self.proxy_for(destination)
         if proxy is None:
-            sock, peer = self._tcp(destination.host, destination.port, destination.may_reach, allowance)
+            sock, peer = self._tcp(destination.host, destination.port, destination.may_reach, allowance, destination.avoid)
         else:
             try:
                 sock, peer = self._tcp(proxy.host, proxy.port, anywhere, allowance)[0], ""
@@ -89,8 +90,10 @@ class StreamDialer:
             return self._addresses(destination.host, destination.port, destination.may_reach, allowance)[0]
         return destination.host
 
-    def _tcp(self, host: str, port: int, may_reach: MayReach, allowance: ReadAllowance) -> tuple[socket.socket, str]:
-        addresses = self._addresses(host, port, may_reach, allowance)
+    def _tcp(self, host: str, port: int, may_reach: MayReach, allowance: ReadAllowance,
+             avoid: str = "") -> tuple[socket.socket, str]:
+        found = self._addresses(host, port, may_reach, allowance)
+        addresses = sorted(found, key=lambda address: address == avoid)  # stable: else in the resolver's order
         allowance.begin("connecting")
         for waiting, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             try:

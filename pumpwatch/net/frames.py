@@ -15,6 +15,7 @@ import numpy as np
 
 from pumpwatch.model import Control, Int64
 from pumpwatch.net.lag import Lag
+from pumpwatch.net.races import Races
 
 FIRST_BYTES = 1_048_576
 
@@ -53,6 +54,7 @@ class Frames:
     run_ends: list[int]
     run_times: list[int]
     run_sources: list[FrameSource]
+    doubled: bool = False  # connections bring the same trades: which one brought a trade is worth to know
 
     def __len__(self) -> int:
         return len(self.stops)
@@ -103,6 +105,8 @@ class FrameBuffer:
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.lag = Lag()  # of the venue's trades: recorded by the pipeline, read by whoever sizes a gap
+        self.doubled = False  # some symbols are read on two connections
+        self.races = Races()  # of those connections
         self.behind_since_ns = 0  # set by the sweep: what it reads may have been sent since then; 0: it was sent just now
         self.data, self._other = bytearray(FIRST_BYTES), bytearray(FIRST_BYTES)
         self.view = memoryview(self.data)
@@ -142,7 +146,8 @@ class FrameBuffer:
         self.data[first] = 0x5B
         self.data[self.end] = 0x5D
         stops = self.stops if first == 0 else [stop - first for stop in self.stops]
-        frames = Frames(self.view[first : self.end + 1], stops, self._run_ends, self._run_times, self._run_sources)
+        frames = Frames(self.view[first : self.end + 1], stops, self._run_ends, self._run_times, self._run_sources,
+                        self.doubled)
         self.stops, self._run_ends, self._run_times, self._run_sources, self.end = [], [], [], [], 0
         self.data, self._other = self._other, self.data  # the parser keeps what it got while the sweep reads on
         self.view = memoryview(self.data)

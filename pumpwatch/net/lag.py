@@ -10,6 +10,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Int64, TradeBatch
 
 AHEAD_NS = 3600 * NS_PER_S  # ahead of the others: far more than the trades of a venue differ
+FEW = 100  # ages that are sorted faster as a list
 READS = 5  # on a slow venue a read may be a single trade that was reported late: two of those in five change nothing
 
 
@@ -22,17 +23,24 @@ class Lag:
 
     def __init__(self) -> None:
         self._medians: deque[int] = deque(maxlen=READS)
+        self.ns = 0  # the usual lag; 0 before the first trade
 
-    @property
-    def ns(self) -> int:
-        """The usual lag in ns; 0 before the first trade."""
-        return sorted(self._medians)[(len(self._medians) - 1) // 2] if self._medians else 0
-
-    def record(self, ages: Int64) -> None:
-        """Record the ages on arrival, in ns, of the trades of one read (at least one); reorders `ages`."""
+    def record(self, ages: Int64) -> int:
+        """Record the ages on arrival, in ns, of the trades of one read (at least one); reorders `ages`; return the lowest."""
         middle = len(ages) // 2
-        ages.partition(middle)
-        self._medians.append(int(ages[middle]))
+        if len(ages) <= FEW:
+            in_order: list[int] = sorted(ages.tolist())
+            lowest, median = in_order[0], in_order[middle]
+        else:
+            ages.partition(middle)
+            lowest, median = int(ages[: middle + 1].min()), int(ages[middle])
+        self._medians.append(median)
+        self.ns = sorted(self._medians)[(len(self._medians) - 1) // 2]
+        return lowest
+
+    def far_ahead(self, lowest: int) -> bool:
+        """Return whether a trade of this age is dated hours ahead of the others."""
+        return lowest < self.ns - AHEAD_NS
 
     def settled(self, batch: TradeBatch) -> Int64 | None:
         """Return times to use where some trades are dated hours ahead of the others; None where there are none.

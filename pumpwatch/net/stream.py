@@ -34,6 +34,7 @@ class Stream(Protocol):
     """The operations that handshakes, REST and the sweep need."""
 
     allowance: ReadAllowance  # limits reading and sending before `release`
+    peer: str  # the IP address of the other end; empty where it is not known
 
     def recv(self, size: int) -> bytes:
         """Return up to `size` bytes, none at the end of the stream. Raises OSError, and Overdue and TooMuch by the allowance."""
@@ -65,7 +66,7 @@ class PlainStream:
     """A TCP connection without TLS, for tests and for proxies on this host."""
 
     def __init__(self, sock: socket.socket, allowance: ReadAllowance, ahead: bytes = b"") -> None:
-        self.allowance = allowance
+        self.allowance, self.peer = allowance, ""
         self._sock = sock
         self._raw: _socket.socket | None = None
         self._unsent = b""

@@ -1,8 +1,12 @@
 """The one greenlet that reads every socket.
 
 It sweeps an epoll set of its own every few milliseconds and reads whatever is ready, instead of waking one greenlet for each
-socket and frame: at 50,000 frames/s that costs a sixth of a core instead of a whole one. While a listing window is open it
-sweeps every millisecond, so that received_at is sharp when it matters. While nothing arrives it sleeps until something does.
+socket and frame: at 50,000 frames/s that costs a sixth of a core instead of a whole one. While few frames come it sweeps less
+often, since a read costs nearly the same for one frame as for ten. While a listing window is open it sweeps every millisecond,
+so that received_at is sharp when it matters. While nothing arrives it sleeps until something does.
+
+The pipeline parses right after a sweep: it says after each one when it wants the next, and the sweeps until then are spread
+evenly. So a frame waits no longer for both than for the parser alone, however rare the sweeps are.
 
 It stops reading a venue whose unparsed frames pile up, by their bytes or by their number. Then the kernel's buffers fill, TCP
 slows the sender down, memory stays bounded, and the other venues are read as before.
@@ -11,6 +15,7 @@ slows the sender down, memory stays bounded, and the other venues are read as be
 from __future__ import annotations
 
 import logging
+import math
 import select
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -33,19 +38,23 @@ SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 LONGEST_SLEEP_S = 1.0  # without data; what is held back is looked at that often at least
 MAX_PENDING_FRAMES = 50_000  # of one venue: a third of a second of the busiest venue imaginable
 LAST_READS = 64  # of a connection before it is closed: more than the kernel holds for it
+STRETCH = 0.2  # of a pause: it may be longer by so much where that saves a sweep
+FEW_FRAMES = 4  # a read; while reads find fewer, sweeps are rarer
 FULL_SPEED_AFTER_S = 5.0  # a venue that was not held back for so long counts as read at full speed again
 
 
 class Sweep:
-    """Reads every added connection, then calls `after`.
+    """Reads every added connection, then calls `after`, which returns in how many seconds it must be called again.
 
-    Sweeps are `interval_s` apart, or `quick_s` while a window is open.
+    Sweeps are about `interval_s` apart, or `sparse_s` while few frames come, or `quick_s` while a window is open.
     """
 
     def __init__(self, clock: Clock, stats: Stats, interval_s: float, quick_s: float, max_pending_bytes: int,
-                 after: Callable[[], None] = lambda: None, max_pending_frames: int = MAX_PENDING_FRAMES) -> None:
+                 after: Callable[[], float] = lambda: math.inf, max_pending_frames: int = MAX_PENDING_FRAMES,
+                 sparse_s: float = 0.0) -> None:
         self._clock, self._stats, self._after = clock, stats, after
-        self._interval_s, self._quick_s = interval_s, quick_s
+        self._interval_s, self._quick_s, self._sparse_s = interval_s, quick_s, max(interval_s, sparse_s)
+        self._few = False  # the last sweep found few frames
         self._max_pending_bytes, self._max_pending_frames = max_pending_bytes, max_pending_frames
         self._quick = False
         self._epoll = monkey.get_original("select", "epoll")()
@@ -69,6 +78,7 @@ class Sweep:
         if self._connections.get(number) is connection:
             del self._connections[number]
             self._epoll.unregister(number)
+            self._wake.set()  # its last frames may wait to be parsed
 
     def hasten(self, quick: bool) -> None:
         """Sweep quickly (True) or at the usual interval (False) from now on."""
@@ -81,22 +91,30 @@ class Sweep:
             while not self._stopped:
                 started = self._clock.monotonic()
                 busy = self.once()
-                self._after()
+                due_s = self._after()
                 if busy or self._unpolled:
-                    interval = self._quick_s if self._quick else self._interval_s
-                    gevent.sleep(max(SHORTEST_PAUSE_S, interval - (self._clock.monotonic() - started)))
+                    gevent.sleep(self._pause_s(self._clock.monotonic() - started, due_s))
                 else:
-                    self._sleep(watcher)
+                    self._sleep(watcher, min(due_s, LONGEST_SLEEP_S))
         finally:
             watcher.close()
 
-    def _sleep(self, watcher: Any) -> None:
-        """Wait until epoll has something to read, a connection is added, or the sweep is stopped."""
+    def _pause_s(self, took_s: float, due_s: float) -> float:
+        """Return the pause before the next sweep: as long as allowed, or shorter, so that one of them comes when `after` is due.
+
+        took_s: what the last sweep took, which counts as part of the pause.
+        """
+        longest_s = self._quick_s if self._quick else self._sparse_s if self._few else self._interval_s
+        pause_s = max(SHORTEST_PAUSE_S, longest_s - took_s)
+        return pause_s if due_s == math.inf else due_s / max(1, math.ceil(due_s / pause_s - STRETCH))
+
+    def _sleep(self, watcher: Any, longest_s: float) -> None:
+        """Wait until epoll has something to read, a connection is added or removed, the sweep is stopped, or the time is up."""
         self._wake.clear()
         watcher.start(self._wake.set)
         try:
             if not self._stopped:
-                self._wake.wait(LONGEST_SLEEP_S)
+                self._wake.wait(longest_s)
         finally:
             watcher.stop()
 
@@ -144,6 +162,7 @@ class Sweep:
         if unpolled:
             ready = dict.fromkeys((*unpolled, *ready))
         busy = False
+        reads = frames = 0
         for connection in ready:
             busy = True
             if connection is None or connection.closed:
@@ -154,10 +173,15 @@ class Sweep:
                 if connection in unpolled:
                     self._unpolled.append(connection)
                 continue
+            reads += 1
+            frames -= len(buffer.stops)
             self._read(connection)
+            frames += len(buffer.stops)
             if connection.frames_wait:
                 self._unpolled.append(connection)
             self._drop_if_closed(connection)
+        if reads:
+            self._few = frames < FEW_FRAMES * reads
         if self._held_back:
             self._let_go()
         return busy

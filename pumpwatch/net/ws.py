@@ -29,11 +29,12 @@ class Dialer:
     def __init__(self, context: ssl.SSLContext, timeout_s: float, proxy: str = "", resolve: Resolve = look_up) -> None:
         self._streams, self._timeout_s = StreamDialer(context, proxy, resolve), timeout_s
 
-    def open(self, url: str, headers: Mapping[str, str], configured: str = "") -> Stream:
+    def open(self, url: str, headers: Mapping[str, str], configured: str = "", avoid: str = "") -> Stream:
         """Connect, complete the handshake, and return the stream, released for the sweep.
 
         configured: the address from the configuration or the plugin, if someone else wrote `url` (as in a venue's session);
-        the rules for redirects apply to `url` then. Raises ServiceUnavailable with the reason, whichever step failed.
+        the rules for redirects apply to `url` then. avoid: an IP address that is used only if the host has no other. Raises
+        ServiceUnavailable with the reason, whichever step failed.
         """
         stream: Stream | None = None
         name = shown_url(url)
@@ -43,9 +44,11 @@ class Dialer:
             name = f"{host}:{port}"
             if configured and (problem := redirect_problem(configured, url)):
                 raise ServiceUnavailable(f"{name}: not connected to: {problem}; configured is {shown_url(configured)}")
-            destination = Destination(secure, host, port, anywhere if _same_place(configured or url, url) else is_public)
-            stream, _ = self._streams.open(destination, ReadAllowance(self._timeout_s))
+            destination = Destination(secure, host, port, anywhere if _same_place(configured or url, url) else is_public,
+                                      avoid)
+            stream, peer = self._streams.open(destination, ReadAllowance(self._timeout_s))
             shake_hands(stream, url, headers)
+            stream.peer = peer
             stream.release()
             opened = True
             return stream

@@ -23,11 +23,12 @@ import msgspec
 from pumpwatch import __version__
 from pumpwatch.clock import Clock
 from pumpwatch.errors import StorageError, UsageError
+from pumpwatch.store.coverage import FILE_NAME as MINUTES_FILE
 from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
 from pumpwatch.store.sqlite import FILE_MODE, connect, make_private, private_folder, storage_errors
 
 MANIFEST = "manifest.json"
-PATTERNS = (FILE_NAME, "journal/*.sqlite")
+PATTERNS = (FILE_NAME, MINUTES_FILE, "journal/*.sqlite")  # minutes first: a batch counted there is in the journal
 NOT_A_BACKUP = "give a file that `pumpwatch backup` wrote; nothing was restored"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,8 +24,12 @@ STEP_S = 30.0  # a larger difference between the clocks, from one look to the ne
 class RetainedJournal(Protocol):
     """The part of the journal that retention uses, in the journal's thread."""
 
-    def expire(self, before_ns: int, max_bytes: int, sinks: Sequence[str], span_s: float) -> list[Removed]:
-        """Unlink segments that are too old, as many as were written in `span_s`, and those above the size limit."""
+    def expire(self, before_ns: int, max_bytes: int, sinks: Sequence[str], span_s: float,
+               counted: int | None) -> list[Removed]:
+        """Unlink segments that are too old, as many as were written in `span_s`, and those above the size limit.
+
+        Those behind batch `counted` are not too old yet; None: all may be.
+        """
 
     def newest_trades_ns(self) -> int:
         """Return the time of the newest trades, by the venues' clocks; 0 where none were stored in this run."""
@@ -66,14 +70,16 @@ class SpaceAllowance:
 class Retention:
     """A job for the scheduler: `run` every minute.
 
-    A segment expires once it is older than `retention_hours` and every sink has acknowledged it. Its age is the smaller one by
+    A segment expires once it is older than `retention_hours`, every sink has acknowledged it, and its trades are counted in the
+    ledger of minutes (up to batch `counted`). Its age is the smaller one by
     our clock and by the newest trades' own times, and `SpaceAllowance` bounds how much expires at once. The oldest segments
     expire earlier where the journal is larger than `max_bytes`; those that a sink still needs stay, which is logged once.
     """
 
-    def __init__(self, journal: RetainedJournal, options: StoreConfig, sinks: Sequence[str], clock: Clock, stats: Stats) -> None:
+    def __init__(self, journal: RetainedJournal, options: StoreConfig, sinks: Sequence[str], clock: Clock, stats: Stats,
+                 counted: Callable[[], int | None] = lambda: None) -> None:
         self._journal, self._options, self._sinks = journal, options, tuple(sinks)
-        self._clock, self._stats = clock, stats
+        self._clock, self._stats, self._counted = clock, stats, counted
         self._allowance = SpaceAllowance(clock)
         self._too_large = self._failing = False
 
@@ -104,6 +110,6 @@ class Retention:
         now_ns = min(self._clock.now_ns(), self._journal.newest_trades_ns())
         span_s = self._allowance.look()
         removed = self._journal.expire(now_ns - int(self._options.retention_hours * 3600 * NS_PER_S), self._options.max_bytes,
-                                       self._sinks, span_s)
+                                       self._sinks, span_s, self._counted())
         self._allowance.span_s -= sum(segment.span_s for segment in removed if not segment.early)
         return removed

@@ -73,7 +73,7 @@ def verify(folder: Path, sinks: Mapping[str, Sink] | None = None) -> Iterator[Ch
         yield Checked(name, "journal", 0, 0, [reason or "the file cannot be read"])
     for missing in missing_files(folder, segments):
         yield Checked(missing.name, "journal", missing.trades, 0, [missing.why])
-    marks = _acknowledged(segments)
+    marks = acknowledged_by(segments)
     for segment in segments:
         yield from _verify_segment(segment, catalogue, sinks or {}, marks)
 
@@ -119,7 +119,7 @@ def _compare(checked: Checked, sink: Sink, waiting: list[TradeBatch], catalogue:
     if not len(batch) or checked.problems:
         return
     try:
-        batch = batch.take(batch.timestamp >= _kept_from_ns(sink))
+        batch = batch.take(batch.timestamp >= kept_from_ns(sink))
         checked.expected += len(batch)
         missing = _missing(batch, sink, catalogue)
         while len(missing) and int(missing.received_at.max()) > time.time_ns() - int(VISIBLE_WITHIN_S * NS_PER_S):
@@ -135,7 +135,7 @@ def _compare(checked: Checked, sink: Sink, waiting: list[TradeBatch], catalogue:
                                 f"{missing.id_texts()[0]} at {int(missing.timestamp[0])}")
 
 
-def _kept_from_ns(sink: Sink) -> int:
+def kept_from_ns(sink: Sink) -> int:
     """Return the time from which a sink keeps its trades, 0 for all of them."""
     keeps_s = sink.keeping().keeps_s if isinstance(sink, KeepingSink) else 0.0
     return time.time_ns() - int((keeps_s - EDGE_S) * NS_PER_S) if keeps_s else 0
@@ -160,7 +160,7 @@ def _identities(batch: TradeBatch) -> NDArray[np.str_]:
                      zip(batch.instrument.tolist(), batch.timestamp.tolist(), batch.id_texts(), strict=True)], dtype=np.str_)
 
 
-def _acknowledged(segments: list[Segment]) -> dict[str, int]:
+def acknowledged_by(segments: list[Segment]) -> dict[str, int]:
     """Return the last batch that each sink has acknowledged, from the newest segment that says so."""
     marks: dict[str, int] = {}
     for segment in segments:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.model import TradeBatch
-from pumpwatch.pipeline.dedupe import ids_of
+from pumpwatch.pipeline.seen_ids import ids_of
 
 NUMBER_MARK = b"#"  # between an equal trade's text and its number, see synthetic_ids
 RELATIVE = 1e-9  # prices and quantities that differ by less are equal: they were scaled by floats

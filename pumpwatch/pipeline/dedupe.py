@@ -12,32 +12,32 @@ symbol that could take an hour.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import NS_PER_S
-from pumpwatch.model import Gap, GapState, IdKind, Int64, TradeBatch
+from pumpwatch.model import Gap, IdKind, Int64, TradeBatch
+from pumpwatch.pipeline.certain_repeats import CertainRepeats, Race
 from pumpwatch.pipeline.missing_ids import RANGES_KEPT, MissingIds
-from pumpwatch.pipeline.recent_ids import AscendingIds, UnorderedIds
+from pumpwatch.pipeline.seen_ids import CONTIGUOUS, MONOTONIC, NUMBERED, RESTART_NS, UNIQUE, UNSEEN, SeenIds, ids_of
 
-UNSEEN = -1
-RESTART_NS = 5 * NS_PER_S  # far more than the times of neighbouring ids are out of order: none of 47,000 recorded ones was
-
-CONTIGUOUS, MONOTONIC, UNIQUE, NUMBERED = 3, 2, 1, 0
-CODES = {IdKind.CONTIGUOUS: CONTIGUOUS, IdKind.MONOTONIC: MONOTONIC, IdKind.UNIQUE: UNIQUE, IdKind.NONE: NUMBERED}
+EXPECTED_FOR = 500  # batches without a repetition, after which none is expected
 
 
 @dataclass(slots=True)
 class Seen:
-    """The result of `observe`: rows to keep (None: all), repeated trades by instrument, gaps opened or filled."""
+    """The result of `observe`: rows to keep (None: all), repeated trades by instrument, gaps opened or filled.
+
+    races: who was first in some of the repeated trades.
+    """
 
     keep: NDArray[np.bool_] | None = None
     doubled: dict[int, int] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    races: list[Race] = field(default_factory=list)
 
     def drop(self, rows: NDArray[np.intp], number: int, fresh: list[bool], count: int) -> None:
         """Mark these rows of an instrument, in a batch of `count` rows, as kept or dropped."""
@@ -47,145 +47,47 @@ class Seen:
         self.doubled[number] = self.doubled.get(number, 0) + fresh.count(False)
 
 
-class Dedupe:
-    """Remembers the last id of every instrument. `id_kind_of(exchange, market_type)` gives the kind of its ids."""
+class Dedupe(SeenIds):
+    """Compares live trades with the ids that were seen. `id_kind_of(exchange, market_type)` gives the kind of ids."""
 
     def __init__(self, catalogue: Catalogue, id_kind_of: Callable[[str, str], IdKind], ranges_kept: int = RANGES_KEPT) -> None:
-        self._catalogue, self._id_kind_of, self._ranges_kept = catalogue, id_kind_of, ranges_kept
-        self._missing: dict[int, MissingIds] = {}
-        self._open_gaps: dict[int, list[Gap]] = {}
-        self._unordered = UnorderedIds()
-        self._recovered: Mapping[tuple[str, str, str], tuple[int, int]] = {}
-        self._last_id: Int64 = np.empty(0, np.int64)
-        self._last_ns: Int64 = np.empty(0, np.int64)  # the time of the last id
-        self._newest_ns: Int64 = np.empty(0, np.int64)  # of all trades: the last id may be of a trade that was reported late
-        self._first_id: Int64 = np.empty(0, np.int64)
-        self._begin_ns: Int64 = np.empty(0, np.int64)  # the time of a trade from which on every skipped id is known; 0: none
-        self._kind: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._has: set[int] = set()  # the kinds of all known instruments
-        self._ascending = AscendingIds()
+        super().__init__(catalogue, id_kind_of, ranges_kept)
+        self._repeats: CertainRepeats | None = None  # while trades come twice
+        self._without_repeats = 0  # batches
 
-    def _grow(self) -> None:
-        known, count = len(self._last_id), len(self._catalogue)
-        if known == count:
-            return
-        kinds = [CODES[self._id_kind_of(*venue)] for venue in self._catalogue.venues[known:count]]
-        self._has |= set(kinds)
-        self._kind = np.concatenate([self._kind, np.array(kinds, np.uint8)])
-        self._last_id = np.concatenate([self._last_id, np.full(count - known, UNSEEN)])
-        self._first_id = np.concatenate([self._first_id, np.full(count - known, UNSEEN)])
-        self._last_ns = np.concatenate([self._last_ns, np.zeros(count - known, np.int64)])
-        self._newest_ns = np.concatenate([self._newest_ns, np.zeros(count - known, np.int64)])
-        self._begin_ns = np.concatenate([self._begin_ns, np.zeros(count - known, np.int64)])
-        for number, name in enumerate(self._catalogue.names(range(known, count)), known):
-            last_id, last_ns = self._recovered.get(name, (UNSEEN, 0))
-            if last_id > UNSEEN:
-                self._last_id[number], self._first_id[number] = last_id, 0
-                self._last_ns[number] = self._newest_ns[number] = self._begin_ns[number] = last_ns
-        self._ascending.grow(self._last_id[known:])
-
-    def last_ids(self, instruments: NDArray[np.int32]) -> Int64:
-        """Return the last id of each of these instruments, UNSEEN where there is none."""
-        self._grow()
-        return self._last_id[instruments]
-
-    def last_times(self, instruments: NDArray[np.int32]) -> Int64:
-        """Return the time in ns of the last trade of each of these instruments, 0 where there is none."""
-        self._grow()
-        return self._last_ns[instruments]
-
-    def take_up(self, last: Mapping[tuple[str, str, str], tuple[int, int]]) -> None:
-        """Continue where an earlier run ended: (exchange, market_type, symbol) -> (last id, its time in ns).
-
-        Every id up to that one counts as seen. Call it before the first batch.
-        """
-        self._recovered = last
-        self._last_id, self._last_ns, self._newest_ns, self._first_id, self._begin_ns = (
-            np.empty(0, np.int64) for _ in range(5))
-        self._kind = np.empty(0, np.uint8)
-        self._ascending = AscendingIds()
-
-    def continuous(self, numbers: NDArray[np.int32], from_ns: int, to_ns: int) -> NDArray[np.bool_]:
-        """Return for which instruments every trade of [from_ns, to_ns) was seen in this run, by contiguous ids."""
-        self._grow()
-        begin = self._begin_ns[numbers]
-        whole: NDArray[np.bool_] = ((self._kind[numbers] == CONTIGUOUS) & (begin > 0) & (begin <= from_ns)
-                                    & (self._last_ns[numbers] >= to_ns))
-        for row in np.flatnonzero(whole).tolist():
-            whole[row] = int(numbers[row]) not in self._missing
-        return whole
-
-    def seen_in_run(self, number: int, batch: TradeBatch) -> NDArray[np.bool_]:
-        """Return which of these trades of one instrument were seen lately in this run, whether they are stored or not."""
-        self._grow()
-        kind, ids = int(self._kind[number]), batch.trade_id
-        if kind == CONTIGUOUS:
-            floor = int(self._first_id[number]) or self.recovered(number)[0] + 1
-            last = int(self._last_id[number])
-            seen: NDArray[np.bool_] = (ids >= floor) & (ids <= last)
-            missing = self._missing.get(number)
-            if missing:
-                for row in np.flatnonzero(seen).tolist():
-                    seen[row] = not missing.holds(int(ids[row]))
-            return seen
-        if kind == MONOTONIC and batch.text_id is None:
-            known = self._ascending.known({number: int(ids.min(initial=2**63 - 1))})[number]
-            return np.isin(ids, np.fromiter(known, np.int64, len(known)))
-        return np.array([self._unordered.holds(key) for key in _keys(number, batch)], np.bool_)
-
-    def recovered(self, number: int) -> tuple[int, int]:
-        """Return the last id that earlier runs stored of an instrument and its time in ns, (UNSEEN, 0) where there is none."""
-        return self._recovered.get(self._catalogue.names([number])[0], (UNSEEN, 0))
-
-    def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
-        """Count trades of one instrument from its history as seen; return the gaps that they complete or open.
-
-        They are sorted by id where ids ascend. They do not count as a sign of life: `last_times` stays, except before the
-        first trade.
-        """
-        self._grow()
-        if not len(batch):
-            return []
-        kind, seen = int(self._kind[number]), Seen()
-        newest_ns = int(batch.timestamp.max())
-        self._last_ns[number] = self._last_ns[number] or newest_ns
-        if kind == CONTIGUOUS:
-            self._take_in_contiguous(number, batch.trade_id.tolist(), batch.timestamp.tolist(), seen)
-        elif kind == MONOTONIC and batch.text_id is None:
-            self._ascending.remember(batch.instrument, batch.trade_id)
-            self._last_id[number] = max(self._last_id[number], int(batch.trade_id.max()))
-        elif kind != NUMBERED:
-            self._unordered.fresh(_keys(number, batch))
-        self._newest_ns[number] = max(self._newest_ns[number], newest_ns)
-        return seen.gaps
-
-    def _take_in_contiguous(self, number: int, ids: list[int], times: list[int], seen: Seen) -> None:
-        last, first = int(self._last_id[number]), int(self._first_id[number])
-        last_ns = int(self._last_ns[number])
-        missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
-        opened: list[tuple[int, int, int, int]] = []
-        for trade_id, at_ns in zip(ids, times, strict=True):
-            if last == UNSEEN:
-                first = last = trade_id
-                self._begin_ns[number] = at_ns
-            elif trade_id > last:
-                if trade_id > last + 1:
-                    missing.open(last + 1, trade_id - 1)
-                    opened.append((last + 1, trade_id - 1, last_ns, at_ns))
-                last = trade_id
-            else:
-                missing.find(trade_id)
-        for trade_id in reversed(ids):
-            first = trade_id if trade_id == first - 1 else first
-        self._last_id[number], self._first_id[number] = last, first
-        self._record_gaps(number, missing, opened, seen)
-
-    def observe(self, batch: TradeBatch, settled: Int64 | None = None) -> Seen:
+    def observe(self, batch: TradeBatch, settled: Int64 | None = None, source: Int64 | None = None) -> Seen:
         """Compare a batch, in order of arrival, with what was seen; remember its ids, and return what to drop.
 
-        settled: the times to use where some trades' own are wrong (see Lag.settled).
+        settled: the times to use where some trades' own are wrong (see Lag.settled). source: a number for each row's connection,
+        where two connections bring the same trades.
         """
         self._grow()
+        found = None
+        if self._repeats is not None and len(batch):
+            found = self._repeats.find(batch, self._kind[batch.instrument] != NUMBERED, source)
+        if found is None:
+            seen = self._observe(batch, settled)
+        else:
+            fresh = np.flatnonzero(~found.rows)
+            seen = self._observe(batch.take(fresh), None if settled is None else settled[fresh])
+            keep = ~found.rows
+            if seen.keep is not None:
+                keep[fresh] = seen.keep
+            seen.keep, seen.races = keep, found.races
+            for number, count in zip(*np.unique(batch.instrument[found.rows], return_counts=True), strict=True):
+                seen.doubled[int(number)] = seen.doubled.get(int(number), 0) + int(count)
+        self._expect_repeats(bool(seen.doubled) or source is not None)
+        return seen
+
+    def _expect_repeats(self, repeated: bool) -> None:
+        """Keep the table of recent trades while trades come twice, and for a while afterwards."""
+        self._without_repeats = 0 if repeated else self._without_repeats + 1
+        if repeated and self._repeats is None:
+            self._repeats = CertainRepeats()
+        elif self._without_repeats > EXPECTED_FOR:
+            self._repeats = None
+
+    def _observe(self, batch: TradeBatch, settled: Int64 | None = None) -> Seen:
         seen = Seen()
         if not len(batch):
             return seen
@@ -286,7 +188,7 @@ class Dedupe:
             elif missing.find(trade_id):
                 pass
             elif trade_id < last and at_ns > newest_ns + RESTART_NS:
-                self._record_gaps(number, missing, opened, seen)
+                self._record_gaps(number, missing, opened, seen.gaps)
                 self._open_gaps.pop(number, None)  # their ids will not come any more: these gaps stay open as recorded
                 missing = self._missing[number] = MissingIds(self._ranges_kept)
                 opened = []
@@ -303,38 +205,13 @@ class Dedupe:
             fresh.append(new)
         self._last_id[number], self._last_ns[number], self._first_id[number] = last, last_ns, first
         self._newest_ns[number] = newest_ns
-        self._record_gaps(number, missing, opened, seen)
+        self._record_gaps(number, missing, opened, seen.gaps)
         return fresh
-
-    def _record_gaps(self, number: int, missing: MissingIds, opened: list[tuple[int, int, int, int]], seen: Seen) -> None:
-        """Record opened ranges that are still missing as gaps, and gaps whose every id has arrived as filled."""
-        known: list[Gap] = []
-        for gap in self._open_gaps.get(number, ()):
-            assert gap.first_id is not None and gap.last_id is not None
-            if missing.holds_any(gap.first_id, gap.last_id):
-                known.append(gap)
-            else:
-                seen.gaps.append(replace(gap, state=GapState.FILLED))
-        new = [self._gap(number, skipped) for skipped in opened if missing.holds_any(skipped[0], skipped[1])]
-        seen.gaps += new
-        if missing:  # a gap whose ids were given up stays open
-            self._open_gaps[number] = [gap for gap in known + new if (gap.first_id or 0) > missing.given_up]
-        else:
-            self._missing.pop(number, None)
-            self._open_gaps.pop(number, None)
 
     def _restart_gap(self, number: int, last: int, last_ns: int, first: int, at_ns: int) -> Gap:
         exchange, market_type = self._catalogue.venues[number]
         return Gap(exchange=exchange, market_type=market_type, symbol=self._catalogue.instruments[number].symbol,
-                   from_ns=last_ns, to_ns=at_ns, first_id=None, last_id=None,
-                   reason=f"the venue restarted its ids: {first} long after {last}")
-
-    def _gap(self, number: int, opened: tuple[int, int, int, int]) -> Gap:
-        first, last, from_ns, to_ns = opened
-        exchange, market_type = self._catalogue.venues[number]
-        return Gap(exchange=exchange, market_type=market_type, symbol=self._catalogue.instruments[number].symbol,
-                   from_ns=min(from_ns, to_ns) or to_ns, to_ns=max(from_ns, to_ns) + 1, first_id=first, last_id=last,
-                   reason=f"ids jump from {first - 1} to {last + 1}", state=GapState.OPEN)
+                   from_ns=last_ns, to_ns=at_ns, reason=f"the venue restarted its ids: {first} long after {last}")
 
     def _monotonic(self, number: int, trades: list[tuple[int, int]], known: set[int], seen: Seen) -> list[bool]:
         """Walk the (id, time) of one instrument whose ids ascend and skip; `known` holds the recent ids."""
@@ -356,15 +233,3 @@ class Dedupe:
             fresh.append(new)
         self._last_id[number], self._last_ns[number], self._newest_ns[number] = last, last_ns, newest_ns
         return fresh
-
-
-def ids_of(trade_id: Int64, text_id: NDArray[np.bytes_] | None) -> list[int | bytes]:
-    """Return each trade's id: its text, or its number where that is empty."""
-    ids: list[int | bytes] = trade_id.tolist()
-    if text_id is None:
-        return ids
-    return [text or number for text, number in zip(text_id.tolist(), ids, strict=True)]
-
-
-def _keys(number: int, batch: TradeBatch) -> list[tuple[int, int | bytes]]:
-    return [(number, trade_id) for trade_id in ids_of(batch.trade_id, batch.text_id)]

@@ -1,8 +1,9 @@
 """The pipeline's one greenlet: parse every venue's frames, drop repeated trades, record gaps, hand over one batch.
 
-It turns every `tick_ms`, or as soon as `tick_frames` wait. All venues of a turn become one batch: the later stages work on
-columns, and long columns are cheaper. A venue has a slice of each turn (see venue_reader); other greenlets run between the slices
-of a long turn, and only one turn runs at a time.
+It turns every `tick_ms`, or as soon as `tick_frames` wait, right after a sweep has read the sockets; the sweep wakes it. While
+no frames come it sleeps. All venues of a turn become one batch: the later stages work on columns, and long columns are cheaper. A
+venue has a slice of each turn (see venue_reader); other greenlets run between the slices of a long turn, and only one turn runs
+at a time.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.model import Gap, IdKind, TradeBatch
 from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.races import Races
 from pumpwatch.net.texts import one_line
 from pumpwatch.pipeline.admission import NUMBER_MARK, Compared, compare_by_content, compare_by_id
-from pumpwatch.pipeline.dedupe import Dedupe
+from pumpwatch.pipeline.certain_repeats import Race
+from pumpwatch.pipeline.dedupe import Dedupe, Seen
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.pipeline.replay_filter import ReplayFilter
 from pumpwatch.pipeline.synthetic_ids import SyntheticIds
@@ -41,13 +44,15 @@ LOGGED_EACH_S = 60.0
 SHOWN_BYTES = 100  # of a frame in the log
 SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 TURN_S = 0.05  # of CPU time, after which a turn lets other greenlets run
+EARLY_S = 0.002  # a turn may begin so much too soon, since timers are not exact
+LONGEST_SLEEP_S = 1.0  # without frames
 
 Put = Callable[[TradeBatch | None, Records], None]
 
 
 @dataclass(slots=True)
 class Logged:
-    """When a venue's quarantined frames were last logged, their number by then, and the latest frame."""
+    """The time when a venue's quarantined frames were last logged, their number by then, and the latest frame."""
 
     latest: Quarantined
     at: float = -math.inf
@@ -60,10 +65,11 @@ class Ingest:
     def __init__(self, catalogue: Catalogue, clock: Clock, stats: Stats, tick_ms: float, tick_frames: int, put: Put) -> None:
         self._catalogue, self._clock, self._stats, self._put = catalogue, clock, stats, put
         self._tick_s, self._tick_frames = tick_ms / 1000, tick_frames
-        self._due = Event()
+        self._due, self._due_at = Event(), -math.inf
         self._readers: list[VenueReader] = []
         self._turning = BoundedSemaphore(1)
         self._kinds: dict[tuple[str, str], IdKind] = {}
+        self._races: dict[tuple[str, str], Races] = {}
         self._records = Records()
         self._stopped = False
         self._failures: set[tuple[str, str]] = set()  # venue and reason of failures that were logged
@@ -80,6 +86,7 @@ class Ingest:
         """Return the buffer into which this venue's connections read; `down` is the gap recorded for the time before this run."""
         self._kinds[venue.exchange, venue.market_type] = venue.id_kind
         buffer = FrameBuffer(venue.name)
+        self._races[venue.exchange, venue.market_type] = buffer.races
         parser = VenueParser(venue, self._catalogue, self._clock, self._stats, buffer.lag)
         sort: Callable[[Parsed], Parsed] | None = None
         if venue.id_kind == IdKind.NONE:
@@ -126,29 +133,43 @@ class Ingest:
     def run(self) -> None:
         """Turn until stopped."""
         while not self._stopped:
-            started = self._clock.monotonic()
-            self.turn()
             self._due.clear()
+            self.turn()
             if any(reader.goes_on for reader in self._readers):
                 gevent.sleep(SHORTEST_PAUSE_S)
             else:
-                self._due.wait(max(SHORTEST_PAUSE_S, self._tick_s - (self._clock.monotonic() - started)))
+                self._due.wait(self._tick_s if any(reader.unfinished for reader in self._readers) else LONGEST_SLEEP_S)
 
     def stop(self) -> None:
         """End `run` at its next turn."""
         self._stopped = True
         self._due.set()
 
-    def hurry(self) -> None:
-        """Turn at once when many frames wait; the sweep calls this each time it has read."""
-        if sum(reader.waiting for reader in self._readers) >= self._tick_frames:
-            self._due.set()
+    def wake(self) -> float:
+        """Have a turn begin when it is due, or when many frames wait; return the seconds until the next one is due.
+
+        The sweep calls this each time it has read. Without frames no turn is due (infinity).
+        """
+        waiting = 0
+        for reader in self._readers:
+            waiting += reader.waiting
+        if not waiting:
+            return math.inf
+        now = self._clock.monotonic()
+        due_s = self._due_at - now
+        if due_s > EARLY_S and waiting < self._tick_frames:
+            return due_s
+        self._due_at = now + self._tick_s
+        self._due.set()
+        return self._tick_s
 
     def turn(self) -> None:
         """Read a slice of each venue and hand the trades over; the rest stays for the next turn."""
         with self._turning:
             yielded_at = time.thread_time()
             for reader in self._readers:
+                if reader.idle:
+                    continue
                 reader.slice()
                 if time.thread_time() - yielded_at > TURN_S:
                     gevent.sleep(SHORTEST_PAUSE_S)
@@ -229,6 +250,8 @@ class Ingest:
         if self.occurrences.repeated > repeated:
             venue = ".".join(self._catalogue.venues[int(parsed.batch.instrument[0])])
             self._stats.add("doubled_trades_total", self.occurrences.repeated - repeated, venue=venue)
+        self._record_races(self.occurrences.races)
+        self.occurrences.races = []
         self._records.gaps += gaps
         return numbered
 
@@ -238,21 +261,39 @@ class Ingest:
         self._stats.add("history_rows_left_out_total", len(parsed.batch) - len(kept.batch))
         return kept
 
+    def _count_doubled(self, seen: Seen) -> None:
+        venues = self._catalogue.venues
+        totals: dict[tuple[str, str], int] = {}
+        for number, count in seen.doubled.items():
+            totals[venues[number]] = totals.get(venues[number], 0) + count
+        for venue, total in totals.items():
+            self._stats.add("doubled_trades_total", total, venue=".".join(venue))
+            self._stats.add("trades_total", -total, venue=".".join(venue))  # they were counted as read
+        self._record_races(seen.races)
+
+    def _record_races(self, races: list[Race]) -> None:
+        for number, first, second, lead_ns in races:
+            if first != second:
+                self._races[self._catalogue.venues[number]].record(first, second, lead_ns)
+
     def _clean(self, parsed: list[Parsed], records: Records) -> TradeBatch:
         batch = TradeBatch.concat([part.batch for part in parsed])
         settled = None
         if any(part.settled is not None for part in parsed):
             settled = np.concatenate([part.batch.timestamp if part.settled is None else part.settled for part in parsed])
-        seen = self.dedupe.observe(batch, settled)
+        source = None
+        if any(reader.buffer.doubled for reader in self._readers):
+            source = np.concatenate([np.zeros(len(part.batch), np.int64) if part.source is None else part.source
+                                     for part in parsed])
+        seen = self.dedupe.observe(batch, settled, source)
         keep = seen.keep
         if any(part.void is not None for part in parsed):
             void = np.concatenate([np.zeros(len(part.batch), np.bool_) if part.void is None else part.void for part in parsed])
             self._stats.add("void_rows_total", int(void.sum()))
-            last = np.flatnonzero(void & (batch.trade_id == self.dedupe.last_ids(batch.instrument)))  # no trade carries them
-            records.passed += zip(*(column[last].tolist() for column in (batch.instrument, batch.trade_id, batch.timestamp)),
+            used = np.flatnonzero(void if keep is None else void & keep)  # no trade carries these ids
+            records.passed += zip(*(column[used].tolist() for column in (batch.instrument, batch.trade_id, batch.timestamp)),
                                   strict=True)
             keep = ~void if keep is None else keep & ~void
-        for number, count in seen.doubled.items():
-            self._stats.add("doubled_trades_total", count, venue=".".join(self._catalogue.venues[number]))
+        self._count_doubled(seen)
         records.gaps += seen.gaps
         return batch if keep is None else batch.take(keep)

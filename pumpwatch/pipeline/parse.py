@@ -38,7 +38,8 @@ class Parsed:
     """Trades of one venue. void: rows that only use up an id; past: rows sent as history (None: no such row).
 
     frame: the number of each row's frame, where the venue has no ids; the rows of a frame are adjacent. settled: the times to use
-    where some rows are dated hours ahead of the others. source: a number for each row's connection, where there is `frame`.
+    where some rows are dated hours ahead of the others. source: a number for each row's connection, where there is
+    `frame`, or where two connections bring the same trades.
     """
 
     batch: TradeBatch
@@ -109,6 +110,9 @@ class VenueParser:
         if self.venue.id_kind is IdKind.NONE:
             frame, source = np.arange(len(received_at)), frames.source_numbers(first, last)
             frame, source = (np.repeat(frame, counts), np.repeat(source, counts)) if counts else (frame, source)
+        elif frames.doubled:
+            source = frames.source_numbers(first, last)
+            source = np.repeat(source, counts) if counts else source
         if counts:
             received_at = np.repeat(received_at, counts)
         if len(received_at) != len(columns.symbol):
@@ -229,8 +233,8 @@ class VenueParser:
         """Return the gap for frames of the venue that we received in this time and did not read."""
         slack_ns = DISORDER_NS + abs(self.lag.ns)  # trades carry the venue's time, which may differ from ours by days
         from_ns = min(from_ns, self.behind_since_ns or from_ns)
-        return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, symbol="", from_ns=from_ns - slack_ns,
-                   to_ns=to_ns + slack_ns, first_id=None, last_id=None, reason=reason)
+        return Gap(exchange=self.venue.exchange, market_type=self.venue.market_type, from_ns=from_ns - slack_ns,
+                   to_ns=to_ns + slack_ns, reason=reason)
 
     def not_kept(self) -> list[Gap]:
         """Return the gap of frames that quarantine had no room for, whenever it has grown."""

@@ -55,6 +55,10 @@ class AscendingIds:
         owned = owners != NOBODY
         np.maximum.at(self._floor, owners[owned], ids[owned])
 
+    def raise_floor(self, number: int, last_id: int) -> None:
+        """Count every id of an instrument up to this one as seen."""
+        self._floor[number] = max(int(self._floor[number]), last_id)
+
     def restart(self, number: int) -> None:
         """Forget the ids of an instrument, which the venue counts from the beginning again."""
         self._floor[number] = -1

@@ -5,7 +5,7 @@ happen in one nanosecond, so the nth of them gets the suffix `#n`. Rows sent as 
 seen live: the nth of equal rows is new only where fewer than n were seen. The history of a symbol never seen before is
 dropped and counted: recording starts where it ends, and older trades are never added later.
 
-While a connection is renewed, two connections bring the same trades. Then equal trades are counted for each connection: the
+While a connection is renewed, or a symbol is read on two connections, both bring the same trades. Then equal trades are counted for each connection: the
 nth is new only where no connection has brought n of them so far.
 
 A venue may repeat a live frame. Where it numbers its frames (`sequence_number`), an equal number with equal rows is the same
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice, repeat
+from itertools import islice, repeat, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import NO_SEQUENCE, Gap, TradeBatch
+from pumpwatch.pipeline.certain_repeats import SAMPLES, Race
 from pumpwatch.pipeline.parse import Parsed
 from pumpwatch.pipeline.recent_ids import UnorderedIds
 
@@ -31,6 +32,7 @@ AHEAD_KEPT = 100  # distinct trades with impossible times remembered for each in
 KEPT = 2000  # distinct trades remembered for each instrument: twice as many as a venue sends as history
 CUT_AFTER = 100_000  # numbered trades, after which every instrument's memory is cut back to that
 BESIDE_KEPT = 20_000  # the same while two connections bring it, one of which may be seconds behind
+BEHIND_NS = 300 * NS_PER_S  # counts beyond KEPT that are older than that are forgotten: no connection is so far behind
 BESIDE_NS = 60 * NS_PER_S  # after which a connection that brought no trade of an instrument counts as gone
 
 Key = tuple[int, bytes]
@@ -43,11 +45,13 @@ class _Known:
     cost, until a count is needed.
     """
 
-    __slots__ = ("_counts", "_turned_ns", "ahead", "beside", "floor", "last_ns", "later", "source")
+    __slots__ = ("_counts", "_heard_ns", "_turned_ns", "ahead", "beside", "floor", "last_ns", "later", "newest", "source")
 
     def __init__(self, last_ns: int) -> None:
         self.source = 0  # the connection that brought the last row; 0: none yet
         self.beside: dict[int, dict[Key, int]] = {}  # by connection the trades it brought, while there are several connections
+        self._heard_ns: dict[int, int] = {}  # by connection when it last brought a row before another connection did
+        self.newest: tuple[Key, int, int] | None = None  # the last new trade: when it came, and on which connection
         self._turned_ns = 0  # when a row last came on another connection than its predecessor
         self._counts: dict[Key, int] = {}
         self.ahead: dict[Key, int] = {}  # counts of trades dated hours ahead, which must not affect the others
@@ -68,9 +72,19 @@ class _Known:
             if not self.beside or received_ns - self._turned_ns > BESIDE_NS:
                 self.count((0, b""))  # counts all of `later`
                 self.beside = {self.source: self._counts.copy()}
-            self.beside.setdefault(source, {})
-            self._turned_ns = received_ns
+            if source not in self.beside:
+                self._forget_gone(received_ns)
+                self.beside[source] = {}
+            self._turned_ns = self._heard_ns[self.source] = received_ns
         self.source = source
+
+    def _forget_gone(self, now_ns: int) -> None:
+        """Forget what connections brought that have brought nothing for a while: they were replaced."""
+        gone = [source for source in self.beside if source != self.source
+                and now_ns - self._heard_ns.get(source, 0) > BESIDE_NS]
+        for source in gone:
+            del self.beside[source]
+        self._heard_ns = {source: heard_ns for source, heard_ns in self._heard_ns.items() if source in self.beside}
 
     def brought(self, received_ns: int) -> dict[Key, int] | None:
         """Return the trades that the last row's connection has brought; None once only one connection is left."""
@@ -126,7 +140,13 @@ class _Known:
         return BESIDE_KEPT if self.beside else KEPT
 
     def cut(self) -> None:
-        """Forget the oldest of `later` beyond KEPT, and everything before them."""
+        """Forget the oldest of `later` beyond KEPT, and everything before them; and counts that two connections no longer need."""
+        old = self.last_ns - BEHIND_NS
+        for counts in (self._counts, *self.beside.values()):
+            for key in list(takewhile(lambda key: key[0] < old, islice(counts, max(0, len(counts) - KEPT)))):
+                del counts[key]
+                if counts is self._counts:
+                    self.floor = max(self.floor, key[0] + 1)
         over = len(self.later) - KEPT
         if over > 0:
             self.floor = self.later[over - 1][0] + 1
@@ -143,6 +163,7 @@ class SyntheticIds:
         self._until_cut = CUT_AFTER
         self._frames = UnorderedIds()
         self.left_out = 0  # rows of history that were seen before, or older than the recording
+        self.races: list[Race] = []  # who was first in some of the trades that came twice, since the caller took them
         self.repeated = 0  # rows of live frames that were seen before, on any connection
 
     def number(self, parsed: Parsed) -> tuple[Parsed, list[Gap]]:
@@ -181,7 +202,11 @@ class SyntheticIds:
                 mine[key] = nth = mine.get(key, 0) + 1
                 if nth <= known.count(key):
                     doubled.add(row)
+                    if known.newest is not None and known.newest[0] == key and len(self.races) < SAMPLES:
+                        _, first_ns, first = known.newest
+                        self.races.append((instrument, first, source, int(batch.received_at[row]) - first_ns))
                     continue
+                known.newest = key, int(batch.received_at[row]), source
             elif key[0] > known.last_ns >= 0:
                 known.last_ns = key[0]
                 known.later.append(key)
@@ -271,8 +296,7 @@ class SyntheticIds:
             last_ns = self._known_of(instrument).last_ns
             if 0 <= last_ns < oldest_ns:
                 exchange, market_type, symbol = self._catalogue.names([instrument])[0]
-                gaps.append(Gap(exchange=exchange, market_type=market_type, symbol=symbol, from_ns=last_ns,
-                                to_ns=oldest_ns, first_id=None, last_id=None,
+                gaps.append(Gap(exchange=exchange, market_type=market_type, symbol=symbol, from_ns=last_ns, to_ns=oldest_ns,
                                 reason="the history sent on subscribing does not reach back to the last trade seen"))
         return gaps
 

@@ -18,8 +18,9 @@ from dataclasses import replace
 import gevent
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
-from pumpwatch.model import Gap, IdKind
+from pumpwatch.model import Gap, IdKind, Int64
 from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.lag import FEW
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.pipeline.scan import Scan
 from pumpwatch.printable import printable
@@ -53,11 +54,22 @@ class VenueReader:
         self._credit, self._credited_at = REJECT_S, clock.monotonic()
         self._slice_until = 0.0
         self._cpu_s = time.thread_time
+        self._name = parser.venue.name
 
     @property
     def goes_on(self) -> bool:
         """Return whether frames are left that may be read at once."""
         return self._scan is not None and self._credit > 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Return whether frames of an earlier slice are left, which may have to wait for credit."""
+        return self._scan is not None
+
+    @property
+    def idle(self) -> bool:
+        """Return whether a slice would do nothing."""
+        return not (self.buffer.end or self._scan is not None or self.buffer.behind_since_ns or self.parser.behind_since_ns)
 
     @property
     def waiting(self) -> int:
@@ -98,7 +110,7 @@ class VenueReader:
             self._publish_lag()
 
     def _publish_lag(self) -> None:
-        self._stats.set("lag_ms", self.buffer.lag_ns(self._clock.now_ns()) / NS_PER_MS, venue=self.parser.venue.name)
+        self._stats.set("lag_ms", self.buffer.lag_ns(self._clock.now_ns()) / NS_PER_MS, venue=self._name)
 
     def _read_slice(self) -> None:
         if self._scan is None:
@@ -106,7 +118,7 @@ class VenueReader:
             if frames is None:
                 return
             self._scan = Scan(frames)
-            self._stats.add("frames_total", len(frames), venue=self.parser.venue.name)
+            self._stats.add("frames_total", len(frames), venue=self._name)
         scan = self._scan
         self._slice_until = self._cpu_s() + SLICE_S
         while scan and self._credit > 0:
@@ -160,6 +172,22 @@ class VenueReader:
         if first_ns - received_ns > TURNED_BACK_NS and first_ns > down.to_ns:
             self._on_unread(replace(down, to_ns=first_ns), None)
 
+    def _settled(self, parsed: Parsed, times: set[int]) -> Int64 | None:
+        """Record the lag of the live trades and add their times of arrival to `times`; return what `Lag.settled` does."""
+        batch, lag = parsed.batch, self.parser.lag
+        live = batch if parsed.past is None else batch.take(~parsed.past)  # history shows neither life nor lag
+        if not len(live):
+            return lag.settled(batch) if len(batch) else None
+        received = live.received_at
+        if len(received) <= FEW:
+            times.update(received.tolist())
+        else:  # equal in all rows of a read: the last row of each is enough
+            times.update(received[:-1][received[1:] != received[:-1]].tolist(), received[-1:].tolist())
+        if self._down is not None:
+            self._end_down(self._down, int(live.timestamp.min()), int(received[-1]))
+        lowest = lag.record(received - live.timestamp)
+        return lag.settled(batch) if live is not batch or lag.far_ahead(lowest) else None
+
     def _account(self, scan: Scan) -> None:
         """Filter what was read, record its lag, and report the trades to the sources they came from."""
         read, self._read = self._read, []
@@ -169,23 +197,16 @@ class VenueReader:
         numbers = self.parser.venue.id_kind is IdKind.NONE
         if not numbers:  # the filter may find out which rows are history
             read = self._sorted(read)
-        times, lag = set[int](), self.parser.lag
+        times = set[int]()
         for at, parsed in enumerate(read):
-            live = parsed.batch if parsed.past is None else parsed.batch.take(~parsed.past)  # history shows neither life nor lag
-            if len(live):
-                received = live.received_at  # equal in all rows of a read: the last row of each is enough
-                times.update(received[:-1][received[1:] != received[:-1]].tolist(), received[-1:].tolist())
-                if self._down is not None:
-                    self._end_down(self._down, int(live.timestamp.min()), int(received[-1]))
-                lag.record(received - live.timestamp)
-            settled = lag.settled(parsed.batch) if len(parsed.batch) else None
+            settled = self._settled(parsed, times)
             if settled is not None:
                 read[at] = replace(parsed, settled=settled)
         if numbers:
             read = self._sorted(read)
-        count = sum(len(parsed.batch) for parsed in read)
+        count = sum([len(parsed.batch) for parsed in read])
         if count:
-            self._stats.add("trades_total", count, venue=self.parser.venue.name)
+            self._stats.add("trades_total", count, venue=self._name)
         if times:
             for at_ns, source in zip(scan.frames.run_times, scan.frames.run_sources, strict=True):
                 if at_ns in times:

@@ -25,7 +25,7 @@ def check_responses(venue: Venue, samples: Samples) -> list[Check]:
             check_bad_bodies(venue, "history", lambda body: history_of(venue, body, "BTC-USDT"), big_bodies())]
     deeper, candles = venue.aggregated_history, venue.candles
     if deeper is not None:
-        rows.append(check_bad_bodies(venue, "aggregated history", lambda body: deeper.parse(body, "BTC-USDT", Columns()),
+        rows.append(check_bad_bodies(venue, "aggregated", lambda body: deeper.parse(body, "BTC-USDT", Columns()),
                                      big_bodies()))
     if candles is not None:
         bitcoin = Instrument(symbol="BTC-USDT", base="BTC", quote="USDT")

@@ -5,10 +5,13 @@ The standard library is not patched here: the simulator uses gevent's own socket
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 
 from pumpwatch.errors import EXIT_USAGE, PumpWatchError
+
+FULL_COLLECTION_EACH = 1_000  # collections of the middle generation: a full one holds up all frames for tens of ms
 
 
 def run(arguments: list[str]) -> int:
@@ -27,4 +30,5 @@ def run(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(10_000, 20, FULL_COLLECTION_EACH)
     sys.exit(run(sys.argv[1:]))

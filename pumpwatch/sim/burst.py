@@ -22,6 +22,7 @@ from pumpwatch.sim.venue import Routes, SimVenue
 CATCH_UP = 4  # a connection that is behind gets at most the trades of so many ticks at once,
 MOST_AT_ONCE = 2_000  # and never more than this, so that the others are not delayed
 ZERO = ord("0")
+PHASE = 0.618  # of a trade: so much more than the connection before it has a new connection due
 
 
 class Lap:
@@ -45,7 +46,7 @@ class Lap:
         self._counts[grouped[first]] = counts
         self.ids: Ints = np.zeros(len(rows), np.int64)  # a view of the JoinedLaps' ids, once it is in one
         self.next_row = len(rows)
-        self.due = 0.0
+        self.due = connection.number * PHASE % 1  # each begins at another moment, or at a low rate all would wait for a trade
 
     def start_again(self, next_id: Ints) -> None:
         """Go back to the first row, with the next ids of each symbol; next_id moves on."""

@@ -71,6 +71,7 @@ class ClientConnection:
         self.ping_due = 0.0  # when the oldest unanswered ping was sent; 0: none
         self.closing_by = 0.0  # when the connection is dropped even if the client has not answered our close; 0: not closing
         self._close_reason = ""
+        self._announced = False
         self._reader: Any = None
         stream.on_progress = self.confirm_sent
 
@@ -205,10 +206,28 @@ class ClientConnection:
             self.drop("no pong")
         elif 0 < rules.client_silence_s < now - self.heard:
             self.drop("client silent")
-        elif 0 < rules.connection_age_s < now - self.opened:
-            self.drop("too old")
+        elif 0 < rules.connection_age_s < now - self.opened and not self.closing_by:
+            self._end_of_age()
+        elif 0 < rules.age_notice_s < rules.connection_age_s < now - self.opened + rules.age_notice_s and not self._announced:
+            self._announced = True
+            self.announce_end()
         elif 0 < rules.ping_every_s < now - self.pinged and not self.closing_by:
             self.ping()
+
+    def announce_end(self) -> None:
+        """Send the venue's notice that this connection will end, if it has such a notice."""
+        dialect, form = self.context.dialect, self.session.form
+        event = dialect.maintenance(form, self._clock.now_ns())
+        if event is not None:
+            self.context.truth.event("announced", venue=dialect.name, connection=self.number)
+            self.send_raw(wire.head(len(event), dialect.opcode(form)) + event)
+
+    def _end_of_age(self) -> None:
+        close = self.context.rules.age_close
+        if close is None:
+            self.drop("too old")
+        else:
+            self.close(*close)
 
     def _receive(self, data: bytes) -> None:
         now = self.heard = self._clock.monotonic()

@@ -9,6 +9,7 @@ import math
 from collections import deque
 
 from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.sim.ban import GrowingBan
 from pumpwatch.sim.dialect import Rules
 from pumpwatch.sim.http_messages import HttpReply
 
@@ -44,10 +45,15 @@ class AddressLimits:
         self._clock = clock
         self._attempts: dict[str, deque[float]] = {}
         self._meters: dict[str, WindowMeter] = {}
+        self._bans: dict[str, GrowingBan] = {}
 
     def meter(self, address: str, rules: Rules) -> WindowMeter:
         """Return the counter of this address's REST requests."""
         return self._meters.setdefault(address, WindowMeter(self._clock, rules.request_window_s))
+
+    def ban(self, address: str) -> GrowingBan:
+        """Return the ban of this address, which may not have begun."""
+        return self._bans.setdefault(address, GrowingBan(self._clock))
 
     def count_attempt(self, address: str, rules: Rules) -> tuple[str, HttpReply] | None:
         """Count an attempt to connect; return the reason and the answer if it is rejected, else None."""

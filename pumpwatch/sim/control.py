@@ -122,7 +122,8 @@ def _status(simulation: Simulation, _: dict[str, Any]) -> dict[str, Any]:
     counts = simulation.truth.counts
     venues: dict[str, Any] = {}
     for name, venue in simulation.venues.items():
-        venues[name] = {"made": venue.made, "connects": venue.connects, "connections": [
+        venues[name] = {"made": venue.made, "connects": venue.connects, "requests": venue.requests,
+                        "rejected": venue.rejected, "connections": [
             {"connection": connection.number, "streams": len(connection.session.topics), "sent": connection.sent,
              "queued_bytes": connection.stream.queued} for connection in venue.connections.values()]}
     return {"running": simulation.running, "traded_s": simulation.traded_s, "late_s": simulation.late_s,

@@ -130,6 +130,9 @@ class Rules:
     message_window_s: float = 1.0
     request_window_s: float = 60.0
     shared_by_markets: bool = False  # limits per address count all markets of the exchange together
+    ban_s: float = 0.0  # REST: first ban of an address that asks on after a 429; each request during it doubles it
+    age_notice_s: float = 0.0  # how long before its age ends a connection this is announced, in the dialect's own words
+    age_close: tuple[int, str] | None = None  # the close at that age; None: TCP ends without one
 
     @property
     def requests(self) -> float:

@@ -20,8 +20,11 @@ maintenance     the venue announces its shutdown, and closes with 1001 after `se
 refuse          handshakes get HTTP `status` for `seconds`
 down            new connections are cut off at once, for `seconds`
 hang            new connections get no answer, not even to TLS, for `seconds`
-rest            REST requests get HTTP `status` for `seconds`; with `form`, a damaged answer, or (`without`) a list without
-                `symbol`: see sim.rest_faults
+rest            REST requests get HTTP `status` for `seconds`; with `form`, a damaged answer, none for so long (`hang`), or a
+                list without `symbol` (`without`): see sim.rest_faults. With `path`, only requests whose path has it
+ban             an address that asks within `seconds` gets 429, and then 418 with a Retry-After that doubles
+history         REST answers about trades and minutes are distorted in the `form` of sim.rest_history, for `seconds`, or with
+                seconds 0 the next `count` of them; with `symbol`, those about it
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ from pumpwatch.sim import wire
 from pumpwatch.sim.client_connection import ClientConnection
 from pumpwatch.sim.ground_truth import TruthWriter
 from pumpwatch.sim.options import FaultOptions
-from pumpwatch.sim.rest_faults import FORMS
+from pumpwatch.sim.rest_faults import FORMS, HANG
+from pumpwatch.sim.rest_history import FORMS as HISTORY_FORMS
+from pumpwatch.sim.rest_history import HistoryFault
 from pumpwatch.sim.venue import SimVenue
 
 MALFORMED: dict[str, tuple[bytes, int]] = {
@@ -59,10 +64,9 @@ def inject(venues: Mapping[str, SimVenue], truth: TruthWriter, fault: FaultOptio
         raise UsageError(f"no fault `{fault.kind}`", f"known: {', '.join(KINDS)}")
     if fault.venue and fault.venue not in venues:
         raise UsageError(f"no venue `{fault.venue}`", f"known: {', '.join(venues)}")
-    forms = FORMS if fault.kind == "rest" else MALFORMED
-    if fault.form and fault.form not in forms:
-        raise UsageError(f"no malformed {'answer' if fault.kind == 'rest' else 'frame'} `{fault.form}`",
-                         f"known: {', '.join(forms)}")
+    what, forms = FORMS_OF.get(fault.kind, ("malformed frame", tuple(MALFORMED)))
+    if fault.form not in forms and (fault.form or fault.kind == "history"):
+        raise UsageError(f"no {what} `{fault.form}`", f"known: {', '.join(forms)}")
     chosen = [venue for name, venue in venues.items() if fault.venue in ("", name)]
     if fault.kind == "mute" and not any(fault.symbol in venue.table.index for venue in chosen):
         raise UsageError(f"no symbol `{fault.symbol}` to mute", "`symbol` is in the venue's own spelling")
@@ -71,7 +75,7 @@ def inject(venues: Mapping[str, SimVenue], truth: TruthWriter, fault: FaultOptio
     connections = connections[:fault.connections or None]
     numbers = [connection.number for connection in connections]
     truth.event("fault", fault=fault.kind, venues=[venue.name for venue in chosen], seconds=fault.seconds, count=fault.count,
-                connections=numbers)
+                connections=numbers, form=fault.form, symbol=fault.symbol)
     KINDS[fault.kind](chosen, connections, fault)
     return {"fault": fault.kind, "connections": numbers}
 
@@ -133,10 +137,7 @@ def _ping(_: list[SimVenue], connections: list[ClientConnection], fault: FaultOp
 
 def _maintenance(_: list[SimVenue], connections: list[ClientConnection], fault: FaultOptions) -> None:
     for connection in connections:
-        dialect, form = connection.context.dialect, connection.session.form
-        event = dialect.maintenance(form, connection.context.clock.now_ns())
-        if event is not None:
-            connection.send_raw(wire.head(len(event), dialect.opcode(form)) + event)
+        connection.announce_end()
     for connection in connections:
         gevent.spawn_later(fault.seconds, connection.close, 1001, "going away")
 
@@ -151,12 +152,25 @@ def _rest(venues: list[SimVenue], _: list[ClientConnection], fault: FaultOptions
     for venue in venues:
         venue.faults.rest_until = venue.clock.monotonic() + fault.seconds
         venue.faults.rest_status, venue.faults.rest_form = fault.status, fault.form
-        venue.faults.rest_symbol = fault.symbol
+        venue.faults.rest_symbol, venue.faults.rest_path = fault.symbol, fault.path
 
 
+def _ban(venues: list[SimVenue], _: list[ClientConnection], fault: FaultOptions) -> None:
+    for venue in venues:
+        venue.faults.ban_until = venue.clock.monotonic() + fault.seconds
+        venue.faults.ban_s = fault.seconds
+
+
+def _history(venues: list[SimVenue], _: list[ClientConnection], fault: FaultOptions) -> None:
+    for venue in venues:
+        until = venue.clock.monotonic() + fault.seconds if fault.seconds else 0.0
+        venue.faults.history = HistoryFault(fault.form, fault.count, until, fault.symbol)
+
+
+FORMS_OF = {"rest": ("malformed answer", (*FORMS, HANG)), "history": ("distorted history", HISTORY_FORMS)}
 KINDS: dict[str, Callable[[list[SimVenue], list[ClientConnection], FaultOptions], None]] = {
     "cut": _cut, "fin": _cut, "close": _close, "slow_close": _close, "silence": _silence, "mute": _mute, "freeze": _freeze,
     "deaf": _deaf, "drop": _hit_frames, "double": _hit_frames, "reorder": _hit_frames, "spoil": _hit_frames,
     "fragment": _hit_frames, "malformed": _malformed, "ping": _ping, "maintenance": _maintenance, "refuse": _refuse,
-    "down": _refuse, "hang": _refuse, "rest": _rest,
+    "down": _refuse, "hang": _refuse, "rest": _rest, "ban": _ban, "history": _history,
 }

@@ -14,6 +14,7 @@ from pumpwatch.sim.dialect import MinuteBar
 from pumpwatch.sim.rows import VOID, Rows, SymbolTable
 
 CHUNK = 4096
+DISORDER_NS = 60 * 10**9  # rows of a chunk lie at most so far outside the time of its first and last row
 NOT_OF_THE_MARKET = VOID | int(Flag.outside_market())
 MINUTE_NS = 60 * 10**9
 
@@ -48,11 +49,11 @@ class TradeHistory:
 
     def between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> Rows:
         """Return the first rows with start_ns <= timestamp <= end_ns, ascending."""
-        return self._forward(symbol, limit, lambda chunk: (chunk.timestamp >= start_ns) & (chunk.timestamp <= end_ns))
+        return self._forward(symbol, limit, lambda chunk: _in_time(chunk, start_ns, end_ns))
 
     def last_between(self, symbol: int, start_ns: int, end_ns: int, limit: int) -> Rows:
         """Return the last rows with start_ns <= timestamp <= end_ns, ascending."""
-        return self._backward(symbol, limit, lambda chunk: (chunk.timestamp >= start_ns) & (chunk.timestamp <= end_ns))
+        return self._backward(symbol, limit, lambda chunk: _in_time(chunk, start_ns, end_ns))
 
     def last_ids(self, symbol: int, first_id: int, last_id: int, limit: int) -> Rows:
         """Return the last rows with first_id <= id <= last_id, ascending."""
@@ -60,26 +61,14 @@ class TradeHistory:
 
     def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
         """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
-        start_ns, end_ns = (-(-at // MINUTE_NS) * MINUTE_NS for at in (start_ns, end_ns))
-        rows = self.between(symbol, start_ns, end_ns - 1, 2**31)
-        rows = rows.take((rows.flags & NOT_OF_THE_MARKET) == 0)
-        rows = rows.take(np.argsort(rows.timestamp, kind="stable"))
-        minute = rows.timestamp // MINUTE_NS
-        heads = np.flatnonzero(np.diff(minute, prepend=-1)).tolist()
-        quotes = rows.prices() * rows.quantities()
-        bars = []
-        for first, last in itertools.pairwise([*heads, len(rows)]):
-            price = rows.price[first:last]
-            bars.append(MinuteBar(start_ns=int(minute[first]) * MINUTE_NS, open=int(price[0]), high=int(price.max()),
-                                  low=int(price.min()), close=int(price[-1]), quantity=int(rows.quantity[first:last].sum()),
-                                  quote=float(quotes[first:last].sum()), trades=last - first))
-        return bars
+        start_ns, end_ns = whole_minutes(start_ns, end_ns)
+        return minute_bars(self.between(symbol, start_ns, end_ns - 1, 2**31))
 
     def _backward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
         found, missing = [], limit
         self._close_chunk()
         for chunk in reversed(self._chunks):
-            rows = np.flatnonzero((chunk.symbol == symbol) & wanted(chunk))[-missing:]
+            rows = np.flatnonzero(wanted(chunk) & (chunk.symbol == symbol))[-missing:]
             if len(rows):
                 found.append(chunk.take(rows))
                 missing -= len(rows)
@@ -91,7 +80,7 @@ class TradeHistory:
         found, missing = [], limit
         self._close_chunk()
         for chunk in self._chunks:
-            rows = np.flatnonzero((chunk.symbol == symbol) & wanted(chunk))[:missing]
+            rows = np.flatnonzero(wanted(chunk) & (chunk.symbol == symbol))[:missing]
             if len(rows):
                 found.append(chunk.take(rows))
                 missing -= len(rows)
@@ -101,12 +90,44 @@ class TradeHistory:
 
     def _close_chunk(self) -> None:
         if self._fresh:
+            if self._chunks and len(self._chunks[-1]) < CHUNK:  # a question came early: many small chunks would be slow
+                self._fresh.insert(0, self._chunks.pop())
+                self._count -= len(self._fresh[0])
             chunk = Rows.concat(self._fresh)
             self._chunks.append(chunk)
             self._count += len(chunk)
             self._fresh, self._fresh_count = [], 0
         while self._count - len(self._chunks[0] if self._chunks else ()) > self.limit:
             self._count -= len(self._chunks.popleft())
+
+
+def _in_time(chunk: Rows, start_ns: int, end_ns: int) -> NDArray[np.bool_]:
+    """Return which rows lie in a time; chunks that clearly lie outside cost next to nothing."""
+    ends = sorted((int(chunk.timestamp[0]), int(chunk.timestamp[-1])))
+    if ends[1] + DISORDER_NS < start_ns or ends[0] - DISORDER_NS > end_ns:
+        return np.zeros(len(chunk), np.bool_)
+    return (chunk.timestamp >= start_ns) & (chunk.timestamp <= end_ns)
+
+
+def whole_minutes(start_ns: int, end_ns: int) -> tuple[int, int]:
+    """Return the beginning of the first minute that begins in [start_ns, end_ns), and the end of the last one."""
+    return -(-start_ns // MINUTE_NS) * MINUTE_NS, -(-end_ns // MINUTE_NS) * MINUTE_NS
+
+
+def minute_bars(rows: Rows) -> list[MinuteBar]:
+    """Return the minutes of one symbol's trades, ascending; rows outside the market do not count."""
+    rows = rows.take((rows.flags & NOT_OF_THE_MARKET) == 0)
+    rows = rows.take(np.argsort(rows.timestamp, kind="stable"))
+    minute = rows.timestamp // MINUTE_NS
+    heads = np.flatnonzero(np.diff(minute, prepend=-1)).tolist()
+    quotes = rows.prices() * rows.quantities()
+    bars = []
+    for first, last in itertools.pairwise([*heads, len(rows)]):
+        price = rows.price[first:last]
+        bars.append(MinuteBar(start_ns=int(minute[first]) * MINUTE_NS, open=int(price[0]), high=int(price.max()),
+                              low=int(price.min()), close=int(price[-1]), quantity=int(rows.quantity[first:last].sum()),
+                              quote=float(quotes[first:last].sum()), trades=last - first))
+    return bars
 
 
 def aggregate(rows: Rows) -> list[tuple[int, int, int]]:

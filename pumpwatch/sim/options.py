@@ -46,6 +46,7 @@ class FaultOptions(Section):
     form: str = ""
     frames: list[str] = msgspec.field(default_factory=list)  # for `malformed`: these, unchanged
     symbol: str = ""  # in the venue's own spelling
+    path: str = ""  # a part of a REST path
 
 
 class SimOptions(Section):
@@ -66,8 +67,9 @@ class SimOptions(Section):
     tick_ms: float = 5.0
     shares: dict[str, float] = msgspec.field(default_factory=dict)  # venue -> share of the rate; empty: equal shares
     flag_shares: dict[str, dict[str, float]] = msgspec.field(default_factory=dict)  # venue -> flags -> share
-    rules: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)  # venue -> Rules that differ from the real ones
-    history_trades: int = 2_000_000  # kept for REST, by venue
+    rules: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)  # venue (or `all`) -> Rules other than the real ones
+    history_trades: int = 2_000_000  # kept for REST, by venue; 40 bytes each
+    lag_s: float = 0.0  # REST history and candles lack the trades of so many newest seconds
     backlog_bytes: int = 8_388_608  # a client further behind is cut off (in mode burst it is waited for)
     send_buffer_bytes: int = 0  # of the kernel, for each connection; 0: the kernel's default
     lap_trades: int = 200_000  # frames made in advance, all connections together

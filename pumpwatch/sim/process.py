@@ -49,7 +49,9 @@ class SimProcess:
         paths = os.pathsep.join(path for path in sys.path if path)  # a zipapp's packages are on no other path
         self._child = subprocess.Popen([sys.executable, "-m", "pumpwatch.sim", json.dumps(self.options)],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       process_group=0,  # Ctrl-C reaches this process alone, which then stops the child
+                                       # Ctrl-C reaches this process alone, which then stops the child; and the kernel, which
+                                       # divides the cores by session, gives the venues a share of their own
+                                       start_new_session=True,
                                        env={**os.environ, "PYTHONPATH": paths})
         assert self._child.stdout is not None
         line = self._child.stdout.readline()

@@ -1,7 +1,8 @@
-"""Damaged answers of a venue's REST side: another page, half a body, a shorter list."""
+"""Damaged answers of a venue's REST side: another page, half a body, a shorter list, none for a while."""
 
 from __future__ import annotations
 
+from pumpwatch.sim.dialect import History
 from pumpwatch.sim.history import TradeHistory
 from pumpwatch.sim.http_messages import HttpReply
 from pumpwatch.sim.rows import SymbolTable
@@ -10,10 +11,11 @@ PAGE = b"<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head>\n<b
 LARGE_BYTES = 40_000_000
 SHORT = {"few": 0.5, "none": 0.0}  # form -> the share of its symbols that the venue still lists
 WITHOUT = "without"  # one symbol, which the fault names
+HANG = "hang"  # not damaged: answered when the fault is over
 FORMS = ("page", "nothing", "half", "listed", "large", WITHOUT, *SHORT)
 
 
-def shortened(history: TradeHistory, form: str, symbol: str = "") -> TradeHistory:
+def shortened(history: History, form: str, symbol: str = "") -> History:
     """Return an empty history with fewer symbols where the form asks for that, else the history itself."""
     specs = history.table.specs
     if form == WITHOUT:

@@ -50,6 +50,14 @@ class SymbolTable:
     def __len__(self) -> int:
         return len(self.specs)
 
+    def price_text(self, symbol: int, price: int) -> str:
+        """Return a price of a symbol, in units of its last decimal, as the venue writes it."""
+        return self.price_formats[symbol] % divmod(price, int(self.price_scale[symbol]))
+
+    def quantity_text(self, symbol: int, quantity: int) -> str:
+        """Return a quantity in the same way."""
+        return self.quantity_formats[symbol] % divmod(quantity, int(self.quantity_scale[symbol]))
+
 
 def _format(decimals: int) -> str:
     """Return a %-format for (whole, part); without decimals the part is not printed."""

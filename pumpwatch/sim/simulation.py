@@ -75,7 +75,7 @@ class Simulation:
     def _venue(self, number: int, dialect: Dialect, table: SymbolTable) -> SimVenue:
         options = self.options
         try:
-            rules = dataclasses.replace(dialect.rules, **options.rules.get(dialect.name, {}))
+            rules = dataclasses.replace(dialect.rules, **{**options.rules.get("all", {}), **options.rules.get(dialect.name, {})})
         except TypeError as error:
             raise ConfigError(f"rules of {dialect.name}: {error}") from error
         shares = options.flag_shares.get(dialect.name)
@@ -85,7 +85,7 @@ class Simulation:
         counted_as = dialect.exchange if rules.shared_by_markets else dialect.name
         limits = self._address_limits.setdefault(counted_as, AddressLimits(self.clock))
         context = VenueContext(number, dialect, rules, table, TradeHistory(table, options.history_trades), self.truth, self.clock)
-        return SimVenue(context, market, limits, backlog_bytes=options.backlog_bytes)
+        return SimVenue(context, market, limits, backlog_bytes=options.backlog_bytes, lag_s=options.lag_s)
 
     def _table(self, dialect: Dialect, count: int | None) -> SymbolTable:
         if self.options.mode == "tape":

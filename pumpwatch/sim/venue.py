@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import gevent
 import numpy as np
 
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.sim import wire
 from pumpwatch.sim.client_connection import ClientConnection, VenueContext
 from pumpwatch.sim.client_limits import AddressLimits
@@ -15,9 +18,12 @@ from pumpwatch.sim.dialect import ClientSession
 from pumpwatch.sim.ground_truth import NO_SUBSCRIBER, SENT, records_of
 from pumpwatch.sim.http_messages import HttpCall, HttpReply
 from pumpwatch.sim.market import SimulatedMarket
-from pumpwatch.sim.rest_faults import damaged, shortened
+from pumpwatch.sim.rest_faults import HANG, damaged, shortened
+from pumpwatch.sim.rest_history import HistoryFault, RestHistory
 from pumpwatch.sim.rows import Rows
 from pumpwatch.sim.tls import ServerTlsStream
+
+TOO_OFTEN = (403, 418, 429)
 
 
 @dataclass
@@ -31,6 +37,10 @@ class VenueFaults:
     rest_status: int = 429
     rest_form: str = ""  # of sim.rest_faults, instead of that status
     rest_symbol: str = ""  # the symbol that the form is about
+    rest_path: str = ""  # only requests whose path has this
+    ban_until: float = 0.0
+    ban_s: float = 0.0
+    history: HistoryFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +67,15 @@ class SimVenue:
     """A market that is served."""
 
     def __init__(self, context: VenueContext, market: SimulatedMarket, address_limits: AddressLimits, *,
-                 backlog_bytes: int) -> None:
+                 backlog_bytes: int, lag_s: float = 0.0) -> None:
         self.context, self.market = context, market
         self.number, self.dialect, self.rules, self.table = context.number, context.dialect, context.rules, context.table
         self.truth, self.history, self.clock = context.truth, context.history, context.clock
         self.name = context.dialect.name
         self.connections: dict[int, ClientConnection] = {}
         self.faults = VenueFaults()
-        self.made = self.connects = 0  # trades, connections so far
+        self.made = self.connects = self.requests = self.rejected = 0  # trades, connections, REST requests so far
+        self._lag_ns = int(lag_s * NS_PER_S)
         self._backlog_bytes = backlog_bytes
         self._address_limits = address_limits
         self._memory: dict[str, Any] = {}
@@ -102,16 +113,39 @@ class SimVenue:
         return connection
 
     def rest(self, request: wire.ClientRequest, peer: str) -> HttpReply:
-        """Answer a REST request."""
-        faulty = self.faults.rest_until > self.clock.monotonic()
-        form = self.faults.rest_form if faulty else ""
+        """Answer a REST request. A rejection for asking too often is an event of the ground truth."""
+        self.requests += 1
+        faults, now = self.faults, self.clock.monotonic()
+        faulty = faults.rest_until > now and faults.rest_path in request.path
+        form = faults.rest_form if faulty else ""
         if faulty and not form:
-            return HttpReply(self.faults.rest_status, b'{"code":-1,"msg":"simulated trouble"}', {"Retry-After": "1"})
+            return HttpReply(faults.rest_status, b'{"code":-1,"msg":"simulated trouble"}', {"Retry-After": "1"})
+        if form == HANG:
+            gevent.sleep(faults.rest_until - now)
+            form = ""
+        reply = self._unless_banned(request, peer, form)
+        if reply.status in TOO_OFTEN:
+            self.rejected += 1
+            self.truth.event("rejected", venue=self.name, path=request.path, status=reply.status, address=peer,
+                             retry_after=reply.headers.get("Retry-After", ""))
+        return damaged(reply, form) if form else reply
+
+    def _unless_banned(self, request: wire.ClientRequest, peer: str, form: str) -> HttpReply:
+        now, ban = self.clock.monotonic(), self._address_limits.ban(peer)
+        if (banned := ban.answer()) is not None:
+            return banned
+        if self.faults.ban_until > now:
+            ban.warn(self.faults.ban_s, self.faults.ban_s)
+            return HttpReply(429, b'{"code":-1003,"msg":"too many requests"}', {"Retry-After": str(math.ceil(self.faults.ban_s))})
+        meter = self._address_limits.meter(peer, self.rules)
+        seen = RestHistory(self.history, self.clock.now_ns(), self._lag_ns, fault=self.faults.history, now=now, truth=self.truth,
+                           venue=self.name)
         call = HttpCall(request.method, request.path, request.query, request.headers, request.body,
                         self.clock.now_ns(), self._memory)
-        history = shortened(self.history, form, self.faults.rest_symbol)
-        reply = self.dialect.rest(call, self.rules, history, self._address_limits.meter(peer, self.rules))
-        return damaged(reply, form) if form else reply
+        reply = self.dialect.rest(call, self.rules, shortened(seen, form, self.faults.rest_symbol), meter)
+        if reply.status in TOO_OFTEN and self.rules.ban_s:
+            ban.warn(meter.retry_after_s(), self.rules.ban_s)
+        return reply
 
     def forget_routes(self) -> None:
         """Make `routes` work out again who gets which symbol: connections or subscriptions have changed."""

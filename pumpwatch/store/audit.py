@@ -34,7 +34,7 @@ class JournalCensus(Protocol):
     stopped: bool
 
     def locked(self) -> bool:
-        """Whether trades of a locked file are left out."""
+        """Return whether trades of a locked file are left out."""
 
     def minutes(self, from_ns: int, upto_id: int) -> Counter[int]:
         """Trades a minute."""

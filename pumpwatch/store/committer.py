@@ -70,7 +70,7 @@ class Commit:
     """A commit in the journal's thread. It goes on there whatever happens to the greenlet that waits for it."""
 
     waiting: list[WaitingBatch]
-    outcome: AsyncResult[tuple[int, TradeBatch]]
+    outcome: AsyncResult[tuple[int, TradeBatch, int]]  # the id, the batch, and when it was durable, in ns
 
 
 class Committer:
@@ -136,6 +136,16 @@ class Committer:
                               records.quarantine)
         self._recorder.record(records)
 
+    def held(self) -> TradeBatch:
+        """Return every trade that waits, in order, before `run` has begun."""
+        return TradeBatch.concat([waiting.batch for waiting in self._waiting])
+
+    def filter_held(self, keep: Callable[[TradeBatch], TradeBatch]) -> None:
+        """Replace each batch that waits by what `keep` returns for it, before `run` has begun."""
+        for waiting in self._waiting:
+            waiting.batch = keep(waiting.batch)
+        self._waiting = deque(waiting for waiting in self._waiting if len(waiting.batch) or waiting.passed)
+        self._waiting_trades = sum(len(waiting.batch) for waiting in self._waiting)
     def wait_durable(self, within_s: float) -> bool:
         """Wait in this greenlet until every trade taken so far is durable; return False if one was lost, or time is up."""
         taken, lost, until = self._taken_trades, self._lost_trades, time.monotonic() + within_s
@@ -217,17 +227,18 @@ class Committer:
             raise
         return commit
 
-    def _store(self, batches: list[TradeBatch], passed: list[PassedId]) -> tuple[int, TradeBatch]:
-        """Store batches as one, in the journal's thread."""
+    def _store(self, batches: list[TradeBatch], passed: list[PassedId]) -> tuple[int, TradeBatch, int]:
+        """Store batches as one, in the journal's thread; return the id, the batch, and when it was durable."""
         batch = TradeBatch.concat(batches)
         if passed:
             self._journal.pass_over(passed)
-        return self._journal.commit(batch), batch
+        batch_id = self._journal.commit(batch)
+        return batch_id, batch, self._clock.now_ns()
 
     def _committed(self, commit: Commit) -> None:
         result = commit.outcome.get()
         assert result is not None
-        batch_id, batch = result
+        batch_id, batch, durable_ns = result
         self._recorder.end_losses(DROPPED, UNSTORABLE)
         self._filled += [gap for waiting in commit.waiting for gap in waiting.fills]
         if self._errors < SUSPECT_AFTER:  # batches come in order
@@ -241,7 +252,7 @@ class Committer:
         else:
             self._errors = 0
         self._end_suspicion()
-        self._measure(batch)
+        self._measure(batch, durable_ns)
         self._on_durable(batch_id, batch)
 
     def _put_back(self, commit: Commit) -> None:
@@ -294,13 +305,13 @@ class Committer:
             repr([None if column is None else column[0] for column in batch.columns()]).encode()[:KEPT_BYTES])]))
         self._recorder.record_loss(exchange, market_type, at_ns, at_ns + 1, UNSTORABLE)
 
-    def _measure(self, batch: TradeBatch) -> None:
-        ms = (self._clock.now_ns() - batch.received_at) // NS_PER_MS
+    def _measure(self, batch: TradeBatch, durable_ns: int) -> None:
+        ms = (durable_ns - batch.received_at) // NS_PER_MS
         counts = np.bincount(np.clip(ms, 0, LATENCY_BINS_MS - 1))
         self.latency_ms[: len(counts)] += counts
         self._stats.add("commits_total")
         self._stats.add("durable_trades_total", len(batch))
-        self._stats.set("last_commit_ns", self._clock.now_ns())
+        self._stats.set("last_commit_ns", durable_ns)
 
     def _drop_oldest(self) -> None:
         """Drop batches until the rest fits; never those of the running commit, which may be stored, nor the newest."""

@@ -36,11 +36,11 @@ class Removed:
 
 
 def choose(segments: Sequence[Segment], before_ns: int, max_bytes: int, acknowledged: int | None,
-           span_s: float) -> list[Removed]:
+           span_s: float, counted: int | None = None) -> list[Removed]:
     """Return the segments that expire, oldest first: those that ended before `before_ns`, and more until the rest fits.
 
     Of the former at most as much as was written in `span_s`. `acknowledged` is the batch up to which every sink has
-    everything, None without sinks.
+    everything, None without sinks. `counted`: segments with later batches do not go for their age; None: all may go.
     """
     newest = next((segment for segment in reversed(segments) if segment.readable), None)
     size = sum(segment.size_bytes() for segment in segments)
@@ -51,7 +51,8 @@ def choose(segments: Sequence[Segment], before_ns: int, max_bytes: int, acknowle
             continue
         span = min(max(0.0, (following.created_ns - segment.created_ns) / NS_PER_S), MOST_SPAN_S)
         removed = Removed(segment, _ended_ns(segment) >= before_ns, span)
-        if not removed.early and span_s >= removed.span_s:
+        counts = not segment.readable or counted is None or segment.last_id <= counted
+        if not removed.early and counts and span_s >= removed.span_s:
             span_s -= removed.span_s
         elif size <= max_bytes or not segment.readable:
             continue

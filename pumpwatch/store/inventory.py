@@ -140,12 +140,13 @@ class Inventory:
             self.damage.whole(path, whole)
         self.record_damage()
 
-    def expire(self, before_ns: int, max_bytes: int, acknowledged: int | None, span_s: float) -> list[Removed]:
+    def expire(self, before_ns: int, max_bytes: int, acknowledged: int | None, span_s: float,
+               counted: int | None = None) -> list[Removed]:
         """Unlink the segments that `expiry.choose` names. One that goes early, and that no sink has, is a gap.
 
         Raises StorageError where a file cannot be removed.
         """
-        chosen = choose(self.segments, before_ns, max_bytes, acknowledged, span_s)
+        chosen = choose(self.segments, before_ns, max_bytes, acknowledged, span_s, counted)
         if not chosen:
             return []
         if acknowledged is None:

@@ -73,6 +73,7 @@ class Journal:
         self._last_ids = LastIds(catalogue)
         self._newest_trades = NewestTrades()
         self._passed: dict[int, tuple[int, int]] = {}  # instrument -> id and time of a row without a trade
+        self._voids: list[PassedId] = []  # all of them, to be stored with the next trades
         self._last_ids_stored_s = self._committed_s = self._rolled_s = self._roll_failed_s = float("-inf")
 
     @property
@@ -175,7 +176,7 @@ class Journal:
             for number, last in self._passed.items():
                 self._last_ids.pass_over(number, last)
             writer.commit(rows, held, self._catalogue, acknowledged,
-                          (self._last_id, self._last_ids.pack()) if whole else None, passed)
+                          (self._last_id, self._last_ids.pack()) if whole else None, passed, self._voids if rows else ())
         except (sqlite3.Error, OSError) as error:
             self._stats.add("journal_failed_commits_total")
             self._drop_writer_after(error)
@@ -185,6 +186,8 @@ class Journal:
             self._last_ids_stored_s = now_s
         self.watermarks.mark_stored(acknowledged)
         self._passed.clear()
+        if rows:
+            self._voids.clear()
         for row in () if backfilled else rows:
             self._newest_trades.record(now_s, row[1])
         if writer.unchecked_bytes > WAL_LIMIT_BYTES:
@@ -272,6 +275,7 @@ class Journal:
     def pass_over(self, passed: Iterable[PassedId]) -> None:
         """Count ids of rows without a trade as seen. The next commit stores them, so that the next run misses none."""
         for number, used_id, at_ns in passed:
+            self._voids.append((number, used_id, at_ns))
             known = self._passed.get(number)
             if known is None or used_id > known[0]:
                 self._passed[number] = used_id, at_ns
@@ -299,7 +303,11 @@ class Journal:
 
     def closed_segments(self) -> list[Segment]:
         """Return the readable segments that are closed, oldest first; any thread."""
-        return [segment for segment in list(self._segments) if segment.state and segment.readable]
+        return [segment for segment in self.readable_segments() if segment.state]
+
+    def readable_segments(self) -> list[Segment]:
+        """Return the segments that can be read, oldest first, the written one last; any thread."""
+        return [segment for segment in list(self._segments) if segment.readable]
 
     def found_damage(self, path: Path, batches: Mapping[int, str], index_damaged: bool, whole: str) -> None:
         """Record the damage that a check of a closed segment found; what is new becomes a gap."""
@@ -320,13 +328,15 @@ class Journal:
         """Return these instruments' trades in [start_ns, end_ns), by timestamp. Raises StorageError where a segment is locked."""
         return self.files.query(names, start_ns, end_ns)
 
-    def expire(self, before_ns: int, max_bytes: int, sinks: Sequence[str], span_s: float = float("inf")) -> list[Removed]:
+    def expire(self, before_ns: int, max_bytes: int, sinks: Sequence[str], span_s: float = float("inf"),
+               counted: int | None = None) -> list[Removed]:
         """Unlink whole segments, oldest first: those that ended before `before_ns`, and more until the rest fits max_bytes.
 
         Of the former it removes at most as much as was written in `span_s`. It keeps segments that a sink may still need, and
-        the newest one, which has the ids and watermarks. A segment that goes early, and that no sink has, is a gap.
+        the newest one, which has the ids and watermarks. Those after batch `counted` stay too, unless the rest does not fit.
+        A segment that goes early, and that no sink has, is a gap.
         """
-        return self.files.expire(before_ns, max_bytes, min(map(self.watermarks.safe, sinks), default=None), span_s)
+        return self.files.expire(before_ns, max_bytes, min(map(self.watermarks.safe, sinks), default=None), span_s, counted)
 
     def close(self, rest: Records | None = None) -> None:
         """Store the watermarks, mark the clean end, and unlock the folder. Any StorageError is raised after the unlocking.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import TradeBatch
-from pumpwatch.pipeline.dedupe import RESTART_NS
+from pumpwatch.pipeline.seen_ids import RESTART_NS
 from pumpwatch.store.codec import run_starts
 
 Name = tuple[str, str, str]  # exchange, market_type, symbol

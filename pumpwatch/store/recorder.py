@@ -70,6 +70,11 @@ class Recorder:
         """End the gaps of these reasons: the next loss is another gap."""
         self._pending.end_losses(reasons)
 
+    def forget_gaps(self) -> None:
+        """Forget gaps and connection events that are not written yet: another process read what they speak of."""
+        records = self._pending.take_records()
+        self._pending.add(Records(quarantine=records.quarantine))
+
     def rest(self) -> Records:
         """Return what the ledger has not taken, including what it is writing; all of it stays here."""
         records = Records()

@@ -81,6 +81,24 @@ def lock_folder(folder: Path) -> int:
     return handle
 
 
+def holder_of(folder: Path) -> int:
+    """Return the process id of the collector that has locked a data folder, 0 without one. Raises StorageError."""
+    try:
+        handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise storage_error(folder / LOCK_NAME, "open", error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(handle, 32).decode("ascii", "replace").strip()
+        return int(holder) if holder.isdecimal() else 0
+    finally:
+        os.close(handle)
+    return 0
+
+
 def load_segments(folder: Path, damage: Damage, now_ns: int) -> RecoveredSegments:
     """Read every segment's summary and recover those that a crash left open; record what is damaged or missing.
 

@@ -39,6 +39,8 @@ CREATE INDEX batches_long ON batches (last_timestamp, first_timestamp)
 CREATE TABLE acknowledged (sink TEXT PRIMARY KEY, batch_id INTEGER, checksum INTEGER) WITHOUT ROWID;
 CREATE TABLE last_ids (id INTEGER PRIMARY KEY CHECK (id = 1), batch_id INTEGER, ids BLOB, checksum INTEGER);
 CREATE TABLE passed_ids (instrument INTEGER PRIMARY KEY, id INTEGER, timestamp INTEGER, checksum INTEGER);
+CREATE TABLE void_ids (batch_id INTEGER, instrument INTEGER, id INTEGER, timestamp INTEGER,
+    PRIMARY KEY (batch_id, instrument, id)) WITHOUT ROWID;
 """
 LONG_NS = 60_000_000_000  # batches that span more than this, because of late trades, have an index of their own
 _INSERT = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -112,12 +114,13 @@ class Writer:
                 raise
 
     def commit(self, rows: Sequence[Row], instruments: Iterable[int], catalogue: Catalogue,
-               acknowledged: Mapping[str, int], last_ids: tuple[int, bytes] | None, passed: Iterable[LastRow] = ()) -> None:
+               acknowledged: Mapping[str, int], last_ids: tuple[int, bytes] | None, passed: Iterable[LastRow] = (),
+               voids: Sequence[LastRow] = ()) -> None:
         """Store everything durably, or store nothing and raise sqlite3.Error.
 
-        `passed` are ids that rows without a trade used up: (instrument, id, time in ns).
+        `passed` are the last ids that rows without a trade used up, `voids` all of them: (instrument, id, time in ns).
         """
-        instruments = dict.fromkeys([*instruments, *(row[0] for row in passed)])
+        instruments = dict.fromkeys([*instruments, *(row[0] for row in passed), *(row[0] for row in voids)])
         new = [number for number in instruments if number not in self._held]
         with transaction(self._connection):
             execute = self._connection.execute
@@ -135,6 +138,8 @@ class Writer:
                 execute("INSERT OR REPLACE INTO last_ids VALUES (1, ?, ?, ?)", (*last_ids, check_of(*last_ids)))
             for passed_row in passed if last_ids is None else ():
                 execute("INSERT OR REPLACE INTO passed_ids VALUES (?, ?, ?, ?)", (*passed_row, check_of(*passed_row)))
+            self._connection.executemany("INSERT OR IGNORE INTO void_ids VALUES (?, ?, ?, ?)",
+                                         [(row[0], *void) for row in rows[-1:] for void in voids])
         self._held.update(new)
         self.segment.venues.update(catalogue.venues[number] for number in new)
         self.segment.count_written(rows)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import yaml
 
 from pumpwatch.sim.process import SimProcess
+from tests.forked import Forked
 
 HANGS_S = 90.0  # a busy machine may take its time; only what never comes is a failure
 
@@ -33,23 +32,32 @@ class CollectorProcess:
         for name, section in sections.items():
             config[name] = {**config.get(name, {}), **section} if isinstance(section, dict) else section
         self.config_file.write_text(yaml.safe_dump(config), "utf-8")
-        self.child: subprocess.Popen[bytes] | None = None
+        self.child: Forked | None = None
         self._started_ns = 0
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start it; returns at once."""
         self._started_ns = time.time_ns()
         with (self.folder / "collector.log").open("ab") as log:
-            self.child = subprocess.Popen([sys.executable, "-m", "pumpwatch", "collect", "-c", str(self.config_file)],
-                                          stdout=log, stderr=log, env=dict(os.environ), cwd=self.folder)
+            self.child = Forked(["collect", "-c", str(self.config_file), *options], self.folder, log)
+
+    def beside(self) -> CollectorProcess:
+        """Return another process with the same config, not yet started."""
+        other = copy.copy(self)
+        other.child = None
+        return other
 
     def figures(self) -> dict[str, Any]:
         """Return this run's figures, empty while it has written none."""
+        figures = self.figures_of_any_run()
+        return figures if figures and figures["started_at_ns"] >= self._started_ns else {}
+
+    def figures_of_any_run(self) -> dict[str, Any]:
+        """Return the figures that a process on this folder wrote last, empty without any."""
         try:
-            figures = json.loads((self.data / "status.json").read_text("utf-8"))
+            return dict(json.loads((self.data / "status.json").read_text("utf-8")))
         except (OSError, ValueError):
             return {}
-        return figures if figures["started_at_ns"] >= self._started_ns else {}
 
     def wait_until(self, done, within_s: float = HANGS_S) -> dict[str, Any]:
         """Wait until `done(figures)` is true and return them; fail with the log when it never is."""

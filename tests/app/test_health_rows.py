@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from pumpwatch.app.collector import Collector
 from pumpwatch.app.health_rows import status_of
-from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig, VenueConfig
-from pumpwatch.hookspecs import ListingEvent, Sink
-from pumpwatch.model import Instrument, Listing
+from pumpwatch.config import VenueConfig
+from pumpwatch.model import Instrument
 from pumpwatch.store.journal import Recovery
+from tests.app.unstarted import KeptRows
 from tests.trades import batch_of
 
 NOW_NS = 1_795_000_000_000_000_000
-
-
-class KeptRows(Sink):
-    """A sink that keeps health rows and listings."""
-
-    def __init__(self) -> None:
-        self.rows: list[Mapping[str, Any]] = []
-        self.events: list[ListingEvent] = []
-
-    def write_health(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.rows = list(rows)
-
-    def write_listing(self, listing: Listing, event: ListingEvent) -> None:
-        self.events.append(event)
-
-
-@pytest.fixture
-def collector(tmp_path: Path) -> Collector:
-    return Collector(Config(
-        store=StoreConfig(dir=str(tmp_path)), listing=ListingConfig(archive_dir=str(tmp_path)),
-        plugins=PluginsConfig(folder=str(Path(__file__).parent / "sinks")), sinks={"odd": {"way": "misfit"}}))
 
 
 @pytest.mark.parametrize(("up", "wanted", "list_problem", "problem", "status"), [

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -16,37 +14,17 @@ from pumpwatch.app.collector import Collector
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.clock import FakeClock
-from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
-from pumpwatch.hookspecs import ListingEvent, Sink
+from pumpwatch.hookspecs import ListingEvent
 from pumpwatch.listing.archive import Pass, Span, write_archive
 from pumpwatch.model import Instrument, Listing
+from pumpwatch.ops.renewal_request import drop
 from pumpwatch.pipeline.ingest import Logged
 from pumpwatch.records import Quarantined
+from tests.app.unstarted import KeptRows
 from tests.trades import batch_of, catalogue_of
 
 LISTING = Listing(source="upbit", notice_id="7", symbol="SOMI", title="t", announced_at_ns=1, detected_at_ns=2, triggered_at_ns=3)
 NOW_NS = 1_795_000_000_000_000_000
-
-
-class KeptRows(Sink):
-    """A sink that keeps health rows and listings."""
-
-    def __init__(self) -> None:
-        self.rows: list[Mapping[str, Any]] = []
-        self.events: list[ListingEvent] = []
-
-    def write_health(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.rows = list(rows)
-
-    def write_listing(self, listing: Listing, event: ListingEvent) -> None:
-        self.events.append(event)
-
-
-@pytest.fixture
-def collector(tmp_path: Path) -> Collector:
-    return Collector(Config(
-        store=StoreConfig(dir=str(tmp_path)), listing=ListingConfig(archive_dir=str(tmp_path)),
-        plugins=PluginsConfig(folder=str(Path(__file__).parent / "sinks")), sinks={"odd": {"way": "misfit"}}))
 
 
 def test_a_sink_that_refuses_health_rows_and_listings_stops_neither(
@@ -98,6 +76,16 @@ def test_a_coin_that_no_venue_lists_is_logged_once_all_lists_have_come(
         collector.jobs._report_absent_coins()
     assert [record.getMessage() for record in caplog.records] == [
         "none of the venues lists a chosen coin, check its spelling coin=PEPPE"]
+
+
+def test_a_request_renews_the_connections_of_its_venues(collector: Collector, tmp_path: Path) -> None:
+    renewed: list[str] = []
+    collector.venues = [SimpleNamespace(venue=SimpleNamespace(name=name), renew=lambda reason, name=name: renewed.append(name))
+                        for name in ("a.spot", "b.spot")]
+    drop(tmp_path, ["b.spot"])
+    collector.jobs._take_renewals()
+    collector.jobs._take_renewals()
+    assert renewed == ["b.spot"]
 
 
 def test_a_step_of_the_clock_is_logged_and_the_jobs_are_laid_anew(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.app.listings import Listings
+from pumpwatch.app.listings import EveryVenue, Listings
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.listing.manifest import read_manifest
@@ -119,6 +119,16 @@ def test_a_venue_that_lists_none_of_the_chosen_coins_is_not_one_whose_list_has_n
         assert Listings(collector)._unlisted() == ["b.spot"]
     finally:
         collector.journal.close()
+
+
+def test_a_coin_is_doubled_and_released_on_every_venue() -> None:
+    done: list[str] = []
+    venues = [SimpleNamespace(double=lambda coin, name=name: done.append(f"{name} +{coin}"),
+                              release=lambda coin, name=name: done.append(f"{name} -{coin}")) for name in ("a", "b")]
+    every = EveryVenue(venues)
+    every.double("C1")
+    every.release("C1")
+    assert done == ["a +C1", "b +C1", "a -C1", "b -C1"]
 
 
 SLY_PLUGIN = '''

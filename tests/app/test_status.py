@@ -8,12 +8,10 @@ import threading
 from pathlib import Path
 
 import gevent
-import pytest
 
 from pumpwatch.app.collector import Collector
 from pumpwatch.app.status import Status
 from pumpwatch.clock import FakeClock
-from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
 from pumpwatch.ops.health import FILE
 
 
@@ -27,13 +25,6 @@ class SlowDisk:
         self.asked.set()
         assert self.answer.wait(10)
         return 4711
-
-
-@pytest.fixture
-def collector(tmp_path: Path) -> Collector:
-    return Collector(Config(
-        store=StoreConfig(dir=str(tmp_path)), listing=ListingConfig(archive_dir=str(tmp_path)),
-        plugins=PluginsConfig(folder=str(Path(__file__).parent / "sinks")), sinks={"odd": {"way": "misfit"}}))
 
 
 def test_figures_are_written_while_everything_else_goes_on(collector: Collector, tmp_path: Path) -> None:
@@ -67,3 +58,10 @@ def test_figures_are_not_for_everybody_and_count_their_time_by_the_steady_clock(
     collector.status.write()
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o640
     assert json.loads((tmp_path / FILE).read_text("utf-8"))["up_s"] == 5.0
+
+
+def test_figures_have_how_long_each_trade_took_to_be_durable(collector: Collector) -> None:
+    collector.committer.latency_ms[[3, 90]] = 98, 2
+    journal = collector.status.now()["journal"]
+    assert journal["durable_ms"] == [[3, 98], [90, 2]]
+    assert (journal["durable_ms_p50"], journal["durable_ms_p99"]) == (3, 90)

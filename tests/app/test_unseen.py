@@ -1,4 +1,4 @@
-"""What a collector cannot see: venues that are not there, symbols that leave the list. All of it is a gap, and is said."""
+"""A collector records a gap for what it cannot see: venues that are not there, symbols that leave the list."""
 
 from __future__ import annotations
 

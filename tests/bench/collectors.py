@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from tests.bench.database import PEER_TABLES, Database
 from tests.bench.processes import BenchError, Child, Usage
 
 SILENCE_S = 60.0  # a collector that says nothing for so long is stuck
+POLL_S = 0.02  # how often its file is looked at: the bench itself must not take the cores
 TABLE_PREFIX = "ours_"
 
 
@@ -55,13 +56,18 @@ class Sample:
     waiting: int
     connections: int
     usage: Usage
-    durable_ms: tuple[float, float] | None = None  # p50 and p99 of the frames since the start or in the last seconds
+    durable_ms: Mapping[int, int] | None = None  # ms from frame read to durable -> trades, since the start
+    asked: int = 0  # how often the watch for silent symbols has asked a venue for its history
 
 
 class Collector(Protocol):
-    """A collector as a scenario uses it. database: where it stores beside its journal, None for nowhere."""
+    """A collector as a scenario uses it. database: where it stores beside its journal, None for nowhere.
+
+    copies: the connections on which it reads each symbol.
+    """
 
     name: str
+    copies: int
     database: Database | None
 
     def start(self, addresses: Addresses) -> None:
@@ -80,8 +86,8 @@ class Collector(Protocol):
 class Ours:
     """`pumpwatch collect` with the journal alone, or with the journal and QuestDB."""
 
-    def __init__(self, folder: Path, database: Database | None) -> None:
-        self.name = "pumpwatch+questdb" if database else "pumpwatch"
+    def __init__(self, folder: Path, database: Database | None, copies: int = 1) -> None:
+        self.name, self.copies = ("pumpwatch+questdb" if database else "pumpwatch"), copies
         self.data = folder / "data"
         self.database = database
         self._folder = folder
@@ -103,16 +109,16 @@ class Ours:
         while (status := self._status()).get("written_at_ns", 0) == self._last_written:
             if time.monotonic() > deadline:
                 raise BenchError(f"{self.name} has said nothing for {SILENCE_S:.0f} s:\n{self._child.last_lines()}")
-            time.sleep(0.005)
+            time.sleep(POLL_S)
         used = self._child.usage()
         self._last_written = status["written_at_ns"]
         venues, journal = status["venues"], status["journal"]
         waiting = sum(int(sink["backlog_trades"]) for sink in status.get("sinks", ()))
-        p50, p99 = journal.get("durable_ms_p50"), journal.get("durable_ms_p99")
         self._received = sum(int(one["trades_total"]) for one in venues)
         return Sample(self._received, waiting,
                       sum(int(one["connections_up"]) for one in venues), used,
-                      None if p50 is None else (float(p50), float(p99)))
+                      {int(ms): int(trades) for ms, trades in journal["durable_ms"]},
+                      sum(int(counter["value"]) for counter in status["counters"] if counter["name"] == "silence_checks_total"))
 
     def stored(self) -> int:
         return self.database.rows(f"{TABLE_PREFIX}trades") if self.database else self._received
@@ -140,7 +146,7 @@ class Ours:
     def _config(self, addresses: Addresses) -> dict[str, Any]:
         venues = {market.market_type: {
             "ws_url": market.ws_url, "rest_url": market.rest_url,
-            "symbols_per_connection": market.symbols_per_connection,
+            "symbols_per_connection": market.symbols_per_connection, "redundancy": self.copies,
         } for market in addresses.markets}
         sinks = {"questdb": {"addr": self.database.addr, "table_prefix": TABLE_PREFIX}} if self.database else {}
         return {"exchanges": {"binance": venues}, "net": {"ca_file": str(addresses.ca_file)},
@@ -154,6 +160,8 @@ class Ours:
 
 class Cryptofeed:
     """cryptofeed 2.4.1 through its runner, with its QuestDB sink or with a callback that does nothing."""
+
+    copies = 1
 
     def __init__(self, folder: Path, database: Database | None) -> None:
         self.name = "cryptofeed+questdb" if database else "cryptofeed"
@@ -185,7 +193,7 @@ class Cryptofeed:
             self._child.usage()  # raises with its last lines where it has ended
             if time.monotonic() > deadline:
                 raise BenchError(f"{self.name} has said nothing for {SILENCE_S:.0f} s:\n{self._child.last_lines()}")
-            time.sleep(0.005)
+            time.sleep(POLL_S)
         self._received = status.received
         return Sample(status.received, status.waiting, status.connections, self._child.usage())
 

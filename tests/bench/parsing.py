@@ -1,4 +1,4 @@
-"""What it costs to turn frames into numpy columns, venue by venue, on one core that does nothing else.
+"""Measure the cost of turning frames into numpy columns, venue by venue, on one core that does nothing else.
 
 The frames are made by the simulator's dialects: the real shape, every symbol of a market, other numbers in each. What is
 measured is the plugin's `parse` and what the collector builds from it (`VenueParser`): ids looked up, numbers scaled and

@@ -49,7 +49,7 @@ def versions() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class RunnerStatus:
-    """What the runner said last. waiting: trades in the sink's queue."""
+    """The runner's last figures. waiting: trades in the sink's queue."""
 
     at: float  # time.monotonic(), one clock for all processes of the machine
     received: int

@@ -26,7 +26,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used up to one moment."""
+    """The CPU time and memory of a process up to one moment."""
 
     at: float  # time.monotonic()
     cpu_s: float
@@ -56,7 +56,8 @@ class Child:
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen([str(part) for part in command], cwd=folder, env={**os.environ, **environ},
-                                             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+                                             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                             start_new_session=True)  # the kernel divides the cores by session
         self.pid = self._process.pid
 
     def usage(self) -> Usage:

@@ -19,9 +19,11 @@ LOAD_COLUMNS = (
     ("collector", "collector", "{}"), ("offered/s", "offered_per_s", "{:,.0f}"),
     ("received/s", "received_per_s", "{:,.0f}"),
     ("µs/trade", "cpu_us_per_trade", "{:.2f}"), ("core", "core_share", "{:.0%}"), ("rss MB", "rss_mb", "{:.0f}"),
-    ("durable p50 ms", "durable_ms_p50", "{:.0f}"), ("p99 ms", "durable_ms_p99", "{:.0f}"), ("sent", "sent", "{:,}"),
+    ("durable p50 ms", "durable_ms_p50", "{:.0f}"), ("p99 ms", "durable_ms_p99", "{:.0f}"),
+    ("p99 at start", "start_ms_p99", "{:.0f}"), ("sent", "sent", "{:,}"),
     ("stored", "stored", "{:,}"), ("missing", "missing", "{:,}"), ("doubled", "doubled", "{:,}"),
     ("drained s", "drained_s", "{:.1f}"), ("together", "together", "{:.1f}"),
+    ("asked/s", "asked_per_s", "{:.2f}"),
     ("venue core", "venue_core_share", "{:.0%}"),
     ("questdb core", "database_core_share", "{:.0%}"),
 )
@@ -47,11 +49,11 @@ class Wanted:
     measured: Callable[[Results], float | None]
 
 
-def against_peer(scenario: str) -> Callable[[Results], float | None]:
+def against_peer(scenario: str, our_name: str = OURS, peer_name: str = PEER) -> Callable[[Results], float | None]:
     """Return our CPU per trade as a share of cryptofeed's, both through to QuestDB: the median over the rounds."""
     def measured(results: Results) -> float | None:
         runs = results.get(scenario, {}).get("runs", ())
-        ours, peers = (([run["cpu_us_per_trade"] for run in runs if run["collector"] == name]) for name in (OURS, PEER))
+        ours, peers = (([run["cpu_us_per_trade"] for run in runs if run["collector"] == name]) for name in (our_name, peer_name))
         return median(ours) / median(peers) if ours and peers else None
     return measured
 
@@ -80,6 +82,8 @@ WANTED = (
     Wanted("the same at saturation, each at the highest rate it sustains", 0.25, 1 / 6, "{:.3f}",
            against_peer("saturation")),
     Wanted("the same at 1,000/s", 0.25, 0.20, "{:.3f}", against_peer("steady-1000")),
+    Wanted("CPU per trade with each symbol on two connections, against one: 5,000/s", 1.6, None, "{:.2f}",
+           against_peer("doubled", "pumpwatch twice", "pumpwatch")),
     Wanted("share of a core with 56 quiet connections", 0.054, 0.02, "{:.1%}", of_ours("quiet-56", "core_share", ("pumpwatch",))),
     Wanted("resident memory with 56 quiet connections", 165, 120, "{:.0f} MB", of_ours("quiet-56", "rss_mb", ("pumpwatch",))),
     Wanted("share of a core at 1,000/s on 12 connections", 0.086, 0.04, "{:.1%}",

@@ -1,4 +1,4 @@
-"""How long a person waits before anything happens: `import pumpwatch`, and `pumpwatch --help`."""
+"""Measure how long a person waits before anything happens: `import pumpwatch`, and `pumpwatch --help`."""
 
 from __future__ import annotations
 

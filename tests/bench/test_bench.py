@@ -14,6 +14,7 @@ from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.dialect import Dialect
 from pumpwatch.sim.ground_truth import RECORD, SENT, Truth
 from tests.bench.checks import CLUMP_NS, together
+from tests.bench.loads import FINE_STEP, highest, percentile
 from tests.bench.parsing import form_of, made, parser_of, read
 from tests.bench.processes import BenchError, Child, await_that, usage
 from tests.bench.report import judge
@@ -98,6 +99,45 @@ def test_the_collector_is_told_how_many_symbols_a_connection_has_and_makes_about
         per_connection, roster = placed(venue, listed, connections)
         assert connections - 1 <= len(roster.places) <= connections and len(roster) == 450
         assert per_connection >= max(len(place.symbols) for place in roster.places)
+
+
+def test_a_percentile_is_of_what_was_counted_between_two_samples():
+    assert percentile({3: 98, 90: 1, 700: 1}, 0.5) == 3
+    assert percentile({3: 98, 90: 1, 700: 1}, 0.99) == 90
+    assert percentile({3: 0, 90: 1}, 0.5) == 90
+    assert percentile({}, 0.5) is None
+
+
+def searched(limit: float, *, disturbed: set[int] = frozenset(), most: float = 250_000) -> tuple[float, int]:
+    """Return what the search finds where `limit` is sustained, and its tries; at the `disturbed` ones nothing is."""
+    tries = []
+
+    def sustains(rate: float) -> bool:
+        tries.append(rate)
+        return rate <= limit and len(tries) not in disturbed
+
+    return highest(sustains, most), len(tries)
+
+
+@pytest.mark.parametrize("limit", [1_500, 9_000, 20_000, 112_000, 240_000])
+def test_the_highest_rate_is_found_within_a_step(limit: float):
+    found, tries = searched(limit)
+    assert limit / FINE_STEP <= found <= limit
+    assert tries <= 14
+
+
+def test_a_rate_that_has_no_limit_is_the_most_that_is_offered():
+    assert searched(1e9)[0] == 250_000
+
+
+@pytest.mark.parametrize("disturbed", [{1}, {1, 2}, {4}, {4, 5}, {9, 10}])
+def test_a_machine_that_was_busy_for_a_while_does_not_decide_the_highest_rate(disturbed: set[int]):
+    assert 112_000 / FINE_STEP <= searched(112_000, disturbed=disturbed)[0] <= 112_000
+
+
+def test_a_collector_that_sustains_nothing_is_named_and_not_given_a_rate():
+    with pytest.raises(BenchError, match="not even 1,000"):
+        searched(100)
 
 
 def test_trades_that_leave_within_a_clump_count_together():

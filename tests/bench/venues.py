@@ -44,7 +44,7 @@ def placed(venue: Venue, listed: Sequence[Instrument], connections: int) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the venues offer. tick_ms: frames that happen within a tick arrive together.
+    """The load that the venues offer. tick_ms: frames that happen within a tick arrive together.
 
     search: find the highest rate the collector sustains, up to `rate`, and measure at that.
     """

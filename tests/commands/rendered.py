@@ -1,4 +1,4 @@
-"""What every table must hold at every width."""
+"""Check lines against the rules that hold for every table at every width."""
 
 from __future__ import annotations
 

@@ -52,13 +52,17 @@ def test_the_symbols_of_whole_venues_are_counted_where_they_are_known() -> None:
     assert "all" in render(OUTAGES, outage_rows(outages(both), lambda venue: 0), 120)[1]
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_a_gap_is_one_line(width: int) -> None:
+@pytest.mark.parametrize(("width", "lines_of_jump"), [
+    (80, ["ids jump from 338476458 to", "338476464"]), (140, ["ids jump from 338476458 to 338476464"])])
+def test_a_gap_is_one_line_unless_its_reason_goes_on_below(width: int, lines_of_jump: list[str]) -> None:
     gaps = [*DOWN, *JUMPS, LOST]
     lines = render(GAPS, gap_rows(gaps), width)
     text = check_lines(lines, width)
-    assert len(lines) == len(gaps) + 1
-    assert ("338476459 to 338476464" in text) == (width == 120)
+    assert len(lines) == len(gaps) + len(lines_of_jump)
+    jump = next(number for number, line in enumerate(lines) if "BTC-USDT" in line)
+    column = lines[0].index("reason")
+    assert [line[column:] for line in lines[jump:jump + len(lines_of_jump)]] == lines_of_jump
+    assert ("338476459 to 338476464" in text) == (width == 140)
     assert "2 symbols" in text and "BTC-USDT" in text and "all" in text
 
 

@@ -10,10 +10,7 @@ import msgspec
 import pytest
 
 from pumpwatch.clock import Clock
-from pumpwatch.commands.health import FINDINGS, finding_rows
-from pumpwatch.commands.table import render
 from pumpwatch.ops import health
-from pumpwatch.ops.preflight import Finding
 from tests.commands.figures import figures
 from tests.commands.rendered import check_lines
 from tests.ops.command_line import CommandLine
@@ -54,23 +51,6 @@ def test_a_watched_status_is_renewed_until_an_interrupt(
 
 def test_a_watched_collector_that_is_gone_ends_the_watch_with_69(command: CommandLine) -> None:
     assert command("status", "--watch").returncode == 69
-
-
-FOUND = [Finding("python", "ok", "3.11.2", "", None), Finding("okx.futures WebSocket", "unreachable",
-         "wss://ws.okx.com:8443/ws/v5/business: no answer: [Errno -2] Name or service not known", "is the network there?", 271.0)]
-
-
-def test_a_finding_whose_words_have_no_room_has_them_below() -> None:
-    lines = render(FINDINGS, finding_rows(FOUND, 80), 80)
-    check_lines(lines, 80)
-    assert [" ".join(line.split()) for line in lines] == [
-        "what state found ms", "python ok 3.11.2", "okx.futures WebSocket unreachable 271",
-        "wss://ws.okx.com:8443/ws/v5/business: no answer: [Errno -2] Name or service", "not known", "is the network there?"]
-
-
-def test_a_finding_whose_words_have_room_is_a_line() -> None:
-    lines = render(FINDINGS, finding_rows(FOUND, 140), 140)
-    assert len(lines) == 4 and lines[2].endswith("service not known  271")
 
 
 def test_plugins_are_a_row_each_with_the_reason_of_a_refused_one_below(command: CommandLine, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What trades where, as a config to prune, and as a plan of connections."""
+"""`init-symbols` prints the symbols of each venue, as a config to prune, and as a plan of connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands print: nothing in it steers a terminal."""
+"""Nothing that commands print steers a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is repeated until Ctrl-C ends with 0, and whatever goes wrong ends it too."""
+"""Ctrl-C ends a repeated command with 0, and whatever goes wrong ends it too."""
 
 from __future__ import annotations
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
+from pathlib import Path
+
 import pytest
 
+from pumpwatch.ops.renewal_request import take
 from tests.ops.command_line import CommandLine
 
 
@@ -13,6 +19,21 @@ from tests.ops.command_line import CommandLine
 def test_collect_names_an_exchange_or_coin_that_cannot_be_meant(command: CommandLine, words: tuple[str, ...], says: str) -> None:
     done = command("collect", *words)
     assert done.returncode == 2 and done.stderr.startswith(says)
+
+
+def test_renew_asks_the_running_collector_for_the_chosen_venues(command: CommandLine, tmp_path: Path) -> None:
+    config = tmp_path / "pumpwatch.yaml"
+    config.write_text(f"store:\n  dir: {tmp_path}\n")
+    assert command("renew", "-c", config).returncode == 69
+    rows = [{"exchange": exchange, "market_type": market} for exchange in ("okx", "gate") for market in ("spot", "futures")]
+    (tmp_path / "status.json").write_text(json.dumps(
+        {"pid": os.getpid(), "written_at_ns": time.time_ns(), "written_monotonic_s": time.monotonic(), "venues": rows}))
+    done = command("renew", "okx", "gate.spot", "-c", config)
+    assert done.returncode == 0 and "okx.spot, okx.futures, gate.spot are renewed" in done.stderr
+    assert take(tmp_path) == {"okx.spot", "okx.futures", "gate.spot"}
+    assert command("renew", "-c", config).returncode == 0 and len(take(tmp_path)) == 4
+    wrong = command("renew", "okex", "-c", config)
+    assert wrong.returncode == 2 and "no venue `okex` is collected" in wrong.stderr and take(tmp_path) == set()
 
 
 def test_collect_of_an_exchange_that_the_config_switches_off_ends_with_78(command: CommandLine) -> None:

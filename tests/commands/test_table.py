@@ -32,11 +32,10 @@ def test_short_spellings_come_first_and_then_the_columns_of_the_highest_rank_go(
         "venue         up  reason", "binance.f  12/12  reset", "okx.s        1/2  the venue closed it"]
 
 
-def test_a_reason_goes_on_in_the_next_line_or_is_cut_as_its_column_says() -> None:
+def test_a_reason_goes_on_in_the_next_line() -> None:
     row = ["a", "the connection was closed by the venue"]
     assert render((Column("x"), Column("why", wraps=True)), [row], 27) == [
         "x  why", "a  the connection was", "   closed by the venue"]
-    assert render((Column("x"), Column("why", cuts=True)), [row], 27) == ["x  why", "a  the connection was clos…"]
 
 
 def test_a_remark_stands_below_its_row_in_the_whole_width() -> None:
@@ -85,5 +84,5 @@ def test_decimal_points_stand_above_each_other() -> None:
 @settings(max_examples=50)
 @given(st.lists(st.lists(st.text("ab 币1.…", max_size=40), min_size=4, max_size=4), max_size=3), st.integers(20, 130))
 def test_no_line_is_wider_than_the_terminal(rows: list[list[str]], width: int) -> None:
-    columns = (Column("a"), Column("b", right=True, rank=1), Column("c", cuts=True), Column("d", wraps=True))
+    columns = (Column("a"), Column("b", right=True, rank=1), Column("c", wraps=True), Column("d", wraps=True))
     check_lines(render(columns, rows, width), width)

@@ -1,4 +1,4 @@
-"""What the tests of the exchanges share: frames decoded as a user does, damaged frames, and recorded frames where present."""
+"""Frames decoded as a user does, damaged frames, and recorded frames where present, for the tests of the exchanges."""
 
 from __future__ import annotations
 

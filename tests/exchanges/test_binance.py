@@ -26,6 +26,7 @@ from tests.exchanges.decoding import (
     columns_of,
     comparable,
     compare_recorded_frames,
+    compare_recorded_history,
     damage,
     decoded,
     historical,
@@ -271,6 +272,11 @@ def test_a_list_whose_rows_are_mostly_permissions_is_decoded_in_little_memory() 
 def test_recorded_frames_give_what_is_expected_and_control_frames_nothing() -> None:
     assert compare_recorded_frames("binance", VENUES[:2]) > 50
     assert read_recorded_control("binance", VENUES[:2])
+
+
+@needs_corpus
+def test_recorded_aggregates_are_the_history_of_the_aggregated_stream() -> None:
+    compare_recorded_history(AGGREGATED, "binance_usdm_aggTrades_BTCUSDT")
 
 
 @needs_corpus

@@ -71,6 +71,7 @@ class ScriptedStream:
         self.pings = 0
         self.ended = self.closed = False
         self.answers_pings = True
+        self.peer = f"192.0.2.{fileno}"
 
     def fileno(self) -> int:
         return self._fileno
@@ -103,6 +104,7 @@ class ScriptedVenue:
         self.clock, self.stats, self.records = SteppedClock(), Stats(), Records()
         self.streams: list[ScriptedStream] = []
         self.dialed: list[tuple[str, str]] = []  # address, and the configured one where a session named it
+        self.avoided: list[str] = []  # the addresses that were to be avoided
         self.connections: list[Connection] = []  # those that are read
         self.drained: list[Connection] = []  # those that were read to their end
         self.refuses: Callable[[str], bool] = lambda symbol: False
@@ -115,8 +117,9 @@ class ScriptedVenue:
 
     # The dialer and the sweep, as feeds see them.
 
-    def open(self, url: str, headers: object, configured: str = "") -> ScriptedStream:
+    def open(self, url: str, headers: object, configured: str = "", avoid: str = "") -> ScriptedStream:
         self.dialed.append((url, configured))
+        self.avoided.append(avoid)
         if self.failing:
             raise ServiceUnavailable("nobody there")
         self.streams.append(ScriptedStream(len(self.streams)))
@@ -230,7 +233,7 @@ class World(ScriptedVenue):
 
     def overlap(self) -> None:
         """Let both connections trade, and the time pass that they are read side by side."""
-        until(lambda: len(self.connections) == 2 and self.feed._successor and self.feed._successor.established_at_ns)
+        until(lambda: len(self.connections) == 2 and self.feed._hand_over.established)
         self.trade()
         self.clock.monotonic_s += 2.5
 

@@ -1,4 +1,4 @@
-"""Which symbol goes on which connection."""
+"""Symbols are spread over the connections of a venue, and stay where they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of a placement whatever was listed, delisted, refused and moved before."""
+"""A placement keeps its rules whatever was listed, delisted, rejected and moved before."""
 
 from __future__ import annotations
 

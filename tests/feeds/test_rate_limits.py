@@ -1,4 +1,4 @@
-"""How often a venue, or an exchange, is connected to and asked."""
+"""Rate limits hold for a venue and for an exchange, for connects and for requests."""
 
 from __future__ import annotations
 

@@ -35,6 +35,8 @@ DAY_S = 86_400
 class ScriptedFeed:
     """A connection that stands, with what was asked of it."""
 
+    double = None
+
     def __init__(self, number: int, symbols: set[str], now: float) -> None:
         self.number, self.symbols, self.granted = number, symbols, set(symbols)
         self.staleness = Staleness(FUTURES.stale_after_s)

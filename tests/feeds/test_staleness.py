@@ -1,4 +1,4 @@
-"""When quiet means that a connection is dead, and when it is only quiet."""
+"""Staleness tells a dead connection from a quiet one."""
 
 from __future__ import annotations
 

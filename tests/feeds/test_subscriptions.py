@@ -1,4 +1,4 @@
-"""What is asked of a venue, and what its answers lead to."""
+"""A feed asks a venue for its symbols, and acts on each kind of answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a venue lists: what is taken of it, what is not, and what is no list."""
+"""A symbol list yields its instruments; what cannot be used is excluded, and an answer that is not a list is rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a listing did to each market: the first abnormal trade, the peak, the volumes, the order of venues."""
+"""An analysis has the first abnormal trade, the peak and the volumes of each market, and the order of venues."""
 
 from __future__ import annotations
 

@@ -291,3 +291,13 @@ def test_run_sleeps_until_there_is_something_to_do(desk: Desk, caplog: pytest.Lo
         running.join()
     assert running.successful()
     assert desk.keeper.open_windows() == []
+
+
+def test_the_coin_of_an_open_window_is_doubled_until_its_trades_should_be_stored(desk: Desk) -> None:
+    desk.detect(listing_of())
+    assert desk.doubles == ["+KITE"]
+    desk.wait(19.9)
+    desk.wait(0.2)
+    assert desk.doubles == ["+KITE"]
+    desk.wait(SETTLE_S)
+    assert desk.doubles == ["+KITE", "-KITE"]

@@ -45,6 +45,7 @@ class Desk:
         self.clock = FakeClock(ANNOUNCED_NS + 3 * NS_PER_S)
         self.shelf = Shelf(MARKET, CATALOGUE)
         self.sweeps: list[bool] = []
+        self.doubles: list[str] = []  # coins that were doubled (+) and released (-)
         self.sink = ListingSink()
         self.published = self.sink.events
         self.ledger = Ledger(folder)
@@ -61,7 +62,13 @@ class Desk:
             WindowContext(ledger=ListingLedger(self.ledger), clock=clock, stats=stats, catalogue=catalogue,
                           archive_dir=self.folder / "archives"),
             TradeAccess(query=query or self.shelf.query, behind=lambda coin: self.behind, unlisted=lambda: self.missing),
-            hasten=self.sweeps.append, publisher=self.publisher)
+            hasten=self.sweeps.append, publisher=self.publisher, doubler=self)
+
+    def double(self, coin: str) -> None:
+        self.doubles.append(f"+{coin}")
+
+    def release(self, coin: str) -> None:
+        self.doubles.append(f"-{coin}")
 
     def detect(self, listing: Listing) -> None:
         assert self.ledger.remember_listing(listing)

@@ -1,4 +1,4 @@
-"""What an attack does to a process like the collector, which gevent has patched: run as a program, it prints one JSON object.
+"""Measure an attack on a process like the collector, which gevent has patched: run as a program, it prints one JSON object.
 
 `python attacked.py TIMEOUT_S '{"name": ["dial" or "fetch", URL, PROXY]}'`: the error that each attack ended with, the seconds
 it took, the longest that others waited for a turn, and by how much memory grew at most.

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""The wait before the next attempt grows, varies, and starts over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a connection makes of the bytes that arrive, compared with websocket-client's own reader."""
+"""A connection reads the same from the bytes that arrive as websocket-client's own reader."""
 
 from __future__ import annotations
 

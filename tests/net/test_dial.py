@@ -13,6 +13,8 @@ import gevent
 import pytest
 
 from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.net.allowance import ReadAllowance
+from pumpwatch.net.dial import Destination, StreamDialer
 from pumpwatch.net.http import Http
 from pumpwatch.net.ws import Dialer, tls_context
 from tests.net.hostile_server import answer, hostile, with_body
@@ -154,3 +156,17 @@ def test_a_malformed_address_shows_nothing_of_its_password(url: str) -> None:
         Dialer(tls_context(), 2.0).open(url, {})
     assert "not an http" in raised.value.message and not {"pa", "ss", "secret", "pass", "user"} & set(
         re.findall(r"\w+", raised.value.message))
+
+
+@pytest.mark.parametrize(("avoid", "reached"), [("", "127.0.0.1"), ("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1"),
+                                                ("192.0.2.1", "127.0.0.1")])
+def test_of_several_addresses_the_one_that_is_avoided_comes_last(avoid: str, reached: str) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        dialer = StreamDialer(PLAIN, resolve=lambda host, port: ["127.0.0.1", "127.0.0.2"])
+        there = Destination(False, "venue.test", server.getsockname()[1], avoid=avoid)
+        stream, peer = dialer.open(there, ReadAllowance(5.0))
+        stream.close()
+        only = StreamDialer(PLAIN, resolve=lambda host, port: ["127.0.0.1"])
+        stream, alone = only.open(there, ReadAllowance(5.0))
+        stream.close()
+    assert peer == reached and alone == "127.0.0.1"

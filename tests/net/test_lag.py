@@ -1,4 +1,4 @@
-"""How late trades arrive, as the slack of gaps needs it: what a single late trade or history says does not count."""
+"""The lag of a venue is the slack that its gaps need; a single late trade or a history does not change it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an answer may send us: the same site by https, the same origin, and never to the inside."""
+"""An answer may redirect to the same site by https and to the same origin, and never to the inside."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 
@@ -13,7 +14,7 @@ from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.net.connection import FRAMES_PER_SWEEP, Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.stream import StreamClosed
-from pumpwatch.net.sweep import LAST_READS, Sweep
+from pumpwatch.net.sweep import FEW_FRAMES, LAST_READS, Sweep
 from pumpwatch.stats import Stats
 from tests.net.frame_bytes import frame
 
@@ -63,10 +64,11 @@ class Pipe:
 class Reading:
     """A sweep with one connection, and what was split off so far."""
 
-    def __init__(self, max_pending_frames: int = 50_000) -> None:
+    def __init__(self, max_pending_frames: int = 50_000, sparse_s: float = 0.0) -> None:
         self.stats, self.buffer, self.pipe = Stats(), FrameBuffer("a.spot"), Pipe()
         self.pipe.venue.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        self.sweep = Sweep(FakeClock(), self.stats, 0.01, 0.001, 1 << 22, max_pending_frames=max_pending_frames)
+        self.sweep = Sweep(FakeClock(), self.stats, 0.01, 0.001, 1 << 22, max_pending_frames=max_pending_frames,
+                           sparse_s=sparse_s)
         self.connection = Connection(self.pipe, self.buffer, 1000, lambda reason: None, "a.spot#0")
         self.sweep.add(self.connection)
 
@@ -169,7 +171,12 @@ def test_a_connection_that_is_closed_keeps_the_frames_that_were_read_and_wait(re
 def running():
     """A sweep that runs by the machine's clock, and how often it has turned."""
     turns: list[int] = []
-    sweep = Sweep(Clock(), Stats(), 0.002, 0.001, 1 << 22, lambda: turns.append(1))
+
+    def turn() -> float:
+        turns.append(1)
+        return math.inf
+
+    sweep = Sweep(Clock(), Stats(), 0.002, 0.001, 1 << 22, turn)
     greenlet = gevent.spawn(sweep.run)
     yield sweep, turns
     sweep.stop()
@@ -218,4 +225,43 @@ def test_what_arrives_wakes_it_and_so_does_a_connection_that_has_frames_already(
         while len(buffer.stops) < 2:
             gevent.sleep(0.001)
     sweep.remove(connection)
+    pipe.close()
+
+
+def test_sweeps_are_rarer_while_reads_find_few_frames_and_a_window_makes_them_quick_all_the_same():
+    made = Reading(sparse_s=0.03)
+    try:
+        pauses = []
+        for count in (1, FEW_FRAMES, FEW_FRAMES - 1):
+            made.send([b"1"] * count)
+            made.sweep.once()
+            pauses.append(made.sweep._pause_s(0.002, math.inf))
+        made.sweep.hasten(True)
+        assert [*pauses, made.sweep._pause_s(0.0, math.inf)] == pytest.approx([0.028, 0.008, 0.028, 0.001])
+    finally:
+        made.pipe.close()
+
+
+@pytest.mark.parametrize("due_s", [0.09, 0.07, 0.031, 0.03, 0.004])
+def test_the_sweeps_until_the_parser_wants_one_are_spread_evenly_and_the_last_is_in_its_time(due_s):
+    made = Reading(sparse_s=0.03)
+    try:
+        made.send([b"1"])
+        made.sweep.once()
+        pause_s = made.sweep._pause_s(0.002, due_s)
+        assert pause_s <= 0.028 * 1.2 and due_s / pause_s == pytest.approx(round(due_s / pause_s))
+    finally:
+        made.pipe.close()
+
+
+def test_the_last_frames_of_a_connection_that_is_removed_are_handed_to_the_parser_at_once(running):
+    sweep, turns = running
+    pipe = Pipe()
+    connection = Connection(pipe, FrameBuffer(), 1000, lambda reason: None)
+    sweep.add(connection)
+    gevent.sleep(0.05)
+    before = len(turns)
+    sweep.remove(connection)
+    gevent.sleep(0.05)
+    assert len(turns) > before
     pipe.close()

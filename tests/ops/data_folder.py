@@ -1,4 +1,4 @@
-"""What the tests of `ops` do with a data folder, and the figures of a collector."""
+"""Changes to a data folder, and the figures of a collector, for the tests of `ops`."""
 
 from __future__ import annotations
 

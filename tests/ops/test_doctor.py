@@ -1,4 +1,4 @@
-"""What `doctor` says of a data folder."""
+"""`doctor` finds what is wrong with a data folder."""
 
 from __future__ import annotations
 

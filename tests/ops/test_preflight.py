@@ -1,4 +1,4 @@
-"""What `check` finds, on this machine and at the services."""
+"""`check` finds what is wrong with this machine and the services."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_a_sink_that_lags_keeps_its_files_beyond_the_size_and_that_is_said_once(
 class RefusingJournal:
     """A journal whose disk refuses."""
 
-    def expire(self, before_ns: int, max_bytes: int, sinks: object, span_s: float) -> list[Removed]:
+    def expire(self, before_ns: int, max_bytes: int, sinks: object, span_s: float, counted: int | None) -> list[Removed]:
         raise StorageError("disk: remove failed")
 
     def newest_trades_ns(self) -> int:
@@ -190,3 +190,12 @@ def test_a_disk_that_refuses_is_said_once_and_tried_again(clock: FakeClock, capl
     job = Retention(RefusingJournal(), StoreConfig(), (), clock, Stats())
     assert job.run() == job.run() == []
     assert len(caplog.records) == 1
+
+
+def test_what_is_not_counted_yet_does_not_go_for_its_age(journal: Journal, clock: FakeClock, tmp_path: Path) -> None:
+    counted = 0
+    job = Retention(journal, StoreConfig(retention_hours=2.0), (), clock, Stats(), lambda: counted)
+    assert run_for(job, journal, clock, 0.2) == 0
+    counted = 10**9
+    assert run_for(job, journal, clock, 0.2) > 0
+    journal.close()

@@ -21,11 +21,11 @@ SPOT, FUTURES = VENUES[0], VENUES[1]
 class Bench:
     """An ingest with a connection for each of two venues, and what came out of it."""
 
-    def __init__(self, *symbols: str) -> None:
+    def __init__(self, *symbols: str, tick_ms: float = 1.0, tick_frames: int = 5000) -> None:
         self.catalogue, self.stats = Catalogue(), Stats()
         self.batches: list[TradeBatch] = []
         self.records = Records()
-        self.ingest = Ingest(self.catalogue, Clock(), self.stats, 1.0, 5000, self._put)
+        self.ingest = Ingest(self.catalogue, Clock(), self.stats, tick_ms, tick_frames, self._put)
         self.connections = {}
         for venue in (SPOT, FUTURES):
             for symbol in symbols or ("BTCUSDT", "ETHUSDT"):

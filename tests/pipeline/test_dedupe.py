@@ -274,3 +274,39 @@ def test_contiguous_every_id_is_kept_exactly_once_and_what_is_missing_is_in_an_o
                 assert any(first <= number <= last for _, first, last, _ in open_ranges)
         for _, first, last, _ in open_ranges:
             assert any(number not in ids for number in range(first, last + 1))
+
+
+def names_of(ids: dict[int, int]) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """Return last ids of instruments as another process leaves them; the time of an id is the id + 1."""
+    return {("venue", "spot", f"S{number}"): (last_id, last_id + 1) for number, last_id in ids.items()}
+
+
+def test_what_follows_another_process_without_a_jump_has_no_gap():
+    dedupe = make(IdKind.CONTIGUOUS)
+    kept(dedupe, [(0, 7), (0, 8), (0, 9)])
+    assert dedupe.follow(names_of({0: 8, 1: 5})) == []
+    got, seen = kept(dedupe, [(0, 10), (1, 5), (1, 6)])
+    assert got == [(0, 10), (1, 6)] and not seen.gaps
+
+
+def test_ids_between_another_process_and_the_first_own_one_are_a_gap_that_can_be_filled():
+    dedupe = make(IdKind.CONTIGUOUS)
+    kept(dedupe, [(0, 7), (0, 8)])
+    (gap,) = dedupe.follow(names_of({0: 4}))
+    assert (gap.first_id, gap.last_id, gap.symbol) == (5, 6, "S0")
+    got, seen = kept(dedupe, [(0, 5), (0, 6), (0, 9), (0, 4)])
+    assert got == [(0, 5), (0, 6), (0, 9)]
+    assert [found.state for found in seen.gaps] == [GapState.FILLED]
+
+
+def test_jumps_that_only_this_process_saw_before_it_followed_are_not_its_concern():
+    dedupe = make(IdKind.CONTIGUOUS)
+    kept(dedupe, [(0, 3), (0, 6), (0, 9)])
+    assert [(gap.first_id, gap.last_id) for gap in dedupe.follow(names_of({0: 7}))] == [(7, 8)]
+
+
+def test_ascending_ids_up_to_those_of_another_process_count_as_seen():
+    dedupe = make(IdKind.MONOTONIC)
+    assert dedupe.follow(names_of({1: 50})) == []
+    got, _ = kept(dedupe, [(1, 40), (1, 50), (1, 60)])
+    assert got == [(1, 60)]

@@ -74,7 +74,7 @@ def test_frames_beyond_the_quarantines_allowance_are_counted_and_lie_in_a_gap_re
 def test_a_gap_is_wider_by_the_lag_so_that_it_holds_the_venues_own_times():
     bench = Bench()
     narrow = bench.parser.gap(AT_NS, AT_NS, "x")
-    bench.parser.lag._medians.append(-3600 * NS_PER_S)
+    bench.parser.lag.ns = -3600 * NS_PER_S
     wide = bench.parser.gap(AT_NS, AT_NS, "x")
     assert narrow.from_ns - wide.from_ns == wide.to_ns - narrow.to_ns == 3600 * NS_PER_S
 

@@ -180,6 +180,35 @@ def test_while_two_connections_bring_thousands_the_one_behind_brings_nothing_new
     assert heard(one, *((2, *row) for row in rows[10:])) == rows[10:]
     assert heard(one, *((1, *row) for row in rows[10:])) == []
 
+
+def test_counts_of_two_connections_that_are_old_are_forgotten_from_time_to_time():
+    one = make()
+    step_ns = occurrence.BEHIND_NS // KEPT
+    rows = [(at * step_ns, b"t") for at in range(3 * KEPT)]
+    heard(one, *((source, *row) for row in rows for source in (1, 2)))
+    (known,) = one._known.values()
+    known.cut()
+    assert KEPT <= len(known._counts) <= KEPT + 2 and all(len(brought) <= KEPT + 2 for brought in known.beside.values())
+    assert heard(one, *((1, *row) for row in rows[-10:]), past=True) == []
+    assert heard(one, (1, 4 * KEPT * step_ns, b"u"), (2, 4 * KEPT * step_ns, b"u")) == [(4 * KEPT * step_ns, b"u")]
+
+
+def test_a_connection_that_was_replaced_is_forgotten():
+    one = make()
+    for at in range(1, 40):
+        heard(one, (1, at, b"t"), (100 + at, at, b"t"), received_ns=at * occurrence.BESIDE_NS // 2)
+    (known,) = one._known.values()
+    assert len(known.beside) <= 5
+
+
+def test_the_connection_that_was_first_is_known():
+    one = make()
+    heard(one, (1, 1, b"a"), (2, 1, b"a"))
+    heard(one, (2, 2, b"a"), received_ns=10)
+    heard(one, (1, 2, b"a"), received_ns=35)
+    assert (0, 2, 1, 25) in one.races
+
+
 def framed(occurrences: SyntheticIds, *frames: tuple[int, list[tuple[int, bytes]]],
            past: bool = False) -> list[tuple[int, bytes]]:
     """Frames are (sequence, rows), of one symbol; return what is new of them."""

@@ -68,7 +68,7 @@ def test_large_bodies_of_another_kind_must_be_rejected_too() -> None:
     assert found["instruments: bad bodies are refused"] == ("ok", "11 kinds of other answers, and 40 MB of two")
     state, detail = found["history: bad bodies are refused"]
     assert state == "fail" and "40 MB of HTML is accepted as a list" in detail
-    for what in ("candles", "aggregated history"):
+    for what in ("candles", "aggregated"):
         state, detail = found[f"{what}: bad bodies are refused"]
         assert state == "fail" and "an empty body is accepted as a list" in detail
 

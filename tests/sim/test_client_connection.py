@@ -140,3 +140,21 @@ def test_a_close_that_is_not_answered_ends_in_a_drop() -> None:
     assert not connection.ended
     connection.keep_time_limits(clock.monotonic() + 6)
     assert connection.reason == "closed 1001 bye"
+
+
+def test_the_end_of_a_connections_age_is_announced_and_comes_as_its_venue_does_it() -> None:
+    clock = FakeClock()
+    rules = dataclasses.replace(NO_RULES, connection_age_s=20.0, age_notice_s=5.0, age_close=(1000, "Bye"))
+    venue = venue_of(clock, rules=rules)
+    connection, stream = connect(venue)
+    for _ in range(2):
+        clock.advance(8)
+        connection.keep_time_limits(clock.monotonic())
+    assert stream.written == [b"\x81\x07closing"], "announced once, 4 s before its end"
+    clock.advance(5)
+    connection.keep_time_limits(clock.monotonic())
+    connection.keep_time_limits(clock.monotonic())
+    assert stream.written[1:] == [b"\x88\x05\x03\xe8Bye"] and not connection.ended
+    clock.advance(3)
+    connection.keep_time_limits(clock.monotonic())
+    assert connection.ended and connection.reason == "closed 1000 Bye"

@@ -57,8 +57,22 @@ def test_a_fault_hits_the_chosen_connections(simulation: Simulation) -> None:
     assert run_command(simulation, "fault", {"kind": "cut"}) == {"fault": "cut", "connections": [1]} and connection.ended
 
 
+def test_faults_of_the_rest_side_are_set_as_ordered(simulation: Simulation) -> None:
+    faults = simulation.venues["fake.spot"].faults
+    run_command(simulation, "fault", {"kind": "history", "form": "hole", "seconds": 0, "count": 2, "symbol": "BTC"})
+    assert faults.history is not None
+    assert (faults.history.form, faults.history.count, faults.history.until, faults.history.symbol) == ("hole", 2, 0.0, "BTC")
+    run_command(simulation, "fault", {"kind": "ban", "seconds": 7})
+    assert faults.ban_s == 7 and faults.ban_until > 0
+    run_command(simulation, "fault", {"kind": "rest", "form": "page", "path": "/trades"})
+    assert (faults.rest_form, faults.rest_path) == ("page", "/trades")
+
+
 @pytest.mark.parametrize(("name", "body", "says"), [
     ("dance", {}, "no command `dance`"), ("status", [], "must be a JSON object"), ("fault", {"kind": "melt"}, "no fault `melt`"),
+    ("fault", {"kind": "history"}, "no distorted history ``"),
+    ("fault", {"kind": "history", "form": "x"}, "no distorted history `x`"),
+    ("fault", {"kind": "rest", "form": "x"}, "no malformed answer `x`"),
     ("fault", {"kind": "cut", "wher": "x"}, "unknown key `wher`"), ("board_fault", {"fault": "sad"}, "no fault `sad` of a board"),
     ("board_fault", {"board": "nope", "fault": "429"}, "no notice board `nope`"), ("edit", {"number": 1}, "has no notice 1"),
     ("mood", {"mood": "sad"}, "no fault `sad`")])

@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 import websocket
 
+from pumpwatch.config import Config
+from pumpwatch.model import ControlKind
+from pumpwatch.plugins import load_plugins
+from pumpwatch.sim.dialect import Dialect
 from pumpwatch.sim.ground_truth import NO_SUBSCRIBER, PAST, SENT
 from pumpwatch.sim.process import SimProcess
 from tests.sim.clients import closed_with, connect, drained, get
@@ -114,3 +118,16 @@ def test_a_tape_of_frames_with_several_trades_keeps_them_together(tmp_path: Path
         sent = sim.truth().trades()
     assert sent["trade_id"].tolist() == list(range(150))
     assert set(sent["price"].tolist()) == {1.25}
+
+
+@pytest.mark.parametrize("name", ["binance.spot", "binance.futures", "okx.spot", "okx.futures", "gate.spot", "gate.futures"])
+def test_the_notice_before_a_shutdown_lets_the_venues_own_plugin_reconnect(name: str) -> None:
+    plugins = load_plugins(Config())
+    venue = next(venue for venue in plugins.venues if venue.name == name and not venue.variant)
+    dialect = next(dialect for dialect in plugins.dialects if dialect.name == name)
+    assert isinstance(dialect, Dialect)
+    for form in ("plain", "combined"):
+        notice = dialect.maintenance(form, time.time_ns())
+        assert notice is not None
+        control = venue.read_control(notice)
+        assert control is not None and control.kind == ControlKind.RECONNECT

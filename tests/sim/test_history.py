@@ -65,3 +65,11 @@ def test_minutes_sum_up_what_was_traded_and_leave_out_rows_outside_the_market() 
     assert (second.start_ns, second.close, second.quantity, second.trades) == (minute + 2 * MINUTE_NS, 8, 4, 1)
     assert history.minutes(0, minute + MINUTE_NS, minute + 2 * MINUTE_NS) == []
     assert history.minutes(0, minute + 1, minute + 2 * MINUTE_NS + 1) == [second]  # a minute counts whole, by its beginning
+
+
+def test_questions_between_few_trades_leave_large_chunks_and_lose_none() -> None:
+    history = TradeHistory(TABLE, 1_000_000)
+    for number in range(300):
+        history.add(rows_of(number))
+        assert history.recent(0, 1).trade_id.tolist() == [number]
+    assert history.from_id(0, 0, 1000).trade_id.tolist() == list(range(300)) and len(history._chunks) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from pumpwatch.sim.process import SimProcess
@@ -35,3 +37,14 @@ def test_paced_frames_leave_one_by_one_and_go_on_with_their_ids_when_a_connectio
         assert (float(frame["p"]), float(frame["q"]), frame["T"] * 10**6) == (
             record["price"], record["quantity"], record["timestamp"])
     assert len(np.unique(records["sent_at"])) == len(records)  # a moment for each
+
+
+def test_few_frames_a_second_begin_at_once_and_not_when_a_whole_one_is_due_on_each_connection() -> None:
+    with SimProcess(symbols=8, rate=8, venues=[SPOT], mode="paced", tick_ms=1, paused=True, lap_trades=400) as sim:
+        connections = [connect(sim, SPOT) for _ in range(8)]
+        for connection, coin in zip(connections, sim.addresses["coins"], strict=True):
+            subscribe(connection, f"{coin.lower()}usdt@trade")
+        sim.resume(rate=4)
+        time.sleep(1.0)  # at that rate a connection has its share, half a trade
+        sim.pause()
+        assert len(sim.truth().trades(SPOT)) >= 2

@@ -64,6 +64,12 @@ def test_each_mode_has_its_source(tmp_path: Path, mode: str, source: type) -> No
     assert [type(each) for each in made.sources] == [source] and list(tmp_path.iterdir()) == [tape]
 
 
+def test_rules_of_all_venues_are_changed_at_once_and_a_venues_own_come_first(tmp_path: Path) -> None:
+    made = simulation(tmp_path, rules={"all": {"connection_age_s": 20.0, "ban_s": 5.0}, "fake.spot": {"ban_s": 9.0}}, lag_s=2.0)
+    rules = made.venues["fake.spot"].rules
+    assert (rules.connection_age_s, rules.ban_s) == (20.0, 9.0)
+
+
 @pytest.mark.parametrize(("options", "says"), [
     ({"venues": ["nowhere.spot"]}, "no simulator plugin speaks as nowhere.spot"),
     ({"mode": "dream"}, "no mode `dream`"),

@@ -90,5 +90,15 @@ def test_rest_is_answered_by_the_dialect_unless_a_fault_is_active() -> None:
     assert venue.rest(request, "a").status == 503
     venue.faults.rest_form, venue.faults.rest_symbol = "without", "AAA"
     assert venue.rest(request, "a").body == b'["BBB"]'
+    venue.faults.rest_path = "/history"
+    assert venue.rest(request, "a").body == b'["AAA", "BBB"]', "the fault is about another path"
+    venue.faults.rest_path = ""
     clock.advance(6)
     assert venue.rest(request, "a").body == b'["AAA", "BBB"]'
+
+
+def test_a_request_that_hangs_is_answered_when_the_fault_is_over() -> None:
+    clock = FakeClock()
+    venue = venue_of(clock)
+    venue.faults.rest_until, venue.faults.rest_form = clock.monotonic() + 0.01, "hang"
+    assert venue.rest(wire.ClientRequest("GET", "/rest/list", {}, b""), "a").body == b'["AAA", "BBB"]'

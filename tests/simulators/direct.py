@@ -30,7 +30,7 @@ class SpentBudget:
 
 
 class Client:
-    """One client of a venue that has traded for a second, or for some."""
+    """One client of a venue that has traded for a second, or for `seconds`."""
 
     def __init__(self, dialect: Dialect, *, listed: Sequence[Coin] | int = 8, trades: int = 300, seconds: int = 1) -> None:
         self.dialect, self.now_ns = dialect, time.time_ns()
@@ -39,7 +39,8 @@ class Client:
         market = SimulatedMarket(self.table, [1, 1], first_id=dialect.first_id, unit_ns=dialect.timestamp_unit_ns,
                                  flag_shares=dialect.flag_shares)
         self.history.add(market.next_trades(trades, self.now_ns - seconds * NS_PER_S, self.now_ns))
-        self.session = ClientSession(dialect.ws_path, {}, {}, memory={})
+        self.memory: dict[str, Any] = {}
+        self.session = ClientSession(dialect.ws_path, {}, {}, memory=self.memory)
 
     def open(self) -> Reply | HttpReply:
         """Connect."""
@@ -53,5 +54,5 @@ class Client:
 
     def get(self, path: str, used: float = 0.0, **query: str) -> HttpReply:
         """Make a REST request after so much of the budget was used."""
-        call = HttpCall("GET", self.dialect.rest_path + path, query, {}, b"", self.now_ns, {})
+        call = HttpCall("GET", self.dialect.rest_path + path, query, {}, b"", self.now_ns, self.memory)
         return self.dialect.rest(call, self.dialect.rules, self.history, SpentBudget(used))

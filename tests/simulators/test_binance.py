@@ -28,7 +28,8 @@ SPOT, FUTURES = "binance.spot", "binance.futures"
 
 @pytest.fixture(scope="module")
 def sim() -> Iterator[SimProcess]:
-    with SimProcess(symbols=12, rate=2000, flag_shares={FUTURES: {"128": 0.05, "4": 0.02, "8": 0.02}}) as running:
+    with SimProcess(venues=[SPOT, FUTURES], symbols=12, rate=600,
+                    flag_shares={FUTURES: {"128": 0.05, "4": 0.02, "8": 0.02}}) as running:
         yield running
 
 

@@ -177,3 +177,56 @@ def test_too_many_requests_are_answered_429() -> None:
     client = Client(dialect)
     assert client.get("/spot/currency_pairs", used=dialect.rules.requests - 1).status == 200
     assert client.get("/spot/currency_pairs", used=dialect.rules.requests).status == 429
+
+
+@pytest.mark.parametrize(("market", "path", "key"), [(0, "/spot/candlesticks", "currency_pair"),
+                                                     (1, "/futures/usdt/candlesticks", "contract")])
+def test_candles_are_minutes_of_a_range_not_too_broad_and_not_too_long_ago(market: int, path: str, key: str) -> None:
+    client, most = Client(simulator_dialects()[market], trades=2000, seconds=300), (1000, 2000)[market]
+    now, symbol = client.now_ns // 1_000_000_000, client.table.symbols[0]
+    ask = {key: symbol, "interval": "1m", "from": str(now - 299), "to": str(now)}
+    rows = json.loads(client.get(path, **ask).body)
+    starts = [int(row[0]) if market == 0 else row["t"] for row in rows]
+    assert starts == sorted(starts) and starts[-1] == now // 60 * 60 and len(rows) in (5, 6)
+    if market == 0:
+        assert [row[7] for row in rows] == ["true"] * (len(rows) - 1) + ["false"]
+    broad = json.loads(client.get(path, **ask | {"from": str(now - 60 * most)}).body)
+    assert (broad["label"], "too broad" in broad["message"]) == ("INVALID_PARAM_VALUE", True)
+    old = {"from": str(now - 10_001 * 60), "to": str(now - 10_000 * 60)}
+    assert "too long ago" in json.loads(client.get(path, **ask | old).body)["message"]
+    for wrong in ({"interval": "2m"}, {"limit": "5"}, {"from": "x"}, {key: "NOPE_USDT"}):
+        assert client.get(path, **ask | wrong).status == 400
+    assert len(json.loads(client.get(path, **{key: symbol, "interval": "1m", "limit": "2"}).body)) == 2
+
+
+def test_pages_and_offsets_go_back_from_the_newest_row() -> None:
+    spot, futures = (Client(dialect, trades=900) for dialect in simulator_dialects())
+    first, second = (json.loads(spot.get("/spot/trades", currency_pair="BTC_USDT", limit="20", page=page).body)
+                     for page in ("1", "2"))
+    assert [int(row["id"]) for row in first + second] == list(range(int(first[0]["id"]), int(first[0]["id"]) - 40, -1))
+    rows = json.loads(futures.get("/futures/usdt/trades", contract="BTC_USDT", limit="30", offset="10").body)
+    newest = json.loads(futures.get("/futures/usdt/trades", contract="BTC_USDT", limit="11").body)
+    assert (len(rows), rows[0]["id"]) == (30, newest[-1]["id"])
+    assert json.loads(spot.get("/spot/trades", currency_pair="BTC_USDT", limit="500", page="9").body) == []
+    assert spot.get("/spot/trades", currency_pair="BTC_USDT", limit="1000", page="200").status == 400
+
+
+def test_a_history_that_lags_lacks_its_newest_seconds_and_one_with_a_hole_rows_in_the_middle() -> None:
+    with SimProcess(venues=[SPOT], symbols=2, rate=400, lag_s=2.0) as sim:
+        connection = opened(sim, SPOT)
+        ask(connection, SPOT, "subscribe", "BTC_USDT")
+        receive(connection, 300)
+        sim.pause()
+        url = sim.addresses["venues"][SPOT]["rest_url"] + "/spot/trades?limit=1000&currency_pair=BTC_USDT"
+        records = sim.truth().records
+        newest = int(records["trade_id"][records["symbol"] == 0].max())
+        while (ids := [int(row["id"]) for row in get(sim, url).json])[:1] != [newest]:
+            time.sleep(0.1)
+        sim.fault("history", form="hole", seconds=0, count=1)
+        hole = [int(row["id"]) for row in get(sim, url).json]
+        connection.close()
+        assert ids == list(range(ids[0], ids[0] - len(ids), -1)) and set(hole) < set(ids)
+        assert (hole[0], hole[-1]) == (ids[0], ids[-1])
+        [event] = [event for event in sim.truth().events if event["kind"] == "history"]
+        assert event["missing"] == [min(set(ids) - set(hole)), max(set(ids) - set(hole))]
+        assert [int(row["id"]) for row in get(sim, url).json] == ids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -182,6 +183,8 @@ def test_history_is_the_last_100_trades(sim: SimProcess) -> None:
     for venue, symbol in zip(VENUES, ("BTC-USDT", "XBTUSDTM"), strict=False):
         path = {SPOT: "/api/v1/market/histories", FUTURES: "/api/v1/trade/history"}[venue.name]
         url = f"{sim.addresses['venues'][venue.name]['rest_url']}{path}?symbol="
+        while sim.status()["venues"][venue.name]["made"] < 1000:
+            time.sleep(0.05)
         columns = Columns()
         venue.parse_history(get(sim, url + symbol).body, symbol, columns)
         assert len(columns.trade_id) == 100 and len(set(columns.trade_id)) == 100
@@ -206,3 +209,21 @@ def test_frames_made_ahead_have_their_own_ids_and_times() -> None:
             ids = [int(row["sequence"]) for row in rows]
             assert ids == list(range(ids[0], ids[0] + 200)) == [int(row["tradeId"]) for row in rows]
             sim.pause()
+
+
+@pytest.mark.parametrize(("market", "path", "ask", "unit", "most"), [
+    (0, "/api/v1/market/candles", {"symbol": "BTC-USDT", "type": "1min"}, 10**9, 1500),
+    (1, "/api/v1/kline/query", {"symbol": "XBTUSDTM", "granularity": "1"}, 10**6, 500)])
+def test_candles_are_the_newest_minutes_of_a_range(market: int, path: str, ask: dict[str, str], unit: int, most: int) -> None:
+    client = Client(simulator_dialects()[market], listed=1, trades=20_000, seconds=60 * (most + 20))
+    start, end = ("startAt", "endAt") if market == 0 else ("from", "to")
+    rows = json.loads(client.get(path, **ask).body)["data"]
+    starts = [int(row[0]) * unit for row in rows]
+    assert starts == sorted(starts, reverse=market == 0) and len(rows) == most
+    newest = max(starts)
+    assert newest == client.now_ns // 60_000_000_000 * 60_000_000_000
+    given = {start: str((newest - 179 * 10**9) // unit), end: str(newest // unit)}
+    part = json.loads(client.get(path, **ask, **given).body)["data"]
+    assert sorted(int(row[0]) * unit for row in part) == [newest - 120 * 10**9, newest - 60 * 10**9, newest]
+    for wrong in ({"symbol": "NOPE"}, {"type": "2min", "granularity": "2"}, {start: "x"}):
+        assert json.loads(client.get(path, **ask | wrong).body)["code"] != "200000"

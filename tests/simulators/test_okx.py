@@ -115,6 +115,9 @@ def test_the_plugin_finds_the_symbols_that_trade_in_lists_that_hold_others_too(s
 
 
 def test_history_pages_from_new_to_old_by_id_and_by_time(sim: SimProcess) -> None:
+    connection = connect(sim, SPOT)
+    ask(connection, "BTC-USDT")
+    trades(connection, 20)  # so that there are pages
     url = sim.addresses["venues"][SPOT]["rest_url"] + "/api/v5/market/history-trades?instId=BTC-USDT"
     newest = get(sim, url + "&limit=10").json["data"]
     ids = [int(row["tradeId"]) for row in newest]

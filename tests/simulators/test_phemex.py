@@ -166,3 +166,28 @@ def test_recorded_frames_are_read_with_their_own_digits() -> None:
     (trade,) = futures.read_tape(frame)
     assert (trade.symbol, trade.price, trade.quantity) == ("BTCUSDT", "76426.7", "0.091")
     assert futures.read_tape(frame.replace(b"incremental", b"snapshot")) == futures.read_tape(b'{"id":1,"result":"pong"}') == []
+
+
+@pytest.mark.parametrize("market", [0, 1])
+def test_candles_are_whole_minutes_that_are_over_newest_first(market: int) -> None:
+    client = Client(simulator_dialects()[market], trades=3000, seconds=300)
+    now = client.now_ns // 60_000_000_000 * 60
+    path, ask = "/exchange/public/md/v2/kline/list", {"symbol": client.table.symbols[0], "resolution": "60"}
+    rows = json.loads(client.get(path, **ask, **{"from": str(now - 240), "to": str(now + 60)}).body)["data"]["rows"]
+    assert [row[0] for row in rows] == [now - 60, now - 120, now - 180, now - 240]
+    assert {type(figure) for row in rows for figure in row[2:9]} == {int if market == 0 else str}
+    for wrong in ({"from": str(now - 239)}, {"from": str(now - 60_000)}, {"resolution": "61"}, {"to": "x"}):
+        answer = json.loads(client.get(path, **ask | {"from": str(now - 240), "to": str(now)} | wrong).body)
+        assert (answer["code"], answer["data"]) == (30000, None)
+    assert client.get(path, used=client.dialect.rules.requests - 9, **ask).status == 429
+
+
+def test_a_cache_gives_the_same_history_again_for_a_second() -> None:
+    client = Client(simulator_dialects()[0])
+    symbol = client.table.symbols[0]
+    before = client.get("/md/trade", symbol=symbol).body
+    client.history.add(client.history.recent(0, 3))
+    client.now_ns += 900_000_000
+    assert client.get("/md/trade", symbol=symbol).body == before
+    client.now_ns += 100_000_000
+    assert client.get("/md/trade", symbol=symbol).body != before

@@ -240,3 +240,14 @@ def test_it_does_not_wait_for_ever_for_a_disk_that_refuses():
     one.put(batch(0, 5), Records())
     assert not one.wait_durable(0.1)
     part.kill()
+
+
+def test_before_it_runs_what_is_held_can_be_filtered():
+    one, journal, _, _ = make()
+    one.put(batch(0, 5), Records())
+    one.put(batch(5, 5), Records())
+    assert ids([one.held()]) == list(range(10))
+    one.filter_held(lambda held: held.take(held.trade_id >= 7))
+    assert one.waiting_trades == 3
+    assert one.flush()
+    assert ids(journal.batches) == [7, 8, 9]

@@ -1,4 +1,4 @@
-"""What a QuestDB acknowledged and has no more is sent again: after a power cut, a dropped or emptied table, an old copy."""
+"""Trades that a QuestDB acknowledged and lost are sent again: after a power cut, a dropped or emptied table, an old copy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def syncing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]
 def await_rows(server: QuestDBServer, prefix: str, rows: int = 1_000) -> int:
     """Wait until the load has a table with so many rows; return how many there are."""
     while not server.value(f"SELECT count() FROM tables() WHERE table_name = '{prefix}trades'"):
-        time.sleep(0.1)
+        time.sleep(0.2)
     return server.await_count(rows, f"{prefix}trades")
 
 
@@ -64,7 +64,7 @@ def await_true(look: Callable[[], bool], within_s: float = 90.0) -> None:
     deadline = time.monotonic() + within_s
     while not look():
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 def assert_all_there(server: QuestDBServer, prefix: str, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Which segments expire: by age, by size, never one that a sink needs, never the newest."""
+"""Segments expire by age and by size, never one that a sink needs, never the newest."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ def test_what_a_sink_lacks_stays_and_what_cannot_be_read_does_not(segments: list
     assert ids(choose(segments, 2**62, 0, 2, float("inf"))) == [(1, False), (2, False)]
     segments[2].readable = False
     assert ids(choose(segments, 2**62, 0, 0, float("inf"))) == [(3, False)]
+
+
+def test_what_is_not_counted_yet_stays_unless_the_rest_does_not_fit(segments: list[Segment]) -> None:
+    assert ids(choose(segments, 2**62, 10**9, None, float("inf"), 2)) == [(1, False), (2, False)]
+    assert ids(choose(segments, 2**62, 3500, None, float("inf"), 0)) == [(1, False)]
+    segments[0].readable = False
+    assert ids(choose(segments, 2**62, 10**9, None, float("inf"), 0)) == [(1, False)]
 
 
 def test_what_goes_early_is_one_gap_a_venue_that_grows(segments: list[Segment], tmp_path: Path) -> None:

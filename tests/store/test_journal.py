@@ -1,4 +1,4 @@
-"""What is committed stays, comes back in order, and leaves only when nobody needs it."""
+"""Committed trades stay, come back in order, and leave only when nobody needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What returned from commit survives kill -9, a full disk loses nothing, and damage costs only what is damaged."""
+"""Committed trades survive kill -9, a full disk loses nothing, and damage costs only what is damaged."""
 
 from __future__ import annotations
 

@@ -42,18 +42,6 @@ from tests.store.filled_ledger import (
 from tests.trades import batch_of, catalogue_of
 
 
-@pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("left") / "data"
-    filled(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(left: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(left, tmp_path / "data"))
-
-
 def test_whichever_page_is_damaged_before_the_start_the_journal_opens_and_what_is_lost_is_named(
         left: Path, tmp_path: Path) -> None:
     pages = (left / FILE_NAME).stat().st_size // PAGE

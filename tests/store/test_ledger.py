@@ -1,4 +1,4 @@
-"""What is written in the ledger stays, once, however often it is written."""
+"""Records that are written in the ledger stay, once, however often they are written."""
 
 from __future__ import annotations
 

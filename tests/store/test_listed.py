@@ -1,4 +1,4 @@
-"""What the ledger knows of boards: many rows at once, each once, and not without bound."""
+"""The ledger remembers the rows of boards: many at once, each once, and not without bound."""
 
 from __future__ import annotations
 

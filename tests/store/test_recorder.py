@@ -13,7 +13,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState, TradeBatch
-from pumpwatch.records import Records
+from pumpwatch.records import ConnectionEvent, Quarantined, Records
 from pumpwatch.stats import Stats
 from pumpwatch.store import committer as module
 from pumpwatch.store import recorder
@@ -217,3 +217,14 @@ def test_losses_of_one_reason_are_one_gap_until_they_end() -> None:
     one.end_losses("dropped")
     one.record_loss("one", "spot", 30, 31, "dropped")
     assert one.flush(5.0) and [(gap.from_ns, gap.to_ns) for gap in ledger.written] == [(5, 21), (30, 31)]
+
+
+def test_gaps_that_another_process_answers_for_are_forgotten_and_quarantined_frames_are_not() -> None:
+    written: list[Records] = []
+    kept = recorder.Recorder(written.append, Stats())
+    frame = Quarantined(1, "one", "spot", "why", b"frame")
+    kept.record(Records(gaps=[venue_gap()], connection_events=[ConnectionEvent(1, "one", "spot", 1, "up", "")],
+                        quarantine=[frame]))
+    kept.forget_gaps()
+    assert kept.flush(5.0)
+    assert [(records.gaps, records.connection_events, records.quarantine) for records in written] == [([], [], [frame])]

@@ -1,9 +1,11 @@
-"""What a start finds in a folder: its lock, its segments, and where the last run had come to."""
+"""A start finds the lock of a folder, its segments, and the point that the last run had reached."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
 from pumpwatch.store.manifest import FILE
-from pumpwatch.store.recovery import load_segments, lock_folder
+from pumpwatch.store.recovery import holder_of, load_segments, lock_folder
 from tests.store.small_journal import START_NS, NotedDamage, small_journal
 from tests.trades import batch_of, catalogue_of
 
@@ -64,3 +66,14 @@ def test_an_unreadable_file_is_a_gap_and_the_ids_it_may_hold_are_skipped(tmp_pat
     assert [segment.readable for segment in found.segments] == [False, True, True]
     assert found.last_id > 1000 and not found.clean
     assert {gap.market_type for gap in damage.gaps} == {"spot", "futures"}
+
+
+def test_the_holder_of_a_folder_is_known_to_others(tmp_path: Path) -> None:
+    assert holder_of(tmp_path) == 0
+    handle = lock_folder(tmp_path)
+    asked = ("import sys; from pathlib import Path; from pumpwatch.store.recovery import holder_of;"
+             " print(holder_of(Path(sys.argv[1])))")
+    done = subprocess.run([sys.executable, "-c", asked, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == os.getpid()
+    os.close(handle)
+    assert holder_of(tmp_path) == 0

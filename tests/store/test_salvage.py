@@ -1,12 +1,9 @@
-"""What is readable of a damaged ledger is in the new one."""
+"""The readable rows of a damaged ledger are in the new one."""
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from pathlib import Path
-
-import pytest
 
 from pumpwatch.store.ledger import FILE_NAME, Ledger
 from pumpwatch.store.salvage import TABLES, salvage_file
@@ -15,22 +12,9 @@ from tests.store.filled_ledger import (
     LISTINGS,
     NOTICES,
     damage,
-    filled,
     opened,
     reasons,
 )
-
-
-@pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("left") / "data"
-    filled(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(left: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(left, tmp_path / "data"))
 
 
 def test_what_is_readable_is_kept_and_known_listings_are_not_announced_again(folder: Path) -> None:

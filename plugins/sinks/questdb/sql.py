@@ -88,6 +88,15 @@ def _view(name: str, source: str, partition: str, columns: str, every: str) -> s
 
 
 
+def minute_sums(table: str, start_ns: int, end_ns: int) -> str:
+    """Return a SELECT of the trades and the checksum of each symbol and minute; QuestDB's integers wrap."""
+    number = "coalesce(cast(trade_id AS long), 0)"  # NULL for an id that is not a whole number
+    return (f"SELECT exchange, market_type, symbol, timestamp::long / 60000000000 minute, count() trades,"
+            f" sum((timestamp::long ^ {number}) + 31 * coalesce((quantity * 1e8)::long, 0)"
+            f" + 17 * coalesce((price * 1e8)::long, 0)) & 4294967295 checksum"
+            f" FROM {table} WHERE timestamp >= {start_ns:d} AND timestamp < {end_ns:d}")
+
+
 def text(value: str) -> str:
     """Return an SQL literal."""
     return "'" + value.replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""What the tests of the QuestDB sink share: instruments, expected rows, and comparing what was read."""
+"""Instruments, expected rows, and a comparison of what was read, for the tests of the QuestDB sink."""
 
 from __future__ import annotations
 

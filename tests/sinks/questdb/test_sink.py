@@ -13,6 +13,7 @@ from pumpwatch_plugins.sinks.questdb import sink as module
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.model import SPOT, Instrument
+from pumpwatch.store.minutes import MINUTE_NS, minutes_of
 from pumpwatch.store.rejected_rows import store_all
 from tests.questdb_server import QuestDBServer
 from tests.sinks.questdb.stores import CATALOGUE, EVENT, HEALTH, NO_TRADE, assert_same, listing_at, names, read_all
@@ -190,3 +191,22 @@ def test_a_server_that_is_not_there_is_unavailable_and_says_how_to_start_one() -
             call()
     with pytest.raises(ServiceUnavailable, match="packaging/questdb start"):
         sink.open()
+
+
+def test_minutes_add_up_as_the_journal_adds_them_up(
+        sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
+    draw = np.random.default_rng(7)
+    batch = batch_of(6_000, start_ns=1_795_000_000_123_456_789, step_ns=50_000_000)
+    text_id = np.zeros(6_000, "S36")
+    text_id[:4] = [b"7f1d9c2e-3b1a-4c55-9a61-0d7f3c0f2b11", b"007", b"a b,\"c\"=\\d", b"9" * 30]
+    batch = replace(batch, price=draw.lognormal(0, 12, 6_000), quantity=draw.lognormal(0, 12, 6_000), text_id=text_id,
+                    trade_id=np.where(text_id != b"", 0, batch.trade_id))
+    sink.write(batch, CATALOGUE)
+    expected = minutes_of(batch)
+    first, last = int(expected.minute.min()), int(expected.minute.max()) + 1
+    found = sink.minute_sums(first * MINUTE_NS, last * MINUTE_NS)
+    assert sorted(found) == sorted(
+        (*name, minute, trades, checksum) for name, minute, trades, checksum in
+        zip(CATALOGUE.names(expected.instrument), expected.minute.tolist(), expected.trades.tolist(),
+            expected.checksum.tolist(), strict=True))
+    assert questdb_server.count(f"{prefix}trades") == 6_000

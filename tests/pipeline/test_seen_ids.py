@@ -6,7 +6,8 @@ import numpy as np
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import GapState, IdKind, Instrument
-from pumpwatch.pipeline.dedupe import RESTART_NS, UNSEEN, Dedupe
+from pumpwatch.pipeline.dedupe import Dedupe
+from pumpwatch.pipeline.seen_ids import RESTART_NS, UNSEEN
 from tests.pipeline.history_rows import rows
 
 NAME = ("venue", "spot", "S0")

@@ -35,7 +35,7 @@ def test_asked_to_reconnect_both_are_read_until_the_successor_delivers_and_the_o
         until(lambda: len(world.streams) == 2 and world.streams[1].texts)
         assert not world.streams[0].closed and world.events == ["up"]
         world.answering = True
-        until(lambda: world.feed._successor.established_at_ns)
+        until(lambda: world.feed._hand_over.successor.established_at_ns)
         gevent.sleep(0.1)
         assert not world.streams[0].closed and world.events == ["up"]  # granted, and no trade so far
         world.clock.monotonic_s += 2.5
@@ -54,7 +54,7 @@ def test_an_old_connection_that_answers_no_ping_is_read_until_later_data_comes_o
         world.wait_up()
         world.streams[0].answers_pings = False
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
+        until(lambda: world.feed._hand_over.established)
         for _ in range(2):
             world.streams[1].incoming += b"\x89\x00"
             world.connections[1].source.receive_trades(world.clock.now_ns())
@@ -74,7 +74,7 @@ def test_a_pong_that_answers_no_ping_of_ours_does_not_prove_that_the_old_connect
         world.wait_up()
         world.streams[0].answers_pings = False
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
+        until(lambda: world.feed._hand_over.established)
         until(lambda: world.streams[0].pings)
         world.streams[0].incoming += 3 * (bytes([0x8A, len(payload)]) + payload)
         world.overlap()
@@ -86,7 +86,7 @@ def test_where_nothing_trades_a_successor_takes_over_after_a_while():
     with World() as world:
         world.wait_up()
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
+        until(lambda: world.feed._hand_over.established)
         world.clock.monotonic_s += 10
         gevent.sleep(0.5)
         assert world.events == ["up"]
@@ -112,7 +112,7 @@ def test_a_successor_that_is_silent_while_the_old_connection_trades_does_not_tak
     with World(quick(stale_after_s=600.0)) as world:
         world.wait_up()
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
+        until(lambda: world.feed._hand_over.established)
         world.clock.wall_s += 10
         world.connections[0].source.receive_trades(world.clock.now_ns())
         world.clock.monotonic_s += 16
@@ -125,8 +125,8 @@ def test_an_old_connection_that_the_venue_cuts_in_the_overlap_leaves_a_gap_only_
     with World() as world:
         world.wait_up()
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
-        stood_ns = world.feed._successor.established_at_ns
+        until(lambda: world.feed._hand_over.established)
+        stood_ns = world.feed._hand_over.successor.established_at_ns
         world.clock.wall_s += stood_s
         read = world.connections[0].bytes_read
         world.ping()
@@ -143,7 +143,7 @@ def test_a_successor_that_dies_in_the_overlap_leaves_the_old_connection_alone():
     with World() as world:
         world.wait_up()
         world.say(RECONNECT)
-        until(lambda: world.feed._successor and world.feed._successor.established_at_ns)
+        until(lambda: world.feed._hand_over.established)
         world.streams[1].ended = True
         until(lambda: world.streams[1].closed)
         assert world.feed.up and world.events == ["up"] and not world.gaps

@@ -1,0 +1,39 @@
+"""Run this command again in the background, and return once it is ready: `collect --replace --background`.
+
+The child gets the writing end of a pipe. It writes a byte when it is ready; if it ends before that, the pipe ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+
+OPTION = "--background"
+VARIABLE = "_PUMPWATCH_READY"  # the number of the pipe's writing end
+
+
+def in_background() -> int:
+    """Start this command without `--background`; return 0 once it is ready, or its exit code if it ends before."""
+    reading, writing = os.pipe()
+    command = [sys.executable, *(word for word in sys.orig_argv[1:] if word != OPTION)]
+    with os.fdopen(reading, "rb") as ready:
+        try:
+            child = subprocess.Popen(command, start_new_session=True, pass_fds=(writing,), stdin=subprocess.DEVNULL,
+                                     env=os.environ | {VARIABLE: str(writing)})
+        finally:
+            os.close(writing)
+        if ready.read(1):
+            child.returncode = 0  # it goes on without this process
+            return 0
+    return child.wait()
+
+
+def announce() -> None:
+    """Tell the process that waits, if there is one, that this one is ready."""
+    number = os.environ.pop(VARIABLE, "")
+    if number.isdecimal():
+        with suppress(OSError):
+            os.write(int(number), b"1")
+            os.close(int(number))

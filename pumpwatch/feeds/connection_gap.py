@@ -1,0 +1,94 @@
+"""The gap of one connection's symbols: from the moment when they are not read any more until they are granted again.
+
+It is recorded every second, a little ahead, so that the ledger holds it after a kill. A symbol that the connection's double reads
+is not in it. Where the double takes a symbol up or lets it go meanwhile, the gap so far ends, and another begins with the
+symbols that nobody reads then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.feeds.session import FeedContext
+
+SURE_NS = NS_PER_S // 5  # a double that was read for so long by then brought what the lost connection did not: servers differ
+
+
+class Reader(Protocol):
+    """Another connection that reads some of the same symbols."""
+
+    def reads(self, symbols: Collection[str], since_ns: int) -> set[str]:
+        """Return those of the symbols that it has read without interruption since then."""
+
+    def answers_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
+        """Return those that it has read since then, except for the time of a gap of its own that names them."""
+
+
+class ConnectionGap:
+    """The gap of one connection. `double`: the connection that reads the same symbols, if there is one."""
+
+    def __init__(self, context: FeedContext, number: int) -> None:
+        self._context, self._number = context, number
+        self.double: Reader | None = None
+        self.down = False
+        self.from_ns = 0
+        self.symbols: frozenset[str] = frozenset()  # nobody reads them
+        self._left: frozenset[str] = frozenset()  # the double reads them, or has them in its own gap
+        self._reviewed_ns = 0
+        self._closed: tuple[int, int, frozenset[str]] = 0, 0, frozenset()  # the gap before: from, to, symbols
+
+    def open(self, from_ns: int, symbols: Collection[str]) -> None:
+        """Begin the gap of these symbols; if it has begun already, nothing changes."""
+        if self.down:
+            return
+        wanted = frozenset(symbols)
+        self.down, self.from_ns, self._reviewed_ns = True, from_ns, self._context.clock.now_ns()
+        since_ns = from_ns + self._context.slack_ns() - SURE_NS
+        self._left = frozenset(self.double.answers_for(wanted, since_ns)) if self.double else frozenset()
+        self.symbols = wanted - self._left
+
+    def extend(self, reason: str, ahead_ns: int, wanted: Collection[str]) -> None:
+        """Record the gap up to now and `ahead_ns` ahead; `wanted`: the symbols that the connection should read now."""
+        if self.down and wanted:
+            self._review(reason, wanted)
+            self._record(reason, ahead_ns)
+
+    def close(self, reason: str) -> None:
+        """Record the gap up to now; the connection reads its symbols again."""
+        self._record(reason)
+        self._closed = self.from_ns, self._context.clock.now_ns(), self.symbols
+        self.forget()
+
+    def names(self, symbol: str, since_ns: int, read_since_ns: float) -> bool:
+        """Return whether it names a symbol from `since_ns` on, or from when that was read until then; it may be over."""
+        if self.down:
+            return symbol in self.symbols and min(self.from_ns, read_since_ns) <= since_ns
+        from_ns, to_ns, symbols = self._closed
+        return symbol in symbols and from_ns <= since_ns and read_since_ns <= to_ns
+
+    def forget(self) -> None:
+        """End the gap as it was recorded last."""
+        self.down, self.from_ns, self.symbols, self._left = False, 0, frozenset(), frozenset()
+
+    def _review(self, reason: str, wanted: Collection[str]) -> None:
+        if self.double is None and not self._left:
+            return
+        now_ns = self._context.clock.now_ns()
+        slack_ns = self._context.slack_ns()
+        read = self.double.reads(self.symbols, now_ns) if self.double else set()
+        answered = self.double.answers_for(self._left, self._reviewed_ns) if self.double else set()
+        orphans = self._left.intersection(wanted) - answered
+        if read or orphans:
+            self._record(reason)
+            self.symbols = (self.symbols - read) | orphans
+            self._left = (self._left | read) - orphans
+            self.from_ns = (self._reviewed_ns if orphans else now_ns) - slack_ns
+        self._reviewed_ns = now_ns
+
+    def _record(self, reason: str, ahead_ns: int = 0) -> None:
+        if self.down and self.symbols:
+            symbols = tuple(sorted(self.symbols))
+            self._context.record_gap("", self.from_ns, f"connection {self._number} with {len(symbols)} symbols: {reason}",
+                                     ahead_ns, symbols)

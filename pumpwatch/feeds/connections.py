@@ -1,0 +1,191 @@
+"""The connections of a venue: a feed for each place of the placement, and a second one where symbols are read twice.
+
+They follow the placement without a gap. A symbol that goes to another connection is unsubscribed on its old one only when the
+new one has had it for a while. The second connection of a place, its double, reads those symbols of the first that are to be
+read twice, from another address of the venue's host if there is one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from gevent.event import Event
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.feeds.feed import Feed
+from pumpwatch.feeds.hand_over import OVERLAP_S
+from pumpwatch.feeds.placement import Placement
+from pumpwatch.feeds.session import FeedContext
+
+log = logging.getLogger(__name__)
+
+DOUBLE = 1000  # connection n's double has the number n + DOUBLE
+LOOK_S = 0.25  # at symbols on their way to another connection
+DOUBLES_LOOK_S = 2.0  # at doubles without a trade
+DELIVERED_WITHIN_NS = 5 * NS_PER_S  # a trade that one connection brought is on its double by then
+
+
+class VenueConnections:
+    """The feeds of one venue.
+
+    doubled: returns the symbols that are to be read twice. is_left_out: whether the venue rejects a symbol. traded_at: the time
+    of a symbol's last trade in ns, 0 without one.
+    """
+
+    def __init__(self, context: FeedContext, placement: Placement, spawn: Callable[[str, Callable[[], None]], None],
+                 stopping: Event, doubled: Callable[[], set[str]], is_left_out: Callable[[str], bool],
+                 traded_at: Callable[[str], int]) -> None:
+        self._context, self._placement, self._spawn, self._stopping = context, placement, spawn, stopping
+        self._doubled, self._is_left_out, self._traded_at = doubled, is_left_out, traded_at
+        self.feeds: list[Feed] = []
+        self.doubles: dict[int, Feed] = {}  # by the number of the connection that they double
+        self._not_doubled: set[str] = set()  # as the venue has rejected them on the second connection
+        self._leaving: dict[str, tuple[int, float]] = {}  # symbol -> its old connection, and when that may drop it (0: unknown)
+        self._following = False
+
+    @property
+    def all(self) -> list[Feed]:
+        """Every feed, doubles included."""
+        return [*self.feeds, *self.doubles.values()]
+
+    def granted(self) -> set[str]:
+        """Return the symbols that any connection has."""
+        return set[str]().union(*(feed.granted for feed in self.all))
+
+    def is_granted(self, symbol: str) -> bool:
+        """Return whether a connection on which the symbol is placed, or its double, has it."""
+        return any(symbol in feed.granted for feed in self.all if symbol in feed.symbols)
+
+    def read_beside(self, number: int, symbol: str) -> bool:
+        """Return whether another connection than this one has the symbol."""
+        return any(symbol in feed.granted for feed in self.all if feed.number != number and feed.established_at_ns)
+
+    def follow(self, down_since_ns: int, began_ns: int) -> None:
+        """Bring the feeds in line with the placement; the times are those of a feed that is new (see Feed)."""
+        for number, place in enumerate(self._placement.places):
+            if number < len(self.feeds):
+                self._change(self.feeds[number], place.symbols)
+            else:
+                self.feeds.append(self._new_feed(number, place.symbols, down_since_ns, began_ns))
+        self._follow_doubles()
+        if self._leaving:
+            self._follow_on()
+
+    def _new_feed(self, number: int, symbols: Collection[str], down_since_ns: int = 0, began_ns: int = 0,
+                  follows: Feed | None = None) -> Feed:
+        feed = Feed(self._context, number, symbols, down_since_ns, began_ns, follows)
+        self._spawn(f"feed {self._context.venue.name}#{number}", feed.run)
+        return feed
+
+    def _change(self, feed: Feed, wanted: set[str]) -> None:
+        """Subscribe what is new on this connection; what moves to another one stays until that has it, if there is room."""
+        add, drop = wanted - feed.symbols, feed.symbols - wanted
+        for symbol in wanted & self._leaving.keys():
+            if self._leaving[symbol][0] == feed.number:
+                del self._leaving[symbol]  # it has come back
+        moving = {symbol for symbol in drop if symbol in self._placement and symbol in feed.granted}
+        limits = self._context.venue.limits
+        if add and (limits.connection_bytes or len(feed.symbols | add) > limits.symbols_per_connection):
+            moving.clear()
+        for symbol in drop - moving:
+            self._leaving.pop(symbol, None)
+        for symbol in moving:
+            self._leaving.setdefault(symbol, (feed.number, 0.0))
+        feed.change(add, drop - moving)
+
+    def _follow_doubles(self) -> None:
+        """Open, change and close doubles as far as symbols are to be read twice."""
+        doubled = self._doubled() - self._not_doubled
+        for number, place in enumerate(self._placement.places):
+            wanted, feed = place.symbols & doubled, self.doubles.get(number)
+            if feed is None:
+                if not wanted:
+                    continue
+                self._context.buffer.doubled = True
+                self.doubles[number] = self._new_feed(DOUBLE + number, wanted, follows=self.feeds[number])
+                self._follow_on()
+            else:  # what the venue rejects on the first connection only is read on
+                wanted |= {symbol for symbol in feed.symbols if symbol in feed.granted and self._is_left_out(symbol)}
+                feed.change(wanted - feed.symbols, feed.symbols - wanted)
+
+    def ask_doubles_again(self) -> None:
+        """Request symbols on second connections again that were rejected there."""
+        self._not_doubled.clear()
+
+    def reject(self, number: int, symbols: Collection[str]) -> bool:
+        """Leave symbols out on a double that does not take them; return whether `number` is one."""
+        if number < DOUBLE:
+            return False
+        self._not_doubled.update(symbols)
+        self.doubles[number - DOUBLE].symbols -= set(symbols)
+        return True
+
+    def _follow_on(self) -> None:
+        if not self._following:
+            self._following = True
+            self._spawn(f"connections {self._context.venue.name}", self._run)
+
+    def _run(self) -> None:
+        try:
+            while self._leaving or self.doubles:
+                self.release_moved()
+                self.leave_silent()
+                if self._stopping.wait(LOOK_S if self._leaving else DOUBLES_LOOK_S):
+                    return
+        finally:
+            self._following = False
+
+    def release_moved(self) -> None:
+        """Unsubscribe moved symbols on their old connection that have been on the new one for a while."""
+        now = self._context.clock.monotonic()
+        for symbol, (number, drop_at) in list(self._leaving.items()):
+            gone = symbol not in self._placement
+            if not gone and not drop_at:
+                new = self._placement.connection_of(symbol)
+                if self.feeds[new].established_at_ns and symbol in self.feeds[new].granted:
+                    self._leaving[symbol] = number, now + OVERLAP_S
+            elif gone or now >= drop_at:
+                del self._leaving[symbol]
+                self.feeds[number].change((), [symbol])
+
+    def leave_silent(self) -> None:
+        """Connect again where one connection of a pair has had no trade since it came up, and the other one has."""
+        context = self._context
+        now, now_ns = context.clock.monotonic(), context.clock.now_ns()
+        for number, double in self.doubles.items():
+            for feed in (self.feeds[number], double):
+                if not feed.established_at_ns or not feed.without_trades(now):
+                    continue
+                since_ns = feed.established_at_ns + context.slack_ns()
+                if any(since_ns < self._traded_at(symbol) < now_ns - DELIVERED_WITHIN_NS
+                       for symbol in double.granted if symbol in feed.granted):
+                    feed.leave("subscribed and silent, although the connection beside it has trades")
+
+    def pairs(self) -> list[dict[str, Any]]:
+        """Return a row for each connection with a double: which one was first, how often (of a sample), and by how much."""
+        found = []
+        for number, double in self.doubles.items():
+            first = self.feeds[number]
+            if double.symbols:
+                ours, theirs = (self._context.buffer.races.lead(one.source, other.source)
+                                for one, other in ((first, double), (double, first)))
+                found.append({"connection": number, "double": double.number, "symbols": len(double.symbols),
+                              "up": [first.up, double.up], "addresses": [first.peer, double.peer],
+                              "first": [ours[0], theirs[0]], "lead_ms": [round(ours[1], 3), round(theirs[1], 3)]})
+        self._context.buffer.races.keep([feed.source for feed in self.all])
+        return found
+
+
+def symbols_of(catalogue: Catalogue, venue: tuple[str, str]) -> Callable[[str], set[str]]:
+    """Return the function that finds a coin's symbols on a venue."""
+    def found(coin: str) -> set[str]:
+        return {catalogue.instruments[number].symbol for number in catalogue.matching(coin) if catalogue.venues[number] == venue}
+    return found
+
+
+def symbols_read(feeds: Sequence[Feed]) -> int:
+    """Return how many symbols are granted on any of these connections, each counted once."""
+    return len(set[str]().union(*(feed.granted for feed in feeds)))

@@ -1,0 +1,44 @@
+"""Find trades that are missing by their ids, and that no gap names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pumpwatch.model import Gap, GapState
+from pumpwatch.records import GapFill
+from pumpwatch.store.id_runs import MissingIds
+from pumpwatch.store.manifest import joined, outside
+from pumpwatch.store.pending_records import gap_key
+
+
+class NamedGaps:
+    """The gaps of one venue that may explain why an id is not stored.
+
+    A filled gap explains nothing: all its trades should be stored. With `skips_ids` it does, because the venue's history leaves
+    out the ids of rows that are not trades.
+    """
+
+    def __init__(self, gaps: Iterable[Gap], fills: Iterable[GapFill], *, skips_ids: bool) -> None:
+        filled = {(gap_key(fill.gap), fill.symbol): fill.gap.to_ns for fill in fills if fill.state == GapState.FILLED}
+        self._of_symbol: dict[str, list[Gap]] = {}
+        self._of_many: list[Gap] = []
+        self._filled, self._skips_ids = filled, skips_ids
+        for gap in gaps:
+            if skips_ids or gap.state != GapState.FILLED:
+                (self._of_symbol.setdefault(gap.symbol, []) if gap.symbol else self._of_many).append(gap)
+
+    def unexplained(self, symbol: str, missing: MissingIds) -> list[tuple[int, int]]:
+        """Return the parts of missing ids, each (first, last), that no gap explains."""
+        proven: list[tuple[int, int]] = []
+        for gap in [*self._of_symbol.get(symbol, ()), *self._of_many]:
+            if not gap.touches(symbol) or self._is_filled(gap, symbol):
+                continue
+            if gap.first_id is not None and gap.last_id is not None:
+                proven.append((gap.first_id, gap.last_id))
+            elif gap.from_ns <= missing.to_ns and gap.to_ns >= missing.from_ns:
+                return []
+        return outside(missing.first, missing.last, joined(proven))
+
+    def _is_filled(self, gap: Gap, symbol: str) -> bool:
+        return not self._skips_ids and self._filled.get((gap_key(gap), symbol), -1) >= gap.to_ns
+

@@ -1,0 +1,169 @@
+"""Say of each symbol and minute whether its trades are complete, by what is stored and by the gaps.
+
+A minute is `complete` only if nothing speaks against it: the symbol was watched for all of it, and no gap that is open or lost
+touches it. It is `filled` where a gap touched it whose trades came from the venue's history, `gap` with a reason where trades
+may be missing, `quiet` where it is complete and had no trade, and `unread` where nobody watched the symbol, so that nothing is
+claimed.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pumpwatch.model import Gap, GapState, Int64
+from pumpwatch.records import GapFill
+from pumpwatch.store.coverage import Watched
+from pumpwatch.store.minutes import MINUTE_NS
+from pumpwatch.store.pending_records import GapKey, gap_key
+
+
+class State(enum.IntEnum):
+    """The state of a symbol in a minute."""
+
+    QUIET = 0
+    COMPLETE = 1
+    FILLED = 2
+    GAP = 3
+    UNREAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Minutes [first, end) of a symbol in one state, with the trades that are stored of them."""
+
+    symbol: str
+    first: int
+    end: int
+    state: State
+    reason: str
+    trades: int
+
+
+@dataclass(slots=True)
+class Timeline:
+    """The states of a venue's symbols: a row a symbol, a column a minute from `first` (since 1970) on."""
+
+    exchange: str
+    market_type: str
+    first: int
+    symbols: list[str]
+    trades: Int64
+    states: NDArray[np.uint8]
+    reasons: NDArray[np.uint16]  # index in `texts`; 0: none
+    texts: list[str] = field(default_factory=lambda: [""])
+
+    @property
+    def end(self) -> int:
+        """Return the minute after the last one."""
+        return self.first + int(self.states.shape[1])
+
+    def mark(self, rows: Sequence[int], from_ns: int, to_ns: int, state: State, reason: str = "") -> None:
+        """Give all minutes that [from_ns, to_ns) touches this state, except those in a worse one."""
+        first, last = max(from_ns // MINUTE_NS, self.first) - self.first, min(-(-to_ns // MINUTE_NS), self.end) - self.first
+        if first >= last or not len(rows):
+            return
+        place = np.ix_(np.array(rows, np.int64), np.arange(first, last))
+        worse = self.states[place] < state
+        self.states[place] = np.where(worse, np.uint8(state), self.states[place])
+        if reason:
+            self.reasons[place] = np.where(worse | (self.reasons[place] == 0), np.uint16(self._text(reason)), self.reasons[place])
+
+    def _text(self, reason: str) -> int:
+        if reason not in self.texts:
+            if len(self.texts) >= 2**16 - 2:
+                reason = "other reasons"
+            self.texts.append(reason)
+        return self.texts.index(reason)
+
+    def counts(self) -> dict[State, int]:
+        """Return how many minutes of all symbols are in each state."""
+        found = np.bincount(self.states.ravel(), minlength=len(State))
+        return {state: int(found[state]) for state in State}
+
+    def runs(self, row: int) -> Iterator[Run]:
+        """Yield the runs of one symbol, oldest first."""
+        states, reasons = self.states[row], self.reasons[row]
+        change = np.flatnonzero((np.diff(states) != 0) | (np.diff(reasons) != 0)) + 1
+        for first, end in zip([0, *change.tolist()], [*change.tolist(), len(states)], strict=True):
+            if first < end:
+                yield Run(self.symbols[row], self.first + first, self.first + end, State(int(states[first])),
+                          self.texts[int(reasons[first])], int(self.trades[row, first:end].sum()))
+
+
+def timeline(venue: tuple[str, str], symbols: Sequence[str], trades: Int64, first: int, gaps: Iterable[Gap],
+             fills: Iterable[GapFill], watched: Sequence[Watched]) -> Timeline:
+    """Return the states of a venue's symbols. `trades` has a row a symbol and a column a minute from `first` on.
+
+    gaps, fills, watched: those of this venue, of any time.
+    """
+    states = np.where(trades > 0, np.uint8(State.COMPLETE), np.uint8(State.QUIET))
+    found = Timeline(*venue, first, list(symbols), trades, states, np.zeros(states.shape, np.uint16))
+    row_of = {symbol: row for row, symbol in enumerate(symbols)}
+    by_gap: dict[GapKey, dict[str, GapFill]] = {}
+    for fill in fills:
+        by_gap.setdefault(gap_key(fill.gap), {})[fill.symbol] = fill
+    for gap in gaps:
+        if gap.to_ns > first * MINUTE_NS and gap.from_ns < found.end * MINUTE_NS:
+            _apply(found, gap, by_gap.get(gap_key(gap), {}), row_of)
+    _leave_unread(found, watched)
+    return found
+
+
+def _apply(found: Timeline, gap: Gap, fills: Mapping[str, GapFill], row_of: Mapping[str, int]) -> None:
+    if gap.symbol:
+        rows = [row_of[gap.symbol]] if gap.symbol in row_of else []
+    else:
+        rows = [row_of[symbol] for symbol in gap.symbols if symbol in row_of] if gap.symbols else list(row_of.values())
+    alone: list[int] = []
+    for row in rows:
+        fill = fills.get(found.symbols[row])
+        if fill is None or fill.gap.to_ns < gap.to_ns:
+            alone.append(row)
+        else:
+            _apply_fill(found, gap, fill, row)
+    if alone:
+        filled = gap.state == GapState.FILLED
+        found.mark(alone, gap.from_ns, gap.to_ns, State.FILLED if filled else State.GAP, gap.reason)
+
+
+def _apply_fill(found: Timeline, gap: Gap, fill: GapFill, row: int) -> None:
+    if fill.state == GapState.OPEN and gap.state != GapState.FILLED:
+        found.mark([row], gap.from_ns, gap.to_ns, State.GAP, gap.reason)
+        return
+    found.mark([row], gap.from_ns, gap.to_ns, State.FILLED, gap.reason)
+    if fill.state == GapState.LOST:
+        bounds = (fill.lost_from_ns, fill.lost_to_ns) if fill.lost_to_ns > fill.lost_from_ns else (gap.from_ns, gap.to_ns)
+        found.mark([row], *bounds, State.GAP, f"{gap.reason}; {fill.reason}" if fill.reason else gap.reason)
+
+
+def _leave_unread(found: Timeline, watched: Sequence[Watched]) -> None:
+    """Mark the minutes in which nobody watched a symbol.
+
+    Before it was watched for the first time, a gap of its venue says nothing about it. Without a record of what was watched, a
+    symbol counts as watched after the minute of its first trade here.
+    """
+    shape = found.states.shape
+    unread, before = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+    first_ns = watched[0].from_ns if watched else 2**63 - 1
+    known = min(max(-(-first_ns // MINUTE_NS) - found.first, 0), shape[1])
+    seen = np.maximum.accumulate(found.trades[:, :known] > 0, axis=1)
+    unread[:, 1:known] = ~seen[:, :max(known - 1, 0)]
+    unread[:, :min(known, 1)] = True
+    before[:, :known] = unread[:, :known]
+    ever = np.array([symbol in watched[0].symbols for symbol in found.symbols] if watched else [], np.bool_)
+    for now, following in zip(watched, [*watched[1:], None], strict=False):
+        first = max(now.from_ns // MINUTE_NS - found.first, 0)
+        end = shape[1] if following is None else min(-(-following.from_ns // MINUTE_NS) - found.first, shape[1])
+        inside = np.array([symbol in now.symbols for symbol in found.symbols], np.bool_)
+        ever = ever | inside
+        if first < end:
+            unread[~inside, first:end] = True
+            before[~ever, first:end] = True
+    found.states[unread & (found.states < State.FILLED)] = State.UNREAD
+    found.states[before] = State.UNREAD
+    found.reasons[found.states == State.UNREAD] = 0

@@ -1,0 +1,67 @@
+"""Asks a running collector to replace its connections: `pumpwatch renew` drops a small file into its inbox.
+
+The file is written whole or not at all. The collector takes it within a second; a file that it cannot read is removed and
+logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from pumpwatch.clock import Clock
+from pumpwatch.errors import BadFrame, StorageError
+from pumpwatch.listing.inbox import read_dropped
+from pumpwatch.printable import printable
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".renew"  # the inbox for notices takes other files
+FILES_PER_LOOK = 100
+
+
+class RenewalRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The content of a file. venues: such as `binance.spot`."""
+
+    venues: list[str]
+
+
+def drop(folder: Path, venues: Sequence[str], clock: Clock | None = None) -> Path:
+    """Put a request for these venues into the inbox of a data folder; return the file. Raises StorageError."""
+    path = folder / "inbox" / f"{(clock or Clock()).now_ns()}{SUFFIX}"
+    part = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(msgspec.json.encode(RenewalRequest(list(venues))))
+        part.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot write the request: {error.strerror}",
+                           "make room, and check that this user may write there") from error
+    return path
+
+
+def take(folder: Path) -> set[str]:
+    """Remove the requests in the inbox of a data folder; return the venues that they name."""
+    venues: set[str] = set()
+    try:
+        with os.scandir(folder / "inbox") as entries:
+            names = [entry.name for entry in entries if entry.name.endswith(SUFFIX)][:FILES_PER_LOOK]
+    except OSError:
+        return venues
+    for name in sorted(names):
+        path = folder / "inbox" / name
+        try:
+            asked = msgspec.json.decode(read_dropped(path), type=RenewalRequest).venues
+        except (msgspec.DecodeError, OSError, BadFrame) as error:
+            log.warning("invalid renewal request removed file=%s reason=%s", printable(name), printable(str(error)))
+            asked = []
+        try:
+            path.unlink()
+        except OSError:  # a directory, or a folder that may not be changed: it would be taken again and again
+            continue
+        venues.update(asked)
+    return venues

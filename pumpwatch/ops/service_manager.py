@@ -1,0 +1,22 @@
+"""Tell the service manager (systemd, or anything that speaks its notify protocol) which process is the service, and its state.
+
+The protocol is a datagram to the Unix socket named by NOTIFY_SOCKET, see sd_notify(3). Without that variable nothing is sent.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+
+
+def notify(state: str, environ: Mapping[str, str] | None = None) -> bool:
+    """Send a state such as `READY=1`; return whether it was sent. A manager that does not answer is ignored."""
+    address = (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return False
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to_manager:
+        to_manager.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
+        return True
+    return False

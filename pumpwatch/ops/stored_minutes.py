@@ -1,0 +1,168 @@
+"""Gather what is stored of some time: from the journal, read again, and from the ledger of minutes for what has expired.
+
+Reading the journal again is the stronger evidence: it shows what is stored now. Where the ledger of minutes once counted more,
+the difference is found. With `quick` the ledger alone is used, and only trades that it has not counted yet are read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.errors import StorageError
+from pumpwatch.model import Int64, TradeBatch
+from pumpwatch.store.coverage import HOUR_NS, CoverageFile
+from pumpwatch.store.id_runs import IdRuns, union
+from pumpwatch.store.minutes import MINUTE_NS, Minutes, joined, minutes_of
+from pumpwatch.store.query import merged
+from pumpwatch.store.reader import JournalReader, SegmentReader
+from pumpwatch.store.segment import Segment
+from pumpwatch.store.tally import Figures, IdKindOf, pass_over, void_runs
+
+BEFORE_NS, BEHIND_NS = HOUR_NS, MINUTE_NS  # read beyond the time asked for, so that ids around its ends are known
+Progress = Callable[[int, int], None]  # trades read, trades to read
+
+
+def no_progress(done: int, total: int) -> None:
+    """Show nothing."""
+
+
+@dataclass(slots=True)
+class StoredMinutes:
+    """The figures of some time, by the instruments of `catalogue`.
+
+    minutes: those asked for. runs: the ids of a little more. lost: minutes with fewer trades, or others, than were counted when
+    they came; `trades` is how many are gone, 0 where as many are there. waiting: for each sink the keys of minutes that it need
+    not have whole yet.
+    """
+
+    catalogue: Catalogue
+    minutes: Minutes
+    runs: IdRuns
+    lost: Minutes
+    waiting: dict[str, Int64] = field(default_factory=dict)
+
+
+class Store:
+    """One data folder, as another process reads it. `unreadable` names what could not be read, one line each."""
+
+    def __init__(self, folder: Path, id_kind_of: IdKindOf, marks: Mapping[str, int] | None = None) -> None:
+        """`marks`: the last batch that each sink has acknowledged."""
+        self.catalogue = Catalogue()
+        self._folder, self._id_kind_of, self._marks = folder, id_kind_of, marks or {}
+        self._journal = JournalReader(folder, self.catalogue)
+        self._journal.load_instruments()
+        self.segments = self._journal.segments()
+        self.unreadable = self._journal.unreadable
+
+    @property
+    def last_received_ns(self) -> int:
+        """Return when the newest trade came, 0 without one."""
+        return max((segment.last_received for segment in self.segments), default=0)
+
+    def read(self, first: int, end: int, quick: bool = False, progress: Progress = no_progress) -> StoredMinutes:
+        """Return the figures of the minutes [first, end). Raises StorageError where a file is locked."""
+        start_ns, end_ns = first * MINUTE_NS - BEFORE_NS, end * MINUTE_NS + BEHIND_NS
+        file = CoverageFile(self._folder, read_only=True)
+        try:
+            counted_upto = file.counted_upto
+            recorded = file.read(start_ns, end_ns, self.catalogue)
+        finally:
+            file.close()
+        figures = Figures(self.catalogue, self._id_kind_of)
+        waiting: dict[str, list[Int64]] = {name: [] for name in self._marks}
+        for number, batch in self._batches(start_ns, end_ns, counted_upto if quick else 0, figures, progress):
+            figures.add(batch)
+            for name, mark in self._marks.items():
+                if number > mark:
+                    waiting[name].append(minutes_of(batch).keys())
+        found, runs = figures.total()
+        return self._together(first, end, found, runs, recorded.minutes, recorded.runs, quick,
+                              {name: np.unique(np.concatenate(keys)) if keys else np.empty(0, np.int64)
+                               for name, keys in waiting.items()})
+
+    def distinct(self, instrument: int, minute: int) -> Minutes:
+        """Return the figures of one instrument's different trades in a minute; none where the journal lacks that time."""
+        names = self.catalogue.names([instrument])
+        batch = merged([self._journal.query(names, minute * MINUTE_NS, (minute + 1) * MINUTE_NS)])
+        return minutes_of(batch) if minute * MINUTE_NS >= self._whole_from_ns() else Minutes.empty()
+
+    def _together(self, first: int, end: int, found: Minutes, runs: IdRuns, recorded: Minutes, recorded_runs: IdRuns,
+                  quick: bool, waiting: dict[str, Int64]) -> StoredMinutes:
+        if quick:
+            return StoredMinutes(self.catalogue, joined([found, recorded]).between(first, end), union([runs, recorded_runs]),
+                                 Minutes.empty(), waiting)
+        whole_from = -(-self._whole_from_ns() // MINUTE_NS)  # earlier trades may have expired
+        lost = less(found.between(max(first, whole_from), end), recorded.between(max(first, whole_from), end))
+        before, now = recorded.between(first, min(end, whole_from)), found.between(first, min(end, whole_from))
+        expired = before.take(_at(before, now.keys(), now.trades) < before.trades)
+        still = now.take(~np.isin(now.keys(), expired.keys()))
+        minutes = joined([still, expired, found.between(max(first, whole_from), end)])
+        old = recorded_runs.take(recorded_runs.first_ns < whole_from * MINUTE_NS)
+        return StoredMinutes(self.catalogue, minutes, union([runs, old]), lost, waiting)
+
+    def _whole_from_ns(self) -> int:
+        """Return since when every trade that was received is in the journal, with a margin for the venues' lag."""
+        return min((segment.created_ns for segment in self.segments), default=2**62) + MINUTE_NS
+
+    def _batches(self, start_ns: int, end_ns: int, after_id: int, figures: Figures,
+                 progress: Progress) -> Iterator[tuple[int, TradeBatch]]:
+        """Yield the batches after an id, cut to [start_ns, end_ns); void ids of that time go to the figures."""
+        holding = [segment for segment in self.segments if segment.last_id > after_id and segment.last_timestamp >= start_ns
+                   and segment.first_timestamp < end_ns]
+        total, done = sum(segment.trades for segment in holding), 0
+        for segment in holding:
+            progress(done, total)
+            read = 0
+            for number, batch in self._batches_of(segment, start_ns, end_ns):
+                read += len(batch)
+                if number > after_id:
+                    inside = (batch.timestamp >= start_ns) & (batch.timestamp < end_ns)
+                    yield number, batch if inside.all() else batch.take(inside)
+                    progress(done + read, total)
+            voids = void_runs(segment.path, max(after_id, segment.first_id - 1), segment.last_id, self.catalogue)
+            figures.add_figures(Minutes.empty(), voids.take((voids.first_ns >= start_ns) & (voids.first_ns < end_ns)))
+            done += segment.trades
+        progress(total, total)
+
+    def _batches_of(self, segment: Segment, start_ns: int, end_ns: int) -> Iterator[tuple[int, TradeBatch]]:
+        try:
+            reader = SegmentReader(segment.path, self.catalogue, pass_over)
+        except (sqlite3.Error, StorageError) as error:
+            if segment.path.exists():
+                self.unreadable.append(f"{segment.path.name}: {error}")
+            return
+        try:
+            if segment.index_damaged:
+                yield from reader.after(segment.first_id - 1, segment.last_id)
+            else:
+                yield from reader.between(start_ns, end_ns, segment.last_id)
+        except sqlite3.Error as error:
+            self.unreadable.append(f"{segment.path.name}: {error}")
+        finally:
+            reader.close()
+
+
+def less(found: Minutes, recorded: Minutes) -> Minutes:
+    """Return the recorded minutes of which fewer trades are found, or as many but others; `trades` is how many are gone."""
+    now = _at(recorded, found.keys(), found.trades)
+    checksum = _at(recorded, found.keys(), found.checksum)
+    gone = recorded.trades - now
+    other = (gone == 0) & (checksum != recorded.checksum) & (recorded.checksum != 0)
+    rows = np.flatnonzero((gone > 0) | other)
+    part = recorded.take(rows)
+    return Minutes(part.instrument, part.minute, gone[rows], part.outside, part.joined, part.volume, part.checksum)
+
+
+def _at(minutes: Minutes, keys: Int64, values: Int64) -> Int64:
+    """Return for each row of `minutes` the value at its key, 0 where `keys`, which ascend, lack it."""
+    if not len(keys):
+        return np.zeros(len(minutes), np.int64)
+    wanted = minutes.keys()
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, values[at], 0)

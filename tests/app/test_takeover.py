@@ -1,0 +1,111 @@
+"""A new collector takes over from a running one: nothing is missing, nothing is doubled, and there is no gap."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.errors import EXIT_UNAVAILABLE
+from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.reconcile import compare, names_of
+from pumpwatch.store.ledger import Ledger
+from pumpwatch.store.reader import JournalReader
+from tests.app.collector import HANGS_S, CollectorProcess
+
+TAKEOVERS = int(os.environ.get("TEST_TAKEOVERS", "2"))
+RATE = float(os.environ.get("TEST_TAKEOVER_RATE", "2000"))
+VENUES = ("binance.spot", "binance.futures", "kucoin.spot", "bybit.futures", "phemex.futures")  # every kind of ids
+
+
+def replaced_by(collector: CollectorProcess) -> CollectorProcess:
+    """Start another process with --replace, and wait until the old one has ended and the new one records."""
+    old, follower = collector.child, collector.beside()
+    assert old is not None
+    follower.start("--replace")
+    assert old.wait(HANGS_S) == 0, follower.log()
+    follower.wait_until_up()
+    return follower
+
+
+def gaps_in(folder: Path) -> list[str]:
+    ledger = Ledger(folder, read_only=True)
+    found = [f"{gap.exchange}.{gap.market_type} {gap.symbol} {gap.reason}" for _, gap in ledger.gaps()]
+    ledger.close()
+    return found
+
+
+def test_one_takeover_after_another_under_load_leaves_no_gap_and_stores_everything_once(tmp_path):
+    rules = {venue: {"connects_per_5_minutes": 10_000} for venue in VENUES}
+    with SimProcess(symbols=12, rate=RATE, paused=True, folder=str(tmp_path / "venues"), venues=list(VENUES),
+                    rules=rules) as sim, CollectorProcess(sim, tmp_path) as collector:
+        collector.wait_until_up()
+        sim.resume()
+        time.sleep(1.0)
+        for _ in range(TAKEOVERS):
+            collector = replaced_by(collector)
+            time.sleep(1.0)
+        sim.pause()
+        time.sleep(1.0)
+        assert collector.stop() == 0, collector.log()
+        truth = sim.truth()
+    catalogue = Catalogue()
+    reader = JournalReader(tmp_path / "data", catalogue)
+    reader.load_instruments()
+    counted = compare(truth, reader.query(names_of(truth), 0, 2**62), catalogue)
+    assert counted.doubled == counted.unknown == counted.different == 0, counted
+    assert counted.stored == counted.sent
+    assert gaps_in(tmp_path / "data") == []
+
+
+def test_where_the_new_one_does_not_come_up_the_old_one_goes_on(tmp_path):
+    with SimProcess(symbols=3, rate=200.0, folder=str(tmp_path / "venues"), venues=["binance.spot"]) as sim, \
+            CollectorProcess(sim, tmp_path) as collector:
+        collector.wait_until_up()
+        sim.fault(kind="hang", seconds=60)
+        follower = collector.beside()
+        follower.start("--replace", "--replace-within", "2")
+        assert follower.child.wait(HANGS_S) == EXIT_UNAVAILABLE
+        assert "binance.spot did not come up within 2 s" in follower.log()
+        assert collector.child.poll() is None
+        before = collector.figures()["journal"]["durable_trades"]
+        collector.wait_until(lambda figures: figures["journal"]["durable_trades"] > before)
+
+
+def test_where_none_runs_it_simply_starts(tmp_path):
+    with SimProcess(symbols=3, rate=200.0, folder=str(tmp_path / "venues"), venues=["binance.spot"]) as sim:
+        collector = CollectorProcess(sim, tmp_path)
+        collector.start("--replace")
+        collector.wait_until_up()
+        assert collector.stop() == 0
+        assert "nothing to replace" in collector.log()
+
+
+def test_in_the_background_the_command_returns_once_it_has_taken_over(tmp_path):
+    with SimProcess(symbols=3, rate=200.0, folder=str(tmp_path / "venues"), venues=["binance.spot"]) as sim, \
+            CollectorProcess(sim, tmp_path) as collector:
+        collector.wait_until_up()
+        command = [sys.executable, "-m", "pumpwatch", "collect", "--replace", "--background", "-c", str(collector.config_file)]
+        with (tmp_path / "background.log").open("wb") as log:
+            assert subprocess.run(command, stdout=log, stderr=log, cwd=tmp_path, timeout=HANGS_S, check=False).returncode == 0
+        assert collector.child.wait(HANGS_S) == 0
+        pid = collector.figures_of_any_run()["pid"]
+        assert pid not in (0, collector.child.pid)
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + HANGS_S
+        while collector.figures_of_any_run()["pid"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("words", [("--background",)])
+def test_background_without_replace_is_wrong_usage(words, cli):
+    done = cli("collect", *words)
+    assert done.returncode == 2
+    assert "--replace" in done.stderr

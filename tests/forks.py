@@ -1,0 +1,87 @@
+"""The process that `tests.forked` has fork: it has imported PumpWatch, and starts nothing of it itself.
+
+`python -m tests.forks FD`: a request comes through the socket FD as one JSON object with the arguments, folder and environment,
+with four files: stdin, stdout, stderr, and the pipe that gets the process id and then the exit code. It ends with the socket.
+"""
+
+# ruff: noqa: E402
+import os
+import socket
+
+fork, waitpid, Socket = os.fork, os.waitpid, socket.socket  # as they are before gevent patches
+
+import json
+import sys
+
+from pumpwatch.__main__ import main  # patches, as in `python -m pumpwatch`
+
+LONGEST = 1 << 17  # bytes of a request
+
+
+def import_all() -> None:
+    """Import what a collector imports: itself, and the plugins that ship."""
+    from gevent import get_hub
+
+    import pumpwatch.app.collector
+    import pumpwatch.commands.running
+    import pumpwatch.ops.logs  # noqa: F401
+    from pumpwatch.config import Config
+    from pumpwatch.plugins import load_plugins
+
+    load_plugins(Config())
+    get_hub().destroy(destroy_loop=True)  # urllib3 makes a socket, and so a hub, which cannot be forked
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork for each request, until the other end is closed."""
+    while True:
+        while _reaped():
+            pass
+        message, files, _, _ = socket.recv_fds(requests, LONGEST, 4)
+        if not message:
+            return
+        if fork() == 0:
+            requests.close()
+            if _keep(files):
+                return _become(json.loads(message), files)
+            os._exit(0)
+        for file in files:
+            os.close(file)
+
+
+def _reaped() -> bool:
+    try:
+        return waitpid(-1, os.WNOHANG)[0] > 0
+    except ChildProcessError:
+        return False
+
+
+def _keep(files: list[int]) -> bool:
+    """Fork the process itself: return True in it, and False in its parent once it has ended and its code is reported."""
+    child = fork()
+    if child == 0:
+        return True
+    report = files.pop()
+    for file in (0, 1, 2, *files):
+        os.close(file)
+    os.write(report, child.to_bytes(4, "little", signed=True))
+    _, status = waitpid(child, 0)
+    os.write(report, os.waitstatus_to_exitcode(status).to_bytes(4, "little", signed=True))
+    return False
+
+
+def _become(request: dict[str, dict[str, str]], files: list[int]) -> None:
+    for number, file in enumerate(files[:3]):
+        os.dup2(file, number)
+    for file in files:
+        os.close(file)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environ"])
+    sys.argv[1:] = request["arguments"]
+    main()
+
+
+if __name__ == "__main__":
+    import_all()
+    serve(Socket(fileno=int(sys.argv[1])))

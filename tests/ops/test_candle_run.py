@@ -1,0 +1,81 @@
+"""Which symbols are compared with candles, with what figures, and at what pace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pumpwatch.clock import FakeClock
+from pumpwatch.model import Instrument
+from pumpwatch.net.ratelimit import TokenBucket
+from pumpwatch.ops import candle_run
+from pumpwatch.ops.candle_run import SHARE, Budgets, own_minutes
+from pumpwatch.ops.completeness import Day, Judge
+from pumpwatch.ops.minute_states import State
+from pumpwatch.store.minutes import MINUTE_NS
+from pumpwatch.venue import HttpRequest
+from tests.ops.minute_folder import FACTS, FIRST, START_NS, SYMBOLS, VENUE, MinuteFolder, gap, trades
+from tests.ops.scripted_candles import ScriptedVenue
+
+
+@dataclass
+class Limits:
+    shared_by_markets: bool
+    requests_per_minute: float = 300.0
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> list[Day]:
+    data = MinuteFolder(tmp_path)
+    data.watch(*SYMBOLS)
+    data.store(trades("BUSDT", range(120)), trades("AUSDT", [70]), gaps=[gap(60, 61, symbol="AUSDT")])
+    return list(Judge(data.folder, FACTS).days(START_NS, START_NS + 3 * MINUTE_NS))
+
+
+def test_each_minute_has_its_state_and_the_figures_that_candles_count(days: list[Day]) -> None:
+    found = own_minutes(days[0], VENUE, "AUSDT")
+    assert [(own.minute - FIRST, own.state, own.trades, own.volume) for own in found] == [
+        (0, State.QUIET, 0, 0.0), (1, State.GAP, 1, 0.25), (2, State.QUIET, 0, 0.0)]
+    assert own_minutes(days[0], VENUE, "CUSDT") == [] and own_minutes(days[0], ("other", "spot"), "AUSDT") == []
+
+
+def test_the_symbols_with_the_most_trades_are_compared(days: list[Day]) -> None:
+    venue = ScriptedVenue({}).venue
+    assert [(chosen.venue, chosen.symbols) for chosen in candle_run.plan([venue], days, 1)] == [(venue, ["BUSDT"])]
+    assert candle_run.plan([venue], days, 0)[0].symbols == ["BUSDT", "AUSDT"]
+    venue.market_type = "futures"
+    assert candle_run.plan([venue], days, 0) == []
+
+
+def test_venues_are_asked_and_their_results_come_in_order(days: list[Day]) -> None:
+    scripted = ScriptedVenue({0: (15.0, 60), 1: (15.0, 60)})
+    scripted.venue.limits = Limits(True)
+    seen: list[tuple[int, int]] = []
+
+    def ask(venue: Any, request: HttpRequest, budget: TokenBucket) -> bytes:
+        return scripted.ask(request)
+
+    facts = {(*VENUE, "BUSDT"): Instrument(symbol="BUSDT", base="B", quote="USDT")}
+    plans = candle_run.plan([scripted.venue], days, 1)
+    (found,) = candle_run.compare(plans, days, ask, FakeClock((FIRST + 100) * MINUTE_NS), facts,
+                                  lambda done, total: seen.append((done, total)))
+    assert (found.symbols, found.compared, found.agreed, found.flaws) == (1, 3, 3, []) and seen == [(1, 1)]
+    scripted = ScriptedVenue({0: (15.0, 60), 1: (14.9, 60)})
+    scripted.venue.limits = Limits(True)
+    assert len(candle_run.compare(plans, days, ask, FakeClock((FIRST + 100) * MINUTE_NS), {})[0].flaws) == 1
+
+
+def test_a_fifth_of_what_a_venue_allows_is_used_and_shared_by_markets_that_it_counts_together() -> None:
+    clock = FakeClock()
+    budgets = Budgets(clock)
+    one, other = ScriptedVenue({}).venue, ScriptedVenue({}).venue
+    one.limits = other.limits = Limits(True)
+    other.market_type, other.name = "futures", "alpha.futures"
+    assert budgets.of(one) is budgets.of(other)
+    budgets.of(one).reserve()
+    assert abs(budgets.of(one).reserve() - 60 / (300 * SHARE)) < 1e-9
+    one.limits = Limits(False)
+    assert budgets.of(one) is not budgets.of(other)

@@ -1,0 +1,29 @@
+"""The service manager is told of a state where there is one."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from pumpwatch.ops.service_manager import notify
+
+
+def test_a_state_reaches_the_socket_of_the_manager(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        assert notify("READY=1", {"NOTIFY_SOCKET": address})
+        assert manager.recv(100) == b"READY=1"
+
+
+def test_an_abstract_address_is_understood() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("\0pumpwatch-test-notify")
+        assert notify("MAINPID=7", {"NOTIFY_SOCKET": "@pumpwatch-test-notify"})
+        assert manager.recv(100) == b"MAINPID=7"
+
+
+def test_without_a_manager_or_with_one_that_is_gone_nothing_happens(tmp_path: Path) -> None:
+    assert not notify("READY=1", {})
+    assert not notify("READY=1", {"NOTIFY_SOCKET": "vsock:1"})
+    assert not notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "gone")})

@@ -1,0 +1,106 @@
+"""Compare a run with the ground truth: trades one by one, and minutes one by one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.config import Config
+from pumpwatch.model import Gap, GapState
+from pumpwatch.ops.completeness import Judge, VenueFacts
+from pumpwatch.ops.minute_states import State
+from pumpwatch.ops.status_file import read_figures
+from pumpwatch.plugins import load_plugins
+from pumpwatch.records import GapFill
+from pumpwatch.sim.ground_truth import Truth
+from pumpwatch.store.ledger import Ledger
+from pumpwatch.store.minutes import MINUTE_NS
+from pumpwatch.store.pending_records import gap_key
+from tests.app.coverage import Sent, covered, missing
+from tests.app.reckoning import counted_in_journal
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of a scenario. `unnamed`: trades that are missing and in no gap that is open or lost.
+
+    false_complete: symbols' minutes called complete, filled or quiet of which a trade is missing. false_alarms: symbols' minutes
+    called gaps of which every trade is stored, with nothing left to be filled.
+    """
+
+    sent: int
+    stored: int
+    missing: int
+    doubled: int
+    different: int
+    unknown: int
+    unnamed: int
+    false_complete: int
+    false_alarms: int
+    minutes: int
+    gaps: dict[str, int]
+    lost_reasons: dict[str, int]
+    notes: dict[str, Any]
+
+    @property
+    def good(self) -> bool:
+        """Return whether nothing is lost without a name, doubled, or claimed falsely."""
+        return not (self.doubled or self.different or self.unknown or self.unnamed or self.false_complete)
+
+    def figures(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return asdict(self)
+
+
+def reckon(truth: Truth, folder: Path, **notes: Any) -> Result:
+    """Compare a folder, whose collector has ended, with what the venues sent."""
+    counted = counted_in_journal(truth, folder)
+    ledger = Ledger(folder, read_only=True)
+    gaps = [gap for _, gap in ledger.gaps()]
+    fills = {(gap_key(fill.gap), fill.symbol): fill for fill in ledger.fills_between(0, 2**62)}
+    ledger.close()
+    left = [gap for gap in gaps if gap.state != GapState.FILLED]
+    gone = list(missing(truth, counted))
+    unnamed = [sent for sent in gone if not covered(sent, [gap for gap in left if not _filled(gap, sent, fills)])]
+    minutes, false_complete, false_alarms = _judge_minutes(truth, folder, gone)
+    return Result(
+        sent=counted.sent, stored=counted.stored, missing=counted.missing, doubled=counted.doubled, different=counted.different,
+        unknown=counted.unknown, unnamed=len(unnamed), false_complete=false_complete, false_alarms=false_alarms, minutes=minutes,
+        gaps={state.value: sum(gap.state == state for gap in gaps) for state in GapState},
+        lost_reasons=_reasons(fills.values()), notes=notes)
+
+
+def _filled(gap: Gap, sent: Sent, fills: dict[tuple[Any, str], GapFill]) -> bool:
+    fill = fills.get((gap_key(gap), sent[2]))
+    return fill is not None and fill.state == GapState.FILLED
+
+
+def _reasons(fills: Any) -> dict[str, int]:
+    reasons: dict[str, int] = {}
+    for fill in fills:
+        if fill.state == GapState.LOST:
+            reasons[fill.reason] = reasons.get(fill.reason, 0) + 1
+    return reasons
+
+
+def _judge_minutes(truth: Truth, folder: Path, gone: list[Sent]) -> tuple[int, int, int]:
+    """Return the number of judged minutes, and of those that are called complete or a gap falsely."""
+    facts = {(venue.exchange, venue.market_type): VenueFacts(venue.id_kind, venue.history.skips_ids)
+             for venue in load_plugins(Config()).venues if not venue.variant}
+    trades = truth.trades()
+    lost = {(exchange, market, symbol, at_ns // MINUTE_NS) for exchange, market, symbol, _, at_ns in gone}
+    judge = Judge(folder, facts, int(read_figures(folder)["written_at_ns"]))
+    count = false_complete = false_alarms = 0
+    for day in judge.days(int(trades["timestamp"].min()), int(trades["timestamp"].max()) + 60 * NS_PER_S):
+        for (exchange, market), line in day.timelines.items():
+            count += line.states.size
+            for row, symbol in enumerate(line.symbols):
+                claimed = line.states[row] < State.GAP
+                really = np.array([(exchange, market, symbol, minute) in lost for minute in range(line.first, line.end)])
+                false_complete += int((claimed & really).sum())
+                false_alarms += int(((line.states[row] == State.GAP) & ~really).sum())
+    return count, false_complete, false_alarms
