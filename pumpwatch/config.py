@@ -146,8 +146,8 @@ class Keys(Section):
     net: NetConfig = msgspec.field(default_factory=NetConfig)
     store: StoreConfig = msgspec.field(default_factory=StoreConfig)
     drain: DrainConfig = msgspec.field(default_factory=DrainConfig)
-    sinks: dict[str, dict[str, Any]] = {}
     backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
+    sinks: dict[str, dict[str, Any]] = {}
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
     reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -70,7 +70,7 @@ class Stores:
 class VenueAccess:
     """One venue. ids: the numbers of its symbols. lag_ns: of its trades. listed: its symbols are known.
 
-    is_listed(symbol): it is read now. volume_of(number): traded in 24 hours.
+    is_listed(symbol): it is read now. conflicts: trades whose contradiction by the history is on record.
     """
 
     venue: Venue
@@ -81,6 +81,7 @@ class VenueAccess:
     lag_ns: Callable[[], int]
     listed: Callable[[], bool]
     is_listed: Callable[[str], bool]
+    conflicts: set[tuple[int, str]] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ MARGIN_NS = 60 * NS_PER_S  # around a gap, in which stored trades show where the
 LONG_MARGIN_NS = 1200 * NS_PER_S  # before a gap of a symbol that trades rarely
 BESIDE_NS = 10 * NS_PER_S  # so much more is asked on each side, so that answers overlap with what is stored
 WHOLE_NS = 900 * NS_PER_S  # the stored trades of a shorter gap are read at once
+LARGE_PAGES = 20
 LAGS_NS = 3 * NS_PER_S  # a history lags behind the stream by less
 
 
@@ -35,8 +36,6 @@ class Attempt:
         self._now_ns = means.clock.now_ns() - access.lag_ns()  # by the venue's clock
         gap = work.gap
         self.start_ns, self.end_ns = gap.from_ns, max(gap.from_ns + 1, min(gap.to_ns, self._now_ns))
-        if work.left_ns is not None:
-            self.start_ns, self.end_ns = max(self.start_ns, work.left_ns[0]), min(self.end_ns, work.left_ns[1])
         self._newest_id = -1  # of the history, however far from the gap
         self._before_ns = 0  # the time of the last trade that is known before the gap
         self.intake = Intake(access, means, work, MARGIN_NS, stopping)
@@ -87,13 +86,15 @@ class Attempt:
     def _by_ids(self) -> Verdict:
         gap = self.work.gap
         if gap.first_id is not None and gap.last_id is not None:
-            if gap.to_ns - gap.from_ns < WHOLE_NS:
-                self._note_stored(self._stored(gap.from_ns - NS_PER_S, gap.to_ns + NS_PER_S))
+            if gap.to_ns - gap.from_ns < WHOLE_NS or self._is_large(gap.last_id - gap.first_id):
+                self._look(gap.from_ns - NS_PER_S, gap.to_ns + NS_PER_S)
             ids, _ = self.evidence.known()
             self._read_parts(id_holes(ids, gap.first_id, gap.last_id))
             return judge_ids(self._bounds(), self.evidence, gap.first_id, gap.last_id)
         lower, upper = self._anchors()
         if lower >= 0 and upper >= 0:
+            if self._is_large(upper - lower):
+                self._look(self.start_ns, self.end_ns)
             ids, _ = self.evidence.known()
             self._read_parts(id_holes(ids, lower + 1, upper - 1))
         elif lower < 0 and upper < 0:
@@ -125,6 +126,15 @@ class Attempt:
         else:
             again = self._judge_ids_of_time()
         return replace(again, by=f"{again.by}, aggregated") if again.state is GapState.FILLED else again
+
+    def _is_large(self, ids: int) -> bool:
+        """Return whether so many ids are asked for that it is worth a look at what an earlier run has stored of them."""
+        return ids > LARGE_PAGES * self._depth.rows_per_request
+
+    def _look(self, from_ns: int, to_ns: int) -> None:
+        """Note the stored trades of a time, however long it is."""
+        for start_ns in range(from_ns, to_ns, WHOLE_NS):
+            self._note_stored(self._stored(start_ns, min(to_ns, start_ns + WHOLE_NS)))
 
     def _note_stored(self, batch: TradeBatch) -> TradeBatch:
         self.evidence.add(batch.trade_id, batch.timestamp)

@@ -24,7 +24,7 @@ from pumpwatch.errors import REFUSALS, ServiceUnavailable, StorageError
 from pumpwatch.model import GapState
 from pumpwatch.net.texts import one_line
 from pumpwatch.records import GapFill
-from pumpwatch.venue import HistoryQuery
+from pumpwatch.venue import HistoryQuery, Venue
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class Backfill:
         self._sources, self._means, self._enabled = sources, means, enabled
         self._queues = [VenueQueue(access, means, sources.volume_of) for access in venues]
         self._fillers = {id(queue): Filler(queue.access, means, self._is_stopping) for queue in self._queues}
+        self._weights = {id(queue): _weight(queue.access.venue) for queue in self._queues}
         self._stopping = Event()
         self._counts: dict[tuple[str, str, str], int] = {}
         self._seen_changes = -1
@@ -163,12 +164,9 @@ class Backfill:
         """Return the progress: symbols of gaps done and left, trades fetched, and the seconds that the rest may take."""
         left, left_s = 0, dict[int, float]()
         for queue in self._queues:
-            venue = queue.access.venue
+            share = queue.access.share
             left += queue.left
-            if queue.left:
-                weight = venue.history_request(HistoryQuery("", 0, 1, 1, 1)).weight
-                share = queue.access.share
-                left_s[id(share)] = left_s.get(id(share), 0.0) + queue.left * weight / share.rate
+            left_s[id(share)] = left_s.get(id(share), 0.0) + queue.left * self._weights[id(queue)] / share.rate
         stats = self._means.stats
         return {"enabled": self._enabled, "done": sum(queue.done for queue in self._queues), "left": left,
                 "left_s": round(max(left_s.values(), default=0.0)), "trades": int(stats.total("backfilled_trades_total")),
@@ -178,3 +176,11 @@ class Backfill:
     def _total(self, state: GapState) -> int:
         return sum(count for (_, _, name), count in self._counts.items() if name == state.value)
 
+
+
+def _weight(venue: Venue) -> float:
+    """Return what a request of a venue's history costs, for the estimate."""
+    try:
+        return venue.history_request(HistoryQuery("", 0, 1, 1, 1)).weight
+    except REFUSALS:
+        return 1.0

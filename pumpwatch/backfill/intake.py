@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 DURABLE_S = 10.0
 SLACK_NS = NS_PER_S  # a stored trade may have another time than its row of the history by so much
+CONFLICTS_KEPT = 1000  # of a venue; more are neither recorded nor logged
 PROOF = 3  # stored trades between the rows of a history of which none is stored
 
 
@@ -159,18 +160,24 @@ class Intake:
         return sum(trade_id not in there for trade_id in ids_of(rows.trade_id, rows.text_id))
 
     def _note_conflicts(self, batch: TradeBatch, stored: TradeBatch, conflicts: list[tuple[int, int]]) -> None:
-        """Quarantine rows of the history that have the id of a stored trade and other contents; both stay visible."""
-        if not conflicts:
+        """Quarantine rows of the history that have the id of a stored trade and other contents, once; both stay visible."""
+        venue, now_ns, noted = self._access.venue, self._means.clock.now_ns(), self._access.conflicts
+        fresh = []
+        for row, at in conflicts:
+            key = self._work.number, batch.take(slice(row, row + 1)).id_texts()[0]
+            if key not in noted and len(noted) < CONFLICTS_KEPT:
+                noted.add(key)
+                fresh.append((row, at))
+        if not fresh:
             return
-        venue, now_ns = self._access.venue, self._means.clock.now_ns()
-        self._means.stats.add("history_conflicts_total", len(conflicts), venue=venue.name)
-        rows = [Quarantined(now_ns, venue.exchange, venue.market_type,
-                            f"conflict: the history has another trade of {self._work.symbol} under a stored id",
-                            f"history: {_shown(batch, row)}\nstored: {_shown(stored, at)}".encode()[:KEPT_BYTES])
-                for row, at in conflicts]
-        self._stores.record(Records(quarantine=rows))
+        self._means.stats.add("history_conflicts_total", len(fresh), venue=venue.name)
+        self._stores.record(Records(quarantine=[
+            Quarantined(now_ns, venue.exchange, venue.market_type,
+                        f"conflict: the history has another trade of {self._work.symbol} under a stored id",
+                        f"history: {_shown(batch, row)}\nstored: {_shown(stored, at)}".encode()[:KEPT_BYTES])
+            for row, at in fresh]))
         log.warning("history contradicts stored trades venue=%s symbol=%s count=%d history=%r stored=%r", venue.name,
-                    self._work.symbol, len(rows), _shown(batch, conflicts[0][0]), _shown(stored, conflicts[0][1]))
+                    self._work.symbol, len(fresh), _shown(batch, fresh[0][0]), _shown(stored, fresh[0][1]))
 
 
 def _shown(batch: TradeBatch, row: int) -> str:

@@ -17,15 +17,13 @@ WorkKey = tuple[GapKey, str]  # gap, symbol
 class GapWork:
     """The missing trades of one symbol of a gap. `number` is the symbol's number in the catalogue.
 
-    found: trades stored so far. left_ns: where an earlier run stopped, as [from, to); None: nothing was done yet. attempts:
-    answers that did not settle it; not_before: monotonic seconds of the next attempt.
+    found: trades stored so far. attempts: answers that did not settle it; not_before: monotonic seconds of the next attempt.
     """
 
     gap: Gap
     symbol: str
     number: int
     found: int = 0
-    left_ns: tuple[int, int] | None = None
     attempts: int = 0
     failures: int = 0  # requests without a usable answer, in a row
     not_before: float = -math.inf
@@ -81,6 +79,4 @@ def works_of(open_gap: OpenGap, ids: Mapping[str, int]) -> Iterator[GapWork]:
     for symbol in open_gap.left(symbols_of(open_gap.gap, ids)):
         if symbol in ids:
             before = open_gap.fills.get(symbol)
-            left = (before.lost_from_ns, before.lost_to_ns) if before and before.lost_to_ns else None
-            yield GapWork(open_gap.gap, symbol, ids[symbol], before.found if before else 0, left,
-                          settled_at=open_gap.settled_at)
+            yield GapWork(open_gap.gap, symbol, ids[symbol], before.found if before else 0, settled_at=open_gap.settled_at)

@@ -102,16 +102,18 @@ def gaps(start_ns: int, end_ns: int, exchange: str | None, limit: int, with_all:
         _print_gaps(found, limit, fills)
     elif found or filled:
         _print_outages([*found, *filled], limit, Path(config.store.dir), fills)
-    say(count(len(found), "gap") + (f", {len(filled):,} more were filled" if filled else ""))
+    more = f", and {len(filled):,} more that {'is' if len(filled) == 1 else 'are'} filled" if filled else ""
+    say(count(len(found), "gap") + more)
     return EXIT_FOUND if found else EXIT_OK
 
 
 def _as_json(gap: Gap, fills: Fills) -> dict[str, Any]:
     from pumpwatch.commands.fill_note import as_json, fills_of
 
+    fill = as_json(fills_of([gap], fills))
     return {"exchange": gap.exchange, "market_type": gap.market_type, "symbol": gap.symbol, "from_ns": gap.from_ns,
             "to_ns": gap.to_ns, "first_id": gap.first_id, "last_id": gap.last_id, "state": gap.state.value,
-            "reason": gap.reason, "symbols": gap.symbols, "fill": as_json(fills_of([gap], fills))}
+            "reason": gap.reason, "symbols": gap.symbols, **({"fill": fill} if fill else {})}
 
 
 def _gaps_between(folder: Path, start_ns: int, end_ns: int) -> tuple[list[Gap], Fills]:

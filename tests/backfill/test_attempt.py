@@ -6,10 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
-import pytest
-
 from pumpwatch.clock import NS_PER_S, FakeClock
-from pumpwatch.model import Columns, Flag, GapState, IdKind, TradeBatch
+from pumpwatch.model import Columns, Flag, GapState, TradeBatch
 from pumpwatch.venue import AggregatedHistory, HistoryDepth
 from tests.backfill.scripted import (
     MS,
@@ -101,15 +99,13 @@ def test_a_time_is_asked_from_the_last_known_trade_on_so_that_an_answer_cannot_b
     assert int(collector.histories[0].asked[0]["start"]) < START_NS + 4 * NS_PER_S
 
 
-@pytest.mark.parametrize("kind", [IdKind.CONTIGUOUS, IdKind.UNIQUE])
-def test_a_part_that_an_earlier_run_finished_is_not_asked_again(kind):
-    clock = FakeClock(START_NS + 120 * NS_PER_S)
-    venue = scripted_venue(kind=kind, by_id=False)
-    rows = [trade("S", number, kind=kind) for number in range(1, 100)]
+def test_pages_that_an_earlier_run_has_stored_are_not_asked_again():
+    clock = FakeClock(START_NS + 5000 * NS_PER_S)
+    venue = scripted_venue()
+    rows = [trade("S", number) for number in range(1, 4000)]
     collector = MemoryCollector([ScriptedHistory(venue, {"S": rows}, clock)], clock, {"S": 1.0})
     collector.live(rows[:29])
-    collector.live(rows[44:])
-    work = collector.work(gap_of(venue, 29.5, 59.5, symbols=("S",)), "S")
-    work.left_ns = (START_NS + 38 * NS_PER_S, START_NS + 50 * NS_PER_S)
-    collector.fill(work)
-    assert work.found == 7  # 38 to 44
+    (jump,) = collector.live(rows[3899:])
+    collector.live(rows[29:3800], earlier=True)
+    fill = collector.fill(collector.work(jump))
+    assert (fill.state, fill.found) == (GapState.FILLED, 99) and len(collector.histories[0].asked) == 11

@@ -34,11 +34,10 @@ def test_symbols_that_are_done_are_left_out():
     assert [work.symbol for work in works_of(found, IDS)] == ["C"]
 
 
-def test_a_symbol_that_is_done_in_part_goes_on_where_it_ended():
+def test_a_symbol_that_is_done_in_part_goes_on_with_what_was_found():
     of = gap()
-    partly = fill(of, "A", GapState.OPEN, found=7, lost_from_ns=12, lost_to_ns=15)
-    (work,) = works_of(OpenGap(of, 0.0, {"A": partly}), {"A": 0})
-    assert (work.found, work.left_ns) == (7, (12, 15))
+    (work,) = works_of(OpenGap(of, 5.0, {"A": fill(of, "A", GapState.OPEN, found=7)}), {"A": 0})
+    assert (work.found, work.settled_at) == (7, 5.0)
 
 
 def test_a_gap_is_lost_if_any_of_its_symbols_is():

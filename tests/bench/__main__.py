@@ -1,9 +1,9 @@
 """`python -m tests.bench [SCENARIO ...]`: how the collector stands against cryptofeed, and against the figures it owes.
 
 Scenarios: quiet-12, quiet-56 (connections on which next to nothing is traded, after so long that the watch for silent symbols
-asks; `asked/s`), thin (1,000/s on 12 connections), steady-1000, steady-5000, steady-50000 (56 connections), doubled (2,000/s, each
-symbol on two connections), saturation (the highest rate each sustains), burst (150,000/s on 12 connections), recent (memory of
-20 minutes), query (±20 s of a coin from each store), parse (frame to columns, each venue), start (import and --help).
+asks; `asked/s`), thin (1,000/s on 12 connections), steady-1000, steady-5000, steady-50000 (56 connections), doubled (2,000/s,
+each symbol on two connections), saturation (the highest rate each sustains), burst (150,000/s on 12 connections), recent (memory
+of 20 minutes), query (±20 s of a coin from each store), parse (frame to columns, each venue), start (import and --help).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pumpwatch.model import Gap, GapState
+from pumpwatch.records import GapFill, Records
+from pumpwatch.store.ledger import Ledger
 from tests.commands.rendered import check_lines
 from tests.commands.stored import LONG_AGO, START_NS, stored
 from tests.ops.command_line import CommandLine
@@ -63,3 +65,17 @@ def test_a_backup_is_restored_whole(command: CommandLine, tmp_path: Path) -> Non
 def test_a_folder_without_data_has_no_gaps_to_list(command: CommandLine, tmp_path: Path) -> None:
     done = command("gaps")
     assert done.returncode == 69 and "nothing is stored in" in done.stderr
+
+
+def test_gaps_that_were_filled_say_how_many_trades_and_by_what(command: CommandLine, tmp_path: Path) -> None:
+    config = stored(tmp_path, gaps=GAPS)
+    ledger = Ledger(tmp_path)
+    jump = next(gap for gap in GAPS if gap.first_id is not None)
+    ledger.write(Records(gaps=[replace(jump, state=GapState.FILLED)], fills=[
+        GapFill(gap=jump, symbol=jump.symbol, state=GapState.FILLED, found=1204, missing=0, by="id")]))
+    ledger.close()
+    done = command("gaps", "-c", config, "--from", LONG_AGO)
+    assert "filled 1,204 of 1,204 by id" in done.stdout and done.stderr == "2 gaps, and 1 more that is filled\n"
+    check_lines(done.stdout.splitlines(), 80)
+    rows = [json.loads(line) for line in command("gaps", "-c", config, "--from", LONG_AGO, "--json", "--all").stdout.splitlines()]
+    assert [row["fill"]["found"] for row in rows if "fill" in row] == [1204]

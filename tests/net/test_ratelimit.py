@@ -61,3 +61,13 @@ def test_those_who_wait_are_served_in_the_order_they_came():
 
     gevent.joinall([gevent.spawn(take, number) for number in range(20)])
     assert served == list(range(20))
+
+
+def test_how_long_tokens_take_can_be_asked_without_using_any():
+    clock = FakeClock()
+    bucket = TokenBucket(2.0, 4.0, clock)
+    assert bucket.wait_s(4) == bucket.wait_s(100) == 0.0  # more than it ever saves up may be taken once it is full
+    bucket.reserve(4)
+    assert bucket.wait_s(1) == bucket.wait_s(1) == 0.5
+    bucket.pause(60.0)
+    assert bucket.wait_s(1) == 60.5 and bucket.rate == 2.0

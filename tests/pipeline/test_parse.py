@@ -11,7 +11,8 @@ from pumpwatch_plugins.exchanges.binance import VENUES
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.model import ControlKind, Instrument, QuantityUnit
+from pumpwatch.errors import BadFrame
+from pumpwatch.model import Columns, ControlKind, Flag, Instrument, QuantityUnit
 from pumpwatch.net.frames import Frames
 from pumpwatch.pipeline.parse import Scales, VenueParser
 from pumpwatch.stats import Stats
@@ -86,3 +87,27 @@ def test_contracts_become_base_units_exactly_and_prices_lose_their_divisor():
     assert scales.needed()
     price, quantity = scales.apply(np.array([number], np.int32), np.array([1500.0]), np.array([3.0]))
     assert (price.tolist(), quantity.tolist()) == ([1.5], [0.0003])
+
+
+def read(body: bytes, symbol: str, columns: Columns) -> None:
+    rows = json.loads(body)
+    columns.symbol = [row.get("s", symbol) for row in rows]
+    columns.trade_id, columns.timestamp = [row["t"] for row in rows], [row["at"] for row in rows]
+    columns.price, columns.quantity = [row["p"] for row in rows], [1.0] * len(rows)
+    columns.sell = [False] * len(rows)
+
+
+def history(*rows: dict[str, object]) -> bytes:
+    return json.dumps([{"t": 1, "at": AT_NS // 10**6, "p": 1.5, **row} for row in rows]).encode()
+
+
+def test_a_history_is_read_oldest_first_flagged_and_without_its_bad_rows():
+    parsed = Bench().parser.history(history({"t": 3}, {"t": 1}, {"t": 2, "p": 0}), "BTCUSDT", read)
+    assert parsed.batch.trade_id.tolist() == [1, 3] and (parsed.batch.flags == Flag.BACKFILLED).all()
+    assert (parsed.batch.timestamp == AT_NS).all() and (parsed.batch.received_at > AT_NS - 10**18).all()
+
+
+@pytest.mark.parametrize("row", [{"s": "ETHUSDT"}, {"at": AT_NS // 10**9}, {"at": AT_NS}], ids=["symbol", "seconds", "ns"])
+def test_a_history_of_another_symbol_or_unit_is_rejected_as_a_whole(row):
+    with pytest.raises(BadFrame):
+        Bench().parser.history(history({}, row), "BTCUSDT", read)

@@ -294,3 +294,10 @@ def test_a_frame_that_comes_on_two_connections_is_counted_for_each_of_them():
     assert frame(7, 1) == [b"x", b"x#1"] and frame(7, 1) == []  # the same frame again
     assert frame(7, 2) == [] and frame(8, 2) == [b"x#2", b"x#3"] and frame(8, 1) == []
     assert one.repeated == 6
+
+
+def test_trades_fetched_from_the_history_are_not_new_when_the_venue_sends_them_again():
+    one = make({("venue", "spot", "A"): (-1, 4)})
+    one.take_in(0, [(5, b"x"), (5, b"x"), (7, b"y")])
+    assert one.counts(0, [(5, b"x"), (7, b"y"), (8, b"z")]) == [2, 1, 0]
+    assert number(one, (5, b"x"), (5, b"x"), (7, b"y"), (8, b"z"), past=True)[0] == [(8, b"z")]

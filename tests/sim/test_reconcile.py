@@ -9,7 +9,7 @@ import pytest
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Instrument, TradeBatch
-from pumpwatch.sim.ground_truth import RECORD, Truth
+from pumpwatch.sim.ground_truth import NO_SUBSCRIBER, RECORD, Truth
 from pumpwatch.sim.reconcile import compare, names_of
 
 
@@ -47,7 +47,7 @@ def test_each_difference_is_counted_as_what_it_is(stored: TradeBatch, field: str
     figures = found.figures()
     assert not found.equal and figures[field] == count
     assert {name: number for name, number in figures.items() if name not in (field, "sent", "stored")} == {
-        name: 0 for name in ("missing", "doubled", "unknown", "different") if name != field}
+        name: 0 for name in ("missing", "doubled", "unknown", "different", "fetched") if name != field}
     assert found.lost["trade_id"].tolist() == ([2] if field == "missing" else [])
 
 
@@ -56,3 +56,13 @@ def test_trades_without_ids_are_matched_by_content(catalogue: Catalogue) -> None
                                 trade_id=np.zeros(3, np.int64))
     assert compare(truth_of(3), texts, catalogue).equal
     assert compare(truth_of(3), texts.take(slice(2)), catalogue).missing == 1
+
+
+def test_trades_that_no_connection_got_may_be_there_and_are_missing_only_if_all_that_were_made_are_wanted(
+        catalogue: Catalogue) -> None:
+    truth = truth_of(3)
+    truth.records["state"][2] = NO_SUBSCRIBER
+    whole = compare(truth, stored_of(1, 2, 3), catalogue)
+    assert whole.equal and (whole.sent, whole.stored, whole.fetched) == (2, 3, 1)
+    assert compare(truth, stored_of(1, 2), catalogue).equal
+    assert compare(truth, stored_of(1, 2), catalogue, made=True).missing == 1

@@ -224,6 +224,28 @@ def test_what_waits_for_the_journals_thread_is_seen_to_wait():
 
 
 def test_before_it_runs_what_is_held_can_be_replaced():
+
+
+def test_a_greenlet_waits_until_what_was_put_is_durable():
+    one, journal, _, _ = make()
+    part = gevent.spawn(one.run)
+    one.put(batch(0, 5), Records())
+    assert one.wait_durable(10.0) and ids(journal.batches) == list(range(5))
+    assert one.wait_durable(0.0)
+    one.stop()
+    part.join(5)
+
+
+def test_it_does_not_wait_for_ever_for_a_disk_that_refuses():
+    one, journal, _, _ = make()
+    journal.full = True
+    part = gevent.spawn(one.run)
+    one.put(batch(0, 5), Records())
+    assert not one.wait_durable(0.1)
+    part.kill()
+
+
+def test_before_it_runs_what_is_held_can_be_filtered():
     one, journal, _, _ = make()
     one.put(batch(0, 5), Records())
     one.put(batch(5, 5), Records())
