@@ -223,9 +223,6 @@ def test_what_waits_for_the_journals_thread_is_seen_to_wait():
     assert one.oldest_waiting_ns == 0
 
 
-def test_before_it_runs_what_is_held_can_be_replaced():
-
-
 def test_a_greenlet_waits_until_what_was_put_is_durable():
     one, journal, _, _ = make()
     part = gevent.spawn(one.run)
@@ -245,7 +242,7 @@ def test_it_does_not_wait_for_ever_for_a_disk_that_refuses():
     part.kill()
 
 
-def test_before_it_runs_what_is_held_can_be_filtered():
+def test_before_it_runs_what_is_held_can_be_replaced():
     one, journal, _, _ = make()
     one.put(batch(0, 5), Records())
     one.put(batch(5, 5), Records())
