@@ -21,6 +21,7 @@ from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger, ListingRecord
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess
+from tests.app.reckoning import settle
 from tests.listing.board_server import BoardServer, row
 
 WINDOW_S = 2.0
@@ -186,9 +187,7 @@ def test_hostile_boards_files_and_plugins_affect_neither_trades_nor_the_listing_
             collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] >= 1 and not_opened(figures)
                                  >= COINS - 10)
             assert collector.figures()["listing"]["upbit"]["up"] is True
-            sim.pause()
-            collector.wait_until(lambda figures: sum(row["trades_total"] + row["doubled_total"] for row in figures["venues"])
-                                 >= sim.ask("status")["records"]["sent"] and figures["journal"]["backlog_trades"] == 0)
+            settle(sim, collector)
             assert collector.stop() == 0
             log = (collector.folder / "collector.log").read_text("utf-8")
     records = listings(collector.data)
