@@ -145,8 +145,9 @@ class Candles:
     must be over: venues answer for the minute that runs, too. parse(body, instrument): candles in ascending order
     (`ascending_candles` sorts), volumes in base units (the instrument has the contract size). It raises BadFrame, or another
     of the errors that parsers may raise, if the body is something else. A minute without a trade may be absent. Trades
-    outside the market (Flag.outside_market) are not in the figures. tolerance: the share by which a volume may differ, beyond
-    rounding, although every trade is stored, and `why`.
+    outside the market (Flag.outside_market) need not be in the figures, nor other kinds that are flagged: all of a kind are, or
+    none. tolerance: the share by which a volume may differ for another reason, beyond rounding, although every trade is stored,
+    and `why`.
     """
 
     request: Callable[[str, int, int], HttpRequest]

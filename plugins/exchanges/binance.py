@@ -20,7 +20,7 @@ History: spot has every trade by id (historicalTrades, from `fromId` on), and wi
 have the newest 1,000 (paging by id needs a key there); aggTrades reach back 48 hours, at most an hour a request, and join
 fills of one price and side within 100 ms: `f` to `l` are their ids, `a` counts aggregates, and so does `fromId`.
 Candles: klines of base and quote volume and number of trades, the minute that runs included. Block trades have a stream,
-ids and a history of their own; no document says that klines count them. The weight of futures klines goes by `limit`.
+ids and a history of their own; no document says that klines count them, or takeovers. Weight of futures: by `limit`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ from pumpwatch import (
 
 NS_PER_MS = 1_000_000
 ROWS = 1000  # of a history request
-LONGEST_JOIN = 10_000  # trades in one aggregate; a longer range is a damaged row
+LONGEST_JOIN = 10_000  # trades in one aggregate; a row with a longer range is not believed
 TWO_DAYS_S, WINDOW_MS = 2 * 86_400, 3_599_000  # of aggTrades: the reach, and the period of a request, which is less than an hour
 SPECIAL = {"INSURANCE_FUND": Flag.INSURANCE_FUND.value, "ADL": Flag.ADL.value}
 NO_ROOM, TRADING = {"code": 4, "msg": "Too many subscriptions"}, "TRADING"
@@ -288,12 +288,17 @@ def _append_aggregates(rows: list[Aggregate], symbol: str, columns: Columns) -> 
 
 
 def parse_aggregates(body: bytes, symbol: str, columns: Columns) -> None:
-    """Append the rows of aggTrades under the id of their first trade; void rows behind a row use up the others it joins."""
+    """Append the rows of aggTrades under the id of their first trade; void rows behind a row use up the others it joins.
+
+    A row of more than LONGEST_JOIN trades is left out: their ids stay missing.
+    """
     rows, joined = _aggregates.decode(body), list[Aggregate]()
     ids: list[int] = []
     for row in rows:
-        if not 0 <= row.f <= row.l < row.f + LONGEST_JOIN:
+        if not 0 <= row.f <= row.l:
             raise BadFrame(f"the trades {row.f} to {row.l} in one aggregate")
+        if row.l - row.f >= LONGEST_JOIN:
+            continue
         if row.f != row.l:
             columns.flags[len(ids)] = Flag.AGGREGATED.value
             columns.void += range(len(ids) + 1, len(ids) + row.l - row.f + 1)
@@ -361,7 +366,7 @@ FUTURES_FACTS: dict[str, Any] = {
     "volumes": Volumes(HttpRequest("/fapi/v1/ticker/24hr", weight=40), parse_volumes),
 }
 FUTURES_CANDLES = Candles(request=futures_candles_request, parse=parse_candles, rows_per_request=1500, reach_s=math.inf,
-                          tolerance=0.001, why="no document says whether klines count trades of the insurance fund and of ADL")
+                          tolerance=0.0, why="")
 AGGREGATES = HistoryDepth(rows_per_request=ROWS, pages=True, reach_s=TWO_DAYS_S, window_s=WINDOW_MS / 1000, oldest_first=True,
                           skips_ids=True)
 

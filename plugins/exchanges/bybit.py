@@ -16,7 +16,8 @@ Limits: the topics of a connection may have 21,000 characters together. Both mar
 connects in 5 minutes and 600 REST requests in 5 s. The messages allowed per second are not documented, nor is a
 connection's age.
 History: the newest 60 trades on spot and 1,000 on linear; nothing leads to older ones. Candles: kline, newest first, 1,000 a
-request from `start` to `end`, both inclusive, the minute that runs included; volumes in coins on both markets.
+request from `start` to `end`, both inclusive, the minute that runs included; volumes in coins on both markets. No document
+says whether they count block trades.
 """
 
 from __future__ import annotations
@@ -287,7 +288,7 @@ def _venue(market_type: str, symbols_per_message: int, history_rows: int, **fact
         history=HistoryDepth(rows_per_request=history_rows, pages=False, reach_s=0),
         history_request=_history_request(category, history_rows),
         candles=Candles(request=_candles_request(category), parse=parse_candles, rows_per_request=CANDLE_ROWS, reach_s=math.inf,
-                        tolerance=0.001, why="no document says whether kline counts block trades"), **facts,
+                        tolerance=0.0, why=""), **facts,
     )
 
 

@@ -16,9 +16,10 @@ carries its sending time, within 60 s of the server's. `spot.system` and `future
 lists leveraged tokens.
 Limits: 300 connections per address at once; no documented number of symbols, 200 worked in probes. REST: 200 requests in
 10 s, each path for itself. The allowed connects and messages per second are not documented; the values here are ours.
-History: the newest 1,000 rows of a range of whole seconds, for 30 days. `last_id` is no longer recommended, and is not used.
-Where a symbol has more than 1,000 trades in two seconds, the pages stand still.
-Candles: 1,000 a request on spot and 2,000 on futures, both ends included, of the last 10,000 minutes. Futures count contracts.
+History: the newest 1,000 rows of a range of seconds, the last one taken as whole, for 30 days; not by `last_id`, which is no
+longer recommended. Where a symbol has more than 1,000 trades in one second, the pages stand still.
+Candles: 1,000 a request on spot and 2,000 on futures, both ends included, of the last 10,000 minutes. Futures count contracts;
+no document says how parts of a contract and takeovers count.
 """
 
 from __future__ import annotations
@@ -317,7 +318,7 @@ def _history_request(path: str, symbol_key: str) -> Callable[[HistoryQuery], Htt
     def request(query: HistoryQuery) -> HttpRequest:
         """Ask for the newest 1,000 rows of a time range in whole seconds; an earlier end pages back."""
         return HttpRequest(path, {symbol_key: query.symbol, "limit": 1000, "from": query.start_ns // NS_PER_S,
-                                  "to": -(-query.end_ns // NS_PER_S)})
+                                  "to": (query.end_ns - 1) // NS_PER_S})
 
     return request
 
@@ -389,8 +390,7 @@ VENUES = [
            volumes=_volumes("/futures/usdt/tickers", "contract", "volume_24h_quote"),
            history_request=_history_request("/futures/usdt/trades", "contract"), parse_history=parse_futures_history,
            candles=Candles(request=_candles_request("/futures/usdt/candlesticks", "contract"), parse=parse_futures_candles,
-                           rows_per_request=2000, reach_s=CANDLE_REACH_S, tolerance=0.001,
-                           why="no document says how candles count parts of a contract, and takeovers")),
+                           rows_per_request=2000, reach_s=CANDLE_REACH_S, tolerance=0.0, why="")),
 ]
 
 

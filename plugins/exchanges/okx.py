@@ -17,8 +17,10 @@ Limits: 480 subscriptions and unsubscriptions an hour per connection, so at most
 address, for both markets together; REST 20 requests in 2 seconds. No limit of messages or age is documented; the values
 here are ours.
 History: three months, 100 rows a page, newest first, before an id (type 1) or a time (type 2). Pages by time stand still
-where more than 100 trades have one time; pages by id do not. Candles: history-candles, newest first, 300 a request between
-`before` and `after`, both exclusive; `vol` counts contracts on swaps. A candle that is not `confirm`ed is left out.
+where more than 100 trades have one time; pages by id do not. Candles: history-candles, newest first, between `before` and
+`after`, both exclusive, 100 a request: clients use 100 or 300, and a shorter answer would make minutes look quiet. `vol`
+counts contracts on swaps. A candle that is not `confirm`ed is left out. No document says whether candles count block trades,
+which `trades-all` leaves out.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ from pumpwatch import (
 )
 
 NS_PER_MS = 1_000_000
-HISTORY, CANDLES, CANDLE_ROWS = "/api/v5/market/history-trades", "/api/v5/market/history-candles", 300
+HISTORY, CANDLES, CANDLE_ROWS = "/api/v5/market/history-trades", "/api/v5/market/history-candles", 100
 CHANNEL = "trades-all"
 TRADE_CHANNELS = (CHANNEL, "trades")
 UPGRADE = "64008"
@@ -262,7 +264,7 @@ def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
 
 
 def candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
-    """Ask for up to 300 minutes."""
+    """Ask for up to 100 minutes."""
     start, end = -(-start_ns // NS_PER_MS), -(-end_ns // NS_PER_MS)
     rows = max(1, min(CANDLE_ROWS, -(-(end - start) // 60_000)))
     return HttpRequest(CANDLES, {"instId": symbol, "bar": "1m", "before": start - 1, "after": end, "limit": rows})
@@ -289,7 +291,7 @@ def _venue(market_type: str, instrument_type: str, quantity_unit: QuantityUnit) 
                       connection_age_s=23 * 3600, requests_per_minute=600, request_window_s=2, shared_by_markets=True),
         history=HistoryDepth(rows_per_request=100, pages=True, reach_s=90 * 86_400, by_id=True),
         candles=Candles(request=candles_request, parse=parse_candles, rows_per_request=CANDLE_ROWS, reach_s=math.inf,
-                        tolerance=0.001, why="no document says whether candles count block trades; trades-all leaves them out"),
+                        tolerance=0.0, why=""),
         subscribe=_request("subscribe"), unsubscribe=_request("unsubscribe"), parse=parse, read_control=read_control,
         instruments_requests=[HttpRequest("/api/v5/public/instruments", {"instType": instrument_type})],
         volumes=Volumes(HttpRequest("/api/v5/market/tickers", {"instType": instrument_type}), parse_volumes),

@@ -6,7 +6,7 @@ From the same documents as the exchange plugin.
   rejected (60014); here the hour never passes. The real venue varies the texts of rejections.
 - Connects and requests count for both markets together. A client that is silent for 30 s is dropped.
 - History of three months, by id or by time: `after` is exclusive and pages towards older rows. Candles lack minutes without
-  a trade, and the one that runs is not confirmed. More than 20 requests in 2
+  a trade, and the one that runs is not confirmed; 100 at most are given. More than 20 requests in 2
   seconds, of all paths, are answered with 429 and code 50011; every other error has status 200 and a code of its own.
 """
 
@@ -49,7 +49,7 @@ FRAME = ('{"arg":{"channel":"%s","instId":"%s"},"data":[{"instId":"%s","tradeId"
 NO_SUCH = ("Wrong URL or channel:%s,instId:%s doesn't exist. Please use the correct URL, channel and parameters referring to "
            "API document.")
 HISTORY, CANDLES = "/api/v5/market/history-trades", "/api/v5/market/history-candles"
-DEPTHS = {HISTORY: 100, "/api/v5/market/trades": 500, CANDLES: 300}
+DEPTHS = {HISTORY: 100, "/api/v5/market/trades": 500, CANDLES: 100}
 MS, MINUTE_NS, THREE_MONTHS_NS, FOREVER = 1_000_000, 60 * 10**9, 90 * 86_400 * 10**9, 2**62
 SPOT_EXTRAS = (("ETH-BTC", "ETH", "BTC", "live"), ("BTC-USDC", "BTC", "USDC", "live"), ("LUNA-USDT", "LUNA", "USDT", "suspend"),
                ("NEW-USDT", "NEW", "USDT", "preopen"))

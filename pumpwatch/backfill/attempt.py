@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.access import ANSWERS_KEPT, Means, VenueAccess
 from pumpwatch.backfill.intake import Intake, Stopping, Unsettled
 from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, Evidence, Verdict, judge_ids, judge_time
 from pumpwatch.backfill.pager import Pager, Part, id_holes
@@ -16,7 +16,8 @@ from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import GapState, IdKind, TradeBatch
-from pumpwatch.venue import AggregatedHistory, HistoryDepth
+from pumpwatch.pipeline.parse import Parsed
+from pumpwatch.venue import AggregatedHistory, HistoryDepth, HistoryQuery
 
 MARGIN_NS = 60 * NS_PER_S  # around a gap, in which stored trades show where the history agrees with them
 LONG_MARGIN_NS = 1200 * NS_PER_S  # before a gap of a symbol that trades rarely
@@ -215,18 +216,42 @@ class Attempt:
         venue = self._venue
         pager = Pager(depth or self._depth, venue.timestamp_unit_ns, part)
         while (query := pager.query) is not None:
-            request = (aggregated.request if aggregated else venue.history_request)(query)
-            if not self._access.share.acquire(request.weight, self._stopping):
-                raise Stopping
-            self._means.stats.add("history_requests_total", venue=venue.name)
-            parsed = self._access.parser.history(self._access.ask(request), self.work.symbol,
-                                                 aggregated.parse if aggregated else venue.parse_history)
+            parsed = None if aggregated else self._known_answer()
+            if parsed is None:
+                parsed = self._ask(query, aggregated)
             pager.take(parsed.batch.trade_id, parsed.batch.timestamp)
             self._newest_id = max(self._newest_id, int(parsed.batch.trade_id.max(initial=-1)))
             rows, stored = self.intake.take(parsed)
             self.evidence.add(stored.trade_id, stored.timestamp)
             self.evidence.add(rows.trade_id, rows.timestamp, of_history=True)
         self._note_span(pager, part.end_ns)
+
+    def _known_answer(self) -> Parsed | None:
+        """Return an earlier answer of a history without pages if it was asked late enough for this gap.
+
+        A newer answer would reach less far back. So the gaps of one symbol cost one request.
+        """
+        asked_ns, parsed = self._access.answers.get(self.work.symbol, (0, None))
+        if parsed is None or self._venue.history.pages or self.work.attempts or asked_ns < self.work.gap.to_ns + LAGS_NS:
+            return None
+        self._now_ns = min(self._now_ns, asked_ns)
+        return parsed
+
+    def _ask(self, query: HistoryQuery, aggregated: AggregatedHistory | None) -> Parsed:
+        venue, answers = self._venue, self._access.answers
+        request = (aggregated.request if aggregated else venue.history_request)(query)
+        if not self._access.share.acquire(request.weight, self._stopping):
+            raise Stopping
+        self._means.stats.add("history_requests_total", venue=venue.name)
+        asked_ns = self._means.clock.now_ns() - self._access.lag_ns()
+        parsed = self._access.parser.history(self._access.ask(request), self.work.symbol,
+                                             aggregated.parse if aggregated else venue.parse_history)
+        if not venue.history.pages and aggregated is None:
+            answers.pop(self.work.symbol, None)
+            answers[self.work.symbol] = asked_ns, parsed
+            if len(answers) > ANSWERS_KEPT:
+                del answers[next(iter(answers))]
+        return parsed
 
     def _note_span(self, pager: Pager, end_ns: int) -> None:
         """Note the time that answers of a part covered, and whether they lack stored trades at its end."""

@@ -104,10 +104,14 @@ class Intake:
         return beside | self._inside(batch)
 
     def _inside(self, batch: TradeBatch) -> NDArray[np.bool_]:
-        gap = self._work.gap
-        if gap.first_id is not None and gap.last_id is not None:
-            return (batch.trade_id >= gap.first_id) & (batch.trade_id <= gap.last_id)
-        return (batch.timestamp >= self.start_ns) & (batch.timestamp < self.end_ns)
+        work = self._work
+        inside = (batch.timestamp >= self.start_ns) & (batch.timestamp < self.end_ns)
+        if work.by_jump:
+            inside[:] = False
+        for gap in (work.gap, *work.beside):
+            if gap.first_id is not None and gap.last_id is not None:
+                inside |= (batch.trade_id >= gap.first_id) & (batch.trade_id <= gap.last_id)
+        return inside
 
     def _compare(self, batch: TradeBatch) -> tuple[Compared, TradeBatch]:
         """Compare rows with the store once everything seen by now is in it. Nothing else runs after the comparison."""

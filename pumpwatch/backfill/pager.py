@@ -2,7 +2,8 @@
 
 An answer that is at least half full may have been cut off, so the next request goes on behind its last new row. A shorter one
 has all rows of its query: half a page is far more than a faulty page lacks. An answer without a new row ends the paging,
-whatever it holds instead: the same rows again, or rows that were not asked for.
+whatever it holds instead: the same rows again, or rows that were not asked for. Where these fill it, it says nothing about the
+rest of its query.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Pager:
         self._upwards = depth.oldest_first and (not self._by_id or part.first_id >= 0)
         self._first, self._last = part.first_id, part.last_id
         self._start, self._end = part.start_ns, part.end_ns
-        self._asked: HistoryQuery | None = None
+        self._border_ns = -1  # the oldest row so far, at which the next answer must begin
+        self._late_ns = 0  # so much later than wanted each query ends
         self.low_ns, self.high_ns = 2**63 - 1, -(2**63)
         self.pages, self.short, self.whole = 0, False, False
         self.query: HistoryQuery | None = self._next()
@@ -63,7 +65,8 @@ class Pager:
         span = self._end - self._start if math.isinf(window) else int(window * NS_PER_S)
         if self._upwards:
             return HistoryQuery(part.symbol, self._start, min(self._end, self._start + span))
-        return HistoryQuery(part.symbol, max(self._start, self._end - span), self._end)
+        end = self._end + self._late_ns
+        return HistoryQuery(part.symbol, self._start if math.isinf(window) else max(self._start, end - span), end)
 
     def take(self, ids: Int64, times: Int64) -> None:
         """Take the rows of the answer to `query`: ids (negative where they are text) and times, in any order."""
@@ -84,7 +87,7 @@ class Pager:
         inside = (ids >= max(asked.first_id, 0)) & (ids <= (asked.last_id if asked.last_id >= 0 else 2**63 - 1))
         ids, times = ids[inside], times[inside]
         if not len(ids):
-            self.whole = True
+            self.whole = not full
             return False
         self._extend(times)
         if self._upwards:
@@ -101,6 +104,11 @@ class Pager:
 
     def _take_times(self, asked: HistoryQuery, times: Int64, full: bool) -> bool:
         times = times[(times >= asked.start_ns - self._unit_ns) & (times < asked.end_ns + self._unit_ns)]
+        if full and not len(times):
+            return False
+        if not self._late_ns and int(times.max(initial=-1)) < self._border_ns:
+            self._late_ns = NS_PER_S  # the last row so far is missing: the venue reads the end as an earlier one, in seconds
+            return True
         self._extend(times)
         if self._upwards:
             newest = int(times.max()) if len(times) else asked.end_ns
@@ -117,9 +125,9 @@ class Pager:
         if full and len(times):
             if oldest + self._unit_ns >= self._end:
                 return False
-            self._end = oldest + self._unit_ns
+            self._end, self._border_ns = oldest + self._unit_ns, oldest
         else:
-            self._end = asked.start_ns
+            self._end, self._border_ns = asked.start_ns, -1
             self.low_ns = min(self.low_ns, asked.start_ns)
         self.whole = self._end <= self._start
         return not self.whole

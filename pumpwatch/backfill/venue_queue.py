@@ -33,6 +33,7 @@ class VenueQueue:
         self._closed: dict[GapKey, int] = {}  # gaps that were closed, until the ledger shows it: their ends
         self._works: dict[WorkKey, GapWork] = {}
         self._queue: list[GapWork] = []
+        self._jumps: dict[int, list[GapWork]] = {}  # by instrument: its gaps by jumps in ids
         self._split: set[GapKey] = set()  # gaps whose work is in `_works`
         self._busy: set[int] = set()  # instruments that are worked on
         self._windows: Mapping[int, int] = {}
@@ -91,6 +92,10 @@ class VenueQueue:
         if self._stale or windows != self._windows:
             self._windows, self._stale = dict(windows), False
             self._queue = ordered(self._works.values(), self._volume_of, self._windows)
+            self._jumps = {}
+            for work in self._queue:
+                if work.by_jump:
+                    self._jumps.setdefault(work.number, []).append(work)
 
     def _leave_out_gone(self, found: OpenGap) -> None:
         gone = [symbol for symbol in found.left(symbols_of(found.gap, ())) if symbol not in self.access.ids]
@@ -130,6 +135,7 @@ class VenueQueue:
         for work in self._queue:
             if work.not_before <= now and work.number not in self._busy and work.key in self._works:
                 self._busy.add(work.number)
+                work.beside = [other.gap for other in self._jumps.get(work.number, ()) if other is not work]
                 return work
         return None
 

@@ -29,6 +29,7 @@ class GapWork:
     not_before: float = -math.inf
     settled_at: float = -math.inf  # monotonic seconds since when the gap's end has not changed
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
+    beside: list[Gap] = field(default_factory=list)  # other gaps of the symbol by jumps in ids: an answer may have their trades
 
     @property
     def key(self) -> WorkKey:

@@ -1,26 +1,34 @@
 """Compare what is stored of each minute with the venue's own one-minute candles.
 
 This needs no trust in PumpWatch: the venue's figures come over another way than the trades. A minute differs where volume or
-number of trades do, by more than the venue's tolerance; neighbours that differ by the same amount in opposite directions agree:
-the venue counts a trade near the full minute in the other one.
+number of trades do, by more than the venue's tolerance. It agrees all the same
+
+- together with its neighbour, where both differ by the same amount in opposite directions: the venue counts a trade near the full
+  minute in the other one;
+- where the candle counts or leaves out all trades of a kind that is flagged: no document says what a venue does with them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import combinations
 
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
-from pumpwatch.model import Instrument
+from pumpwatch.model import Flag, Instrument
 from pumpwatch.net.texts import one_line
 from pumpwatch.ops.completeness import Flaw
 from pumpwatch.ops.minute_states import State
-from pumpwatch.store.minutes import MINUTE_NS
+from pumpwatch.store.minutes import MINUTE_NS, FlaggedSum
 from pumpwatch.venue import Candle, Candles, HttpRequest, Venue
 
 ROUNDING = 1e-9  # of sums of doubles, and of figures that a venue rounds
 GIVEN_UP_AFTER = 3  # consecutive symbols without an answer
+KINDS = (int(Flag.BLOCK), int(Flag.RPI), Flag.outside_market(), int(Flag.INTERNAL))  # flags that candles may leave out
+READ_IN_VAIN = 60  # minutes of a symbol that flagged trades do not explain, after which no more are read
+SumsByFlags = Callable[[int], Sequence[FlaggedSum]]  # of a minute; empty where its trades are not stored any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class CandleCheck:
     def __init__(self, venue: Venue, ask: Callable[[HttpRequest], bytes], now_ns: int) -> None:
         self._venue, self._ask, self._now_ns = venue, ask, now_ns
         self._failed = 0
+        self._in_vain = 0
         self.found = CandleSum(venue.exchange, venue.market_type)
         if venue.candles is None:
             self.found.note = "its plugin has no candles"
@@ -79,8 +88,11 @@ class CandleCheck:
         """Return how many requests so many minutes of a symbol take."""
         return -(-minutes // self._venue.candles.rows_per_request) if self._venue.candles else 0
 
-    def compare(self, instrument: Instrument, minutes: Sequence[OwnMinute]) -> None:
-        """Compare a symbol's minutes, which are in order and without a hole between them."""
+    def compare(self, instrument: Instrument, minutes: Sequence[OwnMinute], by_flags: SumsByFlags) -> None:
+        """Compare a symbol's minutes, which are in order and without a hole between them.
+
+        by_flags: asked for minutes whose figures differ and that no gap explains.
+        """
         candles = self._venue.candles
         if candles is None or self.given_up:
             return
@@ -98,7 +110,7 @@ class CandleCheck:
             return
         self._failed = 0
         if theirs is not None:
-            self._judge(instrument.symbol, within, theirs)
+            self._judge(instrument.symbol, within, theirs, cache(by_flags))
 
     def _fetch(self, candles: Candles, instrument: Instrument, first: int, end: int) -> dict[int, Candle] | None:
         """Return the candles by minute; None where an answer cannot be used, which is noted."""
@@ -125,17 +137,18 @@ class CandleCheck:
     def _refuse(self, symbol: str, why: str) -> None:
         self.found.refused.append(f"{symbol}: {why}")
 
-    def _judge(self, symbol: str, minutes: Sequence[OwnMinute], theirs: dict[int, Candle]) -> None:
+    def _judge(self, symbol: str, minutes: Sequence[OwnMinute], theirs: dict[int, Candle], by_flags: SumsByFlags) -> None:
+        self._in_vain = 0
         claimed = [own for own in minutes if own.state != State.UNREAD]
         self.found.compared += len(claimed)
-        differ = {own.minute: own for own in claimed if not self._agrees([own], theirs)}
+        differ = {own.minute: own for own in claimed if not self._agrees([own], theirs, by_flags)}
         by_minute = {own.minute: own for own in claimed}
         self.found.agreed += len(claimed) - len(differ)
         while differ:
             minute, own = next(iter(differ.items()))
             del differ[minute]
             following = differ.get(minute + 1)
-            if following is not None and self._agrees([own, by_minute[minute + 1]], theirs):
+            if following is not None and self._agrees([own, by_minute[minute + 1]], theirs, by_flags):
                 del differ[minute + 1]
                 self.found.shifted += 2
             elif own.state == State.GAP:
@@ -144,16 +157,35 @@ class CandleCheck:
                 self.found.flaws.append(Flaw("candle", self.found.exchange, self.found.market_type, symbol, minute * MINUTE_NS,
                                              (minute + 1) * MINUTE_NS, _difference(own, theirs.get(minute))))
 
-    def _agrees(self, minutes: Sequence[OwnMinute], theirs: dict[int, Candle]) -> bool:
+    def _agrees(self, minutes: Sequence[OwnMinute], theirs: dict[int, Candle], by_flags: SumsByFlags) -> bool:
         """Return whether volume and number of trades of these minutes together are those of the candles."""
         candles = [theirs[own.minute] for own in minutes if own.minute in theirs]
-        ours, volume = sum(own.volume for own in minutes), sum(candle.volume for candle in candles)
+        volume, counted = sum(candle.volume for candle in candles), sum(candle.trades for candle in candles)
+        if any(candle.trades < 0 for candle in candles) or any(own.joined for own in minutes):
+            counted = -1
+        if self._equal(sum(own.volume for own in minutes), sum(own.trades for own in minutes), volume, counted):
+            return True
+        if self._in_vain >= READ_IN_VAIN or any(own.state == State.GAP for own in minutes):
+            return False
+        sums = [part for own in minutes for part in by_flags(own.minute)]
+        agrees = any(self._equal(*figures, volume, counted) for figures in without_kinds(sums))
+        self._in_vain = 0 if agrees else self._in_vain + 1
+        return agrees
+
+    def _equal(self, ours: float, count: int, volume: float, counted: int) -> bool:
+        """Return whether stored figures are those of the venue; counted: -1 where the numbers cannot be compared."""
         if abs(ours - volume) > max(self.found.tolerance, ROUNDING) * max(ours, volume):
             return False
-        if any(candle.trades < 0 for candle in candles) or any(own.joined for own in minutes):
-            return True
-        count, counted = sum(own.trades for own in minutes), sum(candle.trades for candle in candles)
-        return abs(count - counted) <= self.found.tolerance * max(count, counted)
+        return counted < 0 or abs(count - counted) <= self.found.tolerance * max(count, counted)
+
+
+def without_kinds(sums: Sequence[FlaggedSum]) -> Iterator[tuple[float, int]]:
+    """Yield volume and number of all trades, and without each choice of the kinds among them; nothing where there are none."""
+    kinds = [kind for kind in KINDS if any(part.flags & kind for part in sums)]
+    for count in range(len(kinds) + 1 if kinds else 0):
+        for chosen in combinations(kinds, count):
+            counted = [part for part in sums if not part.flags & sum(chosen)]
+            yield sum(part.volume for part in counted), sum(part.trades for part in counted)
 
 
 def why_wrong(candle: Candle, before_ns: int, now_ns: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import gevent
 import numpy as np
@@ -18,7 +19,7 @@ from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.ops.candle_check import CandleCheck, CandleSum, OwnMinute
 from pumpwatch.ops.completeness import Day
 from pumpwatch.ops.minute_states import State
-from pumpwatch.ops.stored_minutes import Progress, no_progress
+from pumpwatch.ops.stored_minutes import Progress, Store, no_progress
 from pumpwatch.store.coverage import Venue as VenueKey
 from pumpwatch.venue import HttpRequest, Venue
 
@@ -48,8 +49,8 @@ def plan(venues: Sequence[Venue], days: Sequence[Day], most: int) -> list[Plan]:
     return [chosen for chosen in plans if chosen.symbols]
 
 
-def compare(plans: Sequence[Plan], days: Sequence[Day], ask: Ask, clock: Clock, facts: Mapping[tuple[str, str, str], Instrument],
-            progress: Progress = no_progress) -> list[CandleSum]:
+def compare(plans: Sequence[Plan], days: Sequence[Day], store: Store, ask: Ask, clock: Clock,
+            facts: Mapping[tuple[str, str, str], Instrument], progress: Progress = no_progress) -> list[CandleSum]:
     """Compare what is planned; return a result for each venue. All venues are asked at the same time.
 
     facts: instruments by (exchange, market type, symbol), for contract sizes and scales; the journal's own are used for others.
@@ -65,7 +66,8 @@ def compare(plans: Sequence[Plan], days: Sequence[Day], ask: Ask, clock: Clock, 
         for symbol in chosen.symbols:
             if not check.given_up:
                 known = facts.get((*key, symbol)) or _known_to_journal(days, key, symbol)
-                check.compare(known, [own for day in days for own in own_minutes(day, key, symbol)])
+                check.compare(known, [own for day in days for own in own_minutes(day, key, symbol)],
+                              partial(store.by_flags, key, symbol))
             done += 1
             progress(done, total)
 

@@ -18,8 +18,8 @@ from pumpwatch.errors import StorageError
 from pumpwatch.model import Int64, TradeBatch
 from pumpwatch.store.coverage import HOUR_NS, CoverageFile, Venue
 from pumpwatch.store.id_runs import IdRuns, union
-from pumpwatch.store.minutes import MINUTE_NS, Minutes, joined, minutes_of
-from pumpwatch.store.query import merged
+from pumpwatch.store.minutes import MINUTE_NS, FlaggedSum, Minutes, joined, minutes_of, sums_by_flags
+from pumpwatch.store.query import Name, merged
 from pumpwatch.store.reader import JournalReader, SegmentReader
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.tally import Figures, IdKindOf, pass_over, void_runs
@@ -92,9 +92,16 @@ class Store:
 
     def distinct(self, instrument: int, minute: int) -> Minutes:
         """Return the figures of one instrument's different trades in a minute; none where the journal lacks that time."""
-        names = self.catalogue.names([instrument])
-        batch = merged([self._journal.query(names, minute * MINUTE_NS, (minute + 1) * MINUTE_NS)])
-        return minutes_of(batch) if minute * MINUTE_NS >= self._whole_from_ns() else Minutes.empty()
+        return minutes_of(self._distinct(self.catalogue.names([instrument])[0], minute))
+
+    def by_flags(self, venue: Venue, symbol: str, minute: int) -> list[FlaggedSum]:
+        """Return a symbol's different trades in a minute, summed by their flags; none where the journal lacks that time."""
+        return sums_by_flags(self._distinct((*venue, symbol), minute))
+
+    def _distinct(self, name: Name, minute: int) -> TradeBatch:
+        if minute * MINUTE_NS < self._whole_from_ns():
+            return TradeBatch.empty()
+        return merged([self._journal.query([name], minute * MINUTE_NS, (minute + 1) * MINUTE_NS)])
 
     def _together(self, first: int, end: int, found: Minutes, runs: IdRuns, recorded: Minutes, recorded_runs: IdRuns,
                   quick: bool, waiting: dict[str, Int64]) -> StoredMinutes:

@@ -21,6 +21,7 @@ from pumpwatch.ops.candle_check import CandleSum
 from pumpwatch.ops.completeness import SETTLE_S, Day, Judge, Summary, VenueFacts, judged_until_ns
 from pumpwatch.ops.sink_minutes import SinkMinutes, SinkSum
 from pumpwatch.ops.status_file import Unreadable, read_figures
+from pumpwatch.ops.stored_minutes import Store
 from pumpwatch.ops.verify import acknowledged_by
 from pumpwatch.plugins import Plugins
 from pumpwatch.store.ledger import is_missing
@@ -128,7 +129,7 @@ def verify(config: Config, plugins: Plugins, wanted: Wanted, sinks: Mapping[str,
             found.days.append(day)
     found.sinks, found.unreadable = [check.found for check in checks], list(dict.fromkeys(judge.store.unreadable))
     if wanted.candles is not None:
-        found.candles = _compare_candles(config, plugins, wanted, found.days, known, clock, show)
+        found.candles = _compare_candles(config, plugins, wanted, found.days, judge.store, known, clock, show)
     return found
 
 
@@ -147,7 +148,7 @@ def known_instruments(config: Config, plugins: Plugins, catalogue: Catalogue) ->
     return known
 
 
-def _compare_candles(config: Config, plugins: Plugins, wanted: Wanted, days: list[Day],
+def _compare_candles(config: Config, plugins: Plugins, wanted: Wanted, days: list[Day], store: Store,
                      known: Mapping[tuple[str, str, str], Instrument], clock: Clock, show: Show) -> list[CandleSum]:
     parts = {venue.name: (venue, part) for venue, part in plugins.chosen(config)
              if wanted.selection.takes_venue(venue.exchange, venue.market_type)}
@@ -157,7 +158,7 @@ def _compare_candles(config: Config, plugins: Plugins, wanted: Wanted, days: lis
         return http.ask(parts[venue.name][1].rest_url or venue.rest_url, request, venue.headers, budget)
 
     plans = candle_run.plan([venue for venue, _ in parts.values()], days, wanted.candles or 0)
-    return candle_run.compare(plans, days, ask, clock, known, lambda done, total: show("candles", done, total))
+    return candle_run.compare(plans, days, store, ask, clock, known, lambda done, total: show("candles", done, total))
 
 
 def _ended_in_order(folder: Path) -> bool:

@@ -62,6 +62,22 @@ class Minutes:
         return Minutes(np.empty(0, np.int32), none, none, none, none, np.empty(0, np.float64), none)
 
 
+@dataclass(frozen=True, slots=True)
+class FlaggedSum:
+    """The trades with the same flags: their number, and their volume in base units."""
+
+    flags: int
+    trades: int
+    volume: float
+
+
+def sums_by_flags(batch: TradeBatch) -> list[FlaggedSum]:
+    """Return the sums of a batch by flags; none of an empty one."""
+    kinds, place = np.unique(batch.flags, return_inverse=True)
+    counts, volumes = np.bincount(place).tolist(), np.bincount(place, batch.quantity).tolist()
+    return [FlaggedSum(*sums) for sums in zip(kinds.tolist(), counts, volumes, strict=True)]
+
+
 def minutes_of(batch: TradeBatch) -> Minutes:
     """Return the figures of a batch. A trade from before 1970 counts in the first minute."""
     if not len(batch):

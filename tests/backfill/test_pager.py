@@ -143,6 +143,30 @@ def test_an_answer_that_repeats_ends_the_paging(facts):
 def test_rows_that_were_not_asked_for_end_the_paging_or_count_for_nothing(facts):
     pager = facing(facts, Part("S", 0, 10 * SECOND, 0, 9), list(range(500, 510)), [500 * SECOND] * 10)
     assert pager.pages <= 2 and pager.high_ns <= 10 * SECOND
+    assert not pager.whole and pager.low_ns > pager.high_ns
+
+
+@pytest.mark.parametrize("oldest_first", [True, False])
+def test_rows_that_were_not_asked_for_do_not_stand_for_the_rest_of_a_time(oldest_first):
+    market = Market(TIMES, depth(oldest_first=oldest_first))
+    pager = Pager(market.facts, 1, Part("S", 20 * SECOND, 55 * SECOND))
+    pager.take(*market.answer(pager.query))
+    low_ns = pager.low_ns
+    pager.take(np.arange(500, 510), np.full(10, 500 * SECOND))
+    assert pager.query is None and not pager.whole and pager.low_ns == low_ns
+
+
+@pytest.mark.parametrize("whole_seconds", [True, False])
+def test_a_venue_that_counts_in_seconds_is_read_whole_whatever_it_takes_for_the_end_of_its_last_one(whole_seconds):
+    facts = depth()
+    market = Market([number * SECOND // 4 for number in range(120)], facts)  # four trades a second, ten a page
+    pager, found = Pager(facts, 1, Part("S", 5 * SECOND, 25 * SECOND)), set()
+    while pager.query is not None:
+        last_ns = (pager.query.end_ns - 1) // SECOND * SECOND + (SECOND - 1 if whole_seconds else 0)
+        ids, times = market.answer(HistoryQuery("S", pager.query.start_ns // SECOND * SECOND, last_ns + 1))
+        found |= set(ids.tolist())
+        pager.take(ids, times)
+    assert set(range(20, 97)) <= found and pager.pages < 20
 
 
 def test_an_answer_that_goes_back_in_time_ends_the_paging():

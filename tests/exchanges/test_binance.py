@@ -179,12 +179,22 @@ def test_candles_of_the_aggregated_stream_do_not_count_trades() -> None:
     assert [FUTURES.candles.parse(body, instrument)[0].trades, AGGREGATED.candles.parse(body, instrument)[0].trades] == [3, -1]
 
 
-@pytest.mark.parametrize("span", [(5, 4), (-1, 3), (1, 10_001)])
+@pytest.mark.parametrize("span", [(5, 4), (-1, 3)])
 def test_an_aggregate_of_impossible_ids_is_rejected(span: tuple[int, int]) -> None:
     assert FUTURES.aggregated_history is not None
     row = {"a": 7, "p": "0.8", "q": "12", "f": span[0], "l": span[1], "T": 1790000000123, "m": True}
     with pytest.raises(BadFrame):
         FUTURES.aggregated_history.parse(json.dumps([row]).encode(), "SOMIUSDT", Columns())
+
+
+def test_an_aggregate_of_too_many_trades_is_left_out_alone() -> None:
+    assert FUTURES.aggregated_history is not None
+    row = {"a": 7, "p": "0.8", "q": "12", "f": 1, "l": 2, "T": 1790000000123, "m": True}
+    long, behind = row | {"a": 8, "f": 3, "l": 10_003}, row | {"a": 9, "f": 10_004, "l": 10_005}
+    columns = Columns()
+    FUTURES.aggregated_history.parse(json.dumps([row, long, behind]).encode(), "SOMIUSDT", columns)
+    assert (columns.trade_id, columns.void) == ([1, 2, 10_004, 10_005], [1, 3])
+    assert columns.flags == {0: Flag.AGGREGATED, 2: Flag.AGGREGATED} and len(columns.price) == 4
 
 
 @pytest.mark.parametrize(("minutes", "weight"), [(1, 1), (99, 1), (100, 2), (499, 2), (500, 5), (1000, 5), (1001, 10),

@@ -238,8 +238,10 @@ def test_a_body_that_is_not_a_list_raises(venue: Any, body: bytes) -> None:
 
 def test_history_is_asked_for_by_whole_seconds_and_read_exactly() -> None:
     query = HistoryQuery("A_USDT", 1_790_000_000_900_000_000, 1_790_000_005_000_000_001)
-    assert SPOT.history_request(query).params == {"currency_pair": "A_USDT", "limit": 1000, "from": 1790000000, "to": 1790000006}
+    assert SPOT.history_request(query).params == {"currency_pair": "A_USDT", "limit": 1000, "from": 1790000000, "to": 1790000005}
     assert FUTURES.history_request(query).params["contract"] == "A_USDT"
+    up_to_a_second = HistoryQuery("A_USDT", 1_790_000_000_900_000_000, 1_790_000_005_000_000_000)
+    assert SPOT.history_request(up_to_a_second).params["to"] == 1790000004
     columns = Columns()
     FUTURES.parse_history(b'[{"id":9,"contract":"A_USDT","create_time":1790000000.129,"create_time_ms":1790000000.129,"size":"-0.5",'
                           b'"price":"1.5","is_internal":true},{"id":8,"contract":"A_USDT","create_time_ms":1790000000129,"size":2,'

@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 import websocket
+from pumpwatch_plugins.exchanges.gate import VENUES
 from pumpwatch_plugins.simulators.gate import simulator_dialects
 
+from pumpwatch.backfill.pager import Pager, Part
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import Columns
 from pumpwatch.sim.process import SimProcess
 from tests.sim.clients import drained, get, receive
 from tests.simulators.direct import Client
@@ -161,6 +166,22 @@ def test_history_is_the_newest_rows_of_a_time_range_and_agrees_with_the_stream(s
     assert get(sim, f"{url}&from=1&to=2", DECIMAL).json == []
     assert get(sim, url.replace(symbol, "NOPE_USDT")).status == 400
     assert get(sim, f"{url}&limit=5000").status == 400
+
+
+@pytest.mark.parametrize("market", [0, 1])
+def test_pages_of_a_symbol_with_more_than_half_a_page_of_trades_a_second_go_on_to_its_first_one(market: int) -> None:
+    client, venue = Client(simulator_dialects()[market], listed=1, trades=3200, seconds=4), VENUES[market]
+    symbol, rows = client.table.symbols[0], client.history.recent(0, 3200)
+    pager = Pager(venue.history, venue.timestamp_unit_ns, Part(symbol, client.now_ns - 10 * NS_PER_S, client.now_ns))
+    found: set[int] = set()
+    while pager.query is not None:
+        request = venue.history_request(pager.query)
+        columns = Columns()
+        venue.parse_history(client.get(request.path, **{key: str(value) for key, value in request.params.items()}).body, symbol,
+                            columns)
+        found |= set(columns.trade_id)
+        pager.take(np.array(columns.trade_id), np.array(columns.timestamp) * venue.timestamp_unit_ns)
+    assert found == set(rows.trade_id.tolist()) and pager.whole
 
 
 def test_an_announced_restart_is_an_upgrade_on_the_system_channel(sim: SimProcess) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pumpwatch.model import Flag, TradeBatch
-from pumpwatch.store.minutes import MINUTE_NS, Minutes, checksums, joined, minutes_of
+from pumpwatch.store.minutes import MINUTE_NS, FlaggedSum, Minutes, checksums, joined, minutes_of, sums_by_flags
 from tests.trades import batch_of
 
 START_NS = 29_900_000 * MINUTE_NS
@@ -29,6 +29,13 @@ def test_parts_in_any_order_give_the_figures_of_the_whole(cuts: list[int], rando
     parts = [minutes_of(batch.take(slice(first, last))) for first, last in pairwise(bounds)]
     random.shuffle(parts)
     assert rows_of(joined(parts)) == rows_of(minutes_of(batch))
+
+
+def test_trades_are_summed_by_their_flags() -> None:
+    batch = batch_of(6, start_ns=START_NS)
+    batch = replace(batch, flags=np.array([0, 1, 0, 1, 3, 0], np.uint8), quantity=np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0]))
+    assert sums_by_flags(batch) == [FlaggedSum(0, 3, 37.0), FlaggedSum(1, 2, 10.0), FlaggedSum(3, 1, 16.0)]
+    assert sums_by_flags(TradeBatch.empty()) == []
 
 
 def test_each_minute_of_an_instrument_has_its_trades_and_volume() -> None:
