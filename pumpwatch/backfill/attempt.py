@@ -15,7 +15,7 @@ from pumpwatch.backfill.pager import Pager, Part, id_holes
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame
-from pumpwatch.model import GapState, IdKind, TradeBatch
+from pumpwatch.model import Flag, GapState, IdKind, TradeBatch
 from pumpwatch.pipeline.parse import Parsed
 from pumpwatch.venue import AggregatedHistory, HistoryDepth, HistoryQuery
 
@@ -139,6 +139,10 @@ class Attempt:
 
     def _note_stored(self, batch: TradeBatch) -> TradeBatch:
         self.evidence.add(batch.trade_id, batch.timestamp)
+        gap = self.work.gap
+        if gap.first_id is not None and gap.last_id is not None:  # the answer for another gap of the symbol had them
+            fetched = ((batch.flags & Flag.BACKFILLED) > 0) & (batch.trade_id >= gap.first_id) & (batch.trade_id <= gap.last_id)
+            self.work.found = max(self.work.found, int(fetched.sum()))
         return batch
 
     def _anchors(self) -> tuple[int, int]:

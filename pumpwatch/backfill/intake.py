@@ -113,6 +113,12 @@ class Intake:
                 inside |= (batch.trade_id >= gap.first_id) & (batch.trade_id <= gap.last_id)
         return inside
 
+    def _own(self, batch: TradeBatch) -> NDArray[np.bool_]:
+        gap = self._work.gap
+        if gap.first_id is None or gap.last_id is None:
+            return np.ones(len(batch), np.bool_)
+        return (batch.trade_id >= gap.first_id) & (batch.trade_id <= gap.last_id)
+
     def _compare(self, batch: TradeBatch) -> tuple[Compared, TradeBatch]:
         """Compare rows with the store once everything seen by now is in it. Nothing else runs after the comparison."""
         if not self._stores.wait_durable(DURABLE_S):
@@ -148,7 +154,7 @@ class Intake:
         self.gaps += gaps
         if len(chosen):
             self._stores.put(chosen, Records(gaps=[gap for gap in gaps if gap.state is GapState.OPEN]))
-            self._work.found += len(chosen)
+            self._work.found += int(self._own(chosen).sum())
             self._stored_ids.append(chosen.trade_id)
             self._means.stats.add("backfilled_trades_total", len(chosen), venue=self._access.venue.name)
 

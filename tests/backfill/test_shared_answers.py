@@ -1,0 +1,66 @@
+"""One answer of a history serves all gaps of a symbol that it can serve."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.model import GapState, IdKind
+from pumpwatch.records import Records
+from tests.backfill.scripted import START_NS, MemoryCollector, ScriptedHistory, gap_of, scripted_venue, trade
+
+
+def newest_only(answer_at_s: float) -> tuple[MemoryCollector, ScriptedHistory]:
+    """Return a collector of a venue that gives its newest rows alone, with two gaps of one symbol open."""
+    clock = FakeClock(START_NS + int(answer_at_s * NS_PER_S))
+    venue = scripted_venue(kind=IdKind.MONOTONIC, pages=False, by_id=False, rows_per_request=100)
+    history = ScriptedHistory(venue, {"S": [trade("S", number, kind=IdKind.MONOTONIC) for number in range(1, 100)]}, clock)
+    collector = MemoryCollector([history], clock, {"S": 1.0})
+    rows = history.rows["S"]
+    for first, last in ((1, 20), (30, 50), (60, 99)):
+        collector.live(rows[first - 1:last])
+    collector.record(Records(gaps=[gap_of(venue, 20.5, 29.5, symbols=("S",)), gap_of(venue, 50.5, 59.5, symbols=("S",))]))
+    return collector, history
+
+
+def test_the_gaps_of_a_symbol_cost_one_request_where_only_newest_rows_are_given():
+    collector, history = newest_only(120.0)
+    fills = [collector.fill(collector.work(gap, "S")) for gap in list(collector.gaps.values())]
+    assert [(fill.state, fill.found) for fill in fills] == [(GapState.FILLED, 9), (GapState.FILLED, 9)]
+    assert len(history.asked) == 1
+    assert len(collector.have("S")) == len(set(collector.have("S"))) == 99
+
+
+def test_an_answer_from_before_the_end_of_a_gap_is_not_used_for_it():
+    collector, history = newest_only(120.0)
+    first, second = list(collector.gaps.values())
+    collector.fill(collector.work(first, "S"))
+    access = collector.accesses[0]
+    _, parsed = access.answers["S"]
+    access.answers["S"] = second.to_ns + 1, parsed
+    assert collector.fill(collector.work(second, "S")).state is GapState.FILLED
+    assert len(history.asked) == 2
+
+
+def test_an_answer_for_one_jump_in_ids_fills_the_others_that_it_reaches():
+    clock = FakeClock(START_NS + 120 * NS_PER_S)
+    venue = scripted_venue(rows_per_request=100)
+
+    class FromAnId(ScriptedHistory):
+        """It gives a full page from the first id on, whatever the last one is."""
+
+        def _answer(self, query: Any, symbol: str) -> Any:
+            return super()._answer({**query, "last": -1}, symbol)
+
+    history = FromAnId(venue, {"S": [trade("S", number) for number in range(1, 100)]}, clock)
+    collector = MemoryCollector([history], clock, {"S": 1.0})
+    rows = history.rows["S"]
+    for first, last in ((1, 20), (30, 50), (55, 99)):
+        collector.live(rows[first - 1:last])
+    one, other = (collector.work(gap) for gap in list(collector.gaps.values()))
+    one.beside = [other.gap]
+    assert (collector.fill(one).state, one.found) == (GapState.FILLED, 9)
+    fill = collector.fill(dataclasses.replace(other))
+    assert (fill.state, fill.found) == (GapState.FILLED, 4)
+    assert len(collector.have("S")) == len(set(collector.have("S"))) == 99
