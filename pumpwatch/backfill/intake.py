@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 DURABLE_S = 10.0
 SLACK_NS = NS_PER_S  # a stored trade may have another time than its row of the history by so much
+LONGEST_SKIP = 1000  # more ids in a row that are not trades are a hole
 CONFLICTS_KEPT = 1000  # of a venue; more are neither recorded nor logged
 PROOF = 3  # stored trades between the rows of a history of which none is stored
 
@@ -71,7 +73,10 @@ class Intake:
             compared, stored = self._compare(batch)
             chosen = (compared.new | compared.unsure) & inside
         self._check_ids(batch, compared, stored)
-        self._store(compared.batch.take(chosen), used_up.take(self._inside(used_up)))
+        seen = [used_up.take(self._inside(used_up))]
+        if self._access.venue.history.skips_ids:
+            seen.append(_skipped(batch.take(inside)))
+        self._store(compared.batch.take(chosen), TradeBatch.concat(seen))
         self._note_conflicts(batch, stored, compared.conflicts)
         self.lacking += self._lacking(batch, stored)
         rows = TradeBatch.concat([batch, used_up]) if len(used_up) else batch
@@ -188,6 +193,18 @@ class Intake:
             for row, at in fresh]))
         log.warning("history contradicts stored trades venue=%s symbol=%s count=%d history=%r stored=%r", venue.name,
                     self._work.symbol, len(fresh), _shown(batch, fresh[0][0]), _shown(stored, fresh[0][1]))
+
+
+def _skipped(batch: TradeBatch) -> TradeBatch:
+    """Return rows for the ids that a history left out between its own rows: they are not trades."""
+    holes = np.diff(batch.trade_id) - 1
+    rows = np.flatnonzero((holes > 0) & (holes < LONGEST_SKIP))
+    if not len(rows):
+        return TradeBatch.empty()
+    counts = holes[rows]
+    nth = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    found = batch.take(np.repeat(rows, counts))
+    return replace(found, trade_id=found.trade_id + nth + 1)
 
 
 def _shown(batch: TradeBatch, row: int) -> str:

@@ -183,7 +183,7 @@ class Dedupe(SeenIds):
             elif trade_id > last:
                 if trade_id > last + 1:
                     missing.open(last + 1, trade_id - 1)
-                    opened.append((last + 1, trade_id - 1, last_ns, max(at_ns, own_ns)))
+                    opened.append((last + 1, trade_id - 1, last_ns or newest_ns, max(at_ns, own_ns)))
                 last, last_ns = trade_id, at_ns
             elif missing.find(trade_id):
                 pass

@@ -119,15 +119,13 @@ class SeenIds:
     def take_in(self, number: int, batch: TradeBatch) -> list[Gap]:
         """Count trades of one instrument from its history as seen; return the gaps that they complete or open.
 
-        They are sorted by id where ids ascend. They do not count as a sign of life: `last_times` stays, except before the
-        first trade.
+        They are sorted by id where ids ascend. They do not count as a sign of life: `last_times` stays.
         """
         self._grow()
         if not len(batch):
             return []
         kind, gaps = int(self._kind[number]), list[Gap]()
         newest_ns = int(batch.timestamp.max())
-        self._last_ns[number] = self._last_ns[number] or newest_ns
         if kind == CONTIGUOUS:
             self._take_in_contiguous(number, batch.trade_id.tolist(), batch.timestamp.tolist(), gaps)
         elif kind == MONOTONIC and batch.text_id is None:
@@ -140,7 +138,7 @@ class SeenIds:
 
     def _take_in_contiguous(self, number: int, ids: list[int], times: list[int], gaps: list[Gap]) -> None:
         last, first = int(self._last_id[number]), int(self._first_id[number])
-        last_ns = int(self._last_ns[number])
+        last_ns = int(self._last_ns[number]) or int(self._newest_ns[number])
         missing = self._missing.setdefault(number, MissingIds(self._ranges_kept))
         opened: list[tuple[int, int, int, int]] = []
         for trade_id, at_ns in zip(ids, times, strict=True):

@@ -298,3 +298,9 @@ def test_a_venue_without_ids_gets_what_it_lacks_and_equal_trades_are_told_apart(
     fill = case.fill()
     assert (fill.state, fill.found, fill.by) == (GapState.FILLED, 32, "overlap")
     assert sum("#1" in text for text in case.stored) == 2 and len(case.stored) == 101
+
+
+def test_ids_that_the_history_leaves_out_open_no_gap_of_their_own():
+    case = Case(after=False, skips_ids=True)
+    case.history.rows["S"] = [row for row in case.rows if row["id"] not in (40, 41)]
+    assert case.fill().state is GapState.FILLED and not case.collector.gaps

@@ -147,3 +147,11 @@ def test_ids_that_ascend_and_skip_prove_nothing():
     dedupe = make(IdKind.MONOTONIC, (10, 100))
     kept(dedupe, 11, 12, 13, 14, 15, 16)
     assert not whole(dedupe, 105, 150)
+
+
+def test_a_symbol_whose_only_trades_were_fetched_has_not_traded_on_the_stream():
+    dedupe = make(IdKind.CONTIGUOUS)
+    dedupe.take_in(0, history(7, 8))
+    assert dedupe.last_times(np.array([0], np.int32)).tolist() == [0]
+    (gap,) = dedupe.observe(history(11)).gaps
+    assert (gap.first_id, gap.last_id, gap.from_ns, gap.to_ns) == (9, 10, 80, 111)
