@@ -23,6 +23,7 @@ REQUESTS, MINUTES = "candles: requests", "candles: minutes"
 assert SWAPS.candles is not None
 CANDLES = SWAPS.candles
 NUMBERS = itertools.count()
+ROUNDED = {"tolerance": 0.001, "why": "volumes are rounded"}
 
 
 def checked(**facts: Any) -> dict[str, tuple[str, str]]:
@@ -37,7 +38,8 @@ def reading(change: Callable[[list[Candle]], list[Candle]]) -> Callable[[bytes, 
 def test_candles_of_contracts_add_up_to_base_units() -> None:
     found = checked()
     assert [state for state, _ in found.values()] == ["ok", "ok"]
-    assert found[REQUESTS][1].startswith("300 minutes a request; a volume may differ by 0.10%: no document says")
+    assert found[REQUESTS][1] == "100 minutes a request; volumes must agree"
+    assert checked(**ROUNDED)[REQUESTS][1] == "100 minutes a request; a volume may differ by 0.10%: volumes are rounded"
     assert found[MINUTES][1].startswith("11 minutes of BTC-USDT-SWAP add up to its trades")
 
 
@@ -45,8 +47,8 @@ def test_candles_of_contracts_add_up_to_base_units() -> None:
     ({"rows_per_request": 0}, "rows_per_request is 0"),
     ({"reach_s": -1}, "reach_s is -1"),
     ({"tolerance": 1.5}, "tolerance is 1.5"),
-    ({"tolerance": 0.0}, "a tolerance of 0.0 has the reason"),
-    ({"why": ""}, "a tolerance of 0.001 has the reason ''"),
+    ({"why": "volumes are rounded"}, "a tolerance of 0.0 has the reason"),
+    ({"tolerance": 0.001}, "a tolerance of 0.001 has the reason ''"),
     ({"request": lambda symbol, start_ns, end_ns: HttpRequest("candles")}, "does not begin with /"),
     ({"request": lambda symbol, start_ns, end_ns: HttpRequest("/candles", weight=10_000)}, "a weight of 10000"),
     ({"request": lambda symbol, start_ns, end_ns: 1 / 0}, "ZeroDivisionError"),
@@ -73,8 +75,8 @@ def test_a_minute_that_does_not_fit_its_trades_is_named(change: Callable[[list[C
 
 def test_a_volume_may_differ_by_the_tolerance() -> None:
     more = reading(lambda found: [dataclasses.replace(candle, volume=candle.volume * 1.0005) for candle in found])
-    assert checked(parse=more)[MINUTES][0] == "ok"
-    assert checked(parse=more, tolerance=0.0001)[MINUTES][0] == "fail"
+    assert checked(parse=more, **ROUNDED)[MINUTES][0] == "ok"
+    assert checked(parse=more)[MINUTES][0] == "fail"
 
 
 def test_more_minutes_than_were_asked_for_are_named() -> None:
