@@ -36,7 +36,7 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], replace: bool, r
     \b
     Example: pumpwatch collect -c /etc/pumpwatch.yaml
              pumpwatch collect --exchange binance --exchange okx --coin PEPE
-             pumpwatch collect --replace -c /etc/pumpwatch.yaml    (an upgrade by day)
+             pumpwatch collect --replace -c /etc/pumpwatch.yaml
     """
     from pumpwatch.commands.background import announce, in_background
     from pumpwatch.errors import UsageError

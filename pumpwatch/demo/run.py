@@ -53,6 +53,7 @@ class Report:
     doubled: int
     unknown: int
     different: int
+    fetched: int  # of the stored ones: from a venue's history
     store: str
     seconds: float
     trades_per_s: float
