@@ -52,8 +52,10 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue, *, made: boo
     made: with every trade that was made, also those that no connection got; `sent` counts them.
     """
     all_made = truth.trades(made=True)
-    sent = all_made if made else truth.trades()
     ids = _instrument_ids(truth, catalogue)
+    came = np.isin(_keys(all_made, ids), _keys(truth.trades(), ids))
+    all_made = all_made[np.argsort(~came, kind="stable")]  # of equal trades without ids, those that were sent count first
+    sent = all_made if made else truth.trades()
     wanted, made_keys = _keys(sent, ids), _keys(all_made, ids)
     have = np.empty(len(stored), KEY)
     have["instrument"], have["trade_id"] = stored.instrument, _numbers(stored, all_made, made_keys["instrument"])

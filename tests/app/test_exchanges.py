@@ -189,7 +189,7 @@ def tokenless_run(tmp_path_factory: pytest.TempPathFactory) -> Recording:
                     folder=str(folder / "venues")) as sim:
         urls = {market: sim.addresses["venues"][f"kucoin.{market}"] for market in ("spot", "futures")}
         kucoin = {market: {**at, "ws_url": at["ws_url"] + "tokenless", "variant": "tokenless"} for market, at in urls.items()}
-        with CollectorProcess(sim, folder, exchanges={"kucoin": kucoin}) as collector:
+        with CollectorProcess(sim, folder, exchanges={"kucoin": kucoin}, backfill={"enabled": False}) as collector:
             collector.wait_until_up()
             sim.resume()
             time.sleep(1.0)
