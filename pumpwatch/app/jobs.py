@@ -49,7 +49,7 @@ class Jobs:
 
     def start(self) -> None:
         """Start the scheduler with every job."""
-        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a job that is late is left out once
         collector = self._collector
         self.every(1.0, self._status.write)
         self.every(REQUESTS_S, self._take_renewals)

@@ -85,7 +85,8 @@ def renew(names: tuple[str, ...], as_json: bool, config: Config) -> int:
     if as_json:
         print_json([{"venue": venue, "file": str(path)} for venue in chosen])
     else:
-        say(f"the connections of {', '.join(chosen)} are renewed, one after the other")
+        named = ", ".join(chosen) if len(chosen) <= 3 else f"{len(chosen)} venues"
+        say(f"asked for: new connections of {named}, one after the other")
     return 0
 
 

@@ -70,9 +70,9 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Return whether sent = stored and the listing has its archive."""
-        return self.sent == self.stored > 0 and not (self.missing or self.doubled or self.unknown or self.different) \
-            and self.archive_trades > 0
+        """Return whether every trade that was sent is stored, once, and the listing has its archive."""
+        wrong = self.missing or self.doubled or self.unknown or self.different
+        return self.sent == self.stored - self.fetched > 0 and not wrong and self.archive_trades > 0
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data."""

@@ -92,6 +92,7 @@ def report_lines(report: Report, width: int, color: bool = False) -> list[str]:
         ["missing", f"{report.missing:,}", ""],
         ["doubled", f"{report.doubled:,}", ""],
         ["altered or unknown", f"{altered:,}", ""],
+        *([["fetched besides", f"{report.fetched:,}", "from a venue's history, after a cut"]] if report.fetched else []),
         ["", "", ""],
         ["CPU", f"{report.cpu_us_per_trade:.1f} µs",
          f"a trade; {report.cpu_percent_of_a_core:.1f} % of a core at {report.trades_per_s:,.0f}/s"],

@@ -16,7 +16,7 @@ from gevent.event import Event
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.feeds.feed import Feed
-from pumpwatch.feeds.hand_over import OVERLAP_S
+from pumpwatch.feeds.hand_over import LONGEST_OVERLAP_S, OVERLAP_LAGS, OVERLAP_S
 from pumpwatch.feeds.placement import Placement
 from pumpwatch.feeds.session import FeedContext
 
@@ -108,8 +108,11 @@ class VenueConnections:
                 self.doubles[number] = self._new_feed(DOUBLE + number, wanted, follows=self.feeds[number])
                 self._follow_on()
             else:  # what the venue rejects on the first connection only is read on
+                self._context.buffer.doubled |= bool(wanted)
                 wanted |= {symbol for symbol in feed.symbols if symbol in feed.granted and self._is_left_out(symbol)}
                 feed.change(wanted - feed.symbols, feed.symbols - wanted)
+        if self._context.buffer.doubled and not any(double.symbols for double in self.doubles.values()):
+            self._context.buffer.doubled = False
 
     def ask_doubles_again(self) -> None:
         """Request symbols on second connections again that were rejected there."""
@@ -144,12 +147,19 @@ class VenueConnections:
         for symbol, (number, drop_at) in list(self._leaving.items()):
             gone = symbol not in self._placement
             if not gone and not drop_at:
-                new = self._placement.connection_of(symbol)
-                if self.feeds[new].established_at_ns and symbol in self.feeds[new].granted:
-                    self._leaving[symbol] = number, now + OVERLAP_S
+                if self._is_read(symbol):
+                    lag_s = abs(self._context.buffer.lag_ns(self._context.clock.now_ns())) / NS_PER_S
+                    self._leaving[symbol] = number, now + max(OVERLAP_S, min(OVERLAP_LAGS * lag_s, LONGEST_OVERLAP_S))
+            elif not gone and not self._is_read(symbol):
+                self._leaving[symbol] = number, 0.0  # the new connection is down: the old one reads on
             elif gone or now >= drop_at:
                 del self._leaving[symbol]
                 self.feeds[number].change((), [symbol])
+
+    def _is_read(self, symbol: str) -> bool:
+        """Return whether the connection that the symbol belongs to now is up and has it."""
+        feed = self.feeds[self._placement.connection_of(symbol)]
+        return bool(feed.established_at_ns) and symbol in feed.granted
 
     def leave_silent(self) -> None:
         """Connect again where one connection of a pair has had no trade since it came up, and the other one has."""
@@ -170,11 +180,11 @@ class VenueConnections:
         for number, double in self.doubles.items():
             first = self.feeds[number]
             if double.symbols:
-                ours, theirs = (self._context.buffer.races.lead(one.source, other.source)
-                                for one, other in ((first, double), (double, first)))
+                lead, double_lead = (self._context.buffer.races.lead(feed.source, beside.source)
+                                     for feed, beside in ((first, double), (double, first)))
                 found.append({"connection": number, "double": double.number, "symbols": len(double.symbols),
                               "up": [first.up, double.up], "addresses": [first.peer, double.peer],
-                              "first": [ours[0], theirs[0]], "lead_ms": [round(ours[1], 3), round(theirs[1], 3)]})
+                              "first": [lead[0], double_lead[0]], "lead_ms": [round(lead[1], 3), round(double_lead[1], 3)]})
         self._context.buffer.races.keep([feed.source for feed in self.all])
         return found
 

@@ -86,5 +86,5 @@ def set_up(level: str, stream: IO[str] | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.getLevelName(level.upper()) if level.lower() in LEVELS else logging.INFO)
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it logs each poll
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # it logs each poll, and each job that is late
     logging.getLogger("urllib3").setLevel(logging.INFO)

@@ -13,8 +13,8 @@ from tests.commands.rendered import check_lines
 
 REPORT = Report(
     sent=169_409, stored=169_409, missing=0, doubled=0, unknown=0, different=0, fetched=0, store="QuestDB 127.0.0.1:9000",
-    seconds=52.0, trades_per_s=3258.0, cpu_us_per_trade=61.2, cpu_percent_of_a_core=19.9, max_rss_bytes=242_000_000, durable_ms_p50=65,
-    durable_ms_p99=121, coin="SOMI", archive="/d/SOMI_20261127T130258Z", archive_trades=13_707, data="/d",
+    seconds=52.0, trades_per_s=3258.0, cpu_us_per_trade=61.2, cpu_percent_of_a_core=19.9, max_rss_bytes=242_000_000,
+    durable_ms_p50=65, durable_ms_p99=121, coin="SOMI", archive="/d/SOMI_20261127T130258Z", archive_trades=13_707, data="/d",
     config="/d/pumpwatch.yaml")
 
 
