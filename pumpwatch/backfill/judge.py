@@ -48,12 +48,15 @@ class Evidence:
 
     spans: every row of the history in [low, high] was in an answer. stored_after_ns: the time of a stored trade behind the
     history's newest row that should be in it, 0 without one. lacking: stored trades that an answer lacks, although it has
-    their neighbours.
+    their neighbours. short: an answer without pages was not full. ended: the history was read to its newest row, so long after
+    the gap's end that no row of the gap can follow.
     """
 
     spans: list[Span] = field(default_factory=list)
     stored_after_ns: int = 0
     lacking: int = 0
+    short: bool = False
+    ended: bool = False
     _ids: list[Int64] = field(default_factory=list)
     _times: list[Int64] = field(default_factory=list)
     _history: list[Int64] = field(default_factory=list)
@@ -115,7 +118,10 @@ def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -
 
 
 def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
-    """Judge by overlap: the history was read from before the gap to its end, and everything in it is stored."""
+    """Judge by overlap: the history was read from before the gap to its end, and everything in it is stored.
+
+    A history that ends earlier counts only if it was asked late enough (`ended`) and no later trade is stored.
+    """
     later = [span for span in evidence.spans if span[1] >= bounds.from_ns]
     low_ns, high_ns = later[0] if later else (0, 0)
     if evidence.lacking:
@@ -126,14 +132,17 @@ def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
     if not high_ns:  # it ends before the gap begins
         low_ns, high_ns = evidence.spans[-1]
     if low_ns >= bounds.from_ns:
-        state = GapState.OPEN if bounds.pages else GapState.LOST
-        return Verdict(state, BY_NOTHING, UNKNOWN, bounds.limit or "the venue's history does not reach its beginning",
+        if bounds.pages or evidence.short:  # a whole answer would have had the last trade before the gap
+            state, reason = GapState.OPEN, "the venue's history does not reach its beginning"
+        else:
+            state, reason = GapState.LOST, bounds.limit or "the venue's history does not reach its beginning"
+        return Verdict(state, BY_NOTHING, UNKNOWN, reason,
                        bounds.from_ns, min(low_ns, bounds.to_ns))
     if high_ns < bounds.to_ns and len(later) > 1:
         return Verdict(GapState.OPEN if bounds.pages else GapState.LOST, BY_NOTHING, UNKNOWN,
                        bounds.limit or "the venue's history was not read as a whole", max(high_ns, bounds.from_ns),
                        min(later[1][0], bounds.to_ns))
-    if high_ns < bounds.to_ns and evidence.stored_after_ns:
+    if high_ns < bounds.to_ns and (evidence.stored_after_ns or not evidence.ended):
         return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                        max(high_ns, bounds.from_ns), bounds.to_ns)
     return Verdict(GapState.FILLED, BY_OVERLAP)

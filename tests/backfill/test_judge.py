@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, BY_OVERLAP, UNKNOWN, Bounds, Evidence, joined, judge_ids, judge_time
 from pumpwatch.model import GapState
 
 
-def evidence(stored: list[int] = (), history: list[int] = (), spans: list[tuple[int, int]] = (), **facts: int) -> Evidence:
+def evidence(stored: list[int] = (), history: list[int] = (), spans: list[tuple[int, int]] = (), **facts: Any) -> Evidence:
     """Return evidence of ids; a trade's time is ten times its id."""
     found = Evidence(spans=list(spans), **facts)
     for ids, of_history in ((stored, False), (history, True)):
@@ -67,16 +69,25 @@ def test_a_history_that_begins_exactly_with_the_gap_may_lack_trades_of_that_mome
     assert judge_time(Bounds(100, 200, pages=False), evidence(spans=[(100, 300)])).state is GapState.LOST
 
 
-def test_a_history_that_ends_in_the_gap_counts_only_if_no_later_trade_is_stored():
-    bounds = Bounds(100, 200)
-    assert judge_time(bounds, evidence(spans=[(50, 120)])).state is GapState.FILLED
-    assert judge_time(bounds, evidence(spans=[(50, 120)], stored_after_ns=150)).state is GapState.OPEN
+def test_a_history_that_ends_in_the_gap_counts_only_if_it_was_asked_late_and_no_later_trade_is_stored():
+    for pages in (True, False):
+        bounds = Bounds(100, 200, pages)
+        assert judge_time(bounds, evidence(spans=[(50, 120)], ended=True)).state is GapState.FILLED
+        assert judge_time(bounds, evidence(spans=[(50, 120)])).state is GapState.OPEN
+        assert judge_time(bounds, evidence(spans=[(50, 120)], ended=True, stored_after_ns=150)).state is GapState.OPEN
 
 
-def test_a_history_that_ends_before_the_gap_counts_only_if_no_later_trade_is_stored():
+def test_a_history_that_ends_before_the_gap_counts_only_if_it_was_asked_late_and_no_later_trade_is_stored():
     bounds = Bounds(100, 200)
-    assert judge_time(bounds, evidence(spans=[(50, 80)])).state is GapState.FILLED
-    assert judge_time(bounds, evidence(spans=[(50, 80)], stored_after_ns=90)).state is GapState.OPEN
+    assert judge_time(bounds, evidence(spans=[(50, 80)], ended=True)).state is GapState.FILLED
+    assert judge_time(bounds, evidence(spans=[(50, 80)])).state is GapState.OPEN
+    assert judge_time(bounds, evidence(spans=[(50, 80)], ended=True, stored_after_ns=90)).state is GapState.OPEN
+
+
+def test_an_answer_that_is_not_full_and_begins_in_the_gap_may_lack_trades_that_the_next_one_has():
+    bounds = Bounds(100, 200, pages=False, limit="history reaches 60 trades back")
+    verdict = judge_time(bounds, evidence(spans=[(150, 300)], short=True))
+    assert (verdict.state, verdict.reason) == (GapState.OPEN, "the venue's history does not reach its beginning")
 
 
 def test_a_history_that_lacks_stored_trades_proves_nothing():
