@@ -27,6 +27,7 @@ WHOLE_NS = 900 * NS_PER_S  # the stored trades of a shorter gap are read at once
 LARGE_PAGES = 20
 LAGS_NS = 3 * NS_PER_S  # a history lags behind the stream by less
 LATE_NS = 10 * NS_PER_S  # a history that is asked so long after a gap has all its rows, even if it lags unusually
+APART_NS = 5 * NS_PER_S  # two answers are so far apart at least if one is to confirm the other
 
 
 class Attempt:
@@ -43,6 +44,7 @@ class Attempt:
         self.start_ns, self.end_ns = gap.from_ns, max(gap.from_ns + 1, min(gap.to_ns, self._now_ns))
         self._newest_id = -1  # of the history, however far from the gap
         self._before_ns = 0  # the time of the last trade that is known before the gap
+        self._skipped_before = work.skipped
         self.intake = Intake(access, means, work, MARGIN_NS, stopping)
 
     def run(self) -> Verdict:
@@ -100,7 +102,7 @@ class Attempt:
                 self._look(gap.from_ns - NS_PER_S, gap.to_ns + NS_PER_S)
             ids, _ = self.evidence.known()
             self._read_parts(id_holes(ids, gap.first_id, gap.last_id))
-            return judge_ids(self._bounds(), self.evidence, gap.first_id, gap.last_id)
+            return self._judge_ids(gap.first_id, gap.last_id)
         lower, upper = self._anchors()
         if lower >= 0 and upper >= 0:
             if self._is_large(upper - lower):
@@ -132,7 +134,7 @@ class Attempt:
                    aggregated)
         gap = self.work.gap
         if gap.first_id is not None and gap.last_id is not None:
-            again = judge_ids(self._bounds(), self.evidence, gap.first_id, gap.last_id)
+            again = self._judge_ids(gap.first_id, gap.last_id)
         else:
             again = self._judge_ids_of_time()
         return replace(again, by=f"{again.by}, aggregated") if again.state is GapState.FILLED else again
@@ -217,7 +219,15 @@ class Attempt:
                 return by_time
             inside = ids[(times >= self.start_ns) & (ids < upper)]
             lower = int(inside.min(initial=upper)) - 1
-        return judge_ids(bounds, self.evidence, lower + 1, upper - 1)
+        return self._judge_ids(lower + 1, upper - 1)
+
+    def _judge_ids(self, first_id: int, last_id: int) -> Verdict:
+        """Judge by ids. Note which ones a history skips, so that a later answer can confirm that they are not trades."""
+        asked_ns, skipped = self._skipped_before
+        if self._depth.skips_ids and self._asked_ns >= asked_ns + APART_NS:
+            self.evidence.skipped_before = skipped
+            self.work.skipped = self._asked_ns, self.evidence.skipped()
+        return judge_ids(self._bounds(), self.evidence, first_id, last_id)
 
     # By time.
 

@@ -177,8 +177,25 @@ def test_a_history_that_lacks_stored_trades_proves_nothing(kind):
 def test_ids_that_the_history_leaves_out_are_not_lost_trades():
     case = Case(skips_ids=True)
     case.history.rows["S"] = [row for row in case.rows if row["id"] not in (40, 41)]
-    fill = case.fill(case.jumps[0])
+    work = case.collector.work(case.jumps[0])
+    for _ in range(2):  # once more at the same moment: the second answer counts for nothing
+        with pytest.raises(Unsettled):
+            case.collector.fill(work)
+    case.clock.advance(5.0)
+    fill = case.collector.fill(work)
     assert (fill.state, fill.found, fill.missing) == (GapState.FILLED, 28, 0) and fill.reason.startswith("2 ids")
+
+
+def test_trades_that_one_answer_leaves_out_come_with_the_next_one():
+    case = Case(pages=False, by_id=False, rows_per_request=1000, skips_ids=True)
+    work = case.collector.work(case.jumps[0])
+    case.history.spoil = lambda rows: [row for row in rows if not 40 <= row["id"] < 50]
+    with pytest.raises(Unsettled):
+        case.collector.fill(work)
+    case.clock.advance(10.0)
+    case.history.spoil = lambda rows: rows
+    fill = case.collector.fill(work)
+    assert (fill.state, fill.found, fill.reason) == (GapState.FILLED, 30, "") and case.stored == case.whole
 
 
 HOSTILE = {
@@ -338,4 +355,8 @@ def test_a_venue_without_ids_gets_what_it_lacks_and_equal_trades_are_told_apart(
 def test_ids_that_the_history_leaves_out_open_no_gap_of_their_own():
     case = Case(after=False, skips_ids=True)
     case.history.rows["S"] = [row for row in case.rows if row["id"] not in (40, 41)]
-    assert case.fill().state is GapState.FILLED and not case.collector.gaps
+    work = case.collector.work(case.gap, "S")
+    with pytest.raises(Unsettled):
+        case.collector.fill(work)
+    case.clock.advance(10.0)
+    assert case.collector.fill(work).state is GapState.FILLED and not case.collector.gaps

@@ -46,11 +46,15 @@ def test_an_answer_without_a_row_proves_nothing():
     assert judge_time(Bounds(0, 200), evidence()).state is GapState.OPEN
 
 
-def test_ids_between_rows_of_a_history_that_skips_ids_are_not_trades():
+def test_ids_between_rows_of_a_history_that_skips_ids_are_not_trades_once_two_answers_agree():
     bounds = Bounds(0, 200, pages=False, skips_ids=True)
-    verdict = judge_ids(bounds, evidence([], [4, 6, 9, 11]), 5, 10)
+    assert judge_ids(bounds, evidence([], [4, 6, 9, 11]), 5, 10).state is GapState.OPEN
+    before = [(5, 5), (7, 8), (10, 10)]
+    verdict = judge_ids(bounds, evidence([], [4, 6, 9, 11], skipped_before=before), 5, 10)
     assert verdict.state is GapState.FILLED and verdict.reason.startswith("4 ids are not trades")
-    assert judge_ids(bounds, evidence([], [6, 9]), 5, 10).missing == 2  # those outside may be trades
+    assert judge_ids(bounds, evidence([], [6, 9], skipped_before=before), 5, 10).missing == 2  # those outside may be trades
+    verdict = judge_ids(bounds, evidence([], [4, 6, 9, 11], skipped_before=[(5, 5), (8, 8)]), 5, 10)
+    assert (verdict.state, verdict.missing) == (GapState.OPEN, 3)  # the earlier answer had 7 and ended with 9
 
 
 def test_a_time_is_filled_if_the_history_reaches_from_before_it_to_its_end():
