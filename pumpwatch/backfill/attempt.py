@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from pumpwatch.backfill.access import ANSWERS_KEPT, Means, VenueAccess
-from pumpwatch.backfill.intake import Intake, Stopping, Unsettled
+from pumpwatch.backfill.intake import Intake, Stopping
 from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, Evidence, Verdict, judge_ids, judge_time
 from pumpwatch.backfill.pager import Pager, Part, id_holes
 from pumpwatch.backfill.work import GapWork
@@ -21,10 +21,13 @@ from pumpwatch.venue import AggregatedHistory, HistoryDepth, HistoryQuery
 
 MARGIN_NS = 60 * NS_PER_S  # around a gap, in which stored trades show where the history agrees with them
 LONG_MARGIN_NS = 1200 * NS_PER_S  # before a gap of a symbol that trades rarely
+DAY_NS = 86_400 * NS_PER_S  # before a gap for which the history had no row at all
 BESIDE_NS = 10 * NS_PER_S  # so much more is asked on each side, so that answers overlap with what is stored
 WHOLE_NS = 900 * NS_PER_S  # the stored trades of a shorter gap are read at once
 LARGE_PAGES = 20
 LAGS_NS = 3 * NS_PER_S  # a history lags behind the stream by less
+LATE_NS = 10 * NS_PER_S  # a history that is asked so long after a gap has all its rows, even if it lags unusually
+APART_NS = 5 * NS_PER_S  # two answers are so far apart at least if one is to confirm the other
 
 
 class Attempt:
@@ -36,9 +39,12 @@ class Attempt:
         self.evidence = Evidence(spans=list(work.spans))
         self._now_ns = means.clock.now_ns() - access.lag_ns()  # by the venue's clock
         gap = work.gap
+        self._asked_ns = 0  # when the history was asked for its first answer, by the venue's clock
+        self._late = self._is_late(self._now_ns) or (means.clock.monotonic() - work.settled_at) * NS_PER_S >= LATE_NS
         self.start_ns, self.end_ns = gap.from_ns, max(gap.from_ns + 1, min(gap.to_ns, self._now_ns))
         self._newest_id = -1  # of the history, however far from the gap
         self._before_ns = 0  # the time of the last trade that is known before the gap
+        self._skipped_before = work.skipped
         self.intake = Intake(access, means, work, MARGIN_NS, stopping)
 
     def run(self) -> Verdict:
@@ -48,6 +54,8 @@ class Attempt:
         """
         gap = self.work.gap
         floor_ns, why = self._floor()
+        if gap.to_ns <= floor_ns and self.work.verdict is not None:  # it was tried until the end
+            return replace(self.work.verdict, state=GapState.LOST)
         if gap.to_ns <= floor_ns or not self._depth.rows_per_request:
             reason = why if self._depth.rows_per_request else "the venue has no history"
             return Verdict(GapState.LOST, BY_NOTHING, self._jumped(), reason, gap.from_ns, gap.to_ns)
@@ -62,6 +70,9 @@ class Attempt:
         if clipped and verdict.state is GapState.FILLED:
             return Verdict(GapState.LOST, verdict.by, UNKNOWN, why, gap.from_ns, floor_ns)
         return replace(verdict, lost_from_ns=gap.from_ns) if clipped and verdict.state is GapState.LOST else verdict
+
+    def _is_late(self, asked_ns: int) -> bool:
+        return asked_ns >= self.work.gap.to_ns + LATE_NS
 
     def _jumped(self) -> int:
         gap = self.work.gap
@@ -91,7 +102,7 @@ class Attempt:
                 self._look(gap.from_ns - NS_PER_S, gap.to_ns + NS_PER_S)
             ids, _ = self.evidence.known()
             self._read_parts(id_holes(ids, gap.first_id, gap.last_id))
-            return judge_ids(self._bounds(), self.evidence, gap.first_id, gap.last_id)
+            return self._judge_ids(gap.first_id, gap.last_id)
         lower, upper = self._anchors()
         if lower >= 0 and upper >= 0:
             if self._is_large(upper - lower):
@@ -123,7 +134,7 @@ class Attempt:
                    aggregated)
         gap = self.work.gap
         if gap.first_id is not None and gap.last_id is not None:
-            again = judge_ids(self._bounds(), self.evidence, gap.first_id, gap.last_id)
+            again = self._judge_ids(gap.first_id, gap.last_id)
         else:
             again = self._judge_ids_of_time()
         return replace(again, by=f"{again.by}, aggregated") if again.state is GapState.FILLED else again
@@ -160,9 +171,10 @@ class Attempt:
     def _last_before(self, near: TradeBatch) -> tuple[int, int]:
         """Return id and time of the last trade that is known before the gap; (-1, 0) if there is none."""
         if not len(near):
-            near = self._note_stored(self._stored(self.start_ns - LONG_MARGIN_NS, self.start_ns))
+            before_ns = self.start_ns - (DAY_NS if self.work.wide else LONG_MARGIN_NS)
+            near = self._note_stored(self._stored(before_ns, self.start_ns))
         if len(near):
-            row = int(near.trade_id.argmax())
+            row = int((near.trade_id if self._venue.id_kind is IdKind.CONTIGUOUS else near.timestamp).argmax())
             return int(near.trade_id[row]), int(near.timestamp[row])
         last_id, at_ns = self._stores.pipeline.last_before(self.work.number)
         if not 0 < at_ns < self.start_ns:
@@ -182,6 +194,8 @@ class Attempt:
 
     def _from_ns(self) -> int:
         """Return since when a history is asked by time: an answer must have the last trade that is known before the gap."""
+        if self.work.wide and not self._before_ns:
+            return self.start_ns - DAY_NS
         from_ns = self.start_ns - BESIDE_NS
         return min(from_ns, self._before_ns - BESIDE_NS) if self._before_ns else from_ns
 
@@ -205,7 +219,15 @@ class Attempt:
                 return by_time
             inside = ids[(times >= self.start_ns) & (ids < upper)]
             lower = int(inside.min(initial=upper)) - 1
-        return judge_ids(bounds, self.evidence, lower + 1, upper - 1)
+        return self._judge_ids(lower + 1, upper - 1)
+
+    def _judge_ids(self, first_id: int, last_id: int) -> Verdict:
+        """Judge by ids. Note which ones a history skips, so that a later answer can confirm that they are not trades."""
+        asked_ns, skipped = self._skipped_before
+        if self._depth.skips_ids and self._asked_ns >= asked_ns + APART_NS:
+            self.evidence.skipped_before = skipped
+            self.work.skipped = self._asked_ns, self.evidence.skipped()
+        return judge_ids(self._bounds(), self.evidence, first_id, last_id)
 
     # By time.
 
@@ -225,46 +247,59 @@ class Attempt:
                 parsed = self._ask(query, aggregated)
             pager.take(parsed.batch.trade_id, parsed.batch.timestamp)
             self._newest_id = max(self._newest_id, int(parsed.batch.trade_id.max(initial=-1)))
+            if aggregated is None:
+                self._access.answers.pop(self.work.symbol, None)
             rows, stored = self.intake.take(parsed)
             self.evidence.add(stored.trade_id, stored.timestamp)
             self.evidence.add(rows.trade_id, rows.timestamp, of_history=True)
+            if aggregated is None:
+                self._keep_answer(parsed)
         self._note_span(pager, part.end_ns)
 
     def _known_answer(self) -> Parsed | None:
         """Return an earlier answer of a history without pages if it was asked late enough for this gap.
 
-        A newer answer would reach less far back. So the gaps of one symbol cost one request.
+        A newer answer would reach less far back. So the gaps of one symbol cost one request. A second try asks by itself.
         """
         asked_ns, parsed = self._access.answers.get(self.work.symbol, (0, None))
-        if parsed is None or self._venue.history.pages or self.work.attempts or asked_ns < self.work.gap.to_ns + LAGS_NS:
+        if parsed is None or self._depth.pages or asked_ns < self.work.gap.to_ns + LAGS_NS:
+            return None
+        if self.work.attempts or self.work.failures:
             return None
         self._now_ns = min(self._now_ns, asked_ns)
+        self._asked_ns, self._late = asked_ns, self._is_late(asked_ns)
         return parsed
 
+    def _keep_answer(self, parsed: Parsed) -> None:
+        """Keep an answer of a history without pages for other gaps of the symbol: it has rows and has passed every check."""
+        answers = self._access.answers
+        if self._depth.pages or not len(parsed.batch) or self.intake.lacking:
+            return
+        answers[self.work.symbol] = self._asked_ns, parsed
+        if len(answers) > ANSWERS_KEPT:
+            del answers[next(iter(answers))]
+
     def _ask(self, query: HistoryQuery, aggregated: AggregatedHistory | None) -> Parsed:
-        venue, answers = self._venue, self._access.answers
+        venue = self._venue
         request = (aggregated.request if aggregated else venue.history_request)(query)
         if not self._access.share.acquire(request.weight, self._stopping):
             raise Stopping
         self._means.stats.add("history_requests_total", venue=venue.name)
         asked_ns = self._means.clock.now_ns() - self._access.lag_ns()
-        parsed = self._access.parser.history(self._access.ask(request), self.work.symbol,
-                                             aggregated.parse if aggregated else venue.parse_history)
-        if not venue.history.pages and aggregated is None:
-            answers.pop(self.work.symbol, None)
-            answers[self.work.symbol] = asked_ns, parsed
-            if len(answers) > ANSWERS_KEPT:
-                del answers[next(iter(answers))]
-        return parsed
+        self._asked_ns = self._asked_ns or asked_ns
+        return self._access.parser.history(self._access.ask(request), self.work.symbol,
+                                           aggregated.parse if aggregated else venue.parse_history)
 
     def _note_span(self, pager: Pager, end_ns: int) -> None:
         """Note the time that answers of a part covered, and whether they lack stored trades at its end."""
         low_ns, high_ns = pager.low_ns, pager.high_ns
-        if low_ns > high_ns or high_ns < 0:  # not one row
-            self._require_quiet()
-            low_ns, high_ns = 0, self.end_ns
-        elif pager.short and not len(self._stored(low_ns - MARGIN_NS, low_ns)):
-            low_ns = 0  # it is not full, and the store knows of no older trade either
+        if low_ns > high_ns or high_ns < 0:
+            self._check_empty()
+            return
+        if pager.short and not self._before_ns:
+            low_ns = 0  # it is not full, and no older trade is known
+        self.evidence.short = pager.short
+        self.evidence.ended = self._late and (pager.whole or not self._depth.pages)
         self.evidence.add_span(low_ns, high_ns)
         self.work.spans = self.evidence.spans
         if high_ns < self.end_ns and self._venue.id_kind is not IdKind.CONTIGUOUS:
@@ -273,13 +308,13 @@ class Attempt:
                                  min(until_ns, end_ns) if self._depth.pages else until_ns)
             self.evidence.stored_after_ns = int(after.timestamp.max(initial=0))
 
-    def _require_quiet(self) -> None:
-        """Raise an error for an answer without a row, unless the symbol may really have had no trade, by two answers."""
-        if self._before_ns or self.evidence.known()[0].size:
+    def _check_empty(self) -> None:
+        """Raise BadFrame for an answer without a row if any trade of the symbol is known; have the next try look further back."""
+        pipeline, number = self._stores.pipeline, self.work.number
+        near = self._before_ns > 0 or self.evidence.known()[0].size > 0
+        self.work.wide |= not near
+        if near or pipeline.last_before(number)[1] > 0 or pipeline.last_seen(number) >= 0:
             raise BadFrame("the venue's history has no rows, though some are stored")
-        if self.work.attempts == 0:
-            self.work.attempts = 1
-            raise Unsettled("the venue's history has no rows")
 
 
 def _lasting(seconds: float) -> str:

@@ -14,7 +14,8 @@ from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill, Records
 from pumpwatch.store.pending_records import gap_key
 
-ATTEMPTS = 4  # answers that may leave a gap unsettled; then what is missing counts as lost
+ATTEMPTS = 4  # answers that may leave a gap unsettled; then what a history without pages lacks counts as lost
+MOST_COUNTED = 20  # attempts: the pauses between them grow no more long before
 
 
 class Filler:
@@ -38,9 +39,9 @@ class Filler:
         if early and not work.by_jump:
             raise Unsettled("the venue's history may lag: it is asked once more")
         if verdict.state is GapState.OPEN:
-            work.attempts += 1
-            if work.attempts < ATTEMPTS:
-                raise Unsettled(verdict.reason)
+            work.attempts, work.verdict = min(work.attempts + 1, MOST_COUNTED), verdict
+            if work.attempts < ATTEMPTS or (self._access.venue.history.pages and attempt.evidence.spans):
+                raise Unsettled(verdict.reason)  # pages are asked again until the gap is out of reach
             verdict = replace(verdict, state=GapState.LOST)
         return fill_of(work.gap, work.symbol, verdict, work.found, now_ns)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from pumpwatch.model import GapState, Int64
 BY_ID, BY_OVERLAP, BY_NOTHING = "id", "overlap", "nothing"
 UNKNOWN = -1  # number of missing trades
 Span = tuple[int, int]  # first and last time of a part of the history
+Range = tuple[int, int]  # first and last id
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,16 @@ class Evidence:
 
     spans: every row of the history in [low, high] was in an answer. stored_after_ns: the time of a stored trade behind the
     history's newest row that should be in it, 0 without one. lacking: stored trades that an answer lacks, although it has
-    their neighbours.
+    their neighbours. short: an answer without pages was not full. ended: the history was read to its newest row, so long after
+    the gap's end that no row of the gap can follow. skipped_before: ids between rows of an earlier answer that it left out.
     """
 
     spans: list[Span] = field(default_factory=list)
     stored_after_ns: int = 0
     lacking: int = 0
+    short: bool = False
+    ended: bool = False
+    skipped_before: list[Range] = field(default_factory=list)
     _ids: list[Int64] = field(default_factory=list)
     _times: list[Int64] = field(default_factory=list)
     _history: list[Int64] = field(default_factory=list)
@@ -81,6 +87,21 @@ class Evidence:
         """Return the ids of the history's rows, ascending."""
         return np.unique(np.concatenate(self._history)) if self._history else np.empty(0, np.int64)
 
+    def skipped(self) -> list[Range]:
+        """Return the ids between the history's rows that it leaves out, in order."""
+        ids = self.history_ids()
+        return id_holes(ids, int(ids[0]), int(ids[-1])) if len(ids) else []
+
+    def agreed(self, holes: Iterable[Range]) -> list[Range]:
+        """Return those of some ranges of ids that this answer and an earlier one both leave out between their rows."""
+        now = self.skipped()
+        return [hole for hole in holes if _has(now, hole) and _has(self.skipped_before, hole)]
+
+
+def _has(ranges: list[Range], hole: Range) -> bool:
+    place = bisect_right(ranges, hole[0], key=lambda found: found[0]) - 1
+    return place >= 0 and hole[1] <= ranges[place][1]
+
 
 def joined(spans: Iterable[Span]) -> list[Span]:
     """Return spans in order; those that touch are one."""
@@ -94,13 +115,16 @@ def joined(spans: Iterable[Span]) -> list[Span]:
 
 
 def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -> Verdict:
-    """Judge by contiguous ids: every id of [first_id, last_id] must be known."""
+    """Judge by contiguous ids: every id of [first_id, last_id] must be known.
+
+    Of a history that skips ids, those count as no trades that two answers agree on.
+    """
     ids, times = evidence.known()
     history = evidence.history_ids()
     holes = id_holes(ids, first_id, last_id)
     left_out = 0
     if bounds.skips_ids and len(history):
-        inside = [hole for hole in holes if history[0] < hole[0] and hole[1] < history[-1]]
+        inside = evidence.agreed(holes)
         left_out = sum(last - first + 1 for first, last in inside)
         holes = [hole for hole in holes if hole not in inside]
     if not holes:
@@ -115,7 +139,10 @@ def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -
 
 
 def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
-    """Judge by overlap: the history was read from before the gap to its end, and everything in it is stored."""
+    """Judge by overlap: the history was read from before the gap to its end, and everything in it is stored.
+
+    A history that ends earlier counts only if it was asked late enough (`ended`) and no later trade is stored.
+    """
     later = [span for span in evidence.spans if span[1] >= bounds.from_ns]
     low_ns, high_ns = later[0] if later else (0, 0)
     if evidence.lacking:
@@ -126,14 +153,17 @@ def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
     if not high_ns:  # it ends before the gap begins
         low_ns, high_ns = evidence.spans[-1]
     if low_ns >= bounds.from_ns:
-        state = GapState.OPEN if bounds.pages else GapState.LOST
-        return Verdict(state, BY_NOTHING, UNKNOWN, bounds.limit or "the venue's history does not reach its beginning",
+        if bounds.pages or evidence.short:  # a whole answer would have had the last trade before the gap
+            state, reason = GapState.OPEN, "the venue's history does not reach its beginning"
+        else:
+            state, reason = GapState.LOST, bounds.limit or "the venue's history does not reach its beginning"
+        return Verdict(state, BY_NOTHING, UNKNOWN, reason,
                        bounds.from_ns, min(low_ns, bounds.to_ns))
     if high_ns < bounds.to_ns and len(later) > 1:
         return Verdict(GapState.OPEN if bounds.pages else GapState.LOST, BY_NOTHING, UNKNOWN,
                        bounds.limit or "the venue's history was not read as a whole", max(high_ns, bounds.from_ns),
                        min(later[1][0], bounds.to_ns))
-    if high_ns < bounds.to_ns and evidence.stored_after_ns:
+    if high_ns < bounds.to_ns and (evidence.stored_after_ns or not evidence.ended):
         return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                        max(high_ns, bounds.from_ns), bounds.to_ns)
     return Verdict(GapState.FILLED, BY_OVERLAP)

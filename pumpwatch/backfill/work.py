@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pumpwatch.backfill.judge import Range, Verdict
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import NOT_RUNNING, GapFill
 from pumpwatch.store.pending_records import GapKey, gap_key
@@ -18,6 +19,8 @@ class GapWork:
     """The missing trades of one symbol of a gap. `number` is the symbol's number in the catalogue.
 
     found: trades stored so far. attempts: answers that did not settle it; not_before: monotonic seconds of the next attempt.
+    wide: an answer had no row, so the next one is asked from further back. verdict: of the last attempt that left it open.
+    skipped: when a history was asked, and the ranges of ids that its answer left out between its rows.
     """
 
     gap: Gap
@@ -28,6 +31,9 @@ class GapWork:
     failures: int = 0  # requests without a usable answer, in a row
     not_before: float = -math.inf
     settled_at: float = -math.inf  # monotonic seconds since when the gap's end has not changed
+    wide: bool = False
+    verdict: Verdict | None = None
+    skipped: tuple[int, list[Range]] = (0, [])
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
     beside: list[Gap] = field(default_factory=list)  # other gaps of the symbol by jumps in ids: an answer may have their trades
 

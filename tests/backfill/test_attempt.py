@@ -6,8 +6,12 @@ import dataclasses
 import json
 from typing import Any
 
+import pytest
+
+from pumpwatch.backfill.intake import Unsettled
 from pumpwatch.clock import NS_PER_S, FakeClock
-from pumpwatch.model import Columns, Flag, GapState, TradeBatch
+from pumpwatch.errors import BadFrame
+from pumpwatch.model import Columns, Flag, GapState, IdKind, TradeBatch
 from pumpwatch.venue import AggregatedHistory, HistoryDepth
 from tests.backfill.scripted import (
     MS,
@@ -97,6 +101,43 @@ def test_a_time_is_asked_from_the_last_known_trade_on_so_that_an_answer_cannot_b
     fill = collector.fill(collector.work(gap_of(venue, 1800.0, 1810.0, symbols=("S",)), "S"))
     assert (fill.state, fill.found) == (GapState.FILLED, 0)
     assert int(collector.histories[0].asked[0]["start"]) < START_NS + 4 * NS_PER_S
+
+
+@pytest.mark.parametrize("kind", [IdKind.UNIQUE, IdKind.MONOTONIC])
+def test_a_short_answer_that_begins_in_the_gap_is_no_proof_if_a_trade_is_known_before_it(kind):
+    clock = FakeClock(START_NS + 1400 * NS_PER_S)
+    venue = scripted_venue(kind=kind, pages=False, rows_per_request=1000)
+    history = ScriptedHistory(venue, {"S": [trade("S", number, kind=kind) for number in range(1, 1290)]}, clock)
+    collector = MemoryCollector([history], clock, {"S": 1.0})
+    collector.live(history.rows["S"][:299])
+    collector.live(history.rows["S"][1000:])
+    work = collector.work(gap_of(venue, 299.5, 1000.5, symbols=("S",)), "S")
+    history.spoil = lambda rows: rows[-400:]
+    with pytest.raises(Unsettled, match="does not reach its beginning"):
+        collector.fill(work)
+    history.spoil = lambda rows: rows
+    fill = collector.fill(work)
+    assert (fill.state, fill.found) == (GapState.FILLED, 701) and len(collector.have("S")) == 1289
+
+
+@pytest.mark.parametrize("kind", [IdKind.UNIQUE, IdKind.MONOTONIC])
+@pytest.mark.parametrize("pages", [True, False])
+def test_a_symbol_that_last_traded_long_before_is_asked_again_from_its_last_trade_on(kind, pages):
+    clock = FakeClock(START_NS + 4000 * NS_PER_S)
+    venue = scripted_venue(kind=kind, pages=pages)
+    rows = [trade("S", number, kind=kind) for number in (10, 3900)]
+    history = ScriptedHistory(venue, {"S": rows}, clock)
+    collector = MemoryCollector([history], clock, {"S": 1.0})
+    collector.live(rows[:1])
+    work = collector.work(gap_of(venue, 1700.0, 2500.0, symbols=("S",)), "S")
+    history.spoil = lambda rows: []
+    for _ in range(3):
+        with pytest.raises((Unsettled, BadFrame), match="no rows"):
+            collector.fill(work)
+        work.attempts = 0
+    assert int(history.asked[-1]["start"]) < START_NS + 10 * NS_PER_S
+    history.spoil = lambda rows: rows
+    assert collector.fill(work).state is GapState.FILLED
 
 
 def test_pages_that_an_earlier_run_has_stored_are_not_asked_again():

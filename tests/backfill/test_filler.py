@@ -138,16 +138,28 @@ def holed(rows: list[Row]) -> list[Row]:
     return [row for place, row in enumerate(rows) if place != len(rows) // 2]
 
 
-def test_a_page_with_a_hole_is_asked_again_and_its_id_is_lost_only_after_some_tries():
+def test_a_page_with_a_hole_is_asked_again_and_its_id_is_lost_only_once_it_is_out_of_reach():
     case = Case()
+    case.history.spoil = lambda rows: [row for row in rows if row["id"] != 44]
+    work = case.collector.work(case.gap, "S")
+    for _ in range(30):
+        with pytest.raises(Unsettled):
+            case.collector.fill(work)
+    case.clock.advance(86_400)
+    fill = case.collector.fill(work)
+    assert (fill.state, fill.found, fill.missing) == (GapState.LOST, 29, 1)
+    assert (fill.lost_from_ns, fill.lost_to_ns) == (START_NS + 43 * NS_PER_S, START_NS + 45 * NS_PER_S)
+
+
+def test_what_the_newest_rows_lack_is_lost_after_some_tries():
+    case = Case(pages=False, by_id=False, rows_per_request=100)
     case.history.spoil = lambda rows: [row for row in rows if row["id"] != 44]
     work = case.collector.work(case.gap, "S")
     for _ in range(ATTEMPTS - 1):
         with pytest.raises(Unsettled):
             case.collector.fill(work)
     fill = case.collector.fill(work)
-    assert (fill.state, fill.found, fill.missing) == (GapState.LOST, 29, 1)
-    assert (fill.lost_from_ns, fill.lost_to_ns) == (START_NS + 43 * NS_PER_S, START_NS + 45 * NS_PER_S)
+    assert (fill.state, fill.found, fill.missing, len(case.history.asked)) == (GapState.LOST, 29, 1, ATTEMPTS)
 
 
 @pytest.mark.parametrize("kind", [IdKind.MONOTONIC, IdKind.UNIQUE])
@@ -165,8 +177,25 @@ def test_a_history_that_lacks_stored_trades_proves_nothing(kind):
 def test_ids_that_the_history_leaves_out_are_not_lost_trades():
     case = Case(skips_ids=True)
     case.history.rows["S"] = [row for row in case.rows if row["id"] not in (40, 41)]
-    fill = case.fill(case.jumps[0])
+    work = case.collector.work(case.jumps[0])
+    for _ in range(2):  # once more at the same moment: the second answer counts for nothing
+        with pytest.raises(Unsettled):
+            case.collector.fill(work)
+    case.clock.advance(5.0)
+    fill = case.collector.fill(work)
     assert (fill.state, fill.found, fill.missing) == (GapState.FILLED, 28, 0) and fill.reason.startswith("2 ids")
+
+
+def test_trades_that_one_answer_leaves_out_come_with_the_next_one():
+    case = Case(pages=False, by_id=False, rows_per_request=1000, skips_ids=True)
+    work = case.collector.work(case.jumps[0])
+    case.history.spoil = lambda rows: [row for row in rows if not 40 <= row["id"] < 50]
+    with pytest.raises(Unsettled):
+        case.collector.fill(work)
+    case.clock.advance(10.0)
+    case.history.spoil = lambda rows: rows
+    fill = case.collector.fill(work)
+    assert (fill.state, fill.found, fill.reason) == (GapState.FILLED, 30, "") and case.stored == case.whole
 
 
 HOSTILE = {
@@ -196,13 +225,36 @@ def test_an_empty_answer_proves_nothing(kind):
     assert case.stored == before
 
 
+@pytest.mark.parametrize("pages", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_symbol_that_never_traded_is_filled_once_two_answers_are_empty(kind):
-    case = Case(kind, trades=1)
+def test_empty_answers_never_prove_that_nothing_is_missing(kind, pages):
+    case = Case(kind, trades=1, pages=pages)
     work = case.collector.work(case.gap, "S")
-    with pytest.raises(Unsettled):
+    for _ in range(ATTEMPTS - 1):
+        with pytest.raises(Unsettled, match="no rows"):
+            case.collector.fill(work)
+    fill = case.collector.fill(work)
+    assert (fill.state, fill.by, fill.reason) == (GapState.LOST, "nothing", "the venue's history has no rows")
+
+
+def test_a_history_that_is_asked_soon_after_a_gap_and_ends_in_it_is_asked_once_more():
+    case = Case(IdKind.UNIQUE, trades=60, after=False)
+    case.history.lag_s = 9.0
+    case.clock.step(-56.0)  # 64 s: the history ends at 55 s
+    work = case.collector.work(case.gap, "S")
+    work.settled_at = case.clock.monotonic() - 6.0
+    with pytest.raises(Unsettled, match="ends before the gap"):
         case.collector.fill(work)
-    assert case.collector.fill(work).state is GapState.FILLED
+    case.clock.advance(10.0)
+    assert case.collector.fill(work).state is GapState.FILLED and case.stored == case.whole
+
+
+def test_a_page_that_ends_amid_the_trades_of_one_moment_leaves_the_gap_open():
+    case = Case(IdKind.UNIQUE, trades=41, missing=range(31, 60))
+    moment = case.rows[-1]["t"] + 500
+    case.history.rows["S"] += [{**trade("S", 100 + number, kind=IdKind.UNIQUE), "t": moment} for number in range(25)]
+    with pytest.raises(Unsettled, match="ends before the gap"):
+        case.fill()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -303,4 +355,8 @@ def test_a_venue_without_ids_gets_what_it_lacks_and_equal_trades_are_told_apart(
 def test_ids_that_the_history_leaves_out_open_no_gap_of_their_own():
     case = Case(after=False, skips_ids=True)
     case.history.rows["S"] = [row for row in case.rows if row["id"] not in (40, 41)]
-    assert case.fill().state is GapState.FILLED and not case.collector.gaps
+    work = case.collector.work(case.gap, "S")
+    with pytest.raises(Unsettled):
+        case.collector.fill(work)
+    case.clock.advance(10.0)
+    assert case.collector.fill(work).state is GapState.FILLED and not case.collector.gaps

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, BY_OVERLAP, UNKNOWN, Bounds, Evidence, joined, judge_ids, judge_time
 from pumpwatch.model import GapState
 
 
-def evidence(stored: list[int] = (), history: list[int] = (), spans: list[tuple[int, int]] = (), **facts: int) -> Evidence:
+def evidence(stored: list[int] = (), history: list[int] = (), spans: list[tuple[int, int]] = (), **facts: Any) -> Evidence:
     """Return evidence of ids; a trade's time is ten times its id."""
     found = Evidence(spans=list(spans), **facts)
     for ids, of_history in ((stored, False), (history, True)):
@@ -44,11 +46,15 @@ def test_an_answer_without_a_row_proves_nothing():
     assert judge_time(Bounds(0, 200), evidence()).state is GapState.OPEN
 
 
-def test_ids_between_rows_of_a_history_that_skips_ids_are_not_trades():
+def test_ids_between_rows_of_a_history_that_skips_ids_are_not_trades_once_two_answers_agree():
     bounds = Bounds(0, 200, pages=False, skips_ids=True)
-    verdict = judge_ids(bounds, evidence([], [4, 6, 9, 11]), 5, 10)
+    assert judge_ids(bounds, evidence([], [4, 6, 9, 11]), 5, 10).state is GapState.OPEN
+    before = [(5, 5), (7, 8), (10, 10)]
+    verdict = judge_ids(bounds, evidence([], [4, 6, 9, 11], skipped_before=before), 5, 10)
     assert verdict.state is GapState.FILLED and verdict.reason.startswith("4 ids are not trades")
-    assert judge_ids(bounds, evidence([], [6, 9]), 5, 10).missing == 2  # those outside may be trades
+    assert judge_ids(bounds, evidence([], [6, 9], skipped_before=before), 5, 10).missing == 2  # those outside may be trades
+    verdict = judge_ids(bounds, evidence([], [4, 6, 9, 11], skipped_before=[(5, 5), (8, 8)]), 5, 10)
+    assert (verdict.state, verdict.missing) == (GapState.OPEN, 3)  # the earlier answer had 7 and ended with 9
 
 
 def test_a_time_is_filled_if_the_history_reaches_from_before_it_to_its_end():
@@ -67,16 +73,25 @@ def test_a_history_that_begins_exactly_with_the_gap_may_lack_trades_of_that_mome
     assert judge_time(Bounds(100, 200, pages=False), evidence(spans=[(100, 300)])).state is GapState.LOST
 
 
-def test_a_history_that_ends_in_the_gap_counts_only_if_no_later_trade_is_stored():
-    bounds = Bounds(100, 200)
-    assert judge_time(bounds, evidence(spans=[(50, 120)])).state is GapState.FILLED
-    assert judge_time(bounds, evidence(spans=[(50, 120)], stored_after_ns=150)).state is GapState.OPEN
+def test_a_history_that_ends_in_the_gap_counts_only_if_it_was_asked_late_and_no_later_trade_is_stored():
+    for pages in (True, False):
+        bounds = Bounds(100, 200, pages)
+        assert judge_time(bounds, evidence(spans=[(50, 120)], ended=True)).state is GapState.FILLED
+        assert judge_time(bounds, evidence(spans=[(50, 120)])).state is GapState.OPEN
+        assert judge_time(bounds, evidence(spans=[(50, 120)], ended=True, stored_after_ns=150)).state is GapState.OPEN
 
 
-def test_a_history_that_ends_before_the_gap_counts_only_if_no_later_trade_is_stored():
+def test_a_history_that_ends_before_the_gap_counts_only_if_it_was_asked_late_and_no_later_trade_is_stored():
     bounds = Bounds(100, 200)
-    assert judge_time(bounds, evidence(spans=[(50, 80)])).state is GapState.FILLED
-    assert judge_time(bounds, evidence(spans=[(50, 80)], stored_after_ns=90)).state is GapState.OPEN
+    assert judge_time(bounds, evidence(spans=[(50, 80)], ended=True)).state is GapState.FILLED
+    assert judge_time(bounds, evidence(spans=[(50, 80)])).state is GapState.OPEN
+    assert judge_time(bounds, evidence(spans=[(50, 80)], ended=True, stored_after_ns=90)).state is GapState.OPEN
+
+
+def test_an_answer_that_is_not_full_and_begins_in_the_gap_may_lack_trades_that_the_next_one_has():
+    bounds = Bounds(100, 200, pages=False, limit="history reaches 60 trades back")
+    verdict = judge_time(bounds, evidence(spans=[(150, 300)], short=True))
+    assert (verdict.state, verdict.reason) == (GapState.OPEN, "the venue's history does not reach its beginning")
 
 
 def test_a_history_that_lacks_stored_trades_proves_nothing():

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import pytest
+
 from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.errors import BadFrame
 from pumpwatch.model import GapState, IdKind
 from pumpwatch.records import Records
 from tests.backfill.scripted import START_NS, MemoryCollector, ScriptedHistory, gap_of, scripted_venue, trade
@@ -41,6 +44,21 @@ def test_an_answer_from_before_the_end_of_a_gap_is_not_used_for_it():
     access.answers["S"] = second.to_ns + 1, parsed
     assert collector.fill(collector.work(second, "S")).state is GapState.FILLED
     assert len(history.asked) == 2
+
+
+def test_an_answer_that_fails_a_check_is_used_for_no_gap():
+    for spoil in (lambda rows: [], lambda rows: [{**row, "id": row["id"] + 1} for row in rows]):
+        collector, history = newest_only(120.0)
+        works = [collector.work(gap, "S") for gap in collector.gaps.values()]
+        history.spoil = spoil
+        for work in works:
+            with pytest.raises(BadFrame):
+                collector.fill(work)
+            work.failures += 1
+        assert len(history.asked) == 2 and not collector.accesses[0].answers
+        history.spoil = lambda rows: rows
+        assert [collector.fill(work).state for work in works] == [GapState.FILLED] * 2
+        assert len(history.asked) == 4
 
 
 def test_an_answer_for_one_jump_in_ids_fills_the_others_that_it_reaches():
