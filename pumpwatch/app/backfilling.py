@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+
+import gevent
+from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.backfill.access import BackfillOptions, Means, Stores, VenueAccess
@@ -13,7 +16,7 @@ from pumpwatch.clock import NS_PER_MS
 from pumpwatch.errors import StorageError
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.model import TradeBatch
-from pumpwatch.store.query import find
+from pumpwatch.store.query import Name, find
 from pumpwatch.venue import HttpRequest
 
 
@@ -23,13 +26,14 @@ def make_backfill(collector: CollectorParts, coins: Callable[[], list[str]]) -> 
     options = BackfillOptions(
         reach_s=config.backfill.reach_h * 3600, kept_s=config.store.retention_hours * 3600, settle_s=config.backfill.settle_s,
         concurrency=config.backfill.concurrency, aggregated=config.backfill.aggregated)
-    stores = Stores(stored=partial(_stored, collector), put=collector.committer.put,
+    stored = StoredTrades(collector)
+    stores = Stores(stored=stored.find, put=collector.committer.put,
                     wait_durable=collector.committer.wait_durable, record=collector.recorder.record, pipeline=collector.ingest)
     shares = BudgetShares(config.backfill.budget, collector.clock)
     sources = Sources(
         ledger=collector.threaded_ledger, changes=lambda: collector.recorder.gaps_written,
         volume_of=lambda number: collector.catalogue.instruments[number].volume,
-        windows=partial(_windows, collector, coins))
+        windows=partial(_windows, collector, coins), close=stored.close)
     venues = [_access(collector, feeds, shares) for feeds in collector.venues]
     return Backfill(venues, sources, Means(stores, collector.clock, collector.stats, options), config.backfill.enabled)
 
@@ -47,18 +51,40 @@ def _access(collector: CollectorParts, feeds: VenueFeeds, shares: BudgetShares) 
         is_listed=lambda symbol: symbol in feeds.placement)
 
 
-def _stored(collector: CollectorParts, number: int, start_ns: int, end_ns: int, in_journal: bool) -> TradeBatch:
-    """Return an instrument's stored trades. Raises StorageError where a part of the store cannot be read."""
-    if start_ns >= end_ns:
-        return TradeBatch.empty()
-    query = collector.threaded_journal.query
-    if in_journal:
-        return query(collector.catalogue.names([number]), start_ns, end_ns)
-    result = find([number], start_ns, end_ns, catalogue=collector.catalogue, recent=collector.recent, journal_query=query)
-    for part in result.parts:
-        if part.problem:
-            raise StorageError(part.problem)
-    return result.batch
+class StoredTrades:
+    """Looks up stored trades in a thread of its own, so that no commit waits for it."""
+
+    def __init__(self, collector: CollectorParts) -> None:
+        self._collector, self._thread, self._closed = collector, ThreadPool(1), False
+        self._reader = collector.journal.side_reader()
+
+    def find(self, number: int, start_ns: int, end_ns: int, in_journal: bool) -> TradeBatch:
+        """Return an instrument's stored trades, see `Stores`. Raises StorageError where a part of the store cannot be read."""
+        if start_ns >= end_ns:
+            return TradeBatch.empty()
+        collector = self._collector
+        if in_journal:
+            return self._query(collector.catalogue.names([number]), start_ns, end_ns)
+        result = find([number], start_ns, end_ns, catalogue=collector.catalogue, recent=collector.recent,
+                      journal_query=self._query)
+        for part in result.parts:
+            if part.problem:
+                raise StorageError(part.problem)
+        return result.batch
+
+    def _query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
+        batch = self._thread.apply(self._read, (names, start_ns, end_ns))
+        return self._collector.threaded_journal.query(names, start_ns, end_ns) if batch is None else batch
+
+    def _read(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch | None:
+        if self._closed:
+            raise StorageError("the collector is stopping")
+        return self._reader.query(names, start_ns, end_ns)
+
+    def close(self) -> None:
+        """Reject further look-ups, and close the files after the one that runs. Does not wait."""
+        self._closed = True
+        gevent.spawn(self._thread.apply, self._reader.close)
 
 
 def _windows(collector: CollectorParts, coins: Callable[[], list[str]]) -> Mapping[int, int]:

@@ -40,13 +40,15 @@ class Sources:
     """What tells the stage what to do.
 
     changes: a number that changes when gaps are written. volume_of(number): an instrument's trades in 24 hours, in USDT.
-    windows: the place of the listing window of an instrument's coin, by instrument; the oldest window is first.
+    windows: the place of the listing window of an instrument's coin, by instrument; the oldest window is first. close(): ends
+    the look-ups of stored trades.
     """
 
     ledger: GapLedger
     changes: Callable[[], int]
     volume_of: Callable[[int], float]
     windows: Callable[[], Mapping[int, int]]
+    close: Callable[[], None] = lambda: None
 
 
 class Backfill:
@@ -76,6 +78,7 @@ class Backfill:
     def stop(self) -> None:
         """Have all bodies return."""
         self._stopping.set()
+        self._sources.close()
 
     def run(self) -> None:
         """Follow the ledger until stopped."""

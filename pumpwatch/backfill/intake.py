@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,6 @@ log = logging.getLogger(__name__)
 
 DURABLE_S = 10.0
 SLACK_NS = NS_PER_S  # a stored trade may have another time than its row of the history by so much
-LONGEST_SKIP = 1000  # more ids in a row that are not trades are a hole
 CONFLICTS_KEPT = 1000  # of a venue; more are neither recorded nor logged
 PROOF = 3  # stored trades between the rows of a history of which none is stored
 
@@ -70,13 +68,11 @@ class Intake:
         inside = self._inside(batch)
         chosen = compared.new & inside
         if (compared.unsure & inside).any():  # on their way to the store when they were looked up, or dropped
+            before = compared.unsure
             compared, stored = self._compare(batch)
-            chosen = (compared.new | compared.unsure) & inside
+            chosen = (compared.new | (compared.unsure & before)) & inside  # what was seen since then is on its way
         self._check_ids(batch, compared, stored)
-        seen = [used_up.take(self._inside(used_up))]
-        if self._access.venue.history.skips_ids:
-            seen.append(_skipped(batch.take(inside)))
-        self._store(compared.batch.take(chosen), TradeBatch.concat(seen))
+        self._store(compared.batch.take(chosen), used_up.take(self._inside(used_up)), batch.trade_id)
         self._note_conflicts(batch, stored, compared.conflicts)
         self.lacking += self._lacking(batch, stored)
         rows = TradeBatch.concat([batch, used_up]) if len(used_up) else batch
@@ -149,13 +145,17 @@ class Intake:
             raise BadFrame(f"none of {len(batch)} trades of the history is stored, though {int(beside.sum())} of that time are: "
                            "it names them by other ids")
 
-    def _store(self, chosen: TradeBatch, used_up: TradeBatch) -> None:
+    def _store(self, chosen: TradeBatch, used_up: TradeBatch, answered: Int64) -> None:
         if self._stopping():
             raise Stopping
         taken = TradeBatch.concat([chosen, used_up]) if len(used_up) else chosen
         if len(used_up):
             taken = taken.take(np.argsort(taken.trade_id, kind="stable"))
         gaps = self._stores.pipeline.take_in(self._work.number, taken)
+        if self._access.venue.history.skips_ids and len(answered):  # ids between its rows: the work's own gap is judged by them
+            first, last = int(answered.min()), int(answered.max())
+            gaps = [gap for gap in gaps if gap.state is not GapState.OPEN or gap.first_id is None or gap.last_id is None
+                    or gap.first_id <= first or gap.last_id >= last]
         self.gaps += gaps
         if len(chosen):
             self._stores.put(chosen, Records(gaps=[gap for gap in gaps if gap.state is GapState.OPEN]))
@@ -193,18 +193,6 @@ class Intake:
             for row, at in fresh]))
         log.warning("history contradicts stored trades venue=%s symbol=%s count=%d history=%r stored=%r", venue.name,
                     self._work.symbol, len(fresh), _shown(batch, fresh[0][0]), _shown(stored, fresh[0][1]))
-
-
-def _skipped(batch: TradeBatch) -> TradeBatch:
-    """Return rows for the ids that a history left out between its own rows: they are not trades."""
-    holes = np.diff(batch.trade_id) - 1
-    rows = np.flatnonzero((holes > 0) & (holes < LONGEST_SKIP))
-    if not len(rows):
-        return TradeBatch.empty()
-    counts = holes[rows]
-    nth = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-    found = batch.take(np.repeat(rows, counts))
-    return replace(found, trade_id=found.trade_id + nth + 1)
 
 
 def _shown(batch: TradeBatch, row: int) -> str:

@@ -34,6 +34,7 @@ from pumpwatch.store.names import load_names
 from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader
 from pumpwatch.store.recovery import Recovery, count_late, last_moment_ns, load_segments, recover_last_ids
 from pumpwatch.store.segment import Row, Segment, Writer
+from pumpwatch.store.side_reader import SideReader
 from pumpwatch.store.sqlite import private_folder, storage_error
 from pumpwatch.store.upkeep import QUARANTINE_BYTES
 from pumpwatch.store.watermarks import Watermarks
@@ -324,6 +325,10 @@ class Journal:
         Damaged batches are left out, named, and recorded as gaps. Raises StorageError where the next segment is locked.
         """
         return self.files.read_after(batch_id, max_rows)
+
+    def side_reader(self) -> SideReader:
+        """Return a reader for one other thread, whose look-ups hold up no commit; any thread."""
+        return SideReader(lambda: list(self._segments), self._run, self._catalogue)
 
     def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
         """Return these instruments' trades in [start_ns, end_ns), by timestamp. Raises StorageError where a segment is locked."""

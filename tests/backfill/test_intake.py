@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 
 from pumpwatch.backfill.intake import Intake, Stopping
@@ -14,9 +17,9 @@ from tests.backfill.scripted import START_NS, MemoryCollector, ScriptedHistory, 
 class Taken:
     """An intake for the gap from 30 s to 60 s of a symbol that trades each second."""
 
-    def __init__(self, kind: IdKind = IdKind.CONTIGUOUS, stopping: bool = False) -> None:
+    def __init__(self, kind: IdKind = IdKind.CONTIGUOUS, stopping: bool = False, **depth: Any) -> None:
         clock = FakeClock(START_NS + 120 * NS_PER_S)
-        venue = scripted_venue(kind=kind)
+        venue = scripted_venue(kind=kind, **depth)
         self.rows = [trade("S", number, kind=kind) for number in range(1, 100)]
         self.history = ScriptedHistory(venue, {"S": self.rows}, clock)
         self.collector = MemoryCollector([self.history], clock, {"S": 1.0})
@@ -60,3 +63,39 @@ def test_stored_trades_that_an_answer_lacks_are_counted():
     taken.rows = [row for row in taken.rows if row is not taken.rows[26]]
     taken.take(20, 40)
     assert taken.intake.lacking == 1
+
+
+@pytest.mark.parametrize("kind", [IdKind.CONTIGUOUS, IdKind.UNIQUE])
+def test_a_trade_of_the_stream_that_comes_during_the_second_look_up_is_stored_once(kind):
+    taken = Taken(kind)
+    collector = taken.collector
+    collector.live(taken.rows[:29])
+    collector.live(taken.rows[59:])
+    collector.ingest.dedupe.observe(collector.batch_of([taken.rows[39]], taken.history.venue))  # seen, and dropped
+    looks = []
+
+    def find(*arguments: Any) -> Any:
+        found = collector.find(*arguments)
+        looks.append(arguments)
+        if len(looks) == 2:  # behind what it has found
+            late = collector.batch_of([taken.rows[44]], taken.history.venue)
+            collector.ingest.dedupe.observe(late)
+            collector.waiting.append(late)
+        return found
+
+    taken.intake._stores = dataclasses.replace(collector.means.stores, stored=find)
+    taken.take(30, 59)
+    collector.wait_durable(0)
+    ids = collector.have("S")
+    assert len(looks) == 2 and len(ids) == 99 == len(set(ids))
+
+
+def test_a_trade_that_the_history_leaves_out_is_kept_when_the_stream_brings_it_late():
+    taken = Taken(skips_ids=True)
+    taken.collector.live(taken.rows[:29])
+    late = taken.rows.pop(39)
+    taken.take(20, 58)
+    taken.collector.wait_durable(0)
+    assert "40" not in taken.collector.have("S") and not taken.intake.gaps
+    taken.collector.live([late])
+    assert taken.collector.have("S").count("40") == 1
