@@ -1,7 +1,7 @@
 """Keep the ledger of minutes of a running collector: count what is stored, note what is watched, and report each day.
 
-All of it runs in a thread of its own, behind everything else. Where the ledger of minutes refuses, the journal and its expiry go
-on without it.
+All of it runs in a thread of its own, behind everything else. Where the ledger of minutes takes no counts, the journal and its
+expiry go on without it. A segment that stays locked holds up the expiry for an hour at most.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pumpwatch.store.tally import Tally
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.02  # between two steps of counting
+COUNT = "count"  # the one job that segments wait for
+HELD_UP_S = 3600.0  # so long may segments that wait for a locked one not expire for their age
 
 
 class MinuteLedger:
@@ -37,15 +39,21 @@ class MinuteLedger:
         self._thread = ThreadPool(1)
         self._watched: dict[Venue, frozenset[str]] = {}  # as written
         self._written_to = 0  # which file of the tally they are written to
-        self._refused = ""
+        self._refused: dict[str, str] = {}  # job -> reason
+        self._waits_since: float | None = None  # since then a locked segment holds up the count
+        self._given_up = False  # waiting for it
         self._stopped = False
 
     def _id_kind_of(self, venue: Venue) -> IdKind:
         return self._facts[venue].id_kind if venue in self._facts else IdKind.UNIQUE
 
     def counted(self) -> int | None:
-        """Return the last batch that is counted; None while the ledger of minutes refuses, so that nothing waits for it."""
-        return None if self._refused else self._tally.counted_upto
+        """Return the last batch that is counted; None while nothing must wait for the count.
+
+        It is None while the ledger of minutes takes no counts, whatever else it refuses, and once a segment has been locked for
+        HELD_UP_S.
+        """
+        return None if COUNT in self._refused or self._given_up else self._tally.counted_upto
 
     def stop(self) -> None:
         """End a long count early."""
@@ -57,10 +65,28 @@ class MinuteLedger:
             while not self._stopped and self._thread.apply(self._tally.step):
                 gevent.sleep(PAUSE_S)
         except StorageError as error:
-            self._note(error)
+            self._note(COUNT, error)
         else:
-            self._note(None)
+            self._note(COUNT, None)
+            self._look_for_locks()
         self._collector.stats.set("counted_batches", self._tally.counted_upto)
+
+    def _look_for_locks(self) -> None:
+        """Note how long a locked segment holds up the count; after HELD_UP_S segments expire uncounted."""
+        now = self._collector.clock.monotonic()
+        locked = next((segment for segment in self._collector.journal.readable_segments()
+                       if segment.locked and segment.last_id > self._tally.counted_upto), None)
+        if locked is None:
+            if self._given_up:
+                log.info("no segment holds up the count of minutes any more")
+            self._waits_since, self._given_up = None, False
+            return
+        if self._waits_since is None:
+            self._waits_since = now
+        if now - self._waits_since >= HELD_UP_S and not self._given_up:
+            log.warning("segment is locked for too long, segments expire before their minutes are counted file=%s locked_s=%.0f",
+                        locked.path.name, now - self._waits_since)
+            self._given_up = True
 
     def watch(self) -> None:
         """Record which symbols are watched, where that has changed."""
@@ -69,8 +95,9 @@ class MinuteLedger:
                    if feeds.has_list}
         try:
             self._thread.apply(self._write_watched, (watched, now_ns))
+            self._note("watch", None)
         except StorageError as error:
-            self._note(error)
+            self._note("watch", error)
 
     def _write_watched(self, watched: dict[Venue, frozenset[str]], now_ns: int) -> None:
         file = self._tally.file()
@@ -86,8 +113,9 @@ class MinuteLedger:
         """Drop what is too old to be kept."""
         try:
             self._thread.apply(self._thin)
+            self._note("thin", None)
         except StorageError as error:
-            self._note(error)
+            self._note("thin", error)
 
     def _thin(self) -> None:
         self._tally.file().thin(self._collector.clock.now_ns())
@@ -97,14 +125,16 @@ class MinuteLedger:
         try:
             for path in self._thread.apply(self._reports.write_due, (self._collector.clock.now_ns(),)):
                 log.info("daily report written file=%s", path)
+            self._note("report", None)
         except StorageError as error:
-            self._note(error)
+            self._note("report", error)
 
-    def _note(self, error: StorageError | None) -> None:
-        """Log when the ledger of minutes begins to refuse, and when it is good again."""
-        reason = error.message if error else ""
-        if reason and not self._refused:
-            log.warning("ledger of minutes refuses, trades are stored all the same reason=%s", reason)
-        elif self._refused and not reason:
-            log.info("ledger of minutes is good again")
-        self._refused = reason
+    def _note(self, job: str, error: StorageError | None) -> None:
+        """Log when the ledger of minutes begins to refuse a job, and when the job is good again."""
+        if error is None:
+            if self._refused.pop(job, None) is not None:
+                log.info("ledger of minutes is good again job=%s", job)
+            return
+        if job not in self._refused:
+            log.warning("ledger of minutes refuses, trades are stored all the same job=%s reason=%s", job, error.message)
+        self._refused[job] = error.message

@@ -30,6 +30,7 @@ from pumpwatch.store.waiting import waiting_gaps
 SETTLE_S = 120.0  # a minute is judged this long after its end: a dead connection is noticed late, and a gap begins in the past
 DAY_MINUTES = 24 * 60
 WORST, REASONS = 10, 100  # symbols and reasons of a venue in JSON
+IDS_MISSING = "ids are missing"  # of the minutes of a hole that a gap explains, but does not cover
 NOT_RUNNING = "no collector has run since"
 BY_ID, BY_CONNECTION = "id", "connection"
 Chosen = Callable[[str, str, str], bool]  # exchange, market type, symbol
@@ -174,6 +175,8 @@ class Judge:
             if venue not in named:
                 named[venue] = NamedGaps(ledgers.gaps.get(venue, ()), ledgers.fills.get(venue, ()),
                                          skips_ids=self.facts[venue].skips_ids)
+            for from_ns, to_ns in named[venue].uncovered(symbol, missing):
+                day.timelines[venue].mark([rows[venue, symbol]], from_ns, to_ns, State.GAP, IDS_MISSING)
             for first, last in named[venue].unexplained(symbol, missing):
                 reason = (f"the trade with id {first} is not stored, and no gap names it" if first == last else
                           f"{last - first + 1:,} trades, ids {first} to {last}, are not stored, and no gap names them")

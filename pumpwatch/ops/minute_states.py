@@ -2,13 +2,14 @@
 
 A minute is `complete` only if nothing speaks against it: the symbol was watched for all of it, and no gap that is open or lost
 touches it. It is `filled` where a gap touched it whose trades came from the venue's history, `gap` with a reason where trades
-may be missing, `quiet` where it is complete and had no trade, and `unread` where nobody watched the symbol, so that nothing is
-claimed.
+may be missing, whoever watched the symbol, `quiet` where it is complete and had no trade, and `unread` where nobody watched the
+symbol and no gap touches it, so that nothing is claimed.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,9 @@ from pumpwatch.records import GapFill
 from pumpwatch.store.coverage import Watched
 from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.pending_records import GapKey, gap_key
+
+MOST_TEXTS = 2**16 - 2
+_IDS = re.compile(r"(ids jump|restarted its ids).*")  # texts that name single ids, which would make each a reason of its own
 
 
 class State(enum.IntEnum):
@@ -56,6 +60,7 @@ class Timeline:
     states: NDArray[np.uint8]
     reasons: NDArray[np.uint16]  # index in `texts`; 0: none
     texts: list[str] = field(default_factory=lambda: [""])
+    _numbers: dict[str, int] = field(default_factory=lambda: {"": 0})  # text -> its index in `texts`
 
     @property
     def end(self) -> int:
@@ -74,11 +79,12 @@ class Timeline:
             self.reasons[place] = np.where(worse | (self.reasons[place] == 0), np.uint16(self._text(reason)), self.reasons[place])
 
     def _text(self, reason: str) -> int:
-        if reason not in self.texts:
-            if len(self.texts) >= 2**16 - 2:
-                reason = "other reasons"
+        if reason not in self._numbers and len(self.texts) >= MOST_TEXTS:
+            reason = "other reasons"
+        if reason not in self._numbers:
+            self._numbers[reason] = len(self.texts)
             self.texts.append(reason)
-        return self.texts.index(reason)
+        return self._numbers[reason]
 
     def counts(self) -> dict[State, int]:
         """Return how many minutes of all symbols are in each state."""
@@ -120,32 +126,40 @@ def _apply(found: Timeline, gap: Gap, fills: Mapping[str, GapFill], row_of: Mapp
     else:
         rows = [row_of[symbol] for symbol in gap.symbols if symbol in row_of] if gap.symbols else list(row_of.values())
     alone: list[int] = []
+    together: dict[tuple[GapState, int, int, str], list[int]] = {}
     for row in rows:
         fill = fills.get(found.symbols[row])
         if fill is None or fill.gap.to_ns < gap.to_ns:
             alone.append(row)
         else:
-            _apply_fill(found, gap, fill, row)
+            bounds = (fill.lost_from_ns, fill.lost_to_ns, fill.reason) if fill.state == GapState.LOST else (0, 0, "")
+            together.setdefault((fill.state, *bounds), []).append(row)
+    reason = _IDS.sub(r"\1", gap.reason)
+    for (state, *lost, why), rows in together.items():
+        _apply_fill(found, gap, state, (lost[0], lost[1]), (reason, why), rows)
     if alone:
         filled = gap.state == GapState.FILLED
-        found.mark(alone, gap.from_ns, gap.to_ns, State.FILLED if filled else State.GAP, gap.reason)
+        found.mark(alone, gap.from_ns, gap.to_ns, State.FILLED if filled else State.GAP, reason)
 
 
-def _apply_fill(found: Timeline, gap: Gap, fill: GapFill, row: int) -> None:
-    if fill.state == GapState.OPEN and gap.state != GapState.FILLED:
-        found.mark([row], gap.from_ns, gap.to_ns, State.GAP, gap.reason)
+def _apply_fill(found: Timeline, gap: Gap, fill: GapState, lost: tuple[int, int], reasons: tuple[str, str],
+                rows: Sequence[int]) -> None:
+    """Mark the symbols whose fills of a gap say the same. reasons: of the gap, and of the fill."""
+    if fill == GapState.OPEN and gap.state != GapState.FILLED:
+        found.mark(rows, gap.from_ns, gap.to_ns, State.GAP, reasons[0])
         return
-    found.mark([row], gap.from_ns, gap.to_ns, State.FILLED, gap.reason)
-    if fill.state == GapState.LOST:
-        bounds = (fill.lost_from_ns, fill.lost_to_ns) if fill.lost_to_ns > fill.lost_from_ns else (gap.from_ns, gap.to_ns)
-        found.mark([row], *bounds, State.GAP, f"{gap.reason}; {fill.reason}" if fill.reason else gap.reason)
+    found.mark(rows, gap.from_ns, gap.to_ns, State.FILLED, reasons[0])
+    if fill == GapState.LOST:
+        bounds = lost if lost[1] > lost[0] else (gap.from_ns, gap.to_ns)
+        found.mark(rows, *bounds, State.GAP, "; ".join(filter(None, reasons)))
 
 
 def _leave_unread(found: Timeline, watched: Sequence[Watched]) -> None:
     """Mark the minutes in which nobody watched a symbol.
 
-    Before it was watched for the first time, a gap of its venue says nothing about it. Without a record of what was watched, a
-    symbol counts as watched after the minute of its first trade here.
+    A gap that is open or lost stays: the record of what was watched may itself be lost. A filled one says nothing about the time
+    before a symbol was watched first. Without a record of what was watched, a symbol counts as watched after the minute of its
+    first trade here.
     """
     shape = found.states.shape
     unread, before = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
@@ -165,5 +179,5 @@ def _leave_unread(found: Timeline, watched: Sequence[Watched]) -> None:
             unread[~inside, first:end] = True
             before[~ever, first:end] = True
     found.states[unread & (found.states < State.FILLED)] = State.UNREAD
-    found.states[before] = State.UNREAD
+    found.states[before & (found.states != State.GAP)] = State.UNREAD
     found.reasons[found.states == State.UNREAD] = 0

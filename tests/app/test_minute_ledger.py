@@ -104,10 +104,40 @@ def test_nothing_waits_for_a_ledger_of_minutes_that_refuses(collector: Collector
         minutes.watch()
         minutes.thin()
     assert minutes.counted() is None
-    assert caplog.text.count("ledger of minutes refuses") == 1
+    assert [caplog.text.count(f"ledger of minutes refuses, trades are stored all the same job={job} ")
+            for job in ("count", "watch", "thin")] == [1, 1, 1]
     (tmp_path / FILE_NAME).rmdir()
     minutes.count()
-    assert minutes.counted() == 1 and "ledger of minutes is good again" in caplog.text
+    assert minutes.counted() == 1 and "ledger of minutes is good again job=count" in caplog.text
+
+
+def test_a_report_that_fails_lets_no_segment_expire_uncounted(collector: Collector, tmp_path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    minutes = collector.jobs.minutes
+    store(collector)
+    minutes.count()
+    collector.clock.advance(86_400)  # type: ignore[attr-defined]
+    (tmp_path / "reports" / "2000-01-01.json").mkdir(parents=True)  # too old, and not a file that can be removed
+    minutes.report()
+    assert "job=report" in caplog.text and minutes.counted() == 1
+
+
+def test_a_segment_that_stays_locked_holds_up_the_expiry_for_an_hour(collector: Collector, caplog) -> None:
+    minutes, clock = collector.jobs.minutes, collector.clock
+    store(collector)
+    (segment,) = collector.journal.readable_segments()
+    segment.locked = True
+    for _ in range(6):
+        minutes.count()
+        assert minutes.counted() == 0
+        clock.advance(601)  # type: ignore[attr-defined]
+    for _ in range(2):
+        minutes.count()
+        assert minutes.counted() is None
+    assert caplog.text.count("segment is locked for too long") == 1
+    segment.locked = False
+    minutes.count()
+    assert minutes.counted() == 1
 
 
 def test_reports_are_a_named_job_and_may_be_switched_off(collector: Collector, tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import stat
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import gevent
+import numpy as np
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.app.status import Status
+from pumpwatch.app.status import Status, in_bins
 from pumpwatch.clock import FakeClock
 from pumpwatch.ops.health import FILE
 
@@ -65,3 +67,11 @@ def test_figures_have_how_long_each_trade_took_to_be_durable(collector: Collecto
     journal = collector.status.now()["journal"]
     assert journal["durable_ms"] == [[3, 98], [90, 2]]
     assert (journal["durable_ms_p50"], journal["durable_ms_p99"]) == (3, 90)
+
+
+def test_long_latencies_are_in_bins_so_that_the_figures_stay_small(collector: Collector) -> None:
+    bins = in_bins(np.ones_like(collector.committer.latency_ms))
+    assert len(bins) <= 420 and sum(count for _, count in bins) == len(collector.committer.latency_ms)
+    assert bins[:101] == [[ms, 1] for ms in range(101)] and bins[-1][0] == len(collector.committer.latency_ms) - 1
+    for (before, _), (ms, count) in pairwise(bins):
+        assert count == ms - before and (count == 1 or count <= 0.0152 * before + 1)

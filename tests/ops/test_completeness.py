@@ -74,6 +74,14 @@ def test_a_gap_explains_what_is_not_there(data: MinuteFolder) -> None:
     assert dict(summary.venues[VENUE].reasons) == {"connection lost": 1}
 
 
+def test_minutes_of_a_hole_that_its_gap_leaves_out_are_gaps_too(data: MinuteFolder) -> None:
+    data.delete("id = 7")
+    data.store(gaps=[gap(200, 200.000_000_005, symbols=("AUSDT",))])
+    summary = judged(data)
+    assert summary.flaws == [] and counts(summary) == {"COMPLETE": 17, "GAP": 3}
+    assert dict(summary.venues[VENUE].reasons) == {"connection lost": 1, "ids are missing": 2}
+
+
 def test_ids_of_rows_that_are_no_trades_are_no_hole(tmp_path: Path) -> None:
     data = MinuteFolder(tmp_path)
     data.watch(*SYMBOLS)

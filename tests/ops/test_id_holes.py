@@ -26,6 +26,20 @@ def test_a_gap_of_its_time_explains_it() -> None:
     assert unexplained(gap(105, 106, state=GapState.LOST)) == []
 
 
+def uncovered(*gaps: Gap, skips_ids: bool = False) -> list[tuple[int, int]]:
+    """Return the seconds of the hole that its gaps leave out."""
+    parts = NamedGaps(gaps, (), skips_ids=skips_ids).uncovered("AUSDT", MISSING)
+    return [((first - START_NS) // NS_PER_S, (end - START_NS) // NS_PER_S) for first, end in parts]
+
+
+def test_a_gap_covers_its_own_part_of_a_hole_alone() -> None:
+    assert uncovered(gap(105, 106)) == [(100, 105), (106, 110)]
+    assert uncovered(gap(90, 103, state=GapState.LOST), gap(103, 108, symbols=("AUSDT",))) == [(108, 110)]
+    assert uncovered(gap(0, 200)) == uncovered() == []
+    assert uncovered(gap(0, 300, symbol="AUSDT", first_id=100, last_id=109), gap(105, 106)) == [], "every id is named"
+    assert uncovered(gap(105, 106, state=GapState.FILLED), skips_ids=True) == []
+
+
 def test_gaps_with_ids_explain_these_ids_alone() -> None:
     def ids(first: int, last: int) -> Gap:
         return gap(0, 300, symbol="AUSDT", first_id=first, last_id=last)

@@ -73,9 +73,31 @@ def test_a_fill_of_a_gap_that_has_grown_since_counts_for_nothing() -> None:
     assert shown(line_of([grown], [fill(grown, GapState.OPEN)]))[0] == "cgggcccc"
 
 
-def test_before_it_was_watched_a_symbol_is_unread_whatever_the_gaps_say() -> None:
+def test_before_it_was_watched_a_symbol_is_unread_except_where_a_gap_is_open_or_lost() -> None:
     watches = [watched(90, "AUSDT"), watched(250, "AUSDT", "BUSDT")]
-    assert shown(line_of([gap(130, 140), gap(310, 311)], watches=watches, trades="00111111")) == ["uugccgcc", "uuuuugqq"]
+    assert shown(line_of([gap(130, 140), gap(310, 311)], watches=watches, trades="00111111")) == ["uugccgcc", "uuguugqq"]
+    assert shown(line_of([gap(130, 140, state=GapState.FILLED)], watches=watches, trades="00111111")) == ["uufccccc", "uuuuuqqq"]
+
+
+def test_a_gap_stays_a_gap_where_the_record_of_what_was_watched_is_lost() -> None:
+    for state in (GapState.OPEN, GapState.LOST):
+        for watches in ([], [watched(300, *SYMBOLS)]):
+            assert shown(line_of([gap(70, 80, state=state)], watches=watches, trades="00011111"))[0][:4] == "uguu"
+
+
+def test_reasons_that_name_ids_are_one_reason() -> None:
+    jumps = [gap(60 * n, 60 * n + 1, symbol="AUSDT", first_id=10 * n, last_id=10 * n + 1,
+                 reason=f"ids jump from {10 * n - 1} to {10 * n + 2}") for n in range(1, 7)]
+    assert line_of(jumps).texts == ["", "ids jump"]
+
+
+def test_fills_of_a_gap_that_say_the_same_are_marked_together() -> None:
+    lost = gap(60, 240)
+    fills = [fill(lost, symbol=SYMBOLS[0]), fill(lost, GapState.LOST, SYMBOLS[1], reason="too old")]
+    line = line_of([lost], fills)
+    assert shown(line) == ["cfffcccc", "qgggqqqq"]
+    assert line.texts[int(line.reasons[1, 1])] == "connection lost; too old"
+    assert shown(line_of([lost], [fill(lost, symbol=symbol) for symbol in SYMBOLS])) == ["cfffcccc", "qfffqqqq"]
 
 
 def test_where_it_is_not_watched_any_more_only_gaps_are_claimed() -> None:
