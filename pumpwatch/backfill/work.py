@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import NOT_RUNNING, GapFill
-from pumpwatch.store.pending_records import GapKey, gap_key
 
-WorkKey = tuple[GapKey, str]  # gap, symbol
+Rank = tuple[int, int, float, int]  # see order.py
 
 
 @dataclass(slots=True)
@@ -30,11 +29,8 @@ class GapWork:
     settled_at: float = -math.inf  # monotonic seconds since when the gap's end has not changed
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
     beside: list[Gap] = field(default_factory=list)  # other gaps of the symbol by jumps in ids: an answer may have their trades
-
-    @property
-    def key(self) -> WorkKey:
-        """Return what identifies the work, whatever the gap's end."""
-        return gap_key(self.gap), self.symbol
+    rank: Rank = (0, 0, 0.0, 0)
+    done: bool = False  # it has its result, or its gap has changed
 
     @property
     def by_jump(self) -> bool:
@@ -52,11 +48,16 @@ class GapWork:
 
 @dataclass(slots=True)
 class OpenGap:
-    """An open gap, and what is known of it. settled_at: monotonic seconds since when its end has not changed."""
+    """An open gap, and what is known of it.
+
+    settled_at: monotonic seconds since when its end has not changed. works: what is left of it, by symbol, once it is split.
+    """
 
     gap: Gap
     settled_at: float
     fills: dict[str, GapFill] = field(default_factory=dict)
+    split: bool = False
+    works: dict[str, GapWork] = field(default_factory=dict)
 
     def left(self, symbols: Iterable[str]) -> list[str]:
         """Return the symbols that are not done."""
