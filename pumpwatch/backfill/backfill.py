@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import gevent
 from gevent.event import Event
 
 from pumpwatch.backfill.access import GapLedger, Means, VenueAccess
 from pumpwatch.backfill.filler import Filler, fill_of
 from pumpwatch.backfill.intake import Stopping, Unsettled
 from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Verdict
-from pumpwatch.backfill.venue_queue import VenueQueue
+from pumpwatch.backfill.venue_queue import PAUSE_S, VenueQueue
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.errors import REFUSALS, ServiceUnavailable, StorageError
-from pumpwatch.model import GapState
+from pumpwatch.model import Gap, GapState
 from pumpwatch.net.texts import one_line
 from pumpwatch.records import GapFill
 from pumpwatch.venue import HistoryQuery, Venue
@@ -100,17 +101,22 @@ class Backfill:
         windows = self._sources.windows()
         for queue in self._queues if self._enabled else ():
             queue.split(windows)
+            gevent.sleep(PAUSE_S)
 
     def _refresh(self) -> None:
         ledger = self._sources.ledger
         self._counts = ledger.gap_counts()
         if not self._enabled:
             return
-        gaps, fills = ledger.open_gaps(), ledger.open_fills()
+        gaps, fills = dict[tuple[str, str], list[Gap]](), dict[tuple[str, str], list[GapFill]]()
+        for gap in ledger.open_gaps():
+            gaps.setdefault((gap.exchange, gap.market_type), []).append(gap)
+        for fill in ledger.open_fills():
+            fills.setdefault((fill.gap.exchange, fill.gap.market_type), []).append(fill)
         for queue in self._queues:
             key = queue.access.venue.exchange, queue.access.venue.market_type
-            queue.refresh([gap for gap in gaps if (gap.exchange, gap.market_type) == key],
-                          [fill for fill in fills if (fill.gap.exchange, fill.gap.market_type) == key])
+            queue.refresh(gaps.get(key, ()), fills.get(key, ()))
+            gevent.sleep(PAUSE_S)
 
     def _work(self, queue: VenueQueue) -> None:
         while not self._stopping.is_set():

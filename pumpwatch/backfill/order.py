@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
+from operator import attrgetter
 
-from pumpwatch.backfill.work import GapWork
+from pumpwatch.backfill.work import GapWork, Rank
 
-Rank = tuple[int, int, float, int]
 UNLISTED = 1 << 30
 
 
@@ -20,6 +20,6 @@ def rank(work: GapWork, volume: float, window: int) -> Rank:
     return window, 0 if work.by_jump else 1, -volume, work.gap.from_ns
 
 
-def ordered(works: Iterable[GapWork], volume_of: Callable[[int], float], windows: Mapping[int, int]) -> list[GapWork]:
-    """Return works in order. windows: the place of the listing window of an instrument's coin, by the instrument's number."""
-    return sorted(works, key=lambda work: rank(work, volume_of(work.number), windows.get(work.number, UNLISTED)))
+def ordered(works: Iterable[GapWork]) -> list[GapWork]:
+    """Return works by their ranks."""
+    return sorted(works, key=attrgetter("rank"))

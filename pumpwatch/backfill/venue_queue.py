@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import gevent
 import numpy as np
 
 from pumpwatch.backfill.access import Means, VenueAccess
 from pumpwatch.backfill.filler import fill_of
+from pumpwatch.backfill.intake import DURABLE_S
 from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, UNKNOWN, Verdict
-from pumpwatch.backfill.order import ordered
-from pumpwatch.backfill.work import GapWork, OpenGap, WorkKey, symbols_of, works_of
+from pumpwatch.backfill.order import UNLISTED, ordered, rank
+from pumpwatch.backfill.work import GapWork, OpenGap, symbols_of, works_of
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill, Records
 from pumpwatch.store.pending_records import GapKey, gap_key
 
 EARLY_S = 1.5  # a connection that is down extends its gap more often
+LONGEST_RUN_S, PAUSE_S = 0.003, 0.0001
 GONE = "the venue does not list the symbol any more"
 
 
@@ -31,19 +36,20 @@ class VenueQueue:
         self.access, self._means, self._volume_of = access, means, volume_of
         self._open: dict[GapKey, OpenGap] = {}
         self._closed: dict[GapKey, int] = {}  # gaps that were closed, until the ledger shows it: their ends
-        self._works: dict[WorkKey, GapWork] = {}
-        self._queue: list[GapWork] = []
+        self._fresh: list[GapWork] = []  # not in the queue yet
+        self._queue: list[GapWork] = []  # in order; some of it is done
+        self._done_in_queue = 0
         self._jumps: dict[int, list[GapWork]] = {}  # by instrument: its gaps by jumps in ids
-        self._split: set[GapKey] = set()  # gaps whose work is in `_works`
         self._busy: set[int] = set()  # instruments that are worked on
         self._windows: Mapping[int, int] = {}
-        self._stale = False
+        self._nothing_before = -math.inf  # monotonic seconds until which there is nothing to take
+        self._paused_s = 0.0
         self.done = 0
 
     @property
     def left(self) -> int:
         """Return how many symbols of gaps are still to be worked on."""
-        return len(self._works)
+        return sum(len(found.works) for found in self._open.values())
 
     def refresh(self, gaps: Iterable[Gap], fills: Iterable[GapFill]) -> None:
         """Take the venue's open gaps as the ledger has them."""
@@ -54,111 +60,155 @@ class VenueQueue:
                 continue
             known = before.get(key)
             if known is None or known.gap.to_ns != gap.to_ns:
-                self._forget(key)
                 known = OpenGap(gap, now)
             current[key] = known
+        by_object: dict[int, OpenGap | None] = {}  # fills share their gap's object, and its key has all its symbols
         for fill in fills:
-            known = current.get(gap_key(fill.gap))
+            if id(fill.gap) not in by_object:
+                by_object[id(fill.gap)] = current.get(gap_key(fill.gap))
+            known = by_object[id(fill.gap)]
             if known is not None and fill.gap.to_ns >= known.gap.to_ns:
                 known.fills.setdefault(fill.symbol, fill)
-        for key in before.keys() - current.keys():
-            self._forget(key)
+        for key, gone in before.items():
+            if current.get(key) is not gone:
+                self._forget(gone)
         self._closed = {key: to_ns for key, to_ns in self._closed.items() if key not in current}
         self._open = current
 
-    def _forget(self, key: GapKey) -> None:
-        if key in self._split:
-            self._split.discard(key)
-            self._works = {work_key: work for work_key, work in self._works.items() if work_key[0] != key}
-            self._stale = True
+    def _forget(self, found: OpenGap) -> None:
+        for work in found.works.values():
+            work.done = True
+        self._done_in_queue += len(found.works)
+        found.works.clear()
 
     def split(self, windows: Mapping[int, int]) -> None:
-        """Make work of the gaps that have settled; record what ids seen since then prove. windows: see `order.ordered`."""
+        """Make work of the gaps that have settled; record what durable ids seen since then prove. windows: see `order.rank`.
+
+        It lets other greenlets run meanwhile.
+        """
         now, settle_s = self._means.clock.monotonic(), self._means.options.settle_s
         if not self.access.venue.history.pages:
             settle_s = min(settle_s, EARLY_S)  # its newest rows alone: it moves on while we wait
         if not self.access.listed():
             return  # the symbols of a gap of the whole venue are not known yet
         for key, found in list(self._open.items()):
-            if key not in self._split and now - found.settled_at >= settle_s:
-                self._split.add(key)
+            if not found.split and now - found.settled_at >= settle_s:
+                found.split = True
                 self._leave_out_gone(found)
                 for work in works_of(found, self.access.ids):
-                    self._works[work.key] = work
-                self._stale = True
+                    work.rank = rank(work, self._volume_of(work.number), windows.get(work.number, UNLISTED))
+                    found.works[work.symbol] = work
+                self._fresh += found.works.values()
                 self._close_if_done(key)
-        for key in list(self._split):
-            self._prove(key)
-        if self._stale or windows != self._windows:
-            self._windows, self._stale = dict(windows), False
-            self._queue = ordered(self._works.values(), self._volume_of, self._windows)
-            self._jumps = {}
-            for work in self._queue:
-                if work.by_jump:
-                    self._jumps.setdefault(work.number, []).append(work)
+                self._pause()
+        self._prove()
+        self._arrange(windows)
+
+    def _pause(self) -> None:
+        """Let others run if this greenlet has run for long."""
+        if time.perf_counter() - self._paused_s > LONGEST_RUN_S:
+            gevent.sleep(PAUSE_S)
+            self._paused_s = time.perf_counter()
 
     def _leave_out_gone(self, found: OpenGap) -> None:
         gone = [symbol for symbol in found.left(symbols_of(found.gap, ())) if symbol not in self.access.ids]
-        for symbol in gone:
-            self._note(found, Verdict(GapState.LOST, BY_NOTHING, UNKNOWN, GONE, found.gap.from_ns, found.gap.to_ns), symbol)
+        verdict = Verdict(GapState.LOST, BY_NOTHING, UNKNOWN, GONE, found.gap.from_ns, found.gap.to_ns)
+        self._note(found, verdict, [(symbol, 0) for symbol in gone])
 
-    def _prove(self, key: GapKey) -> None:
-        """Record the symbols of a gap of which every id was seen."""
-        found = self._open[key]
-        if found.gap.first_id is not None:
+    def _prove(self) -> None:
+        """Record the symbols of gaps of which every id was seen, once all that was seen is durable; nothing where it is not."""
+        proven: list[tuple[GapKey, OpenGap, list[GapWork]]] = []
+        for key, found in list(self._open.items()):
+            if found.works and found.gap.first_id is None and next(iter(found.works.values())).within_run:
+                works = list(found.works.values())
+                numbers = np.fromiter((work.number for work in works), np.int32, len(works))
+                whole = self._means.stores.pipeline.continuous(numbers, found.gap.from_ns, found.gap.to_ns)
+                if whole.any():
+                    proven.append((key, found, [works[row] for row in np.flatnonzero(whole).tolist()]))
+                self._pause()
+        if not proven or not self._means.stores.wait_durable(DURABLE_S):
             return
-        works = [work for symbol in found.left(symbols_of(found.gap, self.access.ids))
-                 if (work := self._works.get((key, symbol))) is not None and work.within_run]
-        if not works:
-            return
-        numbers = np.array([work.number for work in works], np.int32)
-        whole = self._means.stores.pipeline.continuous(numbers, found.gap.from_ns, found.gap.to_ns)
-        for row in np.flatnonzero(whole).tolist():
-            if works[row].number not in self._busy:
-                self._note(found, Verdict(GapState.FILLED, BY_ID), works[row].symbol, works[row].found)
-        self._close_if_done(key)
+        for key, found, works in proven:
+            if self._open.get(key) is found:
+                self._note(found, Verdict(GapState.FILLED, BY_ID), [
+                    (work.symbol, work.found) for work in works if not work.done and work.number not in self._busy])
+                self._close_if_done(key)
+                self._pause()
 
-    def _note(self, found: OpenGap, verdict: Verdict, symbol: str, trades: int = 0) -> None:
-        fill = fill_of(found.gap, symbol, verdict, trades, self._means.clock.now_ns())
-        self._take(found, fill)
-        self._means.stores.record(Records(fills=[fill]))
+    def _note(self, found: OpenGap, verdict: Verdict, symbols: Sequence[tuple[str, int]]) -> None:
+        """Record one verdict for some symbols, each with the number of its fetched trades."""
+        now_ns = self._means.clock.now_ns()
+        fills = [fill_of(found.gap, symbol, verdict, trades, now_ns) for symbol, trades in symbols]
+        for fill in fills:
+            self._take(found, fill)
+        if fills:
+            self._means.stores.record(Records(fills=fills))
 
     def _take(self, found: OpenGap, fill: GapFill) -> None:
         found.fills[fill.symbol] = fill
-        if fill.state is not GapState.OPEN and self._works.pop((gap_key(found.gap), fill.symbol), None) is not None:
-            self._stale = True
-        self.done += fill.state is not GapState.OPEN
+        if fill.state is GapState.OPEN:
+            return
+        work = found.works.pop(fill.symbol, None)
+        if work is not None:
+            work.done = True
+            self._done_in_queue += 1
+        self.done += 1
+
+    def _arrange(self, windows: Mapping[int, int]) -> None:
+        """Put new work into the queue, and what windows say; leave out what is done."""
+        moved = {number for number in self._windows.keys() | windows.keys() if self._windows.get(number) != windows.get(number)}
+        self._windows = dict(windows)
+        if not self._fresh and not moved and 2 * self._done_in_queue <= len(self._queue):
+            return
+        queue = [work for work in (*self._queue, *self._fresh) if not work.done]
+        for work in queue if moved else ():
+            if work.number in moved:
+                work.rank = rank(work, self._volume_of(work.number), windows.get(work.number, UNLISTED))
+        self._queue, self._fresh, self._done_in_queue, self._jumps = ordered(queue), [], 0, {}
+        for work in self._queue:
+            if work.by_jump:
+                self._jumps.setdefault(work.number, []).append(work)
+        self._nothing_before = -math.inf
 
     def take_next(self) -> GapWork | None:
         """Return the next work that may be done now, None without any; `give_back` ends it."""
-        now = self._means.clock.monotonic()
+        now, soonest = self._means.clock.monotonic(), math.inf
+        if now < self._nothing_before:
+            return None
         for work in self._queue:
-            if work.not_before <= now and work.number not in self._busy and work.key in self._works:
-                self._busy.add(work.number)
-                work.beside = [other.gap for other in self._jumps.get(work.number, ()) if other is not work]
-                return work
+            if work.done or work.number in self._busy:
+                continue
+            if work.not_before > now:
+                soonest = min(soonest, work.not_before)
+                continue
+            self._busy.add(work.number)
+            work.beside = [other.gap for other in self._jumps.get(work.number, ()) if other is not work and not other.done]
+            return work
+        self._nothing_before = soonest
         return None
 
     def give_back(self, work: GapWork, fill: GapFill | None) -> None:
         """End a work, with its result if there is one. The result of a gap that has grown meanwhile is void."""
         self._busy.discard(work.number)
-        found = self._open.get(gap_key(work.gap))
+        self._nothing_before = -math.inf
+        key = gap_key(work.gap)
+        found = self._open.get(key)
         if fill is None or found is None or found.gap.to_ns != work.gap.to_ns:
             return
         self._take(found, fill)
         self._means.stores.record(Records(fills=[fill]))
-        self._close_if_done(gap_key(work.gap))
+        self._close_if_done(key)
 
     def _close_if_done(self, key: GapKey) -> None:
         """Record a gap as filled or lost once all of its symbols are."""
         found = self._open[key]
-        if found.left(symbols_of(found.gap, self.access.ids)):
+        if not found.split or found.works:
             return
         del self._open[key]
-        self._split.discard(key)
         self._closed[key] = found.gap.to_ns
         self._means.stores.record(Records(gaps=[replace(found.gap, state=found.result())]))
 
     def waiting(self) -> Iterator[GapWork]:
         """Yield the work that is left."""
-        yield from self._works.values()
+        for found in self._open.values():
+            yield from found.works.values()

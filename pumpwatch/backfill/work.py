@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pumpwatch.backfill.judge import Range, Verdict
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import NOT_RUNNING, GapFill
-from pumpwatch.store.pending_records import GapKey, gap_key
 
-WorkKey = tuple[GapKey, str]  # gap, symbol
+Rank = tuple[int, int, float, int]  # see order.py
 
 
 @dataclass(slots=True)
@@ -36,11 +35,8 @@ class GapWork:
     skipped: tuple[int, list[Range]] = (0, [])
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
     beside: list[Gap] = field(default_factory=list)  # other gaps of the symbol by jumps in ids: an answer may have their trades
-
-    @property
-    def key(self) -> WorkKey:
-        """Return what identifies the work, whatever the gap's end."""
-        return gap_key(self.gap), self.symbol
+    rank: Rank = (0, 0, 0.0, 0)
+    done: bool = False  # it has its result, or its gap has changed
 
     @property
     def by_jump(self) -> bool:
@@ -58,11 +54,16 @@ class GapWork:
 
 @dataclass(slots=True)
 class OpenGap:
-    """An open gap, and what is known of it. settled_at: monotonic seconds since when its end has not changed."""
+    """An open gap, and what is known of it.
+
+    settled_at: monotonic seconds since when its end has not changed. works: what is left of it, by symbol, once it is split.
+    """
 
     gap: Gap
     settled_at: float
     fills: dict[str, GapFill] = field(default_factory=dict)
+    split: bool = False
+    works: dict[str, GapWork] = field(default_factory=dict)
 
     def left(self, symbols: Iterable[str]) -> list[str]:
         """Return the symbols that are not done."""

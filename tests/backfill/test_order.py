@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pumpwatch.backfill.order import ordered
+from pumpwatch.backfill.order import UNLISTED, ordered, rank
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.model import Gap
 
@@ -17,7 +17,9 @@ VOLUMES = {0: 10.0, 1: 500.0, 2: 100.0, 3: 0.0}
 
 
 def numbers(works: list[GapWork], windows: dict[int, int] | None = None) -> list[int]:
-    return [found.number for found in ordered(works, VOLUMES.__getitem__, windows or {})]
+    for unranked in works:
+        unranked.rank = rank(unranked, VOLUMES[unranked.number], (windows or {}).get(unranked.number, UNLISTED))
+    return [found.number for found in ordered(works)]
 
 
 def test_the_symbols_that_trade_most_come_first():
@@ -33,5 +35,6 @@ def test_jumps_in_ids_come_before_times():
 
 
 def test_of_one_symbol_the_older_gap_comes_first():
-    found = ordered([work(1, 50), work(1, 20)], VOLUMES.__getitem__, {})
-    assert [one.gap.from_ns for one in found] == [20, 50]
+    works = [work(1, 50), work(1, 20)]
+    assert numbers(works) == [1, 1]
+    assert [found.gap.from_ns for found in ordered(works)] == [20, 50]

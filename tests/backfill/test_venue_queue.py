@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pumpwatch.backfill.venue_queue import VenueQueue
 from pumpwatch.clock import NS_PER_S, FakeClock
-from pumpwatch.model import Gap, GapState, IdKind
-from pumpwatch.records import GapFill
-from tests.backfill.scripted import START_NS, MemoryCollector, ScriptedHistory, gap_of, scripted_venue
+from pumpwatch.model import Gap, GapState, IdKind, Instrument
+from pumpwatch.records import GapFill, Records
+from tests.backfill.scripted import START_NS, MemoryCollector, ScriptedHistory, gap_of, scripted_venue, trade
 
 SYMBOLS = {"A": 3.0, "B": 2.0, "C": 1.0}
 
@@ -82,3 +82,82 @@ def test_nothing_is_split_before_the_venue_has_given_its_symbols():
     listed[0] = True
     queue.split({})
     assert queue.left == 3
+
+
+def test_ids_that_were_seen_prove_nothing_before_they_are_durable():
+    clock = FakeClock(START_NS + 120 * NS_PER_S)
+    venue = scripted_venue()
+    rows = [trade("A", number) for number in range(1, 100)]
+    collector = MemoryCollector([ScriptedHistory(venue, {"A": rows}, clock)], clock, {"A": 1.0})
+    collector.live(rows[:29])
+    (jump,) = collector.live(rows[59:])
+    cut = gap_of(venue, 29.5, 59.5, symbols=("A",))
+    collector.record(Records(gaps=[cut]))
+    stage = collector.stage()
+    stage.look()
+    clock.advance(6.0)
+    stage.look()
+    completed = collector.ingest.take_in(0, collector.batch_of(rows[29:59], venue))  # on its way to the disk
+    collector.put(collector.batch_of(rows[29:59], venue), Records())
+    collector.durable = False
+    for _ in range(3):
+        stage.look()
+        clock.advance(10.0)
+    assert [gap.first_id for gap in completed] == [jump.first_id] and not collector.fills and len(collector.open_gaps()) == 2
+    collector.durable = True
+    stage.look()
+    assert [fill.state for fill in collector.fills.values()] == [GapState.FILLED] and not collector.waiting
+    assert [gap.first_id for gap in collector.open_gaps()] == [jump.first_id]
+
+
+def test_a_fill_whose_trades_do_not_become_durable_fills_nothing():
+    clock = FakeClock(START_NS + 120 * NS_PER_S)
+    venue = scripted_venue(rows_per_request=100)
+    rows = [trade("A", number) for number in range(1, 100)]
+    collector = MemoryCollector([ScriptedHistory(venue, {"A": rows}, clock)], clock, {"A": 1.0})
+    collector.live(rows[:29])
+    collector.live(rows[59:])
+    collector.record(Records(gaps=[gap_of(venue, 29.5, 59.5, symbols=("A",))]))
+    kept = collector.put
+
+    def put(batch, records):
+        kept(batch, records)
+        collector.durable = False  # the disk refuses from now on
+
+    object.__setattr__(collector.means.stores, "put", put)
+    stage = collector.stage()
+    stage.look()
+    clock.advance(6.0)
+    stage.look()
+    queue = stage._queues[0]
+    while (work := queue.take_next()) is not None:
+        work.not_before = clock.monotonic() + 60.0
+        queue.give_back(work, stage.attempt(queue, work))
+        stage.look()
+    assert sum(map(len, collector.waiting)) == 30 and not collector.fills
+    assert {gap.state for gap in collector.gaps.values()} == {GapState.OPEN}
+
+
+def test_a_symbol_that_is_listed_later_does_not_keep_an_older_gap_open():
+    gap = gap_of(VENUE, 10, 20)
+    queue, collector = queue_of(gap)
+    collector.catalogue.add((VENUE.exchange, VENUE.market_type), Instrument(symbol="D", base="D", quote="USDT", volume=1.0))
+    while (work := queue.take_next()) is not None:
+        queue.give_back(work, fill(gap, work.symbol))
+    assert [found.state for found in collector.gaps.values()] == [GapState.FILLED] and "D" in queue.access.ids
+
+
+def test_what_is_done_is_not_taken_again_and_a_gap_that_grew_is_taken_as_it_is_now():
+    gap, other = gap_of(VENUE, 10, 20, symbols=("A", "B")), gap_of(VENUE, 30, 40, symbols=("C",))
+    queue, collector = queue_of(gap, other)
+    work = queue.take_next()
+    assert work is not None and work.symbol == "A"
+    queue.give_back(work, fill(gap, "A"))
+    grown = gap_of(VENUE, 10, 25, symbols=("A", "B"))
+    queue.refresh([grown, other], [])
+    assert [left.symbol for left in queue.waiting()] == ["C"]
+    collector.clock.advance(6.0)
+    queue.split({})
+    taken = [queue.take_next() for _ in range(4)]
+    assert [(found.symbol, found.gap.to_ns) for found in taken if found] == [
+        ("A", grown.to_ns), ("B", grown.to_ns), ("C", other.to_ns)]
