@@ -1,10 +1,11 @@
 """`python -m tests.soak [SCENARIO ...]`: long runs under faults, and the proof that nothing is lost or claimed falsely.
 
-Scenarios: kills (kill -9 at random moments), faults (random faults of the venues), sinks (QuestDB killed, hung, suspended and out
-of disk in turn while gaps are filled), takeovers (`collect --replace`, one after another). Each runs a collector against the
-simulated venues and prints one JSON object: trades sent, stored, missing and doubled against the ground truth; missing trades
-that no gap names; and minutes that the ledger calls complete although a trade of theirs is missing. Exit code 1 if any of
-these is not 0 that must be. The sizes are options; the test suite runs the same scenarios short.
+Scenarios: kills (kill -9 at random moments), faults (random faults of the venues), sinks (QuestDB killed, hung and suspended in
+turn while gaps are filled; at the end its rows are the journal's), takeovers (`collect --replace`, one after another). Each runs
+a collector against the simulated venues and prints one JSON object: trades sent, stored, missing and doubled against the ground
+truth; missing trades that no gap names; minutes that the ledger calls complete although a trade of theirs is missing; and how
+long it took after the last harm until every gap was done (`filled_s`). Exit code 1 if any of these is not 0 that must be, or if
+the gaps of `kills` were not done within --filled-within. The sizes are options.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ def main() -> int:
     parser.add_argument("--symbols", type=int, default=20, help="coins on every venue")
     parser.add_argument("--times", type=int, default=100, help="kills, or takeovers")
     parser.add_argument("--minutes", type=float, default=60.0, help="of `faults` and `sinks`")
+    parser.add_argument("--filled-within", type=float, default=60.0, metavar="SECONDS",
+                        help="after the last of the `kills` every gap must be done; once the collector is up again")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="keep everything here; else a temporary folder")
     chosen = parser.parse_args()
-    sizes = Sizes(chosen.rate, chosen.symbols, chosen.times, chosen.minutes, chosen.seed)
+    sizes = Sizes(chosen.rate, chosen.symbols, chosen.times, chosen.minutes, chosen.seed, chosen.filled_within)
     good = True
     for name in chosen.scenarios or SCENARIOS:
         with tempfile.TemporaryDirectory(prefix="pumpwatch-soak-") as temporary:

@@ -10,18 +10,23 @@ import numpy as np
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.config import Config
-from pumpwatch.model import Gap, GapState
+from pumpwatch.hookspecs import Sink
+from pumpwatch.model import Gap, GapState, TradeBatch
 from pumpwatch.ops.completeness import Judge, VenueFacts
 from pumpwatch.ops.minute_states import State
 from pumpwatch.ops.status_file import read_figures
 from pumpwatch.plugins import load_plugins
 from pumpwatch.records import GapFill
 from pumpwatch.sim.ground_truth import Truth
+from pumpwatch.sim.reconcile import names_of
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.pending_records import gap_key
 from tests.app.coverage import Sent, covered, missing
-from tests.app.reckoning import counted_in_journal
+from tests.app.reckoning import counted_in_journal, stored_of
+
+ROW = np.dtype([("instrument", "i4"), ("timestamp", "i8"), ("id", "S64"), ("price", "f8"), ("quantity", "f8"),
+                ("side", "u1")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,9 @@ class Result:
     """The outcome of a scenario. `unnamed`: trades that are missing and in no gap that is open or lost.
 
     false_complete: symbols' minutes called complete, filled or quiet of which a trade is missing. false_alarms: symbols' minutes
-    called gaps of which every trade is stored, with nothing left to be filled.
+    called gaps of which every trade is stored, with nothing left to be filled. filled_s: from the end of the last harm until
+    every gap was done; the run is good only if that was within filled_within_s. sink_differs: rows that only the journal has, and
+    those that only the sink has.
     """
 
     sent: int
@@ -45,19 +52,24 @@ class Result:
     gaps: dict[str, int]
     lost_reasons: dict[str, int]
     notes: dict[str, Any]
+    filled_s: float = 0.0
+    filled_within_s: float = 0.0
+    sink_differs: int = 0
 
     @property
     def good(self) -> bool:
         """Return whether nothing is lost without a name, doubled, or claimed falsely."""
-        return not (self.doubled or self.different or self.unknown or self.unnamed or self.false_complete)
+        return not (self.doubled or self.different or self.unknown or self.unnamed or self.false_complete
+                    or self.sink_differs or self.filled_s > self.filled_within_s)
 
     def figures(self) -> dict[str, Any]:
         """Return everything as plain data."""
         return asdict(self)
 
 
-def reckon(truth: Truth, folder: Path, **notes: Any) -> Result:
-    """Compare a folder, whose collector has ended, with what the venues sent."""
+def reckon(truth: Truth, folder: Path, filled_s: float = 0.0, filled_within_s: float = 0.0, sink: Sink | None = None,
+           **notes: Any) -> Result:
+    """Compare a folder, whose collector has ended, with what the venues sent; and with a sink that has got everything."""
     counted = counted_in_journal(truth, folder)
     ledger = Ledger(folder, read_only=True)
     gaps = [gap for _, gap in ledger.gaps()]
@@ -71,7 +83,30 @@ def reckon(truth: Truth, folder: Path, **notes: Any) -> Result:
         sent=counted.sent, stored=counted.stored, missing=counted.missing, doubled=counted.doubled, different=counted.different,
         unknown=counted.unknown, unnamed=len(unnamed), false_complete=false_complete, false_alarms=false_alarms, minutes=minutes,
         gaps={state.value: sum(gap.state == state for gap in gaps) for state in GapState},
-        lost_reasons=_reasons(fills.values()), notes=notes)
+        lost_reasons=_reasons(fills.values()), notes=notes, filled_s=round(filled_s, 1), filled_within_s=filled_within_s,
+        sink_differs=_sink_differs(truth, folder, sink) if sink else 0)
+
+
+def _sink_differs(truth: Truth, folder: Path, sink: Sink) -> int:
+    stored, catalogue = stored_of(truth, folder)
+    return differing(stored, sink.read(names_of(truth), 0, 2**62, catalogue))
+
+
+def differing(first: TradeBatch, second: TradeBatch) -> int:
+    """Return how many rows only one of two batches has; a row that comes twice counts twice."""
+    rows = np.concatenate([_rows(first), _rows(second)])
+    _, number = np.unique(rows, return_inverse=True)
+    counts = [np.bincount(part, minlength=len(rows)) for part in (number[:len(first)], number[len(first):])]
+    return int(np.abs(counts[0] - counts[1]).sum())
+
+
+def _rows(batch: TradeBatch) -> np.ndarray[Any, Any]:
+    rows = np.empty(len(batch), ROW)
+    for name in ("instrument", "timestamp", "price", "quantity", "side"):
+        rows[name] = getattr(batch, name)
+    numbers = batch.trade_id.astype("S20")  # a sink may read as text what the journal has as a number
+    rows["id"] = numbers if batch.text_id is None else np.where(batch.text_id != b"", batch.text_id, numbers)
+    return rows
 
 
 def _filled(gap: Gap, sent: Sent, fills: dict[tuple[Any, str], GapFill]) -> bool:
@@ -95,7 +130,8 @@ def _judge_minutes(truth: Truth, folder: Path, gone: list[Sent]) -> tuple[int, i
     lost = {(exchange, market, symbol, at_ns // MINUTE_NS) for exchange, market, symbol, _, at_ns in gone}
     judge = Judge(folder, facts, int(read_figures(folder)["written_at_ns"]))
     count = false_complete = false_alarms = 0
-    for day in judge.days(int(trades["timestamp"].min()), int(trades["timestamp"].max()) + 60 * NS_PER_S):
+    first_ns = int(trades["timestamp"].min()) // MINUTE_NS * MINUTE_NS
+    for day in judge.days(first_ns, int(trades["timestamp"].max()) + 60 * NS_PER_S):
         for (exchange, market), line in day.timelines.items():
             count += line.states.size
             for row, symbol in enumerate(line.symbols):

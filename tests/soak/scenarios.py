@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
+
 from pumpwatch.sim.process import SimProcess
 from tests.app.collector import CollectorProcess
+from tests.questdb_server import QuestDBServer
 from tests.soak.reckoning import Result, reckon
 
 # faults that cost trades or order, and leave the venue's history whole
@@ -22,19 +25,24 @@ FAULTS: tuple[Mapping[str, Any], ...] = (
     {"kind": "malformed", "count": 3}, {"kind": "maintenance", "seconds": 3}, {"kind": "freeze", "seconds": 3},
     {"kind": "refuse", "seconds": 4}, {"kind": "rest", "seconds": 3}, {"kind": "rest", "form": "page", "seconds": 3},
 )
-FILLED_WITHIN_S = 600.0
+FILLED_WITHIN_S = 600.0  # in `faults` and `sinks`; later than that the run ends unfilled
+OUTAGE_S = (1.0, 15.0)
 SETTLED_S = 15.0  # a gap is worked on some seconds after its end
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How large a run is. rate: trades a second, all venues together. times: kills or takeovers."""
+    """How large a run is. rate: trades a second, all venues together. times: kills or takeovers.
+
+    filled_within_s: after the last kill every gap must be done.
+    """
 
     rate: float
     symbols: int
     times: int
     minutes: float
     seed: int
+    filled_within_s: float = 60.0
 
 
 @contextmanager
@@ -46,16 +54,30 @@ def venues(folder: Path, sizes: Sizes, **options: Any) -> Iterator[SimProcess]:
         yield sim
 
 
-def finish(sim: SimProcess, collector: CollectorProcess) -> None:
-    """Let everything be filled that can be, then end trading and the collector."""
+def finish(sim: SimProcess, collector: CollectorProcess) -> float:
+    """Let everything be filled that can be, then end trading and the collector.
+
+    Return the seconds from the time when the collector was up until the last gap was done.
+    """
     collector.wait_until_up()
-    time.sleep(SETTLED_S)
-    collector.wait_until(lambda figures: not figures["backfill"]["left"], FILLED_WITHIN_S)
+    began = filled = time.monotonic()
+
+    def done(figures: Mapping[str, Any]) -> bool:
+        nonlocal filled
+        now = time.monotonic()
+        if figures["backfill"]["left"]:
+            filled = now
+            return False
+        return now - max(began, filled) >= SETTLED_S
+
+    collector.wait_until(done, FILLED_WITHIN_S)
     sim.pause()
     time.sleep(2.0)
+    collector.wait_until(lambda figures: not any(sink["backlog_trades"] for sink in figures["sinks"]), FILLED_WITHIN_S)
     code = collector.stop()
     if code:
         raise AssertionError(f"exit code {code}\n{collector.log()}")
+    return filled - began
 
 
 def fault(sim: SimProcess, rng: random.Random) -> str:
@@ -79,9 +101,9 @@ def kills(folder: Path, sizes: Sizes) -> Result:
             collector.start()
             if rng.random() < 0.8:
                 collector.wait_until_up()
-        finish(sim, collector)
+        filled_s = finish(sim, collector)
         truth = sim.truth()
-    return reckon(truth, folder / "data", kills=sizes.times)
+    return reckon(truth, folder / "data", filled_s, sizes.filled_within_s, kills=sizes.times)
 
 
 def faults(folder: Path, sizes: Sizes) -> Result:
@@ -97,9 +119,47 @@ def faults(folder: Path, sizes: Sizes) -> Result:
             kind = fault(sim, rng)
             counts[kind] = counts.get(kind, 0) + 1
             time.sleep(rng.uniform(0.5, 6.0))
-        finish(sim, collector)
+        filled_s = finish(sim, collector)
         truth = sim.truth()
-    return reckon(truth, folder / "data", faults=counts)
+    return reckon(truth, folder / "data", filled_s, FILLED_WITHIN_S, faults=counts)
+
+
+def sinks(folder: Path, sizes: Sizes) -> Result:
+    """Kill, hang and suspend QuestDB in turn, while cut connections leave gaps that are filled."""
+    rng, counts = random.Random(sizes.seed), dict[str, int]()
+    server = QuestDBServer(folder / "questdb")
+    server.start()
+    try:
+        options = {"questdb": {"addr": server.addr, "request_timeout_ms": 2000}}
+        with venues(folder, sizes) as sim, CollectorProcess(sim, folder, sinks=options) as collector:
+            collector.wait_until_up()
+            sim.resume()
+            collector.wait_until(lambda figures: figures["sinks"][0]["state"] == "up")
+            end = time.monotonic() + 60 * sizes.minutes
+            while time.monotonic() < end:
+                kind = tuple(OUTAGES)[sum(counts.values()) % len(OUTAGES)]
+                counts[kind] = counts.get(kind, 0) + 1
+                begin, mend = OUTAGES[kind]
+                begin(server)
+                sim.fault(venue=rng.choice(sorted(sim.status()["venues"])), kind="cut", connections=1)
+                time.sleep(rng.uniform(*OUTAGE_S))
+                mend(server)
+                collector.wait_until(lambda figures: figures["sinks"][0]["state"] == "up")
+                time.sleep(rng.uniform(0.0, 4.0))
+            filled_s = finish(sim, collector)
+            truth = sim.truth()
+        server.await_count(len(truth.trades()))
+        return reckon(truth, folder / "data", filled_s, FILLED_WITHIN_S, QuestDBSink(QuestDBOptions(addr=server.addr)),
+                      outages=counts)
+    finally:
+        server.end()
+
+
+OUTAGES: dict[str, tuple[Callable[[QuestDBServer], object], Callable[[QuestDBServer], object]]] = {
+    "killed": (QuestDBServer.kill, QuestDBServer.start), "hung": (QuestDBServer.hang, QuestDBServer.unhang),
+    "suspended": (lambda server: server.sql("ALTER TABLE trades SUSPEND WAL"),
+                  lambda server: server.sql("ALTER TABLE trades RESUME WAL")),
+}
 
 
 def takeovers(folder: Path, sizes: Sizes) -> Result:
@@ -122,4 +182,5 @@ def takeovers(folder: Path, sizes: Sizes) -> Result:
     return reckon(truth, folder / "data", takeovers=sizes.times)
 
 
-SCENARIOS: dict[str, Callable[[Path, Sizes], Result]] = {"kills": kills, "faults": faults, "takeovers": takeovers}
+SCENARIOS: dict[str, Callable[[Path, Sizes], Result]] = {"kills": kills, "faults": faults, "sinks": sinks,
+                                                          "takeovers": takeovers}
