@@ -37,6 +37,7 @@ def test_no_minute_that_lacks_a_trade_is_complete_and_a_deleted_batch_is_found(t
         time.sleep(3.0)
         sim.fault("cut", venue="okx.spot")
         time.sleep(3.0)
+        killed = time.time_ns() // MINUTE_NS
         collector.kill(signal.SIGKILL)
         collector.start()
         collector.wait_until_up()
@@ -59,7 +60,8 @@ def test_no_minute_that_lacks_a_trade_is_complete_and_a_deleted_batch_is_found(t
     venues = {f"{row['exchange']}.{row['market_type']}": row["minutes"] for row in rows if row["kind"] == "venue"}
     assert venues.keys() == set(VENUES)
     hit = [run for run in runs if run["state"] in ("gap", "filled")]
-    assert {f"{run['exchange']}.{run['market_type']}" for run in hit} == set(VENUES), "the kill hit every venue"
+    if killed > first:  # nothing is claimed of the minute in which it first started
+        assert {f"{run['exchange']}.{run['market_type']}" for run in hit} == set(VENUES), "the kill hit every venue"
     whole = [run for run in runs if run["state"] in WHOLE and run["to_ns"] >= (clean + 1) * MINUTE_NS]
     assert len(whole) > len(truth.symbols) * 3, "most symbols are whole in the minute after it"
     candles = [row for row in rows if row["kind"] == "candles"]
