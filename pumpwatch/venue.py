@@ -1,4 +1,4 @@
-"""What a plugin states about a venue: its facts, and the pure functions that write its requests and read its answers.
+"""A venue as a plugin states it: its facts, and the pure functions that write its requests and read its answers.
 
 Times are int nanoseconds since 1970, UTC. A plugin imports these names from `pumpwatch`.
 """

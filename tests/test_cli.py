@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -11,6 +12,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -161,9 +163,13 @@ def test_two_ways_to_say_how_many_coins_are_refused(command: CommandLine, tmp_pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_simulate_tells_how_to_cause_a_fault_and_leaves_no_folder(tmp_path: Path, number: signal.Signals) -> None:
-    with subprocess.Popen([sys.executable, "-m", "pumpwatch", "simulate", "--coins", "1"], stdout=subprocess.PIPE, text=True,
-                          stderr=subprocess.PIPE, cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)}) as child:
+def test_simulate_tells_how_to_cause_a_fault_and_leaves_no_folder(number: signal.Signals) -> None:
+    with contextlib.ExitStack() as stack:
+        tmp_path = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))  # a long name would be cut in the line
+        child = stack.enter_context(subprocess.Popen(
+            [sys.executable, "-m", "pumpwatch", "simulate", "--coins", "1"], stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)}))
+        stack.callback(child.kill)
         assert child.stderr is not None
         lines = [child.stderr.readline(), child.stderr.readline()]
         words = shlex.split(lines[1].partition("a fault: curl ")[2])
@@ -173,8 +179,8 @@ def test_simulate_tells_how_to_cause_a_fault_and_leaves_no_folder(tmp_path: Path
             assert json.loads(answer.read()) == {"fault": "cut", "connections": []}
         child.send_signal(number)
         assert "Traceback" not in child.communicate(timeout=60)[1]
-    assert child.returncode == 0
-    assert list(tmp_path.iterdir()) == []
+        assert child.returncode == 0
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wrong_config_key_ends_with_78_and_the_nearest_key(command: CommandLine, tmp_path: Path) -> None:

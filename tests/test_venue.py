@@ -1,4 +1,4 @@
-"""What a plugin states about a venue."""
+"""The facts of a venue, as a plugin states them."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class GapLedger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Where trades and records go.
+    """The stores: where trades and records go.
 
     stored(number, start_ns, end_ns, in_journal): an instrument's stored trades, those in the journal alone or in memory too.
     wait_durable(within_s): waits until all that was put is durable, and returns whether it is.
@@ -101,7 +101,7 @@ class BackfillOptions:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every part of the stage needs."""
+    """The means that every part of the stage needs."""
 
     stores: Stores
     clock: Clock

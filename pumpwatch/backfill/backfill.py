@@ -38,7 +38,7 @@ GONE_AFTER = 3  # failures, after which a symbol that is not listed any more is 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What tells the stage what to do.
+    """The sources that tell the stage what to do.
 
     changes: a number that changes when gaps are written. volume_of(number): an instrument's trades in 24 hours, in USDT.
     windows: the place of the listing window of an instrument's coin, by instrument; the oldest window is first. close(): ends

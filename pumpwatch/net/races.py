@@ -1,4 +1,4 @@
-"""Which of two connections that bring the same trades was first, and by how much: from a sample of the trades that came twice.
+"""Measure which of two connections with the same trades is first, and by how much: in a sample of those that came twice.
 
 The pipeline records, status reads. A connection is known by the number of its source (Frames.source_numbers).
 """

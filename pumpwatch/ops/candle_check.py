@@ -33,7 +33,7 @@ SumsByFlags = Callable[[int], Sequence[FlaggedSum]]  # of a minute; empty where 
 
 @dataclass(frozen=True, slots=True)
 class OwnMinute:
-    """What is stored of a symbol's minute: trades that orders matched, their volume, and whether a row joins several."""
+    """The stored figures of a symbol's minute: trades that orders matched, their volume, and whether a row joins several."""
 
     minute: int
     state: State

@@ -80,7 +80,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Ledgers:
-    """What the ledgers of a data folder say."""
+    """The content of the ledgers of a data folder."""
 
     gaps: Mapping[Venue, Sequence[Gap]]
     fills: Mapping[Venue, Sequence[GapFill]]
@@ -218,7 +218,7 @@ def _find_lost(day: Day) -> None:
 
 @dataclass(slots=True)
 class VenueSum:
-    """What was found of a venue over all days. minutes: of all symbols together."""
+    """The findings of a venue over all days. minutes: of all symbols together."""
 
     exchange: str
     market_type: str

@@ -12,7 +12,7 @@ LONGEST_S = 3 * 86_400.0
 
 
 class GrowingBan:
-    """Whether an address is banned, and for how long.
+    """Tells whether an address is banned, and for how long.
 
     A warning (the venue's own 429) lets it wait `warned_s`. If it asks earlier, it gets 418 and must wait `first_s` from then
     on, and twice as long each further time. Once it has waited, all is forgotten.

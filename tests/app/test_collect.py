@@ -97,7 +97,8 @@ def test_through_one_fault_after_another_nothing_is_doubled_and_what_is_missing_
             if fault["kind"] == "drop":  # the first one, so the ids cannot jump for another reason
                 assert any(gap.first_id is not None for gap in gaps)
         assert collector.stop() == 0
-        assert counted_in_journal(truth, collector.data).stored == counted.stored
+        again = counted_in_journal(truth, collector.data)
+        assert again.stored - again.fetched == counted.stored - counted.fetched  # gaps may have been filled meanwhile
 
 
 def recorded(collector: CollectorProcess) -> tuple[list[Gap], int]:

@@ -1,4 +1,4 @@
-"""What is asked for a part of a gap: no more than needed, and deeper histories only where the user allows them."""
+"""Requests for a part of a gap: no more than needed, and deeper histories only where the user allows them."""
 
 from __future__ import annotations
 

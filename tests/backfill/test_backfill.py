@@ -268,7 +268,7 @@ def test_a_full_roster_is_worked_off_with_its_progress_and_an_estimate():
 
 
 def test_a_history_of_newest_rows_alone_is_looked_at_early_and_once_more():
-    """What it would have forgotten by the second look is stored by the first one."""
+    """The first look stores the trades that the history forgets before the second one."""
     clock = FakeClock(START_NS + 62 * NS_PER_S)
     venue = scripted_venue(kind=IdKind.MONOTONIC, pages=False, rows_per_request=40)
     rows = {"S": [trade("S", number, kind=IdKind.MONOTONIC) for number in range(1, 200)]}

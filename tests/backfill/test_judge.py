@@ -1,4 +1,4 @@
-"""What counts as proof that a gap is closed, and what does not."""
+"""Evidence that proves a gap closed, and evidence that does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which symbols come first."""
+"""The order in which symbols are filled."""
 
 from __future__ import annotations
 

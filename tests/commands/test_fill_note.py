@@ -1,4 +1,4 @@
-"""What came of looking for missing trades, in words."""
+"""The result of looking for missing trades, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of two connections was first, and by how much."""
+"""Races between two connections: the winner, and its lead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which symbols are compared with candles, with what figures, and at what pace."""
+"""The symbols that are compared with candles, the figures, and the pace."""
 
 from __future__ import annotations
 

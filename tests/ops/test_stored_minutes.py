@@ -1,4 +1,4 @@
-"""What is stored of some time: read again, taken from the ledger of minutes, or both, and what has gone since it was counted."""
+"""The stored trades of some time: read again, or from the ledger of minutes, or both; and those gone since they were counted."""
 
 from __future__ import annotations
 

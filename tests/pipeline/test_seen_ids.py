@@ -1,4 +1,4 @@
-"""What dedupe knows of trades that come from a history: none is seen twice, and none opens or hides a gap."""
+"""Trades that come from a history: none is seen twice, and none opens or hides a gap."""
 
 from __future__ import annotations
 

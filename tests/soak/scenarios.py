@@ -32,7 +32,7 @@ SETTLED_S = 15.0  # a gap is worked on some seconds after its end
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How large a run is. rate: trades a second, all venues together. times: kills or takeovers.
+    """The size of a run. rate: trades a second, all venues together. times: kills or takeovers.
 
     filled_within_s: after the last kill every gap must be done.
     """

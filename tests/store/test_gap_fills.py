@@ -1,4 +1,4 @@
-"""What was found for a gap stays with it: over restarts, growth, the loss of the file, and the gap's own end."""
+"""The results for a gap stay with it: over restarts, growth, the loss of the file, and the gap's own end."""
 
 from __future__ import annotations
 

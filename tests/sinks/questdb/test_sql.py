@@ -149,7 +149,7 @@ def test_candles_are_rebuilt_after_their_table_was_dropped(questdb_server: Quest
     sink.open()
     questdb_server.sql(f"DROP TABLE {prefix}trades")
     sink.open()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while {row[0] for row in questdb_server.sql("SELECT view_status FROM materialized_views()"
                                                 f" WHERE view_name LIKE '{prefix}%'")} != {"valid"}:
         assert time.monotonic() < deadline
