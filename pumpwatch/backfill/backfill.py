@@ -139,7 +139,7 @@ class Backfill:
         try:
             fill = self._fillers[id(queue)].fill(work)
         except (Unsettled, StorageError) as error:
-            work.not_before = now() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**work.attempts)
+            work.not_before = now() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(work.attempts, 10))
             log.debug("gap not settled yet venue=%s symbol=%s reason=%s", venue.name, work.symbol, error)
             return None
         except (ServiceUnavailable, *REFUSALS) as error:
@@ -152,7 +152,7 @@ class Backfill:
     def _failed(self, queue: VenueQueue, work: GapWork, error: Exception) -> GapFill | None:
         venue, reason = queue.access.venue, one_line(str(error), 200)
         work.failures += 1
-        work.not_before = self._means.clock.monotonic() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**work.failures)
+        work.not_before = self._means.clock.monotonic() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(work.failures, 10))
         self._means.stats.add("history_failures_total", venue=venue.name)
         if not queue.access.is_listed(work.symbol):
             if work.failures >= GONE_AFTER:
