@@ -12,7 +12,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.store.sqlite import make_private, storage_error
 
 LOCK_NAME, TAKEOVER_NAME = "lock", "lock.takeover"
-TRIES, PAUSE_S = 20, 0.01  # another process that looks who holds the lock has it for a moment
+TRIES, PAUSE_S = 20, 0.01  # another process that looks who holds the lock, or that ends, has it for a moment
 
 
 def lock_folder(folder: Path) -> int:
@@ -58,17 +58,21 @@ def holder_of(folder: Path) -> int:
     except OSError as error:
         raise storage_error(path, "open", error) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.read(handle, 32).decode("ascii", "replace").strip()
-        holder = int(text) if text.isdecimal() else 0
-        if not holder or not _has_open(holder, path):
-            raise StorageError(f"{path}: another process has locked it, and its pid ({text or 'none'}) is not that process's",
-                               "stop the collector that uses this folder, in its own container, then start this one") from None
-        return holder
+        for left in range(TRIES, 0, -1):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+                if text.isdecimal() and _has_open(int(text), path):
+                    return int(text)
+                if left > 1:  # a process that has just locked it writes its pid, or one that had it has just ended
+                    time.sleep(PAUSE_S)
+                continue
+            return 0
     finally:
         os.close(handle)
-    return 0
+    raise StorageError(f"{path}: another process has locked it, and its pid ({text or 'none'}) is not that process's",
+                       "stop the collector that uses this folder, in its own container, then start this one")
 
 
 def _has_open(pid: int, path: Path) -> bool:

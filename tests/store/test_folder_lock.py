@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.errors import StorageError
+from pumpwatch.store import folder_lock
 from pumpwatch.store.folder_lock import LOCK_NAME, holder_of, lock_folder, lock_takeover
 
 ASK = ("import sys; from pathlib import Path; from pumpwatch.store.folder_lock import holder_of;"
@@ -47,3 +48,23 @@ def test_one_process_at_a_time_takes_over(tmp_path: Path) -> None:
         lock_takeover(tmp_path)
     os.close(handle)
     os.close(lock_takeover(tmp_path))
+
+
+def test_a_holder_that_ends_while_it_is_looked_up_is_not_a_foreign_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handles = [lock_folder(tmp_path)]
+
+    def gone(pid: int, path: Path) -> bool:
+        os.close(handles.pop())
+        return False
+
+    monkeypatch.setattr(folder_lock, "_has_open", gone)
+    assert holder_of(tmp_path) == 0
+    assert handles == []
+
+
+def test_a_holder_that_has_not_yet_written_its_pid_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = lock_folder(tmp_path)
+    (tmp_path / LOCK_NAME).write_text("")
+    monkeypatch.setattr(folder_lock.time, "sleep", lambda _: (tmp_path / LOCK_NAME).write_text(f"{os.getpid()}\n"))
+    assert holder_of(tmp_path) == os.getpid()
+    os.close(handle)
