@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import gevent
@@ -16,7 +16,7 @@ from pumpwatch.clock import NS_PER_MS
 from pumpwatch.errors import StorageError
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.model import TradeBatch
-from pumpwatch.store.query import Name, find
+from pumpwatch.store.last_ids import Name
 from pumpwatch.venue import HttpRequest
 
 
@@ -33,7 +33,7 @@ def make_backfill(collector: CollectorParts, coins: Callable[[], list[str]]) -> 
     sources = Sources(
         ledger=collector.threaded_ledger, changes=lambda: collector.recorder.gaps_written,
         volume_of=lambda number: collector.catalogue.instruments[number].volume,
-        windows=partial(_windows, collector, coins), close=stored.close)
+        windows=partial(_windows, collector, coins), rest=stored.rest, close=stored.close)
     venues = [_access(collector, feeds, shares) for feeds in collector.venues]
     return Backfill(venues, sources, Means(stores, collector.clock, collector.stats, options), config.backfill.enabled)
 
@@ -52,34 +52,28 @@ def _access(collector: CollectorParts, feeds: VenueFeeds, shares: BudgetShares) 
 
 
 class StoredTrades:
-    """Looks up stored trades in a thread of its own, so that no commit waits for it."""
+    """Looks up durable trades in a thread of its own, so that no commit waits for it."""
 
     def __init__(self, collector: CollectorParts) -> None:
         self._collector, self._thread, self._closed = collector, ThreadPool(1), False
         self._reader = collector.journal.side_reader()
 
-    def find(self, number: int, start_ns: int, end_ns: int, in_journal: bool) -> TradeBatch:
+    def find(self, number: int, start_ns: int, end_ns: int) -> TradeBatch:
         """Return an instrument's stored trades, see `Stores`. Raises StorageError where a part of the store cannot be read."""
         if start_ns >= end_ns:
             return TradeBatch.empty()
-        collector = self._collector
-        if in_journal:
-            return self._query(collector.catalogue.names([number]), start_ns, end_ns)
-        result = find([number], start_ns, end_ns, catalogue=collector.catalogue, recent=collector.recent,
-                      journal_query=self._query)
-        for part in result.parts:
-            if part.problem:
-                raise StorageError(part.problem)
-        return result.batch
+        name, = self._collector.catalogue.names([number])
+        batch = self._thread.apply(self._read, (name, start_ns, end_ns))
+        return self._collector.threaded_journal.query([name], start_ns, end_ns) if batch is None else batch
 
-    def _query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
-        batch = self._thread.apply(self._read, (names, start_ns, end_ns))
-        return self._collector.threaded_journal.query(names, start_ns, end_ns) if batch is None else batch
-
-    def _read(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch | None:
+    def _read(self, name: Name, start_ns: int, end_ns: int) -> TradeBatch | None:
         if self._closed:
             raise StorageError("the collector is stopping")
-        return self._reader.query(names, start_ns, end_ns)
+        return self._reader.query(name, start_ns, end_ns)
+
+    def rest(self) -> None:
+        """Let go of files and memory until the next look-up."""
+        self._thread.apply(self._reader.close)
 
     def close(self) -> None:
         """Reject further look-ups, and close the files after the one that runs. Does not wait."""

@@ -57,11 +57,11 @@ class GapLedger(Protocol):
 class Stores:
     """The stores: where trades and records go.
 
-    stored(number, start_ns, end_ns, in_journal): an instrument's stored trades, those in the journal alone or in memory too.
+    stored(number, start_ns, end_ns): an instrument's durable trades, by timestamp.
     wait_durable(within_s): waits until all that was put is durable, and returns whether it is.
     """
 
-    stored: Callable[[int, int, int, bool], TradeBatch]
+    stored: Callable[[int, int, int], TradeBatch]
     put: Callable[[TradeBatch, Records], None]
     wait_durable: Callable[[float], bool]
     record: Callable[[Records], None]

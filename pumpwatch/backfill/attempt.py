@@ -91,7 +91,7 @@ class Attempt:
         return Bounds(self.start_ns, self.end_ns, self._depth.pages, limit, self._depth.skips_ids)
 
     def _stored(self, from_ns: int, to_ns: int) -> TradeBatch:
-        return self._stores.stored(self.work.number, from_ns, to_ns, not self.work.within_run)
+        return self._stores.stored(self.work.number, from_ns, to_ns)
 
     # By contiguous ids.
 

@@ -41,14 +41,15 @@ class Sources:
     """The sources that tell the stage what to do.
 
     changes: a number that changes when gaps are written. volume_of(number): an instrument's trades in 24 hours, in USDT.
-    windows: the place of the listing window of an instrument's coin, by instrument; the oldest window is first. close(): ends
-    the look-ups of stored trades.
+    windows: the place of the listing window of an instrument's coin, by instrument; the oldest window is first. rest(): lets go
+    of what look-ups of stored trades keep in memory; close(): ends them.
     """
 
     ledger: GapLedger
     changes: Callable[[], int]
     volume_of: Callable[[int], float]
     windows: Callable[[], Mapping[int, int]]
+    rest: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
 
 
@@ -64,6 +65,7 @@ class Backfill:
         self._counts: dict[tuple[str, str, str], int] = {}
         self._seen_changes = -1
         self._read_at = float("-inf")
+        self._busy = False
         self._failing: dict[str, str] = {}  # venues whose history does not answer, as logged for one symbol
 
     def _is_stopping(self) -> bool:
@@ -102,6 +104,9 @@ class Backfill:
         for queue in self._queues if self._enabled else ():
             queue.split(windows)
             gevent.sleep(PAUSE_S)
+        was_busy, self._busy = self._busy, any(queue.left for queue in self._queues)
+        if was_busy and not self._busy:
+            self._sources.rest()
 
     def _refresh(self) -> None:
         ledger = self._sources.ledger
@@ -184,7 +189,6 @@ class Backfill:
 
     def _total(self, state: GapState) -> int:
         return sum(count for (_, _, name), count in self._counts.items() if name == state.value)
-
 
 
 def _weight(venue: Venue) -> float:

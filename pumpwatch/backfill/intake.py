@@ -91,7 +91,7 @@ class Intake:
             raise Unsettled("trades wait for the disk")
         near = batch.take(self._near(batch))
         stored = self._stores.stored(self._work.number, int(near.timestamp.min()) - SLACK_NS,
-                                     int(near.timestamp.max()) + SLACK_NS, not self._work.within_run)
+                                     int(near.timestamp.max()) + SLACK_NS)
         known = np.isin(batch.trade_id, stored.trade_id) | ~self._inside(batch)
         group = np.cumsum(~void) - 1
         heads = np.flatnonzero(~void)
@@ -128,7 +128,7 @@ class Intake:
         if len(batch):
             slack_ns = SLACK_NS + self._access.venue.history.resolution_ns
             stored = self._stores.stored(self._work.number, int(batch.timestamp.min()) - slack_ns,
-                                         int(batch.timestamp.max()) + slack_ns, not self._work.within_run)
+                                         int(batch.timestamp.max()) + slack_ns)
         return self._stores.pipeline.compare(self._work.number, batch, stored), stored
 
     def _check_ids(self, batch: TradeBatch, compared: Compared, stored: TradeBatch) -> None:

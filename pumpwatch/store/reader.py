@@ -33,9 +33,9 @@ FOLDER = "journal"
 SUFFIX = ".sqlite"
 _OVERLAPPING = f"""
 SELECT id, head FROM batches INDEXED BY batches_time
-    WHERE last_timestamp >= ?1 AND last_timestamp < ?4 AND first_timestamp < ?2 AND id <= ?3
+    WHERE last_timestamp >= ?1 AND last_timestamp < ?4 AND first_timestamp < ?2 AND id <= ?3 AND id > ?5
 UNION ALL SELECT id, head FROM batches INDEXED BY batches_long
-    WHERE last_timestamp >= ?1 AND first_timestamp < ?2 AND id <= ?3
+    WHERE last_timestamp >= ?1 AND first_timestamp < ?2 AND id <= ?3 AND id > ?5
         AND last_timestamp - first_timestamp > {LONG_NS}
 """
 
@@ -165,14 +165,23 @@ class SegmentReader:
         batch = batch.take((batch.timestamp >= start_ns) & (batch.timestamp < end_ns))
         return batch if self._own_run or not len(batch) else self._translate(batch)
 
-    def between(self, start_ns: int, end_ns: int, last_id: int) -> Iterator[tuple[int, TradeBatch]]:
-        """Yield the batches that may hold a trade of [start_ns, end_ns), in order, without those that cannot be read."""
-        rows = self._connection.execute(_OVERLAPPING, (start_ns, end_ns, last_id, end_ns + LONG_NS)).fetchall()
+    def between(self, start_ns: int, end_ns: int, last_id: int, after_id: int = -1) -> Iterator[tuple[int, TradeBatch]]:
+        """Yield the batches in (after_id, last_id] that may hold a trade of [start_ns, end_ns), in order.
+
+        Those that cannot be read are left out.
+        """
+        rows = self._connection.execute(_OVERLAPPING, _times(start_ns, end_ns, last_id, after_id)).fetchall()
         for number in sorted({row[0] for row in rows}):
             parts = self._parts(number)
             batch = self._readable(number, *parts) if parts else None
             if batch is not None:
                 yield number, batch
+
+    def count_between(self, start_ns: int, end_ns: int, after_id: int, last_id: int) -> int:
+        """Return how many trades the batches have that `between` yields."""
+        times = _times(start_ns, end_ns, last_id, after_id)
+        return int(self._connection.execute(f"SELECT coalesce(sum(trades), 0) FROM (SELECT DISTINCT id, trades FROM ("
+                                            f"{_OVERLAPPING.replace('id, head', 'id, trades')}))", times).fetchone()[0])
 
     def _numbers(self, names: Sequence[Name]) -> NDArray[np.int64]:
         numbers: list[int] = []
@@ -190,7 +199,7 @@ class SegmentReader:
     def _holding(self, wanted: NDArray[np.int64], start_ns: int, end_ns: int, last_id: int, by_index: bool) -> list[int]:
         """Return the batches of that time that hold a wanted instrument, judged by their heads."""
         try:
-            rows = (self._connection.execute(_OVERLAPPING, (start_ns, end_ns, last_id, end_ns + LONG_NS)).fetchall()
+            rows = (self._connection.execute(_OVERLAPPING, _times(start_ns, end_ns, last_id)).fetchall()
                     if by_index else self._heads(last_id))
         except DAMAGED as error:
             raise_if_temporary(error, self.path)
@@ -273,6 +282,11 @@ class JournalReader:
 
     def _damage(self, path: Path, batch_id: int, why: str) -> None:
         self.unreadable.append(f"{path.name}: batch {batch_id}: {why}")
+
+
+def _times(start_ns: int, end_ns: int, last_id: int, after_id: int = -1) -> tuple[int, ...]:
+    """Return the values of _OVERLAPPING."""
+    return start_ns, end_ns, last_id, end_ns + LONG_NS, after_id
 
 
 def in_order(segments: list[Segment]) -> list[Segment]:

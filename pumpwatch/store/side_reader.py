@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pumpwatch.catalogue import Catalogue
@@ -16,8 +17,9 @@ from pumpwatch.model import TradeBatch
 from pumpwatch.store.last_ids import Name
 from pumpwatch.store.reader import SegmentReader, by_time
 from pumpwatch.store.segment import Segment
+from pumpwatch.store.slice_cache import SliceCache
 
-KEPT_OPEN = 4
+KEPT_OPEN = 8
 
 
 class _Unusual(Exception):
@@ -32,12 +34,16 @@ class SideReader:
 
     def __init__(self, segments: Callable[[], Sequence[Segment]], run: str, catalogue: Catalogue) -> None:
         self._segments, self._run, self._catalogue = segments, run, catalogue
-        self._open: dict[Path, SegmentReader] = {}  # of closed files: an open one is opened for each look-up
+        self._open: dict[Path, SegmentReader] = {}
+        self._cache = SliceCache()
 
-    def query(self, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch | None:
-        """Return these instruments' trades in [start_ns, end_ns), by timestamp; None where the journal has to be asked."""
+    def query(self, name: Name, start_ns: int, end_ns: int) -> TradeBatch | None:
+        """Return an instrument's trades in [start_ns, end_ns), by timestamp; None where the journal has to be asked."""
+        number = self._catalogue.ids_of(name[:2]).get(name[2], -1)
         segments = self._segments()
-        for path in self._open.keys() - {segment.path for segment in segments}:
+        paths = {segment.path for segment in segments}
+        self._cache.forget(paths)
+        for path in self._open.keys() - paths:
             self._open.pop(path).close()  # it expired: an open file would keep its room on the disk
         found: list[TradeBatch] = []
         try:
@@ -45,33 +51,41 @@ class SideReader:
                 if segment.locked:
                     return None
                 if segment.last_timestamp >= start_ns and segment.first_timestamp < end_ns and segment.readable:
-                    found.append(self._find(segment, names, start_ns, end_ns))
+                    found.append(self._find(segment, name, number, start_ns, end_ns))
         except (sqlite3.Error, StorageError, _Unusual):
             self.close()
             return None
+        finally:
+            self._close_written(segments)
         return by_time(found)
 
-    def _find(self, segment: Segment, names: Sequence[Name], start_ns: int, end_ns: int) -> TradeBatch:
-        kept = bool(segment.state)
+    def _find(self, segment: Segment, name: Name, number: int, start_ns: int, end_ns: int) -> TradeBatch:
+        last_id = segment.last_id
+        if not segment.index_damaged:
+            batch = self._cache.find(segment, number, start_ns, end_ns, partial(self._opened, segment))
+            if batch is not None:
+                return batch
+        return self._opened(segment).find((name,), start_ns, end_ns, last_id, by_index=not segment.index_damaged)
+
+    def _opened(self, segment: Segment) -> SegmentReader:
         reader = self._open.pop(segment.path, None) or SegmentReader(
             segment.path, self._catalogue, self._meet_damage, own_run=segment.run == self._run)
-        try:
-            batch = reader.find(names, start_ns, end_ns, segment.last_id, by_index=not segment.index_damaged)
-        except BaseException:
-            reader.close()
-            raise
-        if not kept:
-            reader.close()  # so that its writer can make it one plain file
-            return batch
-        self._open[segment.path] = reader
+        self._open[segment.path] = reader  # the one used last is the last
         while len(self._open) > KEPT_OPEN:
             self._open.pop(next(iter(self._open))).close()
-        return batch
+        return reader
+
+    def _close_written(self, segments: Sequence[Segment]) -> None:
+        """Close the file that is being written, so that its writer can make it one plain file."""
+        for segment in segments:
+            if not segment.state and segment.path in self._open:
+                self._open.pop(segment.path).close()
 
     def _meet_damage(self, path: Path, batch_id: int, why: str) -> None:
         raise _Unusual(f"{path.name}: batch {batch_id}: {why}")
 
     def close(self) -> None:
-        """Close the files that are open. A later look-up opens them again."""
+        """Close the files that are open, and let go of the trades in memory. A later look-up reads them again."""
+        self._cache.clear()
         for path in list(self._open):
             self._open.pop(path).close()

@@ -135,7 +135,7 @@ class MemoryCollector:
 
     # The store.
 
-    def find(self, number: int, start_ns: int, end_ns: int, in_journal: bool) -> TradeBatch:
+    def find(self, number: int, start_ns: int, end_ns: int) -> TradeBatch:
         batch = TradeBatch.concat(self.stored)
         return batch.take((batch.instrument == number) & (batch.timestamp >= start_ns) & (batch.timestamp < end_ns))
 
