@@ -25,11 +25,12 @@ from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
+from pumpwatch.downtime import downtime
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
-from pumpwatch.model import DISORDER_NS, Gap, IdKind, TradeBatch
+from pumpwatch.model import Gap, TradeBatch
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer, tls_context
@@ -37,7 +38,7 @@ from pumpwatch.ops.service_manager import notify
 from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins, load_plugins
-from pumpwatch.records import NOT_RUNNING, Records
+from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.committer import Committer
 from pumpwatch.store.drain import Drain
@@ -262,11 +263,7 @@ class Collector:
     def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery, ended_ns: int) -> None:
         down_since_ns, down = _down_since_ns(venue, recovery) or ended_ns, None
         if down_since_ns:
-            unseen_ns = 0 if recovery.clean or venue.id_kind is IdKind.CONTIGUOUS else int(venue.stale_after_s * NS_PER_S)
-            down = Gap(exchange=venue.exchange, market_type=venue.market_type,
-                       from_ns=down_since_ns - DISORDER_NS - unseen_ns,  # a connection may have been dead, and not known as that
-                       to_ns=max(down_since_ns, self.clock.now_ns()),
-                       reason=NOT_RUNNING if recovery.clean else f"{NOT_RUNNING}, after it was killed")
+            down = downtime(venue, down_since_ns, max(down_since_ns, self.clock.now_ns()), clean=recovery.clean)
             self.recorder.record(Records(gaps=[down]))
         self._add_feeds(venue, config, down, down_since_ns)
 

@@ -20,9 +20,10 @@ import gevent
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
+from pumpwatch.downtime import downtime
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.feeds.venue import VenueFeeds
-from pumpwatch.model import DISORDER_NS, Gap, TradeBatch
+from pumpwatch.model import DISORDER_NS, TradeBatch
 from pumpwatch.ops.service_manager import notify
 from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.records import Records
@@ -186,10 +187,8 @@ class Takeover:
         for feeds in self._collector.venues:
             up_ns = max((feed.established_at_ns for feed in feeds.feeds if feed.symbols), default=0)
             if self._ended_alone or up_ns > since_ns:
-                self._collector.recorder.record(Records(gaps=[Gap(
-                    exchange=feeds.venue.exchange, market_type=feeds.venue.market_type, from_ns=since_ns - DISORDER_NS,
-                    to_ns=max(self._alone_ns, up_ns) + DISORDER_NS + self._lag_ns(),
-                    reason="not running" if recovery.clean else "not running, after it was killed")]))
+                until_ns = max(self._alone_ns, up_ns) + DISORDER_NS + self._lag_ns()
+                self._collector.recorder.record(Records(gaps=[downtime(feeds.venue, since_ns, until_ns, clean=recovery.clean)]))
             feeds.missed_since(since_ns)
 
 

@@ -9,16 +9,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pumpwatch.backfill.answers import Answers
 from pumpwatch.backfill.budget import BudgetShare
 from pumpwatch.clock import Clock
 from pumpwatch.model import Gap, TradeBatch
 from pumpwatch.pipeline.admission import Compared
-from pumpwatch.pipeline.parse import Parsed, VenueParser
+from pumpwatch.pipeline.parse import VenueParser
 from pumpwatch.records import GapFill, Records
 from pumpwatch.stats import Stats
 from pumpwatch.venue import HttpRequest, Venue
-
-ANSWERS_KEPT = 100  # of a venue: about 100 kB each
 
 
 class Admission(Protocol):
@@ -72,8 +71,7 @@ class Stores:
 class VenueAccess:
     """One venue. ids: the numbers of its symbols. lag_ns: of its trades. listed: its symbols are known.
 
-    is_listed(symbol): it is read now. conflicts: trades whose contradiction by the history is on record. answers: by symbol,
-    of histories without pages: when it was asked last, in ns, and the answer; at most ANSWERS_KEPT.
+    is_listed(symbol): it is read now. conflicts: trades whose contradiction by the history is on record.
     """
 
     venue: Venue
@@ -85,7 +83,7 @@ class VenueAccess:
     listed: Callable[[], bool]
     is_listed: Callable[[str], bool]
     conflicts: set[tuple[int, str]] = field(default_factory=set)
-    answers: dict[str, tuple[int, Parsed]] = field(default_factory=dict)
+    answers: Answers = field(default_factory=Answers)
 
 
 @dataclass(frozen=True, slots=True)

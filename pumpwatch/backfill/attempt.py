@@ -8,15 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from pumpwatch.backfill.access import ANSWERS_KEPT, Means, VenueAccess
+from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.answers import Answer
 from pumpwatch.backfill.intake import Intake, Stopping
-from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, Evidence, Verdict, judge_ids, judge_time
+from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, Evidence, Range, Verdict, judge_ids, judge_time
 from pumpwatch.backfill.pager import Pager, Part, id_holes
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
+from pumpwatch.downtime import last_received_ns
 from pumpwatch.errors import BadFrame
-from pumpwatch.model import Flag, GapState, IdKind, TradeBatch
-from pumpwatch.pipeline.parse import Parsed
+from pumpwatch.model import DISORDER_NS, Flag, GapState, IdKind, TradeBatch
 from pumpwatch.venue import AggregatedHistory, HistoryDepth, HistoryQuery
 
 MARGIN_NS = 60 * NS_PER_S  # around a gap, in which stored trades show where the history agrees with them
@@ -59,6 +60,7 @@ class Attempt:
         if gap.to_ns <= floor_ns or not self._depth.rows_per_request:
             reason = why if self._depth.rows_per_request else "the venue has no history"
             return Verdict(GapState.LOST, BY_NOTHING, self._jumped(), reason, gap.from_ns, gap.to_ns)
+        self._skip_received()
         clipped = not self.work.by_jump and self.start_ns < floor_ns
         if clipped:
             self.start_ns = floor_ns
@@ -70,6 +72,14 @@ class Attempt:
         if clipped and verdict.state is GapState.FILLED:
             return Verdict(GapState.LOST, verdict.by, UNKNOWN, why, gap.from_ns, floor_ns)
         return replace(verdict, lost_from_ns=gap.from_ns) if clipped and verdict.state is GapState.LOST else verdict
+
+    def _skip_received(self) -> None:
+        """Begin at the last trade of the symbol that a killed collector received: a connection brings trades in order."""
+        received_ns = last_received_ns(self._venue, self.work.gap)
+        if received_ns is not None:
+            batch = self._stored(self.start_ns, min(self.end_ns, received_ns + DISORDER_NS))
+            live = (batch.received_at <= received_ns) & ((batch.flags & Flag.BACKFILLED) == 0)
+            self.start_ns = max(self.start_ns, int(batch.timestamp[live].max(initial=0)) - DISORDER_NS)
 
     def _is_late(self, asked_ns: int) -> bool:
         return asked_ns >= self.work.gap.to_ns + LATE_NS
@@ -186,7 +196,7 @@ class Attempt:
         """Ask for ranges of ids, each by itself where the history is asked by id."""
         symbol = self.work.symbol
         if self._depth.pages and self._depth.by_id:
-            for first, last in ranges:  # with the trades beside them, which are stored: an answer must have those
+            for first, last in self._in_pages(ranges):  # with the trades beside them, which are stored: an answer must have those
                 self._read(Part(symbol, self.start_ns, self.end_ns, max(first - 1, -1), last + 1 if last >= 0 else -1))
         elif ranges:
             ids = ranges[0] if len(ranges) == 1 else (-1, -1)
@@ -198,6 +208,19 @@ class Attempt:
             return self.start_ns - DAY_NS
         from_ns = self.start_ns - BESIDE_NS
         return min(from_ns, self._before_ns - BESIDE_NS) if self._before_ns else from_ns
+
+    def _in_pages(self, ranges: list[Range]) -> list[Range]:
+        """Join ranges of ids that one page holds, and other gaps of the symbol near them: one request serves them all."""
+        page = self._depth.rows_per_request - 2  # with the trades beside
+        near = [(gap.first_id, gap.last_id) for gap in self.work.beside if gap.first_id is not None and gap.last_id is not None]
+        pages: list[tuple[int, int, bool]] = []  # first id, last id, whether it is wanted now
+        for first, last, wanted in sorted([*((*ids, True) for ids in ranges), *((*ids, False) for ids in near)]):
+            low, high, before = pages[-1] if pages else (-1, -1, False)
+            if low >= 0 and high >= 0 and last >= 0 and max(last, high) - low < page:
+                pages[-1] = low, max(last, high), wanted or before
+            else:
+                pages.append((first, last, wanted))
+        return [(first, last) for first, last, wanted in pages if wanted]
 
     def _judge_ids_of_time(self) -> Verdict:
         """Judge a time by the ids around it; where one side has none, by what was read of the history."""
@@ -242,44 +265,30 @@ class Attempt:
         venue = self._venue
         pager = Pager(depth or self._depth, venue.timestamp_unit_ns, part)
         while (query := pager.query) is not None:
-            parsed = None if aggregated else self._known_answer()
-            if parsed is None:
-                parsed = self._ask(query, aggregated)
+            answer = self._answer(query) if aggregated is None else self._ask(query, aggregated)
+            parsed = answer.parsed
+            self._access.answers.drop(self.work.symbol)
+            self.work.asked_ns = max(self.work.asked_ns, answer.asked_ns)
             pager.take(parsed.batch.trade_id, parsed.batch.timestamp)
             self._newest_id = max(self._newest_id, int(parsed.batch.trade_id.max(initial=-1)))
-            if aggregated is None:
-                self._access.answers.pop(self.work.symbol, None)
             rows, stored = self.intake.take(parsed)
             self.evidence.add(stored.trade_id, stored.timestamp)
             self.evidence.add(rows.trade_id, rows.timestamp, of_history=True)
-            if aggregated is None:
-                self._keep_answer(parsed)
-        self._note_span(pager, part.end_ns)
+            if aggregated is None and not self.intake.lacking:
+                self._access.answers.keep(answer, self._depth)
+        self._note_span(pager, part)
 
-    def _known_answer(self) -> Parsed | None:
-        """Return an earlier answer of a history without pages if it was asked late enough for this gap.
+    def _answer(self, query: HistoryQuery) -> Answer:
+        """Ask, or return an earlier answer that was asked late enough for this gap and has not been judged for it."""
+        since_ns = max(self.work.gap.to_ns + LAGS_NS, self.work.asked_ns + APART_NS)
+        known = self._access.answers.find(query, self._depth, since_ns)
+        if known is None:
+            return self._ask(query, None)
+        self._now_ns = min(self._now_ns, known.asked_ns)
+        self._asked_ns, self._late = known.asked_ns, self._is_late(known.asked_ns)
+        return known
 
-        A newer answer would reach less far back. So the gaps of one symbol cost one request. A second try asks by itself.
-        """
-        asked_ns, parsed = self._access.answers.get(self.work.symbol, (0, None))
-        if parsed is None or self._depth.pages or asked_ns < self.work.gap.to_ns + LAGS_NS:
-            return None
-        if self.work.attempts or self.work.failures:
-            return None
-        self._now_ns = min(self._now_ns, asked_ns)
-        self._asked_ns, self._late = asked_ns, self._is_late(asked_ns)
-        return parsed
-
-    def _keep_answer(self, parsed: Parsed) -> None:
-        """Keep an answer of a history without pages for other gaps of the symbol: it has rows and has passed every check."""
-        answers = self._access.answers
-        if self._depth.pages or not len(parsed.batch) or self.intake.lacking:
-            return
-        answers[self.work.symbol] = self._asked_ns, parsed
-        if len(answers) > ANSWERS_KEPT:
-            del answers[next(iter(answers))]
-
-    def _ask(self, query: HistoryQuery, aggregated: AggregatedHistory | None) -> Parsed:
+    def _ask(self, query: HistoryQuery, aggregated: AggregatedHistory | None) -> Answer:
         venue = self._venue
         request = (aggregated.request if aggregated else venue.history_request)(query)
         if not self._access.share.acquire(request.weight, self._stopping):
@@ -287,17 +296,17 @@ class Attempt:
         self._means.stats.add("history_requests_total", venue=venue.name)
         asked_ns = self._means.clock.now_ns() - self._access.lag_ns()
         self._asked_ns = self._asked_ns or asked_ns
-        return self._access.parser.history(self._access.ask(request), self.work.symbol,
-                                           aggregated.parse if aggregated else venue.parse_history)
+        return Answer(asked_ns, query, self._access.parser.history(
+            self._access.ask(request), self.work.symbol, aggregated.parse if aggregated else venue.parse_history))
 
-    def _note_span(self, pager: Pager, end_ns: int) -> None:
+    def _note_span(self, pager: Pager, part: Part) -> None:
         """Note the time that answers of a part covered, and whether they lack stored trades at its end."""
         low_ns, high_ns = pager.low_ns, pager.high_ns
         if low_ns > high_ns or high_ns < 0:
             self._check_empty()
             return
-        if pager.short and not self._before_ns:
-            low_ns = 0  # it is not full, and no older trade is known
+        if not self._before_ns and (pager.short or (pager.whole and part.first_id < 0 and self.work.attempts)):
+            low_ns = 0  # it is not full, and no older trade is known; of several pages, two answers say so
         self.evidence.short = pager.short
         self.evidence.ended = self._late and (pager.whole or not self._depth.pages)
         self.evidence.add_span(low_ns, high_ns)
@@ -305,7 +314,7 @@ class Attempt:
         if high_ns < self.end_ns and self._venue.id_kind is not IdKind.CONTIGUOUS:
             until_ns = self._now_ns - LAGS_NS
             after = self._stored(high_ns + 1 + self._depth.resolution_ns,
-                                 min(until_ns, end_ns) if self._depth.pages else until_ns)
+                                 min(until_ns, part.end_ns) if self._depth.pages else until_ns)
             self.evidence.stored_after_ns = int(after.timestamp.max(initial=0))
 
     def _check_empty(self) -> None:
@@ -314,6 +323,7 @@ class Attempt:
         near = self._before_ns > 0 or self.evidence.known()[0].size > 0
         self.work.wide |= not near
         if near or pipeline.last_before(number)[1] > 0 or pipeline.last_seen(number) >= 0:
+            self._access.answers.drop(self.work.symbol)
             raise BadFrame("the venue's history has no rows, though some are stored")
 
 

@@ -29,7 +29,7 @@ from pumpwatch.venue import HistoryQuery, Venue
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.5
+LOOK_S = 0.25
 LEDGER_SHARE = 20.0  # reading the ledger takes at most one part in so many of its thread's time
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 600.0  # after an answer that settles nothing
 AFTER_ERROR_S = 60.0  # after an error of ours, which the supervisor logs

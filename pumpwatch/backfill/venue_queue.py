@@ -29,7 +29,7 @@ class VenueQueue:
     """Knows which symbols of which gaps are to be worked on. It asks nothing itself.
 
     A gap counts once its end has not changed for `settle_s`: a connection that is down extends its gap each second. A history
-    without pages is looked at earlier too, for the trades that it would have forgotten by then.
+    without pages is asked at once too, and soon after the last change, for the trades that it would have forgotten by then.
     """
 
     def __init__(self, access: VenueAccess, means: Means, volume_of: Callable[[int], float]) -> None:
@@ -60,7 +60,7 @@ class VenueQueue:
                 continue
             known = before.get(key)
             if known is None or known.gap.to_ns != gap.to_ns:
-                known = OpenGap(gap, now)
+                known = OpenGap(gap, now, grown=True, earlier=known.earlier | known.works) if known else OpenGap(gap, now)
             current[key] = known
         by_object: dict[int, OpenGap | None] = {}  # fills share their gap's object, and its key has all its symbols
         for fill in fills:
@@ -86,13 +86,13 @@ class VenueQueue:
 
         It lets other greenlets run meanwhile.
         """
-        now, settle_s = self._means.clock.monotonic(), self._means.options.settle_s
-        if not self.access.venue.history.pages:
-            settle_s = min(settle_s, EARLY_S)  # its newest rows alone: it moves on while we wait
+        now, first_s, grown_s = self._means.clock.monotonic(), self._means.options.settle_s, self._means.options.settle_s
+        if not self.access.venue.history.pages:  # its newest rows alone: it moves on while we wait
+            first_s, grown_s = 0.0, min(grown_s, EARLY_S)
         if not self.access.listed():
             return  # the symbols of a gap of the whole venue are not known yet
         for key, found in list(self._open.items()):
-            if not found.split and now - found.settled_at >= settle_s:
+            if not found.split and now - found.settled_at >= (grown_s if found.grown else first_s):
                 found.split = True
                 self._leave_out_gone(found)
                 for work in works_of(found, self.access.ids):
@@ -152,6 +152,7 @@ class VenueQueue:
         if work is not None:
             work.done = True
             self._done_in_queue += 1
+            found.earlier[fill.symbol] = work
         self.done += 1
 
     def _arrange(self, windows: Mapping[int, int]) -> None:

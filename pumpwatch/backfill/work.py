@@ -19,6 +19,7 @@ class GapWork:
 
     found: trades stored so far. attempts: answers that did not settle it; not_before: monotonic seconds of the next attempt.
     wide: an answer had no row, so the next one is asked from further back. verdict: of the last attempt that left it open.
+    asked_ns: when the last answer was asked for, by the venue's clock.
     skipped: when a history was asked, and the ranges of ids that its answer left out between its rows.
     """
 
@@ -32,11 +33,18 @@ class GapWork:
     settled_at: float = -math.inf  # monotonic seconds since when the gap's end has not changed
     wide: bool = False
     verdict: Verdict | None = None
+    asked_ns: int = 0
     skipped: tuple[int, list[Range]] = (0, [])
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
     beside: list[Gap] = field(default_factory=list)  # other gaps of the symbol by jumps in ids: an answer may have their trades
     rank: Rank = (0, 0, 0.0, 0)
     done: bool = False  # it has its result, or its gap has changed
+
+    def go_on(self, earlier: GapWork) -> None:
+        """Take over what was read for the gap when it ended earlier: trades behind that end were not stored."""
+        until_ns = earlier.gap.to_ns
+        self.found = max(self.found, earlier.found)
+        self.spans = [(low, min(high, until_ns)) for low, high in earlier.spans if low <= until_ns]
 
     @property
     def by_jump(self) -> bool:
@@ -57,6 +65,7 @@ class OpenGap:
     """An open gap, and what is known of it.
 
     settled_at: monotonic seconds since when its end has not changed. works: what is left of it, by symbol, once it is split.
+    grown: it ended earlier before; earlier: the work on it then, whose spans of the history still count.
     """
 
     gap: Gap
@@ -64,6 +73,8 @@ class OpenGap:
     fills: dict[str, GapFill] = field(default_factory=dict)
     split: bool = False
     works: dict[str, GapWork] = field(default_factory=dict)
+    grown: bool = False
+    earlier: dict[str, GapWork] = field(default_factory=dict)
 
     def left(self, symbols: Iterable[str]) -> list[str]:
         """Return the symbols that are not done."""
@@ -87,4 +98,7 @@ def works_of(open_gap: OpenGap, ids: Mapping[str, int]) -> Iterator[GapWork]:
     for symbol in open_gap.left(symbols_of(open_gap.gap, ids)):
         if symbol in ids:
             before = open_gap.fills.get(symbol)
-            yield GapWork(open_gap.gap, symbol, ids[symbol], before.found if before else 0, settled_at=open_gap.settled_at)
+            work = GapWork(open_gap.gap, symbol, ids[symbol], before.found if before else 0, settled_at=open_gap.settled_at)
+            if earlier := open_gap.earlier.get(symbol):
+                work.go_on(earlier)
+            yield work

@@ -10,6 +10,7 @@ import pytest
 
 from pumpwatch.backfill.intake import Unsettled
 from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.downtime import downtime
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import Columns, Flag, GapState, IdKind, TradeBatch
 from pumpwatch.venue import AggregatedHistory, HistoryDepth
@@ -150,3 +151,45 @@ def test_pages_that_an_earlier_run_has_stored_are_not_asked_again():
     collector.live(rows[29:3800], earlier=True)
     fill = collector.fill(collector.work(jump))
     assert (fill.state, fill.found) == (GapState.FILLED, 99) and len(collector.histories[0].asked) == 11
+
+
+def test_after_a_kill_only_the_time_behind_the_last_live_trade_of_a_symbol_counts():
+    clock = FakeClock(START_NS + 130 * NS_PER_S)
+    venue = scripted_venue(kind=IdKind.MONOTONIC, pages=False, rows_per_request=40)
+    rows = [trade("S", number, kind=IdKind.MONOTONIC) for number in range(1, 131)]
+    collector = MemoryCollector([ScriptedHistory(venue, {"S": rows}, clock)], clock, {"S": 1.0})
+    collector.live(rows[:100], earlier=True)
+    collector.live(rows[110:])  # received before the end of the gap, by the next run: they say nothing of the time before
+    received_ns = START_NS + 100 * NS_PER_S
+    gap = downtime(venue, received_ns, START_NS + 115 * NS_PER_S, clean=False)
+    assert gap.from_ns < START_NS + 90 * NS_PER_S  # the history does not reach so far back
+    fill = collector.fill(collector.work(gap, "S"))
+    assert (fill.state, fill.found) == (GapState.FILLED, 10)
+
+
+def test_the_bounds_of_what_is_lost_after_a_kill_begin_at_the_last_live_trade():
+    clock = FakeClock(START_NS + 200 * NS_PER_S)
+    venue = scripted_venue(kind=IdKind.MONOTONIC, pages=False, rows_per_request=40)
+    rows = [trade("S", number, kind=IdKind.MONOTONIC) for number in range(1, 201)]
+    collector = MemoryCollector([ScriptedHistory(venue, {"S": rows}, clock)], clock, {"S": 1.0})
+    collector.live(rows[:100], earlier=True)
+    collector.live(rows[179:])
+    gap = downtime(venue, START_NS + 100 * NS_PER_S, START_NS + 180 * NS_PER_S, clean=False)
+    fill = collector.fill(collector.work(gap, "S"))
+    assert (fill.state, fill.found) == (GapState.LOST, 19)
+    assert START_NS + 99 * NS_PER_S <= (fill.lost_from_ns or 0) <= START_NS + 100 * NS_PER_S
+
+
+def test_holes_that_one_page_holds_are_asked_for_together():
+    clock = FakeClock(START_NS + 300 * NS_PER_S)
+    venue = scripted_venue(rows_per_request=100)
+    history = ScriptedHistory(venue, {"S": [trade("S", number) for number in range(1, 300)]}, clock)
+    collector = MemoryCollector([history], clock, {"S": 1.0})
+    for first, last in ((1, 20), (30, 50), (55, 99), (110, 150), (240, 299)):
+        collector.live(history.rows["S"][first - 1:last])
+    works = [collector.work(gap) for gap in list(collector.gaps.values())]
+    for work in works:
+        work.beside = [other.gap for other in works if other is not work]
+        assert collector.fill(work).state is GapState.FILLED
+    assert [(asked["first"], asked["last"]) for asked in history.asked] == [(20, 110), (150, 240)]
+    assert len(collector.have("S")) == len(set(collector.have("S"))) == 299

@@ -11,6 +11,7 @@ from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import GapState, IdKind
 from pumpwatch.records import Records
+from pumpwatch.venue import HistoryQuery
 from tests.backfill.scripted import START_NS, MemoryCollector, ScriptedHistory, gap_of, scripted_venue, trade
 
 
@@ -39,9 +40,10 @@ def test_an_answer_from_before_the_end_of_a_gap_is_not_used_for_it():
     collector, history = newest_only(120.0)
     first, second = list(collector.gaps.values())
     collector.fill(collector.work(first, "S"))
-    access = collector.accesses[0]
-    _, parsed = access.answers["S"]
-    access.answers["S"] = second.to_ns + 1, parsed
+    answers, query = collector.accesses[0].answers, HistoryQuery("S", 0, 0)
+    kept = answers.find(query, history.venue.history, 0)
+    assert kept is not None
+    answers.keep(dataclasses.replace(kept, asked_ns=second.to_ns + 1), history.venue.history)
     assert collector.fill(collector.work(second, "S")).state is GapState.FILLED
     assert len(history.asked) == 2
 
@@ -55,7 +57,7 @@ def test_an_answer_that_fails_a_check_is_used_for_no_gap():
             with pytest.raises(BadFrame):
                 collector.fill(work)
             work.failures += 1
-        assert len(history.asked) == 2 and not collector.accesses[0].answers
+        assert len(history.asked) == 2 and len(collector.accesses[0].answers) == 0
         history.spoil = lambda rows: rows
         assert [collector.fill(work).state for work in works] == [GapState.FILLED] * 2
         assert len(history.asked) == 4

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from pumpwatch.backfill.intake import Unsettled
 from pumpwatch.backfill.venue_queue import VenueQueue
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.model import Gap, GapState, IdKind, Instrument
@@ -161,3 +164,50 @@ def test_what_is_done_is_not_taken_again_and_a_gap_that_grew_is_taken_as_it_is_n
     taken = [queue.take_next() for _ in range(4)]
     assert [(found.symbol, found.gap.to_ns) for found in taken if found] == [
         ("A", grown.to_ns), ("B", grown.to_ns), ("C", other.to_ns)]
+
+
+def newest_rows_only(rows: int) -> tuple[VenueQueue, MemoryCollector, ScriptedHistory]:
+    """Return the queue of a venue that gives its newest rows alone, of a symbol that trades each second from 1 s on."""
+    clock = FakeClock(START_NS + 120 * NS_PER_S)
+    venue = scripted_venue(kind=IdKind.MONOTONIC, pages=False, rows_per_request=rows)
+    history = ScriptedHistory(venue, {"A": [trade("A", number, kind=IdKind.MONOTONIC) for number in range(1, 200)]}, clock)
+    collector = MemoryCollector([history], clock, {"A": 1.0})
+    return VenueQueue(collector.accesses[0], collector.means, lambda number: 1.0), collector, history
+
+
+def test_newest_rows_are_asked_for_at_once_and_count_when_the_gap_has_grown():
+    queue, collector, history = newest_rows_only(20)
+    clock, venue = collector.clock, history.venue
+    collector.live(history.rows["A"][:110])
+    queue.refresh([gap_of(venue, 110.5, 119.5)], [])
+    queue.split({})
+    early = queue.take_next()
+    assert early is not None
+    with pytest.raises(Unsettled):
+        collector.fill(early)
+    queue.give_back(early, None)
+    clock.advance(15.0)
+    queue.refresh([gap_of(venue, 110.5, 134.5)], [])
+    queue.split({})
+    assert queue.take_next() is None  # it is still growing
+    collector.live(history.rows["A"][134:])
+    clock.advance(1.6)
+    queue.split({})
+    late = queue.take_next()
+    assert late is not None and late is not early
+    late.settled_at = clock.monotonic() - 6.0
+    fill = collector.fill(late)
+    assert fill.state is GapState.FILLED and len(collector.have("A")) == len(set(collector.have("A"))) == 199
+
+
+def test_without_the_early_answer_the_same_gap_is_lost():
+    queue, collector, history = newest_rows_only(20)
+    collector.live(history.rows["A"][:110])
+    collector.clock.advance(16.6)
+    collector.live(history.rows["A"][134:])
+    queue.refresh([gap_of(history.venue, 110.5, 134.5)], [])
+    queue.split({})
+    work = queue.take_next()
+    assert work is not None
+    work.settled_at = collector.clock.monotonic() - 6.0
+    assert collector.fill(work).state is GapState.LOST

@@ -1,0 +1,65 @@
+"""Which answers of a history other gaps of the symbol may use."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pumpwatch.backfill import answers as module
+from pumpwatch.backfill.answers import Answer, Answers
+from pumpwatch.model import TradeBatch
+from pumpwatch.pipeline.parse import Parsed
+from pumpwatch.venue import HistoryDepth, HistoryQuery
+from tests.trades import batch_of
+
+NEWEST = HistoryDepth(rows_per_request=100, pages=False, reach_s=0)
+BY_ID = HistoryDepth(rows_per_request=100, pages=True, reach_s=0, by_id=True, by_time=False)
+BY_TIME = HistoryDepth(rows_per_request=100, pages=True, reach_s=0)
+
+
+def answer(rows: int = 10, asked_ns: int = 50, first_id: int = -1, last_id: int = -1, symbol: str = "A") -> Answer:
+    batch = batch_of(rows, start_ns=0) if rows else TradeBatch.empty()
+    return Answer(asked_ns, HistoryQuery(symbol, 0, 1, first_id, last_id), Parsed(batch, None, None))
+
+
+def found(kept: Answer, depth: HistoryDepth, first_id: int = -1, last_id: int = -1, since_ns: int = 50) -> bool:
+    answers = Answers()
+    answers.keep(kept, depth)
+    return answers.find(HistoryQuery("A", 0, 1, first_id, last_id), depth, since_ns) is kept
+
+
+def test_newest_rows_serve_every_gap_that_ended_before_they_were_asked_for():
+    assert found(answer(), NEWEST) and found(answer(100), NEWEST, first_id=7)
+    assert not found(answer(), NEWEST, since_ns=51)
+    assert not found(answer(rows=0), NEWEST)
+    assert not found(answer(symbol="B"), NEWEST)
+
+
+def test_every_trade_from_an_id_on_serves_what_begins_there_or_later():
+    assert found(answer(first_id=5), BY_ID, 5) and found(answer(first_id=5), BY_ID, 9, 12)
+    assert not found(answer(first_id=5), BY_ID, 4, 12) and not found(answer(first_id=5), BY_ID)
+    assert found(answer(), BY_ID) and found(answer(), BY_ID, 9) and found(answer(rows=0), BY_ID, last_id=12)
+
+
+def test_a_page_that_may_be_cut_off_serves_nothing_else():
+    assert not found(answer(50, first_id=5), BY_ID, 5)
+    assert not found(answer(first_id=5, last_id=20), BY_ID, 5, 20)
+    assert not found(answer(), BY_TIME)
+
+
+def test_without_an_id_an_answer_of_a_venue_that_is_asked_by_time_has_that_time_alone():
+    either = dataclasses.replace(BY_ID, by_time=True)
+    assert not found(answer(), either) and found(answer(first_id=5), either, 9)
+
+
+def test_a_dropped_answer_is_gone_and_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 2)
+    answers = Answers()
+    for symbol in ("A", "B", "C"):
+        answers.keep(dataclasses.replace(answer(symbol=symbol)), NEWEST)
+    kept = [answers.find(HistoryQuery(symbol, 0, 1), NEWEST, 0) is not None for symbol in ("A", "B", "C")]
+    assert kept == [False, True, True] and len(answers) == 2
+    answers.drop("C")
+    answers.drop("A")
+    assert len(answers) == 1
