@@ -144,7 +144,7 @@ class Backfill:
         try:
             fill = self._fillers[id(queue)].fill(work)
         except (Unsettled, StorageError) as error:
-            work.not_before = now() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(work.attempts, 10))
+            work.not_before = now() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(max(work.attempts - 1, 0), 10))
             log.debug("gap not settled yet venue=%s symbol=%s reason=%s", venue.name, work.symbol, error)
             return None
         except (ServiceUnavailable, *REFUSALS) as error:
