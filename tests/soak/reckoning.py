@@ -18,12 +18,12 @@ from pumpwatch.ops.status_file import read_figures
 from pumpwatch.plugins import load_plugins
 from pumpwatch.records import GapFill
 from pumpwatch.sim.ground_truth import Truth
-from pumpwatch.sim.reconcile import names_of
+from pumpwatch.sim.reconcile import compare, names_of
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.pending_records import gap_key
 from tests.app.coverage import Sent, covered, missing
-from tests.app.reckoning import counted_in_journal, stored_of
+from tests.app.reckoning import stored_of
 
 ROW = np.dtype([("instrument", "i4"), ("timestamp", "i8"), ("id", "S64"), ("price", "f8"), ("quantity", "f8"),
                 ("side", "u1")])
@@ -31,7 +31,7 @@ ROW = np.dtype([("instrument", "i4"), ("timestamp", "i8"), ("id", "S64"), ("pric
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome of a scenario. `unnamed`: trades that are missing and in no gap that is open or lost.
+    """The outcome of a scenario. sent: trades that were made; unnamed: those that are missing and in no gap that is open or lost.
 
     false_complete: symbols' minutes called complete, filled or quiet of which a trade is missing. false_alarms: symbols' minutes
     called gaps of which every trade is stored, with nothing left to be filled. filled_s: from the end of the last harm until
@@ -69,8 +69,11 @@ class Result:
 
 def reckon(truth: Truth, folder: Path, filled_s: float = 0.0, filled_within_s: float = 0.0, sink: Sink | None = None,
            **notes: Any) -> Result:
-    """Compare a folder, whose collector has ended, with what the venues sent; and with a sink that has got everything."""
-    counted = counted_in_journal(truth, folder)
+    """Compare a folder, whose collector has ended, with the trades that the venues made while it ran, was killed or cut off.
+
+    A sink that has got everything is compared too.
+    """
+    counted = compare(truth, *stored_of(truth, folder), made=True)
     ledger = Ledger(folder, read_only=True)
     gaps = [gap for _, gap in ledger.gaps()]
     fills = {(gap_key(fill.gap), fill.symbol): fill for fill in ledger.fills_between(0, 2**62)}
@@ -126,7 +129,7 @@ def _judge_minutes(truth: Truth, folder: Path, gone: list[Sent]) -> tuple[int, i
     """Return the number of judged minutes, and of those that are called complete or a gap falsely."""
     facts = {(venue.exchange, venue.market_type): VenueFacts(venue.id_kind, venue.history.skips_ids)
              for venue in load_plugins(Config()).venues if not venue.variant}
-    trades = truth.trades()
+    trades = truth.trades(made=True)
     lost = {(exchange, market, symbol, at_ns // MINUTE_NS) for exchange, market, symbol, _, at_ns in gone}
     judge = Judge(folder, facts, int(read_figures(folder)["written_at_ns"]))
     count = false_complete = false_alarms = 0
