@@ -65,8 +65,9 @@ def renew(names: tuple[str, ...], as_json: bool, config: Config) -> int:
     """Replace the connections of a running collector without a gap.
 
     VENUE is an exchange or one of its markets, as in binance or binance.spot; without it the connections of every venue are
-    replaced. Of each venue one connection after the other: the new one delivers before the old one is closed. `status` goes on
-    showing them as up. Exit code 69 if no collector runs on the config's data folder.
+    replaced. Of each venue one connection after the other: the new one delivers before the old one is closed. The command does
+    not wait: `status` shows how many are still to be renewed, and the collector's log says `all connections are renewed` for each
+    venue. Exit code 69 if no collector runs on the config's data folder.
 
     \b
     Example: pumpwatch renew okx
@@ -86,7 +87,8 @@ def renew(names: tuple[str, ...], as_json: bool, config: Config) -> int:
         print_json([{"venue": venue, "file": str(path)} for venue in chosen])
     else:
         named = ", ".join(chosen) if len(chosen) <= 3 else f"{len(chosen)} venues"
-        say(f"asked for: new connections of {named}, one after the other")
+        say(f"requested: new connections for {named}, one after the other",
+            "`pumpwatch status` shows how many are left; the collector's log says when all connections of a venue are renewed")
     return 0
 
 
