@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import colored, near, print_json, print_lines, program, say, terminal_width
+from pumpwatch.commands.output import colored, near, print_json, print_lines, print_table, program, say, terminal_width
 from pumpwatch.printable import printable
 
 if TYPE_CHECKING:
@@ -140,8 +140,9 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
 @click.option("--folder", metavar="DIR", help="Put certificate and ground truth here; else into a folder that "
                                               "is removed at the end.")
 @click.option("--stdin", is_flag=True, help="Take commands as JSON lines from stdin; its end ends the simulation.")
+@click.option("--faults", "list_faults", is_flag=True, help="List the kinds of fault with their keys and effects, and end.")
 @json_option
-def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> int:
+def simulate(options: str | None, stdin: bool, list_faults: bool, as_json: bool, **given: Any) -> int:
     """Run simulated venues as a server on loopback, until stopped.
 
     Prints the config that points a collector at them (with --json the bare addresses). Commands are POSTs to the control
@@ -152,6 +153,7 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     Kinds of fault: cut fin close slow_close silence mute freeze deaf drop double
                     reorder spoil fragment malformed ping maintenance refuse
                     down hang rest ban history
+    Their keys and effects: pumpwatch simulate --faults
     A fault: curl --cacert DIR/ca.pem -d '{"kind": "cut"}' ADDRESS/fault
     ADDRESS is the control address: https://127.0.0.1:PORT/sim
 
@@ -167,6 +169,8 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     from pumpwatch.sim.collector_config import config_yaml
     from pumpwatch.sim.server import main
 
+    if list_faults:
+        return _list_faults(as_json)
     raw = {str(key): value for key, value in read_mapping(Path(options)).items()} if options else {}
     if options:
         make_absolute(raw, Path(options).absolute().parent)
@@ -183,3 +187,14 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
 
     return main(show=show, stdin_commands=stdin, end_with_trading=not stdin, **raw)
 
+
+
+def _list_faults(as_json: bool) -> int:
+    from pumpwatch.commands.fault_table import ABOUT, FAULTS, fault_rows, faults_json
+
+    if as_json:
+        print_json(faults_json())
+    else:
+        print_table(FAULTS, fault_rows(), "kinds of fault; defaults in brackets")
+        say(*ABOUT)
+    return 0
