@@ -93,15 +93,16 @@ def _pairs(venues: Sequence[Status]) -> list[list[str]]:
 
 
 def _race(pair: Status) -> str:
-    """Return in words which connection of a pair brings a trade first: `0 first for 70% (by 1.2 ms), 1000 for 30% (by 0.4 ms)`."""
+    """Return which connection of a pair brings trades first: `0 first for 70% (by 1.2 ms), 1000 for 30% (by 0.4 ms)`."""
     (won, lost), (lead_ms, other_ms) = pair.get("first", (0, 0)), pair.get("lead_ms", (0.0, 0.0))
     numbers = pair.get("connection"), pair.get("double")
     down = "".join(f", {number} is down" for number, up in zip(numbers, pair.get("up", ()), strict=False) if not up)
     if not won + lost:
         return f"{numbers[0]} and {numbers[1]}: no trade compared yet{down}"
     share = won / (won + lost)
-    first, second = ((f"{part:.0%}", f" (by {ms:.1f} ms)" if part else "") for part, ms in ((share, lead_ms), (1 - share, other_ms)))
-    return f"{numbers[0]} first for {first[0]}{first[1]}, {numbers[1]} for {second[0]}{second[1]}{down}"
+    first, second = (f"{part:.0%}" + (f" (by {ms:.1f} ms)" if part else "")
+                     for part, ms in ((share, lead_ms), (1 - share, other_ms)))
+    return f"{numbers[0]} first for {first}, {numbers[1]} for {second}{down}"
 
 
 def _stores(status: Status) -> list[list[str]]:

@@ -47,7 +47,7 @@ class HandOver:
         return self.successor is not None or self._attempt is not None
 
     def advance(self, old: FeedSession, now: float) -> float:
-        """Open a successor once this connection is next in the queue, and serve it; return the seconds until it needs attention."""
+        """Open a successor once this connection is next, and serve it; return the seconds until it needs attention."""
         if self.successor is not None:
             return self._serve(old, self.successor, now)
         if self._attempt is None:

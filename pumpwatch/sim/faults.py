@@ -177,17 +177,17 @@ KINDS = {
     "spoil": Kind(_hit_frames, ("count",), "The next trade frames are cut in half inside their WebSocket frame."),
     "fragment": Kind(_hit_frames, ("count",), "The next trade frames come as WebSocket fragments, with an unsolicited pong in "
                                               "between."),
-    "malformed": Kind(_malformed, ("count", "form", "frames"), "Additional frames that are not trades: of this form, of each form "
-                                                               "in turn without one, or exactly these frames."),
+    "malformed": Kind(_malformed, ("count", "form", "frames"), "Additional frames that are not trades: of this form, of each "
+                                                               "form in turn without one, or exactly these frames."),
     "ping": Kind(_ping, ("count",), "So many pings come at once."),
     "maintenance": Kind(_maintenance, ("seconds",), "The venue announces its shutdown, and closes with 1001 after this time."),
     "refuse": Kind(_refuse, ("seconds", "status"), "Handshakes get this HTTP status."),
     "down": Kind(_refuse, ("seconds",), "New connections are cut off at once."),
     "hang": Kind(_refuse, ("seconds",), "New connections get no answer, not even to TLS."),
-    "rest": Kind(_rest, ("seconds", "status", "form", "symbol", "path"), "REST requests, or only those whose path has `path`, get "
-                 "this HTTP status; with a form a damaged answer, none before the end of the time (hang), or a list without a "
+    "rest": Kind(_rest, ("seconds", "status", "form", "symbol", "path"), "REST requests, or only those whose path has `path`, "
+                 "get this HTTP status; with a form a damaged answer, none before the end of the time (hang), or a list without a "
                  "symbol (without)."),
     "ban": Kind(_ban, ("seconds",), "An address that asks gets 429, and then 418 with a Retry-After that doubles."),
-    "history": Kind(_history, ("form", "seconds", "count", "symbol"), "REST answers about trades and minutes, or only those about "
-                    "a symbol, are distorted for this time; with seconds 0 the next `count` of them."),
+    "history": Kind(_history, ("form", "seconds", "count", "symbol"), "REST answers about trades and minutes, or only those "
+                    "about a symbol, are distorted for this time; with seconds 0 the next `count` of them."),
 }

@@ -7,7 +7,17 @@ import math
 
 from gevent.event import Event
 
-from pumpwatch.feeds.renewal_queue import ANNOUNCED, FORGOTTEN_S, MARGIN, NOTICE_S, OLD, REQUESTED, SPREAD, RenewalQueue, due_age_s
+from pumpwatch.feeds.renewal_queue import (
+    ANNOUNCED,
+    FORGOTTEN_S,
+    MARGIN,
+    NOTICE_S,
+    OLD,
+    REQUESTED,
+    SPREAD,
+    RenewalQueue,
+    due_age_s,
+)
 
 
 def joined(count: int) -> tuple[RenewalQueue, list[Event]]:
