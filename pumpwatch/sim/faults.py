@@ -185,8 +185,8 @@ KINDS = {
     "down": Kind(_refuse, ("seconds",), "New connections are cut off at once."),
     "hang": Kind(_refuse, ("seconds",), "New connections get no answer, not even to TLS."),
     "rest": Kind(_rest, ("seconds", "status", "form", "symbol", "path"), "REST requests, or only those whose path has `path`, "
-                 "get this HTTP status; with a form a damaged answer, none before the end of the time (hang), or a list without a "
-                 "symbol (without)."),
+                 "get this HTTP status; with a form a damaged answer, none before the end of the time (hang), or a list without "
+                 "a symbol (without)."),
     "ban": Kind(_ban, ("seconds",), "An address that asks gets 429, and then 418 with a Retry-After that doubles."),
     "history": Kind(_history, ("form", "seconds", "count", "symbol"), "REST answers about trades and minutes, or only those "
                     "about a symbol, are distorted for this time; with seconds 0 the next `count` of them."),
