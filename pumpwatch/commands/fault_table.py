@@ -12,7 +12,7 @@ from pumpwatch.sim.options import FaultOptions
 
 FAULTS = (Column("kind"), Column("hits"), Column("keys", wraps=True))
 PLACE = ("connection", "connections")  # keys of each fault that hits connections
-ABOUT = ("each fault takes `venue`, such as binance.spot; without it, it hits all venues",
+ABOUT = ("each fault takes `venue`, an exchange and a market with a dot between; without it, it hits all venues",
          "one that hits connections takes `connection` (a number) or `connections` (how many); without both it hits all of them",
          "in the config file's list `faults`, `at_s` is the time of the fault in seconds after the start of trading")
 

@@ -80,7 +80,8 @@ def gaps(start_ns: int, end_ns: int, exchange: str | None, limit: int, with_all:
 
     An outage is one row: all the gaps that one failure left, with what the venues' histories gave below it; its state is that of
     the gap that is worst off. A gap is of one symbol, of some symbols of a connection, or of all symbols of a venue; --all and
-    --json have each. A gap with ids is proven by a jump in them. Works beside a running collector. Exit code 1 if there are gaps that are not filled.
+    --json have each. A gap with ids is proven by a jump in them. Works beside a running collector. Exit code 1 if there are gaps
+    that are not filled.
 
     \b
     Example: pumpwatch gaps --from -2h --exchange okx

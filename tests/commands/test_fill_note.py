@@ -10,7 +10,8 @@ from pumpwatch.records import GapFill
 
 S = 10**9
 START = 1_764_252_202 * S  # 2025-11-27T14:03:22Z
-GAP = Gap(exchange="binance", market_type="spot", symbol="BTCUSDT", from_ns=START, to_ns=START + 60 * S, reason="cut", first_id=1, last_id=9)
+GAP = Gap(exchange="binance", market_type="spot", symbol="BTCUSDT", from_ns=START, to_ns=START + 60 * S, reason="cut",
+          first_id=1, last_id=9)
 FILLED = GapFill(gap=GAP, symbol="BTCUSDT", state=GapState.FILLED, found=1204, missing=0, by="id")
 LOST = replace(FILLED, state=GapState.LOST, found=0, missing=310, reason="history reaches 1,000 trades back", lost_from_ns=START,
                lost_to_ns=START + 39 * S + 5)

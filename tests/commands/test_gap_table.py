@@ -41,8 +41,8 @@ def test_the_states_of_an_outage_and_what_is_lost_of_it_are_below_its_row() -> N
                     for symbol in ("A", "B")])
     text = " ".join(check_lines(render(OUTAGES, outage_rows(outages([lost, replace(DOWN[1], state=GapState.FILLED)]),
                                                             lambda venue: 8, fills), 80), 80).split())
-    assert "lost not running gaps: 1 lost, 1 filled; lost an unknown number of trades of 2 symbols from 14:03:22 to 14:03:32: " \
-        "history reaches 100 trades back" in text
+    assert ("lost not running gaps: 1 lost, 1 filled; lost an unknown number of trades of 2 symbols from 14:03:22 to 14:03:32: "
+            "history reaches 100 trades back") in text
 
 
 def test_what_gaps_of_one_kind_have_in_common_is_their_reason() -> None:

@@ -26,7 +26,8 @@ def connection(first_s: float, end_s: float, *symbols: str, number: int = 3, why
 
 
 def test_what_a_kill_leaves_is_one_outage_whatever_the_states_of_its_gaps() -> None:
-    left = [replace(ALL, state=GapState.LOST), connection(-2, 1, "A", "B"), connection(60.5, 64, "A", "B", why="connection is down"),
+    left = [replace(ALL, state=GapState.LOST), connection(-2, 1, "A", "B"),
+            connection(60.5, 64, "A", "B", why="connection is down"),
             jump(-5, 70), gap(20, 65, "its subscription is silent", "B"), jump(-90, 61, "B", 900)]
     (outage,) = outages([*left, *(replace(gap, exchange="gate", state=GapState.FILLED) for gap in left)])
     assert len(outage.gaps) == 12 and outage.state == GapState.OPEN and outage.states() == "5 open, 1 lost, 6 filled"
