@@ -8,7 +8,6 @@ in theirs. Outages of several venues are one where the main reason is the same a
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -108,8 +107,7 @@ def _of_venue(gaps: Sequence[Gap]) -> list[Outage]:
         if not gap.symbol:
             continue
         live = _still(live, gap)
-        soon = itertools.takewhile(lambda outage, end_ns=gap.to_ns + TOGETHER_NS: outage.from_ns <= end_ns, live)
-        whole = next((outage for outage in soon if _caused(outage, gap)), None)
+        whole = next((outage for outage in live if _caused(outage, gap)), None)
         if whole is None:
             alone.append(gap)
         else:
