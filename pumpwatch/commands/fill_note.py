@@ -29,11 +29,11 @@ def fills_of(gaps: Iterable[Gap], fills: Fills) -> list[GapFill]:
     return [fill for gap in gaps for fill in fills.get(gap_key(gap), ())]
 
 
-def note(fills: Sequence[GapFill], *, with_day: bool = False) -> str:
+def note(fills: Sequence[GapFill], *, with_day: bool = False, unfinished: bool = False) -> str:
     """Return what was found and what stays missing, as one line; empty where nothing was looked for.
 
     Such as `filled 1,204 of 1,204 by id`, or `found 894; lost 310 trades from 14:03:22 to 14:04:01: history reaches 1,000 trades
-    back`. Times are UTC, in whole seconds; with_day: with their day.
+    back`. Times are UTC, in whole seconds; with_day: with their day. unfinished: a gap is still open, so that more may come.
     """
     if not fills:
         return ""
@@ -51,7 +51,7 @@ def note(fills: Sequence[GapFill], *, with_day: bool = False) -> str:
         return "; ".join([*parts, *([f"{count(left, 'symbol')} still to do"] if left else [])])
     ways = Counter(fill.by for fill in fills)
     by = " and ".join(way for way, _ in ways.most_common())
-    if left:
+    if left or unfinished:
         return f"found {found:,} so far"
     return f"filled {found:,} of {found:,} by {by}" if found else f"nothing was missing, by {by}"
 

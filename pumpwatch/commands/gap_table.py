@@ -8,7 +8,7 @@ from pumpwatch.commands.cells import count, lasted, one_day, time_cell, venue_ce
 from pumpwatch.commands.fill_note import Fills, fills_of, note
 from pumpwatch.commands.outages import CONNECTION, Outage, Venue
 from pumpwatch.commands.table import Cell, Column
-from pumpwatch.model import Gap
+from pumpwatch.model import Gap, GapState
 
 NO_FILLS: Fills = {}
 
@@ -33,8 +33,10 @@ def outage_rows(found: Sequence[Outage], symbols_of: Callable[[Venue], int],
     for outage in found:
         rows.append([time_cell(outage.from_ns, with_day=with_day, digits=0), lasted(outage.to_ns - outage.from_ns),
                      _venues(outage), _symbols(outage, symbols_of), outage.state.value, outage.reason()])
-        parts = [f"gaps: {states}" if (states := outage.states()) else "", note(fills_of(outage.gaps, fills), with_day=with_day)]
-        rows += ["; ".join(filter(None, parts))] if any(parts) else []
+        states = outage.states()
+        below = [f"gaps: {states}" if states else "",
+                 note(fills_of(outage.gaps, fills), with_day=with_day, unfinished=outage.state is GapState.OPEN)]
+        rows += ["; ".join(filter(None, below))] if any(below) else []
     return rows
 
 
@@ -46,7 +48,8 @@ def gap_rows(gaps: Sequence[Gap], fills: Fills = NO_FILLS) -> list[list[str | Ce
         rows.append([time_cell(gap.from_ns, with_day=with_day, digits=3, short_digits=0), lasted(gap.to_ns - gap.from_ns),
                      venue_cell(gap.exchange, gap.market_type), _named(gap), gap.state.value, _ids(gap),
                      CONNECTION.sub("", gap.reason)])
-        rows += [text] if (text := note(fills_of([gap], fills), with_day=with_day)) else []
+        text = note(fills_of([gap], fills), with_day=with_day, unfinished=gap.state is GapState.OPEN)
+        rows += [text] if text else []
     return rows
 
 

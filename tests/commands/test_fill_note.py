@@ -43,6 +43,7 @@ def test_an_unknown_number_is_called_so() -> None:
 
 def test_where_nothing_was_missing_it_says_so() -> None:
     assert note([replace(FILLED, found=0)]) == "nothing was missing, by id"
+    assert note([replace(FILLED, found=0)], unfinished=True) == "found 0 so far", "other symbols are still to do"
     assert note([]) == "" and as_json([]) is None
 
 
