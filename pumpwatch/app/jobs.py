@@ -45,6 +45,7 @@ class Jobs:
         self.minutes = MinuteLedger(collector)
         self._symbols_refused = False
         self._absent_coins: set[str] = set()
+        self._renewals: dict[str, tuple[int, float]] = {}  # venue -> connections to be renewed, and since when
         self._checking_thread = ThreadPool(1)  # reading hundreds of MB must not hold up other jobs, nor a stop
 
     def start(self) -> None:
@@ -99,12 +100,21 @@ class Jobs:
             self.scheduler.reschedule_all()
 
     def _take_renewals(self) -> None:
-        """Renew the connections of venues for which somebody has dropped a request."""
-        wanted = take(self._collector.folder)
+        """Renew the connections of venues for which somebody has dropped a request, and log when a venue's are done."""
+        wanted, now = take(self._collector.folder), self._collector.clock.monotonic()
         for feeds in self._collector.venues:
-            if feeds.venue.name in wanted:
-                log.info("connections are renewed one after the other venue=%s reason=asked for", feeds.venue.name)
-                feeds.renew("asked for")
+            name = feeds.venue.name
+            if name in wanted:
+                feeds.renew("requested")
+            left = feeds.awaiting_renewal()
+            if left and (name in wanted or name not in self._renewals):
+                log.info("connections are renewed one after the other venue=%s connections=%d", name, left)
+                self._renewals[name] = left, now
+            elif not left and name in self._renewals:
+                number, began = self._renewals.pop(name)
+                log.info("all connections are renewed venue=%s connections=%d took_s=%.0f", name, number, now - began)
+            elif not left and name in wanted:
+                log.info("renewal requested, no connection is open venue=%s", name)
 
     def _compact(self) -> None:
         self._collector.memory_thread.apply(self._collector.recent.compact)

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.commands.cells import count, day, time_cell
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill
 from pumpwatch.store.pending_records import GapKey, gap_key
 
+REASONS = 2  # of losses that are said in words
 Fills = Mapping[GapKey, Sequence[GapFill]]
 
 
@@ -26,28 +29,44 @@ def fills_of(gaps: Iterable[Gap], fills: Fills) -> list[GapFill]:
     return [fill for gap in gaps for fill in fills.get(gap_key(gap), ())]
 
 
-def note(fills: Sequence[GapFill]) -> str:
+def note(fills: Sequence[GapFill], *, with_day: bool = False, unfinished: bool = False) -> str:
     """Return what was found and what stays missing, as one line; empty where nothing was looked for.
 
-    Such as `filled 1,204 of 1,204 by id`, or `found 894, lost 310, history reaches 1,000 trades back`.
+    Such as `filled 1,204 of 1,204 by id`, or `found 894; lost 310 trades from 14:03:22 to 14:04:01: history reaches 1,000 trades
+    back`. Times are UTC, in whole seconds; with_day: with their day. unfinished: a gap is still open, so that more may come.
     """
     if not fills:
         return ""
     found = sum(fill.found for fill in fills)
-    lost = [fill for fill in fills if fill.state is GapState.LOST]
+    lost: dict[str, list[GapFill]] = {}
+    for fill in fills:
+        if fill.state is GapState.LOST:
+            lost.setdefault(fill.reason, []).append(fill)
+    left = sum(fill.state is GapState.OPEN for fill in fills)
     if lost:
-        known, unknown = sum(max(0, fill.missing) for fill in lost), sum(fill.missing < 0 for fill in lost)
         parts = [f"found {found:,}"] if found else []
-        parts += [f"lost {known:,}"] if known else []
-        parts += [f"lost an unknown number of {unknown:,} symbol{'s' if unknown > 1 else ''}"] if unknown else []
-        reasons = Counter(fill.reason for fill in lost)
-        return ", ".join([*parts, reasons.most_common(1)[0][0] + (", and other reasons" if len(reasons) > 1 else "")])
+        ranked = sorted(lost.items(), key=lambda part: -len(part[1]))
+        parts += [_loss(part, reason, with_day) for reason, part in ranked[:REASONS]]
+        parts += [f"other losses for {count(len(ranked) - REASONS, 'other reason')} (--json)"] if len(ranked) > REASONS else []
+        return "; ".join([*parts, *([f"{count(left, 'symbol')} still to do"] if left else [])])
     ways = Counter(fill.by for fill in fills)
     by = " and ".join(way for way, _ in ways.most_common())
-    left = sum(fill.state is GapState.OPEN for fill in fills)
-    if left:
+    if left or unfinished:
         return f"found {found:,} so far"
     return f"filled {found:,} of {found:,} by {by}" if found else f"nothing was missing, by {by}"
+
+
+def _loss(lost: Sequence[GapFill], reason: str, with_day: bool) -> str:
+    """Return how much is lost for one reason, and in which time."""
+    known, unknown = sum(max(0, fill.missing) for fill in lost), sum(fill.missing < 0 for fill in lost)
+    what = [count(known, "trade")] if known else []
+    what += [f"an unknown number of trades of {count(unknown, 'symbol')}"] if unknown else []
+    spans = [(fill.lost_from_ns, fill.lost_to_ns) if fill.lost_to_ns > fill.lost_from_ns else (fill.gap.from_ns, fill.gap.to_ns)
+             for fill in lost]
+    first_ns, end_ns = min(span[0] for span in spans), max(span[1] for span in spans)
+    with_day = with_day or day(first_ns) != day(end_ns)
+    first, end = (time_cell(ns, with_day=with_day, digits=0).short for ns in (first_ns, -(-end_ns // NS_PER_S) * NS_PER_S))
+    return f"lost {' and '.join(what) or 'nothing'} from {first} to {end}: {reason}"
 
 
 def as_json(fills: Sequence[GapFill]) -> dict[str, Any] | None:

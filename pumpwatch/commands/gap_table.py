@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
-from pumpwatch.clock import NS_PER_S
 from pumpwatch.commands.cells import count, lasted, one_day, time_cell, venue_cell
 from pumpwatch.commands.fill_note import Fills, fills_of, note
-from pumpwatch.commands.table import CUT, Cell, Column
-from pumpwatch.model import Gap
+from pumpwatch.commands.outages import CONNECTION, Outage, Venue
+from pumpwatch.commands.table import Cell, Column
+from pumpwatch.model import Gap, GapState
 
-Venue = tuple[str, str]  # exchange, market_type
-CONNECTION = re.compile(r"^connection \d+ with \d+ symbols?: ")  # which symbols is another column
 NO_FILLS: Fills = {}
-TOGETHER_NS = NS_PER_S  # gaps of one reason that are this near to each other are one outage
 
 OUTAGES = (
     Column("from"), Column("lasted", right=True), Column("venues"), Column("symbols"), Column("state", rank=1),
@@ -25,36 +20,6 @@ GAPS = (
     Column("from"), Column("lasted", right=True), Column("venue"), Column("symbol"), Column("state"),
     Column("ids", rank=1), Column("reason", wraps=True),
 )
-
-
-@dataclass(slots=True)
-class Outage:
-    """Gaps of one reason and state that overlap or follow each other closely. Times in ns, [from, to)."""
-
-    from_ns: int
-    to_ns: int
-    state: str
-    reason: str
-    gaps: list[Gap] = field(default_factory=list)
-
-    def add(self, gap: Gap) -> None:
-        """Take a gap into it."""
-        self.from_ns, self.to_ns = min(self.from_ns, gap.from_ns), max(self.to_ns, gap.to_ns)
-        self.gaps.append(gap)
-
-
-def outages(gaps: Iterable[Gap]) -> list[Outage]:
-    """Return gaps summed up, by the time at which they begin."""
-    latest: dict[tuple[str, str], Outage] = {}
-    found = []
-    for gap in sorted(gaps, key=lambda gap: gap.from_ns):
-        key = (_kind(gap.reason), gap.state.value)
-        outage = latest.get(key)
-        if outage is None or gap.from_ns > outage.to_ns + TOGETHER_NS:
-            outage = latest[key] = Outage(gap.from_ns, gap.to_ns, gap.state.value, gap.reason)
-            found.append(outage)
-        outage.add(gap)
-    return found
 
 
 def outage_rows(found: Sequence[Outage], symbols_of: Callable[[Venue], int],
@@ -67,8 +32,11 @@ def outage_rows(found: Sequence[Outage], symbols_of: Callable[[Venue], int],
     rows: list[list[str | Cell] | str] = []
     for outage in found:
         rows.append([time_cell(outage.from_ns, with_day=with_day, digits=0), lasted(outage.to_ns - outage.from_ns),
-                     _venues(outage), _symbols(outage, symbols_of), outage.state, _reason(outage)])
-        rows += [text] if (text := note(fills_of(outage.gaps, fills))) else []
+                     _venues(outage), _symbols(outage, symbols_of), outage.state.value, outage.reason()])
+        states = outage.states()
+        below = [f"gaps: {states}" if states else "",
+                 note(fills_of(outage.gaps, fills), with_day=with_day, unfinished=outage.state is GapState.OPEN)]
+        rows += ["; ".join(filter(None, below))] if any(below) else []
     return rows
 
 
@@ -80,19 +48,9 @@ def gap_rows(gaps: Sequence[Gap], fills: Fills = NO_FILLS) -> list[list[str | Ce
         rows.append([time_cell(gap.from_ns, with_day=with_day, digits=3, short_digits=0), lasted(gap.to_ns - gap.from_ns),
                      venue_cell(gap.exchange, gap.market_type), _named(gap), gap.state.value, _ids(gap),
                      CONNECTION.sub("", gap.reason)])
-        rows += [text] if (text := note(fills_of([gap], fills))) else []
+        text = note(fills_of([gap], fills), with_day=with_day, unfinished=gap.state is GapState.OPEN)
+        rows += [text] if text else []
     return rows
-
-
-def _kind(reason: str) -> str:
-    """Return a reason without the symbols' number and with `…` for each other number in it."""
-    return re.sub(r"\d+", CUT, CONNECTION.sub("", reason))
-
-
-def _reason(outage: Outage) -> str:
-    """Return the one reason of an outage, or the words that its reasons have in common."""
-    reasons = {CONNECTION.sub("", gap.reason) for gap in outage.gaps}
-    return reasons.pop() if len(reasons) == 1 else _kind(outage.reason)
 
 
 def _venues(outage: Outage) -> str | Cell:

@@ -17,7 +17,7 @@ SHOWN = 40  # rows of a table; --limit says otherwise, --json gives all
 
 if TYPE_CHECKING:
     from pumpwatch.commands.fill_note import Fills
-    from pumpwatch.commands.gap_table import Outage
+    from pumpwatch.commands.outages import Outage
     from pumpwatch.config import Config
     from pumpwatch.model import Gap
 
@@ -78,9 +78,10 @@ def _say_files(rows: list[dict[str, Any]], as_json: bool, where: str) -> int:
 def gaps(start_ns: int, end_ns: int, exchange: str | None, limit: int, with_all: bool, as_json: bool, config: Config) -> int:
     """List what may be missing: where, when and why.
 
-    An outage is one row: gaps of one reason and state that overlap, with what the venues' histories gave below it. A gap is of
-    one symbol, of some symbols of a connection, or of all symbols of a venue; --json names them. A gap with ids is proven by a
-    jump in them. Works beside a running collector. Exit code 1 if there are gaps that are not filled.
+    An outage is one row: all the gaps that one failure left, with what the venues' histories gave below it; its state is that of
+    the gap that is worst off. A gap is of one symbol, of some symbols of a connection, or of all symbols of a venue; --all and
+    --json have each. A gap with ids is proven by a jump in them. Works beside a running collector. Exit code 1 if there are gaps
+    that are not filled.
 
     \b
     Example: pumpwatch gaps --from -2h --exchange okx
@@ -147,7 +148,8 @@ def _print_gaps(found: Sequence[Gap], limit: int, fills: Fills) -> None:
 
 def _print_outages(found: Sequence[Gap], limit: int, folder: Path, fills: Fills) -> None:
     from pumpwatch.catalogue import Catalogue
-    from pumpwatch.commands.gap_table import OUTAGES, outage_rows, outages
+    from pumpwatch.commands.gap_table import OUTAGES, outage_rows
+    from pumpwatch.commands.outages import outages
     from pumpwatch.store.reader import JournalReader
 
     summed = outages(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pumpwatch.commands.options import config_option, json_option
-from pumpwatch.commands.output import colored, near, print_json, print_lines, program, say, terminal_width
+from pumpwatch.commands.output import colored, near, print_json, print_lines, print_table, program, say, terminal_width
 from pumpwatch.printable import printable
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ def renew(names: tuple[str, ...], as_json: bool, config: Config) -> int:
     """Replace the connections of a running collector without a gap.
 
     VENUE is an exchange or one of its markets, as in binance or binance.spot; without it the connections of every venue are
-    replaced. Of each venue one connection after the other: the new one delivers before the old one is closed. `status` goes on
-    showing them as up. Exit code 69 if no collector runs on the config's data folder.
+    replaced. Of each venue one connection after the other: the new one delivers before the old one is closed. The command does
+    not wait: `status` shows how many are still to be renewed, and the collector's log says `all connections are renewed` for each
+    venue. Exit code 69 if no collector runs on the config's data folder.
 
     \b
     Example: pumpwatch renew okx
@@ -86,7 +87,8 @@ def renew(names: tuple[str, ...], as_json: bool, config: Config) -> int:
         print_json([{"venue": venue, "file": str(path)} for venue in chosen])
     else:
         named = ", ".join(chosen) if len(chosen) <= 3 else f"{len(chosen)} venues"
-        say(f"asked for: new connections of {named}, one after the other")
+        say(f"requested: new connections for {named}, one after the other",
+            "`pumpwatch status` shows how many are left; the collector's log says when all connections of a venue are renewed")
     return 0
 
 
@@ -138,8 +140,9 @@ def demo(seconds: float, rate: float, questdb: str, data: str, as_json: bool) ->
 @click.option("--folder", metavar="DIR", help="Put certificate and ground truth here; else into a folder that "
                                               "is removed at the end.")
 @click.option("--stdin", is_flag=True, help="Take commands as JSON lines from stdin; its end ends the simulation.")
+@click.option("--faults", "list_faults", is_flag=True, help="List the kinds of fault with their keys and effects, and end.")
 @json_option
-def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> int:
+def simulate(options: str | None, stdin: bool, list_faults: bool, as_json: bool, **given: Any) -> int:
     """Run simulated venues as a server on loopback, until stopped.
 
     Prints the config that points a collector at them (with --json the bare addresses). Commands are POSTs to the control
@@ -150,6 +153,7 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     Kinds of fault: cut fin close slow_close silence mute freeze deaf drop double
                     reorder spoil fragment malformed ping maintenance refuse
                     down hang rest ban history
+    Their keys and effects: pumpwatch simulate --faults
     A fault: curl --cacert DIR/ca.pem -d '{"kind": "cut"}' ADDRESS/fault
     ADDRESS is the control address: https://127.0.0.1:PORT/sim
 
@@ -165,6 +169,8 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
     from pumpwatch.sim.collector_config import config_yaml
     from pumpwatch.sim.server import main
 
+    if list_faults:
+        return _list_faults(as_json)
     raw = {str(key): value for key, value in read_mapping(Path(options)).items()} if options else {}
     if options:
         make_absolute(raw, Path(options).absolute().parent)
@@ -181,3 +187,14 @@ def simulate(options: str | None, stdin: bool, as_json: bool, **given: Any) -> i
 
     return main(show=show, stdin_commands=stdin, end_with_trading=not stdin, **raw)
 
+
+
+def _list_faults(as_json: bool) -> int:
+    from pumpwatch.commands.fault_table import ABOUT, FAULTS, fault_rows, faults_json
+
+    if as_json:
+        print_json(faults_json())
+    else:
+        print_table(FAULTS, fault_rows(), "kinds of fault; defaults in brackets")
+        say(*ABOUT)
+    return 0

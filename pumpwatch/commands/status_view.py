@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.commands.cells import size, venue_cell
+from pumpwatch.commands.cells import count, size, venue_cell
 from pumpwatch.commands.table import Cell, Column, fit, render
 from pumpwatch.ops.health import gaps_in_words
 
@@ -20,6 +21,10 @@ VENUES = (
 )
 EXCEPTIONS = ("rejected", "silent", "quarantined")  # columns that are said in words where there is no room for them
 PAIRS_SHOWN = 4  # of a venue
+PAIRS_HEAD = ("two connections, numbered N and 1000 + N, read the same symbols; of a sample of trades, which one brought them "
+              "first and how much earlier on average")
+PROBLEMS = {"list_problem": "list of ", "problem": "", "redundancy_problem": ""}  # key -> what precedes the venue's name
+PLACE = re.compile(r"^(connection \d+: )?(\S+:\d+: )?")  # where it happened: not a part of the reason
 STORES = (Column(""), Column("", wraps=True))
 
 
@@ -30,7 +35,7 @@ def status_lines(status: Status, now_ns: int, width: int, color: bool = False) -
     layout = fit(VENUES, rows, width)
     left_out = [index for index, column in enumerate(VENUES) if column.heading in EXCEPTIONS
                 and not layout.shows(column.heading)]
-    stores = [*_exceptions(venues, rows, left_out), *_problems(venues), *_pairs(venues), *_stores(status)]
+    stores = [*_exceptions(venues, rows, left_out), *_problems(venues), *_renewals(venues), *_pairs(venues), *_stores(status)]
     return [_title(status, now_ns), "", *layout.heading(), *layout.lines(rows, color), "",
             *render(STORES, stores, width, color)]
 
@@ -55,35 +60,49 @@ def _exceptions(venues: Sequence[Status], rows: Sequence[Sequence[str | Cell]], 
 
 
 def _problems(venues: Sequence[Status]) -> list[list[str]]:
+    """Return a row for each problem, said once for all the venues that have it."""
     rows = []
-    for venue in venues:
-        if venue.get("list_problem"):
-            rows.append([f"list of {_name(venue)}", venue["list_problem"]])
-        if venue.get("problem"):
-            rows.append([_name(venue), venue["problem"]])
+    for key, what in PROBLEMS.items():
+        found: dict[str, list[Status]] = {}
+        for venue in venues:
+            if venue.get(key):
+                found.setdefault(PLACE.sub("", str(venue[key])), []).append(venue)
+        for text, hit in found.items():
+            if len(hit) == 1:
+                rows.append([f"{what}{_name(hit[0])}", str(hit[0][key])])
+            else:
+                named = f"all {len(venues)} venues" if len(hit) == len(venues) else ", ".join(map(_name, hit))
+                rows.append([f"{what}{len(hit)} venues", f"{text} ({named})"])
     return rows
+
+
+def _renewals(venues: Sequence[Status]) -> list[list[str]]:
+    left = [f"{_name(venue)} {count(int(venue['renewing']), 'connection')}" for venue in venues if venue.get("renewing")]
+    return [["still to renew", ", ".join(left)]] if left else []
 
 
 def _pairs(venues: Sequence[Status]) -> list[list[str]]:
     """Return a row for each venue that reads symbols on two connections: which one of each pair is first, and by how much."""
-    rows = []
+    rows: list[list[str]] = []
     for venue in venues:
         pairs = venue.get("pairs") or ()
         texts = [_race(pair) for pair in pairs[:PAIRS_SHOWN]]
         texts += [f"{len(pairs) - PAIRS_SHOWN} more (--json)"] if len(pairs) > PAIRS_SHOWN else []
-        rows += [[f"pairs of {_name(venue)}", "; ".join(texts)]] if texts else []
-    return rows
+        rows += [[_name(venue), "; ".join(texts)]] if texts else []
+    return [["read twice", PAIRS_HEAD], *rows] if rows else []
 
 
 def _race(pair: Status) -> str:
-    """Return in words how the connections of a pair stand: `0 first in 70 % by 1.2 ms, 1000 in 30 % by 0.4 ms`."""
+    """Return which connection of a pair brings trades first: `0 first for 70% (by 1.2 ms), 1000 for 30% (by 0.4 ms)`."""
     (won, lost), (lead_ms, other_ms) = pair.get("first", (0, 0)), pair.get("lead_ms", (0.0, 0.0))
     numbers = pair.get("connection"), pair.get("double")
     down = "".join(f", {number} is down" for number, up in zip(numbers, pair.get("up", ()), strict=False) if not up)
     if not won + lost:
-        return f"{numbers[0]} and {numbers[1]}{down}"
+        return f"{numbers[0]} and {numbers[1]}: no trade compared yet{down}"
     share = won / (won + lost)
-    return f"{numbers[0]} first in {share:.0%} by {lead_ms:.1f} ms, {numbers[1]} in {1 - share:.0%} by {other_ms:.1f} ms{down}"
+    first, second = (f"{part:.0%}" + (f" (by {ms:.1f} ms)" if part else "")
+                     for part, ms in ((share, lead_ms), (1 - share, other_ms)))
+    return f"{numbers[0]} first for {first}, {numbers[1]} for {second}{down}"
 
 
 def _stores(status: Status) -> list[list[str]]:

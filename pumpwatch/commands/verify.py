@@ -61,9 +61,13 @@ def verify(since_ns: int | None, start_ns: int | None, end_ns: int | None, again
 
     Without a time it reads every batch of the journal and checks its checksum. With --since or --from each minute of each
     symbol is complete (all its trades are stored), filled (from the venue's history), gap (trades may be missing), quiet (there
-    was no trade) or unread (nobody watched the symbol). Ids are checked where a venue counts them by one (proof: id);
-    elsewhere the connection stood (proof: connection), and --against venue compares the candles. Works beside a running
-    collector. Exit code 1 if something is damaged or missing that no gap names, or differs from a sink or a candle.
+    was no trade) or unread (the collector did not watch the symbol then, so nothing is known). A minute is judged once it has
+    been over for two minutes, because a dead connection is noticed late: beside a running collector the judged time ends then.
+
+    `proof` is what completeness rests on. With `id` the venue numbers its trades one by one, and no number is missing. With
+    `connection` it does not, and nothing is known but that the connection stood; --against venue then compares the minutes with
+    the venue's own candles. Works beside a running collector. Exit code 1 if something is damaged or missing that no gap names,
+    or differs from a sink or a candle.
 
     \b
     Example: pumpwatch verify --sinks
@@ -103,7 +107,7 @@ def _judge(config: Config, plugins: Plugins, wanted: Wanted, sinks: dict[str, Si
         print_json(verify_view.as_json(found, wanted.selection.names_symbols))
     else:
         _print(found)
-    say(verify_view.verdict(found))
+    say(verify_view.verdict(found), *(() if as_json else verify_view.explanations(found, wanted.end_ns)))
     return EXIT_FOUND if found.contradicted or (fail_on_gaps and found.summary.gap_minutes) else EXIT_OK
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pumpwatch.commands.cells import count, one_day, time_cell, venue_cell
 from pumpwatch.commands.table import Cell, Column, Row
 from pumpwatch.ops.candle_check import CandleSum
-from pumpwatch.ops.completeness import Flaw, VenueSum
+from pumpwatch.ops.completeness import BY_CONNECTION, BY_ID, SETTLE_S, Flaw, VenueSum
 from pumpwatch.ops.minute_states import State
 from pumpwatch.ops.sink_minutes import SinkSum
 from pumpwatch.ops.verify_run import Verified
@@ -90,6 +90,24 @@ def flaw_rows(flaws: Sequence[Flaw]) -> list[Row]:
     with_day = not one_day(flaw.from_ns for flaw in flaws)
     return [[time_cell(flaw.from_ns, with_day=with_day, digits=0), venue_cell(flaw.exchange, flaw.market_type), flaw.symbol,
              flaw.detail] for flaw in flaws]
+
+
+def explanations(found: Verified, wanted_end_ns: int) -> list[str]:
+    """Return what the terms in the tables mean, as far as they occur, and why the judged time ends when it does."""
+    venues = list(found.summary.venues.values())
+    proofs, lines = {venue.proof for venue in venues}, []
+    if wanted_end_ns - found.end_ns >= MINUTE_NS:
+        until = time_cell(found.end_ns, with_day=False, digits=0).short
+        lines.append(f"judged until {until}: a minute is judged once it has been over for {SETTLE_S / 60:.0f} minutes, because a "
+                     "dead connection is noticed late")
+    if any(venue.minutes[State.UNREAD] for venue in venues):
+        lines.append("unread: the collector did not watch the symbol then, so nothing is known about these minutes")
+    if BY_ID in proofs:
+        lines.append("proof id: the venue numbers its trades one by one, and no number is missing")
+    if BY_CONNECTION in proofs:
+        lines.append("proof connection: the venue does not number its trades so; nothing is known but that the connection stood. "
+                     "`--against venue` compares the minutes with the venue's own candles")
+    return lines
 
 
 def verdict(found: Verified) -> str:

@@ -13,7 +13,7 @@ from typing import Protocol
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.feeds.session import FeedContext
 
-SURE_NS = NS_PER_S // 5  # a double that was read for so long by then brought what the lost connection did not: servers differ
+SERVER_SKEW_NS = NS_PER_S // 5  # two servers of a venue send the same trade at most so far apart
 
 
 class Reader(Protocol):
@@ -22,8 +22,8 @@ class Reader(Protocol):
     def reads(self, symbols: Collection[str], since_ns: int) -> set[str]:
         """Return those of the symbols that it has read without interruption since then."""
 
-    def answers_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
-        """Return those that it has read since then, except for the time of a gap of its own that names them."""
+    def accounted_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
+        """Return those of the symbols that it has read since then, but for a time that its own gap names."""
 
 
 class ConnectionGap:
@@ -45,8 +45,8 @@ class ConnectionGap:
             return
         wanted = frozenset(symbols)
         self.down, self.from_ns, self._reviewed_ns = True, from_ns, self._context.clock.now_ns()
-        since_ns = from_ns + self._context.slack_ns() - SURE_NS
-        self._left = frozenset(self.double.answers_for(wanted, since_ns)) if self.double else frozenset()
+        since_ns = from_ns + self._context.slack_ns() - SERVER_SKEW_NS
+        self._left = frozenset(self.double.accounted_for(wanted, since_ns)) if self.double else frozenset()
         self.symbols = wanted - self._left
 
     def extend(self, reason: str, ahead_ns: int, wanted: Collection[str]) -> None:
@@ -61,8 +61,11 @@ class ConnectionGap:
         self._closed = self.from_ns, self._context.clock.now_ns(), self.symbols
         self.forget()
 
-    def names(self, symbol: str, since_ns: int, read_since_ns: float) -> bool:
-        """Return whether it names a symbol from `since_ns` on, or from when that was read until then; it may be over."""
+    def accounts_for(self, symbol: str, since_ns: int, read_since_ns: float) -> bool:
+        """Return whether the gap and the reading of a symbol leave out no moment since `since_ns`.
+
+        read_since_ns: when that reading began: before the gap while it is open, else after it or in its last moments.
+        """
         if self.down:
             return symbol in self.symbols and min(self.from_ns, read_since_ns) <= since_ns
         from_ns, to_ns, symbols = self._closed
@@ -78,8 +81,8 @@ class ConnectionGap:
         now_ns = self._context.clock.now_ns()
         slack_ns = self._context.slack_ns()
         read = self.double.reads(self.symbols, now_ns) if self.double else set()
-        answered = self.double.answers_for(self._left, self._reviewed_ns) if self.double else set()
-        orphans = self._left.intersection(wanted) - answered
+        accounted = self.double.accounted_for(self._left, self._reviewed_ns) if self.double else set()
+        orphans = self._left.intersection(wanted) - accounted
         if read or orphans:
             self._record(reason)
             self.symbols = (self.symbols - read) | orphans

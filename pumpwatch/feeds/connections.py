@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 DOUBLE = 1000  # connection n's double has the number n + DOUBLE
 LOOK_S = 0.25  # at symbols on their way to another connection
+NAMED = 3  # symbols in a message
 DOUBLES_LOOK_S = 2.0  # at doubles without a trade
 DELIVERED_WITHIN_NS = 5 * NS_PER_S  # a trade that one connection brought is on its double by then
 
@@ -42,7 +43,7 @@ class VenueConnections:
         self._doubled, self._is_left_out, self._traded_at = doubled, is_left_out, traded_at
         self.feeds: list[Feed] = []
         self.doubles: dict[int, Feed] = {}  # by the number of the connection that they double
-        self._not_doubled: set[str] = set()  # as the venue has rejected them on the second connection
+        self._not_doubled: dict[str, str] = {}  # symbol -> why the venue has rejected it on the second connection
         self._leaving: dict[str, tuple[int, float]] = {}  # symbol -> its old connection, and when that may drop it (0: unknown)
         self._following = False
 
@@ -98,7 +99,7 @@ class VenueConnections:
 
     def _follow_doubles(self) -> None:
         """Open, change and close doubles as far as symbols are to be read twice."""
-        doubled = self._doubled() - self._not_doubled
+        doubled = self._doubled() - self._not_doubled.keys()
         for number, place in enumerate(self._placement.places):
             wanted, feed = place.symbols & doubled, self.doubles.get(number)
             if feed is None:
@@ -118,13 +119,21 @@ class VenueConnections:
         """Request symbols on second connections again that were rejected there."""
         self._not_doubled.clear()
 
-    def reject(self, number: int, symbols: Collection[str]) -> bool:
+    def reject(self, number: int, symbols: Collection[str], reason: str) -> bool:
         """Leave symbols out on a double that does not take them; return whether `number` is one."""
         if number < DOUBLE:
             return False
-        self._not_doubled.update(symbols)
+        self._not_doubled |= dict.fromkeys(symbols, reason)
         self.doubles[number - DOUBLE].symbols -= set(symbols)
         return True
+
+    def not_doubled(self) -> str:
+        """Return which symbols one connection reads although two should, and the venue's reason; empty without any."""
+        wanted = sorted(self._doubled() & self._not_doubled.keys())
+        if not wanted:
+            return ""
+        named = ", ".join(wanted[:NAMED]) + (f" and {len(wanted) - NAMED} more" if len(wanted) > NAMED else "")
+        return f"{named}: on one connection instead of two, as the venue rejects the second: {self._not_doubled[wanted[0]]}"
 
     def _follow_on(self) -> None:
         if not self._following:

@@ -68,7 +68,7 @@ class Feed:
         if follows is not None:
             follows._double = follows.gap.double = self
         self.trouble = ""  # the last reason why it is down
-        context.turns.join(number, self._wake)
+        context.renewals.join(number, self._wake)
 
     @property
     def up(self) -> bool:
@@ -116,12 +116,12 @@ class Feed:
         granted = self.granted
         return {symbol for symbol in symbols if symbol in granted and self._read_since.of(symbol) <= since_ns}
 
-    def answers_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
-        """Return those that it has read since then, except for the time of a gap of its own that names them."""
+    def accounted_for(self, symbols: Collection[str], since_ns: int) -> set[str]:
+        """Return those of the symbols that it has read since then, but for a time that its own gap names."""
         read = self.reads(symbols, since_ns)
         return read.union(symbol for symbol in symbols if symbol not in read
                           and (self.gap.down or symbol in self.granted)
-                          and self.gap.names(symbol, since_ns, self._read_since.of(symbol)))
+                          and self.gap.accounts_for(symbol, since_ns, self._read_since.of(symbol)))
 
     def without_trades(self, now: float) -> bool:
         """Return whether the connection has been up for a while without one trade.
@@ -158,8 +158,13 @@ class Feed:
         self._hand_over.change(add, drop)
         self._wake.set()
 
+    @property
+    def awaits_renewal(self) -> bool:
+        """Return whether its connection was open when the renewal of all was requested, and has not been replaced yet."""
+        return bool(self._session and self._context.renewals.requested(self._session.opened_at))
+
     def renew(self, reason: str) -> None:
-        """Replace the running connection without a gap, as soon as it is its turn."""
+        """Replace the running connection without a gap, as soon as it is next in the venue's queue."""
         if self._session:
             self._session.renew = reason
             self._wake.set()
@@ -361,7 +366,7 @@ class Feed:
         self.gap.extend(reason, 0, self.symbols)
         self._context.stats.add("disconnects_total", venue=self._context.venue.name)
         if not self._hand_over.running:
-            self._context.turns.give_up(self.number)
+            self._context.renewals.leave(self.number)
             self._wait_down(self._backoff.next_s())
 
     def _lost_from(self, session: FeedSession) -> int:

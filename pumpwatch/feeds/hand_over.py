@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.feeds.renewal_turns import ANNOUNCED, ASKED_FOR, OLD, Rank
+from pumpwatch.feeds.renewal_queue import ANNOUNCED, OLD, REQUESTED, Rank
 from pumpwatch.feeds.session import ConnectAttempt, FeedContext, FeedSession
 from pumpwatch.feeds.staleness import Staleness
 from pumpwatch.net.backoff import Backoff
@@ -47,13 +47,13 @@ class HandOver:
         return self.successor is not None or self._attempt is not None
 
     def advance(self, old: FeedSession, now: float) -> float:
-        """Open a successor once it is this connection's turn, and serve it; return the seconds until it needs attention."""
+        """Open a successor once this connection is next, and serve it; return the seconds until it needs attention."""
         if self.successor is not None:
             return self._serve(old, self.successor, now)
         if self._attempt is None:
             if now < self._again_at:
                 return self._again_at - now
-            if not self._context.turns.claim(self._number, self._rank(old, now), now):
+            if not self._context.renewals.claim(self._number, self._rank(old, now), now):
                 return math.inf
             self._attempt = self._open()
         elif self._attempt.done:
@@ -68,8 +68,8 @@ class HandOver:
     def _rank(self, old: FeedSession, now: float) -> Rank:
         if old.renew:
             return ANNOUNCED, self._staleness.silent_s(now)
-        if self._context.turns.asked_for(old.opened_at):
-            return ASKED_FOR, self._staleness.silent_s(now)
+        if self._context.renewals.requested(old.opened_at):
+            return REQUESTED, self._staleness.silent_s(now)
         return OLD, old.due_at
 
     def _serve(self, old: FeedSession, successor: FeedSession, now: float) -> float:
@@ -126,14 +126,14 @@ class HandOver:
         successor, self.successor = self.successor, None
         assert successor is not None
         self._failures.reset()
-        self._context.turns.give_up(self._number)
+        self._context.renewals.leave(self._number)
         return successor
 
     def rescue(self) -> tuple[FeedSession | None, ConnectAttempt | None]:
         """Return the successor, or the attempt to open one, for a feed that has lost its old connection meanwhile."""
         rescued = self.successor, self._attempt
         self.successor = self._attempt = None
-        self._context.turns.give_up(self._number)
+        self._context.renewals.leave(self._number)
         return rescued
 
     def change(self, add: Iterable[str], drop: Iterable[str]) -> None:
@@ -143,7 +143,7 @@ class HandOver:
             self.successor.subscriptions.want(add, add=True)
 
     def cancel(self, reason: str) -> None:
-        """Give up the successor and the turn."""
+        """Give up the successor and the place in the queue."""
         successor, attempt = self.rescue()
         if attempt is not None:
             attempt.cancel()
@@ -151,7 +151,7 @@ class HandOver:
             self._close(successor, reason)
 
     def _failed(self, reason: str, now: float) -> None:
-        self._context.turns.give_up(self._number)
+        self._context.renewals.leave(self._number)
         self._again_at = now + max(1.0, self._failures.next_s())
         self._context.stats.add("renewal_failures_total", venue=self._context.venue.name)
         if self._failures.failures == 1:

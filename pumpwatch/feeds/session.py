@@ -12,7 +12,7 @@ from gevent.event import Event
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
 from pumpwatch.feeds.rate_limits import ConnectLimit, message_limit
-from pumpwatch.feeds.renewal_turns import RenewalTurns, due_age_s
+from pumpwatch.feeds.renewal_queue import RenewalQueue, due_age_s
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
 from pumpwatch.model import DISORDER_NS, Control, ControlKind, Gap
 from pumpwatch.net.connection import Connection
@@ -43,7 +43,7 @@ class FeedContext:
     on_rejected: Callable[[int, str, str], None]  # connection, symbol, reason
     on_full: Callable[[int, Sequence[str], str], None]  # connection, symbols that do not fit on it, reason
     ever_granted: set[str] = field(default_factory=set)  # symbols that were read in this run, on any connection
-    turns: RenewalTurns = field(default_factory=RenewalTurns)
+    renewals: RenewalQueue = field(default_factory=RenewalQueue)
 
     def slack_ns(self) -> int:
         """Return how far a trade's own time may be from the time of its arrival.
@@ -91,7 +91,7 @@ class FeedSession:
         self.established_at = math.inf  # the same, monotonic seconds
         self.opened_at = self._heard_at = self._sent_at = clock.monotonic()
         self.due_at = self.opened_at + due_age_s(venue.limits.connection_age_s, number)  # it is old then
-        self._number, self._venue, self._clock, self._wake, self._turns = number, venue, clock, wake, context.turns
+        self._number, self._venue, self._clock, self._wake, self._renewals = number, venue, clock, wake, context.renewals
         self._bytes_read = 0
         self._next_heartbeat = self.opened_at + venue.heartbeat.interval_s
         self._heartbeats = self._probe = 0  # pings sent, and the number of the probe
@@ -152,7 +152,7 @@ class FeedSession:
 
     def renewal(self, now: float) -> str:
         """Return why a new connection should replace it, or nothing."""
-        return self.renew or self._turns.asked_for(self.opened_at) or ("connection age" if now >= self.due_at else "")
+        return self.renew or self._renewals.requested(self.opened_at) or ("connection age" if now >= self.due_at else "")
 
     def _send_requests(self, now: float) -> float:
         subscriptions = self.subscriptions
@@ -203,7 +203,7 @@ class FeedSession:
         """React to a frame that is not trades; the pipeline calls it."""
         if control.kind == ControlKind.RECONNECT:
             self.renew = control.reason or "the venue asks for it"
-            self._turns.announce(self._number, self.renew, self._clock.monotonic())
+            self._renewals.restart_announced(self._number, self.renew, self._clock.monotonic())
         elif control.kind == ControlKind.WELCOME:
             self.greeted = True
         else:

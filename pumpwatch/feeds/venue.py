@@ -168,7 +168,11 @@ class VenueFeeds:
 
     def renew(self, reason: str) -> None:
         """Replace every connection without a gap, one after the other."""
-        self._context.turns.ask(reason, self._clock.monotonic())
+        self._context.renewals.request_all(reason, self._clock.monotonic())
+
+    def awaiting_renewal(self) -> int:
+        """Return how many connections are still to be replaced since the renewal of all was requested."""
+        return sum(feed.awaits_renewal for feed in self._connections.all)
 
     def double(self, coin: str) -> None:
         """Read a coin's symbols on two connections from now on, until they are released as often."""
@@ -184,7 +188,7 @@ class VenueFeeds:
         """Return this venue's row of the status."""
         connections = [feed for feed in self._connections.all if feed.symbols]
         wanted = [feed for feed in self.feeds if feed.symbols]
-        down = [feed for feed in wanted if not feed.up and feed.trouble]
+        down = [feed for feed in connections if not feed.up and feed.trouble]
         now = self._clock.monotonic()
         return {"exchange": self.venue.exchange, "market_type": self.venue.market_type,
                 "connections": len(connections), "connections_up": sum(feed.up for feed in connections),
@@ -193,6 +197,7 @@ class VenueFeeds:
                 "silent": self.silence.silent, "unlisted": sorted(self._unlisted), "list_problem": self._list_problem,
                 "no_coin_listed": self._nothing_chosen,
                 "problem": f"connection {down[0].number}: {down[0].trouble}" if down else "",
+                "redundancy_problem": self._connections.not_doubled(), "renewing": self.awaiting_renewal(),
                 "down_s": round(max((feed.down_s(now) for feed in wanted), default=now - self._began), 1)}
 
     def _ask(self, request: HttpRequest) -> bytes:
@@ -319,7 +324,7 @@ class VenueFeeds:
 
     def _on_full(self, number: int, symbols: Sequence[str], reason: str) -> None:
         """Move symbols that do not fit on a connection to others, and limit it to what it has."""
-        if self._connections.reject(number, symbols):
+        if self._connections.reject(number, symbols, reason):
             log.warning("connection is full, symbols are not doubled venue=%s connection=%d symbols=%d reason=%s",
                         self.venue.name, number, len(symbols), reason)
             return
@@ -357,7 +362,7 @@ class VenueFeeds:
 
     def _on_rejected(self, number: int, symbol: str, reason: str) -> None:
         """Leave out a symbol that the venue rejects; if it was read before, its gap grows until it is granted."""
-        if self._connections.reject(number, [symbol]):
+        if self._connections.reject(number, [symbol], reason):
             self._stats.add("doubles_rejected_total", venue=self.venue.name)
             return
         if self._was_read(symbol) and not self._connections.read_beside(number, symbol):

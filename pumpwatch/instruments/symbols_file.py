@@ -37,6 +37,7 @@ HEAD = """\
 # exchanges.<name>.<market_type>.symbols (only these) and .excluded (all but these).
 """
 NOT_CHOSEN = "not chosen in the config"
+MODE = 0o640  # owner and group, as all that a collector writes, whatever the umask says
 RENEWED_NS = 86_400 * NS_PER_S  # the time of an unchanged list is written again when it is so old
 LINE = re.compile(r'(?P<indent> *)(?P<key>"(?:[^"\\]|\\.)*"|\w+):(?: (?P<value>.*))?')
 
@@ -154,6 +155,7 @@ def _replace(path: Path, text: str, folder: int) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with partial.open("w", encoding="utf-8") as out:
+            os.fchmod(out.fileno(), MODE)
             out.write(text)
             out.flush()
             os.fsync(out.fileno())

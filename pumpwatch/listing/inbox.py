@@ -27,6 +27,7 @@ from pumpwatch.listing.title_grammar import MAX_TITLE
 from pumpwatch.listing.validation import RejectedRow, check_listing, checked_coin, isolated
 from pumpwatch.model import Listing
 from pumpwatch.printable import printable
+from pumpwatch.store.sqlite import make_private, private_folder
 
 log = logging.getLogger(__name__)
 
@@ -70,15 +71,29 @@ def drop(config: Config, coin: str, *, title: str = "", clock: Clock | None = No
     coin = coin_name(coin)
     notice = NoticeFile(f"fake-{now_ns}", coin, now_ns, title or f"{coin}: a notice dropped by hand")
     path = inbox_folder(config) / f"{notice.notice_id}.json"
+    put_file(path, msgspec.json.encode(notice), "notice")
+    return {**msgspec.structs.asdict(notice), "file": str(path)}
+
+
+def put_file(path: Path, content: bytes, what: str) -> None:
+    """Put a file into an inbox, whole or not at all, readable by owner and group only. Raises StorageError, which names `what`.
+
+    What root drops belongs to the owner of the data folder, so that a collector that runs as another user can take it.
+    """
     partial_path = path.with_suffix(".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial_path.write_bytes(msgspec.json.encode(notice))
+        private_folder(path.parent)
+        partial_path.unlink(missing_ok=True)
+        make_private(partial_path)
+        partial_path.write_bytes(content)
+        if os.geteuid() == 0:
+            owner = path.parent.parent.stat()
+            for place in (path.parent, partial_path):
+                os.chown(place, owner.st_uid, owner.st_gid, follow_symlinks=False)
         partial_path.replace(path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot write the notice: {error.strerror}",
+        raise StorageError(f"{path}: cannot write the {what}: {error.strerror}",
                            "make room, and check that this user may write there") from error
-    return {**msgspec.structs.asdict(notice), "file": str(path)}
 
 
 class Inbox:

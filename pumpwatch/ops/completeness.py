@@ -22,13 +22,14 @@ from pumpwatch.ops.minute_states import State, Timeline, timeline
 from pumpwatch.ops.stored_minutes import Progress, Store, StoredMinutes, no_progress
 from pumpwatch.records import GapFill
 from pumpwatch.store.coverage import CoverageFile, Venue, Watched
-from pumpwatch.store.id_runs import missing_between
+from pumpwatch.store.id_runs import MissingIds, missing_between
 from pumpwatch.store.ledger import Ledger, is_missing
 from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.waiting import waiting_gaps
 
 SETTLE_S = 120.0  # a minute is judged this long after its end: a dead connection is noticed late, and a gap begins in the past
 DAY_MINUTES = 24 * 60
+HOLE_SLACK_NS = 60 * MINUTE_NS  # a gap that names a hole's ids may end so long before the trade with the id before the hole
 WORST, REASONS = 10, 100  # symbols and reasons of a venue in JSON
 IDS_MISSING = "ids are missing"  # of the minutes of a hole that a gap explains, but does not cover
 NOT_RUNNING = "no collector has run since"
@@ -118,7 +119,10 @@ class Judge:
         Raises StorageError where a ledger cannot be read.
         """
         stored = self.store.read(first, end, quick, progress, venues)
-        ledgers = self._ledgers(first * MINUTE_NS, end * MINUTE_NS)
+        holes = [missing for missing in missing_between(stored.runs)
+                 if missing.from_ns < end * MINUTE_NS and missing.to_ns >= first * MINUTE_NS]
+        earliest_ns = min([first * MINUTE_NS, *(missing.from_ns for missing in holes)])
+        ledgers = self._ledgers(earliest_ns - HOLE_SLACK_NS, end * MINUTE_NS)
         day = Day(first, end, stored, {})
         symbols: dict[Venue, set[str]] = {}
         for exchange, market_type, symbol in stored.catalogue.names(np.unique(stored.minutes.instrument)):
@@ -133,11 +137,12 @@ class Judge:
                 rows = _matrix(stored, venue, names, first, end)
                 day.timelines[venue] = timeline(venue, names, rows, first, ledgers.gaps.get(venue, ()),
                                                 ledgers.fills.get(venue, ()), ledgers.watched.get(venue, ()))
-        self._find_holes(day, ledgers)
+        self._find_holes(day, ledgers, holes)
         _find_lost(day)
         return day
 
     def _ledgers(self, start_ns: int, end_ns: int) -> Ledgers:
+        """Return the gaps and fills that overlap [start_ns, end_ns), and everything that was watched."""
         gaps: dict[Venue, list[Gap]] = {}
         fills: dict[Venue, list[GapFill]] = {}
         watched: dict[Venue, list[Watched]] = {}
@@ -147,13 +152,12 @@ class Judge:
                 watched.setdefault((now.exchange, now.market_type), []).append(now)
         finally:
             file.close()
-        from_ns = start_ns - 60 * MINUTE_NS  # holes reach back
         if not is_missing(self._folder):
             ledger = Ledger(self._folder, read_only=True)
             try:
-                for gap in [*ledger.gaps_between(from_ns, end_ns), *waiting_gaps(self._folder)]:
+                for gap in [*ledger.gaps_between(start_ns, end_ns), *waiting_gaps(self._folder)]:
                     gaps.setdefault((gap.exchange, gap.market_type), []).append(gap)
-                for fill in ledger.fills_between(from_ns, end_ns):
+                for fill in ledger.fills_between(start_ns, end_ns):
                     fills.setdefault((fill.gap.exchange, fill.gap.market_type), []).append(fill)
             finally:
                 ledger.close()
@@ -163,14 +167,13 @@ class Judge:
                                                       to_ns=end_ns, reason=NOT_RUNNING))
         return Ledgers(gaps, fills, watched)
 
-    def _find_holes(self, day: Day, ledgers: Ledgers) -> None:
+    def _find_holes(self, day: Day, ledgers: Ledgers, holes: Sequence[MissingIds]) -> None:
         catalogue = day.stored.catalogue
         named: dict[Venue, NamedGaps] = {}
         rows = {(venue, symbol): row for venue, line in day.timelines.items() for row, symbol in enumerate(line.symbols)}
-        for missing in missing_between(day.stored.runs):
+        for missing in holes:
             venue, symbol = catalogue.venues[missing.instrument], catalogue.instruments[missing.instrument].symbol
-            if (venue, symbol) not in rows or venue not in self.facts or not (
-                    missing.from_ns < day.end * MINUTE_NS and missing.to_ns >= day.first * MINUTE_NS):
+            if (venue, symbol) not in rows or venue not in self.facts:
                 continue
             if venue not in named:
                 named[venue] = NamedGaps(ledgers.gaps.get(venue, ()), ledgers.fills.get(venue, ()),

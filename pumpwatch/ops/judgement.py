@@ -48,6 +48,9 @@ def judge_venue(row: Mapping[str, Any]) -> Iterator[Finding]:
     if listed and (wanted or row.get("no_coin_listed")):
         yield Finding(name, WARN, f"its instrument list cannot be relied on: {listed}",
                       "known symbols are still read; new ones are not seen until a complete list arrives")
+    if row.get("redundancy_problem"):
+        yield Finding(name, WARN, f"symbols are not read twice: {row['redundancy_problem']}",
+                      "they are read on one connection; the second is asked again with the next instrument list")
     silent = row.get("silent", ())
     if silent:
         yield Finding(name, WARN, f"{len(silent):,} symbols are subscribed and silent, though they trade: "

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from pumpwatch.clock import Clock
-from pumpwatch.errors import BadFrame, StorageError
-from pumpwatch.listing.inbox import read_dropped
+from pumpwatch.errors import BadFrame
+from pumpwatch.listing.inbox import put_file, read_dropped
 from pumpwatch.printable import printable
 
 log = logging.getLogger(__name__)
@@ -33,14 +33,7 @@ class RenewalRequest(msgspec.Struct, forbid_unknown_fields=True):
 def drop(folder: Path, venues: Sequence[str], clock: Clock | None = None) -> Path:
     """Put a request for these venues into the inbox of a data folder; return the file. Raises StorageError."""
     path = folder / "inbox" / f"{(clock or Clock()).now_ns()}{SUFFIX}"
-    part = path.with_suffix(".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(msgspec.json.encode(RenewalRequest(list(venues))))
-        part.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot write the request: {error.strerror}",
-                           "make room, and check that this user may write there") from error
+    put_file(path, msgspec.json.encode(RenewalRequest(list(venues))), "request")
     return path
 
 

@@ -43,6 +43,8 @@ class _Row(msgspec.Struct):
     problem: str = ""
     down_s: float = 0.0
     pairs: list[_Pair] = []
+    redundancy_problem: str = ""
+    renewing: Count = 0
     trades_total: Count = 0
     trades_per_s: float = 0.0
     lag_ms: float = 0.0

@@ -1,37 +1,14 @@
 """Fault injection, by schedule or by command: failures between an exchange and its clients.
 
-kind            effect on the chosen connections (`venue`, `connection`, `connections`)
-cut             the TCP connection is reset
-fin             it ends without a WebSocket close
-close           closed with `code` and `reason` (1008 "Too many requests" by default)
-slow_close      closed, but the venue answers nothing and keeps TCP open for `seconds`
-silence         pings are answered, but the trades of `seconds` are lost to the connection
-mute            one `symbol` stays subscribed, but its trades of `seconds` are lost to the connection
-freeze          neither reads nor sends for `seconds`, as if the network had died; then everything comes at once
-deaf            pings and closes of the client get no answer for `seconds`
-drop            the next `count` trade frames are lost
-double          the next `count` trade frames come twice
-reorder         the next `count` trade frames come in reverse order
-spoil           the next `count` trade frames are cut in half inside their WebSocket frame
-fragment        the next `count` trade frames come as WebSocket fragments, with an unsolicited pong in between
-malformed       `count` additional frames that are not trades: of the `form` in MALFORMED, or each form in turn; or `frames`
-ping            `count` pings come at once
-maintenance     the venue announces its shutdown, and closes with 1001 after `seconds`
-refuse          handshakes get HTTP `status` for `seconds`
-down            new connections are cut off at once, for `seconds`
-hang            new connections get no answer, not even to TLS, for `seconds`
-rest            REST requests get HTTP `status` for `seconds`; with `form`, a damaged answer, none for so long (`hang`), or a
-                list without `symbol` (`without`): see sim.rest_faults. With `path`, only requests whose path has it
-ban             an address that asks within `seconds` gets 429, and then 418 with a Retry-After that doubles
-history         REST answers about trades and minutes are distorted in the `form` of sim.rest_history, for `seconds`, or with
-                seconds 0 the next `count` of them; with `symbol`, those about it
+KINDS has every kind with its keys and its effect; `pumpwatch simulate --faults` prints them.
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 
@@ -58,13 +35,26 @@ MALFORMED: dict[str, tuple[bytes, int]] = {
 }
 
 
+class Kind(NamedTuple):
+    """A kind of fault: its function, the keys of FaultOptions that it reads, and its effect."""
+
+    run: Callable[[list[SimVenue], list[ClientConnection], FaultOptions], None]
+    keys: tuple[str, ...]
+    effect: str
+
+    @property
+    def hits_connections(self) -> bool:
+        """Return whether it happens to connections that are open; else it happens to a venue's next requests."""
+        return next(iter(inspect.signature(self.run).parameters)) == "_"
+
+
 def inject(venues: Mapping[str, SimVenue], truth: TruthWriter, fault: FaultOptions) -> dict[str, Any]:
     """Make a fault happen now; return its kind and the connections it hit. Raises UsageError for an unknown kind or place."""
     if fault.kind not in KINDS:
         raise UsageError(f"no fault `{fault.kind}`", f"known: {', '.join(KINDS)}")
     if fault.venue and fault.venue not in venues:
         raise UsageError(f"no venue `{fault.venue}`", f"known: {', '.join(venues)}")
-    what, forms = FORMS_OF.get(fault.kind, ("malformed frame", tuple(MALFORMED)))
+    what, forms = FORMS_OF.get(fault.kind, FORMS_OF["malformed"])
     if fault.form not in forms and (fault.form or fault.kind == "history"):
         raise UsageError(f"no {what} `{fault.form}`", f"known: {', '.join(forms)}")
     chosen = [venue for name, venue in venues.items() if fault.venue in ("", name)]
@@ -76,7 +66,7 @@ def inject(venues: Mapping[str, SimVenue], truth: TruthWriter, fault: FaultOptio
     numbers = [connection.number for connection in connections]
     truth.event("fault", fault=fault.kind, venues=[venue.name for venue in chosen], seconds=fault.seconds, count=fault.count,
                 connections=numbers, form=fault.form, symbol=fault.symbol)
-    KINDS[fault.kind](chosen, connections, fault)
+    KINDS[fault.kind].run(chosen, connections, fault)
     return {"fault": fault.kind, "connections": numbers}
 
 
@@ -167,10 +157,37 @@ def _history(venues: list[SimVenue], _: list[ClientConnection], fault: FaultOpti
         venue.faults.history = HistoryFault(fault.form, fault.count, until, fault.symbol)
 
 
-FORMS_OF = {"rest": ("malformed answer", (*FORMS, HANG)), "history": ("distorted history", HISTORY_FORMS)}
-KINDS: dict[str, Callable[[list[SimVenue], list[ClientConnection], FaultOptions], None]] = {
-    "cut": _cut, "fin": _cut, "close": _close, "slow_close": _close, "silence": _silence, "mute": _mute, "freeze": _freeze,
-    "deaf": _deaf, "drop": _hit_frames, "double": _hit_frames, "reorder": _hit_frames, "spoil": _hit_frames,
-    "fragment": _hit_frames, "malformed": _malformed, "ping": _ping, "maintenance": _maintenance, "refuse": _refuse,
-    "down": _refuse, "hang": _refuse, "rest": _rest, "ban": _ban, "history": _history,
+FORMS_OF = {"malformed": ("malformed frame", tuple(MALFORMED)), "rest": ("malformed answer", (*FORMS, HANG)),
+            "history": ("distorted history", HISTORY_FORMS)}
+KINDS = {
+    "cut": Kind(_cut, (), "The TCP connection is reset."),
+    "fin": Kind(_cut, (), "The TCP connection ends without a WebSocket close."),
+    "close": Kind(_close, ("code", "reason"), "The venue closes the connection with this code and reason."),
+    "slow_close": Kind(_close, ("code", "reason", "seconds"), "The venue closes it, answers nothing more, and keeps TCP open so "
+                                                              "long."),
+    "silence": Kind(_silence, ("seconds",), "Pings are answered, but the trades of this time are lost to the connection."),
+    "mute": Kind(_mute, ("symbol", "seconds"), "A symbol stays subscribed, but its trades of this time are lost to the "
+                                               "connection."),
+    "freeze": Kind(_freeze, ("seconds",), "The venue neither reads nor sends, as if the network had died; then everything comes "
+                                          "at once."),
+    "deaf": Kind(_deaf, ("seconds",), "Pings and closes of the client get no answer."),
+    "drop": Kind(_hit_frames, ("count",), "The next trade frames are lost."),
+    "double": Kind(_hit_frames, ("count",), "The next trade frames come twice."),
+    "reorder": Kind(_hit_frames, ("count",), "The next trade frames come in reverse order."),
+    "spoil": Kind(_hit_frames, ("count",), "The next trade frames are cut in half inside their WebSocket frame."),
+    "fragment": Kind(_hit_frames, ("count",), "The next trade frames come as WebSocket fragments, with an unsolicited pong in "
+                                              "between."),
+    "malformed": Kind(_malformed, ("count", "form", "frames"), "Additional frames that are not trades: of this form, of each "
+                                                               "form in turn without one, or exactly these frames."),
+    "ping": Kind(_ping, ("count",), "So many pings come at once."),
+    "maintenance": Kind(_maintenance, ("seconds",), "The venue announces its shutdown, and closes with 1001 after this time."),
+    "refuse": Kind(_refuse, ("seconds", "status"), "Handshakes get this HTTP status."),
+    "down": Kind(_refuse, ("seconds",), "New connections are cut off at once."),
+    "hang": Kind(_refuse, ("seconds",), "New connections get no answer, not even to TLS."),
+    "rest": Kind(_rest, ("seconds", "status", "form", "symbol", "path"), "REST requests, or only those whose path has `path`, "
+                 "get this HTTP status; with a form a damaged answer, none before the end of the time (hang), or a list without "
+                 "a symbol (without)."),
+    "ban": Kind(_ban, ("seconds",), "An address that asks gets 429, and then 418 with a Retry-After that doubles."),
+    "history": Kind(_history, ("form", "seconds", "count", "symbol"), "REST answers about trades and minutes, or only those "
+                    "about a symbol, are distorted for this time; with seconds 0 the next `count` of them."),
 }

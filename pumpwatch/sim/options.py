@@ -31,7 +31,7 @@ class ListingOptions(Section):
 
 
 class FaultOptions(Section):
-    """A fault: its kind (see sim.faults), its time and its place."""
+    """A fault: its kind, its time and its place; `faults.KINDS` says which keys a kind reads."""
 
     kind: str
     at_s: float = 0.0

@@ -22,7 +22,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.model import Gap, GapState
 from pumpwatch.net.texts import one_line
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, GapFill, Quarantined, Records
-from pumpwatch.store.gap_fills import read_fills, state_of, write_fills
+from pumpwatch.store.gap_fills import join_fills, read_fills, state_of, write_fills
 from pumpwatch.store.listed import ListedRows, ListingRecord
 from pumpwatch.store.migrations import migrations
 from pumpwatch.store.sqlite import (
@@ -69,7 +69,7 @@ class Ledger(ListedRows):
         self._sets: dict[str, tuple[str, ...]] = {}  # digest -> symbols
         self._written_sets: set[str] = set()
         self.is_new = False  # opening it created its tables
-        self._names_symbols = self._has_fills = True
+        self._names_symbols = self._has_fills = self._joins_fills = True
         self._connection: sqlite3.Connection | None = None
         self._start()
 
@@ -87,6 +87,7 @@ class Ledger(ListedRows):
                 if self._read_only:
                     self._names_symbols = _has_column(connection, "gaps", "symbols_key")
                     self._has_fills = _has_column(connection, "gap_fills", "symbol")
+                    self._joins_fills = _has_column(connection, "gap_fills", "symbols")
                 else:
                     make_durable(connection)
                     self.is_new = self._migrate(connection)
@@ -162,6 +163,9 @@ class Ledger(ListedRows):
             with self._upkeep.measuring(), self._forgetting_sets(), transaction(connection):
                 self._write_gaps(connection, records.gaps)
                 write_fills(connection, records.fills, lambda symbols: self._symbols_key(connection, symbols))
+                for gap in records.gaps:
+                    if gap.state == GapState.FILLED and not gap.symbol:
+                        join_fills(connection, gap, self._symbols_key(connection, gap.symbols))
                 connection.executemany(
                     "INSERT OR IGNORE INTO connection_events VALUES (?, ?, ?, ?, ?, ?)",
                     [(event.at_ns, event.exchange, event.market_type, event.connection, event.event, event.reason)
@@ -233,7 +237,7 @@ class Ledger(ListedRows):
     def _fills(self, joined: str, where: str, values: Sequence[object]) -> list[GapFill]:
         if not self._has_fills:
             return []
-        rows = self._run("read", lambda connection: read_fills(connection, joined, values))
+        rows = self._run("read", lambda connection: read_fills(connection, joined, values, joined=self._joins_fills))
         gaps = dict(self._gaps(where, values)) if rows else {}
         return [GapFill(gap=gaps[row[0]], symbol=row[1], state=state_of(row[3]), found=row[4], missing=row[5], by=row[6],
                         reason=row[7], lost_from_ns=row[8], lost_to_ns=row[9], at_ns=row[10])

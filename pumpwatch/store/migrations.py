@@ -86,3 +86,9 @@ def gap_fills(db: Database) -> None:
     db.execute("CREATE UNIQUE INDEX gap_fills_key ON gap_fills "
                "(exchange, market_type, gap_symbol, from_ns, first_id, last_id, symbols_key, symbol)")
     db.execute("CREATE INDEX gap_fills_time ON gap_fills (to_ns, from_ns)")
+
+
+@migrations()
+def joined_fills(db: Database) -> None:
+    """Let one row hold the fills of all symbols of a filled gap of which nothing was missing."""
+    db.execute("ALTER TABLE gap_fills ADD COLUMN symbols TEXT NOT NULL DEFAULT ''")

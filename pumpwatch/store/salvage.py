@@ -39,7 +39,7 @@ TABLES: dict[str, dict[str, type]] = {
              "last_id": int, "reason": str, "state": str, "note": str, "symbols_key": str},
     "gap_fills": {"exchange": str, "market_type": str, "gap_symbol": str, "from_ns": int, "first_id": int, "last_id": int,
                   "symbols_key": str, "symbol": str, "to_ns": int, "state": str, "found": int, "missing": int, "by": str,
-                  "reason": str, "lost_from_ns": int, "lost_to_ns": int, "at_ns": int},
+                  "reason": str, "lost_from_ns": int, "lost_to_ns": int, "at_ns": int, "symbols": str},
     "connection_events": {"at_ns": int, "exchange": str, "market_type": str, "connection": int, "event": str,
                           "reason": str},
     "quarantine": {"at_ns": int, "exchange": str, "market_type": str, "reason": str, "digest": int, "nth": int,

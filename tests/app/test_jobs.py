@@ -78,14 +78,28 @@ def test_a_coin_that_no_venue_lists_is_logged_once_all_lists_have_come(
         "none of the venues lists a chosen coin, check its spelling coin=PEPPE"]
 
 
-def test_a_request_renews_the_connections_of_its_venues(collector: Collector, tmp_path: Path) -> None:
+def test_a_request_renews_the_connections_of_its_venues_and_its_end_is_logged(
+        collector: Collector, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     renewed: list[str] = []
-    collector.venues = [SimpleNamespace(venue=SimpleNamespace(name=name), renew=lambda reason, name=name: renewed.append(name))
+    left = dict.fromkeys(("a.spot", "b.spot"), 0)
+    collector.venues = [SimpleNamespace(venue=SimpleNamespace(name=name), renew=lambda reason, name=name: renewed.append(name),
+                                        awaiting_renewal=lambda name=name: left[name])
                         for name in ("a.spot", "b.spot")]
     drop(tmp_path, ["b.spot"])
+    left["b.spot"] = 3
     collector.jobs._take_renewals()
+    left["b.spot"] = 1
     collector.jobs._take_renewals()
-    assert renewed == ["b.spot"]
+    assert renewed == ["b.spot"] and "connections are renewed one after the other venue=b.spot connections=3" in caplog.text
+    assert "all connections are renewed" not in caplog.text
+    left["b.spot"] = 0
+    for _ in range(2):
+        collector.jobs._take_renewals()
+    assert caplog.text.count("all connections are renewed venue=b.spot connections=3 took_s=") == 1
+    drop(tmp_path, ["a.spot"])
+    collector.jobs._take_renewals()
+    assert "renewal requested, no connection is open venue=a.spot" in caplog.text
 
 
 def test_a_step_of_the_clock_is_logged_and_the_jobs_are_laid_anew(

@@ -8,10 +8,13 @@ from pumpwatch.commands.fill_note import as_json, by_gap, fills_of, note
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill
 
-GAP = Gap(exchange="binance", market_type="spot", symbol="BTCUSDT", from_ns=10, to_ns=20, reason="cut", first_id=1, last_id=9)
+S = 10**9
+START = 1_764_252_202 * S  # 2025-11-27T14:03:22Z
+GAP = Gap(exchange="binance", market_type="spot", symbol="BTCUSDT", from_ns=START, to_ns=START + 60 * S, reason="cut",
+          first_id=1, last_id=9)
 FILLED = GapFill(gap=GAP, symbol="BTCUSDT", state=GapState.FILLED, found=1204, missing=0, by="id")
-LOST = replace(FILLED, state=GapState.LOST, found=0, missing=310, reason="history reaches 1,000 trades back", lost_from_ns=12,
-               lost_to_ns=15)
+LOST = replace(FILLED, state=GapState.LOST, found=0, missing=310, reason="history reaches 1,000 trades back", lost_from_ns=START,
+               lost_to_ns=START + 39 * S + 5)
 
 
 def test_a_filled_gap_says_how_many_and_by_what() -> None:
@@ -20,26 +23,34 @@ def test_a_filled_gap_says_how_many_and_by_what() -> None:
 
 
 def test_a_lost_gap_says_how_many_and_why() -> None:
-    assert note([LOST]) == "lost 310, history reaches 1,000 trades back"
-    assert note([FILLED, LOST]) == "found 1,204, lost 310, history reaches 1,000 trades back"
+    assert note([LOST]) == "lost 310 trades from 14:03:22 to 14:04:02: history reaches 1,000 trades back"
+    assert note([FILLED, LOST, replace(FILLED, state=GapState.OPEN, found=0)]) == (
+        "found 1,204; lost 310 trades from 14:03:22 to 14:04:02: history reaches 1,000 trades back; 1 symbol still to do")
 
 
 def test_an_unknown_number_is_called_so() -> None:
     unknown = replace(LOST, missing=-1, symbol="ETHUSDT", reason="older than backfill.reach_h")
-    assert note([unknown]) == "lost an unknown number of 1 symbol, older than backfill.reach_h"
-    assert note([LOST, unknown, replace(unknown, symbol="C")]) == (
-        "lost 310, lost an unknown number of 2 symbols, older than backfill.reach_h, and other reasons")
+    assert note([unknown]) == ("lost an unknown number of trades of 1 symbol from 14:03:22 to 14:04:02: "
+                               "older than backfill.reach_h")
+    later = replace(unknown, symbol="C", lost_from_ns=0, lost_to_ns=0, gap=replace(GAP, to_ns=START + 86_400 * S))
+    assert note([LOST, unknown, later]) == (
+        "lost an unknown number of trades of 2 symbols from 11-27 14:03:22 to 11-28 14:03:22: older than backfill.reach_h; "
+        "lost 310 trades from 14:03:22 to 14:04:02: history reaches 1,000 trades back")
+    others = [replace(LOST, reason="refused"), replace(LOST, reason="no rows")]
+    assert note([LOST, *others]).endswith(": refused; other losses for 1 other reason (--json)")
+    assert note([LOST], with_day=True).startswith("lost 310 trades from 11-27 14:03:22 to 11-27 14:04:02")
 
 
 def test_where_nothing_was_missing_it_says_so() -> None:
     assert note([replace(FILLED, found=0)]) == "nothing was missing, by id"
+    assert note([replace(FILLED, found=0)], unfinished=True) == "found 0 so far", "other symbols are still to do"
     assert note([]) == "" and as_json([]) is None
 
 
 def test_as_data_it_has_numbers_bounds_and_reasons() -> None:
     assert as_json([FILLED, LOST]) == {
-        "found": 1204, "missing": 310, "by": ["id"], "reasons": ["history reaches 1,000 trades back"], "lost_from_ns": 12,
-        "lost_to_ns": 15, "symbols_done": 2, "symbols_lost": 1}
+        "found": 1204, "missing": 310, "by": ["id"], "reasons": ["history reaches 1,000 trades back"], "lost_from_ns": START,
+        "lost_to_ns": START + 39 * S + 5, "symbols_done": 2, "symbols_lost": 1}
     unknown = as_json([replace(LOST, missing=-1)])
     assert unknown is not None and unknown["missing"] == -1
 

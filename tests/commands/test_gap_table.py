@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from pumpwatch.commands.gap_table import GAPS, OUTAGES, gap_rows, outage_rows, outages
+from pumpwatch.commands.fill_note import by_gap
+from pumpwatch.commands.gap_table import GAPS, OUTAGES, gap_rows, outage_rows
+from pumpwatch.commands.outages import outages
 from pumpwatch.commands.table import render
 from pumpwatch.model import Gap, GapState
+from pumpwatch.records import GapFill
 from tests.commands.rendered import check_lines
 
 S = 10**9
@@ -31,11 +34,15 @@ def test_an_outage_of_all_venues_is_one_row_at_80_columns() -> None:
                      "2025-11-27 14:03:22   2 min  12 venues  96 symbols  open   not running"]
 
 
-def test_gaps_of_another_reason_state_or_time_are_other_outages() -> None:
-    other = [replace(GAP, reason="disk full"), replace(GAP, state=GapState.LOST), replace(GAP, from_ns=START + 200 * S,
-                                                                                        to_ns=START + 201 * S)]
-    assert [len(outage.gaps) for outage in outages([*DOWN, *other])] == [12, 1, 1, 1]
-    assert sum(len(outage.gaps) for outage in outages([*JUMPS, LOST, *DOWN])) == 15
+def test_the_states_of_an_outage_and_what_is_lost_of_it_are_below_its_row() -> None:
+    lost = replace(DOWN[0], state=GapState.LOST)
+    fills = by_gap([GapFill(gap=lost, symbol=symbol, state=GapState.LOST, found=0, missing=-1, by="nothing",
+                            reason="history reaches 100 trades back", lost_from_ns=START, lost_to_ns=START + 9 * S + 1)
+                    for symbol in ("A", "B")])
+    text = " ".join(check_lines(render(OUTAGES, outage_rows(outages([lost, replace(DOWN[1], state=GapState.FILLED)]),
+                                                            lambda venue: 8, fills), 80), 80).split())
+    assert ("lost not running gaps: 1 lost, 1 filled; lost an unknown number of trades of 2 symbols from 14:03:22 to 14:03:32: "
+            "history reaches 100 trades back") in text
 
 
 def test_what_gaps_of_one_kind_have_in_common_is_their_reason() -> None:

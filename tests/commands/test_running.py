@@ -29,7 +29,7 @@ def test_renew_asks_the_running_collector_for_the_chosen_venues(command: Command
     (tmp_path / "status.json").write_text(json.dumps(
         {"pid": os.getpid(), "written_at_ns": time.time_ns(), "written_monotonic_s": time.monotonic(), "venues": rows}))
     done = command("renew", "okx", "gate.spot", "-c", config)
-    assert done.returncode == 0 and "asked for: new connections of okx.spot, okx.futures, gate.spot" in done.stderr
+    assert done.returncode == 0 and "requested: new connections for okx.spot, okx.futures, gate.spot" in done.stderr
     assert take(tmp_path) == {"okx.spot", "okx.futures", "gate.spot"}
     assert command("renew", "-c", config).returncode == 0 and len(take(tmp_path)) == 4
     wrong = command("renew", "okex", "-c", config)

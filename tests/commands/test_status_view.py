@@ -53,9 +53,30 @@ def test_of_each_pair_of_connections_it_says_which_was_first_and_by_how_much() -
     pairs = [pair(0), pair(1, first=[0, 0], up=[True, False]), *(pair(number) for number in range(2, 9))]
     venues = [venue("alpha", "spot", pairs=pairs), venue("beta", "futures")]
     text = check_lines(status_lines(figures(venues=venues), NOW_NS, 80), 80)
-    for expected in ("pairs of alpha.spot", "0 first in 70% by 1.2 ms, 1000 in 30% by 0.4 ms", "1001 is down", "5 more (--json)"):
+    for expected in ("two connections, numbered N and 1000 + N, read the same symbols", "alpha.spot",
+                     "0 first for 70% (by 1.2 ms), 1000 for 30% (by 0.4 ms)", "1 and 1001: no trade compared yet, 1001 is down",
+                     "5 more (--json)"):
         assert expected in " ".join(text.split())
-    assert "pairs of beta" not in text
+    assert "read twice" not in check_lines(status_lines(figures(), NOW_NS, 80), 80)
+    alone = [venue("alpha", "spot", pairs=[pair(0, first=[9, 0])])]
+    assert "0 first for 100% (by 1.2 ms), 1000 for 0%" in " ".join(check_lines(
+        status_lines(figures(venues=alone), NOW_NS, 80), 80).split())
+
+
+def test_a_reason_of_several_venues_is_said_once_with_their_names() -> None:
+    venues = [venue(name, "spot", problem=f"connection {number}: {name}.example:443: HTTP 503", list_problem="no route to host")
+              for number, name in enumerate(("alpha", "beta"))]
+    text = " ".join(check_lines(status_lines(figures(venues=[*venues, venue("gamma", "spot")]), NOW_NS, 80), 80).split())
+    assert text.count("HTTP 503") == 1 and "2 venues HTTP 503 (alpha.spot, beta.spot)" in text
+    assert "list of 2 venues no route to host (alpha.spot, beta.spot)" in text
+    assert "HTTP 503 (all 2 venues)" in " ".join(check_lines(status_lines(figures(venues=venues), NOW_NS, 80), 80).split())
+
+
+def test_symbols_that_are_not_read_twice_and_connections_still_to_renew_are_named() -> None:
+    why = "S1: on one connection instead of two, as the venue rejects the second: no"
+    venues = [venue("alpha", "spot", redundancy_problem=why, renewing=2), venue("beta", "spot", renewing=1)]
+    text = " ".join(check_lines(status_lines(figures(venues=venues), NOW_NS, 80), 80).split())
+    assert why in text and "still to renew alpha.spot 2 connections, beta.spot 1 connection" in text
 
 
 def test_a_collector_that_just_started_has_a_table_too() -> None:

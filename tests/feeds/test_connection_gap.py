@@ -13,7 +13,7 @@ from tests.feeds.scripted import World
 
 
 class Double:
-    """A connection beside it: the symbols it reads, and those it has read or named since the time asked for."""
+    """A connection beside it: the symbols it reads, and those it has read or that its own gap names."""
 
     def __init__(self, *symbols: str) -> None:
         self.symbols = self.answers = set(symbols)
@@ -21,7 +21,7 @@ class Double:
     def reads(self, symbols, since_ns):
         return set(symbols) & self.symbols
 
-    def answers_for(self, symbols, since_ns):
+    def accounted_for(self, symbols, since_ns):
         return set(symbols) & self.answers
 
 

@@ -129,7 +129,7 @@ def test_a_coin_is_doubled_at_once_and_let_go_afterwards():
         until(lambda: all_up(world, 1) and open_now(world) == 1)
         world.feeds.double("S3")
         until(lambda: all_up(world, 2) and double_of(world).granted == {"S3"})
-        assert not gaps(world) and not world.feeds.status()["problem"]
+        assert not gaps(world) and not world.feeds.status()["problem"] and not world.feeds.status()["redundancy_problem"]
 
 
 def test_a_coin_that_is_listed_while_it_is_doubled_is_read_twice():
@@ -145,8 +145,10 @@ def test_a_symbol_that_only_the_second_connection_rejects_is_read_on_without_a_g
         until(lambda: subscribed(world) == set(symbols(3)))
         world.refuses = lambda symbol: symbol == "S1"
         until(lambda: world.feeds.status()["pairs"])
-        world.feeds._connections.reject(DOUBLE, ["S1"])
+        world.feeds._connections.reject(DOUBLE, ["S1"], "no such channel")
         gevent.sleep(0.3)
+        assert world.feeds.status()["redundancy_problem"].startswith(
+            "S1: on one connection instead of two, as the venue rejects the second: no")
         assert subscribed(world) == set(symbols(3)) and "S1" not in double_of(world).symbols
         assert not gaps(world) and not world.feeds.status()["refused"]
 
@@ -188,7 +190,8 @@ def test_all_connections_are_renewed_one_after_the_other(asked):
         if asked == "by the venue":
             world.feeds.feeds[1]._session.receive_control(RECONNECT)
         else:
-            world.feeds.renew("asked for")
+            world.feeds.renew("requested")
+            assert world.feeds.awaiting_renewal() == world.feeds.status()["renewing"] == 4
         most = 0
         with gevent.Timeout(60):
             while world.events.count("renewed") < 4:
@@ -197,6 +200,7 @@ def test_all_connections_are_renewed_one_after_the_other(asked):
                 gevent.sleep(0.05)
                 most = max(most, open_now(world))
         gevent.sleep(0.2)
+        assert world.feeds.awaiting_renewal() == 0
         assert most == 5 and open_now(world) == 4 and not gaps(world) and world.events.count("renewed") == 4
         renewed = [event.connection for event in world.records.connection_events if event.event == "renewed"]
         assert sorted(renewed) == [0, 1, 2, DOUBLE]

@@ -65,6 +65,20 @@ def test_it_is_written_when_something_has_changed_and_keeps_the_venues_that_are_
     assert read(path)["b.spot"].excluded == {"C": "gone"}
 
 
+def test_it_is_readable_by_owner_and_group_only_also_where_the_one_before_was_not(tmp_path: Path) -> None:
+    path = tmp_path / "symbols.yaml"
+    path.write_text("")
+    path.chmod(0o666)
+    file = SymbolsFile(str(path))
+    file.put("a.spot", symbols(["A"]))
+    before = os.umask(0)
+    try:
+        file.write()
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_two_collectors_keep_one_file_and_one_that_was_removed_is_written_again(tmp_path: Path) -> None:
     path = tmp_path / "symbols.yaml"
     first, second = SymbolsFile(str(path)), SymbolsFile(str(path))

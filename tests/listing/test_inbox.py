@@ -14,7 +14,7 @@ from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.errors import UsageError
 from pumpwatch.listing.context import IntakeContext
-from pumpwatch.listing.inbox import Inbox, drop, inbox_folder
+from pumpwatch.listing.inbox import Inbox, drop, inbox_folder, put_file
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.listing.registry import OPENED_A_MINUTE
 from pumpwatch.model import Listing
@@ -42,6 +42,18 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made = Desk(tmp_path)
     yield made
     made.ledger.close()
+
+
+def test_a_dropped_file_is_readable_by_owner_and_group_only_and_belongs_to_the_owner_of_the_data_folder(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        dropped = Path(drop(Config(store=StoreConfig(dir=str(tmp_path / "data"))), "PEPE")["file"])
+        put_file(dropped.with_suffix(".renew"), b"{}", "request")
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in (dropped.parent, *dropped.parent.iterdir())} == {
+        "inbox": 0o750, dropped.name: 0o640, dropped.with_suffix(".renew").name: 0o640}
+    assert {path.stat().st_uid for path in (dropped.parent, dropped)} == {(tmp_path / "data").stat().st_uid}
 
 
 def test_a_dropped_notice_becomes_a_listing_once(desk: Desk) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import GapState
 from pumpwatch.ops.completeness import Judge, Summary, judged_until_ns
 from pumpwatch.ops.minute_states import State
 from pumpwatch.store.minutes import MINUTE_NS
+from pumpwatch.store.sqlite import connect
 from tests.ops.minute_folder import FACTS, FIRST, START_NS, SYMBOLS, VENUE, MinuteFolder, gap, trades
 
 
@@ -106,6 +108,24 @@ def test_a_hole_is_known_from_the_ledger_of_minutes_as_well(data: MinuteFolder) 
     data.delete("id = 7")
     data.count()
     assert [flaw.kind for flaw in judged(data, quick=True).flaws] == ["hole"]
+
+
+def test_a_hole_that_begins_long_before_the_judged_time_is_explained_by_the_gap_at_its_beginning(tmp_path: Path) -> None:
+    data = MinuteFolder(tmp_path)
+    data.watch(*SYMBOLS)
+    data.store(trades("AUSDT", [*range(60), *range(6 * 3600, 6 * 3600 + 60)]), trades("BUSDT", range(100)),
+               gaps=[gap(60, 600, state=GapState.LOST)])
+    data.count()
+    for first in (75, 110, 119):  # minutes; the hour of the trades before the hole is read, the gap ended more than an hour ago
+        assert judged(data, first, 361, quick=True).flaws == []
+    assert [flaw.kind for flaw in judged(without_gaps(data), 110, 361, quick=True).flaws] == ["hole"]
+
+
+def without_gaps(data: MinuteFolder) -> MinuteFolder:
+    connection = connect(data.folder / "ledger.sqlite")
+    connection.execute("DELETE FROM gaps")
+    connection.close()
+    return data
 
 
 def test_quick_reads_what_is_not_counted_yet(data: MinuteFolder) -> None:

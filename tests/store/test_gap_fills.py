@@ -74,3 +74,79 @@ def test_fills_go_with_their_gap(ledger):
         pass
     assert [fill.gap.symbol for fill in ledger.fills_between(0, 1000)] == ["A"]
     assert ledger._rows("SELECT count(*) FROM gap_fills", ())[0][0] == 1
+
+
+WHOLE = replace(GAP, symbols=())
+NOTHING = replace(FILL, gap=WHOLE, found=0)
+MANY = [replace(NOTHING, symbol=f"S{number:03}") for number in range(300)]
+
+
+def stored(ledger: Ledger) -> int:
+    return int(ledger._rows("SELECT count(*) FROM gap_fills", ())[0][0])
+
+
+def by_symbol(fills: list[GapFill]) -> list[GapFill]:
+    return sorted(fills, key=lambda fill: (fill.gap.from_ns, fill.symbol))
+
+
+@pytest.mark.parametrize("gap", [WHOLE, GAP])
+def test_fills_that_say_that_nothing_was_missing_are_one_row_once_the_gap_is_filled_and_read_as_before(ledger, gap):
+    others = [replace(NOTHING, gap=gap, symbol="X", found=4), replace(NOTHING, gap=gap, symbol="Y", by="overlap"),
+              replace(NOTHING, gap=gap, symbol="Z", reason="2 ids are not trades of the venue's history")]
+    many = [replace(fill, gap=gap) for fill in MANY]
+    ledger.write(Records(gaps=[gap], fills=[*many, *others]))
+    assert stored(ledger) == 303
+    closed = replace(gap, state=GapState.FILLED)
+    for _ in range(2):
+        ledger.write(Records(gaps=[closed]))
+        assert stored(ledger) == 4
+    expected = [replace(fill, gap=closed) for fill in by_symbol([*many, *others])]
+    assert by_symbol(ledger.fills_between(0, 1000)) == expected
+    ledger.write(Records(gaps=[closed], fills=[*many, *others]))  # records that waited are written again
+    assert stored(ledger) == 4 and by_symbol(ledger.fills_between(0, 1000)) == expected
+    ledger.write(Records(fills=many[:2]))
+    assert by_symbol(ledger.fills_between(0, 1000)) == expected, "each symbol has one fill"
+
+
+def test_fills_of_a_lost_gap_keep_a_row_each(ledger):
+    ledger.write(Records(gaps=[replace(WHOLE, state=GapState.LOST)], fills=MANY))
+    assert stored(ledger) == 300
+
+
+def test_joined_fills_do_not_count_once_the_gap_has_grown_and_are_replaced_when_it_is_filled_again(ledger):
+    ledger.write(Records(gaps=[replace(WHOLE, state=GapState.FILLED)], fills=MANY))
+    grown = replace(WHOLE, to_ns=250)
+    ledger.write(Records(gaps=[grown]))
+    assert stored(ledger) == 1 and ledger.fills_between(0, 1000) == [] == ledger.open_fills()
+    ledger.write(Records(fills=[replace(fill, gap=grown) for fill in MANY[:7]]))
+    ledger.write(Records(gaps=[replace(WHOLE, state=GapState.FILLED)]))  # late, of the gap before it grew
+    assert stored(ledger) == 8
+    ledger.write(Records(gaps=[replace(grown, state=GapState.FILLED)]))
+    assert stored(ledger) == 1 and len(ledger.fills_between(0, 1000)) == 7
+
+
+def test_joined_fills_survive_the_copy_of_a_damaged_file_and_go_with_their_gap(ledger, tmp_path):
+    ledger.write(Records(gaps=[replace(WHOLE, state=GapState.FILLED)], fills=MANY))
+    ledger.close()
+    (tmp_path / "other").mkdir()
+    Ledger(tmp_path / "other").close()
+    target = connect(tmp_path / "other" / "ledger.sqlite")
+    salvage_file(tmp_path / "ledger.sqlite", target)
+    target.close()
+    copy = Ledger(tmp_path / "other")
+    assert len(copy.fills_between(0, 1000)) == 300
+    while copy.upkeep(int((RECORDS_KEPT_S + 1) * NS_PER_S) + 1000):
+        pass
+    assert stored(copy) == 0
+    copy.close()
+
+
+def test_a_file_of_an_earlier_version_is_read_as_it_is(ledger, tmp_path):
+    ledger.write(Records(gaps=[GAP], fills=[FILL]))
+    ledger.close()
+    connection = connect(tmp_path / "ledger.sqlite")
+    connection.execute("ALTER TABLE gap_fills DROP COLUMN symbols")
+    connection.close()
+    read = Ledger(tmp_path, read_only=True)
+    assert read.fills_between(0, 1000) == [FILL]
+    read.close()
