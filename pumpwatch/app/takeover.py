@@ -21,6 +21,7 @@ from pumpwatch.app.parts import CollectorParts
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.feeds.rate_limits import HALF
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.model import DISORDER_NS, Gap, TradeBatch
 from pumpwatch.ops.service_manager import notify
@@ -60,6 +61,8 @@ class Takeover:
         self._alone_ns = 0  # since when nobody else reads
         self.holder = holder_of(collector.folder)
         self._lock = lock_takeover(collector.folder) if self.holder else -1
+        if self.holder:
+            collector.rate_limits.share(HALF)  # the old process sees the lock, and does the same
 
     def wait_until_up(self) -> None:
         """Return once every venue that the old process reads is read here too, or the old process has ended.
@@ -173,6 +176,7 @@ class Takeover:
         self._compare_until = collector.clock.monotonic() + BESIDE_S
         collector.recorder.record(Records(gaps=collector.ingest.follow(recovery.last_ids)))
         self._record_time_between(recovery)
+        self._collector.rate_limits.share(1.0)
         os.close(self._lock)
         log.info("took over pid=%d held_trades=%d stored_by_it=%d kept=%d", self.holder, len(held), overlap.dropped,
                  collector.committer.waiting_trades)

@@ -155,6 +155,26 @@ def test_trades_that_reach_only_the_new_one_in_time_are_not_missed(tmp_path):
     assert counted.missing == counted.doubled == 0, counted
 
 
+def test_both_processes_together_keep_what_a_venue_allows_an_address(tmp_path):
+    one_each = {"okx": {"spot": {"symbols_per_connection": 1}}}
+    with SimProcess(symbols=6, rate=200.0, folder=str(tmp_path / "venues"), venues=["okx.spot"]) as sim:
+        exchanges = yaml.safe_load(sim.config_yaml())["exchanges"]
+        exchanges["okx"]["spot"] |= one_each["okx"]["spot"]
+        with CollectorProcess(sim, tmp_path, exchanges=exchanges) as collector:
+            collector.wait_until_up()
+            follower = collector.beside()
+            follower.start("--replace")
+            collector.wait_for_log("each uses half of the venues' limits")
+            sim.fault(kind="cut")  # so that the old one connects again beside the new one
+            assert collector.child.wait(HANGS_S) == 0, follower.log()
+            follower.wait_until_up()
+            sim.pause()
+            follower.wait_until_idle()
+            assert follower.stop() == 0, follower.log()
+        refused = [event for event in sim.truth().events if event["kind"] in ("refused", "rejected")]
+    assert refused == []
+
+
 def test_a_second_takeover_at_the_same_time_ends_and_harms_nothing(tmp_path):
     with SimProcess(symbols=3, rate=200.0, folder=str(tmp_path / "venues"), venues=["binance.spot"]) as sim, \
             CollectorProcess(sim, tmp_path) as collector:
