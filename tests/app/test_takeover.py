@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 import yaml
 
 from pumpwatch.catalogue import Catalogue
@@ -153,6 +156,36 @@ def test_trades_that_reach_only_the_new_one_in_time_are_not_missed(tmp_path):
             truth = sim.truth()
     counted = counted_in_journal(truth, tmp_path / "data")
     assert counted.missing == counted.doubled == 0, counted
+
+
+def test_the_service_manager_knows_the_new_process_before_the_old_one_ends_and_hears_when_it_records(tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, SimProcess(
+            symbols=3, rate=200.0, folder=str(tmp_path / "venues"), venues=["binance.spot"]) as sim:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        manager.settimeout(HANGS_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        def heard() -> tuple[bytes, int]:
+            text, ((_, _, credentials),), _, _ = manager.recvmsg(1000, socket.CMSG_SPACE(12))
+            return text, struct.unpack("3i", credentials)[0]
+
+        with CollectorProcess(sim, tmp_path) as collector:
+            assert heard() == (b"READY=1", collector.child.pid)
+            collector.wait_until(lambda figures: figures["venues"][0]["connections_up"] > 0)
+            follower = collector.beside()
+            follower.start("--replace")
+            follower.wait_for_log("reading beside the running collector")
+            collector.child.send_signal(signal.SIGSTOP)  # it cannot end before it goes on
+            assert heard() == (b"MAINPID=%d" % follower.child.pid, follower.child.pid)
+            collector.child.send_signal(signal.SIGCONT)
+            assert collector.child.wait(HANGS_S) == 0, follower.log()
+            assert heard() == (b"READY=1", follower.child.pid)
+            follower.wait_until_up()
+            assert follower.stop() == 0, follower.log()
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(1000)
 
 
 def test_both_processes_together_keep_what_a_venue_allows_an_address(tmp_path):
