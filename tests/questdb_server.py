@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ START_TIMEOUT_S = 90.0
 
 
 class QuestDBServer:
-    """One server process with its folder and port; both stay the same over restarts."""
+    """One server process with its folder and port; both stay the same over restarts. settings: QDB_<KEY> -> value."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.folder, self._settings = folder, settings or {}
         self.port = _fixed_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -41,6 +41,7 @@ class QuestDBServer:
             "QDB_HTTP_BIND_TO": self.addr, "QDB_PG_ENABLED": "false", "QDB_HTTP_MIN_ENABLED": "false",
             "QDB_METRICS_ENABLED": "false", "QDB_DEV_MODE_ENABLED": "true",
             "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",  # it does not live long enough for optimised code to pay off
+            **self._settings,
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:

@@ -21,6 +21,7 @@ from pumpwatch.config import Config
 from pumpwatch.errors import EXIT_CONFIG, EXIT_DISK, EXIT_FOUND, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE
 from pumpwatch.hookspecs import HookSpecs
 from pumpwatch.model import Columns, GapState
+from pumpwatch.ops.completeness import VenueFacts
 from pumpwatch.ops.status_file import _Figures, _Journal, _Row
 from pumpwatch.plugins import load_plugins
 from pumpwatch.store.ledger import FILE_NAME, Ledger
@@ -234,6 +235,13 @@ def test_no_term_is_defined_twice() -> None:
 def test_the_plugin_guide_has_every_hook() -> None:
     hooks = {name for name in vars(HookSpecs) if not name.startswith("_")}
     assert hooks <= set(CODE.findall((DOCS / "plugins.md").read_text("utf-8")))
+
+
+def test_the_guarantees_have_the_proof_of_every_venue() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+\.\w+)` \| `(\w+)` \|", text, re.MULTILINE))
+    assert rows == {venue.name: VenueFacts(venue.id_kind, venue.history.skips_ids).proof
+                    for venue in load_plugins(Config()).venues if not venue.variant}
 
 
 def test_the_pre_commit_hooks_are_local_and_run() -> None:

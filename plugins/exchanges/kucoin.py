@@ -6,7 +6,10 @@ Documents: kucoin-universal-sdk spec/ws and spec/rest (2025-11-04); the tokenles
 Symbols: `SOMI-USDT`, `SOMIUSDTM`. A renamed coin keeps its old symbol; its base has the new name. XBT is BTC. Thousands
 are part of the base: 1000BONK, 1MBABYDOGE.
 Ids: `tradeId`, text: the number in `sequence` today, a hexadecimal word until 2022. A number is kept as a number, a word
-as text. Both ascend per symbol and skip, so they do not prove a loss.
+as text. Both ascend per symbol and skip, so they do not prove a loss. `sequence` proves none either: it numbers all events of
+a symbol's matching engine (level 3: orders received, opened, changed and done, and trades; "Match Execution Data" and "Full
+MatchEngine Data" of spot, `sn` of futures), of which this channel sends the trades. Spot trades recorded in a row in 2021 had
+1612701563869, ...871, ...873 and ...877. A jump is the rule, and looks the same with and without a lost trade.
 Times: ns, as text on spot. Side: the taker's. Quantity: base units on spot, lots of `multiplier` base units on futures.
 Quirks: each connection needs a token of its own (a used one ends in 401, for ever), and nothing may be sent before the
 welcome. A symbol that does not exist is acknowledged and stays silent. The last trades may come again after a reconnect.

@@ -227,7 +227,7 @@ class Collector:
     def _close_journal(self) -> int:
         code = EXIT_OK
         if self.committer.waiting_trades:
-            log.error("trades lost at stop, the journal did not take them trades=%d", self.committer.waiting_trades)
+            log.error("trades lost at stop, the journal did not take them trades=%d", self.committer.give_up())
             code = EXIT_DISK
         rest = self.committer.rest()
         try:

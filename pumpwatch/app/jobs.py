@@ -16,15 +16,17 @@ from pumpwatch.app.schedule import Scheduler
 from pumpwatch.app.status import Status
 from pumpwatch.clock import ClockWatch
 from pumpwatch.errors import PumpWatchError, StorageError
+from pumpwatch.feeds.rate_limits import HALF
 from pumpwatch.ops.health import problems, summary_line
 from pumpwatch.ops.renewal_request import take
 from pumpwatch.ops.retention import Retention
 from pumpwatch.printable import printable
+from pumpwatch.store.folder_lock import is_taken_over
 from pumpwatch.store.scrub import Scrub
 
 log = logging.getLogger(__name__)
 
-REQUESTS_S = 1.0
+REQUESTS_S, TAKEOVER_S = 1.0, 1.0
 UPKEEP_S = 5.0
 RETENTION_S = 60.0
 LEDGER_UPKEEP_S, LEDGER_STEPS = 30.0, 200  # at most so many short transactions at a time
@@ -54,6 +56,7 @@ class Jobs:
         collector = self._collector
         self.every(1.0, self._status.write)
         self.every(REQUESTS_S, self._take_renewals)
+        self.every(TAKEOVER_S, self._share_limits)
         self.every(UPKEEP_S, self._compact)
         self.every(UPKEEP_S, self._maintain)
         self.every(UPKEEP_S, self._write_symbols)
@@ -115,6 +118,14 @@ class Jobs:
                 log.info("all connections are renewed venue=%s connections=%d took_s=%.0f", name, number, now - began)
             elif not left and name in wanted:
                 log.info("renewal requested, no connection is open venue=%s", name)
+
+    def _share_limits(self) -> None:
+        """Leave half of the venues' limits to a process that is taking over."""
+        limits, part = self._collector.rate_limits, HALF if is_taken_over(self._collector.folder) else 1.0
+        if part != limits.part:
+            limits.share(part)
+            log.info("another process is taking over, each uses half of the venues' limits" if part == HALF else
+                     "the other process has given up, the venues' limits are used whole again")
 
     def _compact(self) -> None:
         self._collector.memory_thread.apply(self._collector.recent.compact)

@@ -11,6 +11,7 @@ from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config
+from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import Sink
 from pumpwatch.instruments.symbols_file import SymbolsFile
@@ -41,6 +42,7 @@ class CollectorParts(Protocol):
     folder: Path
     started_at_ns: int
     http: Http
+    rate_limits: VenueRateLimits
     sweep: Sweep
     ingest: Ingest
     journal: Journal

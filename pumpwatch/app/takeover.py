@@ -22,6 +22,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.downtime import downtime
 from pumpwatch.errors import ServiceUnavailable, StorageError
+from pumpwatch.feeds.rate_limits import HALF
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.model import DISORDER_NS, TradeBatch
 from pumpwatch.ops.service_manager import notify
@@ -36,7 +37,7 @@ from pumpwatch.store.reader import JournalReader
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.1
-DELIVERS_S, DELIVERS_LAGS = 1.0, 2.0  # the new connections are read beside the old ones for so long, or for so many lags
+DELIVERS_S, DELIVERS_LAGS = 1.0, 2.0  # both are read for so long, or for so many lags, of the new one or of the old one's delay
 LONGEST_LAG_S = 60.0  # more means a wrong clock
 ENDS_WITHIN_S = 60.0  # the old process commits and closes within seconds; then it hangs, and is killed
 BESIDE_S = 60.0  # after the takeover a lagging connection may bring trades that the old process stored
@@ -61,6 +62,8 @@ class Takeover:
         self._alone_ns = 0  # since when nobody else reads
         self.holder = holder_of(collector.folder)
         self._lock = lock_takeover(collector.folder) if self.holder else -1
+        if self.holder:
+            collector.rate_limits.share(HALF)  # the old process sees the lock, and does the same
 
     def wait_until_up(self) -> None:
         """Return once every venue that the old process reads is read here too, or the old process has ended.
@@ -74,11 +77,15 @@ class Takeover:
             behind = self._behind()
             now = clock.monotonic()
             up_since = 0.0 if behind else up_since or now
-            if up_since and now - up_since >= max(DELIVERS_S, DELIVERS_LAGS * min(self._lag_ns() / NS_PER_S, LONGEST_LAG_S)):
+            late_s = self._late_s()
+            lag_s = max(min(self._lag_ns() / NS_PER_S, LONGEST_LAG_S), late_s)
+            if up_since and now - up_since >= max(DELIVERS_S, DELIVERS_LAGS * lag_s):
                 return
             if now - began > self._within_s:
+                found = (f"{', '.join(behind)} did not come up" if behind else
+                         f"the running collector reads {late_s:.0f} s behind this one, and both were not up for twice that")
                 raise ServiceUnavailable(
-                    f"not taken over: {', '.join(behind) or 'the connections'} did not come up within {self._within_s:.0f} s",
+                    f"not taken over: {found} within {self._within_s:.0f} s",
                     f"the collector with pid {self.holder} goes on recording; see the log above, or allow more with "
                     "--replace-within")
             gevent.sleep(LOOK_S)
@@ -104,6 +111,22 @@ class Takeover:
                 behind.append(feeds.venue.name)
         return behind
 
+    def _late_s(self) -> float:
+        """Return by how many seconds trades reach the old process later than this one, at least 0.
+
+        At its end it never reads what is still on its way, so this process must have been up for longer than that.
+        """
+        stats, late_s = self._collector.stats, 0.0
+        reads = _venues_of(self._collector.folder)
+        for feeds in self._collector.venues:
+            name = feeds.venue.name
+            old_s = reads.get(name, {}).get("lag_ms", 0.0) / 1000
+            if stats.get("trades_total", venue=name):
+                late_s = max(late_s, old_s - stats.get("lag_ms", venue=name) / 1000)
+            else:  # a wrong clock cannot be told from a delay
+                late_s = max(late_s, min(old_s, LONGEST_LAG_S))
+        return late_s
+
     def _lag_ns(self) -> int:
         return int(max((abs(self._collector.stats.get("lag_ms", venue=feeds.venue.name)) for feeds in self._collector.venues),
                        default=0.0) * NS_PER_MS)
@@ -118,6 +141,7 @@ class Takeover:
         if not self._ended_alone:
             notify(f"MAINPID={os.getpid()}")
             log.info("asking the running collector to end pid=%d", self.holder)
+            self._alone_ns = self._collector.clock.now_ns()  # not later: this process may have to wait for the processor
             try:
                 self._send(signal.SIGTERM)
             except PermissionError as error:
@@ -125,7 +149,7 @@ class Takeover:
                 raise StorageError(f"{folder}: the collector with pid {self.holder} cannot be ended: {error.strerror}",
                                    "run --replace as the same user") from error
         self._collector.recorder.forget_gaps()  # until now the old process answered for what was missing
-        self._alone_ns = self._collector.clock.now_ns()
+        self._alone_ns = self._alone_ns or self._collector.clock.now_ns()
         patience_s = ENDS_WITHIN_S
         asked_at = self._collector.clock.monotonic()
         while holder_of(folder) == self.holder:
@@ -153,6 +177,7 @@ class Takeover:
         self._compare_until = collector.clock.monotonic() + BESIDE_S
         collector.recorder.record(Records(gaps=collector.ingest.follow(recovery.last_ids)))
         self._record_time_between(recovery)
+        self._collector.rate_limits.share(1.0)
         os.close(self._lock)
         log.info("took over pid=%d held_trades=%d stored_by_it=%d kept=%d", self.holder, len(held), overlap.dropped,
                  collector.committer.waiting_trades)

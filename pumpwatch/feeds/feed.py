@@ -107,7 +107,7 @@ class Feed:
     @property
     def source(self) -> int:
         """The number by which the pipeline knows its connection; 0: it has none."""
-        return id(self._session) if self._session else 0
+        return self._session.source_number if self._session else 0
 
     def reads(self, symbols: Collection[str], since_ns: int) -> set[str]:
         """Return those of the symbols that it has read without interruption since then."""

@@ -6,6 +6,8 @@ from pumpwatch.clock import Clock
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.venue import Limits, Venue
 
+HALF = 0.5  # of every limit, while one process takes over from another at the same address
+
 
 class ConnectLimit:
     """Limits connections per second and per five minutes; all connections from one IP address share it."""
@@ -20,12 +22,17 @@ class ConnectLimit:
         """Reserve the next connection and return the seconds until it may be made."""
         return max(self._five_minutes.reserve(), self._second.reserve())
 
+    def share(self, part: float) -> None:
+        """Use only this part of the limits from now on; 1 is all of them."""
+        self._five_minutes.share(part)
+        self._second.share(part)
+
 
 class VenueRateLimits:
     """The limits that venues apply by IP address: one for each venue, or for each exchange that counts its markets together."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self._clock, self._part = clock, 1.0
         self._connects: dict[tuple[object, ...], ConnectLimit] = {}
         self._requests: dict[tuple[object, ...], TokenBucket] = {}
 
@@ -33,14 +40,37 @@ class VenueRateLimits:
         """Return the limit on new connections of this venue."""
         limits = venue.limits
         key = (_counted_as(venue), limits.connects_per_second, limits.connects_per_5_minutes)
-        return self._connects.setdefault(key, ConnectLimit(limits, self._clock))
+        if key not in self._connects:
+            self._connects[key] = ConnectLimit(limits, self._clock)
+            self._connects[key].share(self._part)
+        return self._connects[key]
 
     def requests(self, venue: Venue) -> TokenBucket:
         """Return the limit on REST requests of this venue: three quarters of what it allows in any of its windows."""
         per_second = venue.limits.requests_per_minute / 60
         key = (_counted_as(venue), per_second, venue.limits.request_window_s)
         burst = max(1.0, per_second * venue.limits.request_window_s / 4)
-        return self._requests.setdefault(key, TokenBucket(0.5 * per_second, burst, self._clock))
+        if key not in self._requests:
+            self._requests[key] = TokenBucket(0.5 * per_second, burst, self._clock)
+            self._requests[key].share(self._part)
+        return self._requests[key]
+
+    @property
+    def part(self) -> float:
+        """Return the part of the limits that is used."""
+        return self._part
+
+    def share(self, part: float) -> None:
+        """Use only this part of every limit from now on; 1 is all of them.
+
+        Two processes at one address that use half each keep within a venue's limits together.
+        """
+        if part != self._part:
+            self._part = part
+            for connects in self._connects.values():
+                connects.share(part)
+            for requests in self._requests.values():
+                requests.share(part)
 
 
 def _counted_as(venue: Venue) -> str:

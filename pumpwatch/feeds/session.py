@@ -16,7 +16,7 @@ from pumpwatch.feeds.renewal_queue import RenewalQueue, due_age_s
 from pumpwatch.feeds.subscriptions import ANSWER_WITHIN_S, Subscriptions
 from pumpwatch.model import DISORDER_NS, Control, ControlKind, Gap
 from pumpwatch.net.connection import Connection
-from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.frames import FrameBuffer, next_source_number
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
@@ -79,6 +79,7 @@ class FeedSession:
         # a session's answer names the address, so the rules for redirects apply to it
         stream = context.dialer.open(_address(context, number), venue.headers, context.ws_url if venue.session else "", avoid)
         self.peer = stream.peer  # the IP address of the other end; empty through a proxy
+        self.source_number = next_source_number()
         self.greeted = venue.session is None or not venue.session.welcome
         self.connection = Connection(stream, context.buffer, context.max_frame_bytes, lambda reason: wake.set(),
                                      f"{venue.name}#{number}", self)

@@ -150,8 +150,13 @@ class VenueFeeds:
             self._context.record_gap("", self._failed_ns, f"no instrument list: {reason}", ahead_ns)
 
     def missed_since(self, since_ns: int) -> None:
-        """Begin the gaps of connections that are not up, or of the whole venue without a list: nobody has read them since."""
+        """Begin the gaps of connections that are not up, or of the whole venue without a list: nobody has read them since.
+
+        Likewise those of symbols that the venue rejects here: another process may have read them until then.
+        """
         self._ran_before = True
+        for symbol, reason in self._rejected.left_out.items():
+            self._unread.add([symbol], since_ns - self._context.slack_ns(), f"the venue rejects it: {reason}")
         if not self._asked_ns:
             self._failed_ns = since_ns
         for feed in self.feeds:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 import numpy as np
@@ -19,9 +20,16 @@ from pumpwatch.net.races import Races
 
 FIRST_BYTES = 1_048_576
 
+next_source_number = count(1).__next__  # never the same twice in a process; 0 stands for no source
+
 
 class FrameSource(Protocol):
-    """The connection that frames came from; the pipeline calls it once it has read them."""
+    """The connection that frames came from; the pipeline calls it once it has read them.
+
+    source_number: from `next_source_number`. The pipeline remembers it for longer than the connection lives.
+    """
+
+    source_number: int
 
     def receive_control(self, control: Control) -> None:
         """React to a frame of this source that is not trades."""
@@ -32,6 +40,9 @@ class FrameSource(Protocol):
 
 class NoSource:
     """The source of frames whose sender nobody waits for, such as recorded ones."""
+
+    def __init__(self) -> None:
+        self.source_number = next_source_number()
 
     def receive_control(self, control: Control) -> None:
         """Ignore it."""
@@ -86,9 +97,9 @@ class Frames:
         return np.fromiter(self.run_times, np.int64, runs).repeat(bounds[1:] - bounds[:-1])
 
     def source_numbers(self, first: int, last: int) -> Int64:
-        """Return for each of the frames [first, last) a number that its source has and no other living one."""
+        """Return for each of the frames [first, last) the number of its source."""
         ends = np.array(self.run_ends, np.int64).clip(first, last)
-        return np.array([id(source) for source in self.run_sources], np.int64).repeat(np.diff(ends, prepend=first))
+        return np.array([source.source_number for source in self.run_sources], np.int64).repeat(np.diff(ends, prepend=first))
 
     def read_at_ns(self, index: int) -> int:
         """Return when frame `index` was read."""

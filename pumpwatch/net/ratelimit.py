@@ -15,6 +15,7 @@ class TokenBucket:
 
     def __init__(self, rate: float, burst: float, clock: Clock) -> None:
         self._rate, self._burst, self._clock = rate, burst, clock
+        self._whole = rate, burst
         self._tokens = burst
         self._at = clock.monotonic()
 
@@ -30,6 +31,16 @@ class TokenBucket:
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - tokens
         self._at = now
         return max(0.0, -self._tokens / self._rate)
+
+    def share(self, part: float) -> None:
+        """Give out this part of the rate, and save up this part of the burst, from now on; 1 is all of it.
+
+        At least one token is saved up, since nothing could be given out otherwise. Whoever waits keeps its time, and others come
+        after it; a pause stays as long as it was.
+        """
+        wait_s = self.reserve(0)
+        self._rate, self._burst = part * self._whole[0], max(min(1.0, self._whole[1]), part * self._whole[1])
+        self._tokens = -wait_s * self._rate if wait_s else min(self._tokens, self._burst)
 
     @property
     def rate(self) -> float:

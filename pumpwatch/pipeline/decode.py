@@ -15,7 +15,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, UsageError
 from pumpwatch.model import NO_SEQUENCE, SIDES, Columns, Control, Flag, Instrument, QuantityUnit, TradeBatch
-from pumpwatch.net.frames import Frames
+from pumpwatch.net.frames import Frames, next_source_number
 from pumpwatch.pipeline.parse import EARLIEST_NS, VenueParser
 from pumpwatch.stats import Stats
 from pumpwatch.venue import Venue
@@ -34,6 +34,7 @@ class Decoder:
         self.refused: list[tuple[int, str]] = []
         self.guessed: set[str] = set()
         self.trades = self.controls = 0
+        self.source_number = next_source_number()
         self._venue = venue
         self._key = (venue.exchange, venue.market_type)
         self._catalogue, self._clock = Catalogue(), Clock()

@@ -137,7 +137,7 @@ class VenueParser:
         try:
             return self._built(columns, frames, index, index + 1), True
         except REFUSALS as error:
-            good = self._good_rows(columns, frames.read_at_ns(index), id(frames.source(index)))
+            good = self._good_rows(columns, frames.read_at_ns(index), frames.source(index).source_number)
             if good is None:
                 self._not_a_trade(frames, index, error)
             else:

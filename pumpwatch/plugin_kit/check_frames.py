@@ -12,7 +12,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.findings import WARN
 from pumpwatch.model import Columns, Control, ControlKind, IdKind, Instrument
-from pumpwatch.net.frames import Frames, FrameSource, NoSource
+from pumpwatch.net.frames import Frames, FrameSource, NoSource, next_source_number
 from pumpwatch.pipeline.parse import Parsed, VenueParser
 from pumpwatch.plugin_kit.mutations import mutated_frames
 from pumpwatch.plugin_kit.results import Check, Problems, counted, short
@@ -48,6 +48,7 @@ class Reader:
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
+        self.source_number = next_source_number()
         self._key = (venue.exchange, venue.market_type)
         self._catalogue = Catalogue()
         self._controls: list[Control] = []

@@ -39,6 +39,7 @@ COMMIT_ROWS = 200_000  # about as many in one commit: what waited for a disk is 
 SUSPECT_AFTER = 3  # equal errors that no disk is to blame for, before batches are committed one by one
 LATENCY_BINS_MS = 10_000
 DROPPED = "trades dropped: the journal refused them and memory is full"
+UNSTORED = "trades lost at stop: the journal did not take them"
 UNSTORABLE = "trades that cannot be stored, see the quarantine"
 PASSED_KEPT = 100_000
 RECORDS_WAIT_S = 0.2  # trades wait at most so long for the records that belong before them
@@ -148,9 +149,13 @@ class Committer:
     def replace_held(self, compared: Sequence[tuple[WaitingBatch, TradeBatch]]) -> None:
         """Replace the trades of batches that wait, before `run` has begun; ids that rows without a trade used up stay."""
         for waiting, batch in compared:
+            if not any(waiting is kept for kept in self._waiting):
+                continue  # dropped meanwhile, as memory was full
             self._waiting_trades += len(batch) - len(waiting.batch)
             waiting.batch, waiting.compared = batch, True
             waiting.fills.clear()  # gaps of a time for which another process answers
+        self._passed = [passed for waiting in self._waiting if not len(waiting.batch) for passed in waiting.passed] + self._passed
+        self._waiting = deque(waiting for waiting in self._waiting if len(waiting.batch))
 
     def wait_durable(self, within_s: float) -> bool:
         """Wait in this greenlet until every trade taken so far is durable; return False if one was lost, or time is up."""
@@ -186,6 +191,16 @@ class Committer:
             if not self._commit():
                 return False
         return self._recorder.flush(LAST_WAIT_S, at_once=True)
+
+    def give_up(self) -> int:
+        """Record the trades that still wait as lost, at the end of a run, and return their number.
+
+        A commit that runs may yet store some of them.
+        """
+        running = self._running.waiting if self._running else []
+        for waiting in [*running, *self._waiting]:
+            self._record_drop(waiting.batch, UNSTORED)
+        return self._waiting_trades
 
     def rest(self) -> Records:
         """Return every record that the ledger has not taken, at the end of a run. While trades wait, no gap is filled."""
@@ -331,7 +346,7 @@ class Committer:
             self._lost_trades += len(batch)
             self._record_drop(batch)
 
-    def _record_drop(self, batch: TradeBatch) -> None:
+    def _record_drop(self, batch: TradeBatch, reason: str = DROPPED) -> None:
         """Record dropped trades as gaps with their bounds."""
         order = np.argsort(batch.instrument, kind="stable")
         times, numbers = batch.timestamp[order], batch.instrument[order]
@@ -339,7 +354,7 @@ class Committer:
         bounds = zip(numbers[starts].tolist(), np.minimum.reduceat(times, starts).tolist(),
                      np.maximum.reduceat(times, starts).tolist(), strict=True)
         for number, first_ns, last_ns in bounds:
-            self._recorder.record_loss(*self._venue_of(number), first_ns, last_ns + 1, DROPPED)
+            self._recorder.record_loss(*self._venue_of(number), first_ns, last_ns + 1, reason)
 
     def _venue_of(self, number: int) -> tuple[str, str]:
         return self._catalogue.venues[number] if 0 <= number < len(self._catalogue) else ("", "")

@@ -26,6 +26,21 @@ def lock_takeover(folder: Path) -> int:
     return _lock(folder / TAKEOVER_NAME, f"{folder}: another process (pid %s) is taking over already", "wait for it")
 
 
+def is_taken_over(folder: Path) -> bool:
+    """Return whether a process is about to take over from the one that has locked this folder."""
+    try:
+        handle = os.open(folder / TAKEOVER_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # nobody has ever taken over, or it cannot be told
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _lock(path: Path, problem: str, hint: str) -> int:
     make_private(path)
     handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)

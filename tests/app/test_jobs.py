@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from pumpwatch.model import Instrument, Listing
 from pumpwatch.ops.renewal_request import drop
 from pumpwatch.pipeline.ingest import Logged
 from pumpwatch.records import Quarantined
+from pumpwatch.store.folder_lock import lock_takeover
 from tests.app.unstarted import KeptRows
 from tests.trades import batch_of, catalogue_of
 
@@ -120,3 +122,14 @@ def test_a_step_of_the_clock_is_logged_and_the_jobs_are_laid_anew(
         assert collector.stats.get("clock_steps_total") == 1
     finally:
         jobs.stop()
+
+
+def test_while_another_process_takes_over_half_of_the_limits_is_left_to_it(collector: Collector) -> None:
+    venue, _ = collector.chosen[0]
+    bucket = collector.rate_limits.requests(venue)
+    whole, handle = bucket.rate, lock_takeover(collector.folder)
+    collector.jobs._share_limits()
+    assert bucket.rate == whole / 2
+    os.close(handle)
+    collector.jobs._share_limits()
+    assert bucket.rate == whole

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import EXIT_DISK, EXIT_UNAVAILABLE
@@ -16,6 +22,8 @@ from pumpwatch.sim.reconcile import compare, names_of
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.reader import JournalReader
 from tests.app.collector import HANGS_S, CollectorProcess
+from tests.app.reckoning import counted_in_journal
+from tests.app.slow_line import SlowLine
 
 TAKEOVERS = int(os.environ.get("TEST_TAKEOVERS", "2"))
 RATE = float(os.environ.get("TEST_TAKEOVER_RATE", "2000"))
@@ -120,6 +128,84 @@ def test_where_the_old_one_is_killed_meanwhile_the_time_until_the_new_one_reads_
         found = gaps_in(tmp_path / "data")
     assert any("binance.spot" in gap and "not running" in gap for gap in found), found
     assert any("kucoin.spot" in gap and "not running" in gap for gap in found), found
+
+
+def test_trades_that_reach_only_the_new_one_in_time_are_not_missed(tmp_path):
+    venue, late_s = "bybit.futures", 3.0  # its ids would not show a loss
+    with SimProcess(symbols=3, rate=300.0, paused=True, folder=str(tmp_path / "venues"), venues=[venue]) as sim:
+        address = yaml.safe_load(sim.config_yaml())["exchanges"]["bybit"]["futures"]["ws_url"]
+        port = urlsplit(address).port
+        with SlowLine(port) as line, CollectorProcess(sim, tmp_path, backfill={"enabled": False}) as direct:
+            direct.wait_until_up()
+            assert direct.stop() == 0
+            old = direct.beside()
+            old.config_file = tmp_path / "slow.yaml"
+            old.config_file.write_text(direct.config_file.read_text("utf-8").replace(f":{port}/", f":{line.port}/"), "utf-8")
+            old.start()
+            old.wait_until_up()
+            line.delay_s = late_s
+            sim.resume()
+            old.wait_until(lambda figures: figures["venues"][0]["lag_ms"] > 900 * late_s)
+            follower = direct.beside()
+            follower.start("--replace")
+            assert old.child.wait(HANGS_S) == 0, follower.log()
+            follower.wait_until_up()
+            sim.pause()
+            follower.wait_until_idle()
+            assert follower.stop() == 0, follower.log()
+            truth = sim.truth()
+    counted = counted_in_journal(truth, tmp_path / "data")
+    assert counted.missing == counted.doubled == 0, counted
+
+
+def test_the_service_manager_knows_the_new_process_before_the_old_one_ends_and_hears_when_it_records(tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, SimProcess(
+            symbols=3, rate=200.0, folder=str(tmp_path / "venues"), venues=["binance.spot"]) as sim:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        manager.settimeout(HANGS_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        def heard() -> tuple[bytes, int]:
+            text, ((_, _, credentials),), _, _ = manager.recvmsg(1000, socket.CMSG_SPACE(12))
+            return text, struct.unpack("3i", credentials)[0]
+
+        with CollectorProcess(sim, tmp_path) as collector:
+            assert heard() == (b"READY=1", collector.child.pid)
+            collector.wait_until(lambda figures: figures["venues"][0]["connections_up"] > 0)
+            follower = collector.beside()
+            follower.start("--replace")
+            follower.wait_for_log("reading beside the running collector")
+            collector.child.send_signal(signal.SIGSTOP)  # it cannot end before it goes on
+            assert heard() == (b"MAINPID=%d" % follower.child.pid, follower.child.pid)
+            collector.child.send_signal(signal.SIGCONT)
+            assert collector.child.wait(HANGS_S) == 0, follower.log()
+            assert heard() == (b"READY=1", follower.child.pid)
+            follower.wait_until_up()
+            assert follower.stop() == 0, follower.log()
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(1000)
+
+
+def test_both_processes_together_keep_what_a_venue_allows_an_address(tmp_path):
+    one_each = {"okx": {"spot": {"symbols_per_connection": 1}}}
+    with SimProcess(symbols=6, rate=200.0, folder=str(tmp_path / "venues"), venues=["okx.spot"]) as sim:
+        exchanges = yaml.safe_load(sim.config_yaml())["exchanges"]
+        exchanges["okx"]["spot"] |= one_each["okx"]["spot"]
+        with CollectorProcess(sim, tmp_path, exchanges=exchanges) as collector:
+            collector.wait_until_up()
+            follower = collector.beside()
+            follower.start("--replace")
+            collector.wait_for_log("each uses half of the venues' limits")
+            sim.fault(kind="cut")  # so that the old one connects again beside the new one
+            assert collector.child.wait(HANGS_S) == 0, follower.log()
+            follower.wait_until_up()
+            sim.pause()
+            follower.wait_until_idle()
+            assert follower.stop() == 0, follower.log()
+        refused = [event for event in sim.truth().events if event["kind"] in ("refused", "rejected")]
+    assert refused == []
 
 
 def test_a_second_takeover_at_the_same_time_ends_and_harms_nothing(tmp_path):

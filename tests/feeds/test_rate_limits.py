@@ -8,7 +8,7 @@ import pytest
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config
-from pumpwatch.feeds.rate_limits import VenueRateLimits, steady
+from pumpwatch.feeds.rate_limits import HALF, VenueRateLimits, steady
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.plugins import load_plugins
 from pumpwatch.venue import Venue
@@ -59,3 +59,41 @@ def test_what_is_allowed_so_often_in_a_second_is_not_done_more_often_in_any_seco
     clock = FakeClock()
     bucket = TokenBucket(steady(a_second), 1, clock)
     assert most_within([bucket.reserve() for _ in range(200)], 1.45) <= max(2, a_second)
+
+
+def two_processes(clock: FakeClock) -> tuple[VenueRateLimits, VenueRateLimits]:
+    both = VenueRateLimits(clock), VenueRateLimits(clock)
+    for limits in both:
+        limits.share(HALF)
+    return both
+
+
+@pytest.mark.parametrize(("name", "window_s", "most"), [
+    ("kucoin", 60.0, 30), ("okx", 1.0, 3), ("bybit", 300.0, 500), ("phemex", 300.0, 200), ("binance", 300.0, 300),
+    ("gate", 300.0, 200)])
+def test_two_processes_that_share_a_limit_keep_it_together(name, window_s, most):
+    both = two_processes(FakeClock())
+    times = [limits.connects(VENUES[f"{name}.spot:"]).reserve() for _ in range(300) for limits in both]
+    assert most_within(times, window_s) <= most
+
+
+@pytest.mark.parametrize("venue", VENUES.values(), ids=VENUES)
+def test_two_processes_ask_no_more_together_than_one_may(venue: Venue):
+    window_s = venue.limits.request_window_s
+    allowed = venue.limits.requests_per_minute / 60 * window_s
+    step = max(1, int(allowed / 50))
+    both = two_processes(FakeClock())
+    times = [limits.requests(venue).reserve(step) for _ in range(100) for limits in both]
+    assert most_within(times, window_s) * step <= allowed
+
+
+def test_limits_made_while_they_are_shared_are_shared_and_whole_again_later():
+    clock = FakeClock()
+    limits = VenueRateLimits(clock)
+    before = limits.requests(VENUES["binance.spot:"])
+    whole = before.rate
+    limits.share(HALF)
+    later = limits.requests(VENUES["gate.spot:"])
+    assert (before.rate, later.rate) == (whole / 2, VenueRateLimits(clock).requests(VENUES["gate.spot:"]).rate / 2)
+    limits.share(1.0)
+    assert before.rate == whole

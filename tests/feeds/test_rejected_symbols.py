@@ -106,6 +106,17 @@ def test_after_an_earlier_run_every_rejected_symbol_may_have_been_read():
         until(lambda: any(gap.symbol == "B" for gap in world.gaps.values()))
 
 
+def test_a_symbol_that_is_rejected_here_while_another_process_reads_it_is_missed_once_that_one_has_ended():
+    with VenueWorld(["A", "B"], refresh_s=60.0) as world:
+        world.refuses = lambda symbol: symbol == "B"
+        until(lambda: world.feeds.status()["refused"] == ["B"])
+        assert gaps_of(world, "B") == []
+        ended_ns = world.clock.now_ns()
+        world.feeds.missed_since(ended_ns)
+        until(lambda: gaps_of(world, "B"))
+        assert gaps_of(world, "B")[0].from_ns <= ended_ns
+
+
 def test_a_rejected_symbol_that_is_no_longer_listed_is_forgotten():
     with VenueWorld([f"S{i}" for i in range(20)]) as world:
         world.refuses = lambda symbol: symbol == "S7"

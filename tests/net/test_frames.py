@@ -21,6 +21,12 @@ def test_frames_remember_when_and_from_whom_they_came():
     assert frames.received_at(1, 4).tolist() == [100, 200, 200]
     assert bytes(frames.array(1, 4)).replace(b" ", b"") == b"[2,3,4]"
     assert [frames.source(index) for index in range(5)] == [first, first, second, second, first]
+    assert frames.source_numbers(1, 4).tolist() == [first.source_number, second.source_number, second.source_number]
+
+
+def test_a_source_that_is_gone_leaves_its_number_to_nobody():
+    numbers = [NoSource().source_number for _ in range(1000)]  # each is freed before the next is made
+    assert len(set(numbers)) == 1000 and 0 not in numbers
 
 
 def test_the_buffer_grows_and_is_used_again():

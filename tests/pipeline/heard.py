@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pumpwatch.model import Control
 from pumpwatch.net.connection import Connection
-from pumpwatch.net.frames import FrameBuffer
+from pumpwatch.net.frames import FrameBuffer, next_source_number
 from tests.net.frame_bytes import ScriptedStream
 
 
@@ -14,6 +14,7 @@ class HeardSource:
     def __init__(self) -> None:
         self.controls: list[Control] = []
         self.traded_at_ns = 0
+        self.source_number = next_source_number()
 
     def receive_control(self, control: Control) -> None:
         self.controls.append(control)

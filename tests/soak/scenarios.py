@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +15,11 @@ from typing import Any
 
 from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.sim.process import SimProcess
 from tests.app.collector import CollectorProcess
 from tests.questdb_server import QuestDBServer
+from tests.small_disk import ballast_of, fill, small_disk
 from tests.soak.reckoning import Result, reckon
 
 # faults that cost trades or order, and leave the venue's history whole
@@ -27,6 +31,10 @@ FAULTS: tuple[Mapping[str, Any], ...] = (
 )
 FILLED_WITHIN_S = 600.0  # in `faults` and `sinks`; later than that the run ends unfilled
 OUTAGE_S = (1.0, 15.0)
+FRESH_NS = 3 * NS_PER_S  # the figures are written each second, where their disk has room
+DISK_MB = 500
+SMALL_PAGES = {f"QDB_CAIRO_{key}_DATA_APPEND_PAGE_SIZE": "262144"  # or an empty table of QuestDB would fill such a disk
+               for key in ("WRITER", "WAL_WRITER", "SYSTEM_WRITER")}
 SETTLED_S = 15.0  # a gap is worked on some seconds after its end
 
 
@@ -125,41 +133,70 @@ def faults(folder: Path, sizes: Sizes) -> Result:
 
 
 def sinks(folder: Path, sizes: Sizes) -> Result:
-    """Kill, hang and suspend QuestDB in turn, while cut connections leave gaps that are filled."""
+    """Kill, hang and suspend QuestDB and fill both disks, in turn, while cut connections leave gaps that are filled."""
     rng, counts = random.Random(sizes.seed), dict[str, int]()
-    server = QuestDBServer(folder / "questdb")
-    server.start()
-    try:
-        options = {"questdb": {"addr": server.addr, "request_timeout_ms": 2000}}
-        with venues(folder, sizes) as sim, CollectorProcess(sim, folder, sinks=options) as collector:
-            collector.wait_until_up()
-            sim.resume()
-            collector.wait_until(lambda figures: figures["sinks"][0]["state"] == "up")
-            end = time.monotonic() + 60 * sizes.minutes
-            while time.monotonic() < end:
-                kind = tuple(OUTAGES)[sum(counts.values()) % len(OUTAGES)]
-                counts[kind] = counts.get(kind, 0) + 1
-                begin, mend = OUTAGES[kind]
-                begin(server)
-                sim.fault(venue=rng.choice(sorted(sim.status()["venues"])), kind="cut", connections=1)
-                time.sleep(rng.uniform(*OUTAGE_S))
-                mend(server)
+    server = QuestDBServer(folder / "questdb", SMALL_PAGES)
+    with small_disk(server.folder, DISK_MB) as no_disk, small_disk(folder / "data", DISK_MB):
+        server.start()
+        try:
+            options = {"questdb": {"addr": server.addr, "request_timeout_ms": 2000}}
+            with venues(folder, sizes) as sim, CollectorProcess(sim, folder, sinks=options) as collector:
+                collector.wait_until_up()
+                sim.resume()
                 collector.wait_until(lambda figures: figures["sinks"][0]["state"] == "up")
-                time.sleep(rng.uniform(0.0, 4.0))
-            filled_s = finish(sim, collector)
-            truth = sim.truth()
-        server.await_count(len(truth.trades()))
-        return reckon(truth, folder / "data", filled_s, FILLED_WITHIN_S, QuestDBSink(QuestDBOptions(addr=server.addr)),
-                      outages=counts)
-    finally:
-        server.end()
+                end = time.monotonic() + 60 * sizes.minutes
+                kinds = [kind for kind in OUTAGES if kind not in FULL_DISKS or not no_disk]
+                while time.monotonic() < end or len(counts) < len(kinds):
+                    kind = kinds[sum(counts.values()) % len(kinds)]
+                    counts[kind] = counts.get(kind, 0) + 1
+                    begin, mend = OUTAGES[kind]
+                    begin(server, collector)
+                    sim.fault(venue=rng.choice(sorted(sim.status()["venues"])), kind="cut", connections=1)
+                    time.sleep(rng.uniform(*OUTAGE_S))
+                    mend(server, collector)
+                    collector.wait_until(in_order)
+                    time.sleep(rng.uniform(0.0, 4.0))
+                filled_s = finish(sim, collector)
+                truth = sim.truth()
+            server.await_count(len(truth.trades()))
+            verified = subprocess.run([sys.executable, "-m", "pumpwatch", "verify", "--sinks", "-c", collector.config_file],
+                                      capture_output=True, text=True, check=False)
+            assert verified.returncode == 0, verified.stdout + verified.stderr
+            notes = {"left_out": f"full disks, a small file system cannot be mounted: {no_disk}"} if no_disk else {}
+            return reckon(truth, folder / "data", filled_s, FILLED_WITHIN_S, QuestDBSink(QuestDBOptions(addr=server.addr)),
+                          outages=counts, **notes)
+        finally:
+            server.end()
 
 
-OUTAGES: dict[str, tuple[Callable[[QuestDBServer], object], Callable[[QuestDBServer], object]]] = {
-    "killed": (QuestDBServer.kill, QuestDBServer.start), "hung": (QuestDBServer.hang, QuestDBServer.unhang),
-    "suspended": (lambda server: server.sql("ALTER TABLE trades SUSPEND WAL"),
-                  lambda server: server.sql("ALTER TABLE trades RESUME WAL")),
+def in_order(figures: Mapping[str, Any]) -> bool:
+    """Return whether the journal takes trades and the sink is up."""
+    fresh_ns = time.time_ns() - FRESH_NS
+    return bool(figures["sinks"][0]["state"] == "up" and figures["written_at_ns"] > fresh_ns
+                and figures["journal"]["last_commit_ns"] > fresh_ns)
+
+
+def resume(server: QuestDBServer) -> None:
+    """Do what an operator does once there is room again: resume what QuestDB suspended."""
+    for (name,) in server.sql("SELECT name FROM wal_tables() WHERE suspended"):
+        server.sql(f"ALTER TABLE {name} RESUME WAL")
+
+
+def give_room(server: QuestDBServer, _: CollectorProcess) -> None:
+    """Give QuestDB room again, and resume its tables."""
+    ballast_of(server.folder).unlink()
+    resume(server)
+
+
+Outage = Callable[[QuestDBServer, CollectorProcess], object]
+OUTAGES: dict[str, tuple[Outage, Outage]] = {
+    "killed": (lambda server, _: server.kill(), lambda server, _: server.start()),
+    "hung": (lambda server, _: server.hang(), lambda server, _: server.unhang()),
+    "suspended": (lambda server, _: server.sql("ALTER TABLE trades SUSPEND WAL"), lambda server, _: resume(server)),
+    "disk full": (lambda server, _: fill(server.folder), give_room),
+    "journal's disk full": (lambda _, collector: fill(collector.data), lambda _, collector: ballast_of(collector.data).unlink()),
 }
+FULL_DISKS = ("disk full", "journal's disk full")
 
 
 def takeovers(folder: Path, sizes: Sizes) -> Result:

@@ -10,7 +10,7 @@ import gevent
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.store import committer as module
-from pumpwatch.store.committer import Committer, percentile_ms
+from pumpwatch.store.committer import UNSTORED, Committer, percentile_ms
 from tests.store.scripted_journal import VENUES, batch, finish, gaps_of, ids, make, run_until, venue_gap
 
 
@@ -254,3 +254,33 @@ def test_before_it_runs_what_is_held_can_be_replaced():
     assert one.waiting_trades == 4
     assert one.flush()
     assert ids(journal.batches) == [7, 8, 9, 10]
+
+
+def test_held_batches_of_which_nothing_is_left_are_gone_and_keep_their_used_up_ids():
+    one, journal, _, _ = make()
+    journal.pass_over = journal.history.append
+    one.put(batch(0, 5), Records(passed=[(0, 7, 70)]))
+    one.put(batch(5, 5, received_at=9), Records())
+    one.replace_held([(held, held.batch.take(held.batch.trade_id >= 7)) for held in one.held_unfiltered()])
+    assert one.oldest_waiting_ns == 9
+    one.put(batch(10, 1), Records())
+    assert one.flush() and journal.history == [[(0, 7, 70)], "trades"]
+
+
+def test_a_held_batch_that_was_dropped_while_it_was_compared_is_not_counted_twice():
+    one, _, _, _ = make(limit=10)
+    one.put(batch(0, 8), Records())
+    compared = [(held, held.batch.take(slice(0, 2))) for held in one.held_unfiltered()]
+    one.put(batch(8, 8), Records())  # memory is full: the first batch goes
+    one.replace_held(compared)
+    assert one.waiting_trades == 8 and len(one.held()) == 8
+
+
+def test_what_the_journal_never_took_is_a_gap_at_the_end():
+    one, journal, _, _ = make()
+    journal.full = True
+    one.put(batch(0, 5), Records())
+    assert not one.flush()
+    assert one.give_up() == 5
+    gaps = [gap for gap in one.rest().gaps if gap.reason == UNSTORED]
+    assert sorted((gap.exchange, gap.from_ns, gap.to_ns) for gap in gaps) == [("one", 0, 41), ("two", 10, 31)]

@@ -11,7 +11,7 @@ import pytest
 
 from pumpwatch.errors import StorageError
 from pumpwatch.store import folder_lock
-from pumpwatch.store.folder_lock import LOCK_NAME, holder_of, lock_folder, lock_takeover
+from pumpwatch.store.folder_lock import LOCK_NAME, holder_of, is_taken_over, lock_folder, lock_takeover
 
 ASK = ("import sys; from pathlib import Path; from pumpwatch.store.folder_lock import holder_of;"
        " print(holder_of(Path(sys.argv[1])))")
@@ -68,3 +68,11 @@ def test_a_holder_that_has_not_yet_written_its_pid_is_waited_for(tmp_path: Path,
     monkeypatch.setattr(folder_lock.time, "sleep", lambda _: (tmp_path / LOCK_NAME).write_text(f"{os.getpid()}\n"))
     assert holder_of(tmp_path) == os.getpid()
     os.close(handle)
+
+
+def test_a_takeover_is_seen_while_it_goes_on_and_no_longer(tmp_path: Path) -> None:
+    assert not is_taken_over(tmp_path)
+    handle = lock_takeover(tmp_path)
+    assert is_taken_over(tmp_path)
+    os.close(handle)
+    assert not is_taken_over(tmp_path)

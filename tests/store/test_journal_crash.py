@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
@@ -24,6 +23,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.model import GapState
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal, JournalReader, Recovery
+from tests.small_disk import fill, small_disk
 from tests.trades import batch_of, catalogue_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,17 +90,13 @@ def test_a_full_disk_refuses_commits_and_nothing_is_lost_when_there_is_room_agai
     assert len(ids) >= returned
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(name="disk")
+def disk_of_3_mb(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MB, where this process may mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=3m", "none", folder], capture_output=True,
-                                       check=False).returncode:
-        pytest.skip("no right to mount a small file system here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk(tmp_path / "disk", 3) as problem:
+        if problem:
+            pytest.skip(f"no right to mount a small file system here: {problem}")
+        yield tmp_path / "disk"
 
 
 def refusal_of(action: Callable[[], object]) -> StorageError | None:
@@ -112,24 +108,13 @@ def refusal_of(action: Callable[[], object]) -> StorageError | None:
     return None
 
 
-def fill(folder: Path) -> Path:
-    """Take all the room there is; only of a small file system of the test's own."""
-    state = os.statvfs(folder)
-    assert state.f_blocks * state.f_frsize <= 100_000_000, f"{folder} is not on a small file system"
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
-    return ballast
-
-
-def test_a_file_system_without_room_is_survived_at_every_step(small_disk: Path) -> None:
+def test_a_file_system_without_room_is_survived_at_every_step(disk: Path) -> None:
     clock = FakeClock()
-    journal = Journal(small_disk, catalogue_of(), clock, Stats())
+    journal = Journal(disk, catalogue_of(), clock, Stats())
     journal.open()
     committed = 0
     for step in range(4):  # full before the first segment, in mid-segment, at the roll-over, and while closing
-        ballast = fill(small_disk)
+        ballast = fill(disk)
         refused = 0
         for _ in range(200):
             refusal = refusal_of(lambda: journal.commit(batch_of(300, first_id=committed)))  # noqa: B023
@@ -150,23 +135,23 @@ def test_a_file_system_without_room_is_survived_at_every_step(small_disk: Path) 
         clock.advance(11)
         journal.commit(batch_of(300, first_id=committed))
         committed += 300
-    fill(small_disk)
+    fill(disk)
     refusal_of(journal.close)
-    (small_disk / "ballast").unlink()
-    recovery, ids = stored(small_disk)
+    (disk / "ballast").unlink()
+    recovery, ids = stored(disk)
     assert sorted(ids) == list(range(committed))
     assert recovery.unreadable == []
 
 
-def test_a_start_on_a_full_disk_reads_everything_or_asks_for_room_and_names_no_damage(small_disk: Path) -> None:
-    process = start_writer(small_disk)
+def test_a_start_on_a_full_disk_reads_everything_or_asks_for_room_and_names_no_damage(disk: Path) -> None:
+    process = start_writer(disk)
     assert process.stdout is not None
     lines = [process.stdout.readline().strip() for _ in range(20)] + kill(process)
-    ballast = fill(small_disk)
-    refusal = refusal_of(lambda: stored(small_disk))
+    ballast = fill(disk)
+    refusal = refusal_of(lambda: stored(disk))
     assert refusal is None or refusal.hint
     ballast.unlink()
-    recovery, ids = stored(small_disk)
+    recovery, ids = stored(disk)
     assert recovery.unreadable == []
     assert sorted(ids) == list(range(1, len(ids) + 1))
     assert len(ids) >= int(lines[-1])

@@ -1,0 +1,34 @@
+"""A disk that is full for a while costs no trade: they wait in memory, and nothing is missing or stored twice afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pumpwatch.sim.process import SimProcess
+from tests.app.collector import CollectorProcess
+from tests.app.reckoning import counted_in_journal, settle
+from tests.small_disk import fill, small_disk
+
+
+def test_the_journals_disk_is_full_and_has_room_again(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "data", 20) as problem:
+        if problem:
+            pytest.skip(f"no right to mount a small file system here: {problem}")
+        with SimProcess(symbols=3, rate=500.0, folder=str(tmp_path / "venues"), venues=["binance.spot"]) as sim, \
+                CollectorProcess(sim, tmp_path) as collector:
+            collector.wait_until_up()
+            ballast = fill(collector.data)
+            collector.wait_for_log("journal refuses")
+            ballast.unlink()
+            collector.wait_for_log("journal takes trades again")
+            settle(sim, collector)
+            assert collector.stop() == 0, collector.log()
+            truth = sim.truth()
+        counted = counted_in_journal(truth, collector.data)
+        assert counted.missing == counted.doubled == counted.different == 0 and counted.sent > 0, counted
+        command = [sys.executable, "-m", "pumpwatch", "verify", "-c", str(collector.config_file)]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
