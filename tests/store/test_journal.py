@@ -347,7 +347,7 @@ def test_whatever_the_order_of_events_nothing_is_lost_or_doubled(
     stored = removed = 0
     for event in [*events, "crash", "read"]:
         if event == "commit":
-            journal.commit(batch_of(30, first_id=stored))
+            journal.commit(batch_of(30, first_id=stored, start_ns=clock.now_ns()))
             stored += 30
         elif event == "hour":
             clock.advance(3600)
