@@ -89,7 +89,8 @@ class SimProcess:
                 answer: dict[str, Any] = json.loads(response.read())
                 return answer
         except urllib.error.HTTPError as error:
-            raise UsageError(f"the simulator rejected `{command}`: {error.read().decode(errors='replace')}") from error
+            with error:
+                raise UsageError(f"the simulator rejected `{command}`: {error.read().decode(errors='replace')}") from error
         except OSError as error:
             raise ServiceUnavailable(f"the simulator does not answer: {error}") from error
 
