@@ -32,13 +32,14 @@ def connections_end() -> Iterator[None]:
         _opened.pop()()
 
 
-def connect(sim: SimProcess, venue: str, path: str = "", timeout_s: float = TIMEOUT_S) -> websocket.WebSocket:
+def connect(sim: SimProcess, venue: str, path: str = "", timeout_s: float = TIMEOUT_S,
+            headers: dict[str, str] | None = None) -> websocket.WebSocket:
     """Open a connection by websocket-client; path replaces that of the venue's address."""
     url = sim.addresses["venues"][venue]["ws_url"]
     if path:
         url = "wss://" + urlsplit(url).netloc + path
     opened: websocket.WebSocket = websocket.create_connection(
-        url, sslopt={"ca_certs": sim.addresses["ca_file"]}, timeout=timeout_s)
+        url, header=headers, sslopt={"ca_certs": sim.addresses["ca_file"]}, timeout=timeout_s)
     _opened.append(opened.shutdown)
     return opened
 
