@@ -11,7 +11,7 @@ from tests.app.collector import CollectorProcess
 from tests.app.reckoning import settle, stored_of
 
 SYMBOLS = 5712  # about what the real venues list
-WITHIN_S = 60.0  # the slowest limit (30 connects a minute on one exchange) takes most of it
+WITHIN_S = 180.0  # the slowest limit (30 connects a minute on one exchange) takes most of a minute, a busy machine more
 
 
 def test_all_listed_symbols_are_subscribed_within_all_limits_and_then_nothing_is_missed(tmp_path, questdb_server, forked_cli):

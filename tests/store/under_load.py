@@ -26,7 +26,7 @@ class Load:
 
     def finish(self) -> dict[str, Any]:
         """Stop the making of trades, wait until all are sent, and return the report."""
-        out, _ = self._process.communicate(timeout=150)
+        out, _ = self._process.communicate(timeout=300)
         assert self._process.returncode == 0
         report: dict[str, Any] = json.loads(out)
         return report
