@@ -63,6 +63,7 @@ class SimProcess:
         line = self._child.stdout.readline()
         if not line:
             code = self._child.wait()
+            self.stop()
             raise ServiceUnavailable(f"the simulator did not start: exit code {code}", "stderr above says why")
         self.addresses = json.loads(line)
         self._tls = ssl.create_default_context(cafile=self.addresses["ca_file"])
