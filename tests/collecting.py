@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-START_S = 60.0
+START_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def collecting(folder: Path, symbols: int = 6, rate: int = 200) -> Iterator[Coll
                     yield Collecting(file, data)
                 finally:
                     collector.terminate()
-                    collector.wait(30)
+                    collector.wait(START_S)
         finally:
             venues.terminate()
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from pumpwatch.sim.process import SimProcess
+from tests.forked import Forked, forked_venues
 from tests.questdb_server import hung_questdb, private_questdb, questdb_server  # noqa: F401 fixtures
 from tests.zipapp import zipapp  # noqa: F401 a fixture
 
@@ -47,6 +50,14 @@ def no_configuration_from_outside() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def venues_without_imports() -> Iterator[None]:
+    """Fork the processes of SimProcess, which start in a fifth of the time. `python -m pumpwatch.sim` has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SimProcess, "launch", staticmethod(forked_venues))
+        yield
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     """Run `pumpwatch ARGS...` in a process of its own, in an empty folder; input, env and timeout_s may be given."""
@@ -56,5 +67,24 @@ def cli(tmp_path: Path) -> Cli:
         return subprocess.run([sys.executable, "-m", "pumpwatch", *map(str, args)], input=input, text=True,
                               capture_output=True, cwd=tmp_path, env=os.environ | (env or {}), timeout=timeout_s,
                               check=False)
+
+    return run
+
+
+@pytest.fixture
+def forked_cli(tmp_path: Path) -> Cli:
+    """Run `pumpwatch ARGS...` as `cli` does, forked from a process that has imported it; no input."""
+
+    def run(*args: str | Path, env: dict[str, str] | None = None, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        words = [str(arg) for arg in args]
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
+            child = Forked(words, tmp_path, (nothing.fileno(), out.fileno(), err.fileno()), env=os.environ | (env or {}))
+            try:
+                code = child.wait(timeout_s)
+            finally:
+                child.kill()
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(words, code, out.read().decode(), err.read().decode())
 
     return run

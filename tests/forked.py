@@ -1,8 +1,9 @@
-"""`pumpwatch ARGS...` as a process of its own that does not import PumpWatch again: it is forked from one that has.
+"""A process that does not import PumpWatch again: it is forked from one that has.
 
-Half of the CPU of a test that runs a collector for some seconds would go into imports. The process that forks has no hub, no
-thread and no open file, so that a fork is in the state of `python -m pumpwatch` after its imports. `packaging/run`, the zipapp
-and the commands are started from nothing by tests of their own.
+`pumpwatch ARGS...`, and the simulated venues of SimProcess. Half of the CPU of a test that runs them for some seconds would go
+into imports. The processes that fork, one for each of the two, have no hub, no thread and no open file, so that a fork is in the
+state of `python -m pumpwatch` after its imports. `packaging/run`, the zipapp, the commands and the simulator are started from
+nothing by tests of their own.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import functools
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -22,14 +25,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Forked:
-    """A process as subprocess.Popen has it, with the same names."""
+    """A process as subprocess.Popen has it, with the same names. `of` names a function of tests.forks."""
 
-    def __init__(self, arguments: list[str], folder: Path, output: IO[bytes]) -> None:
+    def __init__(self, arguments: list[str], folder: Path, files: Sequence[int], of: str = "pumpwatch",
+                 env: dict[str, str] | None = None) -> None:
+        """Start it in a folder. `files`: stdin, stdout and stderr; `env`: the environment, None for that of this process."""
         self.returncode: int | None = None
+        self.stdin: IO[bytes] | None = None
+        self.stdout: IO[bytes] | None = None
         self._report, theirs = os.pipe()
-        request = json.dumps({"arguments": arguments, "folder": str(folder), "environ": dict(os.environ)})
-        with Path(os.devnull).open("rb") as nothing:
-            socket.send_fds(_forks(), [request.encode()], [nothing.fileno(), output.fileno(), output.fileno(), theirs])
+        request = json.dumps({"arguments": arguments, "folder": str(folder), "environ": dict(os.environ if env is None else env)})
+        socket.send_fds(_forks(of), [request.encode()], [*files, theirs])
         os.close(theirs)
         self.pid = self._number()
 
@@ -39,11 +45,11 @@ class Forked:
             self._ended()
         return self.returncode
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         """Return the exit code. Raises subprocess.TimeoutExpired where it does not end in time."""
         if self.returncode is None:
             if not select.select([self._report], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
             self._ended()
         assert self.returncode is not None
         return self.returncode
@@ -52,6 +58,12 @@ class Forked:
         """Send a signal, unless it has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
     def _number(self) -> int:
         data = os.read(self._report, 4)
@@ -63,12 +75,22 @@ class Forked:
         os.close(self._report)
 
 
+def forked_venues(options: str) -> Forked:
+    """Start simulated venues as `pumpwatch.sim.process.launch` does, which tells more."""
+    (stdin, commands), (answers, stdout) = os.pipe(), os.pipe()
+    child = Forked([options], Path.cwd(), (stdin, stdout, 2), "venues")
+    os.close(stdin)
+    os.close(stdout)
+    child.stdin, child.stdout = os.fdopen(commands, "wb"), os.fdopen(answers, "rb")
+    return child
+
+
 @functools.cache
-def _forks() -> socket.socket:
-    """Start the process that forks, once for this process and with it to its end."""
+def _forks(of: str) -> socket.socket:
+    """Start the process that forks these, once for this process and with it to its end."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        forks = subprocess.Popen([sys.executable, "-m", "tests.forks", str(theirs.fileno())], cwd=ROOT,
+        forks = subprocess.Popen([sys.executable, "-m", "tests.forks", of, str(theirs.fileno())], cwd=ROOT,
                                  pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
     atexit.register(_end, ours, forks)
     return ours

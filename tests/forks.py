@@ -1,25 +1,30 @@
-"""The process that `tests.forked` has fork: it has imported PumpWatch, and starts nothing of it itself.
+"""The processes that `tests.forked` has fork: each has imported what is asked for, and starts nothing of it itself.
 
-`python -m tests.forks FD`: a request comes through the socket FD as one JSON object with the arguments, folder and environment,
-with four files: stdin, stdout, stderr, and the pipe that gets the process id and then the exit code. It ends with the socket.
+`python -m tests.forks pumpwatch|venues FD`: a request comes through the socket FD as one JSON object with the arguments, folder
+and environment, with four files: stdin, stdout, stderr, and the pipe that gets the process id and then the exit code. It ends
+with the socket.
 """
 
-# ruff: noqa: E402
+import json
 import os
 import socket
+import sys
+from collections.abc import Callable
 
 fork, waitpid, Socket = os.fork, os.waitpid, socket.socket  # as they are before gevent patches
-
-import json
-import sys
-
-from pumpwatch.__main__ import main  # patches, as in `python -m pumpwatch`
 
 LONGEST = 1 << 17  # bytes of a request
 
 
-def import_all() -> None:
+def pumpwatch() -> Callable[[], None]:
     """Import what a collector imports: itself, and the plugins that ship."""
+    from pumpwatch.__main__ import main  # patches, as in `python -m pumpwatch`, and so comes first
+
+    _import_all()
+    return main
+
+
+def _import_all() -> None:
     from gevent import get_hub
 
     import pumpwatch.app.collector
@@ -32,7 +37,23 @@ def import_all() -> None:
     get_hub().destroy(destroy_loop=True)  # urllib3 makes a socket, and so a hub, which cannot be forked
 
 
-def serve(requests: socket.socket) -> None:
+def venues() -> Callable[[], None]:
+    """Import what the simulated venues import; nothing is patched, as in `python -m pumpwatch.sim`."""
+    import pumpwatch.sim.server  # noqa: F401
+    from pumpwatch.config import Config
+    from pumpwatch.plugins import load_plugins
+    from pumpwatch.sim.__main__ import main
+
+    load_plugins(Config())
+
+    def start() -> None:
+        os.setsid()
+        main()
+
+    return start
+
+
+def serve(requests: socket.socket, main: Callable[[], None]) -> None:
     """Fork for each request, until the other end is closed."""
     while True:
         while _reaped():
@@ -43,7 +64,8 @@ def serve(requests: socket.socket) -> None:
         if fork() == 0:
             requests.close()
             if _keep(files):
-                return _become(json.loads(message), files)
+                _become(json.loads(message), files)
+                return main()
             os._exit(0)
         for file in files:
             os.close(file)
@@ -71,6 +93,7 @@ def _keep(files: list[int]) -> bool:
 
 
 def _become(request: dict[str, dict[str, str]], files: list[int]) -> None:
+    """Take over the files, folder, environment and arguments of a request."""
     for number, file in enumerate(files[:3]):
         os.dup2(file, number)
     for file in files:
@@ -79,9 +102,8 @@ def _become(request: dict[str, dict[str, str]], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environ"])
     sys.argv[1:] = request["arguments"]
-    main()
 
 
 if __name__ == "__main__":
-    import_all()
-    serve(Socket(fileno=int(sys.argv[1])))
+    ready = {"pumpwatch": pumpwatch, "venues": venues}[sys.argv[1]]()
+    serve(Socket(fileno=int(sys.argv[2])), ready)

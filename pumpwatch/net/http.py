@@ -59,10 +59,15 @@ class Http:
 
     def __init__(self, context: ssl.SSLContext, timeout_s: float, proxy: str = "",
                  largest_bytes: int = LARGEST_BODY_BYTES, resolve: Resolve = look_up) -> None:
+        self._kept: list[_Line] = []  # the one used last at the end
         self._dialer = StreamDialer(context, proxy, resolve)
         self._timeout_s, self._longest_s, self._largest_bytes = timeout_s, PATIENCE * timeout_s, largest_bytes
-        self._kept: list[_Line] = []  # the one used last at the end
         self._clock = Clock()
+
+    def __del__(self) -> None:
+        """Close the idle connections: whoever drops this object, as a check of a plugin does, need not know of them."""
+        while self._kept:
+            self._kept.pop().close()
 
     def fetch(self, url: str, headers: Mapping[str, str] | None = None, params: Mapping[str, str | int] | None = None,
               method: str = "GET") -> Response:

@@ -129,6 +129,7 @@ class VenueRecorder:
         finally:
             self._sweep.remove(session.connection)
             session.connection.close("recorded")
+            session.connection.stream.close()
         recording.trades = traded.total()
         if not subscribed:
             raise ServiceUnavailable(f"the venue did not acknowledge all of {len(symbols)} symbols; "

@@ -29,6 +29,11 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run with the arguments of the command line, and end the process."""
     gc.set_threshold(10_000, 20, FULL_COLLECTION_EACH)
     sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -21,11 +21,23 @@ from pumpwatch.sim.ground_truth import Truth, load_truth
 END_WAIT_S = 10.0
 
 
+def launch(options: str) -> subprocess.Popen[bytes]:
+    """Start the child with its options, one JSON object: commands go to its stdin, answers come from its stdout."""
+    paths = os.pathsep.join(path for path in sys.path if path)  # a zipapp's packages are on no other path
+    return subprocess.Popen([sys.executable, "-m", "pumpwatch.sim", options], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            # Ctrl-C reaches this process alone, which then stops the child; and the kernel, which
+                            # divides the cores by session, gives the venues a share of their own
+                            start_new_session=True,
+                            env={**os.environ, "PYTHONPATH": paths})
+
+
 class SimProcess:
     """A context manager: `with SimProcess(symbols=20, rate=5000) as sim: ...`. Options are those of SimOptions.
 
     The child ends with this process (its stdin closes) or by `stop`. It also works in a process that gevent has patched.
     """
+
+    launch = staticmethod(launch)
 
     def __init__(self, **options: Any) -> None:
         if not options.get("folder"):
@@ -46,17 +58,12 @@ class SimProcess:
 
     def start(self) -> None:
         """Start the child and wait until it listens."""
-        paths = os.pathsep.join(path for path in sys.path if path)  # a zipapp's packages are on no other path
-        self._child = subprocess.Popen([sys.executable, "-m", "pumpwatch.sim", json.dumps(self.options)],
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       # Ctrl-C reaches this process alone, which then stops the child; and the kernel, which
-                                       # divides the cores by session, gives the venues a share of their own
-                                       start_new_session=True,
-                                       env={**os.environ, "PYTHONPATH": paths})
+        self._child = self.launch(json.dumps(self.options))
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
             code = self._child.wait()
+            self.stop()
             raise ServiceUnavailable(f"the simulator did not start: exit code {code}", "stderr above says why")
         self.addresses = json.loads(line)
         self._tls = ssl.create_default_context(cafile=self.addresses["ca_file"])
@@ -83,7 +90,8 @@ class SimProcess:
                 answer: dict[str, Any] = json.loads(response.read())
                 return answer
         except urllib.error.HTTPError as error:
-            raise UsageError(f"the simulator rejected `{command}`: {error.read().decode(errors='replace')}") from error
+            with error:
+                raise UsageError(f"the simulator rejected `{command}`: {error.read().decode(errors='replace')}") from error
         except OSError as error:
             raise ServiceUnavailable(f"the simulator does not answer: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -38,8 +39,9 @@ class CollectorProcess:
     def start(self, *options: str) -> None:
         """Start it; returns at once."""
         self._started_ns = time.time_ns()
-        with (self.folder / "collector.log").open("ab") as log:
-            self.child = Forked(["collect", "-c", str(self.config_file), *options], self.folder, log)
+        with (self.folder / "collector.log").open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            self.child = Forked(["collect", "-c", str(self.config_file), *options], self.folder,
+                                (nothing.fileno(), log.fileno(), log.fileno()))
 
     def beside(self) -> CollectorProcess:
         """Return another process with the same config, not yet started."""

@@ -18,7 +18,7 @@ def settle(sim: SimProcess, collector: CollectorProcess) -> None:
     sim.pause()
     sent = len(sim.truth().trades())  # each once, however many connections got it
     collector.wait_until(lambda figures: sum(row["trades_total"] for row in figures["venues"]) >= sent
-                         and figures["journal"]["backlog_trades"] == 0, 60)
+                         and figures["journal"]["backlog_trades"] == 0)
 
 
 def stored_of(truth: Truth, folder: Path) -> tuple[TradeBatch, Catalogue]:

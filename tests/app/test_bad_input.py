@@ -48,12 +48,12 @@ def quarantined(figures: dict[str, Any]) -> int:
     return sum(row["quarantined_total"] for row in figures["venues"])
 
 
-def test_bad_frames_and_lists_of_every_venue_are_put_away_and_told_and_nothing_is_lost(tmp_path, cli: Cli):
+def test_bad_frames_and_lists_of_every_venue_are_put_away_and_told_and_nothing_is_lost(tmp_path, forked_cli: Cli):
     bad = venues_and_frames()
     assert set(PROBLEMS) == set(FORMS) - {WITHOUT}  # a good list, of one symbol less
     refused = {name: sum(for_quarantine for _, for_quarantine in frames) for name, frames in bad.items()}
     assert len(bad) == 12 and min(refused.values()) > 50
-    with SimProcess(venues=list(bad), symbols=COINS, rate=2400.0, paused=True, folder=str(tmp_path / "venues"),
+    with SimProcess(venues=list(bad), symbols=COINS, rate=1200.0, paused=True, folder=str(tmp_path / "venues"),
                     flag_shares={name: {} for name in bad}) as sim, \
             CollectorProcess(sim, tmp_path, roster_refresh_s=2.0) as collector:
         before = collector.wait_until_up()
@@ -69,7 +69,7 @@ def test_bad_frames_and_lists_of_every_venue_are_put_away_and_told_and_nothing_i
             collector.wait_until(lambda figures, until=put_away, said=PROBLEMS[form]: quarantined(figures) >= until and any(
                 said in row["list_problem"] for row in figures["venues"]))
             time.sleep(ROOM_AGAIN_S)
-        status = cli("status", "-c", collector.config_file)
+        status = forked_cli("status", "-c", collector.config_file)
         sim.fault("rest", seconds=0.0)
         # before trading ends: a venue that does not trade for long is taken for silent
         after = collector.wait_until(lambda figures: not any(row["list_problem"] for row in figures["venues"]))

@@ -21,15 +21,15 @@ VENUES = ("binance.spot", "binance.futures", "okx.spot", "bybit.futures")
 WHOLE = ("complete", "filled", "quiet")
 
 
-def verified(cli: Cli, config: Path, first: int, end: int, *options: str) -> tuple[int, list[dict[str, Any]]]:
-    done = cli("verify", "-c", config, "--from", str(first * MINUTE_NS), "--to", str(end * MINUTE_NS), "--json", *options)
+def verified(forked_cli: Cli, config: Path, first: int, end: int, *options: str) -> tuple[int, list[dict[str, Any]]]:
+    done = forked_cli("verify", "-c", config, "--from", str(first * MINUTE_NS), "--to", str(end * MINUTE_NS), "--json", *options)
     assert done.returncode in (0, 1), done.stderr
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_no_minute_that_lacks_a_trade_is_complete_and_a_deleted_batch_is_found(tmp_path: Path, cli: Cli) -> None:
+def test_no_minute_that_lacks_a_trade_is_complete_and_a_deleted_batch_is_found(tmp_path: Path, forked_cli: Cli) -> None:
     rules = {venue: {"connects_per_5_minutes": 10_000} for venue in VENUES}
-    with SimProcess(symbols=6, rate=300.0, folder=str(tmp_path / "venues"), venues=list(VENUES), rules=rules) as sim:
+    with SimProcess(symbols=6, rate=120.0, folder=str(tmp_path / "venues"), venues=list(VENUES), rules=rules) as sim:
         first = time.time_ns() // MINUTE_NS
         collector = CollectorProcess(sim, tmp_path)
         collector.start()
@@ -48,7 +48,7 @@ def test_no_minute_that_lacks_a_trade_is_complete_and_a_deleted_batch_is_found(t
         assert collector.stop() == 0
         truth = sim.truth()
         symbols = [option for names in truth.symbols for name in names for option in ("--symbol", name)]
-        code, rows = verified(cli, collector.config_file, first, clean + 1, "--against", "venue", "--top", "0", *symbols)
+        code, rows = verified(forked_cli, collector.config_file, first, clean + 1, "--against", "venue", "--top", "0", *symbols)
     counted = counted_in_journal(truth, tmp_path / "data")
     runs = [row for row in rows if row["kind"] == "run"]
     lost = list(missing(truth, counted))
@@ -75,6 +75,6 @@ def test_no_minute_that_lacks_a_trade_is_complete_and_a_deleted_batch_is_found(t
         connection.close()
     config = tmp_path / "copy.yaml"
     config.write_text(collector.config_file.read_text("utf-8").replace(str(tmp_path / "data"), str(tmp_path / "copy")), "utf-8")
-    code, rows = verified(cli, config, clean, clean + 1)
+    code, rows = verified(forked_cli, config, clean, clean + 1)
     found = [row for row in rows if row["kind"] == "contradiction"]
     assert code == 1 and {"hole"} <= {row["what"] for row in found}, rows

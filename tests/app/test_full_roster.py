@@ -11,10 +11,10 @@ from tests.app.collector import CollectorProcess
 from tests.app.reckoning import settle, stored_of
 
 SYMBOLS = 5712  # about what the real venues list
-WITHIN_S = 60.0  # the slowest limit (30 connects a minute on one exchange) takes most of it
+WITHIN_S = 180.0  # the slowest limit (30 connects a minute on one exchange) takes most of a minute, a busy machine more
 
 
-def test_all_listed_symbols_are_subscribed_within_all_limits_and_then_nothing_is_missed(tmp_path, questdb_server, cli):
+def test_all_listed_symbols_are_subscribed_within_all_limits_and_then_nothing_is_missed(tmp_path, questdb_server, forked_cli):
     sinks = {"questdb": {"addr": questdb_server.addr, "table_prefix": "roster_"}}
     with SimProcess(roster=SYMBOLS, rate=3000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
             CollectorProcess(sim, tmp_path, sinks=sinks) as collector:
@@ -34,7 +34,7 @@ def test_all_listed_symbols_are_subscribed_within_all_limits_and_then_nothing_is
     assert len(told) == sum(row["connections"] for row in figures["venues"])  # each went once, when the collector stopped
     assert len(names_of(truth)) == SYMBOLS
     assert counted.equal and counted.sent > 4000, counted
-    verified = cli("verify", "--sinks", "--json", "-c", collector.config_file)  # reads all of it back from QuestDB
+    verified = forked_cli("verify", "--sinks", "--json", "-c", collector.config_file)  # reads all of it back from QuestDB
     assert verified.returncode == 0, verified.stdout + verified.stderr
     rows = [json.loads(line) for line in verified.stdout.splitlines()]
     assert sum(row["found"] for row in rows if row["where"] == "questdb") == counted.sent

@@ -224,7 +224,7 @@ def test_a_second_takeover_at_the_same_time_ends_and_harms_nothing(tmp_path):
         assert collector.child.poll() is None
 
 
-def test_background_without_replace_is_wrong_usage(cli):
-    done = cli("collect", "--background")
+def test_background_without_replace_is_wrong_usage(forked_cli):
+    done = forked_cli("collect", "--background")
     assert done.returncode == 2
     assert "--replace" in done.stderr

@@ -54,14 +54,14 @@ def test_the_plan_places_every_symbol_once_within_the_limits_and_says_how_long_t
     assert [spelling(cell, 0) for cell in futures[:6]] == ["phemex.futures", "250", "4", "62 to 63", "80", "250"]
 
 
-def test_every_venue_is_asked_and_what_it_has_is_written_shown_or_planned(cli, tmp_path):
+def test_every_venue_is_asked_and_what_it_has_is_written_shown_or_planned(forked_cli, tmp_path):
     with SimProcess(venues=["gate.futures", "phemex.spot"], symbols=120, paused=True) as sim:
         config = yaml.safe_load(sim.config_yaml()) | {"symbols_file": str(tmp_path / "here" / "symbols.yaml")}
         config["exchanges"]["phemex"]["spot"]["excluded"] = ["sBTCUSDT"]
         (tmp_path / "sim.yaml").write_text(yaml.safe_dump(config), "utf-8")
 
         def ask(*arguments: str):
-            return cli("init-symbols", "-c", str(tmp_path / "sim.yaml"), *arguments)
+            return forked_cli("init-symbols", "-c", str(tmp_path / "sim.yaml"), *arguments)
 
         ran = ask()
         assert ran.returncode == 0 and "239 symbols" in ran.stderr and "gate.futures" in ran.stdout, ran.stderr

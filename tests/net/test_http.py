@@ -19,6 +19,7 @@ from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.net.http import Http
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.venue import HttpRequest
+from tests.net.hostile_server import answer, hostile, with_body
 
 ERROR_PAGE = b"<html>\r\n<head><title>502 \x1b[31mBad</title></head>\n" + b"<p>gateway</p>\n" * 100
 
@@ -122,3 +123,12 @@ def test_a_body_that_drips_is_given_up():
     with serving(dripping) as url:
         _, said = fetched(url, 0.2)
     assert said == f"{url}: its answer takes longer than 1.2 s"
+
+
+def test_a_client_that_is_dropped_closes_the_connections_that_it_kept():
+    with hostile(answer(with_body(b"{}"))) as venue:
+        asking = client()
+        asking.fetch(f"http://{venue.address}/")
+        (line,) = asking._kept
+        del asking
+        assert line.stream.fileno() == -1

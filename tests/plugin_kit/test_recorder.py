@@ -38,11 +38,11 @@ def test_a_recording_of_both_markets_keeps_the_contract(tmp_path: Path) -> None:
         assert any("of them equal in the frames" in row.detail for row in checks)
 
 
-def test_a_venue_that_cannot_be_reached_is_named_and_the_others_are_recorded(cli: Cli, tmp_path: Path) -> None:
+def test_a_venue_that_cannot_be_reached_is_named_and_the_others_are_recorded(forked_cli: Cli, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("net: {connect_timeout_s: 2}\nexchanges: {kucoin: {futures: {enabled: false}, spot: {"
                       "ws_url: 'wss://127.0.0.1:1/x', rest_url: 'https://127.0.0.1:1'}}}\n")
-    done = cli("plugins", "record", "kucoin", "-c", config, "--dir", tmp_path / "r", "--seconds", "1", "--json")
+    done = forked_cli("plugins", "record", "kucoin", "-c", config, "--dir", tmp_path / "r", "--seconds", "1", "--json")
     (made,) = map(json.loads, done.stdout.splitlines())
     assert (done.returncode, made["venue"]) == (69, "kucoin.spot") and "127.0.0.1:1" in made["problem"], done.stderr
 

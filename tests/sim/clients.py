@@ -7,10 +7,12 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 import websocket
 import wsproto
 from wsproto import events
@@ -19,15 +21,26 @@ from pumpwatch.sim.process import SimProcess
 
 TIMEOUT_S = 20
 GONE = (websocket.WebSocketException, ConnectionError, ssl.SSLError)
+_opened: list[Callable[[], None]] = []
 
 
-def connect(sim: SimProcess, venue: str, path: str = "", timeout_s: float = TIMEOUT_S) -> websocket.WebSocket:
+@pytest.fixture(autouse=True)
+def connections_end() -> Iterator[None]:
+    """Close what a test opened and has not closed."""
+    yield
+    while _opened:
+        _opened.pop()()
+
+
+def connect(sim: SimProcess, venue: str, path: str = "", timeout_s: float = TIMEOUT_S,
+            headers: dict[str, str] | None = None) -> websocket.WebSocket:
     """Open a connection by websocket-client; path replaces that of the venue's address."""
     url = sim.addresses["venues"][venue]["ws_url"]
     if path:
         url = "wss://" + urlsplit(url).netloc + path
     opened: websocket.WebSocket = websocket.create_connection(
-        url, sslopt={"ca_certs": sim.addresses["ca_file"]}, timeout=timeout_s)
+        url, header=headers, sslopt={"ca_certs": sim.addresses["ca_file"]}, timeout=timeout_s)
+    _opened.append(opened.shutdown)
     return opened
 
 
@@ -86,7 +99,8 @@ def get(sim: SimProcess, url: str, headers: dict[str, str] | None = None, body: 
         with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=tls) as response:
             return Answer(response.status, dict(response.headers), response.read())
     except urllib.error.HTTPError as error:
-        return Answer(error.code, dict(error.headers), error.read())
+        with error:
+            return Answer(error.code, dict(error.headers), error.read())
 
 
 class PlainClient:
@@ -97,6 +111,7 @@ class PlainClient:
         tls = ssl.create_default_context(cafile=sim.addresses["ca_file"])
         raw = socket.create_connection((at.hostname or "", at.port or 0), TIMEOUT_S)
         self.socket = tls.wrap_socket(raw, server_hostname=at.hostname)
+        _opened.append(self.socket.close)
         self.protocol = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
         self.send(events.Request(host=at.netloc, target=at.path))
         self.seen: list[events.Event] = []

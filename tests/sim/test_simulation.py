@@ -65,7 +65,8 @@ def test_each_mode_has_its_source(tmp_path: Path, mode: str, source: type) -> No
 
 
 def test_rules_of_all_venues_are_changed_at_once_and_a_venues_own_come_first(tmp_path: Path) -> None:
-    made = simulation(tmp_path, rules={"all": {"connection_age_s": 20.0, "ban_s": 5.0}, "fake.spot": {"ban_s": 9.0}}, lag_s=2.0)
+    made = simulation(tmp_path, rules={"all": {"connection_age_s": 20.0, "ban_s": 5.0}, "fake.spot": {"ban_s": 9.0}}, lag_s=2.0,
+                      truth=False)
     rules = made.venues["fake.spot"].rules
     assert (rules.connection_age_s, rules.ban_s) == (20.0, 9.0)
 
@@ -76,11 +77,11 @@ def test_rules_of_all_venues_are_changed_at_once_and_a_venues_own_come_first(tmp
     ({"rules": {"fake.spot": {"speed": 1}}}, "rules of fake.spot")])
 def test_invalid_options_are_rejected(tmp_path: Path, options: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        simulation(tmp_path, **options)
+        simulation(tmp_path, truth=False, **options)
 
 
 def test_the_roster_and_named_coins_choose_the_symbols(tmp_path: Path) -> None:
-    named = Simulation(SimOptions(folder=str(tmp_path), symbols=["ETH", "MINE"]), [DIALECT])
+    named = Simulation(SimOptions(folder=str(tmp_path), symbols=["ETH", "MINE"], truth=False), [DIALECT])
     assert [(coin.name, coin.price) for coin in named.coins] == [("ETH", 2650.0), ("MINE", 1.0)]
-    full = Simulation(SimOptions(folder=str(tmp_path), roster=7), [DIALECT])
+    full = Simulation(SimOptions(folder=str(tmp_path), roster=7, truth=False), [DIALECT])
     assert len(full.venues["fake.spot"].table) == 7

@@ -18,7 +18,7 @@ from pumpwatch.backfill.pager import Pager, Part
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Columns
 from pumpwatch.sim.process import SimProcess
-from tests.sim.clients import drained, get, receive
+from tests.sim.clients import connect, drained, get, receive
 from tests.simulators.direct import Client
 
 SPOT, FUTURES = "gate.spot", "gate.futures"
@@ -32,9 +32,7 @@ def sim() -> Iterator[SimProcess]:
 
 
 def opened(sim: SimProcess, venue: str, headers: dict[str, str] | None = None) -> websocket.WebSocket:
-    connection: websocket.WebSocket = websocket.create_connection(
-        sim.addresses["venues"][venue]["ws_url"], header=headers, sslopt={"ca_certs": sim.addresses["ca_file"]}, timeout=20)
-    return connection
+    return connect(sim, venue, headers=headers)
 
 
 def ask(connection: websocket.WebSocket, venue: str, event: str, *symbols: str, number: int = 1) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def main(addr: str, prefix: str, folder: str, rate: int) -> None:
     clock, stats, catalogue, thread = Clock(), Stats(), catalogue_of(50), ThreadPool(1)
     journal = Journal(Path(folder), catalogue, clock, stats)
     recovery = thread.apply(journal.open)
-    sink = QuestDBSink(QuestDBOptions(addr=addr, table_prefix=prefix, candles=False, request_timeout_ms=1000))
+    sink = QuestDBSink(QuestDBOptions(addr=addr, table_prefix=prefix, candles=False, request_timeout_ms=2000))
     drain = Drain("questdb", sink, in_thread(journal, thread), catalogue, stats, clock,
                   lambda records: lines.said.append(f"quarantined {records}"), OPTIONS, trouble_poll_s=0.3,
                   audit_s=(1.0, 2.0))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.questdb_server import QuestDBServer
-from tests.store.under_load import Load
+from tests.store.under_load import Load, await_rows
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,6 @@ def syncing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]
         made.start()
         yield made
     made.end()
-
-
-def await_rows(server: QuestDBServer, prefix: str, rows: int = 1_000) -> int:
-    """Wait until the load has a table with so many rows; return how many there are."""
-    while not server.value(f"SELECT count() FROM tables() WHERE table_name = '{prefix}trades'"):
-        time.sleep(0.2)
-    return server.await_count(rows, f"{prefix}trades")
 
 
 def keep_copy(server: QuestDBServer, prefix: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.questdb_server import QuestDBServer
-from tests.store.under_load import RATE, Load
+from tests.store.under_load import RATE, Load, await_rows
 
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "4"))
 
@@ -43,7 +43,7 @@ def assert_whole(server: QuestDBServer, prefix: str, report: dict[str, Any]) -> 
 
 def test_a_killed_questdb_gets_everything_when_it_is_back(server: QuestDBServer, tmp_path: Path) -> None:
     load = Load(server, "killed_", tmp_path)
-    time.sleep(2)
+    await_rows(server, "killed_")
     server.kill()
     time.sleep(OUTAGE_S)
     server.start()
@@ -55,7 +55,7 @@ def test_a_killed_questdb_gets_everything_when_it_is_back(server: QuestDBServer,
 
 def test_a_hung_questdb_gets_everything_when_it_wakes(server: QuestDBServer, tmp_path: Path) -> None:
     load = Load(server, "hung_", tmp_path)
-    time.sleep(2)
+    await_rows(server, "hung_")
     server.hang()
     time.sleep(OUTAGE_S)
     server.unhang()
@@ -65,7 +65,7 @@ def test_a_hung_questdb_gets_everything_when_it_wakes(server: QuestDBServer, tmp
 
 def test_a_suspended_table_is_said_and_drains_once_it_is_resumed(server: QuestDBServer, tmp_path: Path) -> None:
     load = Load(server, "suspended_", tmp_path)
-    time.sleep(2)
+    await_rows(server, "suspended_")
     server.sql("ALTER TABLE suspended_trades SUSPEND WAL")
     time.sleep(OUTAGE_S)
     seen = server.count("suspended_trades")
@@ -80,7 +80,7 @@ def test_a_suspended_table_is_said_and_drains_once_it_is_resumed(server: QuestDB
 def test_what_a_killed_collector_left_is_sent_by_the_next_one(server: QuestDBServer, tmp_path: Path) -> None:
     """The journal has what the sink lacks; what was sent and not yet noted as such is sent again, harmlessly."""
     load = Load(server, "restart_", tmp_path)
-    time.sleep(1)
+    await_rows(server, "restart_")
     server.hang()
     time.sleep(2)
     load.kill()

@@ -61,21 +61,21 @@ def test_a_query_keeps_to_one_market(tmp_path: Path, market: str) -> None:
     assert len(trades.of("C1", START, END, "gate", market).batch) == 0
 
 
-def test_an_exchange_that_nobody_knows_is_refused_and_one_that_is_only_stored_is_not(cli: Cli, tmp_path: Path) -> None:
+def test_an_exchange_that_nobody_knows_is_refused_and_one_that_is_only_stored_is_not(forked_cli: Cli, tmp_path: Path) -> None:
     catalogue = Catalogue()
     catalogue.add(("bygone", SPOT), CATALOGUE.instruments[0])
     stored(tmp_path / "data", [batch_of(1, start_ns=START, instruments=1)], catalogue, FakeClock(START))
     when = ("--from", str(START), "--to", str(END), "--csv")
-    assert cli("trades", "C0", "--exchange", "bygone", *when).stdout.count("bygone") == 1
+    assert forked_cli("trades", "C0", "--exchange", "bygone", *when).stdout.count("bygone") == 1
     for words, says in (((), "no exchange `elsewhere`\n  known: binance, bybit, bygone"),
                         (("--market", "futures"), "`elsewhere` with a market `futures`")):
-        refused = cli("trades", "C0", "--exchange", "elsewhere", *words)
+        refused = forked_cli("trades", "C0", "--exchange", "elsewhere", *words)
         assert refused.returncode == 2 and says in refused.stderr
-    assert "`bygone` with a market `futures`\n  known: binance, bybit, bygone spot" in cli(
+    assert "`bygone` with a market `futures`\n  known: binance, bybit, bygone spot" in forked_cli(
         "trades", "C0", "--exchange", "bygone", "--market", "futures").stderr
-    refused = cli("gaps", "--exchange", "binanse")
+    refused = forked_cli("gaps", "--exchange", "binanse")
     assert refused.returncode == 2 and "no exchange `binanse`" in refused.stderr
-    assert cli("gaps", "--exchange", "okx").returncode == 0
+    assert forked_cli("gaps", "--exchange", "okx").returncode == 0
 
 
 @pytest.mark.parametrize(("words", "code", "says"), [
@@ -85,12 +85,12 @@ def test_an_exchange_that_nobody_knows_is_refused_and_one_that_is_only_stored_is
     (("C1", "--exchange", "binanse"), 2, "pumpwatch: no exchange `binanse`"),
 ])
 def test_a_query_says_when_it_cannot_find_what_is_meant(
-        cli: Cli, tmp_path: Path, words: Sequence[str], code: int, says: str) -> None:
+        forked_cli: Cli, tmp_path: Path, words: Sequence[str], code: int, says: str) -> None:
     stored(tmp_path / "data", [TRADES], CATALOGUE, FakeClock(START))
-    done = cli("trades", *words)
+    done = forked_cli("trades", *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert says.format(folder=tmp_path) in done.stderr
-    assert "no coin of this name" not in cli("trades", "C1").stderr
+    assert "no coin of this name" not in forked_cli("trades", "C1").stderr
 
 
 def test_a_query_finds_in_questdb_what_the_journal_no_longer_has(

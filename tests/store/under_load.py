@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class Load:
 
     def finish(self) -> dict[str, Any]:
         """Stop the making of trades, wait until all are sent, and return the report."""
-        out, _ = self._process.communicate(timeout=150)
+        out, _ = self._process.communicate(timeout=300)
         assert self._process.returncode == 0
         report: dict[str, Any] = json.loads(out)
         return report
@@ -35,3 +36,10 @@ class Load:
         """End the process as the kernel would."""
         self._process.kill()
         self._process.communicate()
+
+
+def await_rows(server: QuestDBServer, prefix: str, rows: int = 1_000) -> int:
+    """Wait until the load has a table with so many rows; return how many there are."""
+    while not server.value(f"SELECT count() FROM tables() WHERE table_name = '{prefix}trades'"):
+        time.sleep(0.2)
+    return server.await_count(rows, f"{prefix}trades")

@@ -17,7 +17,7 @@ from tests.questdb_server import QuestDBServer
 
 
 def test_rows_that_are_gone_from_the_table_are_found_also_when_the_journal_has_expired(
-        sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str, tmp_path: Path, cli: Cli) -> None:
+        sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str, tmp_path: Path, forked_cli: Cli) -> None:
     whole = TradeBatch.concat([trades(symbol, range(600)) for symbol in SYMBOLS])
     data = MinuteFolder(tmp_path / "data")
     data.watch(*SYMBOLS)
@@ -28,7 +28,8 @@ def test_rows_that_are_gone_from_the_table_are_found_also_when_the_journal_has_e
         "addr": questdb_server.addr, "table_prefix": prefix, "ttl_days": 0, "candles": False}}}), "utf-8")
 
     def verify() -> tuple[int, dict[str, object], list[tuple[str, int, str]]]:
-        done = cli("verify", "-c", config, "--from", str(START_NS), "--to", str(START_NS + 9 * MINUTE_NS), "--sinks", "--json")
+        done = forked_cli("verify", "-c", config, "--from", str(START_NS), "--to", str(START_NS + 9 * MINUTE_NS), "--sinks",
+                          "--json")
         rows = [json.loads(line) for line in done.stdout.splitlines()]
         return done.returncode, next(row for row in rows if row["kind"] == "sink"), [
             (row["symbol"], (row["from_ns"] - START_NS) // MINUTE_NS, row["detail"]) for row in rows
