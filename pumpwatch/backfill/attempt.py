@@ -28,6 +28,7 @@ WHOLE_NS = 900 * NS_PER_S  # the stored trades of a shorter gap are read at once
 LARGE_PAGES = 20
 LAGS_NS = 3 * NS_PER_S  # a history lags behind the stream by less
 LATE_NS = 10 * NS_PER_S  # a history that is asked so long after a gap has all its rows, even if it lags unusually
+EARLY_NS = NS_PER_S // 2  # for a gap that has only just ended an answer counts for so long
 APART_NS = 5 * NS_PER_S  # two answers are so far apart at least if one is to confirm the other
 
 
@@ -46,6 +47,8 @@ class Attempt:
         self._newest_id = -1  # of the history, however far from the gap
         self._before_ns = 0  # the time of the last trade that is known before the gap
         self._skipped_before = work.skipped
+        self.early = means.clock.monotonic() - work.settled_at < means.options.settle_s  # the gap has only just ended
+        self.reach_s = math.inf  # so far back the newest rows went, of a history without pages
         self.intake = Intake(access, means, work, MARGIN_NS, stopping)
 
     def run(self) -> Verdict:
@@ -280,7 +283,10 @@ class Attempt:
 
     def _answer(self, query: HistoryQuery) -> Answer:
         """Ask, or return an earlier answer that was asked late enough for this gap and has not been judged for it."""
-        since_ns = max(self.work.gap.to_ns + LAGS_NS, self.work.asked_ns + APART_NS)
+        if self.early:
+            since_ns = max(self.work.gap.to_ns, self.work.asked_ns + 1, self._now_ns - EARLY_NS)
+        else:
+            since_ns = max(self.work.gap.to_ns + LAGS_NS, self.work.asked_ns + APART_NS)
         known = self._access.answers.find(query, self._depth, since_ns)
         if known is None:
             return self._ask(query, None)
@@ -308,6 +314,8 @@ class Attempt:
         if not self._before_ns and (pager.short or (pager.whole and part.first_id < 0 and self.work.attempts)):
             low_ns = 0  # it is not full, and no older trade is known; of several pages, two answers say so
         self.evidence.short = pager.short
+        if not self._depth.pages and not pager.short:
+            self.reach_s = (high_ns - low_ns) / NS_PER_S
         self.evidence.ended = self._late and (pager.whole or not self._depth.pages)
         self.evidence.add_span(low_ns, high_ns)
         self.work.spans = self.evidence.spans

@@ -30,8 +30,9 @@ from pumpwatch.venue import HistoryQuery, Venue
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.25
-LEDGER_SHARE = 20.0  # reading the ledger takes at most one part in so many of its thread's time
+LEDGER_SHARE, LONGEST_UNREAD_S = 20.0, 5.0  # reading the ledger takes one part in so many of the time, or is this seldom
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 600.0  # after an answer that settles nothing
+SHORTEST_PAUSE_S = 0.5  # where the newest rows that a history gives soon leave out those of a gap
 AFTER_ERROR_S = 60.0  # after an error of ours, which the supervisor logs
 GONE_AFTER = 3  # failures, after which a symbol that is not listed any more is given up
 
@@ -99,7 +100,7 @@ class Backfill:
                 self._seen_changes = changes
             except StorageError as error:
                 log.debug("gaps not read reason=%s", error)
-            self._read_at = now + LEDGER_SHARE * (self._means.clock.monotonic() - now)
+            self._read_at = now + min(LONGEST_UNREAD_S, LEDGER_SHARE * (self._means.clock.monotonic() - now))
         windows = self._sources.windows()
         for queue in self._queues if self._enabled else ():
             queue.split(windows)
@@ -144,7 +145,10 @@ class Backfill:
         try:
             fill = self._fillers[id(queue)].fill(work)
         except (Unsettled, StorageError) as error:
-            work.not_before = now() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(max(work.attempts - 1, 0), 10))
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(max(work.attempts - 1, 0), 10))
+            if isinstance(error, Unsettled):
+                pause_s = max(SHORTEST_PAUSE_S, min(pause_s, error.within_s))
+            work.not_before = now() + pause_s
             log.debug("gap not settled yet venue=%s symbol=%s reason=%s", venue.name, work.symbol, error)
             return None
         except (ServiceUnavailable, *REFUSALS) as error:
@@ -157,7 +161,7 @@ class Backfill:
     def _failed(self, queue: VenueQueue, work: GapWork, error: Exception) -> GapFill | None:
         venue, reason = queue.access.venue, one_line(str(error), 200)
         work.failures += 1
-        work.not_before = self._means.clock.monotonic() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(work.failures, 10))
+        work.not_before = self._means.clock.monotonic() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(work.failures - 1, 10))
         self._means.stats.add("history_failures_total", venue=venue.name)
         if not queue.access.is_listed(work.symbol):
             if work.failures >= GONE_AFTER:

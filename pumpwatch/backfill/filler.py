@@ -15,6 +15,7 @@ from pumpwatch.records import GapFill, Records
 from pumpwatch.store.pending_records import gap_key
 
 ATTEMPTS = 4  # answers that may leave a gap unsettled; then what a history without pages lacks counts as lost
+ASKED_AGAIN_AT = 0.3  # of the time that newest rows reach back, so that the next answer overlaps with the one before
 MOST_COUNTED = 20  # attempts: the pauses between them grow no more long before
 
 
@@ -35,9 +36,8 @@ class Filler:
             raise Unsettled("the fetched trades are not durable yet")
         now_ns = self._means.clock.now_ns()
         self._record_others(attempt, now_ns)
-        early = self._means.clock.monotonic() - work.settled_at < self._means.options.settle_s
-        if early and not work.by_jump:
-            raise Unsettled("the venue's history may lag: it is asked once more")
+        if attempt.early and not work.by_jump:
+            raise Unsettled("the venue's history may lag: it is asked once more", attempt.reach_s * ASKED_AGAIN_AT)
         if verdict.state is GapState.OPEN:
             work.attempts, work.verdict = min(work.attempts + 1, MOST_COUNTED), verdict
             if work.attempts < ATTEMPTS or (self._access.venue.history.pages and attempt.evidence.spans):

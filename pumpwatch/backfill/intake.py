@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -31,7 +32,11 @@ class Stopping(Exception):
 
 
 class Unsettled(Exception):
-    """Try again later; the text says why."""
+    """Try again later; the text says why. within_s: at the latest, as the history moves on; inf where it does not matter."""
+
+    def __init__(self, reason: str, within_s: float = math.inf) -> None:
+        super().__init__(reason)
+        self.within_s = within_s
 
 
 class Intake:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pumpwatch.backfill.intake import Unsettled
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import GapState, IdKind
@@ -84,3 +85,32 @@ def test_an_answer_for_one_jump_in_ids_fills_the_others_that_it_reaches():
     fill = collector.fill(dataclasses.replace(other))
     assert (fill.state, fill.found) == (GapState.FILLED, 4)
     assert len(collector.have("S")) == len(set(collector.have("S"))) == 99
+
+
+def test_gaps_that_have_only_just_ended_share_an_answer_of_that_moment_and_ask_again_before_it_moves_on():
+    collector, history = newest_only(60.0)
+    works = [collector.work(gap, "S") for gap in collector.gaps.values()]
+    for work in works:
+        work.settled_at = collector.clock.monotonic()
+        with pytest.raises(Unsettled) as caught:
+            collector.fill(work)
+        assert caught.value.within_s == pytest.approx(0.3 * 59)  # the rows reach back 59 s
+    assert len(history.asked) == 1
+    collector.clock.advance(1.0)
+    with pytest.raises(Unsettled):
+        collector.fill(works[0])
+    assert len(history.asked) == 2
+
+
+@pytest.mark.parametrize(("rows", "pause_s"), [(100, 5.0), (11, 3.0), (2, 0.5)])
+def test_the_shorter_a_history_reaches_the_sooner_it_is_asked_again(rows, pause_s):
+    clock = FakeClock(START_NS + 60 * NS_PER_S)
+    venue = scripted_venue(kind=IdKind.MONOTONIC, pages=False, rows_per_request=rows)
+    history = ScriptedHistory(venue, {"S": [trade("S", number, kind=IdKind.MONOTONIC) for number in range(1, 61)]}, clock)
+    collector = MemoryCollector([history], clock, {"S": 1.0})
+    collector.record(Records(gaps=[gap_of(venue, 50.5, 59.5, symbols=("S",))]))
+    stage = collector.stage()
+    stage.look()
+    work = stage._queues[0].take_next()
+    assert work is not None and stage.attempt(stage._queues[0], work) is None
+    assert work.not_before - clock.monotonic() == pytest.approx(pause_s)
