@@ -87,6 +87,12 @@ class Attempt:
     def _is_late(self, asked_ns: int) -> bool:
         return asked_ns >= self.work.gap.to_ns + LATE_NS
 
+    def read_until_ns(self) -> int:
+        """Return the time up to which the history was read from the beginning of the gap, without ids; the beginning if not."""
+        if self._venue.id_kind is IdKind.CONTIGUOUS:
+            return self.start_ns
+        return max((min(high, self.end_ns) for low, high in self.evidence.spans if low < self.start_ns), default=self.start_ns)
+
     def _jumped(self) -> int:
         gap = self.work.gap
         return UNKNOWN if gap.first_id is None or gap.last_id is None else gap.last_id - gap.first_id + 1

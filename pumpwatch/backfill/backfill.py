@@ -16,7 +16,7 @@ import gevent
 from gevent.event import Event
 
 from pumpwatch.backfill.access import GapLedger, Means, VenueAccess
-from pumpwatch.backfill.filler import Filler, fill_of
+from pumpwatch.backfill.filler import ATTEMPTS, Filler, fill_of
 from pumpwatch.backfill.intake import Stopping, Unsettled
 from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Verdict
 from pumpwatch.backfill.venue_queue import PAUSE_S, VenueQueue
@@ -145,7 +145,7 @@ class Backfill:
         try:
             fill = self._fillers[id(queue)].fill(work)
         except (Unsettled, StorageError) as error:
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(max(work.attempts - 1, 0), 10))
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(max(work.attempts - ATTEMPTS + 1, 0), 10))
             if isinstance(error, Unsettled):
                 pause_s = max(SHORTEST_PAUSE_S, min(pause_s, error.within_s))
             work.not_before = now() + pause_s

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 from pumpwatch.backfill.access import Means, VenueAccess
 from pumpwatch.backfill.attempt import Attempt
 from pumpwatch.backfill.intake import DURABLE_S, Unsettled
-from pumpwatch.backfill.judge import BY_ID, Verdict
+from pumpwatch.backfill.judge import BY_ID, BY_OVERLAP, UNKNOWN, Verdict
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill, Records
@@ -37,13 +38,22 @@ class Filler:
         now_ns = self._means.clock.now_ns()
         self._record_others(attempt, now_ns)
         if attempt.early and not work.by_jump:
+            self._record_read(attempt, now_ns)
             raise Unsettled("the venue's history may lag: it is asked once more", attempt.reach_s * ASKED_AGAIN_AT)
         if verdict.state is GapState.OPEN:
             work.attempts, work.verdict = min(work.attempts + 1, MOST_COUNTED), verdict
             if work.attempts < ATTEMPTS or (self._access.venue.history.pages and attempt.evidence.spans):
+                self._record_read(attempt, now_ns)
                 raise Unsettled(verdict.reason)  # pages are asked again until the gap is out of reach
             verdict = replace(verdict, state=GapState.LOST)
         return fill_of(work.gap, work.symbol, verdict, work.found, now_ns)
+
+    def _record_read(self, attempt: Attempt, now_ns: int) -> None:
+        """Record how far a gap was read if a run after this one could not read that again: newest rows move on."""
+        work, read_ns = attempt.work, attempt.read_until_ns()
+        if math.isfinite(attempt.reach_s) and read_ns > work.gap.from_ns:
+            verdict = Verdict(GapState.OPEN, BY_OVERLAP, UNKNOWN, "", read_ns, work.gap.to_ns)
+            self._means.stores.record(Records(fills=[fill_of(work.gap, work.symbol, verdict, work.found, now_ns)]))
 
     def _record_others(self, attempt: Attempt, now_ns: int) -> None:
         """Record other gaps of the symbol that the fetched trades have completed."""

@@ -101,4 +101,6 @@ def works_of(open_gap: OpenGap, ids: Mapping[str, int]) -> Iterator[GapWork]:
             work = GapWork(open_gap.gap, symbol, ids[symbol], before.found if before else 0, settled_at=open_gap.settled_at)
             if earlier := open_gap.earlier.get(symbol):
                 work.go_on(earlier)
+            elif before is not None and before.lost_from_ns > work.gap.from_ns:  # an earlier run read it so far
+                work.spans = [(work.gap.from_ns - 1, before.lost_from_ns)]
             yield work

@@ -211,3 +211,25 @@ def test_without_the_early_answer_the_same_gap_is_lost():
     assert work is not None
     work.settled_at = collector.clock.monotonic() - 6.0
     assert collector.fill(work).state is GapState.LOST
+
+
+def test_what_was_read_of_newest_rows_before_a_kill_counts_after_it():
+    _, collector, history = newest_rows_only(20)
+    gap = gap_of(history.venue, 110.5, 119.5)
+    collector.live(history.rows["A"][:110])
+    early = collector.work(gap, "A")
+    early.settled_at = collector.clock.monotonic()
+    with pytest.raises(Unsettled):
+        collector.fill(early)
+    fills = list(collector.fills.values())
+    assert [(fill.state, fill.found) for fill in fills] == [(GapState.OPEN, 9)]
+    collector.clock.advance(60.0)  # the history does not reach the gap any more
+    collector.live(history.rows["A"][119:])
+    for known, state in ((fills, GapState.FILLED), ([], GapState.LOST)):
+        queue = VenueQueue(collector.accesses[0], collector.means, lambda number: 1.0)
+        queue.refresh([gap], known)
+        queue.split({})
+        work = queue.take_next()
+        assert work is not None
+        work.settled_at = collector.clock.monotonic() - 6.0
+        assert collector.fill(work).state is state
