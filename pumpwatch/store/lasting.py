@@ -13,14 +13,13 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from _thread import RLock  # after gevent's patch, threading's own makes locks for greenlets, which lose wake-ups of threads
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-
-from gevent.monkey import get_original
 
 from pumpwatch.clock import Clock
 from pumpwatch.errors import StorageError
@@ -55,7 +54,7 @@ class LastingLedger(Ledger):
 
     def __init__(self, folder: Path, clock: Clock, stats: Stats, *, quarantine_bytes: int = QUARANTINE_BYTES) -> None:
         self._folder, self._clock, self._stats = folder, clock, stats
-        self._lock = get_original("threading", "RLock")()  # between native threads; the hub's never holds it for long
+        self._lock = RLock()  # a native one, between native threads; the hub's never holds it for long
         self._deferred: deque[Records] = deque()
         self._aside: list[Path] = []  # files whose rows are not copied yet
         self._aside_at: deque[float] = deque(maxlen=MOST_ASIDE)

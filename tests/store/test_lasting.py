@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -370,3 +372,12 @@ def test_noted_records_are_written_with_whatever_is_done_next_from_any_thread(tm
     ledger.defer(Records(gaps=[GAPS[9]]))
     ledger.close()
     assert len(Ledger(tmp_path).gaps()) == 9
+
+
+def test_its_lock_is_a_native_one_in_a_process_that_gevent_has_patched(tmp_path: Path) -> None:
+    script = ("from gevent import monkey; monkey.patch_all(); import sys; from pathlib import Path;"
+              " from pumpwatch.clock import Clock; from pumpwatch.stats import Stats;"
+              " from pumpwatch.store.lasting import LastingLedger;"
+              " print(type(LastingLedger(Path(sys.argv[1]), Clock(), Stats())._lock))")
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "<class '_thread.RLock'>"
