@@ -44,7 +44,8 @@ class GapFill:
     state: FILLED, LOST (what is still missing cannot be had), or OPEN (part of it is done; it is continued). to_ns: the gap's
     end at that time; a gap that grew later makes the fill void. found: trades stored by it; missing: trades that stay
     missing, -1 where their number is unknown; lost_from_ns, lost_to_ns: where they lie. by: how completeness is known: id,
-    sequence, overlap (rows before and after the gap agree with stored ones), nothing.
+    sequence, overlap (rows before and after the gap agree with stored ones), an empty history (the symbol has never traded),
+    nothing.
     """
 
     gap: Gap

@@ -20,10 +20,14 @@ class Answer:
 
 
 class Answers:
-    """The last answer for each symbol that other gaps can use; at most KEPT."""
+    """The last answer for each symbol that other gaps can use; at most KEPT.
+
+    rows_asked_ns: when the last answer with a row was asked for, of any symbol: since then the history has worked.
+    """
 
     def __init__(self) -> None:
         self._by_symbol: dict[str, Answer] = {}
+        self.rows_asked_ns = 0
 
     def __len__(self) -> int:
         return len(self._by_symbol)

@@ -47,6 +47,7 @@ class Attempt:
         self._newest_id = -1  # of the history, however far from the gap
         self._before_ns = 0  # the time of the last trade that is known before the gap
         self._skipped_before = work.skipped
+        self.never_traded = False  # the history works, it has no row, and no trade of the symbol was ever seen
         self.early = means.clock.monotonic() - work.settled_at < means.options.settle_s  # the gap has only just ended
         self.reach_s = math.inf  # so far back the newest rows went, of a history without pages
         self.intake = Intake(access, means, work, MARGIN_NS, stopping)
@@ -308,8 +309,11 @@ class Attempt:
         self._means.stats.add("history_requests_total", venue=venue.name)
         asked_ns = self._means.clock.now_ns() - self._access.lag_ns()
         self._asked_ns = self._asked_ns or asked_ns
-        return Answer(asked_ns, query, self._access.parser.history(
-            self._access.ask(request), self.work.symbol, aggregated.parse if aggregated else venue.parse_history))
+        parsed = self._access.parser.history(self._access.ask(request), self.work.symbol,
+                                             aggregated.parse if aggregated else venue.parse_history)
+        if len(parsed.batch):
+            self._access.answers.rows_asked_ns = asked_ns
+        return Answer(asked_ns, query, parsed)
 
     def _note_span(self, pager: Pager, part: Part) -> None:
         """Note the time that answers of a part covered, and whether they lack stored trades at its end."""
@@ -339,6 +343,7 @@ class Attempt:
         if near or pipeline.last_before(number)[1] > 0 or pipeline.last_seen(number) >= 0:
             self._access.answers.drop(self.work.symbol)
             raise BadFrame("the venue's history has no rows, though some are stored")
+        self.never_traded = self._access.answers.rows_asked_ns >= self.work.gap.to_ns
 
 
 def _lasting(seconds: float) -> str:

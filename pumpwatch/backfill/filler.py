@@ -9,7 +9,7 @@ from dataclasses import replace
 from pumpwatch.backfill.access import Means, VenueAccess
 from pumpwatch.backfill.attempt import Attempt
 from pumpwatch.backfill.intake import DURABLE_S, Unsettled
-from pumpwatch.backfill.judge import BY_ID, BY_OVERLAP, UNKNOWN, Verdict
+from pumpwatch.backfill.judge import BY_EMPTINESS, BY_ID, BY_OVERLAP, UNKNOWN, Verdict
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill, Records
@@ -17,6 +17,7 @@ from pumpwatch.store.pending_records import gap_key
 
 ATTEMPTS = 4  # answers that may leave a gap unsettled; then what a history without pages lacks counts as lost
 ASKED_AGAIN_AT = 0.3  # of the time that newest rows reach back, so that the next answer overlaps with the one before
+NEVER_TRADED = "the symbol has not traded: its history is empty, while that of others is not"
 MOST_COUNTED = 20  # attempts: the pauses between them grow no more long before
 
 
@@ -45,7 +46,8 @@ class Filler:
             if work.attempts < ATTEMPTS or (self._access.venue.history.pages and attempt.evidence.spans):
                 self._record_read(attempt, now_ns)
                 raise Unsettled(verdict.reason)  # pages are asked again until the gap is out of reach
-            verdict = replace(verdict, state=GapState.LOST)
+            verdict = Verdict(GapState.FILLED, BY_EMPTINESS, reason=NEVER_TRADED) if attempt.never_traded else replace(
+                verdict, state=GapState.LOST)
         return fill_of(work.gap, work.symbol, verdict, work.found, now_ns)
 
     def _record_read(self, attempt: Attempt, now_ns: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from pumpwatch.backfill.pager import id_holes
 from pumpwatch.model import GapState, Int64
 
-BY_ID, BY_OVERLAP, BY_NOTHING = "id", "overlap", "nothing"
+BY_ID, BY_OVERLAP, BY_EMPTINESS, BY_NOTHING = "id", "overlap", "an empty history", "nothing"
 UNKNOWN = -1  # number of missing trades
 Span = tuple[int, int]  # first and last time of a part of the history
 Range = tuple[int, int]  # first and last id

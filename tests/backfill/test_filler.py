@@ -237,6 +237,25 @@ def test_empty_answers_never_prove_that_nothing_is_missing(kind, pages):
     assert (fill.state, fill.by, fill.reason) == (GapState.LOST, "nothing", "the venue's history has no rows")
 
 
+@pytest.mark.parametrize("pages", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_symbol_that_never_traded_has_lost_nothing_where_the_history_has_rows_of_others(kind, pages):
+    clock = FakeClock(START_NS + 120 * NS_PER_S)
+    venue = scripted_venue(kind=kind, pages=pages, rows_per_request=200)
+    history = ScriptedHistory(venue, {"S": [], "T": [trade("T", number, kind=kind) for number in range(1, 120)]}, clock)
+    collector = MemoryCollector([history], clock, {"S": 1.0, "T": 1.0})
+    collector.live(history.rows["T"][:29])
+    collector.live(history.rows["T"][59:])
+    gap = gap_of(venue, 29.5, 59.5, symbols=("S", "T"))
+    assert collector.fill(collector.work(gap, "T")).state is GapState.FILLED
+    work = collector.work(gap, "S")
+    for _ in range(ATTEMPTS - 1):
+        with pytest.raises(Unsettled, match="no rows"):
+            collector.fill(work)
+    fill = collector.fill(work)
+    assert (fill.state, fill.by, fill.found) == (GapState.FILLED, "an empty history", 0)
+
+
 def test_a_history_that_is_asked_soon_after_a_gap_and_ends_in_it_is_asked_once_more():
     case = Case(IdKind.UNIQUE, trades=60, after=False)
     case.history.lag_s = 9.0
