@@ -62,8 +62,8 @@ def venues(folder: Path, sizes: Sizes, **options: Any) -> Iterator[SimProcess]:
         yield sim
 
 
-def finish(sim: SimProcess, collector: CollectorProcess) -> float:
-    """Let everything be filled that can be, then end trading and the collector.
+def finish(sim: SimProcess, collector: CollectorProcess, within_s: float = FILLED_WITHIN_S) -> float:
+    """Let everything be filled that can be, which may take `within_s`, then end trading and the collector.
 
     Return the seconds from the time when the collector was up until the last gap was done.
     """
@@ -78,7 +78,7 @@ def finish(sim: SimProcess, collector: CollectorProcess) -> float:
             return False
         return now - max(began, filled) >= SETTLED_S
 
-    collector.wait_until(done, FILLED_WITHIN_S)
+    collector.wait_until(done, max(within_s, FILLED_WITHIN_S))
     sim.pause()
     time.sleep(2.0)
     collector.wait_until(lambda figures: not any(sink["backlog_trades"] for sink in figures["sinks"]), FILLED_WITHIN_S)
@@ -109,7 +109,7 @@ def kills(folder: Path, sizes: Sizes) -> Result:
             collector.start()
             if rng.random() < 0.8:
                 collector.wait_until_up()
-        filled_s = finish(sim, collector)
+        filled_s = finish(sim, collector, sizes.filled_within_s)
         truth = sim.truth()
     return reckon(truth, folder / "data", filled_s, sizes.filled_within_s, kills=sizes.times)
 
