@@ -10,7 +10,7 @@ from pumpwatch.backfill.judge import Range, Verdict
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import NOT_RUNNING, GapFill
 
-Rank = tuple[int, int, float, int]  # see order.py
+Rank = tuple[int, int, int, float, int]  # see order.py
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class GapWork:
     skipped: tuple[int, list[Range]] = (0, [])
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
     beside: list[Gap] = field(default_factory=list)  # other gaps of the symbol by jumps in ids: an answer may have their trades
-    rank: Rank = (0, 0, 0.0, 0)
+    rank: Rank = (0, 0, 0, 0.0, 0)
     done: bool = False  # it has its result, or its gap has changed
 
     def go_on(self, earlier: GapWork) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pumpwatch.backfill.order import UNLISTED, ordered, rank
+from pumpwatch.backfill.order import TOGETHER_NS, UNLISTED, ordered, rank
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.model import Gap
 
@@ -34,7 +34,11 @@ def test_jumps_in_ids_come_before_times():
     assert numbers([work(1), work(0, first_id=7), work(2)]) == [0, 1, 2]
 
 
-def test_of_one_symbol_the_older_gap_comes_first():
+def test_newer_gaps_come_before_older_ones_whatever_their_symbols_trade():
+    assert numbers([work(1), work(3, 2 * TOGETHER_NS), work(2, TOGETHER_NS), work(0, 2 * TOGETHER_NS + 9)]) == [0, 3, 2, 1]
+
+
+def test_of_one_symbol_the_older_gap_of_a_time_comes_first():
     works = [work(1, 50), work(1, 20)]
     assert numbers(works) == [1, 1]
     assert [found.gap.from_ns for found in ordered(works)] == [20, 50]
