@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gevent
 import pytest
 
+from pumpwatch.backfill import venue_queue
 from pumpwatch.backfill.intake import Unsettled
 from pumpwatch.backfill.venue_queue import VenueQueue
 from pumpwatch.clock import NS_PER_S, FakeClock
@@ -51,6 +53,23 @@ def test_a_gap_of_the_whole_venue_is_closed_when_its_last_symbol_is_done():
         assert work is not None
         queue.give_back(work, fill(gap, work.symbol, state))
     assert [found.state for found in collector.gaps.values()] == [GapState.LOST] and queue.left == 0 and queue.done == 3
+
+
+def test_others_run_while_one_gap_of_many_symbols_is_split(monkeypatch):
+    monkeypatch.setattr(venue_queue, "LONGEST_RUN_S", -1.0)  # each time that it may pause it does
+    queue, collector = queue_of(gap_of(VENUE, 10, 20), settled=False)
+    collector.clock.advance(6.0)
+    turns: list[int] = []
+
+    def other() -> None:
+        while True:
+            turns.append(queue.left)
+            gevent.sleep()
+
+    beside = gevent.spawn(other)
+    queue.split({})
+    beside.kill()
+    assert {1, 2, 3} <= set(turns)
 
 
 def test_a_closed_gap_is_not_taken_up_again_before_the_ledger_shows_it():
