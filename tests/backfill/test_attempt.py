@@ -11,7 +11,7 @@ import pytest
 from pumpwatch.backfill.intake import Unsettled
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S, FakeClock
-from pumpwatch.downtime import downtime
+from pumpwatch.downtime import KILLED_BESIDE, downtime
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import Columns, Flag, GapState, IdKind, TradeBatch
 from pumpwatch.venue import AggregatedHistory, HistoryDepth
@@ -206,6 +206,13 @@ def test_the_live_trade_before_a_missing_one_counts_where_the_history_begins_bet
         fill = collector.fill(work)
         assert (fill.state, len(collector.have("S"))) == (GapState.LOST, 128)
         assert (fill.lost_from_ns, fill.lost_to_ns) == (START_NS + 79 * NS_PER_S, START_NS + 83 * NS_PER_S + 1)
+
+
+def test_the_whole_gap_counts_if_a_connection_was_opened_beside_another_before_the_kill():
+    collector, work = after_a_kill_with_a_hole(rows_per_request=40)  # from 91 s on: it does not show the hole
+    work.gap = dataclasses.replace(work.gap, reason=KILLED_BESIDE)
+    fill = collector.fill(work)
+    assert (fill.state, fill.lost_from_ns) == (GapState.LOST, work.gap.from_ns)
 
 
 def test_holes_that_one_page_holds_are_asked_for_together():
