@@ -22,7 +22,7 @@ from pumpwatch.venue import AggregatedHistory, HistoryDepth, HistoryQuery
 
 MARGIN_NS = 60 * NS_PER_S  # around a gap, in which stored trades show where the history agrees with them
 LONG_MARGIN_NS = 1200 * NS_PER_S  # before a gap of a symbol that trades rarely
-DAY_NS = 86_400 * NS_PER_S  # before a gap for which the history had no row at all
+DAY_NS = 86_400 * NS_PER_S  # before a gap for which the history gave an empty answer
 BESIDE_NS = 10 * NS_PER_S  # so much more is asked on each side, so that answers overlap with what is stored
 WHOLE_NS = 900 * NS_PER_S  # the stored trades of a shorter gap are read at once
 LARGE_PAGES = 20
@@ -148,7 +148,7 @@ class Attempt:
         return self._judge_ids_of_time()
 
     def _read_back(self) -> None:
-        """Read from the newest rows back to the beginning of the gap: the store knows no id near it."""
+        """Read from the newest rows back to the beginning of the gap, as the store does not know an id near it."""
         if not (self._depth.pages and self._depth.by_id):
             self._read_parts([(-1, -1)])
             return

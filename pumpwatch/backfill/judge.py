@@ -120,7 +120,7 @@ def joined(spans: Iterable[Span]) -> list[Span]:
 def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -> Verdict:
     """Judge by contiguous ids: every id of [first_id, last_id] must be known.
 
-    Of a history that skips ids, those count as no trades that two answers agree on.
+    A history may skip ids: those that two answers leave out alike do not count as trades.
     """
     ids, times = evidence.known()
     history = evidence.history_ids()
