@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import DISORDER_NS, Gap, IdKind
-from pumpwatch.records import NOT_RUNNING
+from pumpwatch.records import BESIDE, NOT_RUNNING, ConnectionEvent
 from pumpwatch.venue import Venue
 
 KILLED = f"{NOT_RUNNING}, after it was killed"
+KILLED_BESIDE = f"{KILLED} while a connection was opened beside another"
 
 
-def downtime(venue: Venue, since_ns: int, until_ns: int, *, clean: bool) -> Gap:
+def downtime(venue: Venue, since_ns: int, until_ns: int, *, clean: bool, beside: bool = False) -> Gap:
     """Return the gap of a whole venue between its last received trade and `until_ns`, both in ns.
 
     After a kill it begins earlier, unless ids would show a loss: a connection may have been dead, and not known as that.
+    beside: the trades before it came over several connections.
     """
     unseen_ns = 0 if clean else _unseen_ns(venue)
     return Gap(exchange=venue.exchange, market_type=venue.market_type, from_ns=since_ns - DISORDER_NS - unseen_ns,
-               to_ns=until_ns, reason=NOT_RUNNING if clean else KILLED)
+               to_ns=until_ns, reason=NOT_RUNNING if clean else KILLED_BESIDE if beside else KILLED)
+
+
+def as_read(gap: Gap, events: Iterable[ConnectionEvent]) -> Gap:
+    """Return the gap after a kill, with another reason if a connection was opened beside another one in its time.
+
+    One of the two may have been dead, and not known as that: the last trade of a symbol says nothing of the time before it.
+    """
+    beside = any(event.event == BESIDE and event.at_ns >= gap.from_ns and event.exchange == gap.exchange
+                 and event.market_type == gap.market_type for event in events)
+    return replace(gap, reason=KILLED_BESIDE) if beside and gap.reason == KILLED else gap
 
 
 def last_received_ns(venue: Venue, gap: Gap) -> int | None:
-    """Return when the killed collector received its last trade of the venue, None if the gap begins there anyway."""
+    """Return when the killed collector received its last trade of the venue.
+
+    None if the gap begins there anyway, or the trades before it may have come over several connections.
+    """
     unseen_ns = _unseen_ns(venue)
     return gap.from_ns + DISORDER_NS + unseen_ns if unseen_ns and gap.reason == KILLED else None
 

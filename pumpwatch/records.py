@@ -10,13 +10,14 @@ from pumpwatch.model import Gap, GapState
 
 KEPT_BYTES = 4096
 PassedId = tuple[int, int, int]  # instrument, id, time in ns
+BESIDE = "beside"  # the event of a connection that begins to bring symbols which another one may bring too
 NOT_RUNNING = "not running"  # the beginning of the reason of a gap in which no collector ran
 REFUSED_SLACK_NS = NS_PER_S  # the trades of a frame are at most about so much older than the frame
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionEvent:
-    """A change of a connection. event: up, down, refused, renewed, silent, full."""
+    """A change of a connection. event: up, down, refused, renewed, silent, full, beside."""
 
     at_ns: int
     exchange: str

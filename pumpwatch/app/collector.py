@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from pumpwatch.backfill.backfill import Backfill
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
-from pumpwatch.downtime import downtime
+from pumpwatch.downtime import KILLED_BESIDE, as_read, downtime, last_received_ns
 from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import Network, Process, VenueFeeds
@@ -263,9 +264,19 @@ class Collector:
     def _add_venue(self, venue: Venue, config: VenueConfig, recovery: Recovery, ended_ns: int) -> None:
         down_since_ns, down = _down_since_ns(venue, recovery) or ended_ns, None
         if down_since_ns:
-            down = downtime(venue, down_since_ns, max(down_since_ns, self.clock.now_ns()), clean=recovery.clean)
+            down = self._as_read(venue, downtime(venue, down_since_ns, max(down_since_ns, self.clock.now_ns()),
+                                                clean=recovery.clean))
             self.recorder.record(Records(gaps=[down]))
         self._add_feeds(venue, config, down, down_since_ns)
+
+    def _as_read(self, venue: Venue, down: Gap) -> Gap:
+        """Return a gap with the reason that says whether the trades before a kill came over several connections."""
+        if last_received_ns(venue, down) is None:
+            return down
+        try:
+            return as_read(down, self.threaded_ledger.connection_events(down.from_ns))
+        except StorageError:  # nothing is known
+            return replace(down, reason=KILLED_BESIDE)
 
     def _add_feeds(self, venue: Venue, config: VenueConfig, down: Gap | None, down_since_ns: int) -> None:
         network = Network(self.http, self.dialer, self.sweep, self.rate_limits, self.config.net.max_frame_bytes)

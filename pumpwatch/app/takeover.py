@@ -213,7 +213,8 @@ class Takeover:
             up_ns = max((feed.established_at_ns for feed in feeds.feeds if feed.symbols), default=0)
             if self._ended_alone or up_ns > since_ns:
                 until_ns = max(self._alone_ns, up_ns) + DISORDER_NS + self._lag_ns()
-                self._collector.recorder.record(Records(gaps=[downtime(feeds.venue, since_ns, until_ns, clean=recovery.clean)]))
+                down = downtime(feeds.venue, since_ns, until_ns, clean=recovery.clean, beside=True)  # over those of two processes
+                self._collector.recorder.record(Records(gaps=[down]))
             feeds.missed_since(since_ns)
 
 

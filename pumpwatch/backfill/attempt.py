@@ -22,13 +22,14 @@ from pumpwatch.venue import AggregatedHistory, HistoryDepth, HistoryQuery
 
 MARGIN_NS = 60 * NS_PER_S  # around a gap, in which stored trades show where the history agrees with them
 LONG_MARGIN_NS = 1200 * NS_PER_S  # before a gap of a symbol that trades rarely
-DAY_NS = 86_400 * NS_PER_S  # before a gap for which the history had no row at all
+DAY_NS = 86_400 * NS_PER_S  # before a gap for which the history gave an empty answer
 BESIDE_NS = 10 * NS_PER_S  # so much more is asked on each side, so that answers overlap with what is stored
 WHOLE_NS = 900 * NS_PER_S  # the stored trades of a shorter gap are read at once
 LARGE_PAGES = 20
 LAGS_NS = 3 * NS_PER_S  # a history lags behind the stream by less
 LATE_NS = 10 * NS_PER_S  # a history that is asked so long after a gap has all its rows, even if it lags unusually
 EARLY_NS = NS_PER_S // 2  # for a gap that has only just ended an answer counts for so long
+NEVER_NS = 2**63 - 1
 APART_NS = 5 * NS_PER_S  # two answers are so far apart at least if one is to confirm the other
 
 
@@ -46,6 +47,7 @@ class Attempt:
         self.start_ns, self.end_ns = gap.from_ns, max(gap.from_ns + 1, min(gap.to_ns, self._now_ns))
         self._newest_id = -1  # of the history, however far from the gap
         self._before_ns = 0  # the time of the last trade that is known before the gap
+        self._live_ns = np.empty(0, np.int64)  # the times of the trades in the gap that a killed collector received
         self._skipped_before = work.skipped
         self.never_traded = False  # the history works, it has no row, and no trade of the symbol was ever seen
         self.early = means.clock.monotonic() - work.settled_at < means.options.settle_s  # the gap has only just ended
@@ -68,7 +70,7 @@ class Attempt:
         clipped = not self.work.by_jump and self.start_ns < floor_ns
         if clipped:
             self.start_ns = floor_ns
-        self.intake.start_ns, self.intake.end_ns = self.start_ns, self.end_ns
+        self.intake.start_ns, self.intake.end_ns = gap.from_ns if gap.from_ns >= floor_ns else self.start_ns, self.end_ns
         if self._venue.id_kind is IdKind.CONTIGUOUS:
             verdict = self._with_aggregates(self._by_ids())
         else:
@@ -78,19 +80,30 @@ class Attempt:
         return replace(verdict, lost_from_ns=gap.from_ns) if clipped and verdict.state is GapState.LOST else verdict
 
     def _skip_received(self) -> None:
-        """Begin at the last trade of the symbol that a killed collector received: a connection brings trades in order."""
+        """Begin at the last trade of the symbol that a killed collector received: a connection brings trades in order.
+
+        A connection may have died unseen while another one brought later trades. So the history is compared from the beginning
+        of the gap, and once it shows a missing trade, the last live one before that counts.
+        """
         received_ns = last_received_ns(self._venue, self.work.gap)
-        if received_ns is not None:
-            batch = self._stored(self.start_ns, min(self.end_ns, received_ns + DISORDER_NS))
-            live = (batch.received_at <= received_ns) & ((batch.flags & Flag.BACKFILLED) == 0)
-            self.start_ns = max(self.start_ns, int(batch.timestamp[live].max(initial=0)) - DISORDER_NS)
+        if received_ns is None or self._depth.pages:
+            return
+        batch = self._stored(self.start_ns, min(self.end_ns, received_ns + DISORDER_NS))
+        fetched = (batch.flags & Flag.BACKFILLED) > 0
+        self._live_ns = batch.timestamp[~fetched & (batch.received_at <= received_ns)]
+        missed_ns = batch.timestamp[fetched & (batch.received_at > received_ns)]
+        self.start_ns = max(self.start_ns, self._last_live_ns(int(missed_ns.min(initial=NEVER_NS))))
+
+    def _last_live_ns(self, missing_ns: int) -> int:
+        """Return when the killed collector's last trade was, of those before a missing one, less the usual disorder."""
+        return int(self._live_ns[self._live_ns < missing_ns].max(initial=0)) - DISORDER_NS
 
     def _is_late(self, asked_ns: int) -> bool:
         return asked_ns >= self.work.gap.to_ns + LATE_NS
 
     def read_until_ns(self) -> int:
         """Return the time up to which the history was read from the beginning of the gap, without ids; the beginning if not."""
-        if self._venue.id_kind is IdKind.CONTIGUOUS:
+        if self._venue.id_kind is IdKind.CONTIGUOUS or self.intake.lacking:
             return self.start_ns
         return max((min(high, self.end_ns) for low, high in self.evidence.spans if low < self.start_ns), default=self.start_ns)
 
@@ -136,7 +149,7 @@ class Attempt:
         return self._judge_ids_of_time()
 
     def _read_back(self) -> None:
-        """Read from the newest rows back to the beginning of the gap: the store knows no id near it."""
+        """Read from the newest rows back to the beginning of the gap, as the store does not know an id near it."""
         if not (self._depth.pages and self._depth.by_id):
             self._read_parts([(-1, -1)])
             return
@@ -327,8 +340,13 @@ class Attempt:
         if not self._depth.pages and not pager.short:
             self.reach_s = (high_ns - low_ns) / NS_PER_S
         self.evidence.ended = self._late and (pager.whole or not self._depth.pages)
-        self.evidence.add_span(low_ns, high_ns)
-        self.work.spans = self.evidence.spans
+        live_ns = max(self.intake.start_ns, self._last_live_ns(self.intake.oldest_ns))
+        if len(self._live_ns) and live_ns < self.start_ns:
+            self.start_ns, self.evidence.spans = live_ns, []  # earlier answers were judged from a later trade on
+        stored_ns = high_ns if self.end_ns >= self.work.gap.to_ns else min(high_ns, self.end_ns)  # later rows were not stored
+        self.evidence.add_span(low_ns, stored_ns)
+        if not self.intake.lacking:
+            self.work.spans = self.evidence.spans
         if high_ns < self.end_ns and self._venue.id_kind is not IdKind.CONTIGUOUS:
             until_ns = self._now_ns - LAGS_NS
             after = self._stored(high_ns + 1 + self._depth.resolution_ns,

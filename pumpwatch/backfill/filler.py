@@ -18,7 +18,7 @@ from pumpwatch.store.pending_records import gap_key
 ATTEMPTS = 4  # answers that may leave a gap unsettled; then what a history without pages lacks counts as lost
 ASKED_AGAIN_AT = 0.3  # of the time that newest rows reach back, so that the next answer overlaps with the one before
 NEVER_TRADED = "the symbol has not traded: its history is empty, while that of others is not"
-MOST_COUNTED = 20  # attempts: the pauses between them grow no more long before
+MOST_COUNTED = 20  # attempts: long before that, the pauses between them stop growing
 
 
 class Filler:

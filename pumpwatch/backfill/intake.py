@@ -49,6 +49,7 @@ class Intake:
         self._stores = means.stores
         self.start_ns = self.end_ns = 0
         self.lacking = 0
+        self.oldest_ns = 2**63 - 1  # the time of the oldest trade that was stored
         self.gaps: list[Gap] = []  # of this symbol, completed or opened by what was stored
         self._stored_ids: list[Int64] = []
         self._agreed = False  # a row of the history is stored under the same id
@@ -165,6 +166,7 @@ class Intake:
         if len(chosen):
             self._stores.put(chosen, Records(gaps=[gap for gap in gaps if gap.state is GapState.OPEN]))
             self._work.found += int(self._own(chosen).sum())
+            self.oldest_ns = min(self.oldest_ns, int(chosen.timestamp.min()))
             self._stored_ids.append(chosen.trade_id)
             self._means.stats.add("backfilled_trades_total", len(chosen), venue=self._access.venue.name)
 

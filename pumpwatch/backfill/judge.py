@@ -104,10 +104,13 @@ def _has(ranges: list[Range], hole: Range) -> bool:
 
 
 def joined(spans: Iterable[Span]) -> list[Span]:
-    """Return spans in order; those that touch are one."""
+    """Return spans in order; those that overlap are one.
+
+    Spans that only touch stay apart: at its oldest and at its newest time an answer may have some of the trades and lack others.
+    """
     found: list[Span] = []
     for low, high in sorted(spans):
-        if found and low <= found[-1][1]:
+        if found and (low < found[-1][1] or low == found[-1][0]):
             found[-1] = found[-1][0], max(high, found[-1][1])
         else:
             found.append((low, high))
@@ -117,7 +120,7 @@ def joined(spans: Iterable[Span]) -> list[Span]:
 def judge_ids(bounds: Bounds, evidence: Evidence, first_id: int, last_id: int) -> Verdict:
     """Judge by contiguous ids: every id of [first_id, last_id] must be known.
 
-    Of a history that skips ids, those count as no trades that two answers agree on.
+    A history may skip ids: those that two answers leave out alike do not count as trades.
     """
     ids, times = evidence.known()
     history = evidence.history_ids()
@@ -158,11 +161,11 @@ def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
         else:
             state, reason = GapState.LOST, bounds.limit or "the venue's history does not reach its beginning"
         return Verdict(state, BY_NOTHING, UNKNOWN, reason,
-                       bounds.from_ns, min(low_ns, bounds.to_ns))
+                       bounds.from_ns, min(low_ns + 1, bounds.to_ns))
     if high_ns < bounds.to_ns and len(later) > 1:
         return Verdict(GapState.OPEN if bounds.pages else GapState.LOST, BY_NOTHING, UNKNOWN,
                        bounds.limit or "the venue's history was not read as a whole", max(high_ns, bounds.from_ns),
-                       min(later[1][0], bounds.to_ns))
+                       min(later[1][0] + 1, bounds.to_ns))
     if high_ns < bounds.to_ns and (evidence.stored_after_ns or not evidence.ended):
         return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                        max(high_ns, bounds.from_ns), bounds.to_ns)

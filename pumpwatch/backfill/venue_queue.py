@@ -98,6 +98,7 @@ class VenueQueue:
                 for work in works_of(found, self.access.ids):
                     work.rank = rank(work, self._volume_of(work.number), windows.get(work.number, UNLISTED))
                     found.works[work.symbol] = work
+                    self._pause()
                 self._fresh += found.works.values()
                 self._close_if_done(key)
                 self._pause()

@@ -18,7 +18,7 @@ class GapWork:
     """The missing trades of one symbol of a gap. `number` is the symbol's number in the catalogue.
 
     found: trades stored so far. attempts: answers that did not settle it; not_before: monotonic seconds of the next attempt.
-    wide: an answer had no row, so the next one is asked from further back. verdict: of the last attempt that left it open.
+    wide: an answer was empty, so the next one is asked from further back. verdict: of the last attempt that left it open.
     asked_ns: when the last answer was asked for, by the venue's clock.
     skipped: when a history was asked, and the ranges of ids that its answer left out between its rows.
     """

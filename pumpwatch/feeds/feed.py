@@ -25,6 +25,7 @@ from pumpwatch.feeds.session import ConnectAttempt, FeedContext, FeedSession
 from pumpwatch.feeds.staleness import NEVER_TRADED, Staleness
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.connection import GOING_AWAY
+from pumpwatch.records import BESIDE
 
 __all__ = ["ConnectLimit", "Feed", "FeedContext"]
 
@@ -153,6 +154,8 @@ class Feed:
         self.symbols = (self.symbols | add) - drop
         self._read_since.change(add, drop)
         if self._session:
+            if add:
+                self._event(BESIDE, f"takes up {len(add)} symbols")
             self._session.subscriptions.want(drop, add=False)  # first, so that a connection never exceeds its limit
             self._session.subscriptions.want(add, add=True)
         self._hand_over.change(add, drop)
@@ -250,6 +253,8 @@ class Feed:
 
     def _adopt(self, attempt: ConnectAttempt) -> FeedSession:
         session = attempt.result()
+        if self._session or self._double:
+            self._event(BESIDE, "opened beside another connection with its symbols")
         session.subscriptions.want(self.symbols, add=True)
         self._context.sweep.add(session.connection)
         return session

@@ -17,7 +17,7 @@ from pumpwatch.store.segment import Segment
 
 SLICE_NS = 15 * NS_PER_S
 LONGEST_NS = 300 * NS_PER_S  # a longer look-up is of a symbol that trades rarely: the file's index serves it better
-KEPT_TRADES = 1_000_000  # about 55 MB
+KEPT_TRADES = 1_000_000  # about 55 MB, and twice that where ids are texts
 LARGEST_TRADES = KEPT_TRADES // 5  # a slice with more is not kept, and the file's index is used
 PARTS = 8
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from pumpwatch.backfill.intake import Unsettled
+from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S, FakeClock
-from pumpwatch.downtime import downtime
+from pumpwatch.downtime import KILLED_BESIDE, downtime
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import Columns, Flag, GapState, IdKind, TradeBatch
 from pumpwatch.venue import AggregatedHistory, HistoryDepth
@@ -178,6 +179,40 @@ def test_the_bounds_of_what_is_lost_after_a_kill_begin_at_the_last_live_trade():
     fill = collector.fill(collector.work(gap, "S"))
     assert (fill.state, fill.found) == (GapState.LOST, 19)
     assert START_NS + 99 * NS_PER_S <= (fill.lost_from_ns or 0) <= START_NS + 100 * NS_PER_S
+
+
+def after_a_kill_with_a_hole(rows_per_request: int) -> tuple[MemoryCollector, GapWork]:
+    """Return the work after a kill at 100 s. A dead connection brought nothing from 81 s to 85 s, its successor the rest."""
+    clock = FakeClock(START_NS + 130 * NS_PER_S)
+    venue = scripted_venue(kind=IdKind.MONOTONIC, pages=False, rows_per_request=rows_per_request)
+    rows = [trade("S", number, kind=IdKind.MONOTONIC) for number in range(1, 131)]
+    collector = MemoryCollector([ScriptedHistory(venue, {"S": rows}, clock)], clock, {"S": 1.0})
+    collector.live(rows[:80] + rows[85:100], earlier=True)
+    collector.live(rows[110:])
+    return collector, collector.work(downtime(venue, START_NS + 100 * NS_PER_S, START_NS + 115 * NS_PER_S, clean=False), "S")
+
+
+def test_a_trade_that_is_missing_before_the_last_live_one_is_fetched_too():
+    collector, work = after_a_kill_with_a_hole(rows_per_request=110)
+    assert work.gap.from_ns > START_NS + 20 * NS_PER_S  # the history reaches behind its beginning
+    fill = collector.fill(work)
+    assert (fill.state, fill.found) == (GapState.FILLED, 15) and len(collector.have("S")) == 130
+
+
+def test_the_live_trade_before_a_missing_one_counts_where_the_history_begins_between_them():
+    collector, work = after_a_kill_with_a_hole(rows_per_request=48)  # from 83 s on: trades 81 and 82 are lost
+    work.spans = [(work.gap.from_ns - 1, START_NS + 119 * NS_PER_S)]  # it was read so far, from the last live trade on
+    for _ in range(2):  # a later try finds the fetched trades stored, and knows by them
+        fill = collector.fill(work)
+        assert (fill.state, len(collector.have("S"))) == (GapState.LOST, 128)
+        assert (fill.lost_from_ns, fill.lost_to_ns) == (START_NS + 79 * NS_PER_S, START_NS + 83 * NS_PER_S + 1)
+
+
+def test_the_whole_gap_counts_if_a_connection_was_opened_beside_another_before_the_kill():
+    collector, work = after_a_kill_with_a_hole(rows_per_request=40)  # from 91 s on: it does not show the hole
+    work.gap = dataclasses.replace(work.gap, reason=KILLED_BESIDE)
+    fill = collector.fill(work)
+    assert (fill.state, fill.lost_from_ns) == (GapState.LOST, work.gap.from_ns)
 
 
 def test_holes_that_one_page_holds_are_asked_for_together():

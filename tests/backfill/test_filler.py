@@ -104,7 +104,7 @@ def test_a_history_that_gives_only_its_newest_rows_fills_what_it_reaches(kind):
     fill = case.fill()
     assert (fill.state, fill.found) == (GapState.LOST, 20) and fill.reason == "history reaches 60 trades back"
     assert fill.missing == (10 if kind is IdKind.CONTIGUOUS else -1)
-    assert START_NS + 29 * NS_PER_S <= fill.lost_from_ns < fill.lost_to_ns <= START_NS + 40 * NS_PER_S
+    assert START_NS + 29 * NS_PER_S <= fill.lost_from_ns < fill.lost_to_ns <= START_NS + 40 * NS_PER_S + 1
     assert case.stored == case.whole[:29] + case.whole[39:]
 
 

@@ -66,7 +66,7 @@ def test_a_history_that_begins_in_the_gap_leaves_its_beginning_lost():
     bounds = Bounds(100, 200, pages=False, limit="history reaches 60 trades back")
     verdict = judge_time(bounds, evidence(spans=[(150, 300)]))
     assert (verdict.state, verdict.missing, verdict.by) == (GapState.LOST, UNKNOWN, BY_NOTHING)
-    assert (verdict.lost_from_ns, verdict.lost_to_ns) == (100, 150)
+    assert (verdict.lost_from_ns, verdict.lost_to_ns) == (100, 151)  # of its oldest moment it may lack trades
 
 
 def test_a_history_that_begins_exactly_with_the_gap_may_lack_trades_of_that_moment():
@@ -99,16 +99,23 @@ def test_a_history_that_lacks_stored_trades_proves_nothing():
     assert verdict.state is GapState.OPEN and verdict.by == BY_NOTHING
 
 
-def test_parts_that_were_read_at_different_times_count_together_where_they_touch():
+def test_parts_that_were_read_at_different_times_count_together_where_they_overlap():
     found = evidence(spans=[(50, 120)])
     found.add_span(110, 220)
     assert judge_time(Bounds(100, 200), found).state is GapState.FILLED
     apart = evidence(spans=[(50, 120)])
     apart.add_span(130, 220)
     verdict = judge_time(Bounds(100, 200, pages=False, limit="history reaches 60 trades back"), apart)
-    assert (verdict.state, verdict.lost_from_ns, verdict.lost_to_ns) == (GapState.LOST, 120, 130)
+    assert (verdict.state, verdict.lost_from_ns, verdict.lost_to_ns) == (GapState.LOST, 120, 131)
     assert judge_time(Bounds(100, 200), apart).state is GapState.OPEN
 
 
+def test_parts_that_only_touch_may_both_lack_trades_of_that_moment():
+    found = evidence(spans=[(50, 120)])
+    found.add_span(120, 220)
+    verdict = judge_time(Bounds(100, 200, pages=False), found)
+    assert (verdict.state, verdict.lost_from_ns, verdict.lost_to_ns) == (GapState.LOST, 120, 121)
+
+
 def test_spans_are_joined_in_order():
-    assert joined([(5, 9), (1, 3), (3, 4), (8, 12)]) == [(1, 4), (5, 12)]
+    assert joined([(5, 9), (1, 3), (2, 4), (8, 12), (5, 5), (4, 4)]) == [(1, 4), (4, 4), (5, 12)]

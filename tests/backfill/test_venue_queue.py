@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gevent
 import pytest
 
+from pumpwatch.backfill import venue_queue
 from pumpwatch.backfill.intake import Unsettled
 from pumpwatch.backfill.venue_queue import VenueQueue
 from pumpwatch.clock import NS_PER_S, FakeClock
@@ -51,6 +53,23 @@ def test_a_gap_of_the_whole_venue_is_closed_when_its_last_symbol_is_done():
         assert work is not None
         queue.give_back(work, fill(gap, work.symbol, state))
     assert [found.state for found in collector.gaps.values()] == [GapState.LOST] and queue.left == 0 and queue.done == 3
+
+
+def test_others_run_while_one_gap_of_many_symbols_is_split(monkeypatch):
+    monkeypatch.setattr(venue_queue, "LONGEST_RUN_S", -1.0)  # each time that it may pause it does
+    queue, collector = queue_of(gap_of(VENUE, 10, 20), settled=False)
+    collector.clock.advance(6.0)
+    turns: list[int] = []
+
+    def other() -> None:
+        while True:
+            turns.append(queue.left)
+            gevent.sleep()
+
+    beside = gevent.spawn(other)
+    queue.split({})
+    beside.kill()
+    assert {1, 2, 3} <= set(turns)
 
 
 def test_a_closed_gap_is_not_taken_up_again_before_the_ledger_shows_it():
@@ -233,3 +252,36 @@ def test_what_was_read_of_newest_rows_before_a_kill_counts_after_it():
         assert work is not None
         work.settled_at = collector.clock.monotonic() - 6.0
         assert collector.fill(work).state is state
+
+
+@pytest.mark.parametrize(("asked_at_s", "state"), [(138, GapState.FILLED), (140, GapState.LOST)])
+def test_rows_behind_the_end_of_an_attempt_were_not_stored_and_count_as_unread(asked_at_s, state):
+    _, collector, history = newest_rows_only(20)
+    rows = history.rows["A"]
+    collector.live(rows[:110])
+    work = collector.work(gap_of(history.venue, 110.5, 122.0), "A")  # it was recorded 2 s ahead
+    work.settled_at = collector.clock.monotonic()
+    collector.accesses[0].share.whole.reserve(600.0)  # the request waits 5 s for its turn: the answer has rows of these
+    with pytest.raises(Unsettled):
+        collector.fill(work)
+    assert collector.clock.now_ns() >= START_NS + 125 * NS_PER_S
+    collector.live(rows[121:])
+    collector.clock.advance(asked_at_s - 125.0)
+    work.settled_at -= 10.0
+    fill = collector.fill(work)
+    assert fill.state is state
+    assert (len(collector.have("A")) == len(rows)) is (state is GapState.FILLED)
+
+
+def test_an_answer_with_holes_does_not_count_for_a_later_one_that_reaches_less_far():
+    _, collector, history = newest_rows_only(20)
+    rows, venue = history.rows["A"], history.venue
+    collector.live(rows[:110] + rows[115:])
+    work = collector.work(gap_of(venue, 110.5, 115.5), "A")
+    history.spoil = lambda found: [row for row in found if row not in (rows[104], rows[112])]  # a stored one, and one of the gap
+    with pytest.raises(Unsettled, match="proves nothing"):
+        collector.fill(work)
+    history.spoil = lambda found: found
+    collector.clock.advance(13.0)  # its rows begin at 114 s
+    fill = collector.fill(work)
+    assert (fill.state, fill.found) == (GapState.LOST, 4) and not collector.fills

@@ -27,7 +27,7 @@ from pumpwatch.model import Control, ControlKind, Gap
 from pumpwatch.net.connection import Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.stream import StreamClosed
-from pumpwatch.records import Records
+from pumpwatch.records import BESIDE, Records
 from pumpwatch.stats import Stats
 from pumpwatch.venue import HttpRequest, Venue
 
@@ -194,7 +194,7 @@ class ScriptedVenue:
 
     @property
     def events(self) -> list[str]:
-        return [one.event for one in self.records.connection_events]
+        return [one.event for one in self.records.connection_events if one.event != BESIDE]
 
     @property
     def gaps(self) -> dict[int, Gap]:

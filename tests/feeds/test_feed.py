@@ -8,6 +8,7 @@ import pytest
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import DISORDER_NS, Control, ControlKind
+from pumpwatch.records import BESIDE
 from tests.feeds.scripted import World, quick, until
 
 RECONNECT = Control(ControlKind.RECONNECT, reason="serverShutdown")
@@ -134,6 +135,15 @@ def test_a_first_connection_that_does_not_come_about_is_a_gap_from_the_beginning
         until(lambda: len(world.gaps) == 2)
         world.wait_up()
         assert len(world.gaps) == 2  # what comes later is another gap
+
+
+def test_symbols_that_a_running_connection_takes_up_may_come_from_another_one_too():
+    with World() as world:
+        world.wait_up()
+        world.feed.change((), ["A"])
+        assert BESIDE not in [event.event for event in world.records.connection_events]
+        world.feed.change(["C"], ())
+        assert world.records.connection_events[-1].event == BESIDE
 
 
 def test_a_connection_that_has_lost_its_last_symbol_is_closed_until_there_is_another():

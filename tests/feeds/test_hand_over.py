@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pumpwatch.model import DISORDER_NS, Control, ControlKind, IdKind
+from pumpwatch.records import BESIDE
 from pumpwatch.venue import Heartbeat
 from tests.feeds.scripted import World, quick, until
 
@@ -213,3 +214,13 @@ def test_during_a_renewal_the_old_connection_has_its_heartbeats_and_new_symbols_
         for _ in range(world.streams[0].texts.count("PING")):
             world.say(Control(ControlKind.PONG), 0)
         until(lambda: world.events == ["up", "renewed"] and world.feed.granted == {"B", "C"})
+
+
+def test_before_a_successor_is_subscribed_it_is_on_record_that_both_may_bring_the_same_symbols():
+    with World() as world:
+        world.wait_up()
+        assert BESIDE not in [event.event for event in world.records.connection_events]
+        world.answering = False
+        world.say(RECONNECT)
+        until(lambda: len(world.streams) == 2 and world.streams[1].texts)
+        assert [event.event for event in world.records.connection_events] == ["up", BESIDE]
