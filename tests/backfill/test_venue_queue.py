@@ -205,11 +205,11 @@ def test_newest_rows_are_asked_for_at_once_and_count_when_the_gap_has_grown():
     with pytest.raises(Unsettled):
         collector.fill(early)
     queue.give_back(early, None)
-    clock.advance(15.0)
-    queue.refresh([gap_of(venue, 110.5, 134.5)], [])
+    clock.advance(11.0)
+    queue.refresh([gap_of(venue, 110.5, 130.5)], [])
     queue.split({})
     assert queue.take_next() is None  # it is still growing
-    collector.live(history.rows["A"][134:])
+    collector.live(history.rows["A"][130:])
     clock.advance(1.6)
     queue.split({})
     late = queue.take_next()
@@ -234,17 +234,18 @@ def test_without_the_early_answer_the_same_gap_is_lost():
 
 def test_what_was_read_of_newest_rows_before_a_kill_counts_after_it():
     _, collector, history = newest_rows_only(20)
-    gap = gap_of(history.venue, 110.5, 119.5)
+    gap = gap_of(history.venue, 110.5, 116.5)
     collector.live(history.rows["A"][:110])
     early = collector.work(gap, "A")
     early.settled_at = collector.clock.monotonic()
     with pytest.raises(Unsettled):
         collector.fill(early)
     fills = list(collector.fills.values())
-    assert [(fill.state, fill.found) for fill in fills] == [(GapState.OPEN, 9)]
+    assert [(fill.state, fill.found) for fill in fills] == [(GapState.OPEN, 6)]
     collector.clock.advance(60.0)  # the history does not reach the gap any more
-    collector.live(history.rows["A"][119:])
+    collector.live(history.rows["A"][116:])
     for known, state in ((fills, GapState.FILLED), ([], GapState.LOST)):
+        collector.accesses[0].answers.drop("A")
         queue = VenueQueue(collector.accesses[0], collector.means, lambda number: 1.0)
         queue.refresh([gap], known)
         queue.split({})
@@ -285,3 +286,19 @@ def test_an_answer_with_holes_does_not_count_for_a_later_one_that_reaches_less_f
     collector.clock.advance(13.0)  # its rows begin at 114 s
     fill = collector.fill(work)
     assert (fill.state, fill.found) == (GapState.LOST, 4) and not collector.fills
+
+
+def test_the_newest_rows_of_an_early_answer_may_lack_one_of_them():
+    _, collector, history = newest_rows_only(20)
+    gap = gap_of(history.venue, 110.5, 119.5)
+    collector.live(history.rows["A"][:110])
+    early = collector.work(gap, "A")
+    early.settled_at = collector.clock.monotonic()
+    history.spoil = lambda rows: [row for row in rows if row["id"] != 3 * 118]  # it lags out of order
+    with pytest.raises(Unsettled):
+        collector.fill(early)
+    history.spoil = lambda rows: rows
+    collector.live(history.rows["A"][119:])
+    collector.clock.advance(18.5)  # it does not reach that trade any more
+    early.settled_at -= 6.0
+    assert collector.fill(early).state is GapState.LOST
