@@ -1,4 +1,4 @@
-"""Commands about listings: show them, make an archive again, drop a notice into a running collector."""
+"""Commands about listings: show them, make an archive again, check one, drop a notice into a running collector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def listing() -> None:
-    """Show listings, make an archive again, drop a notice."""
+    """Show listings, make an archive again, check one, drop a notice."""
 
 
 @listing.command()
@@ -28,7 +28,8 @@ def listing() -> None:
 def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
     """Make a window's archive again from the store.
 
-    Works with and without a running collector. TIME is ISO 8601 (UTC unless it names a zone), an epoch, or `-20m`.
+    Works with and without a running collector. From the same trades, gaps and listings every file but manifest.json becomes the
+    same, byte for byte. TIME is ISO 8601 (UTC unless it names a zone), an epoch, or `-20m`.
 
     \b
     Example: pumpwatch listing replay PEPE --at 2026-11-21T10:00:00Z
@@ -68,6 +69,33 @@ def fake(coin: str, title: str, as_json: bool, config: Config) -> int:
     else:
         say(f"notice {dropped['notice_id']} for {dropped['symbol']} is in {dropped['file']}")
     return 0
+
+
+@listing.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+def verify(path: Path, as_json: bool) -> int:
+    """Check an archive against its manifest.
+
+    PATH is an archive's folder. Every file must be there with the size and the SHA-256 that manifest.json names, and no other
+    file. Exit code 1 if one differs. The command needs no config and no collector.
+
+    \b
+    Example: pumpwatch listing verify data/PEPE_20261121T100000Z
+    """
+    from pumpwatch.listing.archive_check import check_archive
+
+    checked = check_archive(path)
+    if as_json:
+        print_json([{"archive": str(checked.archive), "good": not checked.faults, "files": checked.files, "bytes": checked.bytes,
+                     "trades": checked.trades,
+                     "faults": [{"file": fault.file, "problem": fault.problem} for fault in checked.faults]}])
+    elif checked.faults:
+        for fault in checked.faults:
+            put(printable(f"{fault.file}: {fault.problem}"))
+    else:
+        put(f"{checked.files} files with {checked.trades:,} trades are as the manifest says")
+    return 1 if checked.faults else 0
 
 
 @listing.command()

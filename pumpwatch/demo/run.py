@@ -26,6 +26,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.config import Config
 from pumpwatch.config_errors import convert
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, Interrupted, ServiceUnavailable, StorageError
+from pumpwatch.listing.archive import CHART
 from pumpwatch.model import TradeBatch
 from pumpwatch.ops.logs import LineFormatter
 from pumpwatch.plugins import load_plugins
@@ -65,6 +66,7 @@ class Report:
     coin: str
     archive: str
     archive_trades: int
+    chart: str
     data: str
     config: str
 
@@ -215,8 +217,8 @@ class Demo:
             cpu_percent_of_a_core=round(100 * cpu_s / self.seconds, 1),
             max_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             durable_ms_p50=percentile_ms(latency, 0.5), durable_ms_p99=percentile_ms(latency, 0.99),
-            coin=COIN, archive=archive, archive_trades=archive_trades, data=str(self.folder),
-            config=str(self.folder / CONFIG))
+            coin=COIN, archive=archive, archive_trades=archive_trades, chart=str(Path(archive) / CHART) if archive else "",
+            data=str(self.folder), config=str(self.folder / CONFIG))
 
 
 def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: str = "",

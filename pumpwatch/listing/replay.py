@@ -7,15 +7,16 @@ from typing import Any
 
 import msgspec
 
+from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.listing.archive import Pass, Span, part_row, read_analysis, trades_in, write_archive
+from pumpwatch.listing.archive import Pass, Span, archive_name, part_row, read_analysis, trades_in, write_archive
 from pumpwatch.listing.inbox import coin_name
 from pumpwatch.listing.manifest import iso, read_manifest
 from pumpwatch.listing.open_window import LOOKS_S, intervals_of
 from pumpwatch.listing.validation import time_problem
-from pumpwatch.model import Listing
+from pumpwatch.model import Instrument, Listing
 from pumpwatch.store.ledger import Ledger, is_missing
 
 NEAR_S = 60.0  # a remembered listing of the coin within this of the given time is replayed with its own times
@@ -25,9 +26,12 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
     """Write the archive of a coin's window around a time from the stored trades, with or without a running collector.
 
     A listing that is remembered near that time has its own times used; otherwise the time is taken as announcement and
-    detection. Returns archive (path), coin, trades, kept (an older archive with more trades was left in place), window,
-    listings, parts and venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is stored of the
-    coin, StorageError and ServiceUnavailable as the store does.
+    detection. An archive that is there says which instruments the venues listed, so that from the same trades, gaps and listings
+    every file but the manifest becomes the same, byte for byte.
+
+    Returns archive (path), coin, trades, kept (an older archive with more trades was left in place), window, listings, parts and
+    venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is stored of the coin, StorageError and
+    ServiceUnavailable as the store does.
     """
     from pumpwatch.plugins import load_plugins
     from pumpwatch.store.stored import StoredTrades
@@ -46,16 +50,18 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
         intervals = intervals_of(listings, config.listing.window_s)
         start_ns, end_ns = intervals[0][0], intervals[-1][1]
         stored = StoredTrades(config, load_plugins(config))
-        found, catalogue = stored.of(coin, start_ns, end_ns), stored.catalogue
+        late = known and all(_is_late(config, listing) for listing in listings)
+        span = Span(coin, listings, intervals, late)
+        found, catalogue = stored.of(coin, span.query_from_ns, end_ns), stored.catalogue
+        _add_instruments(catalogue, Path(config.listing.archive_dir) / archive_name(coin, span.announced_at_ns))
         if not known and not catalogue.matching(coin):
             raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}",
                                  "check the coin and the time: `pumpwatch listing show` lists what is known")
         gaps = ledger.gaps_between(start_ns, end_ns)
         final = now_ns >= end_ns + int(LOOKS_S[-1] * NS_PER_S)
         problems = sorted({part.problem for part in found.parts if part.problem})
-        late = known and all(_is_late(config, listing) for listing in listings)
-        archive = write_archive(Path(config.listing.archive_dir), Span(coin, listings, intervals, late), found.batch,
-                                catalogue, found.parts, gaps, Pass(now_ns, final, problems))
+        archive = write_archive(Path(config.listing.archive_dir), span, found.batch, catalogue, found.parts, gaps,
+                                Pass(now_ns, final, problems))
         for listing in listings:
             ledger.finish_listing(listing.source, listing.notice_id, listing.symbol, str(archive.path), archive.trades)
     finally:
@@ -111,6 +117,14 @@ def _row(config: Config, listing: Listing, archive: str, trades: int | None, pro
             "needs_body": listing.needs_body, "state": "problem" if problem else state, "problem": problem,
             "trades": trades or 0, "archive": archive, "final": manifest.final if manifest else None,
             "final_at": manifest.final_at if manifest else None, "passes": passes}
+
+
+def _add_instruments(catalogue: Catalogue, archive: Path) -> None:
+    """Add what an archive says of the venues' instruments: the store does not know those that nobody traded."""
+    manifest = read_manifest(archive)
+    for venue in manifest.venues if manifest else ():
+        for row in venue.symbols:
+            catalogue.add((venue.exchange, venue.market_type), Instrument(**msgspec.structs.asdict(row)))
 
 
 def _is_late(config: Config, listing: Listing) -> bool:
