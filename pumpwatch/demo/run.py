@@ -142,7 +142,8 @@ class Demo:
 
     def _write_config(self) -> None:
         """Write the config with which the other commands look at this folder, when the venues are gone."""
-        config: dict[str, Any] = {"store": {"dir": "."}, "listing": {"archive_dir": "."}, "symbols_file": ""}
+        listing = {"archive_dir": ".", "window_s": self.window_s}
+        config: dict[str, Any] = {"store": {"dir": "."}, "listing": listing, "symbols_file": ""}
         if self.questdb:
             config["sinks"] = {"questdb": self._questdb_options()}
         (self.folder / CONFIG).write_text(f"# To look at what a demo recorded: pumpwatch trades {COIN} -c THIS_FILE\n"

@@ -35,10 +35,10 @@ def analyse(batch: TradeBatch, catalogue: Catalogue, ids: Sequence[int], announc
     earlier = earlier.take(earlier.timestamp >= baseline_from_ns(announced_at_ns))
     rows: list[dict[str, Any]] = []
     returns: list[Float64] = []
+    earlier_of, trades_of = _by_instrument(earlier, ids), _by_instrument(batch, ids)
     for number in ids:
         exchange, market_type = catalogue.venues[number]
-        market = _Market(earlier.take(earlier.instrument == number), batch.take(batch.instrument == number),
-                         announced_at_ns, detected_at_ns)
+        market = _Market(earlier_of[number], trades_of[number], announced_at_ns, detected_at_ns)
         rows.append({"exchange": exchange, "market_type": market_type, "symbol": catalogue.instruments[number].symbol,
                      **market.row()})
         returns.append(returns_of(market.judged.timestamp, market.judged.price, announced_at_ns))
@@ -116,6 +116,14 @@ class _Market:
         hits = np.flatnonzero(scores.abnormal()[start:end])
         return {"suspected": len(hits) > 0, "abnormal_trades": len(hits),
                 "first": self._moment(start + int(hits[0])) if len(hits) else None}
+
+
+def _by_instrument(batch: TradeBatch, ids: Sequence[int]) -> dict[int, TradeBatch]:
+    """Return each instrument's trades, in their order."""
+    order = np.argsort(batch.instrument, kind="stable")
+    numbers = batch.instrument[order]
+    return {number: batch.take(order[np.searchsorted(numbers, number):np.searchsorted(numbers, number, side="right")])
+            for number in ids}
 
 
 def _live(trades: TradeBatch) -> TradeBatch:

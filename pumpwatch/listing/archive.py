@@ -35,13 +35,14 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pumpwatch import __version__
 from pumpwatch.catalogue import Catalogue, VenueKey
@@ -190,12 +191,14 @@ class _Content:
         self.span, self.catalogue = span, catalogue
         self.ids = sorted(catalogue.matching(span.coin),
                           key=lambda number: (catalogue.venues[number], catalogue.instruments[number].symbol))
-        batch = _sorted(batch.take(np.isin(batch.instrument, self.ids)), self.ids)
-        inside = np.zeros(len(batch), bool)
+        rows = _in_order(batch, self.ids)
+        times = batch.timestamp[rows]
+        inside = np.zeros(len(rows), bool)
         for start, end in span.intervals:
-            inside |= (batch.timestamp >= start) & (batch.timestamp < end)
-        self.trades = batch.take(inside)
-        self.earlier = batch.take(batch.timestamp < span.intervals[0][0])
+            inside |= (times >= start) & (times < end)
+        self.trades = batch.take(rows[inside])
+        # ids in text are most of a batch's bytes, and nobody asks for those before the window
+        self.earlier = replace(batch, text_id=None).take(rows[:int(np.searchsorted(times, span.intervals[0][0]))])
         self.venues: dict[VenueKey, list[int]] = {}
         for number in self.ids:
             self.venues.setdefault(catalogue.venues[number], []).append(number)
@@ -236,12 +239,18 @@ class _Content:
         } for listing in self.span.listings]
 
 
-def _sorted(batch: TradeBatch, ids: Sequence[int]) -> TradeBatch:
-    """Return the trades by time; those of one moment by venue, symbol, sequence number, id and arrival."""
+def _in_order(batch: TradeBatch, ids: Sequence[int]) -> NDArray[np.intp]:
+    """Return the rows of these instruments by time; those of one moment by venue, symbol, sequence number, id and arrival."""
+    rows = np.flatnonzero(np.isin(batch.instrument, ids))
+    rows = rows[np.argsort(batch.timestamp[rows], kind="stable")]  # quick where they are in order, as a store returns them
+    same = np.diff(batch.timestamp[rows]) == 0
+    tied = np.concatenate(([False], same)) | np.concatenate((same, [False])) if len(rows) else np.zeros(0, bool)
+    few = batch.take(rows[tied])
     rank = np.zeros(max(ids, default=0) + 1, np.int32)
     rank[np.array(ids, np.int64)] = np.arange(len(ids))
-    keys: list[Any] = [batch.received_at, batch.trade_id, batch.sequence_number, rank[batch.instrument], batch.timestamp]
-    return batch.take(np.lexsort(keys if batch.text_id is None else [batch.text_id, *keys]))
+    keys: list[Any] = [few.received_at, few.trade_id, few.sequence_number, rank[few.instrument], few.timestamp]
+    rows[tied] = rows[tied][np.lexsort(keys if few.text_id is None else [few.text_id, *keys])]
+    return rows
 
 
 def _with_files(manifest: ArchiveManifest, content: _Content, folder: Path, parts: Sequence[QueryPart],

@@ -100,7 +100,9 @@ def chart_data(analysis: Mapping[str, Any], trades: TradeBatch, ids: Sequence[in
             continue
         last = own[np.flatnonzero(np.diff(where[own], append=-1))]
         (exchange, market_type), instrument = catalogue.venues[number], catalogue.instruments[number]
-        lines.append({"name": f"{exchange}.{market_type} {instrument.symbol}", "color": COLORS[len(lines) % len(COLORS)],
+        name = f"{exchange}.{market_type}"
+        alone = sum(catalogue.venues[other] == catalogue.venues[number] for other in ids) == 1
+        lines.append({"name": name if alone else f"{name} {instrument.symbol}", "color": COLORS[len(lines) % len(COLORS)],
                       "futures": market_type == FUTURES, "at": where[last].tolist(),
                       "price": (trades.price[last] / instrument.multiplier).tolist(),
                       "first": firsts.get((exchange, market_type, instrument.symbol))})

@@ -25,13 +25,13 @@ def resolution_ns(timestamps: Int64) -> int:
 
     A second needs TELLING different timestamps; without any timestamp it is 1 ns.
     """
-    different = np.unique(timestamps)
-    if not len(different):
-        return 1
-    for unit in UNITS_NS:
-        if (unit < NS_PER_S or len(different) >= TELLING) and not np.any(different % unit):
-            return unit
-    return 1
+    found = 1
+    for unit in reversed(UNITS_NS):
+        if not len(timestamps) or np.any(timestamps % unit):
+            break
+        if unit < NS_PER_S or len(np.unique(timestamps)) >= TELLING:
+            found = unit
+    return found
 
 
 def order_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -9,7 +9,12 @@
   const digits = data.step_ms < 1000 ? 1 : 0;
   const timeOf = (index) => ZERO + (data.first_ms + index * data.step_ms) / 1000;
   const indexOf = (time) => Math.round(((time - ZERO) * 1000 - data.first_ms) / data.step_ms);
-  const seconds = (time, places) => `${time >= ZERO ? "+" : "\u2212"}${Math.abs(time - ZERO).toFixed(places)} s`;
+  const seconds = (time, places) => `${time > ZERO ? "+" : time < ZERO ? "\u2212" : ""}${Math.abs(time - ZERO).toFixed(places)} s`;
+  const mark = (time) => {
+    if (Number.isInteger(time)) return seconds(time, 0);
+    const range = chart.timeScale().getVisibleRange();
+    return range && range.to - range.from > 10 ? "" : seconds(time, 1);
+  };
   const price = (value) => Number(value.toPrecision(6)).toString();
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const prices = data.venues.flatMap((venue) => venue.price);
@@ -22,7 +27,7 @@
   const chart = lib.createChart(box, {
     ...look(), autoSize: true,
     localization: { timeFormatter: (time) => seconds(time, digits) },
-    timeScale: { tickMarkFormatter: (time) => seconds(time, Number.isInteger(time) ? 0 : 1), borderVisible: false,
+    timeScale: { tickMarkFormatter: mark, borderVisible: false,
                  minBarSpacing: 0.1, fixLeftEdge: true, fixRightEdge: true },
     rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.12, bottom: 0.06 } },
     crosshair: { mode: lib.CrosshairMode.Normal },
@@ -30,15 +35,12 @@
   const format = { type: "custom", formatter: price, minMove: Number.isFinite(least) ? 10 ** (Math.floor(Math.log10(least)) - 5) : 1 };
 
   const lines = data.venues.map((venue) => chart.addSeries(lib.LineSeries, {
-    color: venue.color, lineWidth: 2, lineStyle: venue.futures ? lib.LineStyle.Dashed : lib.LineStyle.Solid,
+    color: venue.color, lineWidth: 2, lineType: lib.LineType.WithSteps, lineStyle: venue.futures ? lib.LineStyle.Dashed : lib.LineStyle.Solid,
     priceLineVisible: false, lastValueVisible: false, priceFormat: format, crosshairMarkerRadius: 3,
   }));
   lines.forEach((line, number) => {
     const venue = data.venues[number];
     line.setData(venue.at.map((index, row) => ({ time: timeOf(index), value: venue.price[row] })));
-    if (venue.first !== null) {
-      lib.createSeriesMarkers(line, [{ time: timeOf(venue.first), position: "inBar", shape: "circle", color: venue.color, size: 1 }]);
-    }
   });
 
   const volumeFormat = { type: "volume" };
@@ -50,6 +52,11 @@
   });
   chart.panes()[0].setStretchFactor(3);
   chart.panes()[1].setStretchFactor(1);
+
+  lines.forEach((line, number) => {  // once every time is on the axis: a marker counts them
+    const { first, color } = data.venues[number];
+    if (first !== null) lib.createSeriesMarkers(line, [{ time: timeOf(first), position: "inBar", shape: "circle", color, size: 1 }]);
+  });
 
   /** Draws a dashed line at each mark, over the whole height; with `named`, its label at the top. */
   class Marks {
