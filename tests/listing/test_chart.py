@@ -7,7 +7,10 @@ import hashlib
 import html.parser
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +132,29 @@ def test_the_table_names_who_moved_first() -> None:
 def test_a_window_without_a_trade_has_a_page_too() -> None:
     data = data_of(page(TradeBatch.empty()))
     assert (data["venues"], sum(data["buy"]), len(data["marks"])) == ([], 0, 3)
+
+
+# a window of a browser without a screen has at least 500 px, a frame has any width
+FRAMES = """<body><script>
+const tell = (frame) => {
+  const page = frame.contentDocument.documentElement;
+  const canvases = page.querySelectorAll("canvas").length > 4;
+  document.body.append(`${page.dataset.ready} canvases ${canvases} fits ${page.scrollWidth === page.clientWidth};`);
+};
+</script>
+<iframe src="chart.html" onload="tell(this)" style="width:390px;height:1200px;border:0"></iframe>
+<iframe src="chart.html" onload="tell(this)" style="width:1440px;height:1200px;border:0"></iframe></body>"""
+
+
+def test_a_browser_draws_it_at_two_widths_without_an_error(tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium here")
+    (tmp_path / "chart.html").write_text(page(MARKET, title=HOSTILE), "utf-8")
+    (tmp_path / "frames.html").write_text(FRAMES, "utf-8")
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+         "--enable-logging=stderr", "--allow-file-access-from-files", "--virtual-time-budget=5000", "--dump-dom",
+         (tmp_path / "frames.html").as_uri()], capture_output=True, text=True, timeout=300, check=False)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    assert re.findall(r"(\w+) canvases (\w+) fits (\w+);", done.stdout) == [("yes", "true", "true")] * 2
