@@ -9,6 +9,7 @@ import click
 
 from pumpwatch.commands.options import config_option, json_option, moment, with_config
 from pumpwatch.commands.output import print_json, print_lines, print_table, program, put, say, shown, terminal_width
+from pumpwatch.errors import UsageError
 from pumpwatch.printable import printable
 
 if TYPE_CHECKING:
@@ -100,19 +101,23 @@ def verify(path: Path, as_json: bool) -> int:
 
 @listing.command()
 @click.argument("wanted", metavar="[ID]", required=False)
+@click.option("--plot", is_flag=True, help="Draw the price, a dot for each trade of every venue.")
 @json_option
 @config_option
-def show(wanted: str | None, as_json: bool, config: Config) -> int:
+def show(wanted: str | None, plot: bool, as_json: bool, config: Config) -> int:
     """Show all listings, or one and who moved first.
 
     ID is a coin, a notice's id or an archive's name. With it, the command shows the market that moved first, by
-    how much and when, the highest peak, and a row for each market. Exit code 1 if the listing is not known. An archive is
-    final when no more trades of its window are expected. A late listing was seen long after its publication.
+    how much and when, the highest peak, and a row for each market; --plot draws the price. Without it there is a line for each
+    listing. Exit code 1 if the listing is not known. An archive is final when no more trades of its window are expected, and
+    complete when no venue's trades may be missing. A late listing was seen long after its publication.
 
     \b
     Example: pumpwatch listing show
-             pumpwatch listing show PEPE
+             pumpwatch listing show PEPE --plot
     """
+    if plot and (as_json or not wanted):
+        raise UsageError("--plot draws one listing", "name it, without --json: pumpwatch listing show COIN --plot")
     from pumpwatch.commands.listing_view import LISTINGS, listing_lines, listing_rows
     from pumpwatch.listing.replay import show as find
 
@@ -122,9 +127,19 @@ def show(wanted: str | None, as_json: bool, config: Config) -> int:
     elif wanted:
         for number, row in enumerate(found):
             print_lines([*([""] if number else []), *listing_lines(shown(row), terminal_width())])
+            if plot and row["state"] == "written":
+                print_lines(["", *_plot(Path(row["archive"]))])
     elif found:
         print_table(LISTINGS, listing_rows(found))
         say(f"who moved first: {program()} listing show {found[-1]['coin']}{with_config(config)}")
     if not found:
         say(f"there is no listing `{printable(wanted)}`" if wanted else "no listing yet")
     return 1 if wanted and not found else 0
+
+
+def _plot(archive: Path) -> list[str]:
+    from pumpwatch.commands.price_plot import price_plot
+    from pumpwatch.listing.archived_prices import read_prices
+
+    prices = read_prices(archive)
+    return price_plot(prices.seconds, prices.price, terminal_width())

@@ -153,8 +153,15 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
 
 def trades_in(path: Path) -> int | None:
     """Return how many trades an archive holds, None where it is missing or unreadable."""
+    overall = overall_in(path)
+    return None if overall is None else int(overall["trades"])
+
+
+def overall_in(path: Path) -> dict[str, Any] | None:
+    """Return the part `overall` of an archive's analysis, None where it is missing or unreadable."""
     try:
-        return int(msgspec.json.decode((path / ANALYSIS).read_bytes())["overall"]["trades"])
+        overall: dict[str, Any] = msgspec.json.decode((path / ANALYSIS).read_bytes())["overall"]
+        return overall | {"trades": int(overall["trades"])}
     except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
         return None
 

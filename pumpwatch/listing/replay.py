@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.listing.archive import Pass, Span, archive_name, part_row, read_analysis, trades_in, write_archive
+from pumpwatch.listing.archive import Pass, Span, archive_name, overall_in, part_row, read_analysis, trades_in, write_archive
+from pumpwatch.listing.completeness import INCOMPLETE
 from pumpwatch.listing.inbox import coin_name
 from pumpwatch.listing.manifest import iso, read_manifest
 from pumpwatch.listing.open_window import LOOKS_S, intervals_of
@@ -77,8 +78,10 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
     """Return the listings and archives of a data folder, oldest first; with `wanted` only the matching ones, with analysis.
 
     `wanted` is a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id, coin,
-    title, announced_at, detected_at, late, needs_body, trades, archive, state, problem, and the archive's final, final_at and
-    passes. state is `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
+    title, announced_at, detected_at, late, needs_body, trades, archive, state, problem, the archive's final, final_at and
+    passes, seen_after_ms (from the publication to our poll), first_mover (`binance.spot`, or None), peak_percent (or None), and
+    incomplete (the venues of which trades may be missing; None where that is not known). state is `open`, `written`,
+    `missing` (the archive was removed) or `problem` (`problem` has the reason).
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     archives: set[str] = set()
@@ -106,9 +109,10 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
 
 
 def _row(config: Config, listing: Listing, archive: str, trades: int | None, problem: str = "") -> dict[str, Any]:
-    state = "open"
+    state, overall = "open", overall_in(Path(archive)) if archive else None
     if trades is not None:
-        state = "written" if archive and trades_in(Path(archive)) is not None else "missing"
+        state = "written" if overall is not None else "missing"
+    first = (overall or {}).get("order") or [None]
     manifest = read_manifest(Path(archive)) if archive else None
     passes = [msgspec.structs.asdict(row) for row in manifest.passes] if manifest else []
     return {"id": f"{listing.source}:{listing.notice_id}", "source": listing.source, "notice_id": listing.notice_id,
@@ -116,7 +120,12 @@ def _row(config: Config, listing: Listing, archive: str, trades: int | None, pro
             "detected_at": iso(listing.detected_at_ns), "late": _is_late(config, listing),
             "needs_body": listing.needs_body, "state": "problem" if problem else state, "problem": problem,
             "trades": trades or 0, "archive": archive, "final": manifest.final if manifest else None,
-            "final_at": manifest.final_at if manifest else None, "passes": passes}
+            "final_at": manifest.final_at if manifest else None, "passes": passes,
+            "seen_after_ms": (listing.detected_at_ns - listing.announced_at_ns) / NS_PER_MS,
+            "first_mover": f"{first[0]['exchange']}.{first[0]['market_type']}" if first[0] else None,
+            "peak_percent": ((overall or {}).get("peak") or {}).get("change_percent"),
+            "incomplete": [f"{row.exchange}.{row.market_type}" for row in manifest.venues if row.state == INCOMPLETE]
+            if manifest and manifest.venues else None}
 
 
 def _add_instruments(catalogue: Catalogue, archive: Path) -> None:

@@ -51,6 +51,14 @@ def test_a_listing_that_does_not_exist_is_one_line_and_1(command: CommandLine, c
     assert (shown.returncode, shown.stdout, shown.stderr) == (1, "", "there is no listing `NO\\nPE`\n")
 
 
+def test_the_price_of_one_listing_is_drawn_on_demand(command: CommandLine, config: Path) -> None:
+    command("listing", "replay", "C1", "--at", "2023-11-14T22:13:20Z", "-c", config)
+    plain, drawn = (command("listing", "show", "C1", *more, "-c", config) for more in ((), ("--plot",)))
+    assert drawn.returncode == 0 and drawn.stdout.startswith(plain.stdout)
+    assert "┤" in drawn.stdout[len(plain.stdout):] and "┤" not in plain.stdout
+    assert command("listing", "show", "--plot", "-c", config).returncode == 2
+
+
 def test_an_archive_is_checked_against_its_manifest(command: CommandLine, config: Path) -> None:
     archive = Path(command("listing", "replay", "C1", "--at", "2023-11-14T22:13:20Z", "-c", config).stdout.strip())
     good = command("listing", "verify", archive)

@@ -54,6 +54,9 @@ def test_a_remembered_listing_is_replayed_with_its_own_times(config: Config) -> 
     assert [part["source"] for part in made["parts"]] == ["journal"]
     (row,) = show(config)
     assert (row["state"], row["trades"], row["archive"]) == ("written", made["trades"], made["archive"])
+    assert (row["seen_after_ms"], row["first_mover"]) == (3000, "alpha.futures")
+    assert row["peak_percent"] == pytest.approx(20, abs=1)
+    assert row["incomplete"] == ["alpha.spot"]  # the gap
 
 
 def test_an_archive_is_made_again_byte_for_byte(config: Config) -> None:
