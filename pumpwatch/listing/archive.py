@@ -6,6 +6,7 @@
         refined/pump_analysis.json               listing.analysis
         notice.json                              the notices, and when each was published, seen and acted on
         chart.html                               listing.chart
+        trades.parquet                           listing.parquet_file, where the extra `parquet` is installed
         manifest.json                            listing.manifest: checksums, completeness, passes, and how long it took
 
 A raw file is one JSON object, one key a line. These keys come before `trades`:
@@ -54,6 +55,8 @@ from pumpwatch.listing.archive_files import ArchiveFiles, trades_object
 from pumpwatch.listing.chart import chart_pieces
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
 from pumpwatch.listing.manifest import ArchiveManifest, iso, read_manifest, write_manifest
+from pumpwatch.listing.parquet_file import NAME as PARQUET
+from pumpwatch.listing.parquet_file import parquet_pieces, pyarrow_version
 from pumpwatch.model import Gap, Listing, TradeBatch
 from pumpwatch.store.query import QueryPart
 
@@ -275,10 +278,13 @@ def _with_files(manifest: ArchiveManifest, content: _Content, folder: Path, part
     with _timed(steps, "chart"):
         files.write(CHART, chart_pieces(content.span.coin, analysis, content.trades, content.ids, content.catalogue,
                                         content.notices()))
-    return msgspec.structs.replace(
-        manifest, files=dict(sorted(files.rows.items())), venues=venues, steps_ms=steps,
-        parts=tuple(part_row(part) for part in parts),
-        versions={"pumpwatch": __version__, "python": platform.python_version(), "numpy": np.__version__})
+    versions = {"pumpwatch": __version__, "python": platform.python_version(), "numpy": np.__version__}
+    if version := pyarrow_version():
+        versions["pyarrow"] = version
+        with _timed(steps, "parquet"):
+            files.write(PARQUET, parquet_pieces(content.trades, content.ids, content.catalogue))
+    return msgspec.structs.replace(manifest, files=dict(sorted(files.rows.items())), venues=venues, steps_ms=steps,
+                                   parts=tuple(part_row(part) for part in parts), versions=versions)
 
 
 @contextmanager

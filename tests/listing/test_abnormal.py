@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from statistics import median
+
 import numpy as np
 import pytest
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.listing.abnormal import RULE, Normal, baseline_from_ns, normal_of, scores_of, search_ns
 from pumpwatch.model import BUY, TradeBatch
-from tests.listing.market import ANNOUNCED_NS
+from tests.listing.market import ANNOUNCED_NS, trades
 from tests.listing.tape import calm, tape
 
 UNTIL_NS = ANNOUNCED_NS
@@ -64,6 +67,33 @@ def test_a_burst_is_abnormal_from_the_trade_that_makes_it_one() -> None:
     assert np.flatnonzero(scores.abnormal()).tolist() == [29, 30, 31]
     assert scores.reasons(29) == ["volume"]
     assert scores.volume[29] == pytest.approx(np.log(5) / 0.25)
+
+
+def test_the_figures_are_those_of_a_plain_loop() -> None:
+    market = trades(0, jump_ms=400, from_s=-90, to_s=5, rate=15)
+    times, prices = market.timestamp.tolist(), market.price.tolist()
+    values = (market.price * market.quantity).tolist()
+    returns, volumes = [], []
+    for second in range(-1200, 0):
+        start, end = UNTIL_NS + second * NS_PER_S, UNTIL_NS + (second + 1) * NS_PER_S
+        inside = [row for row, at in enumerate(times) if start <= at < end]
+        earlier = [price for at, price in zip(times, prices, strict=True) if at < start]
+        if inside:
+            volumes.append(math.log(sum(values[row] for row in inside)))
+            if earlier:
+                returns.append(math.log(prices[inside[-1]] / earlier[-1]))
+    found = normal(market)
+    assert found.return_median == pytest.approx(median(returns))
+    assert found.value_median == pytest.approx(median(volumes))
+    assert found.value_deviation == pytest.approx(max(0.25, 1.4826 * median(abs(v - median(volumes)) for v in volumes)))
+    scores = scores_of(market.timestamp, market.price, market.price * market.quantity, found)
+    for row in range(0, len(market), 7):
+        earlier = [price for at, price in zip(times[:row], prices, strict=False) if at <= times[row] - NS_PER_S]
+        change = math.log(prices[row] / earlier[-1]) if earlier else found.return_median
+        lately = [value for at, value in zip(times[:row + 1], values, strict=False) if at > times[row] - NS_PER_S]
+        volume = (math.log(sum(lately)) - found.value_median) / found.value_deviation if len(lately) >= 10 else 0.0
+        assert scores.price[row] == pytest.approx(abs(change - found.return_median) / found.return_deviation)
+        assert scores.volume[row] == pytest.approx(volume, abs=1e-6)
 
 
 def test_the_first_trade_of_all_is_not_abnormal_by_its_price() -> None:

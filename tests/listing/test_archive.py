@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,8 +135,8 @@ def test_the_manifest_names_every_file_with_its_checksum_and_how_it_was_made(tmp
     assert {name: (row.bytes, row.sha256) for name, row in found.files.items()} == {
         name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in there.items()}
     assert found.parts == ({"source": "recent", "rows": 1000, "ms": 2.0}, {"source": "journal", "rows": 10, "ms": 7.5})
-    assert set(found.versions) == {"pumpwatch", "python", "numpy"}
-    assert list(found.steps_ms) == ["query", "raw", "analysis", "chart"]
+    assert set(found.versions) == {"pumpwatch", "python", "numpy", "pyarrow"}
+    assert list(found.steps_ms) == ["query", "raw", "analysis", "chart", "parquet"]
     assert found.steps_ms["query"] == 9.5
 
 
@@ -154,6 +155,14 @@ def test_a_notice_is_kept_with_the_times_of_its_sight(tmp_path: Path) -> None:
     (notice,) = json.loads((write(tmp_path).path / "notice.json").read_text())["notices"]
     assert (notice["title"], notice["notice_id"], notice["source"]) == (LISTING.title, "6642", "upbit")
     assert (notice["announced_at"], notice["detected_after_ms"]) == ("2026-11-03T06:00:00.000000Z", 3000)
+
+
+def test_without_the_extra_an_archive_has_no_parquet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (write(tmp_path / "with").path / "trades.parquet").is_file()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    path = write(tmp_path / "without").path
+    assert not (path / "trades.parquet").exists()
+    assert check_archive(path).faults == ()
 
 
 def test_an_archive_does_not_depend_on_the_order_in_which_things_are_known(tmp_path: Path) -> None:
