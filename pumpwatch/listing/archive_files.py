@@ -41,8 +41,8 @@ COLUMNS: Mapping[str, Callable[[TradeBatch, Catalogue], list[Any]]] = {
 def breathe() -> None:
     """Leave Python's lock to the hub for a moment.
 
-    A thread whose calls each release the lock and take it back within microseconds can keep a busy machine's hub waiting for all of
-    them: only 5 ms without a release make Python pass the lock on.
+    A thread whose calls each release the lock and take it back within microseconds can keep a busy machine's hub waiting for all
+    of them: only 5 ms without a release make Python pass the lock on.
     """
     _sleep(BREATH_S)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.listing.archive_files import CHUNK, breathe
@@ -50,8 +51,9 @@ def _table(trades: TradeBatch, ids: Sequence[int], catalogue: Catalogue) -> Any:
     where = place[trades.instrument]
     names = catalogue.names(ids)
 
-    def named(column: int) -> Any:
-        return pyarrow.DictionaryArray.from_arrays(where, pyarrow.array([name[column] for name in names], pyarrow.string()))
+    def named(values: Sequence[str], rows: NDArray[np.int32]) -> Any:
+        # not as a dictionary: pages of pyarrow 26's dictionary columns have a few bytes that differ each time
+        return pyarrow.array(values, pyarrow.string()).take(pyarrow.array(rows))
 
     def moments(column: Int64) -> Any:
         return pyarrow.array(column).cast(pyarrow.timestamp("ns", tz="UTC"))
@@ -61,8 +63,8 @@ def _table(trades: TradeBatch, ids: Sequence[int], catalogue: Catalogue) -> Any:
         texts.append(pyarrow.array(trades.take(slice(start, start + CHUNK)).id_texts(), pyarrow.string()))
         breathe()
     return pyarrow.table({
-        "exchange": named(0), "market_type": named(1), "symbol": named(2),
-        "side": pyarrow.DictionaryArray.from_arrays(trades.side.astype(np.int32), pyarrow.array(SIDES)),
+        "exchange": named([name[0] for name in names], where), "market_type": named([name[1] for name in names], where),
+        "symbol": named([name[2] for name in names], where), "side": named(SIDES, trades.side.astype(np.int32)),
         "price": trades.price, "quantity": trades.quantity, "trade_id": pyarrow.chunked_array(texts, pyarrow.string()),
         "sequence_number": pyarrow.array(trades.sequence_number, mask=trades.sequence_number == NO_SEQUENCE),
         "timestamp": moments(trades.timestamp), "received_at": moments(trades.received_at),

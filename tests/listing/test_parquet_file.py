@@ -46,7 +46,7 @@ def test_a_missing_sequence_number_is_null_and_a_large_one_exact() -> None:
 
 
 def test_the_same_trades_give_the_same_bytes() -> None:
-    assert written(MARKET) == written(MARKET)
+    assert len({written(MARKET) for _ in range(20)}) == 1
 
 
 def test_without_the_extra_there_is_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
