@@ -13,8 +13,9 @@ from pumpwatch.commands.table import Cell, Column, render, wrapped
 Listed = Mapping[str, Any]  # a row of listing.replay.show
 
 LISTINGS = (
-    Column("coin"), Column("announced", "announced, UTC"), Column("listing"), Column("state"), Column("trades", right=True),
-    Column("final"), Column("late", rank=2), Column("archive", rank=1),
+    Column("coin"), Column("announced", "announced, UTC"), Column("listing"), Column("seen after", right=True, rank=4),
+    Column("first mover"), Column("peak", right=True), Column("complete", rank=1), Column("state"),
+    Column("trades", right=True, rank=2), Column("final", rank=3), Column("late", rank=6), Column("archive", rank=5),
 )
 MARKETS = (
     Column("moved after", "moved", right=True), Column("behind", right=True, rank=1), Column("venue"), Column("symbol"),
@@ -28,11 +29,20 @@ def listing_rows(listings: Sequence[Listed]) -> list[list[str | Cell] | str]:
     rows: list[list[str | Cell] | str] = []
     for listing in listings:
         final = Cell(str(listing["final_at"]), "yes") if listing["final"] else "-" if listing["final"] is None else "not yet"
-        rows.append([listing["coin"], _announced(listing["announced_at"]), listing["id"], listing["state"],
-                     f"{listing['trades']:,}", final, "yes" if listing["late"] else "no", Path(listing["archive"]).name])
+        rows.append([listing["coin"], _announced(listing["announced_at"]), listing["id"], _seconds(listing["seen_after_ms"]),
+                     listing["first_mover"] or "-", _percent(listing["peak_percent"]) or "-", _complete(listing["incomplete"]),
+                     listing["state"], f"{listing['trades']:,}", final, "yes" if listing["late"] else "no",
+                     Path(listing["archive"]).name])
         if listing["problem"]:
             rows.append(listing["problem"])
     return rows
+
+
+def _complete(incomplete: Sequence[str] | None) -> str | Cell:
+    """Return whether no venue's trades may be missing; `-` where that is not known."""
+    if incomplete is None:
+        return "-"
+    return Cell(f"not {', '.join(incomplete)}", f"not {count(len(incomplete), 'venue')}") if incomplete else "yes"
 
 
 def _announced(iso: str) -> Cell:

@@ -1,4 +1,4 @@
-"""Commands about listings: show them, make an archive again, drop a notice into a running collector."""
+"""Commands about listings: show them, make an archive again, check one, drop a notice into a running collector."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from pumpwatch.commands.options import config_option, json_option, moment, with_config
 from pumpwatch.commands.output import print_json, print_lines, print_table, program, put, say, shown, terminal_width
+from pumpwatch.errors import UsageError
 from pumpwatch.printable import printable
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def listing() -> None:
-    """Show listings, make an archive again, drop a notice."""
+    """Show listings, make an archive again, check one, drop a notice."""
 
 
 @listing.command()
@@ -28,7 +29,8 @@ def listing() -> None:
 def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
     """Make a window's archive again from the store.
 
-    Works with and without a running collector. TIME is ISO 8601 (UTC unless it names a zone), an epoch, or `-20m`.
+    Works with and without a running collector. From the same trades, gaps and listings every file but manifest.json becomes the
+    same, byte for byte. TIME is ISO 8601 (UTC unless it names a zone), an epoch, or `-20m`.
 
     \b
     Example: pumpwatch listing replay PEPE --at 2026-11-21T10:00:00Z
@@ -71,20 +73,51 @@ def fake(coin: str, title: str, as_json: bool, config: Config) -> int:
 
 
 @listing.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+def verify(path: Path, as_json: bool) -> int:
+    """Check an archive against its manifest.
+
+    PATH is an archive's folder. Every file must be there with the size and the SHA-256 that manifest.json names, and no other
+    file. Exit code 1 if one differs. The command needs no config and no collector.
+
+    \b
+    Example: pumpwatch listing verify data/PEPE_20261121T100000Z
+    """
+    from pumpwatch.listing.archive_check import check_archive
+
+    checked = check_archive(path)
+    if as_json:
+        print_json([{"archive": str(checked.archive), "good": not checked.faults, "files": checked.files, "bytes": checked.bytes,
+                     "trades": checked.trades,
+                     "faults": [{"file": fault.file, "problem": fault.problem} for fault in checked.faults]}])
+    elif checked.faults:
+        for fault in checked.faults:
+            put(printable(f"{fault.file}: {fault.problem}"))
+    else:
+        put(f"{checked.files} files with {checked.trades:,} trades are as the manifest says")
+    return 1 if checked.faults else 0
+
+
+@listing.command()
 @click.argument("wanted", metavar="[ID]", required=False)
+@click.option("--plot", is_flag=True, help="Draw the price, a dot for each trade of every venue.")
 @json_option
 @config_option
-def show(wanted: str | None, as_json: bool, config: Config) -> int:
+def show(wanted: str | None, plot: bool, as_json: bool, config: Config) -> int:
     """Show all listings, or one and who moved first.
 
     ID is a coin, a notice's id or an archive's name. With it, the command shows the market that moved first, by
-    how much and when, the highest peak, and a row for each market. Exit code 1 if the listing is not known. An archive is
-    final when no more trades of its window are expected. A late listing was seen long after its publication.
+    how much and when, the highest peak, and a row for each market; --plot draws the price. Without it there is a line for each
+    listing. Exit code 1 if the listing is not known. An archive is final when no more trades of its window are expected, and
+    complete when no venue's trades may be missing. A late listing was seen long after its publication.
 
     \b
     Example: pumpwatch listing show
-             pumpwatch listing show PEPE
+             pumpwatch listing show PEPE --plot
     """
+    if plot and (as_json or not wanted):
+        raise UsageError("--plot draws one listing", "name it, without --json: pumpwatch listing show COIN --plot")
     from pumpwatch.commands.listing_view import LISTINGS, listing_lines, listing_rows
     from pumpwatch.listing.replay import show as find
 
@@ -94,9 +127,19 @@ def show(wanted: str | None, as_json: bool, config: Config) -> int:
     elif wanted:
         for number, row in enumerate(found):
             print_lines([*([""] if number else []), *listing_lines(shown(row), terminal_width())])
+            if plot and row["state"] == "written":
+                print_lines(["", *_plot(Path(row["archive"]))])
     elif found:
         print_table(LISTINGS, listing_rows(found))
         say(f"who moved first: {program()} listing show {found[-1]['coin']}{with_config(config)}")
     if not found:
         say(f"there is no listing `{printable(wanted)}`" if wanted else "no listing yet")
     return 1 if wanted and not found else 0
+
+
+def _plot(archive: Path) -> list[str]:
+    from pumpwatch.commands.price_plot import price_plot
+    from pumpwatch.listing.archived_prices import read_prices
+
+    prices = read_prices(archive)
+    return price_plot(prices.seconds, prices.price, terminal_width())

@@ -26,6 +26,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.config import Config
 from pumpwatch.config_errors import convert
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, Interrupted, ServiceUnavailable, StorageError
+from pumpwatch.listing.archive import CHART
 from pumpwatch.model import TradeBatch
 from pumpwatch.ops.logs import LineFormatter
 from pumpwatch.plugins import load_plugins
@@ -65,6 +66,7 @@ class Report:
     coin: str
     archive: str
     archive_trades: int
+    chart: str
     data: str
     config: str
 
@@ -140,7 +142,8 @@ class Demo:
 
     def _write_config(self) -> None:
         """Write the config with which the other commands look at this folder, when the venues are gone."""
-        config: dict[str, Any] = {"store": {"dir": "."}, "listing": {"archive_dir": "."}, "symbols_file": ""}
+        listing = {"archive_dir": ".", "window_s": self.window_s}
+        config: dict[str, Any] = {"store": {"dir": "."}, "listing": listing, "symbols_file": ""}
         if self.questdb:
             config["sinks"] = {"questdb": self._questdb_options()}
         (self.folder / CONFIG).write_text(f"# To look at what a demo recorded: pumpwatch trades {COIN} -c THIS_FILE\n"
@@ -215,8 +218,8 @@ class Demo:
             cpu_percent_of_a_core=round(100 * cpu_s / self.seconds, 1),
             max_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             durable_ms_p50=percentile_ms(latency, 0.5), durable_ms_p99=percentile_ms(latency, 0.99),
-            coin=COIN, archive=archive, archive_trades=archive_trades, data=str(self.folder),
-            config=str(self.folder / CONFIG))
+            coin=COIN, archive=archive, archive_trades=archive_trades, chart=str(Path(archive) / CHART) if archive else "",
+            data=str(self.folder), config=str(self.folder / CONFIG))
 
 
 def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: str = "",

@@ -106,7 +106,7 @@ def report_lines(report: Report, width: int, color: bool = False) -> list[str]:
     if color:
         verdict = click.style(verdict, fg="green" if report.good else "red", bold=not report.good)
     return [verdict, "", *render(FIGURES, rows, width), "",
-            f"archive  {report.archive or 'none'}", f"data     {report.data}"]
+            f"archive  {report.archive or 'none'}", f"data     {report.data}", f"chart    {report.chart or 'none'}"]
 
 
 def next_lines(report: Report, program: str, config: str) -> list[str]:

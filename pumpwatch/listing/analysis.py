@@ -1,14 +1,7 @@
-"""Analyse the effect of a listing on each market: price before it, first abnormal trade, peak, volumes.
+"""Analyse the effect of a listing on each market, and who moved first.
 
-The analysis is simple, and its rule and thresholds are part of the result. For each instrument the trades of the `baseline_s`
-seconds before the search define what is normal. The search begins `grace_s` before the announcement, because notices are
-dated in whole seconds and the venues' clocks differ from ours. The first abnormal trade is the first one for which
-
-- price: |ln(price / median)| exceeds max(price_floor, price_deviations x robust deviation); median and deviation
-  (1.4826 x the median absolute deviation of ln(price)) are the baseline's. With fewer than `baseline_trades` trades only the
-  floor is used, relative to the last price before the search; or
-- volume: the second up to it has at least `burst_trades` trades, with a value above burst_factor x the highest value of the
-  second up to any baseline trade (not used without a baseline).
+docs/analysis.md defines each figure. `abnormal` finds the abnormal trades, `market_figures` has the figures of one market,
+`move_order` the order of venues, `lead_lag` by how much one price follows another.
 
 Trades that come from no public order (blocks, insurance fund, ADL, internal ones), or without a price, are counted as
 `odd_trades` and not analysed.
@@ -16,129 +9,153 @@ Trades that come from no public order (blocks, insurance fund, ADL, internal one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
-from pumpwatch.model import BUY, SELL, Flag, Float64, Int64, TradeBatch
-
-RULE = {
-    "baseline_s": 20.0, "grace_s": 2.0, "baseline_trades": 5, "price_floor": 0.005, "price_deviations": 8.0,
-    "burst_factor": 5.0, "burst_trades": 10,
-}
-ODD = int(Flag.BLOCK | Flag.INSURANCE_FUND | Flag.ADL | Flag.INTERNAL)
+from pumpwatch.listing.abnormal import RULE, Scores, baseline_from_ns, normal_of, odd_rows, scores_of, search_ns
+from pumpwatch.listing.lead_lag import LAG_MAX_MS, STEP_MS, lead_lags, returns_of
+from pumpwatch.listing.market_figures import drawdown, market_buys, per_second, percent, phases, volume
+from pumpwatch.listing.move_order import order_of, resolution_ns
+from pumpwatch.model import Flag, Float64, TradeBatch
 
 
-def analyse(batch: TradeBatch, catalogue: Catalogue, ids: list[int], announced_at_ns: int,
-            detected_at_ns: int) -> dict[str, Any]:
+def analyse(batch: TradeBatch, catalogue: Catalogue, ids: Sequence[int], announced_at_ns: int, detected_at_ns: int,
+            earlier: TradeBatch | None = None) -> dict[str, Any]:
     """Return the analysis of these instruments' trades as plain data: `rule`, `overall`, and one row for each instrument.
 
-    The batch is sorted by time; instruments without trades have a row too. Times are int ns, UTC; volumes are in base
-    units (quantity) and quote units (value); percent are of the price before the announcement.
+    The batch holds the trades of the window, sorted by time; instruments without trades have a row too. earlier: trades before
+    the window, sorted, which only say what is normal. Times are int ns, UTC; volumes are in base units (quantity) and quote
+    units (value); percent are of the price before the announcement unless a name says otherwise.
     """
-    rows = []
+    earlier = TradeBatch.empty() if earlier is None else earlier
+    earlier = earlier.take(earlier.timestamp >= baseline_from_ns(announced_at_ns))
+    rows: list[dict[str, Any]] = []
+    returns: list[Float64] = []
+    earlier_of, trades_of = _by_instrument(earlier, ids), _by_instrument(batch, ids)
     for number in ids:
         exchange, market_type = catalogue.venues[number]
+        market = _Market(earlier_of[number], trades_of[number], announced_at_ns, detected_at_ns)
         rows.append({"exchange": exchange, "market_type": market_type, "symbol": catalogue.instruments[number].symbol,
-                     **_instrument(batch.take(batch.instrument == number), announced_at_ns, detected_at_ns)})
+                     **market.row()})
+        returns.append(returns_of(market.judged.timestamp, market.judged.price, announced_at_ns))
+    overall = _overall(rows, returns)
     rows.sort(key=lambda row: (row["first_abnormal"] is None, (row["first_abnormal"] or {}).get("at_ns", 0),
                                row["exchange"], row["market_type"], row["symbol"]))
-    return {"rule": RULE, "announced_at_ns": announced_at_ns, "detected_at_ns": detected_at_ns,
-            "overall": _overall(rows), "instruments": rows}
+    return {"rule": RULE, "announced_at_ns": announced_at_ns, "detected_at_ns": detected_at_ns, "overall": overall,
+            "instruments": rows}
 
 
-def _instrument(trades: TradeBatch, announced_at_ns: int, detected_at_ns: int) -> dict[str, Any]:
-    before = int(np.searchsorted(trades.timestamp, announced_at_ns))
-    odd = ((trades.flags & ODD) != 0) | ~(np.isfinite(trades.price) & (trades.price > 0))
-    row: dict[str, Any] = {
-        "trades": len(trades), "odd_trades": int(np.count_nonzero(odd)),
-        "before": _volume(trades.take(slice(None, before))), "after": _volume(trades.take(slice(before, None))),
-        "price_before": None, "first_abnormal": None, "peak": None,
-    }
-    judged = trades.take(~odd)
-    if not len(judged):
-        return row
-    search_ns = announced_at_ns - int(RULE["grace_s"] * NS_PER_S)
-    start = int(np.searchsorted(judged.timestamp, search_ns))
-    before = int(np.searchsorted(judged.timestamp, announced_at_ns))
-    reference = float(judged.price[before - 1] if before else judged.price[0])
-    row["price_before"] = reference if before else None
-    found = _first_abnormal(judged, start, search_ns)
-    if found is not None:
-        index, reasons = found
-        row["first_abnormal"] = {
-            **_moment(judged, index, reference, announced_at_ns), "reasons": reasons,
-            "after_detection_ms": (int(judged.timestamp[index]) - detected_at_ns) / NS_PER_MS,
-            "trade_id": judged.take(slice(index, index + 1)).id_texts()[0],
+class _Market:
+    """One instrument's trades. judged: those that count, with the ones before the window first; `opens` is where it begins."""
+
+    def __init__(self, earlier: TradeBatch, trades: TradeBatch, announced_at_ns: int, detected_at_ns: int) -> None:
+        self.trades, self.announced_at_ns, self.detected_at_ns = trades, announced_at_ns, detected_at_ns
+        self.odd = odd_rows(trades)
+        earlier = earlier.take(~odd_rows(earlier))
+        self.opens = len(earlier)
+        self.judged = TradeBatch.concat([earlier, trades.take(~self.odd)])
+        self.before = int(np.searchsorted(self.judged.timestamp, announced_at_ns))
+        self.price_before = float(self.judged.price[self.before - 1]) if self.before else None
+        self.reference = self.price_before or (float(self.judged.price[0]) if len(self.judged) else 0.0)
+
+    def row(self) -> dict[str, Any]:
+        """Return its figures."""
+        judged, announced_at_ns = self.judged, self.announced_at_ns
+        inside = judged.take(slice(self.opens, None))
+        split = int(np.searchsorted(self.trades.timestamp, announced_at_ns))
+        value = judged.price * judged.quantity
+        normal = normal_of(judged.timestamp, judged.price, value, search_ns(announced_at_ns))
+        scores = scores_of(judged.timestamp, judged.price, value, normal)
+        row: dict[str, Any] = {
+            "trades": len(self.trades), "odd_trades": int(np.count_nonzero(self.odd)),
+            "resolution_ns": resolution_ns(_live(judged).timestamp), "baseline": normal.as_json(),
+            "before": volume(self.trades.take(slice(None, split))), "after": volume(self.trades.take(slice(split, None))),
+            "price_before": self.price_before, "price_after": None, "change_percent": None, "first_abnormal": None, "peak": None,
+            "drawdown": None, "phases": None, "leak": self._leak(scores),
+            "per_second": per_second(inside, announced_at_ns),
+            "market_buys": market_buys(judged, self.price_before, announced_at_ns),
         }
-    if start < len(judged):
-        row["peak"] = _moment(judged, start + int(np.argmax(judged.price[start:])), reference, announced_at_ns)
-    return row
+        if len(judged) > max(self.before, self.opens):
+            row["price_after"] = float(judged.price[-1])
+            row["change_percent"] = percent(float(judged.price[-1]), self.reference)
+        start = max(self.opens, int(np.searchsorted(judged.timestamp, search_ns(announced_at_ns))))
+        if start == len(judged):
+            return row
+        peak = start + int(np.argmax(judged.price[start:]))
+        row["peak"] = self._moment(peak)
+        row["drawdown"] = drawdown(judged, peak)
+        hits = np.flatnonzero(scores.abnormal()[start:])
+        if len(hits):
+            first = start + int(hits[0])
+            row["first_abnormal"] = self._first_abnormal(first, scores)
+            row["phases"] = phases(inside, first - self.opens, peak - self.opens)
+        return row
+
+    def _moment(self, index: int) -> dict[str, Any]:
+        at_ns, price = int(self.judged.timestamp[index]), float(self.judged.price[index])
+        return {"at_ns": at_ns, "after_announcement_ms": (at_ns - self.announced_at_ns) / NS_PER_MS, "price": price,
+                "change_percent": percent(price, self.reference)}
+
+    def _first_abnormal(self, index: int, scores: Scores) -> dict[str, Any]:
+        moment = self._moment(index)
+        same_origin = (self.judged.flags & Flag.BACKFILLED) == (self.judged.flags[index] & Flag.BACKFILLED)
+        return {**moment, "reasons": scores.reasons(index), "price_score": round(float(scores.price[index]), 4),
+                "volume_score": round(float(scores.volume[index]), 4),
+                "resolution_ns": resolution_ns(self.judged.timestamp[same_origin]),
+                "after_detection_ms": (moment["at_ns"] - self.detected_at_ns) / NS_PER_MS,
+                "trade_id": self.judged.take(slice(index, index + 1)).id_texts()[0]}
+
+    def _leak(self, scores: Scores) -> dict[str, Any]:
+        """Return the abnormal trades of the `leak_s` before the search: whether there are any, their number, and the first."""
+        end_ns = search_ns(self.announced_at_ns)
+        start, end = np.searchsorted(self.judged.timestamp, [end_ns - int(RULE["leak_s"] * NS_PER_S), end_ns]).tolist()
+        hits = np.flatnonzero(scores.abnormal()[start:end])
+        return {"suspected": len(hits) > 0, "abnormal_trades": len(hits),
+                "first": self._moment(start + int(hits[0])) if len(hits) else None}
 
 
-def _first_abnormal(trades: TradeBatch, start: int, search_ns: int) -> tuple[int, list[str]] | None:
-    """Return the index of the first abnormal trade from `start` on, and the reasons."""
-    baseline = trades.timestamp[:start] >= search_ns - int(RULE["baseline_s"] * NS_PER_S)
-    logs = np.log(trades.price)
-    price = np.zeros(len(trades) - start, bool)
-    usual = logs[:start][baseline]
-    if len(usual) >= RULE["baseline_trades"]:
-        median = np.median(usual)
-        limit = max(RULE["price_floor"], RULE["price_deviations"] * 1.4826 * float(np.median(np.abs(usual - median))))
-        price = np.abs(logs[start:] - median) > limit
-    elif start:
-        price = np.abs(logs[start:] - logs[start - 1]) > RULE["price_floor"]
-    value, count = _last_second(trades.timestamp, trades.price * trades.quantity)
-    highest = float(np.max(value[:start][baseline], initial=0.0))
-    burst = (value[start:] > RULE["burst_factor"] * highest) & (count[start:] >= RULE["burst_trades"]) \
-        if highest else np.zeros(len(trades) - start, bool)
-    hits = np.flatnonzero(price | burst)
-    if not len(hits):
-        return None
-    first = int(hits[0])
-    return start + first, [name for name, rule in (("price", price), ("volume", burst)) if rule[first]]
+def _by_instrument(batch: TradeBatch, ids: Sequence[int]) -> dict[int, TradeBatch]:
+    """Return each instrument's trades, in their order."""
+    order = np.argsort(batch.instrument, kind="stable")
+    numbers = batch.instrument[order]
+    return {number: batch.take(order[np.searchsorted(numbers, number):np.searchsorted(numbers, number, side="right")])
+            for number in ids}
 
 
-def _last_second(timestamp: Int64, value: Float64) -> tuple[Float64, Int64]:
-    """Return for each trade the value and the number of trades in the second that ends with it."""
-    total = np.concatenate(([0.0], np.cumsum(value)))
-    first = np.searchsorted(timestamp, timestamp - NS_PER_S, side="right")
-    index = np.arange(1, len(timestamp) + 1)
-    return total[index] - total[first], index - first
+def _live(trades: TradeBatch) -> TradeBatch:
+    """Return the trades that were received live: a history may have coarser times."""
+    return trades.take((trades.flags & Flag.BACKFILLED) == 0)
 
 
-def _moment(trades: TradeBatch, index: int, reference: float, announced_at_ns: int) -> dict[str, Any]:
-    at_ns, price = int(trades.timestamp[index]), float(trades.price[index])
-    return {"at_ns": at_ns, "after_announcement_ms": (at_ns - announced_at_ns) / NS_PER_MS, "price": price,
-            "change_percent": round((price / reference - 1) * 100, 4)}
-
-
-def _volume(trades: TradeBatch) -> dict[str, float]:
-    value = trades.price * trades.quantity
-    bought, sold = trades.side == BUY, trades.side == SELL
-    return {"trades": len(trades), "quantity": float(trades.quantity.sum()), "value": float(value.sum()),
-            "buy_quantity": float(trades.quantity[bought].sum()), "buy_value": float(value[bought].sum()),
-            "sell_quantity": float(trades.quantity[sold].sum()), "sell_value": float(value[sold].sum())}
-
-
-def _overall(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the order in which the markets moved, the highest peak, and the sums. The rows are in the order of moving."""
-    moved = [row for row in rows if row["first_abnormal"]]
-    first_ns = moved[0]["first_abnormal"]["at_ns"] if moved else 0
+def _overall(rows: Sequence[dict[str, Any]], returns: Sequence[Float64]) -> dict[str, Any]:
+    """Return the order in which the venues moved, the highest peak, leaks, lead and lag, and the sums."""
     peaks = [row for row in rows if row["peak"] and row["peak"]["change_percent"] is not None]
     top = max(peaks, key=lambda row: float(row["peak"]["change_percent"]), default=None)
     return {
         "trades": sum(row["trades"] for row in rows),
-        "order": [{**_name(row), "after_announcement_ms": row["first_abnormal"]["after_announcement_ms"],
-                   "behind_first_ms": (row["first_abnormal"]["at_ns"] - first_ns) / NS_PER_MS} for row in moved],
+        "order": order_of([row for row in rows if row["first_abnormal"]]),
         "peak": {**_name(top), **top["peak"]} if top else None,
+        "leak": [{**_name(row), **row["leak"]["first"]} for row in rows if row["leak"]["suspected"]],
+        "lead_lag": _lead_lag(rows, returns),
         "value_before": sum(row["before"]["value"] for row in rows),
         "value_after": sum(row["after"]["value"] for row in rows),
         "buy_value_after": sum(row["after"]["buy_value"] for row in rows),
         "sell_value_after": sum(row["after"]["sell_value"] for row in rows),
     }
+
+
+def _lead_lag(rows: Sequence[dict[str, Any]], returns: Sequence[Float64]) -> dict[str, Any] | None:
+    """Return by how much each market's price follows that of the market with the most trades; None without any trade."""
+    if not any(row["trades"] for row in rows):
+        return None
+    reference = max(range(len(rows)), key=lambda number: (int(rows[number]["trades"]), -number))
+    found = lead_lags(returns, reference)
+    return {"step_ms": STEP_MS, "lag_max_ms": LAG_MAX_MS, "reference": _name(rows[reference]),
+            "markets": [{**_name(row), **lag} for row, lag in zip(rows, found, strict=True) if lag]}
 
 
 def _name(row: dict[str, Any]) -> dict[str, str]:

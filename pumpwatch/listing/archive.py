@@ -1,24 +1,28 @@
-"""A listing's archive: a folder with every trade of its window, and their analysis.
+"""A listing's archive: a folder with every trade of its window, their analysis and a picture.
 
     <archive_dir>/KITE_20261103T060000Z/         coin, and the announced time in UTC
         raw/binance/spot.json                    one file for each venue that lists the coin, also without trades
         raw/binance/futures.json
-        refined/pump_analysis.json               listing.analysis, and where the trades came from
-        manifest.json                            listing.manifest: the passes, the trades each added, when it was final
+        refined/pump_analysis.json               listing.analysis
+        notice.json                              the notices, and when each was published, seen and acted on
+        chart.html                               listing.chart
+        trades.parquet                           listing.parquet_file, where the extra `parquet` is installed
+        manifest.json                            listing.manifest: checksums, completeness, passes, and how long it took
 
 A raw file is one JSON object, one key a line. These keys come before `trades`:
 
 - `format`, exchange, market_type, coin, and the venue's `symbols` with multiplier and contract size;
 - `announced_at_ns`, `detected_at_ns`, `triggered_at_ns`, and the same in ISO 8601; `late`: seen long after its publication;
   `window`: a list of [from, to) in ns;
-- `listings`: those it belongs to; `parts`: the parts of the store that were queried, each with its ms, and its problem where
-  it could not return everything;
+- `listings`: those it belongs to;
 - `gaps`: those of this venue that overlap the window and may have lost trades of this coin; and `count`.
 
 `trades` is an object of columns of one length, sorted by timestamp (pandas: `DataFrame(raw["trades"])`), because a
 busy coin has 100,000 trades in a window: symbol, side (`buy`, `sell`: the taker's), price and quantity (numbers; base
 units), trade_id (text), sequence_number (integer or null), timestamp and received_at (ns since 1970 UTC: too large for a
 double, so read them as integers), flags (integer, 0 for an ordinary trade).
+
+Every file but the manifest follows from the stored trades, gaps and listings alone, so that it can be made again byte for byte.
 
 An archive is complete or absent: it is written to a hidden folder and renamed. An existing archive is replaced only by one
 with at least as many trades.
@@ -27,27 +31,40 @@ with at least as many trades.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from pumpwatch.catalogue import Catalogue
-from pumpwatch.clock import NS_PER_S
+from pumpwatch import __version__
+from pumpwatch.catalogue import Catalogue, VenueKey
+from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.errors import StorageError
+from pumpwatch.listing.abnormal import baseline_from_ns
 from pumpwatch.listing.analysis import analyse
+from pumpwatch.listing.archive_files import ArchiveFiles, trades_object
+from pumpwatch.listing.chart import chart_pieces
+from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
 from pumpwatch.listing.manifest import ArchiveManifest, iso, read_manifest, write_manifest
-from pumpwatch.model import NO_SEQUENCE, SIDES, Gap, Listing, TradeBatch
+from pumpwatch.listing.parquet_file import NAME as PARQUET
+from pumpwatch.listing.parquet_file import parquet_pieces, pyarrow_version
+from pumpwatch.model import Gap, Listing, TradeBatch
 from pumpwatch.store.query import QueryPart
 
-RAW_FORMAT = "pumpwatch.raw/1"
-ANALYSIS_FORMAT = "pumpwatch.analysis/1"
+RAW_FORMAT = "pumpwatch.raw/2"
+ANALYSIS_FORMAT = "pumpwatch.analysis/2"
+NOTICE_FORMAT = "pumpwatch.notice/1"
 ANALYSIS = Path("refined") / "pump_analysis.json"
+NOTICE, CHART = "notice.json", "chart.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,11 @@ class Span:
     def announced_at_ns(self) -> int:
         """Return the first announcement, from which the archive has its name."""
         return min(listing.announced_at_ns for listing in self.listings)
+
+    @property
+    def query_from_ns(self) -> int:
+        """Return from when on trades are wanted: the window, and the time before it that says what is normal."""
+        return min(self.intervals[0][0], baseline_from_ns(self.announced_at_ns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +102,14 @@ class Pass:
     """One writing of an archive, for its manifest: the time, whether it is the last one, and why trades may be missing.
 
     unpublished: the sinks that the listings are for. The manifest names them as long as they have not accepted them; None:
-    those that it names already stay.
+    those that it names already stay. unlisted: the venues (`binance.spot`) whose instrument list has not arrived yet.
     """
 
     at_ns: int
     final: bool = True
     problems: Sequence[str] = ()
     unpublished: tuple[str, ...] | None = None
+    unlisted: Sequence[str] = ()
 
 
 def archive_name(coin: str, announced_at_ns: int) -> str:
@@ -98,22 +121,18 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
                   gaps: Sequence[Gap], made: Pass) -> Archive:
     """Write an archive and return it. Blocks. Raises StorageError, and leaves nothing half-written.
 
-    Trades outside the intervals, and of other coins, are left out. Gaps are filtered by venue and symbol here. The passes of an
-    existing manifest are kept, and this one is added.
+    Trades of other coins and outside the intervals are left out; those before the first interval say what is normal. Gaps are
+    filtered by venue and symbol here. The passes of an existing manifest are kept, and this one is added.
     """
     path = archive_dir / archive_name(span.coin, span.announced_at_ns)
-    ids = catalogue.matching(span.coin)
-    inside = np.zeros(len(batch), bool)
-    for start, end in span.intervals:
-        inside |= (batch.timestamp >= start) & (batch.timestamp < end)
-    batch = batch.take(inside & np.isin(batch.instrument, ids))
-    batch = batch.take(np.argsort(batch.timestamp, kind="stable"))
+    content = _Content(span, batch, catalogue, gaps)
+    count = len(content.trades)
     try:
         _recover(path)
         known = trades_in(path)
         before = read_manifest(path)
-        kept = known is not None and known > len(batch)
-        trades = max(known or 0, len(batch))
+        kept = known is not None and known > count
+        trades = max(known or 0, count)
         added = trades - (before.trades if before is not None else known or 0)
         manifest = (before or ArchiveManifest(coin=span.coin)).with_pass(made.at_ns, trades, added, final=made.final,
                                                                   late=span.late, problems=made.problems)
@@ -125,8 +144,7 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            _write(partial, span, batch, catalogue, ids, parts, gaps)
-            write_manifest(partial, manifest)
+            write_manifest(partial, _with_files(manifest, content, partial, parts, made))
             _put_in_place(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -138,8 +156,15 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
 
 def trades_in(path: Path) -> int | None:
     """Return how many trades an archive holds, None where it is missing or unreadable."""
+    overall = overall_in(path)
+    return None if overall is None else int(overall["trades"])
+
+
+def overall_in(path: Path) -> dict[str, Any] | None:
+    """Return the part `overall` of an archive's analysis, None where it is missing or unreadable."""
     try:
-        return int(msgspec.json.decode((path / ANALYSIS).read_bytes())["overall"]["trades"])
+        overall: dict[str, Any] = msgspec.json.decode((path / ANALYSIS).read_bytes())["overall"]
+        return overall | {"trades": int(overall["trades"])}
     except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
         return None
 
@@ -169,82 +194,127 @@ def part_row(part: QueryPart) -> dict[str, Any]:
     return row | ({"problem": part.problem} if part.problem else {})
 
 
-def _write(folder: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, ids: Sequence[int],
-           parts: Sequence[QueryPart], gaps: Sequence[Gap]) -> None:
-    venues: dict[tuple[str, str], list[int]] = {}
-    for number in ids:
-        venues.setdefault(catalogue.venues[number], []).append(number)
-    first = min(span.listings, key=lambda listing: listing.announced_at_ns)
-    header = {
-        "announced_at_ns": first.announced_at_ns, "announced_at": iso(first.announced_at_ns),
-        "detected_at_ns": first.detected_at_ns, "detected_at": iso(first.detected_at_ns),
-        "triggered_at_ns": first.triggered_at_ns, "triggered_at": iso(first.triggered_at_ns),
-        "late": span.late, "needs_body": any(listing.needs_body for listing in span.listings),
-        "window": [list(interval) for interval in span.intervals],
-        "listings": [asdict(listing) for listing in span.listings],
-        "parts": [part_row(part) for part in parts],
-    }
-    for (exchange, market_type), numbers in sorted(venues.items()):
-        trades = batch.take(np.isin(batch.instrument, numbers))
-        instruments = [catalogue.instruments[number] for number in numbers]
-        symbols = [{"symbol": instrument.symbol, "base": instrument.base, "quote": instrument.quote,
-                    "multiplier": instrument.multiplier, "contract_size": instrument.contract_size,
-                    "status": instrument.status} for instrument in instruments]
-        named = {instrument.symbol for instrument in instruments}
-        raw = {
-            "format": RAW_FORMAT, "exchange": exchange, "market_type": market_type, "coin": span.coin,
-            "symbols": symbols, **header,
-            "gaps": [_gap(gap) for gap in gaps if _touches(gap, exchange, market_type, named, span.intervals)],
-            "count": len(trades),
+class _Content:
+    """All that an archive shows, in an order that does not depend on where the trades came from."""
+
+    def __init__(self, span: Span, batch: TradeBatch, catalogue: Catalogue, gaps: Sequence[Gap]) -> None:
+        self.span, self.catalogue = span, catalogue
+        self.ids = sorted(catalogue.matching(span.coin),
+                          key=lambda number: (catalogue.venues[number], catalogue.instruments[number].symbol))
+        rows = _in_order(batch, self.ids)
+        times = batch.timestamp[rows]
+        inside = np.zeros(len(rows), bool)
+        for start, end in span.intervals:
+            inside |= (times >= start) & (times < end)
+        self.trades = batch.take(rows[inside])
+        # ids in text are most of a batch's bytes, and nobody asks for those before the window
+        self.earlier = replace(batch, text_id=None).take(rows[:int(np.searchsorted(times, span.intervals[0][0]))])
+        self.venues: dict[VenueKey, list[int]] = {}
+        for number in self.ids:
+            self.venues.setdefault(catalogue.venues[number], []).append(number)
+        self.gaps = sorted(dict.fromkeys(gaps), key=lambda gap: (
+            gap.exchange, gap.market_type, gap.from_ns, gap.to_ns, gap.symbol, gap.reason, gap.first_id or 0))
+
+    def of(self, venue: VenueKey) -> TradeBatch:
+        """Return the trades of a venue."""
+        return self.trades.take(np.isin(self.trades.instrument, self.venues[venue]))
+
+    def gaps_of(self, venue: VenueKey) -> list[dict[str, Any]]:
+        """Return the gaps of a venue that touch the window, as plain data."""
+        symbols = [self.catalogue.instruments[number].symbol for number in self.venues[venue]]
+        return [asdict(gap) | {"state": str(gap.state)} for gap in self.gaps
+                if touches(gap, venue, symbols, self.span.intervals)]
+
+    def header(self) -> dict[str, Any]:
+        """Return the keys that raw files and the analysis share."""
+        span, first = self.span, min(self.span.listings, key=lambda listing: listing.announced_at_ns)
+        return {
+            "announced_at_ns": first.announced_at_ns, "announced_at": iso(first.announced_at_ns),
+            "detected_at_ns": first.detected_at_ns, "detected_at": iso(first.detected_at_ns),
+            "triggered_at_ns": first.triggered_at_ns, "triggered_at": iso(first.triggered_at_ns),
+            "late": span.late, "needs_body": any(listing.needs_body for listing in span.listings),
+            "window": [list(interval) for interval in span.intervals],
+            "listings": [asdict(listing) for listing in span.listings],
         }
-        _write_file(folder / "raw" / exchange / f"{market_type}.json", raw, _columns(trades, catalogue))
-    analysis = analyse(batch, catalogue, list(ids), first.announced_at_ns, first.detected_at_ns)
-    touching = [gap for gap in gaps if any(
-        _touches(gap, *venue, {catalogue.instruments[number].symbol for number in numbers}, span.intervals)
-        for venue, numbers in venues.items())]
-    _write_file(folder / ANALYSIS, {"format": ANALYSIS_FORMAT, "coin": span.coin, **header,
-                                    "gaps": [_gap(gap) for gap in touching], **analysis}, None)
+
+    def notices(self) -> list[dict[str, Any]]:
+        """Return the notices, each with the times of its publication, of our seeing it, and of the window's opening."""
+        return [{
+            "source": listing.source, "notice_id": listing.notice_id, "title": listing.title, "needs_body": listing.needs_body,
+            "announced_at_ns": listing.announced_at_ns, "announced_at": iso(listing.announced_at_ns),
+            "detected_at_ns": listing.detected_at_ns, "detected_at": iso(listing.detected_at_ns),
+            "triggered_at_ns": listing.triggered_at_ns, "triggered_at": iso(listing.triggered_at_ns),
+            "detected_after_ms": (listing.detected_at_ns - listing.announced_at_ns) / NS_PER_MS,
+            "triggered_after_ms": (listing.triggered_at_ns - listing.announced_at_ns) / NS_PER_MS,
+        } for listing in self.span.listings]
 
 
-def _columns(trades: TradeBatch, catalogue: Catalogue) -> dict[str, list[Any]]:
-    return {
-        "timestamp": trades.timestamp.tolist(),
-        "symbol": [catalogue.instruments[number].symbol for number in trades.instrument.tolist()],
-        "side": [SIDES[side] for side in trades.side.tolist()],
-        "price": trades.price.tolist(),
-        "quantity": trades.quantity.tolist(),
-        "trade_id": trades.id_texts(),
-        "sequence_number": [None if number == NO_SEQUENCE else number for number in trades.sequence_number.tolist()],
-        "received_at": trades.received_at.tolist(),
-        "flags": trades.flags.tolist(),
-    }
+def _in_order(batch: TradeBatch, ids: Sequence[int]) -> NDArray[np.intp]:
+    """Return the rows of these instruments by time; those of one moment by venue, symbol, sequence number, id and arrival."""
+    rows = np.flatnonzero(np.isin(batch.instrument, ids))
+    rows = rows[np.argsort(batch.timestamp[rows], kind="stable")]  # quick where they are in order, as a store returns them
+    same = np.diff(batch.timestamp[rows]) == 0
+    tied = np.concatenate(([False], same)) | np.concatenate((same, [False])) if len(rows) else np.zeros(0, bool)
+    few = batch.take(rows[tied])
+    rank = np.zeros(max(ids, default=0) + 1, np.int32)
+    rank[np.array(ids, np.int64)] = np.arange(len(ids))
+    keys: list[Any] = [few.received_at, few.trade_id, few.sequence_number, rank[few.instrument], few.timestamp]
+    rows[tied] = rows[tied][np.lexsort(keys if few.text_id is None else [few.text_id, *keys])]
+    return rows
 
 
-def _gap(gap: Gap) -> dict[str, Any]:
-    return asdict(gap) | {"state": str(gap.state)}
+def _with_files(manifest: ArchiveManifest, content: _Content, folder: Path, parts: Sequence[QueryPart],
+                made: Pass) -> ArchiveManifest:
+    """Write all files but the manifest, and return it with what it says of them."""
+    files, steps = ArchiveFiles(folder), {"query": round(sum(part.ms for part in parts), 3)}
+    doubts = Doubts(content.gaps, sorted({part.problem for part in parts if part.problem}), made.unlisted)
+    counts = {venue: int(np.count_nonzero(np.isin(content.trades.instrument, numbers)))
+              for venue, numbers in content.venues.items()}
+    venues = venue_rows(content.catalogue, content.ids, counts, content.span.intervals, doubts)
+    with _timed(steps, "raw"):
+        _write_raw(files, content)
+    with _timed(steps, "analysis"):
+        analysis = _write_analysis(files, content)
+    with _timed(steps, "chart"):
+        files.write(CHART, chart_pieces(content.span.coin, analysis, content.trades, content.ids, content.catalogue,
+                                        content.notices()))
+    versions = {"pumpwatch": __version__, "python": platform.python_version(), "numpy": np.__version__}
+    if version := pyarrow_version():
+        versions["pyarrow"] = version
+        with _timed(steps, "parquet"):
+            files.write(PARQUET, parquet_pieces(content.trades, content.ids, content.catalogue))
+    return msgspec.structs.replace(manifest, files=dict(sorted(files.rows.items())), venues=venues, steps_ms=steps,
+                                   parts=tuple(part_row(part) for part in parts), versions=versions)
 
 
-def _touches(gap: Gap, exchange: str, market_type: str, symbols: set[str],
-             intervals: Sequence[tuple[int, int]]) -> bool:
-    if (gap.exchange, gap.market_type) != (exchange, market_type) or not any(map(gap.touches, symbols)):
-        return False
-    return any(gap.from_ns < end and max(gap.to_ns, gap.from_ns + 1) > start for start, end in intervals)
+@contextmanager
+def _timed(steps: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    steps[name] = round((time.perf_counter() - started) * 1000, 3)
 
 
-def _write_file(path: Path, header: Mapping[str, Any], columns: Mapping[str, Sequence[Any]] | None) -> None:
-    """Write one JSON object, a key a line; encoded piece by piece, so that no single call is long."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as out:
-        lines = [b'"%s": %s' % (key.encode(), msgspec.json.encode(value)) for key, value in header.items()]
-        out.write(b"{\n" + b",\n".join(lines))
-        if columns is not None:
-            out.write(b',\n"trades": {')
-            for number, (name, values) in enumerate(columns.items()):
-                out.write(b'%s\n  "%s": ' % (b"," if number else b"", name.encode()) + msgspec.json.encode(values))
-            out.write(b"\n}")
-        out.write(b"\n}\n")
-        out.flush()
-        os.fsync(out.fileno())
+def _write_raw(files: ArchiveFiles, content: _Content) -> None:
+    header, catalogue = content.header(), content.catalogue
+    for venue, numbers in content.venues.items():
+        trades = content.of(venue)
+        exchange, market_type = venue
+        files.write_object(f"raw/{exchange}/{market_type}.json", {
+            "format": RAW_FORMAT, "exchange": exchange, "market_type": market_type, "coin": content.span.coin,
+            "symbols": [symbol_row(catalogue.instruments[number]) for number in numbers], **header,
+            "gaps": content.gaps_of(venue), "count": len(trades),
+        }, trades_object(trades, catalogue))
+    files.write_object(NOTICE, {"format": NOTICE_FORMAT, "coin": content.span.coin, "notices": content.notices()})
+
+
+def _write_analysis(files: ArchiveFiles, content: _Content) -> dict[str, Any]:
+    header = content.header()
+    analysis = analyse(content.trades, content.catalogue, content.ids, header["announced_at_ns"], header["detected_at_ns"],
+                       content.earlier)
+    files.write_object(ANALYSIS.as_posix(), {
+        "format": ANALYSIS_FORMAT, "coin": content.span.coin, **header,
+        "gaps": [gap for venue in content.venues for gap in content.gaps_of(venue)], **analysis})
+    return header | analysis
 
 
 def _put_in_place(partial: Path, path: Path) -> None:

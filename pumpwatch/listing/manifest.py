@@ -1,11 +1,19 @@
-"""An archive's manifest: when its trades were read from the store, how many each pass added, and when it was final.
+"""An archive's manifest: its files with their checksums, how complete each venue is, and the passes that wrote it.
 
     {"format": "pumpwatch.manifest/1", "coin": "KITE", "late": false, "final": false, "final_at_ns": null,
      "final_at": null, "trades": 5120, "problems": [], "unpublished": [],
-     "passes": [{"at_ns": 1793685626000000000, "at": "2026-11-03T06:00:26.000000Z", "trades": 5120, "added": 5120}]}
+     "passes": [{"at_ns": 1793685626000000000, "at": "2026-11-03T06:00:26.000000Z", "trades": 5120, "added": 5120}],
+     "versions": {"pumpwatch": "0.1.0", "python": "3.11.9", "numpy": "2.1.0"},
+     "files": {"raw/binance/spot.json": {"bytes": 812345, "sha256": "9f86..."}},
+     "venues": [{"exchange": "binance", "market_type": "spot", "state": "traded", "trades": 5120, "symbols": [...],
+                 "missing": []}],
+     "parts": [{"source": "recent", "rows": 5120, "ms": 1.5}], "steps_ms": {"query": 1.5, "raw": 22.1}}
 
 `final` is false as long as another pass is to come; trades that it finds in addition are written, and counted in `added`.
 `problems` says why trades may be missing, as of the last pass. `unpublished` names the sinks that have not accepted the listing.
+`venues` is as in `listing.completeness`. `parts` are the parts of the store that were queried, also for the time before the
+window, each with its ms, and its problem where it could not return everything. `steps_ms` is how long each step of the writing
+took. The last five say how the files on disk were made: a pass that left them in place changes none of these.
 """
 
 from __future__ import annotations
@@ -14,6 +22,7 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -33,6 +42,43 @@ class PassRow(msgspec.Struct, frozen=True):
     added: int
 
 
+class FileRow(msgspec.Struct, frozen=True):
+    """One file: its size, and its SHA-256 in hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """A part of the window, [from_ns, to_ns), in which trades of a venue may be missing."""
+
+    from_ns: int
+    to_ns: int
+    reason: str
+
+
+class SymbolRow(msgspec.Struct, frozen=True):
+    """The facts of an instrument that an archive keeps, as in `model.Instrument`."""
+
+    symbol: str
+    base: str
+    quote: str
+    multiplier: int = 1
+    contract_size: float = 1.0
+    status: str = "trading"
+
+
+class VenueRow(msgspec.Struct, frozen=True):
+    """How complete one venue is, see `listing.completeness`. symbols: the coin's instruments there."""
+
+    exchange: str
+    market_type: str
+    state: str
+    trades: int = 0
+    symbols: tuple[SymbolRow, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+
 class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     """The content of the file."""
 
@@ -46,6 +92,11 @@ class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
     unpublished: tuple[str, ...] = ()
     passes: tuple[PassRow, ...] = ()
+    versions: dict[str, str] = {}
+    files: dict[str, FileRow] = {}
+    venues: tuple[VenueRow, ...] = ()
+    parts: tuple[dict[str, Any], ...] = ()
+    steps_ms: dict[str, float] = {}
 
     def with_pass(self, at_ns: int, trades: int, added: int, *, final: bool, late: bool,
                   problems: Sequence[str]) -> ArchiveManifest:

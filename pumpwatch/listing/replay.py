@@ -7,15 +7,17 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.listing.archive import Pass, Span, part_row, read_analysis, trades_in, write_archive
+from pumpwatch.listing.archive import Pass, Span, archive_name, overall_in, part_row, read_analysis, trades_in, write_archive
+from pumpwatch.listing.completeness import INCOMPLETE
 from pumpwatch.listing.inbox import coin_name
 from pumpwatch.listing.manifest import iso, read_manifest
 from pumpwatch.listing.open_window import LOOKS_S, intervals_of
 from pumpwatch.listing.validation import time_problem
-from pumpwatch.model import Listing
+from pumpwatch.model import Instrument, Listing
 from pumpwatch.store.ledger import Ledger, is_missing
 
 NEAR_S = 60.0  # a remembered listing of the coin within this of the given time is replayed with its own times
@@ -25,9 +27,12 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
     """Write the archive of a coin's window around a time from the stored trades, with or without a running collector.
 
     A listing that is remembered near that time has its own times used; otherwise the time is taken as announcement and
-    detection. Returns archive (path), coin, trades, kept (an older archive with more trades was left in place), window,
-    listings, parts and venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is stored of the
-    coin, StorageError and ServiceUnavailable as the store does.
+    detection. An archive that is there says which instruments the venues listed, so that from the same trades, gaps and listings
+    every file but the manifest becomes the same, byte for byte.
+
+    Returns archive (path), coin, trades, kept (an older archive with more trades was left in place), window, listings, parts and
+    venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is stored of the coin, StorageError and
+    ServiceUnavailable as the store does.
     """
     from pumpwatch.plugins import load_plugins
     from pumpwatch.store.stored import StoredTrades
@@ -46,16 +51,18 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
         intervals = intervals_of(listings, config.listing.window_s)
         start_ns, end_ns = intervals[0][0], intervals[-1][1]
         stored = StoredTrades(config, load_plugins(config))
-        found, catalogue = stored.of(coin, start_ns, end_ns), stored.catalogue
+        late = known and all(_is_late(config, listing) for listing in listings)
+        span = Span(coin, listings, intervals, late)
+        found, catalogue = stored.of(coin, span.query_from_ns, end_ns), stored.catalogue
+        _add_instruments(catalogue, Path(config.listing.archive_dir) / archive_name(coin, span.announced_at_ns))
         if not known and not catalogue.matching(coin):
             raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}",
                                  "check the coin and the time: `pumpwatch listing show` lists what is known")
         gaps = ledger.gaps_between(start_ns, end_ns)
         final = now_ns >= end_ns + int(LOOKS_S[-1] * NS_PER_S)
         problems = sorted({part.problem for part in found.parts if part.problem})
-        late = known and all(_is_late(config, listing) for listing in listings)
-        archive = write_archive(Path(config.listing.archive_dir), Span(coin, listings, intervals, late), found.batch,
-                                catalogue, found.parts, gaps, Pass(now_ns, final, problems))
+        archive = write_archive(Path(config.listing.archive_dir), span, found.batch, catalogue, found.parts, gaps,
+                                Pass(now_ns, final, problems))
         for listing in listings:
             ledger.finish_listing(listing.source, listing.notice_id, listing.symbol, str(archive.path), archive.trades)
     finally:
@@ -71,8 +78,10 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
     """Return the listings and archives of a data folder, oldest first; with `wanted` only the matching ones, with analysis.
 
     `wanted` is a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id, coin,
-    title, announced_at, detected_at, late, needs_body, trades, archive, state, problem, and the archive's final, final_at and
-    passes. state is `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
+    title, announced_at, detected_at, late, needs_body, trades, archive, state, problem, the archive's final, final_at and
+    passes, seen_after_ms (from the publication to our poll), first_mover (`binance.spot`, or None), peak_percent (or None), and
+    incomplete (the venues of which trades may be missing; None where that is not known). state is `open`, `written`,
+    `missing` (the archive was removed) or `problem` (`problem` has the reason).
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     archives: set[str] = set()
@@ -100,9 +109,10 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
 
 
 def _row(config: Config, listing: Listing, archive: str, trades: int | None, problem: str = "") -> dict[str, Any]:
-    state = "open"
+    state, overall = "open", overall_in(Path(archive)) if archive else None
     if trades is not None:
-        state = "written" if archive and trades_in(Path(archive)) is not None else "missing"
+        state = "written" if overall is not None else "missing"
+    first = (overall or {}).get("order") or [None]
     manifest = read_manifest(Path(archive)) if archive else None
     passes = [msgspec.structs.asdict(row) for row in manifest.passes] if manifest else []
     return {"id": f"{listing.source}:{listing.notice_id}", "source": listing.source, "notice_id": listing.notice_id,
@@ -110,7 +120,20 @@ def _row(config: Config, listing: Listing, archive: str, trades: int | None, pro
             "detected_at": iso(listing.detected_at_ns), "late": _is_late(config, listing),
             "needs_body": listing.needs_body, "state": "problem" if problem else state, "problem": problem,
             "trades": trades or 0, "archive": archive, "final": manifest.final if manifest else None,
-            "final_at": manifest.final_at if manifest else None, "passes": passes}
+            "final_at": manifest.final_at if manifest else None, "passes": passes,
+            "seen_after_ms": (listing.detected_at_ns - listing.announced_at_ns) / NS_PER_MS,
+            "first_mover": f"{first[0]['exchange']}.{first[0]['market_type']}" if first[0] else None,
+            "peak_percent": ((overall or {}).get("peak") or {}).get("change_percent"),
+            "incomplete": [f"{row.exchange}.{row.market_type}" for row in manifest.venues if row.state == INCOMPLETE]
+            if manifest and manifest.venues else None}
+
+
+def _add_instruments(catalogue: Catalogue, archive: Path) -> None:
+    """Add what an archive says of the venues' instruments: the store does not know those that nobody traded."""
+    manifest = read_manifest(archive)
+    for venue in manifest.venues if manifest else ():
+        for row in venue.symbols:
+            catalogue.add((venue.exchange, venue.market_type), Instrument(**msgspec.structs.asdict(row)))
 
 
 def _is_late(config: Config, listing: Listing) -> bool:

@@ -226,7 +226,8 @@ class WindowKeeper:
         listings = list(window.listings)
         span = Span(window.coin, listings, list(window.intervals), window.late)
         known = bool(self._context.catalogue.matching(window.coin))
-        missing = [f"no instrument list yet from {venue}" for venue in self._trades.unlisted()]
+        unlisted = list(self._trades.unlisted())
+        missing = [f"no instrument list yet from {venue}" for venue in unlisted]
         now_s = self._clock.monotonic()
         if not known and not self._waited_enough(window, now_s, bool(missing)):
             if not window.tries:
@@ -234,7 +235,8 @@ class WindowKeeper:
             window.tries, window.next_s = 1, now_s + RETRY_S
             return None
         try:
-            answers = [self._trades.query(window.coin, start, end) for start, end in span.intervals]
+            answers = [self._trades.query(window.coin, start if number else span.query_from_ns, end)
+                       for number, (start, end) in enumerate(span.intervals)]
             gaps = [gap for start, end in span.intervals for gap in self._trades.gaps(start, end)]
             parts = [part for answer in answers for part in answer.parts]
             incomplete = sorted({part.problem for part in parts if part.problem})
@@ -242,8 +244,8 @@ class WindowKeeper:
             final = self._is_final(window, now_s, bool(incomplete))
             archive = self._writer.apply(write_archive, (
                 self._context.archive_dir, span, TradeBatch.concat([answer.batch for answer in answers]),
-                self._context.catalogue, parts, list(dict.fromkeys(gaps)), Pass(self._clock.now_ns(), final, problems,
-                                                                                     self._publisher.sinks if known else None)))
+                self._context.catalogue, parts, gaps, Pass(self._clock.now_ns(), final, problems,
+                                                           self._publisher.sinks if known else None, unlisted)))
             known = known or archive.trades > 0  # the instruments of an earlier pass may be gone
             for listing in listings:
                 self._context.ledger.finish_listing(listing, str(archive.path), archive.trades, "" if known else NO_INSTRUMENT)

@@ -7,12 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+from gevent.monkey import get_original
 
 from pumpwatch.config import Config
 from pumpwatch.model import Instrument
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.dialect import Dialect
 from pumpwatch.sim.ground_truth import RECORD, SENT, Truth
+from tests.bench.archives import SHARES, measure, watched
 from tests.bench.checks import CLUMP_NS, together
 from tests.bench.loads import FINE_STEP, highest, percentile
 from tests.bench.parsing import form_of, made, parser_of, read
@@ -151,3 +153,13 @@ def test_trades_that_leave_within_a_clump_count_together():
     assert clumped(far, far + CLUMP_NS // 2, far + CLUMP_NS) == 3.0
     assert clumped(3 * far, far, far) == (2 * 2 + 1) / 3
     assert clumped() == 0.0
+
+
+def test_the_longest_block_of_the_hub_is_found():
+    assert watched(lambda: get_original("time", "sleep")(0.05)) >= 50
+
+
+def test_the_archive_that_is_timed_has_all_its_trades(tmp_path):
+    figures = measure(tmp_path, 2_000, 1)
+    assert figures["trades"] == pytest.approx(2_000, abs=len(SHARES))
+    assert list(tmp_path.iterdir()) == []

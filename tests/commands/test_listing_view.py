@@ -33,6 +33,7 @@ def row(**changes: Any) -> dict[str, Any]:
     return {"id": "upbit:6642", "coin": "KITE", "title": "카이트(KITE) 신규 거래지원 안내",
             "announced_at": "2026-11-03T06:00:00.000000Z",
             "detected_at": "2026-11-03T06:00:03.000000Z", "late": False, "state": "written", "problem": "", "trades": 4200,
+            "seen_after_ms": 3000.0, "first_mover": "alpha.futures", "peak_percent": 25.1, "incomplete": [],
             "archive": "/data/KITE_20261103T060000Z", "final": False, "final_at": None, "analysis": MOVED, **changes}
 
 
@@ -72,15 +73,23 @@ def test_the_state_of_a_listing_is_a_sentence(changes: dict[str, Any], says: str
 
 
 def test_all_listings_are_a_line_each_at_80_columns_with_a_problem_below() -> None:
-    rows = listing_rows([row(), row(coin="NOPE", state="problem", problem="no venue lists it", archive="", trades=0, final=None)])
+    rows = listing_rows([row(), row(coin="NOPE", state="problem", problem="no venue lists it", archive="", trades=0, final=None,
+                                        first_mover=None, peak_percent=None, incomplete=None)])
     assert render(LISTINGS, rows, 80) == [
-        "coin  announced, UTC  listing     state    trades  final",
-        "KITE  11-03 06:00:00  upbit:6642  written   4,200  not yet",
-        "NOPE  11-03 06:00:00  upbit:6642  problem       0  -",
+        "coin  announced, UTC  listing     first mover        peak  complete  state",
+        "KITE  11-03 06:00:00  upbit:6642  alpha.futures  +25.10 %  yes       written",
+        "NOPE  11-03 06:00:00  upbit:6642  -                     -  -         problem",
         "  no venue lists it"]
 
 
-def test_at_120_columns_the_archive_is_named_as_well() -> None:
-    lines = render(LISTINGS, listing_rows([row(final=True, final_at="2026-11-03T06:10:20Z")]), 120)
-    check_lines(lines, 120)
+def test_at_150_columns_the_delay_and_the_archive_are_named_as_well() -> None:
+    lines = render(LISTINGS, listing_rows([row(final=True, final_at="2026-11-03T06:10:20Z")]), 150)
+    check_lines(lines, 150)
     assert Path(row()["archive"]).name in lines[1]
+    assert " +3.000 s " in lines[1]
+
+
+def test_venues_that_may_lack_trades_are_counted_or_named() -> None:
+    rows = listing_rows([row(incomplete=["alpha.spot", "beta.spot"])])
+    assert "not 2 venues" in render(LISTINGS, rows, 120)[1]
+    assert "not alpha.spot, beta.spot" in render(LISTINGS, rows, 200)[1]

@@ -49,3 +49,25 @@ def test_all_listings_are_a_line_each_and_name_the_next_command(command: Command
 def test_a_listing_that_does_not_exist_is_one_line_and_1(command: CommandLine, config: Path) -> None:
     shown = command("listing", "show", "NO\nPE", "-c", config)
     assert (shown.returncode, shown.stdout, shown.stderr) == (1, "", "there is no listing `NO\\nPE`\n")
+
+
+def test_the_price_of_one_listing_is_drawn_on_demand(command: CommandLine, config: Path) -> None:
+    command("listing", "replay", "C1", "--at", "2023-11-14T22:13:20Z", "-c", config)
+    plain, drawn = (command("listing", "show", "C1", *more, "-c", config) for more in ((), ("--plot",)))
+    assert drawn.returncode == 0 and drawn.stdout.startswith(plain.stdout)
+    assert "┤" in drawn.stdout[len(plain.stdout):] and "┤" not in plain.stdout
+    assert command("listing", "show", "--plot", "-c", config).returncode == 2
+
+
+def test_an_archive_is_checked_against_its_manifest(command: CommandLine, config: Path) -> None:
+    archive = Path(command("listing", "replay", "C1", "--at", "2023-11-14T22:13:20Z", "-c", config).stdout.strip())
+    good = command("listing", "verify", archive)
+    assert good.returncode == 0 and "are as the manifest says" in good.stdout
+    with (archive / "chart.html").open("ab") as chart:
+        chart.write(b" ")
+    bad = command("listing", "verify", archive)
+    assert bad.returncode == 1 and bad.stdout.startswith("chart.html: has ")
+    row = json.loads(command("listing", "verify", "--json", archive).stdout)
+    assert (row["good"], [fault["file"] for fault in row["faults"]]) == (False, ["chart.html"])
+    nowhere = command("listing", "verify", archive / "none")
+    assert nowhere.returncode == 2 and "no such folder" in nowhere.stderr

@@ -14,7 +14,8 @@ from tests.commands.rendered import check_lines
 REPORT = Report(
     sent=169_409, stored=169_409, missing=0, doubled=0, unknown=0, different=0, fetched=0, store="QuestDB 127.0.0.1:9000",
     seconds=52.0, trades_per_s=3258.0, cpu_us_per_trade=61.2, cpu_percent_of_a_core=19.9, max_rss_bytes=242_000_000,
-    durable_ms_p50=65, durable_ms_p99=121, coin="SOMI", archive="/d/SOMI_20261127T130258Z", archive_trades=13_707, data="/d",
+    durable_ms_p50=65, durable_ms_p99=121, coin="SOMI", archive="/d/SOMI_20261127T130258Z", archive_trades=13_707,
+    chart="/d/SOMI_20261127T130258Z/chart.html", data="/d",
     config="/d/pumpwatch.yaml")
 
 
@@ -36,7 +37,8 @@ def test_the_report_of_a_good_run_is_a_few_lines(width: int) -> None:
 
 def test_a_run_that_lost_a_trade_says_so_first() -> None:
     assert report_lines(replace(REPORT, stored=169_408, missing=1), 80)[0].startswith("Sent and stored differ")
-    assert report_lines(replace(REPORT, archive="", archive_trades=0), 80)[-2] == "archive  none"
+    assert report_lines(replace(REPORT, archive="", archive_trades=0, chart=""), 80)[-3:] == [
+        "archive  none", "data     /d", "chart    none"]
 
 
 def test_three_commands_look_at_what_was_recorded() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.archive import ANALYSIS, Pass, Span, archive_name, trades_in, write_archive
+from pumpwatch.listing.archive_check import check_archive
 from pumpwatch.listing.manifest import iso, read_manifest
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import SIDES, Gap, TradeBatch
 from pumpwatch.store.query import QueryPart
 from tests.listing.market import ANNOUNCED_NS, catalogue_of_venues, listing_of, trades
+from tests.small_disk import small_disk
 
 S = NS_PER_S
 CATALOGUE = catalogue_of_venues()
@@ -71,8 +76,6 @@ def test_a_file_says_what_it_is_about(tmp_path: Path) -> None:
     assert found["announced_at"] == "2026-11-03T06:00:00.000000Z"
     assert found["detected_at"] == "2026-11-03T06:00:03.000000Z"
     assert found["listings"][0]["title"] == LISTING.title
-    assert found["parts"] == [{"source": "recent", "rows": 1000, "ms": 2.0},
-                              {"source": "journal", "rows": 10, "ms": 7.5}]
     assert found["count"] == len(found["trades"]["price"])
 
 
@@ -81,7 +84,7 @@ def test_a_venue_that_has_the_coin_and_no_trades_says_so_and_others_have_no_file
     quiet = raw(path, "beta", "spot")
     assert (quiet["count"], quiet["trades"]["price"]) == (0, [])
     assert sorted(str(file.relative_to(path)) for file in path.rglob("*.json")) == [
-        "manifest.json", "raw/alpha/futures.json", "raw/alpha/spot.json", "raw/beta/spot.json",
+        "manifest.json", "notice.json", "raw/alpha/futures.json", "raw/alpha/spot.json", "raw/beta/spot.json",
         "refined/pump_analysis.json"]
 
 
@@ -121,6 +124,83 @@ def test_the_manifest_says_which_passes_were_made_and_what_each_added(tmp_path: 
     assert (found.final, found.final_at_ns, found.problems) == (True, ANNOUNCED_NS + 623 * S, ("a page",))
     assert found.final_at == "2026-11-03T06:10:23.000000Z"
     assert (third.kept, trades_in(third.path)) == (True, second.trades)
+
+
+def test_the_manifest_names_every_file_with_its_checksum_and_how_it_was_made(tmp_path: Path) -> None:
+    path = write(tmp_path).path
+    found = read_manifest(path)
+    assert found is not None
+    there = {file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    del there["manifest.json"]
+    assert {name: (row.bytes, row.sha256) for name, row in found.files.items()} == {
+        name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in there.items()}
+    assert found.parts == ({"source": "recent", "rows": 1000, "ms": 2.0}, {"source": "journal", "rows": 10, "ms": 7.5})
+    assert set(found.versions) == {"pumpwatch", "python", "numpy", "pyarrow"}
+    assert list(found.steps_ms) == ["query", "raw", "analysis", "chart", "parquet"]
+    assert found.steps_ms["query"] == 9.5
+
+
+def test_the_manifest_says_how_complete_each_venue_is(tmp_path: Path) -> None:
+    path = write(tmp_path, gaps=[gap("alpha", "spot", "", -30, -4)]).path
+    found = read_manifest(path)
+    assert found is not None
+    assert [(row.exchange, row.market_type, row.state) for row in found.venues] == [
+        ("alpha", "futures", "traded"), ("alpha", "spot", "incomplete"), ("beta", "spot", "no trade"),
+        ("gamma", "spot", "not listed")]
+    (missing,) = found.venues[1].missing
+    assert (missing.from_ns, missing.to_ns, missing.reason) == (ANNOUNCED_NS - 20 * S, ANNOUNCED_NS - 4 * S, "cut")
+
+
+def test_a_notice_is_kept_with_the_times_of_its_sight(tmp_path: Path) -> None:
+    (notice,) = json.loads((write(tmp_path).path / "notice.json").read_text())["notices"]
+    assert (notice["title"], notice["notice_id"], notice["source"]) == (LISTING.title, "6642", "upbit")
+    assert (notice["announced_at"], notice["detected_after_ms"]) == ("2026-11-03T06:00:00.000000Z", 3000)
+
+
+def test_without_the_extra_an_archive_has_no_parquet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (write(tmp_path / "with").path / "trades.parquet").is_file()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    path = write(tmp_path / "without").path
+    assert not (path / "trades.parquet").exists()
+    assert check_archive(path).faults == ()
+
+
+def test_an_archive_does_not_depend_on_the_order_in_which_things_are_known(tmp_path: Path) -> None:
+    """Another catalogue has other ids, and another part of the store another order of trades of the same moment."""
+    gaps = [gap("alpha", "spot", "KITEUSDT", -5, -4), gap("alpha", "spot", "", 1, 2)]
+    together = replace(MARKET, timestamp=MARKET.timestamp // (100 * S // 1000) * (100 * S // 1000))
+    first = write(tmp_path / "a", together, gaps).path
+    other = Catalogue()
+    for number in (4, 1, 2, 0):
+        other.add(CATALOGUE.venues[number], CATALOGUE.instruments[number])
+    ids = np.array([3, 1, 2, -1, 0], np.int32)
+    turned = replace(together, instrument=ids[together.instrument]).take(slice(None, None, -1))
+    turned = turned.take(turned.instrument >= 0)
+    second = write_archive(tmp_path / "b", SPAN, turned, other, [], gaps[::-1], Pass(5)).path
+    names = sorted(file.relative_to(first).as_posix() for file in first.rglob("*") if file.is_file())
+    assert names == sorted(file.relative_to(second).as_posix() for file in second.rglob("*") if file.is_file())
+    assert {name for name in names if (first / name).read_bytes() != (second / name).read_bytes()} == {"manifest.json"}
+
+
+def test_trades_before_the_window_say_what_is_normal_and_are_in_no_file(tmp_path: Path) -> None:
+    long = trades(0, jump_ms=400, from_s=-300)
+    path = write(tmp_path, long).path
+    (row,) = [row for row in json.loads((path / ANALYSIS).read_text())["instruments"] if row["symbol"] == "KITEUSDT"]
+    assert row["baseline"]["seconds"] > 290
+    assert row["trades"] == raw(path, "alpha", "spot")["count"] == pytest.approx(43 * 20, abs=100)
+
+
+def test_a_disk_that_fills_is_a_storage_error_that_leaves_the_older_archive(tmp_path: Path) -> None:
+    """The window keeps trying, so the archive is written once there is room."""
+    with small_disk(tmp_path / "disk", 1) as problem:
+        if problem:
+            pytest.skip(problem)
+        first = write(tmp_path / "disk", MARKET.take(slice(0, 10)))
+        large = TradeBatch.concat([trades(0, jump_ms=400, rate=1000), trades(1, jump_ms=250, rate=1000)])
+        with pytest.raises(StorageError, match="No space left"):
+            write(tmp_path / "disk", large)
+        assert [path.name for path in (tmp_path / "disk").iterdir()] == [first.path.name]
+        assert check_archive(first.path).faults == ()
 
 
 def test_an_archive_is_replaced_only_by_one_with_at_least_as_many_trades(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ import pytest
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, ListingConfig, StoreConfig
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.listing.archive import trades_in
+from pumpwatch.listing.archive import Pass, Span, trades_in, write_archive
+from pumpwatch.listing.archive_check import check_archive
+from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.listing.replay import replay, show
 from pumpwatch.model import Gap, TradeBatch
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
+from pumpwatch.store.ledger import Ledger
 from tests.listing.market import ANNOUNCED_NS, catalogue_of_venues, listing_of, trades
 
 S = NS_PER_S
@@ -51,6 +54,27 @@ def test_a_remembered_listing_is_replayed_with_its_own_times(config: Config) -> 
     assert [part["source"] for part in made["parts"]] == ["journal"]
     (row,) = show(config)
     assert (row["state"], row["trades"], row["archive"]) == ("written", made["trades"], made["archive"])
+    assert (row["seen_after_ms"], row["first_mover"]) == (3000, "alpha.futures")
+    assert row["peak_percent"] == pytest.approx(20, abs=1)
+    assert row["incomplete"] == ["alpha.spot"]  # the gap
+
+
+def test_an_archive_is_made_again_byte_for_byte(config: Config) -> None:
+    """The collector knows a venue on which nobody traded, and has the trades in another order."""
+    market = TradeBatch.concat([trades(1, jump_ms=250), trades(0, jump_ms=400)])
+    ledger = Ledger(Path(config.store.dir))
+    gaps = ledger.gaps_between(0, 2**62)
+    ledger.close()
+    span = Span("KITE", [KITE], intervals_of([KITE], config.listing.window_s))
+    first = write_archive(Path(config.listing.archive_dir), span, market, catalogue_of_venues(), [], gaps, Pass(5)).path
+    before = {path.relative_to(first).as_posix(): path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    assert "raw/beta/spot.json" in before
+    made = replay(config, "KITE", ANNOUNCED_NS)
+    assert (made["archive"], made["kept"]) == (str(first), False)
+    after = {path.relative_to(first).as_posix(): path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    assert before.keys() == after.keys()
+    assert [name for name, content in before.items() if after[name] != content] == ["manifest.json"]
+    assert check_archive(first).faults == ()
 
 
 def test_any_coin_and_time_can_be_replayed(config: Config) -> None:

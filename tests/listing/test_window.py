@@ -37,9 +37,9 @@ def test_the_archive_is_written_once_late_trades_are_durable(desk: Desk) -> None
     assert desk.wait(0.2) == []
     assert desk.sweeps == [True, False]  # the window is over, and only waits for what is on its way
     assert desk.wait(SETTLE_S) == ["KITE_20261103T060000Z"]
-    assert desk.shelf.asked == [("KITE", ANNOUNCED_NS - 20 * S, ANNOUNCED_NS + 23 * S)]
+    assert desk.shelf.asked == [("KITE", ANNOUNCED_NS - 1202 * S, ANNOUNCED_NS + 23 * S)]  # also what was normal before
     (record,) = desk.ledger.listings()
-    assert record.trades == len(desk.shelf.query(*desk.shelf.asked[0]).batch) > 1000
+    assert record.trades == len(desk.shelf.query("KITE", ANNOUNCED_NS - 20 * S, ANNOUNCED_NS + 23 * S).batch) > 1000
     assert Path(record.archive).is_dir()
     assert desk.published == [("KITE", "KITE_20261103T060000Z", record.trades)]
     assert desk.wait(100) == []
@@ -79,7 +79,7 @@ def test_overlapping_windows_of_one_coin_become_one_archive(desk: Desk) -> None:
     desk.detect(listing_of(notice_id="2", announced_ns=ANNOUNCED_NS + 12 * S))
     assert desk.wait(11) == []  # the first alone would have ended
     assert desk.wait(20) == ["KITE_20261103T060000Z"]
-    assert desk.shelf.asked == [("KITE", ANNOUNCED_NS - 20 * S, ANNOUNCED_NS + 35 * S)]
+    assert desk.shelf.asked == [("KITE", ANNOUNCED_NS - 1202 * S, ANNOUNCED_NS + 35 * S)]
     assert len(read_analysis(desk.folder / "archives" / "KITE_20261103T060000Z")["listings"]) == 2
     assert [record.trades for record in desk.ledger.listings()] == [desk.published[0][2]] * 2
 
@@ -243,7 +243,7 @@ def test_an_incomplete_answer_is_written_and_written_again_when_it_is_complete(
     assert [desk.wait(11), desk.wait(11)] == [[], []]
     assert desk.wait(11) == ["KITE_20261103T060000Z"]
     (_, _, half), (_, _, whole) = desk.published
-    assert half == whole // 2
+    assert 0 < half < whole
     assert desk.ledger.listings()[0].trades == whole
     assert desk.keeper.open_windows() == []
     assert sum("may be incomplete" in record.message for record in caplog.records) == 1
@@ -259,7 +259,9 @@ def test_a_store_that_stays_incomplete_is_not_queried_forever(desk: Desk) -> Non
     desk.wait(600)
     assert (len(desk.shelf.asked), desk.keeper.not_final()) == (TRIES + 1, 0)
     (name,) = [path.name for path in (desk.folder / "archives").iterdir()]
-    assert read_analysis(desk.folder / "archives" / name)["parts"][0]["problem"] == "a page is damaged"
+    manifest = read_manifest(desk.folder / "archives" / name)
+    assert manifest is not None and manifest.parts[0]["problem"] == "a page is damaged"
+    assert {row.state for row in manifest.venues if row.symbols} == {"incomplete"}
 
 
 def test_a_listing_that_joins_while_the_archive_is_written_is_not_forgotten(desk: Desk) -> None:
