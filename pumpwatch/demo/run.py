@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.clock import NS_PER_S
+from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import Config
 from pumpwatch.config_errors import convert
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, Interrupted, ServiceUnavailable, StorageError
@@ -37,10 +37,20 @@ from pumpwatch.store.committer import percentile_ms
 COINS = 40
 COIN = "SOMI"
 CONFIG = "pumpwatch.yaml"  # in the data folder: with it every command finds what the demo recorded
+MARKETS_OF, MARKET_AFTER_S = "upbit_markets", 3.0  # the list in which the market opens, so long after the notice
 WINDOW_S = 20.0
 SETTLE_S = 6.0  # poll, end of the window, its archive
 READY_WITHIN_S = 30.0
 DRAINED_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A sight of the demo's listing: the source, and the ms from the notice's publication to the sight."""
+
+    source: str
+    kind: str
+    after_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,7 @@ class Report:
     archive_trades: int
     data: str
     config: str
+    sights: tuple[Seen, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -102,9 +113,10 @@ class Demo:
         if any(self.folder.glob("journal/*")):
             raise StorageError(f"{self.folder}: there is a journal in it already", "give an empty or new folder with --data")
         self._write_config()
-        listing = {"at_s": self.listing_at_s, "coin": COIN}
+        listings = [{"at_s": self.listing_at_s, "coin": COIN},
+                    {"at_s": self.listing_at_s + MARKET_AFTER_S, "coin": COIN, "board": MARKETS_OF, "height": 0}]
         with SimProcess(symbols=COINS, rate=self.rate, paused=True, folder=str(self.folder / "venues"),
-                        listings=[listing]) as sim:
+                        listings=listings) as sim:
             self.collector = collector = Collector(self._config(sim))
             collector.start()
             try:
@@ -120,12 +132,13 @@ class Demo:
                 self._wait(lambda: self._drained(collector), DRAINED_WITHIN_S, "the stores did not catch up")
             finally:
                 archive, archive_trades = self._archive(collector)
+                sights = self._sights(collector)
                 self._last_figures = collector.status.now()
                 collector.stop()
             truth = sim.truth()
         self.step = "counting both sides"
         counted = self._count(collector, truth)
-        return self._report(collector, counted, cpu_s, archive, archive_trades)
+        return replace(self._report(collector, counted, cpu_s, archive, archive_trades), sights=sights)
 
     def _config(self, sim: SimProcess) -> Config:
         raw = yaml.safe_load(sim.config_yaml())
@@ -189,6 +202,12 @@ class Demo:
         records = collector.threaded_ledger.listings()
         done = [record for record in records if record.archive]
         return (done[-1].archive, done[-1].trades or 0) if done else ("", 0)
+
+    def _sights(self, collector: Collector) -> tuple[Seen, ...]:
+        """Return who saw the listing, the earliest first."""
+        sights = [sight for sight in collector.threaded_ledger.sights() if sight.symbol == COIN]
+        published_ns = min((sight.published_at_ns for sight in sights), default=0)
+        return tuple(Seen(sight.source, sight.kind, (sight.seen_at_ns - published_ns) / NS_PER_MS) for sight in sights)
 
     def _count(self, collector: Collector, truth: Truth) -> Comparison:
         """Count what the store has: QuestDB when there is one (its rows become visible a little later), else the journal."""

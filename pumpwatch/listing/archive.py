@@ -1,6 +1,6 @@
 """A listing's archive: a folder with every trade of its window, and their analysis.
 
-    <archive_dir>/KITE_20261103T060000Z/         coin, and the announced time in UTC
+    <archive_dir>/KITE_20261103T060000Z/         coin, and the announced time in UTC; another board's, of that second: .._BOARD
         raw/binance/spot.json                    one file for each venue that lists the coin, also without trades
         raw/binance/futures.json
         refined/pump_analysis.json               listing.analysis, and where the trades came from
@@ -27,8 +27,9 @@ with at least as many trades.
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,7 @@ from pumpwatch.store.query import QueryPart
 RAW_FORMAT = "pumpwatch.raw/1"
 ANALYSIS_FORMAT = "pumpwatch.analysis/1"
 ANALYSIS = Path("refined") / "pump_analysis.json"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")  # in a folder's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Span:
     listings: Sequence[Listing]
     intervals: Sequence[tuple[int, int]]
     late: bool = False
+    name: str = ""  # of the folder; empty: `archive_name`
 
     @property
     def announced_at_ns(self) -> int:
@@ -94,6 +97,26 @@ def archive_name(coin: str, announced_at_ns: int) -> str:
     return f"{coin}_{datetime.fromtimestamp(announced_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}"
 
 
+def free_name(archive_dir: Path, coin: str, announced_at_ns: int, board: str, taken: Collection[str] = ()) -> str:
+    """Return the name of an archive's folder, with the board's name where another board's archive has the plain one.
+
+    taken: names that archives of other boards are going to have.
+    """
+    name = archive_name(coin, announced_at_ns)
+    if name not in taken and _boards_of(archive_dir / name) <= {board}:
+        return name
+    return f"{name}_{_UNSAFE.sub('_', board)[:32]}"
+
+
+def _boards_of(path: Path) -> set[str]:
+    """Return the boards of a written archive's listings; none where there is none to read."""
+    try:
+        rows = msgspec.json.decode((path / ANALYSIS).read_bytes())["listings"]
+        return {str(row.get("exchange") or row["source"]) for row in rows}
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        return set()
+
+
 def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, parts: Sequence[QueryPart],
                   gaps: Sequence[Gap], made: Pass) -> Archive:
     """Write an archive and return it. Blocks. Raises StorageError, and leaves nothing half-written.
@@ -101,7 +124,7 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     Trades outside the intervals, and of other coins, are left out. Gaps are filtered by venue and symbol here. The passes of an
     existing manifest are kept, and this one is added.
     """
-    path = archive_dir / archive_name(span.coin, span.announced_at_ns)
+    path = archive_dir / (span.name or archive_name(span.coin, span.announced_at_ns))
     ids = catalogue.matching(span.coin)
     inside = np.zeros(len(batch), bool)
     for start, end in span.intervals:
