@@ -21,7 +21,7 @@ from typing import Any
 
 import pluggy
 
-from pumpwatch.config import Config, VenueConfig, options_of
+from pumpwatch.config import Config, ListingConfig, VenueConfig, options_of
 from pumpwatch.errors import ConfigError, PluginError
 from pumpwatch.hookspecs import AnySource, HookSpecs, ListingSource, MarketSource, PushSource, Sink, SinkPlugin
 from pumpwatch.model import FUTURES, SPOT
@@ -134,16 +134,19 @@ class Plugins:
     def unmet(self, config: Config) -> list[str]:
         """Return a line for each exchange, market, sink or source that the config names and no plugin offers.
 
-        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is not an error; a sink is,
-        because its trades would be missing without notice.
+        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is not an error, and a source of
+        the default config is not one either; a sink is, because its trades would be missing without notice.
         """
         disabled = set(config.plugins.disabled)
         exchanges = {**config.overrides, **config.exchanges}
         offered = {venue.exchange for venue in self.venues}
+        named = set(config.listing.sources)
+        usual = named if named == set(ListingConfig().sources) else set()
         wanted = (
             ("exchanges", exchanges.keys() - disabled, offered),
             ("sinks", config.sinks.keys(), set(self.sinks)),
-            ("listing.sources", (config.listing.sources.keys() | config.idle_sources.keys()) - disabled, set(self.sources)),
+            ("listing.sources", (config.listing.sources.keys() | config.idle_sources.keys()) - disabled - usual,
+             set(self.sources)),
         )
         lines = [f"{section}.{name}: {'its plugin is disabled' if name in disabled else 'no plugin offers it'}; "
                  f"{_known(name, known)}" for section, named, known in wanted for name in sorted(named - known)]

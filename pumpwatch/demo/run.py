@@ -26,6 +26,7 @@ from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import Config
 from pumpwatch.config_errors import convert
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, Interrupted, ServiceUnavailable, StorageError
+from pumpwatch.hookspecs import MarketSource
 from pumpwatch.model import TradeBatch
 from pumpwatch.ops.logs import LineFormatter
 from pumpwatch.plugins import load_plugins
@@ -37,7 +38,7 @@ from pumpwatch.store.committer import percentile_ms
 COINS = 40
 COIN = "SOMI"
 CONFIG = "pumpwatch.yaml"  # in the data folder: with it every command finds what the demo recorded
-MARKETS_OF, MARKET_AFTER_S = "upbit_markets", 3.0  # the list in which the market opens, so long after the notice
+MARKET_AFTER_S = 3.0  # after its notice the market of the coin opens
 WINDOW_S = 20.0
 SETTLE_S = 6.0  # poll, end of the window, its archive
 READY_WITHIN_S = 30.0
@@ -114,7 +115,7 @@ class Demo:
             raise StorageError(f"{self.folder}: there is a journal in it already", "give an empty or new folder with --data")
         self._write_config()
         listings = [{"at_s": self.listing_at_s, "coin": COIN},
-                    {"at_s": self.listing_at_s + MARKET_AFTER_S, "coin": COIN, "board": MARKETS_OF, "height": 0}]
+                    {"at_s": self.listing_at_s + MARKET_AFTER_S, "coin": COIN, "board": _list_of_markets(), "height": 0}]
         with SimProcess(symbols=COINS, rate=self.rate, paused=True, folder=str(self.folder / "venues"),
                         listings=listings) as sim:
             self.collector = collector = Collector(self._config(sim))
@@ -251,6 +252,12 @@ def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: st
     with _interruptible(folder), _log_to(folder), _showing(demo, show):
         report = demo.run()
     return (EXIT_OK if report.good else EXIT_FOUND), report
+
+
+def _list_of_markets() -> str:
+    """Return the first list of markets that a collector reads by default."""
+    sources = load_plugins(Config()).sources
+    return next(name for name in Config().listing.sources if isinstance(sources.get(name), MarketSource))
 
 
 @contextmanager

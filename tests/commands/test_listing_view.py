@@ -33,7 +33,13 @@ def row(**changes: Any) -> dict[str, Any]:
     return {"id": "upbit:6642", "coin": "KITE", "title": "카이트(KITE) 신규 거래지원 안내",
             "announced_at": "2026-11-03T06:00:00.000000Z",
             "detected_at": "2026-11-03T06:00:03.000000Z", "late": False, "state": "written", "problem": "", "trades": 4200,
-            "archive": "/data/KITE_20261103T060000Z", "final": False, "final_at": None, "analysis": MOVED, **changes}
+            "archive": "/data/KITE_20261103T060000Z", "final": False, "final_at": None, "analysis": MOVED,
+            "kind": "notice", "delay_ms": 3000.0, "sights": [sight()], **changes}
+
+
+def sight(**changes: Any) -> dict[str, Any]:
+    return {"source": "upbit", "notice_id": "6642", "kind": "notice", "seen_at": "2026-11-03T06:00:03.000000Z", "behind_ms": 0.0,
+            "title": "t", "edits": 0, "edited_at": None, **changes}
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -71,12 +77,23 @@ def test_the_state_of_a_listing_is_a_sentence(changes: dict[str, Any], says: str
     assert says in " ".join(" ".join(listing_lines(row(**changes), 80)).split())
 
 
+@pytest.mark.parametrize(("changes", "says"), [
+    ({}, "its notice seen by upbit 3.0 s after its publication"),
+    ({"sights": [sight(), sight(source="upbit_markets", kind="market_opened", behind_ms=5_040_000.0)]},
+     "its market seen open by upbit_markets 1 h 24 min behind the first"),
+    ({"kind": "market_opened", "delay_ms": 0.0, "sights": [sight(source="upbit_markets", kind="market_opened")]},
+     "its market seen open by upbit_markets 4,200 trades"),
+    ({"sights": [sight(edits=2, title="(거래지원 취소 안내)")]}, "; edited 2 times, last seen as: (거래지원 취소 안내)")])
+def test_each_sight_is_a_sentence_with_its_delay(changes: dict[str, Any], says: str) -> None:
+    assert says in " ".join(" ".join(listing_lines(row(**changes), 80)).split())
+
+
 def test_all_listings_are_a_line_each_at_80_columns_with_a_problem_below() -> None:
     rows = listing_rows([row(), row(coin="NOPE", state="problem", problem="no venue lists it", archive="", trades=0, final=None)])
     assert render(LISTINGS, rows, 80) == [
-        "coin  announced, UTC  listing     state    trades  final",
-        "KITE  11-03 06:00:00  upbit:6642  written   4,200  not yet",
-        "NOPE  11-03 06:00:00  upbit:6642  problem       0  -",
+        "coin  announced, UTC  listing         seen  state    trades  final",
+        "KITE  11-03 06:00:00  upbit:6642  +3.000 s  written   4,200  not yet",
+        "NOPE  11-03 06:00:00  upbit:6642  +3.000 s  problem       0  -",
         "  no venue lists it"]
 
 
