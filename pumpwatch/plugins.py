@@ -134,8 +134,8 @@ class Plugins:
     def unmet(self, config: Config) -> list[str]:
         """Return a line for each exchange, market, sink or source that the config names and no plugin offers.
 
-        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is not an error, and a source of
-        the default config is not one either; a sink is, because its trades would be missing without notice.
+        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is not an error, and a source
+        of the default config is not one either; a sink is, because its trades would be missing without notice.
         """
         disabled = set(config.plugins.disabled)
         exchanges = {**config.overrides, **config.exchanges}
