@@ -235,3 +235,44 @@ def test_hostile_boards_files_and_plugins_affect_neither_trades_nor_the_listing_
     assert not any(line.startswith("2026 ERROR forged") for line in log.splitlines())
     assert not (tmp_path.parent / "x").exists()
     assert [path.name[:5] for path in (tmp_path / "archive").iterdir()] == ["SOMI_"]
+
+
+PUSHING_PLUGIN = '''
+import time
+from pumpwatch import Notice, PushSource, Verdict, hookimpl
+
+def listen(url, link):
+    link.connected()
+    time.sleep(4)
+    link.deliver(b"SOMI")
+    time.sleep(3600)
+
+def parse(body):
+    now = time.time_ns()
+    return [Notice(source="signals", notice_id=str(now), title=body.decode(), category="", published_at_ns=now,
+                   updated_at_ns=now)]
+
+def verdict(title):
+    return Verdict("krw_listing", (title,))
+
+@hookimpl
+def listing_sources():
+    return [PushSource(name="signals", exchange="mine", listen=listen, parse=parse, verdict=verdict)]
+'''
+
+
+def test_a_source_of_a_plugin_that_pushes_opens_a_window_and_lets_the_collector_stop(tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir(mode=0o755)
+    (plugins / "signals.py").write_text(PUSHING_PLUGIN)
+    with SimProcess(venues=VENUES, symbols=6, rate=500.0, folder=str(tmp_path / "venues")) as sim:
+        listing = {"window_s": WINDOW_S, "sources": {"signals": {}}}
+        with CollectorProcess(sim, tmp_path, listing=listing, plugins={"folder": str(plugins)},
+                              backfill={"enabled": False}) as collector:
+            collector.wait_until(lambda figures: figures["listing"]["signals"]["up"])
+            assert collector.figures()["listing"]["signals"]["delivery"] == "push"
+            collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] == 1)
+            assert collector.stop() == 0
+    (record,) = listings(collector.data)
+    assert (record.listing.source, record.listing.board, record.listing.symbol) == ("signals", "mine", "SOMI")
+    assert record.trades
