@@ -64,7 +64,7 @@ offers is collected into `./data`. `config/pumpwatch.yaml` shows the same keys a
   `PUMPWATCH_STORE__DIR=/data` sets `store.dir`. The environment wins.
 - A relative path in the file counts from the file's folder. One from the environment, and a default, counts from the working
   directory.
-- `NAME` stands for the name of an exchange, a notice board or a sink; `MARKET` for `spot` or `futures`.
+- `NAME` stands for the name of an exchange, a listing source or a sink; `MARKET` for `spot` or `futures`.
 
 `pumpwatch check -c FILE` reports what is wrong with a file, and which venues it collects.
 """

@@ -30,6 +30,7 @@ ENV_PREFIX = "PUMPWATCH_"
 
 Positive = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 Folder = Annotated[str, Meta(min_length=1)]
 
@@ -111,7 +112,7 @@ class BackfillConfig(Section):
 class SourceConfig(Section):
     enabled: bool = True
     url: str = ""
-    interval_s: Positive = 5.0
+    interval_s: NotNegative = 0.0  # 0: the source's own pace, by the hour
 
 
 class ListingConfig(Section):
@@ -119,7 +120,8 @@ class ListingConfig(Section):
     fresh_s: Positive = 600.0
     archive_dir: Folder = "data"
     doubled: bool = True  # the coin of an open window is read on two connections of each venue
-    sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {"upbit": SourceConfig()})
+    sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {
+        name: SourceConfig() for name in ("upbit", "upbit_markets", "bithumb", "bithumb_markets")})
 
 
 class ReportsConfig(Section):

@@ -168,22 +168,112 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListingSource:
-    """A notice board: its address, the interval between requests, and the functions that read it. Pure, like a venue.
+class Market:
+    """One market of an exchange's list: its symbol in the exchange's spelling, and the coin and quote that it trades."""
 
-    fallback_urls: other addresses of the same list, tried in turn when one does not answer. parse: returns a BadFrame in the
-    place of a row that it cannot read, so that the other rows count; it raises BadFrame if the body is not such a list.
-    Every row is checked before it is used: types, lengths, a time between 2017 and an hour from now. Rows that fail are
-    quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits.
+    symbol: str  # KRW-KITE
+    coin: str
+    quote: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often a source is polled by the hour of its country; by day that is every `interval_s` of the source.
+
+    day: from and to in minutes of the local day. night_s: between polls outside of it. quick_s: between polls around the minutes
+    at which notices come, which are those that `mark_min` divides, from before_s before to after_s after each.
+    """
+
+    utc_offset_min: int
+    day: tuple[int, int]
+    night_s: float
+    quick_s: float
+    mark_min: int = 5
+    before_s: float = 2.0
+    after_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolledSource:
+    """The facts of a source that is polled (pull): its addresses and its pace. Use `ListingSource` or `MarketSource`.
+
+    exchange: the exchange whose markets it reports, 1 to 32 small letters, digits, `_` and `-`. Sights of several sources of
+    one exchange are one listing. Empty: the source stands for itself. fallback_urls: other addresses of the same list, tried in
+    turn when one does not answer. pace: None polls every interval_s at any hour.
     """
 
     name: str
+    exchange: str = ""
     url: str
     fallback_urls: Sequence[str] = ()
     headers: Mapping[str, str]
     interval_s: float
+    pace: Pace | None = None
+
+    @property
+    def delivery(self) -> str:
+        """Return how sights arrive."""
+        return "pull"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingSource(PolledSource):
+    """A notice board: its address, the interval between requests, and the functions that read it. Pure, like a venue.
+
+    parse: returns a BadFrame in the place of a row that it cannot read, so that the other rows count; it raises BadFrame if the
+    body is not such a list. Every row is checked before it is used: types, lengths, a time between 2017 and an hour from now.
+    Rows that fail are quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits.
+    """
+
     parse: Callable[[bytes], Sequence[Notice | BadFrame]]  # body -> rows
     verdict: Callable[[str], Verdict]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketSource(PolledSource):
+    """An exchange's list of its markets: a market that appears in it is a listing of the kind `market_opened`.
+
+    parse: as that of `ListingSource`. quotes: only markets of these open a window.
+    """
+
+    parse: Callable[[bytes], Sequence[Market | BadFrame]]  # body -> markets
+    quotes: Sequence[str] = ("KRW",)
+
+
+class PushLink(Protocol):
+    """The way from a source that pushes to the collector."""
+
+    def connected(self) -> None:
+        """Tell that messages may come from now on."""
+
+    def deliver(self, body: bytes) -> None:
+        """Hand over one message, as `parse` reads it. Never raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushSource:
+    """A source that delivers notices by itself (push), for example from a socket.
+
+    listen(url, link): connect to the url of the config, or to one of its own where that is empty, call `link.connected()`, and
+    `link.deliver(body)` for each message, until the connection ends. It runs in a greenlet and must use cooperative I/O only.
+    Whenever it returns or raises it is called again, with back-off; ServiceUnavailable says why there is no connection. parse,
+    verdict and exchange are those of a `ListingSource`. A message that is dated long ago is an edit and never a listing.
+    """
+
+    name: str
+    exchange: str = ""
+    listen: Callable[[str, PushLink], None]
+    parse: Callable[[bytes], Sequence[Notice | BadFrame]]
+    verdict: Callable[[str], Verdict]
+
+    @property
+    def delivery(self) -> str:
+        """Return how sights arrive."""
+        return "push"
+
+
+NoticeSource = ListingSource | PushSource  # what gives notices with titles
+AnySource = ListingSource | MarketSource | PushSource
 
 
 class HookSpecs:
@@ -201,8 +291,8 @@ class HookSpecs:
         """Return the kinds of sink that this plugin offers. One sink is opened for each `sinks.<name>` in the config."""
 
     @hookspec
-    def listing_sources(self) -> list[ListingSource]:  # type: ignore[empty-body]
-        """Return the notice boards that this plugin reads."""
+    def listing_sources(self) -> list[AnySource]:  # type: ignore[empty-body]
+        """Return the listing sources of this plugin: notice boards, lists of markets, and sources that push."""
 
     @hookspec
     def simulator_dialects(self) -> list[Dialect | BoardDialect]:  # type: ignore[empty-body]

@@ -243,7 +243,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A coin that gets a KRW market, identified by (source, notice_id, symbol)."""
+    """A coin that gets a KRW market, identified by (source, notice_id, symbol) of its earliest sight.
+
+    kind: `notice`, or `market_opened` where the market itself was seen before any notice of it.
+    """
 
     source: str
     notice_id: str
@@ -253,3 +256,10 @@ class Listing:
     detected_at_ns: int  # when our request saw it
     triggered_at_ns: int  # when the window was opened
     needs_body: bool = False
+    exchange: str = ""  # that opens the market; empty: the source stands for itself
+    kind: str = "notice"
+
+    @property
+    def board(self) -> str:
+        """Return the exchange that opens the market, or the source where it names none."""
+        return self.exchange or self.source

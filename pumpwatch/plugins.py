@@ -21,9 +21,9 @@ from typing import Any
 
 import pluggy
 
-from pumpwatch.config import Config, VenueConfig, options_of
+from pumpwatch.config import Config, ListingConfig, VenueConfig, options_of
 from pumpwatch.errors import ConfigError, PluginError
-from pumpwatch.hookspecs import HookSpecs, ListingSource, Sink, SinkPlugin
+from pumpwatch.hookspecs import AnySource, HookSpecs, ListingSource, MarketSource, PushSource, Sink, SinkPlugin
 from pumpwatch.model import FUTURES, SPOT
 from pumpwatch.net.texts import one_line
 from pumpwatch.plugin_folder import GROUP, files_in, import_file, points_of, put_on_path, why_not, why_unsafe
@@ -62,7 +62,7 @@ class Plugins:
     def __init__(self) -> None:
         self.venues: list[Venue] = []
         self.sinks: dict[str, SinkPlugin] = {}
-        self.sources: dict[str, ListingSource] = {}
+        self.sources: dict[str, AnySource] = {}
         self.dialects: list[Any] = []  # pumpwatch.sim.dialect.Dialect, not imported here: a collector never needs it
         self.problems: list[tuple[str, str]] = []
         self.faults: list[str] = []
@@ -83,7 +83,7 @@ class Plugins:
             return known[name]
         raise PluginError(f"no plugin offers the venue `{name}`", _known(name, known))
 
-    def source(self, name: str) -> ListingSource:
+    def source(self, name: str) -> AnySource:
         """Return the listing source of this name. Raises PluginError with the known names if there is none."""
         if name in self.sources:
             return self.sources[name]
@@ -134,16 +134,19 @@ class Plugins:
     def unmet(self, config: Config) -> list[str]:
         """Return a line for each exchange, market, sink or source that the config names and no plugin offers.
 
-        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is not an error; a sink is,
-        because its trades would be missing without notice.
+        Errors in the section `plugins` come first. An exchange or source whose plugin is disabled is not an error, and a source
+        of the default config is not one either; a sink is, because its trades would be missing without notice.
         """
         disabled = set(config.plugins.disabled)
         exchanges = {**config.overrides, **config.exchanges}
         offered = {venue.exchange for venue in self.venues}
+        named = set(config.listing.sources)
+        usual = named if named == set(ListingConfig().sources) else set()
         wanted = (
             ("exchanges", exchanges.keys() - disabled, offered),
             ("sinks", config.sinks.keys(), set(self.sinks)),
-            ("listing.sources", (config.listing.sources.keys() | config.idle_sources.keys()) - disabled, set(self.sources)),
+            ("listing.sources", (config.listing.sources.keys() | config.idle_sources.keys()) - disabled - usual,
+             set(self.sources)),
         )
         lines = [f"{section}.{name}: {'its plugin is disabled' if name in disabled else 'no plugin offers it'}; "
                  f"{_known(name, known)}" for section, named, known in wanted for name in sorted(named - known)]
@@ -260,12 +263,15 @@ def _withdraw(manager: pluggy.PluginManager, name: str) -> None:
 
 def _checked(hook: str, values: Any) -> list[Any]:
     """Return a hook's values as a list. Raises PluginError if one is not of the hook's type."""
-    wanted = {"exchange_venues": Venue, "sinks": SinkPlugin, "listing_sources": ListingSource}.get(hook)
+    wanted: tuple[type[Any], ...] = {
+        "exchange_venues": (Venue,), "sinks": (SinkPlugin,), "listing_sources": (ListingSource, MarketSource, PushSource),
+    }.get(hook, ())
     if not isinstance(values, (list, tuple)):
         raise PluginError(f"{hook} must return a list, not {type(values).__name__}")
     for value in values:
-        if wanted is not None and not isinstance(value, wanted):
-            raise PluginError(f"{hook} must return {wanted.__name__} values, not {type(value).__name__}")
+        if wanted and not isinstance(value, wanted):
+            names = " or ".join(kind.__name__ for kind in wanted)
+            raise PluginError(f"{hook} must return {names} values, not {type(value).__name__}")
     return list(values)
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import yaml
 
-from pumpwatch.config import Config, ExchangeConfig, Keys, SourceConfig, VenueConfig, load, options_of
+from pumpwatch.config import Config, ExchangeConfig, Keys, ListingConfig, SourceConfig, VenueConfig, load, options_of
 from pumpwatch.errors import EXIT_CONFIG, ConfigError
 from pumpwatch.plugins import load_plugins
 
@@ -37,6 +37,9 @@ def test_the_shipped_file_holds_every_key_at_its_default() -> None:
         assert place[key] is None
         assert re.search(rf"^ *{key}: +# {re.escape(known[key])}; ", SHIPPED.read_text(), re.MULTILINE)
         place[key] = known[key]
+    sources = written["listing"]["sources"]
+    assert all(keys == {"enabled": True} for name, keys in sources.items() if name != "upbit")
+    sources.update(dict.fromkeys(sources.keys() - {"upbit"}, msgspec.to_builtins(SourceConfig())))
     exchanges = written.pop("exchanges")
     whole = ExchangeConfig(spot=VenueConfig(), futures=VenueConfig())
     assert next(iter(exchanges.values())) == msgspec.to_builtins(whole)  # the others have the same keys
@@ -133,7 +136,8 @@ def test_a_variable_that_is_the_whole_section_chooses_as_the_file_does(tmp_path:
 def test_a_variable_of_one_notice_board_takes_no_other_away_and_switches_none_on(tmp_path: Path) -> None:
     fast = {"PUMPWATCH_LISTING__SOURCES__UPBIT__INTERVAL_S": "3", "PUMPWATCH_LISTING__SOURCES__MINE__INTERVAL_S": "4",
             "PUMPWATCH_LISTING__SOURCES__MINE__ENABLED": "true"}
-    for text, chosen in (("{}", {"upbit": SourceConfig(interval_s=3)}), ("listing: {sources: {}}", {}),
+    usual = {**ListingConfig().sources, "upbit": SourceConfig(interval_s=3)}
+    for text, chosen in (("{}", usual), ("listing: {sources: {}}", {}),
                          ("listing: {sources: {bithumb: }}", {"bithumb": SourceConfig()}),
                          ("listing: {sources: {mine: {url: 'https://m'}}}", {"mine": SourceConfig(interval_s=4, url="https://m")})):
         assert load_text(tmp_path, text, **fast).listing.sources == chosen

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.config import Config, ExchangeConfig, PluginsConfig, VenueConfig
+from pumpwatch.config import Config, ExchangeConfig, ListingConfig, PluginsConfig, VenueConfig
 from pumpwatch.errors import ConfigError, PluginError
 from pumpwatch.plugins import Plugins, load_plugins
 
@@ -83,9 +83,9 @@ def test_what_ships_is_found_by_its_entry_points_and_all_of_it_is_good() -> None
     points = setup["options.entry_points"]["pumpwatch.plugins"].split("\n")
     assert {row["name"] for row in plugins.describe()} == {point.split(" = ")[0] for point in points if point}
     assert plugins.venue("binance.spot").market_type == "spot"
-    assert plugins.source("upbit").name == "upbit"
+    assert plugins.source("upbit").name == "upbit" and set(plugins.sources) == set(ListingConfig().sources)
     assert set(plugins.sinks) == {"questdb"}
-    assert {dialect.name for dialect in plugins.dialects} == {venue.name for venue in plugins.venues} | {"upbit"}
+    assert {dialect.name for dialect in plugins.dialects} == {venue.name for venue in plugins.venues} | set(plugins.sources)
 
 
 def test_a_file_in_the_folder_is_a_plugin(tmp_path: Path) -> None:

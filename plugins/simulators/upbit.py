@@ -1,4 +1,4 @@
-"""Upbit's notice list as a server: the JSON behind its web page, with ETag, edits in place and rejections.
+"""Upbit's notice list as a server: the JSON behind its web page, with ETag, edits in place and rejections; and its markets.
 
 The shape is from payloads of 2025-10 and 2026-08. Rows are sorted by `listed_at`, so an edit moves an old notice to the
 top. `uuid` is a random decimal for new notices and the id for old ones. Badges last a day; pinned rows come separately.
@@ -17,6 +17,9 @@ from pumpwatch import Board, BoardDialect, Coin, HttpCall, HttpReply, Post, hook
 
 KST = timezone(timedelta(hours=9))
 PATH = "/api/v1/announcements"
+MARKETS = "/v1/market/all"
+ESTABLISHED = ("KRW-BTC", "KRW-ETH", "BTC-ETH", "KRW-XRP", "KRW-DOGE", "KRW-ADA", "KRW-TRX", "KRW-LINK", "KRW-AVAX", "KRW-DOT",
+               "KRW-BCH", "BTC-NEXO", "USDT-NEXO")
 TRADE = "거래"
 CATEGORIES = {"trade": TRADE, "digital_asset": "디지털 자산", "event": "이벤트", "maintenance": "점검"}
 NS_PER_S = 1_000_000_000
@@ -120,12 +123,36 @@ def _error(status: int, text: str) -> HttpReply:
     return HttpReply(status, json.dumps({"success": False, "error_message": text}).encode())
 
 
+def seed_markets(now_ns: int, coins: Sequence[Coin]) -> list[Post]:
+    """Return the markets that exist at the start, one a post."""
+    return [Post(number=number, uuid="", title=symbol, category="", first_listed_at_ns=0, listed_at_ns=0)
+            for number, symbol in enumerate(ESTABLISHED, 1)]
+
+
+def market_title(coin: Coin, markets: Sequence[str], listed: bool) -> str:
+    """Return the symbols of a coin's markets."""
+    return ",".join(f"{market}-{coin.name}" for market in markets)
+
+
+def markets(call: HttpCall, board: Board) -> HttpReply:
+    """Answer the list of markets."""
+    if call.method != "GET" or call.path != MARKETS:
+        return _error(404, "Not Found")
+    symbols = [symbol for post in board.ordered() for symbol in post.title.split(",")]
+    rows = [{"market": symbol, "korean_name": symbol, "english_name": symbol,
+             "market_event": {"warning": False, "caution": {"PRICE_FLUCTUATIONS": False}}} for symbol in symbols]
+    return HttpReply(200, json.dumps(rows, ensure_ascii=False).encode(), {"Content-Type": "application/json; charset=utf-8"})
+
+
 DIALECT = BoardDialect(
     name="upbit", url_path=f"{PATH}?os=web&page=1&per_page=20&category=trade", requests_per_second=1.0, burst=3,
-    seed=seed, title=title, body=body, category=TRADE, rest=rest)
+    seed=seed, title=title, body=body, category=TRADE, rest=rest, default=True)
+MARKET_DIALECT = BoardDialect(
+    name="upbit_markets", url_path=f"{MARKETS}?is_details=true", requests_per_second=10.0, burst=10, seed=seed_markets,
+    title=market_title, body=body, category="", rest=markets)
 
 
 @hookimpl
 def simulator_dialects() -> list[BoardDialect]:
-    """Return the board."""
-    return [DIALECT]
+    """Return the board and the list of markets."""
+    return [DIALECT, MARKET_DIALECT]

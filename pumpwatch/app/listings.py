@@ -1,4 +1,4 @@
-"""Connect the listing stage: notice boards and inbox to windows; windows to the stores, the sweep and the sinks."""
+"""Connect the listing stage: sources and inbox to windows; windows to the stores, the sweep and the sinks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import SourceConfig
 from pumpwatch.errors import BadFrame
 from pumpwatch.feeds.venue import VenueFeeds
-from pumpwatch.hookspecs import ListingSource
+from pumpwatch.hookspecs import AnySource, PushSource
 from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext
 from pumpwatch.listing.inbox import Inbox, inbox_folder
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.listing.publication import Publisher
+from pumpwatch.listing.push_watch import PushWatch
 from pumpwatch.listing.validation import check_source
 from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
@@ -55,7 +56,7 @@ class EveryVenue:
 
 
 class Listings:
-    """The notice boards of the config, the inbox, and the windows that they open."""
+    """The listing sources of the config, the inbox, and the windows that they open."""
 
     def __init__(self, collector: CollectorParts) -> None:
         self._collector = collector
@@ -74,17 +75,23 @@ class Listings:
         intake = IntakeContext(
             ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self.windows.open,
             record=collector.recorder.record, fresh_s=options.fresh_s, kept_s=collector.config.store.retention_hours * 3600)
-        self.watches = [
-            Watch(source, self._fetch, intake, url=part.url, interval_s=part.interval_s, offload=self._run_source)
-            for source, part in _usable_sources(collector)]
+        self.watches = [self._watch(source, part, intake) for source, part in _usable_sources(collector)]
         self._inbox = Inbox(inbox_folder(collector.config), intake)
 
+    def _watch(self, source: AnySource, part: SourceConfig, intake: IntakeContext) -> Watch | PushWatch:
+        if isinstance(source, PushSource):
+            return PushWatch(source, intake, url=part.url, offload=self._run_source)
+        return Watch(source, self._fetch, intake, url=part.url, interval_s=part.interval_s, offload=self._run_source)
+
     def start(self, scheduler: Scheduler) -> None:
-        """Resume unfinished windows, and have the boards and the inbox polled."""
+        """Resume unfinished windows, have the boards and the inbox polled, and listen to the sources that push."""
         kept_s = self._collector.config.store.retention_hours * 3600
         self._collector.supervisor.spawn("windows", partial(self.windows.run, kept_s))
         for watch in self.watches:
-            watch.schedule(scheduler)
+            if isinstance(watch, PushWatch):
+                self._collector.supervisor.spawn(f"source {watch.source.name}", watch.run)
+            else:
+                watch.schedule(scheduler)
         self._inbox.schedule(scheduler)
 
     def stop(self) -> None:
@@ -94,7 +101,7 @@ class Listings:
         self.windows.stop()
 
     def status(self) -> dict[str, Any]:
-        """Return the state of each board, and the number of windows."""
+        """Return the state of each source, and the number of windows."""
         return {**{watch.source.name: watch.state() for watch in self.watches},
                 "windows": {"open": len(self.windows.open_windows()), "not_final": self.windows.not_final()}}
 
@@ -127,7 +134,7 @@ class Listings:
         return result
 
 
-def _usable_sources(collector: CollectorParts) -> Iterator[tuple[ListingSource, SourceConfig]]:
+def _usable_sources(collector: CollectorParts) -> Iterator[tuple[AnySource, SourceConfig]]:
     """Yield the sources of the config. One with invalid facts is logged and left out."""
     for name, part in collector.config.listing.sources.items():
         if not part.enabled or name not in collector.plugins.sources:

@@ -208,7 +208,7 @@ def _open(file: str) -> BinaryIO:
 
 @click.command()
 @click.argument("file", default="-")
-@click.option("--source", metavar="NAME", help="The notice board of these titles; needed if several are installed.")
+@click.option("--source", metavar="NAME", help="The source of these titles; by default the first of the config.")
 @config_option
 def titles(file: str, source: str | None, config: Config) -> int:
     """Judge notice titles, one a line.
@@ -219,19 +219,20 @@ def titles(file: str, source: str | None, config: Config) -> int:
     \b
     Example: pumpwatch titles notices.txt --source upbit
     """
+    from pumpwatch.hookspecs import MarketSource
     from pumpwatch.listing.title_verdict import titles_command
     from pumpwatch.plugins import load_plugins
 
     plugins = load_plugins(config)
+    judges = {name: found for name, found in plugins.sources.items() if not isinstance(found, MarketSource)}
     if source is None:
-        if len(plugins.sources) != 1:
-            raise UsageError(f"{len(plugins.sources)} listing sources are installed",
-                             f"name one with --source: {', '.join(sorted(plugins.sources))}")
-        source = next(iter(plugins.sources))
+        source = next((name for name in (*config.listing.sources, *sorted(judges)) if name in judges), "")
     try:
-        judge = plugins.source(source)
+        judge = judges.get(source) or plugins.source(source)
     except PluginError as error:
         raise UsageError(error.message, error.hint) from error
+    if isinstance(judge, MarketSource):
+        raise UsageError(f"the listing source `{source}` has no titles", f"name one with --source: {', '.join(sorted(judges))}")
     print_json(titles_command(file, judge))
     return EXIT_OK
 

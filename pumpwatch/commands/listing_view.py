@@ -13,9 +13,10 @@ from pumpwatch.commands.table import Cell, Column, render, wrapped
 Listed = Mapping[str, Any]  # a row of listing.replay.show
 
 LISTINGS = (
-    Column("coin"), Column("announced", "announced, UTC"), Column("listing"), Column("seen after", right=True, rank=4),
+    Column("coin"), Column("announced", "announced, UTC"), Column("listing"), Column("seen after", "seen", right=True, rank=4),
     Column("first mover"), Column("peak", right=True), Column("complete", rank=1), Column("state"),
-    Column("trades", right=True, rank=2), Column("final", rank=3), Column("late", rank=6), Column("archive", rank=5),
+    Column("trades", right=True, rank=2), Column("final", rank=3), Column("sights", right=True, rank=7),
+    Column("late", rank=6), Column("archive", rank=5),
 )
 MARKETS = (
     Column("moved after", "moved", right=True), Column("behind", right=True, rank=1), Column("venue"), Column("symbol"),
@@ -29,10 +30,10 @@ def listing_rows(listings: Sequence[Listed]) -> list[list[str | Cell] | str]:
     rows: list[list[str | Cell] | str] = []
     for listing in listings:
         final = Cell(str(listing["final_at"]), "yes") if listing["final"] else "-" if listing["final"] is None else "not yet"
-        rows.append([listing["coin"], _announced(listing["announced_at"]), listing["id"], _seconds(listing["seen_after_ms"]),
+        rows.append([listing["coin"], _announced(listing["announced_at"]), listing["id"], _seconds(listing["delay_ms"]),
                      listing["first_mover"] or "-", _percent(listing["peak_percent"]) or "-", _complete(listing["incomplete"]),
-                     listing["state"], f"{listing['trades']:,}", final, "yes" if listing["late"] else "no",
-                     Path(listing["archive"]).name])
+                     listing["state"], f"{listing['trades']:,}", final, str(max(1, len(listing["sights"]))),
+                     "yes" if listing["late"] else "no", Path(listing["archive"]).name])
         if listing["problem"]:
             rows.append(listing["problem"])
     return rows
@@ -56,10 +57,24 @@ def listing_lines(listing: Listed, width: int) -> list[str]:
                       f"detected {listing['detected_at']}{' (late)' if listing['late'] else ''}", width)]
     if listing["title"]:
         lines += wrapped(listing["title"], width)
+    for sight in listing["sights"]:
+        lines += wrapped(sight_text(sight, listing), width)
     lines += _state(listing, width)
     if listing["analysis"] is not None:
         lines += ["", *analysis_lines(listing["analysis"], width)]
     return lines
+
+
+def sight_text(sight: Mapping[str, Any], listing: Listed) -> str:
+    """Return one sight of a listing in words: who saw it when, how long after its publication or after the earliest sight."""
+    text = f"{'its market seen open' if sight['kind'] == 'market_opened' else 'its notice seen'} by {sight['source']}"
+    if sight["behind_ms"]:
+        text += f" {lasted(round(sight['behind_ms'] * NS_PER_MS))} behind the first"
+    elif listing["kind"] == "notice":
+        text += f" {_after(listing['delay_ms'])} its publication"
+    if sight["edits"]:
+        text += f"; edited {count(sight['edits'], 'time')}, last seen as: {sight['title']}"
+    return text
 
 
 def _state(listing: Listed, width: int) -> list[str]:

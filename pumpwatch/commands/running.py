@@ -149,7 +149,7 @@ def simulate(options: str | None, stdin: bool, list_faults: bool, as_json: bool,
     address, which is printed on stderr, or with --stdin JSON lines such as {"do": "fault", "kind": "cut"}.
 
     \b
-    Commands: status pause resume stop publish edit board_fault fault
+    Commands: status pause resume stop publish edit delete board_fault fault
     Kinds of fault: cut fin close slow_close silence mute freeze deaf drop double
                     reorder spoil fragment malformed ping maintenance refuse
                     down hang rest ban history

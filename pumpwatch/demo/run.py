@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ import numpy as np
 import yaml
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.clock import NS_PER_S
+from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import Config
 from pumpwatch.config_errors import convert
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, Interrupted, ServiceUnavailable, StorageError
+from pumpwatch.hookspecs import MarketSource
 from pumpwatch.listing.archive import CHART
 from pumpwatch.model import TradeBatch
 from pumpwatch.ops.logs import LineFormatter
@@ -38,10 +39,20 @@ from pumpwatch.store.committer import percentile_ms
 COINS = 40
 COIN = "SOMI"
 CONFIG = "pumpwatch.yaml"  # in the data folder: with it every command finds what the demo recorded
+MARKET_AFTER_S = 3.0  # after its notice the market of the coin opens
 WINDOW_S = 20.0
 SETTLE_S = 6.0  # poll, end of the window, its archive
 READY_WITHIN_S = 30.0
 DRAINED_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A sight of the demo's listing: the source, and the ms from the notice's publication to the sight."""
+
+    source: str
+    kind: str
+    after_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,7 @@ class Report:
     chart: str
     data: str
     config: str
+    sights: tuple[Seen, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -104,9 +116,10 @@ class Demo:
         if any(self.folder.glob("journal/*")):
             raise StorageError(f"{self.folder}: there is a journal in it already", "give an empty or new folder with --data")
         self._write_config()
-        listing = {"at_s": self.listing_at_s, "coin": COIN}
+        listings = [{"at_s": self.listing_at_s, "coin": COIN},
+                    {"at_s": self.listing_at_s + MARKET_AFTER_S, "coin": COIN, "board": _list_of_markets(), "height": 0}]
         with SimProcess(symbols=COINS, rate=self.rate, paused=True, folder=str(self.folder / "venues"),
-                        listings=[listing]) as sim:
+                        listings=listings) as sim:
             self.collector = collector = Collector(self._config(sim))
             collector.start()
             try:
@@ -122,12 +135,13 @@ class Demo:
                 self._wait(lambda: self._drained(collector), DRAINED_WITHIN_S, "the stores did not catch up")
             finally:
                 archive, archive_trades = self._archive(collector)
+                sights = self._sights(collector)
                 self._last_figures = collector.status.now()
                 collector.stop()
             truth = sim.truth()
         self.step = "counting both sides"
         counted = self._count(collector, truth)
-        return self._report(collector, counted, cpu_s, archive, archive_trades)
+        return replace(self._report(collector, counted, cpu_s, archive, archive_trades), sights=sights)
 
     def _config(self, sim: SimProcess) -> Config:
         raw = yaml.safe_load(sim.config_yaml())
@@ -193,6 +207,12 @@ class Demo:
         done = [record for record in records if record.archive]
         return (done[-1].archive, done[-1].trades or 0) if done else ("", 0)
 
+    def _sights(self, collector: Collector) -> tuple[Seen, ...]:
+        """Return who saw the listing, the earliest first."""
+        sights = [sight for sight in collector.threaded_ledger.sights() if sight.symbol == COIN]
+        published_ns = min((sight.published_at_ns for sight in sights), default=0)
+        return tuple(Seen(sight.source, sight.kind, (sight.seen_at_ns - published_ns) / NS_PER_MS) for sight in sights)
+
     def _count(self, collector: Collector, truth: Truth) -> Comparison:
         """Count what the store has: QuestDB when there is one (its rows become visible a little later), else the journal."""
         from pumpwatch.store.reader import JournalReader
@@ -235,6 +255,12 @@ def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: st
     with _interruptible(folder), _log_to(folder), _showing(demo, show):
         report = demo.run()
     return (EXIT_OK if report.good else EXIT_FOUND), report
+
+
+def _list_of_markets() -> str:
+    """Return the first list of markets that a collector reads by default."""
+    sources = load_plugins(Config()).sources
+    return next(name for name in Config().listing.sources if isinstance(sources.get(name), MarketSource))
 
 
 @contextmanager

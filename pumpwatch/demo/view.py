@@ -100,6 +100,7 @@ def report_lines(report: Report, width: int, color: bool = False) -> list[str]:
         ["read to durable", f"{report.durable_ms_p99} ms", f"for 99 % of the trades; half within {report.durable_ms_p50} ms"],
         ["", "", ""],
         [f"listing of {report.coin}", f"{report.archive_trades:,}", "trades in its window"],
+        *_sight_rows(report),
     ]
     verdict = "Every trade that was sent is stored, once." if report.good else (
         "Sent and stored differ, or the listing has no archive: see collector.log in the data folder.")
@@ -107,6 +108,12 @@ def report_lines(report: Report, width: int, color: bool = False) -> list[str]:
         verdict = click.style(verdict, fg="green" if report.good else "red", bold=not report.good)
     return [verdict, "", *render(FIGURES, rows, width), "",
             f"archive  {report.archive or 'none'}", f"data     {report.data}", f"chart    {report.chart or 'none'}"]
+
+
+def _sight_rows(report: Report) -> list[list[str]]:
+    """Return a row for each sight of the listing."""
+    return [[f"seen by {seen.source}", f"{seen.after_ms / 1e3:.1f} s",
+             ("after its publication" if seen.kind == "notice" else "after it: its market is open")] for seen in report.sights]
 
 
 def next_lines(report: Report, program: str, config: str) -> list[str]:

@@ -1,6 +1,6 @@
 """A listing's archive: a folder with every trade of its window, their analysis and a picture.
 
-    <archive_dir>/KITE_20261103T060000Z/         coin, and the announced time in UTC
+    <archive_dir>/KITE_20261103T060000Z/         coin, and the announced time in UTC; another board's, of that second: .._BOARD
         raw/binance/spot.json                    one file for each venue that lists the coin, also without trades
         raw/binance/futures.json
         refined/pump_analysis.json               listing.analysis
@@ -32,9 +32,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -65,6 +66,7 @@ ANALYSIS_FORMAT = "pumpwatch.analysis/2"
 NOTICE_FORMAT = "pumpwatch.notice/1"
 ANALYSIS = Path("refined") / "pump_analysis.json"
 NOTICE, CHART = "notice.json", "chart.html"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")  # in a folder's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Span:
     listings: Sequence[Listing]
     intervals: Sequence[tuple[int, int]]
     late: bool = False
+    name: str = ""  # of the folder; empty: `archive_name`
 
     @property
     def announced_at_ns(self) -> int:
@@ -117,6 +120,26 @@ def archive_name(coin: str, announced_at_ns: int) -> str:
     return f"{coin}_{datetime.fromtimestamp(announced_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}"
 
 
+def free_name(archive_dir: Path, coin: str, announced_at_ns: int, board: str, taken: Collection[str] = ()) -> str:
+    """Return the name of an archive's folder, with the board's name where another board's archive has the plain one.
+
+    taken: names that archives of other boards are going to have.
+    """
+    name = archive_name(coin, announced_at_ns)
+    if name not in taken and _boards_of(archive_dir / name) <= {board}:
+        return name
+    return f"{name}_{_UNSAFE.sub('_', board)[:32]}"
+
+
+def _boards_of(path: Path) -> set[str]:
+    """Return the boards of a written archive's listings; none where there is none to read."""
+    try:
+        rows = msgspec.json.decode((path / ANALYSIS).read_bytes())["listings"]
+        return {str(row.get("exchange") or row["source"]) for row in rows}
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        return set()
+
+
 def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, parts: Sequence[QueryPart],
                   gaps: Sequence[Gap], made: Pass) -> Archive:
     """Write an archive and return it. Blocks. Raises StorageError, and leaves nothing half-written.
@@ -124,7 +147,7 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     Trades of other coins and outside the intervals are left out; those before the first interval say what is normal. Gaps are
     filtered by venue and symbol here. The passes of an existing manifest are kept, and this one is added.
     """
-    path = archive_dir / archive_name(span.coin, span.announced_at_ns)
+    path = archive_dir / (span.name or archive_name(span.coin, span.announced_at_ns))
     content = _Content(span, batch, catalogue, gaps)
     count = len(content.trades)
     try:

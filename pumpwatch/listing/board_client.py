@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from pumpwatch.clock import Clock
 from pumpwatch.errors import BadFrame, ServiceUnavailable
-from pumpwatch.hookspecs import ListingSource
+from pumpwatch.hookspecs import PolledSource
 from pumpwatch.listing.listing_ledger import Call, call_here
-from pumpwatch.listing.validation import NoticeRows, checked_rows
+from pumpwatch.listing.validation import checked_rows
 from pumpwatch.net.http import Response
 from pumpwatch.net.retry_after import retry_after_s
 from pumpwatch.net.texts import masked, one_line
@@ -33,14 +33,21 @@ class Fetch(Protocol):
     def __call__(self, url: str, headers: Mapping[str, str], /) -> Response: ...
 
 
-class BoardClient:
-    """One notice board. A `url` of the config replaces every address that the source names.
+class Check(Protocol):
+    """Have a source parse a body, and return its validated rows. Raises BadFrame."""
 
-    offload runs the parsing of a list, which may take seconds, where it blocks nothing.
+    def __call__(self, source: Any, body: bytes, now_ns: int, /) -> Any: ...
+
+
+class BoardClient:
+    """One polled source. A `url` of the config replaces every address that the source names.
+
+    offload runs the parsing of a list, which may take seconds, where it blocks nothing. check returns its rows.
     """
 
-    def __init__(self, source: ListingSource, fetch: Fetch, clock: Clock, url: str = "", offload: Call = call_here) -> None:
-        self._source, self._fetch, self._clock, self._offload = source, fetch, clock, offload
+    def __init__(self, source: PolledSource, fetch: Fetch, clock: Clock, url: str = "", offload: Call = call_here,
+                 check: Check = checked_rows) -> None:
+        self._source, self._fetch, self._clock, self._offload, self._check = source, fetch, clock, offload, check
         known = (source.url, *source.fallback_urls)
         self._urls = (url,) if url else known
         hosts = {urlsplit(address).hostname for address in known}
@@ -66,8 +73,11 @@ class BoardClient:
         """Return for how many seconds the board is still left alone."""
         return max(0.0, self._paused_until_s - self._clock.monotonic())
 
-    def read(self) -> NoticeRows | None:
-        """Return the rows, or None where nothing has changed. Raises ServiceUnavailable after planning the next try."""
+    def read(self) -> Any:
+        """Return the rows as `check` does, or None where nothing has changed.
+
+        Raises ServiceUnavailable after planning the next try.
+        """
         headers = dict(self._headers)
         if etag := self._etags.get(self.url):
             headers["If-None-Match"] = etag
@@ -78,7 +88,7 @@ class BoardClient:
             elif response.status != 200:
                 raise self._rejection(response)
             else:
-                rows = self._offload(checked_rows, self._source, response.body, self._clock.now_ns())
+                rows = self._offload(self._check, self._source, response.body, self._clock.now_ns())
         except (ServiceUnavailable, BadFrame) as error:
             self._failed()
             if isinstance(error, ServiceUnavailable):

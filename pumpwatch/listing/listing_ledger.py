@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from pumpwatch.model import Listing, Notice
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.listed import ListingRecord
+from pumpwatch.store.sights import Sight
 
 T = TypeVar("T")
 
@@ -53,8 +54,20 @@ class ListingLedger:
         self._call(self._ledger.forget_notices, source, keep)
 
     def remember_listing(self, listing: Listing) -> bool:
-        """Store a listing. Return False, and change nothing, where it is already known."""
+        """Store a sight of a listing. Return True where it is the first one, so that the listing is new."""
         return self._call(self._ledger.remember_listing, listing)
+
+    def remember_missed(self, listing: Listing, problem: str) -> bool:
+        """Do as `remember_listing`, for a listing that gets no window for this reason."""
+        return self._call(self._ledger.remember_missed, listing, problem)
+
+    def first_sight(self, listing: Listing) -> Sight | None:
+        """Return the earliest sight of the listing that this one belongs to, None where it is not known."""
+        return self._call(self._ledger.first_sight, listing)
+
+    def edit_sights(self, notice: Notice, seen_at_ns: int) -> None:
+        """Record that a notice was edited, where it is a sight of a listing."""
+        self._call(self._ledger.edit_sights, notice, seen_at_ns)
 
     def remember_unopened(self, listings: Sequence[Listing], problem: str) -> None:
         """Store listings for which no window is opened, with the reason."""

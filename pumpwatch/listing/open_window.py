@@ -34,13 +34,15 @@ def intervals_of(listings: Iterable[Listing], window_s: float) -> list[Interval]
 
 
 class OpenWindow:
-    """The window of one coin, for one listing or for several that overlap. Times ending in `_s` are monotonic.
+    """The window of one coin on one board, for one listing or for several that overlap. Times ending in `_s` are monotonic.
 
+    board: the exchange that opens the market (`Listing.board`). name: of its archive's folder, empty until it is chosen.
     fresh_s: a listing seen later than this after its publication is late, and sockets are not read faster for it.
     """
 
-    def __init__(self, coin: str, window_s: float, fresh_s: float) -> None:
-        self.coin = coin
+    def __init__(self, coin: str, board: str, window_s: float, fresh_s: float) -> None:
+        self.coin, self.board = coin, board
+        self.name = ""
         self._window_s, self._fresh_ns = window_s, int(fresh_s * NS_PER_S)
         self.listings: list[Listing] = []
         self.intervals: list[Interval] = []
@@ -56,6 +58,7 @@ class OpenWindow:
     def add(self, listing: Listing, now_ns: int, now_s: float) -> None:
         """Add a listing: the window becomes as wide as all of them need, and its archive is to be written (again)."""
         self.listings.append(listing)
+        self.name = ""
         self.intervals = intervals_of(self.listings, self._window_s)
         self.end_ns = self.intervals[-1][1]
         late = listing.detected_at_ns - listing.announced_at_ns > self._fresh_ns
@@ -71,8 +74,8 @@ class OpenWindow:
         self.tries, self.written, self.next_s = 0, None, float("-inf")
 
     def overlaps(self, listing: Listing) -> bool:
-        """Return whether a listing is of the same coin and its window overlaps this one."""
-        return listing.symbol == self.coin and any(
+        """Return whether a listing is of the same coin and board and its window overlaps this one."""
+        return listing.symbol == self.coin and listing.board == self.board and any(
             start <= to and since <= end for start, end in self.intervals
             for since, to in intervals_of([listing], self._window_s))
 

@@ -1,7 +1,9 @@
 """Register the listings that sources find: each is remembered once, a few open windows, the rest is recorded and counted.
 
-A listing is durable before it is acted on, so a crash neither loses nor repeats one. While the ledger fails, a fresh listing
-opens its window all the same, once in this run, and is remembered as soon as the ledger works again.
+Several sources may see one listing; the ledger joins them (`store.sights`). The earliest sight opens the window, and later ones
+are stored and logged with their delay. A listing is durable before it is acted on, so a crash neither loses nor repeats one.
+While the ledger fails, a fresh listing opens its window all the same, once in this run, and is remembered as soon as the ledger
+works again.
 
 A board that lists thousands of coins at once is broken or hostile. At most OPENED_OF_A_NOTICE coins of one notice, and
 OPENED_A_MINUTE of one source, get a window; the others are remembered as not opened (`pumpwatch listing replay` makes their
@@ -72,13 +74,38 @@ class ListingRegistry:
         """Remember a listing; return whether its window is to be opened."""
         if self._storage_error is None:
             try:
-                return self._context.ledger.remember_listing(listing)
+                is_first = self._context.ledger.remember_listing(listing)
             except StorageError as error:
                 self._storage_error = error
+            else:
+                if not is_first:
+                    self._log_joined(listing)
+                return is_first
         if age_ns > self.fresh_ns:
             return False
         self._not_remembered[listing.notice_id, listing.symbol] = listing
         return True
+
+    def add_missed(self, listing: Listing, problem: str) -> None:
+        """Register a listing that gets no window for this reason. Raises StorageError."""
+        if self._context.ledger.remember_missed(listing, problem):
+            self._context.stats.add("listing_not_opened_total", source=self._source)
+            log.warning("listing not opened source=%s id=%s coin=%s reason=%s", listing.source, printable(listing.notice_id),
+                        listing.symbol, problem)
+        else:
+            self._log_joined(listing)
+
+    def _log_joined(self, listing: Listing) -> None:
+        """Log a sight of a listing that another source has seen before. An error of the ledger is kept for `store`."""
+        try:
+            first = self._context.ledger.first_sight(listing)
+        except StorageError as error:
+            self._storage_error, first = error, None
+        if first is not None and (first.source, first.notice_id) != (listing.source, listing.notice_id):
+            self._context.stats.add("listing_later_sights_total", source=self._source)
+            log.info("listing seen again source=%s id=%s coin=%s kind=%s behind_s=%.1f first=%s first_id=%s", listing.source,
+                     printable(listing.notice_id), listing.symbol, listing.kind,
+                     (listing.detected_at_ns - first.seen_at_ns) / NS_PER_S, first.source, printable(first.notice_id))
 
     def _may_open(self) -> bool:
         """Return whether fewer than OPENED_A_MINUTE were opened in the last minute."""

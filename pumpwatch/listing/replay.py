@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,17 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError, UsageError
-from pumpwatch.listing.archive import Pass, Span, archive_name, overall_in, part_row, read_analysis, trades_in, write_archive
+from pumpwatch.listing.archive import (
+    Pass,
+    Span,
+    archive_name,
+    free_name,
+    overall_in,
+    part_row,
+    read_analysis,
+    trades_in,
+    write_archive,
+)
 from pumpwatch.listing.completeness import INCOMPLETE
 from pumpwatch.listing.inbox import coin_name
 from pumpwatch.listing.manifest import iso, read_manifest
@@ -19,6 +30,7 @@ from pumpwatch.listing.open_window import LOOKS_S, intervals_of
 from pumpwatch.listing.validation import time_problem
 from pumpwatch.model import Instrument, Listing
 from pumpwatch.store.ledger import Ledger, is_missing
+from pumpwatch.store.sights import Sight
 
 NEAR_S = 60.0  # a remembered listing of the coin within this of the given time is replayed with its own times
 
@@ -26,9 +38,9 @@ NEAR_S = 60.0  # a remembered listing of the coin within this of the given time 
 def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None) -> dict[str, Any]:
     """Write the archive of a coin's window around a time from the stored trades, with or without a running collector.
 
-    A listing that is remembered near that time has its own times used; otherwise the time is taken as announcement and
-    detection. An archive that is there says which instruments the venues listed, so that from the same trades, gaps and listings
-    every file but the manifest becomes the same, byte for byte.
+    A listing that is remembered near that time has its own times used, of two boards the nearest one; otherwise the time is taken
+    as announcement and detection. An archive that is there says which instruments the venues listed, so that from the same trades,
+    gaps and listings every file but the manifest becomes the same, byte for byte.
 
     Returns archive (path), coin, trades, kept (an older archive with more trades was left in place), window, listings, parts and
     venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is stored of the coin, StorageError and
@@ -44,7 +56,7 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
                          "give the time at which the coin was announced, as in 2026-11-21T10:00:00Z")
     ledger = _ledger(config)
     try:
-        listings = _listings_near(ledger, coin, at_ns)
+        listings, name = _listings_near(config, ledger, coin, at_ns)
         known = bool(listings)
         if not known:
             listings = [_unknown_listing(coin, at_ns, now_ns)]
@@ -52,9 +64,9 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
         start_ns, end_ns = intervals[0][0], intervals[-1][1]
         stored = StoredTrades(config, load_plugins(config))
         late = known and all(_is_late(config, listing) for listing in listings)
-        span = Span(coin, listings, intervals, late)
+        span = Span(coin, listings, intervals, late, name)
         found, catalogue = stored.of(coin, span.query_from_ns, end_ns), stored.catalogue
-        _add_instruments(catalogue, Path(config.listing.archive_dir) / archive_name(coin, span.announced_at_ns))
+        _add_instruments(catalogue, Path(config.listing.archive_dir) / (name or archive_name(coin, span.announced_at_ns)))
         if not known and not catalogue.matching(coin):
             raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}",
                                  "check the coin and the time: `pumpwatch listing show` lists what is known")
@@ -79,22 +91,25 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
 
     `wanted` is a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id, coin,
     title, announced_at, detected_at, late, needs_body, trades, archive, state, problem, the archive's final, final_at and
-    passes, seen_after_ms (from the publication to our poll), first_mover (`binance.spot`, or None), peak_percent (or None), and
-    incomplete (the venues of which trades may be missing; None where that is not known). state is `open`, `written`,
-    `missing` (the archive was removed) or `problem` (`problem` has the reason).
+    passes, exchange, kind (`notice` or `market_opened`), delay_ms (from its publication to the earliest sight), sights,
+    first_mover (`binance.spot`, or None), peak_percent (or None), and incomplete (the venues of which trades may be missing; None
+    where that is not known). A sight has source, notice_id, kind, seen_at, behind_ms (since the earliest sight), title, edits and
+    edited_at. state is `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     archives: set[str] = set()
     if not is_missing(Path(config.store.dir)):
         ledger = _ledger(config, read_only=True)
         try:
+            sights = _sights(ledger)
             for record in ledger.listings():
                 rows[record.listing.source + record.listing.notice_id, record.listing.symbol] = _row(
-                    config, record.listing, record.archive, record.trades, record.problem)
+                    config, record.listing, record.archive, record.trades, record.problem,
+                    sights.get((record.listing.source, record.listing.notice_id, record.listing.symbol), ()))
                 archives.add(Path(record.archive).name)
         finally:
             ledger.close()
-    for path in sorted(Path(config.listing.archive_dir).glob("[A-Z0-9]*_*Z")):
+    for path in sorted(Path(config.listing.archive_dir).glob("[A-Z0-9]*_*Z*")):
         if path.name not in archives and trades_in(path) is not None:
             for made in read_analysis(path)["listings"]:
                 rows.setdefault((made["source"] + made["notice_id"], made["symbol"]),
@@ -108,7 +123,22 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
             for row in found]
 
 
-def _row(config: Config, listing: Listing, archive: str, trades: int | None, problem: str = "") -> dict[str, Any]:
+def _sights(ledger: Ledger) -> dict[tuple[str, str, str], list[Sight]]:
+    """Return the sights of each listing, the earliest first."""
+    found: dict[tuple[str, str, str], list[Sight]] = {}
+    for sight in ledger.sights():
+        found.setdefault((sight.of_source, sight.of_notice_id, sight.symbol), []).append(sight)
+    return found
+
+
+def _sight_row(sight: Sight, first_ns: int) -> dict[str, Any]:
+    return {"source": sight.source, "notice_id": sight.notice_id, "kind": sight.kind, "seen_at": iso(sight.seen_at_ns),
+            "behind_ms": (sight.seen_at_ns - first_ns) / NS_PER_MS, "title": sight.title, "edits": sight.edits,
+            "edited_at": iso(sight.edited_at_ns) if sight.edits else None}
+
+
+def _row(config: Config, listing: Listing, archive: str, trades: int | None, problem: str = "",
+         sights: Sequence[Sight] = ()) -> dict[str, Any]:
     state, overall = "open", overall_in(Path(archive)) if archive else None
     if trades is not None:
         state = "written" if overall is not None else "missing"
@@ -121,7 +151,9 @@ def _row(config: Config, listing: Listing, archive: str, trades: int | None, pro
             "needs_body": listing.needs_body, "state": "problem" if problem else state, "problem": problem,
             "trades": trades or 0, "archive": archive, "final": manifest.final if manifest else None,
             "final_at": manifest.final_at if manifest else None, "passes": passes,
-            "seen_after_ms": (listing.detected_at_ns - listing.announced_at_ns) / NS_PER_MS,
+            "exchange": listing.board, "kind": listing.kind,
+            "delay_ms": (listing.detected_at_ns - listing.announced_at_ns) / NS_PER_MS,
+            "sights": [_sight_row(sight, sights[0].seen_at_ns) for sight in sights],
             "first_mover": f"{first[0]['exchange']}.{first[0]['market_type']}" if first[0] else None,
             "peak_percent": ((overall or {}).get("peak") or {}).get("change_percent"),
             "incomplete": [f"{row.exchange}.{row.market_type}" for row in manifest.venues if row.state == INCOMPLETE]
@@ -148,9 +180,19 @@ def _ledger(config: Config, *, read_only: bool = False) -> Ledger:
     return Ledger(folder, read_only=read_only)
 
 
-def _listings_near(ledger: Ledger, coin: str, at_ns: int) -> list[Listing]:
-    return [record.listing for record in ledger.listings() if record.listing.symbol == coin
+def _listings_near(config: Config, ledger: Ledger, coin: str, at_ns: int) -> tuple[list[Listing], str]:
+    """Return the listings of the board that announced the coin next to this time, and the name of their archive."""
+    near = [record for record in ledger.listings() if record.listing.symbol == coin
             and abs(record.listing.announced_at_ns - at_ns) <= NEAR_S * NS_PER_S]
+    if not near:
+        return [], ""
+    board = min(near, key=lambda record: abs(record.listing.announced_at_ns - at_ns)).listing.board
+    own = [record for record in near if record.listing.board == board]
+    listings = [record.listing for record in own]
+    written = next((Path(record.archive).name for record in own if record.archive), "")
+    taken = {Path(record.archive).name for record in near if record.archive and record.listing.board != board}
+    first_ns = min(listing.announced_at_ns for listing in listings)
+    return listings, written or free_name(Path(config.listing.archive_dir), coin, first_ns, board, taken)
 
 
 def _unknown_listing(coin: str, at_ns: int, now_ns: int) -> Listing:

@@ -24,9 +24,10 @@ class TitleGrammar:
     word that ends a market list. joiners: words between coins (`및`). statements: patterns of "a new market", the most
     reliable first, matched outside parentheses, where each pair of parentheses is one `HOLE`. tied_statements: the same, but
     valid only directly after a market list; these are matched inside parentheses too. refused_prefix: a leading `[...]`
-    that makes the title an event, whatever follows. kinds: (kind, pattern) of titles that open no market; the first match
-    wins. They are tried on the text after the last `cause`, without parentheses, and then on more of the title. remarks:
-    kind -> pattern of a remark in parentheses.
+    that makes the title an event, whatever follows. refused: pattern of a title that opens no new market whatever it states,
+    such as an update of an earlier notice that is a notice of its own. kinds: (kind, pattern) of titles that open no market;
+    the first match wins. They are tried on the text after the last `cause`, without parentheses, and then on more of the
+    title. remarks: kind -> pattern of a remark in parentheses.
     """
 
     markets: Mapping[str, str]
@@ -39,6 +40,7 @@ class TitleGrammar:
     kinds: Sequence[tuple[str, re.Pattern[str]]]
     cause: re.Pattern[str]
     remarks: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    refused: re.Pattern[str] | None = None
 
 
 def normalise(title: str) -> str:

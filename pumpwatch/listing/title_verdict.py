@@ -14,7 +14,7 @@ from typing import IO, Any
 import msgspec
 
 from pumpwatch.errors import UsageError
-from pumpwatch.hookspecs import ListingSource, Verdict
+from pumpwatch.hookspecs import NoticeSource, Verdict
 from pumpwatch.listing.title_grammar import TitleGrammar, normalise
 from pumpwatch.listing.title_parser import TitleReading, read_title
 
@@ -33,7 +33,7 @@ def judge(title: str, grammar: TitleGrammar | None = None, *, wording: TitleGram
     reading = read_title(title, grammar)
     if any(grammar.refused_prefix.search(prefix) for prefix in reading.prefixes):
         return Verdict("event", notes=reading.remarks)
-    if not reading.opens:
+    if not reading.opens or (grammar.refused is not None and grammar.refused.search(normalise(title))):
         return Verdict(_other_kind(title, reading, grammar), notes=reading.remarks)
     symbols = tuple(coin for coin, markets in reading.coins.items() if KRW in markets)
     if not symbols and (reading.coins or KRW not in reading.markets):
@@ -53,7 +53,7 @@ def _other_kind(title: str, reading: TitleReading, grammar: TitleGrammar) -> str
     return "other"
 
 
-def titles_command(file: Path | str | IO[str] | None, source: ListingSource) -> Iterator[dict[str, Any]]:
+def titles_command(file: Path | str | IO[str] | None, source: NoticeSource) -> Iterator[dict[str, Any]]:
     """Yield one verdict a title: kind, symbols, markets, needs_body, notes, and the title itself.
 
     `file` is a path, an open text file, or None for standard input; a line is a raw title or a JSON object with
@@ -71,7 +71,7 @@ def titles_command(file: Path | str | IO[str] | None, source: ListingSource) -> 
         yield from _verdicts(file, source)
 
 
-def _verdicts(lines: Iterable[str], source: ListingSource) -> Iterator[dict[str, Any]]:
+def _verdicts(lines: Iterable[str], source: NoticeSource) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         text = line.strip().removeprefix("\ufeff")
         if not text:

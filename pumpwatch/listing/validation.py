@@ -19,7 +19,7 @@ from gevent import GreenletExit
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, StorageError
-from pumpwatch.hookspecs import ListingSource, Verdict
+from pumpwatch.hookspecs import AnySource, MarketSource, NoticeSource, Pace, PushSource, Verdict
 from pumpwatch.listing.title_grammar import MAX_TITLE
 from pumpwatch.model import Listing, Notice
 from pumpwatch.printable import printable
@@ -39,6 +39,7 @@ REASON_LENGTH, SHOWN_BYTES = 400, 8000
 KINDS = frozenset({"krw_listing", "non_krw_listing", "delisting", "warning", "maintenance", "event", "other"})
 
 _COIN = re.compile(r"[A-Za-z0-9]{1,20}")
+_EXCHANGE = re.compile(r"[a-z0-9_-]{1,32}")  # it becomes a part of a folder's name
 _END = object()
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 1000
@@ -84,10 +85,10 @@ def call(function: Callable[..., T], *arguments: Any) -> T:
     except GreenletExit:
         raise
     except BaseException as error:  # SystemExit too: a source must not end the collector
-        raise BadFrame(_message(error)) from error
+        raise BadFrame(message_of(error)) from error
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return an error's message as one line, or its type where it has no printable message."""
     kind = "" if isinstance(error, BadFrame) else f"{type(error).__name__}: "
     try:
@@ -116,21 +117,41 @@ def isolated(body: Callable[[], None], on_error: Callable[[Exception], None]) ->
     return succeeded
 
 
-def check_source(source: ListingSource) -> None:
-    """Raise BadFrame where a source's facts are invalid, so that it cannot be polled."""
+def check_source(source: AnySource) -> None:
+    """Raise BadFrame where a source's facts are invalid, so that it cannot be used."""
     given: Any = source
     _check_text("name", given.name, NAME_LENGTH, line=True)
+    if given.exchange != "" and (type(given.exchange) is not str or not _EXCHANGE.fullmatch(given.exchange)):
+        raise BadFrame("exchange is not 1 to 32 small letters, digits, `_` and `-`")
+    if isinstance(given, PushSource):
+        functions = {"listen": given.listen, "parse": given.parse, "verdict": given.verdict}
+    else:
+        _check_polled(given)
+        functions = {"parse": given.parse}
+        if not isinstance(given, MarketSource):
+            functions["verdict"] = given.verdict
+    if not all(map(callable, functions.values())):
+        raise BadFrame(f"{' and '.join(functions)} are not all functions")
+
+
+def _check_polled(given: Any) -> None:
     for url in (given.url, *call(tuple, given.fallback_urls)):
         _check_text("an address", url, URL_LENGTH, line=True)
     if not isinstance(given.headers, Mapping) or any(type(text) is not str for pair in given.headers.items() for text in pair):
         raise BadFrame("headers is not a mapping of text to text")
-    if type(given.interval_s) not in (int, float) or not 0 < given.interval_s < float("inf"):
+    if not _is_seconds(given.interval_s):
         raise BadFrame("interval_s is not a positive number of seconds")
-    if not callable(given.parse) or not callable(given.verdict):
-        raise BadFrame("parse and verdict are not both functions")
+    pace = given.pace
+    if pace is not None and not (type(pace) is Pace and _is_seconds(pace.night_s) and _is_seconds(pace.quick_s)
+                                 and type(pace.mark_min) is int and pace.mark_min > 0):
+        raise BadFrame("pace is not a Pace of positive seconds")
 
 
-def checked_rows(source: ListingSource, body: bytes, now_ns: int) -> NoticeRows:
+def _is_seconds(given: object) -> bool:
+    return type(given) in (int, float) and 0 < given < float("inf")  # type: ignore[operator]
+
+
+def checked_rows(source: NoticeSource, body: bytes, now_ns: int) -> NoticeRows:
     """Have a source parse a list, and return its valid and its rejected rows.
 
     Raises BadFrame where it is not a list of notices: the source says so, or every row is invalid.
@@ -139,7 +160,7 @@ def checked_rows(source: ListingSource, body: bytes, now_ns: int) -> NoticeRows:
     rejected: list[RejectedRow] = []
     more = False
     try:
-        for given in _items(call(source.parse, body)):
+        for given in items(call(source.parse, body)):
             if len(notices) + len(rejected) >= ROWS:
                 more = True
                 break
@@ -173,7 +194,7 @@ def _rejected(given: object, reason: str, now_ns: int) -> RejectedRow:
 def checked_notice(given: object, source: str, now_ns: int) -> Notice:
     """Return a valid notice under the name of its source. Raises BadFrame with the reason where it is invalid."""
     if isinstance(given, BadFrame):  # the source's way to report a row that it cannot read
-        raise BadFrame(_message(given))
+        raise BadFrame(message_of(given))
     if type(given) is not Notice:
         raise BadFrame(f"a row is a {type(given).__name__}, not a Notice")
     _check_text("notice_id", given.notice_id, ID_LENGTH, line=True)
@@ -186,7 +207,7 @@ def checked_notice(given: object, source: str, now_ns: int) -> Notice:
     return dataclasses.replace(given, source=source)
 
 
-def checked_verdict(source: ListingSource, title: str) -> CheckedVerdict:
+def checked_verdict(source: NoticeSource, title: str) -> CheckedVerdict:
     """Have a source judge a title. Raises BadFrame for an invalid verdict; an invalid coin goes to `rejected`."""
     given = call(source.verdict, title)
     if type(given) is not Verdict:
@@ -198,7 +219,7 @@ def checked_verdict(source: ListingSource, title: str) -> CheckedVerdict:
         raise BadFrame("a verdict's symbols are one text, not a sequence")
     coins: dict[str, None] = {}
     rejected: list[RejectedRow] = []
-    for number, symbol in enumerate(_items(symbols)):
+    for number, symbol in enumerate(items(symbols)):
         if number >= COINS:
             raise BadFrame(f"a verdict has more than {COINS} symbols")
         try:
@@ -255,7 +276,7 @@ def _as_text(given: object) -> str:
     return _repr.repr(given)
 
 
-def _items(given: Any) -> Iterator[object]:
+def items(given: Any) -> Iterator[object]:
     """Yield the items of a source's iterable. Raises BadFrame where it is not one, or fails on the way."""
     iterator = call(iter, given)
     while (item := call(next, iterator, _END)) is not _END:
@@ -286,7 +307,7 @@ def _notes(given: Any) -> tuple[str, ...]:
     if isinstance(given, str | bytes):
         return ()
     try:
-        for note in _items(given):
+        for note in items(given):
             if len(notes) >= NOTES:
                 break
             if type(note) is str and note.isprintable():

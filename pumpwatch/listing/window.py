@@ -2,7 +2,7 @@
 
 A listing's window is the `window_s` before and after its announcement, and the same around its detection (one interval
 where they overlap). Recording does not depend on it, since every trade is stored anyway; while a window is open, sockets
-are only read more often. Overlapping windows of one coin become one archive.
+are only read more often. Overlapping windows of one coin on one board become one archive; two boards have one each.
 
 An archive is written when the trades of the window should be stored: SETTLE_S after its end, plus the venues' lag and the
 age of the oldest trade that waits for the disk. That may be too early for some trades, so the store is queried again LOOKS_S
@@ -24,7 +24,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
-from pumpwatch.listing.archive import Archive, Pass, Span, archive_name, write_archive
+from pumpwatch.listing.archive import Archive, Pass, Span, free_name, write_archive
 from pumpwatch.listing.context import DoubleNothing, Doubler, TradeAccess, WindowContext
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of
@@ -82,10 +82,11 @@ class WindowKeeper:
     def _add(self, listing: Listing) -> OpenWindow:
         window = next((window for window in self._windows if window.overlaps(listing)), None)
         if window is None:
-            window = OpenWindow(listing.symbol, self._context.window_s, self._context.fresh_s)
+            window = OpenWindow(listing.symbol, listing.board, self._context.window_s, self._context.fresh_s)
             self._windows.append(window)
         if listing not in window.listings:
             window.add(listing, self._clock.now_ns(), self._clock.monotonic())
+            self._path(window)  # now, so that of two boards the one that was seen first gets the plain name
         return window
 
     def resume(self, retention_s: float) -> int:
@@ -126,7 +127,7 @@ class WindowKeeper:
         window = self._add(record.listing)
         made_ns = manifest.passes[-1].at_ns if manifest.passes else window.end_ns
         ago_s = max(0.0, (self._clock.now_ns() - made_ns) / NS_PER_S)
-        window.written = Archive(path, manifest.trades)
+        window.name, window.written = path.name, Archive(path, manifest.trades)
         look_s = window.next_look_s(self._clock.monotonic() - ago_s)
         window.next_s = look_s if look_s is not None else self._clock.monotonic()
         log.info("archive not final yet coin=%s next_look_s=%.0f", window.coin, window.next_s - self._clock.monotonic())
@@ -218,13 +219,16 @@ class WindowKeeper:
         self._stats.set("listing_windows_open", len(self.open_windows()))
 
     def _path(self, window: OpenWindow) -> Path:
-        return self._context.archive_dir / archive_name(
-            window.coin, min(listing.announced_at_ns for listing in window.listings))
+        if not window.name:
+            others = {other.name for other in self._windows if other is not window and other.board != window.board}
+            window.name = free_name(self._context.archive_dir, window.coin,
+                                    min(listing.announced_at_ns for listing in window.listings), window.board, others)
+        return self._context.archive_dir / window.name
 
     def _close(self, window: OpenWindow) -> Archive | None:
         """Query, write, and plan the next pass; return the archive where something in it is new."""
         listings = list(window.listings)
-        span = Span(window.coin, listings, list(window.intervals), window.late)
+        span = Span(window.coin, listings, list(window.intervals), window.late, self._path(window).name)
         known = bool(self._context.catalogue.matching(window.coin))
         unlisted = list(self._trades.unlisted())
         missing = [f"no instrument list yet from {venue}" for venue in unlisted]

@@ -20,7 +20,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError, PluginError, PumpWatchError, ServiceUnavailable
 from pumpwatch.findings import FAIL, NOTE, OK, UNREACHABLE, WARN, Finding
-from pumpwatch.hookspecs import ListingSource
+from pumpwatch.hookspecs import PolledSource
 from pumpwatch.net.proxy import Proxies
 from pumpwatch.net.texts import masked, one_line
 from pumpwatch.plugins import Plugins, load_plugins
@@ -158,7 +158,7 @@ def _service_findings(config: Config, plugins: Plugins) -> Iterable[Finding]:
         checks.append((f"{venue.name} WebSocket", partial(_ask_socket, config, venue, options)))
     for name, source in plugins.sources.items():
         section = config.listing.sources.get(name)
-        if section is not None and section.enabled:
+        if section is not None and section.enabled and isinstance(source, PolledSource):
             checks.append((f"listing {name}", partial(_ask_source, config, source, section)))
     checks += [(f"sink {name}", partial(_ask_sink, config, name, plugins)) for name in config.sinks if name in plugins.sinks]
     found: Iterable[Finding] = Pool(AT_ONCE).imap(lambda named: _reach(*named), checks)
@@ -212,7 +212,7 @@ def _unlisted(config: Config, venue: Venue, url: str, symbols: Sequence[str]) ->
     return unlisted(fetch_instruments(venue, lambda request: http.ask(url, request, venue.headers, budget)), symbols)
 
 
-def _ask_source(config: Config, source: ListingSource, section: SourceConfig) -> str:
+def _ask_source(config: Config, source: PolledSource, section: SourceConfig) -> str:
     return _get(config, section.url or source.url, source.headers, {}, "GET")
 
 

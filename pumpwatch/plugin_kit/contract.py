@@ -18,7 +18,7 @@ import msgspec
 from pumpwatch.config import Config
 from pumpwatch.errors import UsageError
 from pumpwatch.findings import FAIL, OK, WARN
-from pumpwatch.hookspecs import ListingSource, Sink, SinkPlugin
+from pumpwatch.hookspecs import AnySource, MarketSource, PolledSource, Sink, SinkPlugin
 from pumpwatch.plugin_kit.check_candles import check_candles
 from pumpwatch.plugin_kit.check_facts import check_facts, is_number
 from pumpwatch.plugin_kit.check_frames import check_frames
@@ -112,25 +112,37 @@ def _dialect_of(venue: Venue, plugins: Plugins) -> Dialect | None:
     return dialect if dialect is not None and dialect.path_of(venue.variant) is not None else None
 
 
-def check_source(source: ListingSource) -> list[Check]:
-    """Check a listing source against the contract."""
-    facts = Problems(source.name, "facts")
-    urls = (source.url, *source.fallback_urls)
-    facts.must(all(isinstance(url, str) and url.startswith("https://") for url in urls), "an address does not begin with https://")
-    facts.must(is_number(source.interval_s) and source.interval_s >= 1, f"interval_s is {source.interval_s!r}")
+def check_source(source: AnySource) -> list[Check]:
+    """Check a listing source against the contract; one that pushes is not connected."""
+    rows = [_check_source_facts(source)]
     bodies, titles = Problems(source.name, "bad bodies are refused"), Problems(source.name, "odd titles get a verdict")
     for name, body in MUST_REFUSE.items():
         given = attempt(source.parse, body)
         bodies.must(not given.broke, f"{name} raises {given.message()}")
         bodies.must(given.error is not None, f"{name} is accepted as a list of notices")
+    rows.append(bodies.row(f"{len(MUST_REFUSE)} kinds of other answers"))
+    if isinstance(source, MarketSource):
+        return rows
     for title in (*(odd for odd in ODD_VALUES if isinstance(odd, str)), "(" * 5000, "A" * 100_000, "[]()", "\ud800"):
         with watch_effects() as effects:
             verdict, again = attempt(source.verdict, title), attempt(source.verdict, title)
         titles.must(verdict.error is None, f"it raises {verdict.message()} on {short(title, 30)!r}")
         titles.must(verdict.value == again.value and not effects,
                     "it gives another verdict the second time, or has effects outside")
-    return [facts.row(f"{source.url} every {source.interval_s} s"), bodies.row(f"{len(MUST_REFUSE)} kinds of other answers"),
-            titles.row("each gets the same verdict twice")]
+    return [*rows, titles.row("each gets the same verdict twice")]
+
+
+def _check_source_facts(source: AnySource) -> Check:
+    facts = Problems(source.name, "facts")
+    if not isinstance(source, PolledSource):
+        facts.must(callable(source.listen), "listen is not a function")
+        return facts.row("it pushes")
+    urls = (source.url, *source.fallback_urls)
+    facts.must(all(isinstance(url, str) and url.startswith("https://") for url in urls), "an address does not begin with https://")
+    facts.must(is_number(source.interval_s) and source.interval_s >= 1, f"interval_s is {source.interval_s!r}")
+    pace = source.pace
+    facts.must(pace is None or (pace.quick_s >= 1 and pace.night_s >= 1), f"pace is {pace!r}")
+    return facts.row(f"{source.url} every {source.interval_s} s")
 
 
 def check_sink(sink: SinkPlugin) -> Check:

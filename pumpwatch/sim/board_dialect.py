@@ -43,7 +43,7 @@ class Board(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardDialect:
-    """A notice board, as a server."""
+    """A notice board, as a server; or a list of markets, whose posts are markets and whose titles are their symbols."""
 
     name: str  # of the listing source it answers
     url_path: str  # path and query a collector polls
@@ -54,3 +54,4 @@ class BoardDialect:
     body: Callable[[Coin, Sequence[str], int], str]  # coin, markets, trading starts at ns -> body of its notice
     category: str  # of a listing
     rest: Callable[[HttpCall, Board], HttpReply]
+    default: bool = False  # commands that name no board mean this one

@@ -7,7 +7,8 @@ resume       trading goes on, with `rate` trades a second in all if given
 stop         the simulation ends
 publish      a listing (the fields of ListingOptions)
 edit         a notice (`number`) gets a new `title`, or its title a `suffix`; `board` names the board
-board_fault  a board (`board`) answers with a `fault` of notice_board.FAULTS from now on; `none` ends it
+delete       a notice (`number`) is gone; `board` names the board
+board_fault  a board (`board`) has a `fault` of board_faults.FAULTS from now on; `none` ends it
 mood         the old name of board_fault, with `mood` for `fault` and `fine` for `none`
 fault        a fault between a venue and its clients (the fields of FaultOptions; kinds in sim.faults)
 """
@@ -24,10 +25,11 @@ from gevent.fileobject import FileObjectPosix
 
 from pumpwatch.config_errors import convert
 from pumpwatch.errors import PumpWatchError, UsageError
+from pumpwatch.sim.board_faults import FAULTS, NO_FAULT
 from pumpwatch.sim.dialect import Coin
 from pumpwatch.sim.faults import inject
 from pumpwatch.sim.ground_truth import STATE_NAMES
-from pumpwatch.sim.notice_board import FAULTS, NO_FAULT, NoticeBoard
+from pumpwatch.sim.notice_board import NoticeBoard
 from pumpwatch.sim.options import FaultOptions, ListingOptions
 from pumpwatch.sim.simulation import Planned, Simulation
 
@@ -80,10 +82,11 @@ def publish(simulation: Simulation, listing: ListingOptions) -> dict[str, Any]:
 
 
 def _board(simulation: Simulation, name: str) -> NoticeBoard:
-    """Return the board of this name, or the first if the name is empty."""
+    """Return the board of this name; if the name is empty the default one, or the first."""
     if not simulation.boards:
         raise UsageError("no simulator plugin offers a notice board")
-    board = simulation.boards.get(name or next(iter(simulation.boards)))
+    usual = [board.name for board in simulation.boards.values() if board.dialect.default] or list(simulation.boards)
+    board = simulation.boards.get(name or usual[0])
     if board is None:
         raise UsageError(f"no notice board `{name}`", f"known: {', '.join(simulation.boards)}")
     return board
@@ -100,6 +103,11 @@ def _fault(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
 def _edit(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
     board = _board(simulation, str(body.get("board", "")))
     post = board.edit(int(body.get("number", 0)), str(body.get("suffix", "")), str(body.get("title", "")))
+    return {"number": post.number, "title": post.title}
+
+
+def _delete(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]:
+    post = _board(simulation, str(body.get("board", ""))).delete(int(body.get("number", 0)))
     return {"number": post.number, "title": post.title}
 
 
@@ -150,6 +158,6 @@ def _stop(simulation: Simulation, _: dict[str, Any]) -> dict[str, Any]:
 
 COMMANDS: dict[str, Callable[[Simulation, dict[str, Any]], dict[str, Any]]] = {
     "status": _status, "pause": _pause, "resume": _resume, "stop": _stop, "publish": _publish, "edit": _edit,
-    "board_fault": _board_fault, "fault": _fault,
+    "delete": _delete, "board_fault": _board_fault, "fault": _fault,
 }
 OLD_NAMES = {"mood": _mood}  # still understood

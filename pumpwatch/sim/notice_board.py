@@ -10,22 +10,11 @@ from typing import Any
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import UsageError
 from pumpwatch.sim.board_dialect import BoardDialect, Post
+from pumpwatch.sim.board_faults import ANSWERS, HALF_JSON, NO_FAULT, REJECTED, VIEWS, cut
 from pumpwatch.sim.dialect import Coin
 from pumpwatch.sim.ground_truth import TruthWriter
 from pumpwatch.sim.http_messages import HttpCall, HttpReply
 from pumpwatch.sim.wire import ClientRequest
-
-NO_FAULT = "none"
-WALL = b"<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head><body>Sorry</body></html>"
-REJECTED = HttpReply(429, b'{"success":false,"error_message":"Too many requests"}', {"Retry-After": "1"})
-FAULTS: dict[str, HttpReply | None] = {
-    NO_FAULT: None,
-    "429": REJECTED,
-    "403": HttpReply(403, WALL, {"Content-Type": "text/html; charset=UTF-8"}),
-    "500": HttpReply(500),
-    "garbage": HttpReply(200, b'{"success":true,"data":{"notices":[{"id":'),
-    "empty": HttpReply(200),
-}
 
 
 @dataclass(slots=True)
@@ -37,7 +26,7 @@ class TokenBucket:
 
 
 class NoticeBoard:
-    """The posts of a board. fault: the answer to every request, a key of FAULTS."""
+    """The posts of a board, or the markets of a list of markets. fault: the active one of `board_faults.FAULTS`."""
 
     def __init__(self, dialect: BoardDialect, clock: Clock, truth: TruthWriter, seed: int = 1) -> None:
         self.dialect = dialect
@@ -59,9 +48,11 @@ class NoticeBoard:
         return "fine" if self.fault == NO_FAULT else self.fault
 
     def ordered(self, category: str = "") -> list[Post]:
-        """Return the posts that are not pinned, the last edited first."""
+        """Return the posts that are shown and not pinned, the last edited first, unless a fault orders them otherwise."""
         posts = [post for post in self.posts if not post.fixed and category in ("", post.category)]
-        return sorted(posts, key=lambda post: (post.listed_at_ns, post.number), reverse=True)
+        posts.sort(key=lambda post: (post.listed_at_ns, post.number), reverse=True)
+        view = VIEWS.get(self.fault)
+        return posts if view is None else view(posts, self._clock.now_ns())
 
     def publish(self, coin: Coin, markets: Sequence[str], *, listed: bool = False, title: str = "", category: str = "",
                 trading_in_s: float = 5_400) -> Post:
@@ -85,25 +76,37 @@ class NoticeBoard:
 
         Raises UsageError if no notice has the number.
         """
+        post = self._post(number)
+        post.title = title or post.title + suffix
+        post.listed_at_ns = self._clock.now_ns()
+        self._truth.event("edited", board=self.name, number=number, title=post.title)
+        return post
+
+    def delete(self, number: int) -> Post:
+        """Remove a notice. Raises UsageError if no notice has the number."""
+        post = self._post(number)
+        self.posts.remove(post)
+        self._truth.event("deleted", board=self.name, number=number, title=post.title)
+        return post
+
+    def _post(self, number: int) -> Post:
         for post in self.posts:
             if post.number == number:
-                post.title = title or post.title + suffix
-                post.listed_at_ns = self._clock.now_ns()
-                self._truth.event("edited", board=self.name, number=number, title=post.title)
                 return post
         raise UsageError(f"{self.name} has no notice {number}", "see `notices` in the status")
 
     def rest(self, request: ClientRequest, peer: str) -> HttpReply:
         """Answer a request: with the active fault, with 429 to an address that asks too often, else as the dialect does."""
         self.requests += 1
-        reply = FAULTS[self.fault]
-        if self.fault == NO_FAULT and self._too_often(peer):
+        reply = ANSWERS.get(self.fault)
+        if reply is None and self._too_often(peer):
             reply = REJECTED
         if reply is not None:
             self.rejected += 1
             return reply
         call = HttpCall(request.method, request.path, request.query, request.headers, request.body, self._clock.now_ns())
-        return self.dialect.rest(call, self)
+        answer = self.dialect.rest(call, self)
+        return cut(answer) if self.fault == HALF_JSON else answer
 
     def status(self) -> dict[str, Any]:
         """Return figures for the status."""

@@ -22,7 +22,7 @@ class ListingOptions(Section):
 
     at_s: float  # after the start of trading
     coin: str
-    board: str = ""  # empty: the first
+    board: str = ""  # empty: the usual one
     markets: list[str] = msgspec.field(default_factory=lambda: ["KRW", "BTC", "USDT"])
     listed: bool = False  # the coin already has other markets there, which changes the title
     title: str = ""  # instead of the board's own words

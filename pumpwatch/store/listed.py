@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from pumpwatch.model import Listing, Notice
+from pumpwatch.store.sights import FIELDS, Sight, keep_sight
+from pumpwatch.store.sqlite import transaction
 
-_FIELDS = "source, notice_id, symbol, title, announced_at_ns, detected_at_ns, triggered_at_ns, needs_body"
+T = TypeVar("T")
+
+_NAMES = ("source", "notice_id", "symbol", "title", "announced_at_ns", "detected_at_ns", "triggered_at_ns", "needs_body",
+          "exchange", "kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,9 @@ class ListingRecord:
 
 class ListedRows:
     """A part of the ledger. Many rows go into one statement as one JSON text, since a board may list thousands at once."""
+
+    def _run(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        raise NotImplementedError
 
     def _rows(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         raise NotImplementedError
@@ -48,19 +57,47 @@ class ListedRows:
                      f" verdict_kind, revision) {_select(9)}", (_text(rows),))
 
     def remember_listing(self, listing: Listing) -> bool:
-        """Store a listing; return False, and change nothing, where it is known."""
-        return self._remember([listing], None, "") == 1
+        """Store a sight of a listing. Return True where it is the first one, so that the listing is new and stored."""
+        return self._keep(listing, None, "")
+
+    def remember_missed(self, listing: Listing, problem: str) -> bool:
+        """Do as `remember_listing`, for a listing that gets no window for this reason."""
+        return self._keep(listing, 0, problem)
+
+    def _keep(self, listing: Listing, trades: int | None, problem: str) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            with transaction(connection):
+                first = keep_sight(connection, listing)
+                if first:
+                    connection.execute(*_insert([listing], trades, problem))
+                return first
+        return self._run("write", work)
 
     def remember_unopened(self, listings: Sequence[Listing], problem: str) -> None:
         """Store listings for which no window is opened, with the reason; known ones are left unchanged."""
-        self._remember(listings, 0, problem)
+        self._change(*_insert(listings, 0, problem))
+        rows = [(listing.source, listing.notice_id, listing.symbol, listing.board, listing.kind, listing.detected_at_ns,
+                 listing.announced_at_ns, listing.title, 0, 0, listing.source, listing.notice_id) for listing in listings]
+        self._change(f"INSERT OR IGNORE INTO sights ({FIELDS}) {_select(12)}", (_text(rows),))
 
-    def _remember(self, listings: Sequence[Listing], trades: int | None, problem: str) -> int:
-        rows = [(listing.source, listing.notice_id, listing.symbol, listing.title, listing.announced_at_ns,
-                 listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body), "", trades, problem)
-                for listing in listings]
-        return self._change(f"INSERT OR IGNORE INTO listings ({_FIELDS}, archive, trades, problem) {_select(11)}",
-                            (_text(rows),))
+    def first_sight(self, listing: Listing) -> Sight | None:
+        """Return the earliest sight of the listing that this one belongs to, None where it is not known."""
+        found = self._rows(
+            f"SELECT {FIELDS} FROM sights WHERE (of_source, of_notice_id, symbol) = (SELECT of_source, of_notice_id, symbol"
+            " FROM sights WHERE source = ? AND notice_id = ? AND symbol = ?) ORDER BY seen_at_ns LIMIT 1",
+            (listing.source, listing.notice_id, listing.symbol))
+        return Sight(*found[0]) if found else None
+
+    def edit_sights(self, notice: Notice, seen_at_ns: int) -> None:
+        """Record that a notice was edited, where it is a sight of a listing."""
+        self._change("UPDATE sights SET title = ?, edits = edits + 1, edited_at_ns = ? WHERE source = ? AND notice_id = ?",
+                     (notice.title, seen_at_ns, notice.source, notice.notice_id))
+
+    def sights(self) -> list[Sight]:
+        """Return every sight, the earliest first. A ledger of an older version has none."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'sights'", ()):
+            return []
+        return [Sight(*row) for row in self._rows(f"SELECT {FIELDS} FROM sights ORDER BY seen_at_ns, source", ())]
 
     def finish_listing(self, source: str, notice_id: str, symbol: str, archive: str, trades: int,
                        problem: str = "") -> None:
@@ -72,17 +109,30 @@ class ListedRows:
     def listings(self, unfinished_only: bool = False) -> list[ListingRecord]:
         """Return the listings, ordered by the time of detection."""
         where = "WHERE trades IS NULL" if unfinished_only else ""
-        # all columns in their order: a ledger of an older version lacks the last one
-        rows = self._rows(f"SELECT * FROM listings {where} ORDER BY detected_at_ns, symbol", ())
-        return [ListingRecord(Listing(source=row[0], notice_id=row[1], symbol=row[2], title=row[3],
-                                      announced_at_ns=row[4], detected_at_ns=row[5], triggered_at_ns=row[6],
-                                      needs_body=bool(row[7])), *row[8:]) for row in rows]
+        # by name: a ledger of an older version lacks the columns that were added since
+        names = [row[0] for row in self._rows("SELECT name FROM pragma_table_info('listings')", ())]
+        found = []
+        for row in self._rows(f"SELECT {', '.join(names)} FROM listings {where} ORDER BY detected_at_ns, symbol", ()):
+            named = dict(zip(names, row, strict=True))
+            fields = {name: named[name] for name in _NAMES if name in named} | {"needs_body": bool(named["needs_body"])}
+            found.append(ListingRecord(Listing(**fields), named["archive"], named["trades"], named.get("problem", "")))
+        return found
 
     def forget_notices(self, source: str, keep: int) -> None:
         """Forget all but the newest `keep` notices of a source, and all but as many of its listings without a window."""
         for table, which in (("notices", ""), ("listings", " AND problem != '' AND archive = ''")):
             self._change(f"DELETE FROM {table} WHERE source = ?{which} AND rowid <= (SELECT rowid FROM {table}"
                          f" WHERE source = ?{which} ORDER BY rowid DESC LIMIT 1 OFFSET ?)", (source, source, keep))
+        self._change("DELETE FROM sights WHERE source = ? AND NOT EXISTS (SELECT 1 FROM listings WHERE source = of_source"
+                     " AND notice_id = of_notice_id AND symbol = sights.symbol)", (source,))
+
+
+def _insert(listings: Sequence[Listing], trades: int | None, problem: str) -> tuple[str, tuple[str]]:
+    """Return the statement that stores listings that are not known yet, and its values."""
+    rows = [(listing.source, listing.notice_id, listing.symbol, listing.title, listing.announced_at_ns,
+             listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body), listing.exchange, listing.kind, "",
+             trades, problem) for listing in listings]
+    return f"INSERT OR IGNORE INTO listings ({', '.join(_NAMES)}, archive, trades, problem) {_select(13)}", (_text(rows),)
 
 
 def _text(values: Sequence[object]) -> str:

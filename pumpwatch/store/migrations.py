@@ -92,3 +92,17 @@ def gap_fills(db: Database) -> None:
 def joined_fills(db: Database) -> None:
     """Let one row hold the fills of all symbols of a filled gap of which nothing was missing."""
     db.execute("ALTER TABLE gap_fills ADD COLUMN symbols TEXT NOT NULL DEFAULT ''")
+
+
+@migrations()
+def sights(db: Database) -> None:
+    """Store each sight of a listing: who saw it, and when. Known listings have one, their own."""
+    db.execute("ALTER TABLE listings ADD COLUMN exchange TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE listings ADD COLUMN kind TEXT NOT NULL DEFAULT 'notice'")
+    db.create_table("sights", {
+        "source": str, "notice_id": str, "symbol": str, "exchange": str, "kind": str, "seen_at_ns": int,
+        "published_at_ns": int, "title": str, "edits": int, "edited_at_ns": int, "of_source": str, "of_notice_id": str},
+        pk=("source", "notice_id", "symbol"))
+    db.execute("CREATE INDEX sights_coin ON sights (symbol, exchange)")
+    db.execute("INSERT OR IGNORE INTO sights SELECT source, notice_id, symbol, source, 'notice', detected_at_ns, announced_at_ns,"
+               " title, 0, 0, source, notice_id FROM listings")

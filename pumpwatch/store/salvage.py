@@ -31,7 +31,9 @@ _STATES = frozenset(GapState)
 TABLES: dict[str, dict[str, type]] = {
     "listings": {"source": str, "notice_id": str, "symbol": str, "title": str, "announced_at_ns": int,
                  "detected_at_ns": int, "triggered_at_ns": int, "needs_body": int, "archive": str, "trades": int,
-                 "problem": str},
+                 "problem": str, "exchange": str, "kind": str},
+    "sights": {"source": str, "notice_id": str, "symbol": str, "exchange": str, "kind": str, "seen_at_ns": int,
+               "published_at_ns": int, "title": str, "edits": int, "edited_at_ns": int, "of_source": str, "of_notice_id": str},
     "notices": {"source": str, "notice_id": str, "title": str, "category": str, "published_at_ns": int,
                 "updated_at_ns": int, "url": str, "verdict_kind": str, "revision": str},
     "gap_symbols": {"digest": str, "symbols": str},
@@ -46,7 +48,7 @@ TABLES: dict[str, dict[str, type]] = {
                    "size": int, "payload": bytes},
     "first_looks": {"source": str},
 }
-_ADDED = {"gap_symbols", "first_looks", "gap_fills"}  # tables that older ledgers do not have
+_ADDED = {"gap_symbols", "first_looks", "gap_fills", "sights"}  # tables that older ledgers do not have
 
 
 @dataclass(slots=True)

@@ -112,6 +112,40 @@ def test_windows_that_a_kill_and_a_stop_cut_are_archived_whole_after_the_restart
         assert (manifest.final, manifest.problems, manifest.unpublished) == (False, (), ())
 
 
+def test_one_coin_on_two_boards_is_seen_by_four_sources_and_has_two_archives(tmp_path: Path) -> None:
+    with SimProcess(venues=VENUES, symbols=6, rate=500.0, paused=True, folder=str(tmp_path / "venues")) as sim:
+        sources = {name: {"url": board["url"], "interval_s": 1.0} for name, board in sim.addresses["boards"].items()}
+        listing = {"window_s": WINDOW_S, "sources": sources}
+        with CollectorProcess(sim, tmp_path, listing=listing, backfill={"enabled": False}) as collector:
+            collector.wait_until(lambda figures: all(figures["listing"][name]["up"] for name in sources))
+            collector.wait_until_up()
+            sim.resume()
+            time.sleep(WINDOW_S + 1)  # of trades before the notice
+            sim.publish("SOMI")
+            sim.publish("SOMI", board="bithumb", height=0)
+            collector.wait_until(lambda figures: figures["listing"]["windows"]["open"] == 2)
+            sim.ask("board_fault", board="upbit_markets", fault="half_json")
+            for board in ("upbit_markets", "bithumb_markets"):
+                sim.publish("SOMI", board=board, height=0)
+            collector.wait_until(lambda figures: not figures["listing"]["upbit_markets"]["up"])
+            sim.ask("board_fault", board="upbit_markets", fault="none")
+            collector.wait_until(lambda figures: later_sights(figures) == 2)
+            collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] == 2)
+            settle(sim, collector)
+            assert collector.stop() == 0
+    records = listings(collector.data)
+    assert sorted((record.listing.board, record.listing.kind) for record in records) == [
+        ("bithumb", "notice"), ("upbit", "notice")]
+    assert len({record.archive for record in records}) == 2
+    for record in records:
+        taken, window = archived(Path(record.archive))
+        assert taken == stored(collector.data, "SOMI", window) and record.trades == len(taken) > 0
+
+
+def later_sights(figures: dict[str, Any]) -> int:
+    return int(sum(counter["value"] for counter in figures["counters"] if counter["name"] == "listing_later_sights_total"))
+
+
 def test_a_venue_that_lists_none_of_the_chosen_coins_is_not_one_whose_list_has_not_come(tmp_path: Path) -> None:
     collector = Collector(Config(store=StoreConfig(dir=str(tmp_path))))
     collector.venues = [SimpleNamespace(venue=SimpleNamespace(name=name), placement=(), has_list=came)
@@ -201,3 +235,44 @@ def test_hostile_boards_files_and_plugins_affect_neither_trades_nor_the_listing_
     assert not any(line.startswith("2026 ERROR forged") for line in log.splitlines())
     assert not (tmp_path.parent / "x").exists()
     assert [path.name[:5] for path in (tmp_path / "archive").iterdir()] == ["SOMI_"]
+
+
+PUSHING_PLUGIN = '''
+import time
+from pumpwatch import Notice, PushSource, Verdict, hookimpl
+
+def listen(url, link):
+    link.connected()
+    time.sleep(4)
+    link.deliver(b"SOMI")
+    time.sleep(3600)
+
+def parse(body):
+    now = time.time_ns()
+    return [Notice(source="signals", notice_id=str(now), title=body.decode(), category="", published_at_ns=now,
+                   updated_at_ns=now)]
+
+def verdict(title):
+    return Verdict("krw_listing", (title,))
+
+@hookimpl
+def listing_sources():
+    return [PushSource(name="signals", exchange="mine", listen=listen, parse=parse, verdict=verdict)]
+'''
+
+
+def test_a_source_of_a_plugin_that_pushes_opens_a_window_and_lets_the_collector_stop(tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir(mode=0o755)
+    (plugins / "signals.py").write_text(PUSHING_PLUGIN)
+    with SimProcess(venues=VENUES, symbols=6, rate=500.0, folder=str(tmp_path / "venues")) as sim:
+        listing = {"window_s": WINDOW_S, "sources": {"signals": {}}}
+        with CollectorProcess(sim, tmp_path, listing=listing, plugins={"folder": str(plugins)},
+                              backfill={"enabled": False}) as collector:
+            collector.wait_until(lambda figures: figures["listing"]["signals"]["up"])
+            assert collector.figures()["listing"]["signals"]["delivery"] == "push"
+            collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] == 1)
+            assert collector.stop() == 0
+    (record,) = listings(collector.data)
+    assert (record.listing.source, record.listing.board, record.listing.symbol) == ("signals", "mine", "SOMI")
+    assert record.trades

@@ -33,8 +33,14 @@ def row(**changes: Any) -> dict[str, Any]:
     return {"id": "upbit:6642", "coin": "KITE", "title": "카이트(KITE) 신규 거래지원 안내",
             "announced_at": "2026-11-03T06:00:00.000000Z",
             "detected_at": "2026-11-03T06:00:03.000000Z", "late": False, "state": "written", "problem": "", "trades": 4200,
-            "seen_after_ms": 3000.0, "first_mover": "alpha.futures", "peak_percent": 25.1, "incomplete": [],
-            "archive": "/data/KITE_20261103T060000Z", "final": False, "final_at": None, "analysis": MOVED, **changes}
+            "archive": "/data/KITE_20261103T060000Z", "final": False, "final_at": None, "analysis": MOVED,
+            "kind": "notice", "delay_ms": 3000.0, "sights": [sight()],
+            "first_mover": "alpha.futures", "peak_percent": 25.1, "incomplete": [], **changes}
+
+
+def sight(**changes: Any) -> dict[str, Any]:
+    return {"source": "upbit", "notice_id": "6642", "kind": "notice", "seen_at": "2026-11-03T06:00:03.000000Z", "behind_ms": 0.0,
+            "title": "t", "edits": 0, "edited_at": None, **changes}
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -69,6 +75,17 @@ def test_one_listing_is_its_notice_its_archive_and_its_markets(width: int) -> No
     ({"final": True, "final_at": "2026-11-03T06:10:20Z"}, "4,200 trades, final at 2026-11-03T06:10:20Z"),
     ({"late": True}, "(late)")])
 def test_the_state_of_a_listing_is_a_sentence(changes: dict[str, Any], says: str) -> None:
+    assert says in " ".join(" ".join(listing_lines(row(**changes), 80)).split())
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({}, "its notice seen by upbit 3.0 s after its publication"),
+    ({"sights": [sight(), sight(source="upbit_markets", kind="market_opened", behind_ms=5_040_000.0)]},
+     "its market seen open by upbit_markets 1 h 24 min behind the first"),
+    ({"kind": "market_opened", "delay_ms": 0.0, "sights": [sight(source="upbit_markets", kind="market_opened")]},
+     "its market seen open by upbit_markets 4,200 trades"),
+    ({"sights": [sight(edits=2, title="(거래지원 취소 안내)")]}, "; edited 2 times, last seen as: (거래지원 취소 안내)")])
+def test_each_sight_is_a_sentence_with_its_delay(changes: dict[str, Any], says: str) -> None:
     assert says in " ".join(" ".join(listing_lines(row(**changes), 80)).split())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.demo.run import Demo, Report
+from pumpwatch.demo.run import Demo, Report, Seen
 from pumpwatch.demo.view import Progress, display_lines, next_lines, report_lines
 from tests.commands.rendered import check_lines
 
@@ -33,6 +33,13 @@ def test_the_report_of_a_good_run_is_a_few_lines(width: int) -> None:
     for expected in ("sent by the venues", "169,409", "stored in QuestDB 127.0.0.1:9000", "missing", "61.2 µs", "121 ms",
                      "half within 65 ms", "archive /d/SOMI_20261127T130258Z", "data /d"):
         assert expected in " ".join(text.split())
+
+
+def test_both_sources_of_the_listing_are_shown_with_their_delays() -> None:
+    seen = (Seen("upbit", "notice", 1234.0), Seen("upbit_markets", "market_opened", 4567.0))
+    text = " ".join(check_lines(report_lines(replace(REPORT, sights=seen), 80), 80).split())
+    assert "seen by upbit 1.2 s after its publication" in text
+    assert "seen by upbit_markets 4.6 s after it: its market is open" in text
 
 
 def test_a_run_that_lost_a_trade_says_so_first() -> None:

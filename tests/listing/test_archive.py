@@ -16,7 +16,7 @@ import pytest
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
-from pumpwatch.listing.archive import ANALYSIS, Pass, Span, archive_name, trades_in, write_archive
+from pumpwatch.listing.archive import ANALYSIS, Pass, Span, archive_name, free_name, trades_in, write_archive
 from pumpwatch.listing.archive_check import check_archive
 from pumpwatch.listing.manifest import iso, read_manifest
 from pumpwatch.listing.open_window import intervals_of
@@ -243,6 +243,17 @@ def test_trades_come_out_in_order_whatever_order_they_came_in(tmp_path: Path) ->
     times = raw(write(tmp_path, shuffled).path, "alpha", "spot")["trades"]["timestamp"]
     assert times == sorted(times)
     assert len(times) > 500
+
+
+def test_a_name_that_another_board_has_gets_the_boards_own_name(tmp_path: Path) -> None:
+    name = archive_name("KITE", ANNOUNCED_NS)
+    assert free_name(tmp_path, "KITE", ANNOUNCED_NS, "upbit") == name
+    assert free_name(tmp_path, "KITE", ANNOUNCED_NS, "bithumb", {name}) == f"{name}_bithumb"
+    assert free_name(tmp_path, "KITE", ANNOUNCED_NS, "../x/y", {name}) == f"{name}____x_y"
+    (tmp_path / name / ANALYSIS).parent.mkdir(parents=True)
+    (tmp_path / name / ANALYSIS).write_text('{"listings": [{"source": "upbit", "exchange": ""}]}')
+    assert free_name(tmp_path, "KITE", ANNOUNCED_NS, "upbit") == name
+    assert free_name(tmp_path, "KITE", ANNOUNCED_NS, "bithumb") == f"{name}_bithumb"
 
 
 def test_names_are_in_utc_seconds() -> None:

@@ -33,6 +33,10 @@ def test_every_method_goes_through_call_and_reaches_the_ledger(tmp_path: Path) -
     assert through.notice_count("upbit") == 0
     assert [through.remember_listing(listing_of()), through.remember_listing(listing_of())] == [True, False]
     through.remember_unopened([listing_of("OTHER")], "not opened")
+    assert through.remember_missed(listing_of("OTHER"), "not opened") is False
+    through.edit_sights(NOTICE, NOW_NS)
+    first = through.first_sight(listing_of())
+    assert first is not None and first.seen_at_ns == listing_of().detected_at_ns
     through.finish_listing(listing_of(), "archive", 5)
     assert {record.listing.symbol: (record.archive, record.trades, record.problem) for record in through.listings()} == {
         "KITE": ("archive", 5, ""), "OTHER": ("", 0, "not opened")}

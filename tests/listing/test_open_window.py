@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pumpwatch.clock import NS_PER_S
@@ -16,7 +18,7 @@ END_S = NOW_S + 20
 @pytest.fixture
 def window() -> OpenWindow:
     """A window of a listing that was seen 3 s after its announcement, just now."""
-    made = OpenWindow("KITE", 20.0, 600.0)
+    made = OpenWindow("KITE", "upbit", 20.0, 600.0)
     made.add(listing_of(after_s=3), NOW_NS, NOW_S)
     return made
 
@@ -34,7 +36,7 @@ def test_a_window_ends_20_s_after_detection_and_is_read_quickly_until_then(windo
 
 
 def test_a_late_listing_makes_a_window_late_only_alone(window: OpenWindow) -> None:
-    late = OpenWindow("KITE", 20.0, 600.0)
+    late = OpenWindow("KITE", "upbit", 20.0, 600.0)
     late.add(listing_of(after_s=900), NOW_NS + 897 * S, NOW_S)
     assert late.late and not late.quick_at(NOW_S)
     window.add(listing_of(after_s=900, notice_id="2"), NOW_NS, NOW_S)
@@ -42,7 +44,7 @@ def test_a_late_listing_makes_a_window_late_only_alone(window: OpenWindow) -> No
 
 
 def test_a_clock_that_stepped_back_keeps_no_window_open_longer_than_a_window_is() -> None:
-    window = OpenWindow("KITE", 20.0, 600.0)
+    window = OpenWindow("KITE", "upbit", 20.0, 600.0)
     window.add(listing_of(after_s=3), NOW_NS - 86_400 * S, NOW_S)
     assert window.end_s == END_S
 
@@ -51,6 +53,8 @@ def test_a_window_overlaps_one_of_the_same_coin_that_touches_it(window: OpenWind
     assert window.overlaps(listing_of(announced_ns=ANNOUNCED_NS + 43 * S, after_s=0))
     assert not window.overlaps(listing_of(announced_ns=ANNOUNCED_NS + 44 * S, after_s=0))
     assert not window.overlaps(listing_of("OTHER"))
+    assert not window.overlaps(replace(listing_of(), exchange="bithumb"))
+    assert window.overlaps(replace(listing_of(), source="mirror", exchange="upbit"))
 
 
 def test_an_archive_is_ready_when_its_trades_should_be_stored_and_at_the_latest_after_a_minute(window: OpenWindow) -> None:

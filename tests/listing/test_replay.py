@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_remembered_listing_is_replayed_with_its_own_times(config: Config) -> 
     assert [part["source"] for part in made["parts"]] == ["journal"]
     (row,) = show(config)
     assert (row["state"], row["trades"], row["archive"]) == ("written", made["trades"], made["archive"])
-    assert (row["seen_after_ms"], row["first_mover"]) == (3000, "alpha.futures")
+    assert (row["delay_ms"], row["first_mover"]) == (3000, "alpha.futures")
     assert row["peak_percent"] == pytest.approx(20, abs=1)
     assert row["incomplete"] == ["alpha.spot"]  # the gap
 
@@ -117,3 +118,25 @@ def test_a_folder_without_data_is_said_and_not_made(tmp_path: Path) -> None:
         replay(nowhere, "KITE", ANNOUNCED_NS)
     assert show(nowhere) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_sights_of_a_listing_and_their_delays_are_shown(config: Config) -> None:
+    ledger = Ledger(Path(config.store.dir))
+    ledger.remember_listing(replace(KITE, source="upbit_markets", notice_id="KRW-KITE", exchange="upbit", kind="market_opened",
+                                    detected_at_ns=KITE.detected_at_ns + 5040 * S))
+    ledger.close()
+    (row,) = show(config)
+    assert (row["exchange"], row["kind"], row["delay_ms"]) == ("upbit", "notice", 3000.0)
+    assert [(sight["source"], sight["kind"], sight["behind_ms"], sight["edits"]) for sight in row["sights"]] == [
+        ("upbit", "notice", 0.0, 0), ("upbit_markets", "market_opened", 5_040_000.0, 0)]
+
+
+def test_of_two_boards_the_nearest_is_replayed_into_an_archive_of_its_own(config: Config) -> None:
+    ledger = Ledger(Path(config.store.dir))
+    ledger.remember_listing(replace(KITE, source="bithumb", exchange="bithumb", announced_at_ns=ANNOUNCED_NS + S // 2))
+    ledger.close()
+    first = replay(config, "KITE", ANNOUNCED_NS)
+    second = replay(config, "KITE", ANNOUNCED_NS + S // 2)
+    assert [Path(made["archive"]).name for made in (first, second)] == [NAME, f"{NAME}_bithumb"]
+    assert [made["listings"] for made in (first, second)] == [["upbit:6642"], ["bithumb:6642"]]
+    assert [Path(row["archive"]).name for row in show(config)] == [NAME, f"{NAME}_bithumb"]

@@ -10,7 +10,7 @@ import pytest
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, StorageError
-from pumpwatch.hookspecs import ListingSource, Verdict
+from pumpwatch.hookspecs import ListingSource, MarketSource, Pace, PushSource, Verdict
 from pumpwatch.listing.validation import (
     COINS,
     EARLIEST_NS,
@@ -201,11 +201,24 @@ def test_an_error_in_one_row_is_handed_over_and_a_storage_error_is_raised() -> N
     {"name": ""}, {"name": "a\nb"}, {"url": None}, {"url": ""}, {"fallback_urls": None}, {"fallback_urls": [1]},
     {"headers": None},
     {"headers": {"a": 1}}, {"interval_s": 0}, {"interval_s": float("nan")}, {"interval_s": "1"}, {"parse": None},
-    {"verdict": "x"}])
+    {"verdict": "x"}, {"exchange": "../x"}, {"exchange": None}, {"exchange": "x" * 33}, {"exchange": "Upbit"},
+    {"pace": (9, 20)}, {"pace": Pace(utc_offset_min=0, day=(0, 1), night_s=0, quick_s=1)}])
 def test_a_source_with_invalid_facts_is_rejected(facts: dict[str, Any]) -> None:
     check_source(source())
     with pytest.raises(BadFrame):
         check_source(replace(source(), **facts))
+
+
+def test_each_kind_of_source_is_checked_for_its_own_functions() -> None:
+    push = PushSource(name="p", exchange="upbit", listen=print, parse=bytes, verdict=Verdict)  # type: ignore[arg-type]
+    markets = MarketSource(name="m", url="https://example.com", headers={}, interval_s=1, parse=bytes)  # type: ignore[arg-type]
+    assert (push.delivery, markets.delivery, source().delivery) == ("push", "pull", "pull")
+    for good in (push, markets):
+        check_source(good)
+    for bad in (replace(push, listen=None), replace(push, verdict=None), replace(markets, parse=None),  # type: ignore[arg-type]
+                replace(markets, interval_s=-1)):
+        with pytest.raises(BadFrame):
+            check_source(bad)
 
 
 def test_a_rejected_row_has_its_id_and_says_whether_it_lies_ahead_of_our_clock() -> None:

@@ -10,11 +10,24 @@ from pathlib import Path
 import gevent
 import pytest
 from apscheduler.schedulers.gevent import GeventScheduler
-from pumpwatch_plugins.sources.upbit import UPBIT
+from pumpwatch_plugins.simulators.bithumb import BOARDS as BITHUMB_BOARDS
+from pumpwatch_plugins.simulators.upbit import DIALECT as UPBIT_BOARD
+from pumpwatch_plugins.simulators.upbit import MARKET_DIALECT as UPBIT_LIST
+from pumpwatch_plugins.sources.bithumb import BITHUMB, BITHUMB_MARKETS
+from pumpwatch_plugins.sources.upbit import UPBIT, UPBIT_MARKETS
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import StorageError
+from pumpwatch.hookspecs import ListingSource, MarketSource, Pace
+from pumpwatch.listing.watch import Watch
 from pumpwatch.model import Listing, Notice
+from pumpwatch.net.http import Response
+from pumpwatch.sim.board_dialect import BoardDialect
+from pumpwatch.sim.board_faults import FAULTS, NO_FAULT
+from pumpwatch.sim.dialect import Coin
+from pumpwatch.sim.ground_truth import TruthWriter
+from pumpwatch.sim.notice_board import NoticeBoard
+from pumpwatch.sim.wire import ClientRequest
 from pumpwatch.store.ledger import Ledger
 from tests.listing.board_server import row
 from tests.listing.machine import HTML, KITE, OLD, ORDER, Machine
@@ -218,3 +231,56 @@ def test_a_source_that_breaks_is_down_and_never_ends_the_collector(machine: Mach
     machine.poll(3)
     assert machine.watch.up is False
     assert "SystemExit" in machine.watch.state()["reason"]
+
+
+class SimulatedBoards(Machine):
+    """Watches a simulated board of each kind; `play` publishes on it while it has a fault."""
+
+    def play(self, dialect: BoardDialect, source: ListingSource | MarketSource, fault: str) -> list[str]:
+        """Return the coins that were announced: during the fault, and after it."""
+        board = NoticeBoard(dialect, self.clock, TruthWriter(None, [], {}))
+        board.posts = dialect.seed(self.clock.now_ns(), [])
+        self.watch = Watch(source, lambda url, headers: self.ask(board, url), self.context())
+        self.poll(3)
+        assert self.watch.up and self.seen == []
+        old = board.posts[0]
+        board.fault = fault
+        self.poll(3)
+        board.publish(Coin("KITE", 1.0, "카이트"), ["KRW", "BTC"])
+        self.poll(2)
+        board.fault = NO_FAULT
+        self.poll(60)
+        board.edit(old.number, suffix=" (거래지원 개시 시점 변경 안내)" if dialect.category else "")
+        self.poll(2)
+        board.delete(old.number)
+        return self.poll(5) + [listing.symbol for listing in self.seen]
+
+    def ask(self, board: NoticeBoard, url: str) -> Response:
+        reply = board.rest(ClientRequest("GET", "/" + url.split("/", 3)[3], {}, b""), "10.0.0.1")
+        return Response(reply.status, reply.headers, reply.body)
+
+
+BOARDS = [(UPBIT_BOARD, UPBIT), (UPBIT_LIST, UPBIT_MARKETS), (BITHUMB_BOARDS[0], BITHUMB), (BITHUMB_BOARDS[1], BITHUMB_MARKETS)]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("dialect", "source"), BOARDS, ids=[source.name for _, source in BOARDS])
+def test_whatever_a_board_does_a_listing_is_announced_once_and_nothing_else_is(
+        tmp_path: Path, dialect: BoardDialect, source: ListingSource | MarketSource, fault: str) -> None:
+    machine = SimulatedBoards(tmp_path)
+    assert machine.play(dialect, source, fault) == ["KITE"]
+    assert [listing.symbol for listing in machine.seen] == ["KITE"]
+    machine.ledger.close()
+
+
+def test_a_source_with_a_pace_is_polled_when_it_says_so(machine: Machine) -> None:
+    night_only = Pace(utc_offset_min=0, day=(0, 0), night_s=15.0, quick_s=2.0)
+    machine.start(replace(UPBIT, pace=night_only))
+    for _ in range(60):
+        machine.watch.tick()
+        machine.clock.advance(1)
+    assert len(machine.board.statuses) == 4
+    machine.start(replace(UPBIT, pace=night_only), interval_s=3.0)  # an interval of the config counts at any hour
+    machine.watch.tick()
+    machine.watch.tick()
+    assert len(machine.board.statuses) == 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gevent
@@ -82,6 +83,18 @@ def test_overlapping_windows_of_one_coin_become_one_archive(desk: Desk) -> None:
     assert desk.shelf.asked == [("KITE", ANNOUNCED_NS - 1202 * S, ANNOUNCED_NS + 35 * S)]
     assert len(read_analysis(desk.folder / "archives" / "KITE_20261103T060000Z")["listings"]) == 2
     assert [record.trades for record in desk.ledger.listings()] == [desk.published[0][2]] * 2
+
+
+def test_the_same_coin_on_two_boards_has_two_archives_even_of_one_second(desk: Desk) -> None:
+    upbit, bithumb = listing_of(), replace(listing_of(after_s=4), source="bithumb", exchange="bithumb")
+    desk.detect(upbit)
+    desk.detect(bithumb)
+    assert [row["coin"] for row in desk.keeper.open_windows()] == ["KITE", "KITE"]
+    assert desk.wait(60) == ["KITE_20261103T060000Z", "KITE_20261103T060000Z_bithumb"]
+    assert {(record.listing.board, Path(record.archive).name, record.problem) for record in desk.ledger.listings()} == {
+        ("upbit", "KITE_20261103T060000Z", ""), ("bithumb", "KITE_20261103T060000Z_bithumb", "")}
+    counts = {(record.listing.board, (record.trades or 0) > 1000) for record in desk.ledger.listings()}
+    assert counts == {("upbit", True), ("bithumb", True)}
 
 
 def test_windows_of_one_coin_that_do_not_overlap_stay_apart(desk: Desk) -> None:

@@ -134,3 +134,18 @@ def test_a_listing_that_a_sink_had_not_accepted_is_offered_again_after_a_restart
     desk.keeper.resume(retention_s=3600)
     desk.wait(1000)
     assert len(desk.published) == 1
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_of_two_boards_each_keeps_its_archive_over_a_restart(desk: Desk, written: bool) -> None:
+    desk.detect(listing_of())
+    if written:
+        desk.wait(60)
+        desk.wait(600)
+    desk.ledger.remember_listing(replace(listing_of(after_s=9), source="bithumb", exchange="bithumb"))
+    desk.start()
+    desk.keeper.resume(retention_s=7200)
+    desk.wait(60)
+    desk.wait(600)
+    found = {record.listing.board: Path(record.archive).name for record in desk.ledger.listings()}
+    assert found == {"upbit": "KITE_20261103T060000Z", "bithumb": "KITE_20261103T060000Z_bithumb"}

@@ -180,7 +180,7 @@ def test_services_are_asked_at_once_and_found_in_order(tmp_path: Path, closed: s
     names = [finding.name for finding in preflight.check(config, connect=True, plugins=good_plugins())]
     services = [name for name in names if name.endswith((" REST", " WebSocket")) or name.startswith("listing ")]
     venues = [f"{venue.name} {kind}" for venue, _ in good_plugins().chosen(config) for kind in ("REST", "WebSocket")]
-    assert services == [*venues, "listing upbit"]
+    assert services == [*venues, *(f"listing {name}" for name in good_plugins().sources)]
     assert most == preflight.AT_ONCE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from pumpwatch.config import Config, PluginsConfig
 from pumpwatch.errors import BadFrame, UsageError
-from pumpwatch.hookspecs import ListingSource, SinkPlugin, Verdict
+from pumpwatch.hookspecs import ListingSource, MarketSource, Pace, PushSource, SinkPlugin, Verdict
 from pumpwatch.plugin_kit.check_recorded import RecordedFrames
 from pumpwatch.plugin_kit.contract import check_plugin, check_sink, check_source, check_venue
 from tests.plugin_kit.good_venue import FRAMES, LIST, SPOT, changed, history, results
@@ -62,6 +63,20 @@ def source(**facts: Any) -> ListingSource:
 def test_a_listing_source_with_one_mistake_fails_where_it_is_made(facts: dict[str, Any], check: str) -> None:
     assert {state for state, _ in results(check_source(source())).values()} == {"ok"}
     assert [name for name, (state, _) in results(check_source(source(**facts))).items() if state == "fail"] == [check]
+
+
+def test_a_list_of_markets_and_a_source_that_pushes_are_checked_for_what_they_have() -> None:
+    def reject(body: bytes) -> list[Any]:
+        raise BadFrame("not a list")
+
+    markets = MarketSource(name="m", url="https://example.com", headers={}, interval_s=5.0, parse=reject)
+    push = PushSource(name="p", listen=print, parse=reject, verdict=lambda title: Verdict("other"))  # type: ignore[arg-type]
+    assert [row.state for row in check_source(markets)] == ["ok"] * 2
+    assert [row.state for row in check_source(push)] == ["ok"] * 3
+    slow = replace(markets, pace=Pace(utc_offset_min=0, day=(0, 1), night_s=15.0, quick_s=0.1))
+    assert [row.check for row in check_source(slow) if row.state == "fail"] == ["facts"]
+    deaf = replace(push, listen=None)  # type: ignore[arg-type]
+    assert [row.check for row in check_source(deaf) if row.state == "fail"] == ["facts"]
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True):

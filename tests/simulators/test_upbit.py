@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from pumpwatch_plugins.simulators.upbit import PATH, TRADE, body, rest, seed, simulator_dialects, title
+from pumpwatch_plugins.simulators.upbit import (
+    MARKETS,
+    PATH,
+    TRADE,
+    body,
+    market_title,
+    markets,
+    rest,
+    seed,
+    seed_markets,
+    simulator_dialects,
+    title,
+)
 
 from pumpwatch import Coin, HttpCall, HttpReply, Post
 
@@ -76,5 +88,16 @@ def test_a_listing_is_worded_as_the_board_does_and_its_body_names_markets_and_st
 
 
 def test_the_dialect_offers_the_list_that_a_collector_polls() -> None:
-    (dialect,) = simulator_dialects()
+    dialect, listed = simulator_dialects()
+    assert dialect.default and (listed.name, listed.default) == ("upbit_markets", False)
     assert (dialect.name, dialect.url_path.partition("?")[0], dialect.category) == ("upbit", PATH, TRADE)
+
+
+def test_the_markets_are_those_of_its_posts() -> None:
+    opened = Post(number=99, uuid="", title=market_title(SOMI, ["KRW", "USDT"], False), category="", first_listed_at_ns=NOW_NS,
+                  listed_at_ns=NOW_NS)
+    posts = Posts([*seed_markets(NOW_NS, []), opened])
+    answer = markets(HttpCall("GET", MARKETS, {}, {}, b"", NOW_NS), posts)  # type: ignore[arg-type]
+    listed = [row["market"] for row in json.loads(answer.body)]
+    assert listed[:2] == ["KRW-SOMI", "USDT-SOMI"] and {"KRW-BTC", "BTC-NEXO"} <= set(listed)
+    assert markets(HttpCall("GET", "/v1/other", {}, {}, b"", NOW_NS), posts).status == 404  # type: ignore[arg-type]

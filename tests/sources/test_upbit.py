@@ -6,9 +6,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from pumpwatch_plugins.sources.upbit import HOSTS, UPBIT, parse, verdict
+from pumpwatch_plugins.sources.upbit import HOSTS, UPBIT, UPBIT_MARKETS, parse, parse_markets, verdict
 
 from pumpwatch.errors import BadFrame
+from pumpwatch.listing.market_rows import checked_markets
 from pumpwatch.listing.validation import checked_rows
 from pumpwatch.model import Notice
 from tests.corpus import needs_corpus, rows
@@ -194,8 +195,22 @@ def test_a_date_that_nobody_means_is_read_and_left_to_the_border(stamp: str) -> 
     assert ([one.notice_id for one in rows.notices], len(rows.rejected)) == (["2"], 1)
 
 
+def test_the_markets_in_won_are_those_that_count() -> None:
+    body = b'[{"market":"KRW-BTC","market_event":{"warning":false}},{"market":"BTC-ETH"},{"market":7},{"market":"KRW-0G"}]'
+    found = checked_markets(UPBIT_MARKETS, body, 0)
+    assert (found.coins, len(found.rejected)) == ({"KRW-BTC": "BTC", "KRW-0G": "0G"}, 1)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>", b"[1]", b'[{"market":"KRW-BTC"},{"mar', b"[" * 100_000])
+def test_anything_but_the_markets_is_refused(body: bytes) -> None:
+    with pytest.raises(BadFrame):
+        parse_markets(body)
+
+
 def test_it_is_asked_politely_and_in_korean() -> None:
-    assert UPBIT.interval_s >= 5
+    for source in (UPBIT, UPBIT_MARKETS):
+        assert source.pace is not None and min(source.interval_s, source.pace.quick_s, source.pace.night_s) >= 2
+    assert "Origin" not in UPBIT_MARKETS.headers  # it would slow the trading API down to a request in 10 s
     assert UPBIT.headers["Accept-Language"].startswith("ko-KR")
     assert [host in url for host, url in zip(HOSTS, (UPBIT.url, *UPBIT.fallback_urls), strict=True)] == [True, True]
     assert "api.upbit.com" not in UPBIT.url + "".join(UPBIT.fallback_urls)

@@ -1,0 +1,175 @@
+"""Bithumb: its notices (https://feed.bithumb.com/notice) by their public API, and its list of markets.
+
+Checked 2026-11-21 against https://apidocs.bithumb.com/reference/공지사항-조회 and a stored answer of 2026-08.
+Addresses: api.bithumb.com/v1/notices redirects to feed-api.bithumb.com/v1/notices. `count` is 1 to 20. It needs no key.
+Rate: 1 request a second from an address; who asks more often is redirected in a circle. The page itself is HTML, not JSON.
+Ids: a row has none; it is the last part of `pc_url`.
+Times: `2026-08-21 17:00:00` in Korean time, without an offset. `published_at` is the time that a notice is planned for, in whole
+minutes, often later than `modified_at`, and a notice may be in the list before it.
+Titles: `리프로토콜(RE) 원화 마켓 추가`, `에이(AAA), 비(BBB) 원화 마켓 추가 (거래 수수료 무료)`, in mirrors behind
+`[마켓 추가]` or `[마켓 추가/수수료 이벤트]`, which here are the categories. An update (`거래 오픈 시간 변경`) is a
+notice of its own and not a new market, and `재거래지원` is not one either.
+Markets: https://apidocs.bithumb.com/reference/마켓코드-조회, in the shape of Upbit's. Trading opens before transfers do.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+
+import msgspec
+
+from pumpwatch import BadFrame, ListingSource, Market, MarketSource, Notice, Pace, TitleGrammar, Verdict, hookimpl, judge
+
+NOTICES = "https://api.bithumb.com/v1/notices?count=20"
+FEED = "https://feed-api.bithumb.com/v1/notices?count=20"
+MARKETS = "https://api.bithumb.com/v1/market/all?isDetails=false"
+HEADERS = {"Accept": "application/json"}
+KST = timezone(timedelta(hours=9))
+PACE = Pace(utc_offset_min=9 * 60, day=(9 * 60, 20 * 60 + 30), night_s=15.0, quick_s=2.0)
+MARKET_PACE = Pace(utc_offset_min=9 * 60, day=(9 * 60, 20 * 60 + 30), night_s=20.0, quick_s=3.0)
+LISTING_CATEGORY = "마켓 추가"
+EVENT_CATEGORY = "이벤트"
+
+# What may follow a statement: the end, parentheses (\ue000), a punctuation mark, or a word that announces. In an event
+# (`추가 기념 이벤트`) none of these follows.
+ENDS = r"(?=\s*(?:$|[\ue000:;/\-–—~\[!]|및(?:\s|$)|안내|공지|예정|완료))"
+ANNOUNCES = r"(?:\s*(?:예정|예고|완료))?(?:\s*(?:안내|공지))?"
+WALLET = r"(?:입\s*출금|입금|출금|월렛|지갑)"
+STOPS = r"(?:중단|중지|정지|지연|재개|점검|장애|업그레이드)"
+
+WORDING = TitleGrammar(
+    markets={"KRW": "KRW", "원화": "KRW", "BTC": "BTC", "비트코인": "BTC", "USDT": "USDT"},
+    never_coins=frozenset({"KRW"}),
+    noun=r"마켓(?:에서|에|의|을|은)?(?![가-힣])",
+    joiners=("및", "와", "과"),
+    statements=(),
+    tied_statements=(
+        re.compile(rf"(?:신규\s*)?추가(?:\s*오픈)?{ENDS}{ANNOUNCES}"),
+        re.compile(rf"(?:신규\s*)?(?:상장|오픈){ENDS}{ANNOUNCES}"),
+        re.compile(rf"신규\s*거래\s*지원{ENDS}{ANNOUNCES}"),
+    ),
+    refused_prefix=re.compile(r"^(?!.*마켓\s*추가).*이벤트"),
+    refused=re.compile(r"재\s*거래\s*지원|재\s*상장|(?:오픈|개시)[^(),]{0,20}(?:변경|연기|취소)|마켓\s*추가\s*(?:취소|연기|철회)"),
+    kinds=(
+        ("event", re.compile(r"이벤트|기념|당첨|경품|상금|에어\s*드랍|받아\s*가세요")),
+        ("delisting", re.compile(r"거래\s*지원\s*종료|상장\s*폐지")),
+        ("maintenance", re.compile(rf"{WALLET}[^,]{{0,80}}{STOPS}")),
+        ("warning", re.compile(r"(?:거래\s*)?유의\s*(?:종목|촉구)|주의\s*종목|투자\s*유의(?!\s*사항)")),
+        ("maintenance", re.compile(rf"{STOPS}|하드\s*포크")),
+    ),
+    cause=re.compile(r"에\s*(?:따른|의한)|(?:로|으로)\s*인한"),
+    remarks={
+        "cancelled": re.compile(r"취소|철회"),
+        "postponed": re.compile(r"연기|연장"),
+        "start_time": re.compile(r"거래\s*오픈|오픈\s*시[간점]|거래\s*개시"),
+        "rename": re.compile(r"(?:명칭|국문명|영문명|이름|심볼명?|티커)\s*변경"),
+        "transfers": re.compile(rf"{WALLET}|네트워크"),
+        "event": re.compile(r"이벤트|수수료\s*무료"),
+        "done": re.compile(r"완료|정상화"),
+    },
+)
+
+
+class Row(msgspec.Struct):
+    """A row of the notices; other keys are skipped."""
+
+    title: str
+    pc_url: str
+    published_at: str
+    modified_at: str = ""
+    categories: list[str] = []
+
+
+class MarketRow(msgspec.Struct):
+    """A row of the list of markets; other keys are skipped."""
+
+    market: str  # KRW-BTC
+
+
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_row = msgspec.json.Decoder(Row).decode
+_decode_market = msgspec.json.Decoder(MarketRow).decode
+
+
+def verdict(title: str) -> Verdict:
+    """Return the verdict on a title."""
+    return judge(title, WORDING)
+
+
+def parse(body: bytes) -> list[Notice | BadFrame]:
+    """Return the notices in their order, with a BadFrame in place of each unreadable row.
+
+    Raises BadFrame where the body is not such a list, is an empty one, or has no readable row.
+    """
+    rows: list[Notice | BadFrame] = []
+    for raw in _rows(body, "notices"):
+        try:
+            row = _decode_row(raw)
+            if EVENT_CATEGORY not in row.categories or LISTING_CATEGORY in row.categories:
+                rows.append(_notice(row))
+        except (msgspec.DecodeError, ValueError, OverflowError) as error:
+            text = bytes(raw)[:300].decode("utf-8", "replace")
+            rows.append(BadFrame(f"a row of Bithumb's notices cannot be read: {error}: {text}"))
+    if rows and all(isinstance(row, BadFrame) for row in rows):
+        raise BadFrame(f"Bithumb's notices have no row that can be read, the first: {rows[0]}")
+    return rows
+
+
+def parse_markets(body: bytes) -> list[Market | BadFrame]:
+    """Return the markets of the list, with a BadFrame in place of each unreadable row. Raises BadFrame for any other body."""
+    rows: list[Market | BadFrame] = []
+    for raw in _rows(body, "list of markets"):
+        try:
+            symbol = _decode_market(raw).market
+            quote, _, coin = symbol.partition("-")
+            rows.append(Market(symbol=symbol, coin=coin, quote=quote))
+        except msgspec.DecodeError as error:
+            rows.append(BadFrame(f"a row of Bithumb's markets cannot be read: {error}"))
+    if all(isinstance(row, BadFrame) for row in rows):
+        raise BadFrame("Bithumb's list of markets has no row that can be read")
+    return rows
+
+
+def _rows(body: bytes, name: str) -> list[msgspec.Raw]:
+    try:
+        raws = _decode_list(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadFrame(f"not Bithumb's {name}: {error}") from error
+    if not raws:
+        raise BadFrame(f"Bithumb's {name} came without a row")
+    return raws
+
+
+def _notice(row: Row) -> Notice:
+    notice_id = row.pc_url.rstrip("/").rpartition("/")[2]
+    if not notice_id.isdecimal():
+        raise ValueError(f"the address {row.pc_url!r} does not end in a number")
+    published_at_ns = _ns(row.published_at)
+    return Notice(source="bithumb", notice_id=notice_id, title=row.title, category="/".join(row.categories),
+                  published_at_ns=published_at_ns, url=row.pc_url,
+                  updated_at_ns=_ns(row.modified_at) if row.modified_at else published_at_ns)
+
+
+def _ns(text: str) -> int:
+    """Return ns since 1970 of a time in Korea. Raises ValueError for a text that is not a time."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=KST)
+    return round(moment.timestamp() * 1000) * 1_000_000
+
+
+BITHUMB = ListingSource(
+    name="bithumb", exchange="bithumb", url=NOTICES, fallback_urls=(FEED,), headers=HEADERS, interval_s=3.0, pace=PACE,
+    parse=parse, verdict=verdict,
+)
+BITHUMB_MARKETS = MarketSource(
+    name="bithumb_markets", exchange="bithumb", url=MARKETS, headers=HEADERS, interval_s=5.0, pace=MARKET_PACE,
+    parse=parse_markets,
+)
+
+
+@hookimpl
+def listing_sources() -> list[ListingSource | MarketSource]:
+    """Offer Bithumb's notices and its list of markets."""
+    return [BITHUMB, BITHUMB_MARKETS]

@@ -1,0 +1,213 @@
+"""Process the notices of one source: find the new listings among them, each of them once.
+
+A notice that is seen for the first time, and whose title opens a KRW market, is a listing. The notices of a board's very first
+look are remembered and not announced (`first_look`). After a restart, notices that appeared during the downtime are announced,
+as late where they are no longer fresh. An edit (another title or time of a known notice) is stored with its sight, logged with
+its remarks, and is never a listing. Every row is validated first; a row that is invalid, or that cannot be handled, affects no
+other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import BadFrame, StorageError
+from pumpwatch.hookspecs import NoticeSource
+from pumpwatch.listing.context import IntakeContext
+from pumpwatch.listing.first_look import FirstLook
+from pumpwatch.listing.listing_ledger import Call, call_here
+from pumpwatch.listing.quarantine import Quarantine
+from pumpwatch.listing.registry import ListingRegistry
+from pumpwatch.listing.validation import CheckedVerdict, NoticeRows, RejectedRow, checked_verdict, isolated, shown
+from pumpwatch.model import Listing, Notice
+from pumpwatch.printable import printable
+
+log = logging.getLogger(__name__)
+
+CHUNK = 500  # rows that are looked up, and remembered, together
+LINES = 20  # log lines of one look; further ones are counted
+NOT_JUDGED = CheckedVerdict("other", (), False, (), ())
+REMEMBERED = 100_000  # notices of a source; the oldest are forgotten
+PLANNED_NS = 60 * NS_PER_S  # a notice dated further ahead than this has the time it was planned for, or a wrong clock
+
+
+class NoticeIntake:
+    """The notices of one source. `process` takes a list of a board, `deliver` a message of a source that pushes.
+
+    offload runs the source's code where it blocks nothing.
+    """
+
+    def __init__(self, source: NoticeSource, context: IntakeContext, offload: Call = call_here) -> None:
+        self.source = source
+        self._ledger, self._clock, self._stats, self._offload = context.ledger, context.clock, context.stats, offload
+        self._registry = ListingRegistry(source.name, context)
+        self._quarantine = Quarantine(source.name, context)
+        self._first_look = FirstLook(source.name, context)
+        self._known: dict[str, str] = {}  # notice id -> revision, of the last list
+        self._begun = self._overlong = self._stopped = False
+        self._lines = 0
+        self._remembered = 0  # notices, in this run
+
+    def stop(self) -> None:
+        """Leave the rows that are not processed yet to the next start."""
+        self._stopped = True
+
+    def looked(self) -> None:
+        """Do nothing: notices have times of their own."""
+
+    def process(self, rows: NoticeRows) -> bool:
+        """Process a list; return whether all of it is done. A rejected row may become valid when our clock is corrected."""
+        detected_at_ns = self._clock.now_ns()
+        self._log_overlong(rows.more)
+        seeding = self._first_look.is_due()
+        if seeding and self._first_look.must_wait(rows.rejected):
+            return False
+        self._quarantine.record(rows.rejected)
+        shown_now: dict[str, str] = {}
+        fresh: dict[str, tuple[Notice, str]] = {}
+        for notice in rows.notices:
+            revision = revision_of(notice)
+            if shown_now.setdefault(notice.notice_id, revision) == revision and \
+                    self._known.get(notice.notice_id) != revision:
+                fresh.setdefault(notice.notice_id, (notice, revision))
+        complete = not rows.rejected
+        new = list(fresh.values())
+        if seeding:
+            seeds = self._first_look.seeds(rows.rejected, shown_now, detected_at_ns)
+            failed = self._process_chunk(new, detected_at_ns, seeds)
+            self._first_look.finish()
+            log.info("first look done source=%s remembered=%d announced=0", self.source.name, len(new))
+        else:
+            failed = []
+            for start in range(0, len(new), CHUNK):
+                if self._stopped:
+                    return False
+                failed += self._process_chunk(new[start:start + CHUNK], detected_at_ns, None)
+        for notice_id in failed:
+            del shown_now[notice_id]
+        self._registry.store()
+        self._registry.log_not_opened()
+        self._log_held_back()
+        self._known, self._begun = shown_now, True
+        return complete and not failed
+
+    def deliver(self, rows: NoticeRows) -> None:
+        """Process a message of a source that pushes. Raises StorageError.
+
+        A notice that is unknown and not fresh is an old one that was edited: it is remembered and not announced.
+        """
+        detected_at_ns = self._clock.now_ns()
+        self._quarantine.record(rows.rejected)
+        new = [(notice, revision_of(notice)) for notice in rows.notices]
+        fresh = [pair for pair in new if detected_at_ns - pair[0].published_at_ns <= self._registry.fresh_ns]
+        old = [pair for pair in new if pair not in fresh]
+        self._begun = True
+        if fresh:
+            self._process_chunk(fresh, detected_at_ns, None)
+        if old:
+            unknown = self._ledger.seen_notices(self.source.name, [notice.notice_id for notice, _ in old])
+            self._ledger.remember_notices([(notice, NOT_JUDGED.kind, revision) for notice, revision in old
+                                           if notice.notice_id not in unknown])
+            self._process_chunk([pair for pair in old if pair[0].notice_id in unknown], detected_at_ns, None)
+        self._registry.log_not_opened()
+        self._log_held_back()
+
+    def _process_chunk(self, new: Sequence[tuple[Notice, str]], detected_at_ns: int,
+                       seeds: list[tuple[Notice, str, str]] | None) -> list[str]:
+        """Process rows that are new or edited, and remember them; return the ids of those that failed.
+
+        A first look gives `seeds` and is one chunk, so that it is remembered as a whole or not at all.
+        """
+        name, seeding = self.source.name, seeds is not None
+        try:
+            before = {} if seeding else self._ledger.seen_notices(name, [notice.notice_id for notice, _ in new])
+        except StorageError:
+            self._open_without_ledger([notice for notice, _ in new], detected_at_ns)
+            raise
+        done: list[tuple[Notice, str, str]] = list(seeds or ())
+        failed: list[str] = []
+        for notice, revision in new:
+            row = partial(self._process_row, notice, revision, before.get(notice.notice_id), detected_at_ns, seeding, done)
+            if not isolated(row, partial(self._row_failed, notice)):
+                failed.append(notice.notice_id)
+        self._registry.store()
+        if done:
+            self._ledger.remember_notices(done)
+        if (self._remembered + len(done)) // REMEMBERED != self._remembered // REMEMBERED:
+            self._ledger.forget_notices(name, REMEMBERED)
+        self._remembered += len(done)
+        return failed
+
+    def _open_without_ledger(self, notices: Sequence[Notice], detected_at_ns: int) -> None:
+        """Open windows for fresh notices that were not on the last list, while the ledger does not say which are known."""
+        for notice in notices:
+            if self._begun and notice.notice_id not in self._known and not self._first_look.covers(notice) and \
+                    detected_at_ns - notice.published_at_ns <= self._registry.fresh_ns:
+                isolated(partial(self._open_row, notice, detected_at_ns), partial(self._row_failed, notice))
+
+    def _open_row(self, notice: Notice, detected_at_ns: int) -> None:
+        verdict = self._offload(checked_verdict, self.source, notice.title)
+        if verdict.kind == "krw_listing" and verdict.coins:
+            self._registry.add(self._listings(notice, verdict, detected_at_ns))
+
+    def _process_row(self, notice: Notice, revision: str, before: str | None, detected_at_ns: int, seeding: bool,
+                     done: list[tuple[Notice, str, str]]) -> None:
+        if before == revision:
+            return
+        try:
+            verdict = self._offload(checked_verdict, self.source, notice.title)
+        except BadFrame:
+            if not seeding:
+                raise
+            verdict = NOT_JUDGED  # a first look announces nothing, whatever the verdict
+        if before is None:
+            self._stats.add("listing_notices_total", source=self.source.name, kind=verdict.kind)
+            if not seeding and verdict.kind == "krw_listing" and not self._first_look.covers(notice):
+                self._quarantine.record(verdict.rejected)
+                self._registry.add(self._listings(notice, verdict, detected_at_ns))
+        else:
+            self._stats.add("listing_updates_total", source=self.source.name)
+            self._ledger.edit_sights(notice, detected_at_ns)
+            self._log_limited(logging.INFO, "notice updated source=%s id=%s kind=%s remarks=%s title=%s", self.source.name,
+                              notice.notice_id, verdict.kind, printable(",".join(verdict.notes)) or "none",
+                              printable(notice.title))
+        done.append((notice, verdict.kind, revision))
+
+    def _row_failed(self, notice: Notice, error: Exception) -> None:
+        reason = error.message if isinstance(error, BadFrame) else f"{type(error).__name__}: {error}"
+        self._quarantine.record([RejectedRow(reason, shown(notice))])
+
+    def _listings(self, notice: Notice, verdict: CheckedVerdict, detected_at_ns: int) -> list[Listing]:
+        if not verdict.coins and not verdict.rejected:
+            self._log_limited(logging.WARNING, "listing without a coin in its title source=%s id=%s url=%s title=%s: read the "
+                              "notice", self.source.name, notice.notice_id, notice.url, printable(notice.title))
+        ahead = notice.published_at_ns - detected_at_ns > PLANNED_NS
+        announced_at_ns = detected_at_ns if ahead else notice.published_at_ns  # it can be read now, whatever its date says
+        return [Listing(source=self.source.name, notice_id=notice.notice_id, symbol=coin, title=notice.title,
+                        announced_at_ns=announced_at_ns, detected_at_ns=detected_at_ns,
+                        triggered_at_ns=self._clock.now_ns(), needs_body=verdict.needs_body, exchange=self.source.exchange)
+                for coin in verdict.coins]
+
+    def _log_limited(self, level: int, text: str, *values: object) -> None:
+        self._lines += 1
+        if self._lines <= LINES:
+            log.log(level, text, *values)
+
+    def _log_held_back(self) -> None:
+        if self._lines > LINES:
+            log.info("log lines of a look held back source=%s count=%d", self.source.name, self._lines - LINES)
+        self._lines = 0
+
+    def _log_overlong(self, overlong: bool) -> None:
+        if overlong and not self._overlong:
+            log.warning("list too long source=%s: the rows after its first thousands are not read", self.source.name)
+        self._overlong = overlong
+
+
+def revision_of(notice: Notice) -> str:
+    """Return a text that changes when a notice is edited."""
+    return hashlib.sha256(f"{notice.updated_at_ns}\n{notice.title}".encode()).hexdigest()[:16]

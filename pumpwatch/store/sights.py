@@ -1,0 +1,62 @@
+"""Who saw a listing, and when: the ledger's table of sights.
+
+Several sources may see one listing: the board's notices by two ways, and the market when it opens. The earliest sight becomes
+the listing. A later sight of the same exchange and coin joins it: a notice of another source within NOTICE_REACH_S of it, a
+market that opens within MARKET_REACH_S. A second notice of the same source is a listing of its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import Listing
+
+MARKET_OPENED = "market_opened"
+NOTICE_REACH_S = 3600.0  # two sources of one board show a notice within minutes
+MARKET_REACH_S = 30 * 86_400.0  # a market opens hours after its notice; a start may be postponed for weeks
+FIELDS = ("source, notice_id, symbol, exchange, kind, seen_at_ns, published_at_ns, title, edits, edited_at_ns, of_source,"
+          " of_notice_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One sight of a listing. of_source, of_notice_id: the listing that it belongs to, which has the same coin.
+
+    kind: `notice` or `market_opened`. published_at_ns: by the source's own time. edits: how often the notice was edited since,
+    the last time at edited_at_ns (0: never).
+    """
+
+    source: str
+    notice_id: str
+    symbol: str
+    exchange: str
+    kind: str
+    seen_at_ns: int
+    published_at_ns: int
+    title: str
+    edits: int
+    edited_at_ns: int
+    of_source: str
+    of_notice_id: str
+
+
+def keep_sight(connection: sqlite3.Connection, listing: Listing) -> bool:
+    """Store a sight; return whether it is the first one, so that it becomes a listing. Call it inside a transaction."""
+    key = (listing.source, listing.notice_id, listing.symbol)
+    where = "WHERE source = ? AND notice_id = ? AND symbol = ?"
+    for table in ("sights", "listings"):
+        if connection.execute(f"SELECT 1 FROM {table} {where}", key).fetchone():
+            return False
+    reach_s = MARKET_REACH_S if listing.kind == MARKET_OPENED else NOTICE_REACH_S
+    joined = connection.execute(
+        "SELECT of_source, of_notice_id FROM sights WHERE symbol = ? AND exchange = ? AND source != ?"
+        " AND (abs(seen_at_ns - ?) <= ? OR (notice_id = ? AND kind = ?)) ORDER BY seen_at_ns DESC LIMIT 1",
+        (listing.symbol, listing.board, listing.source, listing.detected_at_ns, int(reach_s * NS_PER_S), listing.notice_id,
+         listing.kind)).fetchone()
+    connection.execute(
+        f"INSERT INTO sights ({FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?)",
+        (*key, listing.board, listing.kind, listing.detected_at_ns, listing.announced_at_ns, listing.title,
+         *(joined or key[:2])))
+    return joined is None
