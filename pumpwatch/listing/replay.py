@@ -39,8 +39,8 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
     """Write the archive of a coin's window around a time from the stored trades, with or without a running collector.
 
     A listing that is remembered near that time has its own times used, of two boards the nearest one; otherwise the time is taken
-    as announcement and detection. An archive that is there says which instruments the venues listed, so that the same trades, gaps
-    and listings make every file but the manifest again, byte for byte.
+    as announcement and detection. An archive that is there says which instruments the venues listed, so that the same trades,
+    gaps and listings make every file but the manifest again, byte for byte.
 
     Returns archive (path), coin, trades, kept (an older archive with more trades was left in place), window, listings, parts and
     venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is stored of the coin, StorageError and
