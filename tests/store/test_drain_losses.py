@@ -53,7 +53,7 @@ def put_copy_back(server: QuestDBServer, prefix: str) -> Callable[[], bool]:
     return lambda: server.count(f"{prefix}trades", f"timestamp <= {last_ns}") >= had
 
 
-def await_true(look: Callable[[], bool], within_s: float = 90.0) -> None:
+def await_true(look: Callable[[], bool], within_s: float = 180.0) -> None:
     deadline = time.monotonic() + within_s
     while not look():
         assert time.monotonic() < deadline
