@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pumpwatch.errors import ServiceUnavailable as ServiceUnavailable  # so that it can be a base
     from pumpwatch.hookspecs import hookimpl as hookimpl  # so that a decorated hook keeps its types
+    from pumpwatch.listing.board_lists import pair_markets as pair_markets  # the same for what functions return
+    from pumpwatch.listing.board_lists import rows_of as rows_of
     from pumpwatch.venue import ascending_candles as ascending_candles
 
 __version__ = "0.1.0"
@@ -34,6 +36,7 @@ _HOMES = {
     "pumpwatch.plugin_kit.contract": ("check_venue",),
     "pumpwatch.plugin_kit.results": ("Check",),
     "pumpwatch.plugin_kit.recorder": ("read_recording",),
+    "pumpwatch.listing.board_lists": ("bare_list", "pair_markets", "rows_of", "time_ns"),
     "pumpwatch.listing.title_verdict": ("judge",),
     "pumpwatch.listing.title_grammar": ("TitleGrammar",),
     "pumpwatch.net.proxy": ("proxy_to",),
@@ -44,6 +47,7 @@ _HOMES = {
         "ClientSession", "Coin", "Dialect", "History", "Message", "Meter", "MinuteBar", "Past", "Reply", "Rules", "Stamp",
         "TapeTrade",
     ),
+    "pumpwatch.sim.market_list": ("market_board",),
     "pumpwatch.sim.http_messages": ("HttpCall", "HttpReply"),
     "pumpwatch.sim.history": ("aggregate",),
     "pumpwatch.sim.rows": ("VOID", "Rows", "SymbolSpec"),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from pumpwatch import Board, BoardDialect, Coin, HttpCall, HttpReply, Post, hookimpl
+from pumpwatch import Board, BoardDialect, Coin, HttpCall, HttpReply, Post, hookimpl, market_board
 
 KST = timezone(timedelta(hours=9))
 PATH = "/api/v1/announcements"
@@ -123,33 +123,11 @@ def _error(status: int, text: str) -> HttpReply:
     return HttpReply(status, json.dumps({"success": False, "error_message": text}).encode())
 
 
-def seed_markets(now_ns: int, coins: Sequence[Coin]) -> list[Post]:
-    """Return the markets that exist at the start, one a post."""
-    return [Post(number=number, uuid="", title=symbol, category="", first_listed_at_ns=0, listed_at_ns=0)
-            for number, symbol in enumerate(ESTABLISHED, 1)]
-
-
-def market_title(coin: Coin, markets: Sequence[str], listed: bool) -> str:
-    """Return the symbols of a coin's markets."""
-    return ",".join(f"{market}-{coin.name}" for market in markets)
-
-
-def markets(call: HttpCall, board: Board) -> HttpReply:
-    """Answer the list of markets."""
-    if call.method != "GET" or call.path != MARKETS:
-        return _error(404, "Not Found")
-    symbols = [symbol for post in board.ordered() for symbol in post.title.split(",")]
-    rows = [{"market": symbol, "korean_name": symbol, "english_name": symbol,
-             "market_event": {"warning": False, "caution": {"PRICE_FLUCTUATIONS": False}}} for symbol in symbols]
-    return HttpReply(200, json.dumps(rows, ensure_ascii=False).encode(), {"Content-Type": "application/json; charset=utf-8"})
-
-
 DIALECT = BoardDialect(
     name="upbit", url_path=f"{PATH}?os=web&page=1&per_page=20&category=trade", requests_per_second=1.0, burst=3,
     seed=seed, title=title, body=body, category=TRADE, rest=rest, default=True)
-MARKET_DIALECT = BoardDialect(
-    name="upbit_markets", url_path=f"{MARKETS}?is_details=true", requests_per_second=10.0, burst=10, seed=seed_markets,
-    title=market_title, body=body, category="", rest=markets)
+MARKET_DIALECT = market_board("upbit_markets", f"{MARKETS}?is_details=true", ESTABLISHED, quotes=("KRW", "BTC", "USDT"),
+                              extra={"market_event": {"warning": False, "caution": {"PRICE_FLUCTUATIONS": False}}})
 
 
 @hookimpl

@@ -24,11 +24,24 @@ to hours after its notice, so it confirms the notice, or tells of one that was m
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
 import msgspec
 
-from pumpwatch import BadFrame, ListingSource, Market, MarketSource, Notice, Pace, TitleGrammar, Verdict, hookimpl, judge
+from pumpwatch import (
+    BadFrame,
+    ListingSource,
+    Market,
+    MarketSource,
+    Notice,
+    Pace,
+    TitleGrammar,
+    Verdict,
+    hookimpl,
+    judge,
+    pair_markets,
+    rows_of,
+    time_ns,
+)
 
 HOSTS = ("api-manager.upbit.com", "pub-info.upbit.com")
 LIST = "https://{}/api/v1/announcements?os=web&page=1&per_page=20&category=trade"
@@ -141,61 +154,21 @@ def parse(body: bytes) -> list[Notice | BadFrame]:
         raise BadFrame(f"not Upbit's list of notices: {error}") from error
     if not answer.success or answer.data is None:
         raise BadFrame(f"Upbit's list of notices answers with an error: {answer.error_message or 'no data'}")
-    rows: list[Notice | BadFrame] = []
-    for raw in answer.data.notices:
-        try:
-            row = _decode_row(raw)
-            if row.category not in EVENT_CATEGORIES:
-                rows.append(_notice(row))
-        except (msgspec.DecodeError, ValueError, OverflowError) as error:
-            text = bytes(raw)[:300].decode("utf-8", "replace")
-            rows.append(BadFrame(f"a row of Upbit's list cannot be read: {error}: {text}"))
-    if rows and all(isinstance(row, BadFrame) for row in rows):
-        raise BadFrame(f"Upbit's list of notices has no row that can be read, the first: {rows[0]}")
-    return rows
+    return rows_of(answer.data.notices, _notice, "Upbit's notices")
 
 
-def _notice(row: Row) -> Notice:
+def _notice(raw: bytes) -> Notice | None:
+    row = _decode_row(raw)
+    if row.category in EVENT_CATEGORIES:
+        return None
     return Notice(source="upbit", notice_id=str(row.id), title=row.title, category=row.category,
-                  published_at_ns=_ns(row.first_listed_at or row.listed_at), updated_at_ns=_ns(row.listed_at),
+                  published_at_ns=time_ns(row.first_listed_at or row.listed_at), updated_at_ns=time_ns(row.listed_at),
                   url=PAGE.format(row.uuid or row.id))
-
-
-def _ns(text: str) -> int:
-    """Return ns since 1970. Raises ValueError for a text that is not a time; any date is accepted."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"the time {text!r} has no offset")
-    return round(moment.timestamp() * 1000) * 1_000_000
-
-
-class MarketRow(msgspec.Struct):
-    """A row of the list of markets; other keys are skipped."""
-
-    market: str  # KRW-BTC
-
-
-_decode_markets = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_market = msgspec.json.Decoder(MarketRow).decode
 
 
 def parse_markets(body: bytes) -> list[Market | BadFrame]:
     """Return the markets of the list, with a BadFrame in place of each unreadable row. Raises BadFrame for any other body."""
-    try:
-        raws = _decode_markets(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadFrame(f"not Upbit's list of markets: {error}") from error
-    rows: list[Market | BadFrame] = []
-    for raw in raws:
-        try:
-            symbol = _decode_market(raw).market
-            quote, _, coin = symbol.partition("-")
-            rows.append(Market(symbol=symbol, coin=coin, quote=quote))
-        except msgspec.DecodeError as error:
-            rows.append(BadFrame(f"a row of Upbit's markets cannot be read: {error}"))
-    if all(isinstance(row, BadFrame) for row in rows):
-        raise BadFrame("Upbit's list of markets has no row that can be read")
-    return rows
+    return pair_markets(body, "Upbit's list of markets")
 
 
 UPBIT = ListingSource(
