@@ -8,6 +8,7 @@ nothing else of PumpWatch, and no other plugin. A plugin with a misspelt hook is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -167,6 +168,14 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NoticeBody:
+    """What the body of a notice says of its coins: markets of each, and when its trading starts, in ns, where it says so."""
+
+    markets: Mapping[str, tuple[str, ...]]
+    starts_ns: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
     """One market of an exchange's list: its symbol in the exchange's spelling, and the coin and quote that it trades."""
@@ -223,10 +232,18 @@ class ListingSource(PolledSource):
     parse: returns a BadFrame in the place of a row that it cannot read, so that the other rows count; it raises BadFrame if the
     body is not such a list. Every row is checked before it is used: types, lengths, a time between 2017 and an hour from now.
     Rows that fail are quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits.
+
+    The bodies of notices, for those whose verdict has needs_body; without these functions the title alone decides. body_url:
+    the address of the list that is in use, and a notice -> the address of its body. body_text: the answer of that address ->
+    the body's text; it raises BadFrame for any other answer. read_body: that text, and ns of the publication -> the coins; it
+    raises BadFrame where it finds none.
     """
 
     parse: Callable[[bytes], Sequence[Notice | BadFrame]]  # body -> rows
     verdict: Callable[[str], Verdict]
+    body_url: Callable[[str, Notice], str] | None = None
+    body_text: Callable[[bytes], str] | None = None
+    read_body: Callable[[str, int], NoticeBody] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,14 +257,39 @@ class MarketSource(PolledSource):
     quotes: Sequence[str] = ("KRW",)
 
 
+class MessageSocket(Protocol):
+    """A WebSocket of a source that pushes."""
+
+    def send(self, text: str) -> None:
+        """Send one text message. Raises ServiceUnavailable where the connection has ended."""
+
+    def receive(self, wait_s: float) -> bytes | None:
+        """Return the next message, None where none comes in time. Raises ServiceUnavailable where the connection has ended."""
+
+
 class PushLink(Protocol):
     """The way from a source that pushes to the collector."""
+
+    @property
+    def options(self) -> Any:
+        """Return the source's options from the config, of the type that it names; None where it names none."""
 
     def connected(self) -> None:
         """Tell that messages may come from now on."""
 
-    def deliver(self, body: bytes) -> None:
-        """Hand over one message, as `parse` reads it. Never raises."""
+    def deliver(self, body: bytes) -> bool:
+        """Hand over one message, as `parse` reads it. Never raises.
+
+        Return whether it is dealt with: False means that it could not be made durable, and should be handed over again.
+        """
+
+    def open_websocket(self, url: str, headers: Mapping[str, str]) -> AbstractContextManager[MessageSocket]:
+        """Connect to a WebSocket, with the proxy and the certificate authority of the config. Raises ServiceUnavailable."""
+
+
+def always(options: Any) -> bool:
+    """Return True."""
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,13 +300,21 @@ class PushSource:
     `link.deliver(body)` for each message, until the connection ends. It runs in a greenlet and must use cooperative I/O only.
     Whenever it returns or raises it is called again, with back-off; ServiceUnavailable says why the connection failed. parse,
     verdict and exchange are those of a `ListingSource`. A message that is dated long ago is an edit and never a listing.
+
+    board: the name of the `ListingSource` of the same board. Its verdict and its bodies are used, and its list is read once
+    after each connect, which finds what was published while there was no connection. options: a msgspec Struct
+    (forbid_unknown_fields) read from `listing.sources.<name>.options` of the config; `link.options` has it. configured: whether
+    these options are enough to listen; a source that is not configured stays off.
     """
 
     name: str
     exchange: str = ""
     listen: Callable[[str, PushLink], None]
     parse: Callable[[bytes], Sequence[Notice | BadFrame]]
-    verdict: Callable[[str], Verdict]
+    verdict: Callable[[str], Verdict] | None = None  # None: that of the board
+    board: str = ""
+    options: type[Any] | None = None
+    configured: Callable[[Any], bool] = always
 
     @property
     def delivery(self) -> str:
