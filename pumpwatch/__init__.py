@@ -42,7 +42,7 @@ _HOMES = {
     "pumpwatch.net.proxy": ("proxy_to",),
     "pumpwatch.net.texts": ("masked", "shown_address"),
     "pumpwatch.pipeline.decode": ("Decoder",),
-    "pumpwatch.sim.board_dialect": ("Board", "BoardDialect", "Post"),
+    "pumpwatch.sim.board_dialect": ("Board", "BoardDialect", "Post", "PushDialect"),
     "pumpwatch.sim.dialect": (
         "ClientSession", "Coin", "Dialect", "History", "Message", "Meter", "MinuteBar", "Past", "Reply", "Rules", "Stamp",
         "TapeTrade",

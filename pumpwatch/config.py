@@ -113,6 +113,7 @@ class SourceConfig(Section):
     enabled: bool = True
     url: str = ""
     interval_s: NotNegative = 0.0  # 0: the source's own pace, by the hour
+    options: dict[str, Any] = {}  # of a source that pushes: its own, see `source_options`
 
 
 class ListingConfig(Section):
@@ -278,10 +279,11 @@ def _check_addresses(found: Keys, source: ConfigSource) -> None:
     if found.net.proxy:
         parse_proxy(found.net.proxy, at("net.proxy"))
     web = ("http", "https")
-    urls = [(f"exchanges.{name}.{kind}.{key}", getattr(exchange.market(kind), key), schemes)
+    urls: list[tuple[str, str, tuple[str, ...]]] = [
+            (f"exchanges.{name}.{kind}.{key}", getattr(exchange.market(kind), key), schemes)
             for name, exchange in found.exchanges.items() for kind in ("spot", "futures")
             for key, schemes in (("ws_url", ("ws", "wss")), ("rest_url", web))]
-    urls += [(f"listing.sources.{name}.url", board.url, web) for name, board in found.listing.sources.items()]
+    urls += [(f"listing.sources.{name}.url", board.url, (*web, "ws", "wss")) for name, board in found.listing.sources.items()]
     for key, url, schemes in urls:
         if url:
             check_address(url, at(key), *schemes)
@@ -291,6 +293,17 @@ def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
     """Read a plugin's own part of the config (`sinks.questdb`) into its struct."""
     raw = getattr(config, section).get(name) or {}
     return convert(raw, options, config.source, f"{section}.{name}.")
+
+
+def source_options(config: Config, source: Any) -> Any:
+    """Return the options of a listing source that pushes, None where it has none. Raises ConfigError for invalid ones."""
+    part = config.listing.sources.get(source.name) or SourceConfig()
+    prefix = f"listing.sources.{source.name}.options."
+    if source.options is None:
+        if part.options:
+            raise ConfigError(f"{config.source.at(prefix[:-1])}: {prefix[:-1]}: the source has no options")
+        return None
+    return convert(part.options, source.options, config.source, prefix)
 
 
 def _filled(raw: Any, kind: Any) -> Any:

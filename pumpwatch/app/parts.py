@@ -17,6 +17,7 @@ from pumpwatch.hookspecs import Sink
 from pumpwatch.instruments.symbols_file import SymbolsFile
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
+from pumpwatch.net.ws import Dialer
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins
 from pumpwatch.stats import Stats
@@ -42,6 +43,7 @@ class CollectorParts(Protocol):
     folder: Path
     started_at_ns: int
     http: Http
+    dialer: Dialer
     rate_limits: VenueRateLimits
     sweep: Sweep
     ingest: Ingest

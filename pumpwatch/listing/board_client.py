@@ -98,6 +98,13 @@ class BoardClient:
         self._new_etag = response.headers.get("ETag", "") if rows is not None else etag or ""
         return rows
 
+    def load(self, url: str) -> bytes:
+        """Return the body of another page of the board. Raises ServiceUnavailable for any answer but a 200."""
+        response = self._fetch(url, self._headers)
+        if response.status != 200:
+            raise ServiceUnavailable(f"{masked(url)} answers {response.status}: {one_line(response.body, 80)}")
+        return response.body
+
     def confirm(self) -> None:
         """Confirm that the last rows were processed: the board need not send the same list again."""
         if self._new_etag:

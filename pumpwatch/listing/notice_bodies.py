@@ -17,7 +17,7 @@ import gevent
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, PumpWatchError
-from pumpwatch.hookspecs import ListingSource, NoticeBody
+from pumpwatch.hookspecs import ListingSource
 from pumpwatch.listing.context import IntakeContext
 from pumpwatch.listing.listing_ledger import Call, call_here
 from pumpwatch.listing.validation import RejectedRow, call, checked_body, isolated, message_of

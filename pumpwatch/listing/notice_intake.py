@@ -1,10 +1,11 @@
 """Process the notices of one source: find the new listings among them, each of them once.
 
-A notice that is seen for the first time, and whose title opens a KRW market, is a listing. The notices of a board's very first
-look are remembered and not announced (`first_look`). After a restart, notices that appeared during the downtime are announced,
-as late where they are no longer fresh. An edit (another title or time of a known notice) is stored with its sight, logged with
-its remarks, and is never a listing. Every row is validated first; a row that is invalid, or that cannot be handled, affects no
-other.
+A notice that is seen for the first time, and whose title opens a KRW market, is a listing. Where the title does not say which
+of its coins get one, the notice's body decides (`notice_bodies`); until it is there the notice counts as not processed. The
+notices of a board's very first look are remembered and not announced (`first_look`). After a restart, notices that appeared
+during the downtime are announced, as late where they are no longer fresh. An edit (another title or time of a known notice) is
+stored with its sight, logged with its remarks, and is never a listing. Every row is validated first; a row that is invalid, or
+that cannot be handled, affects no other.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pumpwatch.hookspecs import NoticeSource
 from pumpwatch.listing.context import IntakeContext
 from pumpwatch.listing.first_look import FirstLook
 from pumpwatch.listing.listing_ledger import Call, call_here
+from pumpwatch.listing.manifest import iso
+from pumpwatch.listing.notice_bodies import BodyPending, NoticeBodies
 from pumpwatch.listing.quarantine import Quarantine
 from pumpwatch.listing.registry import ListingRegistry
 from pumpwatch.listing.validation import CheckedVerdict, NoticeRows, RejectedRow, checked_verdict, isolated, shown
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 CHUNK = 500  # rows that are looked up, and remembered, together
 LINES = 20  # log lines of one look; further ones are counted
+LISTINGS = ("krw_listing", "non_krw_listing")  # kinds of notices whose bodies say more of the markets
+KRW = "KRW"
 NOT_JUDGED = CheckedVerdict("other", (), False, (), ())
 REMEMBERED = 100_000  # notices of a source; the oldest are forgotten
 PLANNED_NS = 60 * NS_PER_S  # a notice dated further ahead than this has the time it was planned for, or a wrong clock
@@ -38,16 +43,19 @@ PLANNED_NS = 60 * NS_PER_S  # a notice dated further ahead than this has the tim
 class NoticeIntake:
     """The notices of one source. `process` takes a list of a board, `deliver` a message of a source that pushes.
 
-    offload runs the source's code where it blocks nothing.
+    offload runs the source's code where it blocks nothing. bodies: those of the source's board; None: titles alone decide.
     """
 
-    def __init__(self, source: NoticeSource, context: IntakeContext, offload: Call = call_here) -> None:
-        self.source = source
+    def __init__(self, source: NoticeSource, context: IntakeContext, offload: Call = call_here,
+                 bodies: NoticeBodies | None = None) -> None:
+        self.source, self._bodies = source, bodies
+        self._waiting: dict[str, Notice] = {}  # notices that were pushed, and wait for their bodies
         self._ledger, self._clock, self._stats, self._offload = context.ledger, context.clock, context.stats, offload
         self._registry = ListingRegistry(source.name, context)
         self._quarantine = Quarantine(source.name, context)
         self._first_look = FirstLook(source.name, context)
         self._known: dict[str, str] = {}  # notice id -> revision, of the last list
+        self._pending: set[str] = set()  # notices of the last list whose bodies are not there yet
         self._begun = self._overlong = self._stopped = False
         self._lines = 0
         self._remembered = 0  # notices, in this run
@@ -95,6 +103,11 @@ class NoticeIntake:
         self._known, self._begun = shown_now, True
         return complete and not failed
 
+    def retry(self) -> None:
+        """Process the pushed notices that waited for their bodies. Raises StorageError."""
+        if self._waiting and not self._stopped:
+            self._process_pushed(list(self._waiting.values()), self._clock.now_ns())
+
     def deliver(self, rows: NoticeRows) -> None:
         """Process a message of a source that pushes. Raises StorageError.
 
@@ -107,7 +120,7 @@ class NoticeIntake:
         old = [pair for pair in new if pair not in fresh]
         self._begun = True
         if fresh:
-            self._process_chunk(fresh, detected_at_ns, None)
+            self._process_pushed([notice for notice, _ in fresh], detected_at_ns)
         if old:
             unknown = self._ledger.seen_notices(self.source.name, [notice.notice_id for notice, _ in old])
             self._ledger.remember_notices([(notice, NOT_JUDGED.kind, revision) for notice, revision in old
@@ -115,6 +128,15 @@ class NoticeIntake:
             self._process_chunk([pair for pair in old if pair[0].notice_id in unknown], detected_at_ns, None)
         self._registry.log_not_opened()
         self._log_held_back()
+
+    def _process_pushed(self, notices: Sequence[Notice], detected_at_ns: int) -> None:
+        """Process notices of messages; those whose bodies are not there yet wait for `retry`."""
+        failed = self._process_chunk([(notice, revision_of(notice)) for notice in notices], detected_at_ns, None)
+        for notice in notices:
+            if notice.notice_id in failed and notice.notice_id in self._pending:
+                self._waiting[notice.notice_id] = notice
+            else:
+                self._waiting.pop(notice.notice_id, None)
 
     def _process_chunk(self, new: Sequence[tuple[Notice, str]], detected_at_ns: int,
                        seeds: list[tuple[Notice, str, str]] | None) -> list[str]:
@@ -130,6 +152,7 @@ class NoticeIntake:
             raise
         done: list[tuple[Notice, str, str]] = list(seeds or ())
         failed: list[str] = []
+        self._pending = set()
         for notice, revision in new:
             row = partial(self._process_row, notice, revision, before.get(notice.notice_id), detected_at_ns, seeding, done)
             if not isolated(row, partial(self._row_failed, notice)):
@@ -150,7 +173,9 @@ class NoticeIntake:
                 isolated(partial(self._open_row, notice, detected_at_ns), partial(self._row_failed, notice))
 
     def _open_row(self, notice: Notice, detected_at_ns: int) -> None:
-        verdict = self._offload(checked_verdict, self.source, notice.title)
+        verdict = self._offload(checked_verdict, self.source, notice)
+        if verdict.needs_body:
+            verdict = self._with_body(notice, verdict, detected_at_ns)
         if verdict.kind == "krw_listing" and verdict.coins:
             self._registry.add(self._listings(notice, verdict, detected_at_ns))
 
@@ -159,16 +184,21 @@ class NoticeIntake:
         if before == revision:
             return
         try:
-            verdict = self._offload(checked_verdict, self.source, notice.title)
+            verdict = self._offload(checked_verdict, self.source, notice)
         except BadFrame:
             if not seeding:
                 raise
             verdict = NOT_JUDGED  # a first look announces nothing, whatever the verdict
+        first_seen_ns = detected_at_ns
+        if verdict.needs_body and not seeding and not self._first_look.covers(notice):
+            if self._bodies is not None:
+                first_seen_ns = self._bodies.first_seen_ns(notice, detected_at_ns)
+            verdict = self._with_body(notice, verdict, detected_at_ns)
         if before is None:
             self._stats.add("listing_notices_total", source=self.source.name, kind=verdict.kind)
             if not seeding and verdict.kind == "krw_listing" and not self._first_look.covers(notice):
                 self._quarantine.record(verdict.rejected)
-                self._registry.add(self._listings(notice, verdict, detected_at_ns))
+                self._registry.add(self._listings(notice, verdict, first_seen_ns))
         else:
             self._stats.add("listing_updates_total", source=self.source.name)
             self._ledger.edit_sights(notice, detected_at_ns)
@@ -177,7 +207,25 @@ class NoticeIntake:
                               printable(notice.title))
         done.append((notice, verdict.kind, revision))
 
+    def _with_body(self, notice: Notice, verdict: CheckedVerdict, detected_at_ns: int) -> CheckedVerdict:
+        """Return the verdict that a notice's body gives; the title's own where it cannot be had. Raises BodyPending."""
+        if self._bodies is None or verdict.kind not in LISTINGS:
+            return verdict
+        body = self._bodies.of(notice, detected_at_ns)
+        self._bodies.done(notice)
+        if body is None:
+            return verdict
+        coins = tuple(coin for coin, markets in body.coins.items() if KRW in markets)
+        self._log_limited(logging.INFO, "notice body decides source=%s id=%s krw=%s others=%s starts=%s", self.source.name,
+                          notice.notice_id, ",".join(coins) or "none",
+                          ",".join(coin for coin in body.coins if coin not in coins) or "none",
+                          ",".join(f"{coin}:{iso(at_ns)}" for coin, at_ns in body.starts_ns.items()) or "unknown")
+        return CheckedVerdict(LISTINGS[0] if coins else LISTINGS[1], coins, False, verdict.notes, body.rejected)
+
     def _row_failed(self, notice: Notice, error: Exception) -> None:
+        if isinstance(error, BodyPending):
+            self._pending.add(notice.notice_id)
+            return
         reason = error.message if isinstance(error, BadFrame) else f"{type(error).__name__}: {error}"
         self._quarantine.record([RejectedRow(reason, shown(notice))])
 
