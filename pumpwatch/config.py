@@ -122,7 +122,8 @@ class ListingConfig(Section):
     archive_dir: Folder = "data"
     doubled: bool = True  # the coin of an open window is read on two connections of each venue
     sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {
-        name: SourceConfig() for name in ("upbit", "upbit_markets", "bithumb", "bithumb_markets")})
+        name: SourceConfig() for name in (
+            "upbit", "upbit_markets", "upbit_announcements", "bithumb", "bithumb_markets", "own_signals")})
 
 
 class ReportsConfig(Section):

@@ -120,7 +120,7 @@ def _notice(raw: bytes) -> Notice | None:
         raise ValueError(f"the address {row.pc_url!r} does not end in a number")
     published_at_ns = time_ns(row.published_at, KST_MIN)
     return Notice(source="bithumb", notice_id=notice_id, title=row.title, category="/".join(row.categories),
-                  published_at_ns=published_at_ns, url=row.pc_url,
+                  published_at_ns=published_at_ns, url=row.pc_url, raw=bytes(raw).decode("utf-8", "replace"),
                   updated_at_ns=time_ns(row.modified_at, KST_MIN) if row.modified_at else published_at_ns)
 
 

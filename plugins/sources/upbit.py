@@ -198,7 +198,7 @@ def _notice(raw: bytes) -> Notice | None:
         return None
     return Notice(source="upbit", notice_id=str(row.id), title=row.title, category=row.category,
                   published_at_ns=time_ns(row.first_listed_at or row.listed_at), updated_at_ns=time_ns(row.listed_at),
-                  url=PAGE.format(row.uuid or row.id))
+                  url=PAGE.format(row.uuid or row.id), raw=bytes(raw).decode("utf-8", "replace"))
 
 
 def body_url(list_url: str, notice: Notice) -> str:

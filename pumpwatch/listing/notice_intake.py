@@ -14,6 +14,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, StorageError
@@ -28,6 +29,7 @@ from pumpwatch.listing.registry import ListingRegistry
 from pumpwatch.listing.validation import CheckedVerdict, NoticeRows, RejectedRow, checked_verdict, isolated, shown
 from pumpwatch.model import Listing, Notice
 from pumpwatch.printable import printable
+from pumpwatch.store.evidence import BODY, EDITED, SEEN, Evidence
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class NoticeIntake:
         self._known: dict[str, str] = {}  # notice id -> revision, of the last list
         self._pending: set[str] = set()  # notices of the last list whose bodies are not there yet
         self._begun = self._overlong = self._stopped = False
+        self._answer: dict[str, Any] | None = None  # of the list that is processed
+        self._evidence: list[Evidence] = []  # of the rows that are processed
         self._lines = 0
         self._remembered = 0  # notices, in this run
 
@@ -67,8 +71,12 @@ class NoticeIntake:
     def looked(self) -> None:
         """Do nothing: notices have times of their own."""
 
-    def process(self, rows: NoticeRows) -> bool:
-        """Process a list; return whether all of it is done. A rejected row may become valid when our clock is corrected."""
+    def process(self, rows: NoticeRows, answer: dict[str, Any] | None = None) -> bool:
+        """Process a list; return whether all of it is done. A rejected row may become valid when our clock is corrected.
+
+        answer: `answer_facts` of the list.
+        """
+        self._answer = answer
         detected_at_ns = self._clock.now_ns()
         self._log_overlong(rows.more)
         seeding = self._first_look.is_due()
@@ -158,6 +166,9 @@ class NoticeIntake:
             if not isolated(row, partial(self._row_failed, notice)):
                 failed.append(notice.notice_id)
         self._registry.store()
+        evidence, self._evidence = self._evidence, []
+        if evidence:
+            self._ledger.keep_evidence(evidence)
         if done:
             self._ledger.remember_notices(done)
         if (self._remembered + len(done)) // REMEMBERED != self._remembered // REMEMBERED:
@@ -199,13 +210,19 @@ class NoticeIntake:
             if not seeding and verdict.kind == "krw_listing" and not self._first_look.covers(notice):
                 self._quarantine.record(verdict.rejected)
                 self._registry.add(self._listings(notice, verdict, first_seen_ns))
+                self._add_evidence(notice, SEEN, first_seen_ns)
         else:
             self._stats.add("listing_updates_total", source=self.source.name)
             self._ledger.edit_sights(notice, detected_at_ns)
+            self._add_evidence(notice, EDITED, detected_at_ns)
             self._log_limited(logging.INFO, "notice updated source=%s id=%s kind=%s remarks=%s title=%s", self.source.name,
                               notice.notice_id, verdict.kind, printable(",".join(verdict.notes)) or "none",
                               printable(notice.title))
         done.append((notice, verdict.kind, revision))
+
+    def _add_evidence(self, notice: Notice, event: str, at_ns: int) -> None:
+        self._evidence.append(Evidence(self.source.name, notice.notice_id, at_ns, event,
+                                       {"raw": notice.raw or notice.title, "answer": self._answer}))
 
     def _with_body(self, notice: Notice, verdict: CheckedVerdict, detected_at_ns: int) -> CheckedVerdict:
         """Return the verdict that a notice's body gives; the title's own where it cannot be had. Raises BodyPending."""
@@ -215,6 +232,8 @@ class NoticeIntake:
         self._bodies.done(notice)
         if body is None:
             return verdict
+        self._evidence.append(Evidence(self.source.name, notice.notice_id, body.at_ns, BODY, {
+            "text": body.text, "markets": body.coins, "starts_ns": body.starts_ns}))
         coins = tuple(coin for coin, markets in body.coins.items() if KRW in markets)
         self._log_limited(logging.INFO, "notice body decides source=%s id=%s krw=%s others=%s starts=%s", self.source.name,
                           notice.notice_id, ",".join(coins) or "none",

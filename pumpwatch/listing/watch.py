@@ -118,7 +118,7 @@ class Watch:
             return
         self._count("unchanged" if rows is None else "read")
         self._stats.set("listing_answered_at_ns", self._clock.now_ns(), source=self.source.name)
-        if rows is None or self._intake.process(rows):
+        if rows is None or self._intake.process(rows, self._board.answer):
             self._board.confirm()
         self._intake.looked()
         self._answers += 1

@@ -27,6 +27,7 @@ from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
 from pumpwatch.listing.archive import Archive, Pass, Span, free_name, write_archive
 from pumpwatch.listing.context import DoubleNothing, Doubler, TradeAccess, WindowContext
 from pumpwatch.listing.manifest import read_manifest
+from pumpwatch.listing.notice_file import Seen, seen_of
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of
 from pumpwatch.listing.publication import Publisher
 from pumpwatch.listing.validation import check_listing, isolated
@@ -225,10 +226,18 @@ class WindowKeeper:
                                     min(listing.announced_at_ns for listing in window.listings), window.board, others)
         return self._context.archive_dir / window.name
 
+    def _seen(self, listings: Sequence[Listing]) -> list[Seen]:
+        """Return the sights of some listings; none where the ledger does not answer: the archive does not wait for them."""
+        try:
+            return seen_of(self._context.ledger, listings)
+        except StorageError:
+            return []
+
     def _close(self, window: OpenWindow) -> Archive | None:
         """Query, write, and plan the next pass; return the archive where something in it is new."""
         listings = list(window.listings)
-        span = Span(window.coin, listings, list(window.intervals), window.late, self._path(window).name)
+        span = Span(window.coin, listings, list(window.intervals), window.late, self._path(window).name,
+                    self._seen(listings))
         known = bool(self._context.catalogue.matching(window.coin))
         unlisted = list(self._trades.unlisted())
         missing = [f"no instrument list yet from {venue}" for venue in unlisted]

@@ -106,3 +106,10 @@ def sights(db: Database) -> None:
     db.execute("CREATE INDEX sights_coin ON sights (symbol, exchange)")
     db.execute("INSERT OR IGNORE INTO sights SELECT source, notice_id, symbol, source, 'notice', detected_at_ns, announced_at_ns,"
                " title, 0, 0, source, notice_id FROM listings")
+
+
+@migrations()
+def evidence(db: Database) -> None:
+    """Store what each source showed of a listing, as it came."""
+    db.create_table("evidence", {"source": str, "notice_id": str, "at_ns": int, "event": str, "facts": str},
+                    pk=("source", "notice_id", "at_ns", "event"))

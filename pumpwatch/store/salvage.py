@@ -32,6 +32,7 @@ TABLES: dict[str, dict[str, type]] = {
     "listings": {"source": str, "notice_id": str, "symbol": str, "title": str, "announced_at_ns": int,
                  "detected_at_ns": int, "triggered_at_ns": int, "needs_body": int, "archive": str, "trades": int,
                  "problem": str, "exchange": str, "kind": str},
+    "evidence": {"source": str, "notice_id": str, "at_ns": int, "event": str, "facts": str},
     "sights": {"source": str, "notice_id": str, "symbol": str, "exchange": str, "kind": str, "seen_at_ns": int,
                "published_at_ns": int, "title": str, "edits": int, "edited_at_ns": int, "of_source": str, "of_notice_id": str},
     "notices": {"source": str, "notice_id": str, "title": str, "category": str, "published_at_ns": int,
@@ -48,7 +49,7 @@ TABLES: dict[str, dict[str, type]] = {
                    "size": int, "payload": bytes},
     "first_looks": {"source": str},
 }
-_ADDED = {"gap_symbols", "first_looks", "gap_fills", "sights"}  # tables that older ledgers do not have
+_ADDED = {"gap_symbols", "first_looks", "gap_fills", "sights", "evidence"}  # tables that older ledgers do not have
 
 
 @dataclass(slots=True)
