@@ -1,12 +1,12 @@
 """A user's own signals: JSON files dropped into a folder, and POST requests to this machine with a token.
 
 A signal is a JSON object: `coin` or `coins` (tickers) and, where wanted, `id` (text; the same id again is the same signal),
-`title`, `url`, and `published_at` (ISO 8601 with an offset; without it the signal is of now). Any other key is refused, as is a
-time that is longer ago than OLDEST_S or ahead of the clock.
+`title`, `url`, and `published_at` (ISO 8601 with an offset; without it the time of the file or of the request counts). Any other
+key is refused, as is a time that is longer ago than OLDEST_S or ahead of the clock.
 
 Folder: files whose name ends in `.json`, written whole or renamed into place. A file is removed once its signal is durable; one
-that is refused is renamed to `.rejected`, with one line in the log. Only regular files of at most 64 KiB are read; links and pipes
-are refused.
+that is refused is renamed to `.rejected`, with one line in the log. Only regular files of at most 64 KiB are read; links and
+pipes are refused.
 HTTP: POST / on 127.0.0.1:PORT with `Authorization: Bearer TOKEN`: 202 once the signal is durable, 400 with the reason, 401, 413,
 503 where it could not be made durable: send it again.
 """
@@ -111,15 +111,19 @@ def parse(body: bytes) -> list[Notice]:
     return [notice_of(bytes(envelope.signal), envelope.at_ns)]
 
 
-def take(body: bytes, link: PushLink) -> str:
-    """Hand a signal over; return an empty text, or `later` where it could not be made durable. Raises BadFrame for an invalid one."""
-    at_ns = time.time_ns()
+def take(body: bytes, link: PushLink, at_ns: int) -> bool:
+    """Hand over a signal that came at at_ns; return whether it is durable. Raises BadFrame for an invalid one."""
     notice_of(body, at_ns)  # the reason goes back to whoever sent it
-    return "" if link.deliver(b'{"at_ns":%d,"signal":%s}' % (at_ns, body)) else "later"
+    if at_ns < time.time_ns() - OLDEST_S * 10**9:
+        raise BadFrame(f"the signal is older than {OLDEST_S} s")
+    return link.deliver(b'{"at_ns":%d,"signal":%s}' % (at_ns, body))
 
 
-def read_file(path: Path) -> bytes:
-    """Return a regular file's content. Never waits for a pipe, never follows a link. Raises OSError and BadFrame."""
+def read_file(path: Path) -> tuple[bytes, int]:
+    """Return a regular file's content, and when it was written (ns). Never waits for a pipe, never follows a link.
+
+    Raises OSError and BadFrame.
+    """
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(handle)
@@ -127,7 +131,7 @@ def read_file(path: Path) -> bytes:
             raise BadFrame("not a regular file")
         if found.st_size > LARGEST_BYTES:
             raise BadFrame(f"{found.st_size} bytes, at most {LARGEST_BYTES} are read")
-        return os.read(handle, LARGEST_BYTES)
+        return os.read(handle, LARGEST_BYTES), min(found.st_mtime_ns, time.time_ns())
     finally:
         os.close(handle)
 
@@ -140,14 +144,18 @@ class Folder:
         self._stuck: set[str] = set()  # names of refused files that could not be renamed
 
     def look(self) -> None:
-        """Take each file once. Raises ServiceUnavailable where the folder cannot be read."""
+        """Take each file once; one that could not be made durable stays.
+
+        Raises ServiceUnavailable where the folder cannot be read.
+        """
         try:
             names = sorted(entry.name for entry in self._path.iterdir() if entry.name.endswith(".json"))
         except OSError as error:
             raise ServiceUnavailable(f"{self._path}: {error.strerror}") from error
         for name in [name for name in names if name not in self._stuck][:FILES_PER_LOOK]:
             try:
-                if take(read_file(self._path / name), self._link):
+                body, at_ns = read_file(self._path / name)
+                if not take(body, self._link, at_ns):
                     return
                 (self._path / name).unlink(missing_ok=True)
             except FileNotFoundError:
@@ -198,7 +206,8 @@ class Requests:
         if int(length) > LARGEST_BYTES:
             return 413, f"at most {LARGEST_BYTES} bytes"
         try:
-            return (503, "not durable: send it again") if take(environ["wsgi.input"].read(int(length)), self._link) else (202, "")
+            durable = take(environ["wsgi.input"].read(int(length)), self._link, time.time_ns())
+            return (202, "") if durable else (503, "not durable: send it again")
         except BadFrame as error:
             log.warning("signal refused by=http reason=%s", json.dumps(error.message[:300], ensure_ascii=True))
             return 400, error.message
@@ -226,10 +235,13 @@ def listen(url: str, link: PushLink) -> None:
         if options.port:
             server = WSGIServer((HOST, options.port), Requests(token_of(options), link), log=None, error_log=None)
             server.start()
+        up = False
         while True:
             if folder is not None:
                 folder.look()
-            link.connected()
+            if not up:
+                up = True
+                link.connected()
             gevent.sleep(LOOK_S)
     except OSError as error:
         raise ServiceUnavailable(f"{HOST}:{options.port}: {error.strerror or error}") from error

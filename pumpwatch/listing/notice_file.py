@@ -71,6 +71,7 @@ def notice_object(coin: str, listings: Sequence[Listing], seen: Sequence[Seen]) 
     return {"format": FORMAT, "coin": coin, "notices": notice_rows(listings), "sights": [{
         "source": sight.source, "notice_id": sight.notice_id, "kind": sight.kind, "exchange": sight.exchange,
         "title": sight.title, "published_at_ns": sight.published_at_ns, "seen_at_ns": sight.seen_at_ns,
-        "seen_at": iso(sight.seen_at_ns), "behind_ms": (sight.seen_at_ns - first_ns) / NS_PER_MS, "edits": sight.edits, "edited_at_ns": sight.edited_at_ns,
+        "seen_at": iso(sight.seen_at_ns), "behind_ms": (sight.seen_at_ns - first_ns) / NS_PER_MS,
+        "edits": sight.edits, "edited_at_ns": sight.edited_at_ns,
         "shown": [{"event": row.event, "at_ns": row.at_ns, "at": iso(row.at_ns), **row.facts} for row in shown],
     } for sight, shown in ((each.sight, each.shown) for each in seen)]}
