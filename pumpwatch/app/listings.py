@@ -120,7 +120,7 @@ class Listings:
                 self._collector.supervisor.spawn(f"source {watch.source.name}", watch.run)
             watch.schedule(scheduler)
         for name, catch_up in self._catch_ups.items():
-            self._collector.supervisor.spawn(f"list {name}", catch_up.run)
+            self._collector.supervisor.spawn(f"catch-up {name}", catch_up.run)
         self._inbox.schedule(scheduler)
 
     def stop(self) -> None:

@@ -43,7 +43,7 @@ class CatchUp:
             if self._stopped.is_set():
                 return
             self._wake.clear()
-            while not self._board.look_now() and not self._stopped.is_set() and not self._wake.is_set():
+            while not self._stopped.is_set() and not self._board.look_now():
                 self._stopped.wait(max(self._board.rest_s, RETRY_S))
 
     def stop(self) -> None:
