@@ -116,7 +116,7 @@ def take(body: bytes, link: PushLink, at_ns: int) -> bool:
     notice_of(body, at_ns)  # the reason goes back to whoever sent it
     if at_ns < time.time_ns() - OLDEST_S * 10**9:
         raise BadFrame(f"the signal is older than {OLDEST_S} s")
-    return link.deliver(b'{"at_ns":%d,"signal":%s}' % (at_ns, body))
+    return bool(link.deliver(b'{"at_ns":%d,"signal":%s}' % (at_ns, body)))
 
 
 def read_file(path: Path) -> tuple[bytes, int]:

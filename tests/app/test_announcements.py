@@ -71,9 +71,10 @@ def test_both_sources_see_one_listing_and_its_archive_shows_what_each_of_them_sa
         assert {(sight.symbol, sight.of_source) for sight in found} == {(sim.addresses["coins"][0], found[0].of_source)}
         collector.wait_until(lambda figures: list(tmp_path.glob("archive/[A-Z]*/notice.json")))
         (notice,) = tmp_path.glob("archive/[A-Z]*/notice.json")
-        shown = {sight["source"]: sight["shown"] for sight in json.loads(notice.read_text("utf-8"))["sights"]}
-        (web, web_body), (push, push_body) = shown["upbit"], shown[PUSH]
-        assert web["event"] == push["event"] == "seen" and web_body["event"] == push_body["event"] == "body"
+        shown = {sight["source"]: {row["event"]: row for row in sight["shown"]}
+                 for sight in json.loads(notice.read_text("utf-8"))["sights"]}
+        web, push = shown["upbit"]["seen"], shown[PUSH]["seen"]
+        assert shown["upbit"]["body"]["text"] == shown[PUSH]["body"]["text"] == json.loads(push["raw"])["body"]
         assert json.loads(web["raw"])["title"] == json.loads(push["raw"])["title"]
         assert web["answer"]["etag"] and push["answer"] is None
         assert KEY["access_key"] not in written(collector) and KEY["secret_key"] not in written(collector)

@@ -75,7 +75,7 @@ def test_half_an_answer_is_not_json(client: Client) -> None:
 
 
 def test_every_fault_is_one_or_the_other(client: Client) -> None:
-    assert set(FAULTS) == {NO_FAULT, *ANSWERS, *VIEWS, "half_json"}
+    assert set(FAULTS) == {NO_FAULT, *ANSWERS, *VIEWS, "half_json", "ws_cut", "key_revoked"}
     assert all(client.body(fault) == ANSWERS[fault].body for fault in ANSWERS)
 
 
