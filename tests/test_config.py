@@ -9,7 +9,17 @@ import msgspec
 import pytest
 import yaml
 
-from pumpwatch.config import Config, ExchangeConfig, Keys, ListingConfig, SourceConfig, VenueConfig, load, options_of
+from pumpwatch.config import (
+    Config,
+    ExchangeConfig,
+    Keys,
+    ListingConfig,
+    SourceConfig,
+    VenueConfig,
+    load,
+    options_of,
+    source_options,
+)
 from pumpwatch.errors import EXIT_CONFIG, ConfigError
 from pumpwatch.plugins import load_plugins
 
@@ -354,3 +364,22 @@ def test_a_plugins_own_options_are_checked_like_the_rest() -> None:
     assert "unknown key `sinks.thing.adr`" in caught.value.message
     assert "did you mean `addr`?" in caught.value.hint
     assert options_of(Config(), "sinks", "thing", Options) == Options()
+
+
+def test_a_sources_own_options_are_checked_and_shown_in_no_error() -> None:
+    plugins = load_plugins(Config())
+    pushes, polled = plugins.source("upbit_announcements"), SourceConfig(options={"secret_key": "SECRET", "acess_key": "SECRET"})
+    config = Config(listing=ListingConfig(sources={pushes.name: polled}))
+    with pytest.raises(ConfigError) as caught:
+        source_options(config, pushes)
+    assert "unknown key `listing.sources.upbit_announcements.options.acess_key`" in caught.value.message
+    assert "SECRET" not in str(caught.value)
+    half = SourceConfig(options={"secret_key": "x"})
+    found = source_options(Config(listing=ListingConfig(sources={pushes.name: half})), pushes)
+    assert (found.access_key, found.secret_key) == ("", "x")
+
+
+def test_a_sources_options_may_come_from_the_environment(tmp_path: Path) -> None:
+    config = load(None, {"PUMPWATCH_LISTING__SOURCES__UPBIT_ANNOUNCEMENTS__OPTIONS__KEY_FILE": str(tmp_path / "key")})
+    assert source_options(config, load_plugins(config).source("upbit_announcements")).key_file == str(tmp_path / "key")
+    assert "own_signals" in config.listing.sources
