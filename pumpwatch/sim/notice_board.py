@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 
 from pumpwatch.clock import NS_PER_S, Clock
@@ -125,6 +126,7 @@ class NoticeBoard:
             return reply
         call = HttpCall(request.method, request.path, request.query, request.headers, request.body, self._clock.now_ns())
         answer = self.dialect.rest(call, self)
+        answer.headers.setdefault("Date", formatdate(call.now_ns // NS_PER_S, usegmt=True))
         return cut(answer) if self.fault == HALF_JSON else answer
 
     def status(self) -> dict[str, Any]:
