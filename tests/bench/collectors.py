@@ -120,6 +120,11 @@ class Ours:
                       {int(ms): int(trades) for ms, trades in journal["durable_ms"]},
                       sum(int(counter["value"]) for counter in status["counters"] if counter["name"] == "silence_checks_total"))
 
+    def windows(self) -> dict[str, int]:
+        """Return how many listing windows are open, and how many archives are written and not final."""
+        found: dict[str, int] = self._status()["listing"]["windows"]
+        return found
+
     def stored(self) -> int:
         return self.database.rows(f"{TABLE_PREFIX}trades") if self.database else self._received
 

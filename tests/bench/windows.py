@@ -1,0 +1,84 @@
+"""Measure what open windows cost the recording: one collector under load, first without a window, then with many at once.
+
+The notices are dropped into the collector's inbox. `calm` is the time before, `open` from the moment at which every window is
+open, `writing` from the end of the windows until every archive is written. Both are of one run, so that a busy machine is busy
+in both. The trades are checked one by one against those that were sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pumpwatch.config import Config, StoreConfig
+from pumpwatch.listing.inbox import drop
+from tests.bench.checks import check
+from tests.bench.collectors import Ours, Sample
+from tests.bench.loads import CONNECT_S, percentile
+from tests.bench.processes import await_that
+from tests.bench.venues import Load, Venues
+
+OPEN_S, WRITTEN_S, STORED_S = 30.0, 180.0, 300.0
+STEP = 20  # every so many symbols one gets a window: busy ones and quiet ones
+
+
+def windows(folder: Path, load: Load, count: int, warm_s: float, calm_s: float) -> dict[str, Any]:
+    """Return the p99 from frame to durable in ms of each time, and the share by which the windows raise it."""
+    collector, venues = Ours(folder / "collector", None), Venues(folder / "venues", load)
+    try:
+        addresses = venues.addresses()
+        collector.start(addresses)
+        await_that("every connection", lambda: collector.sample().connections == addresses.connections, CONNECT_S)
+        symbols = sorted({symbol for market in addresses.markets for one in market.connections for symbol in one})
+        venues.resume(load.rate)
+        time.sleep(warm_s)
+        calm = [collector.sample(), _sample_after(collector, calm_s)]
+        config = Config(store=StoreConfig(dir=str(collector.data)))
+        for symbol in symbols[:count * STEP:STEP]:
+            drop(config, symbol.removesuffix("USDT"))
+        await_that("every window to be open", lambda: collector.windows()["open"] == count, OPEN_S)
+        opened = [collector.sample(), _sample_while(collector, lambda: collector.windows()["open"] == count)]
+        written = _sample_while(collector, lambda: collector.windows()["open"] > 0)
+        venues.pause()
+        await_that("everything sent to be stored", lambda: not venues.queued_bytes() and
+                   collector.sample().received >= venues.sent(), STORED_S)
+        collector.end()
+        verdict = check(collector, venues)
+    finally:
+        collector.end()
+        venues.end()
+    spans = {"calm": (calm[0], calm[1]), "open": (opened[0], opened[1]), "writing": (opened[1], written),
+             "windows": (opened[0], written)}
+    p99 = {name: durable_p99(first, last) for name, (first, last) in spans.items()}
+    return {"windows": count, "rate": load.rate, "received_per_s": _rate(*opened), "missing": verdict.missing,
+            "doubled": verdict.doubled, "sent": verdict.sent, **{f"{name}_ms_p99": value for name, value in p99.items()},
+            "growth": (p99["open"] or 0.0) / (p99["calm"] or 1.0) - 1,
+            "growth_with_writing": (p99["windows"] or 0.0) / (p99["calm"] or 1.0) - 1}
+
+
+def durable_p99(first: Sample, last: Sample) -> float | None:
+    """Return the p99 in ms from frame to durable of the trades between two samples."""
+    before: Mapping[int, int] = first.durable_ms or {}
+    return percentile({ms: trades - before.get(ms, 0) for ms, trades in (last.durable_ms or {}).items()}, 0.99)
+
+
+def _rate(first: Sample, last: Sample) -> float:
+    return (last.received - first.received) / (last.usage.at - first.usage.at)
+
+
+def _sample_after(collector: Ours, seconds: float) -> Sample:
+    until_s = time.monotonic() + seconds
+    sample = collector.sample()
+    while time.monotonic() < until_s:
+        sample = collector.sample()
+    return sample
+
+
+def _sample_while(collector: Ours, condition: Callable[[], bool]) -> Sample:
+    until_s = time.monotonic() + WRITTEN_S
+    sample = collector.sample()
+    while condition() and time.monotonic() < until_s:
+        sample = collector.sample()
+    return sample
