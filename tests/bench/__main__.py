@@ -170,11 +170,13 @@ class Bench:
         return triggers(self._folder, (50, 200)[self._size], self._options.trades or (1_000_000, 6_000_000)[self._size])
 
     def windows(self) -> dict[str, Any]:
-        """Open 20 windows at once beside 50,000 trades/s."""
+        """Open 20 windows at once beside 50,000 trades/s, and with their coins on two connections beside 2,000/s."""
         from tests.bench.windows import windows
 
-        return windows(self._folder / "windows", LOADS["steady-50000"].load, 20, LOADS["steady-50000"].warm_s[self._size],
-                       self._options.seconds or (15, 40)[self._size])
+        warm_s, calm_s = (5, 10)[self._size], self._options.seconds or (15, 40)[self._size]
+        busy = windows(self._folder / "windows", LOADS["steady-50000"].load, 20, warm_s, calm_s)
+        doubled = windows(self._folder / "doubled", LOADS["doubled"].load, 20, warm_s, calm_s)
+        return busy | {"doubled_run": doubled, "missing": busy["missing"] + doubled["missing"]}
 
     def database(self) -> Database:
         """Return the running QuestDB."""
