@@ -23,7 +23,7 @@ from tests.bench.parsing import form_of, made, parser_of, read
 from tests.bench.processes import BenchError, Child, Usage, await_that, usage
 from tests.bench.report import judge
 from tests.bench.venues import compare, placed
-from tests.bench.windows import durable_p99
+from tests.bench.windows import durable_p99, typical_p99
 
 BURN = """
 import sys, threading, time
@@ -182,3 +182,5 @@ def test_the_p99_between_two_samples_is_that_of_the_trades_between_them():
 
     assert durable_p99(sample({3: 100, 900: 50}), sample({3: 200, 50: 3, 900: 50})) == 50
     assert durable_p99(sample({3: 1}), sample({3: 1})) is None
+    assert typical_p99([sample({}), sample({5: 1}), sample({5: 1, 7: 9}), sample({5: 1, 7: 9, 900: 2})]) == 7
+    assert typical_p99([sample({}), sample({})]) == 0
