@@ -17,7 +17,8 @@ from pumpwatch.config import SourceConfig
 from pumpwatch.errors import BadFrame
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import AnySource, PushSource
-from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext
+from pumpwatch.listing.archive_writer import ArchiveProcess
+from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext, reaches_of
 from pumpwatch.listing.inbox import Inbox, inbox_folder
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.listing.publication import Publisher
@@ -68,10 +69,11 @@ class Listings:
         self.publisher = Publisher(collector.sinks, clock, stats, self._read_archive)
         self.windows = WindowKeeper(
             WindowContext(ledger=ListingLedger(self._ledger), clock=clock, stats=stats, catalogue=collector.catalogue,
-                          archive_dir=Path(options.archive_dir), window_s=options.window_s, fresh_s=options.fresh_s),
+                          archive_dir=Path(options.archive_dir), reaches=reaches_of(options),
+                          fresh_s=options.fresh_s),
             TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted),
             hasten=collector.sweep.hasten, publisher=self.publisher,
-            doubler=EveryVenue(collector.venues) if options.doubled else None)
+            doubler=EveryVenue(collector.venues) if options.doubled else None, writer=ArchiveProcess())
         intake = IntakeContext(
             ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self.windows.open,
             record=collector.recorder.record, fresh_s=options.fresh_s, kept_s=collector.config.store.retention_hours * 3600)

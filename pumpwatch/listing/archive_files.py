@@ -82,11 +82,11 @@ def _object(header: Mapping[str, Any], trades: Iterable[bytes]) -> Iterable[byte
 
 def trades_object(trades: TradeBatch, catalogue: Catalogue) -> Iterable[bytes]:
     """Yield the key `trades` of a raw file: an object of columns of one length."""
+    chunks = [trades.take(slice(start, start + CHUNK)) for start in range(0, len(trades), CHUNK)]
     yield b',\n"trades": {'
     for number, (name, values) in enumerate(COLUMNS.items()):
         yield b'%s\n  "%s": [' % (b"," if number else b"", name.encode())
-        for start in range(0, len(trades), CHUNK):
-            rows = values(trades.take(slice(start, start + CHUNK)), catalogue)
-            yield (b"," if start else b"") + msgspec.json.encode(rows)[1:-1]
+        for index, chunk in enumerate(chunks):
+            yield (b"," if index else b"") + msgspec.json.encode(values(chunk, catalogue))[1:-1]
         yield b"]"
     yield b"\n}"

@@ -30,7 +30,7 @@ VENUES = ["binance.spot", "binance.futures"]
 
 
 def listing_config(url: str) -> dict[str, Any]:
-    return {"window_s": WINDOW_S, "sources": {"upbit": {"url": url, "interval_s": 1.0}}}
+    return {"before_s": WINDOW_S, "after_s": WINDOW_S, "sources": {"upbit": {"url": url, "interval_s": 1.0}}}
 
 
 def not_opened(figures: dict[str, Any]) -> int:
@@ -115,7 +115,7 @@ def test_windows_that_a_kill_and_a_stop_cut_are_archived_whole_after_the_restart
 def test_one_coin_on_two_boards_is_seen_by_four_sources_and_has_two_archives(tmp_path: Path) -> None:
     with SimProcess(venues=VENUES, symbols=6, rate=500.0, paused=True, folder=str(tmp_path / "venues")) as sim:
         sources = {name: {"url": board["url"], "interval_s": 1.0} for name, board in sim.addresses["boards"].items()}
-        listing = {"window_s": WINDOW_S, "sources": sources}
+        listing = {"before_s": WINDOW_S, "after_s": WINDOW_S, "sources": sources}
         with CollectorProcess(sim, tmp_path, listing=listing, backfill={"enabled": False}) as collector:
             collector.wait_until(lambda figures: all(figures["listing"][name]["up"] for name in sources))
             collector.wait_until_up()
@@ -266,7 +266,7 @@ def test_a_source_of_a_plugin_that_pushes_opens_a_window_and_lets_the_collector_
     plugins.mkdir(mode=0o755)
     (plugins / "signals.py").write_text(PUSHING_PLUGIN)
     with SimProcess(venues=VENUES, symbols=6, rate=500.0, folder=str(tmp_path / "venues")) as sim:
-        listing = {"window_s": WINDOW_S, "sources": {"signals": {}}}
+        listing = {"before_s": WINDOW_S, "after_s": WINDOW_S, "sources": {"signals": {}}}
         with CollectorProcess(sim, tmp_path, listing=listing, plugins={"folder": str(plugins)},
                               backfill={"enabled": False}) as collector:
             collector.wait_until(lambda figures: figures["listing"]["signals"]["up"])
