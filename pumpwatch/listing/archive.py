@@ -259,9 +259,10 @@ class _Content:
 
     def digest(self, parts: Sequence[QueryPart], unlisted: Sequence[str]) -> str:
         """Return a text that is the same wherever every file would be: a checksum of what they are made of."""
-        sums = [[len(batch), *(float(column.sum()) for column in (batch.price, batch.quantity)),
+        sums = [[np.bincount(batch.instrument, minlength=max(self.ids, default=0) + 1)[self.ids].tolist(),
+                 *(float(column.sum()) for column in (batch.price, batch.quantity)),
                  *(int(column.sum()) for column in (batch.timestamp, batch.trade_id, batch.received_at, batch.flags))]
-                for batch in (*map(self.of, self.venues), self.earlier)]
+                for batch in (self.trades, self.earlier)]
         symbols = [[*self.catalogue.venues[number], self.catalogue.instruments[number].symbol] for number in self.ids]
         content = [__version__, pyarrow_version(), self.header(), [self.gaps_of(venue) for venue in self.venues], sums, symbols,
                    sorted(map(list, set(self.catalogue.venues))), sorted({part.problem for part in parts}), sorted(unlisted)]

@@ -20,17 +20,21 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
+from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.catalogue import Catalogue, VenueKey
+from pumpwatch.errors import StorageError
 from pumpwatch.listing.archive import Archive, Pass, Span, write_archive
-from pumpwatch.listing.parquet_file import pyarrow_version
+from pumpwatch.listing.parquet_file import parquet_pieces, pyarrow_version
+from pumpwatch.listing.validation import isolated
 from pumpwatch.model import Gap, Instrument, TradeBatch
 from pumpwatch.store.query import QueryPart
 
 log = logging.getLogger(__name__)
 
 PROGRAM = "from pumpwatch.listing.archive_writer import serve; serve()"
+_spawn, _wait = get_original("os", ["posix_spawn", "waitpid"])  # gevent's own run in the hub's thread alone
 TRIES = 2  # a process that ended while it was idle is noticed by the first request
 
 Rows = Sequence[tuple[VenueKey, Instrument]]
@@ -173,8 +177,8 @@ class _Child:
         theirs, ours = os.pipe()
         answers, theirs_out = os.pipe()
         try:
-            self.pid = os.posix_spawn(program[0], program, os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                                      file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0), (os.POSIX_SPAWN_DUP2, theirs_out, 1)])
+            self.pid = _spawn(program[0], program, os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                              file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0), (os.POSIX_SPAWN_DUP2, theirs_out, 1)])
         except OSError:
             os.close(ours)
             os.close(answers)
@@ -194,7 +198,7 @@ class _Child:
         self._to.close()
         self._from.close()
         try:
-            os.waitpid(self.pid, 0)
+            _wait(self.pid, 0)
         except ChildProcessError:
             pass  # gevent's loop has noticed its end before
 
@@ -234,20 +238,24 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the collector, which ends this process
     source, out = io.FileIO(os.dup(0), "r"), io.FileIO(os.dup(1), "w")
     os.dup2(2, 1)  # what anything prints is no answer
-    pyarrow_version()  # imports it
+    if pyarrow_version():
+        list(parquet_pieces(TradeBatch.empty(), [], Catalogue()))  # imports what the first archive would wait for
     while True:
         try:
-            archive_dir, span, batch, rows, parts, gaps, made = receive(source)
-        except EOFError:
+            send(out, _answer(*receive(source)))
+        except (EOFError, OSError):
             return
-        catalogue = Catalogue()
-        for venue, instrument in rows:
-            catalogue.add(venue, instrument)
-        try:
-            answer: Archive | Exception = write_archive(archive_dir, span, batch, catalogue, parts, gaps, made)
-        except Exception as error:  # noqa: BLE001  the asker raises it
-            answer = error
-        try:
-            send(out, answer)
-        except OSError:
-            return
+
+
+def _answer(archive_dir: Path, span: Span, batch: TradeBatch, rows: Rows, parts: Sequence[QueryPart], gaps: Sequence[Gap],
+            made: Pass) -> Archive | Exception:
+    """Return the archive that was written, or the error that is to be raised where it was asked for."""
+    catalogue = Catalogue()
+    for venue, instrument in rows:
+        catalogue.add(venue, instrument)
+    answers: list[Archive | Exception] = []
+    try:
+        isolated(lambda: answers.append(write_archive(archive_dir, span, batch, catalogue, parts, gaps, made)), answers.append)
+    except StorageError as error:
+        answers.append(error)
+    return answers[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +100,26 @@ def test_a_process_that_always_ends_is_an_error_of_this_archive() -> None:
 @pytest.mark.parametrize("program", [("/nowhere/python",), ("",)])
 def test_where_no_process_can_be_started_a_thread_writes(tmp_path: Path, program: tuple[str, ...]) -> None:
     assert written(ArchiveProcess(program), tmp_path).trades > 1000
+
+
+def test_it_works_where_gevent_has_patched_everything(tmp_path: Path) -> None:
+    program = f"""if True:
+        from gevent import monkey
+        monkey.patch_all()
+        from pathlib import Path
+        from pumpwatch.listing.archive_writer import ArchiveProcess
+        from tests.listing.test_archive_writer import written
+        process = ArchiveProcess()
+        process.prepare()
+        written(process, Path({str(tmp_path)!r}))
+        pid = process.pid
+        assert pid
+        process._end()
+        print(pid)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not Path(f"/proc/{int(done.stdout)}").exists()
 
 
 def test_an_error_of_the_disk_is_the_same_error_here(process: ArchiveProcess, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pumpwatch.listing.manifest import ArchiveManifest, read_manifest
 from pumpwatch.model import SPOT, Gap, GapState, Instrument, TradeBatch
 from tests.listing.market import ANNOUNCED_NS, listing_of, trades
 from tests.listing.window_desk import Desk
+from tests.small_disk import fill, small_disk
 
 S = NS_PER_S
 NAME = "KITE_20261103T060000Z"
@@ -142,6 +143,21 @@ def test_a_disk_that_fails_while_the_archive_is_completed_leaves_the_short_one_u
     assert (window_s(desk), manifest_of(desk).final) == ([SHORT_S], False)
     assert desk.wait(11) == [NAME]
     assert window_s(desk) == [LONG_S]
+
+
+def test_a_disk_that_fills_has_the_archive_completed_when_there_is_room(desk: Desk, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "archives", 4) as problem:
+        if problem:
+            pytest.skip(problem)
+        desk.detect(listing_of())
+        desk.wait(21)
+        ballast = fill(tmp_path / "archives")
+        assert [desk.wait(1780), desk.wait(11)] == [[], []]
+        assert window_s(desk) == [SHORT_S]
+        ballast.unlink()
+        assert desk.wait(11) == [NAME]
+        assert window_s(desk) == [LONG_S]
+        assert [path.name for path in (tmp_path / "archives").iterdir()] == [NAME]
 
 
 def test_a_gap_makes_the_archives_incomplete_until_it_is_filled(desk: Desk) -> None:
