@@ -34,7 +34,7 @@ from pumpwatch.store.query import QueryPart
 log = logging.getLogger(__name__)
 
 PROGRAM = "from pumpwatch.listing.archive_writer import serve; serve()"
-_spawn, _wait = get_original("os", ["posix_spawn", "waitpid"])  # gevent's own run in the hub's thread alone
+_spawn, _wait = get_original("os", "posix_spawn"), get_original("os", "waitpid")  # gevent's run in the hub's thread alone
 TRIES = 2  # a process that ended while it was idle is noticed by the first request
 
 Rows = Sequence[tuple[VenueKey, Instrument]]

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,16 +14,18 @@ from typing import Any
 import numpy as np
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.app.listings import EveryVenue, Listings
+from pumpwatch.app.listings import EveryVenue, Listings, MemoryInThread
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger, ListingRecord
 from pumpwatch.store.reader import JournalReader
+from pumpwatch.store.recent import Recent
 from tests.app.collector import CollectorProcess
 from tests.app.reckoning import settle
 from tests.listing.board_server import BoardServer, row
+from tests.trades import batch_of
 
 WINDOW_S = 2.0
 COINS = 500
@@ -155,6 +158,21 @@ def test_a_venue_that_lists_none_of_the_chosen_coins_is_not_one_whose_list_has_n
         assert Listings(collector)._unlisted() == ["b.spot"]
     finally:
         collector.journal.close()
+
+
+def test_memory_is_searched_in_the_thread_that_is_given() -> None:
+    recent, asked = Recent(20), []
+
+    def offload(function: Callable[..., Any], /, *args: Any) -> Any:
+        asked.append(function.__name__)
+        return function(*args)
+
+    trades = batch_of(1000)
+    recent.add(trades)
+    memory, span = MemoryInThread(recent, offload), (int(trades.timestamp[0]), 2**62)
+    assert memory.query([1], *span).trade_id.tolist() == recent.query([1], *span).trade_id.tolist() != []
+    assert (asked, memory.covers_from_ns) == (["extract"], recent.covers_from_ns)
+    assert memory.elsewhere(0, 2**62) == recent.elsewhere(0, 2**62) != []
 
 
 def test_a_coin_is_doubled_and_released_on_every_venue() -> None:

@@ -42,7 +42,7 @@ def written(writer: ArchiveWriter, folder: Path) -> Archive:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    with gevent.Timeout(60):
+    with gevent.Timeout(300):
         while not condition():
             gevent.sleep(0.01)
 
@@ -117,7 +117,7 @@ def test_it_works_where_gevent_has_patched_everything(tmp_path: Path) -> None:
         process._end()
         print(pid)
     """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=400)
     assert (done.returncode, done.stderr) == (0, "")
     assert not Path(f"/proc/{int(done.stdout)}").exists()
 
