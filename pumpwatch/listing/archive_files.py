@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from gevent.monkey import get_original
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.listing.manifest import FileRow
 from pumpwatch.model import NO_SEQUENCE, SIDES, TradeBatch
 
 CHUNK = 4000
-BREATH_S = 0.0002
-_sleep = get_original("time", "sleep")
 
 # the columns of `trades` in a raw file: name, and its values of a few trades
 COLUMNS: Mapping[str, Callable[[TradeBatch, Catalogue], list[Any]]] = {
@@ -36,15 +33,6 @@ COLUMNS: Mapping[str, Callable[[TradeBatch, Catalogue], list[Any]]] = {
     "received_at": lambda trades, catalogue: trades.received_at.tolist(),
     "flags": lambda trades, catalogue: trades.flags.tolist(),
 }
-
-
-def breathe() -> None:
-    """Leave Python's lock to the hub for a moment.
-
-    A thread whose calls each release the lock and take it back within microseconds can keep a busy machine's hub waiting for all
-    of them: only 5 ms without a release make Python pass the lock on.
-    """
-    _sleep(BREATH_S)
 
 
 class ArchiveFiles:

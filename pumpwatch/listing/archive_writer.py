@@ -8,6 +8,8 @@ it ends with its input, so that it does not outlive the collector. Where no proc
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import logging
 import os
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 
 PROGRAM = "from pumpwatch.listing.archive_writer import serve; serve()"
 _spawn, _wait = get_original("os", "posix_spawn"), get_original("os", "waitpid")  # gevent's run in the hub's thread alone
+PIPE_BYTES = 1 << 20  # 64 KiB would have both processes take turns hundreds of times for the trades of a busy coin
 TRIES = 2  # a process that ended while it was idle is noticed by the first request
 
 Rows = Sequence[tuple[VenueKey, Instrument]]
@@ -164,7 +167,10 @@ def lean_copy(catalogue: Catalogue, coin: str, batch: TradeBatch) -> tuple[Rows,
     kept = [*ids, *others.values()]
     place = np.zeros(len(catalogue.instruments), np.int32)
     place[kept] = np.arange(len(kept))
-    batch = batch.take(np.isin(batch.instrument, ids))
+    wanted = np.zeros(len(place), bool)
+    wanted[ids] = True
+    if not (rows := wanted[batch.instrument]).all():
+        batch = batch.take(rows)
     columns: list[Any] = list(batch.columns())
     columns[1] = place[batch.instrument]
     return [(catalogue.venues[number], catalogue.instruments[number]) for number in kept], TradeBatch(*columns)
@@ -176,6 +182,8 @@ class _Child:
     def __init__(self, program: tuple[str, ...]) -> None:
         theirs, ours = os.pipe()
         answers, theirs_out = os.pipe()
+        with contextlib.suppress(OSError):  # a user may have used up what the kernel grants
+            fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         try:
             self.pid = _spawn(program[0], program, os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                               file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0), (os.POSIX_SPAWN_DUP2, theirs_out, 1)])
