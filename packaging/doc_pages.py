@@ -167,8 +167,8 @@ def type_text(path: str, kind: Any) -> str:
     if get_origin(kind) is Union:
         return "; ".join(type_text(path, part) for part in get_args(kind))
     if is_struct(kind):
-        return "; ".join(f"section with `{field.encode_name}`: {type_text(path, field.type)}"
-                         for field in msgspec.structs.fields(kind))
+        return "section with " + ", ".join(f"`{field.encode_name}`: {type_text(path, field.type)}"
+                                           for field in msgspec.structs.fields(kind))
     if get_origin(kind) is list:
         return f"list of {type_text('', get_args(kind)[0])}"
     if get_origin(kind) is dict:

@@ -24,13 +24,13 @@ double, so read them as integers), flags (integer, 0 for an ordinary trade).
 
 Every file but the manifest follows from the stored trades, gaps and listings alone, so that it can be made again byte for byte.
 
-An archive is complete or absent: it is written to a hidden folder and renamed. An existing archive is replaced only by one
-with at least as many trades.
+An archive is complete or absent: it is written to a hidden folder and put in place whole (`listing.archive_swap`). An existing
+archive is replaced only by one with at least as many trades.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
 import platform
 import re
 import shutil
@@ -53,6 +53,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.listing.abnormal import baseline_from_ns
 from pumpwatch.listing.analysis import analyse
 from pumpwatch.listing.archive_files import ArchiveFiles, trades_object
+from pumpwatch.listing.archive_swap import partial_of, put_in_place, recover
 from pumpwatch.listing.chart import chart_pieces
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
 from pumpwatch.listing.manifest import ArchiveManifest, iso, read_manifest, write_manifest
@@ -92,7 +93,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A written archive. kept: an older one with more trades was left in place. added: trades since the previous pass."""
+    """A written archive. added: trades since the previous pass.
+
+    kept: the files were left in place, because they have more trades, or because they would be the same again.
+    """
 
     path: Path
     trades: int
@@ -106,6 +110,7 @@ class Pass:
 
     unpublished: the sinks that the listings are for. The manifest names them as long as they have not accepted them; None:
     those that it names already stay. unlisted: the venues (`binance.spot`) whose instrument list has not arrived yet.
+    only_changes: files that would have the same content as those of the last pass are left in place.
     """
 
     at_ns: int
@@ -113,6 +118,7 @@ class Pass:
     problems: Sequence[str] = ()
     unpublished: tuple[str, ...] | None = None
     unlisted: Sequence[str] = ()
+    only_changes: bool = False
 
 
 def archive_name(coin: str, announced_at_ns: int) -> str:
@@ -151,10 +157,12 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     content = _Content(span, batch, catalogue, gaps)
     count = len(content.trades)
     try:
-        _recover(path)
+        recover(path)
         known = trades_in(path)
         before = read_manifest(path)
-        kept = known is not None and known > count
+        content_id = content.digest(parts, made.unlisted)
+        kept = known is not None and (known > count or (
+            made.only_changes and before is not None and before.content_id == content_id))
         trades = max(known or 0, count)
         added = trades - (before.trades if before is not None else known or 0)
         manifest = (before or ArchiveManifest(coin=span.coin)).with_pass(made.at_ns, trades, added, final=made.final,
@@ -164,11 +172,12 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
         if kept:
             write_manifest(path, manifest)
             return Archive(path, trades, kept=True, added=added)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial = partial_of(path)
         shutil.rmtree(partial, ignore_errors=True)
         try:
+            manifest = msgspec.structs.replace(manifest, content_id=content_id, window=tuple(span.intervals))
             write_manifest(partial, _with_files(manifest, content, partial, parts, made))
-            _put_in_place(partial, path)
+            put_in_place(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
@@ -247,6 +256,17 @@ class _Content:
         symbols = [self.catalogue.instruments[number].symbol for number in self.venues[venue]]
         return [asdict(gap) | {"state": str(gap.state)} for gap in self.gaps
                 if touches(gap, venue, symbols, self.span.intervals)]
+
+    def digest(self, parts: Sequence[QueryPart], unlisted: Sequence[str]) -> str:
+        """Return a text that is the same wherever every file would be: a checksum of what they are made of."""
+        sums = [[np.bincount(batch.instrument, minlength=max(self.ids, default=0) + 1)[self.ids].tolist(),
+                 *(float(column.sum()) for column in (batch.price, batch.quantity)),
+                 *(int(column.sum()) for column in (batch.timestamp, batch.trade_id, batch.received_at, batch.flags))]
+                for batch in (self.trades, self.earlier)]
+        symbols = [[*self.catalogue.venues[number], self.catalogue.instruments[number].symbol] for number in self.ids]
+        content = [__version__, pyarrow_version(), self.header(), [self.gaps_of(venue) for venue in self.venues], sums, symbols,
+                   sorted(map(list, set(self.catalogue.venues))), sorted({part.problem for part in parts}), sorted(unlisted)]
+        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
     def header(self) -> dict[str, Any]:
         """Return the keys that raw files and the analysis share."""
@@ -338,26 +358,3 @@ def _write_analysis(files: ArchiveFiles, content: _Content) -> dict[str, Any]:
         "format": ANALYSIS_FORMAT, "coin": content.span.coin, **header,
         "gaps": [gap for venue in content.venues for gap in content.gaps_of(venue)], **analysis})
     return header | analysis
-
-
-def _put_in_place(partial: Path, path: Path) -> None:
-    """Rename the new folder to its name; the old one is renamed first, and `_recover` repairs a crash in between."""
-    aside = path.with_name(f".{path.name}.replaced")
-    if path.exists():
-        path.rename(aside)
-    partial.rename(path)
-    shutil.rmtree(aside, ignore_errors=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _recover(path: Path) -> None:
-    aside = path.with_name(f".{path.name}.replaced")
-    if aside.exists():
-        if path.exists():
-            shutil.rmtree(aside)
-        else:
-            aside.rename(path)

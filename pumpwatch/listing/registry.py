@@ -1,4 +1,4 @@
-"""Register the listings that sources find: each is remembered once, a few open windows, the rest is recorded and counted.
+"""Register the listings that sources find: each is remembered once, some open windows, the rest is recorded and counted.
 
 Several sources may see one listing; the ledger joins them (`store.sights`). The earliest sight opens the window, and later ones
 are stored and logged with their delay. A listing is durable before it is acted on, so a crash neither loses nor repeats one.
@@ -26,7 +26,7 @@ from pumpwatch.printable import printable
 log = logging.getLogger(__name__)
 
 OPENED_OF_A_NOTICE = 40
-OPENED_A_MINUTE = 40  # of one source
+OPENED_A_MINUTE = 60  # of one source
 TOO_MANY = "not opened: too many at once"
 
 

@@ -23,10 +23,12 @@ from pumpwatch.listing.archive import (
     trades_in,
     write_archive,
 )
+from pumpwatch.listing.archive_swap import recover
 from pumpwatch.listing.completeness import INCOMPLETE
+from pumpwatch.listing.context import reaches_of
 from pumpwatch.listing.inbox import coin_name
 from pumpwatch.listing.manifest import iso, read_manifest
-from pumpwatch.listing.open_window import LOOKS_S, intervals_of
+from pumpwatch.listing.open_window import LOOKS_S, intervals_of, joined
 from pumpwatch.listing.validation import time_problem
 from pumpwatch.model import Instrument, Listing
 from pumpwatch.store.ledger import Ledger, is_missing
@@ -60,18 +62,20 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
         known = bool(listings)
         if not known:
             listings = [_unknown_listing(coin, at_ns, now_ns)]
-        intervals = intervals_of(listings, config.listing.window_s)
+        path = Path(config.listing.archive_dir) / (name or archive_name(coin, min(row.announced_at_ns for row in listings)))
+        intervals = _intervals(config, listings, path, now_ns)
         start_ns, end_ns = intervals[0][0], intervals[-1][1]
         stored = StoredTrades(config, load_plugins(config))
         late = known and all(_is_late(config, listing) for listing in listings)
         span = Span(coin, listings, intervals, late, name)
         found, catalogue = stored.of(coin, span.query_from_ns, end_ns), stored.catalogue
-        _add_instruments(catalogue, Path(config.listing.archive_dir) / (name or archive_name(coin, span.announced_at_ns)))
+        _add_instruments(catalogue, path)
         if not known and not catalogue.matching(coin):
             raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}",
                                  "check the coin and the time: `pumpwatch listing show` lists what is known")
         gaps = ledger.gaps_between(start_ns, end_ns)
-        final = now_ns >= end_ns + int(LOOKS_S[-1] * NS_PER_S)
+        last_ns = intervals_of(listings, reaches_of(config.listing)[-1])[-1][1]
+        final = now_ns >= last_ns + int(LOOKS_S[-1] * NS_PER_S)
         problems = sorted({part.problem for part in found.parts if part.problem})
         archive = write_archive(Path(config.listing.archive_dir), span, found.batch, catalogue, found.parts, gaps,
                                 Pass(now_ns, final, problems))
@@ -166,6 +170,15 @@ def _add_instruments(catalogue: Catalogue, archive: Path) -> None:
     for venue in manifest.venues if manifest else ():
         for row in venue.symbols:
             catalogue.add((venue.exchange, venue.market_type), Instrument(**msgspec.structs.asdict(row)))
+
+
+def _intervals(config: Config, listings: Sequence[Listing], archive: Path, now_ns: int) -> list[tuple[int, int]]:
+    """Return the intervals of the window, of every longer one that has ended, and of the archive that is there."""
+    recover(archive)
+    manifest = read_manifest(archive)
+    first, *longer = [intervals_of(listings, reach) for reach in reaches_of(config.listing)]
+    ended = [interval for intervals in longer if intervals[-1][1] <= now_ns for interval in intervals]
+    return joined((*first, *ended, *(manifest.window if manifest else ())))
 
 
 def _is_late(config: Config, listing: Listing) -> bool:

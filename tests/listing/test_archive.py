@@ -18,6 +18,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.archive import ANALYSIS, Pass, Span, archive_name, free_name, trades_in, write_archive
 from pumpwatch.listing.archive_check import check_archive
+from pumpwatch.listing.context import Reach
 from pumpwatch.listing.manifest import iso, read_manifest
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import SIDES, Gap, TradeBatch
@@ -28,7 +29,7 @@ from tests.small_disk import small_disk
 S = NS_PER_S
 CATALOGUE = catalogue_of_venues()
 LISTING = listing_of()
-SPAN = Span("KITE", [LISTING], intervals_of([LISTING], 20))
+SPAN = Span("KITE", [LISTING], intervals_of([LISTING], Reach()))
 MARKET = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250), trades(3, jump_ms=None)])
 PARTS = [QueryPart("recent", 1000, 2.0), QueryPart("journal", 10, 7.5)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-import gevent
 import numpy as np
 import pytest
 from gevent.threadpool import ThreadPool
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import TradeBatch
-from pumpwatch.store.recent import Recent
+from pumpwatch.store.recent import Recent, extract
 from tests.trades import batch_of
 
 START_NS = 1_790_000_000 * NS_PER_S
@@ -39,6 +38,18 @@ def test_a_query_gives_every_trade_of_the_instruments_and_time(compact: bool) ->
         found = recent.query(ids, start, end)
         assert found.trade_id.tolist() == trades.trade_id[wanted].tolist()
         assert found.price.tobytes() == trades.price[wanted].tobytes()
+
+
+def test_what_is_held_at_a_moment_can_be_searched_later_in_a_thread() -> None:
+    trades = batch_of(20_000, instruments=5, start_ns=START_NS, step_ns=20_000_000)
+    recent = fed(Recent(2, 10.0), trades.take(slice(0, 6_000)))
+    start = recent.covers_from_ns
+    held = recent.held(start, 2**62)
+    fed(recent, trades.take(slice(6_000, None)))  # the same buckets grow, are encoded, and leave
+    assert recent.covers_from_ns > int(trades.timestamp[6_000])
+    found = ThreadPool(1).apply(extract, (held, range(5), start, 2**62))
+    wanted = trades.timestamp[:6_000] >= start
+    assert found.trade_id.tolist() == trades.trade_id[:6_000][wanted].tolist() != []
 
 
 def test_closed_buckets_are_held_in_a_fraction_of_their_size() -> None:
@@ -142,24 +153,6 @@ def test_a_trade_stamped_hours_ahead_moves_no_beginning_and_is_asked_for_elsewhe
     ahead_ns = START_NS + 3 * HOUR_NS
     assert recent.elsewhere(START_NS, START_NS + 9 * HOUR_NS) == [(START_NS, recent.covers_from_ns), (ahead_ns, ahead_ns + 1)]
     assert recent.elsewhere(START_NS + 150 * NS_PER_S, START_NS + 200 * NS_PER_S) == []
-
-
-def test_a_long_query_lets_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pumpwatch.store.recent.TURN_S", 0.0)
-    trades = batch_of(20_000, instruments=4, start_ns=START_NS, step_ns=20_000_000)
-    recent = fed(Recent(20, 10.0), trades)
-    turns = 0
-
-    def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            gevent.sleep(0)
-
-    other = gevent.spawn(count)
-    assert len(recent.query([1], START_NS, START_NS + 400 * NS_PER_S)) == np.count_nonzero(trades.instrument == 1)
-    other.kill()
-    assert turns >= 10
 
 
 @pytest.mark.parametrize("step_ns", [-2 * DAY_NS, 5 * DAY_NS])
