@@ -2,7 +2,7 @@
 
 Records go to the ledger first: a gap must be known before the trades that follow it are stored, or a crash between the two
 would hide the gap. The order is given up where the ledger does not answer within RECORDS_WAIT_S: trades are committed whatever
-the ledger does, and records that it refuses wait, on disk too where that can be written. A gap is recorded as filled only
+the ledger does, and its records are kept in a file before that, which is waited for as long. A gap is recorded as filled only
 after the trades that fill it are stored; where they were dropped it stays open.
 
 While the disk refuses, batches wait in memory up to a limit, and commits are retried. Beyond the limit the oldest are dropped,
