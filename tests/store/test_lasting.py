@@ -381,35 +381,3 @@ def test_its_lock_is_a_native_one_in_a_process_that_gevent_has_patched(tmp_path:
               " print(type(LastingLedger(Path(sys.argv[1]), Clock(), Stats())._lock))")
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "<class '_thread.RLock'>"
-
-
-@pytest.mark.parametrize("hangs", [False, True])
-def test_a_gap_that_trades_have_overtaken_is_known_after_a_kill(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                                hangs: bool) -> None:
-    monkeypatch.setattr(lasting, "BUSY_MS", 20)
-    journal, stats, thread = journal_of(folder), Stats(), ThreadPool(1)
-    thread.apply(journal.open)
-    one = Committer(journal, thread, Recorder(journal.record, stats, journal.keep), catalogue_of(), FakeClock(START_NS), stats,
-                    10**6, lambda number, batch: None)
-    running, release = gevent.spawn(one.run), threading.Event()
-    with locked(folder / FILE_NAME):
-        if hangs:
-            holding = ThreadPool(1).spawn(holds, journal.ledger, release)
-        for number in range(3):
-            one.put(batch_of(10, first_id=1000 + 10 * number), Records(gaps=[replace(GAPS[0], symbol=f"CUT{number}")]))
-            assert one.wait_durable(20.0)
-            killed = Path(shutil.copytree(folder, tmp_path / str(number)))  # as a kill would leave it
-            (killed / FILE_NAME).with_name(f"{FILE_NAME}-shm").unlink(missing_ok=True)
-            after = journal_of(killed)
-            after.open()
-            assert {f"CUT{known}" for known in range(number + 1)} <= {gap.symbol for _, gap in after.ledger.gaps()}
-            assert after.side_reader().query(("binance", "spot", "C0USDT"), 0, 2**62) is not None
-            after.close()
-        release.set()
-    if hangs:
-        holding.get()
-    one.stop()
-    running.join(5)
-    assert {"CUT0", "CUT1", "CUT2"} <= {gap.symbol for _, gap in journal.ledger.gaps()}
-    thread.apply(journal.close)
-    assert waiting_gaps(folder) == []
