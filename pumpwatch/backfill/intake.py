@@ -208,7 +208,8 @@ def _within(ids: Int64, ranges: list[Range]) -> NDArray[np.bool_]:
         return np.zeros(len(ids), np.bool_)
     firsts, lasts = np.array(ranges, np.int64).T
     at = firsts.searchsorted(ids, "right") - 1
-    return (at >= 0) & (ids <= np.maximum.accumulate(lasts)[at])
+    inside: NDArray[np.bool_] = (at >= 0) & (ids <= np.maximum.accumulate(lasts)[at])
+    return inside
 
 
 def _shown(batch: TradeBatch, row: int) -> str:
