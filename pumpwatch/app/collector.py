@@ -80,7 +80,7 @@ class Collector:
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats, quarantine_bytes=store.quarantine_bytes)
         self.threaded_journal = in_thread(self.journal, self.journal_thread)
         self.recent = Recent(store.recent_minutes)
-        self.recorder = Recorder(self.journal.record, self.stats)
+        self.recorder = Recorder(self.journal.record, self.stats, self.journal.keep)
         self.committer = Committer(self.journal, self.journal_thread, self.recorder, self.catalogue, self.clock, self.stats,
                                    store.memory_limit_trades, self._durable)
         self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, store.commit_trades, self._put)

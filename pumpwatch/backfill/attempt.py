@@ -235,7 +235,8 @@ class Attempt:
     def _in_pages(self, ranges: list[Range]) -> list[Range]:
         """Join ranges of ids that one page holds, and other gaps of the symbol near them: one request serves them all."""
         page = self._depth.rows_per_request - 2  # with the trades beside
-        near = [(gap.first_id, gap.last_id) for gap in self.work.beside if gap.first_id is not None and gap.last_id is not None]
+        closed = [ids for ids in ranges if ids[1] >= 0]
+        near = self.work.beside.near(closed[0][0] - page, closed[-1][1] + page, self.work) if self.work.beside and closed else []
         pages: list[tuple[int, int, bool]] = []  # first id, last id, whether it is wanted now
         for first, last, wanted in sorted([*((*ids, True) for ids in ranges), *((*ids, False) for ids in near)]):
             low, high, before = pages[-1] if pages else (-1, -1, False)

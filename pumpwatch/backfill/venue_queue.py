@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +13,8 @@ from pumpwatch.backfill.access import Means, VenueAccess
 from pumpwatch.backfill.filler import fill_of
 from pumpwatch.backfill.intake import DURABLE_S
 from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, UNKNOWN, Verdict
-from pumpwatch.backfill.order import UNLISTED, ordered, rank
-from pumpwatch.backfill.work import GapWork, OpenGap, symbols_of, works_of
+from pumpwatch.backfill.order import UNLISTED, WorkOrder, rank
+from pumpwatch.backfill.work import GapWork, Jumps, OpenGap, symbols_of, works_of
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import GapFill, Records
 from pumpwatch.store.pending_records import GapKey, gap_key
@@ -36,13 +35,11 @@ class VenueQueue:
         self.access, self._means, self._volume_of = access, means, volume_of
         self._open: dict[GapKey, OpenGap] = {}
         self._closed: dict[GapKey, int] = {}  # gaps that were closed, until the ledger shows it: their ends
-        self._fresh: list[GapWork] = []  # not in the queue yet
-        self._queue: list[GapWork] = []  # in order; some of it is done
-        self._done_in_queue = 0
-        self._jumps: dict[int, list[GapWork]] = {}  # by instrument: its gaps by jumps in ids
-        self._busy: set[int] = set()  # instruments that are worked on
+        self._fresh: list[GapWork] = []  # not in the order yet
+        self._order = WorkOrder()  # some of it is done
+        self._done_in_order = 0
+        self._jumps: dict[int, Jumps] = {}  # by instrument
         self._windows: Mapping[int, int] = {}
-        self._nothing_before = -math.inf  # monotonic seconds until which there is nothing to take
         self._paused_s = 0.0
         self.done = 0
 
@@ -78,7 +75,7 @@ class VenueQueue:
     def _forget(self, found: OpenGap) -> None:
         for work in found.works.values():
             work.done = True
-        self._done_in_queue += len(found.works)
+        self._done_in_order += len(found.works)
         found.works.clear()
 
     def split(self, windows: Mapping[int, int]) -> None:
@@ -132,7 +129,7 @@ class VenueQueue:
         for key, found, works in proven:
             if self._open.get(key) is found:
                 self._note(found, Verdict(GapState.FILLED, BY_ID), [
-                    (work.symbol, work.found) for work in works if not work.done and work.number not in self._busy])
+                    (work.symbol, work.found) for work in works if not work.done and work.number not in self._order.busy])
                 self._close_if_done(key)
                 self._pause()
 
@@ -152,47 +149,44 @@ class VenueQueue:
         work = found.works.pop(fill.symbol, None)
         if work is not None:
             work.done = True
-            self._done_in_queue += 1
+            self._done_in_order += 1
             found.earlier[fill.symbol] = work
         self.done += 1
 
     def _arrange(self, windows: Mapping[int, int]) -> None:
-        """Put new work into the queue, and what windows say; leave out what is done."""
+        """Put new work into the order, and what windows say; leave out what is done."""
         moved = {number for number in self._windows.keys() | windows.keys() if self._windows.get(number) != windows.get(number)}
         self._windows = dict(windows)
-        if not self._fresh and not moved and 2 * self._done_in_queue <= len(self._queue):
+        for work in self._fresh:
+            if not work.done:
+                self._order.add(work)
+                self._jumps.setdefault(work.number, Jumps()).add(work)
+                self._pause()
+        self._fresh = []
+        if not moved and 2 * self._done_in_order <= len(self._order):
             return
-        queue = [work for work in (*self._queue, *self._fresh) if not work.done]
-        for work in queue if moved else ():
-            if work.number in moved:
-                work.rank = rank(work, self._volume_of(work.number), windows.get(work.number, UNLISTED))
-        self._queue, self._fresh, self._done_in_queue, self._jumps = ordered(queue), [], 0, {}
-        for work in self._queue:
-            if work.by_jump:
-                self._jumps.setdefault(work.number, []).append(work)
-        self._nothing_before = -math.inf
+        for found in self._open.values() if moved else ():
+            for work in found.works.values():
+                if work.number in moved:
+                    work.rank = rank(work, self._volume_of(work.number), windows.get(work.number, UNLISTED))
+        self._order.renew()
+        for jumps in self._jumps.values():
+            jumps.forget_done()
+        self._done_in_order = 0
 
     def take_next(self) -> GapWork | None:
         """Return the next work that may be done now, None without any; `give_back` ends it."""
-        now, soonest = self._means.clock.monotonic(), math.inf
-        if now < self._nothing_before:
-            return None
-        for work in self._queue:
-            if work.done or work.number in self._busy:
-                continue
-            if work.not_before > now:
-                soonest = min(soonest, work.not_before)
-                continue
-            self._busy.add(work.number)
-            work.beside = [other.gap for other in self._jumps.get(work.number, ()) if other is not work and not other.done]
-            return work
-        self._nothing_before = soonest
-        return None
+        work = self._order.take(self._means.clock.monotonic())
+        if work is not None:
+            work.beside = self._jumps.get(work.number)
+        return work
 
     def give_back(self, work: GapWork, fill: GapFill | None) -> None:
         """End a work, with its result if there is one. The result of a gap that has grown meanwhile is void."""
-        self._busy.discard(work.number)
-        self._nothing_before = -math.inf
+        self._end(work, fill)
+        self._order.give_back(work)
+
+    def _end(self, work: GapWork, fill: GapFill | None) -> None:
         key = gap_key(work.gap)
         found = self._open.get(key)
         if fill is None or found is None or found.gap.to_ns != work.gap.to_ns:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pumpwatch.backfill.intake import Unsettled
-from pumpwatch.backfill.work import GapWork
+from pumpwatch.backfill.work import GapWork, Jumps
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.downtime import KILLED_BESIDE, downtime
 from pumpwatch.errors import BadFrame
@@ -223,8 +223,11 @@ def test_holes_that_one_page_holds_are_asked_for_together():
     for first, last in ((1, 20), (30, 50), (55, 99), (110, 150), (240, 299)):
         collector.live(history.rows["S"][first - 1:last])
     works = [collector.work(gap) for gap in list(collector.gaps.values())]
+    beside = Jumps()
     for work in works:
-        work.beside = [other.gap for other in works if other is not work]
+        beside.add(work)
+    for work in works:
+        work.beside = beside
         assert collector.fill(work).state is GapState.FILLED
     assert [(asked["first"], asked["last"]) for asked in history.asked] == [(20, 110), (150, 240)]
     assert len(collector.have("S")) == len(set(collector.have("S"))) == 299
