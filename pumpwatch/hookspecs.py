@@ -174,7 +174,8 @@ class ListingSource:
     fallback_urls: other addresses of the same list, tried in turn when one does not answer. parse: returns a BadFrame in the
     place of a row that it cannot read, so that the other rows count; it raises BadFrame if the body is not such a list.
     Every row is checked before it is used: types, lengths, a time between 2017 and an hour from now. Rows that fail are
-    quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits.
+    quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits. drill_title: a title as the board writes it
+    for a coin that gets a KRW market, with `{coin}` in the place of the coin; `listing fake --source NAME` uses it.
     """
 
     name: str
@@ -184,6 +185,7 @@ class ListingSource:
     interval_s: float
     parse: Callable[[bytes], Sequence[Notice | BadFrame]]  # body -> rows
     verdict: Callable[[str], Verdict]
+    drill_title: str = ""
 
 
 class HookSpecs:

@@ -243,7 +243,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """A coin that gets a KRW market, identified by (source, notice_id, symbol)."""
+    """A coin that gets a KRW market, identified by (source, notice_id, symbol). drill: a notice that somebody made up."""
 
     source: str
     notice_id: str
@@ -253,3 +253,4 @@ class Listing:
     detected_at_ns: int  # when our request saw it
     triggered_at_ns: int  # when the window was opened
     needs_body: bool = False
+    drill: bool = False

@@ -166,7 +166,7 @@ def _ns(text: str) -> int:
 
 UPBIT = ListingSource(
     name="upbit", url=LIST.format(HOSTS[0]), fallback_urls=(LIST.format(HOSTS[1]),), headers=HEADERS,
-    interval_s=5.0, parse=parse, verdict=verdict,
+    interval_s=5.0, parse=parse, verdict=verdict, drill_title="{coin}({coin}) 신규 거래지원 안내 (KRW, BTC, USDT 마켓)",
 )
 
 

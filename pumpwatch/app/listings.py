@@ -24,6 +24,7 @@ from pumpwatch.listing.publication import Publisher
 from pumpwatch.listing.validation import check_source
 from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
+from pumpwatch.model import Listing
 from pumpwatch.net.http import Response
 from pumpwatch.printable import printable
 from pumpwatch.store.in_thread import in_thread
@@ -70,14 +71,15 @@ class Listings:
                           archive_dir=Path(options.archive_dir), window_s=options.window_s, fresh_s=options.fresh_s),
             TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted),
             hasten=collector.sweep.hasten, publisher=self.publisher,
-            doubler=EveryVenue(collector.venues) if options.doubled else None)
+            doubler=EveryVenue(collector.venues) if options.doubled else None, on_written=collector.notifying.written)
         intake = IntakeContext(
-            ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self.windows.open,
+            ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self._open,
             record=collector.recorder.record, fresh_s=options.fresh_s, kept_s=collector.config.store.retention_hours * 3600)
         self.watches = [
             Watch(source, self._fetch, intake, url=part.url, interval_s=part.interval_s, offload=self._run_source)
             for source, part in _usable_sources(collector)]
-        self._inbox = Inbox(inbox_folder(collector.config), intake)
+        self._inbox = Inbox(inbox_folder(collector.config), intake, {watch.source.name: watch.source for watch in self.watches},
+                            self._run_source)
 
     def start(self, scheduler: Scheduler) -> None:
         """Resume unfinished windows, and have the boards and the inbox polled."""
@@ -97,6 +99,10 @@ class Listings:
         """Return the state of each board, and the number of windows."""
         return {**{watch.source.name: watch.state() for watch in self.watches},
                 "windows": {"open": len(self.windows.open_windows()), "not_final": self.windows.not_final()}}
+
+    def _open(self, listing: Listing) -> None:
+        self.windows.open(listing)
+        self._collector.notifying.seen(listing)
 
     def _fetch(self, url: str, headers: Mapping[str, str]) -> Response:
         return self._collector.http.fetch(url, headers)

@@ -28,11 +28,15 @@ def listing_rows(listings: Sequence[Listed]) -> list[list[str | Cell] | str]:
     rows: list[list[str | Cell] | str] = []
     for listing in listings:
         final = Cell(str(listing["final_at"]), "yes") if listing["final"] else "-" if listing["final"] is None else "not yet"
-        rows.append([listing["coin"], _announced(listing["announced_at"]), listing["id"], listing["state"],
+        rows.append([listing["coin"], _announced(listing["announced_at"]), listing["id"], _marked(listing["state"], listing),
                      f"{listing['trades']:,}", final, "yes" if listing["late"] else "no", Path(listing["archive"]).name])
         if listing["problem"]:
             rows.append(listing["problem"])
     return rows
+
+
+def _marked(text: str, listing: Listed) -> str:
+    return f"{text}, drill" if listing["drill"] else text
 
 
 def _announced(iso: str) -> Cell:
@@ -42,7 +46,7 @@ def _announced(iso: str) -> Cell:
 
 def listing_lines(listing: Listed, width: int) -> list[str]:
     """Return what is known of one listing as lines of at most `width` columns: the notice, who moved first, each market."""
-    lines = [*wrapped(f"{listing['coin']}, listing {listing['id']}, announced {listing['announced_at']}, "
+    lines = [*wrapped(f"{_marked(listing['coin'], listing)}, listing {listing['id']}, announced {listing['announced_at']}, "
                       f"detected {listing['detected_at']}{' (late)' if listing['late'] else ''}", width)]
     if listing["title"]:
         lines += wrapped(listing["title"], width)

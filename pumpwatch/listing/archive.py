@@ -10,6 +10,7 @@ A raw file is one JSON object, one key a line. These keys come before `trades`:
 
 - `format`, exchange, market_type, coin, and the venue's `symbols` with multiplier and contract size;
 - `announced_at_ns`, `detected_at_ns`, `triggered_at_ns`, and the same in ISO 8601; `late`: seen long after its publication;
+  `drill`: the notice was made up;
   `window`: a list of [from, to) in ns;
 - `listings`: those it belongs to; `parts`: the parts of the store that were queried, each with its ms, and its problem where
   it could not return everything;
@@ -60,6 +61,11 @@ class Span:
     late: bool = False
 
     @property
+    def drill(self) -> bool:
+        """Return whether the archive is of a drill; drills and notices of a board never share one."""
+        return all(listing.drill for listing in self.listings)
+
+    @property
     def announced_at_ns(self) -> int:
         """Return the first announcement, from which the archive has its name."""
         return min(listing.announced_at_ns for listing in self.listings)
@@ -89,9 +95,9 @@ class Pass:
     unpublished: tuple[str, ...] | None = None
 
 
-def archive_name(coin: str, announced_at_ns: int) -> str:
-    """Return the folder's name: `KITE_20261103T060000Z`."""
-    return f"{coin}_{datetime.fromtimestamp(announced_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}"
+def archive_name(coin: str, announced_at_ns: int, drill: bool = False) -> str:
+    """Return the folder's name: `KITE_20261103T060000Z`, or `DRILL-KITE_20261103T060000Z`."""
+    return f"{'DRILL-' if drill else ''}{coin}_{datetime.fromtimestamp(announced_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}"
 
 
 def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, parts: Sequence[QueryPart],
@@ -101,7 +107,7 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     Trades outside the intervals, and of other coins, are left out. Gaps are filtered by venue and symbol here. The passes of an
     existing manifest are kept, and this one is added.
     """
-    path = archive_dir / archive_name(span.coin, span.announced_at_ns)
+    path = archive_dir / archive_name(span.coin, span.announced_at_ns, span.drill)
     ids = catalogue.matching(span.coin)
     inside = np.zeros(len(batch), bool)
     for start, end in span.intervals:
@@ -115,8 +121,8 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
         kept = known is not None and known > len(batch)
         trades = max(known or 0, len(batch))
         added = trades - (before.trades if before is not None else known or 0)
-        manifest = (before or ArchiveManifest(coin=span.coin)).with_pass(made.at_ns, trades, added, final=made.final,
-                                                                  late=span.late, problems=made.problems)
+        manifest = (before or ArchiveManifest(coin=span.coin, drill=span.drill)).with_pass(
+            made.at_ns, trades, added, final=made.final, late=span.late, problems=made.problems)
         if made.unpublished is not None and (before is None or added):
             manifest = msgspec.structs.replace(manifest, unpublished=made.unpublished)
         if kept:
@@ -179,7 +185,7 @@ def _write(folder: Path, span: Span, batch: TradeBatch, catalogue: Catalogue, id
         "announced_at_ns": first.announced_at_ns, "announced_at": iso(first.announced_at_ns),
         "detected_at_ns": first.detected_at_ns, "detected_at": iso(first.detected_at_ns),
         "triggered_at_ns": first.triggered_at_ns, "triggered_at": iso(first.triggered_at_ns),
-        "late": span.late, "needs_body": any(listing.needs_body for listing in span.listings),
+        "late": span.late, "drill": span.drill, "needs_body": any(listing.needs_body for listing in span.listings),
         "window": [list(interval) for interval in span.intervals],
         "listings": [asdict(listing) for listing in span.listings],
         "parts": [part_row(part) for part in parts],

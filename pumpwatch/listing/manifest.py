@@ -1,6 +1,6 @@
 """An archive's manifest: when its trades were read from the store, how many each pass added, and when it was final.
 
-    {"format": "pumpwatch.manifest/1", "coin": "KITE", "late": false, "final": false, "final_at_ns": null,
+    {"format": "pumpwatch.manifest/1", "coin": "KITE", "drill": false, "late": false, "final": false, "final_at_ns": null,
      "final_at": null, "trades": 5120, "problems": [], "unpublished": [],
      "passes": [{"at_ns": 1793685626000000000, "at": "2026-11-03T06:00:26.000000Z", "trades": 5120, "added": 5120}]}
 
@@ -38,6 +38,7 @@ class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     format: str = FORMAT
     coin: str
+    drill: bool = False
     late: bool = False
     final: bool = False
     final_at_ns: int | None = None

@@ -71,8 +71,8 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
     """Return the listings and archives of a data folder, oldest first; with `wanted` only the matching ones, with analysis.
 
     `wanted` is a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id, coin,
-    title, announced_at, detected_at, late, needs_body, trades, archive, state, problem, and the archive's final, final_at and
-    passes. state is `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
+    title, announced_at, detected_at, late, drill, needs_body, trades, archive, state, problem, and the archive's final, final_at
+    and passes. state is `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     archives: set[str] = set()
@@ -107,7 +107,7 @@ def _row(config: Config, listing: Listing, archive: str, trades: int | None, pro
     passes = [msgspec.structs.asdict(row) for row in manifest.passes] if manifest else []
     return {"id": f"{listing.source}:{listing.notice_id}", "source": listing.source, "notice_id": listing.notice_id,
             "coin": listing.symbol, "title": listing.title, "announced_at": iso(listing.announced_at_ns),
-            "detected_at": iso(listing.detected_at_ns), "late": _is_late(config, listing),
+            "detected_at": iso(listing.detected_at_ns), "late": _is_late(config, listing), "drill": listing.drill,
             "needs_body": listing.needs_body, "state": "problem" if problem else state, "problem": problem,
             "trades": trades or 0, "archive": archive, "final": manifest.final if manifest else None,
             "final_at": manifest.final_at if manifest else None, "passes": passes}
@@ -126,8 +126,10 @@ def _ledger(config: Config, *, read_only: bool = False) -> Ledger:
 
 
 def _listings_near(ledger: Ledger, coin: str, at_ns: int) -> list[Listing]:
-    return [record.listing for record in ledger.listings() if record.listing.symbol == coin
+    """Return the listings of a coin near a time; drills only where nothing else is known there."""
+    near = [record.listing for record in ledger.listings() if record.listing.symbol == coin
             and abs(record.listing.announced_at_ns - at_ns) <= NEAR_S * NS_PER_S]
+    return [listing for listing in near if not listing.drill] or near
 
 
 def _unknown_listing(coin: str, at_ns: int, now_ns: int) -> Listing:

@@ -126,6 +126,7 @@ def check_source(source: ListingSource) -> None:
         raise BadFrame("headers is not a mapping of text to text")
     if type(given.interval_s) not in (int, float) or not 0 < given.interval_s < float("inf"):
         raise BadFrame("interval_s is not a positive number of seconds")
+    _check_text("drill_title", given.drill_title, CATEGORY_LENGTH)
     if not callable(given.parse) or not callable(given.verdict):
         raise BadFrame("parse and verdict are not both functions")
 

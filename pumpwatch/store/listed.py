@@ -10,7 +10,7 @@ import msgspec
 
 from pumpwatch.model import Listing, Notice
 
-_FIELDS = "source, notice_id, symbol, title, announced_at_ns, detected_at_ns, triggered_at_ns, needs_body"
+_FIELDS = "source, notice_id, symbol, title, announced_at_ns, detected_at_ns, triggered_at_ns, needs_body, drill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class ListedRows:
 
     def _remember(self, listings: Sequence[Listing], trades: int | None, problem: str) -> int:
         rows = [(listing.source, listing.notice_id, listing.symbol, listing.title, listing.announced_at_ns,
-                 listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body), "", trades, problem)
-                for listing in listings]
-        return self._change(f"INSERT OR IGNORE INTO listings ({_FIELDS}, archive, trades, problem) {_select(11)}",
+                 listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body), int(listing.drill), "", trades,
+                 problem) for listing in listings]
+        return self._change(f"INSERT OR IGNORE INTO listings ({_FIELDS}, archive, trades, problem) {_select(12)}",
                             (_text(rows),))
 
     def finish_listing(self, source: str, notice_id: str, symbol: str, archive: str, trades: int,
@@ -72,11 +72,12 @@ class ListedRows:
     def listings(self, unfinished_only: bool = False) -> list[ListingRecord]:
         """Return the listings, ordered by the time of detection."""
         where = "WHERE trades IS NULL" if unfinished_only else ""
-        # all columns in their order: a ledger of an older version lacks the last one
+        # all columns in their order: a ledger of an older version lacks the last ones
         rows = self._rows(f"SELECT * FROM listings {where} ORDER BY detected_at_ns, symbol", ())
         return [ListingRecord(Listing(source=row[0], notice_id=row[1], symbol=row[2], title=row[3],
                                       announced_at_ns=row[4], detected_at_ns=row[5], triggered_at_ns=row[6],
-                                      needs_body=bool(row[7])), *row[8:]) for row in rows]
+                                      needs_body=bool(row[7]), drill=bool(row[11]) if len(row) > 11 else False),
+                              *row[8:11]) for row in rows]
 
     def forget_notices(self, source: str, keep: int) -> None:
         """Forget all but the newest `keep` notices of a source, and all but as many of its listings without a window."""

@@ -92,3 +92,18 @@ def gap_fills(db: Database) -> None:
 def joined_fills(db: Database) -> None:
     """Let one row hold the fills of all symbols of a filled gap of which nothing was missing."""
     db.execute("ALTER TABLE gap_fills ADD COLUMN symbols TEXT NOT NULL DEFAULT ''")
+
+
+@migrations()
+def drills(db: Database) -> None:
+    """Mark the listings that somebody made up; all that came from the inbox were."""
+    db.execute("ALTER TABLE listings ADD COLUMN drill INTEGER NOT NULL DEFAULT 0")
+    db.execute("UPDATE listings SET drill = 1 WHERE source = 'fake'")
+
+
+@migrations()
+def messages(db: Database) -> None:
+    """Store the messages that a channel has not taken yet."""
+    db.create_table("messages", {
+        "channel": str, "event_id": str, "event": str, "made_at_ns": int, "tries": int, "next_at_ns": int},
+        pk=("channel", "event_id"))

@@ -31,7 +31,7 @@ _STATES = frozenset(GapState)
 TABLES: dict[str, dict[str, type]] = {
     "listings": {"source": str, "notice_id": str, "symbol": str, "title": str, "announced_at_ns": int,
                  "detected_at_ns": int, "triggered_at_ns": int, "needs_body": int, "archive": str, "trades": int,
-                 "problem": str},
+                 "problem": str, "drill": int},
     "notices": {"source": str, "notice_id": str, "title": str, "category": str, "published_at_ns": int,
                 "updated_at_ns": int, "url": str, "verdict_kind": str, "revision": str},
     "gap_symbols": {"digest": str, "symbols": str},
@@ -45,8 +45,9 @@ TABLES: dict[str, dict[str, type]] = {
     "quarantine": {"at_ns": int, "exchange": str, "market_type": str, "reason": str, "digest": int, "nth": int,
                    "size": int, "payload": bytes},
     "first_looks": {"source": str},
+    "messages": {"channel": str, "event_id": str, "event": str, "made_at_ns": int, "tries": int, "next_at_ns": int},
 }
-_ADDED = {"gap_symbols", "first_looks", "gap_fills"}  # tables that older ledgers do not have
+_ADDED = {"gap_symbols", "first_looks", "gap_fills", "messages"}  # tables that older ledgers do not have
 
 
 @dataclass(slots=True)
