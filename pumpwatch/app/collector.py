@@ -20,6 +20,7 @@ from pumpwatch.app.backfilling import make_backfill
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.notifying import Notifying
+from pumpwatch.app.parts import Telling
 from pumpwatch.app.status import Status
 from pumpwatch.app.takeover import Takeover
 from pumpwatch.backfill.backfill import Backfill
@@ -92,7 +93,7 @@ class Collector:
         self.status = Status(self)
         self.jobs = Jobs(self, self.status)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
-        self.notifying = Notifying(self)
+        self.notifying: Telling = Notifying(self)
         self._takeover: Takeover | None = None
         self.backfill: Backfill | None = None  # the same
         self.ended = Event()

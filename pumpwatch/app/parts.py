@@ -38,6 +38,9 @@ class Telling(Protocol):
 
     notifier: Notifier
 
+    def start(self) -> None:
+        """Start the greenlets of the channels."""
+
     def seen(self, listing: Listing) -> None:
         """Tell that a listing's window was opened."""
 

@@ -29,7 +29,7 @@ from pumpwatch.notify.sender import Answer, Request
 from pumpwatch.printable import printable
 
 SENDER = (sys.executable, "-m", "pumpwatch.notify.sender")
-START_S = 20.0  # that the sender may take to start on a busy machine, beside the channel's own time
+START_S = 30.0  # that the sender may take to start on a busy machine, beside the channel's own time
 TRY_AGAIN_CODE = 75  # EX_TEMPFAIL of sysexits.h: a command asks to be run again
 SIGNATURE, TIMESTAMP, EVENT_ID = "X-PumpWatch-Signature", "X-PumpWatch-Timestamp", "X-PumpWatch-Event"
 

@@ -32,7 +32,8 @@ MOVED = analysis((0, 900.0), (1, 400.0), (2, None))
 def row(**changes: Any) -> dict[str, Any]:
     return {"id": "upbit:6642", "coin": "KITE", "title": "카이트(KITE) 신규 거래지원 안내",
             "announced_at": "2026-11-03T06:00:00.000000Z",
-            "detected_at": "2026-11-03T06:00:03.000000Z", "late": False, "state": "written", "problem": "", "trades": 4200,
+            "detected_at": "2026-11-03T06:00:03.000000Z", "late": False, "drill": False, "state": "written", "problem": "",
+            "trades": 4200,
             "archive": "/data/KITE_20261103T060000Z", "final": False, "final_at": None, "analysis": MOVED, **changes}
 
 
@@ -66,7 +67,7 @@ def test_one_listing_is_its_notice_its_archive_and_its_markets(width: int) -> No
     ({"state": "missing", "analysis": None}, "the archive was removed: /data/KITE"),
     ({"state": "problem", "problem": "no venue lists it", "analysis": None}, "problem: no venue lists it"),
     ({"final": True, "final_at": "2026-11-03T06:10:20Z"}, "4,200 trades, final at 2026-11-03T06:10:20Z"),
-    ({"late": True}, "(late)")])
+    ({"late": True}, "(late)"), ({"drill": True}, "KITE, drill, listing upbit:6642")])
 def test_the_state_of_a_listing_is_a_sentence(changes: dict[str, Any], says: str) -> None:
     assert says in " ".join(" ".join(listing_lines(row(**changes), 80)).split())
 
@@ -84,3 +85,7 @@ def test_at_120_columns_the_archive_is_named_as_well() -> None:
     lines = render(LISTINGS, listing_rows([row(final=True, final_at="2026-11-03T06:10:20Z")]), 120)
     check_lines(lines, 120)
     assert Path(row()["archive"]).name in lines[1]
+
+
+def test_a_drill_is_marked_in_the_table() -> None:
+    assert [cells[3] for cells in listing_rows([row(drill=True), row()])] == ["written, drill", "written"]
