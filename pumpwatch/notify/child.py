@@ -39,7 +39,8 @@ def run_child(words: Sequence[str], given: bytes, within_s: float, environ: Mapp
     given_out, given_in = os.pipe()
     output_out, output_in = os.pipe()
     try:
-        pid = os.posix_spawnp(
+        spawn = get_original("os", "posix_spawnp")  # gevent's own is for the main thread alone
+        pid: int = spawn(
             words[0], list(words), dict(os.environ if environ is None else environ), setsid=True, setsigmask=(),
             setsigdef=_DEFAULT_SIGNALS,
             file_actions=[(os.POSIX_SPAWN_DUP2, given_out, 0), (os.POSIX_SPAWN_DUP2, output_in, 1),
