@@ -73,9 +73,14 @@ class OpenWindow:
             self._quick = [(start, end) for start, end in (*self._quick, *spans) if now_s < end and start < end]
         self.tries, self.written, self.next_s = 0, None, float("-inf")
 
+    @property
+    def drill(self) -> bool:
+        """Return whether its listings are drills."""
+        return self.listings[0].drill
+
     def overlaps(self, listing: Listing) -> bool:
-        """Return whether a listing is of the same coin and board and its window overlaps this one."""
-        return listing.symbol == self.coin and listing.board == self.board and any(
+        """Return whether a listing of the same coin and board overlaps this window. A drill overlaps drills only."""
+        return (listing.symbol, listing.board, listing.drill) == (self.coin, self.board, self.drill) and any(
             start <= to and since <= end for start, end in self.intervals
             for since, to in intervals_of([listing], self._window_s))
 

@@ -11,7 +11,7 @@ from pumpwatch.hookspecs import ListingEvent, Sink
 from pumpwatch.listing.context import Query, TradeAccess, WindowContext
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.listing.publication import Publisher
-from pumpwatch.listing.window import WindowKeeper
+from pumpwatch.listing.window import WindowKeeper, ignore_archive
 from pumpwatch.model import Listing, TradeBatch
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import Ledger
@@ -51,6 +51,7 @@ class Desk:
         self.ledger = Ledger(folder)
         self.behind = (0.0, 0.0)
         self.missing: Sequence[str] = []
+        self.written = ignore_archive
         self.start()
 
     def start(self, clock: Clock | None = None, catalogue: Catalogue = CATALOGUE, query: Query | None = None) -> None:
@@ -62,7 +63,7 @@ class Desk:
             WindowContext(ledger=ListingLedger(self.ledger), clock=clock, stats=stats, catalogue=catalogue,
                           archive_dir=self.folder / "archives"),
             TradeAccess(query=query or self.shelf.query, behind=lambda coin: self.behind, unlisted=lambda: self.missing),
-            hasten=self.sweeps.append, publisher=self.publisher, doubler=self)
+            hasten=self.sweeps.append, publisher=self.publisher, doubler=self, on_written=self.written)
 
     def double(self, coin: str) -> None:
         self.doubles.append(f"+{coin}")

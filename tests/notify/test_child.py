@@ -1,0 +1,76 @@
+"""A program is run with bounds on its time and output, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from pumpwatch.notify.child import KEPT_BYTES, Ended, run_child
+
+LONG_S = 60.0
+
+
+def python(code: str, given: bytes = b"", within_s: float = LONG_S) -> Ended:
+    return run_child([sys.executable, "-S", "-c", code], given, within_s)
+
+
+def handles() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 the folder itself is a handle while it is read
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_program_gets_its_input_whole_and_its_exit_code_and_last_words_come_back() -> None:
+    before = handles()
+    given = bytes(range(256)) * 40_000  # a pipe holds 64 KiB
+    code = "import sys, zlib\nprint(zlib.crc32(sys.stdin.buffer.read()), flush=True)\nprint('oh', file=sys.stderr)\nsys.exit(3)"
+    ended = python(code, given)
+    assert (ended.code, ended.output) == (3, b"%d\noh\n" % zlib.crc32(given))
+    assert handles() == before
+
+
+def test_a_program_that_reads_nothing_is_no_failure() -> None:
+    assert python("pass", bytes(10_000_000)) == Ended(0, b"")
+
+
+def test_endless_output_is_cut_to_its_end() -> None:
+    ended = python("import sys; sys.stdout.write('x' * 30_000_000 + 'end')")
+    assert ended.code == 0 and len(ended.output) == KEPT_BYTES and ended.output.endswith(b"xend")
+
+
+def test_a_program_that_takes_too_long_is_killed_with_all_that_it_started() -> None:
+    ended = run_child(["/bin/sh", "-c", "sleep 1000 & echo $!; wait"], b"", 0.5)
+    assert ended.code is None
+    deadline_s = time.monotonic() + LONG_S
+    while is_running(int(ended.output)):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def test_a_program_that_prints_for_ever_is_killed_too() -> None:
+    assert python("while True: print('y' * 1000)", within_s=0.5).code is None
+
+
+def test_a_program_that_a_signal_ends_has_its_number() -> None:
+    assert python("import os, signal; os.kill(os.getpid(), signal.SIGTERM)").code == -15
+
+
+def test_a_program_that_does_not_exist_leaves_no_handle() -> None:
+    before = handles()
+    with pytest.raises(OSError):
+        run_child(["/does/not/exist"], b"", LONG_S)
+    assert handles() == before
+
+
+def test_no_shell_reads_the_words() -> None:
+    assert run_child(["echo", "$HOME; exit 3", "`id`"], b"", LONG_S) == Ended(0, b"$HOME; exit 3 `id`\n")
