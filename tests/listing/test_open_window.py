@@ -74,6 +74,6 @@ def test_the_looks_follow_the_end_and_each_is_made_once(window: OpenWindow) -> N
 def test_a_drill_shares_no_window_with_a_listing(window: OpenWindow) -> None:
     drill = replace(listing_of(after_s=3, notice_id="2"), drill=True)
     assert window.overlaps(replace(drill, drill=False)) and not window.overlaps(drill)
-    drills = OpenWindow("KITE", 20.0, 600.0)
+    drills = OpenWindow("KITE", "upbit", 20.0, 600.0)
     drills.add(drill, NOW_NS, NOW_S)
     assert drills.drill and drills.overlaps(drill) and not drills.overlaps(listing_of(after_s=3))
