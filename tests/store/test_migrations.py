@@ -61,7 +61,7 @@ def test_listings_that_came_from_the_inbox_are_drills(tmp_path: Path) -> None:
     db = Database(tmp_path / FILE_NAME)
     migrations.apply(db, stop_before="drills")
     for source in ("fake", "upbit"):
-        db.execute("INSERT INTO listings VALUES (?, '1', 'PEPE', 't', 1, 2, 3, 0, '', NULL, '')", [source])
+        db.execute("INSERT INTO listings VALUES (?, '1', 'PEPE', 't', 1, 2, 3, 0, '', NULL, '', '', 'notice')", [source])
     db.conn.commit()
     db.close()
     old = Ledger(tmp_path, read_only=True)
