@@ -79,7 +79,7 @@ class HistoryDepth:
     query without ids gets the newest rows alone.
     """
 
-    rows_per_request: int  # 0: there is no such history
+    rows_per_request: int  # 0: the venue does not offer one
     pages: bool  # False: only the newest rows, whatever is asked
     reach_s: float  # 0: bounded by rows alone; inf: everything
     resolution_ns: int = 0  # of its times if they are coarser than the stream's: 10**9 for whole seconds

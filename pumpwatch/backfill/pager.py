@@ -36,7 +36,7 @@ class Pager:
 
     low_ns, high_ns: every row of the history in [low_ns, high_ns] was in an answer; high_ns is the time of the newest row, since
     a history may end there because it lags. short: the last answer was not full, so
-    there are no older rows (of a venue that gives only its newest ones). unit_ns: the venue's unit of time.
+    it has no older rows (of a venue that gives only its newest ones). unit_ns: the venue's unit of time.
     """
 
     def __init__(self, depth: HistoryDepth, unit_ns: int, part: Part) -> None:

@@ -60,9 +60,10 @@ def verify(since_ns: int | None, start_ns: int | None, end_ns: int | None, again
     """Read and count what is stored; with a time, judge minutes.
 
     Without a time it reads every batch of the journal and checks its checksum. With --since or --from each minute of each
-    symbol is complete (all its trades are stored), filled (from the venue's history), gap (trades may be missing), quiet (there
-    was no trade) or unread (the collector did not watch the symbol then, so nothing is known). A minute is judged once it has
-    been over for two minutes, because a dead connection is noticed late: beside a running collector the judged time ends then.
+    symbol is complete (all its trades are stored), filled (from the venue's history), gap (trades may be missing), quiet (the
+    symbol did not trade) or unread (the collector did not watch the symbol then, so nothing is known). A minute is judged once
+    it has been over for two minutes, because a dead connection is noticed late: beside a running collector the judged time ends
+    then.
 
     `proof` is what completeness rests on. With `id` the venue numbers its trades one by one, and no number is missing. With
     `connection` it does not, and nothing is known but that the connection stood; --against venue then compares the minutes with

@@ -114,7 +114,7 @@ def verify(config: Config, plugins: Plugins, wanted: Wanted, sinks: Mapping[str,
         judge.ended_ns = judge.store.last_received_ns - (0 if _ended_in_order(folder) else int(SETTLE_S * NS_PER_S))
     found = Verified(-(-wanted.start_ns // MINUTE_NS) * MINUTE_NS, end_ns // MINUTE_NS * MINUTE_NS, Summary(judge.facts))
     if found.start_ns >= found.end_ns:
-        raise UsageError("there is no whole minute to judge in this time",
+        raise UsageError("this time does not hold a whole minute to judge",
                          "a minute is judged two minutes after its end; give an earlier --from or a longer --since")
     keeps = wanted.candles is not None or wanted.selection.names_symbols
     if keeps and found.end_ns - found.start_ns > ALL_DAYS * 1440 * MINUTE_NS:

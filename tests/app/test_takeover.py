@@ -1,4 +1,4 @@
-"""A new collector takes over from a running one: nothing is missing, nothing is doubled, and there is no gap."""
+"""A new collector takes over from a running one: nothing is missing or doubled, and nothing is recorded as a gap."""
 
 from __future__ import annotations
 

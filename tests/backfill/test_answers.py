@@ -1,4 +1,4 @@
-"""Which answers of a history other gaps of the symbol may use."""
+"""An answer of a history serves those gaps of its symbol whose trades it must have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one failure left is one outage; what has nothing to do with it is another."""
+"""The gaps of one failure are one outage; other gaps are others."""
 
 from __future__ import annotations
 

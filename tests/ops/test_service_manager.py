@@ -1,4 +1,4 @@
-"""The service manager is told of a state where there is one."""
+"""A service manager, if one is running, gets each state."""
 
 from __future__ import annotations
 

@@ -80,7 +80,11 @@ def reckon(truth: Truth, folder: Path, filled_s: float = 0.0, filled_within_s: f
     ledger.close()
     left = [gap for gap in gaps if gap.state != GapState.FILLED]
     gone = list(missing(truth, counted))
-    unnamed = [sent for sent in gone if not covered(sent, [gap for gap in left if not _filled(gap, sent, fills)])]
+    named: dict[tuple[str, str, str], list[Gap]] = {}
+    for sent in gone:
+        if sent[:3] not in named:
+            named[sent[:3]] = [gap for gap in left if not _filled(gap, sent, fills)]
+    unnamed = [sent for sent in gone if not covered(sent, named[sent[:3]])]
     minutes, false_complete, false_alarms = _judge_minutes(truth, folder, gone)
     return Result(
         sent=counted.sent, stored=counted.stored, missing=counted.missing, doubled=counted.doubled, different=counted.different,
