@@ -212,6 +212,7 @@ class Collector:
             self.supervisor.stop(f"drain {name}", 0.1)
         self.supervisor.spawn("last commit", self._commit_rest)
         self.supervisor.stop("last commit", max(0.5, deadline - self.clock.monotonic()))
+        self.notifying.stop(max(0.2, deadline - self.clock.monotonic()))
         self.supervisor.stop_all(0.2)
         code = self._close_journal()
         self._write_last_figures()

@@ -34,7 +34,7 @@ from pumpwatch.supervisor import Supervisor
 
 
 class Telling(Protocol):
-    """Whoever tells people and programs about listings. No method waits."""
+    """Whoever tells people and programs about listings. Only `stop` waits."""
 
     notifier: Notifier
 
@@ -46,6 +46,9 @@ class Telling(Protocol):
 
     def written(self, listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
         """Tell that a listing's archive was written."""
+
+    def stop(self, within_s: float) -> None:
+        """Wait for the tries under way, after `notifier.stop`."""
 
 
 class CollectorParts(Protocol):

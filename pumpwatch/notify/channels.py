@@ -28,7 +28,7 @@ from pumpwatch.notify.secret_values import hidden, secret_value
 from pumpwatch.notify.sender import Answer, Request
 from pumpwatch.printable import printable
 
-SENDER = (sys.executable, "-m", "pumpwatch.notify.sender")
+SENDER = (sys.executable, "-P", "-m", "pumpwatch.notify.sender")  # -P: a `requests.py` of the working directory is not loaded
 START_S = 30.0  # that the sender may take to start on a busy machine, beside the channel's own time
 TRY_AGAIN_CODE = 75  # EX_TEMPFAIL of sysexits.h: a command asks to be run again
 SIGNATURE, TIMESTAMP, EVENT_ID = "X-PumpWatch-Signature", "X-PumpWatch-Timestamp", "X-PumpWatch-Event"
@@ -101,7 +101,7 @@ def _make(name: str, part: ChannelConfig, config: Config, clock: Clock, environ:
         url = value("url")
         if "://" not in url:
             raise ConfigError(f"{where('url')}: is not an address of apprise", "see https://appriseit.com/services")
-        send = partial(_tell, url, part.timeout_s, environ)
+        send = partial(_tell, url, part.timeout_s, environ, config.net.ca_file)
     return Channel(name, given[0], tuple(part.events), part.drills, send)
 
 
@@ -144,12 +144,13 @@ def signature(secret: str, body: bytes) -> str:
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
 
 
-def _tell(url: str, timeout_s: float, environ: Mapping[str, str], event: Event) -> Sent:
-    return _send(Request(url=url, timeout_s=timeout_s, title=headline(event), text=text(event)), environ, (url,))
+def _tell(url: str, timeout_s: float, environ: Mapping[str, str], ca_file: str, event: Event) -> Sent:
+    return _send(Request(url=url, timeout_s=timeout_s, title=headline(event), text=text(event), ca_file=ca_file), environ, (url,))
 
 
 def _send(request: Request, environ: Mapping[str, str], secrets: tuple[str, ...]) -> Sent:
     """Have the sender send a message."""
+    request.parent = os.getpid()
     try:
         ended = run_child(SENDER, msgspec.json.encode(request), request.timeout_s + START_S, environ)
     except OSError as error:

@@ -19,6 +19,7 @@ from gevent.monkey import get_original
 
 KEPT_BYTES = 4096  # of the output; the last ones
 PIECE_BYTES = 65_536
+LEFT_BYTES = 1 << 20  # the most that a pipe holds
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # whatever the collector does with them
 
 
@@ -74,8 +75,9 @@ class _Child:
                 with suppress(ProcessLookupError):
                     os.killpg(self._pid, signal.SIGKILL)  # it leads a session of its own
             code = self._reap()
-            while self._read():
-                pass
+            for _ in range(LEFT_BYTES // PIECE_BYTES):  # bounded: what it left running may print on for ever
+                if not self._read():
+                    break
             return Ended(code if in_time else None, self._kept)
         finally:
             for handle in self._open:

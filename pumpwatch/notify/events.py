@@ -16,7 +16,7 @@ from pumpwatch.model import Listing
 from pumpwatch.printable import printable
 
 FORMAT = "pumpwatch.event/1"
-# signs with which chat services begin a mention or a link: the title of a notice is not ours
+# signs with which chat services begin a mention or a link, as `](` does: the title of a notice is not ours
 _HARMLESS = str.maketrans({"@": "＠", "<": "‹", ">": "›"})
 
 
@@ -74,7 +74,7 @@ def archived(listing: Listing, fresh_s: float, archive: Path, trades: int, probl
         first = peak = None
         problems = (*problems, f"its analysis cannot be read: {error}")
     return msgspec.structs.replace(
-        _event("archived", listing, fresh_s), archive=str(archive), trades=trades, first=first, peak=peak,
+        _event("archived", listing, fresh_s), archive=printable(str(archive), 4096), trades=trades, first=first, peak=peak,
         problems=tuple(printable(problem) for problem in problems))
 
 
@@ -138,4 +138,4 @@ def _seconds(ms: float) -> str:
 
 
 def _harmless(given: str) -> str:
-    return given.translate(_HARMLESS)
+    return given.translate(_HARMLESS).replace("](", "] (")

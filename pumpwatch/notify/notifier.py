@@ -12,29 +12,40 @@ import msgspec
 from gevent.event import Event as Signal
 from gevent.threadpool import ThreadPool
 
-from pumpwatch.clock import Clock
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import StorageError
 from pumpwatch.notify.channels import Channel
 from pumpwatch.notify.events import Event
-from pumpwatch.notify.outbox import RETRY_S, MessageLedger, Outbox
+from pumpwatch.notify.outbox import KEPT_S, RETRY_S, MessageLedger, Outbox
+from pumpwatch.printable import printable
 from pumpwatch.stats import Stats
 from pumpwatch.store.messages import StoredMessage
+from pumpwatch.supervisor import guarded
 
 log = logging.getLogger(__name__)
 
 LOAD_AGAIN_S = 30.0
 GATHER_S = 0.1  # so that the coins of one notice are all remembered before the ledger is asked to store their messages
-REMEMBERED = 1000  # events of this run, so that none is told twice
+REMEMBERED = 10_000  # events of this run, so that none is told twice
 
 MakeEvent = Callable[[], Event]
 
 
+def nothing_missed(since_ns: int) -> list[MakeEvent]:
+    """Return no event."""
+    return []
+
+
 class Notifier:
-    """Turns news into messages and hands them to the outboxes. `tell` never waits; `bodies` are run as greenlets."""
+    """Turns news into messages and hands them to the outboxes. `tell` never waits; `bodies` are run as greenlets.
+
+    missed: returns the events of everything that is on record since a time (ns UTC), told or not; it may block and raise
+    StorageError. It is asked once, so that a kill costs no message: those that were not told yet are told then.
+    """
 
     def __init__(self, channels: Sequence[Channel], ledger: Callable[[], MessageLedger], clock: Clock, stats: Stats,
-                 retry_s: float = RETRY_S) -> None:
-        self._ledger, self._clock = ledger, clock
+                 retry_s: float = RETRY_S, missed: Callable[[int], Sequence[MakeEvent]] = nothing_missed) -> None:
+        self._ledger, self._clock, self._missed = ledger, clock, missed
         self._outboxes = {channel.name: Outbox(channel, ledger, clock, stats, retry_s) for channel in channels}
         self._news: deque[MakeEvent] = deque()
         self._told: dict[str, None] = {}
@@ -63,7 +74,8 @@ class Notifier:
                 self._load()
             if self._news:
                 gevent.sleep(GATHER_S)
-                self._hand_over([self._thread.apply(self._news.popleft()) for _ in range(len(self._news))])
+                made = [self._make(self._news.popleft()) for _ in range(len(self._news))]
+                self._hand_over([event for event in made if event is not None])
             else:
                 self._wake.wait(None if self._loaded else LOAD_AGAIN_S)
 
@@ -80,33 +92,51 @@ class Notifier:
 
     def _load(self) -> None:
         try:
-            left = self._ledger().delete_messages_except(list(self._outboxes))
-            for message in self._ledger().messages():
-                self._told[message.event_id] = None
-                self._outboxes[message.channel].add(message)
+            ledger, kept_from_ns = self._ledger(), self._clock.now_ns() - int(KEPT_S * NS_PER_S)
+            left = ledger.delete_messages_except(list(self._outboxes))
+            waiting = ledger.messages()
+            since_ns = ledger.begin_telling(self._clock.now_ns(), kept_from_ns - int(KEPT_S * NS_PER_S))
+            told = ledger.told_events()
+            self._news.extend(self._missed(max(since_ns, kept_from_ns)))
         except StorageError as error:
             self._log_refused(error)
             return
         self._loaded = True
+        self._told |= dict.fromkeys(told)
+        for message in waiting:
+            self._told[message.event_id] = None
+            self._outboxes[message.channel].add(message)
         if left:
             log.warning("messages of channels that are no longer in the config were dropped messages=%d", left)
+
+    def _make(self, make: MakeEvent) -> Event | None:
+        """Make an event in the thread; None where that fails, so that it costs no other event."""
+        made: list[Event] = []
+
+        def failed(error: Exception) -> None:
+            log.error("event not told reason=%s", printable(f"{type(error).__name__}: {error}"), exc_info=error)
+
+        guarded(lambda: made.append(self._thread.apply(make)), failed)
+        return made[0] if made else None
 
     def _hand_over(self, events: Sequence[Event]) -> None:
         """Store a message for each channel that wants an event, then hand them over, whether or not the ledger took them."""
         messages: list[StoredMessage] = []
+        told: list[str] = []
         for event in events:
             if event.id in self._told:
                 continue
             self._told[event.id] = None
+            told.append(event.id)
             content = msgspec.json.encode(event).decode()
             messages += [StoredMessage(name, event.id, content, self._clock.now_ns())
                          for name, outbox in self._outboxes.items() if outbox.channel.wants(event)]
         while len(self._told) > REMEMBERED:
             del self._told[next(iter(self._told))]
-        if not messages:
+        if not told:
             return
         try:
-            self._ledger().store_messages(messages)
+            self._ledger().store_messages(messages, told, self._clock.now_ns())
             self._refused = False
         except StorageError as error:
             self._log_refused(error)

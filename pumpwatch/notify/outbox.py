@@ -1,7 +1,8 @@
 """One channel's messages: each is sent once it is due, and again with back-off until the channel has taken it or it is given up.
 
-They wait in memory and in the ledger, so that a restart goes on with them. A channel that fails is logged once, and once more
-when it takes a message again. A message that was sent just before a kill is sent again: the event's id tells the receiver so.
+They wait in memory and in the ledger, so that a restart goes on with them. A channel that fails is logged once, with the first
+message that is given up once, and once more when it takes a message again; what else happens meanwhile is counted. A message
+that was taken just before a kill is sent again: the event's id tells the receiver so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import StorageError
-from pumpwatch.notify.channels import Channel
+from pumpwatch.notify.channels import Channel, Sent
 from pumpwatch.notify.events import Event
 from pumpwatch.stats import Stats
 from pumpwatch.store.messages import StoredMessage
@@ -32,8 +33,8 @@ WAITING_MAX = 1000
 class MessageLedger(Protocol):
     """The ledger as messages use it. Its methods make the caller wait, and raise StorageError."""
 
-    def store_messages(self, messages: Sequence[StoredMessage]) -> None:
-        """Store messages, or their next tries."""
+    def store_messages(self, messages: Sequence[StoredMessage], told: Sequence[str] = (), at_ns: int = 0) -> None:
+        """Store messages, or their next tries, and the ids of events that need not be told any more."""
 
     def delete_message(self, channel: str, event_id: str) -> None:
         """Delete a message."""
@@ -43,6 +44,12 @@ class MessageLedger(Protocol):
 
     def delete_messages_except(self, channels: Sequence[str]) -> int:
         """Delete the messages of other channels; return how many there were."""
+
+    def begin_telling(self, now_ns: int, forget_before_ns: int) -> int:
+        """Return since when channels are told; forget the events that were told before that time."""
+
+    def told_events(self) -> list[str]:
+        """Return the ids of the events that channels were told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,8 @@ class Outbox:
         self._waiting: dict[str, _Waiting] = {}  # by event id, oldest first
         self._thread = ThreadPool(1)  # a channel that hangs holds up no other
         self._wake = Signal()
-        self._stopped, self._reason = False, ""
+        self._stopped = self._loss_logged = False
+        self._reason = ""
         self._sent = self._failed = self._given_up = 0
 
     def add(self, message: StoredMessage) -> None:
@@ -101,20 +109,20 @@ class Outbox:
 
     def _try(self, message: StoredMessage) -> None:
         name = self.channel.name
-        sent = self._thread.apply(self.channel.send, (msgspec.json.decode(message.event, type=Event),))
+        sent = self._send(message)
         if sent.taken:
             self._sent += 1
             self._stats.add("notify_sent_total", channel=name)
             if self._reason:
                 log.info("channel takes messages again channel=%s", name)
-            self._reason = ""
+            self._reason, self._loss_logged = "", False
             self._forget(message)
             return
         self._failed += 1
         self._stats.add("notify_failed_total", channel=name)
-        if not self._reason:
-            log.warning("channel takes no message channel=%s event=%s reason=%s%s", name, message.event_id, sent.reason,
-                        ": it is tried again" if sent.again else "")
+        if not self._reason and sent.again:
+            log.warning("channel takes no message channel=%s event=%s reason=%s: it is tried again", name, message.event_id,
+                        sent.reason)
         self._reason = sent.reason or "no reason given"
         if not sent.again:
             self._give_up(message, sent.reason)
@@ -122,6 +130,13 @@ class Outbox:
             self._give_up(message, f"not taken for {KEPT_S / 3600:.0f} h")
         elif message.event_id in self._waiting:
             self._postpone(message)
+
+    def _send(self, message: StoredMessage) -> Sent:
+        try:
+            event = msgspec.json.decode(message.event, type=Event)
+        except msgspec.DecodeError as error:
+            return Sent(False, f"another version stored it: {error}", again=False)
+        return self._thread.apply(self.channel.send, (event,))
 
     def _postpone(self, message: StoredMessage) -> None:
         delay_s = min(RETRY_MAX_S, self._retry_s * 2**min(message.tries, 20))
@@ -132,7 +147,10 @@ class Outbox:
     def _give_up(self, message: StoredMessage, reason: str) -> None:
         self._given_up += 1
         self._stats.add("notify_given_up_total", channel=self.channel.name)
-        log.warning("message given up channel=%s event=%s reason=%s", self.channel.name, message.event_id, reason)
+        if not self._loss_logged:
+            log.warning("message given up channel=%s event=%s reason=%s: further ones are counted by `pumpwatch status`",
+                        self.channel.name, message.event_id, reason)
+        self._loss_logged = True
         self._forget(message)
 
     def _forget(self, message: StoredMessage) -> None:

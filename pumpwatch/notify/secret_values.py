@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.texts import HIDDEN
@@ -62,11 +63,13 @@ def _content(path: Path, where: str) -> str:
 def hidden(text: str, secrets: Iterable[str]) -> str:
     """Return a text in which every piece of these values of at least SHORTEST characters is hidden.
 
-    A piece is what stands between the signs that separate the parts of a URL, except the scheme.
+    A piece is what stands between the signs that separate the parts of a URL, except the scheme. It is hidden as well with its
+    characters written as `%20`, or read from that, as libraries show them.
     """
     pieces: set[str] = set()
     for secret in secrets:
-        pieces.update(_between.split(secret.partition("://")[2] or secret), (secret,))
+        for form in (secret, unquote(secret), quote(unquote(secret), ":/?#&=@")):
+            pieces.update(_between.split(form.partition("://")[2] or form), (form,))
     for piece in sorted(filter(lambda piece: len(piece) >= SHORTEST, pieces), key=len, reverse=True):
         text = text.replace(piece, HIDDEN)
     return text

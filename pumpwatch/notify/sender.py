@@ -2,23 +2,25 @@
 
 It reads a Request as JSON from stdin, so that no secret is in its arguments, and prints an Answer as JSON in its last line. It
 follows no redirect, does not read what a webhook answers beyond the status, and ends by itself where its memory or time is over.
+It ends with the collector too: a message that nobody waits for any more is sent after the next start, and not twice.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import resource
 import signal
-import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
 import msgspec
 
 MOST_BYTES = 1 << 30  # of memory, address space included
+PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -31,6 +33,7 @@ class Request(msgspec.Struct, kw_only=True):
     body: str = ""
     headers: dict[str, str] | None = None  # None: an address of apprise
     ca_file: str = ""
+    parent: int = 0  # the process that waits for the answer; once it is gone, nothing is sent. 0: any
 
 
 class TimeOver(BaseException):
@@ -47,23 +50,12 @@ class Answer(msgspec.Struct):
 def post(request: Request) -> Answer:
     """Send the body to a web address."""
     import requests
-    from requests.adapters import HTTPAdapter
-
-    class Trusting(HTTPAdapter):
-        """Trusts the authority of `net.ca_file` beside the usual ones."""
-
-        def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
-            trust = ssl.create_default_context()
-            trust.load_verify_locations(request.ca_file)
-            super().init_poolmanager(*arguments, **named, ssl_context=trust)
 
     try:
-        with requests.Session() as session, within(request.timeout_s):
-            if request.ca_file:
-                session.mount("https://", Trusting())
-            with session.post(request.url, data=request.body.encode(), headers=request.headers, timeout=request.timeout_s,
-                              allow_redirects=False, stream=True) as response:
-                status = response.status_code
+        with requests.Session() as session, within(request.timeout_s), session.post(
+                request.url, data=request.body.encode(), headers=request.headers, timeout=request.timeout_s,
+                allow_redirects=False, stream=True) as response:
+            status = response.status_code
     except requests.Timeout:
         raise TimeOver from None
     except (requests.RequestException, OSError, ValueError) as error:
@@ -71,6 +63,15 @@ def post(request: Request) -> Answer:
     if 200 <= status < 300:
         return Answer(True)
     return Answer(False, f"it answers HTTP {status}" + (", a redirect, which is not followed" if 300 <= status < 400 else ""))
+
+
+def trust(ca_file: str) -> None:
+    """Have requests, which apprise uses too, trust the authorities of a file beside the usual ones."""
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+    both = Path(f"/proc/self/fd/{os.memfd_create('authorities')}")  # in memory: nothing is left behind
+    both.write_bytes(b"\n".join(Path(file).read_bytes() for file in (DEFAULT_CA_BUNDLE_PATH, ca_file)))
+    os.environ["REQUESTS_CA_BUNDLE"] = str(both)
 
 
 @contextmanager
@@ -124,12 +125,23 @@ def tell(request: Request) -> Answer:
     return Answer(bool(taken), "" if taken else said.text or "the service did not take it")
 
 
+def bound_to(parent: int) -> bool:
+    """Have the kernel end this process with the thread that started it; return False where its process is gone already."""
+    if parent:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return parent in (0, os.getppid())
+
+
 def main() -> None:
     """Send the message on stdin, and print the answer."""
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
+    if not bound_to(request.parent):
+        return
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     os.nice(10)  # the collector comes first
     try:
+        if request.ca_file:
+            trust(request.ca_file)
         answer = tell(request) if request.headers is None else post(request)
     except TimeOver:
         answer = Answer(False, f"no answer within {request.timeout_s:g} s")

@@ -117,7 +117,8 @@ def drills(db: Database) -> None:
 
 @migrations()
 def messages(db: Database) -> None:
-    """Store the messages that a channel has not taken yet."""
+    """Store the messages that a channel has not taken yet, and the events that channels were told of."""
     db.create_table("messages", {
         "channel": str, "event_id": str, "event": str, "made_at_ns": int, "tries": int, "next_at_ns": int},
         pk=("channel", "event_id"))
+    db.create_table("told", {"event_id": str, "at_ns": int}, pk="event_id")

@@ -48,8 +48,9 @@ TABLES: dict[str, dict[str, type]] = {
                    "size": int, "payload": bytes},
     "first_looks": {"source": str},
     "messages": {"channel": str, "event_id": str, "event": str, "made_at_ns": int, "tries": int, "next_at_ns": int},
+    "told": {"event_id": str, "at_ns": int},
 }
-_ADDED = {"gap_symbols", "first_looks", "gap_fills", "sights", "messages"}  # tables that older ledgers do not have
+_ADDED = {"gap_symbols", "first_looks", "gap_fills", "sights", "messages", "told"}  # tables that older ledgers do not have
 
 
 @dataclass(slots=True)

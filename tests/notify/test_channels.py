@@ -94,6 +94,16 @@ def test_a_webhook_of_a_private_authority_is_trusted_by_its_file_alone(tmp_path:
         assert trusting.send(event()) == Sent(True)
 
 
+def test_a_service_of_apprise_of_a_private_authority_is_trusted_by_its_file_alone(tmp_path: Path) -> None:
+    with WebService(tls=True) as service:
+        config = config_of(tmp_path, it={"url": f"jsons://{service.address}/"})
+        (untrusting,) = make_channels(config)
+        assert not untrusting.send(event()).taken and service.posts == []
+        (tmp_path / "ca.pem").write_bytes(service.authority)
+        (trusting,) = make_channels(config.changed(net=NetConfig(ca_file=str(tmp_path / "ca.pem"))))
+        assert trusting.send(event()) == Sent(True)
+
+
 def test_a_service_of_apprise_gets_headline_and_text(tmp_path: Path) -> None:
     with WebService() as service:
         assert channel_of(tmp_path, {"A": service.address}, url="json://${A}/mine").send(event(drill=True)) == Sent(True)

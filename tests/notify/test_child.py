@@ -61,6 +61,13 @@ def test_a_program_that_prints_for_ever_is_killed_too() -> None:
     assert python("while True: print('y' * 1000)", within_s=0.5).code is None
 
 
+def test_what_a_program_leaves_running_cannot_hold_up_its_end_by_printing() -> None:
+    loud = "import os, sys\nwhile True: sys.stdout.write('y' * 100_000)"
+    words = ["/bin/sh", "-c", f'for each in 1 2 3 4; do {sys.executable} -S -c "{loud}" & done; sleep 1; exit 3']
+    ended = run_child(words, b"", LONG_S)
+    assert ended.code == 3 and ended.output.endswith(b"yyy")
+
+
 def test_a_program_that_a_signal_ends_has_its_number() -> None:
     assert python("import os, signal; os.kill(os.getpid(), signal.SIGTERM)").code == -15
 

@@ -63,6 +63,12 @@ def test_a_title_pings_nobody_and_breaks_no_line() -> None:
     assert "@" not in first and "<" not in first and "\x1b" not in first and len(first) <= 200
 
 
+def test_a_title_and_a_path_hold_no_link_and_can_always_be_written(tmp_path: Path) -> None:
+    assert "](" not in text(seen(listing(title="[KITE](https://elsewhere)"), 600.0))
+    told = archived(listing(), 600.0, tmp_path / "\udcff", 0, [])
+    assert "\\udcff" in msgspec.json.decode(msgspec.json.encode(told))["archive"]
+
+
 def test_an_event_comes_back_from_its_json(tmp_path: Path) -> None:
     for told in (written(tmp_path), seen(listing(), 600.0)):
         assert msgspec.json.decode(msgspec.json.encode(told), type=Event) == told

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -24,8 +25,14 @@ class Desk:
 
     def __init__(self, ledger: Ledger, **scripts: Script) -> None:
         channels = [script.channel(name) for name, script in scripts.items()]
-        self.notifier = Notifier(channels, lambda: ledger, Clock(), Stats(), 0.01)
+        self.since_ns: list[int] = []  # what `missed` was asked for
+        self.on_record: list[Callable[[], Event]] = []
+        self.notifier = Notifier(channels, lambda: ledger, Clock(), Stats(), 0.01, self.missed)
         self.parts: list[gevent.Greenlet[..., None]] = []
+
+    def missed(self, since_ns: int) -> list[Callable[[], Event]]:
+        self.since_ns.append(since_ns)
+        return self.on_record
 
     def start(self) -> None:
         self.parts = [gevent.spawn(body) for _, body in self.notifier.bodies()]
@@ -105,10 +112,41 @@ def test_what_an_earlier_run_left_is_sent_unless_its_channel_is_gone(ledger: Led
     desk.stop()
 
 
+def test_a_start_tells_what_a_kill_left_untold_and_nothing_twice(ledger: Ledger) -> None:
+    first = Desk(ledger, phone=Script())
+    first.start()
+    first.notifier.tell(event)
+    wait_for(lambda: first.notifier.status()[0]["sent"] == 1 and not ledger.messages())
+    first.stop()
+    phone = Script()
+    again = Desk(ledger, phone=phone)
+    again.on_record = [event, partial(event, "LOST")]
+    again.start()
+    wait_for(lambda: phone.got == ["LOST"] and not ledger.messages())
+    assert again.since_ns == first.since_ns  # since channels are told
+    again.stop()
+
+
+def test_an_event_that_cannot_be_made_costs_no_other(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Event:
+        raise ZeroDivisionError("a\nb")
+
+    phone = Script()
+    desk = Desk(ledger, phone=phone)
+    desk.notifier.tell(broken)
+    desk.notifier.tell(event)
+    desk.start()
+    wait_for(lambda: phone.got == ["KITE"])
+    assert caplog.messages == ["event not told reason=ZeroDivisionError: a\\nb"]
+    desk.stop()
+
+
 def test_a_ledger_that_refuses_is_logged_once_and_the_message_is_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Refusing(Ledger):
-        def _change(self, sql: str, values: object) -> int:
-            raise StorageError("the disk is full")
+        def _run(self, doing: str, work: Any) -> Any:
+            if doing == "write":
+                raise StorageError("the disk is full")
+            return super()._run(doing, work)
 
     phone = Script()
     refusing = Refusing(tmp_path)

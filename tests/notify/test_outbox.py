@@ -17,7 +17,7 @@ from pumpwatch.notify.outbox import KEPT_S, WAITING_MAX, Outbox
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.messages import StoredMessage
-from tests.notify.told import FAILED, Script, event, wait_for
+from tests.notify.told import FAILED, TAKEN, Script, event, wait_for
 
 
 def message(coin: str = "KITE", made_at_ns: int = 0, channel: str = "phone", drill: bool = False) -> StoredMessage:
@@ -131,6 +131,30 @@ def test_a_message_is_given_up_after_a_day_or_where_another_try_cannot_help(ledg
     post.stop()
 
 
+def test_a_message_that_another_version_stored_is_given_up_and_holds_up_no_other(ledger: Ledger) -> None:
+    post = Post(ledger, Script())
+    post.add(StoredMessage("phone", "a", '{"kind": "of the future"}', 1))
+    post.add(StoredMessage("phone", "b", "half a JS", 2))
+    post.add(message())
+    wait_for(lambda: not ledger.messages())
+    assert post.script.got == ["KITE"] and post.figures() == {"sent": 1, "failed": 2, "given_up": 2, "waiting": 0}
+    post.stop()
+
+
+def test_a_channel_that_loses_every_message_is_logged_once(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    useless = Sent(False, "exit code 1", again=False)
+    post = Post(ledger, Script(useless, useless, useless, TAKEN, useless))
+    for number in range(5):
+        post.add(message(f"C{number}"))
+    wait_for(lambda: not ledger.messages())
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "message given up channel=phone event=seen", "channel takes messages again channel=phone",
+        "message given up channel=phone event=seen"]
+    assert post.figures() == {"sent": 1, "failed": 4, "given_up": 4, "waiting": 0}
+    post.stop()
+
+
 def test_the_oldest_is_given_up_where_too_many_wait(ledger: Ledger) -> None:
     script = Script()
     script.opened.clear()
@@ -146,8 +170,10 @@ def test_the_oldest_is_given_up_where_too_many_wait(ledger: Ledger) -> None:
 class BrokenLedger(Ledger):
     """A ledger whose disk is full."""
 
-    def _change(self, sql: str, values: object) -> int:
-        raise StorageError("the disk is full")
+    def _run(self, doing: str, work: Any) -> Any:
+        if doing == "write":
+            raise StorageError("the disk is full")
+        return super()._run(doing, work)
 
 
 def test_a_ledger_that_refuses_holds_up_no_message(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def test_every_piece_of_a_secret_is_hidden() -> None:
     said = f"HTTPSConnectionPool(host='api.telegram.org'): Max retries exceeded with url: /bot{TOKEN}/sendMessage, 123456 ABC-def"
     shown = hidden(said, [f"tgram://{TOKEN}/-1001234", "hush"])
     assert "ABC-def" not in shown and "123456" not in shown and "api.telegram.org" in shown
+    assert hidden("url: /p%C3%A4ss%20w0rd and päss w0rd", ["json://me:päss%20w0rd@host/"]) == "url: /*** and *** ***"
     assert hidden("key hush-hush", ["hush"]) == "key ***-***"
 
 

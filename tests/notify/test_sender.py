@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import msgspec
+import pytest
 
 from pumpwatch.notify.channels import SENDER
 from pumpwatch.notify.child import run_child
@@ -32,6 +37,47 @@ def test_an_address_that_is_none_is_an_answer() -> None:
     for url in ("http://", "http://[", "nonsense"):
         answer = answer_to(Request(url=url, timeout_s=1.0, headers={}))
         assert not answer.taken and answer.reason
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_it_ends_with_the_process_that_waits_for_it(tmp_path: Path) -> None:
+    bound = ("import os, pathlib, sys, time; from pumpwatch.notify.sender import bound_to; assert bound_to(os.getppid());"
+             " pathlib.Path(sys.argv[1] + '.new').write_text(str(os.getpid())); os.rename(sys.argv[1] + '.new', sys.argv[1]);"
+             " time.sleep(1000)")
+    starter = "import sys; from pumpwatch.notify.child import run_child; run_child(sys.argv[1:], b'', 1000)"
+    file = tmp_path / "pid"
+    with subprocess.Popen([sys.executable, "-c", starter, sys.executable, "-c", bound, str(file)]) as parent:
+        deadline_s = time.monotonic() + 60
+        while not file.exists():
+            assert time.monotonic() < deadline_s and parent.poll() is None
+            time.sleep(0.01)
+        pid = int(file.read_text())
+        assert is_running(pid)
+        parent.send_signal(signal.SIGKILL)
+        while is_running(pid):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+
+
+def test_it_sends_nothing_where_that_process_is_gone_already() -> None:
+    with WebService() as service:
+        request = Request(url=f"http://{service.address}/", timeout_s=30.0, headers={}, parent=os.getppid())
+        ended = run_child(SENDER, msgspec.json.encode(request), 60.0, dict(os.environ) | {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+    assert (ended.code, ended.output, service.posts) == (0, b"", [])
+
+
+def test_a_module_of_the_working_directory_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "requests.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    with WebService() as service:
+        assert answer_to(Request(url=f"http://{service.address}/", timeout_s=30.0, headers={})) == Answer(True)
 
 
 def test_the_sender_does_not_load_what_the_collector_is_made_of() -> None:
