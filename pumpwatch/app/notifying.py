@@ -11,6 +11,7 @@ from pumpwatch.app.parts import CollectorParts
 from pumpwatch.listing.archive import Archive
 from pumpwatch.model import Listing
 from pumpwatch.notify.channels import make_channels
+from pumpwatch.notify.child import end_children
 from pumpwatch.notify.events import archived, seen
 from pumpwatch.notify.notifier import MakeEvent, Notifier
 from pumpwatch.ops.exposed_secrets import exposed_secrets
@@ -53,10 +54,11 @@ class Notifying:
                           [record.problem] if record.problem else []) for record in records if record.archive)]
 
     def stop(self, within_s: float) -> None:
-        """Wait for the tries under way, so that a message that is taken now is not sent again after the next start."""
+        """Wait for the tries under way, so that a message that is taken now is not sent again by the next start; end the rest."""
         deadline_s = self._collector.clock.monotonic() + within_s
         for name, _ in self.notifier.bodies():
             self._collector.supervisor.stop(name, max(0.0, deadline_s - self._collector.clock.monotonic()))
+        end_children()
 
     def seen(self, listing: Listing) -> None:
         """Tell that a listing's window was opened."""

@@ -48,7 +48,7 @@ class Telling(Protocol):
         """Tell that a listing's archive was written."""
 
     def stop(self, within_s: float) -> None:
-        """Wait for the tries under way, after `notifier.stop`."""
+        """Wait for the tries under way, after `notifier.stop`; end those that take longer."""
 
 
 class CollectorParts(Protocol):

@@ -22,6 +22,8 @@ PIECE_BYTES = 65_536
 LEFT_BYTES = 1 << 20  # the most that a pipe holds
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # whatever the collector does with them
 
+_running: set[int] = set()  # process ids
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -56,11 +58,19 @@ def run_child(words: Sequence[str], given: bytes, within_s: float, environ: Mapp
     return _Child(pid, given_in, output_out).wait(given, time.monotonic() + within_s)
 
 
+def end_children() -> None:
+    """Kill every program that `run_child` waits for, with all that it started. For the end of the process."""
+    for pid in tuple(_running):
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)  # it leads a session of its own
+
+
 class _Child:
     """A running program and our ends of its pipes."""
 
     def __init__(self, pid: int, given: int, output: int) -> None:
         self._pid, self._given, self._output = pid, given, output
+        _running.add(pid)
         self._ended = os.pidfd_open(pid)
         self._open = {given, output, self._ended}
         self._kept = b""
@@ -73,7 +83,8 @@ class _Child:
             in_time = self._attend(memoryview(given), deadline_s)
             if not in_time:
                 with suppress(ProcessLookupError):
-                    os.killpg(self._pid, signal.SIGKILL)  # it leads a session of its own
+                    os.killpg(self._pid, signal.SIGKILL)
+            _running.discard(self._pid)  # before another process can get its id
             code = self._reap()
             for _ in range(LEFT_BYTES // PIECE_BYTES):  # bounded: what it left running may print on for ever
                 if not self._read():

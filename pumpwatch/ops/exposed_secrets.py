@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pumpwatch.config import Config
 from pumpwatch.notify.secret_values import IN_FILE, is_literal, secret_file
@@ -21,7 +22,7 @@ def exposed_secrets(config: Config) -> list[tuple[str, str]]:
             continue
         if value.startswith(IN_FILE):
             path = secret_file(value, written.parent)
-        elif is_literal(value):
+        elif is_literal(value) and not (key.endswith(".webhook") and _is_plain(value)):
             path = written
         else:
             continue
@@ -38,6 +39,15 @@ def _secrets(config: Config) -> Iterator[tuple[str, str]]:
             yield f"sinks.{name}.password", password
     if "@" in config.net.proxy:
         yield "net.proxy", config.net.proxy
+
+
+def _is_plain(url: str) -> bool:
+    """Return whether an address names a host alone, or cannot be read."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
+    return "@" not in parts.netloc and parts.path in ("", "/") and not parts.query
 
 
 def _is_open(path: Path) -> bool:

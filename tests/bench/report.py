@@ -105,6 +105,7 @@ WANTED = (
     Wanted("±20 s of a coin, warm: from QuestDB", 50, 10, "{:.1f} ms", single("query", "questdb_ms")),
     Wanted("archive of 200,000 trades on 12 venues with analysis and chart", 1.5, None, "{:.2f} s", single("archive", "wall_s")),
     Wanted("the hub is not blocked meanwhile for longer than", 20, None, "{:.1f} ms", single("archive", "hub_ms")),
+    Wanted("a window opens later for the channels that are told, by", 10, None, "{:.1f} ms", single("telling", "delay_ms")),
     Wanted("frame to numpy columns, a trade a frame: the slowest venue", 1.3, None, "{:.2f} µs",
            single("parse", "worst_single_us")),
     Wanted("the same, ten trades a frame", 0.7, None, "{:.2f} µs", single("parse", "worst_together_us")),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
 
 import pytest
 
-from pumpwatch.notify.child import KEPT_BYTES, Ended, run_child
+from pumpwatch.notify.child import KEPT_BYTES, Ended, end_children, run_child
 
 LONG_S = 60.0
 
@@ -66,6 +68,21 @@ def test_what_a_program_leaves_running_cannot_hold_up_its_end_by_printing() -> N
     words = ["/bin/sh", "-c", f'for each in 1 2 3 4; do {sys.executable} -S -c "{loud}" & done; sleep 1; exit 3']
     ended = run_child(words, b"", LONG_S)
     assert ended.code == 3 and ended.output.endswith(b"yyy")
+
+
+def test_a_program_that_is_waited_for_is_ended_from_outside(tmp_path: Path) -> None:
+    ends: list[Ended] = []
+    words = ["/bin/sh", "-c", f"echo > {tmp_path}/began; sleep 1000"]
+    waiting = threading.Thread(target=lambda: ends.append(run_child(words, b"", 1000.0)))
+    waiting.start()
+    deadline_s = time.monotonic() + LONG_S
+    while not (tmp_path / "began").exists():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    end_children()
+    waiting.join(LONG_S)
+    assert [ended.code for ended in ends] == [-signal.SIGKILL]
+    end_children()  # there is none left
 
 
 def test_a_program_that_a_signal_ends_has_its_number() -> None:
