@@ -178,7 +178,7 @@ class Market:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How often a source is polled by the hour of its country; by day that is every `interval_s` of the source.
+    """Seconds between polls by the hour of the source's country; by day that is every `interval_s` of the source.
 
     day: from and to in minutes of the local day. night_s: between polls outside of it. quick_s: between polls around the minutes
     at which notices come, which are those that `mark_min` divides, from before_s before to after_s after each.
@@ -259,7 +259,7 @@ class PushSource:
 
     listen(url, link): connect to the url of the config, or to one of its own where that is empty, call `link.connected()`, and
     `link.deliver(body)` for each message, until the connection ends. It runs in a greenlet and must use cooperative I/O only.
-    Whenever it returns or raises it is called again, with back-off; ServiceUnavailable says why there is no connection. parse,
+    Whenever it returns or raises it is called again, with back-off; ServiceUnavailable says why the connection failed. parse,
     verdict, exchange and drill_title are those of a `ListingSource`. A message that is dated long ago is an edit and never a
     listing.
     """

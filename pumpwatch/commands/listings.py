@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def listing() -> None:
-    """Show listings, make an archive again, check one, drop a notice."""
+    """Show listings, make archives and check them, drop a notice."""
 
 
 @listing.command()

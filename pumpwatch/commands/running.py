@@ -62,7 +62,7 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], replace: bool, r
 @json_option
 @config_option
 def renew(names: tuple[str, ...], as_json: bool, config: Config) -> int:
-    """Replace the connections of a running collector without a gap.
+    """Replace the connections of a running collector, gap-free.
 
     VENUE is an exchange or one of its markets, as in binance or binance.spot; without it the connections of every venue are
     replaced. Of each venue one connection after the other: the new one delivers before the old one is closed. The command does

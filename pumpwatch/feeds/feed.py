@@ -155,7 +155,7 @@ class Feed:
         self._read_since.change(add, drop)
         if self._session:
             if add:
-                self._event(BESIDE, f"takes up {len(add)} symbols")
+                self._event(BESIDE, f"symbols added: {len(add)}")
             self._session.subscriptions.want(drop, add=False)  # first, so that a connection never exceeds its limit
             self._session.subscriptions.want(add, add=True)
         self._hand_over.change(add, drop)

@@ -34,7 +34,7 @@ SMALLEST = 1e-300  # so that a second without value has a logarithm
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """What is normal for a market: seconds with trades, median and deviation of their ln returns and ln values.
+    """The normal state of a market: seconds with trades, median and deviation of their ln returns and ln values.
 
     value_median: None where there were too few seconds, and volume is not judged.
     """

@@ -33,7 +33,7 @@ class Checked:
 
 
 def check_archive(path: Path) -> Checked:
-    """Compare every file of an archive with its manifest. Blocks. Raises UsageError where there is no such folder."""
+    """Compare every file of an archive with its manifest. Blocks. Raises UsageError for a missing folder."""
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder", "give an archive: a folder such as KITE_20261103T060000Z")
     manifest = read_manifest(path)

@@ -69,7 +69,7 @@ class SymbolRow(msgspec.Struct, frozen=True):
 
 
 class VenueRow(msgspec.Struct, frozen=True):
-    """How complete one venue is, see `listing.completeness`. symbols: the coin's instruments there."""
+    """The completeness of one venue, see `listing.completeness`. symbols: the coin's instruments there."""
 
     exchange: str
     market_type: str

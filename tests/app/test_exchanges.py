@@ -114,8 +114,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         for market in ("spot", "futures"):
             sim.fault("reorder", venue=f"kucoin.{market}", count=300)
         for venue in RESTARTED:
-            sim.fault("maintenance", venue=venue, seconds=3.0)
-        time.sleep(4.0)
+            sim.fault("maintenance", venue=venue, seconds=8.0)
+        time.sleep(9.0)
         collector.wait_until_up()
         gaps_before_the_cut = gaps_so_far(collector)
         for market in ("spot", "futures"):

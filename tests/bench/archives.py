@@ -1,4 +1,4 @@
-"""How long a listing's archive takes, and for how long it keeps the hub from running.
+"""Measure how long a listing's archive takes, and for how long it keeps the hub from running.
 
 The archive is written in a thread, as in a collector, while a greenlet wakes up every millisecond: its longest sleep is how long
 the hub was blocked. `hub_idle_ms` is the same without an archive, which is the machine's share of it. Two instruments have 60 %

@@ -73,7 +73,7 @@ def test_since_is_a_span_that_ends_now(command: CommandLine, config: Path) -> No
 @pytest.mark.parametrize(("args", "message"), [
     (("--quick",), "these options need a time"), (("--since", "yesterday"), "is not a span of time"),
     (("--since", "1h", "--from", "now"), "--since excludes"), (("--since", "1h", "--quick", "--sinks"), "exclude each other"),
-    (("--since", "1h", "--exchange", "nowhere"), "no exchange"), (("--since", "1s"), "no whole minute"),
+    (("--since", "1h", "--exchange", "nowhere"), "no exchange"), (("--since", "1s"), "not hold a whole minute"),
     (("--from", "-900h", "--symbol", "AUSDT"), "too many")])
 def test_what_cannot_be_meant_is_refused(command: CommandLine, config: Path, args: tuple[str, ...], message: str) -> None:
     done = command("verify", "-c", config, *args)

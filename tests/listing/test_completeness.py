@@ -1,4 +1,4 @@
-"""How complete the trades of each venue are."""
+"""The completeness of each venue's trades."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_candles_are_compared_with_the_venues_of_the_config_alone(config: Config
 
 
 def test_a_time_without_a_whole_minute_and_too_many_days_are_refused(config: Config) -> None:
-    with pytest.raises(UsageError, match="no whole minute"):
+    with pytest.raises(UsageError, match="not hold a whole minute"):
         verified(config, 0)
     with pytest.raises(UsageError, match="too many"):
         verify(config, load_plugins(config), Wanted(0, START_NS, candles=3), {}, lambda what, done, total: None)

@@ -16,7 +16,7 @@ import pytest
 from tests.questdb_server import QuestDBServer
 from tests.store.under_load import RATE, Load, await_rows
 
-OUTAGE_S = float(os.environ.get("OUTAGE_S", "4"))
+OUTAGE_S = float(os.environ.get("OUTAGE_S", "8"))
 
 
 @pytest.fixture(scope="module")
