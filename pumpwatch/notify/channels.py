@@ -22,7 +22,7 @@ import msgspec
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import ChannelConfig, Config
 from pumpwatch.errors import ConfigError
-from pumpwatch.notify.child import Ended, run_child
+from pumpwatch.notify.child import UNKNOWN, Ended, run_child
 from pumpwatch.notify.events import Event, headline, text
 from pumpwatch.notify.secret_values import hidden, secret_value
 from pumpwatch.notify.sender import Answer, Request
@@ -174,6 +174,8 @@ def _run(words: tuple[str, ...], timeout_s: float, event: Event) -> Sent:
         return Sent(False, f"not done within {timeout_s:g} s, and killed", again=False)
     if ended.code == 0:
         return Sent(True)
+    if ended.code == UNKNOWN:
+        return Sent(False, "ended, and another part of this process took its exit code", again=False)
     said = _last_line(ended)
     reason = f"exit code {ended.code}" if ended.code >= 0 else f"ended by signal {-ended.code}"
     return Sent(False, printable(f"{reason}{said and f': {said}'}"), again=ended.code == TRY_AGAIN_CODE)

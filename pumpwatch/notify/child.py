@@ -19,6 +19,7 @@ from gevent.monkey import get_original
 
 KEPT_BYTES = 4096  # of the output; the last ones
 PIECE_BYTES = 65_536
+UNKNOWN = 256  # no exit code is that high
 LEFT_BYTES = 1 << 20  # the most that a pipe holds
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # whatever the collector does with them
 
@@ -27,7 +28,11 @@ _running: set[int] = set()  # process ids
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a program ended. code: its exit code, negative for a signal, None if it was killed because its time was over."""
+    """How a program ended.
+
+    code: its exit code, negative for a signal, None if it was killed because its time was over, UNKNOWN if another part of the
+    process took it, as gevent's subprocess does.
+    """
 
     code: int | None
     output: bytes
@@ -133,7 +138,10 @@ class _Child:
         return bool(piece)
 
     def _reap(self) -> int:
-        found = os.waitid(os.P_PIDFD, self._ended, os.WEXITED)
+        try:
+            found = os.waitid(os.P_PIDFD, self._ended, os.WEXITED)
+        except ChildProcessError:
+            found = None
         if found is None:
-            return -signal.SIGKILL
+            return UNKNOWN
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status

@@ -96,5 +96,11 @@ def test_a_program_that_does_not_exist_leaves_no_handle() -> None:
     assert handles() == before
 
 
+def test_an_exit_code_that_another_part_of_the_process_took_is_unknown() -> None:
+    code = ("import signal; from pumpwatch.notify.child import UNKNOWN, run_child; signal.signal(signal.SIGCHLD, signal.SIG_IGN);"
+            " ended = run_child(['/bin/sh', '-c', 'sleep 0.5; echo hi'], b'', 60.0); print(ended.code == UNKNOWN, ended.output)")
+    assert run_child([sys.executable, "-c", code], b"", LONG_S).output == b"True b'hi\\n'\n"
+
+
 def test_no_shell_reads_the_words() -> None:
     assert run_child(["echo", "$HOME; exit 3", "`id`"], b"", LONG_S) == Ended(0, b"$HOME; exit 3 `id`\n")
