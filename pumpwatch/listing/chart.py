@@ -122,7 +122,8 @@ def script_json(data: Any) -> str:
 
 
 def _notice(notice: Mapping[str, Any]) -> str:
-    times = html.escape(f"({notice['source']} {notice['notice_id']}, published {notice['announced_at']}, seen "
+    published = notice["announced_at"].replace("T", " ").replace(".000000Z", " UTC").replace("Z", " UTC")
+    times = html.escape(f"({notice['source']} {notice['notice_id']}, published {published}, seen "
                        f"{notice['detected_after_ms'] / 1000:+.3f} s, triggered {notice['triggered_after_ms'] / 1000:+.3f} s)")
     return f"<bdi>{html.escape(notice['title'])}</bdi> {times}"  # a title's direction does not turn what follows
 

@@ -25,8 +25,8 @@ from pumpwatch.printable import printable
 
 log = logging.getLogger(__name__)
 
-OPENED_OF_A_NOTICE = 10
-OPENED_A_MINUTE = 10  # of one source
+OPENED_OF_A_NOTICE = 40
+OPENED_A_MINUTE = 40  # of one source
 TOO_MANY = "not opened: too many at once"
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 
+import gevent
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,7 @@ CHUNK_ROWS = 2000
 BUCKET_ROWS = 100_000
 MAX_BYTES = 512 << 20
 AHEAD_NS = 60 * NS_PER_S  # more than a correct clock differs from ours
+TURN_S, BREATH_S = 0.005, 0.0001  # a long query lets others run so often, and so long at least
 SPANS_KEPT = 64  # spans of times far ahead; where there are more, the two nearest are joined
 _ROW_BYTES = 54  # a row of a batch as columns
 
@@ -140,12 +143,19 @@ class Recent:
         return sum(bucket.size for bucket in self._buckets)
 
     def query(self, ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
-        """Return the trades of these instruments in [start_ns, end_ns), by timestamp."""
+        """Return the trades of these instruments in [start_ns, end_ns), by timestamp.
+
+        The hub runs others at least every TURN_S meanwhile. Trades that are added then may be missing.
+        """
         wanted = sorted(set(ids))
         found: list[TradeBatch] = []
-        for bucket in self._buckets:
+        turn_ends_s = perf_counter() + TURN_S
+        for bucket in list(self._buckets):
             if bucket.last_timestamp < start_ns or bucket.first_timestamp >= end_ns:
                 continue
+            if perf_counter() > turn_ends_s:
+                gevent.sleep(BREATH_S)
+                turn_ends_s = perf_counter() + TURN_S
             batches, chunks = bucket.batches, bucket.chunks  # in this order: compact sets chunks, then batches
             if chunks is None:
                 batch = TradeBatch.concat(batches)

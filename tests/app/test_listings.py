@@ -17,6 +17,7 @@ from pumpwatch.app.listings import EveryVenue, Listings
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.listing.manifest import read_manifest
+from pumpwatch.listing.registry import OPENED_A_MINUTE
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger, ListingRecord
 from pumpwatch.store.reader import JournalReader
@@ -220,7 +221,7 @@ def test_hostile_boards_files_and_plugins_affect_neither_trades_nor_the_listing_
                 odd | {"id": 110, "title": "x\n2026 ERROR forged \x1b[2J(KITE) 신규 거래지원 안내 (KRW 마켓)"},
                 *(row(1000 + number, f"코인(C{number}) 신규 거래지원 안내 (KRW 마켓)", now_ns) for number in range(COINS))]
             collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] >= 1 and not_opened(figures)
-                                 >= COINS - 10)
+                                 >= COINS - OPENED_A_MINUTE)
             assert collector.figures()["listing"]["upbit"]["up"] is True
             settle(sim, collector)
             assert collector.stop() == 0
@@ -228,7 +229,7 @@ def test_hostile_boards_files_and_plugins_affect_neither_trades_nor_the_listing_
     records = listings(collector.data)
     opened = [record for record in records if not record.problem]
     assert [record.listing.symbol for record in opened if record.listing.source == "sly"] == ["SOMI"]
-    assert len([record for record in opened if record.listing.source == "upbit"]) <= 10
+    assert len([record for record in opened if record.listing.source == "upbit"]) <= OPENED_A_MINUTE
     assert len(records) >= COINS + 2
     assert sorted(path.name for path in inbox.iterdir()) == ["a.rejected", "b.rejected", "c.rejected"]
     assert "\x1b" not in log

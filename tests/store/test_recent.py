@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import gevent
 import numpy as np
 import pytest
 from gevent.threadpool import ThreadPool
@@ -141,6 +142,24 @@ def test_a_trade_stamped_hours_ahead_moves_no_beginning_and_is_asked_for_elsewhe
     ahead_ns = START_NS + 3 * HOUR_NS
     assert recent.elsewhere(START_NS, START_NS + 9 * HOUR_NS) == [(START_NS, recent.covers_from_ns), (ahead_ns, ahead_ns + 1)]
     assert recent.elsewhere(START_NS + 150 * NS_PER_S, START_NS + 200 * NS_PER_S) == []
+
+
+def test_a_long_query_lets_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pumpwatch.store.recent.TURN_S", 0.0)
+    trades = batch_of(20_000, instruments=4, start_ns=START_NS, step_ns=20_000_000)
+    recent = fed(Recent(20, 10.0), trades)
+    turns = 0
+
+    def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            gevent.sleep(0)
+
+    other = gevent.spawn(count)
+    assert len(recent.query([1], START_NS, START_NS + 400 * NS_PER_S)) == np.count_nonzero(trades.instrument == 1)
+    other.kill()
+    assert turns >= 10
 
 
 @pytest.mark.parametrize("step_ns", [-2 * DAY_NS, 5 * DAY_NS])
