@@ -33,6 +33,7 @@ PositiveInt = Annotated[int, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 Folder = Annotated[str, Meta(min_length=1)]
+EVENTS: tuple[Literal["seen", "archived"], ...] = ("seen", "archived")  # that a channel can be told
 
 
 class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -133,6 +134,18 @@ class ListingConfig(Section):
         name: SourceConfig() for name in ("upbit", "upbit_markets", "bithumb", "bithumb_markets")})
 
 
+class ChannelConfig(Section):
+    """A channel that is told about listings: exactly one of `url`, `webhook` and `command`."""
+
+    url: str = ""
+    webhook: str = ""
+    secret: str = ""
+    command: list[str] = []
+    events: list[Literal["seen", "archived"]] = msgspec.field(default_factory=lambda: list(EVENTS))
+    drills: bool = True
+    timeout_s: Positive = 10.0
+
+
 class ReportsConfig(Section):
     enabled: bool = True
     keep_days: PositiveInt = 90
@@ -160,6 +173,7 @@ class Keys(Section):
     backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     sinks: dict[str, dict[str, Any]] = {}
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
+    notify: dict[str, ChannelConfig] = {}
     reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)

@@ -163,7 +163,7 @@ def _ns(text: str) -> int:
 
 BITHUMB = ListingSource(
     name="bithumb", exchange="bithumb", url=NOTICES, fallback_urls=(FEED,), headers=HEADERS, interval_s=3.0, pace=PACE,
-    parse=parse, verdict=verdict,
+    parse=parse, verdict=verdict, drill_title="{coin}({coin}) 원화 마켓 추가",
 )
 BITHUMB_MARKETS = MarketSource(
     name="bithumb_markets", exchange="bithumb", url=MARKETS, headers=HEADERS, interval_s=5.0, pace=MARKET_PACE,

@@ -209,6 +209,7 @@ def parse_markets(body: bytes) -> list[Market | BadFrame]:
 UPBIT = ListingSource(
     name="upbit", exchange="upbit", url=LIST.format(HOSTS[0]), fallback_urls=(LIST.format(HOSTS[1]),), headers=HEADERS,
     interval_s=3.0, pace=Pace(utc_offset_min=KST_MIN, day=DAY, night_s=15.0, quick_s=2.0), parse=parse, verdict=verdict,
+    drill_title="{coin}({coin}) 신규 거래지원 안내 (KRW, BTC, USDT 마켓)",
 )
 UPBIT_MARKETS = MarketSource(
     name="upbit_markets", exchange="upbit", url=MARKETS, headers={"Accept": "application/json"},

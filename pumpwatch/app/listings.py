@@ -16,7 +16,7 @@ from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import SourceConfig
 from pumpwatch.errors import BadFrame
 from pumpwatch.feeds.venue import VenueFeeds
-from pumpwatch.hookspecs import AnySource, PushSource
+from pumpwatch.hookspecs import AnySource, MarketSource, PushSource
 from pumpwatch.listing.archive_writer import ArchiveProcess
 from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext, reaches_of
 from pumpwatch.listing.inbox import Inbox, inbox_folder
@@ -26,7 +26,7 @@ from pumpwatch.listing.push_watch import PushWatch
 from pumpwatch.listing.validation import check_source
 from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
-from pumpwatch.model import TradeBatch
+from pumpwatch.model import Listing, TradeBatch
 from pumpwatch.net.http import Response
 from pumpwatch.printable import printable
 from pumpwatch.store.in_thread import in_thread
@@ -91,12 +91,14 @@ class Listings:
                           fresh_s=options.fresh_s),
             TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted),
             hasten=collector.sweep.hasten, publisher=self.publisher,
-            doubler=EveryVenue(collector.venues) if options.doubled else None, writer=ArchiveProcess())
+            doubler=EveryVenue(collector.venues) if options.doubled else None, writer=ArchiveProcess(),
+            on_written=collector.notifying.written)
         intake = IntakeContext(
-            ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self.windows.open,
+            ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self._open,
             record=collector.recorder.record, fresh_s=options.fresh_s, kept_s=collector.config.store.retention_hours * 3600)
         self.watches = [self._watch(source, part, intake) for source, part in _usable_sources(collector)]
-        self._inbox = Inbox(inbox_folder(collector.config), intake)
+        boards = [watch.source for watch in self.watches if not isinstance(watch.source, MarketSource)]
+        self._inbox = Inbox(inbox_folder(collector.config), intake, {board.name: board for board in boards}, self._run_source)
 
     def _watch(self, source: AnySource, part: SourceConfig, intake: IntakeContext) -> Watch | PushWatch:
         if isinstance(source, PushSource):
@@ -124,6 +126,10 @@ class Listings:
         """Return the state of each source, and the number of windows."""
         return {**{watch.source.name: watch.state() for watch in self.watches},
                 "windows": {"open": len(self.windows.open_windows()), "not_final": self.windows.not_final()}}
+
+    def _open(self, listing: Listing) -> None:
+        self.windows.open(listing)
+        self._collector.notifying.seen(listing)
 
     def _fetch(self, url: str, headers: Mapping[str, str]) -> Response:
         return self._collector.http.fetch(url, headers)

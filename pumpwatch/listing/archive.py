@@ -13,6 +13,7 @@ A raw file is one JSON object, one key a line. These keys come before `trades`:
 
 - `format`, exchange, market_type, coin, and the venue's `symbols` with multiplier and contract size;
 - `announced_at_ns`, `detected_at_ns`, `triggered_at_ns`, and the same in ISO 8601; `late`: seen long after its publication;
+  `drill`: the notice was made up;
   `window`: a list of [from, to) in ns;
 - `listings`: those it belongs to;
 - `gaps`: those of this venue that overlap the window and may have lost trades of this coin; and `count`.
@@ -81,6 +82,11 @@ class Span:
     name: str = ""  # of the folder; empty: `archive_name`
 
     @property
+    def drill(self) -> bool:
+        """Return whether the archive is of a drill; drills and notices of a board never share one."""
+        return all(listing.drill for listing in self.listings)
+
+    @property
     def announced_at_ns(self) -> int:
         """Return the first announcement, from which the archive has its name."""
         return min(listing.announced_at_ns for listing in self.listings)
@@ -121,17 +127,18 @@ class Pass:
     only_changes: bool = False
 
 
-def archive_name(coin: str, announced_at_ns: int) -> str:
-    """Return the folder's name: `KITE_20261103T060000Z`."""
-    return f"{coin}_{datetime.fromtimestamp(announced_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}"
+def archive_name(coin: str, announced_at_ns: int, drill: bool = False) -> str:
+    """Return the folder's name: `KITE_20261103T060000Z`, or `DRILL-KITE_20261103T060000Z`."""
+    return f"{'DRILL-' if drill else ''}{coin}_{datetime.fromtimestamp(announced_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}"
 
 
-def free_name(archive_dir: Path, coin: str, announced_at_ns: int, board: str, taken: Collection[str] = ()) -> str:
+def free_name(archive_dir: Path, coin: str, announced_at_ns: int, board: str, taken: Collection[str] = (),
+              drill: bool = False) -> str:
     """Return the name of an archive's folder, with the board's name where another board's archive has the plain one.
 
     taken: names that archives of other boards are going to have.
     """
-    name = archive_name(coin, announced_at_ns)
+    name = archive_name(coin, announced_at_ns, drill)
     if name not in taken and _boards_of(archive_dir / name) <= {board}:
         return name
     return f"{name}_{_UNSAFE.sub('_', board)[:32]}"
@@ -153,7 +160,7 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     Trades of other coins and outside the intervals are left out; those before the first interval say what is normal. Gaps are
     filtered by venue and symbol here. The passes of an existing manifest are kept, and this one is added.
     """
-    path = archive_dir / (span.name or archive_name(span.coin, span.announced_at_ns))
+    path = archive_dir / (span.name or archive_name(span.coin, span.announced_at_ns, span.drill))
     content = _Content(span, batch, catalogue, gaps)
     count = len(content.trades)
     try:
@@ -165,8 +172,8 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
             made.only_changes and before is not None and before.content_id == content_id))
         trades = max(known or 0, count)
         added = trades - (before.trades if before is not None else known or 0)
-        manifest = (before or ArchiveManifest(coin=span.coin)).with_pass(made.at_ns, trades, added, final=made.final,
-                                                                  late=span.late, problems=made.problems)
+        manifest = (before or ArchiveManifest(coin=span.coin, drill=span.drill)).with_pass(
+            made.at_ns, trades, added, final=made.final, late=span.late, problems=made.problems)
         if made.unpublished is not None and (before is None or added):
             manifest = msgspec.structs.replace(manifest, unpublished=made.unpublished)
         if kept:
@@ -275,7 +282,7 @@ class _Content:
             "announced_at_ns": first.announced_at_ns, "announced_at": iso(first.announced_at_ns),
             "detected_at_ns": first.detected_at_ns, "detected_at": iso(first.detected_at_ns),
             "triggered_at_ns": first.triggered_at_ns, "triggered_at": iso(first.triggered_at_ns),
-            "late": span.late, "needs_body": any(listing.needs_body for listing in span.listings),
+            "late": span.late, "drill": span.drill, "needs_body": any(listing.needs_body for listing in span.listings),
             "window": [list(interval) for interval in span.intervals],
             "listings": [asdict(listing) for listing in span.listings],
         }
@@ -283,7 +290,8 @@ class _Content:
     def notices(self) -> list[dict[str, Any]]:
         """Return the notices, each with the times of its publication, of our seeing it, and of the window's opening."""
         return [{
-            "source": listing.source, "notice_id": listing.notice_id, "title": listing.title, "needs_body": listing.needs_body,
+            "source": listing.source, "notice_id": listing.notice_id, "title": listing.title, "drill": listing.drill,
+            "needs_body": listing.needs_body,
             "announced_at_ns": listing.announced_at_ns, "announced_at": iso(listing.announced_at_ns),
             "detected_at_ns": listing.detected_at_ns, "detected_at": iso(listing.detected_at_ns),
             "triggered_at_ns": listing.triggered_at_ns, "triggered_at": iso(listing.triggered_at_ns),

@@ -1,6 +1,6 @@
 """An archive's manifest: its files with their checksums, how complete each venue is, and the passes that wrote it.
 
-    {"format": "pumpwatch.manifest/1", "coin": "KITE", "late": false, "final": false, "final_at_ns": null,
+    {"format": "pumpwatch.manifest/1", "coin": "KITE", "drill": false, "late": false, "final": false, "final_at_ns": null,
      "final_at": null, "trades": 5120, "problems": [], "unpublished": [],
      "passes": [{"at_ns": 1793685626000000000, "at": "2026-11-03T06:00:26.000000Z", "trades": 5120, "added": 5120}],
      "versions": {"pumpwatch": "0.1.0", "python": "3.11.9", "numpy": "2.1.0"},
@@ -87,6 +87,7 @@ class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     format: str = FORMAT
     coin: str
+    drill: bool = False
     late: bool = False
     final: bool = False
     final_at_ns: int | None = None

@@ -127,9 +127,14 @@ class OpenWindow:
             self._stage, self.complete = ended[-1], False
             self.tries, self.next_s = 0, float("-inf")
 
+    @property
+    def drill(self) -> bool:
+        """Return whether its listings are drills."""
+        return self.listings[0].drill
+
     def overlaps(self, listing: Listing) -> bool:
-        """Return whether a listing is of the same coin and board and their shortest windows overlap."""
-        if (listing.symbol, listing.board) != (self.coin, self.board):
+        """Return whether a listing is of the same coin and board and their shortest windows overlap. A drill overlaps drills."""
+        if (listing.symbol, listing.board, listing.drill) != (self.coin, self.board, self.drill):
             return False
         return any(start <= to and since <= end for start, end in intervals_of(self.listings, self._reaches[0])
                    for since, to in intervals_of([listing], self._reaches[0]))

@@ -112,8 +112,8 @@ class ListingRegistry:
         return len(self._opened_s) < OPENED_A_MINUTE or self._context.clock.monotonic() - self._opened_s[0] >= 60.0
 
     def _open(self, listing: Listing, age_ns: int) -> None:
-        log.info("listing found source=%s id=%s coin=%s after_s=%.1f late=%s needs_body=%s title=%s", listing.source,
-                 listing.notice_id, listing.symbol, age_ns / NS_PER_S, age_ns > self.fresh_ns, listing.needs_body,
+        log.info("listing found source=%s id=%s coin=%s after_s=%.1f late=%s drill=%s needs_body=%s title=%s", listing.source,
+                 listing.notice_id, listing.symbol, age_ns / NS_PER_S, age_ns > self.fresh_ns, listing.drill, listing.needs_body,
                  printable(listing.title))
         self._context.stats.add("listing_detected_total", source=self._source)
         self._context.on_listing(listing)

@@ -94,8 +94,8 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
     """Return the listings and archives of a data folder, oldest first; with `wanted` only the matching ones, with analysis.
 
     `wanted` is a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id, coin,
-    title, announced_at, detected_at, late, needs_body, trades, archive, state, problem, the archive's final, final_at and
-    passes, exchange, kind (`notice` or `market_opened`), delay_ms (from its publication to the earliest sight), sights,
+    title, announced_at, detected_at, late, drill, needs_body, trades, archive, state, problem, the archive's final, final_at
+    and passes, exchange, kind (`notice` or `market_opened`), delay_ms (from its publication to the earliest sight), sights,
     first_mover (`binance.spot`, or None), peak_percent (or None), and incomplete (the venues of which trades may be missing; None
     where that is not known). A sight has source, notice_id, kind, seen_at, behind_ms (since the earliest sight), title, edits and
     edited_at. state is `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
@@ -151,7 +151,7 @@ def _row(config: Config, listing: Listing, archive: str, trades: int | None, pro
     passes = [msgspec.structs.asdict(row) for row in manifest.passes] if manifest else []
     return {"id": f"{listing.source}:{listing.notice_id}", "source": listing.source, "notice_id": listing.notice_id,
             "coin": listing.symbol, "title": listing.title, "announced_at": iso(listing.announced_at_ns),
-            "detected_at": iso(listing.detected_at_ns), "late": _is_late(config, listing),
+            "detected_at": iso(listing.detected_at_ns), "late": _is_late(config, listing), "drill": listing.drill,
             "needs_body": listing.needs_body, "state": "problem" if problem else state, "problem": problem,
             "trades": trades or 0, "archive": archive, "final": manifest.final if manifest else None,
             "final_at": manifest.final_at if manifest else None, "passes": passes,
@@ -194,18 +194,22 @@ def _ledger(config: Config, *, read_only: bool = False) -> Ledger:
 
 
 def _listings_near(config: Config, ledger: Ledger, coin: str, at_ns: int) -> tuple[list[Listing], str]:
-    """Return the listings of the board that announced the coin next to this time, and the name of their archive."""
+    """Return the listings of the board that announced the coin next to this time, and the name of their archive.
+
+    Drills only where nothing else is known near that time.
+    """
     near = [record for record in ledger.listings() if record.listing.symbol == coin
             and abs(record.listing.announced_at_ns - at_ns) <= NEAR_S * NS_PER_S]
     if not near:
         return [], ""
-    board = min(near, key=lambda record: abs(record.listing.announced_at_ns - at_ns)).listing.board
-    own = [record for record in near if record.listing.board == board]
+    own = [record for record in near if not record.listing.drill] or near
+    board = min(own, key=lambda record: abs(record.listing.announced_at_ns - at_ns)).listing.board
+    own = [record for record in own if record.listing.board == board]
     listings = [record.listing for record in own]
     written = next((Path(record.archive).name for record in own if record.archive), "")
     taken = {Path(record.archive).name for record in near if record.archive and record.listing.board != board}
     first_ns = min(listing.announced_at_ns for listing in listings)
-    return listings, written or free_name(Path(config.listing.archive_dir), coin, first_ns, board, taken)
+    return listings, written or free_name(Path(config.listing.archive_dir), coin, first_ns, board, taken, listings[0].drill)
 
 
 def _unknown_listing(coin: str, at_ns: int, now_ns: int) -> Listing:

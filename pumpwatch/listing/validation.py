@@ -138,6 +138,8 @@ def check_source(source: AnySource) -> None:
         functions = {"parse": given.parse}
         if not isinstance(given, MarketSource):
             functions["verdict"] = given.verdict
+    if not isinstance(given, MarketSource):
+        _check_text("drill_title", given.drill_title, CATEGORY_LENGTH)
     if not all(map(callable, functions.values())):
         raise BadFrame(f"{' and '.join(functions)} are not all functions")
 

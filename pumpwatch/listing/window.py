@@ -53,20 +53,27 @@ def hasten_nothing(quick: bool) -> None:
     """Ignore the request."""
 
 
+def ignore_archive(listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
+    """Ignore the archive."""
+
+
 class WindowKeeper:
     """Every window that is not final. `open` and `resume` may be called at any time; `run` is the greenlet's body.
 
     hasten(True) asks for quick reading of the sockets, hasten(False) ends it. publisher offers written listings to the sinks.
-    doubler reads the coins of open windows twice. writer writes the archives, one after the other.
+    doubler reads the coins of open windows twice. writer writes the archives, one after the other. on_written is called for each
+    listing whose archive was written for the first time, with the reasons why trades may be missing; it must neither block nor
+    raise.
     """
 
     def __init__(self, context: WindowContext, trades: TradeAccess, *, hasten: Callable[[bool], None] = hasten_nothing,
                  publisher: Publisher | None = None, doubler: Doubler | None = None,
-                 writer: ArchiveWriter | None = None) -> None:
+                 writer: ArchiveWriter | None = None,
+                 on_written: Callable[[Listing, Archive, Sequence[str]], None] = ignore_archive) -> None:
         self._context, self._trades, self._hasten = context, trades, hasten
         self._clock, self._stats = context.clock, context.stats
         self._publisher = publisher or Publisher({}, context.clock, context.stats)
-        self._doubler = doubler or DoubleNothing()
+        self._doubler, self._on_written = doubler or DoubleNothing(), on_written
         self._doubled: set[str] = set()  # coins
         self._windows: list[OpenWindow] = []
         self._writer = writer or ArchiveThread()
@@ -78,8 +85,9 @@ class WindowKeeper:
         """Open a listing's window, or widen the one that it overlaps."""
         window = self._add(listing)
         self._update_pace()
-        log.info("window open coin=%s source=%s id=%s for_s=%.1f late=%s", listing.symbol, listing.source,
-                 printable(listing.notice_id), -window.since_end_s(self._clock.monotonic()), window.late)
+        log.info("window open coin=%s source=%s id=%s for_s=%.1f late=%s drill=%s", listing.symbol, listing.source,
+                 printable(listing.notice_id), -window.since_end_s(self._clock.monotonic()), window.late,
+                 listing.drill)
         self._wake.set()
 
     def _add(self, listing: Listing) -> OpenWindow:
@@ -232,8 +240,8 @@ class WindowKeeper:
     def _path(self, window: OpenWindow) -> Path:
         if not window.name:
             others = {other.name for other in self._windows if other is not window and other.board != window.board}
-            window.name = free_name(self._context.archive_dir, window.coin,
-                                    min(listing.announced_at_ns for listing in window.listings), window.board, others)
+            announced_at_ns = min(listing.announced_at_ns for listing in window.listings)
+            window.name = free_name(self._context.archive_dir, window.coin, announced_at_ns, window.board, others, window.drill)
         return self._context.archive_dir / window.name
 
     def _close(self, window: OpenWindow) -> Archive | None:
@@ -277,6 +285,8 @@ class WindowKeeper:
         if before is not None and before.trades == archive.trades:
             return None  # looked again, and no trade was added
         self._announce(window.coin, listings, archive, problems, known)
+        for listing in listings if before is None else ():
+            self._on_written(listing, archive, problems)
         return archive
 
     def _waited_enough(self, window: OpenWindow, now_s: float, missing: bool) -> bool:

@@ -3,9 +3,9 @@
 Scenarios: quiet-12, quiet-56 (connections on which next to nothing is traded, after so long that the watch for silent symbols
 asks; `asked/s`), thin (1,000/s on 12 connections), steady-1000, steady-5000, steady-50000 (56 connections), doubled (2,000/s,
 each symbol on two connections), saturation (the highest rate each sustains), burst (150,000/s on 12 connections), recent (memory
-of 20 minutes), query (±20 s of a coin from each store), archive (a listing's archive with its chart), parse (frame to columns,
-each venue), start (import and --help), triggers (notice to window, and the past of its coin), windows (20 windows at once beside
-50,000/s).
+of 20 minutes), query (±20 s of a coin from each store), archive (a listing's archive with its chart), telling (what
+messages cost a window), parse (frame to columns, each venue), start (import and --help), triggers (notice to window, and the
+past of its coin), windows (20 windows at once beside 50,000/s).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -71,7 +71,7 @@ LOADS = {
     "burst": LoadScenario("150,000 trades/s on 12 connections", Load(150_000, 12, "burst", 2), (8, 60), (0, 0),
                           ("pumpwatch+questdb",)),
 }
-SCENARIOS = (*LOADS, "recent", "query", "archive", "parse", "start", "triggers", "windows")
+SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +116,7 @@ class Bench:
         self._database: Database | None = None
         self._size = 1 if options.full else 0
         self.others: dict[str, Callable[[], dict[str, Any]]] = {
-            "recent": self.recent, "query": self.query, "archive": self.archive, "parse": self.parse,
+            "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
             "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows}
 
     def load(self, name: str) -> dict[str, Any]:
@@ -153,6 +153,12 @@ class Bench:
         from tests.bench.archives import archive
 
         return archive(self._folder, 200_000, (5, 20)[self._size])
+
+    def telling(self) -> dict[str, Any]:
+        """Tell four channels of listings, and compare with none."""
+        from tests.bench.telling import telling
+
+        return telling(self._folder, (3, 10)[self._size])
 
     def parse(self) -> dict[str, Any]:
         """Turn each venue's frames into columns; beside it cryptofeed, unless `--only` leaves it out."""

@@ -106,6 +106,7 @@ WANTED = (
     Wanted("archive of 200,000 trades on 12 venues complete after the window's end", 1.5, None, "{:.2f} s",
            single("archive", "complete_s")),
     Wanted("the hub is not blocked meanwhile for longer than", 20, None, "{:.1f} ms", single("archive", "hub_ms")),
+    Wanted("a window opens later for the channels that are told, by", 10, None, "{:.1f} ms", single("telling", "delay_ms")),
     Wanted("a board's answer to the open window of its listing, median", 20, None, "{:.1f} ms", single("triggers", "poll_ms")),
     Wanted("a pushed notice to the open window of its listing, median", 5, None, "{:.1f} ms", single("triggers", "push_ms")),
     Wanted("the window's past from memory", 50, None, "{:.1f} ms", single("triggers", "past_window_ms")),

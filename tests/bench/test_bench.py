@@ -22,6 +22,7 @@ from tests.bench.loads import FINE_STEP, highest, percentile
 from tests.bench.parsing import form_of, made, parser_of, read
 from tests.bench.processes import BenchError, Child, Usage, await_that, usage
 from tests.bench.report import judge
+from tests.bench.telling import measure as measure_telling
 from tests.bench.venues import compare, placed
 from tests.bench.windows import durable_p99, typical_p99
 
@@ -165,6 +166,12 @@ def test_the_longest_block_of_the_hub_is_found():
 def test_the_archive_that_is_timed_has_all_its_trades(tmp_path):
     figures = measure(tmp_path, 2_000, 1)
     assert figures["trades"] == pytest.approx(2_000, abs=len(SHARES))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_listings_that_are_timed_reach_every_channel_but_the_one_that_hangs(tmp_path):
+    figures = measure_telling(tmp_path, 1, 2)
+    assert figures["listings"] == 2 and figures["tell_us"] > 0 and figures["took_s"] > figures["store_ms"] / 1e3 > 0
     assert list(tmp_path.iterdir()) == []
 
 

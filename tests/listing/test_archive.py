@@ -264,3 +264,13 @@ def test_names_are_in_utc_seconds() -> None:
 @pytest.mark.parametrize("at_ns", [-(2**63), 2**63 - 1, 10**30, -(10**30)])
 def test_no_time_breaks_the_words_for_it(at_ns: int) -> None:
     assert iso(at_ns)
+
+
+def test_an_archive_of_a_drill_has_a_name_and_marks_of_its_own(tmp_path: Path) -> None:
+    assert archive_name("KITE", ANNOUNCED_NS, drill=True) == "DRILL-KITE_20261103T060000Z"
+    real = write(tmp_path)
+    drill = write_archive(tmp_path, replace(SPAN, listings=[replace(listing, drill=True) for listing in SPAN.listings]), MARKET,
+                          CATALOGUE, PARTS, [], Pass(ANNOUNCED_NS + 600 * S))
+    assert real.path.is_dir() and drill.path.name == f"DRILL-{real.path.name}"
+    for path in (*drill.path.glob("raw/*/*.json"), drill.path / ANALYSIS, drill.path / "manifest.json"):
+        assert json.loads(path.read_text("utf-8"))["drill"] is True

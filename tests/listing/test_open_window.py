@@ -112,3 +112,11 @@ def test_after_a_restart_an_archive_says_which_window_it_has(
 def test_intervals_that_touch_are_one() -> None:
     assert joined([(5, 9), (0, 3), (3, 4), (6, 7)]) == [(0, 4), (5, 9)]
     assert [covers([(0, 4), (5, 9)], wanted) for wanted in ([(1, 3), (5, 9)], [(3, 5)], [])] == [True, False, True]
+
+
+def test_a_drill_shares_no_window_with_a_listing(window: OpenWindow) -> None:
+    drill = replace(listing_of(after_s=3, notice_id="2"), drill=True)
+    assert window.overlaps(replace(drill, drill=False)) and not window.overlaps(drill)
+    drills = OpenWindow("KITE", "upbit", [Reach()], 600.0)
+    drills.add(drill, NOW_NS, NOW_S)
+    assert drills.drill and drills.overlaps(drill) and not drills.overlaps(listing_of(after_s=3))

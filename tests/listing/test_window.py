@@ -318,3 +318,16 @@ def test_the_coin_of_an_open_window_is_doubled_until_its_trades_should_be_stored
     assert desk.doubles == ["+KITE"]
     desk.wait(SETTLE_S)
     assert desk.doubles == ["+KITE", "-KITE"]
+
+
+def test_each_listing_is_told_once_when_its_archive_is_first_written(desk: Desk) -> None:
+    told: list[tuple[str, str, int]] = []
+    desk.written = lambda listing, archive, problems: told.append((listing.notice_id, archive.path.name, archive.trades))
+    desk.start()
+    desk.detect(listing_of())
+    desk.detect(replace(listing_of(notice_id="7"), drill=True))
+    desk.wait(20.1 + SETTLE_S)
+    assert sorted(name for _, name, _ in told) == ["DRILL-KITE_20261103T060000Z", "KITE_20261103T060000Z"]
+    desk.wait(100)
+    desk.wait(700)
+    assert len(told) == 2

@@ -12,7 +12,7 @@ from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
 from pumpwatch.listing.context import Query, Reach, TradeAccess, WindowContext
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.listing.publication import Publisher
-from pumpwatch.listing.window import WindowKeeper
+from pumpwatch.listing.window import WindowKeeper, ignore_archive
 from pumpwatch.model import Gap, Listing, TradeBatch
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import Ledger
@@ -55,6 +55,7 @@ class Desk:
         self.reaches = [Reach()]
         self.gaps: list[Gap] = []
         self.writer: ArchiveWriter = ArchiveThread()
+        self.written = ignore_archive
         self.start()
 
     def start(self, clock: Clock | None = None, catalogue: Catalogue = CATALOGUE, query: Query | None = None) -> None:
@@ -67,7 +68,8 @@ class Desk:
                           archive_dir=self.folder / "archives", reaches=self.reaches),
             TradeAccess(query=query or self.shelf.query, gaps=lambda start_ns, end_ns: self.gaps,
                         behind=lambda coin: self.behind, unlisted=lambda: self.missing),
-            hasten=self.sweeps.append, publisher=self.publisher, doubler=self, writer=self.writer)
+            hasten=self.sweeps.append, publisher=self.publisher, doubler=self, writer=self.writer,
+            on_written=self.written)
 
     def double(self, coin: str) -> None:
         self.doubles.append(f"+{coin}")

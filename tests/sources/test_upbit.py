@@ -356,3 +356,8 @@ def test_it_is_asked_politely_and_in_korean() -> None:
     assert UPBIT.headers["Accept-Language"].startswith("ko-KR")
     assert [host in url for host, url in zip(HOSTS, (UPBIT.url, *UPBIT.fallback_urls), strict=True)] == [True, True]
     assert "api.upbit.com" not in UPBIT.url + "".join(UPBIT.fallback_urls)
+
+
+def test_the_title_of_a_drill_is_a_krw_listing() -> None:
+    found = UPBIT.verdict(UPBIT.drill_title.replace("{coin}", "1INCH"))
+    assert (found.kind, found.symbols, found.needs_body) == ("krw_listing", ("1INCH",), False)

@@ -137,6 +137,7 @@ class QuestDBSink:
             "detected_at": listing.detected_at_ns, "triggered_at": listing.triggered_at_ns,
             "trigger_delay_ms": (listing.triggered_at_ns - listing.announced_at_ns) / 1e6, "needs_body": listing.needs_body,
             "archive": event.archive, "trades": event.trades, "exchanges_with_data": ",".join(event.exchanges_with_data),
+            "drill": listing.drill,
         }
         try:
             self._server.exec(insert(self._listings, list(row), [list(row.values())]))

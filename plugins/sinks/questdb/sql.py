@@ -34,11 +34,11 @@ LISTING_COLUMNS = (
     ("timestamp", "TIMESTAMP_NS"), ("source", "SYMBOL"), ("notice_id", "VARCHAR"), ("symbol", "SYMBOL"),
     ("title", "VARCHAR"), ("detected_at", "TIMESTAMP_NS"), ("triggered_at", "TIMESTAMP_NS"), ("needs_body", "BOOLEAN"),
     ("archive", "VARCHAR"), ("trades", "LONG"), ("announced_at", "TIMESTAMP_NS"), ("trigger_delay_ms", "DOUBLE"),
-    ("exchanges_with_data", "VARCHAR"),
+    ("exchanges_with_data", "VARCHAR"), ("drill", "BOOLEAN"),
 )
 # columns that tables of an earlier version lack; they are added to those
 ADDED = frozenset({"status", "last_trade_time", "message_count", "error_message", "announced_at", "trigger_delay_ms",
-                   "exchanges_with_data"})
+                   "exchanges_with_data", "drill"})
 
 
 @dataclass(frozen=True, slots=True)
