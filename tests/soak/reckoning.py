@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.config import Config
+from pumpwatch.errors import StorageError
 from pumpwatch.hookspecs import Sink
 from pumpwatch.model import Gap, GapState, TradeBatch
 from pumpwatch.ops.completeness import Judge, VenueFacts
@@ -18,15 +22,15 @@ from pumpwatch.ops.status_file import read_figures
 from pumpwatch.plugins import load_plugins
 from pumpwatch.records import GapFill
 from pumpwatch.sim.ground_truth import Truth
-from pumpwatch.sim.reconcile import compare, names_of
+from pumpwatch.sim.reconcile import compare, names_of, numbered
+from pumpwatch.store.coverage import Venue
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.minutes import MINUTE_NS
 from pumpwatch.store.pending_records import gap_key
+from pumpwatch.store.reader import JournalReader, SegmentReader
 from tests.app.coverage import Sent, covered, missing
-from tests.app.reckoning import stored_of
 
-ROW = np.dtype([("instrument", "i4"), ("timestamp", "i8"), ("id", "S64"), ("price", "f8"), ("quantity", "f8"),
-                ("side", "u1")])
+AT_ONCE = 200_000  # trades read before they are split by venue
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,51 +77,107 @@ def reckon(truth: Truth, folder: Path, filled_s: float = 0.0, filled_within_s: f
 
     A sink that has got everything is compared too.
     """
-    counted = compare(truth, *stored_of(truth, folder), made=True)
+    stored, catalogue = stored_by_venue(folder)
+    counts, gone = Counter[str](), list[Sent]()
+    sink_differs = 0
+    for venue in truth.venues:
+        part, batch = truth.only(venue), stored.pop(_key(venue), TradeBatch.empty())
+        counted = compare(part, batch, catalogue, made=True)
+        counts.update(counted.figures())
+        gone += missing(part, counted)
+        if sink:
+            sink_differs += differing(batch, sink.read(names_of(part), 0, 2**62, catalogue))
     ledger = Ledger(folder, read_only=True)
     gaps = [gap for _, gap in ledger.gaps()]
     fills = {(gap_key(fill.gap), fill.symbol): fill for fill in ledger.fills_between(0, 2**62)}
     ledger.close()
-    left = [gap for gap in gaps if gap.state != GapState.FILLED]
-    gone = list(missing(truth, counted))
-    named: dict[tuple[str, str, str], list[Gap]] = {}
-    for sent in gone:
-        if sent[:3] not in named:
-            named[sent[:3]] = [gap for gap in left if not _filled(gap, sent, fills)]
-    unnamed = [sent for sent in gone if not covered(sent, named[sent[:3]])]
     minutes, false_complete, false_alarms = _judge_minutes(truth, folder, gone)
     return Result(
-        sent=counted.sent, stored=counted.stored, missing=counted.missing, doubled=counted.doubled, different=counted.different,
-        unknown=counted.unknown, unnamed=len(unnamed), false_complete=false_complete, false_alarms=false_alarms, minutes=minutes,
+        sent=counts["sent"], stored=counts["stored"], missing=counts["missing"], doubled=counts["doubled"],
+        different=counts["different"], unknown=counts["unknown"] + sum(map(len, stored.values())),
+        unnamed=len(unnamed(gone, gaps, fills)), false_complete=false_complete, false_alarms=false_alarms, minutes=minutes,
         gaps={state.value: sum(gap.state == state for gap in gaps) for state in GapState},
         lost_reasons=_reasons(fills.values()), notes=notes, filled_s=round(filled_s, 1), filled_within_s=filled_within_s,
-        sink_differs=_sink_differs(truth, folder, sink) if sink else 0)
+        sink_differs=sink_differs)
 
 
-def _sink_differs(truth: Truth, folder: Path, sink: Sink) -> int:
-    stored, catalogue = stored_of(truth, folder)
-    return differing(stored, sink.read(names_of(truth), 0, 2**62, catalogue))
+def _key(venue: str) -> Venue:
+    exchange, _, market_type = venue.partition(".")
+    return exchange, market_type
+
+
+def stored_by_venue(folder: Path) -> tuple[dict[Venue, TradeBatch], Catalogue]:
+    """Return all trades of the journal in a folder, and their catalogue. Raises StorageError where a file is not whole."""
+    catalogue = Catalogue()
+    journal = JournalReader(folder, catalogue)
+    found: dict[Venue, list[TradeBatch]] = {}
+    for segment in journal.segments():
+        reader = SegmentReader(segment.path, catalogue, _refuse)
+        batches = (batch for _, batch in reader.after(segment.first_id - 1, segment.last_id))
+        while waiting := list(_some(batches)):
+            batch = TradeBatch.concat(waiting)
+            venues = np.unique(np.array([".".join(venue) for venue in catalogue.venues]), return_inverse=True)
+            for number, venue in enumerate(venues[0].tolist()):
+                rows = np.flatnonzero(venues[1][batch.instrument] == number)
+                if len(rows):
+                    found.setdefault(_key(venue), []).append(_narrow(batch.take(rows)))
+        reader.close()
+    if journal.unreadable:
+        raise StorageError(f"not readable: {journal.unreadable}")
+    return {venue: TradeBatch.concat(batches) for venue, batches in found.items()}, catalogue
+
+
+def _some(batches: Iterator[TradeBatch]) -> Iterator[TradeBatch]:
+    """Yield batches until they have AT_ONCE trades together."""
+    rows = 0
+    while rows < AT_ONCE and (batch := next(batches, None)) is not None:
+        rows += len(batch)
+        yield batch
+
+
+def _narrow(batch: TradeBatch) -> TradeBatch:
+    """Return a batch whose text ids are as wide as they must be, None where there are none."""
+    if batch.text_id is None:
+        return batch
+    width = int(np.char.str_len(batch.text_id).max())
+    return replace(batch, text_id=batch.text_id.astype(f"S{width}") if width else None)
+
+
+def _refuse(file: Path, batch_id: int, reason: str) -> None:
+    raise StorageError(f"{file}: batch {batch_id}: {reason}")
+
+
+def unnamed(gone: Iterable[Sent], gaps: Iterable[Gap], fills: Mapping[tuple[Any, str], GapFill]) -> list[Sent]:
+    """Return the missing trades that are in no gap that is open or lost."""
+    by_venue: dict[Venue, list[Gap]] = {}
+    for gap in gaps:
+        if gap.state != GapState.FILLED:
+            by_venue.setdefault((gap.exchange, gap.market_type), []).append(gap)
+    named: dict[tuple[str, str, str], list[Gap]] = {}
+    for exchange, market_type, symbol, *_ in gone:
+        if (exchange, market_type, symbol) not in named:
+            named[exchange, market_type, symbol] = [
+                gap for gap in by_venue.get((exchange, market_type), ())
+                if gap.touches(symbol) and not _filled(gap, symbol, fills)]
+    return [sent for sent in gone if not covered(sent, named[sent[:3]])]
 
 
 def differing(first: TradeBatch, second: TradeBatch) -> int:
     """Return how many rows only one of two batches has; a row that comes twice counts twice."""
-    rows = np.concatenate([_rows(first), _rows(second)])
-    _, number = np.unique(rows, return_inverse=True)
-    counts = [np.bincount(part, minlength=len(rows)) for part in (number[:len(first)], number[len(first):])]
+    numbers = numbered(_columns(first), _columns(second))
+    counts = [np.bincount(part, minlength=len(first) + len(second)) for part in numbers]
     return int(np.abs(counts[0] - counts[1]).sum())
 
 
-def _rows(batch: TradeBatch) -> np.ndarray[Any, Any]:
-    rows = np.empty(len(batch), ROW)
-    for name in ("instrument", "timestamp", "price", "quantity", "side"):
-        rows[name] = getattr(batch, name)
-    numbers = batch.trade_id.astype("S20")  # a sink may read as text what the journal has as a number
-    rows["id"] = numbers if batch.text_id is None else np.where(batch.text_id != b"", batch.text_id, numbers)
-    return rows
+def _columns(batch: TradeBatch) -> tuple[Any, ...]:
+    ids = batch.trade_id.astype("S20")  # a sink may read as text what the journal has as a number
+    if batch.text_id is not None:
+        ids = np.where(batch.text_id != b"", batch.text_id, ids)
+    return batch.instrument, batch.timestamp, batch.price, batch.quantity, batch.side, ids
 
 
-def _filled(gap: Gap, sent: Sent, fills: dict[tuple[Any, str], GapFill]) -> bool:
-    fill = fills.get((gap_key(gap), sent[2]))
+def _filled(gap: Gap, symbol: str, fills: Mapping[tuple[Any, str], GapFill]) -> bool:
+    fill = fills.get((gap_key(gap), symbol))
     return fill is not None and fill.state == GapState.FILLED
 
 
@@ -133,17 +193,19 @@ def _judge_minutes(truth: Truth, folder: Path, gone: list[Sent]) -> tuple[int, i
     """Return the number of judged minutes, and of those that are called complete or a gap falsely."""
     facts = {(venue.exchange, venue.market_type): VenueFacts(venue.id_kind, venue.history.skips_ids)
              for venue in load_plugins(Config()).venues if not venue.variant}
-    trades = truth.trades(made=True)
-    lost = {(exchange, market, symbol, at_ns // MINUTE_NS) for exchange, market, symbol, _, at_ns in gone}
+    lost: dict[Venue, list[tuple[str, int]]] = {}
+    for exchange, market, symbol, _, at_ns in gone:
+        lost.setdefault((exchange, market), []).append((symbol, at_ns // MINUTE_NS))
     judge = Judge(folder, facts, int(read_figures(folder)["written_at_ns"]))
     count = false_complete = false_alarms = 0
-    first_ns = int(trades["timestamp"].min()) // MINUTE_NS * MINUTE_NS
-    for day in judge.days(first_ns, int(trades["timestamp"].max()) + 60 * NS_PER_S):
-        for (exchange, market), line in day.timelines.items():
+    first_ns = int(truth.records["timestamp"].min()) // MINUTE_NS * MINUTE_NS
+    for day in judge.days(first_ns, int(truth.records["timestamp"].max()) + 60 * NS_PER_S):
+        for venue, line in day.timelines.items():
             count += line.states.size
-            for row, symbol in enumerate(line.symbols):
-                claimed = line.states[row] < State.GAP
-                really = np.array([(exchange, market, symbol, minute) in lost for minute in range(line.first, line.end)])
-                false_complete += int((claimed & really).sum())
-                false_alarms += int(((line.states[row] == State.GAP) & ~really).sum())
+            really, row_of = np.zeros(line.states.shape, np.bool_), {symbol: row for row, symbol in enumerate(line.symbols)}
+            for symbol, minute in lost.get(venue, ()):
+                if symbol in row_of and line.first <= minute < line.end:
+                    really[row_of[symbol], minute - line.first] = True
+            false_complete += int(((line.states < State.GAP) & really).sum())
+            false_alarms += int(((line.states == State.GAP) & ~really).sum())
     return count, false_complete, false_alarms
