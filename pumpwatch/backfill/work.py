@@ -36,6 +36,7 @@ class GapWork:
     asked_ns: int = 0
     skipped: tuple[int, list[Range]] = (0, [])
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
+    filled: list[tuple[int, int]] = field(default_factory=list)  # other gaps of the symbol, without ids, that are filled
     beside: list[Gap] = field(default_factory=list)  # other gaps of the symbol by jumps in ids: an answer may have their trades
     rank: Rank = (0, 0, 0, 0.0, 0)
     done: bool = False  # it has its result, or its gap has changed
