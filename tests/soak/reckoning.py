@@ -43,8 +43,8 @@ class Result:
     unseen: missing trades that nothing but the venue's candles could show, by the reason (`unseen_why`); the next three leave
     them out. unnamed: missing trades that are in no gap that is open or lost. out_of_bounds: those that such a gap names, but
     not within the bounds of what is lost there. false_complete: symbols' minutes called complete, filled or quiet of which a
-    trade is missing. false_alarms: symbols' minutes called gaps of which every trade is stored; alarm_reasons: the gaps'
-    reasons. filled_s: from the end of the last harm until every gap was done; the run is good only if that was within
+    trade is missing. false_alarms: symbols' minutes called gaps of which every trade is stored, but for the minute in which
+    the collector ended; alarm_reasons: the gaps' reasons. filled_s: from the end of the last harm until every gap was done; the run is good only if that was within
     filled_within_s. sink_differs: rows that only the journal has, and those that only the sink has.
     """
 
@@ -262,7 +262,8 @@ def _judge_minutes(truth: Truth, judge: Judge, gone: list[Sent], seeable: list[S
             found.minutes += line.states.size
             found.false_complete += int(((line.states < State.GAP) & _marked(line, known.get(venue, ()))).sum())
             alarms = line.reasons[(line.states == State.GAP) & ~_marked(line, lost.get(venue, ()))]
-            found.alarms.update(f"{'.'.join(venue)}: {line.texts[number]}" for number in alarms.tolist())
+            found.alarms.update(f"{'.'.join(venue)}: {line.texts[number]}" for number in alarms.tolist()
+                                if line.texts[number] != NOT_RUNNING)  # the minute in which the run ended
     return found
 
 
