@@ -44,8 +44,9 @@ class Result:
     them out. unnamed: missing trades that are in no gap that is open or lost. out_of_bounds: those that such a gap names, but
     not within the bounds of what is lost there. false_complete: symbols' minutes called complete, filled or quiet of which a
     trade is missing. false_alarms: symbols' minutes called gaps of which every trade is stored, but for the minute in which
-    the collector ended; alarm_reasons: the gaps' reasons. filled_s: from the end of the last harm until every gap was done; the run is good only if that was within
-    filled_within_s. sink_differs: rows that only the journal has, and those that only the sink has.
+    the collector ended; alarm_reasons: the gaps' reasons. filled_s: from the end of the last harm until every gap was done; the
+    run is good only if that was within filled_within_s. sink_differs: rows that only the journal has, and those that only the
+    sink has.
     """
 
     sent: int
