@@ -31,6 +31,7 @@ from pumpwatch.store.pending_records import gap_key
 from pumpwatch.store.reader import JournalReader, SegmentReader
 from tests.app.coverage import Sent, missing
 
+MUST_BE_0 = ("doubled", "different", "unknown", "unnamed", "out_of_bounds", "false_complete", "sink_differs")
 AT_ONCE = 200_000  # trades read before they are split by venue
 NEVER_NS = 2**63 - 1
 UNREAD_WITHIN_NS = 5 * NS_PER_S  # a frame is read, and quarantined, so soon after it was sent
@@ -72,12 +73,22 @@ class Result:
     @property
     def good(self) -> bool:
         """Return whether nothing is lost without a name, doubled, or claimed falsely."""
-        return not (self.doubled or self.different or self.unknown or self.unnamed or self.out_of_bounds or self.false_complete
-                    or self.sink_differs or self.filled_s > self.filled_within_s)
+        return not any(getattr(self, name) for name in MUST_BE_0) and self.filled_s <= self.filled_within_s
 
     def figures(self) -> dict[str, Any]:
         """Return everything as plain data."""
         return asdict(self)
+
+    def table(self) -> str:
+        """Return everything as lines for a person: a figure each, and those that must be 0 marked where they are not."""
+        lines = []
+        for name, value in self.figures().items():
+            if isinstance(value, dict):
+                lines += [f"{name}:", *(f"    {count if isinstance(count, str) else f'{count:,}':>12}  {what}"
+                                        for what, count in value.items())] if value else []
+            else:
+                lines.append(f"{name:<16}{value:>12,}{'  must be 0' if name in MUST_BE_0 and value else ''}")
+        return "\n".join(lines)
 
 
 def reckon(truth: Truth, folder: Path, filled_s: float = 0.0, filled_within_s: float = 0.0, sink: Sink | None = None,

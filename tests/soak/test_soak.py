@@ -40,6 +40,13 @@ def test_a_run_is_good_only_with_nothing_lost_and_every_gap_done_in_time() -> No
         assert not replace(GOOD, **{fault: 1}).good, fault
 
 
+def test_the_table_names_each_figure_and_what_must_be_0() -> None:
+    lines = replace(GOOD, unnamed=2, gaps={"open": 1234}, notes={"left_out": "none"}).table().splitlines()
+    assert lines[0].split() == ["sent", "9"] and "unnamed                    2  must be 0" in lines
+    assert "           1,234  open" in lines and not any("must be 0" in line for line in GOOD.table().splitlines())
+    assert "            none  left_out" in lines
+
+
 def test_rows_of_two_stores_are_compared_in_any_order_and_with_their_number() -> None:
     batch = batch_of(50)
     backwards = batch.take(np.arange(49, -1, -1))
