@@ -349,7 +349,7 @@ class Attempt:
         if len(self._live_ns) and live_ns < self.start_ns:
             self.start_ns = live_ns
             self.evidence.spans = joined(self.work.filled)  # earlier answers were judged from a later trade on
-        stored_ns = high_ns if self.end_ns >= self.work.gap.to_ns else min(high_ns, self.end_ns)  # later rows were not stored
+        stored_ns = min(high_ns, max(low_ns, self.end_ns))  # later rows were not stored
         if self.early:  # its newest rows may be out of order yet, and lack one of them
             stored_ns = min(stored_ns, self._asked_ns - LAGS_NS)
         self.evidence.add_span(low_ns, stored_ns)
