@@ -12,15 +12,17 @@ import numpy as np
 from pumpwatch.backfill.access import Means, VenueAccess
 from pumpwatch.backfill.filler import fill_of
 from pumpwatch.backfill.intake import DURABLE_S
-from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, UNKNOWN, Verdict
+from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, UNKNOWN, Span, Verdict, joined
 from pumpwatch.backfill.order import UNLISTED, WorkOrder, rank
 from pumpwatch.backfill.work import GapWork, Jumps, OpenGap, symbols_of, works_of
-from pumpwatch.model import Gap, GapState
+from pumpwatch.downtime import last_received_ns
+from pumpwatch.model import Gap, GapState, IdKind
 from pumpwatch.records import GapFill, Records
 from pumpwatch.store.pending_records import GapKey, gap_key
 
 EARLY_S = 1.5  # a connection that is down extends its gap more often
 LONGEST_RUN_S, PAUSE_S = 0.003, 0.0001
+MOST_FILLED = 100  # times of a symbol: the newest
 GONE = "the venue does not list the symbol any more"
 
 
@@ -39,6 +41,7 @@ class VenueQueue:
         self._order = WorkOrder()  # some of it is done
         self._done_in_order = 0
         self._jumps: dict[int, Jumps] = {}  # by instrument
+        self._filled: dict[str, list[Span]] = {}  # by symbol: its filled gaps, where ids prove nothing
         self._windows: Mapping[int, int] = {}
         self._paused_s = 0.0
         self.done = 0
@@ -64,8 +67,9 @@ class VenueQueue:
             if id(fill.gap) not in by_object:
                 by_object[id(fill.gap)] = current.get(gap_key(fill.gap))
             known = by_object[id(fill.gap)]
-            if known is not None and fill.gap.to_ns >= known.gap.to_ns:
-                known.fills.setdefault(fill.symbol, fill)
+            if known is not None and fill.gap.to_ns >= known.gap.to_ns and fill.symbol not in known.fills:
+                known.fills[fill.symbol] = fill
+                self._note_filled(fill)
         for key, gone in before.items():
             if current.get(key) is not gone:
                 self._forget(gone)
@@ -146,12 +150,21 @@ class VenueQueue:
         found.fills[fill.symbol] = fill
         if fill.state is GapState.OPEN:
             return
+        self._note_filled(fill)
         work = found.works.pop(fill.symbol, None)
         if work is not None:
             work.done = True
             self._done_in_order += 1
             found.earlier[fill.symbol] = work
         self.done += 1
+
+    def _note_filled(self, fill: GapFill) -> None:
+        """Note a time that is filled. After a kill it begins with the last trade received: no history need show the rest."""
+        venue, gap = self.access.venue, fill.gap
+        if fill.state is GapState.FILLED and gap.first_id is None and venue.id_kind is not IdKind.CONTIGUOUS:
+            received_ns = last_received_ns(venue, gap)
+            from_ns = gap.from_ns - 1 if received_ns is None else received_ns
+            self._filled.setdefault(fill.symbol, []).append((from_ns, gap.to_ns))
 
     def _arrange(self, windows: Mapping[int, int]) -> None:
         """Put new work into the order, and what windows say; leave out what is done."""
@@ -178,6 +191,8 @@ class VenueQueue:
         """Return the next work that may be done now, None without any; `give_back` ends it."""
         work = self._order.take(self._means.clock.monotonic())
         if work is not None:
+            if work.within_run and work.symbol in self._filled:
+                work.filled = self._filled[work.symbol] = joined(self._filled[work.symbol])[-MOST_FILLED:]
             work.beside = self._jumps.get(work.number)
         return work
 

@@ -37,6 +37,7 @@ class GapWork:
     asked_ns: int = 0
     skipped: tuple[int, list[Range]] = (0, [])
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
+    filled: list[tuple[int, int]] = field(default_factory=list)  # other gaps of the symbol, without ids, that are filled
     beside: Jumps | None = None  # all gaps of the symbol by jumps in ids: an answer may have the trades of several
     rank: Rank = (0, 0, 0, 0.0, 0)
     done: bool = False  # it has its result, or its gap has changed
