@@ -231,7 +231,9 @@ class ListingSource(PolledSource):
 
     parse: returns a BadFrame in the place of a row that it cannot read, so that the other rows count; it raises BadFrame if the
     body is not such a list. Every row is checked before it is used: types, lengths, a time between 2017 and an hour from now.
-    Rows that fail are quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits.
+    Rows that fail are quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits. drill_title: a title as
+    the board writes it for a coin that gets a KRW market, with `{coin}` in the place of the coin; `listing fake --source NAME`
+    uses it.
 
     The bodies of notices, for those whose verdict has needs_body; without these functions the title alone decides. body_url:
     the address of the list that is in use, and a notice -> the address of its body. body_text: the answer of that address ->
@@ -244,6 +246,7 @@ class ListingSource(PolledSource):
     body_url: Callable[[str, Notice], str] | None = None
     body_text: Callable[[bytes], str] | None = None
     read_body: Callable[[str, int], NoticeBody] | None = None
+    drill_title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +302,8 @@ class PushSource:
     listen(url, link): connect to the url of the config, or to one of its own where that is empty, call `link.connected()`, and
     `link.deliver(body)` for each message, until the connection ends. It runs in a greenlet and must use cooperative I/O only.
     Whenever it returns or raises it is called again, with back-off; ServiceUnavailable says why the connection failed. parse,
-    verdict and exchange are those of a `ListingSource`. A message that is dated long ago is an edit and never a listing.
+    verdict, exchange and drill_title are those of a `ListingSource`. A message that is dated long ago is an edit and never a
+    listing.
 
     board: the name of the `ListingSource` of the same board. Its verdict and its bodies are used, and its list is read once
     after each connect, which finds what was published while there was no connection. options: a msgspec Struct
@@ -312,6 +316,7 @@ class PushSource:
     listen: Callable[[str, PushLink], None]
     parse: Callable[[bytes], Sequence[Notice | BadFrame]]
     verdict: Callable[[str], Verdict] | None = None  # None: that of the board
+    drill_title: str = ""
     board: str = ""
     options: type[Any] | None = None
     configured: Callable[[Any], bool] = always

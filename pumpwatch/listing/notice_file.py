@@ -56,7 +56,8 @@ def seen_of(ledger: SightLedger, listings: Sequence[Listing]) -> list[Seen]:
 def notice_rows(listings: Sequence[Listing]) -> list[dict[str, Any]]:
     """Return the notices, each with the times of its publication, of our seeing it, and of the window's opening."""
     return [{
-        "source": listing.source, "notice_id": listing.notice_id, "title": listing.title, "needs_body": listing.needs_body,
+        "source": listing.source, "notice_id": listing.notice_id, "title": listing.title, "drill": listing.drill,
+        "needs_body": listing.needs_body,
         "announced_at_ns": listing.announced_at_ns, "announced_at": iso(listing.announced_at_ns),
         "detected_at_ns": listing.detected_at_ns, "detected_at": iso(listing.detected_at_ns),
         "triggered_at_ns": listing.triggered_at_ns, "triggered_at": iso(listing.triggered_at_ns),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -56,6 +56,7 @@ class NoticeIntake:
         self._registry = ListingRegistry(source.name, context)
         self._quarantine = Quarantine(source.name, context)
         self._first_look = FirstLook(source.name, context)
+        self._verdicts: Mapping[str, CheckedVerdict] = {}  # title -> verdict, of the young notices at hand that name no coins
         self._known: dict[str, str] = {}  # notice id -> revision, of the last list
         self._pending: set[str] = set()  # notices of the last list whose bodies are not there yet
         self._begun = self._overlong = self._stopped = False
@@ -78,6 +79,7 @@ class NoticeIntake:
         """
         self._answer = answer
         detected_at_ns = self._clock.now_ns()
+        self._verdicts = rows.verdicts
         self._log_overlong(rows.more)
         seeding = self._first_look.is_due()
         if seeding and self._first_look.must_wait(rows.rejected):
@@ -122,6 +124,7 @@ class NoticeIntake:
         A notice that is unknown and not fresh is an old one that was edited: it is remembered and not announced.
         """
         detected_at_ns = self._clock.now_ns()
+        self._verdicts = rows.verdicts
         self._quarantine.record(rows.rejected)
         new = [(notice, revision_of(notice)) for notice in rows.notices]
         fresh = [pair for pair in new if detected_at_ns - pair[0].published_at_ns <= self._registry.fresh_ns]
@@ -184,7 +187,7 @@ class NoticeIntake:
                 isolated(partial(self._open_row, notice, detected_at_ns), partial(self._row_failed, notice))
 
     def _open_row(self, notice: Notice, detected_at_ns: int) -> None:
-        verdict = self._offload(checked_verdict, self.source, notice)
+        verdict = self._judge(notice)
         if verdict.needs_body:
             verdict = self._with_body(notice, verdict, detected_at_ns)
         if verdict.kind == "krw_listing" and verdict.coins:
@@ -195,7 +198,7 @@ class NoticeIntake:
         if before == revision:
             return
         try:
-            verdict = self._offload(checked_verdict, self.source, notice)
+            verdict = self._judge(notice)
         except BadFrame:
             if not seeding:
                 raise
@@ -219,6 +222,11 @@ class NoticeIntake:
                               notice.notice_id, verdict.kind, printable(",".join(verdict.notes)) or "none",
                               printable(notice.title))
         done.append((notice, verdict.kind, revision))
+
+    def _judge(self, notice: Notice) -> CheckedVerdict:
+        """Return the verdict on a notice. Raises BadFrame for an invalid one."""
+        known = None if notice.coins else self._verdicts.get(notice.title)
+        return known or self._offload(checked_verdict, self.source, notice)
 
     def _add_evidence(self, notice: Notice, event: str, at_ns: int) -> None:
         self._evidence.append(Evidence(self.source.name, notice.notice_id, at_ns, event,
