@@ -27,7 +27,7 @@ def listing_config(sim: SimProcess, *sources: str, interval_s: float = 1.0) -> d
     chosen = {name: boards[name] | ({} if name == PUSH else {"interval_s": interval_s}) for name in sources}
     if "upbit" not in chosen:  # not polled, but read after a connect: at the simulated board
         chosen["upbit"] = boards["upbit"] | {"enabled": False}
-    return {"window_s": 1.0, "sources": chosen}
+    return {"before_s": 1.0, "after_s": 1.0, "sources": chosen}
 
 
 def written(collector: CollectorProcess) -> str:

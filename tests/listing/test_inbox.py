@@ -69,6 +69,9 @@ def test_a_dropped_notice_becomes_a_listing_once(desk: Desk) -> None:
     assert (listing.source, listing.symbol, listing.notice_id) == ("fake", "PEPE", dropped["notice_id"])
     assert listing.announced_at_ns == dropped["announced_at_ns"] == listing.detected_at_ns - 500_000_000
     assert [record.listing for record in desk.ledger.listings()] == [listing]
+    (shown,) = desk.ledger.evidence_of(listing)
+    assert (shown.event, shown.at_ns, shown.facts["answer"]) == ("seen", listing.detected_at_ns, None)
+    assert json.loads(shown.facts["raw"])["notice_id"] == listing.notice_id
     assert list(inbox_folder(desk.config).iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pumpwatch.listing.archive_check import check_archive
 from pumpwatch.listing.context import Reach
 from pumpwatch.listing.manifest import ArchiveManifest, read_manifest
 from pumpwatch.model import SPOT, Gap, GapState, Instrument, TradeBatch
+from pumpwatch.store.evidence import EDITED, Evidence
 from tests.listing.market import ANNOUNCED_NS, listing_of, trades
 from tests.listing.window_desk import Desk
 from tests.small_disk import fill, small_disk
@@ -193,6 +195,18 @@ def test_a_look_that_finds_nothing_new_leaves_the_files_in_place(desk: Desk) -> 
     desk.wait(60)
     assert len(manifest_of(desk).passes) == 2
     assert (desk.folder / "archives" / NAME / "chart.html").stat() == before
+
+
+def test_a_look_after_a_notice_was_edited_writes_the_archive_anew(desk: Desk) -> None:
+    desk.detect(listing_of())
+    desk.wait(21)
+    notice_file = desk.folder / "archives" / NAME / "notice.json"
+    assert [sight["shown"] for sight in json.loads(notice_file.read_bytes())["sights"]] == [[]]
+    desk.ledger.keep_evidence([Evidence("upbit", listing_of().notice_id, desk.clock.now_ns(), EDITED, {"raw": "row"})])
+    desk.wait(60)
+    (sight,) = json.loads(notice_file.read_bytes())["sights"]
+    assert [(shown["event"], shown["raw"]) for shown in sight["shown"]] == [("edited", "row")]
+    assert check_archive(notice_file.parent).faults == ()
 
 
 def test_forty_coins_of_one_notice_have_an_archive_each_of_both_windows(desk: Desk) -> None:

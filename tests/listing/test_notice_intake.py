@@ -13,7 +13,7 @@ from pumpwatch_plugins.sources.upbit import UPBIT
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.listing.notice_intake import NoticeIntake, revision_of
-from pumpwatch.listing.validation import NoticeRows
+from pumpwatch.listing.validation import NoticeRows, checked_rows
 from pumpwatch.model import Notice
 from tests.listing.machine import KITE, ORDER, Machine
 
@@ -93,6 +93,15 @@ def test_what_is_pushed_needs_no_first_look_and_is_announced_once(machine: Machi
     again.deliver(rows(fresh))
     assert [listing.symbol for listing in machine.seen] == ["KITE"]
     assert machine.ledger.sights()[0].edits == 2
+
+
+def test_notices_of_one_title_that_name_their_coins_open_each_its_own(machine: Machine) -> None:
+    at_ns = machine.clock.now_ns()
+    notices = [Notice(source="own", notice_id=notice_id, title=KITE, category="", published_at_ns=at_ns, updated_at_ns=at_ns,
+                      coins=coins) for notice_id, coins in (("a", ("SOMI",)), ("b", ("ORDER",)), ("c", ()))]
+    source = replace(UPBIT, parse=lambda body: notices)
+    NoticeIntake(source, machine.context()).deliver(checked_rows(source, b"", at_ns))
+    assert [listing.symbol for listing in machine.seen] == ["SOMI", "ORDER", "KITE"]
 
 
 def test_an_old_notice_that_is_pushed_was_edited_and_is_not_a_listing(machine: Machine) -> None:
