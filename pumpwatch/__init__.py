@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pumpwatch.errors import ServiceUnavailable as ServiceUnavailable  # so that it can be a base
     from pumpwatch.hookspecs import hookimpl as hookimpl  # so that a decorated hook keeps its types
+    from pumpwatch.listing.board_lists import pair_markets as pair_markets  # the same for what functions return
+    from pumpwatch.listing.board_lists import rows_of as rows_of
     from pumpwatch.venue import ascending_candles as ascending_candles
 
 __version__ = "0.1.0"
@@ -28,22 +30,24 @@ _HOMES = {
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": (
-        "CountingSink", "Keeping", "KeepingSink", "ListingEvent", "ListingSource", "Market", "MarketSource", "Pace", "PushLink",
-        "PushSource", "Sink", "SinkPlugin", "SummingSink", "Verdict", "WriteResult", "hookimpl",
+        "CountingSink", "Keeping", "KeepingSink", "ListingEvent", "ListingSource", "Market", "MarketSource", "MessageSocket",
+        "NoticeBody", "Pace", "PushLink", "PushSource", "Sink", "SinkPlugin", "SummingSink", "Verdict", "WriteResult", "hookimpl",
     ),
     "pumpwatch.plugin_kit.contract": ("check_venue",),
     "pumpwatch.plugin_kit.results": ("Check",),
     "pumpwatch.plugin_kit.recorder": ("read_recording",),
+    "pumpwatch.listing.board_lists": ("bare_list", "pair_markets", "rows_of", "time_ns"),
     "pumpwatch.listing.title_verdict": ("judge",),
     "pumpwatch.listing.title_grammar": ("TitleGrammar",),
     "pumpwatch.net.proxy": ("proxy_to",),
     "pumpwatch.net.texts": ("masked", "shown_address"),
     "pumpwatch.pipeline.decode": ("Decoder",),
-    "pumpwatch.sim.board_dialect": ("Board", "BoardDialect", "Post"),
+    "pumpwatch.sim.board_dialect": ("Board", "BoardDialect", "Post", "PushDialect"),
     "pumpwatch.sim.dialect": (
         "ClientSession", "Coin", "Dialect", "History", "Message", "Meter", "MinuteBar", "Past", "Reply", "Rules", "Stamp",
         "TapeTrade",
     ),
+    "pumpwatch.sim.market_list": ("market_board",),
     "pumpwatch.sim.http_messages": ("HttpCall", "HttpReply"),
     "pumpwatch.sim.history": ("aggregate",),
     "pumpwatch.sim.rows": ("VOID", "Rows", "SymbolSpec"),

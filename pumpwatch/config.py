@@ -114,6 +114,7 @@ class SourceConfig(Section):
     enabled: bool = True
     url: str = ""
     interval_s: NotNegative = 0.0  # 0: the source's own pace, by the hour
+    options: dict[str, Any] = {}  # of a source that pushes: its own, see `source_options`
 
 
 class WindowConfig(Section):
@@ -131,7 +132,8 @@ class ListingConfig(Section):
     archive_dir: Folder = "data"
     doubled: bool = True  # the coin of an open window is read on two connections of each venue
     sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {
-        name: SourceConfig() for name in ("upbit", "upbit_markets", "bithumb", "bithumb_markets")})
+        name: SourceConfig() for name in (
+            "upbit", "upbit_markets", "upbit_announcements", "bithumb", "bithumb_markets", "own_signals")})
 
 
 class ChannelConfig(Section):
@@ -301,11 +303,11 @@ def _check_addresses(found: Keys, source: ConfigSource) -> None:
 
     if found.net.proxy:
         parse_proxy(found.net.proxy, at("net.proxy"))
-    web = ("http", "https")
+    web, sockets = ("http", "https"), ("ws", "wss")
     urls = [(f"exchanges.{name}.{kind}.{key}", getattr(exchange.market(kind), key), schemes)
             for name, exchange in found.exchanges.items() for kind in ("spot", "futures")
-            for key, schemes in (("ws_url", ("ws", "wss")), ("rest_url", web))]
-    urls += [(f"listing.sources.{name}.url", board.url, web) for name, board in found.listing.sources.items()]
+            for key, schemes in (("ws_url", sockets), ("rest_url", web))]
+    urls += [(f"listing.sources.{name}.url", board.url, web + sockets) for name, board in found.listing.sources.items()]
     for key, url, schemes in urls:
         if url:
             check_address(url, at(key), *schemes)
@@ -333,6 +335,17 @@ def options_of(config: Config, section: str, name: str, options: type[T]) -> T:
     """Read a plugin's own part of the config (`sinks.questdb`) into its struct."""
     raw = getattr(config, section).get(name) or {}
     return convert(raw, options, config.source, f"{section}.{name}.")
+
+
+def source_options(config: Config, source: Any) -> Any:
+    """Return the options of a listing source that pushes, None where it has none. Raises ConfigError for invalid ones."""
+    part = config.listing.sources.get(source.name) or SourceConfig()
+    prefix = f"listing.sources.{source.name}.options."
+    if source.options is None:
+        if part.options:
+            raise ConfigError(f"{config.source.at(prefix[:-1])}: {prefix[:-1]}: the source has no options")
+        return None
+    return convert(part.options, source.options, config.source, prefix)
 
 
 def _filled(raw: Any, kind: Any) -> Any:

@@ -8,6 +8,7 @@ nothing else of PumpWatch, and no other plugin. A plugin with a misspelt hook is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -167,6 +168,14 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NoticeBody:
+    """What the body of a notice says of its coins: markets of each, and when its trading starts, in ns, where it says so."""
+
+    markets: Mapping[str, tuple[str, ...]]
+    starts_ns: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
     """One market of an exchange's list: its symbol in the exchange's spelling, and the coin and quote that it trades."""
@@ -225,10 +234,18 @@ class ListingSource(PolledSource):
     Rows that fail are quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits. drill_title: a title as
     the board writes it for a coin that gets a KRW market, with `{coin}` in the place of the coin; `listing fake --source NAME`
     uses it.
+
+    The bodies of notices, for those whose verdict has needs_body; without these functions the title alone decides. body_url:
+    the address of the list that is in use, and a notice -> the address of its body. body_text: the answer of that address ->
+    the body's text; it raises BadFrame for any other answer. read_body: that text, and ns of the publication -> the coins; it
+    raises BadFrame where it finds none.
     """
 
     parse: Callable[[bytes], Sequence[Notice | BadFrame]]  # body -> rows
     verdict: Callable[[str], Verdict]
+    body_url: Callable[[str, Notice], str] | None = None
+    body_text: Callable[[bytes], str] | None = None
+    read_body: Callable[[str, int], NoticeBody] | None = None
     drill_title: str = ""
 
 
@@ -243,14 +260,39 @@ class MarketSource(PolledSource):
     quotes: Sequence[str] = ("KRW",)
 
 
+class MessageSocket(Protocol):
+    """A WebSocket of a source that pushes."""
+
+    def send(self, text: str) -> None:
+        """Send one text message. Raises ServiceUnavailable where the connection has ended."""
+
+    def receive(self, wait_s: float) -> bytes | None:
+        """Return the next message, None where none comes in time. Raises ServiceUnavailable where the connection has ended."""
+
+
 class PushLink(Protocol):
     """The way from a source that pushes to the collector."""
+
+    @property
+    def options(self) -> Any:
+        """Return the source's options from the config, of the type that it names; None where it names none."""
 
     def connected(self) -> None:
         """Tell that messages may come from now on."""
 
-    def deliver(self, body: bytes) -> None:
-        """Hand over one message, as `parse` reads it. Never raises."""
+    def deliver(self, body: bytes) -> bool:
+        """Hand over one message, as `parse` reads it. Never raises.
+
+        Return whether it is dealt with: False means that it could not be made durable, and should be handed over again.
+        """
+
+    def open_websocket(self, url: str, headers: Mapping[str, str]) -> AbstractContextManager[MessageSocket]:
+        """Connect to a WebSocket, with the proxy and the certificate authority of the config. Raises ServiceUnavailable."""
+
+
+def always(options: Any) -> bool:
+    """Return True."""
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,14 +304,22 @@ class PushSource:
     Whenever it returns or raises it is called again, with back-off; ServiceUnavailable says why the connection failed. parse,
     verdict, exchange and drill_title are those of a `ListingSource`. A message that is dated long ago is an edit and never a
     listing.
+
+    board: the name of the `ListingSource` of the same board. Its verdict and its bodies are used, and its list is read once
+    after each connect, which finds what was published while there was no connection. options: a msgspec Struct
+    (forbid_unknown_fields) read from `listing.sources.<name>.options` of the config; `link.options` has it. configured: whether
+    these options are enough to listen; a source that is not configured stays off.
     """
 
     name: str
     exchange: str = ""
     listen: Callable[[str, PushLink], None]
     parse: Callable[[bytes], Sequence[Notice | BadFrame]]
-    verdict: Callable[[str], Verdict]
+    verdict: Callable[[str], Verdict] | None = None  # None: that of the board
     drill_title: str = ""
+    board: str = ""
+    options: type[Any] | None = None
+    configured: Callable[[Any], bool] = always
 
     @property
     def delivery(self) -> str:

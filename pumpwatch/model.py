@@ -230,7 +230,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One row of an exchange's notice board."""
+    """One row of an exchange's notice board, or one message of a source that pushes.
+
+    coins: those that it lists, where the source knows them by itself; then its title is not judged. body: its text, where it
+    came along. raw: the row or message as it came, for the record.
+    """
 
     source: str  # upbit
     notice_id: str
@@ -239,6 +243,9 @@ class Notice:
     published_at_ns: int  # first publication
     updated_at_ns: int  # last edit
     url: str = ""
+    coins: tuple[str, ...] = ()
+    body: str = ""
+    raw: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

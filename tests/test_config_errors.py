@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pumpwatch.config import Config, load
+from pumpwatch.config import Config, ListingConfig, SourceConfig, load, source_options
 from pumpwatch.config_errors import ConfigSource, convert
 from pumpwatch.errors import ConfigError
 from pumpwatch.plugins import load_plugins
@@ -79,3 +79,22 @@ def test_a_key_that_may_hold_several_kinds_of_values_names_them(tmp_path, writte
     with pytest.raises(ConfigError) as caught:
         load(file, {})
     assert says in f"{caught.value.message}; {caught.value.hint}" and f"{file}:4:" in caught.value.message
+
+
+def test_a_sources_own_options_are_checked_and_shown_in_no_error() -> None:
+    plugins = load_plugins(Config())
+    pushes, polled = plugins.source("upbit_announcements"), SourceConfig(options={"secret_key": "SECRET", "acess_key": "SECRET"})
+    config = Config(listing=ListingConfig(sources={pushes.name: polled}))
+    with pytest.raises(ConfigError) as caught:
+        source_options(config, pushes)
+    assert "unknown key `listing.sources.upbit_announcements.options.acess_key`" in caught.value.message
+    assert "SECRET" not in str(caught.value)
+    half = SourceConfig(options={"secret_key": "x"})
+    found = source_options(Config(listing=ListingConfig(sources={pushes.name: half})), pushes)
+    assert (found.access_key, found.secret_key) == ("", "x")
+
+
+def test_a_sources_options_may_come_from_the_environment(tmp_path: Path) -> None:
+    config = load(None, {"PUMPWATCH_LISTING__SOURCES__UPBIT_ANNOUNCEMENTS__OPTIONS__KEY_FILE": str(tmp_path / "key")})
+    assert source_options(config, load_plugins(config).source("upbit_announcements")).key_file == str(tmp_path / "key")
+    assert "own_signals" in config.listing.sources

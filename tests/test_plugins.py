@@ -13,6 +13,7 @@ import pytest
 
 from pumpwatch.config import Config, ExchangeConfig, ListingConfig, PluginsConfig, VenueConfig
 from pumpwatch.errors import ConfigError, PluginError
+from pumpwatch.hookspecs import PushSource
 from pumpwatch.plugins import Plugins, load_plugins
 
 SINK = '''
@@ -85,7 +86,8 @@ def test_what_ships_is_found_by_its_entry_points_and_all_of_it_is_good() -> None
     assert plugins.venue("binance.spot").market_type == "spot"
     assert plugins.source("upbit").name == "upbit" and set(plugins.sources) == set(ListingConfig().sources)
     assert set(plugins.sinks) == {"questdb"}
-    assert {dialect.name for dialect in plugins.dialects} == {venue.name for venue in plugins.venues} | set(plugins.sources)
+    polled = {name for name, source in plugins.sources.items() if not isinstance(source, PushSource)}
+    assert {dialect.name for dialect in plugins.dialects} == {venue.name for venue in plugins.venues} | polled
 
 
 def test_a_file_in_the_folder_is_a_plugin(tmp_path: Path) -> None:

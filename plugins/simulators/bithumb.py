@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
-from pumpwatch import Board, BoardDialect, Coin, HttpCall, HttpReply, Post, hookimpl
+from pumpwatch import Board, BoardDialect, Coin, HttpCall, HttpReply, Post, hookimpl, market_board
 
 KST = timezone(timedelta(hours=9))
 NOTICES, MARKETS = "/v1/notices", "/v1/market/all"
@@ -68,26 +68,6 @@ def notices(call: HttpCall, board: Board) -> HttpReply:
     return HttpReply(200, json.dumps(rows, ensure_ascii=False).encode(), JSON)
 
 
-def seed_markets(now_ns: int, coins: Sequence[Coin]) -> list[Post]:
-    """Return the markets that exist at the start, one a post."""
-    return [Post(number=number, uuid="", title=f"KRW-{coin}", category="", first_listed_at_ns=0, listed_at_ns=0)
-            for number, coin in enumerate(ESTABLISHED, 1)]
-
-
-def market_title(coin: Coin, markets: Sequence[str], listed: bool) -> str:
-    """Return the symbols of a coin's markets."""
-    return ",".join(f"{market}-{coin.name}" for market in markets if market != "USDT")
-
-
-def markets(call: HttpCall, board: Board) -> HttpReply:
-    """Answer the list of markets."""
-    if call.method != "GET" or call.path != MARKETS:
-        return _error(404, "not_found")
-    symbols = [symbol for post in board.ordered() for symbol in post.title.split(",")]
-    rows = [{"market": symbol, "korean_name": symbol, "english_name": symbol} for symbol in symbols]
-    return HttpReply(200, json.dumps(rows, ensure_ascii=False).encode(), JSON)
-
-
 def _time(second: int) -> str:
     return f"{datetime.fromtimestamp(second, UTC).astimezone(KST):%Y-%m-%d %H:%M:%S}"
 
@@ -99,8 +79,7 @@ def _error(status: int, name: str) -> HttpReply:
 BOARDS = [
     BoardDialect(name="bithumb", url_path=f"{NOTICES}?count=20", requests_per_second=1.0, burst=3, seed=seed, title=title,
                  body=body, category=LISTING, rest=notices),
-    BoardDialect(name="bithumb_markets", url_path=f"{MARKETS}?isDetails=false", requests_per_second=10.0, burst=10,
-                 seed=seed_markets, title=market_title, body=body, category="", rest=markets),
+    market_board("bithumb_markets", f"{MARKETS}?isDetails=false", [f"KRW-{coin}" for coin in ESTABLISHED], quotes=("KRW", "BTC")),
 ]
 
 

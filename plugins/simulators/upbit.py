@@ -1,23 +1,28 @@
-"""Upbit's notice list as a server: the JSON behind its web page, with ETag, edits in place and rejections; and its markets.
+"""Upbit's notices as servers: the JSON behind its web page, with ETag, edits in place and rejections; its WebSocket; its markets.
 
 The shape is from payloads of 2025-10 and 2026-08. Rows are sorted by `listed_at`, so an edit moves an old notice to the
 top. `uuid` is a random decimal for new notices and the id for old ones. Badges last a day; pinned rows come separately.
 `per_page` above 30 is a bad request. More than about one request a second from an address is answered with 429.
+The WebSocket accepts one key, and tells of each notice and edit once. The names of its fields are those of the list.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from pumpwatch import Board, BoardDialect, Coin, HttpCall, HttpReply, Post, hookimpl
+from pumpwatch import Board, BoardDialect, Coin, HttpCall, HttpReply, Post, PushDialect, hookimpl, market_board
 
 KST = timezone(timedelta(hours=9))
 PATH = "/api/v1/announcements"
 MARKETS = "/v1/market/all"
+PUSH_PATH = "/websocket/v1/private"
+KEY = {"access_key": "simulated-access-key", "secret_key": "simulated-secret-key"}  # the one that is accepted
 ESTABLISHED = ("KRW-BTC", "KRW-ETH", "BTC-ETH", "KRW-XRP", "KRW-DOGE", "KRW-ADA", "KRW-TRX", "KRW-LINK", "KRW-AVAX", "KRW-DOT",
                "KRW-BCH", "BTC-NEXO", "USDT-NEXO")
 TRADE = "거래"
@@ -123,33 +128,65 @@ def _error(status: int, text: str) -> HttpReply:
     return HttpReply(status, json.dumps({"success": False, "error_message": text}).encode())
 
 
-def seed_markets(now_ns: int, coins: Sequence[Coin]) -> list[Post]:
-    """Return the markets that exist at the start, one a post."""
-    return [Post(number=number, uuid="", title=symbol, category="", first_listed_at_ns=0, listed_at_ns=0)
-            for number, symbol in enumerate(ESTABLISHED, 1)]
-
-
-def market_title(coin: Coin, markets: Sequence[str], listed: bool) -> str:
-    """Return the symbols of a coin's markets."""
-    return ",".join(f"{market}-{coin.name}" for market in markets)
-
-
-def markets(call: HttpCall, board: Board) -> HttpReply:
-    """Answer the list of markets."""
-    if call.method != "GET" or call.path != MARKETS:
+def open_push(call: HttpCall, revoked: bool) -> HttpReply | None:
+    """Accept a token that KEY has signed, as the real one does; reject any other with 401."""
+    given = call.headers.get("authorization", "").removeprefix("Bearer ")
+    head, _, rest = given.partition(".")
+    payload, _, signature = rest.partition(".")
+    signed = hmac.digest(KEY["secret_key"].encode(), f"{head}.{payload}".encode(), hashlib.sha512)
+    try:
+        claims = json.loads(_unpadded(payload))
+        valid = (hmac.compare_digest(_unpadded(signature), signed) and json.loads(_unpadded(head))["alg"] == "HS512"
+                 and claims["access_key"] == KEY["access_key"] and bool(claims["nonce"]))
+    except (ValueError, KeyError, TypeError):
+        valid = False
+    if call.path != PUSH_PATH:
         return _error(404, "Not Found")
-    symbols = [symbol for post in board.ordered() for symbol in post.title.split(",")]
-    rows = [{"market": symbol, "korean_name": symbol, "english_name": symbol,
-             "market_event": {"warning": False, "caution": {"PRICE_FLUCTUATIONS": False}}} for symbol in symbols]
-    return HttpReply(200, json.dumps(rows, ensure_ascii=False).encode(), {"Content-Type": "application/json; charset=utf-8"})
+    if revoked or not valid:
+        return HttpReply(401, b'{"error":{"name":"invalid_access_key","message":"invalid access key"}}')
+    return None
 
 
+def _unpadded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def receive_push(notes: dict[str, Any], text: str) -> list[str]:
+    """Remember a subscription; answer PING, and a message that is not a subscription with an error."""
+    if text == "PING":
+        return ['{"status":"UP"}']
+    try:
+        ticket, wanted, *_ = json.loads(text)
+        if not ticket["ticket"] or wanted["type"] != "announcement":
+            raise ValueError
+        if unknown := set(wanted.get("categories", ())) - {*CATEGORIES, "notice"}:
+            return [json.dumps({"error": {"name": "INVALID_PARAM", "message": f"categories: {', '.join(sorted(unknown))}"}})]
+    except (ValueError, KeyError, TypeError):
+        return ['{"error":{"name":"WRONG_FORMAT","message":"Format이 맞지 않습니다."}}']
+    notes |= {"categories": [CATEGORIES.get(name, name) for name in wanted.get("categories", ())],
+              "body": bool(wanted.get("include_body")), "subscribed": True}
+    return []
+
+
+def encode_push(post: Post, event: str, notes: Mapping[str, Any], now_ns: int) -> str:
+    """Return the message of a notice to a client that has subscribed to its category."""
+    if not notes.get("subscribed") or (notes["categories"] and post.category not in notes["categories"]):
+        return ""
+    row = _row(post, now_ns)
+    message = {"type": "announcement", "event": event.upper(), **{name: row[name] for name in (
+        "id", "uuid", "title", "category", "first_listed_at", "listed_at")}}
+    if notes["body"]:
+        message["body"] = post.body or None
+    return json.dumps({**message, "timestamp": now_ns // 1_000_000, "stream_type": "REALTIME"}, ensure_ascii=False)
+
+
+PUSH = PushDialect(name="upbit_announcements", path=PUSH_PATH, options=KEY, open=open_push, receive=receive_push,
+                   encode=encode_push)
 DIALECT = BoardDialect(
     name="upbit", url_path=f"{PATH}?os=web&page=1&per_page=20&category=trade", requests_per_second=1.0, burst=3,
-    seed=seed, title=title, body=body, category=TRADE, rest=rest, default=True)
-MARKET_DIALECT = BoardDialect(
-    name="upbit_markets", url_path=f"{MARKETS}?is_details=true", requests_per_second=10.0, burst=10, seed=seed_markets,
-    title=market_title, body=body, category="", rest=markets)
+    seed=seed, title=title, body=body, category=TRADE, rest=rest, push=PUSH, default=True)
+MARKET_DIALECT = market_board("upbit_markets", f"{MARKETS}?is_details=true", ESTABLISHED, quotes=("KRW", "BTC", "USDT"),
+                              extra={"market_event": {"warning": False, "caution": {"PRICE_FLUCTUATIONS": False}}})
 
 
 @hookimpl

@@ -15,19 +15,33 @@ Markets: https://apidocs.bithumb.com/reference/마켓코드-조회, in the shape
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
 
 import msgspec
 
-from pumpwatch import BadFrame, ListingSource, Market, MarketSource, Notice, Pace, TitleGrammar, Verdict, hookimpl, judge
+from pumpwatch import (
+    BadFrame,
+    ListingSource,
+    Market,
+    MarketSource,
+    Notice,
+    Pace,
+    TitleGrammar,
+    Verdict,
+    bare_list,
+    hookimpl,
+    judge,
+    pair_markets,
+    rows_of,
+    time_ns,
+)
 
 NOTICES = "https://api.bithumb.com/v1/notices?count=20"
 FEED = "https://feed-api.bithumb.com/v1/notices?count=20"
 MARKETS = "https://api.bithumb.com/v1/market/all?isDetails=false"
 HEADERS = {"Accept": "application/json"}
-KST = timezone(timedelta(hours=9))
-PACE = Pace(utc_offset_min=9 * 60, day=(9 * 60, 20 * 60 + 30), night_s=15.0, quick_s=2.0)
-MARKET_PACE = Pace(utc_offset_min=9 * 60, day=(9 * 60, 20 * 60 + 30), night_s=20.0, quick_s=3.0)
+KST_MIN = 9 * 60  # Korea's offset
+PACE = Pace(utc_offset_min=KST_MIN, day=(9 * 60, 20 * 60 + 30), night_s=15.0, quick_s=2.0)
+MARKET_PACE = Pace(utc_offset_min=KST_MIN, day=(9 * 60, 20 * 60 + 30), night_s=20.0, quick_s=3.0)
 LISTING_CATEGORY = "마켓 추가"
 EVENT_CATEGORY = "이벤트"
 
@@ -83,15 +97,7 @@ class Row(msgspec.Struct):
     categories: list[str] = []
 
 
-class MarketRow(msgspec.Struct):
-    """A row of the list of markets; other keys are skipped."""
-
-    market: str  # KRW-BTC
-
-
-_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_row = msgspec.json.Decoder(Row).decode
-_decode_market = msgspec.json.Decoder(MarketRow).decode
 
 
 def verdict(title: str) -> Verdict:
@@ -104,61 +110,25 @@ def parse(body: bytes) -> list[Notice | BadFrame]:
 
     Raises BadFrame where the body is not such a list, is an empty one, or has no readable row.
     """
-    rows: list[Notice | BadFrame] = []
-    for raw in _rows(body, "notices"):
-        try:
-            row = _decode_row(raw)
-            if EVENT_CATEGORY not in row.categories or LISTING_CATEGORY in row.categories:
-                rows.append(_notice(row))
-        except (msgspec.DecodeError, ValueError, OverflowError) as error:
-            text = bytes(raw)[:300].decode("utf-8", "replace")
-            rows.append(BadFrame(f"a row of Bithumb's notices cannot be read: {error}: {text}"))
-    if rows and all(isinstance(row, BadFrame) for row in rows):
-        raise BadFrame(f"Bithumb's notices have no row that can be read, the first: {rows[0]}")
-    return rows
+    return rows_of(bare_list(body, "Bithumb's notices"), _notice, "Bithumb's notices")
+
+
+def _notice(raw: bytes) -> Notice | None:
+    row = _decode_row(raw)
+    if EVENT_CATEGORY in row.categories and LISTING_CATEGORY not in row.categories:
+        return None
+    notice_id = row.pc_url.rstrip("/").rpartition("/")[2]
+    if not notice_id.isdecimal():
+        raise ValueError(f"the address {row.pc_url!r} does not end in a number")
+    published_at_ns = time_ns(row.published_at, KST_MIN)
+    return Notice(source="bithumb", notice_id=notice_id, title=row.title, category="/".join(row.categories),
+                  published_at_ns=published_at_ns, url=row.pc_url, raw=bytes(raw).decode("utf-8", "replace"),
+                  updated_at_ns=time_ns(row.modified_at, KST_MIN) if row.modified_at else published_at_ns)
 
 
 def parse_markets(body: bytes) -> list[Market | BadFrame]:
     """Return the markets of the list, with a BadFrame in place of each unreadable row. Raises BadFrame for any other body."""
-    rows: list[Market | BadFrame] = []
-    for raw in _rows(body, "list of markets"):
-        try:
-            symbol = _decode_market(raw).market
-            quote, _, coin = symbol.partition("-")
-            rows.append(Market(symbol=symbol, coin=coin, quote=quote))
-        except msgspec.DecodeError as error:
-            rows.append(BadFrame(f"a row of Bithumb's markets cannot be read: {error}"))
-    if all(isinstance(row, BadFrame) for row in rows):
-        raise BadFrame("Bithumb's list of markets has no row that can be read")
-    return rows
-
-
-def _rows(body: bytes, name: str) -> list[msgspec.Raw]:
-    try:
-        raws = _decode_list(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadFrame(f"not Bithumb's {name}: {error}") from error
-    if not raws:
-        raise BadFrame(f"Bithumb's {name} came without a row")
-    return raws
-
-
-def _notice(row: Row) -> Notice:
-    notice_id = row.pc_url.rstrip("/").rpartition("/")[2]
-    if not notice_id.isdecimal():
-        raise ValueError(f"the address {row.pc_url!r} does not end in a number")
-    published_at_ns = _ns(row.published_at)
-    return Notice(source="bithumb", notice_id=notice_id, title=row.title, category="/".join(row.categories),
-                  published_at_ns=published_at_ns, url=row.pc_url,
-                  updated_at_ns=_ns(row.modified_at) if row.modified_at else published_at_ns)
-
-
-def _ns(text: str) -> int:
-    """Return ns since 1970 of a time in Korea. Raises ValueError for a text that is not a time."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=KST)
-    return round(moment.timestamp() * 1000) * 1_000_000
+    return pair_markets(body, "Bithumb's list of markets")
 
 
 BITHUMB = ListingSource(

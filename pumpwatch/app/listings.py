@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -13,11 +14,12 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.schedule import Scheduler
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
-from pumpwatch.config import SourceConfig
+from pumpwatch.config import SourceConfig, source_options
 from pumpwatch.errors import BadFrame
 from pumpwatch.feeds.venue import VenueFeeds
-from pumpwatch.hookspecs import AnySource, MarketSource, PushSource
+from pumpwatch.hookspecs import AnySource, ListingSource, MarketSource, PushSource
 from pumpwatch.listing.archive_writer import ArchiveProcess
+from pumpwatch.listing.catch_up import CatchUp
 from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext, reaches_of
 from pumpwatch.listing.inbox import Inbox, inbox_folder
 from pumpwatch.listing.listing_ledger import Call, ListingLedger
@@ -96,14 +98,40 @@ class Listings:
         intake = IntakeContext(
             ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self._open,
             record=collector.recorder.record, fresh_s=options.fresh_s, kept_s=collector.config.store.retention_hours * 3600)
-        self.watches = [self._watch(source, part, intake) for source, part in _usable_sources(collector)]
+        sources = list(_usable_sources(collector))
+        self._catch_ups: dict[str, CatchUp] = {}  # by the board that is read after a connect
+        self.watches: list[Watch | PushWatch] = [
+            Watch(source, self._fetch, intake, url=part.url, interval_s=part.interval_s, offload=self._run_source)
+            for source, part in sources if not isinstance(source, PushSource)]
+        self._unpolled: list[Watch] = []  # boards that are read after a connect only
+        self.watches += [self._push_watch(source, part, intake) for source, part in sources if isinstance(source, PushSource)]
         boards = [watch.source for watch in self.watches if not isinstance(watch.source, MarketSource)]
         self._inbox = Inbox(inbox_folder(collector.config), intake, {board.name: board for board in boards}, self._run_source)
 
-    def _watch(self, source: AnySource, part: SourceConfig, intake: IntakeContext) -> Watch | PushWatch:
-        if isinstance(source, PushSource):
-            return PushWatch(source, intake, url=part.url, offload=self._run_source)
-        return Watch(source, self._fetch, intake, url=part.url, interval_s=part.interval_s, offload=self._run_source)
+    def _push_watch(self, source: PushSource, part: SourceConfig, intake: IntakeContext) -> PushWatch:
+        options = source_options(self._collector.config, source)
+        dial = self._collector.dialer.open
+        if not source.board:
+            return PushWatch(source, intake, url=part.url, offload=self._run_source, options=options, dial=dial)
+        board = self._board(source.board, intake)
+        if source.board not in self._catch_ups:
+            self._catch_ups[source.board] = CatchUp(board)
+        if source.verdict is None and isinstance(board.source, ListingSource):
+            source = dataclasses.replace(source, verdict=board.source.verdict)
+        return PushWatch(source, intake, url=part.url, offload=self._run_source, options=options, dial=dial,
+                         bodies=board.bodies, on_connected=self._catch_ups[source.board].request)
+
+    def _board(self, name: str, intake: IntakeContext) -> Watch:
+        """Return the watch of a board; one that is never polled by itself where the config leaves the board out."""
+        for watch in (*self.watches, *self._unpolled):
+            if watch.source.name == name and isinstance(watch, Watch):
+                return watch
+        config = self._collector.config
+        part = config.listing.sources.get(name) or config.idle_sources.get(name) or SourceConfig()
+        source = self._collector.plugins.source(name)
+        assert not isinstance(source, PushSource)
+        self._unpolled.append(Watch(source, self._fetch, intake, url=part.url, offload=self._run_source))
+        return self._unpolled[-1]
 
     def start(self, scheduler: Scheduler) -> None:
         """Resume unfinished windows, have the boards and the inbox polled, and listen to the sources that push."""
@@ -112,19 +140,20 @@ class Listings:
         for watch in self.watches:
             if isinstance(watch, PushWatch):
                 self._collector.supervisor.spawn(f"source {watch.source.name}", watch.run)
-            else:
-                watch.schedule(scheduler)
+            watch.schedule(scheduler)
+        for name, catch_up in self._catch_ups.items():
+            self._collector.supervisor.spawn(f"catch-up {name}", catch_up.run)
         self._inbox.schedule(scheduler)
 
     def stop(self) -> None:
         """Stop polling, and leave open windows to the next start."""
-        for watch in self.watches:
+        for watch in (*self.watches, *self._unpolled, *self._catch_ups.values()):
             watch.stop()
         self.windows.stop()
 
     def status(self) -> dict[str, Any]:
         """Return the state of each source, and the number of windows."""
-        return {**{watch.source.name: watch.state() for watch in self.watches},
+        return {**{watch.source.name: watch.state() for watch in (*self.watches, *self._unpolled)},
                 "windows": {"open": len(self.windows.open_windows()), "not_final": self.windows.not_final()}}
 
     def _open(self, listing: Listing) -> None:
@@ -171,5 +200,13 @@ def _usable_sources(collector: CollectorParts) -> Iterator[tuple[AnySource, Sour
             check_source(source)
         except BadFrame as error:
             log.error("listing source left out source=%s reason=%s", printable(name), printable(error.message))
-        else:
+            continue
+        if not isinstance(source, PushSource):
+            yield source, part
+            continue
+        board = collector.plugins.sources.get(source.board)
+        if source.board and not isinstance(board, ListingSource):
+            log.error("listing source left out source=%s reason=no plugin offers its board %s", printable(name),
+                      printable(source.board))
+        elif source.configured(source_options(collector.config, source)):
             yield source, part

@@ -20,6 +20,7 @@ from pumpwatch.listing.archive import Archive
 from pumpwatch.model import Listing
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
+from pumpwatch.net.ws import Dialer
 from pumpwatch.notify.notifier import Notifier
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins
@@ -64,6 +65,7 @@ class CollectorParts(Protocol):
     folder: Path
     started_at_ns: int
     http: Http
+    dialer: Dialer
     rate_limits: VenueRateLimits
     sweep: Sweep
     ingest: Ingest

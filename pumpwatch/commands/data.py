@@ -224,14 +224,15 @@ def titles(file: str, source: str | None, config: Config) -> int:
     from pumpwatch.plugins import load_plugins
 
     plugins = load_plugins(config)
-    judges = {name: found for name, found in plugins.sources.items() if not isinstance(found, MarketSource)}
+    judges = {name: found for name, found in plugins.sources.items()
+              if not isinstance(found, MarketSource) and found.verdict is not None}
     if source is None:
         source = next((name for name in (*config.listing.sources, *sorted(judges)) if name in judges), "")
     try:
         judge = judges.get(source) or plugins.source(source)
     except PluginError as error:
         raise UsageError(error.message, error.hint) from error
-    if isinstance(judge, MarketSource):
+    if isinstance(judge, MarketSource) or judge.verdict is None:
         raise UsageError(f"the listing source `{source}` has no titles", f"name one with --source: {', '.join(sorted(judges))}")
     print_json(titles_command(file, judge))
     return EXIT_OK

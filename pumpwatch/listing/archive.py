@@ -4,7 +4,7 @@
         raw/binance/spot.json                    one file for each venue that lists the coin, also without trades
         raw/binance/futures.json
         refined/pump_analysis.json               listing.analysis
-        notice.json                              the notices, and when each was published, seen and acted on
+        notice.json                              listing.notice_file: the notices, and what each source showed, and when
         chart.html                               listing.chart
         trades.parquet                           listing.parquet_file, where the extra `parquet` is installed
         manifest.json                            listing.manifest: checksums, completeness, passes, and how long it took
@@ -49,7 +49,7 @@ from numpy.typing import NDArray
 
 from pumpwatch import __version__
 from pumpwatch.catalogue import Catalogue, VenueKey
-from pumpwatch.clock import NS_PER_MS, NS_PER_S
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.abnormal import baseline_from_ns
 from pumpwatch.listing.analysis import analyse
@@ -58,6 +58,7 @@ from pumpwatch.listing.archive_swap import partial_of, put_in_place, recover
 from pumpwatch.listing.chart import chart_pieces
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
 from pumpwatch.listing.manifest import ArchiveManifest, iso, read_manifest, write_manifest
+from pumpwatch.listing.notice_file import Seen, notice_object, notice_rows
 from pumpwatch.listing.parquet_file import NAME as PARQUET
 from pumpwatch.listing.parquet_file import parquet_pieces, pyarrow_version
 from pumpwatch.model import Gap, Listing, TradeBatch
@@ -65,7 +66,6 @@ from pumpwatch.store.query import QueryPart
 
 RAW_FORMAT = "pumpwatch.raw/2"
 ANALYSIS_FORMAT = "pumpwatch.analysis/2"
-NOTICE_FORMAT = "pumpwatch.notice/1"
 ANALYSIS = Path("refined") / "pump_analysis.json"
 NOTICE, CHART = "notice.json", "chart.html"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")  # in a folder's name
@@ -80,6 +80,7 @@ class Span:
     intervals: Sequence[tuple[int, int]]
     late: bool = False
     name: str = ""  # of the folder; empty: `archive_name`
+    seen: Sequence[Seen] = ()  # the sights of its listings
 
     @property
     def drill(self) -> bool:
@@ -271,7 +272,8 @@ class _Content:
                  *(int(column.sum()) for column in (batch.timestamp, batch.trade_id, batch.received_at, batch.flags))]
                 for batch in (self.trades, self.earlier)]
         symbols = [[*self.catalogue.venues[number], self.catalogue.instruments[number].symbol] for number in self.ids]
-        content = [__version__, pyarrow_version(), self.header(), [self.gaps_of(venue) for venue in self.venues], sums, symbols,
+        content = [__version__, pyarrow_version(), self.header(), self.notice_file(),
+                   [self.gaps_of(venue) for venue in self.venues], sums, symbols,
                    sorted(map(list, set(self.catalogue.venues))), sorted({part.problem for part in parts}), sorted(unlisted)]
         return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
@@ -288,16 +290,12 @@ class _Content:
         }
 
     def notices(self) -> list[dict[str, Any]]:
-        """Return the notices, each with the times of its publication, of our seeing it, and of the window's opening."""
-        return [{
-            "source": listing.source, "notice_id": listing.notice_id, "title": listing.title, "drill": listing.drill,
-            "needs_body": listing.needs_body,
-            "announced_at_ns": listing.announced_at_ns, "announced_at": iso(listing.announced_at_ns),
-            "detected_at_ns": listing.detected_at_ns, "detected_at": iso(listing.detected_at_ns),
-            "triggered_at_ns": listing.triggered_at_ns, "triggered_at": iso(listing.triggered_at_ns),
-            "detected_after_ms": (listing.detected_at_ns - listing.announced_at_ns) / NS_PER_MS,
-            "triggered_after_ms": (listing.triggered_at_ns - listing.announced_at_ns) / NS_PER_MS,
-        } for listing in self.span.listings]
+        """Return the notices, with their times."""
+        return notice_rows(self.span.listings)
+
+    def notice_file(self) -> dict[str, Any]:
+        """Return the content of `notice.json`."""
+        return notice_object(self.span.coin, self.span.listings, self.span.seen)
 
 
 def _in_order(batch: TradeBatch, ids: Sequence[int]) -> NDArray[np.intp]:
@@ -355,7 +353,7 @@ def _write_raw(files: ArchiveFiles, content: _Content) -> None:
             "symbols": [symbol_row(catalogue.instruments[number]) for number in numbers], **header,
             "gaps": content.gaps_of(venue), "count": len(trades),
         }, trades_object(trades, catalogue))
-    files.write_object(NOTICE, {"format": NOTICE_FORMAT, "coin": content.span.coin, "notices": content.notices()})
+    files.write_object(NOTICE, content.notice_file())
 
 
 def _write_analysis(files: ArchiveFiles, content: _Content) -> dict[str, Any]:

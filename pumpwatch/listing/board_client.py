@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pumpwatch.clock import Clock
 from pumpwatch.errors import BadFrame, ServiceUnavailable
 from pumpwatch.hookspecs import PolledSource
+from pumpwatch.listing.answer_facts import answer_facts
 from pumpwatch.listing.listing_ledger import Call, call_here
 from pumpwatch.listing.validation import checked_rows
 from pumpwatch.net.http import Response
@@ -54,6 +55,7 @@ class BoardClient:
         # `Origin` is for the hosts that the source names: another one may reject a browser's cross-site request
         self._headers = {name: value for name, value in source.headers.items()
                          if name.lower() != "origin" or urlsplit(self._urls[0]).hostname in hosts}
+        self.answer: dict[str, Any] = {}  # the facts of the last one
         self._url_index = 0
         self._etags: dict[str, str] = {}
         self._new_etag = ""
@@ -82,7 +84,9 @@ class BoardClient:
         if etag := self._etags.get(self.url):
             headers["If-None-Match"] = etag
         try:
+            asked_at_ns = self._clock.now_ns()
             response = self._fetch(self.url, headers)
+            self.answer = answer_facts(self.url, response.headers, asked_at_ns, self._clock.now_ns())
             if response.status == 304 and etag:
                 rows = None
             elif response.status != 200:
@@ -97,6 +101,13 @@ class BoardClient:
         self._failures = self._rejections = 0
         self._new_etag = response.headers.get("ETag", "") if rows is not None else etag or ""
         return rows
+
+    def load(self, url: str) -> bytes:
+        """Return the body of another page of the board. Raises ServiceUnavailable for any answer but a 200."""
+        response = self._fetch(url, self._headers)
+        if response.status != 200:
+            raise ServiceUnavailable(f"{masked(url)} answers {response.status}: {one_line(response.body, 80)}")
+        return response.body
 
     def confirm(self) -> None:
         """Confirm that the last rows were processed: the board need not send the same list again."""

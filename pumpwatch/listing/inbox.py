@@ -32,8 +32,9 @@ from pumpwatch.listing.quarantine import Quarantine
 from pumpwatch.listing.registry import ListingRegistry
 from pumpwatch.listing.title_grammar import MAX_TITLE
 from pumpwatch.listing.validation import RejectedRow, check_listing, checked_coin, checked_verdict, isolated
-from pumpwatch.model import Listing
+from pumpwatch.model import Listing, Notice
 from pumpwatch.printable import printable
+from pumpwatch.store.evidence import SEEN, Evidence
 from pumpwatch.store.sqlite import make_private, private_folder
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class Inbox:
     def __init__(self, folder: Path, context: IntakeContext, sources: Mapping[str, NoticeSource] | None = None,
                  offload: Call = call_here) -> None:
         self._sources, self._offload = sources or {}, offload
-        self._folder, self._clock = folder, context.clock
+        self._folder, self._clock, self._ledger = folder, context.clock, context.ledger
         self._registry = ListingRegistry(SOURCE, context)
         self._quarantine = Quarantine(SOURCE, context)
         self._failing = self._looking = False
@@ -165,11 +166,12 @@ class Inbox:
             self._log_failing(f"{self._folder}: {error.strerror}")
             return
         self._stuck.intersection_update(names)
-        registered: list[str] = []
+        registered: dict[str, Evidence] = {}  # by the name of the file
         try:
             for name in islice((name for name in names if name not in self._stuck), FILES_PER_LOOK):
                 isolated(partial(self._register, name, registered), partial(self._set_aside, name))
             self._registry.store()
+            self._ledger.keep_evidence(list(registered.values()))
             for name in registered:
                 (self._folder / name).unlink(missing_ok=True)
             self._failing = False
@@ -182,9 +184,10 @@ class Inbox:
             log.warning("dropped notices wait reason=%s", printable(reason))
         self._failing = True
 
-    def _register(self, name: str, registered: list[str]) -> None:
+    def _register(self, name: str, registered: dict[str, Evidence]) -> None:
         try:
-            notice = msgspec.json.decode(read_dropped(self._folder / name), type=NoticeFile)
+            content = read_dropped(self._folder / name)
+            notice = msgspec.json.decode(content, type=NoticeFile)
         except (msgspec.DecodeError, OSError) as error:
             raise BadFrame(f"not a notice file: {error}") from error
         now_ns = self._clock.now_ns()
@@ -192,11 +195,12 @@ class Inbox:
         source = self._source_of(notice)
         listing = Listing(source=notice.source or SOURCE, notice_id=notice.notice_id, symbol=coin, title=notice.title,
                           announced_at_ns=notice.announced_at_ns, detected_at_ns=now_ns, triggered_at_ns=now_ns, drill=True,
-                          needs_body=source is not None and self._needs_body(source, notice.title, coin),
+                          needs_body=source is not None and self._needs_body(source, notice, coin),
                           exchange=source.exchange if source is not None else "")
         check_listing(listing, now_ns)
         self._registry.add([listing])
-        registered.append(name)
+        registered[name] = Evidence(listing.source, listing.notice_id, now_ns, SEEN,
+                                    {"raw": content.decode("utf-8", "replace"), "answer": None})
 
     def _source_of(self, notice: NoticeFile) -> NoticeSource | None:
         """Return the board that a notice names, None where it names none. Raises BadFrame where that board is not read."""
@@ -204,9 +208,12 @@ class Inbox:
             raise BadFrame(f"no notice board `{printable(notice.source)}` is read: {', '.join(self._sources) or 'none is'}")
         return self._sources.get(notice.source)
 
-    def _needs_body(self, source: NoticeSource, title: str, coin: str) -> bool:
+    def _needs_body(self, source: NoticeSource, dropped: NoticeFile, coin: str) -> bool:
         """Judge a title by its board's rules. Raises BadFrame where they see no KRW market for the coin in it."""
-        verdict = self._offload(checked_verdict, source, title)
+        at_ns = dropped.announced_at_ns
+        verdict = self._offload(checked_verdict, source, Notice(
+            source=source.name, notice_id=dropped.notice_id, title=dropped.title, category="", published_at_ns=at_ns,
+            updated_at_ns=at_ns))
         if verdict.kind != "krw_listing" or coin not in verdict.coins:
             raise BadFrame(f"its title is no KRW listing of {coin} on {source.name}: {verdict.kind}")
         return verdict.needs_body

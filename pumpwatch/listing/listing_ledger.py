@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from pumpwatch.model import Listing, Notice
+from pumpwatch.store.evidence import Evidence
 from pumpwatch.store.ledger import Ledger
 from pumpwatch.store.listed import ListingRecord
 from pumpwatch.store.sights import Sight
@@ -64,6 +65,18 @@ class ListingLedger:
     def first_sight(self, listing: Listing) -> Sight | None:
         """Return the earliest sight of the listing that this one belongs to, None where it is not known."""
         return self._call(self._ledger.first_sight, listing)
+
+    def sights_of(self, listing: Listing) -> list[Sight]:
+        """Return the sights of a listing, the earliest first."""
+        return self._call(self._ledger.sights_of, listing)
+
+    def keep_evidence(self, rows: Sequence[Evidence]) -> None:
+        """Store what sources showed, where it is of a sight of a listing."""
+        self._call(self._ledger.keep_evidence, rows)
+
+    def evidence_of(self, listing: Listing) -> list[Evidence]:
+        """Return what the sources showed of a listing, the oldest first."""
+        return self._call(self._ledger.evidence_of, listing)
 
     def edit_sights(self, notice: Notice, seen_at_ns: int) -> None:
         """Record that a notice was edited, where it is a sight of a listing."""

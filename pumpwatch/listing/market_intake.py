@@ -12,6 +12,7 @@ collector or the exchange was down, the listing is recorded without a window.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
@@ -21,6 +22,7 @@ from pumpwatch.listing.market_rows import MarketRows
 from pumpwatch.listing.quarantine import Quarantine
 from pumpwatch.listing.registry import ListingRegistry
 from pumpwatch.model import Listing, Notice
+from pumpwatch.store.evidence import SEEN, Evidence
 from pumpwatch.store.sights import MARKET_OPENED
 
 log = logging.getLogger(__name__)
@@ -42,14 +44,16 @@ class MarketIntake:
         self._first: set[str] | None = None  # the symbols of a first list, until a second one confirms it
         self._seeded = False
         self._looked_ns = self._noted_ns = 0
+        self._answer: dict[str, Any] | None = None  # of the list that is processed
         self._stopped = False
 
     def stop(self) -> None:
         """Process no further list."""
         self._stopped = True
 
-    def process(self, rows: MarketRows) -> bool:
-        """Process a list; return whether all of it is done. Raises StorageError."""
+    def process(self, rows: MarketRows, answer: dict[str, Any] | None = None) -> bool:
+        """Process a list; return whether all of it is done. Raises StorageError. answer: `answer_facts` of the list."""
+        self._answer = answer
         if self._stopped:
             return False
         self._quarantine.record(rows.rejected)
@@ -107,6 +111,8 @@ class MarketIntake:
                 else:
                     self._registry.add([listing])
             self._registry.store()
+            self._ledger.keep_evidence([Evidence(self.source.name, symbol, now_ns, SEEN, {"raw": symbol, "answer": self._answer})
+                                        for symbol in coins])
             self._registry.log_not_opened()
         self._remember(coins)
 

@@ -1,10 +1,11 @@
 """Process the notices of one source: find the new listings among them, each of them once.
 
-A notice that is seen for the first time, and whose title opens a KRW market, is a listing. The notices of a board's very first
-look are remembered and not announced (`first_look`). After a restart, notices that appeared during the downtime are announced,
-as late where they are no longer fresh. An edit (another title or time of a known notice) is stored with its sight, logged with
-its remarks, and is never a listing. Every row is validated first; a row that is invalid, or that cannot be handled, affects no
-other.
+A notice that is seen for the first time, and whose title opens a KRW market, is a listing. Where the title does not say which
+of its coins get one, the notice's body decides (`notice_bodies`); until it is there the notice counts as not processed. The
+notices of a board's very first look are remembered and not announced (`first_look`). After a restart, notices that appeared
+during the downtime are announced, as late where they are no longer fresh. An edit (another title or time of a known notice) is
+stored with its sight, logged with its remarks, and is never a listing. Every row is validated first; a row that is invalid, or
+that cannot be handled, affects no other.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, StorageError
@@ -20,16 +22,21 @@ from pumpwatch.hookspecs import NoticeSource
 from pumpwatch.listing.context import IntakeContext
 from pumpwatch.listing.first_look import FirstLook
 from pumpwatch.listing.listing_ledger import Call, call_here
+from pumpwatch.listing.manifest import iso
+from pumpwatch.listing.notice_bodies import BodyPending, NoticeBodies
 from pumpwatch.listing.quarantine import Quarantine
 from pumpwatch.listing.registry import ListingRegistry
 from pumpwatch.listing.validation import CheckedVerdict, NoticeRows, RejectedRow, checked_verdict, isolated, shown
 from pumpwatch.model import Listing, Notice
 from pumpwatch.printable import printable
+from pumpwatch.store.evidence import BODY, EDITED, SEEN, Evidence
 
 log = logging.getLogger(__name__)
 
 CHUNK = 500  # rows that are looked up, and remembered, together
 LINES = 20  # log lines of one look; further ones are counted
+LISTINGS = ("krw_listing", "non_krw_listing")  # kinds of notices whose bodies say more of the markets
+KRW = "KRW"
 NOT_JUDGED = CheckedVerdict("other", (), False, (), ())
 REMEMBERED = 100_000  # notices of a source; the oldest are forgotten
 PLANNED_NS = 60 * NS_PER_S  # a notice dated further ahead than this has the time it was planned for, or a wrong clock
@@ -38,18 +45,23 @@ PLANNED_NS = 60 * NS_PER_S  # a notice dated further ahead than this has the tim
 class NoticeIntake:
     """The notices of one source. `process` takes a list of a board, `deliver` a message of a source that pushes.
 
-    offload runs the source's code where it blocks nothing.
+    offload runs the source's code where it blocks nothing. bodies: those of the source's board; None: titles alone decide.
     """
 
-    def __init__(self, source: NoticeSource, context: IntakeContext, offload: Call = call_here) -> None:
-        self.source = source
+    def __init__(self, source: NoticeSource, context: IntakeContext, offload: Call = call_here,
+                 bodies: NoticeBodies | None = None) -> None:
+        self.source, self._bodies = source, bodies
+        self._waiting: dict[str, Notice] = {}  # notices that were pushed, and wait for their bodies
         self._ledger, self._clock, self._stats, self._offload = context.ledger, context.clock, context.stats, offload
         self._registry = ListingRegistry(source.name, context)
         self._quarantine = Quarantine(source.name, context)
         self._first_look = FirstLook(source.name, context)
-        self._verdicts: Mapping[str, CheckedVerdict] = {}  # title -> verdict, of the young notices at hand
+        self._verdicts: Mapping[str, CheckedVerdict] = {}  # title -> verdict, of the young notices at hand that name no coins
         self._known: dict[str, str] = {}  # notice id -> revision, of the last list
+        self._pending: set[str] = set()  # notices of the last list whose bodies are not there yet
         self._begun = self._overlong = self._stopped = False
+        self._answer: dict[str, Any] | None = None  # of the list that is processed
+        self._evidence: list[Evidence] = []  # of the rows that are processed
         self._lines = 0
         self._remembered = 0  # notices, in this run
 
@@ -60,8 +72,12 @@ class NoticeIntake:
     def looked(self) -> None:
         """Do nothing: notices have times of their own."""
 
-    def process(self, rows: NoticeRows) -> bool:
-        """Process a list; return whether all of it is done. A rejected row may become valid when our clock is corrected."""
+    def process(self, rows: NoticeRows, answer: dict[str, Any] | None = None) -> bool:
+        """Process a list; return whether all of it is done. A rejected row may become valid when our clock is corrected.
+
+        answer: `answer_facts` of the list.
+        """
+        self._answer = answer
         detected_at_ns = self._clock.now_ns()
         self._verdicts = rows.verdicts
         self._log_overlong(rows.more)
@@ -97,6 +113,11 @@ class NoticeIntake:
         self._known, self._begun = shown_now, True
         return complete and not failed
 
+    def retry(self) -> None:
+        """Process the pushed notices that waited for their bodies. Raises StorageError."""
+        if self._waiting and not self._stopped:
+            self._process_pushed(list(self._waiting.values()), self._clock.now_ns())
+
     def deliver(self, rows: NoticeRows) -> None:
         """Process a message of a source that pushes. Raises StorageError.
 
@@ -110,7 +131,7 @@ class NoticeIntake:
         old = [pair for pair in new if pair not in fresh]
         self._begun = True
         if fresh:
-            self._process_chunk(fresh, detected_at_ns, None)
+            self._process_pushed([notice for notice, _ in fresh], detected_at_ns)
         if old:
             unknown = self._ledger.seen_notices(self.source.name, [notice.notice_id for notice, _ in old])
             self._ledger.remember_notices([(notice, NOT_JUDGED.kind, revision) for notice, revision in old
@@ -118,6 +139,15 @@ class NoticeIntake:
             self._process_chunk([pair for pair in old if pair[0].notice_id in unknown], detected_at_ns, None)
         self._registry.log_not_opened()
         self._log_held_back()
+
+    def _process_pushed(self, notices: Sequence[Notice], detected_at_ns: int) -> None:
+        """Process notices of messages; those whose bodies are not there yet wait for `retry`."""
+        failed = self._process_chunk([(notice, revision_of(notice)) for notice in notices], detected_at_ns, None)
+        for notice in notices:
+            if notice.notice_id in failed and notice.notice_id in self._pending:
+                self._waiting[notice.notice_id] = notice
+            else:
+                self._waiting.pop(notice.notice_id, None)
 
     def _process_chunk(self, new: Sequence[tuple[Notice, str]], detected_at_ns: int,
                        seeds: list[tuple[Notice, str, str]] | None) -> list[str]:
@@ -133,11 +163,15 @@ class NoticeIntake:
             raise
         done: list[tuple[Notice, str, str]] = list(seeds or ())
         failed: list[str] = []
+        self._pending = set()
         for notice, revision in new:
             row = partial(self._process_row, notice, revision, before.get(notice.notice_id), detected_at_ns, seeding, done)
             if not isolated(row, partial(self._row_failed, notice)):
                 failed.append(notice.notice_id)
         self._registry.store()
+        evidence, self._evidence = self._evidence, []
+        if evidence:
+            self._ledger.keep_evidence(evidence)
         if done:
             self._ledger.remember_notices(done)
         if (self._remembered + len(done)) // REMEMBERED != self._remembered // REMEMBERED:
@@ -154,6 +188,8 @@ class NoticeIntake:
 
     def _open_row(self, notice: Notice, detected_at_ns: int) -> None:
         verdict = self._judge(notice)
+        if verdict.needs_body:
+            verdict = self._with_body(notice, verdict, detected_at_ns)
         if verdict.kind == "krw_listing" and verdict.coins:
             self._registry.add(self._listings(notice, verdict, detected_at_ns))
 
@@ -167,14 +203,21 @@ class NoticeIntake:
             if not seeding:
                 raise
             verdict = NOT_JUDGED  # a first look announces nothing, whatever the verdict
+        first_seen_ns = detected_at_ns
+        if verdict.needs_body and not seeding and not self._first_look.covers(notice):
+            if self._bodies is not None:
+                first_seen_ns = self._bodies.first_seen_ns(notice, detected_at_ns)
+            verdict = self._with_body(notice, verdict, detected_at_ns)
         if before is None:
             self._stats.add("listing_notices_total", source=self.source.name, kind=verdict.kind)
             if not seeding and verdict.kind == "krw_listing" and not self._first_look.covers(notice):
                 self._quarantine.record(verdict.rejected)
-                self._registry.add(self._listings(notice, verdict, detected_at_ns))
+                self._registry.add(self._listings(notice, verdict, first_seen_ns))
+                self._add_evidence(notice, SEEN, first_seen_ns)
         else:
             self._stats.add("listing_updates_total", source=self.source.name)
             self._ledger.edit_sights(notice, detected_at_ns)
+            self._add_evidence(notice, EDITED, detected_at_ns)
             self._log_limited(logging.INFO, "notice updated source=%s id=%s kind=%s remarks=%s title=%s", self.source.name,
                               notice.notice_id, verdict.kind, printable(",".join(verdict.notes)) or "none",
                               printable(notice.title))
@@ -182,9 +225,34 @@ class NoticeIntake:
 
     def _judge(self, notice: Notice) -> CheckedVerdict:
         """Return the verdict on a notice. Raises BadFrame for an invalid one."""
-        return self._verdicts.get(notice.title) or self._offload(checked_verdict, self.source, notice.title)
+        known = None if notice.coins else self._verdicts.get(notice.title)
+        return known or self._offload(checked_verdict, self.source, notice)
+
+    def _add_evidence(self, notice: Notice, event: str, at_ns: int) -> None:
+        self._evidence.append(Evidence(self.source.name, notice.notice_id, at_ns, event,
+                                       {"raw": notice.raw or notice.title, "answer": self._answer}))
+
+    def _with_body(self, notice: Notice, verdict: CheckedVerdict, detected_at_ns: int) -> CheckedVerdict:
+        """Return the verdict that a notice's body gives; the title's own where it cannot be had. Raises BodyPending."""
+        if self._bodies is None or verdict.kind not in LISTINGS:
+            return verdict
+        body = self._bodies.of(notice, detected_at_ns)
+        self._bodies.done(notice)
+        if body is None:
+            return verdict
+        self._evidence.append(Evidence(self.source.name, notice.notice_id, body.at_ns, BODY, {
+            "text": body.text, "markets": body.coins, "starts_ns": body.starts_ns}))
+        coins = tuple(coin for coin, markets in body.coins.items() if KRW in markets)
+        self._log_limited(logging.INFO, "notice body decides source=%s id=%s krw=%s others=%s starts=%s", self.source.name,
+                          notice.notice_id, ",".join(coins) or "none",
+                          ",".join(coin for coin in body.coins if coin not in coins) or "none",
+                          ",".join(f"{coin}:{iso(at_ns)}" for coin, at_ns in body.starts_ns.items()) or "unknown")
+        return CheckedVerdict(LISTINGS[0] if coins else LISTINGS[1], coins, False, verdict.notes, body.rejected)
 
     def _row_failed(self, notice: Notice, error: Exception) -> None:
+        if isinstance(error, BodyPending):
+            self._pending.add(notice.notice_id)
+            return
         reason = error.message if isinstance(error, BadFrame) else f"{type(error).__name__}: {error}"
         self._quarantine.record([RejectedRow(reason, shown(notice))])
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.listing.archive import Archive
 from pumpwatch.listing.context import Reach
+from pumpwatch.listing.notice_file import Seen
 from pumpwatch.model import Listing
 
 SETTLE_S = 0.25  # after the end, for trades under way; longer where venues lag or trades wait for the disk
@@ -50,9 +51,10 @@ class OpenWindow:
     """The window of one coin on one board, for one listing or for several that overlap. Times ending in `_s` are monotonic.
 
     board: the exchange that opens the market (`Listing.board`). name: of its archive's folder, empty until it is chosen.
-    reaches: of the window and the longer ones. fresh_s: a listing seen later than this after its publication is late, and sockets
-    are not read faster for it. intervals, end_ns: of the window whose end comes next, or whose archive was written last. covered:
-    the intervals of the archive. complete: the archive has this window; until then it is due.
+    reaches: of the window and the longer ones. fresh_s: a listing seen later than this after its publication is late, and
+    sockets are not read faster for it. intervals, end_ns: of the window whose end comes next, or whose archive was written
+    last. covered: the intervals of the archive. seen: the sights of the listings, as they were read last. complete: the
+    archive has this window; until then it is due.
     """
 
     def __init__(self, coin: str, board: str, reaches: Sequence[Reach], fresh_s: float) -> None:
@@ -62,6 +64,7 @@ class OpenWindow:
         self._stage = 0
         self.listings: list[Listing] = []
         self.covered: list[Interval] = []
+        self.seen: Sequence[Seen] = ()
         self.late = True
         self._moment_s = self.added_s = float("-inf")  # of the last publication or detection, and of the last `add`
         self._quick: list[tuple[float, float]] = []

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from gevent.event import Event
 
-from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
+from pumpwatch.errors import BadFrame, PumpWatchError, ServiceUnavailable, StorageError
 from pumpwatch.hookspecs import PushSource
 from pumpwatch.listing.context import IntakeContext
 from pumpwatch.listing.listing_ledger import Call, call_here
+from pumpwatch.listing.notice_bodies import NoticeBodies
 from pumpwatch.listing.notice_intake import NoticeIntake
+from pumpwatch.listing.quarantine import Quarantine
 from pumpwatch.listing.source_health import SourceHealth
-from pumpwatch.listing.validation import checked_rows, isolated
+from pumpwatch.listing.validation import RejectedRow, checked_rows, isolated
 from pumpwatch.net.backoff import Backoff
+from pumpwatch.net.messages import TextSocket
+from pumpwatch.net.stream import Stream
 from pumpwatch.net.texts import masked
 
 STEADY_S = 60.0  # a connection that lasted so long before it ended starts with a new back-off
 
 
+class Dial(Protocol):
+    """Open a WebSocket, as `net.ws.Dialer.open` does. Raises ServiceUnavailable."""
+
+    def __call__(self, url: str, headers: Mapping[str, str], /) -> Stream: ...
+
+
+def no_dial(url: str, headers: Mapping[str, str], /) -> Stream:
+    """Refuse to connect."""
+    raise ServiceUnavailable("no WebSocket can be opened here")
+
+
+def do_nothing() -> None:
+    """Do nothing."""
+
+
 class PushWatch:
     """One source that pushes. `run` is the body of its greenlet; nothing of the source's ends it.
 
-    url overrides the source's own address. offload runs the source's code, except `listen`, where it blocks nothing.
+    url overrides the source's own address. offload runs the source's code, except `listen`, where it blocks nothing. dial opens
+    a WebSocket for the source. on_connected is called after each connect: what was published before it is to be found otherwise.
     """
 
-    def __init__(self, source: PushSource, context: IntakeContext, *, url: str = "", offload: Call = call_here) -> None:
-        self.source = source
+    def __init__(self, source: PushSource, context: IntakeContext, *, url: str = "", offload: Call = call_here,
+                 options: Any = None, bodies: NoticeBodies | None = None, dial: Dial = no_dial,
+                 on_connected: Callable[[], None] = do_nothing) -> None:
+        self.source, self.options = source, options
+        self._dial, self._on_connected = dial, on_connected
         self._url, self._clock, self._stats, self._offload = url, context.clock, context.stats, offload
-        self._intake = NoticeIntake(source, context, offload)
+        self._intake = NoticeIntake(source, context, offload, bodies)
+        self._quarantine = Quarantine(source.name, context)
         self._health = SourceHealth(source.name, context.clock, context.stats)
         self._backoff = Backoff(base_s=1.0, cap_s=60.0)
         self._stopped = False
@@ -59,21 +84,44 @@ class PushWatch:
     def connected(self) -> None:
         """Record that the source is connected."""
         self._health.mark_up(self._url)
+        self._on_connected()
 
-    def deliver(self, body: bytes) -> None:
-        """Process one message. Never raises: a message that cannot be read is not a reason to leave the connection."""
+    def open_websocket(self, url: str, headers: Mapping[str, str]) -> TextSocket:
+        """Connect to a WebSocket. Raises ServiceUnavailable."""
+        return TextSocket(self._dial(url, headers))
+
+    def schedule(self, scheduler: Any, interval_s: float = 1.0) -> None:
+        """Have an APScheduler look every `interval_s` for bodies that notices wait for."""
+        scheduler.add_job(self.retry, "interval", seconds=interval_s, id=f"listing.{self.source.name}.bodies",
+                          max_instances=1, coalesce=True, misfire_grace_time=None)
+
+    def retry(self) -> None:
+        """Process notices that waited for their bodies. Never raises."""
+        try:
+            isolated(self._intake.retry, self._failed)
+        except StorageError as error:
+            self._health.mark_down(f"the ledger cannot be read or written: {error.message}")
+
+    def deliver(self, body: bytes) -> bool:
+        """Process one message, and return whether it is dealt with; False means that the ledger failed.
+
+        Never raises: a message that cannot be read is quarantined, and not a reason to leave the connection.
+        """
         if self._stopped:
-            return
+            return False
         self._stats.add("listing_messages_total", source=self.source.name)
         try:
             rows = self._offload(checked_rows, self.source, body, self._clock.now_ns())
             isolated(lambda: self._intake.deliver(rows), self._failed)
         except BadFrame as error:
+            self._quarantine.record([RejectedRow(error.message, body)])
             self._health.mark_down(f"a message cannot be read: {error.message}")
         except StorageError as error:
             self._health.mark_down(f"the ledger cannot be read or written: {error.message}")
+            return False
         else:
             self._health.mark_up(self._url)
+        return True
 
     def stop(self) -> None:
         """Process no further message and connect no more. A `listen` that still waits ends with its greenlet."""

@@ -28,6 +28,7 @@ from pumpwatch.listing.completeness import INCOMPLETE
 from pumpwatch.listing.context import reaches_of
 from pumpwatch.listing.inbox import coin_name
 from pumpwatch.listing.manifest import iso, read_manifest
+from pumpwatch.listing.notice_file import seen_of
 from pumpwatch.listing.open_window import LOOKS_S, intervals_of, joined
 from pumpwatch.listing.validation import time_problem
 from pumpwatch.model import Instrument, Listing
@@ -67,7 +68,7 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
         start_ns, end_ns = intervals[0][0], intervals[-1][1]
         stored = StoredTrades(config, load_plugins(config))
         late = known and all(_is_late(config, listing) for listing in listings)
-        span = Span(coin, listings, intervals, late, name)
+        span = Span(coin, listings, intervals, late, name, seen_of(ledger, listings))
         found, catalogue = stored.of(coin, span.query_from_ns, end_ns), stored.catalogue
         _add_instruments(catalogue, path)
         if not known and not catalogue.matching(coin):

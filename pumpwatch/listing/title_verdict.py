@@ -7,7 +7,7 @@ and a market list that belongs to it), never because words are absent. The other
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,27 +57,30 @@ def titles_command(file: Path | str | IO[str] | None, source: NoticeSource) -> I
     """Yield one verdict a title: kind, symbols, markets, needs_body, notes, and the title itself.
 
     `file` is a path, an open text file, or None for standard input; a line is a raw title or a JSON object with
-    `title`. Blank lines are skipped. Raises UsageError where the file cannot be read or a JSON line has no title.
+    `title`. Blank lines are skipped. Raises UsageError where the file cannot be read, a JSON line has no title, or the source
+    judges no titles.
     """
+    if source.verdict is None:
+        raise UsageError(f"the listing source `{source.name}` has no titles")
     if file is None or str(file) == "-":
-        yield from _verdicts(sys.stdin, source)
+        yield from _verdicts(sys.stdin, source.verdict)
     elif isinstance(file, str | Path):
         try:
             with Path(file).open(encoding="utf-8") as lines:
-                yield from _verdicts(lines, source)
+                yield from _verdicts(lines, source.verdict)
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{file}: cannot read titles: {error}", "give UTF-8 text, one title a line") from error
     else:
-        yield from _verdicts(file, source)
+        yield from _verdicts(file, source.verdict)
 
 
-def _verdicts(lines: Iterable[str], source: NoticeSource) -> Iterator[dict[str, Any]]:
+def _verdicts(lines: Iterable[str], judge_title: Callable[[str], Verdict]) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         text = line.strip().removeprefix("\ufeff")
         if not text:
             continue
         title = _title_of(text, number)
-        verdict = source.verdict(title)
+        verdict = judge_title(title)
         yield {"kind": verdict.kind, "symbols": list(verdict.symbols),
                "markets": {coin: list(markets) for coin, markets in verdict.markets.items()},
                "needs_body": verdict.needs_body, "notes": list(verdict.notes), "title": title}

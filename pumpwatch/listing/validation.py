@@ -21,7 +21,7 @@ from gevent import GreenletExit
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, StorageError
-from pumpwatch.hookspecs import AnySource, MarketSource, NoticeSource, Pace, PushSource, Verdict
+from pumpwatch.hookspecs import AnySource, ListingSource, MarketSource, NoticeBody, NoticeSource, Pace, PushSource, Verdict
 from pumpwatch.listing.title_grammar import MAX_TITLE
 from pumpwatch.model import Listing, Notice
 from pumpwatch.printable import printable
@@ -38,6 +38,7 @@ COINS = 1000  # in one notice
 YOUNG_NS, JUDGED_AT_ONCE = 600 * NS_PER_S, 5  # notices that are judged where their list is parsed
 ID_LENGTH, NAME_LENGTH, CATEGORY_LENGTH, URL_LENGTH = 100, 64, 200, 2000
 NOTES, NOTE_LENGTH = 20, 200
+BODY_LENGTH, RAW_LENGTH = 1_000_000, 20_000
 REASON_LENGTH, SHOWN_BYTES = 400, 8000
 KINDS = frozenset({"krw_listing", "non_krw_listing", "delisting", "warning", "maintenance", "event", "other"})
 
@@ -132,12 +133,17 @@ def check_source(source: AnySource) -> None:
     if given.exchange != "" and (type(given.exchange) is not str or not _EXCHANGE.fullmatch(given.exchange)):
         raise BadFrame("exchange is not 1 to 32 small letters, digits, `_` and `-`")
     if isinstance(given, PushSource):
-        functions = {"listen": given.listen, "parse": given.parse, "verdict": given.verdict}
+        functions: dict[str, Any] = {"listen": given.listen, "parse": given.parse, "configured": given.configured}
+        if given.verdict is not None or not given.board:
+            functions["verdict"] = given.verdict
     else:
         _check_polled(given)
         functions = {"parse": given.parse}
         if not isinstance(given, MarketSource):
             functions["verdict"] = given.verdict
+            bodies = {name: getattr(given, name) for name in ("body_url", "body_text", "read_body")}
+            if set(bodies.values()) != {None}:
+                functions |= bodies
     if not isinstance(given, MarketSource):
         _check_text("drill_title", given.drill_title, CATEGORY_LENGTH)
     if not all(map(callable, functions.values())):
@@ -189,11 +195,12 @@ def checked_rows(source: NoticeSource, body: bytes, now_ns: int) -> NoticeRows:
 
 def _young_verdicts(source: NoticeSource, notices: Sequence[Notice], now_ns: int) -> dict[str, CheckedVerdict]:
     """Return the verdicts on the first young notices; one that is invalid is left to whoever asks for it."""
-    young = islice((notice for notice in notices if now_ns - notice.published_at_ns <= YOUNG_NS), JUDGED_AT_ONCE)
+    young = islice((notice for notice in notices if not notice.coins and now_ns - notice.published_at_ns <= YOUNG_NS),
+                   JUDGED_AT_ONCE)
     verdicts: dict[str, CheckedVerdict] = {}
     for notice in young:
         with suppress(BadFrame):
-            verdicts[notice.title] = checked_verdict(source, notice.title)
+            verdicts[notice.title] = checked_verdict(source, notice)
     return verdicts
 
 
@@ -224,12 +231,24 @@ def checked_notice(given: object, source: str, now_ns: int) -> Notice:
         _check_text("url", given.url, URL_LENGTH, line=True)
     _check_time("published_at_ns", given.published_at_ns, now_ns)
     _check_time("updated_at_ns", given.updated_at_ns, now_ns)
-    return dataclasses.replace(given, source=source)
+    if type(given.coins) is not tuple or len(given.coins) > COINS:
+        raise BadFrame(f"coins is not a tuple of at most {COINS}")
+    _check_text("body", given.body, BODY_LENGTH)
+    _check_text("raw", given.raw, BODY_LENGTH)
+    return dataclasses.replace(given, source=source, raw=given.raw[:RAW_LENGTH])
 
 
-def checked_verdict(source: NoticeSource, title: str) -> CheckedVerdict:
-    """Have a source judge a title. Raises BadFrame for an invalid verdict; an invalid coin goes to `rejected`."""
-    given = call(source.verdict, title)
+def checked_verdict(source: NoticeSource, notice: Notice) -> CheckedVerdict:
+    """Have a source judge a notice's title, unless the notice names its coins itself.
+
+    Raises BadFrame for an invalid verdict; an invalid coin goes to `rejected`.
+    """
+    if notice.coins:
+        coins, rejected = _coins(notice.coins, "a notice's coins")
+        return CheckedVerdict("krw_listing", coins, False, (), rejected)
+    if source.verdict is None:
+        raise BadFrame("the source has no verdict")
+    given = call(source.verdict, notice.title)
     if type(given) is not Verdict:
         raise BadFrame(f"a verdict is a {type(given).__name__}, not a Verdict")
     if type(given.kind) is not str or given.kind not in KINDS:
@@ -237,16 +256,49 @@ def checked_verdict(source: NoticeSource, title: str) -> CheckedVerdict:
     symbols: Any = given.symbols
     if isinstance(symbols, str | bytes):
         raise BadFrame("a verdict's symbols are one text, not a sequence")
+    coins, rejected = _coins(symbols, "a verdict's symbols")
+    return CheckedVerdict(given.kind, coins, given.needs_body is True, _notes(given.notes), rejected)
+
+
+def _coins(symbols: Any, what: str) -> tuple[tuple[str, ...], tuple[RejectedRow, ...]]:
+    """Return the valid coins, each once, and the others. Raises BadFrame where there are too many."""
     coins: dict[str, None] = {}
     rejected: list[RejectedRow] = []
     for number, symbol in enumerate(items(symbols)):
         if number >= COINS:
-            raise BadFrame(f"a verdict has more than {COINS} symbols")
+            raise BadFrame(f"{what} are more than {COINS}")
         try:
             coins[checked_coin(symbol)] = None
         except BadFrame as error:
             rejected.append(RejectedRow(error.message, shown(symbol)))
-    return CheckedVerdict(given.kind, tuple(coins), given.needs_body is True, _notes(given.notes), tuple(rejected))
+    return tuple(coins), tuple(rejected)
+
+
+def checked_body(board: ListingSource, text: str, published_at_ns: int) -> tuple[
+        dict[str, tuple[str, ...]], dict[str, int], list[RejectedRow]]:
+    """Have a board read a notice's body; return markets by coin, starts of trading by coin (ns), and rejected coins.
+
+    Raises BadFrame where it is not a body, or names no valid coin.
+    """
+    _check_text("a body", text, BODY_LENGTH)
+    given = call(board.read_body, text, published_at_ns) if board.read_body is not None else None
+    if type(given) is not NoticeBody or not isinstance(given.markets, Mapping) or not isinstance(given.starts_ns, Mapping):
+        raise BadFrame(f"read_body returns a {type(given).__name__}, not a NoticeBody")
+    coins: dict[str, tuple[str, ...]] = {}
+    starts_ns: dict[str, int] = {}
+    rejected: list[RejectedRow] = []
+    for symbol, markets in list(given.markets.items())[:COINS]:
+        try:
+            coin = checked_coin(symbol)
+            coins[coin] = tuple(checked_coin(market) for market in items(markets))
+            start_ns = given.starts_ns.get(symbol)
+            if type(start_ns) is int and EARLIEST_NS < start_ns < LATEST_NS:
+                starts_ns[coin] = start_ns
+        except BadFrame as error:
+            rejected.append(RejectedRow(error.message, shown(symbol)))
+    if not coins:
+        raise BadFrame("the body names no coin")
+    return coins, starts_ns, rejected
 
 
 def checked_coin(given: object) -> str:

@@ -16,6 +16,7 @@ from pumpwatch.listing.context import IntakeContext
 from pumpwatch.listing.listing_ledger import Call, call_here
 from pumpwatch.listing.market_intake import MarketIntake
 from pumpwatch.listing.market_rows import checked_markets
+from pumpwatch.listing.notice_bodies import NoticeBodies
 from pumpwatch.listing.notice_intake import NoticeIntake
 from pumpwatch.listing.pace import next_poll_s
 from pumpwatch.listing.source_health import SourceHealth
@@ -39,15 +40,19 @@ class Watch:
         self.interval_s = interval_s or source.interval_s
         self._pace = None if interval_s else source.pace
         self._intake: NoticeIntake | MarketIntake
+        self.bodies: NoticeBodies | None = None  # of the board's notices
         if isinstance(source, MarketSource):
             self._board = BoardClient(source, fetch, context.clock, url, offload, checked_markets)
             self._intake = MarketIntake(source, context)
         else:
             self._board = BoardClient(source, fetch, context.clock, url, offload, checked_rows)
-            self._intake = NoticeIntake(source, context, offload)
+            if source.body_url is not None:
+                self.bodies = NoticeBodies(source, context, self._board.load, lambda: self._board.url, offload)
+            self._intake = NoticeIntake(source, context, offload, self.bodies)
         self._clock, self._stats = context.clock, context.stats
         self._health = SourceHealth(source.name, context.clock, context.stats)
         self._stopped = self._looking = False
+        self._answers = 0
         self._look_began_s = context.clock.monotonic()
         self._next_s = float("-inf")
 
@@ -77,6 +82,17 @@ class Watch:
             self._next_s = now_s + next_poll_s(self.interval_s, self._pace, self._clock.now_ns())
         self.poll()
 
+    def look_now(self) -> bool:
+        """Look once, whatever the pace says; return whether the source has answered since the call. Never raises."""
+        before = self._answers
+        self.poll()
+        return self._answers > before
+
+    @property
+    def rest_s(self) -> float:
+        """Return for how many seconds the source is still left alone."""
+        return self._board.rest_s()
+
     def poll(self) -> None:
         """Look once, unless the source is to be left alone. Never raises."""
         if self._looking:  # a look may take longer than the interval; the scheduler would warn each time
@@ -102,9 +118,10 @@ class Watch:
             return
         self._count("unchanged" if rows is None else "read")
         self._stats.set("listing_answered_at_ns", self._clock.now_ns(), source=self.source.name)
-        if rows is None or self._intake.process(rows):
+        if rows is None or self._intake.process(rows, self._board.answer):
             self._board.confirm()
         self._intake.looked()
+        self._answers += 1
         self._health.mark_up(self._board.url)
 
     def _count(self, outcome: str) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from pumpwatch.listing.archive_swap import recover
 from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
 from pumpwatch.listing.context import DoubleNothing, Doubler, TradeAccess, WindowContext
 from pumpwatch.listing.manifest import read_manifest
+from pumpwatch.listing.notice_file import Seen, seen_of
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of, joined
 from pumpwatch.listing.publication import Publisher
 from pumpwatch.listing.validation import check_listing, isolated
@@ -244,10 +246,17 @@ class WindowKeeper:
             window.name = free_name(self._context.archive_dir, window.coin, announced_at_ns, window.board, others, window.drill)
         return self._context.archive_dir / window.name
 
+    def _seen(self, window: OpenWindow, listings: Sequence[Listing]) -> Sequence[Seen]:
+        """Return the sights of a window's listings; where the ledger cannot be read, those that were read last."""
+        with suppress(StorageError):  # the archive does not wait for them
+            window.seen = seen_of(self._context.ledger, listings)
+        return window.seen
+
     def _close(self, window: OpenWindow) -> Archive | None:
         """Query, write, and plan the next pass; return the archive where something in it is new."""
         listings = list(window.listings)
-        span = Span(window.coin, listings, list(window.intervals), window.late, self._path(window).name)
+        span = Span(window.coin, listings, list(window.intervals), window.late, self._path(window).name,
+                    self._seen(window, listings))
         known = bool(self._context.catalogue.matching(window.coin))
         unlisted = list(self._trades.unlisted())
         missing = [f"no instrument list yet from {venue}" for venue in unlisted]

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of
+from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of, source_options
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError, PluginError, PumpWatchError, ServiceUnavailable
 from pumpwatch.findings import FAIL, NOTE, OK, UNREACHABLE, WARN, Finding
-from pumpwatch.hookspecs import PolledSource
+from pumpwatch.hookspecs import PolledSource, PushSource
 from pumpwatch.net.proxy import Proxies
 from pumpwatch.net.texts import masked, one_line
 from pumpwatch.notify.channels import make_channels
@@ -84,6 +84,13 @@ def _plugin_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
     for name in config.sinks:
         if name in plugins.sinks:
             yield _options_finding(config, name, plugins)
+    for name in config.listing.sources:
+        source = plugins.sources.get(name)
+        if isinstance(source, PushSource):
+            try:
+                source_options(config, source)
+            except PumpWatchError as error:
+                yield Finding(f"listing {name}", FAIL, error.message, error.hint)
 
 
 def _notify_findings(config: Config) -> Iterator[Finding]:

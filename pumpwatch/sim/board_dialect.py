@@ -6,9 +6,9 @@ keeps the posts, limits the requests and injects the faults.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pumpwatch.sim.dialect import Coin
 from pumpwatch.sim.http_messages import HttpCall, HttpReply
@@ -42,6 +42,18 @@ class Board(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PushDialect:
+    """The WebSocket of a board, as a server. notes: what it remembers of a client."""
+
+    name: str  # of the listing source that listens to it
+    path: str  # of its address, on the board's own port
+    options: Mapping[str, str]  # of that source, which the dialect accepts
+    open: Callable[[HttpCall, bool], HttpReply | None]  # handshake, keys are revoked -> a rejection, None accepts it
+    receive: Callable[[dict[str, Any], str], Sequence[str]]  # notes, a client's message -> answers
+    encode: Callable[[Post, str, Mapping[str, Any], int], str]  # post, `created` or `updated`, notes, now_ns -> message or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoardDialect:
     """A notice board, as a server; or a list of markets, whose posts are markets and whose titles are their symbols."""
 
@@ -54,4 +66,5 @@ class BoardDialect:
     body: Callable[[Coin, Sequence[str], int], str]  # coin, markets, trading starts at ns -> body of its notice
     category: str  # of a listing
     rest: Callable[[HttpCall, Board], HttpReply]
+    push: PushDialect | None = None
     default: bool = False  # commands that name no board mean this one

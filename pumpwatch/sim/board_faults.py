@@ -1,7 +1,8 @@
 """The faults of a simulated board: what it answers instead of its list, and what its list shows of the posts.
 
 A fault of ANSWERS replaces every answer. A fault of VIEWS shows the posts otherwise: some come late, all of them an hour off, in
-another order, or half of them. `half_json` cuts the body of the right answer in the middle.
+another order, or half of them. `half_json` cuts the body of the right answer in the middle. Two faults are of the board's
+WebSocket: `ws_cut` ends its connections just before each notice, and `key_revoked` rejects every key.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pumpwatch.sim.http_messages import HttpReply
 
 NO_FAULT = "none"
 HALF_JSON = "half_json"
+WS_CUT, KEY_REVOKED = "ws_cut", "key_revoked"
 WALL = b"<!DOCTYPE html><html><head><title>Attention Required! | Cloudflare</title></head><body>Sorry</body></html>"
 HTML_TYPE = {"Content-Type": "text/html; charset=UTF-8"}
 REJECTED = HttpReply(429, b'{"success":false,"error_message":"Too many requests"}', {"Retry-After": "1"})
@@ -60,7 +62,7 @@ VIEWS: dict[str, View] = {
     "late": _late, "hour_ahead": _shifted(HOUR_NS - NS_PER_S), "hour_behind": _shifted(-HOUR_NS), "reordered": _reordered,
     "half": _half,
 }
-FAULTS = (NO_FAULT, *ANSWERS, *VIEWS, HALF_JSON)
+FAULTS = (NO_FAULT, *ANSWERS, *VIEWS, HALF_JSON, WS_CUT, KEY_REVOKED)
 
 
 def cut(reply: HttpReply) -> HttpReply:

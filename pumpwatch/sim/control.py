@@ -75,7 +75,7 @@ def publish(simulation: Simulation, listing: ListingOptions) -> dict[str, Any]:
     """Publish a listing and make its coin jump on every venue from now on."""
     board = _board(simulation, listing.board)
     coin = next((coin for coin in simulation.coins if coin.name == listing.coin), Coin(listing.coin, 1.0, listing.coin))
-    post = board.publish(coin, listing.markets, listed=listing.listed, title=listing.title)
+    post = board.publish(coin, listing.markets, listed=listing.listed, title=listing.title, text=listing.text)
     pumped = {name: venue.market.pump(coin.name, post.first_listed_at_ns, listing.height, listing.volume)
               for name, venue in simulation.venues.items() if listing.height}
     return {"number": post.number, "title": post.title, "at_ns": post.first_listed_at_ns, "pumped": pumped}
@@ -115,7 +115,7 @@ def _board_fault(simulation: Simulation, body: dict[str, Any]) -> dict[str, Any]
     board = _board(simulation, str(body.get("board", "")))
     if body.get("fault") not in FAULTS:
         raise UsageError(f"no fault `{body.get('fault')}` of a board", f"known: {', '.join(FAULTS)}")
-    board.fault = body["fault"]
+    board.set_fault(body["fault"])
     return {"fault": board.fault}
 
 

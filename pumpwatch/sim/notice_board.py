@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import UsageError
 from pumpwatch.sim.board_dialect import BoardDialect, Post
-from pumpwatch.sim.board_faults import ANSWERS, HALF_JSON, NO_FAULT, REJECTED, VIEWS, cut
+from pumpwatch.sim.board_faults import ANSWERS, HALF_JSON, KEY_REVOKED, NO_FAULT, REJECTED, VIEWS, WS_CUT, cut
+from pumpwatch.sim.board_push import BoardPush
 from pumpwatch.sim.dialect import Coin
 from pumpwatch.sim.ground_truth import TruthWriter
 from pumpwatch.sim.http_messages import HttpCall, HttpReply
@@ -36,6 +38,7 @@ class NoticeBoard:
         self._clock, self._truth = clock, truth
         self._random = random.Random(seed)
         self._buckets: dict[str, TokenBucket] = {}
+        self.push = BoardPush(dialect.push, dialect.name, clock, truth) if dialect.push is not None else None
 
     @property
     def name(self) -> str:
@@ -55,13 +58,16 @@ class NoticeBoard:
         return posts if view is None else view(posts, self._clock.now_ns())
 
     def publish(self, coin: Coin, markets: Sequence[str], *, listed: bool = False, title: str = "", category: str = "",
-                trading_in_s: float = 5_400) -> Post:
+                trading_in_s: float = 5_400, text: str = "") -> Post:
         """Post the notice of a coin's listing in these markets now, or a notice with the title given.
 
         listed: the coin has other markets on the board's exchange already. trading_in_s: from now to the start of trading.
+        text: the body of a notice whose title is given.
         """
+        if self.push is not None and self.fault == WS_CUT:
+            self.push.cut()
         now_ns = self._clock.now_ns()
-        body = "" if title else self.dialect.body(coin, markets, now_ns + int(trading_in_s * NS_PER_S))
+        body = text or "" if title else self.dialect.body(coin, markets, now_ns + int(trading_in_s * NS_PER_S))
         post = Post(number=max((post.number for post in self.posts), default=0) + self._random.randint(1, 4),
                     uuid=str(self._random.randint(10**8, 10**9 - 1)),
                     title=title or self.dialect.title(coin, markets, listed),
@@ -69,6 +75,7 @@ class NoticeBoard:
                     body=body)
         self.posts.append(post)
         self._truth.event("published", board=self.name, number=post.number, title=post.title, coin=coin.name)
+        self._tell(post, "created")
         return post
 
     def edit(self, number: int, suffix: str = "", title: str = "") -> Post:
@@ -80,6 +87,7 @@ class NoticeBoard:
         post.title = title or post.title + suffix
         post.listed_at_ns = self._clock.now_ns()
         self._truth.event("edited", board=self.name, number=number, title=post.title)
+        self._tell(post, "updated")
         return post
 
     def delete(self, number: int) -> Post:
@@ -88,6 +96,18 @@ class NoticeBoard:
         self.posts.remove(post)
         self._truth.event("deleted", board=self.name, number=number, title=post.title)
         return post
+
+    def set_fault(self, fault: str) -> None:
+        """Begin a fault of `board_faults.FAULTS`, which ends the one before; a revoked key also ends connections."""
+        self.fault = fault
+        if self.push is not None:
+            self.push.revoked = fault == KEY_REVOKED
+            if self.push.revoked:
+                self.push.cut()
+
+    def _tell(self, post: Post, event: str) -> None:
+        if self.push is not None:
+            self.push.tell(post, event)
 
     def _post(self, number: int) -> Post:
         for post in self.posts:
@@ -106,11 +126,14 @@ class NoticeBoard:
             return reply
         call = HttpCall(request.method, request.path, request.query, request.headers, request.body, self._clock.now_ns())
         answer = self.dialect.rest(call, self)
+        answer.headers.setdefault("Date", formatdate(call.now_ns // NS_PER_S, usegmt=True))
         return cut(answer) if self.fault == HALF_JSON else answer
 
     def status(self) -> dict[str, Any]:
         """Return figures for the status."""
-        return {"requests": self.requests, "refused": self.rejected, "fault": self.fault, "mood": self.mood,
+        push = {} if self.push is None else {"push": {
+            "clients": self.push.clients, "connects": self.push.connects, "rejected": self.push.rejected, "sent": self.push.sent}}
+        return {**push, "requests": self.requests, "refused": self.rejected, "fault": self.fault, "mood": self.mood,
                 "notices": [{"number": post.number, "title": post.title} for post in self.ordered()[:20]]}
 
     def _too_often(self, peer: str) -> bool:

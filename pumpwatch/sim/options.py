@@ -26,6 +26,7 @@ class ListingOptions(Section):
     markets: list[str] = msgspec.field(default_factory=lambda: ["KRW", "BTC", "USDT"])
     listed: bool = False  # the coin already has other markets there, which changes the title
     title: str = ""  # instead of the board's own words
+    text: str = ""  # the body of a notice with such a title
     height: float = 0.25  # of the peak above the price before
     volume: float = 40.0  # the coin trades this many times as often at first
 

@@ -76,7 +76,11 @@ class SimServer:
         venues = {name: {"ws_url": f"wss://{at[name]}{venue.dialect.ws_path}",
                          "rest_url": f"https://{at[name]}{venue.dialect.rest_path}"}
                   for name, venue in simulation.venues.items()}
-        boards = {name: {"url": f"https://{at[name]}{board.dialect.url_path}"} for name, board in simulation.boards.items()}
+        boards: dict[str, dict[str, Any]] = {
+            name: {"url": f"https://{at[name]}{board.dialect.url_path}"} for name, board in simulation.boards.items()}
+        for name, board in simulation.boards.items():
+            if (push := board.dialect.push) is not None:
+                boards[push.name] = {"url": f"wss://{at[name]}{push.path}", "options": dict(push.options)}
         return {"venues": venues, "boards": boards, "control": f"https://{at[CONTROL]}/sim", "ca_file": str(ca_file),
                 "folder": str(simulation.folder), "pid": os.getpid(), "coins": [coin.name for coin in simulation.coins]}
 
@@ -96,6 +100,9 @@ class SimServer:
                     if self._upgrade(stream, request, host, bytes(received)):
                         return
                     break
+                if request.is_upgrade and isinstance(host, NoticeBoard) and host.push is not None:
+                    host.push.accept(stream, request, bytes(received))
+                    return
                 reply = self._rest(request, host, stream.peer)
                 keep = request.headers.get("connection", "").lower() != "close"
                 stream.write(wire.answer(reply, keep=keep))

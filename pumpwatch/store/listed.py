@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pumpwatch.model import Listing, Notice
+from pumpwatch.store.evidence import Evidence, keep_evidence, read_evidence
 from pumpwatch.store.sights import FIELDS, Sight, keep_sight
 from pumpwatch.store.sqlite import transaction
 
@@ -88,6 +89,23 @@ class ListedRows:
             (listing.source, listing.notice_id, listing.symbol))
         return Sight(*found[0]) if found else None
 
+    def sights_of(self, listing: Listing) -> list[Sight]:
+        """Return the sights of a listing, the earliest first."""
+        return [Sight(*row) for row in self._rows(
+            f"SELECT {FIELDS} FROM sights WHERE of_source = ? AND of_notice_id = ? AND symbol = ? ORDER BY seen_at_ns, source",
+            (listing.source, listing.notice_id, listing.symbol))]
+
+    def keep_evidence(self, rows: Sequence[Evidence]) -> None:
+        """Store what sources showed, where it is of a sight of a listing; all of it or none."""
+        def work(connection: sqlite3.Connection) -> None:
+            with transaction(connection):
+                keep_evidence(connection, rows)
+        self._run("write", work)
+
+    def evidence_of(self, listing: Listing) -> list[Evidence]:
+        """Return what the sources showed of a listing, the oldest first."""
+        return self._run("read", lambda connection: read_evidence(connection, listing.source, listing.notice_id, listing.symbol))
+
     def edit_sights(self, notice: Notice, seen_at_ns: int) -> None:
         """Record that a notice was edited, where it is a sight of a listing."""
         self._change("UPDATE sights SET title = ?, edits = edits + 1, edited_at_ns = ? WHERE source = ? AND notice_id = ?",
@@ -126,6 +144,8 @@ class ListedRows:
                          f" WHERE source = ?{which} ORDER BY rowid DESC LIMIT 1 OFFSET ?)", (source, source, keep))
         self._change("DELETE FROM sights WHERE source = ? AND NOT EXISTS (SELECT 1 FROM listings WHERE source = of_source"
                      " AND notice_id = of_notice_id AND symbol = sights.symbol)", (source,))
+        self._change("DELETE FROM evidence WHERE source = ? AND NOT EXISTS (SELECT 1 FROM sights WHERE sights.source = ?"
+                     " AND sights.notice_id = evidence.notice_id)", (source, source))
 
 
 def _insert(listings: Sequence[Listing], trades: int | None, problem: str) -> tuple[str, tuple[str]]:

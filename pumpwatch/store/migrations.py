@@ -122,3 +122,10 @@ def messages(db: Database) -> None:
         "channel": str, "event_id": str, "event": str, "made_at_ns": int, "tries": int, "next_at_ns": int},
         pk=("channel", "event_id"))
     db.create_table("told", {"event_id": str, "at_ns": int}, pk="event_id")
+
+
+@migrations()
+def evidence(db: Database) -> None:
+    """Store what each source showed of a listing, as it came."""
+    db.create_table("evidence", {"source": str, "notice_id": str, "at_ns": int, "event": str, "facts": str},
+                    pk=("source", "notice_id", "at_ns", "event"))

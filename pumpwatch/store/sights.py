@@ -1,9 +1,9 @@
 """Who saw a listing, and when: the ledger's table of sights.
 
 Several sources may see one listing: the board's notices by two ways, and the market when it opens. The earliest sight becomes
-the listing. A later sight of the same exchange and coin joins it: a notice of another source within NOTICE_REACH_S of it, a
-market that opens within MARKET_REACH_S. A second notice of the same source is a listing of its own. A drill joins nothing, and
-nothing joins a drill.
+the listing. A later sight of the same exchange and coin joins it: a notice of another source that was seen or published within
+NOTICE_REACH_S of it, a market that opens within MARKET_REACH_S. A second notice of the same source is a listing of its own. A
+drill joins nothing, and nothing joins a drill.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def keep_sight(connection: sqlite3.Connection, listing: Listing) -> bool:
     reach_s = MARKET_REACH_S if listing.kind == MARKET_OPENED else NOTICE_REACH_S
     joined = None if listing.drill else connection.execute(
         "SELECT of_source, of_notice_id FROM sights WHERE symbol = ? AND exchange = ? AND source != ?"
-        " AND (abs(seen_at_ns - ?) <= ? OR (notice_id = ? AND kind = ?))"
+        " AND (abs(seen_at_ns - ?) <= ? OR (kind = ? AND (notice_id = ? OR abs(published_at_ns - ?) <= ?)))"
         " AND NOT EXISTS (SELECT 1 FROM listings WHERE source = of_source AND notice_id = of_notice_id"
         " AND symbol = sights.symbol AND drill) ORDER BY seen_at_ns DESC LIMIT 1",
-        (listing.symbol, listing.board, listing.source, listing.detected_at_ns, int(reach_s * NS_PER_S), listing.notice_id,
-         listing.kind)).fetchone()
+        (listing.symbol, listing.board, listing.source, listing.detected_at_ns, int(reach_s * NS_PER_S), listing.kind,
+         listing.notice_id, listing.announced_at_ns, int(NOTICE_REACH_S * NS_PER_S))).fetchone()
     connection.execute(
         f"INSERT INTO sights ({FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?)",
         (*key, listing.board, listing.kind, listing.detected_at_ns, listing.announced_at_ns, listing.title,

@@ -9,6 +9,7 @@ from typing import Any
 from pumpwatch.clock import FakeClock
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.model import Notice
+from pumpwatch.store.evidence import SEEN, Evidence
 from pumpwatch.store.ledger import Ledger
 from tests.listing.market import listing_of
 
@@ -37,6 +38,10 @@ def test_every_method_goes_through_call_and_reaches_the_ledger(tmp_path: Path) -
     through.edit_sights(NOTICE, NOW_NS)
     first = through.first_sight(listing_of())
     assert first is not None and first.seen_at_ns == listing_of().detected_at_ns
+    assert through.sights_of(listing_of()) == [first]
+    shown = Evidence(first.source, first.notice_id, NOW_NS, SEEN, {"raw": "row", "answer": None})
+    through.keep_evidence([shown])
+    assert through.evidence_of(listing_of()) == [shown]
     through.finish_listing(listing_of(), "archive", 5)
     assert {record.listing.symbol: (record.archive, record.trades, record.problem) for record in through.listings()} == {
         "KITE": ("archive", 5, ""), "OTHER": ("", 0, "not opened")}

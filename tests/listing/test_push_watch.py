@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 
-from pumpwatch.errors import BadFrame, ServiceUnavailable
+from pumpwatch.errors import BadFrame, ServiceUnavailable, StorageError
 from pumpwatch.hookspecs import PushLink, PushSource, Verdict
+from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.listing.push_watch import PushWatch
 from pumpwatch.model import Notice
 from tests.listing.machine import Machine
@@ -127,3 +129,38 @@ def test_what_cannot_be_read_is_quarantined(machine: Machine) -> None:
     run(watch_of(machine, mixed)[0])
     assert [listing.symbol for listing in machine.seen] == ["KITE"]
     assert [record.exchange for record in machine.quarantined] == ["signals"]
+
+
+def test_a_message_that_cannot_be_read_is_kept_as_it_came(machine: Machine) -> None:
+    watch, _ = watch_of(machine)
+    assert watch.deliver(b"<html>") and not watch.up
+    assert [(record.exchange, record.payload) for record in machine.quarantined] == [("signals", b"<html>")]
+
+
+def test_each_connect_is_told_and_the_link_has_the_options(machine: Machine) -> None:
+    asked: list[bool] = []
+
+    def listen(url: str, link: PushLink) -> None:
+        assert link.options == {"key": "x"}
+        link.connected()
+        with pytest.raises(ServiceUnavailable):
+            link.open_websocket("wss://example.com", {})
+        if len(asked) == 2:
+            watch.stop()
+
+    source = PushSource(name="signals", listen=listen, parse=parse, verdict=lambda title: Verdict("other"))
+    watch = PushWatch(source, machine.context(), options={"key": "x"}, on_connected=lambda: asked.append(True))
+    watch._backoff._base_s = 0.001
+    run(watch)
+    assert len(asked) == 2
+
+
+def test_a_message_is_handed_over_again_where_the_ledger_fails(machine: Machine) -> None:
+    def fail(function: object, *args: object) -> Any:
+        raise StorageError("the disk is full")
+
+    source = PushSource(name="signals", listen=lambda url, link: None, parse=parse,
+                        verdict=lambda title: Verdict("krw_listing", (title,)))
+    watch = PushWatch(source, replace(machine.context(), ledger=ListingLedger(machine.ledger, fail)))  # type: ignore[arg-type]
+    assert not watch.deliver(message(machine, "KITE")) and watch.up is False
+    watch.retry()

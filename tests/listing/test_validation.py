@@ -10,7 +10,7 @@ import pytest
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, StorageError
-from pumpwatch.hookspecs import ListingSource, MarketSource, Pace, PushSource, Verdict
+from pumpwatch.hookspecs import ListingSource, MarketSource, NoticeBody, Pace, PushSource, Verdict
 from pumpwatch.listing.validation import (
     COINS,
     EARLIEST_NS,
@@ -19,6 +19,7 @@ from pumpwatch.listing.validation import (
     SHOWN_BYTES,
     check_listing,
     check_source,
+    checked_body,
     checked_coin,
     checked_notice,
     checked_rows,
@@ -76,7 +77,8 @@ def test_what_is_not_a_notice_does_not_pass(given: object) -> None:
 @pytest.mark.parametrize("fields", [
     {"notice_id": 1}, {"notice_id": ""}, {"notice_id": "x" * 101}, {"notice_id": "1\n2"}, {"notice_id": "\x1b[2J"},
     {"notice_id": "\u202e1"}, {"notice_id": " "}, {"title": None}, {"title": "x" * 2001}, {"title": "\ud800"},
-    {"category": 5}, {"category": "x" * 201}, {"url": None}, {"url": "x" * 2001}, {"url": "a\r\nb"},
+    {"category": 5}, {"category": "x" * 201}, {"coins": ["KITE"]}, {"coins": ("A",) * 1001}, {"body": b"x"}, {"raw": None},
+    {"body": "x" * 1_000_001}, {"url": None}, {"url": "x" * 2001}, {"url": "a\r\nb"},
     {"published_at_ns": EARLIEST_NS - 1}, {"published_at_ns": NOW_NS + HOUR_NS + 1}, {"published_at_ns": 2**63},
     {"published_at_ns": -(10**30)}, {"published_at_ns": 1.5e18}, {"published_at_ns": True}, {"published_at_ns": None},
     {"published_at_ns": str(NOW_NS)}, {"updated_at_ns": 0}, {"updated_at_ns": NOW_NS + 2 * HOUR_NS}])
@@ -159,7 +161,7 @@ def test_whatever_a_source_raises_is_a_bad_answer(error: BaseException) -> None:
     with pytest.raises(BadFrame):
         checked_rows(source(raising(error)), b"", NOW_NS)
     with pytest.raises(BadFrame):
-        checked_verdict(source(verdict=raising(error)), "t")
+        checked_verdict(source(verdict=raising(error)), GOOD)
 
 
 def test_an_empty_list_is_a_list() -> None:
@@ -171,17 +173,40 @@ def test_an_empty_list_is_a_list() -> None:
     Verdict("other", None), Verdict("other", Hostile()), Verdict("other", tuple(map(str, range(COINS + 1))))])  # type: ignore[arg-type]
 def test_what_is_not_a_verdict_does_not_pass(given: object) -> None:
     with pytest.raises(BadFrame):
-        checked_verdict(source(verdict=lambda title: given), "t")
+        checked_verdict(source(verdict=lambda title: given), GOOD)
+
+
+def test_the_coins_that_a_notice_names_itself_need_no_verdict() -> None:
+    judged = checked_verdict(source(verdict=raising(ZeroDivisionError())), replace(GOOD, coins=("KITE", "../x", "kite")))
+    assert (judged.kind, judged.coins, len(judged.rejected)) == ("krw_listing", ("KITE",), 1)
+
+
+def board(given: object) -> ListingSource:
+    return replace(source(), body_url=lambda url, notice: url, body_text=lambda body: "", read_body=lambda text, at_ns: given)  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("given", [None, 5, {}, NoticeBody({}), NoticeBody(None), NoticeBody({"../x": ("KRW",)}),  # type: ignore[arg-type]
+                                   NoticeBody({"KITE": 5}), NoticeBody({"KITE": ("KRW/",)}),
+                                   NoticeBody({"KITE": ("KRW",)}, None)])  # type: ignore[arg-type, dict-item]
+def test_what_is_not_a_body_with_a_coin_does_not_pass(given: object) -> None:
+    with pytest.raises(BadFrame):
+        checked_body(board(given), "text", NOW_NS)
+
+
+def test_the_valid_coins_of_a_body_pass_with_the_starts_that_can_be_meant() -> None:
+    given = NoticeBody({"kite": ["KRW", "BTC"], "A": (), "..": ("KRW",)}, {"kite": NOW_NS, "A": 10**30, "..": NOW_NS})  # type: ignore[dict-item]
+    coins, starts_ns, rejected = checked_body(board(given), "text", NOW_NS)
+    assert (coins, starts_ns, len(rejected)) == ({"KITE": ("KRW", "BTC"), "A": ()}, {"KITE": NOW_NS}, 1)
 
 
 def test_the_valid_coins_of_a_verdict_pass_each_once() -> None:
     given = Verdict("krw_listing", ("KITE", "../../x", None, "kite", "stETH", "x" * 21, "", "ＫＩＴＥ", "1INCH"),  # type: ignore[arg-type]
                     notes=("start_time", 5, "\x1b[2J"), needs_body=1)  # type: ignore[arg-type]
-    judged = checked_verdict(source(verdict=lambda title: given), "t")
+    judged = checked_verdict(source(verdict=lambda title: given), GOOD)
     assert (judged.coins, len(judged.rejected), judged.notes, judged.needs_body) == (
         ("KITE", "STETH", "1INCH"), 5, ("start_time",), False)
     listed = Verdict("krw_listing", iter(["KITE"]), notes=None)  # type: ignore[arg-type]
-    assert checked_verdict(source(verdict=lambda title: listed), "t").coins == ("KITE",)
+    assert checked_verdict(source(verdict=lambda title: listed), GOOD).coins == ("KITE",)
 
 
 @pytest.mark.parametrize("given", ["", "A B", "../x", "A/B", "A.B", "A\n", "Ⅷ", "é", 1, None, b"KITE"])
@@ -223,9 +248,10 @@ def test_each_kind_of_source_is_checked_for_its_own_functions() -> None:
     push = PushSource(name="p", exchange="upbit", listen=print, parse=bytes, verdict=Verdict)  # type: ignore[arg-type]
     markets = MarketSource(name="m", url="https://example.com", headers={}, interval_s=1, parse=bytes)  # type: ignore[arg-type]
     assert (push.delivery, markets.delivery, source().delivery) == ("push", "pull", "pull")
-    for good in (push, markets):
+    for good in (push, markets, replace(push, verdict=None, board="upbit")):
         check_source(good)
     for bad in (replace(push, listen=None), replace(push, verdict=None), replace(markets, parse=None),  # type: ignore[arg-type]
+                replace(source(), body_url=lambda url, notice: url), replace(push, configured=None),  # type: ignore[arg-type]
                 replace(markets, interval_s=-1)):
         with pytest.raises(BadFrame):
             check_source(bad)

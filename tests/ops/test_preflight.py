@@ -16,7 +16,7 @@ import pytest
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config, ExchangeConfig, PluginsConfig, SourceConfig, StoreConfig, VenueConfig
-from pumpwatch.hookspecs import Sink, SinkPlugin
+from pumpwatch.hookspecs import PolledSource, Sink, SinkPlugin
 from pumpwatch.ops import preflight
 from pumpwatch.ops.preflight import Finding
 from pumpwatch.plugins import Plugins, load_plugins
@@ -180,7 +180,8 @@ def test_services_are_asked_at_once_and_found_in_order(tmp_path: Path, closed: s
     names = [finding.name for finding in preflight.check(config, connect=True, plugins=good_plugins())]
     services = [name for name in names if name.endswith((" REST", " WebSocket")) or name.startswith("listing ")]
     venues = [f"{venue.name} {kind}" for venue, _ in good_plugins().chosen(config) for kind in ("REST", "WebSocket")]
-    assert services == [*venues, *(f"listing {name}" for name in good_plugins().sources)]
+    assert services == [*venues, *(f"listing {name}" for name, source in good_plugins().sources.items()
+                                     if isinstance(source, PolledSource))]
     assert most == preflight.AT_ONCE
 
 

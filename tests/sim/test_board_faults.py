@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ def test_half_an_answer_is_not_json(client: Client) -> None:
 
 
 def test_every_fault_is_one_or_the_other(client: Client) -> None:
-    assert set(FAULTS) == {NO_FAULT, *ANSWERS, *VIEWS, "half_json"}
+    assert set(FAULTS) == {NO_FAULT, *ANSWERS, *VIEWS, "half_json", "ws_cut", "key_revoked"}
     assert all(client.body(fault) == ANSWERS[fault].body for fault in ANSWERS)
 
 
@@ -91,3 +92,8 @@ def test_a_market_that_opens_is_in_the_list() -> None:
     board.publish(Coin("KITE", 1.0), ["KRW", "BTC"])
     rows = json.loads(board.rest(ClientRequest("GET", MARKET_DIALECT.url_path, {}, b""), "10.0.0.1").body)
     assert {"KRW-BTC", "KRW-KITE", "BTC-KITE"} <= {row["market"] for row in rows}
+
+
+def test_an_answer_has_the_date_by_the_boards_clock(client: Client) -> None:
+    answer = client.board.rest(ClientRequest("GET", DIALECT.url_path, {}, b""), "10.1.0.1")
+    assert parsedate_to_datetime(answer.headers["Date"]).timestamp() == client.clock.now_ns() // 10**9

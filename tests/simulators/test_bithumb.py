@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 import pytest
 from pumpwatch_plugins.simulators.bithumb import (
-    MARKETS,
     NOTICES,
     body,
-    markets,
     notices,
     seed,
-    seed_markets,
     simulator_dialects,
     title,
 )
-from pumpwatch_plugins.sources.bithumb import parse, parse_markets, verdict
+from pumpwatch_plugins.sources.bithumb import parse, verdict
 
-from pumpwatch import Coin, HttpCall, HttpReply, Market, Notice, Post
+from pumpwatch import Coin, HttpCall, HttpReply, Notice
+from tests.sim.posts import Posts
 
 NOW_NS = 1_790_000_030 * 10**9
 SOMI = Coin("SOMI", 0.8, "솜니아")
 
 
-@dataclass
-class Posts:
-    """A board that holds posts, the newest first."""
-
-    posts: list[Post]
-
-    def ordered(self, category: str = "") -> list[Post]:
-        return sorted(self.posts, key=lambda post: post.listed_at_ns, reverse=True)
-
-
 def get(path: str = NOTICES, **query: str) -> HttpReply:
     call = HttpCall("GET", path, query, {}, b"", NOW_NS)
-    if path == MARKETS:
-        return markets(call, Posts(seed_markets(NOW_NS, [])))  # type: ignore[arg-type]
-    return notices(call, Posts(seed(NOW_NS, [SOMI])))  # type: ignore[arg-type]
+    return notices(call, Posts(seed(NOW_NS, [SOMI])))
 
 
 def test_the_source_reads_what_the_board_answers() -> None:
@@ -57,10 +42,6 @@ def test_a_listing_is_worded_so_that_the_source_knows_it() -> None:
     assert "SOMI" in body(SOMI, ["KRW"], NOW_NS)
 
 
-def test_the_markets_are_a_bare_list() -> None:
-    assert all(isinstance(row, Market) and row.quote == "KRW" for row in parse_markets(get(MARKETS).body))
-
-
 def test_the_count_is_bounded_and_another_path_is_not_found() -> None:
     assert len(json.loads(get().body)) == 5
     assert [get(count=count).status for count in ("0", "21", "x")] == [400] * 3
@@ -71,12 +52,7 @@ def test_both_boards_are_offered() -> None:
     assert [board.name for board in simulator_dialects()] == ["bithumb", "bithumb_markets"]
 
 
-def test_only_a_get_of_the_list_of_markets_is_answered() -> None:
-    call = HttpCall("GET", "/v1/other", {}, {}, b"", NOW_NS)
-    assert markets(call, Posts([])).status == 404  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("posts", [0, 3])
 def test_a_board_answers_as_many_notices_as_it_has(posts: int) -> None:
     call = HttpCall("GET", NOTICES, {"count": "20"}, {}, b"", NOW_NS)
-    assert len(json.loads(notices(call, Posts(seed(NOW_NS, [])[:posts])).body)) == posts  # type: ignore[arg-type]
+    assert len(json.loads(notices(call, Posts(seed(NOW_NS, [])[:posts])).body)) == posts

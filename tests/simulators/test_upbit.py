@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from pumpwatch_plugins.simulators.upbit import (
-    MARKETS,
     PATH,
     TRADE,
     body,
-    market_title,
-    markets,
     rest,
     seed,
-    seed_markets,
     simulator_dialects,
     title,
 )
 
-from pumpwatch import Coin, HttpCall, HttpReply, Post
+from pumpwatch import Coin, HttpCall, HttpReply
+from tests.sim.posts import Posts
 
 NOW_NS = 1_790_000_000 * 10**9
 SOMI = Coin("SOMI", 0.8, "솜니아")
 
 
-@dataclass
-class Posts:
-    """A board that holds posts and sorts them by their last edit."""
-
-    posts: list[Post]
-
-    def ordered(self, category: str = "") -> list[Post]:
-        shown = [post for post in self.posts if not post.fixed and category in ("", post.category)]
-        return sorted(shown, key=lambda post: post.listed_at_ns, reverse=True)
-
-
 def get(path: str = PATH, tag: str = "", **query: str) -> HttpReply:
     headers = {"if-none-match": tag} if tag else {}
-    return rest(HttpCall("GET", path, query, headers, b"", NOW_NS), Posts(seed(NOW_NS, [SOMI])))  # type: ignore[arg-type]
+    return rest(HttpCall("GET", path, query, headers, b"", NOW_NS), Posts(seed(NOW_NS, [SOMI])))
 
 
 def rows(answer: HttpReply) -> list[dict[str, Any]]:
@@ -91,13 +76,3 @@ def test_the_dialect_offers_the_list_that_a_collector_polls() -> None:
     dialect, listed = simulator_dialects()
     assert dialect.default and (listed.name, listed.default) == ("upbit_markets", False)
     assert (dialect.name, dialect.url_path.partition("?")[0], dialect.category) == ("upbit", PATH, TRADE)
-
-
-def test_the_markets_are_those_of_its_posts() -> None:
-    opened = Post(number=99, uuid="", title=market_title(SOMI, ["KRW", "USDT"], False), category="", first_listed_at_ns=NOW_NS,
-                  listed_at_ns=NOW_NS)
-    posts = Posts([*seed_markets(NOW_NS, []), opened])
-    answer = markets(HttpCall("GET", MARKETS, {}, {}, b"", NOW_NS), posts)  # type: ignore[arg-type]
-    listed = [row["market"] for row in json.loads(answer.body)]
-    assert listed[:2] == ["KRW-SOMI", "USDT-SOMI"] and {"KRW-BTC", "BTC-NEXO"} <= set(listed)
-    assert markets(HttpCall("GET", "/v1/other", {}, {}, b"", NOW_NS), posts).status == 404  # type: ignore[arg-type]

@@ -45,6 +45,12 @@ def test_the_earliest_sight_is_the_listing_and_a_market_confirms_it(ledger: Ledg
     assert isinstance(first, Sight) and first.source == "web" and ledger.first_sight(sight("nobody")) is None
 
 
+def test_a_list_that_is_read_hours_later_shows_the_same_notice_under_another_id(ledger: Ledger) -> None:
+    ledger.remember_listing(sight("push", notice_id="other-id"))
+    assert not ledger.remember_listing(sight(after_s=5 * HOUR_S, announced_at_ns=NOW_NS - 40 * NS_PER_S))
+    assert len(ledger.listings()) == 1
+
+
 def test_a_sight_is_stored_once(ledger: Ledger) -> None:
     for _ in range(2):
         ledger.remember_listing(sight())
@@ -54,7 +60,8 @@ def test_a_sight_is_stored_once(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("later", [
     market(MARKET_REACH_S + 1), market(9, exchange="bithumb"), market(9, symbol="OTHER"), sight(after_s=9, notice_id="8"),
-    sight("push", NOTICE_REACH_S + 1, notice_id="8"), sight("push", 1, exchange="")])
+    sight("push", NOTICE_REACH_S + 1, notice_id="8", announced_at_ns=NOW_NS + 3601 * NS_PER_S),
+    sight("push", 1, exchange="")])
 def test_what_is_too_late_or_of_another_board_coin_or_notice_is_a_listing_of_its_own(ledger: Ledger, later: Listing) -> None:
     ledger.remember_listing(sight())
     assert ledger.remember_listing(later)

@@ -1,0 +1,264 @@
+"""A user's own signals: JSON files dropped into a folder, and POST requests to this machine with a token.
+
+A signal is a JSON object: `coin` or `coins` (tickers) and, where wanted, `id` (text; the same id again is the same signal),
+`title`, `url`, and `published_at` (ISO 8601 with an offset; without it the time of the file or of the request counts). Any other
+key is refused, as is a time that is longer ago than OLDEST_S or ahead of the clock.
+
+Folder: files whose name ends in `.json`, written whole or renamed into place. A file is removed once its signal is durable; one
+that is refused is renamed to `.rejected`, with one line in the log. Only regular files of at most 64 KiB are read; links and
+pipes are refused.
+HTTP: POST / on 127.0.0.1:PORT with `Authorization: Bearer TOKEN`: 202 once the signal is durable, 400 with the reason, 401, 413,
+503 where it could not be made durable: send it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gevent
+import msgspec
+from gevent.pywsgi import WSGIServer
+
+from pumpwatch import BadFrame, Notice, PushLink, PushSource, ServiceUnavailable, Verdict, hookimpl, time_ns
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+LOOK_S = 0.5
+LARGEST_BYTES = 65_536
+FILES_PER_LOOK = 100
+MOST_COINS = 10
+OLDEST_S, AHEAD_S = 600, 5
+SHORTEST_TOKEN = 16
+STATUS = {202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 405: "405 Method Not Allowed",
+          411: "411 Length Required", 413: "413 Content Too Large", 503: "503 Service Unavailable"}
+
+
+class Options(msgspec.Struct, forbid_unknown_fields=True):
+    """Where signals come from. folder: empty: none. port: 0: none; it needs a token, here or as the content of token_file."""
+
+    folder: str = ""
+    port: int = 0
+    token: str = ""
+    token_file: str = ""
+
+
+class Signal(msgspec.Struct, forbid_unknown_fields=True):
+    """The content of a file or request."""
+
+    coin: str = ""
+    coins: list[str] = []
+    id: str = ""
+    title: str = ""
+    url: str = ""
+    published_at: str = ""
+
+
+class Envelope(msgspec.Struct):
+    """A signal on its way to `parse`, with when it came: a signal without a time is of that moment."""
+
+    at_ns: int
+    signal: msgspec.Raw
+
+
+_decode_signal = msgspec.json.Decoder(Signal).decode
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+
+
+def configured(options: Options) -> bool:
+    """Return whether signals may come from anywhere."""
+    return bool(options.folder or options.port)
+
+
+def notice_of(body: bytes, at_ns: int) -> Notice:
+    """Return the notice of a signal that came at at_ns. Raises BadFrame with the reason for anything else."""
+    try:
+        signal = _decode_signal(body)
+        published_at_ns = time_ns(signal.published_at) if signal.published_at else at_ns
+    except (msgspec.DecodeError, RecursionError, ValueError, OverflowError) as error:
+        raise BadFrame(f"not a signal: {error}") from error
+    coins = tuple(coin.strip().upper() for coin in (*((signal.coin,) if signal.coin else ()), *signal.coins))
+    if not 1 <= len(coins) <= MOST_COINS:
+        raise BadFrame(f"not a signal: give 1 to {MOST_COINS} coins, not {len(coins)}")
+    for coin in coins:
+        if not (coin.isascii() and coin.isalnum() and len(coin) <= 20):
+            raise BadFrame(f"not a signal: a coin is 1 to 20 letters and digits, not {coin[:30]!r}")
+    if published_at_ns < at_ns - OLDEST_S * 10**9:
+        raise BadFrame(f"the signal is older than {OLDEST_S} s")
+    if published_at_ns > at_ns + AHEAD_S * 10**9:
+        raise BadFrame("the signal lies ahead of this machine's clock")
+    return Notice(source="own_signals", notice_id=signal.id or hashlib.sha256(b"%d " % at_ns + body).hexdigest()[:16],
+                  title=signal.title or f"{', '.join(coins)}: a signal of your own", category="", url=signal.url,
+                  published_at_ns=published_at_ns, updated_at_ns=published_at_ns, coins=tuple(dict.fromkeys(coins)),
+                  raw=body.decode("utf-8", "replace"))
+
+
+def parse(body: bytes) -> list[Notice]:
+    """Return the notice of an envelope. Raises BadFrame for anything else."""
+    try:
+        envelope = _decode_envelope(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadFrame(f"not a signal with the time at which it came: {error}") from error
+    return [notice_of(bytes(envelope.signal), envelope.at_ns)]
+
+
+def take(body: bytes, link: PushLink, at_ns: int) -> bool:
+    """Hand over a signal that came at at_ns; return whether it is durable. Raises BadFrame for an invalid one."""
+    notice_of(body, at_ns)  # the reason goes back to whoever sent it
+    if at_ns < time.time_ns() - OLDEST_S * 10**9:
+        raise BadFrame(f"the signal is older than {OLDEST_S} s")
+    return bool(link.deliver(b'{"at_ns":%d,"signal":%s}' % (at_ns, body)))
+
+
+def read_file(path: Path) -> tuple[bytes, int]:
+    """Return a regular file's content, and when it was written (ns). Never waits for a pipe, never follows a link.
+
+    Raises OSError and BadFrame.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise BadFrame("not a regular file")
+        if found.st_size > LARGEST_BYTES:
+            raise BadFrame(f"{found.st_size} bytes, at most {LARGEST_BYTES} are read")
+        return os.read(handle, LARGEST_BYTES), min(found.st_mtime_ns, time.time_ns())
+    finally:
+        os.close(handle)
+
+
+class Folder:
+    """The dropped files. `look` takes those that are there."""
+
+    def __init__(self, path: str, link: PushLink) -> None:
+        self._path, self._link = Path(path), link
+        self._stuck: set[str] = set()  # names of refused files that could not be renamed
+
+    def look(self) -> None:
+        """Take each file once; one that could not be made durable stays.
+
+        Raises ServiceUnavailable where the folder cannot be read.
+        """
+        try:
+            names = sorted(entry.name for entry in self._path.iterdir() if entry.name.endswith(".json"))
+        except OSError as error:
+            raise ServiceUnavailable(f"{self._path}: {error.strerror}") from error
+        for name in [name for name in names if name not in self._stuck][:FILES_PER_LOOK]:
+            try:
+                body, at_ns = read_file(self._path / name)
+                if not take(body, self._link, at_ns):
+                    return
+                (self._path / name).unlink(missing_ok=True)
+            except FileNotFoundError:
+                continue
+            except BadFrame as error:
+                self._refuse(name, error.message)
+            except OSError as error:
+                self._refuse(name, error.strerror or str(error))
+
+    def _refuse(self, name: str, reason: str) -> None:
+        log.warning("signal refused file=%r reason=%s", name[:100], json.dumps(reason[:300], ensure_ascii=True))
+        for number in range(100):
+            aside = self._path / f"{name.removesuffix('.json')}{f'.{number}' if number else ''}.rejected"
+            try:
+                if not os.path.lexists(aside):
+                    (self._path / name).rename(aside)
+                    return
+            except OSError:
+                break
+        self._stuck.add(name)
+
+
+Start = Callable[[str, list[tuple[str, str]]], Any]
+
+
+class Requests:
+    """The HTTP side as a WSGI application."""
+
+    def __init__(self, token: str, link: PushLink) -> None:
+        self._token, self._link = token, link
+
+    def __call__(self, environ: Mapping[str, Any], start: Start) -> Iterable[bytes]:
+        """Answer one request."""
+        code, reason = self._answer(environ)
+        start(STATUS[code], [("Content-Type", "application/json")])
+        return [json.dumps({"reason": reason} if reason else {"taken": True}).encode() + b"\n"]
+
+    def _answer(self, environ: Mapping[str, Any]) -> tuple[int, str]:
+        given = str(environ.get("HTTP_AUTHORIZATION", "")).removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode()):
+            log.warning("signal refused by=http reason=a wrong token")
+            return 401, "a wrong token"
+        if environ.get("REQUEST_METHOD") != "POST":
+            return 405, "POST a signal"
+        length = str(environ.get("CONTENT_LENGTH") or "")
+        if not length.isdecimal() or len(length) > 9:
+            return 411, "the request has no Content-Length"
+        if int(length) > LARGEST_BYTES:
+            return 413, f"at most {LARGEST_BYTES} bytes"
+        try:
+            durable = take(environ["wsgi.input"].read(int(length)), self._link, time.time_ns())
+            return (202, "") if durable else (503, "not durable: send it again")
+        except BadFrame as error:
+            log.warning("signal refused by=http reason=%s", json.dumps(error.message[:300], ensure_ascii=True))
+            return 400, error.message
+
+
+def token_of(options: Options) -> str:
+    """Return the token for requests. Raises ServiceUnavailable where it is missing or too short to be a secret."""
+    token = options.token
+    if options.token_file:
+        try:
+            token = Path(options.token_file).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ServiceUnavailable(f"{options.token_file}: cannot read the token: {type(error).__name__}") from None
+    if len(token) < SHORTEST_TOKEN:
+        raise ServiceUnavailable(f"the token for requests is shorter than {SHORTEST_TOKEN} characters")
+    return token
+
+
+def listen(url: str, link: PushLink) -> None:
+    """Take signals until stopped. Raises ServiceUnavailable where the folder or the port cannot be used."""
+    options = link.options
+    folder = Folder(options.folder, link) if options.folder else None
+    server = None
+    try:
+        if options.port:
+            server = WSGIServer((HOST, options.port), Requests(token_of(options), link), log=None, error_log=None)
+            server.start()
+        up = False
+        while True:
+            if folder is not None:
+                folder.look()
+            if not up:
+                up = True
+                link.connected()
+            gevent.sleep(LOOK_S)
+    except OSError as error:
+        raise ServiceUnavailable(f"{HOST}:{options.port}: {error.strerror or error}") from error
+    finally:
+        if server is not None:
+            server.stop(timeout=1)
+
+
+def verdict(title: str) -> Verdict:
+    """Return that a title says nothing: a signal names its coins itself."""
+    return Verdict("other")
+
+
+OWN_SIGNALS = PushSource(name="own_signals", listen=listen, parse=parse, verdict=verdict, options=Options, configured=configured)
+
+
+@hookimpl
+def listing_sources() -> list[PushSource]:
+    """Offer the user's own signals."""
+    return [OWN_SIGNALS]

@@ -1,0 +1,144 @@
+"""The bodies of notices whose title does not say which coin gets which market.
+
+A body that came along with its notice is read at once. Else it is loaded from the board, one body at a time, while the board's
+list goes on being polled: whoever asks waits WAIT_S for it at most, and asks again at the next look. A body that fails to load
+is tried again with back-off, and told once. One that cannot be had for as long as a listing is fresh is given up, and the title
+decides.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import BadFrame, PumpWatchError
+from pumpwatch.hookspecs import ListingSource
+from pumpwatch.listing.context import IntakeContext
+from pumpwatch.listing.listing_ledger import Call, call_here
+from pumpwatch.listing.validation import RejectedRow, call, checked_body, isolated, message_of
+from pumpwatch.model import Notice
+from pumpwatch.net.backoff import Backoff
+from pumpwatch.printable import printable
+
+log = logging.getLogger(__name__)
+
+WAIT_S = 1.0
+GAP_S = 1.0  # between two requests of one board
+FIRST_S, LONGEST_S = 2.0, 60.0  # between two tries
+KEPT = 100  # bodies; and notices that wait for one
+
+Load = Callable[[str], bytes]  # address -> body of the answer; raises ServiceUnavailable
+
+
+class BodyPending(PumpWatchError):
+    """The body of a notice is not there yet: ask again at the next look."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBody:
+    """A body as it was read. coins: coin -> its markets; starts_ns: coin -> start of trading; at_ns: when it was read."""
+
+    coins: dict[str, tuple[str, ...]]
+    starts_ns: dict[str, int]
+    rejected: tuple[RejectedRow, ...]
+    text: str
+    at_ns: int
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A body that is not there yet. next_s: when it is tried again."""
+
+    first_seen_ns: int
+    next_s: float = 0.0
+    tries: int = 0
+    reason: str = ""
+    backoff: Backoff = field(default_factory=lambda: Backoff(base_s=FIRST_S, cap_s=LONGEST_S))
+
+
+class NoticeBodies:
+    """The bodies of one board, for every source that shows its notices.
+
+    load fetches an address of the board. list_url returns the address of the list that is in use. offload runs the source's
+    code where it blocks nothing.
+    """
+
+    def __init__(self, board: ListingSource, context: IntakeContext, load: Load, list_url: Callable[[], str],
+                 offload: Call = call_here) -> None:
+        self._board, self._load, self._list_url, self._offload = board, load, list_url, offload
+        self._clock, self._stats = context.clock, context.stats
+        self._fresh_ns = int(context.fresh_s * NS_PER_S)
+        self._wanted: dict[tuple[str, int], _Wanted] = {}  # by notice and time of its last edit
+        self._read: dict[tuple[str, int], ReadBody] = {}
+        self._loading: Any = None  # a greenlet
+        self._next_s = 0.0
+
+    def of(self, notice: Notice, seen_ns: int) -> ReadBody | None:
+        """Return the body of a notice that was seen now, None where it is given up. Raises BodyPending until then."""
+        key = (notice.notice_id, notice.updated_at_ns)
+        if key in self._read:
+            return self._read[key]
+        wanted = self._wanted.setdefault(key, _Wanted(seen_ns))
+        if notice.body and not wanted.tries:
+            self._try(key, notice, wanted, lambda: notice.body)
+        elif self._may_load(wanted):
+            self._loading = gevent.spawn(self._try, key, notice, wanted, lambda: self._fetched(notice))
+            self._loading.join(WAIT_S)
+        if key in self._read:
+            return self._read[key]
+        if seen_ns - max(wanted.first_seen_ns, notice.published_at_ns) > self._fresh_ns or len(self._wanted) > KEPT:
+            del self._wanted[key]
+            log.warning("notice body given up source=%s id=%s reason=%s: its title decides", self._board.name,
+                        printable(notice.notice_id), wanted.reason or "too many at once")
+            return None
+        raise BodyPending(f"the body of notice {notice.notice_id} is not there yet")
+
+    def first_seen_ns(self, notice: Notice, seen_ns: int) -> int:
+        """Return when a notice whose body had to be waited for was seen first, else seen_ns."""
+        wanted = self._wanted.get((notice.notice_id, notice.updated_at_ns))
+        return wanted.first_seen_ns if wanted is not None else seen_ns
+
+    def done(self, notice: Notice) -> None:
+        """Forget that a notice waited for its body."""
+        self._wanted.pop((notice.notice_id, notice.updated_at_ns), None)
+
+    def _may_load(self, wanted: _Wanted) -> bool:
+        now_s = self._clock.monotonic()
+        return now_s >= max(wanted.next_s, self._next_s) and (self._loading is None or self._loading.dead)
+
+    def _fetched(self, notice: Notice) -> str:
+        assert self._board.body_url is not None and self._board.body_text is not None
+        url = call(self._board.body_url, self._list_url(), notice)
+        if type(url) is not str:
+            raise BadFrame("body_url does not return an address")
+        text: str = self._offload(call, self._board.body_text, self._load(url))
+        return text
+
+    def _try(self, key: tuple[str, int], notice: Notice, wanted: _Wanted, text_of: Callable[[], str]) -> None:
+        """Read a body once, and plan the next try where that fails. Never raises."""
+        def read() -> None:
+            text = text_of()
+            coins, starts_ns, rejected = self._offload(checked_body, self._board, text, notice.published_at_ns)
+            self._read[key] = ReadBody(coins, starts_ns, tuple(rejected), text, self._clock.now_ns())
+            while len(self._read) > KEPT:
+                del self._read[next(iter(self._read))]
+            if wanted.reason:
+                log.info("notice body read source=%s id=%s tries=%d", self._board.name, printable(notice.notice_id), wanted.tries)
+
+        wanted.tries += 1
+        isolated(read, lambda error: self._failed(notice, wanted, error))
+        self._next_s = self._clock.monotonic() + GAP_S
+
+    def _failed(self, notice: Notice, wanted: _Wanted, error: Exception) -> None:
+        self._stats.add("listing_body_failures_total", source=self._board.name)
+        reason = message_of(error)
+        if not wanted.reason:
+            log.warning("notice body not read source=%s id=%s reason=%s: it is tried again", self._board.name,
+                        printable(notice.notice_id), reason)
+        wanted.reason = reason
+        wanted.next_s = self._clock.monotonic() + wanted.backoff.next_s()
