@@ -11,7 +11,7 @@ from pumpwatch.errors import REFUSALS, BadFrame
 from pumpwatch.model import Instrument
 from pumpwatch.order_book import LEVELS, OrderBook, book_reader
 
-LOTS = Instrument(symbol="ACMEUSDTM", base="ACME", quote="USDT", contract_size=0.1)
+LOTS = Instrument(symbol="ACMEUSDTM", base="ACME", quote="USDT", contract_size=0.5)
 SCALED = Instrument(symbol="sACMEUSDT", base="ACME", quote="USDT", contract_size=1e-8, price_divisor=1e8)
 
 
@@ -22,7 +22,7 @@ def body(**facts: Any) -> bytes:
 
 def test_sides_are_sorted_and_contracts_become_base_units() -> None:
     book = book_reader()(body(), LOTS)
-    assert book == OrderBook(bids=[(10.0, 0.2), (9.0, 0.1)], asks=[(11.0, pytest.approx(0.3)), (12.0, 0.4)])
+    assert book == OrderBook(bids=[(10.0, 1.0), (9.0, 0.5)], asks=[(11.0, 1.5), (12.0, 2.0)])
 
 
 def test_scaled_integers_become_prices_and_quantities() -> None:
@@ -49,7 +49,7 @@ def test_a_time_is_read_in_its_unit(time: Any, unit_ns: int, at_ns: int) -> None
 def test_levels_may_be_objects_and_carry_a_number_and_a_symbol() -> None:
     parse = book_reader(level=("p", "s"), sequence="id", symbol="symbol", bids="b", asks="a")
     given = body(b=[{"p": "1", "s": 10}], a=[{"p": "2", "s": "5"}], id="77", symbol="ACMEUSDTM")
-    assert parse(given, LOTS) == OrderBook(bids=[(1.0, 1.0)], asks=[(2.0, 0.5)], sequence=77)
+    assert parse(given, LOTS) == OrderBook(bids=[(1.0, 5.0)], asks=[(2.0, 2.5)], sequence=77)
     with pytest.raises(BadFrame, match="another symbol"):
         parse(given, SCALED)
 

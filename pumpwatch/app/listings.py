@@ -17,6 +17,7 @@ from pumpwatch.config import SourceConfig
 from pumpwatch.errors import BadFrame
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import AnySource, PushSource
+from pumpwatch.listing.book_recorder import BookAccess, BookRecorder
 from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext
 from pumpwatch.listing.inbox import Inbox, inbox_folder
 from pumpwatch.listing.listing_ledger import ListingLedger
@@ -29,6 +30,7 @@ from pumpwatch.net.http import Response
 from pumpwatch.printable import printable
 from pumpwatch.store.in_thread import in_thread
 from pumpwatch.store.query import QueryResult, find
+from pumpwatch.venue import HttpRequest
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +68,13 @@ class Listings:
         impatient = in_thread(collector.journal.ledger, collector.ledger_thread, within_s=LEDGER_ANSWER_S,
                               late="the ledger does not answer")
         self.publisher = Publisher(collector.sinks, clock, stats, self._read_archive)
+        self._books = BookRecorder([_book_access(collector, feeds) for feeds in collector.venues], collector.catalogue, clock,
+                                   stats, collector.supervisor.spawn)
         self.windows = WindowKeeper(
             WindowContext(ledger=ListingLedger(self._ledger), clock=clock, stats=stats, catalogue=collector.catalogue,
                           archive_dir=Path(options.archive_dir), window_s=options.window_s, fresh_s=options.fresh_s),
-            TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted),
+            TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted,
+                        books=self._books),
             hasten=collector.sweep.hasten, publisher=self.publisher,
             doubler=EveryVenue(collector.venues) if options.doubled else None)
         intake = IntakeContext(
@@ -99,6 +104,7 @@ class Listings:
         for watch in self.watches:
             watch.stop()
         self.windows.stop()
+        self._books.stop()
 
     def status(self) -> dict[str, Any]:
         """Return the state of each source, and the number of windows."""
@@ -132,6 +138,13 @@ class Listings:
     def _read_archive(self, function: Callable[..., T], /, *args: Any) -> T:
         result: T = self._collector.memory_thread.apply(function, args)
         return result
+
+
+def _book_access(collector: CollectorParts, feeds: VenueFeeds) -> BookAccess:
+    def ask(request: HttpRequest) -> bytes:
+        return collector.http.ask(feeds.rest_url, request, feeds.venue.headers, feeds.budget)
+
+    return BookAccess(feeds.venue, feeds.budget, ask)
 
 
 def _usable_sources(collector: CollectorParts) -> Iterator[tuple[AnySource, SourceConfig]]:

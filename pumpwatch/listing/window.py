@@ -63,7 +63,7 @@ class WindowKeeper:
         self._context, self._trades, self._hasten = context, trades, hasten
         self._clock, self._stats = context.clock, context.stats
         self._publisher = publisher or Publisher({}, context.clock, context.stats)
-        self._doubler = doubler or DoubleNothing()
+        self._doubler, self._books = doubler or DoubleNothing(), trades.books
         self._doubled: set[str] = set()  # coins
         self._windows: list[OpenWindow] = []
         self._writer = ThreadPool(1)
@@ -214,8 +214,11 @@ class WindowKeeper:
         coins, self._doubled = self._doubled, coins
         for coin in self._doubled - coins:
             self._doubler.double(coin)
+            self._books.begin(coin)
         for coin in coins - self._doubled:
             self._doubler.release(coin)
+            self._books.end(coin)
+        self._books.keep({window.coin for window in self._windows})
         self._stats.set("listing_windows_open", len(self.open_windows()))
 
     def _path(self, window: OpenWindow) -> Path:
@@ -249,7 +252,8 @@ class WindowKeeper:
             archive = self._writer.apply(write_archive, (
                 self._context.archive_dir, span, TradeBatch.concat([answer.batch for answer in answers]),
                 self._context.catalogue, parts, gaps, Pass(self._clock.now_ns(), final, problems,
-                                                           self._publisher.sinks if known else None, unlisted)))
+                                                           self._publisher.sinks if known else None, unlisted,
+                                                           self._books.of(window.coin, span.intervals))))
             known = known or archive.trades > 0  # the instruments of an earlier pass may be gone
             for listing in listings:
                 self._context.ledger.finish_listing(listing, str(archive.path), archive.trades, "" if known else NO_INSTRUMENT)
