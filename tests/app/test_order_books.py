@@ -27,8 +27,9 @@ FAULTS: tuple[dict[str, Any], ...] = (
 
 
 def test_books_of_every_venue_are_archived_and_failures_are_named(tmp_path: Path) -> None:
-    with SimProcess(symbols=4, rate=300.0, paused=True, folder=str(tmp_path / "venues")) as sim:
-        listing = {"window_s": WINDOW_S, "sources": {"upbit": {"url": sim.addresses["boards"]["upbit"]["url"], "interval_s": 1.0}}}
+    with SimProcess(symbols=6, rate=300.0, paused=True, folder=str(tmp_path / "venues")) as sim:
+        board = {"url": sim.addresses["boards"]["upbit"]["url"], "interval_s": 1.0}
+        listing = {"window_s": WINDOW_S, "sources": {"upbit": board}}
         with CollectorProcess(sim, tmp_path, listing=listing, backfill={"enabled": False}) as collector:
             collector.wait_until_up()
             sim.resume()
@@ -38,7 +39,7 @@ def test_books_of_every_venue_are_archived_and_failures_are_named(tmp_path: Path
             sim.publish("SOMI")
             collector.wait_until(lambda figures: figures["listing"]["windows"]["open"] == 1)
             collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] == 1)
-            rejected = {row["name"]: row["rejected"] for row in sim.status()["venues"]}
+            rejected = {name: venue["rejected"] for name, venue in sim.status()["venues"].items()}
             assert collector.stop() == 0
             log = collector.log()
     ledger = Ledger(collector.data)
