@@ -16,7 +16,17 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.listing import book_recorder
-from pumpwatch.listing.book_recorder import NO_ANSWER, NO_BOOK, NO_BUDGET, NO_MEMORY, BookAccess, BookRecorder, NoBooks
+from pumpwatch.listing.book_recorder import (
+    NO_ANSWER,
+    NO_BOOK,
+    NO_BUDGET,
+    NO_MEMORY,
+    NO_TURN,
+    REQUESTS_PER_S,
+    BookAccess,
+    BookRecorder,
+    NoBooks,
+)
 from pumpwatch.listing.books import VenueBooks
 from pumpwatch.model import SPOT, Instrument
 from pumpwatch.net.ratelimit import TokenBucket
@@ -150,6 +160,17 @@ def test_books_take_a_share_of_the_budget_and_leave_the_rest() -> None:
     taken_s = clock.monotonic() - started_s
     books.end("KITE")
     assert 5 * len(answers.asked) <= 50 + 25 * (taken_s + 0.5)  # at first what two seconds give, then half of the rate
+
+
+def test_many_windows_at_once_share_what_the_hub_has_for_them() -> None:
+    answers = Answers()
+    books = recorder((venue(), answers), rate=1e6)
+    started_s = Clock().monotonic()
+    books.begin("KITE")
+    until(lambda: any(problem.reason == NO_TURN for problem in of(books).problems))
+    taken_s = Clock().monotonic() - started_s
+    books.stop()
+    assert len(answers.asked) <= REQUESTS_PER_S * (taken_s + 1)
 
 
 def test_memory_is_bounded_and_said() -> None:
