@@ -33,7 +33,7 @@ TOP_PAGES = {"ARCHITECTURE.md": "architecture.md", "CONTRIBUTING.md": "contribut
 MADE = "<!-- Made by packaging/doc_pages.py. Change the code, then run `packaging/docs pages`. -->"
 
 # What an entry of a mapping is called in the path of a key, by the mapping's own path; YAML names examples there.
-ENTRIES = {"exchanges": "NAME", "listing.sources": "NAME"}
+ENTRIES = {"exchanges": "NAME", "listing.sources": "NAME", "notify": "NAME"}
 MARKETS = ("spot", "futures")  # described once, as MARKET
 
 # meanings of keys that the example config leaves without a comment
@@ -50,7 +50,8 @@ MEANINGS = {
     "sinks.questdb.request_timeout_ms": "of one request; a server that does not answer in time is down",
     "listing.sources.NAME.enabled": "false: not asked",
 }
-WITHOUT_A_KEY = " QuestDB with all its defaults:"  # introduces the commented-out lines of the example
+# these introduce the commented-out lines of the example
+WITHOUT_A_KEY = (" QuestDB with all its defaults:", " A channel, by any name, is told of each listing and of its archive:")
 
 CONFIG_HEAD = f"""{MADE}
 
@@ -64,7 +65,7 @@ offers is collected into `./data`. `config/pumpwatch.yaml` shows the same keys a
   `PUMPWATCH_STORE__DIR=/data` sets `store.dir`. The environment wins.
 - A relative path in the file counts from the file's folder. One from the environment, and a default, counts from the working
   directory.
-- `NAME` stands for the name of an exchange, a listing source or a sink; `MARKET` for `spot` or `futures`.
+- `NAME` stands for the name of an exchange, a listing source, a sink or a channel; `MARKET` for `spot` or `futures`.
 
 `pumpwatch check -c FILE` reports what is wrong with a file, and which venues it collects.
 """
@@ -167,8 +168,8 @@ def type_text(path: str, kind: Any) -> str:
     if get_origin(kind) is Union:
         return "; ".join(type_text(path, part) for part in get_args(kind))
     if is_struct(kind):
-        return "; ".join(f"section with `{field.encode_name}`: {type_text(path, field.type)}"
-                         for field in msgspec.structs.fields(kind))
+        return "section with " + ", ".join(f"`{field.encode_name}`: {type_text(path, field.type)}"
+                                           for field in msgspec.structs.fields(kind))
     if get_origin(kind) is list:
         return f"list of {type_text('', get_args(kind)[0])}"
     if get_origin(kind) is dict:
@@ -204,7 +205,9 @@ def config_page() -> str:
             note = said.get(of, "") if of != path else ""
             parts.append(f"\n## {title}\n\n" + (f"{note[:1].upper()}{note[1:]}.\n\n" if note else "")
                          + "| key | type | default | meaning |\n| --- | --- | --- | --- |\n")
-        meaning = (said.get(path) or MEANINGS.get(path, "")).removeprefix(f"{default}; ").removesuffix(WITHOUT_A_KEY)
+        meaning = (said.get(path) or MEANINGS.get(path, "")).removeprefix(f"{default}; ")
+        for words in WITHOUT_A_KEY:
+            meaning = meaning.removesuffix(words)
         parts.append(f"| `{path}` | {cell(type_text(path, kind))} | {default_text(default)} | {cell(meaning)} |\n")
     return "".join(parts)
 

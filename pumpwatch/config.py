@@ -33,6 +33,7 @@ PositiveInt = Annotated[int, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 Folder = Annotated[str, Meta(min_length=1)]
+EVENTS: tuple[Literal["seen", "archived"], ...] = ("seen", "archived")  # that a channel can be told
 
 
 class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -115,13 +116,34 @@ class SourceConfig(Section):
     interval_s: NotNegative = 0.0  # 0: the source's own pace, by the hour
 
 
+class WindowConfig(Section):
+    """A time around the publication of a listing, and around its detection."""
+
+    before_s: NotNegative
+    after_s: Positive
+
+
 class ListingConfig(Section):
-    window_s: Positive = 20.0
+    before_s: NotNegative = 20.0
+    after_s: Positive = 20.0
+    longer_windows: list[WindowConfig] = []  # each completes the archive when it ends
     fresh_s: Positive = 600.0
     archive_dir: Folder = "data"
     doubled: bool = True  # the coin of an open window is read on two connections of each venue
     sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {
         name: SourceConfig() for name in ("upbit", "upbit_markets", "bithumb", "bithumb_markets")})
+
+
+class ChannelConfig(Section):
+    """A channel that is told about listings: exactly one of `url`, `webhook` and `command`."""
+
+    url: str = ""
+    webhook: str = ""
+    secret: str = ""
+    command: list[str] = []
+    events: list[Literal["seen", "archived"]] = msgspec.field(default_factory=lambda: list(EVENTS))
+    drills: bool = True
+    timeout_s: Positive = 10.0
 
 
 class ReportsConfig(Section):
@@ -151,6 +173,7 @@ class Keys(Section):
     backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     sinks: dict[str, dict[str, Any]] = {}
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
+    notify: dict[str, ChannelConfig] = {}
     reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
@@ -248,6 +271,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     found = Config(**{name: getattr(keys, name) for name in keys.__struct_fields__})
     found.__dict__["_source"] = source
     _check_addresses(found, source)
+    _check_windows(found, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":
@@ -285,6 +309,24 @@ def _check_addresses(found: Keys, source: ConfigSource) -> None:
     for key, url, schemes in urls:
         if url:
             check_address(url, at(key), *schemes)
+
+
+def _check_windows(found: Keys, source: ConfigSource) -> None:
+    """Raise ConfigError unless each longer window contains the one before it, and trades are kept for longer than it lasts."""
+    last = WindowConfig(before_s=found.listing.before_s, after_s=found.listing.after_s)
+    for number, window in enumerate(found.listing.longer_windows):
+        key = f"listing.longer_windows.{number}"
+        problem = ""
+        if window.after_s <= last.after_s:
+            problem = f"after_s must be more than {last.after_s:g}, that of the window before it"
+        elif window.before_s < last.before_s:
+            problem = f"before_s must be at least {last.before_s:g}, that of the window before it"
+        elif window.before_s + window.after_s >= found.store.retention_hours * 3600:
+            problem = f"trades are kept for {found.store.retention_hours:g} h, which is shorter"
+        if problem:
+            raise ConfigError(f"{source.at(key)}: {key}: {problem}",
+                              "name the longer windows from the shortest to the longest; store.retention_hours limits them")
+        last = window
 
 
 def options_of(config: Config, section: str, name: str, options: type[T]) -> T:

@@ -222,11 +222,14 @@ class ListingSource(PolledSource):
 
     parse: returns a BadFrame in the place of a row that it cannot read, so that the other rows count; it raises BadFrame if the
     body is not such a list. Every row is checked before it is used: types, lengths, a time between 2017 and an hour from now.
-    Rows that fail are quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits.
+    Rows that fail are quarantined. Symbols of a verdict count if they have 1 to 20 letters and digits. drill_title: a title as
+    the board writes it for a coin that gets a KRW market, with `{coin}` in the place of the coin; `listing fake --source NAME`
+    uses it.
     """
 
     parse: Callable[[bytes], Sequence[Notice | BadFrame]]  # body -> rows
     verdict: Callable[[str], Verdict]
+    drill_title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +260,8 @@ class PushSource:
     listen(url, link): connect to the url of the config, or to one of its own where that is empty, call `link.connected()`, and
     `link.deliver(body)` for each message, until the connection ends. It runs in a greenlet and must use cooperative I/O only.
     Whenever it returns or raises it is called again, with back-off; ServiceUnavailable says why the connection failed. parse,
-    verdict and exchange are those of a `ListingSource`. A message that is dated long ago is an edit and never a listing.
+    verdict, exchange and drill_title are those of a `ListingSource`. A message that is dated long ago is an edit and never a
+    listing.
     """
 
     name: str
@@ -265,6 +269,7 @@ class PushSource:
     listen: Callable[[str, PushLink], None]
     parse: Callable[[bytes], Sequence[Notice | BadFrame]]
     verdict: Callable[[str], Verdict]
+    drill_title: str = ""
 
     @property
     def delivery(self) -> str:

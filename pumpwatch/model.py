@@ -246,6 +246,7 @@ class Listing:
     """A coin that gets a KRW market, identified by (source, notice_id, symbol) of its earliest sight.
 
     kind: `notice`, or `market_opened` where the market itself was seen before any notice of it.
+    drill: a notice that somebody made up.
     """
 
     source: str
@@ -258,6 +259,7 @@ class Listing:
     needs_body: bool = False
     exchange: str = ""  # that opens the market; empty: the source stands for itself
     kind: str = "notice"
+    drill: bool = False
 
     @property
     def board(self) -> str:

@@ -43,7 +43,7 @@ def collecting(folder: Path, symbols: int = 6, rate: int = 200) -> Iterator[Coll
             data = folder / "data"
             config = yaml.safe_load(printed)
             config["store"] = {"dir": str(data)}
-            config.setdefault("listing", {}).update(archive_dir=str(data), window_s=2.0)
+            config.setdefault("listing", {}).update(archive_dir=str(data), before_s=2.0, after_s=2.0)
             file = folder / "collector.yaml"
             file.write_text(yaml.safe_dump(config))
             with subprocess.Popen([sys.executable, "-m", "pumpwatch", "collect", "-c", str(file)], stderr=log,

@@ -11,6 +11,7 @@ import yaml
 
 from pumpwatch.config import Config, ExchangeConfig, Keys, ListingConfig, SourceConfig, VenueConfig, load, options_of
 from pumpwatch.errors import EXIT_CONFIG, ConfigError
+from pumpwatch.listing.context import Reach, reaches_of
 from pumpwatch.plugins import load_plugins
 
 SHIPPED = Path(__file__).parent.parent / "config" / "pumpwatch.yaml"
@@ -157,6 +158,34 @@ def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path,
     rest = refusal(tmp_path, "{}", PUMPWATCH_EXCHANGES__A__FUTURES__REST_URL=url.replace("https", "ftp"))
     for said in (error, told, rest):
         assert not re.search("pa[/?#]|pass|ss@|12/|'pa'", f"{said.message} {said.__cause__} {said.__context__}")
+
+
+@pytest.mark.parametrize(("listing", "key", "problem"), [
+    ("longer_windows: [{before_s: 300, after_s: 20}]", ".0", "after_s must be more than 20, that of the window before it"),
+    ("longer_windows: [{before_s: 10, after_s: 60}]", ".0", "before_s must be at least 20, that of the window before it"),
+    ("longer_windows: [{before_s: 20, after_s: 60}, {before_s: 30, after_s: 40}]", ".1", "after_s must be more than 60"),
+    ("longer_windows: [{before_s: 0, after_s: 259200}], before_s: 0", ".0", "trades are kept for 72 h, which is shorter"),
+])
+def test_longer_windows_each_contain_the_one_before(tmp_path: Path, listing: str, key: str, problem: str) -> None:
+    error = refusal(tmp_path, f"listing:\n  {{{listing}}}\n")
+    assert ":2:" in error.message and f"listing.longer_windows{key}: {problem}" in error.message
+    assert "from the shortest to the longest" in error.hint
+
+
+@pytest.mark.parametrize(("listing", "problem"), [
+    ("after_s: 0", "listing.after_s"), ("before_s: -1", "listing.before_s"), ("window_s: 20", "unknown key `listing.window_s`"),
+    ("longer_windows: [{after_s: 60}]", "before_s"), ("longer_windows: [{before_s: 60, after_s: x}]", "listing.longer_windows"),
+])
+def test_a_window_that_cannot_be_is_refused_by_its_key(tmp_path: Path, listing: str, problem: str) -> None:
+    assert problem in refusal(tmp_path, f"listing: {{{listing}}}").message
+
+
+def test_windows_come_from_the_file_or_the_environment(tmp_path: Path) -> None:
+    text = "listing: {before_s: 0, after_s: 8, longer_windows: [{before_s: 5, after_s: 9}]}"
+    assert reaches_of(load_text(tmp_path, text).listing) == (Reach(0, 8), Reach(5, 9))
+    assert reaches_of(load_text(tmp_path, "{}").listing) == (Reach(20, 20),)
+    told = load_text(tmp_path, "{}", PUMPWATCH_LISTING__LONGER_WINDOWS="[{before_s: 300, after_s: 1800}]")
+    assert reaches_of(told.listing)[1:] == (Reach(300, 1800),)
 
 
 def test_an_address_with_a_user_is_taken(tmp_path: Path) -> None:

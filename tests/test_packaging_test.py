@@ -43,6 +43,7 @@ class Machine:
         self.state = f"{ROOT} {checksum}"
         self.stamp = self.venv / "pumpwatch-stamp"
         self.stamp.write_text(f"test {self.state}\n")
+        self.root = ROOT
 
     def program(self, path: Path, script: str) -> None:
         path.write_text(f"#!/bin/sh\n{script}\n")
@@ -57,7 +58,7 @@ class Machine:
 
     def run(self, *words: str, script: str = "test") -> subprocess.CompletedProcess[str]:
         environ = {"PATH": str(self.bin), "HOME": str(self.home), "PUMPWATCH_VENV": str(self.venv)}
-        return subprocess.run([ROOT / "packaging" / script, *words], env=environ, text=True, capture_output=True, timeout=60,
+        return subprocess.run([self.root / "packaging" / script, *words], env=environ, text=True, capture_output=True, timeout=60,
                               check=False)
 
 
@@ -105,6 +106,48 @@ def test_users_and_other_systems_get_the_names_of_what_is_missing(machine: Machi
     assert (done.returncode, done.stdout, machine.asked()) == (69, "", [])
     assert "Java 17 or newer" in done.stderr
     assert "Debian, Ubuntu: apt-get install openjdk-17-jre-headless maven\n" in done.stderr
+
+
+FAILING = """case "$*" in
+    *--last-failed*) echo "$@" >> "$HOME/alone"; exit {alone} ;;
+    *--numprocesses*) mkdir -p .pytest_cache/v/cache; printf '{{{failed}\\n}}' > .pytest_cache/v/cache/lastfailed; exit 1 ;;
+esac"""
+
+
+def failing(*names: str, alone: int) -> str:
+    """Return the script of a pytest whose tests fail, and end with a code when they are run alone."""
+    return FAILING.format(failed=",".join(f'\\n  "tests/{name}": true' for name in names), alone=alone)
+
+
+@pytest.fixture
+def copied(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Run a copy of the scripts, so that what the last run of the tests left stays as it is."""
+    copy = machine.home / "copy"
+    shutil.copytree(ROOT / "packaging", copy / "packaging", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml"):
+        shutil.copy(ROOT / name, copy)
+    machine.be(0)
+    machine.program(machine.bin / "apt-get", APT)
+    machine.program(machine.bin / "apt-cache", "exit 0")
+    monkeypatch.setattr(machine, "root", copy)
+    machine.stamp.write_text(f"test {machine.state.replace(str(ROOT), str(copy))}\n")
+    return machine
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_few_tests_that_failed_are_run_once_more_alone(copied: Machine, code: int) -> None:
+    copied.program(copied.venv / "bin" / "python", failing("a.py::test_a", "b.py::test_b[c d]", alone=code))
+    done = copied.run("tests/a.py")
+    assert done.returncode == code, done.stderr
+    assert (copied.home / "alone").read_text().endswith("none tests/a.py\n")
+    assert ("passed alone: 2\n  tests/a.py::test_a\n  tests/b.py::test_b[c d]\n" in done.stderr) == (code == 0), done.stderr
+
+
+def test_many_tests_that_failed_have_failed(copied: Machine) -> None:
+    copied.program(copied.venv / "bin" / "python", failing(*(f"{number}.py::test" for number in range(6)), alone=0))
+    done = copied.run()
+    assert done.returncode == 1 and "tests failed (1)" in done.stderr
+    assert not (copied.home / "alone").exists()
 
 
 def test_quick_runs_the_tests_alone(machine: Machine) -> None:

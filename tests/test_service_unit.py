@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,15 @@ def test_the_process_that_takes_over_may_speak_for_the_service_and_has_time_to()
     assert (unit["Type"], unit["NotifyAccess"]) == ("notify", "all")
     (within,) = [parameter for parameter in pumpwatch.get_command(None, "collect").params if parameter.name == "replace_within"]
     assert int(unit["TimeoutStartSec"]) > within.default
+
+
+def test_a_stop_waits_until_the_process_has_ended(tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    script = f"trap 'sleep 0.3; touch {ended}; exit' TERM; echo ready; while :; do sleep 0.05; done"
+    process = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    reaper = threading.Thread(target=process.wait)
+    reaper.start()
+    subprocess.run(shlex.split(settings()["ExecStop"]), env={**os.environ, "MAINPID": str(process.pid)}, check=True, timeout=60)
+    assert ended.exists()
+    reaper.join()

@@ -33,24 +33,26 @@ EVENT_CATEGORY = "이벤트"
 
 # What may follow a statement: the end, parentheses (\ue000), a punctuation mark, or a word that announces. In an event
 # (`추가 기념 이벤트`) none of these follows.
-ENDS = r"(?=\s*(?:$|[\ue000:;/\-–—~\[!]|및(?:\s|$)|안내|공지|예정|완료))"
+ENDS = r"(?=\s*(?:$|[\ue000:;/\-–—~\[!&+]|,\s*(?:거래\s*)?수수료|및(?:\s|$)|안내|공지|예정|예고|완료))"
 ANNOUNCES = r"(?:\s*(?:예정|예고|완료))?(?:\s*(?:안내|공지))?"
 WALLET = r"(?:입\s*출금|입금|출금|월렛|지갑)"
 STOPS = r"(?:중단|중지|정지|지연|재개|점검|장애|업그레이드)"
 
 WORDING = TitleGrammar(
-    markets={"KRW": "KRW", "원화": "KRW", "BTC": "BTC", "비트코인": "BTC", "USDT": "USDT"},
+    markets={"KRW": "KRW", "원화": "KRW", "BTC": "BTC", "비트코인": "BTC", "USDT": "USDT", "USDC": "USDC"},
     never_coins=frozenset({"KRW"}),
-    noun=r"마켓(?:에서|에|의|을|은)?(?![가-힣])",
+    noun=r"(?:마켓|페어)(?:에서|에|의|을|은)?(?![가-힣])",
     joiners=("및", "와", "과"),
-    statements=(),
+    statements=(re.compile(r"신규\s*거래\s*지원\s*(?:안내|공지)(?=(?:\s*\ue000)*$)"),),
     tied_statements=(
         re.compile(rf"(?:신규\s*)?추가(?:\s*오픈)?{ENDS}{ANNOUNCES}"),
         re.compile(rf"(?:신규\s*)?(?:상장|오픈){ENDS}{ANNOUNCES}"),
         re.compile(rf"신규\s*거래\s*지원{ENDS}{ANNOUNCES}"),
+        re.compile(r"거래\s*지원(?:\s*(?:개시|시작))?\s*(?:안내|공지)(?![^\ue000]*이벤트)"),
     ),
     refused_prefix=re.compile(r"^(?!.*마켓\s*추가).*이벤트"),
-    refused=re.compile(r"재\s*거래\s*지원|재\s*상장|(?:오픈|개시)[^(),]{0,20}(?:변경|연기|취소)|마켓\s*추가\s*(?:취소|연기|철회)"),
+    refused=re.compile(r"재\s*거래\s*지원|재\s*상장|(?:오픈|개시)[^(),]{0,20}(?:변경|연기|취소)"
+                       r"|(?:마켓\s*추가|상장|거래\s*지원)\s*(?:취소|연기|철회)"),
     kinds=(
         ("event", re.compile(r"이벤트|기념|당첨|경품|상금|에어\s*드랍|받아\s*가세요")),
         ("delisting", re.compile(r"거래\s*지원\s*종료|상장\s*폐지")),
@@ -161,7 +163,7 @@ def _ns(text: str) -> int:
 
 BITHUMB = ListingSource(
     name="bithumb", exchange="bithumb", url=NOTICES, fallback_urls=(FEED,), headers=HEADERS, interval_s=3.0, pace=PACE,
-    parse=parse, verdict=verdict,
+    parse=parse, verdict=verdict, drill_title="{coin}({coin}) 원화 마켓 추가",
 )
 BITHUMB_MARKETS = MarketSource(
     name="bithumb_markets", exchange="bithumb", url=MARKETS, headers=HEADERS, interval_s=5.0, pace=MARKET_PACE,

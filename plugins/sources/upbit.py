@@ -47,19 +47,26 @@ EVENT_CATEGORIES = ("이벤트", "Event")  # notices of these never open a marke
 
 # What may follow a statement: the end, parentheses (\ue000), a punctuation mark, or a word that announces. In an event
 # (`추가 기념 이벤트`) none of these follows.
-ENDS = r"(?=\s*(?:$|[\ue000:,;/\-–—~\[]|및(?:\s|$)|안내|공지|예정|완료|and\b))"
+ENDS = r"(?=\s*(?:$|[\ue000:,;/\-–—~\[]|및(?:\s|$)|안내|공지|예정|예고|완료|and\b))"
 ANNOUNCES = r"(?:\s*(?:예정|예고|완료))?(?:\s*(?:안내|공지))?"
 
 STATEMENTS = (  # 2020-08 on
-    re.compile(r"신규\s*거래\s*지원\s*(?:(?:\ue000|예정|개시)\s*){0,3}(?:안내|공지)"),
-    re.compile(rf"(?:디지털|가상)\s*자산\s*(?:신규\s*)?추가{ENDS}{ANNOUNCES}"),
+    re.compile(r"신규\s*거래\s*지원\s*(?:(?:\ue000|예정|개시|사전)\s*){0,3}(?:안내|공지)(?![^\ue000]*이벤트)"),
+    re.compile(r"신규\s*거래\s*지원(?=(?:\s*\ue000)*$|(?:\s*\ue000)+\s*(?:,|및\s))"),
+    re.compile(r"신규\s*상장\s*(?:안내|공지)(?=(?:\s*\ue000)+$)"),
+    re.compile(r"(?:(?<=\ue000)|(?<=\ue000 ))거래\s*지원\s*(?:안내|공지)(?=(?:\s*\ue000)*$)"),
+    re.compile(rf"(?<!모으기)(?<!모으기 )(?<!스테이킹)(?<!스테이킹 )"  # services, to which coins are added too
+               rf"(?:디지털|가상)\s*자산\s*(?:신규\s*)?추가{ENDS}{ANNOUNCES}"),
     re.compile(r"^(?:(?:notice|announcement|information)\s+(?:on|of|for|about|regarding)\s+)?(?:(?:new|additional)\s+)?"
-               r"(?:digital\s+assets?\s+)?market\s+support\s+for\b", re.IGNORECASE),
+               r"(?:digital\s+assets?\s+)?market\s+support(?:\s+for\b|\s*:)", re.IGNORECASE),
 )
-RETIRED_STATEMENTS = (  # 2017-11 to 2021-01, only directly behind a market list
+TIED_STATEMENTS = (  # directly behind a market list only: those of 2017-11 to 2021-01, and shortened ones
     re.compile(rf"(?:신규\s*상장|코인\s*추가)(?:\s*오픈)?(?:{ENDS}|(?=\s[^\s,\ue000]+\s?\ue000)){ANNOUNCES}"),
     re.compile(rf"오픈(?:\s*(?:예정|예고|완료))?{ENDS}{ANNOUNCES}"),
     re.compile(rf"거래\s*지원\s*예정{ENDS}{ANNOUNCES}"),
+    re.compile(rf"(?:신규\s*)?추가{ENDS}{ANNOUNCES}"),
+    re.compile(r"(?:신규\s*)?거래\s*지원(?:\s*(?:개시|시작))?\s*(?:안내|공지)(?![^\ue000]*이벤트)"),
+    re.compile(r"신규\s*거래\s*지원(?=(?:\s*\ue000)*$)"),
 )
 
 WALLET = r"(?:입\s*출금|입금|출금|월렛|지갑)"
@@ -67,13 +74,14 @@ STOPS = r"(?:중단|중지|정지|지연|재개|점검|장애|업그레이드)"
 OPENS = r"(?:오픈|개시)"
 
 WORDING = TitleGrammar(
-    markets={"KRW": "KRW", "원화": "KRW", "BTC": "BTC", "USDT": "USDT", "ETH": "ETH"},
+    markets={"KRW": "KRW", "원화": "KRW", "BTC": "BTC", "USDT": "USDT", "USDC": "USDC", "ETH": "ETH"},
     never_coins=frozenset({"KRW"}),
-    noun=r"마켓(?:에서|에|의|을|은)?(?![가-힣])|markets?(?![A-Za-z0-9])",
+    noun=r"(?:마켓|페어)(?:에서|에|의|을|은)?(?![가-힣])|markets?(?![A-Za-z0-9])",
     joiners=("및", "와", "과", "and"),
     statements=STATEMENTS,
-    tied_statements=RETIRED_STATEMENTS,
+    tied_statements=TIED_STATEMENTS,
     refused_prefix=re.compile(r"이벤트|\bevent", re.IGNORECASE),
+    refused=re.compile(r"(?:심볼|티커|명칭)\s*변경에\s*따른"),
     kinds=(
         ("event", re.compile(r"이벤트|기념|당첨|경품|상금|받아\s*가세요|\bevents?\b", re.IGNORECASE)),
         ("delisting", re.compile(r"거래\s*지원\s*종료|상장\s*폐지|terminat\w*\s+(?:of\s+)?(?:\w+\s+)?support|delist",
@@ -201,6 +209,7 @@ def parse_markets(body: bytes) -> list[Market | BadFrame]:
 UPBIT = ListingSource(
     name="upbit", exchange="upbit", url=LIST.format(HOSTS[0]), fallback_urls=(LIST.format(HOSTS[1]),), headers=HEADERS,
     interval_s=3.0, pace=Pace(utc_offset_min=KST_MIN, day=DAY, night_s=15.0, quick_s=2.0), parse=parse, verdict=verdict,
+    drill_title="{coin}({coin}) 신규 거래지원 안내 (KRW, BTC, USDT 마켓)",
 )
 UPBIT_MARKETS = MarketSource(
     name="upbit_markets", exchange="upbit", url=MARKETS, headers={"Accept": "application/json"},

@@ -20,6 +20,8 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.app.backfilling import make_backfill
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
+from pumpwatch.app.notifying import Notifying
+from pumpwatch.app.parts import Telling
 from pumpwatch.app.status import Status
 from pumpwatch.app.takeover import Takeover
 from pumpwatch.backfill.backfill import Backfill
@@ -80,7 +82,7 @@ class Collector:
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats, quarantine_bytes=store.quarantine_bytes)
         self.threaded_journal = in_thread(self.journal, self.journal_thread)
         self.recent = Recent(store.recent_minutes)
-        self.recorder = Recorder(self.journal.record, self.stats)
+        self.recorder = Recorder(self.journal.record, self.stats, self.journal.keep)
         self.committer = Committer(self.journal, self.journal_thread, self.recorder, self.catalogue, self.clock, self.stats,
                                    store.memory_limit_trades, self._durable)
         self.ingest = Ingest(self.catalogue, self.clock, self.stats, store.commit_ms, store.commit_trades, self._put)
@@ -92,6 +94,7 @@ class Collector:
         self.status = Status(self)
         self.jobs = Jobs(self, self.status)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
+        self.notifying: Telling = Notifying(self)
         self._takeover: Takeover | None = None
         self.backfill: Backfill | None = None  # the same
         self.ended = Event()
@@ -173,6 +176,7 @@ class Collector:
         self.supervisor.spawn("committer", self.committer.run)
         for name, drain in self.drains.items():
             self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))
+        self.notifying.start()
         self.listings = Listings(self)
         self.backfill = make_backfill(self, self.listings.windows.coins)
         self.supervisor.spawn("backfill", self.backfill.run)
@@ -192,6 +196,7 @@ class Collector:
             self.backfill.stop()
         if self.listings:
             self.listings.stop()
+        self.notifying.notifier.stop()
         self.sweep.stop()
         self.supervisor.stop("sweep", 0.3)
         self.sweep.finish()
@@ -207,6 +212,7 @@ class Collector:
             self.supervisor.stop(f"drain {name}", 0.1)
         self.supervisor.spawn("last commit", self._commit_rest)
         self.supervisor.stop("last commit", max(0.5, deadline - self.clock.monotonic()))
+        self.notifying.stop(max(0.2, deadline - self.clock.monotonic()))
         self.supervisor.stop_all(0.2)
         code = self._close_journal()
         self._write_last_figures()

@@ -16,20 +16,23 @@ from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import SourceConfig
 from pumpwatch.errors import BadFrame
 from pumpwatch.feeds.venue import VenueFeeds
-from pumpwatch.hookspecs import AnySource, PushSource
+from pumpwatch.hookspecs import AnySource, MarketSource, PushSource
+from pumpwatch.listing.archive_writer import ArchiveProcess
 from pumpwatch.listing.book_recorder import BookAccess, BookRecorder
-from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext
+from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext, reaches_of
 from pumpwatch.listing.inbox import Inbox, inbox_folder
-from pumpwatch.listing.listing_ledger import ListingLedger
+from pumpwatch.listing.listing_ledger import Call, ListingLedger
 from pumpwatch.listing.publication import Publisher
 from pumpwatch.listing.push_watch import PushWatch
 from pumpwatch.listing.validation import check_source
 from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
+from pumpwatch.model import Listing, TradeBatch
 from pumpwatch.net.http import Response
 from pumpwatch.printable import printable
 from pumpwatch.store.in_thread import in_thread
-from pumpwatch.store.query import QueryResult, find
+from pumpwatch.store.query import QueryResult, find, merged
+from pumpwatch.store.recent import Recent, extract
 from pumpwatch.venue import HttpRequest
 
 log = logging.getLogger(__name__)
@@ -57,6 +60,22 @@ class EveryVenue:
             feeds.release(coin)
 
 
+class MemoryInThread:
+    """The trades in memory, searched in a thread: those of a window take too long for the hub."""
+
+    def __init__(self, recent: Recent, offload: Call) -> None:
+        self._recent, self._offload = recent, offload
+        self.covers_from_ns = recent.covers_from_ns
+
+    def query(self, ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
+        """Return the trades of these instruments in [start_ns, end_ns), by timestamp."""
+        return self._offload(extract, self._recent.held(start_ns, end_ns), ids, start_ns, end_ns)
+
+    def elsewhere(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+        """Return the parts of [start_ns, end_ns) that memory does not hold."""
+        return self._recent.elsewhere(start_ns, end_ns)
+
+
 class Listings:
     """The listing sources of the config, the inbox, and the windows that they open."""
 
@@ -67,21 +86,24 @@ class Listings:
         self._ledger = in_thread(collector.journal.ledger, collector.ledger_thread)
         impatient = in_thread(collector.journal.ledger, collector.ledger_thread, within_s=LEDGER_ANSWER_S,
                               late="the ledger does not answer")
-        self.publisher = Publisher(collector.sinks, clock, stats, self._read_archive)
+        self.publisher = Publisher(collector.sinks, clock, stats, self._in_memory_thread)
         self._books = BookRecorder([_book_access(collector, feeds) for feeds in collector.venues], collector.catalogue, clock,
                                    stats, collector.supervisor.spawn)
         self.windows = WindowKeeper(
             WindowContext(ledger=ListingLedger(self._ledger), clock=clock, stats=stats, catalogue=collector.catalogue,
-                          archive_dir=Path(options.archive_dir), window_s=options.window_s, fresh_s=options.fresh_s),
+                          archive_dir=Path(options.archive_dir), reaches=reaches_of(options),
+                          fresh_s=options.fresh_s),
             TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted,
                         books=self._books),
             hasten=collector.sweep.hasten, publisher=self.publisher,
-            doubler=EveryVenue(collector.venues) if options.doubled else None)
+            doubler=EveryVenue(collector.venues) if options.doubled else None, writer=ArchiveProcess(),
+            on_written=collector.notifying.written)
         intake = IntakeContext(
-            ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self.windows.open,
+            ledger=ListingLedger(impatient), clock=clock, stats=stats, on_listing=self._open,
             record=collector.recorder.record, fresh_s=options.fresh_s, kept_s=collector.config.store.retention_hours * 3600)
         self.watches = [self._watch(source, part, intake) for source, part in _usable_sources(collector)]
-        self._inbox = Inbox(inbox_folder(collector.config), intake)
+        boards = [watch.source for watch in self.watches if not isinstance(watch.source, MarketSource)]
+        self._inbox = Inbox(inbox_folder(collector.config), intake, {board.name: board for board in boards}, self._run_source)
 
     def _watch(self, source: AnySource, part: SourceConfig, intake: IntakeContext) -> Watch | PushWatch:
         if isinstance(source, PushSource):
@@ -111,6 +133,10 @@ class Listings:
         return {**{watch.source.name: watch.state() for watch in self.watches},
                 "windows": {"open": len(self.windows.open_windows()), "not_final": self.windows.not_final()}}
 
+    def _open(self, listing: Listing) -> None:
+        self.windows.open(listing)
+        self._collector.notifying.seen(listing)
+
     def _fetch(self, url: str, headers: Mapping[str, str]) -> Response:
         return self._collector.http.fetch(url, headers)
 
@@ -120,7 +146,8 @@ class Listings:
 
     def _trades(self, coin: str, start_ns: int, end_ns: int) -> QueryResult:
         collector = self._collector
-        return find(coin, start_ns, end_ns, recent=collector.recent, journal_query=collector.threaded_journal.query,
+        return find(coin, start_ns, end_ns, recent=MemoryInThread(collector.recent, self._in_memory_thread),
+                    merge=partial(self._in_memory_thread, merged), journal_query=collector.threaded_journal.query,
                     sinks=collector.sinks, catalogue=collector.catalogue, journal_from_ns=collector.journal.whole_from_ns())
 
     def _behind(self, coin: str) -> tuple[float, float]:
@@ -135,7 +162,7 @@ class Listings:
     def _unlisted(self) -> Sequence[str]:
         return [feeds.venue.name for feeds in self._collector.venues if not feeds.has_list]
 
-    def _read_archive(self, function: Callable[..., T], /, *args: Any) -> T:
+    def _in_memory_thread(self, function: Callable[..., T], /, *args: Any) -> T:
         result: T = self._collector.memory_thread.apply(function, args)
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,8 +16,11 @@ from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import Sink
 from pumpwatch.instruments.symbols_file import SymbolsFile
+from pumpwatch.listing.archive import Archive
+from pumpwatch.model import Listing
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
+from pumpwatch.notify.notifier import Notifier
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins
 from pumpwatch.stats import Stats
@@ -27,6 +31,24 @@ from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.recent import Recent
 from pumpwatch.store.recorder import Recorder
 from pumpwatch.supervisor import Supervisor
+
+
+class Telling(Protocol):
+    """Whoever tells people and programs about listings. Only `stop` waits."""
+
+    notifier: Notifier
+
+    def start(self) -> None:
+        """Start the greenlets of the channels."""
+
+    def seen(self, listing: Listing) -> None:
+        """Tell that a listing's window was opened."""
+
+    def written(self, listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
+        """Tell that a listing's archive was written."""
+
+    def stop(self, within_s: float) -> None:
+        """Wait for the tries under way, after `notifier.stop`; end those that take longer."""
 
 
 class CollectorParts(Protocol):
@@ -54,6 +76,7 @@ class CollectorParts(Protocol):
     drains: dict[str, Drain]
     venues: list[VenueFeeds]
     backfill: Backfill | None
+    notifying: Telling
     ledger_thread: ThreadPool
     memory_thread: ThreadPool  # for short work that would hold up the hub
 

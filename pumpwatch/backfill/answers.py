@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.pipeline.parse import Parsed
 from pumpwatch.venue import HistoryDepth, HistoryQuery
 
 KEPT = 100  # of a venue: about 100 kB each
+APART_NS = 5 * NS_PER_S  # two answers are so far apart at least if one is to confirm the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,16 @@ class Answer:
     parsed: Parsed
 
 
+@dataclass(frozen=True, slots=True)
+class Oldest:
+    """The oldest rows of an answer with the newest rows: their ids, all its rows, and whether the history begins with them."""
+
+    asked_ns: int
+    ids: list[str]
+    rows: int
+    are_first: bool = False
+
+
 class Answers:
     """The last answer for each symbol that other gaps can use; at most KEPT.
 
@@ -27,6 +39,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._by_symbol: dict[str, Answer] = {}
+        self._oldest: dict[str, Oldest] = {}
         self.rows_asked_ns = 0
 
     def __len__(self) -> int:
@@ -54,6 +67,23 @@ class Answers:
             self._by_symbol[query.symbol] = answer
             if len(self._by_symbol) > KEPT:
                 del self._by_symbol[next(iter(self._by_symbol))]
+
+    def begins(self, answer: Answer, depth: HistoryDepth) -> bool:
+        """Return whether the oldest rows of an answer with the newest rows are the first ones of the history.
+
+        That takes two answers that are not full: the later one has more rows, and the oldest are the same. If the history had
+        older rows than these, the newest ones that it gives would have moved on.
+        """
+        batch, symbol = answer.parsed.batch, answer.query.symbol
+        if depth.pages or not 0 < len(batch) < depth.rows_per_request:
+            return False
+        ids = sorted(batch.take(batch.timestamp == batch.timestamp.min()).id_texts())
+        before = self._oldest.get(symbol)
+        if before is None or before.ids != ids:
+            self._oldest[symbol] = Oldest(answer.asked_ns, ids, len(batch))
+        elif len(batch) > before.rows and answer.asked_ns >= before.asked_ns + APART_NS:
+            self._oldest[symbol] = replace(before, are_first=True)
+        return self._oldest[symbol].are_first
 
     def drop(self, symbol: str) -> None:
         """Forget a symbol's answer."""

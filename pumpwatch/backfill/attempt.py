@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from pumpwatch.backfill.access import Means, VenueAccess
-from pumpwatch.backfill.answers import Answer
+from pumpwatch.backfill.answers import APART_NS, Answer
 from pumpwatch.backfill.intake import Intake, Stopping
-from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, Evidence, Range, Verdict, judge_ids, judge_time
+from pumpwatch.backfill.judge import BY_NOTHING, UNKNOWN, Bounds, Evidence, Range, Verdict, joined, judge_ids, judge_time
 from pumpwatch.backfill.pager import Pager, Part, id_holes
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
@@ -30,7 +30,6 @@ LAGS_NS = 3 * NS_PER_S  # a history lags behind the stream by less
 LATE_NS = 10 * NS_PER_S  # a history that is asked so long after a gap has all its rows, even if it lags unusually
 EARLY_NS = NS_PER_S // 2  # for a gap that has only just ended an answer counts for so long
 NEVER_NS = 2**63 - 1
-APART_NS = 5 * NS_PER_S  # two answers are so far apart at least if one is to confirm the other
 
 
 class Attempt:
@@ -39,7 +38,7 @@ class Attempt:
     def __init__(self, access: VenueAccess, means: Means, work: GapWork, stopping: Callable[[], bool]) -> None:
         self._access, self._means, self.work, self._stopping = access, means, work, stopping
         self._venue, self._depth, self._stores = access.venue, access.venue.history, means.stores
-        self.evidence = Evidence(spans=list(work.spans))
+        self.evidence = Evidence(spans=joined([*work.spans, *work.filled]))
         self._now_ns = means.clock.now_ns() - access.lag_ns()  # by the venue's clock
         gap = work.gap
         self._asked_ns = 0  # when the history was asked for its first answer, by the venue's clock
@@ -50,6 +49,7 @@ class Attempt:
         self._live_ns = np.empty(0, np.int64)  # the times of the trades in the gap that a killed collector received
         self._skipped_before = work.skipped
         self.never_traded = False  # the history works, it has no row, and no trade of the symbol was ever seen
+        self._begins = False  # an answer has the first rows of a history without pages
         self.early = means.clock.monotonic() - work.settled_at < means.options.settle_s  # the gap has only just ended
         self.reach_s = math.inf  # so far back the newest rows went, of a history without pages
         self.intake = Intake(access, means, work, MARGIN_NS, stopping)
@@ -235,7 +235,8 @@ class Attempt:
     def _in_pages(self, ranges: list[Range]) -> list[Range]:
         """Join ranges of ids that one page holds, and other gaps of the symbol near them: one request serves them all."""
         page = self._depth.rows_per_request - 2  # with the trades beside
-        near = [(gap.first_id, gap.last_id) for gap in self.work.beside if gap.first_id is not None and gap.last_id is not None]
+        closed = [ids for ids in ranges if ids[1] >= 0]
+        near = self.work.beside.near(closed[0][0] - page, closed[-1][1] + page, self.work) if self.work.beside and closed else []
         pages: list[tuple[int, int, bool]] = []  # first id, last id, whether it is wanted now
         for first, last, wanted in sorted([*((*ids, True) for ids in ranges), *((*ids, False) for ids in near)]):
             low, high, before = pages[-1] if pages else (-1, -1, False)
@@ -278,6 +279,9 @@ class Attempt:
     # By time.
 
     def _by_time(self) -> Verdict:
+        covered = judge_time(self._bounds(), Evidence(spans=joined(self.work.filled)))
+        if covered.state is GapState.FILLED:  # by other gaps of the symbol
+            return covered
         self._before_ns = self._last_before(self._stored(self.start_ns - MARGIN_NS, self.start_ns))[1]
         self._read(Part(self.work.symbol, self._from_ns(), self.end_ns + BESIDE_NS))
         self.evidence.lacking = self.intake.lacking
@@ -298,6 +302,8 @@ class Attempt:
             self.evidence.add(stored.trade_id, stored.timestamp)
             self.evidence.add(rows.trade_id, rows.timestamp, of_history=True)
             if aggregated is None and not self.intake.lacking:
+                self._begins = self._access.answers.begins(answer, self._depth)
+                self.evidence.short |= not self._depth.pages and len(parsed.batch) < self._depth.rows_per_request
                 self._access.answers.keep(answer, self._depth)
         self._note_span(pager, part)
 
@@ -334,16 +340,17 @@ class Attempt:
         if low_ns > high_ns or high_ns < 0:
             self._check_empty()
             return
-        if not self._before_ns and (pager.short or (pager.whole and part.first_id < 0 and self.work.attempts)):
+        if not self._before_ns and (pager.short or self._begins or (pager.whole and part.first_id < 0 and self.work.attempts)):
             low_ns = 0  # it is not full, and no older trade is known; of several pages, two answers say so
-        self.evidence.short = pager.short
+        self.evidence.short |= pager.short
         if not self._depth.pages and not pager.short:
             self.reach_s = (high_ns - low_ns) / NS_PER_S
         self.evidence.ended = self._late and (pager.whole or not self._depth.pages)
         live_ns = max(self.intake.start_ns, self._last_live_ns(self.intake.oldest_ns))
         if len(self._live_ns) and live_ns < self.start_ns:
-            self.start_ns, self.evidence.spans = live_ns, []  # earlier answers were judged from a later trade on
-        stored_ns = high_ns if self.end_ns >= self.work.gap.to_ns else min(high_ns, self.end_ns)  # later rows were not stored
+            self.start_ns = live_ns
+            self.evidence.spans = joined(self.work.filled)  # earlier answers were judged from a later trade on
+        stored_ns = min(high_ns, max(low_ns, self.end_ns))  # later rows were not stored
         if self.early:  # its newest rows may be out of order yet, and lack one of them
             stored_ns = min(stored_ns, self._asked_ns - LAGS_NS)
         self.evidence.add_span(low_ns, stored_ns)

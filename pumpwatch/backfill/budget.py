@@ -20,16 +20,22 @@ class BudgetShare:
 
     def __init__(self, budget: TokenBucket, share: float, clock: Clock, sleep: Callable[[float], None] = gevent.sleep) -> None:
         self.whole, self._sleep = budget, sleep
-        self._own = TokenBucket(share * budget.rate, 1.0, clock)
+        self._own = TokenBucket(share * budget.rate / budget.part, 1.0, clock)
 
     @property
     def rate(self) -> float:
         """Return the weight of the requests that may be sent each second."""
-        return self._own.rate
+        return self._followed().rate
+
+    def _followed(self) -> TokenBucket:
+        """Return the share, of the part of the budget that is used now."""
+        if self._own.part != self.whole.part:
+            self._own.share(self.whole.part)
+        return self._own
 
     def acquire(self, weight: float, stopping: Callable[[], bool]) -> bool:
         """Wait until a request of this weight may be sent; return False when stopping. The request itself pays the budget."""
-        wait_s = self._own.reserve(weight)
+        wait_s = self._followed().reserve(weight)
         while not stopping():
             wait_s = max(wait_s, self.whole.wait_s(weight))
             if wait_s <= 0:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.backfill.access import Means, VenueAccess
+from pumpwatch.backfill.judge import Range
 from pumpwatch.backfill.work import GapWork
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame
@@ -56,8 +57,10 @@ class Intake:
 
     def found_in(self, gap: Gap) -> int:
         """Return how many of the trades that were stored have ids of a gap."""
-        ids = np.concatenate(self._stored_ids) if self._stored_ids else np.empty(0, np.int64)
-        return int(((ids >= (gap.first_id or 0)) & (ids <= (gap.last_id or 0))).sum())
+        if len(self._stored_ids) > 1:
+            self._stored_ids = [np.sort(np.concatenate(self._stored_ids))]
+        first, end = gap.first_id or 0, (gap.last_id or 0) + 1
+        return sum(int(ids.searchsorted(end) - ids.searchsorted(first)) for ids in self._stored_ids)
 
     def take(self, parsed: Parsed) -> tuple[TradeBatch, TradeBatch]:
         """Store what is missing; return the rows near the gap, and the stored trades of their time.
@@ -112,12 +115,9 @@ class Intake:
 
     def _inside(self, batch: TradeBatch) -> NDArray[np.bool_]:
         work = self._work
-        inside = (batch.timestamp >= self.start_ns) & (batch.timestamp < self.end_ns)
-        if work.by_jump:
-            inside[:] = False
-        for gap in (work.gap, *work.beside):
-            if gap.first_id is not None and gap.last_id is not None:
-                inside |= (batch.trade_id >= gap.first_id) & (batch.trade_id <= gap.last_id)
+        inside = self._own(batch) if work.by_jump else (batch.timestamp >= self.start_ns) & (batch.timestamp < self.end_ns)
+        if work.beside is not None and len(batch):
+            inside |= _within(batch.trade_id, work.beside.near(int(batch.trade_id.min()), int(batch.trade_id.max()), work))
         return inside
 
     def _own(self, batch: TradeBatch) -> NDArray[np.bool_]:
@@ -167,7 +167,7 @@ class Intake:
             self._stores.put(chosen, Records(gaps=[gap for gap in gaps if gap.state is GapState.OPEN]))
             self._work.found += int(self._own(chosen).sum())
             self.oldest_ns = min(self.oldest_ns, int(chosen.timestamp.min()))
-            self._stored_ids.append(chosen.trade_id)
+            self._stored_ids.append(np.sort(chosen.trade_id))
             self._means.stats.add("backfilled_trades_total", len(chosen), venue=self._access.venue.name)
 
     def _lacking(self, batch: TradeBatch, stored: TradeBatch) -> int:
@@ -200,6 +200,16 @@ class Intake:
             for row, at in fresh]))
         log.warning("history contradicts stored trades venue=%s symbol=%s count=%d history=%r stored=%r", venue.name,
                     self._work.symbol, len(fresh), _shown(batch, fresh[0][0]), _shown(stored, fresh[0][1]))
+
+
+def _within(ids: Int64, ranges: list[Range]) -> NDArray[np.bool_]:
+    """Return which ids are in one of some ranges, which are ordered by their first ids."""
+    if not ranges:
+        return np.zeros(len(ids), np.bool_)
+    firsts, lasts = np.array(ranges, np.int64).T
+    at = firsts.searchsorted(ids, "right") - 1
+    inside: NDArray[np.bool_] = (at >= 0) & (ids <= np.maximum.accumulate(lasts)[at])
+    return inside
 
 
 def _shown(batch: TradeBatch, row: int) -> str:

@@ -160,13 +160,20 @@ def judge_time(bounds: Bounds, evidence: Evidence) -> Verdict:
             state, reason = GapState.OPEN, "the venue's history does not reach its beginning"
         else:
             state, reason = GapState.LOST, bounds.limit or "the venue's history does not reach its beginning"
-        return Verdict(state, BY_NOTHING, UNKNOWN, reason,
-                       bounds.from_ns, min(low_ns + 1, bounds.to_ns))
+        return Verdict(state, BY_NOTHING, UNKNOWN, reason, bounds.from_ns, _lost_until_ns(bounds, evidence, later))
     if high_ns < bounds.to_ns and len(later) > 1:
         return Verdict(GapState.OPEN if bounds.pages else GapState.LOST, BY_NOTHING, UNKNOWN,
                        bounds.limit or "the venue's history was not read as a whole", max(high_ns, bounds.from_ns),
-                       min(later[1][0] + 1, bounds.to_ns))
+                       _lost_until_ns(bounds, evidence, later))
     if high_ns < bounds.to_ns and (evidence.stored_after_ns or not evidence.ended):
         return Verdict(GapState.OPEN, BY_NOTHING, UNKNOWN, "the venue's history ends before the gap does",
                        max(high_ns, bounds.from_ns), bounds.to_ns)
     return Verdict(GapState.FILLED, BY_OVERLAP)
+
+
+def _lost_until_ns(bounds: Bounds, evidence: Evidence, later: list[Span]) -> int:
+    """Return the end of the last part of a gap that was not read. later: the spans that end in the gap or after it."""
+    low_ns, high_ns = later[-1]
+    if high_ns < bounds.to_ns and (evidence.stored_after_ns or not evidence.ended):
+        return bounds.to_ns
+    return min(low_ns + 1, bounds.to_ns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,15 +12,17 @@ import numpy as np
 from pumpwatch.backfill.access import Means, VenueAccess
 from pumpwatch.backfill.filler import fill_of
 from pumpwatch.backfill.intake import DURABLE_S
-from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, UNKNOWN, Verdict
-from pumpwatch.backfill.order import UNLISTED, ordered, rank
-from pumpwatch.backfill.work import GapWork, OpenGap, symbols_of, works_of
-from pumpwatch.model import Gap, GapState
+from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, UNKNOWN, Span, Verdict, joined
+from pumpwatch.backfill.order import UNLISTED, WorkOrder, rank
+from pumpwatch.backfill.work import GapWork, Jumps, OpenGap, symbols_of, works_of
+from pumpwatch.downtime import last_received_ns
+from pumpwatch.model import Gap, GapState, IdKind
 from pumpwatch.records import GapFill, Records
 from pumpwatch.store.pending_records import GapKey, gap_key
 
 EARLY_S = 1.5  # a connection that is down extends its gap more often
 LONGEST_RUN_S, PAUSE_S = 0.003, 0.0001
+MOST_FILLED = 100  # times of a symbol: the newest
 GONE = "the venue does not list the symbol any more"
 
 
@@ -36,13 +37,12 @@ class VenueQueue:
         self.access, self._means, self._volume_of = access, means, volume_of
         self._open: dict[GapKey, OpenGap] = {}
         self._closed: dict[GapKey, int] = {}  # gaps that were closed, until the ledger shows it: their ends
-        self._fresh: list[GapWork] = []  # not in the queue yet
-        self._queue: list[GapWork] = []  # in order; some of it is done
-        self._done_in_queue = 0
-        self._jumps: dict[int, list[GapWork]] = {}  # by instrument: its gaps by jumps in ids
-        self._busy: set[int] = set()  # instruments that are worked on
+        self._fresh: list[GapWork] = []  # not in the order yet
+        self._order = WorkOrder()  # some of it is done
+        self._done_in_order = 0
+        self._jumps: dict[int, Jumps] = {}  # by instrument
+        self._filled: dict[str, list[Span]] = {}  # by symbol: its filled gaps, where ids prove nothing
         self._windows: Mapping[int, int] = {}
-        self._nothing_before = -math.inf  # monotonic seconds until which there is nothing to take
         self._paused_s = 0.0
         self.done = 0
 
@@ -67,8 +67,9 @@ class VenueQueue:
             if id(fill.gap) not in by_object:
                 by_object[id(fill.gap)] = current.get(gap_key(fill.gap))
             known = by_object[id(fill.gap)]
-            if known is not None and fill.gap.to_ns >= known.gap.to_ns:
-                known.fills.setdefault(fill.symbol, fill)
+            if known is not None and fill.gap.to_ns >= known.gap.to_ns and fill.symbol not in known.fills:
+                known.fills[fill.symbol] = fill
+                self._note_filled(fill)
         for key, gone in before.items():
             if current.get(key) is not gone:
                 self._forget(gone)
@@ -78,7 +79,7 @@ class VenueQueue:
     def _forget(self, found: OpenGap) -> None:
         for work in found.works.values():
             work.done = True
-        self._done_in_queue += len(found.works)
+        self._done_in_order += len(found.works)
         found.works.clear()
 
     def split(self, windows: Mapping[int, int]) -> None:
@@ -132,7 +133,7 @@ class VenueQueue:
         for key, found, works in proven:
             if self._open.get(key) is found:
                 self._note(found, Verdict(GapState.FILLED, BY_ID), [
-                    (work.symbol, work.found) for work in works if not work.done and work.number not in self._busy])
+                    (work.symbol, work.found) for work in works if not work.done and work.number not in self._order.busy])
                 self._close_if_done(key)
                 self._pause()
 
@@ -149,50 +150,58 @@ class VenueQueue:
         found.fills[fill.symbol] = fill
         if fill.state is GapState.OPEN:
             return
+        self._note_filled(fill)
         work = found.works.pop(fill.symbol, None)
         if work is not None:
             work.done = True
-            self._done_in_queue += 1
+            self._done_in_order += 1
             found.earlier[fill.symbol] = work
         self.done += 1
 
+    def _note_filled(self, fill: GapFill) -> None:
+        """Note a time that is filled. After a kill it begins with the last trade received: no history need show the rest."""
+        venue, gap = self.access.venue, fill.gap
+        if fill.state is GapState.FILLED and gap.first_id is None and venue.id_kind is not IdKind.CONTIGUOUS:
+            received_ns = last_received_ns(venue, gap)
+            from_ns = gap.from_ns - 1 if received_ns is None else received_ns
+            self._filled.setdefault(fill.symbol, []).append((from_ns, gap.to_ns))
+
     def _arrange(self, windows: Mapping[int, int]) -> None:
-        """Put new work into the queue, and what windows say; leave out what is done."""
+        """Put new work into the order, and what windows say; leave out what is done."""
         moved = {number for number in self._windows.keys() | windows.keys() if self._windows.get(number) != windows.get(number)}
         self._windows = dict(windows)
-        if not self._fresh and not moved and 2 * self._done_in_queue <= len(self._queue):
+        for work in self._fresh:
+            if not work.done:
+                self._order.add(work)
+                self._jumps.setdefault(work.number, Jumps()).add(work)
+                self._pause()
+        self._fresh = []
+        if not moved and 2 * self._done_in_order <= len(self._order):
             return
-        queue = [work for work in (*self._queue, *self._fresh) if not work.done]
-        for work in queue if moved else ():
-            if work.number in moved:
-                work.rank = rank(work, self._volume_of(work.number), windows.get(work.number, UNLISTED))
-        self._queue, self._fresh, self._done_in_queue, self._jumps = ordered(queue), [], 0, {}
-        for work in self._queue:
-            if work.by_jump:
-                self._jumps.setdefault(work.number, []).append(work)
-        self._nothing_before = -math.inf
+        for found in self._open.values() if moved else ():
+            for work in found.works.values():
+                if work.number in moved:
+                    work.rank = rank(work, self._volume_of(work.number), windows.get(work.number, UNLISTED))
+        self._order.renew()
+        for jumps in self._jumps.values():
+            jumps.forget_done()
+        self._done_in_order = 0
 
     def take_next(self) -> GapWork | None:
         """Return the next work that may be done now, None without any; `give_back` ends it."""
-        now, soonest = self._means.clock.monotonic(), math.inf
-        if now < self._nothing_before:
-            return None
-        for work in self._queue:
-            if work.done or work.number in self._busy:
-                continue
-            if work.not_before > now:
-                soonest = min(soonest, work.not_before)
-                continue
-            self._busy.add(work.number)
-            work.beside = [other.gap for other in self._jumps.get(work.number, ()) if other is not work and not other.done]
-            return work
-        self._nothing_before = soonest
-        return None
+        work = self._order.take(self._means.clock.monotonic())
+        if work is not None:
+            if work.within_run and work.symbol in self._filled:
+                work.filled = self._filled[work.symbol] = joined(self._filled[work.symbol])[-MOST_FILLED:]
+            work.beside = self._jumps.get(work.number)
+        return work
 
     def give_back(self, work: GapWork, fill: GapFill | None) -> None:
         """End a work, with its result if there is one. The result of a gap that has grown meanwhile is void."""
-        self._busy.discard(work.number)
-        self._nothing_before = -math.inf
+        self._end(work, fill)
+        self._order.give_back(work)
+
+    def _end(self, work: GapWork, fill: GapFill | None) -> None:
         key = gap_key(work.gap)
         found = self._open.get(key)
         if fill is None or found is None or found.gap.to_ns != work.gap.to_ns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -36,7 +37,8 @@ class GapWork:
     asked_ns: int = 0
     skipped: tuple[int, list[Range]] = (0, [])
     spans: list[tuple[int, int]] = field(default_factory=list)  # of the history, read by earlier attempts
-    beside: list[Gap] = field(default_factory=list)  # other gaps of the symbol by jumps in ids: an answer may have their trades
+    filled: list[tuple[int, int]] = field(default_factory=list)  # other gaps of the symbol, without ids, that are filled
+    beside: Jumps | None = None  # all gaps of the symbol by jumps in ids: an answer may have the trades of several
     rank: Rank = (0, 0, 0, 0.0, 0)
     done: bool = False  # it has its result, or its gap has changed
 
@@ -58,6 +60,33 @@ class GapWork:
         Other gaps of a whole venue are of trades that were read and not stored.
         """
         return bool(self.gap.symbol or self.gap.symbols or self.gap.reason.startswith(NOT_RUNNING))
+
+
+class Jumps:
+    """The gaps of one symbol by jumps in ids, in the order of their ids."""
+
+    def __init__(self) -> None:
+        self._works: list[tuple[int, int, int, GapWork]] = []  # first and last id
+
+    def add(self, work: GapWork) -> None:
+        """Add a work on such a gap."""
+        if work.gap.first_id is not None and work.gap.last_id is not None:
+            insort(self._works, (work.gap.first_id, work.gap.last_id, id(work), work))
+
+    def forget_done(self) -> None:
+        """Forget works that are done."""
+        self._works = [found for found in self._works if not found[-1].done]
+
+    def near(self, first_id: int, last_id: int, than: GapWork) -> list[Range]:
+        """Return the ids of the gaps other than `than` that overlap [first_id, last_id] and are not done, in order."""
+        at = max(0, bisect_left(self._works, (first_id,)) - 1)  # the one before may reach into it
+        found: list[Range] = []
+        while at < len(self._works) and self._works[at][0] <= last_id:
+            first, last, _, work = self._works[at]
+            if last >= first_id and work is not than and not work.done:
+                found.append((first, last))
+            at += 1
+        return found
 
 
 @dataclass(slots=True)

@@ -87,6 +87,7 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
     Example: pumpwatch check --connect
     """
     from pumpwatch.net.ws import tls_context
+    from pumpwatch.notify.channels import make_channels
     from pumpwatch.ops import preflight
     from pumpwatch.plugins import load_plugins
 
@@ -94,6 +95,7 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
         found = load_plugins(config)
         found.fit(config)
         found.make_sinks(config)
+        make_channels(config)
         tls_context(config.net.ca_file)
         findings = preflight.check(config, connect, found)
     return print_findings(findings, as_json)

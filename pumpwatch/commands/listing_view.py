@@ -32,7 +32,7 @@ def listing_rows(listings: Sequence[Listed]) -> list[list[str | Cell] | str]:
         final = Cell(str(listing["final_at"]), "yes") if listing["final"] else "-" if listing["final"] is None else "not yet"
         rows.append([listing["coin"], _announced(listing["announced_at"]), listing["id"], _seconds(listing["delay_ms"]),
                      listing["first_mover"] or "-", _percent(listing["peak_percent"]) or "-", _complete(listing["incomplete"]),
-                     listing["state"], f"{listing['trades']:,}", final, str(max(1, len(listing["sights"]))),
+                     _marked(listing["state"], listing), f"{listing['trades']:,}", final, str(max(1, len(listing["sights"]))),
                      "yes" if listing["late"] else "no", Path(listing["archive"]).name])
         if listing["problem"]:
             rows.append(listing["problem"])
@@ -46,6 +46,10 @@ def _complete(incomplete: Sequence[str] | None) -> str | Cell:
     return Cell(f"not {', '.join(incomplete)}", f"not {count(len(incomplete), 'venue')}") if incomplete else "yes"
 
 
+def _marked(text: str, listing: Listed) -> str:
+    return f"{text}, drill" if listing["drill"] else text
+
+
 def _announced(iso: str) -> Cell:
     """Return 2026-11-21T10:00:00Z as a cell."""
     return Cell(iso, iso[5:19].replace("T", " "))
@@ -53,7 +57,7 @@ def _announced(iso: str) -> Cell:
 
 def listing_lines(listing: Listed, width: int) -> list[str]:
     """Return what is known of one listing as lines of at most `width` columns: the notice, who moved first, each market."""
-    lines = [*wrapped(f"{listing['coin']}, listing {listing['id']}, announced {listing['announced_at']}, "
+    lines = [*wrapped(f"{_marked(listing['coin'], listing)}, listing {listing['id']}, announced {listing['announced_at']}, "
                       f"detected {listing['detected_at']}{' (late)' if listing['late'] else ''}", width)]
     if listing["title"]:
         lines += wrapped(listing["title"], width)

@@ -51,27 +51,32 @@ def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
 
 @listing.command()
 @click.argument("coin")
-@click.option("--title", default="", help="The notice's title.")
+@click.option("--title", default="", help="The notice's title; with --source that board's rules judge it.")
+@click.option("--source", "source_name", metavar="NAME", default="", help="As if it came from this notice board.")
+@click.option("--delay", "delay_s", metavar="SECONDS", type=click.FloatRange(min=0), default=0.0,
+              help="As if it had been published so long ago.")
 @json_option
 @config_option
-def fake(coin: str, title: str, as_json: bool, config: Config) -> int:
-    """Drop a notice for this coin into a running collector.
+def fake(coin: str, title: str, source_name: str, delay_s: float, as_json: bool, config: Config) -> int:
+    """Drop a notice for this coin into a running collector: a drill.
 
-    The collector reads it within a second and opens a window, as if a notice board had published it now. Exit code 69 if no
-    collector runs on the config's data folder.
+    The collector reads it within a second and does all that it does for a notice of a board: window, archive, rows in the
+    sinks, messages. Each of them is marked as a drill. Exit code 69 if no collector runs on the config's data folder.
 
     \b
     Example: pumpwatch listing fake PEPE
+             pumpwatch listing fake PEPE --source upbit --delay 2.5
     """
-    from pumpwatch.listing.inbox import drop
+    from pumpwatch.listing.inbox import chosen_source, drop
     from pumpwatch.ops import health
 
     health.read(Path(config.store.dir))  # raises where none runs
-    dropped = drop(config, coin, title=title)
+    source = chosen_source(config, source_name) if source_name else None
+    dropped = drop(config, coin, title=title, source=source, delay_s=delay_s)
     if as_json:
         print_json([dropped])
     else:
-        say(f"notice {dropped['notice_id']} for {dropped['symbol']} is in {dropped['file']}")
+        say(f"drill {dropped['notice_id']} for {dropped['symbol']} is in {dropped['file']}")
     return 0
 
 

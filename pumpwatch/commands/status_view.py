@@ -114,6 +114,7 @@ def _stores(status: Status) -> list[list[str]]:
         rows.append(["gaps", _gaps(status["backfill"])])
     rows += [[f"sink {sink.get('name')}", f"{sink.get('state')}, {int(sink.get('backlog_trades', 0)):,} trades behind"]
              for sink in status.get("sinks", ())]
+    rows += [[f"notify {channel.get('name')}", _channel(channel)] for channel in status.get("notify", ())]
     return rows + [[f"listing {name}", _board(value)] for name, value in (status.get("listing") or {}).items()]
 
 
@@ -124,6 +125,13 @@ def _gaps(backfill: Status) -> str:
         return f"{text}; not filled: backfill.enabled is false"
     trades, requests = int(backfill.get("trades", 0)), int(backfill.get("requests", 0))
     return f"{text}; {trades:,} trades fetched with {requests:,} requests" if requests else text
+
+
+def _channel(channel: Status) -> str:
+    """Return the counts of a channel in words, and its trouble."""
+    counts = ", ".join(f"{int(channel.get(key, 0)):,} {key.replace('_', ' ')}"
+                       for key in ("sent", "failed", "waiting", "given_up") if key != "given_up" or channel.get(key))
+    return counts if channel.get("up", True) else f"{counts}; {channel.get('reason')}"
 
 
 def _board(value: Any) -> str:

@@ -146,7 +146,7 @@ class Demo:
     def _config(self, sim: SimProcess) -> Config:
         raw = yaml.safe_load(sim.config_yaml())
         raw["store"] = {"dir": str(self.folder)}
-        raw["listing"] |= {"window_s": self.window_s, "archive_dir": str(self.folder)}
+        raw["listing"] |= {"before_s": self.window_s, "after_s": self.window_s, "archive_dir": str(self.folder)}
         for source in raw["listing"]["sources"].values():
             source["interval_s"] = 2.0
         if self.questdb:
@@ -156,7 +156,7 @@ class Demo:
 
     def _write_config(self) -> None:
         """Write the config with which the other commands look at this folder, when the venues are gone."""
-        listing = {"archive_dir": ".", "window_s": self.window_s}
+        listing = {"archive_dir": ".", "before_s": self.window_s, "after_s": self.window_s}
         config: dict[str, Any] = {"store": {"dir": "."}, "listing": listing, "symbols_file": ""}
         if self.questdb:
             config["sinks"] = {"questdb": self._questdb_options()}

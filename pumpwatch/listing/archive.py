@@ -14,6 +14,7 @@ A raw file is one JSON object, one key a line. These keys come before `trades`:
 
 - `format`, exchange, market_type, coin, and the venue's `symbols` with multiplier and contract size;
 - `announced_at_ns`, `detected_at_ns`, `triggered_at_ns`, and the same in ISO 8601; `late`: seen long after its publication;
+  `drill`: the notice was made up;
   `window`: a list of [from, to) in ns;
 - `listings`: those it belongs to;
 - `gaps`: those of this venue that overlap the window and may have lost trades of this coin; and `count`.
@@ -26,13 +27,13 @@ double, so read them as integers), flags (integer, 0 for an ordinary trade).
 Every file but the manifest follows from the stored trades, gaps and listings, and from the order books of the archive that is
 there, so that it can be made again byte for byte.
 
-An archive is complete or absent: it is written to a hidden folder and renamed. An existing archive is replaced only by one
-with at least as many trades.
+An archive is complete or absent: it is written to a hidden folder and put in place whole (`listing.archive_swap`). An existing
+archive is replaced only by one with at least as many trades.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
 import platform
 import re
 import shutil
@@ -55,6 +56,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.listing.abnormal import baseline_from_ns
 from pumpwatch.listing.analysis import analyse
 from pumpwatch.listing.archive_files import ArchiveFiles, trades_object
+from pumpwatch.listing.archive_swap import partial_of, put_in_place, recover
 from pumpwatch.listing.books import VenueBooks, join_books, read_books, snapshots_of, write_books
 from pumpwatch.listing.chart import chart_pieces
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
@@ -83,6 +85,11 @@ class Span:
     name: str = ""  # of the folder; empty: `archive_name`
 
     @property
+    def drill(self) -> bool:
+        """Return whether the archive is of a drill; drills and notices of a board never share one."""
+        return all(listing.drill for listing in self.listings)
+
+    @property
     def announced_at_ns(self) -> int:
         """Return the first announcement, from which the archive has its name."""
         return min(listing.announced_at_ns for listing in self.listings)
@@ -95,7 +102,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A written archive. kept: an older one with more trades was left in place. added: trades since the previous pass."""
+    """A written archive. added: trades since the previous pass.
+
+    kept: the files were left in place, because they have more trades, or because they would be the same again.
+    """
 
     path: Path
     trades: int
@@ -109,7 +119,8 @@ class Pass:
 
     unpublished: the sinks that the listings are for. The manifest names them as long as they have not accepted them; None:
     those that it names already stay. unlisted: the venues (`binance.spot`) whose instrument list has not arrived yet. books: the
-    order books recorded so far; those of the archive that is there are kept in any case.
+    order books recorded so far; those of the archive that is there are kept in any case. only_changes: files that would have the
+    same content as those of the last pass are left in place.
     """
 
     at_ns: int
@@ -118,19 +129,21 @@ class Pass:
     unpublished: tuple[str, ...] | None = None
     unlisted: Sequence[str] = ()
     books: Sequence[VenueBooks] = ()
+    only_changes: bool = False
 
 
-def archive_name(coin: str, announced_at_ns: int) -> str:
-    """Return the folder's name: `KITE_20261103T060000Z`."""
-    return f"{coin}_{datetime.fromtimestamp(announced_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}"
+def archive_name(coin: str, announced_at_ns: int, drill: bool = False) -> str:
+    """Return the folder's name: `KITE_20261103T060000Z`, or `DRILL-KITE_20261103T060000Z`."""
+    return f"{'DRILL-' if drill else ''}{coin}_{datetime.fromtimestamp(announced_at_ns // NS_PER_S, UTC):%Y%m%dT%H%M%SZ}"
 
 
-def free_name(archive_dir: Path, coin: str, announced_at_ns: int, board: str, taken: Collection[str] = ()) -> str:
+def free_name(archive_dir: Path, coin: str, announced_at_ns: int, board: str, taken: Collection[str] = (),
+              drill: bool = False) -> str:
     """Return the name of an archive's folder, with the board's name where another board's archive has the plain one.
 
     taken: names that archives of other boards are going to have.
     """
-    name = archive_name(coin, announced_at_ns)
+    name = archive_name(coin, announced_at_ns, drill)
     if name not in taken and _boards_of(archive_dir / name) <= {board}:
         return name
     return f"{name}_{_UNSAFE.sub('_', board)[:32]}"
@@ -152,29 +165,32 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
     Trades of other coins and outside the intervals are left out; those before the first interval say what is normal. Gaps are
     filtered by venue and symbol here. The passes of an existing manifest are kept, and this one is added.
     """
-    path = archive_dir / (span.name or archive_name(span.coin, span.announced_at_ns))
+    path = archive_dir / (span.name or archive_name(span.coin, span.announced_at_ns, span.drill))
     content = _Content(span, batch, catalogue, gaps)
     count = len(content.trades)
     try:
-        _recover(path)
+        recover(path)
         known = trades_in(path)
         before = read_manifest(path)
         content.books = join_books(read_books(path, before.books if before else ()), made.books)
-        kept = known is not None and known > count
+        content_id = content.digest(parts, made.unlisted)
+        kept = known is not None and (known > count or (
+            made.only_changes and before is not None and before.content_id == content_id))
         trades = max(known or 0, count)
         added = trades - (before.trades if before is not None else known or 0)
-        manifest = (before or ArchiveManifest(coin=span.coin)).with_pass(made.at_ns, trades, added, final=made.final,
-                                                                  late=span.late, problems=made.problems)
+        manifest = (before or ArchiveManifest(coin=span.coin, drill=span.drill)).with_pass(
+            made.at_ns, trades, added, final=made.final, late=span.late, problems=made.problems)
         if made.unpublished is not None and (before is None or added):
             manifest = msgspec.structs.replace(manifest, unpublished=made.unpublished)
         if kept:
             write_manifest(path, manifest)
             return Archive(path, trades, kept=True, added=added)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial = partial_of(path)
         shutil.rmtree(partial, ignore_errors=True)
         try:
+            manifest = msgspec.structs.replace(manifest, content_id=content_id, window=tuple(span.intervals))
             write_manifest(partial, _with_files(manifest, content, partial, parts, made))
-            _put_in_place(partial, path)
+            put_in_place(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
@@ -255,6 +271,18 @@ class _Content:
         return [asdict(gap) | {"state": str(gap.state)} for gap in self.gaps
                 if touches(gap, venue, symbols, self.span.intervals)]
 
+    def digest(self, parts: Sequence[QueryPart], unlisted: Sequence[str]) -> str:
+        """Return a text that is the same wherever every file would be: a checksum of what they are made of."""
+        sums = [[np.bincount(batch.instrument, minlength=max(self.ids, default=0) + 1)[self.ids].tolist(),
+                 *(float(column.sum()) for column in (batch.price, batch.quantity)),
+                 *(int(column.sum()) for column in (batch.timestamp, batch.trade_id, batch.received_at, batch.flags))]
+                for batch in (self.trades, self.earlier)]
+        symbols = [[*self.catalogue.venues[number], self.catalogue.instruments[number].symbol] for number in self.ids]
+        content = [__version__, pyarrow_version(), self.header(), [self.gaps_of(venue) for venue in self.venues], sums, symbols,
+                   sorted(map(list, set(self.catalogue.venues))), sorted({part.problem for part in parts}), sorted(unlisted),
+                   [venue.content for venue in self.books]]
+        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+
     def header(self) -> dict[str, Any]:
         """Return the keys that raw files and the analysis share."""
         span, first = self.span, min(self.span.listings, key=lambda listing: listing.announced_at_ns)
@@ -262,7 +290,7 @@ class _Content:
             "announced_at_ns": first.announced_at_ns, "announced_at": iso(first.announced_at_ns),
             "detected_at_ns": first.detected_at_ns, "detected_at": iso(first.detected_at_ns),
             "triggered_at_ns": first.triggered_at_ns, "triggered_at": iso(first.triggered_at_ns),
-            "late": span.late, "needs_body": any(listing.needs_body for listing in span.listings),
+            "late": span.late, "drill": span.drill, "needs_body": any(listing.needs_body for listing in span.listings),
             "window": [list(interval) for interval in span.intervals],
             "listings": [asdict(listing) for listing in span.listings],
         }
@@ -270,7 +298,8 @@ class _Content:
     def notices(self) -> list[dict[str, Any]]:
         """Return the notices, each with the times of its publication, of our seeing it, and of the window's opening."""
         return [{
-            "source": listing.source, "notice_id": listing.notice_id, "title": listing.title, "needs_body": listing.needs_body,
+            "source": listing.source, "notice_id": listing.notice_id, "title": listing.title, "drill": listing.drill,
+            "needs_body": listing.needs_body,
             "announced_at_ns": listing.announced_at_ns, "announced_at": iso(listing.announced_at_ns),
             "detected_at_ns": listing.detected_at_ns, "detected_at": iso(listing.detected_at_ns),
             "triggered_at_ns": listing.triggered_at_ns, "triggered_at": iso(listing.triggered_at_ns),
@@ -347,26 +376,3 @@ def _write_analysis(files: ArchiveFiles, content: _Content) -> dict[str, Any]:
         "format": ANALYSIS_FORMAT, "coin": content.span.coin, **header,
         "gaps": [gap for venue in content.venues for gap in content.gaps_of(venue)], **analysis})
     return header | analysis
-
-
-def _put_in_place(partial: Path, path: Path) -> None:
-    """Rename the new folder to its name; the old one is renamed first, and `_recover` repairs a crash in between."""
-    aside = path.with_name(f".{path.name}.replaced")
-    if path.exists():
-        path.rename(aside)
-    partial.rename(path)
-    shutil.rmtree(aside, ignore_errors=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _recover(path: Path) -> None:
-    aside = path.with_name(f".{path.name}.replaced")
-    if aside.exists():
-        if path.exists():
-            shutil.rmtree(aside)
-        else:
-            aside.rename(path)

@@ -1,7 +1,7 @@
 """Write the files of an archive: synced, with their checksums, and in short steps.
 
-Threads that write share Python's lock with the hub. A single call that encodes 100,000 trades would hold it for longer than a
-frame may wait, so columns are made and encoded CHUNK rows at a time.
+Where a thread writes, it shares Python's lock with the hub. A single call that encodes 100,000 trades would hold it for longer
+than a frame may wait, so columns are made and encoded CHUNK rows at a time.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from gevent.monkey import get_original
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.listing.manifest import FileRow
 from pumpwatch.model import NO_SEQUENCE, SIDES, TradeBatch
 
 CHUNK = 4000
-BREATH_S = 0.0002
-_sleep = get_original("time", "sleep")
 
 # the columns of `trades` in a raw file: name, and its values of a few trades
 COLUMNS: Mapping[str, Callable[[TradeBatch, Catalogue], list[Any]]] = {
@@ -36,15 +33,6 @@ COLUMNS: Mapping[str, Callable[[TradeBatch, Catalogue], list[Any]]] = {
     "received_at": lambda trades, catalogue: trades.received_at.tolist(),
     "flags": lambda trades, catalogue: trades.flags.tolist(),
 }
-
-
-def breathe() -> None:
-    """Leave Python's lock to the hub for a moment.
-
-    A thread whose calls each release the lock and take it back within microseconds can keep a busy machine's hub waiting for all
-    of them: only 5 ms without a release make Python pass the lock on.
-    """
-    _sleep(BREATH_S)
 
 
 class ArchiveFiles:
@@ -82,11 +70,11 @@ def _object(header: Mapping[str, Any], trades: Iterable[bytes]) -> Iterable[byte
 
 def trades_object(trades: TradeBatch, catalogue: Catalogue) -> Iterable[bytes]:
     """Yield the key `trades` of a raw file: an object of columns of one length."""
+    chunks = [trades.take(slice(start, start + CHUNK)) for start in range(0, len(trades), CHUNK)]
     yield b',\n"trades": {'
     for number, (name, values) in enumerate(COLUMNS.items()):
         yield b'%s\n  "%s": [' % (b"," if number else b"", name.encode())
-        for start in range(0, len(trades), CHUNK):
-            rows = values(trades.take(slice(start, start + CHUNK)), catalogue)
-            yield (b"," if start else b"") + msgspec.json.encode(rows)[1:-1]
+        for index, chunk in enumerate(chunks):
+            yield (b"," if index else b"") + msgspec.json.encode(values(chunk, catalogue))[1:-1]
         yield b"]"
     yield b"\n}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -19,7 +19,7 @@ import gevent
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.errors import REFUSALS, PumpWatchError
-from pumpwatch.listing.books import INTERVAL_S, VenueBooks, snapshot_of
+from pumpwatch.listing.books import INTERVAL_S, Misses, Snapshot, VenueBooks, snapshot_of
 from pumpwatch.model import Instrument
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.texts import one_line
@@ -86,6 +86,22 @@ class BookAccess:
     ask: Callable[[HttpRequest], bytes]
 
 
+@dataclass(slots=True)
+class _Recorded:
+    """What is recorded of a coin on one venue."""
+
+    exchange: str
+    market_type: str
+    snapshots: list[Snapshot] = field(default_factory=list)
+    misses: Misses = field(default_factory=Misses)
+
+    def within(self, intervals: Sequence[Interval]) -> VenueBooks:
+        """Return what was asked for in these [from, to) in ns."""
+        return VenueBooks(self.exchange, self.market_type,
+                          [snapshot for start, end in intervals for snapshot in self.snapshots
+                           if start <= snapshot.asked_at_ns < end], self.misses.within(intervals))
+
+
 class BookRecorder:
     """Records the books of coins. spawn(name, body) runs a body in a greenlet.
 
@@ -101,7 +117,7 @@ class BookRecorder:
         rates = {id(access.budget): SHARE * access.budget.rate for access in venues}
         shares = {budget: TokenBucket(rate, max(1.0, rate * INTERVAL_S), clock) for budget, rate in rates.items()}
         self._venues = [(access, shares[id(access.budget)]) for access in venues]
-        self._coins: dict[str, dict[str, VenueBooks]] = {}  # by venue's name
+        self._coins: dict[str, dict[str, _Recorded]] = {}  # by venue's name
         self._runs: dict[str, object] = {}  # coins that are recorded now, each with a token of its run
 
     def begin(self, coin: str) -> None:
@@ -111,7 +127,7 @@ class BookRecorder:
         token = self._runs[coin] = object()
         known = self._coins.setdefault(coin, {})
         for access, share in self._venues:
-            books = known.setdefault(access.venue.name, VenueBooks(access.venue.exchange, access.venue.market_type))
+            books = known.setdefault(access.venue.name, _Recorded(access.venue.exchange, access.venue.market_type))
             self._spawn(f"books {access.venue.name} {coin}", partial(self._run, coin, token, access, share, books))
 
     def end(self, coin: str) -> None:
@@ -131,14 +147,10 @@ class BookRecorder:
     def of(self, coin: str, intervals: Sequence[Interval]) -> list[VenueBooks]:
         """Return copies of what was recorded of a coin in these [from, to) in ns, for each venue that lists it."""
         listing = {self._catalogue.venues[number] for number in self._catalogue.matching(coin)}
-        return [VenueBooks(books.exchange, books.market_type,
-                           [snapshot for snapshot in books.snapshots
-                            if any(start <= snapshot.asked_at_ns < end for start, end in intervals)],
-                           [replace(problem) for problem in books.problems
-                            if any(start <= problem.to_ns and problem.from_ns < end for start, end in intervals)])
-                for books in self._coins.get(coin, {}).values() if (books.exchange, books.market_type) in listing]
+        return [books.within(intervals) for books in self._coins.get(coin, {}).values()
+                if (books.exchange, books.market_type) in listing]
 
-    def _run(self, coin: str, token: object, access: BookAccess, share: TokenBucket, books: VenueBooks) -> None:
+    def _run(self, coin: str, token: object, access: BookAccess, share: TokenBucket, books: _Recorded) -> None:
         """Take snapshots until the run ends. The first is taken at once; a turn that is missed is not made up."""
         due_s = self._clock.monotonic()
         while self._runs.get(coin) is token:
@@ -156,7 +168,7 @@ class BookRecorder:
         catalogue, key = self._catalogue, (venue.exchange, venue.market_type)
         return [catalogue.instruments[number] for number in catalogue.matching(coin) if catalogue.venues[number] == key]
 
-    def _take(self, coin: str, token: object, access: BookAccess, share: TokenBucket, books: VenueBooks, instrument: Instrument,
+    def _take(self, coin: str, token: object, access: BookAccess, share: TokenBucket, books: _Recorded, instrument: Instrument,
               until_s: float) -> None:
         """Take one snapshot, or count it as missing."""
         facts = access.venue.books
@@ -180,7 +192,7 @@ class BookRecorder:
         self._pace.reserve()
         self._ask(coin, access, facts, books, instrument, request)
 
-    def _ask(self, coin: str, access: BookAccess, facts: OrderBooks, books: VenueBooks, instrument: Instrument,
+    def _ask(self, coin: str, access: BookAccess, facts: OrderBooks, books: _Recorded, instrument: Instrument,
              request: HttpRequest) -> None:
         asked_ns = self._clock.now_ns()
         try:
@@ -209,10 +221,10 @@ class BookRecorder:
         books.snapshots.append(snapshot)
         self._stats.add("order_books_total", venue=access.venue.name)
 
-    def _missing(self, coin: str, books: VenueBooks, from_ns: int, reason: str) -> None:
+    def _missing(self, coin: str, books: _Recorded, from_ns: int, reason: str) -> None:
         now_ns = max(from_ns + 1, self._clock.now_ns())
-        first = not books.problems
-        books.add_problem(from_ns, now_ns, reason)
+        first = not books.misses
+        books.misses.add(from_ns, now_ns, reason)
         self._stats.add("order_books_missing_total", venue=f"{books.exchange}.{books.market_type}")
         if first and reason != NO_BOOK:
             log.warning("order book is missing coin=%s venue=%s.%s reason=%s", coin, books.exchange, books.market_type,

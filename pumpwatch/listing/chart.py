@@ -44,7 +44,8 @@ def chart_pieces(coin: str, analysis: Mapping[str, Any], trades: TradeBatch, ids
     grid = Grid.of(analysis)
     data = chart_data(analysis, trades, ids, catalogue, notices, grid)
     text = _text("chart.html").substitute(
-        coin=html.escape(coin), announced=html.escape(analysis["announced_at"]), style=_source("chart.css"),
+        coin=html.escape(f"{coin}, drill" if analysis.get("drill") else coin),
+        announced=html.escape(analysis["announced_at"]), style=_source("chart.css"),
         notices="\n".join(f"<p>{_notice(notice)}</p>" for notice in notices), summary=html.escape(_summary(analysis)),
         step=f"{grid.step_ms / 1000:g} s", table=_table(analysis), data=script_json(data), library=_source(LIBRARY),
         script=_source(SCRIPT), hashes=f"{_hash(LIBRARY)} {_hash(SCRIPT)}")
@@ -121,7 +122,8 @@ def script_json(data: Any) -> str:
 
 
 def _notice(notice: Mapping[str, Any]) -> str:
-    times = html.escape(f"({notice['source']} {notice['notice_id']}, published {notice['announced_at']}, seen "
+    published = notice["announced_at"].replace("T", " ").replace(".000000Z", " UTC").replace("Z", " UTC")
+    times = html.escape(f"({notice['source']} {notice['notice_id']}, published {published}, seen "
                        f"{notice['detected_after_ms'] / 1000:+.3f} s, triggered {notice['triggered_after_ms'] / 1000:+.3f} s)")
     return f"<bdi>{html.escape(notice['title'])}</bdi> {times}"  # a title's direction does not turn what follows
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
+from pumpwatch.config import ListingConfig
 from pumpwatch.listing.book_recorder import Books, NoBooks
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.model import Gap, Listing
@@ -18,12 +19,24 @@ from pumpwatch.store.query import QueryResult
 
 FRESH_S = 600.0  # a listing that is seen later than this after its publication is late
 KEPT_S = 48 * 3600.0
-WINDOW_S = 20.0
 
 Query = Callable[[str, int, int], QueryResult]  # coin, from, to (ns); may raise ServiceUnavailable or StorageError
 Gaps = Callable[[int, int], Sequence[Gap]]  # from, to (ns): the known gaps that overlap
 Behind = Callable[[str], tuple[float, float]]  # coin: lag of its venues, age of the oldest trade not yet stored (both s)
 Unlisted = Callable[[], Sequence[str]]  # the venues whose instrument list has not arrived yet
+
+
+class Reach(NamedTuple):
+    """How far a window reaches, in seconds before and after the publication, and before and after the detection."""
+
+    before_s: float = 20.0
+    after_s: float = 20.0
+
+
+def reaches_of(options: ListingConfig) -> tuple[Reach, ...]:
+    """Return the reach of each window of a config, the shortest first. Each contains the one before it."""
+    return (Reach(options.before_s, options.after_s),
+            *(Reach(window.before_s, window.after_s) for window in options.longer_windows))
 
 
 class Doubler(Protocol):
@@ -84,14 +97,14 @@ class IntakeContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowContext:
-    """Everything that windows share. window_s: seconds recorded before and after announcement and detection."""
+    """Everything that windows share. reaches: of the window and the longer ones, each of which contains the one before it."""
 
     ledger: ListingLedger
     clock: Clock
     stats: Stats
     catalogue: Catalogue
     archive_dir: Path
-    window_s: float = WINDOW_S
+    reaches: Sequence[Reach] = (Reach(),)
     fresh_s: float = FRESH_S
 
 

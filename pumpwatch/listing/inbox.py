@@ -1,8 +1,12 @@
-"""Notices dropped by hand: `pumpwatch listing fake COIN` reaches a running collector through this folder.
+"""Drills: `pumpwatch listing fake COIN` drops a made-up notice into a running collector through this folder.
 
-A dropped notice is a small JSON file in `<store.dir>/inbox`, written whole or not at all. It is handled like every listing
-(validated, made durable, once, window, archive) under the source `fake`. Anything else in the folder, such as a directory, a
-pipe, a link or a file of a gigabyte, is renamed to `.rejected` and delays nothing.
+A dropped notice is a small JSON file in `<store.dir>/inbox`, written whole or not at all. It takes the way of a notice from a
+board: validated, judged by the board's own rules where it names a board, made durable, once, window, archive, messages. Its
+listing is marked as a drill wherever it goes. It is not remembered among the board's notices and does not count towards the
+windows that the board may open, so a drill neither hides a notice of the board nor holds one up.
+
+Anything else in the folder, such as a directory, a pipe, a link or a file of a gigabyte, is renamed to `.rejected` and delays
+nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections.abc import Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,14 +22,16 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.clock import Clock
+from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import BadFrame, StorageError, UsageError
+from pumpwatch.hookspecs import MarketSource, NoticeSource
 from pumpwatch.listing.context import IntakeContext
+from pumpwatch.listing.listing_ledger import Call, call_here
 from pumpwatch.listing.quarantine import Quarantine
 from pumpwatch.listing.registry import ListingRegistry
 from pumpwatch.listing.title_grammar import MAX_TITLE
-from pumpwatch.listing.validation import RejectedRow, check_listing, checked_coin, isolated
+from pumpwatch.listing.validation import RejectedRow, check_listing, checked_coin, checked_verdict, isolated
 from pumpwatch.model import Listing
 from pumpwatch.printable import printable
 from pumpwatch.store.sqlite import make_private, private_folder
@@ -43,6 +50,7 @@ class NoticeFile(msgspec.Struct, forbid_unknown_fields=True):
     symbol: str
     announced_at_ns: int
     title: str = ""
+    source: str = ""  # the board that it is judged as one of; empty: none
 
 
 def coin_name(text: str) -> str:
@@ -59,20 +67,41 @@ def inbox_folder(config: Config) -> Path:
     return Path(config.store.dir) / "inbox"
 
 
-def drop(config: Config, coin: str, *, title: str = "", clock: Clock | None = None) -> dict[str, Any]:
-    """Put a notice for this coin, published now, into the inbox; a running collector takes it within a second.
+def drop(config: Config, coin: str, *, title: str = "", source: NoticeSource | None = None, delay_s: float = 0.0,
+         clock: Clock | None = None) -> dict[str, Any]:
+    """Put a notice for this coin, published `delay_s` seconds ago, into the inbox; a running collector takes it within a second.
 
-    Returns notice_id, symbol, announced_at_ns and file. Raises UsageError for an invalid coin or a title that is too long,
-    StorageError for the disk.
+    source: the board whose rules judge its title; without `title` it gets the board's `drill_title`. Returns notice_id, symbol,
+    announced_at_ns, title, source and file. Raises UsageError for an invalid coin, a title that is too long or missing, or a
+    delay longer than trades are kept; StorageError for the disk.
     """
     now_ns = (clock or Clock()).now_ns()
+    if not 0 <= delay_s <= config.store.retention_hours * 3600:
+        raise UsageError(f"a delay of {delay_s:g} s is longer than trades are kept",
+                         f"give 0 to {config.store.retention_hours * 3600:g}: store.retention_hours")
+    if source is not None and not (title or source.drill_title):
+        raise UsageError(f"the plugin of `{printable(source.name)}` has no title for a drill", "give one with --title")
     if len(title) > MAX_TITLE:
         raise UsageError(f"the title has {len(title)} characters", f"give at most {MAX_TITLE}")
     coin = coin_name(coin)
-    notice = NoticeFile(f"fake-{now_ns}", coin, now_ns, title or f"{coin}: a notice dropped by hand")
+    title = title or (source.drill_title.replace("{coin}", coin) if source is not None else f"{coin}: a drill")
+    notice = NoticeFile(f"drill-{now_ns}", coin, now_ns - int(delay_s * NS_PER_S), title, source.name if source else "")
     path = inbox_folder(config) / f"{notice.notice_id}.json"
     put_file(path, msgspec.json.encode(notice), "notice")
     return {**msgspec.structs.asdict(notice), "file": str(path)}
+
+
+def chosen_source(config: Config, name: str) -> NoticeSource:
+    """Return the notice board of this name. Raises UsageError where the config does not read it."""
+    from pumpwatch.plugins import load_plugins
+
+    plugins = load_plugins(config)
+    read = [plugins.sources[board] for board, part in config.listing.sources.items()
+            if part.enabled and board in plugins.sources]
+    boards = {source.name: source for source in read if not isinstance(source, MarketSource)}
+    if name not in boards:
+        raise UsageError(f"no notice board `{printable(name)}` is read", f"known: {', '.join(boards) or 'none'}")
+    return boards[name]
 
 
 def put_file(path: Path, content: bytes, what: str) -> None:
@@ -97,9 +126,14 @@ def put_file(path: Path, content: bytes, what: str) -> None:
 
 
 class Inbox:
-    """Takes dropped notices. `poll` looks once and is cheap where the folder is empty."""
+    """Takes dropped notices. `poll` looks once and is cheap where the folder is empty.
 
-    def __init__(self, folder: Path, context: IntakeContext) -> None:
+    sources: the boards that are read, by name. offload runs their code where it blocks nothing.
+    """
+
+    def __init__(self, folder: Path, context: IntakeContext, sources: Mapping[str, NoticeSource] | None = None,
+                 offload: Call = call_here) -> None:
+        self._sources, self._offload = sources or {}, offload
         self._folder, self._clock = folder, context.clock
         self._registry = ListingRegistry(SOURCE, context)
         self._quarantine = Quarantine(SOURCE, context)
@@ -154,11 +188,28 @@ class Inbox:
         except (msgspec.DecodeError, OSError) as error:
             raise BadFrame(f"not a notice file: {error}") from error
         now_ns = self._clock.now_ns()
-        listing = Listing(source=SOURCE, notice_id=notice.notice_id, symbol=checked_coin(notice.symbol), title=notice.title,
-                          announced_at_ns=notice.announced_at_ns, detected_at_ns=now_ns, triggered_at_ns=now_ns)
+        coin = checked_coin(notice.symbol)
+        source = self._source_of(notice)
+        listing = Listing(source=notice.source or SOURCE, notice_id=notice.notice_id, symbol=coin, title=notice.title,
+                          announced_at_ns=notice.announced_at_ns, detected_at_ns=now_ns, triggered_at_ns=now_ns, drill=True,
+                          needs_body=source is not None and self._needs_body(source, notice.title, coin),
+                          exchange=source.exchange if source is not None else "")
         check_listing(listing, now_ns)
         self._registry.add([listing])
         registered.append(name)
+
+    def _source_of(self, notice: NoticeFile) -> NoticeSource | None:
+        """Return the board that a notice names, None where it names none. Raises BadFrame where that board is not read."""
+        if notice.source and notice.source not in self._sources:
+            raise BadFrame(f"no notice board `{printable(notice.source)}` is read: {', '.join(self._sources) or 'none is'}")
+        return self._sources.get(notice.source)
+
+    def _needs_body(self, source: NoticeSource, title: str, coin: str) -> bool:
+        """Judge a title by its board's rules. Raises BadFrame where they see no KRW market for the coin in it."""
+        verdict = self._offload(checked_verdict, source, title)
+        if verdict.kind != "krw_listing" or coin not in verdict.coins:
+            raise BadFrame(f"its title is no KRW listing of {coin} on {source.name}: {verdict.kind}")
+        return verdict.needs_body
 
     def _set_aside(self, name: str, error: Exception) -> None:
         """Rename an invalid file; where even that fails, ignore it from now on."""

@@ -1,6 +1,6 @@
 """An archive's manifest: its files with their checksums, how complete each venue is, and the passes that wrote it.
 
-    {"format": "pumpwatch.manifest/1", "coin": "KITE", "late": false, "final": false, "final_at_ns": null,
+    {"format": "pumpwatch.manifest/1", "coin": "KITE", "drill": false, "late": false, "final": false, "final_at_ns": null,
      "final_at": null, "trades": 5120, "problems": [], "unpublished": [],
      "passes": [{"at_ns": 1793685626000000000, "at": "2026-11-03T06:00:26.000000Z", "trades": 5120, "added": 5120}],
      "versions": {"pumpwatch": "0.1.0", "python": "3.11.9", "numpy": "2.1.0"},
@@ -9,15 +9,18 @@
                  "missing": []}],
      "books": [{"exchange": "binance", "market_type": "spot", "snapshots": 20, "failed": 1, "first_ns": 1793685605...,
                 "last_ns": 1793685625..., "problems": [{"from_ns": ..., "to_ns": ..., "count": 1, "reason": "..."}]}],
-     "parts": [{"source": "recent", "rows": 5120, "ms": 1.5}], "steps_ms": {"query": 1.5, "raw": 22.1}}
+     "parts": [{"source": "recent", "rows": 5120, "ms": 1.5}], "steps_ms": {"query": 1.5, "raw": 22.1},
+     "window": [[1793685580000000000, 1793685623000000000]], "content_id": "5f3c..."}
 
 `final` is false as long as another pass is to come; trades that it finds in addition are written, and counted in `added`.
 `problems` says why trades may be missing, as of the last pass. `unpublished` names the sinks that have not accepted the listing.
 `venues` is as in `listing.completeness`. `books` has a row for each venue whose order book was to be recorded: how many snapshots
 there are, how many are missing (`failed`), and why; `first_ns` and `last_ns` are when the first and the last were asked for.
 `parts` are the parts of the store that were queried, also for the time before the window, each with its ms, and its problem
-where it could not return everything. `steps_ms` is how long each step of the writing took. The last six say how the files on
-disk were made: a pass that left them in place changes none of these.
+where it could not return everything. `steps_ms` is how long each step of the writing took. `window` is the time whose trades are
+in the files, as [from, to) in ns; a longer window extends it. `content_id` is a checksum of what the files are made of: a pass
+that would make the same ones again leaves them in place. The last eight say how the files on disk were made: a pass that left
+them in place changes none of these.
 """
 
 from __future__ import annotations
@@ -109,6 +112,7 @@ class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     format: str = FORMAT
     coin: str
+    drill: bool = False
     late: bool = False
     final: bool = False
     final_at_ns: int | None = None
@@ -123,6 +127,8 @@ class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     books: tuple[BookRow, ...] = ()
     parts: tuple[dict[str, Any], ...] = ()
     steps_ms: dict[str, float] = {}
+    window: tuple[tuple[int, int], ...] = ()
+    content_id: str = ""
 
     def with_pass(self, at_ns: int, trades: int, added: int, *, final: bool, late: bool,
                   problems: Sequence[str]) -> ArchiveManifest:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pumpwatch.clock import NS_PER_S
@@ -47,6 +47,7 @@ class NoticeIntake:
         self._registry = ListingRegistry(source.name, context)
         self._quarantine = Quarantine(source.name, context)
         self._first_look = FirstLook(source.name, context)
+        self._verdicts: Mapping[str, CheckedVerdict] = {}  # title -> verdict, of the young notices at hand
         self._known: dict[str, str] = {}  # notice id -> revision, of the last list
         self._begun = self._overlong = self._stopped = False
         self._lines = 0
@@ -62,6 +63,7 @@ class NoticeIntake:
     def process(self, rows: NoticeRows) -> bool:
         """Process a list; return whether all of it is done. A rejected row may become valid when our clock is corrected."""
         detected_at_ns = self._clock.now_ns()
+        self._verdicts = rows.verdicts
         self._log_overlong(rows.more)
         seeding = self._first_look.is_due()
         if seeding and self._first_look.must_wait(rows.rejected):
@@ -101,6 +103,7 @@ class NoticeIntake:
         A notice that is unknown and not fresh is an old one that was edited: it is remembered and not announced.
         """
         detected_at_ns = self._clock.now_ns()
+        self._verdicts = rows.verdicts
         self._quarantine.record(rows.rejected)
         new = [(notice, revision_of(notice)) for notice in rows.notices]
         fresh = [pair for pair in new if detected_at_ns - pair[0].published_at_ns <= self._registry.fresh_ns]
@@ -150,7 +153,7 @@ class NoticeIntake:
                 isolated(partial(self._open_row, notice, detected_at_ns), partial(self._row_failed, notice))
 
     def _open_row(self, notice: Notice, detected_at_ns: int) -> None:
-        verdict = self._offload(checked_verdict, self.source, notice.title)
+        verdict = self._judge(notice)
         if verdict.kind == "krw_listing" and verdict.coins:
             self._registry.add(self._listings(notice, verdict, detected_at_ns))
 
@@ -159,7 +162,7 @@ class NoticeIntake:
         if before == revision:
             return
         try:
-            verdict = self._offload(checked_verdict, self.source, notice.title)
+            verdict = self._judge(notice)
         except BadFrame:
             if not seeding:
                 raise
@@ -176,6 +179,10 @@ class NoticeIntake:
                               notice.notice_id, verdict.kind, printable(",".join(verdict.notes)) or "none",
                               printable(notice.title))
         done.append((notice, verdict.kind, revision))
+
+    def _judge(self, notice: Notice) -> CheckedVerdict:
+        """Return the verdict on a notice. Raises BadFrame for an invalid one."""
+        return self._verdicts.get(notice.title) or self._offload(checked_verdict, self.source, notice.title)
 
     def _row_failed(self, notice: Notice, error: Exception) -> None:
         reason = error.message if isinstance(error, BadFrame) else f"{type(error).__name__}: {error}"

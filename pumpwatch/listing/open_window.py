@@ -1,31 +1,39 @@
-"""One coin's window, and when its end, its archive and the later looks are due.
+"""One coin's window, and when its end, its archive, the later looks and the longer windows are due.
 
 All waiting uses the monotonic clock: a step of the wall clock neither ends a window early nor keeps it open for days. The wall
 clock is read once, when a listing is added, for how much of its window is left, which is at most the length of a window.
+
+Where longer windows are configured, the window grows: the shortest one has its archive at its end, and each longer one completes
+that archive when it ends itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.listing.archive import Archive
+from pumpwatch.listing.context import Reach
 from pumpwatch.model import Listing
 
-SETTLE_S = 3.0  # after the end, for trades under way; longer where venues lag or trades wait for the disk
+SETTLE_S = 0.25  # after the end, for trades under way; longer where venues lag or trades wait for the disk
 SETTLE_MAX_S = 60.0
-LOOKS_S = (60.0, 600.0)  # after the end: when the store is queried again for late trades
+LOOKS_S = (2.5, 10.0, 60.0, 600.0)  # after the end: when the store is queried again for late trades
 
 Interval = tuple[int, int]
 
 
-def intervals_of(listings: Iterable[Listing], window_s: float) -> list[Interval]:
+def intervals_of(listings: Iterable[Listing], reach: Reach) -> list[Interval]:
     """Return the [from, to) in ns that belong to these listings, merged and ascending."""
-    reach = int(window_s * NS_PER_S)
-    wanted = sorted((at - reach, at + reach) for listing in listings
-                    for at in (listing.announced_at_ns, listing.detected_at_ns))
+    before_ns, after_ns = int(reach.before_s * NS_PER_S), int(reach.after_s * NS_PER_S)
+    return joined((at - before_ns, at + after_ns) for listing in listings
+                  for at in (listing.announced_at_ns, listing.detected_at_ns))
+
+
+def joined(intervals: Iterable[Interval]) -> list[Interval]:
+    """Return the same time as disjoint intervals, ascending."""
     merged: list[Interval] = []
-    for start, end in wanted:
+    for start, end in sorted(intervals):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:
@@ -33,58 +41,110 @@ def intervals_of(listings: Iterable[Listing], window_s: float) -> list[Interval]
     return merged
 
 
+def covers(intervals: Sequence[Interval], wanted: Sequence[Interval]) -> bool:
+    """Return whether the intervals contain all of the wanted ones."""
+    return joined((*intervals, *wanted)) == joined(intervals)
+
+
 class OpenWindow:
     """The window of one coin on one board, for one listing or for several that overlap. Times ending in `_s` are monotonic.
 
     board: the exchange that opens the market (`Listing.board`). name: of its archive's folder, empty until it is chosen.
-    fresh_s: a listing seen later than this after its publication is late, and sockets are not read faster for it.
+    reaches: of the window and the longer ones. fresh_s: a listing seen later than this after its publication is late, and sockets
+    are not read faster for it. intervals, end_ns: of the window whose end comes next, or whose archive was written last. covered:
+    the intervals of the archive. complete: the archive has this window; until then it is due.
     """
 
-    def __init__(self, coin: str, board: str, window_s: float, fresh_s: float) -> None:
+    def __init__(self, coin: str, board: str, reaches: Sequence[Reach], fresh_s: float) -> None:
         self.coin, self.board = coin, board
         self.name = ""
-        self._window_s, self._fresh_ns = window_s, int(fresh_s * NS_PER_S)
+        self._reaches, self._fresh_ns = reaches, int(fresh_s * NS_PER_S)
+        self._stage = 0
         self.listings: list[Listing] = []
-        self.intervals: list[Interval] = []
+        self.covered: list[Interval] = []
         self.late = True
-        self.end_s = self.added_s = float("-inf")
-        self.end_ns = 0
+        self._moment_s = self.added_s = float("-inf")  # of the last publication or detection, and of the last `add`
         self._quick: list[tuple[float, float]] = []
         self.next_s = float("-inf")  # nothing is tried again before this time
         self.tries = 0
         self.failures = 0
         self.written: Archive | None = None
+        self.complete = False
+
+    @property
+    def intervals(self) -> list[Interval]:
+        """Return the intervals of the present window, with what the archive has already."""
+        return joined((*intervals_of(self.listings, self._reaches[self._stage]), *self.covered))
+
+    @property
+    def end_ns(self) -> int:
+        """Return the present window's end by the wall clock."""
+        return self.intervals[-1][1]
+
+    @property
+    def end_s(self) -> float:
+        """Return the present window's end."""
+        return self._moment_s + self._reaches[self._stage].after_s
+
+    @property
+    def last_end_s(self) -> float:
+        """Return the end of the longest window."""
+        return self._moment_s + self._reaches[-1].after_s
+
+    @property
+    def due_s(self) -> float:
+        """Return when it needs attention next, at the earliest: a pass, or the next window's end."""
+        return self.next_s if self.complete else max(self.next_s, self.end_s + SETTLE_S)
 
     def add(self, listing: Listing, now_ns: int, now_s: float) -> None:
         """Add a listing: the window becomes as wide as all of them need, and its archive is to be written (again)."""
         self.listings.append(listing)
         self.name = ""
-        self.intervals = intervals_of(self.listings, self._window_s)
-        self.end_ns = self.intervals[-1][1]
         late = listing.detected_at_ns - listing.announced_at_ns > self._fresh_ns
         self.late = self.late and late
-        own = intervals_of([listing], self._window_s)
-        left_s = min((own[-1][1] - now_ns) / NS_PER_S, (own[-1][1] - listing.detected_at_ns) / NS_PER_S)
-        self.end_s = max(self.end_s, now_s + left_s)
+        last_ns = max(listing.announced_at_ns, listing.detected_at_ns)
+        ago_s = max(now_ns - last_ns, listing.detected_at_ns - last_ns) / NS_PER_S
+        self._moment_s = max(self._moment_s, now_s - ago_s)
         self.added_s = now_s
+        self._stage, self.complete = 0, False
         if not late:
             spans = [(now_s + (start - now_ns) / NS_PER_S, min(now_s + (end - now_ns) / NS_PER_S, self.end_s))
-                     for start, end in own]
+                     for start, end in intervals_of([listing], self._reaches[0])]
             self._quick = [(start, end) for start, end in (*self._quick, *spans) if now_s < end and start < end]
         self.tries, self.written, self.next_s = 0, None, float("-inf")
 
+    def continue_with(self, archive: Archive, covered: Sequence[Interval]) -> None:
+        """Continue with an archive that an earlier run wrote; covered: its intervals, empty where an old version wrote it."""
+        self.written = archive
+        self.covered = joined(covered) or intervals_of(self.listings, self._reaches[0])
+        fitting = [stage for stage, reach in enumerate(self._reaches) if covers(self.covered, intervals_of(self.listings, reach))]
+        self._stage, self.complete = max(fitting, default=0), bool(fitting)
+
+    def grow(self, now_s: float) -> None:
+        """Turn to the longest window that has ended by now, if that is a longer one than the present one."""
+        ended = [stage for stage, reach in enumerate(self._reaches) if now_s >= self._moment_s + reach.after_s + SETTLE_S]
+        if ended and ended[-1] > self._stage:
+            self._stage, self.complete = ended[-1], False
+            self.tries, self.next_s = 0, float("-inf")
+
+    @property
+    def drill(self) -> bool:
+        """Return whether its listings are drills."""
+        return self.listings[0].drill
+
     def overlaps(self, listing: Listing) -> bool:
-        """Return whether a listing is of the same coin and board and its window overlaps this one."""
-        return listing.symbol == self.coin and listing.board == self.board and any(
-            start <= to and since <= end for start, end in self.intervals
-            for since, to in intervals_of([listing], self._window_s))
+        """Return whether a listing is of the same coin and board and their shortest windows overlap. A drill overlaps drills."""
+        if (listing.symbol, listing.board, listing.drill) != (self.coin, self.board, self.drill):
+            return False
+        return any(start <= to and since <= end for start, end in intervals_of(self.listings, self._reaches[0])
+                   for since, to in intervals_of([listing], self._reaches[0]))
 
     def quick_at(self, now_s: float) -> bool:
-        """Return whether sockets are to be read quickly now: inside an interval of a listing that was not seen late."""
+        """Return whether sockets are to be read quickly now: inside the shortest window of a listing that was not seen late."""
         return any(start <= now_s < end for start, end in self._quick)
 
     def since_end_s(self, now_s: float) -> float:
-        """Return the seconds since its end, negative before it."""
+        """Return the seconds since the present window's end, negative before it."""
         return now_s - self.end_s
 
     def ready(self, now_s: float, behind_s: float, unlisted: bool) -> bool:
@@ -100,6 +160,10 @@ class OpenWindow:
         return not unlisted and since_s >= SETTLE_S + behind_s
 
     def next_look_s(self, after_s: float) -> float | None:
-        """Return when to look again after a pass made at `after_s`, None where that was the last one."""
-        since_s = self.since_end_s(after_s)
-        return next((self.end_s + look for look in LOOKS_S if look > since_s), None)
+        """Return when to look again after a pass made at `after_s`, None where that was the last one.
+
+        The end of a longer window is one of these times.
+        """
+        looks = [self.end_s + look for look in LOOKS_S]
+        looks += [self._moment_s + reach.after_s + SETTLE_S for reach in self._reaches[self._stage + 1:]]
+        return min((look for look in looks if look > after_s), default=None)

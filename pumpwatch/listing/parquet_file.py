@@ -2,8 +2,7 @@
 
 Columns are those of `pumpwatch trades --parquet`: times are UTC timestamps in ns, sequence_number is null where the venue has
 none. The same trades give the same bytes with the same version of pyarrow. The first archive of a process imports pyarrow, which
-imports pandas: together 92 MB, and the hub waits once for 30 to 44 ms (measured on two busy cores). So they are not imported
-before there is an archive to write.
+imports pandas: together 92 MB. So they are not imported before there is an archive to write.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.listing.archive_files import CHUNK, breathe
+from pumpwatch.listing.archive_files import CHUNK
 from pumpwatch.model import NO_SEQUENCE, SIDES, Int64, TradeBatch
 
 NAME = "trades.parquet"
@@ -61,7 +60,6 @@ def _table(trades: TradeBatch, ids: Sequence[int], catalogue: Catalogue) -> Any:
     texts = []
     for start in range(0, len(trades), CHUNK):
         texts.append(pyarrow.array(trades.take(slice(start, start + CHUNK)).id_texts(), pyarrow.string()))
-        breathe()
     return pyarrow.table({
         "exchange": named([name[0] for name in names], where), "market_type": named([name[1] for name in names], where),
         "symbol": named([name[2] for name in names], where), "side": named(SIDES, trades.side.astype(np.int32)),

@@ -1,4 +1,4 @@
-"""Register the listings that sources find: each is remembered once, a few open windows, the rest is recorded and counted.
+"""Register the listings that sources find: each is remembered once, some open windows, the rest is recorded and counted.
 
 Several sources may see one listing; the ledger joins them (`store.sights`). The earliest sight opens the window, and later ones
 are stored and logged with their delay. A listing is durable before it is acted on, so a crash neither loses nor repeats one.
@@ -25,8 +25,8 @@ from pumpwatch.printable import printable
 
 log = logging.getLogger(__name__)
 
-OPENED_OF_A_NOTICE = 10
-OPENED_A_MINUTE = 10  # of one source
+OPENED_OF_A_NOTICE = 40
+OPENED_A_MINUTE = 60  # of one source
 TOO_MANY = "not opened: too many at once"
 
 
@@ -112,8 +112,8 @@ class ListingRegistry:
         return len(self._opened_s) < OPENED_A_MINUTE or self._context.clock.monotonic() - self._opened_s[0] >= 60.0
 
     def _open(self, listing: Listing, age_ns: int) -> None:
-        log.info("listing found source=%s id=%s coin=%s after_s=%.1f late=%s needs_body=%s title=%s", listing.source,
-                 listing.notice_id, listing.symbol, age_ns / NS_PER_S, age_ns > self.fresh_ns, listing.needs_body,
+        log.info("listing found source=%s id=%s coin=%s after_s=%.1f late=%s drill=%s needs_body=%s title=%s", listing.source,
+                 listing.notice_id, listing.symbol, age_ns / NS_PER_S, age_ns > self.fresh_ns, listing.drill, listing.needs_body,
                  printable(listing.title))
         self._context.stats.add("listing_detected_total", source=self._source)
         self._context.on_listing(listing)

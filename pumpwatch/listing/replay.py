@@ -23,10 +23,12 @@ from pumpwatch.listing.archive import (
     trades_in,
     write_archive,
 )
+from pumpwatch.listing.archive_swap import recover
 from pumpwatch.listing.completeness import INCOMPLETE
+from pumpwatch.listing.context import reaches_of
 from pumpwatch.listing.inbox import coin_name
 from pumpwatch.listing.manifest import iso, read_manifest
-from pumpwatch.listing.open_window import LOOKS_S, intervals_of
+from pumpwatch.listing.open_window import LOOKS_S, intervals_of, joined
 from pumpwatch.listing.validation import time_problem
 from pumpwatch.model import Instrument, Listing
 from pumpwatch.store.ledger import Ledger, is_missing
@@ -61,18 +63,20 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
         known = bool(listings)
         if not known:
             listings = [_unknown_listing(coin, at_ns, now_ns)]
-        intervals = intervals_of(listings, config.listing.window_s)
+        path = Path(config.listing.archive_dir) / (name or archive_name(coin, min(row.announced_at_ns for row in listings)))
+        intervals = _intervals(config, listings, path, now_ns)
         start_ns, end_ns = intervals[0][0], intervals[-1][1]
         stored = StoredTrades(config, load_plugins(config))
         late = known and all(_is_late(config, listing) for listing in listings)
         span = Span(coin, listings, intervals, late, name)
         found, catalogue = stored.of(coin, span.query_from_ns, end_ns), stored.catalogue
-        _add_instruments(catalogue, Path(config.listing.archive_dir) / (name or archive_name(coin, span.announced_at_ns)))
+        _add_instruments(catalogue, path)
         if not known and not catalogue.matching(coin):
             raise PumpWatchError(f"nothing is stored of {coin} around {iso(at_ns)}",
                                  "check the coin and the time: `pumpwatch listing show` lists what is known")
         gaps = ledger.gaps_between(start_ns, end_ns)
-        final = now_ns >= end_ns + int(LOOKS_S[-1] * NS_PER_S)
+        last_ns = intervals_of(listings, reaches_of(config.listing)[-1])[-1][1]
+        final = now_ns >= last_ns + int(LOOKS_S[-1] * NS_PER_S)
         problems = sorted({part.problem for part in found.parts if part.problem})
         archive = write_archive(Path(config.listing.archive_dir), span, found.batch, catalogue, found.parts, gaps,
                                 Pass(now_ns, final, problems))
@@ -93,8 +97,8 @@ def show(config: Config, wanted: str | None = None) -> list[dict[str, Any]]:
     """Return the listings and archives of a data folder, oldest first; with `wanted` only the matching ones, with analysis.
 
     `wanted` is a coin, a notice id (`upbit:6642` or `6642`), or an archive's name. Each row has id, source, notice_id, coin,
-    title, announced_at, detected_at, late, needs_body, trades, archive, state, problem, the archive's final, final_at and
-    passes, exchange, kind (`notice` or `market_opened`), delay_ms (from its publication to the earliest sight), sights,
+    title, announced_at, detected_at, late, drill, needs_body, trades, archive, state, problem, the archive's final, final_at
+    and passes, exchange, kind (`notice` or `market_opened`), delay_ms (from its publication to the earliest sight), sights,
     first_mover (`binance.spot`, or None), peak_percent (or None), and incomplete (the venues of which trades may be missing; None
     where that is not known). A sight has source, notice_id, kind, seen_at, behind_ms (since the earliest sight), title, edits and
     edited_at. state is `open`, `written`, `missing` (the archive was removed) or `problem` (`problem` has the reason).
@@ -150,7 +154,7 @@ def _row(config: Config, listing: Listing, archive: str, trades: int | None, pro
     passes = [msgspec.structs.asdict(row) for row in manifest.passes] if manifest else []
     return {"id": f"{listing.source}:{listing.notice_id}", "source": listing.source, "notice_id": listing.notice_id,
             "coin": listing.symbol, "title": listing.title, "announced_at": iso(listing.announced_at_ns),
-            "detected_at": iso(listing.detected_at_ns), "late": _is_late(config, listing),
+            "detected_at": iso(listing.detected_at_ns), "late": _is_late(config, listing), "drill": listing.drill,
             "needs_body": listing.needs_body, "state": "problem" if problem else state, "problem": problem,
             "trades": trades or 0, "archive": archive, "final": manifest.final if manifest else None,
             "final_at": manifest.final_at if manifest else None, "passes": passes,
@@ -171,6 +175,15 @@ def _add_instruments(catalogue: Catalogue, archive: Path) -> None:
             catalogue.add((venue.exchange, venue.market_type), Instrument(**msgspec.structs.asdict(row)))
 
 
+def _intervals(config: Config, listings: Sequence[Listing], archive: Path, now_ns: int) -> list[tuple[int, int]]:
+    """Return the intervals of the window, of every longer one that has ended, and of the archive that is there."""
+    recover(archive)
+    manifest = read_manifest(archive)
+    first, *longer = [intervals_of(listings, reach) for reach in reaches_of(config.listing)]
+    ended = [interval for intervals in longer if intervals[-1][1] <= now_ns for interval in intervals]
+    return joined((*first, *ended, *(manifest.window if manifest else ())))
+
+
 def _is_late(config: Config, listing: Listing) -> bool:
     return listing.detected_at_ns - listing.announced_at_ns > config.listing.fresh_s * NS_PER_S
 
@@ -184,18 +197,22 @@ def _ledger(config: Config, *, read_only: bool = False) -> Ledger:
 
 
 def _listings_near(config: Config, ledger: Ledger, coin: str, at_ns: int) -> tuple[list[Listing], str]:
-    """Return the listings of the board that announced the coin next to this time, and the name of their archive."""
+    """Return the listings of the board that announced the coin next to this time, and the name of their archive.
+
+    Drills only where nothing else is known near that time.
+    """
     near = [record for record in ledger.listings() if record.listing.symbol == coin
             and abs(record.listing.announced_at_ns - at_ns) <= NEAR_S * NS_PER_S]
     if not near:
         return [], ""
-    board = min(near, key=lambda record: abs(record.listing.announced_at_ns - at_ns)).listing.board
-    own = [record for record in near if record.listing.board == board]
+    own = [record for record in near if not record.listing.drill] or near
+    board = min(own, key=lambda record: abs(record.listing.announced_at_ns - at_ns)).listing.board
+    own = [record for record in own if record.listing.board == board]
     listings = [record.listing for record in own]
     written = next((Path(record.archive).name for record in own if record.archive), "")
     taken = {Path(record.archive).name for record in near if record.archive and record.listing.board != board}
     first_ns = min(listing.announced_at_ns for listing in listings)
-    return listings, written or free_name(Path(config.listing.archive_dir), coin, first_ns, board, taken)
+    return listings, written or free_name(Path(config.listing.archive_dir), coin, first_ns, board, taken, listings[0].drill)
 
 
 def _unknown_listing(coin: str, at_ns: int, now_ns: int) -> Listing:

@@ -27,7 +27,8 @@ class TitleGrammar:
     that makes the title an event, whatever follows. refused: pattern of a title that opens no new market whatever it states,
     such as an update of an earlier notice that is a notice of its own. kinds: (kind, pattern) of titles that open no market;
     the first match wins. They are tried on the text after the last `cause`, without parentheses, and then on more of the
-    title. remarks: kind -> pattern of a remark in parentheses.
+    title. remarks: kind -> pattern of a remark in parentheses. former: words before a ticker that the coin had earlier
+    (`구 AERO`), which is then not a coin of the title.
     """
 
     markets: Mapping[str, str]
@@ -41,11 +42,13 @@ class TitleGrammar:
     cause: re.Pattern[str]
     remarks: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
     refused: re.Pattern[str] | None = None
+    former: frozenset[str] = frozenset({"구", "전", "옛", "former", "formerly", "old", "ex"})
 
 
 def normalise(title: str) -> str:
-    """Return the title in NFKC with single spaces, at most MAX_TITLE characters."""
-    text = unicodedata.normalize("NFKC", title[:MAX_TITLE]).replace(HOLE, " ")
+    """Return the title in NFKC with single spaces, without invisible characters, at most MAX_TITLE characters."""
+    seen = "".join(char for char in title[:MAX_TITLE] if unicodedata.category(char) != "Cf")  # zero-width, direction marks
+    text = unicodedata.normalize("NFKC", seen).replace(HOLE, " ")
     return " ".join(text.split())[:MAX_TITLE]
 
 

@@ -68,6 +68,8 @@ class _Parser:
         spellings = "|".join(sorted(map(re.escape, self.markets), key=len, reverse=True))
         joiners = "|".join(rf"(?<![A-Za-z0-9]){joiner}(?!\S)" if joiner.isascii() else rf"(?<![가-힣]){joiner}(?!\S)"
                            for joiner in grammar.joiners)
+        self.first_noun = re.compile(rf"[^:]*(?:{grammar.noun})\s*:\s*", re.IGNORECASE)  # 거래 마켓 : KRW, BTC
+        self.last_noun = re.compile(rf"\s*(?:{grammar.noun})$", re.IGNORECASE)
         self.words = re.compile(
             rf"(?P<market>(?<![A-Za-z0-9가-힣])(?:{spellings})(?=(?:{grammar.noun})|{joiners}|[^A-Za-z0-9가-힣]|$))"
             rf"|(?P<noun>{grammar.noun})"
@@ -207,7 +209,7 @@ class _Parser:
 
     def ticker(self, word: str) -> str:
         """Return a word as a ticker, or an empty string where it is not one."""
-        word = word.strip()
+        word = word.strip().removeprefix("$")
         if (_TICKER.fullmatch(word) or _MIXED_TICKER.fullmatch(word)) and word.upper() not in self.grammar.never_coins:
             return word.upper()
         return ""
@@ -218,7 +220,7 @@ class _Parser:
         words = flat.replace(HOLE, " ").split()
         if len(groups) == 1 and flat.rstrip().endswith(HOLE):
             return self.ticker(groups[0]) or (self.ticker(words[0]) if len(words) == 1 else "")
-        if not words or groups:
+        if not words or groups or words[0].lower() in self.grammar.former:
             return ""
         base, _, quote = words[-1].partition("/")
         return "" if quote and quote.upper() not in self.markets else self.ticker(base)
@@ -228,9 +230,11 @@ class _Parser:
         tokens = self.lex(*_flat(text))
         if len(tokens) == 1 and tokens[0].kind == "markets":
             return tokens[0].names
-        parts = [part.strip().upper() for part in _LIST_SPLIT.split(text)]
-        if all(part in self.markets for part in parts):
-            return tuple(dict.fromkeys(self.markets[part] for part in parts))
+        listed, noun = self.last_noun.subn("", self.first_noun.sub("", text))
+        parts = [part.strip().upper() for part in _LIST_SPLIT.split(listed)]
+        known = [part for part in parts if part in self.markets]
+        if len(known) == len(parts) or (known and noun and all(map(_TICKER.fullmatch, parts))):  # KRW, a newer market 마켓
+            return tuple(dict.fromkeys(self.markets.get(part, part) for part in parts))
         return ()
 
     def coin_list(self, text: str) -> _Token | None:
@@ -254,7 +258,7 @@ class _Parser:
         first = at
         while first and tokens[first - 1].kind in ("coins", "markets", "separator", "joiner", "group"):
             token = tokens[first - 1]
-            if token.kind == "group":
+            if token.kind == "group" and (first < 2 or tokens[first - 2].kind != "coins"):  # else a remark on that coin
                 if (listed := self.coin_list(token.text)) is None:
                     break
                 tokens[first - 1] = listed
@@ -293,6 +297,8 @@ class _Parser:
                 token = self.coin_list(token.text) or token
             if token.kind == "group":
                 notes.append(token.text)
+            elif token.kind == "markets" and walking and has_coins and "markets" in known:
+                walking = False  # the list of another statement
             elif token.kind == "markets" and (walking or not has_markets):
                 taken.append(token)
                 has_markets = True

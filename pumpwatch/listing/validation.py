@@ -11,8 +11,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 from gevent import GreenletExit
@@ -33,6 +35,7 @@ LATEST_NS = 4_102_444_800 * NS_PER_S  # 2100-01-01: a clock of ours that is slow
 AHEAD = "lies more than an hour ahead"
 ROWS = 20_000  # in one list; real lists have 20 to 100
 COINS = 1000  # in one notice
+YOUNG_NS, JUDGED_AT_ONCE = 600 * NS_PER_S, 5  # notices that are judged where their list is parsed
 ID_LENGTH, NAME_LENGTH, CATEGORY_LENGTH, URL_LENGTH = 100, 64, 200, 2000
 NOTES, NOTE_LENGTH = 20, 200
 REASON_LENGTH, SHOWN_BYTES = 400, 8000
@@ -60,11 +63,16 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class NoticeRows:
-    """A validated list of notices. more: it has rows beyond the first ROWS, which were not read."""
+    """A validated list of notices. more: it has rows beyond the first ROWS, which were not read.
+
+    verdicts: title -> verdict, of young notices. They are judged where the list is parsed, because each further call of the
+    source's code waits for its thread.
+    """
 
     notices: list[Notice]
     rejected: list[RejectedRow]
     more: bool
+    verdicts: Mapping[str, CheckedVerdict] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,8 @@ def check_source(source: AnySource) -> None:
         functions = {"parse": given.parse}
         if not isinstance(given, MarketSource):
             functions["verdict"] = given.verdict
+    if not isinstance(given, MarketSource):
+        _check_text("drill_title", given.drill_title, CATEGORY_LENGTH)
     if not all(map(callable, functions.values())):
         raise BadFrame(f"{' and '.join(functions)} are not all functions")
 
@@ -174,7 +184,17 @@ def checked_rows(source: NoticeSource, body: bytes, now_ns: int) -> NoticeRows:
         rejected.append(RejectedRow(f"the list ends in an error: {error.message}", b""))
     if rejected and not notices:
         raise BadFrame(f"all {len(rejected)} rows are invalid, the first: {rejected[0].reason}")
-    return NoticeRows(notices, rejected, more)
+    return NoticeRows(notices, rejected, more, _young_verdicts(source, notices, now_ns))
+
+
+def _young_verdicts(source: NoticeSource, notices: Sequence[Notice], now_ns: int) -> dict[str, CheckedVerdict]:
+    """Return the verdicts on the first young notices; one that is invalid is left to whoever asks for it."""
+    young = islice((notice for notice in notices if now_ns - notice.published_at_ns <= YOUNG_NS), JUDGED_AT_ONCE)
+    verdicts: dict[str, CheckedVerdict] = {}
+    for notice in young:
+        with suppress(BadFrame):
+            verdicts[notice.title] = checked_verdict(source, notice.title)
+    return verdicts
 
 
 def _rejected(given: object, reason: str, now_ns: int) -> RejectedRow:

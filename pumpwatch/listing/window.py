@@ -1,15 +1,15 @@
 """Keep the windows of listings: open them, wait, query the store for the trades, write the archive, look again.
 
-A listing's window is the `window_s` before and after its announcement, and the same around its detection (one interval
-where they overlap). Recording does not depend on it, since every trade is stored anyway; while a window is open, sockets
-are only read more often. Overlapping windows of one coin on one board become one archive; two boards have one each.
+A listing's window is the time around its announcement and around its detection (one interval where they overlap). Recording
+does not depend on it, since every trade is stored anyway; while a window is open, sockets are only read more often. Overlapping
+windows of one coin on one board become one archive; two boards have one each. Longer windows complete that archive as they end.
 
 An archive is written when the trades of the window should be stored: SETTLE_S after its end, plus the venues' lag and the
 age of the oldest trade that waits for the disk. That may be too early for some trades, so the store is queried again LOOKS_S
-after the end, and the archive is written again with what has arrived; after the last look it is final. An archive that is
-not final when the collector stops or the disk fails is continued at the next try, or from the journal at the next start. A
-coin without any known instrument is a problem, not an empty result: it is looked for until the last look. An error in one
-window affects no other (see `validation.isolated`).
+after the end, and the archive is written again if anything has changed; after the last look at the longest window it is final.
+An archive that is not final when the collector stops or the disk fails is continued at the next try, or from the journal at the
+next start. A coin without any known instrument is a problem, not an empty result: it is looked for until the last look. An error
+in one window affects no other (see `validation.isolated`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from functools import partial
 from pathlib import Path
 
 from gevent.event import Event
-from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
-from pumpwatch.listing.archive import Archive, Pass, Span, free_name, write_archive
+from pumpwatch.listing.archive import Archive, Pass, Span, free_name
+from pumpwatch.listing.archive_swap import recover
+from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
 from pumpwatch.listing.context import DoubleNothing, Doubler, TradeAccess, WindowContext
 from pumpwatch.listing.manifest import read_manifest
-from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of
+from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of, joined
 from pumpwatch.listing.publication import Publisher
 from pumpwatch.listing.validation import check_listing, isolated
 from pumpwatch.model import Listing, TradeBatch
@@ -40,6 +41,7 @@ RETRY_S = 10.0
 TRIES = 6  # an incomplete answer of the store is written, and the store queried again, at most so often
 SLEEP_MAX_S = 0.25  # the longest sleep between two looks at the clock while a window is open
 SLEEP_MIN_S = 0.02
+PREPARE_S = 10.0  # an archive that is due so soon has the writer made ready
 STARTING_S = 60.0  # a venue whose instrument list has not arrived by then is not waited for
 NO_INSTRUMENT = "no instrument: none of the venues that are read lists the coin"
 GONE = "not written: its trades are no longer kept"
@@ -51,22 +53,31 @@ def hasten_nothing(quick: bool) -> None:
     """Ignore the request."""
 
 
+def ignore_archive(listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
+    """Ignore the archive."""
+
+
 class WindowKeeper:
     """Every window that is not final. `open` and `resume` may be called at any time; `run` is the greenlet's body.
 
     hasten(True) asks for quick reading of the sockets, hasten(False) ends it. publisher offers written listings to the sinks.
-    doubler reads the coins of open windows twice.
+    doubler reads the coins of open windows twice. writer writes the archives, one after the other. on_written is called for each
+    listing whose archive was written for the first time, with the reasons why trades may be missing; it must neither block nor
+    raise.
     """
 
     def __init__(self, context: WindowContext, trades: TradeAccess, *, hasten: Callable[[bool], None] = hasten_nothing,
-                 publisher: Publisher | None = None, doubler: Doubler | None = None) -> None:
+                 publisher: Publisher | None = None, doubler: Doubler | None = None,
+                 writer: ArchiveWriter | None = None,
+                 on_written: Callable[[Listing, Archive, Sequence[str]], None] = ignore_archive) -> None:
         self._context, self._trades, self._hasten = context, trades, hasten
         self._clock, self._stats = context.clock, context.stats
         self._publisher = publisher or Publisher({}, context.clock, context.stats)
         self._doubler, self._books = doubler or DoubleNothing(), trades.books
+        self._on_written = on_written
         self._doubled: set[str] = set()  # coins
         self._windows: list[OpenWindow] = []
-        self._writer = ThreadPool(1)
+        self._writer = writer or ArchiveThread()
         self._quick = self._stopped = self._resumed = self._trouble_logged = False
         self._starting_until_s = self._clock.monotonic() + STARTING_S
         self._wake = Event()
@@ -75,14 +86,15 @@ class WindowKeeper:
         """Open a listing's window, or widen the one that it overlaps."""
         window = self._add(listing)
         self._update_pace()
-        log.info("window open coin=%s source=%s id=%s for_s=%.1f late=%s", listing.symbol, listing.source,
-                 printable(listing.notice_id), -window.since_end_s(self._clock.monotonic()), window.late)
+        log.info("window open coin=%s source=%s id=%s for_s=%.1f late=%s drill=%s", listing.symbol, listing.source,
+                 printable(listing.notice_id), -window.since_end_s(self._clock.monotonic()), window.late,
+                 listing.drill)
         self._wake.set()
 
     def _add(self, listing: Listing) -> OpenWindow:
         window = next((window for window in self._windows if window.overlaps(listing)), None)
         if window is None:
-            window = OpenWindow(listing.symbol, listing.board, self._context.window_s, self._context.fresh_s)
+            window = OpenWindow(listing.symbol, listing.board, self._context.reaches, self._context.fresh_s)
             self._windows.append(window)
         if listing not in window.listings:
             window.add(listing, self._clock.now_ns(), self._clock.monotonic())
@@ -103,11 +115,11 @@ class WindowKeeper:
         return len(self._windows)
 
     def _reach_ns(self) -> int:
-        return int((self._context.window_s + LOOKS_S[-1]) * NS_PER_S)
+        return int((self._context.reaches[-1].after_s + LOOKS_S[-1]) * NS_PER_S)
 
     def _resume_open(self, listing: Listing, oldest_ns: int) -> None:
         check_listing(listing, max(self._clock.now_ns(), listing.detected_at_ns))  # an older version validated less
-        if intervals_of([listing], self._context.window_s)[-1][1] < oldest_ns:
+        if intervals_of([listing], self._context.reaches[-1])[-1][1] < oldest_ns:
             log.warning("window given up coin=%s id=%s reason=its trades are no longer kept", listing.symbol,
                         printable(listing.notice_id))
             self._context.ledger.finish_listing(listing, "", 0, GONE)
@@ -117,6 +129,7 @@ class WindowKeeper:
     def _resume_written(self, record: ListingRecord) -> None:
         """Continue an archive that was written: its later looks, and the sinks that have not accepted its listing."""
         path = Path(record.archive)
+        recover(path)
         manifest = read_manifest(path)
         if manifest is None or (manifest.final and not manifest.unpublished):
             return
@@ -125,9 +138,10 @@ class WindowKeeper:
         if manifest.final:
             return
         window = self._add(record.listing)
+        window.name = path.name
+        window.continue_with(Archive(path, manifest.trades), manifest.window)
         made_ns = manifest.passes[-1].at_ns if manifest.passes else window.end_ns
         ago_s = max(0.0, (self._clock.now_ns() - made_ns) / NS_PER_S)
-        window.name, window.written = path.name, Archive(path, manifest.trades)
         look_s = window.next_look_s(self._clock.monotonic() - ago_s)
         window.next_s = look_s if look_s is not None else self._clock.monotonic()
         log.info("archive not final yet coin=%s next_look_s=%.0f", window.coin, window.next_s - self._clock.monotonic())
@@ -169,10 +183,11 @@ class WindowKeeper:
 
     def _due(self, window: OpenWindow) -> bool:
         now_s = self._clock.monotonic()
+        window.grow(now_s)
         if self._stopped or now_s < window.next_s:
             return False
         unlisted = now_s < self._starting_until_s and bool(self._trades.unlisted())
-        if window.written is not None:
+        if window.complete:
             return not unlisted
         if window.since_end_s(now_s) < SETTLE_S:
             return False
@@ -190,7 +205,7 @@ class WindowKeeper:
             except StorageError as error:
                 self._log_waiting("", error)
             now_s = self._clock.monotonic()
-            waits = [max(window.next_s, window.end_s + SETTLE_S) - now_s for window in self._windows]
+            waits = [window.due_s - now_s for window in self._windows]
             if self._publisher.waiting():
                 waits.append(self._publisher.next_s - now_s)
             idle_s = None if self._resumed or retention_s is None else RETRY_S
@@ -199,6 +214,7 @@ class WindowKeeper:
     def stop(self) -> None:
         """End `run`. Archives that are not final are left to the next start, which finds the trades in the journal."""
         self._stopped = True
+        self._writer.close()
         if self._quick:
             self._quick = False
             self._hasten(False)
@@ -210,7 +226,7 @@ class WindowKeeper:
         if quick != self._quick:
             self._quick = quick
             self._hasten(quick)
-        coins = {window.coin for window in self._windows if not self._stopped and window.since_end_s(now_s) < SETTLE_S}
+        coins = {window.coin for window in self._windows if not self._stopped and now_s < window.last_end_s + SETTLE_S}
         coins, self._doubled = self._doubled, coins
         for coin in self._doubled - coins:
             self._doubler.double(coin)
@@ -220,12 +236,16 @@ class WindowKeeper:
             self._books.end(coin)
         self._books.keep({window.coin for window in self._windows})
         self._stats.set("listing_windows_open", len(self.open_windows()))
+        if any(window.due_s - now_s < PREPARE_S for window in self._windows) and not self._stopped:
+            self._writer.prepare()
+        else:
+            self._writer.rest()
 
     def _path(self, window: OpenWindow) -> Path:
         if not window.name:
             others = {other.name for other in self._windows if other is not window and other.board != window.board}
-            window.name = free_name(self._context.archive_dir, window.coin,
-                                    min(listing.announced_at_ns for listing in window.listings), window.board, others)
+            announced_at_ns = min(listing.announced_at_ns for listing in window.listings)
+            window.name = free_name(self._context.archive_dir, window.coin, announced_at_ns, window.board, others, window.drill)
         return self._context.archive_dir / window.name
 
     def _close(self, window: OpenWindow) -> Archive | None:
@@ -249,11 +269,10 @@ class WindowKeeper:
             incomplete = sorted({part.problem for part in parts if part.problem})
             problems = [*([] if known else [NO_INSTRUMENT]), *missing, *incomplete]
             final = self._is_final(window, now_s, bool(incomplete))
-            archive = self._writer.apply(write_archive, (
-                self._context.archive_dir, span, TradeBatch.concat([answer.batch for answer in answers]),
-                self._context.catalogue, parts, gaps, Pass(self._clock.now_ns(), final, problems,
-                                                           self._publisher.sinks if known else None, unlisted,
-                                                           self._books.of(window.coin, span.intervals))))
+            made = Pass(self._clock.now_ns(), final, problems, self._publisher.sinks if known else None, unlisted,
+                        self._books.of(window.coin, span.intervals), only_changes=True)
+            archive = self._writer.write(self._context.archive_dir, span, TradeBatch.concat([answer.batch for answer in answers]),
+                                         self._context.catalogue, parts, gaps, made)
             known = known or archive.trades > 0  # the instruments of an earlier pass may be gone
             for listing in listings:
                 self._context.ledger.finish_listing(listing, str(archive.path), archive.trades, "" if known else NO_INSTRUMENT)
@@ -264,11 +283,14 @@ class WindowKeeper:
         self._trouble_logged = False
         before = window.written
         if window.listings == listings:  # else a listing joined during the writing: the wider window is written later
+            window.covered = joined((*window.covered, *span.intervals))
             self._plan(window, now_s, archive, bool(incomplete), final)
         self._update_pace()
         if before is not None and before.trades == archive.trades:
             return None  # looked again, and no trade was added
         self._announce(window.coin, listings, archive, problems, known)
+        for listing in listings if before is None else ():
+            self._on_written(listing, archive, problems)
         return archive
 
     def _waited_enough(self, window: OpenWindow, now_s: float, missing: bool) -> bool:
@@ -291,7 +313,8 @@ class WindowKeeper:
             return
         look_s = window.next_look_s(now_s)
         retry_s = now_s + RETRY_S if look_s is None or (incomplete and window.tries < TRIES) else float("inf")
-        window.written, window.next_s = archive, min(retry_s, look_s if look_s is not None else float("inf"))
+        window.written, window.complete = archive, True
+        window.next_s = min(retry_s, look_s if look_s is not None else float("inf"))
 
     def _failed(self, window: OpenWindow, error: Exception) -> None:
         """Try a window again after an unforeseen error, and give it up after TRIES; the others continue."""

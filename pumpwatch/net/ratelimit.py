@@ -47,6 +47,11 @@ class TokenBucket:
         """Return the tokens a second that it gives out in the long run."""
         return self._rate
 
+    @property
+    def part(self) -> float:
+        """Return the part of the rate that is used, see `share`."""
+        return self._rate / self._whole[0]
+
     def wait_s(self, tokens: float = 1) -> float:
         """Return the seconds until `tokens` are available, without using any."""
         held = min(self._burst, self._tokens + (self._clock.monotonic() - self._at) * self._rate)

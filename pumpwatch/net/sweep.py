@@ -38,6 +38,7 @@ SHORTEST_PAUSE_S = 0.0001  # gevent.sleep(0) would starve timers
 LONGEST_SLEEP_S = 1.0  # without data; what is held back is looked at that often at least
 MAX_PENDING_FRAMES = 50_000  # of one venue: a third of a second of the busiest venue imaginable
 LAST_READS = 64  # of a connection before it is closed: more than the kernel holds for it
+QUICK_REST = 2.0  # of the time that a quick sweep takes
 STRETCH = 0.2  # of a pause: it may be longer by so much where that saves a sweep
 FEW_FRAMES = 4  # a read; while reads find fewer, sweeps are rarer
 FULL_SPEED_AFTER_S = 5.0  # a venue that was not held back for so long counts as read at full speed again
@@ -102,9 +103,12 @@ class Sweep:
     def _pause_s(self, took_s: float, due_s: float) -> float:
         """Return the pause before the next sweep: as long as allowed, or shorter, so that one of them comes when `after` is due.
 
-        took_s: what the last sweep took, which counts as part of the pause.
+        took_s: what the last sweep took, which counts as part of the pause. Quick sweeps leave others QUICK_REST of that, as far
+        as the usual interval has room for it: at a high rate they would otherwise follow one another without a pause.
         """
         longest_s = self._quick_s if self._quick else self._sparse_s if self._few else self._interval_s
+        if self._quick:
+            longest_s = max(longest_s, min((1 + QUICK_REST) * took_s, self._interval_s))
         pause_s = max(SHORTEST_PAUSE_S, longest_s - took_s)
         return pause_s if due_s == math.inf else due_s / max(1, math.ceil(due_s / pause_s - STRETCH))
 

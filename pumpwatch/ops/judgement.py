@@ -23,6 +23,10 @@ def judge(status: Mapping[str, Any]) -> Iterator[Finding]:
         if isinstance(board, Mapping) and not board.get("up", True) and board.get("reason"):  # without one it was not polled yet
             yield Finding(f"listing {name}", FAIL, f"down: {board['reason']}",
                           "check that its url is reachable from this machine; the collector polls it again by itself")
+    for channel in status.get("notify", ()):
+        if not channel.get("up", True):
+            yield Finding(f"notify {channel.get('name')}", WARN, f"takes no message: {channel.get('reason')}",
+                          "`pumpwatch notify test` shows whether it is mended; messages that wait are sent again by themselves")
     dropped = status.get("journal", {}).get("dropped_trades", 0)
     if dropped:
         yield Finding("memory", FAIL, f"{dropped:,} trades were dropped because the disk could not store them; the gaps are "

@@ -23,6 +23,8 @@ from pumpwatch.findings import FAIL, NOTE, OK, UNREACHABLE, WARN, Finding
 from pumpwatch.hookspecs import PolledSource
 from pumpwatch.net.proxy import Proxies
 from pumpwatch.net.texts import masked, one_line
+from pumpwatch.notify.channels import make_channels
+from pumpwatch.ops.exposed_secrets import exposed_secrets
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.store.sqlite import ANOTHER_FOLDER
 from pumpwatch.supervisor import guarded
@@ -41,6 +43,7 @@ def check(config: Config, connect: bool = False, plugins: Plugins | None = None)
     """Return every finding, in order. Raises nothing for what it finds."""
     plugins = plugins or load_plugins(config)
     findings = [Finding("config", OK, "every key is known and of its type"), *_proxy_findings(config),
+               *_notify_findings(config),
                 *_plugin_findings(config, plugins), *_folder_findings(Path(config.store.dir)), *_clock_findings(Clock())]
     return [*findings, *_service_findings(config, plugins)] if connect else findings
 
@@ -81,6 +84,19 @@ def _plugin_findings(config: Config, plugins: Plugins) -> Iterator[Finding]:
     for name in config.sinks:
         if name in plugins.sinks:
             yield _options_finding(config, name, plugins)
+
+
+def _notify_findings(config: Config) -> Iterator[Finding]:
+    try:
+        names = [channel.name for channel in make_channels(config)]
+    except ConfigError as error:
+        yield Finding("notify", FAIL, error.message, error.hint)
+    else:
+        if names:
+            yield Finding("notify", OK, f"channels: {', '.join(names)}", "`pumpwatch notify test` sends each a message")
+    for key, reason in exposed_secrets(config):
+        yield Finding(key, WARN, f"its secret can be read by every user: {reason}",
+                      "chmod o-r, or write ${NAME} for an environment variable or file:PATH for a file")
 
 
 def _options_finding(config: Config, name: str, plugins: Plugins) -> Finding:

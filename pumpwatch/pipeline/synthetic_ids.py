@@ -8,6 +8,8 @@ dropped and counted: recording starts where it ends, and older trades are never 
 While a connection is renewed, or a symbol is read on two connections, both bring the same trades. Then equal trades are counted
 for each connection: the nth is new only where no connection has brought n of them so far.
 
+Trades that were fetched from the history may still be on their way on a connection. Each of them that it brings later was seen.
+
 A venue may repeat a live frame. Where it numbers its frames (`sequence_number`), an equal number with equal rows is the same
 frame and is dropped. Without a number, or under another number, equal rows are different trades.
 """
@@ -31,6 +33,7 @@ from pumpwatch.pipeline.recent_ids import UnorderedIds
 AHEAD_KEPT = 100  # distinct trades with impossible times remembered for each instrument
 KEPT = 2000  # distinct trades remembered for each instrument: twice as many as a venue sends as history
 CUT_AFTER = 100_000  # numbered trades, after which every instrument's memory is cut back to that
+FETCHED_KEPT = 500  # distinct trades fetched from the history that a connection may still bring, for each instrument
 BESIDE_KEPT = 20_000  # the same while two connections bring it, one of which may be seconds behind
 BEHIND_NS = 300 * NS_PER_S  # counts beyond KEPT that are older than that are forgotten: no connection is so far behind
 BESIDE_NS = 60 * NS_PER_S  # after which a connection that brought no trade of an instrument counts as gone
@@ -45,7 +48,8 @@ class _Known:
     cost, until a count is needed.
     """
 
-    __slots__ = ("_counts", "_heard_ns", "_turned_ns", "ahead", "beside", "floor", "last_ns", "later", "newest", "source")
+    __slots__ = ("_counts", "_heard_ns", "_turned_ns", "ahead", "beside", "fetched", "floor", "last_ns", "later", "newest",
+                 "source")
 
     def __init__(self, last_ns: int) -> None:
         self.source = 0  # the connection that brought the last row; 0: none yet
@@ -55,6 +59,7 @@ class _Known:
         self._turned_ns = 0  # when a row last came on another connection than its predecessor
         self._counts: dict[Key, int] = {}
         self.ahead: dict[Key, int] = {}  # counts of trades dated hours ahead, which must not affect the others
+        self.fetched: dict[Key, int] = {}  # counts of trades fetched from the history that no connection has brought
         self.later: list[Key] = []  # each trade later than its predecessor and than all counted trades
         self.last_ns = last_ns
         self.floor = last_ns + 1  # history before this was seen, may have been seen, or is older than the recording
@@ -71,7 +76,8 @@ class _Known:
         if self.source:
             if not self.beside or received_ns - self._turned_ns > BESIDE_NS:
                 self.count((0, b""))  # counts all of `later`
-                self.beside = {self.source: self._counts.copy()}
+                self.beside = {self.source: self._counts | {key: self._counts.get(key, 0) - count
+                                                            for key, count in self.fetched.items()}}
             if source not in self.beside:
                 self._forget_gone(received_ns)
                 self.beside[source] = {}
@@ -109,6 +115,20 @@ class _Known:
         if len(self._counts) > self._kept:
             self._shorten()
         return before
+
+    def fetch(self, key: Key) -> None:
+        """Count one more trade like this, fetched from the history: a connection may still bring it."""
+        self.add(key)
+        self.fetched[key] = self.fetched.pop(key, 0) + 1
+        if len(self.fetched) > FETCHED_KEPT:
+            del self.fetched[next(iter(self.fetched))]
+
+    def was_fetched(self, key: Key) -> bool:
+        """Return whether a trade that a connection brings was fetched before; each one is found once."""
+        left = self.fetched.pop(key, 0)
+        if left > 1:
+            self.fetched[key] = left - 1
+        return left > 0
 
     def add_ahead(self, key: Key) -> int:
         """Count one more trade like this, dated hours ahead; return the count before."""
@@ -215,6 +235,9 @@ class SyntheticIds:
                 known.last_ns = key[0]
                 known.later.append(key)
                 continue
+            elif known.fetched and known.was_fetched(key):
+                doubled.add(row)
+                continue
             before = known.add(key)
             if before:
                 numbered[row] = key[1] + b"#%d" % before
@@ -231,12 +254,10 @@ class SyntheticIds:
         return [0 if known is None else known.count(key) for key in keys]
 
     def take_in(self, number: int, keys: Sequence[Key]) -> None:
-        """Count trades that were fetched from the history, so that the history sent on subscribing repeats none of them."""
+        """Count trades that were fetched from the history, so that neither a connection nor its history repeats one of them."""
         known = self._known_of(number)
         for key in keys:
-            known.add(key)
-            for brought in known.beside.values():
-                brought[key] = brought.get(key, 0) + 1
+            known.fetch(key)
 
     def _without_repeats(self, parsed: Parsed) -> Parsed:
         """Leave out the rows of live frames that came before."""

@@ -116,10 +116,20 @@ class Truth:
         if venue:
             keep &= records["venue"] == self.venues.index(venue)
         kept = records[keep]
-        key = np.empty(len(kept), [("venue", "u1"), ("symbol", "<i4"), ("trade_id", "<i8")])
-        for name in ("venue", "symbol", "trade_id"):
-            key[name] = kept[name]
-        return np.sort(kept[np.unique(key, return_index=True)[1]], order="timestamp", kind="stable")
+        group = kept["venue"] * np.int64(2**32) + kept["symbol"]
+        order = np.lexsort((kept["trade_id"], group))
+        group, number = group[order], kept["trade_id"][order]
+        first = np.append([True], (group[1:] != group[:-1]) | (number[1:] != number[:-1]))[:len(kept)]
+        once = kept[order[first]]
+        in_time: Records = once[np.argsort(once["timestamp"], kind="stable")]
+        return in_time
+
+    def only(self, venue: str) -> Truth:
+        """Return the part of one venue, with all events."""
+        number = self.venues.index(venue)
+        records = self.records[self.records["venue"] == number]
+        records["venue"] = 0
+        return Truth(records, [venue], [self.symbols[number]], self.events)
 
     def keys(self, records: Records) -> set[tuple[str, str, int]]:
         """Return (venue, symbol, id) of records, void rows included."""

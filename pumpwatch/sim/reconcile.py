@@ -12,11 +12,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import TradeBatch
 from pumpwatch.sim.ground_truth import Records, Truth, id_number
 
-KEY = np.dtype([("instrument", "<i4"), ("trade_id", "<i8")])
-CONTENT = np.dtype([("instrument", "<i4"), ("timestamp", "<i8"), ("price", "<f8"), ("quantity", "<f8"), ("sell", "?"),
-                    ("nth", "<i8")])
-
-
+Columns = tuple[Any, ...]  # arrays of one length
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Counts of trades. `different` are stored with another time, price, quantity or side than was sent."""
@@ -51,80 +47,88 @@ def compare(truth: Truth, stored: TradeBatch, catalogue: Catalogue, *, made: boo
 
     made: with every trade that was made, also those that no connection got; `sent` counts them.
     """
-    all_made = truth.trades(made=True)
-    ids = _instrument_ids(truth, catalogue)
-    came = np.isin(_keys(all_made, ids), _keys(truth.trades(), ids))
-    all_made = all_made[np.argsort(~came, kind="stable")]  # of equal trades without ids, those that were sent count first
-    sent = all_made if made else truth.trades()
-    wanted, made_keys = _keys(sent, ids), _keys(all_made, ids)
-    have = np.empty(len(stored), KEY)
-    have["instrument"], have["trade_id"] = stored.instrument, _numbers(stored, all_made, made_keys["instrument"])
-    unique, first, counts = np.unique(have, return_index=True, return_counts=True)
+    all_made, ids = truth.trades(made=True), _instrument_ids(truth, catalogue)
+    sent = truth.trades()
+    made_keys, sent_keys = numbered(_keys(all_made, ids), _keys(sent, ids))
+    all_made = all_made[np.argsort(~np.isin(made_keys, sent_keys), kind="stable")]  # of equal trades without ids, those that
+    sent = all_made if made else sent  # were sent count first
+    numbers = _numbers(stored, all_made, _keys(all_made, ids)[0])
+    have, wanted, made_keys = numbered((stored.instrument, numbers), _keys(sent, ids), _keys(all_made, ids))
     order = np.argsort(wanted)
     wanted, sent = wanted[order], sent[order]
-    at = np.searchsorted(unique, wanted)
-    found = np.zeros(len(wanted), np.bool_)
-    inside = at < len(unique)
-    found[inside] = unique[at[inside]] == wanted[inside]
-    rows = first[at[found]]
+    row_of = np.full(1 + max(int(keys.max(initial=-1)) for keys in (have, wanted, made_keys)), -1, np.int64)
+    row_of[have[::-1]] = np.arange(len(have) - 1, -1, -1)  # the first row with that number
+    found, unique = row_of[wanted] >= 0, int((row_of >= 0).sum())
+    rows = row_of[wanted[found]]
     same = ((stored.timestamp[rows] == sent["timestamp"][found]) & (stored.price[rows] == sent["price"][found])
             & (stored.quantity[rows] == sent["quantity"][found]) & (stored.side[rows] == sent["sell"][found]))
-    known = int(np.isin(unique, made_keys).sum())
-    return Comparison(sent=len(sent), stored=len(stored), missing=int((~found).sum()), doubled=int((counts - 1).sum()),
-                      unknown=len(unique) - known, different=int((~same).sum()), fetched=known - int(found.sum()),
+    known = int((row_of[made_keys] >= 0).sum())
+    return Comparison(sent=len(sent), stored=len(stored), missing=int((~found).sum()), doubled=len(stored) - unique,
+                      unknown=unique - known, different=int((~same).sum()), fetched=known - int(found.sum()),
                       lost=sent[~found])
 
 
-def _keys(records: Records, ids: NDArray[np.int64]) -> NDArray[np.void]:
-    keys = np.empty(len(records), KEY)
-    keys["instrument"], keys["trade_id"] = ids[records["venue"], records["symbol"]], records["trade_id"]
-    return keys
+def numbered(*tables: Columns) -> list[NDArray[np.int64]]:
+    """Return a number for each row of some tables with the same columns: rows are equal if and only if their numbers are.
+
+    The numbers count from 0 in the order of the rows, sorted by the first column, then by the next ones.
+    """
+    columns = [np.concatenate(column) for column in zip(*tables, strict=True)]
+    order = np.lexsort(columns[::-1])
+    differs = np.zeros(len(order), np.bool_)
+    for column in columns:
+        ordered = column[order]
+        differs[1:] |= ordered[1:] != ordered[:-1]
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.cumsum(differs)
+    return np.split(numbers, np.cumsum([len(table[0]) for table in tables])[:-1])
 
 
-def _numbers(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32]) -> NDArray[np.int64]:
+def _keys(records: Records, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return ids[records["venue"], records["symbol"]], np.ascontiguousarray(records["trade_id"])
+
+
+def _numbers(stored: TradeBatch, sent: Records, instruments: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return each stored trade's number in the ground truth, or a unique negative number if it was never made.
 
     An instrument without such a number among its ids belongs to a venue without ids; its trades are matched by content.
     """
     if stored.text_id is None:
         return stored.trade_id
-    texts = stored.text_id.tolist()
-    numbers = np.array([id_number(text.decode()) if text else number
-                        for text, number in zip(texts, stored.trade_id.tolist(), strict=True)], np.int64)
-    known = set(zip(instruments.tolist(), sent["trade_id"].tolist(), strict=True))
-    with_ids = {instrument for instrument, number in zip(stored.instrument.tolist(), numbers.tolist(), strict=True)
-                if (instrument, number) in known}
-    without = np.flatnonzero(~np.isin(stored.instrument, list(with_ids)) & (stored.text_id != b""))
+    in_text = stored.text_id != b""
+    numbers = stored.trade_id.copy()
+    numbers[in_text] = [id_number(text.decode()) for text in stored.text_id[in_text].tolist()]
+    have, known = numbered((stored.instrument, numbers), (instruments, sent["trade_id"]))
+    with_ids = np.unique(stored.instrument[np.isin(have, known)])
+    without = np.flatnonzero(~np.isin(stored.instrument, with_ids) & in_text)
     if len(without) and len(sent):
         numbers[without] = _by_content(stored.take(without), sent, instruments)
     return numbers
 
 
-def _by_content(stored: TradeBatch, sent: Records, instruments: NDArray[np.int32]) -> NDArray[np.int64]:
+def _by_content(stored: TradeBatch, sent: Records, instruments: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the numbers of trades by their content, and by their place among trades of equal content."""
-    texts: Any = stored.text_id
-    identity = np.rec.fromarrays([stored.instrument, stored.timestamp, texts])
+    [identity] = numbered((stored.instrument, stored.timestamp, stored.text_id))
     _, first, trade_of = np.unique(identity, return_index=True, return_inverse=True)
     once = stored.take(first)
-    have = _content(once.instrument, once.timestamp, once.price, once.quantity, once.side)
-    wanted = _content(instruments, sent["timestamp"], sent["price"], sent["quantity"], sent["sell"])
-    order = np.argsort(wanted)
-    at = order[np.searchsorted(wanted[order], have).clip(0, len(wanted) - 1)]
-    numbers = np.where(wanted[at] == have, sent["trade_id"][at], -2 - np.arange(len(have)))
-    return numbers[trade_of.reshape(-1)]
+    have, wanted = numbered(
+        (once.instrument, once.timestamp, once.price, once.quantity, once.side),
+        (instruments, sent["timestamp"], sent["price"], sent["quantity"], sent["sell"]))
+    have, wanted = numbered((have, _places(have)), (wanted, _places(wanted)))
+    row_of = np.full(1 + max(int(have.max()), int(wanted.max())), -1, np.int64)
+    row_of[wanted] = np.arange(len(wanted))
+    rows = row_of[have]
+    return np.where(rows >= 0, sent["trade_id"][rows], -2 - np.arange(len(have)))[trade_of.reshape(-1)]
 
 
-def _content(instrument: Any, timestamp: Any, price: Any, quantity: Any, sell: Any) -> NDArray[np.void]:
-    """Return the content of trades, with a number that tells equal ones apart."""
-    content = np.zeros(len(timestamp), CONTENT)
-    content["instrument"], content["timestamp"], content["sell"] = instrument, timestamp, sell
-    content["price"], content["quantity"] = price, quantity
-    order = np.argsort(content, kind="stable")
-    ordered = content[order]
+def _places(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the place of each number among those that are equal to it, from 0, in order."""
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
     starts = np.flatnonzero(np.append([True], ordered[1:] != ordered[:-1]))
-    sizes = np.diff(starts, append=len(order))
-    content["nth"][order] = np.arange(len(order)) - np.repeat(starts, sizes)
-    return content
+    places = np.empty(len(numbers), np.int64)
+    places[order] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    return places
 
 
 def _instrument_ids(truth: Truth, catalogue: Catalogue) -> NDArray[np.int64]:

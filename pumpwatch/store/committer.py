@@ -2,12 +2,13 @@
 
 Records go to the ledger first: a gap must be known before the trades that follow it are stored, or a crash between the two
 would hide the gap. The order is given up where the ledger does not answer within RECORDS_WAIT_S: trades are committed whatever
-the ledger does, and records that it refuses wait, on disk too where that can be written. A gap is recorded as filled only
+the ledger does, and its records are kept in a file before that, which is waited for as long. A gap is recorded as filled only
 after the trades that fill it are stored; where they were dropped it stays open.
 
 While the disk refuses, batches wait in memory up to a limit, and commits are retried. Beyond the limit the oldest are dropped,
-each with a gap that has its bounds. A batch that keeps failing while others are stored is halved until the faulty trade is
-found, and that trade goes to quarantine.
+each with a gap that has its bounds. A batch that keeps failing is tried again behind the others, with a gap that is open until
+it is stored. Where the others are stored meanwhile, it is halved until the faulty trade is found, and that trade goes to
+quarantine.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import gevent
@@ -40,6 +41,7 @@ SUSPECT_AFTER = 3  # equal errors that no disk is to blame for, before batches a
 LATENCY_BINS_MS = 10_000
 DROPPED = "trades dropped: the journal refused them and memory is full"
 UNSTORED = "trades lost at stop: the journal did not take them"
+BEHIND = "trades stored later than those that came after them: the journal did not take them at first"
 UNSTORABLE = "trades that cannot be stored, see the quarantine"
 PASSED_KEPT = 100_000
 RECORDS_WAIT_S = 0.2  # trades wait at most so long for the records that belong before them
@@ -65,6 +67,7 @@ class WaitingBatch:
     fills: list[Gap] = field(default_factory=list)  # filled once this batch and all before it are stored
     passed: list[PassedId] = field(default_factory=list)
     compared: bool = False  # with what another process has stored
+    behind: bool = False  # later ones come first, and gaps name it
 
 
 @dataclass(slots=True)
@@ -290,12 +293,23 @@ class Committer:
             self._put_back(commit)
             raise error
         if not self._proven:  # the next batch may show whether this one is faulty or the journal
-            self._waiting.extend(commit.waiting)
+            self._move_behind(commit)
             raise error
         for waiting in commit.waiting:
             self._halve_or_quarantine(waiting, text)
         self._end_suspicion()
         return True
+
+    def _move_behind(self, commit: Commit) -> None:
+        """Try the other batches first. A gap names this one, or a kill before it is stored would hide that it is missing."""
+        for waiting in commit.waiting:
+            if not waiting.behind:
+                gaps = [Gap(exchange=exchange, market_type=market_type, from_ns=from_ns, to_ns=to_ns, reason=BEHIND)
+                        for (exchange, market_type), (from_ns, to_ns) in self._bounds(waiting.batch).items()]
+                self._recorder.record(Records(gaps=gaps))
+                waiting.fills += [replace(gap, state=GapState.FILLED) for gap in gaps]
+                waiting.behind = self._has_fills = True
+        self._waiting.extend(commit.waiting)
 
     def _end_suspicion(self) -> None:
         if not self._waiting:
@@ -348,13 +362,22 @@ class Committer:
 
     def _record_drop(self, batch: TradeBatch, reason: str = DROPPED) -> None:
         """Record dropped trades as gaps with their bounds."""
+        for venue, (from_ns, to_ns) in self._bounds(batch).items():
+            self._recorder.record_loss(*venue, from_ns, to_ns, reason)
+
+    def _bounds(self, batch: TradeBatch) -> dict[tuple[str, str], tuple[int, int]]:
+        """Return the times [from, to) of each venue's trades."""
+        found: dict[tuple[str, str], tuple[int, int]] = {}
         order = np.argsort(batch.instrument, kind="stable")
         times, numbers = batch.timestamp[order], batch.instrument[order]
         starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
         bounds = zip(numbers[starts].tolist(), np.minimum.reduceat(times, starts).tolist(),
                      np.maximum.reduceat(times, starts).tolist(), strict=True)
         for number, first_ns, last_ns in bounds:
-            self._recorder.record_loss(*self._venue_of(number), first_ns, last_ns + 1, reason)
+            venue = self._venue_of(number)
+            from_ns, to_ns = found.get(venue, (first_ns, 0))
+            found[venue] = min(from_ns, first_ns), max(to_ns, last_ns + 1)
+        return found
 
     def _venue_of(self, number: int) -> tuple[str, str]:
         return self._catalogue.venues[number] if 0 <= number < len(self._catalogue) else ("", "")

@@ -2,7 +2,7 @@
 
 Readers note damage where they meet it (`batch`, `whole`), and `record_found` makes gaps of it: neighbouring batches become one
 gap a venue. Recorded damage is remembered with its segment, in the list of segments, so that neither a start nor another query
-records it again. The list is written once the ledger has the gaps.
+records it again. The list is written once the gaps are in the ledger, or wait for it on disk.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ class FileDamage:
 class Damage:
     """The damage found in one data folder. Use it from one thread.
 
-    `note` takes records for the ledger and never blocks; `waits` returns whether some of them are not written yet.
+    `note` takes records for the ledger and never blocks; `kept` has them kept on disk until it takes them, and returns whether
+    all of them are safe.
     """
 
-    def __init__(self, stats: Stats, note: Callable[[Records], None], waits: Callable[[], bool]) -> None:
+    def __init__(self, stats: Stats, note: Callable[[Records], None], kept: Callable[[], bool]) -> None:
         self.notes: list[str] = []
-        self._stats, self._note, self._waits = stats, note, waits
+        self._stats, self._note, self._kept = stats, note, kept
         self._found: dict[Path, FileDamage] = {}
 
     def file(self, path: Path, why: object) -> None:
@@ -80,10 +81,9 @@ class Damage:
         if segment.index_damaged:
             self.notes.append(f"{segment.path.name}: its time index is damaged, it is read without the index")
 
-    @property
-    def waits(self) -> bool:
-        """Return whether the ledger has not taken every gap yet."""
-        return self._waits()
+    def kept(self) -> bool:
+        """Return whether every gap is safe from a kill."""
+        return self._kept()
 
     def record_found(self, segments: Sequence[Segment]) -> bool:
         """Record the noted damage as gaps; return whether anything is new and the list of segments is to be written."""

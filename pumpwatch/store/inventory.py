@@ -52,9 +52,9 @@ class Inventory:
             self.write_list()
 
     def write_list(self) -> None:
-        """Write the list of segments, unless a gap is not written yet that the list would count as recorded."""
+        """Write the list of segments, unless a kill would lose a gap that the list counts as recorded."""
         self.manifest.dirty = True
-        if not self.damage.waits:
+        if self.damage.kept():
             self._written_s = self._clock.monotonic()
             self.manifest.write(self.segments)
 
@@ -155,7 +155,8 @@ class Inventory:
             self.manifest.explain(removed.segment.first_id, removed.segment.last_id)
         going = {id(removed.segment) for removed in chosen}
         self.manifest.forget(before_ns)
-        if not self.damage.waits:  # the list first: a file that then stays is taken in again at the next start
+        self.manifest.dirty = True
+        if self.damage.kept():  # the list first: a file that then stays is taken in again at the next start
             self.manifest.write([segment for segment in self.segments if id(segment) not in going])
         for removed in chosen:
             self.readers.close_one(removed.path)
@@ -167,4 +168,6 @@ class Inventory:
                 raise storage_error(removed.path, "remove", error) from error
             self.segments.remove(removed.segment)
             self.uncounted = [segment for segment in self.uncounted if segment is not removed.segment]
+            if self.manifest.dirty:  # there may be room for it now
+                self.write_list()
         return chosen

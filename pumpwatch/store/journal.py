@@ -103,7 +103,7 @@ class Journal:
             raise storage_error(self._folder, "open", error) from error
         try:
             self._ledger = LastingLedger(self._folder, self._clock, self._stats, quarantine_bytes=self._quarantine_bytes)
-            self._damage = Damage(self._stats, self._ledger.defer, self._ledger.holds_notes)
+            self._damage = Damage(self._stats, self._ledger.defer, self._ledger.keep_notes)
             found = load_segments(self._folder, self._damage, self._clock.now_ns())
             self._segments, self._last_id = found.segments, found.last_id
             self.watermarks.load(found.acknowledged)
@@ -141,6 +141,10 @@ class Journal:
     def record(self, records: Records) -> None:
         """Store records durably in the ledger; any native thread. Raises StorageError where it refuses them."""
         self.ledger.write(records)
+
+    def keep(self, rest: Records) -> bool:
+        """Keep records on disk that the ledger has not taken, see `LastingLedger.keep`; any native thread."""
+        return self.ledger.keep(rest)
 
     def commit(self, batch: TradeBatch) -> int:
         """Store a batch durably, in parts of about CHUNK_ROWS; return the id of the last part.

@@ -4,7 +4,7 @@ A damaged file is set aside under another name, its readable rows are copied to 
 repeated. The identity written beside the ledger shows whether it was removed, emptied or replaced. Where recorded gaps may be
 lost with it, a gap of each stored venue is recorded, from the oldest segment on.
 
-A locked ledger, or one on a full disk, refuses and is tried again at the next call. Records that it refuses are kept in
+A locked ledger, or one on a full disk, refuses and is tried again at the next call. Records that it has not taken are kept in
 `ledger.waiting.json` until it takes them, in this run or the next, so that neither a kill nor a stop loses them.
 """
 
@@ -27,10 +27,11 @@ from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import UNSTORABLE, Ledger, NewerError
+from pumpwatch.store.names import stored_venues
 from pumpwatch.store.reader import FOLDER, SUFFIX
 from pumpwatch.store.salvage import salvage_file
 from pumpwatch.store.segment import whole_frames
-from pumpwatch.store.sqlite import DAMAGED, DamagedError, connect, storage_error, write_private
+from pumpwatch.store.sqlite import DamagedError, connect, storage_error, write_private
 from pumpwatch.store.upkeep import QUARANTINE_BYTES
 from pumpwatch.store.waiting import WaitingFile
 
@@ -61,6 +62,7 @@ class LastingLedger(Ledger):
         self._file: tuple[int, ...] = ()  # inodes, which tell the file from another one of its name
         self._unnamed = ""  # an identity that is not written beside the file yet
         self._refused: Records | None = None  # the records of the last write, where it was refused
+        self._rest = Records()  # those that the caller of `keep` has not got written yet
         self._waiting = WaitingFile(folder)
         self._logged = ""
         self._closed = False
@@ -81,7 +83,7 @@ class LastingLedger(Ledger):
 
         `rest` are all records that `write` refused or was never given. Raises StorageError where no file took records.
         """
-        rest = rest if rest is not None else self._refused or Records()
+        rest = rest if rest is not None else self._rest or self._refused or Records()
         if not self._lock.acquire(timeout=CLOSE_LOCK_S):
             self.leave(rest)
             return
@@ -118,9 +120,17 @@ class LastingLedger(Ledger):
         """Have records written with the next call. Never blocks, never fails; any thread."""
         self._deferred.append(records)
 
-    def holds_notes(self) -> bool:
-        """Return whether deferred records are not written yet; any thread."""
-        return bool(self._deferred)
+    def keep_notes(self) -> bool:
+        """Return whether deferred records are written, or kept on disk for the next start, which is tried; any thread."""
+        return not self._deferred or self._keep_waiting()
+
+    def keep(self, rest: Records) -> bool:
+        """Keep on disk all records that `write` has not taken yet, none if it has; return whether that is done. Any thread."""
+        self._rest = rest
+        return self._keep_waiting()
+
+    def _keep_waiting(self) -> bool:
+        return self._waiting.keep(lambda: [*self._deferred, self._rest or self._refused or Records()])
 
     def write(self, records: Records) -> None:
         """Store all records. Raises as `Ledger.write`; refused records are kept on disk, and the caller keeps them too."""
@@ -131,12 +141,12 @@ class LastingLedger(Ledger):
             if error.message != self._logged:
                 self._logged = error.message
                 log.error("ledger refuses, trades are stored and records wait reason=%s", error.message)
-            self._waiting.keep([*self._deferred, records])
+            self._keep_waiting()
             raise
         if self._refused is not None:
             log.warning("ledger takes records again file=%s", self.path.name)
         self._refused, self._logged = None, ""
-        self._waiting.forget()
+        self._keep_waiting()
 
     def check(self) -> None:
         """Read every page, and set the file aside where one is broken. Slow; other calls go on meanwhile."""
@@ -306,7 +316,7 @@ class LastingLedger(Ledger):
                         ",".join(sorted(kept.broken)) or "none")
 
     def _note_unknown(self, reason: str) -> None:
-        oldest_ns, venues = stored_venues(self._folder)
+        oldest_ns, venues = stored_venues((self._folder / FOLDER).glob(f"*{SUFFIX}"))
         now_ns = self._clock.now_ns()
         self.defer(Records(gaps=[
             Gap(exchange=exchange, market_type=market_type, from_ns=min(oldest_ns or now_ns - 1, now_ns - 1),
@@ -315,6 +325,8 @@ class LastingLedger(Ledger):
 
     def _write_deferred(self) -> None:
         """Write deferred records; those that are refused stay deferred."""
+        if not self._deferred:
+            return
         while self._deferred:
             try:
                 self._write_storable(lambda records: super(LastingLedger, self)._run("write", self._writing(records)),
@@ -324,8 +336,7 @@ class LastingLedger(Ledger):
             except StorageError:
                 return
             self._deferred.popleft()
-        if self._refused is None:
-            self._waiting.forget()
+        self._keep_waiting()
 
     def _write_storable(self, write: Callable[[Records], None], records: Records) -> None:
         """Write all records except those that cannot be stored, so that one such record does not hold up the others."""
@@ -373,22 +384,3 @@ def _lost_pages(path: Path) -> bool:
     except (sqlite3.Error, OSError):
         return False  # opening it says what is wrong
     return int(taken) <= 0 or int(taken) < frames
-
-
-def stored_venues(folder: Path) -> tuple[int, list[tuple[str, str]]]:
-    """Return since when trades are stored (ns, 0 where unknown), and the venues that have any."""
-    oldest_ns: list[int] = []
-    venues: set[tuple[str, str]] = set()
-    for path in sorted((folder / FOLDER).glob(f"*{SUFFIX}")):
-        try:
-            connection = connect(path, read_only=True)
-            try:
-                oldest_ns += [int(row[0]) for row in connection.execute(
-                    "SELECT value FROM meta WHERE key = 'created_ns'")]
-                venues |= {(str(row[0]), str(row[1])) for row in connection.execute(
-                    "SELECT DISTINCT exchange, market_type FROM instruments")}
-            finally:
-                connection.close()
-        except DAMAGED:
-            continue
-    return min(oldest_ns, default=0), sorted(venues)

@@ -1,4 +1,4 @@
-"""The ledger: gaps, connection events, quarantine, notices and listings.
+"""The ledger: gaps, connection events, quarantine, notices, listings and messages.
 
 It is one small SQLite file, `ledger.sqlite`, that is kept for ever. A write is durable when it returns and harmless when it is
 repeated, so a failed one is simply tried again. One Ledger is one connection: each thread opens its own. A broken file raises
@@ -24,6 +24,7 @@ from pumpwatch.net.texts import one_line
 from pumpwatch.records import KEPT_BYTES, ConnectionEvent, GapFill, Quarantined, Records
 from pumpwatch.store.gap_fills import join_fills, read_fills, state_of, write_fills
 from pumpwatch.store.listed import ListedRows, ListingRecord
+from pumpwatch.store.messages import MessageRows
 from pumpwatch.store.migrations import migrations
 from pumpwatch.store.sqlite import (
     BUSY_MS,
@@ -55,7 +56,7 @@ class NewerError(StorageError):
     """Refuse to start: a newer version wrote the file, and this one would lose its additions."""
 
 
-class Ledger(ListedRows):
+class Ledger(ListedRows, MessageRows):
     """The ledger file of a data folder. Every method blocks shortly and raises StorageError where the disk fails.
 
     With `read_only` it creates no file, changes no schema, and reads a ledger of an older version as it is.

@@ -16,7 +16,7 @@ from pumpwatch.store.sqlite import transaction
 T = TypeVar("T")
 
 _NAMES = ("source", "notice_id", "symbol", "title", "announced_at_ns", "detected_at_ns", "triggered_at_ns", "needs_body",
-          "exchange", "kind")
+          "exchange", "kind", "drill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,8 @@ class ListedRows:
         found = []
         for row in self._rows(f"SELECT {', '.join(names)} FROM listings {where} ORDER BY detected_at_ns, symbol", ()):
             named = dict(zip(names, row, strict=True))
-            fields = {name: named[name] for name in _NAMES if name in named} | {"needs_body": bool(named["needs_body"])}
+            fields = {name: named[name] for name in _NAMES if name in named} | {
+                "needs_body": bool(named["needs_body"]), "drill": bool(named.get("drill", 0))}
             found.append(ListingRecord(Listing(**fields), named["archive"], named["trades"], named.get("problem", "")))
         return found
 
@@ -130,9 +131,9 @@ class ListedRows:
 def _insert(listings: Sequence[Listing], trades: int | None, problem: str) -> tuple[str, tuple[str]]:
     """Return the statement that stores listings that are not known yet, and its values."""
     rows = [(listing.source, listing.notice_id, listing.symbol, listing.title, listing.announced_at_ns,
-             listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body), listing.exchange, listing.kind, "",
-             trades, problem) for listing in listings]
-    return f"INSERT OR IGNORE INTO listings ({', '.join(_NAMES)}, archive, trades, problem) {_select(13)}", (_text(rows),)
+             listing.detected_at_ns, listing.triggered_at_ns, int(listing.needs_body), listing.exchange, listing.kind,
+             int(listing.drill), "", trades, problem) for listing in listings]
+    return f"INSERT OR IGNORE INTO listings ({', '.join(_NAMES)}, archive, trades, problem) {_select(14)}", (_text(rows),)
 
 
 def _text(values: Sequence[object]) -> str:

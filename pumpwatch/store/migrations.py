@@ -106,3 +106,19 @@ def sights(db: Database) -> None:
     db.execute("CREATE INDEX sights_coin ON sights (symbol, exchange)")
     db.execute("INSERT OR IGNORE INTO sights SELECT source, notice_id, symbol, source, 'notice', detected_at_ns, announced_at_ns,"
                " title, 0, 0, source, notice_id FROM listings")
+
+
+@migrations()
+def drills(db: Database) -> None:
+    """Mark the listings that somebody made up; all that came from the inbox were."""
+    db.execute("ALTER TABLE listings ADD COLUMN drill INTEGER NOT NULL DEFAULT 0")
+    db.execute("UPDATE listings SET drill = 1 WHERE source = 'fake'")
+
+
+@migrations()
+def messages(db: Database) -> None:
+    """Store the messages that a channel has not taken yet, and the events that channels were told of."""
+    db.create_table("messages", {
+        "channel": str, "event_id": str, "event": str, "made_at_ns": int, "tries": int, "next_at_ns": int},
+        pk=("channel", "event_id"))
+    db.create_table("told", {"event_id": str, "at_ns": int}, pk="event_id")

@@ -114,3 +114,21 @@ def venues_in(path: Path) -> set[tuple[str, str]]:
             connection.close()
     except DAMAGED:
         return set()
+
+def stored_venues(paths: Iterable[Path]) -> tuple[int, list[tuple[str, str]]]:
+    """Return since when trades are stored in a journal's files (ns, 0 where unknown), and the venues that have any."""
+    oldest_ns: list[int] = []
+    venues: set[tuple[str, str]] = set()
+    for path in paths:
+        try:
+            connection = connect(path, read_only=True)
+            try:
+                oldest_ns += [int(row[0]) for row in connection.execute(
+                    "SELECT value FROM meta WHERE key = 'created_ns'")]
+                venues |= {(str(row[0]), str(row[1])) for row in connection.execute(
+                    "SELECT DISTINCT exchange, market_type FROM instruments")}
+            finally:
+                connection.close()
+        except DAMAGED:
+            continue
+    return min(oldest_ns, default=0), sorted(venues)

@@ -51,9 +51,13 @@ class PendingRecords:
         self._fills.update(((gap_key(fill.gap), fill.symbol), fill) for fill in records.fills)
         self._keep_within_bounds()
 
+    def records(self) -> Records:
+        """Return all records; they stay here."""
+        return Records(list(self._gaps.values()), list(self._events), list(self._quarantine), fills=list(self._fills.values()))
+
     def take_records(self) -> Records:
         """Return all records and forget them."""
-        records = Records(list(self._gaps.values()), self._events, self._quarantine, fills=list(self._fills.values()))
+        records = self.records()
         self._gaps, self._events, self._quarantine, self._fills = {}, [], [], {}
         return records
 

@@ -57,11 +57,12 @@ def find(
     coin: str | Sequence[int], start_ns: int, end_ns: int, *, catalogue: Catalogue, recent: RecentTrades | None = None,
     journal_query: Callable[[Sequence[Name], int, int], TradeBatch] | None = None,
     sinks: Mapping[str, Sink] | None = None, journal_from_ns: int = NEVER,
+    merge: Callable[[Sequence[TradeBatch]], TradeBatch] | None = None,
 ) -> QueryResult:
     """Return the trades of a coin (or of instrument ids) in [start_ns, end_ns), from as few places as possible.
 
     From `journal_from_ns` on the journal is complete, and the sinks are not asked. A place that cannot answer is named in the
-    parts, and the others are asked all the same.
+    parts, and the others are asked all the same. merge: `merged`, where it runs in a thread.
     """
     ids = catalogue.matching(coin) if isinstance(coin, str) else list(coin)
     names = catalogue.names(ids)
@@ -91,7 +92,7 @@ def find(
                 whole_from_ns = NEVER
         for name, sink in (sinks or {}).items():
             ask(name, first_ns, min(last_ns, whole_from_ns), partial(sink.read, names, catalogue=catalogue))
-    return QueryResult(merged(batches), parts)
+    return QueryResult((merge or merged)(batches), parts)
 
 
 def merged(batches: Sequence[TradeBatch]) -> TradeBatch:

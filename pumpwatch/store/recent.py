@@ -39,6 +39,9 @@ class _Chunks:
     blobs: list[bytes]
 
 
+Held = list[TradeBatch] | _Chunks  # one bucket: open, or closed and encoded
+
+
 @dataclass(slots=True)
 class _Bucket:
     opened_ns: int  # by the age of memory
@@ -55,7 +58,7 @@ class _Bucket:
 class Recent:
     """The trades that arrived in the last `minutes`, fewer where they would need more than `max_bytes`.
 
-    `add`, `query` and the attributes belong to the hub's thread, `compact` to one worker.
+    `add`, `held`, `query` and the attributes belong to the hub's thread, `compact` to one worker, and `extract` to any thread.
     """
 
     def __init__(self, minutes: float, bucket_s: float = 10.0, *, max_bytes: int = MAX_BYTES) -> None:
@@ -64,7 +67,6 @@ class Recent:
         self._max_bytes = max_bytes
         self._buckets: deque[_Bucket] = deque()
         self._encoder = codec.BatchEncoder()  # the worker's
-        self._decoder = codec.BatchDecoder()  # the hub's
         self._size = 0
         self._age_ns, self._seen_ns = 0, 0  # the age of memory, which never goes back; the last time of arrival
         self._spans: list[tuple[int, int]] = []  # [from, to), ascending
@@ -141,23 +143,16 @@ class Recent:
 
     def query(self, ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
         """Return the trades of these instruments in [start_ns, end_ns), by timestamp."""
-        wanted = sorted(set(ids))
-        found: list[TradeBatch] = []
+        return extract(self.held(start_ns, end_ns), ids, start_ns, end_ns)
+
+    def held(self, start_ns: int, end_ns: int) -> list[Held]:
+        """Return what memory holds of [start_ns, end_ns), as it is now, for `extract`. Quick."""
+        found: list[Held] = []
         for bucket in self._buckets:
-            if bucket.last_timestamp < start_ns or bucket.first_timestamp >= end_ns:
-                continue
-            batches, chunks = bucket.batches, bucket.chunks  # in this order: compact sets chunks, then batches
-            if chunks is None:
-                batch = TradeBatch.concat(batches)
-                if bucket is self._buckets[-1] and len(batches) > 1:
-                    bucket.batches = [batch]
-                _take(found, batch, wanted, start_ns, end_ns)
-                continue
-            for first, last, blob in zip(chunks.first, chunks.last, chunks.blobs, strict=True):
-                inside = [number for number in wanted if first <= number <= last]
-                if inside:
-                    _take(found, self._decoder.decode(blob), inside, start_ns, end_ns)
-        return by_time(found)
+            if bucket.last_timestamp >= start_ns and bucket.first_timestamp < end_ns:
+                batches, chunks = list(bucket.batches), bucket.chunks  # in this order: compact sets chunks, then batches
+                found.append(batches if chunks is None else chunks)
+        return found
 
     def compact(self) -> int:
         """Encode the closed buckets; return their number. It holds up the hub for at most one chunk."""
@@ -180,6 +175,22 @@ class Recent:
             chunks.last.append(int(part.instrument[-1]))
             chunks.blobs.append(b"".join(self._encoder.encode_parts(part)))
         return chunks
+
+
+def extract(held: Sequence[Held], ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
+    """Return the trades of these instruments in [start_ns, end_ns), by timestamp. It takes a while where there are many."""
+    wanted, decoder = sorted(set(ids)), codec.BatchDecoder()
+    found: list[TradeBatch] = []
+    for part in held:
+        if isinstance(part, _Chunks):
+            for first, last, blob in zip(part.first, part.last, part.blobs, strict=True):
+                inside = [number for number in wanted if first <= number <= last]
+                if inside:
+                    _take(found, decoder.decode(blob), inside, start_ns, end_ns)
+        elif wanted:
+            for batch in part:
+                _take(found, batch, wanted, start_ns, end_ns)
+    return by_time(found)
 
 
 def _take(found: list[TradeBatch], batch: TradeBatch, wanted: Sequence[int], start_ns: int, end_ns: int) -> None:

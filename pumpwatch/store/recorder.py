@@ -3,7 +3,8 @@
 One recorder serves the whole collector: feeds, drains and listings call `record`, and the committer calls `flush` before each
 commit. The ledger never holds up the trades: a commit waits for records for a moment, and not at all while the ledger is known
 to refuse. The thread is the recorder's own, so other users of the ledger, and a ledger that hangs, cost no more than that
-moment. Records that the ledger refuses wait here, bounded (pending_records.py), and are written again.
+moment. Records that the ledger refuses wait here, bounded (pending_records.py), and are written again. Before trades overtake
+them they are kept in a file, for which a commit waits a moment too, so that a kill then does not hide a gap.
 """
 
 from __future__ import annotations
@@ -35,13 +36,18 @@ class Recorder:
     `arrived` is set when something is to be written.
     """
 
-    def __init__(self, write: Callable[[Records], None], stats: Stats) -> None:
-        self._write, self._stats = write, stats
+    def __init__(self, write: Callable[[Records], None], stats: Stats,
+                 keep: Callable[[Records], bool] = lambda records: True) -> None:
+        self._write, self._stats, self._keep = write, stats, keep
         self._thread = ThreadPool(1)  # one write at a time: it has room whenever `spawn` is called, so that never waits
         self._pending = PendingRecords(stats)
         self._counted_jumps: dict[tuple[GapKey, GapState], None] = {}  # gaps that a jump in ids proves; the others may grow
         self._counted: dict[tuple[GapKey, GapState], None] = {}
         self._in_flight: tuple[Records, AsyncResult[None]] | None = None
+        self._keep_thread = ThreadPool(1)
+        self._keeping: AsyncResult[bool] | None = None
+        self._changes = 0  # how often something was recorded
+        self._kept = 0  # `_changes` as of the last `keep`; 0: nothing is kept, -1: it failed
         self._refused_at: float | None = None
         self._slow = False  # the write in flight was waited for in vain
         self._failed = ""  # the last error that was not a StorageError
@@ -59,12 +65,14 @@ class Recorder:
         for gap in records.gaps:
             self._count(gap)
         self._pending.add(records)
+        self._changes += bool(records)
         if self.holds_something and (self._wake is None or self._wake.ready()):
             self._wake = gevent.spawn_later(GATHER_S, self.arrived.set)
 
     def record_loss(self, exchange: str, market_type: str, from_ns: int, to_ns: int, reason: str) -> None:
         """Record that trades of a venue in [from_ns, to_ns) are lost. Losses of one reason are one gap until `end_losses`."""
         self._count(self._pending.add_loss(exchange, market_type, from_ns, to_ns, reason))
+        self._changes += 1
 
     def end_losses(self, *reasons: str) -> None:
         """End the gaps of these reasons: the next loss is another gap."""
@@ -80,17 +88,20 @@ class Recorder:
         records = Records()
         if self._in_flight is not None:
             records.extend(self._in_flight[0])
-        waiting = self._pending.take_records()
-        self._pending.add(waiting)
-        records.extend(waiting)
+        records.extend(self._pending.records())
         return records
 
     def flush(self, wait_s: float, *, at_once: bool = False) -> bool:
         """Write what waits; return whether the ledger took all of it within `wait_s`.
 
         A ledger that refuses is tried each RETRY_S and not waited for, and a slow write is waited for once. `at_once` tries and
-        waits in any case.
+        waits in any case. What the ledger did not take is kept on disk, which is waited for as long, and once where it is slow.
         """
+        written = self._write_waiting(wait_s, at_once)
+        self._keep_rest(wait_s)
+        return written
+
+    def _write_waiting(self, wait_s: float, at_once: bool) -> bool:
         end = time.monotonic() + wait_s
         while self.holds_something:
             refused = self._refused_at is not None and not at_once
@@ -108,6 +119,19 @@ class Recorder:
             if not self._written(records, outcome.exception):
                 return False
         return True
+
+    def _keep_rest(self, wait_s: float) -> None:
+        """Make the file on disk have what the ledger has not taken."""
+        if self._keeping is not None:
+            if not self._keeping.ready():
+                return
+            self._kept = self._kept if self._keeping.value else -1
+            self._keeping = None
+        wanted = self._changes if self.holds_something else 0
+        if wanted != self._kept:
+            self._kept = wanted
+            self._keeping = self._keep_thread.spawn(self._keep, self.rest())
+            self._keeping.wait(wait_s if wanted else 0)
 
     def _count(self, gap: Gap) -> None:
         """Count a gap once, however often it is recorded as it grows."""

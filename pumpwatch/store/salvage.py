@@ -31,7 +31,7 @@ _STATES = frozenset(GapState)
 TABLES: dict[str, dict[str, type]] = {
     "listings": {"source": str, "notice_id": str, "symbol": str, "title": str, "announced_at_ns": int,
                  "detected_at_ns": int, "triggered_at_ns": int, "needs_body": int, "archive": str, "trades": int,
-                 "problem": str, "exchange": str, "kind": str},
+                 "problem": str, "exchange": str, "kind": str, "drill": int},
     "sights": {"source": str, "notice_id": str, "symbol": str, "exchange": str, "kind": str, "seen_at_ns": int,
                "published_at_ns": int, "title": str, "edits": int, "edited_at_ns": int, "of_source": str, "of_notice_id": str},
     "notices": {"source": str, "notice_id": str, "title": str, "category": str, "published_at_ns": int,
@@ -47,8 +47,10 @@ TABLES: dict[str, dict[str, type]] = {
     "quarantine": {"at_ns": int, "exchange": str, "market_type": str, "reason": str, "digest": int, "nth": int,
                    "size": int, "payload": bytes},
     "first_looks": {"source": str},
+    "messages": {"channel": str, "event_id": str, "event": str, "made_at_ns": int, "tries": int, "next_at_ns": int},
+    "told": {"event_id": str, "at_ns": int},
 }
-_ADDED = {"gap_symbols", "first_looks", "gap_fills", "sights"}  # tables that older ledgers do not have
+_ADDED = {"gap_symbols", "first_looks", "gap_fills", "sights", "messages", "told"}  # tables that older ledgers do not have
 
 
 @dataclass(slots=True)

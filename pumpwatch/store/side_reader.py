@@ -1,7 +1,8 @@
 """Look up trades of an open journal in another thread than its own, so that a commit never waits for a look-up.
 
 It reads by connections of its own, and sees every trade that was durable when the look-up began. It notes no damage: where
-anything is locked, damaged or gone, the journal itself has to be asked.
+anything is locked, damaged or gone, the journal itself has to be asked. Batches whose damage the journal has recorded are left
+out, as the journal does.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.last_ids import Name
+from pumpwatch.store.manifest import outside
 from pumpwatch.store.reader import SegmentReader, by_time
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.slice_cache import SliceCache
+from pumpwatch.store.sqlite import DAMAGED, raise_if_temporary
 
 KEPT_OPEN = 8
 
@@ -36,6 +39,7 @@ class SideReader:
         self._segments, self._run, self._catalogue = segments, run, catalogue
         self._open: dict[Path, SegmentReader] = {}
         self._cache = SliceCache()
+        self._without_index: set[Path] = set()  # their time index cannot be read
 
     def query(self, name: Name, start_ns: int, end_ns: int) -> TradeBatch | None:
         """Return an instrument's trades in [start_ns, end_ns), by timestamp; None where the journal has to be asked."""
@@ -61,15 +65,18 @@ class SideReader:
 
     def _find(self, segment: Segment, name: Name, number: int, start_ns: int, end_ns: int) -> TradeBatch:
         last_id = segment.last_id
-        if not segment.index_damaged:
-            batch = self._cache.find(segment, number, start_ns, end_ns, partial(self._opened, segment))
-            if batch is not None:
-                return batch
-        return self._opened(segment).find((name,), start_ns, end_ns, last_id, by_index=not segment.index_damaged)
+        if not segment.index_damaged and segment.path not in self._without_index:
+            try:
+                batch = self._cache.find(segment, number, start_ns, end_ns, partial(self._opened, segment))
+                return batch if batch is not None else self._opened(segment).find((name,), start_ns, end_ns, last_id)
+            except DAMAGED as error:
+                raise_if_temporary(error, segment.path)
+                self._without_index.add(segment.path)
+        return self._opened(segment).find((name,), start_ns, end_ns, last_id, by_index=False)
 
     def _opened(self, segment: Segment) -> SegmentReader:
         reader = self._open.pop(segment.path, None) or SegmentReader(
-            segment.path, self._catalogue, self._meet_damage, own_run=segment.run == self._run)
+            segment.path, self._catalogue, partial(self._meet_damage, segment), own_run=segment.run == self._run)
         self._open[segment.path] = reader  # the one used last is the last
         while len(self._open) > KEPT_OPEN:
             self._open.pop(next(iter(self._open))).close()
@@ -81,8 +88,9 @@ class SideReader:
             if not segment.state and segment.path in self._open:
                 self._open.pop(segment.path).close()
 
-    def _meet_damage(self, path: Path, batch_id: int, why: str) -> None:
-        raise _Unusual(f"{path.name}: batch {batch_id}: {why}")
+    def _meet_damage(self, segment: Segment, path: Path, batch_id: int, why: str) -> None:
+        if outside(batch_id, batch_id, segment.damaged):  # the journal does not know it yet
+            raise _Unusual(f"{path.name}: batch {batch_id}: {why}")
 
     def close(self) -> None:
         """Close the files that are open, and let go of the trades in memory. A later look-up reads them again."""

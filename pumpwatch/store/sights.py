@@ -2,7 +2,8 @@
 
 Several sources may see one listing: the board's notices by two ways, and the market when it opens. The earliest sight becomes
 the listing. A later sight of the same exchange and coin joins it: a notice of another source within NOTICE_REACH_S of it, a
-market that opens within MARKET_REACH_S. A second notice of the same source is a listing of its own.
+market that opens within MARKET_REACH_S. A second notice of the same source is a listing of its own. A drill joins nothing, and
+nothing joins a drill.
 """
 
 from __future__ import annotations
@@ -50,9 +51,11 @@ def keep_sight(connection: sqlite3.Connection, listing: Listing) -> bool:
         if connection.execute(f"SELECT 1 FROM {table} {where}", key).fetchone():
             return False
     reach_s = MARKET_REACH_S if listing.kind == MARKET_OPENED else NOTICE_REACH_S
-    joined = connection.execute(
+    joined = None if listing.drill else connection.execute(
         "SELECT of_source, of_notice_id FROM sights WHERE symbol = ? AND exchange = ? AND source != ?"
-        " AND (abs(seen_at_ns - ?) <= ? OR (notice_id = ? AND kind = ?)) ORDER BY seen_at_ns DESC LIMIT 1",
+        " AND (abs(seen_at_ns - ?) <= ? OR (notice_id = ? AND kind = ?))"
+        " AND NOT EXISTS (SELECT 1 FROM listings WHERE source = of_source AND notice_id = of_notice_id"
+        " AND symbol = sights.symbol AND drill) ORDER BY seen_at_ns DESC LIMIT 1",
         (listing.symbol, listing.board, listing.source, listing.detected_at_ns, int(reach_s * NS_PER_S), listing.notice_id,
          listing.kind)).fetchone()
     connection.execute(

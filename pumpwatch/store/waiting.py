@@ -1,9 +1,9 @@
-"""Keep records that the ledger refuses in a file beside it, so that neither a kill nor a stop loses them."""
+"""Keep records that the ledger has not taken in a file beside it, so that neither a kill nor a stop loses them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,6 +28,7 @@ class WaitingFile:
         self.path = folder / WAITING_NAME
         self._lock = get_original("threading", "Lock")()
         self._exists = self._logged = self._ended = False
+        self._content: list[Records] | None = []  # the very objects that the file has, None where that is unknown
 
     def load(self) -> Records | None:
         """Return the records that an earlier run left, None without any. Raises ValueError where the file is unreadable."""
@@ -37,27 +38,34 @@ class WaitingFile:
             return None
         except OSError as error:
             raise ValueError(str(error)) from error
-        self._exists = True
+        self._exists, self._content = True, [records]
         return records
 
-    def keep(self, parts: Iterable[Records]) -> None:
-        """Replace the file's content by these records. Where the disk refuses, they are in memory only, and that is logged."""
+    def keep(self, parts: Callable[[], Iterable[Records]]) -> bool:
+        """Make the file have these records, or remove it where there are none; return whether that is done.
+
+        `parts` is called once nobody else changes the file. Where the disk refuses, the records are in memory only, which is
+        logged.
+        """
         with self._lock:
             if self._ended:
-                return
+                return False
+            kept = [records for records in parts() if records]
+            if self._content is not None and _same(kept, self._content):
+                return True
+            self._content = None
             try:
-                self._put(parts)
-                self._logged = False
+                if kept:
+                    self._put(kept)
+                else:
+                    self._remove()
             except OSError as error:
                 if not self._logged:
                     log.error("records wait in memory only, a kill would lose them file=%s reason=%s", self.path.name, error)
                 self._logged = True
-
-    def forget(self) -> None:
-        """Remove the file."""
-        with self._lock:
-            if not self._ended:
-                self._remove()
+                return False
+            self._content, self._logged = kept, False
+            return True
 
     def end(self, parts: Iterable[Records]) -> bool:
         """Write these records for the next start, and ignore later calls; return whether there were any.
@@ -97,6 +105,10 @@ class WaitingFile:
             except OSError as error:  # the next start reads it again, which is harmless
                 log.warning("waiting records not removed file=%s reason=%s", self.path.name, error)
             self._exists = False
+
+
+def _same(some: Sequence[Records], others: Sequence[Records]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
 def waiting_gaps(folder: Path) -> list[Gap]:

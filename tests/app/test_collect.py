@@ -149,7 +149,7 @@ def test_questdb_killed_hung_and_suspended_in_mid_stream_gets_every_trade(tmp_pa
 def test_a_listing_is_found_and_its_window_archived(tmp_path):
     with SimProcess(symbols=10, rate=1000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
             CollectorProcess(sim, tmp_path, listing={
-                "window_s": 2.0, "sources": {"upbit": {"url": sim.addresses["boards"]["upbit"]["url"],
+                "before_s": 2.0, "after_s": 2.0, "sources": {"upbit": {"url": sim.addresses["boards"]["upbit"]["url"],
                                                        "interval_s": 2.0}}}) as collector:
         collector.wait_until_up()
         sim.resume()

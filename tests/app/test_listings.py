@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,17 +14,20 @@ from typing import Any
 import numpy as np
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.app.listings import EveryVenue, Listings
+from pumpwatch.app.listings import EveryVenue, Listings, MemoryInThread
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.listing.manifest import read_manifest
+from pumpwatch.listing.registry import OPENED_A_MINUTE
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger, ListingRecord
 from pumpwatch.store.reader import JournalReader
+from pumpwatch.store.recent import Recent
 from tests.app.collector import CollectorProcess
 from tests.app.reckoning import settle
 from tests.listing.board_server import BoardServer, row
+from tests.trades import batch_of
 
 WINDOW_S = 2.0
 COINS = 500
@@ -31,7 +35,7 @@ VENUES = ["binance.spot", "binance.futures"]
 
 
 def listing_config(url: str) -> dict[str, Any]:
-    return {"window_s": WINDOW_S, "sources": {"upbit": {"url": url, "interval_s": 1.0}}}
+    return {"before_s": WINDOW_S, "after_s": WINDOW_S, "sources": {"upbit": {"url": url, "interval_s": 1.0}}}
 
 
 def not_opened(figures: dict[str, Any]) -> int:
@@ -116,7 +120,7 @@ def test_windows_that_a_kill_and_a_stop_cut_are_archived_whole_after_the_restart
 def test_one_coin_on_two_boards_is_seen_by_four_sources_and_has_two_archives(tmp_path: Path) -> None:
     with SimProcess(venues=VENUES, symbols=6, rate=500.0, paused=True, folder=str(tmp_path / "venues")) as sim:
         sources = {name: {"url": board["url"], "interval_s": 1.0} for name, board in sim.addresses["boards"].items()}
-        listing = {"window_s": WINDOW_S, "sources": sources}
+        listing = {"before_s": WINDOW_S, "after_s": WINDOW_S, "sources": sources}
         with CollectorProcess(sim, tmp_path, listing=listing, backfill={"enabled": False}) as collector:
             collector.wait_until(lambda figures: all(figures["listing"][name]["up"] for name in sources))
             collector.wait_until_up()
@@ -157,6 +161,21 @@ def test_a_venue_that_lists_none_of_the_chosen_coins_is_not_one_whose_list_has_n
         assert Listings(collector)._unlisted() == ["b.spot"]
     finally:
         collector.journal.close()
+
+
+def test_memory_is_searched_in_the_thread_that_is_given() -> None:
+    recent, asked = Recent(20), []
+
+    def offload(function: Callable[..., Any], /, *args: Any) -> Any:
+        asked.append(function.__name__)
+        return function(*args)
+
+    trades = batch_of(1000)
+    recent.add(trades)
+    memory, span = MemoryInThread(recent, offload), (int(trades.timestamp[0]), 2**62)
+    assert memory.query([1], *span).trade_id.tolist() == recent.query([1], *span).trade_id.tolist() != []
+    assert (asked, memory.covers_from_ns) == (["extract"], recent.covers_from_ns)
+    assert memory.elsewhere(0, 2**62) == recent.elsewhere(0, 2**62) != []
 
 
 def test_a_coin_is_doubled_and_released_on_every_venue() -> None:
@@ -222,7 +241,7 @@ def test_hostile_boards_files_and_plugins_affect_neither_trades_nor_the_listing_
                 odd | {"id": 110, "title": "x\n2026 ERROR forged \x1b[2J(KITE) 신규 거래지원 안내 (KRW 마켓)"},
                 *(row(1000 + number, f"코인(C{number}) 신규 거래지원 안내 (KRW 마켓)", now_ns) for number in range(COINS))]
             collector.wait_until(lambda figures: figures["listing"]["windows"]["not_final"] >= 1 and not_opened(figures)
-                                 >= COINS - 10)
+                                 >= COINS - OPENED_A_MINUTE)
             assert collector.figures()["listing"]["upbit"]["up"] is True
             settle(sim, collector)
             assert collector.stop() == 0
@@ -230,7 +249,7 @@ def test_hostile_boards_files_and_plugins_affect_neither_trades_nor_the_listing_
     records = listings(collector.data)
     opened = [record for record in records if not record.problem]
     assert [record.listing.symbol for record in opened if record.listing.source == "sly"] == ["SOMI"]
-    assert len([record for record in opened if record.listing.source == "upbit"]) <= 10
+    assert len([record for record in opened if record.listing.source == "upbit"]) <= OPENED_A_MINUTE
     assert len(records) >= COINS + 2
     assert sorted(path.name for path in inbox.iterdir()) == ["a.rejected", "b.rejected", "c.rejected"]
     assert "\x1b" not in log
@@ -268,7 +287,7 @@ def test_a_source_of_a_plugin_that_pushes_opens_a_window_and_lets_the_collector_
     plugins.mkdir(mode=0o755)
     (plugins / "signals.py").write_text(PUSHING_PLUGIN)
     with SimProcess(venues=VENUES, symbols=6, rate=500.0, folder=str(tmp_path / "venues")) as sim:
-        listing = {"window_s": WINDOW_S, "sources": {"signals": {}}}
+        listing = {"before_s": WINDOW_S, "after_s": WINDOW_S, "sources": {"signals": {}}}
         with CollectorProcess(sim, tmp_path, listing=listing, plugins={"folder": str(plugins)},
                               backfill={"enabled": False}) as collector:
             collector.wait_until(lambda figures: figures["listing"]["signals"]["up"])

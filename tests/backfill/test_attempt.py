@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pumpwatch.backfill.intake import Unsettled
-from pumpwatch.backfill.work import GapWork
+from pumpwatch.backfill.work import GapWork, Jumps
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.downtime import KILLED_BESIDE, downtime
 from pumpwatch.errors import BadFrame
@@ -223,8 +223,36 @@ def test_holes_that_one_page_holds_are_asked_for_together():
     for first, last in ((1, 20), (30, 50), (55, 99), (110, 150), (240, 299)):
         collector.live(history.rows["S"][first - 1:last])
     works = [collector.work(gap) for gap in list(collector.gaps.values())]
+    beside = Jumps()
     for work in works:
-        work.beside = [other.gap for other in works if other is not work]
+        beside.add(work)
+    for work in works:
+        work.beside = beside
         assert collector.fill(work).state is GapState.FILLED
     assert [(asked["first"], asked["last"]) for asked in history.asked] == [(20, 110), (150, 240)]
     assert len(collector.have("S")) == len(set(collector.have("S"))) == 299
+
+
+def test_a_gap_that_other_filled_gaps_cover_is_filled_without_a_request():
+    collector, work = after_a_kill_with_a_hole(rows_per_request=20)  # the history has moved on
+    to_ns = work.gap.to_ns
+    work.filled = [(START_NS + 98 * NS_PER_S, START_NS + 107 * NS_PER_S), (START_NS + 107 * NS_PER_S - 1, to_ns)]
+    assert collector.fill(work).state is GapState.FILLED and not collector.histories[0].asked
+    work.filled = [(START_NS + 98 * NS_PER_S, START_NS + 107 * NS_PER_S), (START_NS + 107 * NS_PER_S, to_ns)]
+    fill = collector.fill(work)
+    assert fill.state is GapState.LOST and collector.histories[0].asked
+
+
+def test_two_answers_that_begin_alike_and_are_not_full_reach_back_to_the_first_trade_of_a_symbol():
+    clock = FakeClock(START_NS + 130 * NS_PER_S)
+    venue = scripted_venue(kind=IdKind.MONOTONIC, pages=False, rows_per_request=160)
+    rows = [trade("S", number, kind=IdKind.MONOTONIC) for number in range(1, 200)]
+    history = ScriptedHistory(venue, {"S": rows}, clock)
+    collector = MemoryCollector([history], clock, {"S": 1.0})
+    collector.live(rows[:3] + rows[50:130], earlier=True)  # the first trade came a moment before the gap's end
+    work = collector.work(gap_of(venue, 0.5, 50.5, symbols=("S",)), "S")
+    with pytest.raises(Unsettled, match="does not reach its beginning"):
+        collector.fill(work)
+    clock.advance(6.0)
+    fill = collector.fill(work)
+    assert (fill.state, fill.by, len(collector.have("S"))) == (GapState.FILLED, "overlap", 130)

@@ -6,6 +6,7 @@ import pytest
 
 from pumpwatch.backfill.budget import BudgetShares
 from pumpwatch.clock import FakeClock
+from pumpwatch.feeds.rate_limits import HALF
 from pumpwatch.net.ratelimit import TokenBucket
 
 
@@ -33,6 +34,23 @@ def test_it_uses_its_share_of_the_rate(slept):
         assert share.acquire(5.0, lambda: False)
         whole.reserve(5.0)
     assert slept.seconds == pytest.approx(100.0, abs=2.0)  # 500 units at 5 a second
+
+
+@pytest.mark.parametrize("made_during", [False, True])
+def test_it_follows_the_part_of_the_budget_that_a_takeover_leaves(slept, made_during):
+    clock = slept.clock
+    whole = TokenBucket(10.0, 50.0, clock)
+    shares = BudgetShares(0.5, clock, slept.sleep)
+    if not made_during:
+        shares.of(whole)
+    whole.share(HALF)
+    share = shares.of(whole)
+    assert share.rate == 2.5
+    for _ in range(100):
+        assert share.acquire(1.0, lambda: False)
+    assert slept.seconds == pytest.approx(40.0, abs=1.0)  # 100 units at 2.5 a second
+    whole.share(1.0)
+    assert share.rate == 5.0
 
 
 def test_it_asks_nothing_while_the_venue_wants_patience(slept):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pumpwatch.backfill.judge import BY_ID, BY_NOTHING, BY_OVERLAP, UNKNOWN, Bounds, Evidence, joined, judge_ids, judge_time
 from pumpwatch.model import GapState
@@ -108,6 +109,17 @@ def test_parts_that_were_read_at_different_times_count_together_where_they_overl
     verdict = judge_time(Bounds(100, 200, pages=False, limit="history reaches 60 trades back"), apart)
     assert (verdict.state, verdict.lost_from_ns, verdict.lost_to_ns) == (GapState.LOST, 120, 131)
     assert judge_time(Bounds(100, 200), apart).state is GapState.OPEN
+
+
+@pytest.mark.parametrize(("spans", "ended", "lost"), [
+    ([(110, 120), (150, 160), (180, 300)], False, (100, 181)), ([(110, 300)], False, (100, 111)),
+    ([(90, 120), (150, 160), (180, 300)], False, (120, 181)), ([(110, 120)], False, (100, 200)),
+    ([(110, 120)], True, (100, 111)), ([(90, 120), (150, 160)], False, (120, 200)), ([(90, 120), (150, 160)], True, (120, 151)),
+    ([(110, 120), (250, 300)], False, (100, 200))])
+def test_the_bounds_of_what_is_lost_hold_every_part_that_was_not_read(spans, ended, lost):
+    found = evidence(spans=spans, ended=ended)
+    verdict = judge_time(Bounds(100, 200, pages=False, limit="history reaches 60 trades back"), found)
+    assert (verdict.state, verdict.lost_from_ns, verdict.lost_to_ns) == (GapState.LOST, *lost)
 
 
 def test_parts_that_only_touch_may_both_lack_trades_of_that_moment():

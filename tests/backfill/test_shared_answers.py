@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pumpwatch.backfill.intake import Unsettled
+from pumpwatch.backfill.work import Jumps
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import GapState, IdKind
@@ -80,7 +81,8 @@ def test_an_answer_for_one_jump_in_ids_fills_the_others_that_it_reaches():
     for first, last in ((1, 20), (30, 50), (55, 99)):
         collector.live(rows[first - 1:last])
     one, other = (collector.work(gap) for gap in list(collector.gaps.values()))
-    one.beside = [other.gap]
+    one.beside = Jumps()
+    one.beside.add(other)
     assert (collector.fill(one).state, one.found) == (GapState.FILLED, 9)
     fill = collector.fill(dataclasses.replace(other))
     assert (fill.state, fill.found) == (GapState.FILLED, 4)

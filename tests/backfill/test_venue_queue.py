@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import gevent
 import pytest
 
@@ -9,6 +12,7 @@ from pumpwatch.backfill import venue_queue
 from pumpwatch.backfill.intake import Unsettled
 from pumpwatch.backfill.venue_queue import VenueQueue
 from pumpwatch.clock import NS_PER_S, FakeClock
+from pumpwatch.downtime import downtime
 from pumpwatch.model import Gap, GapState, IdKind, Instrument
 from pumpwatch.records import GapFill, Records
 from tests.backfill.scripted import START_NS, MemoryCollector, ScriptedHistory, gap_of, scripted_venue, trade
@@ -302,3 +306,32 @@ def test_the_newest_rows_of_an_early_answer_may_lack_one_of_them():
     collector.clock.advance(18.5)  # it does not reach that trade any more
     early.settled_at -= 6.0
     assert collector.fill(early).state is GapState.LOST
+
+
+def test_what_is_filled_of_a_symbol_counts_for_its_other_gaps_of_which_nothing_was_read():
+    first, other = gap_of(VENUE, 10, 20, symbols=("A",)), gap_of(VENUE, 15, 30, symbols=("A",))
+    dropped = replace(gap_of(VENUE, 16, 30), reason="trades dropped")
+    queue, _ = queue_of(first, other, dropped)
+    works = {}
+    while (work := queue.take_next()) is not None:
+        works[work.gap] = work
+        queue.give_back(work, fill(work.gap, work.symbol) if work.gap == first else None)
+        work.not_before = math.inf
+    works[other].not_before = works[dropped].not_before = -math.inf
+    queue._nothing_before = -math.inf
+    taken = [queue.take_next()]
+    queue.give_back(taken[0], None)
+    taken[0].not_before = math.inf
+    taken.append(queue.take_next())
+    assert {work.gap: work.filled for work in taken} == {other: [(first.from_ns - 1, first.to_ns)], dropped: []}
+
+
+def test_after_a_kill_only_the_time_behind_the_last_trade_counts_as_filled():
+    killed = downtime(VENUE, START_NS + 100 * NS_PER_S, START_NS + 110 * NS_PER_S, clean=False)
+    queue, _ = queue_of(killed)
+    work = queue.take_next()
+    queue.give_back(work, fill(killed, work.symbol))
+    assert queue._filled == {work.symbol: [(START_NS + 100 * NS_PER_S, killed.to_ns)]}
+    again, _ = queue_of(killed, settled=False)
+    again.refresh([killed], [fill(killed, "A"), fill(killed, "B", GapState.LOST)])
+    assert list(again._filled) == ["A"]

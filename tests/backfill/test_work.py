@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pumpwatch.backfill.work import GapWork, OpenGap, symbols_of, works_of
+from pumpwatch.backfill.work import GapWork, Jumps, OpenGap, symbols_of, works_of
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import NOT_RUNNING, GapFill
 
@@ -53,3 +53,19 @@ def test_a_gap_is_lost_if_any_of_its_symbols_is():
     ({"reason": "trades dropped"}, False)])
 def test_ids_seen_since_prove_nothing_where_trades_were_read_and_not_stored(facts, within):
     assert GapWork(gap(**facts), "A", 0).within_run is within
+
+
+def test_gaps_by_jumps_are_found_by_their_ids_without_those_that_are_done():
+    jumps = Jumps()
+    works = [GapWork(gap(symbol="A", first_id=first, last_id=first + 4), "A", 0) for first in (30, 10, 50, 20, 40)]
+    for work in (*works, GapWork(gap(symbol="A"), "A", 0)):
+        jumps.add(work)
+    works[4].done = True
+    own = works[2]
+    assert jumps.near(0, 99, own) == [(10, 14), (20, 24), (30, 34)]
+    assert jumps.near(24, 30, own) == [(20, 24), (30, 34)] and jumps.near(25, 29, own) == jumps.near(60, 99, own) == []
+    assert jumps.near(50, 50, works[0]) == [(50, 54)]
+    works[1].done = True
+    jumps.forget_done()
+    works[1].done = False
+    assert jumps.near(0, 99, own) == [(20, 24), (30, 34)]

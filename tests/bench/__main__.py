@@ -3,8 +3,9 @@
 Scenarios: quiet-12, quiet-56 (connections on which next to nothing is traded, after so long that the watch for silent symbols
 asks; `asked/s`), thin (1,000/s on 12 connections), steady-1000, steady-5000, steady-50000 (56 connections), doubled (2,000/s,
 each symbol on two connections), saturation (the highest rate each sustains), burst (150,000/s on 12 connections), recent (memory
-of 20 minutes), query (±20 s of a coin from each store), archive (a listing's archive with its chart), parse (frame to columns,
-each venue), start (import and --help).
+of 20 minutes), query (±20 s of a coin from each store), archive (a listing's archive with its chart), telling (what
+messages cost a window), parse (frame to columns, each venue), start (import and --help), triggers (notice to window, and the
+past of its coin), windows (20 windows at once beside 50,000/s).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -70,7 +71,7 @@ LOADS = {
     "burst": LoadScenario("150,000 trades/s on 12 connections", Load(150_000, 12, "burst", 2), (8, 60), (0, 0),
                           ("pumpwatch+questdb",)),
 }
-SCENARIOS = (*LOADS, "recent", "query", "archive", "parse", "start")
+SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,8 +116,8 @@ class Bench:
         self._database: Database | None = None
         self._size = 1 if options.full else 0
         self.others: dict[str, Callable[[], dict[str, Any]]] = {
-            "recent": self.recent, "query": self.query, "archive": self.archive, "parse": self.parse,
-            "start": lambda: start((5, 20)[self._size])}
+            "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
+            "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -153,6 +154,12 @@ class Bench:
 
         return archive(self._folder, 200_000, (5, 20)[self._size])
 
+    def telling(self) -> dict[str, Any]:
+        """Tell four channels of listings, and compare with none."""
+        from tests.bench.telling import telling
+
+        return telling(self._folder, (3, 10)[self._size])
+
     def parse(self) -> dict[str, Any]:
         """Turn each venue's frames into columns; beside it cryptofeed, unless `--only` leaves it out."""
         from tests.bench.parsing import parse
@@ -161,6 +168,21 @@ class Bench:
         figures = parse((20, 100)[self._size], not only or any(one.startswith("cryptofeed") for one in only))
         report.print_parse(figures["venues"])
         return figures
+
+    def triggers(self) -> dict[str, Any]:
+        """Time notices until their windows, and the past of a coin at 6 million trades in memory (short: 1 million)."""
+        from tests.bench.triggers import triggers
+
+        return triggers(self._folder, (50, 200)[self._size], self._options.trades or (1_000_000, 6_000_000)[self._size])
+
+    def windows(self) -> dict[str, Any]:
+        """Open 20 windows at once beside 50,000 trades/s, and with their coins on two connections beside 2,000/s."""
+        from tests.bench.windows import windows
+
+        warm_s, calm_s = (5, 10)[self._size], self._options.seconds or (15, 40)[self._size]
+        busy = windows(self._folder / "windows", LOADS["steady-50000"].load, 20, warm_s, calm_s)
+        doubled = windows(self._folder / "doubled", LOADS["doubled"].load, 20, warm_s, calm_s)
+        return busy | {"doubled_run": doubled, "missing": busy["missing"] + doubled["missing"]}
 
     def database(self) -> Database:
         """Return the running QuestDB."""
@@ -183,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=0, help="length of the window of each load")
     parser.add_argument("--rounds", type=int, default=1, help="how often each load is run on each collector")
     parser.add_argument("--only", action="append", choices=list(MAKERS), help="only this collector; may be repeated")
-    parser.add_argument("--trades", type=int, default=0, help="size of the stores of the scenario `query`")
+    parser.add_argument("--trades", type=int, default=0, help="size of the stores of the scenarios `query` and `triggers`")
     parser.add_argument("--tick-ms", type=float, default=0, help="how often the venues send what has happened")
     parser.add_argument("--folder", type=Path, help="where the data goes while it runs (default: the temporary folder)")
     parser.add_argument("--json", metavar="FILE", help="write all figures there; - is stdout")

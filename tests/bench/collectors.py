@@ -86,11 +86,11 @@ class Collector(Protocol):
 class Ours:
     """`pumpwatch collect` with the journal alone, or with the journal and QuestDB."""
 
-    def __init__(self, folder: Path, database: Database | None, copies: int = 1) -> None:
+    def __init__(self, folder: Path, database: Database | None, copies: int = 1, doubled_windows: bool = True) -> None:
         self.name, self.copies = ("pumpwatch+questdb" if database else "pumpwatch"), copies
         self.data = folder / "data"
         self.database = database
-        self._folder = folder
+        self._folder, self._doubled_windows = folder, doubled_windows
         self._child: Child | None = None
         self._received = 0
         self._last_written = 0
@@ -119,6 +119,11 @@ class Ours:
                       sum(int(one["connections_up"]) for one in venues), used,
                       {int(ms): int(trades) for ms, trades in journal["durable_ms"]},
                       sum(int(counter["value"]) for counter in status["counters"] if counter["name"] == "silence_checks_total"))
+
+    def windows(self) -> dict[str, int]:
+        """Return how many listing windows are open, and how many archives are written and not final."""
+        found: dict[str, int] = self._status()["listing"]["windows"]
+        return found
 
     def stored(self) -> int:
         return self.database.rows(f"{TABLE_PREFIX}trades") if self.database else self._received
@@ -151,7 +156,7 @@ class Ours:
         sinks = {"questdb": {"addr": self.database.addr, "table_prefix": TABLE_PREFIX}} if self.database else {}
         return {"exchanges": {"binance": venues}, "net": {"ca_file": str(addresses.ca_file)},
                 "store": {"dir": str(self.data)}, "sinks": sinks,
-                "listing": {"sources": {"upbit": {"enabled": False}}}}
+                "listing": {"doubled": self._doubled_windows, "sources": {"upbit": {"enabled": False}}}}
 
     def _tables(self) -> list[str]:
         names = ("candles_5m", "candles_1m", "trades", "exchange_health", "listing_events")

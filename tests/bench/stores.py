@@ -116,6 +116,15 @@ def _add(store: Recent, batch: TradeBatch) -> None:
         store.compact()
 
 
+def fill(store: Recent, stream: Trades, trades: int) -> int:
+    """Fill memory with so many trades, as the collector does; return their number."""
+    filled = 0
+    for batch in stream.batches(trades):
+        _add(store, batch)
+        filled += len(batch)
+    return filled
+
+
 def _times(name: str, ask: Callable[[int, int], TradeBatch], first_ns: int, last_ns: int) -> dict[str, float]:
     """Ask for windows spread over the time; the first tenth warms up. Returns medians, the worst and the rows."""
     figures: dict[str, float] = {}
@@ -145,10 +154,7 @@ def _recent_alone(minutes: int) -> dict[str, Any]:
         del batch
     gc.collect()
     before = usage_of_self()
-    filled = 0
-    for batch in stream.batches(RATE * 60 * minutes):
-        _add(store, batch)
-        filled += len(batch)
+    filled = fill(store, stream, RATE * 60 * minutes)
     gc.collect()
     return {"trades": filled, "rss_mb": (usage_of_self() - before) / 1e6, "nbytes_mb": store.nbytes / 1e6,
             "minutes": minutes}

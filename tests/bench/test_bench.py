@@ -14,13 +14,17 @@ from pumpwatch.model import Instrument
 from pumpwatch.plugins import load_plugins
 from pumpwatch.sim.dialect import Dialect
 from pumpwatch.sim.ground_truth import RECORD, SENT, Truth
+from tests.bench import triggers
 from tests.bench.archives import SHARES, measure, watched
 from tests.bench.checks import CLUMP_NS, together
+from tests.bench.collectors import Sample
 from tests.bench.loads import FINE_STEP, highest, percentile
 from tests.bench.parsing import form_of, made, parser_of, read
-from tests.bench.processes import BenchError, Child, await_that, usage
+from tests.bench.processes import BenchError, Child, Usage, await_that, usage
 from tests.bench.report import judge
+from tests.bench.telling import measure as measure_telling
 from tests.bench.venues import compare, placed
+from tests.bench.windows import durable_p99, typical_p99
 
 BURN = """
 import sys, threading, time
@@ -163,3 +167,27 @@ def test_the_archive_that_is_timed_has_all_its_trades(tmp_path):
     figures = measure(tmp_path, 2_000, 1)
     assert figures["trades"] == pytest.approx(2_000, abs=len(SHARES))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_listings_that_are_timed_reach_every_channel_but_the_one_that_hangs(tmp_path):
+    figures = measure_telling(tmp_path, 1, 2)
+    assert figures["listings"] == 2 and figures["tell_us"] > 0 and figures["took_s"] > figures["store_ms"] / 1e3 > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_notices_that_are_timed_have_a_window_each_and_the_past_is_that_of_the_coin(tmp_path):
+    figures = triggers.measure(tmp_path, 2, 20_000)
+    assert figures["poll_ms"] > 0 < figures["push_ms"]
+    assert figures["in_memory"] >= 20_000
+    assert figures["past_rows"] == figures["past_window_rows"] > 0
+    assert figures["past_busiest_rows"] > figures["past_rows"]
+
+
+def test_the_p99_between_two_samples_is_that_of_the_trades_between_them():
+    def sample(durable_ms: dict[int, int]) -> Sample:
+        return Sample(0, 0, 0, Usage(0.0, 0.0, 0, 0), durable_ms)
+
+    assert durable_p99(sample({3: 100, 900: 50}), sample({3: 200, 50: 3, 900: 50})) == 50
+    assert durable_p99(sample({3: 1}), sample({3: 1})) is None
+    assert typical_p99([sample({}), sample({5: 1}), sample({5: 1, 7: 9}), sample({5: 1, 7: 9, 900: 2})]) == 7
+    assert typical_p99([sample({}), sample({})]) == 0

@@ -32,7 +32,8 @@ MOVED = analysis((0, 900.0), (1, 400.0), (2, None))
 def row(**changes: Any) -> dict[str, Any]:
     return {"id": "upbit:6642", "coin": "KITE", "title": "카이트(KITE) 신규 거래지원 안내",
             "announced_at": "2026-11-03T06:00:00.000000Z",
-            "detected_at": "2026-11-03T06:00:03.000000Z", "late": False, "state": "written", "problem": "", "trades": 4200,
+            "detected_at": "2026-11-03T06:00:03.000000Z", "late": False, "drill": False, "state": "written", "problem": "",
+            "trades": 4200,
             "archive": "/data/KITE_20261103T060000Z", "final": False, "final_at": None, "analysis": MOVED,
             "kind": "notice", "delay_ms": 3000.0, "sights": [sight()],
             "first_mover": "alpha.futures", "peak_percent": 25.1, "incomplete": [], **changes}
@@ -73,7 +74,7 @@ def test_one_listing_is_its_notice_its_archive_and_its_markets(width: int) -> No
     ({"state": "missing", "analysis": None}, "the archive was removed: /data/KITE"),
     ({"state": "problem", "problem": "no venue lists it", "analysis": None}, "problem: no venue lists it"),
     ({"final": True, "final_at": "2026-11-03T06:10:20Z"}, "4,200 trades, final at 2026-11-03T06:10:20Z"),
-    ({"late": True}, "(late)")])
+    ({"late": True}, "(late)"), ({"drill": True}, "KITE, drill, listing upbit:6642")])
 def test_the_state_of_a_listing_is_a_sentence(changes: dict[str, Any], says: str) -> None:
     assert says in " ".join(" ".join(listing_lines(row(**changes), 80)).split())
 
@@ -110,3 +111,7 @@ def test_venues_that_may_lack_trades_are_counted_or_named() -> None:
     rows = listing_rows([row(incomplete=["alpha.spot", "beta.spot"])])
     assert "not 2 venues" in render(LISTINGS, rows, 120)[1]
     assert "not alpha.spot, beta.spot" in render(LISTINGS, rows, 200)[1]
+
+
+def test_a_drill_is_marked_in_the_table() -> None:
+    assert [cells[7] for cells in listing_rows([row(drill=True), row()])] == ["written, drill", "written"]

@@ -81,3 +81,11 @@ def test_symbols_that_are_not_read_twice_and_connections_still_to_renew_are_name
 
 def test_a_collector_that_just_started_has_a_table_too() -> None:
     assert status_lines({}, NOW_NS, 80)[0] == "PumpWatch , pid None, up 0:00:00"
+
+
+def test_a_channel_has_its_counts_and_its_trouble() -> None:
+    channel = {"name": "phone", "up": False, "reason": "it answers HTTP 500", "sent": 3, "failed": 2, "waiting": 1, "given_up": 0}
+    channels = [channel, channel | {"name": "hook", "up": True, "given_up": 4}]
+    text = " ".join(check_lines(status_lines(figures(notify=channels), NOW_NS, 120), 120).split())
+    assert "notify phone 3 sent, 2 failed, 1 waiting; it answers HTTP 500" in text
+    assert "notify hook 3 sent, 2 failed, 1 waiting, 4 given up" in text

@@ -18,6 +18,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.archive import ANALYSIS, Pass, Span, archive_name, free_name, trades_in, write_archive
 from pumpwatch.listing.archive_check import check_archive
+from pumpwatch.listing.context import Reach
 from pumpwatch.listing.manifest import iso, read_manifest
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import SIDES, Gap, TradeBatch
@@ -28,7 +29,7 @@ from tests.small_disk import small_disk
 S = NS_PER_S
 CATALOGUE = catalogue_of_venues()
 LISTING = listing_of()
-SPAN = Span("KITE", [LISTING], intervals_of([LISTING], 20))
+SPAN = Span("KITE", [LISTING], intervals_of([LISTING], Reach()))
 MARKET = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250), trades(3, jump_ms=None)])
 PARTS = [QueryPart("recent", 1000, 2.0), QueryPart("journal", 10, 7.5)]
 
@@ -263,3 +264,13 @@ def test_names_are_in_utc_seconds() -> None:
 @pytest.mark.parametrize("at_ns", [-(2**63), 2**63 - 1, 10**30, -(10**30)])
 def test_no_time_breaks_the_words_for_it(at_ns: int) -> None:
     assert iso(at_ns)
+
+
+def test_an_archive_of_a_drill_has_a_name_and_marks_of_its_own(tmp_path: Path) -> None:
+    assert archive_name("KITE", ANNOUNCED_NS, drill=True) == "DRILL-KITE_20261103T060000Z"
+    real = write(tmp_path)
+    drill = write_archive(tmp_path, replace(SPAN, listings=[replace(listing, drill=True) for listing in SPAN.listings]), MARKET,
+                          CATALOGUE, PARTS, [], Pass(ANNOUNCED_NS + 600 * S))
+    assert real.path.is_dir() and drill.path.name == f"DRILL-{real.path.name}"
+    for path in (*drill.path.glob("raw/*/*.json"), drill.path / ANALYSIS, drill.path / "manifest.json"):
+        assert json.loads(path.read_text("utf-8"))["drill"] is True

@@ -10,6 +10,7 @@ import pytest
 from pumpwatch.errors import UsageError
 from pumpwatch.listing.archive import CHART, Pass, Span, write_archive
 from pumpwatch.listing.archive_check import check_archive
+from pumpwatch.listing.context import Reach
 from pumpwatch.listing.manifest import FileRow, read_manifest, write_manifest
 from pumpwatch.listing.open_window import intervals_of
 from tests.listing.market import catalogue_of_venues, listing_of, trades
@@ -20,7 +21,7 @@ RAW = "raw/alpha/spot.json"
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    span = Span("KITE", [LISTING], intervals_of([LISTING], 20))
+    span = Span("KITE", [LISTING], intervals_of([LISTING], Reach()))
     return write_archive(tmp_path, span, trades(0, jump_ms=400), catalogue_of_venues(), [], [], Pass(5)).path
 
 

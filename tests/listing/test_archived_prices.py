@@ -10,6 +10,7 @@ import pytest
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.archive import Pass, Span, write_archive
 from pumpwatch.listing.archived_prices import read_prices
+from pumpwatch.listing.context import Reach
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import BUY, TradeBatch
 from tests.listing.market import catalogue_of_venues, listing_of
@@ -19,7 +20,7 @@ LISTING = listing_of()
 
 
 def written(folder: Path, *batches: TradeBatch) -> Path:
-    span = Span("KITE", [LISTING], intervals_of([LISTING], 20))
+    span = Span("KITE", [LISTING], intervals_of([LISTING], Reach()))
     return write_archive(folder, span, TradeBatch.concat(list(batches)), catalogue_of_venues(), [], [], Pass(5)).path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -11,17 +12,20 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.listing.archive import Pass, Span, write_archive
 from pumpwatch.listing.archive_check import check_archive
+from pumpwatch.listing.archive_writer import receive, send
 from pumpwatch.listing.archived_prices import read_prices
 from pumpwatch.listing.books import (
     CHUNK,
     PROBLEMS,
     BookProblem,
+    Misses,
     Snapshot,
     VenueBooks,
     join_books,
     read_books,
     snapshot_of,
 )
+from pumpwatch.listing.context import Reach
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import TradeBatch
@@ -29,7 +33,7 @@ from pumpwatch.order_book import OrderBook
 from tests.listing.market import ANNOUNCED_NS, catalogue_of_venues, listing_of, trades
 
 KITE = listing_of()
-SPAN = Span("KITE", [KITE], intervals_of([KITE], 20.0))
+SPAN = Span("KITE", [KITE], intervals_of([KITE], Reach()))
 CATALOGUE: Catalogue = catalogue_of_venues()
 MARKET = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250)])
 
@@ -140,11 +144,44 @@ def test_parts_of_one_venue_are_joined_and_a_problem_counts_once() -> None:
 
 
 def test_problems_are_bounded_and_neighbours_with_one_reason_are_one() -> None:
-    books = VenueBooks("alpha", "spot")
+    misses = Misses()
+    assert not misses
     for number in range(5):
-        books.add_problem(number, number + 1, "HTTP 503")
-    assert books.problems == [BookProblem(0, 5, 5, "HTTP 503")]
-    for number in range(100):
-        books.add_problem(number, number + 1, f"reason {number}")
-    assert len(books.problems) == PROBLEMS
-    assert sum(problem.count for problem in books.problems) == 105
+        misses.add(number, number + 1, "HTTP 503")
+    assert misses and misses.within([(0, 1000)]) == [BookProblem(0, 5, 5, "HTTP 503")]
+    for number in range(5, 105):
+        misses.add(number, number + 1, f"reason {number}")
+    problems = misses.within([(0, 1000)])
+    assert len(problems) == PROBLEMS
+    assert sum(problem.count for problem in problems) == 105
+
+
+def test_problems_are_those_of_the_window_so_that_later_ones_do_not_change_its_archive() -> None:
+    misses = Misses()
+    for number in range(10):
+        misses.add(number, number + 1, "HTTP 503")
+    assert misses.within([(2, 4), (6, 9)]) == [BookProblem(2, 9, 5, "HTTP 503")]
+    assert misses.within([(20, 30)]) == []
+
+
+def test_books_reach_another_process_as_they_were() -> None:
+    bids = OrderBook(bids=[(3.0, 1.0), (2.0, 7.0)], asks=[])
+    books = [alpha(taken(3), taken(5, sequence=-1), snapshot_of("KITEUSDC", bids, 5, 6)), VenueBooks("beta", "spot")]
+    pipe = io.BytesIO()
+    send(pipe, Pass(5, books=books))
+    pipe.seek(0)
+    assert receive(pipe) == Pass(5, books=books)
+
+
+def test_a_look_rewrites_the_files_for_new_books_alone(tmp_path: Path) -> None:
+    def look(books: list[VenueBooks]) -> tuple[bool, int]:
+        made = Pass(5, books=books, only_changes=True)
+        archive = write_archive(tmp_path, SPAN, MARKET, CATALOGUE, [], [], made)
+        return archive.kept, sum(len(venue.snapshots) for venue in read_books(archive.path))
+
+    assert look([alpha(taken(3))]) == (False, 1)
+    assert look([alpha(taken(3))]) == (True, 1)
+    assert look([]) == (True, 1)
+    assert look([alpha(taken(3), taken(5))]) == (False, 2)
+    assert look([VenueBooks("alpha", "spot", [], [BookProblem(1, 2, 4, "HTTP 503")])]) == (False, 2)
+    assert look([alpha(taken(5))]) == (True, 2)

@@ -135,18 +135,22 @@ def test_a_window_without_a_trade_has_a_page_too() -> None:
 
 
 # a window of a browser without a screen has at least 500 px, a frame has any width
-FRAMES = """<body><script>
+FRAMES = """<style>:root { color-scheme: light dark }</style><body><script>
 const tell = (frame) => {
   const page = frame.contentDocument.documentElement;
   const canvases = page.querySelectorAll("canvas").length > 4;
-  document.body.append(`${page.dataset.ready} canvases ${canvases} fits ${page.scrollWidth === page.clientWidth};`);
+  const ground = frame.contentWindow.getComputedStyle(frame.contentDocument.body).backgroundColor;
+  const injected = page.querySelectorAll("img, b").length;
+  document.body.append(`${page.dataset.ready} canvases ${canvases} fits ${page.scrollWidth === page.clientWidth} on ${ground}
+    with ${injected};`);
 };
 </script>
 <iframe src="chart.html" onload="tell(this)" style="width:390px;height:1200px;border:0"></iframe>
 <iframe src="chart.html" onload="tell(this)" style="width:1440px;height:1200px;border:0"></iframe></body>"""
 
 
-def test_a_browser_draws_it_at_two_widths_without_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scheme", "ground"), [(0, "13, 17, 23"), (1, "255, 255, 255")], ids=["dark", "light"])
+def test_a_browser_draws_it_at_two_widths_without_an_error(tmp_path: Path, scheme: int, ground: str) -> None:
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         pytest.skip("no Chromium here")
@@ -154,7 +158,9 @@ def test_a_browser_draws_it_at_two_widths_without_an_error(tmp_path: Path) -> No
     (tmp_path / "frames.html").write_text(FRAMES, "utf-8")
     done = subprocess.run(
         [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+         f"--blink-settings=preferredColorScheme={scheme}",
          "--enable-logging=stderr", "--allow-file-access-from-files", "--virtual-time-budget=5000", "--dump-dom",
          (tmp_path / "frames.html").as_uri()], capture_output=True, text=True, timeout=300, check=False)
     assert "CONSOLE" not in done.stderr, done.stderr
-    assert re.findall(r"(\w+) canvases (\w+) fits (\w+);", done.stdout) == [("yes", "true", "true")] * 2
+    told = re.findall(r"(\w+) canvases (\w+) fits (\w+) on rgb\(([\d, ]+)\)\s+with (\d+);", done.stdout)
+    assert told == [("yes", "true", "true", ground, "0")] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.errors import UsageError
+from pumpwatch.hookspecs import ListingSource, Verdict
 from pumpwatch.listing.context import IntakeContext
-from pumpwatch.listing.inbox import Inbox, drop, inbox_folder, put_file
+from pumpwatch.listing.inbox import Inbox, chosen_source, drop, inbox_folder, put_file
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.listing.registry import OPENED_A_MINUTE
 from pumpwatch.model import Listing
@@ -29,9 +31,9 @@ class Desk:
         self.clock, self.seen = FakeClock(), list[Listing]()
         self.quarantined: list[Quarantined] = []
         self.ledger = Ledger(folder)
-        self.inbox = Inbox(inbox_folder(self.config), IntakeContext(
-            ledger=ListingLedger(self.ledger), clock=self.clock, stats=Stats(), on_listing=self.seen.append,
-            record=self.record))
+        self.context = IntakeContext(ledger=ListingLedger(self.ledger), clock=self.clock, stats=Stats(),
+                                     on_listing=self.seen.append, record=self.record)
+        self.inbox = Inbox(inbox_folder(self.config), self.context)
 
     def record(self, records: Records) -> None:
         self.quarantined += records.quarantine
@@ -148,3 +150,46 @@ def test_of_thousands_of_dropped_notices_few_open_a_window_and_all_are_recorded(
 def test_only_a_ticker_can_be_dropped(desk: Desk, coin: str) -> None:
     with pytest.raises(UsageError):
         drop(desk.config, coin)
+
+
+def judged(title: str) -> Verdict:
+    coin, _, rest = title.partition(" ")
+    return Verdict("krw_listing", (coin,), needs_body=True) if rest == "on KRW" else Verdict("event", (coin,))
+
+
+BOARD = ListingSource(name="board", url="https://example.com", headers={}, interval_s=1.0, parse=lambda body: [], verdict=judged,
+                      drill_title="{coin} on KRW")
+
+
+def test_a_drill_of_a_board_is_judged_by_its_rules_and_dated_back(desk: Desk) -> None:
+    desk.inbox = Inbox(inbox_folder(desk.config), desk.context, {"board": BOARD})
+    dropped = drop(desk.config, "pepe", source=BOARD, delay_s=2.5, clock=desk.clock)
+    desk.inbox.poll()
+    (listing,) = desk.seen
+    assert (listing.source, listing.symbol, listing.title) == ("board", "PEPE", "PEPE on KRW")
+    assert listing.drill and listing.needs_body and listing.notice_id.startswith("drill-")
+    assert listing.detected_at_ns - listing.announced_at_ns == 2_500_000_000 and dropped["source"] == "board"
+    assert [record.listing for record in desk.ledger.listings()] == [listing]
+    assert desk.ledger.notice_count("board") == 0  # or the board's first look would announce all of its notices
+
+
+@pytest.mark.parametrize(("source", "title", "reason"), [
+    (BOARD, "PEPE wins a prize", "its title is no KRW listing of PEPE on board: event"),
+    (BOARD, "KITE on KRW", "its title is no KRW listing of PEPE on board: krw_listing"),
+    (replace(BOARD, name="other"), "PEPE on KRW", "no notice board `other` is read: board")])
+def test_a_drill_that_its_board_would_not_announce_is_set_aside(
+        desk: Desk, source: ListingSource, title: str, reason: str) -> None:
+    desk.inbox = Inbox(inbox_folder(desk.config), desk.context, {"board": BOARD})
+    drop(desk.config, "PEPE", source=source, title=title, clock=desk.clock)
+    desk.inbox.poll()
+    assert desk.seen == [] and [row.reason for row in desk.quarantined] == [reason]
+
+
+def test_a_drill_that_cannot_be_is_an_error(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="longer than trades are kept"):
+        drop(desk.config, "PEPE", delay_s=73 * 3600)
+    with pytest.raises(UsageError, match="no title for a drill"):
+        drop(desk.config, "PEPE", source=replace(BOARD, drill_title=""))
+    with pytest.raises(UsageError, match="no notice board `nowhere` is read; known: upbit"):
+        chosen_source(desk.config, "nowhere")
+    assert chosen_source(desk.config, "upbit").name == "upbit"

@@ -13,6 +13,7 @@ from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.listing.archive import Pass, Span, trades_in, write_archive
 from pumpwatch.listing.archive_check import check_archive
 from pumpwatch.listing.books import VenueBooks, snapshot_of
+from pumpwatch.listing.context import Reach
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.listing.replay import replay, show
 from pumpwatch.model import Gap, TradeBatch
@@ -68,7 +69,7 @@ def test_an_archive_is_made_again_byte_for_byte(config: Config) -> None:
     ledger = Ledger(Path(config.store.dir))
     gaps = ledger.gaps_between(0, 2**62)
     ledger.close()
-    span = Span("KITE", [KITE], intervals_of([KITE], config.listing.window_s))
+    span = Span("KITE", [KITE], intervals_of([KITE], Reach()))
     first = write_archive(Path(config.listing.archive_dir), span, market, catalogue_of_venues(), [], gaps, Pass(5)).path
     before = {path.relative_to(first).as_posix(): path.read_bytes() for path in first.rglob("*") if path.is_file()}
     assert "raw/beta/spot.json" in before

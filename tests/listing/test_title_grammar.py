@@ -22,6 +22,7 @@ def test_groups_are_balanced_and_nothing_is_lost(text: str) -> None:
 
 def test_normal_form_is_nfkc_with_single_spaces_and_bounded() -> None:
     assert normalise("　Ｋ（ＲＷ）\t \n마켓 ") == "K(RW) 마켓"
+    assert normalise("\ufeffKI\u200bTE \u202e마켓") == "KITE 마켓"
     assert len(normalise("ﷺ" * 5000)) <= MAX_TITLE
     assert split_prefixes("[거래] [긴급]  제목 [끝]") == (("거래", "긴급"), "제목 [끝]")
 

@@ -13,7 +13,12 @@ from pumpwatch.listing.title_parser import read_title
     ("KITE(카이트) KRW 마켓 디지털 자산 추가", {"KITE": ("KRW",)}),
     ("KRW 마켓 디지털 자산 추가 (KITE, ORDER)", {"KITE": ("KRW",), "ORDER": ("KRW",)}),
     ("가(AAA)(KRW 마켓), 나(BBB)(BTC 마켓) 신규 거래지원 안내", {"AAA": ("KRW",), "BBB": ("BTC",)}),
-    ("테더달러(USDe) 신규 거래지원 안내 (원화(KRW) 마켓)", {"USDE": ("KRW",)})])
+    ("테더달러(USDe) 신규 거래지원 안내 (원화(KRW) 마켓)", {"USDE": ("KRW",)}),
+    ("카이트(KITE)(구 AERO) 신규 거래지원 안내 (KRW 마켓)", {"KITE": ("KRW",)}),
+    ("카이트($KITE) 신규 거래지원 안내 (KRW 마켓)", {"KITE": ("KRW",)}),
+    ("카이트(KITE) 신규 거래지원 안내 (KRW, EURC 마켓)", {"KITE": ("KRW", "EURC")}),
+    ("카이트(KITE) 신규 거래지원 안내 (거래 마켓 : KRW, BTC)", {"KITE": ("KRW", "BTC")}),
+    ("KRW 마켓 디지털 자산 추가 (KITE), USDT 마켓 디지털 자산 추가 (MON)", {"KITE": ("KRW",)})])
 def test_each_coin_has_the_market_list_that_belongs_to_it(title: str, coins: dict[str, tuple[str, ...]]) -> None:
     reading = read_title(title, WORDING)
     assert reading.opens
@@ -35,6 +40,7 @@ def test_coins_that_share_a_list_of_several_markets_are_named() -> None:
 
 def test_a_coin_that_cannot_be_read_makes_the_reading_unsure() -> None:
     assert read_title("KRW 마켓 디지털 자산 추가 (KITE, 카이트)", WORDING).unsure
+    assert read_title("KRW 마켓 디지털 자산 추가 (KITE, 구 AERO)", WORDING).unsure
     assert not read_title("KRW 마켓 디지털 자산 추가 (KITE)", WORDING).unsure
 
 

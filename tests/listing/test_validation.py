@@ -118,6 +118,16 @@ def test_an_invalid_row_affects_no_other() -> None:
     assert b"2" in rows.rejected[2].payload
 
 
+def test_young_notices_are_judged_with_their_list_and_an_invalid_verdict_is_left_for_later() -> None:
+    def judge(title: str) -> Verdict:
+        return Verdict("krw_listing", ("KITE",)) if title == "young" else Verdict("new kind")
+
+    notices = [replace(GOOD, notice_id=str(number), title=title, published_at_ns=NOW_NS - age_s * NS_PER_S)
+               for number, (title, age_s) in enumerate([("young", 5), ("odd", 5), ("old", 3600)])]
+    rows = checked_rows(source(lambda body: notices, judge), b"", NOW_NS)
+    assert {title: verdict.coins for title, verdict in rows.verdicts.items()} == {"young": ("KITE",)}
+
+
 def test_rows_may_come_from_a_generator_that_fails_on_the_way() -> None:
     def parse(body: bytes) -> Iterator[Notice]:
         yield GOOD

@@ -8,12 +8,13 @@ from pathlib import Path
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.hookspecs import ListingEvent, Sink
+from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
 from pumpwatch.listing.books import VenueBooks, snapshot_of
-from pumpwatch.listing.context import Query, TradeAccess, WindowContext
+from pumpwatch.listing.context import Query, Reach, TradeAccess, WindowContext
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.listing.publication import Publisher
-from pumpwatch.listing.window import WindowKeeper
-from pumpwatch.model import Listing, TradeBatch
+from pumpwatch.listing.window import WindowKeeper, ignore_archive
+from pumpwatch.model import Gap, Listing, TradeBatch
 from pumpwatch.order_book import OrderBook
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import Ledger
@@ -75,6 +76,10 @@ class Desk:
         self.ledger = Ledger(folder)
         self.behind = (0.0, 0.0)
         self.missing: Sequence[str] = []
+        self.reaches = [Reach()]
+        self.gaps: list[Gap] = []
+        self.writer: ArchiveWriter = ArchiveThread()
+        self.written = ignore_archive
         self.start()
 
     def start(self, clock: Clock | None = None, catalogue: Catalogue = CATALOGUE, query: Query | None = None) -> None:
@@ -84,10 +89,11 @@ class Desk:
         self.publisher = Publisher({"shelf": self.sink}, clock, stats)
         self.keeper = WindowKeeper(
             WindowContext(ledger=ListingLedger(self.ledger), clock=clock, stats=stats, catalogue=catalogue,
-                          archive_dir=self.folder / "archives"),
-            TradeAccess(query=query or self.shelf.query, behind=lambda coin: self.behind, unlisted=lambda: self.missing,
-                        books=self.books),
-            hasten=self.sweeps.append, publisher=self.publisher, doubler=self)
+                          archive_dir=self.folder / "archives", reaches=self.reaches),
+            TradeAccess(query=query or self.shelf.query, gaps=lambda start_ns, end_ns: self.gaps,
+                        behind=lambda coin: self.behind, unlisted=lambda: self.missing, books=self.books),
+            hasten=self.sweeps.append, publisher=self.publisher, doubler=self, writer=self.writer,
+            on_written=self.written)
 
     def double(self, coin: str) -> None:
         self.doubles.append(f"+{coin}")

@@ -14,7 +14,7 @@ from pumpwatch.clock import Clock, FakeClock
 from pumpwatch.net.connection import FRAMES_PER_SWEEP, Connection
 from pumpwatch.net.frames import FrameBuffer
 from pumpwatch.net.stream import StreamClosed
-from pumpwatch.net.sweep import FEW_FRAMES, LAST_READS, Sweep
+from pumpwatch.net.sweep import FEW_FRAMES, LAST_READS, SHORTEST_PAUSE_S, Sweep
 from pumpwatch.stats import Stats
 from tests.net.frame_bytes import frame
 
@@ -238,6 +238,16 @@ def test_sweeps_are_rarer_while_reads_find_few_frames_and_a_window_makes_them_qu
             pauses.append(made.sweep._pause_s(0.002, math.inf))
         made.sweep.hasten(True)
         assert [*pauses, made.sweep._pause_s(0.0, math.inf)] == pytest.approx([0.028, 0.008, 0.028, 0.001])
+    finally:
+        made.pipe.close()
+
+
+@pytest.mark.parametrize(("took_s", "pause_s"), [(0.0002, 0.0008), (0.002, 0.004), (0.004, 0.006), (0.02, SHORTEST_PAUSE_S)])
+def test_quick_sweeps_that_take_long_leave_time_to_others(took_s, pause_s):
+    made = Reading()
+    try:
+        made.sweep.hasten(True)
+        assert made.sweep._pause_s(took_s, math.inf) == pytest.approx(pause_s)
     finally:
         made.pipe.close()
 

@@ -64,3 +64,9 @@ def test_every_judgement_has_a_hint() -> None:
     found = list(judge(status))
     assert len(found) == 9
     assert all(judgement.hint for judgement in found)
+
+
+def test_a_channel_that_takes_no_message_is_a_warning() -> None:
+    channels = [{"name": "phone", "up": False, "reason": "it answers HTTP 500"}, {"name": "hook", "up": True}]
+    assert [(found.name, found.state, found.detail) for found in judge({"notify": channels})] == [
+        ("notify phone", WARN, "takes no message: it answers HTTP 500")]

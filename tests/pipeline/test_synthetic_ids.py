@@ -301,3 +301,21 @@ def test_trades_fetched_from_the_history_are_not_new_when_the_venue_sends_them_a
     one.take_in(0, [(5, b"x"), (5, b"x"), (7, b"y")])
     assert one.counts(0, [(5, b"x"), (7, b"y"), (8, b"z")]) == [2, 1, 0]
     assert number(one, (5, b"x"), (5, b"x"), (7, b"y"), (8, b"z"), past=True)[0] == [(8, b"z")]
+
+
+def test_trades_fetched_from_the_history_were_seen_when_a_connection_brings_them_late():
+    one = make({("venue", "spot", "A"): (-1, 4)})
+    one.take_in(0, [(5, b"x"), (5, b"x"), (7, b"y")])
+    assert number(one, (5, b"x"), (7, b"y"), (8, b"z"))[0] == [(8, b"z")]
+    assert number(one, (5, b"x"), (5, b"x"), (7, b"y"))[0] == [(5, b"x#2"), (7, b"y#1")]  # one more than was fetched
+    assert one.repeated == 3
+
+
+def test_fetched_trades_that_two_connections_bring_late_were_seen():
+    one = make({("venue", "spot", "A"): (-1, 4)})
+    assert heard(one, (1, 5, b"w")) == [(5, b"w")]
+    one.take_in(0, [(6, b"x")])
+    assert heard(one, (2, 5, b"w")) == []
+    one.take_in(0, [(7, b"y")])
+    assert heard(one, (1, 6, b"x"), (1, 7, b"y"), (1, 8, b"z")) == [(8, b"z")]
+    assert heard(one, (2, 6, b"x"), (2, 7, b"y"), (2, 8, b"z")) == []

@@ -42,6 +42,14 @@ def test_trades_are_what_was_sent_once_without_void_rows(tmp_path: Path) -> None
     assert truth.events[0]["connection"] == 3
 
 
+def test_the_part_of_one_venue_is_a_ground_truth_by_itself(tmp_path: Path) -> None:
+    write(tmp_path)
+    whole = load_truth(tmp_path)
+    part = whole.only("x.futures")
+    assert (part.venues, part.symbols) == (["x.futures"], [TABLE.symbols]) and len(part.records) == 2
+    assert part.keys(part.trades(made=True)) == whole.keys(whole.trades("x.futures", made=True)) == {("x.futures", "AUSDT", 5)}
+
+
 def test_a_record_cut_off_at_the_end_is_left_out(tmp_path: Path) -> None:
     write(tmp_path)
     file = tmp_path / truth_module.TRADES

@@ -10,7 +10,7 @@ import pytest
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import Instrument, TradeBatch
 from pumpwatch.sim.ground_truth import NO_SUBSCRIBER, RECORD, Truth
-from pumpwatch.sim.reconcile import compare, names_of
+from pumpwatch.sim.reconcile import compare, names_of, numbered
 
 
 @pytest.fixture
@@ -66,3 +66,22 @@ def test_trades_that_no_connection_got_may_be_there_and_are_missing_only_if_all_
     assert whole.equal and (whole.sent, whole.stored, whole.fetched) == (2, 3, 1)
     assert compare(truth, stored_of(1, 2), catalogue).equal
     assert compare(truth, stored_of(1, 2), catalogue, made=True).missing == 1
+
+
+def test_equal_trades_without_ids_are_counted_and_those_that_were_sent_come_first(catalogue: Catalogue) -> None:
+    truth = truth_of(4)
+    truth.records["timestamp"], truth.records["state"][0] = 10, NO_SUBSCRIBER
+    texts = dataclasses.replace(stored_of(1, 1, 1, 1), text_id=np.array([b"buy|1", b"buy|2", b"buy|3", b"buy|3"]),
+                                trade_id=np.zeros(4, np.int64))
+    found = compare(truth, texts, catalogue)
+    assert (found.sent, found.missing, found.doubled, found.fetched, found.unknown) == (3, 0, 1, 0, 0)
+    assert compare(truth, texts, catalogue, made=True).missing == 1
+    other = compare(truth, dataclasses.replace(texts, price=np.array([2.5, 2.5, 9.0, 9.0])), catalogue)
+    assert (other.missing, other.doubled, other.unknown) == (1, 1, 1)
+
+
+def test_rows_get_equal_numbers_if_all_their_columns_are_equal_in_any_table() -> None:
+    first = np.array([2, 1, 2, 1]), np.array([0.5, 0.5, 0.5, 1.5]), np.array([b"a", b"b", b"a", b"b"])
+    second = np.array([1, 3]), np.array([1.5, 0.0]), np.array([b"b", b"c"])
+    assert [numbers.tolist() for numbers in numbered(first, second)] == [[2, 0, 2, 1], [1, 3]]
+    assert [numbers.tolist() for numbers in numbered((np.empty(0),), (np.empty(0),))] == [[], []]

@@ -2,11 +2,12 @@
 
 Scenarios: kills (kill -9 at random moments), faults (random faults of the venues), sinks (QuestDB killed, hung and suspended,
 its disk and the journal's full, in turn while gaps are filled; at the end its rows are the journal's), takeovers (`collect
---replace`, one after another). Each runs a collector against the simulated venues and prints one JSON object: trades sent,
-stored, missing and doubled against the ground truth; missing trades that no gap names; minutes that the ledger calls complete
-although a trade of theirs is missing; and how long it took after the last harm until every gap was done (`filled_s`). `sinks`
-fills only small file systems of its own; where it cannot mount them, `notes` says so in `left_out`. Exit code 1 if any of these
-is not 0 that must be, or if the gaps of `kills` were not done within --filled-within. The sizes are options.
+--replace`, one after another). Each runs a collector against the simulated venues. It prints one JSON object, and a table on
+standard error: trades sent, stored, missing and doubled against the ground truth; missing trades that no gap names, or that are
+outside the bounds of what it calls lost; minutes that the ledger calls complete although a trade of theirs is missing; and how
+long it took after the last harm until every gap was done (`filled_s`). `sinks` fills only small file systems of its own; where it
+cannot mount them, `notes` says so in `left_out`. Exit code 1 if any of these is not 0 that must be, or if the gaps of `kills`
+were not done within --filled-within. The sizes are options.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def main() -> int:
             folder.mkdir(parents=True, exist_ok=True)
             result = SCENARIOS[name](folder, sizes)
         print(json.dumps({"scenario": name, **result.figures()}), flush=True)
+        print(f"{name}: {'good' if result.good else 'NOT GOOD'}\n{result.table()}", file=sys.stderr, flush=True)
         good &= result.good
     return 0 if good else 1
 

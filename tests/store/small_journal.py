@@ -43,4 +43,4 @@ class NotedDamage(Damage):
 
     def __init__(self) -> None:
         self.gaps = []
-        super().__init__(Stats(), lambda records: self.gaps.extend(records.gaps), lambda: False)
+        super().__init__(Stats(), lambda records: self.gaps.extend(records.gaps), lambda: True)

@@ -6,12 +6,13 @@ import threading
 from dataclasses import replace
 
 import gevent
+import pytest
 
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.store import committer as module
 from pumpwatch.store.committer import UNSTORED, Committer, percentile_ms
-from tests.store.scripted_journal import VENUES, batch, finish, gaps_of, ids, make, run_until, venue_gap
+from tests.store.scripted_journal import VENUES, ScriptedJournal, batch, finish, gaps_of, ids, make, run_until, venue_gap
 
 
 def restarted(one: Committer) -> None:
@@ -108,6 +109,30 @@ def test_one_trade_that_cannot_be_stored_goes_to_quarantine_and_stops_no_other()
     assert b"33" in row.payload
     assert {gap.symbol for gap in gaps_of(journal)} >= {f"S{start}" for start in range(0, 50, 10)}
     assert any((gap.exchange, gap.market_type) == VENUES[1] and gap.from_ns <= 330 < gap.to_ns for gap in gaps_of(journal))
+
+
+def test_a_batch_that_waits_behind_later_ones_is_in_a_gap_before_they_are_stored_and_until_it_is():
+    class Watched(ScriptedJournal):
+        def commit(self, batch):
+            number = super().commit(batch)
+            self.known.append((ids([batch]), {(gap.exchange, gap.from_ns, gap.to_ns) for gap in gaps_of(self)}))
+            return number
+
+    one, journal, _, _ = make()
+    journal.__class__, journal.known = Watched, []
+    journal.poison = {4}
+    one.put(batch(0, 10), Records())
+    one.put(batch(10, 10), Records())
+    for _ in range(4):
+        with pytest.raises(IndexError):
+            one.flush()
+    assert one._commit()
+    behind = {("one", 0, 81), ("two", 10, 91)}
+    assert journal.known == [(list(range(10, 20)), behind)]  # a kill now costs the first batch, and they name it
+    assert {gap.state for gap in gaps_of(journal)} == {GapState.OPEN}
+    journal.poison = set()
+    assert one.flush() and sorted(ids(journal.batches)) == list(range(20))
+    assert {(gap.exchange, gap.from_ns, gap.to_ns) for gap in gaps_of(journal) if gap.state is GapState.FILLED} == behind
 
 
 def test_a_journal_that_fails_on_everything_blames_no_trade():

@@ -13,6 +13,8 @@ import pytest
 from tests.questdb_server import QuestDBServer
 from tests.store.under_load import Load, await_rows
 
+MORE_ROWS = 10_000
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]:
@@ -34,12 +36,18 @@ def syncing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]
 
 
 def keep_copy(server: QuestDBServer, prefix: str) -> None:
-    """Keep the server's files as they are once something is stored, and return when it has got more."""
+    """Keep the server's files as they are once something is stored, and return when it has got more.
+
+    What it acknowledged before may become visible only after its start, and that is not more.
+    """
     await_rows(server, prefix)
     server.kill()
     shutil.copytree(server.folder / "db", server.folder / "copy")
     server.start()
-    server.await_count(server.count(f"{prefix}trades") + 10_000, f"{prefix}trades")
+    acknowledged = server.value(f"SELECT sequencerTxn FROM wal_tables() WHERE name = '{prefix}trades'")
+    await_true(lambda: server.value(f"SELECT writerTxn FROM wal_tables() WHERE name = '{prefix}trades'") >= acknowledged)
+    had = server.count(f"{prefix}trades")
+    await_true(lambda: server.count(f"{prefix}trades") >= had + MORE_ROWS)
 
 
 def put_copy_back(server: QuestDBServer, prefix: str) -> Callable[[], bool]:

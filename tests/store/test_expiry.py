@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from pumpwatch.clock import NS_PER_S
+from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.model import GapState
+from pumpwatch.stats import Stats
 from pumpwatch.store.expiry import EARLY, SAMPLED_S, NewestTrades, Removed, choose, note_early
+from pumpwatch.store.journal import Journal
 from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.segment import Segment
-from tests.store.small_journal import NotedDamage
+from tests.store.small_journal import START_NS, NotedDamage, small_journal
+from tests.trades import catalogue_of
 
 HOUR_NS = 3600 * NS_PER_S
 
@@ -75,3 +79,18 @@ def test_the_newest_trades_tell_the_time_by_their_median() -> None:
     for at_s, ns in ((0.0, 5), (SAMPLED_S, 100), (SAMPLED_S + 1, 10**18), (SAMPLED_S + 2, 102)):
         newest.record(at_s, ns)
     assert newest.ns() == 102
+
+
+def test_a_kill_before_the_ledger_has_the_gap_of_what_went_early_is_not_taken_for_a_loss(tmp_path: Path) -> None:
+    small_journal(tmp_path / "data", segments=4)
+    journal = Journal(tmp_path / "data", catalogue_of(), FakeClock(START_NS + 5 * HOUR_NS), Stats())
+    last_id = journal.open().last_batch_id
+    removed = journal.expire(0, 1, [])  # the ledger takes the gap at its next call
+    assert [one.early for one in removed] == [True] * 3
+    killed = Path(shutil.copytree(tmp_path / "data", tmp_path / "killed"))
+    journal.close()
+    after = Journal(killed, catalogue_of(), FakeClock(START_NS + 5 * HOUR_NS), Stats())
+    assert after.open().last_batch_id == last_id and after.unreadable == []
+    gaps = [gap for _, gap in after.ledger.gaps()]
+    assert len(gaps) == 2 and {gap.reason for gap in gaps} == {EARLY}
+    after.close()

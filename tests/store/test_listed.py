@@ -27,6 +27,8 @@ def test_a_listing_comes_back_to_the_digit_and_the_letter(ledger: Ledger) -> Non
     assert ledger.remember_listing(LISTING)
     (record,) = ledger.listings(unfinished_only=True)
     assert (record.listing, record.archive, record.trades, record.problem) == (LISTING, "", None, "")
+    drill = replace(LISTING, notice_id="8", drill=True)
+    assert ledger.remember_listing(drill) and ledger.listings()[1].listing == drill
 
 
 def test_listings_that_open_no_window_are_known_with_the_reason_and_leave_the_others_as_they_are(ledger: Ledger) -> None:
@@ -61,5 +63,6 @@ def test_thousands_of_notices_are_remembered_at_once_and_the_newest_kept(ledger:
 
 def test_listings_of_an_older_ledger_can_be_read(ledger: Ledger) -> None:
     ledger.remember_listing(LISTING)
-    ledger._change("ALTER TABLE listings DROP COLUMN problem", ())
-    assert [(record.listing, record.problem) for record in ledger.listings()] == [(LISTING, "")]
+    for column in ("drill", "problem"):
+        ledger._change(f"ALTER TABLE listings DROP COLUMN {column}", ())
+        assert [(record.listing, record.problem) for record in ledger.listings()] == [(LISTING, "")]

@@ -55,3 +55,18 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="of_the_future") as refused:
         Ledger(tmp_path)
     assert refused.value.exit_code == EXIT_DISK
+
+
+def test_listings_that_came_from_the_inbox_are_drills(tmp_path: Path) -> None:
+    db = Database(tmp_path / FILE_NAME)
+    migrations.apply(db, stop_before="drills")
+    for source in ("fake", "upbit"):
+        db.execute("INSERT INTO listings VALUES (?, '1', 'PEPE', 't', 1, 2, 3, 0, '', NULL, '', '', 'notice')", [source])
+    db.conn.commit()
+    db.close()
+    old = Ledger(tmp_path, read_only=True)
+    assert [record.listing.drill for record in old.listings()] == [False, False]
+    old.close()
+    ledger = Ledger(tmp_path)
+    assert {record.listing.source: record.listing.drill for record in ledger.listings()} == {"fake": True, "upbit": False}
+    ledger.close()

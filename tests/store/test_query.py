@@ -144,3 +144,14 @@ def test_memory_and_journal_together_give_every_trade_once(tmp_path: Path) -> No
     assert found.batch.trade_id.tolist() == expected()
     assert [part.source for part in found.parts] == ["recent", "journal"]
     assert all(part.rows for part in found.parts)
+
+
+def test_the_parts_may_be_merged_elsewhere() -> None:
+    asked: list[int] = []
+
+    def merge(batches: Sequence[TradeBatch]) -> TradeBatch:
+        asked.append(len(batches))
+        return merged(batches)
+
+    found = find("C1", START, END, catalogue=CATALOGUE, recent=Place(START + 5 * NS_PER_S), journal_query=Place(), merge=merge)
+    assert (found.batch.trade_id.tolist(), asked) == (expected(), [2])

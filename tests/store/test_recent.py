@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import TradeBatch
-from pumpwatch.store.recent import Recent
+from pumpwatch.store.recent import Recent, extract
 from tests.trades import batch_of
 
 START_NS = 1_790_000_000 * NS_PER_S
@@ -38,6 +38,18 @@ def test_a_query_gives_every_trade_of_the_instruments_and_time(compact: bool) ->
         found = recent.query(ids, start, end)
         assert found.trade_id.tolist() == trades.trade_id[wanted].tolist()
         assert found.price.tobytes() == trades.price[wanted].tobytes()
+
+
+def test_what_is_held_at_a_moment_can_be_searched_later_in_a_thread() -> None:
+    trades = batch_of(20_000, instruments=5, start_ns=START_NS, step_ns=20_000_000)
+    recent = fed(Recent(2, 10.0), trades.take(slice(0, 6_000)))
+    start = recent.covers_from_ns
+    held = recent.held(start, 2**62)
+    fed(recent, trades.take(slice(6_000, None)))  # the same buckets grow, are encoded, and leave
+    assert recent.covers_from_ns > int(trades.timestamp[6_000])
+    found = ThreadPool(1).apply(extract, (held, range(5), start, 2**62))
+    wanted = trades.timestamp[:6_000] >= start
+    assert found.trade_id.tolist() == trades.trade_id[:6_000][wanted].tolist() != []
 
 
 def test_closed_buckets_are_held_in_a_fraction_of_their_size() -> None:

@@ -144,11 +144,53 @@ def test_those_who_keep_the_ledger_busy_hold_up_no_trade(tmp_path):
     thread.apply(journal.close)
 
 
+def test_records_that_trades_overtake_are_on_disk_first(monkeypatch):
+    monkeypatch.setattr(recorder, "RETRY_S", 0.01)
+    journal, stats, clock = ScriptedJournal(), Stats(), FakeClock()
+    kept: list[list[Gap]] = []
+
+    def keep(records: Records) -> bool:
+        journal.history.append("kept")
+        kept.append(records.gaps)
+        return True
+
+    one = Committer(journal, ThreadPool(1), recorder.Recorder(journal.record, stats, keep), Catalogue(), clock, stats, 1000,
+                    lambda number, batch: None)
+    journal.ledger_gate = threading.Event()
+    for number in range(2):  # the first write hangs, and the second batch comes while it does
+        one.put(batch(10 * number, 10), Records(gaps=[venue_gap(f"S{number}")]))
+        assert one._commit()
+    assert journal.history == ["kept", "trades"] * 2 and kept == [[venue_gap("S0")], [venue_gap("S0"), venue_gap("S1")]]
+    one.put(batch(20, 10), Records())
+    assert one._commit() and len(kept) == 2  # nothing new
+    journal.locked = True
+    journal.ledger_gate.set()
+    one.put(batch(30, 10), Records(gaps=[venue_gap("S2")]))
+    assert one._commit() and journal.history[-2:] == ["kept", "trades"] and len(kept[-1]) == 3
+    journal.locked = False
+    assert one.flush()
+    with gevent.Timeout(10):
+        while kept[-1]:
+            gevent.sleep(0.001)
+    assert set(gaps_of(journal)) == {venue_gap(f"S{number}") for number in range(3)}
+
+
+def test_what_could_not_be_kept_is_kept_later() -> None:
+    room: list[bool] = []
+    one = recorder.Recorder(Ledger(locked=True).write, Stats(), lambda records: bool(room))
+    one.record(Records(gaps=[venue_gap()]))
+    assert not one.flush(5.0) and one._keeping is not None and one._keeping.value is False
+    room.append(True)
+    assert not one.flush(5.0) and one._keeping is not None and one._keeping.value is True
+    keeping = one._keeping
+    assert not one.flush(5.0) and one._keeping is None and keeping.ready()
+
+
 class Ledger:
     """Takes records, or refuses them while `locked`."""
 
-    def __init__(self) -> None:
-        self.locked = False
+    def __init__(self, locked: bool = False) -> None:
+        self.locked = locked
         self.written: list[Gap] = []
 
     def write(self, records: Records) -> None:

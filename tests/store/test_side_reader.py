@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
+import pytest
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import NS_PER_S, FakeClock
@@ -82,5 +84,45 @@ def test_damage_is_left_to_the_journal_and_the_rest_is_read_once_it_is_known(tmp
     assert counted(reader) is None
     assert len(journal.query(NAMES, 0, 2**62)) == 100  # it records the gap
     assert counted(reader) == 100
+    journal.close()
+    reader.close()
+
+
+@pytest.mark.parametrize("by_slices", [True, False])
+def test_the_journal_is_asked_once_for_a_damaged_batch(tmp_path: Path, by_slices: bool) -> None:
+    journal, clock = opened(tmp_path)
+    for number in range(3):
+        journal.commit(batch_of(40, first_id=1 + 40 * number, start_ns=START_NS + number * NS_PER_S, seed=number))
+    times = (START_NS, START_NS + 60 * NS_PER_S) if by_slices else (0, 2**62)
+    journal.close()
+    connection = sqlite3.connect(files(tmp_path)[0])
+    connection.execute("UPDATE batches SET body = x'00' WHERE id = 2")
+    connection.commit()
+    connection.close()
+    journal, _ = opened(tmp_path, clock)
+    reader = journal.side_reader()
+    assert reader.query(NAMES[0], *times) is None
+    assert len(journal.query(NAMES[:1], *times)) > 0  # it records the damage
+    assert counted(reader, *times) == 80 and same(reader, journal, *times)
+    journal.commit(batch_of(40, first_id=500, start_ns=START_NS + 5 * NS_PER_S, seed=9))
+    assert counted(reader, *times) == 120 and same(reader, journal, *times)
+    assert bool(reader._cache._slices) is by_slices
+    journal.close()
+    reader.close()
+
+
+def test_a_file_whose_time_index_cannot_be_read_is_read_without_it(tmp_path: Path) -> None:
+    (path,) = small_journal(tmp_path, segments=1)
+    connection = sqlite3.connect(path)
+    page, = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'batches_time'").fetchone()
+    size, = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    journal, _ = opened(tmp_path, FakeClock(START_NS + 3600 * NS_PER_S))
+    reader = journal.side_reader()
+    assert counted(reader) == counted(reader, START_NS, START_NS + 60 * NS_PER_S) == 50
+    assert reader._without_index == {path}
     journal.close()
     reader.close()

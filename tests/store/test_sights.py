@@ -112,3 +112,13 @@ def test_sights_of_forgotten_listings_are_forgotten(ledger: Ledger) -> None:
     ledger.remember_unopened([sight(symbol=f"C{number}") for number in range(20)], "too many")
     ledger.forget_notices("web", 5)
     assert {found.symbol for found in ledger.sights()} == {"KITE", *(f"C{number}" for number in range(15, 20))}
+
+
+def test_a_drill_joins_nothing_and_nothing_joins_a_drill(ledger: Ledger) -> None:
+    drill = sight(notice_id="drill-1", drill=True)
+    assert ledger.remember_listing(drill)
+    assert ledger.remember_listing(sight("push", 1)) and not ledger.remember_listing(market(2))
+    assert ledger.remember_listing(sight("other", 3, notice_id="drill-2", drill=True))
+    assert [(found.source, found.of_source) for found in ledger.sights()] == [
+        ("web", "web"), ("push", "push"), ("markets", "push"), ("other", "other")]
+    assert [record.listing.drill for record in ledger.listings()] == [True, False, True]

@@ -19,7 +19,7 @@ from pumpwatch_plugins.sinks.questdb.http import Server, StatementRejected
 from pumpwatch_plugins.sinks.questdb.options import QuestDBOptions
 from pumpwatch_plugins.sinks.questdb.reading import read as read_trades
 from pumpwatch_plugins.sinks.questdb.sender import TradeSender
-from pumpwatch_plugins.sinks.questdb.sql import ensure, ensure_views, insert, minute_sums, tables, text
+from pumpwatch_plugins.sinks.questdb.sql import ensure, ensure_views, exists, insert, minute_sums, tables, text
 
 from pumpwatch import Catalogue, Keeping, Listing, ListingEvent, PumpWatchError, ServiceUnavailable, TradeBatch, WriteResult
 
@@ -45,10 +45,11 @@ class QuestDBSink:
         """Create missing tables and views, check the existing ones, and choose the protocol version."""
         self.close()
         self._server.exec("SELECT 1")  # a server that hangs is found out in request_timeout_ms
+        new = not exists(self._server, self._tables[0])
         for table in self._tables:
             ensure(self._server, table)
         if self._options.candles:
-            ensure_views(self._server, self._options.table_prefix)
+            ensure_views(self._server, self._options.table_prefix, anew=new)
         self._sender.open()
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:
@@ -136,6 +137,7 @@ class QuestDBSink:
             "detected_at": listing.detected_at_ns, "triggered_at": listing.triggered_at_ns,
             "trigger_delay_ms": (listing.triggered_at_ns - listing.announced_at_ns) / 1e6, "needs_body": listing.needs_body,
             "archive": event.archive, "trades": event.trades, "exchanges_with_data": ",".join(event.exchanges_with_data),
+            "drill": listing.drill,
         }
         try:
             self._server.exec(insert(self._listings, list(row), [list(row.values())]))

@@ -34,11 +34,11 @@ LISTING_COLUMNS = (
     ("timestamp", "TIMESTAMP_NS"), ("source", "SYMBOL"), ("notice_id", "VARCHAR"), ("symbol", "SYMBOL"),
     ("title", "VARCHAR"), ("detected_at", "TIMESTAMP_NS"), ("triggered_at", "TIMESTAMP_NS"), ("needs_body", "BOOLEAN"),
     ("archive", "VARCHAR"), ("trades", "LONG"), ("announced_at", "TIMESTAMP_NS"), ("trigger_delay_ms", "DOUBLE"),
-    ("exchanges_with_data", "VARCHAR"),
+    ("exchanges_with_data", "VARCHAR"), ("drill", "BOOLEAN"),
 )
 # columns that tables of an earlier version lack; they are added to those
 ADDED = frozenset({"status", "last_trade_time", "message_count", "error_message", "announced_at", "trigger_delay_ms",
-                   "exchanges_with_data"})
+                   "exchanges_with_data", "drill"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +169,26 @@ def _set_ttl(server: Server, name: str, days: int) -> None:
         server.exec(f"ALTER TABLE {name} SET TTL {days} DAYS", DDL_TIMEOUT_S)
 
 
-def ensure_views(server: Server, prefix: str) -> None:
+def exists(server: Server, table: Table) -> bool:
+    """Return whether the server has such a table."""
+    return bool(server.exec(f"SELECT 1 FROM tables() WHERE table_name = {text(table.name)}", DDL_TIMEOUT_S))
+
+
+def ensure_views(server: Server, prefix: str, *, anew: bool) -> None:
     """Create missing candle views, and rebuild them where their table was dropped or emptied.
 
-    Rebuilt candles cover the trades that the table still has. A rebuild that takes long goes on when the sink is opened
-    the next time.
+    anew: their table has just been created, so candles of an earlier one go first. The server learns only after a while that
+    these are invalid. Rebuilt candles cover the trades that the table still has. A rebuild that takes long goes on when the
+    sink is opened the next time.
     """
+    names = f"{prefix}candles_1m", f"{prefix}candles_5m"
+    if anew:
+        for name in reversed(names):
+            server.exec(f"DROP MATERIALIZED VIEW IF EXISTS {name}", DDL_TIMEOUT_S)
     for view in candle_views(prefix):
         server.exec(view, DDL_TIMEOUT_S)
     stale = _stale_views(server)
-    for name in (f"{prefix}candles_1m", f"{prefix}candles_5m"):  # the second can be filled once the first is valid
+    for name in names:  # the second can be filled once the first is valid
         if name in stale:
             server.exec(f"REFRESH MATERIALIZED VIEW {name} FULL", DDL_TIMEOUT_S)
             deadline = time.monotonic() + REFRESHED_WITHIN_S

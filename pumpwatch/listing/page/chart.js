@@ -4,16 +4,17 @@
   const box = document.getElementById("chart");
   const tip = document.getElementById("tip");
   const lib = LightweightCharts;
-  // The library wants dates: the publication is a midnight, so that 0 is the strongest mark of the axis.
-  const ZERO = 86400 * 10000;
+  // The library wants dates. The publication is a midnight, so that 0 is the strongest mark of the axis, and a second is a
+  // minute of theirs, so that multiples of 5 s come next.
+  const ZERO = 86400 * 10000, SECOND = 60;
   const digits = data.step_ms < 1000 ? 1 : 0;
-  const timeOf = (index) => ZERO + (data.first_ms + index * data.step_ms) / 1000;
-  const indexOf = (time) => Math.round(((time - ZERO) * 1000 - data.first_ms) / data.step_ms);
-  const seconds = (time, places) => `${time > ZERO ? "+" : time < ZERO ? "\u2212" : ""}${Math.abs(time - ZERO).toFixed(places)} s`;
+  const timeOf = (index) => ZERO + ((data.first_ms + index * data.step_ms) * SECOND) / 1000;
+  const indexOf = (time) => Math.round((((time - ZERO) / SECOND) * 1000 - data.first_ms) / data.step_ms);
+  const seconds = (time, places) => `${time > ZERO ? "+" : time < ZERO ? "\u2212" : ""}${(Math.abs(time - ZERO) / SECOND).toFixed(places)} s`;
   const mark = (time) => {
-    if (Number.isInteger(time)) return seconds(time, 0);
+    if ((time - ZERO) % SECOND === 0) return seconds(time, 0);
     const range = chart.timeScale().getVisibleRange();
-    return range && range.to - range.from > 10 ? "" : seconds(time, 1);
+    return range && range.to - range.from > 10 * SECOND ? "" : seconds(time, 1);
   };
   const price = (value) => Number(value.toPrecision(6)).toString();
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -29,7 +30,7 @@
     localization: { timeFormatter: (time) => seconds(time, digits) },
     timeScale: { tickMarkFormatter: mark, borderVisible: false,
                  minBarSpacing: 0.1, fixLeftEdge: true, fixRightEdge: true },
-    rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.12, bottom: 0.06 } },
+    rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.06 + 0.035 * data.marks.length, bottom: 0.06 } },
     crosshair: { mode: lib.CrosshairMode.Normal },
   });
   const format = { type: "custom", formatter: price, minMove: Number.isFinite(least) ? 10 ** (Math.floor(Math.log10(least)) - 5) : 1 };
@@ -65,6 +66,7 @@
     draw(target) {
       target.useMediaCoordinateSpace(({ context, mediaSize }) => {
         const ends = [];  // where the labels of each row end
+        const labels = [];  // after all lines, on a ground of their own
         context.font = "12px system-ui, sans-serif";
         for (const mark of data.marks) {
           const x = chart.timeScale().timeToCoordinate(timeOf(mark.at));
@@ -81,7 +83,13 @@
           let row = ends.findIndex((end) => end < left);
           if (row < 0) row = ends.length;
           ends[row] = left + width + 6;
-          context.fillText(mark.label, left, 13 + 15 * row);
+          labels.push([mark.label, left, 13 + 15 * row, width]);
+        }
+        for (const [text, left, base, width] of labels) {
+          context.fillStyle = color("--back");
+          context.fillRect(left - 2, base - 11, width + 4, 14);
+          context.fillStyle = color("--mark");
+          context.fillText(text, left, base);
         }
       });
     }

@@ -141,16 +141,16 @@ def test_listings_and_health_are_stored_once(
         sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
     now = time.time_ns()
     for trades in (1, 2):
-        sink.write_listing(listing_at(now), replace(EVENT, trades=trades))
+        sink.write_listing(replace(listing_at(now), drill=True), replace(EVENT, trades=trades))
     sink.write_health([HEALTH, NO_TRADE])
     sink.write_health([])
     questdb_server.await_count(1, f"{prefix}listing_events")
     questdb_server.await_count(2, f"{prefix}exchange_health")
     deadline = time.monotonic() + 30
     while (rows := questdb_server.sql("SELECT symbol, title, archive, trades, announced_at::long, trigger_delay_ms,"
-                                      f" exchanges_with_data FROM {prefix}listing_events"))[0][3] != 2:
+                                      f" exchanges_with_data, drill FROM {prefix}listing_events"))[0][3] != 2:
         assert time.monotonic() < deadline
-    assert rows == [["ZKP", "it's a 제목", "data/ZKP", 2, now, 2.5, "binance,okx"]]
+    assert rows == [["ZKP", "it's a 제목", "data/ZKP", 2, now, 2.5, "binance,okx", True]]
     health = questdb_server.sql("SELECT market_type, connections, lag_ms, status, last_trade_time::long, message_count,"
                                 f" error_message FROM {prefix}exchange_health")
     assert sorted(health) == [

@@ -1,0 +1,69 @@
+"""Connect listings to the channels that are told about them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from pumpwatch.app.parts import CollectorParts
+from pumpwatch.listing.archive import Archive
+from pumpwatch.model import Listing
+from pumpwatch.notify.channels import make_channels
+from pumpwatch.notify.child import end_children
+from pumpwatch.notify.events import archived, seen
+from pumpwatch.notify.notifier import MakeEvent, Notifier
+from pumpwatch.ops.exposed_secrets import exposed_secrets
+from pumpwatch.store.in_thread import in_thread
+from pumpwatch.store.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+LEDGER_ANSWER_S = 5.0  # a message waits so long for the ledger, then it is sent without being stored
+
+
+class Notifying:
+    """The notifier of a collector. `seen` and `written` only leave a note: neither waits for anything.
+
+    A listing and its archive are on record before anyone is told. So a start tells what a kill left untold.
+    """
+
+    def __init__(self, collector: CollectorParts) -> None:
+        self._collector, self._fresh_s = collector, collector.config.listing.fresh_s
+        self.notifier = Notifier(make_channels(collector.config, collector.clock), self._ledger, collector.clock, collector.stats,
+                                 missed=self._on_record)
+
+    def start(self) -> None:
+        """Start the greenlets, and warn of secrets that others can read."""
+        for key, reason in exposed_secrets(self._collector.config):
+            log.warning("a secret can be read by every user key=%s reason=%s", key, reason)
+        for name, body in self.notifier.bodies():
+            self._collector.supervisor.spawn(name, body)
+
+    def _ledger(self) -> Ledger:
+        return in_thread(self._collector.journal.ledger, self._collector.ledger_thread, within_s=LEDGER_ANSWER_S,
+                         late="the ledger does not answer")
+
+    def _on_record(self, since_ns: int) -> list[MakeEvent]:
+        """Return the events of every listing that was seen since then and whose window was opened."""
+        records = [record for record in self._ledger().listings()
+                   if record.listing.detected_at_ns >= since_ns and (record.archive or record.trades is None)]
+        return [*(partial(seen, record.listing, self._fresh_s) for record in records),
+                *(partial(archived, record.listing, self._fresh_s, Path(record.archive), record.trades or 0,
+                          [record.problem] if record.problem else []) for record in records if record.archive)]
+
+    def stop(self, within_s: float) -> None:
+        """Wait for the tries under way, so that a message that is taken now is not sent again by the next start; end the rest."""
+        deadline_s = self._collector.clock.monotonic() + within_s
+        for name, _ in self.notifier.bodies():
+            self._collector.supervisor.stop(name, max(0.0, deadline_s - self._collector.clock.monotonic()))
+        end_children()
+
+    def seen(self, listing: Listing) -> None:
+        """Tell that a listing's window was opened."""
+        self.notifier.tell(partial(seen, listing, self._fresh_s))
+
+    def written(self, listing: Listing, archive: Archive, problems: Sequence[str]) -> None:
+        """Tell that a listing's archive was written."""
+        self.notifier.tell(partial(archived, listing, self._fresh_s, archive.path, archive.trades, tuple(problems)))

@@ -1,0 +1,1 @@
+"""Tells people and programs about listings: channels, their messages, and what waits for them."""

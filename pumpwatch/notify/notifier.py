@@ -1,0 +1,149 @@
+"""Tells the channels about listings, and holds up nobody: whoever has news leaves it here and goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gevent
+import msgspec
+from gevent.event import Event as Signal
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import StorageError
+from pumpwatch.notify.channels import Channel
+from pumpwatch.notify.events import Event
+from pumpwatch.notify.outbox import KEPT_S, RETRY_S, MessageLedger, Outbox
+from pumpwatch.printable import printable
+from pumpwatch.stats import Stats
+from pumpwatch.store.messages import StoredMessage
+from pumpwatch.supervisor import guarded
+
+log = logging.getLogger(__name__)
+
+LOAD_AGAIN_S = 30.0
+GATHER_S = 0.1  # so that the coins of one notice are all remembered before the ledger is asked to store their messages
+REMEMBERED = 10_000  # events of this run, so that none is told twice
+
+MakeEvent = Callable[[], Event]
+
+
+def nothing_missed(since_ns: int) -> list[MakeEvent]:
+    """Return no event."""
+    return []
+
+
+class Notifier:
+    """Turns news into messages and hands them to the outboxes. `tell` never waits; `bodies` are run as greenlets.
+
+    missed: returns the events of everything that is on record since a time (ns UTC), told or not; it may block and raise
+    StorageError. It is asked once, so that a kill costs no message: those that were not told yet are told then.
+    """
+
+    def __init__(self, channels: Sequence[Channel], ledger: Callable[[], MessageLedger], clock: Clock, stats: Stats,
+                 retry_s: float = RETRY_S, missed: Callable[[int], Sequence[MakeEvent]] = nothing_missed) -> None:
+        self._ledger, self._clock, self._missed = ledger, clock, missed
+        self._outboxes = {channel.name: Outbox(channel, ledger, clock, stats, retry_s) for channel in channels}
+        self._news: deque[MakeEvent] = deque()
+        self._told: dict[str, None] = {}
+        self._thread = ThreadPool(1)  # events read archives
+        self._wake = Signal()
+        self._stopped = self._loaded = self._refused = False
+
+    def tell(self, make: MakeEvent) -> None:
+        """Have the channels told of an event, which `make` returns later, in a thread. Never blocks, never raises."""
+        if self._outboxes:
+            self._news.append(make)
+            self._wake.set()
+
+    def bodies(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Yield the name and body of each greenlet; none where no channel is configured."""
+        if self._outboxes:
+            yield "notify", self.run
+        for name, outbox in self._outboxes.items():
+            yield f"channel {name}", outbox.run
+
+    def run(self) -> None:
+        """Load what an earlier run left, then hand over each event, until `stop`."""
+        while not self._stopped:
+            self._wake.clear()
+            if not self._loaded:
+                self._load()
+            if self._news:
+                gevent.sleep(GATHER_S)
+                made = [self._make(self._news.popleft()) for _ in range(len(self._news))]
+                self._hand_over([event for event in made if event is not None])
+            else:
+                self._wake.wait(None if self._loaded else LOAD_AGAIN_S)
+
+    def stop(self) -> None:
+        """End every body. The messages that wait are sent after the next start."""
+        self._stopped = True
+        self._wake.set()
+        for outbox in self._outboxes.values():
+            outbox.stop()
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return a row a channel: name, kind, up, reason, sent, failed, given_up, waiting."""
+        return [outbox.status() for outbox in self._outboxes.values()]
+
+    def _load(self) -> None:
+        try:
+            ledger, kept_from_ns = self._ledger(), self._clock.now_ns() - int(KEPT_S * NS_PER_S)
+            left = ledger.delete_messages_except(list(self._outboxes))
+            waiting = ledger.messages()
+            since_ns = ledger.begin_telling(self._clock.now_ns(), kept_from_ns - int(KEPT_S * NS_PER_S))
+            told = ledger.told_events()
+            self._news.extend(self._missed(max(since_ns, kept_from_ns)))
+        except StorageError as error:
+            self._log_refused(error)
+            return
+        self._loaded = True
+        self._told |= dict.fromkeys(told)
+        for message in waiting:
+            self._told[message.event_id] = None
+            self._outboxes[message.channel].add(message)
+        if left:
+            log.warning("messages of channels that are no longer in the config were dropped messages=%d", left)
+
+    def _make(self, make: MakeEvent) -> Event | None:
+        """Make an event in the thread; None where that fails, so that it costs no other event."""
+        made: list[Event] = []
+
+        def failed(error: Exception) -> None:
+            log.error("event not told reason=%s", printable(f"{type(error).__name__}: {error}"), exc_info=error)
+
+        guarded(lambda: made.append(self._thread.apply(make)), failed)
+        return made[0] if made else None
+
+    def _hand_over(self, events: Sequence[Event]) -> None:
+        """Store a message for each channel that wants an event, then hand them over, whether or not the ledger took them."""
+        messages: list[StoredMessage] = []
+        told: list[str] = []
+        for event in events:
+            if event.id in self._told:
+                continue
+            self._told[event.id] = None
+            told.append(event.id)
+            content = msgspec.json.encode(event).decode()
+            messages += [StoredMessage(name, event.id, content, self._clock.now_ns())
+                         for name, outbox in self._outboxes.items() if outbox.channel.wants(event)]
+        while len(self._told) > REMEMBERED:
+            del self._told[next(iter(self._told))]
+        if not told:
+            return
+        try:
+            self._ledger().store_messages(messages, told, self._clock.now_ns())
+            self._refused = False
+        except StorageError as error:
+            self._log_refused(error)
+        for message in messages:
+            self._outboxes[message.channel].add(message)
+
+    def _log_refused(self, error: StorageError) -> None:
+        if not self._refused:
+            log.warning("messages are sent and not stored reason=%s: a restart may lose those that wait", error.message)
+        self._refused = True

@@ -1,0 +1,57 @@
+"""Find secrets that every user of the machine can read: in the config file itself, or in a file that it names."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pumpwatch.config import Config
+from pumpwatch.notify.secret_values import IN_FILE, is_literal, secret_file
+
+
+def exposed_secrets(config: Config) -> list[tuple[str, str]]:
+    """Return (key, reason) of each secret that others can read. Keys that come from the environment are none."""
+    if not config.source.is_file:
+        return []
+    written = Path(config.source.name).absolute()
+    found: list[tuple[str, str]] = []
+    for key, value in _secrets(config):
+        if config.source.at(key).startswith("environment "):
+            continue
+        if value.startswith(IN_FILE):
+            path = secret_file(value, written.parent)
+        elif is_literal(value) and not (key.endswith(".webhook") and _is_plain(value)):
+            path = written
+        else:
+            continue
+        if _is_open(path):
+            found.append((key, f"{path} is readable by others"))
+    return found
+
+
+def _secrets(config: Config) -> Iterator[tuple[str, str]]:
+    for name, channel in config.notify.items():
+        yield from ((f"notify.{name}.{key}", getattr(channel, key)) for key in ("url", "webhook", "secret"))
+    for name, options in config.sinks.items():
+        if isinstance(password := options.get("password"), str):
+            yield f"sinks.{name}.password", password
+    if "@" in config.net.proxy:
+        yield "net.proxy", config.net.proxy
+
+
+def _is_plain(url: str) -> bool:
+    """Return whether an address names a host alone, or cannot be read."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
+    return "@" not in parts.netloc and parts.path in ("", "/") and not parts.query
+
+
+def _is_open(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
