@@ -25,8 +25,9 @@ _HOMES = {
     ),
     "pumpwatch.venue": (
         "AggregatedHistory", "Candle", "Candles", "Heartbeat", "HistoryDepth", "HistoryQuery", "HttpRequest", "Limits",
-        "Session", "Venue", "Volumes", "ascending_candles",
+        "OrderBooks", "Session", "Venue", "Volumes", "ascending_candles",
     ),
+    "pumpwatch.order_book": ("OrderBook", "book_reader"),
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": (
@@ -49,6 +50,7 @@ _HOMES = {
     ),
     "pumpwatch.sim.market_list": ("market_board",),
     "pumpwatch.sim.http_messages": ("HttpCall", "HttpReply"),
+    "pumpwatch.sim.book": ("MadeBook",),
     "pumpwatch.sim.history": ("aggregate",),
     "pumpwatch.sim.rows": ("VOID", "Rows", "SymbolSpec"),
     "pumpwatch.sim.ground_truth": ("id_number",),

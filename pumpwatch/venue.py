@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import Columns, Control, IdKind, Instrument, QuantityUnit
+from pumpwatch.order_book import OrderBook
 
 MINUTE_NS = 60 * 10**9
 
@@ -158,6 +159,19 @@ class Candles:
     why: str  # the reason for the tolerance, for a person; empty without one
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderBooks:
+    """Snapshots of a venue's order book, by REST and without a key.
+
+    request(symbol): asks for the best `order_book.LEVELS` levels of each side, or for as many as the venue gives. parse(body,
+    instrument): that book, in base units. It raises BadFrame, or another of the errors that parsers may raise, if the body is
+    something else. `book_reader` makes such a function of facts.
+    """
+
+    request: Callable[[str], HttpRequest]
+    parse: Callable[[bytes, Instrument], OrderBook]
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """The steps before each connection: a request, and the WebSocket address made from its answer.
@@ -220,6 +234,7 @@ class Venue:
     stamp: Callable[[str, int], str] | None = None  # adds the time of sending (ns) to a subscription request
     aggregated_history: AggregatedHistory | None = None  # deeper than `history`, but with joined trades
     candles: Candles | None = None  # None: the venue has none
+    books: OrderBooks | None = None  # the same
     variant: str = ""  # another protocol of the same venue, chosen by `exchanges.<name>.<market_type>.variant`
 
     @property

@@ -21,6 +21,7 @@ have the newest 1,000 (paging by id needs a key there); aggTrades reach back 48 
 fills of one price and side within 100 ms: `f` to `l` are their ids, `a` counts aggregates, and so does `fromId`.
 Candles: klines of base and quote volume and number of trades, the minute that runs included. Block trades have a stream,
 ids and a history of their own; no document says that klines count them, or takeovers. Weight of futures: by `limit`.
+Books: depth, without a time on spot; on futures `T` is that of the matching engine. 50 levels weigh 5 and 2.
 """
 
 from __future__ import annotations
@@ -50,10 +51,12 @@ from pumpwatch import (
     IdKind,
     Instrument,
     Limits,
+    OrderBooks,
     QuantityUnit,
     Venue,
     Volumes,
     ascending_candles,
+    book_reader,
     hookimpl,
     split_multiplier,
 )
@@ -85,13 +88,6 @@ class Trade(msgspec.Struct, gc=False):
     t: int = -1
     a: int = -1
     X: str = "MARKET"
-
-
-class CombinedTrade(msgspec.Struct, gc=False):
-    """A trade event on a combined stream."""
-
-    stream: str
-    data: Trade
 
 
 class HistoryRow(msgspec.Struct, gc=False):
@@ -130,15 +126,9 @@ class Kline(msgspec.Struct, array_like=True, gc=False):
     trades: int
 
 
-class Volume(msgspec.Struct, gc=False):
-    """The 24-hour volume of a symbol."""
-
-    symbol: str
-    quoteVolume: float
-
-
 _trades = msgspec.json.Decoder(list[Trade], strict=False)
-_combined = msgspec.json.Decoder(list[CombinedTrade], strict=False)
+_combined = msgspec.json.Decoder(list[msgspec.defstruct(  # type: ignore[misc]
+    "CombinedTrade", [("stream", str), ("data", Trade)], gc=False)], strict=False)
 _rows = msgspec.json.Decoder(list[HistoryRow], strict=False)
 _aggregates = msgspec.json.Decoder(list[Aggregate], strict=False)
 _klines = msgspec.json.Decoder(list[Kline], strict=False)
@@ -146,7 +136,8 @@ _klines = msgspec.json.Decoder(list[Kline], strict=False)
 _symbol = msgspec.defstruct("Symbol", ["symbol", "status", "baseAsset", "quoteAsset", ("contractType", Any, "PERPETUAL"),
                                        ("isSpotTradingAllowed", Any, True)])
 _listed = msgspec.json.Decoder(msgspec.defstruct("ExchangeInfo", [("symbols", list[_symbol])]))  # type: ignore[valid-type]
-_volumes = msgspec.json.Decoder(list[Volume], strict=False)
+_volumes = msgspec.json.Decoder(list[msgspec.defstruct(  # type: ignore[misc]
+    "Volume", [("symbol", str), ("quoteVolume", float)])], strict=False)
 
 
 def _request(channel: str, method: str) -> Callable[[Sequence[str], int], str]:
@@ -348,6 +339,11 @@ def parse_candles_uncounted(body: bytes, instrument: Instrument) -> list[Candle]
     return [dataclasses.replace(candle, trades=-1) for candle in parse_candles(body, instrument)]
 
 
+def _books(path: str, weight: float, time: tuple[str, int] | None) -> OrderBooks:
+    return OrderBooks(request=lambda symbol: HttpRequest(path, {"symbol": symbol, "limit": 50}, weight=weight),
+                      parse=book_reader(time=time, sequence="lastUpdateId"))
+
+
 def _venue(market_type: str, channel: str = "trade", **facts: Any) -> Venue:
     return Venue(
         exchange="binance", market_type=market_type, headers={}, id_kind=IdKind.CONTIGUOUS, quantity_unit=QuantityUnit.BASE,
@@ -364,6 +360,7 @@ FUTURES_FACTS: dict[str, Any] = {
     "heartbeat": Heartbeat(interval_s=30, text=None), "stale_after_s": 75,
     "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)],
     "volumes": Volumes(HttpRequest("/fapi/v1/ticker/24hr", weight=40), parse_volumes),
+    "books": _books("/fapi/v1/depth", 2, ("T", NS_PER_MS)),
 }
 FUTURES_CANDLES = Candles(request=futures_candles_request, parse=parse_candles, rows_per_request=1500, reach_s=math.inf,
                           tolerance=0.0, why="")
@@ -382,7 +379,7 @@ VENUES = [
         instruments_requests=[HttpRequest("/api/v3/exchangeInfo", weight=20)],
         volumes=Volumes(HttpRequest("/api/v3/ticker/24hr", {"type": "MINI"}, weight=80), parse_volumes),
         candles=Candles(request=spot_candles_request, parse=parse_candles, rows_per_request=1000, reach_s=math.inf,
-                        tolerance=0.0, why="")),
+                        tolerance=0.0, why=""), books=_books("/api/v3/depth", 5, None)),
     _venue(FUTURES, ws_url="wss://fstream.binance.com/public/ws", history_request=futures_history_request,
            parse_history=parse_history, history=HistoryDepth(rows_per_request=ROWS, pages=False, reach_s=0, skips_ids=True),
            aggregated_history=AggregatedHistory(depth=AGGREGATES, request=aggregates_by_time, parse=parse_aggregates),

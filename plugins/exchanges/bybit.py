@@ -1,7 +1,8 @@
 """Bybit v5 spot and linear USDT perpetuals: every trade, from `publicTrade`.
 
 Documents: bybit-exchange/docs v5 websocket/public/trade, wss-authentication, market/instrument, market/tickers,
-market/recent-trade, market/kline, rate-limit (2026-07-24), and sessions recorded in 2026-08 and 2026-09. Checked 2026-11-27.
+market/recent-trade, market/kline, market/orderbook, rate-limit (2026-07-24), and sessions recorded in 2026-08 and 2026-09.
+Checked 2026-11-27.
 
 Symbols: `BTCUSDT`, spelt alike on both markets; only the address says which market it is. A multiplier is part of the
 base, in front (1000PEPE) or behind (SHIB1000).
@@ -17,7 +18,7 @@ connects in 5 minutes and 600 REST requests in 5 s. The messages allowed per sec
 connection's age.
 History: the newest 60 trades on spot and 1,000 on linear; nothing leads to older ones. Candles: kline, newest first, 1,000 a
 request from `start` to `end`, both inclusive, the minute that runs included; volumes in coins on both markets. No document
-says whether they count block trades.
+says whether they count block trades. Books: orderbook, 50 levels on both markets; `ts` is the system's time.
 """
 
 from __future__ import annotations
@@ -48,10 +49,12 @@ from pumpwatch import (
     IdKind,
     Instrument,
     Limits,
+    OrderBooks,
     QuantityUnit,
     Venue,
     Volumes,
     ascending_candles,
+    book_reader,
     hookimpl,
     split_multiplier,
 )
@@ -62,7 +65,7 @@ BLOCK, RPI = Flag.BLOCK.value, Flag.RPI.value
 CATEGORY = {SPOT: "spot", FUTURES: "linear"}
 TRADING = ("Trading", "1")  # spot had numbers in 2023
 INSTRUMENTS, TICKERS, RECENT = "/v5/market/instruments-info", "/v5/market/tickers", "/v5/market/recent-trade"
-KLINE, CANDLE_ROWS, NS_PER_MS = "/v5/market/kline", 1000, 1_000_000
+KLINE, CANDLE_ROWS, NS_PER_MS, BOOK = "/v5/market/kline", 1000, 1_000_000, "/v5/market/orderbook"
 PING = '{{"req_id":"{}","op":"ping"}}'
 
 Id = TypeVar("Id", int, str)
@@ -272,6 +275,11 @@ def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
                quote_volume=row.turnover) for row in msgspec.convert(result["list"], list[Kline], strict=False))
 
 
+def _books(category: str) -> OrderBooks:
+    return OrderBooks(request=lambda symbol: HttpRequest(BOOK, {"category": category, "symbol": symbol, "limit": 50}),
+                      parse=book_reader(_result_in, bids="b", asks="a", time=("ts", NS_PER_MS), sequence="u", symbol="s"))
+
+
 def _venue(market_type: str, symbols_per_message: int, history_rows: int, **facts: Any) -> Venue:
     category = CATEGORY[market_type]
     return Venue(
@@ -288,7 +296,7 @@ def _venue(market_type: str, symbols_per_message: int, history_rows: int, **fact
         history=HistoryDepth(rows_per_request=history_rows, pages=False, reach_s=0),
         history_request=_history_request(category, history_rows),
         candles=Candles(request=_candles_request(category), parse=parse_candles, rows_per_request=CANDLE_ROWS, reach_s=math.inf,
-                        tolerance=0.0, why=""), **facts,
+                        tolerance=0.0, why=""), books=_books(category), **facts,
     )
 
 

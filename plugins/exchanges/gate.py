@@ -19,7 +19,7 @@ Limits: 300 connections per address at once; no documented number of symbols, 20
 History: the newest 1,000 rows of a range of seconds, the last one taken as whole, for 30 days; not by `last_id`, which is no
 longer recommended. Where a symbol has more than 1,000 trades in one second, the pages stand still.
 Candles: 1,000 a request on spot and 2,000 on futures, both ends included, of the last 10,000 minutes. Futures count contracts;
-no document says how parts of a contract and takeovers count.
+no document says how parts of a contract and takeovers count. Books: `current` is the answer's time, on futures in seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -48,19 +48,22 @@ from pumpwatch import (
     IdKind,
     Instrument,
     Limits,
+    OrderBooks,
     QuantityUnit,
     Venue,
     Volumes,
     ascending_candles,
+    book_reader,
     hookimpl,
     split_multiplier,
 )
 
 NAMES = re.compile(r"[^\s\"'`,;:()\[\]]+")
-NS_PER_S = 10**9
-THIRTY_DAYS_S = 30 * 86_400
+NS_PER_S, THIRTY_DAYS_S = 10**9, 30 * 86_400
 CANDLE_REACH_S = 9_990 * 60  # the oldest of 10,000 minutes go while a request is under way
 LONGEST_RANGE = 10_000  # fills in one row; a longer range is a damaged frame
+Channel = TypeVar("Channel")
+Result = TypeVar("Result")
 UNIT_NS = {13: 1_000_000, 10: NS_PER_S}  # by digits before the point: ms and seconds of our time
 
 
@@ -78,14 +81,6 @@ class SpotTrade(msgspec.Struct, gc=False, kw_only=True):
     sequence_id: int = -1
 
 
-class SpotMessage(msgspec.Struct, gc=False):
-    """A spot frame: one trade."""
-
-    channel: Literal["spot.trades"]
-    event: Literal["update"]
-    result: SpotTrade
-
-
 class FuturesTrade(msgspec.Struct, gc=False, kw_only=True):
     """A futures trade; size is in contracts, negative where the taker sold."""
 
@@ -98,12 +93,12 @@ class FuturesTrade(msgspec.Struct, gc=False, kw_only=True):
     is_internal: bool = False
 
 
-class FuturesMessage(msgspec.Struct, gc=False):
-    """A futures frame."""
+class Message(msgspec.Struct, Generic[Channel, Result], gc=False):
+    """A frame: one trade on spot, a list of them on futures."""
 
-    channel: Literal["futures.trades"]
+    channel: Channel
     event: Literal["update"]
-    result: list[FuturesTrade]
+    result: Result
 
 
 class FuturesRow(msgspec.Struct):
@@ -116,8 +111,8 @@ class FuturesRow(msgspec.Struct):
     is_internal: bool = False
 
 
-_spot = msgspec.json.Decoder(list[SpotMessage], strict=False)
-_futures = msgspec.json.Decoder(list[FuturesMessage], strict=False)
+_spot = msgspec.json.Decoder(list[Message[Literal["spot.trades"], SpotTrade]], strict=False)
+_futures = msgspec.json.Decoder(list[Message[Literal["futures.trades"], list[FuturesTrade]]], strict=False)
 _spot_rows = msgspec.json.Decoder(list[SpotTrade], strict=False)
 _futures_rows = msgspec.json.Decoder(list[FuturesRow], strict=False)
 _lists = msgspec.json.Decoder(list[list[Any]])
@@ -336,13 +331,13 @@ def parse_futures_history(body: bytes, symbol: str, columns: Columns) -> None:
     _append_futures(rows, columns)
 
 
-def _candles_request(path: str, symbol_key: str) -> Callable[[str, int, int], HttpRequest]:
+def _minutes(path: str, symbol_key: str, rows: int, parse: Callable[[bytes, Instrument], list[Candle]]) -> Candles:
     def request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
         """Ask for minutes from the first whole one on, to the last second: no other minute begins before it."""
         return HttpRequest(path, {symbol_key: symbol, "interval": "1m", "from": -(-start_ns // (60 * NS_PER_S)) * 60,
                                   "to": (end_ns - 1) // NS_PER_S})
 
-    return request
+    return Candles(request=request, parse=parse, rows_per_request=rows, reach_s=CANDLE_REACH_S, tolerance=0.0, why="")
 
 
 def _candles(rows: Iterable[Sequence[Any]]) -> list[Candle]:
@@ -364,6 +359,11 @@ def parse_futures_candles(body: bytes, instrument: Instrument) -> list[Candle]:
                     for row in _listed.decode(body))
 
 
+def _books(path: str, key: str, **facts: Any) -> OrderBooks:
+    return OrderBooks(request=lambda symbol: HttpRequest(path, {key: symbol, "limit": 50, "with_id": "true"}),
+                      parse=book_reader(sequence="id", **facts))
+
+
 def _venue(market_type: str, **facts: Any) -> Venue:
     channel = f"{market_type}.trades"
     return Venue(
@@ -382,15 +382,15 @@ VENUES = [
            parse=parse_spot, instruments_requests=[HttpRequest("/spot/currency_pairs")],
            parse_instruments=parse_spot_instruments, volumes=_volumes("/spot/tickers", "currency_pair", "quote_volume"),
            history_request=_history_request("/spot/trades", "currency_pair"), parse_history=parse_spot_history,
-           candles=Candles(request=_candles_request("/spot/candlesticks", "currency_pair"), parse=parse_spot_candles,
-                           rows_per_request=1000, reach_s=CANDLE_REACH_S, tolerance=0.0, why="")),
+           candles=_minutes("/spot/candlesticks", "currency_pair", 1000, parse_spot_candles),
+           books=_books("/spot/order_book", "currency_pair", time=("current", 1_000_000))),
     _venue(FUTURES, ws_url="wss://fx-ws.gateio.ws/v4/ws/usdt", headers={"X-Gate-Size-Decimal": "1"},
            quantity_unit=QuantityUnit.CONTRACTS, timestamp_unit_ns=1_000_000, parse=parse_futures,
            instruments_requests=[HttpRequest("/futures/usdt/contracts")], parse_instruments=parse_futures_instruments,
            volumes=_volumes("/futures/usdt/tickers", "contract", "volume_24h_quote"),
            history_request=_history_request("/futures/usdt/trades", "contract"), parse_history=parse_futures_history,
-           candles=Candles(request=_candles_request("/futures/usdt/candlesticks", "contract"), parse=parse_futures_candles,
-                           rows_per_request=2000, reach_s=CANDLE_REACH_S, tolerance=0.0, why="")),
+           candles=_minutes("/futures/usdt/candlesticks", "contract", 2000, parse_futures_candles),
+           books=_books("/futures/usdt/order_book", "contract", time=("current", NS_PER_S), level=("p", "s"))),
 ]
 
 

@@ -22,6 +22,7 @@ used), 300 messages in 10 s, 250 connects in 5 minutes. The text does not say wh
 2,000 in 30 s count per market; the stricter reading is used: both markets share them.
 History: the last 100 trades, whatever is asked: oldest first on spot, newest first on futures. Candles: 1,500 a request on
 spot, newest first, in base units; 500 on futures, in lots. A minute without a trade has none.
+Books: 100 levels without a key ("Get Part OrderBook"), in lots on futures; 20 levels there weigh as much.
 """
 
 from __future__ import annotations
@@ -51,11 +52,13 @@ from pumpwatch import (
     IdKind,
     Instrument,
     Limits,
+    OrderBooks,
     QuantityUnit,
     Session,
     Venue,
     Volumes,
     ascending_candles,
+    book_reader,
     hookimpl,
     split_multiplier,
 )
@@ -328,6 +331,11 @@ def _candles_parser(unit_ns: int, places: Sequence[int]) -> Callable[[bytes, Ins
     return parse_candles
 
 
+def _books(path: str, weight: float, time: tuple[str, int]) -> OrderBooks:
+    return OrderBooks(request=lambda symbol: HttpRequest(path, {"symbol": symbol}, weight=weight),
+                      parse=book_reader(_data_in, time=time, sequence="sequence"))
+
+
 MARKETS: dict[str, dict[str, Any]] = {
     SPOT: {
         "rest_url": "https://api.kucoin.com", "quantity_unit": QuantityUnit.BASE,
@@ -335,13 +343,15 @@ MARKETS: dict[str, dict[str, Any]] = {
         "volumes": Volumes(HttpRequest("/api/v1/market/allTickers", weight=15), parse_volumes),
         "history_request": _history_request("/api/v1/market/histories", 3),
         "candles": Candles(request=spot_candles_request, parse=_candles_parser(NS_PER_S, (0, 1, 3, 4, 2, 5, 6)),
-                           rows_per_request=1500, reach_s=math.inf, tolerance=0.0, why="")},
+                           rows_per_request=1500, reach_s=math.inf, tolerance=0.0, why=""),
+        "books": _books("/api/v1/market/orderbook/level2_100", 4, ("time", NS_PER_MS))},
     FUTURES: {
         "rest_url": "https://api-futures.kucoin.com", "quantity_unit": QuantityUnit.CONTRACTS,
         "instruments_requests": [HttpRequest("/api/v1/contracts/active", weight=3)],
         "history_request": _history_request("/api/v1/trade/history", 5),
         "candles": Candles(request=futures_candles_request, parse=_candles_parser(NS_PER_MS, range(7)), rows_per_request=500,
-                           reach_s=math.inf, tolerance=0.0, why="")},
+                           reach_s=math.inf, tolerance=0.0, why=""),
+        "books": _books("/api/v1/level2/depth100", 5, ("ts", 1))},
 }
 
 

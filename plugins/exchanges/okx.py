@@ -1,8 +1,8 @@
 """OKX spot and USDT perpetual swaps: every trade, from the channel `trades-all`.
 
 Documents: OKX API v5, "All trades channel", "Connection count limit", "Notification", "Get instruments", "Get trades
-history", "Get candlesticks history", "Get tickers" (as of 2026-08-09); recordings of 2022-05, 2023, 2025 and 2026-09. Checked
-2026-11-27.
+history", "Get candlesticks history", "Get order book", "Get tickers" (as of 2026-08-09); recordings of 2022-05, 2023, 2025
+and 2026-09. Checked 2026-11-27.
 
 Symbols: `SOMI-USDT`, `SOMI-USDT-SWAP`, spelt alike everywhere. The row of a swap has empty base and quote; they are in
 `instFamily` (formerly `uly`).
@@ -20,7 +20,8 @@ History: three months, 100 rows a page, newest first, before an id (type 1) or a
 where more than 100 trades have one time; pages by id do not. Candles: history-candles, newest first, between `before` and
 `after`, both exclusive, 100 a request: clients use 100 or 300, and a shorter answer would make minutes look quiet. `vol`
 counts contracts on swaps. A candle that is not `confirm`ed is left out. No document says whether candles count block trades,
-which `trades-all` leaves out.
+which `trades-all` leaves out. Books: `books`, up to 400 levels, as rows of price, quantity in contracts on swaps, a 0 and
+the number of orders; 40 requests in 2 seconds.
 """
 
 from __future__ import annotations
@@ -50,10 +51,12 @@ from pumpwatch import (
     IdKind,
     Instrument,
     Limits,
+    OrderBooks,
     QuantityUnit,
     Venue,
     Volumes,
     ascending_candles,
+    book_reader,
     hookimpl,
     split_multiplier,
 )
@@ -281,6 +284,15 @@ def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
         for row in answer.data if row.confirm == "1")
 
 
+def _book_in(body: bytes) -> dict[str, Any]:
+    book, = _data_in(body)
+    return book
+
+
+BOOKS = OrderBooks(request=lambda symbol: HttpRequest("/api/v5/market/books", {"instId": symbol, "sz": 50}),
+                   parse=book_reader(_book_in, time=("ts", NS_PER_MS)))
+
+
 def _venue(market_type: str, instrument_type: str, quantity_unit: QuantityUnit) -> Venue:
     return Venue(
         exchange="okx", market_type=market_type, ws_url="wss://ws.okx.com:8443/ws/v5/business", rest_url="https://www.okx.com",
@@ -291,7 +303,7 @@ def _venue(market_type: str, instrument_type: str, quantity_unit: QuantityUnit) 
                       connection_age_s=23 * 3600, requests_per_minute=600, request_window_s=2, shared_by_markets=True),
         history=HistoryDepth(rows_per_request=100, pages=True, reach_s=90 * 86_400, by_id=True),
         candles=Candles(request=candles_request, parse=parse_candles, rows_per_request=CANDLE_ROWS, reach_s=math.inf,
-                        tolerance=0.0, why=""),
+                        tolerance=0.0, why=""), books=BOOKS,
         subscribe=_request("subscribe"), unsubscribe=_request("unsubscribe"), parse=parse, read_control=read_control,
         instruments_requests=[HttpRequest("/api/v5/public/instruments", {"instType": instrument_type})],
         volumes=Volumes(HttpRequest("/api/v5/market/tickers", {"instType": instrument_type}), parse_volumes),

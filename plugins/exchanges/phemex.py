@@ -25,6 +25,7 @@ connections per client; more were open without a complaint. Both markets share o
 History: about the newest 1,000 trades, without paging, through a cache that may be a moment old; subscribing gives the same.
 Candles: kline/list, which the documents keep for compatibility, for only it takes a range; fewer than 1,000 minutes, its ends
 whole minutes, the later one excluded. The minute that runs is not in it. kline weighs 10. Spot has scaled integers.
+Books: 30 levels, with a time in ns; they may come through the cache as well.
 """
 
 from __future__ import annotations
@@ -51,10 +52,12 @@ from pumpwatch import (
     IdKind,
     Instrument,
     Limits,
+    OrderBooks,
     QuantityUnit,
     Venue,
     Volumes,
     ascending_candles,
+    book_reader,
     hookimpl,
     split_multiplier,
 )
@@ -330,6 +333,16 @@ def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
     return found
 
 
+def _books(path: str, key: str) -> OrderBooks:
+    """Return the snapshots of 30 levels; scaled integers on spot."""
+    def data(body: bytes) -> dict[str, Any]:
+        result = msgspec.json.decode(body)["result"]
+        return {**result, **result[key]}
+
+    return OrderBooks(request=lambda symbol: HttpRequest(path, {"symbol": symbol}),
+                      parse=book_reader(data, time=("timestamp", 1), sequence="sequence", symbol="symbol"))
+
+
 def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> Venue:
     return Venue(
         exchange="phemex", market_type=market_type, ws_url="wss://ws.phemex.com", rest_url="https://api.phemex.com", headers={},
@@ -348,10 +361,11 @@ def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> V
 VENUES = [
     _venue(SPOT, "trade", "/md/trade", quantity_unit=QuantityUnit.CONTRACTS, parse=parse_spot,
            parse_instruments=spot_instruments, unlisted=unlisted_spot,
-           volumes=Volumes(HttpRequest("/md/spot/ticker/24hr/all"), spot_volumes), parse_history=_history_parser(parse_spot)),
+           volumes=Volumes(HttpRequest("/md/spot/ticker/24hr/all"), spot_volumes), parse_history=_history_parser(parse_spot),
+           books=_books("/md/orderbook", "book")),
     _venue(FUTURES, "trade_p", "/md/v2/trade", quantity_unit=QuantityUnit.BASE, parse=parse_futures,
            parse_instruments=futures_instruments, volumes=Volumes(HttpRequest("/md/v2/ticker/24hr/all"), futures_volumes),
-           parse_history=_history_parser(parse_futures)),
+           parse_history=_history_parser(parse_futures), books=_books("/md/v2/orderbook", "orderbook_p")),
 ]
 
 

@@ -9,6 +9,7 @@ From the same documents and observations as the exchange plugin (2026).
 - REST weight beyond a minute's limit is answered with 429, beyond one and a half times the limit with 418.
 - An aggregate of aggTrades has one price, side and time; its id `a`, which `fromId` means, is far from its trades' ids. The
   real ones count by one. Futures give them for 48 hours, an hour a request. Klines leave out minutes without a trade.
+- Books have at most 50 levels, on spot without a time.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ SPOT_FRAME = '{"e":"trade","E":%d,"s":"%s","t":%d,"p":"%s","q":"%s","T":%d,"m":%
 FUTURES_FRAME = '{"e":"trade","E":%d,"T":%d,"s":"%s","t":%d,"p":"%s","q":"%s","X":"%s","m":%s,"st":1}'
 WRAPPED = '{"stream":"%s@trade","data":%s}'
 SPOT_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4,
-                "ticker/24hr": 80, "klines": 2}
+                "ticker/24hr": 80, "klines": 2, "depth": 5}
 FUTURES_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 1, "trades": 5, "historicalTrades": 200, "aggTrades": 20,
-                   "ticker/24hr": 40}
+                   "ticker/24hr": 40, "depth": 2}
 ROW_LIMIT = 1000
 KLINE_WEIGHTS = ((100, 1), (500, 2), (1001, 5))  # of futures: more rows weigh 10
 FILLS = 20  # rows of trades that are read for an aggregate
@@ -226,6 +227,8 @@ def _trades(call: HttpCall, name: str, spot: bool, history: History, used: float
             if not call.query[key].isdigit():
                 return _error(400, -1100, f"Illegal characters found in parameter '{key}'.")
             numbers[key] = int(call.query[key])
+    if name == "depth":
+        return _depth(history, symbol, spot, numbers.get("limit", 500), call.now_ns, used)
     limit, most = numbers.get("limit", 500), 1500 if name == "klines" and not spot else ROW_LIMIT
     if not 1 <= limit <= most:
         if not spot or limit < 1:
@@ -277,6 +280,16 @@ def _aggregate_trades(history: History, symbol: int, numbers: dict[str, int], li
     return [{"a": ids[first] - AGGREGATES_BEHIND, "p": prices[first], "q": f"{units / scale:.8f}", "f": ids[first],
              "l": ids[last], "T": times[first], "m": sells[first]}
             for first, last, units in (groups[-limit:] if newest else groups[:limit])]
+
+
+def _depth(history: History, symbol: int, spot: bool, limit: int, now_ns: int, used: float) -> HttpReply:
+    """Answer with the best levels; only limits up to 50 are known here, which weigh the same."""
+    if not 1 <= limit <= 50 or (not spot and limit not in (5, 10, 20, 50)):
+        return _error(400, -4021, f"{limit} is not valid depth limit.")
+    book = history.book(symbol, now_ns)
+    times = {} if spot else {"E": now_ns // NS_PER_MS, "T": book.at_ns // NS_PER_MS}
+    sides = {side: book.texts(side, limit) for side in ("bids", "asks")}
+    return _json({"lastUpdateId": book.number, **times, **sides}, used)
 
 
 def _klines(history: History, symbol: int, numbers: dict[str, int], limit: int, now_ns: int) -> list[list[Any]]:

@@ -7,7 +7,7 @@ From the same documents and observations as the exchange plugin (2026).
 - Linear ids are UUIDs, here ending in the trade's number.
 - Connects and REST requests count for both markets together; each market takes 1,000 connections at most. The linear list
   is paged by a cursor that comes percent-encoded.
-- kline gives the newest minutes of its range first, and leaves out minutes without a trade.
+- kline gives the newest minutes of its range first, and leaves out minutes without a trade. orderbook has at most 50 levels.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ CATEGORY = {SPOT: "spot", FUTURES: "linear"}
 TOPIC_CHARACTERS = 21_000
 SPOT_ARGS = 10
 ROW_LIMIT = {SPOT: 60, FUTURES: 1000}
-PATHS = ("/v5/market/instruments-info", "/v5/market/recent-trade", "/v5/market/tickers", "/v5/market/kline")
+PATHS = ("/v5/market/instruments-info", "/v5/market/recent-trade", "/v5/market/tickers", "/v5/market/kline",
+         "/v5/market/orderbook")
 PREFIXED, SUFFIXED = ("PEPE", "BONK", "FLOKI", "RATS", "LUNC"), ("SHIB",)
 # The fields are in the venue's order. What fills them, a trade: time, symbol, side, quantity, price, id, block, RPI, seq;
 # a frame: symbol, time, trades.
@@ -165,6 +166,11 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
             return _answer(call, {}, 10001, "Not supported symbols")
         if call.path.endswith("kline"):
             return _kline(call, category, symbol, history)
+        if call.path.endswith("orderbook"):
+            book, limit = history.book(symbol, call.now_ns), min(_limit(call, 1), 50)
+            sides = {key: book.texts(side, limit) for key, side in (("b", "bids"), ("a", "asks"))}
+            return _answer(call, {"s": book.table.symbols[book.symbol], **sides, "ts": call.now_ns // 1_000_000,
+                                  "u": book.number, "seq": book.number, "cts": book.at_ns // 1_000_000})
         row_limit = ROW_LIMIT[market_type]
         rows = history.recent(symbol, min(_limit(call, min(500, row_limit)), row_limit))
         listed = [{"execId": trade_id, "symbol": name, "price": price, "size": size, "side": "Sell" if sell else "Buy",

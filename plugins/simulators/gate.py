@@ -153,7 +153,8 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
             keys = ("currency_pair", "quote_volume") if spot else ("contract", "volume_24h_quote")
             pairs = zip(history.table.symbols, history.table.volumes, strict=True)
             return _json([dict(zip(keys, (symbol, str(volume)), strict=True)) for symbol, volume in pairs])
-        if path not in (trades_path, candles_path):
+        book_path = trades_path.replace("trades", "order_book")
+        if path not in (trades_path, candles_path, book_path):
             return _error(404, "NOT_FOUND", "not found")
         symbol = history.table.index.get(call.query.get("currency_pair" if spot else "contract", ""))
         if symbol is None:
@@ -162,6 +163,8 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
         if not all(text.isdecimal() for text in numbers.values()):
             return _error(400, "INVALID_PARAM_VALUE", "not a number")
         given = {name: int(text) for name, text in numbers.items()}
+        if path == book_path:
+            return _book(market_type, call, given.get("limit", 10), history, symbol)
         return (_trades if path == trades_path else _candles)(market_type, call, given, history, symbol)
 
     return rest
@@ -177,6 +180,21 @@ def _trades(market_type: str, call: HttpCall, given: dict[str, int], history: Hi
     rows = rows.take(slice(max(0, len(rows) - limit - skipped), len(rows) - skipped if skipped < len(rows) else 0))
     form = "decimal" if call.headers.get(SIZES_IN_TEXT) == "1" else "whole"
     return _json((_spot_rows(rows) if market_type == SPOT else _futures_rows(form, rows))[::-1])
+
+
+def _book(market_type: str, call: HttpCall, limit: int, history: History, symbol: int) -> HttpReply:
+    """Answer with rows of text on spot; on futures with objects, whose sizes are whole numbers without the header."""
+    if not 1 <= limit <= 100:
+        return _error(400, "INVALID_PARAM_VALUE", "invalid limit")
+    book = history.book(symbol, call.now_ns)
+    number = {"id": book.number} if call.query.get("with_id") == "true" else {}
+    if market_type == SPOT:
+        return _json({**number, "current": call.now_ns // 10**6, "update": book.at_ns // 10**6,
+                      **{side: book.texts(side, limit) for side in ("asks", "bids")}})
+    text = call.headers.get(SIZES_IN_TEXT) == "1"
+    sides = {side: [{"p": price, "s": size if text else int(float(size))} for price, size in book.texts(side, limit)]
+             for side in ("asks", "bids")}
+    return _json({**number, "current": call.now_ns // 10**6 / 1000, "update": book.at_ns // 10**6 / 1000, **sides})
 
 
 def _candles(market_type: str, call: HttpCall, given: dict[str, int], history: History, symbol: int) -> HttpReply:

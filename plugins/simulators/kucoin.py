@@ -54,10 +54,13 @@ FUTURES_FRAME = ('{"topic":"/contractMarket/execution:%s","type":"message","subj
                  '"makerOrderId":"247822167163555840","tradeId":"%d","ts":%d}}')
 TOKENLESS_FRAME = '{"T":"trade.%s","P":%d,"d":{"E":%d,"M":%d,"S":"%s","p":"%s","q":"%s","s":"%s","ti":"%d"}}'
 WEIGHTS = {"/api/v1/bullet-public": 10, "/api/v2/symbols": 4, "/api/v1/contracts/active": 3, "/api/v1/market/histories": 3,
-           "/api/v1/trade/history": 5, "/api/v1/market/allTickers": 15, "/api/v1/market/candles": 3, "/api/v1/kline/query": 3}
+           "/api/v1/trade/history": 5, "/api/v1/market/allTickers": 15, "/api/v1/market/candles": 3, "/api/v1/kline/query": 3,
+           "/api/v1/market/orderbook/level2_20": 2, "/api/v1/market/orderbook/level2_100": 4, "/api/v1/level2/depth20": 5,
+           "/api/v1/level2/depth100": 5}
 LISTS = {True: "/api/v2/symbols", False: "/api/v1/contracts/active"}
 HISTORIES = {True: "/api/v1/market/histories", False: "/api/v1/trade/history"}
 CANDLES = {True: "/api/v1/market/candles", False: "/api/v1/kline/query"}
+BOOKS = {True: "/api/v1/market/orderbook/level2_", False: "/api/v1/level2/depth"}
 DEPTH, MINUTE_NS = 100, 60 * 10**9
 
 
@@ -213,6 +216,8 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
             return _trades(call, spot, history)
         if call.path == CANDLES[spot]:
             return _candles(call, spot, history)
+        if call.path.rstrip("0123456789") == BOOKS[spot]:
+            return _book(call, spot, history)
         return _error("404000", "Url Not Found", 404)
 
     return rest
@@ -272,6 +277,19 @@ def _trades(call: HttpCall, spot: bool, history: History) -> HttpReply:
             found.append({"sequence": number, "contractId": symbol + 1, "tradeId": str(number), "ts": at, "size": int(quantity),
                           "price": price, "side": side})
     return _answer(found if spot else found[::-1])
+
+
+def _book(call: HttpCall, spot: bool, history: History) -> HttpReply:
+    """Answer with 20 or 100 levels: text on spot, whole lots on futures, with a time in ms and in ns."""
+    symbol, levels = history.table.index.get(call.query.get("symbol", "")), int(call.path.rpartition("_" if spot else "h")[2])
+    if symbol is None:
+        return _error("900001" if spot else "100001", "symbol not exists")
+    book = history.book(symbol, call.now_ns)
+    sides: dict[str, Any] = {side: [[price, quantity if spot else int(quantity)] for price, quantity in book.texts(side, levels)]
+                             for side in ("bids", "asks")}
+    if spot:
+        return _answer({"time": call.now_ns // 10**6, "sequence": str(book.number), **sides})
+    return _answer({"sequence": book.number, "symbol": book.table.symbols[book.symbol], **sides, "ts": call.now_ns})
 
 
 def _candles(call: HttpCall, spot: bool, history: History) -> HttpReply:

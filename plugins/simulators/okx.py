@@ -150,6 +150,8 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
             return _instruments(call, spot, history)
         if call.path == "/api/v5/market/tickers":
             return _answer(_tickers(spot, history) if call.query.get("instType") == ("SPOT" if spot else "SWAP") else [])
+        if call.path == "/api/v5/market/books":
+            return _book(call, history)
         if call.path in DEPTHS:
             return _past(call, history)
         return _http_error("404", "Not Found", 404)
@@ -200,6 +202,18 @@ def _swap_extras() -> list[dict[str, Any]]:
                "ctValCcy": "USD", "ctType": "inverse"}
     other = {"instId": "BTC-USDC-SWAP", "uly": "BTC-USDC", "instFamily": "BTC-USDC", "settleCcy": "USDC"}
     return [plain | {"state": "suspend"}, plain | inverse, plain | other]
+
+
+def _book(call: HttpCall, history: History) -> HttpReply:
+    """Answer with the best levels: price, quantity, a 0 and the number of orders."""
+    symbol, size = history.table.index.get(call.query.get("instId", "")), call.query.get("sz", "1")
+    if symbol is None:
+        return _http_error("51001", f"Instrument ID, Instrument ID code, or Spread ID doesn't exist. {call.query.get('instId')}")
+    if not size.isdigit() or not 1 <= int(size) <= 400:
+        return _http_error("51000", "Parameter sz error")
+    book = history.book(symbol, call.now_ns)
+    return _answer([{side: [[*level, "0", "3"] for level in book.texts(side, int(size))] for side in ("asks", "bids")}
+                    | {"ts": str(book.at_ns // MS), "seqId": book.number}])
 
 
 def _past(call: HttpCall, history: History) -> HttpReply:

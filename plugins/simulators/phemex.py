@@ -41,6 +41,7 @@ CANDLES = "/exchange/public/md/v2/kline/list"
 CACHED_NS, MINUTE_NS = 10**9, 60 * 10**9
 MOMENT_NS = 20_000_000  # trades of this long share their nanosecond, as those of one taker do on the real venue
 VOLUMES = {"trades": "/md/spot/ticker/24hr/all", "trades_p": "/md/v2/ticker/24hr/all"}
+LEVELS = 30  # of a side of a book
 SCALE = 8  # of every currency here but USD and TRY
 THOUSANDS = ("PEPE", "BONK", "FLOKI", "LUNC", "XEC", "RATS", "SHIB")
 INVALID, TOO_MANY = (6001, "invalid argument"), (6015, "subscription limit exceeded")
@@ -108,7 +109,8 @@ def _encode_as(key: str) -> Callable[[str, Rows], list[bytes]]:
 
 def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
-        if call.path not in ("/public/products", path, VOLUMES[key], CANDLES):
+        book_path = path.replace("trade", "orderbook")
+        if call.path not in ("/public/products", path, book_path, VOLUMES[key], CANDLES):
             return HttpReply(404, b'{"code":404,"msg":"not found"}')
         if meter.spend(10 if call.path == CANDLES else 1) > rules.requests > 0:
             return HttpReply(429, b'{"code":429,"msg":"too many requests"}', {"Retry-After": str(meter.retry_after_s())})
@@ -125,6 +127,8 @@ def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter],
             return HttpReply(500, _answer(None, None, INVALID).encode())
         if call.path == CANDLES:
             return _candles(call, history, number, scaled=key == "trades")
+        if call.path == book_path:
+            return _book(call, history, number, scaled=key == "trades")
         cache: dict[tuple[str, str], tuple[int, HttpReply]] = call.memory.setdefault("cache", {})
         at_ns, reply = cache.get((path, symbol), (0, HttpReply(200)))
         if call.now_ns - at_ns >= CACHED_NS:
@@ -134,6 +138,15 @@ def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter],
         return reply
 
     return rest
+
+
+def _book(call: HttpCall, history: History, symbol: int, *, scaled: bool) -> HttpReply:
+    """Return 30 levels: scaled integers on spot, text on futures."""
+    book = history.book(symbol, call.now_ns)
+    sides = {side: getattr(book, side)[:LEVELS] if scaled else book.texts(side, LEVELS) for side in ("asks", "bids")}
+    result = {"book" if scaled else "orderbook_p": sides, "depth": LEVELS, "sequence": book.number, "timestamp": call.now_ns,
+              "symbol": book.table.symbols[book.symbol], "type": "snapshot"}
+    return HttpReply(200, _answer(0, result).encode())
 
 
 def _candles(call: HttpCall, history: History, symbol: int, *, scaled: bool) -> HttpReply:

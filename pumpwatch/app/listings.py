@@ -19,6 +19,7 @@ from pumpwatch.errors import BadFrame
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import AnySource, ListingSource, MarketSource, PushSource
 from pumpwatch.listing.archive_writer import ArchiveProcess
+from pumpwatch.listing.book_recorder import BookAccess, BookRecorder
 from pumpwatch.listing.catch_up import CatchUp
 from pumpwatch.listing.context import IntakeContext, TradeAccess, WindowContext, reaches_of
 from pumpwatch.listing.inbox import Inbox, inbox_folder
@@ -34,6 +35,7 @@ from pumpwatch.printable import printable
 from pumpwatch.store.in_thread import in_thread
 from pumpwatch.store.query import QueryResult, find, merged
 from pumpwatch.store.recent import Recent, extract
+from pumpwatch.venue import HttpRequest
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +89,14 @@ class Listings:
         impatient = in_thread(collector.journal.ledger, collector.ledger_thread, within_s=LEDGER_ANSWER_S,
                               late="the ledger does not answer")
         self.publisher = Publisher(collector.sinks, clock, stats, self._in_memory_thread)
+        self._books = BookRecorder([_book_access(collector, feeds) for feeds in collector.venues], collector.catalogue, clock,
+                                   stats, collector.supervisor.spawn)
         self.windows = WindowKeeper(
             WindowContext(ledger=ListingLedger(self._ledger), clock=clock, stats=stats, catalogue=collector.catalogue,
                           archive_dir=Path(options.archive_dir), reaches=reaches_of(options),
                           fresh_s=options.fresh_s),
-            TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted),
+            TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted,
+                        books=self._books),
             hasten=collector.sweep.hasten, publisher=self.publisher,
             doubler=EveryVenue(collector.venues) if options.doubled else None, writer=ArchiveProcess(),
             on_written=collector.notifying.written)
@@ -150,6 +155,7 @@ class Listings:
         for watch in (*self.watches, *self._unpolled, *self._catch_ups.values()):
             watch.stop()
         self.windows.stop()
+        self._books.stop()
 
     def status(self) -> dict[str, Any]:
         """Return the state of each source, and the number of windows."""
@@ -188,6 +194,13 @@ class Listings:
     def _in_memory_thread(self, function: Callable[..., T], /, *args: Any) -> T:
         result: T = self._collector.memory_thread.apply(function, args)
         return result
+
+
+def _book_access(collector: CollectorParts, feeds: VenueFeeds) -> BookAccess:
+    def ask(request: HttpRequest) -> bytes:
+        return collector.http.ask(feeds.rest_url, request, feeds.venue.headers, feeds.budget)
+
+    return BookAccess(feeds.venue, feeds.budget, ask)
 
 
 def _usable_sources(collector: CollectorParts) -> Iterator[tuple[AnySource, SourceConfig]]:

@@ -30,7 +30,8 @@ def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
     """Make a window's archive again from the store.
 
     Works with and without a running collector. From the same trades, gaps and listings every file but manifest.json becomes the
-    same, byte for byte. TIME is ISO 8601 (UTC unless it names a zone), an epoch, or `-20m`.
+    same, byte for byte. Order books are taken from the archive that is there; without it there are none. TIME is ISO 8601 (UTC
+    unless it names a zone), an epoch, or `-20m`.
 
     \b
     Example: pumpwatch listing replay PEPE --at 2026-11-21T10:00:00Z
@@ -43,6 +44,8 @@ def replay(coin: str, at_ns: int, as_json: bool, config: Config) -> int:
     else:
         put(made["archive"])
         say(f"{made['trades']:,} trades of {made['coin']} from {', '.join(made['venues']) or 'no venue'}")
+        say(f"{made['books']:,} order books, kept from the archive" if made["books"] else
+            "no order books: the archive that was written while the window was open is their only store")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Analyse the effect of a listing on each market, and who moved first.
 
 docs/analysis.md defines each figure. `abnormal` finds the abnormal trades, `market_figures` has the figures of one market,
-`move_order` the order of venues, `lead_lag` by how much one price follows another.
+`book_figures` those of its order book, `move_order` the order of venues, `lead_lag` by how much one price follows another.
 
 Trades that come from no public order (blocks, insurance fund, ADL, internal ones), or without a price, are counted as
 `odd_trades` and not analysed.
@@ -9,7 +9,7 @@ Trades that come from no public order (blocks, insurance fund, ADL, internal one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ import numpy as np
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.listing.abnormal import RULE, Scores, baseline_from_ns, normal_of, odd_rows, scores_of, search_ns
+from pumpwatch.listing.book_figures import book_buys
+from pumpwatch.listing.books import Snapshot
 from pumpwatch.listing.lead_lag import LAG_MAX_MS, STEP_MS, lead_lags, returns_of
 from pumpwatch.listing.market_figures import drawdown, market_buys, per_second, percent, phases, volume
 from pumpwatch.listing.move_order import order_of, resolution_ns
@@ -24,12 +26,14 @@ from pumpwatch.model import Flag, Float64, TradeBatch
 
 
 def analyse(batch: TradeBatch, catalogue: Catalogue, ids: Sequence[int], announced_at_ns: int, detected_at_ns: int,
-            earlier: TradeBatch | None = None) -> dict[str, Any]:
+            earlier: TradeBatch | None = None,
+            books: Mapping[tuple[str, str, str], Sequence[Snapshot]] | None = None) -> dict[str, Any]:
     """Return the analysis of these instruments' trades as plain data: `rule`, `overall`, and one row for each instrument.
 
     The batch holds the trades of the window, sorted by time; instruments without trades have a row too. earlier: trades before
-    the window, sorted, which only say what is normal. Times are int ns, UTC; volumes are in base units (quantity) and quote
-    units (value); percent are of the price before the announcement unless a name says otherwise.
+    the window, sorted, which only say what is normal. books: snapshots by exchange, market type and symbol. Times are int ns,
+    UTC; volumes are in base units (quantity) and quote units (value); percent are of the price before the announcement unless
+    a name says otherwise.
     """
     earlier = TradeBatch.empty() if earlier is None else earlier
     earlier = earlier.take(earlier.timestamp >= baseline_from_ns(announced_at_ns))
@@ -39,8 +43,10 @@ def analyse(batch: TradeBatch, catalogue: Catalogue, ids: Sequence[int], announc
     for number in ids:
         exchange, market_type = catalogue.venues[number]
         market = _Market(earlier_of[number], trades_of[number], announced_at_ns, detected_at_ns)
-        rows.append({"exchange": exchange, "market_type": market_type, "symbol": catalogue.instruments[number].symbol,
-                     **market.row()})
+        symbol = catalogue.instruments[number].symbol
+        snapshots = (books or {}).get((exchange, market_type, symbol), ())
+        rows.append({"exchange": exchange, "market_type": market_type, "symbol": symbol, **market.row(),
+                     "book_buys": book_buys(snapshots, market.price_before, announced_at_ns)})
         returns.append(returns_of(market.judged.timestamp, market.judged.price, announced_at_ns))
     overall = _overall(rows, returns)
     rows.sort(key=lambda row: (row["first_abnormal"] is None, (row["first_abnormal"] or {}).get("at_ns", 0),

@@ -3,6 +3,7 @@
     <archive_dir>/KITE_20261103T060000Z/         coin, and the announced time in UTC; another board's, of that second: .._BOARD
         raw/binance/spot.json                    one file for each venue that lists the coin, also without trades
         raw/binance/futures.json
+        raw/binance/spot_book.json               listing.books: snapshots of the order book, where there are any
         refined/pump_analysis.json               listing.analysis
         notice.json                              listing.notice_file: the notices, and what each source showed, and when
         chart.html                               listing.chart
@@ -23,7 +24,8 @@ busy coin has 100,000 trades in a window: symbol, side (`buy`, `sell`: the taker
 units), trade_id (text), sequence_number (integer or null), timestamp and received_at (ns since 1970 UTC: too large for a
 double, so read them as integers), flags (integer, 0 for an ordinary trade).
 
-Every file but the manifest follows from the stored trades, gaps and listings alone, so that it can be made again byte for byte.
+Every file but the manifest follows from the stored trades, gaps and listings, and from the order books of the archive that is
+there, so that it can be made again byte for byte.
 
 An archive is complete or absent: it is written to a hidden folder and put in place whole (`listing.archive_swap`). An existing
 archive is replaced only by one with at least as many trades.
@@ -55,6 +57,7 @@ from pumpwatch.listing.abnormal import baseline_from_ns
 from pumpwatch.listing.analysis import analyse
 from pumpwatch.listing.archive_files import ArchiveFiles, trades_object
 from pumpwatch.listing.archive_swap import partial_of, put_in_place, recover
+from pumpwatch.listing.books import VenueBooks, join_books, read_books, snapshots_of, write_books
 from pumpwatch.listing.chart import chart_pieces
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
 from pumpwatch.listing.manifest import ArchiveManifest, iso, read_manifest, write_manifest
@@ -116,8 +119,9 @@ class Pass:
     """One writing of an archive, for its manifest: the time, whether it is the last one, and why trades may be missing.
 
     unpublished: the sinks that the listings are for. The manifest names them as long as they have not accepted them; None:
-    those that it names already stay. unlisted: the venues (`binance.spot`) whose instrument list has not arrived yet.
-    only_changes: files that would have the same content as those of the last pass are left in place.
+    those that it names already stay. unlisted: the venues (`binance.spot`) whose instrument list has not arrived yet. books: the
+    order books recorded so far; those of the archive that is there are kept in any case. only_changes: files that would have the
+    same content as those of the last pass are left in place.
     """
 
     at_ns: int
@@ -125,6 +129,7 @@ class Pass:
     problems: Sequence[str] = ()
     unpublished: tuple[str, ...] | None = None
     unlisted: Sequence[str] = ()
+    books: Sequence[VenueBooks] = ()
     only_changes: bool = False
 
 
@@ -168,6 +173,7 @@ def write_archive(archive_dir: Path, span: Span, batch: TradeBatch, catalogue: C
         recover(path)
         known = trades_in(path)
         before = read_manifest(path)
+        content.books = join_books(read_books(path, before.books if before else ()), made.books)
         content_id = content.digest(parts, made.unlisted)
         kept = known is not None and (known > count or (
             made.only_changes and before is not None and before.content_id == content_id))
@@ -239,6 +245,7 @@ class _Content:
 
     def __init__(self, span: Span, batch: TradeBatch, catalogue: Catalogue, gaps: Sequence[Gap]) -> None:
         self.span, self.catalogue = span, catalogue
+        self.books: Sequence[VenueBooks] = ()
         self.ids = sorted(catalogue.matching(span.coin),
                           key=lambda number: (catalogue.venues[number], catalogue.instruments[number].symbol))
         rows = _in_order(batch, self.ids)
@@ -274,7 +281,8 @@ class _Content:
         symbols = [[*self.catalogue.venues[number], self.catalogue.instruments[number].symbol] for number in self.ids]
         content = [__version__, pyarrow_version(), self.header(), self.notice_file(),
                    [self.gaps_of(venue) for venue in self.venues], sums, symbols,
-                   sorted(map(list, set(self.catalogue.venues))), sorted({part.problem for part in parts}), sorted(unlisted)]
+                   sorted(map(list, set(self.catalogue.venues))), sorted({part.problem for part in parts}), sorted(unlisted),
+                   [venue.content for venue in self.books]]
         return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
     def header(self) -> dict[str, Any]:
@@ -322,6 +330,8 @@ def _with_files(manifest: ArchiveManifest, content: _Content, folder: Path, part
     venues = venue_rows(content.catalogue, content.ids, counts, content.span.intervals, doubts)
     with _timed(steps, "raw"):
         _write_raw(files, content)
+    with _timed(steps, "books"):
+        books = write_books(files, content.books, content.span.coin)
     with _timed(steps, "analysis"):
         analysis = _write_analysis(files, content)
     with _timed(steps, "chart"):
@@ -332,7 +342,7 @@ def _with_files(manifest: ArchiveManifest, content: _Content, folder: Path, part
         versions["pyarrow"] = version
         with _timed(steps, "parquet"):
             files.write(PARQUET, parquet_pieces(content.trades, content.ids, content.catalogue))
-    return msgspec.structs.replace(manifest, files=dict(sorted(files.rows.items())), venues=venues, steps_ms=steps,
+    return msgspec.structs.replace(manifest, files=dict(sorted(files.rows.items())), venues=venues, books=books, steps_ms=steps,
                                    parts=tuple(part_row(part) for part in parts), versions=versions)
 
 
@@ -359,7 +369,7 @@ def _write_raw(files: ArchiveFiles, content: _Content) -> None:
 def _write_analysis(files: ArchiveFiles, content: _Content) -> dict[str, Any]:
     header = content.header()
     analysis = analyse(content.trades, content.catalogue, content.ids, header["announced_at_ns"], header["detected_at_ns"],
-                       content.earlier)
+                       content.earlier, snapshots_of(content.books))
     files.write_object(ANALYSIS.as_posix(), {
         "format": ANALYSIS_FORMAT, "coin": content.span.coin, **header,
         "gaps": [gap for venue in content.venues for gap in content.gaps_of(venue)], **analysis})

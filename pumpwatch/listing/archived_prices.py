@@ -10,6 +10,7 @@ import numpy as np
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
+from pumpwatch.listing.books import SUFFIX
 from pumpwatch.model import Float64
 
 
@@ -42,6 +43,8 @@ def read_prices(archive: Path) -> Prices:
     """Return the prices of an archive's raw files. Raises StorageError where one cannot be read."""
     seconds, prices = [np.empty(0)], [np.empty(0)]
     for path in sorted((archive / "raw").glob("*/*.json")):
+        if path.name.endswith(SUFFIX):
+            continue
         try:
             raw = msgspec.json.decode(path.read_bytes(), type=_Raw)
         except (OSError, msgspec.DecodeError) as error:

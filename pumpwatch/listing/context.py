@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import ListingConfig
+from pumpwatch.listing.book_recorder import Books, NoBooks
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.model import Gap, Listing
 from pumpwatch.records import Records
@@ -109,9 +110,10 @@ class WindowContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeAccess:
-    """The store as a window reads it: a coin's trades, the known gaps, and what has not arrived yet."""
+    """What a window reads: a coin's trades in the store, the known gaps, what has not arrived yet, and recorded order books."""
 
     query: Query
     gaps: Gaps = no_gaps
     behind: Behind = never_behind
     unlisted: Unlisted = all_listed
+    books: Books = field(default_factory=NoBooks)

@@ -7,16 +7,20 @@
      "files": {"raw/binance/spot.json": {"bytes": 812345, "sha256": "9f86..."}},
      "venues": [{"exchange": "binance", "market_type": "spot", "state": "traded", "trades": 5120, "symbols": [...],
                  "missing": []}],
+     "books": [{"exchange": "binance", "market_type": "spot", "snapshots": 20, "failed": 1, "first_ns": 1793685605...,
+                "last_ns": 1793685625..., "problems": [{"from_ns": ..., "to_ns": ..., "count": 1, "reason": "..."}]}],
      "parts": [{"source": "recent", "rows": 5120, "ms": 1.5}], "steps_ms": {"query": 1.5, "raw": 22.1},
      "window": [[1793685580000000000, 1793685623000000000]], "content_id": "5f3c..."}
 
 `final` is false as long as another pass is to come; trades that it finds in addition are written, and counted in `added`.
 `problems` says why trades may be missing, as of the last pass. `unpublished` names the sinks that have not accepted the listing.
-`venues` is as in `listing.completeness`. `parts` are the parts of the store that were queried, also for the time before the
-window, each with its ms, and its problem where it could not return everything. `steps_ms` is how long each step of the writing
-took. `window` is the time whose trades are in the files, as [from, to) in ns; a longer window extends it. `content_id` is a
-checksum of what the files are made of: a pass that would make the same ones again leaves them in place. The last seven say how
-the files on disk were made: a pass that left them in place changes none of these.
+`venues` is as in `listing.completeness`. `books` has a row for each venue whose order book was to be recorded: how many snapshots
+there are, how many are missing (`failed`), and why; `first_ns` and `last_ns` are when the first and the last were asked for.
+`parts` are the parts of the store that were queried, also for the time before the window, each with its ms, and its problem
+where it could not return everything. `steps_ms` is how long each step of the writing took. `window` is the time whose trades are
+in the files, as [from, to) in ns; a longer window extends it. `content_id` is a checksum of what the files are made of: a pass
+that would make the same ones again leaves them in place. The last eight say how the files on disk were made: a pass that left
+them in place changes none of these.
 """
 
 from __future__ import annotations
@@ -82,6 +86,27 @@ class VenueRow(msgspec.Struct, frozen=True):
     missing: tuple[Missing, ...] = ()
 
 
+class BookGap(msgspec.Struct, frozen=True):
+    """Snapshots of an order book that are missing between two times, their number, and why."""
+
+    from_ns: int
+    to_ns: int
+    count: int
+    reason: str
+
+
+class BookRow(msgspec.Struct, frozen=True):
+    """The recorded order books of one venue."""
+
+    exchange: str
+    market_type: str
+    snapshots: int = 0
+    failed: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
+    problems: tuple[BookGap, ...] = ()
+
+
 class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     """The content of the file."""
 
@@ -99,6 +124,7 @@ class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
     files: dict[str, FileRow] = {}
     venues: tuple[VenueRow, ...] = ()
+    books: tuple[BookRow, ...] = ()
     parts: tuple[dict[str, Any], ...] = ()
     steps_ms: dict[str, float] = {}
     window: tuple[tuple[int, int], ...] = ()

@@ -43,11 +43,12 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
 
     A listing that is remembered near that time has its own times used, of two boards the nearest one; otherwise the time is taken
     as announcement and detection. An archive that is there says which instruments the venues listed, so that the same trades,
-    gaps and listings make every file but the manifest again, byte for byte.
+    gaps and listings make every file but the manifest again, byte for byte. Its order books are kept: they are stored nowhere
+    else, so an archive that was removed is made again without them.
 
-    Returns archive (path), coin, trades, kept (an older archive with more trades was left in place), window, listings, parts and
-    venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is stored of the coin, StorageError and
-    ServiceUnavailable as the store does.
+    Returns archive (path), coin, trades, books (snapshots in the archive), kept (an older archive with more trades was left in
+    place), window, listings, parts and venues. Raises UsageError for an invalid coin or time, PumpWatchError where nothing is
+    stored of the coin, StorageError and ServiceUnavailable as the store does.
     """
     from pumpwatch.plugins import load_plugins
     from pumpwatch.store.stored import StoredTrades
@@ -84,7 +85,9 @@ def replay(config: Config, coin: str, at_ns: int, *, clock: Clock | None = None)
             ledger.finish_listing(listing.source, listing.notice_id, listing.symbol, str(archive.path), archive.trades)
     finally:
         ledger.close()
-    return {"archive": str(archive.path), "coin": coin, "trades": archive.trades, "kept": archive.kept,
+    manifest = read_manifest(archive.path)
+    books = sum(row.snapshots for row in manifest.books) if manifest else 0
+    return {"archive": str(archive.path), "coin": coin, "trades": archive.trades, "books": books, "kept": archive.kept,
             "window": [[iso(start), iso(end)] for start, end in intervals],
             "listings": [f"{listing.source}:{listing.notice_id}" for listing in listings],
             "parts": [part_row(part) for part in found.parts],

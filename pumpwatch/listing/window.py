@@ -75,7 +75,8 @@ class WindowKeeper:
         self._context, self._trades, self._hasten = context, trades, hasten
         self._clock, self._stats = context.clock, context.stats
         self._publisher = publisher or Publisher({}, context.clock, context.stats)
-        self._doubler, self._on_written = doubler or DoubleNothing(), on_written
+        self._doubler, self._books = doubler or DoubleNothing(), trades.books
+        self._on_written = on_written
         self._doubled: set[str] = set()  # coins
         self._windows: list[OpenWindow] = []
         self._writer = writer or ArchiveThread()
@@ -231,8 +232,11 @@ class WindowKeeper:
         coins, self._doubled = self._doubled, coins
         for coin in self._doubled - coins:
             self._doubler.double(coin)
+            self._books.begin(coin)
         for coin in coins - self._doubled:
             self._doubler.release(coin)
+            self._books.end(coin)
+        self._books.keep({window.coin for window in self._windows})
         self._stats.set("listing_windows_open", len(self.open_windows()))
         if any(window.due_s - now_s < PREPARE_S for window in self._windows) and not self._stopped:
             self._writer.prepare()
@@ -275,7 +279,7 @@ class WindowKeeper:
             problems = [*([] if known else [NO_INSTRUMENT]), *missing, *incomplete]
             final = self._is_final(window, now_s, bool(incomplete))
             made = Pass(self._clock.now_ns(), final, problems, self._publisher.sinks if known else None, unlisted,
-                        only_changes=True)
+                        self._books.of(window.coin, span.intervals), only_changes=True)
             archive = self._writer.write(self._context.archive_dir, span, TradeBatch.concat([answer.batch for answer in answers]),
                                          self._context.catalogue, parts, gaps, made)
             known = known or archive.trades > 0  # the instruments of an earlier pass may be gone

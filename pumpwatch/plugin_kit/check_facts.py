@@ -15,7 +15,18 @@ from pumpwatch.feeds.rate_limits import steady
 from pumpwatch.model import FUTURES, SPOT, IdKind, Instrument, QuantityUnit
 from pumpwatch.plugin_kit.results import Check, Problems, counted
 from pumpwatch.plugin_kit.sandbox import attempt
-from pumpwatch.venue import AggregatedHistory, Candles, Heartbeat, HistoryDepth, HttpRequest, Limits, Session, Venue, Volumes
+from pumpwatch.venue import (
+    AggregatedHistory,
+    Candles,
+    Heartbeat,
+    HistoryDepth,
+    HttpRequest,
+    Limits,
+    OrderBooks,
+    Session,
+    Venue,
+    Volumes,
+)
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 UNITS_NS = (1, 1_000, 1_000_000, 1_000_000_000)
@@ -150,6 +161,9 @@ def _rest(venue: Venue) -> Check:
         _require_depth(problems, "aggregated_history.depth", getattr(deeper, "depth", None))
     problems.must(candles is None or (isinstance(candles, Candles) and callable(candles.request) and callable(candles.parse)),
                   "candles is not a Candles")
+    books = venue.books
+    problems.must(books is None or (isinstance(books, OrderBooks) and callable(books.request) and callable(books.parse)),
+                  "books is not an OrderBooks")
     if session is not None:
         problems.must(isinstance(session, Session) and callable(session.url), "session is not a Session")
         if isinstance(session, Session) and session.request is not None:
@@ -162,7 +176,8 @@ def _rest(venue: Venue) -> Check:
     if problems.failures:
         return problems.row("")
     requests = counted(len(venue.instruments_requests), "request")
-    more = "; deeper with joined trades" * (deeper is not None) + "; candles" * (candles is not None)
+    more = ("; deeper with joined trades" * (deeper is not None) + "; candles" * (candles is not None)
+            + "; books" * (books is not None))
     return problems.row(f"{requests} for instruments; history of {counted(depth.rows_per_request, 'row')} a request{more}")
 
 

@@ -23,13 +23,15 @@ def check_responses(venue: Venue, samples: Samples) -> list[Check]:
     rows = [check_bad_bodies(venue, "instruments", lambda body: venue.parse_instruments([body] * len(venue.instruments_requests)),
                              big_bodies()),
             check_bad_bodies(venue, "history", lambda body: history_of(venue, body, "BTC-USDT"), big_bodies())]
-    deeper, candles = venue.aggregated_history, venue.candles
+    deeper, candles, books = venue.aggregated_history, venue.candles, venue.books
+    bitcoin = Instrument(symbol="BTC-USDT", base="BTC", quote="USDT")
     if deeper is not None:
         rows.append(check_bad_bodies(venue, "aggregated", lambda body: deeper.parse(body, "BTC-USDT", Columns()),
                                      big_bodies()))
     if candles is not None:
-        bitcoin = Instrument(symbol="BTC-USDT", base="BTC", quote="USDT")
         rows.append(check_bad_bodies(venue, "candles", lambda body: candles.parse(body, bitcoin), big_bodies()))
+    if books is not None:
+        rows.append(check_bad_bodies(venue, "books", lambda body: books.parse(body, bitcoin), big_bodies()))
     if venue.session is not None:
         rows.append(check_session(venue))
     if samples.simulated is not None:

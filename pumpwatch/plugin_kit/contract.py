@@ -2,8 +2,8 @@
 
 For each venue: its facts are complete and plausible; `parse` is pure; a mutated frame is a trade, control or rejected; no
 impossible value becomes a trade; subscriptions keep the venue's limits; REST bodies of another kind are rejected; everything
-that a dialect sends is understood, its history page by page and its candles too; the time a trade takes; and, with a dialect,
-a round trip through the simulator.
+that a dialect sends is understood, its history page by page, its candles and books too; the time a trade takes; and, with a
+dialect, a round trip through the simulator.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pumpwatch.config import Config
 from pumpwatch.errors import UsageError
 from pumpwatch.findings import FAIL, OK, WARN
 from pumpwatch.hookspecs import AnySource, MarketSource, PolledSource, Sink, SinkPlugin
+from pumpwatch.plugin_kit.check_books import check_books
 from pumpwatch.plugin_kit.check_candles import check_candles
 from pumpwatch.plugin_kit.check_facts import check_facts, is_number
 from pumpwatch.plugin_kit.check_frames import check_frames
@@ -53,7 +54,7 @@ def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | N
     bodies = [HistoryBody(symbol, body) for symbol, body in (histories or {}).items()]
     samples = gather(venue, frames, dialect, instruments, bodies)
     parts: tuple[Callable[..., list[Check]], ...] = (check_frames, check_values, check_requests, check_responses, check_paging,
-                                                     check_candles, check_recorded)
+                                                     check_candles, check_books, check_recorded)
     for part in parts:
         facts += part(venue, samples)
     return facts

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pumpwatch.sim.book import MadeBook
 from pumpwatch.sim.http_messages import HttpCall, HttpReply
 from pumpwatch.sim.rows import Rows, SymbolSpec, SymbolTable
 
@@ -109,6 +110,9 @@ class History(Protocol):
 
     def minutes(self, symbol: int, start_ns: int, end_ns: int) -> list[MinuteBar]:
         """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
+
+    def book(self, symbol: int, now_ns: int) -> MadeBook:
+        """Return the order book of a symbol as it is at this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

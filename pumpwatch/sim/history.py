@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.model import Flag
+from pumpwatch.sim.book import MadeBook, book_around
 from pumpwatch.sim.dialect import MinuteBar
 from pumpwatch.sim.rows import VOID, Rows, SymbolTable
 
@@ -17,6 +18,7 @@ CHUNK = 4096
 DISORDER_NS = 60 * 10**9  # rows of a chunk lie at most so far outside the time of its first and last row
 NOT_OF_THE_MARKET = VOID | int(Flag.outside_market())
 MINUTE_NS = 60 * 10**9
+BOOK_ROWS = 20  # one of so many is a trade of the market
 
 
 class TradeHistory:
@@ -63,6 +65,10 @@ class TradeHistory:
         """Return the minutes with trades that begin in [start_ns, end_ns), ascending; rows outside the market do not count."""
         start_ns, end_ns = whole_minutes(start_ns, end_ns)
         return minute_bars(self.between(symbol, start_ns, end_ns - 1, 2**31))
+
+    def book(self, symbol: int, now_ns: int) -> MadeBook:
+        """Return the order book of a symbol as it is at this time."""
+        return book_around(self.table, symbol, self.last_between(symbol, 0, now_ns, BOOK_ROWS), now_ns)
 
     def _backward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
         found, missing = [], limit

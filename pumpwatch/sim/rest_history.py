@@ -18,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pumpwatch.clock import NS_PER_S
+from pumpwatch.sim.book import MadeBook
 from pumpwatch.sim.dialect import MinuteBar
 from pumpwatch.sim.ground_truth import TruthWriter
 from pumpwatch.sim.history import TradeHistory, minute_bars, whole_minutes
@@ -97,6 +98,19 @@ class RestHistory:
         rows = self._distorted(form, symbol, ALL, find)
         bars = minute_bars(rows)
         return [dataclasses.replace(bar, quantity=2 * bar.quantity) for bar in bars] if form == "conflict" else bars
+
+    def book(self, symbol: int, now_ns: int) -> MadeBook:
+        """Return the order book of a symbol: without levels where the fault is `none`, another symbol's where it is `other`.
+
+        It is never older than the newest trade, whatever the lag of the history. Other faults do not change it.
+        """
+        fault = self._fault
+        if fault is None or fault.form not in ("none", "other") or not fault.use_up(self._now, self.table.symbols[symbol]):
+            return self._history.book(symbol, now_ns)
+        self._truth.event("history", venue=self._venue, form=fault.form, symbol=self.table.symbols[symbol], rows=0, missing=[])
+        if fault.form == "other":
+            return self._history.book((symbol + 1) % len(self.table), now_ns)
+        return dataclasses.replace(self._history.book(symbol, now_ns), bids=(), asks=())
 
     def _old(self, rows: Rows) -> Rows:
         return rows.take(rows.timestamp <= self._newest_ns)

@@ -19,6 +19,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.registry import OPENED_A_MINUTE
+from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger, ListingRecord
 from pumpwatch.store.reader import JournalReader
@@ -66,7 +67,7 @@ def stored(data: Path, coin: str, intervals: list[list[int]]) -> set[tuple[str, 
 
 def archived(archive: Path) -> tuple[set[tuple[str, str, int]], list[list[int]]]:
     found, window = set(), []
-    for path in archive.glob("raw/*/*.json"):
+    for path in (*archive.glob("raw/*/spot.json"), *archive.glob("raw/*/futures.json")):
         raw = json.loads(path.read_text("utf-8"))
         window = raw["window"]
         venue = f"{raw['exchange']}.{raw['market_type']}"
@@ -153,7 +154,8 @@ def later_sights(figures: dict[str, Any]) -> int:
 
 def test_a_venue_that_lists_none_of_the_chosen_coins_is_not_one_whose_list_has_not_come(tmp_path: Path) -> None:
     collector = Collector(Config(store=StoreConfig(dir=str(tmp_path))))
-    collector.venues = [SimpleNamespace(venue=SimpleNamespace(name=name), placement=(), has_list=came)
+    budget = TokenBucket(1.0, 1.0, collector.clock)
+    collector.venues = [SimpleNamespace(venue=SimpleNamespace(name=name), placement=(), has_list=came, budget=budget)
                         for name, came in (("a.spot", True), ("b.spot", False))]
     collector.journal.open()
     try:

@@ -163,6 +163,18 @@ def test_candles_are_asked_for_as_documented_and_counted_in_base_units(file: Pat
     assert [dataclasses.asdict(candle) for candle in found] == case["candles"]
 
 
+@answers("book*.json")
+def test_a_book_is_asked_for_as_documented_and_counted_in_base_units(file: Path) -> None:
+    venue, case = venue_of(file.parent), json.loads(file.read_text("utf-8"))
+    instrument = instruments_of(file.parent).get(case["symbol"]) or Instrument(symbol=case["symbol"], base="", quote="USDT")
+    assert venue.books is not None
+    require_request(venue.books.request(case["symbol"]), case["request"])
+    book = venue.books.parse(json.dumps(case["body"]).encode(), instrument)
+    assert (book.at_ns, book.sequence) == (case["book"]["at_ns"], case["book"]["sequence"])
+    for found, wanted in ((book.bids, case["book"]["bids"]), (book.asks, case["book"]["asks"])):
+        assert [list(level) for level in found] == [pytest.approx(level, rel=1e-12) for level in wanted]
+
+
 def exact(number: float) -> Decimal:
     """Return a number as its shortest decimal, which is how it was written."""
     return Decimal(repr(number))

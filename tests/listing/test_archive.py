@@ -137,7 +137,7 @@ def test_the_manifest_names_every_file_with_its_checksum_and_how_it_was_made(tmp
         name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in there.items()}
     assert found.parts == ({"source": "recent", "rows": 1000, "ms": 2.0}, {"source": "journal", "rows": 10, "ms": 7.5})
     assert set(found.versions) == {"pumpwatch", "python", "numpy", "pyarrow"}
-    assert list(found.steps_ms) == ["query", "raw", "analysis", "chart", "parquet"]
+    assert list(found.steps_ms) == ["query", "raw", "books", "analysis", "chart", "parquet"]
     assert found.steps_ms["query"] == 9.5
 
 

@@ -14,6 +14,7 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.archive import trades_in
 from pumpwatch.listing.archive_check import check_archive
+from pumpwatch.listing.books import read_books
 from pumpwatch.listing.context import Reach
 from pumpwatch.listing.manifest import ArchiveManifest, read_manifest
 from pumpwatch.model import SPOT, Gap, GapState, Instrument, TradeBatch
@@ -78,6 +79,18 @@ def test_sockets_are_read_quickly_in_the_short_window_and_twice_in_the_longer_on
     assert desk.doubles == ["+KITE"]
     desk.wait(2)
     assert desk.doubles == ["+KITE", "-KITE"]
+
+
+def test_order_books_are_recorded_to_the_end_of_the_longest_window_and_its_archive_has_those_of_the_short_one(desk: Desk) -> None:
+    desk.detect(listing_of())
+    for wait_s, told, from_s in ((21, ["+KITE"], [-20]), (1778, ["+KITE"], [-20]), (2, ["+KITE", "-KITE"], [-300, -20])):
+        desk.wait(wait_s)
+        (books,) = read_books(desk.folder / "archives" / NAME)
+        assert (desk.books.told, desk.books.kept) == (told, {"KITE"})
+        assert [(snapshot.asked_at_ns - ANNOUNCED_NS) / S for snapshot in books.snapshots] == from_s
+    desk.wait(60)
+    desk.wait(600)
+    assert desk.books.kept == set()
 
 
 def test_any_number_of_longer_windows_follow_each_other(desk: Desk) -> None:

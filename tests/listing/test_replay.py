@@ -12,11 +12,13 @@ from pumpwatch.config import Config, ListingConfig, StoreConfig
 from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.listing.archive import Pass, Span, trades_in, write_archive
 from pumpwatch.listing.archive_check import check_archive
+from pumpwatch.listing.books import VenueBooks, snapshot_of
 from pumpwatch.listing.context import Reach
 from pumpwatch.listing.notice_file import seen_of
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.listing.replay import replay, show
 from pumpwatch.model import Gap, TradeBatch
+from pumpwatch.order_book import OrderBook
 from pumpwatch.records import Records
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
@@ -78,6 +80,21 @@ def test_an_archive_is_made_again_byte_for_byte(config: Config) -> None:
     assert before.keys() == after.keys()
     assert [name for name, content in before.items() if after[name] != content] == ["manifest.json"]
     assert check_archive(first).faults == ()
+
+
+def test_order_books_are_kept_from_the_archive_and_left_out_where_it_was_removed(config: Config) -> None:
+    book = OrderBook(bids=[(0.09, 5.0)], asks=[(0.1, 5.0)])
+    books = [VenueBooks("alpha", "spot", [snapshot_of("KITEUSDT", book, ANNOUNCED_NS, ANNOUNCED_NS + 2)])]
+    span = Span("KITE", [KITE], intervals_of([KITE], config.listing.window_s))
+    path = write_archive(Path(config.listing.archive_dir), span, TradeBatch.empty(), catalogue_of_venues(), [], [],
+                         Pass(5, books=books)).path
+    before = (path / "raw/alpha/spot_book.json").read_bytes()
+    made = replay(config, "KITE", ANNOUNCED_NS)
+    assert (made["archive"], made["books"], made["trades"] > 0) == (str(path), 1, True)
+    assert (path / "raw/alpha/spot_book.json").read_bytes() == before
+    path.rename(path.with_name("elsewhere"))
+    assert replay(config, "KITE", ANNOUNCED_NS)["books"] == 0
+    assert not (path / "raw/alpha/spot_book.json").exists()
 
 
 def test_any_coin_and_time_can_be_replayed(config: Config) -> None:

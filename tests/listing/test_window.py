@@ -13,6 +13,7 @@ import pytest
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.listing.archive import read_analysis
+from pumpwatch.listing.books import read_books
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_MAX_S, SETTLE_S
 from pumpwatch.listing.window import NO_INSTRUMENT, TRIES
@@ -318,6 +319,26 @@ def test_the_coin_of_an_open_window_is_doubled_until_its_trades_should_be_stored
     assert desk.doubles == ["+KITE"]
     desk.wait(SETTLE_S)
     assert desk.doubles == ["+KITE", "-KITE"]
+
+
+def test_order_books_are_recorded_while_a_window_is_open_and_forgotten_when_its_archive_is_final(desk: Desk) -> None:
+    desk.detect(listing_of())
+    assert (desk.books.told, desk.books.kept) == (["+KITE"], {"KITE"})
+    (name,) = desk.wait(20 + SETTLE_S)
+    assert (desk.books.told, desk.books.kept) == (["+KITE", "-KITE"], {"KITE"})
+    assert [len(books.snapshots) for books in read_books(desk.folder / "archives" / name)] == [1]
+    desk.wait(60)
+    desk.wait(600)
+    assert desk.keeper.coins() == []
+    assert desk.books.kept == set()
+
+
+def test_order_books_are_recorded_for_a_drill_as_for_a_listing(desk: Desk) -> None:
+    desk.detect(replace(listing_of(), drill=True))
+    assert desk.books.told == ["+KITE"]
+    (name,) = desk.wait(20 + SETTLE_S)
+    assert name.startswith("DRILL-")
+    assert [len(books.snapshots) for books in read_books(desk.folder / "archives" / name)] == [1]
 
 
 def test_each_listing_is_told_once_when_its_archive_is_first_written(desk: Desk) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.hookspecs import ListingEvent, Sink
 from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
+from pumpwatch.listing.books import VenueBooks, snapshot_of
 from pumpwatch.listing.context import Query, Reach, TradeAccess, WindowContext
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.listing.publication import Publisher
 from pumpwatch.listing.window import WindowKeeper, ignore_archive
 from pumpwatch.model import Gap, Listing, TradeBatch
+from pumpwatch.order_book import OrderBook
 from pumpwatch.stats import Stats
 from pumpwatch.store.ledger import Ledger
 from tests.listing.market import ANNOUNCED_NS, Shelf, catalogue_of_venues, trades
@@ -38,6 +40,27 @@ class ListingSink(Sink):
         self.events.append((listing.symbol, Path(event.archive).name, event.trades))
 
 
+class Bookkeeper:
+    """Has one book of any coin. told: coins that were begun (+) and ended (-); kept: the coins of which it still has books."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.kept: set[str] = set()
+
+    def begin(self, coin: str) -> None:
+        self.told.append(f"+{coin}")
+
+    def end(self, coin: str) -> None:
+        self.told.append(f"-{coin}")
+
+    def keep(self, coins: Collection[str]) -> None:
+        self.kept = set(coins)
+
+    def of(self, coin: str, intervals: Sequence[tuple[int, int]]) -> list[VenueBooks]:
+        book = OrderBook(bids=[(0.09, 1.0)], asks=[(0.1, 1e6)])
+        return [VenueBooks("alpha", "spot", [snapshot_of(f"{coin}USDT", book, intervals[0][0], intervals[0][0] + 2)])]
+
+
 class Desk:
     """A window keeper that can be started again. published: the listings that its sink has accepted."""
 
@@ -47,6 +70,7 @@ class Desk:
         self.shelf = Shelf(MARKET, CATALOGUE)
         self.sweeps: list[bool] = []
         self.doubles: list[str] = []  # coins that were doubled (+) and released (-)
+        self.books = Bookkeeper()
         self.sink = ListingSink()
         self.published = self.sink.events
         self.ledger = Ledger(folder)
@@ -67,7 +91,7 @@ class Desk:
             WindowContext(ledger=ListingLedger(self.ledger), clock=clock, stats=stats, catalogue=catalogue,
                           archive_dir=self.folder / "archives", reaches=self.reaches),
             TradeAccess(query=query or self.shelf.query, gaps=lambda start_ns, end_ns: self.gaps,
-                        behind=lambda coin: self.behind, unlisted=lambda: self.missing),
+                        behind=lambda coin: self.behind, unlisted=lambda: self.missing, books=self.books),
             hasten=self.sweeps.append, publisher=self.publisher, doubler=self, writer=self.writer,
             on_written=self.written)
 

@@ -9,6 +9,7 @@ import msgspec
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.listing.archive import Pass, Span, write_archive
+from pumpwatch.listing.context import Reach
 from pumpwatch.listing.open_window import intervals_of
 from pumpwatch.model import TradeBatch
 from pumpwatch.notify.events import Event, archived, example, headline, seen, text
@@ -22,7 +23,7 @@ def written(folder: Path, *, drill: bool = False) -> Event:
     batch = TradeBatch.concat([trades(0, jump_ms=400), trades(1, jump_ms=250)])
     found = replace(listing(catalogue.instruments[0].base, drill=drill), announced_at_ns=ANNOUNCED_NS,
                     detected_at_ns=ANNOUNCED_NS + 1_200_000_000)
-    archive = write_archive(folder, Span(found.symbol, [found], intervals_of([found], 20.0)), batch, catalogue, [], [],
+    archive = write_archive(folder, Span(found.symbol, [found], intervals_of([found], Reach())), batch, catalogue, [], [],
                             Pass(ANNOUNCED_NS))
     return archived(found, 600.0, archive.path, archive.trades, ["a part\nof it"])
 

@@ -73,7 +73,7 @@ def test_a_channel_that_hangs_holds_up_neither_the_others_nor_whoever_brings_new
     wait_for(lambda: stuck.got == ["KITE"] and phone.got == ["KITE"])
     desk.notifier.tell(partial(event, "B"))
     wait_for(lambda: phone.got == ["KITE", "B"])
-    assert [row["waiting"] for row in desk.notifier.status()] == [2, 0]
+    wait_for(lambda: [row["waiting"] for row in desk.notifier.status()] == [2, 0])
     stuck.opened.set()
     wait_for(lambda: not ledger.messages())
     desk.stop()

@@ -42,6 +42,7 @@ from tests.plugin_kit.good_venue import SPOT, changed, failures, limited
     (changed(history=HistoryDepth(rows_per_request=1, pages=True, reach_s=0, window_s=0)), "history is HistoryDepth"),
     (changed(aggregated_history=SPOT.history), "not an AggregatedHistory"),
     (changed(candles=SPOT.history), "not a Candles"),
+    (changed(books=SPOT.history), "not an OrderBooks"),
 ])
 def test_facts_that_cannot_be_right_are_named(venue: Venue, says: str) -> None:
     found = failures(check_facts(venue))

@@ -94,3 +94,19 @@ def test_a_symbol_without_trades_breaks_no_distortion(form: str) -> None:
     empty = TradeHistory(TABLE, 10)
     assert seen(empty, HistoryFault(form, 0, until=6.0)).minutes(0, MINUTE, END_NS) == []
     assert not len(seen(empty, HistoryFault(form, 0, until=6.0)).recent(0, 5))
+
+
+def test_a_book_is_as_new_as_the_newest_trade_whatever_the_lag(history: TradeHistory) -> None:
+    assert seen(history, lag_s=30).book(0, END_NS) == history.book(0, END_NS)
+    assert history.book(0, END_NS).number == 1299
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_fault_empties_a_book_or_gives_another_ones(history: TradeHistory, form: str) -> None:
+    truth, whole = KeptTruth(), history.book(0, END_NS)
+    book = seen(history, HistoryFault(form, 0, 9.0), truth=truth).book(0, END_NS)
+    if form == "none":
+        assert (list(book.bids), list(book.asks), book.number) == ([], [], whole.number)
+    else:
+        assert book == (history.book(1, END_NS) if form == "other" else whole)
+    assert len(truth.events) == (form in ("none", "other"))
