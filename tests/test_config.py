@@ -157,7 +157,8 @@ def test_an_address_that_is_none_is_refused_without_its_password(tmp_path: Path,
     assert f"environment {variable}: listing.sources.upbit.url: " in told.message
     rest = refusal(tmp_path, "{}", PUMPWATCH_EXCHANGES__A__FUTURES__REST_URL=url.replace("https", "ftp"))
     for said in (error, told, rest):
-        assert not re.search("pa[/?#]|pass|ss@|12/|'pa'", f"{said.message} {said.__cause__} {said.__context__}")
+        text = f"{said.message} {said.__cause__} {said.__context__}".replace(str(tmp_path), "")
+        assert not re.search("pa[/?#]|pass|ss@|12/|'pa'", text)
 
 
 @pytest.mark.parametrize(("listing", "key", "problem"), [
