@@ -304,10 +304,10 @@ def _check_addresses(found: Keys, source: ConfigSource) -> None:
     if found.net.proxy:
         parse_proxy(found.net.proxy, at("net.proxy"))
     web, sockets = ("http", "https"), ("ws", "wss")
-    urls: list[tuple[str, str, tuple[str, ...]]]
-    urls = [(f"exchanges.{name}.{kind}.{key}", getattr(exchange.market(kind), key), schemes)
-            for name, exchange in found.exchanges.items() for kind in ("spot", "futures")
-            for key, schemes in (("ws_url", sockets), ("rest_url", web))]
+    urls: list[tuple[str, str, tuple[str, ...]]] = [
+        (f"exchanges.{name}.{kind}.{key}", getattr(exchange.market(kind), key), schemes)
+        for name, exchange in found.exchanges.items() for kind in ("spot", "futures")
+        for key, schemes in (("ws_url", sockets), ("rest_url", web))]
     urls += [(f"listing.sources.{name}.url", board.url, web + sockets) for name, board in found.listing.sources.items()]
     for key, url, schemes in urls:
         if url:
@@ -342,11 +342,9 @@ def source_options(config: Config, source: Any) -> Any:
     """Return the options of a listing source that pushes, None where it has none. Raises ConfigError for invalid ones."""
     part = config.listing.sources.get(source.name) or SourceConfig()
     prefix = f"listing.sources.{source.name}.options."
-    if source.options is None:
-        if part.options:
-            raise ConfigError(f"{config.source.at(prefix[:-1])}: {prefix[:-1]}: the source has no options")
-        return None
-    return convert(part.options, source.options, config.source, prefix)
+    if source.options is None and part.options:
+        raise ConfigError(f"{config.source.at(prefix[:-1])}: {prefix[:-1]}: the source has no options")
+    return None if source.options is None else convert(part.options, source.options, config.source, prefix)
 
 
 def _filled(raw: Any, kind: Any) -> Any:
