@@ -84,7 +84,7 @@ def test_an_archive_is_made_again_byte_for_byte(config: Config) -> None:
 def test_order_books_are_kept_from_the_archive_and_left_out_where_it_was_removed(config: Config) -> None:
     book = OrderBook(bids=[(0.09, 5.0)], asks=[(0.1, 5.0)])
     books = [VenueBooks("alpha", "spot", [snapshot_of("KITEUSDT", book, ANNOUNCED_NS, ANNOUNCED_NS + 2)])]
-    span = Span("KITE", [KITE], intervals_of([KITE], config.listing.window_s))
+    span = Span("KITE", [KITE], intervals_of([KITE], Reach()))
     path = write_archive(Path(config.listing.archive_dir), span, TradeBatch.empty(), catalogue_of_venues(), [], [],
                          Pass(5, books=books)).path
     before = (path / "raw/alpha/spot_book.json").read_bytes()
