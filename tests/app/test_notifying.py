@@ -39,7 +39,7 @@ def test_a_drill_goes_all_the_way_and_its_messages_survive_a_kill(tmp_path: Path
     append = f"import sys; open({str(log_file)!r}, 'a').write(sys.stdin.read())"
     with WebService(500) as service, SimProcess(venues=VENUES, symbols=6, rate=200.0, folder=str(tmp_path / "venues")) as sim:
         board = {"upbit": {"url": sim.addresses["boards"]["upbit"]["url"], "interval_s": 1.0}}
-        collector = CollectorProcess(sim, tmp_path, listing={"window_s": 2.0, "sources": board}, notify={
+        collector = CollectorProcess(sim, tmp_path, listing={"before_s": 2.0, "after_s": 2.0, "sources": board}, notify={
             "hook": {"webhook": f"http://{service.address}/{SECRET}", "secret": f"file:{key}", "timeout_s": 30.0},
             "program": {"command": [sys.executable, "-S", "-c", append]}})
         with collector:

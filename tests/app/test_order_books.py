@@ -14,7 +14,7 @@ from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
 
-WINDOW_S = 5.0
+WINDOW_S = 6.0
 ASKED_TOO_OFTEN = "kucoin.spot"
 FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "rest", "venue": "binance.spot", "form": "page", "path": "depth"},
@@ -29,7 +29,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
 def test_books_of_every_venue_are_archived_and_failures_are_named(tmp_path: Path) -> None:
     with SimProcess(symbols=6, rate=300.0, paused=True, folder=str(tmp_path / "venues")) as sim:
         board = {"url": sim.addresses["boards"]["upbit"]["url"], "interval_s": 1.0}
-        listing = {"window_s": WINDOW_S, "sources": {"upbit": board}}
+        listing = {"before_s": WINDOW_S, "after_s": WINDOW_S, "sources": {"upbit": board}}
         with CollectorProcess(sim, tmp_path, listing=listing, backfill={"enabled": False}) as collector:
             collector.wait_until_up()
             sim.resume()
