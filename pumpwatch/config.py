@@ -304,10 +304,10 @@ def _check_addresses(found: Keys, source: ConfigSource) -> None:
     if found.net.proxy:
         parse_proxy(found.net.proxy, at("net.proxy"))
     web, sockets = ("http", "https"), ("ws", "wss")
-    urls: list[tuple[str, str, tuple[str, ...]]]
-    urls = [(f"exchanges.{name}.{kind}.{key}", getattr(exchange.market(kind), key), schemes)
-            for name, exchange in found.exchanges.items() for kind in ("spot", "futures")
-            for key, schemes in (("ws_url", sockets), ("rest_url", web))]
+    urls: list[tuple[str, str, tuple[str, ...]]] = [
+        (f"exchanges.{name}.{kind}.{key}", getattr(exchange.market(kind), key), schemes)
+        for name, exchange in found.exchanges.items() for kind in ("spot", "futures")
+        for key, schemes in (("ws_url", sockets), ("rest_url", web))]
     urls += [(f"listing.sources.{name}.url", board.url, web + sockets) for name, board in found.listing.sources.items()]
     for key, url, schemes in urls:
         if url:

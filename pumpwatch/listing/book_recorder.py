@@ -1,9 +1,10 @@
-"""Record the order books of a coin while its window is open: a snapshot of each instrument every INTERVAL_S, on every venue.
+"""Record the order books of a coin while its window or a longer one is open: a snapshot of each instrument every INTERVAL_S.
 
-Each venue has a greenlet of its own for each coin, so one that hangs holds up no other. Requests are paid from the budget that
-lists and history use; the books take a SHARE of it, and none while it is used up. All venues together are asked REQUESTS_PER_S
-times a second at most, since a request takes the hub 1.7 ms. A snapshot whose turn comes too late is left out and counted.
-Missing snapshots have their reasons in the manifest; the log tells of a venue's first one.
+Every venue that lists the coin is asked. Each venue has a greenlet of its own for each coin, so one that hangs holds up no
+other. Requests are paid from the budget that lists and history use; the books take a SHARE of it, and none while it is used up.
+All venues together are asked REQUESTS_PER_S times a second at most, since a request takes the hub 1.7 ms. A snapshot whose turn
+comes too late is left out and counted. Missing snapshots have their reasons in the manifest; the log tells of a venue's first
+one.
 """
 
 from __future__ import annotations

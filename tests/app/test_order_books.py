@@ -14,7 +14,7 @@ from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
 
-WINDOW_S = 5.0
+WINDOW_S = 6.0
 ASKED_TOO_OFTEN = "kucoin.spot"
 FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "rest", "venue": "binance.spot", "form": "page", "path": "depth"},
