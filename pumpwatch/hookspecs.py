@@ -170,7 +170,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class NoticeBody:
-    """What the body of a notice says of its coins: markets of each, and when its trading starts, in ns, where it says so."""
+    """The coins that the body of a notice names: markets of each, and when its trading starts, in ns, where that is stated."""
 
     markets: Mapping[str, tuple[str, ...]]
     starts_ns: Mapping[str, int] = field(default_factory=dict)
@@ -306,7 +306,7 @@ class PushSource:
     listing.
 
     board: the name of the `ListingSource` of the same board. Its verdict and its bodies are used, and its list is read once
-    after each connect, which finds what was published while there was no connection. options: a msgspec Struct
+    after each connect, which finds what was published between two connections. options: a msgspec Struct
     (forbid_unknown_fields) read from `listing.sources.<name>.options` of the config; `link.options` has it. configured: whether
     these options are enough to listen; a source that is not configured stays off.
     """

@@ -44,7 +44,7 @@ STATUS = {202: "202 Accepted", 400: "400 Bad Request", 401: "401 Unauthorized", 
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True):
-    """Where signals come from. folder: empty: none. port: 0: none; it needs a token, here or as the content of token_file."""
+    """The folder and the port that take signals. Empty, or 0: not used. A port needs a token, here or in token_file."""
 
     folder: str = ""
     port: int = 0

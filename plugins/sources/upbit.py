@@ -285,7 +285,7 @@ def read_body(body: str, published_at_ns: int) -> NoticeBody:
     """Return what the table of a body says of each coin: its markets, and when its trading starts.
 
     A year that is not written is the one that is nearest to the publication. A changed start in the text counts for the coins
-    that its line names, else for all. Raises BadFrame where there is no table of markets.
+    that its line names, else for all. Raises BadFrame for a body without a table of markets.
     """
     tables = Tables(body)
     markets: dict[str, tuple[str, ...]] = {}

@@ -5,7 +5,7 @@ https://docs.upbit.com/kr/reference/websocket-guide.
 Address: wss://api.upbit.com/websocket/v1/private, with `Authorization: Bearer JWT`. The key needs no permission, only the address
 of this machine among its allowed ones. Never send `Origin` there.
 Subscribe: a ticket, `{"type": "announcement", "categories": [...], "include_body": true}`, a format. Without categories every
-notice comes, so none is missed because a category was renamed. There is no answer to it: silence is normal. An error is
+notice comes, so none is missed because a category was renamed. The venue does not answer it: silence is normal. An error is
 `{"error": {"name": ..., "message": ...}}`, such as INVALID_AUTH. The text `PING` is answered with `{"status":"UP"}`.
 Events: CREATED and UPDATED, as they happen: nothing is sent again, so the list is read after each connect. `body` is null where
 it is large. A notice may come earlier or later than in the list.

@@ -17,7 +17,7 @@ def answer_facts(url: str, headers: Mapping[str, str], asked_at_ns: int, answere
 
     url (without secrets), asked_at_ns, answered_at_ns; date, age and etag: the headers as they came, None without them.
     clock_offset_ms: our clock minus the board's, by its Date header and Age; a Date has whole seconds, so the true offset lies
-    within clock_offset_within_ms of it. Both are None where there is no valid Date.
+    within clock_offset_within_ms of it. Both are None without a valid Date.
     """
     date, age, etag = (headers.get(name) for name in ("Date", "Age", "ETag"))
     offset_ms = within_ms = None

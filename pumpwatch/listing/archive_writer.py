@@ -245,7 +245,7 @@ def serve() -> None:
     """Write the archives that standard input asks for, until it ends. This is the body of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the collector, which ends this process
     source, out = io.FileIO(os.dup(0), "r"), io.FileIO(os.dup(1), "w")
-    os.dup2(2, 1)  # what anything prints is no answer
+    os.dup2(2, 1)  # prints must not mix with answers
     if pyarrow_version():
         list(parquet_pieces(TradeBatch.empty(), [], Catalogue()))  # imports what the first archive would wait for
     while True:

@@ -89,7 +89,7 @@ class BookAccess:
 
 @dataclass(slots=True)
 class _Recorded:
-    """What is recorded of a coin on one venue."""
+    """The recorded order books of a coin on one venue."""
 
     exchange: str
     market_type: str

@@ -27,7 +27,7 @@ Unlisted = Callable[[], Sequence[str]]  # the venues whose instrument list has n
 
 
 class Reach(NamedTuple):
-    """How far a window reaches, in seconds before and after the publication, and before and after the detection."""
+    """The reach of a window, in seconds before and after the publication, and before and after the detection."""
 
     before_s: float = 20.0
     after_s: float = 20.0
@@ -110,7 +110,7 @@ class WindowContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeAccess:
-    """What a window reads: a coin's trades in the store, the known gaps, what has not arrived yet, and recorded order books."""
+    """The data that a window reads: trades of a coin, known gaps, what has not arrived yet, and recorded order books."""
 
     query: Query
     gaps: Gaps = no_gaps

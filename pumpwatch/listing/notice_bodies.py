@@ -2,7 +2,7 @@
 
 A body that came along with its notice is read at once. Else it is loaded from the board, one body at a time, while the board's
 list goes on being polled: whoever asks waits WAIT_S for it at most, and asks again at the next look. A body that fails to load
-is tried again with back-off, and told once. One that cannot be had for as long as a listing is fresh is given up, and the title
+is tried again with back-off, and logged once. One that cannot be had for as long as a listing is fresh is given up, and the title
 decides.
 """
 

@@ -36,7 +36,7 @@ SIGNATURE, TIMESTAMP, EVENT_ID = "X-PumpWatch-Signature", "X-PumpWatch-Timestamp
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How a try ended. again: another try may help."""
+    """The result of a try. again: another try may help."""
 
     taken: bool
     reason: str = ""
@@ -123,7 +123,7 @@ def _with_proxy(environ: Mapping[str, str], proxy: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where events are posted, and the key that signs them."""
+    """The address to which events are posted, and the key that signs them."""
 
     url: str
     secret: str

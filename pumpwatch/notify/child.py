@@ -28,7 +28,7 @@ _running: set[int] = set()  # process ids
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a program ended.
+    """The end of a program.
 
     code: its exit code, negative for a signal, None if it was killed because its time was over, UNKNOWN if another part of the
     process took it, as gevent's subprocess does.
@@ -41,7 +41,7 @@ class Ended:
 def run_child(words: Sequence[str], given: bytes, within_s: float, environ: Mapping[str, str] | None = None) -> Ended:
     """Run a program without a shell, with `given` on stdin; return its end and the last KEPT_BYTES of stdout and stderr.
 
-    Blocks for `within_s` seconds at most. A program that does not read its stdin is no failure. Raises OSError where it cannot be
+    Blocks for `within_s` seconds at most. A program need not read its stdin. Raises OSError where it cannot be
     started.
     """
     given_out, given_in = os.pipe()

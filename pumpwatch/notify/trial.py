@@ -20,7 +20,7 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How one channel fared. ms: the time that it took."""
+    """The result of one channel. ms: the time that it took."""
 
     name: str
     kind: str

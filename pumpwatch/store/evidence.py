@@ -19,7 +19,7 @@ MOST = 200  # rows of one notice; later ones are not kept
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one source showed of a notice at a moment. facts: plain data, see `listing.notice_file`."""
+    """A notice as one source showed it at a moment. facts: plain data, see `listing.notice_file`."""
 
     source: str
     notice_id: str

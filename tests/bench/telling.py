@@ -1,4 +1,4 @@
-"""What telling channels about listings costs their windows.
+"""Measure the cost that telling channels about listings has for their windows.
 
 Listings come one after another, each stored in the ledger's thread as in a collector, and each is told to four channels: a
 webhook, a webhook that hangs, a service of apprise, and a command. The same is done without channels, in turns, so that both see

@@ -1,4 +1,4 @@
-"""What the lists of boards have in common: rows of which one may be broken, lists of markets, and times."""
+"""Lists of boards: a broken row among good ones, lists of markets, and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sources showed of a listing is kept as it came, for sights of listings only."""
+"""The notices that sources showed of a listing are kept as they came, for sights of listings only."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class QuestDBSink:
         for table in self._tables:
             ensure(self._server, table)
         if self._options.candles:
-            ensure_views(self._server, self._options.table_prefix, anew=new)
+            ensure_views(self._server, self._options.table_prefix, new_table=new)
         self._sender.open()
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:

@@ -174,15 +174,15 @@ def exists(server: Server, table: Table) -> bool:
     return bool(server.exec(f"SELECT 1 FROM tables() WHERE table_name = {text(table.name)}", DDL_TIMEOUT_S))
 
 
-def ensure_views(server: Server, prefix: str, *, anew: bool) -> None:
+def ensure_views(server: Server, prefix: str, *, new_table: bool) -> None:
     """Create missing candle views, and rebuild them where their table was dropped or emptied.
 
-    anew: their table has just been created, so candles of an earlier one go first. The server learns only after a while that
-    these are invalid. Rebuilt candles cover the trades that the table still has. A rebuild that takes long goes on when the
+    new_table: their table has just been created, so candles of an earlier one are dropped first: the server calls these valid
+    for a while. Rebuilt candles cover the trades that the table still has. A rebuild that takes long goes on when the
     sink is opened the next time.
     """
     names = f"{prefix}candles_1m", f"{prefix}candles_5m"
-    if anew:
+    if new_table:
         for name in reversed(names):
             server.exec(f"DROP MATERIALIZED VIEW IF EXISTS {name}", DDL_TIMEOUT_S)
     for view in candle_views(prefix):
