@@ -63,6 +63,7 @@ def test_a_stop_waits_until_the_process_has_ended(tmp_path: Path) -> None:
     assert process.stdout is not None and process.stdout.readline() == b"ready\n"
     reaper = threading.Thread(target=process.wait)
     reaper.start()
-    subprocess.run(shlex.split(settings()["ExecStop"]), env={**os.environ, "MAINPID": str(process.pid)}, check=True, timeout=60)
+    command = shlex.split(settings()["ExecStop"].removeprefix("-"))
+    subprocess.run(command, env={**os.environ, "MAINPID": str(process.pid)}, check=True, timeout=60)
     assert ended.exists()
     reaper.join()

@@ -92,6 +92,9 @@ def notice_of(body: bytes, at_ns: int) -> Notice:
     for coin in coins:
         if not (coin.isascii() and coin.isalnum() and len(coin) <= 20):
             raise BadFrame(f"not a signal: a coin is 1 to 20 letters and digits, not {coin[:30]!r}")
+    for name, text, most in (("id", signal.id, 100), ("title", signal.title, 2000), ("url", signal.url, 2000)):
+        if len(text or "") > most or not (text or "").isprintable():
+            raise BadFrame(f"not a signal: {name} is at most {most} printable characters")
     if published_at_ns < at_ns - OLDEST_S * 10**9:
         raise BadFrame(f"the signal is older than {OLDEST_S} s")
     if published_at_ns > at_ns + AHEAD_S * 10**9:

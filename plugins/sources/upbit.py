@@ -75,6 +75,7 @@ COLUMNS = {
 }
 MARKET = re.compile(r"(?<![A-Za-z0-9])(?:KRW|BTC|USDT|ETH)(?![A-Za-z0-9])|원화")
 TICKER = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{1,20}(?![A-Za-z0-9])")
+LONGEST_BODY, UNCLOSED = 200_000, 20  # characters; tags: reading these takes time by the square of their number
 CHANGED_START = re.compile(r"변경\s*(?:된|후)\s*거래\s*지원\s*개시\s*(?:시점|일시)")
 KOREAN_TIME = re.compile(r"(?:(\d{4})\s*년\s*)?(\d{1,2})\s*월\s*(\d{1,2})\s*일[^0-9오]{0,8}(오전|오후)?\s*(\d{1,2})\s*시"
                          r"(?:\s*(\d{1,2})\s*분)?")
@@ -222,6 +223,8 @@ def body_text(answer: bytes) -> str:
         raise BadFrame(f"not a notice of Upbit: {error}") from error
     if not detail.success or detail.data is None or not detail.data.body:
         raise BadFrame(f"Upbit's notice has no body: {detail.error_message or 'it is empty'}")
+    if len(detail.data.body) > LONGEST_BODY or abs(detail.data.body.count("<") - detail.data.body.count(">")) > UNCLOSED:
+        raise BadFrame("Upbit's notice has a body that is too long, or whose tags are not closed")
     return detail.data.body
 
 

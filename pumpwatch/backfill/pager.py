@@ -84,10 +84,12 @@ class Pager:
             self.query = self._next()
 
     def _take_ids(self, asked: HistoryQuery, ids: Int64, times: Int64, full: bool) -> bool:
-        inside = (ids >= max(asked.first_id, 0)) & (ids <= (asked.last_id if asked.last_id >= 0 else 2**63 - 1))
+        last_id = asked.last_id if asked.last_id >= 0 else 2**63 - 1
+        begins_later = self._depth.oldest_first and len(ids) > 0 and int(ids.min()) > last_id
+        inside = (ids >= max(asked.first_id, 0)) & (ids <= last_id)
         ids, times = ids[inside], times[inside]
         if not len(ids):
-            self.whole = not full
+            self.whole = not full or begins_later
             return False
         self._extend(times)
         if self._upwards:

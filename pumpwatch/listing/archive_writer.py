@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+import gevent
 import numpy as np
 from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 PROGRAM = "from pumpwatch.listing.archive_writer import serve; serve()"
 _spawn, _wait = get_original("os", "posix_spawn"), get_original("os", "waitpid")  # gevent's run in the hub's thread alone
 PIPE_BYTES = 1 << 20  # 64 KiB would have both processes take turns hundreds of times for the trades of a busy coin
+LONGEST_S = 300.0  # an archive of many millions of trades takes a minute
 TRIES = 2  # a process that ended while it was idle is noticed by the first request
 
 Rows = Sequence[tuple[VenueKey, Instrument]]
@@ -85,7 +87,7 @@ class ArchiveThread:
 class ArchiveProcess:
     """Writes archives in a process. The thread of this class starts it, talks to it, and waits for it."""
 
-    def __init__(self, program: tuple[str, ...] = (sys.executable, "-c", PROGRAM)) -> None:
+    def __init__(self, program: tuple[str, ...] = (sys.executable, "-P", "-c", PROGRAM)) -> None:
         self._program = program
         self._thread = ThreadPool(1)
         self._child: _Child | None = None
@@ -116,11 +118,23 @@ class ArchiveProcess:
               gaps: Sequence[Gap], made: Pass) -> Archive:
         """Do as `archive.write_archive` while only the calling greenlet waits.
 
-        Raises RuntimeError where the process ends before it has answered, twice.
+        Raises StorageError where the process ends before it has answered, twice. One that takes LONGEST_S is killed.
         """
         self._wanted = True
-        archive: Archive = self._thread.apply(self._write, (archive_dir, span, batch, catalogue, parts, gaps, made))
+        watch = gevent.spawn(self._kill_late)
+        try:
+            archive: Archive = self._thread.apply(self._write, (archive_dir, span, batch, catalogue, parts, gaps, made))
+        finally:
+            watch.kill()
         return archive
+
+    def _kill_late(self) -> None:
+        while True:
+            gevent.sleep(LONGEST_S)
+            if (pid := self.pid) is not None:
+                log.warning("the process that writes archives is killed reason=it has not answered for %.0f s", LONGEST_S)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _start(self) -> None:
         if self._child is None and self._program[0]:
@@ -150,7 +164,8 @@ class ArchiveProcess:
                 raise answer
             found: Archive = answer
             return found
-        raise RuntimeError("the process that writes archives ended")
+        raise StorageError("the process that writes archives ended", "has the kernel ended it for want of memory? after an"
+                           " upgrade, restart the collector")
 
 
 def lean_copy(catalogue: Catalogue, coin: str, batch: TradeBatch) -> tuple[Rows, TradeBatch]:

@@ -47,6 +47,11 @@ class MarketIntake:
         self._answer: dict[str, Any] | None = None  # of the list that is processed
         self._stopped = False
 
+    @property
+    def waits_for_bodies(self) -> bool:
+        """Return False: a market has none."""
+        return False
+
     def stop(self) -> None:
         """Process no further list."""
         self._stopped = True

@@ -69,6 +69,11 @@ class NoticeIntake:
         """Leave the rows that are not processed yet to the next start."""
         self._stopped = True
 
+    @property
+    def waits_for_bodies(self) -> bool:
+        """Return whether notices of the last list wait for their bodies."""
+        return bool(self._pending)
+
     def looked(self) -> None:
         """Do nothing: notices have times of their own."""
 
@@ -77,7 +82,7 @@ class NoticeIntake:
 
         answer: `answer_facts` of the list.
         """
-        self._answer = answer
+        self._answer, self._pending = answer, set()
         detected_at_ns = self._clock.now_ns()
         self._verdicts = rows.verdicts
         self._log_overlong(rows.more)
@@ -114,8 +119,11 @@ class NoticeIntake:
         return complete and not failed
 
     def retry(self) -> None:
-        """Process the pushed notices that waited for their bodies. Raises StorageError."""
-        if self._waiting and not self._stopped:
+        """Store what waits for the ledger; process pushed notices that waited for their bodies. Raises StorageError."""
+        if self._stopped:
+            return
+        self._registry.store()
+        if self._waiting:
             self._process_pushed(list(self._waiting.values()), self._clock.now_ns())
 
     def deliver(self, rows: NoticeRows) -> None:

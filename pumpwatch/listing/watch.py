@@ -121,7 +121,8 @@ class Watch:
         if rows is None or self._intake.process(rows, self._board.answer):
             self._board.confirm()
         self._intake.looked()
-        self._answers += 1
+        if not self._intake.waits_for_bodies:  # else whoever wanted this look wants another
+            self._answers += 1
         self._health.mark_up(self._board.url)
 
     def _count(self, outcome: str) -> None:

@@ -110,7 +110,7 @@ class WindowKeeper:
         for record in records:  # these first, so that a listing that is not written yet has its window written again
             if record.trades is not None and record.archive \
                     and record.listing.detected_at_ns + self._reach_ns() >= oldest_ns:
-                isolated(partial(self._resume_written, record), partial(self._give_up, record.listing))
+                isolated(partial(self._resume_written, record), partial(self._not_resumed, record))
         for record in records:
             if record.trades is None:
                 isolated(partial(self._resume_open, record.listing, oldest_ns), partial(self._give_up, record.listing))
@@ -127,6 +127,11 @@ class WindowKeeper:
             self._context.ledger.finish_listing(listing, "", 0, GONE)
         else:
             self.open(listing)
+
+    def _not_resumed(self, record: ListingRecord, error: Exception) -> None:
+        """Log that an archive cannot be continued. The ledger keeps it, so the next start tries again."""
+        log.warning("archive not continued coin=%s path=%s reason=%s", printable(record.listing.symbol),
+                    printable(record.archive), printable(f"{type(error).__name__}: {error}"))
 
     def _resume_written(self, record: ListingRecord) -> None:
         """Continue an archive that was written: its later looks, and the sinks that have not accepted its listing."""

@@ -79,7 +79,9 @@ class Connection:
             if end == at:
                 return
             if now_ns - self.received_at_ns > STALL_NS:
-                self._stall = self.received_at_ns or now_ns, now_ns
+                from_ns, to_ns = self._stall
+                still_late = now_ns - to_ns < to_ns - from_ns
+                self._stall = from_ns if still_late else self.received_at_ns or now_ns, now_ns
             self.received_at_ns = now_ns
             self.bytes_read += end - at
         if end - start < self._tail_until:  # a large frame that drips in is not copied each time
@@ -100,7 +102,7 @@ class Connection:
         """Return the time up to which everything that was sent has been read.
 
         What comes after a pause may have been sent at its beginning, since the network may have held it up. It counts as late for
-        as long as the pause was.
+        as long as the pause was; another pause in that time is part of it.
         """
         from_ns, to_ns = self._stall
         return from_ns if self.received_at_ns - to_ns < to_ns - from_ns else self.received_at_ns

@@ -34,6 +34,10 @@ def exposed_secrets(config: Config) -> list[tuple[str, str]]:
 def _secrets(config: Config) -> Iterator[tuple[str, str]]:
     for name, channel in config.notify.items():
         yield from ((f"notify.{name}.{key}", getattr(channel, key)) for key in ("url", "webhook", "secret"))
+    for name, source in config.listing.sources.items():
+        for key in ("access_key", "secret_key", "token", "key_file", "token_file"):
+            if isinstance(value := source.options.get(key), str) and value:
+                yield f"listing.sources.{name}.options.{key}", f"{IN_FILE}{value}" if key.endswith("_file") else value
     for name, options in config.sinks.items():
         if isinstance(password := options.get("password"), str):
             yield f"sinks.{name}.password", password

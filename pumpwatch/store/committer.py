@@ -213,8 +213,9 @@ class Committer:
 
     def _commit(self) -> bool:
         """Commit once; return False where the journal refuses. Raises any error that is not a StorageError."""
+        waiting = len(self._waiting)  # records of batches that come during the flush may not be kept yet
         self._recorder.flush(RECORDS_WAIT_S)
-        commit = self._running or self._start_commit()
+        commit = self._running or self._start_commit(waiting)
         if commit is None:
             return True
         commit.outcome.wait()  # killed here, the next call learns its outcome: nothing is committed twice
@@ -232,11 +233,12 @@ class Committer:
         self._stats.add("journal_refusals_total")
         return False
 
-    def _start_commit(self) -> Commit | None:
+    def _start_commit(self, most: int) -> Commit | None:
         alone = self._errors >= SUSPECT_AFTER
         chosen: list[WaitingBatch] = []
         rows = 0
-        while self._waiting and (not chosen or (not alone and rows + len(self._waiting[0].batch) <= COMMIT_ROWS)):
+        while self._waiting and len(chosen) < most and (
+                not chosen or (not alone and rows + len(self._waiting[0].batch) <= COMMIT_ROWS)):
             chosen.append(self._waiting.popleft())
             rows += len(chosen[-1].batch)
         if not chosen:
@@ -301,10 +303,13 @@ class Committer:
         return True
 
     def _move_behind(self, commit: Commit) -> None:
-        """Try the other batches first. A gap names this one, or a kill before it is stored would hide that it is missing."""
+        """Try the other batches first. A gap names this one, or a kill before it is stored would hide that it is missing.
+
+        It begins before the first trade, so that it is not taken for the gap of that trade alone if that turns out faulty.
+        """
         for waiting in commit.waiting:
             if not waiting.behind:
-                gaps = [Gap(exchange=exchange, market_type=market_type, from_ns=from_ns, to_ns=to_ns, reason=BEHIND)
+                gaps = [Gap(exchange=exchange, market_type=market_type, from_ns=from_ns - 1, to_ns=to_ns, reason=BEHIND)
                         for (exchange, market_type), (from_ns, to_ns) in self._bounds(waiting.batch).items()]
                 self._recorder.record(Records(gaps=gaps))
                 waiting.fills += [replace(gap, state=GapState.FILLED) for gap in gaps]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import gevent
 from gevent.event import AsyncResult, Event
@@ -130,7 +131,8 @@ class Recorder:
         wanted = self._changes if self.holds_something else 0
         if wanted != self._kept:
             self._kept = wanted
-            self._keeping = self._keep_thread.spawn(self._keep, self.rest())
+            rest = self.rest()  # without fills, which may be many: what is forgotten of them is found out again
+            self._keeping = self._keep_thread.spawn(self._keep, replace(rest, fills=[]))
             self._keeping.wait(wait_s if wanted else 0)
 
     def _count(self, gap: Gap) -> None:

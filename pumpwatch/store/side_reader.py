@@ -7,7 +7,6 @@ out, as the journal does.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,8 @@ KEPT_OPEN = 8
 class _Unusual(Exception):
     """The journal itself has to be asked."""
 
+
+UNUSUAL: tuple[type[Exception], ...] = (*DAMAGED, StorageError, _Unusual)
 
 class SideReader:
     """Reads the segments of a journal of this process. Use it from one thread, which need not be the journal's.
@@ -56,7 +57,7 @@ class SideReader:
                     return None
                 if segment.last_timestamp >= start_ns and segment.first_timestamp < end_ns and segment.readable:
                     found.append(self._find(segment, name, number, start_ns, end_ns))
-        except (sqlite3.Error, StorageError, _Unusual):
+        except UNUSUAL:
             self.close()
             return None
         finally:
@@ -71,8 +72,9 @@ class SideReader:
                 return batch if batch is not None else self._opened(segment).find((name,), start_ns, end_ns, last_id)
             except DAMAGED as error:
                 raise_if_temporary(error, segment.path)
-                self._without_index.add(segment.path)
-        return self._opened(segment).find((name,), start_ns, end_ns, last_id, by_index=False)
+        batch = self._opened(segment).find((name,), start_ns, end_ns, last_id, by_index=False)
+        self._without_index.add(segment.path)
+        return batch
 
     def _opened(self, segment: Segment) -> SegmentReader:
         reader = self._open.pop(segment.path, None) or SegmentReader(

@@ -189,3 +189,13 @@ def test_holes_are_the_ranges_that_are_not_among_ids():
     assert id_holes(np.array([1, 2, 5, 9]), 1, 10) == [(3, 4), (6, 8), (10, 10)]
     assert id_holes(np.array([3, 4]), 3, 4) == []
     assert id_holes(np.empty(0, np.int64), 3, 4) == [(3, 4)]
+
+
+def test_a_history_whose_first_row_is_later_than_asked_was_read_to_its_beginning():
+    """A venue that answers from an id on answers with its first rows where it has none before."""
+    pager = Pager(depth(by_id=True, oldest_first=True), 1, Part("A", 0, 100 * SECOND, last_id=104))
+    first_rows = np.arange(100, 110), SECOND * np.arange(50, 60)
+    pager.take(*first_rows)
+    assert pager.query is not None and pager.query.last_id < 100
+    pager.take(*first_rows)
+    assert pager.query is None and pager.whole and pager.low_ns == 50 * SECOND

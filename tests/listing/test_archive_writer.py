@@ -96,9 +96,22 @@ def test_a_process_that_was_killed_is_replaced(process: ArchiveProcess, tmp_path
     assert process.pid != pid
 
 
+def test_a_process_that_hangs_is_killed_and_replaced(
+        process: ArchiveProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = started(process)
+    os.kill(pid, signal.SIGSTOP)
+    writing = gevent.spawn(written, process, tmp_path)
+    gevent.sleep(0.1)  # it has begun, and waits for LONGEST_S as it is
+    monkeypatch.setattr("pumpwatch.listing.archive_writer.LONGEST_S", 1.0)
+    late = gevent.spawn(process._kill_late)
+    wait_for(lambda: process.pid != pid)
+    late.kill()
+    assert writing.get(timeout=60).trades > 1000
+
+
 def test_a_process_that_always_ends_is_an_error_of_this_archive() -> None:
     process = ArchiveProcess(("/bin/false",))
-    with pytest.raises(RuntimeError, match="ended"):
+    with pytest.raises(StorageError, match="ended"):
         written(process, Path("/nowhere"))
     assert process.pid is None
 

@@ -149,3 +149,23 @@ def test_of_two_boards_each_keeps_its_archive_over_a_restart(desk: Desk, written
     desk.wait(600)
     found = {record.listing.board: Path(record.archive).name for record in desk.ledger.listings()}
     assert found == {"upbit": "KITE_20261103T060000Z", "bithumb": "KITE_20261103T060000Z_bithumb"}
+
+
+def test_an_archive_that_cannot_be_read_at_a_start_keeps_its_record(
+        desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    desk.detect(listing_of())
+    (name,) = desk.wait(23)
+    desk.keeper.stop()
+    before = desk.ledger.listings()
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pumpwatch.listing.window.recover", refuse)
+    desk.start()
+    assert desk.keeper.resume(retention_s=3600) == 0
+    assert desk.ledger.listings() == before and before[0].trades and name in before[0].archive
+    assert "archive not continued" in caplog.text
+    monkeypatch.undo()
+    desk.start()
+    assert desk.keeper.resume(retention_s=3600) == 1

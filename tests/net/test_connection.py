@@ -225,7 +225,8 @@ def test_a_close_reason_cannot_forge_a_line_nor_steer_a_terminal():
 
 @pytest.mark.parametrize(("times_s", "until_s"), [
     ([10.0], 10.0), ([10.0, 10.9, 11.8], 11.8), ([10.0, 13.0], 10.0), ([10.0, 13.0, 13.2, 13.4], 10.0),
-    ([10.0, 13.0, 13.5, 14.0, 14.5, 15.0, 15.5, 16.0], 16.0), ([10.0, 30.0, 50.0], 30.0)])
+    ([10.0, 13.0, 13.5, 14.0, 14.5, 15.0, 15.5, 16.0], 16.0), ([10.0, 30.0, 50.0], 30.0),
+    ([100.0, 130.0, 130.5, 131.8, 133.2], 100.0)])
 def test_after_a_pause_what_comes_may_be_as_old_as_its_beginning(times_s, until_s):
     stream = ScriptedStream([])
     connection = Connection(stream, FrameBuffer(), 1 << 20, lambda reason: None)

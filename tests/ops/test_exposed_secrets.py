@@ -14,6 +14,8 @@ SECTIONS = {
                "c": {"webhook": "https://x/token", "secret": "file:key"}, "d": {"command": ["true"]},
                "e": {"webhook": "https://host:8080/", "secret": "${KEY}"}, "f": {"webhook": "https://me:pw@host/"},
                "g": {"webhook": "https://["}},
+    "listing": {"sources": {"upbit_announcements": {"options": {"secret_key": "hush"}},
+                            "own_signals": {"options": {"token_file": "key"}}, "upbit": {}}},
     "sinks": {"questdb": {"password": "hush", "user": "me"}}, "net": {"proxy": "http://me:hush@127.0.0.1:1"}}
 
 
@@ -27,10 +29,11 @@ def exposed(folder: Path, mode: int, key_mode: int, **environ: str) -> list[str]
 
 
 def test_a_file_that_others_can_read_exposes_what_is_written_in_it(tmp_path: Path) -> None:
-    own = ["notify.a.url", "notify.c.webhook", "notify.f.webhook", "sinks.questdb.password", "net.proxy"]
+    own = ["notify.a.url", "notify.c.webhook", "notify.f.webhook", "listing.sources.upbit_announcements.options.secret_key",
+           "sinks.questdb.password", "net.proxy"]
     assert exposed(tmp_path, 0o644, 0o600) == own
     assert exposed(tmp_path, 0o644, 0o600, PUMPWATCH_NOTIFY__A__URL="tgram://T/1") == own[1:]
-    assert exposed(tmp_path, 0o640, 0o604) == ["notify.c.secret"]
+    assert exposed(tmp_path, 0o640, 0o604) == ["notify.c.secret", "listing.sources.own_signals.options.token_file"]
     assert exposed(tmp_path, 0o600, 0o600) == []
 
 

@@ -83,7 +83,8 @@ def test_a_signal_names_its_coins_and_is_of_now_where_it_has_no_time() -> None:
     signal(coin="\u00e9"), signal(coin="x" * 300), signal(coin="A B"), signal(coins=[]), signal(coins=["A"] * 11),
     signal(coin="KITE", price=5), signal(coin="KITE", id=5), signal(coin="KITE", published_at="yesterday"),
     signal(coin="KITE", published_at="2026-09-21T23:13:00"), signal(coin="KITE", published_at="2026-09-21T22:13:00+09:00"),
-    signal(coin="KITE", published_at="2026-09-22T01:00:00+09:00"), b"[" * 100_000, b"\xff\xfe", signal(coin="\u202eKITE")])
+    signal(coin="KITE", published_at="2026-09-22T01:00:00+09:00"), b"[" * 100_000, b"\xff\xfe", signal(coin="\u202eKITE"),
+    signal(coin="KITE", id="x" * 101), signal(coin="KITE", title="x" * 2001), signal(coin="KITE", title="a\nb")])
 def test_anything_else_is_refused_with_a_reason(body: bytes) -> None:
     with pytest.raises(BadFrame) as caught:
         notice_of(body, NOW_NS)

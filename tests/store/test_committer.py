@@ -127,7 +127,7 @@ def test_a_batch_that_waits_behind_later_ones_is_in_a_gap_before_they_are_stored
         with pytest.raises(IndexError):
             one.flush()
     assert one._commit()
-    behind = {("one", 0, 81), ("two", 10, 91)}
+    behind = {("one", -1, 81), ("two", 9, 91)}
     assert journal.known == [(list(range(10, 20)), behind)]  # a kill now costs the first batch, and they name it
     assert {gap.state for gap in gaps_of(journal)} == {GapState.OPEN}
     journal.poison = set()

@@ -19,7 +19,7 @@ from pumpwatch_plugins.sinks.questdb.http import Server, StatementRejected
 from pumpwatch_plugins.sinks.questdb.options import QuestDBOptions
 from pumpwatch_plugins.sinks.questdb.reading import read as read_trades
 from pumpwatch_plugins.sinks.questdb.sender import TradeSender
-from pumpwatch_plugins.sinks.questdb.sql import ensure, ensure_views, exists, insert, minute_sums, tables, text
+from pumpwatch_plugins.sinks.questdb.sql import drop_views, ensure, ensure_views, exists, insert, minute_sums, tables, text
 
 from pumpwatch import Catalogue, Keeping, Listing, ListingEvent, PumpWatchError, ServiceUnavailable, TradeBatch, WriteResult
 
@@ -45,11 +45,12 @@ class QuestDBSink:
         """Create missing tables and views, check the existing ones, and choose the protocol version."""
         self.close()
         self._server.exec("SELECT 1")  # a server that hangs is found out in request_timeout_ms
-        new = not exists(self._server, self._tables[0])
+        if self._options.candles and not exists(self._server, self._tables[0]):
+            drop_views(self._server, self._options.table_prefix)
         for table in self._tables:
             ensure(self._server, table)
         if self._options.candles:
-            ensure_views(self._server, self._options.table_prefix, new_table=new)
+            ensure_views(self._server, self._options.table_prefix)
         self._sender.open()
 
     def write(self, batch: TradeBatch, catalogue: Catalogue) -> WriteResult:

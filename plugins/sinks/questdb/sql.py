@@ -174,21 +174,22 @@ def exists(server: Server, table: Table) -> bool:
     return bool(server.exec(f"SELECT 1 FROM tables() WHERE table_name = {text(table.name)}", DDL_TIMEOUT_S))
 
 
-def ensure_views(server: Server, prefix: str, *, new_table: bool) -> None:
+def drop_views(server: Server, prefix: str) -> None:
+    """Drop the candle views of a table that was dropped, before it is created again: the server calls them valid for a while."""
+    for name in (f"{prefix}candles_5m", f"{prefix}candles_1m"):
+        server.exec(f"DROP MATERIALIZED VIEW IF EXISTS {name}", DDL_TIMEOUT_S)
+
+
+def ensure_views(server: Server, prefix: str) -> None:
     """Create missing candle views, and rebuild them where their table was dropped or emptied.
 
-    new_table: their table has just been created, so candles of an earlier one are dropped first: the server calls these valid
-    for a while. Rebuilt candles cover the trades that the table still has. A rebuild that takes long goes on when the
-    sink is opened the next time.
+    Rebuilt candles cover the trades that the table still has. A rebuild that takes long goes on when the sink is opened
+    the next time.
     """
-    names = f"{prefix}candles_1m", f"{prefix}candles_5m"
-    if new_table:
-        for name in reversed(names):
-            server.exec(f"DROP MATERIALIZED VIEW IF EXISTS {name}", DDL_TIMEOUT_S)
     for view in candle_views(prefix):
         server.exec(view, DDL_TIMEOUT_S)
     stale = _stale_views(server)
-    for name in names:  # the second can be filled once the first is valid
+    for name in (f"{prefix}candles_1m", f"{prefix}candles_5m"):  # the second can be filled once the first is valid
         if name in stale:
             server.exec(f"REFRESH MATERIALIZED VIEW {name} FULL", DDL_TIMEOUT_S)
             deadline = time.monotonic() + REFRESHED_WITHIN_S
