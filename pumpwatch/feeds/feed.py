@@ -376,7 +376,7 @@ class Feed:
 
     def _lost_from(self, session: FeedSession) -> int:
         """Return since when trades may be missing: since the last data, or since the last trade if the silence is unusual."""
-        since_ns = session.connection.read_until_ns()
+        since_ns = session.connection.received_at_ns
         if self._leave_reason or self._staleness.unusual(self._now()):
             since_ns = session.traded_at_ns or session.established_at_ns or since_ns
         return since_ns - self._context.slack_ns()

@@ -27,7 +27,6 @@ PROTOCOL_ERROR, TOO_BIG, GOING_AWAY, POLICY = 1002, 1009, 1001, 1008
 PARTS_OF_A_MESSAGE = 4096  # the largest message allowed, in parts of 1 KiB
 ODD_PER_S = 10_000  # control frames and parts of messages: each costs ten times a plain frame, and venues send a few a minute
 UNREAD_BYTES = 1 << 20  # of our own data, which is a few bytes every few seconds
-STALL_NS = NS_PER_S  # shorter pauses are within the slack of a gap
 FRAMES_PER_SWEEP = 10_000  # 15 ms of splitting; one read can hold 131,072 empty frames
 
 _header = struct.Struct(">BBH").unpack_from
@@ -62,7 +61,6 @@ class Connection:
         self._flushed = True
         self._unread = 0  # bytes given to the stream since it could last send them all
         self._odd, self._odd_since_ns = 0, 0  # control frames and parts, in the second that began then
-        self._stall = 0, 0  # the last pause of STALL_NS or more between two reads
 
     def sweep(self, now_ns: int) -> None:
         """Read what has arrived and split it into frames, at most FRAMES_PER_SWEEP of them."""
@@ -78,10 +76,6 @@ class Connection:
                 return
             if end == at:
                 return
-            if now_ns - self.received_at_ns > STALL_NS:
-                from_ns, to_ns = self._stall
-                still_late = now_ns - to_ns < to_ns - from_ns
-                self._stall = from_ns if still_late else self.received_at_ns or now_ns, now_ns
             self.received_at_ns = now_ns
             self.bytes_read += end - at
         if end - start < self._tail_until:  # a large frame that drips in is not copied each time
@@ -97,15 +91,6 @@ class Connection:
             self._send(ping, ABNF.OPCODE_PONG)
         if not self._flushed:
             self.post(b"")
-
-    def read_until_ns(self) -> int:
-        """Return the time up to which everything that was sent has been read.
-
-        What comes after a pause may have been sent at its beginning, since the network may have held it up. It counts as late for
-        as long as the pause was; another pause in that time is part of it.
-        """
-        from_ns, to_ns = self._stall
-        return from_ns if self.received_at_ns - to_ns < to_ns - from_ns else self.received_at_ns
 
     def _split(self, at: int, end: int) -> None:
         data, stops = self.buffer.data, self.buffer.stops

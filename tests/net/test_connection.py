@@ -221,17 +221,3 @@ def test_a_close_reason_cannot_forge_a_line_nor_steer_a_terminal():
     _, (reason,), _ = read_all([frame(struct.pack(">H", 1008) + forged, ABNF.OPCODE_CLOSE)])
     assert reason == r"closed by the venue: 1008 bye\r\n2026-11-21 ERROR all is lost \x1b[2J\u202e" + "\ufffd"
     assert reason.isprintable()
-
-
-@pytest.mark.parametrize(("times_s", "until_s"), [
-    ([10.0], 10.0), ([10.0, 10.9, 11.8], 11.8), ([10.0, 13.0], 10.0), ([10.0, 13.0, 13.2, 13.4], 10.0),
-    ([10.0, 13.0, 13.5, 14.0, 14.5, 15.0, 15.5, 16.0], 16.0), ([10.0, 30.0, 50.0], 30.0),
-    ([100.0, 130.0, 130.5, 131.8, 133.2], 100.0)])
-def test_after_a_pause_what_comes_may_be_as_old_as_its_beginning(times_s, until_s):
-    stream = ScriptedStream([])
-    connection = Connection(stream, FrameBuffer(), 1 << 20, lambda reason: None)
-    for at_s in times_s:
-        stream.chunks.append(frame(b"1"))
-        connection.sweep(int(at_s * NS_PER_S))
-        connection.sweep(int(at_s * NS_PER_S) + 1)  # nothing comes
-    assert connection.read_until_ns() == int(until_s * NS_PER_S)
