@@ -172,7 +172,7 @@ class NoticeIntake:
         done: list[tuple[Notice, str, str]] = list(seeds or ())
         failed: list[str] = []
         self._pending = set()
-        for notice, revision in new:
+        for notice, revision in sorted(new, key=lambda pair: self._may_need_body(pair[0])):  # a body may take a second
             row = partial(self._process_row, notice, revision, before.get(notice.notice_id), detected_at_ns, seeding, done)
             if not isolated(row, partial(self._row_failed, notice)):
                 failed.append(notice.notice_id)
@@ -230,6 +230,10 @@ class NoticeIntake:
                               notice.notice_id, verdict.kind, printable(",".join(verdict.notes)) or "none",
                               printable(notice.title))
         done.append((notice, verdict.kind, revision))
+
+    def _may_need_body(self, notice: Notice) -> bool:
+        known = self._verdicts.get(notice.title)
+        return known is not None and known.needs_body
 
     def _judge(self, notice: Notice) -> CheckedVerdict:
         """Return the verdict on a notice. Raises BadFrame for an invalid one."""

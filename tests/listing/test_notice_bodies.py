@@ -196,3 +196,19 @@ def test_an_address_that_is_not_text_is_a_failure(machine: Machine, caplog: pyte
         with pytest.raises(BodyPending):
             waiting.of(push_notice(machine), machine.clock.now_ns())
     assert "body_url does not return an address" in caplog.text and "a bug" in caplog.text
+
+
+def test_listings_that_need_no_body_go_first(machine: Machine, bodies: FakeBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[list[str]] = []
+    load = NoticeBodies.of
+
+    def watched(self: NoticeBodies, notice: Notice, seen_ns: int) -> object:
+        opened.append([listing.symbol for listing in machine.seen])
+        return load(self, notice, seen_ns)
+
+    monkeypatch.setattr(NoticeBodies, "of", watched)
+    bodies.script = [answer(AKT_ONLY)]
+    machine.publish(6, KITE)
+    machine.publish(7, UNION)
+    assert machine.poll() == ["KITE", "AKT"]
+    assert opened == [["KITE"]]
