@@ -61,7 +61,7 @@ from pumpwatch.listing.books import VenueBooks, join_books, read_books, snapshot
 from pumpwatch.listing.chart import chart_pieces
 from pumpwatch.listing.completeness import Doubts, symbol_row, touches, venue_rows
 from pumpwatch.listing.manifest import ArchiveManifest, iso, read_manifest, write_manifest
-from pumpwatch.listing.notice_file import Seen, notice_object, notice_rows
+from pumpwatch.listing.notice_file import Seen, notice_object
 from pumpwatch.listing.parquet_file import NAME as PARQUET
 from pumpwatch.listing.parquet_file import parquet_pieces, pyarrow_version
 from pumpwatch.model import Gap, Listing, TradeBatch
@@ -297,10 +297,6 @@ class _Content:
             "listings": [asdict(listing) for listing in span.listings],
         }
 
-    def notices(self) -> list[dict[str, Any]]:
-        """Return the notices, with their times."""
-        return notice_rows(self.span.listings)
-
     def notice_file(self) -> dict[str, Any]:
         """Return the content of `notice.json`."""
         return notice_object(self.span.coin, self.span.listings, self.span.seen)
@@ -335,8 +331,9 @@ def _with_files(manifest: ArchiveManifest, content: _Content, folder: Path, part
     with _timed(steps, "analysis"):
         analysis = _write_analysis(files, content)
     with _timed(steps, "chart"):
+        shown = content.notice_file()
         files.write(CHART, chart_pieces(content.span.coin, analysis, content.trades, content.ids, content.catalogue,
-                                        content.notices()))
+                                        shown["notices"], shown["sights"]))
     versions = {"pumpwatch": __version__, "python": platform.python_version(), "numpy": np.__version__}
     if version := pyarrow_version():
         versions["pyarrow"] = version

@@ -39,10 +39,13 @@ COLUMNS = ("venue", "symbol", "moved after", "behind", "change", "peak", "peak a
 
 
 def chart_pieces(coin: str, analysis: Mapping[str, Any], trades: TradeBatch, ids: Sequence[int], catalogue: Catalogue,
-                 notices: Sequence[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Yield the page in pieces. analysis: with `window` and the announcement's times. trades: the window's, by time."""
+                 notices: Sequence[Mapping[str, Any]], sights: Sequence[Mapping[str, Any]] = ()) -> Iterator[bytes]:
+    """Yield the page in pieces. analysis: with `window` and the announcement's times. trades: the window's, by time.
+
+    notices, sights: as in `notice.json`. Without sights the sources of the notices are marked.
+    """
     grid = Grid.of(analysis)
-    data = chart_data(analysis, trades, ids, catalogue, notices, grid)
+    data = chart_data(analysis, trades, ids, catalogue, notices, sights, grid)
     text = _text("chart.html").substitute(
         coin=html.escape(f"{coin}, drill" if analysis.get("drill") else coin),
         announced=html.escape(analysis["announced_at"]), style=_source("chart.css"),
@@ -88,7 +91,7 @@ class Grid:
 
 
 def chart_data(analysis: Mapping[str, Any], trades: TradeBatch, ids: Sequence[int], catalogue: Catalogue,
-               notices: Sequence[Mapping[str, Any]], grid: Grid) -> dict[str, Any]:
+               notices: Sequence[Mapping[str, Any]], sights: Sequence[Mapping[str, Any]], grid: Grid) -> dict[str, Any]:
     """Return what the page's script draws: the steps, a line for each instrument with trades, buys and sells, marks."""
     trades = trades.take(~odd_rows(trades) & (trades.timestamp >= grid.start_ns) & (trades.timestamp < grid.end_ns))
     where, value = grid.steps(trades.timestamp), trades.price * trades.quantity
@@ -109,8 +112,10 @@ def chart_data(analysis: Mapping[str, Any], trades: TradeBatch, ids: Sequence[in
                       "first": firsts.get((exchange, market_type, instrument.symbol))})
     sums = {name: np.bincount(where[trades.side == side], value[trades.side == side], grid.count).round(2).tolist()
             for name, side in (("buy", BUY), ("sell", SELL))}
+    seen = [(sight["source"], sight["seen_at_ns"]) for sight in sights] or [
+        (notice["source"], notice["detected_at_ns"]) for notice in notices]
     marks = [("published", analysis["announced_at_ns"]),
-             *((f"seen by {notice['source']}", notice["detected_at_ns"]) for notice in notices),
+             *((f"seen by {source}", at_ns) for source, at_ns in seen),
              ("triggered", min((notice["triggered_at_ns"] for notice in notices), default=analysis["triggered_at_ns"]))]
     return {"step_ms": grid.step_ms, "first_ms": grid.first_ms, "venues": lines, **sums,
             "marks": [{"label": label, "at": at} for label, at_ns in marks if (at := grid.step(at_ns)) is not None]}

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,14 @@ CATALOGUE = catalogue_of_venues()
 LISTING = listing_of()
 
 
-def page(trades: TradeBatch, *, title: str = LISTING.title, catalogue: Catalogue = CATALOGUE) -> str:
+def page(trades: TradeBatch, *, title: str = LISTING.title, catalogue: Catalogue = CATALOGUE,
+         sights: Sequence[Mapping[str, Any]] = ()) -> str:
     analysis = analyse(trades, catalogue, [0, 1, 2], ANNOUNCED_NS, LISTING.detected_at_ns) | {
         "window": [[ANNOUNCED_NS - 20 * S, ANNOUNCED_NS + 23 * S]], "announced_at": iso(ANNOUNCED_NS),
         "triggered_at_ns": LISTING.triggered_at_ns}
     notice = asdict(LISTING) | {"title": title, "announced_at": iso(ANNOUNCED_NS), "detected_after_ms": 3000,
                                 "triggered_after_ms": 3000}
-    return b"".join(chart_pieces("KITE", analysis, trades, [0, 1, 2], catalogue, [notice])).decode()
+    return b"".join(chart_pieces("KITE", analysis, trades, [0, 1, 2], catalogue, [notice], sights)).decode()
 
 
 def data_of(text: str) -> dict[str, Any]:
@@ -79,6 +81,13 @@ def test_a_point_is_the_last_price_of_its_step() -> None:
 def test_marks_stand_at_the_publication_the_sight_and_the_trigger() -> None:
     assert data_of(page(MARKET))["marks"] == [
         {"label": "published", "at": 200}, {"label": "seen by upbit", "at": 230}, {"label": "triggered", "at": 230}]
+
+
+def test_each_source_that_saw_the_listing_has_a_mark() -> None:
+    sights = [{"source": "upbit", "seen_at_ns": ANNOUNCED_NS + S}, {"source": "upbit_markets", "seen_at_ns": ANNOUNCED_NS + 4 * S}]
+    marks = data_of(page(MARKET, sights=sights))["marks"]
+    assert {mark["label"]: mark["at"] for mark in marks} == {
+        "published": 200, "seen by upbit": 210, "seen by upbit_markets": 240, "triggered": 230}
 
 
 def test_a_bundle_is_shown_by_the_price_of_one_coin_and_odd_trades_are_left_out() -> None:
