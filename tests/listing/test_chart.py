@@ -84,7 +84,8 @@ def test_marks_stand_at_the_publication_the_sight_and_the_trigger() -> None:
 
 
 def test_each_source_that_saw_the_listing_has_a_mark() -> None:
-    sights = [{"source": "upbit", "seen_at_ns": ANNOUNCED_NS + S}, {"source": "upbit_markets", "seen_at_ns": ANNOUNCED_NS + 4 * S}]
+    sights = [{"source": "upbit", "seen_at_ns": ANNOUNCED_NS + S},
+              {"source": "upbit_markets", "seen_at_ns": ANNOUNCED_NS + 4 * S}]
     marks = data_of(page(MARKET, sights=sights))["marks"]
     assert {mark["label"]: mark["at"] for mark in marks} == {
         "published": 200, "seen by upbit": 210, "seen by upbit_markets": 240, "triggered": 230}
