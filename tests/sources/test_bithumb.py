@@ -1,4 +1,4 @@
-"""Bithumb's notices and markets: titles, ids, times in Korea without an offset, and bodies that are no list."""
+"""Bithumb's notices and markets: titles, ids, times in Korea without an offset, and bodies that are not lists."""
 
 from __future__ import annotations
 
