@@ -144,7 +144,7 @@ def test_a_few_tests_that_failed_are_run_once_more_alone(copied: Machine, code: 
 
 
 def test_many_tests_that_failed_have_failed(copied: Machine) -> None:
-    copied.program(copied.venv / "bin" / "python", failing(*(f"{number}.py::test" for number in range(6)), alone=0))
+    copied.program(copied.venv / "bin" / "python", failing(*(f"{number}.py::test" for number in range(11)), alone=0))
     done = copied.run()
     assert done.returncode == 1 and "tests failed (1)" in done.stderr
     assert not (copied.home / "alone").exists()
