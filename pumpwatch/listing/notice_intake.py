@@ -3,7 +3,7 @@
 A notice that is seen for the first time, and whose title opens a KRW market, is a listing. Where the title does not say which
 of its coins get one, the notice's body decides (`notice_bodies`); until it is there the notice counts as not processed. The
 notices of a board's very first look are remembered and not announced (`first_look`). After a restart, notices that appeared
-during the downtime are announced, as late where they are no longer fresh. An edit (another title or time of a known notice) is
+during the downtime are announced, as late unless they are fresh. An edit (another title or time of a known notice) is
 stored with its sight, logged with its remarks, and is never a listing. Every row is validated first; a row that is invalid, or
 that cannot be handled, affects no other.
 """

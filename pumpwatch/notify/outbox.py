@@ -49,7 +49,7 @@ class MessageLedger(Protocol):
         """Return since when channels are told; forget the events that were told before that time."""
 
     def told_events(self) -> list[str]:
-        """Return the ids of the events that channels were told of."""
+        """Return the ids of the events whose messages were stored."""
 
 
 @dataclass(frozen=True, slots=True)

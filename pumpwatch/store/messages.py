@@ -1,4 +1,4 @@
-"""The ledger's tables of messages: those that a channel has not taken yet, and the events that channels were told of.
+"""The ledger's tables of messages: those that a channel has not taken yet, and the events whose messages were stored.
 
 A restart goes on with the first, and with the second it finds the news that a kill kept from becoming a message.
 """
@@ -75,7 +75,7 @@ class MessageRows:
                             (_text(channels),))
 
     def begin_telling(self, now_ns: int, forget_before_ns: int) -> int:
-        """Return since when channels are told, ns UTC: from now on where they were told of nothing before.
+        """Return since when channels get messages, ns UTC: from now on where none was stored before.
 
         Forgets the events that were told before `forget_before_ns`.
         """
@@ -84,7 +84,7 @@ class MessageRows:
         return int(self._rows("SELECT at_ns FROM told WHERE event_id = ?", (_BEGUN,))[0][0])
 
     def told_events(self) -> list[str]:
-        """Return the ids of the events that channels were told of, oldest first."""
+        """Return the ids of the events whose messages were stored, oldest first."""
         return [row[0] for row in self._rows("SELECT event_id FROM told WHERE event_id != ? ORDER BY at_ns", (_BEGUN,))]
 
 

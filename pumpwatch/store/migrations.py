@@ -117,7 +117,7 @@ def drills(db: Database) -> None:
 
 @migrations()
 def messages(db: Database) -> None:
-    """Store the messages that a channel has not taken yet, and the events that channels were told of."""
+    """Store the messages that a channel has not taken yet, and the events whose messages were stored."""
     db.create_table("messages", {
         "channel": str, "event_id": str, "event": str, "made_at_ns": int, "tries": int, "next_at_ns": int},
         pk=("channel", "event_id"))
