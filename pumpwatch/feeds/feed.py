@@ -125,10 +125,7 @@ class Feed:
                           and self.gap.accounts_for(symbol, since_ns, self._read_since.of(symbol)))
 
     def without_trades(self, now: float) -> bool:
-        """Return whether the connection has been up for a while without one trade.
-
-        Each connection that was left for that reason doubles the while.
-        """
+        """Return whether the connection has been up without one trade for a while, which each false alarm doubles."""
         return not self.traded_at_ns and self._staleness.silent_s(now) > NEVER_TRADED * self._staleness.stale_s
 
     def missed_since(self, since_ns: int) -> None:
@@ -236,8 +233,7 @@ class Feed:
             if self._began_ns:
                 self.gap.open(self._began_ns, self.symbols)
             if not self._failure_logged:
-                self._failure_logged = True
-                self._down_logged = True
+                self._failure_logged = self._down_logged = True
                 log.warning("connection failed, trying again venue=%s connection=%d reason=%s",
                             self._context.venue.name, self.number, error)
                 self._event("refused", str(error))
@@ -342,6 +338,8 @@ class Feed:
         time between is a gap.
         """
         why = old.renewal(now) or "connection age"
+        if reason:
+            old.await_parsed()
         lost_from_ns = self._lost_from(old)
         self._context.sweep.drain(old.connection)
         self._session = successor = self._hand_over.finish()
@@ -360,6 +358,7 @@ class Feed:
             return
         session = self._session
         assert session is not None
+        session.await_parsed()
         self.gap.open(self._began_ns or self._lost_from(session), self.symbols)
         self._down_at = self._now() if session.established_at_ns else self._down_at
         self._session, self._leave_reason, self.trouble = None, "", reason
@@ -379,7 +378,7 @@ class Feed:
         since_ns = session.connection.received_at_ns
         if self._leave_reason or self._staleness.unusual(self._now()):
             since_ns = session.traded_at_ns or session.established_at_ns or since_ns
-        return since_ns - self._context.slack_ns()
+        return since_ns - session.slack_ns()
 
     def _wait_down(self, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
         """Wait without a connection until `over`, or the time is up, or the feed is stopped; the gap grows meanwhile."""

@@ -24,6 +24,9 @@ from pumpwatch.records import ConnectionEvent, Records
 from pumpwatch.stats import Stats
 from pumpwatch.venue import HttpRequest, Venue
 
+PARSED_WITHIN_S = 1.0  # frames that wait longer are held back; the venue's lag covers that
+PARSED_LOOK_S = 0.005
+
 
 @dataclass(frozen=True, slots=True)
 class FeedContext:
@@ -84,6 +87,7 @@ class FeedSession:
         self.connection = Connection(stream, context.buffer, context.max_frame_bytes, lambda reason: wake.set(),
                                      f"{venue.name}#{number}", self)
         self.traded_at_ns = 0  # when the last good, live trade was received
+        self._late_ns = 0  # how long after its own time that was
         self.connection.received_at_ns = clock.now_ns()
         self.subscriptions = Subscriptions(venue, lambda symbol, reason: context.on_rejected(number, symbol, reason), suspects,
                                            lambda symbols, reason: context.on_full(number, symbols, reason), context.ever_granted)
@@ -92,7 +96,8 @@ class FeedSession:
         self.established_at = math.inf  # the same, monotonic seconds
         self.opened_at = self._heard_at = self._sent_at = clock.monotonic()
         self.due_at = self.opened_at + due_age_s(venue.limits.connection_age_s, number)  # it is old then
-        self._number, self._venue, self._clock, self._wake, self._renewals = number, venue, clock, wake, context.renewals
+        self._context, self._number, self._venue, self._clock = context, number, venue, clock
+        self._wake, self._renewals = wake, context.renewals
         self._bytes_read = 0
         self._next_heartbeat = self.opened_at + venue.heartbeat.interval_s
         self._heartbeats = self._probe = 0  # pings sent, and the number of the probe
@@ -151,6 +156,19 @@ class FeedSession:
         """Record that it is up from now on."""
         self.established_at, self.established_at_ns = now, self._clock.now_ns()
 
+    def slack_ns(self) -> int:
+        """Return how far the time of its last trades may be from the time of their arrival.
+
+        It is more than the venue's where this connection has stalled and delivers what was held up.
+        """
+        return max(self._context.slack_ns(), DISORDER_NS + self._late_ns)
+
+    def await_parsed(self) -> None:
+        """Wait until all frames of this connection are parsed, at most PARSED_WITHIN_S."""
+        end = self._clock.monotonic() + PARSED_WITHIN_S
+        while self._context.buffer.holds(self) and self._clock.monotonic() < end:
+            gevent.sleep(PARSED_LOOK_S)
+
     def renewal(self, now: float) -> str:
         """Return why a new connection should replace it, or nothing."""
         return self.renew or self._renewals.requested(self.opened_at) or ("connection age" if now >= self.due_at else "")
@@ -196,9 +214,9 @@ class FeedSession:
         else:
             self.connection.send_ping(self._heartbeats)
 
-    def receive_trades(self, received_at_ns: int) -> None:
-        """Record when a good, live trade was received last; the pipeline calls it."""
-        self.traded_at_ns = received_at_ns
+    def receive_trades(self, received_at_ns: int, traded_ns: int) -> None:
+        """Record when the last good, live trade was received, and its own time; the pipeline calls it."""
+        self.traded_at_ns, self._late_ns = received_at_ns, received_at_ns - traded_ns
 
     def receive_control(self, control: Control) -> None:
         """React to a frame that is not trades; the pipeline calls it."""

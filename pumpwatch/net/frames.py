@@ -34,8 +34,8 @@ class FrameSource(Protocol):
     def receive_control(self, control: Control) -> None:
         """React to a frame of this source that is not trades."""
 
-    def receive_trades(self, received_at_ns: int) -> None:
-        """Record that good, live trades of this source were received at this time."""
+    def receive_trades(self, received_at_ns: int, traded_ns: int) -> None:
+        """Record that good, live trades of this source were received at this time; `traded_ns`: the last one's own time."""
 
 
 class NoSource:
@@ -47,7 +47,7 @@ class NoSource:
     def receive_control(self, control: Control) -> None:
         """Ignore it."""
 
-    def receive_trades(self, received_at_ns: int) -> None:
+    def receive_trades(self, received_at_ns: int, traded_ns: int) -> None:
         """Ignore it."""
 
 
@@ -126,6 +126,15 @@ class FrameBuffer:
         self._run_ends: list[int] = []
         self._run_times: list[int] = []
         self._run_sources: list[FrameSource] = []
+        self._taken_sources: list[FrameSource] = []  # of the frames that the parser works on
+
+    def holds(self, source: FrameSource) -> bool:
+        """Return whether frames of this source wait for the parser, or are being parsed."""
+        return source in self._run_sources or source in self._taken_sources
+
+    def release_frames(self) -> None:
+        """Record that the frames which were taken have been parsed."""
+        self._taken_sources = []
 
     def reserve(self, size: int) -> None:
         """Make room for `size` bytes after `end`, and one more for the closing bracket."""
@@ -159,6 +168,7 @@ class FrameBuffer:
         stops = self.stops if first == 0 else [stop - first for stop in self.stops]
         frames = Frames(self.view[first : self.end + 1], stops, self._run_ends, self._run_times, self._run_sources,
                         self.doubled)
+        self._taken_sources = self._run_sources
         self.stops, self._run_ends, self._run_times, self._run_sources, self.end = [], [], [], [], 0
         self.data, self._other = self._other, self.data  # the parser keeps what it got while the sweep reads on
         self.view = memoryview(self.data)

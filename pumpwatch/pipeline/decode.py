@@ -109,7 +109,7 @@ class Decoder:
         """Count a frame that is understood and is not trades."""
         self.controls += 1
 
-    def receive_trades(self, received_at_ns: int) -> None:
+    def receive_trades(self, received_at_ns: int, traded_ns: int) -> None:
         """Ignore the time: nobody waits for trades of a recording."""
 
     def _rows(self, batch: TradeBatch) -> list[dict[str, Any]]:

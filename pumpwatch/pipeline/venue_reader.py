@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import gevent
+import numpy as np
 
 from pumpwatch.clock import NS_PER_MS, NS_PER_S, Clock
 from pumpwatch.model import Gap, IdKind, Int64
@@ -95,7 +96,7 @@ class VenueReader:
                 self._account(self._scan)
                 self._on_unread(self.parser.give_up(self._scan.frames, self._scan.at, len(self._scan.frames), NOT_READ), None)
                 self.parser.count()
-                self._scan = None
+                self._end_scan()
 
     def taken(self) -> list[Parsed]:
         """Return the trades that were read, once."""
@@ -130,7 +131,11 @@ class VenueReader:
         self._account(scan)
         self.parser.count()
         if not scan:
-            self._scan = None
+            self._end_scan()
+
+    def _end_scan(self) -> None:
+        self._scan = None
+        self.buffer.release_frames()
 
     def _read_ranges(self, scan: Scan) -> None:
         """Read until the slice is over, at least one range."""
@@ -172,17 +177,18 @@ class VenueReader:
         if first_ns - received_ns > TURNED_BACK_NS and first_ns > down.to_ns:
             self._on_unread(replace(down, to_ns=first_ns), None)
 
-    def _settled(self, parsed: Parsed, times: set[int]) -> Int64 | None:
-        """Record the lag of the live trades and add their times of arrival to `times`; return what `Lag.settled` does."""
+    def _settled(self, parsed: Parsed, times: dict[int, int]) -> Int64 | None:
+        """Record the lag of the live trades, and the time of the last one by time of arrival; return what `Lag.settled` does."""
         batch, lag = parsed.batch, self.parser.lag
         live = batch if parsed.past is None else batch.take(~parsed.past)  # history shows neither life nor lag
         if not len(live):
             return lag.settled(batch) if len(batch) else None
         received = live.received_at
         if len(received) <= FEW:
-            times.update(received.tolist())
+            times.update(zip(received.tolist(), live.timestamp.tolist(), strict=True))
         else:  # equal in all rows of a read: the last row of each is enough
-            times.update(received[:-1][received[1:] != received[:-1]].tolist(), received[-1:].tolist())
+            last = np.append(np.flatnonzero(received[1:] != received[:-1]), len(received) - 1)
+            times.update(zip(received[last].tolist(), live.timestamp[last].tolist(), strict=True))
         if self._down is not None:
             self._end_down(self._down, int(live.timestamp.min()), int(received[-1]))
         lowest = lag.record(received - live.timestamp)
@@ -197,7 +203,7 @@ class VenueReader:
         numbers = self.parser.venue.id_kind is IdKind.NONE
         if not numbers:  # the filter may find out which rows are history
             read = self._sorted(read)
-        times = set[int]()
+        times = dict[int, int]()
         for at, parsed in enumerate(read):
             settled = self._settled(parsed, times)
             if settled is not None:
@@ -210,6 +216,6 @@ class VenueReader:
         if times:
             for at_ns, source in zip(scan.frames.run_times, scan.frames.run_sources, strict=True):
                 if at_ns in times:
-                    source.receive_trades(at_ns)
+                    source.receive_trades(at_ns, times[at_ns])
             self._publish_lag()
         self._taken += read

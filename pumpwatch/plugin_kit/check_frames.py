@@ -58,7 +58,7 @@ class Reader:
         """Collect a control frame; the parser calls it, as this reader is the source of its frames."""
         self._controls.append(control)
 
-    def receive_trades(self, received_at_ns: int) -> None:
+    def receive_trades(self, received_at_ns: int, traded_ns: int) -> None:
         """Ignore the time."""
 
     def meet(self, frames: Sequence[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""A line to a simulated venue that delivers everything some seconds late, once it is told to."""
+"""A line to a simulated venue that delivers everything some seconds late, or is cut while it does, once it is told to."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class SlowLine:
 
     def __init__(self, to_port: int) -> None:
         self.delay_s = 0.0
+        self._cut = threading.Event()
         self._to_port = to_port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -46,6 +47,11 @@ class SlowLine:
     def _deliver(self, waiting: deque[tuple[float, bytes]], target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
+                if self._cut.is_set():
+                    for _, data in list(waiting)[:len(waiting) // 2]:
+                        target.sendall(data)
+                    target.shutdown(socket.SHUT_RDWR)
+                    return
                 if not waiting or time.monotonic() < waiting[0][0] + self.delay_s:
                     time.sleep(0.01)
                     continue
@@ -54,6 +60,10 @@ class SlowLine:
                     target.shutdown(socket.SHUT_WR)
                     return
                 target.sendall(data)
+
+    def cut(self) -> None:
+        """Deliver the first half of what is late, drop the rest, and end all connections; those to come are cut at once."""
+        self._cut.set()
 
     def __enter__(self) -> SlowLine:
         return self

@@ -10,14 +10,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from pumpwatch.model import Gap
 from pumpwatch.ops.doctor import examine
 from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.reconcile import compare
 from pumpwatch.store.ledger import Ledger
 from tests.app.collector import CollectorProcess
-from tests.app.reckoning import counted_in_journal
+from tests.app.coverage import covered, missing
+from tests.app.reckoning import counted_in_journal, stored_of
+from tests.app.slow_line import SlowLine
 
 VENUES = ["binance.spot", "binance.futures"]
 
@@ -117,3 +121,28 @@ def test_a_symbol_that_leaves_the_list_and_returns_is_a_gap_in_between(tmp_path)
     assert gap.symbol == "XRPUSDT" and gap.from_ns < gone_ns and gap.to_ns > back_ns - 2 * 10**9
     unread = truth.records[truth.records["state"] == 10]["timestamp"]
     assert len(unread) > 50 and ((unread >= gap.from_ns) & (unread < gap.to_ns)).all()
+
+
+@pytest.mark.parametrize("venue", ["bybit.spot", "phemex.futures"])  # whose ids prove nothing
+def test_a_connection_that_is_lost_while_it_delivers_late_leaves_a_gap_of_all_that_it_held(tmp_path, venue):
+    port = closed_port()
+    with SimProcess(venues=[venue], symbols=3, rate=300.0, paused=True, folder=str(tmp_path / "venues"),
+                    ports={venue: port}) as sim:
+        with SlowLine(port) as line, CollectorProcess(
+                sim, tmp_path, backfill={"enabled": False},
+                exchanges=yaml.safe_load(sim.config_yaml().replace(f"wss://127.0.0.1:{port}", f"wss://127.0.0.1:{line.port}"))[
+                    "exchanges"]) as collector:
+            collector.wait_until_up()
+            sim.resume()
+            collector.wait_until(lambda figures: figures["venues"][0]["trades_total"] > 100)
+            line.delay_s = 60.0
+            time.sleep(4.0)  # the length of the stall
+            line.cut()
+            collector.wait_until(lambda figures: not figures["venues"][0]["connections_up"])
+            sim.pause()
+            assert collector.stop() == 0
+            truth = sim.truth()
+    counted = compare(truth, *stored_of(truth, collector.data), made=True)
+    gaps = gaps_in(collector.data)
+    held = list(missing(truth, counted))
+    assert len(held) > 300 and [one for one in held if not covered(one, gaps)] == []

@@ -182,7 +182,7 @@ class ScriptedVenue:
         """Let every connection have had a trade just now, as the pipeline says it."""
         self.ping()
         for connection in self.connections:
-            connection.source.receive_trades(self.clock.now_ns())
+            connection.source.receive_trades(self.clock.now_ns(), self.clock.now_ns())
 
     def trade_often(self, looks: int) -> None:
         """Trade until the feed has seen it that often."""

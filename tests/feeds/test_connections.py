@@ -174,7 +174,7 @@ def test_a_second_connection_without_a_trade_is_opened_again_where_the_first_has
         first, double = world.feeds.feeds[0], double_of(world)
         world.clock.wall_s += 20
         world.heard["S0"] = world.clock.now_ns() - 10 * NS_PER_S
-        first._session.receive_trades(world.clock.now_ns())
+        first._session.receive_trades(world.clock.now_ns(), world.clock.now_ns())
         with gevent.Timeout(20):
             while "down" not in world.events:
                 world.ping()

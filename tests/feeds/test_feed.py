@@ -169,3 +169,30 @@ def test_a_connection_that_cannot_be_made_is_given_up_with_its_last_symbol():
         world.failing = False
         gevent.sleep(1.5)
         assert not world.streams and world.stats.total("connect_failures_total") == failures
+
+
+def test_a_connection_that_is_lost_while_its_trades_are_late_leaves_a_gap_that_begins_with_the_last_of_them():
+    with World() as world:
+        world.wait_up()
+        session, late_ns = world.feed._session, 40 * NS_PER_S
+        world.ping()
+        until(lambda: session.connection.bytes_read)
+        session.receive_trades(session.connection.received_at_ns, session.connection.received_at_ns - late_ns)
+        world.streams[0].ended = True
+        until(lambda: world.events == ["up", "down", "up"])
+        assert list(world.gaps) == [session.connection.received_at_ns - late_ns - DISORDER_NS]
+
+
+def test_how_late_a_lost_connection_was_is_known_once_its_last_frames_are_parsed(monkeypatch):
+    with World() as world:
+        world.wait_up()
+        session, parsing = world.feed._session, True
+        monkeypatch.setattr(world.buffer, "holds", lambda source: parsing and source is session)
+        world.streams[0].ended = True
+        until(lambda: session.connection.closed)
+        gevent.sleep(0.05)
+        assert world.events == ["up"] and not world.gaps
+        session.receive_trades(session.connection.received_at_ns, session.connection.received_at_ns - 40 * NS_PER_S)
+        parsing = False
+        until(lambda: world.events == ["up", "down", "up"])
+        assert list(world.gaps) == [session.connection.received_at_ns - 41 * NS_PER_S]

@@ -58,7 +58,7 @@ def test_an_old_connection_that_answers_no_ping_is_read_until_later_data_comes_o
         until(lambda: world.feed._hand_over.established)
         for _ in range(2):
             world.streams[1].incoming += b"\x89\x00"
-            world.connections[1].source.receive_trades(world.clock.now_ns())
+            world.connections[1].source.receive_trades(world.clock.now_ns(), world.clock.now_ns())
             world.clock.monotonic_s += 16
             world.clock.wall_s += 16
             gevent.sleep(0.5)
@@ -115,7 +115,7 @@ def test_a_successor_that_is_silent_while_the_old_connection_trades_does_not_tak
         world.say(RECONNECT)
         until(lambda: world.feed._hand_over.established)
         world.clock.wall_s += 10
-        world.connections[0].source.receive_trades(world.clock.now_ns())
+        world.connections[0].source.receive_trades(world.clock.now_ns(), world.clock.now_ns())
         world.clock.monotonic_s += 16
         until(lambda: world.stats.total("renewal_failures_total") == 1)
         assert world.streams[1].closed and not world.streams[0].closed and world.feed.up and not world.gaps

@@ -51,3 +51,15 @@ def test_what_the_parser_got_is_not_overwritten_by_what_is_read_meanwhile():
     second = buffer.take_frames()
     connection.sweep(3)
     assert bytes(second.text).replace(b" ", b"") == b"[2]"
+
+
+def test_the_buffer_holds_the_frames_of_a_source_until_they_are_parsed():
+    buffer = FrameBuffer()
+    first, second = (Connection(ScriptedStream([frame(b"1")]), buffer, 1000, lambda reason: None) for _ in range(2))
+    first.sweep(1)
+    assert buffer.holds(first.source) and not buffer.holds(second.source)
+    buffer.take_frames()
+    second.sweep(2)
+    assert buffer.holds(first.source) and buffer.holds(second.source)
+    buffer.release_frames()
+    assert not buffer.holds(first.source) and buffer.holds(second.source)

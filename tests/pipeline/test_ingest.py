@@ -29,7 +29,9 @@ def test_a_turn_makes_one_batch_of_all_venues():
     assert bench.catalogue.names(batch.instrument) == [
         ("binance", "spot", "BTCUSDT"), ("binance", "spot", "ETHUSDT"), ("binance", "futures", "BTCUSDT")]
     assert (batch.received_at > batch.timestamp).all()
-    assert bench.connections["spot"].source.traded_at_ns == batch.received_at[0]
+    source = bench.connections["spot"].source
+    assert (source.traded_at_ns, source.traded_ns) == (batch.received_at[0], batch.timestamp[1])
+    assert not bench.connections["spot"].buffer.holds(source)
 
 
 def test_a_turn_is_due_at_once_after_a_rest_then_after_a_tick_and_sooner_only_where_many_frames_wait():
