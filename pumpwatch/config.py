@@ -104,7 +104,7 @@ class DrainConfig(Section):
 class BackfillConfig(Section):
     enabled: bool = True
     reach_h: Positive = 24.0
-    budget: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    budget: Annotated[float, Meta(gt=0, le=1)] = 0.8
     concurrency: PositiveInt = 2
     settle_s: Positive = 5.0
     aggregated: bool = False
