@@ -118,9 +118,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         time.sleep(9.0)
         collector.wait_until_up()
         gaps_before_the_cut = gaps_so_far(collector)
+        sim.pause()
+        collector.wait_until_idle()  # what is sent and not read yet would be lost with its connection
         for market in ("spot", "futures"):
             sim.fault("refuse", venue=f"okx.{market}", seconds=1.0, status=503)
         sim.fault("cut")
+        sim.resume()
         time.sleep(1.5)
         collector.wait_until_up()
         time.sleep(1.0)
