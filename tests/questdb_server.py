@@ -21,6 +21,12 @@ import requests
 
 SCRIPT = Path(__file__).resolve().parent.parent / "packaging" / "questdb"
 START_TIMEOUT_S = 90.0
+RESTING = {  # workers without work sleep sooner and longer: four idle servers would else take a quarter of a core
+    f"QDB_{pool}_WORKER_{key}": value
+    for pool in ("SHARED", "SHARED_NETWORK", "SHARED_QUERY", "SHARED_WRITE", "HTTP", "WAL_APPLY", "MAT_VIEW_REFRESH",
+                 "VIEW_COMPILER", "EXPORT")
+    for key, value in (("NAP_THRESHOLD", "100"), ("SLEEP_THRESHOLD", "1000"), ("SLEEP_TIMEOUT", "50"))
+}
 
 
 class QuestDBServer:
@@ -39,7 +45,8 @@ class QuestDBServer:
         """Start the server and return when it answers."""
         environ = os.environ | {
             "QDB_HTTP_BIND_TO": self.addr, "QDB_PG_ENABLED": "false", "QDB_HTTP_MIN_ENABLED": "false",
-            "QDB_METRICS_ENABLED": "false", "QDB_DEV_MODE_ENABLED": "true",
+            "QDB_METRICS_ENABLED": "false", "QDB_DEV_MODE_ENABLED": "true", "QDB_LINE_TCP_ENABLED": "false",
+            **RESTING,
             "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",  # it does not live long enough for optimised code to pay off
             **self._settings,
         }
