@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pumpwatch.api import system
+from pumpwatch.api import gaps, listings, recent_trades, system, trades, venues
 from pumpwatch.api.route import Route
 
-ROUTES: tuple[Route, ...] = (*system.ROUTES,)
+ROUTES: tuple[Route, ...] = (
+    *system.ROUTES, *venues.ROUTES, *recent_trades.ROUTES, *trades.ROUTES, *listings.ROUTES, *gaps.ROUTES)
