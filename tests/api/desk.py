@@ -11,6 +11,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.api.application import Application
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.gate import Gate
+from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.pages import read_pages
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.routes import ROUTES
@@ -61,14 +62,15 @@ def fill_journal(folder: Path, trades: int = TRADES) -> None:
 
 def desk_of(config: Config, figures: dict[str, Any] | None = None, unready: str = "") -> Desk:
     """Return a desk whose memory has 800 trades of four coins."""
-    stats, catalogue, recent = Stats(), catalogue_of(), Recent(20)
+    stats, catalogue, recent, threads = Stats(), catalogue_of(), Recent(20), ThreadPool(2)
     recent.set_earlier_end(0)
     recent.add(batch_of(800, start_ns=Clock().now_ns() - 8 * NS_PER_S, step_ns=10_000_000))
     stats.add("trades_total", 5, venue="binance.spot")
     return Desk(config=config, clock=Clock(), stats=stats, catalogue=catalogue, recent=recent,
                 figures=lambda: FIGURES if figures is None else figures, unready=lambda: unready, jobs=lambda: [JOB],
                 connections=lambda venue: [CONNECTION] if venue == "binance.spot" else None, plugins=load_plugins(config),
-                readers=ReaderPool(config, stats, 1), threads=ThreadPool(2))
+                listings=ListingRows(config, Clock(), threads),
+                readers=ReaderPool(config, stats, 1), threads=threads)
 
 
 def gate_of(config: Config, *, every_request: bool = False) -> Gate:

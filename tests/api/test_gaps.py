@@ -15,8 +15,8 @@ from pumpwatch.store.ledger import Ledger
 def store_gaps(folder: Path, count: int) -> None:
     ledger = Ledger(folder)
     ledger.write(Records(gaps=[
-        Gap(exchange="binance" if number % 2 else "okx", market_type="spot", from_ns=number * 10, to_ns=number * 10 + 5, reason="r",
-            symbols=tuple(f"S{index}" for index in range(30)), state=GapState.OPEN if number % 3 else GapState.LOST)
+        Gap(exchange="binance" if number % 2 else "okx", market_type="spot", from_ns=number * 10, to_ns=number * 10 + 5,
+            reason="r", symbols=tuple(f"S{index}" for index in range(30)), state=GapState.OPEN if number % 3 else GapState.LOST)
         for number in range(1, count + 1)]))
     ledger.close()
 

@@ -49,7 +49,8 @@ def test_where_others_can_reach_it_every_request_needs_the_token(desk: Desk, aut
 
 
 @pytest.mark.parametrize(("authorization", "status"), [("", 401), ("Bearer wrong", 401), (f"Bearer {TOKEN}", 202)])
-def test_a_change_needs_the_token_wherever_it_comes_from(client: falcon.testing.TestClient, authorization: str, status: int) -> None:
+def test_a_change_needs_the_token_wherever_it_comes_from(client: falcon.testing.TestClient, authorization: str,
+                                                         status: int) -> None:
     answer = client.simulate_post("/api/listings/drill", json={"coin": "C0"}, headers={"Authorization": authorization})
     assert answer.status_code == status
 
@@ -57,6 +58,7 @@ def test_a_change_needs_the_token_wherever_it_comes_from(client: falcon.testing.
 def test_without_a_token_nobody_changes_anything(tmp_path: Path) -> None:
     desk = desk_of(config_of(tmp_path, token=""))
     for authorization in ("", "Bearer ", "Bearer x"):
-        answer = client_of(desk).simulate_post("/api/listings/drill", json={"coin": "C0"}, headers={"Authorization": authorization})
+        answer = client_of(desk).simulate_post("/api/listings/drill", json={"coin": "C0"},
+                                               headers={"Authorization": authorization})
         assert answer.status_code == 403
     assert not (tmp_path / "inbox").exists()

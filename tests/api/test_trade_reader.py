@@ -93,7 +93,7 @@ def test_a_place_that_does_not_answer_is_not_left_out_in_silence() -> None:
 
 def test_an_answer_is_its_status_its_pieces_and_its_end() -> None:
     messages = told(Scripted(10.0), wanted(0.01))
-    assert [kind for kind, _ in messages][0] == b"H" and messages[-1] == (b"E", b"")
+    assert messages[0][0] == b"H" and messages[-1] == (b"E", b"")
     assert sum(content.count(b"\n") for kind, content in messages if kind == b"D") == 360
     assert [kind for kind, _ in told(Scripted(0.0), wanted(0.01))] == [b"H", b"E"]
 
