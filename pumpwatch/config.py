@@ -20,7 +20,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from pumpwatch.config_api import ApiConfig
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
+from pumpwatch.config_section import Count, Folder, NotNegative, Positive, PositiveInt, Section
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.address import check_address
 from pumpwatch.net.proxy import parse_proxy
@@ -28,16 +30,7 @@ from pumpwatch.yaml_loader import InvalidYaml, parse
 
 ENV_PREFIX = "PUMPWATCH_"
 
-Positive = Annotated[float, Meta(gt=0)]
-PositiveInt = Annotated[int, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=0)]
-Folder = Annotated[str, Meta(min_length=1)]
 EVENTS: tuple[Literal["seen", "archived"], ...] = ("seen", "archived")  # that a channel can be told
-
-
-class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A mapping of the file."""
 
 
 class TopByVolume(Section):
@@ -176,6 +169,7 @@ class Keys(Section):
     sinks: dict[str, dict[str, Any]] = {}
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
     notify: dict[str, ChannelConfig] = {}
+    api: ApiConfig = msgspec.field(default_factory=ApiConfig)
     reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)

@@ -22,6 +22,7 @@ from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.notifying import Notifying
 from pumpwatch.app.parts import Telling
+from pumpwatch.app.serving import Serving
 from pumpwatch.app.status import Status
 from pumpwatch.app.takeover import Takeover
 from pumpwatch.backfill.backfill import Backfill
@@ -93,6 +94,7 @@ class Collector:
         self.symbols = SymbolsFile(config.symbols_file, writes=config.writes_symbols)
         self.status = Status(self)
         self.jobs = Jobs(self, self.status)
+        self.serving = Serving(self, self.status, self.jobs)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
         self.notifying: Telling = Notifying(self)
         self._takeover: Takeover | None = None
@@ -184,6 +186,7 @@ class Collector:
             self.supervisor.spawn(name, body)
         self.jobs.start()
         self.listings.start(self.jobs.scheduler)
+        self.serving.start()
 
     def stop(self) -> int:
         """Read what has arrived, commit it, and close everything; trades that a sink lacks stay in the journal.
@@ -191,6 +194,7 @@ class Collector:
         Returns the exit code: EXIT_DISK where the journal did not take everything.
         """
         deadline = self.clock.monotonic() + STOP_S
+        self.serving.stop()
         self.jobs.stop()
         if self.backfill:
             self.backfill.stop()

@@ -8,9 +8,12 @@ contradicts that, one interval from now. `reschedule_all` moves the jobs that a 
 from __future__ import annotations
 
 import random
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_SUBMITTED, JobEvent
 from apscheduler.schedulers.gevent import GeventScheduler
 from apscheduler.triggers.base import BaseTrigger
 
@@ -33,11 +36,49 @@ class Every(BaseTrigger):  # type: ignore[misc]
         return now + self._interval + timedelta(seconds=self._jitter_s)
 
 
+@dataclass(slots=True)
+class Run:
+    """The last run of a job, and its last error."""
+
+    began: datetime | None = None
+    ended: datetime | None = None
+    runs: int = 0
+    errors: int = 0
+    error: str = ""  # of the last run, empty where it went well
+
+
 class Scheduler(GeventScheduler):  # type: ignore[misc]
     """The scheduler of a collector. A late job runs once, and never twice at a time."""
 
     def __init__(self) -> None:
         super().__init__(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
+        self._last: dict[str, Run] = {}
+        self.add_listener(self._note, EVENT_JOB_SUBMITTED | EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+
+    def _note(self, event: JobEvent) -> None:
+        run, now = self._last.setdefault(event.job_id, Run()), datetime.now(UTC)
+        if event.code == EVENT_JOB_SUBMITTED:
+            run.began, run.ended = now, None
+            return
+        run.ended, run.runs, run.error = now, run.runs + 1, ""
+        if event.code == EVENT_JOB_ERROR:
+            run.errors, run.error = run.errors + 1, f"{type(event.exception).__name__}: {event.exception}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each job, by name.
+
+        It has name, next_at, last_at (None: not yet), took_s (None while it runs), runs, errors and error (of the last run, empty
+        where it went well). Times are ISO 8601 in UTC.
+        """
+        found = []
+        for job in self.get_jobs():
+            run = self._last.get(job.id, Run())
+            took = (run.ended - run.began).total_seconds() if run.began and run.ended else None
+            due = getattr(job, "next_run_time", None)  # a job has none before the scheduler starts
+            found.append({"name": _name_of(job.id, job.name), "next_at": due.isoformat() if due else None,
+                          "last_at": run.began.isoformat() if run.began else None, "took_s": took, "runs": run.runs,
+                          "errors": run.errors, "error": run.error})
+        return sorted(found, key=lambda row: row["name"])
 
     def add_job(self, func: Any, trigger: Any = None, *args: Any, **options: Any) -> Any:
         """Add a job; the trigger `interval`, with `seconds` and `jitter`, becomes an `Every`."""
@@ -51,3 +92,11 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
         for job in self.get_jobs() if self.running else ():
             if isinstance(job.trigger, Every) and job.next_run_time > job.trigger.latest(now):
                 job.modify(next_run_time=job.trigger.get_next_fire_time(None, now))
+
+
+def _name_of(job_id: str, name: str) -> str:
+    """Return the name of a job for people: its own, else that of its function."""
+    if not re.fullmatch(r"[0-9a-f]{32}", job_id):
+        return job_id
+    owner, _, function = name.rpartition(".")
+    return (owner if function == "run" else function).strip("_").replace("_", " ").lower()

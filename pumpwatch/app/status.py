@@ -32,6 +32,7 @@ class Status:
         self._collector = collector
         self._journal_bytes = 0  # as of the last write, which asks every file for its size
         self._began = collector.clock.monotonic()
+        self.last: dict[str, Any] = {}  # as they were written last, empty before
         self._history: deque[tuple[float, dict[str, float]]] = deque(maxlen=RATE_OVER_S + 1)
 
     def now(self, ended: bool = False) -> dict[str, Any]:
@@ -55,7 +56,9 @@ class Status:
 
     def write(self, ended: bool = False) -> None:
         """Replace the file: a reader sees the old figures or the new ones, whole. Where the disk is full the old ones stay."""
-        if not self._collector.memory_thread.apply(self._write_file, (self.now(ended),)):
+        figures = self.now(ended)
+        self.last = figures
+        if not self._collector.memory_thread.apply(self._write_file, (figures,)):
             self._collector.stats.add("figures_not_written_total")
 
     def _write_file(self, figures: dict[str, Any]) -> bool:

@@ -1,0 +1,60 @@
+"""Connect the API to the collector whose figures it shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.api.access import access_of
+from pumpwatch.api.desk import Desk
+from pumpwatch.api.listing_rows import ListingRows
+from pumpwatch.api.reader_pool import ReaderPool
+from pumpwatch.api.service import Service
+from pumpwatch.app.jobs import Jobs
+from pumpwatch.app.parts import CollectorParts
+from pumpwatch.app.status import Status
+
+THREADS = 2
+
+
+class Serving:
+    """The API of one collector, or none where the config says so. Raises ConfigError for an address that is not allowed."""
+
+    def __init__(self, collector: CollectorParts, status: Status, jobs: Jobs) -> None:
+        self._collector, self._status, self._jobs = collector, status, jobs
+        access = access_of(collector.config)
+        self._readers = ReaderPool(collector.config, collector.stats, collector.config.api.readers)
+        self.service = Service(self._desk(), access) if access is not None else None
+
+    def _desk(self) -> Desk:
+        collector, threads = self._collector, ThreadPool(THREADS)
+        return Desk(config=collector.config, clock=collector.clock, stats=collector.stats, catalogue=collector.catalogue,
+                    recent=collector.recent, figures=lambda: self._status.last, unready=self._unready, jobs=self._jobs.rows,
+                    connections=self._connections, plugins=collector.plugins, readers=self._readers,
+                    listings=ListingRows(collector.config, collector.clock, threads), threads=threads)
+
+    def _connections(self, venue: str) -> list[dict[str, Any]] | None:
+        """Return a row for each connection of a venue, None where it is not collected."""
+        return next((feeds.connection_rows() for feeds in self._collector.venues if feeds.venue.name == venue), None)
+
+    def _unready(self) -> str:
+        """Return the reason why the collector does not record."""
+        figures: dict[str, Any] = self._status.last
+        if not figures:
+            return "it is starting"
+        if figures["journal"]["dropped_trades"] and figures["journal"]["backlog_trades"]:
+            return "the disk does not take the trades"
+        return ""
+
+    def start(self) -> None:
+        """Have the API served."""
+        if self.service is not None:
+            self._collector.supervisor.spawn("api", self.service.run)
+
+    def stop(self) -> None:
+        """Serve no more. Answers that are being sent are broken off."""
+        if self.service is not None:
+            self.service.stop()
+            self._collector.supervisor.stop("api", 0.5)
+            self._readers.close()
