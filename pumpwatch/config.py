@@ -20,7 +20,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from pumpwatch.config_alerts import AlertsConfig
+from pumpwatch.config_api import ApiConfig
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
+from pumpwatch.config_section import Count, Folder, NotNegative, Positive, PositiveInt, Section
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.address import check_address
 from pumpwatch.net.proxy import parse_proxy
@@ -28,16 +31,7 @@ from pumpwatch.yaml_loader import InvalidYaml, parse
 
 ENV_PREFIX = "PUMPWATCH_"
 
-Positive = Annotated[float, Meta(gt=0)]
-PositiveInt = Annotated[int, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=0)]
-Folder = Annotated[str, Meta(min_length=1)]
-EVENTS: tuple[Literal["seen", "archived"], ...] = ("seen", "archived")  # that a channel can be told
-
-
-class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A mapping of the file."""
+EVENTS: tuple[Literal["seen", "archived", "alert"], ...] = ("seen", "archived", "alert")  # that a channel can be told
 
 
 class TopByVolume(Section):
@@ -137,13 +131,13 @@ class ListingConfig(Section):
 
 
 class ChannelConfig(Section):
-    """A channel that is told about listings: exactly one of `url`, `webhook` and `command`."""
+    """A channel that is told about listings and alerts: exactly one of `url`, `webhook` and `command`."""
 
     url: str = ""
     webhook: str = ""
     secret: str = ""
     command: list[str] = []
-    events: list[Literal["seen", "archived"]] = msgspec.field(default_factory=lambda: list(EVENTS))
+    events: list[Literal["seen", "archived", "alert"]] = msgspec.field(default_factory=lambda: list(EVENTS))
     drills: bool = True
     timeout_s: Positive = 10.0
 
@@ -161,6 +155,7 @@ class PluginsConfig(Section):
 class LogConfig(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     summary_s: Positive = 60.0
+    slow_query_ms: NotNegative = 1000.0
 
 
 class Keys(Section):
@@ -176,6 +171,8 @@ class Keys(Section):
     sinks: dict[str, dict[str, Any]] = {}
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
     notify: dict[str, ChannelConfig] = {}
+    alerts: AlertsConfig = msgspec.field(default_factory=AlertsConfig)
+    api: ApiConfig = msgspec.field(default_factory=ApiConfig)
     reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)

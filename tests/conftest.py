@@ -42,11 +42,15 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session", autouse=True)
 def no_configuration_from_outside() -> Iterator[None]:
-    """Keep the developer's own PUMPWATCH_ variables out of every test and of what it starts."""
+    """Keep the developer's own PUMPWATCH_ variables out of every test and of what it starts.
+
+    The API of what it starts is off unless the test's config or variables say where it listens: its port is one for all.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("PUMPWATCH_"):
                 patch.delenv(name)
+        patch.setenv("PUMPWATCH_API__LISTEN", "off")
         yield
 
 

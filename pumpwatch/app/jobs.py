@@ -83,6 +83,10 @@ class Jobs:
         options: dict[str, Any] = {"next_run_time": datetime.now(UTC)} if at_once else {}
         self.scheduler.add_job(job, "interval", seconds=seconds, **options, **({"id": name, "name": name} if name else {}))
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each job, see `Scheduler.rows`."""
+        return self.scheduler.rows()
+
     def stop(self) -> None:
         """Start no further job; one that runs goes on, except a long count."""
         self.minutes.stop()

@@ -8,11 +8,16 @@ contradicts that, one interval from now. `reschedule_all` moves the jobs that a 
 from __future__ import annotations
 
 import random
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED, JobEvent
 from apscheduler.schedulers.gevent import GeventScheduler
 from apscheduler.triggers.base import BaseTrigger
+
+from pumpwatch.clock import Clock
 
 
 class Every(BaseTrigger):  # type: ignore[misc]
@@ -33,11 +38,70 @@ class Every(BaseTrigger):  # type: ignore[misc]
         return now + self._interval + timedelta(seconds=self._jitter_s)
 
 
+@dataclass(slots=True)
+class Run:
+    """The last run of a job, and its last error. alive_s: when a run ended or, before that, the job was first seen; monotonic."""
+
+    alive_s: float
+    began: datetime | None = None
+    ended: datetime | None = None
+    runs: int = 0
+    errors: int = 0
+    skipped: int = 0  # because the run before had not ended
+    error: str = ""  # of the last run, empty where it went well
+
+
 class Scheduler(GeventScheduler):  # type: ignore[misc]
     """The scheduler of a collector. A late job runs once, and never twice at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
         super().__init__(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
+        self._last: dict[str, Run] = {}
+        self.add_listener(self._note, EVENT_JOB_SUBMITTED | EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
+
+    def _run_of(self, job_id: str) -> Run:
+        return self._last.setdefault(job_id, Run(self._clock.monotonic()))
+
+    def _note(self, event: JobEvent) -> None:
+        run, now = self._run_of(event.job_id), datetime.now(UTC)
+        if event.code == EVENT_JOB_MAX_INSTANCES:
+            run.skipped += 1
+            return
+        if event.code == EVENT_JOB_SUBMITTED:
+            run.began, run.ended = now, None
+            return
+        run.alive_s = self._clock.monotonic()
+        run.ended, run.runs, run.error = now, run.runs + 1, ""
+        if event.code == EVENT_JOB_ERROR:
+            run.errors, run.error = run.errors + 1, f"{type(event.exception).__name__}: {event.exception}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each job, by name.
+
+        It has name, next_at, last_at (None: not yet), took_s (None while it runs), runs, errors, skipped, error (of the last run,
+        empty where it went well) and overdue_s: how much longer than its interval it has been since a run ended. Times are
+        ISO 8601 in UTC.
+        """
+        found = []
+        for job in self.get_jobs():
+            run = self._run_of(job.id)
+            took = (run.ended - run.began).total_seconds() if run.began and run.ended else None
+            due = getattr(job, "next_run_time", None)  # a job has none before the scheduler starts
+            found.append({"name": _name_of(job.id, job.name), "next_at": due.isoformat() if due else None,
+                          "last_at": run.began.isoformat() if run.began else None, "took_s": took, "runs": run.runs,
+                          "errors": run.errors, "skipped": run.skipped, "error": run.error,
+                          "overdue_s": self._overdue_s(job, run)})
+        return sorted(found, key=lambda row: row["name"])
+
+    def _overdue_s(self, job: Any, run: Run) -> float:
+        """Return by how much a job is overdue; 0 before the scheduler has started."""
+        due = getattr(job, "next_run_time", None)
+        following = job.trigger.get_next_fire_time(due, due) if due else None
+        if following is None:
+            return 0.0
+        interval_s: float = (following - due).total_seconds()
+        return round(max(0.0, self._clock.monotonic() - run.alive_s - interval_s), 1)
 
     def add_job(self, func: Any, trigger: Any = None, *args: Any, **options: Any) -> Any:
         """Add a job; the trigger `interval`, with `seconds` and `jitter`, becomes an `Every`."""
@@ -51,3 +115,11 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
         for job in self.get_jobs() if self.running else ():
             if isinstance(job.trigger, Every) and job.next_run_time > job.trigger.latest(now):
                 job.modify(next_run_time=job.trigger.get_next_fire_time(None, now))
+
+
+def _name_of(job_id: str, name: str) -> str:
+    """Return the name of a job for people: its own, else that of its function."""
+    if not re.fullmatch(r"[0-9a-f]{32}", job_id):
+        return job_id
+    owner, _, function = name.rpartition(".")
+    return (owner if function == "run" else function).strip("_").replace("_", " ").lower()

@@ -39,6 +39,7 @@ class Status:
         self._disk: dict[str, Any] = {}  # both as of the last write: asking for them may block
         self._files: dict[str, int] = {}
         self._read: dict[str, tuple[float, float]] = {}  # by venue: trades read, and since when there are no more
+        self.last: dict[str, Any] = {}  # as they were written last, empty before
         self._history: deque[tuple[float, dict[str, float]]] = deque(maxlen=RATE_OVER_S + 1)
 
     def now(self, ended: bool = False) -> dict[str, Any]:
@@ -66,7 +67,9 @@ class Status:
 
     def write(self, ended: bool = False) -> None:
         """Replace the file: a reader sees the old figures or the new ones, whole. Where the disk is full the old ones stay."""
-        if not self._collector.memory_thread.apply(self._write_file, (self.now(ended),)):
+        figures = self.now(ended)
+        self.last = figures
+        if not self._collector.memory_thread.apply(self._write_file, (figures,)):
             self._collector.stats.add("figures_not_written_total")
 
     def _write_file(self, figures: dict[str, Any]) -> bool:
@@ -111,7 +114,8 @@ class Status:
             backfill = self._collector.backfill
             gaps = backfill.gap_counts(feeds.venue.exchange, feeds.venue.market_type) if backfill else {}
             rows.append({**feeds.status(), "trades_total": int(totals[name]), "trades_per_s": round(rate, 1),
-                         "lag_ms": round(stats.get("lag_ms", venue=name), 1), "gaps_open": gaps.get("open", 0), "silent_s": self._silent_s(name, totals[name], now),
+                         "lag_ms": round(stats.get("lag_ms", venue=name), 1), "gaps_open": gaps.get("open", 0),
+                         "silent_s": self._silent_s(name, totals[name], now),
                          "gaps_filled": gaps.get("filled", 0), "gaps_lost": gaps.get("lost", 0),
                          "doubled_total": int(stats.get("doubled_trades_total", venue=name)),
                          "quarantined_total": int(stats.get("quarantined_frames_total", venue=name))})

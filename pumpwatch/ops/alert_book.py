@@ -1,7 +1,8 @@
 """Which alerts stand: conditions are looked at every few seconds, and an alert begins and ends once.
 
-It begins after its condition has held for the rule's time, and ends after the condition was false for the rule's `keep_s`, so that
-a value near the threshold does not begin it again and again. What stands is data (`rows`), so that it can be kept over a restart.
+It begins after its condition has held for the rule's time, and ends after the condition was false for the rule's `keep_s`, so
+that a value near the threshold does not begin it again and again. What stands is data, so that it can be kept over
+a restart.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The alerts: one table of conditions, from which the collector's own alerts and those of Prometheus are made.
 
-A condition is about one metric, so both see the same values. The threshold of each is a key of the config's section `alerts`, with
-the name of the rule in small letters; 0 turns it off. A rule of the kind `state` has its duration there.
+A condition is about one metric, so both see the same values. The threshold of each is a key of the config's section `alerts`,
+with the name of the rule in small letters; 0 turns it off. A rule of the kind `state` has its duration there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Rule:
     state: int = 0
     absolute: bool = False  # the value's sign does not matter
     since_start: bool = False  # the value is an age that begins with the run
-    unit: str = ""  # of the value: `s`, `%`, `trades`
+    unit: str = ""  # of the value: `s`, `%`; empty for a number
     where: Mapping[str, str] = field(default_factory=dict)  # labels that a sample must have
 
     @property
@@ -76,22 +76,22 @@ RULES: tuple[Rule, ...] = (
     _rule("VenueLagging", "above", "venue_lag_seconds", "warning", "{venue} arrives late",
           "Trades of {venue} arrive {value} after they happened.", for_s=120, unit="s"),
     _rule("FramesQuarantined", "increase", "quarantined_frames_total", "warning", "{venue} sends frames that cannot be parsed",
-          "{value} frames of {venue} were quarantined within 15 minutes.", unit="frames"),
+          "Frames of {venue} that were quarantined within 15 minutes: {value}."),
     _rule("GapLost", "increase", "gaps", "critical", "{venue} has a gap that cannot be filled",
-          "{value} gaps of {venue} were lost within 15 minutes: their trades cannot be fetched.", unit="gaps",
+          "Gaps of {venue} that were lost within 15 minutes: {value}. Their trades cannot be fetched.",
           where={"state": "lost"}),
     _rule("TradesDropped", "increase", "dropped_trades_total", "critical", "Trades were dropped",
-          "{value} trades were dropped within 15 minutes because the disk did not take them. The gaps are recorded.", unit="trades"),
+          "Trades that were dropped within 15 minutes because the disk did not take them: {value}. Gaps name them."),
     _rule("JournalStalled", "above", "journal_backlog_seconds", "critical", "The journal does not commit",
           "The oldest trade that is in memory only has waited for {value}.", for_s=15, unit="s"),
     _rule("JournalBacklogGrowing", "growing", "journal_backlog_trades", "warning", "The journal falls behind",
-          "{value} wait to become durable, and the number grows.", for_s=30, unit="trades"),
+          "Trades that wait to become durable: {value}. The number grows.", for_s=30),
     _rule("SinkDown", "state", "sink_up", "warning", "Sink {sink} is down",
           "Sink {sink} takes no trades. The journal keeps them.", state=0),
     _rule("SinkSuspended", "state", "sink_suspended", "critical", "Sink {sink} waits for a person",
           "Sink {sink} has a trouble that does not end by itself, such as a suspended table.", state=1),
     _rule("SinkBacklogGrowing", "growing", "sink_backlog_trades", "warning", "Sink {sink} falls behind",
-          "Sink {sink} has still to receive {value}, and the number grows.", for_s=120, unit="trades"),
+          "Trades that sink {sink} has still to receive: {value}. The number grows.", for_s=120),
     _rule("DiskFilling", "above", "disk_used_ratio", "info", "The disk of store.dir fills",
           "The disk of store.dir is used to {value}.", for_s=60, keep_s=300, unit="%"),
     _rule("DiskNearlyFull", "above", "disk_used_ratio", "warning", "The disk of store.dir is nearly full",
@@ -101,22 +101,22 @@ RULES: tuple[Rule, ...] = (
     _rule("MemoryHigh", "above", "memory_used_ratio", "warning", "The collector needs much memory",
           "The process holds {value} of the memory that it may have.", for_s=120, keep_s=300, unit="%"),
     _rule("ClockDrift", "above", "clock_offset_seconds", "warning", "The clock of this machine is wrong",
-          "This machine's clock differs by {value} from the clocks of the servers that answer.", for_s=120, keep_s=120, absolute=True,
-          unit="s"),
+          "This machine's clock differs by {value} from the clocks of the servers that answer.", for_s=120, keep_s=120,
+          absolute=True, unit="s"),
     _rule("ListingSourceDown", "state", "listing_source_up", "critical", "Listing source {source} is down",
           "Listing source {source} does not answer: its notices are not seen.", state=0),
     _rule("ArchiveFailed", "increase", "listing_problems_total", "critical", "An archive could not be written",
-          "{value} archives of listings could not be written within 15 minutes.", unit="archives"),
+          "Archives of listings that could not be written within 15 minutes: {value}."),
     _rule("ChannelDown", "state", "notify_up", "warning", "Channel {channel} takes no message",
           "Channel {channel} takes no message. Messages wait for a day.", state=0),
     _rule("QueriesFailing", "increase", "queries_failed_total", "warning", "Queries of trades fail",
-          "{value} queries of trades had no whole answer within 15 minutes.", unit="queries"),
+          "Queries of trades without a whole answer within 15 minutes: {value}."),
     _rule("BackupFailed", "state", "backup_failed", "critical", "The backup failed",
           "The last backup failed. The collector's log has the reason.", state=1),
     _rule("JobMissed", "above", "job_overdue_seconds", "warning", "Job {job} is overdue",
           "Job {job} should have ended {value} ago.", since_start=True, unit="s"),
     _rule("JobFailing", "increase", "job_failures_total", "warning", "Job {job} fails",
-          "Job {job} has ended with an error {value} within 15 minutes.", unit="times"),
+          "Runs of job {job} that ended with an error within 15 minutes: {value}."),
 )
 
 COLLECTOR_DOWN = "CollectorDown"  # only Prometheus can tell this
@@ -130,7 +130,7 @@ def thresholds(config: AlertsConfig) -> dict[str, float]:
 
 
 def value_text(rule: Rule, value: float) -> str:
-    """Return a value with its unit: `135 s`, `86 %`, `1,200 trades`."""
+    """Return a value with its unit: `135 s`, `86 %`, `1,200`."""
     if rule.unit == "%":
         return f"{value:.0%}".replace("%", " %")
     number = f"{value:,.0f}" if abs(value) >= 10 or float(value).is_integer() else f"{value:.1f}"

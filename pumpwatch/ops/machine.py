@@ -43,7 +43,7 @@ def memory_figures(limit_bytes: int) -> dict[str, Any]:
 
 def file_figures(process: Path = PROCESS) -> dict[str, int]:
     """Return open: the open file descriptors, and limit: how many there may be. Lists a folder, so call it in a thread."""
-    return {"open": len(os.listdir(process / "fd")), "limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
+    return {"open": sum(1 for _ in (process / "fd").iterdir()), "limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
 
 
 def disk_figures(folder: Path) -> dict[str, Any]:

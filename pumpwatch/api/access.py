@@ -1,0 +1,120 @@
+"""Where the API listens, and who may use it, as the config says. An address that is open to others without need is refused."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from pumpwatch.config import Config
+from pumpwatch.errors import ConfigError
+
+SHORTEST_TOKEN = 16
+LONGEST_TOKEN = 512
+_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):([0-9]{1,5})")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Access:
+    """An address to listen at, and the rules for whoever calls.
+
+    token: empty where there is none. every_request: reading needs the token too. tls: None for plain HTTP.
+    """
+
+    host: str
+    port: int
+    token: str
+    every_request: bool
+    tls: ssl.SSLContext | None
+    hosts: frozenset[str]
+
+    @property
+    def url(self) -> str:
+        """Return the address of the page."""
+        return url_of(self.host, self.port, self.tls is not None)
+
+
+def url_of(host: str, port: int, secure: bool) -> str:
+    """Return the address of a page."""
+    return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def access_of(config: Config) -> Access | None:
+    """Return the rules of the config, None where the API is off.
+
+    An address that only this machine reaches needs nothing. One that others reach needs TLS, or a token together with
+    `plain_http: true`; with a token, every request needs it there. Raises ConfigError.
+    """
+    options = config.api
+    if options.listen is False or options.listen in ("", "off"):
+        return None
+    host, port = _address_of(config)
+    token, tls = _token_of(config), _tls_of(config)
+    local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    if not local and tls is None and not (token and options.plain_http):
+        lacking = "neither TLS nor a token" if not token else "no TLS"
+        raise _wrong(config, "listen", f"others reach {host}, and there is {lacking}",
+                     "give a certificate and its key, or a token and `plain_http: true`; 127.0.0.1 is for this machine alone")
+    hosts = frozenset(name.lower() for name in options.hosts)
+    for name in hosts:
+        if not _NAME.fullmatch(name):
+            raise _wrong(config, "hosts", "a host is a name such as collector.example.org, without a port")
+    return Access(host, port, token, bool(token) and not local, tls, hosts)
+
+
+def _wrong(config: Config, key: str, text: str, hint: str = "") -> ConfigError:
+    return ConfigError(f"{config.source.at(f'api.{key}')}: api.{key}: {text}", hint)
+
+
+def _address_of(config: Config) -> tuple[str, int]:
+    found = _LISTEN.fullmatch(config.api.listen) if isinstance(config.api.listen, str) else None
+    host, port = (found[1] or found[2], int(found[3])) if found else ("", 0)
+    try:
+        if host != "localhost":
+            ipaddress.ip_address(host)
+    except ValueError:
+        host = ""
+    if not host or port > 65535:
+        raise _wrong(config, "listen", "not an address and a port",
+                     "such as 127.0.0.1:8321, localhost:8321 or [::1]:8321; `off` for none")
+    return host, port
+
+
+def _token_of(config: Config) -> str:
+    options, key = config.api, "token"
+    if options.token and options.token_file:
+        raise _wrong(config, "token_file", "there is a token already", "give one of token and token_file")
+    token = options.token
+    if options.token_file:
+        key = "token_file"
+        try:
+            token = Path(options.token_file).read_text("ascii").strip()
+        except OSError as error:
+            raise _wrong(config, key, f"cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
+            raise _wrong(config, key, "the token must be ASCII") from error
+    elif not token:
+        return ""
+    if not SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise _wrong(config, key, f"a token is {SHORTEST_TOKEN} to {LONGEST_TOKEN} printable ASCII characters without a space",
+                     "`openssl rand -hex 24` makes one")
+    return token
+
+
+def _tls_of(config: Config) -> ssl.SSLContext | None:
+    options = config.api
+    if not options.tls_cert_file and not options.tls_key_file:
+        return None
+    if not options.tls_cert_file:
+        raise _wrong(config, "tls_cert_file", "the key has no certificate")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:  # a key with a password would make OpenSSL ask at the terminal
+        context.load_cert_chain(options.tls_cert_file, options.tls_key_file or None, password=lambda: "")
+    except (OSError, ValueError) as error:
+        raise _wrong(config, "tls_cert_file", f"the certificate and key cannot be used: {error.strerror or error}"
+                     if isinstance(error, OSError) else f"the certificate and key cannot be used: {error}") from error
+    return context

@@ -1,0 +1,137 @@
+"""The routes as a WSGI application: falcon finds the route, this module turns queries and answers into types and back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import falcon
+import msgspec
+
+from pumpwatch.api.desk import Desk
+from pumpwatch.api.gate import Gate
+from pumpwatch.api.pages import Page
+from pumpwatch.api.route import JSON, PROBLEM, Answer, Call, Problem, Route, problem_json
+from pumpwatch.printable import printable
+
+log = logging.getLogger(__name__)
+
+# Everything of the page comes from this server; nothing is inline, nothing may frame it.
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+          "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+HEADERS = {
+    "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin", "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+Responder = Callable[..., None]
+
+
+class Application(falcon.App[falcon.Request, falcon.Response]):
+    """The WSGI application of one collector."""
+
+    def __init__(self, desk: Desk, routes: Iterable[Route], pages: Mapping[str, Page], gate: Gate) -> None:
+        super().__init__(middleware=[_Headers(), gate])
+        self.req_options.strip_url_path_trailing_slash = False
+        self.add_error_handler(Problem, _tell_problem)
+        self.add_error_handler(Exception, partial(_tell_failure, desk))
+        self.set_error_serializer(_serialize)
+        for path, responders in _resources(desk, routes, pages).items():
+            methods = {name: staticmethod(responder) for name, responder in responders.items()}
+            self.add_route(path, type("Resource", (), methods)())
+
+
+def _resources(desk: Desk, routes: Iterable[Route], pages: Mapping[str, Page]) -> dict[str, dict[str, Responder]]:
+    found: dict[str, dict[str, Responder]] = {path: dict.fromkeys(("on_get", "on_head"), partial(_send_page, page))
+                                              for path, page in pages.items()}
+    for route in routes:
+        responders = found.setdefault(route.path, {})
+        responders[f"on_{route.method.lower()}"] = partial(_respond, desk, route)
+        if route.method == "GET" and route.answer is not None:
+            responders["on_head"] = partial(_respond, desk, route)
+    return found
+
+
+class _Headers:
+    """Puts the headers that every answer has."""
+
+    def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, succeeded: bool) -> None:
+        resp.set_headers(HEADERS)
+        if resp.get_header("Cache-Control") is None:
+            resp.set_header("Cache-Control", "no-store")
+
+
+def _send_page(page: Page, req: falcon.Request, resp: falcon.Response) -> None:
+    resp.content_type, resp.etag = page.content_type, page.etag
+    resp.set_header("Cache-Control", "no-cache")
+    resp.set_header("Vary", "Accept-Encoding")
+    if page.etag in (req.get_header("If-None-Match") or ""):
+        resp.status = falcon.HTTP_304
+    elif page.squeezed and "gzip" in (req.get_header("Accept-Encoding") or ""):
+        resp.set_header("Content-Encoding", "gzip")
+        resp.data = page.squeezed
+    else:
+        resp.data = page.content
+
+
+def _respond(desk: Desk, route: Route, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+    """Answer one request by its route."""
+    call = Call(desk, path, _query_of(route, req), _body_of(route, req),
+                {name.lower(): value for name, value in req.headers.items()})
+    answer = route.handle(call)
+    if isinstance(answer, Answer):
+        resp.content_type, resp.status = answer.content_type, falcon.code_to_http_status(answer.status)
+        resp.set_headers(dict(answer.headers))
+        if isinstance(answer.body, bytes):
+            resp.data = answer.body
+        else:
+            resp.stream = answer.body
+        return
+    resp.content_type, resp.status = JSON, falcon.code_to_http_status(route.status)
+    resp.data = msgspec.json.encode(answer)
+
+
+def _query_of(route: Route, req: falcon.Request) -> Any:
+    try:
+        return msgspec.convert(req.params, route.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise Problem(400, f"the query is not valid: {printable(str(error))}") from error
+
+
+def _body_of(route: Route, req: falcon.Request) -> Any:
+    if route.body is None:
+        return None
+    if (req.content_type or "").partition(";")[0].strip().lower() != JSON:
+        raise Problem(415, f"the body must be {JSON}")
+    try:
+        return msgspec.json.decode(req.bounded_stream.read(), type=route.body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem(400, f"the body is not valid: {printable(str(error))}") from error
+
+
+def _tell_problem(req: falcon.Request, resp: falcon.Response, problem: Problem, params: object) -> None:
+    resp.status, resp.content_type = falcon.code_to_http_status(problem.status), PROBLEM
+    resp.set_headers(problem.headers)
+    resp.data = problem_json(problem.status, problem.detail)
+
+
+def _tell_failure(desk: Desk, req: falcon.Request, resp: falcon.Response, error: Exception, params: object) -> None:
+    """Answer 500, and log the reason: it is a fault of ours."""
+    if isinstance(error, falcon.HTTPError):
+        resp.status = error.status
+        resp.set_headers(error.headers or {})
+        _serialize(req, resp, error)
+        return
+    desk.stats.add("api_failures_total")
+    log.error("a request failed path=%s reason=%s: %s", printable(req.path), type(error).__name__, error, exc_info=error)
+    _tell_problem(req, resp, Problem(500, "the request failed; the collector's log has the reason"), params)
+
+
+def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
+    status = error.status_code
+    detail = {404: "nothing is at this address", 405: "this address has another method"}.get(status) or error.description or ""
+    resp.content_type = PROBLEM
+    resp.data = problem_json(status, detail)

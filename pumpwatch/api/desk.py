@@ -1,0 +1,45 @@
+"""What the API sees of a collector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import Clock
+from pumpwatch.config import Config
+from pumpwatch.ops.metrics import Sample
+from pumpwatch.stats import Stats
+from pumpwatch.store.recent import Recent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The parts of a collector that handlers may read.
+
+    figures: what the collector wrote last to status.json, at most about a second old; shared, so never change it. unready: the
+    reason why the collector does not record, empty where it does. jobs: one row for each job of the scheduler.
+    samples: the metrics as of now.
+    """
+
+    config: Config
+    clock: Clock
+    stats: Stats
+    catalogue: Catalogue
+    recent: Recent
+    figures: Callable[[], dict[str, Any]]
+    unready: Callable[[], str]
+    jobs: Callable[[], list[dict[str, Any]]]
+    samples: Callable[[], Iterable[Sample]]
+    threads: ThreadPool
+
+    def offload(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Call a function in a native thread of the API while only the calling greenlet waits."""
+        result: T = self.threads.apply(function, args, named)
+        return result

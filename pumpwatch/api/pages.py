@@ -1,0 +1,48 @@
+"""The static files of the page, read once and served from memory: a request never opens a file."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
+         ".svg": "image/svg+xml", ".png": "image/png", ".ico": "image/x-icon", ".woff2": "font/woff2",
+         ".webmanifest": "application/manifest+json", ".json": "application/json"}
+TEXT = "text/plain; charset=utf-8"
+SQUEEZED = ("text/", "image/svg", "application/")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A file. etag: of its content. squeezed: the content as gzip, empty where that is not shorter."""
+
+    content: bytes
+    content_type: str
+    etag: str
+    squeezed: bytes
+
+
+def read_pages() -> dict[str, Page]:
+    """Return the files of the folder `page` by path: `/` is index.html, others are at `/NAME`."""
+    pages = {f"/{name}": _page(name, content) for name, content in _walk(files("pumpwatch.api") / "page", "")}
+    if "/index.html" in pages:
+        pages["/"] = pages["/index.html"]
+    return pages
+
+
+def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _walk(entry, f"{prefix}{entry.name}/")
+        else:
+            yield prefix + entry.name, entry.read_bytes()
+
+
+def _page(name: str, content: bytes) -> Page:
+    kind = next((kind for suffix, kind in TYPES.items() if name.endswith(suffix)), TEXT)
+    squeezed = gzip.compress(content, 9, mtime=0) if kind.startswith(SQUEEZED) else b""
+    return Page(content, kind, f'"{hashlib.sha256(content).hexdigest()[:16]}"', squeezed if len(squeezed) < len(content) else b"")

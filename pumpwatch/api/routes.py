@@ -1,0 +1,8 @@
+"""Every route of the API."""
+
+from __future__ import annotations
+
+from pumpwatch.api import prometheus, system
+from pumpwatch.api.route import Route
+
+ROUTES: tuple[Route, ...] = (*system.ROUTES, *prometheus.ROUTES)

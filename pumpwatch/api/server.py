@@ -1,0 +1,189 @@
+"""The HTTP server: gevent's, with limits on everything that a client may send, and on the time it may take.
+
+Whatever a client does costs its own connection. A head must be there within HEAD_S, a body within BODY_S, and whoever takes no
+piece of an answer for SEND_S is let go. Connections beyond the limits are closed at once; requests beyond the limit of their
+address get 429.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import gevent
+from gevent import pywsgi, socket
+
+from pumpwatch.api.application import HEADERS
+from pumpwatch.api.head import LARGEST_BODY, Head, read_head
+from pumpwatch.api.limits import Connections, SlidingWindow, client_of
+from pumpwatch.api.route import PROBLEM, Problem, problem_json, title_of
+from pumpwatch.stats import Stats
+
+log = logging.getLogger(__name__)
+
+HEAD_S, BODY_S, SEND_S, HANDSHAKE_S = 10.0, 10.0, 20.0, 5.0
+IDLE_S = 75.0  # a browser may keep a connection so long between two requests
+LINGER_S, LINGER_BYTES = 2.0, 16 << 20  # of what a refused client still sends: it would not read the answer otherwise
+ACCEPTS = 16  # connections that are accepted before others get their turn
+
+
+class _TooSlow(BaseException):
+    """The client takes too long."""
+
+
+def refusal(problem: Problem) -> bytes:
+    """Return a whole answer that ends the connection."""
+    body = problem_json(problem.status, problem.detail)
+    headers = {**HEADERS, **problem.headers, "Content-Type": PROBLEM, "Content-Length": str(len(body)), "Connection": "close",
+               "Cache-Control": "no-store"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {problem.status} {title_of(problem.status)}\r\n{lines}\r\n".encode("latin-1") + body
+
+
+FULL = refusal(Problem(503, "too many connections are open", {"Retry-After": "5"}))
+
+
+class Handler(pywsgi.WSGIHandler):
+    """One connection. It reads a head by our rules, and leaves the rest of HTTP to gevent."""
+
+    server: Server
+    first = True
+
+    def handle_one_request(self) -> Any:
+        """Answer one request; return True where another one may follow."""
+        try:
+            head = self._head()
+            if head is None:
+                return None
+            self._take(head)
+            body = self._body(head)
+        except Problem as problem:
+            self._refuse(problem)
+            return None
+        except (_TooSlow, OSError):
+            return None
+        self.environ = self.get_environ()
+        self.environ["wsgi.input"] = io.BytesIO(body)
+        if body:
+            self.environ["CONTENT_LENGTH"] = str(len(body))
+            self.environ.pop("HTTP_TRANSFER_ENCODING", None)
+        self.wsgi_input = pywsgi.Input(io.BufferedReader(io.BytesIO()), 0)
+        self.application = self.server.application
+        self.socket.settimeout(SEND_S)
+        self.handle_one_response()
+        return None if self.close_connection or self.rfile.closed else True
+
+    def _head(self) -> Head | None:
+        """Return the next head within the time limit. Raises Problem, OSError and _TooSlow."""
+        if not self.first:
+            with gevent.Timeout(IDLE_S, _TooSlow):
+                if not self.rfile.peek(1):
+                    return None
+        self.first = False
+        with gevent.Timeout(HEAD_S, _TooSlow):
+            return read_head(self.rfile)
+
+    def _take(self, head: Head) -> None:
+        """Set what gevent reads of a request. Raises Problem where the client asks too often."""
+        self.command, self.path, self.request_version = head.method, head.target, head.version
+        self.requestline = f"{head.method} {head.target} {head.version}"
+        self.headers = pywsgi.OldMessage()
+        for name, value in head.headers.items():
+            self.headers[name] = value
+        self.content_length, self.close_connection = head.length or 0, not head.keep_alive
+        client = client_of(self.client_address[0])
+        wait_s = self.server.window.wait_s(client, gevent.get_hub().loop.now())
+        self.server.stats.add("api_requests_total")
+        if wait_s:
+            raise Problem(429, "too many requests from this address", {"Retry-After": str(int(wait_s + 0.999))})
+
+    def _body(self, head: Head) -> bytes:
+        """Return the whole body within the time limit. Raises Problem, OSError and _TooSlow."""
+        if head.length == 0:
+            return b""
+        if head.headers.get("expect", "").lower() == "100-continue":
+            self.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        source = pywsgi.Input(self.rfile, head.length, chunked_input=head.length is None)
+        try:
+            with gevent.Timeout(BODY_S, _TooSlow):
+                body: bytes = source.read(LARGEST_BODY + 1)
+        except _TooSlow:
+            raise Problem(408, f"the body was not there within {BODY_S:g} s") from None
+        except OSError:
+            raise Problem(400, "the body ends early, or its chunks are not valid") from None
+        if len(body) > LARGEST_BODY:
+            raise Problem(413, f"a body has at most {LARGEST_BODY} bytes")
+        return body
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer with an error, and let the client finish what it is sending, so that it reads the answer."""
+        self.server.stats.add("api_refused_total", status=str(problem.status))
+        with suppress(OSError, _TooSlow), gevent.Timeout(LINGER_S, _TooSlow):
+            self.socket.sendall(refusal(problem))
+            self.socket.shutdown(socket.SHUT_WR)
+            left = LINGER_BYTES
+            while left > 0 and (piece := self.socket.recv(65_536)):
+                left -= len(piece)
+
+    def get_environ(self) -> dict[str, Any]:
+        """Return the request for the application. Headers whose names have an underscore are left out."""
+        environ: dict[str, Any] = super().get_environ()
+        return environ
+
+    def log_request(self) -> None:
+        """Log nothing: a page asks all the time."""
+
+    def _log_error(self, kind: Any, value: Any, traceback: Any) -> None:
+        """Count an answer that broke off: the client has gone, or was let go."""
+        self.close_connection = True
+        self.server.stats.add("api_broken_off_total")
+        if not isinstance(value, OSError) and isinstance(value, Exception):
+            log.error("an answer broke off reason=%s: %s", type(value).__name__, value)
+
+
+class Server(pywsgi.WSGIServer):
+    """Listens at one address. `start` raises OSError where it is taken."""
+
+    handler_class = Handler
+
+    def __init__(self, address: tuple[str, int], application: Callable[..., Any], stats: Stats, *, connections: int,
+                 requests_per_minute: int, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(address, application, backlog=128, log=None, error_log=None)
+        self.base_env["wsgi.url_scheme"] = "https" if tls is not None else "http"
+        self.stats = stats
+        self.window, self._connections = SlidingWindow(requests_per_minute), Connections(connections)
+        self.max_accept = ACCEPTS
+        self._handshake = tls
+
+    def set_max_accept(self) -> None:
+        """Keep ours."""
+
+    def do_handle(self, sock: Any, address: Any) -> None:
+        """Take a connection, or close it at once where there are too many."""
+        client = client_of(address[0])
+        if not self._connections.enter(client):
+            self.stats.add("api_connections_refused_total")
+            with suppress(OSError):
+                if self._handshake is None:
+                    sock.settimeout(0.0)
+                    sock.send(FULL)
+            sock.close()
+            return
+        gevent.spawn(self._serve, sock, address, client)
+
+    def _serve(self, sock: Any, address: Any, client: str) -> None:
+        try:
+            with suppress(OSError, _TooSlow):
+                sock.settimeout(SEND_S)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._handshake is not None:
+                    with gevent.Timeout(HANDSHAKE_S, _TooSlow):
+                        sock = self._handshake.wrap_socket(sock, server_side=True)
+                self.handle(sock, address)
+        finally:
+            self._connections.leave(client)
+            sock.close()

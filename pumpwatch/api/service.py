@@ -1,0 +1,59 @@
+"""Keeps the API at its address: a taken port costs the page, never the collection, and is tried again."""
+
+from __future__ import annotations
+
+import logging
+
+from gevent.event import Event
+
+from pumpwatch.api.access import Access, url_of
+from pumpwatch.api.application import Application
+from pumpwatch.api.desk import Desk
+from pumpwatch.api.gate import Gate
+from pumpwatch.api.pages import read_pages
+from pumpwatch.api.routes import ROUTES
+from pumpwatch.api.server import Server
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 10.0
+
+
+class Service:
+    """The API of one collector. `run` is the body of its greenlet."""
+
+    def __init__(self, desk: Desk, access: Access) -> None:
+        self._desk, self._access = desk, access
+        self._stopped = Event()
+        self.url = ""  # of the page, empty while it is not there
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        access, desk = self._access, self._desk
+        changing = frozenset((route.method, route.path) for route in ROUTES if route.token)
+        gate = Gate(access.hosts, access.token, access.every_request, changing, access.tls is not None)
+        application = Application(desk, ROUTES, read_pages(), gate)
+        told = False
+        while not self._stopped.is_set():
+            server = Server((access.host, access.port), application, desk.stats, connections=desk.config.api.connections,
+                            requests_per_minute=desk.config.api.requests_per_minute, tls=access.tls)
+            try:
+                server.start()
+            except OSError as error:
+                if not told:
+                    told = True
+                    log.warning("no page for now, the collection goes on address=%s reason=%s try_again_s=%.0f", access.url,
+                                error.strerror or error, AGAIN_S)
+                self._stopped.wait(AGAIN_S)
+                continue
+            self.url = url_of(access.host, server.server_port or 0, access.tls is not None)
+            log.info("page %s", self.url)
+            try:
+                self._stopped.wait()
+            finally:
+                self.url = ""
+                server.stop(timeout=0.2)
+
+    def stop(self) -> None:
+        """Have `run` end."""
+        self._stopped.set()

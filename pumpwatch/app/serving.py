@@ -1,0 +1,53 @@
+"""Connect the API to the collector whose figures it shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.api.access import access_of
+from pumpwatch.api.desk import Desk
+from pumpwatch.api.service import Service
+from pumpwatch.app.jobs import Jobs
+from pumpwatch.app.parts import CollectorParts
+from pumpwatch.app.status import Status
+from pumpwatch.ops.metrics import Metrics
+
+THREADS = 2
+
+
+class Serving:
+    """The API of one collector, or none where the config says so. Raises ConfigError for an address that is not allowed."""
+
+    def __init__(self, collector: CollectorParts, status: Status, jobs: Jobs) -> None:
+        self._collector, self._status, self._jobs = collector, status, jobs
+        self._metrics = Metrics()
+        access = access_of(collector.config)
+        self.service = Service(self._desk(), access) if access is not None else None
+
+    def _desk(self) -> Desk:
+        collector = self._collector
+        return Desk(config=collector.config, clock=collector.clock, stats=collector.stats, catalogue=collector.catalogue,
+                    recent=collector.recent, figures=lambda: self._status.last, unready=self._unready, jobs=self._jobs.rows,
+                    samples=lambda: self._metrics.read(self._status.now()), threads=ThreadPool(THREADS))
+
+    def _unready(self) -> str:
+        """Return the reason why the collector does not record."""
+        figures: dict[str, Any] = self._status.last
+        if not figures:
+            return "it is starting"
+        if figures["journal"]["dropped_trades"] and figures["journal"]["backlog_trades"]:
+            return "the disk does not take the trades"
+        return ""
+
+    def start(self) -> None:
+        """Have the API served."""
+        if self.service is not None:
+            self._collector.supervisor.spawn("api", self.service.run)
+
+    def stop(self) -> None:
+        """Serve no more. Answers that are being sent are broken off."""
+        if self.service is not None:
+            self.service.stop()
+            self._collector.supervisor.stop("api", 0.5)
