@@ -31,13 +31,14 @@ def check_expressions(expressions: list[str], folder: Path) -> subprocess.Comple
     return promtool("check", "rules", "expressions.yml", folder=folder)
 
 
-def rule_tests(file: str) -> dict[str, Any]:
-    """Return promtool's tests of a file with the rules: one for each alert, with made-up values."""
+def rule_tests(file: str, only: str = "") -> dict[str, Any]:
+    """Return promtool's tests of a file with the rules: one for each alert, or for one alone, with made-up values."""
     down = {"name": COLLECTOR_DOWN, "interval": span(STEP_S), "input_series": [
         {"series": f'up{{job="{JOB}"}}', "values": f"1x{QUIET - 1} 0x{HELD - 1} 1x{AFTER}"}], "promql_expr_test": [
             _at(COLLECTOR_DOWN, QUIET - 1, None), _at(COLLECTOR_DOWN, QUIET + 6, {"job": JOB, "severity": "critical"}),
             _at(COLLECTOR_DOWN, QUIET + HELD + 6, None)]}
-    return {"rule_files": [file], "evaluation_interval": span(STEP_S), "tests": [*map(_test, RULES), down]}
+    return {"rule_files": [file], "evaluation_interval": span(STEP_S), "tests": [
+        test for test in (*map(_test, RULES), down) if only in ("", test["name"])]}
 
 
 def _test(rule: Rule) -> dict[str, Any]:
@@ -52,11 +53,11 @@ def _test(rule: Rule) -> dict[str, Any]:
         (QUIET - 1, None), (QUIET + waits + 4, labels), (before_end, labels), (before_end + counts + 6, None)]
     if waits > 1:
         steps.insert(1, (QUIET + waits - 1, None))
-    return {"name": rule.name, "interval": span(STEP_S), "input_series": [{"series": series, "values": _values(rule, threshold)}],
+    return {"name": rule.name, "interval": span(STEP_S), "input_series": [{"series": series, "values": values_in_words(rule, threshold)}],
             "promql_expr_test": [_at(rule.name, step, found) for step, found in steps]}
 
 
-def _values(rule: Rule, threshold: float) -> str:
+def values_in_words(rule: Rule, threshold: float) -> str:
     """Return values of a rule's metric: a quiet time, one in which the condition holds, and a quiet one."""
     if rule.kind == "state":
         return f"{1 - rule.state}x{QUIET - 1} {rule.state}x{HELD - 1} {1 - rule.state}x{AFTER}"
