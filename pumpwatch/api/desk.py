@@ -36,8 +36,8 @@ class Desk:
     figures: Callable[[], dict[str, Any]]
     unready: Callable[[], str]
     jobs: Callable[[], list[dict[str, Any]]]
-    samples: Callable[[], Iterable[Sample]]
     threads: ThreadPool
+    samples: Callable[[], Iterable[Sample]] = tuple
 
     def offload(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Call a function in a native thread of the API while only the calling greenlet waits."""

@@ -30,7 +30,7 @@ class Serving:
         collector = self._collector
         return Desk(config=collector.config, clock=collector.clock, stats=collector.stats, catalogue=collector.catalogue,
                     recent=collector.recent, figures=lambda: self._status.last, unready=self._unready, jobs=self._jobs.rows,
-                    samples=lambda: self._metrics.read(self._status.now()), threads=ThreadPool(THREADS))
+                    threads=ThreadPool(THREADS), samples=lambda: self._metrics.read(self._status.now()))
 
     def _unready(self) -> str:
         """Return the reason why the collector does not record."""

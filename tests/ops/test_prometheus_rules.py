@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pumpwatch.ops.alert_rules import OUTSIDE, RULES
 from pumpwatch.ops.metrics import BY_NAME, METRICS
 from pumpwatch.ops.prometheus_rules import expression, rules, rules_file
-from tests.ops.promtool import ROOT, check_expressions, promtool, rule_tests
+from tests.ops.promtool import ROOT, check_expressions, check_timing, promtool
 
 FILE = ROOT / "packaging" / "prometheus" / "alerts.yml"
 BOARD = json.loads((ROOT / "packaging" / "grafana" / "pumpwatch.json").read_text("utf-8"))
@@ -29,16 +28,10 @@ def test_promtool_accepts_the_rules(tmp_path: Path) -> None:
     assert f"{len(RULES) + len(OUTSIDE)} rules found" in done.stdout
 
 
-def run_tests(folder: Path, content: str, only: str = "") -> tuple[int, str]:
-    (folder / "alerts.yml").write_text(content, "utf-8")
-    (folder / "tests.yml").write_text(yaml.safe_dump(rule_tests("alerts.yml", only), width=200), "utf-8")
-    done = promtool("test", "rules", "tests.yml", folder=folder)
-    return done.returncode, done.stdout + done.stderr
-
-
 def test_each_rule_begins_after_its_time_and_ends_after_its_own(tmp_path: Path) -> None:
-    code, said = run_tests(tmp_path, FILE.read_text("utf-8"))
-    assert code == 0, said
+    done = check_timing(FILE.read_text("utf-8"), tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("SUCCESS") == len(RULES) + len(OUTSIDE)
 
 
 @pytest.mark.parametrize(("name", "right", "wrong"), [
@@ -48,8 +41,8 @@ def test_each_rule_begins_after_its_time_and_ends_after_its_own(tmp_path: Path) 
 def test_a_wrong_rule_fails_these_tests(tmp_path: Path, name: str, right: str, wrong: str) -> None:
     content = FILE.read_text("utf-8")
     assert right in content
-    code, said = run_tests(tmp_path, content.replace(right, wrong), name)
-    assert code != 0 and "FAILED" in said
+    done = check_timing(content.replace(right, wrong), tmp_path, name)
+    assert done.returncode != 0 and "FAILED" in done.stdout + done.stderr
 
 
 def test_the_file_is_made_from_the_code_and_links_every_alert_to_its_section_of_the_runbook() -> None:
