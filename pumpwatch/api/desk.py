@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from gevent.threadpool import ThreadPool
 
+from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config
 from pumpwatch.ops.metrics import Sample
+from pumpwatch.plugins import Plugins
 from pumpwatch.stats import Stats
+from pumpwatch.store.query_figures import QueryFigures
 from pumpwatch.store.recent import Recent
 
 P = ParamSpec("P")
@@ -24,8 +28,9 @@ class Desk:
     """The parts of a collector that handlers may read.
 
     figures: what the collector wrote last to status.json, at most about a second old; shared, so never change it. unready: the
-    reason why the collector does not record, empty where it does. jobs: one row for each job of the scheduler.
-    samples: the metrics as of now.
+    reason why the collector does not record, empty where it does. jobs: a row for each job of the scheduler. connections: a row
+    for each connection of a venue such as binance.spot, None where it is not collected.
+    samples: the metrics as of now. queries: counts what is read.
     """
 
     config: Config
@@ -36,8 +41,12 @@ class Desk:
     figures: Callable[[], dict[str, Any]]
     unready: Callable[[], str]
     jobs: Callable[[], list[dict[str, Any]]]
+    connections: Callable[[str], list[dict[str, Any]] | None]
+    plugins: Plugins
+    readers: ReaderPool
     threads: ThreadPool
     samples: Callable[[], Iterable[Sample]] = tuple
+    queries: QueryFigures = field(default_factory=partial(QueryFigures, 0.0))
 
     def offload(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Call a function in a native thread of the API while only the calling greenlet waits."""

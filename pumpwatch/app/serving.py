@@ -8,6 +8,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.api.access import access_of
 from pumpwatch.api.desk import Desk
+from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.service import Service
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.parts import CollectorParts
@@ -24,13 +25,20 @@ class Serving:
         self._collector, self._status, self._jobs = collector, status, jobs
         self._metrics = Metrics()
         access = access_of(collector.config)
+        self._readers = ReaderPool(collector.config, collector.stats, collector.config.api.readers)
         self.service = Service(self._desk(), access) if access is not None else None
 
     def _desk(self) -> Desk:
         collector = self._collector
         return Desk(config=collector.config, clock=collector.clock, stats=collector.stats, catalogue=collector.catalogue,
                     recent=collector.recent, figures=lambda: self._status.last, unready=self._unready, jobs=self._jobs.rows,
-                    threads=ThreadPool(THREADS), samples=lambda: self._metrics.read(self._status.now()))
+                    connections=self._connections, plugins=collector.plugins, readers=self._readers,
+                    threads=ThreadPool(THREADS),
+                    samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries)
+
+    def _connections(self, venue: str) -> list[dict[str, Any]] | None:
+        """Return a row for each connection of a venue, None where it is not collected."""
+        return next((feeds.connection_rows() for feeds in self._collector.venues if feeds.venue.name == venue), None)
 
     def _unready(self) -> str:
         """Return the reason why the collector does not record."""
@@ -51,3 +59,4 @@ class Serving:
         if self.service is not None:
             self.service.stop()
             self._collector.supervisor.stop("api", 0.5)
+            self._readers.close()

@@ -44,7 +44,7 @@ class QueryPart:
     """
 
     source: str  # recent, journal, or a sink's name
-    rows: int
+    rows: int | None  # None: not known
     ms: float
     problem: str = ""
     detail: str = ""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pumpwatch.clock import NS_PER_MS
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.net.texts import one_line
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Part(Protocol):
     @property
     def source(self) -> str: ...
     @property
-    def rows(self) -> int: ...
+    def rows(self) -> int | None: ...
     @property
     def ms(self) -> float: ...
     @property
@@ -45,8 +45,11 @@ class QueryFigures:
         self._seconds = 0.0
         self._ms = np.zeros(LONGEST_MS + 1, np.int64)  # queries by the ms that they took
 
-    def note(self, what: str, start_ns: int, end_ns: int, parts: Sequence[Part], rows: int, ms: float) -> None:
-        """Note a query for the trades of `what` in [start_ns, end_ns) that returned so many rows after so many ms."""
+    def note(self, what: str, start_ns: int, end_ns: int, parts: Sequence[Part], rows: int | None, ms: float) -> None:
+        """Note a query for the trades of `what` in [start_ns, end_ns).
+
+        rows: how many it returned, None where that is not known. ms: the time that it took.
+        """
         self._total += 1
         self._seconds += ms / 1000
         self._ms[min(LONGEST_MS, int(ms))] += 1
@@ -54,8 +57,8 @@ class QueryFigures:
         self._by_memory += all(part.source == MEMORY for part in parts)
         if self.slow_ms and ms > self.slow_ms:
             self._slow += 1
-            log.warning("slow query of=%s from_ns=%d span_s=%.1f rows=%d ms=%.0f plan='%s'", what, start_ns,
-                        (end_ns - start_ns) / NS_PER_MS / 1000, rows, ms, plan(parts, ms))
+            log.warning("slow query of=%s from_ns=%d span_s=%.1f rows=%s ms=%.0f plan='%s'", what, start_ns,
+                        (end_ns - start_ns) / NS_PER_S, "?" if rows is None else rows, ms, plan(parts, ms))
 
     def note_failure(self, ms: float) -> None:
         """Note a query that ended with an error."""
@@ -77,7 +80,8 @@ class QueryFigures:
 
 def plan(parts: Sequence[Part], ms: float) -> str:
     """Return which part took how long: `recent 12 ms, 300 rows; journal 340 ms, 4,000 rows in 3 segments; merge 5 ms`."""
-    texts = [f"{part.source} {part.ms:.0f} ms, {part.rows:,} rows" + (f" {part.detail}" if part.detail else "")
+    texts = [f"{part.source} {part.ms:.0f} ms" + ("" if part.rows is None else f", {part.rows:,} rows")
+             + (f" {part.detail}" if part.detail else "")
              + (f" ({one_line(part.problem, SHOWN)})" if part.problem else "") for part in parts]
     rest_ms = ms - sum(part.ms for part in parts)
     return "; ".join([*texts, f"merge {max(0.0, rest_ms):.0f} ms"])

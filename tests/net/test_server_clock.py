@@ -33,7 +33,8 @@ def test_the_last_answer_of_a_server_counts_and_an_old_one_does_not() -> None:
 
 
 @pytest.mark.parametrize(("headers", "took_s"), [
-    ({}, 0.1), ({"Date": "yesterday"}, 0.1), ({"Date": "Mon, 99 Nov 2026 99:00:00 GMT"}, 0.1), (date(NOW_NS) | {"Age": "30"}, 0.1),
+    ({}, 0.1), ({"Date": "yesterday"}, 0.1),
+    ({"Date": "Mon, 99 Nov 2026 99:00:00 GMT"}, 0.1), (date(NOW_NS) | {"Age": "30"}, 0.1),
     (date(NOW_NS), 5.0)])
 def test_an_answer_that_says_little_is_left_out(headers: dict[str, str], took_s: float) -> None:
     clocks = ServerClocks()

@@ -66,7 +66,8 @@ def _test(rule: Rule) -> dict[str, Any]:
         (QUIET - 1, None), (QUIET + waits + 4, labels), (before_end, labels), (before_end + counts + 6, None)]
     if waits > 1:
         steps.insert(1, (QUIET + waits - 1, None))
-    return {"name": rule.name, "interval": span(STEP_S), "input_series": [{"series": series, "values": values_in_words(rule, threshold)}],
+    return {"name": rule.name, "interval": span(STEP_S),
+            "input_series": [{"series": series, "values": values_in_words(rule, threshold)}],
             "promql_expr_test": [_at(rule.name, step, found) for step, found in steps]}
 
 

@@ -26,7 +26,8 @@ class Watch:
 
     def look(self, *samples: Sample) -> None:
         now_s = 1000.0 + self.step * STEP_S
-        self.seen += [(self.step, change.what, change.alert.subject) for change in self.book.look(samples, now_s, int(now_s) * NS)]
+        changes = self.book.look(samples, now_s, int(now_s) * NS)
+        self.seen += [(self.step, change.what, change.alert.subject) for change in changes]
         self.step += 1
 
 

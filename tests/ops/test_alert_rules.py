@@ -22,7 +22,8 @@ def test_an_alert_is_off_where_its_threshold_is_0_and_all_are_where_the_section_
 
 
 @pytest.mark.parametrize(("name", "value", "text"), [
-    ("VenueSilent", 135.2, "135 s"), ("VenueLagging", 5.25, "5.2 s"), ("DiskFull", 0.956, "96 %"), ("TradesDropped", 12_000, "12,000"),
+    ("VenueSilent", 135.2, "135 s"), ("VenueLagging", 5.25, "5.2 s"), ("DiskFull", 0.956, "96 %"),
+    ("TradesDropped", 12_000, "12,000"),
     ("GapLost", 1.0, "1")])
 def test_a_value_is_shown_with_its_unit(name: str, value: float, text: str) -> None:
     assert value_text(BY_NAME[name], value) == text

@@ -14,7 +14,8 @@ from tests.ops.figures import figures, venue
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNITS = ("seconds", "bytes", "ratio", "total", "trades", "symbols", "messages", "info")
 # counts of things, which the name itself says, and truth values
-COUNTS = {"pumpwatch_open_files", "pumpwatch_open_files_limit", "pumpwatch_alerts", "pumpwatch_gaps", "pumpwatch_venue_connections",
+COUNTS = {"pumpwatch_open_files", "pumpwatch_open_files_limit", "pumpwatch_alerts", "pumpwatch_gaps",
+          "pumpwatch_venue_connections",
           "pumpwatch_venue_connections_up", "pumpwatch_listing_windows_open", "pumpwatch_listing_windows_not_final",
           "pumpwatch_venue_symbols_subscribed", "pumpwatch_venue_symbols_rejected", "pumpwatch_venue_symbols_silent",
           "pumpwatch_venue_list_up", "pumpwatch_sink_up", "pumpwatch_sink_suspended", "pumpwatch_listing_source_up",
@@ -92,7 +93,8 @@ def test_a_counter_does_not_go_back_where_a_trade_turns_out_to_be_a_double() -> 
 
 
 def test_no_label_has_a_symbol_and_there_are_few_series() -> None:
-    many = [venue(name, kind, silent=[f"S{number}" for number in range(400)]) for name in "abcdef" for kind in ("spot", "futures")]
+    symbols = [f"S{number}" for number in range(400)]
+    many = [venue(name, kind, silent=symbols) for name in "abcdef" for kind in ("spot", "futures")]
     samples = list(Metrics().read(figures(venues=many)))
     assert len(samples) < 800
     assert not any(label.startswith("S1") for sample in samples for label in sample.labels)

@@ -43,7 +43,9 @@ def test_the_p99_is_that_of_the_slowest_of_a_hundred() -> None:
 
 def test_the_plan_says_which_part_took_how_long() -> None:
     assert plan([MEMORY, JOURNAL, BROKEN], 3360.0) == (
-        "recent 12 ms, 300 rows; journal 340 ms, 4,000 rows in 3 segments; questdb 3000 ms, 0 rows (no answer in 3 s); merge 8 ms")
+        "recent 12 ms, 300 rows; journal 340 ms, 4,000 rows in 3 segments; questdb 3000 ms, 0 rows (no answer in 3 s); "
+        "merge 8 ms")
+    assert plan([QueryPart("reader", None, 5.0, "", "to its first rows")], 5.0) == "reader 5 ms to its first rows; merge 0 ms"
 
 
 @pytest.mark.parametrize(("slow_ms", "logged"), [(100.0, 1), (0.0, 0)])
