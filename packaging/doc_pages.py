@@ -263,8 +263,8 @@ METRICS_HEAD = f"""{MADE}
 # Metrics
 
 `http://127.0.0.1:8321/metrics` (`api.listen`) has them in Prometheus's text format. A scrape reads figures that the collector
-has anyway, and takes some milliseconds. This part of a `prometheus.yml` reads them and the alerts of `packaging/prometheus/alerts.yml`,
-which need Prometheus 2.42 or newer:
+has anyway, and takes some milliseconds. This part of a `prometheus.yml` reads them, and the alerts of
+`packaging/prometheus/alerts.yml`, which need Prometheus 2.42 or newer:
 
 ```yaml
 scrape_configs:
@@ -279,8 +279,8 @@ rule_files:
 `packaging/grafana/pumpwatch.json` is a board for Grafana: Dashboards, New, Import.
 
 Every name begins with `pumpwatch_` and ends in its unit. A counter ends in `_total` and counts since the start of the collector.
-Labels are venues, sinks, listing sources, channels, jobs and states, never symbols. The collector tells the same alerts by itself, see
-[Messages](notify.md#alerts); the [runbook](runbook.md) says what to do.
+Labels are venues, sinks, listing sources, channels, jobs and states, never symbols. The collector tells the same alerts by
+itself, see [Messages](notify.md#alerts); the [runbook](runbook.md) says what to do.
 """
 
 

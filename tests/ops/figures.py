@@ -19,7 +19,7 @@ def figures(**other: Any) -> dict[str, Any]:
         "venues": [venue("a"), venue("b", "futures")],
         "memory": {"resident_bytes": 1000, "limit_bytes": 4000, "used_ratio": 0.25}, "files": {"open": 9, "limit": 100},
         "disk": {"size_bytes": 10, "free_bytes": 5, "used_ratio": 0.5}, "clock_offset_s": None,
-        "journal": {"backlog_trades": 7, "bytes": 11, "commits": 3, "durable_trades": 190, "dropped_trades": 0, 
+        "journal": {"backlog_trades": 7, "bytes": 11, "commits": 3, "durable_trades": 190, "dropped_trades": 0,
                     "durable_ms_p50": 60, "durable_ms_p99": 250, "oldest_waiting_s": 0.05},
         "sinks": [{"name": "questdb", "state": "up", "backlog_trades": 4}], "recent": {"trades": 200, "bytes": 9000},
         "backfill": {"looked": True, "left": 2, "left_s": 30.0},

@@ -86,7 +86,8 @@ def test_the_board_asks_for_metrics_and_labels_that_exist() -> None:
         assert names and set(names) <= BY_NAME.keys(), text
         known = {label for name in names for label in BY_NAME[name].labels}
         listed = re.findall(r"(?:by|without|on|ignoring) \(([^)]*)\)", text)
-        chosen = {*re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', text), *(label for part in listed for label in re.split(r",\s*", part))}
+        chosen = set(re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', text))
+        chosen |= {label for part in listed for label in re.split(r",\s*", part)}
         assert chosen <= known, text
         assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= known, text
         for inside in re.findall(r"\b(?:rate|increase)\((\w+)", text):
