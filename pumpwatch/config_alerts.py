@@ -11,6 +11,7 @@ from pumpwatch.config_section import NotNegative, Positive, Section
 class AlertsConfig(Section):
     enabled: bool = True
     interval_s: Positive = 15.0
+    keep_s: NotNegative = 0.0  # an alert ends once its condition was false for so long; 0: as long as its rule says
     venue_silent: NotNegative = 120.0
     venue_down: NotNegative = 120.0
     venue_lagging: NotNegative = 5.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -33,9 +34,13 @@ class Alerting:
     def __init__(self, collector: CollectorParts, status: Status) -> None:
         self._collector, self._status = collector, status
         self._metrics = Metrics()
-        self._book = AlertBook(thresholds(collector.config.alerts))
+        self._book = self._book_of(())
         self._ended: deque[Standing] = deque(maxlen=ENDED_KEPT)
         self._refused = False
+
+    def _book_of(self, standing: Sequence[Standing]) -> AlertBook:
+        options = self._collector.config.alerts
+        return AlertBook(thresholds(options), standing, options.keep_s)
 
     def load(self) -> None:
         """Take up the alerts that stood when an earlier run ended."""
@@ -44,7 +49,7 @@ class Alerting:
         except StorageError as error:
             log.warning("alerts of an earlier run not known reason=%s", error)
             return
-        self._book = AlertBook(thresholds(self._collector.config.alerts), known.standing)
+        self._book = self._book_of(known.standing)
         self._ended.extend(known.ended)
 
     def start(self, jobs: Jobs) -> None:

@@ -35,7 +35,8 @@ def status_lines(status: Status, now_ns: int, width: int, color: bool = False) -
     layout = fit(VENUES, rows, width)
     left_out = [index for index, column in enumerate(VENUES) if column.heading in EXCEPTIONS
                 and not layout.shows(column.heading)]
-    stores = [*_alerts(status, now_ns), *_exceptions(venues, rows, left_out), *_problems(venues), *_renewals(venues), *_pairs(venues), *_stores(status)]
+    stores = [*_alerts(status, now_ns), *_exceptions(venues, rows, left_out), *_problems(venues), *_renewals(venues),
+              *_pairs(venues), *_stores(status)]
     return [_title(status, now_ns), "", *layout.heading(), *layout.lines(rows, color), "",
             *render(STORES, stores, width, color)]
 

@@ -53,10 +53,11 @@ class Change:
 
 
 class AlertBook:
-    """The alerts of one collector. thresholds: by the name of each rule that is on. `look` is called every few seconds."""
+    """The alerts of one collector. thresholds: by the name of each rule that is on. keep_s: instead of the
+    rules' own, 0 for those. `look` is called every few seconds."""
 
-    def __init__(self, thresholds: Mapping[str, float], standing: Iterable[Standing] = ()) -> None:
-        self._thresholds = thresholds
+    def __init__(self, thresholds: Mapping[str, float], standing: Iterable[Standing] = (), keep_s: float = 0.0) -> None:
+        self._thresholds, self._keep_s = thresholds, keep_s
         self._rules = [rule for rule in RULES if rule.name in thresholds]
         self._standing = {(alert.name, alert.subject): alert for alert in standing}
         self._inherited = set(self._standing)  # from an earlier run
@@ -120,7 +121,7 @@ class AlertBook:
         """End an alert whose condition has been false for long enough."""
         followed = self._followed.setdefault(key, _Followed())
         followed.false_since_s = now_s if followed.false_since_s is None else followed.false_since_s
-        keep_s = rule.keep_s
+        keep_s = self._keep_s or rule.keep_s
         if key in self._inherited:  # ages and growth begin with the run: until they can be true again, they say nothing
             keep_s += self._thresholds[rule.name] if rule.since_start else rule.duration_s(self._thresholds[rule.name])
         if key in self._standing and now_s - followed.false_since_s >= keep_s:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,8 @@ def test_a_venue_that_falls_silent_begins_an_alert_over_a_kill_and_its_trades_en
     append = f"import sys; open({str(log_file)!r}, 'a').write(sys.stdin.read())"
     with SimProcess(venues=["binance.spot", "okx.spot"], symbols=4, rate=400.0, folder=str(tmp_path / "venues")) as sim:
         collector = CollectorProcess(
-            sim, tmp_path, alerts={"interval_s": 0.5, "venue_silent": 3.0}, notify={
-                "program": {"command": [_python(), "-S", "-c", append], "events": ["alert"]}})
+            sim, tmp_path, alerts={"interval_s": 0.5, "venue_silent": 3.0, "keep_s": 1.0}, notify={
+                "program": {"command": [sys.executable, "-S", "-c", append], "events": ["alert"]}})
         with collector:
             collector.wait_until_up()
             sim.fault("silence", venue="binance.spot", seconds=3600.0)
@@ -140,9 +141,3 @@ def names(figures: dict[str, Any]) -> set[str]:
 
 def silences(file: Path) -> list[dict[str, Any]]:
     return [event for event in events_in(file) if event["name"] == "VenueSilent"]
-
-
-def _python() -> str:
-    import sys
-
-    return sys.executable

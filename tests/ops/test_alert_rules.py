@@ -11,7 +11,7 @@ BY_NAME = {rule.name: rule for rule in RULES}
 
 
 def test_each_alert_has_a_threshold_of_its_name_in_the_config_and_each_threshold_an_alert() -> None:
-    assert {rule.key for rule in RULES} == set(AlertsConfig.__struct_fields__) - {"enabled", "interval_s"}
+    assert {rule.key for rule in RULES} == set(AlertsConfig.__struct_fields__) - {"enabled", "interval_s", "keep_s"}
     assert len(BY_NAME) == len(RULES)
 
 
