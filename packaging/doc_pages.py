@@ -1,6 +1,7 @@
 """Pages of the documentation that are made from the code, and the folder that the site is built from.
 
-    python packaging/doc_pages.py            write docs/config.md, docs/commands.md and docs/openapi.json
+    python packaging/doc_pages.py            write docs/config.md, docs/commands.md, docs/metrics.md, docs/openapi.json and the
+                                             rules of Prometheus
     python packaging/doc_pages.py FOLDER     put every page of the site into FOLDER, for mkdocs
 
 tests/test_docs.py compares the written pages with what this makes.
@@ -20,10 +21,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import click
 import msgspec
 
-from pumpwatch.cli import pumpwatch as root_command
 from pumpwatch.api.openapi import openapi_json
 from pumpwatch.api.routes import ROUTES
+from pumpwatch.cli import pumpwatch as root_command
 from pumpwatch.config import PATHS, Config, Keys
+from pumpwatch.ops.metrics import PARTS
+from pumpwatch.ops.prometheus_rules import rules_file
 from pumpwatch.plugins import load_plugins
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -256,12 +259,50 @@ def commands_page() -> str:
     return "".join(parts)
 
 
+# the metrics
+
+METRICS_HEAD = f"""{MADE}
+
+# Metrics
+
+`http://127.0.0.1:8321/metrics` (`api.listen`) has them in Prometheus's text format. A scrape reads figures that the collector
+has anyway, and takes some milliseconds. This part of a `prometheus.yml` reads them, and the alerts of
+`packaging/prometheus/alerts.yml`, which need Prometheus 2.42 or newer:
+
+```yaml
+scrape_configs:
+  - job_name: pumpwatch
+    scrape_interval: 15s
+    static_configs:
+      - targets: ["127.0.0.1:8321"]
+rule_files:
+  - alerts.yml
+```
+
+`packaging/grafana/pumpwatch.json` is a board for Grafana: Dashboards, New, Import.
+
+Every name begins with `pumpwatch_` and ends in its unit. A counter ends in `_total` and counts since the start of the collector.
+Labels are venues, sinks, listing sources, channels, jobs and states, never symbols. The collector tells the same alerts by
+itself, see [Messages](notify.md#alerts); the [runbook](runbook.md) says what to do.
+"""
+
+
+def metrics_page() -> str:
+    """Return docs/metrics.md."""
+    parts = [METRICS_HEAD]
+    for title, metrics in PARTS.items():
+        parts.append(f"\n## {title}\n\n| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n")
+        parts += [f"| `{metric.full_name}` | {metric.kind} | {', '.join(f'`{label}`' for label in metric.labels)} |"
+                  f" {cell(metric.meaning)} |\n" for metric in metrics]
+    return "".join(parts)
+
+
 # the site
 
 def made_pages() -> dict[Path, str]:
     """Return every page that is made from the code, by its file."""
-    return {DOCS / "config.md": config_page(), DOCS / "commands.md": commands_page(),
-            DOCS / "openapi.json": openapi_json(ROUTES).decode()}
+    return {DOCS / "config.md": config_page(), DOCS / "commands.md": commands_page(), DOCS / "metrics.md": metrics_page(),
+            DOCS / "openapi.json": openapi_json(ROUTES).decode(), ROOT / "packaging" / "prometheus" / "alerts.yml": rules_file()}
 
 
 def site_pages() -> dict[str, str]:

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from pumpwatch.config_alerts import AlertsConfig
 from pumpwatch.config_api import ApiConfig
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
 from pumpwatch.config_section import Count, Folder, NotNegative, Positive, PositiveInt, Section
@@ -30,7 +31,7 @@ from pumpwatch.yaml_loader import InvalidYaml, parse
 
 ENV_PREFIX = "PUMPWATCH_"
 
-EVENTS: tuple[Literal["seen", "archived"], ...] = ("seen", "archived")  # that a channel can be told
+EVENTS: tuple[Literal["seen", "archived", "alert"], ...] = ("seen", "archived", "alert")  # that a channel can be told
 
 
 class TopByVolume(Section):
@@ -130,13 +131,13 @@ class ListingConfig(Section):
 
 
 class ChannelConfig(Section):
-    """A channel that is told about listings: exactly one of `url`, `webhook` and `command`."""
+    """A channel that is told about listings and alerts: exactly one of `url`, `webhook` and `command`."""
 
     url: str = ""
     webhook: str = ""
     secret: str = ""
     command: list[str] = []
-    events: list[Literal["seen", "archived"]] = msgspec.field(default_factory=lambda: list(EVENTS))
+    events: list[Literal["seen", "archived", "alert"]] = msgspec.field(default_factory=lambda: list(EVENTS))
     drills: bool = True
     timeout_s: Positive = 10.0
 
@@ -154,6 +155,7 @@ class PluginsConfig(Section):
 class LogConfig(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     summary_s: Positive = 60.0
+    slow_query_ms: NotNegative = 1000.0
 
 
 class Keys(Section):
@@ -169,6 +171,7 @@ class Keys(Section):
     sinks: dict[str, dict[str, Any]] = {}
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
     notify: dict[str, ChannelConfig] = {}
+    alerts: AlertsConfig = msgspec.field(default_factory=AlertsConfig)
     api: ApiConfig = msgspec.field(default_factory=ApiConfig)
     reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from gevent.threadpool import ThreadPool
@@ -13,8 +14,10 @@ from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config
+from pumpwatch.ops.metrics import Sample
 from pumpwatch.plugins import Plugins
 from pumpwatch.stats import Stats
+from pumpwatch.store.query_figures import QueryFigures
 from pumpwatch.store.recent import Recent
 
 P = ParamSpec("P")
@@ -28,6 +31,7 @@ class Desk:
     figures: what the collector wrote last to status.json, at most about a second old; shared, so never change it. unready: the
     reason why the collector does not record, empty where it does. jobs: a row for each job of the scheduler. connections: a row
     for each connection of a venue such as binance.spot, None where it is not collected.
+    samples: the metrics as of now. queries: counts what is read.
     """
 
     config: Config
@@ -43,6 +47,8 @@ class Desk:
     plugins: Plugins
     readers: ReaderPool
     threads: ThreadPool
+    samples: Callable[[], Iterable[Sample]] = tuple
+    queries: QueryFigures = field(default_factory=partial(QueryFigures, 0.0))
 
     def offload(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Call a function in a native thread of the API while only the calling greenlet waits."""

@@ -13,6 +13,7 @@ from pumpwatch.api.encodings import TradeRow, trade_rows
 from pumpwatch.api.route import Call, Problem, Route
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import TradeBatch
+from pumpwatch.store.query import QueryPart
 from pumpwatch.store.recent import Held, extract
 
 LOOKS_S = (10, 60, 300, 86_400)  # a busy coin's last trades are found in the first, a quiet one's in all that memory holds
@@ -54,7 +55,7 @@ def recent(call: Call) -> RecentTrades:
     if not ids:
         raise Problem(404, "this coin is not known: no venue that is collected lists it")
     last: dict[int, TradeBatch] = {}
-    now_ns = desk.clock.now_ns()
+    now_ns, began_s = desk.clock.now_ns(), desk.clock.monotonic()
     for look_s in LOOKS_S:
         start_ns = now_ns - look_s * NS_PER_S
         found = desk.offload(_last_of, desk.recent.held(start_ns, now_ns + AHEAD_NS),
@@ -63,6 +64,8 @@ def recent(call: Call) -> RecentTrades:
         if len(last) == len(ids) or start_ns < desk.recent.covers_from_ns:
             last |= {number: batch for number, batch in found.items() if number not in last}
             break
+    ms, rows = (desk.clock.monotonic() - began_s) * 1000, sum(map(len, last.values()))
+    desk.queries.note(query.coin, start_ns, now_ns, [QueryPart("recent", rows, ms)], rows, ms)
     return RecentTrades(query.coin.upper(), [_of_symbol(call, number, last.get(number)) for number in ids])
 
 

@@ -15,6 +15,7 @@ from pumpwatch.api.trade_reader import Wanted
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.moments import parse_moment
+from pumpwatch.store.query import QueryPart
 
 LONGEST_DAYS = 31
 _DAY = r"20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
@@ -48,14 +49,22 @@ def trades(call: Call) -> Answer:
         raise Problem(400, f"ask for at most {LONGEST_DAYS} days at a time")
     wanted = Wanted(query.coin, start_ns, end_ns, query.exchange or None, None if query.market == "any" else query.market,
                     query.format)
+    began_s, problem = call.desk.clock.monotonic(), ""
     try:
         return Answer(call.desk.readers.read(wanted), FORMATS[query.format][0])
     except Refused as refused:
+        problem = refused.message if refused.outcome.status >= 500 else ""
         raise Problem(refused.outcome.status, refused.outcome.detail) from refused
     except Busy as busy:
+        problem = busy.message
         raise Problem(503, busy.message, {"Retry-After": "5"}) from busy
     except (ServiceUnavailable, OSError) as error:
+        problem = str(error)
         raise Problem(503, f"stored trades cannot be read: {error}") from error
+    finally:  # how long the rest takes depends on the client
+        ms = (call.desk.clock.monotonic() - began_s) * 1000
+        part = QueryPart("reader", None, ms, problem, "to its first rows")
+        call.desk.queries.note(query.coin, start_ns, end_ns, [part], None, ms)
 
 
 ROUTES = (Route("/api/trades", trades, f"A coin's stored trades by time, at most {LONGEST_DAYS} days at once", None, TradesQuery,

@@ -17,6 +17,7 @@ import gevent
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
+from pumpwatch.app.alerting import Alerting
 from pumpwatch.app.backfilling import make_backfill
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
@@ -38,6 +39,7 @@ from pumpwatch.model import Gap, TradeBatch
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer, tls_context
+from pumpwatch.notify.notifier import MakeEvent
 from pumpwatch.ops.service_manager import notify
 from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
@@ -49,6 +51,7 @@ from pumpwatch.store.drain import Drain
 from pumpwatch.store.in_thread import in_thread
 from pumpwatch.store.journal import Journal, Recovery
 from pumpwatch.store.lasting import LastingLedger
+from pumpwatch.store.query_figures import QueryFigures
 from pumpwatch.store.recent import Recent
 from pumpwatch.store.recorder import Recorder
 from pumpwatch.supervisor import Supervisor
@@ -83,6 +86,7 @@ class Collector:
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats, quarantine_bytes=store.quarantine_bytes)
         self.threaded_journal = in_thread(self.journal, self.journal_thread)
         self.recent = Recent(store.recent_minutes)
+        self.queries = QueryFigures(config.log.slow_query_ms)
         self.recorder = Recorder(self.journal.record, self.stats, self.journal.keep)
         self.committer = Committer(self.journal, self.journal_thread, self.recorder, self.catalogue, self.clock, self.stats,
                                    store.memory_limit_trades, self._durable)
@@ -94,6 +98,7 @@ class Collector:
         self.symbols = SymbolsFile(config.symbols_file, writes=config.writes_symbols)
         self.status = Status(self)
         self.jobs = Jobs(self, self.status)
+        self.alerting = Alerting(self, self.status)
         self.serving = Serving(self, self.status, self.jobs)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
         self.notifying: Telling = Notifying(self)
@@ -110,6 +115,18 @@ class Collector:
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""
         return self.listings.status() if self.listings else {}
+
+    def job_rows(self) -> list[dict[str, Any]]:
+        """Return a row for each scheduled job; none before the start."""
+        return self.jobs.rows()
+
+    def alert_rows(self) -> list[dict[str, Any]]:
+        """Return the alerts that stand."""
+        return self.alerting.rows()
+
+    def alert_events(self, since_ns: int) -> list[MakeEvent]:
+        """Return the events of the alerts that began or ended since a time (ns UTC), told or not."""
+        return self.alerting.events(since_ns)
 
     def start(self) -> None:
         """Open the journal, go on where the last run ended, and start reading.
@@ -178,6 +195,7 @@ class Collector:
         self.supervisor.spawn("committer", self.committer.run)
         for name, drain in self.drains.items():
             self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))
+        self.alerting.load()
         self.notifying.start()
         self.listings = Listings(self)
         self.backfill = make_backfill(self, self.listings.windows.coins)
@@ -185,6 +203,7 @@ class Collector:
         for name, body in self.backfill.workers():
             self.supervisor.spawn(name, body)
         self.jobs.start()
+        self.alerting.start(self.jobs)
         self.listings.start(self.jobs.scheduler)
         self.serving.start()
 

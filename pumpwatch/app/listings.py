@@ -177,7 +177,8 @@ class Listings:
         collector = self._collector
         return find(coin, start_ns, end_ns, recent=MemoryInThread(collector.recent, self._in_memory_thread),
                     merge=partial(self._in_memory_thread, merged), journal_query=collector.threaded_journal.query,
-                    sinks=collector.sinks, catalogue=collector.catalogue, journal_from_ns=collector.journal.whole_from_ns())
+                    sinks=collector.sinks, catalogue=collector.catalogue, journal_from_ns=collector.journal.whole_from_ns(),
+                    segments=collector.journal.segments_between, figures=collector.queries)
 
     def _behind(self, coin: str) -> tuple[float, float]:
         """Return the lag of a coin's venues, and how long the oldest trade has waited for the disk, both in seconds."""

@@ -1,4 +1,4 @@
-"""Connect listings to the channels that are told about them."""
+"""Connect listings and alerts to the channels that are told about them."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ class Notifying:
                          late="the ledger does not answer")
 
     def _on_record(self, since_ns: int) -> list[MakeEvent]:
-        """Return the events of every listing that was seen since then and whose window was opened."""
+        """Return the events of every alert since then, and of every listing that was seen and whose window was opened."""
         records = [record for record in self._ledger().listings()
                    if record.listing.detected_at_ns >= since_ns and (record.archive or record.trades is None)]
         return [*(partial(seen, record.listing, self._fresh_s) for record in records),
+                *self._collector.alert_events(since_ns),
                 *(partial(archived, record.listing, self._fresh_s, Path(record.archive), record.trades or 0,
                           [record.problem] if record.problem else []) for record in records if record.archive)]
 

@@ -21,7 +21,7 @@ from pumpwatch.model import Listing
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
-from pumpwatch.notify.notifier import Notifier
+from pumpwatch.notify.notifier import MakeEvent, Notifier
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins
 from pumpwatch.stats import Stats
@@ -29,6 +29,7 @@ from pumpwatch.store.committer import Committer
 from pumpwatch.store.drain import Drain
 from pumpwatch.store.journal import Journal
 from pumpwatch.store.lasting import LastingLedger
+from pumpwatch.store.query_figures import QueryFigures
 from pumpwatch.store.recent import Recent
 from pumpwatch.store.recorder import Recorder
 from pumpwatch.supervisor import Supervisor
@@ -74,6 +75,7 @@ class CollectorParts(Protocol):
     recorder: Recorder
     committer: Committer
     recent: Recent
+    queries: QueryFigures
     symbols: SymbolsFile
     drains: dict[str, Drain]
     venues: list[VenueFeeds]
@@ -85,6 +87,15 @@ class CollectorParts(Protocol):
     @property
     def threaded_ledger(self) -> LastingLedger:
         """The open ledger, with methods that run in its own thread."""
+
+    def job_rows(self) -> list[dict[str, Any]]:
+        """Return a row for each scheduled job, see `Scheduler.rows`."""
+
+    def alert_rows(self) -> list[dict[str, Any]]:
+        """Return the alerts that stand, see `AlertBook.rows`."""
+
+    def alert_events(self, since_ns: int) -> list[MakeEvent]:
+        """Return the events of the alerts that began or ended since a time (ns UTC), told or not."""
 
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_SUBMITTED, JobEvent
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED, JobEvent
 from apscheduler.schedulers.gevent import GeventScheduler
 from apscheduler.triggers.base import BaseTrigger
+
+from pumpwatch.clock import Clock
 
 
 class Every(BaseTrigger):  # type: ignore[misc]
@@ -38,28 +40,38 @@ class Every(BaseTrigger):  # type: ignore[misc]
 
 @dataclass(slots=True)
 class Run:
-    """The last run of a job, and its last error."""
+    """The last run of a job, and its last error. alive_s: when a run ended or, before that, the job was first seen; monotonic."""
 
+    alive_s: float
     began: datetime | None = None
     ended: datetime | None = None
     runs: int = 0
     errors: int = 0
+    skipped: int = 0  # because the run before had not ended
     error: str = ""  # of the last run, empty where it went well
 
 
 class Scheduler(GeventScheduler):  # type: ignore[misc]
     """The scheduler of a collector. A late job runs once, and never twice at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
         super().__init__(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
         self._last: dict[str, Run] = {}
-        self.add_listener(self._note, EVENT_JOB_SUBMITTED | EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+        self.add_listener(self._note, EVENT_JOB_SUBMITTED | EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
+
+    def _run_of(self, job_id: str) -> Run:
+        return self._last.setdefault(job_id, Run(self._clock.monotonic()))
 
     def _note(self, event: JobEvent) -> None:
-        run, now = self._last.setdefault(event.job_id, Run()), datetime.now(UTC)
+        run, now = self._run_of(event.job_id), datetime.now(UTC)
+        if event.code == EVENT_JOB_MAX_INSTANCES:
+            run.skipped += 1
+            return
         if event.code == EVENT_JOB_SUBMITTED:
             run.began, run.ended = now, None
             return
+        run.alive_s = self._clock.monotonic()
         run.ended, run.runs, run.error = now, run.runs + 1, ""
         if event.code == EVENT_JOB_ERROR:
             run.errors, run.error = run.errors + 1, f"{type(event.exception).__name__}: {event.exception}"
@@ -67,18 +79,29 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each job, by name.
 
-        It has name, next_at, last_at (None: not yet), took_s (None while it runs), runs, errors and error (of the last run, empty
-        where it went well). Times are ISO 8601 in UTC.
+        It has name, next_at, last_at (None: not yet), took_s (None while it runs), runs, errors, skipped, error (of the last run,
+        empty where it went well) and overdue_s: how much longer than its interval it has been since a run ended. Times are
+        ISO 8601 in UTC.
         """
         found = []
         for job in self.get_jobs():
-            run = self._last.get(job.id, Run())
+            run = self._run_of(job.id)
             took = (run.ended - run.began).total_seconds() if run.began and run.ended else None
             due = getattr(job, "next_run_time", None)  # a job has none before the scheduler starts
             found.append({"name": _name_of(job.id, job.name), "next_at": due.isoformat() if due else None,
                           "last_at": run.began.isoformat() if run.began else None, "took_s": took, "runs": run.runs,
-                          "errors": run.errors, "error": run.error})
+                          "errors": run.errors, "skipped": run.skipped, "error": run.error,
+                          "overdue_s": self._overdue_s(job, run)})
         return sorted(found, key=lambda row: row["name"])
+
+    def _overdue_s(self, job: Any, run: Run) -> float:
+        """Return by how much a job is overdue; 0 before the scheduler has started."""
+        due = getattr(job, "next_run_time", None)
+        following = job.trigger.get_next_fire_time(due, due) if due else None
+        if following is None:
+            return 0.0
+        interval_s: float = (following - due).total_seconds()
+        return round(max(0.0, self._clock.monotonic() - run.alive_s - interval_s), 1)
 
     def add_job(self, func: Any, trigger: Any = None, *args: Any, **options: Any) -> Any:
         """Add a job; the trigger `interval`, with `seconds` and `jitter`, becomes an `Every`."""

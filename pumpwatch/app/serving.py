@@ -14,6 +14,7 @@ from pumpwatch.api.service import Service
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.status import Status
+from pumpwatch.ops.metrics import Metrics
 
 THREADS = 2
 
@@ -23,6 +24,7 @@ class Serving:
 
     def __init__(self, collector: CollectorParts, status: Status, jobs: Jobs) -> None:
         self._collector, self._status, self._jobs = collector, status, jobs
+        self._metrics = Metrics()
         access = access_of(collector.config)
         self._readers = ReaderPool(collector.config, collector.stats, collector.config.api.readers)
         self.service = Service(self._desk(), access) if access is not None else None
@@ -32,7 +34,8 @@ class Serving:
         return Desk(config=collector.config, clock=collector.clock, stats=collector.stats, catalogue=collector.catalogue,
                     recent=collector.recent, figures=lambda: self._status.last, unready=self._unready, jobs=self._jobs.rows,
                     connections=self._connections, plugins=collector.plugins, readers=self._readers,
-                    listings=ListingRows(collector.config, collector.clock, threads), threads=threads)
+                    listings=ListingRows(collector.config, collector.clock, threads), threads=threads,
+                    samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries)
 
     def _connections(self, venue: str) -> list[dict[str, Any]] | None:
         """Return a row for each connection of a venue, None where it is not collected."""

@@ -16,11 +16,14 @@ import numpy as np
 
 from pumpwatch import __version__
 from pumpwatch.app.parts import CollectorParts
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Int64
+from pumpwatch.ops.machine import disk_figures, file_figures, memory_figures, memory_limit_bytes
 from pumpwatch.ops.status_file import FILE
 from pumpwatch.store.committer import percentile_ms
 
 RATE_OVER_S = 10
+MIN_STEP_S = 0.9  # between two entries of the history: whoever asks more often does not shorten it
 EXACT_MS, STEP = 100, 1.015  # durable_ms has each ms up to the first, then bins that grow by this factor
 MODE = 0o640  # the file names the venues and their problems: owner and group only
 
@@ -32,25 +35,33 @@ class Status:
         self._collector = collector
         self._journal_bytes = 0  # as of the last write, which asks every file for its size
         self._began = collector.clock.monotonic()
+        self._memory_limit_bytes = memory_limit_bytes()
+        self._disk: dict[str, Any] = {}  # both as of the last write: asking for them may block
+        self._files: dict[str, int] = {}
+        self._read: dict[str, tuple[float, float]] = {}  # by venue: trades read, and since when there are no more
         self.last: dict[str, Any] = {}  # as they were written last, empty before
         self._history: deque[tuple[float, dict[str, float]]] = deque(maxlen=RATE_OVER_S + 1)
 
     def now(self, ended: bool = False) -> dict[str, Any]:
         """Return the figures: counts since the start, rates, and backlogs. An ended collector has pid 0."""
         collector = self._collector
+        now_s = collector.clock.monotonic()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "pid": 0 if ended else os.getpid(), "version": __version__, "started_at_ns": collector.started_at_ns,
-            "up_s": round(collector.clock.monotonic() - self._began, 1), "written_at_ns": collector.clock.now_ns(),
+            "up_s": round(now_s - self._began, 1), "written_at_ns": collector.clock.now_ns(),
             # the machine's monotonic clock: another process can compare it, whatever the date says
-            "written_monotonic_s": collector.clock.monotonic(),
+            "written_monotonic_s": now_s,
             "cpu_s": usage.ru_utime + usage.ru_stime, "max_rss_bytes": usage.ru_maxrss * 1024,
+            "memory": memory_figures(self._memory_limit_bytes), "disk": self._disk, "files": self._files,
+            "clock_offset_s": collector.http.clocks.offset_s(collector.clock.now_ns()),
             "venues": self._venues(), "journal": self._journal(),
             "sinks": [{"name": name, "state": drain.state, "backlog_trades": drain.lag_rows}
                       for name, drain in collector.drains.items()],
             "recent": {"trades": collector.recent.rows, "bytes": collector.recent.nbytes},
             "backfill": collector.backfill.figures() if collector.backfill else {},
             "listing": collector.listing_status(), "notify": collector.notifying.notifier.status(),
+            "jobs": collector.job_rows(), "queries": collector.queries.figures(), "active_alerts": collector.alert_rows(),
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in collector.stats.items()],
         }
 
@@ -66,6 +77,7 @@ class Status:
         path = self._collector.folder / FILE
         fresh = path.with_suffix(".new")
         figures["journal"]["bytes"] = self._journal_bytes = self._collector.journal.size_bytes()
+        self._look_at_machine()
         try:
             fresh.unlink(missing_ok=True)  # a killed run may have left one with another mode
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE), "wb") as out:
@@ -75,10 +87,25 @@ class Status:
             return False
         return True
 
+    def _look_at_machine(self) -> None:
+        try:
+            self._disk, self._files = disk_figures(self._collector.folder), file_figures()
+        except OSError:  # the folder is gone for now: nothing is known of its disk
+            self._disk = {}
+
+    def _silent_s(self, name: str, trades: float, now_s: float) -> float:
+        """Return for how long a venue has brought no trade. The start counts as one."""
+        known, since_s = self._read.get(name, (0.0, self._began))
+        if trades != known:
+            since_s = now_s
+        self._read[name] = trades, since_s
+        return round(now_s - since_s, 1)
+
     def _venues(self) -> list[dict[str, Any]]:
         stats, now = self._collector.stats, self._collector.clock.monotonic()
         totals = {feeds.venue.name: stats.get("trades_total", venue=feeds.venue.name) for feeds in self._collector.venues}
-        self._history.append((now, totals))
+        if not self._history or now - self._history[-1][0] >= MIN_STEP_S:
+            self._history.append((now, totals))
         then, before = self._history[0]
         rows = []
         for feeds in self._collector.venues:
@@ -88,6 +115,7 @@ class Status:
             gaps = backfill.gap_counts(feeds.venue.exchange, feeds.venue.market_type) if backfill else {}
             rows.append({**feeds.status(), "trades_total": int(totals[name]), "trades_per_s": round(rate, 1),
                          "lag_ms": round(stats.get("lag_ms", venue=name), 1), "gaps_open": gaps.get("open", 0),
+                         "silent_s": self._silent_s(name, totals[name], now),
                          "gaps_filled": gaps.get("filled", 0), "gaps_lost": gaps.get("lost", 0),
                          "doubled_total": int(stats.get("doubled_trades_total", venue=name)),
                          "quarantined_total": int(stats.get("quarantined_frames_total", venue=name))})
@@ -95,7 +123,10 @@ class Status:
 
     def _journal(self) -> dict[str, Any]:
         committer, stats = self._collector.committer, self._collector.stats
+        oldest_ns = committer.oldest_waiting_ns
+        waiting_s = max(0.0, (self._collector.clock.now_ns() - oldest_ns) / NS_PER_S) if oldest_ns else 0.0
         return {"backlog_trades": committer.waiting_trades, "bytes": self._journal_bytes,
+                "oldest_waiting_s": round(waiting_s, 3),
                 "commits": int(stats.get("commits_total")), "durable_trades": int(stats.get("durable_trades_total")),
                 "last_commit_ns": int(stats.get("last_commit_ns")),
                 "dropped_trades": int(stats.get("dropped_trades_total")),

@@ -186,7 +186,8 @@ class Backfill:
             left += queue.left
             left_s[id(share)] = left_s.get(id(share), 0.0) + queue.left * self._weights[id(queue)] / share.rate
         stats = self._means.stats
-        return {"enabled": self._enabled, "done": sum(queue.done for queue in self._queues), "left": left,
+        return {"enabled": self._enabled, "looked": self._seen_changes >= 0,
+                "done": sum(queue.done for queue in self._queues), "left": left,
                 "left_s": round(max(left_s.values(), default=0.0)), "trades": int(stats.total("backfilled_trades_total")),
                 "requests": int(stats.total("history_requests_total")),
                 "open": self._total(GapState.OPEN), "filled": self._total(GapState.FILLED), "lost": self._total(GapState.LOST)}

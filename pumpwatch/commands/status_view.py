@@ -35,7 +35,8 @@ def status_lines(status: Status, now_ns: int, width: int, color: bool = False) -
     layout = fit(VENUES, rows, width)
     left_out = [index for index, column in enumerate(VENUES) if column.heading in EXCEPTIONS
                 and not layout.shows(column.heading)]
-    stores = [*_exceptions(venues, rows, left_out), *_problems(venues), *_renewals(venues), *_pairs(venues), *_stores(status)]
+    stores = [*_alerts(status, now_ns), *_exceptions(venues, rows, left_out), *_problems(venues), *_renewals(venues),
+              *_pairs(venues), *_stores(status)]
     return [_title(status, now_ns), "", *layout.heading(), *layout.lines(rows, color), "",
             *render(STORES, stores, width, color)]
 
@@ -74,6 +75,20 @@ def _problems(venues: Sequence[Status]) -> list[list[str]]:
                 named = f"all {len(venues)} venues" if len(hit) == len(venues) else ", ".join(map(_name, hit))
                 rows.append([f"{what}{len(hit)} venues", f"{text} ({named})"])
     return rows
+
+
+def _alerts(status: Status, now_ns: int) -> list[list[str]]:
+    """Return a row for each alert that stands: since when, its value, and where to read on."""
+    rows = []
+    for alert in status.get("active_alerts", ()):
+        since_s = max(0, now_ns - int(alert.get("since_ns", now_ns))) // NS_PER_S
+        text = f"{alert.get('description')} {alert.get('name')} since {_ago(since_s)}, see {alert.get('runbook')}"
+        rows.append([str(alert.get("severity", "")).upper(), text])
+    return rows
+
+
+def _ago(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
 def _renewals(venues: Sequence[Status]) -> list[list[str]]:

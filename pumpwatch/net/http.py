@@ -27,6 +27,7 @@ from pumpwatch.net.dial import Destination, Resolve, StreamDialer, look_up, reas
 from pumpwatch.net.ratelimit import TokenBucket
 from pumpwatch.net.redirects import MOST_REDIRECTS, MayReach, Origin, anywhere, may_reach, origin_of, redirect_problem
 from pumpwatch.net.retry_after import retry_after_s
+from pumpwatch.net.server_clock import ServerClocks
 from pumpwatch.net.stream import Stream
 from pumpwatch.net.texts import masked, one_line, shown_url
 from pumpwatch.net.tunnel import authorization
@@ -63,6 +64,7 @@ class Http:
         self._dialer = StreamDialer(context, proxy, resolve)
         self._timeout_s, self._longest_s, self._largest_bytes = timeout_s, PATIENCE * timeout_s, largest_bytes
         self._clock = Clock()
+        self.clocks = ServerClocks()
 
     def __del__(self) -> None:
         """Close the idle connections: whoever drops this object, as a check of a plugin does, need not know of them."""
@@ -141,7 +143,7 @@ class Http:
     def _exchange(self, line: _Line, destination: Destination, request: requests.PreparedRequest,
                   allowance: ReadAllowance) -> Response:
         """Send one request, read its answer, and keep the connection if both sides can use it again."""
-        keep = False
+        keep, asked_at_ns = False, self._clock.now_ns()
         try:
             line.stream.allowance = allowance
             allowance.begin("its answer", HEAD_BYTES)
@@ -155,6 +157,7 @@ class Http:
                            {"Host": _host_header(destination), **headers})
             answer = http.client.HTTPResponse(line, method=request.method)  # type: ignore[arg-type]
             answer.begin()
+            self.clocks.note(destination.host, CaseInsensitiveDict(answer.headers.items()), asked_at_ns, self._clock.now_ns())
             body = read_body(answer, allowance, self._largest_bytes)
             keep = not answer.will_close
             return Response(answer.status, CaseInsensitiveDict(answer.headers.items()), body)

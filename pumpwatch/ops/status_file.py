@@ -42,6 +42,7 @@ class _Row(msgspec.Struct):
     no_coin_listed: bool = False
     problem: str = ""
     down_s: float = 0.0
+    silent_s: float = 0.0
     pairs: list[_Pair] = []
     redundancy_problem: str = ""
     renewing: Count = 0
@@ -86,6 +87,16 @@ class _Backfill(msgspec.Struct):
     lost: Count = 0
 
 
+class _Alert(msgspec.Struct):
+    name: str
+    subject: str = ""
+    severity: str = ""
+    summary: str = ""
+    description: str = ""
+    since_ns: Count = 0
+    runbook: str = ""
+
+
 class _Figures(msgspec.Struct):
     """The fields that readers use. Other fields of the file are not checked."""
 
@@ -99,6 +110,7 @@ class _Figures(msgspec.Struct):
     journal: _Journal = msgspec.field(default_factory=_Journal)
     recent: _Recent = msgspec.field(default_factory=_Recent)
     backfill: _Backfill = msgspec.field(default_factory=_Backfill)
+    active_alerts: list[_Alert] = []
     listing: dict[str, Any] = {}
 
 

@@ -299,6 +299,10 @@ class Journal:
             return 2**63 - 1
         return min((segment.created_ns for segment in list(self._segments)), default=2**63 - 1)
 
+    def segments_between(self, start_ns: int, end_ns: int) -> int:
+        """Return how many segments may hold trades of [start_ns, end_ns); any thread."""
+        return sum(segment.last_timestamp >= start_ns and segment.first_timestamp < end_ns for segment in list(self._segments))
+
     def census(self) -> Census:
         """Return the journal's counts by time, for another thread."""
         return Census(lambda: self._segments)

@@ -18,6 +18,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import PumpWatchError
 from pumpwatch.hookspecs import Sink
 from pumpwatch.model import TradeBatch
+from pumpwatch.store.query_figures import QueryFigures
 
 Name = tuple[str, str, str]  # exchange, market_type, symbol
 NEVER = 2**63 - 1
@@ -37,12 +38,16 @@ class RecentTrades(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueryPart:
-    """The number of rows from one place, and the time it took. `problem`: the reason where the place could not answer."""
+    """The number of rows from one place, and the time it took. `problem`: the reason where the place could not answer.
+
+    detail: how the place found them: `in 3 segments`; empty where it does not say.
+    """
 
     source: str  # recent, journal, or a sink's name
-    rows: int
+    rows: int | None  # None: not known
     ms: float
     problem: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +63,33 @@ def find(
     journal_query: Callable[[Sequence[Name], int, int], TradeBatch] | None = None,
     sinks: Mapping[str, Sink] | None = None, journal_from_ns: int = NEVER,
     merge: Callable[[Sequence[TradeBatch]], TradeBatch] | None = None,
+    segments: Callable[[int, int], int] | None = None, figures: QueryFigures | None = None,
 ) -> QueryResult:
     """Return the trades of a coin (or of instrument ids) in [start_ns, end_ns), from as few places as possible.
 
     From `journal_from_ns` on the journal is complete, and the sinks are not asked. A place that cannot answer is named in the
-    parts, and the others are asked all the same. merge: `merged`, where it runs in a thread.
+    parts, and the others are asked all the same. merge: `merged`, where it runs in a thread. segments: counts the journal's
+    segments of a time, for the plan of a slow query. figures: counts this query.
     """
+    began = time.perf_counter()
+    try:
+        found = _find(coin, start_ns, end_ns, catalogue=catalogue, recent=recent, journal_query=journal_query, sinks=sinks,
+                      journal_from_ns=journal_from_ns, merge=merge or merged, segments=segments)
+    except BaseException:
+        if figures is not None:
+            figures.note_failure((time.perf_counter() - began) * 1000)
+        raise
+    if figures is not None:
+        what = coin if isinstance(coin, str) else f"{len(coin)} instruments"
+        figures.note(what, start_ns, end_ns, found.parts, len(found.batch), (time.perf_counter() - began) * 1000)
+    return found
+
+
+def _find(
+    coin: str | Sequence[int], start_ns: int, end_ns: int, *, catalogue: Catalogue, recent: RecentTrades | None,
+    journal_query: Callable[[Sequence[Name], int, int], TradeBatch] | None, sinks: Mapping[str, Sink] | None,
+    journal_from_ns: int, merge: Callable[[Sequence[TradeBatch]], TradeBatch], segments: Callable[[int, int], int] | None,
+) -> QueryResult:
     ids = catalogue.matching(coin) if isinstance(coin, str) else list(coin)
     names = catalogue.names(ids)
     batches: list[TradeBatch] = []
@@ -77,7 +103,8 @@ def find(
             batch = question(first_ns, last_ns)
         except PumpWatchError as error:
             problem = error.message
-        parts.append(QueryPart(source, len(batch), (time.perf_counter() - started) * 1000, problem))
+        detail = f"in {segments(first_ns, last_ns):,} segments" if source == "journal" and segments is not None else ""
+        parts.append(QueryPart(source, len(batch), (time.perf_counter() - started) * 1000, problem, detail))
         batches.append(batch)
 
     rest = [(start_ns, end_ns)]
@@ -92,7 +119,7 @@ def find(
                 whole_from_ns = NEVER
         for name, sink in (sinks or {}).items():
             ask(name, first_ns, min(last_ns, whole_from_ns), partial(sink.read, names, catalogue=catalogue))
-    return QueryResult((merge or merged)(batches), parts)
+    return QueryResult(merge(batches), parts)
 
 
 def merged(batches: Sequence[TradeBatch]) -> TradeBatch:

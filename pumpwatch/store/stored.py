@@ -49,9 +49,14 @@ class StoredTrades:
         if not ids and self._sinks:
             return self._in_sinks(coin, start_ns, end_ns, exchange, market)
         journal = self._journal
-        whole_from_ns = min((segment.created_ns for segment in journal.segments()), default=NEVER)
+        segments = journal.segments()
+        whole_from_ns = min((segment.created_ns for segment in segments), default=NEVER)
+
+        def count(first_ns: int, last_ns: int) -> int:
+            return sum(segment.last_timestamp >= first_ns and segment.first_timestamp < last_ns for segment in segments)
+
         found = find(ids, start_ns, end_ns, catalogue=self.catalogue, journal_query=journal.query, sinks=self._sinks,
-                     journal_from_ns=whole_from_ns)
+                     journal_from_ns=whole_from_ns, segments=count)
         if journal.unreadable and self._sinks:  # the sinks may have what the journal lacks
             found = find(ids, start_ns, end_ns, catalogue=self.catalogue, journal_query=journal.query, sinks=self._sinks)
         return found

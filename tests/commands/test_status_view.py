@@ -83,6 +83,16 @@ def test_a_collector_that_just_started_has_a_table_too() -> None:
     assert status_lines({}, NOW_NS, 80)[0] == "PumpWatch , pid None, up 0:00:00"
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_alerts_that_stand_are_there_with_their_age_and_their_section_of_the_runbook(width: int) -> None:
+    alert = {"name": "VenueSilent", "subject": "okx.spot", "severity": "critical", "summary": "okx.spot is silent",
+             "description": "No trade of okx.spot was read for 600 s.", "value": 600.0, "threshold": 120.0,
+             "since_ns": NOW_NS - 480 * 10**9, "runbook": "docs/runbook.md#venuesilent"}
+    text = check_lines(status_lines(figures(active_alerts=[alert]), NOW_NS, width), width)
+    assert "CRITICAL" in text and "No trade of okx.spot was read for 600 s." in text
+    assert "VenueSilent since 8 min, see docs/runbook.md#venuesilent" in " ".join(text.split())
+
+
 def test_a_channel_has_its_counts_and_its_trouble() -> None:
     channel = {"name": "phone", "up": False, "reason": "it answers HTTP 500", "sent": 3, "failed": 2, "waiting": 1, "given_up": 0}
     channels = [channel, channel | {"name": "hook", "up": True, "given_up": 4}]

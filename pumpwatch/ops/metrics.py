@@ -1,0 +1,250 @@
+"""Every metric that PumpWatch offers: one table, from which `/metrics`, docs/metrics.md and the alerts are made.
+
+A name ends in its unit, a counter's in `_total`. Labels have few values: venues, sinks, sources, channels, jobs and states, never
+symbols. The values are read from the collector's figures when somebody asks; nothing is counted for a metric alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pumpwatch.ops.metric_readings import Figures, Labels, Read, Reading, counted, field, gauged, jobs, judged, rows
+
+PREFIX = "pumpwatch_"
+MS, NS = 1e-3, 1e-9  # in seconds
+STATES = ("open", "filled", "lost")
+SEVERITIES = ("info", "warning", "critical")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. name: without the prefix. meaning: one sentence."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    meaning: str
+    read: Read
+    labels: Labels = ()
+
+    @property
+    def full_name(self) -> str:
+        """Return the name as Prometheus has it."""
+        return PREFIX + self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of a metric. labels: in the order of the metric's."""
+
+    metric: Metric
+    labels: Labels
+    value: float
+
+    def named(self) -> dict[str, str]:
+        """Return the labels by name."""
+        return dict(zip(self.metric.labels, self.labels, strict=True))
+
+
+def _version(figures: Figures) -> Reading:
+    return [((str(figures.status.get("version", "")),), 1.0)]
+
+
+def _gaps(figures: Figures) -> Reading:
+    if not figures.status.get("backfill", {}).get("looked"):
+        return  # the ledger was not read yet
+    for row in figures.status.get("venues", ()):
+        for state in STATES:
+            yield (figures.name_of("venue", row), state), float(row.get(f"gaps_{state}", 0))
+
+
+def _gaps_recorded(figures: Figures) -> Reading:
+    found = {(venue, state): 0.0 for venue in figures.known("venue") for state in STATES}
+    for row in figures.counters("gaps_total"):
+        found[row["venue"], row["state"]] = row["value"]
+    return found.items()
+
+
+def _source_up(figures: Figures) -> Reading:
+    return [((name,), float(row["up"])) for name, row in figures.sources().items() if row["up"] is not None]
+
+
+def _windows(key: str) -> Read:
+    def read(figures: Figures) -> Reading:
+        windows = (figures.status.get("listing") or {}).get("windows")
+        return [((), float(windows[key]))] if windows else []
+    return read
+
+
+def _alerts(figures: Figures) -> Reading:
+    standing = [row["severity"] for row in figures.status.get("active_alerts", ())]
+    return [((severity,), float(standing.count(severity))) for severity in SEVERITIES]
+
+
+def _sink_works(row: Mapping[str, Any]) -> bool:
+    state = str(row.get("state", ""))
+    return state in ("up", "starting") or state.startswith("refilling")
+
+
+def _sink_suspended(row: Mapping[str, Any]) -> bool:
+    return not _sink_works(row) and row.get("state") != "down"
+
+
+def _counter(name: str, meaning: str, read: Read, *labels: str) -> Metric:
+    return Metric(name, "counter", meaning, read, labels)
+
+
+def _gauge(name: str, meaning: str, read: Read, *labels: str) -> Metric:
+    return Metric(name, "gauge", meaning, read, labels)
+
+
+PROCESS = (
+    _gauge("build_info", "Is 1, with the version as its label.", _version, "version"),
+    _gauge("start_timestamp_seconds", "The time at which this run began.", field("started_at_ns", factor=NS)),
+    _counter("cpu_seconds_total", "CPU time of the process.", field("cpu_s")),
+    _gauge("resident_memory_bytes", "Memory that the process holds.", field("memory", "resident_bytes")),
+    _gauge("memory_limit_bytes", "Memory that it may have: of its control group or the machine.", field("memory", "limit_bytes")),
+    _gauge("memory_used_ratio", "Resident memory by that limit.", field("memory", "used_ratio")),
+    _gauge("open_files", "Open file descriptors.", field("files", "open")),
+    _gauge("open_files_limit", "File descriptors that it may open.", field("files", "limit")),
+    _gauge("clock_offset_seconds", "Our clock minus the clocks of the servers that answered last, by their Date headers; good to "
+           "about half a second.", field("clock_offset_s")),
+    _counter("clock_steps_total", "Steps of this machine's clock.", counted("clock_steps_total")),
+    _counter("part_restarts_total", "Greenlets that failed and were started again.", counted("restarts_total")),
+    _counter("figures_not_written_total", "Times that status.json could not be written.", counted("figures_not_written_total")),
+    _gauge("disk_size_bytes", "Size of the disk of store.dir.", field("disk", "size_bytes")),
+    _gauge("disk_free_bytes", "Room on it that this user may fill.", field("disk", "free_bytes")),
+    _gauge("disk_used_ratio", "The part of it that is used.", field("disk", "used_ratio")),
+    _gauge("alerts", "Alerts that stand, by severity.", _alerts, "severity"),
+)
+
+VENUES = (
+    _counter("trades_total", "Trades that were read.", rows("venue", "trades_total"), "venue"),
+    _counter("frames_total", "Frames that were read.", counted("frames_total", "venue"), "venue"),
+    _gauge("venue_silent_seconds", "Time since a trade was read.", rows("venue", "silent_s"), "venue"),
+    _gauge("venue_lag_seconds", "Usual time between a trade and its arrival.", rows("venue", "lag_ms", MS), "venue"),
+    _gauge("venue_connections", "Connections that are wanted.", rows("venue", "connections"), "venue"),
+    _gauge("venue_connections_up", "Connections that are up.", rows("venue", "connections_up"), "venue"),
+    _gauge("venue_down_seconds", "For how long the longest connection has been down.", rows("venue", "down_s"), "venue"),
+    _gauge("venue_symbols", "Symbols to be read.", rows("venue", "instruments"), "venue"),
+    _gauge("venue_symbols_subscribed", "Symbols that the venue has granted.", rows("venue", "subscribed"), "venue"),
+    _gauge("venue_symbols_rejected", "Symbols that the venue rejects.", rows("venue", "refused"), "venue"),
+    _gauge("venue_symbols_silent", "Symbols that are subscribed and send nothing though they trade.", rows("venue", "silent"),
+           "venue"),
+    _gauge("venue_list_up", "Is 0 where the list of instruments cannot be relied on.",
+           judged("venue", lambda row: not row.get("list_problem")), "venue"),
+    _counter("connect_failures_total", "Connections that could not be opened.",
+             counted("connect_failures_total", "venue"), "venue"),
+    _counter("disconnects_total", "Connections that were lost.", counted("disconnects_total", "venue"), "venue"),
+    _counter("renewal_failures_total", "Replacements of a connection that failed.", counted("renewal_failures_total", "venue"),
+             "venue"),
+    _counter("silent_connections_total", "Connections that were replaced because they sent nothing.",
+             counted("silent_connections_total", "venue"), "venue"),
+    _counter("list_failures_total", "Requests for the list of instruments that failed.",
+             counted("instrument_list_failures_total", "venue"), "venue"),
+    _counter("doubled_trades_total", "Trades that came a second time and were dropped.", counted("doubled_trades_total", "venue"),
+             "venue"),
+    _counter("quarantined_frames_total", "Frames that could not be parsed.",
+             counted("quarantined_frames_total", "venue"), "venue"),
+    _counter("held_back_total", "Times that reading paused because frames had piled up.", counted("net_held_back_total", "venue"),
+             "venue"),
+    _gauge("gaps", "Gaps in the ledger, by state.", _gaps, "venue", "state"),
+    _counter("gaps_recorded_total", "Gaps that this run has recorded, by state.", _gaps_recorded, "venue", "state"),
+    _gauge("backfill_left_symbols", "Symbols of gaps that are still to be asked for.", field("backfill", "left")),
+    _gauge("backfill_left_seconds", "An estimate of the time that this takes.", field("backfill", "left_s")),
+    _counter("backfilled_trades_total", "Missing trades that were fetched.",
+             counted("backfilled_trades_total", "venue"), "venue"),
+    _counter("history_requests_total", "Requests for history.", counted("history_requests_total", "venue"), "venue"),
+    _counter("history_failures_total", "Requests for history that failed.", counted("history_failures_total", "venue"), "venue"),
+    _counter("history_conflicts_total", "Trades of the history that contradict stored ones.",
+             counted("history_conflicts_total", "venue"), "venue"),
+)
+
+STORE = (
+    _gauge("journal_size_bytes", "Size of the journal.", field("journal", "bytes")),
+    _gauge("journal_backlog_trades", "Trades that are in memory only.", field("journal", "backlog_trades")),
+    _gauge("journal_backlog_seconds", "For how long the oldest of them has waited.", field("journal", "oldest_waiting_s")),
+    _counter("journal_commits_total", "Commits.", field("journal", "commits")),
+    _counter("durable_trades_total", "Trades that are durable.", field("journal", "durable_trades")),
+    _gauge("durable_p50_seconds", "Median time from a frame's arrival until its trades are durable.",
+           field("journal", "durable_ms_p50", MS)),
+    _gauge("durable_p99_seconds", "The same for the slowest trade of a hundred.", field("journal", "durable_ms_p99", MS)),
+    _gauge("last_commit_timestamp_seconds", "The time of the last commit.", gauged("last_commit_ns", NS)),
+    _counter("dropped_trades_total", "Trades that the disk did not take; gaps name them.", field("journal", "dropped_trades")),
+    _counter("journal_refusals_total", "Commits that failed and were tried again.", counted("journal_refusals_total")),
+    _counter("journal_damage_total", "Damaged places of the journal that were found.", counted("journal_damage_total")),
+    _counter("journal_expired_segments_total", "Segments that retention has removed.", counted("journal_expired_segments_total")),
+    _counter("ledger_refusals_total", "Writes of the ledger that failed and were tried again.", counted("ledger_refusals_total")),
+    _gauge("recent_trades", "Trades in memory for queries.", field("recent", "trades")),
+    _gauge("recent_bytes", "Memory that they take.", field("recent", "bytes")),
+    _gauge("sink_up", "Is 1 while the sink takes trades.", judged("sink", _sink_works), "sink"),
+    _gauge("sink_suspended", "Is 1 while the sink has a trouble that a person has to mend, such as a suspended table.",
+           judged("sink", _sink_suspended), "sink"),
+    _gauge("sink_backlog_trades", "Durable trades that the sink has still to receive.", rows("sink", "backlog_trades"), "sink"),
+    _counter("sink_rows_total", "Trades that the sink has taken.", counted("sink_rows_total", "sink"), "sink"),
+    _counter("sink_writes_total", "Batches that the sink has taken.", counted("sink_writes_total", "sink"), "sink"),
+    _counter("sink_write_seconds_total", "Time that these writes took.", counted("sink_write_seconds_total", "sink"), "sink"),
+    _counter("sink_rejected_rows_total", "Trades that the sink has rejected; the quarantine has them.",
+             counted("sink_refused_total", "sink"), "sink"),
+    _counter("queries_total", "Queries of trades that this process has answered.", field("queries", "total")),
+    _counter("queries_failed_total", "Those in which a place did not answer.", field("queries", "failed")),
+    _counter("queries_slow_total", "Those that took longer than log.slow_query_ms.", field("queries", "slow")),
+    _counter("query_seconds_total", "Time that all queries took.", field("queries", "seconds")),
+    _gauge("query_mean_seconds", "Mean time of a query.", field("queries", "mean_ms", MS)),
+    _gauge("query_p99_seconds", "Time of the slowest query of a hundred.", field("queries", "p99_ms", MS)),
+    _gauge("query_memory_ratio", "The part of the queries that memory alone answered.", field("queries", "memory_ratio")),
+)
+
+LISTINGS = (
+    _gauge("listing_source_up", "Is 1 while the listing source answers.", _source_up, "source"),
+    _counter("listing_polls_total", "Requests to the source, by outcome.", counted("listing_polls_total", "source", "outcome"),
+             "source", "outcome"),
+    _counter("listing_notices_total", "New notices of the source.", counted("listing_notices_total", "source"), "source"),
+    _counter("listing_detected_total", "Listings that the source was the first to show.",
+             counted("listing_detected_total", "source"), "source"),
+    _counter("listing_rejected_rows_total", "Rows of the source that were rejected.", counted("listing_rejected_total", "source"),
+             "source"),
+    _gauge("listing_windows_open", "Windows that are open.", _windows("open")),
+    _gauge("listing_windows_not_final", "Windows whose archive is not final.", _windows("not_final")),
+    _counter("listing_archives_total", "Archives that were written.", counted("listing_archives_total")),
+    _counter("listing_problems_total", "Archives that could not be written.", counted("listing_problems_total")),
+    _gauge("notify_up", "Is 0 while the channel takes no message.", rows("channel", "up"), "channel"),
+    _counter("notify_sent_total", "Messages that the channel has taken.", rows("channel", "sent"), "channel"),
+    _counter("notify_failed_total", "Tries that failed.", rows("channel", "failed"), "channel"),
+    _counter("notify_given_up_total", "Messages that were given up.", rows("channel", "given_up"), "channel"),
+    _gauge("notify_waiting_messages", "Messages that wait for their next try.", rows("channel", "waiting"), "channel"),
+)
+
+JOBS = (
+    _counter("job_runs_total", "Runs that have ended, with an error or without.", jobs("runs"), "job"),
+    _counter("job_failures_total", "Runs that ended with an error.", jobs("errors"), "job"),
+    _counter("job_skipped_total", "Runs that were left out because the one before had not ended.", jobs("skipped"), "job"),
+    _gauge("job_duration_seconds", "Duration of the last run.", jobs("took_s"), "job"),
+    _gauge("job_overdue_seconds", "How much more than its interval has passed since a run ended.", jobs("overdue_s"), "job"),
+    _gauge("backup_failed", "Is 1 after a backup that failed, until one succeeds; absent before the first.",
+           gauged("backup_failed")),
+)
+
+PARTS: dict[str, tuple[Metric, ...]] = {
+    "The process and its machine": PROCESS, "Venues, gaps and backfill": VENUES, "Journal, memory, sinks and queries": STORE,
+    "Listings and messages": LISTINGS, "Jobs": JOBS}
+METRICS: tuple[Metric, ...] = tuple(metric for part in PARTS.values() for metric in part)
+BY_NAME: dict[str, Metric] = {metric.full_name: metric for metric in METRICS}
+
+
+class Metrics:
+    """Reads the metrics of one collector. A counter never goes back, also where a trade turns out to be a double."""
+
+    def __init__(self) -> None:
+        self._highest: dict[tuple[str, Labels], float] = {}
+
+    def read(self, status: Mapping[str, Any]) -> Iterator[Sample]:
+        """Yield the samples of these figures, metric by metric in the order of METRICS."""
+        figures = Figures(status)
+        for metric in METRICS:
+            for labels, value in metric.read(figures):
+                if metric.kind == "counter":
+                    key = metric.name, labels
+                    value = self._highest[key] = max(value, self._highest.get(key, 0.0))
+                yield Sample(metric, labels, value)
