@@ -20,7 +20,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from pumpwatch.config_disk import DiskConfig, MemoryConfig, check_disk
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
+from pumpwatch.config_log import LogConfig, check_log
+from pumpwatch.config_section import Count, Folder, NotNegative, Positive, PositiveInt, Section
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.address import check_address
 from pumpwatch.net.proxy import parse_proxy
@@ -28,16 +31,7 @@ from pumpwatch.yaml_loader import InvalidYaml, parse
 
 ENV_PREFIX = "PUMPWATCH_"
 
-Positive = Annotated[float, Meta(gt=0)]
-PositiveInt = Annotated[int, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=0)]
-Folder = Annotated[str, Meta(min_length=1)]
 EVENTS: tuple[Literal["seen", "archived"], ...] = ("seen", "archived")  # that a channel can be told
-
-
-class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A mapping of the file."""
 
 
 class TopByVolume(Section):
@@ -158,11 +152,6 @@ class PluginsConfig(Section):
     disabled: list[str] = []
 
 
-class LogConfig(Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    summary_s: Positive = 60.0
-
-
 class Keys(Section):
     """The whole file."""
 
@@ -172,6 +161,8 @@ class Keys(Section):
     net: NetConfig = msgspec.field(default_factory=NetConfig)
     store: StoreConfig = msgspec.field(default_factory=StoreConfig)
     drain: DrainConfig = msgspec.field(default_factory=DrainConfig)
+    disk: DiskConfig = msgspec.field(default_factory=DiskConfig)
+    memory: MemoryConfig = msgspec.field(default_factory=MemoryConfig)
     backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     sinks: dict[str, dict[str, Any]] = {}
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
@@ -274,6 +265,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     found.__dict__["_source"] = source
     _check_addresses(found, source)
     _check_windows(found, source)
+    check_disk(found.disk, source)
+    check_log(found.log, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":
