@@ -31,7 +31,8 @@ _HOMES = {
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": (
-        "CountingSink", "DroppingSink", "Keeping", "KeepingSink", "ListingEvent", "ListingSource", "Market", "MarketSource", "MessageSocket",
+        "CountingSink", "DroppingSink", "Keeping", "KeepingSink", "ListingEvent", "ListingSource", "Market", "MarketSource",
+        "MessageSocket",
         "NoticeBody", "Pace", "PushLink", "PushSource", "Sink", "SinkPlugin", "StoredDay", "SummingSink", "Verdict",
         "WriteResult", "hookimpl",
     ),

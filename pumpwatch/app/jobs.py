@@ -12,6 +12,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.app.health_rows import HealthRows
 from pumpwatch.app.minute_ledger import MinuteLedger
 from pumpwatch.app.parts import CollectorParts
+from pumpwatch.app.retaining import Retaining
 from pumpwatch.app.schedule import Scheduler
 from pumpwatch.app.status import Status
 from pumpwatch.clock import ClockWatch
@@ -19,7 +20,6 @@ from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.feeds.rate_limits import HALF
 from pumpwatch.ops.health import problems, summary_line
 from pumpwatch.ops.renewal_request import take
-from pumpwatch.ops.retention import Retention
 from pumpwatch.printable import printable
 from pumpwatch.store.folder_lock import is_taken_over
 from pumpwatch.store.scrub import Scrub
@@ -46,6 +46,7 @@ class Jobs:
         self._clock_watch = ClockWatch(collector.clock)
         self._health_rows = HealthRows(collector, status.now)
         self.minutes = MinuteLedger(collector)
+        self.retaining: Retaining | None = None  # made by `start`, once the drains are known
         self._symbols_refused = False
         self._absent_coins: set[str] = set()
         self._renewals: dict[str, tuple[int, float]] = {}  # venue -> connections to be renewed, and since when
@@ -65,9 +66,10 @@ class Jobs:
         self.every(UPKEEP_S, self._maintain)
         self.every(UPKEEP_S, self._write_symbols)
         self.every(UPKEEP_S, self._report_absent_coins)
-        retention = Retention(collector.threaded_journal, collector.config.store, list(collector.drains), collector.clock,
-                              collector.stats, self.minutes.counted)
-        self.every(RETENTION_S, retention.run)
+        self.retaining = Retaining(collector, self.minutes.counted)
+        self.every(RETENTION_S, self.retaining.journal.run, name="retention")
+        self.every(RETENTION_S, self.retaining.drop_days, name="old days of sinks")
+        self.every(REQUESTS_S, self.retaining.take_request)
         collector.supervisor.spawn("scrub", Scrub(collector.threaded_journal, collector.clock, collector.stats).run)
         self.every(LEDGER_UPKEEP_S, self._keep_ledger_small)
         self.every(LEDGER_CHECK_S, self._check_ledger, at_once=True)

@@ -22,6 +22,7 @@ from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
 from pumpwatch.notify.notifier import Notifier
+from pumpwatch.ops.cold_tier import ColdTier
 from pumpwatch.ops.disk_watch import DiskWatch
 from pumpwatch.ops.memory_watch import MemoryWatch
 from pumpwatch.pipeline.ingest import Ingest
@@ -43,6 +44,9 @@ class Telling(Protocol):
 
     def start(self) -> None:
         """Start the greenlets of the channels."""
+
+    def replace_channels(self, config: Config) -> None:
+        """Tell other channels from now on. Raises ConfigError, with no channel changed."""
 
     def seen(self, listing: Listing) -> None:
         """Tell that a listing's window was opened."""
@@ -77,6 +81,7 @@ class CollectorParts(Protocol):
     committer: Committer
     recent: Recent
     disk: DiskWatch
+    cold_tiers: list[ColdTier]  # of the sinks that drop days
     memory: MemoryWatch
     symbols: SymbolsFile
     drains: dict[str, Drain]

@@ -58,7 +58,8 @@ class Status:
         """Return the size of memory, journal and sinks, and the time that each of them may keep."""
         collector, store = self._collector, self._collector.config.store
         return {"hot": {"bytes": collector.recent.nbytes, "keeps_s": store.recent_minutes * 60},
-                "warm": {"bytes": self._journal_bytes, "keeps_s": store.retention_hours * 3600}, "cold": []}
+                "warm": {"bytes": self._journal_bytes, "keeps_s": store.retention_hours * 3600},
+                "cold": [tier.figures() for tier in collector.cold_tiers]}
 
     def write(self, ended: bool = False) -> None:
         """Replace the file: a reader sees the old figures or the new ones, whole. Where the disk is full the old ones stay."""

@@ -77,8 +77,8 @@ class ColdFolder:
                     os.fsync(file.fileno())
                 found = _checked(partial, name)
                 if (found.trades, found.checksum) != (trades, checksum):
-                    raise StorageError(f"{path}: the copy has {found.trades:,} trades with checksum {found.checksum}, and the sink"
-                                       f" has {trades:,} with {checksum}", "nothing was removed; it is written again")
+                    raise StorageError(f"{path}: the copy has {found.trades:,} trades with checksum {found.checksum}, and the"
+                                       f" sink has {trades:,} with {checksum}", "nothing was removed; it is written again")
                 facts = partial.with_suffix(".facts")
                 facts.write_bytes(msgspec.json.encode(found))
                 partial.replace(path)

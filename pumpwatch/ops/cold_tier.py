@@ -8,16 +8,17 @@ trades for ever loses none. Where `disk.cold_dir` is set, a day that has no chec
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config_disk import DiskConfig
 from pumpwatch.errors import StorageError
-from pumpwatch.hookspecs import DroppingSink, KeepingSink, StoredDay
-from pumpwatch.ops.cold_file import ColdTarget
+from pumpwatch.hookspecs import DroppingSink, KeepingSink, Sink, StoredDay
+from pumpwatch.ops.cold_file import ColdFolder, ColdTarget
 from pumpwatch.ops.disk_watch import Level
 
 log = logging.getLogger(__name__)
@@ -54,12 +55,17 @@ class _Seen:
 class ColdTier:
     """The days of one sink. `look` and `run` block and belong to one thread."""
 
-    def __init__(self, name: str, sink: DroppingSink, options: DiskConfig, clock: Clock, target: ColdTarget | None = None) -> None:
+    def __init__(self, name: str, sink: DroppingSink, options: DiskConfig, clock: Clock,
+                 target: ColdTarget | None = None) -> None:
         self.name, self._sink, self._options, self._clock, self._target = name, sink, options, clock, target
         self._seen = _Seen()
         self._shortened = False  # the sink's own setting was replaced
         self._logged: set[str] = set()
         self._dropped: set[str] = set()  # days that may still be there, since they go with the sink's next write
+
+    def files_in(self) -> str:
+        """Return the folder of the sink's files where it is on this machine, else an empty text. Raises PumpWatchError."""
+        return self._sink.files_in()
 
     def look(self, level: Level) -> list[StoredDay]:
         """Read the sink's days; return those that are due at this level. Raises PumpWatchError."""
@@ -68,6 +74,11 @@ class ColdTier:
         keep = kept_days(level, own_days, self._options)
         self._seen = _Seen(days, own_days, keep, due_days(days, keep, self._clock.now_ns()))
         return self._seen.due
+
+    @property
+    def keeps_days(self) -> int:
+        """Return how many days were to be kept at the last look; 0: for ever."""
+        return self._seen.keep
 
     def options_changed(self, options: DiskConfig, target: ColdTarget | None) -> None:
         """Use other options from the next run on."""
@@ -98,9 +109,10 @@ class ColdTier:
         fresh = [day for day in ready if day.name not in self._dropped]
         self._dropped = {day.name for day in ready}
         if fresh:
-            log.warning("days dropped for want of disk sink=%s level=%s days=%d first=%s last=%s trades=%d bytes=%d keeps_days=%d",
-                        self.name, level.word, len(fresh), fresh[0].name, fresh[-1].name, sum(day.trades for day in fresh),
-                        sum(day.size_bytes for day in fresh), seen.keep)
+            log.warning(
+                "days dropped for want of disk sink=%s level=%s days=%d first=%s last=%s trades=%d bytes=%d keeps_days=%d",
+                self.name, level.word, len(fresh), fresh[0].name, fresh[-1].name, sum(day.trades for day in fresh),
+                sum(day.size_bytes for day in fresh), seen.keep)
         return fresh
 
     def _copied(self, only_recording: bool) -> list[StoredDay]:
@@ -139,3 +151,14 @@ class ColdTier:
         return {"sink": self.name, "bytes": sum(day.size_bytes for day in seen.days), "days": len(seen.days),
                 "keeps_s": seen.keep * DAY_S, "oldest_ns": min((day.from_ns for day in seen.days), default=None),
                 "due": len(seen.due)}
+
+
+def cold_target(options: DiskConfig) -> ColdTarget | None:
+    """Return the place for copies of days, None where the config names none."""
+    return ColdFolder(Path(options.cold_dir)) if options.cold_dir else None
+
+
+def cold_tiers(sinks: Mapping[str, Sink], options: DiskConfig, clock: Clock) -> list[ColdTier]:
+    """Return the days of each sink that drops whole days."""
+    target = cold_target(options)
+    return [ColdTier(name, sink, options, clock, target) for name, sink in sinks.items() if isinstance(sink, DroppingSink)]

@@ -13,6 +13,7 @@ from typing import Any
 
 from pumpwatch.clock import Clock
 from pumpwatch.config_disk import DiskConfig
+from pumpwatch.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,14 @@ class Disk:
                 "days_left": None if days is None else round(days, 2)}
 
 
+def refuse_where_full(target: Path, options: DiskConfig) -> None:
+    """Raise StorageError where the disk that a command would write a large file to is above `full_percent`."""
+    use = disk_use(target)
+    if level_of(use.share, options) is Level.FULL:
+        raise StorageError(f"{target}: its disk is {use.share:.0%} full, more than disk.full_percent ({options.full_percent:g}): "
+                           "only recording goes on there", "write to another disk, or make room on this one")
+
+
 class DiskWatch:
     """The watched disks: that of the store, of the archives where it is another one, and of each sink that is near.
 
@@ -122,6 +131,10 @@ class DiskWatch:
         """Watch one more disk, by the name of its sink."""
         if name not in self._disks or self._disks[name].folder != folder:
             self._disks[name] = Disk(name, folder)
+
+    def options_changed(self, options: DiskConfig) -> None:
+        """Use other thresholds from the next look on."""
+        self.options = options
 
     def look(self) -> None:
         """Read the use of every disk; log each change of a level once."""

@@ -101,6 +101,10 @@ class MemoryWatch:
         self._full_bytes = recent.max_bytes
         self.level, self.rss_bytes = "ok", 0
 
+    def options_changed(self, options: MemoryConfig) -> None:
+        """Use another limit from the next look on."""
+        self.limit_bytes = memory_limit(options)
+
     def look(self) -> None:
         """Compare the resident memory with the limit; shrink the recent trades, or let them grow again."""
         self.rss_bytes = rss = self._resident()

@@ -118,8 +118,7 @@ class Server:
                 if answer.status_code != 200 or "parquet" not in answer.headers.get("Content-Type", ""):
                     said = next(answer.iter_content(SHOWN), b"")
                     raise ServiceUnavailable(f"QuestDB at {self.addr} exports nothing: {Reply(answer.status_code, said).shown()}")
-                for part in answer.iter_content(EXPORTED_BYTES):
-                    file.write(part)
+                file.writelines(answer.iter_content(EXPORTED_BYTES))
         except requests.RequestException as error:
             raise ServiceUnavailable(f"QuestDB at {self.addr} does not answer: {_cause(error)}", UNREACHABLE) from error
 
