@@ -144,6 +144,14 @@ class SummingSink(Protocol):
         """
 
 
+@runtime_checkable
+class AdvisingSink(Protocol):
+    """A sink that knows which settings of its server hurt."""
+
+    def advice(self) -> Sequence[tuple[str, str]]:
+        """Return what hurts, and the command that mends it. It must work before `open`. Raises ServiceUnavailable."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredDay:
     """A part of a sink's trades that goes as a whole, usually a day. Its trades are in [from_ns, to_ns) by timestamp."""

@@ -119,8 +119,10 @@ def part_of(name: str) -> str:
 
 def fields_of(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
     """Return the words of a record and its fields, numbers as numbers."""
+    if not record.args or not isinstance(record.args, tuple):  # nothing is filled in
+        return record.getMessage(), {}
     words, *pairs = FIELD.split(str(record.msg))
-    arguments = list(record.args) if isinstance(record.args, tuple) else []
+    arguments = list(record.args)
     fields: dict[str, Any] = {}
     try:
         message = _filled(words, arguments)

@@ -14,13 +14,11 @@ from typing import BinaryIO
 
 from pumpwatch_plugins.sinks.questdb.http import Server, StatementRejected
 from pumpwatch_plugins.sinks.questdb.options import QuestDBOptions
-from pumpwatch_plugins.sinks.questdb.sql import CHECKSUM, DDL_TIMEOUT_S, TRADE_COLUMNS, set_ttl, text
+from pumpwatch_plugins.sinks.questdb.sql import CHECKSUM, DDL_TIMEOUT_S, EXPORTED, set_ttl, text
 
 from pumpwatch import StoredDay
 
 DAY_NS = 86_400 * 10**9
-# Text as a string: server 9.3.4 exports a VARCHAR column as NULL where no value of the partition is longer than nine bytes.
-EXPORTED = ", ".join(f"{name}::string {name}" if kind == "VARCHAR" else name for name, kind in TRADE_COLUMNS)
 AT_ONCE = 20  # partitions in one statement
 SUM_TIMEOUT_S = 120.0  # a day may have hundreds of millions of trades
 

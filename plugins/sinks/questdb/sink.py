@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pumpwatch_plugins.sinks.questdb.advice import advice
 from pumpwatch_plugins.sinks.questdb.days import Days
 from pumpwatch_plugins.sinks.questdb.http import Server, StatementRejected
 from pumpwatch_plugins.sinks.questdb.options import QuestDBOptions
@@ -75,6 +76,11 @@ class QuestDBSink:
         rows = self._server.exec("SELECT name, errorTag, errorMessage FROM wal_tables() WHERE suspended")
         return "; ".join(" ".join(f"table {name} is suspended {tag} {message}".split())
                          + f": ALTER TABLE {name} RESUME WAL" for name, tag, message in rows if name in ours)
+
+    def advice(self) -> Sequence[tuple[str, str]]:
+        """Return which of the server's settings hurt, see `advice.advice`."""
+        found: Sequence[tuple[str, str]] = advice(self._server, self._tables)
+        return found
 
     def keeping(self) -> Keeping:
         """Return how much this server may lose and what it deletes, by its own settings where it shows them."""

@@ -25,6 +25,8 @@ TRADE_COLUMNS = (
     ("side", "SYMBOL"), ("price", "DOUBLE"), ("quantity", "DOUBLE"), ("trade_id", "VARCHAR"),
     ("sequence_number", "LONG"), ("received_at", "TIMESTAMP_NS"), ("flags", "INT"),
 )
+# Text as a string: server 9.3.4 exports a VARCHAR column as NULL where no value of the partition is longer than nine bytes.
+EXPORTED = ", ".join(f"{name}::string {name}" if kind == "VARCHAR" else name for name, kind in TRADE_COLUMNS)
 HEALTH_COLUMNS = (
     ("timestamp", "TIMESTAMP_NS"), ("exchange", "SYMBOL"), ("market_type", "SYMBOL"), ("connections", "INT"),
     ("trades", "LONG"), ("lag_ms", "DOUBLE"), ("gaps", "LONG"), ("status", "SYMBOL"),

@@ -84,7 +84,8 @@ def test_days_below_candles_go_with_the_next_write_and_the_candles_stay(
     assert questdb_server.value(f"SELECT view_status FROM materialized_views() WHERE view_name = '{candles}'") == "valid"
     assert int(questdb_server.value(f"SELECT sum(trades) FROM {candles}")) >= 29 * ROWS
     assert tier.run(Level.OK) == []
-    assert questdb_server.sql(f"SELECT ttlValue, ttlUnit FROM tables() WHERE table_name = '{prefix}trades'") == [[30, "DAY"]]
+    until(lambda: questdb_server.sql(
+        f"SELECT ttlValue, ttlUnit FROM tables() WHERE table_name = '{prefix}trades'") == [[30, "DAY"]])
     with_views.close()
 
 
