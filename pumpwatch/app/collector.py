@@ -23,6 +23,7 @@ from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.notifying import Notifying
 from pumpwatch.app.parts import Telling
+from pumpwatch.app.reloading import Reloading
 from pumpwatch.app.serving import Serving
 from pumpwatch.app.status import Status
 from pumpwatch.app.takeover import Takeover
@@ -40,6 +41,9 @@ from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer, tls_context
 from pumpwatch.notify.notifier import MakeEvent
+from pumpwatch.ops.cold_tier import cold_tiers
+from pumpwatch.ops.disk_watch import DiskWatch
+from pumpwatch.ops.memory_watch import MemoryWatch, give_back
 from pumpwatch.ops.service_manager import notify
 from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
@@ -87,6 +91,9 @@ class Collector:
         self.threaded_journal = in_thread(self.journal, self.journal_thread)
         self.recent = Recent(store.recent_minutes)
         self.queries = QueryFigures(config.log.slow_query_ms)
+        self.disk = DiskWatch(config.disk, self.clock, self.folder, Path(config.listing.archive_dir))
+        self.cold_tiers = cold_tiers(self.sinks, config.disk, self.clock)
+        self.memory = MemoryWatch(config.memory, self.recent, trim=partial(self.memory_thread.apply, give_back))
         self.recorder = Recorder(self.journal.record, self.stats, self.journal.keep)
         self.committer = Committer(self.journal, self.journal_thread, self.recorder, self.catalogue, self.clock, self.stats,
                                    store.memory_limit_trades, self._durable)
@@ -283,6 +290,14 @@ class Collector:
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self.ended.set)
 
+    def reload_on_hangup(self, first: Config, read: Callable[[], Config]) -> None:
+        """Read the config again on SIGHUP; end where the terminal has gone."""
+        reloading = Reloading(self, first, read)
+        reloading.retaining = lambda: self.jobs.retaining
+        reloading.windows = lambda: self.listings.windows if self.listings else None
+        reloading.watch_signal(self.ended.set)
+        self.supervisor.spawn("config", reloading.run)
+
     def wait(self) -> None:
         """Return after SIGTERM, SIGINT or `ended.set()`. Raises the ConfigError of a sink that a person has to mend."""
         self._catch_signals()
@@ -352,14 +367,18 @@ def _ended_ns(folder: Path, now_ns: int) -> int:
     return min(written_ns, now_ns)
 
 
-def collect(config: Config, replace_within_s: float = 0.0, on_ready: Callable[[], None] = lambda: None) -> int:
+def collect(config: Config, replace_within_s: float = 0.0, on_ready: Callable[[], None] = lambda: None,
+            reread: tuple[Config, Callable[[], Config]] | None = None) -> int:
     """Run a collector until it is asked to stop; return the exit code. Everything received is then durable.
 
     replace_within_s: take over from the collector that runs on the same folder, which must be possible in so many seconds; 0:
-    do not. `on_ready` is called once it records. Raises ConfigError, after the same orderly end, where a sink turns out to
+    do not. `on_ready` is called once it records. reread: the config as it was read, and a function that reads it again on
+    SIGHUP. Raises ConfigError, after the same orderly end, where a sink turns out to
     need a person, and ServiceUnavailable or StorageError where it could not start or take over.
     """
     collector = Collector(config)
+    if reread is not None:
+        collector.reload_on_hangup(*reread)
     if replace_within_s:
         collector.replace(replace_within_s)
     else:

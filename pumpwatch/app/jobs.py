@@ -12,6 +12,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.app.health_rows import HealthRows
 from pumpwatch.app.minute_ledger import MinuteLedger
 from pumpwatch.app.parts import CollectorParts
+from pumpwatch.app.retaining import Retaining
 from pumpwatch.app.schedule import Scheduler
 from pumpwatch.app.status import Status
 from pumpwatch.clock import ClockWatch
@@ -19,7 +20,6 @@ from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.feeds.rate_limits import HALF
 from pumpwatch.ops.health import problems, summary_line
 from pumpwatch.ops.renewal_request import take
-from pumpwatch.ops.retention import Retention
 from pumpwatch.printable import printable
 from pumpwatch.store.folder_lock import is_taken_over
 from pumpwatch.store.scrub import Scrub
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 REQUESTS_S, TAKEOVER_S = 1.0, 1.0
 UPKEEP_S = 5.0
+DISK_S, MEMORY_S = 5.0, 5.0
 RETENTION_S = 60.0
 LEDGER_UPKEEP_S, LEDGER_STEPS = 30.0, 200  # at most so many short transactions at a time
 LEDGER_CHECK_S = 600.0
@@ -45,9 +46,11 @@ class Jobs:
         self._clock_watch = ClockWatch(collector.clock)
         self._health_rows = HealthRows(collector, status.now)
         self.minutes = MinuteLedger(collector)
+        self.retaining: Retaining | None = None  # made by `start`, once the drains are known
         self._symbols_refused = False
         self._absent_coins: set[str] = set()
         self._renewals: dict[str, tuple[int, float]] = {}  # venue -> connections to be renewed, and since when
+        self._disk_thread = ThreadPool(1)  # a disk that hangs delays no other job
         self._checking_thread = ThreadPool(1)  # reading hundreds of MB must not hold up other jobs, nor a stop
 
     def start(self) -> None:
@@ -57,13 +60,16 @@ class Jobs:
         self.every(1.0, self._status.write)
         self.every(REQUESTS_S, self._take_renewals)
         self.every(TAKEOVER_S, self._share_limits)
+        self.every(DISK_S, self._look_at_disks, at_once=True)
+        self.every(MEMORY_S, collector.memory.look, at_once=True)
         self.every(UPKEEP_S, self._compact)
         self.every(UPKEEP_S, self._maintain)
         self.every(UPKEEP_S, self._write_symbols)
         self.every(UPKEEP_S, self._report_absent_coins)
-        retention = Retention(collector.threaded_journal, collector.config.store, list(collector.drains), collector.clock,
-                              collector.stats, self.minutes.counted)
-        self.every(RETENTION_S, retention.run)
+        self.retaining = Retaining(collector, self.minutes.counted)
+        self.every(RETENTION_S, self.retaining.journal.run, name="retention")
+        self.every(RETENTION_S, self.retaining.drop_days, name="old days of sinks")
+        self.every(REQUESTS_S, self.retaining.take_request)
         collector.supervisor.spawn("scrub", Scrub(collector.threaded_journal, collector.clock, collector.stats).run)
         self.every(LEDGER_UPKEEP_S, self._keep_ledger_small)
         self.every(LEDGER_CHECK_S, self._check_ledger, at_once=True)
@@ -130,6 +136,9 @@ class Jobs:
             limits.share(part)
             log.info("another process is taking over, each uses half of the venues' limits" if part == HALF else
                      "the other process has given up, the venues' limits are used whole again")
+
+    def _look_at_disks(self) -> None:
+        self._disk_thread.apply(self._collector.disk.look)
 
     def _compact(self) -> None:
         self._collector.memory_thread.apply(self._collector.recent.compact)

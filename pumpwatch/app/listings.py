@@ -94,7 +94,7 @@ class Listings:
         self.windows = WindowKeeper(
             WindowContext(ledger=ListingLedger(self._ledger), clock=clock, stats=stats, catalogue=collector.catalogue,
                           archive_dir=Path(options.archive_dir), reaches=reaches_of(options),
-                          fresh_s=options.fresh_s),
+                          fresh_s=options.fresh_s, paused=lambda: collector.disk.only_recording),
             TradeAccess(query=self._trades, gaps=self._ledger.gaps_between, behind=self._behind, unlisted=self._unlisted,
                         books=self._books),
             hasten=collector.sweep.hasten, publisher=self.publisher,

@@ -121,7 +121,9 @@ class MinuteLedger:
         self._tally.file().thin(self._collector.clock.now_ns())
 
     def report(self) -> None:
-        """Write the reports of the days that have ended."""
+        """Write the reports of the days that have ended; later where the disk is nearly full."""
+        if self._collector.disk.only_recording:
+            return
         try:
             for path in self._thread.apply(self._reports.write_due, (self._collector.clock.now_ns(),)):
                 log.info("daily report written file=%s", path)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from pumpwatch.app.parts import CollectorParts
+from pumpwatch.config import Config
 from pumpwatch.listing.archive import Archive
 from pumpwatch.model import Listing
 from pumpwatch.notify.channels import make_channels
@@ -20,6 +21,7 @@ from pumpwatch.store.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
+STOP_S = 2.0  # a try that takes longer is made again by the channel that follows
 LEDGER_ANSWER_S = 5.0  # a message waits so long for the ledger, then it is sent without being stored
 
 
@@ -34,12 +36,25 @@ class Notifying:
         self.notifier = Notifier(make_channels(collector.config, collector.clock), self._ledger, collector.clock, collector.stats,
                                  missed=self._on_record)
 
-    def start(self) -> None:
+    def start(self, config: Config | None = None) -> None:
         """Start the greenlets, and warn of secrets that others can read."""
-        for key, reason in exposed_secrets(self._collector.config):
+        for key, reason in exposed_secrets(config or self._collector.config):
             log.warning("a secret can be read by every user key=%s reason=%s", key, reason)
         for name, body in self.notifier.bodies():
             self._collector.supervisor.spawn(name, body)
+
+    def replace_channels(self, config: Config) -> None:
+        """Tell other channels from now on; messages that wait for a channel that stays are kept. Raises ConfigError, with no
+        channel changed."""
+        channels = make_channels(config, self._collector.clock)
+        self.notifier.stop()
+        for name, _ in self.notifier.bodies():
+            self._collector.supervisor.stop(name, STOP_S)
+        news, self.notifier = self.notifier.take_news(), Notifier(
+            channels, self._ledger, self._collector.clock, self._collector.stats, missed=self._on_record)
+        for make in news:
+            self.notifier.tell(make)
+        self.start(config)
 
     def _ledger(self) -> Ledger:
         return in_thread(self._collector.journal.ledger, self._collector.ledger_thread, within_s=LEDGER_ANSWER_S,

@@ -22,6 +22,9 @@ from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
 from pumpwatch.notify.notifier import MakeEvent, Notifier
+from pumpwatch.ops.cold_tier import ColdTier
+from pumpwatch.ops.disk_watch import DiskWatch
+from pumpwatch.ops.memory_watch import MemoryWatch
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins
 from pumpwatch.stats import Stats
@@ -42,6 +45,9 @@ class Telling(Protocol):
 
     def start(self) -> None:
         """Start the greenlets of the channels."""
+
+    def replace_channels(self, config: Config) -> None:
+        """Tell other channels from now on. Raises ConfigError, with no channel changed."""
 
     def seen(self, listing: Listing) -> None:
         """Tell that a listing's window was opened."""
@@ -76,6 +82,9 @@ class CollectorParts(Protocol):
     committer: Committer
     recent: Recent
     queries: QueryFigures
+    disk: DiskWatch
+    cold_tiers: list[ColdTier]  # of the sinks that drop days
+    memory: MemoryWatch
     symbols: SymbolsFile
     drains: dict[str, Drain]
     venues: list[VenueFeeds]

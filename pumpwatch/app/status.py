@@ -18,7 +18,7 @@ from pumpwatch import __version__
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import Int64
-from pumpwatch.ops.machine import disk_figures, file_figures, memory_figures, memory_limit_bytes
+from pumpwatch.ops.machine import open_files
 from pumpwatch.ops.status_file import FILE
 from pumpwatch.store.committer import percentile_ms
 
@@ -35,9 +35,7 @@ class Status:
         self._collector = collector
         self._journal_bytes = 0  # as of the last write, which asks every file for its size
         self._began = collector.clock.monotonic()
-        self._memory_limit_bytes = memory_limit_bytes()
-        self._disk: dict[str, Any] = {}  # both as of the last write: asking for them may block
-        self._files: dict[str, int] = {}
+        self._files: dict[str, int] = {}  # as of the last write: asking may block
         self._read: dict[str, tuple[float, float]] = {}  # by venue: trades read, and since when there are no more
         self.last: dict[str, Any] = {}  # as they were written last, empty before
         self._history: deque[tuple[float, dict[str, float]]] = deque(maxlen=RATE_OVER_S + 1)
@@ -53,17 +51,25 @@ class Status:
             # the machine's monotonic clock: another process can compare it, whatever the date says
             "written_monotonic_s": now_s,
             "cpu_s": usage.ru_utime + usage.ru_stime, "max_rss_bytes": usage.ru_maxrss * 1024,
-            "memory": memory_figures(self._memory_limit_bytes), "disk": self._disk, "files": self._files,
+            "files": self._files,
             "clock_offset_s": collector.http.clocks.offset_s(collector.clock.now_ns()),
             "venues": self._venues(), "journal": self._journal(),
             "sinks": [{"name": name, "state": drain.state, "backlog_trades": drain.lag_rows}
                       for name, drain in collector.drains.items()],
             "recent": {"trades": collector.recent.rows, "bytes": collector.recent.nbytes},
+            "disk": {**collector.disk.figures(), "tiers": self._tiers()}, "memory": collector.memory.figures(),
             "backfill": collector.backfill.figures() if collector.backfill else {},
             "listing": collector.listing_status(), "notify": collector.notifying.notifier.status(),
             "jobs": collector.job_rows(), "queries": collector.queries.figures(), "active_alerts": collector.alert_rows(),
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in collector.stats.items()],
         }
+
+    def _tiers(self) -> dict[str, Any]:
+        """Return the size of memory, journal and sinks, and the time that each of them may keep."""
+        collector, store = self._collector, self._collector.config.store
+        return {"hot": {"bytes": collector.recent.nbytes, "keeps_s": store.recent_minutes * 60},
+                "warm": {"bytes": self._journal_bytes, "keeps_s": store.retention_hours * 3600},
+                "cold": [tier.figures() for tier in collector.cold_tiers]}
 
     def write(self, ended: bool = False) -> None:
         """Replace the file: a reader sees the old figures or the new ones, whole. Where the disk is full the old ones stay."""
@@ -77,7 +83,7 @@ class Status:
         path = self._collector.folder / FILE
         fresh = path.with_suffix(".new")
         figures["journal"]["bytes"] = self._journal_bytes = self._collector.journal.size_bytes()
-        self._look_at_machine()
+        self._files = open_files()
         try:
             fresh.unlink(missing_ok=True)  # a killed run may have left one with another mode
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE), "wb") as out:
@@ -86,12 +92,6 @@ class Status:
         except OSError:
             return False
         return True
-
-    def _look_at_machine(self) -> None:
-        try:
-            self._disk, self._files = disk_figures(self._collector.folder), file_figures()
-        except OSError:  # the folder is gone for now: nothing is known of its disk
-            self._disk = {}
 
     def _silent_s(self, name: str, trades: float, now_s: float) -> float:
         """Return for how long a venue has brought no trade. The start counts as one."""

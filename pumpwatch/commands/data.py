@@ -56,9 +56,12 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
              pumpwatch trades PEPE --follow
              pumpwatch trades PEPE --from 2026-11-21T10:00Z --to 2026-11-21T10:01Z
     """
+    from pumpwatch.ops.disk_watch import refuse_where_full
     from pumpwatch.plugins import load_plugins
     from pumpwatch.store.stored import StoredTrades
 
+    if parquet:
+        refuse_where_full(Path(parquet).absolute().parent, config.disk)
     if start_ns > end_ns:
         raise UsageError("--from is after --to", "give the earlier moment with --from")
     if as_csv + as_json + bool(parquet) > 1:

@@ -35,8 +35,10 @@ def backup(file: str, as_json: bool, config: Config) -> int:
     Example: pumpwatch backup pumpwatch-2026-11-21.tar
     """
     from pumpwatch.ops.backup import backup as run
+    from pumpwatch.ops.disk_watch import refuse_where_full
 
     target = Path(file).absolute()
+    refuse_where_full(target.parent, config.disk)
     return _say_files(run(Path(config.store.dir), target), as_json, f"in {target}")
 
 

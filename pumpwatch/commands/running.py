@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
 @click.option("--replace-within", type=click.FloatRange(1, 3600), default=300.0, show_default=True, metavar="SECONDS",
               help="Give up if not everything is read by then; the other one goes on.")
 @click.option("--background", is_flag=True, help="With --replace: return once it has taken over, and leave it running.")
+@click.option("--log-format", type=click.Choice(("text", "json")), help="Log text for people, or one JSON object a line for "
+                                                                       "machines; by default as log.format of the config.")
 @config_option
 def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], replace: bool, replace_within: float, background: bool,
-            config: Config) -> int:
+            log_format: str | None, config: Config) -> int:
     """Record every trade, until stopped.
 
     Of the configured exchanges; without a config of every exchange that a plugin offers, with the journal in ./data.
     --exchange and --coin narrow the config for this run: other trades are not recorded, nor are gaps for them. Ctrl-C or
     SIGTERM commits what was received and ends with exit code 0, or 74 if the disk did not take all of it. Logs go to stderr.
+    SIGHUP reads the config again: levels of the log, channels, windows and retention change at once; the log names the rest.
 
     \b
     Example: pumpwatch collect -c /etc/pumpwatch.yaml
@@ -46,15 +50,30 @@ def collect(exchanges: tuple[str, ...], coins: tuple[str, ...], replace: bool, r
     if background:
         return in_background()
     from pumpwatch.app.collector import collect as run
+    from pumpwatch.config import load
     from pumpwatch.ops.logs import set_up
 
+    def read() -> Config:
+        return _logged_as(load(path), log_format)
+
+    path, first = Path(config.source.name) if config.source.is_file else None, _logged_as(config, log_format)
+    config = first.changed(**{section: copy.copy(getattr(first, section)) for section in ("store", "listing")})
     if exchanges or coins:
         from pumpwatch.commands.narrow import narrowed
         from pumpwatch.plugins import load_plugins
 
         config = narrowed(config, load_plugins(config), exchanges, coins)
-    set_up(config.log.level)
-    return run(config, replace_within if replace else 0.0, announce)
+    set_up(config.log)
+    return run(config, replace_within if replace else 0.0, announce, (first, read))
+
+
+def _logged_as(config: Config, log_format: str | None) -> Config:
+    """Return the config with the form of the log that the command line names."""
+    if log_format is None:
+        return config
+    log = copy.copy(config.log)
+    log.format = "json" if log_format == "json" else "text"
+    return config.changed(log=log)
 
 
 @click.command()

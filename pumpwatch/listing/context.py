@@ -73,6 +73,11 @@ def never_behind(coin: str) -> tuple[float, float]:
     return 0.0, 0.0
 
 
+def never_paused() -> bool:
+    """Report that archives may be written."""
+    return False
+
+
 def all_listed() -> Sequence[str]:
     """Report that every instrument list has arrived."""
     return ()
@@ -97,7 +102,11 @@ class IntakeContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowContext:
-    """Everything that windows share. reaches: of the window and the longer ones, each of which contains the one before it."""
+    """Everything that windows share.
+
+    reaches: of the window and the longer ones, each of which contains the one before it. paused: whether no archive may be
+    written now, since the disk is nearly full; those that are due are written afterwards.
+    """
 
     ledger: ListingLedger
     clock: Clock
@@ -106,6 +115,7 @@ class WindowContext:
     archive_dir: Path
     reaches: Sequence[Reach] = (Reach(),)
     fresh_s: float = FRESH_S
+    paused: Callable[[], bool] = never_paused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

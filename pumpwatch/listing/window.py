@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from pumpwatch.errors import BadFrame, PumpWatchError, StorageError
 from pumpwatch.listing.archive import Archive, Pass, Span, free_name
 from pumpwatch.listing.archive_swap import recover
 from pumpwatch.listing.archive_writer import ArchiveThread, ArchiveWriter
-from pumpwatch.listing.context import DoubleNothing, Doubler, TradeAccess, WindowContext
+from pumpwatch.listing.context import DoubleNothing, Doubler, Reach, TradeAccess, WindowContext
 from pumpwatch.listing.manifest import read_manifest
 from pumpwatch.listing.notice_file import Seen, seen_of
 from pumpwatch.listing.open_window import LOOKS_S, SETTLE_S, OpenWindow, intervals_of, joined
@@ -92,6 +93,10 @@ class WindowKeeper:
                  printable(listing.notice_id), -window.since_end_s(self._clock.monotonic()), window.late,
                  listing.drill)
         self._wake.set()
+
+    def change_reaches(self, reaches: Sequence[Reach]) -> None:
+        """Use other windows for the listings that are seen from now on."""
+        self._context = replace(self._context, reaches=reaches)
 
     def _add(self, listing: Listing) -> OpenWindow:
         window = next((window for window in self._windows if window.overlaps(listing)), None)
@@ -191,7 +196,7 @@ class WindowKeeper:
     def _due(self, window: OpenWindow) -> bool:
         now_s = self._clock.monotonic()
         window.grow(now_s)
-        if self._stopped or now_s < window.next_s:
+        if self._stopped or now_s < window.next_s or self._context.paused():
             return False
         unlisted = now_s < self._starting_until_s and bool(self._trades.unlisted())
         if window.complete:

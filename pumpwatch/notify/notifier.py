@@ -59,6 +59,12 @@ class Notifier:
             self._news.append(make)
             self._wake.set()
 
+    def take_news(self) -> list[MakeEvent]:
+        """Remove and return what is not handed over yet, for the notifier that follows."""
+        news = list(self._news)
+        self._news.clear()
+        return news
+
     def bodies(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield the name and body of each greenlet; none where no channel is configured."""
         if self._outboxes:

@@ -7,8 +7,9 @@ is left to do. It is shown as a note, and only `doctor --all` counts it as a fai
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
@@ -17,6 +18,7 @@ from pumpwatch.findings import FAIL, NOTE, OK, WARN, Finding
 from pumpwatch.model import Gap, GapState
 from pumpwatch.ops import health
 from pumpwatch.ops.judgement import judge
+from pumpwatch.ops.machine import descriptors_of
 from pumpwatch.ops.settled import SettledDamage
 from pumpwatch.records import ConnectionEvent
 from pumpwatch.store.ledger import FILE_NAME, Ledger, is_missing
@@ -59,7 +61,18 @@ def _collector(folder: Path, clock: Clock) -> Iterator[Finding]:
         yield Finding("collector", WARN, error.message, error.hint)
         return
     yield Finding("collector", OK, health.summary_line(status))
+    if (descriptors := descriptors_of(int(status.get("pid", 0)))) is not None:
+        yield descriptors
+    yield from _days_left(status.get("disk") or {})
     yield from judge(status)
+
+
+def _days_left(disk: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield how long the store's disk lasts; where it is short, `judge` says so."""
+    days, share = disk.get("days_left"), disk.get("used_share")
+    if share is not None:
+        rate = "it does not fill up at present" if days is None else f"full in {days:.1f} days at the present rate"
+        yield Finding("disk", OK, f"{share:.0%} used, {disk.get('free_bytes', 0) / 1e9:.1f} GB free, {rate}")
 
 
 def _journal(folder: Path, settled: SettledDamage) -> Iterator[Finding]:

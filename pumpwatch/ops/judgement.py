@@ -10,6 +10,7 @@ from pumpwatch.findings import FAIL, OK, WARN, Finding
 SHOWN = 5  # symbols of many
 LAG_MS = 5_000  # a venue's trades arrive later than this: the clock or the network is at fault
 PATIENCE_S = 30.0  # a connection that is back within this is not a failure
+DAYS_LEFT = 3.0
 BEHIND = 1_000_000  # trades that a sink has still to receive
 
 
@@ -27,10 +28,29 @@ def judge(status: Mapping[str, Any]) -> Iterator[Finding]:
         if not channel.get("up", True):
             yield Finding(f"notify {channel.get('name')}", WARN, f"takes no message: {channel.get('reason')}",
                           "`pumpwatch notify test` shows whether it is mended; messages that wait are sent again by themselves")
+    yield from _disk(status.get("disk") or {})
+    memory = status.get("memory") or {}
+    if memory.get("level") == "above":
+        yield Finding("memory", WARN, f"{memory.get('rss_bytes', 0) / 1e6:,.0f} MB are used, more than the limit of "
+                      f"{memory.get('limit_bytes', 0) / 1e6:,.0f} MB", "raise memory.limit_mb, or lower drain.memory_rows and "
+                      "store.memory_limit_trades")
     dropped = status.get("journal", {}).get("dropped_trades", 0)
     if dropped:
         yield Finding("memory", FAIL, f"{dropped:,} trades were dropped because the disk could not store them; the gaps are "
                       "recorded", "free space on the disk of store.dir")
+
+
+def _disk(figures: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield a judgement of each disk that fills up."""
+    for disk in figures.get("disks", ()):
+        level, days = disk.get("level"), disk.get("days_left")
+        left = "" if days is None else f", full in {days:.1f} days at the present rate"
+        short = days is not None and days < DAYS_LEFT
+        if level in ("emergency", "full") or short:
+            yield Finding(f"disk {disk.get('name')}", FAIL if level == "full" else WARN,
+                          f"{disk.get('used_share') or 0:.0%} used, {disk.get('free_bytes', 0) / 1e9:.1f} GB free{left}",
+                          f"make room in {disk.get('folder')}, or lower store.max_bytes; `pumpwatch retention --dry-run` shows"
+                          " what goes by itself")
 
 
 def judge_venue(row: Mapping[str, Any]) -> Iterator[Finding]:

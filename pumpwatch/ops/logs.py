@@ -1,5 +1,7 @@
 """Logging of the long-running commands: one line for each change of state, on stderr, times in UTC.
 
+As text for people, or as JSON for machines, and in a file as well where the config names a folder (`ops.log_file`).
+
 Repeated lines are limited for each venue separately; the number held back is logged within about a minute. The words of
 venues and boards cannot forge a line or control a terminal: a message is one printable line, and a traceback is indented.
 """
@@ -7,15 +9,20 @@ venues and boards cannot forge a line or control a terminal: a message is one pr
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable
 from typing import IO, Any
 
+import msgspec
+
+from pumpwatch.config_log import LogConfig
+from pumpwatch.ops.log_file import LogFile
 from pumpwatch.printable import printable
 
 Kind = tuple[str, int, str, str]  # logger, level, words, first value
-LEVELS = ("debug", "info", "warning", "error")
+PACKAGES = ("pumpwatch", "pumpwatch_plugins")  # a part of a log is a package or module below one of them
 LONGEST = 4000  # characters of a line; a health summary of many exchanges takes a thousand
 
 
@@ -33,6 +40,7 @@ class RepeatLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.CRITICAL:
+            record.passed = True
             return True
         now = self._now()
         self._log_held_back(now)
@@ -42,7 +50,13 @@ class RepeatLimit(logging.Filter):
             state[2] += 1
             return False
         state[1] += 1
+        record.passed = True
         return True
+
+    @staticmethod
+    def passed(record: logging.LogRecord) -> bool:
+        """Return whether the limit of another handler has let a line through."""
+        return getattr(record, "passed", False)
 
     def _log_held_back(self, now: float) -> None:
         """Forget the kinds whose period is over, and log how many lines of each were held back."""
@@ -78,13 +92,102 @@ class LineFormatter(PrintableFormatter):
         return super().format(record)
 
 
-def set_up(level: str, stream: IO[str] | None = None) -> None:
-    """Send the log to stderr (or `stream`) from this level on. A second call replaces the first one's set-up."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(LineFormatter())
-    handler.addFilter(RepeatLimit())
+class JsonFormatter(logging.Formatter):
+    """Format a line as one JSON object: time, level, part, message, fields, and traceback where there is one.
+
+    The fields are those of the words that are logged, `key=%s`; text from elsewhere makes none.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        message, fields = fields_of(record)
+        line: dict[str, Any] = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03}Z",
+            "level": record.levelname, "part": part_of(record.name), "message": message[:LONGEST], "fields": fields}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode("utf-8", "replace")
+
+
+FIELD = re.compile(r"(?:^|(?<=\s))(\w+)=")
+CONVERSION = re.compile(r"%[-#0 +]*\d*(?:\.\d+)?([sdifegxr%])")
+
+
+def part_of(name: str) -> str:
+    """Return the part of the program that a logger belongs to: `feeds.feed`, or `sinks.questdb.sink` of a plugin."""
+    return name.removeprefix("pumpwatch.").removeprefix("pumpwatch_plugins.")
+
+
+def fields_of(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+    """Return the words of a record and its fields, numbers as numbers."""
+    if not record.args or not isinstance(record.args, tuple):  # nothing is filled in
+        return record.getMessage(), {}
+    words, *pairs = FIELD.split(str(record.msg))
+    arguments = list(record.args)
+    fields: dict[str, Any] = {}
+    try:
+        message = _filled(words, arguments)
+        for key, template in zip(pairs[::2], pairs[1::2], strict=True):
+            conversion = CONVERSION.match(template)
+            if conversion is None or conversion[1] == "%":
+                fields[key] = _filled(template, arguments).strip().strip("'")
+                continue
+            value = arguments.pop(0)
+            fields[key] = _typed(conversion[0] % value, conversion[1])
+            rest = _filled(template[conversion.end():], arguments).strip()
+            message = f"{message.rstrip()}{'' if rest[:1] in ':,;' else ' '}{rest}"
+    except (IndexError, TypeError, ValueError):  # words and values that do not fit
+        return f"{record.msg} {record.args}", {}
+    return " ".join(message.split()), fields
+
+
+def _filled(template: str, arguments: list[Any]) -> str:
+    count = sum(conversion[1] != "%" for conversion in CONVERSION.finditer(template))
+    taken = tuple(arguments[:count])
+    del arguments[:count]
+    return template % taken if taken or "%" in template else template
+
+
+def _typed(text: str, kind: str) -> float | str:
+    """Return the text of a number as a number."""
+    return int(text) if kind in "di" else float(text) if kind in "feg" else text[:LONGEST]
+
+
+class Lines(logging.StreamHandler[IO[str]]):
+    """The handler of stderr."""
+
+
+def set_up(config: LogConfig, stream: IO[str] | None = None) -> None:
+    """Send the log to stderr (or `stream`), and to a file where the config names a folder.
+
+    A second call replaces what the first one has set up. Raises StorageError where the folder cannot be used.
+    """
     root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.getLevelName(level.upper()) if level.lower() in LEVELS else logging.INFO)
+    handlers: list[logging.Handler] = [Lines(stream or sys.stderr)]
+    kept = next((handler for handler in root.handlers if isinstance(handler, LogFile) and handler.is_of(config)), None)
+    if config.folder:
+        handlers.append(kept or LogFile(config))
+    for handler in handlers:
+        handler.setFormatter(JsonFormatter() if config.format == "json" else LineFormatter())
+        handler.filters[:] = []
+    limit = RepeatLimit()
+    handlers[0].addFilter(limit)
+    for handler in handlers[1:]:
+        handler.addFilter(limit.passed)
+    for handler in root.handlers:
+        if isinstance(handler, LogFile) and handler is not kept:
+            handler.close()
+    root.handlers[:] = [*handlers, *(handler for handler in root.handlers if not isinstance(handler, (Lines, LogFile)))]
+    set_levels(config)
+
+
+def set_levels(config: LogConfig) -> None:
+    """Set the level of everything, and of each part that the config names; may be called again at any time."""
+    root = logging.getLogger()
+    root.setLevel(config.level.upper())
+    wanted = {f"{package}.{part}": level.upper() for part, level in config.levels.items() for package in PACKAGES}
+    for name in [name for name in list(root.manager.loggerDict) if name.startswith(PACKAGES) and name not in wanted]:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    for name, level in wanted.items():
+        logging.getLogger(name).setLevel(level)
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # it logs each poll, and each job that is late
     logging.getLogger("urllib3").setLevel(logging.INFO)

@@ -1,57 +1,135 @@
-"""Facts of the process and its machine: memory, open files, room on a disk."""
+"""Check the machine that a collector runs on: descriptors, socket buffers, the kernel's clock, versions of libraries.
+
+Each finding says with which command it is mended.
+"""
 
 from __future__ import annotations
 
-import os
+import ctypes
+import platform
+import re
 import resource
+import struct
+import sys
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-PAGE_BYTES = resource.getpagesize()
-CONTROL_GROUP, PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self")
+from pumpwatch.findings import FAIL, OK, WARN, Finding
+
+DESCRIPTORS = 1024  # sixty connections of every venue, twice while they are renewed, files, sources and readers: with room
+NEARLY = 0.7  # of the descriptors are in use
+RECEIVE_BYTES = 4 << 20  # a venue's burst of a second, while the sweep pauses
+TCP_RMEM = Path("/proc/sys/net/ipv4/tcp_rmem")
+UNSYNCHRONISED, TIME_ERROR = 0x0040, 5  # of adjtimex(2)
+PYTHONS = ((3, 11), (3, 14))
+REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)\s*([<>=!~0-9.,\s]*)")
 
 
-def resident_bytes(process: Path = PROCESS) -> int:
-    """Return the memory that this process holds, in bytes. Reads one line that the kernel makes; it never waits for a disk."""
-    return int((process / "statm").read_text().split()[1]) * PAGE_BYTES
+def machine_findings(tcp_rmem: Path = TCP_RMEM) -> Iterator[Finding]:
+    """Yield what is right and wrong with the machine."""
+    yield descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    yield receive_buffers(tcp_rmem)
+    yield from versions()
 
 
-def memory_limit_bytes(process: Path = PROCESS, groups: Path = CONTROL_GROUP, machine: Path = Path("/proc/meminfo")) -> int:
-    """Return how much memory this process may have: the lowest limit of its control groups, or the machine's memory."""
-    total = next(line for line in machine.read_text().splitlines() if line.startswith("MemTotal:"))
-    limits = [int(total.split()[1]) * 1024]
+def descriptors(allowed: int, used: int | None = None) -> Finding:
+    """Return whether a process may open enough files and sockets."""
+    detail = f"{allowed:,} may be open" + (f", {used:,} are" if used is not None else "")
+    hint = "as a service: LimitNOFILE=65536 in its unit; in a shell: `ulimit -n 65536`"
+    if used is not None and used > allowed * NEARLY:
+        return Finding("descriptors", FAIL, detail, hint)
+    if allowed < DESCRIPTORS:
+        return Finding("descriptors", WARN, f"{detail}; all venues together need up to {DESCRIPTORS:,}", hint)
+    return Finding("descriptors", OK, detail)
+
+
+def descriptors_of(pid: int, proc: Path = Path("/proc")) -> Finding | None:
+    """Return the same for a running process; None where it cannot be looked at."""
     try:
-        own = next(line for line in (process / "cgroup").read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return limits[0]  # no control groups of version 2
-    folder = groups / own.removeprefix("0::").lstrip("/")
-    for place in (folder, *folder.parents):
-        if not place.is_relative_to(groups):
-            break
-        try:
-            limits.append(int((place / "memory.max").read_text()))
-        except (OSError, ValueError):  # not a group of ours to see, or `max`
-            continue
-    return min(limits)
+        lines = (proc / str(pid) / "limits").read_text("ascii").splitlines()
+        line = next(line for line in lines if line.startswith("Max open files"))
+        allowed = int(line.split()[3])
+        return descriptors(allowed, sum(1 for _ in (proc / str(pid) / "fd").iterdir()))
+    except (OSError, StopIteration, ValueError):
+        return None
 
 
-def memory_figures(limit_bytes: int) -> dict[str, Any]:
-    """Return resident_bytes, limit_bytes, and used_ratio: the one by the other."""
-    resident = resident_bytes()
-    return {"resident_bytes": resident, "limit_bytes": limit_bytes, "used_ratio": round(resident / limit_bytes, 4)}
-
-
-def file_figures(process: Path = PROCESS) -> dict[str, int]:
+def open_files(process: Path = Path("/proc/self")) -> dict[str, int]:
     """Return open: the open file descriptors, and limit: how many there may be. Lists a folder, so call it in a thread."""
     return {"open": sum(1 for _ in (process / "fd").iterdir()), "limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
 
 
-def disk_figures(folder: Path) -> dict[str, Any]:
-    """Return size_bytes, free_bytes (for this user) and used_ratio of a folder's disk, as `df` counts them. May block.
+def receive_buffers(tcp_rmem: Path = TCP_RMEM) -> Finding:
+    """Return whether the kernel keeps enough for a socket while its frames are not read."""
+    try:
+        least, usual, most = (int(word) for word in tcp_rmem.read_text("ascii").split())
+    except (OSError, ValueError):
+        return Finding("socket buffers", OK, "this kernel does not show them")
+    detail = f"the kernel keeps up to {most / 1e6:.1f} MB of a connection"
+    if most >= RECEIVE_BYTES:
+        return Finding("socket buffers", OK, detail)
+    return Finding("socket buffers", WARN, f"{detail}; a burst needs {RECEIVE_BYTES / 1e6:.1f} MB",
+                   f"`sysctl -w net.ipv4.tcp_rmem='{least} {max(usual, 131_072)} 6291456'`, and in /etc/sysctl.d to keep it")
 
-    Raises OSError where the folder is not there.
-    """
-    disk = os.statvfs(folder)
-    used, free = disk.f_blocks - disk.f_bfree, disk.f_bavail
-    return {"size_bytes": disk.f_blocks * disk.f_frsize, "free_bytes": free * disk.f_frsize,
-            "used_ratio": round(used / (used + free), 4) if used + free else 0.0}
+
+def kernel_clock() -> tuple[bool, float] | None:
+    """Return whether the kernel's clock is synchronised, and its largest error in ms; None where the kernel does not say it."""
+    if struct.calcsize("l") != 8:
+        return None
+    state = ctypes.create_string_buffer(256)  # struct timex; modes 0 only reads
+    try:
+        code = ctypes.CDLL(None, use_errno=True).adjtimex(state)
+    except AttributeError:
+        return None
+    if code < 0:
+        return None
+    _, _, _, largest_us, _, status = struct.unpack_from("i4xllllI", state)
+    return not status & UNSYNCHRONISED and code != TIME_ERROR, largest_us / 1000
+
+
+def versions() -> Iterator[Finding]:
+    """Yield whether Python and each library are of a version that PumpWatch is made for."""
+    python = platform.python_version()
+    fits = PYTHONS[0] <= sys.version_info[:2] < PYTHONS[1]
+    yield Finding("Python", OK if fits else WARN, python, "" if fits else
+                  "install Python 3.11 to 3.13, then `packaging/run` makes the environment again")
+    try:
+        needed = metadata.requires("pumpwatch") or []
+    except metadata.PackageNotFoundError:
+        needed = []
+    found, wrong = [], []
+    for line in needed:
+        wanted, _, marker = line.partition(";")
+        parsed = REQUIREMENT.match(wanted)
+        if parsed is None or "extra" in marker:
+            continue
+        name, ranges = parsed[1], parsed[2].strip()
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            version = ""
+        found.append(f"{name} {version}")
+        if not version or not within(version, ranges):
+            wrong.append(Finding(f"library {name}", WARN if version else FAIL,
+                                 f"{version or 'not installed'}; needed is {ranges}",
+                                 f"{sys.executable} -m pip install '{name}{ranges}'"))
+    yield from wrong
+    if found and not wrong:
+        yield Finding("libraries", OK, ", ".join(found))
+
+
+def within(version: str, ranges: str) -> bool:
+    """Return whether a version such as `26.9.0` is in ranges such as `<27,>=24.10`."""
+    own = _numbers(version)
+    for part in filter(None, ranges.replace(" ", "").split(",")):
+        operator = part[: 2 if part[1:2] == "=" else 1]
+        other = _numbers(part[len(operator):])
+        if (operator == ">=" and own < other) or (operator == "<" and own >= other) or (operator == "==" and own != other):
+            return False
+    return True
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(number) for number in found[0].split(".")) if found else ()

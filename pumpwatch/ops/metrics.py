@@ -103,7 +103,7 @@ PROCESS = (
     _gauge("build_info", "Is 1, with the version as its label.", _version, "version"),
     _gauge("start_timestamp_seconds", "The time at which this run began.", field("started_at_ns", factor=NS)),
     _counter("cpu_seconds_total", "CPU time of the process.", field("cpu_s")),
-    _gauge("resident_memory_bytes", "Memory that the process holds.", field("memory", "resident_bytes")),
+    _gauge("resident_memory_bytes", "Memory that the process holds.", field("memory", "rss_bytes")),
     _gauge("memory_limit_bytes", "Memory that it may have: of its control group or the machine.", field("memory", "limit_bytes")),
     _gauge("memory_used_ratio", "Resident memory by that limit.", field("memory", "used_ratio")),
     _gauge("open_files", "Open file descriptors.", field("files", "open")),
@@ -113,9 +113,9 @@ PROCESS = (
     _counter("clock_steps_total", "Steps of this machine's clock.", counted("clock_steps_total")),
     _counter("part_restarts_total", "Greenlets that failed and were started again.", counted("restarts_total")),
     _counter("figures_not_written_total", "Times that status.json could not be written.", counted("figures_not_written_total")),
-    _gauge("disk_size_bytes", "Size of the disk of store.dir.", field("disk", "size_bytes")),
+    _gauge("disk_size_bytes", "Size of the disk of store.dir.", field("disk", "total_bytes")),
     _gauge("disk_free_bytes", "Room on it that this user may fill.", field("disk", "free_bytes")),
-    _gauge("disk_used_ratio", "The part of it that is used.", field("disk", "used_ratio")),
+    _gauge("disk_used_ratio", "The part of it that is used.", field("disk", "used_share")),
     _gauge("alerts", "Alerts that stand, by severity.", _alerts, "severity"),
 )
 

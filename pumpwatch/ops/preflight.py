@@ -20,11 +20,12 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of, source_options
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError, PluginError, PumpWatchError, ServiceUnavailable
 from pumpwatch.findings import FAIL, NOTE, OK, UNREACHABLE, WARN, Finding
-from pumpwatch.hookspecs import PolledSource, PushSource
+from pumpwatch.hookspecs import AdvisingSink, PolledSource, PushSource
 from pumpwatch.net.proxy import Proxies
 from pumpwatch.net.texts import masked, one_line
 from pumpwatch.notify.channels import make_channels
 from pumpwatch.ops.exposed_secrets import exposed_secrets
+from pumpwatch.ops.machine import kernel_clock, machine_findings
 from pumpwatch.plugins import Plugins, load_plugins
 from pumpwatch.store.sqlite import ANOTHER_FOLDER
 from pumpwatch.supervisor import guarded
@@ -44,7 +45,8 @@ def check(config: Config, connect: bool = False, plugins: Plugins | None = None)
     plugins = plugins or load_plugins(config)
     findings = [Finding("config", OK, "every key is known and of its type"), *_proxy_findings(config),
                *_notify_findings(config),
-                *_plugin_findings(config, plugins), *_folder_findings(Path(config.store.dir)), *_clock_findings(Clock())]
+                *_plugin_findings(config, plugins), *_folder_findings(Path(config.store.dir)), *_clock_findings(Clock()),
+                *machine_findings()]
     return [*findings, *_service_findings(config, plugins)] if connect else findings
 
 
@@ -146,12 +148,15 @@ def _clock_findings(clock: Clock) -> Iterator[Finding]:
                       "a program steps the clock: have one NTP service adjust it gradually")
     else:
         yield Finding("clock", OK, text)
-    synchronised = _ntp_synchronised()
+    synchronised, kernel = _ntp_synchronised(), kernel_clock()
+    error = f", within {kernel[1]:.0f} ms" if kernel is not None and kernel[0] else ""
+    if synchronised is None and kernel is not None:
+        synchronised = kernel[0]
     if synchronised is None:
         yield Finding("clock sync", WARN, "this machine does not report whether its clock is synchronised",
-                      "run chrony or systemd-timesyncd: lag figures and windows depend on the clock")
+                      "run one: `apt install systemd-timesyncd`; lag figures and windows depend on the clock")
     elif synchronised:
-        yield Finding("clock sync", OK, "synchronised by NTP")
+        yield Finding("clock sync", OK, f"synchronised by NTP{error}")
     else:
         yield Finding("clock sync", WARN, "not synchronised by NTP", "enable NTP: `timedatectl set-ntp true`")
 
@@ -185,7 +190,21 @@ def _service_findings(config: Config, plugins: Plugins) -> Iterable[Finding]:
             checks.append((f"listing {name}", partial(_ask_source, config, source, section)))
     checks += [(f"sink {name}", partial(_ask_sink, config, name, plugins)) for name in config.sinks if name in plugins.sinks]
     found: Iterable[Finding] = Pool(AT_ONCE).imap(lambda named: _reach(*named), checks)
-    return found
+    return [*found, *(finding for name in config.sinks if name in plugins.sinks
+                      for finding in _sink_advice(config, name, plugins))]
+
+
+def _sink_advice(config: Config, name: str, plugins: Plugins) -> Iterator[Finding]:
+    """Yield the settings of a sink's server that hurt; nothing where it does not answer, which is a finding of its own."""
+    kind, found = plugins.sinks[name], list[Finding]()
+
+    def ask() -> None:
+        sink = kind.create(options_of(config, "sinks", name, kind.options))
+        if isinstance(sink, AdvisingSink):
+            found.extend(Finding(f"sink {name}", WARN, detail, hint) for detail, hint in sink.advice())
+
+    guarded(ask, lambda error: None)
+    yield from found
 
 
 def _chosen(config: Config, plugins: Plugins) -> list[tuple[Venue, VenueConfig]]:

@@ -9,7 +9,9 @@ from typing import Protocol
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import StoreConfig
+from pumpwatch.config_disk import DiskConfig
 from pumpwatch.errors import StorageError
+from pumpwatch.ops.disk_watch import STORE, DiskUse, Level
 from pumpwatch.stats import Stats
 from pumpwatch.store.expiry import Removed
 
@@ -34,8 +36,31 @@ class RetainedJournal(Protocol):
     def newest_trades_ns(self) -> int:
         """Return the time of the newest trades, by the venues' clocks; 0 where none were stored in this run."""
 
-    def size_bytes(self) -> int:
-        """Return the journal's size on disk."""
+    def size_bytes(self, since_ns: int = 0) -> int:
+        """Return the journal's size on disk, or that of the segments that ended since then."""
+
+
+class WatchedDisks(Protocol):
+    """The disks that are watched, by name."""
+
+    def level(self, name: str) -> Level:
+        """Return the level of a disk."""
+
+    def use(self, name: str) -> DiskUse | None:
+        """Return the use of a disk as last seen."""
+
+
+def allowed_bytes(size: int, younger: int, use: DiskUse, level: Level, options: DiskConfig, *, in_sinks: bool) -> int:
+    """Return how large a journal of `size` bytes may be for its disk to leave this level; `size` where nothing asks for less.
+
+    In an emergency a journal shrinks that sinks keep as well; one that is the only store shrinks on a full disk alone.
+    younger: the bytes that it keeps in any case.
+    """
+    if level < (Level.EMERGENCY if in_sinks else Level.FULL):
+        return size
+    threshold = options.emergency_percent if in_sinks else options.full_percent
+    over = use.used - int(use.total * (threshold - options.back_percent) / 100)
+    return max(younger, size - max(0, over))
 
 
 class SpaceAllowance:
@@ -73,15 +98,22 @@ class Retention:
     A segment expires once it is older than `retention_hours`, every sink has acknowledged it, and its trades are counted in the
     ledger of minutes (up to batch `counted`). Its age is the smaller one by
     our clock and by the newest trades' own times, and `SpaceAllowance` bounds how much expires at once. The oldest segments
-    expire earlier where the journal is larger than `max_bytes`; those that a sink still needs stay, which is logged once.
+    expire earlier where the journal is larger than `max_bytes`; those that a sink still needs stay, which is logged once. On a
+    disk that fills up they expire earlier too, see `allowed_bytes`.
     """
 
     def __init__(self, journal: RetainedJournal, options: StoreConfig, sinks: Sequence[str], clock: Clock, stats: Stats,
-                 counted: Callable[[], int | None] = lambda: None) -> None:
+                 counted: Callable[[], int | None] = lambda: None, disks: WatchedDisks | None = None,
+                 disk: DiskConfig | None = None) -> None:
         self._journal, self._options, self._sinks = journal, options, tuple(sinks)
         self._clock, self._stats, self._counted = clock, stats, counted
+        self._disks, self._disk = disks, disk or DiskConfig()
         self._allowance = SpaceAllowance(clock)
         self._too_large = self._failing = False
+
+    def options_changed(self, options: StoreConfig, disk: DiskConfig) -> None:
+        """Use other options from the next run on."""
+        self._options, self._disk = options, disk
 
     def run(self) -> list[Path]:
         """Expire the segments that may go; return their files."""
@@ -108,8 +140,22 @@ class Retention:
 
     def _expire(self) -> list[Removed]:
         now_ns = min(self._clock.now_ns(), self._journal.newest_trades_ns())
-        span_s = self._allowance.look()
-        removed = self._journal.expire(now_ns - int(self._options.retention_hours * 3600 * NS_PER_S), self._options.max_bytes,
-                                       self._sinks, span_s, self._counted())
+        span_s, most = self._allowance.look(), self._most_bytes(now_ns)
+        removed = self._journal.expire(now_ns - int(self._options.retention_hours * 3600 * NS_PER_S), most, self._sinks, span_s,
+                                       self._counted())
         self._allowance.span_s -= sum(segment.span_s for segment in removed if not segment.early)
+        early = [segment for segment in removed if segment.early]
+        if early and most < self._options.max_bytes and self._disks is not None:
+            log.warning("journal shortened for want of disk level=%s removed=%d first=%s last=%s keeps_h=%.1f at least",
+                        self._disks.level(STORE).word, len(early), early[0].path.name, early[-1].path.name,
+                        self._disk.emergency_hours)
         return removed
+
+    def _most_bytes(self, now_ns: int) -> int:
+        """Return how large the journal may be: `max_bytes`, and less where its disk fills up."""
+        use = self._disks.use(STORE) if self._disks is not None else None
+        if self._disks is None or use is None or now_ns <= 0:
+            return self._options.max_bytes
+        younger = self._journal.size_bytes(now_ns - int(self._disk.emergency_hours * 3600 * NS_PER_S))
+        return min(self._options.max_bytes, allowed_bytes(self._journal.size_bytes(), younger, use, self._disks.level(STORE),
+                                                          self._disk, in_sinks=bool(self._sinks)))

@@ -18,7 +18,7 @@ from pumpwatch.store.segment import Segment
 
 SAMPLES, SAMPLED_S = 101, 600.0
 MOST_SPAN_S = 3600.0  # by clocks that may have stepped
-EARLY = "removed before store.retention_hours: the journal reached store.max_bytes"
+EARLY = "removed before store.retention_hours: the journal reached store.max_bytes, or its disk was full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def choose(segments: Sequence[Segment], before_ns: int, max_bytes: int, acknowle
         if segment is newest or (segment.readable and acknowledged is not None and acknowledged < segment.last_id):
             continue
         span = min(max(0.0, (following.created_ns - segment.created_ns) / NS_PER_S), MOST_SPAN_S)
-        removed = Removed(segment, _ended_ns(segment) >= before_ns, span)
+        removed = Removed(segment, ended_ns(segment) >= before_ns, span)
         counts = not segment.readable or counted is None or segment.last_id <= counted
         if not removed.early and counts and span_s >= removed.span_s:
             span_s -= removed.span_s
@@ -61,7 +61,7 @@ def choose(segments: Sequence[Segment], before_ns: int, max_bytes: int, acknowle
     return chosen
 
 
-def _ended_ns(segment: Segment) -> int:
+def ended_ns(segment: Segment) -> int:
     """Return when a segment ended: the later one of its trades' own times and our times of receipt."""
     return max(segment.last_received, segment.last_timestamp) if segment.trades else segment.created_ns
 

@@ -25,7 +25,7 @@ from pumpwatch.stats import Stats
 from pumpwatch.store import codec
 from pumpwatch.store.census import Census
 from pumpwatch.store.damage import Damage
-from pumpwatch.store.expiry import NewestTrades, Removed
+from pumpwatch.store.expiry import NewestTrades, Removed, ended_ns
 from pumpwatch.store.folder_lock import lock_folder
 from pumpwatch.store.inventory import Inventory
 from pumpwatch.store.last_ids import LastId, LastIds, Name
@@ -307,9 +307,9 @@ class Journal:
         """Return the journal's counts by time, for another thread."""
         return Census(lambda: self._segments)
 
-    def size_bytes(self) -> int:
-        """Return the journal's size on disk; any thread."""
-        return sum(segment.size_bytes() for segment in list(self._segments))
+    def size_bytes(self, since_ns: int = 0) -> int:
+        """Return the journal's size on disk, or that of the segments that ended since then; any thread."""
+        return sum(segment.size_bytes() for segment in list(self._segments) if not since_ns or ended_ns(segment) >= since_ns)
 
     def closed_segments(self) -> list[Segment]:
         """Return the readable segments that are closed, oldest first; any thread."""

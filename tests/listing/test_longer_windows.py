@@ -238,3 +238,21 @@ def test_forty_coins_of_one_notice_have_an_archive_each_of_both_windows(desk: De
     times = (desk.shelf.batch.timestamp - ANNOUNCED_NS) / S
     inside = (times >= LONG_S[0]) & (times < LONG_S[1])
     assert counts == {coin: int((inside & (desk.shelf.batch.instrument == number)).sum()) for coin, number in ids.items()}
+
+
+def test_while_the_disk_is_full_no_archive_is_written_and_afterwards_it_is_whole(desk: Desk) -> None:
+    desk.paused = True
+    desk.detect(listing_of())
+    assert desk.wait(60) == [] and not (desk.folder / "archives").exists()
+    desk.paused = False
+    assert desk.wait(1) == [NAME]
+    assert manifest_of(desk).trades == traded(*SHORT_S)
+
+
+def test_other_windows_count_for_the_listings_that_follow(desk: Desk) -> None:
+    desk.detect(listing_of())
+    desk.keeper.change_reaches([Reach()])
+    desk.wait(30)
+    desk.wait(1900)
+    assert window_s(desk)[0][1] > SHORT_S[1], "an open window keeps its own"
+    desk.keeper.stop()

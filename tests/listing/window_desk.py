@@ -65,6 +65,7 @@ class Desk:
     """A window keeper that can be started again. published: the listings that its sink has accepted."""
 
     def __init__(self, folder: Path) -> None:
+        self.paused = False
         self.folder = folder
         self.clock = FakeClock(ANNOUNCED_NS + 3 * NS_PER_S)
         self.shelf = Shelf(MARKET, CATALOGUE)
@@ -89,7 +90,7 @@ class Desk:
         self.publisher = Publisher({"shelf": self.sink}, clock, stats)
         self.keeper = WindowKeeper(
             WindowContext(ledger=ListingLedger(self.ledger), clock=clock, stats=stats, catalogue=catalogue,
-                          archive_dir=self.folder / "archives", reaches=self.reaches),
+                          archive_dir=self.folder / "archives", reaches=self.reaches, paused=lambda: self.paused),
             TradeAccess(query=query or self.shelf.query, gaps=lambda start_ns, end_ns: self.gaps,
                         behind=lambda coin: self.behind, unlisted=lambda: self.missing, books=self.books),
             hasten=self.sweeps.append, publisher=self.publisher, doubler=self, writer=self.writer,

@@ -17,8 +17,8 @@ def figures(**other: Any) -> dict[str, Any]:
     return {
         "version": "0.1.0", "started_at_ns": 1_795_000_000_500_000_000, "cpu_s": 3.5,
         "venues": [venue("a"), venue("b", "futures")],
-        "memory": {"resident_bytes": 1000, "limit_bytes": 4000, "used_ratio": 0.25}, "files": {"open": 9, "limit": 100},
-        "disk": {"size_bytes": 10, "free_bytes": 5, "used_ratio": 0.5}, "clock_offset_s": None,
+        "memory": {"rss_bytes": 1000, "limit_bytes": 4000, "used_ratio": 0.25}, "files": {"open": 9, "limit": 100},
+        "disk": {"total_bytes": 10, "free_bytes": 5, "used_share": 0.5}, "clock_offset_s": None,
         "journal": {"backlog_trades": 7, "bytes": 11, "commits": 3, "durable_trades": 190, "dropped_trades": 0,
                     "durable_ms_p50": 60, "durable_ms_p99": 250, "oldest_waiting_s": 0.05},
         "sinks": [{"name": "questdb", "state": "up", "backlog_trades": 4}], "recent": {"trades": 200, "bytes": 9000},

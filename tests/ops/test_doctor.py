@@ -243,3 +243,14 @@ def test_a_collector_with_missing_connections_and_late_trades_is_reported(tmp_pa
     for text in ("2 of 3 connections are up", "trades arrive 9.0 s late", "5,000,000 trades behind", "12 trades were dropped",
                  "7 symbols are subscribed and silent, though they trade: S0, S1, S2, S3, S4, ..."):
         assert text in details(found)
+
+
+@pytest.mark.parametrize(("days_left", "says"), [
+    (2.5, "full in 2.5 days at the present rate"), (None, "it does not fill up at present")])
+def test_a_running_collector_says_how_long_its_disk_lasts_and_how_many_descriptors_it_has(
+        tmp_path: Path, days_left: float | None, says: str) -> None:
+    store(tmp_path)
+    disk = {"used_share": 0.8, "free_bytes": 5 * 10**9, "days_left": days_left}
+    (tmp_path / health.FILE).write_bytes(msgspec.json.encode(figures(disk=disk)))
+    found = list(examine(tmp_path, FakeClock()))
+    assert f"80% used, 5.0 GB free, {says}" in details(found) and "may be open, " in details(found)

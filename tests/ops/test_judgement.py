@@ -70,3 +70,22 @@ def test_a_channel_that_takes_no_message_is_a_warning() -> None:
     channels = [{"name": "phone", "up": False, "reason": "it answers HTTP 500"}, {"name": "hook", "up": True}]
     assert [(found.name, found.state, found.detail) for found in judge({"notify": channels})] == [
         ("notify phone", WARN, "takes no message: it answers HTTP 500")]
+
+
+def disk(level: str, days_left: float | None, name: str = "store") -> dict[str, object]:
+    return {"name": name, "folder": "/data", "used_share": 0.9, "free_bytes": 10**9, "level": level, "days_left": days_left}
+
+
+@pytest.mark.parametrize(("level", "days_left", "severity"), [
+    ("ok", None, []), ("clean_up", 30.0, []), ("ok", 2.9, [WARN]), ("emergency", None, [WARN]), ("full", 0.1, [FAIL])])
+def test_a_disk_is_judged_by_its_level_and_by_the_days_left(level: str, days_left: float | None, severity: list[str]) -> None:
+    found = list(judge({"disk": {"disks": [disk("ok", None), disk(level, days_left, "questdb")]}}))
+    assert [judgement.state for judgement in found] == severity
+    assert all(judgement.name == "disk questdb" and "/data" in judgement.hint for judgement in found)
+
+
+def test_memory_above_its_limit_is_a_warning_and_fewer_recent_trades_are_not() -> None:
+    figures = {"rss_bytes": 700_000_000, "limit_bytes": 600_000_000}
+    assert list(judge({"memory": figures | {"level": "shrunk"}})) == []
+    (found,) = judge({"memory": figures | {"level": "above"}})
+    assert (found.state, found.detail) == (WARN, "700 MB are used, more than the limit of 600 MB")

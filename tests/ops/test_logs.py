@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pumpwatch.clock import FakeClock
-from pumpwatch.ops.logs import RepeatLimit, set_up
+from pumpwatch.config_log import LogConfig
+from pumpwatch.ops.logs import RepeatLimit, fields_of, set_levels, set_up
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def record(message: str, *args: object, level: int = logging.WARNING, name: str 
 
 def test_a_line_is_time_level_place_and_words(root: logging.Logger) -> None:
     stream = io.StringIO()
-    set_up("info", stream)
+    set_up(LogConfig(), stream)
     logging.getLogger("pumpwatch.feeds.feed").info("connection up venue=%s", "a.spot")
     logging.getLogger("pumpwatch.feeds.feed").debug("not shown")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO feeds\.feed connection up venue=a\.spot\n",
@@ -36,8 +39,8 @@ def test_a_line_is_time_level_place_and_words(root: logging.Logger) -> None:
 
 def test_setting_up_again_does_not_double_the_lines(root: logging.Logger) -> None:
     stream = io.StringIO()
-    set_up("info", stream)
-    set_up("info", stream)
+    set_up(LogConfig(), stream)
+    set_up(LogConfig(), stream)
     logging.getLogger("pumpwatch").warning("once")
     assert stream.getvalue().count("once") == 1
 
@@ -73,7 +76,7 @@ FORGED = "gone\r\n2026-11-21T10:00:00.000Z ERROR store.journal all is lost\x1b[2
 
 def test_what_a_venue_says_is_one_line_that_steers_no_terminal(root: logging.Logger) -> None:
     stream = io.StringIO()
-    set_up("info", stream)
+    set_up(LogConfig(), stream)
     logging.getLogger("pumpwatch.feeds.feed").warning("connection down venue=%s reason=%s", "a.spot", FORGED)
     line, rest = stream.getvalue().split("\n")
     assert rest == "" and line.isprintable()
@@ -82,7 +85,7 @@ def test_what_a_venue_says_is_one_line_that_steers_no_terminal(root: logging.Log
 
 def test_no_line_of_a_traceback_looks_like_one_of_the_log(root: logging.Logger) -> None:
     stream = io.StringIO()
-    set_up("info", stream)
+    set_up(LogConfig(), stream)
     try:
         raise ValueError(FORGED)
     except ValueError as error:
@@ -90,3 +93,70 @@ def test_no_line_of_a_traceback_looks_like_one_of_the_log(root: logging.Logger) 
     first, *rest = stream.getvalue().splitlines()
     assert "part failed part=x" in first and len(rest) > 3
     assert all(line.startswith("  ") and line.isprintable() for line in rest)
+
+
+def test_a_line_for_machines_is_one_json_object(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    set_up(LogConfig(format="json"), stream)
+    logging.getLogger("pumpwatch.feeds.feed").warning("connection down venue=%s down_s=%.1f tries=%d reason=%s", "a.spot", 1.25,
+                                                      3, FORGED)
+    (line,) = stream.getvalue().splitlines()
+    found = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found.pop("time"))
+    assert found == {"level": "WARNING", "part": "feeds.feed", "message": "connection down",
+                     "fields": {"venue": "a.spot", "down_s": 1.2, "tries": 3, "reason": FORGED}}
+
+
+def test_a_traceback_is_a_field_of_the_same_object(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    set_up(LogConfig(format="json"), stream)
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        logging.getLogger("pumpwatch_plugins.sinks.questdb.sink").exception("part failed")
+    (line,) = stream.getvalue().splitlines()
+    assert "ValueError" in json.loads(line)["traceback"] and json.loads(line)["part"] == "sinks.questdb.sink"
+
+
+@pytest.mark.parametrize(("words", "values", "message", "fields"), [
+    ("health %s", ("a: up | gaps=%d",), "health a: up | gaps=%d", {}),
+    ("down reason=%s", ("x venue=evil",), "down", {"reason": "x venue=evil"}),
+    ("too large bytes=%d sinks=%s: they need it", (7, "q"), "too large: they need it", {"bytes": 7, "sinks": "q"}),
+    ("used=%.1f%% of %s", (70.25, "it"), "% of it", {"used": 70.2}),
+    ("late reason='no answer in %.0f s' to=%s", (2.0, "a"), "late", {"reason": "no answer in 2 s", "to": "a"}),
+    ("plain 100%", (), "plain 100%", {}),
+    ("state=up for %s", ("ever",), "", {"state": "up for ever"}),
+    ("wrong number=%d", ("seven",), "wrong number=%d ('seven',)", {}),
+])
+def test_fields_are_those_of_the_words(words: str, values: tuple[object, ...], message: str, fields: dict[str, object]) -> None:
+    assert fields_of(record(words, *values)) == (message, fields)
+
+
+def test_a_part_has_its_own_level_until_it_is_taken_back(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    set_up(LogConfig(level="warning", levels={"feeds": "debug", "store.drain": "error", "sinks": "info"}), stream)
+
+    def log_all() -> str:
+        stream.truncate(0)
+        for name in ("pumpwatch.feeds.feed", "pumpwatch.store.drain", "pumpwatch.store.journal",
+                     "pumpwatch_plugins.sinks.questdb"):
+            for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+                logging.getLogger(name).log(level, "%s", logging.getLevelName(level))
+        return " ".join(re.findall(r"Z (\w+ \S+)", stream.getvalue()))
+
+    assert log_all() == ("DEBUG feeds.feed INFO feeds.feed WARNING feeds.feed WARNING store.journal"
+                         " INFO pumpwatch_plugins.sinks.questdb WARNING pumpwatch_plugins.sinks.questdb")
+    set_levels(LogConfig(level="warning"))
+    assert log_all() == "WARNING feeds.feed WARNING store.drain WARNING store.journal WARNING pumpwatch_plugins.sinks.questdb"
+
+
+def test_a_folder_gets_the_same_lines_as_stderr(root: logging.Logger, tmp_path: Path) -> None:
+    stream = io.StringIO()
+    config = LogConfig(folder=str(tmp_path / "logs"))
+    set_up(config, stream)
+    set_up(config, stream)
+    for number in range(20):
+        logging.getLogger("pumpwatch").warning("again %s", "x", extra={"number": number})
+    root.handlers[1].close()
+    written = (tmp_path / "logs" / "pumpwatch.log").read_text()
+    assert written == stream.getvalue() and written.count("again") == 10, "a repeated line is held back in both"

@@ -1,58 +1,66 @@
-"""The facts of the process and its machine are those of the kernel."""
+"""The machine is checked, and each finding says how to mend it."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
-from pumpwatch.ops.machine import disk_figures, file_figures, memory_figures, memory_limit_bytes, resident_bytes
-
-MEMORY = "MemTotal:       24684092 kB\nMemFree: 1 kB\n"
-
-
-def test_memory_that_is_taken_counts() -> None:
-    before = resident_bytes()
-    taken = b"x" * 60_000_000
-    assert resident_bytes() - before > 30_000_000
-    assert len(taken) == 60_000_000
-    figures = memory_figures(4 * resident_bytes())
-    assert 0.2 < figures["used_ratio"] < 0.3 and figures["limit_bytes"] > figures["resident_bytes"]
+from pumpwatch.findings import FAIL, OK, WARN
+from pumpwatch.ops import machine
 
 
-@pytest.mark.parametrize(("limits", "expected"), [
-    ({}, 24_684_092 * 1024), ({"a": "max", "a/b": "max"}, 24_684_092 * 1024), ({"a": "2000000000", "a/b": "max"}, 2_000_000_000),
-    ({"a": "2000000000", "a/b": "1000000000"}, 1_000_000_000)])
-def test_the_limit_of_memory_is_the_lowest_of_its_groups_or_the_machine(
-        tmp_path: Path, limits: dict[str, str], expected: int) -> None:
-    groups, process = tmp_path / "groups", tmp_path / "process"
-    process.mkdir()
-    for name, limit in limits.items():
-        (groups / name).mkdir(parents=True, exist_ok=True)
-        (groups / name / "memory.max").write_text(f"{limit}\n")
-    (process / "cgroup").write_text("1:cpu:/else\n0::/a/b\n")
-    (tmp_path / "meminfo").write_text(MEMORY)
-    assert memory_limit_bytes(process, groups, tmp_path / "meminfo") == expected
+@pytest.mark.parametrize(("allowed", "used", "state"), [
+    (65_536, None, OK), (1024, 100, OK), (1023, None, WARN), (1024, 800, FAIL)])
+def test_too_few_descriptors_are_named_with_the_command(allowed: int, used: int | None, state: str) -> None:
+    found = machine.descriptors(allowed, used)
+    assert found.state == state and ("ulimit -n" in found.hint) == (state != OK) and f"{allowed:,}" in found.detail
 
 
-def test_a_machine_without_control_groups_limits_to_its_memory(tmp_path: Path) -> None:
-    (tmp_path / "meminfo").write_text(MEMORY)
-    assert memory_limit_bytes(tmp_path, tmp_path, tmp_path / "meminfo") == 24_684_092 * 1024
+def test_the_descriptors_of_a_running_process_are_counted() -> None:
+    found = machine.descriptors_of(os.getpid())
+    assert found is not None and "may be open, " in found.detail
+    assert machine.descriptors_of(0) is None
+
+
+@pytest.mark.parametrize(("rmem", "state"), [
+    ("4096\t131072\t6291456\n", OK), ("4096 16384 212992", WARN), ("what", OK), (None, OK)])
+def test_small_receive_buffers_are_named_with_the_command(tmp_path: Path, rmem: str | None, state: str) -> None:
+    file = tmp_path / "tcp_rmem"
+    if rmem is not None:
+        file.write_text(rmem)
+    found = machine.receive_buffers(file)
+    assert found.state == state
+    assert found.hint.startswith("`sysctl -w net.ipv4.tcp_rmem='4096 131072 6291456'`") == (state == WARN)
+
+
+def test_the_kernel_says_whether_its_clock_is_synchronised() -> None:
+    found = machine.kernel_clock()
+    assert found is None or (isinstance(found[0], bool) and 0 <= found[1] <= 16_000_000)
+
+
+def test_python_and_every_library_are_of_a_version_that_is_meant() -> None:
+    found = {finding.name: finding for finding in machine.versions()}
+    assert found["Python"].state == OK and found["libraries"].state == OK
+    assert "gevent " in found["libraries"].detail and "pytest" not in found["libraries"].detail, "without the extras"
+
+
+@pytest.mark.parametrize(("version", "ranges", "fits"), [
+    ("26.9.0", "<27,>=24.10", True), ("27.0", "<27,>=24.10", False), ("24.9", ">=24.10", False), ("2.2.3", "==2.2.3", True),
+    ("2.2.4", "==2.2.3", False), ("9.6.0rc1", "<10", True), ("1", "", True)])
+def test_a_version_is_compared_by_its_numbers(version: str, ranges: str, fits: bool) -> None:
+    assert machine.within(version, ranges) is fits
+
+
+def test_every_finding_that_is_not_fine_has_a_hint(tmp_path: Path) -> None:
+    found = list(machine.machine_findings(tmp_path / "missing"))
+    assert {"descriptors", "socket buffers", "Python"} <= {finding.name for finding in found}
+    assert all(finding.hint for finding in found if finding.state != OK)
 
 
 def test_an_open_file_counts() -> None:
-    before = file_figures()
+    before = machine.open_files()
     with Path(os.devnull).open("rb"):
-        assert file_figures()["open"] == before["open"] + 1
+        assert machine.open_files()["open"] == before["open"] + 1
     assert before["limit"] > before["open"]
-
-
-def test_a_disk_is_counted_as_df_does(tmp_path: Path) -> None:
-    figures, usage = disk_figures(tmp_path), shutil.disk_usage(tmp_path)
-    assert figures["size_bytes"] == usage.total
-    assert abs(figures["free_bytes"] - usage.free) < usage.total / 10
-    assert 0.0 <= figures["used_ratio"] <= 1.0
-    with pytest.raises(OSError):
-        disk_figures(tmp_path / "gone")

@@ -25,7 +25,7 @@ def test_labels_that_a_metric_does_not_have_are_summed() -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     assert read(field("clock_offset_s")) == {} and read(field("clock_offset_s"), clock_offset_s=0.0) == {(): 0.0}
-    assert read(field("disk", "used_ratio"), disk={}) == {}
+    assert read(field("disk", "used_share"), disk={}) == read(field("disk", "used_share"), disk={"used_share": None}) == {}
     assert read(gauged("backup_failed")) == {} and read(gauged("last_commit_ns", 0.5)) == {(): 1e18}
     assert read(jobs("took_s")) == {} and read(jobs("runs")) == {("retention",): 4.0}
 

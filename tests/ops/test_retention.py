@@ -9,9 +9,11 @@ import pytest
 
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.config import StoreConfig
+from pumpwatch.config_disk import DiskConfig
 from pumpwatch.errors import StorageError
 from pumpwatch.model import GapState
-from pumpwatch.ops.retention import Retention
+from pumpwatch.ops.disk_watch import DiskUse, Level
+from pumpwatch.ops.retention import Retention, allowed_bytes
 from pumpwatch.stats import Stats
 from pumpwatch.store.expiry import Removed
 from pumpwatch.store.journal import Journal
@@ -199,3 +201,68 @@ def test_what_is_not_counted_yet_does_not_go_for_its_age(journal: Journal, clock
     counted = 10**9
     assert run_for(job, journal, clock, 0.2) > 0
     journal.close()
+
+
+class FillingDisk:
+    """A disk of which the journal and something else take a part."""
+
+    def __init__(self, journal: Journal, level: Level, over: int) -> None:
+        """over: bytes that must go until the emergency ends (for a journal with sinks)."""
+        self.journal, self.reached = journal, level
+        self.total = 1_000_000_000
+        self.others = int(self.total * 0.82) + over - journal.size_bytes()
+
+    def level(self, name: str) -> Level:
+        return self.reached
+
+    def use(self, name: str) -> DiskUse:
+        return DiskUse(self.total, self.total - self.others - self.journal.size_bytes())
+
+
+def test_in_an_emergency_the_oldest_segments_that_every_sink_has_go_until_it_is_over(
+        journal: Journal, clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    disk = FillingDisk(journal, Level.EMERGENCY, over=3 * journal.size_bytes() // (HOURS + 1))
+    journal.acknowledge("questdb", journal.read_after(0, 10**9)[-1][0])
+    job = Retention(journal, StoreConfig(), ["questdb"], clock, Stats(), disks=disk, disk=DiskConfig(emergency_hours=2))
+    assert 3 <= len(job.run()) <= 4 and not journal.ledger.gaps(), "the sink has them"
+    assert job.run() == [], "there is room again"
+    assert caplog.text.count("journal shortened for want of disk level=emergency") == 1
+
+
+def test_in_an_emergency_nothing_goes_that_a_sink_lacks(journal: Journal, clock: FakeClock) -> None:
+    disk = FillingDisk(journal, Level.FULL, over=journal.size_bytes())
+    job = Retention(journal, StoreConfig(), ["questdb"], clock, Stats(), disks=disk, disk=DiskConfig(emergency_hours=2))
+    assert job.run() == []
+
+
+def test_the_last_hours_stay_in_an_emergency(journal: Journal, clock: FakeClock, tmp_path: Path) -> None:
+    disk = FillingDisk(journal, Level.EMERGENCY, over=10 * journal.size_bytes())
+    journal.acknowledge("questdb", journal.read_after(0, 10**9)[-1][0])
+    job = Retention(journal, StoreConfig(), ["questdb"], clock, Stats(), disks=disk, disk=DiskConfig(emergency_hours=4))
+    job.run()
+    assert 4 <= files(tmp_path) <= 6
+
+
+def test_a_journal_that_is_the_only_store_shrinks_on_a_full_disk_alone_and_leaves_a_gap(
+        journal: Journal, clock: FakeClock) -> None:
+    disk = FillingDisk(journal, Level.EMERGENCY, over=10**9)
+    job = Retention(journal, StoreConfig(), [], clock, Stats(), disks=disk, disk=DiskConfig(emergency_hours=4))
+    assert job.run() == []
+    disk.reached = Level.FULL
+    assert job.run() != []
+    assert {(gap.reason.partition(":")[0], gap.state) for _, gap in journal.ledger.gaps()} == {
+        ("removed before store.retention_hours", GapState.LOST)}
+
+
+def test_other_options_count_from_the_next_run_on(journal: Journal, clock: FakeClock, tmp_path: Path) -> None:
+    job = retention(journal, clock, StoreConfig())
+    assert run_for(job, journal, clock, 4) == 0
+    job.options_changed(StoreConfig(retention_hours=4), DiskConfig())
+    assert run_for(job, journal, clock, 8) > 8
+
+
+@pytest.mark.parametrize(("level", "in_sinks", "allowed"), [
+    (Level.OK, True, 500), (Level.CLEAN_UP, True, 500), (Level.EMERGENCY, True, 410), (Level.FULL, True, 410),
+    (Level.EMERGENCY, False, 500), (Level.FULL, False, 500)])
+def test_no_more_is_asked_for_than_a_level_needs(level: Level, in_sinks: bool, allowed: int) -> None:
+    assert allowed_bytes(500, 100, DiskUse(1000, 90), level, DiskConfig(), in_sinks=in_sinks) == allowed

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pumpwatch_plugins.sinks.questdb.advice import advice
+from pumpwatch_plugins.sinks.questdb.days import Days
 from pumpwatch_plugins.sinks.questdb.http import Server, StatementRejected
 from pumpwatch_plugins.sinks.questdb.options import QuestDBOptions
 from pumpwatch_plugins.sinks.questdb.reading import read as read_trades
@@ -40,6 +42,9 @@ class QuestDBSink:
         self._tables = tables(options.table_prefix, options.ttl_days)
         self._trades, self._health, self._listings = (table.name for table in self._tables)
         self._sender = TradeSender(self._server, self._trades)
+        days = Days(self._server, self._trades, options)
+        self.days, self.keep_days, self.drop_days = days.days, days.keep_days, days.drop_days
+        self.write_parquet, self.day_sums, self.files_in = days.write_parquet, days.day_sums, days.files_in
 
     def open(self) -> None:
         """Create missing tables and views, check the existing ones, and choose the protocol version."""
@@ -71,6 +76,11 @@ class QuestDBSink:
         rows = self._server.exec("SELECT name, errorTag, errorMessage FROM wal_tables() WHERE suspended")
         return "; ".join(" ".join(f"table {name} is suspended {tag} {message}".split())
                          + f": ALTER TABLE {name} RESUME WAL" for name, tag, message in rows if name in ours)
+
+    def advice(self) -> Sequence[tuple[str, str]]:
+        """Return which of the server's settings hurt, see `advice.advice`."""
+        found: Sequence[tuple[str, str]] = advice(self._server, self._tables)
+        return found
 
     def keeping(self) -> Keeping:
         """Return how much this server may lose and what it deletes, by its own settings where it shows them."""

@@ -1,0 +1,60 @@
+"""Retention of a running collector: the journal by age, size and disk, and old days of its sinks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.app.parts import CollectorParts
+from pumpwatch.config import Config
+from pumpwatch.errors import PumpWatchError
+from pumpwatch.ops.cold_tier import ColdTier, cold_target
+from pumpwatch.ops.retention import Retention
+from pumpwatch.ops.retention_request import take
+
+log = logging.getLogger(__name__)
+
+
+class Retaining:
+    """The jobs that remove what is old. Sinks are asked in a thread of their own: a copy of a day takes minutes."""
+
+    def __init__(self, collector: CollectorParts, counted: Callable[[], int | None]) -> None:
+        self._collector, self._thread = collector, ThreadPool(1)
+        self.journal = Retention(collector.threaded_journal, collector.config.store, list(collector.drains), collector.clock,
+                                 collector.stats, counted, collector.disk, collector.config.disk)
+        self._refused: dict[str, str] = {}  # sink -> reason
+
+    def drop_days(self) -> None:
+        """Copy and drop the days of each sink that are due at the level of its disk."""
+        for tier in self._collector.cold_tiers:
+            try:
+                self._thread.apply(self._drop_days_of, (tier,))
+            except PumpWatchError as error:
+                if self._refused.get(tier.name) != error.message:
+                    log.warning("old days not looked at sink=%s reason=%s", tier.name, error)
+                self._refused[tier.name] = error.message
+            else:
+                self._refused.pop(tier.name, None)
+
+    def _drop_days_of(self, tier: ColdTier) -> None:
+        disk = self._collector.disk
+        if folder := tier.files_in():
+            disk.watch(tier.name, Path(folder))
+        tier.run(disk.level(tier.name), disk.only_recording)
+
+    def take_request(self) -> None:
+        """Run at once where `pumpwatch retention` has asked for it."""
+        if take(self._collector.folder):
+            log.info("retention requested")
+            self.journal.run()
+            self.drop_days()
+
+    def options_changed(self, config: Config) -> None:
+        """Use other options from the next run on."""
+        self.journal.options_changed(config.store, config.disk)
+        self._collector.disk.options_changed(config.disk)
+        for tier in self._collector.cold_tiers:
+            tier.options_changed(config.disk, cold_target(config.disk))

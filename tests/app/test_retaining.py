@@ -1,0 +1,88 @@
+"""A running collector removes what is old, by the level of its disks, and at once where it is asked to."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from pumpwatch.app.collector import Collector
+from pumpwatch.app.retaining import Retaining
+from pumpwatch.config import Config
+from pumpwatch.config_disk import DiskConfig
+from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.hookspecs import StoredDay
+from pumpwatch.ops.cold_tier import ColdTier
+from pumpwatch.ops.disk_watch import DiskUse, DiskWatch, Level
+from pumpwatch.ops.retention_request import drop
+from tests.ops.scripted_sink import DaySink
+
+
+class NearSink(DaySink):
+    """A sink on this machine, which may be down."""
+
+    down = False
+
+    def files_in(self) -> str:
+        return "/near"
+
+    def days(self) -> list[StoredDay]:
+        if self.down:
+            raise ServiceUnavailable("it is down")
+        return super().days()
+
+
+@pytest.fixture
+def sink(collector: Collector) -> NearSink:
+    """The one sink of the collector, on a disk that is 90 % full."""
+    made = NearSink(time.time_ns(), 40)
+    collector.cold_tiers = [ColdTier("near", made, DiskConfig(), collector.clock)]
+    collector.disk = DiskWatch(DiskConfig(), collector.clock, Path("/store"), Path("/store"),
+                               lambda folder: DiskUse(1000, 100 if folder == Path("/near") else 900))
+    return made
+
+
+def retaining(collector: Collector) -> Retaining:
+    return Retaining(collector, lambda: None)
+
+
+def test_the_disk_of_a_sink_that_is_near_is_watched_and_its_level_decides(collector: Collector, sink: NearSink) -> None:
+    jobs = retaining(collector)
+    jobs.drop_days()
+    collector.disk.look()
+    assert collector.disk.level("near") is Level.EMERGENCY and len(sink.held) == 40
+    jobs.drop_days()
+    assert len(sink.held) == 25
+    assert collector.status.now()["disk"]["tiers"]["cold"][0]["days"] == 40, "as of the last look"
+
+
+def test_a_sink_that_is_down_is_told_once(collector: Collector, sink: NearSink, caplog: pytest.LogCaptureFixture) -> None:
+    jobs, sink.down = retaining(collector), True
+    for _ in range(3):
+        jobs.drop_days()
+    assert caplog.text.count("old days not looked at sink=near") == 1
+
+
+def test_a_request_runs_it_at_once(collector: Collector, sink: NearSink, tmp_path: Path) -> None:
+    jobs = retaining(collector)
+    jobs.drop_days()
+    collector.disk.look()
+    jobs.take_request()
+    assert len(sink.held) == 40, "nobody asked"
+    drop(collector.folder)
+    collector.journal.open()
+    try:
+        jobs.take_request()
+    finally:
+        collector.journal.close()
+    assert len(sink.held) == 25
+
+
+def test_other_options_count_from_the_next_run_on(collector: Collector, sink: NearSink) -> None:
+    jobs = retaining(collector)
+    jobs.options_changed(Config(disk=DiskConfig(emergency_days=10)))
+    jobs.drop_days()
+    collector.disk.look()
+    jobs.drop_days()
+    assert len(sink.held) == 10
