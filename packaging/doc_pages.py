@@ -20,9 +20,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import click
 import msgspec
 
-from pumpwatch.cli import pumpwatch as root_command
 from pumpwatch.api.openapi import openapi_json
 from pumpwatch.api.routes import ROUTES
+from pumpwatch.cli import pumpwatch as root_command
 from pumpwatch.config import PATHS, Config, Keys
 from pumpwatch.plugins import load_plugins
 
