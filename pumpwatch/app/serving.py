@@ -8,6 +8,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.api.access import access_of
 from pumpwatch.api.desk import Desk
+from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.service import Service
 from pumpwatch.app.jobs import Jobs
@@ -26,14 +27,15 @@ class Serving:
         self._metrics = Metrics()
         access = access_of(collector.config)
         self._readers = ReaderPool(collector.config, collector.stats, collector.config.api.readers)
-        self.service = Service(self._desk(), access) if access is not None else None
+        self.desk = self._desk()
+        self.service = Service(self.desk, access) if access is not None else None
 
     def _desk(self) -> Desk:
-        collector = self._collector
+        collector, threads = self._collector, ThreadPool(THREADS)
         return Desk(config=collector.config, clock=collector.clock, stats=collector.stats, catalogue=collector.catalogue,
                     recent=collector.recent, figures=lambda: self._status.last, unready=self._unready, jobs=self._jobs.rows,
                     connections=self._connections, plugins=collector.plugins, readers=self._readers,
-                    threads=ThreadPool(THREADS),
+                    listings=ListingRows(collector.config, collector.clock, threads), threads=threads,
                     samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries)
 
     def _connections(self, venue: str) -> list[dict[str, Any]] | None:
@@ -48,6 +50,11 @@ class Serving:
         if figures["journal"]["dropped_trades"] and figures["journal"]["backlog_trades"]:
             return "the disk does not take the trades"
         return ""
+
+    @property
+    def url(self) -> str:
+        """Return the address of the page, empty while it is not served."""
+        return self.service.url if self.service is not None else ""
 
     def start(self) -> None:
         """Have the API served."""

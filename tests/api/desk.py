@@ -11,6 +11,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.api.application import Application
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.gate import Gate
+from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.pages import read_pages
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.routes import ROUTES
@@ -31,8 +32,8 @@ VENUE_ROW = {
     "trades_total": 1000, "trades_per_s": 10.0, "lag_ms": 5.0, "gaps_open": 0, "gaps_filled": 0, "gaps_lost": 0, "down_s": 0.0,
     "problem": "", "list_problem": "", "silent": [], "refused": [], "unlisted": []}
 FIGURES: dict[str, Any] = {
-    "pid": 1, "version": "0", "started_at_ns": 1, "written_at_ns": 2, "up_s": 12.5, "cpu_s": 1.0, "max_rss_bytes": 1, "sinks": [],
-    "venues": [VENUE_ROW], "recent": {}, "backfill": {}, "listing": {}, "notify": [], "journal": {
+    "pid": 1, "version": "0", "started_at_ns": 1, "written_at_ns": 2, "up_s": 12.5, "cpu_s": 1.0, "max_rss_bytes": 1, "page": "",
+    "sinks": [], "venues": [VENUE_ROW], "recent": {}, "backfill": {}, "listing": {}, "notify": [], "journal": {
         "backlog_trades": 0, "bytes": 0, "commits": 1, "durable_trades": 1000, "last_commit_ns": 2, "dropped_trades": 0,
         "durable_ms_p50": 50.0, "durable_ms_p99": 120.0}}
 CONNECTION = {"connection": 0, "doubles": None, "up": True, "symbols": 4, "granted": 4, "peer": "127.0.0.1", "age_s": 1.5,
@@ -61,14 +62,15 @@ def fill_journal(folder: Path, trades: int = TRADES) -> None:
 
 def desk_of(config: Config, figures: dict[str, Any] | None = None, unready: str = "") -> Desk:
     """Return a desk whose memory has 800 trades of four coins."""
-    stats, catalogue, recent = Stats(), catalogue_of(), Recent(20)
+    stats, catalogue, recent, threads = Stats(), catalogue_of(), Recent(20), ThreadPool(2)
     recent.set_earlier_end(0)
     recent.add(batch_of(800, start_ns=Clock().now_ns() - 8 * NS_PER_S, step_ns=10_000_000))
     stats.add("trades_total", 5, venue="binance.spot")
     return Desk(config=config, clock=Clock(), stats=stats, catalogue=catalogue, recent=recent,
                 figures=lambda: FIGURES if figures is None else figures, unready=lambda: unready, jobs=lambda: [JOB],
                 connections=lambda venue: [CONNECTION] if venue == "binance.spot" else None, plugins=load_plugins(config),
-                readers=ReaderPool(config, stats, 1), threads=ThreadPool(2))
+                listings=ListingRows(config, Clock(), threads),
+                readers=ReaderPool(config, stats, 1), threads=threads)
 
 
 def gate_of(config: Config, *, every_request: bool = False) -> Gate:

@@ -52,7 +52,8 @@ def test_a_request_is_answered_and_the_connection_serves_the_next_one(served: Se
     (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
     (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"a" * 4096 + b"\r\n" * 1, 408),
-    (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"1000\r\n" + b"a" * 4096 + b"\r\n") * 40, 413),
+    (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + (
+        b"1000\r\n" + b"a" * 4096 + b"\r\n") * 40, 413),
     (b"DELETE /api/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405),
     (GET % (b"/nothing", b""), 404),
 ])
@@ -111,14 +112,18 @@ def test_whoever_reads_nothing_of_a_long_answer_is_let_go(served: Served) -> Non
         assert connection.recv(1) == b"H"
         served.wait_until_free()
         with pytest.raises(OSError):
-            while True:  # it has closed: what we send now is answered with a reset
-                connection.sendall(b"x" * 65_536)
+            _send_for_ever(connection)  # it has closed: this is answered with a reset
+
+
+def _send_for_ever(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"x" * 65_536)
 
 
 def test_the_drill_goes_over_a_real_socket(served: Served) -> None:
     body = b'{"coin": "C0"}'
-    head_bytes = (b"POST /api/listings/drill HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-                  b"Connection: close\r\nAuthorization: Bearer %s\r\n\r\n")
+    head_bytes = (b"POST /api/listings/drill HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                  b"Content-Length: %d\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n")
     assert served.status_of(head_bytes % (len(body), TOKEN.encode()) + body) == 202
     assert served.status_of(head_bytes % (len(body), b"wrong") + body) == 401
 

@@ -107,3 +107,28 @@ def test_jobs_that_a_step_back_has_moved_away_run_again(scheduler: Scheduler) ->
     scheduler.reschedule_all()
     assert done.wait(20)
     assert waiting.next_run_time == before
+
+
+def test_a_row_of_a_job_has_its_last_run_and_its_last_error(scheduler: Scheduler) -> None:
+    ran = Event()
+
+    def fail_once() -> None:
+        if not ran.is_set():
+            ran.set()
+            raise ValueError("not this time")
+        ended.set()
+
+    ended = Event()
+    scheduler.add_job(fail_once, "interval", seconds=0.05)
+    scheduler.add_job(lambda: None, "interval", seconds=1000, id="count minutes", name="count minutes")
+    assert [(row["name"], row["next_at"], row["runs"]) for row in scheduler.rows()] == [
+        ("count minutes", None, 0), ("fail once", None, 0)]
+    scheduler.start()
+    assert ran.wait(30)
+    gevent.sleep(0)
+    failed = scheduler.rows()[1]
+    assert failed["error"] == "ValueError: not this time" and failed["errors"] == 1 and failed["last_at"] < failed["next_at"]
+    assert ended.wait(30)
+    gevent.sleep(0)
+    well = scheduler.rows()[1]
+    assert well["error"] == "" and well["errors"] == 1 and well["runs"] >= 2 and well["took_s"] is not None
