@@ -60,7 +60,7 @@ def test_a_query_is_counted_with_the_places_that_answered_and_the_segments_that_
     figures, recent, journal = QueryFigures(0.0), Place(START + 5 * NS_PER_S), Place()
     found = find("C1", START, END, catalogue=CATALOGUE, recent=recent, journal_query=journal, figures=figures,
                  segments=lambda first_ns, last_ns: (last_ns - first_ns) // NS_PER_S)
-    assert [(part.source, part.detail) for part in found.parts] == [("recent", ""), ("journal", "in 5 segments")]
+    assert [(part.source, part.detail) for part in found.parts] == [("recent", ""), ("journal", "of 5 segments")]
     find("C1", END - NS_PER_S, END, catalogue=CATALOGUE, recent=recent, journal_query=journal, figures=figures)
     find("C1", START, END, catalogue=CATALOGUE, journal_query=Place(problem=StorageError("locked")), figures=figures)
     counted = figures.figures()
