@@ -1,7 +1,7 @@
 """Pages of the documentation that are made from the code, and the folder that the site is built from.
 
-    python packaging/doc_pages.py            write docs/config.md, docs/commands.md, docs/metrics.md, docs/openapi.json and the
-                                             rules of Prometheus
+    python packaging/doc_pages.py            write docs/config.md, docs/commands.md, docs/metrics.md, docs/openapi.json,
+                                             and the rules of Prometheus
     python packaging/doc_pages.py FOLDER     put every page of the site into FOLDER, for mkdocs
 
 tests/test_docs.py compares the written pages with what this makes.
@@ -302,7 +302,8 @@ def metrics_page() -> str:
 def made_pages() -> dict[Path, str]:
     """Return every page that is made from the code, by its file."""
     return {DOCS / "config.md": config_page(), DOCS / "commands.md": commands_page(), DOCS / "metrics.md": metrics_page(),
-            DOCS / "openapi.json": openapi_json(ROUTES).decode(), ROOT / "packaging" / "prometheus" / "alerts.yml": rules_file()}
+            DOCS / "openapi.json": openapi_json(ROUTES).decode(),
+            ROOT / "packaging" / "prometheus" / "alerts.yml": rules_file()}
 
 
 def site_pages() -> dict[str, str]:

@@ -13,6 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ("sh", "dirname", "cat", "cksum", "env", "sed", "head", "mkdir", "mktemp", "mv", "rm", "rmdir", "bash")
 JAVA = "echo 'openjdk version \"17.0.15\"' >&2"
 MAVEN = 'for word; do case $word in -DoutputDirectory=*) echo jar > "${word#*=}/questdb-9.3.4.jar" ;; esac; done'
+PROMTOOL = "echo 'promtool, version 2.53.1 (branch: debian/sid)'"
+# fetches a package as apt-get does, and takes a program out of it as dpkg-deb does
+DOWNLOAD = ': > prometheus_2.42.0_amd64.deb'
+UNPACK = 'mkdir -p "$3/usr/bin"; cp "$HOME/promtool" "$3/usr/bin/promtool"'
 # installs a program for each package that it knows, and records its arguments
 APT = r"""echo "$@" >> "$HOME/asked"
 for word; do case $word in
@@ -36,6 +40,7 @@ class Machine:
         self.program(self.home / "java", JAVA)
         self.program(self.home / "mvn", MAVEN)
         self.program(self.bin / "python3.13", "exit 0")
+        self.program(self.bin / "promtool", PROMTOOL)
         for name in ("ruff", "mypy", "python"):
             self.program(self.venv / "bin" / name, f"echo {name}")
         files = [(ROOT / name).read_bytes() for name in ("setup.cfg", "pyproject.toml")]
@@ -106,6 +111,38 @@ def test_users_and_other_systems_get_the_names_of_what_is_missing(machine: Machi
     assert (done.returncode, done.stdout, machine.asked()) == (69, "", [])
     assert "Java 17 or newer" in done.stderr
     assert "Debian, Ubuntu: apt-get install openjdk-17-jre-headless maven\n" in done.stderr
+
+
+def without_promtool(machine: Machine) -> None:
+    machine.be(0)
+    machine.program(machine.bin / "java", JAVA)
+    machine.program(machine.bin / "mvn", MAVEN)
+    (machine.bin / "promtool").unlink()
+
+
+def test_promtool_is_taken_out_of_its_package_once_and_nothing_is_installed(machine: Machine) -> None:
+    without_promtool(machine)
+    machine.program(machine.home / "promtool", PROMTOOL)
+    machine.program(machine.bin / "apt-get", f'echo "$@" >> "$HOME/asked"; {DOWNLOAD}')
+    machine.program(machine.bin / "dpkg-deb", UNPACK)
+    for _ in range(2):
+        done = machine.run()
+        assert (done.returncode, done.stdout.split()) == (0, ["ruff", "mypy", "python"]), done.stderr
+    assert machine.asked() == ["-q download prometheus"]
+    assert sorted(path.name for path in (machine.home / ".cache" / "pumpwatch").iterdir()) == ["promtool", "questdb-9.3.4.jar"]
+
+
+@pytest.mark.parametrize("has", ["neither", "an old one", "no network"])
+def test_the_tests_do_not_run_without_promtool_and_say_where_it_is(machine: Machine, has: str) -> None:
+    without_promtool(machine)
+    if has == "an old one":
+        machine.program(machine.bin / "promtool", "echo 'promtool, version 2.31.2+ds1'")
+    if has == "no network":
+        machine.program(machine.bin / "apt-get", "exit 100")
+        machine.program(machine.bin / "dpkg-deb", UNPACK)
+    done = machine.run()
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "promtool 2.42 or newer is missing" in done.stderr and "apt-get install prometheus" in done.stderr
 
 
 FAILING = """case "$*" in

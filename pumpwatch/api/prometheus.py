@@ -45,11 +45,11 @@ def exposition(samples: Iterable[Sample]) -> bytes:
     return generate_latest(registry)
 
 
-def metrics(call: Call) -> Answer:
+def prometheus(call: Call) -> Answer:
     """Answer with every metric, as of now."""
     return Answer(exposition(call.desk.samples()), CONTENT_TYPE_LATEST)
 
 
 ROUTES = (
-    Route("/metrics", metrics, "The collector's metrics for Prometheus", media=("text/plain",)),
+    Route("/metrics", prometheus, "The collector's metrics for Prometheus", media=("text/plain",)),
 )

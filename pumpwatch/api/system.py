@@ -47,7 +47,7 @@ class JournalRow(msgspec.Struct):
 
 
 class SystemStatus(msgspec.Struct):
-    """The figures of `pumpwatch status --json`, at most about a second old. Counts are since the start."""
+    """The figures of `pumpwatch status --json`, at most about a second old. Counts are since the start; page is its address."""
 
     pid: int
     version: str
@@ -56,6 +56,7 @@ class SystemStatus(msgspec.Struct):
     up_s: float
     cpu_s: float
     max_rss_bytes: int
+    page: str
     venues: list[VenueRow]
     journal: JournalRow
     sinks: list[SinkRow]

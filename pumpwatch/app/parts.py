@@ -59,6 +59,14 @@ class Telling(Protocol):
         """Wait for the tries under way, after `notifier.stop`; end those that take longer."""
 
 
+class Serves(Protocol):
+    """Whoever serves the page and the API. url: of the page, empty while it is not served."""
+
+    @property
+    def url(self) -> str:
+        """Return the address of the page."""
+
+
 class CollectorParts(Protocol):
     """A collector without its jobs, listings and status. `journal` blocks; `threaded_journal` makes only the caller wait."""
 
@@ -105,6 +113,10 @@ class CollectorParts(Protocol):
 
     def alert_events(self, since_ns: int) -> list[MakeEvent]:
         """Return the events of the alerts that began or ended since a time (ns UTC), told or not."""
+
+    @property
+    def serving(self) -> Serves:
+        """The page and the API."""
 
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""

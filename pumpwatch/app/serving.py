@@ -27,7 +27,8 @@ class Serving:
         self._metrics = Metrics()
         access = access_of(collector.config)
         self._readers = ReaderPool(collector.config, collector.stats, collector.config.api.readers)
-        self.service = Service(self._desk(), access) if access is not None else None
+        self.desk = self._desk()
+        self.service = Service(self.desk, access) if access is not None else None
 
     def _desk(self) -> Desk:
         collector, threads = self._collector, ThreadPool(THREADS)
@@ -49,6 +50,11 @@ class Serving:
         if figures["journal"]["dropped_trades"] and figures["journal"]["backlog_trades"]:
             return "the disk does not take the trades"
         return ""
+
+    @property
+    def url(self) -> str:
+        """Return the address of the page, empty while it is not served."""
+        return self.service.url if self.service is not None else ""
 
     def start(self) -> None:
         """Have the API served."""

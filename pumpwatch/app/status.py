@@ -59,7 +59,7 @@ class Status:
             "recent": {"trades": collector.recent.rows, "bytes": collector.recent.nbytes},
             "disk": {**collector.disk.figures(), "tiers": self._tiers()}, "memory": collector.memory.figures(),
             "backfill": collector.backfill.figures() if collector.backfill else {},
-            "listing": collector.listing_status(), "notify": collector.notifying.notifier.status(),
+            "page": collector.serving.url, "listing": collector.listing_status(), "notify": collector.notifying.notifier.status(),
             "jobs": collector.job_rows(), "queries": collector.queries.figures(), "active_alerts": collector.alert_rows(),
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in collector.stats.items()],
         }

@@ -86,8 +86,8 @@ def trades(coin: str, start_ns: int, end_ns: int, exchange: str | None, market: 
 
 
 def _say_part(part: QueryPart) -> None:
-    say(f"{part.source}: {part.rows:,} trades{f' {part.detail}' if part.detail else ''}, {part.ms:.0f} ms"
-        + (f", {part.problem}" if part.problem else ""))
+    where = f" {part.detail}" if part.detail else ""
+    say(f"{part.source}: {part.rows:,} trades{where} in {part.ms:.0f} ms" + (f", {part.problem}" if part.problem else ""))
 
 
 class _Choice(NamedTuple):

@@ -70,6 +70,12 @@ def _source_up(figures: Figures) -> Reading:
     return [((name,), float(row["up"])) for name, row in figures.sources().items() if row["up"] is not None]
 
 
+def _backup_failed(figures: Figures) -> Reading:
+    backup = figures.status.get("backup") or {}
+    known = backup.get("last_error") or backup.get("last_ok_ns")
+    return [((), float(bool(backup["last_error"])))] if known else []
+
+
 def _windows(key: str) -> Read:
     def read(figures: Figures) -> Reading:
         windows = (figures.status.get("listing") or {}).get("windows")
@@ -223,7 +229,7 @@ JOBS = (
     _gauge("job_duration_seconds", "Duration of the last run.", jobs("took_s"), "job"),
     _gauge("job_overdue_seconds", "How much more than its interval has passed since a run ended.", jobs("overdue_s"), "job"),
     _gauge("backup_failed", "Is 1 after a backup that failed, until one succeeds; absent before the first.",
-           gauged("backup_failed")),
+           _backup_failed),
 )
 
 PARTS: dict[str, tuple[Metric, ...]] = {

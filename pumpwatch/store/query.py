@@ -40,7 +40,7 @@ class RecentTrades(Protocol):
 class QueryPart:
     """The number of rows from one place, and the time it took. `problem`: the reason where the place could not answer.
 
-    detail: how the place found them: `in 3 segments`; empty where it does not say.
+    detail: how the place found them: `of 3 segments`; empty where it does not say.
     """
 
     source: str  # recent, journal, or a sink's name
@@ -103,7 +103,8 @@ def _find(
             batch = question(first_ns, last_ns)
         except PumpWatchError as error:
             problem = error.message
-        detail = f"in {segments(first_ns, last_ns):,} segments" if source == "journal" and segments is not None else ""
+        count = segments(first_ns, last_ns) if source == "journal" and segments is not None else None
+        detail = "" if count is None else f"of {count:,} segment{'' if count == 1 else 's'}"
         parts.append(QueryPart(source, len(batch), (time.perf_counter() - started) * 1000, problem, detail))
         batches.append(batch)
 

@@ -79,7 +79,7 @@ class QueryFigures:
 
 
 def plan(parts: Sequence[Part], ms: float) -> str:
-    """Return which part took how long: `recent 12 ms, 300 rows; journal 340 ms, 4,000 rows in 3 segments; merge 5 ms`."""
+    """Return which part took how long: `recent 12 ms, 300 rows; journal 340 ms, 4,000 rows of 3 segments; merge 5 ms`."""
     texts = [f"{part.source} {part.ms:.0f} ms" + ("" if part.rows is None else f", {part.rows:,} rows")
              + (f" {part.detail}" if part.detail else "")
              + (f" ({one_line(part.problem, SHOWN)})" if part.problem else "") for part in parts]

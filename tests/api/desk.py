@@ -32,8 +32,8 @@ VENUE_ROW = {
     "trades_total": 1000, "trades_per_s": 10.0, "lag_ms": 5.0, "gaps_open": 0, "gaps_filled": 0, "gaps_lost": 0, "down_s": 0.0,
     "problem": "", "list_problem": "", "silent": [], "refused": [], "unlisted": []}
 FIGURES: dict[str, Any] = {
-    "pid": 1, "version": "0", "started_at_ns": 1, "written_at_ns": 2, "up_s": 12.5, "cpu_s": 1.0, "max_rss_bytes": 1, "sinks": [],
-    "venues": [VENUE_ROW], "recent": {}, "backfill": {}, "listing": {}, "notify": [], "journal": {
+    "pid": 1, "version": "0", "started_at_ns": 1, "written_at_ns": 2, "up_s": 12.5, "cpu_s": 1.0, "max_rss_bytes": 1, "page": "",
+    "sinks": [], "venues": [VENUE_ROW], "recent": {}, "backfill": {}, "listing": {}, "notify": [], "journal": {
         "backlog_trades": 0, "bytes": 0, "commits": 1, "durable_trades": 1000, "last_commit_ns": 2, "dropped_trades": 0,
         "durable_ms_p50": 50.0, "durable_ms_p99": 120.0}}
 CONNECTION = {"connection": 0, "doubles": None, "up": True, "symbols": 4, "granted": 4, "peer": "127.0.0.1", "age_s": 1.5,

@@ -1,4 +1,4 @@
-"""A collector's alerts: told once by the channels, kept over a restart, and begun and ended by what really happens."""
+"""A collector tells each alert once, keeps it over a restart, and begins and ends it by what really happens."""
 
 from __future__ import annotations
 

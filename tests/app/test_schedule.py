@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import gevent
 import pytest
 from gevent.event import Event
 
 from pumpwatch.app.schedule import Every, Scheduler
+from pumpwatch.clock import FakeClock
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -32,6 +34,39 @@ def test_a_run_follows_the_last_by_the_interval() -> None:
 @pytest.mark.parametrize("step", [timedelta(days=5), timedelta(days=9000), timedelta(seconds=-120), timedelta(hours=-1)])
 def test_after_a_step_the_next_run_is_an_interval_away(step: timedelta) -> None:
     assert Every(5).get_next_fire_time(NOW - SECOND, NOW + step) == NOW + step + 5 * SECOND
+
+
+def test_a_job_that_hangs_is_overdue_and_its_next_runs_are_skipped() -> None:
+    clock = FakeClock()
+    scheduler, release, ran = Scheduler(clock), Event(), Event()
+
+    def hang() -> None:
+        ran.set()
+        release.wait(60)
+
+    scheduler.add_job(hang, "interval", seconds=0.05, id="hanging")
+    scheduler.start()
+    try:
+        assert ran.wait(60)
+        with gevent.Timeout(60):
+            while not row_of(scheduler)["skipped"]:
+                gevent.sleep(0.01)
+        assert row_of(scheduler)["overdue_s"] == 0.0
+        clock.advance(100)
+        assert row_of(scheduler)["overdue_s"] == pytest.approx(100, abs=0.2)
+        release.set()
+        with gevent.Timeout(60):
+            while not row_of(scheduler)["runs"]:
+                gevent.sleep(0.01)
+        assert row_of(scheduler)["overdue_s"] == 0.0 and row_of(scheduler)["errors"] == 0
+    finally:
+        release.set()
+        scheduler.shutdown(wait=False)
+
+
+def row_of(scheduler: Scheduler) -> dict[str, Any]:
+    (row,) = scheduler.rows()
+    return row
 
 
 def test_a_jitter_delays_by_no_more() -> None:
@@ -72,3 +107,28 @@ def test_jobs_that_a_step_back_has_moved_away_run_again(scheduler: Scheduler) ->
     scheduler.reschedule_all()
     assert done.wait(20)
     assert waiting.next_run_time == before
+
+
+def test_a_row_of_a_job_has_its_last_run_and_its_last_error(scheduler: Scheduler) -> None:
+    ran = Event()
+
+    def fail_once() -> None:
+        if not ran.is_set():
+            ran.set()
+            raise ValueError("not this time")
+        ended.set()
+
+    ended = Event()
+    scheduler.add_job(fail_once, "interval", seconds=0.05)
+    scheduler.add_job(lambda: None, "interval", seconds=1000, id="count minutes", name="count minutes")
+    assert [(row["name"], row["next_at"], row["runs"]) for row in scheduler.rows()] == [
+        ("count minutes", None, 0), ("fail once", None, 0)]
+    scheduler.start()
+    assert ran.wait(30)
+    gevent.sleep(0)
+    failed = scheduler.rows()[1]
+    assert failed["error"] == "ValueError: not this time" and failed["errors"] == 1 and failed["last_at"] < failed["next_at"]
+    assert ended.wait(30)
+    gevent.sleep(0)
+    well = scheduler.rows()[1]
+    assert well["error"] == "" and well["errors"] == 1 and well["runs"] >= 2 and well["took_s"] is not None

@@ -7,6 +7,7 @@ import stat
 import threading
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import gevent
 import numpy as np
@@ -75,3 +76,45 @@ def test_long_latencies_are_in_bins_so_that_the_figures_stay_small(collector: Co
     assert bins[:101] == [[ms, 1] for ms in range(101)] and bins[-1][0] == len(collector.committer.latency_ms) - 1
     for (before, _), (ms, count) in pairwise(bins):
         assert count == ms - before and (count == 1 or count <= 0.0152 * before + 1)
+
+
+class Venue:
+    """A venue whose counts a test sets."""
+
+    name, exchange, market_type = "a.spot", "a", "spot"
+
+
+def test_a_venue_is_silent_for_as_long_as_no_trade_is_read_and_the_start_counts_as_one(collector: Collector) -> None:
+    clock = FakeClock()
+    collector.clock = clock
+    collector.venues = [SimpleNamespace(venue=Venue, status=lambda: {"exchange": "a", "market_type": "spot"})]
+    status = Status(collector)
+    clock.advance(7)
+    assert status.now()["venues"][0]["silent_s"] == 7.0
+    collector.stats.add("trades_total", 3, venue="a.spot")
+    assert status.now()["venues"][0]["silent_s"] == 0.0
+    clock.advance(4)
+    assert status.now()["venues"][0]["silent_s"] == 4.0
+
+
+def test_rates_are_over_ten_seconds_however_often_somebody_asks(collector: Collector) -> None:
+    clock = FakeClock()
+    collector.clock = clock
+    collector.venues = [SimpleNamespace(venue=Venue, status=lambda: {"exchange": "a", "market_type": "spot"})]
+    status = Status(collector)
+    rates = set()
+    for _ in range(30):
+        collector.stats.add("trades_total", 100, venue="a.spot")
+        clock.advance(1)
+        for _ in range(20):
+            rates.add(status.now()["venues"][0]["trades_per_s"])
+    assert rates == {0.0, 100.0}
+
+
+def test_the_machine_is_looked_at_when_the_figures_are_written(collector: Collector, tmp_path: Path) -> None:
+    collector.status.write()
+    collector.status.write()  # what the first one found is in the second
+    figures = json.loads((tmp_path / FILE).read_text("utf-8"))
+    assert figures["disk"]["size_bytes"] > 0 and figures["files"]["open"] > 3
+    assert 0 < figures["memory"]["used_ratio"] < 1
+    assert figures["clock_offset_s"] is None and figures["active_alerts"] == [] and figures["queries"]["total"] == 0

@@ -5,7 +5,8 @@ asks; `asked/s`), thin (1,000/s on 12 connections), steady-1000, steady-5000, st
 each symbol on two connections), saturation (the highest rate each sustains), burst (150,000/s on 12 connections), recent (memory
 of 20 minutes), query (±20 s of a coin from each store), archive (a listing's archive with its chart), telling (what
 messages cost a window), parse (frame to columns, each venue), start (import and --help), triggers (notice to window, and the
-past of its coin), windows (20 windows at once beside 50,000/s).
+past of its coin), windows (20 windows at once beside 50,000/s), api (stored trades by the HTTP
+API, and bad requests beside 20,000/s).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -71,7 +72,8 @@ LOADS = {
     "burst": LoadScenario("150,000 trades/s on 12 connections", Load(150_000, 12, "burst", 2), (8, 60), (0, 0),
                           ("pumpwatch+questdb",)),
 }
-SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows")
+SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows",
+             "api")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +119,7 @@ class Bench:
         self._size = 1 if options.full else 0
         self.others: dict[str, Callable[[], dict[str, Any]]] = {
             "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
-            "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows}
+            "start": lambda: start((5, 20)[self._size]), "api": self.api, "triggers": self.triggers, "windows": self.windows}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -174,6 +176,14 @@ class Bench:
         from tests.bench.triggers import triggers
 
         return triggers(self._folder, (50, 200)[self._size], self._options.trades or (1_000_000, 6_000_000)[self._size])
+
+    def api(self) -> dict[str, Any]:
+        """Read a million stored trades by the HTTP API, and throw bad requests at a collector (short: 200,000 trades)."""
+        from tests.bench.api import api
+
+        figures = api(self._folder / "api", self._options.trades or (200_000, 1_000_000)[self._size])
+        print(json.dumps(figures, indent=1), file=sys.stderr)
+        return figures
 
     def windows(self) -> dict[str, Any]:
         """Open 20 windows at once beside 50,000 trades/s, and with their coins on two connections beside 2,000/s."""

@@ -226,3 +226,12 @@ def test_a_symbol_that_moves_stays_on_its_old_connection_until_the_new_one_has_h
         until(lambda: any("UNSUBSCRIBE" in text and "s3" in text for text in stream.texts))
         until(lambda: "S3" not in world.feeds.feeds[old].granted)
         assert not gaps_of(world, "S3") and not gaps(world) and world.feeds.status()["subscribed"] == 6
+
+
+def test_a_row_of_a_connection_says_what_it_reads_and_since_when():
+    with VenueWorld(symbols(5), redundancy=2, symbols_per_connection=3) as world:
+        until(lambda: all_up(world, 4))
+        rows = world.feeds.connection_rows()
+        assert sum(row["symbols"] for row in rows) == sum(row["granted"] for row in rows) == 10
+        assert [row["doubles"] for row in rows if row["connection"] < DOUBLE] == [DOUBLE, DOUBLE + 1]
+        assert all(row["up"] and row["age_s"] >= 0 and row["problem"] == "" for row in rows)

@@ -47,8 +47,7 @@ def test_the_page_has_each_metric_with_its_labels_and_no_other() -> None:
 
 
 def test_every_metric_has_a_value_once_everything_is_known() -> None:
-    counters = [*figures()["counters"], {"name": "backup_failed", "value": 0.0}]
-    known = figures(counters=counters, clock_offset_s=0.1)
+    known = figures(backup={"last_ok_ns": 5, "last_error": ""}, clock_offset_s=0.1)
     known["jobs"][0]["took_s"] = 0.2
     seen = {sample.metric.name for sample in Metrics().read(known)}
     assert seen == {metric.name for metric in METRICS}
@@ -90,6 +89,13 @@ def test_a_counter_does_not_go_back_where_a_trade_turns_out_to_be_a_double() -> 
     seen = [next(sample.value for sample in metrics.read(figures(venues=[venue("a", trades_total=count)]))
                  if sample.metric.name == "trades_total") for count in (100, 98, 99, 103)]
     assert seen == [100, 100, 100, 103]
+
+
+@pytest.mark.parametrize(("backup", "value"), [
+    ({"last_ok_ns": 0, "last_error": ""}, None), ({"last_ok_ns": 5, "last_error": ""}, 0.0),
+    ({"last_ok_ns": 5, "last_error": "the disk is full"}, 1.0)])
+def test_a_backup_has_failed_until_one_goes_well(backup: dict[str, Any], value: float | None) -> None:
+    assert values(backup=backup).get(("backup_failed",)) == value
 
 
 def test_no_label_has_a_symbol_and_there_are_few_series() -> None:

@@ -174,3 +174,15 @@ def test_a_gap_that_is_told_again_as_filled_is_filled(tmp_path: Path) -> None:
     ledger.write(Records(gaps=[gap]))
     assert [(one.state, one.to_ns) for _, one in ledger.gaps()] == [(GapState.FILLED, 9)]
     ledger.close()
+
+
+def test_gaps_come_a_page_at_a_time_the_newest_first(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write(Records([replace(GAP, from_ns=number, state=GapState.LOST if number % 2 else GapState.OPEN)
+                          for number in range(1, 8)]))
+    first = ledger.gaps_before(2**63 - 1, 3)
+    assert [gap.from_ns for _, gap in first] == [7, 6, 5]
+    assert [gap.from_ns for _, gap in ledger.gaps_before(first[-1][0], 3)] == [4, 3, 2]
+    assert [gap.from_ns for _, gap in ledger.gaps_before(2**63 - 1, 2, GapState.LOST, "binance")] == [7, 5]
+    assert ledger.gaps_before(2**63 - 1, 9, None, "okx") == []
+    ledger.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from pumpwatch.model import TradeBatch
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
 from pumpwatch.store.query import find, merged
+from pumpwatch.store.query_figures import QueryFigures
 from pumpwatch.store.recent import Recent
 from tests.trades import batch_of, catalogue_of
 
@@ -52,6 +54,25 @@ class Place:
 
     def read(self, names: Sequence[Any], start_ns: int, end_ns: int, catalogue: Catalogue) -> TradeBatch:
         return self(names, start_ns, end_ns)
+
+
+def test_a_query_is_counted_with_the_places_that_answered_and_the_segments_that_were_read() -> None:
+    figures, recent, journal = QueryFigures(0.0), Place(START + 5 * NS_PER_S), Place()
+    found = find("C1", START, END, catalogue=CATALOGUE, recent=recent, journal_query=journal, figures=figures,
+                 segments=lambda first_ns, last_ns: (last_ns - first_ns) // NS_PER_S)
+    assert [(part.source, part.detail) for part in found.parts] == [("recent", ""), ("journal", "of 5 segments")]
+    find("C1", END - NS_PER_S, END, catalogue=CATALOGUE, recent=recent, journal_query=journal, figures=figures)
+    find("C1", START, END, catalogue=CATALOGUE, journal_query=Place(problem=StorageError("locked")), figures=figures)
+    counted = figures.figures()
+    assert (counted["total"], counted["failed"], counted["memory_ratio"]) == (3, 1, 0.3333)
+    assert counted["seconds"] > 0
+
+
+def test_a_query_that_ends_with_an_error_has_failed() -> None:
+    figures = QueryFigures(0.0)
+    with pytest.raises(ZeroDivisionError):
+        find("C1", START, END, catalogue=CATALOGUE, journal_query=Place(problem=ZeroDivisionError()), figures=figures)
+    assert (figures.figures()["total"], figures.figures()["failed"]) == (1, 1)
 
 
 def expected(coin: str = "C1", start_ns: int = START, end_ns: int = END) -> list[int]:

@@ -11,7 +11,7 @@ from pumpwatch.store.query import QueryPart
 from pumpwatch.store.query_figures import QueryFigures, plan
 
 MEMORY = QueryPart("recent", 300, 12.0)
-JOURNAL = QueryPart("journal", 4000, 340.0, detail="in 3 segments")
+JOURNAL = QueryPart("journal", 4000, 340.0, detail="of 3 segments")
 BROKEN = QueryPart("questdb", 0, 3000.4, "no answer\nin 3 s")
 
 
@@ -43,7 +43,7 @@ def test_the_p99_is_that_of_the_slowest_of_a_hundred() -> None:
 
 def test_the_plan_says_which_part_took_how_long() -> None:
     assert plan([MEMORY, JOURNAL, BROKEN], 3360.0) == (
-        "recent 12 ms, 300 rows; journal 340 ms, 4,000 rows in 3 segments; questdb 3000 ms, 0 rows (no answer in 3 s); "
+        "recent 12 ms, 300 rows; journal 340 ms, 4,000 rows of 3 segments; questdb 3000 ms, 0 rows (no answer in 3 s); "
         "merge 8 ms")
     assert plan([QueryPart("reader", None, 5.0, "", "to its first rows")], 5.0) == "reader 5 ms to its first rows; merge 0 ms"
 
@@ -56,7 +56,7 @@ def test_a_slow_query_is_logged_with_its_plan_and_a_quick_one_is_not(
     figures.note("PEPE", 5, 5 + 60 * 10**9, [JOURNAL], 4000, 345.0)
     figures.note("BTC", 5, 6, [MEMORY], 1, 12.0)
     assert [record.getMessage() for record in caplog.records] == [
-        "slow query of=PEPE from_ns=5 span_s=60.0 rows=4000 ms=345 plan='journal 340 ms, 4,000 rows in 3 segments; merge 5 ms'",
+        "slow query of=PEPE from_ns=5 span_s=60.0 rows=4000 ms=345 plan='journal 340 ms, 4,000 rows of 3 segments; merge 5 ms'",
     ][:logged]
     assert figures.figures()["slow"] == logged
 

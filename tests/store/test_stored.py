@@ -40,6 +40,16 @@ def stored(folder: Path, batches: Sequence[TradeBatch], catalogue: Catalogue, cl
     journal.close()
 
 
+def test_nothing_is_stored_before_the_first_trade_unless_a_sink_may_have_it(tmp_path: Path) -> None:
+    stored(tmp_path, [TRADES], CATALOGUE, FakeClock(START))
+    config = Config(store=StoreConfig(dir=str(tmp_path)))
+    trades = StoredTrades(config, load_plugins(config))
+    assert trades.begins_ns() == START and trades.knows("c1") and not trades.knows("NOPE")
+    config = Config(store=StoreConfig(dir=str(tmp_path)), sinks={"questdb": {}})
+    trades = StoredTrades(config, load_plugins(config))
+    assert trades.begins_ns() == 0 and trades.knows("NOPE")
+
+
 def test_a_query_reads_a_data_folder_that_nobody_collects_into(tmp_path: Path) -> None:
     stored(tmp_path, [TRADES], CATALOGUE, FakeClock(START))
     config = Config(store=StoreConfig(dir=str(tmp_path)))
