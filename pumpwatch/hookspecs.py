@@ -174,7 +174,7 @@ class DroppingSink(Protocol):
         """Have it drop by itself whatever is older than so many days, as it goes on; 0: as its own options say."""
 
     def drop_days(self, days: Sequence[StoredDay]) -> None:
-        """Drop these days. Where that cannot be done at once, they go by `keep_days`. Raises ServiceUnavailable."""
+        """Drop these days. If that cannot be done at once, they go by `keep_days`. Raises ServiceUnavailable."""
 
     def write_parquet(self, day: StoredDay, file: BinaryIO) -> None:
         """Write a day's trades as Parquet, with the columns of the sink's table. Raises ServiceUnavailable."""

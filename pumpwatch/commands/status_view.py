@@ -125,12 +125,24 @@ def _stores(status: Status) -> list[list[str]]:
     waiting, commits = int(journal.get("backlog_trades", 0)), int(journal.get("commits", 0))
     rows = [["journal", f"{size(journal.get('bytes', 0))}, {waiting:,} trades not yet durable, {commits:,} commits"],
             ["memory", f"{int(recent.get('trades', 0)):,} recent trades, {size(recent.get('bytes', 0))}"]]
+    rows += [["process", f"{size(memory['rss_bytes'])} of {size(memory['limit_bytes'])}"
+              + ("" if memory.get("level") == "ok" else f", {memory.get('level')}")]
+             for memory in (status.get("memory"),) if memory and memory.get("rss_bytes")]
+    rows += [[f"disk {disk.get('name')}", _disk(disk)] for disk in (status.get("disk") or {}).get("disks", ())
+             if disk.get("used_share") is not None]
     if status.get("backfill"):
         rows.append(["gaps", _gaps(status["backfill"])])
     rows += [[f"sink {sink.get('name')}", f"{sink.get('state')}, {int(sink.get('backlog_trades', 0)):,} trades behind"]
              for sink in status.get("sinks", ())]
     rows += [[f"notify {channel.get('name')}", _channel(channel)] for channel in status.get("notify", ())]
     return rows + [[f"listing {name}", _board(value)] for name, value in (status.get("listing") or {}).items()]
+
+
+def _disk(disk: Status) -> str:
+    """Return how full a disk is, how long it lasts, and its level where it has one."""
+    days, level = disk.get("days_left"), str(disk.get("level", "ok"))
+    return (f"{disk['used_share']:.0%} used, {size(disk.get('free_bytes', 0))} free"
+            + ("" if days is None else f", full in {days:.1f} days") + ("" if level == "ok" else f", {level.replace('_', ' ')}"))
 
 
 def _gaps(backfill: Status) -> str:

@@ -2,7 +2,7 @@
 
 Days go by the sink's own setting, and earlier above `disk.clean_up_percent` and `disk.emergency_percent`. The age of a day counts
 from the smaller of our clock and the newest trades in the sink, so that no clock alone removes anything. A sink that keeps its
-trades for ever loses none. Where `disk.cold_dir` is set, a day that has no checked copy there is not dropped.
+trades for ever loses none. With `disk.cold_dir` set, a day that has no checked copy there is not dropped.
 """
 
 from __future__ import annotations

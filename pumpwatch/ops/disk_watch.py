@@ -1,4 +1,4 @@
-"""How full the disks are: the level of each, with hysteresis, and how many days are left at the present rate."""
+"""Watch the disks: the level of each, with hysteresis, and how many days are left at the present rate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STORE = "store"
 
 
 class Level(IntEnum):
-    """What a disk asks for: nothing, the normal clean-up, the emergency one, or that nothing but recording goes on."""
+    """The level of a disk: it asks for nothing, the normal clean-up, the emergency one, or that only recording goes on."""
 
     OK = 0
     CLEAN_UP = 1

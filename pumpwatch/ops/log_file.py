@@ -1,7 +1,7 @@
 """The log as a file: `pumpwatch.log` in a folder, rotated by size and by age, the oldest files removed.
 
-A thread of its own writes, so that a slow disk holds up nothing. Where it falls behind by LINES lines, further ones are left out
-of the file and counted there.
+A thread of its own writes, so that a slow disk holds up nothing. If it falls behind by LINES lines, further ones are left out of
+the file and counted there.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is due at these levels, and the sinks that could not be asked."""
+    """The files and days that are due at these levels, and the sinks that could not be asked."""
 
     levels: Mapping[str, Level]
     due: list[Due]

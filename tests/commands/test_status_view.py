@@ -99,3 +99,13 @@ def test_a_channel_has_its_counts_and_its_trouble() -> None:
     text = " ".join(check_lines(status_lines(figures(notify=channels), NOW_NS, 120), 120).split())
     assert "notify phone 3 sent, 2 failed, 1 waiting; it answers HTTP 500" in text
     assert "notify hook 3 sent, 2 failed, 1 waiting, 4 given up" in text
+
+
+def test_disks_and_memory_are_said_in_words() -> None:
+    disks = [{"name": "store", "used_share": 0.86, "free_bytes": 7_000_000_000, "days_left": 2.54, "level": "emergency"},
+             {"name": "archives", "used_share": 0.1, "free_bytes": 9_000_000_000, "days_left": None, "level": "ok"},
+             {"name": "questdb", "used_share": None}]
+    memory = {"rss_bytes": 300_000_000, "limit_bytes": 900_000_000, "level": "shrunk"}
+    text = check_lines(status_lines(figures() | {"disk": {"disks": disks}, "memory": memory}, NOW_NS, 120), 120)
+    assert "86% used, 7.0 GB free, full in 2.5 days, emergency" in text and "10% used, 9.0 GB free" in text
+    assert "300.0 MB of 900.0 MB, shrunk" in text and "disk questdb" not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,11 @@ def write(config: LogConfig, lines: int, first: int = 0) -> None:
     for number in range(first, first + lines):
         handler.handle(logging.LogRecord("x", logging.INFO, "", 0, f"line {number:06}", None, None))
     handler.close()
+    deadline = time.monotonic() + 60
+    path = Path(config.folder) / NAME
+    while not path.exists() or not path.read_text("utf-8").endswith(f"line {first + lines - 1:06}\n"):  # a busy machine is slow
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_file_is_rotated_by_size_and_the_oldest_are_removed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What retention would remove is said without removing it, as the collector would choose it."""
+"""The plan of retention names the files and days that would go, as the collector would choose them, and removes none."""
 
 from __future__ import annotations
 
