@@ -77,6 +77,6 @@ def connections(call: Call) -> VenueConnections:
 
 ROUTES = (
     Route("/api/venues", venues, "Every venue: connections, rates, lag, gaps", Venues),
-    Route("/api/venues/{venue}/connections", connections, "The connections of a venue such as binance.spot", VenueConnections,
-          errors=(404,)),
+    Route("/api/venues/{venue}/connections", connections, "The connections of a venue, which is named EXCHANGE.MARKET",
+          VenueConnections, errors=(404,)),
 )
