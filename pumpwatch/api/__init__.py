@@ -1,6 +1,6 @@
 """The page and the HTTP API of a running collector. It reads, and never writes trades.
 
-How to add a route:
+To add a route:
 
 1. Write a handler in a module of this package: a function that takes a `Call` (`pumpwatch/api/route.py`) and returns a msgspec
    struct, which becomes JSON, or an `Answer` with a body of its own (bytes, or an iterator of pieces that is sent as it comes).

@@ -62,7 +62,7 @@ class Served:
             return rest_of(connection)
 
     def status_of(self, request: bytes) -> int:
-        """Return the status of the answer to a request; 0 where there is none."""
+        """Return the status of the answer to a request; 0 without one."""
         return status_in(self.ask(request))
 
     def wait_until_free(self) -> None:
