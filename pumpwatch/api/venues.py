@@ -39,7 +39,7 @@ class Venues(msgspec.Struct):
 
 
 class ConnectionRow(msgspec.Struct):
-    """One connection. doubles: the one that it doubles or that doubles it. An age is null before the first connection or trade."""
+    """A connection. doubles: the one that it doubles or that doubles it. Ages are null before the first connection or trade."""
 
     connection: int
     doubles: int | None
