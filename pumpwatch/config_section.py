@@ -1,4 +1,4 @@
-"""What every section of the configuration is made of: a mapping that knows its keys, and the kinds of numbers and names."""
+"""The base of every section of the configuration, and the kinds of numbers and names in them."""
 
 from __future__ import annotations
 

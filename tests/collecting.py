@@ -47,7 +47,7 @@ def collecting(folder: Path, symbols: int = 6, rate: int = 200) -> Iterator[Coll
             file = folder / "collector.yaml"
             file.write_text(yaml.safe_dump(config))
             with subprocess.Popen([sys.executable, "-m", "pumpwatch", "collect", "-c", str(file)], stderr=log,
-                                  cwd=folder, env=environ) as collector:
+                                  cwd=folder, env=environ | {"PUMPWATCH_API__LISTEN": "127.0.0.1:0"}) as collector:
                 try:
                     _wait_for_trades(data, collector)
                     yield Collecting(file, data)

@@ -1,4 +1,4 @@
-"""What a section is made of."""
+"""The base of every section."""
 
 from __future__ import annotations
 

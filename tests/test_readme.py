@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +36,7 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.strip().splitlines()]
+ASKED = [line for line in COMMANDS if line.startswith("curl ")]
 OF_A_COLLECTOR = [line for line in COMMANDS if line.startswith("pumpwatch ")]
 
 
@@ -49,7 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collecting]:
 
 
 def test_every_command_line_of_the_readme_is_run_here() -> None:
-    others = set(COMMANDS) - set(OF_A_COLLECTOR)
+    others = set(COMMANDS) - set(OF_A_COLLECTOR) - set(ASKED)
     assert others == {"packaging/run demo", "packaging/run collect", "packaging/build", "packaging/test"}
 
 
@@ -92,6 +95,14 @@ def test_a_command_line_of_the_readme_works_beside_a_collector(running: Collecti
     if "--json" in line:
         assert all(isinstance(json.loads(row), dict) for row in done.stdout.splitlines())
         assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("line", ASKED)
+def test_an_address_of_the_readme_is_answered_by_a_collector(running: Collecting, line: str) -> None:
+    page = json.loads((running.folder / "status.json").read_text())["page"]
+    address = shlex.split(line)[-1].replace("http://127.0.0.1:8321/", page)
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        assert answer.status == 200 and answer.read()
 
 
 def test_packaging_build_makes_a_file_that_runs_the_demo_from_an_empty_folder(zipapp: Zipapp, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The page and the HTTP API of a running collector. It reads, and never writes trades.
 
-How to add a route:
+To add a route:
 
 1. Write a handler in a module of this package: a function that takes a `Call` (`pumpwatch/api/route.py`) and returns a msgspec
    struct, which becomes JSON, or an `Answer` with a body of its own (bytes, or an iterator of pieces that is sent as it comes).
@@ -15,6 +15,6 @@ An endless answer (server-sent events) is an iterator too: it is closed when the
 seconds, so it must yield at least a comment line every few seconds. Static files in `page/` are served at `/NAME` from memory,
 with a content security policy that allows no inline script or style; `page/index.html` is `/`.
 
-Layers, outside in: `service.py` (binds, tries again), `server.py` and `head.py` (sockets, limits, time limits), `gate.py` (Host,
+Layers, outside in: `service.py` (binds, tries again), `server.py` and `head.py` (sockets, limits, time limits), `guard.py` (Host,
 Origin, token), `application.py` (routes to falcon), the handlers.
 """

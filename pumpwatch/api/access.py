@@ -1,4 +1,7 @@
-"""Where the API listens, and who may use it, as the config says. An address that is open to others without need is refused."""
+"""The address at which the API listens and the rules for its callers, from the config.
+
+An address that is open to others by mistake is refused.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 class Access:
     """An address to listen at, and the rules for whoever calls.
 
-    token: empty where there is none. every_request: reading needs the token too. tls: None for plain HTTP.
+    token: empty without one. every_request: reading needs the token too. tls: None for plain HTTP.
     """
 
     host: str

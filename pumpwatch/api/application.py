@@ -11,7 +11,7 @@ import falcon
 import msgspec
 
 from pumpwatch.api.desk import Desk
-from pumpwatch.api.gate import Gate
+from pumpwatch.api.guard import Guard
 from pumpwatch.api.pages import Page
 from pumpwatch.api.route import JSON, PROBLEM, Answer, Call, Problem, Route, problem_json
 from pumpwatch.errors import PumpWatchError, ServiceUnavailable, StorageError, UsageError
@@ -34,8 +34,8 @@ Responder = Callable[..., None]
 class Application(falcon.App[falcon.Request, falcon.Response]):
     """The WSGI application of one collector."""
 
-    def __init__(self, desk: Desk, routes: Iterable[Route], pages: Mapping[str, Page], gate: Gate) -> None:
-        super().__init__(middleware=[_Headers(), gate])
+    def __init__(self, desk: Desk, routes: Iterable[Route], pages: Mapping[str, Page], guard: Guard) -> None:
+        super().__init__(middleware=[_Headers(), guard])
         self.req_options.strip_url_path_trailing_slash = False
         self.add_error_handler(Problem, _tell_problem)
         self.add_error_handler(UsageError, _tell_usage)

@@ -20,7 +20,7 @@ PIECE_ROWS = 5_000  # of JSON lines and CSV: about a megabyte
 class TradeRow(msgspec.Struct, gc=False):
     """One trade, with the fields of TRADE_FIELDS.
 
-    price is in the quote currency, quantity in base units; times are in ns UTC; sequence_number is null where there is none.
+    price is in the quote currency, quantity in base units; times are in ns UTC; sequence_number is null if the venue has none.
     """
 
     exchange: str

@@ -1,4 +1,4 @@
-"""How much one client may ask: connections at a time, and requests in a sliding minute."""
+"""Limits for each client: connections at a time, and requests in a sliding minute."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Processes that read stored trades for the API, started when they are needed and ended when they are idle.
 
-Only the hub uses this module. A process belongs to one request at a time. Where the request is given up, because its client has
+Only the hub uses this module. A process belongs to one request at a time. If the request is given up, because its client has
 gone or takes too long, the process is killed.
 """
 
@@ -53,7 +53,7 @@ class ReaderPool:
     def read(self, wanted: Wanted) -> Iterator[bytes]:
         """Return the pieces of an answer once its first is there. Closing the iterator gives the answer up.
 
-        Raises Busy where no process is free for WAIT_S, and Refused where there is no such answer.
+        Raises Busy if all processes are taken for WAIT_S, and Refused with the status of an error.
         """
         if not self._free.acquire(timeout=WAIT_S):
             raise Busy("others are reading stored trades")
@@ -128,7 +128,7 @@ class ReaderPool:
 
 
 class Refused(PumpWatchError):
-    """Tell the client why there is not an answer."""
+    """Tell the client the status and the reason of an error."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.detail)

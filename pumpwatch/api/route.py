@@ -1,4 +1,4 @@
-"""What a route is made of: its address, its types and the function that answers."""
+"""A route: its address, its types and the function that answers."""
 
 from __future__ import annotations
 

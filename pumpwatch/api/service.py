@@ -9,7 +9,7 @@ from gevent.event import Event
 from pumpwatch.api.access import Access, url_of
 from pumpwatch.api.application import Application
 from pumpwatch.api.desk import Desk
-from pumpwatch.api.gate import Gate
+from pumpwatch.api.guard import Guard
 from pumpwatch.api.pages import read_pages
 from pumpwatch.api.routes import ROUTES
 from pumpwatch.api.server import Server
@@ -31,8 +31,8 @@ class Service:
         """Serve until `stop`."""
         access, desk = self._access, self._desk
         changing = frozenset((route.method, route.path) for route in ROUTES if route.token)
-        gate = Gate(access.hosts, access.token, access.every_request, changing, access.tls is not None)
-        application = Application(desk, ROUTES, read_pages(), gate)
+        guard = Guard(access.hosts, access.token, access.every_request, changing, access.tls is not None)
+        application = Application(desk, ROUTES, read_pages(), guard)
         told = False
         while not self._stopped.is_set():
             server = Server((access.host, access.port), application, desk.stats, connections=desk.config.api.connections,

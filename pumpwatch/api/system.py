@@ -1,4 +1,4 @@
-"""How the collector is: alive, ready, its figures, its jobs."""
+"""The state of the collector: alive, ready, its figures, its jobs."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ BUFFER_BYTES = 1 << 20
 
 
 class Start(msgspec.Struct):
-    """What the process is given once: the collector's config."""
+    """The first message to the process: the collector's config."""
 
     config: Config
 

@@ -39,7 +39,7 @@ class Venues(msgspec.Struct):
 
 
 class ConnectionRow(msgspec.Struct):
-    """One connection. doubles: the connection that it doubles or that doubles it. Ages are null where there is none yet."""
+    """A connection. doubles: the one that it doubles or that doubles it. Ages are null before the first connection or trade."""
 
     connection: int
     doubles: int | None
@@ -77,6 +77,6 @@ def connections(call: Call) -> VenueConnections:
 
 ROUTES = (
     Route("/api/venues", venues, "Every venue: connections, rates, lag, gaps", Venues),
-    Route("/api/venues/{venue}/connections", connections, "The connections of a venue such as binance.spot", VenueConnections,
-          errors=(404,)),
+    Route("/api/venues/{venue}/connections", connections, "The connections of a venue, which is named EXCHANGE.MARKET",
+          VenueConnections, errors=(404,)),
 )

@@ -184,7 +184,7 @@ class VenueConnections:
                     feed.leave("subscribed and silent, although the connection beside it has trades")
 
     def rows(self, now: float, now_ns: int) -> list[dict[str, Any]]:
-        """Return a row for each connection that has symbols; the ages are None where there is nothing to count from."""
+        """Return a row for each connection that has symbols; an age is None before the first connection or trade."""
         def age_s(since_ns: int) -> float | None:
             return round((now_ns - since_ns) / NS_PER_S, 3) if since_ns else None
 

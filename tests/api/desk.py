@@ -10,7 +10,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.api.application import Application
 from pumpwatch.api.desk import Desk
-from pumpwatch.api.gate import Gate
+from pumpwatch.api.guard import Guard
 from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.pages import read_pages
 from pumpwatch.api.reader_pool import ReaderPool
@@ -73,13 +73,13 @@ def desk_of(config: Config, figures: dict[str, Any] | None = None, unready: str 
                 readers=ReaderPool(config, stats, 1), threads=threads)
 
 
-def gate_of(config: Config, *, every_request: bool = False) -> Gate:
-    """Return the gate of a config."""
+def guard_of(config: Config, *, every_request: bool = False) -> Guard:
+    """Return the guard of a config."""
     changing = frozenset((route.method, route.path) for route in ROUTES if route.token)
-    return Gate(frozenset(config.api.hosts), config.api.token, every_request, changing)
+    return Guard(frozenset(config.api.hosts), config.api.token, every_request, changing)
 
 
 def client_of(desk: Desk, *, every_request: bool = False) -> falcon.testing.TestClient:
     """Return a client that calls the application without a socket."""
-    application = Application(desk, ROUTES, read_pages(), gate_of(desk.config, every_request=every_request))
+    application = Application(desk, ROUTES, read_pages(), guard_of(desk.config, every_request=every_request))
     return falcon.testing.TestClient(application, headers={"Host": "127.0.0.1:8321"})

@@ -62,7 +62,7 @@ class Served:
             return rest_of(connection)
 
     def status_of(self, request: bytes) -> int:
-        """Return the status of the answer to a request; 0 where there is none."""
+        """Return the status of the answer to a request; 0 without one."""
         return status_in(self.ask(request))
 
     def wait_until_free(self) -> None:
@@ -100,13 +100,13 @@ def main(options: dict[str, Any]) -> None:
     from pumpwatch.api.pages import read_pages
     from pumpwatch.api.routes import ROUTES
     from pumpwatch.errors import PumpWatchError
-    from tests.api.desk import config_of, desk_of, gate_of
+    from tests.api.desk import config_of, desk_of, guard_of
 
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, PumpWatchError)
     server.HEAD_S, server.BODY_S, server.SEND_S, server.IDLE_S = HEAD_S, BODY_S, SEND_S, IDLE_S
     config = config_of(Path(options["folder"]), **options["api"])
     desk = desk_of(config)
-    running = server.Server(("127.0.0.1", 0), Application(desk, ROUTES, read_pages(), gate_of(config)), desk.stats,
+    running = server.Server(("127.0.0.1", 0), Application(desk, ROUTES, read_pages(), guard_of(config)), desk.stats,
                             connections=config.api.connections, requests_per_minute=config.api.requests_per_minute)
     running.start()
     print(running.server_port, flush=True)

@@ -1,4 +1,4 @@
-"""Where the API may listen."""
+"""Addresses at which the API may listen."""
 
 from __future__ import annotations
 

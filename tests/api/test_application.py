@@ -12,11 +12,11 @@ from pumpwatch.api.application import HEADERS, Application
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.route import Answer, Call, Problem, ProblemBody, Route
 from pumpwatch.errors import ServiceUnavailable, StorageError, UsageError
-from tests.api.desk import TOKEN, gate_of
+from tests.api.desk import TOKEN, guard_of
 
 
 def client_with(desk: Desk, *routes: Route) -> falcon.testing.TestClient:
-    return falcon.testing.TestClient(Application(desk, routes, {}, gate_of(desk.config)), headers={"Host": "localhost"})
+    return falcon.testing.TestClient(Application(desk, routes, {}, guard_of(desk.config)), headers={"Host": "localhost"})
 
 
 def test_every_answer_has_the_headers_that_protect_it(client: falcon.testing.TestClient) -> None:

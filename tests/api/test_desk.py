@@ -1,4 +1,4 @@
-"""What the API sees of a collector."""
+"""The parts of a collector that the API reads."""
 
 from __future__ import annotations
 

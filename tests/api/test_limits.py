@@ -1,4 +1,4 @@
-"""How much one client may ask."""
+"""Limits for each client."""
 
 from __future__ import annotations
 

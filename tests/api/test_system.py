@@ -1,4 +1,4 @@
-"""How the collector is."""
+"""The state of the collector."""
 
 from __future__ import annotations
 

@@ -124,11 +124,11 @@ def serve(folder: Path) -> None:
     from pumpwatch.api.application import Application
     from pumpwatch.api.routes import ROUTES
     from pumpwatch.api.server import Server
-    from tests.api.desk import config_of, desk_of, gate_of
+    from tests.api.desk import config_of, desk_of, guard_of
 
     config = config_of(folder)
     desk = desk_of(config)
-    running = Server(("127.0.0.1", 0), Application(desk, ROUTES, {}, gate_of(config)), desk.stats, connections=64,
+    running = Server(("127.0.0.1", 0), Application(desk, ROUTES, {}, guard_of(config)), desk.stats, connections=64,
                      requests_per_minute=10_000)
     running.start()
     watch = Watch()

@@ -9,7 +9,7 @@ import falcon.testing
 import pytest
 
 from pumpwatch.api.desk import Desk
-from pumpwatch.api.gate import Gate
+from pumpwatch.api.guard import Guard
 from tests.api.desk import TOKEN, client_of, config_of, desk_of
 
 BASIC = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
@@ -19,14 +19,14 @@ BASIC = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
     "127.0.0.1", "127.0.0.1:8321", "localhost:9", "LocalHost", "[::1]:8321", "192.168.1.7:8321", "collector.example.org:443",
     "collector.example.org."])
 def test_addresses_localhost_and_the_names_of_the_config_are_known(host: str) -> None:
-    assert Gate(frozenset({"collector.example.org"}), "", False).knows(host)
+    assert Guard(frozenset({"collector.example.org"}), "", False).knows(host)
 
 
 @pytest.mark.parametrize("host", [
     "", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "127.0.0.1:8321:1", "a@127.0.0.1", "[::1", "[evil]",
     "localhost:port", "127.1", "0x7f.1"])
 def test_a_name_of_a_stranger_is_refused(host: str, client: falcon.testing.TestClient) -> None:
-    assert not Gate(frozenset(), "", False).knows(host)
+    assert not Guard(frozenset(), "", False).knows(host)
     assert client.simulate_get("/api/health", headers={"Host": host}).status_code == 421
 
 

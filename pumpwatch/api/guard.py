@@ -19,7 +19,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
-class Gate:
+class Guard:
     """Looks at each request before its route does.
 
     A stranger's web page may have its own name point to this machine (DNS rebinding). So the Host must be an address,
