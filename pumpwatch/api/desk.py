@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from gevent.threadpool import ThreadPool
 
+from pumpwatch.api.broadcast import Broadcast
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config
@@ -23,7 +24,8 @@ class Desk:
     """The parts of a collector that handlers may read.
 
     figures: what the collector wrote last to status.json, at most about a second old; shared, so never change it. unready: the
-    reason why the collector does not record, empty where it does. jobs: one row for each job of the scheduler.
+    reason why the collector does not record, empty where it does. jobs: one row for each job of the scheduler. broadcast: the
+    events of the page.
     """
 
     config: Config
@@ -35,6 +37,7 @@ class Desk:
     unready: Callable[[], str]
     jobs: Callable[[], list[dict[str, Any]]]
     threads: ThreadPool
+    broadcast: Broadcast
 
     def offload(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Call a function in a native thread of the API while only the calling greenlet waits."""

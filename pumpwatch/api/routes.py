@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pumpwatch.api import system
+from pumpwatch.api import stream, system
 from pumpwatch.api.route import Route
 
-ROUTES: tuple[Route, ...] = (*system.ROUTES,)
+ROUTES: tuple[Route, ...] = (*system.ROUTES, *stream.ROUTES)
