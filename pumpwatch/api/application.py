@@ -14,6 +14,7 @@ from pumpwatch.api.desk import Desk
 from pumpwatch.api.gate import Gate
 from pumpwatch.api.pages import Page
 from pumpwatch.api.route import JSON, PROBLEM, Answer, Call, Problem, Route, problem_json
+from pumpwatch.errors import PumpWatchError, ServiceUnavailable, StorageError, UsageError
 from pumpwatch.printable import printable
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ class Application(falcon.App[falcon.Request, falcon.Response]):
         super().__init__(middleware=[_Headers(), gate])
         self.req_options.strip_url_path_trailing_slash = False
         self.add_error_handler(Problem, _tell_problem)
+        self.add_error_handler(UsageError, _tell_usage)
+        self.add_error_handler(StorageError, _tell_unavailable)
+        self.add_error_handler(ServiceUnavailable, _tell_unavailable)
         self.add_error_handler(Exception, partial(_tell_failure, desk))
         self.set_error_serializer(_serialize)
         for path, responders in _resources(desk, routes, pages).items():
@@ -59,9 +63,9 @@ class _Headers:
     """Puts the headers that every answer has."""
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, succeeded: bool) -> None:
-        resp.set_headers(HEADERS)
-        if resp.get_header("Cache-Control") is None:
-            resp.set_header("Cache-Control", "no-store")
+        for name, value in (*HEADERS.items(), ("Cache-Control", "no-store")):
+            if resp.get_header(name) is None:
+                resp.set_header(name, value)
 
 
 def _send_page(page: Page, req: falcon.Request, resp: falcon.Response) -> None:
@@ -116,6 +120,14 @@ def _tell_problem(req: falcon.Request, resp: falcon.Response, problem: Problem, 
     resp.status, resp.content_type = falcon.code_to_http_status(problem.status), PROBLEM
     resp.set_headers(problem.headers)
     resp.data = problem_json(problem.status, problem.detail)
+
+
+def _tell_usage(req: falcon.Request, resp: falcon.Response, error: UsageError, params: object) -> None:
+    _tell_problem(req, resp, Problem(422, printable(error.message)), params)
+
+
+def _tell_unavailable(req: falcon.Request, resp: falcon.Response, error: PumpWatchError, params: object) -> None:
+    _tell_problem(req, resp, Problem(503, printable(error.message), {"Retry-After": "5"}), params)
 
 
 def _tell_failure(desk: Desk, req: falcon.Request, resp: falcon.Response, error: Exception, params: object) -> None:

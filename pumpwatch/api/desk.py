@@ -9,9 +9,11 @@ from typing import Any, ParamSpec, TypeVar
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.api.broadcast import Broadcast
+from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config
+from pumpwatch.plugins import Plugins
 from pumpwatch.stats import Stats
 from pumpwatch.store.recent import Recent
 
@@ -24,8 +26,8 @@ class Desk:
     """The parts of a collector that handlers may read.
 
     figures: what the collector wrote last to status.json, at most about a second old; shared, so never change it. unready: the
-    reason why the collector does not record, empty where it does. jobs: one row for each job of the scheduler. broadcast: the
-    events of the page.
+    reason why the collector does not record, empty where it does. jobs: a row for each job of the scheduler. connections: a row
+    for each connection of a venue such as binance.spot, None where it is not collected. broadcast: the events of the page.
     """
 
     config: Config
@@ -36,6 +38,9 @@ class Desk:
     figures: Callable[[], dict[str, Any]]
     unready: Callable[[], str]
     jobs: Callable[[], list[dict[str, Any]]]
+    connections: Callable[[str], list[dict[str, Any]] | None]
+    plugins: Plugins
+    readers: ReaderPool
     threads: ThreadPool
     broadcast: Broadcast
 

@@ -1,4 +1,4 @@
-"""How the collector is: alive, ready, its figures."""
+"""How the collector is: alive, ready, its figures, its jobs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 
 from pumpwatch import __version__
 from pumpwatch.api.route import Call, Problem, Route
+from pumpwatch.api.venues import VenueRow
 
 
 class Health(msgspec.Struct):
@@ -18,20 +19,118 @@ class Health(msgspec.Struct):
     up_s: float
 
 
+class Ready(msgspec.Struct):
+    """Trades are recorded."""
+
+    status: str
+
+
+class SinkRow(msgspec.Struct):
+    """One sink, and how many trades it has yet to take."""
+
+    name: str
+    state: str
+    backlog_trades: int
+
+
+class JournalRow(msgspec.Struct):
+    """The journal. durable_ms: from the reading of a trade until it is on the disk."""
+
+    backlog_trades: int
+    bytes: int
+    commits: int
+    durable_trades: int
+    last_commit_ns: int
+    dropped_trades: int
+    durable_ms_p50: float | None
+    durable_ms_p99: float | None
+
+
+class SystemStatus(msgspec.Struct):
+    """The figures of `pumpwatch status --json`, at most about a second old. Counts are since the start."""
+
+    pid: int
+    version: str
+    started_at_ns: int
+    written_at_ns: int
+    up_s: float
+    cpu_s: float
+    max_rss_bytes: int
+    venues: list[VenueRow]
+    journal: JournalRow
+    sinks: list[SinkRow]
+    recent: dict[str, Any]
+    backfill: dict[str, Any]
+    listing: dict[str, Any]
+    notify: list[dict[str, Any]] | dict[str, Any]
+
+
+class Figure(msgspec.Struct):
+    """One counter or gauge; the name ends in its unit."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class Figures(msgspec.Struct):
+    """Every counter and gauge."""
+
+    metrics: list[Figure]
+
+
+class JobRow(msgspec.Struct):
+    """One job. took_s: null before the first run and while one runs. error: of the last run, empty where it went well."""
+
+    name: str
+    next_at: str | None
+    last_at: str | None
+    took_s: float | None
+    runs: int
+    errors: int
+    error: str
+
+
+class Jobs(msgspec.Struct):
+    """The scheduled jobs, by name."""
+
+    jobs: list[JobRow]
+
+
 def health(call: Call) -> Health:
     """Answer that the process lives."""
     return Health("live", __version__, float(call.desk.figures().get("up_s", 0.0)))
+
+
+def ready(call: Call) -> Ready:
+    """Answer whether trades are recorded."""
+    if reason := call.desk.unready():
+        raise Problem(503, f"the collector does not record: {reason}", {"Retry-After": "1"})
+    return Ready("ready")
 
 
 def status(call: Call) -> dict[str, Any]:
     """Answer with the figures of the last second."""
     figures = call.desk.figures()
     if not figures:
-        raise Problem(503, "the collector is starting: there are not any figures yet", {"Retry-After": "1"})
+        raise Problem(503, "the collector is starting, and has not written any figures yet", {"Retry-After": "1"})
     return figures
+
+
+def metrics(call: Call) -> Figures:
+    """Answer with every counter and gauge."""
+    return Figures([Figure(name, labels, value) for name, labels, value in call.desk.stats.items()])
+
+
+def jobs(call: Call) -> Jobs:
+    """Answer with the scheduled jobs."""
+    return Jobs(msgspec.convert(call.desk.jobs(), list[JobRow]))
 
 
 ROUTES = (
     Route("/api/health", health, "Whether the process lives", Health),
-    Route("/api/system/status", status, "The collector's figures, as of the last second", dict[str, Any], errors=(503,)),
+    Route("/api/ready", ready, "Whether trades are recorded", Ready, errors=(503,)),
+    Route("/api/metrics", metrics, "Every counter and gauge, as JSON", Figures),
+    Route("/api/system/status", status, "The collector's figures, as of the last second", SystemStatus, errors=(503,)),
+    Route("/api/jobs", jobs, "The scheduled jobs: last run, next run, last error", Jobs),
 )

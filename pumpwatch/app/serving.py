@@ -7,19 +7,15 @@ from typing import Any
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.api.access import access_of
-from pumpwatch.api.broadcast import Broadcast
 from pumpwatch.api.desk import Desk
+from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.service import Service
-from pumpwatch.api.topics import Sources, Topics
 from pumpwatch.app.jobs import Jobs
+from pumpwatch.app.page_events import PageEvents
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.status import Status
-from pumpwatch.ops.kept_warnings import KeptWarnings
-from pumpwatch.store.in_thread import in_thread
-from pumpwatch.store.listed import ListingRecord
 
 THREADS = 2
-LEDGER_ANSWER_S = 2.0
 
 
 class Serving:
@@ -27,30 +23,21 @@ class Serving:
 
     def __init__(self, collector: CollectorParts, status: Status, jobs: Jobs) -> None:
         self._collector, self._status, self._jobs = collector, status, jobs
-        self._warnings = KeptWarnings()
-        self._broadcast = self._make_broadcast()
+        self._page = PageEvents(collector, status, jobs)
         access = access_of(collector.config)
+        self._readers = ReaderPool(collector.config, collector.stats, collector.config.api.readers)
         self.service = Service(self._desk(), access) if access is not None else None
 
     def _desk(self) -> Desk:
         collector = self._collector
         return Desk(config=collector.config, clock=collector.clock, stats=collector.stats, catalogue=collector.catalogue,
                     recent=collector.recent, figures=lambda: self._status.last, unready=self._unready, jobs=self._jobs.rows,
-                    threads=ThreadPool(THREADS), broadcast=self._broadcast)
+                    connections=self._connections, plugins=collector.plugins, readers=self._readers,
+                    threads=ThreadPool(THREADS), broadcast=self._page.broadcast)
 
-    def _make_broadcast(self) -> Broadcast:
-        collector = self._collector
-        topics = Topics(Sources(
-            config=collector.config, clock=collector.clock, stats=collector.stats, catalogue=collector.catalogue,
-            figures=lambda: self._status.last, jobs=self._jobs.rows, listings=self._listings, warnings=self._warnings.rows))
-        return Broadcast(collector.clock, topics.tick, topics.all())
-
-    def _listings(self) -> list[ListingRecord]:
-        """Return every listing; the caller waits for the ledger. Raises StorageError where it does not answer."""
-        ledger = in_thread(self._collector.journal.ledger, self._collector.ledger_thread, within_s=LEDGER_ANSWER_S,
-                           late="the ledger does not answer")
-        found: list[ListingRecord] = ledger.listings()
-        return found
+    def _connections(self, venue: str) -> list[dict[str, Any]] | None:
+        """Return a row for each connection of a venue, None where it is not collected."""
+        return next((feeds.connection_rows() for feeds in self._collector.venues if feeds.venue.name == venue), None)
 
     def _unready(self) -> str:
         """Return the reason why the collector does not record."""
@@ -64,15 +51,13 @@ class Serving:
     def start(self) -> None:
         """Have the API served."""
         if self.service is not None:
-            self._warnings.start()
             self._collector.supervisor.spawn("api", self.service.run)
-            self._collector.supervisor.spawn("page", self._broadcast.run)
-            self._collector.supervisor.spawn("page, slow topics", self._broadcast.run_waiting)
+            self._page.start()
 
     def stop(self) -> None:
         """Serve no more. Answers that are being sent are broken off."""
         if self.service is not None:
-            self._broadcast.stop()
+            self._page.stop()
             self.service.stop()
             self._collector.supervisor.stop("api", 0.5)
-            self._warnings.stop()
+            self._readers.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -14,9 +13,6 @@ if TYPE_CHECKING:
     from pumpwatch.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-NS = 1_000_000_000
 
 
 def config_option(command: F) -> F:
@@ -46,38 +42,13 @@ def moment(context: click.Context, parameter: click.Parameter, value: str | None
     if value is None:
         return None
     from pumpwatch.clock import Clock
+    from pumpwatch.moments import parse_moment
 
     try:
         return parse_moment(value, Clock().now_ns())
     except ValueError:
         raise click.BadParameter(f"{value!r} is not a time: give 2026-11-21T10:00:00Z (UTC unless it names a zone), "
                                  "an epoch in s, ms, us or ns, now, or -20m") from None
-
-
-def parse_moment(text: str, now_ns: int) -> int:
-    """Return ns UTC. Raises ValueError if the text is not a time."""
-    text = text.strip()
-    if text == "now":
-        return now_ns
-    ago = re.fullmatch(r"-(\d+(?:\.\d+)?)([smhd])", text)
-    if ago:
-        return now_ns - round(float(ago.group(1)) * UNITS_S[ago.group(2)] * NS)
-    epoch = re.fullmatch(r"(\d{9,19})(?:\.(\d+))?", text)
-    if epoch:
-        whole, fraction = epoch.groups()
-        unit: int = 10 ** (9 - 3 * max(0, -(-(len(whole) - 11) // 3)))  # 9-11 digits s, 12-14 ms, 15-17 us, 18+ ns
-        return int(whole) * unit + (int(fraction[:9].ljust(9, "0")) * unit // NS if fraction else 0)
-    return _from_iso(text)
-
-
-def _from_iso(text: str) -> int:
-    from datetime import UTC, datetime
-
-    fraction = re.search(r"\.(\d+)", text)  # datetime keeps microseconds, trades have nanoseconds
-    moment = datetime.fromisoformat(text.replace(fraction.group(0), "", 1) if fraction else text)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    nanoseconds = int(fraction.group(1)[:9].ljust(9, "0")) if fraction else 0
-    return round(moment.timestamp()) * NS + nanoseconds
 
 
 def refuse_unknown(known: Collection[tuple[str, str]], exchange: str | None, market: str | None = None) -> None:

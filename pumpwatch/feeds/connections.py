@@ -183,6 +183,17 @@ class VenueConnections:
                        for symbol in double.granted if symbol in feed.granted):
                     feed.leave("subscribed and silent, although the connection beside it has trades")
 
+    def rows(self, now: float, now_ns: int) -> list[dict[str, Any]]:
+        """Return a row for each connection that has symbols; the ages are None where there is nothing to count from."""
+        def age_s(since_ns: int) -> float | None:
+            return round((now_ns - since_ns) / NS_PER_S, 3) if since_ns else None
+
+        return [{"connection": feed.number, "doubles": feed.double.number if feed.double else None, "up": feed.up,
+                 "symbols": len(feed.symbols), "granted": len(feed.granted), "peer": feed.peer,
+                 "age_s": age_s(feed.established_at_ns), "last_trade_s": age_s(feed.traded_at_ns),
+                 "down_s": round(feed.down_s(now), 1), "problem": "" if feed.up else feed.trouble}
+                for feed in sorted(self.all, key=lambda feed: feed.number) if feed.symbols]
+
     def pairs(self) -> list[dict[str, Any]]:
         """Return a row for each connection with a double: which one was first, how often (of a sample), and by how much."""
         found = []

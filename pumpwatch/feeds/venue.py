@@ -207,6 +207,10 @@ class VenueFeeds:
                 "traded_ns": max((feed.traded_at_ns for feed in connections), default=0),
                 "down_s": round(max((feed.down_s(now) for feed in wanted), default=now - self._began), 1)}
 
+    def connection_rows(self) -> list[dict[str, Any]]:
+        """Return a row for each connection, see `VenueConnections.rows`."""
+        return self._connections.rows(self._clock.monotonic(), self._clock.now_ns())
+
     def _ask(self, request: HttpRequest) -> bytes:
         return self._http.ask(self.rest_url, request, self.venue.headers, self.budget)
 

@@ -33,6 +33,7 @@ from pumpwatch.listing.registry import ListingRegistry
 from pumpwatch.listing.title_grammar import MAX_TITLE
 from pumpwatch.listing.validation import RejectedRow, check_listing, checked_coin, checked_verdict, isolated
 from pumpwatch.model import Listing, Notice
+from pumpwatch.plugins import Plugins
 from pumpwatch.printable import printable
 from pumpwatch.store.evidence import SEEN, Evidence
 from pumpwatch.store.sqlite import make_private, private_folder
@@ -92,11 +93,12 @@ def drop(config: Config, coin: str, *, title: str = "", source: NoticeSource | N
     return {**msgspec.structs.asdict(notice), "file": str(path)}
 
 
-def chosen_source(config: Config, name: str) -> NoticeSource:
+def chosen_source(config: Config, name: str, plugins: Plugins | None = None) -> NoticeSource:
     """Return the notice board of this name. Raises UsageError where the config does not read it."""
-    from pumpwatch.plugins import load_plugins
+    if plugins is None:
+        from pumpwatch.plugins import load_plugins
 
-    plugins = load_plugins(config)
+        plugins = load_plugins(config)
     read = [plugins.sources[board] for board, part in config.listing.sources.items()
             if part.enabled and board in plugins.sources]
     boards = {source.name: source for source in read if not isinstance(source, MarketSource)}

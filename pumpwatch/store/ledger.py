@@ -219,6 +219,15 @@ class Ledger(ListedRows, MessageRows):
         """Return (id, gap), oldest first."""
         return self._gaps("WHERE state = ?", (state.value,)) if state else self._gaps("", ())
 
+    def gaps_before(self, before_id: int, limit: int, state: GapState | None = None, exchange: str = "") -> list[tuple[int, Gap]]:
+        """Return at most `limit` gaps whose id is below `before_id`, the highest first, of one state or exchange if given."""
+        where = "id < ?"
+        values: list[object] = [before_id]
+        for column, value in (("state", state.value if state else ""), ("exchange", exchange)):
+            where, values = (f"{where} AND {column} = ?", [*values, value]) if value else (where, values)
+        rows = self._gaps(f"WHERE id IN (SELECT id FROM gaps WHERE {where} ORDER BY id DESC LIMIT ?)", [*values, limit])
+        return sorted(rows, key=lambda row: -row[0])
+
     def gaps_between(self, start_ns: int, end_ns: int) -> list[Gap]:
         """Return the gaps that overlap [start_ns, end_ns), oldest first."""
         return [gap for _, gap in self._gaps("WHERE to_ns > ? AND from_ns < ?", (start_ns, end_ns))]

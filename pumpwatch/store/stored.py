@@ -31,6 +31,15 @@ class StoredTrades:
         """Return every (exchange, market_type) that has trades in the journal, or a plugin."""
         return {(venue.exchange, venue.market_type) for venue in self._plugins.venues} | set(self.catalogue.venues)
 
+    def knows(self, coin: str) -> bool:
+        """Return whether the journal knows the coin, or a sink may."""
+        return bool(self._sinks) or bool(self.catalogue.matching(coin))
+
+    def begins_ns(self) -> int:
+        """Return a time before which nothing is stored; 0 where sinks may have older trades."""
+        firsts = [segment.first_timestamp for segment in self._journal.segments()]
+        return 0 if self._sinks else min(firsts, default=0)
+
     def of(self, coin: str, start_ns: int, end_ns: int, exchange: str | None = None, market: str | None = None) -> QueryResult:
         """Return a coin's trades in [start_ns, end_ns), of all venues or of the given exchange or market.
 

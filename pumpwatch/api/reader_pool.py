@@ -1,0 +1,230 @@
+"""Processes that read stored trades for the API, started when they are needed and ended when they are idle.
+
+Only the hub uses this module. A process belongs to one request at a time. Where the request is given up, because its client has
+gone or takes too long, the process is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import msgspec
+from gevent import socket
+from gevent.lock import BoundedSemaphore
+from gevent.monkey import get_original
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.api.trade_reader import BUFFER_BYTES, HEAD, Outcome, Start, Wanted
+from pumpwatch.config import Config
+from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.stats import Stats
+
+PROGRAM = (sys.executable, "-P", "-c", "from pumpwatch.api.trade_reader import serve; serve()")
+WAIT_S = 5.0  # for a process that is free
+FIRST_S = 60.0  # for the beginning of an answer, and for each further piece
+LONGEST_S = 900.0  # for a whole answer
+IDLE_S = 60.0
+PIECE_BYTES = 262_144
+YIELD_S = 0.0001  # see design: sleep(0) would starve timers
+
+_spawn, _wait = get_original("os", "posix_spawn"), get_original("os", "waitpid")
+
+
+class Busy(ServiceUnavailable):
+    """Every process answers somebody else."""
+
+
+class ReaderPool:
+    """At most `most` processes."""
+
+    def __init__(self, config: Config, stats: Stats, most: int) -> None:
+        self._config, self._stats = config, stats
+        self._free = BoundedSemaphore(most)
+        self._idle: list[_Reader] = []
+        self._threads = ThreadPool(max(2, most))  # starts processes, and waits for their end
+        self.pids: set[int] = set()
+
+    def read(self, wanted: Wanted) -> Iterator[bytes]:
+        """Return the pieces of an answer once its first is there. Closing the iterator gives the answer up.
+
+        Raises Busy where no process is free for WAIT_S, and Refused where there is no such answer.
+        """
+        if not self._free.acquire(timeout=WAIT_S):
+            raise Busy("others are reading stored trades")
+        lease = _Lease(self)
+        try:
+            lease.begin(wanted)
+        except BaseException:
+            lease.give_up()
+            raise
+        return lease.pieces()
+
+    def take(self) -> _Reader:
+        """Return a process for one request."""
+        reader = self._idle.pop() if self._idle else self._start()
+        if reader.expiry is not None:
+            reader.expiry.kill()
+            reader.expiry = None
+        return reader
+
+    def _start(self) -> _Reader:
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        theirs.setblocking(True)
+        os.set_blocking(theirs.fileno(), True)
+        environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0), (os.POSIX_SPAWN_DUP2, 2, 1)]
+        try:
+            pid: int = self._threads.apply(_spawn, (PROGRAM[0], PROGRAM, environ), {"file_actions": actions})
+        except OSError as error:
+            ours.close()
+            raise ServiceUnavailable(f"no process can be started: {error.strerror or error}") from error
+        finally:
+            theirs.close()
+        self._stats.add("api_readers_started_total")
+        self.pids.add(pid)
+        reader = _Reader(pid, ours)
+        reader.send(msgspec.json.encode(Start(self._config)))
+        return reader
+
+    def put_back(self, reader: _Reader) -> None:
+        """Keep a process for the next request, for a while."""
+        reader.expiry = gevent.spawn_later(IDLE_S, self._expire, reader)
+        self._idle.append(reader)
+        self._free.release()
+
+    def _expire(self, reader: _Reader) -> None:
+        if reader in self._idle:
+            self._idle.remove(reader)
+            self.end(reader)
+
+    def discard(self, reader: _Reader | None) -> None:
+        """Kill the process of a request that is given up, if it has one."""
+        if reader is not None:
+            self.end(reader)
+        self._free.release()
+
+    def end(self, reader: _Reader) -> None:
+        """Kill a process, and have a thread wait for its end."""
+        reader.socket.close()
+        self.pids.discard(reader.pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(reader.pid, signal.SIGKILL)
+        self._threads.spawn(_reap, reader.pid)
+
+    def close(self) -> None:
+        """Kill every idle process. One that answers ends with its answer."""
+        for reader in self._idle:
+            if reader.expiry is not None:
+                reader.expiry.kill()
+            self.end(reader)
+        self._idle.clear()
+
+
+class Refused(Exception):
+    """There is no such answer."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.detail)
+        self.outcome = outcome
+
+
+class _Reader:
+    """One process and the socket to it."""
+
+    def __init__(self, pid: int, sock: Any) -> None:
+        self.pid, self.socket = pid, sock
+        self.expiry: Any = None
+
+    def send(self, content: bytes) -> None:
+        """Send a request. Raises OSError where the process has ended."""
+        self.socket.settimeout(FIRST_S)
+        self.socket.sendall(HEAD.pack(b"Q", len(content)) + content)
+
+    def head(self) -> tuple[bytes, int]:
+        """Return kind and length of the next message. Raises ServiceUnavailable where the process has ended."""
+        kind, length = HEAD.unpack(b"".join(self.content(HEAD.size)))
+        return kind, length
+
+    def content(self, size: int) -> Iterator[bytes]:
+        """Yield `size` bytes in pieces. Raises ServiceUnavailable where the process has ended, or hangs."""
+        while size:
+            try:
+                piece = self.socket.recv(min(size, PIECE_BYTES))
+            except OSError as error:
+                raise ServiceUnavailable(f"the process that reads trades does not answer: {error}") from error
+            if not piece:
+                raise ServiceUnavailable("the process that reads trades has ended", "has it used up api.reader_memory_bytes?")
+            size -= len(piece)
+            yield piece
+
+
+class _Lease:
+    """One request and its process, which is given back once or killed."""
+
+    def __init__(self, pool: ReaderPool) -> None:
+        self._pool = pool
+        self._reader: _Reader | None = None
+        self._over = False
+
+    def begin(self, wanted: Wanted) -> None:
+        """Have the answer begun. Raises Refused, ServiceUnavailable."""
+        reader, length = self._asked(msgspec.json.encode(wanted))
+        outcome = msgspec.json.decode(b"".join(reader.content(length)), type=Outcome)
+        if outcome.status != 200:
+            self._give_back()
+            raise Refused(outcome)
+
+    def _asked(self, request: bytes) -> tuple[_Reader, int]:
+        """Return the process and the length of its first message; one that ended while it was idle is replaced, once."""
+        self._reader = self._pool.take()
+        try:
+            self._reader.send(request)
+            return self._reader, self._reader.head()[1]
+        except (OSError, ServiceUnavailable):
+            self._pool.end(self._reader)
+            self._reader = None
+        self._reader = self._pool.take()
+        self._reader.send(request)
+        return self._reader, self._reader.head()[1]
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the answer. Raises ServiceUnavailable where it breaks off."""
+        deadline_s = gevent.get_hub().loop.now() + LONGEST_S
+        try:
+            while (reader := self._reader) is not None:
+                kind, length = reader.head()
+                if kind == b"E":
+                    self._give_back()
+                    return
+                if kind != b"D":
+                    raise ServiceUnavailable(b"".join(reader.content(length)).decode("utf-8", "replace"))
+                for piece in reader.content(length):
+                    yield piece
+                    gevent.sleep(YIELD_S)
+                if gevent.get_hub().loop.now() > deadline_s:
+                    raise ServiceUnavailable(f"the answer took longer than {LONGEST_S:.0f} s")
+        finally:
+            self.give_up()
+
+    def _give_back(self) -> None:
+        if self._reader is not None:
+            self._over = True
+            self._pool.put_back(self._reader)
+
+    def give_up(self) -> None:
+        """Kill the process unless it has been given back."""
+        if not self._over:
+            self._over = True
+            self._pool.discard(self._reader)
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):  # gevent's loop has noticed its end before
+        _wait(pid, 0)

@@ -1,0 +1,85 @@
+"""The last trades of a coin on every venue, from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from pumpwatch.api.encodings import TradeRow, trade_rows
+from pumpwatch.api.route import Call, Problem, Route
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.model import TradeBatch
+from pumpwatch.store.recent import Held, extract
+
+LOOKS_S = (10, 60, 300, 86_400)  # a busy coin's last trades are found in the first, a quiet one's in all that memory holds
+AHEAD_NS = 60 * NS_PER_S  # a venue's clock may be ahead of ours
+
+Coin = Annotated[str, Meta(min_length=1, max_length=30, pattern="^[0-9A-Za-z]+$")]
+
+
+class RecentQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """limit: trades of each symbol."""
+
+    coin: Coin
+    limit: Annotated[int, Meta(ge=1, le=200)] = 20
+
+
+class SymbolTrades(msgspec.Struct):
+    """The last trades of one symbol, the newest last. price and at_ns are of the newest; null where memory has none."""
+
+    exchange: str
+    market_type: str
+    symbol: str
+    multiplier: int
+    price: float | None
+    at_ns: int | None
+    trades: list[TradeRow]
+
+
+class RecentTrades(msgspec.Struct):
+    """A coin on every venue that lists it."""
+
+    coin: str
+    symbols: list[SymbolTrades]
+
+
+def recent(call: Call) -> RecentTrades:
+    """Answer with the last trades and prices of a coin."""
+    desk, query = call.desk, call.query
+    ids = desk.catalogue.matching(query.coin)
+    if not ids:
+        raise Problem(404, "this coin is not known: no venue that is collected lists it")
+    last: dict[int, TradeBatch] = {}
+    now_ns = desk.clock.now_ns()
+    for look_s in LOOKS_S:
+        start_ns = now_ns - look_s * NS_PER_S
+        found = desk.offload(_last_of, desk.recent.held(start_ns, now_ns + AHEAD_NS),
+                             [number for number in ids if number not in last], start_ns, now_ns + AHEAD_NS, query.limit)
+        last |= {number: batch for number, batch in found.items() if len(batch) >= query.limit or look_s == LOOKS_S[-1]}
+        if len(last) == len(ids) or start_ns < desk.recent.covers_from_ns:
+            last |= {number: batch for number, batch in found.items() if number not in last}
+            break
+    return RecentTrades(query.coin.upper(), [_of_symbol(call, number, last.get(number)) for number in ids])
+
+
+def _last_of(held: Sequence[Held], ids: Sequence[int], start_ns: int, end_ns: int, limit: int) -> Mapping[int, TradeBatch]:
+    batch = extract(held, ids, start_ns, end_ns)
+    return {number: batch.take(np.flatnonzero(batch.instrument == number)[-limit:]) for number in ids}
+
+
+def _of_symbol(call: Call, number: int, batch: TradeBatch | None) -> SymbolTrades:
+    catalogue = call.desk.catalogue
+    exchange, market_type = catalogue.venues[number]
+    instrument = catalogue.instruments[number]
+    rows = trade_rows(batch, catalogue) if batch is not None else []
+    newest = rows[-1] if rows else None
+    return SymbolTrades(exchange, market_type, instrument.symbol, instrument.multiplier, newest.price if newest else None,
+                        newest.timestamp if newest else None, rows)
+
+
+ROUTES = (Route("/api/trades/recent", recent, "The last trades and prices of a coin on every venue, from memory", RecentTrades,
+                RecentQuery, errors=(404,)),)

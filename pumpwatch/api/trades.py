@@ -1,0 +1,61 @@
+"""Stored trades of a coin, streamed as they are read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pumpwatch.api.encodings import FORMATS
+from pumpwatch.api.reader_pool import Busy, Refused
+from pumpwatch.api.recent_trades import Coin
+from pumpwatch.api.route import Answer, Call, Problem, Route
+from pumpwatch.api.trade_reader import Wanted
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.moments import parse_moment
+
+LONGEST_DAYS = 31
+_DAY = r"20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+_HOUR = r"[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?"
+_TIME = rf"^(now|-[0-9]{{1,4}}[smhd]|[1-9][0-9]{{8,18}}|{_DAY}({_HOUR})?)$"
+
+Time = Annotated[str, Meta(max_length=40, pattern=_TIME)]
+
+
+class TradesQuery(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """from and to: ISO 8601 (UTC unless it names a zone), an epoch in s, ms, us or ns, `now`, or `-20m`."""
+
+    coin: Coin
+    from_: Time = "-20m"
+    to: Time = "now"
+    exchange: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
+    market: Literal["spot", "futures"] | None = None
+    format: Literal["ndjson", "csv", "arrow", "parquet"] = "ndjson"
+
+
+def trades(call: Call) -> Answer:
+    """Answer with a coin's trades."""
+    query, now_ns = call.query, call.desk.clock.now_ns()
+    try:
+        start_ns, end_ns = parse_moment(query.from_, now_ns), parse_moment(query.to, now_ns)
+    except (ValueError, OverflowError) as error:
+        raise Problem(400, "from or to is not a time") from error
+    if start_ns > end_ns:
+        raise Problem(400, "from is after to")
+    if end_ns - start_ns > LONGEST_DAYS * 86_400 * NS_PER_S:
+        raise Problem(400, f"ask for at most {LONGEST_DAYS} days at a time")
+    wanted = Wanted(query.coin, start_ns, end_ns, query.exchange, query.market, query.format)
+    try:
+        return Answer(call.desk.readers.read(wanted), FORMATS[query.format][0])
+    except Refused as refused:
+        raise Problem(refused.outcome.status, refused.outcome.detail) from refused
+    except Busy as busy:
+        raise Problem(503, busy.message, {"Retry-After": "5"}) from busy
+    except (ServiceUnavailable, OSError) as error:
+        raise Problem(503, f"stored trades cannot be read: {error}") from error
+
+
+ROUTES = (Route("/api/trades", trades, f"A coin's stored trades by time, at most {LONGEST_DAYS} days at once", None, TradesQuery,
+                media=tuple(kind for kind, _ in FORMATS.values()), errors=(404, 501, 503)),)
