@@ -132,7 +132,7 @@ class Broadcast:
     def _has_changed(self, topic: Topic) -> bool:
         """Read a topic if it is due; return whether its value is another one."""
         now, latest = self._clock.monotonic(), self._latest[topic.name]
-        if now - latest.read_at < topic.every_s - EVERY_S / 4:
+        if topic.every_s > EVERY_S and now - latest.read_at < topic.every_s - EVERY_S / 4:
             return False
         latest.read_at = now
         payload = msgspec.json.encode(topic.read())

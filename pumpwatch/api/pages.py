@@ -28,7 +28,7 @@ class Page:
 
 
 def read_pages() -> dict[str, Page]:
-    """Return the files of the folder `page`, and those of a listing's chart, by path: `/` is index.html, others are at `/NAME`."""
+    """Return the files of the folder `page` and of charts by path: `/` is index.html, others are at `/NAME`."""
     pages = {f"/{name}": _page(name, content) for name, content in _walk(files("pumpwatch.api") / "page", "")}
     pages |= {f"/{name}": _page(name, (files("pumpwatch.listing") / "page" / name).read_bytes()) for name in CHART}
     if "/index.html" in pages:

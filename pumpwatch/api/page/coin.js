@@ -1,7 +1,7 @@
 // A coin's last price and trades on every venue, while its view is open.
 
 import { Rows, fill, find, mark, tableRow, write } from "./dom.js";
-import { age, change, clock, price, quantity } from "./format.js";
+import { age, change, clock, digits, price, quantity } from "./format.js";
 import { serverNow } from "./now.js";
 
 const EVERY_MS = 1000;
@@ -30,17 +30,18 @@ export function coinView(dialog) {
   let coin = "";
   let timer = 0;
   let asking = null;
+  let places = 0;  // digits after the point, the same for all prices of the coin
 
   const prices = new Rows(find("coin-prices"), (market) => `${market.venue} ${market.symbol}`,
     () => tableRow(["", "n", "n", "n"]),
     (row, market) => {
-      fill(row, [market.venue, price(market.price), change(market.off), age(market.ageS)]);
+      fill(row, [market.venue, price(market.price, places), change(market.off), age(market.ageS)]);
       mark(row, "title", market.symbol);
       mark(row.children[1], "data-side", market.side);
     });
   const tape = new Rows(find("coin-trades"), (trade) => trade.key, () => tableRow(["", "", "n", "n"]),
     (row, trade) => {
-      fill(row, [clock(trade.at, 3), trade.venue, price(trade.price), quantity(trade.quantity)]);
+      fill(row, [clock(trade.at, 3), trade.venue, price(trade.price, places), quantity(trade.quantity)]);
       mark(row, "data-side", trade.side);
     });
 
@@ -62,16 +63,19 @@ export function coinView(dialog) {
   const note = (text) => write(find("coin-note"), text);
 
   function show(body) {
-    const markets = marketsOf(body.symbols);
+    const markets = marketsOf(body.symbols).sort((a, b) => (a.venue < b.venue ? -1 : 1));
+    const trades = tradesOf(body.symbols);
+    places = Math.max(places, ...[...markets, ...trades].map((row) => digits(row.price)));
     note(`${markets.length} markets; prices of one coin, by the venues' clocks`);
     prices.show(markets);
-    tape.show(tradesOf(body.symbols));
+    tape.show(trades);
   }
 
   function open(name) {
     if (name === coin) return;
     close();
     coin = name;
+    places = 0;
     write(find("coin-name"), coin);
     note("asking");
     prices.show([]);

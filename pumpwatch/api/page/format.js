@@ -55,9 +55,15 @@ export function moment(ms) {
   return known(ms) && ms > 0 ? new Date(ms).toISOString().slice(0, 19).replace("T", " ") : NONE;
 }
 
-/** A price with the digits that it has, seven significant ones at most */
-export function price(value) {
+/** How many digits a price has after the point, where it has seven significant ones at most */
+export function digits(value) {
+  return known(value) ? price(value).split(".")[1]?.length ?? 0 : 0;
+}
+
+/** A price with seven significant digits at most, or with so many after the point */
+export function price(value, places) {
   if (!known(value)) return NONE;
+  if (places !== undefined) return value.toFixed(Math.min(places, 20));
   const text = Number(value.toPrecision(7)).toString();
   if (!text.includes("e")) return text;
   return value.toFixed(Math.min(20, Math.max(0, 6 - Math.floor(Math.log10(Math.abs(value))))));

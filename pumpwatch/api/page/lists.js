@@ -6,6 +6,11 @@ import { serverNow } from "./now.js";
 
 const secondsSince = (ms) => (serverNow() - ms) / 1000;
 
+// A figure that would change each second without news is not shown: the page stays calm.
+const NOW_S = 10;
+const ago = (ms) => (secondsSince(ms) < NOW_S ? "now" : `${age(secondsSince(ms))} ago`);
+const until = (ms) => (-secondsSince(ms) < NOW_S ? "soon" : `in ${age(-secondsSince(ms))}`);
+
 /** Show the last listings; `open` is called with the listing that was chosen. */
 export function listingList(open) {
   const rows = new Rows(find("listing-rows"), (item) => item.id, (item) => {
@@ -43,16 +48,22 @@ const boards = new Rows(find("board-rows"), (board) => board.name, () => {
 }, (row, board) => {
   write(row.children[0], board.name);
   write(row.children[1].lastChild, board.up ? (board.push ? "pushes" : "polled") : board.reason || "not asked yet");
-  write(row.children[2], board.answered_ms ? `${age(secondsSince(board.answered_ms))} ago` : NONE);
+  write(row.children[2], board.answered_ms ? ago(board.answered_ms) : NONE);
   mark(row, "data-state", board.up ? "good" : board.reason ? "bad" : "");
 });
 
 export const showBoards = (items) => boards.show(items);
 
-const jobs = new Rows(find("job-rows"), (job) => job.name, () => tableRow(["", "n", "n", ""]), (row, job) => {
+const jobs = new Rows(find("job-rows"), (job) => job.name, () => {
+  const row = tableRow(["", "n", "n"]);
+  row.children[0].append(make("span"), make("small"));
+  return row;
+}, (row, job) => {
   const runs = job.last_at && job.took_s === null;
-  fill(row, [job.name, job.last_at ? `${age(secondsSince(Date.parse(job.last_at)))} ago` : NONE,
-             runs ? "runs" : job.next_at ? `in ${age(-secondsSince(Date.parse(job.next_at)))}` : NONE, job.error]);
+  const [name, error] = row.children[0].children;
+  write(name, job.name);
+  write(error, job.error);
+  fill(row, [undefined, job.last_at ? ago(Date.parse(job.last_at)) : NONE, runs ? "runs" : job.next_at ? until(Date.parse(job.next_at)) : NONE]);
   mark(row, "data-state", job.error ? "bad" : "");
 });
 

@@ -27,7 +27,7 @@ export function showTiles(figures, history) {
   tile("connections", `${whole(up)}/${whole(of)}`, silent ? `${whole(silent)} symbols silent` : "no symbol silent",
        up < of ? (venues.some((venue) => venue.of && !venue.up) ? "bad" : "odd") : silent ? "odd" : "");
   tile("durable", `${whole(journal.p50_ms)} ms`, `99 % in ${whole(journal.p99_ms)} ms`);
-  tile("backlog", whole(journal.backlog), journal.dropped ? `${whole(journal.dropped)} dropped` : "trades not yet on disk",
+  tile("backlog", whole(journal.backlog), journal.dropped ? `${whole(journal.dropped)} dropped` : "not yet on disk",
        journal.dropped ? "bad" : "");
   const open = sum(venues, "open");
   const lost = sum(venues, "lost");
@@ -68,8 +68,8 @@ const pairs = new Rows(find("store-rows"), (row) => row.name, (row) => {
 
 export function showStores({ journal, recent, sinks, backfill, channels, windows }) {
   const rows = [
-    { name: "journal", main: `${whole(journal.durable)} trades`, more: `${bytes(journal.bytes)}, ${whole(journal.commits)} commits` },
-    { name: "memory", main: `${whole(recent.trades)} trades`, more: `${bytes(recent.bytes)}, the last ${whole(recent.minutes)} min` },
+    { name: "journal", main: `${whole(journal.durable)} trades`, more: bytes(journal.bytes) },
+    { name: "memory", main: `${whole(recent.trades)} trades`, more: `${bytes(recent.bytes)}, ${whole(recent.minutes)} min` },
     ...sinks.map(({ name, state, backlog_trades: backlog }) => ({ name: `sink ${name}`, main: state, more: `${whole(backlog)} trades to send`,
       state: state === "up" ? (backlog > 1e6 ? "odd" : "good") : state === "starting" || state.startsWith("refilling") ? "odd" : "bad" })),
     ...channels.map(({ name, up, sent, waiting, reason }) => ({ name: `notify ${name}`, main: up ? "up" : "down",
