@@ -2,6 +2,7 @@
 
 import { Rows, fill, find, mark, tableRow, write } from "./dom.js";
 import { change, moment, whole } from "./format.js";
+import { serverNow } from "./now.js";
 
 const seconds = (ms) => (ms === undefined ? "" : `${ms < 0 ? "\u2212" : "+"}${(Math.abs(ms) / 1000).toFixed(3)} s`);
 
@@ -56,7 +57,8 @@ export function listingView(dialog, listings) {
     find("chart").hidden = find("movers").hidden = !item.archive;
     write(find("chart-note"), item.archive
       ? "Seconds from the publication, by the venues' clocks. Above: the price of one coin; a dot is a venue's first abnormal trade. Below: the value of all trades, buys up and sells down."
-      : item.problem || "The window is open. The chart comes when it has closed.");
+      : item.problem || (item.ends_ms > serverNow() ? "The window is open. The chart comes when it has closed."
+        : "The window has closed. The chart comes with the archive."));
     mark(find("listing-files"), "href", item.archive ? `api/listings/${encodeURIComponent(item.archive)}/files/manifest.json` : "");
     if (!item.archive || drawn === state) return;
     drawn = state;
