@@ -31,8 +31,9 @@ _HOMES = {
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": (
-        "CountingSink", "Keeping", "KeepingSink", "ListingEvent", "ListingSource", "Market", "MarketSource", "MessageSocket",
-        "NoticeBody", "Pace", "PushLink", "PushSource", "Sink", "SinkPlugin", "SummingSink", "Verdict", "WriteResult", "hookimpl",
+        "CountingSink", "DroppingSink", "Keeping", "KeepingSink", "ListingEvent", "ListingSource", "Market", "MarketSource", "MessageSocket",
+        "NoticeBody", "Pace", "PushLink", "PushSource", "Sink", "SinkPlugin", "StoredDay", "SummingSink", "Verdict",
+        "WriteResult", "hookimpl",
     ),
     "pumpwatch.plugin_kit.contract": ("check_venue",),
     "pumpwatch.plugin_kit.results": ("Check",),

@@ -21,7 +21,9 @@ import msgspec
 from msgspec import Meta
 
 from pumpwatch.config_api import ApiConfig
+from pumpwatch.config_disk import DiskConfig, MemoryConfig, check_disk
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
+from pumpwatch.config_log import LogConfig, check_log
 from pumpwatch.config_section import Count, Folder, NotNegative, Positive, PositiveInt, Section
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.address import check_address
@@ -151,11 +153,6 @@ class PluginsConfig(Section):
     disabled: list[str] = []
 
 
-class LogConfig(Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    summary_s: Positive = 60.0
-
-
 class Keys(Section):
     """The whole file."""
 
@@ -165,6 +162,8 @@ class Keys(Section):
     net: NetConfig = msgspec.field(default_factory=NetConfig)
     store: StoreConfig = msgspec.field(default_factory=StoreConfig)
     drain: DrainConfig = msgspec.field(default_factory=DrainConfig)
+    disk: DiskConfig = msgspec.field(default_factory=DiskConfig)
+    memory: MemoryConfig = msgspec.field(default_factory=MemoryConfig)
     backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     sinks: dict[str, dict[str, Any]] = {}
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
@@ -268,6 +267,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     found.__dict__["_source"] = source
     _check_addresses(found, source)
     _check_windows(found, source)
+    check_disk(found.disk, source)
+    check_log(found.log, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":

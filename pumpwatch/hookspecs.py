@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
 import pluggy
 
@@ -142,6 +142,40 @@ class SummingSink(Protocol):
         bits, in integers of 64 bits that wrap. An id that is not a whole number counts as 0, and so does a product that 64 bits
         do not hold. Raises ServiceUnavailable if it cannot know now.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDay:
+    """A part of a sink's trades that goes as a whole, usually a day. Its trades are in [from_ns, to_ns) by timestamp."""
+
+    name: str
+    from_ns: int
+    to_ns: int
+    trades: int
+    size_bytes: int
+
+
+@runtime_checkable
+class DroppingSink(Protocol):
+    """A sink that can drop old trades by whole days, so that its disk does not fill up. The methods may block."""
+
+    def days(self) -> Sequence[StoredDay]:
+        """Return the days that it holds, the oldest first; never the one that is written. Raises ServiceUnavailable."""
+
+    def keep_days(self, days: int) -> None:
+        """Have it drop by itself whatever is older than so many days, as it goes on; 0: as its own options say."""
+
+    def drop_days(self, days: Sequence[StoredDay]) -> None:
+        """Drop these days. Where that cannot be done at once, they go by `keep_days`. Raises ServiceUnavailable."""
+
+    def write_parquet(self, day: StoredDay, file: BinaryIO) -> None:
+        """Write a day's trades as Parquet, with the columns of the sink's table. Raises ServiceUnavailable."""
+
+    def day_sums(self, day: StoredDay) -> tuple[int, int]:
+        """Return the trades of a day and their checksum, as that of `SummingSink.minute_sums`."""
+
+    def files_in(self) -> str:
+        """Return the folder of its files where it is on this machine, else an empty text. Raises ServiceUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)

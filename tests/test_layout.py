@@ -21,8 +21,9 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").rglob("*.py") if path.name 
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LARGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 
-BASE = {"errors", "findings", "printable", "model", "order_book", "venue", "records", "downtime", "moments", "clock", "stats", "config",
-        "config_api", "config_errors", "config_section", "yaml_loader", "catalogue", "hookspecs", "net"}
+BASE = {"errors", "findings", "printable", "model", "order_book", "venue", "records", "downtime", "moments", "clock", "stats",
+        "config", "config_api", "config_disk", "config_errors", "config_log", "config_section", "yaml_loader", "catalogue",
+        "hookspecs", "net"}
 
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {

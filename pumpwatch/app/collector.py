@@ -38,6 +38,8 @@ from pumpwatch.model import Gap, TradeBatch
 from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer, tls_context
+from pumpwatch.ops.disk_watch import DiskWatch
+from pumpwatch.ops.memory_watch import MemoryWatch, give_back
 from pumpwatch.ops.service_manager import notify
 from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
@@ -83,6 +85,8 @@ class Collector:
         self.journal = Journal(self.folder, self.catalogue, self.clock, self.stats, quarantine_bytes=store.quarantine_bytes)
         self.threaded_journal = in_thread(self.journal, self.journal_thread)
         self.recent = Recent(store.recent_minutes)
+        self.disk = DiskWatch(config.disk, self.clock, self.folder, Path(config.listing.archive_dir))
+        self.memory = MemoryWatch(config.memory, self.recent, trim=partial(self.memory_thread.apply, give_back))
         self.recorder = Recorder(self.journal.record, self.stats, self.journal.keep)
         self.committer = Committer(self.journal, self.journal_thread, self.recorder, self.catalogue, self.clock, self.stats,
                                    store.memory_limit_trades, self._durable)

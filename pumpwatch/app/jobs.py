@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 REQUESTS_S, TAKEOVER_S = 1.0, 1.0
 UPKEEP_S = 5.0
+DISK_S, MEMORY_S = 5.0, 5.0
 RETENTION_S = 60.0
 LEDGER_UPKEEP_S, LEDGER_STEPS = 30.0, 200  # at most so many short transactions at a time
 LEDGER_CHECK_S = 600.0
@@ -48,6 +49,7 @@ class Jobs:
         self._symbols_refused = False
         self._absent_coins: set[str] = set()
         self._renewals: dict[str, tuple[int, float]] = {}  # venue -> connections to be renewed, and since when
+        self._disk_thread = ThreadPool(1)  # a disk that hangs delays no other job
         self._checking_thread = ThreadPool(1)  # reading hundreds of MB must not hold up other jobs, nor a stop
 
     def start(self) -> None:
@@ -57,6 +59,8 @@ class Jobs:
         self.every(1.0, self._status.write)
         self.every(REQUESTS_S, self._take_renewals)
         self.every(TAKEOVER_S, self._share_limits)
+        self.every(DISK_S, self._look_at_disks, at_once=True)
+        self.every(MEMORY_S, collector.memory.look, at_once=True)
         self.every(UPKEEP_S, self._compact)
         self.every(UPKEEP_S, self._maintain)
         self.every(UPKEEP_S, self._write_symbols)
@@ -130,6 +134,9 @@ class Jobs:
             limits.share(part)
             log.info("another process is taking over, each uses half of the venues' limits" if part == HALF else
                      "the other process has given up, the venues' limits are used whole again")
+
+    def _look_at_disks(self) -> None:
+        self._disk_thread.apply(self._collector.disk.look)
 
     def _compact(self) -> None:
         self._collector.memory_thread.apply(self._collector.recent.compact)

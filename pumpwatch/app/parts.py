@@ -22,6 +22,8 @@ from pumpwatch.net.http import Http
 from pumpwatch.net.sweep import Sweep
 from pumpwatch.net.ws import Dialer
 from pumpwatch.notify.notifier import Notifier
+from pumpwatch.ops.disk_watch import DiskWatch
+from pumpwatch.ops.memory_watch import MemoryWatch
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins
 from pumpwatch.stats import Stats
@@ -74,6 +76,8 @@ class CollectorParts(Protocol):
     recorder: Recorder
     committer: Committer
     recent: Recent
+    disk: DiskWatch
+    memory: MemoryWatch
     symbols: SymbolsFile
     drains: dict[str, Drain]
     venues: list[VenueFeeds]

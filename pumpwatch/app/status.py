@@ -49,10 +49,17 @@ class Status:
             "sinks": [{"name": name, "state": drain.state, "backlog_trades": drain.lag_rows}
                       for name, drain in collector.drains.items()],
             "recent": {"trades": collector.recent.rows, "bytes": collector.recent.nbytes},
+            "disk": {**collector.disk.figures(), "tiers": self._tiers()}, "memory": collector.memory.figures(),
             "backfill": collector.backfill.figures() if collector.backfill else {},
             "listing": collector.listing_status(), "notify": collector.notifying.notifier.status(),
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in collector.stats.items()],
         }
+
+    def _tiers(self) -> dict[str, Any]:
+        """Return the size of memory, journal and sinks, and the time that each of them may keep."""
+        collector, store = self._collector, self._collector.config.store
+        return {"hot": {"bytes": collector.recent.nbytes, "keeps_s": store.recent_minutes * 60},
+                "warm": {"bytes": self._journal_bytes, "keeps_s": store.retention_hours * 3600}, "cold": []}
 
     def write(self, ended: bool = False) -> None:
         """Replace the file: a reader sees the old figures or the new ones, whole. Where the disk is full the old ones stay."""

@@ -58,7 +58,8 @@ class _Bucket:
 class Recent:
     """The trades that arrived in the last `minutes`, fewer where they would need more than `max_bytes`.
 
-    `add`, `held`, `query` and the attributes belong to the hub's thread, `compact` to one worker, and `extract` to any thread.
+    `add`, `held`, `query`, `limit` and the attributes belong to the hub's thread, `compact` to one worker, and `extract` to any
+    thread.
     """
 
     def __init__(self, minutes: float, bucket_s: float = 10.0, *, max_bytes: int = MAX_BYTES) -> None:
@@ -109,6 +110,10 @@ class Recent:
                 self._note_span(now_ns, self._before_ns + 1)
         bucket = _Bucket(self._age_ns)
         self._buckets.append(bucket)
+        self._drop_oldest()
+        return bucket
+
+    def _drop_oldest(self) -> None:
         while len(self._buckets) > 1 and (self._buckets[1].opened_ns <= self._age_ns - self._span_ns
                                           or self.nbytes > self._max_bytes):
             gone = self._buckets.popleft()
@@ -116,7 +121,16 @@ class Recent:
             self.covers_from_ns = max(self.covers_from_ns, gone.last_usual + 1)
             if gone.first_ahead <= gone.last_timestamp:
                 self._note_span(gone.first_ahead, gone.last_timestamp + 1)
-        return bucket
+
+    @property
+    def max_bytes(self) -> int:
+        """Return how many bytes it may use."""
+        return self._max_bytes
+
+    def limit(self, max_bytes: int) -> None:
+        """Set how many bytes it may use, and drop the oldest trades beyond that; the journal has them."""
+        self._max_bytes = max_bytes
+        self._drop_oldest()
 
     def _note_span(self, first_ns: int, end_ns: int) -> None:
         spans: list[tuple[int, int]] = []

@@ -196,3 +196,15 @@ def test_whatever_times_trades_carry_each_is_here_or_in_a_part_to_be_asked_for_e
     assert all(end <= first for (_, end), (first, _) in pairwise(parts))
     here = set(recent.query([0], 0, 2**62).trade_id.tolist())
     assert all(number in here or any(first <= ns < end for first, end in parts) for number, ns in times.items())
+
+
+def test_a_lower_limit_drops_the_oldest_trades_at_once_and_memory_still_knows_what_it_covers() -> None:
+    trades = batch_of(20_000, instruments=5, start_ns=START_NS, step_ns=20_000_000)
+    recent = fed(Recent(20, 10.0), trades)
+    whole = recent.nbytes
+    recent.limit(whole // 3)
+    assert 0 < recent.nbytes <= whole // 3 == recent.max_bytes
+    start = recent.covers_from_ns
+    found = recent.query(range(5), start, 2**62)
+    assert len(found) == int((trades.timestamp >= start).sum()) > 0
+    assert len(recent.query(range(5), 0, start)) < len(trades) / 10

@@ -8,7 +8,7 @@ sink talks to the address in its config and to no other. A host reaches its own 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 import requests
@@ -24,6 +24,7 @@ MIN_BYTES_PER_S = 2 << 20  # a write may take this much longer than the timeout:
 ANSWER_BYTES = 64 << 20  # of an answer to SQL; a page of trades takes 4 MB
 NOTE_BYTES = 64 << 10  # of any other answer
 READ_BYTES = 64 << 10  # of an answer at a time
+EXPORT_S, EXPORTED_BYTES = 120.0, 1 << 20  # the server makes the whole file before it sends the first byte
 
 # exchange, market_type, symbol, timestamp, sell, price, quantity, trade_id, sequence_number, received_at, flags
 TradeRow = tuple[str, str, str, int, bool, float | None, float | None, str, int | None, int, int | None]
@@ -107,6 +108,20 @@ class Server:
         """
         with self.session() as session:
             return self._ask(session, statement, timeout_s or self._timeout_s, ANSWER).dataset
+
+    def export(self, statement: str, file: BinaryIO) -> None:
+        """Write the rows of a SELECT to a file as Parquet, as they come. Raises ServiceUnavailable."""
+        try:
+            with self.session() as session, session.get(
+                    f"{self._url}/exp", params={"query": statement, "fmt": "parquet"}, auth=self._auth, verify=self._verify,
+                    timeout=self._timeout_s + EXPORT_S, allow_redirects=False, stream=True) as answer:
+                if answer.status_code != 200 or "parquet" not in answer.headers.get("Content-Type", ""):
+                    said = next(answer.iter_content(SHOWN), b"")
+                    raise ServiceUnavailable(f"QuestDB at {self.addr} exports nothing: {Reply(answer.status_code, said).shown()}")
+                for part in answer.iter_content(EXPORTED_BYTES):
+                    file.write(part)
+        except requests.RequestException as error:
+            raise ServiceUnavailable(f"QuestDB at {self.addr} does not answer: {_cause(error)}", UNREACHABLE) from error
 
     def trades(self, statement: str) -> list[TradeRow]:
         """Run a SELECT of whole trades."""

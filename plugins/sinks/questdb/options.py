@@ -23,6 +23,7 @@ class QuestDBOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, f
     ttl_days: int = 30  # 0: keep for ever
     candles: bool = True
     request_timeout_ms: int = 3000
+    data_dir: str = ""  # the server's folder, where it is on this machine and does not say it
 
     def __post_init__(self) -> None:
         address = ADDRESS.fullmatch(self.addr)

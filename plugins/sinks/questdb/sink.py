@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pumpwatch_plugins.sinks.questdb.days import Days
 from pumpwatch_plugins.sinks.questdb.http import Server, StatementRejected
 from pumpwatch_plugins.sinks.questdb.options import QuestDBOptions
 from pumpwatch_plugins.sinks.questdb.reading import read as read_trades
@@ -40,6 +41,9 @@ class QuestDBSink:
         self._tables = tables(options.table_prefix, options.ttl_days)
         self._trades, self._health, self._listings = (table.name for table in self._tables)
         self._sender = TradeSender(self._server, self._trades)
+        days = Days(self._server, self._trades, options)
+        self.days, self.keep_days, self.drop_days = days.days, days.keep_days, days.drop_days
+        self.write_parquet, self.day_sums, self.files_in = days.write_parquet, days.day_sums, days.files_in
 
     def open(self) -> None:
         """Create missing tables and views, check the existing ones, and choose the protocol version."""

@@ -86,14 +86,13 @@ def _view(name: str, source: str, partition: str, columns: str, every: str) -> s
     return (f"CREATE MATERIALIZED VIEW IF NOT EXISTS {name} WITH BASE {source} REFRESH EVERY 1m AS (SELECT timestamp,"
             f" exchange, market_type, symbol, {columns} FROM {source} SAMPLE BY {every}) PARTITION BY {partition}")
 
+CHECKSUM = ("sum((timestamp::long ^ coalesce(cast(trade_id AS long), 0))"  # NULL for an id that is not a whole number
+            " + 31 * coalesce((quantity * 1e8)::long, 0) + 17 * coalesce((price * 1e8)::long, 0)) & 4294967295 checksum")
 
 
 def minute_sums(table: str, start_ns: int, end_ns: int) -> str:
     """Return a SELECT of the trades and the checksum of each symbol and minute; QuestDB's integers wrap."""
-    number = "coalesce(cast(trade_id AS long), 0)"  # NULL for an id that is not a whole number
-    return (f"SELECT exchange, market_type, symbol, timestamp::long / 60000000000 minute, count() trades,"
-            f" sum((timestamp::long ^ {number}) + 31 * coalesce((quantity * 1e8)::long, 0)"
-            f" + 17 * coalesce((price * 1e8)::long, 0)) & 4294967295 checksum"
+    return (f"SELECT exchange, market_type, symbol, timestamp::long / 60000000000 minute, count() trades, {CHECKSUM}"
             f" FROM {table} WHERE timestamp >= {start_ns:d} AND timestamp < {end_ns:d}")
 
 
@@ -141,7 +140,7 @@ def ensure(server: Server, table: Table) -> None:
                           f" expected {', '.join(table.keys)}",
                           f"ALTER TABLE {table.name} DEDUP ENABLE UPSERT KEYS({', '.join(table.keys)}), {rename}")
     if table.ttl_days is not None:
-        _set_ttl(server, table.name, table.ttl_days)
+        set_ttl(server, table.name, table.ttl_days)
 
 
 def _columns(server: Server, table: Table) -> dict[str, tuple[str, bool]]:
@@ -162,7 +161,8 @@ def _add_columns(server: Server, table: Table, new: Sequence[tuple[str, str]]) -
     return found
 
 
-def _set_ttl(server: Server, name: str, days: int) -> None:
+def set_ttl(server: Server, name: str, days: int) -> None:
+    """Set after how many days the server drops a table's days; 0: never."""
     statement = f"SELECT ttlValue, ttlUnit FROM tables() WHERE table_name = {text(name)}"
     value, unit = server.exec(statement, DDL_TIMEOUT_S)[0]
     if value * HOURS.get(unit, 0) != days * 24:  # 7 days come back as 1 WEEK, none as 0 HOUR

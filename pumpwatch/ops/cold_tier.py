@@ -1,0 +1,141 @@
+"""Drop old days of a sink as its disk fills up, and write each of them as Parquet first where the config names a folder.
+
+Days go by the sink's own setting, and earlier above `disk.clean_up_percent` and `disk.emergency_percent`. The age of a day counts
+from the smaller of our clock and the newest trades in the sink, so that no clock alone removes anything. A sink that keeps its
+trades for ever loses none. Where `disk.cold_dir` is set, a day that has no checked copy there is not dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.config_disk import DiskConfig
+from pumpwatch.errors import StorageError
+from pumpwatch.hookspecs import DroppingSink, KeepingSink, StoredDay
+from pumpwatch.ops.cold_file import ColdTarget
+from pumpwatch.ops.disk_watch import Level
+
+log = logging.getLogger(__name__)
+
+DAY_NS, DAY_S = 86_400 * NS_PER_S, 86_400.0
+AHEAD_DAYS = 2  # the sink drops a day by itself when it is due: the copy is made before
+
+
+def kept_days(level: Level, own_days: int, options: DiskConfig) -> int:
+    """Return how many days a sink keeps at a level; own_days: by its own setting. 0: for ever, at any level."""
+    if not own_days or level is Level.OK:
+        return own_days
+    return min(own_days, options.cold_days if level is Level.CLEAN_UP else options.emergency_days)
+
+
+def due_days(days: Sequence[StoredDay], keep: int, now_ns: int) -> list[StoredDay]:
+    """Return the days that are older than `keep` days, the oldest first; 0: none."""
+    if not days or not keep:
+        return []
+    now_ns = min(now_ns, max(day.to_ns for day in days))  # the day that is written is not among them
+    return [day for day in sorted(days, key=lambda day: day.from_ns) if day.to_ns <= now_ns - keep * DAY_NS]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A sink's days, as last seen."""
+
+    days: Sequence[StoredDay] = ()
+    own_days: int = 0
+    keep: int = 0
+    due: list[StoredDay] = field(default_factory=list)
+
+
+class ColdTier:
+    """The days of one sink. `look` and `run` block and belong to one thread."""
+
+    def __init__(self, name: str, sink: DroppingSink, options: DiskConfig, clock: Clock, target: ColdTarget | None = None) -> None:
+        self.name, self._sink, self._options, self._clock, self._target = name, sink, options, clock, target
+        self._seen = _Seen()
+        self._shortened = False  # the sink's own setting was replaced
+        self._logged: set[str] = set()
+        self._dropped: set[str] = set()  # days that may still be there, since they go with the sink's next write
+
+    def look(self, level: Level) -> list[StoredDay]:
+        """Read the sink's days; return those that are due at this level. Raises PumpWatchError."""
+        own_days = round(self._sink.keeping().keeps_s / DAY_S) if isinstance(self._sink, KeepingSink) else 0
+        days = self._sink.days()
+        keep = kept_days(level, own_days, self._options)
+        self._seen = _Seen(days, own_days, keep, due_days(days, keep, self._clock.now_ns()))
+        return self._seen.due
+
+    def options_changed(self, options: DiskConfig, target: ColdTarget | None) -> None:
+        """Use other options from the next run on."""
+        self._options, self._target = options, target
+
+    def run(self, level: Level, only_recording: bool = False) -> list[StoredDay]:
+        """Copy and drop what is due; return the days that were dropped, or that go with the sink's next write.
+
+        only_recording: nothing is copied. Raises PumpWatchError where the sink does not answer.
+        """
+        due = self.look(level)
+        seen = self._seen
+        if level >= Level.EMERGENCY and not seen.own_days:
+            self._tell_once("for ever", "sink keeps its trades for ever, nothing is dropped though its disk fills up sink=%s",
+                            self.name)
+        ready = due if self._target is None else self._copied(only_recording)
+        if seen.keep == seen.own_days:
+            if self._shortened:
+                self._sink.keep_days(0)
+                self._shortened = False
+            if level is Level.OK:
+                return []  # the sink does it by itself
+        elif len(ready) == len(due):  # every day that goes by this setting has its copy
+            self._sink.keep_days(seen.keep)
+            self._shortened = True
+        if ready:
+            self._sink.drop_days(ready)
+        fresh = [day for day in ready if day.name not in self._dropped]
+        self._dropped = {day.name for day in ready}
+        if fresh:
+            log.warning("days dropped for want of disk sink=%s level=%s days=%d first=%s last=%s trades=%d bytes=%d keeps_days=%d",
+                        self.name, level.word, len(fresh), fresh[0].name, fresh[-1].name, sum(day.trades for day in fresh),
+                        sum(day.size_bytes for day in fresh), seen.keep)
+        return fresh
+
+    def _copied(self, only_recording: bool) -> list[StoredDay]:
+        """Copy the days that are due, or will be soon; return those that are due and have a copy."""
+        seen, target = self._seen, self._target
+        copied: list[StoredDay] = []
+        if target is None or not seen.keep:
+            return copied
+        for day in due_days(seen.days, max(1, seen.keep - AHEAD_DAYS), self._clock.now_ns()):
+            name = f"{self.name}/{day.name}"
+            held = target.held(name)
+            stale = held is None or held.trades != day.trades
+            if stale and (only_recording or not self._copy(target, name, day)):
+                continue
+            if day in seen.due:
+                copied.append(day)
+        return copied
+
+    def _copy(self, target: ColdTarget, name: str, day: StoredDay) -> bool:
+        try:
+            made = target.store(name, *self._sink.day_sums(day), partial(self._sink.write_parquet, day))
+        except StorageError as error:
+            self._tell_once(name, "day not copied, it is kept sink=%s day=%s reason=%s", self.name, day.name, error)
+            return False
+        log.info("day copied sink=%s day=%s trades=%d bytes=%d", self.name, day.name, made.trades, made.size_bytes)
+        return True
+
+    def _tell_once(self, key: str, words: str, *values: object) -> None:
+        if key not in self._logged:
+            self._logged.add(key)
+            log.warning(words, *values)
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures for `status.json`, as of the last look; any thread."""
+        seen = self._seen
+        return {"sink": self.name, "bytes": sum(day.size_bytes for day in seen.days), "days": len(seen.days),
+                "keeps_s": seen.keep * DAY_S, "oldest_ns": min((day.from_ns for day in seen.days), default=None),
+                "due": len(seen.due)}

@@ -1,0 +1,136 @@
+"""Keep the process's resident memory within its limit: the trades in memory shrink first, then a warning is logged.
+
+The limit is `memory.limit_mb`, else nine tenths of the control group's, else half of the machine's memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from pumpwatch.config_disk import MemoryConfig
+
+log = logging.getLogger(__name__)
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+OF_GROUP, OF_MACHINE = 0.9, 0.5
+SHRINK, GROW = 0.7, 1.25  # of what the recent trades may have, at each look
+ROOM = 0.85  # they grow again below this share of the limit
+LEAST_BYTES = 8 << 20
+NO_LIMIT = 1 << 60  # control groups write a large number or `max`
+
+
+class Shrinkable(Protocol):
+    """The recent trades in memory."""
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes in use."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Return how many it may use."""
+
+    def limit(self, max_bytes: int) -> None:
+        """Set how many bytes it may use, and drop the oldest trades beyond that."""
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * PAGE_BYTES
+
+
+def group_limit(cgroup: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the smallest memory limit of the process's control group and those around it, in bytes; 0 without one."""
+    limits = []
+    try:
+        lines = cgroup.read_text("utf-8").splitlines()
+    except OSError:
+        return 0
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        names: tuple[str, ...]
+        if number == "0":
+            root, names = mount, ("memory.max", "memory.high")
+        elif "memory" in controllers.split(","):
+            root, names = mount / "memory", ("memory.limit_in_bytes",)
+        else:
+            continue
+        own = root / path.lstrip("/")
+        for folder in (own, *own.parents):
+            limits += [limit for name in names if 0 < (limit := _number_in(folder / name)) < NO_LIMIT]
+            if folder == root:
+                break
+    return min(limits, default=0)
+
+
+def _number_in(path: Path) -> int:
+    try:
+        return int(path.read_text("ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def memory_limit(options: MemoryConfig, group: Callable[[], int] = group_limit) -> int:
+    """Return the limit in bytes."""
+    if options.limit_mb:
+        return int(options.limit_mb * 1_000_000)
+    machine = os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES
+    grouped = group()
+    return min(int(machine * OF_MACHINE), int(grouped * OF_GROUP)) if grouped else int(machine * OF_MACHINE)
+
+
+def give_back() -> None:
+    """Have the C library return freed memory to the system; the interpreter keeps running meanwhile."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # not every C library has it
+        trim(0)
+
+
+class MemoryWatch:
+    """A job: `look` every few seconds. Level `ok`, `shrunk` (fewer recent trades in memory) or `above` (that was not enough)."""
+
+    def __init__(self, options: MemoryConfig, recent: Shrinkable, resident: Callable[[], int] = resident_bytes,
+                 trim: Callable[[], None] = give_back) -> None:
+        self._recent, self._resident, self._trim = recent, resident, trim
+        self.limit_bytes = memory_limit(options)
+        self._full_bytes = recent.max_bytes
+        self.level, self.rss_bytes = "ok", 0
+
+    def look(self) -> None:
+        """Compare the resident memory with the limit; shrink the recent trades, or let them grow again."""
+        self.rss_bytes = rss = self._resident()
+        before = self.level
+        if rss > self.limit_bytes:
+            allowed = max(LEAST_BYTES, int(min(self._recent.nbytes, self._recent.max_bytes) * SHRINK))
+            if self._recent.nbytes > LEAST_BYTES:
+                self._recent.limit(allowed)
+                self._trim()
+                self.level = "shrunk" if before == "ok" else before
+            else:
+                self.level = "above"
+        elif rss < self.limit_bytes * ROOM:
+            if self._recent.max_bytes < self._full_bytes:
+                self._recent.limit(min(self._full_bytes, int(self._recent.max_bytes * GROW) + 1))
+            self.level = "ok" if self._recent.max_bytes >= self._full_bytes else "shrunk"
+        if self.level != before:
+            self._tell()
+
+    def _tell(self) -> None:
+        figures = f"rss_mb={self.rss_bytes / 1e6:.0f} limit_mb={self.limit_bytes / 1e6:.0f}"
+        if self.level == "above":
+            log.warning("memory above its limit, fewer recent trades did not help %s", figures)
+        elif self.level == "shrunk":
+            log.warning("memory near its limit, fewer recent trades are kept in it %s recent_mb=%.0f", figures,
+                        self._recent.max_bytes / 1e6)
+        else:
+            log.info("memory within its limit again %s", figures)
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures for `status.json`."""
+        return {"rss_bytes": self.rss_bytes, "limit_bytes": self.limit_bytes, "level": self.level,
+                "recent_limit_bytes": self._recent.max_bytes}
