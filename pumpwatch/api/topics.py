@@ -112,8 +112,8 @@ class Topics:
             "recent": {**figures["recent"], "minutes": self._sources.config.store.recent_minutes},
             "sinks": figures["sinks"], "backfill": figures["backfill"], "channels": figures["notify"],
             "windows": figures["listing"].get(WINDOWS, {"open": 0, "not_final": 0}),
-            "memory": figures.get("memory") or {"rss_bytes": figures["max_rss_bytes"], "limit_bytes": 0, "level": "ok"},
-            "disk": figures.get("disk"),
+            "memory": {key: figures["memory"][key] for key in ("rss_bytes", "limit_bytes", "level")},
+            "disk": self._disk(figures["disk"]),
         }
 
     def _venue(self, row: dict[str, Any], now_ns: int) -> dict[str, Any]:
@@ -124,6 +124,12 @@ class Topics:
                 "subscribed": row["subscribed"], "silent": len(row["silent"]), "lag_ms": row["lag_ms"], "open": row["gaps_open"],
                 "filled": row["gaps_filled"], "lost": row["gaps_lost"],
                 "problem": row["problem"] or row["list_problem"] or row["redundancy_problem"]}
+
+    def _disk(self, disk: Figures) -> Figures:
+        """Return the disk of the store, with the shares at which its levels begin."""
+        options = self._sources.config.disk
+        limits = [options.clean_up_percent / 100, options.emergency_percent / 100, options.full_percent / 100]
+        return {**{key: disk[key] for key in ("free_bytes", "used_share", "level", "days_left")}, "limits": limits}
 
     def _cpu_share(self) -> float | None:
         """Return the CPU time of the last seconds as a share of a core."""

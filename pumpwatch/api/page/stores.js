@@ -38,15 +38,17 @@ export function showTiles(figures, history) {
 }
 
 function showMemory({ rss_bytes: used, limit_bytes: limit, level }) {
-  tile("memory", bytes(used), limit ? `of ${bytes(limit)}` : "at most so far", LEVELS[level]);
+  tile("memory", bytes(used), limit ? `of ${bytes(limit)}` : "", LEVELS[level]);
   meter(find("memory-meter"), limit ? used / limit : null, 0.8, 0.95);
 }
 
 function showDisk(disk) {
-  if (!disk) return;
   const left = disk.days_left === null ? "" : `, ${duration(disk.days_left * 86400)} left`;
-  tile("disk", percent(disk.used_share), `${bytes(disk.free_bytes)} free${left}`, LEVELS[disk.level]);
-  meter(find("disk-meter"), disk.used_share, 0.7, 0.85);
+  const [cleanUp, emergency] = disk.limits;
+  tile("disk", percent(disk.used_share), `of ${percent(cleanUp)}, ${bytes(disk.free_bytes)} free${left}`, LEVELS[disk.level]);
+  const [first, second, last] = disk.limits.map((share) => percent(share));
+  mark(find("disk-note"), "title", `clean-up above ${first}, emergency above ${second}, recording alone above ${last}`);
+  meter(find("disk-meter"), disk.used_share, cleanUp, emergency);
 }
 
 /** Show a share of 1 on a meter, which turns at `odd` and at `bad`. */
