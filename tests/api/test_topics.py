@@ -141,7 +141,7 @@ def test_coins_are_read_again_when_a_venue_lists_another_one() -> None:
     bench = Bench()
 
     def add(base: str) -> None:
-        bench.catalogue.add(("a", "spot"), Instrument(f"{base}USDT", base, "USDT"))
+        bench.catalogue.add(("a", "spot"), Instrument(symbol=f"{base}USDT", base=base, quote="USDT"))
 
     add("SOL")
     before = bench.topics.coins()
