@@ -31,9 +31,12 @@ class PageEvents:
                            late="the ledger does not answer")
         return ledger.listings()
 
-    def start(self) -> None:
-        """Keep warnings, and have events made while somebody watches."""
+    def keep_warnings(self) -> None:
+        """Begin to keep what is logged."""
         self._warnings.start()
+
+    def start(self) -> None:
+        """Have events made while somebody watches."""
         self._collector.supervisor.spawn("page", self.broadcast.run)
         self._collector.supervisor.spawn("page lists", self.broadcast.run_waiting)
 

@@ -48,6 +48,11 @@ class Serving:
             return "the disk does not take the trades"
         return ""
 
+    def keep_warnings(self) -> None:
+        """Keep the log's warnings for the page, from before it is served."""
+        if self.service is not None:
+            self._page.keep_warnings()
+
     def start(self) -> None:
         """Have the API served."""
         if self.service is not None:
