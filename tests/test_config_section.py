@@ -1,23 +1,27 @@
-"""The types of a section refuse values out of their range."""
+"""What a section is made of."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from pumpwatch.config_section import Count, NotNegative, Positive, PositiveInt, Section
+from pumpwatch.config_section import Count, Folder, NotNegative, Positive, PositiveInt, Section
 
 
-class Every(Section):
-    pause_s: Positive = 1.0
-    rows: PositiveInt = 1
-    wait_s: NotNegative = 0.0
-    number: Count = 0
+class Example(Section):
+    positive: Positive = 1.0
+    positive_int: PositiveInt = 1
+    not_negative: NotNegative = 0.0
+    count: Count = 0
+    folder: Folder = "data"
 
 
-@pytest.mark.parametrize("wrong", [
-    {"pause_s": 0.0}, {"rows": 0}, {"wait_s": -0.1}, {"number": -1}, {"unknown": 1}])
-def test_a_section_refuses_a_value_out_of_range_and_an_unknown_key(wrong: dict[str, float]) -> None:
-    assert msgspec.convert({}, Every) == Every()
+@pytest.mark.parametrize("given", [{"positive": 0}, {"positive_int": 0}, {"not_negative": -1}, {"count": -1}, {"folder": ""},
+                                   {"other": 1}])
+def test_a_value_out_of_range_and_an_unknown_key_are_refused(given: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(wrong, Every)
+        msgspec.convert(given, Example)
+
+
+def test_every_key_may_be_left_out() -> None:
+    assert msgspec.convert({}, Example) == Example()

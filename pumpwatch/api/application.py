@@ -69,12 +69,14 @@ class _Headers:
 
 
 def _send_page(page: Page, req: falcon.Request, resp: falcon.Response) -> None:
-    resp.content_type, resp.etag = page.content_type, page.etag
+    resp.etag = page.etag
     resp.set_header("Cache-Control", "no-cache")
     resp.set_header("Vary", "Accept-Encoding")
     if page.etag in (req.get_header("If-None-Match") or ""):
         resp.status = falcon.HTTP_304
-    elif page.squeezed and "gzip" in (req.get_header("Accept-Encoding") or ""):
+        return
+    resp.content_type = page.content_type
+    if page.squeezed and "gzip" in (req.get_header("Accept-Encoding") or ""):
         resp.set_header("Content-Encoding", "gzip")
         resp.data = page.squeezed
     else:

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.api.broadcast import Broadcast
+from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
@@ -39,6 +40,7 @@ class Desk:
     unready: Callable[[], str]
     jobs: Callable[[], list[dict[str, Any]]]
     connections: Callable[[str], list[dict[str, Any]] | None]
+    listings: ListingRows
     plugins: Plugins
     readers: ReaderPool
     threads: ThreadPool

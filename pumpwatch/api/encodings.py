@@ -18,7 +18,10 @@ PIECE_ROWS = 5_000  # of JSON lines and CSV: about a megabyte
 
 
 class TradeRow(msgspec.Struct, gc=False):
-    """One trade. price in the quote currency, quantity in base units, times in ns UTC; sequence_number is null without one."""
+    """One trade, with the fields of TRADE_FIELDS.
+
+    price is in the quote currency, quantity in base units; times are in ns UTC; sequence_number is null where there is none.
+    """
 
     exchange: str
     market_type: str
@@ -31,9 +34,6 @@ class TradeRow(msgspec.Struct, gc=False):
     timestamp: int
     received_at: int
     flags: int
-
-
-assert TradeRow.__struct_fields__ == TRADE_FIELDS
 
 
 def trade_rows(batch: TradeBatch, catalogue: Catalogue) -> list[TradeRow]:

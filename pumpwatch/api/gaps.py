@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -21,8 +21,8 @@ class GapQuery(msgspec.Struct, forbid_unknown_fields=True):
 
     before: Annotated[int, Meta(ge=1, le=LAST)] = LAST
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
-    state: GapState | None = None
-    exchange: Annotated[str, Meta(max_length=40)] = ""
+    state: Literal["open", "filled", "lost", "any"] = "any"
+    exchange: Annotated[str, Meta(max_length=40)] = ""  # empty: of every one
 
 
 class GapRow(msgspec.Struct):
@@ -65,7 +65,8 @@ def _read(folder: Path, query: GapQuery) -> list[tuple[int, Gap]]:
         return []
     ledger = Ledger(folder, read_only=True)
     try:
-        return ledger.gaps_before(query.before, query.limit + 1, query.state, query.exchange)
+        state = None if query.state == "any" else GapState(query.state)
+        return ledger.gaps_before(query.before, query.limit + 1, state, query.exchange)
     finally:
         ledger.close()
 

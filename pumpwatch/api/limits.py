@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
 
-WINDOW_S = 60.0
+WINDOW_S = 60
 KNOWN_ADDRESSES = 4096  # the ones that asked longest ago are forgotten first
 
 
@@ -22,29 +23,38 @@ def client_of(address: str) -> str:
     return address
 
 
-class SlidingWindow:
-    """Counts the requests of each client over the last WINDOW_S seconds.
+@dataclass(slots=True)
+class _Minute:
+    """The requests that one client was granted: [second, count], and their sum."""
 
-    The count of the window before is taken in proportion to how much of it the sliding one still covers, so that two numbers
-    for a client are enough.
-    """
+    seconds: deque[list[int]] = field(default_factory=deque)
+    total: int = 0
+
+
+class SlidingWindow:
+    """Counts the requests of each client over the last WINDOW_S seconds, by the second."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._clients: OrderedDict[str, tuple[int, int, int]] = OrderedDict()  # number of its window, count, count before
+        self._clients: OrderedDict[str, _Minute] = OrderedDict()  # the one that asked last is the last
 
-    def wait_s(self, client: str, now_s: float) -> float:
+    def wait_s(self, client: str, now_s: float) -> int:
         """Count a request and return 0, or return in how many seconds the client may ask again."""
-        window, within_s = divmod(now_s, WINDOW_S)
-        number, count, before = self._clients.pop(client, (int(window), 0, 0))
-        if int(window) > number:
-            number, count, before = int(window), 0, count if int(window) == number + 1 else 0
-        used = count + before * (1 - within_s / WINDOW_S)
-        allowed = used + 1 <= self._most
-        self._clients[client] = number, count + allowed, before
+        minute = self._clients.pop(client, None) or _Minute()
+        self._clients[client] = minute
         while len(self._clients) > KNOWN_ADDRESSES:
             self._clients.popitem(last=False)
-        return 0.0 if allowed else max(1.0, min(WINDOW_S, WINDOW_S / self._most, WINDOW_S - within_s))
+        second = int(now_s)
+        while minute.seconds and minute.seconds[0][0] <= second - WINDOW_S:
+            minute.total -= minute.seconds.popleft()[1]
+        if minute.total >= self._most:
+            return max(1, minute.seconds[0][0] + WINDOW_S - second)
+        minute.total += 1
+        if minute.seconds and minute.seconds[-1][0] == second:
+            minute.seconds[-1][1] += 1
+        else:
+            minute.seconds.append([second, 1])
+        return 0
 
 
 class Connections:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -11,13 +11,15 @@ from msgspec import Meta
 
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.route import Answer, Call, Problem, Route
-from pumpwatch.listing import manifest, replay
+from pumpwatch.listing import manifest
+from pumpwatch.listing.archive import read_analysis
 from pumpwatch.listing.inbox import chosen_source, drop
 
 PIECE = 262_144
 TYPES = {".json": "application/json", ".html": "text/html; charset=utf-8", ".parquet": "application/vnd.apache.parquet"}
 # An archive's chart has its own policy in its head. Here it gets an origin of its own as well: it cannot call the API.
 CHART = {"Content-Security-Policy": "sandbox allow-scripts; frame-ancestors 'self'", "X-Frame-Options": "SAMEORIGIN"}
+UNKNOWN = Problem(404, "this listing is not known: /api/listings names those that are")
 
 
 class ListingsQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -103,13 +105,8 @@ class Dropped(msgspec.Struct):
 def listings(call: Call) -> Listings:
     """Answer with the newest listings."""
     query: ListingsQuery = call.query
-    rows, total = call.desk.offload(_newest, call.desk, query)
-    return Listings(rows, total)
-
-
-def _newest(desk: Desk, query: ListingsQuery) -> tuple[list[ListingRow], int]:
-    rows = replay.show(desk.config)[::-1]
-    return [_row(row) for row in rows[query.offset:query.offset + query.limit]], len(rows)
+    rows = call.desk.listings.all()[::-1]
+    return Listings([_row(row) for row in rows[query.offset:query.offset + query.limit]], len(rows))
 
 
 def _row(row: dict[str, Any]) -> ListingRow:
@@ -118,19 +115,16 @@ def _row(row: dict[str, Any]) -> ListingRow:
 
 def listing(call: Call) -> Found:
     """Answer with one listing: its id, its notice's id, its coin, or the name of its archive."""
-    return Found(call.desk.offload(_details, call.desk, call.path["id"]))
-
-
-def _details(desk: Desk, wanted: str) -> list[ListingDetail]:
-    return [ListingDetail(_row(row), row["analysis"], _files(Path(row["archive"])) if row["archive"] else [])
-            for row in _find(desk, wanted)]
-
-
-def _find(desk: Desk, wanted: str) -> list[dict[str, Any]]:
-    found = replay.show(desk.config, wanted)
+    found = call.desk.listings.matching(call.path["id"])
     if not found:
-        raise Problem(404, "this listing is not known: /api/listings names those that are")
-    return found
+        raise UNKNOWN
+    return Found([call.desk.offload(_detail, row) for row in found])
+
+
+def _detail(row: dict[str, Any]) -> ListingDetail:
+    archive = Path(row["archive"])
+    analysis = read_analysis(archive) if row["state"] == "written" else None
+    return ListingDetail(_row(row), analysis, _files(archive) if row["archive"] else [])
 
 
 def _files(archive: Path) -> list[ArchiveFile]:
@@ -142,16 +136,18 @@ def _files(archive: Path) -> list[ArchiveFile]:
 def archive_file(call: Call) -> Answer:
     """Answer with a file of an archive that its manifest names, or with the manifest."""
     name = call.path["name"]
-    content, size = call.desk.offload(_open, call.desk, call.path["id"], name)
+    archives = sorted({Path(row["archive"]) for row in call.desk.listings.matching(call.path["id"]) if row["archive"]})
+    if not archives:
+        raise UNKNOWN
+    content, size = call.desk.offload(_open, archives, name)
     kind = next((kind for suffix, kind in TYPES.items() if name.endswith(suffix)), "application/octet-stream")
     headers = CHART if kind.startswith("text/html") else {}
     return Answer(_pieces(call.desk, content), kind, {"Content-Length": str(size), **headers})
 
 
-def _open(desk: Desk, wanted: str, name: str) -> tuple[IO[bytes], int]:
+def _open(archives: Sequence[Path], name: str) -> tuple[IO[bytes], int]:
     """Open a file. Its name is one of the manifest's, so that no other file of the machine can be asked for."""
-    archives = {Path(row["archive"]) for row in _find(desk, wanted) if row["archive"]}
-    for archive in sorted(archives):
+    for archive in archives:
         made = manifest.read_manifest(archive)
         path = archive / name
         if made is None or name not in {manifest.FILE, *made.files} or not path.resolve().is_relative_to(archive.resolve()):

@@ -22,7 +22,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.api.trade_reader import BUFFER_BYTES, HEAD, Outcome, Start, Wanted
 from pumpwatch.config import Config
-from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.errors import PumpWatchError, ServiceUnavailable
 from pumpwatch.stats import Stats
 
 PROGRAM = (sys.executable, "-P", "-c", "from pumpwatch.api.trade_reader import serve; serve()")
@@ -127,8 +127,8 @@ class ReaderPool:
         self._idle.clear()
 
 
-class Refused(Exception):
-    """There is no such answer."""
+class Refused(PumpWatchError):
+    """Tell the client why there is not an answer."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.detail)

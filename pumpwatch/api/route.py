@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from pumpwatch.api.desk import Desk
+from pumpwatch.errors import PumpWatchError
 
 JSON = "application/json"
 
@@ -18,8 +19,8 @@ class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
     """A route without parameters."""
 
 
-class Problem(Exception):
-    """An error as the client is told of it (RFC 9457)."""
+class Problem(PumpWatchError):
+    """Answer with an error, as problem details (RFC 9457)."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)

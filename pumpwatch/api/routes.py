@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pumpwatch.api import gaps, listings, recent_trades, stream, system, trades, venues
+from pumpwatch.api import gaps, listings, openapi, recent_trades, stream, system, trades, venues
 from pumpwatch.api.route import Route
 
-ROUTES: tuple[Route, ...] = (
+_DESCRIBED: tuple[Route, ...] = (
     *system.ROUTES, *venues.ROUTES, *recent_trades.ROUTES, *trades.ROUTES, *listings.ROUTES, *gaps.ROUTES,
     *stream.ROUTES)
+
+ROUTES: tuple[Route, ...] = (*_DESCRIBED, openapi.route_of(_DESCRIBED))

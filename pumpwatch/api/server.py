@@ -99,7 +99,7 @@ class Handler(pywsgi.WSGIHandler):
         wait_s = self.server.window.wait_s(client, gevent.get_hub().loop.now())
         self.server.stats.add("api_requests_total")
         if wait_s:
-            raise Problem(429, "too many requests from this address", {"Retry-After": str(int(wait_s + 0.999))})
+            raise Problem(429, "too many requests from this address", {"Retry-After": str(wait_s)})
 
     def _body(self, head: Head) -> bytes:
         """Return the whole body within the time limit. Raises Problem, OSError and _TooSlow."""

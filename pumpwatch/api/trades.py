@@ -30,8 +30,8 @@ class TradesQuery(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "
     coin: Coin
     from_: Time = "-20m"
     to: Time = "now"
-    exchange: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
-    market: Literal["spot", "futures"] | None = None
+    exchange: Annotated[str, Meta(max_length=40)] = ""  # empty: of every one
+    market: Literal["spot", "futures", "any"] = "any"
     format: Literal["ndjson", "csv", "arrow", "parquet"] = "ndjson"
 
 
@@ -46,7 +46,8 @@ def trades(call: Call) -> Answer:
         raise Problem(400, "from is after to")
     if end_ns - start_ns > LONGEST_DAYS * 86_400 * NS_PER_S:
         raise Problem(400, f"ask for at most {LONGEST_DAYS} days at a time")
-    wanted = Wanted(query.coin, start_ns, end_ns, query.exchange, query.market, query.format)
+    wanted = Wanted(query.coin, start_ns, end_ns, query.exchange or None, None if query.market == "any" else query.market,
+                    query.format)
     try:
         return Answer(call.desk.readers.read(wanted), FORMATS[query.format][0])
     except Refused as refused:

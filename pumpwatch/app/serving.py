@@ -8,6 +8,7 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.api.access import access_of
 from pumpwatch.api.desk import Desk
+from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.service import Service
 from pumpwatch.app.jobs import Jobs
@@ -29,11 +30,12 @@ class Serving:
         self.service = Service(self._desk(), access) if access is not None else None
 
     def _desk(self) -> Desk:
-        collector = self._collector
+        collector, threads = self._collector, ThreadPool(THREADS)
         return Desk(config=collector.config, clock=collector.clock, stats=collector.stats, catalogue=collector.catalogue,
                     recent=collector.recent, figures=lambda: self._status.last, unready=self._unready, jobs=self._jobs.rows,
                     connections=self._connections, plugins=collector.plugins, readers=self._readers,
-                    threads=ThreadPool(THREADS), broadcast=self._page.broadcast)
+                    listings=ListingRows(collector.config, collector.clock, threads), threads=threads,
+                    broadcast=self._page.broadcast)
 
     def _connections(self, venue: str) -> list[dict[str, Any]] | None:
         """Return a row for each connection of a venue, None where it is not collected."""

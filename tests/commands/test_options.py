@@ -8,6 +8,7 @@ from pumpwatch.commands.options import refuse_unknown, with_config
 from pumpwatch.config import Config
 from pumpwatch.errors import UsageError
 
+
 def test_an_exchange_or_market_that_is_not_known_is_answered_with_the_known_ones() -> None:
     known = [("okx", "spot"), ("gate", "futures")]
     refuse_unknown(known, "okx", "spot")
