@@ -1,6 +1,6 @@
 """Pages of the documentation that are made from the code, and the folder that the site is built from.
 
-    python packaging/doc_pages.py            write docs/config.md and docs/commands.md
+    python packaging/doc_pages.py            write docs/config.md, docs/commands.md and docs/openapi.json
     python packaging/doc_pages.py FOLDER     put every page of the site into FOLDER, for mkdocs
 
 tests/test_docs.py compares the written pages with what this makes.
@@ -21,6 +21,8 @@ import click
 import msgspec
 
 from pumpwatch.cli import pumpwatch as root_command
+from pumpwatch.api.openapi import openapi_json
+from pumpwatch.api.routes import ROUTES
 from pumpwatch.config import PATHS, Config, Keys
 from pumpwatch.plugins import load_plugins
 
@@ -258,7 +260,8 @@ def commands_page() -> str:
 
 def made_pages() -> dict[Path, str]:
     """Return every page that is made from the code, by its file."""
-    return {DOCS / "config.md": config_page(), DOCS / "commands.md": commands_page()}
+    return {DOCS / "config.md": config_page(), DOCS / "commands.md": commands_page(),
+            DOCS / "openapi.json": openapi_json(ROUTES).decode()}
 
 
 def site_pages() -> dict[str, str]:

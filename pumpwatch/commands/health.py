@@ -86,6 +86,7 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
     \b
     Example: pumpwatch check --connect
     """
+    from pumpwatch.api.access import access_of
     from pumpwatch.net.ws import tls_context
     from pumpwatch.notify.channels import make_channels
     from pumpwatch.ops import preflight
@@ -97,6 +98,7 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
         found.make_sinks(config)
         make_channels(config)
         tls_context(config.net.ca_file)
+        access_of(config)
         findings = preflight.check(config, connect, found)
     return print_findings(findings, as_json)
 

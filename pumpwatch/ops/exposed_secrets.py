@@ -41,6 +41,11 @@ def _secrets(config: Config) -> Iterator[tuple[str, str]]:
     for name, options in config.sinks.items():
         if isinstance(password := options.get("password"), str):
             yield f"sinks.{name}.password", password
+    if config.api.token:
+        yield "api.token", config.api.token
+    for key in ("token_file", "tls_key_file"):
+        if value := getattr(config.api, key):
+            yield f"api.{key}", f"{IN_FILE}{value}"
     if "@" in config.net.proxy:
         yield "net.proxy", config.net.proxy
 
