@@ -174,8 +174,8 @@ def test_watchers_are_limited_and_one_that_leaves_makes_room() -> None:
 
 def test_a_comment_keeps_a_quiet_connection_open() -> None:
     bench = Bench()
-    bench.broadcast.wait = lambda seconds: waited.append(seconds)  # type: ignore[method-assign]
     waited: list[float] = []
+    bench.broadcast.wait = waited.append  # type: ignore[method-assign]
     watch = bench.broadcast.watch()
     next(watch)
     assert next(watch) == b": still here\n\n" and waited == [HEARTBEAT_S]

@@ -38,7 +38,7 @@ class Watched:
     def __init__(self, folder: Path, sim: SimProcess) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            address = "127.0.0.1:%d" % probe.getsockname()[1]
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
         self.url = f"http://{address}/"
         config = yaml.safe_load(sim.config_yaml())
         config["store"] = {"dir": str(folder / "data")}
@@ -64,7 +64,8 @@ class Watched:
     def reads_its_boards(self) -> bool:
         figures = self.ask("api/system/status") or {}
         states = [state for name, state in figures.get("listing", {}).items() if name != "windows"]
-        return bool(states) and all(state["up"] for state in states) and all(venue["connections_up"] for venue in figures["venues"])
+        up = [state["up"] for state in states] + [venue["connections_up"] for venue in figures.get("venues", ())]
+        return bool(states) and all(up)
 
     def kill(self) -> None:
         if self._process is not None:

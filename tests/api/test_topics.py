@@ -42,7 +42,8 @@ class Bench:
         self.clock, self.stats, self.catalogue = FakeClock(), Stats(), Catalogue()
         self.now: dict[str, Any] = {}
         self.records: list[ListingRecord] | StorageError = []
-        self.topics = Topics(Sources(Config(), self.clock, self.stats, self.catalogue, lambda: self.now, list, self._listings, list))
+        self.topics = Topics(Sources(
+            Config(), self.clock, self.stats, self.catalogue, lambda: self.now, list, self._listings, list))
 
     def _listings(self) -> Sequence[ListingRecord]:
         if isinstance(self.records, StorageError):
