@@ -1,4 +1,4 @@
-"""The base of every section."""
+"""What a section is made of."""
 
 from __future__ import annotations
 

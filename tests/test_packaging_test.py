@@ -22,6 +22,7 @@ APT = r"""echo "$@" >> "$HOME/asked"
 for word; do case $word in
     openjdk-17-jre-headless | default-jre-headless) cp "$HOME/java" "$HOME/bin/java" ;;
     maven) cp "$HOME/mvn" "$HOME/bin/mvn" ;;
+    chromium) cp "$HOME/java" "$HOME/bin/chromium" ;;
     update) [ ! -e "$HOME/offline" ] || exit 100 ;;
 esac; done"""
 
@@ -78,7 +79,7 @@ def test_root_on_debian_gets_the_missing_packages_and_the_tests_run(machine: Mac
     machine.program(machine.bin / "apt-cache", "exit 0")
     done = machine.run()
     assert (done.returncode, done.stdout.split()) == (0, ["ruff", "mypy", "python"]), done.stderr
-    assert machine.asked() == ["-q update", "-q -y --no-install-recommends install openjdk-17-jre-headless maven"]
+    assert machine.asked() == ["-q update", "-q -y --no-install-recommends install openjdk-17-jre-headless maven chromium"]
     assert machine.run().returncode == 0
     assert len(machine.asked()) == 2
 
@@ -89,7 +90,7 @@ def test_a_system_without_java_17_gets_its_default_java_even_if_the_update_fails
     machine.program(machine.bin / "apt-cache", "exit 100")
     (machine.home / "offline").touch()
     assert machine.run().returncode == 0
-    assert machine.asked()[1].endswith("install default-jre-headless maven")
+    assert machine.asked()[1].endswith("install default-jre-headless maven chromium")
 
 
 def test_packages_that_cannot_be_installed_are_named(machine: Machine) -> None:
@@ -98,7 +99,7 @@ def test_packages_that_cannot_be_installed_are_named(machine: Machine) -> None:
     machine.program(machine.bin / "apt-cache", "exit 0")
     done = machine.run()
     assert done.returncode == 69
-    assert "missing: openjdk-17-jre-headless maven\n  apt-get could not install them" in done.stderr
+    assert "missing: openjdk-17-jre-headless maven chromium\n  apt-get could not install them" in done.stderr
 
 
 @pytest.mark.parametrize("apt", [True, False])
@@ -110,7 +111,7 @@ def test_users_and_other_systems_get_the_names_of_what_is_missing(machine: Machi
     done = machine.run()
     assert (done.returncode, done.stdout, machine.asked()) == (69, "", [])
     assert "Java 17 or newer" in done.stderr
-    assert "Debian, Ubuntu: apt-get install openjdk-17-jre-headless maven\n" in done.stderr
+    assert "Debian, Ubuntu: apt-get install openjdk-17-jre-headless maven chromium\n" in done.stderr
 
 
 def without_promtool(machine: Machine) -> None:
@@ -216,6 +217,7 @@ def test_tests_write_to_memory_where_there_is_room_and_nothing_is_left_there(
         machine: Machine, free_kb: int, places: set[str]) -> None:
     machine.program(machine.bin / "java", JAVA)
     machine.program(machine.bin / "mvn", MAVEN)
+    machine.program(machine.bin / "chromium", "exit 0")
     machine.program(machine.bin / "df", f"echo Filesystem; echo 'tmpfs 24684092 12 {free_kb} 1% /dev/shm'")
     (machine.bin / "chmod").symlink_to(shutil.which("chmod") or "")
     machine.program(machine.venv / "bin" / "python", 'echo "in $TMPDIR"; [ -z "$TMPDIR" ] || echo x >"$TMPDIR/written"; exit 3')

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+import requests
 
 from pumpwatch.cli import pumpwatch as root
 from pumpwatch.config import Config, PluginsConfig, load
@@ -25,6 +26,7 @@ from tests.zipapp import Zipapp
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 SHORT = ("--seconds", "8", "--rate", "300")
+PAGE_FILES = ("", *(path.name for path in (ROOT / "pumpwatch" / "api" / "page").iterdir()), "chart.js", "lightweight-charts.js")
 
 
 GUIDE = (ROOT / "docs" / "plugins.md").read_text("utf-8")
@@ -45,6 +47,23 @@ def run(folder: Path, *words: str | Path, timeout_s: float = 400) -> subprocess.
                           timeout=timeout_s, check=False)
 
 
+def demo_with_page(folder: Path, *words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a demo, and fetch the files of its page while it runs."""
+    with subprocess.Popen(list(map(str, words)), cwd=folder, env=os.environ | environ, text=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None
+        said = ""
+        while not (found := re.search(r"^page (http://\S+/)\n", said, re.MULTILINE)):
+            line = child.stderr.readline()
+            assert line, said
+            said += line
+        for name in PAGE_FILES:
+            answer = requests.get(found[1] + name, timeout=30)
+            assert answer.status_code == 200 and answer.content, name
+        out, rest = child.communicate(timeout=400)
+    return subprocess.CompletedProcess(words, child.returncode, out, said + rest)
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collecting]:
     with collecting(tmp_path_factory.mktemp("readme")) as collector:
@@ -57,7 +76,7 @@ def test_every_command_line_of_the_readme_is_run_here() -> None:
 
 
 def test_packaging_run_demo_counts_both_sides_and_leaves_an_archive(tmp_path: Path) -> None:
-    done = run(tmp_path, ROOT / "packaging" / "run", "demo", *SHORT)
+    done = demo_with_page(tmp_path, ROOT / "packaging" / "run", "demo", *SHORT)
     assert done.returncode == 0, done.stderr
     stated = next(block for block in blocks("text") if "sent by" in block)
     for line in stated.splitlines():
@@ -108,7 +127,7 @@ def test_an_address_of_the_readme_is_answered_by_a_collector(running: Collecting
 def test_packaging_build_makes_a_file_that_runs_the_demo_from_an_empty_folder(zipapp: Zipapp, tmp_path: Path) -> None:
     assert zipapp.file == ROOT / "dist" / "pumpwatch.pyz"
     assert zipapp.printed == f"dist/pumpwatch.pyz {zipapp.file.stat().st_size} bytes\n"
-    shown = zipapp.run("demo", *SHORT, "--json", folder=tmp_path)
+    shown = demo_with_page(tmp_path, zipapp.file, "demo", *SHORT, "--json", SHIV_ROOT=str(zipapp.unpacked))
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)["missing"] == 0
 

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from gevent.threadpool import ThreadPool
 
+from pumpwatch.api.broadcast import Broadcast
 from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.catalogue import Catalogue
@@ -30,7 +31,7 @@ class Desk:
 
     figures: what the collector wrote last to status.json, at most about a second old; shared, so never change it. unready: the
     reason why the collector does not record, empty where it does. jobs: a row for each job of the scheduler. connections: a row
-    for each connection of a venue such as binance.spot, None where it is not collected.
+    for each connection of a venue such as binance.spot, None where it is not collected. broadcast: the events of the page.
     samples: the metrics as of now. queries: counts what is read.
     """
 
@@ -47,6 +48,7 @@ class Desk:
     plugins: Plugins
     readers: ReaderPool
     threads: ThreadPool
+    broadcast: Broadcast
     samples: Callable[[], Iterable[Sample]] = tuple
     queries: QueryFigures = field(default_factory=partial(QueryFigures, 0.0))
 

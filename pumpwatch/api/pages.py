@@ -13,6 +13,7 @@ TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=u
          ".svg": "image/svg+xml", ".png": "image/png", ".ico": "image/x-icon", ".woff2": "font/woff2",
          ".webmanifest": "application/manifest+json", ".json": "application/json"}
 TEXT = "text/plain; charset=utf-8"
+CHART = ("chart.js", "lightweight-charts.js", "lightweight-charts.LICENSE")  # of the archives' charts: drawn by the same code
 SQUEEZED = ("text/", "image/svg", "application/")
 
 
@@ -27,8 +28,9 @@ class Page:
 
 
 def read_pages() -> dict[str, Page]:
-    """Return the files of the folder `page` by path: `/` is index.html, others are at `/NAME`."""
+    """Return the files of the folder `page` and of charts by path: `/` is index.html, others are at `/NAME`."""
     pages = {f"/{name}": _page(name, content) for name, content in _walk(files("pumpwatch.api") / "page", "")}
+    pages |= {f"/{name}": _page(name, (files("pumpwatch.listing") / "page" / name).read_bytes()) for name in CHART}
     if "/index.html" in pages:
         pages["/"] = pages["/index.html"]
     return pages

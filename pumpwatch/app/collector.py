@@ -179,6 +179,7 @@ class Collector:
         self.status.write()  # whoever looks from now on finds this process
 
     def _log_start(self) -> None:
+        self.serving.keep_warnings()
         log.info("collecting venues=%s store=%s sinks=%s", ",".join(venue.name for venue, _ in self.chosen), self.folder,
                  ",".join(self.sinks) or "none")
 

@@ -12,6 +12,7 @@ from pumpwatch.api.listing_rows import ListingRows
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.service import Service
 from pumpwatch.app.jobs import Jobs
+from pumpwatch.app.page_events import PageEvents
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.status import Status
 from pumpwatch.ops.metrics import Metrics
@@ -25,6 +26,7 @@ class Serving:
     def __init__(self, collector: CollectorParts, status: Status, jobs: Jobs) -> None:
         self._collector, self._status, self._jobs = collector, status, jobs
         self._metrics = Metrics()
+        self._page = PageEvents(collector, status, jobs)
         access = access_of(collector.config)
         self._readers = ReaderPool(collector.config, collector.stats, collector.config.api.readers)
         self.desk = self._desk()
@@ -36,7 +38,7 @@ class Serving:
                     recent=collector.recent, figures=lambda: self._status.last, unready=self._unready, jobs=self._jobs.rows,
                     connections=self._connections, plugins=collector.plugins, readers=self._readers,
                     listings=ListingRows(collector.config, collector.clock, threads), threads=threads,
-                    samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries)
+                    samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries, broadcast=self._page.broadcast)
 
     def _connections(self, venue: str) -> list[dict[str, Any]] | None:
         """Return a row for each connection of a venue, None where it is not collected."""
@@ -56,14 +58,21 @@ class Serving:
         """Return the address of the page, empty while it is not served."""
         return self.service.url if self.service is not None else ""
 
+    def keep_warnings(self) -> None:
+        """Keep the log's warnings for the page, from before it is served."""
+        if self.service is not None:
+            self._page.keep_warnings()
+
     def start(self) -> None:
         """Have the API served."""
         if self.service is not None:
             self._collector.supervisor.spawn("api", self.service.run)
+            self._page.start()
 
     def stop(self) -> None:
         """Serve no more. Answers that are being sent are broken off."""
         if self.service is not None:
+            self._page.stop()
             self.service.stop()
             self._collector.supervisor.stop("api", 0.5)
             self._readers.close()

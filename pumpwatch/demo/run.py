@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import resource
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -110,6 +111,12 @@ class Demo:
         assert self.collector is not None
         return self._last_figures or self.collector.status.now()
 
+    @property
+    def page(self) -> str:
+        """Return the address of the collector's page, empty while it is not there."""
+        service = self.collector.serving.service if self.collector else None
+        return service.url if service else ""
+
     def run(self) -> Report:
         """Do all of it. Raises ServiceUnavailable when a part does not come up."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -152,6 +159,7 @@ class Demo:
         if self.questdb:
             raw["sinks"] = {"questdb": self._questdb_options()}
         raw["symbols_file"] = ""
+        raw["api"] = {"listen": page_address(Config().api.listen)}
         return convert(raw, Config, "the demo's config")
 
     def _write_config(self) -> None:
@@ -255,6 +263,18 @@ def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: st
     with _interruptible(folder), _log_to(folder), _showing(demo, show):
         report = demo.run()
     return (EXIT_OK if report.good else EXIT_FOUND), report
+
+
+def page_address(usual: str | bool) -> str:
+    """Return the usual address of the page, or one with any free port where that is taken."""
+    host, _, port = str(usual).rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that has just ended is no other collector
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            return f"{host}:0"
+    return str(usual)
 
 
 def _list_of_markets() -> str:

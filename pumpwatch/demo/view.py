@@ -43,10 +43,13 @@ class Progress:
 
     def __init__(self, say: Callable[[str], None], now_s: Callable[[], float] = time.monotonic) -> None:
         self._say, self._now_s = say, now_s
-        self._kind, self._said_s = "", 0.0
+        self._kind, self._said_s, self._page = "", 0.0, ""
 
     def show(self, demo: Demo) -> None:
         """Say how far the demo is, if that is due."""
+        if demo.page and demo.page != self._page:
+            self._page = demo.page
+            self._say(f"page {demo.page}")
         kind = "".join(letter for letter in demo.step if not letter.isdigit())
         if kind == self._kind and self._now_s() - self._said_s < PROGRESS_S:
             return
@@ -64,6 +67,7 @@ def display_lines(demo: Demo, width: int) -> list[str]:
     lines = wrapped(f"{'█' * done}{'░' * (BAR - done)} {elapsed_s:3.0f} of {demo.seconds:.0f} s: {demo.step}", width)
     if demo.collector is None:
         return lines
+    lines += [f"page {demo.page}"] if demo.page else []
     figures: dict[str, Any] = demo.figures()
     venues = [_venue_row(venue) for venue in figures["venues"]]
     journal, latency = figures["journal"], demo.collector.committer.latency_ms

@@ -203,6 +203,8 @@ class VenueFeeds:
                 "no_coin_listed": self._nothing_chosen,
                 "problem": f"connection {down[0].number}: {down[0].trouble}" if down else "",
                 "redundancy_problem": self._connections.not_doubled(), "renewing": self.awaiting_renewal(),
+                "connected_ns": min(filter(None, (feed.established_at_ns for feed in connections)), default=0),
+                "traded_ns": max((feed.traded_at_ns for feed in connections), default=0),
                 "down_s": round(max((feed.down_s(now) for feed in wanted), default=now - self._began), 1)}
 
     def connection_rows(self) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import falcon.testing
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.api.application import Application
+from pumpwatch.api.broadcast import Broadcast, Topic
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.guard import Guard
 from pumpwatch.api.listing_rows import ListingRows
@@ -70,7 +71,8 @@ def desk_of(config: Config, figures: dict[str, Any] | None = None, unready: str 
                 figures=lambda: FIGURES if figures is None else figures, unready=lambda: unready, jobs=lambda: [JOB],
                 connections=lambda venue: [CONNECTION] if venue == "binance.spot" else None, plugins=load_plugins(config),
                 listings=ListingRows(config, Clock(), threads),
-                readers=ReaderPool(config, stats, 1), threads=threads)
+                readers=ReaderPool(config, stats, 1), threads=threads,
+                broadcast=Broadcast(Clock(), lambda: None, [Topic("figures", lambda: 1)]))
 
 
 def guard_of(config: Config, *, every_request: bool = False) -> Guard:

@@ -26,7 +26,8 @@ def test_every_described_request_gets_a_described_answer(served: Served, tmp_pat
     done = subprocess.run(
         [Path(sys.executable).parent / "schemathesis", "--config-file", tmp_path / "schemathesis.toml", "run",
          f"{served.url}/api/openapi.json", "--phases", "examples,coverage,fuzzing", "--max-examples", "12", "--seed", "1",
-         "--header", f"Authorization: Bearer {TOKEN}", "--generation-database", "none", "--no-color"],
+         "--header", f"Authorization: Bearer {TOKEN}", "--generation-database", "none", "--no-color",
+         "--exclude-path", "/api/stream"],  # it has no end
         cwd=tmp_path, env=os.environ | {"HYPOTHESIS_PROFILE": ""}, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "generated" in done.stdout

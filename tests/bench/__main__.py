@@ -5,8 +5,8 @@ asks; `asked/s`), thin (1,000/s on 12 connections), steady-1000, steady-5000, st
 each symbol on two connections), saturation (the highest rate each sustains), burst (150,000/s on 12 connections), recent (memory
 of 20 minutes), query (±20 s of a coin from each store), archive (a listing's archive with its chart), telling (what
 messages cost a window), parse (frame to columns, each venue), start (import and --help), triggers (notice to window, and the
-past of its coin), windows (20 windows at once beside 50,000/s), api (stored trades by the HTTP
-API, and bad requests beside 20,000/s).
+past of its coin), windows (20 windows at once beside 50,000/s), page (20 watchers of the page at 5,000/s, and none), api
+(stored trades by the HTTP API, and bad requests beside 20,000/s).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -72,7 +72,7 @@ LOADS = {
     "burst": LoadScenario("150,000 trades/s on 12 connections", Load(150_000, 12, "burst", 2), (8, 60), (0, 0),
                           ("pumpwatch+questdb",)),
 }
-SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows",
+SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows", "page",
              "api")
 
 
@@ -119,7 +119,8 @@ class Bench:
         self._size = 1 if options.full else 0
         self.others: dict[str, Callable[[], dict[str, Any]]] = {
             "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
-            "start": lambda: start((5, 20)[self._size]), "api": self.api, "triggers": self.triggers, "windows": self.windows}
+            "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows, "page": self.page,
+            "api": self.api}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -193,6 +194,13 @@ class Bench:
         busy = windows(self._folder / "windows", LOADS["steady-50000"].load, 20, warm_s, calm_s)
         doubled = windows(self._folder / "doubled", LOADS["doubled"].load, 20, warm_s, calm_s)
         return busy | {"doubled_run": doubled, "missing": busy["missing"] + doubled["missing"]}
+
+    def page(self) -> dict[str, Any]:
+        """Watch the page with 20 connections at 5,000 trades/s, in turns with none."""
+        from tests.bench.watching import watching
+
+        turns, seconds = ((3, 10.0), (6, 20.0))[self._size]
+        return watching(self._folder / "page", LOADS["steady-5000"].load, 20, turns, self._options.seconds or seconds, 8)
 
     def database(self) -> Database:
         """Return the running QuestDB."""

@@ -86,11 +86,12 @@ class Collector(Protocol):
 class Ours:
     """`pumpwatch collect` with the journal alone, or with the journal and QuestDB."""
 
-    def __init__(self, folder: Path, database: Database | None, copies: int = 1, doubled_windows: bool = True) -> None:
+    def __init__(self, folder: Path, database: Database | None, copies: int = 1, doubled_windows: bool = True,
+                 page: str = "off") -> None:
         self.name, self.copies = ("pumpwatch+questdb" if database else "pumpwatch"), copies
         self.data = folder / "data"
         self.database = database
-        self._folder, self._doubled_windows = folder, doubled_windows
+        self._folder, self._doubled_windows, self._page = folder, doubled_windows, page
         self._child: Child | None = None
         self._received = 0
         self._last_written = 0
@@ -155,7 +156,7 @@ class Ours:
         } for market in addresses.markets}
         sinks = {"questdb": {"addr": self.database.addr, "table_prefix": TABLE_PREFIX}} if self.database else {}
         return {"exchanges": {"binance": venues}, "net": {"ca_file": str(addresses.ca_file)},
-                "store": {"dir": str(self.data)}, "sinks": sinks,
+                "store": {"dir": str(self.data)}, "sinks": sinks, "api": {"listen": self._page},
                 "listing": {"doubled": self._doubled_windows, "sources": {"upbit": {"enabled": False}}}}
 
     def _tables(self) -> list[str]:

@@ -113,6 +113,7 @@ WANTED = (
     Wanted("the 20 minutes before from memory", 50, None, "{:.1f} ms", single("triggers", "past_ms")),
     Wanted("20 windows at once beside 50,000/s: trades lost", 0, None, "{:.0f}", single("windows", "missing")),
     Wanted("frame to durable, p99: growth while they are open", 0.2, None, "{:.0%}", single("windows", "growth")),
+    Wanted("20 watchers of the page at 5,000/s: share of a core", 0.05, None, "{:.2%}", single("page", "cost_share")),
     Wanted("frame to numpy columns, a trade a frame: the slowest venue", 1.3, None, "{:.2f} µs",
            single("parse", "worst_single_us")),
     Wanted("the same, ten trades a frame", 0.7, None, "{:.2f} µs", single("parse", "worst_together_us")),

@@ -13,7 +13,7 @@ from pathlib import Path
 import gevent
 import pytest
 
-from pumpwatch.demo.run import Demo, run
+from pumpwatch.demo.run import Demo, page_address, run
 from pumpwatch.demo.view import Progress, display_lines, next_lines
 from tests.commands.rendered import check_lines
 from tests.conftest import Cli
@@ -66,6 +66,8 @@ def test_one_run_is_counted_in_questdb_shown_as_it_goes_and_looked_at_afterwards
         check_lines(lines, 80)
     assert len(displays[-1]) > 15 and max(map(len, said)) <= 80
     steps = " ".join(said)
+    assert sum(line.startswith("page http://127.0.0.1:") for line in said) == 1
+    assert any(line.startswith("page http://127.0.0.1:") for line in displays[-1])
     for step in ("starting the simulated venues", "connecting", "SOMI will be listed", "SOMI is listed", "trades durable"):
         assert step in steps
     command = CommandLine(tmp_path, capsys, monkeypatch)
@@ -87,4 +89,12 @@ def test_an_interrupt_ends_it_with_one_line_that_names_the_data_and_130(tmp_path
         out, errors = child.communicate(timeout=60)
     assert (child.returncode, out) == (130, "") and "Traceback" not in errors
     assert errors.splitlines()[-1] == f"pumpwatch: interrupted; data in {tmp_path / 'demo'}"
-    assert all(" of 52 s: " in line for line in errors.splitlines()[:-1])  # progress, as there is no terminal
+    assert all(" of 52 s: " in line or line.startswith("page http")  # progress, as there is no terminal
+               for line in errors.splitlines()[:-1])
+
+
+def test_the_page_has_its_usual_address_or_another_one_where_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        taken = f"127.0.0.1:{probe.getsockname()[1]}"
+        assert page_address(taken) == "127.0.0.1:0"
+    assert page_address(taken) == taken

@@ -70,6 +70,21 @@ def test_progress_is_a_line_at_each_step_and_every_five_seconds() -> None:
     assert said == ["  0 of 52 s: starting the simulated venues"] * 2 + ["  0 of 52 s: SOMI is listed: its window closes in 9 s"]
 
 
+class Served(Demo):
+    """A demo whose page is there."""
+
+    page = "http://127.0.0.1:8321/"
+
+
+def test_the_address_of_the_page_is_said_once() -> None:
+    said: list[str] = []
+    progress = Progress(said.append, lambda: 100.0)
+    demo = Served(52.0, 2000.0, "", Path("/d"))
+    progress.show(demo)
+    progress.show(demo)
+    assert said == ["page http://127.0.0.1:8321/", "  0 of 52 s: starting the simulated venues"]
+
+
 def test_the_display_begins_before_there_is_a_collector() -> None:
     assert display_lines(demo_of("starting the simulated venues"), 80) == [
         "░░░░░░░░░░░░░░░░░░░░   0 of 52 s: starting the simulated venues"]

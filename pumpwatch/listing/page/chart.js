@@ -1,8 +1,7 @@
 "use strict";
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const box = document.getElementById("chart");
-  const tip = document.getElementById("tip");
+
+/** Draws a listing: `data` as the archive's chart.html has it; the elements of the chart, its tip and its buttons. Returns how to remove it. */
+function drawListing(data, { box, tip, names }) {
   const lib = LightweightCharts;
   // The library wants dates. The publication is a midnight, so that 0 is the strongest mark of the axis, and a second is a
   // minute of theirs, so that multiples of 5 s come next.
@@ -22,7 +21,7 @@
   const least = prices.reduce((a, b) => Math.min(a, b), Infinity);
 
   const look = () => ({
-    layout: { background: { color: color("--back") }, textColor: color("--text"), panes: { separatorColor: color("--line") } },
+    layout: { attributionLogo: false, background: { color: color("--back") }, textColor: color("--text"), panes: { separatorColor: color("--line") } },
     grid: { vertLines: { color: color("--line") }, horzLines: { color: color("--line") } },
   });
   const chart = lib.createChart(box, {
@@ -99,7 +98,6 @@
   top.setData(data.buy.map((_, index) => ({ time: timeOf(index) })));
   top.attachPrimitive(new Marks(true));
 
-  const names = document.getElementById("names");
   data.venues.forEach((venue, number) => {
     const button = document.createElement("button");
     const sample = document.createElement("i");
@@ -149,7 +147,19 @@
     volumes[0].applyOptions({ color: color("--buy") });
     volumes[1].applyOptions({ color: color("--sell") });
   };
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", repaint);
   chart.timeScale().fitContent();
   document.documentElement.dataset.ready = "yes";
-})();
+  return () => {
+    scheme.removeEventListener("change", repaint);
+    chart.remove();
+    tip.hidden = true;
+    delete document.documentElement.dataset.ready;
+  };
+}
+
+if (document.getElementById("data")) {
+  const find = (id) => document.getElementById(id);
+  drawListing(JSON.parse(find("data").textContent), { box: find("chart"), tip: find("tip"), names: find("names") });
+}

@@ -1,0 +1,74 @@
+// The table of venues, with the last five minutes of each as a line.
+
+import { Rows, fill, find, make, mark, tableRow } from "./dom.js";
+import { age, rate, whole } from "./format.js";
+import { spark } from "./spark.js";
+
+export const SPAN_S = 300;
+const CLASSES = ["", "n", "line", "n", "n far", "n far", "n mid", "n mid", "n", "n far", "n far", "n far"];
+
+/** The rates of the last minutes by venue, "" for all together: one a second. */
+export class History {
+  constructor() {
+    this.series = new Map();
+    this.end = 0;
+  }
+
+  /** Take up the history that the collector kept: {end, venues: {name: [rate, ...]}}. */
+  load({ end, venues }) {
+    this.series = new Map(Object.entries(venues));
+    this.end = end;
+  }
+
+  /** Add one second of a venue; seconds that were missed stay empty. */
+  add(second, rates) {
+    const missed = Math.min(SPAN_S, second - this.end - 1);
+    if (second <= this.end) return;
+    for (const [name, value] of rates) {
+      const values = this.series.get(name) ?? [];
+      for (let number = 0; number < missed; number += 1) values.push(null);
+      values.push(value);
+      this.series.set(name, values.slice(-SPAN_S));
+    }
+    this.end = second;
+  }
+
+  draw(canvas, name) {
+    spark(canvas, this.series.get(name) ?? [], SPAN_S, this.end);
+  }
+}
+
+/** The worst that a venue's row says: "bad", "odd" or "". */
+export function stateOf(venue) {
+  if (!venue.of || (venue.up < venue.of && (venue.down_s > 30 || !venue.up))) return "bad";
+  return venue.up < venue.of || venue.silent || venue.problem || venue.lag_ms > 5000 ? "odd" : "";
+}
+
+export function venueTable(history) {
+  const rows = new Rows(find("venue-rows"), (venue) => venue.name, (venue) => {
+    const row = tableRow(CLASSES);
+    const [exchange, market] = venue.name.split(".");
+    row.children[0].append(make("span", "dot"), make("span", "", exchange), make("i", "", market));
+    const canvas = make("canvas");
+    canvas.setAttribute("role", "img");
+    row.children[2].append(canvas);
+    return row;
+  }, (row, venue) => {
+    fill(row, [undefined, rate(venue.rate), undefined, `${venue.up}/${venue.of}`, age(venue.age_s), age(venue.quiet_s),
+               venue.subscribed === venue.symbols ? whole(venue.symbols) : `${whole(venue.subscribed)}/${whole(venue.symbols)}`,
+               whole(venue.silent), whole(venue.lag_ms), whole(venue.open), whole(venue.filled), whole(venue.lost)]);
+    const state = stateOf(venue);
+    mark(row, "data-state", state);
+    mark(row, "title", venue.problem);
+    mark(row.children[0].firstChild, "title", state ? venue.problem || "see the figures of its row" : "it is read");
+    mark(row.children[3], "data-state", venue.up < venue.of ? state : "");
+    mark(row.children[7], "data-state", venue.silent ? "odd" : "");
+    mark(row.children[8], "data-state", venue.lag_ms > 5000 ? "odd" : "");
+    mark(row.children[9], "data-state", venue.open ? "odd" : "");
+    mark(row.children[11], "data-state", venue.lost ? "odd" : "");
+    const canvas = row.children[2].firstChild;
+    history.draw(canvas, venue.name);
+    mark(canvas, "aria-label", `${venue.name}: trades a second over five minutes`);
+  });
+  return (venues) => rows.show(venues);
+}

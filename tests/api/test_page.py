@@ -1,0 +1,223 @@
+"""The page in a browser, beside a collector that records: at the size of a phone and of a desk, in dark and in light.
+
+Debian's Chromium is driven by playwright. The page's own policy holds: whatever would break it is an error in the console.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from pumpwatch.sim.process import SimProcess
+from tests.forked import Forked
+
+COIN = "SOMI"
+VENUES = 12
+WAIT_MS = 60_000  # on a busy machine; each wait ends with its condition
+SIZES = [(390, 844, "dark"), (1440, 900, "light")]
+WINDOW_S = 3.0
+DRAWN = """() => [...document.querySelectorAll("#chart canvas")].some((canvas) =>
+    canvas.width && canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean))"""
+
+
+class Watched:
+    """A collector on simulated venues, and the address of its page."""
+
+    def __init__(self, folder: Path, sim: SimProcess) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.url = f"http://{address}/"
+        config = yaml.safe_load(sim.config_yaml())
+        config["store"] = {"dir": str(folder / "data")}
+        config["listing"] |= {"archive_dir": str(folder / "data"), "before_s": WINDOW_S, "after_s": WINDOW_S}
+        config |= {"api": {"listen": address}, "symbols_file": ""}
+        self._folder, self._file = folder, folder / "collector.yaml"
+        self._file.write_text(yaml.safe_dump(config))
+        self._process: Forked | None = None
+
+    def start(self) -> None:
+        with (self._folder / "log").open("ab") as log, Path("/dev/null").open("rb") as nothing:
+            files = (nothing.fileno(), log.fileno(), log.fileno())
+            environ = {name: value for name, value in os.environ.items() if name != "PUMPWATCH_API__LISTEN"}
+            self._process = Forked(["collect", "-c", str(self._file)], self._folder, files, env=environ)
+
+    def ask(self, path: str) -> Any:
+        """Return the answer, None while there is none."""
+        try:
+            return requests.get(self.url + path, timeout=10).json()
+        except requests.RequestException:
+            return None
+
+    def reads_its_boards(self) -> bool:
+        figures = self.ask("api/system/status") or {}
+        states = [state for name, state in figures.get("listing", {}).items() if name != "windows"]
+        up = [state["up"] for state in states] + [venue["connections_up"] for venue in figures.get("venues", ())]
+        return bool(states) and all(up)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(30)
+
+
+def until(done: Any, what: str) -> None:
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    folder = tmp_path_factory.mktemp("page")
+    with SimProcess(symbols=8, rate=300, folder=str(folder / "venues")) as sim:
+        watched = Watched(folder, sim)
+        watched.start()
+        try:
+            until(watched.reads_its_boards, "the collector does not read its boards")
+            sim.publish(COIN)
+            yield watched
+        finally:
+            watched.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert program, "a browser is missing: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        yield browser
+        browser.close()
+
+
+class Watcher:
+    """A page in the browser, and whatever it complains of: errors, warnings, violations of its policy."""
+
+    def __init__(self, browser: Browser, width: int, height: int, scheme: Any) -> None:
+        self.page: Page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
+        self.complaints: list[str] = []
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def fits(self) -> bool:
+        """Return whether nothing has to be scrolled sideways."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+
+@pytest.fixture(scope="module", params=SIZES, ids=lambda size: f"{size[0]}px")
+def screen(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Watcher]:
+    watcher = Watcher(browser, *request.param)
+    yield watcher
+    watcher.page.close()
+
+
+@pytest.fixture
+def watcher(screen: Watcher, watched: Watched) -> Iterator[Watcher]:
+    screen.page.goto(watched.url)
+    yield screen
+    assert screen.complaints == []
+
+
+def test_the_figures_are_alive(watcher: Watcher) -> None:
+    page = watcher.page
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+    expect(page.locator("#venue-rows tr")).to_have_count(VENUES)
+    first = page.locator("#venue-rows tr").first
+    expect(first.locator("td").nth(2)).to_have_text("1/1")
+    seen = first.locator("td").first.inner_text()
+    expect(first.locator("td").first).not_to_have_text(seen)
+    expect(page.locator("#rate")).to_have_text(re.compile(r"[1-9]"))
+    expect(page.locator("#about")).to_have_text(re.compile(r"^\d\S*, up \d"))
+    for name in ("#memory", "#memory-note", "#disk", "#disk-note", "#cpu", "#durable"):
+        expect(page.locator(name)).to_have_text(re.compile(r"\d"))
+    expect(page.locator("#board-rows tr")).not_to_have_count(0)
+    expect(page.locator("#log-rows li").first).to_contain_text("a secret can be read by every user")
+    expect(page.locator("#job-rows tr").filter(has_text="count minutes")).to_have_count(1)
+    assert watcher.fits()
+
+
+def test_a_coin_is_found_by_keyboard_and_shows_its_trades_on_every_venue(watcher: Watcher) -> None:
+    page = watcher.page
+    expect(page.locator("#venue-rows tr")).to_have_count(VENUES)
+    watcher.press("/")
+    page.keyboard.type("so")
+    options = page.locator("#coins [role=option]")
+    expect(options).to_have_text(["SOL", COIN])
+    watcher.press("ArrowDown")
+    expect(options.nth(1)).to_have_attribute("aria-selected", "true")
+    assert watcher.fits()
+    watcher.press("Enter")
+    expect(page.locator("#coin-name")).to_have_text(COIN)
+    expect(page.locator("#coin-prices tr")).to_have_count(VENUES)
+    expect(page.locator("#coin-prices td").first).to_have_text(re.compile(r"^\d+\.\d+$"))
+    newest = page.locator("#coin-trades tr").first
+    seen = newest.inner_text()
+    expect(newest).not_to_have_text(seen, use_inner_text=True)
+    assert watcher.fits()
+    watcher.press("Escape")
+    expect(page.locator("#coin-view")).to_be_hidden()
+    watcher.press("/")
+    page.keyboard.type("nowhere")
+    watcher.press("Escape")
+    expect(page.locator("#coin")).to_have_value("")
+
+
+def test_a_listing_opens_its_chart(watcher: Watcher) -> None:
+    page = watcher.page
+    listing = page.locator("#listing-rows button").filter(has_text=COIN)
+    expect(listing).to_contain_text(re.compile(r"[1-9][\d,]* trades"))
+    listing.focus()
+    watcher.press("Enter")
+    expect(page.locator("html[data-ready=yes]")).to_have_count(1)
+    expect(page.locator("#names button")).to_have_count(VENUES)
+    expect(page.locator("#mover-rows tr")).to_have_count(VENUES)
+    assert page.evaluate(DRAWN)
+    assert watcher.fits()
+    page.reload()  # the address has the listing
+    expect(page.locator("#names button")).to_have_count(VENUES)
+    page.go_back()
+    expect(page.locator("#listing-view")).to_be_hidden()
+
+
+def test_dark_and_light_differ_and_labels_are_there(watcher: Watcher) -> None:
+    page = watcher.page
+    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    red = int(re.findall(r"\d+", page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))[0])
+    assert (red < 64) == dark
+    for role, name in (("combobox", "Search a coin"), ("region", "Venues"), ("region", "Warnings")):
+        expect(page.get_by_role(role, name=name)).to_be_visible()  # type: ignore[arg-type]
+    expect(page.get_by_role("img", name=re.compile("trades a second of all venues"))).to_be_visible()
+
+
+def test_a_collector_that_goes_away_is_missed_and_found_again(browser: Browser, watched: Watched) -> None:
+    page = Watcher(browser, *SIZES[0]).page
+    page.goto(watched.url)
+    expect(page.locator("#venue-rows tr")).to_have_count(VENUES)
+    watched.kill()
+    expect(page.get_by_role("alert")).to_contain_text("The collector has gone away")
+    expect(page.get_by_role("alert")).to_contain_text(re.compile(r"Its last figures are [1-9][\d.]* s old"))
+    expect(page.locator("#link")).to_have_text("gone")
+    watched.start()
+    expect(page.locator("#link")).to_have_text("live")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.close()
