@@ -22,7 +22,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LARGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 
 BASE = {"errors", "findings", "printable", "model", "order_book", "venue", "records", "downtime", "clock", "stats", "config",
-        "config_errors", "yaml_loader", "catalogue", "hookspecs", "net"}
+        "config_errors", "config_section", "config_backup", "yaml_loader", "catalogue", "hookspecs", "net"}
 
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {
@@ -34,6 +34,7 @@ READS = {
     "backfill": {"instruments", "pipeline", "store"},
     "listing": {"store"},
     "notify": {"store", "listing"},
+    "backup": {"store", "listing", "notify"},
     "ops": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify"},
     "sim": set(),
     "plugin_folder": set(),
@@ -63,7 +64,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
             assert node.level == 0, "imports are absolute"
             module = node.module or ""
             yield node.lineno, module
-            if module in ("pumpwatch", "pumpwatch.commands", "pumpwatch.ops", "pumpwatch.store"):
+            if module in ("pumpwatch", "pumpwatch.backup", "pumpwatch.commands", "pumpwatch.ops", "pumpwatch.store"):
                 yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
         yield from imports(node)
 

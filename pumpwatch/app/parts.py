@@ -86,5 +86,8 @@ class CollectorParts(Protocol):
     def threaded_ledger(self) -> LastingLedger:
         """The open ledger, with methods that run in its own thread."""
 
+    def backup_status(self) -> dict[str, Any]:
+        """Return how the last backups went, and when the next is due."""
+
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""

@@ -50,6 +50,7 @@ class Status:
             "recent": {"trades": collector.recent.rows, "bytes": collector.recent.nbytes},
             "backfill": collector.backfill.figures() if collector.backfill else {},
             "listing": collector.listing_status(), "notify": collector.notifying.notifier.status(),
+            "backup": collector.backup_status(),
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in collector.stats.items()],
         }
 
