@@ -58,8 +58,9 @@ class BackupJob:
             self._thread.apply(note, (folder, clock.now_ns(), "", str(error)))
         else:
             problem = made.error or "; ".join(made.problems)
-            log.log(logging.ERROR if problem else logging.INFO, "backup made name=%s files=%d bytes=%d new_bytes=%d took_s=%.1f%s",
-                    made.name, made.files, made.bytes, made.new_bytes, made.took_s, f" problem={problem}" if problem else "")
+            level = logging.ERROR if problem else logging.INFO
+            log.log(level, "backup made name=%s files=%d bytes=%d new_bytes=%d took_s=%.1f%s", made.name, made.files,
+                    made.bytes, made.new_bytes, made.took_s, f" problem={problem}" if problem else "")
         finally:
             self._running = False
             self._state = self._thread.apply(read_state, (folder,))

@@ -53,7 +53,10 @@ def check_backup(shelf: Shelf, manifest: Manifest, identities: Sequence[Any], si
 
 
 def fetch(shelf: Shelf, row: FileRow, path: Path, identities: Sequence[Any]) -> None:
-    """Write a file of a backup to a path. Raises StorageError where it is not the file that was backed up, or the disk refuses."""
+    """Write a file of a backup to a path.
+
+    Raises StorageError where it is not the file that was backed up, or the disk refuses.
+    """
     with storage_errors(path, "writing"):
         private_folder(path.parent)
         make_private(path)

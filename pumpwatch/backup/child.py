@@ -65,7 +65,8 @@ def backup_in_child(plan: Plan, within_s: float = LONGEST_S) -> Made:
         end_children()  # Ctrl-C
         raise
     if ended.code is None:
-        raise StorageError(f"the backup took more than {within_s:,.0f} s and was ended", "raise backup.mb_per_s, or look at the disk")
+        raise StorageError(f"the backup took more than {within_s:,.0f} s and was ended",
+                           "raise backup.mb_per_s, or look at the disk")
     lines = ended.output.decode("utf-8", "replace").strip().splitlines()
     try:
         answer = msgspec.json.decode(lines[-1] if lines else "", type=Answer)

@@ -115,6 +115,6 @@ def decrypt(source: Any, target: Any, identities: Sequence[Any], name: str) -> N
         if cause := reader.error or writer.error:
             raise cause from None
         if "No matching keys" in str(error):
-            raise ConfigError(f"{name}: none of the identities opens it", "give the identity of one of the recipients for which it"
-                              " was encrypted: --identity FILE") from error
+            raise ConfigError(f"{name}: none of the identities opens it",
+                              "give the identity of one of its recipients: --identity FILE") from error
         raise StorageError(f"{name} is damaged: {error}") from error

@@ -132,8 +132,8 @@ def _add_plain(writing: Writing, plan: Plan) -> None:
                 manifest, files = contents.archive_files(archive)
             except FileNotFoundError:
                 continue
-            whole = all([writing.add_file(file.name, file.path) for file in files])
-            if whole and contents.is_same(archive, manifest):
+            missing = [file.name for file in files if not writing.add_file(file.name, file.path)]
+            if not missing and contents.is_same(archive, manifest):
                 break
         else:
             if archive.is_dir():

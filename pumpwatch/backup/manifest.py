@@ -87,7 +87,10 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(content: bytes, where: str) -> Manifest:
-    """Read a manifest. Raises StorageError where it is damaged or names places outside the folder, UsageError for a newer format."""
+    """Read a manifest.
+
+    Raises StorageError where it is damaged or names places outside the folder, UsageError where a newer version wrote it.
+    """
     damaged = StorageError(f"{where}: the manifest is damaged", "take another backup: `pumpwatch backup list` shows them")
     try:
         written = msgspec.json.decode(content, type=_Written)

@@ -27,7 +27,7 @@ def place_of(config: Config, where: str, environ: Mapping[str, str] | None = Non
         return FolderShelf(path), ""
     if path.is_file() and NAME.fullmatch(path.name):
         return FolderShelf(path.parent), path.name
-    raise UsageError(f"{path}: {'not a backup of pumpwatch' if path.exists() else 'there is no such folder or manifest'}", NOT_ONE)
+    raise UsageError(f"{path}: {'not a backup of pumpwatch' if path.exists() else 'no such folder or manifest'}", NOT_ONE)
 
 
 def manifests_of(shelf: Shelf, name: str, *, every: bool = False) -> list[Manifest]:

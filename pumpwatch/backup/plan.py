@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.config_backup import S3_URL, BackupConfig
 from pumpwatch.config import Config
+from pumpwatch.config_backup import S3_URL, BackupConfig
 from pumpwatch.errors import UsageError
 from pumpwatch.notify.secret_values import secret_value
 

@@ -1,8 +1,8 @@
 """Back up a QuestDB: its files under a checkpoint where they are on this host, else its tables as Parquet, by partition.
 
-Measured on server 9.3.4: after CHECKPOINT CREATE the files of every table may be copied while the server goes on writing. The folder
-`.checkpoint` holds the state to which a server returns that finds the file `_restore` in its root. A second CREATE is rejected
-until RELEASE; RELEASE without a checkpoint is fine. `/exp` with `fmt=parquet` streams a query as Parquet.
+Measured on server 9.3.4: after CHECKPOINT CREATE the files of every table may be copied while the server goes on writing. The
+folder `.checkpoint` holds the state to which a server returns that finds the file `_restore` in its root. A second CREATE is
+rejected until RELEASE; RELEASE without a checkpoint is fine. `/exp` with `fmt=parquet` streams a query as Parquet.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class QuestDB:
             except (msgspec.DecodeError, requests.RequestException) as error:
                 raise ServiceUnavailable(f"{self._where}: HTTP {answer.status_code}: not an answer to SQL") from error
         if body.error:
-            raise ServiceUnavailable(f"{self._where} rejects {statement.split()[0]}: {body.error}")
+            raise ServiceUnavailable(f"{self._where} rejects {statement.partition(' ')[0]}: {body.error}")
         return body.dataset
 
     @contextmanager
@@ -145,8 +145,9 @@ def add_database(writing: Writing, database: Database, folder: Path) -> None:
 def _add_files(writing: Writing, database: Database, marker: Path) -> None:
     root = Path(database.folder)
     if not (root / "db").is_dir():
-        raise ConfigError(f"{root} is not the root of a QuestDB on this host", "set backup.questdb_folder to the folder that holds"
-                          " its db/, or backup.questdb_parquet where the server is on another host")
+        raise ConfigError(f"{root} is not the root of a QuestDB on this host",
+                          "set backup.questdb_folder to the folder that holds its db/, or backup.questdb_parquet where the server"
+                          " is on another host")
     with checkpoint(QuestDB(database), marker):
         for top in COPIED:
             for path in sorted((root / top).rglob("*")):

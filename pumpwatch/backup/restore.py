@@ -1,7 +1,7 @@
 """Restore a backup into a folder: all of it, checked, or nothing.
 
-Everything is unpacked and checked in a hidden folder beside the target, which takes the target's name at the end in one step. What a
-killed restore leaves is that hidden folder; the next restore removes it.
+Everything is unpacked and checked in a hidden folder beside the target, which takes the target's name at the end in one step.
+What a killed restore leaves is that hidden folder; the next restore removes it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def restore(shelf: Shelf, manifest: Manifest, folder: Path, identities: Sequence
             restored: Callable[[FileRow], None] = lambda row: None) -> None:
     """Restore a backup into a folder that is empty or not there.
 
-    Raises UsageError where the folder holds anything, StorageError where a collector runs on it, the backup is damaged, or the disk
-    refuses. In each case the folder is as it was.
+    Raises UsageError where the folder holds anything, StorageError where a collector runs on it, the backup is damaged, or the
+    disk refuses. In each case the folder is as it was.
     """
     folder = folder.absolute()
     with _disk(folder), _held(folder), _unpacking(folder) as fresh:

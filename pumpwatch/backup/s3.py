@@ -126,7 +126,8 @@ def _client(target: S3Target) -> Any:
         raise ConfigError(*EXTRA) from None
     limits = botocore.config.Config(
         signature_version="s3v4", connect_timeout=target.timeout_s, read_timeout=target.timeout_s,
-        retries={"mode": "standard", "total_max_attempts": TRIES}, s3={"addressing_style": "path" if target.path_style else "auto"},
+        retries={"mode": "standard", "total_max_attempts": TRIES},
+        s3={"addressing_style": "path" if target.path_style else "auto"},
         # the newer checksums are unknown to many servers; Content-MD5 goes with each upload
         request_checksum_calculation="when_required", response_checksum_validation="when_required")
     keys = {"aws_access_key_id": target.access_key, "aws_secret_access_key": target.secret_key} if target.access_key else {}

@@ -52,7 +52,8 @@ def _refused(target: S3Target, doing: str, answer: Any) -> PumpWatchError:
         return ConfigError(f"{target.url}: S3 refuses {doing}: {text}",
                            "check backup.s3.access_key and secret_key, and what they may do: list, get, put and delete")
     if code in MISSING:
-        return StorageError(f"{target.url}: {doing} failed: it is not there", "take another backup: `pumpwatch backup list` shows them")
+        return StorageError(f"{target.url}: {doing} failed: it is not there",
+                            "take another backup: `pumpwatch backup list` shows them")
     return ServiceUnavailable(f"{target.url}: {doing} failed: {text}", AGAIN)
 
 

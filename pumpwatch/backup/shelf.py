@@ -50,7 +50,9 @@ class FolderShelf:
 
     def manifests(self) -> list[str]:
         with disk(self.folder):
-            return sorted(path.name for path in self.folder.iterdir() if NAME.fullmatch(path.name)) if self.folder.is_dir() else []
+            if not self.folder.is_dir():
+                return []
+            return sorted(path.name for path in self.folder.iterdir() if NAME.fullmatch(path.name))
 
     def read(self, name: str) -> bytes:
         with self.open(name) as file:
@@ -158,7 +160,8 @@ def copy_room(place: Path, needed: int) -> None:
     with disk(place):
         state = os.statvfs(place)
     if (free := state.f_bavail * state.f_frsize) < needed:
-        raise StorageError(f"{place}: {needed:,} bytes are needed there, and {free:,} are free", "make room, or name another disk")
+        raise StorageError(f"{place}: {needed:,} bytes are needed there, and {free:,} are free",
+                           "make room, or name another disk")
 
 
 def _sync(folder: Path) -> None:

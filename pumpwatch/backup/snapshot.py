@@ -1,9 +1,9 @@
 """Read every SQLite file of a data folder as it was at one moment, beside a collector that goes on writing.
 
-The moment matters: a gap is recorded before the trades that step over it, and a gap counts as filled after the trades that fill it.
-A ledger that is older or newer than the journal beside it could hide a loss. So the ledger and the open segments are held by read
-transactions that began while nothing was written to the ledger. The ledger of minutes is held first: a minute counted there is in
-the journal. A closed segment does not change; its file itself is read.
+The moment matters: a gap is recorded before the trades that step over it, and a gap counts as filled after the trades that fill
+it. A ledger that is older or newer than the journal beside it could hide a loss. So the ledger and the open segments are held by
+read transactions that began while nothing was written to the ledger. The ledger of minutes is held first: a minute counted there
+is in the journal. A closed segment does not change; its file itself is read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pumpwatch.store.coverage import FILE_NAME as MINUTES
 from pumpwatch.store.ledger import FILE_NAME as LEDGER
 from pumpwatch.store.reader import FOLDER, SUFFIX
 from pumpwatch.store.segment import companions, read_segment
-from pumpwatch.store.sqlite import DAMAGED, connect, is_temporary, storage_error
+from pumpwatch.store.sqlite import DAMAGED, connect, is_temporary, no_room, storage_error
 from pumpwatch.store.waiting import WAITING_NAME
 
 TRIES, PAUSE_S = 200, 0.05
@@ -55,7 +55,8 @@ class Held:
             finally:
                 copied.close()
         except (sqlite3.Error, OSError) as error:
-            raise storage_error(self.path, "copying", error) from error
+            place = target.parent.parent if no_room(error) else self.path  # the reading side needs no room
+            raise storage_error(place, f"copying {self.name}", error) from error
         finally:
             self.connection.close()
 

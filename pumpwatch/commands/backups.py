@@ -31,8 +31,8 @@ identity_option = click.option("--identity", metavar="FILE", default="",
 def backup(context: click.Context, target: str, dry_run: bool, as_json: bool, config: Config) -> int:
     """Back up journal, ledgers, archives, reports and the config; QuestDB as well, where the config says so.
 
-    The backup goes into backup.folder, then to S3 where backup.s3.url is set. It holds one moment, also beside a running collector.
-    What has not changed since an earlier backup is not written again. Exit code 1 if something could not be backed up.
+    The backup goes into backup.folder, then to S3 where backup.s3.url is set. It holds one moment, also beside a running
+    collector. What has not changed since an earlier backup is not written again. Exit code 1 if something could not be backed up.
 
     \b
     Example: pumpwatch backup
@@ -114,8 +114,8 @@ def list_backups(where: str, as_json: bool, config: Config) -> int:
     elif rows:
         print_table((Column("backup"), Column("files", right=True), Column("size", right=True), Column("trades", right=True),
                      Column("", wraps=True)),
-                    ([row["name"], f"{row['files']:,}", size(row["bytes"]), f"{row['trades']:,}", row["note"]] if "error" not in row
-                     else [row["name"], "", "", "", row["error"]] for row in rows))
+                    ([row["name"], "", "", "", row["error"]] if "error" in row else
+                     [row["name"], f"{row['files']:,}", size(row["bytes"]), f"{row['trades']:,}", row["note"]] for row in rows))
     say(f"{len(rows):,} backups in {shelf.where}")
     return EXIT_FOUND if damaged else EXIT_OK
 
@@ -138,8 +138,8 @@ def _row(manifest: Manifest) -> dict[str, Any]:
 def verify(where: str, every: bool, identity: str, as_json: bool, config: Config) -> int:
     """Read a backup to its end: sums, SQLite's own check, and the counts of the manifest.
 
-    WHERE is a folder, s3://BUCKET/PREFIX, or one manifest in them; by default backup.folder. Without an identity, the objects of an
-    encrypted backup are only compared by size. Exit code 1 if anything is wrong.
+    WHERE is a folder, s3://BUCKET/PREFIX, or one manifest in them; by default backup.folder. Without an identity, the objects of
+    an encrypted backup are only compared by size. Exit code 1 if anything is wrong.
 
     \b
     Example: pumpwatch backup verify
@@ -176,8 +176,8 @@ def verify(where: str, every: bool, identity: str, as_json: bool, config: Config
 def restore(source: str, target: str, beside: bool, identity: str, as_json: bool, config: Config) -> int:
     """Put a backup into an empty folder, or beside an existing one: all of it, checked, or nothing.
 
-    FROM is a folder or s3://BUCKET/PREFIX, which means the newest backup there, or one manifest in them. A folder that holds data is
-    left alone, and so is one into which a collector records.
+    FROM is a folder or s3://BUCKET/PREFIX, which means the newest backup there, or one manifest in them. A folder that holds data
+    is left alone, and so is one into which a collector records.
 
     \b
     Example: pumpwatch restore /mnt/disk/backups --to /var/lib/pumpwatch/restored
