@@ -10,8 +10,8 @@ from contextlib import suppress
 class FaultyLine:
     """Listens on a port of its own and passes connections on.
 
-    cut_after: a connection ends once so many bytes went up (`up`) or down on it; hangs: nothing is passed on, nothing is closed.
-    `uploaded` counts what went up, over all connections.
+    cut_up_after: once so many bytes went up in all, every connection ends; cut_down_after: a connection ends once so many came
+    down on it; hangs: nothing is passed on, nothing is closed. `uploaded` counts what went up, over all connections.
     """
 
     def __init__(self, port: int) -> None:
@@ -60,11 +60,11 @@ class FaultyLine:
         passed = 0
         with suppress(OSError):
             while piece := source.recv(65_536):
-                limit = self.cut_up_after if up else self.cut_down_after
-                if limit is not None and passed + len(piece) > limit and self.cuts_left > 0:
+                limit, before = (self.cut_up_after, self.uploaded) if up else (self.cut_down_after, passed)
+                if limit is not None and before + len(piece) > limit and self.cuts_left > 0:
                     self.cuts_left -= 1
                     self.cuts += 1
-                    target.sendall(piece[:max(0, limit - passed)])
+                    target.sendall(piece[:max(0, limit - before)])
                     break
                 target.sendall(piece)
                 passed += len(piece)

@@ -57,7 +57,7 @@ def test_a_backup_in_s3_is_verified_and_restored_from_there(large: Plan, bucket:
 
 def test_an_upload_that_was_cut_off_goes_on_where_it_was(large: Plan, bucket: S3Target, line: FaultyLine) -> None:
     target = msgspec.structs.replace(bucket, part_bytes=PART, endpoint=line.endpoint, timeout_s=5.0)
-    line.cut_up_after = 2 * PART + PART // 2  # every connection ends in the third part
+    line.cut_up_after = 2 * PART + PART // 2  # in the third part
     made = make(with_s3(large, target))
     assert made.exit_code == 69 and "backup is whole" in made.error and line.cuts >= 2
     assert S3Shelf(bucket).manifests() == [], "a backup without all of its objects is not there"
