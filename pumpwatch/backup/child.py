@@ -70,7 +70,7 @@ def backup_in_child(plan: Plan, within_s: float = LONGEST_S) -> Made:
     lines = ended.output.decode("utf-8", "replace").strip().splitlines()
     try:
         answer = msgspec.json.decode(lines[-1] if lines else "", type=Answer)
-    except msgspec.DecodeError:
+    except ValueError:
         answer = Answer()
     if answer.made is not None:
         return answer.made

@@ -101,6 +101,8 @@ def encrypt(source: Any, target: Any, recipients: Sequence[Any]) -> None:
         pyrage.encrypt_io(reader, writer, recipients)
     except (pyrage.EncryptError, OSError):
         raise (reader.error or writer.error or StorageError("encryption failed")) from None
+    if cause := reader.error or writer.error:
+        raise cause  # pyrage ignores what a target raises
 
 
 def decrypt(source: Any, target: Any, identities: Sequence[Any], name: str) -> None:
@@ -118,3 +120,5 @@ def decrypt(source: Any, target: Any, identities: Sequence[Any], name: str) -> N
             raise ConfigError(f"{name}: none of the identities opens it",
                               "give the identity of one of its recipients: --identity FILE") from error
         raise StorageError(f"{name} is damaged: {error}") from error
+    if cause := reader.error or writer.error:
+        raise cause

@@ -99,7 +99,7 @@ def decode(content: bytes, where: str) -> Manifest:
         if (found := msgspec.json.decode(written.backup, type=_Format).format) > FORMAT:
             raise UsageError(f"{where}: a newer version wrote this backup (format {found}, known: {FORMAT})", "run that version")
         manifest = msgspec.json.decode(written.backup, type=Manifest)
-    except msgspec.DecodeError as error:
+    except ValueError as error:  # msgspec's errors are ValueErrors
         raise damaged from error
     for row in manifest.files:
         path = PurePosixPath(row.name)

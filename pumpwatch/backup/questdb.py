@@ -51,7 +51,7 @@ class QuestDB:
         with self._get("/exec", {"query": statement}, timeout_s) as answer:
             try:
                 body = msgspec.json.decode(answer.content, type=_Answer)
-            except (msgspec.DecodeError, requests.RequestException) as error:
+            except (ValueError, requests.RequestException) as error:
                 raise ServiceUnavailable(f"{self._where}: HTTP {answer.status_code}: not an answer to SQL") from error
         if body.error:
             raise ServiceUnavailable(f"{self._where} rejects {statement.partition(' ')[0]}: {body.error}")

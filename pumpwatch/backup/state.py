@@ -27,7 +27,7 @@ def read_state(data: Path) -> State:
     """Return the state of a data folder; that of one without a backup where the file is missing or damaged."""
     try:
         return msgspec.json.decode((data / FILE).read_bytes(), type=State)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):
         return State()
 
 
