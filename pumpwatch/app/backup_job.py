@@ -75,7 +75,7 @@ class BackupJob:
 
 def last_due_ns(part: BackupConfig, now_ns: int) -> int:
     """Return the last time of day `backup.at` before or at a moment."""
-    now = datetime.fromtimestamp(now_ns / NS_PER_S, UTC)
+    now = datetime.fromtimestamp(now_ns // NS_PER_S, UTC)
     hour, minute = map(int, part.at.split(":"))
     due = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
     return int((due if due <= now else due - timedelta(days=1)).timestamp()) * NS_PER_S

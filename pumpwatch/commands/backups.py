@@ -29,7 +29,9 @@ identity_option = click.option("--identity", metavar="FILE", default="",
 @config_option
 @click.pass_context
 def backup(context: click.Context, target: str, dry_run: bool, as_json: bool, config: Config) -> int:
-    """Back up journal, ledgers, archives, reports and the config; QuestDB as well, where the config says so.
+    """Back up all that is stored; check, list backups.
+
+    That is journal, ledgers, archives, reports and the config, and QuestDB where the config says so.
 
     The backup goes into backup.folder, then to S3 where backup.s3.url is set. It holds one moment, also beside a running
     collector. What has not changed since an earlier backup is not written again. Exit code 1 if something could not be backed up.
@@ -174,14 +176,16 @@ def verify(where: str, every: bool, identity: str, as_json: bool, config: Config
 @json_option
 @config_option
 def restore(source: str, target: str, beside: bool, identity: str, as_json: bool, config: Config) -> int:
-    """Put a backup into an empty folder, or beside an existing one: all of it, checked, or nothing.
+    """Put a backup into an empty folder, or beside another.
+
+    All of it is checked first, and all of it is restored, or nothing.
 
     FROM is a folder or s3://BUCKET/PREFIX, which means the newest backup there, or one manifest in them. A folder that holds data
     is left alone, and so is one into which a collector records.
 
     \b
-    Example: pumpwatch restore /mnt/disk/backups --to /var/lib/pumpwatch/restored
-             pumpwatch restore s3://my-bucket/pumpwatch/backup-20261128T033000Z.json
+    Example: pumpwatch restore /mnt/disk/backups --to /srv/restored
+             pumpwatch restore s3://my-bucket/backup-20261128T033000Z.json
     """
     from pumpwatch.backup.keys import identities_of
     from pumpwatch.backup.places import manifests_of, place_of
