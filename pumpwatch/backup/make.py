@@ -115,6 +115,7 @@ def newest(shelf: FolderShelf) -> Manifest | None:
 
 def _add_data(writing: Writing, data: Path) -> None:
     with snapshot(data) as held:
+        writing.problems += held.problems
         for one in held.files:
             if one.connection is not None:  # first: a hold keeps the collector's log from being reset
                 writing.add_copy(one)

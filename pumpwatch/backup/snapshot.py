@@ -17,10 +17,11 @@ from pathlib import Path
 
 from pumpwatch.errors import StorageError
 from pumpwatch.store.coverage import FILE_NAME as MINUTES
+from pumpwatch.store.ledger import DAMAGED_HINT, is_missing
 from pumpwatch.store.ledger import FILE_NAME as LEDGER
 from pumpwatch.store.reader import FOLDER, SUFFIX
 from pumpwatch.store.segment import companions, read_segment
-from pumpwatch.store.sqlite import DAMAGED, connect, is_temporary, no_room, storage_error
+from pumpwatch.store.sqlite import DAMAGED, DamagedError, connect, is_damage, is_temporary, no_room, storage_error
 from pumpwatch.store.waiting import WAITING_NAME
 
 TRIES, PAUSE_S = 200, 0.05
@@ -67,6 +68,7 @@ class Snapshot:
 
     files: list[Held] = field(default_factory=list)
     waiting: bytes | None = None
+    problems: list[str] = field(default_factory=list)  # what is left out, and why
 
     def close(self) -> None:
         """End every hold."""
@@ -78,13 +80,15 @@ class Snapshot:
 @contextmanager
 def snapshot(folder: Path) -> Iterator[Snapshot]:
     """Hold a data folder's files. Raises StorageError where nothing is stored, or a file stays locked."""
-    if not (folder / LEDGER).is_file():
+    if is_missing(folder):
         raise StorageError(f"{folder}: nothing is stored in this folder", "give the collector's config with -c")
     found, closed = None, {path for path in _segments(folder) if not _is_open(path)}
     for left in range(TRIES, 0, -1):
         try:
             found = _hold(folder, closed)
         except sqlite3.Error as error:
+            if is_damage(error):
+                raise DamagedError(f"{folder / LEDGER}: the ledger is damaged: {error}", DAMAGED_HINT) from error
             if left == 1 or not is_temporary(error):
                 raise storage_error(folder, "reading", error) from error
         if found is not None:
@@ -103,7 +107,7 @@ def _hold(folder: Path, closed: set[Path]) -> Snapshot | None:
     result = Snapshot()
     try:
         if (folder / MINUTES).is_file():
-            result.files.append(_held(folder, folder / MINUTES))
+            _hold_minutes(folder, result)
         watch = connect(folder / LEDGER, read_only=True)
         try:
             before = _version(watch)
@@ -123,6 +127,16 @@ def _hold(folder: Path, closed: set[Path]) -> Snapshot | None:
         raise
     result.close()
     return None
+
+
+def _hold_minutes(folder: Path, result: Snapshot) -> None:
+    """Hold the ledger of minutes; a damaged one is left out and noted, because it can be made again from the journal."""
+    try:
+        result.files.append(_held(folder, folder / MINUTES))
+    except sqlite3.Error as error:
+        if not is_damage(error):
+            raise
+        result.problems.append(f"{MINUTES}: {error}")
 
 
 def _version(connection: sqlite3.Connection) -> int:

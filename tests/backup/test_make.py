@@ -135,6 +135,22 @@ def test_a_damaged_ledger_is_told_and_the_trades_are_backed_up_all_the_same(plan
     assert "ledger.sqlite" in read_state(stored).last_error and read_state(stored).last_ok_ns == 0
 
 
+@pytest.mark.parametrize("content", [b"no database at all" * 500, b""])
+def test_a_ledger_that_is_none_is_named_and_the_earlier_backups_stay(plan: Plan, stored: Path, content: bytes) -> None:
+    first = make(plan)
+    (stored / "ledger.sqlite").write_bytes(content)
+    with pytest.raises(StorageError, match=r"the ledger is (damaged|missing or empty)"):
+        make(plan)
+    assert FolderShelf(Path(plan.folder)).manifests() == [first.name]
+    assert not list(stored.glob("*damaged-*"))
+
+
+def test_a_ledger_of_minutes_that_is_damaged_is_left_out_and_named(plan: Plan, stored: Path) -> None:
+    (stored / "coverage.sqlite").write_bytes(b"no database at all" * 500)
+    made = make(plan)
+    assert made.trades == 10_000 and made.exit_code == 1 and made.problems == ["coverage.sqlite: file is not a database"]
+
+
 def test_a_disk_that_fills_leaves_no_half_backup_and_the_earlier_ones(plan: Plan, stored: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 8) as impossible:
         if impossible:

@@ -28,7 +28,8 @@ def test_a_folder_a_manifest_and_nothing_at_all(plan: Plan) -> None:
 
 
 def test_an_address_of_s3_and_a_manifest_in_it(plan: Plan) -> None:
-    for where, name in (("s3://my-bucket/a", ""), ("s3://my-bucket/a/backup-20261128T000000Z.json", "backup-20261128T000000Z.json")):
+    manifest = "backup-20261128T000000Z.json"
+    for where, name in (("s3://my-bucket/a", ""), (f"s3://my-bucket/a/{manifest}", manifest)):
         shelf, found = place_of(config_for(plan), where)
         assert (shelf.where, found) == ("s3://my-bucket/a/", name)
 

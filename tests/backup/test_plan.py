@@ -45,7 +45,8 @@ def test_the_config_is_left_out_where_that_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_database_has_the_address_of_the_sink(tmp_path: Path) -> None:
-    config = config_of(tmp_path, "sinks: {questdb: {addr: 'db:9', user: u, password: the-password}}\nbackup: {questdb_parquet: true}")
+    config = config_of(tmp_path, "sinks: {questdb: {addr: 'db:9', user: u, password: the-password}}\n"
+                                 "backup: {questdb_parquet: true}")
     database = plan_of(config).database
     assert database is not None and (database.url, database.user, database.folder) == ("http://db:9", "u", "")
     assert "the-password" not in repr(database)

@@ -77,10 +77,11 @@ def test_tables_of_another_host_are_exported_by_partition_and_only_what_grew_aga
 
 def test_a_checkpoint_is_released_whatever_happens(questdb_server: QuestDBServer, tmp_path: Path) -> None:
     questdb = QuestDB(Database(url=f"http://{questdb_server.addr}"))
-    with pytest.raises(ZeroDivisionError):
-        with checkpoint(questdb, tmp_path / MARKER):
-            assert questdb_server.value(IN_PROGRESS) is True
-            raise ZeroDivisionError
+    seen: list[bool] = []
+    with pytest.raises(ZeroDivisionError), checkpoint(questdb, tmp_path / MARKER):
+        seen.append(questdb_server.value(IN_PROGRESS))
+        raise ZeroDivisionError
+    assert seen == [True]
     assert questdb_server.value(IN_PROGRESS) is False and not (tmp_path / MARKER).exists()
 
 
@@ -88,9 +89,8 @@ def test_the_checkpoint_of_a_killed_backup_is_released_by_the_next_and_that_of_o
         questdb_server: QuestDBServer, tmp_path: Path) -> None:
     questdb = QuestDB(Database(url=f"http://{questdb_server.addr}"))
     questdb_server.sql("CHECKPOINT CREATE")
-    with pytest.raises(ServiceUnavailable, match="another program holds"):
-        with checkpoint(questdb, tmp_path / MARKER):
-            pass
+    with pytest.raises(ServiceUnavailable, match="another program holds"), checkpoint(questdb, tmp_path / MARKER):
+        pass
     assert questdb_server.value(IN_PROGRESS) is True
     (tmp_path / MARKER).touch()
     with checkpoint(questdb, tmp_path / MARKER):

@@ -110,7 +110,8 @@ def test_a_wrong_clock_is_called_that(plan: Plan, bucket: S3Target, monkeypatch:
     from datetime import timedelta
 
     right = botocore.auth.get_current_datetime
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *args, **options: right(*args, **options) - timedelta(hours=2))
+    monkeypatch.setattr(botocore.auth, "get_current_datetime",
+                        lambda *args, **options: right(*args, **options) - timedelta(hours=2))
     made = make(with_s3(plan, bucket))
     assert made.exit_code == 69 and "RequestTimeTooSkewed" in made.error and "timedatectl" in made.error
 

@@ -212,7 +212,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=0, help="length of the window of each load")
     parser.add_argument("--rounds", type=int, default=1, help="how often each load is run on each collector")
     parser.add_argument("--only", action="append", choices=list(MAKERS), help="only this collector; may be repeated")
-    parser.add_argument("--trades", type=int, default=0, help="size of the stores of the scenarios `query`, `triggers` and `backup`")
+    parser.add_argument("--trades", type=int, default=0,
+                        help="size of the stores of the scenarios `query`, `triggers` and `backup`")
     parser.add_argument("--tick-ms", type=float, default=0, help="how often the venues send what has happened")
     parser.add_argument("--folder", type=Path, help="where the data goes while it runs (default: the temporary folder)")
     parser.add_argument("--json", metavar="FILE", help="write all figures there; - is stdout")
