@@ -25,7 +25,7 @@ def test_an_object_gives_back_what_it_was_made_from(tmp_path_factory: pytest.Tem
 
 
 def test_an_object_that_is_no_object_is_damaged() -> None:
-    with pytest.raises(StorageError, match="x.zst is damaged"):
+    with pytest.raises(StorageError, match=r"x\.zst is damaged"):
         unpack(io.BytesIO(b"nonsense, and more of it"), io.BytesIO(), "x.zst", [])
 
 

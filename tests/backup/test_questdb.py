@@ -78,9 +78,14 @@ def test_tables_of_another_host_are_exported_by_partition_and_only_what_grew_aga
 def test_a_checkpoint_is_released_whatever_happens(questdb_server: QuestDBServer, tmp_path: Path) -> None:
     questdb = QuestDB(Database(url=f"http://{questdb_server.addr}"))
     seen: list[bool] = []
-    with pytest.raises(ZeroDivisionError), checkpoint(questdb, tmp_path / MARKER):
-        seen.append(questdb_server.value(IN_PROGRESS))
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with checkpoint(questdb, tmp_path / MARKER):
+            seen.append(questdb_server.value(IN_PROGRESS))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert seen == [True]
     assert questdb_server.value(IN_PROGRESS) is False and not (tmp_path / MARKER).exists()
 
