@@ -1,6 +1,6 @@
 """A real S3 server on loopback, started by packaging/s3: S3Proxy, which checks keys, signatures, sums, part sizes and clocks.
 
-Where it cannot be started, the tests that need it fail, as with QuestDB.
+If it cannot be started, the tests that need it fail, as with QuestDB.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def encrypt(source: Any, target: Any, recipients: Sequence[Any]) -> None:
 def decrypt(source: Any, target: Any, identities: Sequence[Any], name: str) -> None:
     """Decrypt a stream. Raises ConfigError where no identity opens it, StorageError where it is damaged."""
     if not identities:
-        raise ConfigError(f"{name} is encrypted, and there is no identity to open it",
+        raise ConfigError(f"{name} is encrypted, and no identity was given",
                           "give --identity FILE, or set backup.identity_file")
     pyrage, reader, writer = _pyrage(), _Carrier(source), _Carrier(target)
     try:

@@ -37,5 +37,5 @@ def manifests_of(shelf: Shelf, name: str, *, every: bool = False) -> list[Manife
     """
     names = [name] if name else shelf.manifests() if every else shelf.manifests()[-1:]
     if not names:
-        raise UsageError(f"{shelf.where}: there is no backup", NOT_ONE)
+        raise UsageError(f"{shelf.where} holds no backup", NOT_ONE)
     return [decode(shelf.read(one), f"{shelf.where.rstrip('/')}/{one}") for one in names]

@@ -56,7 +56,7 @@ class Database(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is backed up, and where to. Paths are absolute."""
+    """Sources and target of a backup. Paths are absolute."""
 
     data: str
     archives: str

@@ -132,7 +132,7 @@ def _release(questdb: QuestDB) -> None:
 
 
 def add_database(writing: Writing, database: Database, folder: Path) -> None:
-    """Add a QuestDB to a backup. What prevents it is noted as a problem: the rest of the backup is made all the same."""
+    """Add a QuestDB to a backup. An error is noted as a problem: the rest of the backup is made all the same."""
     try:
         if database.folder:
             _add_files(writing, database, folder / MARKER)

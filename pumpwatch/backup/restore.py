@@ -1,7 +1,7 @@
 """Restore a backup into a folder: all of it, checked, or nothing.
 
 Everything is unpacked and checked in a hidden folder beside the target, which takes the target's name at the end in one step.
-What a killed restore leaves is that hidden folder; the next restore removes it.
+A killed restore leaves that hidden folder; the next restore removes it.
 """
 
 from __future__ import annotations

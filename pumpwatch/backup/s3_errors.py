@@ -1,4 +1,4 @@
-"""What S3 and its client say, as errors that a person can act on. No message shows a key."""
+"""Turn the errors of S3 and its client into messages that a person can act on. They never show a key."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def s3_errors(target: S3Target, doing: str) -> Iterator[None]:
     except ClientError as error:
         raise _refused(target, doing, error.response) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
-        raise ConfigError(f"{target.url}: there are no keys for S3", "set backup.s3.access_key and secret_key, or"
+        raise ConfigError(f"{target.url}: S3 needs keys, and none are set", "set backup.s3.access_key and secret_key, or"
                           " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
     except BotoCoreError as error:
         raise ServiceUnavailable(f"{target.url}: {doing} failed: {_shown(target, str(error))}", AGAIN) from error
@@ -47,7 +47,7 @@ def _refused(target: S3Target, doing: str, answer: Any) -> PumpWatchError:
         return ServiceUnavailable(f"{target.url}: S3 finds the clock of this machine wrong: {text}",
                                   "set the clock (timedatectl set-ntp true), then make the backup again")
     if code == "NoSuchBucket":
-        return ConfigError(f"{target.url}: there is no bucket {target.bucket}", "create it, or set backup.s3.url")
+        return ConfigError(f"{target.url}: the bucket {target.bucket} does not exist", "create it, or set backup.s3.url")
     if code in REJECTED:
         return ConfigError(f"{target.url}: S3 refuses {doing}: {text}",
                            "check backup.s3.access_key and secret_key, and what they may do: list, get, put and delete")

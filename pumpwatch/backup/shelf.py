@@ -22,7 +22,7 @@ ROOM = "make room on that disk: the earlier backups are whole, and this one is n
 
 
 class Shelf(Protocol):
-    """Where backups lie. Names are those of manifests and of objects. Methods block."""
+    """A place of backups. Names are those of manifests and of objects. Methods block."""
 
     where: str  # for messages
 
@@ -101,7 +101,7 @@ class FolderShelf:
     def locked(self) -> Iterator[Path]:
         """Hold the folder's lock and yield an empty folder for files that are not whole yet.
 
-        Raises StorageError where another process makes a backup there. What a killed one left is removed.
+        Raises StorageError where another process makes a backup there. The files of a killed one are removed.
         """
         with disk(self.folder):
             private_folder(self.folder)
@@ -127,7 +127,7 @@ class FolderShelf:
 def prune(shelf: Shelf, keep_days: int, now_ns: int) -> list[str]:
     """Remove the backups that are older than so many days, and objects that no backup needs; return the removed backups.
 
-    The newest backup always stays. Where a manifest that stays cannot be read, no object is removed.
+    The newest backup always stays. If a manifest that stays cannot be read, every object stays.
     """
     names = shelf.manifests()
     limit = now_ns - keep_days * DAY_NS

@@ -1,4 +1,4 @@
-"""How the last backups went: `backup.json` of the data folder, which the job and the command both write."""
+"""Keep the results of the last backups in `backup.json` of the data folder, which the job and the command both write."""
 
 from __future__ import annotations
 

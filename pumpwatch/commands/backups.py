@@ -34,7 +34,7 @@ def backup(context: click.Context, target: str, dry_run: bool, as_json: bool, co
     That is journal, ledgers, archives, reports and the config, and QuestDB where the config says so.
 
     The backup goes into backup.folder, then to S3 where backup.s3.url is set. It holds one moment, also beside a running
-    collector. What has not changed since an earlier backup is not written again. Exit code 1 if something could not be backed up.
+    collector. Files that an earlier backup holds are not written again. Exit code 1 if something could not be backed up.
 
     \b
     Example: pumpwatch backup

@@ -39,7 +39,7 @@ def test_an_encrypted_backup_needs_its_identity(plan: Plan, stored: Path, tmp_pa
     assert not any(segment[:16] in path.read_bytes() for path in (shelf.folder / "objects").rglob("*.age"))
     assert list(check_backup(shelf, manifest, identities_of(right), shelf.sizes())) == []
     assert list(check_backup(shelf, manifest, [], shelf.sizes())) == []  # by size
-    for identities, said in (([], "there is no identity"), (identities_of(wrong), "none of the identities opens it")):
+    for identities, said in (([], "no identity was given"), (identities_of(wrong), "none of the identities opens it")):
         with pytest.raises(ConfigError, match=said):
             restore(shelf, manifest, tmp_path / "again", identities)
     restore(shelf, manifest, tmp_path / "again", identities_of(right))

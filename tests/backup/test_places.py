@@ -39,5 +39,5 @@ def test_what_is_neither_is_refused(plan: Plan, tmp_path: Path) -> None:
     for where, said in ((tmp_path / "b.tar", "not a backup of pumpwatch"), (tmp_path / "nowhere", "no such folder")):
         with pytest.raises(UsageError, match=said):
             place_of(config_for(plan), str(where))
-    with pytest.raises(UsageError, match="there is no backup"):
+    with pytest.raises(UsageError, match="holds no backup"):
         manifests_of(place_of(config_for(plan), str(tmp_path))[0], "")

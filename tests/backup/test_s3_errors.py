@@ -16,7 +16,7 @@ TARGET = S3Target("my-bucket", "p/", access_key="MY-ACCESS-KEY", secret_key="MY-
     (ClientError({"Error": {"Code": "AccessDenied", "Message": "no MY-ACCESS-KEY"}}, "PutObject"), 78, "what they may do"),
     (ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject"), 78, "refuses uploading"),
     (ClientError({"Error": {"Code": "RequestTimeTooSkewed", "Message": "x"}}, "PutObject"), 69, "set the clock"),
-    (ClientError({"Error": {"Code": "NoSuchBucket", "Message": "x"}}, "PutObject"), 78, "there is no bucket my-bucket"),
+    (ClientError({"Error": {"Code": "NoSuchBucket", "Message": "x"}}, "PutObject"), 78, "the bucket my-bucket does not exist"),
     (ClientError({"Error": {"Code": "NoSuchKey", "Message": "x"}}, "GetObject"), 74, "it is not there"),
     (ClientError({"Error": {"Code": "SlowDown", "Message": "MY-SECRET\n\x1b[2J"}}, "PutObject"), 69, "SlowDown"),
     (ClientError({"ResponseMetadata": {"HTTPStatusCode": 403}}, "HeadObject"), 78, "refuses"),

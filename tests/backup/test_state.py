@@ -1,4 +1,4 @@
-"""How the last backups went is kept, and a damaged file is none."""
+"""The results of the last backups are kept, and a damaged file is none."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_a_wrong_clock_is_called_that(plan: Plan, bucket: S3Target, monkeypatch:
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket: S3Target) -> None:
-    with pytest.raises(ConfigError, match="there is no bucket nowhere"):
+    with pytest.raises(ConfigError, match="the bucket nowhere does not exist"):
         S3Shelf(msgspec.structs.replace(bucket, bucket="nowhere")).manifests()
 
 

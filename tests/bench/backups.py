@@ -1,4 +1,4 @@
-"""How long a backup of many trades takes, and how large it is: made, made again, verified, restored.
+"""Measure time and size of a backup of many trades: made, made again, verified, restored.
 
 The journal is filled by its own writer, in files of an hour at 5,000 trades/s, as a collector's are. The backup runs in a process
 of its own, as it does in a collector; `limited` is its time at the default rate of reading, the rest is without a limit.
