@@ -110,7 +110,7 @@ def comments() -> dict[str, str]:
     last = ""
     for line in EXAMPLE.read_text("utf-8").splitlines():
         line = re.sub(r"^#(?=  )", " ", line)  # an example that is commented out
-        key = re.match(r"( *)([a-z_]+):[^#]*(?:# (.*))?$", line)
+        key = re.match(r"( *)([a-z0-9_]+):[^#]*(?:# (.*))?$", line)
         if key:
             indent = len(key[1])
             steps = [step for step in steps if step[0] < indent] + [(indent, key[2])]

@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from pumpwatch.config_alerts import AlertsConfig
 from pumpwatch.config_api import ApiConfig
+from pumpwatch.config_backup import BackupConfig, check_backup
 from pumpwatch.config_disk import DiskConfig, MemoryConfig, check_disk
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
 from pumpwatch.config_log import LogConfig, check_log
@@ -172,6 +173,7 @@ class Keys(Section):
     alerts: AlertsConfig = msgspec.field(default_factory=AlertsConfig)
     api: ApiConfig = msgspec.field(default_factory=ApiConfig)
     reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
+    backup: BackupConfig = msgspec.field(default_factory=BackupConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 
@@ -271,6 +273,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     _check_windows(found, source)
     check_disk(found.disk, source)
     check_log(found.log, source)
+    check_backup(found.backup, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":

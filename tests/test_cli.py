@@ -32,7 +32,7 @@ def commands(group: click.Group = root, path: tuple[str, ...] = ()) -> Iterator[
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
-        else:
+        if not isinstance(command, click.Group) or command.invoke_without_command:
             yield (*path, name), command
 
 

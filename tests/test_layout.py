@@ -22,8 +22,8 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LARGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 
 BASE = {"errors", "findings", "printable", "model", "order_book", "venue", "records", "downtime", "moments", "clock", "stats",
-        "config", "config_alerts", "config_api", "config_disk", "config_errors", "config_log", "config_section", "yaml_loader",
-        "catalogue", "hookspecs", "net"}
+        "config", "config_alerts", "config_api", "config_backup", "config_disk", "config_errors", "config_log", "config_section",
+        "yaml_loader", "catalogue", "hookspecs", "net"}
 
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {
@@ -35,6 +35,7 @@ READS = {
     "backfill": {"instruments", "pipeline", "store"},
     "listing": {"store"},
     "notify": {"store", "listing"},
+    "backup": {"store", "listing", "notify"},
     "ops": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify"},
     "api": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify", "ops"},
     "sim": set(),
@@ -65,7 +66,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
             assert node.level == 0, "imports are absolute"
             module = node.module or ""
             yield node.lineno, module
-            if module in ("pumpwatch", "pumpwatch.commands", "pumpwatch.ops", "pumpwatch.store"):
+            if module in ("pumpwatch", "pumpwatch.backup", "pumpwatch.commands", "pumpwatch.ops", "pumpwatch.store"):
                 yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
         yield from imports(node)
 
@@ -350,9 +351,10 @@ DISTRIBUTION_OF = {"websocket": "websocket-client", "sqlite_utils": "sqlite-util
 
 
 def test_what_is_installed_is_what_is_imported() -> None:
-    """Tests and the `parquet` extra have their own lists."""
+    """Tests and the extras `parquet` and `s3` have their own lists."""
     declared = {re.split(r"[><=]", line)[0] for line in SETUP["options"]["install_requires"].split("\n") if line}
-    extra = {re.split(r"[><=]", line)[0] for line in SETUP["options.extras_require"]["parquet"].split("\n") if line}
+    extra = {re.split(r"[><=]", line)[0] for name in ("parquet", "s3")
+             for line in SETUP["options.extras_require"][name].split("\n") if line}
     imported = {module.split(".")[0] for path in [*CORE, *PLUGINS] for _, module in imports_of(path)}
     ours_or_pythons = sys.stdlib_module_names | {"pumpwatch", "pumpwatch_plugins"}
     assert {DISTRIBUTION_OF.get(name, name) for name in imported - ours_or_pythons} - extra == declared

@@ -12,7 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ("sh", "dirname", "cat", "cksum", "env", "sed", "head", "mkdir", "mktemp", "mv", "rm", "rmdir", "bash")
 JAVA = "echo 'openjdk version \"17.0.15\"' >&2"
-MAVEN = 'for word; do case $word in -DoutputDirectory=*) echo jar > "${word#*=}/questdb-9.3.4.jar" ;; esac; done'
+MAVEN = """for word; do case $word in
+    *:questdb:*) jar=questdb-9.3.4.jar ;;
+    *:s3proxy:*) jar=s3proxy-3.1.0-jar-with-dependencies.jar ;;
+    -DoutputDirectory=*) echo jar > "${word#*=}/$jar" ;;
+esac; done"""
 PROMTOOL = "echo 'promtool, version 2.53.1 (branch: debian/sid)'"
 # fetches a package as apt-get does, and takes a program out of it as dpkg-deb does
 DOWNLOAD = ': > prometheus_2.42.0_amd64.deb'

@@ -119,6 +119,10 @@ class Collector:
         """The open ledger, with methods that run in its own thread: a ledger that hangs delays no trade."""
         return in_thread(self.journal.ledger, self.ledger_thread)
 
+    def backup_status(self) -> dict[str, Any]:
+        """Return how the last backups went, and when the next is due."""
+        return self.jobs.backup.figures()
+
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""
         return self.listings.status() if self.listings else {}

@@ -9,6 +9,7 @@ from typing import Any
 import gevent
 from gevent.threadpool import ThreadPool
 
+from pumpwatch.app.backup_job import CHECK_S, BackupJob
 from pumpwatch.app.health_rows import HealthRows
 from pumpwatch.app.minute_ledger import MinuteLedger
 from pumpwatch.app.parts import CollectorParts
@@ -47,6 +48,7 @@ class Jobs:
         self._health_rows = HealthRows(collector, status.now)
         self.minutes = MinuteLedger(collector)
         self.retaining: Retaining | None = None  # made by `start`, once the drains are known
+        self.backup = BackupJob(collector)
         self._symbols_refused = False
         self._absent_coins: set[str] = set()
         self._renewals: dict[str, tuple[int, float]] = {}  # venue -> connections to be renewed, and since when
@@ -78,6 +80,7 @@ class Jobs:
         self.every(THIN_S, self.minutes.thin)
         if collector.config.reports.enabled:
             self.every(REPORT_S, self.minutes.report, name="report")
+        self.every(CHECK_S, self.backup.run, at_once=True, name="backup")
         self.every(collector.config.log.summary_s, self._summary)
         if collector.sinks:
             self.every(HEALTH_S, self._write_health)

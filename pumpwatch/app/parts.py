@@ -118,5 +118,8 @@ class CollectorParts(Protocol):
     def serving(self) -> Serves:
         """The page and the API."""
 
+    def backup_status(self) -> dict[str, Any]:
+        """Return how the last backups went, and when the next is due."""
+
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""

@@ -38,7 +38,8 @@ class Serving:
                     recent=collector.recent, figures=lambda: self._status.last, unready=self._unready, jobs=self._jobs.rows,
                     connections=self._connections, plugins=collector.plugins, readers=self._readers,
                     listings=ListingRows(collector.config, collector.clock, threads), threads=threads,
-                    samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries, broadcast=self._page.broadcast)
+                    samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries,
+                    broadcast=self._page.broadcast)
 
     def _connections(self, venue: str) -> list[dict[str, Any]] | None:
         """Return a row for each connection of a venue, None where it is not collected."""

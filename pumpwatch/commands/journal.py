@@ -1,4 +1,4 @@
-"""Commands that look after what is stored: gaps, backup, restore."""
+"""Gaps: what may be missing, and what the venues' histories gave."""
 
 from __future__ import annotations
 
@@ -20,50 +20,6 @@ if TYPE_CHECKING:
     from pumpwatch.commands.outages import Outage
     from pumpwatch.config import Config
     from pumpwatch.model import Gap
-
-
-@click.command()
-@click.argument("file")
-@json_option
-@config_option
-def backup(file: str, as_json: bool, config: Config) -> int:
-    """Copy journal and ledger into one tar file.
-
-    The copy is consistent, also beside a running collector. Archives of listings are plain files and are not in it.
-
-    \b
-    Example: pumpwatch backup pumpwatch-2026-11-21.tar
-    """
-    from pumpwatch.ops.backup import backup as run
-    from pumpwatch.ops.disk_watch import refuse_where_full
-
-    target = Path(file).absolute()
-    refuse_where_full(target.parent, config.disk)
-    return _say_files(run(Path(config.store.dir), target), as_json, f"in {target}")
-
-
-@click.command()
-@click.argument("file")
-@json_option
-@config_option
-def restore(file: str, as_json: bool, config: Config) -> int:
-    """Put a backup into an empty data folder.
-
-    Checks the sum of every file first. A folder that holds a journal or a ledger is left alone.
-
-    \b
-    Example: pumpwatch restore pumpwatch-2026-11-21.tar -c restored.yaml
-    """
-    from pumpwatch.ops.backup import restore as run
-
-    return _say_files(run(Path(file).absolute(), Path(config.store.dir)), as_json, f"restored into {config.store.dir}")
-
-
-def _say_files(rows: list[dict[str, Any]], as_json: bool, where: str) -> int:
-    if as_json:
-        print_json(rows)
-    say(f"{len(rows)} files, {sum(row['bytes'] for row in rows):,} bytes, {where}")
-    return EXIT_OK
 
 
 @click.command()

@@ -6,7 +6,7 @@ each symbol on two connections), saturation (the highest rate each sustains), bu
 of 20 minutes), query (±20 s of a coin from each store), archive (a listing's archive with its chart), telling (what
 messages cost a window), parse (frame to columns, each venue), start (import and --help), triggers (notice to window, and the
 past of its coin), windows (20 windows at once beside 50,000/s), page (20 watchers of the page at 5,000/s, and none), api
-(stored trades by the HTTP API, and bad requests beside 20,000/s).
+(stored trades by the HTTP API, and bad requests beside 20,000/s), backup (made, made again, verified, restored).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -73,7 +73,7 @@ LOADS = {
                           ("pumpwatch+questdb",)),
 }
 SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows", "page",
-             "api")
+             "api", "backup")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,7 +120,7 @@ class Bench:
         self.others: dict[str, Callable[[], dict[str, Any]]] = {
             "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
             "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows, "page": self.page,
-            "api": self.api}
+            "api": self.api, "backup": self.backup}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -202,6 +202,12 @@ class Bench:
         turns, seconds = ((3, 10.0), (6, 20.0))[self._size]
         return watching(self._folder / "page", LOADS["steady-5000"].load, 20, turns, self._options.seconds or seconds, 8)
 
+    def backup(self) -> dict[str, Any]:
+        """Back up 50 million trades (short: 2 million), verify and restore them."""
+        from tests.bench.backups import backups
+
+        return backups(self._folder / "backup", self._options.trades or (2_000_000, 50_000_000)[self._size])
+
     def database(self) -> Database:
         """Return the running QuestDB."""
         if self._database is None:
@@ -223,7 +229,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=0, help="length of the window of each load")
     parser.add_argument("--rounds", type=int, default=1, help="how often each load is run on each collector")
     parser.add_argument("--only", action="append", choices=list(MAKERS), help="only this collector; may be repeated")
-    parser.add_argument("--trades", type=int, default=0, help="size of the stores of the scenarios `query` and `triggers`")
+    parser.add_argument("--trades", type=int, default=0,
+                        help="size of the stores of the scenarios `query`, `triggers` and `backup`")
     parser.add_argument("--tick-ms", type=float, default=0, help="how often the venues send what has happened")
     parser.add_argument("--folder", type=Path, help="where the data goes while it runs (default: the temporary folder)")
     parser.add_argument("--json", metavar="FILE", help="write all figures there; - is stdout")

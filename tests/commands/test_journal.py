@@ -1,4 +1,4 @@
-"""gaps, backup and restore, as a person and a script meet them."""
+"""gaps, as a person and a script meet it."""
 
 from __future__ import annotations
 
@@ -52,14 +52,6 @@ def test_gaps_as_json_are_all_of_them_with_their_own_keys(command: CommandLine, 
     assert {"exchange": "okx", "market_type": "spot", "symbol": "BTC-USDT", "from_ns": START_NS + 60 * S,
             "to_ns": START_NS + 61 * S, "first_id": 7, "last_id": 9, "state": "open", "reason": "ids jump",
             "symbols": []} in rows
-
-
-def test_a_backup_is_restored_whole(command: CommandLine, tmp_path: Path) -> None:
-    config = stored(tmp_path / "a")
-    assert command("backup", "b.tar", "-c", config).returncode == 0
-    again = command("restore", "b.tar", env={"PUMPWATCH_STORE__DIR": str(tmp_path / "b")})
-    assert again.returncode == 0 and "restored into" in again.stderr
-    assert command("verify", env={"PUMPWATCH_STORE__DIR": str(tmp_path / "b")}).stderr == "1,000 trades read\n"
 
 
 def test_a_folder_without_data_has_no_gaps_to_list(command: CommandLine, tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Make the daily backup of a running collector, in a process of its own, and know how the last one went.
+
+A backup is due at `backup.at` each day. One that was missed because nothing ran then, or that failed, is made up for. On a full
+disk it waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.app.parts import CollectorParts
+from pumpwatch.backup.child import backup_in_child
+from pumpwatch.backup.plan import plan_of
+from pumpwatch.backup.state import State, note, read_state
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.config_backup import BackupConfig
+from pumpwatch.errors import PumpWatchError
+
+log = logging.getLogger(__name__)
+
+CHECK_S = 20.0
+AFTER_START_S = 120.0  # a missed backup waits so long: a start has enough to do
+AGAIN_S = 3600.0  # after a failure
+
+
+class BackupJob:
+    """The backups of one collector."""
+
+    def __init__(self, collector: CollectorParts) -> None:
+        self._collector, self._part = collector, collector.config.backup
+        self._thread = ThreadPool(1)
+        self._state = State()
+        self._running = False
+        self._began = collector.clock.monotonic()
+
+    def run(self) -> None:
+        """Make the backup if it is due; only the calling greenlet waits."""
+        self._state = self._thread.apply(read_state, (self._collector.folder,))
+        clock = self._collector.clock
+        waits = clock.monotonic() - self._began < AFTER_START_S and self._missed_before_start()
+        waits = waits or self._collector.disk.only_recording
+        if self._part.enabled and not waits and clock.now_ns() >= next_ns(self._part, self._state, clock.now_ns()):
+            self._back_up()
+
+    def _missed_before_start(self) -> bool:
+        return last_due_ns(self._part, self._collector.clock.now_ns()) < self._collector.started_at_ns
+
+    def _back_up(self) -> None:
+        folder, clock = self._collector.folder, self._collector.clock
+        self._running = True
+        try:
+            plan = plan_of(self._collector.config)
+            made = self._thread.apply(backup_in_child, (plan,))
+        except PumpWatchError as error:
+            log.error("backup failed, it is tried again in %.0f s reason=%s", AGAIN_S, error)
+            self._thread.apply(note, (folder, clock.now_ns(), "", str(error)))
+        else:
+            problem = made.error or "; ".join(made.problems)
+            level = logging.ERROR if problem else logging.INFO
+            log.log(level, "backup made name=%s files=%d bytes=%d new_bytes=%d took_s=%.1f%s", made.name, made.files,
+                    made.bytes, made.new_bytes, made.took_s, f" problem={problem}" if problem else "")
+        finally:
+            self._running = False
+            self._state = self._thread.apply(read_state, (folder,))
+
+    def figures(self) -> dict[str, Any]:
+        """Return `backup` of `status.json`; times in ns, 0 for never."""
+        state, now_ns = self._state, self._collector.clock.now_ns()
+        return {"enabled": self._part.enabled, "running": self._running, "last_ok_ns": state.last_ok_ns,
+                "last_name": state.last_name, "last_error": state.last_error,
+                "next": next_ns(self._part, state, now_ns) if self._part.enabled else 0}
+
+
+def last_due_ns(part: BackupConfig, now_ns: int) -> int:
+    """Return the last time of day `backup.at` before or at a moment."""
+    now = datetime.fromtimestamp(now_ns // NS_PER_S, UTC)
+    hour, minute = map(int, part.at.split(":"))
+    due = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return int((due if due <= now else due - timedelta(days=1)).timestamp()) * NS_PER_S
+
+
+def next_ns(part: BackupConfig, state: State, now_ns: int) -> int:
+    """Return when the next backup is due: in the past where one was missed, an hour after a failure."""
+    due_ns = last_due_ns(part, now_ns)
+    if state.last_ok_ns >= due_ns:
+        return due_ns + 86_400 * NS_PER_S
+    if state.last_error and state.last_try_ns >= due_ns:
+        return state.last_try_ns + int(AGAIN_S * NS_PER_S)
+    return due_ns

@@ -1,0 +1,163 @@
+"""Make a backup: everything into the local folder, then what the bucket lacks to S3, then the removal of old ones."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pumpwatch import __version__
+from pumpwatch.backup import contents
+from pumpwatch.backup.keys import recipients_of
+from pumpwatch.backup.manifest import FileRow, Manifest, decode, encode, name_of
+from pumpwatch.backup.objects import Pace
+from pumpwatch.backup.plan import Plan
+from pumpwatch.backup.questdb import add_database
+from pumpwatch.backup.s3 import S3Shelf
+from pumpwatch.backup.shelf import FolderShelf, disk, prune
+from pumpwatch.backup.snapshot import snapshot
+from pumpwatch.backup.state import note
+from pumpwatch.backup.upload import upload
+from pumpwatch.backup.writing import Writing
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import PumpWatchError, StorageError, UsageError
+from pumpwatch.store.waiting import WAITING_NAME
+
+ARCHIVE_TRIES = 3
+
+
+class Made(msgspec.Struct):
+    """A finished backup. problems: what it lacks; error: why it is not in S3; both empty where all went well."""
+
+    name: str
+    where: str
+    files: int
+    bytes: int
+    new_bytes: int
+    reused: int
+    trades: int
+    took_s: float
+    problems: list[str]
+    removed: list[str]
+    s3: str = ""
+    uploaded_bytes: int = 0
+    error: str = ""
+    exit_code: int = 0
+
+
+def make(plan: Plan, clock: Clock | None = None) -> Made:
+    """Make a backup and note how it went. Raises where nothing was backed up; where S3 refuses, `error` says so.
+
+    Blocks, for minutes on a large folder; a collector runs it in a process of its own.
+    """
+    clock = clock or Clock()
+    try:
+        made = _make(plan, clock)
+    except PumpWatchError as error:
+        if Path(plan.data).is_dir():
+            note(Path(plan.data), clock.now_ns(), "", str(error))
+        raise
+    note(Path(plan.data), clock.now_ns(), made.name, made.error or "; ".join(made.problems))
+    return made
+
+
+def _make(plan: Plan, clock: Clock) -> Made:
+    recipients = recipients_of(plan.recipients)
+    bucket = S3Shelf(plan.s3) if plan.s3 else None  # a library that is missing is told before any work
+    shelf, began = FolderShelf(Path(plan.folder)), time.monotonic()
+    with shelf.locked() as partial, disk(shelf.folder):
+        last = newest(shelf)
+        writing = Writing(shelf, partial, recipients, Pace(plan.mb_per_s * 1e6),
+                          {row.name: row for row in last.files} if last else {}, last.made_at_ns if last else 0)
+        made_at_ns = clock.now_ns()
+        while name_of(made_at_ns) in shelf.manifests():
+            made_at_ns += NS_PER_S
+        _add_data(writing, Path(plan.data))
+        _add_plain(writing, plan)
+        if plan.database:
+            add_database(writing, plan.database, shelf.folder)
+        manifest = Manifest(name_of(made_at_ns), __version__, made_at_ns, round(time.monotonic() - began, 3), bool(recipients),
+                            list(writing.rows.values()), writing.problems)
+        shelf.write(manifest.name, encode(manifest))
+        made = Made(manifest.name, shelf.where, len(manifest.files), manifest.bytes, writing.new_bytes, writing.reused,
+                    manifest.trades, manifest.took_s, writing.problems, prune(shelf, plan.keep_days, clock.now_ns()))
+        if bucket is not None:
+            _copy_to(bucket, shelf, plan, clock, made)
+    made.took_s = round(time.monotonic() - began, 3)
+    made.exit_code = made.exit_code or int(bool(made.problems))
+    return made
+
+
+def _copy_to(bucket: S3Shelf, shelf: FolderShelf, plan: Plan, clock: Clock, made: Made) -> None:
+    """Copy what the bucket lacks, and remove its old backups; a failure is in `made`."""
+    made.s3 = bucket.where
+    try:
+        made.uploaded_bytes = upload(shelf, bucket)
+        assert plan.s3 is not None
+        made.removed += [f"{bucket.where}{name}" for name in prune(bucket, plan.s3.keep_days, clock.now_ns())]
+    except PumpWatchError as error:
+        made.error, made.exit_code = str(error), error.exit_code
+
+
+def newest(shelf: FolderShelf) -> Manifest | None:
+    """Return the newest backup of a folder that can be read."""
+    for name in reversed(shelf.manifests()):
+        try:
+            return decode(shelf.read(name), name)
+        except (StorageError, UsageError):
+            continue
+    return None
+
+
+def _add_data(writing: Writing, data: Path) -> None:
+    with snapshot(data) as held:
+        writing.problems += held.problems
+        for one in held.files:
+            if one.connection is not None:  # first: a hold keeps the collector's log from being reset
+                writing.add_copy(one)
+        if held.waiting is not None:
+            writing.add_bytes(WAITING_NAME, io.BytesIO(held.waiting))
+        for one in held.files:
+            if one.connection is None:
+                writing.add_file(one.name, one.path)
+
+
+def _add_plain(writing: Writing, plan: Plan) -> None:
+    for archive in contents.archives(Path(plan.archives)):
+        for _ in range(ARCHIVE_TRIES):
+            try:
+                manifest, files = contents.archive_files(archive)
+            except FileNotFoundError:
+                continue
+            missing = [file.name for file in files if not writing.add_file(file.name, file.path)]
+            if not missing and contents.is_same(archive, manifest):
+                break
+        else:
+            if archive.is_dir():
+                writing.problems.append(f"{archive.name}: it was replaced each time it was read")
+    for file in (*contents.reports(Path(plan.data)), *contents.config_files(plan.config_files)):
+        writing.add_file(file.name, file.path)
+
+
+def would_write(plan: Plan) -> Iterator[dict[str, Any]]:
+    """Yield a row for each file of a backup: name, bytes, and whether it is taken over from the last one. Writes nothing."""
+    last = newest(FolderShelf(Path(plan.folder)))
+    before: dict[str, FileRow] = {row.name: row for row in last.files} if last else {}
+
+    def row(name: str, path: Path) -> dict[str, Any]:
+        state, known = path.stat(), before.get(name)
+        same = known is not None and (known.changed_ns, known.bytes) == (state.st_mtime_ns, state.st_size)
+        return {"name": name, "bytes": state.st_size, "unchanged": same}
+
+    with snapshot(Path(plan.data)) as held:
+        yield from (row(one.name, one.path) for one in held.files if one.path.exists())
+    for archive in contents.archives(Path(plan.archives)):
+        yield from (row(file.name, file.path) for file in contents.archive_files(archive)[1])
+    for file in (*contents.reports(Path(plan.data)), *contents.config_files(plan.config_files)):
+        yield row(file.name, file.path)
+    if plan.database:
+        yield {"name": f"questdb ({plan.database.url})", "bytes": None, "unchanged": False}

@@ -1,0 +1,125 @@
+"""Restore a backup into a folder: all of it, checked, or nothing.
+
+Everything is unpacked and checked in a hidden folder beside the target, which takes the target's name at the end in one step.
+A killed restore leaves that hidden folder; the next restore removes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pumpwatch.backup.checking import contradiction, fetch
+from pumpwatch.backup.manifest import FileRow, Manifest
+from pumpwatch.backup.questdb import FILES, TRIGGER
+from pumpwatch.backup.shelf import Shelf, copy_room
+from pumpwatch.errors import StorageError, UsageError
+from pumpwatch.store.folder_lock import LOCK_NAME, TAKEOVER_NAME, lock_folder
+from pumpwatch.store.sqlite import make_private, private_folder
+
+UNPACKING = ".restoring"  # ending of the hidden folder
+# what a folder may hold that nothing was stored in
+NOTHING = {LOCK_NAME, TAKEOVER_NAME, "status.json", "inbox"}
+
+
+def restore(shelf: Shelf, manifest: Manifest, folder: Path, identities: Sequence[Any],
+            restored: Callable[[FileRow], None] = lambda row: None) -> None:
+    """Restore a backup into a folder that is empty or not there.
+
+    Raises UsageError where the folder holds anything, StorageError where a collector runs on it, the backup is damaged, or the
+    disk refuses. In each case the folder is as it was.
+    """
+    folder = folder.absolute()
+    with _disk(folder), _held(folder), _unpacking(folder) as fresh:
+        copy_room(fresh, manifest.bytes)
+        for row in manifest.files:
+            path = fresh / row.name
+            fetch(shelf, row, path, identities)
+            if problem := contradiction(row, path):
+                raise StorageError(f"{row.name}: {problem}; nothing was restored", "take another backup: `pumpwatch backup list`")
+            path.chmod(row.mode)
+            restored(row)
+        if any(row.name.startswith(f"{FILES}/") for row in manifest.files):
+            make_private(fresh / FILES / TRIGGER)
+        os.sync()  # all of it, once: thousands of files would each wait for the disk
+        _put_in_place(fresh, folder)
+
+
+def free_name(folder: Path) -> Path:
+    """Return a name beside a folder that is free."""
+    made = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    return folder.with_name(f"{folder.name}.restored-{made}")
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold an existing folder's lock, so that no collector runs on it or starts there. Raises UsageError where it is in use."""
+    if not folder.exists():
+        yield
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", "give an empty folder, or one that is not there yet: --to FOLDER")
+    lock = lock_folder(folder)
+    try:
+        kept = sorted(path.name for path in folder.iterdir() if path.name not in NOTHING)
+        if kept:
+            raise UsageError(f"{folder} already holds {kept[0]}" + (f" and {len(kept) - 1} more" if len(kept) > 1 else ""),
+                             "restore into an empty folder (--to FOLDER), or beside this one (--beside)")
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _unpacking(folder: Path) -> Iterator[Path]:
+    """Yield a new hidden folder beside the target; whatever is left of it at the end is removed."""
+    private_folder(folder.parent)
+    fresh = folder.with_name(f".{folder.name}{UNPACKING}")
+    guard = fresh.with_name(f"{fresh.name}.lock")
+    make_private(guard)
+    handle = os.open(guard, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(f"{folder}: another restore is writing there", "wait for it") from None
+        shutil.rmtree(fresh, ignore_errors=True)  # of a restore that was killed
+        private_folder(fresh)
+        try:
+            yield fresh
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+            guard.unlink(missing_ok=True)
+    finally:
+        os.close(handle)
+
+
+def _put_in_place(fresh: Path, folder: Path) -> None:
+    """Give the unpacked folder its name."""
+    inside = folder / "inbox"
+    if inside.is_dir():
+        inside.rename(fresh / "inbox")
+    for name in NOTHING - {"inbox"}:
+        (folder / name).unlink(missing_ok=True)
+    fresh.replace(folder)  # rename takes the place of an empty folder, and of no other
+    handle = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{folder}: restoring failed: {error.strerror or error}; the folder is as it was",
+                           "is it a disk of its own, or its parent closed to this user? then restore into a folder inside it:"
+                           " --to FOLDER/restored") from error

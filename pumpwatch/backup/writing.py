@@ -1,0 +1,144 @@
+"""Write the files of one backup as objects into a folder, and leave out those that are there already."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pumpwatch.backup.manifest import OBJECTS, FileRow
+from pumpwatch.backup.objects import ENCRYPTED, ENDING, Pace, Readable, pack
+from pumpwatch.backup.shelf import FolderShelf
+from pumpwatch.backup.snapshot import Held
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.errors import StorageError
+from pumpwatch.store.reader import FOLDER, SUFFIX
+from pumpwatch.store.segment import read_segment
+from pumpwatch.store.sqlite import DAMAGED, FILE_MODE, connect
+
+# A page that was written through a map gets a new time of change within half a minute, so a file that has been still for so long
+# before a backup read it has not changed since while its time and size are the same.
+STILL_NS = 600 * NS_PER_S
+CHANGED_TRIES = 3
+UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, StorageError)
+
+
+class Writing:
+    """The objects of a backup that is being made. `before`: files of the last backup by name, made at `before_ns`."""
+
+    def __init__(self, shelf: FolderShelf, partial: Path, recipients: Sequence[Any], pace: Pace,
+                 before: Mapping[str, FileRow], before_ns: int) -> None:
+        self._shelf, self._partial, self._recipients, self._pace = shelf, partial, recipients, pace
+        self._before, self._before_ns = before, before_ns
+        self._sizes = shelf.sizes()
+        self.rows: dict[str, FileRow] = {}
+        self.problems: list[str] = []
+        self.new_bytes = 0  # of objects that were not there
+        self.reused = 0
+
+    def add_copy(self, held: Held) -> None:
+        """Add a file that SQLite copies. A copy with a broken page is added, and noted."""
+        copy = self._partial / "copy.sqlite"
+        copy.unlink(missing_ok=True)
+        held.copy(copy, self._pace.passed)
+        if broken := broken_page(copy):
+            self.problems.append(f"{held.name}: {broken}")
+        with copy.open("rb") as source:
+            self._store(held.name, source, 0, figures(copy, held.name))
+        copy.unlink()
+
+    def add_file(self, name: str, path: Path, *, may_change: bool = False) -> bool:
+        """Add a file as it is; return whether it was there. A file that changes while it is read is read again.
+
+        may_change: what is read while it changes will do.
+        """
+        for _ in range(CHANGED_TRIES):
+            try:
+                state = path.stat()
+                if self._is_as_before(name, state):
+                    return True
+                with path.open("rb") as source:
+                    changed_ns = state.st_mtime_ns
+                    segment = name.startswith(f"{FOLDER}/") and name.endswith(SUFFIX)
+                    known = figures(path, name) if segment else {"mode": stat.S_IMODE(state.st_mode)}
+                    self._store(name, source, changed_ns, known)
+                    after = os.fstat(source.fileno())
+            except FileNotFoundError:
+                self.rows.pop(name, None)
+                return False
+            if may_change or (after.st_mtime_ns, after.st_size) == (state.st_mtime_ns, state.st_size):
+                return True
+        self.problems.append(f"{name}: it changed while it was read")
+        return True
+
+    def add_bytes(self, name: str, source: Readable, rows: Mapping[str, int] | None = None) -> None:
+        """Add what is read from a source, with its number of rows."""
+        self._store(name, source, 0, {"rows": dict(rows or {})})
+
+    def rows_before(self, name: str) -> dict[str, int] | None:
+        """Return the numbers of rows that a file of the last backup had."""
+        row = self._before.get(name)
+        return None if row is None else row.rows
+
+    def add_again(self, name: str) -> bool:
+        """Add a file of the last backup as it was; return whether that is possible."""
+        row = self._before.get(name)
+        if row is None or self._sizes.get(row.object) != row.stored_bytes:
+            return False
+        self.rows[name] = row
+        self.reused += 1
+        return True
+
+    def _is_as_before(self, name: str, state: os.stat_result) -> bool:
+        row = self._before.get(name)
+        still = row is not None and (row.changed_ns, row.bytes) == (state.st_mtime_ns, state.st_size) and (
+            self._before_ns - state.st_mtime_ns > STILL_NS)
+        return still and self.add_again(name)
+
+    def _store(self, name: str, source: Readable, changed_ns: int, known: Mapping[str, Any]) -> None:
+        partial = self._partial / "object"
+        sha256, size = pack(source, partial, self._recipients, self._pace)
+        target = f"{OBJECTS}{sha256[:2]}/{sha256}{ENDING}{ENCRYPTED if self._recipients else ''}"
+        stored = self._sizes.get(target)
+        if stored is None:
+            stored = partial.stat().st_size
+            partial.chmod(FILE_MODE & known.get("mode", FILE_MODE))  # a config that only its owner may read stays his
+            self._shelf.put(partial, target)
+            self._sizes[target] = stored
+            self.new_bytes += stored
+        else:
+            partial.unlink()
+            self.reused += 1
+        self.rows[name] = FileRow(name, size, sha256, target, stored, changed_ns, **known)
+
+
+def broken_page(path: Path) -> str:
+    """Return what SQLite finds wrong with a file, empty where it is sound."""
+    try:
+        with closing(connect(path, read_only=True)) as connection:
+            found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return "" if found == "ok" else " ".join(found.split())
+    except sqlite3.Error as error:
+        return str(error)
+
+
+def figures(path: Path, name: str) -> dict[str, Any]:
+    """Return the counts of a SQLite file as FileRow has them; {} where it cannot be read."""
+    try:
+        with closing(connect(path, read_only=True)) as connection:
+            tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"
+                                                           " AND name NOT LIKE 'sqlite_%' ORDER BY name")]
+            rows = {table: int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]) for table in tables}
+        if not name.startswith(f"{FOLDER}/"):
+            return {"rows": rows}
+        segment = read_segment(path)
+        if not segment.trades:
+            return {"rows": rows}
+        return {"rows": rows, "trades": segment.trades, "first_timestamp": segment.first_timestamp,
+                "last_timestamp": segment.last_timestamp}
+    except UNREADABLE:
+        return {}
