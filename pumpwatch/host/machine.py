@@ -110,7 +110,7 @@ class Machine:
 
 
 def _last(printed: str) -> str:
-    return "\n  ".join([line.strip() for line in printed.splitlines() if line.strip()][-LAST_LINES:])
+    return "; ".join([line.strip() for line in printed.splitlines() if line.strip()][-LAST_LINES:])
 
 
 BY_HAND = ("by hand: keep the zipapp where you like, and have a supervisor of yours run `pumpwatch.pyz collect -c FILE`, start "

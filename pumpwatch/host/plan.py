@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pumpwatch.errors import UsageError
 from pumpwatch.host.machine import UNIT, Machine
-from pumpwatch.host.steps import Access, Account, Command, Folder, OldCopies, PlacedFile, Removal, Step
+from pumpwatch.host.steps import Access, Account, AccountRemoval, Command, Folder, OldCopies, PlacedFile, Removal, Step
 
 PROGRAM_DIR, LAUNCHER = "/opt/pumpwatch", "/usr/local/bin/pumpwatch"
 PROGRAM = f"{PROGRAM_DIR}/pumpwatch.pyz"
@@ -114,10 +114,7 @@ def removal(machine: Machine) -> list[Step]:
 
 def purge(machine: Machine, user: str) -> list[Step]:
     """Return the steps that remove all that `removal` keeps: config, data, logs, changes of the unit, and the user."""
-    prefix = () if machine.root == Path("/") else ("--prefix", str(machine.root))
-    has_user = machine.number_of("passwd", user) is not None
-    return [*(Removal(machine, path) for path in (CONFIG_DIR, STATE_DIR, LOG_DIR, DROP_INS)),
-            Command(machine, ("userdel", *prefix, user), has_user)]
+    return [*(Removal(machine, path) for path in (CONFIG_DIR, STATE_DIR, LOG_DIR, DROP_INS)), AccountRemoval(machine, user)]
 
 
 def installed_user(machine: Machine) -> str:

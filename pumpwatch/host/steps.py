@@ -78,15 +78,12 @@ class Account(Step):
     home: str
     made: bool = field(default=False, init=False)
 
-    def _words(self, program: str, *words: str) -> Words:
-        root = self.machine.root
-        return (program, *(() if root == Path("/") else ("--prefix", str(root))), *words, self.name)
-
     def describe(self) -> str:
         return shlex.join(self._useradd())
 
     def _useradd(self) -> Words:
-        return self._words("useradd", "--system", "--user-group", "--no-create-home", "--home-dir", self.home, "--shell", NOLOGIN)
+        return account_words(self.machine, "useradd", "--system", "--user-group", "--no-create-home", "--home-dir", self.home,
+                             "--shell", NOLOGIN, self.name)
 
     def needed(self) -> bool:
         return self.machine.number_of("passwd", self.name) is None
@@ -97,7 +94,36 @@ class Account(Step):
 
     def undo(self) -> None:
         if self.made:
-            self.machine.must(self._words("userdel"))
+            remove_account(self.machine, self.name)
+
+
+@dataclass
+class AccountRemoval(Step):
+    """A user that goes, with the group of its name. It is not undone, and belongs at the end."""
+
+    machine: Machine
+    name: str
+
+    def describe(self) -> str:
+        return shlex.join(account_words(self.machine, "userdel", self.name))
+
+    def needed(self) -> bool:
+        return self.machine.number_of("passwd", self.name) is not None
+
+    def do(self) -> None:
+        remove_account(self.machine, self.name)
+
+
+def account_words(machine: Machine, program: str, *words: str) -> Words:
+    """Return the words of a call of useradd, userdel or groupdel for this system."""
+    return (program, *(() if machine.root == Path("/") else ("--prefix", str(machine.root))), *words)
+
+
+def remove_account(machine: Machine, name: str) -> None:
+    """Remove a user, and the group of its name where userdel leaves it. Raises StepFailed."""
+    machine.must(account_words(machine, "userdel", name))
+    if machine.number_of("group", name) is not None:
+        machine.must(account_words(machine, "groupdel", name))
 
 
 @dataclass(frozen=True)
@@ -297,7 +323,7 @@ class OldCopies(Step):
 
     def _old(self) -> list[Path]:
         folder = self.machine.inside(self.path)
-        copies = [path for path in folder.glob("pumpwatch_*") if path.is_dir() and not path.is_symlink()]
+        copies = [path for path in folder.glob("pumpwatch.pyz_*") if path.is_dir() and not path.is_symlink()]
         return sorted(copies, key=lambda path: path.stat().st_mtime)[:-self.kept]
 
     def needed(self) -> bool:
