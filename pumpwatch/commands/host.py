@@ -37,7 +37,6 @@ def install(dry_run: bool, root: str, user: str, no_start: bool, program: str, p
 
     \b
     Example: pumpwatch install --dry-run
-             sudo ./pumpwatch.pyz install
     """
     from pumpwatch.host import plan, procedure
     from pumpwatch.host.machine import UNIT, Machine
@@ -81,7 +80,6 @@ def uninstall(dry_run: bool, root: str, purge: bool, yes: bool) -> int:
 
     \b
     Example: pumpwatch uninstall --dry-run
-             sudo pumpwatch uninstall
     """
     from pumpwatch.host import plan, procedure
     from pumpwatch.host.machine import Machine
