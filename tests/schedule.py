@@ -21,7 +21,8 @@ TOGETHER = (
      "tests/sinks/questdb/test_http.py", "tests/sinks/questdb/test_verify.py", "tests/store/test_stored.py",
      "tests/demo/test_run.py"),
     # one .venv and one zipapp
-    ("tests/test_readme.py", "tests/third_party_plugin/test_third_party_plugin.py", "tests/plugin_kit/test_scaffold.py"),
+    ("tests/test_readme.py", "tests/third_party_plugin/test_third_party_plugin.py", "tests/plugin_kit/test_scaffold.py",
+     "tests/test_packaging_install.py"),
     # each takes long, and would be left over at the end
     ("tests/store/test_drain_losses.py",),
     ("tests/test_contract.py",),

@@ -230,12 +230,12 @@ def test_relative_paths_of_the_environment_count_from_the_working_directory(
 
 
 def test_the_services_config_keeps_every_path_in_its_state_folder() -> None:
-    packaging = SHIPPED.parent.parent / "packaging" / "systemd"
-    config = load(packaging / "pumpwatch.yaml", {})
+    files = SHIPPED.parent.parent / "pumpwatch" / "host" / "files"
+    config = load(files / "pumpwatch.yaml", {})
     paths = [config.store.dir, config.listing.archive_dir, config.symbols_file]
     assert all(path.startswith("/var/lib/pumpwatch/") for path in paths)
-    unit = (packaging / "pumpwatch.service").read_text("utf-8")
-    assert "StateDirectory=pumpwatch\n" in unit and "packaging/systemd/pumpwatch.yaml /etc/pumpwatch/pumpwatch.yaml" in unit
+    assert "StateDirectory=pumpwatch\n" in (files / "pumpwatch.service").read_text("utf-8")
+    assert (files / "sample.yaml").read_text("utf-8") == SHIPPED.read_text("utf-8")
 
 
 @pytest.mark.parametrize("text", ['store: {dir: ""}', 'listing: {archive_dir: ""}', 'store: {dir: "a\\0b"}'])

@@ -28,6 +28,7 @@ BASE = {"errors", "findings", "printable", "model", "order_book", "venue", "reco
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {
     "net": set(),
+    "host": set(),
     "instruments": set(),
     "feeds": {"instruments"},
     "pipeline": {"feeds"},

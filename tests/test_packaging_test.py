@@ -46,6 +46,8 @@ class Machine:
         self.program(self.home / "mvn", MAVEN)
         self.program(self.bin / "python3.13", "exit 0")
         self.program(self.bin / "promtool", PROMTOOL)
+        for name in ("systemd-analyze", "useradd"):
+            self.program(self.bin / name, "exit 0")
         for name in ("ruff", "mypy", "python"):
             self.program(self.venv / "bin" / name, f"echo {name}")
         files = [(ROOT / name).read_bytes() for name in ("setup.cfg", "pyproject.toml")]
@@ -86,6 +88,22 @@ def test_root_on_debian_gets_the_missing_packages_and_the_tests_run(machine: Mac
     assert machine.asked() == ["-q update", "-q -y --no-install-recommends install openjdk-17-jre-headless maven chromium"]
     assert machine.run().returncode == 0
     assert len(machine.asked()) == 2
+
+
+def test_root_on_debian_gets_the_tools_that_install_a_service(machine: Machine) -> None:
+    machine.be(0)
+    machine.program(machine.bin / "apt-get", """echo "$@" >> "$HOME/asked"
+for word; do case $word in
+    systemd) cp "$HOME/mvn" "$HOME/bin/systemd-analyze" ;;
+    passwd) cp "$HOME/mvn" "$HOME/bin/useradd" ;;
+esac; done""")
+    machine.program(machine.bin / "apt-cache", "exit 0")
+    for name, source in (("java", machine.home / "java"), ("mvn", machine.home / "mvn")):
+        shutil.copy(source, machine.bin / name)
+    for name in ("systemd-analyze", "useradd"):
+        (machine.bin / name).unlink()
+    assert machine.run().returncode == 0
+    assert machine.asked()[1].endswith("install systemd passwd")
 
 
 def test_a_system_without_java_17_gets_its_default_java_even_if_the_update_fails(machine: Machine) -> None:

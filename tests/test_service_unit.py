@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,8 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from pumpwatch.cli import pumpwatch
+from pumpwatch.ops.service_manager import ALIVE_S
 
-UNIT = Path(__file__).resolve().parent.parent / "packaging" / "systemd" / "pumpwatch.service"
+ROOT = Path(__file__).resolve().parent.parent
+UNIT = ROOT / "pumpwatch" / "host" / "files" / "pumpwatch.service"
 PROGRAM, CONFIG = "/usr/local/bin/pumpwatch", "/etc/pumpwatch/pumpwatch.yaml"
 
 
@@ -67,3 +70,17 @@ def test_a_stop_waits_until_the_process_has_ended(tmp_path: Path) -> None:
     subprocess.run(command, env={**os.environ, "MAINPID": str(process.pid)}, check=True, timeout=60)
     assert ended.exists()
     reaper.join()
+
+
+def test_the_watchdog_waits_for_several_reports() -> None:
+    assert int(settings()["WatchdogSec"]) >= 6 * ALIVE_S
+
+
+def test_nothing_of_ours_uses_cron() -> None:
+    """Jobs are the scheduler's, inside the collector."""
+    told = [path for path in (*ROOT.glob("docs/*.md"), ROOT / "README.md") if "cron" in path.read_text("utf-8").lower()]
+    assert told == [ROOT / "docs" / "install.md"]  # it says that there is none
+    code = [path for folder in ("pumpwatch", "plugins", "packaging", "config") for path in (ROOT / folder).rglob("*")
+            if path.suffix not in (".pyc", ".js", ".png") and path.is_file()]
+    assert [path for path in code if re.search(r"\b(?:ana)?cron(?:tab|d)?\b", path.read_text("utf-8", "replace"))] == []
+    assert len(code) > 100

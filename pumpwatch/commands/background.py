@@ -19,11 +19,10 @@ def in_background() -> int:
     reading, writing = os.pipe()
     command = [sys.executable, *(word for word in sys.orig_argv[1:] if word != OPTION)]
     with os.fdopen(reading, "rb") as ready:
-        try:
+        # as a file: gevent's os.close closes a pipe when its hub runs next, and the reading below would wait for itself
+        with os.fdopen(writing, "wb", buffering=0):
             child = subprocess.Popen(command, start_new_session=True, pass_fds=(writing,), stdin=subprocess.DEVNULL,
                                      env=os.environ | {VARIABLE: str(writing)})
-        finally:
-            os.close(writing)
         if ready.read(1):
             child.returncode = 0  # it goes on without this process
             return 0

@@ -10,6 +10,10 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 
+import gevent
+
+ALIVE_S = 10.0
+
 
 def notify(state: str, environ: Mapping[str, str] | None = None) -> bool:
     """Send a state such as `READY=1`; return whether it was sent. A manager that does not answer is ignored."""
@@ -20,3 +24,13 @@ def notify(state: str, environ: Mapping[str, str] | None = None) -> bool:
         to_manager.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
         return True
     return False
+
+
+def keep_alive(environ: Mapping[str, str] | None = None) -> None:
+    """Report each 10 s that the hub still turns, for the manager's watchdog; return at once without a manager.
+
+    WATCHDOG_USEC is not asked: a process that takes over is the child of a reload, and systemd gives the variable to a service's
+    first process alone.
+    """
+    while notify("WATCHDOG=1", environ):
+        gevent.sleep(ALIVE_S)

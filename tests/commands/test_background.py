@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-READY = "from pumpwatch.commands import background as b; import sys, time\n"
+PATCHED = "from gevent import monkey; monkey.patch_all()\n"  # as the program is
+READY = PATCHED + "from pumpwatch.commands import background as b; import sys, time\n"
 
 
 def run(body: str) -> subprocess.CompletedProcess[bytes]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from pumpwatch.ops.service_manager import notify
+import gevent
+
+from pumpwatch.ops.service_manager import keep_alive, notify
 
 
 def test_a_state_reaches_the_socket_of_the_manager(tmp_path: Path) -> None:
@@ -27,3 +29,14 @@ def test_without_a_manager_or_with_one_that_is_gone_nothing_happens(tmp_path: Pa
     assert not notify("READY=1", {})
     assert not notify("READY=1", {"NOTIFY_SOCKET": "vsock:1"})
     assert not notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "gone")})
+
+
+def test_the_watchdog_hears_of_the_process_until_it_ends(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        alive = gevent.spawn(keep_alive, {"NOTIFY_SOCKET": address, "WATCHDOG_PID": "1"})
+        alive.join(timeout=0.01)
+        assert manager.recv(100) == b"WATCHDOG=1" and not alive.dead
+        alive.kill()
+    keep_alive({})
