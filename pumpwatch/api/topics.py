@@ -1,4 +1,4 @@
-"""The topics of the page: which figures it shows, made small.
+"""The topics of the page: its figures, made small.
 
 Everything comes from figures that the collector has anyway. Rates are of the last second; the last five minutes of them are kept
 for the lines that a page draws when it is opened.
@@ -30,7 +30,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the page's figures come from. `listings` may wait for the disk, and raises StorageError where it fails."""
+    """The sources of the page's figures. `listings` may wait for the disk, and raises StorageError where it fails."""
 
     config: Config
     clock: Clock

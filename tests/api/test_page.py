@@ -55,7 +55,7 @@ class Watched:
             self._process = Forked(["collect", "-c", str(self._file)], self._folder, files, env=environ)
 
     def ask(self, path: str) -> Any:
-        """Return the answer, None while there is none."""
+        """Return the answer, None without one."""
         try:
             return requests.get(self.url + path, timeout=10).json()
         except requests.RequestException:

@@ -55,7 +55,7 @@ export function moment(ms) {
   return known(ms) && ms > 0 ? new Date(ms).toISOString().slice(0, 19).replace("T", " ") : NONE;
 }
 
-/** How many digits a price has after the point, where it has seven significant ones at most */
+/** The number of digits after the point of a price with seven significant ones at most */
 export function digits(value) {
   return known(value) ? price(value).split(".")[1]?.length ?? 0 : 0;
 }

@@ -1,4 +1,4 @@
-// What changes now and then: listings, listing sources, jobs, and the log's last warnings.
+// Lists that change now and then: listings, listing sources, jobs, and the log's last warnings.
 
 import { Rows, fill, find, make, mark, tableRow, write } from "./dom.js";
 import { NONE, age, clock, duration, moment, whole } from "./format.js";

@@ -1,4 +1,4 @@
-// The page: what the collector sends, where it is shown, and which view is open.
+// The page: takes the collector's events, shows them, and opens the views of a coin and of a listing.
 
 import { coinView } from "./coin.js";
 import { find, mark, write } from "./dom.js";
