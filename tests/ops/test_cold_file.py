@@ -35,7 +35,7 @@ def test_a_file_is_kept_with_its_facts_once_it_holds_the_same_trades(tmp_path: P
     assert sorted(path.name for path in (tmp_path / "cold/questdb").iterdir()) == ["2026-10-01.json", "2026-10-01.parquet"]
 
 
-@pytest.mark.parametrize(("trades", "checksum"), [(5_001, CHECKSUM), (5_000, CHECKSUM ^ 1)])
+@pytest.mark.parametrize(("trades", "checksum"), [(5_001, CHECKSUM), (5_000, CHECKSUM ^ 1)], ids=["one more", "another sum"])
 def test_a_file_that_differs_from_the_sink_is_not_kept(tmp_path: Path, trades: int, checksum: int) -> None:
     folder = ColdFolder(tmp_path)
     with pytest.raises(StorageError, match="the copy has 5,000 trades"):
