@@ -158,10 +158,8 @@ class Intake:
         if len(used_up):
             taken = taken.take(np.argsort(taken.trade_id, kind="stable"))
         gaps = self._stores.pipeline.take_in(self._work.number, taken)
-        if self._access.venue.history.skips_ids and len(answered):  # ids between its rows: the work's own gap is judged by them
-            first, last = int(answered.min()), int(answered.max())
-            gaps = [gap for gap in gaps if gap.state is not GapState.OPEN or gap.first_id is None or gap.last_id is None
-                    or gap.first_id <= first or gap.last_id >= last]
+        if self._access.venue.history.skips_ids and len(answered):
+            gaps = [gap for gap in gaps if gap.state is not GapState.OPEN or not _left_out(gap, answered)]
         self.gaps += gaps
         if len(chosen):
             self._stores.put(chosen, Records(gaps=[gap for gap in gaps if gap.state is GapState.OPEN]))
@@ -200,6 +198,13 @@ class Intake:
             for row, at in fresh]))
         log.warning("history contradicts stored trades venue=%s symbol=%s count=%d history=%r stored=%r", venue.name,
                     self._work.symbol, len(fresh), _shown(batch, fresh[0][0]), _shown(stored, fresh[0][1]))
+
+
+def _left_out(gap: Gap, answered: Int64) -> bool:
+    """Return whether a history leaves out all ids of a gap between two of its rows; the work's own gap is judged by these."""
+    if gap.first_id is None or gap.last_id is None or gap.first_id <= answered.min() or gap.last_id >= answered.max():
+        return False
+    return not ((answered >= gap.first_id) & (answered <= gap.last_id)).any()
 
 
 def _within(ids: Int64, ranges: list[Range]) -> NDArray[np.bool_]:

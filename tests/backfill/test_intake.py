@@ -9,7 +9,7 @@ import pytest
 
 from pumpwatch.backfill.intake import Intake, Stopping
 from pumpwatch.clock import NS_PER_S, FakeClock
-from pumpwatch.model import IdKind
+from pumpwatch.model import GapState, IdKind
 from pumpwatch.venue import HistoryQuery
 from tests.backfill.scripted import START_NS, MemoryCollector, ScriptedHistory, gap_of, parse_history, scripted_venue, trade
 
@@ -99,3 +99,11 @@ def test_a_trade_that_the_history_leaves_out_is_kept_when_the_stream_brings_it_l
     assert "40" not in taken.collector.have("S") and not taken.intake.gaps
     taken.collector.live([late])
     assert taken.collector.have("S").count("40") == 1
+
+
+def test_missing_trades_before_the_gap_that_the_history_shows_are_a_gap_where_it_may_leave_ids_out():
+    taken = Taken(skips_ids=True)
+    taken.collector.live(taken.rows[:24])  # the connection stood until the 30th, and brought no more than these
+    taken.take(20, 58)
+    (gap,) = taken.intake.gaps
+    assert (gap.first_id, gap.last_id, gap.state) == (25, 29, GapState.OPEN)

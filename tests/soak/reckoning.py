@@ -84,7 +84,7 @@ class Result:
         lines = []
         for name, value in self.figures().items():
             if isinstance(value, dict):
-                lines += [f"{name}:", *(f"    {count if isinstance(count, str) else f'{count:,}':>12}  {what}"
+                lines += [f"{name}:", *(f"    {f'{count:,}' if isinstance(count, int) else str(count):>12}  {what}"
                                         for what, count in value.items())] if value else []
             else:
                 lines.append(f"{name:<16}{value:>12,}{'  must be 0' if name in MUST_BE_0 and value else ''}")

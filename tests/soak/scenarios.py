@@ -31,6 +31,7 @@ FAULTS: tuple[Mapping[str, Any], ...] = (
 )
 FILLED_WITHIN_S = 600.0  # in `sinks`; later than that the run ends unfilled
 REST_S = 60.0  # after the last of the `faults`
+AFTER_S = 90.0  # after the last trade; the minutes of the first 60 s are judged
 OUTAGE_S = (1.0, 15.0)
 FRESH_NS = 3 * NS_PER_S  # the figures are written each second, where their disk has room
 DISK_MB = 500
@@ -128,9 +129,9 @@ def faults(folder: Path, sizes: Sizes) -> Result:
             kind = fault(sim, rng)
             counts[kind] = counts.get(kind, 0) + 1
             time.sleep(rng.uniform(0.5, 6.0))
-        time.sleep(REST_S)  # connections go on ending at their age, so that some gap is always open
+        time.sleep(REST_S)
         sim.pause()
-        time.sleep(2.0)
+        time.sleep(AFTER_S)  # connections go on ending at their age: the gaps that are open at the end are later than any trade
         assert collector.stop() == 0, collector.log()
         truth = sim.truth()
     return reckon(truth, folder / "data", faults=counts)
