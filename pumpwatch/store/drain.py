@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import gevent
 from gevent.event import Event
@@ -139,7 +140,7 @@ class Drain:
         """
         if self._left_over is None:
             self._begin()
-        watches = [gevent.spawn(self._watch.run), *([gevent.spawn(self._watch_rows, self._audit)] if self._audit else [])]
+        watches = [gevent.spawn(self._watch.run), gevent.spawn(self._watch_rows)]
         self._idle.clear()
         try:
             if not self._tried and self._share.percent:
@@ -226,13 +227,12 @@ class Drain:
         if percent == self._share.percent:
             return
         after_id = self._journal.watermarks.set_share(self._name, percent)
-        log.info("sink gets another share of the instruments sink=%s percent=%d before=%d", self._name, percent, self._share.percent)
+        log.info("sink gets another share sink=%s percent=%d before=%d", self._name, percent, self._share.percent)
         self._share.percent = percent
         if not percent:
             self._down_since = None
             self._journal_upto = self._memory[-1][0] if self._memory else self._journal_upto
-            self._memory.clear()  # it might wait there for days
-            self._memory_rows = 0
+            self._memory, self._memory_rows = deque(), 0  # it might wait there for days
         if after_id is not None:
             if self._audit is not None and percent >= WHOLE:
                 self._audit.begin(after_id)
@@ -307,8 +307,8 @@ class Drain:
         now = self._clock.monotonic()
         self._cursor = batch_id
         self._answers.record(batch_id, now)
-        at_risk_s = (self._keeping or Keeping()).at_risk_s
-        self._journal.watermarks.acknowledge(self._name, batch_id, self._answers.confirm(now, at_risk_s))
+        safe_id = self._answers.confirm(now, (self._keeping or Keeping()).at_risk_s)
+        self._journal.watermarks.acknowledge(self._name, batch_id, safe_id)
         while self._memory and self._memory[0][0] <= batch_id:
             self._memory_rows -= len(self._memory.popleft()[1])
         if not self._memory and not self._stopping.is_set():
@@ -381,12 +381,12 @@ class Drain:
         self._answers.go_back(batch_id)
         self._journal.watermarks.go_back(self._name, batch_id)
 
-    def _watch_rows(self, audit: Audit) -> None:
+    def _watch_rows(self) -> None:
         """Compare the sink's row counts with the journal's, again and again."""
         gevent.sleep(self._audit_s[0])
-        while True:
+        while (audit := self._audit) is not None:
             if self._share.percent >= WHOLE:  # the journal's counts are of every instrument
-                guarded(lambda: self._compare_rows(audit), self._watch.failed)
+                guarded(partial(self._compare_rows, audit), self._watch.failed)
             gevent.sleep(self._audit_s[1])
 
     def _compare_rows(self, audit: Audit) -> None:

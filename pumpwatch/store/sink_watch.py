@@ -20,7 +20,8 @@ class SinkWatch:
     is_open: whether the sink is open; only then is it asked how it keeps its trades, and `kept` gets the answer.
     """
 
-    def __init__(self, name: str, sink: Sink, every_s: float, is_open: Callable[[], bool], kept: Callable[[Keeping], None]) -> None:
+    def __init__(self, name: str, sink: Sink, every_s: float, is_open: Callable[[], bool],
+                 kept: Callable[[Keeping], None]) -> None:
         self._name, self._sink, self._every_s = name, sink, every_s
         self._is_open, self._kept = is_open, kept
         self._odd = ""  # the last error that no sink should raise

@@ -1,4 +1,4 @@
-"""A sink that gets a share of the instruments: no other trades, all of them when the share grows, and none lost when it shrinks."""
+"""A sink with a share of the instruments: no other trades, all of them once the share grows, and none lost when it shrinks."""
 
 from __future__ import annotations
 
