@@ -21,6 +21,8 @@ import msgspec
 from msgspec import Meta
 
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
+from pumpwatch.config_rollout import RolloutConfig, check_rollout
+from pumpwatch.config_section import Count, Folder, NotNegative, Positive, PositiveInt, Section
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.address import check_address
 from pumpwatch.net.proxy import parse_proxy
@@ -28,16 +30,7 @@ from pumpwatch.yaml_loader import InvalidYaml, parse
 
 ENV_PREFIX = "PUMPWATCH_"
 
-Positive = Annotated[float, Meta(gt=0)]
-PositiveInt = Annotated[int, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=0)]
-Folder = Annotated[str, Meta(min_length=1)]
 EVENTS: tuple[Literal["seen", "archived"], ...] = ("seen", "archived")  # that a channel can be told
-
-
-class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A mapping of the file."""
 
 
 class TopByVolume(Section):
@@ -174,6 +167,7 @@ class Keys(Section):
     drain: DrainConfig = msgspec.field(default_factory=DrainConfig)
     backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     sinks: dict[str, dict[str, Any]] = {}
+    rollout: RolloutConfig = msgspec.field(default_factory=RolloutConfig)
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
     notify: dict[str, ChannelConfig] = {}
     reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
@@ -274,6 +268,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     found.__dict__["_source"] = source
     _check_addresses(found, source)
     _check_windows(found, source)
+    check_rollout(found.rollout, found.sinks, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":

@@ -22,7 +22,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LARGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 
 BASE = {"errors", "findings", "printable", "model", "order_book", "venue", "records", "downtime", "clock", "stats", "config",
-        "config_errors", "yaml_loader", "catalogue", "hookspecs", "net"}
+        "config_errors", "config_rollout", "config_section", "yaml_loader", "catalogue", "hookspecs", "net"}
 
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {
@@ -35,6 +35,7 @@ READS = {
     "listing": {"store"},
     "notify": {"store", "listing"},
     "ops": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify"},
+    "rollout": {"store", "listing", "notify"},
     "sim": set(),
     "plugin_folder": set(),
     "plugins": {"plugin_folder"},

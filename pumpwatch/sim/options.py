@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pumpwatch.config import Section
+from pumpwatch.config_section import Section
 
 
 class TapeOptions(Section):
