@@ -30,7 +30,7 @@ from pumpwatch.yaml_loader import InvalidYaml, parse
 
 ENV_PREFIX = "PUMPWATCH_"
 
-EVENTS: tuple[Literal["seen", "archived"], ...] = ("seen", "archived")  # that a channel can be told
+EVENTS: tuple[Literal["seen", "archived", "alert"], ...] = ("seen", "archived", "alert")  # that a channel can be told
 
 
 class TopByVolume(Section):
@@ -130,13 +130,13 @@ class ListingConfig(Section):
 
 
 class ChannelConfig(Section):
-    """A channel that is told about listings: exactly one of `url`, `webhook` and `command`."""
+    """A channel that is told about listings and alerts: exactly one of `url`, `webhook` and `command`."""
 
     url: str = ""
     webhook: str = ""
     secret: str = ""
     command: list[str] = []
-    events: list[Literal["seen", "archived"]] = msgspec.field(default_factory=lambda: list(EVENTS))
+    events: list[Literal["seen", "archived", "alert"]] = msgspec.field(default_factory=lambda: list(EVENTS))
     drills: bool = True
     timeout_s: Positive = 10.0
 

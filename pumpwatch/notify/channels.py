@@ -23,7 +23,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import ChannelConfig, Config
 from pumpwatch.errors import ConfigError
 from pumpwatch.notify.child import UNKNOWN, Ended, run_child
-from pumpwatch.notify.events import Event, headline, text
+from pumpwatch.notify.events import AnyEvent, headline, text
 from pumpwatch.notify.secret_values import hidden, secret_value
 from pumpwatch.notify.sender import Answer, Request
 from pumpwatch.printable import printable
@@ -46,7 +46,7 @@ class Sent:
 class Send(Protocol):
     """Sends one event; blocks."""
 
-    def __call__(self, event: Event) -> Sent: ...
+    def __call__(self, event: AnyEvent) -> Sent: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Channel:
     drills: bool
     send: Send
 
-    def wants(self, event: Event) -> bool:
+    def wants(self, event: AnyEvent) -> bool:
         """Return whether the channel is to be told of an event."""
         return event.kind == "test" or (event.kind in self.events and (self.drills or not event.drill))
 
@@ -84,7 +84,7 @@ def _make(name: str, part: ChannelConfig, config: Config, clock: Clock, environ:
         raise ConfigError(f"{where()}: has {' and '.join(given) or 'no address'}",
                           "give one of url (an address of apprise), webhook, and command")
     environ = _with_proxy(environ, config.net.proxy)
-    send: Callable[[Event], Sent]
+    send: Callable[[AnyEvent], Sent]
     if part.command:
         if not part.command[0]:
             raise ConfigError(f"{where('command')}: names no program", "give a list: the program, then its arguments")
@@ -130,7 +130,7 @@ class Webhook:
     ca_file: str
 
 
-def _post(webhook: Webhook, timeout_s: float, clock: Clock, environ: Mapping[str, str], event: Event) -> Sent:
+def _post(webhook: Webhook, timeout_s: float, clock: Clock, environ: Mapping[str, str], event: AnyEvent) -> Sent:
     sent_at = clock.now_ns() // NS_PER_S
     body = msgspec.json.encode(msgspec.to_builtins(event) | {"sent_at": sent_at})
     headers = {"Content-Type": "application/json", "User-Agent": "PumpWatch", TIMESTAMP: str(sent_at),
@@ -144,7 +144,7 @@ def signature(secret: str, body: bytes) -> str:
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
 
 
-def _tell(url: str, timeout_s: float, environ: Mapping[str, str], ca_file: str, event: Event) -> Sent:
+def _tell(url: str, timeout_s: float, environ: Mapping[str, str], ca_file: str, event: AnyEvent) -> Sent:
     return _send(Request(url=url, timeout_s=timeout_s, title=headline(event), text=text(event), ca_file=ca_file), environ, (url,))
 
 
@@ -164,7 +164,7 @@ def _send(request: Request, environ: Mapping[str, str], secrets: tuple[str, ...]
     return Sent(answer.taken, printable(hidden(answer.reason, secrets)))
 
 
-def _run(words: tuple[str, ...], timeout_s: float, event: Event) -> Sent:
+def _run(words: tuple[str, ...], timeout_s: float, event: AnyEvent) -> Sent:
     """Run a command with the event as JSON on its stdin."""
     try:
         ended = run_child(words, msgspec.json.encode(event) + b"\n", timeout_s)

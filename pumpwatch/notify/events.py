@@ -1,4 +1,4 @@
-"""Events about listings: as data for programs, as a headline and a short text for people."""
+"""Events as data for programs, as a headline and a short text for people. Those about listings are made here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.listing.archive import read_analysis
 from pumpwatch.listing.manifest import iso
 from pumpwatch.model import Listing
+from pumpwatch.notify.alert_events import AlertEvent, alert_headline, alert_text
 from pumpwatch.printable import printable
 
 FORMAT = "pumpwatch.event/1"
@@ -57,6 +58,20 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
+AnyEvent = Event | AlertEvent
+
+
+class _Kind(msgspec.Struct):
+    kind: str
+
+
+def decode(content: str) -> AnyEvent:
+    """Return the event that JSON holds. Raises msgspec.DecodeError where another version wrote it."""
+    if msgspec.json.decode(content, type=_Kind).kind == "alert":
+        return msgspec.json.decode(content, type=AlertEvent)
+    return msgspec.json.decode(content, type=Event)
+
+
 def seen(listing: Listing, fresh_s: float) -> Event:
     """Return the event of a listing whose window has been opened. fresh_s: `listing.fresh_s`."""
     return _event("seen", listing, fresh_s)
@@ -99,8 +114,10 @@ def _move(market: Mapping[str, Any], moment: Mapping[str, Any]) -> Move:
                 after_ms=moment["after_announcement_ms"], change_percent=moment["change_percent"])
 
 
-def headline(event: Event) -> str:
+def headline(event: AnyEvent) -> str:
     """Return one line: `KITE gets a KRW market on upbit`."""
+    if isinstance(event, AlertEvent):
+        return alert_headline(event)
     mark = "DRILL: " if event.drill else ""
     if event.kind == "test":
         return f"{mark}PumpWatch reaches this channel"
@@ -110,8 +127,10 @@ def headline(event: Event) -> str:
     return f"{mark}{event.coin} ({_harmless(event.source)}): {moved}"
 
 
-def text(event: Event) -> str:
+def text(event: AnyEvent) -> str:
     """Return a few short lines."""
+    if isinstance(event, AlertEvent):
+        return alert_text(event)
     if event.kind == "test":
         return f"Sent by `pumpwatch notify test` at {event.published_at}."
     lines = [f"published {event.published_at[:19].replace('T', ' ')} UTC, seen {_seconds(event.delay_ms)} later"

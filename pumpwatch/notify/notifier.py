@@ -1,4 +1,4 @@
-"""Tells the channels about listings, and holds up nobody: whoever has news leaves it here and goes on."""
+"""Tells the channels about listings and alerts, and holds up nobody: whoever has news leaves it here and goes on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import StorageError
 from pumpwatch.notify.channels import Channel
-from pumpwatch.notify.events import Event
+from pumpwatch.notify.events import AnyEvent
 from pumpwatch.notify.outbox import KEPT_S, RETRY_S, MessageLedger, Outbox
 from pumpwatch.printable import printable
 from pumpwatch.stats import Stats
@@ -28,7 +28,7 @@ LOAD_AGAIN_S = 30.0
 GATHER_S = 0.1  # so that the coins of one notice are all remembered before the ledger is asked to store their messages
 REMEMBERED = 10_000  # events of this run, so that none is told twice
 
-MakeEvent = Callable[[], Event]
+MakeEvent = Callable[[], AnyEvent]
 
 
 def nothing_missed(since_ns: int) -> list[MakeEvent]:
@@ -109,9 +109,9 @@ class Notifier:
         if left:
             log.warning("messages of channels that are no longer in the config were dropped messages=%d", left)
 
-    def _make(self, make: MakeEvent) -> Event | None:
+    def _make(self, make: MakeEvent) -> AnyEvent | None:
         """Make an event in the thread; None where that fails, so that it costs no other event."""
-        made: list[Event] = []
+        made: list[AnyEvent] = []
 
         def failed(error: Exception) -> None:
             log.error("event not told reason=%s", printable(f"{type(error).__name__}: {error}"), exc_info=error)
@@ -119,7 +119,7 @@ class Notifier:
         guarded(lambda: made.append(self._thread.apply(make)), failed)
         return made[0] if made else None
 
-    def _hand_over(self, events: Sequence[Event]) -> None:
+    def _hand_over(self, events: Sequence[AnyEvent]) -> None:
         """Store a message for each channel that wants an event, then hand them over, whether or not the ledger took them."""
         messages: list[StoredMessage] = []
         told: list[str] = []

@@ -19,7 +19,7 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import StorageError
 from pumpwatch.notify.channels import Channel, Sent
-from pumpwatch.notify.events import Event
+from pumpwatch.notify.events import decode
 from pumpwatch.stats import Stats
 from pumpwatch.store.messages import StoredMessage
 
@@ -133,7 +133,7 @@ class Outbox:
 
     def _send(self, message: StoredMessage) -> Sent:
         try:
-            event = msgspec.json.decode(message.event, type=Event)
+            event = decode(message.event)
         except msgspec.DecodeError as error:
             return Sent(False, f"another version stored it: {error}", again=False)
         return self._thread.apply(self.channel.send, (event,))
