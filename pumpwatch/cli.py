@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from pumpwatch import __version__
-from pumpwatch.commands import data, health, journal, listings, notify, running, verify
+from pumpwatch.commands import data, health, journal, listings, notify, rollouts, running, verify
 from pumpwatch.commands.output import say
 from pumpwatch.errors import EXIT_DISK, EXIT_INTERRUPTED, EXIT_OK, PumpWatchError
 from pumpwatch.ops.logs import PrintableFormatter
@@ -52,7 +52,7 @@ def pumpwatch() -> None:
 for command in (
     running.collect, running.renew, running.demo, running.simulate, data.trades, data.decode, data.titles,
     data.init_symbols, listings.listing, notify.notify, health.status, health.check, health.doctor, health.plugins,
-    journal.gaps, verify.verify, journal.backup, journal.restore,
+    rollouts.rollout, journal.gaps, verify.verify, journal.backup, journal.restore,
 ):
     pumpwatch.add_command(command)
 

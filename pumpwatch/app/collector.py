@@ -22,6 +22,7 @@ from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.notifying import Notifying
 from pumpwatch.app.parts import Telling
+from pumpwatch.app.sink_rollout import SinkRollout
 from pumpwatch.app.status import Status
 from pumpwatch.app.takeover import Takeover
 from pumpwatch.backfill.backfill import Backfill
@@ -92,6 +93,7 @@ class Collector:
         self.venues: list[VenueFeeds] = []
         self.symbols = SymbolsFile(config.symbols_file, writes=config.writes_symbols)
         self.status = Status(self)
+        self.rollout = SinkRollout(self)
         self.jobs = Jobs(self, self.status)
         self.listings: Listings | None = None  # made by `start`, once the ledger is open
         self.notifying: Telling = Notifying(self)
@@ -104,6 +106,10 @@ class Collector:
     def threaded_ledger(self) -> LastingLedger:
         """The open ledger, with methods that run in its own thread: a ledger that hangs delays no trade."""
         return in_thread(self.journal.ledger, self.ledger_thread)
+
+    def rollout_status(self) -> dict[str, Any]:
+        """Return the state of the roll-out of a sink; empty without one."""
+        return self.rollout.status()
 
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""
@@ -170,9 +176,10 @@ class Collector:
 
     def _start_storing(self, recovery: Recovery) -> None:
         self.recent.set_earlier_end(max((at_ns for _, at_ns in recovery.last_ids.values()), default=0))
+        self.rollout.load()
         for name, sink in self.sinks.items():
             self.drains[name] = Drain(name, sink, self.threaded_journal, self.catalogue, self.stats, self.clock,
-                                      self.recorder.record, self.config.drain)
+                                      self.recorder.record, self.config.drain, share=self.rollout.share_of(name))
         self.supervisor.spawn("committer", self.committer.run)
         for name, drain in self.drains.items():
             self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))
@@ -183,6 +190,7 @@ class Collector:
         for name, body in self.backfill.workers():
             self.supervisor.spawn(name, body)
         self.jobs.start()
+        self.rollout.start(self.jobs.every)
         self.listings.start(self.jobs.scheduler)
 
     def stop(self) -> int:
@@ -192,6 +200,7 @@ class Collector:
         """
         deadline = self.clock.monotonic() + STOP_S
         self.jobs.stop()
+        self.rollout.stop()
         if self.backfill:
             self.backfill.stop()
         if self.listings:
@@ -299,6 +308,7 @@ class Collector:
 
     def _durable(self, batch_id: int, batch: TradeBatch) -> None:
         self.recent.add(batch)
+        self.rollout.durable(batch_id)
         for drain in self.drains.values():
             drain.offer(batch_id, batch)
 

@@ -86,5 +86,8 @@ class CollectorParts(Protocol):
     def threaded_ledger(self) -> LastingLedger:
         """The open ledger, with methods that run in its own thread."""
 
+    def rollout_status(self) -> dict[str, Any]:
+        """Return the state of the roll-out of a sink; empty without one."""
+
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""

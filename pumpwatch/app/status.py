@@ -49,6 +49,7 @@ class Status:
                       for name, drain in collector.drains.items()],
             "recent": {"trades": collector.recent.rows, "bytes": collector.recent.nbytes},
             "backfill": collector.backfill.figures() if collector.backfill else {},
+            "rollout": collector.rollout_status(),
             "listing": collector.listing_status(), "notify": collector.notifying.notifier.status(),
             "counters": [{"name": name, "value": value, **labels} for name, labels, value in collector.stats.items()],
         }

@@ -38,7 +38,7 @@ class Machine:
     @property
     def watched(self) -> bool:
         """Return whether the sink is compared and its limits are judged."""
-        return 0 < self.state.percent and self.state.status != "done"
+        return self.state.percent > 0 and self.state.status != "done"
 
     def act(self, action: str, now_ns: int, reason: str = "asked for") -> Ended | None:
         """Do what a person asks for: one of ACTIONS. Raises UsageError where the state does not allow it."""
@@ -70,8 +70,9 @@ class Machine:
         if state.ran_s < phase.duration_h * 3600:
             return None
         if state.answers.different:
-            self._go(state.percent, "paused", now_ns, f"{state.answers.different:,} differences in the phase of {state.percent} %:"
-                     " look at its report, then `pumpwatch rollout advance` or `back`", resumes=True)
+            reason = (f"{state.answers.different:,} differences in the phase of {state.percent} %: look at its report, then"
+                      " `pumpwatch rollout advance` or `back`")
+            self._go(state.percent, "paused", now_ns, reason, resumes=True)
             state.alert_ns = now_ns
             return Ended(state.percent, state.phase_at_ns, state.ran_s, state.answers, "paused: differences")
         return self._next(now_ns, f"the phase of {state.percent} % ended after {phase.duration_h:g} h")

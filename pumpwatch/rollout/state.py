@@ -34,7 +34,7 @@ class State(msgspec.Struct, kw_only=True):
     """Where a roll-out is. Change it by `machine.py` alone.
 
     percent: the share of the instruments that the sink gets. ran_s: how long the phase has run, pauses left out. answers: of the
-    phase. alert_ns: since when an alert stands that the sink was taken back or the phase was paused by itself, 0 without one.
+    phase. alert_ns: since when an alert stands that the sink was taken back, or a phase paused, without a request; 0: none does.
     """
 
     format: str = FORMAT
@@ -48,6 +48,7 @@ class State(msgspec.Struct, kw_only=True):
     alert_ns: int = 0
     answers: Answers = msgspec.field(default_factory=Answers)
     changes: list[Change] = []
+    answered: dict[str, str] = {}  # the last requests: id -> why it was refused, empty where it was done
 
 
 def read_state(folder: Path) -> State | None:

@@ -100,8 +100,8 @@ class Drain:
 
     @property
     def cursor(self) -> int:
-        """Return the last batch whose trades the sink has, or does not get."""
-        return self._cursor
+        """Return the last batch up to which the sink has every trade of its share, -1 while it has to be sent some again."""
+        return -1 if self._back_to or self._wanted_share != self._share.percent else self._cursor
 
     def set_share(self, percent: int) -> None:
         """Have the sink get so many percent of the instruments, once what is under way is done. Never blocks."""
