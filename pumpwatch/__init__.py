@@ -32,7 +32,8 @@ _HOMES = {
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": (
         "CountingSink", "Keeping", "KeepingSink", "ListingEvent", "ListingSource", "Market", "MarketSource", "MessageSocket",
-        "NoticeBody", "Pace", "PushLink", "PushSource", "Sink", "SinkPlugin", "SummingSink", "Verdict", "WriteResult", "hookimpl",
+        "NoticeBody", "Pace", "PushLink", "PushSource", "Sink", "SinkPlugin", "SummingSink", "TrialSink", "Verdict",
+        "WriteResult", "hookimpl",
     ),
     "pumpwatch.plugin_kit.contract": ("check_venue",),
     "pumpwatch.plugin_kit.results": ("Check",),

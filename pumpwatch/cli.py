@@ -52,7 +52,7 @@ def pumpwatch() -> None:
 for command in (
     running.collect, running.renew, running.demo, running.simulate, data.trades, data.decode, data.titles,
     data.init_symbols, listings.listing, notify.notify, health.status, health.check, health.doctor, health.plugins,
-    rollouts.rollout, journal.gaps, verify.verify, journal.backup, journal.restore,
+    rollouts.rollout, rollouts.bench_sink, journal.gaps, verify.verify, journal.backup, journal.restore,
 ):
     pumpwatch.add_command(command)
 

@@ -144,6 +144,23 @@ class SummingSink(Protocol):
         """
 
 
+@runtime_checkable
+class TrialSink(Protocol):
+    """A sink that can be measured under load without touching its real trades."""
+
+    def trial(self, name: str) -> Sink:
+        """Return another sink with the same settings that keeps what it gets in a place of its own, beside the real one.
+
+        name: small letters, digits and `_`. The returned sink has `remove_trial` too.
+        """
+
+    def trial_place(self) -> str:
+        """Return the place of a trial in words for a person: the server and the names of its tables."""
+
+    def remove_trial(self) -> None:
+        """Remove everything that a trial has stored. Raises ServiceUnavailable, and ConfigError for a sink that is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class SinkPlugin:
     """A kind of sink: `options` is a msgspec Struct (forbid_unknown_fields) read from `sinks.<name>` of the config."""

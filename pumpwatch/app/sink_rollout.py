@@ -189,8 +189,9 @@ class SinkRollout:
         ended = step()
         if (state.status, state.percent, state.alert_ns) == before:
             return
-        log.log(logging.WARNING if state.alert_ns else logging.INFO, "roll-out sink=%s status='%s' percent=%d before=%d reason='%s'",
-                state.sink, state.status, state.percent, before[1], state.reason)
+        level = logging.WARNING if state.alert_ns else logging.INFO
+        log.log(level, "roll-out sink=%s status='%s' percent=%d before=%d reason='%s'", state.sink, state.status, state.percent,
+                before[1], state.reason)
         if state.percent != before[1]:
             self._lately.clear()
             self._collector.drains[state.sink].set_share(state.percent)

@@ -1,0 +1,115 @@
+"""A sink is rolled out: its share grows, it is compared and taken back, and in the end it has everything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.cli import run
+from pumpwatch.hookspecs import Sink
+from pumpwatch.sim.process import SimProcess
+from pumpwatch.sim.reconcile import compare, names_of
+from pumpwatch.store.reader import JournalReader
+from pumpwatch.store.share import bucket_of
+from tests.app.collector import CollectorProcess
+from tests.questdb_server import QuestDBServer
+
+VENUES = ["binance.spot", "binance.futures"]
+QUICK = {"sink": "questdb", "phases": [{"percent": percent, "duration_h": 1.0} for percent in (30, 60, 100)], "compare_s": 0.5,
+         "window_s": 60.0, "instruments": 50, "look_s": 0.5, "judged_s": 5.0, "least_queries": 2, "max_answer_ms": 2500.0,
+         "max_disk_percent": 100.0}
+PREFIX = "rolled_"
+
+
+def asked(collector: CollectorProcess, *words: str) -> None:
+    assert run(["rollout", *words, "-c", str(collector.config_file)]) == 0
+
+
+def wait(collector: CollectorProcess, **wanted: Any) -> dict[str, Any]:
+    figures = collector.wait_until(lambda figures: all(figures["rollout"][key] == value for key, value in wanted.items()))
+    return dict(figures["rollout"])
+
+
+def compared(collector: CollectorProcess, percent: int) -> int:
+    """Wait until trades were compared in the phase of this share; return the number of differences."""
+    figures = collector.wait_until(lambda figures: figures["rollout"]["percent"] == percent and figures["rollout"]["trades"] > 0)
+    return sum(figures["rollout"]["differences"].values())
+
+
+def buckets(server: QuestDBServer) -> set[int]:
+    return {bucket_of((exchange, market_type, symbol)) for exchange, market_type, symbol in server.sql(
+        f"SELECT DISTINCT exchange, market_type, symbol FROM {PREFIX}trades WHERE symbol != 'GONE'")}
+
+
+def harm(server: QuestDBServer) -> None:
+    """Change one row, and take another one away from its instrument."""
+    first, second = server.sql(f"SELECT trade_id, symbol, exchange, market_type FROM {PREFIX}trades LIMIT 2")
+    for change, row in (("price = price + 1", first), ("symbol = 'GONE'", second)):
+        number, symbol, exchange, market_type = row
+        server.sql(f"UPDATE {PREFIX}trades SET {change} WHERE trade_id = '{number}' AND symbol = '{symbol}'"
+                   f" AND exchange = '{exchange}' AND market_type = '{market_type}'")
+
+
+def test_a_sink_is_rolled_out_compared_and_taken_back_and_has_everything_in_the_end(
+        tmp_path: Path, questdb_server: QuestDBServer, capsys: pytest.CaptureFixture[str]) -> None:
+    sink = {"addr": questdb_server.addr, "request_timeout_ms": 1000, "table_prefix": PREFIX, "candles": False}
+    with SimProcess(venues=VENUES, symbols=12, rate=1000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
+            CollectorProcess(sim, tmp_path, sinks={"questdb": sink}, rollout=QUICK) as collector:
+        collector.wait_until_up()
+        sim.resume()
+        figures = collector.wait_until(lambda figures: figures["sinks"][0]["backlog_trades"] > 500)
+        assert figures["sinks"][0]["state"] == "off" and figures["rollout"]["status"] == "waiting"
+        asked(collector, "start", "--reason", "a test")
+        assert "questdb: running, 30 % of the instruments" in capsys.readouterr().out
+        assert compared(collector, 30) == 0
+        assert 0 <= max(buckets(questdb_server)) < 30
+        asked(collector, "advance")
+        assert compared(collector, 60) == 0
+        assert 30 <= max(buckets(questdb_server)) < 60
+        harm(questdb_server)
+        found = collector.wait_until(lambda figures: figures["rollout"]["differences"]["other values"]
+                                     and figures["rollout"]["differences"]["missing in the sink"])
+        assert found["rollout"]["percent"] == 60
+        collector.wait_for_log("sink differs from memory and journal")
+        questdb_server.hang()
+        try:
+            wait(collector, status="rolled back", percent=0)
+        finally:
+            questdb_server.unhang()
+        collector.kill()
+        collector.start()
+        reason = wait(collector, status="rolled back", percent=0)["reason"]
+        assert "queries failed, the limit is 5 %" in reason
+        asked(collector, "start")
+        compared(collector, 30)
+        for _ in range(3):
+            asked(collector, "advance")
+        collector.wait_until_up()
+        settle_and_stop(sim, collector)
+        truth = sim.truth()
+    reports = [json.loads(path.read_text()) for path in sorted((collector.data / "reports").glob("rollout_questdb_*.json"))]
+    assert {30, 60, 100} == {report["percent"] for report in reports}
+    assert any(report["differences"]["other values"] and report["queries"] and report["p99_ms"] for report in reports)
+    catalogue = Catalogue()
+    reader = JournalReader(collector.data, catalogue)
+    reader.load_instruments()
+    stored = reader.query(names_of(truth), 0, 2**62)
+    questdb_server.await_count(len(stored), f"{PREFIX}trades", 30.0)
+    whole: Sink = QuestDBSink(QuestDBOptions(addr=questdb_server.addr, table_prefix=PREFIX))
+    there = whole.read(names_of(truth), 0, 2**62, catalogue)
+    assert len(there) == len(stored) > 3000
+    counted, expected = compare(truth, there, catalogue), compare(truth, stored, catalogue)
+    assert (counted.stored, counted.doubled, counted.different) == (expected.stored, 0, 0)
+
+
+def settle_and_stop(sim: SimProcess, collector: CollectorProcess) -> None:
+    sim.pause()
+    collector.wait_until_idle()
+    figures = collector.wait_until(lambda figures: figures["sinks"][0]["backlog_trades"] == 0)
+    assert (figures["rollout"]["status"], figures["rollout"]["percent"]) == ("done", 100)
+    assert collector.stop() == 0
