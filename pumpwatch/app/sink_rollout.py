@@ -92,7 +92,7 @@ class SinkRollout:
             return
         collector, drain = self._collector, self._collector.drains[self._options.sink]
         stored = StoredHere(collector.recent, collector.journal.side_reader, collector.catalogue, collector.clock,
-                            lambda: self._last_id, lambda: drain.cursor)
+                            lambda: self._last_id, lambda: drain.cursor, lambda: drain.state == "down")
         own_sink = collector.plugins.make_sinks(collector.config)[self._options.sink]
         self._comparison = Comparison(own_sink, stored, collector.catalogue, collector.clock, self._options.window_s,
                                       self._options.instruments)

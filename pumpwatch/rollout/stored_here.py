@@ -19,12 +19,15 @@ POLL_S = 0.1
 
 
 class StoredHere:
-    """Memory and journal of one collector. last_id(): the last durable batch; cursor(): the last one that the sink has."""
+    """Memory and journal of one collector.
+
+    last_id(): the last durable batch. cursor(): the last one that the sink has. is_down(): whether the sink takes nothing now.
+    """
 
     def __init__(self, recent: Recent, reader: Callable[[], SideReader], catalogue: Catalogue, clock: Clock,
-                 last_id: Callable[[], int], cursor: Callable[[], int]) -> None:
+                 last_id: Callable[[], int], cursor: Callable[[], int], is_down: Callable[[], bool]) -> None:
         self._recent, self._make_reader, self._catalogue, self._clock = recent, reader, catalogue, clock
-        self._last_id, self._cursor = last_id, cursor
+        self._last_id, self._cursor, self._is_down = last_id, cursor, is_down
         self._reader: SideReader | None = None
         self._thread = ThreadPool(1)
 
@@ -52,10 +55,13 @@ class StoredHere:
         return merged(parts)
 
     def reached(self, within_s: float) -> bool:
-        """Wait until the sink has acknowledged everything that is durable now; return whether it has in time."""
+        """Wait until the sink has acknowledged everything that is durable now; return whether it has in time.
+
+        It does not wait for a sink that is down.
+        """
         wanted, deadline = self._last_id(), self._clock.monotonic() + within_s
         while self._cursor() < wanted:
-            if self._clock.monotonic() >= deadline:
+            if self._is_down() or self._clock.monotonic() >= deadline:
                 return False
             gevent.sleep(POLL_S)
         return True

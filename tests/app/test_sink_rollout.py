@@ -22,8 +22,8 @@ from tests.questdb_server import QuestDBServer
 
 VENUES = ["binance.spot", "binance.futures"]
 QUICK = {"sink": "questdb", "phases": [{"percent": percent, "duration_h": 1.0} for percent in (30, 60, 100)], "compare_s": 0.5,
-         "window_s": 20.0, "instruments": 50, "look_s": 0.5, "judged_s": 6.0, "least_queries": 2, "max_error_percent": 60.0,
-         "max_answer_ms": 60_000.0, "max_disk_percent": 100.0}  # a busy machine may be slow, and is not taken for a sink that fails
+         "window_s": 20.0, "instruments": 50, "look_s": 0.5, "judged_s": 10.0, "least_queries": 2, "max_error_percent": 60.0,
+         "max_answer_ms": 60_000.0, "max_disk_percent": 100.0}  # however busy this machine is
 PREFIX = "rolled_"
 
 

@@ -29,7 +29,7 @@ def test_memory_and_journal_are_one_answer(tmp_path: Path) -> None:
     for batch in (early, late):
         journal.commit(batch)
     recent.add(late)
-    here = StoredHere(recent, journal.side_reader, catalogue, Clock(), lambda: 0, lambda: 0)
+    here = StoredHere(recent, journal.side_reader, catalogue, Clock(), lambda: 0, lambda: 0, lambda: False)
     found = here.query(range(8), 10**18, 10**18 + 2 * 10**9)
     assert sorted(found.trade_id.tolist()) == list(range(1, 601))
     assert here.query([3], 10**18, 10**18 + 10**9).instrument.tolist() == [3] * int((early.instrument == 3).sum())
@@ -37,16 +37,18 @@ def test_memory_and_journal_are_one_answer(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_cannot_be_read_beside_the_collector_is_named() -> None:
-    here = StoredHere(Recent(20), Unreadable, catalogue_of(), Clock(), lambda: 0, lambda: 0)  # type: ignore[arg-type]
+    here = StoredHere(Recent(20), Unreadable, catalogue_of(), Clock(), lambda: 0, lambda: 0, lambda: False)  # type: ignore[arg-type]
     with pytest.raises(StorageError, match="just now"):
         here.query([1], 0, 10**18)
 
 
 def test_a_sink_has_reached_what_was_durable_when_it_was_asked() -> None:
-    marks = {"last": 5, "cursor": 3}
+    marks, down = {"last": 5, "cursor": 3}, True
     here = StoredHere(Recent(20), Unreadable, catalogue_of(), Clock(), lambda: marks["last"],  # type: ignore[arg-type]
-                      lambda: marks["cursor"])
+                      lambda: marks["cursor"], lambda: down)
     assert not here.reached(0.0)
+    assert not here.reached(1e9)
+    down = False
     waiting = gevent.spawn(here.reached, 20.0)
     gevent.sleep(0)
     marks.update(last=9, cursor=5)
