@@ -238,11 +238,12 @@ def bench_sink(name: str, rates: tuple[int, ...], seconds: float, as_json: bool,
 
 def _measured(sink: Any, loads: list[Any]) -> list[dict[str, Any]]:
     """Offer the loads one after the other, and remove everything at the end."""
-    from pumpwatch.rollout.bench import bench_catalogue, measure
+    from pumpwatch.rollout.bench import WARM_UP, bench_catalogue, made_up, measure
 
-    rows, catalogue, first_id = [], bench_catalogue(), 1
+    rows, catalogue, first_id = [], bench_catalogue(), 1 + WARM_UP
     try:
         sink.open()
+        sink.write(made_up(WARM_UP, 1, time.time_ns(), 1.0), catalogue)  # loads what the first batch needs
         for load in loads:
             found = measure(sink, catalogue, load, first_id)
             first_id += found.trades

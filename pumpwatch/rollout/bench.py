@@ -21,6 +21,7 @@ INSTRUMENTS = 500
 FLUSH_S = 1.0  # as `drain.flush_ms` by default
 BATCH_ROWS = 100_000  # at most in a batch, as a drain that is behind sends
 KEEPS_UP_S = 2.0  # a sink that answers later than this after the last trade has not kept up
+WARM_UP = 5000  # trades that are sent before anything is measured
 BURST = 150_000  # trades that arrive within one second
 
 

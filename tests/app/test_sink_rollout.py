@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 
+from pumpwatch.app.collector import Collector
+from pumpwatch.app.sink_rollout import SinkRollout
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.cli import run
+from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
+from pumpwatch.config_rollout import RolloutConfig
 from pumpwatch.hookspecs import Sink
-from pumpwatch.rollout.state import read_state
+from pumpwatch.rollout.request import RolloutRequest, drop
+from pumpwatch.rollout.state import FILE, State, read_state, write_state
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.reconcile import compare, names_of
 from pumpwatch.store.reader import JournalReader
 from pumpwatch.store.share import bucket_of
 from tests.app.collector import CollectorProcess
+from tests.app.unstarted import unstarted
 from tests.questdb_server import QuestDBServer
 
 VENUES = ["binance.spot", "binance.futures"]
@@ -115,3 +122,101 @@ def settle_and_stop(sim: SimProcess, collector: CollectorProcess) -> None:
     figures = collector.wait_until(lambda figures: figures["sinks"][0]["backlog_trades"] == 0)
     assert (figures["rollout"]["status"], figures["rollout"]["percent"]) == ("done", 100)
     assert collector.stop() == 0
+
+
+class FakeDrain:
+    """Notes the shares that it is given."""
+
+    def __init__(self) -> None:
+        self.shares: list[int] = []
+
+    def set_share(self, percent: int) -> None:
+        self.shares.append(percent)
+
+
+class Told:
+    """A notifier that keeps the events."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def tell(self, make: Callable[[], Any]) -> None:
+        self.events.append(make())
+
+
+def rolled(folder: Path, **options: Any) -> tuple[SinkRollout, FakeDrain, Told]:
+    """Return the roll-out of a collector that is not started, with its drain and what it tells."""
+    collector = Collector(Config(
+        store=StoreConfig(dir=str(folder)), listing=ListingConfig(archive_dir=str(folder)), sinks={"odd": {"way": "misfit"}},
+        plugins=PluginsConfig(folder=str(Path(__file__).parent / "sinks")), rollout=RolloutConfig(sink="odd", **options)))
+    drain, told = FakeDrain(), Told()
+    collector.drains["odd"] = drain  # type: ignore[assignment]
+    collector.notifying.notifier = told  # type: ignore[assignment]
+    collector.rollout.load()
+    return collector.rollout, drain, told
+
+
+def kept(folder: Path) -> State:
+    state = read_state(folder)
+    assert state is not None
+    return state
+
+
+def test_a_request_is_done_answered_and_kept(tmp_path: Path) -> None:
+    one, drain, _ = rolled(tmp_path)
+    assert one.share_of("odd") == 0 and one.share_of("other") == 100
+    good, bad = (drop(tmp_path, RolloutRequest(action, "why not")) for action in ("start", "start"))
+    one.tick()
+    assert drain.shares == [10]
+    state = kept(tmp_path)
+    assert (state.status, state.percent, state.reason) == ("running", 10, "asked for: why not")
+    assert state.answered[good] == "" and "running already" in state.answered[bad]
+    again, _, _ = rolled(tmp_path)
+    assert again.share_of("odd") == 10 and again.status()["status"] == "running"
+
+
+def test_a_full_disk_takes_the_sink_back_once_and_a_new_start_ends_the_alert(tmp_path: Path) -> None:
+    one, drain, told = rolled(tmp_path, max_disk_percent=0.000001)
+    one.act("start")
+    one.look()
+    one.look()
+    assert drain.shares == [10, 0] and kept(tmp_path).status == "rolled back"
+    (event,) = told.events
+    assert event.state == "began" and event.summary == "odd was taken back from 10 to 0 % of the instruments"
+    assert "% full" in event.description and event.kind == "alert"
+    assert len(list((tmp_path / "reports").glob("rollout_odd_10_*.json"))) == 1
+    one.act("start")
+    assert [event.state for event in told.events] == ["began", "ended"] and told.events[1].began_at_ns == event.began_at_ns
+
+
+def test_a_damaged_state_is_set_aside_and_the_sink_gets_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FILE).write_text('{"sink": "odd", "status": "running", "percent": 5000}')
+    one, _, _ = rolled(tmp_path)
+    assert one.share_of("odd") == 0 and kept(tmp_path).reason == "the state file was damaged"
+    assert (tmp_path / f"{FILE}.damaged").exists()
+    assert "the sink gets nothing until `pumpwatch rollout start`" in caplog.text
+
+
+def test_the_roll_out_of_another_sink_begins_with_nothing(tmp_path: Path) -> None:
+    write_state(tmp_path, State(sink="before", status="running", percent=50))
+    one, _, _ = rolled(tmp_path)
+    assert one.share_of("odd") == 0 and kept(tmp_path).sink == "odd"
+
+
+def test_a_disk_that_takes_no_state_does_not_hold_up_a_roll_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one, drain, _ = rolled(tmp_path)
+    one.act("start")
+    (tmp_path / FILE).unlink()
+    (tmp_path / FILE / "in the way").mkdir(parents=True)
+    one.act("back")
+    one.act("start")
+    assert drain.shares == [10, 0, 10]
+    assert caplog.text.count("state of the roll-out not kept") == 1
+
+
+def test_without_a_roll_out_every_sink_gets_everything(tmp_path: Path) -> None:
+    one = unstarted(tmp_path).rollout
+    one.load()
+    one.start(lambda seconds, function: pytest.fail("nothing is to be run"))
+    one.stop()
+    assert one.share_of("odd") == 100 and one.status() == {} and not (tmp_path / FILE).exists()
