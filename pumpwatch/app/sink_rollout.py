@@ -57,7 +57,7 @@ class SinkRollout:
         return self._machine
 
     def load(self) -> None:
-        """Load the state that the last run left. What is damaged is set aside, and the sink gets nothing until a new start."""
+        """Load the state that the last run left. A damaged one is set aside, and the sink gets nothing until a new start."""
         if not self.configured:
             return
         state = None
@@ -101,7 +101,7 @@ class SinkRollout:
         every(self._options.look_s, self.look)
 
     def stop(self) -> None:
-        """Keep the state. What runs meanwhile changes nothing more."""
+        """Keep the state. Jobs that still run change nothing more."""
         if self.configured and self._machine is not None:
             self._stopped = True
             self._save()

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Stored(Protocol):
-    """What is stored here. Both methods may wait, and hold up the calling greenlet alone."""
+    """The trades that are stored here. Both methods may wait, and hold up the calling greenlet alone."""
 
     def query(self, ids: Sequence[int], start_ns: int, end_ns: int) -> TradeBatch:
         """Return the trades of these instruments in [start_ns, end_ns), each once. Raises StorageError."""
@@ -65,7 +65,7 @@ class Comparison:
     def run(self, ids: Sequence[int], since_ns: int) -> Compared | None:
         """Compare the next few of these instruments, in turn over the newest window and any other one since `since_ns`.
 
-        Return None where there is nothing to compare yet. Raises StorageError where memory and journal cannot be asked.
+        Return None as long as there is nothing to compare. Raises StorageError where memory and journal cannot be asked.
         """
         end_ns = self._clock.now_ns() - int(SETTLE_S * NS_PER_S)
         if not ids or end_ns <= since_ns:

@@ -57,7 +57,7 @@ class Machine:
             return self._next(now_ns, reason)
         if action == "back":
             if not state.percent:
-                raise UsageError("the sink gets nothing, there is nothing to take back")
+                raise UsageError("the sink gets nothing, so it cannot be taken back")
             return self.back(now_ns, reason)
         raise UsageError(f"unknown request {printable(action)!r}", f"known: {', '.join(ACTIONS)}")
 

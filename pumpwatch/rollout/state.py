@@ -31,7 +31,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """Where a roll-out is. Change it by `machine.py` alone.
+    """The state of a roll-out. Change it by `machine.py` alone.
 
     percent: the share of the instruments that the sink gets. ran_s: how long the phase has run, pauses left out. answers: of the
     phase. alert_ns: since when an alert stands that the sink was taken back, or a phase paused, without a request; 0: none does.
@@ -52,7 +52,7 @@ class State(msgspec.Struct, kw_only=True):
 
 
 def read_state(folder: Path) -> State | None:
-    """Return the state, None where there is none. Raises StorageError where it cannot be read or is damaged."""
+    """Return the state, None without a file. Raises StorageError where it cannot be read or is damaged."""
     path = folder / FILE
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe

@@ -1,4 +1,4 @@
-"""What memory and journal hold, asked beside the running collector: in threads, by files of its own, so no commit waits."""
+"""Ask memory and journal for trades, in a thread and by open files of its own, so that no commit waits."""
 
 from __future__ import annotations
 

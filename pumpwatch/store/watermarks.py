@@ -61,8 +61,7 @@ class Watermarks:
     def set_share(self, sink: str, percent: int) -> int | None:
         """Set the share of the instruments that the sink gets from now on. Call it while nothing is under way to the sink.
 
-        Where the share grows, the marks go back, and the batch is returned after which everything has to be sent again; else
-        None.
+        If the share grows, the marks go back. Return the batch after which everything has to be sent again, else None.
         """
         before, complete = self.share(sink), self.complete(sink)
         if percent == before:

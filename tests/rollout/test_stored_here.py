@@ -1,4 +1,4 @@
-"""What is stored here is found wherever it is, in memory or in the journal, each trade once."""
+"""A trade that is stored here is found in memory or in the journal, and once."""
 
 from __future__ import annotations
 
