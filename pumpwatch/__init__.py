@@ -23,6 +23,9 @@ _HOMES = {
         "BUY", "FUTURES", "NO_SEQUENCE", "SELL", "SPOT", "Columns", "Control", "ControlKind", "Flag", "IdKind", "Instrument",
         "Listing", "Notice", "QuantityUnit", "TradeBatch",
     ),
+    "pumpwatch.sink_abilities": (
+        "AdvisingSink", "CountingSink", "DroppingSink", "KeepingSink", "StoredDay", "SummingSink", "TrialSink",
+    ),
     "pumpwatch.venue": (
         "AggregatedHistory", "Candle", "Candles", "Heartbeat", "HistoryDepth", "HistoryQuery", "HttpRequest", "Limits",
         "OrderBooks", "Session", "Venue", "Volumes", "ascending_candles",
@@ -31,9 +34,8 @@ _HOMES = {
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": (
-        "AdvisingSink", "CountingSink", "DroppingSink", "Keeping", "KeepingSink", "ListingEvent", "ListingSource", "Market",
-        "MarketSource", "MessageSocket", "NoticeBody", "Pace", "PushLink", "PushSource", "Sink", "SinkPlugin", "StoredDay",
-        "SummingSink", "Verdict", "WriteResult", "hookimpl",
+        "Keeping", "ListingEvent", "ListingSource", "Market", "MarketSource", "MessageSocket", "NoticeBody", "Pace", "PushLink",
+        "PushSource", "Sink", "SinkPlugin", "Verdict", "WriteResult", "hookimpl",
     ),
     "pumpwatch.plugin_kit.contract": ("check_venue",),
     "pumpwatch.plugin_kit.results": ("Check",),

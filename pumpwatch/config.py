@@ -25,8 +25,10 @@ from pumpwatch.config_api import ApiConfig
 from pumpwatch.config_backup import BackupConfig, check_backup
 from pumpwatch.config_disk import DiskConfig, MemoryConfig, check_disk
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
+from pumpwatch.config_listing import ChannelConfig, ListingConfig, SourceConfig, WindowConfig
 from pumpwatch.config_log import LogConfig, check_log
-from pumpwatch.config_section import Count, Folder, NotNegative, Positive, PositiveInt, Section
+from pumpwatch.config_rollout import RolloutConfig, check_rollout
+from pumpwatch.config_section import Count, Folder, Positive, PositiveInt, Section
 from pumpwatch.errors import ConfigError
 from pumpwatch.net.address import check_address
 from pumpwatch.net.proxy import parse_proxy
@@ -34,7 +36,6 @@ from pumpwatch.yaml_loader import InvalidYaml, parse
 
 ENV_PREFIX = "PUMPWATCH_"
 
-EVENTS: tuple[Literal["seen", "archived", "alert"], ...] = ("seen", "archived", "alert")  # that a channel can be told
 
 
 class TopByVolume(Section):
@@ -107,44 +108,6 @@ class BackfillConfig(Section):
     aggregated: bool = False
 
 
-class SourceConfig(Section):
-    enabled: bool = True
-    url: str = ""
-    interval_s: NotNegative = 0.0  # 0: the source's own pace, by the hour
-    options: dict[str, Any] = {}  # of a source that pushes: its own, see `source_options`
-
-
-class WindowConfig(Section):
-    """A time around the publication of a listing, and around its detection."""
-
-    before_s: NotNegative
-    after_s: Positive
-
-
-class ListingConfig(Section):
-    before_s: NotNegative = 20.0
-    after_s: Positive = 20.0
-    longer_windows: list[WindowConfig] = []  # each completes the archive when it ends
-    fresh_s: Positive = 600.0
-    archive_dir: Folder = "data"
-    doubled: bool = True  # the coin of an open window is read on two connections of each venue
-    sources: dict[str, SourceConfig] = msgspec.field(default_factory=lambda: {
-        name: SourceConfig() for name in (
-            "upbit", "upbit_markets", "upbit_announcements", "bithumb", "bithumb_markets", "own_signals")})
-
-
-class ChannelConfig(Section):
-    """A channel that is told about listings and alerts: exactly one of `url`, `webhook` and `command`."""
-
-    url: str = ""
-    webhook: str = ""
-    secret: str = ""
-    command: list[str] = []
-    events: list[Literal["seen", "archived", "alert"]] = msgspec.field(default_factory=lambda: list(EVENTS))
-    drills: bool = True
-    timeout_s: Positive = 10.0
-
-
 class ReportsConfig(Section):
     enabled: bool = True
     keep_days: PositiveInt = 90
@@ -168,6 +131,7 @@ class Keys(Section):
     memory: MemoryConfig = msgspec.field(default_factory=MemoryConfig)
     backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     sinks: dict[str, dict[str, Any]] = {}
+    rollout: RolloutConfig = msgspec.field(default_factory=RolloutConfig)
     listing: ListingConfig = msgspec.field(default_factory=ListingConfig)
     notify: dict[str, ChannelConfig] = {}
     alerts: AlertsConfig = msgspec.field(default_factory=AlertsConfig)
@@ -274,6 +238,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     check_disk(found.disk, source)
     check_log(found.log, source)
     check_backup(found.backup, source)
+    check_rollout(found.rollout, found.sinks, source)
     make_absolute(found, Path.cwd())  # a path that is still relative is a default
     for section, name in sorted(beside):
         if section == "exchanges":

@@ -21,7 +21,8 @@ from typing import Any
 
 import pluggy
 
-from pumpwatch.config import Config, ListingConfig, VenueConfig, options_of
+from pumpwatch.config import Config, VenueConfig, options_of
+from pumpwatch.config_listing import ListingConfig
 from pumpwatch.errors import ConfigError, PluginError
 from pumpwatch.hookspecs import AnySource, HookSpecs, ListingSource, MarketSource, PushSource, Sink, SinkPlugin
 from pumpwatch.model import FUTURES, SPOT

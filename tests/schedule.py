@@ -19,6 +19,7 @@ TOGETHER = (
     # one QuestDB for all of them
     ("tests/sinks/questdb/test_sink.py", "tests/sinks/questdb/test_sql.py", "tests/sinks/questdb/test_reading.py",
      "tests/sinks/questdb/test_http.py", "tests/sinks/questdb/test_verify.py", "tests/store/test_stored.py",
+     "tests/app/test_sink_rollout.py",
      "tests/demo/test_run.py"),
     # one .venv and one zipapp
     ("tests/test_readme.py", "tests/third_party_plugin/test_third_party_plugin.py", "tests/plugin_kit/test_scaffold.py",

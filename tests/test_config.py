@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import yaml
 
-from pumpwatch.config import Config, ExchangeConfig, Keys, ListingConfig, SourceConfig, VenueConfig, load, options_of
+from pumpwatch.config import Config, ExchangeConfig, Keys, VenueConfig, load, options_of
+from pumpwatch.config_listing import ListingConfig, SourceConfig
 from pumpwatch.errors import EXIT_CONFIG, ConfigError
 from pumpwatch.listing.context import Reach, reaches_of
 from pumpwatch.plugins import load_plugins

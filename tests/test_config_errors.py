@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pumpwatch.config import Config, ListingConfig, SourceConfig, load, source_options
+from pumpwatch.config import Config, load, source_options
 from pumpwatch.config_errors import ConfigSource, convert
+from pumpwatch.config_listing import ListingConfig, SourceConfig
 from pumpwatch.errors import ConfigError
 from pumpwatch.plugins import load_plugins
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pluggy
 import pytest
 
-from pumpwatch.hookspecs import CountingSink, HookSpecs, Keeping, KeepingSink, SummingSink, Verdict, WriteResult, hookimpl
+from pumpwatch.hookspecs import HookSpecs, Keeping, Verdict, WriteResult, hookimpl
+from pumpwatch.sink_abilities import CountingSink, KeepingSink, SummingSink, TrialSink
 
 
 class Plugin:
@@ -43,7 +44,7 @@ def test_a_sink_is_known_by_the_methods_that_it_has() -> None:
         def keeping(self) -> Keeping:
             return Keeping()
 
-    assert isinstance(Keeps(), KeepingSink) and not isinstance(Keeps(), (CountingSink, SummingSink))
+    assert isinstance(Keeps(), KeepingSink) and not isinstance(Keeps(), (CountingSink, SummingSink, TrialSink))
 
 
 def test_what_a_sink_or_title_does_not_say_has_a_cautious_default() -> None:

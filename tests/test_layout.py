@@ -22,8 +22,8 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LARGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 
 BASE = {"errors", "findings", "printable", "model", "order_book", "venue", "records", "downtime", "moments", "clock", "stats",
-        "config", "config_alerts", "config_api", "config_backup", "config_disk", "config_errors", "config_log", "config_section",
-        "yaml_loader", "catalogue", "hookspecs", "net"}
+        "config", "config_alerts", "config_api", "config_backup", "config_disk", "config_errors", "config_listing", "config_log",
+        "config_rollout", "config_section", "yaml_loader", "catalogue", "hookspecs", "sink_abilities", "net"}
 
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {
@@ -39,6 +39,7 @@ READS = {
     "backup": {"store", "listing", "notify"},
     "ops": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify"},
     "api": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify", "ops"},
+    "rollout": {"store", "listing", "notify"},
     "sim": set(),
     "plugin_folder": set(),
     "plugins": {"plugin_folder"},

@@ -46,7 +46,7 @@ class Machine:
         self.program(self.home / "mvn", MAVEN)
         self.program(self.bin / "python3.13", "exit 0")
         self.program(self.bin / "promtool", PROMTOOL)
-        for name in ("systemd-analyze", "useradd"):
+        for name in ("systemd-analyze", "useradd", "chromium"):
             self.program(self.bin / name, "exit 0")
         for name in ("ruff", "mypy", "python"):
             self.program(self.venv / "bin" / name, f"echo {name}")

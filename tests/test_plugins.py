@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.config import Config, ExchangeConfig, ListingConfig, PluginsConfig, VenueConfig
+from pumpwatch.config import Config, ExchangeConfig, PluginsConfig, VenueConfig
+from pumpwatch.config_listing import ListingConfig
 from pumpwatch.errors import ConfigError, PluginError
 from pumpwatch.hookspecs import PushSource
 from pumpwatch.plugins import Plugins, load_plugins

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -19,12 +19,14 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.alerting import Alerting
 from pumpwatch.app.backfilling import make_backfill
+from pumpwatch.app.closing import close_journal, write_last_figures
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
 from pumpwatch.app.notifying import Notifying
 from pumpwatch.app.parts import Telling
 from pumpwatch.app.reloading import Reloading
 from pumpwatch.app.serving import Serving
+from pumpwatch.app.sink_rollout import SinkRollout
 from pumpwatch.app.status import Status
 from pumpwatch.app.takeover import Takeover
 from pumpwatch.backfill.backfill import Backfill
@@ -32,7 +34,7 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config, VenueConfig
 from pumpwatch.downtime import KILLED_BESIDE, as_read, downtime, last_received_ns
-from pumpwatch.errors import EXIT_DISK, EXIT_OK, ConfigError, StorageError
+from pumpwatch.errors import EXIT_OK, ConfigError, StorageError
 from pumpwatch.feeds.rate_limits import VenueRateLimits
 from pumpwatch.feeds.venue import Network, Process, VenueFeeds
 from pumpwatch.instruments.symbols_file import SymbolsFile
@@ -63,10 +65,8 @@ from pumpwatch.venue import Venue
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
 STOP_S = 2.5  # the stages have so long to stop, counted from the signal
-CLOSE_S = 2.0  # then the journal to close, its last records to be kept where it hangs, and the last figures to be written
 
 
 class Collector:
@@ -104,6 +104,7 @@ class Collector:
         self.venues: list[VenueFeeds] = []
         self.symbols = SymbolsFile(config.symbols_file, writes=config.writes_symbols)
         self.status = Status(self)
+        self.rollout = SinkRollout(self)
         self.jobs = Jobs(self, self.status)
         self.alerting = Alerting(self, self.status)
         self.serving = Serving(self, self.status, self.jobs)
@@ -122,6 +123,10 @@ class Collector:
     def backup_status(self) -> dict[str, Any]:
         """Return how the last backups went, and when the next is due."""
         return self.jobs.backup.figures()
+
+    def rollout_status(self) -> dict[str, Any]:
+        """Return the state of the roll-out of a sink; empty without one."""
+        return self.rollout.status()
 
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""
@@ -201,9 +206,10 @@ class Collector:
 
     def _start_storing(self, recovery: Recovery) -> None:
         self.recent.set_earlier_end(max((at_ns for _, at_ns in recovery.last_ids.values()), default=0))
+        self.rollout.load()
         for name, sink in self.sinks.items():
             self.drains[name] = Drain(name, sink, self.threaded_journal, self.catalogue, self.stats, self.clock,
-                                      self.recorder.record, self.config.drain)
+                                      self.recorder.record, self.config.drain, share=self.rollout.share_of(name))
         self.supervisor.spawn("committer", self.committer.run)
         for name, drain in self.drains.items():
             self.supervisor.spawn(f"drain {name}", partial(self._run_drain, drain))
@@ -216,6 +222,7 @@ class Collector:
             self.supervisor.spawn(name, body)
         self.jobs.start()
         self.alerting.start(self.jobs)
+        self.rollout.start(self.jobs.every)
         self.listings.start(self.jobs.scheduler)
         self.serving.start()
 
@@ -227,6 +234,7 @@ class Collector:
         deadline = self.clock.monotonic() + STOP_S
         self.serving.stop()
         self.jobs.stop()
+        self.rollout.stop()
         if self.backfill:
             self.backfill.stop()
         if self.listings:
@@ -249,47 +257,15 @@ class Collector:
         self.supervisor.stop("last commit", max(0.5, deadline - self.clock.monotonic()))
         self.notifying.stop(max(0.2, deadline - self.clock.monotonic()))
         self.supervisor.stop_all(0.2)
-        code = self._close_journal()
-        self._write_last_figures()
+        code = close_journal(self.committer, self.journal, self.journal_thread)
+        write_last_figures(self.status)
         log.info("stopped stored_trades=%d%s", self.stats.get("durable_trades_total"),
                  "".join(f" {name}_lacks={drain.lag_rows} (kept in the journal)" for name, drain in self.drains.items()
                          if drain.lag_rows))
         return code
 
-    def _write_last_figures(self) -> None:
-        try:
-            with gevent.Timeout(CLOSE_S):
-                self.status.write(ended=True)
-        except gevent.Timeout:
-            log.warning("last figures not written reason='no answer in %.0f s'", CLOSE_S)
-
     def _commit_rest(self) -> None:
         self.committer.flush()
-
-    def _close_journal(self) -> int:
-        code = EXIT_OK
-        if self.committer.waiting_trades:
-            log.error("trades lost at stop, the journal did not take them trades=%d", self.committer.give_up())
-            code = EXIT_DISK
-        rest = self.committer.rest()
-        try:
-            within(CLOSE_S, self.journal_thread, self.journal.close, rest)
-        except StorageError as error:
-            log.error("journal not closed cleanly reason=%s", error)
-            code = EXIT_DISK
-        except gevent.Timeout:
-            log.error("journal not closed, the next start recovers it reason='no answer in %.0f s'", CLOSE_S)
-            code = EXIT_DISK
-            self._keep_records(rest)
-        return code
-
-    def _keep_records(self, rest: Records) -> None:
-        """Keep the last records in a file, where the journal's thread hangs."""
-        try:
-            within(CLOSE_S, ThreadPool(1), self.journal.leave, rest)
-        except (StorageError, gevent.Timeout) as error:
-            log.error("records lost at stop, no file took them gaps=%d quarantined=%d reason=%s", len(rest.gaps),
-                      len(rest.quarantine), error)
 
     def _catch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -342,15 +318,10 @@ class Collector:
 
     def _durable(self, batch_id: int, batch: TradeBatch) -> None:
         self.recent.add(batch)
+        self.rollout.durable(batch_id)
         for drain in self.drains.values():
             drain.offer(batch_id, batch)
 
-
-def within(seconds: float, thread: ThreadPool, function: Callable[..., T], /, *args: Any) -> T:
-    """Call a function in a thread and return its result. Raises gevent.Timeout after `seconds`; the call may go on."""
-    with gevent.Timeout(seconds):
-        result: T = thread.apply(function, args)
-        return result
 
 
 def _down_since_ns(venue: Venue, recovery: Recovery) -> int:

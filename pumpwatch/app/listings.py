@@ -14,7 +14,8 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.schedule import Scheduler
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
-from pumpwatch.config import SourceConfig, source_options
+from pumpwatch.config import source_options
+from pumpwatch.config_listing import SourceConfig
 from pumpwatch.errors import BadFrame
 from pumpwatch.feeds.venue import VenueFeeds
 from pumpwatch.hookspecs import AnySource, ListingSource, MarketSource, PushSource

@@ -121,5 +121,8 @@ class CollectorParts(Protocol):
     def backup_status(self) -> dict[str, Any]:
         """Return how the last backups went, and when the next is due."""
 
+    def rollout_status(self) -> dict[str, Any]:
+        """Return the state of the roll-out of a sink; empty without one."""
+
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""

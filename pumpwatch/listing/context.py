@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
-from pumpwatch.config import ListingConfig
+from pumpwatch.config_listing import ListingConfig
 from pumpwatch.listing.book_recorder import Books, NoBooks
 from pumpwatch.listing.listing_ledger import ListingLedger
 from pumpwatch.model import Gap, Listing

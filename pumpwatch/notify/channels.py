@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.config import ChannelConfig, Config
+from pumpwatch.config import Config
+from pumpwatch.config_listing import ChannelConfig
 from pumpwatch.errors import ConfigError
 from pumpwatch.notify.child import UNKNOWN, Ended, run_child
 from pumpwatch.notify.events import AnyEvent, headline, text

@@ -17,9 +17,10 @@ from typing import Any
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config_disk import DiskConfig
 from pumpwatch.errors import StorageError
-from pumpwatch.hookspecs import DroppingSink, KeepingSink, Sink, StoredDay
+from pumpwatch.hookspecs import Sink
 from pumpwatch.ops.cold_file import ColdFolder, ColdTarget
 from pumpwatch.ops.disk_watch import Level
+from pumpwatch.sink_abilities import DroppingSink, KeepingSink, StoredDay
 
 log = logging.getLogger(__name__)
 

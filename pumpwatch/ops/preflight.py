@@ -17,16 +17,18 @@ from functools import partial
 from pathlib import Path
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.config import Config, SourceConfig, VenueConfig, options_of, source_options
+from pumpwatch.config import Config, VenueConfig, options_of, source_options
+from pumpwatch.config_listing import SourceConfig
 from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ConfigError, PluginError, PumpWatchError, ServiceUnavailable
 from pumpwatch.findings import FAIL, NOTE, OK, UNREACHABLE, WARN, Finding
-from pumpwatch.hookspecs import AdvisingSink, PolledSource, PushSource
+from pumpwatch.hookspecs import PolledSource, PushSource
 from pumpwatch.net.proxy import Proxies
 from pumpwatch.net.texts import masked, one_line
 from pumpwatch.notify.channels import make_channels
 from pumpwatch.ops.exposed_secrets import exposed_secrets
 from pumpwatch.ops.machine import kernel_clock, machine_findings
 from pumpwatch.plugins import Plugins, load_plugins
+from pumpwatch.sink_abilities import AdvisingSink
 from pumpwatch.store.sqlite import ANOTHER_FOLDER
 from pumpwatch.supervisor import guarded
 from pumpwatch.venue import Venue

@@ -10,11 +10,12 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError
-from pumpwatch.hookspecs import DroppingSink, Sink
+from pumpwatch.hookspecs import Sink
 from pumpwatch.ops.cold_tier import ColdTier, cold_target
 from pumpwatch.ops.disk_watch import DiskUse, Level, disk_use, level_of
 from pumpwatch.ops.retention import allowed_bytes
 from pumpwatch.ops.verify import acknowledged_by
+from pumpwatch.sink_abilities import DroppingSink
 from pumpwatch.store.expiry import choose, ended_ns
 from pumpwatch.store.reader import JournalReader
 

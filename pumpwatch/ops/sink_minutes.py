@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pumpwatch.errors import PumpWatchError
-from pumpwatch.hookspecs import Sink, SummingSink
+from pumpwatch.hookspecs import Sink
 from pumpwatch.model import Int64
 from pumpwatch.ops.completeness import Chosen, Day, Flaw
 from pumpwatch.ops.minute_states import State
 from pumpwatch.ops.stored_minutes import Progress, Store, StoredMinutes, no_progress
 from pumpwatch.ops.verify import kept_from_ns
+from pumpwatch.sink_abilities import SummingSink
 from pumpwatch.store.coverage import Venue
 from pumpwatch.store.minutes import MINUTE_NS, Minutes, joined, minutes_of
 

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import PumpWatchError, StorageError
-from pumpwatch.hookspecs import KeepingSink, Sink
+from pumpwatch.hookspecs import Sink
 from pumpwatch.model import TradeBatch
+from pumpwatch.sink_abilities import KeepingSink
 from pumpwatch.store.missing import missing_files
 from pumpwatch.store.reader import JournalReader, SegmentReader
 from pumpwatch.store.segment import Segment
 from pumpwatch.store.soundness import Soundness
 from pumpwatch.store.sqlite import connect
-from pumpwatch.store.watermarks import SAFE
+from pumpwatch.store.watermarks import complete_marks
 
 CHUNK_ROWS = 50_000  # compared with a sink at a time
 APART_NS = 10 * NS_PER_S  # trades further apart are queried separately: a stray one must not fetch a day
@@ -161,17 +162,15 @@ def _identities(batch: TradeBatch) -> NDArray[np.str_]:
 
 
 def acknowledged_by(segments: list[Segment]) -> dict[str, int]:
-    """Return the last batch that each sink has acknowledged, from the newest segment that says so."""
+    """Return the last batch up to which each sink has acknowledged every instrument, from the newest segment that says so."""
     marks: dict[str, int] = {}
     for segment in segments:
         try:
             connection = connect(segment.path, read_only=True)
             try:
-                for sink, number in connection.execute("SELECT sink, batch_id FROM acknowledged"):
-                    if not sink.endswith(SAFE):
-                        marks[sink] = number
+                marks |= dict(connection.execute("SELECT sink, batch_id FROM acknowledged").fetchall())
             finally:
                 connection.close()
         except sqlite3.Error:
             continue  # the result of this segment has the reason
-    return marks
+    return complete_marks(marks)

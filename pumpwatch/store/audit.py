@@ -18,8 +18,8 @@ from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import Clock
 from pumpwatch.errors import PumpWatchError
-from pumpwatch.hookspecs import CountingSink
 from pumpwatch.model import TradeBatch
+from pumpwatch.sink_abilities import CountingSink
 from pumpwatch.store.census import HOUR_NS, MINUTE_NS, minutes_of
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,8 @@ class Audit:
         self.keeps_s = 0.0  # the sink deletes trades older than this; 0: it deletes none
 
     def begin(self, batch_id: int) -> None:
-        """Begin a run after this batch: later batches are passed to `add`."""
+        """Begin, or begin again, after this batch: later batches are passed to `add`."""
+        self._expected, self._tries, self._earlier_counted = Counter(), Counter(), False
         self.counted_upto = self._began_after = batch_id
 
     def count_earlier_runs(self) -> None:
@@ -79,8 +80,10 @@ class Audit:
         While a file of the journal is locked, nothing is counted: a later call counts all of them, once.
         """
         if not self._earlier_counted and not self._census.locked():
-            self._expected.update(self._thread.apply(self._census.minutes, (self.from_ns(), self._began_after)))
-            self._earlier_counted = True
+            expected, earlier = self._expected, self._thread.apply(self._census.minutes, (self.from_ns(), self._began_after))
+            if expected is self._expected:  # it was not begun again meanwhile
+                self._expected.update(earlier)
+                self._earlier_counted = True
 
     def from_ns(self) -> int:
         """Return the beginning of the compared time; any thread."""

@@ -14,11 +14,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from functools import partial
 
 import gevent
-import msgspec
-import numpy as np
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
@@ -26,46 +24,28 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import DrainConfig
 from pumpwatch.errors import ConfigError, PumpWatchError, ServiceUnavailable, StorageError
-from pumpwatch.hookspecs import CountingSink, Keeping, KeepingSink, Sink
+from pumpwatch.hookspecs import Keeping, Sink
 from pumpwatch.model import TradeBatch
 from pumpwatch.net.backoff import Backoff
 from pumpwatch.net.texts import one_line
-from pumpwatch.records import Quarantined, Records
+from pumpwatch.records import Records
+from pumpwatch.sink_abilities import CountingSink
 from pumpwatch.stats import Stats
-from pumpwatch.store.audit import Audit, JournalCensus, taken_minutes
-from pumpwatch.store.rejected_rows import store_all
-from pumpwatch.store.trade_rows import trade_records
-from pumpwatch.store.watermarks import Answers, Watermarks
+from pumpwatch.store.audit import Audit, taken_minutes
+from pumpwatch.store.drain_journal import DrainJournal, Entry
+from pumpwatch.store.rejected_rows import quarantined, store_all
+from pumpwatch.store.share import WHOLE, Share
+from pumpwatch.store.sink_watch import SinkWatch
+from pumpwatch.store.watermarks import Answers
 from pumpwatch.supervisor import guarded
 
 log = logging.getLogger(__name__)
 
-Entry = tuple[int, TradeBatch]
 NEVER_READ = 2**63 - 1
 RETRY_BASE_S, RETRY_CAP_S = 0.25, 5.0
 STOP_S = 2.0
 AUDIT_FIRST_S, AUDIT_S = 30.0, 120.0
 AWAY_S = 10.0  # a sink that was away so long, and does not report its runs, counts as restarted
-
-
-class DrainJournal(Protocol):
-    """The journal as a drain uses it: a proxy, since all but `watermarks` may block."""
-
-    def read_after(self, batch_id: int, max_rows: int) -> Sequence[Entry]:
-        """Return the oldest batches after this one, about `max_rows` trades, at least one batch if any exists."""
-
-    def trades_after(self, batch_id: int) -> int:
-        """Return the number of trades after a batch."""
-
-    def trades_between(self, after_id: int, upto_id: int) -> int:
-        """Return the number of trades in the batches (after_id, upto_id]."""
-
-    @property
-    def watermarks(self) -> Watermarks:
-        """The last batch that each sink has acknowledged. Never blocks."""
-
-    def census(self) -> JournalCensus:
-        """Return the counts of the journal, for another thread."""
 
 
 class Drain:
@@ -74,11 +54,13 @@ class Drain:
     def __init__(
         self, name: str, sink: Sink, journal: DrainJournal, catalogue: Catalogue, stats: Stats, clock: Clock,
         record: Callable[[Records], None], options: DrainConfig, trouble_poll_s: float = 5.0,
-        audit_s: tuple[float, float] = (AUDIT_FIRST_S, AUDIT_S),
+        audit_s: tuple[float, float] = (AUDIT_FIRST_S, AUDIT_S), share: int = WHOLE,
     ) -> None:
         self._name, self._sink, self._journal, self._catalogue = name, sink, journal, catalogue
         self._stats, self._clock, self._record, self._options = stats, clock, record, options
-        self._trouble_poll_s, self._audit_s = trouble_poll_s, audit_s
+        self._audit_s = audit_s
+        self._watch = SinkWatch(name, sink, trouble_poll_s, lambda: self._open, self._compare_keeping)
+        self._share, self._wanted_share = Share(catalogue, share), share
         self._thread = ThreadPool(1)
         self._memory: deque[Entry] = deque()  # the newest batches, none missing between them
         self._memory_rows = 0
@@ -89,7 +71,6 @@ class Drain:
         self._backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S, cool_after=2**31)
         self._open = self._tried = False
         self._down_since: float | None = None
-        self._trouble = self._odd = ""  # the sink's own report, and the last error that no sink should raise
         self._journal_refuses = False  # the last read failed, and that was logged
         self._left_over: int | None = None  # trades in the journal from before the start; None: not counted yet
         self._offered_rows = self._settled_rows = 0
@@ -102,9 +83,11 @@ class Drain:
 
     @property
     def state(self) -> str:
-        """Return one word or line: starting, up, down, refilling N trades, or the sink's own trouble."""
-        if self._trouble:
-            return self._trouble
+        """Return one word or line: off (its share is 0), starting, up, down, refilling N trades, or the sink's own trouble."""
+        if not self._share.percent:
+            return "off"
+        if self._watch.trouble:
+            return self._watch.trouble
         if self._down_since is not None:
             return "down"
         if self._cursor < self._refill_upto:
@@ -116,10 +99,20 @@ class Drain:
         """Return the number of trades that are durable in the journal and not in the sink."""
         return max(0, (self._left_over or 0) + self._offered_rows - self._settled_rows)
 
+    @property
+    def cursor(self) -> int:
+        """Return the last batch up to which the sink has every trade of its share, -1 while it has to be sent some again."""
+        return -1 if self._back_to or self._wanted_share != self._share.percent else self._cursor
+
+    def set_share(self, percent: int) -> None:
+        """Have the sink get so many percent of the instruments, once what is under way is done. Never blocks."""
+        self._wanted_share = percent
+        self._wake()
+
     def offer(self, batch_id: int, batch: TradeBatch) -> None:
         """Queue a batch whose commit is durable. Never blocks; ids must ascend."""
         self._offered_rows += len(batch)
-        if self._journal_upto == NEVER_READ:
+        if self._journal_upto == NEVER_READ or not self._share.percent:
             self._journal_upto = batch_id  # where memory begins
         else:
             self._memory.append((batch_id, batch))
@@ -128,7 +121,8 @@ class Drain:
             dropped_id, dropped = self._memory.popleft()
             self._memory_rows -= len(dropped)
             self._journal_upto = max(self._journal_upto, dropped_id)
-        self._arrived.set()
+        if self._share.percent:
+            self._arrived.set()
         if self._memory_rows >= self._options.flush_rows:
             self._full.set()
 
@@ -136,7 +130,7 @@ class Drain:
         """Open the sink. Raises ConfigError where a person has to act, ServiceUnavailable where waiting may help."""
         self._open = False
         self._thread.apply(self._sink.open)
-        self._compare_keeping(self._thread.apply(self._ask_keeping))
+        self._compare_keeping(self._thread.apply(self._watch.keeping))
         self._open = True
         self._stats.set("sink_up", 1, sink=self._name)
 
@@ -147,11 +141,15 @@ class Drain:
         """
         if self._left_over is None:
             self._begin()
-        watches = [gevent.spawn(self._watch_sink), gevent.spawn(self._watch_rows)]
+        watches = [gevent.spawn(self._watch.run), gevent.spawn(self._watch_rows)]
         self._idle.clear()
         try:
-            if not self._tried:
-                self._open_first()
+            if not self._tried and self._share.percent:
+                self._tried = True
+                try:
+                    self.open()
+                except ServiceUnavailable as error:
+                    self._failed(error)
             while not self._stopping.is_set():
                 self._wait_until_due()
                 self._send_or_wait()
@@ -163,8 +161,9 @@ class Drain:
     def _begin(self) -> None:
         """Find the batch to go on after: the last one that a power cut of the sink's host cannot have taken."""
         marks = self._journal.watermarks
+        marks.set_share(self._name, self._share.percent)
         self._cursor = marks.safe(self._name)
-        self._answers, self._filled = Answers(self._cursor), marks.acknowledged(self._name) > 0
+        self._answers, self._filled = Answers(self._cursor), marks.acknowledged(self._name) > 0 and self._share.percent > 0
         if self._audit is not None:
             self._audit.begin(self._cursor)
         offered = self._offered_rows  # a batch offered during the count may be counted twice, but is not left out
@@ -174,40 +173,46 @@ class Drain:
             log.info("sending trades again sink=%s trades=%d reason='a power cut of its host could have taken them'", self._name,
                      again)
 
-    def _open_first(self) -> None:
-        self._tried = True
-        try:
-            self.open()
-        except ServiceUnavailable as error:
-            self._failed(error)
-
     def stop(self, within_s: float = STOP_S) -> None:
         """Have `run` send what it can and return; the rest stays in the journal."""
         self._stopping.set()
-        self._arrived.set()
-        self._full.set()
+        self._wake()
         if self._audit is not None:
             self._audit.stop()
         if self._idle.wait(within_s):
             self._thread.spawn(self._sink.close).wait(1.0)
 
+    def _wake(self) -> None:
+        self._arrived.set()
+        self._full.set()
+
     def _wait_until_due(self) -> None:
         """Return once enough waits to be sent, or has waited long enough, or the drain must go back."""
-        if self._back_to or self._journal_upto > self._cursor or self._memory_rows >= self._options.flush_rows:
+        if self._wanted_share != self._share.percent:
+            return
+        if not self._share.percent and not self._stopping.is_set():
+            self._arrived.clear()
+        elif self._back_to or self._journal_upto > self._cursor or self._memory_rows >= self._options.flush_rows:
             return
         self._arrived.wait()
         self._full.wait(self._options.flush_ms / 1000)
 
     def _send_or_wait(self) -> None:
+        self._take_share()
+        if not self._share.percent:
+            return
         try:
-            if self._trouble:
-                raise ServiceUnavailable(self._trouble)
+            if self._watch.trouble:
+                raise ServiceUnavailable(self._watch.trouble)
             if not self._open:
                 self.open()
             self._go_back()
             entries = self._next_entries()
             if entries:
                 self._deliver(entries)
+            elif not self._memory and not self._stopping.is_set():
+                self._arrived.clear()
+                self._full.clear()
         except (ServiceUnavailable, ConfigError) as error:  # the latter where a table was changed meanwhile
             self._failed(error)
             self._stopping.wait(self._backoff.next_s())
@@ -217,8 +222,26 @@ class Drain:
             self._journal_refuses = True
             self._stopping.wait(self._backoff.next_s())
 
+    def _take_share(self) -> None:
+        """Change to the share that is wanted. Call it between two deliveries only."""
+        percent = self._wanted_share
+        if percent == self._share.percent:
+            return
+        after_id = self._journal.watermarks.set_share(self._name, percent)
+        log.info("sink gets another share sink=%s percent=%d before=%d", self._name, percent, self._share.percent)
+        self._share.percent = percent
+        if not percent:
+            self._down_since = None
+            self._journal_upto = self._memory[-1][0] if self._memory else self._journal_upto
+            self._memory, self._memory_rows = deque(), 0  # it might wait there for days
+        if after_id is not None:
+            if self._audit is not None and percent >= WHOLE:
+                self._audit.begin(after_id)
+            self._send_again(after_id, "its share of the instruments has grown", missing=True)
+
     def _send_rest(self) -> None:
         """Send what is in memory; where the backlog reaches into the journal, leave all of it to the next start."""
+        self._take_share()
         self._go_back()
         while self._down_since is None and self._open and self._journal_upto <= self._cursor and self._memory:
             try:
@@ -253,31 +276,40 @@ class Drain:
     def _deliver(self, entries: Sequence[Entry]) -> None:
         """Send these batches as one, quarantine the rows that the sink rejects for ever, and acknowledge."""
         batch, sent = self._thread.apply(self._joined, (entries,))
+        if len(batch):
+            self._write(batch, sent, entries[-1][0])
+        self._acknowledge(entries[-1][0], sum(len(entry) for _, entry in entries))
+        self._succeeded()
+
+    def _write(self, batch: TradeBatch, sent: int, last_id: int) -> None:
+        """Have the sink store trades, the first `sent` of them again. They are of batches up to `last_id`."""
         started = self._clock.monotonic()
         refused = store_all(lambda part: self._thread.apply(self._sink.write, (part, self._catalogue)), batch)
         self._stats.add("sink_write_seconds_total", self._clock.monotonic() - started, sink=self._name)
         if refused:
             self._quarantine(batch, refused)
+        self._filled = True
         self._stats.add("sink_rows_total", len(batch) - len(refused), sink=self._name)
         self._stats.add("sink_writes_total", sink=self._name)
-        if self._audit is not None:
+        if self._audit is not None and self._share.percent >= WHOLE:
             minutes = self._thread.apply(taken_minutes, (batch, sent, [row for row, _ in refused], self._audit.from_ns()))
-            self._audit.add(minutes, entries[-1][0])
-        self._acknowledge(entries[-1][0], len(batch))
-        self._succeeded()
+            self._audit.add(minutes, last_id)
 
     def _joined(self, entries: Sequence[Entry]) -> tuple[TradeBatch, int]:
-        """Return the batches as one, and how many of its first rows were sent before. Runs in the sink's thread."""
+        """Return the batches as one, with the sink's share of the instruments, and how many of its first rows were sent before.
+
+        Runs in the sink's thread.
+        """
         upto = self._audit.counted_upto if self._audit is not None else 0
         sent = sum(len(batch) for number, batch in entries if number <= upto)
-        return TradeBatch.concat([batch for _, batch in entries]), sent
+        return self._share.of(TradeBatch.concat([batch for _, batch in entries])), sent
 
     def _acknowledge(self, batch_id: int, rows: int) -> None:
         now = self._clock.monotonic()
-        self._cursor, self._filled = batch_id, True
+        self._cursor = batch_id
         self._answers.record(batch_id, now)
-        at_risk_s = (self._keeping or Keeping()).at_risk_s
-        self._journal.watermarks.acknowledge(self._name, batch_id, self._answers.confirm(now, at_risk_s))
+        safe_id = self._answers.confirm(now, (self._keeping or Keeping()).at_risk_s)
+        self._journal.watermarks.acknowledge(self._name, batch_id, safe_id)
         while self._memory and self._memory[0][0] <= batch_id:
             self._memory_rows -= len(self._memory.popleft()[1])
         if not self._memory and not self._stopping.is_set():
@@ -293,10 +325,7 @@ class Drain:
         self._stats.add("sink_refused_total", len(refused), sink=self._name)
         log.warning("sink rejected trades, they are quarantined sink=%s rejected=%d of=%d reason=%r", self._name, len(refused),
                     len(batch), refused[0][1])
-        rows = trade_records(batch.take(np.array([row for row, _ in refused])), self._catalogue)
-        self._record(Records(quarantine=[
-            Quarantined(self._clock.now_ns(), row["exchange"], row["market_type"], f"sink {self._name}: {reason}",
-                        msgspec.json.encode(row)) for (_, reason), row in zip(refused, rows, strict=True)]))
+        self._record(Records(quarantine=quarantined(self._name, batch, refused, self._catalogue, self._clock.now_ns())))
 
     def _failed(self, error: ServiceUnavailable | ConfigError) -> None:
         self._open = False
@@ -314,31 +343,6 @@ class Drain:
             log.warning("sink up again sink=%s state=up after_s=%.1f backlog=%d", self._name,
                         self._clock.monotonic() - self._down_since, self.lag_rows)
             self._down_since = None
-
-    def _watch_sink(self) -> None:
-        """Poll the sink: whether the trades it took become visible (if not, sending pauses), and whether they are still there."""
-        while True:
-            gevent.sleep(self._trouble_poll_s)
-            if not guarded(self._ask_sink, self._watch_failed):
-                self._trouble = ""  # unknown now
-
-    def _ask_sink(self) -> None:
-        try:
-            self._trouble = self._sink.trouble()
-            if self._open:
-                self._compare_keeping(self._ask_keeping())
-        except PumpWatchError:
-            self._trouble = ""  # unknown now; the next write shows the problem
-
-    def _watch_failed(self, error: Exception) -> None:
-        """Log an error that no sink should raise, once, and go on polling."""
-        odd = f"{type(error).__name__}: {error}"
-        if odd != self._odd:
-            log.error("sink check failed, it is repeated sink=%s reason=%r", self._name, odd)
-        self._odd = odd
-
-    def _ask_keeping(self) -> Keeping:
-        return self._sink.keeping() if isinstance(self._sink, KeepingSink) else Keeping()
 
     def _compare_keeping(self, keeping: Keeping) -> None:
         """Compare the sink's report with its last one; go back where the sink may have lost trades."""
@@ -359,8 +363,7 @@ class Drain:
         if missing:
             self._refill_upto = max(self._refill_upto, self._cursor)
         self._open = False  # the connection may have cached a table that is gone
-        self._arrived.set()
-        self._full.set()
+        self._wake()
 
     def _go_back(self) -> None:
         """Go back to where `_send_again` asked for. Call it between two deliveries only."""
@@ -381,12 +384,10 @@ class Drain:
 
     def _watch_rows(self) -> None:
         """Compare the sink's row counts with the journal's, again and again."""
-        audit = self._audit
-        if audit is None:
-            return
         gevent.sleep(self._audit_s[0])
-        while True:
-            guarded(lambda: self._compare_rows(audit), self._watch_failed)
+        while (audit := self._audit) is not None:
+            if self._share.percent >= WHOLE:  # the journal's counts are of every instrument
+                guarded(partial(self._compare_rows, audit), self._watch.failed)
             gevent.sleep(self._audit_s[1])
 
     def _compare_rows(self, audit: Audit) -> None:

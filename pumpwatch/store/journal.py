@@ -350,7 +350,7 @@ class Journal:
         the newest one, which has the ids and watermarks. Those after batch `counted` stay too, unless the rest does not fit.
         A segment that goes early, and that no sink has, is a gap.
         """
-        return self.files.expire(before_ns, max_bytes, min(map(self.watermarks.safe, sinks), default=None), span_s, counted)
+        return self.files.expire(before_ns, max_bytes, min(map(self.watermarks.complete, sinks), default=None), span_s, counted)
 
     def close(self, rest: Records | None = None) -> None:
         """Store the watermarks, mark the clean end, and unlock the folder. Any StorageError is raised after the unlocking.

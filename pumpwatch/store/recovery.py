@@ -31,7 +31,7 @@ from pumpwatch.store.sqlite import (
     no_room,
     storage_error,
 )
-from pumpwatch.store.watermarks import SAFE
+from pumpwatch.store.watermarks import COMPLETE, SAFE, SHARE
 
 log = logging.getLogger(__name__)
 
@@ -123,11 +123,11 @@ def _find_last_id(found: RecoveredSegments, broken: Sequence[tuple[Segment, str]
             certain.clear()
         for name, number in _watermarks(segment.path, damage) if segment.readable and not segment.locked else ():
             found.acknowledged[name] = number
-            found.last_id = max(found.last_id, number)
+            found.last_id = max(found.last_id, 0 if name.endswith(SHARE) else number)
             lowest[name] = min(number, lowest.get(name, number))
             certain.add(name)
     for name in lowest.keys() - certain:
-        if name.endswith(SAFE):  # a locked file may hold a lower one: the sink gets some trades twice
+        if name.endswith((SAFE, COMPLETE, SHARE)):  # a locked file may hold a lower one: the sink gets some trades twice
             found.acknowledged[name] = lowest[name]
     unknown = (any(not segment.state for segment, _ in broken)
                or any(not gone.closed for gone in found.manifest.missing(segment.path.name for segment in found.segments)))

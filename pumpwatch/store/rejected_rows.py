@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
+from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.hookspecs import WriteResult
 from pumpwatch.model import TradeBatch
+from pumpwatch.records import Quarantined
+from pumpwatch.store.trade_rows import trade_records
 
 NAMED_ONE_BY_ONE = 8  # rejected rows are left out one at a time up to this number; beyond it, parts are halved
 PROBES = 16  # rows are tried alone before a sink that has stored nothing counts as broken
@@ -46,6 +50,14 @@ def store_all(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch) -> 
     if refused and not stored:
         raise ServiceUnavailable(f"it rejects every trade: {next(iter(refused.values()))}")
     return sorted(refused.items())
+
+
+def quarantined(sink: str, batch: TradeBatch, refused: Sequence[tuple[int, str]], catalogue: Catalogue,
+                now_ns: int) -> list[Quarantined]:
+    """Return a row of the quarantine for each rejected row (row in the batch, reason) of a sink."""
+    rows = trade_records(batch.take(np.array([row for row, _ in refused])), catalogue)
+    return [Quarantined(now_ns, row["exchange"], row["market_type"], f"sink {sink}: {reason}", msgspec.json.encode(row))
+            for (_, reason), row in zip(refused, rows, strict=True)]
 
 
 def _probe(write: Callable[[TradeBatch], WriteResult], batch: TradeBatch, refused: dict[int, str]) -> int:

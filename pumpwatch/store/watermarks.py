@@ -1,8 +1,12 @@
 """Keep each sink's watermarks: the last batch it acknowledged, and the last one that is safe from a power cut of its host.
 
 Sending resumes after the second (`safe`) when the collector or the sink restarts, and only segments before it may be removed.
-Both are stored with the journal's commits, so after a crash the stored marks are slightly old: the sink then gets some trades
+All are stored with the journal's commits, so after a crash the stored marks are slightly old: the sink then gets some trades
 twice, which is harmless.
+
+A sink may take only a share of the instruments (see `share.py`). Its two marks then speak of that share, and two more say which
+one it is and up to which batch the sink has every instrument. The journal keeps everything after that batch. When the share
+grows, all marks go back to it, so the trades that were left out are sent from the journal.
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from pumpwatch.store.segment import Segment
+from pumpwatch.store.share import WHOLE
 from pumpwatch.store.sqlite import connect
 
-SAFE = " safe"  # suffix of the name under which a sink's second mark is stored
+# suffixes of the names under which a sink's other marks are stored: safe; has every instrument up to; percent of instruments
+SAFE, COMPLETE, SHARE = " safe", " complete", " share"
 STEP_S = 1.0  # at most one answer is remembered in this time
 
 
@@ -40,8 +46,33 @@ class Watermarks:
 
     def go_back(self, sink: str, batch_id: int) -> None:
         """Move a sink's marks back: it may have lost everything after this batch."""
-        for name in (sink, sink + SAFE):
+        for name in (sink, sink + SAFE, sink + COMPLETE):
             self._marks[name] = min(batch_id, self._marks.get(name, 0))
+
+    def share(self, sink: str) -> int:
+        """Return the percent of the instruments that the marks of the sink speak of."""
+        return self._marks.get(sink + SHARE, WHOLE)
+
+    def complete(self, sink: str) -> int:
+        """Return the last batch up to which the sink has every instrument for sure: the journal must keep what comes later."""
+        safe = self.safe(sink)
+        return safe if self.share(sink) >= WHOLE else min(safe, self._marks.get(sink + COMPLETE, 0))
+
+    def set_share(self, sink: str, percent: int) -> int | None:
+        """Set the share of the instruments that the sink gets from now on. Call it while nothing is under way to the sink.
+
+        If the share grows, the marks go back. Return the batch after which everything has to be sent again, else None.
+        """
+        before, complete = self.share(sink), self.complete(sink)
+        if percent == before:
+            return None
+        moved = {sink + SHARE: percent}
+        if percent < before:
+            moved[sink + COMPLETE] = complete
+        else:
+            moved |= {sink: complete, sink + SAFE: complete, sink + COMPLETE: complete}
+        self._marks = {**self._marks, **moved}  # at once: the journal's thread may be storing them
+        return complete if percent > before else None
 
     def acknowledged(self, sink: str) -> int:
         """Return the last batch that the sink has acknowledged, 0 for a new sink."""
@@ -80,6 +111,13 @@ class Watermarks:
     def begin_segment(self) -> None:
         """Have all marks stored again, since a new file holds none."""
         self._stored = {}
+
+
+def complete_marks(stored: Mapping[str, int]) -> dict[str, int]:
+    """Return, of stored marks, the last batch of each sink up to which it has acknowledged every instrument."""
+    sinks = [name for name in stored if not name.endswith((SAFE, COMPLETE, SHARE))]
+    return {sink: stored[sink] if stored.get(sink + SHARE, WHOLE) >= WHOLE else min(stored[sink], stored.get(sink + COMPLETE, 0))
+            for sink in sinks}
 
 
 class Answers:

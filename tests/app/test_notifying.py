@@ -12,7 +12,8 @@ from typing import Any
 from pumpwatch.app.collector import Collector
 from pumpwatch.cli import run
 from pumpwatch.clock import Clock
-from pumpwatch.config import ChannelConfig, Config, ListingConfig, StoreConfig
+from pumpwatch.config import Config, StoreConfig
+from pumpwatch.config_listing import ChannelConfig, ListingConfig
 from pumpwatch.listing.archive import Archive
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.store.ledger import Ledger

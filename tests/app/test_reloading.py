@@ -12,7 +12,8 @@ import pytest
 
 from pumpwatch.app.collector import Collector
 from pumpwatch.app.reloading import Reloading, changed_keys, is_applied
-from pumpwatch.config import ChannelConfig, Config, load
+from pumpwatch.config import Config, load
+from pumpwatch.config_listing import ChannelConfig
 from pumpwatch.config_log import LogConfig
 from pumpwatch.errors import ConfigError
 from pumpwatch.ops.logs import set_levels

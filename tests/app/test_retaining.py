@@ -12,10 +12,10 @@ from pumpwatch.app.retaining import Retaining
 from pumpwatch.config import Config
 from pumpwatch.config_disk import DiskConfig
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.hookspecs import StoredDay
 from pumpwatch.ops.cold_tier import ColdTier
 from pumpwatch.ops.disk_watch import DiskUse, DiskWatch, Level
 from pumpwatch.ops.retention_request import drop
+from pumpwatch.sink_abilities import StoredDay
 from tests.ops.scripted_sink import DaySink
 
 

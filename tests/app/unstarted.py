@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pumpwatch.app.collector import Collector
-from pumpwatch.config import Config, ListingConfig, PluginsConfig, StoreConfig
+from pumpwatch.config import Config, PluginsConfig, StoreConfig
+from pumpwatch.config_listing import ListingConfig
 from pumpwatch.hookspecs import ListingEvent, Sink
 from pumpwatch.model import Listing
 

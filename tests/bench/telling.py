@@ -28,7 +28,8 @@ import gevent
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.clock import Clock
-from pumpwatch.config import ChannelConfig, Config
+from pumpwatch.config import Config
+from pumpwatch.config_listing import ChannelConfig
 from pumpwatch.notify.channels import make_channels
 from pumpwatch.notify.child import end_children
 from pumpwatch.notify.events import seen

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.clock import NS_PER_S, Clock
-from pumpwatch.config import Config, ListingConfig, StoreConfig
+from pumpwatch.config import Config, StoreConfig
+from pumpwatch.config_listing import ListingConfig
 from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.listing.archive import Pass, Span, trades_in, write_archive
 from pumpwatch.listing.archive_check import check_archive

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.hookspecs import Keeping, StoredDay
+from pumpwatch.hookspecs import Keeping
+from pumpwatch.sink_abilities import StoredDay
 
 DAY_NS = 86_400 * NS_PER_S
 

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from pumpwatch.clock import FakeClock
-from pumpwatch.config import Config, ListingConfig, StoreConfig
+from pumpwatch.config import Config, StoreConfig
+from pumpwatch.config_listing import ListingConfig
 from pumpwatch.listing.replay import replay, show
 from pumpwatch.model import Gap, GapState
 from pumpwatch.ops import health, preflight

@@ -67,8 +67,8 @@ def test_recent_trades_get_their_room_back(caplog: pytest.LogCaptureFixture) -> 
 def test_below_the_limit_nothing_changes() -> None:
     process = Process(stays=100 * MB)
     process.watch.look()
-    assert process.watch.figures() == {"rss_bytes": 600 * MB, "limit_bytes": 1000 * MB, "level": "ok",
-                                       "recent_limit_bytes": 500 * MB}
+    assert process.watch.figures() == {"rss_bytes": 600 * MB, "limit_bytes": 1000 * MB, "used_ratio": 0.6,
+                                       "level": "ok", "recent_limit_bytes": 500 * MB}
     assert process.trims == 0
 
 

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 
 from pumpwatch.clock import FakeClock
-from pumpwatch.config import Config, ExchangeConfig, PluginsConfig, SourceConfig, StoreConfig, VenueConfig
+from pumpwatch.config import Config, ExchangeConfig, PluginsConfig, StoreConfig, VenueConfig
+from pumpwatch.config_listing import SourceConfig
 from pumpwatch.hookspecs import PolledSource, Sink, SinkPlugin
 from pumpwatch.ops import preflight
 from pumpwatch.ops.preflight import Finding

@@ -10,9 +10,9 @@ from pumpwatch.clock import FakeClock
 from pumpwatch.config import Config, StoreConfig
 from pumpwatch.config_disk import DiskConfig
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.hookspecs import StoredDay
 from pumpwatch.ops.disk_watch import Level
 from pumpwatch.ops.retention_plan import JOURNAL, plan, run_on_sinks
+from pumpwatch.sink_abilities import StoredDay
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
 from tests.ops.scripted_sink import DaySink

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from pumpwatch_plugins.sinks.questdb.advice import advice
 from pumpwatch_plugins.sinks.questdb.days import Days
@@ -21,9 +22,29 @@ from pumpwatch_plugins.sinks.questdb.http import Server, StatementRejected
 from pumpwatch_plugins.sinks.questdb.options import QuestDBOptions
 from pumpwatch_plugins.sinks.questdb.reading import read as read_trades
 from pumpwatch_plugins.sinks.questdb.sender import TradeSender
-from pumpwatch_plugins.sinks.questdb.sql import drop_views, ensure, ensure_views, exists, insert, minute_sums, tables, text
+from pumpwatch_plugins.sinks.questdb.sql import (
+    DDL_TIMEOUT_S,
+    drop_views,
+    ensure,
+    ensure_views,
+    exists,
+    insert,
+    minute_sums,
+    tables,
+    text,
+)
 
-from pumpwatch import Catalogue, Keeping, Listing, ListingEvent, PumpWatchError, ServiceUnavailable, TradeBatch, WriteResult
+from pumpwatch import (
+    Catalogue,
+    ConfigError,
+    Keeping,
+    Listing,
+    ListingEvent,
+    PumpWatchError,
+    ServiceUnavailable,
+    TradeBatch,
+    WriteResult,
+)
 
 FLUSH_ROWS = 25_000  # 4.5 MB as lines, held twice while they are sent
 COUNTED_AT_ONCE = 50  # ranges in one statement
@@ -31,6 +52,7 @@ VISIBLE_WITHIN_S = 10.0  # acknowledged trades, before they are counted
 NOTHING_SYNCED_S = 300.0  # how much a server that leaves writing to the operating system may lose, with a wide margin
 ERROR_CHARS = 200
 HEALTH_ROWS = 10  # in one statement
+TRIAL = "trial_"  # in the prefix of the tables of a trial
 
 
 class QuestDBSink:
@@ -169,6 +191,24 @@ class QuestDBSink:
     def close(self) -> None:
         """Drop the connection; what was not flushed remains the caller's."""
         self._sender.close()
+
+    def trial(self, name: str) -> QuestDBSink:
+        """Return a sink on the same server with tables of its own: `TABLE_PREFIXtrial_NAME_trades` and so on."""
+        options = msgspec.structs.replace(self._options, table_prefix=f"{self._options.table_prefix}{TRIAL}{name}_")
+        return QuestDBSink(options)
+
+    def trial_place(self) -> str:
+        """Return the server and the tables."""
+        return f"QuestDB at {self._server.addr}, tables {', '.join(table.name for table in self._tables)}"
+
+    def remove_trial(self) -> None:
+        """Drop the tables and views of a trial. Raises ConfigError for a sink that is none."""
+        if TRIAL not in self._options.table_prefix:
+            raise ConfigError(f"{self.trial_place()}: not the tables of a trial, they are not dropped")
+        self.close()
+        drop_views(self._server, self._options.table_prefix)
+        for table in self._tables:
+            self._server.exec(f"DROP TABLE IF EXISTS {table.name}", DDL_TIMEOUT_S)
 
     def _flush(self, batch: TradeBatch, catalogue: Catalogue) -> tuple[int, str] | None:
         """Send one request. None: stored. (row, reason): nothing is stored because of this row; -1: not known which."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 
-from pumpwatch.hookspecs import AdvisingSink
+from pumpwatch.sink_abilities import AdvisingSink
 from tests.questdb_server import QuestDBServer
 
 

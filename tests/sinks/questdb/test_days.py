@@ -14,10 +14,10 @@ from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 from pumpwatch.clock import Clock
 from pumpwatch.config_disk import DiskConfig
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.hookspecs import DroppingSink, StoredDay
 from pumpwatch.ops.cold_file import ColdFolder
 from pumpwatch.ops.cold_tier import ColdTier
 from pumpwatch.ops.disk_watch import Level, disk_use
+from pumpwatch.sink_abilities import DroppingSink, StoredDay
 from tests.questdb_server import QuestDBServer
 from tests.sinks.questdb.stores import CATALOGUE
 from tests.trades import batch_of

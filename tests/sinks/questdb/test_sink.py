@@ -11,7 +11,7 @@ from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 from pumpwatch_plugins.sinks.questdb import sink as module
 
 from pumpwatch.catalogue import Catalogue
-from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.errors import ConfigError, ServiceUnavailable
 from pumpwatch.model import SPOT, Instrument
 from pumpwatch.store.minutes import MINUTE_NS, minutes_of
 from pumpwatch.store.rejected_rows import store_all
@@ -210,3 +210,18 @@ def test_minutes_add_up_as_the_journal_adds_them_up(
         zip(CATALOGUE.names(expected.instrument), expected.minute.tolist(), expected.trades.tolist(),
             expected.checksum.tolist(), strict=True))
     assert questdb_server.count(f"{prefix}trades") == 6_000
+
+
+def test_a_trial_has_tables_of_its_own_and_leaves_nothing_behind(sink: QuestDBSink, questdb_server: QuestDBServer,
+                                                                 prefix: str) -> None:
+    trial = sink.trial("1")
+    trial.open()
+    trial.write(batch_of(50), catalogue_of())
+    assert questdb_server.await_count(50, f"{prefix}trial_1_trades") == 50
+    assert f"{prefix}trial_1_trades" in trial.trial_place()
+    trial.remove_trial()
+    tables = [name for name, in questdb_server.sql("SELECT table_name FROM tables()")]
+    assert f"{prefix}trades" in tables and not [name for name in tables if "trial" in name]
+    with pytest.raises(ConfigError, match="not the tables of a trial"):
+        sink.remove_trial()
+    assert questdb_server.count(f"{prefix}trades") == 0

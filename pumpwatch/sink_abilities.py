@@ -1,0 +1,106 @@
+"""What a sink may be able to do beyond writing and reading: PumpWatch uses an ability where a sink has its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from pumpwatch.hookspecs import Keeping, Sink
+
+
+@runtime_checkable
+class KeepingSink(Protocol):
+    """A sink that knows how it keeps its trades; for other sinks the defaults of `Keeping` are assumed."""
+
+    def keeping(self) -> Keeping:
+        """Return how it keeps its trades now. Called after `open` and every few seconds; it must work before `open`, too.
+
+        Raises ServiceUnavailable or ConfigError.
+        """
+
+
+@runtime_checkable
+class CountingSink(Protocol):
+    """A sink that counts its trades cheaply, so that lost rows are detected and sent again."""
+
+    def count(self, ranges: Sequence[tuple[int, int]]) -> Sequence[int]:
+        """Return the number of trades in each [from, to) of timestamps, including all that was acknowledged before the call.
+
+        Raises ServiceUnavailable if it cannot know now, for example while acknowledged trades are becoming visible.
+        """
+
+
+SymbolMinute = tuple[str, str, str, int, int, int]  # exchange, market type, symbol, minute since 1970, trades, checksum
+
+
+@runtime_checkable
+class SummingSink(Protocol):
+    """A sink that adds up the trades of each minute cheaply, so that it can be compared with the journal, even of long ago."""
+
+    def minute_sums(self, start_ns: int, end_ns: int) -> Sequence[SymbolMinute]:
+        """Return the trades with a timestamp in [start_ns, end_ns) by symbol and minute, including all that was acknowledged.
+
+        checksum: the sum over the trades of (timestamp ^ id) + 31 * trunc(quantity * 1e8) + 17 * trunc(price * 1e8), its last 32
+        bits, in integers of 64 bits that wrap. An id that is not a whole number counts as 0, and so does a product that 64 bits
+        do not hold. Raises ServiceUnavailable if it cannot know now.
+        """
+
+
+@runtime_checkable
+class AdvisingSink(Protocol):
+    """A sink that knows which settings of its server hurt."""
+
+    def advice(self) -> Sequence[tuple[str, str]]:
+        """Return what hurts, and the command that mends it. It must work before `open`. Raises ServiceUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDay:
+    """A part of a sink's trades that goes as a whole, usually a day. Its trades are in [from_ns, to_ns) by timestamp."""
+
+    name: str
+    from_ns: int
+    to_ns: int
+    trades: int
+    size_bytes: int
+
+
+@runtime_checkable
+class DroppingSink(Protocol):
+    """A sink that can drop old trades by whole days, so that its disk does not fill up. The methods may block."""
+
+    def days(self) -> Sequence[StoredDay]:
+        """Return the days that it holds, the oldest first; never the one that is written. Raises ServiceUnavailable."""
+
+    def keep_days(self, days: int) -> None:
+        """Have it drop by itself whatever is older than so many days, as it goes on; 0: as its own options say."""
+
+    def drop_days(self, days: Sequence[StoredDay]) -> None:
+        """Drop these days. If that cannot be done at once, they go by `keep_days`. Raises ServiceUnavailable."""
+
+    def write_parquet(self, day: StoredDay, file: BinaryIO) -> None:
+        """Write a day's trades as Parquet, with the columns of the sink's table. Raises ServiceUnavailable."""
+
+    def day_sums(self, day: StoredDay) -> tuple[int, int]:
+        """Return the trades of a day and their checksum, as that of `SummingSink.minute_sums`."""
+
+    def files_in(self) -> str:
+        """Return the folder of its files where it is on this machine, else an empty text. Raises ServiceUnavailable."""
+
+
+@runtime_checkable
+class TrialSink(Protocol):
+    """A sink that can be measured under load without touching its real trades."""
+
+    def trial(self, name: str) -> Sink:
+        """Return another sink with the same settings that keeps what it gets in a place of its own, beside the real one.
+
+        name: small letters, digits and `_`. The returned sink has `remove_trial` too.
+        """
+
+    def trial_place(self) -> str:
+        """Return the place of a trial in words for a person: the server and the names of its tables."""
+
+    def remove_trial(self) -> None:
+        """Remove everything that a trial has stored. Raises ServiceUnavailable, and ConfigError for a sink that is none."""
