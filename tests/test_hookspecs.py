@@ -1,4 +1,4 @@
-"""The hooks that a plugin may implement, and the optional halves of a sink."""
+"""The hooks that a plugin may implement."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pluggy
 import pytest
 
 from pumpwatch.hookspecs import HookSpecs, Keeping, Verdict, WriteResult, hookimpl
-from pumpwatch.sink_abilities import CountingSink, KeepingSink, SummingSink, TrialSink
 
 
 class Plugin:
@@ -37,14 +36,6 @@ def test_a_marked_function_answers_its_hook() -> None:
 def test_a_misspelt_hook_is_found() -> None:
     with pytest.raises(pluggy.PluginValidationError, match="sink"):
         manager_with(Misspelt()).check_pending()
-
-
-def test_a_sink_is_known_by_the_methods_that_it_has() -> None:
-    class Keeps:
-        def keeping(self) -> Keeping:
-            return Keeping()
-
-    assert isinstance(Keeps(), KeepingSink) and not isinstance(Keeps(), (CountingSink, SummingSink, TrialSink))
 
 
 def test_what_a_sink_or_title_does_not_say_has_a_cautious_default() -> None:

@@ -46,7 +46,7 @@ class Machine:
         self.program(self.home / "mvn", MAVEN)
         self.program(self.bin / "python3.13", "exit 0")
         self.program(self.bin / "promtool", PROMTOOL)
-        for name in ("systemd-analyze", "useradd", "chromium"):
+        for name in ("systemd-analyze", "useradd"):
             self.program(self.bin / name, "exit 0")
         for name in ("ruff", "mypy", "python"):
             self.program(self.venv / "bin" / name, f"echo {name}")
@@ -98,7 +98,7 @@ for word; do case $word in
     passwd) cp "$HOME/mvn" "$HOME/bin/useradd" ;;
 esac; done""")
     machine.program(machine.bin / "apt-cache", "exit 0")
-    for name, source in (("java", machine.home / "java"), ("mvn", machine.home / "mvn")):
+    for name, source in (("java", machine.home / "java"), ("mvn", machine.home / "mvn"), ("chromium", machine.home / "java")):
         shutil.copy(source, machine.bin / name)
     for name in ("systemd-analyze", "useradd"):
         (machine.bin / name).unlink()
@@ -140,6 +140,7 @@ def without_promtool(machine: Machine) -> None:
     machine.be(0)
     machine.program(machine.bin / "java", JAVA)
     machine.program(machine.bin / "mvn", MAVEN)
+    machine.program(machine.bin / "chromium", "exit 0")
     (machine.bin / "promtool").unlink()
 
 
@@ -152,7 +153,8 @@ def test_promtool_is_taken_out_of_its_package_once_and_nothing_is_installed(mach
         done = machine.run()
         assert (done.returncode, done.stdout.split()) == (0, ["ruff", "mypy", "python"]), done.stderr
     assert machine.asked() == ["-q download prometheus"]
-    assert sorted(path.name for path in (machine.home / ".cache" / "pumpwatch").iterdir()) == ["promtool", "questdb-9.3.4.jar"]
+    assert sorted(path.name for path in (machine.home / ".cache" / "pumpwatch").iterdir()) == [
+        "promtool", "questdb-9.3.4.jar", "s3proxy-3.1.0.jar"]
 
 
 @pytest.mark.parametrize("has", ["neither", "an old one", "no network"])

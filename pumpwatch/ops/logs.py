@@ -13,13 +13,12 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import msgspec
-
-from pumpwatch.config_log import LogConfig
-from pumpwatch.ops.log_file import LogFile
 from pumpwatch.printable import printable
+
+if TYPE_CHECKING:
+    from pumpwatch.config_log import LogConfig
 
 Kind = tuple[str, int, str, str]  # logger, level, words, first value
 PACKAGES = ("pumpwatch", "pumpwatch_plugins")  # a part of a log is a package or module below one of them
@@ -105,6 +104,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname, "part": part_of(record.name), "message": message[:LONGEST], "fields": fields}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
+        import msgspec
+
         return msgspec.json.encode(line, enc_hook=str).decode("utf-8", "replace")
 
 
@@ -161,6 +162,8 @@ def set_up(config: LogConfig, stream: IO[str] | None = None) -> None:
 
     A second call replaces what the first one has set up. Raises StorageError where the folder cannot be used.
     """
+    from pumpwatch.ops.log_file import LogFile
+
     root = logging.getLogger()
     handlers: list[logging.Handler] = [Lines(stream or sys.stderr)]
     kept = next((handler for handler in root.handlers if isinstance(handler, LogFile) and handler.is_of(config)), None)

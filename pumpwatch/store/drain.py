@@ -57,8 +57,7 @@ class Drain:
         audit_s: tuple[float, float] = (AUDIT_FIRST_S, AUDIT_S), share: int = WHOLE,
     ) -> None:
         self._name, self._sink, self._journal, self._catalogue = name, sink, journal, catalogue
-        self._stats, self._clock, self._record, self._options = stats, clock, record, options
-        self._audit_s = audit_s
+        self._stats, self._clock, self._record, self._options, self._audit_s = stats, clock, record, options, audit_s
         self._watch = SinkWatch(name, sink, trouble_poll_s, lambda: self._open, self._compare_keeping)
         self._share, self._wanted_share = Share(catalogue, share), share
         self._thread = ThreadPool(1)
