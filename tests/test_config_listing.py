@@ -19,7 +19,8 @@ def test_a_channel_is_told_of_everything_unless_it_says_otherwise() -> None:
 
 
 @pytest.mark.parametrize(("kind", "given"), [
-    (WindowConfig, {"before_s": -1, "after_s": 5}), (WindowConfig, {"before_s": 1, "after_s": 0}), (WindowConfig, {"before_s": 1}),
+    (WindowConfig, {"before_s": -1, "after_s": 5}), (WindowConfig, {"before_s": 1, "after_s": 0}),
+    (WindowConfig, {"before_s": 1}),
     (ChannelConfig, {"events": ["sold"]}), (ChannelConfig, {"timeout_s": 0}), (ListingConfig, {"fresh_s": 0}),
     (SourceConfig, {"interval": 1})])
 def test_a_value_out_of_range_and_an_unknown_key_are_rejected(kind: type, given: dict[str, object]) -> None:

@@ -48,6 +48,7 @@ def test_exports_and_backups_are_refused_on_a_full_disk(command: CommandLine, co
         if problem:
             pytest.skip(f"no right to mount a small file system here: {problem}")
         fill(tmp_path / "small")
-        for words in (("backup", "--to", tmp_path / "small" / "backups"), ("trades", "C0", "--parquet", tmp_path / "small" / "x.parquet")):
+        for words in (("backup", "--to", tmp_path / "small" / "backups"),
+                      ("trades", "C0", "--parquet", tmp_path / "small" / "x.parquet")):
             done = command(*words, "-c", config)
             assert done.returncode == 74 and "100% full, more than disk.full_percent (95)" in done.stderr
