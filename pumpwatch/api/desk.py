@@ -32,7 +32,8 @@ class Desk:
     figures: what the collector wrote last to status.json, at most about a second old; shared, so never change it. unready: the
     reason why the collector does not record, empty where it does. jobs: a row for each job of the scheduler. connections: a row
     for each connection of a venue such as binance.spot, None where it is not collected. broadcast: the events of the page.
-    samples: the metrics as of now. queries: counts what is read.
+    samples: the metrics as of now. roll_out: takes a step of a sink's roll-out, and returns its state.
+    queries: counts what is read.
     """
 
     config: Config
@@ -50,6 +51,7 @@ class Desk:
     threads: ThreadPool
     broadcast: Broadcast
     samples: Callable[[], Iterable[Sample]] = tuple
+    roll_out: Callable[[str, str], dict[str, Any]] = lambda action, reason: {}
     queries: QueryFigures = field(default_factory=partial(QueryFigures, 0.0))
 
     def offload(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

@@ -128,6 +128,11 @@ class Collector:
         """Return the state of the roll-out of a sink; empty without one."""
         return self.rollout.status()
 
+    def roll_out(self, action: str, reason: str) -> dict[str, Any]:
+        """Take a step of the roll-out, and return its state. Raises UsageError where there is none, or it does not allow that."""
+        self.rollout.act(action, reason)
+        return self.rollout.status()
+
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""
         return self.listings.status() if self.listings else {}

@@ -39,7 +39,7 @@ class Serving:
                     connections=self._connections, plugins=collector.plugins, readers=self._readers,
                     listings=ListingRows(collector.config, collector.clock, threads), threads=threads,
                     samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries,
-                    broadcast=self._page.broadcast)
+                    broadcast=self._page.broadcast, roll_out=collector.roll_out)
 
     def _connections(self, venue: str) -> list[dict[str, Any]] | None:
         """Return a row for each connection of a venue, None where it is not collected."""

@@ -126,6 +126,8 @@ class SinkRollout:
 
     def act(self, action: str, reason: str = "") -> None:
         """Do what a person asks for: start, pause, advance or back. Raises UsageError where the state does not allow it."""
+        if not self.configured:
+            raise UsageError("the config rolls out no sink", "set rollout.sink to one of `sinks`")
         said = f"asked for: {printable(reason, 200)}" if reason else "asked for"
         self._change(lambda: self.machine.act(action, self._collector.clock.now_ns(), said))
 

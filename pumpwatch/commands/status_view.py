@@ -134,6 +134,9 @@ def _stores(status: Status) -> list[list[str]]:
         rows.append(["gaps", _gaps(status["backfill"])])
     rows += [[f"sink {sink.get('name')}", f"{sink.get('state')}, {int(sink.get('backlog_trades', 0)):,} trades behind"]
              for sink in status.get("sinks", ())]
+    if status.get("rollout"):
+        rolled = status["rollout"]
+        rows.append([f"roll-out {rolled.get('sink')}", f"{rolled.get('status')}, {rolled.get('percent')} % of the instruments"])
     rows += [[f"notify {channel.get('name')}", _channel(channel)] for channel in status.get("notify", ())]
     return rows + [[f"listing {name}", _board(value)] for name, value in (status.get("listing") or {}).items()]
 

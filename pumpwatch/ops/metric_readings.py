@@ -38,6 +38,10 @@ class Figures:
         """Return the states of the listing sources by name."""
         return {name: row for name, row in (self.status.get("listing") or {}).items() if isinstance(row, Mapping) and "up" in row}
 
+    def rows_of(self, label: str) -> list[Mapping[str, Any]]:
+        """Return the rows of a label's section, without sinks that are off: a roll-out gives them nothing yet."""
+        return [row for row in self.status.get(HOLDERS[label], ()) if label != "sink" or row.get("state") != "off"]
+
     @staticmethod
     def name_of(label: str, row: Mapping[str, Any]) -> str:
         """Return the name of a row: of a venue `binance.spot`."""
@@ -76,7 +80,7 @@ def field(section: str, key: str = "", factor: float = 1.0) -> Read:
 def rows(label: str, key: str, factor: float = 1.0) -> Read:
     """Read a number of each row of a label's section; of a list its length, of a truth value 1 or 0."""
     def read(figures: Figures) -> Reading:
-        for row in figures.status.get(HOLDERS[label], ()):
+        for row in figures.rows_of(label):
             value = row.get(key)
             if value is not None:
                 yield (figures.name_of(label, row),), (len(value) if isinstance(value, list) else float(value)) * factor
@@ -86,7 +90,7 @@ def rows(label: str, key: str, factor: float = 1.0) -> Read:
 def judged(label: str, judge: Callable[[Mapping[str, Any]], bool]) -> Read:
     """Read 1 for each row of a label's section that passes, 0 for the others."""
     def read(figures: Figures) -> Reading:
-        for row in figures.status.get(HOLDERS[label], ()):
+        for row in figures.rows_of(label):
             yield (figures.name_of(label, row),), float(judge(row))
     return read
 

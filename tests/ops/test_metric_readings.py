@@ -35,3 +35,9 @@ def test_a_row_of_a_list_counts_its_entries_and_a_number_is_brought_to_its_unit(
     assert read(rows("venue", "lag_ms", 1e-3)) == {("a.spot",): 0.0125, ("b.futures",): 0.0125}
     assert read(rows("channel", "up")) == {("phone",): 0.0}
     assert read(judged("sink", lambda row: row["state"] == "up")) == {("questdb",): 1.0}
+
+
+def test_a_sink_that_is_off_has_no_values() -> None:
+    sinks = [{"name": "questdb", "state": "off", "backlog_trades": 10**9}, {"name": "other", "state": "up", "backlog_trades": 4}]
+    assert read(rows("sink", "backlog_trades"), sinks=sinks) == {("other",): 4.0}
+    assert read(judged("sink", lambda row: True), sinks=sinks) == {("other",): 1.0}
