@@ -1,4 +1,4 @@
-"""What a sink may be able to do beyond writing and reading: PumpWatch uses an ability where a sink has its methods."""
+"""Optional abilities of a sink, beyond writing and reading. PumpWatch uses an ability where a sink has its methods."""
 
 from __future__ import annotations
 

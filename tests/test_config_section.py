@@ -1,4 +1,4 @@
-"""What a section is made of."""
+"""The base class of a section, and the types of its values."""
 
 from __future__ import annotations
 

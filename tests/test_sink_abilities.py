@@ -1,4 +1,4 @@
-"""What a sink is able to do is known by the methods that it has."""
+"""A sink's abilities are known by its methods."""
 
 from __future__ import annotations
 
