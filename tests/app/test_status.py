@@ -115,6 +115,6 @@ def test_the_machine_is_looked_at_when_the_figures_are_written(collector: Collec
     collector.status.write()
     collector.status.write()  # what the first one found is in the second
     figures = json.loads((tmp_path / FILE).read_text("utf-8"))
-    assert figures["disk"]["size_bytes"] > 0 and figures["files"]["open"] > 3
+    assert figures["files"]["open"] > 3
     assert 0 < figures["memory"]["used_ratio"] < 1
     assert figures["clock_offset_s"] is None and figures["active_alerts"] == [] and figures["queries"]["total"] == 0

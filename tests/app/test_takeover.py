@@ -167,8 +167,10 @@ def test_the_service_manager_knows_the_new_process_before_the_old_one_ends_and_h
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
 
         def heard() -> tuple[bytes, int]:
-            text, ((_, _, credentials),), _, _ = manager.recvmsg(1000, socket.CMSG_SPACE(12))
-            return text, struct.unpack("3i", credentials)[0]
+            while True:
+                text, ((_, _, credentials),), _, _ = manager.recvmsg(1000, socket.CMSG_SPACE(12))
+                if text != b"WATCHDOG=1":
+                    return text, struct.unpack("3i", credentials)[0]
 
         with CollectorProcess(sim, tmp_path) as collector:
             assert heard() == (b"READY=1", collector.child.pid)

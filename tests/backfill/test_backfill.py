@@ -73,7 +73,8 @@ def test_a_cut_of_some_symbols_is_filled_and_the_busiest_come_first():
         assert collector.have(symbol) == [str(number) for number in range(1, 100)]
     stage.look()
     assert stage.figures() | {"requests": 0} == {
-        "enabled": True, "done": 6, "left": 0, "left_s": 0, "trades": 90, "requests": 0, "open": 0, "filled": 4, "lost": 0}
+        "enabled": True, "done": 6, "left": 0, "left_s": 0, "trades": 90, "requests": 0, "open": 0, "filled": 4, "lost": 0,
+        "looked": True}
 
 
 def test_the_coin_of_a_listing_window_comes_first():

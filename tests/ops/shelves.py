@@ -9,8 +9,9 @@ import numpy as np
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.errors import ServiceUnavailable
-from pumpwatch.hookspecs import Keeping, Sink, SymbolMinute
+from pumpwatch.hookspecs import Keeping, Sink
 from pumpwatch.model import TradeBatch
+from pumpwatch.sink_abilities import SymbolMinute
 from pumpwatch.store.minutes import MINUTE_NS, minutes_of
 from tests.ops.minute_folder import SYMBOLS, catalogue, trades
 

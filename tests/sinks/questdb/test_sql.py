@@ -23,6 +23,15 @@ def await_ttl(server: QuestDBServer, prefix: str, expected: list[object]) -> Non
         time.sleep(0.05)
 
 
+def await_valid_views(server: QuestDBServer, prefix: str) -> None:
+    """Wait until every view is there and refreshed."""
+    deadline = time.monotonic() + 120
+    statement = f"SELECT view_status FROM materialized_views() WHERE view_name LIKE '{prefix}%'"
+    while (states := {row[0] for row in server.sql(statement)}) != {"valid"}:
+        assert time.monotonic() < deadline, states
+        time.sleep(0.1)
+
+
 def test_tables_and_views_are_made_and_opening_again_changes_nothing(
         questdb_server: QuestDBServer, prefix: str) -> None:
     sink = QuestDBSink(QuestDBOptions(addr=questdb_server.addr, table_prefix=prefix, ttl_days=7))
@@ -33,8 +42,7 @@ def test_tables_and_views_are_made_and_opening_again_changes_nothing(
     assert made == {prefix + name for name in
                     ("trades", "exchange_health", "listing_events", "candles_1m", "candles_5m")}
     await_ttl(questdb_server, prefix, [1, "WEEK"])
-    assert {row[0] for row in questdb_server.sql(
-        f"SELECT view_status FROM materialized_views() WHERE view_name LIKE '{prefix}%'")} == {"valid"}
+    await_valid_views(questdb_server, prefix)
 
 
 def test_candles_add_up(questdb_server: QuestDBServer, prefix: str) -> None:
@@ -149,9 +157,5 @@ def test_candles_are_rebuilt_after_their_table_was_dropped(questdb_server: Quest
     sink.open()
     questdb_server.sql(f"DROP TABLE {prefix}trades")
     sink.open()
-    deadline = time.monotonic() + 120
-    while {row[0] for row in questdb_server.sql("SELECT view_status FROM materialized_views()"
-                                                f" WHERE view_name LIKE '{prefix}%'")} != {"valid"}:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    await_valid_views(questdb_server, prefix)
     sink.close()
