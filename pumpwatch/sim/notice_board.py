@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Any
 
@@ -126,7 +126,7 @@ class NoticeBoard:
             return reply
         call = HttpCall(request.method, request.path, request.query, request.headers, request.body, self._clock.now_ns())
         answer = self.dialect.rest(call, self)
-        answer.headers.setdefault("Date", formatdate(call.now_ns // NS_PER_S, usegmt=True))
+        answer = replace(answer, headers={"Date": formatdate(call.now_ns // NS_PER_S, usegmt=True), **answer.headers})
         return cut(answer) if self.fault == HALF_JSON else answer
 
     def status(self) -> dict[str, Any]:

@@ -112,6 +112,7 @@ def test_rates_are_over_ten_seconds_however_often_somebody_asks(collector: Colle
 
 
 def test_the_machine_is_looked_at_when_the_figures_are_written(collector: Collector, tmp_path: Path) -> None:
+    collector.memory.look()
     collector.status.write()
     collector.status.write()  # what the first one found is in the second
     figures = json.loads((tmp_path / FILE).read_text("utf-8"))

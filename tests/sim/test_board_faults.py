@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,6 +15,7 @@ from pumpwatch.clock import FakeClock
 from pumpwatch.sim.board_faults import ANSWERS, FAULTS, NO_FAULT, VIEWS
 from pumpwatch.sim.dialect import Coin
 from pumpwatch.sim.ground_truth import TruthWriter
+from pumpwatch.sim.http_messages import HttpReply
 from pumpwatch.sim.notice_board import NoticeBoard
 from pumpwatch.sim.wire import ClientRequest
 
@@ -97,3 +99,13 @@ def test_a_market_that_opens_is_in_the_list() -> None:
 def test_an_answer_has_the_date_by_the_boards_clock(client: Client) -> None:
     answer = client.board.rest(ClientRequest("GET", DIALECT.url_path, {}, b""), "10.1.0.1")
     assert parsedate_to_datetime(answer.headers["Date"]).timestamp() == client.clock.now_ns() // 10**9
+
+
+def test_an_answer_that_is_the_same_object_each_time_has_its_own_date() -> None:
+    clock, same = FakeClock(), HttpReply(200, b"[]")
+    board = NoticeBoard(replace(DIALECT, rest=lambda call, board: same), clock, TruthWriter(None, [], {}))
+    dates = []
+    for _ in range(2):
+        clock.advance(30)
+        dates.append(board.rest(ClientRequest("GET", DIALECT.url_path, {}, b""), "10.1.0.1").headers["Date"])
+    assert dates[0] != dates[1]
