@@ -21,7 +21,6 @@ from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.feeds.rate_limits import HALF
 from pumpwatch.ops.health import problems, summary_line
 from pumpwatch.ops.renewal_request import take
-from pumpwatch.ops.service_manager import keep_alive
 from pumpwatch.printable import printable
 from pumpwatch.store.folder_lock import is_taken_over
 from pumpwatch.store.scrub import Scrub
@@ -87,7 +86,6 @@ class Jobs:
             self.every(HEALTH_S, self._write_health)
         self.scheduler.start()
         collector.supervisor.spawn("clock", self._watch_clock)
-        collector.supervisor.spawn("watchdog", keep_alive)
 
     def every(self, seconds: float, job: Any, *, at_once: bool = False, name: str = "") -> None:
         """Run a job each `seconds`, for the first time after that or `at_once`."""
