@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pumpwatch.config import Config
 from pumpwatch.errors import ConfigError
+from pumpwatch.notify.secret_values import secret_value
 
 SHORTEST_TOKEN = 16
 LONGEST_TOKEN = 512
@@ -90,7 +91,7 @@ def _token_of(config: Config) -> str:
     options, key = config.api, "token"
     if options.token and options.token_file:
         raise _wrong(config, "token_file", "there is a token already", "give one of token and token_file")
-    token = options.token
+    token = secret_value(options.token, f"{config.source.at('api.token')}: api.token", Path(config.source.name).absolute().parent)
     if options.token_file:
         key = "token_file"
         try:

@@ -10,7 +10,8 @@ import numpy as np
 from msgspec import Meta
 
 from pumpwatch.api.encodings import TradeRow, trade_rows
-from pumpwatch.api.route import Call, Problem, Route
+from pumpwatch.api.route import JSON, Answer, Call, Problem, Route
+from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.query import QueryPart
@@ -48,7 +49,7 @@ class RecentTrades(msgspec.Struct):
     symbols: list[SymbolTrades]
 
 
-def recent(call: Call) -> RecentTrades:
+def recent(call: Call) -> Answer:
     """Answer with the last trades and prices of a coin."""
     desk, query = call.desk, call.query
     ids = desk.catalogue.matching(query.coin)
@@ -66,7 +67,14 @@ def recent(call: Call) -> RecentTrades:
             break
     ms, rows = (desk.clock.monotonic() - began_s) * 1000, sum(map(len, last.values()))
     desk.queries.note(query.coin, start_ns, now_ns, [QueryPart("recent", rows, ms)], rows, ms)
-    return RecentTrades(query.coin.upper(), [_of_symbol(call, number, last.get(number)) for number in ids])
+    return Answer(desk.offload(_encoded, desk.catalogue, query.coin.upper(), ids, last), JSON)
+
+
+def _encoded(catalogue: Catalogue, coin: str, ids: Sequence[int], last: Mapping[int, TradeBatch]) -> bytes:
+    """Return a `RecentTrades` as JSON, encoded symbol by symbol: a hundred of them are megabytes, too much for one call."""
+    encode = msgspec.json.encode
+    return b'{"coin":%b,"symbols":[%b]}' % (
+        encode(coin), b",".join(encode(_of_symbol(catalogue, number, last.get(number))) for number in ids))
 
 
 def _last_of(held: Sequence[Held], ids: Sequence[int], start_ns: int, end_ns: int, limit: int) -> Mapping[int, TradeBatch]:
@@ -74,8 +82,7 @@ def _last_of(held: Sequence[Held], ids: Sequence[int], start_ns: int, end_ns: in
     return {number: batch.take(np.flatnonzero(batch.instrument == number)[-limit:]) for number in ids}
 
 
-def _of_symbol(call: Call, number: int, batch: TradeBatch | None) -> SymbolTrades:
-    catalogue = call.desk.catalogue
+def _of_symbol(catalogue: Catalogue, number: int, batch: TradeBatch | None) -> SymbolTrades:
     exchange, market_type = catalogue.venues[number]
     instrument = catalogue.instruments[number]
     rows = trade_rows(batch, catalogue) if batch is not None else []

@@ -32,7 +32,7 @@ class Service:
         access, desk = self._access, self._desk
         changing = frozenset((route.method, route.path) for route in ROUTES if route.token)
         guard = Guard(access.hosts, access.token, access.every_request, changing, access.tls is not None)
-        application = Application(desk, ROUTES, read_pages(), guard)
+        application = Application(desk, ROUTES, desk.offload(read_pages), guard)  # reading and squeezing takes a while
         told = False
         while not self._stopped.is_set():
             server = Server((access.host, access.port), application, desk.stats, connections=desk.config.api.connections,

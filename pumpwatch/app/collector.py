@@ -46,7 +46,7 @@ from pumpwatch.notify.notifier import MakeEvent
 from pumpwatch.ops.cold_tier import cold_tiers
 from pumpwatch.ops.disk_watch import DiskWatch
 from pumpwatch.ops.memory_watch import MemoryWatch, give_back
-from pumpwatch.ops.service_manager import notify
+from pumpwatch.ops.service_manager import keep_alive, notify
 from pumpwatch.ops.status_file import Unreadable, read_figures
 from pumpwatch.pipeline.ingest import Ingest
 from pumpwatch.plugins import Plugins, load_plugins
@@ -168,6 +168,7 @@ class Collector:
             self._add_venue(venue, part, recovery, ended_ns)
         self._start_reading()
         self._start_storing(recovery)
+        self.supervisor.spawn("watchdog", keep_alive)
 
     def replace(self, within_s: float) -> None:
         """Start beside the collector that runs on the same folder, and take over from it once everything is read here too.
@@ -186,6 +187,7 @@ class Collector:
         self._start_reading()
         takeover.wait_until_up()
         self._catch_signals()  # from now on it holds trades that nobody else may have
+        self.supervisor.spawn("watchdog", keep_alive)  # it is the service from here on, and a large journal opens slowly
         takeover.end_other()
         recovery = self.threaded_journal.open()
         takeover.merge(recovery)

@@ -16,12 +16,12 @@ from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.retaining import Retaining
 from pumpwatch.app.schedule import Scheduler
 from pumpwatch.app.status import Status
+from pumpwatch.backup.child import LONGEST_S
 from pumpwatch.clock import ClockWatch
 from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.feeds.rate_limits import HALF
 from pumpwatch.ops.health import problems, summary_line
 from pumpwatch.ops.renewal_request import take
-from pumpwatch.ops.service_manager import keep_alive
 from pumpwatch.printable import printable
 from pumpwatch.store.folder_lock import is_taken_over
 from pumpwatch.store.scrub import Scrub
@@ -32,6 +32,7 @@ REQUESTS_S, TAKEOVER_S = 1.0, 1.0
 UPKEEP_S = 5.0
 DISK_S, MEMORY_S = 5.0, 5.0
 RETENTION_S = 60.0
+DAYS_LAST_S = 6 * 3600.0  # copies of many days
 LEDGER_UPKEEP_S, LEDGER_STEPS = 30.0, 200  # at most so many short transactions at a time
 LEDGER_CHECK_S = 600.0
 HEALTH_S = 60.0
@@ -71,8 +72,8 @@ class Jobs:
         self.every(UPKEEP_S, self._report_absent_coins)
         self.retaining = Retaining(collector, self.minutes.counted)
         self.every(RETENTION_S, self.retaining.journal.run, name="retention")
-        self.every(RETENTION_S, self.retaining.drop_days, name="old days of sinks")
-        self.every(REQUESTS_S, self.retaining.take_request)
+        self.every(RETENTION_S, self.retaining.drop_days, name="old days of sinks", lasts_s=DAYS_LAST_S)
+        self.every(REQUESTS_S, self.retaining.take_request, lasts_s=DAYS_LAST_S)
         collector.supervisor.spawn("scrub", Scrub(collector.threaded_journal, collector.clock, collector.stats).run)
         self.every(LEDGER_UPKEEP_S, self._keep_ledger_small)
         self.every(LEDGER_CHECK_S, self._check_ledger, at_once=True)
@@ -81,17 +82,16 @@ class Jobs:
         self.every(THIN_S, self.minutes.thin)
         if collector.config.reports.enabled:
             self.every(REPORT_S, self.minutes.report, name="report")
-        self.every(CHECK_S, self.backup.run, at_once=True, name="backup")
+        self.every(CHECK_S, self.backup.run, at_once=True, name="backup", lasts_s=LONGEST_S)
         self.every(collector.config.log.summary_s, self._summary)
         if collector.sinks:
             self.every(HEALTH_S, self._write_health)
         self.scheduler.start()
         collector.supervisor.spawn("clock", self._watch_clock)
-        collector.supervisor.spawn("watchdog", keep_alive)
 
-    def every(self, seconds: float, job: Any, *, at_once: bool = False, name: str = "") -> None:
-        """Run a job each `seconds`, for the first time after that or `at_once`."""
-        options: dict[str, Any] = {"next_run_time": datetime.now(UTC)} if at_once else {}
+    def every(self, seconds: float, job: Any, *, at_once: bool = False, name: str = "", lasts_s: float = 0.0) -> None:
+        """Run a job each `seconds`, for the first time after that or `at_once`. One run may last `lasts_s` seconds."""
+        options: dict[str, Any] = {"lasts_s": lasts_s} | ({"next_run_time": datetime.now(UTC)} if at_once else {})
         self.scheduler.add_job(job, "interval", seconds=seconds, **options, **({"id": name, "name": name} if name else {}))
 
     def rows(self) -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
         self._clock = clock or Clock()
         super().__init__(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
         self._last: dict[str, Run] = {}
+        self._lasts_s: dict[str, float] = {}
         self.add_listener(self._note, EVENT_JOB_SUBMITTED | EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
 
     def _run_of(self, job_id: str) -> Run:
@@ -80,8 +81,8 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
         """Return a row for each job, by name.
 
         It has name, next_at, last_at (None: not yet), took_s (None while it runs), runs, errors, skipped, error (of the last run,
-        empty where it went well) and overdue_s: how much longer than its interval it has been since a run ended. Times are
-        ISO 8601 in UTC.
+        empty where it went well) and overdue_s: how much longer than its interval, and than a run may last, it has been since
+        a run ended. Times are ISO 8601 in UTC.
         """
         found = []
         for job in self.get_jobs():
@@ -101,13 +102,20 @@ class Scheduler(GeventScheduler):  # type: ignore[misc]
         if following is None:
             return 0.0
         interval_s: float = (following - due).total_seconds()
-        return round(max(0.0, self._clock.monotonic() - run.alive_s - interval_s), 1)
+        lasts_s = self._lasts_s.get(job.id, 0.0) if run.began is not None and run.ended is None else 0.0
+        return round(max(0.0, self._clock.monotonic() - run.alive_s - interval_s - lasts_s), 1)
 
     def add_job(self, func: Any, trigger: Any = None, *args: Any, **options: Any) -> Any:
-        """Add a job; the trigger `interval`, with `seconds` and `jitter`, becomes an `Every`."""
+        """Add a job; the trigger `interval`, with `seconds` and `jitter`, becomes an `Every`.
+
+        lasts_s: a run that takes so long is not overdue.
+        """
+        lasts_s = options.pop("lasts_s", 0.0)
         if trigger == "interval":
             trigger = Every(options.pop("seconds"), options.pop("jitter", 0.0))
-        return super().add_job(func, trigger, *args, **options)
+        job = super().add_job(func, trigger, *args, **options)
+        self._lasts_s[job.id] = lasts_s
+        return job
 
     def reschedule_all(self, now: datetime | None = None) -> None:
         """Move every job that is due too far ahead of the wall clock back to within its interval."""

@@ -107,7 +107,12 @@ def _put_in_place(fresh: Path, folder: Path) -> None:
         inside.rename(fresh / "inbox")
     for name in NOTHING - {"inbox"}:
         (folder / name).unlink(missing_ok=True)
-    fresh.replace(folder)  # rename takes the place of an empty folder, and of no other
+    try:
+        fresh.replace(folder)  # rename takes the place of an empty folder, and of no other
+    except OSError:
+        if (fresh / "inbox").is_dir():
+            (fresh / "inbox").rename(inside)  # its requests are somebody's
+        raise
     handle = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

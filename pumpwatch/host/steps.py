@@ -292,6 +292,8 @@ class Removal(Step):
         there = self.machine.inside(self.path)
         self.mounted = os.path.ismount(there)  # it cannot be renamed, and is emptied at the end
         if not self.mounted:
+            if os.path.lexists(aside(there, "removed")):  # of a removal that was killed
+                remove(aside(there, "removed"))
             there.rename(aside(there, "removed"))
             self.moved = True
         if self.afterwards:

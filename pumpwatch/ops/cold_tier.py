@@ -95,16 +95,19 @@ class ColdTier:
         if level >= Level.EMERGENCY and not seen.own_days:
             self._tell_once("for ever", "sink keeps its trades for ever, nothing is dropped though its disk fills up sink=%s",
                             self.name)
-        ready = due if self._target is None else self._copied(only_recording)
+        ready, soon = (due, True) if self._target is None else self._copied(only_recording)
         if seen.keep == seen.own_days:
             if self._shortened:
                 self._sink.keep_days(0)
                 self._shortened = False
             if level is Level.OK:
                 return []  # the sink does it by itself
-        elif len(ready) == len(due):  # every day that goes by this setting has its copy
+        elif soon and len(ready) == len(due):  # every day that goes by this setting, now or soon, has its copy
             self._sink.keep_days(seen.keep)
             self._shortened = True
+        elif self._shortened:  # else the sink would drop the next days by itself, copied or not
+            self._sink.keep_days(0)
+            self._shortened = False
         if ready:
             self._sink.drop_days(ready)
         fresh = [day for day in ready if day.name not in self._dropped]
@@ -116,21 +119,20 @@ class ColdTier:
                 sum(day.size_bytes for day in fresh), seen.keep)
         return fresh
 
-    def _copied(self, only_recording: bool) -> list[StoredDay]:
-        """Copy the days that are due, or will be soon; return those that are due and have a copy."""
+    def _copied(self, only_recording: bool) -> tuple[list[StoredDay], bool]:
+        """Copy the days that are due, or will be soon; return those that are due and have a copy, and whether all have one."""
         seen, target = self._seen, self._target
         copied: list[StoredDay] = []
+        complete = True
         if target is None or not seen.keep:
-            return copied
+            return copied, complete
         for day in due_days(seen.days, max(1, seen.keep - AHEAD_DAYS), self._clock.now_ns()):
-            name = f"{self.name}/{day.name}"
-            held = target.held(name)
-            stale = held is None or held.trades != day.trades
-            if stale and (only_recording or not self._copy(target, name, day)):
-                continue
-            if day in seen.due:
+            name = copy_name(target, self.name, day)
+            if not _is_held(target, name, day) and (only_recording or not self._copy(target, name, day)):
+                complete = False
+            elif day in seen.due:
                 copied.append(day)
-        return copied
+        return copied, complete
 
     def _copy(self, target: ColdTarget, name: str, day: StoredDay) -> bool:
         try:
@@ -152,6 +154,21 @@ class ColdTier:
         return {"sink": self.name, "bytes": sum(day.size_bytes for day in seen.days), "days": len(seen.days),
                 "keeps_s": seen.keep * DAY_S, "oldest_ns": min((day.from_ns for day in seen.days), default=None),
                 "due": len(seen.due)}
+
+
+def copy_name(target: ColdTarget, sink: str, day: StoredDay) -> str:
+    """Return the name of a day's copy.
+
+    A day that came back with fewer trades, after it had gone, gets a name of its own: the fuller copy is not replaced.
+    """
+    name = f"{sink}/{day.name}"
+    held = target.held(name)
+    return name if held is None or held.trades <= day.trades else f"{name}-{day.trades}"
+
+
+def _is_held(target: ColdTarget, name: str, day: StoredDay) -> bool:
+    held = target.held(name)
+    return held is not None and held.trades == day.trades
 
 
 def cold_target(options: DiskConfig) -> ColdTarget | None:

@@ -41,6 +41,9 @@ def _secrets(config: Config) -> Iterator[tuple[str, str]]:
     for name, options in config.sinks.items():
         if isinstance(password := options.get("password"), str):
             yield f"sinks.{name}.password", password
+    for key in ("access_key", "secret_key"):
+        if value := getattr(config.backup.s3, key):
+            yield f"backup.s3.{key}", value
     if config.api.token:
         yield "api.token", config.api.token
     for key in ("token_file", "tls_key_file"):

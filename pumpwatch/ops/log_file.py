@@ -106,6 +106,10 @@ class LogFile(logging.Handler):
         self._file.close()
         self._ended.release()
 
+    def end(self) -> None:
+        """Have the thread write what waits and close the file; returns at once, for the hub."""
+        self._lines.put(None)
+
     def close(self) -> None:
         """Write what waits, for CLOSE_S at most."""
         self._lines.put(None)

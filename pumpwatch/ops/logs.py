@@ -178,7 +178,7 @@ def set_up(config: LogConfig, stream: IO[str] | None = None) -> None:
         handler.addFilter(limit.passed)
     for handler in root.handlers:
         if isinstance(handler, LogFile) and handler is not kept:
-            handler.close()
+            handler.end()
     root.handlers[:] = [*handlers, *(handler for handler in root.handlers if not isinstance(handler, (Lines, LogFile)))]
     set_levels(config)
 

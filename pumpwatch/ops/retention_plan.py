@@ -11,7 +11,7 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError
 from pumpwatch.hookspecs import Sink
-from pumpwatch.ops.cold_tier import ColdTier, cold_target
+from pumpwatch.ops.cold_tier import ColdTier, cold_target, copy_name
 from pumpwatch.ops.disk_watch import DiskUse, Level, disk_use, level_of
 from pumpwatch.ops.retention import allowed_bytes
 from pumpwatch.ops.verify import acknowledged_by
@@ -92,7 +92,7 @@ def _segments(config: Config, use: DiskUse, level: Level, clock: Clock) -> Itera
 def _days(name: str, sink: DroppingSink, level: Level, config: Config, clock: Clock) -> Iterator[Due]:
     tier, target = ColdTier(name, sink, config.disk, clock), cold_target(config.disk)
     for day in tier.look(level):
-        held = target.held(f"{name}/{day.name}") if target is not None else None
+        held = target.held(copy_name(target, name, day)) if target is not None else None
         yield Due(name, day.name, day.from_ns, day.to_ns, day.trades, day.size_bytes, f"older than {tier.keeps_days} days",
                   None if target is None else held is not None and held.trades == day.trades)
 

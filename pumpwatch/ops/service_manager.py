@@ -17,8 +17,8 @@ ALIVE_S = 10.0
 
 def notify(state: str, environ: Mapping[str, str] | None = None) -> bool:
     """Send a state such as `READY=1`; return whether it was sent. A manager that does not answer is ignored."""
-    address = (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
+    address = _address(environ)
+    if not address:
         return False
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to_manager:
         to_manager.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
@@ -26,11 +26,19 @@ def notify(state: str, environ: Mapping[str, str] | None = None) -> bool:
     return False
 
 
-def keep_alive(environ: Mapping[str, str] | None = None) -> None:
+def _address(environ: Mapping[str, str] | None) -> str:
+    """Return where the manager listens, empty without one."""
+    address = (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
+    return address if address.startswith(("/", "@")) else ""
+
+
+def keep_alive(environ: Mapping[str, str] | None = None, every_s: float = ALIVE_S) -> None:
     """Report each 10 s that the hub still turns, for the manager's watchdog; return at once without a manager.
 
-    WATCHDOG_USEC is not asked: a process that takes over is the child of a reload, and systemd gives the variable to a service's
-    first process alone.
+    A report that cannot be sent, for want of a descriptor for example, is followed by the next one: the manager would kill a
+    process that fell silent. WATCHDOG_USEC is not asked: a process that takes over is the child of a reload, and systemd gives
+    the variable to a service's first process alone.
     """
-    while notify("WATCHDOG=1", environ):
-        gevent.sleep(ALIVE_S)
+    while _address(environ):
+        notify("WATCHDOG=1", environ)
+        gevent.sleep(every_s)

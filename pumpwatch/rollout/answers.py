@@ -61,6 +61,11 @@ class Answers(msgspec.Struct, kw_only=True):
         return self.total_ms / (self.queries - self.failed) if self.queries > self.failed else 0.0
 
     @property
+    def compared(self) -> bool:
+        """Return whether any answer was compared: some were neither failed nor late."""
+        return self.queries > self.failed + self.late
+
+    @property
     def different(self) -> int:
         """Return the number of differences of every kind."""
         return sum(self.differences.values())

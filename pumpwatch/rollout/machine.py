@@ -62,20 +62,33 @@ class Machine:
         raise UsageError(f"unknown request {printable(action)!r}", f"known: {', '.join(ACTIONS)}")
 
     def pass_time(self, seconds: float, now_ns: int) -> Ended | None:
-        """Let a running phase run for some seconds; at its end the next one begins, unless differences were found."""
+        """Let a running phase run for some seconds; at its end the next one begins, unless differences were found.
+
+        Nor does it begin where nothing could be compared, because the sink did not answer, or never got what it was asked for.
+        """
         state, phase = self.state, self.phase
         if state.status != "running" or phase is None:
             return None
         state.ran_s += seconds
         if state.ran_s < phase.duration_h * 3600:
             return None
-        if state.answers.different:
-            reason = (f"{state.answers.different:,} differences in the phase of {state.percent} %: look at its report, then"
-                      " `pumpwatch rollout advance` or `back`")
-            self._go(state.percent, "paused", now_ns, reason, resumes=True)
+        reason = self._doubt()
+        if reason:
+            ended = Ended(state.percent, state.phase_at_ns, state.ran_s, state.answers, f"paused: {reason}")
+            self._go(state.percent, "paused", now_ns, reason + ": look at its report, then `pumpwatch rollout advance` or `back`",
+                     resumes=True)
             state.alert_ns = now_ns
-            return Ended(state.percent, state.phase_at_ns, state.ran_s, state.answers, "paused: differences")
+            return ended
         return self._next(now_ns, f"the phase of {state.percent} % ended after {phase.duration_h:g} h")
+
+    def _doubt(self) -> str:
+        """Return why a phase that is over is not followed by the next one, empty where it is."""
+        answers, percent = self.state.answers, self.state.percent
+        if answers.different:
+            return f"{answers.different:,} differences in the phase of {percent} %"
+        if not answers.compared:
+            return f"nothing could be compared in the phase of {percent} %"
+        return ""
 
     def judge(self, judged: Judged, disk_percent: float, now_ns: int) -> Ended | None:
         """Take the sink back, or pause the phase, where a limit is exceeded."""

@@ -72,6 +72,14 @@ def test_a_token_must_be_a_secret_that_a_header_can_hold(token: str) -> None:
         access_of(config(token=token))
 
 
+def test_a_token_may_be_a_variable_and_its_name_is_never_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"api\.token: the environment variable PUMPWATCH_TOKEN is not set"):
+        access_of(config(token="${PUMPWATCH_TOKEN}"))
+    monkeypatch.setenv("PUMPWATCH_TOKEN", TOKEN)
+    access = access_of(config(token="${PUMPWATCH_TOKEN}"))
+    assert access is not None and access.token == TOKEN
+
+
 def test_a_token_file_must_be_there_and_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"api\.token_file: cannot be read: No such file"):
         access_of(config(token_file=str(tmp_path / "none")))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import falcon.testing
 import numpy as np
+import pytest
 
+from pumpwatch.api import recent_trades
 from pumpwatch.api.desk import Desk
+from pumpwatch.api.encodings import TradeRow, trade_rows
+from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.model import TradeBatch
 from pumpwatch.store.recent import extract
 
 
@@ -20,6 +27,18 @@ def test_the_last_trades_and_the_price_of_every_symbol_are_those_of_memory(
         batch = extract(held, [number], 0, 2**62)
         assert [trade["trade_id"] for trade in row["trades"]] == list(map(str, batch.trade_id[-7:].tolist()))
         assert row["price"] == batch.price[-1] and row["at_ns"] == batch.timestamp[-1]
+
+
+def test_the_rows_are_made_off_the_hub(client: falcon.testing.TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def watched(batch: TradeBatch, catalogue: Catalogue) -> list[TradeRow]:
+        threads.append(threading.get_native_id())
+        return trade_rows(batch, catalogue)
+
+    monkeypatch.setattr(recent_trades, "trade_rows", watched)
+    assert client.simulate_get("/api/trades/recent", query_string="coin=C1&limit=200").json["symbols"]
+    assert threads and threading.get_native_id() not in threads, "200 trades of 60 symbols take a tenth of a second"
 
 
 def test_a_symbol_without_trades_in_memory_has_no_price(client: falcon.testing.TestClient, desk: Desk) -> None:

@@ -132,3 +132,24 @@ def test_a_row_of_a_job_has_its_last_run_and_its_last_error(scheduler: Scheduler
     gevent.sleep(0)
     well = scheduler.rows()[1]
     assert well["error"] == "" and well["errors"] == 1 and well["runs"] >= 2 and well["took_s"] is not None
+
+
+def test_a_run_that_may_last_long_is_overdue_only_after_that() -> None:
+    clock, ending, began = FakeClock(), Event(), Event()
+    scheduler = Scheduler(clock)
+
+    def job() -> None:
+        began.set()
+        ending.wait()
+
+    scheduler.add_job(job, "interval", seconds=20, next_run_time=datetime.now(UTC), id="backup", name="backup", lasts_s=3600.0)
+    scheduler.start()
+    try:
+        assert began.wait(30)
+        clock.advance(3600.0)
+        assert scheduler.rows()[0]["overdue_s"] == 0.0
+        clock.advance(100.0)
+        assert scheduler.rows()[0]["overdue_s"] == 80.0
+    finally:
+        ending.set()
+        scheduler.shutdown(wait=False)

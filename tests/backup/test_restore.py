@@ -63,6 +63,16 @@ def test_a_folder_that_a_collector_left_empty_takes_a_backup_and_keeps_its_inbox
     assert (tmp_path / "left" / "inbox" / "notice.json").exists()
 
 
+def test_a_folder_that_somebody_writes_to_meanwhile_keeps_its_inbox_and_what_was_written(
+        backed_up: BackedUp, tmp_path: Path) -> None:
+    folder = tmp_path / "left"
+    (folder / "inbox").mkdir(parents=True)
+    (folder / "inbox" / "notice.json").write_text("{}")
+    with pytest.raises(StorageError, match="the folder is as it was"):
+        restore(*backed_up, folder, [], lambda row: (folder / "theirs").touch())
+    assert set(content(folder)) - {"lock"} == {"inbox/notice.json", "theirs"}
+
+
 def test_beside_is_a_new_name_next_to_the_folder(stored: Path, backed_up: BackedUp) -> None:
     name = free_name(stored)
     assert name.parent == stored.parent and name.name.startswith("data.restored-") and not name.exists()

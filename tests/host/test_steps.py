@@ -100,6 +100,16 @@ def test_a_removed_folder_comes_back_when_undone_and_goes_for_ever_at_the_end(th
     assert list((there.root / "opt").iterdir()) == []
 
 
+def test_a_removal_that_was_killed_does_not_stand_in_the_way_of_the_next_one(there: Machine) -> None:
+    for name in ("pumpwatch", ".pumpwatch.removed"):
+        (there.root / f"opt/{name}").mkdir(parents=True)
+        (there.root / f"opt/{name}/file").touch()
+    step = Removal(there, "/opt/pumpwatch")
+    step.do()
+    step.settle()
+    assert list((there.root / "opt").iterdir()) == []
+
+
 def test_a_removal_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/file").touch()

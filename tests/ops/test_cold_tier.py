@@ -114,6 +114,28 @@ def test_a_day_that_got_more_trades_since_its_copy_is_copied_again(sink: DaySink
     assert sink.written.count(first.name) == 2
 
 
+def test_a_day_that_came_back_with_a_few_trades_does_not_replace_its_fuller_copy(sink: DaySink, clock: FakeClock) -> None:
+    shelf, first = Shelf(), sink.held[0]
+    shelf.files[f"questdb/{first.name}"] = ColdFile(f"questdb/{first.name}", first.trades + 1, 7, "", 4)
+    dropped = ColdTier("questdb", sink, DiskConfig(), clock, shelf).run(Level.CLEAN_UP)
+    assert first in dropped
+    assert shelf.files[f"questdb/{first.name}"].trades == first.trades + 1
+    assert shelf.files[f"questdb/{first.name}-{first.trades}"].trades == first.trades
+
+
+def test_a_sink_that_was_shortened_keeps_its_days_again_while_the_next_ones_cannot_be_copied(
+        sink: DaySink, clock: FakeClock) -> None:
+    shelf = Shelf()
+    tier = ColdTier("questdb", sink, DiskConfig(), clock, shelf)
+    tier.run(Level.EMERGENCY)
+    assert sink.kept[-1] == 25
+    shelf.files.pop(f"questdb/{sink.held[0].name}")  # a day that the sink would drop by itself tomorrow
+    tier.run(Level.FULL, only_recording=True)
+    assert sink.kept[-1] == 30 and len(sink.held) == 25
+    tier.run(Level.EMERGENCY)
+    assert sink.kept[-1] == 25
+
+
 @pytest.fixture(autouse=True)
 def _every_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)

@@ -8,11 +8,14 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gevent.monkey import get_original
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.config_log import LogConfig
+from pumpwatch.ops.log_file import NAME, LogFile
 from pumpwatch.ops.logs import RepeatLimit, fields_of, set_levels, set_up
 
 
@@ -22,6 +25,17 @@ def root() -> Iterator[logging.Logger]:
     handlers, level = list(logger.handlers), logger.level
     yield logger
     logger.handlers[:], logger.level = handlers, level
+
+
+class Asked:
+    """A lock that notes who waits for it."""
+
+    def __init__(self, lock: Any, asked: list[float]) -> None:
+        self._lock, self._asked, self.release = lock, asked, lock.release
+
+    def acquire(self, timeout: float) -> bool:
+        self._asked.append(timeout)
+        return bool(self._lock.acquire(timeout=timeout))
 
 
 def record(message: str, *args: object, level: int = logging.WARNING, name: str = "pumpwatch.x") -> logging.LogRecord:
@@ -160,3 +174,28 @@ def test_a_folder_gets_the_same_lines_as_stderr(root: logging.Logger, tmp_path: 
     root.handlers[1].close()
     written = (tmp_path / "logs" / "pumpwatch.log").read_text()
     assert written == stream.getvalue() and written.count("again") == 10, "a repeated line is held back in both"
+
+
+def test_another_folder_holds_nobody_up_while_the_one_before_is_written_to_its_end(root: logging.Logger, tmp_path: Path) -> None:
+    set_up(LogConfig(folder=str(tmp_path / "one")), io.StringIO())
+    before = next(handler for handler in root.handlers if isinstance(handler, LogFile))
+    writing, may_go_on = (get_original("_thread", "allocate_lock")() for _ in range(2))
+    writing.acquire()
+    may_go_on.acquire()
+    emit = before._file.emit
+
+    def slowly(record: logging.LogRecord) -> None:
+        writing.release()
+        may_go_on.acquire()
+        emit(record)
+
+    before._file.emit = slowly
+    logging.getLogger("pumpwatch.x").warning("the last line")
+    writing.acquire()  # the disk does not answer now
+    asked: list[float] = []
+    before._ended = Asked(before._ended, asked)
+    set_up(LogConfig(folder=str(tmp_path / "two")), io.StringIO())
+    assert asked == [], "the hub would have waited for the disk"
+    may_go_on.release()
+    before.close()
+    assert asked and (tmp_path / "one" / NAME).read_text().endswith("the last line\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from pathlib import Path
 
@@ -40,3 +41,17 @@ def test_the_watchdog_hears_of_the_process_until_it_ends(tmp_path: Path) -> None
         assert manager.recv(100) == b"WATCHDOG=1" and not alive.dead
         alive.kill()
     keep_alive({})
+
+
+def test_the_watchdog_goes_on_after_a_report_that_could_not_be_sent(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    alive = gevent.spawn(keep_alive, {"NOTIFY_SOCKET": address}, every_s=0.01)
+    gevent.sleep(0.03)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        for _ in range(1000):
+            gevent.sleep(0.01)
+            if select.select([manager], [], [], 0)[0]:
+                break
+        assert manager.recv(100, socket.MSG_DONTWAIT) == b"WATCHDOG=1"
+    alive.kill()

@@ -29,6 +29,7 @@ def test_the_phases_follow_each_other_by_time_and_the_last_one_ends_it() -> None
     seen = [shown(one)]
     for hour in range(3):
         assert one.pass_time(3599.0, 3) is None
+        one.state.answers.add(3.0)
         ended = one.pass_time(1.0, 4 + hour)
         assert ended is not None and ended.percent == seen[-1][1] and ended.ran_s == 3600.0
         seen.append(shown(one))
@@ -121,4 +122,17 @@ def test_a_share_that_the_config_no_longer_has_waits_for_a_person() -> None:
     one.state.percent = 30
     assert one.pass_time(10**6, 2) is None and one.phase is None
     one.act("advance", 3)
+    assert shown(one) == ("running", 50)
+
+
+def test_a_phase_in_which_nothing_could_be_compared_does_not_grow_by_itself() -> None:
+    one = machine()
+    one.act("start", 1)
+    one.state.answers.add(3.0)
+    one.state.answers.late += 1  # the sink took nothing: it had not got what was asked for
+    one.state.answers.add(None)
+    ended = one.pass_time(3600.0, 5)
+    assert ended is not None and shown(one) == ("paused", 10) and one.state.alert_ns == 5
+    assert ended.outcome == "paused: nothing could be compared in the phase of 10 %"
+    one.act("advance", 6)
     assert shown(one) == ("running", 50)
