@@ -20,6 +20,7 @@ import gevent
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
+from pumpwatch.descriptors import close_now
 from pumpwatch.downtime import downtime
 from pumpwatch.errors import ServiceUnavailable, StorageError
 from pumpwatch.feeds.rate_limits import HALF
@@ -178,7 +179,7 @@ class Takeover:
         collector.recorder.record(Records(gaps=collector.ingest.follow(recovery.last_ids)))
         self._record_time_between(recovery)
         self._collector.rate_limits.share(1.0)
-        os.close(self._lock)
+        close_now(self._lock)
         log.info("took over pid=%d held_trades=%d stored_by_it=%d kept=%d", self.holder, len(held), overlap.dropped,
                  collector.committer.waiting_trades)
 

@@ -19,6 +19,7 @@ from pumpwatch.backup.checking import contradiction, fetch
 from pumpwatch.backup.manifest import FileRow, Manifest
 from pumpwatch.backup.questdb import FILES, TRIGGER
 from pumpwatch.backup.shelf import Shelf, copy_room
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.store.folder_lock import LOCK_NAME, TAKEOVER_NAME, lock_folder
 from pumpwatch.store.sqlite import make_private, private_folder
@@ -73,7 +74,7 @@ def _held(folder: Path) -> Iterator[None]:
                              "restore into an empty folder (--to FOLDER), or beside this one (--beside)")
         yield
     finally:
-        os.close(lock)
+        close_now(lock)
 
 
 @contextmanager
@@ -97,7 +98,7 @@ def _unpacking(folder: Path) -> Iterator[Path]:
             shutil.rmtree(fresh, ignore_errors=True)
             guard.unlink(missing_ok=True)
     finally:
-        os.close(handle)
+        close_now(handle)
 
 
 def _put_in_place(fresh: Path, folder: Path) -> None:
@@ -117,7 +118,7 @@ def _put_in_place(fresh: Path, folder: Path) -> None:
     try:
         os.fsync(handle)
     finally:
-        os.close(handle)
+        close_now(handle)
 
 
 @contextmanager

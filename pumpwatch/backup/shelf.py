@@ -13,6 +13,7 @@ from typing import Protocol
 from pumpwatch.backup.manifest import MOST_BYTES, NAME, OBJECT, OBJECTS, Manifest, decode
 from pumpwatch.backup.objects import Readable
 from pumpwatch.clock import NS_PER_S
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError, UsageError
 from pumpwatch.store.sqlite import make_private, private_folder, write_private
 
@@ -121,7 +122,7 @@ class FolderShelf:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
         finally:
-            os.close(handle)
+            close_now(handle)
 
 
 def prune(shelf: Shelf, keep_days: int, now_ns: int) -> list[str]:
@@ -169,6 +170,6 @@ def _sync(folder: Path) -> None:
     try:
         os.fsync(handle)
     finally:
-        os.close(handle)
+        close_now(handle)
 
 

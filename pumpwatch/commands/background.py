@@ -10,6 +10,8 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from pumpwatch.descriptors import close_now
+
 OPTION = "--background"
 VARIABLE = "_PUMPWATCH_READY"  # the number of the pipe's writing end
 
@@ -35,4 +37,4 @@ def announce() -> None:
     if number.isdecimal():
         with suppress(OSError):
             os.write(int(number), b"1")
-            os.close(int(number))
+            close_now(int(number))

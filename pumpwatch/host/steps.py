@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pumpwatch.descriptors import close_now
 from pumpwatch.host.machine import Machine, StepFailed, Words
 
 NOLOGIN = "/usr/sbin/nologin"
@@ -268,7 +269,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(handle)
     finally:
-        os.close(handle)
+        close_now(handle)
 
 
 @dataclass

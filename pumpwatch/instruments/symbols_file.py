@@ -26,6 +26,7 @@ import msgspec
 import yaml
 
 from pumpwatch.clock import NS_PER_S
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError
 from pumpwatch.instruments.lists import possible
 from pumpwatch.model import Instrument
@@ -147,7 +148,7 @@ def _turn(folder: Path) -> Iterator[int]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
-        os.close(descriptor)
+        close_now(descriptor)
 
 
 def _replace(path: Path, text: str, folder: int) -> None:

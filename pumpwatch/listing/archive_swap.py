@@ -11,6 +11,8 @@ import os
 import shutil
 from pathlib import Path
 
+from pumpwatch.descriptors import close_now
+
 AT_FDCWD = -100  # of the C library: paths count from the working directory
 RENAME_EXCHANGE = 2
 
@@ -34,7 +36,7 @@ def put_in_place(partial: Path, path: Path) -> None:
     try:
         os.fsync(directory)
     finally:
-        os.close(directory)
+        close_now(directory)
     shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -27,6 +27,7 @@ from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.catalogue import Catalogue, VenueKey
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.archive import Archive, Pass, Span, write_archive
 from pumpwatch.listing.parquet_file import parquet_pieces, pyarrow_version
@@ -203,12 +204,12 @@ class _Child:
             self.pid = _spawn(program[0], program, os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                               file_actions=[(os.POSIX_SPAWN_DUP2, theirs, 0), (os.POSIX_SPAWN_DUP2, theirs_out, 1)])
         except OSError:
-            os.close(ours)
-            os.close(answers)
+            close_now(ours)
+            close_now(answers)
             raise
         finally:
-            os.close(theirs)
-            os.close(theirs_out)
+            close_now(theirs)
+            close_now(theirs_out)
         self._to, self._from = io.FileIO(ours, "w"), io.FileIO(answers, "r")
 
     def ask(self, request: Any) -> Any:

@@ -24,6 +24,7 @@ import msgspec
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.config import Config
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import BadFrame, StorageError, UsageError
 from pumpwatch.hookspecs import MarketSource, NoticeSource
 from pumpwatch.listing.context import IntakeContext
@@ -248,4 +249,4 @@ def read_dropped(path: Path) -> bytes:
             raise BadFrame(f"not a notice file: {found.st_size} bytes, at most {LARGEST_BYTES} are read")
         return os.read(handle, LARGEST_BYTES)
     finally:
-        os.close(handle)
+        close_now(handle)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 from gevent.monkey import get_original
 
+from pumpwatch.descriptors import close_now
+
 KEPT_BYTES = 4096  # of the output; the last ones
 PIECE_BYTES = 65_536
 UNKNOWN = 256  # no exit code is that high
@@ -54,12 +56,12 @@ def run_child(words: Sequence[str], given: bytes, within_s: float, environ: Mapp
             file_actions=[(os.POSIX_SPAWN_DUP2, given_out, 0), (os.POSIX_SPAWN_DUP2, output_in, 1),
                           (os.POSIX_SPAWN_DUP2, output_in, 2)])
     except BaseException:
-        os.close(given_in)
-        os.close(output_out)
+        close_now(given_in)
+        close_now(output_out)
         raise
     finally:
-        os.close(given_out)
-        os.close(output_in)
+        close_now(given_out)
+        close_now(output_in)
     return _Child(pid, given_in, output_out).wait(given, time.monotonic() + within_s)
 
 
@@ -97,7 +99,7 @@ class _Child:
             return Ended(code if in_time else None, self._kept)
         finally:
             for handle in self._open:
-                os.close(handle)
+                close_now(handle)
 
     def _attend(self, given: memoryview, deadline_s: float) -> bool:
         """Return whether it ended by itself."""
@@ -115,7 +117,7 @@ class _Child:
                     given = self._write(given)
                     if not given:
                         poll.unregister(handle)
-                        os.close(handle)
+                        close_now(handle)
                         self._open.discard(handle)
         return False
 

@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 import numpy as np
 
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
 from pumpwatch.notify.child import run_child
@@ -96,7 +97,7 @@ def _sync(folder: Path) -> None:
     try:
         os.fsync(handle)
     finally:
-        os.close(handle)
+        close_now(handle)
 
 
 def _checked(path: Path, name: str) -> ColdFile:

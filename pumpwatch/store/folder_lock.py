@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError
 from pumpwatch.store.sqlite import make_private, storage_error
 
@@ -37,7 +38,7 @@ def is_taken_over(folder: Path) -> bool:
     except BlockingIOError:
         return True
     finally:
-        os.close(handle)
+        close_now(handle)
     return False
 
 
@@ -53,7 +54,7 @@ def _lock(path: Path, problem: str, hint: str) -> int:
                 time.sleep(PAUSE_S)
                 continue
             holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
-            os.close(handle)
+            close_now(handle)
             raise StorageError(problem % holder, hint) from None
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
@@ -85,7 +86,7 @@ def holder_of(folder: Path) -> int:
                 continue
             return 0
     finally:
-        os.close(handle)
+        close_now(handle)
     raise StorageError(f"{path}: another process has locked it, and its pid ({text or 'none'}) is not that process's",
                        "stop the collector that uses this folder, in its own container, then start this one")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError
 from pumpwatch.model import Flag, TradeBatch
 from pumpwatch.records import PassedId, Records
@@ -128,7 +129,7 @@ class Journal:
                 self._ledger = None
         finally:
             if self._lock_handle >= 0:
-                os.close(self._lock_handle)
+                close_now(self._lock_handle)
                 self._lock_handle = -1
 
     @property

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pumpwatch.catalogue import Catalogue
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError
 from pumpwatch.store.sqlite import READ_BUSY_MS, check_of, connect, make_durable, storage_errors, transaction
 
@@ -339,7 +340,7 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(handle)
     finally:
-        os.close(handle)
+        close_now(handle)
 
 
 def _size(path: Path) -> int:

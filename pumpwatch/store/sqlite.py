@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pumpwatch.descriptors import close_now
 from pumpwatch.errors import StorageError
 
 BUSY_MS = 5000  # a writer waits so long for another process's lock
@@ -97,7 +98,7 @@ def make_private(path: Path) -> None:
     try:
         os.fchmod(handle, FILE_MODE)
     finally:
-        os.close(handle)
+        close_now(handle)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -114,7 +115,7 @@ def write_private(path: Path, content: bytes) -> None:
     try:
         os.fsync(handle)
     finally:
-        os.close(handle)
+        close_now(handle)
 
 
 def private_folder(path: Path) -> None:

@@ -1,0 +1,13 @@
+"""Close file descriptors at once.
+
+gevent replaces `os.close`: in a thread that has a hub, a pipe, socket or folder is closed when that hub runs next. Where the
+thread blocks, whoever reads the other end waits for ever, and descriptors pile up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gevent.monkey import get_original
+
+close_now: Callable[[int], None] = get_original("os", "close")
