@@ -84,9 +84,11 @@ def _make(plan: Plan, clock: Clock) -> Made:
                             list(writing.rows.values()), writing.problems)
         shelf.write(manifest.name, encode(manifest))
         made = Made(manifest.name, shelf.where, len(manifest.files), manifest.bytes, writing.new_bytes, writing.reused,
-                    manifest.trades, manifest.took_s, writing.problems, prune(shelf, plan.keep_days, clock.now_ns()))
+                    manifest.trades, manifest.took_s, writing.problems, [])
         if bucket is not None:
             _copy_to(bucket, shelf, plan, clock, made)
+        if not made.error:  # while S3 refuses, an old backup may be the only one of its days
+            made.removed += prune(shelf, plan.keep_days, clock.now_ns())
     made.took_s = round(time.monotonic() - began, 3)
     made.exit_code = made.exit_code or int(bool(made.problems))
     return made

@@ -87,6 +87,8 @@ def judge_venue(row: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _sink(name: str, state: str, behind: int) -> Iterator[Finding]:
     text, refilling = f"{state}, {behind:,} trades behind", state.startswith("refilling")
+    if state == "off":
+        return  # a roll-out gives it nothing yet
     if state not in ("up", "starting") and not refilling:
         yield Finding(name, FAIL, text, "the journal keeps the trades; see the sink's answer in the collector's log")
     elif refilling or behind > BEHIND:

@@ -126,6 +126,15 @@ def test_a_server_that_is_not_there_is_unavailable(bucket: S3Target) -> None:
         S3Shelf(msgspec.structs.replace(bucket, endpoint="http://127.0.0.1:9", timeout_s=0.2)).manifests()
 
 
+def test_while_s3_refuses_the_folder_keeps_what_only_it_has(plan: Plan) -> None:
+    start_ns = Clock().now_ns() // NS_PER_S * NS_PER_S
+    away = S3Target(bucket="away", prefix="", endpoint="http://127.0.0.1:9", access_key="key", secret_key="hush", timeout_s=0.2)
+    made = [make(with_s3(plan, away), FakeClock(start_ns + day * DAY_NS)) for day in (0, 10)]
+    assert all(one.error and not one.removed for one in made)
+    assert len(FolderShelf(Path(plan.folder)).manifests()) == 2
+    assert make(plan, FakeClock(start_ns + 20 * DAY_NS)).removed == [one.name for one in made]
+
+
 def test_s3_keeps_backups_for_longer_than_the_folder(plan: Plan, bucket: S3Target) -> None:
     start_ns = Clock().now_ns() // NS_PER_S * NS_PER_S
     days = with_s3(plan, msgspec.structs.replace(bucket, keep_days=30))

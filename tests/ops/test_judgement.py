@@ -56,6 +56,10 @@ def test_a_sink_that_catches_up_is_fine_and_one_that_is_down_fails(state: str, b
     assert (judgement.name, judgement.state) == ("sink shelf", severity)
 
 
+def test_a_sink_that_a_roll_out_gives_nothing_yet_is_not_a_failure() -> None:
+    assert list(judge({"sinks": [{"name": "shelf", "state": "off", "backlog_trades": BEHIND + 1}]})) == []
+
+
 def test_every_judgement_has_a_hint() -> None:
     bad = {"connections_up": 1, "silent": ["A"], "lag_ms": 9000.0, "list_problem": "x"}
     status = {"venues": [GOOD | {"connections": 0}, GOOD | bad],
