@@ -36,9 +36,8 @@ def assert_whole(server: QuestDBServer, prefix: str, report: dict[str, Any]) -> 
     assert server.await_count(report["made"], f"{prefix}trades") == report["made"]
     assert server.value(f"SELECT count_distinct(trade_id) FROM {prefix}trades") == report["made"]
     assert not [line for line in report["log"] if "quarantined" in line]
-    down, up = states(report)
-    assert "state=down" in down
-    assert "state=up" in up
+    said = states(report)  # a busy server may fail once more when it is back
+    assert "state=down" in said[0] and "state=up" in said[-1]
 
 
 def test_a_killed_questdb_gets_everything_when_it_is_back(server: QuestDBServer, tmp_path: Path) -> None:
