@@ -36,7 +36,7 @@ class Status:
         self._journal_bytes = 0  # as of the last write, which asks every file for its size
         self._began = collector.clock.monotonic()
         self._files: dict[str, int] = {}  # as of the last write: asking may block
-        self._read: dict[str, tuple[float, float]] = {}  # by venue: trades read, and since when there are no more
+        self._read: dict[str, tuple[float, float]] = {}  # by venue: trades read, and since when that number stands
         self.last: dict[str, Any] = {}  # as they were written last, empty before
         self._history: deque[tuple[float, dict[str, float]]] = deque(maxlen=RATE_OVER_S + 1)
 

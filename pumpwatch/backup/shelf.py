@@ -40,7 +40,7 @@ class Shelf(Protocol):
         """Return the size of every object."""
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove manifests or objects; one that is not there is no error."""
+        """Remove manifests or objects; ignore those that are not there."""
 
 
 class FolderShelf:

@@ -269,7 +269,7 @@ def page_address(usual: str | bool) -> str:
     """Return the usual address of the page, or one with any free port where that is taken."""
     host, _, port = str(usual).rpartition(":")
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that has just ended is no other collector
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the port of one that has just ended is free
         try:
             probe.bind((host, int(port)))
         except OSError:

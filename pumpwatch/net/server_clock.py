@@ -1,4 +1,4 @@
-"""How far our clock is from those of the servers that answer, by the Date headers of their answers.
+"""Estimate the offset of our clock from the Date headers of the servers that answer.
 
 A Date has whole seconds, so one answer is good to half a second and half the time that it took. The median over servers keeps one
 server with a wrong clock out.

@@ -1,4 +1,4 @@
-"""Which alerts stand: conditions are looked at every few seconds, and an alert begins and ends once.
+"""Keep the alerts that stand: check the conditions every few seconds, and begin and end each alert once.
 
 It begins after its condition has held for the rule's time, and ends after the condition was false for the rule's `keep_s`, so
 that a value near the threshold does not begin it again and again. What stands is data, so that it can be kept over

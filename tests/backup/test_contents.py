@@ -1,4 +1,4 @@
-"""Which plain files a backup holds."""
+"""A backup holds the plain files of the data folder, the archives and the config."""
 
 from __future__ import annotations
 
