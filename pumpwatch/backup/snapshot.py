@@ -37,7 +37,7 @@ class Held:
     connection: sqlite3.Connection | None = None
 
     def copy(self, target: Path, passed: Callable[[int], None]) -> None:
-        """Copy the file as it was, and end the hold on it. `passed` gets the number of bytes as they pass. Raises StorageError."""
+        """Copy the file as it was, and end the hold on it. `passed` gets numbers of bytes as they pass. Raises StorageError."""
         assert self.connection is not None
         page_bytes, total = int(self.connection.execute("PRAGMA page_size").fetchone()[0]), 0
 
