@@ -5,7 +5,8 @@ its disk and the journal's full, in turn while gaps are filled; at the end its r
 --replace`, one after another). Each runs a collector against the simulated venues. It prints one JSON object, and a table on
 standard error: trades sent, stored, missing and doubled against the ground truth; missing trades that no gap names, or that are
 outside the bounds of what it calls lost; minutes that the ledger calls complete although a trade of theirs is missing; and how
-long it took after the last harm until every gap was done (`filled_s`). `sinks` fills only small file systems of its own; where it
+long it took after the last harm until every gap was done (`filled_s`). The notes of `faults` have the collector's memory and file
+descriptors at minute 10 and at the end. `sinks` fills only small file systems of its own; where it
 cannot mount them, `notes` says so in `left_out`. Exit code 1 if any of these is not 0 that must be, or if the gaps of `kills`
 were not done within --filled-within. The sizes are options.
 """

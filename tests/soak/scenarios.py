@@ -21,6 +21,7 @@ from tests.app.collector import CollectorProcess
 from tests.questdb_server import QuestDBServer
 from tests.small_disk import ballast_of, fill, small_disk
 from tests.soak.reckoning import Result, reckon
+from tests.soak.resources import Resources
 
 # faults that cost trades or order, and leave the venue's history whole
 FAULTS: tuple[Mapping[str, Any], ...] = (
@@ -124,17 +125,19 @@ def faults(folder: Path, sizes: Sizes) -> Result:
     with venues(folder, sizes, rules=rules) as sim, CollectorProcess(sim, folder) as collector:
         collector.wait_until_up()
         sim.resume()
-        end = time.monotonic() + 60 * sizes.minutes
-        while time.monotonic() < end:
-            kind = fault(sim, rng)
-            counts[kind] = counts.get(kind, 0) + 1
-            time.sleep(rng.uniform(0.5, 6.0))
-        time.sleep(REST_S)
+        assert collector.child is not None
+        with Resources(collector.child.pid) as resources:
+            end = time.monotonic() + 60 * sizes.minutes
+            while time.monotonic() < end:
+                kind = fault(sim, rng)
+                counts[kind] = counts.get(kind, 0) + 1
+                time.sleep(rng.uniform(0.5, 6.0))
+            time.sleep(REST_S)
         sim.pause()
         time.sleep(AFTER_S)  # connections go on ending at their age: the gaps that are open at the end are later than any trade
         assert collector.stop() == 0, collector.log()
         truth = sim.truth()
-    return reckon(truth, folder / "data", faults=counts)
+    return reckon(truth, folder / "data", faults=counts, **resources.notes())
 
 
 def sinks(folder: Path, sizes: Sizes) -> Result:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +23,7 @@ from tests.app.collector import CollectorProcess
 from tests.app.reckoning import settle
 from tests.soak import __main__ as soak
 from tests.soak.reckoning import Result, differing, nameless, reckon, unseen_why
+from tests.soak.resources import Look, Resources
 from tests.soak.scenarios import SCENARIOS
 from tests.trades import batch_of
 
@@ -103,3 +107,23 @@ def test_a_short_run_is_whole_and_nothing_is_claimed_falsely(tmp_path: Path) -> 
     result = reckon(truth, collector.data, 1.5, 60.0, turns=1)
     assert result.good and result.sent == result.stored > 0 and result.minutes > 0
     assert result.figures()["filled_s"] == 1.5 and result.notes == {"turns": 1}
+
+
+def test_memory_and_descriptors_are_those_of_minute_10_and_of_the_end() -> None:
+    resources = Resources(os.getpid())
+    resources.looks = [Look(60.0 * minute, 100.0 + minute, 50 + minute // 10) for minute in range(31)]
+    assert resources.notes() == {"rss_mb": {"minute 10": 110.0, "end": 130.0, "most": 130.0},
+                                 "descriptors": {"minute 10": 51, "end": 53, "most": 53}}
+
+
+def test_a_running_process_is_looked_at_until_it_ends() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        with Resources(child.pid, 0.01) as resources:
+            while len(resources.looks) < 3:
+                time.sleep(0.01)
+            child.communicate(b"\n")
+        assert resources.looks[0].rss_mb > 1 and resources.looks[0].descriptors >= 3
+    finally:
+        child.kill()
+        child.wait()
