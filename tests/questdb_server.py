@@ -21,7 +21,9 @@ import requests
 
 SCRIPT = Path(__file__).resolve().parent.parent / "packaging" / "questdb"
 START_TIMEOUT_S = 90.0
-RESTING = {  # workers without work sleep sooner and longer: four idle servers would else take a quarter of a core
+SHORT_LIVED = {
+    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",  # it does not live long enough for optimised code to pay off
+} | {  # workers without work sleep sooner and longer: four idle servers would else take a quarter of a core
     f"QDB_{pool}_WORKER_{key}": value
     for pool in ("SHARED", "SHARED_NETWORK", "SHARED_QUERY", "SHARED_WRITE", "HTTP", "WAL_APPLY", "MAT_VIEW_REFRESH",
                  "VIEW_COMPILER", "EXPORT")
@@ -30,10 +32,15 @@ RESTING = {  # workers without work sleep sooner and longer: four idle servers w
 
 
 class QuestDBServer:
-    """One server process with its folder and port; both stay the same over restarts. settings: QDB_<KEY> -> value."""
+    """One server process with its folder and port; both stay the same over restarts.
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
-        self.folder, self._settings = folder, settings or {}
+    settings: QDB_<KEY> -> value. short_lived: it runs for a test, so that a quick start and an idle server that rests matter more
+    than its speed.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, *, short_lived: bool = True) -> None:
+        self.folder = folder
+        self._settings = {**(SHORT_LIVED if short_lived else {}), **(settings or {})}
         self.port = _fixed_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -46,8 +53,6 @@ class QuestDBServer:
         environ = os.environ | {
             "QDB_HTTP_BIND_TO": self.addr, "QDB_PG_ENABLED": "false", "QDB_HTTP_MIN_ENABLED": "false",
             "QDB_METRICS_ENABLED": "false", "QDB_DEV_MODE_ENABLED": "true", "QDB_LINE_TCP_ENABLED": "false",
-            **RESTING,
-            "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",  # it does not live long enough for optimised code to pay off
             **self._settings,
         }
         self.folder.mkdir(parents=True, exist_ok=True)

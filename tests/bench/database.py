@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from pathlib import Path
@@ -23,9 +22,9 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self.ilp_port = _free_port()
         # cryptofeed makes its tables by writing to them; ours makes its schema by itself either way
-        os.environ |= {"QDB_LINE_TCP_ENABLED": "true", "QDB_LINE_TCP_NET_BIND_TO": f"127.0.0.1:{self.ilp_port}",
-                       "QDB_LINE_AUTO_CREATE_NEW_TABLES": "true", "QDB_LINE_AUTO_CREATE_NEW_COLUMNS": "true"}
-        self.server = QuestDBServer(folder)
+        self.server = QuestDBServer(folder, {
+            "QDB_LINE_TCP_ENABLED": "true", "QDB_LINE_TCP_NET_BIND_TO": f"127.0.0.1:{self.ilp_port}",
+            "QDB_LINE_AUTO_CREATE_NEW_TABLES": "true", "QDB_LINE_AUTO_CREATE_NEW_COLUMNS": "true"}, short_lived=False)
 
     @property
     def addr(self) -> str:
