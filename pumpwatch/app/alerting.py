@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,8 +16,8 @@ from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import StorageError
 from pumpwatch.notify.alert_events import AlertEvent, alert_event
 from pumpwatch.notify.notifier import MakeEvent
-from pumpwatch.ops.alert_book import AlertBook, Change, Standing
-from pumpwatch.ops.alert_file import read_alerts, write_alerts
+from pumpwatch.ops.alert_book import AlertBook, Change, LastValue, Standing
+from pumpwatch.ops.alert_file import Alerts, read_alerts, write_alerts
 from pumpwatch.ops.alert_rules import thresholds
 from pumpwatch.ops.metrics import Metrics
 
@@ -34,13 +33,14 @@ class Alerting:
     def __init__(self, collector: CollectorParts, status: Status) -> None:
         self._collector, self._status = collector, status
         self._metrics = Metrics()
-        self._book = self._book_of(())
+        self._book = self._book_of(Alerts())
+        self._saved_values: list[LastValue] = []
         self._ended: deque[Standing] = deque(maxlen=ENDED_KEPT)
         self._refused = False
 
-    def _book_of(self, standing: Sequence[Standing]) -> AlertBook:
+    def _book_of(self, known: Alerts) -> AlertBook:
         options = self._collector.config.alerts
-        return AlertBook(thresholds(options), standing, options.keep_s)
+        return AlertBook(thresholds(options), known.standing, options.keep_s, known.values)
 
     def load(self) -> None:
         """Take up the alerts that stood when an earlier run ended."""
@@ -49,7 +49,8 @@ class Alerting:
         except StorageError as error:
             log.warning("alerts of an earlier run not known reason=%s", error)
             return
-        self._book = self._book_of(known.standing)
+        self._book = self._book_of(known)
+        self._saved_values = known.values
         self._ended.extend(known.ended)
 
     def start(self, jobs: Jobs) -> None:
@@ -71,7 +72,7 @@ class Alerting:
         """Judge every condition now; log, keep and tell what has begun or ended."""
         clock = self._collector.clock
         changes = self._book.look(self._metrics.read(self._status.now()), clock.monotonic(), clock.now_ns())
-        if not changes:
+        if not changes and self._book.last_values() == self._saved_values:
             return
         for change in changes:
             _log(change)
@@ -82,7 +83,8 @@ class Alerting:
             self._collector.notifying.notifier.tell(partial(_event, change.alert, change.alert.ended_at_ns))
 
     def _save(self) -> None:
-        kept = self._collector.folder, self._book.standing(), list(self._ended)
+        values = self._book.last_values()
+        kept = self._collector.folder, self._book.standing(), list(self._ended), values
         problem = ""
         try:
             with gevent.Timeout(SAVE_S):
@@ -91,6 +93,8 @@ class Alerting:
             problem = error.message
         except gevent.Timeout:
             problem = f"no answer in {SAVE_S:.0f} s"
+        if not problem:
+            self._saved_values = values
         if problem and not self._refused:
             log.warning("alerts not kept, a restart may tell them again reason=%s", problem)
         self._refused = bool(problem)

@@ -36,6 +36,14 @@ class Standing(msgspec.Struct, kw_only=True):
     runbook: str = ""
 
 
+class LastValue(msgspec.Struct, frozen=True):
+    """The value of a metric that goes on over a restart, for a rule and a subject."""
+
+    name: str
+    subject: str
+    value: float
+
+
 @dataclass(slots=True)
 class _Followed:
     """A condition of one subject. Times are monotonic seconds."""
@@ -53,17 +61,26 @@ class Change:
 
 
 class AlertBook:
-    """The alerts of one collector. thresholds: by the name of each rule that is on. keep_s: instead of the
-    rules' own, 0 for those. `look` is called every few seconds."""
+    """The alerts of one collector. `look` is called every few seconds.
 
-    def __init__(self, thresholds: Mapping[str, float], standing: Iterable[Standing] = (), keep_s: float = 0.0) -> None:
+    thresholds: by the name of each rule that is on. keep_s: instead of the rules' own, 0 for those. last: the `last_values` of an
+    earlier run; growth since then counts.
+    """
+
+    def __init__(self, thresholds: Mapping[str, float], standing: Iterable[Standing] = (), keep_s: float = 0.0,
+                 last: Iterable[LastValue] = ()) -> None:
         self._thresholds, self._keep_s = thresholds, keep_s
         self._rules = [rule for rule in RULES if rule.name in thresholds]
         self._standing = {(alert.name, alert.subject): alert for alert in standing}
         self._inherited = set(self._standing)  # from an earlier run
         self._followed: dict[Key, _Followed] = {}
         self._values: dict[Key, deque[tuple[float, float]]] = {}  # of metrics whose growth counts: when, and the value
+        self._last = {(known.name, known.subject): known.value for known in last if known.name in thresholds}
         self._began_s: float | None = None
+
+    def last_values(self) -> list[LastValue]:
+        """Return the values that the next run compares with."""
+        return [LastValue(*key, value) for key, value in sorted(self._last.items())]
 
     def standing(self) -> list[Standing]:
         """Return the alerts that stand, the oldest first."""
@@ -153,6 +170,10 @@ class AlertBook:
             return value > threshold, value
         span_s = OVER_S if rule.kind == "increase" else GROWING_S
         values = self._values.setdefault(key, deque())
+        if rule.lasting:
+            if not values:
+                values.append((now_s, self._last.get(key, value)))
+            self._last[key] = value
         values.append((now_s, value))
         while len(values) > 1 and now_s - values[0][0] > span_s:
             values.popleft()

@@ -1,4 +1,7 @@
-"""The file `alerts.json` of a data folder: the alerts that stand and those that ended lately. A restart tells nothing twice."""
+"""The file `alerts.json` of a data folder: the alerts that stand, those that ended lately, and the values to compare with.
+
+A restart tells nothing twice, and what happened between two runs is told once.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from pumpwatch.errors import StorageError
-from pumpwatch.ops.alert_book import Standing
+from pumpwatch.ops.alert_book import LastValue, Standing
 
 FILE, FORMAT = "alerts.json", "pumpwatch.alerts/1"
 LARGEST_BYTES = 4_000_000
@@ -22,6 +25,7 @@ class Alerts(msgspec.Struct, kw_only=True):
     format: str = FORMAT
     standing: list[Standing] = []
     ended: list[Standing] = []
+    values: list[LastValue] = []
 
 
 def read_alerts(folder: Path) -> Alerts:
@@ -38,14 +42,15 @@ def read_alerts(folder: Path) -> Alerts:
                            "alerts that still stand are told again; the file is written again with the next change") from error
 
 
-def write_alerts(folder: Path, standing: Sequence[Standing], ended: Sequence[Standing]) -> None:
+def write_alerts(folder: Path, standing: Sequence[Standing], ended: Sequence[Standing],
+                 values: Sequence[LastValue] = ()) -> None:
     """Replace the file: a reader sees the old content or the new one. Raises StorageError where the disk does not take it."""
     path = folder / FILE
     fresh = path.with_suffix(".new")
     try:
         fresh.unlink(missing_ok=True)  # a killed run may have left one with another mode
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE), "wb") as out:
-            out.write(msgspec.json.encode(Alerts(standing=list(standing), ended=list(ended))))
+            out.write(msgspec.json.encode(Alerts(standing=list(standing), ended=list(ended), values=list(values))))
             out.flush()
             os.fsync(out.fileno())
         fresh.replace(path)

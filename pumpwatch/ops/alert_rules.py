@@ -42,6 +42,7 @@ class Rule:
     keep_s: float = KEEP_S
     state: int = 0
     absolute: bool = False  # the value's sign does not matter
+    lasting: bool = False  # the metric goes on over a restart, and so does its increase
     since_start: bool = False  # the value is an age that begins with the run
     unit: str = ""  # of the value: `s`, `%`; empty for a number
     where: Mapping[str, str] = field(default_factory=dict)  # labels that a sample must have
@@ -62,10 +63,10 @@ class Rule:
 
 
 def _rule(name: str, kind: Kind, metric: str, severity: Severity, summary: str, says: str, *, for_s: float = 0.0,
-          keep_s: float = KEEP_S, state: int = 0, absolute: bool = False, since_start: bool = False, unit: str = "",
-          where: Mapping[str, str] | None = None) -> Rule:
-    return Rule(name, kind, BY_NAME[PREFIX + metric], severity, summary, says, for_s, keep_s, state, absolute, since_start, unit,
-                where or {})
+          keep_s: float = KEEP_S, state: int = 0, absolute: bool = False, lasting: bool = False, since_start: bool = False,
+          unit: str = "", where: Mapping[str, str] | None = None) -> Rule:
+    return Rule(name, kind, BY_NAME[PREFIX + metric], severity, summary, says, for_s, keep_s, state, absolute, lasting,
+                since_start, unit, where or {})
 
 
 RULES: tuple[Rule, ...] = (
@@ -79,19 +80,19 @@ RULES: tuple[Rule, ...] = (
           "Frames of {venue} that were quarantined within 15 minutes: {value}."),
     _rule("GapLost", "increase", "gaps", "critical", "{venue} has a gap that cannot be filled",
           "Gaps of {venue} that were lost within 15 minutes: {value}. Their trades cannot be fetched.",
-          where={"state": "lost"}),
+          lasting=True, where={"state": "lost"}),
     _rule("TradesDropped", "increase", "dropped_trades_total", "critical", "Trades were dropped",
           "Trades that were dropped within 15 minutes because the disk did not take them: {value}. Gaps name them."),
     _rule("JournalStalled", "above", "journal_backlog_seconds", "critical", "The journal does not commit",
           "The oldest trade that is in memory only has waited for {value}.", for_s=15, unit="s"),
     _rule("JournalBacklogGrowing", "growing", "journal_backlog_trades", "warning", "The journal falls behind",
-          "Trades that wait to become durable: {value}. The number grows.", for_s=30),
+          "Trades that wait to become durable: {value}. The number grows.", for_s=30, keep_s=GROWING_S),
     _rule("SinkDown", "state", "sink_up", "warning", "Sink {sink} is down",
           "Sink {sink} takes no trades. The journal keeps them.", state=0),
     _rule("SinkSuspended", "state", "sink_suspended", "critical", "Sink {sink} waits for a person",
           "Sink {sink} has a trouble that does not end by itself, such as a suspended table.", state=1),
     _rule("SinkBacklogGrowing", "growing", "sink_backlog_trades", "warning", "Sink {sink} falls behind",
-          "Trades that sink {sink} has still to receive: {value}. The number grows.", for_s=120),
+          "Trades that sink {sink} has still to receive: {value}. The number grows.", for_s=120, keep_s=GROWING_S),
     _rule("DiskFilling", "above", "disk_used_ratio", "info", "The disk of store.dir fills",
           "The disk of store.dir is used to {value}.", for_s=60, keep_s=300, unit="%"),
     _rule("DiskNearlyFull", "above", "disk_used_ratio", "warning", "The disk of store.dir is nearly full",

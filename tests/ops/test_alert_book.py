@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from pumpwatch.config_alerts import AlertsConfig
-from pumpwatch.ops.alert_book import AlertBook, Standing
+from pumpwatch.ops.alert_book import AlertBook, LastValue, Standing
 from pumpwatch.ops.alert_rules import RULES, Rule, thresholds
 from pumpwatch.ops.metrics import Sample
 from tests.ops.promtool import AFTER, HELD, QUIET, STEP_S, values_in_words
@@ -20,8 +20,8 @@ NS = 1_000_000_000
 class Watch:
     """A book that is looked at each STEP_S, and all that has begun and ended: (step, what, subject)."""
 
-    def __init__(self, *names: str, standing: Sequence[Standing] = ()) -> None:
-        self.book = AlertBook({name: DEFAULTS[name] for name in names}, standing)
+    def __init__(self, *names: str, standing: Sequence[Standing] = (), last: Sequence[LastValue] = ()) -> None:
+        self.book = AlertBook({name: DEFAULTS[name] for name in names}, standing, last=last)
         self.step, self.seen = 0, list[tuple[int, str, str]]()
 
     def look(self, *samples: Sample) -> None:
@@ -132,3 +132,23 @@ def test_a_counter_that_begins_with_the_first_look_is_no_increase() -> None:
         watch.look(sample("TradesDropped", value))
     assert watch.seen == [(2, "began", "")]
     assert watch.book.rows()[0]["value"] == 1.0
+
+
+def test_a_gap_that_is_lost_between_two_runs_is_told_after_the_start() -> None:
+    earlier = Watch("GapLost")
+    earlier.look(sample("GapLost", 3, "some.venue", "lost"))
+    assert earlier.seen == [] and earlier.book.last_values() == [LastValue("GapLost", "some.venue", 3)]
+    later = Watch("GapLost", last=earlier.book.last_values())
+    later.look(sample("GapLost", 4, "some.venue", "lost"))
+    assert later.seen == [(0, "began", "some.venue")]
+    unchanged = Watch("GapLost", last=earlier.book.last_values())
+    unchanged.look(sample("GapLost", 3, "some.venue", "lost"))
+    assert unchanged.seen == []
+
+
+def test_a_backlog_that_rises_and_falls_is_one_alert() -> None:
+    watch = Watch("SinkBacklogGrowing")
+    high = DEFAULTS["SinkBacklogGrowing"] * 2
+    for step in range(200):
+        watch.look(sample("SinkBacklogGrowing", high + step % 17 * 100.0))
+    assert [what for _, what, _ in watch.seen] == ["began"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.errors import StorageError
-from pumpwatch.ops.alert_book import Standing
+from pumpwatch.ops.alert_book import LastValue, Standing
 from pumpwatch.ops.alert_file import FILE, read_alerts, write_alerts
 
 ALERT = Standing(name="VenueSilent", subject="binance.spot", severity="critical", summary="s", description="d", value=130.5,
@@ -19,9 +19,10 @@ ALERT = Standing(name="VenueSilent", subject="binance.spot", severity="critical"
 def test_what_is_written_is_read_back_and_is_not_for_everybody(tmp_path: Path) -> None:
     assert (read_alerts(tmp_path).standing, read_alerts(tmp_path).ended) == ([], [])
     (tmp_path / FILE).with_suffix(".new").write_text("left by a killed run")
-    write_alerts(tmp_path, [ALERT], [ALERT, ALERT])
+    values = [LastValue("GapLost", "binance.spot", 3.0)]
+    write_alerts(tmp_path, [ALERT], [ALERT, ALERT], values)
     found = read_alerts(tmp_path)
-    assert (found.standing, found.ended) == ([ALERT], [ALERT, ALERT])
+    assert (found.standing, found.ended, found.values) == ([ALERT], [ALERT, ALERT], values)
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o640
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
