@@ -41,7 +41,11 @@ def carry_out(steps: Sequence[Step], say: Say) -> int:
             _undo(done, say)
             raise
     for step in done:
-        step.settle()
+        try:
+            step.settle()
+        except (OSError, PumpWatchError) as error:
+            raise StepFailed(f"every step is done, but what `{step.describe()}` replaced is still there: {error}",
+                             "remove it by hand") from error
     return len(done)
 
 

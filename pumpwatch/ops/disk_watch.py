@@ -119,7 +119,7 @@ def refuse_where_full(target: Path, options: DiskConfig) -> None:
 class DiskWatch:
     """The watched disks: that of the store, of the archives where it is another one, and of each sink that is near.
 
-    `look` blocks and belongs to one thread; the rest may be read in any thread.
+    `look` and `use_now` block, and `look` belongs to one thread; the rest may be read in any thread.
     """
 
     def __init__(self, options: DiskConfig, clock: Clock, store: Path, archives: Path,
@@ -156,9 +156,17 @@ class DiskWatch:
         """Return the level of a disk; that of a sink whose disk is not known is OK."""
         return self._disks[name].level if name in self._disks else Level.OK
 
-    def use(self, name: str) -> DiskUse | None:
-        """Return the use of a disk as last seen."""
-        return self._disks[name].use if name in self._disks else None
+    def use_now(self, name: str) -> DiskUse | None:
+        """Return the use of a disk at this moment; None for one that is not watched.
+
+        It is the use as last seen where the disk does not answer.
+        """
+        if name not in self._disks:
+            return None
+        try:
+            return self._use_of(self._disks[name].folder)
+        except OSError:
+            return self._disks[name].use
 
     @property
     def only_recording(self) -> bool:

@@ -46,8 +46,8 @@ class WatchedDisks(Protocol):
     def level(self, name: str) -> Level:
         """Return the level of a disk."""
 
-    def use(self, name: str) -> DiskUse | None:
-        """Return the use of a disk as last seen."""
+    def use_now(self, name: str) -> DiskUse | None:
+        """Return the use of a disk at this moment; None for one that is not watched."""
 
 
 def allowed_bytes(size: int, younger: int, use: DiskUse, level: Level, options: DiskConfig, *, in_sinks: bool) -> int:
@@ -153,7 +153,7 @@ class Retention:
 
     def _most_bytes(self, now_ns: int) -> int:
         """Return how large the journal may be: `max_bytes`, and less where its disk fills up."""
-        use = self._disks.use(STORE) if self._disks is not None else None
+        use = self._disks.use_now(STORE) if self._disks is not None else None
         if self._disks is None or use is None or now_ns <= 0:
             return self._options.max_bytes
         younger = self._journal.size_bytes(now_ns - int(self._disk.emergency_hours * 3600 * NS_PER_S))

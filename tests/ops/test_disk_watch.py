@@ -9,7 +9,7 @@ import pytest
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.config_disk import DiskConfig
-from pumpwatch.ops.disk_watch import DiskUse, DiskWatch, Level, disk_use, level_of
+from pumpwatch.ops.disk_watch import STORE, DiskUse, DiskWatch, Level, disk_use, level_of
 from tests.small_disk import fill, small_disk
 
 TOTAL = 1_000_000
@@ -127,3 +127,17 @@ def test_a_real_disk_is_measured_and_a_folder_that_is_not_there_yet_counts_with_
         ballast.unlink()
         watch.look()
         assert watch.level("store") is Level.OK
+
+
+def test_the_use_at_this_moment_is_newer_than_the_last_look(tmp_path: Path) -> None:
+    uses = [DiskUse(100, 60), DiskUse(100, 50), DiskUse(100, 40)]
+
+    def use_of(_: Path) -> DiskUse:
+        if not uses:
+            raise OSError("gone")
+        return uses.pop(0)
+
+    watch = DiskWatch(DiskConfig(), FakeClock(), tmp_path, tmp_path, use_of)
+    watch.look()
+    assert watch.use_now("archives") == DiskUse(100, 40)
+    assert watch.use_now("nothing") is None and watch.use_now(STORE) == DiskUse(100, 60)

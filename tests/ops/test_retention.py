@@ -215,7 +215,7 @@ class FillingDisk:
     def level(self, name: str) -> Level:
         return self.reached
 
-    def use(self, name: str) -> DiskUse:
+    def use_now(self, name: str) -> DiskUse:
         return DiskUse(self.total, self.total - self.others - self.journal.size_bytes())
 
 
