@@ -1,20 +1,23 @@
 """Make the daily backup of a running collector, in a process of its own, and know how the last one went.
 
 A backup is due at `backup.at` each day. One that was missed because nothing ran then, or that failed, is made up for. On a full
-disk it waits.
+disk it waits. A checkpoint of QuestDB that a killed backup has left is released.
 """
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.backup.child import backup_in_child
-from pumpwatch.backup.plan import plan_of
+from pumpwatch.backup.plan import Plan, plan_of
+from pumpwatch.backup.questdb import MARKER, release_left_over
+from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.state import State, note, read_state
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.config_backup import BackupConfig
@@ -35,16 +38,33 @@ class BackupJob:
         self._thread = ThreadPool(1)
         self._state = State()
         self._running = False
+        self._release_failed = False
         self._began = collector.clock.monotonic()
 
     def run(self) -> None:
         """Make the backup if it is due; only the calling greenlet waits."""
         self._state = self._thread.apply(read_state, (self._collector.folder,))
+        self._release_checkpoint()
         clock = self._collector.clock
         waits = clock.monotonic() - self._began < AFTER_START_S and self._missed_before_start()
         waits = waits or self._collector.disk.only_recording
         if self._part.enabled and not waits and clock.now_ns() >= next_ns(self._part, self._state, clock.now_ns()):
             self._back_up()
+
+    def _release_checkpoint(self) -> None:
+        """Release the checkpoint of a backup that was killed, and keep trying while QuestDB does not answer."""
+        if not self._part.questdb_folder:
+            return
+        try:
+            released = self._thread.apply(release_checkpoint, (plan_of(self._collector.config),))
+        except PumpWatchError as error:
+            if not self._release_failed:
+                log.warning("a killed backup's checkpoint of QuestDB is not released yet reason=%s", error)
+            self._release_failed = True
+            return
+        self._release_failed = False
+        if released:
+            log.warning("a killed backup's checkpoint of QuestDB is released")
 
     def _missed_before_start(self) -> bool:
         return last_due_ns(self._part, self._collector.clock.now_ns()) < self._collector.started_at_ns
@@ -73,6 +93,21 @@ class BackupJob:
         return {"enabled": self._part.enabled, "running": self._running, "last_ok_ns": state.last_ok_ns,
                 "last_name": state.last_name, "last_error": state.last_error,
                 "next": next_ns(self._part, state, now_ns) if self._part.enabled else 0}
+
+
+def release_checkpoint(plan: Plan) -> bool:
+    """Release what a killed backup has left; return whether there was anything. One that still runs is left alone.
+
+    Blocks. Raises ServiceUnavailable, ConfigError, StorageError.
+    """
+    marker = Path(plan.folder) / MARKER
+    if plan.database is None or not marker.exists():
+        return False
+    shelf = FolderShelf(Path(plan.folder))
+    with shelf.unless_locked() as free:
+        if free:
+            release_left_over(plan.database, marker)
+        return free
 
 
 def last_due_ns(part: BackupConfig, now_ns: int) -> int:

@@ -18,13 +18,14 @@ from pumpwatch.backup.objects import Pace
 from pumpwatch.backup.plan import Plan
 from pumpwatch.backup.questdb import add_database
 from pumpwatch.backup.s3 import S3Shelf
-from pumpwatch.backup.shelf import FolderShelf, disk, prune
+from pumpwatch.backup.shelf import DAY_NS, FolderShelf, disk, prune
 from pumpwatch.backup.snapshot import snapshot
 from pumpwatch.backup.state import note
-from pumpwatch.backup.upload import upload
+from pumpwatch.backup.upload import claim, upload
 from pumpwatch.backup.writing import Writing
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import PumpWatchError, StorageError, UsageError
+from pumpwatch.store.lasting import IDENTITY_NAME
 from pumpwatch.store.waiting import WAITING_NAME
 
 ARCHIVE_TRIES = 3
@@ -98,11 +99,20 @@ def _copy_to(bucket: S3Shelf, shelf: FolderShelf, plan: Plan, clock: Clock, made
     """Copy what the bucket lacks, and remove its old backups; a failure is in `made`."""
     made.s3 = bucket.where
     try:
-        made.uploaded_bytes = upload(shelf, bucket)
         assert plan.s3 is not None
+        claim(bucket, owner_of(Path(plan.data)))
+        made.uploaded_bytes = upload(shelf, bucket, clock.now_ns() - plan.s3.keep_days * DAY_NS)
         made.removed += [f"{bucket.where}{name}" for name in prune(bucket, plan.s3.keep_days, clock.now_ns())]
     except PumpWatchError as error:
         made.error, made.exit_code = str(error), error.exit_code
+
+
+def owner_of(data: Path) -> str:
+    """Return the identity of a data folder's ledger; empty where it has none yet."""
+    try:
+        return (data / IDENTITY_NAME).read_text("utf-8").strip()
+    except (OSError, UnicodeError):
+        return ""
 
 
 def newest(shelf: FolderShelf) -> Manifest | None:

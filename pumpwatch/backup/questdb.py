@@ -110,12 +110,22 @@ def checkpoint(questdb: QuestDB, marker: Path) -> Iterator[None]:
         if not marker.exists():
             raise ServiceUnavailable("QuestDB: another program holds a checkpoint", "wait for it, or end it: CHECKPOINT RELEASE")
         questdb.sql("CHECKPOINT RELEASE", CHECKPOINT_S)
-    write_private(marker, b"released by the next backup, or by: CHECKPOINT RELEASE\n")
+    write_private(marker, b"released by the collector, the next backup, or: CHECKPOINT RELEASE\n")
     try:
         questdb.sql("CHECKPOINT CREATE", CHECKPOINT_S)
         yield
     finally:
         _release(questdb)
+        marker.unlink(missing_ok=True)
+
+
+def release_left_over(database: Database, marker: Path) -> None:
+    """Release the checkpoint that a killed backup left behind: while it is held, the server keeps files that it has replaced.
+
+    The caller holds the lock of the backup folder. Raises ServiceUnavailable, ConfigError.
+    """
+    if marker.exists():
+        _release(QuestDB(database))
         marker.unlink(missing_ok=True)
 
 
@@ -127,7 +137,7 @@ def _release(questdb: QuestDB) -> None:
         except ServiceUnavailable as error:
             if not left:
                 raise ServiceUnavailable(f"QuestDB: the checkpoint is not released: {error.message}",
-                                         "the next backup releases it; or run: CHECKPOINT RELEASE") from error
+                                         "the collector goes on trying; or run: CHECKPOINT RELEASE") from error
             time.sleep(RELEASE_PAUSE_S)
 
 

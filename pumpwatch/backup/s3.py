@@ -36,6 +36,10 @@ class S3Shelf:
     def manifests(self) -> list[str]:
         return sorted(name for name in self._list("backup-") if NAME.fullmatch(name))
 
+    def holds(self, name: str) -> bool:
+        """Return whether an object of that name is there."""
+        return name in self._list(name)
+
     def sizes(self) -> dict[str, int]:
         return {name: size for name, size in self._list(OBJECTS).items() if OBJECT.fullmatch(name)}
 

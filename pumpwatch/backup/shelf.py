@@ -99,11 +99,8 @@ class FolderShelf:
         write_private(self.folder / name, content)
 
     @contextmanager
-    def locked(self) -> Iterator[Path]:
-        """Hold the folder's lock and yield an empty folder for files that are not whole yet.
-
-        Raises StorageError where another process makes a backup there. The files of a killed one are removed.
-        """
+    def unless_locked(self) -> Iterator[bool]:
+        """Hold the folder's lock and yield True; yield False where another process makes a backup there."""
         with disk(self.folder):
             private_folder(self.folder)
             make_private(self.folder / LOCK)
@@ -111,8 +108,22 @@ class FolderShelf:
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                free = True
             except BlockingIOError:
-                raise StorageError(f"{self.folder}: another backup is being made there", "wait for it") from None
+                free = False
+            yield free
+        finally:
+            close_now(handle)
+
+    @contextmanager
+    def locked(self) -> Iterator[Path]:
+        """Hold the folder's lock and yield an empty folder for files that are not whole yet.
+
+        Raises StorageError where another process makes a backup there. The files of a killed one are removed.
+        """
+        with self.unless_locked() as free:
+            if not free:
+                raise StorageError(f"{self.folder}: another backup is being made there", "wait for it")
             partial = self.folder / PARTIAL
             with disk(self.folder):
                 shutil.rmtree(partial, ignore_errors=True)
@@ -121,8 +132,6 @@ class FolderShelf:
                 yield partial
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-        finally:
-            close_now(handle)
 
 
 def prune(shelf: Shelf, keep_days: int, now_ns: int) -> list[str]:

@@ -16,18 +16,42 @@ from pumpwatch.backup.manifest import decode
 from pumpwatch.backup.s3 import S3Shelf
 from pumpwatch.backup.s3_errors import s3_errors
 from pumpwatch.backup.shelf import FolderShelf
-from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.errors import ConfigError, ServiceUnavailable
 
 log = logging.getLogger(__name__)
 
+OWNER = "owner"  # below the prefix: whose backups these are
+MOST_OWNER_BYTES = 200
 
-def upload(shelf: FolderShelf, bucket: S3Shelf) -> int:
+
+def claim(bucket: S3Shelf, owner: str) -> None:
+    """Note below the prefix whose backups it holds. Raises ConfigError where they are another collector's.
+
+    Each removes the objects that its own backups do not need, so two must not share a prefix. owner: the identity of the ledger,
+    which a restored folder keeps; empty: not known, and nothing is noted.
+    """
+    if not owner:
+        return
+    if bucket.holds(OWNER):
+        with bucket.open(OWNER) as body:
+            there = body.read(MOST_OWNER_BYTES).decode("utf-8", "replace").strip()
+        if there != owner:
+            raise ConfigError(f"{bucket.where} holds the backups of another collector ({there}, this one is {owner})",
+                              f"give each collector a prefix of its own; if that one is gone for good, remove "
+                              f"{bucket.key(OWNER)}")
+    else:
+        _put(bucket, OWNER, owner.encode())
+
+
+def upload(shelf: FolderShelf, bucket: S3Shelf, since_ns: int = 0) -> int:
     """Copy every backup of a folder that the bucket lacks, oldest first; return the bytes that were sent.
 
-    Raises ConfigError or ServiceUnavailable: what was sent stays, and the next call goes on from there.
+    since_ns: those made before it are left out, unless it is the newest: the bucket would not keep them. Raises ConfigError or
+    ServiceUnavailable: what was sent stays, and the next call goes on from there.
     """
-    there, missing, sent = set(bucket.manifests()), [], 0
-    missing = [name for name in shelf.manifests() if name not in there]
+    there, sent, names = set(bucket.manifests()), 0, shelf.manifests()
+    missing = [name for name in names if name not in there and (
+        name == names[-1] or decode(shelf.read(name), f"{shelf.folder / name}").made_at_ns >= since_ns)]
     if not missing:
         return 0
     sizes = bucket.sizes()

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pumpwatch.app.backup_job import AGAIN_S, last_due_ns, next_ns
+from pumpwatch.app.backup_job import AGAIN_S, last_due_ns, next_ns, release_checkpoint
 from pumpwatch.app.collector import Collector
+from pumpwatch.backup.plan import Database, Plan
+from pumpwatch.backup.questdb import MARKER
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.state import State, note
 from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.config_backup import BackupConfig
 from tests.ops.data_folder import store
+from tests.questdb_server import QuestDBServer
 
 PART = BackupConfig(at="03:30")
 S, DAY = NS_PER_S, 86_400 * NS_PER_S
@@ -78,3 +81,18 @@ def test_without_it_the_figures_tell_of_backups_made_by_hand(collector: Collecto
     collector.jobs.backup.run()
     assert collector.backup_status() == {"enabled": False, "running": False, "last_ok_ns": 7, "last_name": "by-hand",
                                          "last_error": "", "next": 0}
+
+
+def test_the_checkpoint_of_a_killed_backup_is_released_while_no_backup_runs(
+        questdb_server: QuestDBServer, tmp_path: Path) -> None:
+    plan = Plan(data=str(tmp_path), folder=str(tmp_path / "backups"), archives=str(tmp_path),
+                database=Database(url=f"http://{questdb_server.addr}"))
+    in_progress = "SELECT in_progress FROM checkpoint_status()"
+    assert release_checkpoint(plan) is False, "there is nothing to release"
+    questdb_server.sql("CHECKPOINT CREATE")
+    with FolderShelf(tmp_path / "backups").locked():
+        (tmp_path / "backups" / MARKER).touch()
+        assert release_checkpoint(plan) is False, "a backup runs, and needs it"
+        assert questdb_server.value(in_progress) is True
+    assert release_checkpoint(plan) is True
+    assert questdb_server.value(in_progress) is False and not (tmp_path / "backups" / MARKER).exists()

@@ -17,7 +17,7 @@ from pumpwatch.backup.restore import restore
 from pumpwatch.backup.s3 import S3Shelf
 from pumpwatch.backup.shelf import FolderShelf
 from pumpwatch.backup.state import read_state
-from pumpwatch.backup.upload import upload
+from pumpwatch.backup.upload import OWNER, claim, upload
 from pumpwatch.clock import NS_PER_S, Clock, FakeClock
 from pumpwatch.errors import ConfigError, ServiceUnavailable
 from tests.backup.faulty_line import FaultyLine
@@ -145,3 +145,31 @@ def test_s3_keeps_backups_for_longer_than_the_folder(plan: Plan, bucket: S3Targe
     assert len(shelf.manifests()) == 2, "those of day 20 and 45"
     needed = {name for manifest in manifests_of(shelf, "", every=True) for name in manifest.objects}
     assert set(shelf.sizes()) == needed
+
+
+def test_two_collectors_do_not_share_a_prefix(plan: Plan, bucket: S3Target, stored: Path) -> None:
+    assert make(with_s3(plan, bucket)).error == ""
+    own = (stored / "ledger.identity").read_text("utf-8").strip()
+    shelf = S3Shelf(bucket)
+    assert own and shelf.holds(OWNER)
+    claim(shelf, own)
+    with pytest.raises(ConfigError, match=f"another collector \\({own}, this one is 123\\)"):
+        claim(shelf, "123")
+    (stored / "ledger.identity").write_text("of another ledger", "utf-8")
+    made = make(with_s3(plan, bucket))
+    assert "another collector" in made.error and made.exit_code == 78 and made.uploaded_bytes == 0
+    assert len(FolderShelf(Path(plan.folder)).manifests()) == 2, "the backup is made here all the same"
+
+
+def test_backups_that_the_bucket_would_not_keep_are_not_sent(plan: Plan, bucket: S3Target) -> None:
+    start_ns = Clock().now_ns()
+    for day in range(3):
+        make(plan, FakeClock(start_ns + day * DAY_NS))
+    names = FolderShelf(Path(plan.folder)).manifests()
+    assert len(names) == 3
+    target = msgspec.structs.replace(bucket, keep_days=1)
+    now_ns = start_ns + 3 * DAY_NS
+    assert make(with_s3(plan, target), FakeClock(now_ns)).error == ""
+    assert S3Shelf(target).manifests() == FolderShelf(Path(plan.folder)).manifests()[-2:]
+    assert upload(FolderShelf(Path(plan.folder)), S3Shelf(target), now_ns - DAY_NS) == 0, "and are not sent again"
+    assert upload(FolderShelf(Path(plan.folder)), S3Shelf(target), now_ns + DAY_NS) == 0
