@@ -6,12 +6,16 @@ Where it cannot be started, the tests that need it fail: a store that was not te
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,14 +25,13 @@ import requests
 
 SCRIPT = Path(__file__).resolve().parent.parent / "packaging" / "questdb"
 START_TIMEOUT_S = 90.0
-SHORT_LIVED = {
-    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",  # it does not live long enough for optimised code to pay off
-} | {  # workers without work sleep sooner and longer: four idle servers would else take a quarter of a core
+RESTING = {  # workers without work sleep sooner and longer: four idle servers would else take a quarter of a core
     f"QDB_{pool}_WORKER_{key}": value
     for pool in ("SHARED", "SHARED_NETWORK", "SHARED_QUERY", "SHARED_WRITE", "HTTP", "WAL_APPLY", "MAT_VIEW_REFRESH",
                  "VIEW_COMPILER", "EXPORT")
     for key, value in (("NAP_THRESHOLD", "100"), ("SLEEP_THRESHOLD", "1000"), ("SLEEP_TIMEOUT", "50"))
 }
+JAVA = "-XX:TieredStopAtLevel=1"  # it does not live long enough for optimised code to pay off
 
 
 class QuestDBServer:
@@ -40,7 +43,7 @@ class QuestDBServer:
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, *, short_lived: bool = True) -> None:
         self.folder = folder
-        self._settings = {**(SHORT_LIVED if short_lived else {}), **(settings or {})}
+        self._settings, self._short_lived = settings or {}, short_lived
         self.port = _fixed_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -53,8 +56,10 @@ class QuestDBServer:
         environ = os.environ | {
             "QDB_HTTP_BIND_TO": self.addr, "QDB_PG_ENABLED": "false", "QDB_HTTP_MIN_ENABLED": "false",
             "QDB_METRICS_ENABLED": "false", "QDB_DEV_MODE_ENABLED": "true", "QDB_LINE_TCP_ENABLED": "false",
-            **self._settings,
+            **(RESTING if self._short_lived else {}), **self._settings,
         }
+        if self._short_lived and "JAVA_TOOL_OPTIONS" not in self._settings:
+            environ["JAVA_TOOL_OPTIONS"] = f"{JAVA} {_shared_classes()}"
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen([str(SCRIPT), "start", str(self.folder)], env=environ, stdout=log,
@@ -100,6 +105,13 @@ class QuestDBServer:
         self._process.wait()
         self._process = None
 
+    def stop(self) -> None:
+        """End the server as a service manager would."""
+        self._signal(signal.SIGTERM)
+        assert self._process
+        self._process.wait(START_TIMEOUT_S)
+        self._process = None
+
     def hang(self) -> None:
         """Suspend the server: it accepts connections and answers nothing."""
         self._signal(signal.SIGSTOP)
@@ -115,6 +127,41 @@ class QuestDBServer:
     def _signal(self, number: signal.Signals) -> None:
         assert self._process, "the server is not running"
         self._process.send_signal(number)
+
+
+@functools.cache
+def _shared_classes() -> str:
+    """Return the Java option for an archive of QuestDB's classes, which saves a quarter of a start; "" where there is none.
+
+    The first start on a machine makes it, beside the jar, for this Java. Where that fails, servers start without it, and so
+    they do where Java does not accept it.
+    """
+    with contextlib.suppress(OSError, RuntimeError, requests.RequestException, subprocess.SubprocessError):
+        jar = Path(subprocess.run([SCRIPT, "fetch"], capture_output=True, text=True, check=True).stdout.strip())
+        java = subprocess.run(["java", "-version"], capture_output=True, check=True).stderr
+        archive = jar.with_name(f"{jar.stem}-{zlib.crc32(java):08x}.jsa")
+        with jar.with_name("jsa.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not archive.exists() or archive.stat().st_mtime < jar.stat().st_mtime:
+                _archive_classes(archive)
+        return f'"-XX:SharedArchiveFile={archive}"'
+    return ""
+
+
+def _archive_classes(archive: Path) -> None:
+    """Run a server once, with the statements of most tests, and keep the classes that it loaded."""
+    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+        made = Path(folder) / archive.name
+        server = QuestDBServer(Path(folder) / "server", {"JAVA_TOOL_OPTIONS": f'{JAVA} "-XX:ArchiveClassesAtExit={made}"'})
+        try:
+            server.start()
+            server.sql("CREATE TABLE t (s SYMBOL, x LONG, ts TIMESTAMP) TIMESTAMP(ts) PARTITION BY DAY WAL DEDUP UPSERT KEYS(ts)")
+            server.sql("INSERT INTO t SELECT 'a', x, timestamp_sequence(0, 1000) FROM long_sequence(1000)")
+            server.await_count(1000, "t")
+            server.stop()
+            made.replace(archive)
+        finally:
+            server.end()
 
 
 def _fixed_port() -> int:

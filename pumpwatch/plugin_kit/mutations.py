@@ -9,7 +9,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 ODD_VALUES: tuple[Any, ...] = (
@@ -141,11 +141,12 @@ MUST_REFUSE = {  # none of these is a list of rows
 }
 
 
-def big_bodies() -> Iterator[tuple[str, bytes]]:
-    """Yield bodies of 40 MB that are not a list of rows: HTML, and JSON of another kind."""
-    yield "40 MB of HTML", HTML + b" " * BIG
+@cache
+def big_bodies() -> tuple[tuple[str, bytes], ...]:
+    """Return bodies of 40 MB that are not a list of rows: HTML, and JSON of another kind. They are made once and kept."""
     row = b'{"other":"' + b"x" * 4000 + b'","n":[1,2,3]},'
-    yield "40 MB of other JSON", b'{"rows":[' + row * (BIG // len(row)) + b"{}]}"
+    return (("40 MB of HTML", HTML + b" " * BIG),
+            ("40 MB of other JSON", b'{"rows":[' + row * (BIG // len(row)) + b"{}]}"))
 
 
 def mutated_bodies(body: bytes, most: int = 600) -> list[bytes]:
