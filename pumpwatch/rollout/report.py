@@ -22,7 +22,10 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9-]")
 
 
 def figures(answers: Answers) -> dict[str, Any]:
-    """Return the figures of a phase as plain data: ms with a decimal, memory in bytes; `last_difference_ms` since 1970, 0 for never."""
+    """Return the figures of a phase as plain data: ms with a decimal, memory in bytes.
+
+    `last_difference_ms` is since 1970, UTC; 0 for never.
+    """
     return {
         "queries": answers.queries, "failed": answers.failed,
         "error_percent": round(100 * answers.failed / answers.queries, 2) if answers.queries else 0.0,

@@ -40,7 +40,8 @@ def test_a_server_that_does_not_answer_is_named_before_anything_runs(forked_cli:
     assert not (tmp_path / "demo").exists()
 
 
-@pytest.mark.parametrize(("left_s", "words"), [(7.4, "closes in 7 s"), (0.2, "closes in 1 s"), (0.0, "has closed"), (-3.0, "has closed")])
+@pytest.mark.parametrize(("left_s", "words"), [
+    (7.4, "closes in 7 s"), (0.2, "closes in 1 s"), (0.0, "has closed"), (-3.0, "has closed")])
 def test_a_window_that_has_ended_is_not_said_to_close(left_s: float, words: str) -> None:
     assert words in window_step(left_s)
 
