@@ -83,7 +83,8 @@ def _journal(folder: Path, settled: SettledDamage) -> Iterator[Finding]:
         yield Finding("journal", FAIL, error.message, error.hint)
         return
     size = sum(segment.size_bytes() for segment in segments)
-    yield Finding("journal", OK, f"{len(segments)} segments, {sum(segment.trades for segment in segments):,} trades, "
+    number = f"{len(segments):,} segment{'' if len(segments) == 1 else 's'}"
+    yield Finding("journal", OK, f"{number}, {sum(segment.trades for segment in segments):,} trades, "
                                  f"{size / 1e9:.2f} GB")
     for line in journal.unreadable:
         name, _, problem = line.partition(": ")
