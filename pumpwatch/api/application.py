@@ -10,6 +10,7 @@ from typing import Any
 import falcon
 import msgspec
 
+from pumpwatch.api.complaints import complaint
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.guard import Guard
 from pumpwatch.api.pages import Page
@@ -104,7 +105,7 @@ def _query_of(route: Route, req: falcon.Request) -> Any:
     try:
         return msgspec.convert(req.params, route.query, strict=False)
     except msgspec.ValidationError as error:
-        raise Problem(400, f"the query is not valid: {printable(str(error))}") from error
+        raise Problem(400, complaint(route.query, error, "parameter")) from error
 
 
 def _body_of(route: Route, req: falcon.Request) -> Any:
@@ -114,8 +115,10 @@ def _body_of(route: Route, req: falcon.Request) -> Any:
         raise Problem(415, f"the body must be {JSON}")
     try:
         return msgspec.json.decode(req.bounded_stream.read(), type=route.body)
+    except msgspec.ValidationError as error:
+        raise Problem(400, complaint(route.body, error, "field")) from error
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Problem(400, f"the body is not valid: {printable(str(error))}") from error
+        raise Problem(400, "the body is not JSON") from error
 
 
 def _tell_problem(req: falcon.Request, resp: falcon.Response, problem: Problem, params: object) -> None:

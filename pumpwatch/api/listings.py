@@ -86,7 +86,8 @@ class Found(msgspec.Struct):
 class Drill(msgspec.Struct, forbid_unknown_fields=True):
     """A notice to make up. source: the board whose rules judge the title. delay_s: how long ago it was published."""
 
-    coin: Annotated[str, Meta(min_length=1, max_length=20, pattern="^[A-Za-z0-9]+$")]
+    coin: Annotated[str, Meta(min_length=1, max_length=20, pattern="^[A-Za-z0-9]+$", examples=["PEPE"],
+                              description="one coin, of at most 20 letters and digits")]
     title: Annotated[str, Meta(max_length=500)] = ""
     source: Annotated[str, Meta(max_length=40)] = ""
     delay_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0

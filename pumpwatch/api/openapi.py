@@ -67,6 +67,8 @@ def _in_query(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
     schema = components[query.__name__]
     return [{"name": name, "in": "query", "required": name in schema.get("required", []), "schema": part}
             for name, part in schema["properties"].items()]
+
+
 def openapi_json(routes: Iterable[Route]) -> bytes:
     """Return the description as JSON, two spaces deep."""
     return msgspec.json.format(msgspec.json.encode(describe(routes)), indent=2) + b"\n"

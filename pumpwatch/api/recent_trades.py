@@ -20,7 +20,8 @@ from pumpwatch.store.recent import Held, extract
 LOOKS_S = (10, 60, 300, 86_400)  # a busy coin's last trades are found in the first, a quiet one's in all that memory holds
 AHEAD_NS = 60 * NS_PER_S  # a venue's clock may be ahead of ours
 
-Coin = Annotated[str, Meta(min_length=1, max_length=30, pattern="^[0-9A-Za-z]+$")]
+Coin = Annotated[str, Meta(min_length=1, max_length=30, pattern="^[0-9A-Za-z]+$", examples=["PEPE"],
+                           description="one coin, of letters and digits")]
 
 
 class RecentQuery(msgspec.Struct, forbid_unknown_fields=True):

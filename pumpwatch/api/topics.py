@@ -113,7 +113,7 @@ class Topics:
             "sinks": figures["sinks"], "backfill": figures["backfill"], "channels": figures["notify"],
             "windows": figures["listing"].get(WINDOWS, {"open": 0, "not_final": 0}),
             "memory": {key: figures["memory"][key] for key in ("rss_bytes", "limit_bytes", "level")},
-            "disk": self._disk(figures["disk"]),
+            "disk": self._disk(figures["disk"]), "rollout": figures.get("rollout") or {},
         }
 
     def _venue(self, row: dict[str, Any], now_ns: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pumpwatch.api.trade_reader import Wanted
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.moments import parse_moment
+from pumpwatch.printable import printable
 from pumpwatch.store.query import QueryPart
 
 LONGEST_DAYS = 31
@@ -22,7 +23,8 @@ _DAY = r"20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _HOUR = r"[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?"
 _TIME = rf"^(now|-[0-9]{{1,4}}[smhd]|[1-9][0-9]{{8,18}}|{_DAY}({_HOUR})?)$"
 
-Time = Annotated[str, Meta(max_length=40, pattern=_TIME)]
+Time = Annotated[str, Meta(max_length=40, pattern=_TIME, examples=["-1h"], description=(
+    "a time in ISO 8601 such as 2026-11-21T10:00Z, an epoch in s, ms, us or ns, now, or an age such as -20m"))]
 
 
 class TradesQuery(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "from"}):
@@ -42,11 +44,12 @@ def trades(call: Call) -> Answer:
     try:
         start_ns, end_ns = parse_moment(query.from_, now_ns), parse_moment(query.to, now_ns)
     except (ValueError, OverflowError) as error:
-        raise Problem(400, "from or to is not a time") from error
+        raise Problem(400, "from or to is not a day of the calendar: give a time such as 2026-11-21T10:00Z or -1h") from error
     if start_ns > end_ns:
-        raise Problem(400, "from is after to")
+        raise Problem(400, "from is after to: give the earlier time as from, for example from=-2h&to=-1h")
     if end_ns - start_ns > LONGEST_DAYS * 86_400 * NS_PER_S:
         raise Problem(400, f"ask for at most {LONGEST_DAYS} days at a time")
+    _check_exchange(call, query.exchange)
     wanted = Wanted(query.coin, start_ns, end_ns, query.exchange or None, None if query.market == "any" else query.market,
                     query.format)
     began_s, problem = call.desk.clock.monotonic(), ""
@@ -65,6 +68,15 @@ def trades(call: Call) -> Answer:
         ms = (call.desk.clock.monotonic() - began_s) * 1000
         part = QueryPart("reader", None, ms, problem, "to its first rows")
         call.desk.queries.note(query.coin, start_ns, end_ns, [part], None, ms)
+
+
+
+def _check_exchange(call: Call, exchange: str) -> None:
+    """Raise Problem for an exchange of which neither a plugin nor a stored trade is known."""
+    known = {venue.exchange for venue in call.desk.plugins.venues}
+    if exchange in ("", *known) or exchange in (known := known | {name for name, _ in call.desk.catalogue.venues}):
+        return
+    raise Problem(404, f"the exchange {printable(exchange)} is not known: give one of {', '.join(sorted(known))}")
 
 
 ROUTES = (Route("/api/trades", trades, f"A coin's stored trades by time, at most {LONGEST_DAYS} days at once", None, TradesQuery,

@@ -15,7 +15,7 @@ from pumpwatch.notify.channels import make_channels
 from pumpwatch.notify.child import end_children
 from pumpwatch.notify.events import archived, seen
 from pumpwatch.notify.notifier import MakeEvent, Notifier
-from pumpwatch.ops.exposed_secrets import exposed_secrets
+from pumpwatch.ops.exposed_secrets import exposed_by_file
 from pumpwatch.store.in_thread import in_thread
 from pumpwatch.store.ledger import Ledger
 
@@ -38,8 +38,8 @@ class Notifying:
 
     def start(self, config: Config | None = None) -> None:
         """Start the greenlets, and warn of secrets that others can read."""
-        for key, reason in exposed_secrets(config or self._collector.config):
-            log.warning("a secret can be read by every user key=%s reason=%s", key, reason)
+        for reason, keys in exposed_by_file(config or self._collector.config).items():
+            log.warning("a secret can be read by every user key=%s reason='%s'", ",".join(keys), reason)
         for name, body in self.notifier.bodies():
             self._collector.supervisor.spawn(name, body)
 

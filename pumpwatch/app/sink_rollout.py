@@ -166,6 +166,7 @@ class SinkRollout:
             log.debug("sink did not answer a comparison sink=%s reason=%r", sink, found.problem)
         if found.differences is None or not found.differences.total:
             return
+        answers.last_difference, answers.last_difference_ns = found.differences.text(), self._collector.clock.now_ns()
         for kind, number in found.differences.counts.items():
             answers.differences[kind] = answers.differences.get(kind, 0) + number
             stats.add("rollout_differences_total", number, sink=sink, kind=kind)

@@ -57,7 +57,7 @@ def _plain(finding: Finding) -> bool:
 def _sum(kind: str, passed: Sequence[Finding], asked: int) -> Finding:
     timed = [(finding.ms, finding) for finding in passed if finding.ms is not None]
     if not timed:
-        return Finding(kind, OK, ", ".join(_kind_and_name(finding)[1] for finding in passed))
+        return Finding(kind, OK, ", ".join(dict.fromkeys(_kind_and_name(finding)[1] for finding in passed)))
     ms, slowest = max(timed, key=lambda pair: pair[0])
     return Finding(kind, OK, f"{len(passed)} of {asked} answer, the slowest is {_kind_and_name(slowest)[1]}", ms=ms)
 

@@ -107,7 +107,7 @@ def check(config: Config, as_json: bool, connect: bool) -> int:
 @config_option
 @json_option
 @click.option("--all", "with_all", is_flag=True,
-              help="Show each passed check; count settled problems, such as damage recorded as lost, as failures too.")
+              help="Show each passed check in a row of its own; damage that is recorded as lost counts as a failure then.")
 def doctor(config: Config, as_json: bool, with_all: bool) -> int:
     """Find what is wrong, and say how to fix it.
 
@@ -138,7 +138,7 @@ def print_findings(findings: list[Finding], as_json: bool, *, settled: bool = Fa
         print_table(FINDINGS, finding_rows(rows, terminal_width()))
         counts = Counter(finding.state for finding in findings)
         total = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-        print_lines(["", total if len(rows) == len(findings) else f"{total}; --all shows each passed check"])
+        print_lines(["", total if len(rows) == len(findings) else f"{total}; --all shows each passed check in a row of its own"])
     return preflight.exit_code(findings, settled=settled)
 
 

@@ -87,7 +87,8 @@ def _state(listing: Listed, width: int) -> list[str]:
     if listing["state"] != "written":
         return wrapped({"open": "the window is open: its archive is written when it ends",
                         "missing": f"the archive was removed: {listing['archive']}"}.get(listing["state"], ""), width)
-    final = f"final at {listing['final_at']}" if listing["final"] else "not final: late trades may still be added"
+    final = f"final at {listing['final_at']}" if listing["final"] else (
+        "not final: a running collector adds late trades until its last look, ten minutes after the longest window")
     return wrapped(f"{count(listing['trades'], 'trade')}, {final}", width) + wrapped(f"archive {listing['archive']}", width)
 
 

@@ -216,10 +216,13 @@ def bench_sink(name: str, rates: tuple[int, ...], seconds: float, as_json: bool,
     from pumpwatch.sink_abilities import TrialSink
 
     sinks = load_plugins(config).make_sinks(config)
+    if not sinks:
+        raise UsageError("the config has no sink to measure", "add one, such as `sinks: {questdb: {addr: 127.0.0.1:9000}}`, and"
+                         " give the file with -c; `packaging/questdb start DIR` starts a server")
     name = name or (next(iter(sinks)) if len(sinks) == 1 else "")
     if name not in sinks:
         raise UsageError(f"the config has no sink {name!r}" if name else f"the config has {len(sinks)} sinks: name one",
-                         f"known: {', '.join(sinks) or 'none'}")
+                         f"known: {', '.join(sinks)}")
     real = sinks[name]
     if not isinstance(real, TrialSink):
         raise UsageError(f"{name} has no place of its own for a trial", "its plugin lacks `trial`, see docs/plugins.md")

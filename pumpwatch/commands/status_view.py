@@ -169,6 +169,8 @@ def _board(value: Any) -> str:
     if not isinstance(value, Mapping):
         return str(value)
     if "up" in value:
+        if value["up"] is None:
+            return "not asked yet"
         return "up" if value["up"] else f"down, {value.get('reason') or 'no answer'}"
     return ", ".join(f"{figure} {key.replace('_', ' ')}" for key, figure in value.items())
 

@@ -192,8 +192,8 @@ class Demo:
         while (elapsed := time.monotonic() - self.started) < self.seconds:
             windows = collector.listings.windows.open_windows() if collector.listings else []
             if windows:
-                left = max(0.0, (int(str(windows[0]["end_ns"])) - time.time_ns()) / NS_PER_S)
-                self.step = f"{COIN} is listed: its window closes in {left:.0f} s"
+                left_s = (int(str(windows[0]["end_ns"])) - time.time_ns()) / NS_PER_S
+                self.step = window_step(left_s)
             elif elapsed > self.listing_at_s + self.window_s:
                 self.step = "the archive is written; a moment more"
             gevent.sleep(0.1)
@@ -263,6 +263,13 @@ def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: st
     with _interruptible(folder), _log_to(folder), _showing(demo, show):
         report = demo.run()
     return (EXIT_OK if report.good else EXIT_FOUND), report
+
+
+def window_step(left_s: float) -> str:
+    """Return the words for a window that ends in so many seconds; one that has ended stays open until its archive is written."""
+    if left_s <= 0:
+        return f"the window of {COIN} has closed: its archive is made"
+    return f"{COIN} is listed: its window closes in {max(1.0, left_s):.0f} s"
 
 
 def page_address(usual: str | bool) -> str:

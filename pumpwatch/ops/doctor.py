@@ -83,8 +83,9 @@ def _journal(folder: Path, settled: SettledDamage) -> Iterator[Finding]:
         yield Finding("journal", FAIL, error.message, error.hint)
         return
     size = sum(segment.size_bytes() for segment in segments)
-    yield Finding("journal", OK, f"{len(segments)} segments, {sum(segment.trades for segment in segments):,} trades, "
-                                 f"{size / 1e9:.2f} GB")
+    number = f"{len(segments):,} segment{'' if len(segments) == 1 else 's'}"
+    amount = f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    yield Finding("journal", OK, f"{number}, {sum(segment.trades for segment in segments):,} trades, {amount}")
     for line in journal.unreadable:
         name, _, problem = line.partition(": ")
         yield Finding("journal", _state_of(name, [problem], settled), line,

@@ -31,6 +31,14 @@ def exposed_secrets(config: Config) -> list[tuple[str, str]]:
     return found
 
 
+def exposed_by_file(config: Config) -> dict[str, list[str]]:
+    """Return the keys of the secrets that others can read by their reason: a file is named once, however many it has."""
+    found: dict[str, list[str]] = {}
+    for key, reason in exposed_secrets(config):
+        found.setdefault(reason, []).append(key)
+    return found
+
+
 def _secrets(config: Config) -> Iterator[tuple[str, str]]:
     for name, channel in config.notify.items():
         yield from ((f"notify.{name}.{key}", getattr(channel, key)) for key in ("url", "webhook", "secret"))

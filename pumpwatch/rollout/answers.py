@@ -17,13 +17,18 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Answers(msgspec.Struct, kw_only=True):
-    """The figures of one phase. bins: answered queries by time, in steps of STEP. Memory: resident bytes of the collector."""
+    """The figures of one phase. bins: answered queries by time, in steps of STEP. Memory: resident bytes of the collector.
+
+    last_difference: the kinds that the last comparison with differences found, with an example each.
+    """
 
     queries: Count = 0
     failed: Count = 0
     late: Count = 0  # windows that were not compared, since the sink had not got them yet
     trades: Count = 0  # compared
     differences: dict[str, Count] = msgspec.field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    last_difference: str = ""
+    last_difference_ns: Count = 0  # 0: none yet
     total_ms: float = 0.0
     bins: dict[int, Count] = {}
     rss_first_bytes: Count = 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pumpwatch.clock import NS_PER_MS
 from pumpwatch.errors import StorageError
 from pumpwatch.listing.manifest import iso
 from pumpwatch.rollout.answers import Answers
@@ -21,11 +22,15 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9-]")
 
 
 def figures(answers: Answers) -> dict[str, Any]:
-    """Return the figures of a phase as plain data: ms with a decimal, memory in bytes."""
+    """Return the figures of a phase as plain data: ms with a decimal, memory in bytes.
+
+    `last_difference_ms` is since 1970, UTC; 0 for never.
+    """
     return {
         "queries": answers.queries, "failed": answers.failed,
         "error_percent": round(100 * answers.failed / answers.queries, 2) if answers.queries else 0.0,
         "not_compared": answers.late, "trades": answers.trades, "differences": dict(answers.differences),
+        "last_difference": answers.last_difference, "last_difference_ms": answers.last_difference_ns // NS_PER_MS,
         "mean_ms": round(answers.mean_ms, 1), "p50_ms": round(answers.percentile_ms(0.5), 1),
         "p99_ms": round(answers.percentile_ms(0.99), 1),
         "rss_bytes": {"first": answers.rss_first_bytes, "most": answers.rss_most_bytes, "last": answers.rss_last_bytes}}

@@ -28,6 +28,9 @@ VENUES = 12
 WAIT_MS = 60_000  # on a busy machine; each wait ends with its condition
 SIZES = [(390, 844, "dark"), (1440, 900, "light")]
 WINDOW_S = 3.0
+CUT = """(within) => [...document.querySelectorAll(`${within} td, ${within} th`)]
+    .filter((cell) => cell.scrollWidth > cell.clientWidth || cell.getBoundingClientRect().right > innerWidth)
+    .map((cell) => cell.textContent)"""
 DRAWN = """() => [...document.querySelectorAll("#chart canvas")].some((canvas) =>
     canvas.width && canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean))"""
 
@@ -43,7 +46,8 @@ class Watched:
         config = yaml.safe_load(sim.config_yaml())
         config["store"] = {"dir": str(folder / "data")}
         config["listing"] |= {"archive_dir": str(folder / "data"), "before_s": WINDOW_S, "after_s": WINDOW_S}
-        config |= {"api": {"listen": address}, "symbols_file": ""}
+        config |= {"api": {"listen": address}, "symbols_file": "", "rollout": {"sink": "questdb"},
+                   "sinks": {"questdb": {"addr": "127.0.0.1:1"}}}  # it is not opened before the roll-out starts
         self._folder, self._file = folder, folder / "collector.yaml"
         self._file.write_text(yaml.safe_dump(config))
         self._process: Forked | None = None
@@ -151,7 +155,7 @@ def test_the_figures_are_alive(watcher: Watcher) -> None:
     for name in ("#memory", "#memory-note", "#disk", "#disk-note", "#cpu", "#durable"):
         expect(page.locator(name)).to_have_text(re.compile(r"\d"))
     expect(page.locator("#board-rows tr")).not_to_have_count(0)
-    expect(page.locator("#log-rows li").first).to_contain_text("a secret can be read by every user")
+    expect(page.locator("#log-rows")).to_contain_text("a secret can be read by every user")
     expect(page.locator("#job-rows tr").filter(has_text="count minutes")).to_have_count(1)
     assert watcher.fits()
 
@@ -180,6 +184,38 @@ def test_a_coin_is_found_by_keyboard_and_shows_its_trades_on_every_venue(watcher
     page.keyboard.type("nowhere")
     watcher.press("Escape")
     expect(page.locator("#coin")).to_have_value("")
+
+
+def test_the_price_of_a_cheap_coin_is_shown_whole(watcher: Watcher) -> None:
+    page = watcher.page
+    trade = {"trade_id": "1", "timestamp": time.time_ns(), "price": 8.123456e-3, "quantity": 705_608.5, "side": "sell"}
+    symbols = [{"exchange": "binance", "market_type": market, "symbol": "PEPE", "multiplier": multiplier, "price": trade["price"],
+                "at_ns": trade["timestamp"], "trades": [trade]} for market, multiplier in (("spot", 1), ("futures", 1000))]
+    page.route("**/api/trades/recent*", lambda route: route.fulfill(json={"coin": "PEPE", "symbols": symbols}))
+    page.goto(page.url + "#/coin/PEPE")
+    expect(page.locator("#coin-prices td.n").nth(0)).to_have_text("0.000008123456")
+    expect(page.locator("#coin-trades tr")).to_have_count(2)
+    expect(page.locator("#coin-trades")).to_contain_text("705.61M")
+    assert page.evaluate(CUT, "#coin-view") == []
+    page.unroute("**/api/trades/recent*")
+
+
+def test_a_coin_that_no_venue_lists_is_said_to_be_so(watcher: Watcher) -> None:
+    page = watcher.page
+    page.goto(page.url + "#/coin/NOWHERE")
+    expect(page.locator("#coin-none")).to_have_text("No venue that is read lists NOWHERE.")
+    expect(page.locator("#coin-view table:visible")).to_have_count(0)
+    page.goto(page.url.replace("NOWHERE", COIN))
+    expect(page.locator("#coin-prices tr")).to_have_count(VENUES)
+    expect(page.locator("#coin-none")).to_be_hidden()
+    watcher.complaints = [line for line in watcher.complaints if "404" not in line]  # a browser reports the answer itself
+
+
+def test_a_roll_out_shows_its_phase_and_its_share(watcher: Watcher) -> None:
+    rows = watcher.page.locator("#rollout-rows")
+    expect(rows).to_contain_text("waiting")
+    expect(rows.locator("div").filter(has_text="share")).to_contain_text(re.compile(r"0 %\s*of the instruments"))
+    expect(rows).to_contain_text("none")
 
 
 def test_a_listing_opens_its_chart(watcher: Watcher) -> None:

@@ -156,3 +156,10 @@ def test_a_venue_says_its_problem(key: str) -> None:
     bench = Bench()
     bench.now = figures(venue("a.spot", **{key: "it is away"}))
     assert bench.topics.figures()["venues"][0]["problem"] == "it is away"
+
+
+@pytest.mark.parametrize("rollout", [{}, {"sink": "questdb", "status": "running", "percent": 10}])
+def test_a_roll_out_is_shown_as_the_status_has_it(rollout: dict[str, Any]) -> None:
+    bench = Bench()
+    bench.now = figures(venue("a.spot"), rollout=rollout)
+    assert bench.topics.figures()["rollout"] == rollout

@@ -42,6 +42,13 @@ def test_a_client_that_goes_away_costs_one_process_and_the_next_one_is_served(se
 def test_an_invalid_query_gets_a_clear_error(client: falcon.testing.TestClient, tmp_path: Path, query: str, status: int) -> None:
     answer = client.simulate_get("/api/trades", query_string=query)
     assert answer.status_code == status and answer.json["detail"]
+    assert "regex" not in answer.text and "Expected" not in answer.text
+
+
+def test_an_unknown_exchange_is_refused_with_the_known_names(desk: Desk, client: falcon.testing.TestClient) -> None:
+    answer = client.simulate_get("/api/trades", query_string="coin=C0&exchange=binnance")
+    assert answer.status_code == 404 and "binance, bybit" in answer.json["detail"]
+    assert desk.stats.get("api_readers_started_total") == 0
 
 
 def test_one_request_at_a_time_keeps_a_process_the_others_are_told_to_come_back(

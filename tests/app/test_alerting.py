@@ -18,6 +18,7 @@ from pumpwatch.ops.alert_file import FILE, read_alerts
 from pumpwatch.sim.process import SimProcess
 from tests.app.collector import CollectorProcess
 from tests.notify.told import wait_for
+from tests.questdb_server import QuestDBServer
 
 
 class Told:
@@ -140,4 +141,29 @@ def names(figures: dict[str, Any]) -> set[str]:
 
 
 def silences(file: Path) -> list[dict[str, Any]]:
-    return [event for event in events_in(file) if event["name"] == "VenueSilent"]
+    return told_of(file, "VenueSilent")
+
+
+def test_a_suspended_table_is_told_once_when_it_begins_and_once_when_a_person_resumed_it(
+        tmp_path: Path, questdb_server: QuestDBServer) -> None:
+    log_file = tmp_path / "told.jsonl"
+    append = f"import sys; open({str(log_file)!r}, 'a').write(sys.stdin.read())"
+    sink = {"addr": questdb_server.addr, "table_prefix": "alerted_", "candles": False}
+    with SimProcess(venues=["binance.spot"], symbols=4, rate=200.0, folder=str(tmp_path / "venues")) as sim, CollectorProcess(
+            sim, tmp_path, sinks={"questdb": sink}, alerts={"interval_s": 0.5, "sink_suspended": 1.0, "keep_s": 1.0}, notify={
+                "program": {"command": [sys.executable, "-S", "-c", append], "events": ["alert"]}}) as collector:
+        collector.wait_until(lambda figures: figures["sinks"][0]["state"] == "up")
+        questdb_server.await_count(100, "alerted_trades")
+        questdb_server.sql("ALTER TABLE alerted_trades SUSPEND WAL")
+        collector.wait_until(lambda figures: "SinkSuspended" in names(figures))
+        wait_for(lambda: [event["state"] for event in told_of(log_file, "SinkSuspended")] == ["began"])
+        questdb_server.sql("ALTER TABLE alerted_trades RESUME WAL")
+        collector.wait_until(lambda figures: "SinkSuspended" not in names(figures), within_s=180.0)
+        wait_for(lambda: len(told_of(log_file, "SinkSuspended")) == 2)
+        assert collector.stop() == 0
+    assert [(event["state"], event["subject"], event["severity"]) for event in told_of(log_file, "SinkSuspended")] == [
+        ("began", "questdb", "critical"), ("ended", "questdb", "critical")]
+
+
+def told_of(file: Path, name: str) -> list[dict[str, Any]]:
+    return [event for event in events_in(file) if event["name"] == name]

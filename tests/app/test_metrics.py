@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pumpwatch.ops.metrics import BY_NAME
 from pumpwatch.sim.process import SimProcess
 from tests.app.collector import CollectorProcess
+from tests.ops.promtool import promtool
 
 VENUES = ["binance.spot", "okx.futures", "kucoin.spot"]
 Values = dict[tuple[str, ...], float]
@@ -59,7 +60,11 @@ def test_two_scrapes_agree_with_the_ground_truth(tmp_path: Path, monkeypatch: py
             row["name"] == "disconnects_total" and row["venue"] == "binance.spot" for row in figures["counters"]))
         collector.wait_until_up()
         after = scrape(port)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+            (tmp_path / "metrics.txt").write_bytes(answer.read())
         assert collector.stop() == 0
+    linted = promtool("check", "metrics", folder=tmp_path, stdin=tmp_path / "metrics.txt")
+    assert (linted.returncode, linted.stdout, linted.stderr) == (0, "", "")
     first, second = seen
     for key, value in first.items():
         if BY_NAME[f"pumpwatch_{key[0]}"].kind == "counter":

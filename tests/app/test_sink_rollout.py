@@ -83,7 +83,7 @@ def test_a_sink_is_rolled_out_compared_and_taken_back_and_has_everything_in_the_
         harm(questdb_server)
         found = collector.wait_until(lambda figures: figures["rollout"]["differences"]["other values"]
                                      and figures["rollout"]["differences"]["missing in the sink"])
-        assert found["rollout"]["percent"] == 60
+        assert found["rollout"]["percent"] == 60 and ", such as " in found["rollout"]["last_difference"]
         collector.wait_for_log("sink differs from memory and journal")
         questdb_server.hang()
         try:

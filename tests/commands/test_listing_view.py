@@ -66,7 +66,7 @@ def test_a_calm_window_says_so() -> None:
 def test_one_listing_is_its_notice_its_archive_and_its_markets(width: int) -> None:
     text = check_lines(listing_lines(row(), width), width)
     assert "KITE, listing upbit:6642, announced 2026-11-03T06:00:00" in text
-    assert "4,200 trades, not final: late trades may still be added" in text and "first to move" in text
+    assert "4,200 trades, not final: a running collector adds late trades" in text and "first to move" in text
 
 
 @pytest.mark.parametrize(("changes", "says"), [

@@ -130,3 +130,10 @@ def test_a_bench_of_what_cannot_be_is_wrong_usage(config: Path, words: list[str]
 def test_a_bench_of_a_server_that_is_away_says_so(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench-sink", "--rate", "10", "--seconds", "1", "-c", str(config)]) == EXIT_UNAVAILABLE
     assert "writes 10 made-up trades" in capsys.readouterr().err
+
+
+def test_a_bench_without_a_sink_says_how_to_configure_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "without.yaml"
+    file.write_text(f"store: {{dir: {tmp_path / 'data'}}}\n")
+    assert run(["bench-sink", "-c", str(file)]) == EXIT_USAGE
+    assert "sinks: {questdb: {addr: 127.0.0.1:9000}}" in " ".join(capsys.readouterr().err.split())

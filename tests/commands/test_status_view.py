@@ -32,6 +32,11 @@ def test_the_stores_and_boards_follow_in_words(width: int) -> None:
         assert expected in text
 
 
+def test_a_source_that_was_not_asked_yet_is_not_down() -> None:
+    text = check_lines(status_lines(figures(listing={"upbit": {"up": None, "reason": ""}}), NOW_NS, 120), 120)
+    assert "not asked yet" in text and "down" not in text
+
+
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_whatever_has_no_column_is_said_in_words(width: int) -> None:
     venues = [venue("alpha", "spot", refused=["AUSDT", "BUSDT"], silent=["C"], quarantined_total=7_654,

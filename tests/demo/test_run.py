@@ -13,7 +13,7 @@ from pathlib import Path
 import gevent
 import pytest
 
-from pumpwatch.demo.run import Demo, page_address, run
+from pumpwatch.demo.run import Demo, page_address, run, window_step
 from pumpwatch.demo.view import Progress, display_lines, next_lines
 from tests.commands.rendered import check_lines
 from tests.conftest import Cli
@@ -38,6 +38,12 @@ def test_a_server_that_does_not_answer_is_named_before_anything_runs(forked_cli:
     done = forked_cli("demo", "--questdb", closed, "--data", tmp_path / "demo")
     assert done.returncode == 69 and f"QuestDB at {closed} does not answer" in done.stderr
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize(("left_s", "words"), [
+    (7.4, "closes in 7 s"), (0.2, "closes in 1 s"), (0.0, "has closed"), (-3.0, "has closed")])
+def test_a_window_that_has_ended_is_not_said_to_close(left_s: float, words: str) -> None:
+    assert words in window_step(left_s)
 
 
 def test_one_run_is_counted_in_questdb_shown_as_it_goes_and_looked_at_afterwards(

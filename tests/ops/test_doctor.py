@@ -45,7 +45,7 @@ def test_a_good_folder_without_a_collector_is_a_warning(tmp_path: Path) -> None:
     store(tmp_path)
     found = list(examine(tmp_path))
     assert states(found) == {"collector": WARN, "journal": OK, "gaps": OK, "quarantine": OK}
-    assert "1,000 trades" in details(found)
+    assert "1 segment, 1,000 trades, 0." in details(found)
 
 
 def test_gaps_and_quarantined_frames_are_counted_with_their_reasons(tmp_path: Path) -> None:

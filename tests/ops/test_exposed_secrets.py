@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from pumpwatch.config import load
-from pumpwatch.ops.exposed_secrets import exposed_secrets
+from pumpwatch.ops.exposed_secrets import exposed_by_file, exposed_secrets
 
 SECTIONS = {
     "notify": {"a": {"url": "tgram://TOKEN/1"}, "b": {"url": "tgram://${TOKEN}/1"},
@@ -36,6 +36,13 @@ def test_a_file_that_others_can_read_exposes_what_is_written_in_it(tmp_path: Pat
     assert exposed(tmp_path, 0o644, 0o600, PUMPWATCH_NOTIFY__A__URL="tgram://T/1") == own[1:]
     assert exposed(tmp_path, 0o640, 0o604) == ["notify.c.secret", "listing.sources.own_signals.options.token_file"]
     assert exposed(tmp_path, 0o600, 0o600) == []
+
+
+def test_a_file_with_several_secrets_is_named_once(tmp_path: Path) -> None:
+    file = tmp_path / "pumpwatch.yaml"
+    file.write_text("backup: {s3: {access_key: abc, secret_key: def}}\n")
+    file.chmod(0o644)
+    assert exposed_by_file(load(file, {})) == {f"{file} is readable by others": ["backup.s3.access_key", "backup.s3.secret_key"]}
 
 
 def test_without_a_file_nothing_is_exposed() -> None:

@@ -22,6 +22,7 @@ def ended() -> Ended:
     for ms in (10.0, 20.0, None):
         answers.add(ms)
     answers.differences["doubled"] = 3
+    answers.last_difference, answers.last_difference_ns = "doubled: 3, such as x", 10**9
     answers.add_memory(1000)
     return Ended(10, NOW_NS - 10**9, 1.0, answers, "running: the phase of 10 % ended after 1 h")
 
@@ -32,6 +33,7 @@ def test_a_report_has_the_queries_the_differences_the_times_and_the_memory(tmp_p
     report = json.loads(path.read_text())
     assert report["queries"] == 3 and report["failed"] == 1 and report["error_percent"] == 33.33
     assert report["differences"] == {"missing in the sink": 0, "missing in the journal": 0, "other values": 0, "doubled": 3}
+    assert (report["last_difference"], report["last_difference_ms"]) == ("doubled: 3, such as x", 1_000)
     assert 20.0 <= report["p99_ms"] <= 20.5 and report["mean_ms"] == 15.0 and report["rss_bytes"]["most"] == 1000
 
 

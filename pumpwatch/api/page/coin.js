@@ -53,6 +53,7 @@ export function coinView(dialog) {
       const body = await answer.json();
       if (wanted !== coin) return;
       if (answer.ok) show(body);
+      else if (answer.status === 404) showNone(`No venue that is read lists ${wanted}.`);
       else note(body.detail ?? `the collector answers ${answer.status}`);
     } catch (error) {
       if (error.name !== "AbortError") note("The collector does not answer.");
@@ -62,7 +63,17 @@ export function coinView(dialog) {
 
   const note = (text) => write(find("coin-note"), text);
 
+  /** Say that there is nothing to show, in the place of the tables; without a text, show the tables. */
+  function showNone(text) {
+    const none = find("coin-none");
+    write(none, text);
+    none.hidden = !text;
+    for (const table of dialog.querySelectorAll("table")) table.hidden = Boolean(text);
+    if (text) note("");
+  }
+
   function show(body) {
+    showNone("");
     const markets = marketsOf(body.symbols).sort((a, b) => (a.venue < b.venue ? -1 : 1));
     const trades = tradesOf(body.symbols);
     places = Math.max(places, ...[...markets, ...trades].map((row) => digits(row.price)));
@@ -77,6 +88,7 @@ export function coinView(dialog) {
     coin = name;
     places = 0;
     write(find("coin-name"), coin);
+    showNone("");
     note("asking");
     prices.show([]);
     tape.show([]);

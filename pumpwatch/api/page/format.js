@@ -4,6 +4,7 @@ export const NONE = "–";
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
 
 /** 12,345 */
 export const whole = (value) => (known(value) ? WHOLE.format(value) : NONE);
@@ -69,9 +70,10 @@ export function price(value, places) {
   return value.toFixed(Math.min(20, Math.max(0, 6 - Math.floor(Math.log10(Math.abs(value))))));
 }
 
-/** A quantity: 12,345, 12.35, 0.00120 */
+/** A quantity: 705.61M, 12,345, 12.35, 0.00120 */
 export function quantity(value) {
   if (!known(value)) return NONE;
+  if (Math.abs(value) >= 1e7) return SHORT.format(value);
   if (Math.abs(value) >= 1000) return WHOLE.format(value);
   return value === 0 ? "0" : Number(value.toPrecision(4)).toString().includes("e") ? value.toPrecision(3) : Number(value.toPrecision(4)).toString();
 }

@@ -1,7 +1,7 @@
-// The tiles, and the journal, memory, sinks, backfill and channels.
+// The tiles, the journal, memory, sinks, backfill and channels, and the roll-out of a sink.
 
 import { Rows, find, make, mark, write } from "./dom.js";
-import { bytes, duration, percent, rate, whole } from "./format.js";
+import { bytes, clock, duration, percent, rate, whole } from "./format.js";
 
 const sum = (items, key) => items.reduce((total, item) => total + (item[key] ?? 0), 0);
 
@@ -58,7 +58,7 @@ function meter(element, share, odd, bad) {
   Object.assign(element, { low: odd, high: bad, optimum: 0, value: share });
 }
 
-const pairs = new Rows(find("store-rows"), (row) => row.name, (row) => {
+const makePairs = (name) => new Rows(find(name), (row) => row.name, (row) => {
   const pair = make("div", "", make("dt", "", row.name), make("dd", "", make("span", "dot"), make("b"), make("span")));
   return pair;
 }, (pair, row) => {
@@ -67,8 +67,10 @@ const pairs = new Rows(find("store-rows"), (row) => row.name, (row) => {
   write(more, row.more);
   mark(pair, "data-state", row.state ?? "");
 });
+const pairs = makePairs("store-rows");
+const rolledOut = makePairs("rollout-rows");
 
-export function showStores({ journal, recent, sinks, backfill, channels, windows }) {
+export function showStores({ journal, recent, sinks, backfill, channels, windows, rollout }) {
   const rows = [
     { name: "journal", main: `${whole(journal.durable)} trades`, more: bytes(journal.bytes) },
     { name: "memory", main: `${whole(recent.trades)} trades`, more: `${bytes(recent.bytes)}, ${whole(recent.minutes)} min` },
@@ -80,10 +82,28 @@ export function showStores({ journal, recent, sinks, backfill, channels, windows
   ];
   if (backfill.enabled !== undefined) rows.splice(2, 0, backfillRow(backfill));
   pairs.show(rows);
+  showRollout(rollout);
 }
 
 function backfillRow(backfill) {
   if (!backfill.enabled) return { name: "backfill", main: "off", more: "gaps stay open" };
   if (!backfill.left) return { name: "backfill", main: "nothing to do", more: `${whole(backfill.trades)} trades fetched` };
   return { name: "backfill", main: `${whole(backfill.left)} symbols left`, more: `about ${duration(backfill.left_s)}`, state: "odd" };
+}
+
+/** Show the roll-out of a sink: its phase, its share, and how the sink's answers differ; nothing without one. */
+function showRollout(rollout) {
+  find("rollout").hidden = !rollout.sink;
+  if (!rollout.sink) return;
+  const kinds = Object.entries(rollout.differences).filter(([, number]) => number);
+  const state = { running: "good", done: "good", "rolled back": "bad" }[rollout.status] ?? "odd";
+  const rows = [
+    { name: rollout.sink, main: rollout.status, more: rollout.reason, state },
+    { name: "share", main: `${whole(rollout.percent)} %`, more: `of the instruments, for ${duration(rollout.ran_s)}` },
+    { name: "compared", main: `${whole(rollout.trades)} trades`, more: `${whole(rollout.queries)} queries, ${whole(rollout.failed)} failed` },
+    { name: "differences", main: kinds.length ? "" : "none", more: kinds.map(([kind, number]) => `${kind}: ${whole(number)}`).join(", "),
+      state: kinds.length ? "odd" : "" },
+  ];
+  if (rollout.last_difference) rows.push({ name: "the last", main: `${clock(rollout.last_difference_ms)} UTC`, more: rollout.last_difference });
+  rolledOut.show(rows);
 }
