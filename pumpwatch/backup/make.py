@@ -18,7 +18,7 @@ from pumpwatch.backup.objects import Pace
 from pumpwatch.backup.plan import Plan
 from pumpwatch.backup.questdb import add_database
 from pumpwatch.backup.s3 import S3Shelf
-from pumpwatch.backup.shelf import FolderShelf, disk, prune
+from pumpwatch.backup.shelf import DAY_NS, FolderShelf, disk, prune
 from pumpwatch.backup.snapshot import snapshot
 from pumpwatch.backup.state import note
 from pumpwatch.backup.upload import upload
@@ -98,8 +98,8 @@ def _copy_to(bucket: S3Shelf, shelf: FolderShelf, plan: Plan, clock: Clock, made
     """Copy what the bucket lacks, and remove its old backups; a failure is in `made`."""
     made.s3 = bucket.where
     try:
-        made.uploaded_bytes = upload(shelf, bucket)
         assert plan.s3 is not None
+        made.uploaded_bytes = upload(shelf, bucket, clock.now_ns() - plan.s3.keep_days * DAY_NS)
         made.removed += [f"{bucket.where}{name}" for name in prune(bucket, plan.s3.keep_days, clock.now_ns())]
     except PumpWatchError as error:
         made.error, made.exit_code = str(error), error.exit_code

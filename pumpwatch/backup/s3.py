@@ -14,6 +14,7 @@ from pumpwatch.backup.manifest import MOST_BYTES, NAME, OBJECT, OBJECTS
 from pumpwatch.backup.objects import Readable
 from pumpwatch.backup.plan import S3Target
 from pumpwatch.backup.s3_errors import s3_errors
+from pumpwatch.backup.shelf import OWNER
 from pumpwatch.errors import ConfigError, ServiceUnavailable
 
 EXTRA = "boto3 is not installed; backups to S3 need it", "pip install 'pumpwatch[s3]'"
@@ -53,6 +54,12 @@ class S3Shelf:
             yield body
         finally:
             body.close()
+
+    def owner(self) -> str:
+        """Return the mark of the collector whose backups these are, empty where nobody has set one."""
+        if OWNER not in self._list(OWNER):
+            return ""
+        return self.read(OWNER).decode("utf-8", "replace").strip()
 
     def remove(self, names: Sequence[str]) -> None:
         with s3_errors(self.target, "removing old backups"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,7 @@ from pumpwatch.store.sqlite import make_private, private_folder, write_private
 
 DAY_NS = 86_400 * NS_PER_S
 LOCK, PARTIAL = "lock", ".partial"
+OWNER = "owner"  # whose backups these are: a random number, the host and the folder
 ROOM = "make room on that disk: the earlier backups are whole, and this one is not there"
 
 
@@ -85,6 +88,15 @@ class FolderShelf:
         with disk(self.folder):
             for name in names:
                 (self.folder / name).unlink(missing_ok=True)
+
+    def owner(self) -> str:
+        """Return the identity of this folder, which is made once: a random number, the host and the folder."""
+        with disk(self.folder):
+            private_folder(self.folder)
+            path = self.folder / OWNER
+            if not path.exists() or not path.read_text(encoding="utf-8").strip():
+                write_private(path, f"{uuid.uuid4().hex} {socket.gethostname()}:{self.folder}".encode())
+            return path.read_text(encoding="utf-8").strip()
 
     def put(self, partial: Path, name: str) -> None:
         """Move a synced file to its name."""

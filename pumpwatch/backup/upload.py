@@ -15,25 +15,31 @@ from typing import Any
 from pumpwatch.backup.manifest import decode
 from pumpwatch.backup.s3 import S3Shelf
 from pumpwatch.backup.s3_errors import s3_errors
-from pumpwatch.backup.shelf import FolderShelf
-from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.backup.shelf import OWNER, FolderShelf
+from pumpwatch.errors import ServiceUnavailable, UsageError
 
 log = logging.getLogger(__name__)
 
 
-def upload(shelf: FolderShelf, bucket: S3Shelf) -> int:
+def upload(shelf: FolderShelf, bucket: S3Shelf, since_ns: int = 0) -> int:
     """Copy every backup of a folder that the bucket lacks, oldest first; return the bytes that were sent.
 
-    Raises ConfigError or ServiceUnavailable: what was sent stays, and the next call goes on from there.
+    Those made before `since_ns` are left out, but for the newest: the bucket's retention would remove them at once. Raises
+    ConfigError or ServiceUnavailable: what was sent stays, and the next call goes on from there. Raises UsageError where another
+    collector's backups lie there.
     """
-    there, missing, sent = set(bucket.manifests()), [], 0
-    missing = [name for name in shelf.manifests() if name not in there]
+    _claim(bucket, shelf)
+    there, names, sent = set(bucket.manifests()), shelf.manifests(), 0
+    missing = [name for name in names if name not in there]
     if not missing:
         return 0
     sizes = bucket.sizes()
     for name in missing:
         content = shelf.read(name)
-        for part, size in sorted(decode(content, f"{shelf.folder / name}").objects.items()):
+        manifest = decode(content, f"{shelf.folder / name}")
+        if manifest.made_at_ns < since_ns and name != names[-1]:
+            continue
+        for part, size in sorted(manifest.objects.items()):
             if sizes.get(part) != size:
                 sent += _put_object(bucket, part, shelf.folder / part, size)
                 sizes[part] = size
@@ -41,6 +47,21 @@ def upload(shelf: FolderShelf, bucket: S3Shelf) -> int:
         sent += len(content)
     _end_others(bucket)
     return sent
+
+
+def _claim(bucket: S3Shelf, shelf: FolderShelf) -> None:
+    """Mark the prefix as that of this folder of backups. Raises UsageError where it has the mark of another one.
+
+    Two folders would remove the objects of each other's backups.
+    """
+    ours = shelf.owner()
+    there = bucket.owner()
+    if not there:
+        _put(bucket, OWNER, ours.encode())
+    elif there.split()[0] != ours.split()[0]:
+        raise UsageError(f"{bucket.where}: another collector's backups are there, of {there.partition(' ')[2]}",
+                         f"give each collector a prefix of its own in backup.s3.url, or remove {OWNER} there if that one has"
+                         " ended")
 
 
 def _put_object(bucket: S3Shelf, name: str, path: Path, size: int) -> int:

@@ -145,3 +145,24 @@ def test_s3_keeps_backups_for_longer_than_the_folder(plan: Plan, bucket: S3Targe
     assert len(shelf.manifests()) == 2, "those of day 20 and 45"
     needed = {name for manifest in manifests_of(shelf, "", every=True) for name in manifest.objects}
     assert set(shelf.sizes()) == needed
+
+
+def test_a_bucket_that_keeps_less_than_the_folder_is_not_sent_again_what_it_has_removed(plan: Plan, bucket: S3Target) -> None:
+    start_ns = Clock().now_ns() // NS_PER_S * NS_PER_S
+    days = msgspec.structs.replace(with_s3(plan, msgspec.structs.replace(bucket, keep_days=3)), keep_days=30)
+    made = [make(days, FakeClock(start_ns + day * DAY_NS)) for day in (0, 5, 6)]
+    assert len(FolderShelf(Path(plan.folder)).manifests()) == 3
+    assert S3Shelf(bucket).manifests() == [one.name for one in made[1:]]
+    assert made[2].removed == [], "nothing went up that was removed at once"
+
+
+def test_two_collectors_on_one_prefix_are_one_too_many(plan: Plan, bucket: S3Target, tmp_path: Path) -> None:
+    first = make(with_s3(plan, bucket))
+    other = msgspec.structs.replace(with_s3(plan, bucket), folder=str(tmp_path / "others"))
+    refused = make(other)
+    assert (first.error, refused.exit_code) == ("", 2) and "another collector's backups" in refused.error
+    assert str(tmp_path / "backups") in refused.error and "a prefix of its own" in refused.error
+    assert S3Shelf(bucket).manifests() == [first.name] and list(check_backup(
+        S3Shelf(bucket), manifests_of(S3Shelf(bucket), "")[0], [], S3Shelf(bucket).sizes())) == []
+    elsewhere = make(with_s3(other, msgspec.structs.replace(bucket, prefix="elsewhere/")))
+    assert elsewhere.error == "" and make(with_s3(plan, bucket)).error == ""
