@@ -9,12 +9,15 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import NO_SEQUENCE, SIDES, TradeBatch
 from pumpwatch.store.trade_rows import TRADE_FIELDS, trade_columns
 
 PIECE_ROWS = 5_000  # of JSON lines and CSV: about a megabyte
+NEW_LINE = b"\xff"  # stands for the end of a line until a piece is encoded: no text in UTF-8 has this byte
+NEEDS_QUOTES = frozenset(",\"\r\n")
 
 
 class TradeRow(msgspec.Struct, gc=False):
@@ -41,20 +44,85 @@ def trade_rows(batch: TradeBatch, catalogue: Catalogue) -> list[TradeRow]:
     return list(map(TradeRow, *trade_columns(batch, catalogue).values()))
 
 
+class _JsonRow(msgspec.Struct, gc=False):
+    """One line of JSON. exchange: the text of the first four fields and their names, which repeats in a piece."""
+
+    exchange: msgspec.Raw
+    price: float
+    quantity: float
+    trade_id: str
+    sequence_number: int | None
+    timestamp: int
+    received_at: int
+    flags: int
+
+
 def json_lines(batches: Iterable[TradeBatch], catalogue: Catalogue) -> Iterator[bytes]:
     """Yield one JSON object a line."""
     encode = msgspec.json.Encoder().encode_lines
+
+    def head(*names: str) -> bytes:
+        return b"%b,\"market_type\":%b,\"symbol\":%b,\"side\":%b" % tuple(map(msgspec.json.encode, names))
+
     for batch in _pieces(batches):
-        yield encode(trade_rows(batch, catalogue))
+        columns = (_heads(batch, catalogue, head), batch.price.tolist(), batch.quantity.tolist(), batch.id_texts(),
+                   _sequence(batch, None), batch.timestamp.tolist(), batch.received_at.tolist(), batch.flags.tolist())
+        yield encode(list(map(_JsonRow, *columns)))
 
 
 def csv_lines(batches: Iterable[TradeBatch], catalogue: Catalogue) -> Iterator[bytes]:
-    """Yield CSV with a header line."""
+    """Yield CSV with a header line.
+
+    A piece is encoded as one JSON array of numbers and of prepared texts: that takes a fifth of the time of `csv.writer`.
+    """
+    encode = msgspec.json.Encoder().encode
+
+    def head(*names: str) -> bytes:
+        return NEW_LINE + b",".join(map(_csv_text, names))
+
     yield (",".join(TRADE_FIELDS) + "\n").encode()
     for batch in _pieces(batches):
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(zip(*trade_columns(batch, catalogue).values(), strict=True))
-        yield text.getvalue().encode()
+        ids = (batch.trade_id.tolist() if batch.text_id is None
+               else [msgspec.Raw(_csv_text(text)) for text in batch.id_texts()])
+        columns = (_heads(batch, catalogue, head), _csv_floats(batch.price), _csv_floats(batch.quantity), ids,
+                   _sequence(batch, msgspec.Raw(b"")), batch.timestamp.tolist(), batch.received_at.tolist(), batch.flags.tolist())
+        values: list[Any] = [None] * (len(columns) * len(batch))
+        for place, column in enumerate(columns):
+            values[place::len(columns)] = column
+        yield encode(values)[1 + len(NEW_LINE):-1].replace(b"," + NEW_LINE, b"\n") + b"\n"
+
+
+def _heads(batch: TradeBatch, catalogue: Catalogue, text: Callable[[str, str, str, str], bytes]) -> list[msgspec.Raw]:
+    """Return the text of exchange, market type, symbol and side for each trade; it is made once for each that occurs."""
+    held, place = np.unique(batch.instrument, return_inverse=True)
+    texts = [msgspec.Raw(text(*names, side)) for names in catalogue.names(held) for side in SIDES]
+    return [texts[number] for number in (place * len(SIDES) + batch.side).tolist()]
+
+
+def _sequence(batch: TradeBatch, missing: Any) -> list[Any]:
+    """Return the sequence numbers, with `missing` for those that are."""
+    absent = batch.sequence_number == NO_SEQUENCE
+    if absent.all():
+        return [missing] * len(batch)
+    return [missing if number == NO_SEQUENCE else number for number in batch.sequence_number.tolist()]
+
+
+def _csv_floats(column: NDArray[np.float64]) -> list[Any]:
+    """Return numbers that are encoded as `repr` writes them; JSON writes the very small and very large ones otherwise."""
+    values: list[Any] = column.tolist()
+    size = np.abs(column)
+    for row in np.flatnonzero(~((size >= 1e-4) & (size < 1e16) | (size == 0))).tolist():
+        values[row] = msgspec.Raw(repr(values[row]).encode())
+    return values
+
+
+def _csv_text(text: str) -> bytes:
+    """Return one field, quoted where CSV wants that."""
+    if not NEEDS_QUOTES.intersection(text):
+        return text.encode()
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\n").writerow((text, ""))
+    return line.getvalue().removesuffix(",\n").encode()
 
 
 def _pieces(batches: Iterable[TradeBatch]) -> Iterator[TradeBatch]:

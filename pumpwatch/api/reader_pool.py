@@ -1,16 +1,18 @@
 """Processes that read stored trades for the API, started when they are needed and ended when they are idle.
 
 Only the hub uses this module. A process belongs to one request at a time. If the request is given up, because its client has
-gone or takes too long, the process is killed.
+gone or takes too long, the process is killed. A client that takes less than LEAST_BYTES within PACE_S is let go once another
+request finds every process taken.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -25,11 +27,14 @@ from pumpwatch.config import Config
 from pumpwatch.errors import PumpWatchError, ServiceUnavailable
 from pumpwatch.stats import Stats
 
+log = logging.getLogger(__name__)
+
 PROGRAM = (sys.executable, "-P", "-c", "from pumpwatch.api.trade_reader import serve; serve()")
 WAIT_S = 5.0  # for a process that is free
 FIRST_S = 60.0  # for the beginning of an answer, and for each further piece
 LONGEST_S = 900.0  # for a whole answer
 IDLE_S = 60.0
+PACE_S, LEAST_BYTES = 30.0, 3_000_000  # 100 kB/s
 PIECE_BYTES = 262_144
 YIELD_S = 0.0001  # see design: sleep(0) would starve timers
 
@@ -41,10 +46,13 @@ class Busy(ServiceUnavailable):
 
 
 class ReaderPool:
-    """At most `most` processes."""
+    """At most `most` processes. now: returns monotonic seconds; by default those of the hub."""
 
-    def __init__(self, config: Config, stats: Stats, most: int) -> None:
-        self._config, self._stats = config, stats
+    def __init__(self, config: Config, stats: Stats, most: int, now: Callable[[], float] | None = None,
+                 wait_s: float = WAIT_S) -> None:
+        self._config, self._stats, self._wait_s = config, stats, wait_s
+        self.now = now or gevent.get_hub().loop.now
+        self._leases: dict[_Lease, None] = {}  # the oldest first
         self._free = BoundedSemaphore(most)
         self._idle: list[_Reader] = []
         self._threads = ThreadPool(max(2, most))  # starts processes, and waits for their end
@@ -53,17 +61,33 @@ class ReaderPool:
     def read(self, wanted: Wanted) -> Iterator[bytes]:
         """Return the pieces of an answer once its first is there. Closing the iterator gives the answer up.
 
-        Raises Busy if all processes are taken for WAIT_S, and Refused with the status of an error.
+        If all processes are taken, a slow client loses its own. Raises Busy if they are taken for WAIT_S, and Refused with the
+        status of an error.
         """
-        if not self._free.acquire(timeout=WAIT_S):
+        if self._free.locked():
+            self._let_go_of_one()
+        if not self._free.acquire(timeout=self._wait_s):
             raise Busy("others are reading stored trades")
         lease = _Lease(self)
+        self._leases[lease] = None
         try:
             lease.begin(wanted)
         except BaseException:
             lease.give_up()
             raise
         return lease.pieces()
+
+    def _let_go_of_one(self) -> None:
+        for lease in self._leases:
+            if lease.progress.is_slow(self.now()):
+                log.warning("api client let go, others wait pid=%s: it takes less than %d kB/s", lease.pid,
+                            LEAST_BYTES // PACE_S // 1000)
+                lease.give_up()
+                return
+
+    def over(self, lease: _Lease) -> None:
+        """Forget a request that has ended."""
+        self._leases.pop(lease, None)
 
     def take(self) -> _Reader:
         """Return a process for one request."""
@@ -165,13 +189,46 @@ class _Reader:
             yield piece
 
 
+class _Progress:
+    """How fast a client takes its answer: only the time in which it holds the next piece up counts. Times in seconds."""
+
+    def __init__(self) -> None:
+        self._taken_bytes, self._held_up_s = 0, 0.0  # of the window that is not over
+        self._since_s: float | None = None
+        self._slow = False
+
+    def offered(self, now_s: float) -> None:
+        """Note that the client gets a piece."""
+        self._since_s = now_s
+
+    def taken(self, size: int, now_s: float) -> None:
+        """Note that it has taken the piece."""
+        if self._since_s is not None:
+            self._held_up_s += now_s - self._since_s
+        self._since_s = None
+        self._taken_bytes += size
+        if self._held_up_s >= PACE_S:
+            self._slow = self._taken_bytes < LEAST_BYTES
+            self._taken_bytes, self._held_up_s = 0, 0.0
+
+    def is_slow(self, now_s: float) -> bool:
+        """Return whether the client has taken less than LEAST_BYTES in the last PACE_S that it had."""
+        held_up_s = self._held_up_s + (now_s - self._since_s if self._since_s is not None else 0.0)
+        return self._taken_bytes < LEAST_BYTES if held_up_s >= PACE_S else self._slow
+
+
 class _Lease:
     """One request and its process, which is given back once or killed."""
 
     def __init__(self, pool: ReaderPool) -> None:
-        self._pool = pool
+        self._pool, self.progress = pool, _Progress()
         self._reader: _Reader | None = None
         self._over = False
+
+    @property
+    def pid(self) -> int | None:
+        """Return the number of its process."""
+        return self._reader.pid if self._reader is not None else None
 
     def begin(self, wanted: Wanted) -> None:
         """Have the answer begun. Raises Refused, ServiceUnavailable."""
@@ -196,7 +253,7 @@ class _Lease:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the answer. Raises ServiceUnavailable where it breaks off."""
-        deadline_s = gevent.get_hub().loop.now() + LONGEST_S
+        deadline_s = self._pool.now() + LONGEST_S
         try:
             while (reader := self._reader) is not None:
                 kind, length = reader.head()
@@ -206,9 +263,13 @@ class _Lease:
                 if kind != b"D":
                     raise ServiceUnavailable(b"".join(reader.content(length)).decode("utf-8", "replace"))
                 for piece in reader.content(length):
+                    self.progress.offered(self._pool.now())
                     yield piece
+                    self.progress.taken(len(piece), self._pool.now())
                     gevent.sleep(YIELD_S)
-                if gevent.get_hub().loop.now() > deadline_s:
+                    if self._over:
+                        raise ServiceUnavailable("the client takes the answer too slowly, and others wait")
+                if self._pool.now() > deadline_s:
                     raise ServiceUnavailable(f"the answer took longer than {LONGEST_S:.0f} s")
         finally:
             self.give_up()
@@ -216,12 +277,14 @@ class _Lease:
     def _give_back(self) -> None:
         if self._reader is not None:
             self._over = True
+            self._pool.over(self)
             self._pool.put_back(self._reader)
 
     def give_up(self) -> None:
         """Kill the process unless it has been given back."""
         if not self._over:
             self._over = True
+            self._pool.over(self)
             self._pool.discard(self._reader)
 
 

@@ -62,7 +62,7 @@ def backup_in_child(plan: Plan, within_s: float = LONGEST_S) -> Made:
     except OSError as error:
         raise StorageError(f"the process that makes the backup cannot be started: {error.strerror}") from error
     except BaseException:
-        end_children()  # Ctrl-C
+        end_children(signal.SIGTERM)  # Ctrl-C: it releases what it holds
         raise
     if ended.code is None:
         raise StorageError(f"the backup took more than {within_s:,.0f} s and was ended",
@@ -81,9 +81,16 @@ def backup_in_child(plan: Plan, within_s: float = LONGEST_S) -> Made:
                        "has the kernel ended it for want of memory?")
 
 
+def _end(number: int, frame: object) -> None:
+    """End by an exception, so that what is held is released, such as a checkpoint of QuestDB."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the release is not cut off
+    raise SystemExit(128 + number)
+
+
 def serve() -> None:
     """Make the backup that standard input asks for. This is the body of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    signal.signal(signal.SIGTERM, _end)
     with suppress(OSError):
         os.nice(NICE)
     plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)

@@ -25,7 +25,8 @@ def show(steps: Sequence[Step], say: Say) -> None:
 def carry_out(steps: Sequence[Step], say: Say) -> int:
     """Do the steps that are needed, and return how many that were.
 
-    Raises StepFailed after undoing what was done, and names what could not be undone. Ctrl-C undoes it as well.
+    Raises StepFailed after undoing what was done, and names what could not be undone. Ctrl-C undoes it as well. Where only the
+    removal of what was replaced fails, all steps stay done, and StepFailed says so.
     """
     done: list[Step] = []
     for step in steps:
@@ -40,9 +41,22 @@ def carry_out(steps: Sequence[Step], say: Say) -> int:
         except KeyboardInterrupt:
             _undo(done, say)
             raise
-    for step in done:
-        step.settle()
+    left = _settle(done)
+    if left:
+        raise StepFailed("all steps are done, but what they replaced could not be removed: " + "; ".join(left),
+                         "remove it yourself; nothing needs it any more")
     return len(done)
+
+
+def _settle(done: Sequence[Step]) -> list[str]:
+    """Remove what the steps have replaced; return a sentence for each that refuses."""
+    left = []
+    for step in done:
+        try:
+            step.settle()
+        except (OSError, PumpWatchError) as error:
+            left.append(f"`{step.describe()}` ({error})")
+    return left
 
 
 def _undone(done: Sequence[Step], error: OSError | PumpWatchError, say: Say) -> StepFailed:

@@ -65,11 +65,11 @@ def run_child(words: Sequence[str], given: bytes, within_s: float, environ: Mapp
     return _Child(pid, given_in, output_out).wait(given, time.monotonic() + within_s)
 
 
-def end_children() -> None:
+def end_children(number: signal.Signals = signal.SIGKILL) -> None:
     """Kill every program that `run_child` waits for, with all that it started. For the end of the process."""
     for pid in tuple(_running):
         with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)  # it leads a session of its own
+            os.killpg(pid, number)  # it leads a session of its own
 
 
 class _Child:

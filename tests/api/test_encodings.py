@@ -8,14 +8,16 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pyarrow
 import pytest
 from pyarrow import parquet
 
-from pumpwatch.api.encodings import FORMATS, PIECE_ROWS, TradeRow
-from pumpwatch.model import NO_SEQUENCE, TradeBatch
-from pumpwatch.store.trade_rows import TRADE_FIELDS, trade_records
+from pumpwatch.api.encodings import FORMATS, PIECE_ROWS, TradeRow, trade_rows
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.model import NO_SEQUENCE, SPOT, Instrument, TradeBatch
+from pumpwatch.store.trade_rows import TRADE_FIELDS, trade_columns, trade_records
 from tests.trades import batch_of, catalogue_of
 
 CATALOGUE = catalogue_of()
@@ -35,6 +37,23 @@ def expected() -> list[dict[str, object]]:
     return [row for batch in batches() for row in trade_records(batch, CATALOGUE)]
 
 
+def hostile() -> list[TradeBatch]:
+    """Trades whose numbers and texts a format may write in more than one way."""
+    numbers = np.array([0.0, -0.0, 1e-4, 9.99e-5, 1.5e-7, 5e-324, 1.0, 0.1, 123456.789, 9_999_999_999_999_998.0, 1e16, 1.5e17,
+                        1e22, 1.7976931348623157e308, 100.0, 1 / 3])
+    plain = batch_of(len(numbers), start_ns=START_NS, instruments=2, first_id=-3)
+    texts = np.array([b"", b",", b'"', b"a\nb", b",\n", b" a", b"\r", b"]", "é".encode()] + [b"x"] * 7, "S8")
+    return [replace(plain, price=numbers, quantity=numbers[::-1].copy()), replace(plain, text_id=texts),
+            replace(plain, flags=np.full(len(numbers), 255, np.uint8), sequence_number=numbers.argsort())]
+
+
+def odd_names() -> Catalogue:
+    catalogue = Catalogue()
+    for symbol in ('A,"B"', "C\nÜ"):
+        catalogue.add(("binance", SPOT), Instrument(symbol=symbol, base="A", quote="USDT"))
+    return catalogue
+
+
 def encoded(form: str, given: list[TradeBatch] | None = None) -> list[bytes]:
     def source() -> Iterator[TradeBatch]:
         yield from batches() if given is None else given
@@ -48,6 +67,21 @@ def test_a_row_has_the_fields_of_every_export() -> None:
 
 def test_json_lines_hold_every_field_unchanged() -> None:
     assert [json.loads(line) for line in b"".join(encoded("ndjson")).splitlines()] == expected()
+
+
+def test_json_lines_are_those_of_one_object_a_trade() -> None:
+    catalogue, given = odd_names(), [*hostile(), batch_of(2 * PIECE_ROWS + 1, instruments=2)]
+    plain = b"".join(msgspec.json.encode(row) + b"\n" for batch in given for row in trade_rows(batch, catalogue))
+    assert b"".join(FORMATS["ndjson"][1](given, catalogue)) == plain
+
+
+def test_csv_is_that_of_the_standard_library() -> None:
+    catalogue, given, text = odd_names(), [*hostile(), batch_of(2 * PIECE_ROWS + 1, instruments=2)], io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(TRADE_FIELDS)
+    for batch in given:
+        writer.writerows(zip(*trade_columns(batch, catalogue).values(), strict=True))
+    assert b"".join(FORMATS["csv"][1](given, catalogue)) == text.getvalue().encode()
 
 
 def test_csv_has_a_header_and_the_same_values() -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from pumpwatch.api.desk import Desk
-from pumpwatch.api.reader_pool import Refused
+from pumpwatch.api.reader_pool import LEAST_BYTES, PACE_S, Busy, ReaderPool, Refused, _Progress
 from pumpwatch.api.trade_reader import Wanted
 from pumpwatch.clock import NS_PER_S, Clock
-from tests.api.desk import fill_journal
+from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.stats import Stats
+from tests.api.desk import config_of, fill_journal
 
 
 def wanted(coin: str = "C0") -> Wanted:
@@ -52,6 +54,37 @@ def test_an_answer_that_is_given_up_ends_its_process(desk: Desk, tmp_path: Path)
     wait_until_gone(pid)
     assert not desk.readers.pids
     assert b"".join(desk.readers.read(wanted()))
+
+
+def test_a_slow_client_makes_room_for_another_and_one_that_is_not_slow_keeps_its_process(tmp_path: Path) -> None:
+    fill_journal(tmp_path, 20_000)
+    at_s = 0.0
+    pool = ReaderPool(config_of(tmp_path), Stats(), 2, lambda: at_s, wait_s=0.1)
+    first, second = pool.read(wanted()), pool.read(wanted())
+    begun = next(first), next(second)
+    assert all(begun)
+    with pytest.raises(Busy):
+        pool.read(wanted())
+    at_s += PACE_S + 1
+    assert b"".join(pool.read(wanted())).count(b"\n") > 1000, "a third client gets its answer"
+    with pytest.raises(ServiceUnavailable, match="too slowly"):
+        list(first)
+    assert list(second), "one process is enough for one client"
+    assert b"".join(pool.read(wanted()))
+    pool.close()
+
+
+def test_time_that_the_store_takes_is_not_held_against_the_client() -> None:
+    progress = _Progress()
+    for second in range(100):
+        progress.offered(second)
+        progress.taken(10_000, second + 0.1)
+    assert not progress.is_slow(1000)
+    progress.offered(1000)
+    assert progress.is_slow(1000 + PACE_S)
+    progress.taken(LEAST_BYTES, 1001)
+    progress.offered(1001)
+    assert not progress.is_slow(1002)
 
 
 def test_closing_ends_the_idle_processes(desk: Desk, tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from pumpwatch.backup.child import backup_in_child
+from pumpwatch.backup.child import PROGRAM, backup_in_child
 from pumpwatch.backup.plan import Plan, S3Target
-from pumpwatch.backup.shelf import FolderShelf
+from pumpwatch.backup.shelf import PARTIAL, FolderShelf
 from pumpwatch.errors import ConfigError, StorageError
 
 
@@ -35,3 +39,22 @@ def test_one_that_takes_too_long_is_ended_and_leaves_no_backup(plan: Plan) -> No
     with pytest.raises(StorageError, match="took more than 0 s and was ended"):
         backup_in_child(msgspec.structs.replace(plan, mb_per_s=0.000001), within_s=0.01)
     assert FolderShelf(Path(plan.folder)).manifests() == []
+
+
+def test_one_that_is_told_to_end_lets_go_of_what_it_holds(plan: Plan) -> None:
+    slow = msgspec.structs.replace(plan, mb_per_s=0.000001)
+    child = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        assert child.stdin is not None
+        child.stdin.write(msgspec.json.encode(slow))
+        child.stdin.close()
+        partial, deadline = Path(plan.folder) / PARTIAL, time.monotonic() + 30
+        while not partial.exists():
+            assert time.monotonic() < deadline and child.poll() is None
+            time.sleep(0.02)
+        child.terminate()
+        assert child.wait(30) == 128 + signal.SIGTERM
+        assert not partial.exists()
+    finally:
+        child.kill()
+        child.wait()

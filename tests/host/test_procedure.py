@@ -13,8 +13,9 @@ class Scripted(Step):
     """A step that keeps a history, shared with others, and fails as told."""
 
     def __init__(self, name: str, history: list[str], *, needed: bool = True, fails: BaseException | None = None,
-                 undo_fails: bool = False) -> None:
+                 undo_fails: bool = False, settle_fails: bool = False) -> None:
         self._name, self._history, self._needed, self._fails, self._undo_fails = name, history, needed, fails, undo_fails
+        self._settle_fails = settle_fails
 
     def describe(self) -> str:
         return f"make {self._name}"
@@ -35,6 +36,8 @@ class Scripted(Step):
             raise OSError("read-only")
 
     def settle(self) -> None:
+        if self._settle_fails:
+            raise PermissionError("not permitted")
         self._history.append(f"settled {self._name}")
 
 
@@ -80,3 +83,10 @@ def test_ctrl_c_undoes_as_well(history: list[str]) -> None:
     with pytest.raises(KeyboardInterrupt):
         carry_out([Scripted("a", history), Scripted("b", history, fails=KeyboardInterrupt())], print)
     assert history == ["a", "b", "not b", "not a"]
+
+
+def test_a_rest_that_cannot_be_removed_is_named_once_and_every_other_is_removed(history: list[str]) -> None:
+    steps = [Scripted("a", history, settle_fails=True), Scripted("b", history)]
+    with pytest.raises(StepFailed, match=r"all steps are done.*`make a` \(not permitted\)"):
+        carry_out(steps, print)
+    assert history == ["a", "b", "settled b"], "nothing is undone"
