@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
 from pumpwatch.market.interfaces import CandleStore
@@ -33,8 +34,7 @@ def aggregate(rows: CandleColumns, interval: str, over_ns: int, lost: Lost = ())
     lasts = np.append(firsts[1:], len(rows)) - 1
     series, start = rows.series[firsts], start[firsts]
     complete = np.logical_and.reduceat(rows.complete, firsts) & (start + length <= over_ns)
-    for place, from_ns, to_ns in lost:
-        complete &= ~((series == place) & (start < to_ns) & (start + length > from_ns))
+    complete &= ~_in_lost(series, start, start + length, lost)
     kinds = np.minimum.reduceat(rows.origin, firsts)
     mixed = kinds != np.maximum.reduceat(rows.origin, firsts)
     return CandleColumns(
@@ -43,6 +43,22 @@ def aggregate(rows: CandleColumns, interval: str, over_ns: int, lost: Lost = ())
         np.add.reduceat(rows.taker_buy_volume, firsts),
         np.where(np.minimum.reduceat(rows.trades, firsts) < 0, -1, np.add.reduceat(rows.trades, firsts)), complete,
         np.where(mixed, np.uint8(Origin.MIXED), kinds).astype(np.uint8))
+
+
+def _in_lost(series: NDArray[np.int32], start: Int64, end: Int64, lost: Lost) -> NDArray[np.bool_]:
+    """Return which candles [start, end) overlap a lost time of their series."""
+    found = np.zeros(len(series), np.bool_)
+    if not lost:
+        return found
+    spans = np.array(lost, np.int64)
+    order = np.argsort(spans[:, 0], kind="stable")
+    places, from_ns, to_ns = spans[order].T
+    firsts, ends = np.searchsorted(places, series, "left"), np.searchsorted(places, series, "right")
+    for nth in range(int((ends - firsts).max(initial=0))):  # the nth lost time of every series at once
+        rows = np.flatnonzero(firsts + nth < ends)
+        at = firsts[rows] + nth
+        found[rows] |= (start[rows] < to_ns[at]) & (end[rows] > from_ns[at])
+    return found
 
 
 def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColumns, over_ns: int, *,

@@ -19,6 +19,7 @@ from pumpwatch.errors import REFUSALS, BadFrame, ServiceUnavailable
 from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
+from pumpwatch.market.journal_follower import Write
 from pumpwatch.market.minute_verdicts import Span, merged_spans
 from pumpwatch.model import Instrument
 from pumpwatch.net.texts import one_line
@@ -45,8 +46,10 @@ class Pause:
 class CandleHistory:
     """Fetches for one store. `fetch` may run in several greenlets, each with a venue of its own."""
 
-    def __init__(self, store: CandleStore, ask: Ask, clock: Clock, run: InStoreThread) -> None:
+    def __init__(self, store: CandleStore, ask: Ask, clock: Clock, run: InStoreThread,
+                 write: Write | None = None) -> None:
         self._store, self._ask, self._clock, self._run = store, ask, clock, run
+        self._write = write or (lambda series, rows, marks: store.write(MINUTE, series, rows, marks))
         self._pauses: dict[str, Pause] = {}
         self._figures = {"asked": 0, "fetched": 0, "refused": 0}
 
@@ -116,7 +119,7 @@ class CandleHistory:
             held = self._store.read(series, MINUTE, span[0] * MINUTE_NS, span[1] * MINUTE_NS)
             kept = rows.take(~np.isin(rows.timestamp, held.timestamp[held.complete]))
             asked = merged_spans([*asked_spans(self._store.marks().get(mark_of(series), "")), span])
-            self._store.write(MINUTE, [series], kept, {mark_of(series): msgspec.json.encode(asked[-20:]).decode()})
+            self._write([series], kept, {mark_of(series): msgspec.json.encode(asked[-20:]).decode()})
             self._figures["fetched"] += len(kept)
 
         self._run(work)

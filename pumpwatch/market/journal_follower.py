@@ -21,14 +21,14 @@ from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.market.journal_candles import JournalCandles, Position
-from pumpwatch.model import Int64
+from pumpwatch.model import Instrument, Int64
 
 log = logging.getLogger(__name__)
 
 SETTLE_S = 2.0  # a minute is summed so long after its end
 MOST_MINUTES = 20  # that a pass sums: the rest of a long journal waits for the next ones
 MARK = "journal"
-Changed = Callable[[Sequence[Series], CandleColumns], None]  # candles that were written, after each transaction
+Write = Callable[[Sequence[Series], CandleColumns, dict[str, str] | None], None]  # candles of a minute, with marks; or StorageError
 
 
 class Pass(NamedTuple):
@@ -42,8 +42,9 @@ class Pass(NamedTuple):
 class JournalFollower:
     """Follows the journal of a data folder. Its methods block and belong to one thread."""
 
-    def __init__(self, folder: Path, store: CandleStore, clock: Clock, changed: Changed | None = None) -> None:
-        self._folder, self._store, self._clock, self._changed = folder, store, clock, changed
+    def __init__(self, folder: Path, store: CandleStore, clock: Clock, write: Write | None = None) -> None:
+        self._folder, self._store, self._clock = folder, store, clock
+        self._write_minutes = write or (lambda series, rows, marks: store.write(MINUTE, series, rows, marks))
         self._catalogue = Catalogue()  # of its own: a number means one instrument in every file
         self._too_old = 0
 
@@ -112,9 +113,11 @@ class JournalFollower:
         series = self._catalogue.names(numbers.tolist())
         rows = CandleColumns(places.astype(np.int32), *rows.columns()[1:])
         if len(rows) or marks:
-            self._store.write(MINUTE, series, rows, marks)
-        if len(rows) and self._changed is not None:
-            self._changed(series, rows)
+            self._write_minutes(series, rows, marks)
+
+    def instruments(self) -> dict[Series, Instrument]:
+        """Return every instrument that the journal has named so far."""
+        return dict(zip(self._catalogue.names(range(len(self._catalogue))), self._catalogue.instruments, strict=False))
 
     def figures(self) -> dict[str, int]:
         """Return how many candles could not be made again."""

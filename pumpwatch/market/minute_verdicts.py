@@ -7,7 +7,7 @@ lost, its minutes are judged again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
+from pumpwatch.market.journal_follower import Write
 from pumpwatch.model import Gap
 from pumpwatch.ops.minute_states import State, Timeline, timeline
 from pumpwatch.records import GapFill
@@ -78,8 +79,9 @@ def evidence(folder: Path, start_ns: int, end_ns: int) -> Evidence:
 class Verdicts:
     """Keeps `complete` of a store's candles true to the records."""
 
-    def __init__(self, store: CandleStore) -> None:
+    def __init__(self, store: CandleStore, write: Write | None = None) -> None:
         self._store = store
+        self._write = write or (lambda series, rows, marks: store.write(MINUTE, series, rows, marks))
         self._prints: dict[object, tuple[object, ...]] = {}
 
     def changed_spans(self, records: Evidence) -> dict[Venue, list[Span]]:
@@ -115,14 +117,14 @@ class Verdicts:
         by_venue = rows.origin == Origin.VENUE
         different = np.flatnonzero((rows.complete != complete) & ~by_venue)
         if len(different):
-            self._store.write(MINUTE, series, with_verdict(rows.take(different), complete[different]))
+            self._write(series, with_verdict(rows.take(different), complete[different]), None)
         back = np.flatnonzero(by_venue & complete)
         return [(series[place], minute) for place, minute in zip(rows.series[back].tolist(), minutes[back].tolist(), strict=True)]
 
 
 def with_verdict(rows: CandleColumns, complete: NDArray[np.bool_]) -> CandleColumns:
     """Return candles with these verdicts."""
-    return CandleColumns(*rows.columns()[:-2], complete, rows.origin)
+    return replace(rows, complete=complete)
 
 
 def missing_spans(line: Timeline) -> dict[str, list[Span]]:

@@ -85,7 +85,12 @@ def test_a_clock_that_is_set_back_makes_nothing_again(tmp_path: Path) -> None:
 def test_a_late_trade_makes_its_candle_again_and_no_other(tmp_path: Path) -> None:
     live, store = LiveJournal(tmp_path), MemoryStore()
     changes: list[CandleColumns] = []
-    follower = JournalFollower(tmp_path, store, live.clock, lambda series, rows: changes.append(rows))
+
+    def write(series, rows, marks) -> None:
+        changes.append(rows)
+        store.write(MINUTE, series, rows, marks)
+
+    follower = JournalFollower(tmp_path, store, live.clock, write)
     live.commit(live.trades(600, 1, START_NS, 10**9))
     live.clock.advance(1200)
     follower.run()
