@@ -128,18 +128,22 @@ class MarketProcess:
 
     def _read_lines(self, output: int) -> bool:
         held, for_good = b"", False
-        while True:
-            with gevent.Timeout(SILENT_S, False):
-                piece = gevent.os.nb_read(output, 1 << 16)
-                if not piece:
-                    return for_good
-                *lines, held = (held + piece).split(b"\n")
-                held = held[-LINE_BYTES:]
-                for line in lines:
-                    for_good |= self._take(line)
-                continue
+        while (piece := self._piece(output)):
+            *lines, held = (held + piece).split(b"\n")
+            held = held[-LINE_BYTES:]
+            for line in lines:
+                for_good |= self._take(line)
+        return for_good
+
+    def _piece(self, output: int) -> bytes:
+        """Return the next bytes of the process; none where it has ended, or says nothing for SILENT_S."""
+        try:
+            with gevent.Timeout(SILENT_S, TimeoutError):
+                piece: bytes = gevent.os.nb_read(output, 1 << 16)
+                return piece
+        except TimeoutError:
             self._note(f"it said nothing for {SILENT_S:.0f} s")
-            return False
+            return b""
 
     def _take(self, line: bytes) -> bool:
         """Take a line of the process over; return whether it says that it must not be started again."""

@@ -7,6 +7,7 @@ were stored. Of trades with equal instrument, id and timestamp the first counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def _doubles(batch: TradeBatch, keys: Int64) -> NDArray[np.intp]:
     if not tied.any():
         return np.empty(0, np.intp)
     rows = np.flatnonzero(np.concatenate(([False], tied)) | np.concatenate((tied, [False])))
-    columns = [batch.trade_id[rows], batch.timestamp[rows], keys[rows]]
+    columns: list[NDArray[Any]] = [batch.trade_id[rows], batch.timestamp[rows], keys[rows]]
     if batch.text_id is not None:
         columns.insert(0, batch.text_id[rows])
     order = np.lexsort(columns)  # it is stable: the first of equal ones stays first
@@ -108,9 +109,9 @@ def joined(parts: Sequence[CandleColumns]) -> CandleColumns:
     new = (rows.series[1:] != rows.series[:-1]) | (rows.timestamp[1:] != rows.timestamp[:-1])
     starts = np.flatnonzero(np.concatenate(([True], new)))
     ends = np.append(starts[1:], len(rows)) - 1
-    sums = (np.add.reduceat(column, starts) for column in (rows.volume, rows.quote_volume, rows.taker_buy_volume))
     unknown = np.logical_or.reduceat(rows.trades < 0, starts)
     return CandleColumns(
         rows.series[starts], rows.timestamp[starts], rows.open[starts], np.maximum.reduceat(rows.high, starts),
-        np.minimum.reduceat(rows.low, starts), rows.close[ends], *sums,
+        np.minimum.reduceat(rows.low, starts), rows.close[ends], np.add.reduceat(rows.volume, starts),
+        np.add.reduceat(rows.quote_volume, starts), np.add.reduceat(rows.taker_buy_volume, starts),
         np.where(unknown, -1, np.add.reduceat(rows.trades, starts)), rows.complete[starts], rows.origin[starts])

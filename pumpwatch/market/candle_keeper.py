@@ -17,6 +17,7 @@ from pumpwatch.ops.completeness import judged_until_ns
 
 JUDGED = "judged"  # the mark of the minute up to which candles are judged
 MISSING_ROUNDS = 10  # after so many the missing time is looked for again, though no gap has changed
+MOST_ENDED = 60  # minutes: after a longer pause, longer candles are made again as they change
 REACH_S = 86_400  # gaps that end earlier are not looked at again
 
 
@@ -45,9 +46,11 @@ class CandleKeeper:
         if not len(rows):
             self._store.write(MINUTE, series, rows, marks)
             return
-        lost = [(place, first * MINUTE_NS, end * MINUTE_NS) for place, name in enumerate(series)
+        write_minutes(self._store, series, rows, judged_until_ns(self._clock.now_ns()), marks=marks, lost=self._lost(series))
+
+    def _lost(self, series: Sequence[Series]) -> list[tuple[int, int, int]]:
+        return [(place, first * MINUTE_NS, end * MINUTE_NS) for place, name in enumerate(series)
                 for first, end in self.missing.get(name, ())]
-        write_minutes(self._store, series, rows, judged_until_ns(self._clock.now_ns()), marks=marks, lost=lost)
 
     def instruments(self) -> dict[Series, Instrument]:
         """Return every instrument that the journal has named so far."""
@@ -71,8 +74,10 @@ class CandleKeeper:
         self._follower.make_again(back)
         for (exchange, market_type, _), minute in back:
             self._verdicts.judge(records, minute, minute + 1, [(exchange, market_type)])
-        if end > first:
-            self._store.write(MINUTE, (), CandleColumns.empty(), {JUDGED: str(end)})
+        if end > first:  # longer candles that are over by now are made again, though their last minutes had no trade
+            series = self._store.series()
+            write_minutes(self._store, series, CandleColumns.empty(), end * MINUTE_NS,
+                          was_over_ns=max(first, end - MOST_ENDED) * MINUTE_NS, marks={JUDGED: str(end)}, lost=self._lost(series))
 
     def figures(self) -> dict[str, int]:
         """Return counts since the start of the process, and when the last round ended (ns, UTC)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,13 +106,13 @@ class JournalFollower:
     def _held(self, instruments: Int64, minute: int) -> CandleColumns:
         """Return the stored candles of a minute; `series` are instruments."""
         rows = self._store.read_many(self._catalogue.names(instruments.tolist()), MINUTE, minute * MINUTE_NS, (minute + 1) * MINUTE_NS)
-        return CandleColumns(instruments[rows.series].astype(np.int32), *rows.columns()[1:])
+        return replace(rows, series=instruments[rows.series].astype(np.int32))
 
     def _write(self, rows: CandleColumns, marks: dict[str, str] | None = None) -> None:
         """Store candles whose series are instruments."""
         numbers, places = np.unique(rows.series, return_inverse=True)
         series = self._catalogue.names(numbers.tolist())
-        rows = CandleColumns(places.astype(np.int32), *rows.columns()[1:])
+        rows = replace(rows, series=places.astype(np.int32))
         if len(rows) or marks:
             self._write_minutes(series, rows, marks)
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from pumpwatch.clock import FakeClock
+from pumpwatch.config import load
 from pumpwatch.errors import ServiceUnavailable
 from pumpwatch.market.candle_columns import CandleColumns, Origin
 from pumpwatch.market.candle_history import CandleHistory, asked_spans, without
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.model import Instrument
 from pumpwatch.plugins import load_plugins
-from pumpwatch.config import load
 from pumpwatch.venue import Candle, Candles, HttpRequest, Venue
 from tests.market.memory_store import MemoryStore
 
