@@ -86,7 +86,8 @@ class MarketProcess:
                 return
             if self._collector.clock.monotonic() - began >= GOOD_AFTER_S:
                 pause_s = AGAIN_S
-            log.warning("the process that makes market data has ended, it starts again in_s=%.0f reason=%s", pause_s, self._problem)
+            log.warning("the process that makes market data has ended, it starts again in_s=%.0f reason=%s", pause_s,
+                        self._problem)
             gevent.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_AGAIN_S)
 

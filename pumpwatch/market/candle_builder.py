@@ -20,7 +20,7 @@ MINUTE_BITS = 28  # of a key: the instrument lies above them
 
 
 def keys_of(batch: TradeBatch) -> Int64:
-    """Return a number for each trade that ascends by instrument and minute. A trade from before 1970 counts in the first minute."""
+    """Return a number for each trade that ascends by instrument and minute. Trades from before 1970 count in the first minute."""
     minute = np.maximum(batch.timestamp, 0) // MINUTE_NS
     found: Int64 = (batch.instrument.astype(np.int64) << MINUTE_BITS) | minute
     return found

@@ -21,7 +21,7 @@ from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.market.journal_follower import Write
 from pumpwatch.market.minute_verdicts import Span, merged_spans
-from pumpwatch.model import Instrument
+from pumpwatch.model import Float64, Instrument
 from pumpwatch.net.texts import one_line
 from pumpwatch.ops.candle_check import why_wrong
 from pumpwatch.venue import Candle, HttpRequest, Venue
@@ -57,8 +57,8 @@ class CandleHistory:
         """Return requests that were answered, candles that came, and symbols without a good answer."""
         return dict(self._figures)
 
-    def fetch(self, venue: Venue, instruments: Mapping[str, Instrument], missing: Mapping[str, Sequence[Span]], marks: Mapping[str, str],
-              within_s: float) -> None:
+    def fetch(self, venue: Venue, instruments: Mapping[str, Instrument], missing: Mapping[str, Sequence[Span]],
+              marks: Mapping[str, str], within_s: float) -> None:
         """Ask a venue for the missing minutes of its symbols for at most `within_s`, symbols with newer ones first.
 
         marks: of the store. Raises StorageError where the store does not take them.
@@ -67,7 +67,7 @@ class CandleHistory:
         failed = 0
         for symbol, spans in self._work(venue, missing, marks):
             for span in spans:
-                if self._clock.monotonic() >= min(until_s, math.inf) or self._clock.monotonic() < pause.until_s:
+                if self._clock.monotonic() >= until_s or self._clock.monotonic() < pause.until_s:
                     return
                 try:
                     rows = self._candles(venue, instruments.get(symbol) or Instrument(symbol=symbol, base="", quote=""), span)
@@ -91,14 +91,14 @@ class CandleHistory:
         found: list[tuple[str, list[Span]]] = []
         for symbol, spans in missing.items():
             asked = asked_spans(marks.get(mark_of((venue.exchange, venue.market_type, symbol)), ""))
-            parts = [(max(at - most, first), at) for first, end in without([(max(first, oldest), end) for first, end in spans], asked)
-                     for at in range(end, first, -most)]
+            left = without([(max(first, oldest), end) for first, end in spans], asked)
+            parts = [(max(at - most, first), at) for first, end in left for at in range(end, first, -most)]
             if parts:
                 found.append((symbol, sorted(parts, reverse=True)))
         yield from sorted(found, key=lambda entry: (-entry[1][0][1], entry[0]))
 
     def _candles(self, venue: Venue, instrument: Instrument, span: Span) -> list[Candle]:
-        """Return a venue's candles of a span. Raises ServiceUnavailable, or one of REFUSALS for an answer that cannot be right."""
+        """Return a venue's candles of a span. Raises ServiceUnavailable, or one of REFUSALS for a wrong answer."""
         assert venue.candles is not None
         start_ns, end_ns = span[0] * MINUTE_NS, span[1] * MINUTE_NS
         rows = venue.candles.parse(self._ask(venue, venue.candles.request(instrument.symbol, start_ns, end_ns)), instrument)
@@ -126,7 +126,8 @@ class CandleHistory:
 
     def _leave_alone(self, venue: Venue, pause: Pause, error: Exception) -> None:
         if not pause.seconds:
-            log.warning("venue gives no candles, it is asked again later venue=%s reason=%s", venue.name, one_line(str(error), 200))
+            log.warning("venue gives no candles, it is asked again later venue=%s reason=%s", venue.name,
+                        one_line(str(error), 200))
         pause.seconds = min(2 * pause.seconds or FIRST_PAUSE_S, LONGEST_PAUSE_S)
         pause.until_s = self._clock.monotonic() + pause.seconds
 
@@ -134,12 +135,13 @@ class CandleHistory:
 def columns_of(candles: Sequence[Candle]) -> CandleColumns:
     """Return a venue's candles as columns of one series; they count as complete."""
     count = len(candles)
-    quote = np.array([candle.quote_volume for candle in candles], np.float64)
+    prices: list[Float64] = [np.array([getattr(candle, name) for candle in candles], np.float64)
+                             for name in ("open", "high", "low", "close", "volume", "quote_volume")]
     return CandleColumns(
-        np.zeros(count, np.int32), np.array([candle.start_ns for candle in candles], np.int64),
-        *(np.array([getattr(candle, name) for candle in candles], np.float64) for name in ("open", "high", "low", "close", "volume")),
-        np.where(quote < 0, np.nan, quote), np.full(count, np.nan), np.array([candle.trades for candle in candles], np.int64),
-        np.ones(count, np.bool_), np.full(count, Origin.VENUE, np.uint8))
+        series=np.zeros(count, np.int32), timestamp=np.array([candle.start_ns for candle in candles], np.int64), open=prices[0],
+        high=prices[1], low=prices[2], close=prices[3], volume=prices[4], quote_volume=np.where(prices[5] < 0, np.nan, prices[5]),
+        taker_buy_volume=np.full(count, np.nan), trades=np.array([candle.trades for candle in candles], np.int64),
+        complete=np.ones(count, np.bool_), origin=np.full(count, Origin.VENUE, np.uint8))
 
 
 def mark_of(series: Series) -> str:
@@ -159,5 +161,6 @@ def without(spans: Sequence[Span], taken: Sequence[Span]) -> list[Span]:
     """Return the parts of spans that are in none of `taken`."""
     left = merged_spans(spans)
     for first, end in taken:
-        left = [part for begin, until in left for part in ((begin, min(until, first)), (max(begin, end), until)) if part[0] < part[1]]
+        left = [part for begin, until in left for part in ((begin, min(until, first)), (max(begin, end), until))
+                if part[0] < part[1]]
     return left

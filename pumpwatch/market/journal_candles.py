@@ -94,17 +94,20 @@ class JournalCandles:
     def minute(self, minute: int) -> CandleColumns:
         """Return the candles of a minute, of all instruments."""
         start_ns, end_ns = minute * MINUTE_NS, (minute + 1) * MINUTE_NS
-        holding = [segment for segment in self.segments if segment.last_timestamp >= start_ns and segment.first_timestamp < end_ns]
-        rows = 0
+        holding, rows = self._holding(start_ns, end_ns), 0
         for segment in holding:
             with self._reading(segment) as reader:
                 rows += segment.trades if segment.index_damaged else (
                     reader.count_between(start_ns, end_ns, -1, segment.last_id) if reader else 0)
         step_ns = -(-MINUTE_NS // max(1, -(-rows // PART_ROWS)))
-        return joined([self._part(holding, at, min(at + step_ns, end_ns)) for at in range(start_ns, end_ns, step_ns)] if rows else [])
+        starts = range(start_ns, end_ns, step_ns) if rows else ()
+        return joined([self._part(holding, at, min(at + step_ns, end_ns)) for at in starts])
+
+    def _holding(self, start_ns: int, end_ns: int) -> list[Segment]:
+        return [segment for segment in self.segments if segment.last_timestamp >= start_ns and segment.first_timestamp < end_ns]
 
     def _part(self, holding: Sequence[Segment], start_ns: int, end_ns: int) -> CandleColumns:
-        """Return candles of the trades in [start_ns, end_ns), a part of a minute: doubles have the same time, so they are in it."""
+        """Return candles of the trades in [start_ns, end_ns), a part of a minute: doubles have the same time."""
         found = []
         for segment in holding:
             for batch in self._batches(segment, start_ns, end_ns):
@@ -118,11 +121,10 @@ class JournalCandles:
         parts = []
         for first in range(0, len(instruments), NAMES):
             names, found = self._catalogue.names(instruments[first:first + NAMES]), []
-            for segment in self.segments:
-                if segment.last_timestamp >= start_ns and segment.first_timestamp < end_ns:
-                    with self._reading(segment) as reader:
-                        if reader:
-                            found.append(reader.find(names, start_ns, end_ns, segment.last_id, by_index=not segment.index_damaged))
+            for segment in self._holding(start_ns, end_ns):
+                with self._reading(segment) as reader:
+                    if reader:
+                        found.append(reader.find(names, start_ns, end_ns, segment.last_id, by_index=not segment.index_damaged))
             parts.append(candles_of(TradeBatch.concat(found)))
         return CandleColumns.concat(parts)
 

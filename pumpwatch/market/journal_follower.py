@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 SETTLE_S = 2.0  # a minute is summed so long after its end
 MOST_MINUTES = 20  # that a pass sums: the rest of a long journal waits for the next ones
 MARK = "journal"
-Write = Callable[[Sequence[Series], CandleColumns, dict[str, str] | None], None]  # candles of a minute, with marks; or StorageError
+Write = Callable[[Sequence[Series], CandleColumns, dict[str, str] | None], None]  # with marks; or StorageError
 
 
 class Pass(NamedTuple):
@@ -105,7 +105,8 @@ class JournalFollower:
 
     def _held(self, instruments: Int64, minute: int) -> CandleColumns:
         """Return the stored candles of a minute; `series` are instruments."""
-        rows = self._store.read_many(self._catalogue.names(instruments.tolist()), MINUTE, minute * MINUTE_NS, (minute + 1) * MINUTE_NS)
+        names = self._catalogue.names(instruments.tolist())
+        rows = self._store.read_many(names, MINUTE, minute * MINUTE_NS, (minute + 1) * MINUTE_NS)
         return replace(rows, series=instruments[rows.series].astype(np.int32))
 
     def _write(self, rows: CandleColumns, marks: dict[str, str] | None = None) -> None:

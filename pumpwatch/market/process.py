@@ -63,7 +63,7 @@ class MarketJobs:
         self.keeper = CandleKeeper(Path(config.store.dir), store, self._clock)
         self._http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
         self._budgets = Budgets(self._clock)
-        self.history = CandleHistory(store, self._ask, self._clock, lambda work: self._thread.apply(work), self.keeper.write)
+        self.history = CandleHistory(store, self._ask, self._clock, self._thread.apply, self.keeper.write)
         self.scheduler = Scheduler(self._clock)
         self._clock_watch = ClockWatch(self._clock)
         self._problems: dict[str, str] = {}
@@ -162,7 +162,8 @@ class MarketJobs:
 
     def tell(self) -> None:
         """Tell the state."""
-        self._tell({"figures": {**self.keeper.figures(), "history": self.history.figures(), "flaws": self._flaws, "problems": dict(self._problems)},
+        self._tell({"figures": {**self.keeper.figures(), "history": self.history.figures(), "flaws": self._flaws,
+                                "problems": dict(self._problems)},
                     "jobs": self.scheduler.rows()})
 
     def run(self) -> None:

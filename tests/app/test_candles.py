@@ -41,7 +41,8 @@ def test_the_candles_of_a_minute_are_those_of_the_trades_that_were_sent(tmp_path
 def by_pandas(truth: Truth, minute: int) -> dict[tuple[str, str, str], tuple[float, ...]]:
     """Return open, high, low, close, volume and number of the trades that were sent of a minute."""
     records, found = truth.trades(), {}
-    frame = pd.DataFrame({name: records[name] for name in ("venue", "symbol", "timestamp", "price", "quantity", "trade_id", "flags")})
+    names = ("venue", "symbol", "timestamp", "price", "quantity", "trade_id", "flags")
+    frame = pd.DataFrame({name: records[name] for name in names})
     frame = frame[(frame.timestamp // MINUTE_NS == minute) & ((frame["flags"] & int(Flag.outside_market())) == 0)]
     for (venue, symbol), group in frame.sort_values(["timestamp", "trade_id"]).groupby(["venue", "symbol"]):
         series = (*truth.venues[venue].split("."), truth.symbols[venue][symbol])

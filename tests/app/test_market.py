@@ -17,7 +17,8 @@ from pumpwatch.app.market import MarketProcess
 from pumpwatch.clock import Clock
 from pumpwatch.config import load
 
-STATE = 'import sys, time; sys.stdin.readline(); print(\'{"figures": {"candles": 7}, "jobs": [{"name": "candles"}]}\', flush=True)'
+SAID = '{"figures": {"candles": 7}, "jobs": [{"name": "candles"}]}'
+STATE = f"import sys, time; sys.stdin.readline(); print({SAID!r}, flush=True)"
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class MemoryStore(CandleStore):
 
     def read_many(self, series: Sequence[Series], interval: str, from_ns: int, to_ns: int) -> CandleColumns:
         rows = [(place, *self.rows[key]) for place, name in enumerate(series)
-                for key in sorted(key for key in self.rows if key[0] == name and key[1] == interval and from_ns <= key[2] < to_ns)]
+                for key in sorted(key for key in self.rows if key[:2] == (name, interval) and from_ns <= key[2] < to_ns)]
         return CandleColumns(*(np.array(column, dtype) for column, dtype in zip(
             zip(*rows, strict=True) if rows else [[]] * len(DTYPES), DTYPES, strict=True)))
 

@@ -41,14 +41,15 @@ def assert_same(found, batch: TradeBatch) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.sampled_from([1, 10**9, 3 * 10**9]), st.booleans())
-def test_candles_equal_those_of_pandas_for_late_doubled_and_shuffled_trades(seed: int, rows: int, step_ns: int, text: bool) -> None:
+def test_candles_equal_those_of_pandas_for_doubled_and_shuffled_trades(seed: int, rows: int, step_ns: int, text: bool) -> None:
     draw = np.random.default_rng(seed)
     batch = batch_of(rows, start_ns=START_NS, step_ns=step_ns, seed=seed, instruments=3)
     flags = draw.choice([0, 0, 0, int(Flag.INSURANCE_FUND), int(Flag.BLOCK)], rows).astype(np.uint8)
     batch = replace(batch, flags=flags, timestamp=batch.timestamp // 1000 * 1000,  # some times are equal
                     sequence_number=draw.integers(0, 3, rows))
     if text:
-        batch = replace(batch, text_id=np.array([b"t%d" % number for number in batch.trade_id]), trade_id=np.zeros(rows, np.int64))
+        texts = np.array([b"t%d" % number for number in batch.trade_id])
+        batch = replace(batch, text_id=texts, trade_id=np.zeros(rows, np.int64))
     mixed = batch.take(draw.integers(0, rows, 2 * rows))
     if text:  # of ties the first one stored opens the minute
         mixed = mixed.take(np.sort(np.unique(mixed.text_id, return_index=True)[1]))

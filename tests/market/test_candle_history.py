@@ -24,7 +24,8 @@ FIRST = 28_000_000
 NOW_NS = (FIRST + 100) * MINUTE_NS
 VENUE = replace(load_plugins(load(None, {})).venues[0], exchange="alpha", market_type="spot", candles=Candles(
     request=lambda symbol, start_ns, end_ns: HttpRequest(symbol, {"from": start_ns // MINUTE_NS, "to": end_ns // MINUTE_NS}),
-    parse=lambda body, instrument: [Candle(start_ns=at * MINUTE_NS, open=1, high=2, low=1, close=2, volume=volume, quote_volume=-1)
+    parse=lambda body, instrument: [Candle(start_ns=at * MINUTE_NS, open=1, high=2, low=1, close=2, volume=volume,
+                                           quote_volume=-1)
                                     for at, volume in msgspec.json.decode(body, type=list[tuple[int, float]])],
     rows_per_request=10, reach_s=float("inf"), tolerance=0.0, why=""))
 SERIES = ("alpha", "spot", "AUSDT")
@@ -67,7 +68,8 @@ def test_each_missing_minute_is_asked_for_once_and_the_newest_first() -> None:
     assert np.isnan(rows.quote_volume).all()
     assert set(rows.trades.tolist()) == {-1}
     fetching.fetch(AUSDT=[(FIRST - 1, FIRST + 30)])
-    assert fetching.answers.asked[4:] == [("AUSDT", FIRST + 22, FIRST + 30), ("AUSDT", FIRST + 15, FIRST + 20), ("AUSDT", FIRST - 1, FIRST)]
+    assert fetching.answers.asked[4:] == [("AUSDT", FIRST + 22, FIRST + 30),
+                                           ("AUSDT", FIRST + 15, FIRST + 20), ("AUSDT", FIRST - 1, FIRST)]
 
 
 def test_a_complete_candle_of_trades_stays_and_an_incomplete_one_is_replaced() -> None:
