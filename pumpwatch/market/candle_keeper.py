@@ -77,7 +77,8 @@ class CandleKeeper:
         if end > first:  # longer candles that are over by now are made again, though their last minutes had no trade
             series = self._store.series()
             write_minutes(self._store, series, CandleColumns.empty(), end * MINUTE_NS,
-                          was_over_ns=max(first, end - MOST_ENDED) * MINUTE_NS if mark else None, marks={JUDGED: str(end)}, lost=self._lost(series))
+                          was_over_ns=max(first, end - MOST_ENDED) * MINUTE_NS if mark else None,
+                          marks={JUDGED: str(end)}, lost=self._lost(series))
 
     def figures(self) -> dict[str, int]:
         """Return counts since the start of the process, and when the last round ended (ns, UTC)."""
