@@ -14,7 +14,6 @@ from pumpwatch.app.health_rows import HealthRows
 from pumpwatch.app.minute_ledger import MinuteLedger
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.retaining import Retaining
-from pumpwatch.app.schedule import Scheduler
 from pumpwatch.app.status import Status
 from pumpwatch.backup.child import LONGEST_S
 from pumpwatch.clock import ClockWatch
@@ -22,6 +21,7 @@ from pumpwatch.errors import PumpWatchError, StorageError
 from pumpwatch.feeds.rate_limits import HALF
 from pumpwatch.ops.health import problems, summary_line
 from pumpwatch.ops.renewal_request import take
+from pumpwatch.ops.schedule import Scheduler
 from pumpwatch.printable import printable
 from pumpwatch.store.folder_lock import is_taken_over
 from pumpwatch.store.scrub import Scrub

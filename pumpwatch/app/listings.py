@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.parts import CollectorParts
-from pumpwatch.app.schedule import Scheduler
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import source_options
 from pumpwatch.config_listing import SourceConfig
@@ -32,6 +31,7 @@ from pumpwatch.listing.watch import Watch
 from pumpwatch.listing.window import WindowKeeper
 from pumpwatch.model import Listing, TradeBatch
 from pumpwatch.net.http import Response
+from pumpwatch.ops.schedule import Scheduler
 from pumpwatch.printable import printable
 from pumpwatch.store.in_thread import in_thread
 from pumpwatch.store.query import QueryResult, find, merged

@@ -10,8 +10,8 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from pumpwatch.app.schedule import Every, Scheduler
 from pumpwatch.clock import FakeClock
+from pumpwatch.ops.schedule import Every, Scheduler
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -1,0 +1,230 @@
+"""The process that makes market data, so that recording is never slowed: low priority, one thread for the store, jobs by time.
+
+It reads the configuration from its standard input as a line of JSON, and ends when that input ends. It prints its state, and
+whatever it logs, as lines of JSON.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import gevent
+import msgspec
+from gevent.threadpool import ThreadPool
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S, Clock, ClockWatch
+from pumpwatch.config import Config
+from pumpwatch.errors import ConfigError, PumpWatchError
+from pumpwatch.market.candle_history import CandleHistory
+from pumpwatch.market.candle_keeper import CandleKeeper
+from pumpwatch.market.candle_retention import remove_expired
+from pumpwatch.market.intervals import INTERVALS_NS, MINUTE_NS
+from pumpwatch.market.minute_verdicts import Span
+from pumpwatch.market.sqlite_store import SqliteCandleStore
+from pumpwatch.market.upkeep import CandleUpkeep
+from pumpwatch.net.http import Http
+from pumpwatch.net.ws import tls_context
+from pumpwatch.ops.candle_run import Budgets
+from pumpwatch.ops.schedule import Scheduler
+from pumpwatch.ops.verify_run import known_instruments
+from pumpwatch.plugins import load_plugins
+from pumpwatch.venue import HttpRequest, Venue
+
+log = logging.getLogger(__name__)
+
+NICE = 10
+CANDLES_S, CANDLES_AT_S = 60.0, 3.0  # each minute, three seconds after the full one
+HISTORY_S, RETENTION_S, UPKEEP_S, CHECK_S = 180.0, 86_400.0, 3600.0, 7 * 86_400.0
+FIRST_HISTORY_S, FIRST_RETENTION_S = 20.0, 300.0  # after the start
+STATE_S = 5.0
+MAY_LAST_S = 3600.0
+
+
+class MarketJobs:
+    """The jobs of the process. `tell` takes its state."""
+
+    def __init__(self, config: Config, store: SqliteCandleStore, tell: Callable[[dict[str, Any]], None],
+                 clock: Clock | None = None) -> None:
+        self._config, self._plugins = config, load_plugins(config)
+        self._chosen = list(self._plugins.chosen(config))
+        self._clock, self._tell, self._options = clock or Clock(), tell, config.market
+        self._thread = ThreadPool(1)  # for the store, which belongs to one thread
+        self._store = store
+        self.keeper = CandleKeeper(Path(config.store.dir), store, self._clock)
+        self._http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
+        self._budgets = Budgets(self._clock)
+        self.history = CandleHistory(store, self._ask, self._clock, self._thread.apply, self.keeper.write)
+        self.scheduler = Scheduler(self._clock)
+        self._clock_watch = ClockWatch(self._clock)
+        self._problems: dict[str, str] = {}
+        self._flaws = 0
+
+    def start(self) -> None:
+        """Start the scheduler with every job."""
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        self._every("candles", CANDLES_S, self.candles, 0.0)
+        self._every("candle retention", RETENTION_S, self.retain, FIRST_RETENTION_S)
+        self._every("candle upkeep", UPKEEP_S, self.upkeep, UPKEEP_S)
+        if self._options.history and self._options.history_days:
+            self._every("candle history", HISTORY_S, self.fetch, FIRST_HISTORY_S)
+        self._every("candle check", CHECK_S, self.check, CHECK_S)
+        self.scheduler.start()
+        past_minute = self._clock.now_ns() % (60 * NS_PER_S) / NS_PER_S
+        wait_s = (CANDLES_AT_S - past_minute) % CANDLES_S
+        self.scheduler.modify_job("candles", next_run_time=datetime.now(UTC) + timedelta(seconds=wait_s if wait_s > 5 else 0))
+
+    def _every(self, name: str, seconds: float, job: Callable[[], None], first_s: float) -> None:
+        self.scheduler.add_job(job, "interval", seconds=seconds, id=name, name=name, lasts_s=MAY_LAST_S,
+                               next_run_time=datetime.now(UTC) + timedelta(seconds=first_s))
+
+    def candles(self) -> None:
+        """Make the candles of what was recorded since the last time."""
+        self._do("candles", self.keeper.run)
+
+    def retain(self) -> None:
+        """Remove candles that are too old."""
+        options = self._options
+        days = {"1m": options.minute_days, "5m": options.quarter_days, "15m": options.quarter_days,
+                **dict.fromkeys(("1h", "4h", "1d"), options.hour_days)}
+        kept = {interval: most for interval, most in days.items() if most}
+        self._do("candle retention", lambda: remove_expired(self._store, self._clock.now_ns(), kept))
+
+    def upkeep(self) -> None:
+        """Pack what is over, give free pages back, and refresh what the query planner knows."""
+        def work() -> None:
+            upkeep = CandleUpkeep(self._store)
+            for interval in INTERVALS_NS:
+                self._store.pack(interval, self._clock.now_ns())
+            for step in (upkeep.give_back, upkeep.analyze, upkeep.reindex, upkeep.note_queries):
+                step()
+        self._do("candle upkeep", work)
+
+    def fetch(self) -> None:
+        """Ask the venues for candles of the time that was not recorded, each venue in a greenlet of its own."""
+        marks: dict[str, str] = {}
+        self._do("candle history", lambda: marks.update(self._store.marks()))
+        oldest = (self._clock.now_ns() - int(self._options.history_days * 86_400 * NS_PER_S)) // MINUTE_NS
+        missing: dict[str, dict[str, list[Span]]] = {}
+        for (exchange, market_type, symbol), spans in self.keeper.missing.items():
+            late = [(max(first, oldest), end) for first, end in spans if end > oldest]
+            if late:
+                missing.setdefault(f"{exchange}.{market_type}", {})[symbol] = late
+        known = known_instruments(self._config, self._plugins, Catalogue())
+        facts = {**self.keeper.instruments(), **known}
+
+        def work(venue: Venue) -> None:
+            instruments = {symbol: facts[venue.exchange, venue.market_type, symbol] for symbol in missing[venue.name]
+                           if (venue.exchange, venue.market_type, symbol) in facts}
+            wanted = {symbol: missing[venue.name][symbol] for symbol in instruments}
+            try:
+                self.history.fetch(venue, instruments, wanted, marks, HISTORY_S - 10)
+            except PumpWatchError as error:
+                log.warning("candles of a venue are not stored venue=%s reason=%s", venue.name, error)
+
+        gevent.joinall([gevent.spawn(work, venue) for venue, _ in self._chosen if venue.name in missing])
+
+    def _ask(self, venue: Venue, request: HttpRequest) -> bytes:
+        part = next(part for chosen, part in self._chosen if chosen.name == venue.name)
+        return self._http.ask(part.rest_url or venue.rest_url, request, venue.headers, self._budgets.of(venue))
+
+    def check(self) -> None:
+        """Look for contradictions in the store, and log them."""
+        def work() -> None:
+            flaws = self._store.check()
+            self._flaws = len(flaws)
+            for flaw in flaws[:10]:
+                log.warning("candle store has a flaw kind=%s interval=%s series=%s detail=%s", flaw.kind, flaw.interval,
+                            flaw.series, flaw.detail)
+        self._do("candle check", work)
+
+    def _do(self, name: str, work: Callable[[], object]) -> None:
+        """Do a piece of work in the store's thread; log when it begins to fail, and when it is good again."""
+        try:
+            self._thread.apply(work)
+        except PumpWatchError as error:
+            if name not in self._problems:
+                log.warning("%s: not done, it is tried again reason=%s", name, error)
+            self._problems[name] = error.message
+        else:
+            if self._problems.pop(name, None) is not None:
+                log.info("%s: good again", name)
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the state."""
+        self._tell({"figures": {**self.keeper.figures(), "history": self.history.figures(), "flaws": self._flaws,
+                                "problems": dict(self._problems)},
+                    "jobs": self.scheduler.rows()})
+
+    def run(self) -> None:
+        """Tell the state every few seconds, for ever."""
+        while True:
+            self.tell()
+            gevent.sleep(STATE_S)
+            if self._clock_watch.check():
+                self.scheduler.reschedule_all()
+
+
+class LogLines(logging.Handler):
+    """Sends what is logged to the collector, whose log it belongs in."""
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__(logging.INFO)
+        self._tell_line = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record."""
+        self._tell_line({"log": record.getMessage(), "level": record.levelno})
+
+
+def print_line(line: dict[str, Any]) -> None:
+    """Print a line of JSON; nothing where nobody reads any more."""
+    with suppress(OSError):
+        os.write(1, msgspec.json.encode(line) + b"\n")
+
+
+def end_with_input() -> None:
+    """End this process when its input ends, whatever it does then: what the store holds is whole at every moment."""
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
+
+
+def serve() -> None:
+    """Make market data until standard input ends. This is the body of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the collector, which ends this process
+    with suppress(OSError):
+        os.nice(NICE)
+    config = msgspec.json.decode(_first_line(), type=Config)
+    threading.Thread(target=end_with_input, daemon=True).start()
+    root = logging.getLogger()
+    root.addHandler(LogLines(print_line))
+    root.setLevel(logging.INFO)
+    try:
+        store = SqliteCandleStore(Path(config.store.dir))
+    except PumpWatchError as error:
+        print_line({"failed": error.message, "for_good": isinstance(error, ConfigError)})
+        sys.exit(error.exit_code)
+    jobs = MarketJobs(config, store, print_line)
+    jobs.start()
+    jobs.run()
+
+
+def _first_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 1 << 16)
+        if not piece:
+            sys.exit(0)
+        line += piece
+    return line
