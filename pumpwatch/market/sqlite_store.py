@@ -91,7 +91,7 @@ class SqliteCandleStore(CandleStore):
         self.file.connection.executemany(
             "DELETE FROM candles WHERE series = ? AND interval = ? AND timestamp = ?",
             [(key[0], seconds, at // NS_PER_S) for key, times in gone.items() if key not in blocks for at in times])
-        over_ns = int(rows.timestamp.max()) - BLOCK_NS[interval] if len(rows) else 0
+        over_ns = int(rows.timestamp.max()) + INTERVALS_NS[interval] - BLOCK_NS[interval] if len(rows) else 0
         plain = np.ones(len(rows), np.bool_)
         for key in {**groups, **dict.fromkeys(blocks)}:
             place = groups.get(key, slice(0, 0))

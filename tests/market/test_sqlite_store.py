@@ -92,6 +92,13 @@ def test_a_history_of_a_time_that_is_over_is_written_as_blocks(tmp_path: Path) -
     store.close()
 
 
+def test_a_history_that_ends_with_a_block_leaves_no_row(tmp_path: Path) -> None:
+    store = SqliteCandleStore(tmp_path)
+    store.write("1m", [A], candles(list(range(960))))
+    assert store.file.rows("SELECT count(*) FROM candles") == [(0,)]
+    store.close()
+
+
 def test_a_reader_sees_whole_writes_and_never_makes_the_writer_wait(tmp_path: Path) -> None:
     writer = SqliteCandleStore(tmp_path, busy_ms=0)
     writer.write("1m", [A], candles([0]), {"journal": "1"})
