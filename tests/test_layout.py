@@ -40,7 +40,7 @@ READS = {
     "backup": {"store", "listing", "notify"},
     "ops": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify"},
     "api": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify", "ops", "market"},
-    "market": {"instruments", "store", "backfill", "ops"},
+    "market": {"instruments", "feeds", "store", "backfill", "ops"},
     "rollout": {"store", "listing", "notify"},
     "sim": set(),
     "plugin_folder": set(),

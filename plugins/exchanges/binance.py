@@ -1,14 +1,13 @@
 """Binance spot and USDⓈ-M futures: every trade, from the raw `@trade` streams.
 
-Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-21) and their CHANGELOG;
-developers.binance.com, USDⓈ-M "Compressed Aggregate Trades List" and "Kline Candlestick Data" (2026-08). No official page
-describes the futures `@trade` stream; its facts are from several recorders since the base split of 2026 (2026-08).
-Checked 2026-11-27.
+Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-21) and their CHANGELOG; developers.binance.com,
+USDⓈ-M "Compressed Aggregate Trades List" and "Kline Candlestick Data" (2026-08). No official page describes the futures `@trade`
+stream; its facts are from several recorders since the base split of 2026 (2026-08). Checked 2026-11-27.
 
 Symbols: upper case in REST, lower case in streams (`btcusdt@trade`). 1000SATS and 1000PEPE carry their multiplier in the
 base.
-Ids: `t`, contiguous per symbol. On futures, rows with X="NA" (price and quantity 0) use up an id and are not trades. Rows
-of the INSURANCE_FUND and of ADL, which take over positions, are flagged; the venue's own history leaves them out.
+Ids: `t`, contiguous per symbol. On futures, rows with X="NA" (price and quantity 0) use up an id and are not trades. Rows of the
+INSURANCE_FUND and of ADL, which take over positions, are flagged; the venue's own history leaves them out.
 Times: ms. Side: `m` says that the buyer was the maker, so the taker sold. Quantities: base units.
 Quirks: futures `@trade` lives on `/public`. On `/market` it is acknowledged and silent for ever; only `@aggTrade` flows
 there (variant `agg_trade`). Unknown symbols are acknowledged and silent. Old spot frames carry order ids in `a` and `b`.
@@ -200,7 +199,8 @@ def read_control(frame: bytes) -> Control | None:
     request_id = message.get("id") if isinstance(message.get("id"), int) else None
     error = message.get("error", message if "code" in message else None)
     if isinstance(error, dict):
-        return Control(ControlKind.FULL if error == NO_ROOM else ControlKind.REFUSAL, request_id, reason=f"{error.get('code')} {error.get('msg')}")
+        full, reason = error == NO_ROOM, f"{error.get('code')} {error.get('msg')}"
+        return Control(ControlKind.FULL if full else ControlKind.REFUSAL, request_id, reason=reason)
     if "result" in message and "id" in message:
         return Control(ControlKind.ACK, request_id)
     if "lastUpdateId" in message or {"u", "s", "b", "a"} <= message.keys():

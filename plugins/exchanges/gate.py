@@ -329,7 +329,7 @@ def parse_futures_history(body: bytes, symbol: str, columns: Columns) -> None:
 def _minutes(path: str, symbol_key: str, rows: int, parse: Callable[[bytes, Instrument], list[Candle]]) -> Candles:
     """Ask for minutes from the first whole one on, to the last second: no other minute begins before it."""
     return Candles(request=lambda symbol, start_ns, end_ns: HttpRequest(
-        path, {symbol_key: symbol, "interval": "1m", "from": -(-start_ns // 60 // NS_PER_S) * 60, "to": (end_ns - 1) // NS_PER_S}),
+        path, {symbol_key: symbol, "interval": "1m", "from": -(-start_ns // 60 // NS_PER_S) * 60, "to": (end_ns - 1) // 10**9}),
         parse=parse, rows_per_request=rows, reach_s=CANDLE_REACH_S, tolerance=0.0, why="")
 
 
