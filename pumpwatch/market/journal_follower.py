@@ -1,0 +1,121 @@
+"""Keep a store's one-minute candles equal to the journal, pass by pass.
+
+The position in the journal is a mark of the store, and moves in the same transaction as the candles. A pass first makes again
+each candle that a late or backfilled trade has touched since then, wholly and from the journal, then the minutes that are over.
+So a pass that is cut off is simply done again, with the same result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.market.candle_builder import MINUTE_BITS
+from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
+from pumpwatch.market.interfaces import CandleStore
+from pumpwatch.market.intervals import MINUTE, MINUTE_NS
+from pumpwatch.market.journal_candles import JournalCandles, Position
+from pumpwatch.model import Int64
+
+log = logging.getLogger(__name__)
+
+SETTLE_S = 2.0  # a minute is summed so long after its end
+MOST_MINUTES = 20  # that a pass sums: the rest of a long journal waits for the next ones
+MARK = "journal"
+Changed = Callable[[Sequence[Series], CandleColumns], None]  # candles that were written, after each transaction
+
+
+class Pass(NamedTuple):
+    """The work of a pass: minutes that were summed, candles that were written, and of these those made again."""
+
+    minutes: int
+    candles: int
+    again: int
+
+
+class JournalFollower:
+    """Follows the journal of a data folder. Its methods block and belong to one thread."""
+
+    def __init__(self, folder: Path, store: CandleStore, clock: Clock, changed: Changed | None = None) -> None:
+        self._folder, self._store, self._clock, self._changed = folder, store, clock, changed
+        self._catalogue = Catalogue()  # of its own: a number means one instrument in every file
+        self._too_old = 0
+
+    def run(self) -> Pass:
+        """Take over what was stored since the last pass. Raises StorageError; what is missing then is done by the next pass."""
+        journal = JournalCandles(self._folder, self._catalogue)
+        try:
+            return self._run(journal)
+        finally:
+            journal.close()
+
+    def _run(self, journal: JournalCandles) -> Pass:
+        if not journal.segments:
+            return Pass(0, 0, 0)
+        at = Position.of(self._store.marks().get(MARK, "")) or Position(0, journal.first_minute)
+        if journal.last_id < at.batch:  # another journal is in this folder
+            at = Position(0, at.minute)
+        again = self._make_again(journal, journal.touched(at.batch, at.minute))
+        at = Position(journal.last_id, at.minute)
+        self._store.write(MINUTE, (), CandleColumns.empty(), {MARK: at.text()})
+        end, minutes, candles = (self._clock.now_ns() - int(SETTLE_S * NS_PER_S)) // MINUTE_NS, 0, 0
+        while at.minute < end and minutes < MOST_MINUTES:  # a clock that was set back leaves nothing to do here
+            following = journal.next_minute(at.minute)
+            minute = end if following is None else min(following, end)
+            rows = journal.minute(minute) if minute < end else CandleColumns.empty()
+            at = Position(at.batch, min(minute + 1, end))
+            self._write(rows, {MARK: at.text()})
+            minutes, candles = minutes + bool(len(rows)), candles + len(rows)
+        return Pass(minutes, candles + again, again)
+
+    def make_again(self, pairs: Sequence[tuple[Series, int]]) -> int:
+        """Make candles of these series and minutes (since 1970) again, in place of a venue's; return how many."""
+        journal = JournalCandles(self._folder, self._catalogue)
+        try:
+            ids = {name: number for number, name in enumerate(self._catalogue.names(range(len(self._catalogue))))}
+            keys = [ids[series] << MINUTE_BITS | minute for series, minute in pairs if series in ids]
+            return self._make_again(journal, np.unique(np.array(keys, np.int64)), over_venue=True)
+        finally:
+            journal.close()
+
+    def _make_again(self, journal: JournalCandles, keys: Int64, *, over_venue: bool = False) -> int:
+        """Make the candles of these keys again; a venue's candle stays unless told otherwise."""
+        minutes, instruments, written = keys & (1 << MINUTE_BITS) - 1, keys >> MINUTE_BITS, 0
+        for minute in np.unique(minutes).tolist():
+            wanted = instruments[minutes == minute]
+            held = self._held(wanted, minute)
+            kept = held.series[(held.origin == Origin.VENUE) if not over_venue else np.zeros(len(held), np.bool_)]
+            if minute < journal.whole_from:  # other trades of it may have expired
+                kept = held.series
+                self._too_old += len(kept)
+                if len(kept):
+                    log.info("trades came too late for their candles, whose other trades have expired candles=%d", len(kept))
+            rows = journal.some(wanted[~np.isin(wanted, kept)].tolist(), minute)
+            self._write(rows)
+            written += len(rows)
+        return written
+
+    def _held(self, instruments: Int64, minute: int) -> CandleColumns:
+        """Return the stored candles of a minute; `series` are instruments."""
+        rows = self._store.read_many(self._catalogue.names(instruments.tolist()), MINUTE, minute * MINUTE_NS, (minute + 1) * MINUTE_NS)
+        return CandleColumns(instruments[rows.series].astype(np.int32), *rows.columns()[1:])
+
+    def _write(self, rows: CandleColumns, marks: dict[str, str] | None = None) -> None:
+        """Store candles whose series are instruments."""
+        numbers, places = np.unique(rows.series, return_inverse=True)
+        series = self._catalogue.names(numbers.tolist())
+        rows = CandleColumns(places.astype(np.int32), *rows.columns()[1:])
+        if len(rows) or marks:
+            self._store.write(MINUTE, series, rows, marks)
+        if len(rows) and self._changed is not None:
+            self._changed(series, rows)
+
+    def figures(self) -> dict[str, int]:
+        """Return how many candles could not be made again."""
+        return {"too_late": self._too_old}
