@@ -68,8 +68,8 @@ def candle_rows(answer: CandleAnswer) -> list[Row]:
             *(column.tolist() for column in rows.columns()), strict=True):
         exchange, market_type, symbol = answer.series[place]
         moment = time_cell(at_ns, with_day=with_day, digits=0)
-        found.append((moment, venue_cell(exchange, market_type), symbol, *map(_short, (opened, high, low, close)), _amount(volume),
-                      _count(trades), Origin(origin).name.lower(), "" if complete else "may lack trades"))
+        found.append((moment, venue_cell(exchange, market_type), symbol, *map(_short, (opened, high, low, close)),
+                      _amount(volume), _count(trades), Origin(origin).name.lower(), "" if complete else "may lack trades"))
     return found
 
 
@@ -161,8 +161,8 @@ def stats_row(found: Found[Stats]) -> Row:
     value = _value(found)
     since: str | Cell = time_cell(value.first_ns, with_day=True, digits=0)
     return (venue_cell(found.exchange, found.market_type), found.symbol, _short(value.close), _percent(value.change),
-            _short(value.high), _short(value.low), _amount(value.volume), _amount(value.quote_volume), _count(value.trades), since,
-            "" if value.complete else "may lack trades")
+            _short(value.high), _short(value.low), _amount(value.volume), _amount(value.quote_volume), _count(value.trades),
+            since, "" if value.complete else "may lack trades")
 
 
 def _value(found: Found[Any]) -> Any:

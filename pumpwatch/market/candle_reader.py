@@ -12,10 +12,11 @@ import numpy as np
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.market.answers import CandleAnswer
+from pumpwatch.market.candle_builder import candles_of
 from pumpwatch.market.candle_columns import CandleColumns, Series
 from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, MINUTE_NS, interval_ns
-from pumpwatch.market.minute_candles import longer, minutes_of
+from pumpwatch.market.longer_candles import longer
 from pumpwatch.market.trade_source import TradeSource
 from pumpwatch.market.venue_asker import VenueAsker
 from pumpwatch.model import TradeBatch
@@ -77,7 +78,7 @@ class CandleReader:
     def _minutes(self, number: int, name: Series, from_ns: int, to_ns: int, problems: list[str], *, ask: bool) -> CandleColumns:
         stored = self._stored(name, MINUTE, from_ns, to_ns, problems)
         rest_ns = int(stored.timestamp[-1]) + MINUTE_NS if len(stored) else from_ns
-        parts = [stored, *(_numbered(minutes_of(batch), 0) for batch in self._chunks(number, rest_ns, to_ns))]
+        parts = [stored, *(_numbered(candles_of(batch), 0) for batch in self._chunks(number, rest_ns, to_ns))]
         known = CandleColumns.concat([part for part in parts if len(part)])
         first_ns = int(known.timestamp[0]) if len(known) else to_ns
         if not ask or self._asker is None or first_ns <= from_ns:

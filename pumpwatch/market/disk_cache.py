@@ -1,6 +1,6 @@
-"""A cache on the disk, within a size: values are MessagePack, and nothing in it is ever unpickled. Safe between threads and processes.
+"""A cache on the disk, within a size: values are MessagePack, and nothing in it is ever unpickled.
 
-It survives a restart. A file that cannot be used is an empty cache: whoever asks goes on without it.
+It is safe between threads and processes, and survives a restart. A file that cannot be used is an empty cache: whoever asks goes on without it.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.service import BOOK_S, TICKER_S, DiskTiers, MarketService
 from pumpwatch.market.trade_source import JournalTrades
 from pumpwatch.market.venue_asker import VenueAccess, VenueAsker
+from pumpwatch.model import Instrument
 from pumpwatch.net.http import Http
 from pumpwatch.net.ws import tls_context
 from pumpwatch.order_book import OrderBook
@@ -34,12 +35,13 @@ class OpenMarket(MarketService):
     def __init__(self, config: Config, plugins: Plugins | None = None) -> None:
         plugins, clock, folder = plugins or load_plugins(config), Clock(), Path(config.store.dir)
         trades = JournalTrades(folder)
-        _add_listed(trades.catalogue, config, plugins)
+        listed = _listed(config, plugins)
+        _add(trades.catalogue, listed)
         self._store = _store(folder)
         self._disk = ([DiskCache(folder / CACHE_FOLDER / kind, DISK_BYTES, ttl_s, clock, type_)
                        for kind, ttl_s, type_ in (("tickers", TICKER_S, Ticker), ("books", BOOK_S, OrderBook))]
                       if folder.is_dir() else [])
-        super().__init__(trades, self._store, _asker(config, plugins, clock), clock, DiskTiers(*self._disk))
+        super().__init__(trades, self._store, _asker(config, plugins, clock, listed), clock, DiskTiers(*self._disk))
 
     def __enter__(self) -> OpenMarket:
         return self
@@ -64,19 +66,26 @@ def _store(folder: Path) -> CandleStore | None:
     return SqliteCandleStore(folder / STORE_FILE, read_only=True)
 
 
-def _add_listed(catalogue: Catalogue, config: Config, plugins: Plugins) -> None:
-    """Add what the symbols file lists, so that coins are known of which no trade is stored yet."""
+def _listed(config: Config, plugins: Plugins) -> dict[str, dict[str, Instrument]]:
+    """Return the instruments of each venue by symbol, as the symbols file has them; none where it cannot be read."""
     file = SymbolsFile(config.symbols_file, writes=False)
-    for venue, _ in plugins.chosen(config):
-        try:
-            known = file.known(venue.name)
-        except PumpWatchError:
-            return  # it says nothing; the journal's instruments are known all the same
-        for instrument in known.instruments if known else ():
-            catalogue.add_if_new((venue.exchange, venue.market_type), instrument)
+    try:
+        found = {venue.name: file.known(venue.name) for venue, _ in plugins.chosen(config)}
+    except PumpWatchError:
+        return {}
+    return {name: {instrument.symbol: instrument for instrument in known.instruments}
+            for name, known in found.items() if known is not None}
 
 
-def _asker(config: Config, plugins: Plugins, clock: Clock) -> VenueAsker:
+def _add(catalogue: Catalogue, listed: dict[str, dict[str, Instrument]]) -> None:
+    """Add listed instruments, so that coins are known of which no trade is stored yet."""
+    for name, known in listed.items():
+        exchange, _, market_type = name.partition(".")
+        for instrument in known.values():
+            catalogue.add_if_new((exchange, market_type), instrument)
+
+
+def _asker(config: Config, plugins: Plugins, clock: Clock, listed: dict[str, dict[str, Instrument]]) -> VenueAsker:
     context, paces = tls_context(config.net.ca_file), VenueRateLimits(clock)
     http = Http(context, config.net.connect_timeout_s, config.net.proxy)
 
@@ -89,4 +98,4 @@ def _asker(config: Config, plugins: Plugins, clock: Clock) -> VenueAsker:
         return VenueAccess(venue, ask)
 
     return VenueAsker({venue.name: access(venue, options.rest_url or venue.rest_url)
-                       for venue, options in plugins.chosen(config)}, clock)
+                       for venue, options in plugins.chosen(config)}, clock, listed)

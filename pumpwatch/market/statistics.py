@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from pumpwatch.market.answers import Stats
+from pumpwatch.market.candle_builder import candles_of
 from pumpwatch.market.candle_columns import CandleColumns
 from pumpwatch.market.candle_reader import CandleReader
 from pumpwatch.market.intervals import MINUTE_NS
-from pumpwatch.market.minute_candles import minutes_of
 
 DAY_NS = 86_400 * 10**9
 
@@ -20,8 +20,8 @@ def stats_of(reader: CandleReader, number: int, from_ns: int, to_ns: int, proble
     problems: receives what could not be read.
     """
     first_whole, last_whole = -(-from_ns // MINUTE_NS) * MINUTE_NS, to_ns // MINUTE_NS * MINUTE_NS
-    head = minutes_of(reader.trades.between([number], from_ns, min(first_whole, to_ns)))
-    tail = minutes_of(reader.trades.between([number], max(last_whole, first_whole), to_ns))
+    head = candles_of(reader.trades.between([number], from_ns, min(first_whole, to_ns)))
+    tail = candles_of(reader.trades.between([number], max(last_whole, first_whole), to_ns))
     whole = reader.minutes(number, first_whole, last_whole, problems, ask=ask)
     rows = CandleColumns.concat([part for part in (head, whole, tail) if len(part)])
     if not len(rows):

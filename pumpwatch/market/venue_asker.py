@@ -10,6 +10,7 @@ import numpy as np
 
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import REFUSALS, ServiceUnavailable
+from pumpwatch.instruments.lists import fetch_instruments
 from pumpwatch.market.candle_columns import CandleColumns, Origin
 from pumpwatch.market.intervals import MINUTE_NS
 from pumpwatch.model import Instrument
@@ -34,10 +35,17 @@ class VenueAccess:
 
 
 class VenueAsker:
-    """Asks venues, each under its name such as binance.spot. Every method raises ServiceUnavailable, with one clear reason."""
+    """Asks venues, each under its name such as binance.spot. Every method raises ServiceUnavailable, with one clear reason.
 
-    def __init__(self, venues: Mapping[str, VenueAccess], clock: Clock) -> None:
+    listed: the instruments of each venue as its list has them, by symbol. Only these have the scale of prices; a symbol that is
+    not there is looked up in the venue's list. None: the instruments of questions are such ones.
+    """
+
+    def __init__(self, venues: Mapping[str, VenueAccess], clock: Clock,
+                 listed: Mapping[str, Mapping[str, Instrument]] | None = None) -> None:
         self._venues, self._clock = venues, clock
+        self._listed = None if listed is None else {name: dict(known) for name, known in listed.items()}
+        self._looked_up: set[str] = set()
 
     def ticker(self, venue_name: str, instrument: Instrument) -> Ticker:
         """Return a symbol's ticker. One of yesterday is refused."""
@@ -45,6 +53,7 @@ class VenueAsker:
         tickers = access.venue.tickers
         if tickers is None:
             raise ServiceUnavailable(f"{venue_name}: its plugin has no tickers")
+        instrument = self._as_listed(venue_name, access, instrument)
         ticker = _read(venue_name, "ticker", lambda: tickers.parse(access.ask(tickers.request(instrument.symbol)), instrument))
         self._refuse_stale(venue_name, "ticker", ticker.at_ns)
         return ticker
@@ -55,6 +64,7 @@ class VenueAsker:
         books = access.venue.books
         if books is None:
             raise ServiceUnavailable(f"{venue_name}: its plugin has no order books")
+        instrument = self._as_listed(venue_name, access, instrument)
         book = _read(venue_name, "order book", lambda: books.parse(access.ask(books.request(instrument.symbol)), instrument))
         self._refuse_stale(venue_name, "order book", book.at_ns)
         if not book.bids and not book.asks:
@@ -72,7 +82,7 @@ class VenueAsker:
         candles = access.venue.candles
         if candles is None:
             raise ServiceUnavailable(f"{venue_name}: its plugin has no candles")
-        now_ns = self._clock.now_ns()
+        instrument, now_ns = self._as_listed(venue_name, access, instrument), self._clock.now_ns()
         to_ns = min(to_ns, now_ns // MINUTE_NS * MINUTE_NS)
         step = candles.rows_per_request * MINUTE_NS
         from_ns = max(from_ns, to_ns - CANDLE_PAGES * step,
@@ -85,6 +95,18 @@ class VenueAsker:
                 access.ask(request), instrument))
             found += [candle for candle in page if start_ns <= candle.start_ns < min(start_ns + step, to_ns)]
         return _columns(found)
+
+    def _as_listed(self, venue_name: str, access: VenueAccess, instrument: Instrument) -> Instrument:
+        """Return the instrument as the venue lists it, after a look at its list where that is not known."""
+        if self._listed is None:
+            return instrument
+        known = self._listed.setdefault(venue_name, {})
+        if instrument.symbol not in known and venue_name not in self._looked_up:
+            known.update((listed.symbol, listed) for listed in fetch_instruments(access.venue, access.ask))
+            self._looked_up.add(venue_name)
+        if instrument.symbol not in known:
+            raise ServiceUnavailable(f"{venue_name}: {instrument.symbol!r:.80} is not listed there")
+        return known[instrument.symbol]
 
     def _access(self, venue_name: str) -> VenueAccess:
         try:

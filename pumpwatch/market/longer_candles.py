@@ -1,7 +1,4 @@
-"""Candles that the store does not have yet: minutes of trades, and longer candles of minutes.
-
-Rows are ordered by series and time. A candle made here says that it may not be complete: gaps have not been looked at.
-"""
+"""Longer candles of shorter ones, for the part of a time that the store does not have yet."""
 
 from __future__ import annotations
 
@@ -9,27 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pumpwatch.market.candle_columns import CandleColumns, Origin
-from pumpwatch.market.intervals import MINUTE_NS
-from pumpwatch.model import BUY, Flag, Int64, TradeBatch
+from pumpwatch.model import Int64
 
 Ints = NDArray[np.intp]
-
-
-def minutes_of(batch: TradeBatch) -> CandleColumns:
-    """Return the one-minute candles of trades; `series` has the trades' instrument ids. Rows outside the market do not count."""
-    batch = batch.take((batch.flags & Flag.outside_market()) == 0)
-    if not len(batch):
-        return CandleColumns.empty()
-    batch = batch.take(np.lexsort((batch.trade_id, batch.sequence_number, batch.timestamp, batch.instrument)))
-    minute = batch.timestamp // MINUTE_NS * MINUTE_NS
-    first, last = _runs(batch.instrument, minute)
-    add = np.add.reduceat
-    return CandleColumns(
-        series=batch.instrument[first], timestamp=minute[first], open=batch.price[first],
-        high=np.maximum.reduceat(batch.price, first), low=np.minimum.reduceat(batch.price, first), close=batch.price[last],
-        volume=add(batch.quantity, first), quote_volume=add(batch.price * batch.quantity, first),
-        taker_buy_volume=add(np.where(batch.side == BUY, batch.quantity, 0.0), first), trades=last - first + 1,
-        complete=np.zeros(len(first), np.bool_), origin=np.full(len(first), Origin.TRADES, np.uint8))
 
 
 def longer(rows: CandleColumns, interval_ns: int, now_ns: int) -> CandleColumns:
