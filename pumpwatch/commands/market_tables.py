@@ -26,7 +26,8 @@ CANDLES = (Column("time"), Column("venue"), Column("symbol", rank=3, wraps=True)
            Column("trades", right=True, rank=2), Column("origin", rank=4), Column("note", optional=True, rank=5))
 TICKERS = (Column("venue"), Column("symbol", rank=2), Column("price", right=True), Column("change", right=True),
            Column("high", right=True), Column("low", right=True), Column("volume", right=True),
-           Column("quote volume", right=True, rank=4), Column("trades", right=True, rank=3), Column("from"), Column("age", right=True, rank=1))
+           Column("quote volume", right=True, rank=4), Column("trades", right=True, rank=3), Column("from"),
+           Column("age", right=True, rank=1))
 BOOKS = (Column("venue"), Column("symbol", rank=2), Column("bid", right=True), Column("ask", right=True),
          Column("spread", right=True), Column("bids, USDT", "bids", right=True, rank=1),
          Column("asks, USDT", "asks", right=True, rank=1), Column("from"), Column("age", right=True, rank=3))

@@ -127,7 +127,7 @@ def _read(venue_name: str, what: str, body: Callable[[], T]) -> T:
     try:
         return body()
     except REFUSALS as error:
-        raise ServiceUnavailable(f"{venue_name}: not a {what}: {one_line(str(error), 150)}") from error
+        raise ServiceUnavailable(f"{venue_name}: not {_a(what)}: {one_line(str(error), 150)}") from error
 
 
 def _columns(candles: list[Candle]) -> CandleColumns:
@@ -143,3 +143,7 @@ def _columns(candles: list[Candle]) -> CandleColumns:
         floats("low"), floats("close"), floats("volume"), np.where(quote < 0, np.nan, quote), np.full(number, np.nan),
         np.array([candle.trades for candle in traded], np.int64), np.ones(number, np.bool_),
         np.full(number, Origin.VENUE, np.uint8))
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"
