@@ -23,7 +23,7 @@ from pumpwatch.model import TradeBatch
 
 MOST_CANDLES = 1_000_000  # of one answer, by its time and its number of series
 CHUNK_NS = 900 * NS_PER_S  # trades are read so much time at once, so that memory stays small
-MOST_BUILT_NS = 2 * 86_400 * NS_PER_S  # so much time is made from trades; what is older comes from the store
+MOST_BUILT_NS = 2 * 86_400 * NS_PER_S  # so much time of a question is made from trades, its end
 
 
 class CandleReader:
@@ -106,7 +106,7 @@ class CandleReader:
         to_ns = min(-(-to_ns // MINUTE_NS) * MINUTE_NS, now_ns + MINUTE_NS)
         if from_ns >= to_ns:
             return
-        from_ns = max(from_ns, self.trades.begins_ns(), now_ns - MOST_BUILT_NS) // MINUTE_NS * MINUTE_NS
+        from_ns = max(from_ns, self.trades.begins_ns(), to_ns - MOST_BUILT_NS) // MINUTE_NS * MINUTE_NS
         while from_ns < to_ns:
             end_ns = min(to_ns, from_ns // CHUNK_NS * CHUNK_NS + CHUNK_NS)
             yield self.trades.between([number], from_ns, end_ns)
