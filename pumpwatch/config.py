@@ -27,6 +27,7 @@ from pumpwatch.config_disk import DiskConfig, MemoryConfig, check_disk
 from pumpwatch.config_errors import ConfigSource, convert, kind_of
 from pumpwatch.config_listing import ChannelConfig, ListingConfig, SourceConfig, WindowConfig
 from pumpwatch.config_log import LogConfig, check_log
+from pumpwatch.config_market import MarketConfig
 from pumpwatch.config_rollout import RolloutConfig, check_rollout
 from pumpwatch.config_section import Count, Folder, Positive, PositiveInt, Section
 from pumpwatch.errors import ConfigError
@@ -136,6 +137,7 @@ class Keys(Section):
     notify: dict[str, ChannelConfig] = {}
     alerts: AlertsConfig = msgspec.field(default_factory=AlertsConfig)
     api: ApiConfig = msgspec.field(default_factory=ApiConfig)
+    market: MarketConfig = msgspec.field(default_factory=MarketConfig)
     reports: ReportsConfig = msgspec.field(default_factory=ReportsConfig)
     backup: BackupConfig = msgspec.field(default_factory=BackupConfig)
     plugins: PluginsConfig = msgspec.field(default_factory=PluginsConfig)

@@ -23,8 +23,8 @@ LARGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 
 BASE = {"descriptors", "errors", "findings", "printable", "model", "order_book", "venue", "records", "downtime", "moments",
         "clock", "stats", "config", "config_alerts", "config_api", "config_backup", "config_disk", "config_errors",
-        "config_listing", "config_log", "config_rollout", "config_section", "yaml_loader", "catalogue", "hookspecs",
-        "sink_abilities", "net", "ticker"}
+        "config_listing", "config_log", "config_market", "config_rollout", "config_section", "yaml_loader", "catalogue",
+        "hookspecs", "sink_abilities", "net", "ticker"}
 
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {

@@ -22,6 +22,7 @@ from pumpwatch.app.backfilling import make_backfill
 from pumpwatch.app.closing import close_journal, write_last_figures
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.listings import Listings
+from pumpwatch.app.market import MarketProcess
 from pumpwatch.app.notifying import Notifying
 from pumpwatch.app.parts import Telling
 from pumpwatch.app.reloading import Reloading
@@ -105,6 +106,7 @@ class Collector:
         self.symbols = SymbolsFile(config.symbols_file, writes=config.writes_symbols)
         self.status = Status(self)
         self.rollout = SinkRollout(self)
+        self.market = MarketProcess(self)
         self.jobs = Jobs(self, self.status)
         self.alerting = Alerting(self, self.status)
         self.serving = Serving(self, self.status, self.jobs)
@@ -139,7 +141,11 @@ class Collector:
 
     def job_rows(self) -> list[dict[str, Any]]:
         """Return a row for each scheduled job; none before the start."""
-        return self.jobs.rows()
+        return [*self.jobs.rows(), *self.market.rows()]
+
+    def market_status(self) -> dict[str, Any]:
+        """Return the state of the process that makes market data."""
+        return self.market.status()
 
     def alert_rows(self) -> list[dict[str, Any]]:
         """Return the alerts that stand."""
@@ -232,6 +238,7 @@ class Collector:
         self.rollout.start(self.jobs.every)
         self.listings.start(self.jobs.scheduler)
         self.serving.start()
+        self.market.start()
 
     def stop(self) -> int:
         """Read what has arrived, commit it, and close everything; trades that a sink lacks stay in the journal.
@@ -240,6 +247,7 @@ class Collector:
         """
         deadline = self.clock.monotonic() + STOP_S
         self.serving.stop()
+        self.market.stop()
         self.jobs.stop()
         self.rollout.stop()
         if self.backfill:

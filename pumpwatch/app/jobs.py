@@ -14,7 +14,7 @@ from pumpwatch.app.health_rows import HealthRows
 from pumpwatch.app.minute_ledger import MinuteLedger
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.retaining import Retaining
-from pumpwatch.app.schedule import Scheduler
+from pumpwatch.ops.schedule import Scheduler
 from pumpwatch.app.status import Status
 from pumpwatch.backup.child import LONGEST_S
 from pumpwatch.clock import ClockWatch

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.app.parts import CollectorParts
-from pumpwatch.app.schedule import Scheduler
+from pumpwatch.ops.schedule import Scheduler
 from pumpwatch.clock import NS_PER_MS, NS_PER_S
 from pumpwatch.config import source_options
 from pumpwatch.config_listing import SourceConfig

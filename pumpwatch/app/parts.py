@@ -127,5 +127,8 @@ class CollectorParts(Protocol):
     def roll_out(self, action: str, reason: str) -> dict[str, Any]:
         """Take a step of the roll-out, and return its state. Raises UsageError where there is none, or it does not allow that."""
 
+    def market_status(self) -> dict[str, Any]:
+        """Return the state of the process that makes market data."""
+
     def listing_status(self) -> dict[str, Any]:
         """Return the state of the notice boards and windows; empty before the start."""

@@ -113,8 +113,9 @@ def unpack(blob: bytes, interval: str, start_ns: int) -> CandleColumns:
     prices = _unpack_prices(data)
     volumes = [data.floats() for _ in range(3)]
     trades, state = data.signed(), data.integers()
-    return CandleColumns(np.zeros(count, np.int32), timestamp, *prices, *volumes, trades, (state & 1).astype(np.bool_),
-                         (state >> 1).astype(np.uint8))
+    columns: list[Any] = [np.zeros(count, np.int32), timestamp, *prices, *volumes, trades, (state & 1).astype(np.bool_),
+                          (state >> 1).astype(np.uint8)]
+    return CandleColumns(*columns)
 
 
 def unit_of(values: Float64) -> int:

@@ -29,7 +29,7 @@ def first(db: Database) -> None:
 
 @market_migrations()
 def upkeep(db: Database) -> None:
-    """Store when each piece of upkeep last ran and how it ended, and the slow queries with their plans."""
+    """Store when each piece of upkeep last ran and how it ended, and the queries that were asked, with their plans."""
     db.execute("CREATE TABLE upkeep (task TEXT PRIMARY KEY, at INTEGER NOT NULL, result TEXT NOT NULL) WITHOUT ROWID")
-    db.execute("CREATE TABLE slow_queries (query TEXT PRIMARY KEY, times INTEGER NOT NULL, worst_ms REAL NOT NULL,"
-               " last_at INTEGER NOT NULL, query_plan TEXT NOT NULL) WITHOUT ROWID")
+    db.execute("CREATE TABLE queries (query TEXT PRIMARY KEY, times INTEGER NOT NULL, slow INTEGER NOT NULL,"
+               " worst_ms REAL NOT NULL, last_at INTEGER NOT NULL, query_plan TEXT NOT NULL) WITHOUT ROWID")

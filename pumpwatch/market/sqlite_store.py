@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +171,8 @@ class SqliteCandleStore(CandleStore):
             parts += [self._inside(data, interval, start, from_s, to_s) for start, data in self.file.rows(_BLOCKS, span)]
         else:
             count, before = 0, to_s
-            while count < limit and (rows := self.file.rows(_LAST_BLOCK, (*span[:3], before))):
-                before, data = rows[0]
+            while count < limit and (found := self.file.rows(_LAST_BLOCK, (*span[:3], before))):
+                before, data = found[0]
                 parts.append(self._inside(data, interval, before, from_s, to_s))
                 count += len(parts[-1])
         rows = CandleColumns.concat(parts)
@@ -237,9 +237,10 @@ class SqliteCandleStore(CandleStore):
         whole = "FROM blocks WHERE series = ? AND interval = ? AND start <= ?"
         removed += self.file.rows(f"SELECT coalesce(sum(candles), 0) {whole}", (number, seconds, before_s - block_s))[0][0]
         run(f"DELETE {whole}", (number, seconds, before_s - block_s))
-        return removed + run(_DELETE_ROWS, (number, seconds, -_MOST_S, before_s)).rowcount
+        removed += run(_DELETE_ROWS, (number, seconds, -_MOST_S, before_s)).rowcount
+        return int(removed)
 
-    def _in_steps(self, interval: str, before_ns: int, work: Any) -> int:
+    def _in_steps(self, interval: str, before_ns: int, work: Callable[[str, int, int], int]) -> int:
         """Do a piece of work for each series, in transactions of about STEP_S."""
         self.series()
         waiting, done = sorted(self._ids.values()), 0

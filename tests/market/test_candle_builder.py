@@ -22,7 +22,7 @@ def by_pandas(batch: TradeBatch) -> pd.DataFrame:
                           "side": batch.side, "id": batch.id_texts(), "number": batch.trade_id, "sequence": batch.sequence_number,
                           "flags": batch.flags})
     frame = frame.drop_duplicates(["instrument", "id", "ns"])
-    frame = frame[frame["flags"] & Flag.outside_market() == 0].sort_values(["ns", "sequence", "number"], kind="stable")
+    frame = frame[(frame["flags"] & int(Flag.outside_market())) == 0].sort_values(["ns", "sequence", "number"], kind="stable")
     frame["quote"], frame["bought"] = frame.price * frame.base, frame.base.where(frame.side == 0, 0.0)
     frame["minute"] = frame.ns // MINUTE_NS
     groups = frame.groupby(["instrument", "minute"])

@@ -10,7 +10,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from pumpwatch.app.schedule import Every, Scheduler
+from pumpwatch.ops.schedule import Every, Scheduler
 from pumpwatch.clock import FakeClock
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -1,0 +1,103 @@
+"""Longer candles are made of shorter ones: 5m of 1m, 15m of 5m, and so on up to 1d of 4h.
+
+Only candles that changed are made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
+from pumpwatch.market.interfaces import CandleStore
+from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, interval_ns
+from pumpwatch.model import Int64
+
+Lost = Sequence[tuple[int, int, int]]  # place of a series, from_ns, to_ns: trades may be missing there
+_LEVELS = list(INTERVALS_NS)
+
+
+def aggregate(rows: CandleColumns, interval: str, over_ns: int, lost: Lost = ()) -> CandleColumns:
+    """Return the candles of an interval, made of shorter ones that are in ascending order by series and time.
+
+    A sum is unknown where a part of it is. A candle is complete once it ended, at or before `over_ns`, if all its parts are
+    complete and it is in none of `lost`: a part without trades has no candle, so it cannot say itself that some may be missing.
+    """
+    if not len(rows):
+        return CandleColumns.empty()
+    length = interval_ns(interval)
+    start = rows.timestamp // length * length
+    firsts = np.flatnonzero(np.append(True, (rows.series[1:] != rows.series[:-1]) | (start[1:] != start[:-1])))
+    lasts = np.append(firsts[1:], len(rows)) - 1
+    series, start = rows.series[firsts], start[firsts]
+    complete = np.logical_and.reduceat(rows.complete, firsts) & (start + length <= over_ns)
+    for place, from_ns, to_ns in lost:
+        complete &= ~((series == place) & (start < to_ns) & (start + length > from_ns))
+    kinds = np.minimum.reduceat(rows.origin, firsts)
+    mixed = kinds != np.maximum.reduceat(rows.origin, firsts)
+    return CandleColumns(
+        series, start, rows.open[firsts], np.maximum.reduceat(rows.high, firsts), np.minimum.reduceat(rows.low, firsts),
+        rows.close[lasts], np.add.reduceat(rows.volume, firsts), np.add.reduceat(rows.quote_volume, firsts),
+        np.add.reduceat(rows.taker_buy_volume, firsts),
+        np.where(np.minimum.reduceat(rows.trades, firsts) < 0, -1, np.add.reduceat(rows.trades, firsts)), complete,
+        np.where(mixed, np.uint8(Origin.MIXED), kinds).astype(np.uint8))
+
+
+def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColumns, over_ns: int, *,
+                  was_over_ns: int | None = None, marks: dict[str, str] | None = None,
+                  removed: Sequence[tuple[Series, int]] = (), lost: Lost = (),
+                  kept_from_ns: Mapping[str, int] | None = None) -> None:
+    """Store minutes, and make again the longer candles that hold a changed one.
+
+    The marks are written last: after a kill the same minutes are written again. Longer candles that ended between `was_over_ns`,
+    the `over_ns` of the call before, and `over_ns` are made again for every series of the store, since they are complete now.
+    `lost` names places in `series`; what is lost must be named each time. kept_from_ns: for each interval
+    the time before which candles are removed; those that would be made of such are left as they are. Raises StorageError.
+    """
+    places: dict[Series, int] = {one: place for place, one in enumerate(series)}
+    for one in [*(one for one, _ in removed), *(store.series() if was_over_ns is not None else ())]:
+        places.setdefault(one, len(places))
+    everyone = list(places)
+    changed = (np.concatenate([rows.series.astype(np.int64), [places[one] for one, _ in removed]]).astype(np.int64),
+               np.concatenate([rows.timestamp, [at for _, at in removed]]).astype(np.int64))
+    store.write(MINUTE, series, rows, removed=removed)
+    for shorter, interval in pairwise(_LEVELS):
+        touched = _touched(changed, interval, (kept_from_ns or {}).get(shorter, 0))
+        if was_over_ns is not None:
+            touched |= _ended(len(everyone), interval, was_over_ns, over_ns)
+        made, gone = _again(store, everyone, shorter, interval, touched, over_ns, lost)
+        store.write(interval, everyone, made, marks if interval == _LEVELS[-1] else None, removed=gone)
+
+
+def _touched(changed: tuple[Int64, Int64], interval: str, kept_ns: int) -> set[tuple[int, int]]:
+    """Return the place of the series and the start of each candle that holds a changed minute."""
+    place, at = changed
+    start = at // INTERVALS_NS[interval] * INTERVALS_NS[interval]
+    kept = start >= kept_ns
+    pairs = np.unique(np.stack((place[kept], start[kept])), axis=1)
+    return set(zip(pairs[0].tolist(), pairs[1].tolist(), strict=True))
+
+
+def _ended(count: int, interval: str, was_over_ns: int, over_ns: int) -> set[tuple[int, int]]:
+    length = INTERVALS_NS[interval]
+    starts = range(was_over_ns // length * length, over_ns // length * length, length)
+    return {(place, start) for start in starts for place in range(count)}
+
+
+def _again(store: CandleStore, series: Sequence[Series], shorter: str, interval: str, touched: set[tuple[int, int]], over_ns: int,
+           lost: Lost) -> tuple[CandleColumns, list[tuple[Series, int]]]:
+    """Return the touched candles as they are now, and those of which nothing is left."""
+    length, by_start = INTERVALS_NS[interval], dict[int, list[int]]()
+    for place, start in sorted(touched):
+        by_start.setdefault(start, []).append(place)
+    parts = []
+    for start, places in by_start.items():
+        found = store.read_many([series[place] for place in places], shorter, start, start + length)
+        if len(found):
+            found.series[:] = np.array(places, np.int32)[found.series]
+            parts.append(aggregate(found, interval, over_ns, lost))
+    made = CandleColumns.concat(parts)
+    left = set(zip(made.series.tolist(), made.timestamp.tolist(), strict=True))
+    return made, [(series[place], start) for place, start in touched - left]

@@ -1,0 +1,50 @@
+"""After kill -9 at any moment the store is sound: every finished write is there, and of the last one all or nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pumpwatch.market.candle_columns import CandleColumns
+from pumpwatch.market.sqlite_store import SqliteCandleStore
+from tests.market.store_contract import ALL, same
+from tests.market.store_writer import SERIES, rows_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def written_until_killed(folder: Path, task: str, after_s: float) -> int:
+    """Let a writer run so long after its first write, and kill it; return the number of its last finished write."""
+    writer = subprocess.Popen([sys.executable, "-m", "tests.market.store_writer", str(folder), task], cwd=ROOT,
+                              stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    assert writer.stdout is not None
+    first = writer.stdout.readline()
+    time.sleep(after_s)
+    writer.send_signal(signal.SIGKILL)
+    lines = (first + writer.communicate()[0]).split("\n")[:-1]  # what is after the last newline was cut
+    return int(lines[-1])
+
+
+@pytest.mark.parametrize("task", ["nothing", "pack", "retention", "vacuum"])
+def test_every_finished_write_is_there_after_a_kill(tmp_path: Path, task: str) -> None:
+    draw = random.Random(task)
+    for _ in range(3):
+        finished = written_until_killed(tmp_path, task, draw.uniform(0.0, 0.6))
+        store = SqliteCandleStore(tmp_path)
+        assert store.file.set_aside is None
+        assert store.check() == []
+        written = int(store.marks()["written"])
+        assert written in (finished, finished + 1)
+        expected = CandleColumns.concat([rows_of(number) for number in range(written + 1)])
+        for place, series in enumerate(SERIES):
+            wanted = expected.take(expected.series == place)
+            wanted.series[:] = 0
+            assert same(store.read(series, "1m", *ALL), wanted)
+        store.close()
