@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pumpwatch.market.candle_columns import CandleColumns, Origin, Series
-from pumpwatch.market.interfaces import CandleStore
+from pumpwatch.market.interfaces import CandleStore, Flaw
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, interval_ns
 from pumpwatch.model import Int64
 
@@ -43,6 +44,33 @@ def aggregate(rows: CandleColumns, interval: str, over_ns: int, lost: Lost = ())
         np.add.reduceat(rows.taker_buy_volume, firsts),
         np.where(np.minimum.reduceat(rows.trades, firsts) < 0, -1, np.add.reduceat(rows.trades, firsts)), complete,
         np.where(mixed, np.uint8(Origin.MIXED), kinds).astype(np.uint8))
+
+
+def continuity_flaws(store: CandleStore, from_ns: int, to_ns: int) -> list[Flaw]:
+    """Return the longer candles that are not what the shorter ones of their time make, between two midnights (UTC).
+
+    Candles are compared where some shorter one is stored: longer ones are kept longer. Raises StorageError.
+    """
+    found = []
+    for shorter, interval in pairwise(_LEVELS):
+        for series in store.series():
+            made = aggregate(store.read(series, shorter, from_ns, to_ns), interval, to_ns)
+            kept = store.read(series, interval, from_ns, to_ns)
+            for at in np.setdiff1d(made.timestamp, kept.timestamp).tolist():
+                found.append(Flaw("continuity", series, interval, at, f"missing, though candles of {shorter} are there"))
+            made, kept = (one.take(np.isin(one.timestamp, other.timestamp)) for one, other in ((made, kept), (kept, made)))
+            differs = ~_alike(made, kept)
+            for at in kept.timestamp[differs].tolist():
+                found.append(Flaw("continuity", series, interval, at, f"not what its candles of {shorter} make"))
+    return found
+
+
+def _alike(one: CandleColumns, other: CandleColumns) -> NDArray[np.bool_]:
+    """Return whether each candle has the same figures; sums may differ in their last bits."""
+    alike: NDArray[np.bool_] = one.trades == other.trades
+    for name in ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume"):
+        alike &= np.isclose(getattr(one, name), getattr(other, name), rtol=1e-9, atol=0.0, equal_nan=True)
+    return alike
 
 
 def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColumns, over_ns: int, *,

@@ -65,16 +65,16 @@ class _In:
         self._at += 1
         return self._data[self._at - 1]
 
-    def integers(self) -> Int64:
-        width, count = self.byte(), self._count
+    def integers(self, columns: int = 1) -> Int64:
+        width, count = self.byte(), self._count * columns
         planes = np.frombuffer(self._data, np.uint8, width * count, self._at).reshape(width, count)
         self._at += width * count
         values = np.zeros((count, 8), np.uint8)
         values[:, :width] = planes.T
         return values.view(np.int64).reshape(count)
 
-    def signed(self) -> Int64:
-        values = self.integers().view(np.uint64)
+    def signed(self, columns: int = 1) -> Int64:
+        values = self.integers(columns).view(np.uint64)
         found: Int64 = (values >> np.uint64(1)).view(np.int64) ^ -(values & np.uint64(1)).view(np.int64)
         return found
 
@@ -149,30 +149,28 @@ def _join(whole: Int64, near: Int64, digits: int) -> Float64:
 
 def _pack_prices(out: _Out, rows: CandleColumns) -> None:
     """Append the prices as differences: open from the close before, close from open, high and low from both."""
-    prices: list[Any] = [np.ascontiguousarray(column) for column in (rows.open, rows.high, rows.low, rows.close)]
-    digits = max(unit_of(column) for column in prices)
+    prices: Float64 = np.concatenate((rows.open, rows.high, rows.low, rows.close))
+    digits = unit_of(prices)
     out.parts.append(bytes([digits]))
-    if digits != _RAW and not all(_fits(column, digits) for column in prices):
-        out.parts[-1], digits = bytes([_RAW]), _RAW
     if digits == _RAW:
-        for column in prices:
-            out.integers(column.view(np.uint64))
+        out.integers(prices.view(np.uint64))
         return
-    (first, high, low, last), near = zip(*(_split(column, digits) for column in prices), strict=True)
+    whole, near = _split(prices, digits)
+    first, high, low, last = whole.reshape(4, -1)
     out.signed(first - np.concatenate(([0], last[:-1])))
     out.signed(last - first)
     out.signed(high - np.maximum(first, last))
     out.signed(np.minimum(first, last) - low)
-    for column in near:
-        out.signed(column)
+    out.signed(near)
 
 
-def _unpack_prices(data: _In) -> list[Float64]:
+def _unpack_prices(data: _In) -> NDArray[np.float64]:
+    """Return open, high, low and close."""
     digits = data.byte()
     if digits == _RAW:
-        return [data.integers().view(np.float64) for _ in range(4)]
+        return data.integers(4).view(np.float64).reshape(4, -1)
     from_last, change, above, below = (data.signed() for _ in range(4))
     last = np.cumsum(from_last + change)  # the differences add up to the closes
     first = last - change
-    whole = (first, above + np.maximum(first, last), np.minimum(first, last) - below, last)
-    return [_join(column, data.signed(), digits) for column in whole]
+    whole = np.concatenate((first, above + np.maximum(first, last), np.minimum(first, last) - below, last))
+    return _join(whole, data.signed(4), digits).reshape(4, -1)

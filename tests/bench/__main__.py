@@ -6,7 +6,8 @@ each symbol on two connections), saturation (the highest rate each sustains), bu
 of 20 minutes), query (±20 s of a coin from each store), archive (a listing's archive with its chart), telling (what
 messages cost a window), parse (frame to columns, each venue), start (import and --help), triggers (notice to window, and the
 past of its coin), windows (20 windows at once beside 50,000/s), page (20 watchers of the page at 5,000/s, and none), api
-(stored trades by the HTTP API, and bad requests beside 20,000/s), backup (made, made again, verified, restored).
+(stored trades by the HTTP API, and bad requests beside 20,000/s), backup (made, made again, verified, restored),
+candles (100,000 stored, and the last 1,000 of a series read).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -73,7 +74,7 @@ LOADS = {
                           ("pumpwatch+questdb",)),
 }
 SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows", "page",
-             "api", "backup")
+             "api", "backup", "candles")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,7 +121,7 @@ class Bench:
         self.others: dict[str, Callable[[], dict[str, Any]]] = {
             "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
             "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows, "page": self.page,
-            "api": self.api, "backup": self.backup}
+            "api": self.api, "backup": self.backup, "candles": self.candles}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -207,6 +208,16 @@ class Bench:
         from tests.bench.backups import backups
 
         return backups(self._folder / "backup", self._options.trades or (2_000_000, 50_000_000)[self._size])
+
+    def candles(self) -> dict[str, Any]:
+        """Store and read candles, beside a store of 8 million of them (short: 800,000)."""
+        from tests.bench.candles import candles
+
+        folder = self._folder / "candles"
+        folder.mkdir()
+        figures = candles(folder, (800_000, 8_000_000)[self._size])
+        print(json.dumps(figures, indent=1), file=sys.stderr)
+        return figures
 
     def database(self) -> Database:
         """Return the running QuestDB."""

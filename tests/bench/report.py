@@ -117,6 +117,12 @@ WANTED = (
     Wanted("frame to numpy columns, a trade a frame: the slowest venue", 1.3, None, "{:.2f} µs",
            single("parse", "worst_single_us")),
     Wanted("the same, ten trades a frame", 0.7, None, "{:.2f} µs", single("parse", "worst_together_us")),
+    Wanted("100,000 candles of a history stored", 0.5, None, "{:.2f} s", single("candles", "write_history_s")),
+    Wanted("100,000 candles of live minutes stored", 0.5, None, "{:.2f} s", single("candles", "write_live_s")),
+    Wanted("last 1,000 candles of a series, warm, p99", 2, None, "{:.2f} ms", single("candles", "small_warm_ms_p99")),
+    Wanted("the same from a file that is not in memory", 20, None, "{:.1f} ms", single("candles", "small_cold_ms")),
+    Wanted("the same, warm, from a large store, as a multiple", 2, None, "{:.2f}", single("candles", "growth")),
+    Wanted("a candle on disk", 40, None, "{:.1f} bytes", single("candles", "bytes_a_candle")),
     Wanted("import pumpwatch", 0.3, None, "{:.3f} s", single("start", "import_s")),
     Wanted("pumpwatch --help", 0.3, None, "{:.3f} s", single("start", "help_s")),
 )

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pumpwatch.errors import StorageError
-from pumpwatch.market.aggregate import aggregate, write_minutes
+from pumpwatch.market.aggregate import aggregate, continuity_flaws, write_minutes
 from pumpwatch.market.candle_columns import CandleColumns, Origin
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE_NS
 from pumpwatch.market.sqlite_store import SqliteCandleStore
@@ -147,4 +147,27 @@ def test_marks_are_written_after_every_candle(tmp_path: Path) -> None:
         write_minutes(store, [A], candles([0]), FAR, marks={"journal": "1"})
     assert len(store.read(A, "4h", *ALL)) == 1
     assert store.marks() == {}
+    store.close()
+
+
+def test_longer_candles_that_disagree_with_their_parts_are_named(tmp_path: Path) -> None:
+    store, day = SqliteCandleStore(tmp_path), (START, START + 1440 * MINUTE_NS)
+    minutes = candles(list(range(0, 1400, 3)))
+    minutes.quote_volume[7] = np.nan
+    write_minutes(store, [A], minutes, FAR)
+    assert continuity_flaws(store, *day) == []
+    store.write("5m", [A], CandleColumns.empty(), removed=[(A, START + 5 * MINUTE_NS)])
+    wrong = store.read(A, "4h", *ALL).take(slice(1, 2))
+    wrong.volume[0] += 1
+    store.write("4h", [A], wrong)
+    assert [(flaw.kind, flaw.interval, (flaw.timestamp_ns - START) // MINUTE_NS) for flaw in continuity_flaws(store, *day)] == [
+        ("continuity", "5m", 5), ("continuity", "15m", 0), ("continuity", "4h", 240), ("continuity", "1d", 0)]
+    store.close()
+
+
+def test_minutes_that_are_no_longer_kept_are_no_flaw(tmp_path: Path) -> None:
+    store, day = SqliteCandleStore(tmp_path), (START, START + 1440 * MINUTE_NS)
+    write_minutes(store, [A], candles(list(range(10))), FAR)
+    store.remove_before("1m", START + 5 * MINUTE_NS)
+    assert continuity_flaws(store, *day) == []
     store.close()

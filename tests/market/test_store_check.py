@@ -39,7 +39,6 @@ def test_a_flaw_is_named(store: SqliteCandleStore, harm: str, kind: str, detail:
 
 
 def test_candles_of_an_unknown_series_are_named(store: SqliteCandleStore) -> None:
-    store.file.connection.execute("PRAGMA foreign_keys=0")
     store.file.connection.execute("DELETE FROM series")
     assert {flaw.kind for flaw in store.check()} == {"series"}
 
