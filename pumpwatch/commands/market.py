@@ -1,4 +1,4 @@
-"""Commands that show market data: candles, ticker, orderbook, stats."""
+"""Commands that show market data: candles, ticker, orderbook, stats, store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from pumpwatch.commands.options import config_option, json_option, moment
 from pumpwatch.commands.output import print_json, print_lines, print_table, say, terminal_width
-from pumpwatch.errors import EXIT_OK, EXIT_UNAVAILABLE, UsageError
+from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
     from pumpwatch.config import Config
@@ -170,3 +170,42 @@ def _show(found: Sequence[Found[Any]], as_json: bool, record: Callable[[Found[An
 
 def _of(coins: Sequence[str]) -> str:
     return ", ".join(coin.upper()[:40] for coin in coins[:5]) + (" and others" if len(coins) > 5 else "")
+
+
+@click.command()
+@click.option("--check", "checks", is_flag=True, help="Check every candle: doubles, the order of prices, unknown series, the file.")
+@json_option
+@config_option
+def store(checks: bool, as_json: bool, config: Config) -> int:
+    """Show the store of candles: its size, fragmentation, upkeep, indexes, slow queries and migrations.
+
+    It is only read, also beside a collector. With --check exit code 1 if something is wrong with it; 69 if there is no store.
+
+    \b
+    Example: pumpwatch store
+             pumpwatch store --check
+    """
+    from pathlib import Path
+
+    from pumpwatch.commands.market_tables import FLAWS, flaw_rows, report_lines
+    from pumpwatch.market.market_file import FILE_NAME
+    from pumpwatch.market.sqlite_store import SqliteCandleStore
+    from pumpwatch.market.upkeep import CandleUpkeep
+
+    file = Path(config.store.dir) / FILE_NAME
+    if not file.exists():
+        raise ServiceUnavailable(f"{file}: no candles are stored yet", "a collector stores them while `market.enabled` is true")
+    opened = SqliteCandleStore(file, read_only=True)
+    try:
+        report, flaws = CandleUpkeep(opened).report(), opened.check() if checks else []
+    finally:
+        opened.close()
+    if as_json:
+        print_json([report, *({"flaw": flaw.kind, **flaw_rows([flaw])[0]} for flaw in flaws)])
+    else:
+        print_lines(report_lines(report))
+        if flaws:
+            print_table(FLAWS, [tuple(row.values()) for row in flaw_rows(flaws[:SHOWN])], f"{len(flaws):,} findings")
+    if checks:
+        say(f"findings: {len(flaws):,}")
+    return EXIT_FOUND if flaws else EXIT_OK

@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from pumpwatch.clock import NS_PER_S
-from pumpwatch.commands.cells import lasted, one_day, time_cell, venue_cell
+from pumpwatch.commands.cells import lasted, one_day, size, time_cell, venue_cell
+from pumpwatch.commands.output import terminal_width
 from pumpwatch.commands.price_plot import price_plot
-from pumpwatch.commands.table import Cell, Column, Row, plain
+from pumpwatch.commands.table import Cell, Column, Row, plain, wrapped
 from pumpwatch.market.answers import CandleAnswer, Found, Stats
 from pumpwatch.market.candle_columns import Origin
+from pumpwatch.market.interfaces import Flaw
 from pumpwatch.order_book import OrderBook
 from pumpwatch.ticker import Ticker
 
@@ -171,3 +174,36 @@ def _value(found: Found[Any]) -> Any:
     assert found.value is not None
     return found.value
 
+
+
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """Return the upkeep of a store as lines, one subject each."""
+    state = report["fragmentation"]
+    lines = [f"file           {report['file']}",
+             f"size           {size(report['size_bytes'])}, and {size(report['log_bytes'])} of the log",
+             f"fragmentation  {state['free_pages']:,} of {state['pages']:,} pages are free"]
+    lines += [f"{'candles' if number == 0 else '':<15}{one['interval']:<4}"
+              + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in one.items() if name != "interval")
+              for number, one in enumerate(report["intervals"])]
+    lines += [f"{task:<15}{time_cell(at_s * NS_PER_S, with_day=True, digits=0).full}  {result}"
+              for task, (at_s, result) in ((task, (note["at"], note["result"])) for task, note in report["upkeep"].items())]
+    lines += [f"{'last vacuum':<15}never"] if "vacuum" not in report["upkeep"] else []
+    lines += [f"{f'indexes {name}':<15} {', '.join(found) or 'none'}" for name, found in report["indexes"].items()]
+    lines += [f"{'slow query':<15}{asked['slow']:,} of {asked['times']:,} times, {asked['worst_ms']:.0f} ms: {asked['query']}"
+              for asked in report["slow_queries"]]
+    return [line for text in [*lines, f"migrations     {', '.join(report['migrations'])}"] for line in wrapped(text, terminal_width())]
+
+
+FLAWS = (Column("kind"), Column("venue", rank=1), Column("symbol", rank=2), Column("interval"), Column("time"),
+         Column("detail", wraps=True))
+
+
+def flaw_rows(flaws: Sequence[Flaw]) -> list[dict[str, str]]:
+    """Return a row for each flaw, under stable keys."""
+    found = []
+    for flaw in flaws:
+        exchange, market_type, symbol = flaw.series or ("", "", "")
+        found.append({"kind": flaw.kind, "venue": f"{exchange}.{market_type}" if exchange else "", "symbol": symbol,
+                      "interval": flaw.interval, "time": time_cell(flaw.timestamp_ns, with_day=True, digits=0).full,
+                      "detail": flaw.detail})
+    return found

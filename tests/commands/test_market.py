@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pumpwatch.market.intervals import MINUTE_NS
+from pumpwatch.market.market_file import FILE_NAME
+from pumpwatch.market.sqlite_store import SqliteCandleStore
 from tests.commands.rendered import check_lines
 from tests.commands.stored import stored
+from tests.market.market_parts import C0, minute
 from tests.ops.command_line import CommandLine
 
 TIME = ("--from", "2023-11-14T22:00Z", "--to", "2023-11-14T23:00Z")
@@ -67,3 +71,26 @@ def test_what_is_not_kept_is_told_where_no_venue_is_asked(command: CommandLine, 
 def test_statistics_of_a_day_without_trades_say_so(command: CommandLine, config: Path) -> None:
     done = command("stats", "C1", "-c", config)
     assert done.returncode == 69 and "not a trade of the last 24 hours is stored" in done.stderr
+
+
+def test_a_store_is_shown_and_checked(command: CommandLine, config: Path) -> None:
+    assert command("store", "-c", config).returncode == 69
+    made = SqliteCandleStore(config.parent / FILE_NAME)
+    made.write("1m", [C0], minute(5 * MINUTE_NS, 10.0))
+    made.close()
+    done = command("store", "--check", "-c", config)
+    check_lines(done.stdout.splitlines(), 80)
+    assert done.returncode == 0 and "fragmentation" in done.stdout and "last vacuum    never" in done.stdout
+    assert "findings: 0" in done.stderr
+    report = json.loads(command("store", "--json", "-c", config).stdout)
+    assert report["size_bytes"] > 0 and report["migrations"] and report["intervals"][0]["interval"] == "1m"
+
+
+def test_a_candle_that_cannot_be_is_a_finding(command: CommandLine, config: Path) -> None:
+    made = SqliteCandleStore(config.parent / FILE_NAME)
+    rows = minute(5 * MINUTE_NS, 10.0)
+    rows.high[:] = 1.0
+    made.write("1m", [C0], rows)
+    made.close()
+    done = command("store", "--check", "-c", config)
+    assert done.returncode == 1 and "ohlc" in done.stdout and "C0USDT" in done.stdout and "findings: 1" in done.stderr

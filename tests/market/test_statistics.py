@@ -16,7 +16,8 @@ FIRST_WHOLE = -(-FROM // MINUTE_NS) * MINUTE_NS
 
 
 def test_a_trade_counts_from_exactly_24_hours_ago_until_exactly_now() -> None:
-    rows = [(FROM - 1, 99.0, 1.0), (FROM, 10.0, 2.0), (FIRST_WHOLE + MINUTE_NS, 12.0, 1.0), (NOW - 1, 11.0, 3.0), (NOW, 98.0, 1.0)]
+    rows = [(FROM - 1, 99.0, 1.0), (FROM, 10.0, 2.0), (FIRST_WHOLE + MINUTE_NS, 12.0, 1.0), (NOW - 1, 11.0, 3.0),
+            (NOW, 98.0, 1.0)]
     found = stats_of(CandleReader(KeptTrades(trades_at(*rows)), None, CLOCK), 0, FROM, NOW, [])
     assert found is not None
     assert (found.open, found.high, found.low, found.close) == (10.0, 12.0, 10.0, 11.0)
