@@ -173,7 +173,7 @@ def _of(coins: Sequence[str]) -> str:
 
 
 @click.command()
-@click.option("--check", "checks", is_flag=True, help="Check every candle: doubles, the order of prices, unknown series, the file.")
+@click.option("--check", "checks", is_flag=True, help="Check every candle: doubles, order, prices, series, the file.")
 @json_option
 @config_option
 def store(checks: bool, as_json: bool, config: Config) -> int:

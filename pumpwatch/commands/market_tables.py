@@ -191,10 +191,11 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     lines += [f"{f'indexes {name}':<15} {', '.join(found) or 'none'}" for name, found in report["indexes"].items()]
     lines += [f"{'slow query':<15}{asked['slow']:,} of {asked['times']:,} times, {asked['worst_ms']:.0f} ms: {asked['query']}"
               for asked in report["slow_queries"]]
-    return [line for text in [*lines, f"migrations     {', '.join(report['migrations'])}"] for line in wrapped(text, terminal_width())]
+    lines.append(f"migrations     {', '.join(report['migrations'])}")
+    return [line.rstrip() for text in lines for line in wrapped(text, terminal_width())]
 
 
-FLAWS = (Column("kind"), Column("venue", rank=1), Column("symbol", rank=2), Column("interval"), Column("time"),
+FLAWS = (Column("kind"), Column("venue", rank=1), Column("symbol", wraps=True), Column("interval", rank=2), Column("time"),
          Column("detail", wraps=True))
 
 
