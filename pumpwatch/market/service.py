@@ -18,7 +18,6 @@ from pumpwatch.market.answers import CandleAnswer, Found, Stats, TradeColumns
 from pumpwatch.market.candle_reader import CandleReader
 from pumpwatch.market.interfaces import Cache, CandleStore
 from pumpwatch.market.memory_cache import MemoryCache
-from pumpwatch.market.pull_through import REFUSED_S as REFUSED_S
 from pumpwatch.market.pull_through import PullThrough
 from pumpwatch.market.statistics import DAY_NS, stats_of
 from pumpwatch.market.trade_source import TradeSource, ids_of

@@ -11,7 +11,8 @@ import pytest
 from pumpwatch.clock import FakeClock
 from pumpwatch.errors import UsageError
 from pumpwatch.market.intervals import MINUTE_NS
-from pumpwatch.market.service import BOOK_S, REFUSED_S, TICKER_S, MarketService
+from pumpwatch.market.pull_through import REFUSED_S
+from pumpwatch.market.service import BOOK_S, TICKER_S, MarketService
 from pumpwatch.venue import HttpRequest
 from tests.market.market_parts import KeptTrades, asker, refused, trades_at
 
