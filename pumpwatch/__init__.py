@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pumpwatch.listing.board_lists import pair_markets as pair_markets  # the same for what functions return
     from pumpwatch.listing.board_lists import rows_of as rows_of
     from pumpwatch.venue import ascending_candles as ascending_candles
+    from pumpwatch.venue import tickers_at as tickers_at
 
 __version__ = "0.1.0"
 
@@ -28,9 +29,10 @@ _HOMES = {
     ),
     "pumpwatch.venue": (
         "AggregatedHistory", "Candle", "Candles", "Heartbeat", "HistoryDepth", "HistoryQuery", "HttpRequest", "Limits",
-        "OrderBooks", "Session", "Venue", "Volumes", "ascending_candles",
+        "OrderBooks", "Session", "Tickers", "Venue", "Volumes", "ascending_candles", "tickers_at",
     ),
     "pumpwatch.order_book": ("OrderBook", "book_reader"),
+    "pumpwatch.ticker": ("Ticker", "ticker_reader"),
     "pumpwatch.catalogue": ("Catalogue", "split_multiplier"),
     "pumpwatch.errors": ("BadFrame", "ConfigError", "PumpWatchError", "ServiceUnavailable"),
     "pumpwatch.hookspecs": (
@@ -54,6 +56,7 @@ _HOMES = {
     "pumpwatch.sim.market_list": ("market_board",),
     "pumpwatch.sim.http_messages": ("HttpCall", "HttpReply"),
     "pumpwatch.sim.book": ("MadeBook",),
+    "pumpwatch.sim.ticker": ("MadeTicker",),
     "pumpwatch.sim.history": ("aggregate",),
     "pumpwatch.sim.rows": ("VOID", "Rows", "SymbolSpec"),
     "pumpwatch.sim.ground_truth": ("id_number",),

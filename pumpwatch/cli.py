@@ -14,7 +14,20 @@ from collections.abc import Sequence
 import click
 
 from pumpwatch import __version__
-from pumpwatch.commands import backups, data, health, host, journal, listings, notify, retention, rollouts, running, verify
+from pumpwatch.commands import (
+    backups,
+    data,
+    health,
+    host,
+    journal,
+    listings,
+    market,
+    notify,
+    retention,
+    rollouts,
+    running,
+    verify,
+)
 from pumpwatch.commands.output import say
 from pumpwatch.errors import EXIT_DISK, EXIT_INTERRUPTED, EXIT_OK, PumpWatchError
 from pumpwatch.ops.logs import PrintableFormatter
@@ -51,7 +64,8 @@ def pumpwatch() -> None:
 
 for command in (
     running.collect, running.renew, running.demo, running.simulate, data.trades, data.decode, data.titles,
-    data.init_symbols, listings.listing, notify.notify, health.status, health.check, health.doctor, health.plugins,
+    data.init_symbols, market.candles, market.ticker, market.orderbook, market.stats, market.store, listings.listing,
+    notify.notify, health.status, health.check, health.doctor, health.plugins,
     rollouts.rollout, rollouts.bench_sink,
     journal.gaps, verify.verify, backups.backup, backups.restore, retention.retention, host.install,
     host.uninstall,

@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
 
 from pumpwatch.errors import BadFrame
 from pumpwatch.model import Columns, Control, IdKind, Instrument, QuantityUnit
 from pumpwatch.order_book import OrderBook
+from pumpwatch.ticker import Ticker, ticker_reader
 
 MINUTE_NS = 60 * 10**9
 
@@ -172,6 +175,32 @@ class OrderBooks:
     parse: Callable[[bytes, Instrument], OrderBook]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tickers:
+    """A venue's own ticker of a symbol, by REST and without a key.
+
+    request(symbol): asks for that symbol alone. parse(body, instrument): its ticker, volumes in base units. It raises
+    BadFrame, or another of the errors that parsers may raise, if the body is something else. `tickers_at` makes both of facts.
+    """
+
+    request: Callable[[str], HttpRequest]
+    parse: Callable[[bytes, Instrument], Ticker]
+
+
+def tickers_at(path: str, symbol_key: str = "symbol", *, weight: float = 1, params: Mapping[str, str | int] | None = None,
+               **facts: Any) -> Tickers:
+    """Return the tickers that a GET of this path gives; the facts are those of `ticker_reader`.
+
+    The symbol stands in the path in place of {}, percent-encoded, or else is a parameter beside `params`.
+    """
+    def request(symbol: str) -> HttpRequest:
+        if "{}" in path:
+            return HttpRequest(path.replace("{}", quote(symbol, safe="")), dict(params or {}), weight=weight)
+        return HttpRequest(path, {**(params or {}), symbol_key: symbol}, weight=weight)
+
+    return Tickers(request=request, parse=ticker_reader(**facts))
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """The steps before each connection: a request, and the WebSocket address made from its answer.
@@ -235,6 +264,7 @@ class Venue:
     aggregated_history: AggregatedHistory | None = None  # deeper than `history`, but with joined trades
     candles: Candles | None = None  # None: the venue has none
     books: OrderBooks | None = None  # the same
+    tickers: Tickers | None = None  # the same
     variant: str = ""  # another protocol of the same venue, chosen by `exchanges.<name>.<market_type>.variant`
 
     @property

@@ -24,7 +24,7 @@ LARGEST_MODULE, LONGEST_FUNCTION = 400, 60  # lines
 BASE = {"descriptors", "errors", "findings", "printable", "model", "order_book", "venue", "records", "downtime", "moments",
         "clock", "stats", "config", "config_alerts", "config_api", "config_backup", "config_disk", "config_errors",
         "config_listing", "config_log", "config_market", "config_rollout", "config_section", "yaml_loader", "catalogue",
-        "hookspecs", "sink_abilities", "net"}
+        "hookspecs", "sink_abilities", "net", "ticker"}
 
 # Upstream first. A stage imports the base, itself, and the stages whose results it reads.
 READS = {
@@ -40,7 +40,7 @@ READS = {
     "backup": {"store", "listing", "notify"},
     "ops": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify"},
     "api": {"instruments", "feeds", "pipeline", "store", "backfill", "listing", "notify", "ops", "market"},
-    "market": {"instruments", "store", "backfill", "ops"},
+    "market": {"instruments", "feeds", "store", "backfill", "ops"},
     "rollout": {"store", "listing", "notify"},
     "sim": set(),
     "plugin_folder": set(),

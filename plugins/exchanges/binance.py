@@ -1,14 +1,13 @@
 """Binance spot and USDⓈ-M futures: every trade, from the raw `@trade` streams.
 
-Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-21) and their CHANGELOG;
-developers.binance.com, USDⓈ-M "Compressed Aggregate Trades List" and "Kline Candlestick Data" (2026-08). No official page
-describes the futures `@trade` stream; its facts are from several recorders since the base split of 2026 (2026-08).
-Checked 2026-11-27.
+Documents: binance-spot-api-docs web-socket-streams.md and rest-api.md (2026-07-21) and their CHANGELOG; developers.binance.com,
+USDⓈ-M "Compressed Aggregate Trades List" and "Kline Candlestick Data" (2026-08). No official page describes the futures `@trade`
+stream; its facts are from several recorders since the base split of 2026 (2026-08). Checked 2026-11-27.
 
 Symbols: upper case in REST, lower case in streams (`btcusdt@trade`). 1000SATS and 1000PEPE carry their multiplier in the
 base.
-Ids: `t`, contiguous per symbol. On futures, rows with X="NA" (price and quantity 0) use up an id and are not trades. Rows
-of the INSURANCE_FUND and of ADL, which take over positions, are flagged; the venue's own history leaves them out.
+Ids: `t`, contiguous per symbol. On futures, rows with X="NA" (price and quantity 0) use up an id and are not trades. Rows of the
+INSURANCE_FUND and of ADL, which take over positions, are flagged; the venue's own history leaves them out.
 Times: ms. Side: `m` says that the buyer was the maker, so the taker sold. Quantities: base units.
 Quirks: futures `@trade` lives on `/public`. On `/market` it is acknowledged and silent for ever; only `@aggTrade` flows
 there (variant `agg_trade`). Unknown symbols are acknowledged and silent. Old spot frames carry order ids in `a` and `b`.
@@ -19,9 +18,10 @@ pings every 3 minutes only, so we ping as well.
 History: spot has every trade by id (historicalTrades, from `fromId` on), and without an id the newest 1,000 only. Futures
 have the newest 1,000 (paging by id needs a key there); aggTrades reach back 48 hours, at most an hour a request, and join
 fills of one price and side within 100 ms: `f` to `l` are their ids, `a` counts aggregates, and so does `fromId`.
-Candles: klines of base and quote volume and number of trades, the minute that runs included. Block trades have a stream,
-ids and a history of their own; no document says that klines count them, or takeovers. Weight of futures: by `limit`.
-Books: depth, without a time on spot; on futures `T` is that of the matching engine. 50 levels weigh 5 and 2.
+Candles: klines of base and quote volume and number of trades, the minute that runs included. Block trades have a stream, ids
+and a history of their own; no document says that klines count them, or takeovers. Weight of futures: by `limit`. Books: depth,
+without a time on spot; on futures `T` is that of the matching engine. 50 levels weigh 5 and 2. Tickers: ticker/24hr of one
+symbol, without the best prices on futures.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ from pumpwatch import (
     book_reader,
     hookimpl,
     split_multiplier,
+    tickers_at,
 )
 
-NS_PER_MS = 1_000_000
-ROWS = 1000  # of a history request
+NS_PER_MS, ROWS = 1_000_000, 1000  # rows of a history request
 LONGEST_JOIN = 10_000  # trades in one aggregate; a row with a longer range is not believed
 TWO_DAYS_S, WINDOW_MS = 2 * 86_400, 3_599_000  # of aggTrades: the reach, and the period of a request, which is less than an hour
 SPECIAL = {"INSURANCE_FUND": Flag.INSURANCE_FUND.value, "ADL": Flag.ADL.value}
@@ -72,8 +72,10 @@ PERPETUAL = frozenset({"PERPETUAL", "TRADIFI_PERPETUAL", ""})  # the type is emp
 OTHER_EVENTS = frozenset({
     "1hTicker", "24hrMiniTicker", "24hrTicker", "4hTicker", "1dTicker", "assetIndexUpdate", "avgPrice", "blockTrade",
     "bookTicker", "compositeIndex", "continuous_kline", "contractInfo", "depthUpdate", "forceOrder", "kline",
-    "markPriceUpdate", "referencePrice",
-})
+    "markPriceUpdate", "referencePrice"})
+TICKERS: dict[str, Any] = {"time": ("closeTime", NS_PER_MS), "symbol": "symbol", "names": {
+    "price": "lastPrice", "open_24h": "openPrice", "high": "highPrice", "low": "lowPrice", "volume": "volume",
+    "quote_volume": "quoteVolume", "trades": "count", "bid": "bidPrice", "ask": "askPrice"}}
 
 
 class Trade(msgspec.Struct, gc=False):
@@ -197,8 +199,8 @@ def read_control(frame: bytes) -> Control | None:
     request_id = message.get("id") if isinstance(message.get("id"), int) else None
     error = message.get("error", message if "code" in message else None)
     if isinstance(error, dict):
-        kind = ControlKind.FULL if error == NO_ROOM else ControlKind.REFUSAL
-        return Control(kind, request_id, reason=f"{error.get('code')} {error.get('msg')}")
+        full, reason = error == NO_ROOM, f"{error.get('code')} {error.get('msg')}"
+        return Control(ControlKind.FULL if full else ControlKind.REFUSAL, request_id, reason=reason)
     if "result" in message and "id" in message:
         return Control(ControlKind.ACK, request_id)
     if "lastUpdateId" in message or {"u", "s", "b", "a"} <= message.keys():
@@ -360,7 +362,7 @@ FUTURES_FACTS: dict[str, Any] = {
     "heartbeat": Heartbeat(interval_s=30, text=None), "stale_after_s": 75,
     "instruments_requests": [HttpRequest("/fapi/v1/exchangeInfo", weight=1)],
     "volumes": Volumes(HttpRequest("/fapi/v1/ticker/24hr", weight=40), parse_volumes),
-    "books": _books("/fapi/v1/depth", 2, ("T", NS_PER_MS)),
+    "books": _books("/fapi/v1/depth", 2, ("T", NS_PER_MS)), "tickers": tickers_at("/fapi/v1/ticker/24hr", **TICKERS),
 }
 FUTURES_CANDLES = Candles(request=futures_candles_request, parse=parse_candles, rows_per_request=1500, reach_s=math.inf,
                           tolerance=0.0, why="")
@@ -379,7 +381,8 @@ VENUES = [
         instruments_requests=[HttpRequest("/api/v3/exchangeInfo", weight=20)],
         volumes=Volumes(HttpRequest("/api/v3/ticker/24hr", {"type": "MINI"}, weight=80), parse_volumes),
         candles=Candles(request=spot_candles_request, parse=parse_candles, rows_per_request=1000, reach_s=math.inf,
-                        tolerance=0.0, why=""), books=_books("/api/v3/depth", 5, None)),
+                        tolerance=0.0, why=""), books=_books("/api/v3/depth", 5, None),
+        tickers=tickers_at("/api/v3/ticker/24hr", weight=2, **TICKERS)),
     _venue(FUTURES, ws_url="wss://fstream.binance.com/public/ws", history_request=futures_history_request,
            parse_history=parse_history, history=HistoryDepth(rows_per_request=ROWS, pages=False, reach_s=0, skips_ids=True),
            aggregated_history=AggregatedHistory(depth=AGGREGATES, request=aggregates_by_time, parse=parse_aggregates),

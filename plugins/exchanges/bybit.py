@@ -18,7 +18,8 @@ connects in 5 minutes and 600 REST requests in 5 s. The messages allowed per sec
 connection's age.
 History: the newest 60 trades on spot and 1,000 on linear; nothing leads to older ones. Candles: kline, newest first, 1,000 a
 request from `start` to `end`, both inclusive, the minute that runs included; volumes in coins on both markets. No document
-says whether they count block trades. Books: orderbook, 50 levels on both markets; `ts` is the system's time.
+says whether they count block trades. Books: orderbook, 50 levels on both markets; `ts` is the system's time. Tickers: of
+one symbol, with the time of the answer; they do not count trades.
 """
 
 from __future__ import annotations
@@ -51,12 +52,14 @@ from pumpwatch import (
     Limits,
     OrderBooks,
     QuantityUnit,
+    Tickers,
     Venue,
     Volumes,
     ascending_candles,
     book_reader,
     hookimpl,
     split_multiplier,
+    tickers_at,
 )
 
 TOPIC = "publicTrade."
@@ -280,6 +283,17 @@ def _books(category: str) -> OrderBooks:
                       parse=book_reader(_result_in, bids="b", asks="a", time=("ts", NS_PER_MS), sequence="u", symbol="s"))
 
 
+def _ticker_in(body: bytes) -> dict[str, Any]:
+    ticker, = _result_in(body)["list"]
+    return {**ticker, "time": msgspec.json.decode(body)["time"]}
+
+
+def _tickers(category: str) -> Tickers:
+    return tickers_at(TICKERS, params={"category": category}, data=_ticker_in, symbol="symbol", time=("time", NS_PER_MS), names={
+        "price": "lastPrice", "open_24h": "prevPrice24h", "high": "highPrice24h", "low": "lowPrice24h", "volume": "volume24h",
+        "quote_volume": "turnover24h", "bid": "bid1Price", "ask": "ask1Price"})
+
+
 def _venue(market_type: str, symbols_per_message: int, history_rows: int, **facts: Any) -> Venue:
     category = CATEGORY[market_type]
     return Venue(
@@ -296,7 +310,7 @@ def _venue(market_type: str, symbols_per_message: int, history_rows: int, **fact
         history=HistoryDepth(rows_per_request=history_rows, pages=False, reach_s=0),
         history_request=_history_request(category, history_rows),
         candles=Candles(request=_candles_request(category), parse=parse_candles, rows_per_request=CANDLE_ROWS, reach_s=math.inf,
-                        tolerance=0.0, why=""), books=_books(category), **facts,
+                        tolerance=0.0, why=""), books=_books(category), tickers=_tickers(category), **facts,
     )
 
 

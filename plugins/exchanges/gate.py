@@ -10,16 +10,16 @@ and is flagged; the other ids are used up without a trade.
 Times: on spot text, ms with a fraction; on futures ms, in its REST history seconds with a fraction.
 Side: the taker's: `side` on spot, the sign of `size` on futures. Quantities: base units on spot; contracts of
 quanto_multiplier base units on futures. `is_internal`, flagged: the insurance fund or ADL took over a position.
-Quirks: without the header X-Gate-Size-Decimal sizes are cut to whole contracts. A part of a contract then has size 0,
-which has no side, so it is quarantined. One unknown symbol rejects its whole request, and the answer names it. A request
-carries its sending time, within 60 s of the server's. `spot.system` and `futures.system` announce a restart. Spot
-lists leveraged tokens.
+Quirks: without the header X-Gate-Size-Decimal sizes are cut to whole contracts. A part of a contract then has size 0, which has
+no side, so it is quarantined. One unknown symbol rejects its whole request, and the answer names it. A request carries its
+sending time, within 60 s of the server's. `spot.system` and `futures.system` announce a restart. Spot lists leveraged tokens.
 Limits: 300 connections per address at once; no documented number of symbols, 200 worked in probes. REST: 200 requests in
 10 s, each path for itself. The allowed connects and messages per second are not documented; the values here are ours.
 History: the newest 1,000 rows of a range of seconds, the last one taken as whole, for 30 days; not by `last_id`, which is no
 longer recommended. Where a symbol has more than 1,000 trades in one second, the pages stand still.
-Candles: 1,000 a request on spot and 2,000 on futures, both ends included, of the last 10,000 minutes. Futures count contracts;
-no document says how parts of a contract and takeovers count. Books: `current` is the answer's time, on futures in seconds.
+Candles: 1,000 a request on spot and 2,000 on futures, both ends included, of the last 10,000 minutes. Futures count contracts; no
+document says how parts of a contract and takeovers count. Books: `current` is the answer's time, on futures in seconds. Tickers:
+without a time; the price of a day ago comes from a change in percent of two decimals. Futures count contracts.
 """
 
 from __future__ import annotations
@@ -50,18 +50,19 @@ from pumpwatch import (
     Limits,
     OrderBooks,
     QuantityUnit,
+    Tickers,
     Venue,
     Volumes,
     ascending_candles,
     book_reader,
     hookimpl,
     split_multiplier,
+    tickers_at,
 )
 
 NAMES = re.compile(r"[^\s\"'`,;:()\[\]]+")
-NS_PER_S, THIRTY_DAYS_S = 10**9, 30 * 86_400
+NS_PER_S, THIRTY_DAYS_S, LONGEST_RANGE = 10**9, 30 * 86_400, 10_000  # a row that spans more ids than that is a damaged frame
 CANDLE_REACH_S = 9_990 * 60  # the oldest of 10,000 minutes go while a request is under way
-LONGEST_RANGE = 10_000  # fills in one row; a longer range is a damaged frame
 Channel = TypeVar("Channel")
 Result = TypeVar("Result")
 UNIT_NS = {13: 1_000_000, 10: NS_PER_S}  # by digits before the point: ms and seconds of our time
@@ -303,19 +304,13 @@ def parse_futures_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
 
 
 def _volumes(path: str, symbol_key: str, volume_key: str) -> Volumes:
-    def parse_volumes(body: bytes) -> dict[str, float]:
-        return {row[symbol_key]: float(row[volume_key] or 0) for row in _listed.decode(body)}
-
-    return Volumes(HttpRequest(path), parse_volumes)
+    return Volumes(HttpRequest(path), lambda body: {row[symbol_key]: float(row[volume_key] or 0) for row in _listed.decode(body)})
 
 
 def _history_request(path: str, symbol_key: str) -> Callable[[HistoryQuery], HttpRequest]:
-    def request(query: HistoryQuery) -> HttpRequest:
-        """Ask for the newest 1,000 rows of a time range in whole seconds; an earlier end pages back."""
-        return HttpRequest(path, {symbol_key: query.symbol, "limit": 1000, "from": query.start_ns // NS_PER_S,
-                                  "to": (query.end_ns - 1) // NS_PER_S})
-
-    return request
+    """Ask for the newest 1,000 rows of a time range in whole seconds; an earlier end pages back."""
+    return lambda query: HttpRequest(path, {symbol_key: query.symbol, "limit": 1000, "from": query.start_ns // NS_PER_S,
+                                            "to": (query.end_ns - 1) // NS_PER_S})
 
 
 def parse_spot_history(body: bytes, symbol: str, columns: Columns) -> None:
@@ -332,20 +327,17 @@ def parse_futures_history(body: bytes, symbol: str, columns: Columns) -> None:
 
 
 def _minutes(path: str, symbol_key: str, rows: int, parse: Callable[[bytes, Instrument], list[Candle]]) -> Candles:
-    def request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
-        """Ask for minutes from the first whole one on, to the last second: no other minute begins before it."""
-        return HttpRequest(path, {symbol_key: symbol, "interval": "1m", "from": -(-start_ns // (60 * NS_PER_S)) * 60,
-                                  "to": (end_ns - 1) // NS_PER_S})
-
-    return Candles(request=request, parse=parse, rows_per_request=rows, reach_s=CANDLE_REACH_S, tolerance=0.0, why="")
+    """Ask for minutes from the first whole one on, to the last second: no other minute begins before it."""
+    return Candles(request=lambda symbol, start_ns, end_ns: HttpRequest(
+        path, {symbol_key: symbol, "interval": "1m", "from": -(-start_ns // 60 // NS_PER_S) * 60, "to": (end_ns - 1) // 10**9}),
+        parse=parse, rows_per_request=rows, reach_s=CANDLE_REACH_S, tolerance=0.0, why="")
 
 
 def _candles(rows: Iterable[Sequence[Any]]) -> list[Candle]:
     """Return candles of rows of time, open, high, low, close, base volume and quote volume."""
-    found: list[Candle] = ascending_candles(
+    return ascending_candles(
         Candle(start_ns=int(at) * NS_PER_S, open=first, high=high, low=low, close=last, volume=volume, quote_volume=quote)
         for at, first, high, low, last, volume, quote in (map(float, row) for row in rows))
-    return found
 
 
 def parse_spot_candles(body: bytes, instrument: Instrument) -> list[Candle]:
@@ -362,6 +354,12 @@ def parse_futures_candles(body: bytes, instrument: Instrument) -> list[Candle]:
 def _books(path: str, key: str, **facts: Any) -> OrderBooks:
     return OrderBooks(request=lambda symbol: HttpRequest(path, {key: symbol, "limit": 50, "with_id": "true"}),
                       parse=book_reader(sequence="id", **facts))
+
+
+def _tickers(path: str, key: str, **names: str) -> Tickers:
+    return tickers_at(path, key, data=lambda body: _listed.decode(body)[0], symbol=key, names={
+        "price": "last", "percent": "change_percentage", "high": "high_24h", "low": "low_24h", "bid": "highest_bid",
+        "ask": "lowest_ask", **names})
 
 
 def _venue(market_type: str, **facts: Any) -> Venue:
@@ -383,14 +381,16 @@ VENUES = [
            parse_instruments=parse_spot_instruments, volumes=_volumes("/spot/tickers", "currency_pair", "quote_volume"),
            history_request=_history_request("/spot/trades", "currency_pair"), parse_history=parse_spot_history,
            candles=_minutes("/spot/candlesticks", "currency_pair", 1000, parse_spot_candles),
-           books=_books("/spot/order_book", "currency_pair", time=("current", 1_000_000))),
+           books=_books("/spot/order_book", "currency_pair", time=("current", 1_000_000)),
+           tickers=_tickers("/spot/tickers", "currency_pair", volume="base_volume", quote_volume="quote_volume")),
     _venue(FUTURES, ws_url="wss://fx-ws.gateio.ws/v4/ws/usdt", headers={"X-Gate-Size-Decimal": "1"},
            quantity_unit=QuantityUnit.CONTRACTS, timestamp_unit_ns=1_000_000, parse=parse_futures,
            instruments_requests=[HttpRequest("/futures/usdt/contracts")], parse_instruments=parse_futures_instruments,
            volumes=_volumes("/futures/usdt/tickers", "contract", "volume_24h_quote"),
            history_request=_history_request("/futures/usdt/trades", "contract"), parse_history=parse_futures_history,
            candles=_minutes("/futures/usdt/candlesticks", "contract", 2000, parse_futures_candles),
-           books=_books("/futures/usdt/order_book", "contract", time=("current", NS_PER_S), level=("p", "s"))),
+           books=_books("/futures/usdt/order_book", "contract", time=("current", NS_PER_S), level=("p", "s")),
+           tickers=_tickers("/futures/usdt/tickers", "contract", volume="volume_24h", quote_volume="volume_24h_quote")),
 ]
 
 

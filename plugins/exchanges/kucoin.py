@@ -20,9 +20,10 @@ Limits, classic: 100 symbols per topic; 400 per spot session by the newer text, 
 (more are rejected with 509); 100 messages in 10 s; 30 connects a minute. Tokenless: 600 topics per connection (200 are
 used), 300 messages in 10 s, 250 connects in 5 minutes. The text does not say whether connects and the REST weight of
 2,000 in 30 s count per market; the stricter reading is used: both markets share them.
-History: the last 100 trades, whatever is asked: oldest first on spot, newest first on futures. Candles: 1,500 a request on
-spot, newest first, in base units; 500 on futures, in lots. A minute without a trade has none.
-Books: 100 levels without a key ("Get Part OrderBook"), in lots on futures; 20 levels there weigh as much.
+History: the last 100 trades, whatever is asked: oldest first on spot, newest first on futures. Candles: 1,500 a request on spot,
+newest first, in base units; 500 on futures, in lots. A minute without a trade has none. Books: 100 levels without a key ("Get
+Part OrderBook"), in lots on futures; 20 levels there weigh as much. Tickers: "Get 24hr Stats" of spot; the contract's row on
+futures, without a time, its volume in base units as clients read it (from memory).
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ from pumpwatch import (
     book_reader,
     hookimpl,
     split_multiplier,
+    tickers_at,
 )
 
 NS_PER_MS, NS_PER_S, MINUTE_NS = 10**6, 10**9, 60 * 10**9
-OK = "200000"
-TOO_MANY = 509
+OK, TOO_MANY = "200000", 509
 TOPICS = {SPOT: "/market/match:", FUTURES: "/contractMarket/execution:"}
 TRADE_SUBJECTS = frozenset({"trade.l3match", "match", "trade.SPOT", "trade.FUTURES"})
 OLD_NAMES = {"XBT": "BTC"}
@@ -253,8 +254,7 @@ def _data_in(body: bytes) -> Any:
 
 
 def _rows_in(body: bytes) -> Any:
-    data = _data_in(body)
-    return data["list"] if isinstance(data, dict) else data
+    return data["list"] if isinstance(data := _data_in(body), dict) else data
 
 
 def parse_instruments(bodies: Sequence[bytes]) -> list[Instrument]:
@@ -303,18 +303,14 @@ def parse_history(body: bytes, symbol: str, columns: Columns) -> None:
 
 def spot_candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
     """Ask for minutes by seconds. No minute begins between the last second and the end, whether that is included or not."""
-    return HttpRequest("/api/v1/market/candles", {"symbol": symbol, "type": "1min", "startAt": _ceil(start_ns, MINUTE_NS) * 60,
+    return HttpRequest("/api/v1/market/candles", {"symbol": symbol, "type": "1min", "startAt": -(-start_ns // MINUTE_NS) * 60,
                                                   "endAt": (end_ns - 1) // NS_PER_S}, weight=3)
 
 
 def futures_candles_request(symbol: str, start_ns: int, end_ns: int) -> HttpRequest:
     """Ask for minutes by milliseconds, in the same way."""
-    return HttpRequest("/api/v1/kline/query", {"symbol": symbol, "granularity": 1, "from": _ceil(start_ns, MINUTE_NS) * 60_000,
+    return HttpRequest("/api/v1/kline/query", {"symbol": symbol, "granularity": 1, "from": -(-start_ns // MINUTE_NS) * 60_000,
                                                "to": (end_ns - 1) // NS_PER_MS}, weight=3)
-
-
-def _ceil(time_ns: int, unit_ns: int) -> int:
-    return -(-time_ns // unit_ns)
 
 
 def _candles_parser(unit_ns: int, places: Sequence[int]) -> Callable[[bytes, Instrument], list[Candle]]:
@@ -322,11 +318,10 @@ def _candles_parser(unit_ns: int, places: Sequence[int]) -> Callable[[bytes, Ins
 
     def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
         rows = msgspec.convert(_data_in(body), list[list[float]], strict=False)
-        found: list[Candle] = ascending_candles(
+        return ascending_candles(
             Candle(start_ns=int(at) * unit_ns, open=first, high=high, low=low, close=last,
                    volume=volume * instrument.contract_size, quote_volume=turnover)
             for at, first, high, low, last, volume, turnover in ([row[place] for place in places] for row in rows))
-        return found
 
     return parse_candles
 
@@ -344,14 +339,20 @@ MARKETS: dict[str, dict[str, Any]] = {
         "history_request": _history_request("/api/v1/market/histories", 3),
         "candles": Candles(request=spot_candles_request, parse=_candles_parser(NS_PER_S, (0, 1, 3, 4, 2, 5, 6)),
                            rows_per_request=1500, reach_s=math.inf, tolerance=0.0, why=""),
-        "books": _books("/api/v1/market/orderbook/level2_100", 4, ("time", NS_PER_MS))},
+        "books": _books("/api/v1/market/orderbook/level2_100", 4, ("time", NS_PER_MS)),
+        "tickers": tickers_at("/api/v1/market/stats", weight=15, data=_data_in, symbol="symbol", time=("time", NS_PER_MS), names={
+            "price": "last", "change": "changePrice", "high": "high", "low": "low", "volume": "vol", "quote_volume": "volValue",
+            "bid": "buy", "ask": "sell"})},
     FUTURES: {
         "rest_url": "https://api-futures.kucoin.com", "quantity_unit": QuantityUnit.CONTRACTS,
         "instruments_requests": [HttpRequest("/api/v1/contracts/active", weight=3)],
         "history_request": _history_request("/api/v1/trade/history", 5),
         "candles": Candles(request=futures_candles_request, parse=_candles_parser(NS_PER_MS, range(7)), rows_per_request=500,
                            reach_s=math.inf, tolerance=0.0, why=""),
-        "books": _books("/api/v1/level2/depth100", 5, ("ts", 1))},
+        "books": _books("/api/v1/level2/depth100", 5, ("ts", 1)),
+        "tickers": tickers_at("/api/v1/contracts/{}", weight=3, data=_data_in, symbol="symbol", names={
+            "price": "lastTradePrice", "change": "priceChg", "high": "highPrice", "low": "lowPrice",
+            "base_volume": "volumeOf24h", "quote_volume": "turnoverOf24h"})},
 }
 
 

@@ -21,7 +21,8 @@ where more than 100 trades have one time; pages by id do not. Candles: history-c
 `after`, both exclusive, 100 a request: clients use 100 or 300, and a shorter answer would make minutes look quiet. `vol`
 counts contracts on swaps. A candle that is not `confirm`ed is left out. No document says whether candles count block trades,
 which `trades-all` leaves out. Books: `books`, up to 400 levels, as rows of price, quantity in contracts on swaps, a 0 and
-the number of orders; 40 requests in 2 seconds.
+the number of orders; 40 requests in 2 seconds. Tickers: `ticker`; `vol24h` counts contracts on swaps. `volCcy24h` is in the
+quote on spot alone, so swaps have no quote volume.
 """
 
 from __future__ import annotations
@@ -53,12 +54,14 @@ from pumpwatch import (
     Limits,
     OrderBooks,
     QuantityUnit,
+    Tickers,
     Venue,
     Volumes,
     ascending_candles,
     book_reader,
     hookimpl,
     split_multiplier,
+    tickers_at,
 )
 
 NS_PER_MS = 1_000_000
@@ -284,13 +287,19 @@ def parse_candles(body: bytes, instrument: Instrument) -> list[Candle]:
         for row in answer.data if row.confirm == "1")
 
 
-def _book_in(body: bytes) -> dict[str, Any]:
-    book, = _data_in(body)
-    return book
+def _one_in(body: bytes) -> dict[str, Any]:
+    row, = _data_in(body)
+    return row
 
 
 BOOKS = OrderBooks(request=lambda symbol: HttpRequest("/api/v5/market/books", {"instId": symbol, "sz": 50}),
-                   parse=book_reader(_book_in, time=("ts", NS_PER_MS)))
+                   parse=book_reader(_one_in, time=("ts", NS_PER_MS)))
+
+
+def _tickers(**names: str) -> Tickers:
+    return tickers_at("/api/v5/market/ticker", "instId", data=_one_in, symbol="instId", time=("ts", NS_PER_MS), names={
+        "price": "last", "open_24h": "open24h", "high": "high24h", "low": "low24h", "volume": "vol24h", "bid": "bidPx",
+        "ask": "askPx", **names})
 
 
 def _venue(market_type: str, instrument_type: str, quantity_unit: QuantityUnit) -> Venue:
@@ -304,6 +313,7 @@ def _venue(market_type: str, instrument_type: str, quantity_unit: QuantityUnit) 
         history=HistoryDepth(rows_per_request=100, pages=True, reach_s=90 * 86_400, by_id=True),
         candles=Candles(request=candles_request, parse=parse_candles, rows_per_request=CANDLE_ROWS, reach_s=math.inf,
                         tolerance=0.0, why=""), books=BOOKS,
+        tickers=_tickers(quote_volume="volCcy24h") if market_type == SPOT else _tickers(),
         subscribe=_request("subscribe"), unsubscribe=_request("unsubscribe"), parse=parse, read_control=read_control,
         instruments_requests=[HttpRequest("/api/v5/public/instruments", {"instType": instrument_type})],
         volumes=Volumes(HttpRequest("/api/v5/market/tickers", {"instType": instrument_type}), parse_volumes),

@@ -25,7 +25,8 @@ connections per client; more were open without a complaint. Both markets share o
 History: about the newest 1,000 trades, without paging, through a cache that may be a moment old; subscribing gives the same.
 Candles: kline/list, which the documents keep for compatibility, for only it takes a range; fewer than 1,000 minutes, its ends
 whole minutes, the later one excluded. The minute that runs is not in it. kline weighs 10. Spot has scaled integers.
-Books: 30 levels, with a time in ns; they may come through the cache as well.
+Books: 30 levels, with a time in ns; they may come through the cache as well. Tickers: md/spot/ticker/24hr, scaled, and
+md/v2/ticker/24hr, which lacks the best prices.
 """
 
 from __future__ import annotations
@@ -54,12 +55,14 @@ from pumpwatch import (
     Limits,
     OrderBooks,
     QuantityUnit,
+    Tickers,
     Venue,
     Volumes,
     ascending_candles,
     book_reader,
     hookimpl,
     split_multiplier,
+    tickers_at,
 )
 
 NS_PER_S = 10**9
@@ -343,6 +346,11 @@ def _books(path: str, key: str) -> OrderBooks:
                       parse=book_reader(data, time=("timestamp", 1), sequence="sequence", symbol="symbol"))
 
 
+def _tickers(path: str, **names: str) -> Tickers:
+    return tickers_at(path, data=lambda body: msgspec.json.decode(body)["result"], symbol="symbol", time=("timestamp", 1),
+                      names=names)
+
+
 def _venue(market_type: str, channel: str, history_path: str, **facts: Any) -> Venue:
     return Venue(
         exchange="phemex", market_type=market_type, ws_url="wss://ws.phemex.com", rest_url="https://api.phemex.com", headers={},
@@ -362,10 +370,14 @@ VENUES = [
     _venue(SPOT, "trade", "/md/trade", quantity_unit=QuantityUnit.CONTRACTS, parse=parse_spot,
            parse_instruments=spot_instruments, unlisted=unlisted_spot,
            volumes=Volumes(HttpRequest("/md/spot/ticker/24hr/all"), spot_volumes), parse_history=_history_parser(parse_spot),
-           books=_books("/md/orderbook", "book")),
+           books=_books("/md/orderbook", "book"),
+           tickers=_tickers("/md/spot/ticker/24hr", price="lastEp", open_24h="openEp", high="highEp", low="lowEp", bid="bidEp",
+                            ask="askEp", volume="volumeEv", quote_volume="turnoverEv")),
     _venue(FUTURES, "trade_p", "/md/v2/trade", quantity_unit=QuantityUnit.BASE, parse=parse_futures,
            parse_instruments=futures_instruments, volumes=Volumes(HttpRequest("/md/v2/ticker/24hr/all"), futures_volumes),
-           parse_history=_history_parser(parse_futures), books=_books("/md/v2/orderbook", "orderbook_p")),
+           parse_history=_history_parser(parse_futures), books=_books("/md/v2/orderbook", "orderbook_p"),
+           tickers=_tickers("/md/v2/ticker/24hr", price="closeRp", open_24h="openRp", high="highRp", low="lowRp",
+                            volume="volumeRq", quote_volume="turnoverRv")),
 ]
 
 

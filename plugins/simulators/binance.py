@@ -30,6 +30,7 @@ from pumpwatch import (
     History,
     HttpCall,
     HttpReply,
+    MadeTicker,
     Message,
     Meter,
     Reply,
@@ -184,7 +185,7 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
             return _limited(used, rules, meter, call.now_ns)
         if name == "exchangeInfo":
             return _json(_exchange_info(spot, history, rules, call.now_ns), used)
-        if name == "ticker/24hr":
+        if name == "ticker/24hr" and "symbol" not in call.query:
             return _json([{"symbol": symbol, "quoteVolume": f"{volume:.8f}", "count": 1000} for symbol, volume in
                           zip(history.table.symbols, history.table.volumes, strict=True)], used)
         if name in ("ping", "time"):
@@ -227,6 +228,8 @@ def _trades(call: HttpCall, name: str, spot: bool, history: History, used: float
             if not call.query[key].isdigit():
                 return _error(400, -1100, f"Illegal characters found in parameter '{key}'.")
             numbers[key] = int(call.query[key])
+    if name == "ticker/24hr":
+        return _json(_ticker(history.ticker(symbol, call.now_ns), spot), used)
     if name == "depth":
         return _depth(history, symbol, spot, numbers.get("limit", 500), call.now_ns, used)
     limit, most = numbers.get("limit", 500), 1500 if name == "klines" and not spot else ROW_LIMIT
@@ -290,6 +293,13 @@ def _depth(history: History, symbol: int, spot: bool, limit: int, now_ns: int, u
     times = {} if spot else {"E": now_ns // NS_PER_MS, "T": book.at_ns // NS_PER_MS}
     sides = {side: book.texts(side, limit) for side in ("bids", "asks")}
     return _json({"lastUpdateId": book.number, **times, **sides}, used)
+
+
+def _ticker(made: MadeTicker, spot: bool) -> dict[str, Any]:
+    best = {"bidPrice": made.text("bid"), "askPrice": made.text("ask")} if spot else {}
+    return {"symbol": made.table.symbols[made.symbol], "lastPrice": made.text("last"), "openPrice": made.text("open"),
+            "highPrice": made.text("high"), "lowPrice": made.text("low"), "volume": made.volume, "count": made.trades,
+            "quoteVolume": f"{made.turnover:.8f}", "closeTime": made.at_ns // NS_PER_MS, **best}
 
 
 def _klines(history: History, symbol: int, numbers: dict[str, int], limit: int, now_ns: int) -> list[list[Any]]:

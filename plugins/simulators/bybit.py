@@ -26,6 +26,7 @@ from pumpwatch import (
     History,
     HttpCall,
     HttpReply,
+    MadeTicker,
     Message,
     Meter,
     Reply,
@@ -157,13 +158,15 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
             return _answer(call, {}, 10001, "params error: Category is invalid")
         if call.path.endswith("instruments-info"):
             return _instruments(call, market_type, history)
-        if call.path.endswith("tickers"):
+        if call.path.endswith("tickers") and "symbol" not in call.query:
             pairs = zip(history.table.symbols, history.table.volumes, strict=True)
             return _answer(call, {"category": category, "list": [{"symbol": symbol, "turnover24h": str(volume)}
                                                                  for symbol, volume in pairs]})
         symbol = history.table.index.get(call.query.get("symbol", ""))
         if symbol is None:
             return _answer(call, {}, 10001, "Not supported symbols")
+        if call.path.endswith("tickers"):
+            return _ticker(call, category, history.ticker(symbol, call.now_ns))
         if call.path.endswith("kline"):
             return _kline(call, category, symbol, history)
         if call.path.endswith("orderbook"):
@@ -182,6 +185,14 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
         return _answer(call, {"category": category, "list": listed[::-1]})
 
     return rest
+
+
+def _ticker(call: HttpCall, category: str, made: MadeTicker) -> HttpReply:
+    """Answer with the time of the last trade, so that it can be old: the real venue gives that of the answer."""
+    row = {"symbol": made.table.symbols[made.symbol], "lastPrice": made.text("last"), "prevPrice24h": made.text("open"),
+           "highPrice24h": made.text("high"), "lowPrice24h": made.text("low"), "volume24h": made.volume,
+           "turnover24h": f"{made.turnover:.8f}", "bid1Price": made.text("bid"), "ask1Price": made.text("ask")}
+    return _answer(call, {"category": category, "list": [row]}, at_ns=made.at_ns)
 
 
 def _kline(call: HttpCall, category: str, symbol: int, history: History) -> HttpReply:
@@ -207,8 +218,8 @@ def _limit(call: HttpCall, default: int) -> int:
     return max(1, min(1000, int(text))) if text.isdecimal() else default
 
 
-def _answer(call: HttpCall, result: dict[str, Any], code: int = 0, text: str = "OK") -> HttpReply:
-    body = {"retCode": code, "retMsg": text, "result": result, "retExtInfo": {}, "time": call.now_ns // 1_000_000}
+def _answer(call: HttpCall, result: dict[str, Any], code: int = 0, text: str = "OK", at_ns: int = 0) -> HttpReply:
+    body = {"retCode": code, "retMsg": text, "result": result, "retExtInfo": {}, "time": (at_ns or call.now_ns) // 1_000_000}
     return HttpReply(200, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
 
 

@@ -27,6 +27,7 @@ from pumpwatch import (
     History,
     HttpCall,
     HttpReply,
+    MadeTicker,
     Message,
     Meter,
     Reply,
@@ -149,12 +150,13 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
             return _error(429, "TOO_MANY_REQUESTS", "Request Rate limit Exceeded")
         if path == list_path:
             return _json(_pairs(history) if spot else _contracts(history))
-        if path == ("/spot/tickers" if spot else "/futures/usdt/tickers"):
+        tickers_path = trades_path.replace("trades", "tickers")
+        if path == tickers_path and not {"currency_pair", "contract"} & call.query.keys():
             keys = ("currency_pair", "quote_volume") if spot else ("contract", "volume_24h_quote")
             pairs = zip(history.table.symbols, history.table.volumes, strict=True)
             return _json([dict(zip(keys, (symbol, str(volume)), strict=True)) for symbol, volume in pairs])
         book_path = trades_path.replace("trades", "order_book")
-        if path not in (trades_path, candles_path, book_path):
+        if path not in (trades_path, candles_path, book_path, tickers_path):
             return _error(404, "NOT_FOUND", "not found")
         symbol = history.table.index.get(call.query.get("currency_pair" if spot else "contract", ""))
         if symbol is None:
@@ -163,6 +165,8 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
         if not all(text.isdecimal() for text in numbers.values()):
             return _error(400, "INVALID_PARAM_VALUE", "not a number")
         given = {name: int(text) for name, text in numbers.items()}
+        if path == tickers_path:
+            return _json([_ticker(history.ticker(symbol, call.now_ns), spot)])
         if path == book_path:
             return _book(market_type, call, given.get("limit", 10), history, symbol)
         return (_trades if path == trades_path else _candles)(market_type, call, given, history, symbol)
@@ -180,6 +184,15 @@ def _trades(market_type: str, call: HttpCall, given: dict[str, int], history: Hi
     rows = rows.take(slice(max(0, len(rows) - limit - skipped), len(rows) - skipped if skipped < len(rows) else 0))
     form = "decimal" if call.headers.get(SIZES_IN_TEXT) == "1" else "whole"
     return _json((_spot_rows(rows) if market_type == SPOT else _futures_rows(form, rows))[::-1])
+
+
+def _ticker(made: MadeTicker, spot: bool) -> dict[str, str]:
+    name = made.table.symbols[made.symbol]
+    own = {"currency_pair": name, "base_volume": made.volume, "quote_volume": f"{made.turnover:.8f}"} if spot else {
+        "contract": name, "volume_24h": made.volume, "volume_24h_quote": f"{made.turnover:.8f}"}
+    return own | {"last": made.text("last"), "change_percentage": f"{100 * (made.last / made.open - 1):.2f}",
+                  "high_24h": made.text("high"), "low_24h": made.text("low"), "highest_bid": made.text("bid"),
+                  "lowest_ask": made.text("ask")}
 
 
 def _book(market_type: str, call: HttpCall, limit: int, history: History, symbol: int) -> HttpReply:

@@ -18,6 +18,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from pumpwatch import (
     FUTURES,
@@ -56,7 +57,8 @@ TOKENLESS_FRAME = '{"T":"trade.%s","P":%d,"d":{"E":%d,"M":%d,"S":"%s","p":"%s","
 WEIGHTS = {"/api/v1/bullet-public": 10, "/api/v2/symbols": 4, "/api/v1/contracts/active": 3, "/api/v1/market/histories": 3,
            "/api/v1/trade/history": 5, "/api/v1/market/allTickers": 15, "/api/v1/market/candles": 3, "/api/v1/kline/query": 3,
            "/api/v1/market/orderbook/level2_20": 2, "/api/v1/market/orderbook/level2_100": 4, "/api/v1/level2/depth20": 5,
-           "/api/v1/level2/depth100": 5}
+           "/api/v1/level2/depth100": 5, "/api/v1/market/stats": 15}
+CONTRACT = "/api/v1/contracts/"
 LISTS = {True: "/api/v2/symbols", False: "/api/v1/contracts/active"}
 HISTORIES = {True: "/api/v1/market/histories", False: "/api/v1/trade/history"}
 CANDLES = {True: "/api/v1/market/candles", False: "/api/v1/kline/query"}
@@ -198,7 +200,7 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
     """Return the function that answers a market's REST requests."""
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
-        weight = WEIGHTS.get(call.path)
+        weight = WEIGHTS.get(call.path, 3 if call.path.startswith(CONTRACT) else None)
         if weight is None:
             return _error("404000", "Url Not Found", 404)
         if meter.spend(weight) > rules.requests > 0:
@@ -212,6 +214,8 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
             rows = [{"symbol": spec.symbol, "symbolName": spec.symbol, "volValue": str(volume)}
                     for spec, volume in zip(history.table.specs, history.table.volumes, strict=True)]
             return _answer({"time": call.now_ns // 1_000_000, "ticker": [*rows, {"symbol": "LUNA-USDT", "volValue": None}]})
+        if call.path == "/api/v1/market/stats" if spot else call.path.startswith(CONTRACT):
+            return _ticker(call, spot, history)
         if call.path == HISTORIES[spot]:
             return _trades(call, spot, history)
         if call.path == CANDLES[spot]:
@@ -277,6 +281,24 @@ def _trades(call: HttpCall, spot: bool, history: History) -> HttpReply:
             found.append({"sequence": number, "contractId": symbol + 1, "tradeId": str(number), "ts": at, "size": int(quantity),
                           "price": price, "side": side})
     return _answer(found if spot else found[::-1])
+
+
+def _ticker(call: HttpCall, spot: bool, history: History) -> HttpReply:
+    """Answer with the statistics of a spot symbol, or with a contract's row, whose volume is in base units."""
+    name = call.query.get("symbol", "") if spot else unquote(call.path.removeprefix(CONTRACT))
+    symbol = history.table.index.get(name)
+    if symbol is None:
+        return _error("900001" if spot else "100001", "symbol not exists")
+    made, spec = history.ticker(symbol, call.now_ns), history.table.specs[symbol]
+    change = history.table.price_text(symbol, abs(made.last - made.open))
+    signed = f"-{change}" if made.last < made.open else change
+    if spot:
+        return _answer({"time": made.at_ns // 10**6, "symbol": name, "buy": made.text("bid"), "sell": made.text("ask"),
+                        "changePrice": signed, "high": made.text("high"), "low": made.text("low"), "vol": made.volume,
+                        "volValue": f"{made.turnover:.8f}", "last": made.text("last")})
+    return _answer(_row(False, spec, made.turnover) | {
+        "lastTradePrice": float(made.text("last")), "priceChg": float(signed), "highPrice": float(made.text("high")),
+        "lowPrice": float(made.text("low")), "volumeOf24h": float(made.volume) * spec.contract_size})
 
 
 def _book(call: HttpCall, spot: bool, history: History) -> HttpReply:

@@ -150,6 +150,8 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
             return _instruments(call, spot, history)
         if call.path == "/api/v5/market/tickers":
             return _answer(_tickers(spot, history) if call.query.get("instType") == ("SPOT" if spot else "SWAP") else [])
+        if call.path == "/api/v5/market/ticker":
+            return _ticker(call, spot, history)
         if call.path == "/api/v5/market/books":
             return _book(call, history)
         if call.path in DEPTHS:
@@ -214,6 +216,19 @@ def _book(call: HttpCall, history: History) -> HttpReply:
     book = history.book(symbol, call.now_ns)
     return _answer([{side: [[*level, "0", "3"] for level in book.texts(side, int(size))] for side in ("asks", "bids")}
                     | {"ts": str(book.at_ns // MS), "seqId": book.number}])
+
+
+def _ticker(call: HttpCall, spot: bool, history: History) -> HttpReply:
+    """Answer with one symbol's row: `vol24h` counts contracts on swaps, `volCcy24h` the base there and the quote on spot."""
+    symbol = history.table.index.get(call.query.get("instId", ""))
+    if symbol is None:
+        return _http_error("51001", f"Instrument ID, Instrument ID code, or Spread ID doesn't exist. {call.query.get('instId')}")
+    made, spec = history.ticker(symbol, call.now_ns), history.table.specs[symbol]
+    volume = made.turnover if spot else float(made.volume) * spec.contract_size
+    return _answer([{"instType": "SPOT" if spot else "SWAP", "instId": spec.symbol, "last": made.text("last"),
+                     "open24h": made.text("open"), "high24h": made.text("high"), "low24h": made.text("low"),
+                     "vol24h": made.volume, "volCcy24h": f"{volume:.8f}", "bidPx": made.text("bid"), "askPx": made.text("ask"),
+                     "ts": str(made.at_ns // MS)}])
 
 
 def _past(call: HttpCall, history: History) -> HttpReply:

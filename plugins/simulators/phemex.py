@@ -25,6 +25,7 @@ from pumpwatch import (
     History,
     HttpCall,
     HttpReply,
+    MadeTicker,
     Message,
     Meter,
     Past,
@@ -110,7 +111,7 @@ def _encode_as(key: str) -> Callable[[str, Rows], list[bytes]]:
 def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         book_path = path.replace("trade", "orderbook")
-        if call.path not in ("/public/products", path, book_path, VOLUMES[key], CANDLES):
+        if call.path not in ("/public/products", path, book_path, VOLUMES[key], CANDLES, VOLUMES[key][:-4]):
             return HttpReply(404, b'{"code":404,"msg":"not found"}')
         if meter.spend(10 if call.path == CANDLES else 1) > rules.requests > 0:
             return HttpReply(429, b'{"code":429,"msg":"too many requests"}', {"Retry-After": str(meter.retry_after_s())})
@@ -127,6 +128,8 @@ def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter],
             return HttpReply(500, _answer(None, None, INVALID).encode())
         if call.path == CANDLES:
             return _candles(call, history, number, scaled=key == "trades")
+        if call.path == VOLUMES[key][:-4]:
+            return _ticker(history.ticker(number, call.now_ns), scaled=key == "trades")
         if call.path == book_path:
             return _book(call, history, number, scaled=key == "trades")
         cache: dict[tuple[str, str], tuple[int, HttpReply]] = call.memory.setdefault("cache", {})
@@ -138,6 +141,16 @@ def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter],
         return reply
 
     return rest
+
+
+def _ticker(made: MadeTicker, *, scaled: bool) -> HttpReply:
+    """Return the 24 hours of a symbol: scaled integers with the best prices on spot, text without them on futures."""
+    figures: dict[str, Any] = {
+        "lastEp": made.last, "openEp": made.open, "highEp": made.high, "lowEp": made.low, "bidEp": made.bid, "askEp": made.ask,
+        "volumeEv": made.quantity, "turnoverEv": round(made.turnover * 10**SCALE)} if scaled else {
+        "closeRp": made.text("last"), "openRp": made.text("open"), "highRp": made.text("high"), "lowRp": made.text("low"),
+        "volumeRq": made.volume, "turnoverRv": f"{made.turnover:.8f}"}
+    return HttpReply(200, _answer(0, {**figures, "symbol": made.table.symbols[made.symbol], "timestamp": made.at_ns}).encode())
 
 
 def _book(call: HttpCall, history: History, symbol: int, *, scaled: bool) -> HttpReply:

@@ -15,6 +15,7 @@ from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import Clock
 from pumpwatch.config import Config
+from pumpwatch.market.service import MarketService
 from pumpwatch.ops.metrics import Sample
 from pumpwatch.plugins import Plugins
 from pumpwatch.stats import Stats
@@ -33,7 +34,7 @@ class Desk:
     reason why the collector does not record, empty where it does. jobs: a row for each job of the scheduler. connections: a row
     for each connection of a venue such as binance.spot, None where it is not collected. broadcast: the events of the page.
     samples: the metrics as of now. roll_out: takes a step of a sink's roll-out, and returns its state.
-    queries: counts what is read.
+    queries: counts what is read. market: answers about tickers and order books, by asking venues; None where it cannot.
     """
 
     config: Config
@@ -52,6 +53,7 @@ class Desk:
     broadcast: Broadcast
     samples: Callable[[], Iterable[Sample]] = tuple
     roll_out: Callable[[str, str], dict[str, Any]] = lambda action, reason: {}
+    market: MarketService | None = None
     queries: QueryFigures = field(default_factory=partial(QueryFigures, 0.0))
 
     def offload(self, function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

@@ -9,13 +9,18 @@ from gevent.threadpool import ThreadPool
 from pumpwatch.api.access import access_of
 from pumpwatch.api.desk import Desk
 from pumpwatch.api.listing_rows import ListingRows
+from pumpwatch.api.market import HeldTrades
 from pumpwatch.api.reader_pool import ReaderPool
 from pumpwatch.api.service import Service
 from pumpwatch.app.jobs import Jobs
 from pumpwatch.app.page_events import PageEvents
 from pumpwatch.app.parts import CollectorParts
 from pumpwatch.app.status import Status
+from pumpwatch.feeds.venue import VenueFeeds
+from pumpwatch.market.service import MarketService
+from pumpwatch.market.venue_asker import VenueAccess, VenueAsker
 from pumpwatch.ops.metrics import Metrics
+from pumpwatch.venue import HttpRequest
 
 THREADS = 2
 
@@ -39,7 +44,20 @@ class Serving:
                     connections=self._connections, plugins=collector.plugins, readers=self._readers,
                     listings=ListingRows(collector.config, collector.clock, threads), threads=threads,
                     samples=lambda: self._metrics.read(self._status.now()), queries=collector.queries,
-                    broadcast=self._page.broadcast, roll_out=collector.roll_out)
+                    broadcast=self._page.broadcast, roll_out=collector.roll_out, market=self._market())
+
+    def _market(self) -> MarketService:
+        """Return the service that asks venues for tickers and order books, within the collector's own budgets."""
+        collector = self._collector
+
+        def access(feeds: VenueFeeds) -> VenueAccess:
+            def ask(request: HttpRequest) -> bytes:
+                return collector.http.ask(feeds.rest_url, request, feeds.venue.headers, feeds.budget)
+
+            return VenueAccess(feeds.venue, ask)
+
+        asker = VenueAsker({feeds.venue.name: access(feeds) for feeds in collector.venues}, collector.clock)
+        return MarketService(HeldTrades(collector.catalogue, (), 0), None, asker, collector.clock)
 
     def _connections(self, venue: str) -> list[dict[str, Any]] | None:
         """Return a row for each connection of a venue, None where it is not collected."""

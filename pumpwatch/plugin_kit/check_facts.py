@@ -24,6 +24,7 @@ from pumpwatch.venue import (
     Limits,
     OrderBooks,
     Session,
+    Tickers,
     Venue,
     Volumes,
 )
@@ -164,6 +165,9 @@ def _rest(venue: Venue) -> Check:
     books = venue.books
     problems.must(books is None or (isinstance(books, OrderBooks) and callable(books.request) and callable(books.parse)),
                   "books is not an OrderBooks")
+    tickers = venue.tickers
+    problems.must(tickers is None or (isinstance(tickers, Tickers) and callable(tickers.request) and callable(tickers.parse)),
+                  "tickers is not a Tickers")
     if session is not None:
         problems.must(isinstance(session, Session) and callable(session.url), "session is not a Session")
         if isinstance(session, Session) and session.request is not None:
@@ -177,7 +181,7 @@ def _rest(venue: Venue) -> Check:
         return problems.row("")
     requests = counted(len(venue.instruments_requests), "request")
     more = ("; deeper with joined trades" * (deeper is not None) + "; candles" * (candles is not None)
-            + "; books" * (books is not None))
+            + "; books" * (books is not None) + "; tickers" * (tickers is not None))
     return problems.row(f"{requests} for instruments; history of {counted(depth.rows_per_request, 'row')} a request{more}")
 
 

@@ -27,6 +27,7 @@ from pumpwatch.plugin_kit.check_paging import check_paging
 from pumpwatch.plugin_kit.check_recorded import RecordedFrames, check_recorded
 from pumpwatch.plugin_kit.check_requests import check_requests
 from pumpwatch.plugin_kit.check_responses import check_responses
+from pumpwatch.plugin_kit.check_tickers import check_tickers
 from pumpwatch.plugin_kit.check_values import check_values
 from pumpwatch.plugin_kit.mutations import MUST_REFUSE, ODD_VALUES
 from pumpwatch.plugin_kit.results import Check, Problems, short
@@ -54,7 +55,7 @@ def check_venue(venue: Venue, frames: Sequence[bytes] = (), dialect: Dialect | N
     bodies = [HistoryBody(symbol, body) for symbol, body in (histories or {}).items()]
     samples = gather(venue, frames, dialect, instruments, bodies)
     parts: tuple[Callable[..., list[Check]], ...] = (check_frames, check_values, check_requests, check_responses, check_paging,
-                                                     check_candles, check_books, check_recorded)
+                                                     check_candles, check_books, check_tickers, check_recorded)
     for part in parts:
         facts += part(venue, samples)
     return facts

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pumpwatch.sim.book import MadeBook
 from pumpwatch.sim.http_messages import HttpCall, HttpReply
 from pumpwatch.sim.rows import Rows, SymbolSpec, SymbolTable
+from pumpwatch.sim.ticker import MadeTicker
 
 Message = str | bytes  # a text or a binary frame
 TEXT, BINARY = 0x1, 0x2
@@ -113,6 +114,9 @@ class History(Protocol):
 
     def book(self, symbol: int, now_ns: int) -> MadeBook:
         """Return the order book of a symbol as it is at this time."""
+
+    def ticker(self, symbol: int, now_ns: int) -> MadeTicker:
+        """Return the ticker of a symbol, of the 24 hours before this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from pumpwatch.model import Flag
 from pumpwatch.sim.book import MadeBook, book_around
 from pumpwatch.sim.dialect import MinuteBar
 from pumpwatch.sim.rows import VOID, Rows, SymbolTable
+from pumpwatch.sim.ticker import DAY_NS, MadeTicker, ticker_of
 
 CHUNK = 4096
 DISORDER_NS = 60 * 10**9  # rows of a chunk lie at most so far outside the time of its first and last row
@@ -69,6 +70,10 @@ class TradeHistory:
     def book(self, symbol: int, now_ns: int) -> MadeBook:
         """Return the order book of a symbol as it is at this time."""
         return book_around(self.table, symbol, self.last_between(symbol, 0, now_ns, BOOK_ROWS), now_ns)
+
+    def ticker(self, symbol: int, now_ns: int) -> MadeTicker:
+        """Return the ticker of a symbol, of the 24 hours before this time."""
+        return ticker_of(self.table, symbol, self.between(symbol, now_ns - DAY_NS, now_ns, 2**31), now_ns)
 
     def _backward(self, symbol: int, limit: int, wanted: Callable[[Rows], NDArray[np.bool_]]) -> Rows:
         found, missing = [], limit

@@ -8,6 +8,7 @@ other      it has the rows of another symbol
 none       it has no rows
 conflict   every second row has another price under the same id, and minutes have other volumes
 future     a minute follows that has not begun yet
+yesterday  a ticker is that of a day and an hour ago
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from pumpwatch.sim.dialect import MinuteBar
 from pumpwatch.sim.ground_truth import TruthWriter
 from pumpwatch.sim.history import TradeHistory, minute_bars, whole_minutes
 from pumpwatch.sim.rows import Rows
+from pumpwatch.sim.ticker import DAY_NS, MadeTicker
 
-FORMS = ("hole", "repeat", "back", "other", "none", "conflict", "future")
+FORMS = ("hole", "repeat", "back", "other", "none", "conflict", "future", "yesterday")
 ALL = 2**31
 HOUR_NS = 3600 * NS_PER_S
 
@@ -111,6 +113,20 @@ class RestHistory:
         if fault.form == "other":
             return self._history.book((symbol + 1) % len(self.table), now_ns)
         return dataclasses.replace(self._history.book(symbol, now_ns), bids=(), asks=())
+
+    def ticker(self, symbol: int, now_ns: int) -> MadeTicker:
+        """Return the ticker of a symbol: another symbol's where the fault is `other`, an old one where it is `yesterday`.
+
+        It is never older than the newest trade, whatever the lag of the history. Other faults do not change it.
+        """
+        fault = self._fault
+        if fault is None or fault.form not in ("other", "yesterday") or not fault.use_up(self._now, self.table.symbols[symbol]):
+            return self._history.ticker(symbol, now_ns)
+        self._truth.event("history", venue=self._venue, form=fault.form, symbol=self.table.symbols[symbol], rows=0, missing=[])
+        if fault.form == "other":
+            return self._history.ticker((symbol + 1) % len(self.table), now_ns)
+        made = self._history.ticker(symbol, now_ns)
+        return dataclasses.replace(made, at_ns=made.at_ns - DAY_NS - HOUR_NS)
 
     def _old(self, rows: Rows) -> Rows:
         return rows.take(rows.timestamp <= self._newest_ns)

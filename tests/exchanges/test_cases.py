@@ -175,6 +175,18 @@ def test_a_book_is_asked_for_as_documented_and_counted_in_base_units(file: Path)
         assert [list(level) for level in found] == [pytest.approx(level, rel=1e-12) for level in wanted]
 
 
+@answers("ticker*.json")
+def test_a_ticker_is_asked_for_as_documented_and_counted_in_base_units(file: Path) -> None:
+    venue, case = venue_of(file.parent), json.loads(file.read_text("utf-8"))
+    instrument = instruments_of(file.parent).get(case["symbol"]) or Instrument(symbol=case["symbol"], base="", quote="USDT")
+    assert venue.tickers is not None
+    require_request(venue.tickers.request(case["symbol"]), case["request"])
+    found = dataclasses.asdict(venue.tickers.parse(json.dumps(case["body"]).encode(), instrument))
+    known = {name: value for name, value in found.items() if value == value and value != {"trades": -1, "at_ns": 0}.get(name)}
+    assert known == {name: pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
+                     for name, value in case["ticker"].items()}
+
+
 def exact(number: float) -> Decimal:
     """Return a number as its shortest decimal, which is how it was written."""
     return Decimal(repr(number))

@@ -43,6 +43,7 @@ from tests.plugin_kit.good_venue import SPOT, changed, failures, limited
     (changed(aggregated_history=SPOT.history), "not an AggregatedHistory"),
     (changed(candles=SPOT.history), "not a Candles"),
     (changed(books=SPOT.history), "not an OrderBooks"),
+    (changed(tickers=SPOT.history), "not a Tickers"),
 ])
 def test_facts_that_cannot_be_right_are_named(venue: Venue, says: str) -> None:
     found = failures(check_facts(venue))

@@ -1,0 +1,181 @@
+"""Candles, tickers, order books and 24-hour figures of one or more coins.
+
+Candles and figures are read in a native thread, from the store and from the trades in memory. Venues are asked in greenlets,
+within the collector's own budgets, and only for what is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from pumpwatch.api.route import JSON, Answer, Call, Problem, Route
+from pumpwatch.api.trades import Time
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import PumpWatchError, UsageError
+from pumpwatch.market.answers import Found
+from pumpwatch.market.intervals import interval_ns
+from pumpwatch.market.market_file import FILE_NAME
+from pumpwatch.market.service import MarketService
+from pumpwatch.market.sqlite_store import SqliteCandleStore
+from pumpwatch.market.statistics import DAY_NS
+from pumpwatch.model import TradeBatch
+from pumpwatch.moments import parse_moment
+from pumpwatch.store.recent import Held, extract
+
+MOST = 20_000  # candles of an answer, about 6 MB
+AHEAD_NS = 60 * NS_PER_S  # a venue's clock may be ahead of ours
+Coins = Annotated[str, Meta(min_length=1, max_length=400, pattern="^[0-9A-Za-z]+(,[0-9A-Za-z]+){0,19}$")]
+Name = Annotated[str, Meta(max_length=40)]
+T = TypeVar("T")
+
+
+class CoinsQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """coin: one, or up to twenty with commas between them."""
+
+    coin: Coins
+    exchange: Name = ""  # empty: every one
+    market: Literal["spot", "futures", "any"] = "any"
+
+
+class CandlesQuery(CoinsQuery, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """from and to as for trades; limit: the last ones of each symbol."""
+
+    interval: Literal["1m", "5m", "15m", "1h", "4h", "1d"] = "1m"
+    from_: Time = "-1h"
+    to: Time = "now"
+    limit: Annotated[int, Meta(ge=1, le=MOST)] = MOST
+
+
+class BookQuery(CoinsQuery, forbid_unknown_fields=True):
+    """depth: levels of each side."""
+
+    depth: Annotated[int, Meta(ge=1, le=50)] = 20
+
+
+class HeldTrades:
+    """The trades in memory as they were at one moment."""
+
+    def __init__(self, catalogue: Catalogue, held: Sequence[Held], from_ns: int) -> None:
+        self.catalogue, self._held, self._from_ns = catalogue, held, from_ns
+
+    def between(self, ids: Sequence[int], from_ns: int, to_ns: int) -> TradeBatch:
+        """Return the trades of these instruments in [from_ns, to_ns), by time."""
+        return extract(self._held, ids, from_ns, to_ns)
+
+    def begins_ns(self) -> int:
+        """Return the time since which memory has every trade."""
+        return self._from_ns
+
+    def state(self) -> object:
+        """Return the same value always: these trades do not change."""
+        return 0
+
+    def problems(self) -> list[str]:
+        """Return nothing: memory can always be read."""
+        return []
+
+
+def candles(call: Call) -> Answer:
+    """Answer with candles by symbol and time."""
+    query, now_ns = call.query, call.desk.clock.now_ns()
+    try:
+        from_ns, to_ns = parse_moment(query.from_, now_ns), parse_moment(query.to, now_ns)
+    except (ValueError, OverflowError) as error:
+        raise Problem(400, "from or to is not a time") from error
+    if from_ns > to_ns:
+        raise Problem(400, "from is after to")
+
+    def read(service: MarketService) -> bytes:
+        ids = service.ids(*_chosen(query))
+        wanted = min(query.limit, max(0, to_ns - from_ns) // interval_ns(query.interval) + 1) * len(ids)
+        if wanted > MOST:
+            raise Problem(400, f"up to {wanted:,} candles in this time, more than {MOST:,}: ask for less, or a longer interval")
+        coins, exchange, market = _chosen(query)
+        found = service.get_candles(coins, query.interval, from_ns, to_ns, exchange=exchange, market=market, limit=query.limit)
+        return msgspec.json.encode({"candles": found.records(), "problems": found.problems})
+
+    return Answer(_from_store(call, from_ns, read), JSON)
+
+
+def stats(call: Call) -> Answer:
+    """Answer with the figures of the last 24 hours."""
+    def read(service: MarketService) -> bytes:
+        coins, exchange, market = _chosen(call.query)
+        return _rows(service.get_stats(coins, exchange=exchange, market=market))
+
+    return Answer(_from_store(call, call.desk.clock.now_ns() - DAY_NS, read), JSON)
+
+
+def ticker(call: Call) -> Answer:
+    """Answer with the venues' tickers."""
+    coins, exchange, market = _chosen(call.query)
+    return Answer(_rows(_told(lambda: _service(call).get_ticker(coins, exchange=exchange, market=market))), JSON)
+
+
+def orderbook(call: Call) -> Answer:
+    """Answer with order books."""
+    coins, exchange, market = _chosen(call.query)
+    depth = call.query.depth
+    return Answer(_rows(_told(lambda: _service(call).get_orderbook(coins, depth, exchange=exchange, market=market))), JSON)
+
+
+def _service(call: Call) -> MarketService:
+    if call.desk.market is None:
+        raise Problem(503, "venues cannot be asked here")
+    return call.desk.market
+
+
+def _chosen(query: CoinsQuery) -> tuple[list[str], str | None, str | None]:
+    return query.coin.split(","), query.exchange or None, None if query.market == "any" else query.market
+
+
+def _told(read: Callable[[], T]) -> T:
+    """Return what is read; errors become answers."""
+    try:
+        return read()
+    except UsageError as error:
+        raise Problem(404, str(error)) from error
+    except PumpWatchError as error:
+        if isinstance(error, Problem):
+            raise
+        raise Problem(503, str(error)) from error
+
+
+def _from_store(call: Call, from_ns: int, read: Callable[[MarketService], bytes]) -> bytes:
+    desk, now_ns = call.desk, call.desk.clock.now_ns()
+    held = desk.recent.held(from_ns, now_ns + AHEAD_NS)  # on the hub: it is quick there, and memory does not change meanwhile
+    trades = HeldTrades(desk.catalogue, held, desk.recent.covers_from_ns)
+    return _told(lambda: desk.offload(_read, trades, Path(desk.config.store.dir) / FILE_NAME, desk.clock, read))
+
+
+def _read(trades: HeldTrades, file: Path, clock: Clock, read: Callable[[MarketService], bytes]) -> bytes:
+    """Read with a store that is opened for this answer, in this thread."""
+    store = SqliteCandleStore(file, read_only=True) if file.exists() else None
+    try:
+        return read(MarketService(trades, store, None, clock))
+    finally:
+        if store is not None:
+            store.close()
+
+
+def _rows(found: Sequence[Found[Any]]) -> bytes:
+    return msgspec.json.encode([
+        {"exchange": one.exchange, "market_type": one.market_type, "symbol": one.symbol,
+         "value": None if one.value is None else asdict(one.value), "source": one.source, "age_s": round(one.age_s, 3),
+         "problem": one.problem} for one in found])
+
+
+ROUTES = (
+    Route("/api/candles", candles, f"Candles of coins, at most {MOST:,} at once", None, CandlesQuery, media=(JSON,),
+          errors=(404, 503)),
+    Route("/api/ticker", ticker, "The venues' tickers of coins", None, CoinsQuery, media=(JSON,), errors=(404, 503)),
+    Route("/api/orderbook", orderbook, "The order books of coins", None, BookQuery, media=(JSON,), errors=(404, 503)),
+    Route("/api/stats", stats, "The figures of coins in the last 24 hours", None, CoinsQuery, media=(JSON,), errors=(404, 503)),
+)

@@ -1,0 +1,211 @@
+"""Commands that show market data: candles, ticker, orderbook, stats, store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pumpwatch.commands.options import config_option, json_option, moment
+from pumpwatch.commands.output import print_json, print_lines, print_table, say, terminal_width
+from pumpwatch.errors import EXIT_FOUND, EXIT_OK, EXIT_UNAVAILABLE, ServiceUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from pumpwatch.config import Config
+    from pumpwatch.market.answers import CandleAnswer, Found
+
+SHOWN = 40  # candles of a table unless --limit says otherwise
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _narrowed(command: F) -> F:
+    """Add `--exchange` and `--market`."""
+    for option in (click.option("--market", type=click.Choice(("spot", "futures")), help="Only this market."),
+                   click.option("--exchange", metavar="NAME", help="Only this exchange.")):
+        command = option(command)
+    return command
+
+
+def _asking(default: bool) -> Callable[[F], F]:
+    return click.option("--ask/--no-ask", default=default, show_default=True,
+                        help="Ask the venues for what is not known here, within their limits.")
+
+
+@click.command()
+@click.argument("coins", nargs=-1, required=True)
+@click.option("--interval", default="1m", show_default=True, metavar="NAME", help="1m, 5m, 15m, 1h, 4h or 1d.")
+@click.option("--from", "start_ns", callback=moment, default="-24h", show_default=True, metavar="TIME",
+              help="Candles since this moment.")
+@click.option("--to", "end_ns", callback=moment, default="now", show_default=True, metavar="TIME",
+              help="Candles before this moment.")
+@_narrowed
+@click.option("--limit", type=click.IntRange(1), metavar="N",
+              help=f"Only the last N of each symbol. A table has {SHOWN} lines by default, --json and --csv have all.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
+@click.option("--plot", is_flag=True, help="Draw the closing prices of each symbol.")
+@_asking(False)
+@json_option
+@config_option
+def candles(coins: Sequence[str], interval: str, start_ns: int, end_ns: int, exchange: str | None, market: str | None,
+            limit: int | None, as_csv: bool, plot: bool, ask: bool, as_json: bool, config: Config) -> int:
+    """Show the candles of coins, on every venue that lists them.
+
+    TIME is ISO 8601 (UTC unless it names a zone), an epoch in s, ms, us or ns, `now`, or `-20m`. Candles come from the store of
+    market data, and from stored trades where it does not have them yet. With --ask minutes before the first known one come from
+    the venue. Volumes are in base units. Exit code 69 if a part could not be read.
+
+    \b
+    Example: pumpwatch candles SOMI --interval 5m --from -2h
+             pumpwatch candles SOMI --exchange binance --csv
+    """
+    from pumpwatch.commands.market_tables import CANDLES, candle_plot, candle_rows, write_csv
+    from pumpwatch.market.opened import OpenMarket
+
+    if as_csv + as_json + plot > 1:
+        raise UsageError("--json, --csv and --plot exclude each other: choose one")
+    with OpenMarket(config) as opened:
+        answer = opened.get_candles(coins, interval, start_ns, end_ns, exchange=exchange, market=market, limit=limit, ask=ask)
+    if as_json:
+        print_json(answer.records())
+    elif as_csv:
+        write_csv(answer, sys.stdout.buffer)
+    elif plot:
+        print_lines(candle_plot(answer, terminal_width()))
+    elif len(answer.rows):
+        rows = candle_rows(answer)
+        print_table(CANDLES, rows if limit else rows[-SHOWN:], f"candles of {interval}, {_of(coins)}, times in UTC")
+    return _end(answer, coins)
+
+
+def _end(answer: CandleAnswer, coins: Sequence[str]) -> int:
+    say(*answer.problems, f"{len(answer.rows):,} candles of {_of(coins)}")
+    return EXIT_UNAVAILABLE if answer.problems else EXIT_OK
+
+
+@click.command()
+@click.argument("coins", nargs=-1, required=True)
+@_narrowed
+@_asking(True)
+@json_option
+@config_option
+def ticker(coins: Sequence[str], exchange: str | None, market: str | None, ask: bool, as_json: bool, config: Config) -> int:
+    """Show the last price of coins and their last 24 hours, as each venue counts them.
+
+    A ticker is kept for 5 minutes; the table says how old it is. Exit code 69 if a venue gave none.
+
+    \b
+    Example: pumpwatch ticker SOMI
+             pumpwatch ticker SOMI PEPE --exchange okx --json
+    """
+    from pumpwatch.commands.market_tables import TICKERS, ticker_record, ticker_row
+    from pumpwatch.market.opened import OpenMarket
+
+    with OpenMarket(config) as opened:
+        found = opened.get_ticker(coins, exchange=exchange, market=market, ask=ask)
+    return _show(found, as_json, ticker_record, TICKERS, ticker_row, f"last 24 hours of {_of(coins)}")
+
+
+@click.command()
+@click.argument("coins", nargs=-1, required=True)
+@click.option("--depth", type=int, default=20, show_default=True, metavar="N", help="Levels of each side, 1 to 50.")
+@_narrowed
+@_asking(True)
+@json_option
+@config_option
+def orderbook(coins: Sequence[str], depth: int, exchange: str | None, market: str | None, ask: bool, as_json: bool,
+              config: Config) -> int:
+    """Show the best prices of coins, their spread, and the value of the order book's levels, on each venue.
+
+    A book is kept for 30 seconds; the table says how old it is. --json has every level. Exit code 69 if a venue gave none, or a
+    crossed or an empty one.
+
+    \b
+    Example: pumpwatch orderbook SOMI --depth 20
+    """
+    from pumpwatch.commands.market_tables import BOOKS, book_record, book_row
+    from pumpwatch.market.opened import OpenMarket
+
+    with OpenMarket(config) as opened:
+        found = opened.get_orderbook(coins, depth, exchange=exchange, market=market, ask=ask)
+    return _show(found, as_json, book_record, BOOKS, book_row, f"order books of {_of(coins)}, {depth} levels a side")
+
+
+@click.command()
+@click.argument("coins", nargs=-1, required=True)
+@_narrowed
+@_asking(False)
+@json_option
+@config_option
+def stats(coins: Sequence[str], exchange: str | None, market: str | None, ask: bool, as_json: bool, config: Config) -> int:
+    """Show the figures of coins in the 24 hours until now, from stored candles and trades.
+
+    The time is exact, not a calendar day: the minutes at both ends count by their trades. Where nothing is stored of the whole
+    time, `since` says when the first figure is from. Exit code 69 if a part could not be read.
+
+    \b
+    Example: pumpwatch stats SOMI
+    """
+    from pumpwatch.commands.market_tables import STATS, stats_record, stats_row
+    from pumpwatch.market.opened import OpenMarket
+
+    with OpenMarket(config) as opened:
+        found = opened.get_stats(coins, exchange=exchange, market=market, ask=ask)
+    return _show(found, as_json, stats_record, STATS, stats_row, f"24 hours of {_of(coins)}, times in UTC")
+
+
+def _show(found: Sequence[Found[Any]], as_json: bool, record: Callable[[Found[Any]], dict[str, Any]], columns: Sequence[Any],
+          row: Callable[[Found[Any]], Any], title: str) -> int:
+    """Print what was found, and the reasons for what was not."""
+    if as_json:
+        print_json(map(record, found))
+    elif any(one.value is not None for one in found):
+        print_table(columns, [row(one) for one in found if one.value is not None], title)
+    problems = [one for one in found if one.problem]
+    say(*(f"{one.exchange}.{one.market_type} {one.symbol}: {one.problem}" for one in problems))
+    return EXIT_UNAVAILABLE if problems else EXIT_OK
+
+
+def _of(coins: Sequence[str]) -> str:
+    return ", ".join(coin.upper()[:40] for coin in coins[:5]) + (" and others" if len(coins) > 5 else "")
+
+
+@click.command()
+@click.option("--check", "checks", is_flag=True, help="Check every candle: doubles, order, prices, series, the file.")
+@json_option
+@config_option
+def store(checks: bool, as_json: bool, config: Config) -> int:
+    """Show the store of candles: its size, fragmentation, upkeep, indexes, slow queries and migrations.
+
+    It is only read, also beside a collector. With --check exit code 1 if something is wrong with it; 69 if there is no store.
+
+    \b
+    Example: pumpwatch store
+             pumpwatch store --check
+    """
+    from pathlib import Path
+
+    from pumpwatch.commands.market_tables import FLAWS, flaw_rows, report_lines
+    from pumpwatch.market.market_file import FILE_NAME
+    from pumpwatch.market.sqlite_store import SqliteCandleStore
+    from pumpwatch.market.upkeep import CandleUpkeep
+
+    file = Path(config.store.dir) / FILE_NAME
+    if not file.exists():
+        raise ServiceUnavailable(f"{file}: no candles are stored yet", "a collector stores them while `market.enabled` is true")
+    opened = SqliteCandleStore(file, read_only=True)
+    try:
+        report, flaws = CandleUpkeep(opened).report(), opened.check() if checks else []
+    finally:
+        opened.close()
+    if as_json:
+        print_json([report, *({"flaw": flaw.kind, **flaw_rows([flaw])[0]} for flaw in flaws)])
+    else:
+        print_lines(report_lines(report))
+        if flaws:
+            print_table(FLAWS, [tuple(row.values()) for row in flaw_rows(flaws[:SHOWN])], f"{len(flaws):,} findings")
+    if checks:
+        say(f"findings: {len(flaws):,}")
+    return EXIT_FOUND if flaws else EXIT_OK

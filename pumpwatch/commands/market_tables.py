@@ -1,0 +1,210 @@
+"""The rows of market data in tables, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pumpwatch.clock import NS_PER_S
+from pumpwatch.commands.cells import lasted, one_day, size, time_cell, venue_cell
+from pumpwatch.commands.output import terminal_width
+from pumpwatch.commands.price_plot import price_plot
+from pumpwatch.commands.table import Cell, Column, Row, plain, wrapped
+from pumpwatch.market.answers import CandleAnswer, Found, Stats
+from pumpwatch.market.candle_columns import Origin
+from pumpwatch.market.interfaces import Flaw
+from pumpwatch.order_book import OrderBook
+from pumpwatch.ticker import Ticker
+
+KEYS = ("exchange", "market_type", "symbol", "interval", "timestamp", "open", "high", "low", "close", "volume", "quote_volume",
+        "taker_buy_volume", "trades", "complete", "origin")
+CANDLES = (Column("time"), Column("venue"), Column("symbol", rank=3, wraps=True), Column("open", right=True),
+           Column("high", right=True), Column("low", right=True), Column("close", right=True), Column("volume", right=True),
+           Column("trades", right=True, rank=2), Column("origin", rank=4), Column("note", optional=True, rank=5))
+TICKERS = (Column("venue"), Column("symbol", rank=2), Column("price", right=True), Column("change", right=True),
+           Column("high", right=True), Column("low", right=True), Column("volume", right=True),
+           Column("quote volume", right=True, rank=4), Column("trades", right=True, rank=3), Column("from"),
+           Column("age", right=True, rank=1))
+BOOKS = (Column("venue"), Column("symbol", rank=2), Column("bid", right=True), Column("ask", right=True),
+         Column("spread", right=True), Column("bids, USDT", "bids", right=True, rank=1),
+         Column("asks, USDT", "asks", right=True, rank=1), Column("from"), Column("age", right=True, rank=3))
+STATS = (Column("venue"), Column("symbol", rank=4), Column("price", right=True), Column("change", right=True),
+         Column("high", right=True), Column("low", right=True), Column("volume", right=True),
+         Column("quote volume", right=True, rank=3), Column("trades", right=True), Column("since", rank=2),
+         Column("note", optional=True, rank=1))
+
+
+def _short(number: float) -> str:
+    """Return a number for a table; empty where it is not known."""
+    return "" if math.isnan(number) else plain(number, 6)
+
+
+def _amount(number: float) -> str:
+    """Return an amount in thousands, millions, or as it is; empty where it is not known."""
+    if math.isnan(number):
+        return ""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= unit:
+            return f"{number / unit:.2f}{name}"
+    return plain(number, 4)
+
+
+def _percent(share: float) -> str:
+    return "" if math.isnan(share) else f"{100 * share:+.2f} %"
+
+
+def _count(number: int) -> str:
+    return "" if number < 0 else f"{number:,}"
+
+
+def candle_rows(answer: CandleAnswer) -> list[Row]:
+    """Return a row for each candle, by time."""
+    rows = answer.rows.take(np.lexsort((answer.rows.series, answer.rows.timestamp)))
+    with_day = not one_day(rows.timestamp.tolist())
+    found: list[Row] = []
+    for place, at_ns, opened, high, low, close, volume, _, _, trades, complete, origin in zip(
+            *(column.tolist() for column in rows.columns()), strict=True):
+        exchange, market_type, symbol = answer.series[place]
+        moment = time_cell(at_ns, with_day=with_day, digits=0)
+        found.append((moment, venue_cell(exchange, market_type), symbol, *map(_short, (opened, high, low, close)),
+                      _amount(volume), _count(trades), Origin(origin).name.lower(), "" if complete else "may lack trades"))
+    return found
+
+
+def candle_plot(answer: CandleAnswer, width: int) -> list[str]:
+    """Return a plot of the closing prices of each series, the seconds before the last candle below it."""
+    lines: list[str] = []
+    for place, (exchange, market_type, symbol) in enumerate(answer.series):
+        rows = answer.rows.take(answer.rows.series == place)
+        if len(rows):
+            seconds = (rows.timestamp - rows.timestamp[-1]) / NS_PER_S
+            lines += [f"{exchange}.{market_type} {symbol}, {len(rows):,} candles of {answer.interval}",
+                      *price_plot(seconds, rows.close, width)]
+    return lines
+
+
+def write_csv(answer: CandleAnswer, out: BinaryIO) -> None:
+    """Write the candles as CSV with a header line; what is not known is empty."""
+    text = io.TextIOWrapper(out, "utf-8", newline="", write_through=True)
+    writer = csv.DictWriter(text, KEYS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(answer.records())
+    text.detach()
+
+
+def _about(found: Found[Any]) -> dict[str, Any]:
+    return {"exchange": found.exchange, "market_type": found.market_type, "symbol": found.symbol}
+
+
+def _end(found: Found[Any]) -> dict[str, Any]:
+    return {"source": found.source, "age_s": round(found.age_s, 3), "problem": found.problem}
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values with None for what is not known."""
+    return {name: None if value != value or (name, value) == ("trades", -1) else value for name, value in values.items()}
+
+
+def ticker_record(found: Found[Ticker]) -> dict[str, Any]:
+    """Return a ticker as an object with stable keys; figures that are not known are null."""
+    value = found.value
+    figures = {"price": None} if value is None else _known({**asdict(value), "change": value.change})
+    return {**_about(found), **figures, **_end(found)}
+
+
+def ticker_row(found: Found[Ticker]) -> Row:
+    """Return a line of the table."""
+    value = _value(found)
+    return (venue_cell(found.exchange, found.market_type), found.symbol, _short(value.price), _percent(value.change),
+            _short(value.high), _short(value.low), _amount(value.volume), _amount(value.quote_volume), _count(value.trades),
+            found.source, lasted(int(found.age_s * NS_PER_S)))
+
+
+def book_record(found: Found[OrderBook]) -> dict[str, Any]:
+    """Return an order book as an object with stable keys: bid, ask, spread and all levels as [price, quantity]."""
+    book = found.value
+    best = {"bid": None, "ask": None, "spread": None, "bids": [], "asks": [], "at_ns": None} if book is None else _known({
+        "bid": book.bids[0][0] if book.bids else None, "ask": book.asks[0][0] if book.asks else None, "spread": _spread(book),
+        "bids": list(book.bids), "asks": list(book.asks), "at_ns": book.at_ns})
+    return {**_about(found), **best, **_end(found)}
+
+
+def book_row(found: Found[OrderBook]) -> Row:
+    """Return a line of the table; the spread is a share of the middle."""
+    book = _value(found)
+    spread = _spread(book)
+    return (venue_cell(found.exchange, found.market_type), found.symbol, _short(book.bids[0][0]) if book.bids else "",
+            _short(book.asks[0][0]) if book.asks else "", "" if math.isnan(spread) else f"{100 * spread:.3f} %",
+            *(_amount(sum(price * quantity for price, quantity in side)) for side in (book.bids, book.asks)), found.source,
+            lasted(int(found.age_s * NS_PER_S)))
+
+
+def _spread(book: OrderBook) -> float:
+    """Return the distance of the best prices as a share of their middle; nan without both."""
+    if not book.bids or not book.asks:
+        return math.nan
+    bid, ask = book.bids[0][0], book.asks[0][0]
+    return 2 * (ask - bid) / (ask + bid)
+
+
+def stats_record(found: Found[Stats]) -> dict[str, Any]:
+    """Return the figures as an object with stable keys; those that are not known are null."""
+    value = found.value
+    figures = {"close": None} if value is None else _known({**asdict(value), "change": value.change})
+    return {**_about(found), **figures, **_end(found)}
+
+
+def stats_row(found: Found[Stats]) -> Row:
+    """Return a line of the table."""
+    value = _value(found)
+    since: str | Cell = time_cell(value.first_ns, with_day=True, digits=0)
+    return (venue_cell(found.exchange, found.market_type), found.symbol, _short(value.close), _percent(value.change),
+            _short(value.high), _short(value.low), _amount(value.volume), _amount(value.quote_volume), _count(value.trades),
+            since, "" if value.complete else "may lack trades")
+
+
+def _value(found: Found[Any]) -> Any:
+    """Return the value of something that was found."""
+    assert found.value is not None
+    return found.value
+
+
+
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """Return the upkeep of a store as lines, one subject each."""
+    state = report["fragmentation"]
+    lines = [f"file           {report['file']}",
+             f"size           {size(report['size_bytes'])}, and {size(report['log_bytes'])} of the log",
+             f"fragmentation  {state['free_pages']:,} of {state['pages']:,} pages are free"]
+    lines += [f"{'candles' if number == 0 else '':<15}{one['interval']:<4}"
+              + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in one.items() if name != "interval")
+              for number, one in enumerate(report["intervals"])]
+    lines += [f"{task:<15}{time_cell(at_s * NS_PER_S, with_day=True, digits=0).full}  {result}"
+              for task, (at_s, result) in ((task, (note["at"], note["result"])) for task, note in report["upkeep"].items())]
+    lines += [f"{'last vacuum':<15}never"] if "vacuum" not in report["upkeep"] else []
+    lines += [f"{f'indexes {name}':<15} {', '.join(found) or 'none'}" for name, found in report["indexes"].items()]
+    lines += [f"{'slow query':<15}{asked['slow']:,} of {asked['times']:,} times, {asked['worst_ms']:.0f} ms: {asked['query']}"
+              for asked in report["slow_queries"]]
+    lines.append(f"migrations     {', '.join(report['migrations'])}")
+    return [line.rstrip() for text in lines for line in wrapped(text, terminal_width())]
+
+
+FLAWS = (Column("kind"), Column("venue", rank=1), Column("symbol", wraps=True), Column("interval", rank=2), Column("time"),
+         Column("detail", wraps=True))
+
+
+def flaw_rows(flaws: Sequence[Flaw]) -> list[dict[str, str]]:
+    """Return a row for each flaw, under stable keys."""
+    found = []
+    for flaw in flaws:
+        exchange, market_type, symbol = flaw.series or ("", "", "")
+        found.append({"kind": flaw.kind, "venue": f"{exchange}.{market_type}" if exchange else "", "symbol": symbol,
+                      "interval": flaw.interval, "time": time_cell(flaw.timestamp_ns, with_day=True, digits=0).full,
+                      "detail": flaw.detail})
+    return found

@@ -1,0 +1,118 @@
+"""Read candles: from the store, and from the trades of minutes that the store does not have yet.
+
+Without a store, or while nothing fills it, all candles come from the trades that are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import PumpWatchError, UsageError
+from pumpwatch.market.answers import CandleAnswer
+from pumpwatch.market.candle_builder import candles_of
+from pumpwatch.market.candle_columns import CandleColumns, Series
+from pumpwatch.market.interfaces import CandleStore
+from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, MINUTE_NS, interval_ns
+from pumpwatch.market.longer_candles import longer
+from pumpwatch.market.trade_source import TradeSource
+from pumpwatch.market.venue_asker import VenueAsker
+from pumpwatch.model import TradeBatch
+
+MOST_CANDLES = 1_000_000  # of one answer, by its time and its number of series
+CHUNK_NS = 900 * NS_PER_S  # trades are read so much time at once, so that memory stays small
+MOST_BUILT_NS = 2 * 86_400 * NS_PER_S  # so much time of a question is made from trades, its end
+
+
+class CandleReader:
+    """Reads candles of instruments, by their ids in the catalogue of `trades`. Blocks while it reads."""
+
+    def __init__(self, trades: TradeSource, store: CandleStore | None, clock: Clock, asker: VenueAsker | None = None) -> None:
+        self.trades, self.store, self._clock, self._asker = trades, store, clock, asker
+
+    def read(self, ids: Sequence[int], interval: str, from_ns: int, to_ns: int, limit: int | None = None, *,
+             ask: bool = False) -> CandleAnswer:
+        """Return the candles that overlap [from_ns, to_ns), the last `limit` of each series.
+
+        ask: minutes before the first known one come from the venues. Raises UsageError for what cannot be answered: an interval
+        that is not offered, a time without an end after its start, more than MOST_CANDLES.
+        """
+        step = interval_ns(interval)
+        if from_ns > to_ns:
+            raise UsageError("from is after to", "give the earlier moment as from")
+        most = -(-(to_ns - from_ns) // step) * max(1, len(ids))
+        if most > MOST_CANDLES:
+            longest = next((name for name in INTERVALS_NS if most * step // INTERVALS_NS[name] <= MOST_CANDLES), "")
+            raise UsageError(f"up to {most:,} candles of {interval} in this time, more than {MOST_CANDLES:,}",
+                             f"ask for a shorter time{f', or for the interval {longest}' if longest else ''}")
+        problems: list[str] = []
+        from_ns = from_ns // step * step
+        parts, names = [], self.trades.catalogue.names(ids)
+        for place, (number, name) in enumerate(zip(ids, names, strict=True)):
+            rows = self._of(number, name, interval, from_ns, to_ns, problems, ask=ask)
+            if limit is not None:
+                rows = rows.take(slice(max(0, len(rows) - limit), None))
+            parts.append(_numbered(rows, place))
+        problems += self.trades.problems()
+        return CandleAnswer(interval, names, CandleColumns.concat(parts), list(dict.fromkeys(problems)))
+
+    def minutes(self, number: int, from_ns: int, to_ns: int, problems: list[str], *, ask: bool = False) -> CandleColumns:
+        """Return an instrument's minutes in [from_ns, to_ns), which are whole: stored ones, and then those of trades."""
+        name = self.trades.catalogue.names([number])[0]
+        return self._minutes(number, name, from_ns, to_ns, problems, ask=ask)
+
+    def _of(self, number: int, name: Series, interval: str, from_ns: int, to_ns: int, problems: list[str], *,
+            ask: bool) -> CandleColumns:
+        if interval == MINUTE:
+            return self._minutes(number, name, from_ns, to_ns, problems, ask=ask)
+        step, now_ns = interval_ns(interval), self._clock.now_ns()
+        stored = self._stored(name, interval, from_ns, to_ns, problems)
+        start_ns = int(stored.timestamp[-1]) if len(stored) else from_ns  # the last stored one may still run
+        end_ns = -(-to_ns // step) * step
+        made = longer(self._minutes(number, name, start_ns, end_ns, problems, ask=ask and not len(stored)), step, now_ns)
+        kept = stored.take(stored.timestamp < made.timestamp[0]) if len(made) else stored
+        return CandleColumns.concat([kept, made])
+
+    def _minutes(self, number: int, name: Series, from_ns: int, to_ns: int, problems: list[str], *, ask: bool) -> CandleColumns:
+        stored = self._stored(name, MINUTE, from_ns, to_ns, problems)
+        rest_ns = int(stored.timestamp[-1]) + MINUTE_NS if len(stored) else from_ns
+        parts = [stored, *(_numbered(candles_of(batch), 0) for batch in self._chunks(number, rest_ns, to_ns))]
+        known = CandleColumns.concat([part for part in parts if len(part)])
+        first_ns = int(known.timestamp[0]) if len(known) else to_ns
+        if not ask or self._asker is None or first_ns <= from_ns:
+            return known
+        try:
+            exchange, market_type, _ = name
+            older = self._asker.minutes(f"{exchange}.{market_type}", self.trades.catalogue.instruments[number], from_ns, first_ns)
+        except PumpWatchError as error:
+            problems.append(error.message)
+            return known
+        return CandleColumns.concat([older, known])
+
+    def _stored(self, name: Series, interval: str, from_ns: int, to_ns: int, problems: list[str]) -> CandleColumns:
+        if self.store is None:
+            return CandleColumns.empty()
+        try:
+            return self.store.read(name, interval, from_ns, to_ns)
+        except PumpWatchError as error:
+            problems.append(error.message)
+            return CandleColumns.empty()
+
+    def _chunks(self, number: int, from_ns: int, to_ns: int) -> Iterator[TradeBatch]:
+        """Yield the trades of whole minutes, a part of the time after the other."""
+        now_ns = self._clock.now_ns()
+        to_ns = min(-(-to_ns // MINUTE_NS) * MINUTE_NS, now_ns + MINUTE_NS)
+        if from_ns >= to_ns:
+            return
+        from_ns = max(from_ns, self.trades.begins_ns(), to_ns - MOST_BUILT_NS) // MINUTE_NS * MINUTE_NS
+        while from_ns < to_ns:
+            end_ns = min(to_ns, from_ns // CHUNK_NS * CHUNK_NS + CHUNK_NS)
+            yield self.trades.between([number], from_ns, end_ns)
+            from_ns = end_ns
+
+
+def _numbered(rows: CandleColumns, place: int) -> CandleColumns:
+    """Return the rows of one series under its place."""
+    return CandleColumns(np.full(len(rows), place, np.int32), *rows.columns()[1:])

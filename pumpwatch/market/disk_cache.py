@@ -1,0 +1,100 @@
+"""A cache on the disk, within a size: values are MessagePack, and nothing in it is ever unpickled.
+
+It is safe between threads and processes, and survives a restart. A file that cannot be used is an empty cache: whoever asks goes on
+without it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import diskcache  # type: ignore[import-untyped]
+import msgspec
+
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import REFUSALS
+
+ERRORS = (OSError, sqlite3.Error, diskcache.Timeout)
+NOT_A_VALUE = (*ERRORS, *REFUSALS)
+
+
+class BytesDisk(diskcache.Disk):  # type: ignore[misc]
+    """Stores bytes under texts, and refuses everything else, so that a foreign file runs no code."""
+
+    def get(self, key: Any, raw: bool) -> Any:
+        """Return a key."""
+        if not raw or not isinstance(key, str):
+            raise ValueError("not a key of this cache")
+        return key
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+        """Return a value: bytes in the database, or in a file beside it."""
+        if mode not in (diskcache.core.MODE_RAW, diskcache.core.MODE_BINARY):
+            raise ValueError("not a value of this cache")
+        return super().fetch(mode, filename, value, read)
+
+
+class DiskCache:
+    """Keeps values for `ttl_s` in a folder, in at most about `most_bytes`; the least recently used go first.
+
+    kind: the type that a value is decoded as. What is not of that type counts as absent.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int, ttl_s: float, clock: Clock, kind: Any) -> None:
+        self._ttl_ns, self._clock = int(ttl_s * NS_PER_S), clock
+        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[int, kind])
+        self._hits = self._misses = self._failures = 0
+        self._kept: Any = None
+        try:
+            self._kept = diskcache.Cache(str(folder), timeout=0.1, disk=BytesDisk, size_limit=most_bytes,
+                                         eviction_policy="least-recently-used")
+        except NOT_A_VALUE:
+            self._failures += 1
+
+    def get(self, key: str) -> tuple[Any, int] | None:
+        """Return a value and the time (ns) when it was put there; None where there is none, or it is too old."""
+        try:
+            raw = self._kept.get(key) if self._kept is not None else None
+            at_ns, value = self._decoder.decode(raw) if raw is not None else (0, None)
+        except NOT_A_VALUE:
+            self._failures += 1
+            at_ns, value = 0, None
+        if value is None or abs(self._clock.now_ns() - at_ns) >= self._ttl_ns:
+            self._misses += 1
+            return None
+        self._hits += 1
+        return value, at_ns
+
+    def put(self, key: str, value: Any, at_ns: int) -> None:
+        """Keep a value of that time, in place of an older one."""
+        try:
+            if self._kept is not None:
+                self._kept.set(key, msgspec.msgpack.encode((at_ns, value)), expire=self._ttl_ns / NS_PER_S)
+        except ERRORS:
+            self._failures += 1
+
+    def drop(self, key: str) -> None:
+        """Forget a value."""
+        try:
+            if self._kept is not None:
+                self._kept.delete(key)
+        except ERRORS:
+            self._failures += 1
+
+    def figures(self) -> dict[str, float]:
+        """Return hits, misses, failures, entries, bytes and evictions; the library does not count evictions."""
+        entries = size = 0
+        try:
+            if self._kept is not None:
+                entries, size = len(self._kept), self._kept.volume()
+        except ERRORS:
+            self._failures += 1
+        return {"hits": self._hits, "misses": self._misses, "entries": entries, "bytes": size, "evictions": 0,
+                "failures": self._failures}
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._kept is not None:
+            self._kept.close()

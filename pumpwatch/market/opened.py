@@ -1,0 +1,101 @@
+"""Open the market data of a config: beside a running collector or without one, only reading its data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import Clock
+from pumpwatch.config import Config
+from pumpwatch.errors import PumpWatchError
+from pumpwatch.feeds.rate_limits import VenueRateLimits
+from pumpwatch.instruments.symbols_file import SymbolsFile
+from pumpwatch.market.disk_cache import DiskCache
+from pumpwatch.market.interfaces import CandleStore
+from pumpwatch.market.service import BOOK_S, TICKER_S, DiskTiers, MarketService
+from pumpwatch.market.trade_source import JournalTrades
+from pumpwatch.market.venue_asker import VenueAccess, VenueAsker
+from pumpwatch.model import Instrument
+from pumpwatch.net.http import Http
+from pumpwatch.net.ws import tls_context
+from pumpwatch.order_book import OrderBook
+from pumpwatch.plugins import Plugins, load_plugins
+from pumpwatch.ticker import Ticker
+from pumpwatch.venue import HttpRequest, Venue
+
+STORE_FILE = "market_data.sqlite3"
+CACHE_FOLDER = "market_cache"
+DISK_BYTES = 32 * 1024 * 1024  # of each kind
+
+
+class OpenMarket(MarketService):
+    """The market data of a config, as a context manager. Its methods are those of MarketService."""
+
+    def __init__(self, config: Config, plugins: Plugins | None = None) -> None:
+        plugins, clock, folder = plugins or load_plugins(config), Clock(), Path(config.store.dir)
+        trades = JournalTrades(folder)
+        listed = _listed(config, plugins)
+        _add(trades.catalogue, listed)
+        self._store = _store(folder)
+        self._disk = ([DiskCache(folder / CACHE_FOLDER / kind, DISK_BYTES, ttl_s, clock, type_)
+                       for kind, ttl_s, type_ in (("tickers", TICKER_S, Ticker), ("books", BOOK_S, OrderBook))]
+                      if folder.is_dir() else [])
+        super().__init__(trades, self._store, _asker(config, plugins, clock, listed), clock, DiskTiers(*self._disk))
+
+    def __enter__(self) -> OpenMarket:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        for cache in self._disk:
+            cache.close()
+        if self._store is not None:
+            self._store.close()
+
+
+def _store(folder: Path) -> CandleStore | None:
+    """Return the store of candles, read-only; None where there is none."""
+    if not (folder / STORE_FILE).exists():
+        return None
+    from pumpwatch.market.sqlite_store import SqliteCandleStore
+
+    return SqliteCandleStore(folder / STORE_FILE, read_only=True)
+
+
+def _listed(config: Config, plugins: Plugins) -> dict[str, dict[str, Instrument]]:
+    """Return the instruments of each venue by symbol, as the symbols file has them; none where it cannot be read."""
+    file = SymbolsFile(config.symbols_file, writes=False)
+    try:
+        found = {venue.name: file.known(venue.name) for venue, _ in plugins.chosen(config)}
+    except PumpWatchError:
+        return {}
+    return {name: {instrument.symbol: instrument for instrument in known.instruments}
+            for name, known in found.items() if known is not None}
+
+
+def _add(catalogue: Catalogue, listed: dict[str, dict[str, Instrument]]) -> None:
+    """Add listed instruments, so that coins are known of which no trade is stored yet."""
+    for name, known in listed.items():
+        exchange, _, market_type = name.partition(".")
+        for instrument in known.values():
+            catalogue.add_if_new((exchange, market_type), instrument)
+
+
+def _asker(config: Config, plugins: Plugins, clock: Clock, listed: dict[str, dict[str, Instrument]]) -> VenueAsker:
+    context, paces = tls_context(config.net.ca_file), VenueRateLimits(clock)
+    http = Http(context, config.net.connect_timeout_s, config.net.proxy)
+
+    def access(venue: Venue, rest_url: str) -> VenueAccess:
+        budget = paces.requests(venue)
+
+        def ask(request: HttpRequest) -> bytes:
+            return http.ask(rest_url, request, venue.headers, budget)
+
+        return VenueAccess(venue, ask)
+
+    return VenueAsker({venue.name: access(venue, options.rest_url or venue.rest_url)
+                       for venue, options in plugins.chosen(config)}, clock, listed)

@@ -1,0 +1,193 @@
+"""The market data of a data folder: candles, tickers, order books, trades and 24-hour figures, of many coins in one call.
+
+Answers come from the nearest place that has them: recent trades, the caches in memory and on the disk, the store, the venue. Each
+one says which, and how old it is. Nothing here writes to the journal or to the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from gevent.pool import Pool
+
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import PumpWatchError, UsageError
+from pumpwatch.market.answers import CandleAnswer, Found, Stats, TradeColumns
+from pumpwatch.market.candle_reader import CandleReader
+from pumpwatch.market.interfaces import Cache, CandleStore
+from pumpwatch.market.memory_cache import MemoryCache
+from pumpwatch.market.pull_through import PullThrough
+from pumpwatch.market.statistics import DAY_NS, stats_of
+from pumpwatch.market.trade_source import TradeSource, ids_of
+from pumpwatch.market.venue_asker import VenueAsker
+from pumpwatch.model import BUY, Instrument, TradeBatch
+from pumpwatch.order_book import LEVELS, OrderBook
+from pumpwatch.ticker import Ticker
+
+Coins = str | Sequence[str]
+TICKER_S, BOOK_S, TRADES_S = 300.0, 30.0, 600.0  # how long each kind of answer is kept
+MEMORY_BYTES = 8 * 1024 * 1024  # of each kind
+AT_ONCE = 24  # questions to venues
+MOST_TRADES = 10_000  # of a symbol
+LOOKS_S = (60, 900, 7200, 86_400)  # a busy coin's last trades are found in the first, a quiet one's in a later one
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DiskTiers:
+    """The caches on the disk; None: memory alone."""
+
+    tickers: Cache | None = None
+    books: Cache | None = None
+
+
+class MarketService:
+    """Answers questions about coins. asker: without one no venue is asked. Every method raises UsageError for a wrong question.
+
+    A coin is a name such as SOMI, or a sequence of names; exchange and market (spot, futures) narrow it.
+    """
+
+    def __init__(self, trades: TradeSource, store: CandleStore | None, asker: VenueAsker | None, clock: Clock,
+                 disk: DiskTiers | None = None) -> None:
+        disk = disk or DiskTiers()
+        self.trades, self._asker, self._clock = trades, asker, clock
+        self.candles = CandleReader(trades, store, clock, asker)
+        self._tickers: PullThrough[Ticker] = PullThrough(_tiers(TICKER_S, clock, disk.tickers), clock)
+        self._books: PullThrough[OrderBook] = PullThrough(_tiers(BOOK_S, clock, disk.books), clock)
+        self._trades = MemoryCache(MEMORY_BYTES, TRADES_S, clock, lambda kept: 90 * len(kept[1]))
+
+    def get_candles(self, coins: Coins, interval: str = "1m", from_ns: int | None = None, to_ns: int | None = None, *,
+                    exchange: str | None = None, market: str | None = None, limit: int | None = None,
+                    ask: bool = False) -> CandleAnswer:
+        """Return the candles that overlap [from_ns, to_ns), the last `limit` of each symbol; by default of the last 24 hours.
+
+        ask: minutes before the first known one come from the venue; they say so by their origin.
+        """
+        now_ns = self._clock.now_ns()
+        to_ns = now_ns if to_ns is None else to_ns
+        from_ns = to_ns - DAY_NS if from_ns is None else from_ns
+        if limit is not None and limit < 1:
+            raise UsageError(f"a limit of {limit}", "give 1 or more")
+        return self.candles.read(self.ids(coins, exchange, market), interval, from_ns, to_ns, limit, ask=ask)
+
+    def get_ticker(self, coins: Coins, *, exchange: str | None = None, market: str | None = None,
+                   ask: bool = True) -> list[Found[Ticker]]:
+        """Return a ticker for each symbol: kept ones are at most 5 minutes old. ask=False: no venue is asked."""
+        return self._each(self.ids(coins, exchange, market), self._tickers, ask,
+                          lambda asker, venue, instrument: asker.ticker(venue, instrument))
+
+    def get_orderbook(self, coins: Coins, depth: int = 20, *, exchange: str | None = None, market: str | None = None,
+                      ask: bool = True) -> list[Found[OrderBook]]:
+        """Return the order book of each symbol, the best `depth` levels of a side: kept ones are at most 30 s old."""
+        if not 1 <= depth <= LEVELS:
+            raise UsageError(f"a depth of {depth:,}", f"give 1 to {LEVELS} levels")
+        found = self._each(self.ids(coins, exchange, market), self._books, ask,
+                           lambda asker, venue, instrument: asker.book(venue, instrument))
+        return [_cut(book, depth) for book in found]
+
+    def get_trades(self, coins: Coins, limit: int = 100, *, exchange: str | None = None,
+                   market: str | None = None) -> list[Found[TradeColumns]]:
+        """Return the last `limit` stored trades of each symbol, of the last 24 hours, the newest last."""
+        if not 1 <= limit <= MOST_TRADES:
+            raise UsageError(f"a limit of {limit:,} trades", f"give 1 to {MOST_TRADES:,}")
+        state = self.trades.state()
+        return [self._last_trades(number, limit, state) for number in self.ids(coins, exchange, market)]
+
+    def get_stats(self, coins: Coins, *, exchange: str | None = None, market: str | None = None,
+                  ask: bool = False) -> list[Found[Stats]]:
+        """Return the figures of each symbol in the 24 hours until now, from candles and trades."""
+        now_ns, found = self._clock.now_ns(), []
+        for number in self.ids(coins, exchange, market):
+            problems: list[str] = []
+            stats = stats_of(self.candles, number, now_ns - DAY_NS, now_ns, problems, ask=ask)
+            problems += self.trades.problems()
+            why = "; ".join(problems) or ("" if stats else "not a trade of the last 24 hours is stored")
+            found.append(Found(*self._name(number), stats, "store" if stats else "", 0.0, why))
+        return found
+
+    def ids(self, coins: Coins, exchange: str | None = None, market: str | None = None) -> list[int]:
+        """Return the ids of the instruments. Raises UsageError for an unknown coin, or where nothing is left of it."""
+        found = ids_of(self.trades.catalogue, coins, exchange, market)
+        if not found:
+            known = sorted({f"{name}.{kind}" for name, kind in self.trades.catalogue.venues})
+            raise UsageError(f"not listed on {exchange or 'any exchange'}{f' {market}' if market else ''}",
+                             f"known venues: {', '.join(known)}")
+        return found
+
+    def note_trades(self, batch: TradeBatch) -> None:
+        """Drop the kept trades and tickers of instruments that have newer trades."""
+        for name in self.trades.catalogue.names(set(batch.instrument.tolist())):
+            key = ".".join(name)
+            self._trades.drop(key)
+            for tier in self._tickers.tiers.values():
+                tier.drop(key)
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Return the figures of each cache, under its kind and tier."""
+        found = {f"{kind} {name}": tier.figures() for kind, pulled in (("tickers", self._tickers), ("books", self._books))
+                 for name, tier in pulled.tiers.items()}
+        return {**found, "trades memory": self._trades.figures()}
+
+    def _name(self, number: int) -> tuple[str, str, str]:
+        return self.trades.catalogue.names([number])[0]
+
+    def _each(self, ids: Sequence[int], pulled: PullThrough[T], ask: bool,
+              fetch: Callable[[VenueAsker, str, Instrument], T]) -> list[Found[T]]:
+        """Return the answer for each instrument; those that must be asked are asked at the same time."""
+        def one(number: int) -> Found[T]:
+            name = self._name(number)
+            key, venue = ".".join(name), f"{name[0]}.{name[1]}"
+            asker = self._asker if ask else None
+            try:
+                if asker is None:
+                    found = pulled.cached(key)
+                    if found is None:
+                        return Found(*name, problem="not kept, and venues are not asked")
+                else:
+                    found = pulled.get(key, lambda: fetch(asker, venue, self.trades.catalogue.instruments[number]))
+            except PumpWatchError as error:
+                return Found(*name, problem=error.message)
+            value, at_ns, source = found
+            return Found(*name, value, source, max(0.0, (self._clock.now_ns() - at_ns) / NS_PER_S))
+
+        if len(ids) == 1:
+            return [one(ids[0])]
+        return list(Pool(AT_ONCE).map(one, ids))
+
+    def _last_trades(self, number: int, limit: int, state: object) -> Found[TradeColumns]:
+        name = self._name(number)
+        key, now_ns = ".".join(name), self._clock.now_ns()
+        kept: Any = self._trades.get(key)
+        if kept is not None and kept[0][0] == state and kept[0][2] >= limit:
+            return Found(*name, _last(kept[0][1], limit), "cache", (now_ns - kept[1]) / NS_PER_S)
+        batch = TradeBatch.empty()
+        for look_s in LOOKS_S:
+            batch = self.trades.between([number], now_ns - look_s * NS_PER_S, now_ns + 60 * NS_PER_S)
+            if len(batch) >= limit:
+                break
+        batch = batch.take(slice(max(0, len(batch) - limit), None))
+        columns = TradeColumns(batch.timestamp, batch.price, batch.quantity, batch.side == BUY, batch.id_texts())
+        self._trades.put(key, (state, columns, limit), now_ns)
+        return Found(*name, columns, "store", 0.0, "; ".join(self.trades.problems()))
+
+
+def _tiers(ttl_s: float, clock: Clock, disk: Cache | None) -> dict[str, Cache]:
+    memory: dict[str, Cache] = {"cache": MemoryCache(MEMORY_BYTES, ttl_s, clock)}
+    return memory if disk is None else memory | {"disk": disk}
+
+
+def _last(columns: TradeColumns, limit: int) -> TradeColumns:
+    start = max(0, len(columns) - limit)
+    return TradeColumns(columns.timestamp[start:], columns.price[start:], columns.quantity[start:], columns.buy[start:],
+                        columns.trade_id[start:])
+
+
+def _cut(found: Found[OrderBook], depth: int) -> Found[OrderBook]:
+    book = found.value
+    if book is None:
+        return found
+    short = OrderBook(bids=book.bids[:depth], asks=book.asks[:depth], at_ns=book.at_ns, sequence=book.sequence)
+    return Found(found.exchange, found.market_type, found.symbol, short, found.source, found.age_s, found.problem)

@@ -1,0 +1,35 @@
+"""The figures of the last 24 hours, exactly: whole minutes by their candles, the minutes at both ends by their trades."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pumpwatch.market.answers import Stats
+from pumpwatch.market.candle_builder import candles_of
+from pumpwatch.market.candle_columns import CandleColumns
+from pumpwatch.market.candle_reader import CandleReader
+from pumpwatch.market.intervals import MINUTE_NS
+
+DAY_NS = 86_400 * 10**9
+
+
+def stats_of(reader: CandleReader, number: int, from_ns: int, to_ns: int, problems: list[str], *,
+             ask: bool = False) -> Stats | None:
+    """Return the figures of an instrument in [from_ns, to_ns); None where nothing is known of that time.
+
+    problems: receives what could not be read.
+    """
+    first_whole, last_whole = -(-from_ns // MINUTE_NS) * MINUTE_NS, to_ns // MINUTE_NS * MINUTE_NS
+    head = candles_of(reader.trades.between([number], from_ns, min(first_whole, to_ns)))
+    tail = candles_of(reader.trades.between([number], max(last_whole, first_whole), to_ns))
+    whole = reader.minutes(number, first_whole, last_whole, problems, ask=ask)
+    rows = CandleColumns.concat([part for part in (head, whole, tail) if len(part)])
+    if not len(rows):
+        return None
+    covered = reader.trades.begins_ns() <= from_ns or first_whole == from_ns
+    return Stats(
+        from_ns=from_ns, to_ns=to_ns, first_ns=max(from_ns, int(rows.timestamp[0])), open=float(rows.open[0]),
+        high=float(rows.high.max()), low=float(rows.low.min()), close=float(rows.close[-1]), volume=float(rows.volume.sum()),
+        quote_volume=float(rows.quote_volume.sum()), taker_buy_volume=float(rows.taker_buy_volume.sum()),
+        trades=-1 if (rows.trades < 0).any() else int(rows.trades.sum()), exact=covered,
+        complete=bool(np.all(whole.complete)) and covered)

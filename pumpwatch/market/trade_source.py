@@ -1,0 +1,76 @@
+"""The stored trades as the market data reads them: instruments by coin, trades by time."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pumpwatch.catalogue import Catalogue
+from pumpwatch.errors import UsageError
+from pumpwatch.model import TradeBatch
+from pumpwatch.store.reader import FOLDER, JournalReader
+
+
+class TradeSource(Protocol):
+    """Where trades come from."""
+
+    catalogue: Catalogue
+
+    def between(self, ids: Sequence[int], from_ns: int, to_ns: int) -> TradeBatch:
+        """Return the trades of these instruments in [from_ns, to_ns), by time."""
+
+    def begins_ns(self) -> int:
+        """Return a time before which it has no trade."""
+
+    def state(self) -> object:
+        """Return a value that changes when newer trades come."""
+
+    def problems(self) -> list[str]:
+        """Return what could not be read since the last call, a line each."""
+
+
+class JournalTrades:
+    """The trades of a data folder's journal, read beside the collector or without one. Takes no lock, writes nothing."""
+
+    def __init__(self, folder: Path, catalogue: Catalogue | None = None) -> None:
+        self.catalogue = Catalogue() if catalogue is None else catalogue
+        self._folder = folder
+        self._journal = JournalReader(folder, self.catalogue)
+        self._journal.load_instruments()
+
+    def between(self, ids: Sequence[int], from_ns: int, to_ns: int) -> TradeBatch:
+        """Return the trades of these instruments in [from_ns, to_ns), by time."""
+        return self._journal.query(self.catalogue.names(ids), from_ns, to_ns)
+
+    def begins_ns(self) -> int:
+        """Return a time before which it has no trade; 2**62 where it has none at all."""
+        return min((segment.first_timestamp for segment in self._journal.segments()), default=2**62)
+
+    def state(self) -> object:
+        """Return the times and sizes of the journal's files."""
+        try:
+            return max((entry.stat().st_mtime_ns for entry in self._folder.glob(f"{FOLDER}/*")), default=0)
+        except OSError:
+            return 0
+
+    def problems(self) -> list[str]:
+        """Return the files that could not be read since the last call, a line each."""
+        found = list(dict.fromkeys(self._journal.unreadable))
+        self._journal.unreadable.clear()
+        return found
+
+
+def ids_of(catalogue: Catalogue, coins: str | Sequence[str], exchange: str | None, market: str | None) -> list[int]:
+    """Return the ids of these coins' instruments. Raises UsageError for an unknown coin, which names similar ones."""
+    found: list[int] = []
+    for coin in [coins] if isinstance(coins, str) else coins:
+        matching = catalogue.matching(coin)
+        if not matching:
+            nearest = difflib.get_close_matches(coin.upper(), catalogue.coins(), 3, 0.5)
+            raise UsageError(f"no coin {coin!r:.40} is known",
+                             f"nearest: {', '.join(nearest)}" if nearest else "nothing of this name is recorded or listed")
+        found += [number for number in matching if exchange in (None, catalogue.venues[number][0])
+                  and market in (None, catalogue.venues[number][1])]
+    return list(dict.fromkeys(found))

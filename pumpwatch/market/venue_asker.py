@@ -1,0 +1,149 @@
+"""Ask venues for a symbol's ticker, order book or minutes, within their budgets, and refuse what cannot be right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from pumpwatch.clock import NS_PER_S, Clock
+from pumpwatch.errors import REFUSALS, ServiceUnavailable
+from pumpwatch.instruments.lists import fetch_instruments
+from pumpwatch.market.candle_columns import CandleColumns, Origin
+from pumpwatch.market.intervals import MINUTE_NS
+from pumpwatch.model import Instrument
+from pumpwatch.net.texts import one_line
+from pumpwatch.order_book import OrderBook
+from pumpwatch.ticker import Ticker
+from pumpwatch.venue import Candle, HttpRequest, Venue
+
+STALE_S = 86_400  # a ticker or book that is older, by the venue's own time, is refused
+AHEAD_S = 3600  # one that is further in the future, too
+CANDLE_PAGES = 20  # requests for one question
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class VenueAccess:
+    """A venue, and how it is asked: within its budget; raises ServiceUnavailable."""
+
+    venue: Venue
+    ask: Callable[[HttpRequest], bytes]
+
+
+class VenueAsker:
+    """Asks venues, each under its name such as binance.spot. Every method raises ServiceUnavailable, with one clear reason.
+
+    listed: the instruments of each venue as its list has them, by symbol. Only these have the scale of prices; a symbol that is
+    not there is looked up in the venue's list. None: the instruments of questions are such ones.
+    """
+
+    def __init__(self, venues: Mapping[str, VenueAccess], clock: Clock,
+                 listed: Mapping[str, Mapping[str, Instrument]] | None = None) -> None:
+        self._venues, self._clock = venues, clock
+        self._listed = None if listed is None else {name: dict(known) for name, known in listed.items()}
+        self._looked_up: set[str] = set()
+
+    def ticker(self, venue_name: str, instrument: Instrument) -> Ticker:
+        """Return a symbol's ticker. One of yesterday is refused."""
+        access = self._access(venue_name)
+        tickers = access.venue.tickers
+        if tickers is None:
+            raise ServiceUnavailable(f"{venue_name}: its plugin has no tickers")
+        instrument = self._as_listed(venue_name, access, instrument)
+        ticker = _read(venue_name, "ticker", lambda: tickers.parse(access.ask(tickers.request(instrument.symbol)), instrument))
+        self._refuse_stale(venue_name, "ticker", ticker.at_ns)
+        return ticker
+
+    def book(self, venue_name: str, instrument: Instrument) -> OrderBook:
+        """Return a symbol's order book. One of yesterday is refused, and so is a crossed one and one without a level."""
+        access = self._access(venue_name)
+        books = access.venue.books
+        if books is None:
+            raise ServiceUnavailable(f"{venue_name}: its plugin has no order books")
+        instrument = self._as_listed(venue_name, access, instrument)
+        book = _read(venue_name, "order book", lambda: books.parse(access.ask(books.request(instrument.symbol)), instrument))
+        self._refuse_stale(venue_name, "order book", book.at_ns)
+        if not book.bids and not book.asks:
+            raise ServiceUnavailable(f"{venue_name}: an order book without a level")
+        if book.bids and book.asks and book.bids[0][0] >= book.asks[0][0]:
+            raise ServiceUnavailable(f"{venue_name}: a crossed order book: bid {book.bids[0][0]:g}, ask {book.asks[0][0]:g}")
+        return book
+
+    def minutes(self, venue_name: str, instrument: Instrument, from_ns: int, to_ns: int) -> CandleColumns:
+        """Return the venue's one-minute candles that began in [from_ns, to_ns) and are over; every `series` is 0.
+
+        The newest ones, where they are more than so many requests give.
+        """
+        access = self._access(venue_name)
+        candles = access.venue.candles
+        if candles is None:
+            raise ServiceUnavailable(f"{venue_name}: its plugin has no candles")
+        instrument, now_ns = self._as_listed(venue_name, access, instrument), self._clock.now_ns()
+        to_ns = min(to_ns, now_ns // MINUTE_NS * MINUTE_NS)
+        step = candles.rows_per_request * MINUTE_NS
+        from_ns = max(from_ns, to_ns - CANDLE_PAGES * step,
+                      now_ns - int(min(candles.reach_s, 1e9) * NS_PER_S) + MINUTE_NS)
+        from_ns = -(-from_ns // MINUTE_NS) * MINUTE_NS
+        found: list[Candle] = []
+        for start_ns in range(from_ns, to_ns, step):
+            request = candles.request(instrument.symbol, start_ns, min(start_ns + step, to_ns))
+            page = _read(venue_name, "list of candles", lambda request=request: candles.parse(  # type: ignore[misc]
+                access.ask(request), instrument))
+            found += [candle for candle in page if start_ns <= candle.start_ns < min(start_ns + step, to_ns)]
+        return _columns(found)
+
+    def _as_listed(self, venue_name: str, access: VenueAccess, instrument: Instrument) -> Instrument:
+        """Return the instrument as the venue lists it, after a look at its list where that is not known."""
+        if self._listed is None:
+            return instrument
+        known = self._listed.setdefault(venue_name, {})
+        if instrument.symbol not in known and venue_name not in self._looked_up:
+            known.update((listed.symbol, listed) for listed in fetch_instruments(access.venue, access.ask))
+            self._looked_up.add(venue_name)
+        if instrument.symbol not in known:
+            raise ServiceUnavailable(f"{venue_name}: {instrument.symbol!r:.80} is not listed there")
+        return known[instrument.symbol]
+
+    def _access(self, venue_name: str) -> VenueAccess:
+        try:
+            return self._venues[venue_name]
+        except KeyError:
+            raise ServiceUnavailable(f"{venue_name}: not a venue of the config") from None
+
+    def _refuse_stale(self, venue_name: str, what: str, at_ns: int) -> None:
+        """Raise ServiceUnavailable for a time that is not of today; 0 is not known."""
+        age_s = (self._clock.now_ns() - at_ns) / NS_PER_S
+        if at_ns and not -AHEAD_S <= age_s <= STALE_S:
+            when = f"{age_s / 3600:.0f} hours old" if age_s > 0 else "of the future"
+            raise ServiceUnavailable(f"{venue_name}: the {what} is {when}")
+
+
+def _read(venue_name: str, what: str, body: Callable[[], T]) -> T:
+    """Return what a venue's answer says. Raises ServiceUnavailable for one that is something else."""
+    try:
+        return body()
+    except REFUSALS as error:
+        raise ServiceUnavailable(f"{venue_name}: not {_a(what)}: {one_line(str(error), 150)}") from error
+
+
+def _columns(candles: list[Candle]) -> CandleColumns:
+    traded = [candle for candle in candles if candle.volume > 0]  # an interval without a trade has no candle
+    number = len(traded)
+
+    def floats(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.array([getattr(candle, name) for candle in traded], np.float64)
+
+    quote = floats("quote_volume")
+    return CandleColumns(
+        np.zeros(number, np.int32), np.array([candle.start_ns for candle in traded], np.int64), floats("open"), floats("high"),
+        floats("low"), floats("close"), floats("volume"), np.where(quote < 0, np.nan, quote), np.full(number, np.nan),
+        np.array([candle.trades for candle in traded], np.int64), np.ones(number, np.bool_),
+        np.full(number, Origin.VENUE, np.uint8))
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"

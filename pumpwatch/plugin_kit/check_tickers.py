@@ -1,0 +1,93 @@
+"""Check a venue's tickers: requests that can be sent, the figures of the dialect's trades, other answers rejected."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from pumpwatch.plugin_kit.check_books import CLOCK_S, ODD_SYMBOLS, ROUNDING
+from pumpwatch.plugin_kit.check_facts import require_request
+from pumpwatch.plugin_kit.mutations import mutated_bodies
+from pumpwatch.plugin_kit.results import Check, Problems, short
+from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
+from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
+from pumpwatch.ticker import Ticker
+from pumpwatch.venue import Tickers, Venue
+
+if TYPE_CHECKING:
+    from pumpwatch.sim.ticker import MadeTicker
+
+PERCENT = 2e-4  # the share by which a price may differ that comes from a change in percent of two decimals
+
+
+def check_tickers(venue: Venue, samples: Samples) -> list[Check]:
+    """Return a row for the requests of a venue's tickers, and one for the dialect's; none if it has no tickers."""
+    tickers = venue.tickers
+    if tickers is None:
+        return []
+    requests = _requests(venue, tickers)
+    if samples.simulated is None or requests.state == "fail":
+        return [requests]
+    return [requests, _figures(venue, tickers, samples.simulated)]
+
+
+def _requests(venue: Venue, tickers: Tickers) -> Check:
+    problems = Problems(venue.name, "tickers: requests")
+    weight = 0.0
+    for symbol in ODD_SYMBOLS:
+        with watch_effects() as effects:
+            made, again = attempt(tickers.request, symbol), attempt(tickers.request, symbol)
+        if made.error is not None:
+            problems.must(False, f"it raises {made.message()} for {short(symbol, 20)!r}")
+            continue
+        require_request(problems, "tickers.request", made.value, venue)
+        problems.must(made.value == again.value and not effects,
+                      "it gives another request the second time, or has effects outside")
+        weight = getattr(made.value, "weight", 0.0)
+    return problems.row(f"a weight of {weight:g} of {venue.limits.requests_per_minute:g} a minute")
+
+
+def _figures(venue: Venue, tickers: Tickers, simulated: SimulatedVenue) -> Check:
+    problems = Problems(venue.name, "tickers: figures")
+    number = int(simulated.rows.symbol[-1])
+    instrument = simulated.instrument(number)
+    if instrument is None:
+        problems.must(False, f"the symbol list lacks {simulated.table.symbols[number]}")
+        return problems.row("")
+    body = simulated.answer(tickers.request(instrument.symbol))
+    with watch_effects() as effects:
+        given, again = attempt(tickers.parse, body, instrument), attempt(tickers.parse, body, instrument)
+    if not isinstance(given.value, Ticker):
+        problems.must(False, f"tickers.parse rejects the answer to its request: {given.message()} {short(body)}")
+        return problems.row("")
+    problems.must(repr(given.value) == repr(again.value) and not effects,  # nan equals nothing
+                  "it reads another ticker the second time, or has effects outside")
+    compared = _compare(problems, given.value, simulated.history.ticker(number, time.time_ns()))
+    for mutant in mutated_bodies(body):
+        other = attempt(tickers.parse, mutant, instrument)
+        problems.must(not other.broke, f"it raises {other.message()} on {short(mutant)}")
+    half = attempt(tickers.parse, body[: len(body) // 2], instrument)
+    problems.must(half.error is not None, "half a body is accepted as a complete one")
+    return problems.row(f"{', '.join(compared)} of {instrument.symbol}; mutations are read or rejected")
+
+
+def _compare(problems: Problems, found: Ticker, made: MadeTicker) -> list[str]:
+    """Compare the figures with those of the dialect's trades, and return the names of the ones that the venue gives."""
+    scale, (numerator, denominator) = int(made.table.price_scale[made.symbol]), made.table.contract_size[made.symbol].tolist()
+    volume = made.quantity / int(made.table.quantity_scale[made.symbol]) * numerator / denominator
+    quote = made.quote * numerator / denominator
+    wanted = {"price": made.last / scale, "open_24h": made.open / scale, "high": made.high / scale, "low": made.low / scale,
+              "volume": volume, "quote_volume": quote, "bid": made.bid / scale, "ask": made.ask / scale}
+    known = [name for name in wanted if not math.isnan(getattr(found, name))]
+    for name in known:
+        value, tolerance = getattr(found, name), PERCENT if name == "open_24h" else max(ROUNDING, 1e-6 * (name == "quote_volume"))
+        problems.must(math.isclose(value, wanted[name], rel_tol=tolerance),
+                      f"{name} is {value:.10g}, by the dialect's trades {wanted[name]:.10g}")
+    if found.trades >= 0:
+        known.append("trades")
+        problems.must(found.trades == made.trades, f"{found.trades} trades, the dialect has {made.trades}")
+    off_s = abs(time.time_ns() - found.at_ns) / 1e9 if found.at_ns else 0.0
+    problems.must(off_s <= CLOCK_S or abs(found.at_ns - made.at_ns) < 10**9,
+                  f"its time is {off_s:.0f} s away from now: is its unit another one?")
+    return known

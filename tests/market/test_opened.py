@@ -1,0 +1,28 @@
+"""The market data of a config are read beside its collector, and nothing is written but the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pumpwatch.market import open_market
+from tests.commands.stored import START_NS, stored
+
+
+def test_a_notebook_reads_candles_and_trades_of_a_data_folder(tmp_path: Path) -> None:
+    config = stored(tmp_path)
+    with open_market(config) as market:
+        found = market.get_candles("C1", "1h", START_NS, START_NS + 3600 * 10**9, exchange="binance", market="spot")
+        assert len(found.rows) == 1 and found.rows.trades[0] > 50 and found.problems == []
+        assert list(found.to_pandas()["symbol"]) == ["C1USDT"]
+
+
+def test_another_data_folder_may_be_given(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    stored(data)
+    with open_market(data=data) as market:
+        assert market.ids("C1")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with open_market(data=tmp_path / "none") as market:
+        assert market.figures()["tickers cache"]["entries"] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == before, "a folder that is not there is not made"

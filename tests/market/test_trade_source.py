@@ -1,0 +1,36 @@
+"""Stored trades are found by coin and time, beside a collector and without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pumpwatch.errors import UsageError
+from pumpwatch.market.trade_source import JournalTrades, ids_of
+from tests.commands.stored import START_NS, stored
+from tests.trades import catalogue_of
+
+
+def test_the_trades_of_a_journal_are_those_of_the_time(tmp_path: Path) -> None:
+    stored(tmp_path)
+    trades = JournalTrades(tmp_path)
+    ids = ids_of(trades.catalogue, "C1", None, None)
+    batch = trades.between(ids, START_NS, START_NS + 10**8)
+    assert len(batch) and set(batch.instrument.tolist()) <= set(ids)
+    assert trades.begins_ns() == START_NS and trades.state() and trades.problems() == []
+
+
+def test_a_folder_without_a_journal_has_no_trade(tmp_path: Path) -> None:
+    trades = JournalTrades(tmp_path)
+    assert trades.begins_ns() == 2**62 and trades.state() == 0 and not len(trades.between([], 0, 1))
+
+
+def test_a_coin_is_narrowed_and_an_unknown_one_names_similar_ones() -> None:
+    catalogue = catalogue_of()
+    assert len(ids_of(catalogue, ["C1", "c2", "C1"], None, None)) == 4
+    assert [catalogue.venues[number] for number in ids_of(catalogue, "C1", "binance", "spot")] == [("binance", "spot")]
+    with pytest.raises(UsageError, match="no coin 'C11' is known; nearest: C1"):
+        ids_of(catalogue, "C11", None, None)
+    with pytest.raises(UsageError, match="nothing of this name"):
+        ids_of(catalogue, "x" * 500, None, None)
