@@ -92,7 +92,7 @@ def _end(answer: CandleAnswer, coins: Sequence[str]) -> int:
 @json_option
 @config_option
 def ticker(coins: Sequence[str], exchange: str | None, market: str | None, ask: bool, as_json: bool, config: Config) -> int:
-    """Show the last price of coins and their last 24 hours, as each venue counts them.
+    """Show the last price of coins, and their last 24 hours.
 
     A ticker is kept for 5 minutes; the table says how old it is. Exit code 69 if a venue gave none.
 
@@ -117,7 +117,9 @@ def ticker(coins: Sequence[str], exchange: str | None, market: str | None, ask: 
 @config_option
 def orderbook(coins: Sequence[str], depth: int, exchange: str | None, market: str | None, ask: bool, as_json: bool,
               config: Config) -> int:
-    """Show the best prices of coins, their spread, and the value of the order book's levels, on each venue.
+    """Show the order books of coins: best prices and spread.
+
+    Each line is a venue; `bids` and `asks` are the value of the levels asked for, in USDT.
 
     A book is kept for 30 seconds; the table says how old it is. --json has every level. Exit code 69 if a venue gave none, or a
     crossed or an empty one.
@@ -140,7 +142,7 @@ def orderbook(coins: Sequence[str], depth: int, exchange: str | None, market: st
 @json_option
 @config_option
 def stats(coins: Sequence[str], exchange: str | None, market: str | None, ask: bool, as_json: bool, config: Config) -> int:
-    """Show the figures of coins in the 24 hours until now, from stored candles and trades.
+    """Show figures of the last 24 hours, from what is stored.
 
     The time is exact, not a calendar day: the minutes at both ends count by their trades. Where nothing is stored of the whole
     time, `since` says when the first figure is from. Exit code 69 if a part could not be read.
@@ -177,7 +179,9 @@ def _of(coins: Sequence[str]) -> str:
 @json_option
 @config_option
 def store(checks: bool, as_json: bool, config: Config) -> int:
-    """Show the store of candles: its size, fragmentation, upkeep, indexes, slow queries and migrations.
+    """Show the size and upkeep of the store of candles.
+
+    Its fragmentation, the last tasks, index use, slow queries and migrations.
 
     It is only read, also beside a collector. With --check exit code 1 if something is wrong with it; 69 if there is no store.
 

@@ -198,7 +198,7 @@ def _rates(context: click.Context, parameter: click.Parameter, values: tuple[str
 @json_option
 @config_option
 def bench_sink(name: str, rates: tuple[int, ...], seconds: float, as_json: bool, config: Config) -> int:
-    """Measure a configured sink under load, beside its real trades.
+    """Measure a configured sink under load, beside its trades.
 
     NAME is that of the sink in the config; without it the only one. Made-up trades of an exchange `bench` go to tables of their
     own, which are removed at the end, also after Ctrl-C. No running collector is needed or touched. A batch is the trades of a
