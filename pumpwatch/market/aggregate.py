@@ -96,8 +96,8 @@ def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColu
     """Store minutes, and make again the longer candles that hold a changed one.
 
     All of it and the marks are one transaction: after a kill everything is there, or nothing. Longer candles that ended between
-    `was_over_ns`, the `over_ns` of the call before, and `over_ns` are made again for every series of the store, since they are complete now.
-    `lost` names places in `series`; what is lost must be named each time. kept_from_ns: for each interval
+    `was_over_ns`, the `over_ns` of the call before, and `over_ns` are made again for every series of the store, since they are
+    complete now. `lost` names places in `series`; what is lost must be named each time. kept_from_ns: for each interval
     the time before which candles are removed; those that would be made of such are left as they are. Raises StorageError.
     """
     places: dict[Series, int] = {one: place for place, one in enumerate(series)}

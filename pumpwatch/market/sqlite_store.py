@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.market.candle_blocks import BLOCK_NS, pack, unpack
@@ -26,6 +27,7 @@ from pumpwatch.model import Int64
 
 BULK = 100  # so many new candles of a block whose time is over become a block at once
 STEP_S = 0.02  # pack and remove_before hold the writer's lock about so long at a time
+DECODED_BLOCKS = 128  # kept in memory by what they are made of: 6 MB
 _MOST_S = 2**40  # seconds; beyond any candle's time
 _COLUMNS = ("timestamp, open, high, low, close, volume, quote_volume, taker_buy_volume, trades, complete, origin")
 _ROWS = f"SELECT {_COLUMNS} FROM candles WHERE series = ? AND interval = ? AND timestamp >= ? AND timestamp < ?"
@@ -49,6 +51,7 @@ class SqliteCandleStore(CandleStore):
     def __init__(self, path: Path, read_only: bool = False, busy_ms: int | None = None) -> None:
         self.file = MarketFile(path / FILE_NAME if path.is_dir() else path, read_only, busy_ms)
         self._ids: dict[Series, int] = {}
+        self._decoded: LRUCache[tuple[bytes, str, int], CandleColumns] = LRUCache(DECODED_BLOCKS)
 
     def write(self, interval: str, series: Sequence[Series], rows: CandleColumns, marks: dict[str, str] | None = None,
               removed: Sequence[tuple[Series, int]] = ()) -> None:
@@ -191,7 +194,10 @@ class SqliteCandleStore(CandleStore):
         return rows.take(order if limit is None else order[-limit:])
 
     def _inside(self, data: bytes, interval: str, start_s: int, from_s: int, to_s: int) -> CandleColumns:
-        rows = unpack(data, interval, start_s * NS_PER_S)
+        key = (data, interval, start_s)  # a block that was written again has other bytes
+        rows = self._decoded.get(key)
+        if rows is None:
+            rows = self._decoded[key] = unpack(data, interval, start_s * NS_PER_S)
         first, last = np.searchsorted(rows.timestamp, (from_s * NS_PER_S, to_s * NS_PER_S))
         return rows.take(slice(int(first), int(last)))
 
