@@ -175,7 +175,7 @@ class MarketJobs:
         self._try("candle check", work)
 
     def _found(self) -> list[Flaw]:
-        """Return the flaws of the store, and longer candles that are not what the shorter ones make, since the first kept midnight."""
+        """Return the flaws of the store, and longer candles since the first kept midnight that disagree with shorter ones."""
         store = SqliteCandleStore(self._store.file.path, read_only=True)
         try:
             now_ns = self._clock.now_ns()
