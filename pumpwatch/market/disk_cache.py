@@ -1,7 +1,7 @@
 """A cache on the disk, within a size: values are MessagePack, and nothing in it is ever unpickled.
 
-It is safe between threads and processes, and survives a restart. A file that cannot be used is an empty cache: whoever asks goes on
-without it.
+It is safe between threads and processes, and survives a restart. A file that cannot be used is an empty cache: whoever asks goes
+on without it.
 """
 
 from __future__ import annotations
