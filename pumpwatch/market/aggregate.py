@@ -67,10 +67,11 @@ def continuity_flaws(store: CandleStore, from_ns: int, to_ns: int) -> list[Flaw]
     Candles are compared where some shorter one is stored: longer ones are kept longer. Raises StorageError.
     """
     found = []
-    for shorter, interval in pairwise(_LEVELS):
-        for series in store.series():
-            made = aggregate(store.read(series, shorter, from_ns, to_ns), interval, to_ns)
-            kept = store.read(series, interval, from_ns, to_ns)
+    for series in store.series():
+        with store.snapshot():
+            rows = {interval: store.read(series, interval, from_ns, to_ns) for interval in _LEVELS}
+        for shorter, interval in pairwise(_LEVELS):
+            made, kept = aggregate(rows[shorter], interval, to_ns), rows[interval]
             for at in np.setdiff1d(made.timestamp, kept.timestamp).tolist():
                 found.append(Flaw("continuity", series, interval, at, f"missing, though candles of {shorter} are there"))
             made, kept = (one.take(np.isin(one.timestamp, other.timestamp)) for one, other in ((made, kept), (kept, made)))
@@ -94,9 +95,9 @@ def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColu
                   kept_from_ns: Mapping[str, int] | None = None) -> None:
     """Store minutes, and make again the longer candles that hold a changed one.
 
-    The marks are written last: after a kill the same minutes are written again. Longer candles that ended between `was_over_ns`,
-    the `over_ns` of the call before, and `over_ns` are made again for every series of the store, since they are complete now.
-    `lost` names places in `series`; what is lost must be named each time. kept_from_ns: for each interval
+    All of it and the marks are one transaction: after a kill everything is there, or nothing. Longer candles that ended between
+    `was_over_ns`, the `over_ns` of the call before, and `over_ns` are made again for every series of the store, since they are
+    complete now. `lost` names places in `series`; what is lost must be named each time. kept_from_ns: for each interval
     the time before which candles are removed; those that would be made of such are left as they are. Raises StorageError.
     """
     places: dict[Series, int] = {one: place for place, one in enumerate(series)}
@@ -105,13 +106,14 @@ def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColu
     everyone = list(places)
     changed = (np.concatenate([rows.series.astype(np.int64), [places[one] for one, _ in removed]]).astype(np.int64),
                np.concatenate([rows.timestamp, [at for _, at in removed]]).astype(np.int64))
-    store.write(MINUTE, series, rows, removed=removed)
-    for shorter, interval in pairwise(_LEVELS):
-        touched = _touched(changed, interval, (kept_from_ns or {}).get(shorter, 0))
-        if was_over_ns is not None:
-            touched |= _ended(len(everyone), interval, was_over_ns, over_ns)
-        made, gone = _again(store, everyone, shorter, interval, touched, over_ns, lost)
-        store.write(interval, everyone, made, marks if interval == _LEVELS[-1] else None, removed=gone)
+    with store.transaction():
+        store.write(MINUTE, series, rows, marks, removed)
+        for shorter, interval in pairwise(_LEVELS):
+            touched = _touched(changed, interval, (kept_from_ns or {}).get(shorter, 0))
+            if was_over_ns is not None:
+                touched |= _ended(len(everyone), interval, was_over_ns, over_ns)
+            made, gone = _again(store, everyone, shorter, interval, touched, over_ns, lost)
+            store.write(interval, everyone, made, removed=gone)
 
 
 def _touched(changed: tuple[Int64, Int64], interval: str, kept_ns: int) -> set[tuple[int, int]]:

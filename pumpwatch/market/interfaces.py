@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,6 +45,17 @@ class CandleStore(ABC):
 
         `rows.series` are places in `series`. removed: candles (series, timestamp) that are no longer any. Raises StorageError.
         """
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[object]:
+        """Make every write inside one transaction: after an error or a kill all of them are there, or none.
+
+        Reads inside see what was written inside. Raises StorageError.
+        """
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[object]:
+        """Make every read inside see the same state, whatever others write meanwhile. Raises StorageError."""
 
     @abstractmethod
     def read(self, series: Series, interval: str, from_ns: int, to_ns: int, limit: int | None = None) -> CandleColumns:

@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,19 +159,21 @@ class MarketFile:
 
     @contextmanager
     def writing(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """Commit all that is done inside, or nothing. Raises StorageError."""
-        with self.errors(doing), transaction(self.connection):
+        """Commit all that is done inside, or nothing; inside another one the outer one commits. Raises StorageError."""
+        with self.errors(doing), nullcontext() if self.connection.in_transaction else transaction(self.connection):
             yield self.connection
 
     @contextmanager
     def reading(self, doing: str) -> Iterator[None]:
         """Have every query inside see the same state. Raises StorageError."""
         with self.errors(doing):
-            self.connection.execute("BEGIN")
+            inside = self.connection.in_transaction  # another one, whose state they see
+            if not inside:
+                self.connection.execute("BEGIN")
             try:
                 yield
             finally:
-                if self.connection.in_transaction:
+                if not inside and self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:

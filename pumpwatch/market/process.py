@@ -25,10 +25,12 @@ from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock, ClockWatch
 from pumpwatch.config import Config
 from pumpwatch.errors import ConfigError, PumpWatchError
+from pumpwatch.market.aggregate import continuity_flaws
 from pumpwatch.market.candle_history import CandleHistory
 from pumpwatch.market.candle_keeper import CandleKeeper
-from pumpwatch.market.candle_retention import remove_expired
-from pumpwatch.market.intervals import INTERVALS_NS, MINUTE_NS
+from pumpwatch.market.candle_retention import DAY_NS, kept_from, remove_expired
+from pumpwatch.market.interfaces import Flaw
+from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, MINUTE_NS
 from pumpwatch.market.minute_verdicts import Span
 from pumpwatch.market.sqlite_store import SqliteCandleStore
 from pumpwatch.market.upkeep import CandleUpkeep
@@ -44,10 +46,12 @@ log = logging.getLogger(__name__)
 
 NICE = 10
 CANDLES_S, CANDLES_AT_S = 60.0, 3.0  # each minute, three seconds after the full one
-HISTORY_S, RETENTION_S, UPKEEP_S, CHECK_S = 180.0, 86_400.0, 3600.0, 7 * 86_400.0
-FIRST_HISTORY_S, FIRST_RETENTION_S = 20.0, 300.0  # after the start
+HISTORY_S, PACK_S, RETENTION_S, UPKEEP_S, CHECK_S = 180.0, 1800.0, 86_400.0, 3600.0, 7 * 86_400.0
+FIRST_HISTORY_S, FIRST_RETENTION_S, FIRST_PACK_S = 20.0, 300.0, 400.0  # after the start
+FIRST_UPKEEP_S, FIRST_CHECK_S = 600.0, 900.0
 STATE_S = 5.0
 MAY_LAST_S = 3600.0
+CHECKED = "check"  # in the notes of upkeep
 
 
 class MarketJobs:
@@ -59,6 +63,7 @@ class MarketJobs:
         self._chosen = list(self._plugins.chosen(config))
         self._clock, self._tell, self._options = clock or Clock(), tell, config.market
         self._thread = ThreadPool(1)  # for the store, which belongs to one thread
+        self._checking = ThreadPool(1)  # reads everything
         self._store = store
         self.keeper = CandleKeeper(Path(config.store.dir), store, self._clock)
         self._http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
@@ -74,10 +79,12 @@ class MarketJobs:
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._every("candles", CANDLES_S, self.candles, 0.0)
         self._every("candle retention", RETENTION_S, self.retain, FIRST_RETENTION_S)
-        self._every("candle upkeep", UPKEEP_S, self.upkeep, UPKEEP_S)
+        self._every("candle packing", PACK_S, self.pack, FIRST_PACK_S)
+        self._every("candle upkeep", UPKEEP_S, self.upkeep, FIRST_UPKEEP_S)
         if self._options.history and self._options.history_days:
             self._every("candle history", HISTORY_S, self.fetch, FIRST_HISTORY_S)
-        self._every("candle check", CHECK_S, self.check, CHECK_S)
+        since_s = self._clock.now_ns() / NS_PER_S - CandleUpkeep(self._store).noted_s(CHECKED)
+        self._every("candle check", CHECK_S, self.check, min(max(FIRST_CHECK_S, CHECK_S - since_s), CHECK_S))
         self.scheduler.start()
         past_minute = self._clock.now_ns() % (60 * NS_PER_S) / NS_PER_S
         wait_s = (CANDLES_AT_S - past_minute) % CANDLES_S
@@ -93,19 +100,33 @@ class MarketJobs:
 
     def retain(self) -> None:
         """Remove candles that are too old."""
+        def work() -> None:
+            removed = remove_expired(self._store, self._clock.now_ns(), self._kept_days())
+            self._note("retention", f"{sum(removed.values())} candles removed")
+        self._do("candle retention", work)
+
+    def _kept_days(self) -> dict[str, int]:
+        """Return for how many days candles are kept; intervals that are not named are kept for ever."""
         options = self._options
         days = {"1m": options.minute_days, "5m": options.quarter_days, "15m": options.quarter_days,
                 **dict.fromkeys(("1h", "4h", "1d"), options.hour_days)}
-        kept = {interval: most for interval, most in days.items() if most}
-        self._do("candle retention", lambda: remove_expired(self._store, self._clock.now_ns(), kept))
+        return {interval: most for interval, most in days.items() if most}
+
+    def _note(self, task: str, result: str) -> None:
+        CandleUpkeep(self._store, lambda: self._clock.now_ns() / NS_PER_S).note(task, result)
+
+    def pack(self) -> None:
+        """Make blocks of the candles of stretches that are over."""
+        def work() -> None:
+            blocks = sum(self._store.pack(interval, self._clock.now_ns()) for interval in INTERVALS_NS)
+            self._note("packing", f"{blocks} blocks made")
+        self._do("candle packing", work)
 
     def upkeep(self) -> None:
-        """Pack what is over, give free pages back, and refresh what the query planner knows."""
+        """Give free pages back, and refresh what the query planner knows."""
         def work() -> None:
             upkeep = CandleUpkeep(self._store)
-            for interval in INTERVALS_NS:
-                self._store.pack(interval, self._clock.now_ns())
-            for step in (upkeep.give_back, upkeep.analyze, upkeep.reindex, upkeep.note_queries):
+            for step in (upkeep.give_back, upkeep.analyze, upkeep.note_queries):
                 step()
         self._do("candle upkeep", work)
 
@@ -138,19 +159,39 @@ class MarketJobs:
         return self._http.ask(part.rest_url or venue.rest_url, request, venue.headers, self._budgets.of(venue))
 
     def check(self) -> None:
-        """Look for contradictions in the store, and log them."""
+        """Look for contradictions in the store, log them, and build indexes again where that is needed.
+
+        It reads everything, which takes minutes: in a thread and through a connection of its own, so that candles go on.
+        """
         def work() -> None:
-            flaws = self._store.check()
+            flaws = self._checking.apply(self._found)
             self._flaws = len(flaws)
             for flaw in flaws[:10]:
                 log.warning("candle store has a flaw kind=%s interval=%s series=%s detail=%s", flaw.kind, flaw.interval,
                             flaw.series, flaw.detail)
-        self._do("candle check", work)
+            self._thread.apply(self._note, (CHECKED, f"{len(flaws)} flaws"))
+            if any("index" in flaw.detail for flaw in flaws if flaw.kind == "file"):
+                self._thread.apply(CandleUpkeep(self._store).reindex)
+        self._try("candle check", work)
+
+    def _found(self) -> list[Flaw]:
+        """Return the flaws of the store, and longer candles since the first kept midnight that disagree with shorter ones."""
+        store = SqliteCandleStore(self._store.file.path, read_only=True)
+        try:
+            now_ns = self._clock.now_ns()
+            kept_ns = kept_from(now_ns, self._kept_days()).get(MINUTE, 0)
+            return [*store.check(), *continuity_flaws(store, kept_ns, now_ns // DAY_NS * DAY_NS)]
+        finally:
+            store.close()
 
     def _do(self, name: str, work: Callable[[], object]) -> None:
-        """Do a piece of work in the store's thread; log when it begins to fail, and when it is good again."""
+        """Do a piece of work in the store's thread."""
+        self._try(name, lambda: self._thread.apply(work))
+
+    def _try(self, name: str, work: Callable[[], object]) -> None:
+        """Do a piece of work; log when it begins to fail, and when it is good again."""
         try:
-            self._thread.apply(work)
+            work()
         except PumpWatchError as error:
             if name not in self._problems:
                 log.warning("%s: not done, it is tried again reason=%s", name, error)

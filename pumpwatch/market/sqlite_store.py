@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 
 from pumpwatch.clock import NS_PER_S
 from pumpwatch.market.candle_blocks import BLOCK_NS, pack, unpack
@@ -25,6 +27,7 @@ from pumpwatch.model import Int64
 
 BULK = 100  # so many new candles of a block whose time is over become a block at once
 STEP_S = 0.02  # pack and remove_before hold the writer's lock about so long at a time
+DECODED_BLOCKS = 128  # kept in memory by what they are made of: 6 MB
 _MOST_S = 2**40  # seconds; beyond any candle's time
 _COLUMNS = ("timestamp, open, high, low, close, volume, quote_volume, taker_buy_volume, trades, complete, origin")
 _ROWS = f"SELECT {_COLUMNS} FROM candles WHERE series = ? AND interval = ? AND timestamp >= ? AND timestamp < ?"
@@ -48,6 +51,7 @@ class SqliteCandleStore(CandleStore):
     def __init__(self, path: Path, read_only: bool = False, busy_ms: int | None = None) -> None:
         self.file = MarketFile(path / FILE_NAME if path.is_dir() else path, read_only, busy_ms)
         self._ids: dict[Series, int] = {}
+        self._decoded: LRUCache[tuple[bytes, str, int], CandleColumns] = LRUCache(DECODED_BLOCKS)
 
     def write(self, interval: str, series: Sequence[Series], rows: CandleColumns, marks: dict[str, str] | None = None,
               removed: Sequence[tuple[Series, int]] = ()) -> None:
@@ -59,13 +63,23 @@ class SqliteCandleStore(CandleStore):
         step = interval_ns(interval)
         if (rows.timestamp % step).any():
             raise ValueError(f"a candle does not begin at the start of its interval {interval}")
+        with self.transaction():
+            self._write(interval, self._numbers(series), rows, removed)
+            self.file.connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", list((marks or {}).items()))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make every write inside one transaction; see CandleStore."""
         try:
             with self.file.writing("write"):
-                self._write(interval, self._numbers(series), rows, removed)
-                self.file.connection.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?)", list((marks or {}).items()))
+                yield
         except BaseException:
             self._ids.clear()  # some of them may have been rolled back
             raise
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Make every read inside see the same state."""
+        return self.file.reading("read")
 
     def _numbers(self, series: Sequence[Series]) -> Int64:
         """Return the id of each series; new ones get one."""
@@ -180,7 +194,10 @@ class SqliteCandleStore(CandleStore):
         return rows.take(order if limit is None else order[-limit:])
 
     def _inside(self, data: bytes, interval: str, start_s: int, from_s: int, to_s: int) -> CandleColumns:
-        rows = unpack(data, interval, start_s * NS_PER_S)
+        key = (data, interval, start_s)  # a block that was written again has other bytes
+        rows = self._decoded.get(key)
+        if rows is None:
+            rows = self._decoded[key] = unpack(data, interval, start_s * NS_PER_S)
         first, last = np.searchsorted(rows.timestamp, (from_s * NS_PER_S, to_s * NS_PER_S))
         return rows.take(slice(int(first), int(last)))
 
@@ -208,23 +225,25 @@ class SqliteCandleStore(CandleStore):
                 for exchange, market_type, symbol, first, last, candles in found}
 
     def pack(self, interval: str, before_ns: int) -> int:
-        """Make blocks of the rows of times that were over at `before_ns`, in short transactions; return their number."""
+        """Make blocks of the rows of times that were over at `before_ns`, in short transactions; return the number of blocks."""
         return self._in_steps(interval, before_ns // BLOCK_NS[interval] * BLOCK_NS[interval], self._pack_series)
 
-    def _pack_series(self, interval: str, number: int, before_ns: int) -> int:
+    def _pack_series(self, interval: str, number: int, before_ns: int, until_s: float) -> tuple[int, bool]:
         seconds, block_s = INTERVALS_NS[interval] // NS_PER_S, BLOCK_NS[interval] // NS_PER_S
         starts = self.file.rows("SELECT DISTINCT timestamp / ? * ? FROM candles WHERE series = ? AND interval = ?"
                                 " AND timestamp < ?", (block_s, block_s, number, seconds, before_ns // NS_PER_S))
-        for (start,) in starts:
+        for done, (start,) in enumerate(starts):
+            if done and time.monotonic() >= until_s:
+                return done, False
             self._rows_to_block(interval, (number, start * NS_PER_S), CandleColumns.empty())
-        return len(starts)
+        return len(starts), True
 
     def remove_before(self, interval: str, before_ns: int) -> int:
         """Remove candles that began before a time, in short transactions, and return their number."""
         interval_ns(interval)
         return self._in_steps(interval, before_ns, self._remove_series)
 
-    def _remove_series(self, interval: str, number: int, before_ns: int) -> int:
+    def _remove_series(self, interval: str, number: int, before_ns: int, until_s: float) -> tuple[int, bool]:
         seconds, before_s = INTERVALS_NS[interval] // NS_PER_S, max(min(-(-before_ns // NS_PER_S), _MOST_S), -_MOST_S)
         block_s, removed = BLOCK_NS[interval] // NS_PER_S, 0
         run = self.file.connection.execute
@@ -238,17 +257,20 @@ class SqliteCandleStore(CandleStore):
         removed += self.file.rows(f"SELECT coalesce(sum(candles), 0) {whole}", (number, seconds, before_s - block_s))[0][0]
         run(f"DELETE {whole}", (number, seconds, before_s - block_s))
         removed += run(_DELETE_ROWS, (number, seconds, -_MOST_S, before_s)).rowcount
-        return int(removed)
+        return int(removed), True
 
-    def _in_steps(self, interval: str, before_ns: int, work: Callable[[str, int, int], int]) -> int:
-        """Do a piece of work for each series, in transactions of about STEP_S."""
+    def _in_steps(self, interval: str, before_ns: int, work: Callable[[str, int, int, float], tuple[int, bool]]) -> int:
+        """Do a piece of work for each series, in transactions of about STEP_S. It returns a count, and whether that was all."""
         self.series()
         waiting, done = sorted(self._ids.values()), 0
         while waiting:
             with self.file.writing("write"):
                 until = time.monotonic() + STEP_S
                 while waiting and time.monotonic() < until:
-                    done += work(interval, waiting.pop(), before_ns)
+                    count, all_done = work(interval, waiting[-1], before_ns, until)
+                    done += count
+                    if all_done:
+                        waiting.pop()
             time.sleep(0.0001)  # another writer may begin
         return done
 

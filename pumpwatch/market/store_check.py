@@ -28,7 +28,7 @@ def check(file: MarketFile) -> list[Flaw]:
     """Return the flaws of the file's candles. Raises StorageError where the file is locked."""
     try:
         with file.reading("check"):
-            found = [Flaw("file", None, "", 0, str(text)) for (text,) in file.rows("PRAGMA quick_check(100)") if text != "ok"]
+            found = [Flaw("file", None, "", 0, str(text)) for (text,) in file.rows("PRAGMA integrity_check(100)") if text != "ok"]
             found += [Flaw("series", None, "", 0, f"a row of {table} names an unknown series")
                       for table, *_ in file.rows("PRAGMA foreign_key_check")[:MOST]]
             names = {number: (exchange, market_type, symbol) for number, exchange, market_type, symbol

@@ -232,6 +232,14 @@ class CandleUpkeep:
         with self._file.errors("read"):
             return {task: (at, result) for task, at, result in self._file.connection.execute("SELECT * FROM upkeep")}
 
+    def noted_s(self, task: str) -> int:
+        """Return when a task last ran (s, UTC), 0 where it never did."""
+        return self._noted().get(task, (0, ""))[0]
+
+    def note(self, task: str, result: str) -> None:
+        """Remember that a task ran now, and how it ended."""
+        self._note(Done(task, True, result))
+
     def _note(self, done: Done) -> Done:
         with self._file.writing("write") as connection:
             connection.execute("INSERT OR REPLACE INTO upkeep VALUES (?, ?, ?)", (done.task, int(self._now_s()), done.reason))

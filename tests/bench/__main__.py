@@ -7,7 +7,8 @@ of 20 minutes), query (±20 s of a coin from each store), archive (a listing's a
 messages cost a window), parse (frame to columns, each venue), start (import and --help), triggers (notice to window, and the
 past of its coin), windows (20 windows at once beside 50,000/s), page (20 watchers of the page at 5,000/s, and none), api
 (stored trades by the HTTP API, and bad requests beside 20,000/s), backup (made, made again, verified, restored),
-candles (100,000 stored, and the last 1,000 of a series read).
+candles (100,000 stored, and the last 1,000 of a series read), candle-building (candles from trades, beside pandas, and a pass
+over a journal with its memory).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -74,7 +75,7 @@ LOADS = {
                           ("pumpwatch+questdb",)),
 }
 SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows", "page",
-             "api", "backup", "candles")
+             "api", "backup", "candles", "candle-building")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,7 +122,8 @@ class Bench:
         self.others: dict[str, Callable[[], dict[str, Any]]] = {
             "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
             "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows, "page": self.page,
-            "api": self.api, "backup": self.backup, "candles": self.candles}
+            "api": self.api, "backup": self.backup, "candles": self.candles,
+            "candle-building": self.candle_building}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -216,6 +218,16 @@ class Bench:
         folder = self._folder / "candles"
         folder.mkdir()
         figures = candles(folder, (800_000, 8_000_000)[self._size])
+        print(json.dumps(figures, indent=1), file=sys.stderr)
+        return figures
+
+    def candle_building(self) -> dict[str, Any]:
+        """Make candles of 500,000 trades, and of a journal of 750,000."""
+        from tests.bench.candle_building import candle_building
+
+        folder = self._folder / "candle-building"
+        folder.mkdir()
+        figures = candle_building(folder, (3, 10)[self._size])
         print(json.dumps(figures, indent=1), file=sys.stderr)
         return figures
 

@@ -121,8 +121,11 @@ WANTED = (
     Wanted("100,000 candles of live minutes stored", 0.5, None, "{:.2f} s", single("candles", "write_live_s")),
     Wanted("last 1,000 candles of a series, warm, p99", 2, None, "{:.2f} ms", single("candles", "small_warm_ms_p99")),
     Wanted("the same from a file that is not in memory", 20, None, "{:.1f} ms", single("candles", "small_cold_ms")),
-    Wanted("the same, CPU of one, warm, from a large store, as a multiple", 2, None, "{:.2f}", single("candles", "growth")),
+    Wanted("the same, warm, p99, from a large store, as a multiple", 2, None, "{:.2f}", single("candles", "growth")),
     Wanted("a candle on disk", 40, None, "{:.1f} bytes", single("candles", "bytes_a_candle")),
+    Wanted("candles from trades: CPU a trade", 0.3, None, "{:.3f} µs", single("candle-building", "builder_us")),
+    Wanted("a pass over 750,000 trades of 5,712 instruments: growth of memory", 60, None, "{:.0f} MB",
+           single("candle-building", "pass_mb")),
     Wanted("import pumpwatch", 0.3, None, "{:.3f} s", single("start", "import_s")),
     Wanted("pumpwatch --help", 0.3, None, "{:.3f} s", single("start", "help_s")),
 )

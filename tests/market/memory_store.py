@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 
@@ -29,6 +30,18 @@ class MemoryStore(CandleStore):
         for row in zip(*(column.tolist() for column in rows.columns()), strict=True):
             self.rows[series[row[0]], interval, row[1]] = row[1:]
         self.remembered |= marks or {}
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        before = dict(self.rows), dict(self.remembered)
+        try:
+            yield
+        except BaseException:
+            self.rows, self.remembered = before
+            raise
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def read(self, series: Series, interval: str, from_ns: int, to_ns: int, limit: int | None = None) -> CandleColumns:
         found = self.read_many([series], interval, from_ns, to_ns)

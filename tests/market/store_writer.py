@@ -1,6 +1,7 @@
 """`python -m tests.market.store_writer FOLDER TASK`: writes candles until it is killed; prints the number of each finished write.
 
-TASK is done after each write: nothing, pack, retention or vacuum. Write n holds the candle of minute n of each series, and
+TASK is done after each write: nothing, pack, retention or vacuum; with `longer`
+a write makes the longer candles as well. Write n holds the candle of minute n of each series, and
 rows of another series that retention removes and whose pages vacuum gives back.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pumpwatch.market.aggregate import write_minutes
 from pumpwatch.market.candle_columns import CandleColumns, Series
 from pumpwatch.market.intervals import INTERVALS_NS
 from pumpwatch.market.sqlite_store import SqliteCandleStore
@@ -30,7 +32,10 @@ def main(folder: Path, task: str) -> None:
     number = int(store.marks().get("written", "-1"))
     while True:
         number += 1
-        store.write("1m", SERIES, rows_of(number), {"written": str(number)})
+        if task == "longer":
+            write_minutes(store, SERIES, rows_of(number), START, marks={"written": str(number)})
+        else:
+            store.write("1m", SERIES, rows_of(number), {"written": str(number)})
         print(number, flush=True)
         if task == "pack":
             store.pack("1m", START + number * INTERVALS_NS["1m"])

@@ -141,12 +141,15 @@ class HalfWritten(SqliteCandleStore):
         super().write(interval, *arguments, **named)  # type: ignore[arg-type]
 
 
-def test_marks_are_written_after_every_candle(tmp_path: Path) -> None:
+def test_minutes_their_longer_candles_and_marks_are_stored_together_or_not_at_all(tmp_path: Path) -> None:
     store = HalfWritten(tmp_path)
     with pytest.raises(StorageError):
         write_minutes(store, [A], candles([0]), FAR, marks={"journal": "1"})
-    assert len(store.read(A, "4h", *ALL)) == 1
+    assert [interval for interval in INTERVALS_NS if len(store.read(A, interval, *ALL))] == []
+    assert store.series() == []
     assert store.marks() == {}
+    SqliteCandleStore.write(store, "1m", [A], candles([1]))  # the series gets an id again
+    assert len(store.read(A, "1m", *ALL)) == 1
     store.close()
 
 

@@ -10,13 +10,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pumpwatch.clock import FakeClock
+from pumpwatch.clock import NS_PER_S, FakeClock
 from pumpwatch.config import load
 from pumpwatch.errors import StorageError
+from pumpwatch.market.aggregate import write_minutes
+from pumpwatch.market.candle_columns import CandleColumns
+from pumpwatch.market.candle_retention import DAY_NS
 from pumpwatch.market.market_file import FILE_NAME
 from pumpwatch.market.process import MarketJobs
 from pumpwatch.market.sqlite_store import SqliteCandleStore
+from pumpwatch.market.upkeep import CandleUpkeep
 from tests.market.live_journal import START_NS, LiveJournal
+from tests.market.store_contract import ALL, START, A, candles, same
 
 
 def config_of(folder: Path):
@@ -32,7 +37,8 @@ def test_it_tells_its_state_and_ends_with_its_input(tmp_path: Path) -> None:
     child.stdin.flush()
     while not (said := json.loads(child.stdout.readline())).get("jobs"):
         pass
-    assert {row["name"] for row in said["jobs"]} == {"candles", "candle retention", "candle upkeep", "candle check"}
+    assert {row["name"] for row in said["jobs"]} == {"candles", "candle retention", "candle packing",
+                                                 "candle upkeep", "candle check"}
     child.stdin.close()
     assert child.wait(60) == 0
     child.stdout.close()
@@ -58,12 +64,40 @@ def test_a_store_that_refuses_is_told_once_and_is_good_again_later(tmp_path: Pat
     jobs.candles()
     assert told[-1]["figures"]["problems"] == {}
     assert told[-1]["figures"]["candles"] > 0
-    for job in (jobs.retain, jobs.upkeep, jobs.check):
+    for job in (jobs.retain, jobs.pack, jobs.upkeep, jobs.check):
         job()
+    assert {"retention", "packing", "check"} <= CandleUpkeep(store).report()["upkeep"].keys()
     assert told[-1]["figures"]["flaws"] == 0
     assert told[-1]["figures"]["problems"] == {}
     store.close()
     live.journal.close()
+
+
+def test_the_check_finds_longer_candles_that_disagree_with_their_minutes(tmp_path: Path) -> None:
+    store, told = SqliteCandleStore(tmp_path / FILE_NAME), []
+    clock = FakeClock(START + 3 * DAY_NS)
+    jobs = MarketJobs(config_of(tmp_path), store, told.append, clock)
+    write_minutes(store, [A], candles(list(range(1000))), clock.now_ns())
+    jobs.check()
+    assert told[-1]["figures"]["flaws"] == 0
+    store.write("5m", [A], CandleColumns.empty(), removed=[(A, START)])
+    jobs.check()
+    assert told[-1]["figures"]["flaws"] >= 1
+    assert CandleUpkeep(store).noted_s("check") == clock.now_ns() // NS_PER_S
+    store.close()
+
+
+def test_packing_makes_blocks_of_what_is_over(tmp_path: Path) -> None:
+    store = SqliteCandleStore(tmp_path / FILE_NAME)
+    jobs = MarketJobs(config_of(tmp_path), store, lambda line: None, FakeClock(START + 3 * DAY_NS))
+    for first in range(0, 1000, 50):  # too few at a time to become a block at once
+        store.write("1m", [A], candles(list(range(first, first + 50))))
+    before = store.read(A, "1m", *ALL)
+    assert store.file.rows("SELECT count(*) FROM blocks")[0][0] == 0
+    jobs.pack()
+    assert store.file.rows("SELECT count(*) FROM candles")[0][0] == 0
+    assert same(store.read(A, "1m", *ALL), before)
+    store.close()
 
 
 def test_a_clock_far_in_the_past_keeps_every_candle(tmp_path: Path) -> None:

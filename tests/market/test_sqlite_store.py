@@ -124,3 +124,21 @@ def test_origins_and_unknown_figures_survive_packing(tmp_path: Path) -> None:
     assert same(store.read(A, "1m", *ALL), rows)
     assert isinstance(store.read(A, "1m", *ALL), CandleColumns)
     store.close()
+
+
+def test_an_open_reader_sees_a_block_that_was_written_again(tmp_path: Path) -> None:
+    writer = SqliteCandleStore(tmp_path)
+    writer.write("1m", [A], candles(list(range(1500))))
+    writer.pack("1m", START + 1500 * MINUTE_NS)
+    reader = SqliteCandleStore(tmp_path, read_only=True)
+    for price in (7.0, 8.0, 7.0):
+        changed = candles([10])
+        for column in (changed.open, changed.high, changed.low, changed.close):
+            column[:] = price
+        writer.write("1m", [A], changed)
+        first = reader.read(A, "1m", *ALL)
+        assert (first.close[10], len(first)) == (price, 1500)
+        first.close[:] = 0  # belongs to who asked
+        assert reader.read(A, "1m", *ALL).close[10] == price
+    reader.close()
+    writer.close()

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from pumpwatch.market.aggregate import continuity_flaws
 from pumpwatch.market.candle_columns import CandleColumns
+from pumpwatch.market.intervals import INTERVALS_NS
 from pumpwatch.market.sqlite_store import SqliteCandleStore
-from tests.market.store_contract import ALL, same
+from tests.market.store_contract import ALL, START, same
 from tests.market.store_writer import SERIES, rows_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +34,7 @@ def written_until_killed(folder: Path, task: str, after_s: float) -> int:
     return int(lines[-1])
 
 
-@pytest.mark.parametrize("task", ["nothing", "pack", "retention", "vacuum"])
+@pytest.mark.parametrize("task", ["nothing", "pack", "retention", "vacuum", "longer"])
 def test_every_finished_write_is_there_after_a_kill(tmp_path: Path, task: str) -> None:
     draw = random.Random(task)
     for _ in range(3):
@@ -47,4 +49,7 @@ def test_every_finished_write_is_there_after_a_kill(tmp_path: Path, task: str) -
             wanted = expected.take(expected.series == place)
             wanted.series[:] = 0
             assert same(store.read(series, "1m", *ALL), wanted)
+        if task == "longer":
+            day = START // INTERVALS_NS["1d"] * INTERVALS_NS["1d"]
+            assert continuity_flaws(store, day, day + 100 * INTERVALS_NS["1d"]) == []
         store.close()
