@@ -33,7 +33,7 @@ from tests.trades import batch_of, catalogue_of  # noqa: E402
 
 TICK_S = 0.05
 CATCH_UP_S = 90.0
-OPTIONS = DrainConfig(flush_ms=200.0, flush_rows=2_000, catch_up_rows=50_000, memory_rows=5_000)
+OPTIONS = DrainConfig(flush_ms=200.0, flush_rows=1_000, catch_up_rows=20_000, memory_rows=2_000)
 
 
 class Lines(logging.Handler):

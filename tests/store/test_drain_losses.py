@@ -13,7 +13,7 @@ import pytest
 from tests.questdb_server import QuestDBServer
 from tests.store.under_load import Load, await_rows
 
-MORE_ROWS = 10_000
+MORE_ROWS = 4_000
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import Any
 from tests.questdb_server import QuestDBServer
 
 ROOT = Path(__file__).resolve().parents[2]
-RATE = 5_000
+RATE = 2_000
 
 
 class Load:
