@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,15 +98,19 @@ def main(options: dict[str, Any]) -> None:
 
     from pumpwatch.api import server
     from pumpwatch.api.application import Application
+    from pumpwatch.api.market import HeldTrades
     from pumpwatch.api.pages import read_pages
     from pumpwatch.api.routes import ROUTES
     from pumpwatch.errors import PumpWatchError
+    from pumpwatch.market.service import MarketService
     from tests.api.desk import config_of, desk_of, guard_of
 
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, PumpWatchError)
     server.HEAD_S, server.BODY_S, server.SEND_S, server.IDLE_S = HEAD_S, BODY_S, SEND_S, IDLE_S
     config = config_of(Path(options["folder"]), **options["api"])
     desk = desk_of(config)
+    trades = HeldTrades(desk.catalogue, desk.recent.held(0, desk.clock.now_ns()), 0)
+    desk = replace(desk, market=MarketService(trades, None, None, desk.clock))
     running = server.Server(("127.0.0.1", 0), Application(desk, ROUTES, read_pages(), guard_of(config)), desk.stats,
                             connections=config.api.connections, requests_per_minute=config.api.requests_per_minute)
     running.start()

@@ -16,6 +16,10 @@ include-path = "/api/trades"
 checks.positive_data_acceptance.enabled = false  # a time that ends before it begins, or ten years, fits the types all the same
 
 [[operations]]
+include-path = "/api/candles"
+checks.positive_data_acceptance.enabled = false  # so it is here
+
+[[operations]]
 include-path = "/api/listings/drill"
 checks.positive_data_acceptance.enabled = false  # a board that is not read fits the types all the same
 """
