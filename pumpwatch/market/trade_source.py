@@ -63,7 +63,10 @@ class JournalTrades:
 
 
 def ids_of(catalogue: Catalogue, coins: str | Sequence[str], exchange: str | None, market: str | None) -> list[int]:
-    """Return the ids of these coins' instruments, by coin and venue, spot first. Raises UsageError for an unknown coin, which names similar ones."""
+    """Return the ids of these coins' instruments, by coin and venue, spot first.
+
+    Raises UsageError for an unknown coin, which names similar ones.
+    """
     found: list[int] = []
     for coin in [coins] if isinstance(coins, str) else coins:
         matching = catalogue.matching(coin)

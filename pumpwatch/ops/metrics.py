@@ -249,7 +249,7 @@ MARKET = (
     _counter("market_process_starts_total", "Starts of that process.", field("market", "starts")),
     _counter("market_cache_hits_total", "Answers that the cache gave.", _caches("hits"), "cache"),
     _counter("market_cache_misses_total", "Questions that it could not answer.", _caches("misses"), "cache"),
-    _counter("market_cache_hit_age_seconds_total", "The ages of the answers that it gave, all together; by the hits it is their mean.",
+    _counter("market_cache_hit_age_seconds_total", "The ages of the answers that it gave, all together.",
              _caches("hit_age_s"), "cache"),
     _gauge("market_cache_entries", "Answers that it keeps.", _caches("entries"), "cache"),
     _gauge("market_cache_bytes", "Memory that they take.", _caches("bytes"), "cache"),
