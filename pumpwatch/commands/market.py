@@ -145,8 +145,8 @@ def stats(coins: Sequence[str], exchange: str | None, market: str | None, ask: b
     """Show figures of the last 24 hours, from what is stored.
 
     The time is exact, not a calendar day: the minutes at both ends count by their trades. Where nothing is stored of the whole
-    time, `since` says when the first figure is from. A symbol without a trade is named on stderr. Exit code 69 if a part could not
-    be read.
+    time, `since` says when the first figure is from. A symbol without a trade is named on stderr. Exit code 69 if a part could
+    not be read.
 
     \b
     Example: pumpwatch stats SOMI

@@ -95,7 +95,8 @@ class DiskCache:
                 entries, size = len(self._kept), self._kept.volume()
         except ERRORS:
             self._failures += 1
-        return {"hits": self._hits, "misses": self._misses, "entries": entries, "bytes": size, "evictions": 0, "hit_age_s": self._hit_age_ns / NS_PER_S,
+        return {"hits": self._hits, "misses": self._misses, "entries": entries, "bytes": size, "evictions": 0,
+                "hit_age_s": self._hit_age_ns / NS_PER_S,
                 "failures": self._failures}
 
     def close(self) -> None:
