@@ -46,6 +46,16 @@ class OrderBook:
             if prices != sorted(set(prices), reverse=not ascends):
                 raise BadFrame(f"{name} that are not in order: {prices[:5]!r:.120}")
 
+    def best(self, depth: int) -> OrderBook:
+        """Return the best `depth` levels of each side. They are not checked again."""
+        if depth >= max(len(self.bids), len(self.asks)):
+            return self
+        short = object.__new__(OrderBook)
+        for name, value in (("bids", self.bids[:depth]), ("asks", self.asks[:depth]), ("at_ns", self.at_ns),
+                            ("sequence", self.sequence)):
+            object.__setattr__(short, name, value)
+        return short
+
 
 def book_reader(data: Callable[[bytes], Any] = msgspec.json.decode, *, bids: str = "bids", asks: str = "asks",
                 level: tuple[Any, Any] = (0, 1), time: tuple[str, int] | None = None, sequence: str = "",

@@ -80,3 +80,9 @@ def test_a_book_that_crosses_is_kept_as_it_is() -> None:
 def test_sides_out_of_order_or_too_long_are_not_a_book(sides: dict[str, Any]) -> None:
     with pytest.raises(BadFrame):
         OrderBook(**sides)
+
+
+def test_the_best_levels_of_a_book_are_a_book_and_one_with_few_levels_is_itself() -> None:
+    book = OrderBook(bids=[(3.0, 1.0), (2.0, 1.0)], asks=[(4.0, 1.0)], at_ns=5, sequence=6)
+    assert book.best(1) == OrderBook(bids=[(3.0, 1.0)], asks=[(4.0, 1.0)], at_ns=5, sequence=6)
+    assert book.best(2) is book

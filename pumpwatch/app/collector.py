@@ -144,8 +144,8 @@ class Collector:
         return [*self.jobs.rows(), *self.market.rows()]
 
     def market_status(self) -> dict[str, Any]:
-        """Return the state of the process that makes market data."""
-        return self.market.status()
+        """Return the state of the process that makes market data, and the figures of the caches."""
+        return {**self.market.status(), "caches": self.serving.cache_figures()}
 
     def alert_rows(self) -> list[dict[str, Any]]:
         """Return the alerts that stand."""

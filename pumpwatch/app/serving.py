@@ -56,8 +56,10 @@ class Serving:
 
             return VenueAccess(feeds.venue, ask)
 
-        asker = VenueAsker({feeds.venue.name: access(feeds) for feeds in collector.venues}, collector.clock)
-        return MarketService(HeldTrades(collector.catalogue, (), 0), None, asker, collector.clock)
+        def found(venue: str) -> VenueAccess | None:  # venues are not there yet when the API is made
+            return next((access(feeds) for feeds in collector.venues if feeds.venue.name == venue), None)
+
+        return MarketService(HeldTrades(collector.catalogue, (), 0), None, VenueAsker(found, collector.clock), collector.clock)
 
     def _connections(self, venue: str) -> list[dict[str, Any]] | None:
         """Return a row for each connection of a venue, None where it is not collected."""
@@ -71,6 +73,10 @@ class Serving:
         if figures["journal"]["dropped_trades"] and figures["journal"]["backlog_trades"]:
             return "the disk does not take the trades"
         return ""
+
+    def cache_figures(self) -> dict[str, dict[str, float]]:
+        """Return the figures of each cache of market data."""
+        return self.desk.market.figures() if self.desk.market is not None else {}
 
     @property
     def url(self) -> str:

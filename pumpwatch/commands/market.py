@@ -145,7 +145,8 @@ def stats(coins: Sequence[str], exchange: str | None, market: str | None, ask: b
     """Show figures of the last 24 hours, from what is stored.
 
     The time is exact, not a calendar day: the minutes at both ends count by their trades. Where nothing is stored of the whole
-    time, `since` says when the first figure is from. Exit code 69 if a part could not be read.
+    time, `since` says when the first figure is from. A symbol without a trade is named on stderr. Exit code 69 if a part could
+    not be read.
 
     \b
     Example: pumpwatch stats SOMI
@@ -161,13 +162,15 @@ def stats(coins: Sequence[str], exchange: str | None, market: str | None, ask: b
 def _show(found: Sequence[Found[Any]], as_json: bool, record: Callable[[Found[Any]], dict[str, Any]], columns: Sequence[Any],
           row: Callable[[Found[Any]], Any], title: str) -> int:
     """Print what was found, and the reasons for what was not."""
+    from pumpwatch.market.service import NOT_TRADED
+
     if as_json:
-        print_json(map(record, found))
+        print_json(record(one) for one in found if one.problem != NOT_TRADED)
     elif any(one.value is not None for one in found):
         print_table(columns, [row(one) for one in found if one.value is not None], title)
     problems = [one for one in found if one.problem]
     say(*(f"{one.exchange}.{one.market_type} {one.symbol}: {one.problem}" for one in problems))
-    return EXIT_UNAVAILABLE if problems else EXIT_OK
+    return EXIT_UNAVAILABLE if any(one.problem != NOT_TRADED for one in problems) else EXIT_OK
 
 
 def _of(coins: Sequence[str]) -> str:

@@ -31,13 +31,13 @@ TICKERS = (Column("venue"), Column("symbol", rank=2), Column("price", right=True
            Column("high", right=True), Column("low", right=True), Column("volume", right=True),
            Column("quote volume", right=True, rank=4), Column("trades", right=True, rank=3), Column("from"),
            Column("age", right=True, rank=1))
-BOOKS = (Column("venue"), Column("symbol", rank=2), Column("bid", right=True), Column("ask", right=True),
+BOOKS = (Column("venue"), Column("symbol", rank=3), Column("bid", right=True), Column("ask", right=True),
          Column("spread", right=True), Column("bids, USDT", "bids", right=True, rank=1),
-         Column("asks, USDT", "asks", right=True, rank=1), Column("from"), Column("age", right=True, rank=3))
+         Column("asks, USDT", "asks", right=True, rank=1), Column("from"), Column("age", right=True, rank=2))
 STATS = (Column("venue"), Column("symbol", rank=4), Column("price", right=True), Column("change", right=True),
          Column("high", right=True), Column("low", right=True), Column("volume", right=True),
-         Column("quote volume", right=True, rank=3), Column("trades", right=True), Column("since", rank=2),
-         Column("note", optional=True, rank=1))
+         Column("quote volume", right=True, rank=3), Column("trades", right=True), Column("since", rank=1),
+         Column("note", optional=True, rank=2))
 
 
 def _short(number: float) -> str:

@@ -45,7 +45,7 @@ class DiskCache:
     def __init__(self, folder: Path, most_bytes: int, ttl_s: float, clock: Clock, kind: Any) -> None:
         self._ttl_ns, self._clock = int(ttl_s * NS_PER_S), clock
         self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(tuple[int, kind])
-        self._hits = self._misses = self._failures = 0
+        self._hits = self._misses = self._failures = self._hit_age_ns = 0
         self._kept: Any = None
         try:
             self._kept = diskcache.Cache(str(folder), timeout=0.1, disk=BytesDisk, size_limit=most_bytes,
@@ -65,6 +65,7 @@ class DiskCache:
             self._misses += 1
             return None
         self._hits += 1
+        self._hit_age_ns += max(0, self._clock.now_ns() - at_ns)
         return value, at_ns
 
     def put(self, key: str, value: Any, at_ns: int) -> None:
@@ -84,7 +85,10 @@ class DiskCache:
             self._failures += 1
 
     def figures(self) -> dict[str, float]:
-        """Return hits, misses, failures, entries, bytes and evictions; the library does not count evictions."""
+        """Return hits, misses, failures, entries, bytes and evictions; the library does not count evictions.
+
+        hit_age_s: the ages of all hits together.
+        """
         entries = size = 0
         try:
             if self._kept is not None:
@@ -92,6 +96,7 @@ class DiskCache:
         except ERRORS:
             self._failures += 1
         return {"hits": self._hits, "misses": self._misses, "entries": entries, "bytes": size, "evictions": 0,
+                "hit_age_s": self._hit_age_ns / NS_PER_S,
                 "failures": self._failures}
 
     def close(self) -> None:

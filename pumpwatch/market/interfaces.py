@@ -103,4 +103,4 @@ class Cache(Protocol):
         """Forget a value."""
 
     def figures(self) -> dict[str, float]:
-        """Return hits, misses, entries, bytes and evictions."""
+        """Return hits, misses, entries, bytes, evictions, and the ages of all hits together (hit_age_s)."""

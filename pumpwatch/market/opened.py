@@ -98,4 +98,4 @@ def _asker(config: Config, plugins: Plugins, clock: Clock, listed: dict[str, dic
         return VenueAccess(venue, ask)
 
     return VenueAsker({venue.name: access(venue, options.rest_url or venue.rest_url)
-                       for venue, options in plugins.chosen(config)}, clock, listed)
+                       for venue, options in plugins.chosen(config)}.get, clock, listed)

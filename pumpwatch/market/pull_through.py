@@ -49,10 +49,11 @@ class PullThrough(Generic[T]):
 
     def get(self, key: str, fetch: Callable[[], T], newer_ns: int = 0) -> tuple[T, int, str]:
         """Return a value, its time (ns) and its source: a tier's name, or `venue`. Raises ServiceUnavailable."""
+        return self.cached(key, newer_ns) or self.fetched(key, fetch)
+
+    def fetched(self, key: str, fetch: Callable[[], T]) -> tuple[T, int, str]:
+        """Fetch a value that is not kept, or wait for who is fetching it. Returns and raises as `get`."""
         while True:
-            found = self.cached(key, newer_ns)
-            if found is not None:
-                return found
             with self._lock:
                 at_ns, reason = self._refused.get(key, (0, ""))
                 if reason and 0 <= self._clock.now_ns() - at_ns < REFUSED_S * NS_PER_S:
@@ -63,7 +64,9 @@ class PullThrough(Generic[T]):
                     break
             if not running.wait(WAIT_S):
                 raise ServiceUnavailable("no answer in time")
-            newer_ns = 0  # its answer is as new as can be
+            found = self.cached(key)
+            if found is not None:
+                return found
         return self._fetch(key, fetch)
 
     def _fetch(self, key: str, fetch: Callable[[], T]) -> tuple[T, int, str]:

@@ -31,6 +31,7 @@ TICKER_S, BOOK_S, TRADES_S = 300.0, 30.0, 600.0  # how long each kind of answer 
 MEMORY_BYTES = 8 * 1024 * 1024  # of each kind
 AT_ONCE = 24  # questions to venues
 MOST_TRADES = 10_000  # of a symbol
+NOT_TRADED = "not a trade of the last 24 hours is stored"
 LOOKS_S = (60, 900, 7200, 86_400)  # a busy coin's last trades are found in the first, a quiet one's in a later one
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ class MarketService:
             problems: list[str] = []
             stats = stats_of(self.candles, number, now_ns - DAY_NS, now_ns, problems, ask=ask)
             problems += self.trades.problems()
-            why = "; ".join(problems) or ("" if stats else "not a trade of the last 24 hours is stored")
+            why = "; ".join(problems) or ("" if stats else NOT_TRADED)
             found.append(Found(*self._name(number), stats, "store" if stats else "", 0.0, why))
         return found
 
@@ -126,9 +127,9 @@ class MarketService:
                 tier.drop(key)
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """Return the figures of each cache, under its kind and tier."""
-        found = {f"{kind} {name}": tier.figures() for kind, pulled in (("tickers", self._tickers), ("books", self._books))
-                 for name, tier in pulled.tiers.items()}
+        """Return the figures of each cache, under its kind and tier, such as `tickers memory`."""
+        found = {f"{kind} {'memory' if name == 'cache' else name}": tier.figures()
+                 for kind, pulled in (("tickers", self._tickers), ("books", self._books)) for name, tier in pulled.tiers.items()}
         return {**found, "trades memory": self._trades.figures()}
 
     def _name(self, number: int) -> tuple[str, str, str]:
@@ -137,25 +138,25 @@ class MarketService:
     def _each(self, ids: Sequence[int], pulled: PullThrough[T], ask: bool,
               fetch: Callable[[VenueAsker, str, Instrument], T]) -> list[Found[T]]:
         """Return the answer for each instrument; those that must be asked are asked at the same time."""
+        kept = [pulled.cached(".".join(self._name(number))) for number in ids]
+
         def one(number: int) -> Found[T]:
-            name = self._name(number)
-            key, venue = ".".join(name), f"{name[0]}.{name[1]}"
-            asker = self._asker if ask else None
+            name, asker = self._name(number), self._asker
+            venue, instrument = f"{name[0]}.{name[1]}", self.trades.catalogue.instruments[number]
+            if not ask or asker is None:
+                return Found(*name, problem="not kept, and venues are not asked")
             try:
-                if asker is None:
-                    found = pulled.cached(key)
-                    if found is None:
-                        return Found(*name, problem="not kept, and venues are not asked")
-                else:
-                    found = pulled.get(key, lambda: fetch(asker, venue, self.trades.catalogue.instruments[number]))
+                return self._found(number, pulled.fetched(".".join(name), lambda: fetch(asker, venue, instrument)))
             except PumpWatchError as error:
                 return Found(*name, problem=error.message)
-            value, at_ns, source = found
-            return Found(*name, value, source, max(0.0, (self._clock.now_ns() - at_ns) / NS_PER_S))
 
-        if len(ids) == 1:
-            return [one(ids[0])]
-        return list(Pool(AT_ONCE).map(one, ids))
+        missing = [number for number, found in zip(ids, kept, strict=True) if found is None]
+        fetched = iter(map(one, missing) if len(missing) < 2 else Pool(AT_ONCE).map(one, missing))
+        return [next(fetched) if found is None else self._found(number, found) for number, found in zip(ids, kept, strict=True)]
+
+    def _found(self, number: int, found: tuple[T, int, str]) -> Found[T]:
+        value, at_ns, source = found
+        return Found(*self._name(number), value, source, max(0.0, (self._clock.now_ns() - at_ns) / NS_PER_S))
 
     def _last_trades(self, number: int, limit: int, state: object) -> Found[TradeColumns]:
         name = self._name(number)
@@ -189,5 +190,4 @@ def _cut(found: Found[OrderBook], depth: int) -> Found[OrderBook]:
     book = found.value
     if book is None:
         return found
-    short = OrderBook(bids=book.bids[:depth], asks=book.asks[:depth], at_ns=book.at_ns, sequence=book.sequence)
-    return Found(found.exchange, found.market_type, found.symbol, short, found.source, found.age_s, found.problem)
+    return Found(found.exchange, found.market_type, found.symbol, book.best(depth), found.source, found.age_s, found.problem)

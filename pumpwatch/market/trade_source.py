@@ -63,7 +63,10 @@ class JournalTrades:
 
 
 def ids_of(catalogue: Catalogue, coins: str | Sequence[str], exchange: str | None, market: str | None) -> list[int]:
-    """Return the ids of these coins' instruments. Raises UsageError for an unknown coin, which names similar ones."""
+    """Return the ids of these coins' instruments, by coin and venue, spot first.
+
+    Raises UsageError for an unknown coin, which names similar ones.
+    """
     found: list[int] = []
     for coin in [coins] if isinstance(coins, str) else coins:
         matching = catalogue.matching(coin)
@@ -71,6 +74,7 @@ def ids_of(catalogue: Catalogue, coins: str | Sequence[str], exchange: str | Non
             nearest = difflib.get_close_matches(coin.upper(), catalogue.coins(), 3, 0.5)
             raise UsageError(f"no coin {coin!r:.40} is known",
                              f"nearest: {', '.join(nearest)}" if nearest else "nothing of this name is recorded or listed")
-        found += [number for number in matching if exchange in (None, catalogue.venues[number][0])
+        chosen = [number for number in matching if exchange in (None, catalogue.venues[number][0])
                   and market in (None, catalogue.venues[number][1])]
+        found += sorted(chosen, key=lambda number: (catalogue.venues[number][0], catalogue.venues[number][1] != "spot"))
     return list(dict.fromkeys(found))

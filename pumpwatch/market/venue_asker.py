@@ -35,13 +35,14 @@ class VenueAccess:
 
 
 class VenueAsker:
-    """Asks venues, each under its name such as binance.spot. Every method raises ServiceUnavailable, with one clear reason.
+    """Asks venues, which `venues` finds by a name such as binance.spot. Every method raises ServiceUnavailable, with one
+    clear reason.
 
     listed: the instruments of each venue as its list has them, by symbol. Only these have the scale of prices; a symbol that is
     not there is looked up in the venue's list. None: the instruments of questions are such ones.
     """
 
-    def __init__(self, venues: Mapping[str, VenueAccess], clock: Clock,
+    def __init__(self, venues: Callable[[str], VenueAccess | None], clock: Clock,
                  listed: Mapping[str, Mapping[str, Instrument]] | None = None) -> None:
         self._venues, self._clock = venues, clock
         self._listed = None if listed is None else {name: dict(known) for name, known in listed.items()}
@@ -109,10 +110,10 @@ class VenueAsker:
         return known[instrument.symbol]
 
     def _access(self, venue_name: str) -> VenueAccess:
-        try:
-            return self._venues[venue_name]
-        except KeyError:
-            raise ServiceUnavailable(f"{venue_name}: not a venue of the config") from None
+        access = self._venues(venue_name)
+        if access is None:
+            raise ServiceUnavailable(f"{venue_name}: not a venue of the config")
+        return access
 
     def _refuse_stale(self, venue_name: str, what: str, at_ns: int) -> None:
         """Raise ServiceUnavailable for a time that is not of today; 0 is not known."""

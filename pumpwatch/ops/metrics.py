@@ -76,6 +76,18 @@ def _backup_failed(figures: Figures) -> Reading:
     return [((), float(bool(backup["last_error"])))] if known else []
 
 
+def _market_up(figures: Figures) -> Reading:
+    market = figures.status.get("market") or {}
+    return [((), float(bool(market["pid"])))] if market.get("enabled") else []
+
+
+def _caches(key: str) -> Read:
+    def read(figures: Figures) -> Reading:
+        for name, row in (figures.status.get("market") or {}).get("caches", {}).items():
+            yield (name,), float(row[key])
+    return read
+
+
 def _windows(key: str) -> Read:
     def read(figures: Figures) -> Reading:
         windows = (figures.status.get("listing") or {}).get("windows")
@@ -232,9 +244,21 @@ JOBS = (
            _backup_failed),
 )
 
+MARKET = (
+    _gauge("market_process_up", "Is 1 while the process that makes candles runs.", _market_up),
+    _counter("market_process_starts_total", "Starts of that process.", field("market", "starts")),
+    _counter("market_cache_hits_total", "Answers that the cache gave.", _caches("hits"), "cache"),
+    _counter("market_cache_misses_total", "Questions that it could not answer.", _caches("misses"), "cache"),
+    _counter("market_cache_hit_age_seconds_total", "The ages of the answers that it gave, all together.",
+             _caches("hit_age_s"), "cache"),
+    _gauge("market_cache_entries", "Answers that it keeps.", _caches("entries"), "cache"),
+    _gauge("market_cache_bytes", "Memory that they take.", _caches("bytes"), "cache"),
+    _counter("market_cache_evictions_total", "Answers that went for want of room.", _caches("evictions"), "cache"),
+)
+
 PARTS: dict[str, tuple[Metric, ...]] = {
     "The process and its machine": PROCESS, "Venues, gaps and backfill": VENUES, "Journal, memory, sinks and queries": STORE,
-    "Listings and messages": LISTINGS, "Jobs": JOBS}
+    "Listings and messages": LISTINGS, "Market data": MARKET, "Jobs": JOBS}
 METRICS: tuple[Metric, ...] = tuple(metric for part in PARTS.values() for metric in part)
 BY_NAME: dict[str, Metric] = {metric.full_name: metric for metric in METRICS}
 

@@ -71,6 +71,11 @@ def test_a_collector_serves_what_it_records(tmp_path: Path, monkeypatch: pytest.
         stored = [json.loads(line) for line in get(f"{url}/api/trades?coin=BTC")[1].splitlines()]
         kept = {trade["trade_id"] for trade in stored}
         assert {trade["trade_id"] for row in recent for trade in row["trades"]} <= kept
+        for asked in ("ticker", "orderbook"):
+            rows = json.loads(get(f"{url}/api/{asked}?coin=BTC")[1])
+            assert len(rows) == 2 and not any(row["problem"] for row in rows)
+        metrics = get(f"{url}/metrics")[1].decode()
+        assert 'pumpwatch_market_cache_entries{cache="books memory"} 2' in metrics
         assert "write" in {row["name"] for row in json.loads(get(f"{url}/api/jobs")[1])["jobs"]}
         assert get(url)[0] == 200 and get(url, Origin="http://evil.example")[0] == 403
         assert collector.stop() == 0

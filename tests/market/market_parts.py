@@ -77,7 +77,7 @@ def asker(answer: Callable[[HttpRequest], Any], clock: Clock, **named: Any) -> V
             raise given
         return bytes(given)
 
-    return VenueAsker({venue.name: VenueAccess(venue, ask) for venue in (SPOT, FUTURES)}, clock, **named)
+    return VenueAsker({venue.name: VenueAccess(venue, ask) for venue in (SPOT, FUTURES)}.get, clock, **named)
 
 
 def refused(request: HttpRequest) -> Exception:

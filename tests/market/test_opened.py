@@ -24,5 +24,5 @@ def test_another_data_folder_may_be_given(tmp_path: Path) -> None:
         assert market.ids("C1")
     before = sorted(path.name for path in tmp_path.iterdir())
     with open_market(data=tmp_path / "none") as market:
-        assert market.figures()["tickers cache"]["entries"] == 0
+        assert market.figures()["tickers memory"]["entries"] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == before, "a folder that is not there is not made"

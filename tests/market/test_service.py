@@ -119,6 +119,7 @@ def test_wrong_questions_are_refused_without_asking(wrong: Callable[[MarketServi
 def test_figures_count_hits_and_bytes_of_each_cache() -> None:
     market = Market()
     market.service.get_ticker("C0")
+    market.clock.advance(3)
     market.service.get_ticker("C0")
-    figures = market.service.figures()["tickers cache"]
-    assert (figures["hits"], figures["entries"]) == (2, 2) and figures["bytes"] > 0
+    figures = market.service.figures()["tickers memory"]
+    assert (figures["hits"], figures["entries"], figures["hit_age_s"]) == (2, 2, 6.0) and figures["bytes"] > 0

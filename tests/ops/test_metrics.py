@@ -14,13 +14,14 @@ from tests.ops.figures import figures, venue
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNITS = ("seconds", "bytes", "ratio", "total", "trades", "symbols", "messages", "info")
 # counts of things, which the name itself says, and truth values
-COUNTS = {"pumpwatch_open_files", "pumpwatch_open_files_limit", "pumpwatch_alerts", "pumpwatch_gaps",
+COUNTS = {"pumpwatch_open_files", "pumpwatch_open_files_limit", "pumpwatch_alerts", "pumpwatch_market_process_up",
+          "pumpwatch_market_cache_entries", "pumpwatch_gaps",
           "pumpwatch_venue_connections",
           "pumpwatch_venue_connections_up", "pumpwatch_listing_windows_open", "pumpwatch_listing_windows_not_final",
           "pumpwatch_venue_symbols_subscribed", "pumpwatch_venue_symbols_rejected", "pumpwatch_venue_symbols_silent",
           "pumpwatch_venue_list_up", "pumpwatch_sink_up", "pumpwatch_sink_suspended", "pumpwatch_listing_source_up",
           "pumpwatch_notify_up", "pumpwatch_backup_failed"}
-FEW = {"venue", "sink", "source", "channel", "job", "state", "severity", "outcome", "version"}
+FEW = {"venue", "sink", "source", "channel", "job", "state", "severity", "outcome", "version", "cache"}
 
 
 def values(**other: Any) -> dict[tuple[str, ...], float]:
