@@ -268,7 +268,7 @@ def run(seconds: float = 52.0, rate: float = 2000.0, questdb: str = "", data: st
 def window_step(left_s: float) -> str:
     """Return the words for a window that ends in so many seconds; one that has ended stays open until its archive is written."""
     if left_s <= 0:
-        return "the window has closed: its archive is made"
+        return f"{COIN} is listed: its window has closed"
     return f"{COIN} is listed: its window closes in {max(1.0, left_s):.0f} s"
 
 
