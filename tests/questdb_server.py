@@ -134,7 +134,7 @@ def _shared_classes() -> str:
     """Return the Java option for an archive of QuestDB's classes, which saves a quarter of a start; "" where there is none.
 
     The first start on a machine makes it, beside the jar, for this Java. Where that fails, servers start without it, and so
-    they do where Java does not accept it.
+    they do where Java does not accept it. Java checks the header only and dies of damage behind it: a damaged one is made anew.
     """
     with contextlib.suppress(OSError, RuntimeError, requests.RequestException, subprocess.SubprocessError):
         jar = Path(subprocess.run([SCRIPT, "fetch"], capture_output=True, text=True, check=True).stdout.strip())
@@ -142,10 +142,24 @@ def _shared_classes() -> str:
         archive = jar.with_name(f"{jar.stem}-{zlib.crc32(java):08x}.jsa")
         with jar.with_name("jsa.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not archive.exists() or archive.stat().st_mtime < jar.stat().st_mtime:
+            if not _is_whole(archive) or archive.stat().st_mtime < jar.stat().st_mtime:
                 _archive_classes(archive)
+                _sum_of(archive).write_text(f"{zlib.crc32(archive.read_bytes()):08x}", "ascii")
         return f'"-XX:SharedArchiveFile={archive}"'
     return ""
+
+
+def _sum_of(archive: Path) -> Path:
+    """Return the file that holds an archive's checksum."""
+    return archive.with_suffix(".crc32")
+
+
+def _is_whole(archive: Path) -> bool:
+    """Return whether an archive is there and has the bytes that it was made with."""
+    try:
+        return _sum_of(archive).read_text("ascii") == f"{zlib.crc32(archive.read_bytes()):08x}"
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
 
 
 def _archive_classes(archive: Path) -> None:
