@@ -65,7 +65,8 @@ def _undone(done: Sequence[Step], error: OSError | PumpWatchError, say: Say) -> 
     message = f"step {len(done)} failed: {error}"
     if left:
         return StepFailed(message, "could not be undone, please do: " + "; ".join(left))
-    return StepFailed(message, f"the {before} steps before it are undone" if before != 1 else "the step before it is undone")
+    undone = {0: "nothing has changed", 1: "the step before it is undone"}
+    return StepFailed(message, undone.get(before, f"the {before} steps before it are undone"))
 
 
 def _undo(done: Sequence[Step], say: Say) -> list[str]:

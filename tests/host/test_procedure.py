@@ -90,3 +90,9 @@ def test_a_rest_that_cannot_be_removed_is_named_once_and_every_other_is_removed(
     with pytest.raises(StepFailed, match=r"all steps are done.*`make a` \(not permitted\)"):
         carry_out(steps, print)
     assert history == ["a", "b", "settled b"], "nothing is undone"
+
+
+def test_a_first_step_that_fails_has_changed_nothing(history: list[str]) -> None:
+    with pytest.raises(StepFailed) as caught:
+        carry_out([Scripted("a", history, fails=OSError("disk full"))], lambda _: None)
+    assert caught.value.hint == "nothing has changed"
