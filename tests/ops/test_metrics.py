@@ -50,6 +50,8 @@ def test_the_page_has_each_metric_with_its_labels_and_no_other() -> None:
 def test_every_metric_has_a_value_once_everything_is_known() -> None:
     known = figures(backup={"last_ok_ns": 5, "last_error": ""}, clock_offset_s=0.1)
     known["jobs"][0]["took_s"] = 0.2
+    cache = dict.fromkeys(("hits", "misses", "entries", "bytes", "evictions", "hit_age_s"), 1)
+    known["market"] = {"enabled": True, "pid": 7, "starts": 1, "caches": {"books memory": cache}}
     seen = {sample.metric.name for sample in Metrics().read(known)}
     assert seen == {metric.name for metric in METRICS}
 
