@@ -134,7 +134,7 @@ def _shared_classes() -> str:
     """Return the Java option for an archive of QuestDB's classes, which saves a quarter of a start; "" where there is none.
 
     The first start on a machine makes it, beside the jar, for this Java. Where that fails, servers start without it, and so
-    they do where Java does not accept it. Java checks the header only and dies of damage behind it: a damaged one is made anew.
+    they do where Java does not accept it. Java checks the header only and dies of damage behind it: a damaged one is made again.
     """
     with contextlib.suppress(OSError, RuntimeError, requests.RequestException, subprocess.SubprocessError):
         jar = Path(subprocess.run([SCRIPT, "fetch"], capture_output=True, text=True, check=True).stdout.strip())

@@ -18,7 +18,7 @@ def fetch_prints(jar: Path, folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"who", b"whale"])
-def test_a_damaged_archive_is_made_anew(damage: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_archive_is_made_again(damage: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (jar := tmp_path / "questdb.jar").touch()
     fetch_prints(jar, tmp_path, monkeypatch)
     made: list[Path] = []

@@ -22,7 +22,7 @@ FIGURES = ("timestamp", "open", "high", "low", "close", "volume", "quote_volume"
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """What is known of one symbol. source: memory, cache, disk, store, or venue; age_s: how old it is.
+    """The answer about one symbol. source: memory, cache, disk, store, or venue; age_s: how old it is.
 
     Without a value `problem` says the reason, for a person.
     """

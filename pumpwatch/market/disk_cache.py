@@ -39,7 +39,7 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]
 class DiskCache:
     """Keeps values for `ttl_s` in a folder, in at most about `most_bytes`; the least recently used go first.
 
-    kind: the type that a value is decoded as. What is not of that type counts as absent.
+    kind: the type that a value is decoded as. Anything else counts as absent.
     """
 
     def __init__(self, folder: Path, most_bytes: int, ttl_s: float, clock: Clock, kind: Any) -> None:

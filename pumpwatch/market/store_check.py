@@ -1,4 +1,4 @@
-"""What can be wrong with a store of candles, and the check that finds it.
+"""The flaws that a store of candles may have, and the check that finds them.
 
 Every block is unpacked: about a second for three million candles.
 """

@@ -14,7 +14,7 @@ from pumpwatch.store.reader import FOLDER, JournalReader
 
 
 class TradeSource(Protocol):
-    """Where trades come from."""
+    """A source of stored trades."""
 
     catalogue: Catalogue
 

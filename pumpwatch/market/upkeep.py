@@ -50,7 +50,7 @@ class InsertPattern:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a piece of upkeep did. done: whether it was needed and ran; pages: those given back to the disk."""
+    """The result of a piece of upkeep. done: whether it was needed and ran; pages: those given back to the disk."""
 
     task: str
     done: bool
@@ -109,7 +109,7 @@ class CandleUpkeep:
         return found
 
     def vacuum(self) -> Done:
-        """Write the file anew without its free pages, at night, where they are many; else say why not."""
+        """Write the file again without its free pages, at night, if they are many; else say why not."""
         state, now_s = self.fragmentation(), self._now_s()
         last = self._noted().get("vacuum", (0, ""))[0]
         for refused, reason in (
