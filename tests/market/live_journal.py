@@ -19,10 +19,10 @@ START_NS = 28_000_000 * MINUTE_NS
 
 
 class LiveJournal:
-    """A journal that is being written. Its clock begins at START_NS."""
+    """A journal that is being written. Its clock begins at `start_ns`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.clock, self.catalogue = folder, FakeClock(START_NS), catalogue_of(2)
+    def __init__(self, folder: Path, start_ns: int = START_NS) -> None:
+        self.folder, self.clock, self.catalogue = folder, FakeClock(start_ns), catalogue_of(2)
         self.journal = Journal(folder, self.catalogue, self.clock, Stats())
         self.journal.open()
         self.batches: list[TradeBatch] = []

@@ -81,6 +81,27 @@ def test_a_minute_that_is_made_after_it_was_judged_has_its_verdict(tmp_path: Pat
     assert store.read(name, MINUTE, START_NS, START_NS + 60 * MINUTE_NS).complete.tolist() == [True] * 60
 
 
+def test_a_clock_that_is_set_back_changes_no_candle_and_later_rounds_go_on(tmp_path: Path) -> None:
+    live, store = LiveJournal(tmp_path), MemoryStore()
+    watched(live)
+    live.commit(live.trades(900, 1, START_NS, 10**9))
+    live.clock.advance(1000)
+    keeper = CandleKeeper(tmp_path, store, live.clock)
+    keeper.run()
+    rows, marks = dict(store.rows), store.marks()
+    for _ in range(3):
+        live.clock.step(-3600)
+        CandleKeeper(tmp_path, store, live.clock).run()
+        keeper.run()
+        assert (store.rows, store.marks()) == (rows, marks)
+    live.clock.step(3 * 3600)
+    live.clock.advance(600)
+    live.commit(live.trades(100, 2000, START_NS + 1000 * 10**9, 10**9))
+    keeper.run()
+    assert {at for _, interval, at in store.rows if interval == MINUTE} == {
+        START_NS + at * MINUTE_NS for at in range(19) if at != 15}
+
+
 def test_a_store_that_is_built_again_has_the_verdicts_of_earlier_days(tmp_path: Path) -> None:
     live, store = LiveJournal(tmp_path), MemoryStore()
     watched(live)

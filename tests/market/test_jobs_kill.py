@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
 from pumpwatch.instruments.symbols_file import SymbolsFile, VenueSymbols
 from pumpwatch.market.aggregate import continuity_flaws
 from pumpwatch.market.candle_columns import CandleColumns, Origin
