@@ -43,7 +43,8 @@ class MarketProcess:
         self._stopped = False
         self._figures: dict[str, Any] = {}
         self._jobs: list[dict[str, Any]] = []
-        self._problem = ""
+        self._problem = ""  # until its figures come, that of the run before
+        self._why = ""  # this run ends
         self.pid = 0  # 0: none runs
         self.starts = 0
 
@@ -74,7 +75,7 @@ class MarketProcess:
     def run(self) -> None:
         """Start the process and look after it, until `stop`."""
         gevent.sleep(self._after_s)
-        pause_s = AGAIN_S
+        pause_s, said = AGAIN_S, ""
         while not self._stopped:
             began = self._collector.clock.monotonic()
             try:
@@ -85,14 +86,16 @@ class MarketProcess:
             if for_good or self._stopped:
                 return
             if self._collector.clock.monotonic() - began >= GOOD_AFTER_S:
-                pause_s = AGAIN_S
-            log.warning("the process that makes market data has ended, it starts again in_s=%.0f reason=%s", pause_s,
-                        self._problem)
+                pause_s, said = AGAIN_S, ""
+            if self._problem != said:  # not each time while it cannot work, as on a full disk
+                log.warning("the process that makes market data has ended, it starts again in_s=%.0f reason=%s", pause_s,
+                            self._problem)
+            said = self._problem
             gevent.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_AGAIN_S)
 
     def _note(self, problem: str) -> None:
-        self._problem = problem
+        self._problem = self._why = problem
 
     def _one(self) -> bool:
         """Start the process and read its lines until it ends; return whether it must not be started again."""
@@ -110,7 +113,7 @@ class MarketProcess:
             close_now(theirs)
             close_now(theirs_out)
         self.starts += 1
-        self._problem = "it ended"
+        self._why = ""
         try:
             gevent.os.make_nonblocking(given)
             gevent.os.make_nonblocking(output)
@@ -124,6 +127,7 @@ class MarketProcess:
             close_now(given)
             close_now(output)
             pid, self.pid = self.pid, 0
+            self._problem = self._why or "it ended"
             with suppress(ChildProcessError):  # gevent's loop may have noticed its end before
                 self._thread.apply(_wait, (pid, 0))
 

@@ -74,7 +74,7 @@ class MarketFile:
         if not self.read_only:
             private_folder(self.path.parent)
             make_private(self.path)
-            if self._mark.exists():
+            if self.damaged:
                 raise self._damaged("read", "a page or block could not be read before")
         connection = connect(self.path, read_only=self.read_only, busy_ms=self._busy_ms)
         try:
@@ -133,6 +133,11 @@ class MarketFile:
 
     def _damaged(self, doing: str, error: object) -> DamagedError:
         return DamagedError(f"{self.path}: the store of candles is damaged: {doing} failed: {error}", DAMAGED_HINT)
+
+    @property
+    def damaged(self) -> bool:
+        """Return whether the file was found damaged, so that the next start sets it aside."""
+        return self._mark.exists()
 
     @property
     def _mark(self) -> Path:

@@ -111,15 +111,28 @@ class Verdicts:
         rows = self._store.read_many(series, MINUTE, first * MINUTE_NS, end * MINUTE_NS)
         if not len(rows):
             return []
-        line = records.timeline(venue, [symbol for _, _, symbol in series], first, end)
-        minutes = rows.timestamp // MINUTE_NS
-        complete = ~np.isin(line.states[rows.series, minutes - first], WORSE)
+        minutes, complete = rows.timestamp // MINUTE_NS, verdicts(records, series, rows)
         by_venue = rows.origin == Origin.VENUE
         different = np.flatnonzero((rows.complete != complete) & ~by_venue)
         if len(different):
             self._write(series, with_verdict(rows.take(different), complete[different]), None)
         back = np.flatnonzero(by_venue & complete)
         return [(series[place], minute) for place, minute in zip(rows.series[back].tolist(), minutes[back].tolist(), strict=True)]
+
+
+def verdicts(records: Evidence, series: Sequence[Series], rows: CandleColumns) -> NDArray[np.bool_]:
+    """Return whether each candle of trades is complete."""
+    complete, rank = np.zeros(len(rows), np.bool_), np.zeros(len(series), np.intp)
+    if not len(rows):
+        return complete
+    minutes, places = rows.timestamp // MINUTE_NS, {name: place for place, name in enumerate(series)}
+    first, end = int(minutes.min()), int(minutes.max()) + 1
+    for venue, names in _by_venue(series).items():
+        own = [places[name] for name in names]
+        rank[own] = range(len(own))
+        line, chosen = records.timeline(venue, [symbol for _, _, symbol in names], first, end), np.isin(rows.series, own)
+        complete[chosen] = ~np.isin(line.states[rank[rows.series[chosen]], minutes[chosen] - first], WORSE)
+    return complete
 
 
 def with_verdict(rows: CandleColumns, complete: NDArray[np.bool_]) -> CandleColumns:

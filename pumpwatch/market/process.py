@@ -19,12 +19,13 @@ from typing import Any
 
 import gevent
 import msgspec
+from gevent.hub import Hub
 from gevent.threadpool import ThreadPool
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock, ClockWatch
 from pumpwatch.config import Config
-from pumpwatch.errors import ConfigError, PumpWatchError
+from pumpwatch.errors import ConfigError, PumpWatchError, StorageError
 from pumpwatch.market.aggregate import continuity_flaws
 from pumpwatch.market.candle_history import CandleHistory
 from pumpwatch.market.candle_keeper import CandleKeeper
@@ -208,8 +209,8 @@ class MarketJobs:
                     "jobs": self.scheduler.rows()})
 
     def run(self) -> None:
-        """Tell the state every few seconds, for ever."""
-        while True:
+        """Tell the state every few seconds, until the store is found damaged."""
+        while not self._store.file.damaged:
             self.tell()
             gevent.sleep(STATE_S)
             if self._clock_watch.check():
@@ -248,6 +249,7 @@ def serve() -> None:
         os.nice(NICE)
     config = msgspec.json.decode(_first_line(), type=Config)
     threading.Thread(target=end_with_input, daemon=True).start()
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, PumpWatchError)  # a job logs it: no traceback of each try
     root = logging.getLogger()
     root.addHandler(LogLines(print_line))
     root.setLevel(logging.INFO)
@@ -259,6 +261,8 @@ def serve() -> None:
     jobs = MarketJobs(config, store, print_line)
     jobs.start()
     jobs.run()
+    print_line({"failed": f"{store.file.path}: the store of candles is damaged, it is built again"})
+    os._exit(StorageError.exit_code)  # the next start sets the file aside
 
 
 def _first_line() -> bytes:

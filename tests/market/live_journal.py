@@ -9,7 +9,7 @@ import pandas as pd
 
 from pumpwatch.clock import FakeClock
 from pumpwatch.market.candle_columns import Series
-from pumpwatch.market.intervals import MINUTE_NS
+from pumpwatch.market.intervals import INTERVALS_NS, MINUTE_NS
 from pumpwatch.model import TradeBatch
 from pumpwatch.stats import Stats
 from pumpwatch.store.journal import Journal
@@ -19,10 +19,10 @@ START_NS = 28_000_000 * MINUTE_NS
 
 
 class LiveJournal:
-    """A journal that is being written. Its clock begins at START_NS."""
+    """A journal that is being written. Its clock begins at `start_ns`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.clock, self.catalogue = folder, FakeClock(START_NS), catalogue_of(2)
+    def __init__(self, folder: Path, start_ns: int = START_NS) -> None:
+        self.folder, self.clock, self.catalogue = folder, FakeClock(start_ns), catalogue_of(2)
         self.journal = Journal(folder, self.catalogue, self.clock, Stats())
         self.journal.open()
         self.batches: list[TradeBatch] = []
@@ -36,13 +36,13 @@ class LiveJournal:
         """Return trades of four instruments."""
         return batch_of(rows, first_id=first_id, start_ns=start_ns, step_ns=step_ns, seed=seed, instruments=4)
 
-    def candles(self, before_ns: int) -> dict[tuple[Series, int], tuple[float, ...]]:
-        """Return open, high, low, close, volume and trades that pandas computes of the minutes before a time."""
+    def candles(self, before_ns: int, interval: str = "1m") -> dict[tuple[Series, int], tuple[float, ...]]:
+        """Return open, high, low, close, volume and trades that pandas computes of the trades in minutes before a time."""
         batch = TradeBatch.concat(self.batches)
         frame = pd.DataFrame({"ns": batch.timestamp, "instrument": batch.instrument, "price": batch.price, "base": batch.quantity,
                               "id": batch.trade_id}).drop_duplicates(["instrument", "id", "ns"]).sort_values(["ns", "id"])
-        frame["at"] = frame.ns // MINUTE_NS * MINUTE_NS
-        groups = frame[frame["at"] < before_ns].groupby(["instrument", "at"])
+        frame["at"] = frame.ns // INTERVALS_NS[interval] * INTERVALS_NS[interval]
+        groups = frame[frame.ns // MINUTE_NS * MINUTE_NS < before_ns].groupby(["instrument", "at"])
         found = groups.price.agg(["first", "max", "min", "last"]).assign(volume=groups.base.sum(), trades=groups.size())
         names = self.catalogue.names(range(len(self.catalogue)))
         return {(names[number], at): tuple(row) for (number, at), row in zip(found.index, found.to_numpy().tolist(), strict=True)}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pumpwatch.errors import StorageError
 from pumpwatch.market import journal_follower
 from pumpwatch.market.candle_columns import CandleColumns, Origin
-from pumpwatch.market.intervals import MINUTE, MINUTE_NS
+from pumpwatch.market.candle_keeper import CandleKeeper
+from pumpwatch.market.intervals import INTERVALS_NS, MINUTE, MINUTE_NS
 from pumpwatch.market.journal_follower import MARK, JournalFollower
 from tests.market.live_journal import START_NS, LiveJournal, assert_same
 from tests.market.memory_store import MemoryStore
@@ -24,7 +25,7 @@ def held(store: MemoryStore) -> dict:
     return {(name, at): (*row[1:6], row[8]) for (name, _, at), row in store.rows.items()}
 
 
-def follow(follower: JournalFollower) -> None:
+def follow(follower: JournalFollower | CandleKeeper) -> None:
     """Run passes until one of them is not cut off."""
     while True:
         try:
@@ -56,6 +57,30 @@ def test_late_doubled_and_backfilled_trades_correct_the_minutes_they_touch(steps
         live.clock.advance(LATER_S)
         follow(follower)
         assert_same(held(store), live.candles(live.clock.now_ns()))
+        live.journal.close()
+
+
+@settings(max_examples=10)
+@given(STEPS, st.integers(-1, 40))
+def test_all_intervals_add_up_whatever_comes_late_or_twice(steps: list, refuses_at: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        live, store, first_id = LiveJournal(Path(folder)), MemoryStore(), 1
+        store.refuses_at = refuses_at
+        keeper = CandleKeeper(live.folder, store, live.clock)
+        for rows, at_s, step_s, twice, wait_s in steps:
+            batch = live.trades(rows, first_id, live.clock.now_ns() + at_s * 50 * 10**9, step_s * 30 * 10**9, seed=first_id)
+            live.commit(batch)
+            if twice:
+                live.commit(batch.take(np.arange(0, rows, 2)))
+            first_id += rows
+            live.clock.advance(wait_s * 60)
+            follow(keeper)
+        live.clock.advance(20_000)
+        while store.marks().get(MARK, "").split()[1:] != [str((live.clock.now_ns() - 2 * 10**9) // MINUTE_NS)]:
+            follow(keeper)
+        for interval in INTERVALS_NS:
+            found = {(name, at): (*row[1:6], row[8]) for (name, of, at), row in store.rows.items() if of == interval}
+            assert_same(found, live.candles(live.clock.now_ns() // MINUTE_NS * MINUTE_NS, interval))
         live.journal.close()
 
 
