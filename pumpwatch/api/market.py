@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from pumpwatch.api.route import JSON, Answer, Call, Problem, Route
-from pumpwatch.api.trades import Time
+from pumpwatch.api.trades import Time, asked_range
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import PumpWatchError, UsageError
@@ -26,7 +26,6 @@ from pumpwatch.market.service import MarketService
 from pumpwatch.market.sqlite_store import SqliteCandleStore
 from pumpwatch.market.statistics import DAY_NS
 from pumpwatch.model import TradeBatch
-from pumpwatch.moments import parse_moment
 from pumpwatch.store.recent import Held, extract
 
 MOST = 20_000  # candles of an answer, about 6 MB
@@ -84,13 +83,8 @@ class HeldTrades:
 
 def candles(call: Call) -> Answer:
     """Answer with candles by symbol and time."""
-    query, now_ns = call.query, call.desk.clock.now_ns()
-    try:
-        from_ns, to_ns = parse_moment(query.from_, now_ns), parse_moment(query.to, now_ns)
-    except (ValueError, OverflowError) as error:
-        raise Problem(400, "from or to is not a time") from error
-    if from_ns > to_ns:
-        raise Problem(400, "from is after to")
+    query = call.query
+    from_ns, to_ns = asked_range(query.from_, query.to, call.desk.clock.now_ns())
 
     def read(service: MarketService) -> bytes:
         ids = service.ids(*_chosen(query))

@@ -190,7 +190,7 @@ class _Reader:
 
 
 class _Progress:
-    """How fast a client takes its answer: only the time in which it holds the next piece up counts. Times in seconds."""
+    """Measure how fast a client takes its answer, in seconds. Time in which it waits for the store does not count."""
 
     def __init__(self) -> None:
         self._taken_bytes, self._held_up_s = 0, 0.0  # of the window that is not over

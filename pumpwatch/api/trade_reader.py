@@ -32,8 +32,8 @@ from pumpwatch.store.stored import StoredTrades
 HEAD = struct.Struct("!cI")
 WANTED_ROWS = 50_000  # of a part
 FIRST_NS, SHORTEST_NS, LONGEST_NS = 10 * NS_PER_S, NS_PER_S // 100, 3600 * NS_PER_S
-# Beside a program that wants the whole core, a new process begins its answer after 2.2 s, with 10 after 5.7 s, with 0 after
-# 1.7 s. In one run with each, recording was no slower with 5 than with 10.
+# Beside a program that wants the whole core, a new process begins its answer after 2.2 s; with niceness 10 after 5.7 s, with 0
+# after 1.7 s. Recording was as fast with 5 as with 10, in one run of each.
 NICE = 5
 BUFFER_BYTES = 1 << 20
 

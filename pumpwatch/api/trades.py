@@ -38,15 +38,21 @@ class TradesQuery(msgspec.Struct, forbid_unknown_fields=True, rename={"from_": "
     format: Literal["ndjson", "csv", "arrow", "parquet"] = "ndjson"
 
 
-def trades(call: Call) -> Answer:
-    """Answer with a coin's trades."""
-    query, now_ns = call.query, call.desk.clock.now_ns()
+def asked_range(from_text: str, to_text: str, now_ns: int) -> tuple[int, int]:
+    """Return from and to of a query in ns. Raises Problem where one is not a time, or from is after to."""
     try:
-        start_ns, end_ns = parse_moment(query.from_, now_ns), parse_moment(query.to, now_ns)
+        start_ns, end_ns = parse_moment(from_text, now_ns), parse_moment(to_text, now_ns)
     except (ValueError, OverflowError) as error:
         raise Problem(400, "from or to is not a day of the calendar: give a time such as 2026-11-21T10:00Z or -1h") from error
     if start_ns > end_ns:
         raise Problem(400, "from is after to: give the earlier time as from, for example from=-2h&to=-1h")
+    return start_ns, end_ns
+
+
+def trades(call: Call) -> Answer:
+    """Answer with a coin's trades."""
+    query = call.query
+    start_ns, end_ns = asked_range(query.from_, query.to, call.desk.clock.now_ns())
     if end_ns - start_ns > LONGEST_DAYS * 86_400 * NS_PER_S:
         raise Problem(400, f"ask for at most {LONGEST_DAYS} days at a time")
     _check_exchange(call, query.exchange)

@@ -186,7 +186,8 @@ def store(checks: bool, as_json: bool, config: Config) -> int:
 
     Its fragmentation, the last tasks, index use, slow queries and migrations.
 
-    It is only read, also beside a collector. With --check exit code 1 if something is wrong with it; 69 if there is no store.
+    The command only reads, so it may run beside a collector. Exit code 1: --check has found a flaw; 69: the folder does
+    not have a store.
 
     \b
     Example: pumpwatch store

@@ -43,7 +43,7 @@ class CandleStore(ABC):
               removed: Sequence[tuple[Series, int]] = ()) -> None:
         """Store candles, replacing those of the same series and time, and remember the marks, a value for each name.
 
-        `rows.series` are places in `series`. removed: candles (series, timestamp) that are no longer any. Raises StorageError.
+        `rows.series` are places in `series`. removed: candles (series, timestamp) to delete. Raises StorageError.
         """
 
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,19 @@ AHEAD_S = 3600  # one that is further in the future, too
 CANDLE_PAGES = 20  # requests for one question
 
 T = TypeVar("T")
+Given_co = TypeVar("Given_co", covariant=True)
+
+
+class Snapshots(Protocol[Given_co]):
+    """The facts of a venue's tickers or order books: the request for a symbol, and how the answer is read."""
+
+    @property
+    def request(self) -> Callable[[str], HttpRequest]:
+        """Return the function that makes the request."""
+
+    @property
+    def parse(self) -> Callable[[bytes, Instrument], Given_co]:
+        """Return the function that reads the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +64,28 @@ class VenueAsker:
     def ticker(self, venue_name: str, instrument: Instrument) -> Ticker:
         """Return a symbol's ticker. One of yesterday is refused."""
         access = self._access(venue_name)
-        tickers = access.venue.tickers
-        if tickers is None:
-            raise ServiceUnavailable(f"{venue_name}: its plugin has no tickers")
-        instrument = self._as_listed(venue_name, access, instrument)
-        ticker = _read(venue_name, "ticker", lambda: tickers.parse(access.ask(tickers.request(instrument.symbol)), instrument))
+        ticker = self._ask("ticker", access, access.venue.tickers, instrument)
         self._refuse_stale(venue_name, "ticker", ticker.at_ns)
         return ticker
 
     def book(self, venue_name: str, instrument: Instrument) -> OrderBook:
         """Return a symbol's order book. One of yesterday is refused, and so is a crossed one and one without a level."""
         access = self._access(venue_name)
-        books = access.venue.books
-        if books is None:
-            raise ServiceUnavailable(f"{venue_name}: its plugin has no order books")
-        instrument = self._as_listed(venue_name, access, instrument)
-        book = _read(venue_name, "order book", lambda: books.parse(access.ask(books.request(instrument.symbol)), instrument))
+        book = self._ask("order book", access, access.venue.books, instrument)
         self._refuse_stale(venue_name, "order book", book.at_ns)
         if not book.bids and not book.asks:
             raise ServiceUnavailable(f"{venue_name}: an order book without a level")
         if book.bids and book.asks and book.bids[0][0] >= book.asks[0][0]:
             raise ServiceUnavailable(f"{venue_name}: a crossed order book: bid {book.bids[0][0]:g}, ask {book.asks[0][0]:g}")
         return book
+
+    def _ask(self, what: str, access: VenueAccess, facts: Snapshots[T] | None, instrument: Instrument) -> T:
+        """Return what a venue answers about a symbol now."""
+        name = access.venue.name
+        if facts is None:
+            raise ServiceUnavailable(f"{name}: its plugin has no {what}s")
+        instrument = self._as_listed(name, access, instrument)
+        return _read(name, what, lambda: facts.parse(access.ask(facts.request(instrument.symbol)), instrument))
 
     def minutes(self, venue_name: str, instrument: Instrument, from_ns: int, to_ns: int) -> CandleColumns:
         """Return the venue's one-minute candles that began in [from_ns, to_ns) and are over; every `series` is 0.

@@ -1,6 +1,6 @@
 """The file `alerts.json` of a data folder: the alerts that stand, those that ended lately, and the values to compare with.
 
-A restart tells nothing twice, and what happened between two runs is told once.
+A restart does not repeat a message. An event between two runs is reported once.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pumpwatch.order_book import LEVELS, Level, OrderBook
-from pumpwatch.plugin_kit.check_facts import require_request
-from pumpwatch.plugin_kit.mutations import mutated_bodies
+from pumpwatch.plugin_kit.check_snapshots import CLOCK_S, ROUNDING, check_symbol_requests, require_rejections
 from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
@@ -18,36 +17,16 @@ from pumpwatch.venue import OrderBooks, Venue
 if TYPE_CHECKING:
     from pumpwatch.sim.book import MadeBook
 
-ROUNDING = 1e-9  # the share by which a float may differ
-CLOCK_S = 60.0  # from the dialect's answer to the check
-ODD_SYMBOLS = ("BTC-USDT", "A/B", 'A"B', "币安人生USDT", "S" * 200, "1000000BABYDOGE-USDT")
-
 
 def check_books(venue: Venue, samples: Samples) -> list[Check]:
     """Return a row for the requests of a venue's books, and one for the dialect's; none if it has no books."""
     books = venue.books
     if books is None:
         return []
-    requests = _requests(venue, books)
+    requests = check_symbol_requests(venue, "books", books.request)
     if samples.simulated is None or requests.state == "fail":
         return [requests]
     return [requests, _levels(venue, books, samples.simulated)]
-
-
-def _requests(venue: Venue, books: OrderBooks) -> Check:
-    problems = Problems(venue.name, "books: requests")
-    weight = 0.0
-    for symbol in ODD_SYMBOLS:
-        with watch_effects() as effects:
-            made, again = attempt(books.request, symbol), attempt(books.request, symbol)
-        if made.error is not None:
-            problems.must(False, f"it raises {made.message()} for {short(symbol, 20)!r}")
-            continue
-        require_request(problems, "books.request", made.value, venue)
-        problems.must(made.value == again.value and not effects,
-                      "it gives another request the second time, or has effects outside")
-        weight = getattr(made.value, "weight", 0.0)
-    return problems.row(f"a weight of {weight:g} of {venue.limits.requests_per_minute:g} a minute")
 
 
 def _levels(venue: Venue, books: OrderBooks, simulated: SimulatedVenue) -> Check:
@@ -65,11 +44,7 @@ def _levels(venue: Venue, books: OrderBooks, simulated: SimulatedVenue) -> Check
         return problems.row("")
     problems.must(given.value == again.value and not effects, "it reads another book the second time, or has effects outside")
     _compare(problems, given.value, simulated.history.book(number, time.time_ns()))
-    for mutant in mutated_bodies(body):
-        other = attempt(books.parse, mutant, instrument)
-        problems.must(not other.broke, f"it raises {other.message()} on {short(mutant)}")
-    half = attempt(books.parse, body[: len(body) // 2], instrument)
-    problems.must(half.error is not None, "half a body is accepted as a complete one")
+    require_rejections(problems, books.parse, body, instrument)
     levels = counted(len(given.value.bids) + len(given.value.asks), "level")
     return problems.row(f"{levels} of {instrument.symbol} in base units; mutations are read or rejected")
 

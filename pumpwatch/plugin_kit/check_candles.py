@@ -9,6 +9,7 @@ import numpy as np
 
 from pumpwatch.model import Flag, Instrument
 from pumpwatch.plugin_kit.check_facts import is_number, require_request
+from pumpwatch.plugin_kit.check_snapshots import ODD_SYMBOLS, ROUNDING
 from pumpwatch.plugin_kit.mutations import mutated_bodies
 from pumpwatch.plugin_kit.results import Check, Problems, counted, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
@@ -18,9 +19,7 @@ from pumpwatch.venue import MINUTE_NS, Candle, Candles, Venue
 if TYPE_CHECKING:
     from pumpwatch.sim.rows import Rows
 
-ROUNDING = 1e-9  # the share by which sums of floats may differ
 ANY_MINUTE_NS = 1_700_000_040 * 10**9
-ODD_SYMBOLS = ("BTC-USDT", "A/B", 'A"B', "币安人生USDT", "S" * 200, "1000000BABYDOGE-USDT")
 
 
 def check_candles(venue: Venue, samples: Samples) -> list[Check]:

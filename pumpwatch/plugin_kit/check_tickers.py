@@ -6,9 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from pumpwatch.plugin_kit.check_books import CLOCK_S, ODD_SYMBOLS, ROUNDING
-from pumpwatch.plugin_kit.check_facts import require_request
-from pumpwatch.plugin_kit.mutations import mutated_bodies
+from pumpwatch.plugin_kit.check_snapshots import CLOCK_S, ROUNDING, check_symbol_requests, require_rejections
 from pumpwatch.plugin_kit.results import Check, Problems, short
 from pumpwatch.plugin_kit.samples import Samples, SimulatedVenue
 from pumpwatch.plugin_kit.sandbox import attempt, watch_effects
@@ -26,26 +24,10 @@ def check_tickers(venue: Venue, samples: Samples) -> list[Check]:
     tickers = venue.tickers
     if tickers is None:
         return []
-    requests = _requests(venue, tickers)
+    requests = check_symbol_requests(venue, "tickers", tickers.request)
     if samples.simulated is None or requests.state == "fail":
         return [requests]
     return [requests, _figures(venue, tickers, samples.simulated)]
-
-
-def _requests(venue: Venue, tickers: Tickers) -> Check:
-    problems = Problems(venue.name, "tickers: requests")
-    weight = 0.0
-    for symbol in ODD_SYMBOLS:
-        with watch_effects() as effects:
-            made, again = attempt(tickers.request, symbol), attempt(tickers.request, symbol)
-        if made.error is not None:
-            problems.must(False, f"it raises {made.message()} for {short(symbol, 20)!r}")
-            continue
-        require_request(problems, "tickers.request", made.value, venue)
-        problems.must(made.value == again.value and not effects,
-                      "it gives another request the second time, or has effects outside")
-        weight = getattr(made.value, "weight", 0.0)
-    return problems.row(f"a weight of {weight:g} of {venue.limits.requests_per_minute:g} a minute")
 
 
 def _figures(venue: Venue, tickers: Tickers, simulated: SimulatedVenue) -> Check:
@@ -64,11 +46,7 @@ def _figures(venue: Venue, tickers: Tickers, simulated: SimulatedVenue) -> Check
     problems.must(repr(given.value) == repr(again.value) and not effects,  # nan equals nothing
                   "it reads another ticker the second time, or has effects outside")
     compared = _compare(problems, given.value, simulated.history.ticker(number, time.time_ns()))
-    for mutant in mutated_bodies(body):
-        other = attempt(tickers.parse, mutant, instrument)
-        problems.must(not other.broke, f"it raises {other.message()} on {short(mutant)}")
-    half = attempt(tickers.parse, body[: len(body) // 2], instrument)
-    problems.must(half.error is not None, "half a body is accepted as a complete one")
+    require_rejections(problems, tickers.parse, body, instrument)
     return problems.row(f"{', '.join(compared)} of {instrument.symbol}; mutations are read or rejected")
 
 

@@ -106,33 +106,31 @@ class RestHistory:
 
         It is never older than the newest trade, whatever the lag of the history. Other faults do not change it.
         """
-        fault = self._fault
-        if fault is None or fault.form not in ("none", "other") or not fault.use_up(self._now, self.table.symbols[symbol]):
-            return self._history.book(symbol, now_ns)
-        self._truth.event("history", venue=self._venue, form=fault.form, symbol=self.table.symbols[symbol], rows=0, missing=[])
-        if fault.form == "other":
-            return self._history.book((symbol + 1) % len(self.table), now_ns)
-        return dataclasses.replace(self._history.book(symbol, now_ns), bids=(), asks=())
+        form = self._snapshot_form(symbol, "none")
+        made = self._history.book((symbol + 1) % len(self.table) if form == "other" else symbol, now_ns)
+        return dataclasses.replace(made, bids=(), asks=()) if form == "none" else made
 
     def ticker(self, symbol: int, now_ns: int) -> MadeTicker:
         """Return the ticker of a symbol: another symbol's where the fault is `other`, an old one where it is `yesterday`.
 
         It is never older than the newest trade, whatever the lag of the history. Other faults do not change it.
         """
-        fault = self._fault
-        if fault is None or fault.form not in ("other", "yesterday") or not fault.use_up(self._now, self.table.symbols[symbol]):
-            return self._history.ticker(symbol, now_ns)
-        self._truth.event("history", venue=self._venue, form=fault.form, symbol=self.table.symbols[symbol], rows=0, missing=[])
-        if fault.form == "other":
-            return self._history.ticker((symbol + 1) % len(self.table), now_ns)
-        made = self._history.ticker(symbol, now_ns)
-        return dataclasses.replace(made, at_ns=made.at_ns - DAY_NS - HOUR_NS)
+        form = self._snapshot_form(symbol, "yesterday")
+        made = self._history.ticker((symbol + 1) % len(self.table) if form == "other" else symbol, now_ns)
+        return dataclasses.replace(made, at_ns=made.at_ns - DAY_NS - HOUR_NS) if form == "yesterday" else made
 
     def _old(self, rows: Rows) -> Rows:
         return rows.take(rows.timestamp <= self._newest_ns)
 
     def _answer(self, symbol: int, limit: int, find: Callable[[int], Rows]) -> Rows:
         return self._distorted(self._form(symbol), symbol, limit, find)
+
+    def _snapshot_form(self, symbol: int, own: str) -> str:
+        """Return how a book or ticker is distorted, `other` or `own`, and record it; "" if it is not."""
+        if self._fault is None or self._fault.form not in ("other", own) or not (form := self._form(symbol)):
+            return ""
+        self._truth.event("history", venue=self._venue, form=form, symbol=self.table.symbols[symbol], rows=0, missing=[])
+        return form
 
     def _form(self, symbol: int) -> str:
         """Return how the answer to this question is distorted; "" if it is not."""

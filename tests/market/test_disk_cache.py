@@ -1,4 +1,4 @@
-"""A cache on the disk survives a restart, runs no foreign code, and is no reason to fail."""
+"""A cache on the disk survives a restart and does not run foreign code; its errors are not those of whoever asks."""
 
 from __future__ import annotations
 
