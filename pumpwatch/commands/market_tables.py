@@ -175,23 +175,25 @@ def _value(found: Found[Any]) -> Any:
     return found.value
 
 
+LABEL = 17  # columns of the names in `store`
+
 
 def report_lines(report: dict[str, Any]) -> list[str]:
     """Return the upkeep of a store as lines, one subject each."""
     state = report["fragmentation"]
-    lines = [f"file           {report['file']}",
-             f"size           {size(report['size_bytes'])}, and {size(report['log_bytes'])} of the log",
-             f"fragmentation  {state['free_pages']:,} of {state['pages']:,} pages are free"]
-    lines += [f"{'candles' if number == 0 else '':<15}{one['interval']:<4}"
-              + ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in one.items() if name != "interval")
-              for number, one in enumerate(report["intervals"])]
-    lines += [f"{task:<15}{time_cell(at_s * NS_PER_S, with_day=True, digits=0).full}  {result}"
-              for task, (at_s, result) in ((task, (note["at"], note["result"])) for task, note in report["upkeep"].items())]
-    lines += [f"{'last vacuum':<15}never"] if "vacuum" not in report["upkeep"] else []
-    lines += [f"{f'indexes {name}':<15} {', '.join(found) or 'none'}" for name, found in report["indexes"].items()]
-    lines += [f"{'slow query':<15}{asked['slow']:,} of {asked['times']:,} times, {asked['worst_ms']:.0f} ms: {asked['query']}"
-              for asked in report["slow_queries"]]
-    lines.append(f"migrations     {', '.join(report['migrations'])}")
+    rows = [("file", report["file"]), ("size", f"{size(report['size_bytes'])}, and {size(report['log_bytes'])} of the log"),
+            ("fragmentation", f"{state['free_pages']:,} of {state['pages']:,} pages are free")]
+    rows += [("candles" if number == 0 else "", f"{one['interval']:<4}" + ", ".join(
+        f"{name.replace('_', ' ')} {value:,}" for name, value in one.items() if name != "interval"))
+        for number, one in enumerate(report["intervals"])]
+    rows += [(task, f"{time_cell(note['at'] * NS_PER_S, with_day=True, digits=0).full}  {note['result']}")
+             for task, note in report["upkeep"].items()]
+    rows += [("last vacuum", "never")] if "vacuum" not in report["upkeep"] else []
+    rows += [(f"indexes {name}", ", ".join(found) or "none") for name, found in report["indexes"].items()]
+    rows += [("slow query", f"{asked['slow']:,} of {asked['times']:,} times, {asked['worst_ms']:.0f} ms: {asked['query']}")
+             for asked in report["slow_queries"]]
+    rows.append(("migrations", ", ".join(report["migrations"])))
+    lines = [f"{label:<{LABEL}}{text}" for label, text in rows]
     return [line.rstrip() for text in lines for line in wrapped(text, terminal_width())]
 
 
