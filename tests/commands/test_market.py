@@ -81,7 +81,7 @@ def test_a_store_is_shown_and_checked(command: CommandLine, config: Path) -> Non
     made.close()
     done = command("store", "--check", "-c", config)
     check_lines(done.stdout.splitlines(), 80)
-    assert done.returncode == 0 and "fragmentation" in done.stdout and "last vacuum    never" in done.stdout
+    assert done.returncode == 0 and "fragmentation" in done.stdout and "last vacuum      never" in done.stdout
     assert "findings: 0" in done.stderr
     report = json.loads(command("store", "--json", "-c", config).stdout)
     assert report["size_bytes"] > 0 and report["migrations"] and report["intervals"][0]["interval"] == "1m"
