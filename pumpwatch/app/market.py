@@ -39,7 +39,6 @@ class MarketProcess:
     def __init__(self, collector: CollectorParts, words: tuple[str, ...] = WORDS, after_s: float = AFTER_START_S) -> None:
         self._collector, self._words, self._after_s = collector, words, after_s
         self._thread = ThreadPool(1)
-        self._input = -1
         self._stopped = False
         self._figures: dict[str, Any] = {}
         self._jobs: list[dict[str, Any]] = []
