@@ -63,7 +63,7 @@ def test_one_run_is_counted_in_questdb_shown_as_it_goes_and_looked_at_afterwards
         displays.append(display_lines(demo, 80))
 
     with gevent.Timeout(100):
-        code, report = run(8, 300, questdb_server.addr, str(tmp_path / "demo"), show)
+        code, report = run(12, 300, questdb_server.addr, str(tmp_path / "demo"), show)
     assert (code, report.good, report.store) == (0, True, f"QuestDB {questdb_server.addr}")
     assert report.sent == report.stored > 1000
     venues = demos[-1].figures()["venues"]  # what the last frames are made of; the collector itself has ended
@@ -73,7 +73,7 @@ def test_one_run_is_counted_in_questdb_shown_as_it_goes_and_looked_at_afterwards
     assert len(displays[-1]) > 15 and max(map(len, said)) <= 80
     steps = " ".join(said)
     assert sum(line.startswith("page http://127.0.0.1:") for line in said) == 1
-    assert any(line.startswith("page http://127.0.0.1:") for line in displays[-1])
+    assert any(line.startswith("page http://127.0.0.1:") for lines in displays for line in lines)
     for step in ("starting the simulated venues", "connecting", "SOMI will be listed", "SOMI is listed", "trades durable"):
         assert step in steps
     command = CommandLine(tmp_path, capsys, monkeypatch)
