@@ -63,8 +63,8 @@ class ListingEvent:
 class Sink(Protocol):
     """A store beyond the journal.
 
-    `open`, `write` and `close` run in a worker thread of their own and may block. The other methods run in a greenlet and must
-    use cooperative I/O only (requests). A sink may have the methods of `KeepingSink` and `CountingSink` too.
+    Every method may block. `open`, `write` and `close` run in a worker thread of their own, one at a time; the others in other
+    threads, several at once. A sink may have the methods of `sink_abilities` too.
     """
 
     def open(self) -> None:

@@ -61,6 +61,7 @@ from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.query_figures import QueryFigures
 from pumpwatch.store.recent import Recent
 from pumpwatch.store.recorder import Recorder
+from pumpwatch.store.sink_threads import off_hub
 from pumpwatch.supervisor import Supervisor
 from pumpwatch.venue import Venue
 
@@ -77,7 +78,8 @@ class Collector:
         self.config = config
         self.plugins = plugins or load_plugins(config)
         self.chosen = self.plugins.fit(config)
-        self.sinks = self.plugins.make_sinks(config)
+        own_sinks = self.plugins.make_sinks(config)
+        self.sinks = {name: off_hub(sink) for name, sink in own_sinks.items()}
         self.clock, self.stats, self.catalogue = Clock(), Stats(), Catalogue()
         self.started_at_ns = self.clock.now_ns()
         self.supervisor = Supervisor(self.stats)
@@ -93,7 +95,7 @@ class Collector:
         self.recent = Recent(store.recent_minutes)
         self.queries = QueryFigures(config.log.slow_query_ms)
         self.disk = DiskWatch(config.disk, self.clock, self.folder, Path(config.listing.archive_dir))
-        self.cold_tiers = cold_tiers(self.sinks, config.disk, self.clock)
+        self.cold_tiers = cold_tiers(own_sinks, config.disk, self.clock)
         self.memory = MemoryWatch(config.memory, self.recent, trim=partial(self.memory_thread.apply, give_back))
         self.recorder = Recorder(self.journal.record, self.stats, self.journal.keep)
         self.committer = Committer(self.journal, self.journal_thread, self.recorder, self.catalogue, self.clock, self.stats,

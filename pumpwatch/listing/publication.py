@@ -51,7 +51,7 @@ class _Waiting:
 class Publisher:
     """Offers listings to the sinks. No method raises for an error of a sink.
 
-    offload runs the reading and writing of archives where it blocks nothing. The sinks' own I/O is cooperative.
+    offload runs the reading and writing of archives where it blocks nothing. The sinks' methods let other greenlets run.
     """
 
     def __init__(self, sinks: Mapping[str, Sink], clock: Clock, stats: Stats, offload: Call = call_here) -> None:

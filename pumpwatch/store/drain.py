@@ -129,7 +129,7 @@ class Drain:
         """Open the sink. Raises ConfigError where a person has to act, ServiceUnavailable where waiting may help."""
         self._open = False
         self._thread.apply(self._sink.open)
-        self._compare_keeping(self._thread.apply(self._watch.keeping))
+        self._compare_keeping(self._watch.keeping())
         self._open = True
         self._stats.set("sink_up", 1, sink=self._name)
 

@@ -56,7 +56,7 @@ TRIAL = "trial_"  # in the prefix of the tables of a trial
 
 
 class QuestDBSink:
-    """One server. `open`, `write`, `close` in the sink's thread; the rest in greenlets, by cooperative HTTP."""
+    """One server. `open`, `write`, `close` in the sink's thread; the rest in any thread."""
 
     def __init__(self, options: QuestDBOptions) -> None:
         self._options = options
