@@ -17,6 +17,7 @@ from pumpwatch import __version__
 from pumpwatch.commands import (
     backups,
     data,
+    databases,
     health,
     host,
     journal,
@@ -66,7 +67,7 @@ for command in (
     running.collect, running.renew, running.demo, running.simulate, data.trades, data.decode, data.titles,
     data.init_symbols, market.candles, market.ticker, market.orderbook, market.stats, market.store, listings.listing,
     notify.notify, health.status, health.check, health.doctor, health.plugins,
-    rollouts.rollout, rollouts.bench_sink,
+    databases.db, rollouts.rollout, rollouts.bench_sink,
     journal.gaps, verify.verify, backups.backup, backups.restore, retention.retention, host.install,
     host.uninstall,
 ):

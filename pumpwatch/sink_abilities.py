@@ -56,6 +56,29 @@ class AdvisingSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """A sink's server in figures; None or an empty text for what it cannot tell.
+
+    version: its name and version. size_bytes: of the sink's tables. parts: their partitions or chunks. compression_ratio: the
+    size without compression by the size with it. cache_hit_ratio: the share of reads that its memory answered, 0 to 1.
+    """
+
+    version: str = ""
+    size_bytes: int | None = None
+    parts: int | None = None
+    compression_ratio: float | None = None
+    cache_hit_ratio: float | None = None
+
+
+@runtime_checkable
+class DescribedSink(Protocol):
+    """A sink whose server tells its version and its sizes, for `pumpwatch db status`."""
+
+    def facts(self) -> ServerFacts:
+        """Return the figures of now. It must work before `open`. Raises ServiceUnavailable or ConfigError."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredDay:
     """A part of a sink's trades that goes as a whole, usually a day. Its trades are in [from_ns, to_ns) by timestamp."""
 

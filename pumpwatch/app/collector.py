@@ -61,6 +61,7 @@ from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.query_figures import QueryFigures
 from pumpwatch.store.recent import Recent
 from pumpwatch.store.recorder import Recorder
+from pumpwatch.store.sink_calls import SinkCalls
 from pumpwatch.store.sink_threads import off_hub
 from pumpwatch.supervisor import Supervisor
 from pumpwatch.venue import Venue
@@ -79,7 +80,8 @@ class Collector:
         self.plugins = plugins or load_plugins(config)
         self.chosen = self.plugins.fit(config)
         own_sinks = self.plugins.make_sinks(config)
-        self.sinks = {name: off_hub(sink) for name, sink in own_sinks.items()}
+        self.sink_calls = {name: SinkCalls() for name in own_sinks}
+        self.sinks = {name: off_hub(sink, self.sink_calls[name]) for name, sink in own_sinks.items()}
         self.clock, self.stats, self.catalogue = Clock(), Stats(), Catalogue()
         self.started_at_ns = self.clock.now_ns()
         self.supervisor = Supervisor(self.stats)

@@ -35,6 +35,7 @@ from pumpwatch.store.lasting import LastingLedger
 from pumpwatch.store.query_figures import QueryFigures
 from pumpwatch.store.recent import Recent
 from pumpwatch.store.recorder import Recorder
+from pumpwatch.store.sink_calls import SinkCalls
 from pumpwatch.supervisor import Supervisor
 
 
@@ -73,6 +74,7 @@ class CollectorParts(Protocol):
     config: Config
     plugins: Plugins
     sinks: dict[str, Sink]
+    sink_calls: dict[str, SinkCalls]
     clock: Clock
     stats: Stats
     catalogue: Catalogue

@@ -54,7 +54,8 @@ class Status:
             "files": self._files,
             "clock_offset_s": collector.http.clocks.offset_s(collector.clock.now_ns()),
             "venues": self._venues(), "journal": self._journal(),
-            "sinks": [{"name": name, "state": drain.state, "backlog_trades": drain.lag_rows}
+            "sinks": [{"name": name, "state": drain.state, "backlog_trades": drain.lag_rows,
+                       "calls": collector.sink_calls[name].rows()}
                       for name, drain in collector.drains.items()],
             "recent": {"trades": collector.recent.rows, "bytes": collector.recent.nbytes},
             "disk": {**collector.disk.figures(), "tiers": self._tiers()}, "memory": collector.memory.figures(),

@@ -100,6 +100,21 @@ def _alerts(figures: Figures) -> Reading:
     return [((severity,), float(standing.count(severity))) for severity in SEVERITIES]
 
 
+def _sink_calls(key: str) -> Read:
+    def read(figures: Figures) -> Reading:
+        for sink in figures.status.get("sinks", ()):
+            for row in sink.get("calls", ()):
+                yield (sink["name"], row["operation"]), float(row[key])
+    return read
+
+
+def _sink_errors(figures: Figures) -> Reading:
+    for sink in figures.status.get("sinks", ()):
+        for row in sink.get("calls", ()):
+            for kind, count in row["errors"].items():
+                yield (sink["name"], row["operation"], kind), float(count)
+
+
 def _sink_works(row: Mapping[str, Any]) -> bool:
     state = str(row.get("state", ""))
     return state in ("up", "starting") or state.startswith("refilling")
@@ -203,6 +218,11 @@ STORE = (
     _counter("sink_rows_total", "Trades that the sink has taken.", counted("sink_rows_total", "sink"), "sink"),
     _counter("sink_writes_total", "Batches that the sink has taken.", counted("sink_writes_total", "sink"), "sink"),
     _counter("sink_write_seconds_total", "Time that these writes took.", counted("sink_write_seconds_total", "sink"), "sink"),
+    _counter("sink_calls_total", "Calls of the sink's methods.", _sink_calls("total"), "sink", "operation"),
+    _counter("sink_call_seconds_total", "Time that these calls took.", _sink_calls("seconds"), "sink", "operation"),
+    _gauge("sink_running_calls", "Calls that are under way.", _sink_calls("running"), "sink", "operation"),
+    _counter("sink_call_errors_total", "Calls that failed, by the class of the error.", _sink_errors, "sink", "operation",
+             "kind"),
     _counter("sink_rejected_rows_total", "Trades that the sink has rejected; the quarantine has them.",
              counted("sink_refused_total", "sink"), "sink"),
     _counter("queries_total", "Queries of trades that this process has answered.", field("queries", "total")),

@@ -56,10 +56,22 @@ class _Row(msgspec.Struct):
     quarantined_total: Count = 0
 
 
+class _Calls(msgspec.Struct):
+    operation: str
+    total: Count
+    failed: Count
+    running: Count
+    seconds: float
+    p50_ms: float | None
+    p99_ms: float | None
+    errors: dict[str, Count]
+
+
 class _Sink(msgspec.Struct):
     name: str
     state: str
     backlog_trades: Count = 0
+    calls: list[_Calls] = []
 
 
 class _Journal(msgspec.Struct):

@@ -21,7 +21,9 @@ def figures(**other: Any) -> dict[str, Any]:
         "disk": {"total_bytes": 10, "free_bytes": 5, "used_share": 0.5}, "clock_offset_s": None,
         "journal": {"backlog_trades": 7, "bytes": 11, "commits": 3, "durable_trades": 190, "dropped_trades": 0,
                     "durable_ms_p50": 60, "durable_ms_p99": 250, "oldest_waiting_s": 0.05},
-        "sinks": [{"name": "questdb", "state": "up", "backlog_trades": 4}], "recent": {"trades": 200, "bytes": 9000},
+        "sinks": [{"name": "questdb", "state": "up", "backlog_trades": 4, "calls": [
+            {"operation": "write", "total": 9, "failed": 1, "running": 1, "seconds": 0.9, "p50_ms": 80.0, "p99_ms": 300.0,
+             "errors": {"ServiceUnavailable": 1}}]}], "recent": {"trades": 200, "bytes": 9000},
         "backfill": {"looked": True, "left": 2, "left_s": 30.0},
         "listing": {"upbit": {"up": True}, "bithumb": {"up": None}, "windows": {"open": 1, "not_final": 2}},
         "notify": [{"name": "phone", "up": False, "sent": 1, "failed": 2, "given_up": 0, "waiting": 1}],

@@ -10,6 +10,7 @@ table still acknowledges and shows nothing new: `trouble` asks for it.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,6 +42,7 @@ from pumpwatch import (
     Listing,
     ListingEvent,
     PumpWatchError,
+    ServerFacts,
     ServiceUnavailable,
     TradeBatch,
     WriteResult,
@@ -103,6 +105,17 @@ class QuestDBSink:
         """Return which of the server's settings hurt, see `advice.advice`."""
         found: Sequence[tuple[str, str]] = advice(self._server, self._tables)
         return found
+
+    def facts(self) -> ServerFacts:
+        """Return the version of the server, and the size and number of the partitions of the tables."""
+        version = str(self._server.exec("SELECT build()")[0][0])
+        size, parts = 0, 0
+        for table in self._tables:
+            if exists(self._server, table):
+                count, held = self._server.exec(f"SELECT count(), sum(diskSize) FROM table_partitions({text(table.name)})")[0]
+                size, parts = size + int(held or 0), parts + int(count)
+        named = re.search(r"QuestDB [\d.]+", version)
+        return ServerFacts(named.group() if named else version[:ERROR_CHARS], size, parts)
 
     def keeping(self) -> Keeping:
         """Return how much this server may lose and what it deletes, by its own settings where it shows them."""

@@ -36,6 +36,16 @@ def test_a_batch_comes_back_as_it_was(
     assert_same(found.take(found.timestamp.argsort(kind="stable")), batch)
 
 
+def test_the_server_tells_its_version_and_the_size_of_its_tables(sink: QuestDBSink, questdb_server: QuestDBServer,
+                                                                 prefix: str) -> None:
+    before = sink.facts()
+    sink.write(batch_of(10), CATALOGUE)
+    questdb_server.await_count(10, f"{prefix}trades")
+    after = sink.facts()
+    assert before.version == after.version == "QuestDB 9.3.4"
+    assert after.size_bytes > before.size_bytes and after.parts > before.parts
+
+
 def test_prices_and_quantities_keep_every_bit(
         sink: QuestDBSink, questdb_server: QuestDBServer, prefix: str) -> None:
     draw = np.random.default_rng(5)

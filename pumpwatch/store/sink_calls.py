@@ -1,0 +1,71 @@
+"""Count and time the calls of a sink's methods."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+RECENT = 1_000  # calls of a method whose times are kept
+
+
+class _Operation:
+    """The calls of one method."""
+
+    def __init__(self) -> None:
+        self.total, self.seconds, self.running = 0, 0.0, 0
+        self.errors: Counter[str] = Counter()  # by the name of the error's class
+        self.recent_ms: deque[float] = deque(maxlen=RECENT)
+
+
+class SinkCalls:
+    """The calls of one sink, by method. Any thread may call `timed` and `rows`."""
+
+    def __init__(self) -> None:
+        self._operations: dict[str, _Operation] = {}
+        self._lock = threading.Lock()  # held for additions alone
+
+    def timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the method, counted and timed as `name`. Errors come through."""
+        operation = self._operations.setdefault(name, _Operation())
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self._lock:
+                operation.running += 1
+            began, error = time.perf_counter(), ""
+            try:
+                return method(*arguments, **named)
+            except BaseException as raised:
+                error = type(raised).__name__
+                raise
+            finally:
+                took_s = time.perf_counter() - began
+                with self._lock:
+                    operation.running -= 1
+                    operation.total += 1
+                    operation.seconds += took_s
+                    operation.recent_ms.append(took_s * 1000)
+                    if error:
+                        operation.errors[error] += 1
+
+        return call
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each method that was called.
+
+        Keys: operation, total, failed, running, seconds (of all calls), p50_ms and p99_ms (of the last RECENT calls; null while
+        the first one runs), errors (count by class).
+        """
+        with self._lock:
+            taken = [(name, each.total, each.running, each.seconds, dict(each.errors), list(each.recent_ms))
+                     for name, each in self._operations.items() if each.total or each.running]
+        found = []
+        for name, total, running, seconds, errors, recent_ms in taken:
+            p50_ms, p99_ms = np.percentile(recent_ms, (50, 99)).round(3).tolist() if recent_ms else (None, None)
+            found.append({"operation": name, "total": total, "failed": sum(errors.values()), "running": running,
+                          "seconds": round(seconds, 6), "p50_ms": p50_ms, "p99_ms": p99_ms, "errors": errors})
+        return found

@@ -1,0 +1,58 @@
+"""Every store has a row: the files with their sizes, each sink as it answers now and with the times of the collector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pumpwatch.errors import ServiceUnavailable
+from pumpwatch.ops.stores import StoreRow, describe
+from pumpwatch.sink_abilities import ServerFacts
+
+CALL = {"operation": "read", "total": 3, "failed": 1, "running": 0, "seconds": 0.1, "p50_ms": 1.0, "p99_ms": 2.0,
+        "errors": {"ServiceUnavailable": 1}}
+
+
+class Described:
+    def __init__(self, trouble: str = "", away: bool = False) -> None:
+        self._trouble, self._away = trouble, away
+
+    def facts(self) -> ServerFacts:
+        if self._away:
+            raise ServiceUnavailable("does not answer")
+        return ServerFacts("Server 1", 10, 2, 3.5, 0.99)
+
+    def trouble(self) -> str:
+        return self._trouble
+
+
+def rows(folder: Path, sink: Any, status: Any = None) -> dict[str, StoreRow]:
+    return {row.name: row for row in describe(folder, {"server": sink}, status)}
+
+
+def test_files_have_their_size_with_what_lies_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    for name, size in (("journal/1.sqlite", 100), ("journal/1.sqlite-wal", 20), ("journal/2.sqlite", 3), ("ledger.sqlite", 7),
+                       ("ledger.sqlite-wal", 1)):
+        (tmp_path / name).write_bytes(bytes(size))
+    found = rows(tmp_path, Described())
+    assert (found["journal"].facts.size_bytes, found["journal"].facts.parts) == (123, 2)
+    assert found["ledger.sqlite"].facts.size_bytes == 8 and "coverage.sqlite" not in found
+    assert all(row.works for row in found.values())
+
+
+def test_a_sink_has_the_collectors_state_and_times_and_its_servers_figures(tmp_path: Path) -> None:
+    status = {"journal": {}, "sinks": [{"name": "server", "state": "refilling 10 trades", "calls": [CALL]}]}
+    row = rows(tmp_path, Described(), status)["server"]
+    assert (row.state, row.works, row.facts.version, list(row.calls)) == ("refilling 10 trades", True, "Server 1", [CALL])
+
+
+def test_the_reason_is_said_where_a_sink_has_a_trouble_or_does_not_answer(tmp_path: Path) -> None:
+    troubled = rows(tmp_path, Described("table trades is suspended"))["server"]
+    away = rows(tmp_path, Described(away=True), {"sinks": [{"name": "server", "state": "up", "calls": [CALL]}]})["server"]
+    assert (troubled.state, troubled.works) == ("table trades is suspended", False)
+    assert (away.state, away.works, list(away.calls)) == ("down: does not answer", False, [CALL])
+
+
+def test_trades_that_the_disk_did_not_take_are_a_trouble_of_the_journal(tmp_path: Path) -> None:
+    assert not rows(tmp_path, Described(), {"journal": {"dropped_trades": 5}})["journal"].works
