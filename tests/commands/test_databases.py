@@ -44,6 +44,7 @@ def test_the_times_of_the_running_collector_are_shown(data: Path, capsys: pytest
     call = {"operation": "write", "total": 1234, "failed": 5, "running": 1, "seconds": 1.5, "p50_ms": 1.25, "p99_ms": 9.0,
             "errors": {"ServiceUnavailable": 5}}
     (data / "status.json").write_text(json.dumps({
-        "pid": os.getpid(), "written_at_ns": time.time_ns(), "written_monotonic_s": time.monotonic(), "venues": [], "sinks": [{"name": "questdb", "state": "down", "calls": [call]}]}))
+        "pid": os.getpid(), "written_at_ns": time.time_ns(), "written_monotonic_s": time.monotonic(), "venues": [],
+        "sinks": [{"name": "questdb", "state": "down", "calls": [call]}]}))
     run(["db", "status", "-c", config(data, questdb={"addr": "127.0.0.1:1"})])
     assert "questdb  write      1,234       5        1     1.2     9.0" in capsys.readouterr().out
