@@ -7,12 +7,12 @@ that a plugin's functions raise.
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pumpwatch.errors import REFUSALS
@@ -46,11 +46,12 @@ class CallResult(Generic[T]):
         """Return the error in one line, with the place where it was raised; "" without an error."""
         if self.error is None:
             return ""
-        where, trace = "", self.error.__traceback__
+        raised, trace = None, self.error.__traceback__
         while trace is not None:
             if trace.tb_frame.f_code.co_filename != __file__:
-                where = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
+                raised = trace
             trace = trace.tb_next
+        where = f" ({os.path.basename(raised.tb_frame.f_code.co_filename)}:{raised.tb_lineno})" if raised is not None else ""
         return f"{type(self.error).__name__}: {one_line(str(self.error))}{where}"
 
 
