@@ -7,12 +7,12 @@ that a plugin's functions raise.
 from __future__ import annotations
 
 import io
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pumpwatch.errors import REFUSALS
@@ -51,7 +51,7 @@ class CallResult(Generic[T]):
             if trace.tb_frame.f_code.co_filename != __file__:
                 raised = trace
             trace = trace.tb_next
-        where = f" ({os.path.basename(raised.tb_frame.f_code.co_filename)}:{raised.tb_lineno})" if raised is not None else ""
+        where = f" ({Path(raised.tb_frame.f_code.co_filename).name}:{raised.tb_lineno})" if raised is not None else ""
         return f"{type(self.error).__name__}: {one_line(str(self.error))}{where}"
 
 
