@@ -110,7 +110,7 @@ def recorded(collector: CollectorProcess) -> tuple[list[Gap], int]:
 def test_questdb_killed_hung_and_suspended_in_mid_stream_gets_every_trade(tmp_path, private_questdb: QuestDBServer):
     with SimProcess(venues=VENUES, symbols=10, rate=2000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
             CollectorProcess(sim, tmp_path, sinks={"questdb": {"addr": private_questdb.addr,
-                                                               "request_timeout_ms": 1000}}) as collector:
+                                                               "request_timeout_ms": 4000}}) as collector:
         collector.wait_until_up()
         sim.resume()
         time.sleep(1.5)
