@@ -94,7 +94,7 @@ def test_a_symbol_that_one_connection_never_gets_is_read_on_another(tmp_path):
             CollectorProcess(sim, tmp_path, plugins=impatient(tmp_path)) as collector:
         collector.wait_until_up()
         sim.resume()
-        collector.wait_until(lambda figures: trades(figures) > 9000)  # by then it knows how often each trades, on a busy machine too
+        collector.wait_until(lambda figures: trades(figures) > 9000)  # on a busy machine too it then knows how often each trades
         [connection] = sim.status()["venues"]["binance.spot"]["connections"]
         sim.fault("mute", symbol="ETHUSDT", connection=connection["connection"], seconds=600.0)
         collector.wait_until(lambda figures: silent(figures) == ["ETHUSDT"])
