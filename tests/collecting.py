@@ -27,7 +27,7 @@ class Collecting:
 
 
 @contextmanager
-def collecting(folder: Path, symbols: int = 6, rate: int = 200) -> Iterator[Collecting]:
+def collecting(folder: Path, symbols: int = 6, rate: int = 60) -> Iterator[Collecting]:
     """Run simulated venues and a collector on them; return when trades are stored, end both by their ids."""
     environ = os.environ | {"PYTHONUNBUFFERED": "1"}
     with tempfile.TemporaryFile() as log, subprocess.Popen(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
+TICK_MS = 40.0
 
 
 class Forked:
@@ -76,9 +77,12 @@ class Forked:
 
 
 def forked_venues(options: str) -> Forked:
-    """Start simulated venues as `pumpwatch.sim.process.launch` does, which tells more."""
+    """Start simulated venues as `pumpwatch.sim.process.launch` does, which tells more.
+
+    They trade in steps of TICK_MS unless the options have others: a step costs more than the trades in it.
+    """
     (stdin, commands), (answers, stdout) = os.pipe(), os.pipe()
-    child = Forked([options], Path.cwd(), (stdin, stdout, 2), "venues")
+    child = Forked([json.dumps({"tick_ms": TICK_MS, **json.loads(options)})], Path.cwd(), (stdin, stdout, 2), "venues")
     os.close(stdin)
     os.close(stdout)
     child.stdin, child.stdout = os.fdopen(commands, "wb"), os.fdopen(answers, "rb")

@@ -31,6 +31,9 @@ RESTING = {  # workers without work sleep sooner and longer: four idle servers w
                  "VIEW_COMPILER", "EXPORT")
     for key, value in (("NAP_THRESHOLD", "100"), ("SLEEP_THRESHOLD", "1000"), ("SLEEP_TIMEOUT", "50"))
 }
+SMALL = {  # a new server would else reserve 200 MB for the index of its own, empty tables
+    "QDB_CAIRO_WRITER_DATA_INDEX_VALUE_APPEND_PAGE_SIZE": "64K",
+}
 JAVA = "-XX:TieredStopAtLevel=1"  # it does not live long enough for optimised code to pay off
 
 
@@ -56,7 +59,7 @@ class QuestDBServer:
         environ = os.environ | {
             "QDB_HTTP_BIND_TO": self.addr, "QDB_PG_ENABLED": "false", "QDB_HTTP_MIN_ENABLED": "false",
             "QDB_METRICS_ENABLED": "false", "QDB_DEV_MODE_ENABLED": "true", "QDB_LINE_TCP_ENABLED": "false",
-            **(RESTING if self._short_lived else {}), **self._settings,
+            **(RESTING | SMALL if self._short_lived else {}), **self._settings,
         }
         if self._short_lived and "JAVA_TOOL_OPTIONS" not in self._settings:
             environ["JAVA_TOOL_OPTIONS"] = f"{JAVA} {_shared_classes()}"

@@ -89,6 +89,14 @@ def test_packaging_run_demo_counts_both_sides_and_leaves_an_archive(tmp_path: Pa
     assert (tmp_path / archive.group(1) / "refined" / "pump_analysis.json").is_file()
 
 
+def test_packaging_build_makes_a_file_that_runs_the_demo_from_an_empty_folder(zipapp: Zipapp, tmp_path: Path) -> None:
+    assert zipapp.file == ROOT / "dist" / "pumpwatch.pyz"
+    assert zipapp.printed == f"dist/pumpwatch.pyz {zipapp.file.stat().st_size} bytes\n"
+    shown = demo_with_page(tmp_path, zipapp.file, "demo", *SHORT, "--json", SHIV_ROOT=str(zipapp.unpacked))
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["missing"] == 0
+
+
 def test_packaging_run_collect_logs_health_and_ends_with_0_on_sigterm(running: Collecting, tmp_path: Path) -> None:
     environ = os.environ | {"PUMPWATCH_STORE__DIR": str(tmp_path / "data"), "PUMPWATCH_LOG__SUMMARY_S": "1"}
     with subprocess.Popen([ROOT / "packaging" / "run", "collect", "-c", running.config_file], cwd=tmp_path, env=environ,
@@ -122,14 +130,6 @@ def test_an_address_of_the_readme_is_answered_by_a_collector(running: Collecting
     address = shlex.split(line)[-1].replace("http://127.0.0.1:8321/", page)
     with urllib.request.urlopen(address, timeout=60) as answer:
         assert answer.status == 200 and answer.read()
-
-
-def test_packaging_build_makes_a_file_that_runs_the_demo_from_an_empty_folder(zipapp: Zipapp, tmp_path: Path) -> None:
-    assert zipapp.file == ROOT / "dist" / "pumpwatch.pyz"
-    assert zipapp.printed == f"dist/pumpwatch.pyz {zipapp.file.stat().st_size} bytes\n"
-    shown = demo_with_page(tmp_path, zipapp.file, "demo", *SHORT, "--json", SHIV_ROOT=str(zipapp.unpacked))
-    assert shown.returncode == 0, shown.stderr
-    assert json.loads(shown.stdout)["missing"] == 0
 
 
 @pytest.mark.parametrize("script", [".ci/run", *(f"packaging/{name}" for name in ("run", "test", "build", "docs", "questdb"))])

@@ -6,6 +6,7 @@ where it was.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -122,6 +123,14 @@ class _Download:
             self._body = None
 
 
+@functools.cache
+def _session() -> Any:
+    """Return a session for clients that bring their keys: it reads the megabytes that describe S3 once."""
+    import boto3
+
+    return boto3.session.Session()
+
+
 def _client(target: S3Target) -> Any:
     try:
         import boto3
@@ -135,9 +144,9 @@ def _client(target: S3Target) -> Any:
         # the newer checksums are unknown to many servers; Content-MD5 goes with each upload
         request_checksum_calculation="when_required", response_checksum_validation="when_required")
     keys = {"aws_access_key_id": target.access_key, "aws_secret_access_key": target.secret_key} if target.access_key else {}
+    session = _session() if keys else boto3.session.Session()  # without keys of ours it looks for those of this moment
     try:
-        session = boto3.session.Session(region_name=target.region or None, **keys)
         return session.client("s3", endpoint_url=target.endpoint or None, verify=target.ca_file or None, config=limits,
-                              **({} if session.region_name else {"region_name": "us-east-1"}))
+                              region_name=target.region or session.region_name or "us-east-1", **keys)
     except ValueError as error:
         raise ConfigError(f"backup.s3.endpoint: {error}", "give an address such as https://s3.example.com") from error

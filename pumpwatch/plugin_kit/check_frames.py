@@ -24,6 +24,7 @@ from pumpwatch.venue import Venue
 SINGLE_US, GROUPED_US = 1.3, 0.7  # wanted time for a trade, from the frame to numpy columns
 TOGETHER = 3000  # frames that are read at once to measure the speed
 ROUNDS = 7
+TIMED = 500  # frames, of which those are chosen whose time is measured
 GROUPS = 5  # of frames that are read together
 ALIEN = (b'{"never_heard_of":1}', b'{"never_heard_of":"a","of_that":{"neither":[1,2,3]}}', b'["never","effects","of"]',
          b'{"event":"never_heard_of","arg":{"channel":"never_heard_of"}}', b'{"never_heard_of":[{"price":"1","size":"2"}]}')
@@ -238,10 +239,11 @@ def _check_neighbours(problems: Problems, reader: Reader, samples: Samples, muta
 def _speed(venue: Venue, samples: Samples) -> list[Check]:
     """Return how long a trade takes. Too slow is only a warning, since it depends on the machine."""
     reader = Reader(venue)
-    reader.meet(samples.groups[0])
-    good = [frame for frame in samples.groups[0] if (read := attempt(reader.read, [frame]).value) and not read.refused]
-    single = [frame for frame in good if _trades_in(venue, frame) == 1]
-    grouped = [frame for frame in good if _trades_in(venue, frame) >= 5]
+    candidates = samples.groups[0][:TIMED]
+    reader.meet(candidates)
+    good = [(frame, read.rows) for frame in candidates if (read := attempt(reader.read, [frame]).value) and not read.refused]
+    single = [frame for frame, rows in good if rows == 1]
+    grouped = [frame for frame, rows in good if rows >= 5]
     rows = []
     for name, frames, target in (("one trade a frame", single, SINGLE_US), ("several trades a frame", grouped, GROUPED_US)):
         if not frames:
@@ -264,8 +266,3 @@ def us_a_trade(venue: Venue, frames: list[bytes]) -> float:
         took = time.perf_counter() - began
         best = min(best, took * 1e6 / max(1, sum(len(part.batch) for part in parsed)))
     return best
-
-
-def _trades_in(venue: Venue, frame: bytes) -> int:
-    found = attempt(columns_of, venue, b"[" + frame + b"]").value
-    return len(found["symbol"]) if found else 0

@@ -21,6 +21,7 @@ RAW_NUMBERS = ("1e400", "-1e400", "NaN", "Infinity", "1E5", "00", "1.", "-", "12
 ELSEWHERE = ("", " ", "null", "true", "0", '""', "[]", "{}", "[[]]", "[{}]", "[null]", '{"a":1}', "ping", "pong", "<html></html>",
              '{"event":"other","data":[{"x":1}]}', '{"code":1,"msg":"no"}', "\x00", "\ufeff{}", '"\\ud800"', "{]", "{,}")
 DEEP = 20_000
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 PLACEHOLDER = "\ue000"  # a private character, replaced by a number that the encoder would not write
 Path = tuple[Any, ...]  # keys and indexes that lead from the whole value to a place in it
 Maker = Callable[[], bytes]  # makes one mutation; most are not chosen, and need not be made
@@ -52,8 +53,8 @@ def at(value: Any, path: Path) -> Any:
 def put(value: Any, path: Path, new: Any) -> bytes:
     """Return JSON data as text, with another value at a place."""
     if isinstance(new, Raw):
-        return put(value, path, PLACEHOLDER).replace(json.dumps(PLACEHOLDER, ensure_ascii=False).encode(), new.text.encode())
-    return json.dumps(_with(value, path, new), ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+        return put(value, path, PLACEHOLDER).replace(ENCODER.encode(PLACEHOLDER).encode(), new.text.encode())
+    return ENCODER.encode(_with(value, path, new)).encode(errors="surrogatepass")
 
 
 def without(value: Any, path: Path) -> bytes:

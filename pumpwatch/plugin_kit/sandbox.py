@@ -46,11 +46,12 @@ class CallResult(Generic[T]):
         """Return the error in one line, with the place where it was raised; "" without an error."""
         if self.error is None:
             return ""
-        where, trace = "", self.error.__traceback__
+        raised, trace = None, self.error.__traceback__
         while trace is not None:
             if trace.tb_frame.f_code.co_filename != __file__:
-                where = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
+                raised = trace
             trace = trace.tb_next
+        where = f" ({Path(raised.tb_frame.f_code.co_filename).name}:{raised.tb_lineno})" if raised is not None else ""
         return f"{type(self.error).__name__}: {one_line(str(self.error))}{where}"
 
 

@@ -87,7 +87,7 @@ def until(done: Any, what: str) -> None:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("page")
-    with SimProcess(symbols=8, rate=300, folder=str(folder / "venues")) as sim:
+    with SimProcess(symbols=8, rate=60, folder=str(folder / "venues")) as sim:
         watched = Watched(folder, sim)
         watched.start()
         try:

@@ -54,7 +54,7 @@ def test_bad_frames_and_lists_of_every_venue_are_put_away_and_told_and_nothing_i
     assert set(PROBLEMS) == set(FORMS) - {WITHOUT}  # a good list, of one symbol less
     refused = {name: sum(for_quarantine for _, for_quarantine in frames) for name, frames in bad.items()}
     assert len(bad) == 12 and min(refused.values()) > 50
-    with SimProcess(venues=list(bad), symbols=COINS, rate=1200.0, paused=True, folder=str(tmp_path / "venues"),
+    with SimProcess(venues=list(bad), symbols=COINS, rate=360.0, paused=True, folder=str(tmp_path / "venues"),
                     flag_shares={name: {} for name in bad}) as sim, \
             CollectorProcess(sim, tmp_path, roster_refresh_s=2.0) as collector:
         before = collector.wait_until_up()

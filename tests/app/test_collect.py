@@ -6,7 +6,6 @@ import json
 import os
 import time
 
-import pytest
 from pumpwatch_plugins.sinks.questdb import QuestDBOptions, QuestDBSink
 
 from pumpwatch.catalogue import Catalogue
@@ -30,11 +29,11 @@ def sink_state(figures) -> str:
 
 
 def test_every_trade_of_both_venues_is_in_the_journal_and_a_stop_is_quick_and_clean(tmp_path):
-    with SimProcess(venues=VENUES, symbols=15, rate=3000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
+    with SimProcess(venues=VENUES, symbols=15, rate=2000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
             CollectorProcess(sim, tmp_path) as collector:
         collector.wait_until_up()
         sim.resume()
-        time.sleep(3)
+        collector.wait_until(lambda figures: sum(row["trades_total"] for row in figures["venues"]) > 6000)
         settle(sim, collector)
         assert collector.stop() == 0
         counted = counted_in_journal(sim.truth(), collector.data)
@@ -42,7 +41,7 @@ def test_every_trade_of_both_venues_is_in_the_journal_and_a_stop_is_quick_and_cl
 
 
 def test_stopped_in_full_flow_what_was_received_is_durable_and_the_rest_is_a_gap_of_the_next_run(tmp_path):
-    with SimProcess(venues=VENUES, symbols=8, rate=3000.0, paused=True, folder=str(tmp_path / "venues")) as sim:
+    with SimProcess(venues=VENUES, symbols=8, rate=2000.0, paused=True, folder=str(tmp_path / "venues")) as sim:
         collector = CollectorProcess(sim, tmp_path)
         collector.start()
         collector.wait_until_up()
@@ -68,12 +67,11 @@ HARMLESS = ({"kind": "double", "count": 500}, {"kind": "reorder", "count": 500},
 COSTLY = ({"kind": "drop", "count": 5}, {"kind": "cut"}, {"kind": "close"}, {"kind": "maintenance", "seconds": 1.0})
 
 
-@pytest.mark.parametrize("faults", [HARMLESS, COSTLY], ids=["harmless", "costly"])
-def test_through_one_fault_after_another_nothing_is_doubled_and_what_is_missing_is_named(tmp_path, faults):
+def test_through_one_fault_after_another_nothing_is_doubled_and_what_is_missing_is_named(tmp_path):
     with SimProcess(venues=["binance.spot"], symbols=8, rate=2000.0, paused=True, folder=str(tmp_path / "venues"),
                     flag_shares={"binance.spot": {}}) as sim, CollectorProcess(sim, tmp_path) as collector:
         sent = 0
-        for fault in faults:
+        for fault in HARMLESS + COSTLY:
             collector.wait_until_up()
             sim.resume()
             time.sleep(1.0)
@@ -86,7 +84,7 @@ def test_through_one_fault_after_another_nothing_is_doubled_and_what_is_missing_
             truth = sim.truth()
             counted = counted_in_journal(truth, collector.data)
             assert counted.doubled == counted.unknown == counted.different == 0, (fault, counted)
-            assert counted.equal or faults is COSTLY, (fault, counted)
+            assert counted.equal or fault in COSTLY, (fault, counted)
             assert counted.sent > sent + 1000
             sent = counted.sent
             gaps, quarantined = recorded(collector)
@@ -112,7 +110,7 @@ def recorded(collector: CollectorProcess) -> tuple[list[Gap], int]:
 def test_questdb_killed_hung_and_suspended_in_mid_stream_gets_every_trade(tmp_path, private_questdb: QuestDBServer):
     with SimProcess(venues=VENUES, symbols=10, rate=2000.0, paused=True, folder=str(tmp_path / "venues")) as sim, \
             CollectorProcess(sim, tmp_path, sinks={"questdb": {"addr": private_questdb.addr,
-                                                               "request_timeout_ms": 1000}}) as collector:
+                                                               "request_timeout_ms": 4000}}) as collector:
         collector.wait_until_up()
         sim.resume()
         time.sleep(1.5)

@@ -62,7 +62,7 @@ def cut_oldest(sim: SimProcess, collector: CollectorProcess) -> None:
 def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Comparison, list[Gap], list[Gap], dict[str, Any]]:
     """Cut the connections of each pair in turn, then both together; return what was sent, stored and recorded."""
     folder = tmp_path_factory.mktemp("doubled")
-    with SimProcess(venues=VENUES, symbols=5, rate=1200.0, paused=True, folder=str(folder / "venues")) as sim, \
+    with SimProcess(venues=VENUES, symbols=5, rate=480.0, paused=True, folder=str(folder / "venues")) as sim, \
             CollectorProcess(sim, folder, exchanges=redundant(sim, 2)) as collector:
         collector.wait_until(lambda figures: len(figures["venues"]) == len(VENUES) and all(
             row["connections_up"] == row["connections"] == 2 for row in figures["venues"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 from pumpwatch.sim.process import SimProcess
 from pumpwatch.sim.reconcile import compare, names_of
@@ -22,7 +21,7 @@ def test_all_listed_symbols_are_subscribed_within_all_limits_and_then_nothing_is
             row["connections_up"] == row["connections"] and row["subscribed"] == row["instruments"]
             for row in figures["venues"]), WITHIN_S)
         sim.resume()
-        time.sleep(1.5)
+        collector.wait_until(lambda figures: sum(row["trades_total"] for row in figures["venues"]) > 4000)
         settle(sim, collector)
         collector.wait_until(lambda figures: figures["sinks"][0]["backlog_trades"] == 0)
         assert collector.stop() == 0

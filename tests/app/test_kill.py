@@ -15,8 +15,8 @@ from pumpwatch.store.reader import JournalReader
 from tests.app.collector import CollectorProcess
 from tests.app.coverage import covered, missing
 
-KILLS = int(os.environ.get("TEST_KILLS", "12"))
-LAST_RUN = 3000  # trades that it stores without being killed
+KILLS = int(os.environ.get("TEST_KILLS", "8"))
+LAST_RUN = 1000  # trades that it stores without being killed
 VENUES = ("binance.spot", "binance.futures",  # ids that tell what is missing
           "bybit.futures", "phemex.futures")  # ids without order, and no ids at all
 
@@ -24,7 +24,7 @@ VENUES = ("binance.spot", "binance.futures",  # ids that tell what is missing
 def test_killed_at_random_moments_everything_sent_is_stored_or_in_a_gap_and_nothing_twice(tmp_path):
     rng = random.Random(20)
     rules = {venue: {"connects_per_5_minutes": 10_000} for venue in VENUES}
-    with SimProcess(symbols=12, rate=2000.0, paused=True, folder=str(tmp_path / "venues"), venues=list(VENUES),
+    with SimProcess(symbols=12, rate=800.0, paused=True, folder=str(tmp_path / "venues"), venues=list(VENUES),
                     rules=rules) as sim:
         collector = CollectorProcess(sim, tmp_path)
         collector.start()

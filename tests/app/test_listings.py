@@ -87,7 +87,7 @@ def cut_window(sim: SimProcess, collector: CollectorProcess, coin: str, number: 
 
 
 def test_windows_that_a_kill_and_a_stop_cut_are_archived_whole_after_the_restart(tmp_path: Path) -> None:
-    with SimProcess(venues=VENUES, symbols=6, rate=1000.0, paused=True, folder=str(tmp_path / "venues")) as sim:
+    with SimProcess(venues=VENUES, symbols=6, rate=400.0, paused=True, folder=str(tmp_path / "venues")) as sim:
         collector = CollectorProcess(sim, tmp_path, listing=listing_config(sim.addresses["boards"]["upbit"]["url"]),
                                      backfill={"enabled": False})  # its trades would come between the archive and the look at it
         with collector:
@@ -118,7 +118,7 @@ def test_windows_that_a_kill_and_a_stop_cut_are_archived_whole_after_the_restart
 
 
 def test_one_coin_on_two_boards_is_seen_by_four_sources_and_has_two_archives(tmp_path: Path) -> None:
-    with SimProcess(venues=VENUES, symbols=6, rate=500.0, paused=True, folder=str(tmp_path / "venues")) as sim:
+    with SimProcess(venues=VENUES, symbols=6, rate=300.0, paused=True, folder=str(tmp_path / "venues")) as sim:
         sources = {name: {"url": board["url"], "interval_s": 1.0} for name, board in sim.addresses["boards"].items()
                    if "options" not in board}
         listing = {"before_s": WINDOW_S, "after_s": WINDOW_S, "sources": sources}
@@ -223,7 +223,7 @@ def test_hostile_boards_files_and_plugins_affect_neither_trades_nor_the_listing_
     (inbox / "a.json").mkdir()
     os.mkfifo(inbox / "b.json")
     (inbox / "c.json").symlink_to("c.json")
-    with BoardServer() as board, SimProcess(venues=VENUES, symbols=6, rate=500.0, paused=True,
+    with BoardServer() as board, SimProcess(venues=VENUES, symbols=6, rate=300.0, paused=True,
                                             folder=str(tmp_path / "venues")) as sim:
         board.rows = [row(1, "처음", time.time_ns())]
         listing = listing_config(board.url)
@@ -287,7 +287,7 @@ def test_a_source_of_a_plugin_that_pushes_opens_a_window_and_lets_the_collector_
     plugins = tmp_path / "plugins"
     plugins.mkdir(mode=0o755)
     (plugins / "signals.py").write_text(PUSHING_PLUGIN)
-    with SimProcess(venues=VENUES, symbols=6, rate=500.0, folder=str(tmp_path / "venues")) as sim:
+    with SimProcess(venues=VENUES, symbols=6, rate=300.0, folder=str(tmp_path / "venues")) as sim:
         listing = {"before_s": WINDOW_S, "after_s": WINDOW_S, "sources": {"signals": {}}}
         with CollectorProcess(sim, tmp_path, listing=listing, plugins={"folder": str(plugins)},
                               backfill={"enabled": False}) as collector:

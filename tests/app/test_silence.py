@@ -25,7 +25,7 @@ from pumpwatch import hookimpl
 
 @hookimpl
 def exchange_venues():
-    return [replace(venue, stale_after_s=1.5) for venue in VENUES]
+    return [replace(venue, stale_after_s=2.0) for venue in VENUES]
 """
 
 
@@ -46,7 +46,7 @@ def trades(figures) -> int:
 
 
 def test_a_connection_that_goes_silent_while_it_answers_pings_is_replaced_and_the_silence_is_a_gap(tmp_path):
-    with SimProcess(venues=["binance.spot"], symbols=8, rate=1000.0, paused=True, folder=str(tmp_path / "venues"),
+    with SimProcess(venues=["binance.spot"], symbols=8, rate=600.0, paused=True, folder=str(tmp_path / "venues"),
                     rules={"binance.spot": {"ping_every_s": 0.3}}) as sim, \
             CollectorProcess(sim, tmp_path, plugins=impatient(tmp_path)) as collector:
         collector.wait_until_up()
@@ -89,12 +89,12 @@ def silent(figures) -> list[str]:
 
 
 def test_a_symbol_that_one_connection_never_gets_is_read_on_another(tmp_path):
-    with SimProcess(venues=["binance.spot"], symbols=["BTC", "ETH", "XRP", "SOL"], rate=1500.0, paused=True,
+    with SimProcess(venues=["binance.spot"], symbols=["BTC", "ETH", "XRP", "SOL"], rate=750.0, paused=True,
                     folder=str(tmp_path / "venues")) as sim, \
             CollectorProcess(sim, tmp_path, plugins=impatient(tmp_path)) as collector:
         collector.wait_until_up()
         sim.resume()
-        collector.wait_until(lambda figures: trades(figures) > 9000)  # by then it knows how often each trades
+        collector.wait_until(lambda figures: trades(figures) > 9000)  # on a busy machine too it then knows how often each trades
         [connection] = sim.status()["venues"]["binance.spot"]["connections"]
         sim.fault("mute", symbol="ETHUSDT", connection=connection["connection"], seconds=600.0)
         collector.wait_until(lambda figures: silent(figures) == ["ETHUSDT"])
@@ -103,8 +103,9 @@ def test_a_symbol_that_one_connection_never_gets_is_read_on_another(tmp_path):
         assert collector.stop() == 0
         events = all_stored_and_the_rest_named(sim.truth(), collector)
     assert [one.event for one in events if one.event in ("down", "silent")] == ["silent"]
-    assert collector.log().count("subscribed and silent, subscribing again venue=binance.spot connection=0 symbol=ETHUSDT") == 1
-    assert "trades come again venue=binance.spot symbol=ETHUSDT" in collector.log()
+    log = (tmp_path / "collector.log").read_text("utf-8")
+    assert log.count("subscribed and silent, subscribing again venue=binance.spot connection=0 symbol=ETHUSDT") == 1
+    assert "trades come again venue=binance.spot symbol=ETHUSDT" in log
 
 
 def test_futures_trades_on_the_wrong_path_are_acknowledged_and_silent_and_that_is_logged_once(tmp_path):

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.questdb_server import QuestDBServer
-from tests.store.under_load import Load, await_rows
+from tests.store.under_load import RATE, Load, await_rows
 
-MORE_ROWS = 4_000
+MORE_ROWS = 2 * RATE
 
 
 @pytest.fixture(scope="module")
@@ -35,30 +35,38 @@ def syncing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuestDBServer]
     made.end()
 
 
-def keep_copy(server: QuestDBServer, prefix: str) -> None:
+def keep_copy(server: QuestDBServer, *prefixes: str) -> None:
     """Keep the server's files as they are once something is stored, and return when it has got more.
 
-    What it acknowledged before may become visible only after its start, and that is not more.
+    They are copied while the server is suspended, which is what a power cut at that moment would leave. What it acknowledged
+    before may become visible only later, and that is not more.
     """
-    await_rows(server, prefix)
-    server.kill()
+    for prefix in prefixes:
+        await_rows(server, prefix)
+    server.hang()
     shutil.copytree(server.folder / "db", server.folder / "copy")
-    server.start()
-    acknowledged = server.value(f"SELECT sequencerTxn FROM wal_tables() WHERE name = '{prefix}trades'")
-    await_true(lambda: server.value(f"SELECT writerTxn FROM wal_tables() WHERE name = '{prefix}trades'") >= acknowledged)
-    had = server.count(f"{prefix}trades")
-    await_true(lambda: server.count(f"{prefix}trades") >= had + MORE_ROWS)
+    server.unhang()
+    for prefix in prefixes:
+        acknowledged = server.value(f"SELECT sequencerTxn FROM wal_tables() WHERE name = '{prefix}trades'")
+        await_true(lambda table=f"{prefix}trades", upto=acknowledged: server.value(
+            f"SELECT writerTxn FROM wal_tables() WHERE name = '{table}'") >= upto)
+        had = server.count(f"{prefix}trades")
+        await_true(lambda table=f"{prefix}trades", rows=had + MORE_ROWS: server.count(table) >= rows)
 
 
-def put_copy_back(server: QuestDBServer, prefix: str) -> Callable[[], bool]:
+def put_copy_back(server: QuestDBServer, *prefixes: str) -> Callable[[], bool]:
     """End the server and put back what it had at the copy: a power cut took the rest. Returns a look for what it had."""
-    last_ns = server.value(f"SELECT max(timestamp)::long FROM {prefix}trades")
-    had = server.count(f"{prefix}trades", f"timestamp <= {last_ns}")
+    last_ns = {prefix: server.value(f"SELECT max(timestamp)::long FROM {prefix}trades") for prefix in prefixes}
+
+    def counts() -> list[int]:
+        return [server.count(f"{prefix}trades", f"timestamp <= {last_ns[prefix]}") for prefix in prefixes]
+
+    had = counts()
     server.kill()
     shutil.rmtree(server.folder / "db")
     (server.folder / "copy").rename(server.folder / "db")
     server.start()
-    return lambda: server.count(f"{prefix}trades", f"timestamp <= {last_ns}") >= had
+    return lambda: all(now >= before for now, before in zip(counts(), had, strict=True))
 
 
 def await_true(look: Callable[[], bool], within_s: float = 180.0) -> None:
@@ -77,26 +85,21 @@ def said(report: dict[str, Any], words: str) -> list[str]:
     return [line for line in report["log"] if words in line]
 
 
-def test_what_a_power_cut_took_is_sent_again_while_the_collector_lives_on(server: QuestDBServer, tmp_path: Path) -> None:
-    load = Load(server, "cut_", tmp_path)
-    keep_copy(server, "cut_")
-    await_true(put_copy_back(server, "cut_"))
-    report = load.finish()
+def test_what_a_power_cut_took_is_sent_again_by_a_collector_that_lives_on_and_by_the_next_one(
+        server: QuestDBServer, tmp_path: Path) -> None:
+    living, ended = Load(server, "cut_", tmp_path / "living"), Load(server, "again_", tmp_path / "ended")
+    keep_copy(server, "cut_", "again_")
+    made = ended.finish()["made"]
+    assert server.await_count(made, "again_trades") == made
+    back = put_copy_back(server, "cut_", "again_")
+    assert server.count("again_trades") < made
+    following = Load(server, "again_", tmp_path / "ended")
+    await_true(back)
+    report = living.finish()
     assert report["left"] == 0
     assert_all_there(server, "cut_", report["made"])
     assert said(report, "its server was restarted")
-
-
-def test_what_a_power_cut_took_is_sent_again_by_the_next_collector(server: QuestDBServer, tmp_path: Path) -> None:
-    first = Load(server, "again_", tmp_path)
-    keep_copy(server, "again_")
-    made = first.finish()["made"]
-    assert server.await_count(made, "again_trades") == made
-    back = put_copy_back(server, "again_")
-    assert server.count("again_trades") < made
-    second = Load(server, "again_", tmp_path)
-    await_true(back)
-    report = second.finish()
+    report = following.finish()
     assert said(report, "a power cut of its host could have taken them")
     assert_all_there(server, "again_", made + report["made"])
 

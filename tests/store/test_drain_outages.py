@@ -16,7 +16,7 @@ import pytest
 from tests.questdb_server import QuestDBServer
 from tests.store.under_load import RATE, Load, await_rows
 
-OUTAGE_S = float(os.environ.get("OUTAGE_S", "8"))
+OUTAGE_S = float(os.environ.get("OUTAGE_S", "4"))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_killed_questdb_gets_everything_when_it_is_back(server: QuestDBServer,
 
 
 def test_a_hung_questdb_gets_everything_when_it_wakes(server: QuestDBServer, tmp_path: Path) -> None:
-    load = Load(server, "hung_", tmp_path)
+    load = Load(server, "hung_", tmp_path, patience_ms=1_500)
     await_rows(server, "hung_")
     server.hang()
     time.sleep(OUTAGE_S)

@@ -12,15 +12,15 @@ from typing import Any
 from tests.questdb_server import QuestDBServer
 
 ROOT = Path(__file__).resolve().parents[2]
-RATE = 2_000
+RATE = 500
 
 
 class Load:
-    """The process of drain_under_load."""
+    """The process of drain_under_load. It waits `patience_ms` for an answer: long, where the server does not hang."""
 
-    def __init__(self, server: QuestDBServer, prefix: str, folder: Path) -> None:
+    def __init__(self, server: QuestDBServer, prefix: str, folder: Path, patience_ms: int = 20_000) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.store.drain_under_load", server.addr, prefix, str(folder), str(RATE)],
+            [sys.executable, "-m", "tests.store.drain_under_load", server.addr, prefix, str(folder), str(RATE), str(patience_ms)],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         assert self._process.stdout.readline() == "ready\n"
@@ -38,7 +38,7 @@ class Load:
         self._process.communicate()
 
 
-def await_rows(server: QuestDBServer, prefix: str, rows: int = 1_000) -> int:
+def await_rows(server: QuestDBServer, prefix: str, rows: int = RATE) -> int:
     """Wait until the load has a table with so many rows; return how many there are."""
     while not server.value(f"SELECT count() FROM tables() WHERE table_name = '{prefix}trades'"):
         time.sleep(0.2)
