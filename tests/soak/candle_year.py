@@ -187,8 +187,8 @@ class Writer:
             upkeep.reindex()
 
 
-def year(folder: Path, count: int, days: int, readers: int) -> dict[str, Any]:
-    """Go through so many days; return the figures."""
+def year(folder: Path, count: int, days: int, readers: int, most_s: float) -> dict[str, Any]:
+    """Go through so many days, or those that `most_s` are enough for; return the figures."""
     context = multiprocessing.get_context("spawn")
     stop, told = context.Event(), context.Queue()
     writer = Writer(folder, count)
@@ -199,13 +199,16 @@ def year(folder: Path, count: int, days: int, readers: int) -> dict[str, Any]:
     began, cpu = time.monotonic(), time.process_time()
     try:
         for day in range(days):
+            if time.monotonic() - began > most_s:
+                days = day
+                break
             writer.day(day)
             if day % 10 == 9:
                 print(f"day {day + 1} of {days}: {time.monotonic() - began:.0f} s, {size_of(folder) / 1e6:.0f} MB",
                       file=sys.stderr, flush=True)
     finally:
         stop.set()
-    found = [told.get(timeout=60) for _ in running]
+    found = [told.get(timeout=600) for _ in running]
     for one in running:
         one.join()
     kept_ns, end_ns = FIRST_NS + max(0, days - KEPT_DAYS[MINUTE]) * DAY * MINUTE_NS, FIRST_NS + days * DAY * MINUTE_NS
@@ -241,9 +244,10 @@ def main() -> int:
     parser.add_argument("--series", type=int, default=200)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--readers", type=int, default=2)
+    parser.add_argument("--most-minutes", type=float, default=24 * 60.0, help="then it ends with the days that it has")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pumpwatch-soak-") as folder:
-        figures = year(Path(folder), chosen.series, chosen.days, chosen.readers)
+        figures = year(Path(folder), chosen.series, chosen.days, chosen.readers, chosen.most_minutes * 60)
     print(json.dumps(figures, indent=1))
     return int(bool(figures["wrong"] or figures["flaws"] or not all(one["answers"] for one in figures["readers"])))
 
