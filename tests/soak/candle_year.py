@@ -1,13 +1,13 @@
-"""`python -m tests.soak.candle_year`: a year of candles of 200 series through the upkeep of their store, with readers all the time.
+"""`python -m tests.soak.candle_year`: a year of candles of 200 series through the upkeep of their store, with readers.
 
 The candles of a day are made from its number, so that a reader computes by itself which ones a store must hold. The writer goes
-through the year by a set clock: eight hours of each day are stored half an hour at a time and packed, the others as a late history;
-an hour of each 30 days is stored minute by minute. Each day has retention and upkeep, once at 02:30 local time and once at 14:00,
-each week the check of the whole store. Readers compare each answer, and the state of marks that belongs to it. It prints a JSON
-object; exit code 1 if a reader failed or saw a wrong candle, or if the check found a flaw.
+through the year by a set clock: eight hours of each day are stored half an hour at a time and packed, the others as a late
+history; an hour of each 30 days is stored minute by minute. Each day has retention and upkeep, once at 02:30 local time and once
+at 14:00, each week the check of the whole store. Readers compare each answer with the state of marks that belongs to it. It
+prints a JSON object; exit code 1 if a reader failed or saw a wrong candle, or if the check found a flaw.
 
-Lock times are those of whole transactions, from BEGIN to COMMIT, of each task; `cpu` is the CPU time of the same: on a busy machine
-other programs may have the core meanwhile.
+Lock times are those of whole transactions, from BEGIN to COMMIT, of each task; `cpu` is the CPU time of the same: on a busy
+machine other programs may have the core meanwhile.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import json
 import multiprocessing
 import random
+import sqlite3
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from pumpwatch.errors import PumpWatchError
 from pumpwatch.market.aggregate import continuity_flaws, write_minutes
 from pumpwatch.market.candle_columns import CandleColumns, Series
 from pumpwatch.market.candle_retention import KEPT_DAYS, kept_from, remove_expired
@@ -78,7 +80,7 @@ def read_for_ever(folder: Path, count: int, seed: int, stop: Any, told: Any) -> 
             began = time.perf_counter()
             wrong += read_once(store, names, draw)
             times.append((time.perf_counter() - began) * 1000)
-        except Exception as error:
+        except (PumpWatchError, sqlite3.Error, ValueError) as error:
             wrong.append(repr(error))
         answers += 1
         time.sleep(PAUSE_S)
