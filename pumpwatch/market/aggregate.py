@@ -5,7 +5,7 @@ Only candles that changed are made again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +18,8 @@ from pumpwatch.model import Int64
 
 Lost = Sequence[tuple[int, int, int]]  # place of a series, from_ns, to_ns: trades may be missing there
 _LEVELS = list(INTERVALS_NS)
+_NUMBER_BITS = 36  # of a key: an interval's number since 1970; the place of the series lies above them
+MOST_READ = 200_000  # candles that are read at once
 
 
 def aggregate(rows: CandleColumns, interval: str, over_ns: int, lost: Lost = ()) -> CandleColumns:
@@ -119,10 +121,12 @@ def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColu
 def _touched(changed: tuple[Int64, Int64], interval: str, kept_ns: int) -> set[tuple[int, int]]:
     """Return the place of the series and the start of each candle that holds a changed minute."""
     place, at = changed
-    start = at // INTERVALS_NS[interval] * INTERVALS_NS[interval]
-    kept = start >= kept_ns
-    pairs = np.unique(np.stack((place[kept], start[kept])), axis=1)
-    return set(zip(pairs[0].tolist(), pairs[1].tolist(), strict=True))
+    length = INTERVALS_NS[interval]
+    number = at // length
+    kept = number * length >= kept_ns
+    keys = np.unique(place[kept] << _NUMBER_BITS | number[kept])
+    starts = (keys & (1 << _NUMBER_BITS) - 1) * length
+    return set(zip((keys >> _NUMBER_BITS).tolist(), starts.tolist(), strict=True))
 
 
 def _ended(count: int, interval: str, was_over_ns: int, over_ns: int) -> set[tuple[int, int]]:
@@ -138,11 +142,25 @@ def _again(store: CandleStore, series: Sequence[Series], shorter: str, interval:
     for place, start in sorted(touched):
         by_start.setdefault(start, []).append(place)
     parts = []
-    for start, places in by_start.items():
-        found = store.read_many([series[place] for place in places], shorter, start, start + length)
+    for places, start, end in _runs(by_start, length, INTERVALS_NS[shorter]):
+        found = store.read_many([series[place] for place in places], shorter, start, end)
         if len(found):
             found.series[:] = np.array(places, np.int32)[found.series]
             parts.append(aggregate(found, interval, over_ns, lost))
     made = CandleColumns.concat(parts)
     left = set(zip(made.series.tolist(), made.timestamp.tolist(), strict=True))
     return made, [(series[place], start) for place, start in touched - left]
+
+
+def _runs(by_start: Mapping[int, list[int]], length: int, part: int) -> Iterator[tuple[list[int], int, int]]:
+    """Yield places and a time [start, end): candles that follow each other and have the same places are read at once."""
+    run: tuple[list[int], int, int] | None = None
+    for start, places in sorted(by_start.items()):
+        if run and run[0] == places and run[2] == start and len(places) * (start + length - run[1]) // part <= MOST_READ:
+            run = places, run[1], start + length
+            continue
+        if run:
+            yield run
+        run = places, start, start + length
+    if run:
+        yield run

@@ -52,7 +52,7 @@ class CandleColumns:
 
     def columns(self) -> tuple[NDArray[Any], ...]:
         """Return every column in the order of the fields."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+        return tuple(getattr(self, name) for name in _NAMES)
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> CandleColumns:
         """Return the given rows (indexes, mask or slice)."""
@@ -71,4 +71,5 @@ class CandleColumns:
         return CandleColumns(*(np.concatenate(columns) for columns in zip(*(part.columns() for part in parts), strict=True)))
 
 
+_NAMES = tuple(field.name for field in fields(CandleColumns))
 DTYPES = (np.int32, np.int64, *[np.float64] * 7, np.int64, np.bool_, np.uint8)

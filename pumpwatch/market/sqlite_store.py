@@ -7,8 +7,9 @@ ones are rows. `pack` makes a block of the rows of a time that is over. A later 
 from __future__ import annotations
 
 import itertools
+import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ _ROWS = f"SELECT {_COLUMNS} FROM candles WHERE series = ? AND interval = ? AND t
 _LAST_ROWS = f"{_ROWS} ORDER BY timestamp DESC LIMIT ?"
 _BLOCKS = "SELECT start, data FROM blocks WHERE series = ? AND interval = ? AND start > ? AND start < ?"
 _LAST_BLOCK = f"{_BLOCKS} ORDER BY start DESC LIMIT 1"
+_LAST_START = "SELECT max(start) FROM blocks WHERE interval = ?"
+_AMONG = "series IN (SELECT value FROM json_each(?)) AND interval = ?"  # one query for any number of series
+_MANY_ROWS = f"SELECT {_COLUMNS}, series FROM candles WHERE {_AMONG} AND timestamp >= ? AND timestamp < ?"
+_MANY_BLOCKS = f"SELECT series, start, data FROM blocks WHERE {_AMONG} AND start > ? AND start < ?"
 _BLOCK = "SELECT data FROM blocks WHERE series = ? AND interval = ? AND start = ?"
 _INSERT = f"INSERT OR REPLACE INTO candles (series, interval, {_COLUMNS}) VALUES ({', '.join('?' * 13)})"
 _DELETE_ROWS = "DELETE FROM candles WHERE series = ? AND interval = ? AND timestamp >= ? AND timestamp < ?"
@@ -129,7 +134,7 @@ class SqliteCandleStore(CandleStore):
     def _blocks_among(self, interval: str, keys: Iterable[Block]) -> dict[Block, CandleColumns]:
         """Return the stored blocks among these."""
         seconds = INTERVALS_NS[interval] // NS_PER_S
-        last = self.file.rows("SELECT max(start) FROM blocks WHERE interval = ?", (seconds,))[0][0]
+        last = self.file.rows(_LAST_START, (seconds,))[0][0]
         found = {}
         for number, start_ns in keys:
             if last is not None and start_ns <= last * NS_PER_S:
@@ -164,18 +169,25 @@ class SqliteCandleStore(CandleStore):
     def read_many(self, series: Sequence[Series], interval: str, from_ns: int, to_ns: int) -> CandleColumns:
         """Return the candles of several series, by series and time. `rows.series` are places in `series`."""
         interval_ns(interval)
-        parts = []
+        seconds, block_s = INTERVALS_NS[interval] // NS_PER_S, BLOCK_NS[interval] // NS_PER_S
+        from_s, to_s = _seconds(from_ns, to_ns)
         with self.file.reading("read"):
-            for place, one in enumerate(series):
-                number = self._id(one)
-                if number is not None and len(part := self._read(number, interval, from_ns, to_ns, None)):
-                    part.series[:] = place
-                    parts.append(part)
-        return CandleColumns.concat(parts)
+            if any(one not in self._ids for one in series):
+                self._read_ids()
+            places = {self._ids[one]: place for place, one in enumerate(series) if one in self._ids}
+            wanted = json.dumps(list(places))
+            parts = [_columns(self.file.rows(_MANY_ROWS, (wanted, seconds, from_s, to_s)), places)]
+            last = self.file.rows(_LAST_START, (seconds,))[0][0]
+            if last is not None and last > from_s - block_s:
+                for number, start, data in self.file.rows(_MANY_BLOCKS, (wanted, seconds, from_s - block_s, to_s)):
+                    part = self._inside(data, interval, start, from_s, to_s)
+                    parts.append(CandleColumns(np.full(len(part), places[number], np.int32), *part.columns()[1:]))
+        rows = CandleColumns.concat(parts)
+        return rows.take(np.lexsort((rows.timestamp, rows.series)))
 
     def _read(self, number: int, interval: str, from_ns: int, to_ns: int, limit: int | None) -> CandleColumns:
         seconds, block_s = INTERVALS_NS[interval] // NS_PER_S, BLOCK_NS[interval] // NS_PER_S
-        from_s, to_s = (max(min(-(-at // NS_PER_S), _MOST_S), -_MOST_S) for at in (from_ns, to_ns))
+        from_s, to_s = _seconds(from_ns, to_ns)
         if from_s >= to_s or limit == 0:
             return CandleColumns.empty()
         most = -1 if limit is None else min(limit, _MOST_S)
@@ -315,11 +327,18 @@ def _tuples(numbers: Int64, seconds: int, rows: CandleColumns) -> Iterable[tuple
                *(column.tolist() for column in floats), trades, rows.complete.tolist(), rows.origin.tolist(), strict=False)
 
 
-def _columns(found: Sequence[tuple[Any, ...]]) -> CandleColumns:
-    """Return rows of the table as columns."""
+def _seconds(from_ns: int, to_ns: int) -> tuple[int, int]:
+    """Return a range of whole seconds that holds the same candles."""
+    from_s, to_s = (max(min(-(-at // NS_PER_S), _MOST_S), -_MOST_S) for at in (from_ns, to_ns))
+    return from_s, to_s
+
+
+def _columns(found: Sequence[tuple[Any, ...]], places: Mapping[int, int] | None = None) -> CandleColumns:
+    """Return rows of the table as columns; with the id of the series at their end, `series` are the places of these."""
     if not found:
         return CandleColumns.empty()
-    timestamp, *floats, trades, complete, origin = zip(*found, strict=True)
+    timestamp, *floats, trades, complete, origin = zip(*(found if places is None else (row[:-1] for row in found)), strict=True)
     counts = [-1 if count is None else count for count in trades]
-    columns = ([0] * len(found), np.array(timestamp, np.int64) * NS_PER_S, *floats, counts, complete, origin)
+    series = [0] * len(found) if places is None else [places[row[-1]] for row in found]
+    columns = (series, np.array(timestamp, np.int64) * NS_PER_S, *floats, counts, complete, origin)
     return CandleColumns(*(np.array(column, dtype) for column, dtype in zip(columns, DTYPES, strict=True)))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from pumpwatch.catalogue import Catalogue
+from pumpwatch.clock import NS_PER_S
 from pumpwatch.errors import UsageError
 from pumpwatch.model import TradeBatch
-from pumpwatch.store.reader import FOLDER, JournalReader
+from pumpwatch.store.reader import FOLDER, SUFFIX, JournalReader
 
 
 class TradeSource(Protocol):
@@ -39,6 +41,8 @@ class JournalTrades:
         self._folder = folder
         self._journal = JournalReader(folder, self.catalogue)
         self._journal.load_instruments()
+        self._written: list[Path] = []  # the files that the collector writes to,
+        self._looked_ns = -1  # as of this change of their folder
 
     def between(self, ids: Sequence[int], from_ns: int, to_ns: int) -> TradeBatch:
         """Return the trades of these instruments in [from_ns, to_ns), by time."""
@@ -49,11 +53,22 @@ class JournalTrades:
         return min((segment.first_timestamp for segment in self._journal.segments()), default=2**62)
 
     def state(self) -> object:
-        """Return the times and sizes of the journal's files."""
+        """Return the times and sizes of the files that the collector writes to."""
+        folder = self._folder / FOLDER
         try:
-            return max((entry.stat().st_mtime_ns for entry in self._folder.glob(f"{FOLDER}/*")), default=0)
+            changed_ns = folder.stat().st_mtime_ns
+            if changed_ns != self._looked_ns:
+                names = sorted(path.name for path in folder.iterdir())
+                logs = [name for name in names if name.endswith(f"{SUFFIX}-wal")]
+                newest = [name for name in names if name.endswith(SUFFIX)][-1:]
+                self._written = [folder / name for name in (*logs, *newest)]
+                settled = abs(time.time_ns() - changed_ns) > NS_PER_S  # it may change again within the same tick of the clock
+                self._looked_ns = changed_ns if settled else -1
+            states = [path.stat() for path in self._written]
         except OSError:
+            self._looked_ns = -1
             return 0
+        return changed_ns, *((one.st_mtime_ns, one.st_size) for one in states)
 
     def problems(self) -> list[str]:
         """Return the files that could not be read since the last call, a line each."""

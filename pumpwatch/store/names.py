@@ -7,7 +7,7 @@ in full.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,26 @@ _NUMBERS = "SELECT group_concat(id) FROM instruments"
 _NAMES = "SELECT group_concat(exchange || char(9) || market_type || char(9) || symbol, char(10)) FROM instruments"
 
 
-def read_instruments(connection: sqlite3.Connection) -> Instruments:
-    """Return venue and instrument by the file's own number, without those that cannot be read.
+def read_instruments(connection: sqlite3.Connection, numbers: Sequence[int] | None = None) -> Instruments:
+    """Return venue and instrument by the file's own number, of all numbers or of these, without those that cannot be read.
 
     Raises sqlite3.Error where the file is locked.
     """
+    some = "" if numbers is None else f" WHERE id IN ({', '.join(map(str, numbers))})"
     try:
-        rows = connection.execute("SELECT * FROM instruments").fetchall()
+        rows = connection.execute(f"SELECT * FROM instruments{some}").fetchall()
     except DAMAGED as error:
         if is_temporary(error):
             raise
-        rows = _one_by_one(connection)
+        rows = _one_by_one(connection, range(MOST_INSTRUMENTS) if numbers is None else numbers)
     return {row[0]: ((row[1], row[2]), Instrument(symbol=row[3], base=row[4], quote=row[5], multiplier=row[6],
                                                   contract_size=row[7]))
             for row in rows if row[-1] == check_of(*row[:-1])}
 
 
-def _one_by_one(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+def _one_by_one(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
-    for number in range(MOST_INSTRUMENTS):
+    for number in numbers:
         try:
             row = connection.execute("SELECT * FROM instruments WHERE id = ?", (number,)).fetchone()
         except DAMAGED as error:

@@ -7,6 +7,7 @@ A file that is locked for longer than READ_BUSY_MS raises StorageError; only dam
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from pumpwatch.errors import StorageError
 from pumpwatch.model import TradeBatch
 from pumpwatch.store import codec
 from pumpwatch.store.last_ids import Name
+from pumpwatch.store.manifest import FILE as MANIFEST
 from pumpwatch.store.manifest import SegmentManifest
 from pumpwatch.store.names import Instruments, load_names, read_instruments
 from pumpwatch.store.segment import LONG_NS, Segment, check_schema, read_segment
@@ -28,6 +30,7 @@ from pumpwatch.store.sqlite import DAMAGED, connect, raise_if_temporary
 
 log = logging.getLogger(__name__)
 
+Stamp = tuple[int, int, int] | None  # inode, time of the last change, size
 OnDamage = Callable[[Path, int, str], None]  # file, batch id, reason
 FOLDER = "journal"
 SUFFIX = ".sqlite"
@@ -63,10 +66,10 @@ class SegmentReader:
         """Close the file."""
         self._connection.close()
 
-    def instruments(self) -> Instruments:
-        """Return venue and instrument by the file's own number, without those that cannot be read."""
+    def instruments(self, numbers: Sequence[int] | None = None) -> Instruments:
+        """Return venue and instrument by the file's own number, of all or of these, without those that cannot be read."""
         try:
-            return read_instruments(self._connection)
+            return read_instruments(self._connection, numbers)
         except sqlite3.Error as error:
             raise_if_temporary(error, self.path)
             raise
@@ -131,16 +134,20 @@ class SegmentReader:
             self._on_damage(self.path, number, f"{len(batch) - len(translated)} trades whose symbol cannot be read")
         return translated if len(translated) else None
 
-    def _translate(self, batch: TradeBatch) -> TradeBatch:
-        """Replace the file's instrument ids with this process's; leave out trades whose instrument name cannot be read."""
-        top = int(batch.instrument.max(initial=-1))
-        if top >= len(self._table):
-            known = self.instruments()
+    def _translate(self, batch: TradeBatch, only: Sequence[int] | None = None) -> TradeBatch:
+        """Replace the file's instrument ids with this process's; leave out trades whose instrument name cannot be read.
+
+        only: the ids in the batch, so that no other name is read.
+        """
+        top, table = int(batch.instrument.max(initial=-1)), self._table
+        if top >= len(table):
+            known = self.instruments(only)
             table = np.full(max(top, *known, 0) + 1, -1, np.int32)
             for number, (venue, instrument) in known.items():
                 table[number] = self._catalogue.add_if_new(venue, instrument)
-            self._table = table
-        numbers = self._table[batch.instrument]
+            if only is None:
+                self._table = table
+        numbers = table[batch.instrument]
         named = numbers >= 0
         return replace(batch, instrument=numbers) if named.all() else replace(batch, instrument=numbers).take(named)
 
@@ -163,7 +170,7 @@ class SegmentReader:
                           if first < last]
         batch = TradeBatch.concat(found)
         batch = batch.take((batch.timestamp >= start_ns) & (batch.timestamp < end_ns))
-        return batch if self._own_run or not len(batch) else self._translate(batch)
+        return batch if self._own_run or not len(batch) else self._translate(batch, wanted.tolist())
 
     def between(self, start_ns: int, end_ns: int, last_id: int, after_id: int = -1) -> Iterator[tuple[int, TradeBatch]]:
         """Yield the batches in (after_id, last_id] that may hold a trade of [start_ns, end_ns), in order.
@@ -234,20 +241,45 @@ class JournalReader:
     def __init__(self, folder: Path, catalogue: Catalogue) -> None:
         self.unreadable: list[str] = []
         self._folder, self._catalogue = folder / FOLDER, catalogue
+        self._closed: dict[str, tuple[Stamp, Segment]] = {}
+        self._manifest: tuple[Stamp, SegmentManifest] | None = None
 
     def segments(self) -> list[Segment]:
-        """Return the readable segments, oldest first."""
-        segments = []
-        manifest = SegmentManifest.read(self._folder.parent)
-        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
+        """Return the readable segments, oldest first; do not change them.
+
+        The summary of a closed file is read again once the file has changed.
+        """
+        segments, closed, manifest = [], {}, self._listed()
+        for name, stamp in self._files():
+            kept, path = self._closed.get(name), self._folder / name
             try:
-                segments.append(read_segment(path))
+                if kept is None or kept[0] != stamp:
+                    kept = stamp, read_segment(path)
             except DAMAGED as error:
                 if path.exists():
-                    self.unreadable.append(f"{path.name}: {error}")
+                    self.unreadable.append(f"{name}: {error}")
+                continue
+            segments.append(kept[1])
+            if kept[1].state and stamp is not None:
+                closed[name] = kept
+        self._closed = closed
         for segment in segments:
             manifest.recall(segment)
         return in_order(segments)
+
+    def _files(self) -> list[tuple[str, Stamp]]:
+        try:
+            with os.scandir(self._folder) as entries:
+                return sorted((entry.name, stamp_of(entry)) for entry in entries if entry.name.endswith(SUFFIX))
+        except OSError:
+            return []
+
+    def _listed(self) -> SegmentManifest:
+        """Return the list of segments; it is read again when its file has changed."""
+        stamp = stamp_of(self._folder.with_name(MANIFEST))
+        if self._manifest is None or stamp is None or self._manifest[0] != stamp:
+            self._manifest = stamp, SegmentManifest.read(self._folder.parent)
+        return self._manifest[1]
 
     def load_instruments(self) -> None:
         """Add every instrument that the journal names to the catalogue, so that a coin can be looked up."""
@@ -282,6 +314,15 @@ class JournalReader:
 
     def _damage(self, path: Path, batch_id: int, why: str) -> None:
         self.unreadable.append(f"{path.name}: batch {batch_id}: {why}")
+
+
+def stamp_of(file: Path | os.DirEntry[str]) -> Stamp:
+    """Return a value that is another one once the file has changed; None where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _times(start_ns: int, end_ns: int, last_id: int, after_id: int = -1) -> tuple[int, ...]:

@@ -8,7 +8,8 @@ messages cost a window), parse (frame to columns, each venue), start (import and
 past of its coin), windows (20 windows at once beside 50,000/s), page (20 watchers of the page at 5,000/s, and none), api
 (stored trades by the HTTP API, and bad requests beside 20,000/s), backup (made, made again, verified, restored),
 candles (100,000 stored, and the last 1,000 of a series read), candle-building (candles from trades, beside pandas, and a pass
-over a journal with its memory).
+over a journal with its memory), candle-cost (what making candles costs at 50,000/s and 5,000/s), market (cached tickers, books
+and trades, and candles, as they are asked for).
 Short sizes by default, a few minutes in all; `--full` takes the sizes that the figures speak of.
 
 What makes the comparison fair:
@@ -75,7 +76,7 @@ LOADS = {
                           ("pumpwatch+questdb",)),
 }
 SCENARIOS = (*LOADS, "recent", "query", "archive", "telling", "parse", "start", "triggers", "windows", "page",
-             "api", "backup", "candles", "candle-building")
+             "api", "backup", "candles", "candle-building", "candle-cost", "market")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,7 +124,7 @@ class Bench:
             "recent": self.recent, "query": self.query, "archive": self.archive, "telling": self.telling, "parse": self.parse,
             "start": lambda: start((5, 20)[self._size]), "triggers": self.triggers, "windows": self.windows, "page": self.page,
             "api": self.api, "backup": self.backup, "candles": self.candles,
-            "candle-building": self.candle_building}
+            "candle-building": self.candle_building, "candle-cost": self.candle_cost, "market": self.market}
 
     def load(self, name: str) -> dict[str, Any]:
         """Run a load on each collector, in turn and back again."""
@@ -228,6 +229,24 @@ class Bench:
         folder = self._folder / "candle-building"
         folder.mkdir()
         figures = candle_building(folder, (3, 10)[self._size])
+        print(json.dumps(figures, indent=1), file=sys.stderr)
+        return figures
+
+    def candle_cost(self) -> dict[str, Any]:
+        """Record 50,000 trades/s and 5,000/s, in turns with and without the process that makes candles."""
+        from tests.bench.candle_cost import candle_cost
+
+        pairs, seconds = (2, 5)[self._size], self._options.seconds or 60.0
+        figures = {str(int(load.rate)): candle_cost(self._folder / f"cost-{load.rate:.0f}", load, pairs, seconds)
+                   for load in (LOADS["steady-50000"].load, LOADS["steady-5000"].load)}
+        print(json.dumps(figures, indent=1), file=sys.stderr)
+        return figures | {"share": figures["50000"]["share"], "share_5000": figures["5000"]["share"]}
+
+    def market(self) -> dict[str, Any]:
+        """Ask for a cached ticker, book and trade list, and for the last 1,000 candles."""
+        from tests.bench.market import market
+
+        figures = market(self._folder / "market", (300, 3000)[self._size])
         print(json.dumps(figures, indent=1), file=sys.stderr)
         return figures
 

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ def candles(folder: Path, total: int) -> dict[str, Any]:
     for shape, series, minutes in (("history", 100, 1000), ("live", 5000, 20)):
         rows, names = made(series, minutes), names_of(series)
         store = _store(folder / shape)
-        figures |= _timed(f"write_{shape}", lambda store=store, rows=rows, names=names: store.write("1m", names, rows))
+        figures |= _timed(f"write_{shape}", partial(store.write, "1m", names, rows))
         store.close()
-        figures |= _timed(f"plain_{shape}", lambda shape=shape, rows=rows: plain(folder / f"{shape}.sqlite3", rows))
+        figures |= _timed(f"plain_{shape}", partial(plain, folder / f"{shape}.sqlite3", rows))
         figures[f"plain_{shape}_bytes"] = (folder / f"{shape}.sqlite3").stat().st_size / WRITTEN
     figures |= _reads("small", folder / "history", names_of(100))
     series = 200
@@ -100,7 +101,7 @@ def _timed(name: str, work: Callable[[], object]) -> dict[str, float]:
 def _reads(name: str, folder: Path, names: list[Series]) -> dict[str, float]:
     cold = []
     for number in range(COLD):
-        _forget(folder / FILE_NAME)
+        forget(folder / FILE_NAME)
         store = SqliteCandleStore(folder, read_only=True)
         cold.append(_read_ms(store, names[number * 7 % len(names)]))
         store.close()
@@ -123,7 +124,7 @@ def _read_ms(store: SqliteCandleStore, series: Series) -> float:
     return took_ms
 
 
-def _forget(path: Path) -> None:
+def forget(path: Path) -> None:
     """Ask the kernel to drop the file from its cache."""
     handle = os.open(path, os.O_RDONLY)
     os.fsync(handle)

@@ -87,11 +87,12 @@ class Ours:
     """`pumpwatch collect` with the journal alone, or with the journal and QuestDB."""
 
     def __init__(self, folder: Path, database: Database | None, copies: int = 1, doubled_windows: bool = True,
-                 page: str = "off") -> None:
+                 page: str = "off", market: Mapping[str, Any] | None = None) -> None:
         self.name, self.copies = ("pumpwatch+questdb" if database else "pumpwatch"), copies
         self.data = folder / "data"
         self.database = database
         self._folder, self._doubled_windows, self._page = folder, doubled_windows, page
+        self._market = dict(market or {})
         self._child: Child | None = None
         self._received = 0
         self._last_written = 0
@@ -126,6 +127,11 @@ class Ours:
         found: dict[str, int] = self._status()["listing"]["windows"]
         return found
 
+    def market(self) -> dict[str, Any]:
+        """Return the figures of the process that makes candles; none before the first ones."""
+        found: dict[str, Any] = self._status().get("market", {})
+        return found
+
     def stored(self) -> int:
         return self.database.rows(f"{TABLE_PREFIX}trades") if self.database else self._received
 
@@ -156,7 +162,7 @@ class Ours:
         } for market in addresses.markets}
         sinks = {"questdb": {"addr": self.database.addr, "table_prefix": TABLE_PREFIX}} if self.database else {}
         return {"exchanges": {"binance": venues}, "net": {"ca_file": str(addresses.ca_file)},
-                "store": {"dir": str(self.data)}, "sinks": sinks, "api": {"listen": self._page},
+                "store": {"dir": str(self.data)}, "sinks": sinks, "api": {"listen": self._page}, "market": self._market,
                 "listing": {"doubled": self._doubled_windows, "sources": {"upbit": {"enabled": False}}}}
 
     def _tables(self) -> list[str]:

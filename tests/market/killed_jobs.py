@@ -27,6 +27,8 @@ from pumpwatch.plugins import load_plugins
 from pumpwatch.venue import HttpRequest, Venue
 
 STEP = 20
+METHODS = {"candles": "candles", "candle history": "fetch", "candle packing": "pack", "candle retention": "retain",
+           "candle upkeep": "upkeep", "candle check": "check"}  # of MarketJobs, by the names of its scheduler
 
 
 def klines(venue: Venue, request: HttpRequest) -> bytes:
@@ -64,13 +66,13 @@ def do(order: dict[str, Any]) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         steps += 1
 
-    if order["job"] == "history":
+    if order["job"] == "candle history":
         to_the_end(jobs, store)
     store.file.connection.set_progress_handler(step, STEP)
     if order["job"] == "candles":
         to_the_end(jobs, store)
     else:
-        {"history": jobs.fetch, "retention": jobs.retain, "upkeep": jobs.upkeep, "check": jobs.check}[order["job"]]()
+        getattr(jobs, METHODS[order["job"]])()
     assert told[-1]["figures"]["problems"] == {}, told[-1]
     assert told[-1]["figures"]["flaws"] == 0, told[-1]
     return steps

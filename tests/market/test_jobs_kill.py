@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,17 @@ from pumpwatch.instruments.symbols_file import SymbolsFile, VenueSymbols
 from pumpwatch.market.aggregate import continuity_flaws
 from pumpwatch.market.candle_columns import CandleColumns, Origin
 from pumpwatch.market.intervals import INTERVALS_NS, MINUTE_NS
+from pumpwatch.market.process import MarketJobs
 from pumpwatch.market.sqlite_store import SqliteCandleStore
 from pumpwatch.model import Gap, GapState
 from pumpwatch.records import Records
 from pumpwatch.store.coverage import CoverageFile
+from tests.market.killed_jobs import METHODS, config_of
 from tests.market.live_journal import START_NS, LiveJournal, assert_same
 from tests.market.store_contract import ALL
 from tests.trades import VENUES
 
+OTHERS = ("candle packing", "candle upkeep", "candle check", "candle retention")
 ROOT = Path(__file__).resolve().parents[2]
 DAY_S = 86_400
 GAP = {"exchange": "binance", "market_type": "spot", "symbol": "C0USDT", "from_ns": START_NS + 60 * 10**9,
@@ -141,17 +144,26 @@ def test_each_job_that_is_killed_is_done_again_with_the_same_result(tmp_path: Pa
         gap(live, GapState.OPEN)
         live.clock.advance(4000)
         jobs.do("candles", 0)
-        jobs.do("history", 5)
+        jobs.do("candle history", 5)
         store = jobs.assert_same()
         assert Origin.VENUE in store.read(("binance", "spot", "C0USDT"), "1m", *ALL).origin.tolist()
         store.close()
         traded(live, 200, 2000, 4 * DAY_S, 4)
         live.clock.advance(4 * DAY_S + 800)
         jobs.do("candles", 0)
-        for job in ("upkeep", "check", "retention"):
+        assert {"candles", "candle history", *OTHERS} == set(METHODS)
+        for job in OTHERS:
             killed_before = jobs.kills
             jobs.do(job, 4)
             assert jobs.kills > killed_before
         traded(live, 30, 5000, 60, 50)  # late
         jobs.do("candles", 2)
         jobs.assert_same().close()
+
+
+def test_these_are_all_jobs_of_the_process(tmp_path: Path) -> None:
+    with closing(SqliteCandleStore(tmp_path)) as store:
+        jobs = MarketJobs(config_of(str(tmp_path)), store, lambda line: None)
+        jobs.start()
+        assert {row["name"] for row in jobs.scheduler.rows()} == set(METHODS)
+        jobs.scheduler.shutdown(wait=False)

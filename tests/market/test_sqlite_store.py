@@ -142,3 +142,14 @@ def test_an_open_reader_sees_a_block_that_was_written_again(tmp_path: Path) -> N
         assert reader.read(A, "1m", *ALL).close[10] == price
     reader.close()
     writer.close()
+
+
+def test_blocks_that_were_read_together_are_those_of_one_series_afterwards(tmp_path: Path) -> None:
+    store = SqliteCandleStore(tmp_path)
+    store.write("1m", [A, B], candles([*range(480), *range(480), 481], [0] * 480 + [1] * 481))
+    many = store.read_many([("okx", "spot", "NEVER"), A, B], "1m", *ALL)
+    assert many.series.tolist() == [1] * 480 + [2] * 481
+    assert same(many.take(many.series == 2), candles([*range(480), 481], [2] * 481))
+    assert same(store.read(A, "1m", *ALL), candles(list(range(480))))
+    assert same(store.read(B, "1m", *ALL), candles([*range(480), 481]))
+    store.close()

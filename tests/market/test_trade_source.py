@@ -9,6 +9,7 @@ import pytest
 from pumpwatch.errors import UsageError
 from pumpwatch.market.trade_source import JournalTrades, ids_of
 from tests.commands.stored import START_NS, stored
+from tests.market.live_journal import LiveJournal
 from tests.trades import catalogue_of
 
 
@@ -19,6 +20,18 @@ def test_the_trades_of_a_journal_are_those_of_the_time(tmp_path: Path) -> None:
     batch = trades.between(ids, START_NS, START_NS + 10**8)
     assert len(batch) and set(batch.instrument.tolist()) <= set(ids)
     assert trades.begins_ns() == START_NS and trades.state() and trades.problems() == []
+
+
+def test_its_state_is_another_one_after_each_commit_and_with_each_new_file(tmp_path: Path) -> None:
+    live = LiveJournal(tmp_path)
+    source, states = JournalTrades(tmp_path), set()
+    for number in range(3):
+        states.add(source.state())
+        assert source.state() in states
+        live.commit(live.trades(5, 1 + number * 10, START_NS, 1000))
+        live.clock.advance(3600)  # the next commit begins a file
+    assert len({*states, source.state()}) == 4
+    live.journal.close()
 
 
 def test_a_folder_without_a_journal_has_no_trade(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from pumpwatch.catalogue import Catalogue
 from pumpwatch.model import TradeBatch
+from pumpwatch.store import reader
 from pumpwatch.store.reader import JournalReader, SegmentReader, by_time, in_order
-from pumpwatch.store.segment import Segment
+from pumpwatch.store.segment import Segment, read_segment
 from tests.store.small_journal import HOUR_NS, NAMES, START_NS, segments_of, small_journal
 from tests.trades import batch_of
 
@@ -76,6 +78,25 @@ def test_a_folder_is_read_from_outside_and_what_cannot_be_read_is_named(tmp_path
     assert len(catalogue) == 8
     assert len(reader.query(NAMES, 0, 2**62)) == 100
     assert all(line.startswith(paths[1].name) for line in reader.unreadable)
+
+
+def test_the_summary_of_a_closed_file_is_read_once_and_again_when_it_has_changed(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_journal(tmp_path)
+    read: list[str] = []
+    monkeypatch.setattr(reader, "read_segment", lambda path: read.append(path.name) or read_segment(path))
+    journal = JournalReader(tmp_path, Catalogue())
+    first = [(segment.path, segment.first_id, segment.last_id) for segment in journal.segments()]
+    closed = [path.name for path, _, _ in first]
+    read.clear()
+    assert [(segment.path, segment.first_id, segment.last_id) for segment in journal.segments()] == first
+    assert read == [] and len(closed) == 3
+    os.utime(first[1][0], ns=(1, 1))
+    journal.segments()
+    assert read == [closed[1]]
+    first[0][0].unlink()
+    assert [segment.path.name for segment in journal.segments()] == closed[1:]
+    assert journal.unreadable == []
 
 
 def test_a_segment_ends_where_the_next_begins() -> None:
