@@ -110,13 +110,13 @@ def _trades(form: str, rows: Rows, ids: Sequence[str]) -> list[str]:
                         number)
             for at, name, sell, quantity, price, trade_id, is_block, is_rpi, number in
             zip((rows.timestamp // 1_000_000).tolist(), rows.symbols(), rows.sell.tolist(), rows.quantity_texts(),
-                rows.price_texts(), ids, block, rpi, rows.trade_id.tolist(), strict=True)]
+                rows.price_texts(), ids, block, rpi, rows.sequences(), strict=True)]
 
 
 def _encode_spot(form: str, rows: Rows) -> list[bytes]:
     times = (rows.timestamp // 1_000_000).tolist()
     return [SPOT_FRAME.format(name, at, trade).encode()
-            for name, at, trade in zip(rows.symbols(), times, _trades(SPOT_TRADE, rows, _spot_ids(rows)), strict=True)]
+            for name, at, trade in zip(rows.symbols(), times, _trades(SPOT_TRADE, rows, _ids_of(rows)), strict=True)]
 
 
 def _encode_linear(form: str, rows: Rows) -> list[bytes]:
@@ -125,12 +125,15 @@ def _encode_linear(form: str, rows: Rows) -> list[bytes]:
     return [LINEAR_FRAME.format(rows.symbols()[0], int(rows.timestamp[-1]) // 1_000_000, trades).encode()]
 
 
-def _spot_ids(rows: Rows) -> list[str]:
-    return list(map(str, rows.trade_id.tolist()))
+def _ids_of(rows: Rows) -> list[str]:
+    ids: list[str] = rows.ids()
+    return ids
 
 
 def _linear_ids(rows: Rows) -> list[str]:
-    """Return UUIDs that look random and end in the trade's number."""
+    """Return the ids of recorded trades; for others, UUIDs that look random and end in the trade's number."""
+    if rows.text_id is not None:
+        return _ids_of(rows)
     return [f"{(number * 2654435761 + symbol * 40503) & 0xFFFFFFFF:08x}-{symbol & 0xFFFF:04x}-5{number * 7919 & 0xFFF:03x}-"
             f"8{number * 104729 & 0xFFF:03x}-{number % 10**12:012d}"
             for number, symbol in zip(rows.trade_id.tolist(), rows.symbol.tolist(), strict=True)]
@@ -147,7 +150,7 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
 
 
 def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
-    category, ids_of = CATEGORY[market_type], _spot_ids if market_type == SPOT else _linear_ids
+    category, ids_of = CATEGORY[market_type], _ids_of if market_type == SPOT else _linear_ids
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         if meter.spend(1) > rules.requests > 0:
@@ -181,7 +184,7 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
                    "seq": str(number)}
                   for trade_id, name, price, size, sell, at, flags, number in
                   zip(ids_of(rows), rows.symbols(), rows.price_texts(), rows.quantity_texts(), rows.sell.tolist(),
-                      (rows.timestamp // 1_000_000).tolist(), rows.flags.tolist(), rows.trade_id.tolist(), strict=True)]
+                      (rows.timestamp // 1_000_000).tolist(), rows.flags.tolist(), rows.sequences(), strict=True)]
         return _answer(call, {"category": category, "list": listed[::-1]})
 
     return rest

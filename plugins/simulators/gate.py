@@ -268,7 +268,7 @@ def _pairs(history: History) -> list[dict[str, Any]]:
 
 
 def _contracts(history: History) -> list[dict[str, Any]]:
-    listed = [(spec.symbol, spec.contract_size, "trading", spec.coin in DECIMAL_COINS) for spec in history.table.specs]
+    listed = [(spec.symbol, spec.contract_size, "trading", spec.quantity_decimals > 0) for spec in history.table.specs]
     listed += [("RAY_USDT", 1.0, "delisting", False), ("NEW_USDT", 1.0, "prelaunch", False)]
     return [{"name": name, "type": "direct", "quanto_multiplier": f"{size:.10f}".rstrip("0").rstrip("."), "status": status,
              "in_delisting": status == "delisting", "enable_decimal": decimal, "funding_interval": 28800}

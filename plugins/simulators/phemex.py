@@ -89,7 +89,7 @@ def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, Rul
 
 def _frame(key: str, symbol: str, rows: Rows, kind: str) -> bytes:
     """Return one frame with the rows of a symbol, newest first."""
-    newest, sequence = (int(rows.timestamp[-1]), int(rows.trade_id[-1])) if len(rows) else (0, 0)
+    newest, sequence = (int(rows.timestamp[-1]), rows.sequences()[-1]) if len(rows) else (0, 0)
     text = json.dumps({"dts": newest + 168_537_240, "mts": newest + 10_091_398, "sequence": sequence, "symbol": symbol,
                        key: _trades(key, rows), "type": kind}, separators=(",", ":"))
     return text.encode()
