@@ -245,7 +245,9 @@ def _row(spot: bool, spec: SymbolSpec, volume: float = 0.0) -> dict[str, Any]:
     return {"symbol": spec.symbol, "rootSymbol": "USDT", "type": "FFWCSX", "expireDate": None, "settleDate": None,
             "baseCurrency": spec.base, "displayBaseCurrency": spec.base, "quoteCurrency": spec.quote,
             "settleCurrency": spec.quote, "lotSize": 1, "multiplier": spec.contract_size, "isQuanto": True,
-            "isInverse": False, "status": "Open", "turnoverOf24h": volume, "markPrice": spec.price}
+            "isInverse": False, "status": "Open", "turnoverOf24h": volume, "markPrice": spec.price, "makerFeeRate": 0.0002,
+            "takerFeeRate": 0.0006, "tickSize": 10.0**-spec.price_decimals, "maxOrderQty": 1_000_000, "maxPrice": 1_000_000.0,
+            "maxLeverage": 50, "firstOpenDate": 1758175736000}
 
 
 def _spot_extras() -> list[dict[str, Any]]:

@@ -39,6 +39,8 @@ from pumpwatch import (
 
 PAST_ROWS = 1000
 CANDLES = "/exchange/public/md/v2/kline/list"
+OLD_LIST = "/v1/exchange/public/products"
+LISTS = ("/public/products", "/exchange/public/cfg/v2/products", OLD_LIST)
 CACHED_NS, MINUTE_NS = 10**9, 60 * 10**9
 MOMENT_NS = 20_000_000  # trades of this long share their nanosecond, as those of one taker do on the real venue
 VOLUMES = {"trades": "/md/spot/ticker/24hr/all", "trades_p": "/md/v2/ticker/24hr/all"}
@@ -111,12 +113,15 @@ def _encode_as(key: str) -> Callable[[str, Rows], list[bytes]]:
 def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         book_path = path.replace("trade", "orderbook")
-        if call.path not in ("/public/products", path, book_path, VOLUMES[key], CANDLES, VOLUMES[key][:-4]):
+        if call.path not in (*LISTS, path, book_path, VOLUMES[key], CANDLES, VOLUMES[key][:-4]):
             return HttpReply(404, b'{"code":404,"msg":"not found"}')
         if meter.spend(10 if call.path == CANDLES else 1) > rules.requests > 0:
             return HttpReply(429, b'{"code":429,"msg":"too many requests"}', {"Retry-After": str(meter.retry_after_s())})
-        if call.path == "/public/products":
-            return HttpReply(200, json.dumps({"code": 0, "msg": "", "data": _products(history, key)}).encode())
+        if call.path in LISTS:
+            products: Any = _products(history, key)
+            if call.path == OLD_LIST:  # the contracts of the first version alone
+                products = [row for row in products["products"] if row["type"] == "Perpetual"]
+            return HttpReply(200, json.dumps({"code": 0, "msg": "", "data": products}).encode())
         if call.path == VOLUMES[key]:
             pairs = zip(history.table.symbols, history.table.volumes, strict=True)
             rows = [{"symbol": symbol, "turnoverEv": int(volume * 10**SCALE)} if key == "trades" else
