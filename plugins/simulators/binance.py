@@ -319,7 +319,8 @@ def _klines(history: History, symbol: int, numbers: dict[str, int], limit: int, 
 
 def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> dict[str, Any]:
     """Return the symbol list: what trades, what may trade again, and what a collector must leave out."""
-    rows = [_listed(spec.symbol, spec.base, spec.quote, spot) | _steps(spec) for spec in history.table.specs]
+    rows = [_listed(spec.symbol, spec.base, spec.quote, spot) | _steps(spec.price_decimals, spec.quantity_decimals)
+            for spec in history.table.specs]
     if spot:
         rows += [_listed("ETHBTC", "ETH", "BTC", spot),
                  *({**_listed(symbol, symbol.removesuffix("USDT"), "USDT", spot), "status": status}
@@ -334,19 +335,19 @@ def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> d
 
 
 def _listed(symbol: str, base: str, quote: str, spot: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {"symbol": symbol, "status": "TRADING", "baseAsset": base, "quoteAsset": quote}
+    row: dict[str, Any] = {"symbol": symbol, "status": "TRADING", "baseAsset": base, "quoteAsset": quote, **_steps(8, 8)}
     if spot:
         return {**row, "isSpotTradingAllowed": True, "permissions": [], "permissionSets": [["SPOT", "MARGIN"]]}
     return {**row, "pair": symbol, "contractType": "PERPETUAL", "deliveryDate": 4133404800000, "marginAsset": quote,
             "onboardDate": 1569398400000, "underlyingType": "COIN", "underlyingSubType": []}
 
 
-def _steps(spec: SymbolSpec) -> dict[str, Any]:
-    """Return the steps of prices and quantities, which order-placing clients read."""
-    tick, step = f"{10.0**-spec.price_decimals:.8f}", f"{10.0**-spec.quantity_decimals:.8f}"
+def _steps(price_decimals: int, quantity_decimals: int) -> dict[str, Any]:
+    """Return the steps of prices and quantities, which clients read that place orders."""
+    tick, step = f"{10.0**-price_decimals:.8f}", f"{10.0**-quantity_decimals:.8f}"
     lot = {"minQty": step, "maxQty": "900000000.00000000", "stepSize": step}
-    return {"baseAssetPrecision": 8, "quotePrecision": 8, "pricePrecision": spec.price_decimals,
-            "quantityPrecision": spec.quantity_decimals, "orderTypes": ["LIMIT", "MARKET"], "filters": [
+    return {"baseAssetPrecision": 8, "quotePrecision": 8, "pricePrecision": price_decimals,
+            "quantityPrecision": quantity_decimals, "orderTypes": ["LIMIT", "MARKET"], "filters": [
                 {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000", "tickSize": tick},
                 {"filterType": "LOT_SIZE", **lot}, {"filterType": "MARKET_LOT_SIZE", **lot},
                 {"filterType": "MIN_NOTIONAL", "notional": "5", "minNotional": "5"}]}

@@ -229,11 +229,12 @@ def _answer(call: HttpCall, result: dict[str, Any], code: int = 0, text: str = "
 def _instruments(call: HttpCall, market_type: str, history: History) -> HttpReply:
     """Answer with the list, whole on spot, a page on linear; it includes what a collector must leave out."""
     names = [(spec.symbol, spec.base, spec.quote, "LinearPerpetual") for spec in history.table.specs]
-    steps = {spec.symbol: _steps(spec, market_type) for spec in history.table.specs}
+    steps = {spec.symbol: _steps(market_type, spec.price_decimals, spec.quantity_decimals) for spec in history.table.specs}
+    other = _steps(market_type, 2, 3)
     if market_type == SPOT:
         names += [("ETHBTC", "ETH", "BTC", ""), ("SOLUSDC", "SOL", "USDC", "")]
         rows = [{"symbol": symbol, "baseCoin": base, "quoteCoin": quote, "innovation": "0", "status": "Trading",
-                 **steps.get(symbol, {})}
+                 **steps.get(symbol, other)}
                 for symbol, base, quote, _ in names]
         return _answer(call, {"category": "spot", "list": rows})
     names += [("BTCPERP", "BTC", "USDC", "LinearPerpetual"), ("BTCUSDT-25DEC26", "BTC", "USDT", "LinearFutures")]
@@ -243,16 +244,16 @@ def _instruments(call: HttpCall, market_type: str, history: History) -> HttpRepl
     first, limit = int(cursor.removeprefix("first=")), _limit(call, 500)
     rows = [{"symbol": symbol, "contractType": kind, "status": "Trading", "baseCoin": base, "quoteCoin": quote,
              "launchTime": "1758175736000", "deliveryTime": "0" if kind == "LinearPerpetual" else "1798185600000",
-             "settleCoin": quote, **steps.get(symbol, {})} for symbol, base, quote, kind in names[first:first + limit]]
+             "settleCoin": quote, **steps.get(symbol, other)} for symbol, base, quote, kind in names[first:first + limit]]
     next_cursor = f"first%3D{first + limit}" if first + limit < len(names) else ""
     return _answer(call, {"category": "linear", "list": rows, "nextPageCursor": next_cursor})
 
 
-def _steps(spec: SymbolSpec, market_type: str) -> dict[str, Any]:
-    """Return the steps of prices and quantities, which order-placing clients read."""
-    step = f"{10.0**-spec.quantity_decimals:.{spec.quantity_decimals}f}"
+def _steps(market_type: str, price_decimals: int, quantity_decimals: int) -> dict[str, Any]:
+    """Return the steps of prices and quantities, which clients read that place orders."""
+    step = f"{10.0**-quantity_decimals:.{quantity_decimals}f}"
     lot = {"basePrecision": step, "quotePrecision": "0.0000001"} if market_type == SPOT else {"qtyStep": step}
-    return {"priceFilter": {"tickSize": f"{10.0**-spec.price_decimals:.{spec.price_decimals}f}"},
+    return {"priceFilter": {"tickSize": f"{10.0**-price_decimals:.{price_decimals}f}"},
             "lotSizeFilter": {**lot, "minOrderQty": step, "maxOrderQty": "100000000"}}
 
 

@@ -247,7 +247,7 @@ def _row(spot: bool, spec: SymbolSpec, volume: float = 0.0) -> dict[str, Any]:
             "settleCurrency": spec.quote, "lotSize": 1, "multiplier": spec.contract_size, "isQuanto": True,
             "isInverse": False, "status": "Open", "turnoverOf24h": volume, "markPrice": spec.price, "makerFeeRate": 0.0002,
             "takerFeeRate": 0.0006, "tickSize": 10.0**-spec.price_decimals, "maxOrderQty": 1_000_000, "maxPrice": 1_000_000.0,
-            "maxLeverage": 50, "firstOpenDate": 1758175736000}
+            "maxLeverage": 50, "firstOpenDate": 1758175736000, "nextFundingRateTime": 18_000_000}
 
 
 def _spot_extras() -> list[dict[str, Any]]:
@@ -262,7 +262,7 @@ def _futures_extras() -> list[dict[str, Any]]:
                                    quantity_decimals=0))
     inverse = {"symbol": "XBTUSDM", "baseCurrency": "XBT", "quoteCurrency": "USD", "settleCurrency": "XBT", "isInverse": True,
                "multiplier": -1.0}
-    dated = {"symbol": "XBTMZ26", "type": "FFICSX", "expireDate": 1798185600000, "baseCurrency": "XBT"}
+    dated = {"symbol": "XBTMZ26", "type": "FFICSX", "expireDate": 1798185600000, "baseCurrency": "XBT", "nextFundingRateTime": None}
     other = {"symbol": "ETHUSDCM", "baseCurrency": "ETH", "quoteCurrency": "USDC", "settleCurrency": "USDC"}
     return [plain | {"status": "Paused"}, plain | inverse, plain | dated, plain | other]
 

@@ -186,7 +186,9 @@ def _candles(call: HttpCall, history: History, symbol: int, *, scaled: bool) -> 
 
 def _products(history: History, key: str) -> dict[str, Any]:
     """Return products of both markets: this market's symbols, and others that a collector must leave out."""
-    listed = [(_spot if key == "trades" else _perpetual)(spec.symbol, spec.base, "Listed") for spec in history.table.specs]
+    steps = [(10.0**-spec.price_decimals, 10.0**-spec.quantity_decimals) for spec in history.table.specs]
+    listed = [(_spot if key == "trades" else _perpetual)(spec.symbol, spec.base, "Listed", tick=tick, step=step)
+              for spec, (tick, step) in zip(history.table.specs, steps, strict=True)]
     others = [_coin_margined("BTCUSD", "BTC"), _coin_margined("cETHUSD", "ETH"),
               _spot("sSAITAMAUSDT", "SAITAMA", "Delisted"), _spot("sUSDTTRY", "USDT", "Listed", "TRY")]
     perpetuals = [_perpetual("LUNAUSDT", "LUNA", "Delisted"), _perpetual("BTCUSDC", "BTC", "Listed", "USDC")]
@@ -198,21 +200,25 @@ def _products(history: History, key: str) -> dict[str, Any]:
             "perpProductsV2": perpetuals + ([] if spot else listed), "perpProductsPilot": None}
 
 
-def _spot(symbol: str, base: str, status: str, quote: str = "USDT") -> dict[str, Any]:
+def _spot(symbol: str, base: str, status: str, quote: str = "USDT", *, tick: float = 0.01, step: float = 0.01) -> dict[str, Any]:
     return {"symbol": symbol, "type": "Spot", "displaySymbol": f"{base} / {quote}", "quoteCurrency": quote, "baseCurrency": base,
-            "priceScale": SCALE if quote == "USDT" else 4, "pricePrecision": 4, "status": status}
+            "priceScale": SCALE if quote == "USDT" else 4, "pricePrecision": 4, "status": status,
+            "baseTickSize": f"{step:.8f} {base}", "quoteTickSize": f"{tick:.8f} {quote}"}
 
 
-def _perpetual(symbol: str, base: str, status: str, quote: str = "USDT") -> dict[str, Any]:
+def _perpetual(symbol: str, base: str, status: str, quote: str = "USDT", *, tick: float = 0.01,
+               step: float = 0.01) -> dict[str, Any]:
     base = base.replace("1000", "1000 ") if base.startswith("1000") else base
     return {"perpProductSubType": "Normal", "symbol": symbol, "type": "PerpetualV2", "displaySymbol": f"{base} / {quote}",
             "contractUnderlyingAssets": base, "settleCurrency": quote, "quoteCurrency": quote, "baseCurrency": base,
-            "priceScale": 0, "status": status, "qtyPrecision": 3}
+            "priceScale": 0, "status": status, "qtyPrecision": 3,
+            "tickSize": f"{tick:.8f}", "qtyStepSize": f"{step:.8f}"}
 
 
 def _coin_margined(symbol: str, coin: str) -> dict[str, Any]:
     return {"symbol": symbol, "type": "Perpetual", "displaySymbol": f"{coin} / USD", "contractUnderlyingAssets": "USD",
-            "settleCurrency": coin, "quoteCurrency": "USD", "contractSize": 1.0, "priceScale": 4, "status": "Listed"}
+            "settleCurrency": coin, "quoteCurrency": "USD", "contractSize": 1.0, "priceScale": 4, "status": "Listed",
+            "tickSize": 0.5, "lotSize": 1}
 
 
 def _spot_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:

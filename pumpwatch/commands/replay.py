@@ -20,7 +20,7 @@ PROGRESS_S = 5.0
 MAX = "max"
 
 
-class Speed(click.ParamType):
+class Speed(click.ParamType[float]):
     """A factor above 0, or `max`."""
 
     name = "N|max"
@@ -42,22 +42,23 @@ class Speed(click.ParamType):
 @click.command()
 @click.option("--archive", required=True, metavar="DIR", type=click.Path(path_type=Path),
               help="The archive to play: a folder such as SOMI_20261103T060000Z.")
-@click.option("--speed", type=Speed(), default="1", show_default=True, help="Play so many times as fast as it was recorded; `max`: as "
-                                                                           "fast as the clients take it.")
+@click.option("--speed", type=Speed(), default="1", show_default=True,
+              help="Play so many times as fast as it was recorded; `max`: as fast as the clients take it.")
 @click.option("--times", type=click.Choice(("shifted", "recorded")), default="shifted", show_default=True,
               help="Move all times to now, or leave them as they were recorded.")
-@click.option("--wait", is_flag=True, help="Begin once a client has subscribed to trades.")
-@click.option("--lead-s", type=click.FloatRange(0, 86_400), metavar="N", help="Begin N seconds before the notice; by default at the "
-                                                                             "first trade. Earlier trades are in the REST history.")
+@click.option("--wait", "wait_for", type=click.IntRange(1), is_flag=False, flag_value=1, default=None, metavar="[N]",
+              help="Begin once clients have subscribed to trades of N venues, of one without N.")
+@click.option("--lead-s", type=click.FloatRange(0, 86_400), metavar="N",
+              help="Begin N seconds before the notice; by default at the first trade. The REST history has the earlier trades.")
 @click.option("--notice-at", type=click.Choice(("published", "detected")), default="published", show_default=True,
               help="Show the notice when the board says that it was published, or when the recording collector saw it.")
 @click.option("--loop", is_flag=True, help="Begin again after the end, until stopped.")
-@click.option("--port", "first_port", type=click.IntRange(1, 65_500), metavar="N", help="Listen on ports from N on, the venues in "
-                                                                                       "alphabetical order; else on any free ones.")
-@click.option("--folder", metavar="DIR", type=click.Path(file_okay=False), help="Put the certificate authority here; else into a "
-                                                                                "folder that is removed at the end.")
+@click.option("--port", "first_port", type=click.IntRange(1, 65_500), metavar="N",
+              help="Listen on ports from N on, the venues in alphabetical order; else on any free ones.")
+@click.option("--folder", metavar="DIR", type=click.Path(file_okay=False),
+              help="Put the certificate authority here; else into a folder that is removed at the end.")
 @json_option
-def replay(archive: Path, speed: float, times: str, wait: bool, lead_s: float | None, notice_at: str, loop: bool,
+def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s: float | None, notice_at: str, loop: bool,
            first_port: int | None, folder: str | None, as_json: bool) -> int:
     """Serve a recorded listing on loopback, in the exchanges' own protocols.
 
@@ -78,7 +79,7 @@ def replay(archive: Path, speed: float, times: str, wait: bool, lead_s: float | 
     from pumpwatch.sim.server import load_dialects
 
     archived = read_archived(archive)
-    options = PlayOptions(speed=speed, recorded_times=times == "recorded", lead_s=lead_s, wait=wait, loop=loop,
+    options = PlayOptions(speed=speed, recorded_times=times == "recorded", lead_s=lead_s, wait_for=wait_for or 0, loop=loop,
                           detected=notice_at == "detected", first_port=first_port or 0,
                           folder=str(Path(folder).absolute()) if folder else "")
 
@@ -103,7 +104,7 @@ def _about(addresses: dict[str, Any], replay: Replay) -> list[str]:
     lines += [f"  {name:16} {urls['ws_url']}   {urls['rest_url']}" for name, urls in sorted(addresses["venues"].items())]
     lines += [f"  {name:16} {board['url']}" for name, board in addresses["boards"].items()]
     lines += ["", f"  certificate authority: {ca_file}",
-              f"  PumpWatch:  save what stdout got as replay.yaml, then: {'pumpwatch'} collect -c replay.yaml",
+              "  PumpWatch:  save what stdout got as replay.yaml, then: pumpwatch collect -c replay.yaml",
               f"  ccxt:       ccxt.pro.bybit({{'cafile': '{ca_file}'}}), its addresses replaced in exchange.urls['api']",
               f"  cryptofeed: SSL_CERT_FILE={ca_file}, and websocket_endpoints of the feed's class",
               "  how, client by client: docs/replay.md"]

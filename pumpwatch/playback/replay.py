@@ -35,6 +35,8 @@ from pumpwatch.sim.source import Source
 from pumpwatch.sim.venue import SimVenue
 
 LOOK_S = 0.1
+GOOD_BYE_S = 1.0
+GOING_AWAY = (1001, "the tape is over")
 DRAIN_S = 10.0  # without a byte taken by any client; then the rest is given up
 
 
@@ -43,13 +45,13 @@ class PlayOptions:
     """How an archive is played. lead_s: of the tape before the first announcement; None: from its first trade on.
 
     speed: of the recording, or AS_FAST_AS_TAKEN. detected: notices are shown when the recording collector saw them, not when
-    the board says that they were published. wait: begin once a client has subscribed to trades.
+    the board says that they were published. wait_for: begin once clients have subscribed to trades of so many venues.
     """
 
     speed: float = 1.0
     recorded_times: bool = False
     lead_s: float | None = None
-    wait: bool = False
+    wait_for: int = 0
     loop: bool = False
     detected: bool = False
     first_port: int = 0  # of consecutive ones; 0: any free ports
@@ -127,9 +129,9 @@ class Replay(Simulation):
                       sum(map(len, self.tapes)), self.truth.counts.get(SENT, 0),
                       sum(len(venue.connections) for venue in self.venues.values()), self.notices.next)
 
-    def subscribed(self) -> bool:
-        """Return whether a client gets trades."""
-        return any(connection.session.topics for venue in self.venues.values() for connection in venue.connections.values())
+    def subscribed(self) -> int:
+        """Return of how many venues a client gets trades."""
+        return sum(any(connection.session.topics for connection in venue.connections.values()) for venue in self.venues.values())
 
     def _notices(self) -> Iterator[DueNotice]:
         """Yield the notices of the archive that have a board here, each once; without any, one in the board's usual words."""
@@ -191,7 +193,7 @@ def play(archived: Archived, options: PlayOptions, dialects: Sequence[Dialect | 
 def _conduct(replay: Replay, progress: Callable[[Played], None]) -> None:
     """Begin when it is time, tell how far it is, and end the simulation after the tape."""
     options = replay.play_options
-    while options.wait and not replay.subscribed():
+    while replay.subscribed() < min(options.wait_for, len(replay.venues)):
         progress(replay.played())
         gevent.sleep(LOOK_S)
     while True:
@@ -203,6 +205,7 @@ def _conduct(replay: Replay, progress: Callable[[Played], None]) -> None:
             break
     _drain(replay)
     progress(replay.played())
+    _say_good_bye(replay)
     replay.stopping.set()
 
 
@@ -216,4 +219,14 @@ def _drain(replay: Replay) -> None:
             handed, since = total, now
         elif now - since > DRAIN_S:
             return
+        gevent.sleep(LOOK_S)
+
+
+def _say_good_bye(replay: Replay) -> None:
+    """Close every connection as a venue does that goes down, and give the clients GOOD_BYE_S to answer."""
+    for venue in replay.venues.values():
+        for connection in list(venue.connections.values()):
+            connection.close(*GOING_AWAY)
+    deadline = replay.clock.monotonic() + GOOD_BYE_S
+    while any(venue.connections for venue in replay.venues.values()) and replay.clock.monotonic() < deadline:
         gevent.sleep(LOOK_S)
