@@ -262,7 +262,8 @@ def _futures_extras() -> list[dict[str, Any]]:
                                    quantity_decimals=0))
     inverse = {"symbol": "XBTUSDM", "baseCurrency": "XBT", "quoteCurrency": "USD", "settleCurrency": "XBT", "isInverse": True,
                "multiplier": -1.0}
-    dated = {"symbol": "XBTMZ26", "type": "FFICSX", "expireDate": 1798185600000, "baseCurrency": "XBT", "nextFundingRateTime": None}
+    dated = {"symbol": "XBTMZ26", "type": "FFICSX", "expireDate": 1798185600000, "baseCurrency": "XBT",
+             "nextFundingRateTime": None}
     other = {"symbol": "ETHUSDCM", "baseCurrency": "ETH", "quoteCurrency": "USDC", "settleCurrency": "USDC"}
     return [plain | {"status": "Paused"}, plain | inverse, plain | dated, plain | other]
 

@@ -193,7 +193,8 @@ def _venue(path: Path, raw: _Raw, books: tuple[Snapshot, ...]) -> ArchivedVenue:
     picked = order.tolist()
     return ArchivedVenue(
         name=name, symbols=tuple(raw.symbols), symbol=[columns.symbol[row] for row in picked],
-        trade_id=[columns.trade_id[row] for row in picked], number=number[order], timestamp=timestamp[order], arrived_at=arrived[order],
+        trade_id=[columns.trade_id[row] for row in picked], number=number[order],
+        timestamp=timestamp[order], arrived_at=arrived[order],
         price=price[order], quantity=quantity[order], sell=np.array([columns.side[row] == "sell" for row in picked], np.bool_),
         flags=flags[order], sequence=sequence[order], books=books, left_out=int((~usable).sum()))
 
