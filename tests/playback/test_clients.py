@@ -53,7 +53,7 @@ def check(found: dict[str, list[list[Any]]], archive: Path, venues: list[str], *
                        round(trade.quantity, 9)) for trade in wanted[venue])
         assert [row[1:] for row in read] == [row[1:] for row in kept], venue
         shifts |= {row[0] - other[0] for row, other in zip(read, kept, strict=True)}
-    assert len(shifts) == 1
+    assert max(shifts) - min(shifts) <= 1  # ms: ccxt cuts times that it reads as floats
 
 
 def test_ccxt_reads_every_trade_of_all_twelve_venues(archive: Path, tmp_path: Path) -> None:

@@ -47,19 +47,19 @@ def client_of(addresses: dict[str, Any], venue: str) -> Any:
 
 async def read(addresses: dict[str, Any], venue: str, coin: str, count: int) -> list[list[Any]]:
     """Return so many trades of a venue, or those that came before it closed."""
-    client, found = client_of(addresses, venue), []
+    client, size = client_of(addresses, venue), 1
     symbol = f"{coin}/USDT" if venue.endswith(".spot") else f"{coin}/USDT:USDT"
     try:
         await client.load_markets()
         size = client.market(symbol)["contractSize"] or 1
-        while len(found) < count:
-            trades = await asyncio.wait_for(client.watch_trades(symbol), TIMEOUT_S)
-            found += [[trade["id"], trade["timestamp"], trade["side"], trade["price"], trade["amount"], size] for trade in trades]
+        while len(client.trades.get(symbol, ())) < count:  # all are kept there, also those that came between two calls
+            await asyncio.wait_for(client.watch_trades(symbol), TIMEOUT_S)
     except ccxt.NetworkError as error:
         print(f"{venue}: {error}", file=sys.stderr)
     finally:
         await client.close()
-    return found
+    return [[trade["id"], trade["timestamp"], trade["side"], trade["price"], trade["amount"], size]
+            for trade in client.trades.get(symbol, ())]
 
 
 async def main() -> None:
