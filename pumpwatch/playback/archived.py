@@ -20,7 +20,7 @@ from pumpwatch.listing.manifest import FILE, FORMAT, SymbolRow
 from pumpwatch.model import NO_SEQUENCE, Flag, Float64, Int64
 
 SHOWN_FAULTS = 3
-LONGEST_NUMBER = 18  # digits; an id of more may not fit into 64 bits
+LARGEST_NUMBER = 2**63 - 1  # larger ids are kept as words
 NO_NUMBER = -1
 LAG_LIMIT_NS = 60 * 10**9  # a trade that arrived so much later, or earlier, than it happened did not arrive live
 REMAKE = "make it again: pumpwatch listing replay COIN --at TIME"
@@ -186,8 +186,8 @@ def _venue(path: Path, raw: _Raw, books: tuple[Snapshot, ...]) -> ArchivedVenue:
     usual = int(np.median(lag[live & usable])) if (live & usable).any() else 0
     arrived = np.where(live, received_at, timestamp + usual)
     sequence = np.array([NO_SEQUENCE if number is None else number for number in columns.sequence_number], np.int64)
-    number = np.array([int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else NO_NUMBER for text in columns.trade_id],
-                      np.int64)
+    number = np.array([int(text) if text.isdecimal() and int(text) <= LARGEST_NUMBER else NO_NUMBER
+                       for text in columns.trade_id], np.int64)
     order = np.lexsort((number, timestamp, sequence, arrived))
     order = order[usable[order]]
     picked = order.tolist()

@@ -123,7 +123,7 @@ class Replay(Simulation):
     def played(self) -> Played:
         """Return how far it is."""
         self.truth.flush()
-        at_ns = self.tape_clock.tape_ns
+        at_ns = min(self.tape_clock.tape_ns, self.to_ns)
         state = "playing" if self.running else "ended" if at_ns else "waiting"
         return Played(state, (at_ns - self.archived.announced_at_ns) / NS_PER_S, sum(tape.next for tape in self.tapes),
                       sum(map(len, self.tapes)), self.truth.counts.get(SENT, 0),

@@ -7,6 +7,7 @@ those that the dialect writes. Quantities of futures are contracts again.
 from __future__ import annotations
 
 import bisect
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,14 +64,12 @@ def table_of(venue: ArchivedVenue, coin: str, dialect: Dialect) -> SymbolTable:
 
 def decimals_of(values: Float64, least: int) -> int:
     """Return the fewest decimals, `least` or more, that give the numbers back; fewer where 64 bits do not hold them."""
-    largest = float(values.max(initial=1.0))
-    for decimals in range(least, MOST_DECIMALS + 1):
+    most = min(MOST_DECIMALS, int(math.log10(LARGEST / float(values.max(initial=1.0)))))
+    for decimals in range(min(least, most), most):
         scale = 10.0**decimals
-        if largest * scale > LARGEST:
-            return max(decimals - 1, 0)
         if np.all(np.abs(np.rint(values * scale) / scale - values) <= TOLERANCE * values):
             return decimals
-    return MOST_DECIMALS
+    return most
 
 
 def tape_of(venue: ArchivedVenue, table: SymbolTable) -> VenueTape:
