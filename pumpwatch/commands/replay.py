@@ -105,7 +105,7 @@ def _about(addresses: dict[str, Any], replay: Replay) -> list[str]:
     lines += [f"  {name:16} {board['url']}" for name, board in addresses["boards"].items()]
     lines += ["", f"  certificate authority: {ca_file}",
               "  PumpWatch:  save what stdout got as replay.yaml, then: pumpwatch collect -c replay.yaml",
-              f"  ccxt:       ccxt.pro.bybit({{'cafile': '{ca_file}'}}), its addresses replaced in exchange.urls['api']",
+              f"  ccxt:       {{'cafile': '{ca_file}'}}, and these addresses in exchange.urls['api']",
               f"  cryptofeed: SSL_CERT_FILE={ca_file}, and websocket_endpoints of the feed's class",
               "  how, client by client: docs/replay.md"]
     if replay.unspoken:
