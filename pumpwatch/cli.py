@@ -24,6 +24,7 @@ from pumpwatch.commands import (
     listings,
     market,
     notify,
+    replay,
     retention,
     rollouts,
     running,
@@ -64,7 +65,7 @@ def pumpwatch() -> None:
 
 
 for command in (
-    running.collect, running.renew, running.demo, running.simulate, data.trades, data.decode, data.titles,
+    running.collect, running.renew, running.demo, running.simulate, replay.replay, data.trades, data.decode, data.titles,
     data.init_symbols, market.candles, market.ticker, market.orderbook, market.stats, market.store, listings.listing,
     notify.notify, health.status, health.check, health.doctor, health.plugins,
     databases.db, rollouts.rollout, rollouts.bench_sink,

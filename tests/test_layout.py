@@ -43,6 +43,7 @@ READS = {
     "market": {"instruments", "feeds", "store", "backfill", "ops"},
     "rollout": {"store", "listing", "notify"},
     "sim": set(),
+    "playback": {"listing", "sim"},
     "plugin_folder": set(),
     "plugins": {"plugin_folder"},
 }

@@ -9,7 +9,7 @@ From the same documents and observations as the exchange plugin (2026).
 - REST weight beyond a minute's limit is answered with 429, beyond one and a half times the limit with 418.
 - An aggregate of aggTrades has one price, side and time; its id `a`, which `fromId` means, is far from its trades' ids. The
   real ones count by one. Futures give them for 48 hours, an hour a request. Klines leave out minutes without a trade.
-- Books have at most 50 levels, on spot without a time.
+- Books have no time on spot.
 """
 
 from __future__ import annotations
@@ -51,11 +51,13 @@ SPOT_FRAME = '{"e":"trade","E":%d,"s":"%s","t":%d,"p":"%s","q":"%s","T":%d,"m":%
 FUTURES_FRAME = '{"e":"trade","E":%d,"T":%d,"s":"%s","t":%d,"p":"%s","q":"%s","X":"%s","m":%s,"st":1}'
 WRAPPED = '{"stream":"%s@trade","data":%s}'
 SPOT_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 20, "trades": 25, "historicalTrades": 25, "aggTrades": 4,
-                "ticker/24hr": 80, "klines": 2, "depth": 5}
+                "ticker/24hr": 80, "klines": 2}
 FUTURES_WEIGHTS = {"ping": 1, "time": 1, "exchangeInfo": 1, "trades": 5, "historicalTrades": 200, "aggTrades": 20,
-                   "ticker/24hr": 40, "depth": 2}
+                   "ticker/24hr": 40}
 ROW_LIMIT = 1000
-KLINE_WEIGHTS = ((100, 1), (500, 2), (1001, 5))  # of futures: more rows weigh 10
+KLINE_WEIGHTS = ((99, 1), (499, 2), (1000, 5), (1500, 10))  # of futures: rows at most, weight
+DEPTH_WEIGHTS = {True: ((100, 5), (500, 25), (1000, 50), (5000, 250)), False: ((50, 2), (100, 5), (500, 10), (1000, 20))}
+DEPTHS = (5, 10, 20, 50, 100, 500, 1000)  # the limits of futures
 FILLS = 20  # rows of trades that are read for an aggregate
 AGGREGATES_BEHIND = 2_000_000_000  # an aggregate's id is so much less than the id of its first trade
 HOUR_MS, TWO_DAYS_NS, NS_PER_MS = 3_600_000, 2 * 86_400 * 10**9, 1_000_000
@@ -178,9 +180,11 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         name = call.path.removeprefix(prefix)
-        if not call.path.startswith(prefix) or name not in (*weights, "klines"):
+        if not call.path.startswith(prefix) or name not in (*weights, "klines", "depth"):
             return HttpReply(404, b"<html><body><h2>404 Not found</h2></body></html>", {"Content-Type": "text/html"})
-        used = meter.spend(_kline_weight(call) if name == "klines" and not spot else weights.get(name, 1))
+        used = meter.spend(_weight_of(call, KLINE_WEIGHTS, "500") if name == "klines" and not spot else
+                           _weight_of(call, DEPTH_WEIGHTS[spot], "100" if spot else "500") if name == "depth" else
+                           weights.get(name, 1))
         if used > rules.requests > 0:
             return _limited(used, rules, meter, call.now_ns)
         if name == "exchangeInfo":
@@ -195,10 +199,9 @@ def _rest_of(*, spot: bool) -> Callable[[HttpCall, Rules, History, Meter], HttpR
     return rest
 
 
-def _kline_weight(call: HttpCall) -> int:
-    text = call.query.get("limit", "500")
-    rows = int(text) if text.isdigit() else 500
-    return next((weight for limit, weight in KLINE_WEIGHTS if rows < limit), 10)
+def _weight_of(call: HttpCall, weights: Sequence[tuple[int, int]], usual: str) -> int:
+    text = call.query.get("limit", usual)
+    return next((weight for most, weight in weights if int(text if text.isdigit() else usual) <= most), weights[-1][1])
 
 
 def _limited(used: float, rules: Rules, meter: Meter, now_ns: int) -> HttpReply:
@@ -231,7 +234,7 @@ def _trades(call: HttpCall, name: str, spot: bool, history: History, used: float
     if name == "ticker/24hr":
         return _json(_ticker(history.ticker(symbol, call.now_ns), spot), used)
     if name == "depth":
-        return _depth(history, symbol, spot, numbers.get("limit", 500), call.now_ns, used)
+        return _depth(history, symbol, spot, numbers.get("limit", 100 if spot else 500), call.now_ns, used)
     limit, most = numbers.get("limit", 500), 1500 if name == "klines" and not spot else ROW_LIMIT
     if not 1 <= limit <= most:
         if not spot or limit < 1:
@@ -286,8 +289,8 @@ def _aggregate_trades(history: History, symbol: int, numbers: dict[str, int], li
 
 
 def _depth(history: History, symbol: int, spot: bool, limit: int, now_ns: int, used: float) -> HttpReply:
-    """Answer with the best levels; only limits up to 50 are known here, which weigh the same."""
-    if not 1 <= limit <= 50 or (not spot and limit not in (5, 10, 20, 50)):
+    """Answer with the best levels, as many as there are here."""
+    if not 1 <= limit <= 5000 or (not spot and limit not in DEPTHS):
         return _error(400, -4021, f"{limit} is not valid depth limit.")
     book = history.book(symbol, now_ns)
     times = {} if spot else {"E": now_ns // NS_PER_MS, "T": book.at_ns // NS_PER_MS}
@@ -319,7 +322,8 @@ def _klines(history: History, symbol: int, numbers: dict[str, int], limit: int, 
 
 def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> dict[str, Any]:
     """Return the symbol list: what trades, what may trade again, and what a collector must leave out."""
-    rows = [_listed(spec.symbol, spec.base, spec.quote, spot) for spec in history.table.specs]
+    rows = [_listed(spec.symbol, spec.base, spec.quote, spot) | _steps(spec.price_decimals, spec.quantity_decimals)
+            for spec in history.table.specs]
     if spot:
         rows += [_listed("ETHBTC", "ETH", "BTC", spot),
                  *({**_listed(symbol, symbol.removesuffix("USDT"), "USDT", spot), "status": status}
@@ -334,11 +338,22 @@ def _exchange_info(spot: bool, history: History, rules: Rules, now_ns: int) -> d
 
 
 def _listed(symbol: str, base: str, quote: str, spot: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {"symbol": symbol, "status": "TRADING", "baseAsset": base, "quoteAsset": quote}
+    row: dict[str, Any] = {"symbol": symbol, "status": "TRADING", "baseAsset": base, "quoteAsset": quote, **_steps(8, 8)}
     if spot:
         return {**row, "isSpotTradingAllowed": True, "permissions": [], "permissionSets": [["SPOT", "MARGIN"]]}
     return {**row, "pair": symbol, "contractType": "PERPETUAL", "deliveryDate": 4133404800000, "marginAsset": quote,
             "onboardDate": 1569398400000, "underlyingType": "COIN", "underlyingSubType": []}
+
+
+def _steps(price_decimals: int, quantity_decimals: int) -> dict[str, Any]:
+    """Return the steps of prices and quantities, which clients read that place orders."""
+    tick, step = f"{10.0**-price_decimals:.8f}", f"{10.0**-quantity_decimals:.8f}"
+    lot = {"minQty": step, "maxQty": "900000000.00000000", "stepSize": step}
+    return {"baseAssetPrecision": 8, "quotePrecision": 8, "pricePrecision": price_decimals,
+            "quantityPrecision": quantity_decimals, "orderTypes": ["LIMIT", "MARKET"], "filters": [
+                {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000", "tickSize": tick},
+                {"filterType": "LOT_SIZE", **lot}, {"filterType": "MARKET_LOT_SIZE", **lot},
+                {"filterType": "MIN_NOTIONAL", "notional": "5", "minNotional": "5"}]}
 
 
 def _spot_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:

@@ -110,13 +110,13 @@ def _trades(form: str, rows: Rows, ids: Sequence[str]) -> list[str]:
                         number)
             for at, name, sell, quantity, price, trade_id, is_block, is_rpi, number in
             zip((rows.timestamp // 1_000_000).tolist(), rows.symbols(), rows.sell.tolist(), rows.quantity_texts(),
-                rows.price_texts(), ids, block, rpi, rows.trade_id.tolist(), strict=True)]
+                rows.price_texts(), ids, block, rpi, rows.sequences(), strict=True)]
 
 
 def _encode_spot(form: str, rows: Rows) -> list[bytes]:
     times = (rows.timestamp // 1_000_000).tolist()
     return [SPOT_FRAME.format(name, at, trade).encode()
-            for name, at, trade in zip(rows.symbols(), times, _trades(SPOT_TRADE, rows, _spot_ids(rows)), strict=True)]
+            for name, at, trade in zip(rows.symbols(), times, _trades(SPOT_TRADE, rows, _ids_of(rows)), strict=True)]
 
 
 def _encode_linear(form: str, rows: Rows) -> list[bytes]:
@@ -125,12 +125,15 @@ def _encode_linear(form: str, rows: Rows) -> list[bytes]:
     return [LINEAR_FRAME.format(rows.symbols()[0], int(rows.timestamp[-1]) // 1_000_000, trades).encode()]
 
 
-def _spot_ids(rows: Rows) -> list[str]:
-    return list(map(str, rows.trade_id.tolist()))
+def _ids_of(rows: Rows) -> list[str]:
+    ids: list[str] = rows.ids()
+    return ids
 
 
 def _linear_ids(rows: Rows) -> list[str]:
-    """Return UUIDs that look random and end in the trade's number."""
+    """Return the ids of recorded trades; for others, UUIDs that look random and end in the trade's number."""
+    if rows.text_id is not None:
+        return _ids_of(rows)
     return [f"{(number * 2654435761 + symbol * 40503) & 0xFFFFFFFF:08x}-{symbol & 0xFFFF:04x}-5{number * 7919 & 0xFFF:03x}-"
             f"8{number * 104729 & 0xFFF:03x}-{number % 10**12:012d}"
             for number, symbol in zip(rows.trade_id.tolist(), rows.symbol.tolist(), strict=True)]
@@ -147,7 +150,7 @@ def _read_tape(raw: bytes) -> list[TapeTrade]:
 
 
 def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
-    category, ids_of = CATEGORY[market_type], _spot_ids if market_type == SPOT else _linear_ids
+    category, ids_of = CATEGORY[market_type], _ids_of if market_type == SPOT else _linear_ids
 
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         if meter.spend(1) > rules.requests > 0:
@@ -181,7 +184,7 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
                    "seq": str(number)}
                   for trade_id, name, price, size, sell, at, flags, number in
                   zip(ids_of(rows), rows.symbols(), rows.price_texts(), rows.quantity_texts(), rows.sell.tolist(),
-                      (rows.timestamp // 1_000_000).tolist(), rows.flags.tolist(), rows.trade_id.tolist(), strict=True)]
+                      (rows.timestamp // 1_000_000).tolist(), rows.flags.tolist(), rows.sequences(), strict=True)]
         return _answer(call, {"category": category, "list": listed[::-1]})
 
     return rest
@@ -226,9 +229,12 @@ def _answer(call: HttpCall, result: dict[str, Any], code: int = 0, text: str = "
 def _instruments(call: HttpCall, market_type: str, history: History) -> HttpReply:
     """Answer with the list, whole on spot, a page on linear; it includes what a collector must leave out."""
     names = [(spec.symbol, spec.base, spec.quote, "LinearPerpetual") for spec in history.table.specs]
+    steps = {spec.symbol: _steps(market_type, spec.price_decimals, spec.quantity_decimals) for spec in history.table.specs}
+    other = _steps(market_type, 2, 3)
     if market_type == SPOT:
         names += [("ETHBTC", "ETH", "BTC", ""), ("SOLUSDC", "SOL", "USDC", "")]
-        rows = [{"symbol": symbol, "baseCoin": base, "quoteCoin": quote, "innovation": "0", "status": "Trading"}
+        rows = [{"symbol": symbol, "baseCoin": base, "quoteCoin": quote, "innovation": "0", "status": "Trading",
+                 **steps.get(symbol, other)}
                 for symbol, base, quote, _ in names]
         return _answer(call, {"category": "spot", "list": rows})
     names += [("BTCPERP", "BTC", "USDC", "LinearPerpetual"), ("BTCUSDT-25DEC26", "BTC", "USDT", "LinearFutures")]
@@ -238,9 +244,17 @@ def _instruments(call: HttpCall, market_type: str, history: History) -> HttpRepl
     first, limit = int(cursor.removeprefix("first=")), _limit(call, 500)
     rows = [{"symbol": symbol, "contractType": kind, "status": "Trading", "baseCoin": base, "quoteCoin": quote,
              "launchTime": "1758175736000", "deliveryTime": "0" if kind == "LinearPerpetual" else "1798185600000",
-             "settleCoin": quote} for symbol, base, quote, kind in names[first:first + limit]]
+             "settleCoin": quote, **steps.get(symbol, other)} for symbol, base, quote, kind in names[first:first + limit]]
     next_cursor = f"first%3D{first + limit}" if first + limit < len(names) else ""
     return _answer(call, {"category": "linear", "list": rows, "nextPageCursor": next_cursor})
+
+
+def _steps(market_type: str, price_decimals: int, quantity_decimals: int) -> dict[str, Any]:
+    """Return the steps of prices and quantities, which clients read that place orders."""
+    step = f"{10.0**-quantity_decimals:.{quantity_decimals}f}"
+    lot = {"basePrecision": step, "quotePrecision": "0.0000001"} if market_type == SPOT else {"qtyStep": step}
+    return {"priceFilter": {"tickSize": f"{10.0**-price_decimals:.{price_decimals}f}"},
+            "lotSizeFilter": {**lot, "minOrderQty": step, "maxOrderQty": "100000000"}}
 
 
 def _symbols_of(market_type: str) -> Callable[[Sequence[Coin]], list[SymbolSpec]]:

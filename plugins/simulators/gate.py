@@ -41,6 +41,7 @@ from pumpwatch import (
 
 SIZES_IN_TEXT = "x-gate-size-decimal"
 DECIMAL_COINS = ("ETH", "SOL", "XRP", "PEPE")  # their contracts trade in parts
+OTHER_LISTS = ("/margin/currency_pairs", "/futures/btc/contracts")
 THIRTY_DAYS_S = 30 * 86_400
 MINUTE_NS = 60 * 10**9
 POINTS, POINTS_BACK = {SPOT: 1000, FUTURES: 2000}, 10_000
@@ -150,6 +151,8 @@ def _rest_of(market_type: str) -> Callable[[HttpCall, Rules, History, Meter], Ht
             return _error(429, "TOO_MANY_REQUESTS", "Request Rate limit Exceeded")
         if path == list_path:
             return _json(_pairs(history) if spot else _contracts(history))
+        if path in OTHER_LISTS:  # of markets that are not simulated
+            return _json([])
         tickers_path = trades_path.replace("trades", "tickers")
         if path == tickers_path and not {"currency_pair", "contract"} & call.query.keys():
             keys = ("currency_pair", "quote_volume") if spot else ("contract", "volume_24h_quote")
@@ -261,18 +264,22 @@ def _futures_rows(form: str, rows: Rows) -> list[dict[str, Any]]:
 
 def _pairs(history: History) -> list[dict[str, Any]]:
     """Return the pairs that trade, and others that a collector must leave out."""
-    listed = [(spec.base, spec.quote, "tradable") for spec in history.table.specs]
-    listed += [("ETH", "BTC", "tradable"), ("LUNA", "USDT", "untradable")]
-    return [{"id": f"{base}_{quote}", "base": base, "quote": quote, "fee": "0.2", "precision": 4, "trade_status": status,
-             "sell_start": 0, "buy_start": 0} for base, quote, status in listed]
+    listed = [(spec.base, spec.quote, "tradable", spec.quantity_decimals, spec.price_decimals) for spec in history.table.specs]
+    listed += [("ETH", "BTC", "tradable", 4, 4), ("LUNA", "USDT", "untradable", 4, 4)]
+    return [{"id": f"{base}_{quote}", "base": base, "quote": quote, "fee": "0.2", "amount_precision": amount, "precision": price,
+             "trade_status": status, "sell_start": 0, "buy_start": 0} for base, quote, status, amount, price in listed]
 
 
 def _contracts(history: History) -> list[dict[str, Any]]:
-    listed = [(spec.symbol, spec.contract_size, "trading", spec.coin in DECIMAL_COINS) for spec in history.table.specs]
-    listed += [("RAY_USDT", 1.0, "delisting", False), ("NEW_USDT", 1.0, "prelaunch", False)]
+    listed = [(spec.symbol, spec.contract_size, "trading", spec.quantity_decimals > 0, spec.price_decimals)
+              for spec in history.table.specs]
+    listed += [("RAY_USDT", 1.0, "delisting", False, 4), ("NEW_USDT", 1.0, "prelaunch", False, 4)]
     return [{"name": name, "type": "direct", "quanto_multiplier": f"{size:.10f}".rstrip("0").rstrip("."), "status": status,
-             "in_delisting": status == "delisting", "enable_decimal": decimal, "funding_interval": 28800}
-            for name, size, status, decimal in listed]
+             "in_delisting": status == "delisting", "enable_decimal": decimal, "funding_interval": 28800,
+             "order_price_round": f"{10.0**-places:.{places}f}", "mark_price_round": f"{10.0**-places:.{places}f}",
+             "order_size_min": 1, "order_size_max": 1_000_000, "maker_fee_rate": "-0.0001", "taker_fee_rate": "0.00075",
+             "leverage_min": "1", "leverage_max": "50", "order_price_deviate": "0.2", "create_time": 1758175736}
+            for name, size, status, decimal, places in listed]
 
 
 def _symbols_of(market_type: str) -> Callable[[Sequence[Coin]], list[SymbolSpec]]:

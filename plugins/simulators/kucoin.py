@@ -49,11 +49,11 @@ THOUSANDS = {"BONK": ("1000", 1000), "CAT": ("10000", 10_000), "MOG": ("1000000"
 ORDER = "671b5007389355000701b1d3"
 SPOT_FRAME = ('{"topic":"/market/match:%s","type":"message","subject":"trade.l3match","data":{"makerOrderId":"' + ORDER + '",'
               '"price":"%s","sequence":"%d","side":"%s","size":"%s","symbol":"%s","takerOrderId":"' + ORDER + '",'
-              '"time":"%d","tradeId":"%d","type":"match"}}')
+              '"time":"%d","tradeId":"%s","type":"match"}}')
 FUTURES_FRAME = ('{"topic":"/contractMarket/execution:%s","type":"message","subject":"match","sn":%d,"data":{"symbol":"%s",'
                  '"sequence":%d,"side":"%s","size":%s,"price":"%s","takerOrderId":"247822202957807616",'
-                 '"makerOrderId":"247822167163555840","tradeId":"%d","ts":%d}}')
-TOKENLESS_FRAME = '{"T":"trade.%s","P":%d,"d":{"E":%d,"M":%d,"S":"%s","p":"%s","q":"%s","s":"%s","ti":"%d"}}'
+                 '"makerOrderId":"247822167163555840","tradeId":"%s","ts":%d}}')
+TOKENLESS_FRAME = '{"T":"trade.%s","P":%d,"d":{"E":%d,"M":%d,"S":"%s","p":"%s","q":"%s","s":"%s","ti":"%s"}}'
 WEIGHTS = {"/api/v1/bullet-public": 10, "/api/v2/symbols": 4, "/api/v1/contracts/active": 3, "/api/v1/market/histories": 3,
            "/api/v1/trade/history": 5, "/api/v1/market/allTickers": 15, "/api/v1/market/candles": 3, "/api/v1/kline/query": 3,
            "/api/v1/market/orderbook/level2_20": 2, "/api/v1/market/orderbook/level2_100": 4, "/api/v1/level2/depth20": 5,
@@ -157,25 +157,25 @@ def _tokenless(market_type: str, session: ClientSession, request: dict[str, Any]
 def _encode_spot(form: str, rows: Rows) -> list[bytes]:
     if form == "tokenless":
         return _encode_tokenless("SPOT", rows)
-    return [(SPOT_FRAME % (name, price, number, "sell" if sell else "buy", quantity, name, at, number)).encode()
-            for name, price, number, sell, quantity, at in _columns(rows)]
+    return [(SPOT_FRAME % (name, price, number, "sell" if sell else "buy", quantity, name, at, trade_id)).encode()
+            for name, price, number, sell, quantity, at, trade_id in _columns(rows)]
 
 
 def _encode_futures(form: str, rows: Rows) -> list[bytes]:
     if form == "tokenless":
         return _encode_tokenless("FUTURES", rows)
-    return [(FUTURES_FRAME % (name, number, name, number, "sell" if sell else "buy", quantity, price, number, at)).encode()
-            for name, price, number, sell, quantity, at in _columns(rows)]
+    return [(FUTURES_FRAME % (name, number, name, number, "sell" if sell else "buy", quantity, price, trade_id, at)).encode()
+            for name, price, number, sell, quantity, at, trade_id in _columns(rows)]
 
 
 def _encode_tokenless(kind: str, rows: Rows) -> list[bytes]:
-    return [(TOKENLESS_FRAME % (kind, at, number, at, "sell" if sell else "buy", price, quantity, name, number)).encode()
-            for name, price, number, sell, quantity, at in _columns(rows)]
+    return [(TOKENLESS_FRAME % (kind, at, number, at, "sell" if sell else "buy", price, quantity, name, trade_id)).encode()
+            for name, price, number, sell, quantity, at, trade_id in _columns(rows)]
 
 
 def _columns(rows: Rows) -> Any:
-    return zip(rows.symbols(), rows.price_texts(), rows.trade_id.tolist(), rows.sell.tolist(), rows.quantity_texts(),
-               rows.timestamp.tolist(), strict=True)
+    return zip(rows.symbols(), rows.price_texts(), rows.sequences(), rows.sell.tolist(), rows.quantity_texts(),
+               rows.timestamp.tolist(), rows.ids(), strict=True)
 
 
 def _read_tape(raw: bytes) -> list[TapeTrade]:
@@ -245,7 +245,9 @@ def _row(spot: bool, spec: SymbolSpec, volume: float = 0.0) -> dict[str, Any]:
     return {"symbol": spec.symbol, "rootSymbol": "USDT", "type": "FFWCSX", "expireDate": None, "settleDate": None,
             "baseCurrency": spec.base, "displayBaseCurrency": spec.base, "quoteCurrency": spec.quote,
             "settleCurrency": spec.quote, "lotSize": 1, "multiplier": spec.contract_size, "isQuanto": True,
-            "isInverse": False, "status": "Open", "turnoverOf24h": volume, "markPrice": spec.price}
+            "isInverse": False, "status": "Open", "turnoverOf24h": volume, "markPrice": spec.price, "makerFeeRate": 0.0002,
+            "takerFeeRate": 0.0006, "tickSize": 10.0**-spec.price_decimals, "maxOrderQty": 1_000_000, "maxPrice": 1_000_000.0,
+            "maxLeverage": 50, "firstOpenDate": 1758175736000, "nextFundingRateTime": 18_000_000}
 
 
 def _spot_extras() -> list[dict[str, Any]]:
@@ -260,7 +262,8 @@ def _futures_extras() -> list[dict[str, Any]]:
                                    quantity_decimals=0))
     inverse = {"symbol": "XBTUSDM", "baseCurrency": "XBT", "quoteCurrency": "USD", "settleCurrency": "XBT", "isInverse": True,
                "multiplier": -1.0}
-    dated = {"symbol": "XBTMZ26", "type": "FFICSX", "expireDate": 1798185600000, "baseCurrency": "XBT"}
+    dated = {"symbol": "XBTMZ26", "type": "FFICSX", "expireDate": 1798185600000, "baseCurrency": "XBT",
+             "nextFundingRateTime": None}
     other = {"symbol": "ETHUSDCM", "baseCurrency": "ETH", "quoteCurrency": "USDC", "settleCurrency": "USDC"}
     return [plain | {"status": "Paused"}, plain | inverse, plain | dated, plain | other]
 
@@ -272,13 +275,12 @@ def _trades(call: HttpCall, spot: bool, history: History) -> HttpReply:
         return _error("900001" if spot else "100001", "symbol not exists")
     rows = history.recent(symbol, DEPTH)
     found = []
-    for number, price, quantity, sell, at in zip(rows.trade_id.tolist(), rows.price_texts(), rows.quantity_texts(),
-                                                 rows.sell.tolist(), rows.timestamp.tolist(), strict=True):
+    for _, price, number, sell, quantity, at, trade_id in _columns(rows):
         side = "sell" if sell else "buy"
         if spot:
             found.append({"sequence": str(number), "price": price, "size": quantity, "side": side, "time": at})
         else:
-            found.append({"sequence": number, "contractId": symbol + 1, "tradeId": str(number), "ts": at, "size": int(quantity),
+            found.append({"sequence": number, "contractId": symbol + 1, "tradeId": trade_id, "ts": at, "size": int(quantity),
                           "price": price, "side": side})
     return _answer(found if spot else found[::-1])
 

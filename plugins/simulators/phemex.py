@@ -39,6 +39,8 @@ from pumpwatch import (
 
 PAST_ROWS = 1000
 CANDLES = "/exchange/public/md/v2/kline/list"
+OLD_LIST = "/v1/exchange/public/products"
+LISTS = ("/public/products", "/exchange/public/cfg/v2/products", OLD_LIST)
 CACHED_NS, MINUTE_NS = 10**9, 60 * 10**9
 MOMENT_NS = 20_000_000  # trades of this long share their nanosecond, as those of one taker do on the real venue
 VOLUMES = {"trades": "/md/spot/ticker/24hr/all", "trades_p": "/md/v2/ticker/24hr/all"}
@@ -89,7 +91,7 @@ def _receive_on(channel: str, key: str) -> Callable[[ClientSession, Message, Rul
 
 def _frame(key: str, symbol: str, rows: Rows, kind: str) -> bytes:
     """Return one frame with the rows of a symbol, newest first."""
-    newest, sequence = (int(rows.timestamp[-1]), int(rows.trade_id[-1])) if len(rows) else (0, 0)
+    newest, sequence = (int(rows.timestamp[-1]), rows.sequences()[-1]) if len(rows) else (0, 0)
     text = json.dumps({"dts": newest + 168_537_240, "mts": newest + 10_091_398, "sequence": sequence, "symbol": symbol,
                        key: _trades(key, rows), "type": kind}, separators=(",", ":"))
     return text.encode()
@@ -111,12 +113,15 @@ def _encode_as(key: str) -> Callable[[str, Rows], list[bytes]]:
 def _rest_of(path: str, key: str) -> Callable[[HttpCall, Rules, History, Meter], HttpReply]:
     def rest(call: HttpCall, rules: Rules, history: History, meter: Meter) -> HttpReply:
         book_path = path.replace("trade", "orderbook")
-        if call.path not in ("/public/products", path, book_path, VOLUMES[key], CANDLES, VOLUMES[key][:-4]):
+        if call.path not in (*LISTS, path, book_path, VOLUMES[key], CANDLES, VOLUMES[key][:-4]):
             return HttpReply(404, b'{"code":404,"msg":"not found"}')
         if meter.spend(10 if call.path == CANDLES else 1) > rules.requests > 0:
             return HttpReply(429, b'{"code":429,"msg":"too many requests"}', {"Retry-After": str(meter.retry_after_s())})
-        if call.path == "/public/products":
-            return HttpReply(200, json.dumps({"code": 0, "msg": "", "data": _products(history, key)}).encode())
+        if call.path in LISTS:
+            products: Any = _products(history, key)
+            if call.path == OLD_LIST:  # the contracts of the first version alone
+                products = [row for row in products["products"] if row["type"] == "Perpetual"]
+            return HttpReply(200, json.dumps({"code": 0, "msg": "", "data": products}).encode())
         if call.path == VOLUMES[key]:
             pairs = zip(history.table.symbols, history.table.volumes, strict=True)
             rows = [{"symbol": symbol, "turnoverEv": int(volume * 10**SCALE)} if key == "trades" else
@@ -181,7 +186,9 @@ def _candles(call: HttpCall, history: History, symbol: int, *, scaled: bool) -> 
 
 def _products(history: History, key: str) -> dict[str, Any]:
     """Return products of both markets: this market's symbols, and others that a collector must leave out."""
-    listed = [(_spot if key == "trades" else _perpetual)(spec.symbol, spec.base, "Listed") for spec in history.table.specs]
+    steps = [(10.0**-spec.price_decimals, 10.0**-spec.quantity_decimals) for spec in history.table.specs]
+    listed = [(_spot if key == "trades" else _perpetual)(spec.symbol, spec.base, "Listed", tick=tick, step=step)
+              for spec, (tick, step) in zip(history.table.specs, steps, strict=True)]
     others = [_coin_margined("BTCUSD", "BTC"), _coin_margined("cETHUSD", "ETH"),
               _spot("sSAITAMAUSDT", "SAITAMA", "Delisted"), _spot("sUSDTTRY", "USDT", "Listed", "TRY")]
     perpetuals = [_perpetual("LUNAUSDT", "LUNA", "Delisted"), _perpetual("BTCUSDC", "BTC", "Listed", "USDC")]
@@ -193,21 +200,25 @@ def _products(history: History, key: str) -> dict[str, Any]:
             "perpProductsV2": perpetuals + ([] if spot else listed), "perpProductsPilot": None}
 
 
-def _spot(symbol: str, base: str, status: str, quote: str = "USDT") -> dict[str, Any]:
+def _spot(symbol: str, base: str, status: str, quote: str = "USDT", *, tick: float = 0.01, step: float = 0.01) -> dict[str, Any]:
     return {"symbol": symbol, "type": "Spot", "displaySymbol": f"{base} / {quote}", "quoteCurrency": quote, "baseCurrency": base,
-            "priceScale": SCALE if quote == "USDT" else 4, "pricePrecision": 4, "status": status}
+            "priceScale": SCALE if quote == "USDT" else 4, "pricePrecision": 4, "status": status,
+            "baseTickSize": f"{step:.8f} {base}", "quoteTickSize": f"{tick:.8f} {quote}"}
 
 
-def _perpetual(symbol: str, base: str, status: str, quote: str = "USDT") -> dict[str, Any]:
+def _perpetual(symbol: str, base: str, status: str, quote: str = "USDT", *, tick: float = 0.01,
+               step: float = 0.01) -> dict[str, Any]:
     base = base.replace("1000", "1000 ") if base.startswith("1000") else base
     return {"perpProductSubType": "Normal", "symbol": symbol, "type": "PerpetualV2", "displaySymbol": f"{base} / {quote}",
             "contractUnderlyingAssets": base, "settleCurrency": quote, "quoteCurrency": quote, "baseCurrency": base,
-            "priceScale": 0, "status": status, "qtyPrecision": 3}
+            "priceScale": 0, "status": status, "qtyPrecision": 3,
+            "tickSize": f"{tick:.8f}", "qtyStepSize": f"{step:.8f}"}
 
 
 def _coin_margined(symbol: str, coin: str) -> dict[str, Any]:
     return {"symbol": symbol, "type": "Perpetual", "displaySymbol": f"{coin} / USD", "contractUnderlyingAssets": "USD",
-            "settleCurrency": coin, "quoteCurrency": "USD", "contractSize": 1.0, "priceScale": 4, "status": "Listed"}
+            "settleCurrency": coin, "quoteCurrency": "USD", "contractSize": 1.0, "priceScale": 4, "status": "Listed",
+            "tickSize": 0.5, "lotSize": 1}
 
 
 def _spot_symbols(coins: Sequence[Coin]) -> list[SymbolSpec]:

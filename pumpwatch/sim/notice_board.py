@@ -73,10 +73,15 @@ class NoticeBoard:
                     title=title or self.dialect.title(coin, markets, listed),
                     category=category or self.dialect.category, first_listed_at_ns=now_ns, listed_at_ns=now_ns,
                     body=body)
-        self.posts.append(post)
-        self._truth.event("published", board=self.name, number=post.number, title=post.title, coin=coin.name)
-        self._tell(post, "created")
+        self.add(post, coin.name)
         return post
+
+    def add(self, post: Post, coin: str) -> None:
+        """Show a notice from now on; one with its number is replaced."""
+        self.posts = [other for other in self.posts if other.number != post.number]
+        self.posts.append(post)
+        self._truth.event("published", board=self.name, number=post.number, title=post.title, coin=coin)
+        self._tell(post, "created")
 
     def edit(self, number: int, suffix: str = "", title: str = "") -> Post:
         """Edit a notice: its title gets a suffix or is replaced, and it moves to the top.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,11 @@ def _format(decimals: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Trades in the order they happened. price and quantity count units of the symbol's last decimal."""
+    """Trades in the order they happened. price and quantity count units of the symbol's last decimal.
+
+    sequence, text_id: the venue's own where it has them apart from trade_id (recorded trades); None: trade_id serves as both.
+    An empty text_id means that trade_id is the id.
+    """
 
     table: SymbolTable
     symbol: NDArray[np.int32]
@@ -76,6 +81,8 @@ class Rows:
     quantity: Ints
     sell: NDArray[np.bool_]
     flags: NDArray[np.uint8]
+    sequence: Ints | None = None
+    text_id: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.symbol)
@@ -83,7 +90,9 @@ class Rows:
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Rows:
         """Return the given rows."""
         return Rows(self.table, self.symbol[rows], self.trade_id[rows], self.timestamp[rows], self.price[rows],
-                    self.quantity[rows], self.sell[rows], self.flags[rows])
+                    self.quantity[rows], self.sell[rows], self.flags[rows],
+                    None if self.sequence is None else self.sequence[rows],
+                    None if self.text_id is None else self.text_id[rows])
 
     @staticmethod
     def concat(parts: Sequence[Rows]) -> Rows:
@@ -94,7 +103,8 @@ class Rows:
                     np.concatenate([part.trade_id for part in parts]),
                     np.concatenate([part.timestamp for part in parts]),
                     np.concatenate([part.price for part in parts]), np.concatenate([part.quantity for part in parts]),
-                    np.concatenate([part.sell for part in parts]), np.concatenate([part.flags for part in parts]))
+                    np.concatenate([part.sell for part in parts]), np.concatenate([part.flags for part in parts]),
+                    _joined([part.sequence for part in parts]), _joined([part.text_id for part in parts]))
 
     @staticmethod
     def empty(table: SymbolTable) -> Rows:
@@ -106,6 +116,18 @@ class Rows:
         """Return each row's symbol as text."""
         names = self.table.symbols
         return [names[number] for number in self.symbol.tolist()]
+
+    def ids(self) -> list[str]:
+        """Return each trade's id as the venue writes it."""
+        numbers = list(map(str, self.trade_id.tolist()))
+        if self.text_id is None:
+            return numbers
+        return [text or number for text, number in zip(self.text_id.tolist(), numbers, strict=True)]
+
+    def sequences(self) -> list[int]:
+        """Return each trade's sequence number."""
+        numbers: list[int] = (self.trade_id if self.sequence is None else self.sequence).tolist()
+        return numbers
 
     def price_texts(self) -> list[str]:
         """Return each price as the venue writes it."""
@@ -133,3 +155,8 @@ class Rows:
         whole, part = np.divmod(values, scales[numbers])
         return [formats[number] % (a, b) for number, a, b in
                 zip(numbers.tolist(), whole.tolist(), part.tolist(), strict=True)]
+
+
+def _joined(columns: Sequence[Any]) -> Any:
+    """Return one column, None where a part has none."""
+    return None if any(column is None for column in columns) else np.concatenate(columns)

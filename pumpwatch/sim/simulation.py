@@ -42,9 +42,9 @@ Planned = tuple[float, Callable[[], Any]]  # seconds of trading, what happens th
 class Simulation:
     """All venues, boards and the clock that drives them. `planned` holds what is to happen by schedule, in order."""
 
-    def __init__(self, options: SimOptions, dialects: Sequence[Dialect | BoardDialect]) -> None:
+    def __init__(self, options: SimOptions, dialects: Sequence[Dialect | BoardDialect], clock: Clock | None = None) -> None:
         self.options = options
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.folder = Path(options.folder)
         chosen = [dialect for dialect in dialects if isinstance(dialect, Dialect)
                   and dialect.name in (options.venues or [dialect.name])]
@@ -56,7 +56,7 @@ class Simulation:
             raise ConfigError(f"simulation: no mode `{options.mode}`", f"known: {', '.join(MODES)}")
         listed = spread(options.roster, [dialect.listed for dialect in chosen]) if options.roster else []
         self.coins = _coins(max(listed, default=0) or options.symbols)
-        tables = [self._table(dialect, count) for dialect, count in zip_longest(chosen, listed)]
+        tables = [self.table(dialect, count) for dialect, count in zip_longest(chosen, listed)]
         names = [(dialect.name, table.symbols) for dialect, table in zip(chosen, tables, strict=True)]
         self.truth = TruthWriter(self.folder if options.truth else None, names, {"seed": options.seed})
         self._address_limits: dict[str, AddressLimits] = {}
@@ -65,7 +65,7 @@ class Simulation:
                        for dialect in dialects if isinstance(dialect, BoardDialect)}
         for board in self.boards.values():
             board.posts = list(board.dialect.seed(self.clock.now_ns(), self.coins))
-        self.sources = [self._source(venue) for venue in self.venues.values()]
+        self.sources: list[Source] = [self.source(venue) for venue in self.venues.values()]
         self.planned: list[Planned] = []
         self.stopping = Event()
         self.running = False
@@ -84,15 +84,21 @@ class Simulation:
                                  flag_shares=flags)
         counted_as = dialect.exchange if rules.shared_by_markets else dialect.name
         limits = self._address_limits.setdefault(counted_as, AddressLimits(self.clock))
-        context = VenueContext(number, dialect, rules, table, TradeHistory(table, options.history_trades), self.truth, self.clock)
+        context = VenueContext(number, dialect, rules, table, self.history(dialect, table), self.truth, self.clock)
         return SimVenue(context, market, limits, backlog_bytes=options.backlog_bytes, lag_s=options.lag_s)
 
-    def _table(self, dialect: Dialect, count: int | None) -> SymbolTable:
+    def history(self, dialect: Dialect, table: SymbolTable) -> TradeHistory:
+        """Return the empty history of a venue."""
+        return TradeHistory(table, self.options.history_trades)
+
+    def table(self, dialect: Dialect, count: int | None) -> SymbolTable:
+        """Return the symbols of a venue: those of the first `count` coins, or of all for None."""
         if self.options.mode == "tape":
             return SymbolTable(tape_specs(dialect, self.options.tape.files.get(dialect.name, [])))
         return SymbolTable(dialect.symbols(self.coins[:count]))
 
-    def _source(self, venue: SimVenue) -> Source:
+    def source(self, venue: SimVenue) -> Source:
+        """Return the trades of a venue."""
         shares = self.options.shares
         rate = self.options.rate * shares.get(venue.name, 1 / len(self.venues) if not shares else 0.0)
         if self.options.mode in ("burst", "paced") and venue.dialect.stamps:

@@ -221,10 +221,12 @@ class SimVenue:
         if most == 1:
             return self.frames(self.dialect.encode(connection.session.form, rows), connection.session.form), None
         payloads, counts, begin = [], [], 0
-        numbers = rows.symbol.tolist()
-        while begin < len(numbers):
+        keys: list[Any] = rows.symbol.tolist()
+        if rows.sequence is not None:  # recorded trades share a frame with all those of their sequence number
+            keys, most = list(zip(keys, rows.sequence.tolist(), strict=True)), len(keys)
+        while begin < len(keys):
             end = begin + 1
-            while end < len(numbers) and numbers[end] == numbers[begin] and end - begin < most:
+            while end < len(keys) and keys[end] == keys[begin] and end - begin < most:
                 end += 1
             payloads += self.dialect.encode(connection.session.form, rows.take(slice(begin, end)))
             counts.append(end - begin)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import client_environment
 from tests.bench.processes import BenchError
 
 VERSION = "2.4.1"
@@ -18,26 +16,12 @@ RUNNER = Path(__file__).with_name("cryptofeed_runner.py")
 REQUIREMENTS = (f"cryptofeed=={VERSION}", "uvloop", "orjson")
 
 
-def cache_folder() -> Path:
-    """Return where the environment is kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pumpwatch"
-
-
 def environment() -> Path:
     """Return the Python of cryptofeed's environment, made on first use from the package registry."""
-    folder = cache_folder() / f"cryptofeed-{VERSION}-py{sys.version_info.major}.{sys.version_info.minor}"
-    python, ready = folder / "bin" / "python", folder / "ready"
-    if ready.exists() and ready.read_text("utf-8").split() == [*REQUIREMENTS]:
-        return python
-    print(f"bench: installing cryptofeed {VERSION} into {folder}", file=sys.stderr, flush=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for command in ([sys.executable, "-m", "venv", folder], [python, "-m", "pip", "install", "-q", *REQUIREMENTS]):
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=900, check=False)
-        if done.returncode:
-            raise BenchError(f"cannot make cryptofeed's environment:\n{(done.stdout + done.stderr)[-2000:]}")
-    ready.write_text("\n".join(REQUIREMENTS), "utf-8")
-    return python
+    try:
+        return client_environment.environment(f"cryptofeed-{VERSION}", REQUIREMENTS)
+    except client_environment.EnvironmentFailed as error:
+        raise BenchError(str(error)) from error
 
 
 def versions() -> list[str]:

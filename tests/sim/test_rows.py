@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from pumpwatch.sim.rows import Rows, SymbolSpec, SymbolTable
@@ -36,3 +38,12 @@ def test_rows_are_taken_and_joined_in_order() -> None:
 def test_a_few_symbols_have_most_of_the_trades() -> None:
     assert TABLE.shares[0] > TABLE.shares[1] and abs(TABLE.shares.sum() - 1) < 1e-9
     assert TABLE.index == {"A-USDT": 0, "B-USDT": 1} and len(TABLE) == 2
+
+
+def test_recorded_rows_keep_their_own_sequence_and_the_ids_that_are_words() -> None:
+    plain = rows()
+    assert (plain.ids(), plain.sequences()) == (["1", "2"], [1, 2])
+    recorded = dataclasses.replace(plain, sequence=np.array([70, 70]), text_id=np.array(["", "a-word"], object))
+    joined = Rows.concat([recorded, recorded.take(slice(1, 2))])
+    assert (joined.ids(), joined.sequences()) == (["1", "a-word", "a-word"], [70, 70, 70])
+    assert Rows.concat([recorded, plain]).sequence is None

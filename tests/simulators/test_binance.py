@@ -316,3 +316,17 @@ def test_handshakes_pongs_and_age_have_limits() -> None:
         assert caught.value.status_code == 429
         reasons = [event["reason"] for event in sim.truth().events if event["kind"] == "down"]
         assert reasons[:2] == ["no pong", "too old"]
+
+
+@pytest.mark.parametrize(("dialect", "path"), [(SPOT_DIALECT, "/api/v3"), (FUTURES_DIALECT, "/fapi/v1")])
+def test_deep_books_and_steps_are_answered_for_clients_that_place_orders(dialect: Any, path: str) -> None:
+    client = Client(dialect)
+    assert len(json.loads(client.get(f"{path}/depth", symbol="BTCUSDT", limit="1000").body)["asks"]) == 400
+    too_deep = "5001" if dialect is SPOT_DIALECT else "30"
+    assert client.get(f"{path}/depth", symbol="BTCUSDT", limit=too_deep).status == 400
+    weights = [float(client.get(f"{path}/depth", symbol="BTCUSDT", limit=limit).headers["X-MBX-USED-WEIGHT-1M"])
+               for limit in ("50", "100", "500", "1000")]
+    assert weights == ([5, 5, 25, 50] if dialect is SPOT_DIALECT else [2, 5, 10, 20])
+    for row in json.loads(client.get(f"{path}/exchangeInfo").body)["symbols"]:
+        steps = {entry["filterType"]: entry for entry in row["filters"]}
+        assert float(steps["PRICE_FILTER"]["tickSize"]) > 0 and float(steps["LOT_SIZE"]["stepSize"]) > 0

@@ -1,0 +1,139 @@
+"""`pumpwatch replay`: serve a recorded listing in the exchanges' own protocols."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pumpwatch.commands.options import json_option
+from pumpwatch.commands.output import print_json, say
+
+if TYPE_CHECKING:
+    from pumpwatch.playback.replay import Played, Replay
+
+PROGRESS_S = 5.0
+MAX = "max"
+
+
+class Speed(click.ParamType[float]):
+    """A factor above 0, or `max`."""
+
+    name = "N|max"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from pumpwatch.playback.tape_clock import AS_FAST_AS_TAKEN
+
+        if value == MAX:
+            return AS_FAST_AS_TAKEN
+        try:
+            speed = float(value)
+        except ValueError:
+            speed = 0.0
+        if not 0 < speed <= 1_000_000:
+            self.fail(f"{value!r} is neither a number above 0 nor `{MAX}`", param, ctx)
+        return speed
+
+
+@click.command()
+@click.option("--archive", required=True, metavar="DIR", type=click.Path(path_type=Path),
+              help="The archive to play: a folder such as SOMI_20261103T060000Z.")
+@click.option("--speed", type=Speed(), default="1", show_default=True,
+              help="Play so many times as fast as it was recorded; `max`: as fast as the clients take it.")
+@click.option("--times", type=click.Choice(("shifted", "recorded")), default="shifted", show_default=True,
+              help="Move all times to now, or leave them as they were recorded.")
+@click.option("--wait", "wait_for", type=click.IntRange(1), is_flag=False, flag_value=1, default=None, metavar="[N]",
+              help="Begin once clients have subscribed to trades of N venues, of one without N.")
+@click.option("--lead-s", type=click.FloatRange(0, 86_400), metavar="N",
+              help="Begin N seconds before the notice; by default at the first trade. The REST history has the earlier trades.")
+@click.option("--notice-at", type=click.Choice(("published", "detected")), default="published", show_default=True,
+              help="Show the notice when the board says that it was published, or when the recording collector saw it.")
+@click.option("--loop", is_flag=True, help="Begin again after the end, until stopped.")
+@click.option("--port", "first_port", type=click.IntRange(1, 65_500), metavar="N",
+              help="Listen on ports from N on, the venues in alphabetical order; else on any free ones.")
+@click.option("--folder", metavar="DIR", type=click.Path(file_okay=False),
+              help="Put the certificate authority here; else into a folder that is removed at the end.")
+@json_option
+def replay(archive: Path, speed: float, times: str, wait_for: int | None, lead_s: float | None, notice_at: str, loop: bool,
+           first_port: int | None, folder: str | None, as_json: bool) -> int:
+    """Serve a recorded listing on loopback, in the exchanges' own protocols.
+
+    ccxt, cryptofeed, hummingbot, your own bot or a PumpWatch collector connects to it as to the exchanges. Trades have their
+    recorded ids, prices and quantities, and come when they came; the board shows the notice at its moment. Ends with 0 after the
+    tape. This is not `pumpwatch listing replay`, which makes an archive again from the store.
+
+    Prints the config that points a collector at it (with --json the bare addresses, and the figures at the end). Addresses, hints
+    for ccxt and cryptofeed, and the progress go to stderr.
+
+    \b
+    Example: pumpwatch replay --archive data/SOMI_20261103T060000Z --wait
+             pumpwatch replay --archive data/SOMI_20261103T060000Z --speed 10 --lead-s 20 --port 9443 > replay.yaml
+    """
+    from pumpwatch.playback.archived import read_archived
+    from pumpwatch.playback.replay import PlayOptions, play
+    from pumpwatch.sim.collector_config import config_yaml
+    from pumpwatch.sim.server import load_dialects
+
+    archived = read_archived(archive)
+    options = PlayOptions(speed=speed, recorded_times=times == "recorded", lead_s=lead_s, wait_for=wait_for or 0, loop=loop,
+                          detected=notice_at == "detected", first_port=first_port or 0,
+                          folder=str(Path(folder).absolute()) if folder else "")
+
+    def listening(addresses: dict[str, Any], replay: Replay) -> None:
+        if as_json:
+            print_json([addresses])
+        else:
+            print(config_yaml(addresses), flush=True)
+        say(*_about(addresses, replay))
+
+    ended = play(archived, options, load_dialects(), listening=listening, progress=Progress(say).show)
+    say(f"the tape is over: {_line(ended)}")
+    if as_json:
+        print_json([{"trades": ended.trades, "of": ended.of, "sent": ended.sent, "notices": ended.notices}])
+    return 0
+
+
+def _about(addresses: dict[str, Any], replay: Replay) -> list[str]:
+    """Return what a user needs to connect: the addresses, and hints for clients."""
+    archived, ca_file = replay.archived, addresses["ca_file"]
+    lines = [f"{archived.path.name}: {archived.trades:,} trades of {archived.coin} on {len(replay.venues)} venues", ""]
+    lines += [f"  {name:16} {urls['ws_url']}   {urls['rest_url']}" for name, urls in sorted(addresses["venues"].items())]
+    lines += [f"  {name:16} {board['url']}" for name, board in addresses["boards"].items()]
+    lines += ["", f"  certificate authority: {ca_file}",
+              "  PumpWatch:  save what stdout got as replay.yaml, then: pumpwatch collect -c replay.yaml",
+              f"  ccxt:       {{'cafile': '{ca_file}'}}, and these addresses in exchange.urls['api']",
+              f"  cryptofeed: SSL_CERT_FILE={ca_file}, and websocket_endpoints of the feed's class",
+              "  how, client by client: docs/replay.md"]
+    if replay.unspoken:
+        lines.append(f"  left out, because no plugin speaks as they do: {', '.join(replay.unspoken)}")
+    if unusable := sum(venue.left_out for venue in archived.venues):
+        lines.append(f"  left out: {unusable:,} trades without a usable price or quantity")
+    return lines
+
+
+class Progress:
+    """The line of progress: it is rewritten on a terminal; else one comes every PROGRESS_S, and at each new state."""
+
+    def __init__(self, tell: Callable[[str], None], now_s: Callable[[], float] = time.monotonic) -> None:
+        self._tell, self._now_s = tell, now_s
+        self._state, self._told_s = "", 0.0
+
+    def show(self, played: Played) -> None:
+        """Show how far it is, if that is due."""
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{_line(played)}" + ("\n" if played.state == "ended" else ""))
+            sys.stderr.flush()
+        elif played.state != self._state or self._now_s() - self._told_s >= PROGRESS_S:
+            self._state, self._told_s = played.state, self._now_s()
+            self._tell(_line(played))
+
+
+def _line(played: Played) -> str:
+    if played.state == "waiting":
+        return f"waiting for a client that subscribes to trades, {played.clients} connected"
+    when = f"{abs(played.tape_s):.1f} s {'before' if played.tape_s < 0 else 'after'} the notice"
+    return f"{when}: {played.trades:,} of {played.of:,} trades played, {played.sent:,} sent, {played.clients} clients connected"

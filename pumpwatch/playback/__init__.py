@@ -1,0 +1,1 @@
+"""Playback: a recorded listing, served in the exchanges' own protocols."""
