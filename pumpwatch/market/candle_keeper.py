@@ -39,8 +39,8 @@ class CandleKeeper:
         self._past: dict[int, tuple[Evidence, dict[Series, list[Span]]]] = {}  # the same of an earlier day, by its first minute
         self._figures = {"minutes": 0, "candles": 0, "again": 0, "last_pass_ns": 0}
 
-    def run(self) -> None:
-        """Do a round. Raises StorageError; the next round does what is missing."""
+    def run(self) -> bool:
+        """Do a round; return whether it has left minutes for the next one. Raises StorageError: the next round does it again."""
         changed = self._look()
         done = self._follower.run()
         self._figures["minutes"] += done.minutes
@@ -48,6 +48,7 @@ class CandleKeeper:
         self._figures["again"] += done.again
         self._judge(changed)
         self._figures["last_pass_ns"] = self._clock.now_ns()
+        return self._follower.behind
 
     def write(self, series: Sequence[Series], rows: CandleColumns, marks: dict[str, str] | None) -> None:
         """Store candles of a minute, and make again the longer ones that hold them. Raises StorageError."""

@@ -96,8 +96,15 @@ class MarketJobs:
                                next_run_time=datetime.now(UTC) + timedelta(seconds=first_s))
 
     def candles(self) -> None:
-        """Make the candles of what was recorded since the last time."""
-        self._do("candles", self.keeper.run)
+        """Make the candles of what was recorded since the last time, round after round while these are behind."""
+        behind = [True]
+
+        def work() -> None:
+            behind[0] = False
+            behind[0] = self.keeper.run()
+
+        while behind[0]:
+            self._do("candles", work)  # other jobs get the store's thread in between
 
     def retain(self) -> None:
         """Remove candles that are too old."""

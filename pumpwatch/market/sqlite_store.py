@@ -212,6 +212,11 @@ class SqliteCandleStore(CandleStore):
         with self.file.errors("read"):
             return dict(self.file.rows("SELECT name, value FROM marks"))
 
+    def mark(self, name: str) -> str:
+        """Return a remembered mark, an empty text without one."""
+        with self.file.errors("read"):
+            return next((str(value) for value, in self.file.rows("SELECT value FROM marks WHERE name = ?", (name,))), "")
+
     def coverage(self, interval: str) -> dict[Series, Coverage]:
         """Return the part of each series that is stored."""
         seconds = interval_ns(interval) // NS_PER_S
