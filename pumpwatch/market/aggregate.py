@@ -5,7 +5,7 @@ Only candles that changed are made again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -134,15 +134,35 @@ def _ended(count: int, interval: str, was_over_ns: int, over_ns: int) -> set[tup
 def _again(store: CandleStore, series: Sequence[Series], shorter: str, interval: str, touched: set[tuple[int, int]], over_ns: int,
            lost: Lost) -> tuple[CandleColumns, list[tuple[Series, int]]]:
     """Return the touched candles as they are now, and those of which nothing is left."""
-    length, by_start = INTERVALS_NS[interval], dict[int, list[int]]()
-    for place, start in sorted(touched):
-        by_start.setdefault(start, []).append(place)
     parts = []
-    for start, places in by_start.items():
-        found = store.read_many([series[place] for place in places], shorter, start, start + length)
+    for start, end, places in _together(touched, INTERVALS_NS[interval]):
+        found = store.read_many([series[place] for place in places], shorter, start, end)
         if len(found):
             found.series[:] = np.array(places, np.int32)[found.series]
             parts.append(aggregate(found, interval, over_ns, lost))
     made = CandleColumns.concat(parts)
-    left = set(zip(made.series.tolist(), made.timestamp.tolist(), strict=True))
-    return made, [(series[place], start) for place, start in touched - left]
+    keys = list(zip(made.series.tolist(), made.timestamp.tolist(), strict=True))
+    made = made.take(np.array([key in touched for key in keys], np.bool_))
+    return made, [(series[place], start) for place, start in touched.difference(keys)]
+
+
+def _together(touched: set[tuple[int, int]], length: int) -> Iterator[tuple[int, int, list[int]]]:
+    """Yield times [start, end) and places that hold all touched candles: following ones together, if most places are the same.
+
+    One question of a store is then about a longer time.
+    """
+    by_start = dict[int, set[int]]()
+    for place, start in touched:
+        by_start.setdefault(start, set()).add(place)
+    begin = end = 0
+    places = set[int]()
+    for start in sorted(by_start):
+        both = places | by_start[start]
+        if places and start == end and 2 * len(places & by_start[start]) >= len(both):
+            end, places = start + length, both
+            continue
+        if places:
+            yield begin, end, sorted(places)
+        begin, end, places = start, start + length, by_start[start]
+    if places:
+        yield begin, end, sorted(places)

@@ -27,10 +27,10 @@ from pumpwatch.model import Instrument, Int64
 log = logging.getLogger(__name__)
 
 SETTLE_S = 2.0  # a minute is summed so long after its end
-MOST_MINUTES = 20  # that a pass sums: the rest of a long journal waits for the next ones
+MOST_MINUTES = 60  # that a pass sums: the rest of a long journal waits for the next ones
 MARK = "journal"
 BEGINS = "begins"  # the mark of the minute since which trades are made candles
-MOST_ROWS = 100_000  # candles of a transaction
+MOST_ROWS = 50_000  # candles of a transaction
 Write = Callable[[Sequence[Series], CandleColumns, dict[str, str] | None], None]  # with marks; or StorageError
 
 

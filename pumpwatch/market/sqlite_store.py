@@ -10,6 +10,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ _COLUMNS = ("timestamp, open, high, low, close, volume, quote_volume, taker_buy_
 _ROWS = f"SELECT {_COLUMNS} FROM candles WHERE series = ? AND interval = ? AND timestamp >= ? AND timestamp < ?"
 _LAST_ROWS = f"{_ROWS} ORDER BY timestamp DESC LIMIT ?"
 _BLOCKS = "SELECT start, data FROM blocks WHERE series = ? AND interval = ? AND start > ? AND start < ?"
+_OF_MANY = "series IN (SELECT value FROM json_each(?))"
+_ROWS_OF_MANY = (f"SELECT {_COLUMNS}, series FROM candles WHERE {_OF_MANY} AND interval = ? AND timestamp >= ?"
+                 " AND timestamp < ?")
+_BLOCKS_OF_MANY = f"SELECT series, start, data FROM blocks WHERE {_OF_MANY} AND interval = ? AND start > ? AND start < ?"
 _LAST_BLOCK = f"{_BLOCKS} ORDER BY start DESC LIMIT 1"
 _BLOCK = "SELECT data FROM blocks WHERE series = ? AND interval = ? AND start = ?"
 _INSERT = f"INSERT OR REPLACE INTO candles (series, interval, {_COLUMNS}) VALUES ({', '.join('?' * 13)})"
@@ -164,18 +169,24 @@ class SqliteCandleStore(CandleStore):
     def read_many(self, series: Sequence[Series], interval: str, from_ns: int, to_ns: int) -> CandleColumns:
         """Return the candles of several series, by series and time. `rows.series` are places in `series`."""
         interval_ns(interval)
-        parts = []
+        seconds, block_s = INTERVALS_NS[interval] // NS_PER_S, BLOCK_NS[interval] // NS_PER_S
+        from_s, to_s = _seconds(from_ns, to_ns)
         with self.file.reading("read"):
-            for place, one in enumerate(series):
-                number = self._id(one)
-                if number is not None and len(part := self._read(number, interval, from_ns, to_ns, None)):
-                    part.series[:] = place
-                    parts.append(part)
-        return CandleColumns.concat(parts)
+            places = {number: place for place, one in enumerate(series) if (number := self._id(one)) is not None}
+            if from_s >= to_s or not places:
+                return CandleColumns.empty()
+            numbers = str(list(places))
+            found = list(zip(*self.file.rows(_ROWS_OF_MANY, (numbers, seconds, from_s, to_s)), strict=True))
+            parts = [_as_columns([places[number] for number in found[-1]], found[:-1])] if found else []
+            for number, start, data in self.file.rows(_BLOCKS_OF_MANY, (numbers, seconds, from_s - block_s, to_s)):
+                part = self._inside(data, interval, start, from_s, to_s)
+                parts.append(replace(part, series=np.full(len(part), places[number], np.int32)))
+        rows = CandleColumns.concat(parts)
+        return rows.take(np.lexsort((rows.timestamp, rows.series)))
 
     def _read(self, number: int, interval: str, from_ns: int, to_ns: int, limit: int | None) -> CandleColumns:
         seconds, block_s = INTERVALS_NS[interval] // NS_PER_S, BLOCK_NS[interval] // NS_PER_S
-        from_s, to_s = (max(min(-(-at // NS_PER_S), _MOST_S), -_MOST_S) for at in (from_ns, to_ns))
+        from_s, to_s = _seconds(from_ns, to_ns)
         if from_s >= to_s or limit == 0:
             return CandleColumns.empty()
         most = -1 if limit is None else min(limit, _MOST_S)
@@ -298,6 +309,11 @@ def merged(old: CandleColumns, new: CandleColumns, gone: Sequence[int] = ()) -> 
     return rows.take(order[np.append(times[1:] != times[:-1], True)] if len(rows) else order)
 
 
+def _seconds(*times_ns: int) -> list[int]:
+    """Return times in whole seconds, rounded up, within what a candle may have."""
+    return [max(min(-(-at // NS_PER_S), _MOST_S), -_MOST_S) for at in times_ns]
+
+
 def _sorted(interval: str, numbers: Int64, rows: CandleColumns) -> tuple[Int64, CandleColumns, dict[Block, slice]]:
     """Return ids and candles by series and time, the last one of each time, and the place of each series and block."""
     number = numbers[rows.series]
@@ -324,7 +340,11 @@ def _columns(found: Sequence[tuple[Any, ...]]) -> CandleColumns:
     """Return rows of the table as columns."""
     if not found:
         return CandleColumns.empty()
-    timestamp, *floats, trades, complete, origin = zip(*found, strict=True)
+    return _as_columns([0] * len(found), list(zip(*found, strict=True)))
+
+
+def _as_columns(series: Sequence[int], found: Sequence[Sequence[Any]]) -> CandleColumns:
+    timestamp, *floats, trades, complete, origin = found
     counts = [-1 if count is None else count for count in trades]
-    columns = ([0] * len(found), np.array(timestamp, np.int64) * NS_PER_S, *floats, counts, complete, origin)
+    columns = (series, np.array(timestamp, np.int64) * NS_PER_S, *floats, counts, complete, origin)
     return CandleColumns(*(np.array(column, dtype) for column, dtype in zip(columns, DTYPES, strict=True)))
