@@ -92,20 +92,22 @@ def _alike(one: CandleColumns, other: CandleColumns) -> NDArray[np.bool_]:
 def write_minutes(store: CandleStore, series: Sequence[Series], rows: CandleColumns, over_ns: int, *,
                   was_over_ns: int | None = None, marks: dict[str, str] | None = None,
                   removed: Sequence[tuple[Series, int]] = (), lost: Lost = (),
-                  kept_from_ns: Mapping[str, int] | None = None) -> None:
+                  kept_from_ns: Mapping[str, int] | None = None, again: Sequence[tuple[Series, int]] = ()) -> None:
     """Store minutes, and make again the longer candles that hold a changed one.
 
     All of it and the marks are one transaction: after a kill everything is there, or nothing. Longer candles that ended between
     `was_over_ns`, the `over_ns` of the call before, and `over_ns` are made again for every series of the store, since they are
     complete now. `lost` names places in `series`; what is lost must be named each time. kept_from_ns: for each interval
-    the time before which candles are removed; those that would be made of such are left as they are. Raises StorageError.
+    the time before which candles are removed; those that would be made of such are left as they are. again: series and minutes
+    (ns) whose longer candles are made again though no minute changes. Raises StorageError.
     """
     places: dict[Series, int] = {one: place for place, one in enumerate(series)}
-    for one in [*(one for one, _ in removed), *(store.series() if was_over_ns is not None else ())]:
+    for one in [*(one for one, _ in (*removed, *again)), *(store.series() if was_over_ns is not None else ())]:
         places.setdefault(one, len(places))
     everyone = list(places)
-    changed = (np.concatenate([rows.series.astype(np.int64), [places[one] for one, _ in removed]]).astype(np.int64),
-               np.concatenate([rows.timestamp, [at for _, at in removed]]).astype(np.int64))
+    named = [*removed, *again]
+    changed = (np.concatenate([rows.series.astype(np.int64), [places[one] for one, _ in named]]).astype(np.int64),
+               np.concatenate([rows.timestamp, [at for _, at in named]]).astype(np.int64))
     with store.transaction():
         store.write(MINUTE, series, rows, marks, removed)
         for shorter, interval in pairwise(_LEVELS):

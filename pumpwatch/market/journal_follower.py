@@ -23,13 +23,14 @@ from pumpwatch.market.interfaces import CandleStore
 from pumpwatch.market.intervals import MINUTE, MINUTE_NS
 from pumpwatch.market.journal_candles import JournalCandles, Position
 from pumpwatch.model import Instrument, Int64
+from pumpwatch.store.reader import JournalReader
 
 log = logging.getLogger(__name__)
 
 SETTLE_S = 2.0  # a minute is summed so long after its end
 MOST_MINUTES = 60  # that a pass sums: the rest of a long journal waits for the next ones
 MARK = "journal"
-BEGINS = "begins"  # the mark of the minute since which trades are made candles
+BEGINS = "begins"  # the mark of the minute since which trades are made candles; 0: all that were ever recorded
 MOST_ROWS = 50_000  # candles of a transaction
 Write = Callable[[Sequence[Series], CandleColumns, dict[str, str] | None], None]  # with marks; or StorageError
 
@@ -69,7 +70,7 @@ class JournalFollower:
             at = Position(0, at.minute)
         again = self._make_again(journal, journal.touched(at.batch, at.minute))
         at = Position(journal.last_id, at.minute)
-        begins = {} if self._store.mark(BEGINS) else {BEGINS: str(at.minute)}
+        begins = {} if self._store.mark(BEGINS) else {BEGINS: str(journal.whole_from)}
         self._store.write(MINUTE, (), CandleColumns.empty(), {MARK: at.text(), **begins})
         end, parts, candles = (self._clock.now_ns() - int(SETTLE_S * NS_PER_S)) // MINUTE_NS, list[CandleColumns](), 0
         began = at.minute
@@ -128,7 +129,9 @@ class JournalFollower:
             self._write_minutes(series, rows, marks)
 
     def instruments(self) -> dict[Series, Instrument]:
-        """Return every instrument that the journal has named so far."""
+        """Return every instrument that the journal names. Reads its files where no pass has done so yet."""
+        if not len(self._catalogue):
+            JournalReader(self._folder, self._catalogue).load_instruments()
         return dict(zip(self._catalogue.names(range(len(self._catalogue))), self._catalogue.instruments, strict=False))
 
     def figures(self) -> dict[str, int]:
