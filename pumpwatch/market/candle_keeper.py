@@ -57,7 +57,7 @@ class CandleKeeper:
         self._figures["candles"] += done.candles
         self._figures["again"] += done.again
         self._judge(changed)
-        self._first = max(self._first, self._end)  # earlier minutes that are written before the next round have their verdict at once
+        self._first = max(self._first, self._end)  # earlier minutes that are written before the next round get a verdict at once
         self._figures["last_pass_ns"] = self._clock.now_ns()
         return self._follower.behind
 
