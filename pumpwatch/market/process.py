@@ -75,7 +75,7 @@ class MarketJobs:
         self._http = Http(tls_context(config.net.ca_file), config.net.connect_timeout_s, config.net.proxy)
         self._budgets = Budgets(self._clock)
         self.history = CandleHistory(store, self._ask, self._clock, self._thread.apply, self.keeper.write)
-        self.sinks = self._sink_candles()
+        self._sinks: list[SinkCandles] | None = None  # made where a store was lost
         self.scheduler = Scheduler(self._clock)
         self._clock_watch = ClockWatch(self._clock)
         self._problems: dict[str, str] = {}
@@ -90,7 +90,7 @@ class MarketJobs:
         self._every("candle upkeep", UPKEEP_S, self.upkeep, FIRST_UPKEEP_S)
         if self._options.history and self._options.history_days:
             self._every("candle history", HISTORY_S, self.fetch, FIRST_HISTORY_S)
-        if self.sinks:
+        if self._config.sinks:
             self._every("candles of sinks", SINKS_EVERY_S, self.read_sinks, FIRST_SINKS_S)
         since_s = self._clock.now_ns() / NS_PER_S - CandleUpkeep(self._store).noted_s(CHECKED)
         self._every("candle check", CHECK_S, self.check, min(max(FIRST_CHECK_S, CHECK_S - since_s), CHECK_S))
@@ -155,8 +155,8 @@ class MarketJobs:
 
         def look() -> None:
             marks.update(self._store.marks())
-            lost_store = all(sink.done for sink in self.sinks)
-            for (exchange, market_type, symbol), spans in self.keeper.missing_since(oldest, lost_store=lost_store).items():
+            read = not self._config.sinks or (self._sinks is not None and all(sink.done for sink in self._sinks))
+            for (exchange, market_type, symbol), spans in self.keeper.missing_since(oldest, lost_store=read).items():
                 missing.setdefault(f"{exchange}.{market_type}", {})[symbol] = spans
             facts.update({**self.keeper.instruments(), **known_instruments(self._config, self._plugins, Catalogue())})
 
@@ -179,11 +179,15 @@ class MarketJobs:
 
     def read_sinks(self) -> None:
         """Make candles of minutes older than the journal from the sinks, where the store does not have them."""
-        kept_ns = kept_from(self._clock.now_ns(), self._kept_days()).get(MINUTE, 0)
+        oldest = kept_from(self._clock.now_ns(), self._kept_days()).get(MINUTE, 0) // MINUTE_NS
 
         def work() -> None:
-            for sink in self.sinks:
-                sink.work(kept_ns // MINUTE_NS, SINKS_S)
+            begins: list[int] = []
+            self._thread.apply(lambda: begins.append(self.keeper.begins()))
+            if self._sinks is None:
+                self._sinks = self._sink_candles() if begins[0] > max(oldest, self.keeper.watched_from()) else []
+            for sink in self._sinks:
+                sink.work(oldest, SINKS_S)
         if self.keeper.figures()["last_pass_ns"]:  # a round has read what was watched
             self._try("candles of sinks", work)
 
@@ -243,7 +247,7 @@ class MarketJobs:
     def tell(self) -> None:
         """Tell the state."""
         self._tell({"figures": {**self.keeper.figures(), "history": self.history.figures(),
-                                "sinks": [sink.figures() for sink in self.sinks], "flaws": self._flaws,
+                                "sinks": [sink.figures() for sink in self._sinks or ()], "flaws": self._flaws,
                                 "problems": dict(self._problems)},
                     "jobs": self.scheduler.rows()})
 
