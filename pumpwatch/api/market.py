@@ -23,10 +23,9 @@ from pumpwatch.clock import NS_PER_S, Clock
 from pumpwatch.errors import PumpWatchError, UsageError
 from pumpwatch.market.answers import Found, Stats
 from pumpwatch.market.intervals import interval_ns
-from pumpwatch.market.market_file import FILE_NAME
 from pumpwatch.market.minute_verdicts import evidence
+from pumpwatch.market.opened import opened_store
 from pumpwatch.market.service import MarketService
-from pumpwatch.market.sqlite_store import SqliteCandleStore
 from pumpwatch.market.statistics import DAY_NS
 from pumpwatch.model import TradeBatch
 from pumpwatch.store.recent import Held, extract
@@ -168,10 +167,9 @@ def _beside(desk: Desk, from_ns: int, read: Callable[[MarketService], T]) -> T:
 
 def _read(trades: HeldTrades, folder: Path, clock: Clock, read: Callable[[MarketService], T]) -> T:
     """Read with a store that is opened for this answer, in this thread."""
-    file = folder / FILE_NAME
-    store = SqliteCandleStore(file, read_only=True) if file.exists() else None
+    store, problem = opened_store(folder)
     try:
-        return read(MarketService(trades, store, None, clock, records=partial(evidence, folder)))
+        return read(MarketService(trades, store, None, clock, records=partial(evidence, folder), store_problem=problem))
     finally:
         if store is not None:
             store.close()

@@ -35,7 +35,8 @@ class CandleReader:
     """
 
     def __init__(self, trades: TradeSource, store: CandleStore | None, clock: Clock, asker: VenueAsker | None = None,
-                 records: Records | None = None) -> None:
+                 records: Records | None = None, store_problem: str = "") -> None:
+        self.store_problem = store_problem  # why a store that is there is not read; answers have it among their problems
         self.trades, self.store, self._clock, self._asker = trades, store, clock, asker
         self.known = KnownMinutes(records, store, clock)
 
@@ -54,7 +55,7 @@ class CandleReader:
             longest = next((name for name in INTERVALS_NS if most * step // INTERVALS_NS[name] <= MOST_CANDLES), "")
             raise UsageError(f"up to {most:,} candles of {interval} in this time, more than {MOST_CANDLES:,}",
                              f"ask for a shorter time{f', or for the interval {longest}' if longest else ''}")
-        problems: list[str] = []
+        problems = [self.store_problem] if self.store_problem else []
         from_ns = from_ns // step * step
         parts, gone, names = [], list[tuple[Series, int, int]](), self.trades.catalogue.names(ids)
         for place, (number, name) in enumerate(zip(ids, names, strict=True)):

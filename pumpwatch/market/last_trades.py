@@ -25,8 +25,8 @@ class Last(NamedTuple):
 class LastTrades:
     """Notes batches, and answers from them. All of it belongs to one thread.
 
-    A batch is only kept until so many rows wait, or somebody asks: that costs 0.03 µs a trade in batches of 2,000. Trades outside the market do not
-    count. Of those with the same time the last one counts.
+    A batch is only kept until so many rows wait, or somebody asks: that costs 0.03 µs a trade in batches of 2,000. Trades outside
+    the market do not count. Of those with the same time the last one counts.
     """
 
     def __init__(self, batches: Iterable[TradeBatch] = ()) -> None:

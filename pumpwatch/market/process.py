@@ -44,6 +44,7 @@ from pumpwatch.ops.candle_run import Budgets
 from pumpwatch.ops.schedule import Scheduler
 from pumpwatch.ops.verify_run import known_instruments
 from pumpwatch.plugins import load_plugins
+from pumpwatch.store.sqlite import DamagedError
 from pumpwatch.venue import HttpRequest, Venue
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,15 @@ class MarketJobs:
 
         while behind[0]:
             self._do("candles", work)  # other jobs get the store's thread in between
+        self._do("candle file", self._open_again)
+
+    def _open_again(self) -> None:
+        """Notice damage that the pages in this process's memory hide from it."""
+        try:
+            SqliteCandleStore(self._store.file.path, read_only=True).close()
+        except DamagedError:
+            self._store.file.remember_damage()
+            raise
 
     def retain(self) -> None:
         """Remove candles that are too old."""

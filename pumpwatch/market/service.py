@@ -54,14 +54,15 @@ class MarketService:
     """Answers questions about coins. asker: without one no venue is asked. Every method raises UsageError for a wrong question.
 
     A coin is a name such as SOMI, or a sequence of names; exchange and market (spot, futures) narrow it.
-    records: see CandleReader. day: gives the last 24 hours of instruments, where the service itself would block.
+    records, store_problem: see CandleReader. day: gives the last 24 hours of instruments, where the service itself would block.
     """
 
     def __init__(self, trades: TradeSource, store: CandleStore | None, asker: VenueAsker | None, clock: Clock,
-                 disk: DiskTiers | None = None, *, records: Records | None = None, day: DayOf | None = None) -> None:
+                 disk: DiskTiers | None = None, *, records: Records | None = None, day: DayOf | None = None,
+                 store_problem: str = "") -> None:
         disk = disk or DiskTiers()
         self.trades, self._asker, self._clock = trades, asker, clock
-        self.candles = CandleReader(trades, store, clock, asker, records)
+        self.candles = CandleReader(trades, store, clock, asker, records, store_problem)
         self._noted = LastTrades()
         self._looked = MemoryCache(MEMORY_BYTES, LAST_S, clock, lambda last: 100)
         self._own = OwnTickers(self._last, day or self.days, clock)
@@ -128,7 +129,7 @@ class MarketService:
         """Return the figures of each symbol in the 24 hours until now, from candles and trades."""
         now_ns, found = self._clock.now_ns(), []
         for number in self.ids(coins, exchange, market):
-            problems: list[str] = []
+            problems = [self.candles.store_problem] if self.candles.store_problem else []
             stats = stats_of(self.candles, number, now_ns - DAY_NS, now_ns, problems, ask=ask)
             problems += self.trades.problems()
             why = "; ".join(problems) or ("" if stats else NOT_TRADED)

@@ -106,6 +106,19 @@ def test_a_store_that_the_check_finds_damaged_is_set_aside_at_the_next_start(tmp
     again.close()
 
 
+def test_a_file_that_is_overwritten_is_noticed_though_its_pages_are_in_memory(tmp_path: Path) -> None:
+    store = SqliteCandleStore(tmp_path / FILE_NAME)
+    store.write("1m", [A], candles([0]))
+    jobs = MarketJobs(config_of(tmp_path), store, lambda line: None, FakeClock(START + 3 * DAY_NS))
+    jobs.candles()
+    assert not store.file.damaged
+    for name in (FILE_NAME, f"{FILE_NAME}-wal"):
+        path = tmp_path / name
+        path.write_bytes(b"\xa5" * path.stat().st_size)
+    jobs.candles()
+    assert store.file.damaged
+
+
 def test_the_history_of_earlier_days_is_asked_for_where_the_config_wants_it(tmp_path: Path) -> None:
     live = LiveJournal(tmp_path)
     file = CoverageFile(tmp_path)
